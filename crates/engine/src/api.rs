@@ -1,0 +1,152 @@
+//! What every backend offers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Element types at an engine's border and inside a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ElementType {
+    /// IEEE 754 binary32.
+    F32,
+    /// Signed 64-bit integer.
+    I64,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Signed 8-bit integer.
+    I8,
+    /// One byte, 0 or 1.
+    Bool,
+}
+
+/// The order of a four-dimensional tensor's axes in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// As the ONNX model has it.
+    Plain,
+    /// Batch, height, width, channels: pixels stay together. The model's own
+    /// order is batch, channels, height, width.
+    Nhwc,
+}
+
+/// One input or output of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// The model's name for it.
+    pub name: String,
+    /// Sizes in memory order, outermost first.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub element_type: ElementType,
+    /// What the axes mean.
+    pub layout: Layout,
+}
+
+impl Port {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Elements the caller lends an engine to read.
+#[derive(Debug, Clone, Copy)]
+pub enum TensorRef<'a> {
+    /// See [`ElementType::F32`].
+    F32(&'a [f32]),
+    /// See [`ElementType::I64`].
+    I64(&'a [i64]),
+    /// See [`ElementType::I32`].
+    I32(&'a [i32]),
+    /// See [`ElementType::U8`]; also bools.
+    U8(&'a [u8]),
+    /// See [`ElementType::I8`].
+    I8(&'a [i8]),
+}
+
+/// Elements the caller lends an engine to fill.
+#[derive(Debug)]
+pub enum TensorMut<'a> {
+    /// See [`ElementType::F32`].
+    F32(&'a mut [f32]),
+    /// See [`ElementType::I64`].
+    I64(&'a mut [i64]),
+    /// See [`ElementType::I32`].
+    I32(&'a mut [i32]),
+    /// See [`ElementType::U8`]; also bools.
+    U8(&'a mut [u8]),
+    /// See [`ElementType::I8`].
+    I8(&'a mut [i8]),
+}
+
+/// Where one inference's time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From the call to the answer.
+    pub total: Duration,
+    /// On the device itself, where that differs (a GPU).
+    pub device: Option<Duration>,
+}
+
+/// Something that runs one network. Prepared once, then asked many times.
+pub trait Engine {
+    /// One line for people: backend, instruction set or device, precision.
+    fn describe(&self) -> String;
+
+    /// What [`infer`](Self::infer) reads, in order.
+    fn inputs(&self) -> &[Port];
+
+    /// What [`infer`](Self::infer) fills, in order.
+    fn outputs(&self) -> &[Port];
+
+    /// Does all that need not be done per frame (touch memory, warm caches,
+    /// capture graphs). May be called again; never needed for correct answers.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn prepare(&mut self) -> Result<(), EngineError>;
+
+    /// Runs the network once. Allocates nothing.
+    ///
+    /// # Errors
+    /// When what is lent does not match the ports, or the device fails.
+    fn infer(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<Timing, EngineError>;
+}
+
+/// Why an engine did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The number of tensors lent is not the number of ports.
+    #[error("the engine has {expected} {side} but was lent {found}")]
+    PortCount {
+        /// `inputs` or `outputs`.
+        side: &'static str,
+        /// How many ports there are.
+        expected: usize,
+        /// How many were lent.
+        found: usize,
+    },
+    /// A tensor lent has another type or length than its port.
+    #[error("`{port}` wants {expected}, but was lent {found}")]
+    PortMismatch {
+        /// The port's name.
+        port: String,
+        /// Type and length wanted.
+        expected: String,
+        /// Type and length lent.
+        found: String,
+    },
+}
