@@ -1,1 +1,28 @@
-//! Placeholder while the crate is being written.
+//! The guard decides what reaches the motors. The pilot thinks; the guard acts.
+//!
+//! [`step`] is the whole policy: a pure function of a [`State`], the [`Limits`],
+//! a moment and an [`Event`], with no clock and no I/O inside. The same function
+//! runs in the process, in the simulator and under the model checker
+//! (`tests/model.rs`). `docs/safety.md` numbers the rules it keeps.
+//!
+//! A pilot speaks to a guard over a [`Link`]; a guard speaks to the motors over
+//! an [`Actuator`]. [`InProcessLink`] is a guard inside the pilot's process,
+//! moved by the injected clock: what the simulated car drives with.
+
+mod actuator;
+mod in_process;
+mod limits;
+mod link;
+mod output;
+mod policy;
+mod queue;
+mod state;
+
+pub use actuator::{Actuator, ActuatorError};
+pub use in_process::{InProcessLink, StartError};
+pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
+pub use link::{Counters, Link, LinkError, Status};
+pub use output::{Mode, Output};
+pub use policy::{ArmRequest, Event, Refusal, Step, step};
+pub use queue::QUEUE_CAPACITY;
+pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason};

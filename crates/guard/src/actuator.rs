@@ -1,0 +1,49 @@
+//! What moves the car.
+
+use pilotage_vehicle::Time;
+
+use crate::Output;
+
+/// Puts a guard's output on the motors. Only a guard calls it.
+///
+/// The device keeps the last output until the next. Writes come at moments that
+/// never fall, each tick and at each change; the same moment and the same output
+/// may come twice. An implementation neither blocks longer than a tick nor
+/// allocates. `conformance::actuator` checks one.
+pub trait Actuator {
+    /// A short name for messages, such as `simulated car` or `pca9685`.
+    fn name(&self) -> &str;
+
+    /// Puts `output` in force from `now`.
+    ///
+    /// # Errors
+    /// When the device did not take it. The guard stops and tries failsafe again
+    /// at each tick.
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError>;
+}
+
+/// Why an output did not reach the motors.
+#[derive(Debug, thiserror::Error)]
+pub enum ActuatorError {
+    /// The device did not take the values.
+    #[error(
+        "`{actuator}` did not take the values ({source}): check its power and wiring, then arm \
+         the car again"
+    )]
+    Write {
+        /// The actuator's name.
+        actuator: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl<A: Actuator + ?Sized> Actuator for Box<A> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        (**self).write(now, output)
+    }
+}

@@ -1,0 +1,108 @@
+//! How a pilot speaks to a guard.
+
+use pilotage_vehicle::{Command, Time};
+
+use crate::{ArmRequest, Fault, Output, QUEUE_CAPACITY, Refusal, State};
+
+/// The pilot's way to a guard. All moments are on the injected clock.
+///
+/// `now` is the present. A guard inside the process is moved up to it by each
+/// call; a guard in a process of its own has its own eyes on the same clock.
+/// `conformance::link` checks an implementation.
+pub trait Link {
+    /// Asks the guard to let the car drive, on behalf of a person.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] when the guard will not.
+    fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError>;
+
+    /// Disarms the car, on behalf of a person.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn disarm(&mut self, now: Time) -> Result<(), LinkError>;
+
+    /// Stops the car, on behalf of a person.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn stop(&mut self, now: Time) -> Result<(), LinkError>;
+
+    /// Tells the guard of a fault.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError>;
+
+    /// Sends `command`, to reach the guard at the moment `at`: now, or later
+    /// where simulated time is charged for the thinking. A moment that has
+    /// passed means now. What the guard made of it is in [`Link::status`].
+    ///
+    /// # Errors
+    /// When it could not be sent.
+    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError>;
+
+    /// Lets the guard live up to `now`.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn advance_to(&mut self, now: Time) -> Result<(), LinkError>;
+
+    /// Where the guard stands, as last heard.
+    fn status(&self) -> Status;
+}
+
+/// Why a guard was not reached, or would not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The guard refused.
+    #[error("the guard refused: {0}")]
+    Refused(Refusal),
+    /// Too many commands are under way.
+    #[error(
+        "{QUEUE_CAPACITY} commands are on their way to the guard and none has arrived: let time \
+         advance, or send fewer"
+    )]
+    QueueFull,
+}
+
+/// Where a guard stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    /// The policy's state.
+    pub state: State,
+    /// What it last gave its actuator, whether or not that took it.
+    pub output: Output,
+    /// What it has seen since it started.
+    pub counters: Counters,
+}
+
+/// What a guard has seen since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Good commands.
+    pub accepted: u64,
+    /// Commands that found the queue full and never reached the guard.
+    pub dropped: u64,
+    /// Stops, whatever the reason.
+    pub stops: u64,
+    /// Writes that the actuator did not take.
+    pub write_errors: u64,
+    refused: [u64; Refusal::ALL.len()],
+}
+
+impl Counters {
+    /// How often the guard refused for this reason.
+    pub const fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize]
+    }
+
+    /// How often the guard refused.
+    pub fn refused_in_all(&self) -> u64 {
+        self.refused.iter().sum()
+    }
+
+    pub(crate) const fn count_refusal(&mut self, refusal: Refusal) {
+        self.refused[refusal as usize] += 1;
+    }
+}

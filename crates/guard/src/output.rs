@@ -1,0 +1,50 @@
+//! What goes to the motors.
+
+use crate::Limits;
+
+/// Which of its values a guard puts out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Nobody has armed the car: each channel's disarmed value.
+    Disarmed,
+    /// Armed and waiting, or stopped: each channel's failsafe value.
+    Failsafe,
+    /// A good command is in force.
+    Drive,
+}
+
+/// What a guard tells its actuator, both channels normalised.
+///
+/// An actuator whose hardware needs more than a number when it is disarmed or
+/// stopped (no pulse at all, a brake) takes that from `mode`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Output {
+    /// Which values these are.
+    pub mode: Mode,
+    /// -1 (full right) to 1 (full left).
+    pub steering: f32,
+    /// -1 (full reverse) to 1 (full ahead).
+    pub throttle: f32,
+}
+
+impl Output {
+    /// Each channel's disarmed value.
+    pub const fn disarmed(limits: &Limits) -> Self {
+        let spec = limits.spec();
+        Self {
+            mode: Mode::Disarmed,
+            steering: spec.steering.disarmed,
+            throttle: spec.throttle.disarmed,
+        }
+    }
+
+    /// Each channel's failsafe value.
+    pub const fn failsafe(limits: &Limits) -> Self {
+        let spec = limits.spec();
+        Self {
+            mode: Mode::Failsafe,
+            steering: spec.steering.failsafe,
+            throttle: spec.throttle.failsafe,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The policy: what each event makes of a guard.
+
+use pilotage_vehicle::{Command, Time};
+
+use crate::{Armed, Domain, Driving, Fault, Limits, Motion, Output, State, StopReason};
+
+/// A person's wish to let the car drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ArmRequest {
+    /// Where the engine that will drive was trained.
+    pub engine: Domain,
+}
+
+/// What can happen to a guard.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// A person arms the car.
+    Arm(ArmRequest),
+    /// A person disarms the car.
+    Disarm,
+    /// A person stops the car.
+    Stop,
+    /// The pilot says where to go.
+    Command(Command),
+    /// A part of the car failed.
+    Fault(Fault),
+}
+
+/// Why a guard did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// A command while disarmed or stopped.
+    #[error("the car is not armed")]
+    NotArmed,
+    /// A command with a NaN or an infinity.
+    #[error("the command is not a number")]
+    NotFinite,
+    /// A command outside -1..=1.
+    #[error("the command lies outside -1 to 1")]
+    OutOfRange,
+    /// A command whose frame is older than the limit.
+    #[error("the command is too old")]
+    TooOld,
+    /// A command whose frame is yet to be captured.
+    #[error("the command comes from the future")]
+    FromFuture,
+    /// A command whose frame was captured before the car was armed.
+    #[error("the command's frame was captured before the car was armed")]
+    BeforeArming,
+    /// A command whose sequence does not rise.
+    #[error("the command was seen before")]
+    Replayed,
+    /// An arm request while armed or driving.
+    #[error("the car is armed already")]
+    AlreadyArmed,
+    /// An arm request for a simulator's engine on a physical actuator.
+    #[error("an engine trained in the simulator must not drive a physical car")]
+    SimulatedEngine,
+}
+
+impl Refusal {
+    /// Each of them, in the order of their declaration.
+    pub const ALL: [Self; 9] = [
+        Self::NotArmed,
+        Self::NotFinite,
+        Self::OutOfRange,
+        Self::TooOld,
+        Self::FromFuture,
+        Self::BeforeArming,
+        Self::Replayed,
+        Self::AlreadyArmed,
+        Self::SimulatedEngine,
+    ];
+}
+
+/// What [`step`] decided.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Where the guard stands now.
+    pub state: State,
+    /// What goes to the motors now.
+    pub output: Output,
+    /// Why the event was refused, if it was.
+    pub refused: Option<Refusal>,
+}
+
+/// The guard's whole policy. `now` is the moment of `event`, on the clock that
+/// the commands' capture times are read from.
+///
+/// What has run out is stopped before the event is looked at, so nothing that
+/// comes late can revive it; what is refused leaves the last good command's
+/// deadline running.
+pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+    let state = expire(state, limits, now);
+    let outcome = match event {
+        Event::Tick => Ok(state),
+        Event::Arm(request) => arm(state, limits, now, request),
+        Event::Disarm => Ok(State::Disarmed),
+        Event::Stop => Ok(stop(state, StopReason::Person)),
+        Event::Fault(fault) => Ok(stop(state, StopReason::Fault(fault))),
+        Event::Command(command) => accept(state, limits, now, command),
+    };
+    let (state, refused) = match outcome {
+        Ok(state) => (state, None),
+        Err(refusal) => (state, Some(refusal)),
+    };
+    let state = advance(state, limits, now);
+    Step {
+        state,
+        output: state.output(limits),
+        refused,
+    }
+}
+
+/// Stops what has run out of time, or whose time cannot be trusted.
+fn expire(state: State, limits: &Limits, now: Time) -> State {
+    let (seen, reason) = match state {
+        State::Armed(armed) => (armed.seen, StopReason::NoFirstCommand),
+        State::Driving(driving) => (driving.seen, StopReason::Deadline),
+        State::Disarmed | State::Stopped { .. } => return state,
+    };
+    if now < seen {
+        stop(state, StopReason::ClockWentBack)
+    } else if state.expires(limits).is_some_and(|moment| now >= moment) {
+        stop(state, reason)
+    } else {
+        state
+    }
+}
+
+/// The first reason stays; a disarmed guard is safe as it is.
+fn stop(state: State, reason: StopReason) -> State {
+    match state {
+        State::Armed(_) | State::Driving(_) => State::Stopped { reason },
+        State::Disarmed | State::Stopped { .. } => state,
+    }
+}
+
+fn arm(state: State, limits: &Limits, now: Time, request: ArmRequest) -> Result<State, Refusal> {
+    match state {
+        State::Armed(_) | State::Driving(_) => return Err(Refusal::AlreadyArmed),
+        State::Disarmed | State::Stopped { .. } => {}
+    }
+    if (request.engine, limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
+        return Err(Refusal::SimulatedEngine);
+    }
+    Ok(State::Armed(Armed {
+        armed: now,
+        seen: now,
+    }))
+}
+
+fn accept(state: State, limits: &Limits, now: Time, command: Command) -> Result<State, Refusal> {
+    let (armed, seen, last, output) = match state {
+        State::Armed(Armed { armed, seen }) => (armed, seen, None, state.output(limits)),
+        State::Driving(Driving {
+            armed,
+            seen,
+            sequence,
+            ..
+        }) => (armed, seen, Some(sequence), state.output(limits)),
+        State::Disarmed | State::Stopped { .. } => return Err(Refusal::NotArmed),
+    };
+    let spec = limits.spec();
+    check_values(&command)?;
+    if command.captured > now {
+        return Err(Refusal::FromFuture);
+    }
+    if now.since(command.captured) > spec.max_age {
+        return Err(Refusal::TooOld);
+    }
+    // Whatever was recorded before this arming is refused for good, so that the
+    // sequence may start anew with each pilot.
+    if command.captured < armed {
+        return Err(Refusal::BeforeArming);
+    }
+    if last.is_some_and(|last| command.sequence <= last) {
+        return Err(Refusal::Replayed);
+    }
+    Ok(State::Driving(Driving {
+        armed,
+        seen,
+        accepted: now,
+        sequence: command.sequence,
+        steering: Motion {
+            value: output.steering,
+            target: spec.steering.limit(command.steering),
+        },
+        throttle: Motion {
+            value: output.throttle,
+            target: spec.throttle.limit(command.throttle),
+        },
+    }))
+}
+
+fn check_values(command: &Command) -> Result<(), Refusal> {
+    let values = [command.steering, command.throttle];
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(Refusal::NotFinite);
+    }
+    if !values.iter().all(|value| (-1.0..=1.0).contains(value)) {
+        return Err(Refusal::OutOfRange);
+    }
+    Ok(())
+}
+
+/// Moves the channels towards their targets, up to `now`.
+fn advance(state: State, limits: &Limits, now: Time) -> State {
+    let spec = limits.spec();
+    match state {
+        State::Armed(Armed { armed, .. }) => State::Armed(Armed { armed, seen: now }),
+        State::Driving(mut driving) => {
+            let elapsed = now.since(driving.seen);
+            for (motion, channel) in [
+                (&mut driving.steering, &spec.steering),
+                (&mut driving.throttle, &spec.throttle),
+            ] {
+                motion.value = channel.approach(motion.value, motion.target, elapsed);
+            }
+            driving.seen = now;
+            State::Driving(driving)
+        }
+        State::Disarmed | State::Stopped { .. } => state,
+    }
+}

@@ -1,0 +1,45 @@
+//! Commands on their way, in a fixed space.
+
+use pilotage_vehicle::{Command, Time};
+
+/// How many commands may be on their way to a guard at once.
+pub const QUEUE_CAPACITY: usize = 16;
+
+/// Sorted by arrival; of two that arrive at once, the one sent first comes first.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    slots: [Option<(Time, Command)>; QUEUE_CAPACITY],
+    len: usize,
+}
+
+impl Queue {
+    /// False when it is full.
+    pub(crate) fn push(&mut self, at: Time, command: Command) -> bool {
+        if self.len == QUEUE_CAPACITY {
+            return false;
+        }
+        let place =
+            self.slots[..self.len].partition_point(|slot| slot.is_some_and(|(time, _)| time <= at));
+        self.slots[self.len] = Some((at, command));
+        self.slots[place..=self.len].rotate_right(1);
+        self.len += 1;
+        true
+    }
+
+    /// When the next one arrives.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.slots[0].map(|(time, _)| time)
+    }
+
+    /// The next one, if it has arrived by `now`.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<Command> {
+        let (time, command) = self.slots[0]?;
+        if time > now {
+            return None;
+        }
+        self.slots[0] = None;
+        self.slots[..self.len].rotate_left(1);
+        self.len -= 1;
+        Some(command)
+    }
+}
