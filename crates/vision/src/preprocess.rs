@@ -1,0 +1,164 @@
+//! What a recipe says about a network's input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::VisionError;
+
+/// The longest side of a network's input, in pixels; larger ones are refused.
+const LONGEST_OUTPUT_SIDE: u32 = 4_096;
+
+/// How a frame becomes a network's input.
+///
+/// The value of a channel is `(pixel * scale - mean) / std`, computed in f32 on
+/// the pixel after it was resized and rounded to 0..=255. A network therefore
+/// only ever sees 256 different values per channel, in float as in INT8.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// The part of the frame that is looked at; all of it when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Crop>,
+    /// Pixels in a row of the input.
+    pub width: u32,
+    /// Rows of the input.
+    pub height: u32,
+    /// Which channels the network wants, and in which order.
+    #[serde(default)]
+    pub colour: ColourOrder,
+    /// How the input lies in memory.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Multiplies a pixel of 0..=255; 1/255 when left out.
+    #[serde(default = "one_over_255")]
+    pub scale: f32,
+    /// Subtracted after the scale, per channel in the order of `colour`; grey
+    /// takes the first. Zeros when left out.
+    #[serde(default)]
+    pub mean: [f32; 3],
+    /// Divides last, per channel as `mean`. Ones when left out.
+    #[serde(default = "ones")]
+    pub std: [f32; 3],
+}
+
+/// A rectangle of a frame, in pixels from its upper left corner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crop {
+    /// Columns left of it.
+    pub x: u32,
+    /// Rows above it.
+    pub y: u32,
+    /// Its columns.
+    pub width: u32,
+    /// Its rows.
+    pub height: u32,
+}
+
+/// A network's channels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColourOrder {
+    /// Red, green, blue.
+    #[default]
+    Rgb,
+    /// Blue, green, red, as OpenCV has it.
+    Bgr,
+    /// One channel: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601).
+    Grey,
+}
+
+impl ColourOrder {
+    /// How many channels there are.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Rgb | Self::Bgr => 3,
+            Self::Grey => 1,
+        }
+    }
+}
+
+/// A tensor's order of axes, the last one contiguous.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Batch, channel, row, column: PyTorch, ONNX.
+    #[default]
+    Nchw,
+    /// Batch, row, column, channel: Keras, TensorFlow.
+    Nhwc,
+}
+
+impl Preprocess {
+    /// The whole frame to `width` x `height`, RGB, NCHW, values 0 to 1.
+    pub fn new(width: u32, height: u32) -> Self {
+        Self {
+            crop: None,
+            width,
+            height,
+            colour: ColourOrder::default(),
+            layout: Layout::default(),
+            scale: one_over_255(),
+            mean: [0.0; 3],
+            std: ones(),
+        }
+    }
+
+    /// The shape of the input, batch of one.
+    pub fn shape(&self) -> [usize; 4] {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let channels = self.colour.channels();
+        match self.layout {
+            Layout::Nchw => [1, channels, height, width],
+            Layout::Nhwc => [1, height, width, channels],
+        }
+    }
+
+    /// The crop on a frame of `width` x `height`, once everything here proved sound.
+    ///
+    /// # Errors
+    /// When the crop does not lie within the frame, the input's size is
+    /// unreasonable, or a scale, mean or deviation is not usable.
+    pub fn validate(&self, width: u32, height: u32) -> Result<Crop, VisionError> {
+        let fits = 1..=LONGEST_OUTPUT_SIDE;
+        if !fits.contains(&self.width) || !fits.contains(&self.height) {
+            return Err(VisionError::OutputSize {
+                width: self.width,
+                height: self.height,
+            });
+        }
+        if !(self.scale.is_finite() && self.scale != 0.0) {
+            return Err(VisionError::Scale(self.scale));
+        }
+        if let Some(&mean) = self.mean.iter().find(|m| !m.is_finite()) {
+            return Err(VisionError::Mean(mean));
+        }
+        if let Some(&std) = self.std.iter().find(|s| !s.is_normal()) {
+            return Err(VisionError::Deviation(std));
+        }
+        let crop = self.crop.unwrap_or(Crop {
+            x: 0,
+            y: 0,
+            width,
+            height,
+        });
+        let within = |start: u32, len: u32, size: u32| {
+            len > 0 && start.checked_add(len).is_some_and(|end| end <= size)
+        };
+        if !within(crop.x, crop.width, width) || !within(crop.y, crop.height, height) {
+            return Err(VisionError::CropOutside {
+                crop,
+                width,
+                height,
+            });
+        }
+        Ok(crop)
+    }
+}
+
+fn one_over_255() -> f32 {
+    1.0 / 255.0
+}
+
+fn ones() -> [f32; 3] {
+    [1.0; 3]
+}
