@@ -1,0 +1,34 @@
+//! TOML files that people write, read with errors that say where and what:
+//! file, line, key, and for a misspelt key the one that was probably meant.
+//!
+//! ```
+//! #[derive(Debug, serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Mixer {
+//!     wheelbase: f64,
+//! }
+//! #[derive(Debug, serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Car {
+//!     mixer: Mixer,
+//! }
+//!
+//! let source = pilotage_config::Source::new("car.toml", "[mixer]\nwheelbse = 0.3\n");
+//! let error = source.parse::<Car>().unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "car.toml:2: unknown key `wheelbse`: did you mean `wheelbase`?"
+//! );
+//!
+//! let source = pilotage_config::Source::new("car.toml", "[mixer]\nwheelbase = -1.0\n");
+//! let car: Car = source.parse()?;
+//! if car.mixer.wheelbase <= 0.0 {
+//!     let error = source.error("mixer.wheelbase", "must be above 0 m");
+//!     assert_eq!(error.to_string(), "car.toml:2: `mixer.wheelbase`: must be above 0 m");
+//! }
+//! # Ok::<(), pilotage_config::ConfigError>(())
+//! ```
+
+mod source;
+
+pub use source::{ConfigError, Source};

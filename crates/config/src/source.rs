@@ -1,0 +1,146 @@
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+/// A name is taken for a misspelling of another from this similarity on
+/// (Jaro-Winkler, 0 to 1).
+const NEAR_MISS: f64 = 0.8;
+
+/// What is wrong in a file that a person wrote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The file, as the person named it.
+    pub file: String,
+    /// Counted from 1; none where the whole file is meant.
+    pub line: Option<usize>,
+    /// What is wrong and what to do.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.reason),
+            None => write!(f, "{}: {}", self.file, self.reason),
+        }
+    }
+}
+
+/// The text of a TOML file and its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// `file` is only for messages.
+    pub fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text }
+    }
+
+    /// The file's contents. With `#[serde(deny_unknown_fields)]` on every
+    /// struct, an unknown key is an error that suggests the nearest known one.
+    ///
+    /// # Errors
+    /// When the text is not TOML or does not fit `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        toml::from_str(self.text).map_err(|error| self.explain(error))
+    }
+
+    /// An error about the value of a key, for rules that a type cannot state.
+    /// `key` is its path, with indices for arrays of tables: `output.1.scale`.
+    /// Where the key is not in the file, the line is that of the innermost
+    /// table there is.
+    pub fn error(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
+        ConfigError {
+            file: self.file.to_owned(),
+            line: self.line_of_key(key),
+            reason: format!("`{key}`: {reason}"),
+        }
+    }
+
+    fn explain(&self, mut error: toml::de::Error) -> ConfigError {
+        let line = error.span().map(|span| self.line_at(span.start));
+        // Without its input the error displays as message and key path only.
+        error.set_input(None);
+        let displayed = error.to_string();
+        let path = displayed
+            .lines()
+            .find_map(|l| l.strip_prefix("in `")?.strip_suffix('`'));
+        let message = error.message();
+        let reason = match (misspelling(message), path) {
+            (Some(misspelt), _) => misspelt,
+            (None, Some(path)) => format!("`{path}`: {message}"),
+            (None, None) => message.to_owned(),
+        };
+        ConfigError {
+            file: self.file.to_owned(),
+            line,
+            reason: reason.replace('\n', " "),
+        }
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        let before = self.text.as_bytes().iter().take(offset);
+        1 + before.filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn line_of_key(&self, key: &str) -> Option<usize> {
+        let (root, _) = DeTable::parse_recoverable(self.text);
+        let mut offset = None;
+        let mut value = DeValue::Table(root.into_inner());
+        for part in key.split('.') {
+            let next = match &value {
+                DeValue::Table(table) => match table.get_key_value(part) {
+                    Some((name, inner)) => (name.span().start, inner.get_ref().clone()),
+                    None => break,
+                },
+                DeValue::Array(array) => {
+                    match part.parse::<usize>().ok().and_then(|i| array.get(i)) {
+                        Some(inner) => (inner.span().start, inner.get_ref().clone()),
+                        None => break,
+                    }
+                }
+                _ => break,
+            };
+            offset = Some(next.0);
+            value = next.1;
+        }
+        offset.map(|offset| self.line_at(offset))
+    }
+}
+
+/// Serde's "unknown field `x`, expected one of `a`, `b`" said shorter, with
+/// the likeliest of the expected names.
+fn misspelling(message: &str) -> Option<String> {
+    let (kind, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
+        ("key", rest)
+    } else if let Some(rest) = message.strip_prefix("unknown variant `") {
+        ("value", rest)
+    } else {
+        return None;
+    };
+    let (found, rest) = rest.split_once("`, ")?;
+    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+    let nearest = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&found.to_lowercase(), name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity >= NEAR_MISS);
+    Some(match nearest {
+        Some((_, name)) => format!("unknown {kind} `{found}`: did you mean `{name}`?"),
+        None if known.is_empty() => format!("unknown {kind} `{found}`: none belongs here"),
+        None => {
+            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!(
+                "unknown {kind} `{found}`: there is {} here",
+                known.join(", ")
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;
