@@ -1,4 +1,6 @@
-use crate::{ElementType, Op, Tensor};
+use std::collections::HashSet;
+
+use crate::{ElementType, GraphError, Op, Tensor, TensorType};
 
 /// A value's place in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +21,13 @@ pub struct Value {
     pub shape: Vec<usize>,
     /// The elements, where they are known.
     pub constant: Option<Tensor>,
+}
+
+impl Value {
+    /// Element type and shape.
+    pub fn tensor_type(&self) -> TensorType {
+        TensorType::new(self.element_type, self.shape.clone())
+    }
 }
 
 /// One computation.
@@ -45,6 +54,162 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// What the caller gives, constants left out.
     pub inputs: Vec<ValueId>,
-    /// What the caller gets.
+    /// What the caller gets; may also be an input or a constant.
     pub outputs: Vec<ValueId>,
+}
+
+impl Graph {
+    /// The value with this id.
+    ///
+    /// # Panics
+    /// If the id is of another graph and out of this one's range.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The node with this id.
+    ///
+    /// # Panics
+    /// If the id is of another graph and out of this one's range.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// The types of a node's inputs.
+    pub fn input_types(&self, node: &Node) -> Vec<TensorType> {
+        let inputs = node.inputs.iter();
+        inputs.map(|&v| self.value(v).tensor_type()).collect()
+    }
+
+    /// Drops what no output needs and puts the values in order: inputs,
+    /// constants, then what the nodes make, in the order they make it. Ids
+    /// change. The graph's inputs stay, needed or not.
+    pub fn prune(&mut self) {
+        let mut needed = vec![false; self.values.len()];
+        for v in self.inputs.iter().chain(&self.outputs) {
+            needed[v.0] = true;
+        }
+        let mut kept = vec![false; self.nodes.len()];
+        for (node, keep) in self.nodes.iter().zip(&mut kept).rev() {
+            let makes = |v: &ValueId| needed[v.0] && self.values[v.0].constant.is_none();
+            if node.outputs.iter().any(makes) {
+                *keep = true;
+                for v in node.inputs.iter().chain(&node.outputs) {
+                    needed[v.0] = true;
+                }
+            }
+        }
+        let mut keep = kept.into_iter();
+        self.nodes.retain(|_| keep.next().unwrap_or(false));
+
+        let constants = (0..self.values.len())
+            .map(ValueId)
+            .filter(|v| needed[v.0] && self.value(*v).constant.is_some());
+        let order: Vec<ValueId> = (self.inputs.iter().copied())
+            .chain(constants)
+            .chain(self.nodes.iter().flat_map(|n| n.outputs.iter().copied()))
+            .collect();
+        let mut place = vec![None; self.values.len()];
+        let mut old: Vec<Option<Value>> = self.values.drain(..).map(Some).collect();
+        for v in order {
+            if let Some(value) = old[v.0].take() {
+                place[v.0] = Some(ValueId(self.values.len()));
+                self.values.push(value);
+            }
+        }
+        let lists = (self.nodes.iter_mut())
+            .flat_map(|n| [&mut n.inputs, &mut n.outputs])
+            .chain([&mut self.inputs, &mut self.outputs]);
+        for list in lists {
+            for v in list {
+                if let Some(new) = place[v.0] {
+                    *v = new;
+                }
+            }
+        }
+    }
+
+    /// Checks every rule that the fields' documentation states: ids in range,
+    /// names unique, each value made once and before it is used, and types
+    /// that follow from the operators.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), GraphError> {
+        let unsound = |problem, name: &str| GraphError::Unsound {
+            problem,
+            name: name.to_owned(),
+        };
+        let mut names = HashSet::new();
+        let mut made = vec![false; self.values.len()];
+        for (value, made) in self.values.iter().zip(&mut made) {
+            if value.name.is_empty() {
+                return Err(GraphError::EmptyName { place: "a value" });
+            }
+            if !names.insert(value.name.as_str()) {
+                return Err(GraphError::DuplicateName {
+                    name: value.name.clone(),
+                });
+            }
+            if let Some(tensor) = &value.constant {
+                *made = true;
+                if tensor.tensor_type() != value.tensor_type() {
+                    return Err(unsound(
+                        "a constant is of another type than its value",
+                        &value.name,
+                    ));
+                }
+            }
+        }
+        let in_range = |v: &ValueId| v.0 < self.values.len();
+        for v in self.inputs.iter().chain(&self.outputs) {
+            if !in_range(v) {
+                return Err(unsound("an input or output is out of range", &self.name));
+            }
+        }
+        for v in &self.inputs {
+            if std::mem::replace(&mut made[v.0], true) {
+                return Err(unsound(
+                    "an input is listed twice or constant",
+                    &self.value(*v).name,
+                ));
+            }
+        }
+        for node in &self.nodes {
+            if !node.inputs.iter().chain(&node.outputs).all(in_range) {
+                return Err(unsound("a node's value is out of range", &node.name));
+            }
+            if !node.inputs.iter().all(|v| made[v.0]) {
+                return Err(unsound("a node reads what is not made yet", &node.name));
+            }
+            for v in &node.outputs {
+                if std::mem::replace(&mut made[v.0], true) {
+                    return Err(unsound("a value is made twice", &self.value(*v).name));
+                }
+            }
+            let in_node = |source| GraphError::InNode {
+                node: node.name.clone(),
+                operator: node.op.name().to_owned(),
+                source,
+            };
+            let declared: Vec<Vec<usize>> = (node.outputs.iter())
+                .map(|&v| self.value(v).shape.clone())
+                .collect();
+            let types = (node.op)
+                .output_types(&self.input_types(node), &declared)
+                .map_err(in_node)?;
+            for (v, t) in node.outputs.iter().zip(&types) {
+                if self.value(*v).element_type != t.element_type {
+                    return Err(unsound(
+                        "a value is of another type than its node makes",
+                        &node.name,
+                    ));
+                }
+            }
+        }
+        match self.outputs.iter().find(|v| !made[v.0]) {
+            Some(v) => Err(unsound("an output is not made", &self.value(*v).name)),
+            None => Ok(()),
+        }
+    }
 }

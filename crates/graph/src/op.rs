@@ -140,6 +140,47 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// ONNX's name of the operator.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conv(_) => "Conv",
+            Self::Gemm(_) => "Gemm",
+            Self::MatMul => "MatMul",
+            Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::Relu => "Relu",
+            Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::Elu { .. } => "Elu",
+            Self::Sigmoid => "Sigmoid",
+            Self::HardSigmoid { .. } => "HardSigmoid",
+            Self::Tanh => "Tanh",
+            Self::Clip { .. } => "Clip",
+            Self::Softmax { .. } => "Softmax",
+            Self::Add => "Add",
+            Self::Sub => "Sub",
+            Self::Mul => "Mul",
+            Self::Div => "Div",
+            Self::MaxPool(_) => "MaxPool",
+            Self::AveragePool(_) => "AveragePool",
+            Self::GlobalAveragePool => "GlobalAveragePool",
+            Self::ReduceMean { .. } => "ReduceMean",
+            Self::Flatten { .. } => "Flatten",
+            Self::Reshape => "Reshape",
+            Self::Squeeze { .. } => "Squeeze",
+            Self::Unsqueeze { .. } => "Unsqueeze",
+            Self::Transpose { .. } => "Transpose",
+            Self::Concat { .. } => "Concat",
+            Self::Split { .. } => "Split",
+            Self::Slice { .. } => "Slice",
+            Self::Pad(_) => "Pad",
+            Self::Identity => "Identity",
+            Self::Cast { .. } => "Cast",
+            Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::DequantizeLinear { .. } => "DequantizeLinear",
+        }
+    }
+}
+
 /// Attributes of a 2-D convolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conv {

@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// The element types a graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementType {
@@ -13,6 +15,55 @@ pub enum ElementType {
     I8,
     /// True or false.
     Bool,
+}
+
+impl ElementType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 | Self::I32 => 4,
+            Self::I64 => 8,
+            Self::U8 | Self::I8 | Self::Bool => 1,
+        }
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "float32",
+            Self::I64 => "int64",
+            Self::I32 => "int32",
+            Self::U8 => "uint8",
+            Self::I8 => "int8",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// Element type and shape of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorType {
+    /// Type of each element.
+    pub element_type: ElementType,
+    /// Sizes of the axes, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorType {
+    /// Puts the two together.
+    pub fn new(element_type: ElementType, shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            element_type,
+            shape: shape.into(),
+        }
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.element_type, self.shape)
+    }
 }
 
 /// The elements of a [`Tensor`], in row-major order.
@@ -32,9 +83,160 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
+impl TensorData {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::I64(v) => v.len(),
+            Self::I32(v) => v.len(),
+            Self::U8(v) => v.len(),
+            Self::I8(v) => v.len(),
+            Self::Bool(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their type.
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I64(_) => ElementType::I64,
+            Self::I32(_) => ElementType::I32,
+            Self::U8(_) => ElementType::U8,
+            Self::I8(_) => ElementType::I8,
+            Self::Bool(_) => ElementType::Bool,
+        }
+    }
+}
+
+macro_rules! from_vec {
+    ($($variant:ident: $element:ty),*) => {$(
+        impl From<Vec<$element>> for TensorData {
+            fn from(elements: Vec<$element>) -> Self {
+                Self::$variant(elements)
+            }
+        }
+    )*};
+}
+from_vec!(F32: f32, I64: i64, I32: i32, U8: u8, I8: i8, Bool: bool);
+
+/// A tensor whose elements are not as many as its shape says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shape {shape:?} and {elements} elements do not fit together")]
+pub struct TensorSizeError {
+    /// The shape given.
+    pub shape: Vec<usize>,
+    /// The number of elements given.
+    pub elements: usize,
+}
+
 /// A constant: a shape and as many elements as it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
     data: TensorData,
+}
+
+impl Tensor {
+    /// Puts shape and elements (row-major) together.
+    pub fn new(
+        shape: impl Into<Vec<usize>>,
+        data: impl Into<TensorData>,
+    ) -> Result<Self, TensorSizeError> {
+        let (shape, data) = (shape.into(), data.into());
+        if element_count(&shape) != Some(data.len()) {
+            return Err(TensorSizeError {
+                shape,
+                elements: data.len(),
+            });
+        }
+        Ok(Self { shape, data })
+    }
+
+    /// A float32 tensor without axes.
+    pub fn scalar(value: f32) -> Self {
+        Self {
+            shape: Vec::new(),
+            data: TensorData::F32(vec![value]),
+        }
+    }
+
+    /// A tensor with one axis.
+    pub fn vector(data: impl Into<TensorData>) -> Self {
+        let data = data.into();
+        Self {
+            shape: vec![data.len()],
+            data,
+        }
+    }
+
+    /// Sizes of the axes, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, row-major.
+    pub fn data(&self) -> &TensorData {
+        &self.data
+    }
+
+    /// Type of each element.
+    pub fn element_type(&self) -> ElementType {
+        self.data.element_type()
+    }
+
+    /// Element type and shape.
+    pub fn tensor_type(&self) -> TensorType {
+        TensorType::new(self.element_type(), self.shape.clone())
+    }
+
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether some axis has size 0.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Shape and elements, for reuse without a copy.
+    pub fn into_parts(self) -> (Vec<usize>, TensorData) {
+        (self.shape, self.data)
+    }
+
+    /// The same elements under another shape.
+    pub fn reshaped(self, shape: impl Into<Vec<usize>>) -> Result<Self, TensorSizeError> {
+        Self::new(shape, self.data)
+    }
+}
+
+macro_rules! views {
+    ($($name:ident $variant:ident $element:ty),*) => {
+        impl Tensor {
+            $(
+                /// The elements, where they are of this type.
+                pub fn $name(&self) -> Option<&[$element]> {
+                    match &self.data {
+                        TensorData::$variant(v) => Some(v),
+                        _ => None,
+                    }
+                }
+            )*
+        }
+    };
+}
+views!(as_f32 F32 f32, as_i64 I64 i64, as_i32 I32 i32, as_u8 U8 u8, as_i8 I8 i8, as_bool Bool bool);
+
+/// The product of the sizes; none where it does not fit in memory's address range.
+pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .filter(|&n| n <= isize::MAX as usize)
 }

@@ -1,0 +1,628 @@
+//! Output types from operator and input types, and with it the check that a
+//! node can be at all. The reader, the builder and [`Graph::check`] all go
+//! through here.
+//!
+//! [`Graph::check`]: crate::Graph::check
+
+mod windows;
+
+use crate::tensor::element_count;
+use crate::{ElementType, Op, OpError, PadMode, TensorType};
+
+pub(crate) use windows::{ceil_output, floor_output, same_pads};
+
+impl Op {
+    /// The types of this operator's outputs on inputs of the given types.
+    ///
+    /// `declared` gives the outputs' shapes where they do not follow from the
+    /// rest: always for Reshape and Split, for pooling where it rounds up. For
+    /// the other operators it may be empty; where it is given it is checked.
+    ///
+    /// # Errors
+    /// An [`OpError`] where the operator cannot run on these inputs.
+    pub fn output_types(
+        &self,
+        inputs: &[TensorType],
+        declared: &[Vec<usize>],
+    ) -> Result<Vec<TensorType>, OpError> {
+        let shapes = self.output_shapes(inputs, declared)?;
+        if !declared.is_empty() {
+            if declared.len() != shapes.len() {
+                return Err(OpError::OutputCount {
+                    expected: "as many as declared",
+                    found: shapes.len(),
+                });
+            }
+            for (d, s) in declared.iter().zip(&shapes) {
+                if d != s {
+                    return Err(OpError::WrongOutput {
+                        declared: d.clone(),
+                        inferred: s.clone(),
+                    });
+                }
+            }
+        }
+        let element_type = self.output_element_type(inputs)?;
+        shapes
+            .into_iter()
+            .map(|shape| match element_count(&shape) {
+                Some(_) => Ok(TensorType {
+                    element_type,
+                    shape,
+                }),
+                None => Err(OpError::TooLarge { shape }),
+            })
+            .collect()
+    }
+
+    fn output_element_type(&self, inputs: &[TensorType]) -> Result<ElementType, OpError> {
+        let of = |i: usize| inputs.get(i).map(|t| t.element_type);
+        let first = of(0).ok_or(OpError::InputCount {
+            expected: "at least 1",
+            found: 0,
+        })?;
+        match self {
+            Op::Cast { to } => return Ok(*to),
+            Op::QuantizeLinear { .. } => {
+                let out = of(2).unwrap_or(ElementType::U8);
+                if !matches!(out, ElementType::U8 | ElementType::I8) {
+                    return Err(OpError::ElementType {
+                        input: "y_zero_point",
+                        found: out,
+                        expected: "uint8 or int8",
+                    });
+                }
+                require_type(inputs, 0, "x", ElementType::F32)?;
+                require_type(inputs, 1, "y_scale", ElementType::F32)?;
+                return Ok(out);
+            }
+            Op::DequantizeLinear { .. } => {
+                if !matches!(first, ElementType::U8 | ElementType::I8 | ElementType::I32) {
+                    return Err(OpError::ElementType {
+                        input: "x",
+                        found: first,
+                        expected: "uint8, int8 or int32",
+                    });
+                }
+                require_type(inputs, 1, "x_scale", ElementType::F32)?;
+                same_types(inputs, &[0, 2])?;
+                return Ok(ElementType::F32);
+            }
+            Op::Add | Op::Sub | Op::Mul | Op::Div => {
+                same_types(inputs, &[0, 1])?;
+                if first == ElementType::Bool {
+                    return Err(OpError::ElementType {
+                        input: "A",
+                        found: first,
+                        expected: "a number",
+                    });
+                }
+            }
+            Op::MaxPool(_) => {
+                if !matches!(first, ElementType::F32 | ElementType::U8 | ElementType::I8) {
+                    return Err(OpError::ElementType {
+                        input: "X",
+                        found: first,
+                        expected: "float32, uint8 or int8",
+                    });
+                }
+            }
+            Op::Pad(p) => {
+                if first == ElementType::Bool {
+                    return Err(OpError::ElementType {
+                        input: "data",
+                        found: first,
+                        expected: "a number",
+                    });
+                }
+                if let PadMode::Constant(v) = p.mode
+                    && v.is_nan()
+                {
+                    return Err(OpError::ConstantInput {
+                        input: "constant_value",
+                        found: v.to_string(),
+                        expected: "a number",
+                    });
+                }
+            }
+            Op::Concat { .. } => {
+                let all: Vec<usize> = (0..inputs.len()).collect();
+                same_types(inputs, &all)?;
+            }
+            Op::Flatten { .. }
+            | Op::Reshape
+            | Op::Squeeze { .. }
+            | Op::Unsqueeze { .. }
+            | Op::Transpose { .. }
+            | Op::Split { .. }
+            | Op::Slice { .. }
+            | Op::Identity => {}
+            Op::Conv(_)
+            | Op::Gemm(_)
+            | Op::MatMul
+            | Op::BatchNormalization { .. }
+            | Op::Relu
+            | Op::LeakyRelu { .. }
+            | Op::Elu { .. }
+            | Op::Sigmoid
+            | Op::HardSigmoid { .. }
+            | Op::Tanh
+            | Op::Clip { .. }
+            | Op::Softmax { .. }
+            | Op::AveragePool(_)
+            | Op::GlobalAveragePool
+            | Op::ReduceMean { .. } => {
+                for t in inputs {
+                    if t.element_type != ElementType::F32 {
+                        return Err(OpError::ElementType {
+                            input: "tensor",
+                            found: t.element_type,
+                            expected: "float32",
+                        });
+                    }
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    fn output_shapes(
+        &self,
+        inputs: &[TensorType],
+        declared: &[Vec<usize>],
+    ) -> Result<Vec<Vec<usize>>, OpError> {
+        let shape = |i: usize| -> &[usize] { inputs.get(i).map_or(&[], |t| &t.shape) };
+        let x = shape(0);
+        let one = |s: Vec<usize>| Ok(vec![s]);
+        match self {
+            Op::Conv(c) => {
+                count(inputs, 2, 3, "2 or 3")?;
+                one(windows::conv(
+                    c,
+                    x,
+                    shape(1),
+                    inputs.get(2).map(|t| &*t.shape),
+                )?)
+            }
+            Op::MaxPool(p) | Op::AveragePool(p) => {
+                count(inputs, 1, 1, "1")?;
+                one(windows::pool(p, x, declared.first().map(Vec::as_slice))?)
+            }
+            Op::GlobalAveragePool => {
+                count(inputs, 1, 1, "1")?;
+                let [n, c, _, _] = windows::picture(x)?;
+                one(vec![n, c, 1, 1])
+            }
+            Op::Gemm(g) => {
+                count(inputs, 2, 3, "2 or 3")?;
+                one(gemm(g, x, shape(1), inputs.get(2).map(|t| &*t.shape))?)
+            }
+            Op::MatMul => {
+                count(inputs, 2, 2, "2")?;
+                one(matmul(x, shape(1))?)
+            }
+            Op::BatchNormalization { epsilon } => {
+                count(inputs, 5, 5, "5")?;
+                finite("epsilon", *epsilon)?;
+                let channels = *x.get(1).ok_or_else(|| OpError::Shape {
+                    input: "X",
+                    found: x.to_vec(),
+                    expected: "(N, C, ...)".into(),
+                })?;
+                for (i, input) in ["scale", "B", "input_mean", "input_var"].iter().enumerate() {
+                    require_shape(input, shape(i + 1), &[channels])?;
+                }
+                one(x.to_vec())
+            }
+            Op::LeakyRelu { alpha } | Op::Elu { alpha } => {
+                count(inputs, 1, 1, "1")?;
+                finite("alpha", *alpha)?;
+                one(x.to_vec())
+            }
+            Op::HardSigmoid { alpha, beta } => {
+                count(inputs, 1, 1, "1")?;
+                finite("alpha", *alpha)?;
+                finite("beta", *beta)?;
+                one(x.to_vec())
+            }
+            Op::Clip { min, max } => {
+                count(inputs, 1, 1, "1")?;
+                if min.is_nan() || max.is_nan() {
+                    return Err(OpError::ConstantInput {
+                        input: "min or max",
+                        found: "NaN".into(),
+                        expected: "a number",
+                    });
+                }
+                one(x.to_vec())
+            }
+            Op::Relu | Op::Sigmoid | Op::Tanh | Op::Identity | Op::Cast { .. } => {
+                count(inputs, 1, 1, "1")?;
+                one(x.to_vec())
+            }
+            Op::Softmax { axis, end_axis } => {
+                count(inputs, 1, 1, "1")?;
+                if axis > end_axis || *end_axis > x.len() {
+                    return Err(axis_error(*axis, x));
+                }
+                one(x.to_vec())
+            }
+            Op::Add | Op::Sub | Op::Mul | Op::Div => {
+                count(inputs, 2, 2, "2")?;
+                one(broadcast(x, shape(1))?)
+            }
+            Op::ReduceMean { axes, keep_dims } => {
+                count(inputs, 1, 1, "1")?;
+                check_axes(axes, x)?;
+                one(x
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, &d)| match (axes.contains(&i), keep_dims) {
+                        (false, _) => Some(d),
+                        (true, true) => Some(1),
+                        (true, false) => None,
+                    })
+                    .collect())
+            }
+            Op::Flatten { axis } => {
+                count(inputs, 1, 1, "1")?;
+                if *axis > x.len() {
+                    return Err(axis_error(*axis, x));
+                }
+                let (a, b) = x.split_at(*axis);
+                match (element_count(a), element_count(b)) {
+                    (Some(a), Some(b)) => one(vec![a, b]),
+                    _ => Err(OpError::TooLarge { shape: x.to_vec() }),
+                }
+            }
+            Op::Reshape => {
+                count(inputs, 1, 1, "1")?;
+                let to = declared
+                    .first()
+                    .ok_or(OpError::MissingInput { input: "shape" })?;
+                if element_count(to) != element_count(x) {
+                    return Err(OpError::Incompatible {
+                        first: x.to_vec(),
+                        second: to.clone(),
+                    });
+                }
+                one(to.clone())
+            }
+            Op::Squeeze { axes } => {
+                count(inputs, 1, 1, "1")?;
+                check_axes(axes, x)?;
+                if let Some(&axis) = axes.iter().find(|&&a| x[a] != 1) {
+                    return Err(OpError::Shape {
+                        input: "data",
+                        found: x.to_vec(),
+                        expected: format!("size 1 at axis {axis}"),
+                    });
+                }
+                let kept = x.iter().enumerate().filter(|(i, _)| !axes.contains(i));
+                one(kept.map(|(_, &d)| d).collect())
+            }
+            Op::Unsqueeze { axes } => {
+                count(inputs, 1, 1, "1")?;
+                let rank = x.len() + axes.len();
+                check_axes(axes, &vec![1; rank])?;
+                let mut sizes = x.iter();
+                one((0..rank)
+                    .filter_map(|i| match axes.contains(&i) {
+                        true => Some(1),
+                        false => sizes.next().copied(),
+                    })
+                    .collect())
+            }
+            Op::Transpose { perm } => {
+                count(inputs, 1, 1, "1")?;
+                let mut sorted = perm.clone();
+                sorted.sort_unstable();
+                if sorted.into_iter().ne(0..x.len()) {
+                    return Err(OpError::Attribute {
+                        attribute: "perm",
+                        found: format!("{perm:?}"),
+                        expected: "a permutation of the input's axes",
+                    });
+                }
+                one(perm.iter().map(|&p| x[p]).collect())
+            }
+            Op::Concat { axis } => {
+                count(inputs, 1, usize::MAX, "at least 1")?;
+                one(concat(*axis, inputs)?)
+            }
+            Op::Split { axis } => {
+                count(inputs, 1, 1, "1")?;
+                split(*axis, x, declared)
+            }
+            Op::Slice { axes } => {
+                count(inputs, 1, 1, "1")?;
+                one(slice(axes, x)?)
+            }
+            Op::Pad(p) => {
+                count(inputs, 1, 1, "1")?;
+                one(pad(p, x)?)
+            }
+            Op::QuantizeLinear { axis } | Op::DequantizeLinear { axis } => {
+                count(inputs, 2, 3, "2 or 3")?;
+                let scale = shape(1);
+                if !is_single(scale) {
+                    let size = *x.get(*axis).ok_or_else(|| axis_error(*axis, x))?;
+                    require_shape("scale", scale, &[size])?;
+                }
+                if inputs.len() == 3 && !(is_single(scale) && is_single(shape(2))) {
+                    require_shape("zero_point", shape(2), scale)?;
+                }
+                one(x.to_vec())
+            }
+        }
+    }
+}
+
+/// NumPy's broadcasting: axes aligned at the end, sizes equal or 1.
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
+    (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (p, q) if p == q => Ok(p),
+            (1, q) => Ok(q),
+            (p, 1) => Ok(p),
+            _ => Err(OpError::Incompatible {
+                first: a.to_vec(),
+                second: b.to_vec(),
+            }),
+        })
+        .collect()
+}
+
+fn is_single(shape: &[usize]) -> bool {
+    matches!(shape, [] | [1])
+}
+
+fn count(
+    inputs: &[TensorType],
+    least: usize,
+    most: usize,
+    expected: &'static str,
+) -> Result<(), OpError> {
+    match (least..=most).contains(&inputs.len()) {
+        true => Ok(()),
+        false => Err(OpError::InputCount {
+            expected,
+            found: inputs.len(),
+        }),
+    }
+}
+
+fn finite(attribute: &'static str, value: f32) -> Result<(), OpError> {
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(OpError::Attribute {
+            attribute,
+            found: value.to_string(),
+            expected: "a finite number",
+        }),
+    }
+}
+
+fn require_type(
+    inputs: &[TensorType],
+    i: usize,
+    input: &'static str,
+    wanted: ElementType,
+) -> Result<(), OpError> {
+    match inputs.get(i) {
+        Some(t) if t.element_type != wanted => Err(OpError::ElementType {
+            input,
+            found: t.element_type,
+            expected: "float32",
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn same_types(inputs: &[TensorType], which: &[usize]) -> Result<(), OpError> {
+    let mut types = which
+        .iter()
+        .filter_map(|&i| inputs.get(i))
+        .map(|t| t.element_type);
+    let Some(first) = types.next() else {
+        return Ok(());
+    };
+    match types.find(|&t| t != first) {
+        Some(second) => Err(OpError::MixedTypes { first, second }),
+        None => Ok(()),
+    }
+}
+
+fn require_shape(input: &'static str, found: &[usize], expected: &[usize]) -> Result<(), OpError> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(OpError::Shape {
+            input,
+            found: found.to_vec(),
+            expected: format!("{expected:?}"),
+        }),
+    }
+}
+
+fn axis_error(axis: usize, shape: &[usize]) -> OpError {
+    OpError::Axis {
+        axis: i64::try_from(axis).unwrap_or(i64::MAX),
+        shape: shape.to_vec(),
+    }
+}
+
+/// Axes within the rank, ascending, none twice.
+fn check_axes(axes: &[usize], shape: &[usize]) -> Result<(), OpError> {
+    if let Some(&axis) = axes.iter().find(|&&a| a >= shape.len()) {
+        return Err(axis_error(axis, shape));
+    }
+    match axes.windows(2).find(|w| w[0] >= w[1]) {
+        Some(w) => Err(OpError::RepeatedAxis { axis: w[1] }),
+        None => Ok(()),
+    }
+}
+
+fn gemm(
+    g: &crate::Gemm,
+    a: &[usize],
+    b: &[usize],
+    c: Option<&[usize]>,
+) -> Result<Vec<usize>, OpError> {
+    finite("alpha", g.alpha)?;
+    finite("beta", g.beta)?;
+    let pair = |input, s: &[usize], transpose: bool| match (s, transpose) {
+        (&[r, c], false) => Ok((r, c)),
+        (&[r, c], true) => Ok((c, r)),
+        _ => Err(OpError::Shape {
+            input,
+            found: s.to_vec(),
+            expected: "two axes".into(),
+        }),
+    };
+    let (m, k) = pair("A", a, g.transpose_a)?;
+    let (k2, n) = pair("B", b, g.transpose_b)?;
+    if k != k2 {
+        return Err(OpError::Incompatible {
+            first: a.to_vec(),
+            second: b.to_vec(),
+        });
+    }
+    if let Some(c) = c
+        && broadcast(&[m, n], c)? != [m, n]
+    {
+        return Err(OpError::Shape {
+            input: "C",
+            found: c.to_vec(),
+            expected: format!("broadcastable to {:?}", [m, n]),
+        });
+    }
+    Ok(vec![m, n])
+}
+
+fn matmul(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
+    let incompatible = || OpError::Incompatible {
+        first: a.to_vec(),
+        second: b.to_vec(),
+    };
+    // A vector stands for one row on the left and one column on the right;
+    // the axis added is dropped again.
+    let (rows, k, batch_a) = match *a {
+        [] => return Err(incompatible()),
+        [k] => (None, k, &a[..0]),
+        [ref batch @ .., m, k] => (Some(m), k, batch),
+    };
+    let (columns, k2, batch_b) = match *b {
+        [] => return Err(incompatible()),
+        [k] => (None, k, &b[..0]),
+        [ref batch @ .., k, n] => (Some(n), k, batch),
+    };
+    if k != k2 {
+        return Err(incompatible());
+    }
+    let mut out = broadcast(batch_a, batch_b).map_err(|_| incompatible())?;
+    out.extend(rows);
+    out.extend(columns);
+    Ok(out)
+}
+
+fn concat(axis: usize, inputs: &[TensorType]) -> Result<Vec<usize>, OpError> {
+    let mut out = inputs[0].shape.clone();
+    if axis >= out.len() {
+        return Err(axis_error(axis, &out));
+    }
+    for t in &inputs[1..] {
+        let fits =
+            t.shape.len() == out.len() && (0..out.len()).all(|i| i == axis || t.shape[i] == out[i]);
+        if !fits {
+            return Err(OpError::Incompatible {
+                first: out,
+                second: t.shape.clone(),
+            });
+        }
+        out[axis] = out[axis]
+            .checked_add(t.shape[axis])
+            .ok_or_else(|| OpError::TooLarge { shape: out.clone() })?;
+    }
+    Ok(out)
+}
+
+fn split(axis: usize, x: &[usize], declared: &[Vec<usize>]) -> Result<Vec<Vec<usize>>, OpError> {
+    let size = *x.get(axis).ok_or_else(|| axis_error(axis, x))?;
+    let mut total = 0usize;
+    for d in declared {
+        let part = *d.get(axis).ok_or_else(|| axis_error(axis, d))?;
+        let mut expected = x.to_vec();
+        expected[axis] = part;
+        if *d != expected {
+            return Err(OpError::WrongOutput {
+                declared: d.clone(),
+                inferred: expected,
+            });
+        }
+        total = total.saturating_add(part);
+    }
+    if total != size || declared.is_empty() {
+        return Err(OpError::Attribute {
+            attribute: "split",
+            found: format!("{total} in all"),
+            expected: "sizes that add up to the axis",
+        });
+    }
+    Ok(declared.to_vec())
+}
+
+fn slice(axes: &[crate::SliceAxis], x: &[usize]) -> Result<Vec<usize>, OpError> {
+    if axes.len() != x.len() {
+        return Err(axis_error(axes.len(), x));
+    }
+    for (i, (a, &size)) in axes.iter().zip(x).enumerate() {
+        let inside = |index: i128| (0..size as i128).contains(&index);
+        let last = a.start as i128 + (a.length as i128 - 1).saturating_mul(a.step as i128);
+        if a.step == 0 || a.length > 0 && !(inside(a.start as i128) && inside(last)) {
+            return Err(OpError::Attribute {
+                attribute: "axes",
+                found: format!("{a:?} at axis {i}"),
+                expected: "a part of the input",
+            });
+        }
+    }
+    Ok(axes.iter().map(|a| a.length).collect())
+}
+
+fn pad(p: &crate::Pad, x: &[usize]) -> Result<Vec<usize>, OpError> {
+    if p.before.len() != x.len() || p.after.len() != x.len() {
+        return Err(OpError::Attribute {
+            attribute: "pads",
+            found: format!("{} values", p.before.len() + p.after.len()),
+            expected: "two for every axis of the input",
+        });
+    }
+    let wrong = |before: isize, after: isize, expected| OpError::Attribute {
+        attribute: "pads",
+        found: format!("{before} and {after}"),
+        expected,
+    };
+    x.iter()
+        .zip(p.before.iter().zip(&p.after))
+        .map(|(&size, (&before, &after))| {
+            let total = size as i128 + before as i128 + after as i128;
+            let out = usize::try_from(total)
+                .map_err(|_| wrong(before, after, "not more cut off than there is"))?;
+            // After a cut, what is left is what gets repeated.
+            let left = size as i128 + before.min(0) as i128 + after.min(0) as i128;
+            let longest = before.max(after) as i128;
+            let most = match p.mode {
+                PadMode::Constant(_) => i128::MAX,
+                PadMode::Edge => [0, i128::MAX][usize::from(left > 0)],
+                PadMode::Reflect => (left - 1).max(0),
+                PadMode::Wrap => left.max(0),
+            };
+            if left < 0 || longest > most {
+                return Err(wrong(before, after, "no more than the input can fill"));
+            }
+            Ok(out)
+        })
+        .collect()
+}
