@@ -1,2 +1,78 @@
-//! Tasks of the project.
-fn main() {}
+//! Tasks of the project: `cargo xtask test`, `cargo xtask fuzz`, `cargo xtask mutants`.
+
+mod checkout;
+mod fuzz;
+mod invocation;
+mod mutants;
+mod requirements;
+mod runtime;
+mod tally;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::checkout::Checkout;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Pilotage project")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs every check and test; without --install it changes nothing outside the checkout
+    Test {
+        /// Install what the tests need first: Debian packages, rustup components, and under
+        /// target/ the test runner and a Python environment
+        #[arg(long)]
+        install: bool,
+        /// Leave a step out; it is counted as skipped
+        #[arg(long, value_enum)]
+        skip: Vec<test::Step>,
+        /// Run just this step (may be given again)
+        #[arg(long, value_enum, conflicts_with = "skip")]
+        only: Vec<test::Step>,
+    },
+    /// Fuzzes what reads untrusted files, on two processes
+    Fuzz {
+        /// CPU minutes, shared out among the targets
+        #[arg(long, default_value_t = 60.0)]
+        minutes: f64,
+        /// The fuzz targets to run [default: all of them]
+        targets: Vec<String>,
+    },
+    /// Plants bugs in the guard and reports those its tests do not notice
+    Mutants {
+        /// Install cargo-mutants under target/ first
+        #[arg(long)]
+        install: bool,
+        /// Arguments passed on to cargo-mutants
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Checkout::find().and_then(|checkout| match arguments.task {
+        Task::Test {
+            install,
+            skip,
+            only,
+        } => test::run(&checkout, install, &skip, &only),
+        Task::Fuzz { minutes, targets } => fuzz::run(&checkout, minutes, &targets),
+        Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

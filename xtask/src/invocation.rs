@@ -1,0 +1,180 @@
+//! A command that can be shown to a person, run, and listened to.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// A program, its arguments and what is special about its environment.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    program: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, OsString)>,
+    directory: Option<PathBuf>,
+}
+
+impl Invocation {
+    /// `line` is split at white space; arguments that hold any are added with [`arg`](Self::arg).
+    pub fn new(line: &str) -> Self {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Self {
+            program: words.next().unwrap_or_default(),
+            arguments: words.collect(),
+            environment: Vec::new(),
+            directory: None,
+        }
+    }
+
+    /// A program at `path`.
+    pub fn of(path: &Path) -> Self {
+        Self {
+            program: path.display().to_string(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+        }
+    }
+
+    pub fn arg(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub fn path(self, path: &Path) -> Self {
+        self.arg(path.display().to_string())
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn within(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_path_buf());
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).envs(
+            self.environment
+                .iter()
+                .map(|(name, value)| (name, value.as_os_str())),
+        );
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+
+    /// Runs it on this program's own output; true when it succeeded.
+    pub fn succeeds(&self) -> Result<bool> {
+        let status = self.command().status().with_context(|| self.failed())?;
+        Ok(status.success())
+    }
+
+    /// What it printed on its standard output, when it can be run and succeeds.
+    pub fn answer(&self) -> Option<String> {
+        let output = self
+            .command()
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    }
+
+    /// Runs it, handing each line of both its streams to `line`; true when it succeeded.
+    pub fn listen(&self, mut line: impl FnMut(&str)) -> Result<bool> {
+        let (reader, writer) = io::pipe()?;
+        let mut command = self.command();
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command.spawn().with_context(|| self.failed())?;
+        // The command holds the writing end; the reader would wait for it for ever.
+        drop(command);
+        let mut reader = BufReader::new(reader);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes)? > 0 {
+            line(&String::from_utf8_lossy(&bytes));
+            bytes.clear();
+        }
+        Ok(child.wait()?.success())
+    }
+
+    /// As [`listen`](Self::listen), passing every line on as it comes.
+    pub fn stream(&self, mut line: impl FnMut(&str)) -> Result<bool> {
+        self.listen(|text| {
+            print!("{text}");
+            // Nobody reading the output is no reason to stop.
+            let _ = io::stdout().flush();
+            line(text);
+        })
+    }
+
+    fn failed(&self) -> String {
+        format!("cannot run `{self}`")
+    }
+}
+
+impl fmt::Display for Invocation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.environment {
+            write!(out, "{name}={} ", quoted(&value.to_string_lossy()))?;
+        }
+        out.write_str(&quoted(&self.program))?;
+        for argument in &self.arguments {
+            write!(out, " {}", quoted(argument))?;
+        }
+        Ok(())
+    }
+}
+
+/// `word` as a POSIX shell wants it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_shown_as_a_shell_would_take_it() {
+        let shown = Invocation::new("cargo install --locked")
+            .arg("it's here")
+            .env("FLAGS", "-a -b")
+            .to_string();
+        assert_eq!(
+            shown,
+            r"FLAGS='-a -b' cargo install --locked 'it'\''s here'"
+        );
+    }
+
+    #[test]
+    fn both_streams_are_heard_and_the_status_told() {
+        let mut heard = Vec::new();
+        let succeeded = Invocation::new("sh -c")
+            .arg("echo one; echo two >&2; printf three; exit 3")
+            .listen(|line| heard.push(line.trim_end().to_owned()))
+            .unwrap();
+        assert_eq!(heard, ["one", "two", "three"]);
+        assert!(!succeeded);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = Invocation::new("no-such-program-here").listen(|_| ());
+        let message = format!("{:#}", error.unwrap_err());
+        assert!(message.contains("`no-such-program-here`"), "{message}");
+    }
+}

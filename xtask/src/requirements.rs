@@ -1,0 +1,264 @@
+//! What the tests need on the machine: found, named when missing, installed when asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+
+/// The test runner's version: what CI runs is what everyone runs.
+const NEXTEST: &str = "0.9.143";
+/// The mutation tester's version.
+const MUTANTS: &str = "27.1.0";
+
+/// One thing that has to be there before the tests can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    Rustfmt,
+    Clippy,
+    CCompiler,
+    /// libFuzzer is C++.
+    CppCompiler,
+    Nextest,
+    Mutants,
+    /// A Python that can make virtual environments.
+    Python,
+    /// The private Python environment with ONNX's reference and test cases.
+    PythonPackages,
+    /// ONNX's backend test cases, written out as files.
+    OnnxCases,
+}
+
+use Requirement::{
+    CCompiler, Clippy, CppCompiler, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt,
+};
+
+impl Requirement {
+    fn name(self) -> String {
+        match self {
+            Rustfmt => "rustfmt".into(),
+            Clippy => "clippy".into(),
+            CCompiler => "a C compiler (cc)".into(),
+            CppCompiler => "a C++ compiler (c++), for libFuzzer".into(),
+            Nextest => format!("cargo-nextest {NEXTEST}"),
+            Mutants => format!("cargo-mutants {MUTANTS}"),
+            Python => "Python 3.11 or later with venv and pip".into(),
+            PythonPackages => "the tests' Python packages, in target/python".into(),
+            OnnxCases => "ONNX's backend test cases, written out".into(),
+        }
+    }
+
+    fn met(self, checkout: &Checkout) -> bool {
+        match self {
+            Rustfmt => Invocation::new("cargo fmt --version").answer().is_some(),
+            Clippy => Invocation::new("cargo clippy --version").answer().is_some(),
+            CCompiler => Invocation::new("cc --version").answer().is_some(),
+            CppCompiler => Invocation::new("c++ --version").answer().is_some(),
+            Nextest => tool(checkout, "cargo-nextest", NEXTEST).is_some(),
+            Mutants => tool(checkout, "cargo-mutants", MUTANTS).is_some(),
+            Python => python().is_some(),
+            PythonPackages => {
+                let wanted: String = python_packages(checkout)
+                    .iter()
+                    .filter_map(|file| fs::read_to_string(file).ok())
+                    .collect();
+                let there = fs::read_to_string(checkout.python().join(INSTALLED));
+                there.is_ok_and(|there| there == wanted)
+            }
+            OnnxCases => {
+                let script = cases_script(checkout);
+                !script.exists() || same(&script, &checkout.onnx_cases().join("written-by.py"))
+            }
+        }
+    }
+
+    /// The commands that bring it.
+    fn commands(self, checkout: &Checkout) -> Vec<Invocation> {
+        match self {
+            Rustfmt => vec![Invocation::new("rustup component add rustfmt")],
+            Clippy => vec![Invocation::new("rustup component add clippy")],
+            CCompiler => vec![debian("gcc libc6-dev")],
+            CppCompiler => vec![debian("g++")],
+            Python => vec![debian("python3 python3-venv")],
+            Nextest => vec![
+                cargo_install(checkout, "cargo-nextest", NEXTEST)
+                    .arg("--no-default-features")
+                    .arg("--features=default-no-update"),
+            ],
+            Mutants => vec![cargo_install(checkout, "cargo-mutants", MUTANTS)],
+            PythonPackages => {
+                let environment = checkout.python();
+                let files = python_packages(checkout);
+                let mut pip = Invocation::of(&environment.join("bin/pip"))
+                    .arg("install")
+                    .arg("--quiet");
+                let mut keep = Invocation::new("sh -c").arg(r#"cat -- "$@" > "$0""#);
+                keep = keep.path(&environment.join(INSTALLED));
+                for file in &files {
+                    pip = pip.arg("--requirement").path(file);
+                    keep = keep.path(file);
+                }
+                vec![
+                    // The test cases come out of these packages.
+                    Invocation::new("rm -rf")
+                        .path(&environment)
+                        .path(&checkout.onnx_cases()),
+                    Invocation::new(python().unwrap_or(DEBIAN_PYTHON))
+                        .arg("-m")
+                        .arg("venv")
+                        .path(&environment),
+                    pip,
+                    keep,
+                ]
+            }
+            OnnxCases => {
+                let script = cases_script(checkout);
+                let cases = checkout.onnx_cases();
+                vec![
+                    Invocation::new("rm -rf").path(&cases),
+                    Invocation::of(&checkout.python().join("bin/python"))
+                        .path(&script)
+                        .path(&cases),
+                    Invocation::new("cp")
+                        .path(&script)
+                        .path(&cases.join("written-by.py")),
+                ]
+            }
+        }
+    }
+}
+
+/// Sees to it that all of `requirements` are met, in their order: installs what
+/// is missing, or without `install` fails with the commands that would.
+pub fn ensure(checkout: &Checkout, requirements: &[Requirement], install: bool) -> Result<()> {
+    let missing: Vec<_> = requirements
+        .iter()
+        .copied()
+        .filter(|requirement| !requirement.met(checkout))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !install {
+        for requirement in &missing {
+            println!("missing: {}", requirement.name());
+            for command in requirement.commands(checkout) {
+                println!("    {command}");
+            }
+        }
+        bail!(
+            "{} of what this needs is missing; run the commands above, or let --install do it",
+            missing.len()
+        );
+    }
+    for requirement in missing {
+        println!("==> installing {}", requirement.name());
+        for command in requirement.commands(checkout) {
+            println!("    {command}");
+            if !command.succeeds()? {
+                bail!("installing {} failed at `{command}`", requirement.name());
+            }
+        }
+        if !requirement.met(checkout) {
+            bail!(
+                "{} was installed, and still cannot be found",
+                requirement.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// cargo-nextest, once its requirement is met.
+pub fn nextest(checkout: &Checkout) -> Result<Invocation> {
+    found(checkout, "cargo-nextest", NEXTEST)
+}
+
+/// cargo-mutants, once its requirement is met.
+pub fn mutants(checkout: &Checkout) -> Result<Invocation> {
+    found(checkout, "cargo-mutants", MUTANTS)
+}
+
+fn found(checkout: &Checkout, name: &str, version: &str) -> Result<Invocation> {
+    match tool(checkout, name, version) {
+        Some(tool) => Ok(tool),
+        None => bail!("{name} {version} is not there"),
+    }
+}
+
+/// Under `target/tools`, or on the machine in just this version.
+fn tool(checkout: &Checkout, name: &str, version: &str) -> Option<Invocation> {
+    let subcommand = name.strip_prefix("cargo-").unwrap_or(name);
+    let private = Invocation::of(&checkout.tools().join("bin").join(name));
+    [private, Invocation::new(name)]
+        .into_iter()
+        .map(|tool| tool.arg(subcommand))
+        .find(|tool| {
+            let answer = tool.clone().arg("--version").answer();
+            answer.is_some_and(|text| text.split_whitespace().nth(1) == Some(version))
+        })
+}
+
+/// Its build is a throw-away: it is made quick, not small, and kept out of the project's builds.
+fn cargo_install(checkout: &Checkout, name: &str, version: &str) -> Invocation {
+    Invocation::new("cargo install --locked")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .arg(name)
+        .arg(format!("--version={version}"))
+        .arg("--root")
+        .path(&checkout.tools())
+}
+
+const DEBIAN_PYTHON: &str = "/usr/bin/python3";
+
+/// Within the Python environment: what was installed, word for word.
+const INSTALLED: &str = "installed.txt";
+
+/// The project's own pins, and those of the crates' tests.
+fn python_packages(checkout: &Checkout) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(checkout.root().join("crates"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("tests/requirements.txt"))
+        .filter(|file| file.exists())
+        .collect();
+    files.sort();
+    files.insert(0, checkout.root().join("xtask/requirements.txt"));
+    files
+}
+
+/// A Python new enough and able to make virtual environments with pip in them.
+fn python() -> Option<&'static str> {
+    ["python3", DEBIAN_PYTHON].into_iter().find(|python| {
+        Invocation::new(python)
+            .arg("-c")
+            .arg("import sys, venv, ensurepip; assert sys.version_info >= (3, 11)")
+            .answer()
+            .is_some()
+    })
+}
+
+fn cases_script(checkout: &Checkout) -> PathBuf {
+    checkout
+        .root()
+        .join("crates/compiler/tests/write_onnx_cases.py")
+}
+
+/// Installs Debian packages, as root or through sudo.
+fn debian(packages: &str) -> Invocation {
+    let root = Invocation::new("id -u")
+        .answer()
+        .is_some_and(|id| id.trim() == "0");
+    let sudo = if root { "" } else { "sudo " };
+    Invocation::new("sh -c").arg(format!(
+        "{sudo}apt-get update && \
+         {sudo}env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages}"
+    ))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}

@@ -1,0 +1,163 @@
+//! `cargo xtask test`: every check and test, in order, and one closing count.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::checkout::{Checkout, in_ci};
+use crate::invocation::Invocation;
+use crate::requirements::{self, Requirement};
+use crate::tally::Tally;
+use crate::{fuzz, runtime};
+
+/// CPU minutes of fuzzing in the tests.
+const FUZZ_MINUTES: f64 = 10.0;
+
+/// The steps, in the order they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// cargo fmt --check
+    Format,
+    /// cargo clippy, all targets, warnings denied
+    Clippy,
+    /// Every test of the workspace, by cargo-nextest
+    Tests,
+    /// The documentation's examples
+    Doctests,
+    /// The release runtime builds without pkg-config, libclang and their like
+    Runtime,
+    /// `cargo run --release` drives its lap
+    Lap,
+    /// Ten CPU minutes of fuzzing
+    Fuzz,
+}
+
+impl Step {
+    fn requirements(self) -> &'static [Requirement] {
+        match self {
+            Self::Format => &[Requirement::Rustfmt],
+            Self::Clippy => &[Requirement::CCompiler, Requirement::Clippy],
+            Self::Tests => &[
+                Requirement::CCompiler,
+                Requirement::Nextest,
+                Requirement::Python,
+                Requirement::PythonPackages,
+                Requirement::OnnxCases,
+            ],
+            Self::Doctests | Self::Runtime | Self::Lap => &[Requirement::CCompiler],
+            Self::Fuzz => &[Requirement::CppCompiler],
+        }
+    }
+
+    fn run(self, checkout: &Checkout) -> Result<Tally> {
+        match self {
+            Self::Format => checked(checkout, "cargo fmt --all --check"),
+            Self::Clippy => checked(
+                checkout,
+                "cargo clippy --workspace --all-targets -- --deny warnings",
+            ),
+            Self::Tests => {
+                let nextest = requirements::nextest(checkout)?;
+                counted(
+                    &prepared(nextest, checkout)
+                        .arg("run")
+                        .arg("--workspace")
+                        .arg("--profile=all"),
+                    Tally::from_nextest,
+                )
+            }
+            Self::Doctests => counted(
+                &prepared(Invocation::new("cargo test --doc --workspace"), checkout),
+                Tally::from_harness,
+            ),
+            Self::Runtime => Ok(Tally::of_step(runtime::builds_alone(checkout)?)),
+            Self::Lap => Ok(Tally::of_step(runtime::drives(checkout)?)),
+            Self::Fuzz => Ok(Tally::of_step(fuzz::run(checkout, FUZZ_MINUTES, &[])?)),
+        }
+    }
+
+    /// Its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// Runs all steps but `skip`, or those of `only` when it names any. A step that
+/// fails does not stop the ones after it. True when nothing failed.
+pub fn run(checkout: &Checkout, install: bool, skip: &[Step], only: &[Step]) -> Result<bool> {
+    let wanted = |step: &Step| !skip.contains(step) && (only.is_empty() || only.contains(step));
+    let (steps, left_out): (Vec<_>, Vec<_>) =
+        Step::value_variants().iter().copied().partition(wanted);
+
+    let mut needed = Vec::new();
+    for requirement in steps.iter().flat_map(|step| step.requirements()) {
+        if !needed.contains(requirement) {
+            needed.push(*requirement);
+        }
+    }
+    requirements::ensure(checkout, &needed, install)?;
+
+    let mut total = Tally::default();
+    let mut failures = Vec::new();
+    let mut times = Vec::new();
+    for step in steps {
+        println!("==> {}", step.name());
+        let start = Instant::now();
+        let tally = step.run(checkout).unwrap_or_else(|error| {
+            println!("error: {error:#}");
+            Tally::FAILED
+        });
+        times.push(format!("{} {} s", step.name(), start.elapsed().as_secs()));
+        if tally.failed > 0 {
+            failures.push(format!("{} failed ({tally})", step.name()));
+        } else if tally.skipped > 0 && in_ci() {
+            failures.push(format!("{} skipped tests ({tally})", step.name()));
+        }
+        total += tally;
+    }
+
+    println!("==> {}", times.join(", "));
+    for step in left_out {
+        println!("skipped: {}, left out on the command line", step.name());
+        total += Tally::SKIPPED;
+        if in_ci() {
+            failures.push(format!("{} was left out", step.name()));
+        }
+    }
+    for failure in &failures {
+        println!("failed: {failure}");
+    }
+    println!("{total}");
+    Ok(failures.is_empty())
+}
+
+/// A step that either passes or fails as one.
+fn checked(checkout: &Checkout, line: &str) -> Result<Tally> {
+    let passed = prepared(Invocation::new(line), checkout).stream(|_| ())?;
+    Ok(Tally::of_step(passed))
+}
+
+/// A step whose output counts its tests, as `count` reads it.
+fn counted(command: &Invocation, count: fn(&str) -> Option<Tally>) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let succeeded = command.stream(|line| tally += count(line).unwrap_or_default())?;
+    if !succeeded && tally.failed == 0 {
+        // It failed on something other than a test: a build, say.
+        tally += Tally::FAILED;
+    }
+    Ok(tally)
+}
+
+/// From a cold start, in CI, only what a failure's backtrace needs is built.
+fn prepared(command: Invocation, checkout: &Checkout) -> Invocation {
+    let command = command.within(checkout.root());
+    if in_ci() {
+        command
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+    } else {
+        command
+    }
+}
