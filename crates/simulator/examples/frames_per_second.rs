@@ -1,0 +1,38 @@
+//! Prints how many frames a second the renderer draws on one core.
+
+use std::time::Instant;
+
+use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};
+
+fn main() {
+    let camera = CameraSpec::default();
+    let mut frame = vec![0_u8; camera.frame_bytes()];
+    for name in Circuit::shipped_names() {
+        let Some(circuit) = Circuit::shipped(name) else {
+            continue;
+        };
+        for (looks_name, looks) in [
+            ("default", Looks::default()),
+            (
+                "random",
+                Looks {
+                    shadows: 0.4,
+                    ..Looks::random(5)
+                },
+            ),
+        ] {
+            let mut renderer = Renderer::new(&circuit, &looks, &camera);
+            for (rows_name, rows) in [("480 rows", 0..480), ("240 rows", 240..480)] {
+                let frames = 1000;
+                let start = Instant::now();
+                for i in 0..frames {
+                    let s = circuit.length() * f64::from(i) / f64::from(frames);
+                    let pose = circuit.pose(s, 0.1, 0.05);
+                    renderer.render_rows(rows.clone(), pose, u64::from(i as u32), &mut frame);
+                }
+                let rate = f64::from(frames) / start.elapsed().as_secs_f64();
+                println!("{name:<12} {looks_name:<8} {rows_name}: {rate:6.0} frames a second");
+            }
+        }
+    }
+}

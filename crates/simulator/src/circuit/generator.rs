@@ -1,0 +1,339 @@
+//! Random circuits.
+//!
+//! The outline of a random tree of grid cells is a closed polygon that never
+//! crosses itself and turns both ways. It is warped, its corners are rounded with
+//! random radii, and the result is smoothed so that curvature grows over a metre
+//! or two as a driver's does. What then breaks a rule is thrown away and drawn again.
+
+use std::sync::Arc;
+
+use super::{CentreLine, Circuit, Colours};
+use crate::random::Random;
+
+/// Bounds of a random circuit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RandomOptions {
+    /// Least and most length, metres.
+    pub length: (f64, f64),
+    /// No bend is tighter than this, metres.
+    pub smallest_radius: f64,
+    /// Least and most road width, metres.
+    pub road_width: (f64, f64),
+    /// Least and most width of the painted line, metres.
+    pub line_width: (f64, f64),
+}
+
+impl Default for RandomOptions {
+    fn default() -> Self {
+        Self {
+            length: (250.0, 900.0),
+            smallest_radius: 2.0,
+            road_width: (2.4, 4.4),
+            line_width: (0.06, 0.16),
+        }
+    }
+}
+
+const ATTEMPTS: u64 = 400;
+
+pub(super) fn generate(seed: u64, options: &RandomOptions) -> Circuit {
+    let mut random = Random::stream(seed, 0);
+    let road_width = random.range(options.road_width.0, options.road_width.1);
+    let line_width = random.range(options.line_width.0, options.line_width.1);
+    let line = (1..=ATTEMPTS)
+        .find_map(|attempt| draw(&mut Random::stream(seed, attempt), options, road_width))
+        .unwrap_or_else(|| {
+            // Bounds that leave no room for bends are fairly met by a ring.
+            let around = 0.5 * (options.length.0 + options.length.1);
+            CentreLine::circle(around / std::f64::consts::TAU)
+        });
+    Circuit {
+        name: format!("random-{seed}"),
+        line: Arc::new(line),
+        road_width,
+        line_width,
+        walls: None,
+        colours: Colours::default(),
+        start_s: 0.0,
+        start_offset: 0.0,
+    }
+}
+
+fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option<CentreLine> {
+    let target = random.range(options.length.0, options.length.1);
+    let least = (2.3 * options.smallest_radius).max(1.35 * road_width);
+    let cell = random.log_range(least, (target / 7.0).clamp(least, 26.0));
+    let cells = libm::round(target / (1.75 * cell)).clamp(2.0, 400.0) as usize;
+    let mut polygon = outline(&grow(random, cells));
+    let stretch = random.range(1.0, 1.6);
+    for point in &mut polygon {
+        *point = [point[0] * cell * stretch, point[1] * cell];
+    }
+    thin(random, &mut polygon);
+    jitter(random, &mut polygon, cell);
+    let path = rounded(random, &polygon, options.smallest_radius)?;
+    let mut path = smoothed(warped(random, path, cell));
+    let turn = random.range(0.0, std::f64::consts::TAU);
+    let (sin, cos) = libm::sincos(turn);
+    for point in &mut path {
+        *point = [
+            point[0] * cos - point[1] * sin,
+            point[0] * sin + point[1] * cos,
+        ];
+    }
+    if random.chance(0.5) {
+        path.reverse();
+    }
+    let line = CentreLine::through(&from_straightest(path)).ok()?;
+    let fits = (options.length.0..=options.length.1).contains(&line.length());
+    let open = line.tightest_curvature() * options.smallest_radius <= 1.0;
+    (fits && open && apart(&line, road_width)).then_some(line)
+}
+
+/// A tree of grid cells: each new cell touches exactly one old one, so that the
+/// outline is a single loop.
+fn grow(random: &mut Random, count: usize) -> Vec<[i32; 2]> {
+    let mut cells = vec![[0, 0]];
+    // From bushy to snake-like.
+    let newest = random.range(0.1, 0.95);
+    for _ in 0..count * 40 {
+        if cells.len() >= count {
+            break;
+        }
+        let from = if random.chance(newest) {
+            cells.len() - 1
+        } else {
+            random.below(cells.len())
+        };
+        let [x, y] = cells[from];
+        let [dx, dy] = NEIGHBOURS[random.below(4)];
+        let next = [x + dx, y + dy];
+        let around = |cell: [i32; 2]| {
+            cell != next && (cell[0] - next[0]).abs() <= 1 && (cell[1] - next[1]).abs() <= 1
+        };
+        let touching = |cell: [i32; 2]| (cell[0] - next[0]).abs() + (cell[1] - next[1]).abs() == 1;
+        // Cells that meet only at a corner would pinch the outline there, save
+        // where both touch the cell it grows from.
+        let allowed = cells.iter().all(|&cell| {
+            cell != next
+                && (!around(cell)
+                    || cell == [x, y]
+                    || (!touching(cell) && (cell[0] - x).abs() + (cell[1] - y).abs() == 1))
+        });
+        if allowed {
+            cells.push(next);
+        }
+    }
+    cells
+}
+
+const NEIGHBOURS: [[i32; 2]; 4] = [[1, 0], [0, 1], [-1, 0], [0, -1]];
+
+/// The corners of the cells' outline, anticlockwise.
+fn outline(cells: &[[i32; 2]]) -> Vec<[f64; 2]> {
+    let inside = |x: i32, y: i32| cells.contains(&[x, y]);
+    // Walk with the cells on the left, from the bottom of the lowest, leftmost cell.
+    let Some(&start) = cells.iter().min_by_key(|cell| (cell[1], cell[0])) else {
+        return Vec::new();
+    };
+    let (mut at, mut way) = (start, 0_usize);
+    let mut corners: Vec<[f64; 2]> = vec![[f64::from(at[0]), f64::from(at[1])]];
+    loop {
+        let [dx, dy] = NEIGHBOURS[way];
+        at = [at[0] + dx, at[1] + dy];
+        if at == start {
+            return corners;
+        }
+        // The cells ahead of the new corner, to the left and to the right.
+        let (left, right) = match way {
+            0 => ([at[0], at[1]], [at[0], at[1] - 1]),
+            1 => ([at[0] - 1, at[1]], [at[0], at[1]]),
+            2 => ([at[0] - 1, at[1] - 1], [at[0] - 1, at[1]]),
+            _ => ([at[0], at[1] - 1], [at[0] - 1, at[1] - 1]),
+        };
+        if inside(right[0], right[1]) {
+            way = (way + 3) % 4;
+        } else if !inside(left[0], left[1]) {
+            way = (way + 1) % 4;
+        }
+        corners.push([f64::from(at[0]), f64::from(at[1])]);
+    }
+}
+
+/// Leaves out most corners on straights, so that the straights stay straight, and
+/// a few real ones, which makes diagonals.
+fn thin(random: &mut Random, polygon: &mut Vec<[f64; 2]>) {
+    let straight_kept = random.range(0.0, 0.6);
+    let corner_dropped = random.range(0.0, 0.2);
+    let n = polygon.len();
+    let kept = (0..n)
+        .filter(|&i| {
+            let (a, b, c) = (polygon[(i + n - 1) % n], polygon[i], polygon[(i + 1) % n]);
+            let turn = (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0]);
+            if turn.abs() < 1e-9 {
+                random.chance(straight_kept)
+            } else {
+                !random.chance(corner_dropped)
+            }
+        })
+        .map(|i| polygon[i])
+        .collect();
+    *polygon = kept;
+}
+
+fn jitter(random: &mut Random, polygon: &mut [[f64; 2]], cell: f64) {
+    let reach = random.range(0.0, 0.3) * cell;
+    for point in polygon {
+        point[0] += random.range(-reach, reach);
+        point[1] += random.range(-reach, reach);
+    }
+}
+
+/// The polygon with its corners rounded, as points about 0.25 m apart; nothing when
+/// a corner is too tight for the smallest radius.
+fn rounded(random: &mut Random, polygon: &[[f64; 2]], smallest: f64) -> Option<Vec<[f64; 2]>> {
+    let n = polygon.len();
+    if n < 3 {
+        return None;
+    }
+    let tightness = random.range(1.1, 3.0);
+    let mut path: Vec<[f64; 2]> = Vec::new();
+    for i in 0..n {
+        let (a, b, c) = (polygon[(i + n - 1) % n], polygon[i], polygon[(i + 1) % n]);
+        let (into, into_length) = direction(a, b);
+        let (out, out_length) = direction(b, c);
+        let cross = into[0] * out[1] - into[1] * out[0];
+        let turn = libm::atan2(cross, into[0] * out[0] + into[1] * out[1]);
+        let half = libm::tan(turn.abs() / 2.0);
+        let room = 0.49 * into_length.min(out_length);
+        // Smoothing tightens a short arc a little, hence the margin.
+        let least = 1.12 * smallest;
+        if half * least > room {
+            return None;
+        }
+        let most = (room / half.max(1e-6)).min(40.0);
+        let radius = random
+            .log_range(least, (tightness * least).max(most * 0.9))
+            .min(most);
+        let tangent = radius * half;
+        let from = [b[0] - into[0] * tangent, b[1] - into[1] * tangent];
+        if let Some(&last) = path.last() {
+            line_to(&mut path, last, from);
+        }
+        let side = turn.signum();
+        let centre = [
+            from[0] - into[1] * side * radius,
+            from[1] + into[0] * side * radius,
+        ];
+        let steps = libm::ceil(radius * turn.abs() / 0.25).max(1.0) as usize;
+        for step in 0..=steps {
+            let (sin, cos) = libm::sincos(turn * step as f64 / steps as f64);
+            let (x, y) = (from[0] - centre[0], from[1] - centre[1]);
+            path.push([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos]);
+        }
+    }
+    let (first, last) = (*path.first()?, *path.last()?);
+    line_to(&mut path, last, first);
+    Some(path)
+}
+
+fn direction(a: [f64; 2], b: [f64; 2]) -> ([f64; 2], f64) {
+    let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+    let length = libm::sqrt(dx * dx + dy * dy).max(1e-9);
+    ([dx / length, dy / length], length)
+}
+
+/// Points every quarter of a metre, both ends left out.
+fn line_to(path: &mut Vec<[f64; 2]>, from: [f64; 2], to: [f64; 2]) {
+    let (along, length) = direction(from, to);
+    let steps = libm::ceil(length / 0.25) as usize;
+    for step in 1..steps {
+        let reach = length * step as f64 / steps as f64;
+        path.push([from[0] + along[0] * reach, from[1] + along[1] * reach]);
+    }
+}
+
+/// Bends the plane smoothly, in half of the circuits; too gently to fold it.
+fn warped(random: &mut Random, mut path: Vec<[f64; 2]>, cell: f64) -> Vec<[f64; 2]> {
+    if random.chance(0.5) {
+        return path;
+    }
+    for _ in 0..2 {
+        let wave = random.range(2.0, 6.0) * cell.max(8.0);
+        let reach = random.range(0.02, 0.06) * wave;
+        let (kx, ky) = (random.range(-1.0, 1.0), random.range(-1.0, 1.0));
+        let (phase_x, phase_y) = (random.range(0.0, 6.3), random.range(0.0, 6.3));
+        let turn = std::f64::consts::TAU / wave;
+        for point in &mut path {
+            let [x, y] = *point;
+            point[0] += reach * libm::sin(turn * (kx * x + y) + phase_x);
+            point[1] += reach * libm::sin(turn * (x + ky * y) + phase_y);
+        }
+    }
+    path
+}
+
+/// Evens out the curvature over about a metre and a half, then takes every third point.
+fn smoothed(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    const PASSES: usize = 12;
+    let n = path.len();
+    for _ in 0..PASSES {
+        let old = path.clone();
+        for i in 0..n {
+            let (a, b, c) = (old[(i + n - 1) % n], old[i], old[(i + 1) % n]);
+            path[i] = [
+                0.25 * a[0] + 0.5 * b[0] + 0.25 * c[0],
+                0.25 * a[1] + 0.5 * b[1] + 0.25 * c[1],
+            ];
+        }
+    }
+    path.into_iter().step_by(3).collect()
+}
+
+/// The same loop from the middle of its longest nearly straight stretch.
+fn from_straightest(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
+    let n = path.len();
+    let bend = |i: usize| {
+        let (a, b, c) = (path[(i + n - 3) % n], path[i % n], path[(i + 3) % n]);
+        let (into, _) = direction(a, b);
+        let (out, _) = direction(b, c);
+        (into[0] * out[1] - into[1] * out[0]).abs()
+    };
+    let straight: Vec<bool> = (0..n).map(|i| bend(i) < 0.05).collect();
+    let mut best = (0, 0);
+    let mut run = 0;
+    for i in 0..2 * n {
+        run = if straight[i % n] { (run + 1).min(n) } else { 0 };
+        if run > best.0 {
+            best = (run, i);
+        }
+    }
+    let middle = (best.1 + n - best.0 / 2) % n;
+    path.rotate_left(middle);
+    path
+}
+
+/// Whether stretches of the line that are far apart along it are at least a road
+/// width apart in the plane too.
+fn apart(line: &CentreLine, road_width: f64) -> bool {
+    let stride = (0.5 / line.step()) as usize;
+    let points: Vec<[f64; 2]> = line
+        .samples()
+        .iter()
+        .step_by(stride.max(1))
+        .map(|sample| sample.point)
+        .collect();
+    let n = points.len();
+    let near = libm::ceil(2.6 * road_width / 0.5) as usize;
+    // Samples are half a metre apart: the closest approach lies between them.
+    let least = road_width + 0.1;
+    (0..n).all(|i| {
+        (i + near..n).all(|j| {
+            let around = j - i;
+            n - around < near || {
+                let (dx, dy) = (points[i][0] - points[j][0], points[i][1] - points[j][1]);
+                dx * dx + dy * dy >= least * least
+            }
+        })
+    })
+}

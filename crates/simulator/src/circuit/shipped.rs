@@ -1,0 +1,21 @@
+//! The circuits that come with Pilotage.
+
+use super::Circuit;
+
+/// Name and file, in the order they are listed.
+const FILES: &[(&str, &str)] = &[("simple", include_str!("../../circuits/simple.toml"))];
+
+pub(super) const NAMES: &[&str] = &{
+    let mut names = [""; FILES.len()];
+    let mut i = 0;
+    while i < FILES.len() {
+        names[i] = FILES[i].0;
+        i += 1;
+    }
+    names
+};
+
+pub(super) fn find(name: &str) -> Option<Circuit> {
+    let (_, text) = FILES.iter().find(|(known, _)| *known == name)?;
+    Circuit::from_toml(text).ok()
+}

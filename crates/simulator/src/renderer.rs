@@ -1,0 +1,97 @@
+//! What the camera sees: the ground row by row, walls over it, then light and noise.
+
+mod coverage;
+mod ground;
+mod light;
+mod strip;
+mod texture;
+mod view;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::circuit::CentreLine;
+use crate::{CameraSpec, Circuit, Looks, Pose};
+use coverage::Coverage;
+use ground::Ground;
+use light::Light;
+use strip::Strips;
+use view::View;
+
+/// Draws frames of one circuit, with one look, for one camera.
+///
+/// The same circuit, looks, camera, pose and frame seed give the same bytes on
+/// every machine.
+pub struct Renderer {
+    line: Arc<CentreLine>,
+    half_road: f64,
+    half_line: f64,
+    camera: CameraSpec,
+    strips: Strips,
+    ground: Ground,
+    light: Light,
+    road: Coverage,
+    paint: Coverage,
+}
+
+impl Renderer {
+    /// Colours that the circuit prescribes replace those of `looks`.
+    pub fn new(circuit: &Circuit, looks: &Looks, camera: &CameraSpec) -> Self {
+        let looks = looks.clone().with_colours(circuit.colours());
+        let half_road = 0.5 * circuit.road_width();
+        let half_line = 0.5 * circuit.line_width();
+        Self {
+            line: Arc::clone(circuit.line()),
+            half_road,
+            half_line,
+            camera: *camera,
+            strips: Strips::new(circuit.line(), half_road.max(half_line)),
+            ground: Ground::new(&looks, camera.width),
+            light: Light::new(&looks, camera),
+            road: Coverage::new(),
+            paint: Coverage::new(),
+        }
+    }
+
+    /// The camera frames are drawn for.
+    pub fn camera(&self) -> &CameraSpec {
+        &self.camera
+    }
+
+    /// Draws a whole frame as RGB8, row by row from the top left. `rgb` holds
+    /// width * height * 3 bytes; what lies beyond stays as it is, and in a shorter
+    /// buffer the rows that do not fit are left out. `frame_seed` decides the noise.
+    pub fn render(&mut self, pose: Pose, frame_seed: u64, rgb: &mut [u8]) {
+        self.render_rows(0..self.camera.height, pose, frame_seed, rgb);
+    }
+
+    /// Draws some of the rows of the frame that [`render`](Self::render) would
+    /// draw; `rgb` begins with the first of them.
+    pub fn render_rows(&mut self, rows: Range<usize>, pose: Pose, frame_seed: u64, rgb: &mut [u8]) {
+        let stride = self.camera.width * 3;
+        let first = rows.start.min(self.camera.height);
+        let count =
+            (rows.end.min(self.camera.height) - first.min(rows.end)).min(rgb.len() / stride.max(1));
+        let view = View::new(&self.camera, pose);
+        self.road.reset(self.camera.width, first, count);
+        self.paint.reset(self.camera.width, first, count);
+        self.strips.draw(
+            &self.line,
+            &view,
+            &mut [
+                (self.half_road, &mut self.road),
+                (self.half_line, &mut self.paint),
+            ],
+        );
+        for (index, row) in rgb.chunks_exact_mut(stride).take(count).enumerate() {
+            self.ground
+                .row(&view, first + index, index, &self.road, &self.paint, row);
+        }
+        for (index, row) in rgb.chunks_exact_mut(stride).take(count).enumerate() {
+            self.light.row(first + index, frame_seed, row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

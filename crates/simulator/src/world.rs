@@ -1,0 +1,340 @@
+//! A circuit, a car on it, and the camera on the car.
+
+use pilotage_vehicle::{Mixer, Time};
+
+use crate::random::Random;
+use crate::{CameraSpec, Car, CarKind, Circuit, Looks, Pose, Renderer};
+
+/// Simulated time moves in whole steps of this length.
+const STEP_NANOS: u64 = 1_000_000;
+const STEP_SECONDS: f64 = 1e-3;
+
+/// Steps between two entries of the recorded path: 20 a second.
+const RECORD_EVERY: u64 = 50;
+
+/// Entries of the path in the time in which a car must move.
+const STALL_ENTRIES: usize = 200;
+
+/// A car that moves less than this in ten seconds is stalled, metres.
+const STALL_METRES: f64 = 0.5;
+
+/// Metres beyond half a road width at which a car is off the road.
+const OFF_ROAD_MARGIN: f64 = 1.0;
+
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Laps to drive.
+    pub laps: u32,
+    /// Simulated seconds.
+    pub seconds: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            laps: 1,
+            seconds: 600.0,
+        }
+    }
+}
+
+/// Why a run is over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Every lap asked for is done.
+    LapDone {
+        /// Simulated seconds from the start.
+        seconds: f64,
+    },
+    /// More than half a road width and a metre away from the line.
+    OffRoad {
+        /// Where along the line, metres.
+        s: f64,
+        /// Distance from the line, metres, left positive.
+        offset: f64,
+    },
+    /// Moved less than half a metre in ten seconds.
+    Stalled {
+        /// Where along the line, metres.
+        s: f64,
+    },
+    /// The time limit was reached.
+    TimeLimit,
+}
+
+/// One entry of the recorded path.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PathPoint {
+    /// Simulated seconds.
+    pub time: f64,
+    /// Metres.
+    pub x: f64,
+    /// Metres.
+    pub y: f64,
+    /// Metres per second.
+    pub speed: f64,
+    /// From the line, metres, left positive.
+    pub offset: f64,
+    /// The command in force: -1..=1, left positive.
+    pub steering: f32,
+    /// The command in force: -1..=1.
+    pub throttle: f32,
+}
+
+/// A circuit, a car on it, and the camera on the car. It has no clock of its own:
+/// time moves when it is moved.
+pub struct World {
+    circuit: Circuit,
+    renderer: Renderer,
+    car: Car,
+    seed: u64,
+    limits: Limits,
+    steps: u64,
+    s: f64,
+    offset: f64,
+    /// Metres along the line since the start; going back takes away.
+    progress: f64,
+    outcome: Option<Outcome>,
+    /// Seconds at which each lap was done.
+    laps: Vec<f64>,
+    distance: f64,
+    path: Vec<PathPoint>,
+}
+
+impl World {
+    /// The car stands at the circuit's start.
+    pub fn new(
+        circuit: Circuit,
+        looks: &Looks,
+        camera: &CameraSpec,
+        car: CarKind,
+        mixer: Mixer,
+    ) -> Self {
+        let car = Car::new(car, mixer, circuit.start());
+        let renderer = Renderer::new(&circuit, looks, camera);
+        let mut world = Self {
+            circuit,
+            renderer,
+            car,
+            seed: 0,
+            limits: Limits::default(),
+            steps: 0,
+            s: 0.0,
+            offset: 0.0,
+            progress: 0.0,
+            outcome: None,
+            laps: Vec::new(),
+            distance: 0.0,
+            path: Vec::new(),
+        };
+        world.begin(world.circuit.start(), Some(world.circuit.start_s()));
+        world
+    }
+
+    /// The car stands `offset` metres left of the line at `s`, turned
+    /// `heading_error` radians to the left. Laps count from there.
+    #[must_use]
+    pub fn placed(mut self, s: f64, offset: f64, heading_error: f64) -> Self {
+        let pose = self.circuit.pose(s, offset, heading_error);
+        self.begin(pose, Some(s));
+        self
+    }
+
+    /// The run ends by these limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The camera's noise follows this seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// A car of the caller's, put where the present one is.
+    #[must_use]
+    pub fn with_car(mut self, mut car: Car) -> Self {
+        car.place(self.car.pose());
+        self.car = car;
+        self
+    }
+
+    /// The car already rolls at `speed`, metres per second.
+    #[must_use]
+    pub fn rolling(mut self, speed: f64) -> Self {
+        self.car.roll(speed);
+        self
+    }
+
+    fn begin(&mut self, pose: Pose, hint: Option<f64>) {
+        self.car.place(pose);
+        let near = self.circuit.nearest([pose.x, pose.y], hint);
+        (self.s, self.offset) = (near.s, near.offset);
+        self.progress = 0.0;
+        self.path.clear();
+        self.record(0.0, 0.0);
+    }
+
+    /// Moves simulated time forward to `time` under one command, in whole
+    /// milliseconds; what is left over is made up by the next call. After the run
+    /// has ended time goes on but the car stands.
+    pub fn advance_to(&mut self, time: Time, steering: f32, throttle: f32) {
+        let target = time.as_nanos() / STEP_NANOS;
+        while self.steps < target {
+            if self.outcome.is_some() {
+                self.steps = target;
+                return;
+            }
+            self.step(steering, throttle);
+        }
+    }
+
+    fn step(&mut self, steering: f32, throttle: f32) {
+        let before = self.car.pose();
+        self.car.step(steering, throttle, STEP_SECONDS);
+        self.steps += 1;
+        let pose = self.car.pose();
+        self.distance += libm::hypot(pose.x - before.x, pose.y - before.y);
+        let near = self.circuit.nearest([pose.x, pose.y], Some(self.s));
+        let length = self.circuit.length();
+        self.progress += libm::remainder(near.s - self.s, length);
+        (self.s, self.offset) = (near.s, near.offset);
+        let seconds = self.seconds();
+        while self.progress >= length * (self.laps.len() + 1) as f64 {
+            self.laps.push(seconds);
+        }
+        let recorded = self.steps.is_multiple_of(RECORD_EVERY);
+        if recorded {
+            self.record(steering, throttle);
+        }
+        self.outcome = if self.laps.len() >= self.limits.laps.max(1) as usize {
+            Some(Outcome::LapDone { seconds })
+        } else if !(self.offset.abs() <= 0.5 * self.circuit.road_width() + OFF_ROAD_MARGIN) {
+            Some(Outcome::OffRoad {
+                s: self.s,
+                offset: self.offset,
+            })
+        } else if recorded && self.stalled() {
+            Some(Outcome::Stalled { s: self.s })
+        } else if seconds >= self.limits.seconds {
+            Some(Outcome::TimeLimit)
+        } else {
+            None
+        };
+        if self.outcome.is_some() && !recorded {
+            self.record(steering, throttle);
+        }
+    }
+
+    fn stalled(&self) -> bool {
+        let Some(first) = self.path.len().checked_sub(STALL_ENTRIES + 1) else {
+            return false;
+        };
+        let pose = self.car.pose();
+        self.path[first..]
+            .iter()
+            .all(|p| libm::hypot(p.x - pose.x, p.y - pose.y) < STALL_METRES)
+    }
+
+    fn record(&mut self, steering: f32, throttle: f32) {
+        let pose = self.car.pose();
+        self.path.push(PathPoint {
+            time: self.seconds(),
+            x: pose.x,
+            y: pose.y,
+            speed: self.car.speed(),
+            offset: self.offset,
+            steering,
+            throttle,
+        });
+    }
+
+    /// Simulated time, in whole milliseconds.
+    pub fn now(&self) -> Time {
+        Time::from_nanos(self.steps * STEP_NANOS)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.steps as f64 * STEP_SECONDS
+    }
+
+    /// The circuit.
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// The camera.
+    pub fn camera(&self) -> &CameraSpec {
+        self.renderer.camera()
+    }
+
+    /// The car.
+    pub fn car(&self) -> &Car {
+        &self.car
+    }
+
+    /// Where the car is.
+    pub fn pose(&self) -> Pose {
+        self.car.pose()
+    }
+
+    /// The car's distance from the line, metres, left positive.
+    pub fn offset(&self) -> f64 {
+        self.offset
+    }
+
+    /// How far along the line the car is, metres.
+    pub fn s(&self) -> f64 {
+        self.s
+    }
+
+    /// The car's direction against the line's, radians, left positive.
+    pub fn heading_error(&self) -> f64 {
+        crate::pose::wrap_angle(self.pose().heading - self.circuit.heading(self.s))
+    }
+
+    /// Laps driven, as a fraction: 0 at the start, 1 after the first lap; negative
+    /// behind the start.
+    pub fn lap_fraction(&self) -> f64 {
+        self.progress / self.circuit.length()
+    }
+
+    /// Simulated seconds at which each finished lap was done.
+    pub fn laps(&self) -> &[f64] {
+        &self.laps
+    }
+
+    /// Metres driven.
+    pub fn distance(&self) -> f64 {
+        self.distance
+    }
+
+    /// Why the run is over, once it is.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// The path driven, 20 entries a second from the start.
+    pub fn path(&self) -> &[PathPoint] {
+        &self.path
+    }
+
+    /// What the camera sees now, as RGB8. The noise depends on the seed and the time.
+    pub fn render(&mut self, rgb: &mut [u8]) {
+        let height = self.camera().height;
+        self.render_rows(0..height, rgb);
+    }
+
+    /// Some of the rows of what the camera sees; `rgb` begins with the first.
+    pub fn render_rows(&mut self, rows: std::ops::Range<usize>, rgb: &mut [u8]) {
+        let noise = Random::stream(self.seed, self.steps).bits();
+        self.renderer.render_rows(rows, self.car.pose(), noise, rgb);
+    }
+}
+
+#[cfg(test)]
+mod tests;
