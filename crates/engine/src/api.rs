@@ -150,3 +150,98 @@ pub enum EngineError {
         found: String,
     },
 }
+
+impl TensorRef<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::I64(data) => data.len(),
+            Self::I32(data) => data.len(),
+            Self::U8(data) => data.len(),
+            Self::I8(data) => data.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Type of the elements; bools are lent as [`ElementType::U8`].
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::I64(_) => ElementType::I64,
+            Self::I32(_) => ElementType::I32,
+            Self::U8(_) => ElementType::U8,
+            Self::I8(_) => ElementType::I8,
+        }
+    }
+}
+
+impl TensorMut<'_> {
+    /// The same elements, to read.
+    pub fn as_ref(&self) -> TensorRef<'_> {
+        match self {
+            Self::F32(data) => TensorRef::F32(data),
+            Self::I64(data) => TensorRef::I64(data),
+            Self::I32(data) => TensorRef::I32(data),
+            Self::U8(data) => TensorRef::U8(data),
+            Self::I8(data) => TensorRef::I8(data),
+        }
+    }
+}
+
+impl EngineError {
+    /// Whether what is lent to read matches an engine's ports. For those who
+    /// write a backend; allocates only when it does not.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_inputs(ports: &[Port], lent: &[TensorRef<'_>]) -> Result<(), Self> {
+        Self::check_count("inputs", ports, lent.len())?;
+        ports
+            .iter()
+            .zip(lent)
+            .try_for_each(|(port, &lent)| Self::check_port(port, lent))
+    }
+
+    /// As [`check_inputs`](Self::check_inputs), for what is lent to fill.
+    ///
+    /// # Errors
+    /// When it does not match.
+    pub fn check_outputs(ports: &[Port], lent: &[TensorMut<'_>]) -> Result<(), Self> {
+        Self::check_count("outputs", ports, lent.len())?;
+        ports
+            .iter()
+            .zip(lent)
+            .try_for_each(|(port, lent)| Self::check_port(port, lent.as_ref()))
+    }
+
+    fn check_count(side: &'static str, ports: &[Port], found: usize) -> Result<(), Self> {
+        if ports.len() == found {
+            return Ok(());
+        }
+        Err(Self::PortCount {
+            side,
+            expected: ports.len(),
+            found,
+        })
+    }
+
+    fn check_port(port: &Port, lent: TensorRef<'_>) -> Result<(), Self> {
+        let wanted = match port.element_type {
+            ElementType::Bool => ElementType::U8,
+            other => other,
+        };
+        if wanted == lent.element_type() && port.len() == lent.len() {
+            return Ok(());
+        }
+        Err(Self::PortMismatch {
+            port: port.name.clone(),
+            expected: format!("{} elements of {wanted:?}", port.len()),
+            found: format!("{} of {:?}", lent.len(), lent.element_type()),
+        })
+    }
+}

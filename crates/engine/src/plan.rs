@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ElementType, Layout};
 
+mod validate;
+
+pub use validate::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK, PlanError};
+
 /// A tensor's place in [`Plan::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TensorId(pub usize);

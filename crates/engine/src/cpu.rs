@@ -1,0 +1,306 @@
+//! The engine that runs a plan on this machine's processor.
+#![allow(unsafe_code)]
+
+mod kernel;
+mod memory;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use self::kernel::PreparedStep;
+use self::memory::{AlignedBytes, MemoryMap, Slot, Views};
+use crate::plan::{Plan, PlanError, PlanPort};
+use crate::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
+
+/// The vector instructions the hot kernels use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// Plain loops, no fused multiply-add: the reference. Every machine has it.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F and VL.
+    Avx512,
+    /// aarch64.
+    Neon,
+}
+
+impl InstructionSet {
+    /// All there are, the fastest first.
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar];
+
+    /// Whether this machine has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => true,
+            _ => false,
+        }
+    }
+
+    /// The fastest this machine has.
+    pub fn best() -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|set| set.is_available())
+            .unwrap_or(Self::Scalar)
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+            Self::Neon => "NEON",
+        })
+    }
+}
+
+/// How a [`CpuEngine`] runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Threads that share the work, the caller's among them.
+    pub threads: usize,
+    /// `None` is the best this machine has.
+    pub instruction_set: Option<InstructionSet>,
+    /// Whether the time of each step is kept, see [`CpuEngine::profile`].
+    pub profile: bool,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            instruction_set: None,
+            profile: false,
+        }
+    }
+}
+
+/// Most threads an engine takes.
+pub const MAX_THREADS: usize = 64;
+
+/// Why a [`CpuEngine`] could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuError {
+    /// The plan is not valid.
+    #[error("the plan cannot be run: {0}")]
+    Plan(#[from] PlanError),
+    /// The machine lacks the instructions asked for.
+    #[error("this machine has no {0}; leave the instruction set out to use the best there is")]
+    Unavailable(InstructionSet),
+    /// No engine runs on this many threads.
+    #[error("cannot run on {0} threads; ask for 1 to {MAX_THREADS}")]
+    Threads(usize),
+    /// The system refused a thread.
+    #[error("could not start a thread: {0}")]
+    ThreadStart(#[from] std::io::Error),
+}
+
+/// What one step took over all inferences so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepProfile<'a> {
+    /// The step's name.
+    pub name: &'a str,
+    /// Multiply-adds of one run; 0 for steps that have none.
+    pub multiply_adds: u64,
+    /// Shortest run.
+    pub fastest: Duration,
+    /// All runs together.
+    pub total: Duration,
+    /// Number of runs.
+    pub runs: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    fastest: Duration,
+    total: Duration,
+    runs: u64,
+}
+
+/// Runs a [`Plan`] on the processor.
+///
+/// Weights are packed for the machine and all memory is set aside when the
+/// engine is made; [`infer`](Engine::infer) allocates nothing.
+pub struct CpuEngine {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    output_slots: Vec<Slot>,
+    steps: Vec<PreparedStep>,
+    arena: AlignedBytes,
+    constants: AlignedBytes,
+    instruction_set: InstructionSet,
+    threads: usize,
+    spent: Option<Vec<Spent>>,
+}
+
+impl CpuEngine {
+    /// Checks the plan and packs it for this machine.
+    ///
+    /// # Errors
+    /// When the plan is not valid, or the machine lacks what `options` ask for.
+    pub fn new(plan: &Plan, options: CpuOptions) -> Result<Self, CpuError> {
+        plan.validate()?;
+        let instruction_set = options.instruction_set.unwrap_or_else(InstructionSet::best);
+        if !instruction_set.is_available() {
+            return Err(CpuError::Unavailable(instruction_set));
+        }
+        if !(1..=MAX_THREADS).contains(&options.threads) {
+            return Err(CpuError::Threads(options.threads));
+        }
+        let map = MemoryMap::new(plan);
+        let steps: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| PreparedStep::new(plan, step, &map, instruction_set))
+            .collect();
+        let port = |port: &PlanPort| {
+            let (shape, element_type) = plan.spec(port.operand);
+            Port {
+                name: port.name.clone(),
+                shape: shape.to_vec(),
+                element_type,
+                layout: port.layout,
+            }
+        };
+        Ok(Self {
+            inputs: plan.inputs.iter().map(port).collect(),
+            outputs: plan.outputs.iter().map(port).collect(),
+            output_slots: plan
+                .outputs
+                .iter()
+                .map(|port| map.slot(port.operand))
+                .collect(),
+            spent: options.profile.then(|| vec![Spent::default(); steps.len()]),
+            steps,
+            arena: AlignedBytes::zeroed(map.arena),
+            constants: map.data,
+            instruction_set,
+            threads: options.threads,
+        })
+    }
+
+    /// The instructions the hot kernels use.
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.instruction_set
+    }
+
+    /// Bytes set aside for tensors between steps.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// What each step took; empty unless [`CpuOptions::profile`] was set.
+    pub fn profile(&self) -> impl Iterator<Item = StepProfile<'_>> {
+        let spent = self.spent.as_deref().unwrap_or_default();
+        self.steps
+            .iter()
+            .zip(spent)
+            .map(|(step, spent)| StepProfile {
+                name: &step.name,
+                multiply_adds: step.multiply_adds,
+                fastest: spent.fastest,
+                total: spent.total,
+                runs: spent.runs,
+            })
+    }
+}
+
+impl fmt::Debug for CpuEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuEngine")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .field("steps", &self.steps.len())
+            .field("instruction_set", &self.instruction_set)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine for CpuEngine {
+    fn describe(&self) -> String {
+        let threads = match self.threads {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        };
+        format!("CPU, {}, {threads}, float32", self.instruction_set)
+    }
+
+    fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn infer(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<Timing, EngineError> {
+        let start = Instant::now();
+        EngineError::check_inputs(&self.inputs, inputs)?;
+        EngineError::check_outputs(&self.outputs, outputs)?;
+        let views = Views::new(&mut self.arena, &self.constants, inputs);
+        match &mut self.spent {
+            None => {
+                for step in &self.steps {
+                    // SAFETY: arena and constants are those of the map the steps were
+                    // prepared with, the inputs were checked, and no slice outlives its step.
+                    unsafe { step.run(views) };
+                }
+            }
+            Some(spent) => {
+                let mut last = Instant::now();
+                for (step, spent) in self.steps.iter().zip(spent) {
+                    // SAFETY: as above.
+                    unsafe { step.run(views) };
+                    let now = Instant::now();
+                    let took = now - last;
+                    last = now;
+                    spent.fastest = match spent.runs {
+                        0 => took,
+                        _ => spent.fastest.min(took),
+                    };
+                    spent.total += took;
+                    spent.runs += 1;
+                }
+            }
+        }
+        for (output, &slot) in outputs.iter_mut().zip(&self.output_slots) {
+            // SAFETY: the memory is as above; the outputs were checked, so that each
+            // has the slot's type; no step runs any more.
+            unsafe {
+                match output {
+                    TensorMut::F32(data) => data.copy_from_slice(views.read(slot)),
+                    TensorMut::I64(data) => data.copy_from_slice(views.read(slot)),
+                    TensorMut::I32(data) => data.copy_from_slice(views.read(slot)),
+                    TensorMut::U8(data) => data.copy_from_slice(views.read(slot)),
+                    TensorMut::I8(data) => data.copy_from_slice(views.read(slot)),
+                }
+            }
+        }
+        Ok(Timing {
+            total: start.elapsed(),
+            device: None,
+        })
+    }
+}

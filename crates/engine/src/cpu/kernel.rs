@@ -1,0 +1,322 @@
+//! One step of a plan, made ready for this machine.
+#![allow(unsafe_code)]
+
+use super::InstructionSet;
+use super::memory::{MemoryMap, Slot, Views};
+use crate::ElementType;
+use crate::kernels::activation;
+use crate::kernels::binary::{Broadcast, affine};
+use crate::kernels::convert::{self, Scales};
+use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
+use crate::kernels::matmul::MatMul;
+use crate::kernels::movement::{Pad, StridedCopy, concat_part};
+use crate::kernels::pool::Pool;
+use crate::kernels::reduce::{ReduceMean, Softmax};
+use crate::plan::{Activation, BinaryOperator, ConstantData, ConstantId, Operation, Plan, Step};
+
+/// What a step does, with everything it needs but its tensors.
+enum Kernel {
+    Scalar(ScalarConvolution),
+    MatMul(MatMul),
+    Unary(Activation),
+    Binary(BinaryOperator, Activation, Broadcast),
+    Affine {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+        curve: Activation,
+    },
+    Pool(Pool),
+    ReduceMean(ReduceMean),
+    Softmax(Softmax),
+    Concat {
+        rows: usize,
+    },
+    Copy(StridedCopy),
+    Pad(Pad),
+    /// The output shares its input's memory.
+    Shared,
+    Cast,
+    Quantize(Scales),
+    Dequantize(Scales),
+}
+
+/// A step ready to run.
+pub(crate) struct PreparedStep {
+    pub(crate) name: String,
+    pub(crate) multiply_adds: u64,
+    kernel: Kernel,
+    inputs: Vec<Slot>,
+    output: Slot,
+}
+
+/// Binds `$T` to a type of the slot's size and runs `$body`.
+macro_rules! by_size {
+    ($slot:expr, $T:ident => $body:expr) => {
+        match $slot.element_type.size() {
+            8 => {
+                type $T = u64;
+                $body
+            }
+            4 => {
+                type $T = u32;
+                $body
+            }
+            _ => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
+
+/// Binds `$T` to the slot's own type and runs `$body`.
+macro_rules! by_type {
+    ($slot:expr, $T:ident => $body:expr) => {
+        match $slot.element_type {
+            ElementType::F32 => {
+                type $T = f32;
+                $body
+            }
+            ElementType::I64 => {
+                type $T = i64;
+                $body
+            }
+            ElementType::I32 => {
+                type $T = i32;
+                $body
+            }
+            ElementType::U8 | ElementType::Bool => {
+                type $T = u8;
+                $body
+            }
+            ElementType::I8 => {
+                type $T = i8;
+                $body
+            }
+        }
+    };
+}
+
+impl PreparedStep {
+    /// Packs a step of a validated plan.
+    pub(crate) fn new(
+        plan: &Plan,
+        step: &Step,
+        map: &MemoryMap,
+        instruction_set: InstructionSet,
+    ) -> Self {
+        let output = plan.tensors[step.output.0].shape.as_slice();
+        let shape = |index: usize| plan.spec(step.inputs[index]).0;
+        let mut multiply_adds = 0;
+        let mut convolution = |shape: ConvolutionShape,
+                               weights: ConstantId,
+                               bias: Option<ConstantId>,
+                               curve: Activation| {
+            multiply_adds = shape.multiply_adds();
+            let _ = instruction_set;
+            Kernel::Scalar(ScalarConvolution::new(
+                shape,
+                floats(plan, weights),
+                bias.map(|bias| floats(plan, bias)),
+                curve,
+            ))
+        };
+        let kernel = match &step.operation {
+            Operation::Conv2d {
+                weights,
+                bias,
+                window,
+                groups,
+                activation,
+            } => {
+                let input = shape(0);
+                let shape = ConvolutionShape {
+                    batch: input[0],
+                    axes: WindowAxis::both(*window, input[1], input[2]),
+                    output: [output[1], output[2]],
+                    depth: input[3] / groups,
+                    units: output[3] / groups,
+                    groups: *groups,
+                };
+                convolution(shape, *weights, *bias, *activation)
+            }
+            Operation::FullyConnected {
+                weights,
+                bias,
+                activation,
+            } => {
+                let sizes = &plan.constants[weights.0].shape;
+                let rows = output[..output.len() - 1].iter().product();
+                let shape = ConvolutionShape::fully_connected(rows, sizes[1], sizes[0]);
+                convolution(shape, *weights, *bias, *activation)
+            }
+            Operation::MatMul => {
+                let kernel = MatMul::new(shape(0), shape(1), output);
+                multiply_adds = output.iter().product::<usize>() as u64
+                    * shape(0).last().map_or(0, |&depth| depth as u64);
+                Kernel::MatMul(kernel)
+            }
+            Operation::Unary { activation } => Kernel::Unary(*activation),
+            Operation::Binary {
+                operator,
+                activation,
+            } => Kernel::Binary(
+                *operator,
+                *activation,
+                Broadcast::new(shape(0), shape(1), output),
+            ),
+            Operation::Affine {
+                scale,
+                shift,
+                activation,
+            } => Kernel::Affine {
+                scale: floats(plan, *scale).to_vec(),
+                shift: floats(plan, *shift).to_vec(),
+                curve: *activation,
+            },
+            Operation::Pool2d { kind, window } => {
+                Kernel::Pool(Pool::new(*kind, *window, shape(0), output))
+            }
+            Operation::ReduceMean { axes } => Kernel::ReduceMean(ReduceMean::new(shape(0), axes)),
+            Operation::Softmax { axis, end_axis } => {
+                Kernel::Softmax(Softmax::new(output, *axis, *end_axis))
+            }
+            Operation::Concat { axis } => Kernel::Concat {
+                rows: output[..*axis].iter().product(),
+            },
+            Operation::Slice { axes } => Kernel::Copy(StridedCopy::slice(shape(0), axes, output)),
+            Operation::Pad { before, fill } => {
+                Kernel::Pad(Pad::new(shape(0), before, *fill, output))
+            }
+            Operation::Transpose { perm } => Kernel::Copy(StridedCopy::transpose(shape(0), perm)),
+            Operation::Reshape => Kernel::Shared,
+            Operation::Cast => Kernel::Cast,
+            Operation::Quantize {
+                scale,
+                zero_point,
+                axis,
+            } => Kernel::Quantize(scales(plan, output, *axis, *scale, *zero_point)),
+            Operation::Dequantize {
+                scale,
+                zero_point,
+                axis,
+            } => Kernel::Dequantize(scales(plan, output, *axis, *scale, *zero_point)),
+        };
+        Self {
+            name: step.name.clone(),
+            multiply_adds,
+            kernel,
+            inputs: step.inputs.iter().map(|&input| map.slot(input)).collect(),
+            output: map.slot(crate::plan::Operand::Tensor(step.output)),
+        }
+    }
+
+    /// Runs the step.
+    ///
+    /// # Safety
+    /// `views` are of the memory that the map given to [`new`](Self::new) was
+    /// made for, the inputs lent match their ports, and no other slice of that
+    /// memory is alive.
+    pub(crate) unsafe fn run(&self, views: Views<'_>) {
+        // The map keeps a step's output apart from all tensors alive at the step, its
+        // inputs among them, and `by_type` and `by_size` choose types of the slot's size.
+        macro_rules! read {
+            ($index:expr) => {
+                // SAFETY: see above; the caller vouches for the memory.
+                unsafe { views.read(self.inputs[$index]) }
+            };
+        }
+        macro_rules! write {
+            () => {
+                // SAFETY: as above.
+                unsafe { views.write(self.output) }
+            };
+        }
+        match &self.kernel {
+            Kernel::Scalar(kernel) => kernel.run(read!(0), write!()),
+            Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
+            Kernel::Unary(curve) => {
+                let output: &mut [f32] = write!();
+                output.copy_from_slice(read!(0));
+                activation::apply(*curve, output);
+            }
+            Kernel::Binary(operator, curve, kernel) => {
+                kernel.run(*operator, *curve, read!(0), read!(1), write!());
+            }
+            Kernel::Affine {
+                scale,
+                shift,
+                curve,
+            } => affine(scale, shift, *curve, read!(0), write!()),
+            Kernel::Pool(kernel) => kernel.run(read!(0), write!()),
+            Kernel::ReduceMean(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Softmax(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Concat { rows } => {
+                let mut offset = 0;
+                for index in 0..self.inputs.len() {
+                    by_size!(self.output, T => {
+                        concat_part::<T>(read!(index), write!(), *rows, offset);
+                    });
+                    offset += self.inputs[index].len.checked_div(*rows).unwrap_or(0);
+                }
+            }
+            Kernel::Copy(kernel) => {
+                by_size!(self.output, T => kernel.run::<T>(read!(0), write!()));
+            }
+            Kernel::Pad(kernel) => by_type!(self.output, T => {
+                kernel.run::<T>(convert::Number::from_f32(kernel.value), read!(0), write!());
+            }),
+            Kernel::Shared => {}
+            Kernel::Cast => self.cast(views),
+            Kernel::Quantize(scales) => match self.output.element_type {
+                ElementType::I8 => scales.quantize::<i8>(-128, 127, read!(0), write!()),
+                _ => scales.quantize::<u8>(0, 255, read!(0), write!()),
+            },
+            Kernel::Dequantize(scales) => by_type!(self.inputs[0], T => {
+                scales.dequantize::<T>(read!(0), write!());
+            }),
+        }
+    }
+
+    fn cast(&self, views: Views<'_>) {
+        let [input] = self.inputs[..] else { return };
+        let from_float = input.element_type == ElementType::F32;
+        by_type!(input, A => {
+            // SAFETY: as in `run`, which is the only caller.
+            let data = unsafe { views.read::<A>(input) };
+            if self.output.element_type == ElementType::Bool {
+                // SAFETY: as above.
+                convert::cast_bool(data, unsafe { views.write::<u8>(self.output) });
+            } else {
+                by_type!(self.output, B => {
+                    // SAFETY: as above.
+                    convert::cast(from_float, data, unsafe { views.write::<B>(self.output) });
+                });
+            }
+        });
+    }
+}
+
+/// A constant of a validated plan that is f32.
+fn floats(plan: &Plan, id: ConstantId) -> &[f32] {
+    match &plan.constants[id.0].data {
+        ConstantData::F32(data) => data,
+        _ => &[],
+    }
+}
+
+fn scales(
+    plan: &Plan,
+    shape: &[usize],
+    axis: usize,
+    scale: ConstantId,
+    zero_point: Option<ConstantId>,
+) -> Scales {
+    let zero_point = zero_point.map(|id| match &plan.constants[id.0].data {
+        ConstantData::U8(data) => data.iter().copied().map(i32::from).collect(),
+        ConstantData::I8(data) => data.iter().copied().map(i32::from).collect(),
+        ConstantData::I32(data) => data.clone(),
+        ConstantData::F32(_) | ConstantData::I64(_) => Vec::new(),
+    });
+    Scales::new(shape, axis, floats(plan, scale), zero_point)
+}

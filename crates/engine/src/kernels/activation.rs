@@ -1,0 +1,66 @@
+//! Curves, element by element.
+
+use crate::plan::Activation;
+
+/// The curve at one point. A NaN stays a NaN: it must reach the guard.
+#[inline(always)]
+pub(crate) fn at(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => at_least(x, 0.0),
+        Activation::LeakyRelu { alpha } => {
+            if x < 0.0 {
+                alpha * x
+            } else {
+                x
+            }
+        }
+        Activation::Elu { alpha } => {
+            if x < 0.0 {
+                alpha * libm::expm1f(x)
+            } else {
+                x
+            }
+        }
+        Activation::Sigmoid => 1.0 / (1.0 + libm::expf(-x)),
+        Activation::HardSigmoid { alpha, beta } => at_most(at_least(alpha * x + beta, 0.0), 1.0),
+        Activation::Tanh => libm::tanhf(x),
+        Activation::Clip { min, max } => {
+            // ONNX: where the limits cross, the upper one wins.
+            at_most(
+                at_least(x, min.unwrap_or(f32::NEG_INFINITY)),
+                max.unwrap_or(f32::INFINITY),
+            )
+        }
+    }
+}
+
+#[inline(always)]
+fn at_least(x: f32, limit: f32) -> f32 {
+    if x < limit { limit } else { x }
+}
+
+#[inline(always)]
+fn at_most(x: f32, limit: f32) -> f32 {
+    if x > limit { limit } else { x }
+}
+
+/// The curve over `data`, in place.
+pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
+    // One loop for each curve, so that the simple ones vectorise.
+    macro_rules! each {
+        ($activation:expr) => {
+            data.iter_mut().for_each(|x| *x = at($activation, *x))
+        };
+    }
+    match activation {
+        Activation::None => {}
+        Activation::Relu => each!(Activation::Relu),
+        Activation::LeakyRelu { alpha } => each!(Activation::LeakyRelu { alpha }),
+        Activation::Elu { alpha } => each!(Activation::Elu { alpha }),
+        Activation::Sigmoid => each!(Activation::Sigmoid),
+        Activation::HardSigmoid { alpha, beta } => each!(Activation::HardSigmoid { alpha, beta }),
+        Activation::Tanh => each!(Activation::Tanh),
+        Activation::Clip { min, max } => each!(Activation::Clip { min, max }),
+    }
+}

@@ -1,0 +1,181 @@
+//! Two operands into one, with numpy's broadcasting; and the affine map along
+//! the last axis.
+
+use super::activation;
+use crate::plan::{Activation, BinaryOperator, MAX_RANK};
+
+/// One run of axes over which an operand either moves or stays.
+#[derive(Debug, Clone, Copy, Default)]
+struct Axis {
+    length: usize,
+    /// Elements from one index to the next; 0 where broadcast.
+    strides: [usize; 2],
+}
+
+/// How two operands walk over the output.
+#[derive(Debug, Clone)]
+pub(crate) struct Broadcast {
+    outer: Vec<Axis>,
+    inner: Axis,
+}
+
+impl Broadcast {
+    /// For operands of shapes `a` and `b` and their broadcast shape.
+    pub(crate) fn new(a: &[usize], b: &[usize], output: &[usize]) -> Self {
+        let rank = output.len();
+        let mut axes: Vec<Axis> = Vec::new();
+        let mut strides = [1, 1];
+        for axis in (0..rank).rev() {
+            let length = output[axis];
+            let mut next = Axis {
+                length,
+                strides: [0, 0],
+            };
+            for (operand, shape) in [a, b].into_iter().enumerate() {
+                let size = (axis + shape.len())
+                    .checked_sub(rank)
+                    .map_or(1, |axis| shape[axis]);
+                if size != 1 {
+                    next.strides[operand] = strides[operand];
+                    strides[operand] *= size;
+                }
+            }
+            if length == 1 {
+                continue;
+            }
+            match axes.last_mut() {
+                Some(last)
+                    if (0..2).all(|operand| {
+                        next.strides[operand] == last.strides[operand] * last.length
+                    }) =>
+                {
+                    last.length *= length;
+                }
+                _ => axes.push(next),
+            }
+        }
+        let inner = if axes.is_empty() {
+            Axis {
+                length: 1,
+                strides: [0, 0],
+            }
+        } else {
+            axes.remove(0)
+        };
+        axes.reverse();
+        Self { outer: axes, inner }
+    }
+
+    /// `output[i] = activation(a[..] operator b[..])`.
+    pub(crate) fn run(
+        &self,
+        operator: BinaryOperator,
+        curve: Activation,
+        a: &[f32],
+        b: &[f32],
+        output: &mut [f32],
+    ) {
+        if output.is_empty() {
+            return;
+        }
+        match operator {
+            BinaryOperator::Add => self.each(a, b, output, curve, |x, y| x + y),
+            BinaryOperator::Sub => self.each(a, b, output, curve, |x, y| x - y),
+            BinaryOperator::Mul => self.each(a, b, output, curve, |x, y| x * y),
+            BinaryOperator::Div => self.each(a, b, output, curve, |x, y| x / y),
+        }
+    }
+
+    fn each(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        output: &mut [f32],
+        curve: Activation,
+        join: impl Fn(f32, f32) -> f32 + Copy,
+    ) {
+        let mut index = [0_usize; MAX_RANK];
+        let mut at = [0_usize; 2];
+        let length = self.inner.length;
+        for row in output.chunks_exact_mut(length) {
+            match self.inner.strides {
+                [0, 0] => row.fill(join(a[at[0]], b[at[1]])),
+                [0, _] => {
+                    let x = a[at[0]];
+                    let b = &b[at[1]..at[1] + length];
+                    row.iter_mut().zip(b).for_each(|(o, &y)| *o = join(x, y));
+                }
+                [_, 0] => {
+                    let y = b[at[1]];
+                    let a = &a[at[0]..at[0] + length];
+                    row.iter_mut().zip(a).for_each(|(o, &x)| *o = join(x, y));
+                }
+                _ => {
+                    let a = &a[at[0]..at[0] + length];
+                    let b = &b[at[1]..at[1] + length];
+                    row.iter_mut()
+                        .zip(a.iter().zip(b))
+                        .for_each(|(o, (&x, &y))| *o = join(x, y));
+                }
+            }
+            activation::apply(curve, row);
+            for (axis, index) in self.outer.iter().zip(&mut index).rev() {
+                *index += 1;
+                at[0] += axis.strides[0];
+                at[1] += axis.strides[1];
+                if *index < axis.length {
+                    break;
+                }
+                *index = 0;
+                at[0] -= axis.strides[0] * axis.length;
+                at[1] -= axis.strides[1] * axis.length;
+            }
+        }
+    }
+}
+
+/// `output = activation(input * scale + shift)` along the last axis.
+pub(crate) fn affine(
+    scale: &[f32],
+    shift: &[f32],
+    curve: Activation,
+    input: &[f32],
+    output: &mut [f32],
+) {
+    if output.is_empty() {
+        return;
+    }
+    for (row, input) in output
+        .chunks_exact_mut(scale.len())
+        .zip(input.chunks_exact(scale.len()))
+    {
+        for (((o, &x), &scale), &shift) in row.iter_mut().zip(input).zip(scale).zip(shift) {
+            *o = x * scale + shift;
+        }
+        activation::apply(curve, row);
+    }
+}
+
+/// For each index of the broadcast shape, where `a` and `b` are read.
+pub(crate) fn offsets(a: &[usize], b: &[usize], output: &[usize]) -> Vec<[usize; 2]> {
+    let mut offsets = vec![[0, 0]];
+    let at = |shape: &[usize], axis: usize| {
+        (axis + shape.len())
+            .checked_sub(output.len())
+            .map_or(1, |axis| shape[axis])
+    };
+    for (axis, &length) in output.iter().enumerate() {
+        let sizes = [at(a, axis), at(b, axis)];
+        offsets = offsets
+            .into_iter()
+            .flat_map(|offset| {
+                (0..length).map(move |index| {
+                    [0, 1].map(|side| {
+                        offset[side] * sizes[side] + if sizes[side] == 1 { 0 } else { index }
+                    })
+                })
+            })
+            .collect();
+    }
+    offsets
+}

@@ -1,0 +1,130 @@
+//! Casts, and the way to 8-bit numbers and back.
+
+/// A type a cast can read or make.
+pub(crate) trait Number: Copy {
+    /// ONNX's Cast to f32.
+    fn to_f32(self) -> f32;
+    /// To an integer: the fraction is dropped, what does not fit saturates; NaN is 0.
+    fn to_i64(self) -> i64;
+    /// From f32, likewise.
+    fn from_f32(value: f32) -> Self;
+    /// From a wider integer: the higher bits are dropped, as numpy does.
+    fn from_i64(value: i64) -> Self;
+}
+
+macro_rules! integer {
+    ($($kind:ty),*) => {$(
+        impl Number for $kind {
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+            fn to_i64(self) -> i64 {
+                self as i64
+            }
+            fn from_f32(value: f32) -> Self {
+                value as Self
+            }
+            fn from_i64(value: i64) -> Self {
+                value as Self
+            }
+        }
+    )*};
+}
+integer!(i64, i32, u8, i8);
+
+impl Number for f32 {
+    fn to_f32(self) -> f32 {
+        self
+    }
+    fn to_i64(self) -> i64 {
+        self as i64
+    }
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+    fn from_i64(value: i64) -> Self {
+        value as Self
+    }
+}
+
+/// A cast; `from_float` says which of the two ways keeps what there is.
+pub(crate) fn cast<A: Number, B: Number>(from_float: bool, input: &[A], output: &mut [B]) {
+    let both = output.iter_mut().zip(input);
+    if from_float {
+        both.for_each(|(o, &x)| *o = B::from_f32(x.to_f32()));
+    } else {
+        both.for_each(|(o, &x)| *o = B::from_i64(x.to_i64()));
+    }
+}
+
+/// A cast to bool: whatever is not zero is true.
+pub(crate) fn cast_bool<A: Number + Default + PartialEq>(input: &[A], output: &mut [u8]) {
+    let zero = A::default();
+    let both = output.iter_mut().zip(input);
+    both.for_each(|(o, &x)| *o = u8::from(x != zero));
+}
+
+/// Scales along one axis.
+#[derive(Debug)]
+pub(crate) struct Scales {
+    scale: Vec<f32>,
+    zero_point: Vec<i32>,
+    /// Elements from one index of the axis to the next.
+    inner: usize,
+}
+
+impl Scales {
+    /// One scale, or one for each index of `axis`.
+    pub(crate) fn new(
+        shape: &[usize],
+        axis: usize,
+        scale: &[f32],
+        zero_point: Option<Vec<i32>>,
+    ) -> Self {
+        Self {
+            scale: scale.to_vec(),
+            zero_point: zero_point.unwrap_or_else(|| vec![0; scale.len()]),
+            inner: match scale {
+                [_] => shape.iter().product(),
+                _ => shape[axis + 1..].iter().product(),
+            },
+        }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = (f32, i32)> {
+        self.scale
+            .iter()
+            .copied()
+            .zip(self.zero_point.iter().copied())
+            .cycle()
+    }
+
+    /// saturate(round_half_even(x / scale) + zero_point)
+    pub(crate) fn quantize<T: Number>(&self, least: i32, most: i32, x: &[f32], output: &mut [T]) {
+        if output.is_empty() {
+            return;
+        }
+        let rows = x.chunks(self.inner).zip(output.chunks_mut(self.inner));
+        for ((x, output), (scale, zero_point)) in rows.zip(self.runs()) {
+            for (o, &x) in output.iter_mut().zip(x) {
+                // The cast saturates far outside the 8 bits, so adding cannot wrap.
+                let level = (x / scale).round_ties_even() as i32;
+                let level = level.saturating_add(zero_point).clamp(least, most);
+                *o = T::from_i64(i64::from(level));
+            }
+        }
+    }
+
+    /// (x - zero_point) * scale
+    pub(crate) fn dequantize<T: Number>(&self, x: &[T], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let rows = x.chunks(self.inner).zip(output.chunks_mut(self.inner));
+        for ((x, output), (scale, zero_point)) in rows.zip(self.runs()) {
+            for (o, &x) in output.iter_mut().zip(x) {
+                *o = (x.to_i64() - i64::from(zero_point)) as f32 * scale;
+            }
+        }
+    }
+}

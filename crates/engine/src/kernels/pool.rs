@@ -1,0 +1,75 @@
+//! Pooling over NHWC.
+
+use super::convolution::WindowAxis;
+use crate::plan::{PoolKind, Window};
+
+/// A pooling ready to run.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    kind: PoolKind,
+    axes: [WindowAxis; 2],
+    output: [usize; 2],
+    channels: usize,
+}
+
+impl Pool {
+    /// `input` and `output` are (N, H, W, C).
+    pub(crate) fn new(kind: PoolKind, window: Window, input: &[usize], output: &[usize]) -> Self {
+        Self {
+            kind,
+            axes: WindowAxis::both(window, input[1], input[2]),
+            output: [output[1], output[2]],
+            channels: output[3],
+        }
+    }
+
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let [down, across] = &self.axes;
+        let [height, width] = self.output;
+        for (pixel, output) in output.chunks_exact_mut(self.channels).enumerate() {
+            let (batch, y, x) = (
+                pixel / (height * width),
+                pixel / width % height,
+                pixel % width,
+            );
+            output.fill(match self.kind {
+                PoolKind::Max => f32::NEG_INFINITY,
+                _ => 0.0,
+            });
+            let (rows, columns) = (down.taps(y), across.taps(x));
+            for row in rows.clone() {
+                for column in columns.clone() {
+                    let place = (batch * down.size + down.position(y, row)) * across.size
+                        + across.position(x, column);
+                    let input = &input[place * self.channels..][..self.channels];
+                    let both = output.iter_mut().zip(input);
+                    match self.kind {
+                        PoolKind::Max => both.for_each(|(o, &x)| *o = if x > *o { x } else { *o }),
+                        _ => both.for_each(|(o, &x)| *o += x),
+                    }
+                }
+            }
+            let count = match self.kind {
+                PoolKind::Max => continue,
+                PoolKind::Average => rows.len() * columns.len(),
+                PoolKind::AverageWithPads { bottom, right } => {
+                    padded_taps(down, y, bottom) * padded_taps(across, x, right)
+                }
+            };
+            // A window wholly outside has nothing to take the mean of.
+            let count = count.max(1) as f32;
+            output.iter_mut().for_each(|o| *o /= count);
+        }
+    }
+}
+
+/// Taps inside the picture with its padding.
+fn padded_taps(axis: &WindowAxis, output: usize, after: usize) -> usize {
+    let end = axis.size + axis.pad + after;
+    end.saturating_sub(output * axis.stride)
+        .div_ceil(axis.dilation)
+        .min(axis.kernel)
+}

@@ -1,0 +1,107 @@
+//! Means and softmax.
+
+/// Mean over some axes.
+#[derive(Debug)]
+pub(crate) struct ReduceMean {
+    /// Length, and the output's stride (0 for an axis taken away).
+    axes: Vec<[usize; 2]>,
+    count: usize,
+}
+
+impl ReduceMean {
+    /// `reduced` are sorted axes of `input`.
+    pub(crate) fn new(input: &[usize], reduced: &[usize]) -> Self {
+        let mut axes: Vec<[usize; 2]> = Vec::new();
+        let mut stride = 1;
+        let mut count = 1;
+        for axis in (0..input.len()).rev() {
+            let length = input[axis];
+            let away = reduced.binary_search(&axis).is_ok();
+            let next = [length, if away { 0 } else { stride }];
+            if away {
+                count *= length;
+            } else {
+                stride *= length;
+            }
+            match axes.last_mut() {
+                Some(last) if next[1] == last[1] * last[0] => last[0] *= length,
+                _ => axes.push(next),
+            }
+        }
+        axes.reverse();
+        if axes.is_empty() {
+            axes.push([1, 0]);
+        }
+        Self { axes, count }
+    }
+
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
+        output.fill(0.0);
+        let Some((&[length, stride], outer)) = self.axes.split_last() else {
+            return;
+        };
+        if !input.is_empty() {
+            let mut index = [0_usize; crate::plan::MAX_RANK];
+            let mut at = 0;
+            for row in input.chunks_exact(length) {
+                if stride == 0 {
+                    output[at] += row.iter().sum::<f32>();
+                } else {
+                    let output = &mut output[at..at + length];
+                    output.iter_mut().zip(row).for_each(|(o, &x)| *o += x);
+                }
+                for (&[length, stride], index) in outer.iter().zip(&mut index).rev() {
+                    *index += 1;
+                    at += stride;
+                    if *index < length {
+                        break;
+                    }
+                    *index = 0;
+                    at -= stride * length;
+                }
+            }
+        }
+        let count = self.count as f32;
+        output.iter_mut().for_each(|o| *o /= count);
+    }
+}
+
+/// Softmax over the middle of (outer, middle, inner).
+#[derive(Debug)]
+pub(crate) struct Softmax {
+    middle: usize,
+    inner: usize,
+}
+
+impl Softmax {
+    pub(crate) fn new(shape: &[usize], axis: usize, end_axis: usize) -> Self {
+        Self {
+            middle: shape[axis..end_axis].iter().product(),
+            inner: shape[end_axis..].iter().product(),
+        }
+    }
+
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let block = self.middle * self.inner;
+        for (input, output) in input
+            .chunks_exact(block)
+            .zip(output.chunks_exact_mut(block))
+        {
+            for column in 0..self.inner {
+                let places = (column..block).step_by(self.inner);
+                let largest = places
+                    .clone()
+                    .fold(f32::NEG_INFINITY, |largest, at| largest.max(input[at]));
+                let mut sum = 0.0;
+                for at in places.clone() {
+                    output[at] = libm::expf(input[at] - largest);
+                    sum += output[at];
+                }
+                places.for_each(|at| output[at] /= sum);
+            }
+        }
+    }
+}
