@@ -61,7 +61,9 @@ pub(super) fn generate(seed: u64, options: &RandomOptions) -> Circuit {
 
 fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option<CentreLine> {
     let target = random.range(options.length.0, options.length.1);
-    let least = (2.3 * options.smallest_radius).max(1.35 * road_width);
+    // Each circuit has a tightest bend of its own, so that fast ones occur too.
+    let tightest = options.smallest_radius * random.log_range(1.0, 3.0);
+    let least = (2.3 * tightest).max(1.35 * road_width);
     let cell = random.log_range(least, (target / 7.0).clamp(least, 26.0));
     let cells = libm::round(target / (1.75 * cell)).clamp(2.0, 400.0) as usize;
     let mut polygon = outline(&grow(random, cells));
@@ -71,7 +73,7 @@ fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option
     }
     thin(random, &mut polygon);
     jitter(random, &mut polygon, cell);
-    let path = rounded(random, &polygon, options.smallest_radius)?;
+    let path = rounded(random, &polygon, tightest)?;
     let mut path = smoothed(warped(random, path, cell));
     let turn = random.range(0.0, std::f64::consts::TAU);
     let (sin, cos) = libm::sincos(turn);
@@ -196,7 +198,7 @@ fn rounded(random: &mut Random, polygon: &[[f64; 2]], smallest: f64) -> Option<V
     if n < 3 {
         return None;
     }
-    let tightness = random.range(1.1, 3.0);
+    let tightness = random.range(1.1, 4.0);
     let mut path: Vec<[f64; 2]> = Vec::new();
     for i in 0..n {
         let (a, b, c) = (polygon[(i + n - 1) % n], polygon[i], polygon[(i + 1) % n]);
@@ -253,9 +255,9 @@ fn line_to(path: &mut Vec<[f64; 2]>, from: [f64; 2], to: [f64; 2]) {
     }
 }
 
-/// Bends the plane smoothly, in half of the circuits; too gently to fold it.
+/// Bends the plane smoothly, in two of three circuits; too gently to fold it.
 fn warped(random: &mut Random, mut path: Vec<[f64; 2]>, cell: f64) -> Vec<[f64; 2]> {
-    if random.chance(0.5) {
+    if random.chance(0.33) {
         return path;
     }
     for _ in 0..2 {
