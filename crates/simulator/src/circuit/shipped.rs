@@ -3,7 +3,16 @@
 use super::Circuit;
 
 /// Name and file, in the order they are listed.
-const FILES: &[(&str, &str)] = &[("simple", include_str!("../../circuits/simple.toml"))];
+const FILES: &[(&str, &str)] = &[
+    ("simple", include_str!("../../circuits/simple.toml")),
+    ("speedway", include_str!("../../circuits/speedway.toml")),
+    ("dumbbell", include_str!("../../circuits/dumbbell.toml")),
+    ("chicane", include_str!("../../circuits/chicane.toml")),
+    ("hairpins", include_str!("../../circuits/hairpins.toml")),
+    ("alpine", include_str!("../../circuits/alpine.toml")),
+    ("walled", include_str!("../../circuits/walled.toml")),
+    ("grand", include_str!("../../circuits/grand.toml")),
+];
 
 pub(super) const NAMES: &[&str] = &{
     let mut names = [""; FILES.len()];
