@@ -89,8 +89,8 @@ impl<A: Actuator> InProcessLink<A> {
             limits,
             actuator,
             tick,
-            now,
-            next_tick: now + tick,
+            now: now.min(END_OF_TIME),
+            next_tick: now.min(END_OF_TIME) + tick,
             state: State::Disarmed,
             output: disarmed,
             queue: Queue::default(),
@@ -132,7 +132,7 @@ impl<A: Actuator> InProcessLink<A> {
     }
 
     fn live(&mut self, target: Time) {
-        let target = target.min(END_OF_TIME);
+        let target = target.clamp(self.now, END_OF_TIME);
         loop {
             self.skip_idle_ticks(target);
             let due = self.next_due();
@@ -152,7 +152,7 @@ impl<A: Actuator> InProcessLink<A> {
             self.enter(step(self.state, &self.limits, self.now, Event::Tick).state);
             self.write(refresh);
         }
-        self.now = self.now.max(target);
+        self.now = target;
     }
 
     /// When something next happens by itself.

@@ -10,6 +10,8 @@
 //! moved by the injected clock: what the simulated car drives with.
 
 mod actuator;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod in_process;
 mod limits;
 mod link;

@@ -43,3 +43,6 @@ impl Queue {
         Some(command)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! What every [`Actuator`] and every [`Link`] must do, as suites that panic at
+//! the first thing that is not so; and a stand-in actuator for tests.
+
+mod actuator;
+mod link;
+
+pub use actuator::actuator;
+pub use link::{LinkRig, link};
+
+use pilotage_vehicle::Time;
+
+use crate::{Actuator, ActuatorError, Output};
+
+/// A stand-in for tests: keeps every write, moves nothing.
+#[derive(Debug, Default)]
+pub struct RecordingActuator {
+    /// Every write it took, in order.
+    pub writes: Vec<(Time, Output)>,
+    /// Every write it did not take, in order.
+    pub failed: Vec<(Time, Output)>,
+    /// While true it takes no write.
+    pub broken: bool,
+}
+
+impl RecordingActuator {
+    /// What it was last told and took.
+    pub fn last(&self) -> Option<Output> {
+        self.writes.last().map(|&(_, output)| output)
+    }
+}
+
+impl Actuator for RecordingActuator {
+    fn name(&self) -> &str {
+        "recording stand-in"
+    }
+
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        if self.broken {
+            self.failed.push((now, *output));
+            return Err(ActuatorError::Write {
+                actuator: "recording stand-in",
+                source: std::io::ErrorKind::NotConnected.into(),
+            });
+        }
+        self.writes.push((now, *output));
+        Ok(())
+    }
+}

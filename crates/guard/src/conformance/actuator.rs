@@ -1,0 +1,52 @@
+//! The suite for actuators.
+
+use std::time::Duration;
+
+use pilotage_vehicle::Time;
+
+use crate::{Actuator, Mode, Output};
+
+/// Writes to `actuator` as a guard does, and reads back by `in_force` the
+/// steering and throttle that it holds, which may be off by `tolerance`
+/// (a PWM chip has steps).
+///
+/// # Panics
+/// At the first thing that is not as it must be.
+pub fn actuator<A: Actuator>(
+    actuator: &mut A,
+    tolerance: f32,
+    mut in_force: impl FnMut(&mut A) -> (f32, f32),
+) {
+    assert!(!actuator.name().is_empty(), "an actuator has a name");
+    let mut now = Time::from_nanos(1);
+    let tick = Duration::from_millis(5);
+    let outputs = [
+        (Mode::Disarmed, 0.0, 0.0),
+        (Mode::Failsafe, 0.0, 0.0),
+        (Mode::Drive, 1.0, 1.0),
+        (Mode::Drive, -1.0, -1.0),
+        (Mode::Drive, 0.25, 0.5),
+        (Mode::Drive, -0.75, 0.125),
+        (Mode::Failsafe, 0.5, 0.0),
+        (Mode::Disarmed, -0.5, 0.0),
+    ];
+    for (mode, steering, throttle) in outputs {
+        let output = Output {
+            mode,
+            steering,
+            throttle,
+        };
+        // At a new moment, again at the same one, and once more as the next tick does.
+        for wait in [tick, Duration::ZERO, tick] {
+            now = now + wait;
+            let taken = actuator.write(now, &output);
+            assert!(taken.is_ok(), "{output:?} is taken: {taken:?}");
+            let held = in_force(actuator);
+            let close = |a: f32, b: f32| (a - b).abs() <= tolerance;
+            assert!(
+                close(held.0, steering) && close(held.1, throttle),
+                "{output:?} is in force at once, not {held:?}"
+            );
+        }
+    }
+}

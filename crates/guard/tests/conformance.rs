@@ -1,0 +1,220 @@
+//! The suites, run on what this crate has; and on faulty ones, which they must find.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use pilotage_guard::conformance::{self, LinkRig, RecordingActuator};
+use pilotage_guard::{
+    Actuator, ActuatorError, ArmRequest, Fault, InProcessLink, Limits, Link, LinkError, Output,
+    Status,
+};
+use pilotage_vehicle::{Command, Time};
+
+fn held(actuator: &mut RecordingActuator) -> (f32, f32) {
+    let output = actuator.last().unwrap();
+    (output.steering, output.throttle)
+}
+
+#[test]
+fn the_recording_stand_in_is_an_actuator() {
+    conformance::actuator(&mut RecordingActuator::default(), 0.0, held);
+    let mut boxed: Box<dyn Actuator> = Box::new(RecordingActuator::default());
+    assert_eq!(boxed.name(), "recording stand-in");
+    let output = Output::disarmed(&Limits::simulated());
+    boxed.write(Time::ZERO, &output).unwrap();
+}
+
+#[test]
+#[should_panic(expected = "is taken")]
+fn an_actuator_that_takes_nothing_is_found() {
+    let mut broken = RecordingActuator {
+        broken: true,
+        ..RecordingActuator::default()
+    };
+    conformance::actuator(&mut broken, 0.0, |_| (0.0, 0.0));
+}
+
+/// Loses one of its channels.
+struct Deaf(bool, (f32, f32));
+
+impl Actuator for Deaf {
+    fn name(&self) -> &str {
+        "deaf stand-in"
+    }
+
+    fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
+        match self.0 {
+            true => self.1.0 = output.steering,
+            false => self.1.1 = output.throttle,
+        }
+        Ok(())
+    }
+}
+
+#[test]
+#[should_panic(expected = "is in force at once")]
+fn an_actuator_without_throttle_is_found() {
+    conformance::actuator(&mut Deaf(true, (0.0, 0.0)), 0.1, |deaf| deaf.1);
+}
+
+#[test]
+#[should_panic(expected = "is in force at once")]
+fn an_actuator_without_steering_is_found() {
+    conformance::actuator(&mut Deaf(false, (0.0, 0.0)), 0.1, |deaf| deaf.1);
+}
+
+/// What can be wrong with a link.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flaw {
+    None,
+    /// Says that it armed the car, and does not.
+    IgnoresArm,
+    /// Arms for any engine.
+    IgnoresDomain,
+    /// Says that it disarmed the car, and does not.
+    IgnoresDisarm,
+    /// Says that it stopped the car, and does not.
+    IgnoresStop,
+    /// Keeps faults to itself.
+    IgnoresFaults,
+    /// Loses commands.
+    LosesCommands,
+    /// Delivers every command at once.
+    Hasty,
+    /// Repeats the last command until the end of time.
+    Repeats,
+}
+
+struct Flawed {
+    link: InProcessLink<RecordingActuator>,
+    flaw: Flaw,
+    last: Option<Command>,
+}
+
+impl Link for Flawed {
+    fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
+        match self.flaw {
+            Flaw::IgnoresArm => Ok(()),
+            Flaw::IgnoresDomain => {
+                let engine = self.link.limits().spec().actuator;
+                self.link.arm(now, ArmRequest { engine })
+            }
+            _ => self.link.arm(now, request),
+        }
+    }
+
+    fn disarm(&mut self, now: Time) -> Result<(), LinkError> {
+        match self.flaw {
+            Flaw::IgnoresDisarm => Ok(()),
+            _ => self.link.disarm(now),
+        }
+    }
+
+    fn stop(&mut self, now: Time) -> Result<(), LinkError> {
+        match self.flaw {
+            Flaw::IgnoresStop => Ok(()),
+            _ => self.link.stop(now),
+        }
+    }
+
+    fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
+        match self.flaw {
+            Flaw::IgnoresFaults => Ok(()),
+            _ => self.link.report(now, fault),
+        }
+    }
+
+    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError> {
+        self.last = Some(command);
+        match self.flaw {
+            Flaw::LosesCommands => Ok(()),
+            Flaw::Hasty => self.link.send_at(self.link.now(), command),
+            _ => self.link.send_at(at, command),
+        }
+    }
+
+    fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
+        if let (Flaw::Repeats, Some(last)) = (self.flaw, self.last.as_mut()) {
+            while self.link.now() < now {
+                last.captured = self.link.now();
+                last.sequence += 1;
+                self.link.send_at(last.captured, *last)?;
+                let next = self.link.now() + Duration::from_millis(5);
+                self.link.advance_to(next.min(now))?;
+            }
+        }
+        self.link.advance_to(now)
+    }
+
+    fn status(&self) -> Status {
+        self.link.status()
+    }
+}
+
+struct Rig {
+    link: Flawed,
+    now: Time,
+}
+
+impl Rig {
+    fn start(limits: Limits, flaw: Flaw) -> Self {
+        let now = Time::from_nanos(1_000_000_007);
+        let link = InProcessLink::start(limits, RecordingActuator::default(), now).unwrap();
+        let last = None;
+        Self {
+            link: Flawed { link, flaw, last },
+            now,
+        }
+    }
+}
+
+impl LinkRig for Rig {
+    type Link = Flawed;
+
+    fn link(&mut self) -> &mut Flawed {
+        &mut self.link
+    }
+
+    fn now(&self) -> Time {
+        self.now
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        self.link.advance_to(self.now).unwrap();
+    }
+
+    fn in_force(&mut self) -> Output {
+        self.link.link.actuator().last().unwrap()
+    }
+
+    fn slack(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn the_link_inside_the_process_is_a_link() {
+    conformance::link(|limits| Rig::start(limits, Flaw::None));
+}
+
+#[test]
+fn faulty_links_are_found() {
+    let flaws = [
+        Flaw::IgnoresArm,
+        Flaw::IgnoresDomain,
+        Flaw::IgnoresDisarm,
+        Flaw::IgnoresStop,
+        Flaw::IgnoresFaults,
+        Flaw::LosesCommands,
+        Flaw::Hasty,
+        Flaw::Repeats,
+    ];
+    for flaw in flaws {
+        let found = std::panic::catch_unwind(|| {
+            conformance::link(|limits| Rig::start(limits, flaw));
+        });
+        assert!(found.is_err(), "{flaw:?} is found");
+    }
+}

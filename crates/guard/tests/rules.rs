@@ -1,0 +1,593 @@
+//! The rules of `docs/safety.md`, each over arbitrary limits and arbitrary lives
+//! of a guard.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use pilotage_guard::{
+    ArmRequest, Channel, Domain, Event, Fault, Limits, LimitsSpec, Mode, Output, Refusal, State,
+    Step, StopReason, step,
+};
+use pilotage_vehicle::{Command, Time};
+use proptest::prelude::*;
+
+/// What happens next, and how long after the last thing.
+#[derive(Debug, Clone)]
+struct Happening {
+    wait: Duration,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Event(Event),
+    /// A command captured so long ago, with a sequence so far from the last good one's.
+    Command {
+        age: Duration,
+        rise: i64,
+        steering: f32,
+        throttle: f32,
+    },
+}
+
+/// One step of a life.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Time,
+    event: Event,
+    before: State,
+    /// The output before this step.
+    held: Output,
+    step: Step,
+}
+
+const START: Time = Time::from_nanos(1_000_000_000_000_000);
+
+/// A guard's life from its start.
+fn live(limits: &Limits, happenings: &[Happening]) -> Vec<Moment> {
+    let (mut state, mut held, mut now) = (State::default(), Output::disarmed(limits), START);
+    let mut sequence = 1_000_000u64;
+    let mut moments = Vec::new();
+    for Happening { wait, what } in happenings {
+        now = now + *wait;
+        let event = match *what {
+            What::Event(event) => event,
+            What::Command {
+                age,
+                rise,
+                steering,
+                throttle,
+            } => Event::Command(Command {
+                steering,
+                throttle,
+                captured: now - age,
+                sequence: sequence.saturating_add_signed(rise),
+            }),
+        };
+        let step = step(state, limits, now, event);
+        if let (Event::Command(command), None) = (event, step.refused) {
+            sequence = command.sequence;
+        }
+        moments.push(Moment {
+            now,
+            event,
+            before: state,
+            held,
+            step,
+        });
+        (state, held) = (step.state, step.output);
+    }
+    moments
+}
+
+fn channel(moves: bool) -> impl Strategy<Value = Channel> {
+    let unit = 0.0f32..=1.0;
+    (
+        unit.clone(),
+        unit.clone(),
+        unit.clone(),
+        unit,
+        0.1f32..100.0,
+    )
+        .prop_map(move |(below, above, failsafe, disarmed, slew_per_second)| {
+            let within = |share: f32| (share * (below + above) - below).clamp(-below, above);
+            Channel {
+                min: -below,
+                max: above,
+                failsafe: if moves { within(failsafe) } else { 0.0 },
+                disarmed: if moves { within(disarmed) } else { 0.0 },
+                slew_per_second,
+            }
+        })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let domain = prop_oneof![Just(Domain::Simulated), Just(Domain::Physical)];
+    let times = (5u64..100, 3u32..=20, 0.0..=1.0, 0.01..=1.0, 1u32..4);
+    (channel(true), channel(false), times, domain).prop_map(
+        |(steering, throttle, (frame, frames, delay, age, first), actuator)| {
+            let frame_period = Duration::from_millis(frame);
+            let deadline = frames * frame_period;
+            Limits::new(LimitsSpec {
+                steering,
+                throttle,
+                frame_period,
+                deadline,
+                actuator_delay: (deadline - frame_period).mul_f64(delay),
+                max_age: deadline.mul_f64(age),
+                first_command: first * deadline,
+                actuator,
+            })
+            .unwrap()
+        },
+    )
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop::sample::select(vec![
+        Fault::Camera,
+        Fault::FrozenPicture,
+        Fault::Engine,
+        Fault::Pilot,
+        Fault::Gamepad,
+        Fault::Actuator,
+    ])
+}
+
+fn request() -> impl Strategy<Value = Event> {
+    prop_oneof![Just(Domain::Simulated), Just(Domain::Physical)]
+        .prop_map(|engine| Event::Arm(ArmRequest { engine }))
+}
+
+fn good_command() -> impl Strategy<Value = What> {
+    (0u64..3_000, 1i64..3, -1.0f32..=1.0, -1.0f32..=1.0).prop_map(
+        |(micros, rise, steering, throttle)| What::Command {
+            age: Duration::from_micros(micros),
+            rise,
+            steering,
+            throttle,
+        },
+    )
+}
+
+fn any_command() -> impl Strategy<Value = What> {
+    let value = || prop_oneof![4 => -1.2f32..1.2, 1 => prop::num::f32::ANY];
+    (0u64..200_000, -3i64..5, value(), value()).prop_map(|(micros, rise, steering, throttle)| {
+        What::Command {
+            age: Duration::from_micros(micros),
+            rise,
+            steering,
+            throttle,
+        }
+    })
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let wait = prop_oneof![
+        2 => Just(0u64),
+        6 => 0u64..20_000,
+        2 => 0u64..200_000,
+        1 => 0u64..5_000_000,
+    ];
+    let what = prop_oneof![
+        6 => Just(What::Event(Event::Tick)),
+        6 => good_command(),
+        3 => any_command(),
+        3 => request().prop_map(What::Event),
+        1 => Just(What::Event(Event::Disarm)),
+        1 => Just(What::Event(Event::Stop)),
+        1 => fault().prop_map(|fault| What::Event(Event::Fault(fault))),
+    ];
+    (wait, what).prop_map(|(micros, what)| Happening {
+        wait: Duration::from_micros(micros),
+        what,
+    })
+}
+
+fn life() -> impl Strategy<Value = (Limits, Vec<Moment>)> {
+    (limits(), prop::collection::vec(happening(), 1..60)).prop_map(|(limits, happenings)| {
+        let moments = live(&limits, &happenings);
+        (limits, moments)
+    })
+}
+
+fn command_of(moment: &Moment) -> Option<Command> {
+    match moment.event {
+        Event::Command(command) => Some(command),
+        _ => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn rule_1_a_guard_starts_disarmed_and_only_a_request_arms_it((limits, moments) in life()) {
+        prop_assert_eq!(State::default(), State::Disarmed);
+        let mut armed = false;
+        for moment in moments {
+            match moment.event {
+                Event::Arm(_) if moment.step.refused.is_none() => armed = true,
+                Event::Disarm => armed = false,
+                _ => {}
+            }
+            prop_assert_eq!(armed, moment.step.output.mode != Mode::Disarmed);
+            if !armed {
+                prop_assert_eq!(moment.step.output, Output::disarmed(&limits));
+            }
+        }
+    }
+
+    #[test]
+    fn rule_2_a_simulators_engine_never_arms_a_physical_actuator((limits, moments) in life()) {
+        for moment in moments {
+            let Event::Arm(request) = moment.event else { continue };
+            let wrong = request.engine == Domain::Simulated
+                && limits.spec().actuator == Domain::Physical;
+            let idle = matches!(moment.before, State::Disarmed | State::Stopped { .. });
+            if idle {
+                let refused = wrong.then_some(Refusal::SimulatedEngine);
+                prop_assert_eq!(moment.step.refused, refused);
+                prop_assert_eq!(matches!(moment.step.state, State::Armed(_)), !wrong);
+            }
+        }
+    }
+
+    #[test]
+    fn rule_3_failsafe_from_the_deadline_after_the_last_good_command((limits, moments) in life()) {
+        let spec = limits.spec();
+        let mut good: Option<Time> = None;
+        for moment in moments {
+            let alive = good.is_some_and(|time| {
+                moment.now.since(time) + spec.actuator_delay < spec.deadline
+            });
+            match command_of(&moment) {
+                Some(_) if moment.step.refused.is_none() => {
+                    let first = matches!(moment.before, State::Armed(_));
+                    prop_assert!(alive || first, "a late command revives nothing");
+                    good = Some(moment.now);
+                }
+                _ => prop_assert!(alive || moment.step.output.mode != Mode::Drive),
+            }
+        }
+    }
+
+    #[test]
+    fn rule_4_an_armed_guard_without_a_good_command_stops((limits, moments) in life()) {
+        for moment in moments {
+            let State::Armed(armed) = moment.before else { continue };
+            if moment.now >= armed.armed + limits.spec().first_command
+                && !matches!(moment.event, Event::Disarm | Event::Arm(_))
+            {
+                let reason = StopReason::NoFirstCommand;
+                prop_assert_eq!(moment.step.state, State::Stopped { reason });
+            }
+        }
+    }
+
+    #[test]
+    fn rule_5_a_stop_stays_until_a_person_arms_or_disarms((limits, moments) in life()) {
+        for moment in moments {
+            let State::Stopped { .. } = moment.before else { continue };
+            match moment.event {
+                Event::Disarm => prop_assert_eq!(moment.step.state, State::Disarmed),
+                Event::Arm(_) if moment.step.refused.is_none() => {
+                    prop_assert!(matches!(moment.step.state, State::Armed(_)));
+                    prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
+                }
+                _ => {
+                    prop_assert_eq!(moment.step.state, moment.before, "and its reason with it");
+                    prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rule_6_people_and_faults_stop_at_once((limits, moments) in life()) {
+        for moment in moments {
+            let reason = match moment.event {
+                Event::Stop => StopReason::Person,
+                Event::Fault(fault) => StopReason::Fault(fault),
+                _ => continue,
+            };
+            let expired = moment.before.expires(&limits).is_some_and(|time| moment.now >= time);
+            match moment.before {
+                State::Armed(_) | State::Driving(_) if !expired => {
+                    prop_assert_eq!(moment.step.state, State::Stopped { reason });
+                    prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
+                }
+                State::Disarmed => prop_assert_eq!(moment.step.state, State::Disarmed),
+                _ => prop_assert!(moment.step.state.stopped().is_some()),
+            }
+        }
+    }
+
+    #[test]
+    fn rule_7_implausible_commands_are_refused((limits, moments) in life()) {
+        let spec = limits.spec();
+        let mut last: Option<u64> = None;
+        let mut armed = START;
+        for moment in moments {
+            if let (Event::Arm(_), None) = (moment.event, moment.step.refused) {
+                (armed, last) = (moment.now, None);
+            }
+            let Some(command) = command_of(&moment) else { continue };
+            if moment.step.refused.is_some() {
+                continue;
+            }
+            prop_assert!(command.steering.abs() <= 1.0 && command.throttle.abs() <= 1.0);
+            prop_assert!(command.captured <= moment.now);
+            prop_assert!(command.captured >= armed);
+            prop_assert!(moment.now <= command.captured + spec.max_age);
+            prop_assert!(last.is_none_or(|last| command.sequence > last));
+            last = Some(command.sequence);
+        }
+    }
+
+    #[test]
+    fn rule_7_good_commands_are_not_refused((limits, moments) in life()) {
+        let spec = limits.spec();
+        for moment in moments {
+            let Some(command) = command_of(&moment) else { continue };
+            let (armed, last) = match moment.before {
+                State::Armed(armed) => (armed.armed, None),
+                State::Driving(driving) => (driving.armed, Some(driving.sequence)),
+                _ => continue,
+            };
+            let good = command.steering.abs() <= 1.0
+                && command.throttle.abs() <= 1.0
+                && (armed..=moment.now).contains(&command.captured)
+                && moment.now.since(command.captured) <= spec.max_age
+                && last.is_none_or(|last| command.sequence > last);
+            let expired = moment.before.expires(&limits).is_some_and(|time| moment.now >= time);
+            if good && !expired {
+                prop_assert_eq!(moment.step.refused, None);
+                prop_assert!(matches!(moment.step.state, State::Driving(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn rule_8_what_is_refused_changes_nothing((limits, moments) in life()) {
+        for moment in moments {
+            if moment.step.refused.is_some() {
+                let ticked = step(moment.before, &limits, moment.now, Event::Tick);
+                prop_assert_eq!(moment.step.state, ticked.state);
+                prop_assert_eq!(moment.step.output, ticked.output);
+            }
+        }
+    }
+
+    #[test]
+    fn rule_9_outputs_stay_within_their_ranges((limits, moments) in life()) {
+        let spec = limits.spec();
+        for moment in moments {
+            let output = moment.step.output;
+            prop_assert!((spec.steering.min..=spec.steering.max).contains(&output.steering));
+            prop_assert!((spec.throttle.min..=spec.throttle.max).contains(&output.throttle));
+        }
+    }
+
+    #[test]
+    fn rule_9_a_command_is_reached_within_the_range((limits, moments) in life()) {
+        let spec = limits.spec();
+        for moment in moments {
+            let (Some(command), State::Driving(mut driving)) =
+                (command_of(&moment), moment.step.state) else { continue };
+            if moment.step.refused.is_none() {
+                // With an hour's slew the output is at its target.
+                driving.seen = driving.seen - Duration::from_secs(3600);
+                driving.accepted = moment.now;
+                let output = step(State::Driving(driving), &limits, moment.now, Event::Tick).output;
+                let (steering, throttle) = (&spec.steering, &spec.throttle);
+                prop_assert_eq!(output.mode, Mode::Drive);
+                prop_assert_eq!(output.steering, command.steering.max(steering.min).min(steering.max));
+                prop_assert_eq!(output.throttle, command.throttle.max(throttle.min).min(throttle.max));
+            }
+        }
+    }
+
+    #[test]
+    fn rule_10_no_faster_than_the_slew_rate_while_driving((limits, moments) in life()) {
+        let spec = limits.spec();
+        let mut last = START;
+        for moment in moments {
+            let seconds = moment.now.since(last).as_secs_f64();
+            last = moment.now;
+            let output = moment.step.output;
+            if output.mode == Mode::Drive {
+                for (now, then, channel) in [
+                    (output.steering, moment.held.steering, spec.steering),
+                    (output.throttle, moment.held.throttle, spec.throttle),
+                ] {
+                    let reach = f64::from(channel.slew_per_second) * seconds;
+                    let way = (f64::from(now) - f64::from(then)).abs();
+                    prop_assert!(way <= reach * (1.0 + 1e-6) + 1e-6, "{} in {}", way, seconds);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rule_11_a_clock_that_goes_back_stops(
+        (limits, moments) in life(),
+        event in prop_oneof![
+            Just(Event::Tick),
+            fault().prop_map(Event::Fault),
+            Just(Event::Command(Command {
+                steering: 0.0, throttle: 0.0, captured: START, sequence: u64::MAX,
+            })),
+        ],
+        back in 1u64..10_000_000_000,
+    ) {
+        let Some(moment) = moments.last() else { return Ok(()) };
+        let now = moment.now - Duration::from_nanos(back);
+        let after = step(moment.step.state, &limits, now, event);
+        match moment.step.state {
+            State::Armed(_) | State::Driving(_) => {
+                let reason = StopReason::ClockWentBack;
+                prop_assert_eq!(after.state, State::Stopped { reason });
+                prop_assert_eq!(after.output, Output::failsafe(&limits));
+            }
+            state => prop_assert_eq!(after.state, state),
+        }
+    }
+
+    /// What lets the model checker count time in ages and start every step at one sequence.
+    #[test]
+    fn where_time_and_sequence_start_makes_no_difference(
+        limits in limits(),
+        happenings in prop::collection::vec(happening(), 1..60),
+        later in 0u64..1_000_000_000_000,
+        rise in 0u64..1_000_000_000,
+    ) {
+        let later = Duration::from_nanos(later);
+        let mut state = State::default();
+        for moment in live(&limits, &happenings) {
+            let event = match moment.event {
+                Event::Command(command) => Event::Command(Command {
+                    captured: command.captured + later,
+                    sequence: command.sequence + rise,
+                    ..command
+                }),
+                event => event,
+            };
+            let moved = step(state, &limits, moment.now + later, event);
+            prop_assert_eq!(moved.output, moment.step.output);
+            prop_assert_eq!(moved.refused, moment.step.refused);
+            state = moved.state;
+        }
+    }
+
+    #[test]
+    fn no_moment_is_too_far_for_the_policy(
+        limits in limits(),
+        moments in prop::collection::vec((any::<u64>(), happening()), 1..60),
+    ) {
+        let mut state = State::default();
+        for (nanos, Happening { what, .. }) in moments {
+            let now = Time::from_nanos(nanos);
+            let event = match what {
+                What::Event(event) => event,
+                What::Command { age, steering, throttle, .. } => Event::Command(Command {
+                    steering, throttle, captured: now - age, sequence: nanos,
+                }),
+            };
+            let step = step(state, &limits, now, event);
+            prop_assert!(step.output.steering.abs() <= 1.0);
+            state = step.state;
+        }
+    }
+}
+
+/// The lives above are worth something only if cars drive in them.
+#[test]
+fn lives_are_lived() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let mut runner = TestRunner::deterministic();
+    let (mut driven, mut stopped, mut refused) = (0, 0, 0);
+    for _ in 0..200 {
+        let (_, moments) = life().new_tree(&mut runner).unwrap().current();
+        let mode = |mode| {
+            moments
+                .iter()
+                .filter(|m| m.step.output.mode == mode)
+                .count()
+        };
+        driven += mode(Mode::Drive);
+        stopped += mode(Mode::Failsafe);
+        refused += moments.iter().filter(|m| m.step.refused.is_some()).count();
+    }
+    assert!(
+        driven > 300 && stopped > 300 && refused > 300,
+        "{driven} {stopped} {refused}"
+    );
+}
+
+#[test]
+fn each_refusal_names_its_cause() {
+    let limits = Limits::simulated();
+    let arm = |engine| Event::Arm(ArmRequest { engine });
+    let armed = step(State::Disarmed, &limits, START, arm(Domain::Simulated)).state;
+    let now = START + Duration::from_millis(500);
+    let good = Command {
+        steering: 0.0,
+        throttle: 0.0,
+        captured: now,
+        sequence: 7,
+    };
+    let driving = step(armed, &limits, now, Event::Command(good)).state;
+    let later = now + Duration::from_millis(10);
+    let next = Command {
+        captured: later,
+        sequence: 8,
+        ..good
+    };
+    let refusal = |state, command| step(state, &limits, later, Event::Command(command)).refused;
+
+    assert_eq!(refusal(driving, next), None);
+    assert_eq!(refusal(State::Disarmed, next), Some(Refusal::NotArmed));
+    let reason = StopReason::Person;
+    assert_eq!(
+        refusal(State::Stopped { reason }, next),
+        Some(Refusal::NotArmed)
+    );
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let steering = Command {
+            steering: value,
+            ..next
+        };
+        let throttle = Command {
+            throttle: value,
+            ..next
+        };
+        assert_eq!(refusal(driving, steering), Some(Refusal::NotFinite));
+        assert_eq!(refusal(driving, throttle), Some(Refusal::NotFinite));
+    }
+    let beyond = 1.0 + f32::EPSILON;
+    for value in [beyond, -beyond] {
+        let steering = Command {
+            steering: value,
+            ..next
+        };
+        let throttle = Command {
+            throttle: value,
+            ..next
+        };
+        assert_eq!(refusal(driving, steering), Some(Refusal::OutOfRange));
+        assert_eq!(refusal(driving, throttle), Some(Refusal::OutOfRange));
+    }
+    for value in [1.0, -1.0] {
+        let edge = Command {
+            steering: value,
+            throttle: value,
+            ..next
+        };
+        assert_eq!(refusal(driving, edge), None);
+    }
+    let nanosecond = Duration::from_nanos(1);
+    let captured = |captured| Command { captured, ..next };
+    let oldest = later - limits.spec().max_age;
+    assert_eq!(refusal(driving, captured(oldest)), None);
+    let too_old = captured(oldest - nanosecond);
+    assert_eq!(refusal(driving, too_old), Some(Refusal::TooOld));
+    let early = captured(later + nanosecond);
+    assert_eq!(refusal(driving, early), Some(Refusal::FromFuture));
+    for sequence in [0, 7] {
+        let replay = Command { sequence, ..next };
+        assert_eq!(refusal(driving, replay), Some(Refusal::Replayed));
+        assert_eq!(refusal(armed, replay), None, "each arming starts anew");
+    }
+    let request = step(driving, &limits, later, arm(Domain::Simulated));
+    assert_eq!(request.refused, Some(Refusal::AlreadyArmed));
+    let request = step(armed, &limits, later, arm(Domain::Simulated));
+    assert_eq!(request.refused, Some(Refusal::AlreadyArmed));
+
+    let freshly = step(State::Disarmed, &limits, later, arm(Domain::Physical)).state;
+    let command = |captured| Event::Command(Command { captured, ..next });
+    let before = step(freshly, &limits, later, command(later - nanosecond));
+    assert_eq!(before.refused, Some(Refusal::BeforeArming));
+    assert_eq!(step(freshly, &limits, later, command(later)).refused, None);
+}
