@@ -223,8 +223,22 @@ impl Eq for World {}
 
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        // No float here is NaN, and Debug writes every bit of the others.
-        format!("{self:?}").hash(hasher);
+        match self.policy {
+            State::Disarmed => 0.hash(hasher),
+            State::Armed(Armed { armed, seen }) => (1, armed, seen).hash(hasher),
+            State::Driving(driving) => {
+                (2, driving.armed, driving.seen, driving.accepted).hash(hasher);
+                for motion in [driving.steering, driving.throttle] {
+                    (motion.value.to_bits(), motion.target.to_bits()).hash(hasher);
+                }
+            }
+            State::Stopped { reason } => (3, reason).hash(hasher),
+        }
+        for output in [self.output, self.before] {
+            let values = (output.steering.to_bits(), output.throttle.to_bits());
+            (output.mode, values).hash(hasher);
+        }
+        (self.witness, self.good, self.since, self.unwritten).hash(hasher);
     }
 }
 
