@@ -1,4 +1,4 @@
-//! What every [`Actuator`] and every [`Link`] must do, as suites that panic at
+//! What every [`Actuator`] and every [`Link`](crate::Link) must do, as suites that panic at
 //! the first thing that is not so; and a stand-in actuator for tests.
 
 mod actuator;

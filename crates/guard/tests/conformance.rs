@@ -7,7 +7,7 @@ use std::time::Duration;
 use pilotage_guard::conformance::{self, LinkRig, RecordingActuator};
 use pilotage_guard::{
     Actuator, ActuatorError, ArmRequest, Fault, InProcessLink, Limits, Link, LinkError, Output,
-    Status,
+    Refusal, Status,
 };
 use pilotage_vehicle::{Command, Time};
 
@@ -19,10 +19,10 @@ fn held(actuator: &mut RecordingActuator) -> (f32, f32) {
 #[test]
 fn the_recording_stand_in_is_an_actuator() {
     conformance::actuator(&mut RecordingActuator::default(), 0.0, held);
-    let mut boxed: Box<dyn Actuator> = Box::new(RecordingActuator::default());
+    let mut boxed = Box::new(RecordingActuator::default());
+    conformance::actuator(&mut boxed, 0.0, |boxed| held(boxed));
     assert_eq!(boxed.name(), "recording stand-in");
-    let output = Output::disarmed(&Limits::simulated());
-    boxed.write(Time::ZERO, &output).unwrap();
+    assert_eq!(boxed.writes.len(), 24);
 }
 
 #[test]
@@ -68,8 +68,12 @@ fn an_actuator_without_steering_is_found() {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
     None,
+    /// Arms the car when it starts.
+    StartsArmed,
     /// Says that it armed the car, and does not.
     IgnoresArm,
+    /// Arms again what is armed.
+    ArmsAgain,
     /// Arms for any engine.
     IgnoresDomain,
     /// Says that it disarmed the car, and does not.
@@ -78,11 +82,17 @@ enum Flaw {
     IgnoresStop,
     /// Keeps faults to itself.
     IgnoresFaults,
+    /// Says that every frame is new.
+    Restamps,
+    /// Makes a number of what is none.
+    Clamps,
     /// Loses commands.
     LosesCommands,
+    /// Arms the car again when a command comes after a stop.
+    Wakes,
     /// Delivers every command at once.
     Hasty,
-    /// Repeats the last command until the end of time.
+    /// Makes commands of its own when none has come for more than a frame.
     Repeats,
 }
 
@@ -96,6 +106,13 @@ impl Link for Flawed {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
         match self.flaw {
             Flaw::IgnoresArm => Ok(()),
+            Flaw::ArmsAgain => {
+                let armed = self.link.arm(now, request);
+                match armed {
+                    Err(LinkError::Refused(Refusal::AlreadyArmed)) => Ok(()),
+                    armed => armed,
+                }
+            }
             Flaw::IgnoresDomain => {
                 let engine = self.link.limits().spec().actuator;
                 self.link.arm(now, ArmRequest { engine })
@@ -129,6 +146,31 @@ impl Link for Flawed {
         self.last = Some(command);
         match self.flaw {
             Flaw::LosesCommands => Ok(()),
+            Flaw::Restamps => {
+                let captured = at;
+                self.link.send_at(
+                    at,
+                    Command {
+                        captured,
+                        ..command
+                    },
+                )
+            }
+            Flaw::Clamps => {
+                let steering = command.steering.max(-1.0);
+                self.link.send_at(
+                    at,
+                    Command {
+                        steering,
+                        ..command
+                    },
+                )
+            }
+            Flaw::Wakes if self.status().state.stopped().is_some() => {
+                let engine = self.link.limits().spec().actuator;
+                self.link.arm(command.captured, ArmRequest { engine })?;
+                self.link.send_at(at, command)
+            }
             Flaw::Hasty => self.link.send_at(self.link.now(), command),
             _ => self.link.send_at(at, command),
         }
@@ -136,12 +178,11 @@ impl Link for Flawed {
 
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
         if let (Flaw::Repeats, Some(last)) = (self.flaw, self.last.as_mut()) {
-            while self.link.now() < now {
-                last.captured = self.link.now();
+            while last.captured + Duration::from_millis(60) < now {
+                last.captured = last.captured + Duration::from_millis(60);
                 last.sequence += 1;
                 self.link.send_at(last.captured, *last)?;
-                let next = self.link.now() + Duration::from_millis(5);
-                self.link.advance_to(next.min(now))?;
+                self.link.advance_to(last.captured)?;
             }
         }
         self.link.advance_to(now)
@@ -160,7 +201,11 @@ struct Rig {
 impl Rig {
     fn start(limits: Limits, flaw: Flaw) -> Self {
         let now = Time::from_nanos(1_000_000_007);
-        let link = InProcessLink::start(limits, RecordingActuator::default(), now).unwrap();
+        let mut link = InProcessLink::start(limits, RecordingActuator::default(), now).unwrap();
+        if flaw == Flaw::StartsArmed {
+            let engine = limits.spec().actuator;
+            link.arm(now, ArmRequest { engine }).unwrap();
+        }
         let last = None;
         Self {
             link: Flawed { link, flaw, last },
@@ -202,19 +247,26 @@ fn the_link_inside_the_process_is_a_link() {
 #[test]
 fn faulty_links_are_found() {
     let flaws = [
-        Flaw::IgnoresArm,
-        Flaw::IgnoresDomain,
-        Flaw::IgnoresDisarm,
-        Flaw::IgnoresStop,
-        Flaw::IgnoresFaults,
-        Flaw::LosesCommands,
-        Flaw::Hasty,
-        Flaw::Repeats,
+        (Flaw::StartsArmed, "a guard starts disarmed"),
+        (Flaw::IgnoresDomain, "the domain is checked"),
+        (Flaw::IgnoresArm, "the domain is checked"),
+        (Flaw::ArmsAgain, "an armed guard is not armed again"),
+        (Flaw::Restamps, "a frame from before the arming"),
+        (Flaw::Clamps, "the command is not a number"),
+        (Flaw::LosesCommands, "it is refused"),
+        (Flaw::Hasty, "not before its moment"),
+        (Flaw::Wakes, "a stopped guard holds failsafe"),
+        (Flaw::Repeats, "a stopped guard holds failsafe"),
+        (Flaw::IgnoresFaults, "a stopped guard holds failsafe"),
+        (Flaw::IgnoresStop, "a stopped guard holds failsafe"),
+        (Flaw::IgnoresDisarm, "a person can disarm the car"),
     ];
-    for flaw in flaws {
+    for (flaw, rule) in flaws {
         let found = std::panic::catch_unwind(|| {
             conformance::link(|limits| Rig::start(limits, flaw));
         });
-        assert!(found.is_err(), "{flaw:?} is found");
+        let found = found.unwrap_err();
+        let message = found.downcast_ref::<String>().unwrap();
+        assert!(message.contains(rule), "{flaw:?}: {message}");
     }
 }
