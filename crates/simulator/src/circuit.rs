@@ -12,6 +12,7 @@ use crate::Pose;
 pub use centre_line::Nearest;
 pub(crate) use centre_line::{CentreLine, Sample};
 pub use csv::CsvOptions;
+pub(crate) use csv::points as csv_points;
 pub use generator::RandomOptions;
 
 /// Road width where nothing says otherwise, metres.

@@ -6,6 +6,7 @@ mod light;
 mod strip;
 mod texture;
 mod view;
+mod wall;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use ground::Ground;
 use light::Light;
 use strip::Strips;
 use view::View;
+use wall::Fence;
 
 /// Draws frames of one circuit, with one look, for one camera.
 ///
@@ -29,6 +31,7 @@ pub struct Renderer {
     camera: CameraSpec,
     strips: Strips,
     ground: Ground,
+    fence: Option<Fence>,
     light: Light,
     road: Coverage,
     paint: Coverage,
@@ -47,6 +50,9 @@ impl Renderer {
             camera: *camera,
             strips: Strips::new(circuit.line(), half_road.max(half_line)),
             ground: Ground::new(&looks, camera.width),
+            fence: circuit
+                .walls()
+                .map(|walls| Fence::new(circuit, walls, &looks)),
             light: Light::new(&looks, camera),
             road: Coverage::new(),
             paint: Coverage::new(),
@@ -86,6 +92,9 @@ impl Renderer {
         for (index, row) in rgb.chunks_exact_mut(stride).take(count).enumerate() {
             self.ground
                 .row(&view, first + index, index, &self.road, &self.paint, row);
+        }
+        if let Some(fence) = &mut self.fence {
+            fence.draw(&view, self.camera.width, first, &mut rgb[..count * stride]);
         }
         for (index, row) in rgb.chunks_exact_mut(stride).take(count).enumerate() {
             self.light.row(first + index, frame_seed, row);

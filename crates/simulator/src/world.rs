@@ -99,6 +99,7 @@ pub struct World {
     /// Seconds at which each lap was done.
     laps: Vec<f64>,
     distance: f64,
+    widest: f64,
     path: Vec<PathPoint>,
 }
 
@@ -126,6 +127,7 @@ impl World {
             outcome: None,
             laps: Vec::new(),
             distance: 0.0,
+            widest: 0.0,
             path: Vec::new(),
         };
         world.begin(world.circuit.start(), Some(world.circuit.start_s()));
@@ -174,6 +176,7 @@ impl World {
         self.car.place(pose);
         let near = self.circuit.nearest([pose.x, pose.y], hint);
         (self.s, self.offset) = (near.s, near.offset);
+        self.widest = near.offset.abs();
         self.progress = 0.0;
         self.path.clear();
         self.record(0.0, 0.0);
@@ -203,6 +206,7 @@ impl World {
         let length = self.circuit.length();
         self.progress += libm::remainder(near.s - self.s, length);
         (self.s, self.offset) = (near.s, near.offset);
+        self.widest = self.widest.max(near.offset.abs());
         let seconds = self.seconds();
         while self.progress >= length * (self.laps.len() + 1) as f64 {
             self.laps.push(seconds);
@@ -213,7 +217,7 @@ impl World {
         }
         self.outcome = if self.laps.len() >= self.limits.laps.max(1) as usize {
             Some(Outcome::LapDone { seconds })
-        } else if !(self.offset.abs() <= 0.5 * self.circuit.road_width() + OFF_ROAD_MARGIN) {
+        } else if self.off_road() {
             Some(Outcome::OffRoad {
                 s: self.s,
                 offset: self.offset,
@@ -228,6 +232,10 @@ impl World {
         if self.outcome.is_some() && !recorded {
             self.record(steering, throttle);
         }
+    }
+
+    fn off_road(&self) -> bool {
+        self.offset.abs() > 0.5 * self.circuit.road_width() + OFF_ROAD_MARGIN
     }
 
     fn stalled(&self) -> bool {
@@ -311,6 +319,11 @@ impl World {
     /// Metres driven.
     pub fn distance(&self) -> f64 {
         self.distance
+    }
+
+    /// The most distance from the line so far, metres.
+    pub fn widest(&self) -> f64 {
+        self.widest
     }
 
     /// Why the run is over, once it is.

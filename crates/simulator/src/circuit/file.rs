@@ -92,7 +92,7 @@ pub(super) fn read(text: &str) -> Result<Circuit, CircuitError> {
         walls: colour(file.colours.walls),
     };
     let StartTable { s, offset } = file.start;
-    if !(offset.abs() <= circuit.road_width / 2.0) {
+    if offset.is_nan() || offset.abs() > circuit.road_width / 2.0 {
         return Err(CircuitError::Start {
             offset,
             road_width: circuit.road_width,

@@ -50,7 +50,7 @@ impl Palette {
 }
 
 /// Light to grey level, by the looks' exposure.
-fn camera_level(looks: &Looks, level: f64) -> u8 {
+pub fn camera_level(looks: &Looks, level: f64) -> u8 {
     let lit = (level * looks.brightness / 255.0).max(0.0);
     let curved = if looks.gamma == 1.0 {
         lit
