@@ -1,0 +1,242 @@
+//! car.toml: what the car is, what it sees with, what drives it, what it may do.
+//!
+//! [`Settings`] is the file as written, [`Car`] what it means once checked.
+//! docs/car.md describes every key.
+
+mod circuit;
+mod settings;
+mod validate;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pilotage_config::{ConfigError, Source};
+use pilotage_guard::Limits;
+use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
+use pilotage_vehicle::Mixer;
+
+use crate::simulation::{Latency, Pace};
+
+pub use settings::{
+    ActuatorSettings, CameraSettings, CarSettings, ChannelSettings, EngineSettings, GuardSettings,
+    Kind, MixerSettings, Settings, SimulatorSettings,
+};
+
+/// The car.toml that stands for none: the simulated car on `simple`.
+pub const DEFAULT: &str = include_str!("car/default.toml");
+
+/// A car.toml longer than this is none, bytes.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What a checked car.toml describes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Car {
+    /// What its owner calls it.
+    pub name: String,
+    /// How the simulated car answers its commands.
+    pub kind: CarKind,
+    /// Its geometry.
+    pub mixer: Mixer,
+    /// The simulated camera.
+    pub camera: CameraSpec,
+    /// What it drives on, and how.
+    pub simulator: Simulator,
+    /// What it drives with.
+    pub engine: EngineSource,
+    /// Threads the engine may use.
+    pub threads: usize,
+    /// What the guard holds it to.
+    pub limits: Limits,
+}
+
+/// Where the engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineSource {
+    /// Compiled in, by this name.
+    BuiltIn(String),
+    /// An .engine file.
+    File(PathBuf),
+}
+
+/// Where the circuit comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CircuitSource {
+    /// Ships with Pilotage.
+    Shipped(String),
+    /// Made from [`Simulator::seed`].
+    Random,
+    /// A .toml or .csv file.
+    File(PathBuf),
+}
+
+/// What a simulated car drives on, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulator {
+    /// Which circuit.
+    pub circuit: CircuitSource,
+    /// Metres; the circuit's own when none.
+    pub road_width: Option<f64>,
+    /// Metres; the circuit's own when none.
+    pub line_width: Option<f64>,
+    /// Seeds the random circuit and the camera's noise.
+    pub seed: u64,
+    /// Seeds random colours and light; the usual ones when none.
+    pub looks: Option<u64>,
+    /// Laps to drive.
+    pub laps: u32,
+    /// Simulated time against the wall clock.
+    pub pace: Pace,
+    /// What the time from a frame to its command is taken to be.
+    pub latency: Latency,
+    /// The run ends after this much simulated time.
+    pub time_limit: Duration,
+}
+
+/// Why there is no car.
+#[derive(Debug, thiserror::Error)]
+pub enum CarError {
+    /// The file cannot be read.
+    #[error("{path}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's word on it.
+        reason: std::io::Error,
+    },
+    /// The file is far longer than any of its kind.
+    #[error("{path}: longer than {limit} bytes, which no such file is; is it the right one?")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes.
+        limit: u64,
+    },
+    /// What is written is not sound.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// No circuit of this name ships with Pilotage.
+    #[error("there is no circuit `{0}`: name one of {names}", names = Circuit::shipped_names().join(", "))]
+    NoCircuit(String),
+    /// The circuit's file describes no circuit.
+    #[error("{path}: {reason}")]
+    Circuit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: CircuitError,
+    },
+}
+
+impl Car {
+    /// The car that `path` describes. Keys that are not there have their
+    /// defaults; relative paths in it start from its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not sound; the message names file,
+    /// line and key.
+    pub fn load(path: &Path) -> Result<Self, CarError> {
+        Self::load_with(Some(path), |_| ())
+    }
+
+    /// The car of `path`, or the default one, with its settings changed by
+    /// `adjust`, as a command line does. Relative paths that `adjust` sets start
+    /// from the file's folder too; make them absolute to start from elsewhere.
+    ///
+    /// # Errors
+    /// When the file is not sound as it is, or not after `adjust`: those errors
+    /// name the command line instead of a file.
+    pub fn load_with(
+        path: Option<&Path>,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Result<Self, CarError> {
+        let (name, text, folder) = match path {
+            Some(path) => (
+                path.display().to_string(),
+                read(path, LONGEST_FILE)?,
+                path.parent().unwrap_or(Path::new("")),
+            ),
+            None => ("car.toml".to_owned(), DEFAULT.to_owned(), Path::new("")),
+        };
+        let source = Source::new(&name, &text);
+        let mut settings: Settings = source.parse()?;
+        let car = validate::car(&settings, &source, folder)?;
+        let written = settings.clone();
+        adjust(&mut settings);
+        if settings == written {
+            return Ok(car);
+        }
+        Ok(validate::car(
+            &settings,
+            &Source::new("command line", ""),
+            folder,
+        )?)
+    }
+
+    /// The car that `text` describes; `file` is its name in messages, and
+    /// relative paths in it start from the present folder.
+    ///
+    /// # Errors
+    /// When it is not sound.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, CarError> {
+        let source = Source::new(file, text);
+        let settings = source.parse()?;
+        Ok(validate::car(&settings, &source, Path::new(""))?)
+    }
+
+    /// The circuit it drives on, read or made.
+    ///
+    /// # Errors
+    /// When the circuit's file cannot be read or describes none.
+    pub fn circuit(&self) -> Result<Circuit, CarError> {
+        circuit::make(&self.simulator)
+    }
+
+    /// The world it drives in, the car at the start.
+    ///
+    /// # Errors
+    /// As [`circuit`](Self::circuit).
+    pub fn world(&self) -> Result<World, CarError> {
+        let Simulator {
+            seed,
+            looks,
+            laps,
+            time_limit,
+            ..
+        } = self.simulator;
+        let looks = looks.map_or_else(Looks::default, Looks::random);
+        let limits = pilotage_simulator::Limits {
+            laps,
+            seconds: time_limit.as_secs_f64(),
+        };
+        let (circuit, mixer) = (self.circuit()?, self.mixer.clone());
+        Ok(World::new(circuit, &looks, &self.camera, self.kind, mixer)
+            .with_limits(limits)
+            .with_seed(seed))
+    }
+}
+
+/// A text file of at most `limit` bytes.
+fn read(path: &Path, limit: u64) -> Result<String, CarError> {
+    let failed = |reason| CarError::Read {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    // One byte more than allowed tells a file that is too long from one just short enough.
+    let length = file
+        .take(limit + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if length as u64 > limit {
+        return Err(CarError::TooLong {
+            path: path.to_path_buf(),
+            limit,
+        });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

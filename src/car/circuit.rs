@@ -1,0 +1,44 @@
+//! From a circuit's name to the circuit.
+
+use pilotage_simulator::{Circuit, CsvOptions};
+
+use super::{CarError, CircuitSource, Simulator};
+
+/// A circuit's file longer than this is none, bytes: a kilometre recorded every
+/// centimetre has about 4 MB.
+const LONGEST_CIRCUIT: u64 = 16 << 20;
+
+pub(super) fn make(simulator: &Simulator) -> Result<Circuit, CarError> {
+    let circuit = match &simulator.circuit {
+        CircuitSource::Random => Circuit::random(simulator.seed),
+        CircuitSource::Shipped(name) => {
+            Circuit::shipped(name).ok_or_else(|| CarError::NoCircuit(name.clone()))?
+        }
+        CircuitSource::File(path) => {
+            let text = super::read(path, LONGEST_CIRCUIT)?;
+            let csv = path.extension().is_some_and(|extension| extension == "csv");
+            let read = if csv {
+                let name = path.file_stem().unwrap_or_default();
+                let options = CsvOptions {
+                    name: name.to_string_lossy().into_owned(),
+                    ..CsvOptions::default()
+                };
+                Circuit::from_csv(&text, &options)
+            } else {
+                Circuit::from_toml(&text)
+            };
+            read.map_err(|reason| CarError::Circuit {
+                path: path.clone(),
+                reason,
+            })?
+        }
+    };
+    let circuit = match simulator.road_width {
+        Some(metres) => circuit.with_road_width(metres),
+        None => circuit,
+    };
+    Ok(match simulator.line_width {
+        Some(metres) => circuit.with_line_width(metres),
+        None => circuit,
+    })
+}

@@ -1,0 +1,294 @@
+//! car.toml as written. docs/car.md has each key's unit, range and default.
+
+use serde::Deserialize;
+
+use crate::simulation::Pace;
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The car itself.
+    pub car: CarSettings,
+    /// Its geometry.
+    pub mixer: MixerSettings,
+    /// Its camera.
+    pub camera: CameraSettings,
+    /// Its motors.
+    pub actuator: ActuatorSettings,
+    /// What the simulated car drives on, and how.
+    pub simulator: SimulatorSettings,
+    /// What it drives with.
+    pub engine: EngineSettings,
+    /// What it is held to.
+    pub guard: GuardSettings,
+}
+
+/// `[car]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CarSettings {
+    /// What its owner calls it.
+    pub name: String,
+    /// How the simulated car answers its commands.
+    pub kind: Kind,
+}
+
+/// How the simulated car answers its commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Speed and yaw rate act at once
+    Unicycle,
+    /// Steered front wheels and a motor, both with a delay
+    Ackermann,
+}
+
+/// `[mixer]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MixerSettings {
+    /// Between the axles, metres.
+    pub wheelbase: f64,
+    /// The wheels' angle at full steering, radians.
+    pub steering_range: f64,
+    /// [m/s, throttle] points, both rising from [0, 0].
+    pub speed_to_throttle: Vec<[f64; 2]>,
+}
+
+/// `[camera]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CameraSettings {
+    /// Only `simulator` today.
+    pub kind: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames a second.
+    pub rate: f64,
+    /// Radians.
+    pub horizontal_fov: f64,
+    /// Ahead of the car's centre, metres.
+    pub forward: f64,
+    /// To the left of it, metres.
+    pub left: f64,
+    /// Above the ground, metres.
+    pub up: f64,
+    /// Radians, downwards.
+    pub pitch: f64,
+    /// Radians, to the left.
+    pub yaw: f64,
+    /// Radians, clockwise.
+    pub roll: f64,
+}
+
+/// `[actuator]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActuatorSettings {
+    /// Only `simulator` today.
+    pub kind: String,
+}
+
+/// `[simulator]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimulatorSettings {
+    /// A shipped circuit's name, `random`, or a .toml or .csv file.
+    pub circuit: String,
+    /// Metres.
+    pub road_width: Option<f64>,
+    /// Metres.
+    pub line_width: Option<f64>,
+    /// Of the random circuit and the camera's noise.
+    pub seed: u64,
+    /// Of random colours and light.
+    pub looks: Option<u64>,
+    /// Laps to drive.
+    pub laps: u32,
+    /// Simulated time against the wall clock.
+    #[serde(with = "PaceName")]
+    pub pace: Pace,
+    /// Milliseconds from a frame to its command; measured when none.
+    pub latency_ms: Option<f64>,
+    /// Simulated seconds.
+    pub time_limit: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Pace", rename_all = "lowercase")]
+enum PaceName {
+    Real,
+    Fast,
+}
+
+/// `[engine]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineSettings {
+    /// A compiled-in engine.
+    pub name: String,
+    /// An .engine file, instead.
+    pub file: Option<String>,
+    /// Threads it may use.
+    pub threads: usize,
+}
+
+/// `[guard]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuardSettings {
+    /// Milliseconds; see docs/car.md for the default.
+    pub deadline_ms: Option<f64>,
+    /// Milliseconds; the deadline when none.
+    pub max_age_ms: Option<f64>,
+    /// Milliseconds.
+    pub first_command_ms: Option<f64>,
+    /// The steering channel.
+    #[serde(deserialize_with = "steering")]
+    pub steering: ChannelSettings,
+    /// The throttle channel.
+    #[serde(deserialize_with = "throttle")]
+    pub throttle: ChannelSettings,
+}
+
+/// `[guard.steering]` and `[guard.throttle]`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChannelSettings {
+    /// Written when stopped.
+    pub failsafe: f32,
+    /// Written while disarmed.
+    pub disarmed: f32,
+    /// The least value.
+    pub min: f32,
+    /// The greatest value.
+    pub max: f32,
+    /// The fastest change.
+    pub slew_per_second: f32,
+}
+
+/// A channel as written: what it leaves out is the channel's own default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenChannel {
+    failsafe: Option<f32>,
+    disarmed: Option<f32>,
+    min: Option<f32>,
+    max: Option<f32>,
+    slew_per_second: Option<f32>,
+}
+
+impl WrittenChannel {
+    fn over(self, default: ChannelSettings) -> ChannelSettings {
+        ChannelSettings {
+            failsafe: self.failsafe.unwrap_or(default.failsafe),
+            disarmed: self.disarmed.unwrap_or(default.disarmed),
+            min: self.min.unwrap_or(default.min),
+            max: self.max.unwrap_or(default.max),
+            slew_per_second: self.slew_per_second.unwrap_or(default.slew_per_second),
+        }
+    }
+}
+
+fn steering<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
+    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().steering))
+}
+
+fn throttle<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
+    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().throttle))
+}
+
+impl Default for CarSettings {
+    fn default() -> Self {
+        Self {
+            name: "simulated car".to_owned(),
+            kind: Kind::Unicycle,
+        }
+    }
+}
+
+impl Default for MixerSettings {
+    fn default() -> Self {
+        Self {
+            wheelbase: 0.33,
+            steering_range: 0.42,
+            speed_to_throttle: vec![[0.0, 0.0], [24.0, 1.0]],
+        }
+    }
+}
+
+impl Default for CameraSettings {
+    fn default() -> Self {
+        Self {
+            kind: "simulator".to_owned(),
+            width: 640,
+            height: 480,
+            rate: 20.0,
+            horizontal_fov: 1.57,
+            forward: 0.45,
+            left: 0.0,
+            up: 0.10,
+            pitch: 0.0,
+            yaw: 0.0,
+            roll: 0.0,
+        }
+    }
+}
+
+impl Default for ActuatorSettings {
+    fn default() -> Self {
+        Self {
+            kind: "simulator".to_owned(),
+        }
+    }
+}
+
+impl Default for SimulatorSettings {
+    fn default() -> Self {
+        Self {
+            circuit: "simple".to_owned(),
+            road_width: None,
+            line_width: None,
+            seed: 0,
+            looks: None,
+            laps: 1,
+            pace: Pace::Real,
+            latency_ms: None,
+            time_limit: 600.0,
+        }
+    }
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            name: "pilotnet".to_owned(),
+            file: None,
+            threads: 1,
+        }
+    }
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        let steering = ChannelSettings {
+            failsafe: 0.0,
+            disarmed: 0.0,
+            min: -1.0,
+            max: 1.0,
+            slew_per_second: 40.0,
+        };
+        Self {
+            deadline_ms: None,
+            max_age_ms: None,
+            first_command_ms: None,
+            steering,
+            throttle: ChannelSettings {
+                slew_per_second: 20.0,
+                ..steering
+            },
+        }
+    }
+}

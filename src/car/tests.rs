@@ -1,0 +1,458 @@
+use std::fs;
+
+use pilotage_guard::LimitsSpec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn refused(text: &str) -> String {
+    Car::from_toml("car.toml", text).unwrap_err().to_string()
+}
+
+fn accepted(text: &str) -> Car {
+    Car::from_toml("car.toml", text).unwrap()
+}
+
+#[test]
+fn the_default_file_says_what_an_empty_one_means() {
+    assert_eq!(accepted(DEFAULT), accepted(""));
+    assert_eq!(Car::load_with(None, |_| ()).unwrap(), accepted(""));
+}
+
+#[test]
+fn the_default_car_is_the_one_the_parts_call_their_own() {
+    let car = accepted("");
+    assert_eq!(car.mixer, Mixer::simulated());
+    assert_eq!(car.camera, CameraSpec::default());
+    assert_eq!(car.limits.spec(), &LimitsSpec::simulated());
+    assert_eq!(car.circuit().unwrap().name(), "simple");
+    assert_eq!(car.world().unwrap().circuit().name(), "simple");
+}
+
+#[test]
+fn every_commented_key_of_the_default_file_can_be_used() {
+    // A commented key is `# key = `; prose after a `#` has more words before any `=`.
+    let uncommented = DEFAULT
+        .lines()
+        .map(|line| {
+            let setting = line.strip_prefix("# ").filter(|rest| {
+                rest.split_once(" = ")
+                    .is_some_and(|(key, _)| !key.contains(' '))
+            });
+            setting.unwrap_or(line)
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let car = accepted(&uncommented);
+    assert_eq!(car.simulator.road_width, Some(3.0));
+    assert_eq!(car.simulator.line_width, Some(0.1));
+    assert_eq!(car.simulator.looks, Some(7));
+    assert_eq!(
+        car.simulator.latency,
+        Latency::Fixed(Duration::from_millis(20))
+    );
+    assert_eq!(car.engine, EngineSource::File("my.engine".into()));
+}
+
+#[test]
+fn each_key_reaches_the_part_it_is_for() {
+    let car = accepted(
+        r#"
+        [car]
+        name = "Sally"
+        kind = "ackermann"
+        [mixer]
+        wheelbase = 0.174
+        steering_range = 0.3
+        speed_to_throttle = [[0, 0], [1, 0.2], [3, 1]]
+        [camera]
+        width = 320
+        height = 240
+        rate = 30
+        horizontal_fov = 1.2
+        forward = 0.1
+        left = 0.01
+        up = 0.2
+        pitch = 0.3
+        yaw = -0.1
+        roll = 0.02
+        [simulator]
+        circuit = "random"
+        road_width = 4
+        line_width = 0.2
+        seed = 11
+        looks = 5
+        laps = 3
+        pace = "fast"
+        latency_ms = 12.5
+        time_limit = 90
+        [engine]
+        name = "other"
+        threads = 2
+        [guard]
+        deadline_ms = 120
+        max_age_ms = 110
+        first_command_ms = 500
+        [guard.steering]
+        failsafe = 0.1
+        disarmed = 0.2
+        min = -0.8
+        max = 0.9
+        slew_per_second = 7
+        [guard.throttle]
+        min = -0.1
+        max = 0.3
+        slew_per_second = 2
+        "#,
+    );
+    assert_eq!((car.name.as_str(), car.kind), ("Sally", CarKind::Ackermann));
+    let curve = vec![(0.0, 0.0), (1.0, 0.2), (3.0, 1.0)];
+    assert_eq!(car.mixer, Mixer::new(0.174, 0.3, curve).unwrap());
+    let camera = CameraSpec {
+        width: 320,
+        height: 240,
+        horizontal_fov: 1.2,
+        forward: 0.1,
+        left: 0.01,
+        up: 0.2,
+        pitch: 0.3,
+        yaw: -0.1,
+        roll: 0.02,
+        rate_hz: 30.0,
+    };
+    assert_eq!(car.camera, camera);
+    let simulator = Simulator {
+        circuit: CircuitSource::Random,
+        road_width: Some(4.0),
+        line_width: Some(0.2),
+        seed: 11,
+        looks: Some(5),
+        laps: 3,
+        pace: Pace::Fast,
+        latency: Latency::Fixed(Duration::from_micros(12_500)),
+        time_limit: Duration::from_secs(90),
+    };
+    assert_eq!(car.simulator, simulator);
+    assert_eq!(car.engine, EngineSource::BuiltIn("other".to_owned()));
+    assert_eq!(car.threads, 2);
+    let limits = car.limits.spec();
+    assert_eq!(limits.deadline, Duration::from_millis(120));
+    assert_eq!(limits.max_age, Duration::from_millis(110));
+    assert_eq!(limits.first_command, Duration::from_millis(500));
+    assert_eq!(limits.frame_period, Duration::from_micros(33_333));
+    let steering = (limits.steering.failsafe, limits.steering.disarmed);
+    assert_eq!(steering, (0.1, 0.2));
+    assert_eq!((limits.steering.min, limits.steering.max), (-0.8, 0.9));
+    assert_eq!(limits.steering.slew_per_second, 7.0);
+    assert_eq!((limits.throttle.min, limits.throttle.max), (-0.1, 0.3));
+    assert_eq!(limits.throttle.slew_per_second, 2.0);
+
+    let circuit = car.circuit().unwrap();
+    assert_eq!((circuit.road_width(), circuit.line_width()), (4.0, 0.2));
+    assert_eq!(circuit.length(), Circuit::random(11).length());
+}
+
+#[test]
+fn a_channel_that_is_partly_written_keeps_its_own_defaults() {
+    let limits = *accepted("[guard.throttle]\nmax = 0.5").limits.spec();
+    let default = LimitsSpec::simulated();
+    assert_eq!(limits.throttle.max, 0.5);
+    assert_eq!(
+        limits.throttle.slew_per_second,
+        default.throttle.slew_per_second
+    );
+    assert_eq!(limits.steering, default.steering);
+}
+
+#[test]
+fn times_that_are_not_written_follow_the_frame_rate() {
+    let limits = |rate: &str| *accepted(&format!("[camera]\nrate = {rate}")).limits.spec();
+    assert_eq!(limits("60").deadline, Duration::from_millis(150));
+    assert_eq!(limits("10").deadline, Duration::from_millis(300));
+    assert_eq!(limits("10").max_age, Duration::from_millis(300));
+    assert_eq!(limits("1").first_command, Duration::from_secs(3));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_key() {
+    for (text, expected) in [
+        (
+            "[mixer]\n\nwheelbse = 0.3",
+            "car.toml:3: unknown key `wheelbse`: did you mean `wheelbase`?",
+        ),
+        (
+            "[guard.throttel]",
+            "car.toml:1: unknown key `throttel`: did you mean `throttle`?",
+        ),
+        (
+            "[guard.steering]\nfail_safe = 0",
+            "car.toml:2: unknown key `fail_safe`: did you mean `failsafe`?",
+        ),
+        (
+            "[car]\nkind = \"akermann\"",
+            "car.toml:2: unknown value `akermann`: did you mean `ackermann`?",
+        ),
+        (
+            "[simulator]\npace = \"real \"",
+            "car.toml:2: unknown value `real `: did you mean `real`?",
+        ),
+        (
+            "[camera]\nwidth = 8",
+            "car.toml:2: `camera.width`: must be from 16 to 4096, and is 8",
+        ),
+        (
+            "[camera]\nup = nan",
+            "car.toml:2: `camera.up`: must be from 0.02 to 5, and is NaN",
+        ),
+        (
+            "[simulator]\nseed = -1",
+            "car.toml:2: `simulator.seed`: invalid value: integer `-1`, expected u64",
+        ),
+    ] {
+        assert_eq!(refused(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn every_rule_names_its_key() {
+    for (text, line, key) in [
+        ("[car]\nname = \"\"", 2, "car.name"),
+        ("[camera]\nkind = \"v4l\"", 2, "camera.kind"),
+        ("[actuator]\nkind = \"pca9685\"", 2, "actuator.kind"),
+        ("[mixer]\nwheelbase = -1", 2, "mixer.wheelbase"),
+        ("[mixer]\nsteering_range = 2", 2, "mixer.steering_range"),
+        (
+            "[mixer]\nspeed_to_throttle = [[0, 0], [1, 2]]",
+            2,
+            "mixer.speed_to_throttle",
+        ),
+        ("[camera]\nheight = 5000", 2, "camera.height"),
+        ("[camera]\nrate = 0", 2, "camera.rate"),
+        ("[camera]\nhorizontal_fov = 3.1", 2, "camera.horizontal_fov"),
+        ("[camera]\nforward = 6", 2, "camera.forward"),
+        ("[camera]\nleft = -6", 2, "camera.left"),
+        ("[camera]\npitch = 2", 2, "camera.pitch"),
+        ("[camera]\nyaw = 4", 2, "camera.yaw"),
+        ("[camera]\nroll = -4", 2, "camera.roll"),
+        ("[simulator]\ncircuit = \"simpel\"", 2, "simulator.circuit"),
+        ("[simulator]\nroad_width = 0.1", 2, "simulator.road_width"),
+        ("[simulator]\nline_width = 3", 2, "simulator.line_width"),
+        ("[simulator]\nlaps = 0", 2, "simulator.laps"),
+        ("[simulator]\nlatency_ms = -1", 2, "simulator.latency_ms"),
+        ("[simulator]\ntime_limit = inf", 2, "simulator.time_limit"),
+        ("[engine]\nname = \"\"", 2, "engine.name"),
+        ("[engine]\nfile = \"\"", 2, "engine.file"),
+        ("[engine]\nthreads = 0", 2, "engine.threads"),
+        ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
+        ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),
+        ("[guard]\nmax_age_ms = 151", 2, "guard.max_age_ms"),
+        (
+            "[guard]\nfirst_command_ms = 100",
+            2,
+            "guard.first_command_ms",
+        ),
+        ("[guard.steering]\nmax = 1.5", 2, "guard.steering.max"),
+        (
+            "[guard.steering]\nmin = 1\nmax = 0",
+            2,
+            "guard.steering.min",
+        ),
+        (
+            "[guard.steering]\nmax = 0.5\ndisarmed = 0.7",
+            3,
+            "guard.steering.disarmed",
+        ),
+        (
+            "[guard.throttle]\nfailsafe = 0.1",
+            2,
+            "guard.throttle.failsafe",
+        ),
+        (
+            "[guard.throttle]\nslew_per_second = 0",
+            2,
+            "guard.throttle.slew_per_second",
+        ),
+        // The rate is what is written; the deadline it no longer allows is not.
+        (
+            "[camera]\nrate = 10\n[guard]\ndeadline_ms = 150",
+            4,
+            "guard.deadline_ms",
+        ),
+    ] {
+        let message = refused(text);
+        let expected = format!("car.toml:{line}: `{key}`: ");
+        assert!(message.starts_with(&expected), "{text}\n{message}");
+    }
+}
+
+#[test]
+fn what_is_yet_to_come_is_said_to_be() {
+    let message = refused("[camera]\nkind = \"v4l\"");
+    assert!(message.contains("come with a later version"), "{message}");
+}
+
+#[test]
+fn the_command_line_is_named_when_it_is_at_fault() {
+    let error = Car::load_with(None, |settings| settings.guard.deadline_ms = Some(20.0));
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.starts_with("command line: `guard.deadline_ms`: "),
+        "{message}"
+    );
+    let car = Car::load_with(None, |settings| settings.simulator.laps = 4).unwrap();
+    assert_eq!(car.simulator.laps, 4);
+}
+
+#[test]
+fn files_are_looked_for_beside_the_file_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("car.toml");
+    fs::write(
+        &file,
+        "[simulator]\ncircuit = \"loop.csv\"\nline_width = 0.3\n[engine]\nfile = \"my.engine\"",
+    )
+    .unwrap();
+    let circle: String = (0..40)
+        .map(|i| f64::from(i) * std::f64::consts::TAU / 40.0)
+        .map(|angle| format!("{},{}\n", 30.0 * angle.cos(), 30.0 * angle.sin()))
+        .collect();
+    let car = Car::load(&file).unwrap();
+    assert_eq!(
+        car.engine,
+        EngineSource::File(folder.path().join("my.engine"))
+    );
+    let missing = car.circuit().unwrap_err().to_string();
+    assert!(missing.contains("loop.csv"), "{missing}");
+
+    fs::write(folder.path().join("loop.csv"), circle).unwrap();
+    let circuit = car.circuit().unwrap();
+    assert_eq!((circuit.name(), circuit.line_width()), ("loop", 0.3));
+    let round = std::f64::consts::TAU * 30.0;
+    assert!(
+        (circuit.length() - round).abs() < 0.5,
+        "{}",
+        circuit.length()
+    );
+
+    fs::write(folder.path().join("loop.csv"), "x,y\n1,2\noops\n").unwrap();
+    let garbled = car.circuit().unwrap_err().to_string();
+    assert!(garbled.contains("loop.csv"), "{garbled}");
+}
+
+#[test]
+fn a_file_that_cannot_be_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Car::load(&folder.path().join("none.toml")).unwrap_err();
+    assert!(missing.to_string().contains("none.toml"), "{missing}");
+    let file = folder.path().join("huge.toml");
+    fs::write(&file, vec![b'\n'; LONGEST_FILE as usize + 1]).unwrap();
+    assert!(matches!(
+        Car::load(&file),
+        Err(CarError::TooLong {
+            limit: LONGEST_FILE,
+            ..
+        })
+    ));
+    fs::write(&file, vec![b'\n'; LONGEST_FILE as usize]).unwrap();
+    Car::load(&file).unwrap();
+    fs::write(&file, [0xff, 0xfe]).unwrap();
+    assert!(matches!(Car::load(&file), Err(CarError::Read { .. })));
+}
+
+/// The documentation's tables: section, key, default as written there.
+fn documented() -> Vec<(String, String, String)> {
+    let text = include_str!("../../docs/car.md");
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## `[") {
+            section = heading.trim_end_matches("]`").to_owned();
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let (key, rest) = row.split_once('`').unwrap();
+            let default = rest.trim_end_matches(['|', ' ']).rsplit("| ").next();
+            let default = default.unwrap().trim().trim_matches('`');
+            keys.push((section.clone(), key.to_owned(), default.to_owned()));
+        }
+    }
+    keys
+}
+
+/// What the code takes below `header`: its own message on a key it does not know.
+fn known(header: &str) -> Vec<String> {
+    let message = refused(&format!("{header}\n\"?\" = 0"));
+    let (_, list) = message.split_once("there is ").unwrap();
+    list.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_documentation_has_each_key_and_no_other() {
+    let documented = documented();
+    let mut sections = known("");
+    assert_eq!(sections.len(), 7, "{sections:?}");
+    sections.extend(["guard.steering", "guard.throttle"].map(str::to_owned));
+    for section in &sections {
+        let mut keys = known(&format!("[{section}]"));
+        // Tables of their own, with their own headings.
+        keys.retain(|key| section != "guard" || (key != "steering" && key != "throttle"));
+        let mut described: Vec<_> = documented
+            .iter()
+            .filter(|(of, ..)| of == section)
+            .map(|(_, key, _)| key.clone())
+            .collect();
+        keys.sort();
+        described.sort();
+        assert_eq!(described, keys, "[{section}]");
+    }
+    assert!(documented.iter().all(|(of, ..)| sections.contains(of)));
+}
+
+#[test]
+fn the_documented_defaults_are_those_of_the_code() {
+    let mut checked = 0;
+    for (section, key, default) in documented() {
+        if default == "none" {
+            continue;
+        }
+        checked += 1;
+        let text = format!("[{section}]\n{key} = {default}");
+        assert_eq!(accepted(&text), accepted(""), "{text}");
+        // That the default is the one in the default file, too, is the first test's business.
+        assert!(DEFAULT.contains(&format!("{key} = {default}")), "{text}");
+    }
+    assert!(checked > 30, "{checked}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_is_never_a_panic(text in "\\PC*") {
+        let _ = Car::from_toml("car.toml", &text);
+    }
+
+    #[test]
+    fn arbitrary_values_are_never_a_panic(
+        at in 0_usize..64,
+        value in prop_oneof![
+            any::<f64>().prop_map(|value| if value.is_finite() { format!("{value:e}") } else { "nan".into() }),
+            any::<i64>().prop_map(|value| value.to_string()),
+            "\"[a-z./ \\-]{0,12}\"",
+            Just("[]".to_owned()),
+            Just("[[0, 0], [nan, 1]]".to_owned()),
+            Just("-inf".to_owned()),
+        ],
+    ) {
+        let keys = documented();
+        let (section, key, _) = &keys[at % keys.len()];
+        let text = format!("[{section}]\n{key} = {value}");
+        match Car::from_toml("car.toml", &text) {
+            // What passes can be driven with: a guard, a camera and a mixer stand behind it.
+            Ok(car) => prop_assert!(
+                car.limits.spec().deadline >= car.limits.spec().frame_period * 3
+            ),
+            Err(error) => prop_assert!(error.to_string().starts_with("car.toml:"), "{}", error),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! From what is written to what it means, or to an error that says where it does not.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use pilotage_config::{ConfigError, Source};
+use pilotage_guard::{Channel, Domain, Limits, LimitsError, LimitsSpec};
+use pilotage_simulator::{CameraSpec, CarKind, Circuit};
+use pilotage_vehicle::{Mixer, MixerError};
+
+use super::settings::{
+    CameraSettings, ChannelSettings, EngineSettings, GuardSettings, Kind, MixerSettings, Settings,
+    SimulatorSettings,
+};
+use super::{Car, CircuitSource, EngineSource, Simulator};
+use crate::simulation::Latency;
+
+/// The only kind of camera and of actuator there is so far.
+const SIMULATOR: &str = "simulator";
+
+/// The guard's usual deadline; three frame periods where these are longer.
+const DEADLINE: Duration = Duration::from_millis(150);
+/// The guard's usual wait for a first command; the deadline where that is longer.
+const FIRST_COMMAND: Duration = Duration::from_secs(2);
+const FRAME_PERIODS: u32 = 3;
+
+/// Checks `settings` as `source` has them; relative paths start from `folder`.
+pub(super) fn car(
+    settings: &Settings,
+    source: &Source<'_>,
+    folder: &Path,
+) -> Result<Car, ConfigError> {
+    let name = &settings.car.name;
+    if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
+        return Err(source.error("car.name", "must be 1 to 64 printable characters"));
+    }
+    simulated(source, "camera.kind", &settings.camera.kind)?;
+    simulated(source, "actuator.kind", &settings.actuator.kind)?;
+    let camera = camera(source, &settings.camera)?;
+    Ok(Car {
+        name: name.clone(),
+        kind: match settings.car.kind {
+            Kind::Unicycle => CarKind::Unicycle,
+            Kind::Ackermann => CarKind::Ackermann,
+        },
+        mixer: mixer(source, &settings.mixer)?,
+        camera,
+        simulator: simulator(source, &settings.simulator, folder)?,
+        engine: engine(source, &settings.engine, folder)?,
+        threads: within(source, "engine.threads", settings.engine.threads, 1..=64)?,
+        limits: limits(source, &settings.guard, camera.rate_hz)?,
+    })
+}
+
+fn simulated(source: &Source<'_>, key: &str, kind: &str) -> Result<(), ConfigError> {
+    if kind == SIMULATOR {
+        return Ok(());
+    }
+    Err(source.error(
+        key,
+        format!(
+            "there is no `{kind}` yet: physical cameras and actuators come with a later version, \
+             and today the only kind is `{SIMULATOR}`"
+        ),
+    ))
+}
+
+/// `value`, when it is within `range`; NaN is within none.
+fn within<T: PartialOrd + fmt::Display>(
+    source: &Source<'_>,
+    key: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<T, ConfigError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) = (range.start(), range.end());
+    Err(source.error(
+        key,
+        format!("must be from {least} to {most}, and is {value}"),
+    ))
+}
+
+fn camera(source: &Source<'_>, written: &CameraSettings) -> Result<CameraSpec, ConfigError> {
+    let number = |key: &str, value, range| within(source, &format!("camera.{key}"), value, range);
+    let pixels = |key: &str, value: u32| {
+        within(source, &format!("camera.{key}"), value, 16..=4096).map(|pixels| pixels as usize)
+    };
+    Ok(CameraSpec {
+        width: pixels("width", written.width)?,
+        height: pixels("height", written.height)?,
+        rate_hz: number("rate", written.rate, 1.0..=120.0)?,
+        horizontal_fov: number("horizontal_fov", written.horizontal_fov, 0.2..=2.8)?,
+        forward: number("forward", written.forward, -5.0..=5.0)?,
+        left: number("left", written.left, -5.0..=5.0)?,
+        up: number("up", written.up, 0.02..=5.0)?,
+        pitch: number("pitch", written.pitch, -1.5..=1.5)?,
+        yaw: number("yaw", written.yaw, -3.15..=3.15)?,
+        roll: number("roll", written.roll, -3.15..=3.15)?,
+    })
+}
+
+fn mixer(source: &Source<'_>, written: &MixerSettings) -> Result<Mixer, ConfigError> {
+    let curve = written.speed_to_throttle.iter().map(|&[v, t]| (v, t));
+    Mixer::new(written.wheelbase, written.steering_range, curve.collect()).map_err(|error| {
+        let key = match error {
+            MixerError::Wheelbase(_) => "mixer.wheelbase",
+            MixerError::SteeringRange(_) => "mixer.steering_range",
+            MixerError::Curve(_) => "mixer.speed_to_throttle",
+        };
+        source.error(key, error)
+    })
+}
+
+fn simulator(
+    source: &Source<'_>,
+    written: &SimulatorSettings,
+    folder: &Path,
+) -> Result<Simulator, ConfigError> {
+    let number =
+        |key: &str, value, range| within(source, &format!("simulator.{key}"), value, range);
+    let metres = |key: &str, value: Option<f64>, range| {
+        value.map(|value| number(key, value, range)).transpose()
+    };
+    let latency = match written.latency_ms {
+        Some(ms) => Latency::Fixed(milliseconds(number("latency_ms", ms, 0.0..=1000.0)?)),
+        None => Latency::Measured,
+    };
+    let time_limit = number("time_limit", written.time_limit, 1.0..=86_400.0)?;
+    Ok(Simulator {
+        circuit: circuit(source, &written.circuit, folder)?,
+        road_width: metres("road_width", written.road_width, 0.5..=30.0)?,
+        line_width: metres("line_width", written.line_width, 0.01..=2.0)?,
+        seed: written.seed,
+        looks: written.looks,
+        laps: within(source, "simulator.laps", written.laps, 1..=1000)?,
+        pace: written.pace,
+        latency,
+        time_limit: Duration::from_secs_f64(time_limit),
+    })
+}
+
+fn circuit(
+    source: &Source<'_>,
+    written: &str,
+    folder: &Path,
+) -> Result<CircuitSource, ConfigError> {
+    if written == "random" {
+        return Ok(CircuitSource::Random);
+    }
+    let extension = Path::new(written).extension();
+    if extension.is_some_and(|extension| extension == "toml" || extension == "csv") {
+        return Ok(CircuitSource::File(folder.join(written)));
+    }
+    let names = Circuit::shipped_names();
+    if names.contains(&written) {
+        return Ok(CircuitSource::Shipped(written.to_owned()));
+    }
+    Err(source.error(
+        "simulator.circuit",
+        format!(
+            "there is no circuit `{written}`: name one of {}, or `random`, or a .toml or .csv file",
+            names.join(", ")
+        ),
+    ))
+}
+
+fn engine(
+    source: &Source<'_>,
+    written: &EngineSettings,
+    folder: &Path,
+) -> Result<EngineSource, ConfigError> {
+    if written.name.is_empty() {
+        return Err(source.error("engine.name", "must name a compiled-in engine"));
+    }
+    match written.file.as_deref() {
+        None => Ok(EngineSource::BuiltIn(written.name.clone())),
+        Some("") => Err(source.error("engine.file", "must name an .engine file")),
+        Some(file) => Ok(EngineSource::File(folder.join(file))),
+    }
+}
+
+fn limits(source: &Source<'_>, written: &GuardSettings, rate: f64) -> Result<Limits, ConfigError> {
+    let duration = |key: &str, value: Option<f64>| {
+        value
+            .map(|ms| within(source, &format!("guard.{key}"), ms, 1.0..=60_000.0))
+            .transpose()
+            .map(|ms| ms.map(milliseconds))
+    };
+    // Cut to whole microseconds: 60 Hz then allows the 50 ms that three of its periods are.
+    let frame_period = Duration::from_micros((1e6 / rate) as u64);
+    let deadline = duration("deadline_ms", written.deadline_ms)?
+        .unwrap_or_else(|| DEADLINE.max(frame_period * FRAME_PERIODS));
+    let spec = LimitsSpec {
+        steering: channel(&written.steering),
+        throttle: channel(&written.throttle),
+        frame_period,
+        deadline,
+        actuator_delay: Duration::ZERO,
+        max_age: duration("max_age_ms", written.max_age_ms)?.unwrap_or(deadline),
+        first_command: duration("first_command_ms", written.first_command_ms)?
+            .unwrap_or_else(|| FIRST_COMMAND.max(deadline)),
+        actuator: Domain::Simulated,
+    };
+    Limits::new(spec).map_err(|error| source.error(&key_of(&error), error))
+}
+
+fn channel(written: &ChannelSettings) -> Channel {
+    Channel {
+        failsafe: written.failsafe,
+        disarmed: written.disarmed,
+        min: written.min,
+        max: written.max,
+        slew_per_second: written.slew_per_second,
+    }
+}
+
+/// The key behind what the guard refuses.
+fn key_of(error: &LimitsError) -> String {
+    match error {
+        LimitsError::Value { channel, key, .. }
+        | LimitsError::OutsideRange { channel, key, .. } => {
+            format!("guard.{channel}.{key}")
+        }
+        LimitsError::Range { channel, .. } => format!("guard.{channel}.min"),
+        LimitsError::Slew { channel, .. } => format!("guard.{channel}.slew_per_second"),
+        LimitsError::Moving { key, .. } => format!("guard.throttle.{key}"),
+        LimitsError::FramePeriod => "camera.rate".to_owned(),
+        LimitsError::Deadline { .. } | LimitsError::ActuatorDelay { .. } => {
+            "guard.deadline_ms".to_owned()
+        }
+        LimitsError::MaxAge { .. } => "guard.max_age_ms".to_owned(),
+        LimitsError::FirstCommand { .. } => "guard.first_command_ms".to_owned(),
+    }
+}
+
+fn milliseconds(value: f64) -> Duration {
+    Duration::from_secs_f64(value / 1e3)
+}
