@@ -105,6 +105,16 @@ pub enum GraphError {
         /// What stands there.
         value: f32,
     },
+    /// An element that its type cannot hold.
+    #[error("the tensor `{name}` holds {value} at element {index}, more than its type can")]
+    OutOfRange {
+        /// The tensor's name.
+        name: String,
+        /// Row-major index.
+        index: usize,
+        /// What stands there.
+        value: i32,
+    },
     /// A size left open that is not the batch.
     #[error(
         "axis {axis} of the input `{input}` is left open ({symbol}); only the first axis, the batch, may be; export the model with fixed sizes"

@@ -9,7 +9,7 @@ mod windows;
 use crate::tensor::element_count;
 use crate::{ElementType, Op, OpError, PadMode, TensorType};
 
-pub(crate) use windows::{ceil_output, floor_output, same_pads};
+pub(crate) use windows::{ceil_output, check_window, floor_output, picture, same_pads};
 
 impl Op {
     /// The types of this operator's outputs on inputs of the given types.
@@ -190,7 +190,7 @@ impl Op {
             }
             Op::GlobalAveragePool => {
                 count(inputs, 1, 1, "1")?;
-                let [n, c, _, _] = windows::picture(x)?;
+                let [n, c, _, _] = picture(x)?;
                 one(vec![n, c, 1, 1])
             }
             Op::Gemm(g) => {

@@ -10,10 +10,12 @@
 
 mod builder;
 mod error;
+mod fold;
 mod graph;
 mod infer;
 mod onnx;
 mod op;
+mod read;
 mod tensor;
 mod write;
 
@@ -23,6 +25,7 @@ pub use builder::GraphBuilder;
 pub use error::{GraphError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use op::{AutoPad, Conv, Gemm, Op, Pad, PadMode, Pool, SliceAxis};
+pub use read::ReadOptions;
 pub use tensor::{ElementType, Tensor, TensorData, TensorSizeError, TensorType};
 
 /// The opsets of the default ONNX domain that can be read.

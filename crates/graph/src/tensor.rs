@@ -233,10 +233,10 @@ macro_rules! views {
 }
 views!(as_f32 F32 f32, as_i64 I64 i64, as_i32 I32 i32, as_u8 U8 u8, as_i8 I8 i8, as_bool Bool bool);
 
-/// The product of the sizes; none where it does not fit in memory's address range.
+/// The product of the sizes; none where it does not fit in memory's address
+/// range, sizes of 0 counted as 1, so that no part of the shape overflows either.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d))
-        .filter(|&n| n <= isize::MAX as usize)
+    let checked = (shape.iter()).try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+    checked.filter(|&n| n <= isize::MAX as usize)?;
+    Some(shape.iter().product())
 }

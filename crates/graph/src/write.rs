@@ -196,7 +196,7 @@ impl Writer<'_> {
                 let name = self.indices(node, "split", &sizes);
                 proto.input.push(name);
             }
-            Op::Slice { axes } => self.slice_inputs(node, axes, shape(0), &mut proto.input),
+            Op::Slice { axes } => self.slice_inputs(node, axes, &mut proto.input),
             Op::Pad(p) => {
                 let element_type = types.first().map(|t| t.element_type);
                 a.push(string("mode", pad_mode(p.mode)));
@@ -271,25 +271,16 @@ impl Writer<'_> {
         self.nodes.extend([first, softmax, last]);
     }
 
-    fn slice_inputs(
-        &mut self,
-        node: &Node,
-        axes: &[SliceAxis],
-        shape: &[usize],
-        inputs: &mut Vec<String>,
-    ) {
+    fn slice_inputs(&mut self, node: &Node, axes: &[SliceAxis], inputs: &mut Vec<String>) {
         let mut columns: [Vec<i64>; 4] = Default::default();
-        for (axis, (s, &size)) in axes.iter().zip(shape).enumerate() {
-            if (s.start, s.step, s.length) == (0, 1, size) {
-                continue;
-            }
-            let end = s.start as i64 + s.step as i64 * s.length as i64;
+        for (axis, s) in axes.iter().enumerate() {
+            let step = if s.length > 1 { s.step as i64 } else { 1 };
+            let end = s.start as i64 + step * s.length as i64;
             // A negative end would count from the back; this one means "past the front".
             let end = if end < 0 { i64::MIN } else { end };
-            for (column, v) in
-                columns
-                    .iter_mut()
-                    .zip([s.start as i64, end, axis as i64, s.step as i64])
+            for (column, v) in columns
+                .iter_mut()
+                .zip([s.start as i64, end, axis as i64, step])
             {
                 column.push(v);
             }

@@ -7,7 +7,7 @@ use crate::{Conv, OpError, Pool};
 const LARGEST: usize = i32::MAX as usize;
 
 /// The four axes of a picture, or an error that says how many there are.
-pub(super) fn picture(x: &[usize]) -> Result<[usize; 4], OpError> {
+pub(crate) fn picture(x: &[usize]) -> Result<[usize; 4], OpError> {
     <[usize; 4]>::try_from(x).map_err(|_| OpError::NotTwoDimensional {
         axes: x.len().saturating_sub(2),
         shape: x.to_vec(),

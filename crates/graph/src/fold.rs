@@ -1,0 +1,218 @@
+//! Constants made from constants: what only moves elements, and arithmetic on
+//! integers. It is what computes shapes in exported models. Arithmetic on
+//! floats is left to the compiler.
+
+use crate::{ElementType, Op, Tensor, TensorData, TensorType};
+
+/// Whether [`fold`] would try.
+pub(crate) fn foldable(op: &Op, inputs: &[&Tensor]) -> bool {
+    match op {
+        Op::Identity
+        | Op::Reshape
+        | Op::Flatten { .. }
+        | Op::Squeeze { .. }
+        | Op::Unsqueeze { .. }
+        | Op::Transpose { .. }
+        | Op::Slice { .. }
+        | Op::Split { .. }
+        | Op::Concat { .. }
+        | Op::Cast { .. } => true,
+        Op::Add | Op::Sub | Op::Mul | Op::Div => {
+            (inputs.iter()).all(|t| matches!(t.element_type(), ElementType::I64 | ElementType::I32))
+        }
+        _ => false,
+    }
+}
+
+/// The outputs, of the types given; none where the operator is not one of
+/// these or has no answer (a division by 0).
+pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Option<Vec<Tensor>> {
+    let x = *inputs.first()?;
+    let out = outputs.first()?;
+    let one = |data: TensorData| Some(vec![Tensor::new(out.shape.clone(), data).ok()?]);
+    match op {
+        Op::Identity
+        | Op::Reshape
+        | Op::Flatten { .. }
+        | Op::Squeeze { .. }
+        | Op::Unsqueeze { .. } => one(x.data().clone()),
+        Op::Transpose { perm } => {
+            let strides = row_major(x.shape());
+            let strides: Vec<isize> = perm.iter().map(|&p| strides[p]).collect();
+            one(view(x.data(), &out.shape, &strides, 0))
+        }
+        Op::Slice { axes } => {
+            let strides = row_major(x.shape());
+            let offset = (axes.iter().zip(&strides))
+                .map(|(a, s)| a.start as isize * s)
+                .sum();
+            let strides: Vec<isize> = (axes.iter().zip(&strides))
+                .map(|(a, s)| a.step * s)
+                .collect();
+            one(view(x.data(), &out.shape, &strides, offset))
+        }
+        Op::Split { axis } => {
+            let strides = row_major(x.shape());
+            let mut offset = 0;
+            (outputs.iter())
+                .map(|out| {
+                    let data = view(x.data(), &out.shape, &strides, offset);
+                    offset += out.shape[*axis] as isize * strides[*axis];
+                    Tensor::new(out.shape.clone(), data).ok()
+                })
+                .collect()
+        }
+        Op::Concat { axis } => one(concat(inputs, *axis)?),
+        Op::Cast { to } => one(cast(x.data(), *to)),
+        Op::Add | Op::Sub | Op::Mul | Op::Div => one(integers(op, x, inputs.get(1)?, &out.shape)?),
+        _ => None,
+    }
+}
+
+/// Does the same with the elements, whatever their type.
+macro_rules! each_type {
+    ($data:expr, $v:ident => $body:expr) => {
+        match $data {
+            TensorData::F32($v) => TensorData::F32($body),
+            TensorData::I64($v) => TensorData::I64($body),
+            TensorData::I32($v) => TensorData::I32($body),
+            TensorData::U8($v) => TensorData::U8($body),
+            TensorData::I8($v) => TensorData::I8($body),
+            TensorData::Bool($v) => TensorData::Bool($body),
+        }
+    };
+}
+
+fn row_major(shape: &[usize]) -> Vec<isize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i] as isize;
+    }
+    strides
+}
+
+fn view(data: &TensorData, shape: &[usize], strides: &[isize], offset: isize) -> TensorData {
+    each_type!(data, v => gather(v, shape, strides, offset))
+}
+
+/// The elements at `offset` plus the indices times the strides, in row-major order.
+fn gather<T: Copy>(from: &[T], shape: &[usize], strides: &[isize], offset: isize) -> Vec<T> {
+    let count = shape.iter().product();
+    let mut to = Vec::with_capacity(count);
+    let mut index = vec![0; shape.len()];
+    let mut at = offset;
+    while to.len() < count {
+        to.push(from[at as usize]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= strides[axis] * shape[axis] as isize;
+            index[axis] = 0;
+        }
+    }
+    to
+}
+
+fn concat(inputs: &[&Tensor], axis: usize) -> Option<TensorData> {
+    macro_rules! parts {
+        ($variant:ident) => {{
+            let parts = (inputs.iter())
+                .map(|t| match t.data() {
+                    TensorData::$variant(v) => Some((v.as_slice(), t.shape())),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>()?;
+            TensorData::$variant(interleave(&parts, axis))
+        }};
+    }
+    Some(match inputs.first()?.element_type() {
+        ElementType::F32 => parts!(F32),
+        ElementType::I64 => parts!(I64),
+        ElementType::I32 => parts!(I32),
+        ElementType::U8 => parts!(U8),
+        ElementType::I8 => parts!(I8),
+        ElementType::Bool => parts!(Bool),
+    })
+}
+
+fn interleave<T: Copy>(parts: &[(&[T], &[usize])], axis: usize) -> Vec<T> {
+    let outer: usize = parts[0].1[..axis].iter().product();
+    let mut to = Vec::with_capacity(parts.iter().map(|(v, _)| v.len()).sum());
+    for i in 0..outer {
+        for (v, shape) in parts {
+            let run: usize = shape[axis..].iter().product();
+            to.extend_from_slice(&v[i * run..(i + 1) * run]);
+        }
+    }
+    to
+}
+
+/// As Rust's `as`, except that numbers outside an integer type wrap around
+/// from an integer, as in NumPy.
+fn cast(data: &TensorData, to: ElementType) -> TensorData {
+    macro_rules! numbers {
+        ($v:expr) => {
+            match to {
+                ElementType::F32 => TensorData::F32($v.iter().map(|&e| e as f32).collect()),
+                ElementType::I64 => TensorData::I64($v.iter().map(|&e| e as i64).collect()),
+                ElementType::I32 => TensorData::I32($v.iter().map(|&e| e as i32).collect()),
+                ElementType::U8 => TensorData::U8($v.iter().map(|&e| e as u8).collect()),
+                ElementType::I8 => TensorData::I8($v.iter().map(|&e| e as i8).collect()),
+                ElementType::Bool => {
+                    TensorData::Bool($v.iter().map(|&e| e != Default::default()).collect())
+                }
+            }
+        };
+    }
+    match data {
+        TensorData::F32(v) => numbers!(v),
+        TensorData::I64(v) => numbers!(v),
+        TensorData::I32(v) => numbers!(v),
+        TensorData::U8(v) => numbers!(v),
+        TensorData::I8(v) => numbers!(v),
+        TensorData::Bool(v) => {
+            let v: Vec<u8> = v.iter().map(|&e| u8::from(e)).collect();
+            match to {
+                ElementType::Bool => data.clone(),
+                _ => numbers!(v),
+            }
+        }
+    }
+}
+
+fn integers(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<TensorData> {
+    macro_rules! pairs {
+        ($variant:ident, $a:expr, $b:expr) => {{
+            let a = gather($a, shape, &broadcast_strides(a.shape(), shape), 0);
+            let b = gather($b, shape, &broadcast_strides(b.shape(), shape), 0);
+            let made = a.into_iter().zip(b).map(|(a, b)| match op {
+                Op::Add => Some(a.wrapping_add(b)),
+                Op::Sub => Some(a.wrapping_sub(b)),
+                Op::Mul => Some(a.wrapping_mul(b)),
+                _ if b == 0 => None,
+                _ => Some(a.wrapping_div(b)),
+            });
+            made.collect::<Option<Vec<_>>>().map(TensorData::$variant)
+        }};
+    }
+    match (a.data(), b.data()) {
+        (TensorData::I64(x), TensorData::I64(y)) => pairs!(I64, x, y),
+        (TensorData::I32(x), TensorData::I32(y)) => pairs!(I32, x, y),
+        _ => None,
+    }
+}
+
+/// Stride 0 along the axes that are repeated.
+fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
+    let strides = row_major(from);
+    let missing = to.len() - from.len();
+    (0..to.len())
+        .map(|i| match i.checked_sub(missing) {
+            Some(j) if from[j] == to[i] => strides[j],
+            _ => 0,
+        })
+        .collect()
+}

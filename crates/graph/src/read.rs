@@ -1,0 +1,411 @@
+//! ONNX to a [`Graph`]. Nothing in the bytes is trusted: sizes are checked
+//! before memory is taken for them, and every rule broken is a [`GraphError`].
+
+mod attributes;
+mod operators;
+mod order;
+mod tensors;
+mod types;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+
+use prost::Message;
+
+use crate::fold::{fold, foldable};
+use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::{Graph, GraphError, Node, OPSETS, OpError, Tensor, TensorType, Value, ValueId};
+use attributes::Attributes;
+use operators::{Reading, Site};
+
+/// How [`Graph::read`] reads, and how much it takes.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Inputs to make constants, by name: a shape that the model takes as an
+    /// input, say.
+    pub bind: BTreeMap<String, Tensor>,
+    /// The longest file, in bytes.
+    pub max_bytes: usize,
+    /// The most memory for the decoded file, in bytes, roughly. A small file
+    /// can be made to decode to something much larger.
+    pub max_decoded_bytes: usize,
+    /// The most elements of one value, and of all constants together.
+    pub max_elements: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            bind: BTreeMap::new(),
+            max_bytes: 256 << 20,
+            max_decoded_bytes: 1 << 30,
+            max_elements: 1 << 28,
+        }
+    }
+}
+
+/// The most axes of a value. ONNX sets no limit; shapes are copied from node to
+/// node, so one without would cost rank times nodes.
+const MAX_RANK: usize = 16;
+
+impl Graph {
+    /// Reads an ONNX model of opset 9 to 22.
+    ///
+    /// The batch, an input's first axis that is left open, becomes 1. Nodes are
+    /// put in order, those that no output needs are dropped, and those that
+    /// only move constants around or calculate integers from them are folded.
+    ///
+    /// # Errors
+    /// A [`GraphError`] that says what is wrong and where.
+    pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, GraphError> {
+        limit("the file", bytes.len(), options.max_bytes)?;
+        wire::check(bytes, options.max_decoded_bytes)?;
+        let model = ModelProto::decode(bytes).map_err(|e| GraphError::NotOnnx {
+            detail: e.to_string(),
+        })?;
+        let graph = model.graph.ok_or(GraphError::NoGraph)?;
+        let mut opsets = BTreeMap::new();
+        for import in model.opset_import {
+            opsets.insert(default_domain(import.domain), import.version);
+        }
+        let opset = *opsets.get("").ok_or(GraphError::MissingOpset)?;
+        if !OPSETS.contains(&opset) {
+            return Err(GraphError::UnsupportedOpset { found: opset });
+        }
+        Reader {
+            options,
+            opsets,
+            opset,
+            graph: Graph {
+                name: graph.name.clone(),
+                ..Graph::default()
+            },
+            by_name: HashMap::new(),
+            constant_elements: 0,
+        }
+        .read(graph)
+    }
+}
+
+/// `ai.onnx` is another name for the domain without a name.
+fn default_domain(domain: String) -> String {
+    match domain.as_str() {
+        "ai.onnx" => String::new(),
+        _ => domain,
+    }
+}
+
+fn limit(what: &str, size: usize, limit: usize) -> Result<(), GraphError> {
+    match size <= limit {
+        true => Ok(()),
+        false => Err(GraphError::TooLarge {
+            what: what.to_owned(),
+            size,
+            limit,
+        }),
+    }
+}
+
+struct Reader<'a> {
+    options: &'a ReadOptions,
+    opsets: BTreeMap<String, i64>,
+    opset: i64,
+    graph: Graph,
+    by_name: HashMap<String, ValueId>,
+    constant_elements: usize,
+}
+
+impl Reader<'_> {
+    fn read(mut self, proto: GraphProto) -> Result<Graph, GraphError> {
+        if !proto.sparse_initializer.is_empty() {
+            return Err(GraphError::UnsupportedFeature {
+                name: proto.name,
+                feature: "has sparse initializers",
+            });
+        }
+        if proto.output.is_empty() {
+            return Err(GraphError::NoOutputs);
+        }
+        let plan = order::plan(&proto)?;
+        let mut initializers = order::initializers(proto.initializer)?;
+        self.inputs(&proto.input, &mut initializers)?;
+        for (name, tensor) in initializers.remaining() {
+            if plan.needs(&name) {
+                let tensor = tensors::read(&name, tensor)?;
+                self.constant(name, tensor)?;
+            }
+        }
+        let mut nodes: Vec<Option<NodeProto>> = proto.node.into_iter().map(Some).collect();
+        for i in plan.order {
+            if let Some(node) = nodes[i].take() {
+                self.node(i, node)?;
+            }
+        }
+        for output in &proto.output {
+            let id = self.lookup("the list of outputs", &output.name)?;
+            if self.graph.outputs.contains(&id) {
+                return Err(GraphError::DuplicateName {
+                    name: output.name.clone(),
+                });
+            }
+            types::check_output(output, self.graph.value(id))?;
+            self.graph.outputs.push(id);
+        }
+        self.graph.prune();
+        Ok(self.graph)
+    }
+
+    /// Inputs that are bound or have an initializer (as all initializers had
+    /// before IR version 4) become constants.
+    fn inputs(
+        &mut self,
+        inputs: &[crate::onnx::ValueInfoProto],
+        initializers: &mut order::Initializers,
+    ) -> Result<(), GraphError> {
+        for name in self.options.bind.keys() {
+            if !inputs.iter().any(|i| i.name == *name) {
+                return Err(GraphError::WrongBinding {
+                    name: name.clone(),
+                    problem: "the model has no such input",
+                });
+            }
+        }
+        for input in inputs {
+            if let Some(tensor) = self.options.bind.get(&input.name) {
+                initializers.remove(&input.name);
+                types::check_binding(input, tensor)?;
+                self.constant(input.name.clone(), tensor.clone())?;
+            } else if !initializers.contains(&input.name) {
+                let of = types::input_type(input)?;
+                let id = self.value(input.name.clone(), of, None)?;
+                self.graph.inputs.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn value(
+        &mut self,
+        name: String,
+        of: TensorType,
+        constant: Option<Tensor>,
+    ) -> Result<ValueId, GraphError> {
+        if name.is_empty() {
+            return Err(GraphError::EmptyName { place: "a value" });
+        }
+        limit(&format!("the rank of `{name}`"), of.shape.len(), MAX_RANK)?;
+        let elements = crate::tensor::element_count(&of.shape).unwrap_or(usize::MAX);
+        let widest = of.shape.iter().copied().max().unwrap_or(0);
+        let max = self.options.max_elements;
+        limit(&format!("the value `{name}`"), elements.max(widest), max)?;
+        if constant.is_some() {
+            self.constant_elements = self.constant_elements.saturating_add(elements);
+            limit("the sum of all constants", self.constant_elements, max)?;
+        }
+        let id = ValueId(self.graph.values.len());
+        if self.by_name.insert(name.clone(), id).is_some() {
+            return Err(GraphError::DuplicateName { name });
+        }
+        self.graph.values.push(Value {
+            name,
+            element_type: of.element_type,
+            shape: of.shape,
+            constant,
+        });
+        Ok(id)
+    }
+
+    fn constant(&mut self, name: String, tensor: Tensor) -> Result<ValueId, GraphError> {
+        tensors::check_finite(&name, &tensor)?;
+        self.value(name, tensor.tensor_type(), Some(tensor))
+    }
+
+    fn lookup(&self, reader: &str, name: &str) -> Result<ValueId, GraphError> {
+        match self.by_name.get(name) {
+            Some(&id) => Ok(id),
+            None => Err(GraphError::UnknownValue {
+                reader: reader.to_owned(),
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// A name like this one that nothing else has so far.
+    fn fresh(&self, like: &str) -> String {
+        let mut name = like.to_owned();
+        while self.by_name.contains_key(&name) {
+            name.push('_');
+        }
+        name
+    }
+
+    fn node(&mut self, index: usize, proto: NodeProto) -> Result<(), GraphError> {
+        let name = order::node_name(index, &proto);
+        let operator = proto.op_type.clone();
+        let domain = default_domain(proto.domain.clone());
+        let unsupported = |opset| GraphError::UnsupportedOperator {
+            node: name.clone(),
+            operator: operator.clone(),
+            domain: match domain.as_str() {
+                "" => "ai.onnx".to_owned(),
+                other => other.to_owned(),
+            },
+            opset,
+        };
+        if !domain.is_empty() {
+            let opset = self.opsets.get(&domain).copied().unwrap_or(0);
+            return Err(unsupported(opset));
+        }
+        let in_node = |source| GraphError::InNode {
+            node: name.clone(),
+            operator: operator.clone(),
+            source,
+        };
+        let attributes = Attributes::new(proto.attribute).map_err(in_node)?;
+        let mut outputs = proto.output;
+        while outputs.last().is_some_and(String::is_empty) {
+            outputs.pop();
+        }
+        if operator == "Constant" {
+            return self.constant_node(&name, outputs, attributes);
+        }
+        let mut inputs = (proto.input.iter())
+            .map(|input| match input.as_str() {
+                "" => Ok(None),
+                input => self.lookup(&format!("node `{name}`"), input).map(Some),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        while inputs.last().is_some_and(Option::is_none) {
+            inputs.pop();
+        }
+        let mut site = Site {
+            graph: &self.graph,
+            opset: self.opset,
+            inputs,
+            outputs: &outputs,
+            attributes,
+        };
+        let reading = match operators::read(&operator, &mut site) {
+            Some(reading) => reading.map_err(in_node)?,
+            None => return Err(unsupported(self.opset)),
+        };
+        site.attributes.finish().map_err(in_node)?;
+        self.add(name, operator, reading, outputs)
+    }
+
+    fn constant_node(
+        &mut self,
+        name: &str,
+        outputs: Vec<String>,
+        attributes: Attributes,
+    ) -> Result<(), GraphError> {
+        let in_node = |source| GraphError::InNode {
+            node: name.to_owned(),
+            operator: "Constant".to_owned(),
+            source,
+        };
+        let [output] = <[String; 1]>::try_from(outputs).map_err(|outputs| {
+            in_node(OpError::OutputCount {
+                expected: "1",
+                found: outputs.len(),
+            })
+        })?;
+        let tensor: TensorProto = attributes.constant().map_err(in_node)?;
+        let tensor = tensors::read(&output, tensor)?;
+        self.constant(output, tensor)?;
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        operator: String,
+        reading: Reading,
+        outputs: Vec<String>,
+    ) -> Result<(), GraphError> {
+        let Reading {
+            op,
+            mut inputs,
+            declared,
+            zero_point,
+            mask,
+        } = reading;
+        let in_node = |source| GraphError::InNode {
+            node: name.clone(),
+            operator: operator.clone(),
+            source,
+        };
+        if let Some(tensor) = zero_point {
+            let id = self.constant(self.fresh(&format!("{name}.zero_point")), tensor)?;
+            inputs.push(id);
+        }
+        let mut node = Node {
+            name: name.clone(),
+            op,
+            inputs,
+            outputs: Vec::new(),
+        };
+        let types = (node.op)
+            .output_types(&self.graph.input_types(&node), &declared)
+            .map_err(in_node)?;
+        let mut outputs = outputs.into_iter();
+        for (i, of) in types.into_iter().enumerate() {
+            let output = match outputs.next() {
+                Some(output) if !output.is_empty() => output,
+                _ => self.fresh(&format!("{name}.unused_{i}")),
+            };
+            let id = self.value(output, of, None)?;
+            node.outputs.push(id);
+        }
+        if let Some(shape) = mask
+            && let Some(output) = outputs.next().filter(|name| !name.is_empty())
+        {
+            let elements = shape.iter().product();
+            limit(
+                &format!("the value `{output}`"),
+                elements,
+                self.options.max_elements,
+            )?;
+            if let Ok(tensor) = Tensor::new(shape, vec![true; elements]) {
+                self.constant(output, tensor)?;
+            }
+        }
+        if outputs.any(|name| !name.is_empty()) {
+            return Err(in_node(OpError::Unsupported {
+                feature: "a further output",
+            }));
+        }
+        self.fold_or_push(node)
+    }
+
+    fn fold_or_push(&mut self, node: Node) -> Result<(), GraphError> {
+        let constants: Option<Vec<&Tensor>> = (node.inputs.iter())
+            .map(|&v| self.graph.value(v).constant.as_ref())
+            .collect();
+        let types: Vec<TensorType> = (node.outputs.iter())
+            .map(|&v| self.graph.value(v).tensor_type())
+            .collect();
+        let folded = match constants {
+            Some(constants) if foldable(&node.op, &constants) => {
+                // Counted before it is made: doubling again and again is cheap to ask for.
+                for t in &types {
+                    let elements = t.shape.iter().product();
+                    self.constant_elements = self.constant_elements.saturating_add(elements);
+                }
+                let max = self.options.max_elements;
+                limit("the sum of all constants", self.constant_elements, max)?;
+                fold(&node.op, &constants, &types)
+            }
+            _ => None,
+        };
+        match folded {
+            Some(tensors) => {
+                for (v, tensor) in node.outputs.iter().zip(tensors) {
+                    self.graph.values[v.0].constant = Some(tensor);
+                }
+            }
+            None => self.graph.nodes.push(node),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! A node's operator with its attributes and constant inputs, as an [`Op`].
+//! What changed between opsets is noted where it is read; the source is
+//! onnx/docs/Changelog.md.
+
+mod arithmetic;
+mod quantize;
+mod shapes;
+mod windows;
+
+use super::attributes::Attributes;
+use crate::{Graph, Op, OpError, Tensor, TensorData, Value, ValueId};
+
+/// A node on its way in.
+pub(super) struct Site<'a> {
+    pub graph: &'a Graph,
+    pub opset: i64,
+    /// Left-out inputs are none; none of those at the end.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Left-out outputs are empty; none of those at the end.
+    pub outputs: &'a [String],
+    pub attributes: Attributes,
+}
+
+/// What a node turned into.
+pub(super) struct Reading {
+    pub op: Op,
+    pub inputs: Vec<ValueId>,
+    /// Output shapes that do not follow from the operator.
+    pub declared: Vec<Vec<usize>>,
+    /// A last input that the file leaves out.
+    pub zero_point: Option<Tensor>,
+    /// Shape of Dropout's second output, which is true everywhere.
+    pub mask: Option<Vec<usize>>,
+}
+
+/// None where there is no such operator.
+pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading, OpError>> {
+    let op = match operator {
+        "Conv" => site.simple(windows::conv),
+        "MaxPool" => windows::pool(site, true),
+        "AveragePool" => windows::pool(site, false),
+        "GlobalAveragePool" => site.simple(|_| Ok(Op::GlobalAveragePool)),
+        "Gemm" => site.simple(arithmetic::gemm),
+        "MatMul" => site.simple(|_| Ok(Op::MatMul)),
+        "BatchNormalization" => site.simple(arithmetic::batch_normalization),
+        "Relu" => site.simple(|_| Ok(Op::Relu)),
+        "LeakyRelu" => site.simple(arithmetic::leaky_relu),
+        "Elu" => site.simple(arithmetic::elu),
+        "Sigmoid" => site.simple(|_| Ok(Op::Sigmoid)),
+        "HardSigmoid" => site.simple(arithmetic::hard_sigmoid),
+        "Tanh" => site.simple(|_| Ok(Op::Tanh)),
+        "Clip" => site.first_input(arithmetic::clip),
+        "Softmax" => site.simple(arithmetic::softmax),
+        "Add" => site.simple(|_| Ok(Op::Add)),
+        "Sub" => site.simple(|_| Ok(Op::Sub)),
+        "Mul" => site.simple(|_| Ok(Op::Mul)),
+        "Div" => site.simple(|_| Ok(Op::Div)),
+        "ReduceMean" => site.first_input(arithmetic::reduce_mean),
+        "Flatten" => site.simple(shapes::flatten),
+        "Reshape" => shapes::reshape(site),
+        "Squeeze" => site.first_input(shapes::squeeze),
+        "Unsqueeze" => site.first_input(shapes::unsqueeze),
+        "Transpose" => site.simple(shapes::transpose),
+        "Concat" => site.simple(shapes::concat),
+        "Split" => shapes::split(site),
+        "Slice" => site.first_input(shapes::slice),
+        "Pad" => site.first_input(shapes::pad),
+        "Identity" => site.simple(|_| Ok(Op::Identity)),
+        "Dropout" => arithmetic::dropout(site),
+        "Cast" => site.simple(arithmetic::cast),
+        "QuantizeLinear" if site.opset >= 10 => quantize::quantize(site),
+        "DequantizeLinear" if site.opset >= 10 => site.simple(quantize::dequantize),
+        _ => return None,
+    };
+    Some(op)
+}
+
+impl Site<'_> {
+    /// All inputs stay inputs.
+    fn simple(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<Op, OpError>,
+    ) -> Result<Reading, OpError> {
+        let op = read(self)?;
+        let inputs = (self.inputs.iter())
+            .map(|v| v.ok_or(OpError::MissingInput { input: "tensor" }))
+            .collect::<Result<_, _>>()?;
+        Ok(Reading {
+            op,
+            inputs,
+            declared: Vec::new(),
+            zero_point: None,
+            mask: None,
+        })
+    }
+
+    /// Only the first input stays one; the others became fields.
+    fn first_input(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<Op, OpError>,
+    ) -> Result<Reading, OpError> {
+        let op = read(self)?;
+        self.inputs.truncate(1);
+        self.simple(|_| Ok(op))
+    }
+
+    /// Refuses inputs beyond those that the opset knows.
+    fn at_most(&self, most: usize, expected: &'static str) -> Result<(), OpError> {
+        match self.inputs.len() <= most {
+            true => Ok(()),
+            false => Err(OpError::InputCount {
+                expected,
+                found: self.inputs.len(),
+            }),
+        }
+    }
+
+    fn value(&self, i: usize) -> Option<&Value> {
+        let id = self.inputs.get(i).copied().flatten()?;
+        Some(self.graph.value(id))
+    }
+
+    fn shape(&self, i: usize, input: &'static str) -> Result<&[usize], OpError> {
+        match self.value(i) {
+            Some(value) => Ok(&value.shape),
+            None => Err(OpError::MissingInput { input }),
+        }
+    }
+
+    fn rank(&self) -> Result<usize, OpError> {
+        Ok(self.shape(0, "data")?.len())
+    }
+
+    /// An input that has to be constant, where it is given.
+    fn constant(&self, i: usize, input: &'static str) -> Result<Option<&Tensor>, OpError> {
+        match self.value(i) {
+            None => Ok(None),
+            Some(value) => match &value.constant {
+                Some(tensor) => Ok(Some(tensor)),
+                None => Err(OpError::NotConstant {
+                    input,
+                    value: value.name.clone(),
+                }),
+            },
+        }
+    }
+
+    /// A constant list of integers, where it is given.
+    fn integers(&self, i: usize, input: &'static str) -> Result<Option<Vec<i64>>, OpError> {
+        let Some(tensor) = self.constant(i, input)? else {
+            return Ok(None);
+        };
+        if tensor.shape().len() > 1 {
+            return Err(OpError::Shape {
+                input,
+                found: tensor.shape().to_vec(),
+                expected: "one axis".into(),
+            });
+        }
+        match tensor.data() {
+            TensorData::I64(v) => Ok(Some(v.clone())),
+            TensorData::I32(v) => Ok(Some(v.iter().map(|&i| i.into()).collect())),
+            _ => Err(OpError::ElementType {
+                input,
+                found: tensor.element_type(),
+                expected: "int64",
+            }),
+        }
+    }
+
+    /// Integers that are an attribute before opset `since` and a constant input from it on.
+    fn attribute_or_input(
+        &mut self,
+        name: &'static str,
+        since: i64,
+        i: usize,
+    ) -> Result<Option<Vec<i64>>, OpError> {
+        match self.opset < since {
+            true => self.attributes.ints(name),
+            false => self.integers(i, name),
+        }
+    }
+
+    /// A constant with a single element, as f32, where it is given.
+    fn scalar(&self, i: usize, input: &'static str) -> Result<Option<f32>, OpError> {
+        let Some(tensor) = self.constant(i, input)? else {
+            return Ok(None);
+        };
+        let exact = |v: i64| (v.unsigned_abs() <= 1 << 24).then_some(v as f32);
+        let value = match tensor.data() {
+            TensorData::F32(v) => v.first().copied(),
+            TensorData::I64(v) => v.first().and_then(|&v| exact(v)),
+            TensorData::I32(v) => v.first().and_then(|&v| exact(v.into())),
+            TensorData::U8(v) => v.first().map(|&v| v.into()),
+            TensorData::I8(v) => v.first().map(|&v| v.into()),
+            TensorData::Bool(_) => None,
+        };
+        match value {
+            Some(value) if tensor.len() == 1 => Ok(Some(value)),
+            _ => Err(OpError::ConstantInput {
+                input,
+                found: tensor.tensor_type().to_string(),
+                expected: "a single number that float32 can hold",
+            }),
+        }
+    }
+}
+
+/// Counts a negative axis from the back.
+fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
+    let rank = shape.len() as i64;
+    match (-rank..rank).contains(&axis) {
+        true => Ok(axis.rem_euclid(rank) as usize),
+        false => Err(OpError::Axis {
+            axis,
+            shape: shape.to_vec(),
+        }),
+    }
+}
+
+/// Several axes, counted from the front, in ascending order.
+fn sorted_axes(given: &[i64], shape: &[usize]) -> Result<Vec<usize>, OpError> {
+    let mut axes = (given.iter())
+        .map(|&a| axis(a, shape))
+        .collect::<Result<Vec<_>, _>>()?;
+    axes.sort_unstable();
+    match axes.windows(2).find(|w| w[0] == w[1]) {
+        Some(w) => Err(OpError::RepeatedAxis { axis: w[0] }),
+        None => Ok(axes),
+    }
+}

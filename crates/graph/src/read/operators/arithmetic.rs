@@ -1,0 +1,139 @@
+use super::{Reading, Site, axis, sorted_axes};
+use crate::read::types::{element_type, type_name};
+use crate::{Gemm, Op, OpError};
+
+pub(super) fn gemm(site: &mut Site<'_>) -> Result<Op, OpError> {
+    Ok(Op::Gemm(Gemm {
+        alpha: site.attributes.float("alpha", 1.0)?,
+        beta: site.attributes.float("beta", 1.0)?,
+        transpose_a: site.attributes.flag("transA", false)?,
+        transpose_b: site.attributes.flag("transB", false)?,
+    }))
+}
+
+pub(super) fn batch_normalization(site: &mut Site<'_>) -> Result<Op, OpError> {
+    site.attributes.ignore("momentum");
+    // Before opset 14 the number of outputs said whether it trains.
+    if site.opset >= 14 && site.attributes.flag("training_mode", false)? || site.outputs.len() > 1 {
+        return Err(OpError::Unsupported {
+            feature: "training",
+        });
+    }
+    Ok(Op::BatchNormalization {
+        epsilon: site.attributes.float("epsilon", 1e-5)?,
+    })
+}
+
+pub(super) fn leaky_relu(site: &mut Site<'_>) -> Result<Op, OpError> {
+    let alpha = site.attributes.float("alpha", 0.01)?;
+    Ok(Op::LeakyRelu { alpha })
+}
+
+pub(super) fn elu(site: &mut Site<'_>) -> Result<Op, OpError> {
+    let alpha = site.attributes.float("alpha", 1.0)?;
+    Ok(Op::Elu { alpha })
+}
+
+pub(super) fn hard_sigmoid(site: &mut Site<'_>) -> Result<Op, OpError> {
+    Ok(Op::HardSigmoid {
+        alpha: site.attributes.float("alpha", 0.2)?,
+        beta: site.attributes.float("beta", 0.5)?,
+    })
+}
+
+/// Limits are attributes before opset 11, inputs from it on.
+pub(super) fn clip(site: &mut Site<'_>) -> Result<Op, OpError> {
+    let (min, max) = match site.opset {
+        ..11 => {
+            site.at_most(1, "1")?;
+            let min = site.attributes.float("min", f32::NEG_INFINITY)?;
+            (min, site.attributes.float("max", f32::INFINITY)?)
+        }
+        _ => {
+            site.at_most(3, "1 to 3")?;
+            let min = site.scalar(1, "min")?.unwrap_or(f32::NEG_INFINITY);
+            (min, site.scalar(2, "max")?.unwrap_or(f32::INFINITY))
+        }
+    };
+    Ok(Op::Clip { min, max })
+}
+
+/// Before opset 13 everything from the axis on is taken together.
+pub(super) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
+    let given = site.attributes.int("axis")?;
+    let shape = site.shape(0, "input")?;
+    let old = site.opset < 13;
+    let axis = axis(given.unwrap_or(if old { 1 } else { -1 }), shape)?;
+    // Trailing axes of size 1 make no difference.
+    let together = old && shape[axis + 1..].iter().any(|&d| d != 1);
+    let end_axis = if together { shape.len() } else { axis + 1 };
+    Ok(Op::Softmax { axis, end_axis })
+}
+
+/// Axes are an attribute before opset 18, an input from it on.
+pub(super) fn reduce_mean(site: &mut Site<'_>) -> Result<Op, OpError> {
+    site.at_most(
+        if site.opset < 18 { 1 } else { 2 },
+        "1, or 2 from opset 18 on",
+    )?;
+    let given = site.attribute_or_input("axes", 18, 1)?.unwrap_or_default();
+    let keep_dims = site.attributes.flag("keepdims", true)?;
+    let none_is_none = site.opset >= 18 && site.attributes.flag("noop_with_empty_axes", false)?;
+    let shape = site.shape(0, "data")?;
+    let axes = match given.is_empty() {
+        true if none_is_none => Vec::new(),
+        true => (0..shape.len()).collect(),
+        false => sorted_axes(&given, shape)?,
+    };
+    if axes.is_empty() {
+        return Ok(Op::Identity);
+    }
+    if axes.iter().any(|&a| shape[a] == 0) {
+        return Err(OpError::Unsupported {
+            feature: "the mean of no elements",
+        });
+    }
+    Ok(Op::ReduceMean { axes, keep_dims })
+}
+
+/// The ratio is an attribute before opset 12, an input from it on; at
+/// inference it means nothing.
+pub(super) fn dropout(site: &mut Site<'_>) -> Result<Reading, OpError> {
+    if site.opset < 12 {
+        site.attributes.ignore("ratio");
+    } else {
+        site.attributes.ignore("seed");
+        let trains = match site.constant(2, "training_mode")? {
+            Some(tensor) => tensor.as_bool().is_none_or(|v| v.contains(&true)),
+            None => false,
+        };
+        if trains {
+            return Err(OpError::Unsupported {
+                feature: "training",
+            });
+        }
+        site.at_most(3, "1 to 3")?;
+    }
+    let mask = site.shape(0, "data")?.to_vec();
+    let reading = site.first_input(|_| Ok(Op::Identity))?;
+    Ok(Reading {
+        mask: Some(mask),
+        ..reading
+    })
+}
+
+pub(super) fn cast(site: &mut Site<'_>) -> Result<Op, OpError> {
+    // Both are about 8-bit floats only.
+    site.attributes.ignore("saturate");
+    site.attributes.ignore("round_mode");
+    let to = (site.attributes.int("to")?).ok_or(OpError::MissingAttribute { attribute: "to" })?;
+    let onnx = i32::try_from(to).unwrap_or(-1);
+    match element_type(onnx) {
+        Some(to) => Ok(Op::Cast { to }),
+        None => Err(OpError::Attribute {
+            attribute: "to",
+            found: type_name(onnx),
+            expected: "float32, int64, int32, uint8, int8 or bool",
+        }),
+    }
+}

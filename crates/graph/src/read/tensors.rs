@@ -1,0 +1,114 @@
+//! TensorProto to [`Tensor`].
+
+use super::types::{element_type, type_name};
+use crate::onnx::TensorProto;
+use crate::tensor::element_count;
+use crate::{ElementType, GraphError, Tensor, TensorData};
+
+/// TensorProto.DataLocation.EXTERNAL
+const EXTERNAL: i32 = 1;
+
+pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError> {
+    if tensor.data_location == EXTERNAL || !tensor.external_data.is_empty() {
+        return Err(GraphError::ExternalData { name: name.into() });
+    }
+    let Some(of) = element_type(tensor.data_type) else {
+        return Err(GraphError::UnsupportedElementType {
+            name: name.into(),
+            found: type_name(tensor.data_type),
+        });
+    };
+    let wrong_size = |found| GraphError::WrongTensorSize {
+        name: name.into(),
+        shape: tensor.dims.clone(),
+        found,
+    };
+    let shape = (tensor.dims.iter())
+        .map(|&d| usize::try_from(d).ok())
+        .collect::<Option<Vec<_>>>();
+    let typed = match of {
+        ElementType::F32 => tensor.float_data.len(),
+        ElementType::I64 => tensor.int64_data.len(),
+        _ => tensor.int32_data.len(),
+    };
+    let (found, rest) = match &tensor.raw_data {
+        Some(raw) if typed == 0 => (raw.len() / of.size(), raw.len() % of.size()),
+        Some(raw) => (typed, raw.len()),
+        None => (typed, 0),
+    };
+    let shape = match shape {
+        Some(shape) if rest == 0 && element_count(&shape) == Some(found) => shape,
+        _ => return Err(wrong_size(found)),
+    };
+    let data = match tensor.raw_data.filter(|_| typed == 0) {
+        Some(raw) => from_raw(of, raw),
+        None => match of {
+            ElementType::F32 => TensorData::F32(tensor.float_data),
+            ElementType::I64 => TensorData::I64(tensor.int64_data),
+            ElementType::I32 => TensorData::I32(tensor.int32_data),
+            ElementType::U8 => narrow(name, of, &tensor.int32_data)?,
+            ElementType::I8 => narrow(name, of, &tensor.int32_data)?,
+            ElementType::Bool => {
+                TensorData::Bool(tensor.int32_data.into_iter().map(|v| v != 0).collect())
+            }
+        },
+    };
+    let found = data.len();
+    Tensor::new(shape, data).map_err(|e| GraphError::WrongTensorSize {
+        name: name.into(),
+        shape: e.shape.iter().map(|&d| d as i64).collect(),
+        found,
+    })
+}
+
+/// Little-endian, as ONNX says.
+fn from_raw(of: ElementType, raw: Vec<u8>) -> TensorData {
+    match of {
+        ElementType::F32 => TensorData::F32(words(&raw).map(f32::from_le_bytes).collect()),
+        ElementType::I64 => TensorData::I64(words(&raw).map(i64::from_le_bytes).collect()),
+        ElementType::I32 => TensorData::I32(words(&raw).map(i32::from_le_bytes).collect()),
+        ElementType::U8 => TensorData::U8(raw),
+        ElementType::I8 => TensorData::I8(raw.into_iter().map(|b| b as i8).collect()),
+        ElementType::Bool => TensorData::Bool(raw.into_iter().map(|b| b != 0).collect()),
+    }
+}
+
+fn words<const N: usize>(raw: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    raw.as_chunks().0.iter().copied()
+}
+
+/// ONNX keeps 8-bit elements in int32_data, one each.
+fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, GraphError> {
+    fn each<T: TryFrom<i32>>(name: &str, wide: &[i32]) -> Result<Vec<T>, GraphError> {
+        (wide.iter().enumerate())
+            .map(|(index, &value)| {
+                T::try_from(value).map_err(|_| GraphError::OutOfRange {
+                    name: name.into(),
+                    index,
+                    value,
+                })
+            })
+            .collect()
+    }
+    match of {
+        ElementType::U8 => each(name, wide).map(TensorData::U8),
+        _ => each(name, wide).map(TensorData::I8),
+    }
+}
+
+/// Weights have to be numbers. A single infinity is let through: limits of Clip
+/// and what Pad fills with may be infinite.
+pub(super) fn check_finite(name: &str, tensor: &Tensor) -> Result<(), GraphError> {
+    let Some(elements) = tensor.as_f32() else {
+        return Ok(());
+    };
+    let bad = |v: &f32| v.is_nan() || v.is_infinite() && elements.len() > 1;
+    match elements.iter().position(bad) {
+        Some(index) => Err(GraphError::NotFinite {
+            name: name.into(),
+            index,
+            value: elements[index],
+        }),
+        None => Ok(()),
+    }
+}
