@@ -1,0 +1,354 @@
+//! A picture of a lap: the circuit, the path driven on it coloured by speed, and the
+//! figures that matter.
+
+mod canvas;
+mod palette;
+
+use std::path::{Path, PathBuf};
+
+use pilotage_simulator::{Circuit, PathPoint};
+
+use canvas::{Align, Canvas, Weight};
+use palette::{
+    ASPHALT, BACKGROUND, CHEQUER_DARK, CHEQUER_LIGHT, EDGE, FIGURE, MUTED, TROUBLE, speed_colour,
+};
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// The embedded font did not load.
+    #[error("the embedded font cannot be used; this build of pilotage is damaged")]
+    Font,
+    /// Something could not be drawn.
+    #[error("the picture could not be drawn: {0}")]
+    Draw(String),
+    /// The file could not be written.
+    #[error("cannot write the picture to {}: {source}", path.display())]
+    Write {
+        /// Where it should have gone.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// The words above the picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caption {
+    /// What this is a picture of.
+    pub title: String,
+    /// Name and value of each figure, the most important first; five fit well.
+    pub figures: Vec<(String, String)>,
+    /// Whether the run ended as it should; if not, its end is marked with a cross.
+    pub completed: bool,
+}
+
+/// The picture's width, pixels; its height follows the circuit's shape.
+const WIDTH: f64 = 1600.0;
+const MARGIN: f64 = 64.0;
+const HEADER: f64 = 190.0;
+const FOOTER: f64 = 110.0;
+const LEAST_MAP_HEIGHT: f64 = 420.0;
+const GREATEST_MAP_HEIGHT: f64 = 1100.0;
+
+/// Writes a PNG of `path` on `circuit` to `file`.
+///
+/// # Errors
+/// When the picture cannot be drawn or the file not written; see [`PlotError`].
+pub fn lap_picture(
+    file: &Path,
+    circuit: &Circuit,
+    path: &[PathPoint],
+    caption: &Caption,
+) -> Result<(), PlotError> {
+    let path = smooth(path);
+    let line = centre_line(circuit);
+    let view = View::of(&line, &path, circuit.road_width());
+    let mut canvas = Canvas::new(WIDTH, HEADER + view.height + FOOTER, BACKGROUND)?;
+
+    draw_road(&mut canvas, &view, circuit, &line)?;
+    let range = speed_range(&path);
+    draw_path(&mut canvas, &view, circuit, &path, range)?;
+    draw_start(&mut canvas, &view, circuit)?;
+    if let (Some(end), false) = (path.last(), caption.completed) {
+        draw_cross(&mut canvas, view.place(end.at))?;
+    }
+    draw_header(&mut canvas, caption)?;
+    let foot = HEADER + view.height + FOOTER - 46.0;
+    draw_length_bar(&mut canvas, &view, foot)?;
+    draw_speed_bar(&mut canvas, range, foot)?;
+    canvas.save(file)
+}
+
+/// A place on the path and the speed there.
+#[derive(Debug, Clone, Copy)]
+struct Waypoint {
+    at: [f64; 2],
+    speed: f64,
+}
+
+/// The path with seven points put between each two by a Catmull-Rom spline: at 20
+/// entries a second a hairpin would show corners. Entries that are no places are
+/// left out.
+fn smooth(path: &[PathPoint]) -> Vec<Waypoint> {
+    const BETWEEN: usize = 8;
+    /// Metres, metres a second: more is not a place on a circuit.
+    const MOST: f64 = 1e6;
+    let known: Vec<Waypoint> = path
+        .iter()
+        .filter(|p| [p.x, p.y, p.speed].iter().all(|v| v.abs() < MOST))
+        .map(|p| Waypoint {
+            at: [p.x, p.y],
+            speed: p.speed,
+        })
+        .collect();
+    let Some(last) = known.len().checked_sub(1) else {
+        return known;
+    };
+    let mut smooth = Vec::with_capacity(last * BETWEEN + 1);
+    for i in 0..last {
+        let near = [
+            known[i.saturating_sub(1)],
+            known[i],
+            known[i + 1],
+            known[last.min(i + 2)],
+        ];
+        for step in 0..BETWEEN {
+            let t = step as f64 / BETWEEN as f64;
+            let blend = |p: [f64; 4]| {
+                let cubic = 3.0 * (p[1] - p[2]) + p[3] - p[0];
+                let square = 2.0 * p[0] - 5.0 * p[1] + 4.0 * p[2] - p[3];
+                p[1] + 0.5 * t * (p[2] - p[0] + t * (square + t * cubic))
+            };
+            smooth.push(Waypoint {
+                at: [0, 1].map(|axis| blend(near.map(|p| p.at[axis]))),
+                speed: near[1].speed + t * (near[2].speed - near[1].speed),
+            });
+        }
+    }
+    smooth.push(known[last]);
+    smooth
+}
+
+/// The centre line's points, closed, a quarter of a metre apart.
+fn centre_line(circuit: &Circuit) -> Vec<[f64; 2]> {
+    const STEP: f64 = 0.25;
+    let count = (circuit.length() / STEP).ceil().max(4.0);
+    (0..=count as usize)
+        .map(|i| circuit.point(circuit.length() * i as f64 / count))
+        .collect()
+}
+
+/// From metres to pixels.
+struct View {
+    /// Pixels a metre.
+    scale: f64,
+    centre: [f64; 2],
+    /// Height of the map, pixels.
+    height: f64,
+}
+
+impl View {
+    fn of(line: &[[f64; 2]], path: &[Waypoint], road_width: f64) -> Self {
+        let mut least = [f64::INFINITY; 2];
+        let mut most = [f64::NEG_INFINITY; 2];
+        for at in line.iter().copied().chain(path.iter().map(|p| p.at)) {
+            for axis in 0..2 {
+                least[axis] = least[axis].min(at[axis] - road_width);
+                most[axis] = most[axis].max(at[axis] + road_width);
+            }
+        }
+        let size = [0, 1].map(|axis| (most[axis] - least[axis]).max(1.0));
+        let width = WIDTH - 2.0 * MARGIN;
+        let height = (width * size[1] / size[0]).clamp(LEAST_MAP_HEIGHT, GREATEST_MAP_HEIGHT);
+        Self {
+            scale: (width / size[0]).min(height / size[1]),
+            centre: [0, 1].map(|axis| 0.5 * (most[axis] + least[axis])),
+            height,
+        }
+    }
+
+    fn place(&self, at: [f64; 2]) -> [f64; 2] {
+        [
+            0.5 * WIDTH + (at[0] - self.centre[0]) * self.scale,
+            HEADER + 0.5 * self.height - (at[1] - self.centre[1]) * self.scale,
+        ]
+    }
+
+    /// The width in pixels of `metres`, and no less than `least`.
+    fn width(&self, metres: f64, least: f64) -> f64 {
+        (metres * self.scale).max(least)
+    }
+}
+
+fn draw_road(
+    canvas: &mut Canvas,
+    view: &View,
+    circuit: &Circuit,
+    line: &[[f64; 2]],
+) -> Result<(), PlotError> {
+    let road = view.width(circuit.road_width(), 7.0);
+    let points: Vec<_> = line.iter().map(|&at| view.place(at)).collect();
+    canvas.stroke(&points, road + 4.0, |_| EDGE)?;
+    canvas.stroke(&points, road, |_| ASPHALT)
+}
+
+fn draw_path(
+    canvas: &mut Canvas,
+    view: &View,
+    circuit: &Circuit,
+    path: &[Waypoint],
+    (slowest, fastest): (f64, f64),
+) -> Result<(), PlotError> {
+    let points: Vec<_> = path.iter().map(|p| view.place(p.at)).collect();
+    let width = view.width(0.32 * circuit.road_width(), 4.0).min(12.0);
+    let share = |i: usize| (path[i].speed - slowest) / (fastest - slowest);
+    canvas.stroke(&points, width, |i| speed_colour(share(i)))
+}
+
+/// A chequered strip across the road, and an arrow the way the lap goes.
+fn draw_start(canvas: &mut Canvas, view: &View, circuit: &Circuit) -> Result<(), PlotError> {
+    const ROWS: i32 = 2;
+    let start = circuit.start();
+    let ahead = [start.heading.cos(), -start.heading.sin()];
+    let left = [-start.heading.sin(), -start.heading.cos()];
+    let centre = view.place(circuit.point(circuit.start_s()));
+    let at = |forward: f64, sideways: f64| {
+        [0, 1].map(|axis| centre[axis] + forward * ahead[axis] + sideways * left[axis])
+    };
+    let half = 0.5 * view.width(circuit.road_width(), 14.0) + 3.0;
+    let across = (2.0 * half / 5.0).round().max(4.0) as i32;
+    let side = 2.0 * half / f64::from(across);
+    for row in 0..ROWS {
+        for column in 0..across {
+            let colour = if (row + column) % 2 == 0 {
+                CHEQUER_LIGHT
+            } else {
+                CHEQUER_DARK
+            };
+            let (forward, sideways) = (
+                side * f64::from(row - ROWS / 2),
+                side * f64::from(column) - half,
+            );
+            canvas.polygon(
+                &[
+                    at(forward, sideways),
+                    at(forward + side, sideways),
+                    at(forward + side, sideways + side),
+                    at(forward, sideways + side),
+                ],
+                colour,
+            )?;
+        }
+    }
+    let beside = half + 18.0;
+    canvas.polygon(
+        &[
+            at(24.0, beside),
+            at(2.0, beside + 9.0),
+            at(7.0, beside),
+            at(2.0, beside - 9.0),
+        ],
+        FIGURE,
+    )
+}
+
+fn draw_cross(canvas: &mut Canvas, [x, y]: [f64; 2]) -> Result<(), PlotError> {
+    const ARM: f64 = 13.0;
+    for (width, colour) in [(11.0, BACKGROUND), (6.0, TROUBLE)] {
+        canvas.stroke(&[[x - ARM, y - ARM], [x + ARM, y + ARM]], width, |_| colour)?;
+        canvas.stroke(&[[x - ARM, y + ARM], [x + ARM, y - ARM]], width, |_| colour)?;
+    }
+    Ok(())
+}
+
+fn draw_header(canvas: &mut Canvas, caption: &Caption) -> Result<(), PlotError> {
+    canvas.text(
+        &caption.title,
+        [MARGIN, 46.0],
+        40.0,
+        Weight::Bold,
+        Align::Left,
+        FIGURE,
+    )?;
+    let count = caption.figures.len().max(5);
+    let step = (WIDTH - 2.0 * MARGIN) / count as f64;
+    for (i, (name, value)) in caption.figures.iter().enumerate() {
+        let x = MARGIN + step * i as f64;
+        canvas.text(name, [x, 112.0], 20.0, Weight::Regular, Align::Left, MUTED)?;
+        canvas.text(value, [x, 138.0], 30.0, Weight::Bold, Align::Left, FIGURE)?;
+    }
+    Ok(())
+}
+
+/// A bar of a round number of metres.
+fn draw_length_bar(canvas: &mut Canvas, view: &View, y: f64) -> Result<(), PlotError> {
+    let metres = round_number(220.0 / view.scale);
+    let end = MARGIN + metres * view.scale;
+    canvas.stroke(&[[MARGIN, y], [end, y]], 3.0, |_| MUTED)?;
+    for x in [MARGIN, end] {
+        canvas.stroke(&[[x, y - 6.0], [x, y + 6.0]], 3.0, |_| MUTED)?;
+    }
+    let text = format!("{metres} m");
+    let place = [0.5 * (MARGIN + end), y - 34.0];
+    canvas.text(&text, place, 20.0, Weight::Regular, Align::Centre, MUTED)
+}
+
+/// The colours of the path and the speeds they stand for.
+fn draw_speed_bar(
+    canvas: &mut Canvas,
+    (slowest, fastest): (f64, f64),
+    y: f64,
+) -> Result<(), PlotError> {
+    const LENGTH: f64 = 520.0;
+    let left = WIDTH - MARGIN - LENGTH;
+    let points: Vec<_> = (0..=LENGTH as usize)
+        .map(|i| [left + i as f64, y])
+        .collect();
+    canvas.stroke(&points, 14.0, |i| speed_colour(i as f64 / LENGTH))?;
+    let step = round_number((fastest - slowest) / 4.0);
+    let mut speed = (slowest / step).ceil() * step;
+    while speed <= fastest + 1e-9 {
+        let x = left + LENGTH * (speed - slowest) / (fastest - slowest);
+        let text = format!("{}", (speed * 100.0).round() / 100.0);
+        canvas.text(
+            &text,
+            [x, y - 38.0],
+            20.0,
+            Weight::Regular,
+            Align::Centre,
+            MUTED,
+        )?;
+        speed += step;
+    }
+    let place = [left - 22.0, y - 14.0];
+    canvas.text("m/s", place, 20.0, Weight::Regular, Align::Right, MUTED)
+}
+
+/// The slowest and fastest speed of the bar: whole numbers about the path's, a start
+/// from standstill left out.
+fn speed_range(path: &[Waypoint]) -> (f64, f64) {
+    let mut speeds: Vec<f64> = path.iter().map(|p| p.speed.abs()).collect();
+    speeds.sort_by(f64::total_cmp);
+    let slowest = speeds
+        .get(speeds.len() / 50)
+        .copied()
+        .unwrap_or(0.0)
+        .floor();
+    let fastest = speeds.last().copied().unwrap_or(1.0).ceil();
+    (slowest, fastest.max(slowest + 1.0))
+}
+
+/// The nearest of 1, 2, 5 times a power of ten at or below `value`.
+fn round_number(value: f64) -> f64 {
+    let power = 10_f64.powf(value.max(1e-3).log10().floor());
+    let digit = match value / power {
+        d if d >= 5.0 => 5.0,
+        d if d >= 2.0 => 2.0,
+        _ => 1.0,
+    };
+    digit * power
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::path::PathBuf;
+
+use image::RgbImage;
+
+use super::*;
+use palette::Colour;
+
+const RADIUS: f64 = 40.0;
+
+fn ring() -> Circuit {
+    let points: Vec<_> = (0..24)
+        .map(|i| f64::from(i) / 24.0 * std::f64::consts::TAU)
+        .map(|angle| [RADIUS * angle.cos(), RADIUS * angle.sin()])
+        .collect();
+    Circuit::from_points("ring", &points).unwrap()
+}
+
+/// A lap of the ring on its centre line, slow in the upper half and fast in the lower.
+fn lap(share: f64) -> Vec<PathPoint> {
+    let count = (200.0 * share) as usize;
+    (0..=count)
+        .map(|i| {
+            let angle = i as f64 / 200.0 * std::f64::consts::TAU;
+            PathPoint {
+                time: i as f64 * 0.05,
+                x: RADIUS * angle.cos(),
+                y: RADIUS * angle.sin(),
+                speed: if angle < std::f64::consts::PI {
+                    5.0
+                } else {
+                    15.0
+                },
+                offset: 0.0,
+                steering: 0.0,
+                throttle: 0.0,
+            }
+        })
+        .collect()
+}
+
+fn caption(completed: bool) -> Caption {
+    Caption {
+        title: "ring".to_owned(),
+        figures: vec![("Lap time".to_owned(), "12.34 s".to_owned())],
+        completed,
+    }
+}
+
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("pilotage-{}-{name}.png", std::process::id()))
+}
+
+fn picture(name: &str, path: &[PathPoint], caption: &Caption) -> RgbImage {
+    let file = file(name);
+    lap_picture(&file, &ring(), path, caption).unwrap();
+    let picture = image::open(&file).unwrap().to_rgb8();
+    std::fs::remove_file(file).unwrap();
+    picture
+}
+
+/// The colour at a place on the circuit, metres.
+fn colour_at(picture: &RgbImage, at: [f64; 2]) -> Colour {
+    let view = View::of(&centre_line(&ring()), &[], ring().road_width());
+    let [x, y] = view.place(at);
+    picture.get_pixel(x as u32, y as u32).0
+}
+
+fn difference(picture: &RgbImage, other: &RgbImage, rows: std::ops::Range<u32>) -> usize {
+    let width = picture.width();
+    rows.flat_map(|y| (0..width).map(move |x| (x, y)))
+        .filter(|&(x, y)| picture.get_pixel(x, y) != other.get_pixel(x, y))
+        .count()
+}
+
+#[test]
+fn the_path_lies_where_it_was_driven_and_shows_how_fast() {
+    let picture = picture("speeds", &lap(1.0), &caption(true));
+    assert_eq!(colour_at(&picture, [0.0, RADIUS]), speed_colour(0.0));
+    assert_eq!(colour_at(&picture, [0.0, -RADIUS]), speed_colour(1.0));
+    assert_eq!(colour_at(&picture, [0.0, RADIUS + 1.2]), ASPHALT);
+    assert_eq!(colour_at(&picture, [0.0, 0.0]), BACKGROUND);
+}
+
+#[test]
+fn a_run_that_failed_is_marked_where_it_ended() {
+    let half = lap(0.75);
+    let failed = picture("failed", &half, &caption(false));
+    let done = picture("half", &half, &caption(true));
+    assert_eq!(colour_at(&failed, [0.0, -RADIUS]), TROUBLE);
+    assert_ne!(colour_at(&done, [0.0, -RADIUS]), TROUBLE);
+}
+
+#[test]
+fn the_caption_is_written() {
+    let with = picture("words", &lap(1.0), &caption(true));
+    let mut other = caption(true);
+    other.title = "wring".to_owned();
+    let without = picture("no-words", &lap(1.0), &other);
+    assert!(difference(&with, &without, 0..HEADER as u32) > 50);
+    assert_eq!(difference(&with, &without, HEADER as u32..with.height()), 0);
+}
+
+#[test]
+fn whatever_the_path_holds_there_is_a_picture() {
+    let mut broken = lap(1.0);
+    broken[3].x = f64::NAN;
+    broken[4].speed = f64::INFINITY;
+    broken[5].y = 1e300;
+    let whole = picture("broken", &broken, &caption(true));
+    assert_eq!(colour_at(&whole, [0.0, -RADIUS]), speed_colour(1.0));
+    let empty = picture("empty", &[], &caption(false));
+    assert_eq!(colour_at(&empty, [0.0, RADIUS]), ASPHALT);
+    let still = picture("still", &lap(0.0), &caption(false));
+    assert_eq!(colour_at(&still, [0.0, RADIUS]), ASPHALT);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named() {
+    let file = file("no/such/folder");
+    let error = lap_picture(&file, &ring(), &lap(1.0), &caption(true)).unwrap_err();
+    assert!(
+        error.to_string().contains(&file.display().to_string()),
+        "{error}"
+    );
+}
+
+#[test]
+fn round_numbers_are_round() {
+    for (value, round) in [
+        (1.0, 1.0),
+        (1.9, 1.0),
+        (4.99, 2.0),
+        (70.0, 50.0),
+        (0.3, 0.2),
+    ] {
+        assert!((round_number(value) - round).abs() < 1e-9, "{value}");
+    }
+}

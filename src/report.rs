@@ -1,0 +1,360 @@
+//! What a run is reported as: a table for people, JSON for machines.
+//!
+//! The driving figures are the simulator's [`Metrics`]; the loop's own timing is
+//! gathered here by [`LoopTiming`] while it drives.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use pilotage_guard::Counters;
+use pilotage_simulator::Metrics;
+use serde::Serialize;
+
+use crate::pilot::Step;
+use crate::plot::Caption;
+
+/// Gathers how long each turn of the loop took. Recording allocates nothing.
+#[derive(Debug, Clone)]
+pub struct LoopTiming {
+    vision: Series,
+    inference: Series,
+    thinking: Series,
+    missed: u64,
+}
+
+impl LoopTiming {
+    /// Nothing gathered yet.
+    pub fn new() -> Self {
+        Self {
+            vision: Series::new(),
+            inference: Series::new(),
+            thinking: Series::new(),
+            missed: 0,
+        }
+    }
+
+    /// Adds one turn of the loop.
+    pub fn record(&mut self, step: &Step) {
+        self.vision.record(step.vision);
+        self.inference.record(step.inference);
+        self.thinking.record(step.thinking);
+        self.missed += step.missed;
+    }
+
+    /// What 99 % of the turns so far took at most, from frame to command.
+    pub fn thinking_p99(&self) -> Duration {
+        Duration::from_nanos(self.thinking.nanos(0.99))
+    }
+
+    /// What the simulator's metrics want of it, with the run's real-time factor
+    /// (simulated seconds per second of wall clock).
+    pub fn averages(&self, real_time_factor: f64) -> pilotage_simulator::LoopTiming {
+        pilotage_simulator::LoopTiming {
+            loop_seconds: self.thinking.mean() * 1e-9,
+            inference_seconds: self.inference.mean() * 1e-9,
+            real_time_factor,
+        }
+    }
+
+    /// The figures for the report.
+    pub fn summary(&self) -> TimingSummary {
+        TimingSummary {
+            frames: self.thinking.histogram.len(),
+            missed_frames: self.missed,
+            thinking: self.thinking.spread(),
+            vision: self.vision.spread(),
+            inference: self.inference.spread(),
+        }
+    }
+}
+
+impl Default for LoopTiming {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One kind of duration: a histogram to three digits, the exact sum and maximum.
+#[derive(Debug, Clone)]
+struct Series {
+    histogram: Histogram<u64>,
+    sum: u64,
+    max: u64,
+}
+
+/// Half a microsecond and up is told apart (hdrhistogram's unit is the power of two
+/// below this), nanoseconds.
+const LEAST: u64 = 1_000;
+/// Longer durations count as this, nanoseconds; the maximum stays exact.
+const MOST: u64 = 10_000_000_000;
+const DIGITS: u8 = 3;
+
+impl Series {
+    fn new() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "constant bounds, which every test of this module builds"
+        )]
+        let histogram = Histogram::new_with_bounds(LEAST, MOST, DIGITS)
+            .expect("the bounds of the loop's histogram are sound");
+        Self {
+            histogram,
+            sum: 0,
+            max: 0,
+        }
+    }
+
+    fn record(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.histogram.saturating_record(nanos.min(MOST));
+        self.sum = self.sum.saturating_add(nanos);
+        self.max = self.max.max(nanos);
+    }
+
+    fn nanos(&self, quantile: f64) -> u64 {
+        // A bucket answers with its upper end, which may lie past the longest.
+        self.histogram.value_at_quantile(quantile).min(self.max)
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum as f64 / self.histogram.len().max(1) as f64
+    }
+
+    fn spread(&self) -> Spread {
+        let micros = |nanos: u64| nanos as f64 * 1e-3;
+        Spread {
+            mean_us: self.mean() * 1e-3,
+            p50_us: micros(self.nanos(0.5)),
+            p99_us: micros(self.nanos(0.99)),
+            max_us: micros(self.max),
+        }
+    }
+}
+
+/// How long the parts of the loop took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TimingSummary {
+    /// Turns of the loop: frames seen.
+    pub frames: u64,
+    /// Frames that went by unseen.
+    pub missed_frames: u64,
+    /// From frame to command, waiting not counted.
+    pub thinking: Spread,
+    /// From frame to the network's input.
+    pub vision: Spread,
+    /// The engine's own time.
+    pub inference: Spread,
+}
+
+/// How a duration spreads, microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean_us: f64,
+    /// The median.
+    pub p50_us: f64,
+    /// The 99th percentile.
+    pub p99_us: f64,
+    /// The longest.
+    pub max_us: f64,
+}
+
+/// What the guard has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct GuardCounts {
+    /// Good commands.
+    pub accepted: u64,
+    /// Commands and requests it refused.
+    pub refused: u64,
+    /// Commands that never reached it.
+    pub dropped: u64,
+    /// Stops.
+    pub stops: u64,
+    /// Writes that the actuator did not take.
+    pub write_errors: u64,
+}
+
+impl From<Counters> for GuardCounts {
+    fn from(counters: Counters) -> Self {
+        Self {
+            accepted: counters.accepted,
+            refused: counters.refused_in_all(),
+            dropped: counters.dropped,
+            stops: counters.stops,
+            write_errors: counters.write_errors,
+        }
+    }
+}
+
+/// The report on one run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Whether every lap asked for was driven.
+    pub completed: bool,
+    /// How the run ended, in words.
+    pub outcome: String,
+    /// The circuit's name.
+    pub circuit: String,
+    /// Metres.
+    pub circuit_length: f64,
+    /// The kind of car.
+    pub car: String,
+    /// The engine's name.
+    pub engine: String,
+    /// What ran it, with its instruction set and threads.
+    pub backend: String,
+    /// The numbers it computes with.
+    pub precision: String,
+    /// How well it drove.
+    pub metrics: Metrics,
+    /// How long the loop took.
+    pub timing: TimingSummary,
+    /// What the guard saw.
+    pub guard: GuardCounts,
+    /// The drive by the wall clock, seconds.
+    pub wall_seconds: f64,
+    /// From the start of the command to the first command sent, seconds.
+    pub first_command_seconds: Option<f64>,
+}
+
+impl RunReport {
+    fn title(&self) -> String {
+        let (circuit, length) = (&self.circuit, self.circuit_length);
+        format!("{circuit}, {length:.0} m: {}", self.outcome)
+    }
+
+    /// The words above the picture of this run.
+    pub fn caption(&self) -> Caption {
+        let m = &self.metrics;
+        let time = match m.lap_time {
+            Some(seconds) => ("Lap time", format!("{seconds:.2} s")),
+            None => ("Completed", format!("{:.1} %", m.percentage_completed)),
+        };
+        let figures = [
+            time,
+            ("Average speed", format!("{:.2} m/s", m.average_speed)),
+            ("Mean deviation", format!("{:.3} m", m.deviation_mean)),
+            ("95th percentile", format!("{:.3} m", m.deviation_p95)),
+            ("Frame to command", duration(self.timing.thinking.p50_us)),
+        ];
+        Caption {
+            title: self.title(),
+            figures: figures.map(|(name, value)| (name.to_owned(), value)).into(),
+            completed: self.completed,
+        }
+    }
+}
+
+/// The report as JSON, indented, in SI units unless a name says otherwise. A figure
+/// that is no number is null.
+///
+/// # Errors
+/// Never for a report as it stands; serde_json's interface has one.
+pub fn json(report: &RunReport) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(report)
+}
+
+/// The report as a table for people, without a line break at its end.
+pub fn table(report: &RunReport) -> String {
+    let m = &report.metrics;
+    let mut table = Table::default();
+    table.section(&report.title());
+    table.row("laps", m.laps.to_string());
+    if let Some(seconds) = m.lap_time {
+        table.row("lap time", format!("{seconds:.2} s"));
+    }
+    table.row("completed", format!("{:.1} %", m.percentage_completed));
+    table.row("distance", format!("{:.1} m", m.distance));
+    table.row("average speed", format!("{:.2} m/s", m.average_speed));
+    table.row(
+        "lateral deviation",
+        format!(
+            "{:.3} m mean, {:.3} m 95th percentile, {:.3} m max",
+            m.deviation_mean, m.deviation_p95, m.deviation_max
+        ),
+    );
+    if let Some(mae) = m.position_deviation_mae {
+        table.row("position deviation MAE", format!("{mae:.3}"));
+    }
+    table.row("suddenness", format!("{:.4}", m.suddenness));
+
+    table.section("loop");
+    table.row("car", report.car.clone());
+    table.row(
+        "engine",
+        format!(
+            "{}, {}, {}",
+            report.engine, report.precision, report.backend
+        ),
+    );
+    let timing = &report.timing;
+    table.row("frame to command", spread(&timing.thinking));
+    table.row("  vision", spread(&timing.vision));
+    table.row("  inference", spread(&timing.inference));
+    if let Some(hertz) = m.brain_iteration_frequency {
+        table.row("brain iteration frequency", format!("{hertz:.0} Hz"));
+    }
+    table.row(
+        "frames",
+        format!("{} seen, {} missed", timing.frames, timing.missed_frames),
+    );
+    if let Some(seconds) = report.first_command_seconds {
+        table.row("first command after", format!("{seconds:.2} s"));
+    }
+    let factor = m.real_time_factor.map(|f| format!(", {f:.2} of real time"));
+    table.row(
+        "wall clock",
+        format!("{:.2} s{}", report.wall_seconds, factor.unwrap_or_default()),
+    );
+    let guard = &report.guard;
+    table.row(
+        "guard",
+        format!(
+            "{} commands accepted, {} refused, {} dropped; {} stops, {} failed writes",
+            guard.accepted, guard.refused, guard.dropped, guard.stops, guard.write_errors
+        ),
+    );
+    table.text
+}
+
+fn spread(spread: &Spread) -> String {
+    format!(
+        "{} median, {} p99, {} max",
+        duration(spread.p50_us),
+        duration(spread.p99_us),
+        duration(spread.max_us)
+    )
+}
+
+/// Three digits or so, in the unit that suits.
+fn duration(micros: f64) -> String {
+    match micros {
+        us if us < 1e3 => format!("{us:.0} us"),
+        us if us < 1e5 => format!("{:.2} ms", us * 1e-3),
+        us if us < 1e6 => format!("{:.0} ms", us * 1e-3),
+        us => format!("{:.2} s", us * 1e-6),
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn section(&mut self, title: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("\n\n");
+        }
+        self.text.push_str(title);
+    }
+
+    fn row(&mut self, name: &str, value: String) {
+        // Writing to a String does not fail.
+        let _ = write!(self.text, "\n  {name:<26} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+use pilotage_vehicle::{Command, Controls, Time};
+use proptest::prelude::*;
+
+use super::*;
+
+fn step(thinking: Duration, missed: u64) -> Step {
+    Step {
+        controls: Controls::Direct {
+            steering: 0.0,
+            throttle: 0.0,
+        },
+        command: Command {
+            steering: 0.0,
+            throttle: 0.0,
+            captured: Time::ZERO,
+            sequence: 1,
+        },
+        vision: thinking / 4,
+        inference: thinking / 2,
+        thinking,
+        missed,
+    }
+}
+
+fn report() -> RunReport {
+    let mut timing = LoopTiming::new();
+    for i in 1..=100 {
+        timing.record(&step(Duration::from_micros(10 * i), i % 2));
+    }
+    RunReport {
+        completed: true,
+        outcome: "done in 36.42 s".to_owned(),
+        circuit: "simple".to_owned(),
+        circuit_length: 430.5,
+        car: "unicycle".to_owned(),
+        engine: "pilotnet".to_owned(),
+        backend: "CPU, AVX2+FMA, 1 thread".to_owned(),
+        precision: "fp32".to_owned(),
+        metrics: Metrics {
+            laps: 1,
+            lap_time: Some(36.42),
+            time: 36.42,
+            distance: 431.25,
+            percentage_completed: 100.0,
+            average_speed: 11.84,
+            deviation_mean: 0.0264,
+            deviation_p95: 0.071,
+            deviation_max: 0.123,
+            position_deviation_mae: Some(1.217),
+            suddenness: 0.0456,
+            brain_iteration_frequency: Some(1980.0),
+            mean_inference_time: Some(0.00025),
+            real_time_factor: Some(0.999),
+        },
+        timing: timing.summary(),
+        guard: GuardCounts {
+            accepted: 728,
+            refused: 2,
+            dropped: 1,
+            stops: 3,
+            write_errors: 4,
+        },
+        wall_seconds: 36.5,
+        first_command_seconds: Some(0.21),
+    }
+}
+
+#[test]
+fn the_table_reads_as_people_expect() {
+    let expected = "\
+simple, 430 m: done in 36.42 s
+  laps                       1
+  lap time                   36.42 s
+  completed                  100.0 %
+  distance                   431.2 m
+  average speed              11.84 m/s
+  lateral deviation          0.026 m mean, 0.071 m 95th percentile, 0.123 m max
+  position deviation MAE     1.217
+  suddenness                 0.0456
+
+loop
+  car                        unicycle
+  engine                     pilotnet, fp32, CPU, AVX2+FMA, 1 thread
+  frame to command           500 us median, 990 us p99, 1.00 ms max
+    vision                   125 us median, 248 us p99, 250 us max
+    inference                250 us median, 495 us p99, 500 us max
+  brain iteration frequency  1980 Hz
+  frames                     100 seen, 50 missed
+  first command after        0.21 s
+  wall clock                 36.50 s, 1.00 of real time
+  guard                      728 commands accepted, 2 refused, 1 dropped; 3 stops, 4 failed writes";
+    assert_eq!(table(&report()), expected);
+}
+
+#[test]
+fn what_was_not_measured_is_not_in_the_table() {
+    let mut report = report();
+    report.metrics.lap_time = None;
+    report.metrics.position_deviation_mae = None;
+    report.metrics.brain_iteration_frequency = None;
+    report.metrics.real_time_factor = None;
+    report.first_command_seconds = None;
+    let table = table(&report);
+    for absent in [
+        "lap time",
+        "position deviation",
+        "frequency",
+        "of real time",
+        "first command",
+    ] {
+        assert!(!table.contains(absent), "{absent} in\n{table}");
+    }
+}
+
+#[test]
+fn the_json_holds_the_figures_under_their_names() {
+    let mut report = report();
+    report.metrics.suddenness = f64::NAN;
+    let value: serde_json::Value = serde_json::from_str(&json(&report).unwrap()).unwrap();
+    assert_eq!(value["completed"], true);
+    assert_eq!(value["circuit"], "simple");
+    assert_eq!(value["metrics"]["lap_time"], 36.42);
+    assert_eq!(value["metrics"]["suddenness"], serde_json::Value::Null);
+    assert_eq!(value["timing"]["thinking"]["max_us"], 1000.0);
+    assert_eq!(value["timing"]["missed_frames"], 50);
+    assert_eq!(value["guard"]["refused"], 2);
+    assert_eq!(value["first_command_seconds"], 0.21);
+}
+
+#[test]
+fn the_caption_says_how_far_a_run_came_that_finished_no_lap() {
+    let mut report = report();
+    assert_eq!(report.caption().title, "simple, 430 m: done in 36.42 s");
+    assert_eq!(report.caption().figures[0].1, "36.42 s");
+    report.completed = false;
+    report.metrics.lap_time = None;
+    report.metrics.percentage_completed = 41.27;
+    let caption = report.caption();
+    assert!(!caption.completed);
+    assert_eq!(
+        caption.figures[0],
+        ("Completed".to_owned(), "41.3 %".to_owned())
+    );
+}
+
+#[test]
+fn before_the_first_frame_everything_is_zero() {
+    let timing = LoopTiming::new();
+    assert_eq!(timing.thinking_p99(), Duration::ZERO);
+    let zero = Spread {
+        mean_us: 0.0,
+        p50_us: 0.0,
+        p99_us: 0.0,
+        max_us: 0.0,
+    };
+    assert_eq!(timing.summary().thinking, zero);
+    assert_eq!(timing.averages(1.0).loop_seconds, 0.0);
+}
+
+proptest! {
+    #[test]
+    fn quantiles_are_those_of_the_sorted_durations(
+        nanos in proptest::collection::vec(0..20_000_000_000_u64, 1..300),
+    ) {
+        let mut timing = LoopTiming::new();
+        for &n in &nanos {
+            timing.record(&step(Duration::from_nanos(n), 0));
+        }
+        let mut sorted = nanos.clone();
+        sorted.sort_unstable();
+        let summary = timing.summary();
+        let exact = |share: f64| {
+            let rank = (share * sorted.len() as f64).ceil() as usize;
+            // The histogram holds what is longer than it can tell at its bound.
+            sorted[rank.max(1) - 1].min(MOST) as f64
+        };
+        for (got, share) in [(summary.thinking.p50_us, 0.5), (summary.thinking.p99_us, 0.99)] {
+            let expected = exact(share);
+            prop_assert!((got * 1e3 - expected).abs() <= 0.001 * expected + 512.0, "{share}");
+        }
+        prop_assert_eq!(summary.thinking.max_us, *sorted.last().unwrap() as f64 * 1e-3);
+        let mean = nanos.iter().sum::<u64>() as f64 / nanos.len() as f64;
+        prop_assert!((summary.thinking.mean_us * 1e3 - mean).abs() < 1.0);
+        prop_assert!((timing.averages(2.0).loop_seconds * 1e9 - mean).abs() < 1.0);
+    }
+}
