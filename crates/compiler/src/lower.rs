@@ -1,0 +1,196 @@
+//! A graph into the engine's plan: every operator to its operation, every value
+//! to an order in memory.
+//!
+//! Convolution and pooling work on NHWC, so values that come from them stay
+//! NHWC as long as what follows can live with it; constants are permuted here,
+//! and a flattened picture is taken in by permuting the columns of the layer
+//! that reads it. Where nothing else helps a transposition is inserted.
+
+mod dead;
+mod elementwise;
+mod forms;
+mod fuse;
+mod linear;
+mod movement;
+mod reduce;
+mod transposes;
+
+use pilotage_engine::Layout;
+use pilotage_engine::plan::{Activation, BinaryOperator, Operation, Plan, PlanPort};
+use pilotage_graph::{ElementType, Graph, Node, Op, ValueId};
+
+use forms::{Form, Lowering};
+
+/// In which order of axes the engine takes and gives four-dimensional tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortLayout {
+    /// As the model has them.
+    Model,
+    /// An input is NHWC where that saves transpositions, an output is as it
+    /// comes; [`PlanPort::layout`] says which.
+    Native,
+}
+
+/// Why a graph cannot become a plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// Weights and the like have to be known when compiling.
+    #[error(
+        "node `{node}` ({operator}): its {input} is computed while the network runs; \
+         only a constant is supported: export the model with its weights folded in"
+    )]
+    NotConstant {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: &'static str,
+        /// Which of its inputs.
+        input: &'static str,
+    },
+    /// The operator is there, but not on this type.
+    #[error("node `{node}` ({operator}): not supported on {found} elements, only on float32")]
+    ElementType {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: &'static str,
+        /// The type it has.
+        found: ElementType,
+    },
+    /// The operator is there, but not with so many axes.
+    #[error("node `{node}` ({operator}): not supported on shape {shape:?}, only on four axes")]
+    Rank {
+        /// The node.
+        node: String,
+        /// Its operator.
+        operator: &'static str,
+        /// The shape it has.
+        shape: Vec<usize>,
+    },
+    /// Boolean constants have no place in a plan.
+    #[error("constant `{value}` is boolean, which is not supported as data")]
+    BoolConstant {
+        /// The value.
+        value: String,
+    },
+}
+
+/// The plan that computes what `graph` computes.
+///
+/// # Errors
+/// When an operator needs a constant and has none, or works on types or shapes
+/// that no engine offers.
+pub fn lower(graph: &Graph, ports: PortLayout) -> Result<Plan, LowerError> {
+    let mut layouts = vec![Layout::Plain; graph.inputs.len()];
+    let mut best = lower_with(graph, ports, &layouts)?;
+    if ports == PortLayout::Native {
+        for input in 0..graph.inputs.len() {
+            if graph.value(graph.inputs[input]).shape.len() != 4 {
+                continue;
+            }
+            layouts[input] = Layout::Nhwc;
+            let plan = lower_with(graph, ports, &layouts)?;
+            if elements_transposed(&plan) < elements_transposed(&best) {
+                best = plan;
+            } else {
+                layouts[input] = Layout::Plain;
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn elements_transposed(plan: &Plan) -> usize {
+    let moved = plan.steps.iter().filter_map(|step| match step.operation {
+        Operation::Transpose { .. } => {
+            Some(plan.tensors[step.output.0].shape.iter().product::<usize>())
+        }
+        _ => None,
+    });
+    moved.sum()
+}
+
+fn lower_with(graph: &Graph, ports: PortLayout, inputs: &[Layout]) -> Result<Plan, LowerError> {
+    let mut lowering = Lowering::new(graph);
+    for (&input, &layout) in graph.inputs.iter().zip(inputs) {
+        lowering.add_input(input, layout);
+    }
+    for node in &graph.nodes {
+        let known = |v: &ValueId| graph.value(*v).constant.is_some();
+        if !node.outputs.iter().all(known) {
+            lower_node(&mut lowering, node)?;
+        }
+    }
+    for &output in &graph.outputs {
+        let form = match (ports, lowering.native(output)) {
+            (PortLayout::Native, Form::Nhwc) => Form::Nhwc,
+            _ => Form::Plain,
+        };
+        let operand = lowering.get(output, form)?;
+        lowering.plan.outputs.push(PlanPort {
+            name: graph.value(output).name.clone(),
+            operand,
+            layout: match form {
+                Form::Nhwc => Layout::Nhwc,
+                _ => Layout::Plain,
+            },
+        });
+    }
+    let mut plan = lowering.plan;
+    transposes::merge(&mut plan);
+    fuse::activations(&mut plan);
+    dead::remove(&mut plan);
+    Ok(plan)
+}
+
+fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    match &node.op {
+        Op::Conv(conv) => linear::conv(l, node, conv),
+        Op::Gemm(gemm) => linear::gemm(l, node, gemm),
+        Op::MatMul => linear::mat_mul(l, node),
+        Op::BatchNormalization { epsilon } => linear::batch_normalization(l, node, *epsilon),
+        Op::Relu => elementwise::unary(l, node, Activation::Relu),
+        Op::LeakyRelu { alpha } => {
+            elementwise::unary(l, node, Activation::LeakyRelu { alpha: *alpha })
+        }
+        Op::Elu { alpha } => elementwise::unary(l, node, Activation::Elu { alpha: *alpha }),
+        Op::Sigmoid => elementwise::unary(l, node, Activation::Sigmoid),
+        Op::HardSigmoid { alpha, beta } => {
+            let (alpha, beta) = (*alpha, *beta);
+            elementwise::unary(l, node, Activation::HardSigmoid { alpha, beta })
+        }
+        Op::Tanh => elementwise::unary(l, node, Activation::Tanh),
+        Op::Clip { min, max } => {
+            let (min, max) = (finite(*min), finite(*max));
+            elementwise::unary(l, node, Activation::Clip { min, max })
+        }
+        Op::Softmax { axis, end_axis } => reduce::softmax(l, node, *axis, *end_axis),
+        Op::Add => elementwise::binary(l, node, BinaryOperator::Add),
+        Op::Sub => elementwise::binary(l, node, BinaryOperator::Sub),
+        Op::Mul => elementwise::binary(l, node, BinaryOperator::Mul),
+        Op::Div => elementwise::binary(l, node, BinaryOperator::Div),
+        Op::MaxPool(pool) => reduce::max_pool(l, node, pool),
+        Op::AveragePool(pool) => reduce::average_pool(l, node, pool),
+        Op::GlobalAveragePool => reduce::global_average_pool(l, node),
+        Op::ReduceMean { axes, .. } => reduce::mean(l, node, axes),
+        Op::Flatten { .. } | Op::Reshape | Op::Squeeze { .. } | Op::Unsqueeze { .. } => {
+            movement::reshape(l, node)
+        }
+        Op::Transpose { perm } => movement::transpose(l, node, perm),
+        Op::Concat { axis } => movement::concat(l, node, *axis),
+        Op::Split { axis } => movement::split(l, node, *axis),
+        Op::Slice { axes } => movement::slice(l, node, axes),
+        Op::Pad(pad) => movement::pad(l, node, pad),
+        Op::Identity => movement::identity(l, node),
+        Op::Cast { .. } => elementwise::cast(l, node),
+        Op::QuantizeLinear { axis } => elementwise::quantize(l, node, *axis),
+        Op::DequantizeLinear { axis } => elementwise::dequantize(l, node, *axis),
+    }
+}
+
+fn finite(limit: f32) -> Option<f32> {
+    limit.is_finite().then_some(limit)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Operators that treat every element alike.
+
+use pilotage_engine::plan::{Activation, BinaryOperator, ConstantId, Operand, Operation};
+use pilotage_graph::{ElementType, Node, ValueId};
+
+use super::LowerError;
+use super::forms::{Form, Lowering};
+use crate::permute::{TO_NHWC, permute};
+
+pub(super) fn unary(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    activation: Activation,
+) -> Result<(), LowerError> {
+    float_only(l, node)?;
+    let form = l.native(node.inputs[0]);
+    let x = l.get(node.inputs[0], form)?;
+    l.make(node, Operation::Unary { activation }, vec![x], form);
+    Ok(())
+}
+
+pub(super) fn cast(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    let form = l.native(node.inputs[0]);
+    let x = l.get(node.inputs[0], form)?;
+    l.make(node, Operation::Cast, vec![x], form);
+    Ok(())
+}
+
+pub(super) fn binary(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    operator: BinaryOperator,
+) -> Result<(), LowerError> {
+    float_only(l, node)?;
+    let form = joint_form(l, node);
+    let mut operands = Vec::with_capacity(2);
+    for &value in &node.inputs {
+        operands.push(operand_in(l, value, form)?);
+    }
+    let activation = Activation::None;
+    let operation = Operation::Binary {
+        operator,
+        activation,
+    };
+    l.make(node, operation, operands, form);
+    Ok(())
+}
+
+/// The form in which two operands meet.
+fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
+    let output = l.shape(node.outputs[0]);
+    let moving = |v: &&ValueId| l.constant(**v).is_none();
+    let whole = |v: &&ValueId| l.shape(**v) == output;
+    let mut wholes = node.inputs.iter().filter(moving).filter(whole);
+    match wholes.next().map(|v| l.native(*v)) {
+        Some(flat @ Form::FlatNhwc { .. }) => {
+            let others_follow = node.inputs.iter().all(|&v| {
+                l.shape(v) == output && (l.native(v) == flat || l.constant(v).is_some())
+                    || l.shape(v).iter().product::<usize>() == 1
+            });
+            if others_follow { flat } else { Form::Plain }
+        }
+        _ => {
+            let is_nhwc = |v: &ValueId| l.shape(*v).len() == 4 && l.native(*v) == Form::Nhwc;
+            if output.len() == 4 && node.inputs.iter().any(is_nhwc) {
+                Form::Nhwc
+            } else {
+                Form::Plain
+            }
+        }
+    }
+}
+
+/// An operand, its axes counted from the right as broadcasting does, in `form`.
+fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Result<Operand, LowerError> {
+    let shape = l.shape(value);
+    let one_element = shape.iter().product::<usize>() == 1;
+    match form {
+        Form::Plain => l.get(value, Form::Plain),
+        Form::Nhwc if shape.len() == 4 => l.get(value, Form::Nhwc),
+        Form::Nhwc | Form::FlatNhwc { .. } if one_element => l.get(value, Form::Plain),
+        Form::Nhwc => {
+            let mut picture = vec![1; 4 - shape.len()];
+            picture.extend_from_slice(shape);
+            let name = l.graph.value(value).name.clone();
+            if let Some(tensor) = l.constant(value) {
+                return l.store_tensor(&name, tensor, picture, Form::Nhwc);
+            }
+            let plain = l.get(value, Form::Plain)?;
+            let ty = l.element_type_of(plain);
+            let opened = l.reshape(&name, plain, picture.clone(), ty);
+            Ok(l.transpose(&name, opened, &picture, &TO_NHWC))
+        }
+        Form::FlatNhwc { channels, pixels } => {
+            match l.constant(value).and_then(|tensor| tensor.as_f32()) {
+                Some(data) => {
+                    let planes = [shape[0], channels, pixels];
+                    let data = permute(data, &planes, &[0, 2, 1]);
+                    Ok(Operand::Constant(l.store_f32(shape.to_vec(), data)))
+                }
+                None => l.get(value, form),
+            }
+        }
+    }
+}
+
+pub(super) fn quantize(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+    let (form, scale, zero_point, axis) = scales(l, node, axis)?;
+    let x = l.get(node.inputs[0], form)?;
+    let operation = Operation::Quantize {
+        scale,
+        zero_point,
+        axis,
+    };
+    l.make(node, operation, vec![x], form);
+    Ok(())
+}
+
+pub(super) fn dequantize(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+    let (form, scale, zero_point, axis) = scales(l, node, axis)?;
+    let x = l.get(node.inputs[0], form)?;
+    let operation = Operation::Dequantize {
+        scale,
+        zero_point,
+        axis,
+    };
+    l.make(node, operation, vec![x], form);
+    Ok(())
+}
+
+fn scales(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    axis: usize,
+) -> Result<(Form, ConstantId, Option<ConstantId>, usize), LowerError> {
+    let data = l.parameter(node, node.inputs[1], "scale")?.to_vec();
+    let count = data.len();
+    let form = match l.native(node.inputs[0]) {
+        Form::FlatNhwc { .. } if count > 1 => Form::Plain,
+        form => form,
+    };
+    let axis = match form {
+        _ if count == 1 => 0,
+        Form::Nhwc => nhwc_axis(axis),
+        _ => axis,
+    };
+    let scale = l.store_f32(vec![count], data);
+    let zero_point = match node.inputs.get(2) {
+        None => None,
+        Some(&value) => {
+            let name = l.graph.value(value).name.clone();
+            let tensor = l.constant(value).ok_or_else(|| LowerError::NotConstant {
+                node: node.name.clone(),
+                operator: node.op.name(),
+                input: "zero point",
+            })?;
+            match l.store_tensor(&name, tensor, vec![tensor.len()], Form::Plain)? {
+                Operand::Constant(id) => Some(id),
+                Operand::Tensor(_) => None,
+            }
+        }
+    };
+    Ok((form, scale, zero_point, axis))
+}
+
+/// Where an axis of N, C, H, W lies in N, H, W, C.
+pub(super) fn nhwc_axis(axis: usize) -> usize {
+    [0, 3, 1, 2][axis]
+}
+
+fn float_only(l: &Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    match l.graph.value(node.inputs[0]).element_type {
+        ElementType::F32 => Ok(()),
+        found => Err(LowerError::ElementType {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            found,
+        }),
+    }
+}

@@ -1,0 +1,300 @@
+//! Values in memory: which orders of axes each one is at hand in.
+
+use pilotage_engine::plan::{
+    Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
+    TensorSpec,
+};
+use pilotage_engine::{ElementType, Layout};
+use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
+
+use super::LowerError;
+use crate::permute::{TO_NCHW, TO_NHWC, moves_nothing, permute, pick};
+
+/// How a value lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As the model has it.
+    Plain,
+    /// Four axes N, C, H, W, lying as N, H, W, C.
+    Nhwc,
+    /// Two axes N, C * H * W, the second lying as H, W, C.
+    FlatNhwc {
+        /// C
+        channels: usize,
+        /// H * W
+        pixels: usize,
+    },
+}
+
+/// A plan in the making.
+pub(super) struct Lowering<'g> {
+    pub(super) graph: &'g Graph,
+    pub(super) plan: Plan,
+    /// For each value of the graph the forms it is at hand in, the one it was
+    /// made in first.
+    forms: Vec<Vec<(Form, Operand)>>,
+}
+
+impl<'g> Lowering<'g> {
+    pub(super) fn new(graph: &'g Graph) -> Self {
+        Self {
+            graph,
+            plan: Plan::default(),
+            forms: vec![Vec::new(); graph.values.len()],
+        }
+    }
+
+    pub(super) fn add_input(&mut self, value: ValueId, layout: Layout) {
+        let form = match layout {
+            Layout::Plain => Form::Plain,
+            Layout::Nhwc => Form::Nhwc,
+        };
+        let shape = self.shape_in(value, form);
+        let operand = self.tensor(shape, element_type(self.graph, value));
+        self.plan.inputs.push(PlanPort {
+            name: self.graph.value(value).name.clone(),
+            operand: Operand::Tensor(operand),
+            layout,
+        });
+        self.forms[value.0].push((form, Operand::Tensor(operand)));
+    }
+
+    pub(super) fn shape(&self, value: ValueId) -> &'g [usize] {
+        &self.graph.value(value).shape
+    }
+
+    /// The sizes in memory of a value in some form.
+    pub(super) fn shape_in(&self, value: ValueId, form: Form) -> Vec<usize> {
+        match form {
+            Form::Nhwc => pick(self.shape(value), &TO_NHWC),
+            Form::Plain | Form::FlatNhwc { .. } => self.shape(value).to_vec(),
+        }
+    }
+
+    /// The value as a constant.
+    pub(super) fn constant(&self, value: ValueId) -> Option<&'g Tensor> {
+        self.graph.value(value).constant.as_ref()
+    }
+
+    /// The value's float elements, which the node needs when compiling.
+    pub(super) fn parameter(
+        &self,
+        node: &Node,
+        value: ValueId,
+        input: &'static str,
+    ) -> Result<&'g [f32], LowerError> {
+        let tensor = self
+            .constant(value)
+            .ok_or_else(|| LowerError::NotConstant {
+                node: node.name.clone(),
+                operator: node.op.name(),
+                input,
+            })?;
+        tensor.as_f32().ok_or_else(|| LowerError::ElementType {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            found: tensor.element_type(),
+        })
+    }
+
+    /// The form a value was made in.
+    pub(super) fn native(&self, value: ValueId) -> Form {
+        let made = self.forms[value.0].first();
+        made.map_or(Form::Plain, |(form, _)| *form)
+    }
+
+    /// The form that a node of one input keeps: NHWC pictures stay so, all
+    /// else is taken in the model's order.
+    pub(super) fn native_picture(&self, value: ValueId) -> Form {
+        match self.native(value) {
+            Form::Nhwc => Form::Nhwc,
+            _ => Form::Plain,
+        }
+    }
+
+    /// The value in the form asked for (not flattened NHWC, which is only ever
+    /// made by flattening), converted where it is not at hand.
+    pub(super) fn get(&mut self, value: ValueId, form: Form) -> Result<Operand, LowerError> {
+        let at_hand = self.forms[value.0].iter().find(|(f, _)| *f == form);
+        if let Some((_, operand)) = at_hand {
+            return Ok(*operand);
+        }
+        let operand = if let Some(tensor) = self.constant(value) {
+            let name = &self.graph.value(value).name;
+            self.store_tensor(name, tensor, tensor.shape().to_vec(), form)?
+        } else {
+            self.convert(value, form)
+        };
+        self.forms[value.0].push((form, operand));
+        Ok(operand)
+    }
+
+    fn convert(&mut self, value: ValueId, form: Form) -> Operand {
+        let name = self.graph.value(value).name.clone();
+        let shape = self.shape(value);
+        let (from, operand) = match self.forms[value.0].first() {
+            Some(made) => *made,
+            // Only for a graph whose nodes are out of order, which the reader
+            // does not let through; the plan's own check refuses the tensor.
+            None => {
+                let shape = self.shape_in(value, form);
+                let unmade = self.tensor(shape, element_type(self.graph, value));
+                return Operand::Tensor(unmade);
+            }
+        };
+        match (from, form) {
+            (Form::Plain, Form::Nhwc) => self.transpose(&name, operand, shape, &TO_NHWC),
+            (Form::Nhwc, Form::Plain) => {
+                self.transpose(&name, operand, &pick(shape, &TO_NHWC), &TO_NCHW)
+            }
+            (Form::FlatNhwc { channels, pixels }, _) => {
+                let picture = [shape[0], pixels, channels];
+                let ty = element_type(self.graph, value);
+                let opened = self.reshape(&name, operand, picture.to_vec(), ty);
+                let planes = self.transpose(&name, opened, &picture, &[0, 2, 1]);
+                self.reshape(&name, planes, shape.to_vec(), ty)
+            }
+            (Form::Plain, _) | (Form::Nhwc, _) => operand,
+        }
+    }
+
+    /// Puts axes in another order; free where no element moves.
+    pub(super) fn transpose(
+        &mut self,
+        name: &str,
+        operand: Operand,
+        shape: &[usize],
+        perm: &[usize],
+    ) -> Operand {
+        let ty = self.element_type_of(operand);
+        let out = pick(shape, perm);
+        if moves_nothing(shape, perm) {
+            return self.reshape(name, operand, out, ty);
+        }
+        let perm = perm.to_vec();
+        self.step(name, Operation::Transpose { perm }, vec![operand], out, ty)
+    }
+
+    /// The same elements in another shape; nothing where the shape is the same.
+    pub(super) fn reshape(
+        &mut self,
+        name: &str,
+        operand: Operand,
+        shape: Vec<usize>,
+        ty: ElementType,
+    ) -> Operand {
+        let same = match operand {
+            Operand::Tensor(id) => self.plan.tensors[id.0].shape == shape,
+            Operand::Constant(id) => self.plan.constants[id.0].shape == shape,
+        };
+        if same {
+            return operand;
+        }
+        self.step(name, Operation::Reshape, vec![operand], shape, ty)
+    }
+
+    /// Adds a step and returns what it makes.
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        inputs: Vec<Operand>,
+        shape: Vec<usize>,
+        ty: ElementType,
+    ) -> Operand {
+        let output = self.tensor(shape, ty);
+        self.plan.steps.push(Step {
+            name: name.to_owned(),
+            operation,
+            inputs,
+            output,
+        });
+        Operand::Tensor(output)
+    }
+
+    /// Adds the step that makes a node's (only) output, in `form`.
+    pub(super) fn make(
+        &mut self,
+        node: &Node,
+        operation: Operation,
+        inputs: Vec<Operand>,
+        form: Form,
+    ) {
+        let value = node.outputs[0];
+        let shape = self.shape_in(value, form);
+        let ty = element_type(self.graph, value);
+        let operand = self.step(&node.name, operation, inputs, shape, ty);
+        self.set(value, form, operand);
+    }
+
+    /// Says that a value is at hand.
+    pub(super) fn set(&mut self, value: ValueId, form: Form, operand: Operand) {
+        self.forms[value.0].push((form, operand));
+    }
+
+    /// All forms that a value is at hand in.
+    pub(super) fn at_hand(&self, value: ValueId) -> Vec<(Form, Operand)> {
+        self.forms[value.0].clone()
+    }
+
+    pub(super) fn store_f32(&mut self, shape: Vec<usize>, data: Vec<f32>) -> ConstantId {
+        let data = ConstantData::F32(data);
+        self.plan.constants.push(Constant { shape, data });
+        ConstantId(self.plan.constants.len() - 1)
+    }
+
+    /// Stores a tensor seen as `shape`, in some form.
+    pub(super) fn store_tensor(
+        &mut self,
+        name: &str,
+        tensor: &Tensor,
+        shape: Vec<usize>,
+        form: Form,
+    ) -> Result<Operand, LowerError> {
+        let perm: Vec<usize> = match form {
+            Form::Nhwc if shape.len() == 4 => TO_NHWC.to_vec(),
+            _ => (0..shape.len()).collect(),
+        };
+        let data = match tensor.data() {
+            TensorData::F32(data) => ConstantData::F32(permute(data, &shape, &perm)),
+            TensorData::I64(data) => ConstantData::I64(permute(data, &shape, &perm)),
+            TensorData::I32(data) => ConstantData::I32(permute(data, &shape, &perm)),
+            TensorData::U8(data) => ConstantData::U8(permute(data, &shape, &perm)),
+            TensorData::I8(data) => ConstantData::I8(permute(data, &shape, &perm)),
+            TensorData::Bool(_) => {
+                return Err(LowerError::BoolConstant { value: name.into() });
+            }
+        };
+        let shape = pick(&shape, &perm);
+        self.plan.constants.push(Constant { shape, data });
+        Ok(Operand::Constant(ConstantId(self.plan.constants.len() - 1)))
+    }
+
+    fn tensor(&mut self, shape: Vec<usize>, element_type: ElementType) -> TensorId {
+        self.plan.tensors.push(TensorSpec {
+            shape,
+            element_type,
+        });
+        TensorId(self.plan.tensors.len() - 1)
+    }
+
+    pub(super) fn element_type_of(&self, operand: Operand) -> ElementType {
+        match operand {
+            Operand::Tensor(id) => self.plan.tensors[id.0].element_type,
+            Operand::Constant(id) => self.plan.constants[id.0].data.element_type(),
+        }
+    }
+}
+
+/// The engine's name for a value's type.
+pub(super) fn element_type(graph: &Graph, value: ValueId) -> ElementType {
+    use pilotage_graph::ElementType as Onnx;
+    match graph.value(value).element_type {
+        Onnx::F32 => ElementType::F32,
+        Onnx::I64 => ElementType::I64,
+        Onnx::I32 => ElementType::I32,
+        Onnx::U8 => ElementType::U8,
+        Onnx::I8 => ElementType::I8,
+        Onnx::Bool => ElementType::Bool,
+    }
+}

@@ -1,0 +1,186 @@
+//! Operators that move elements and compute nothing.
+
+use pilotage_engine::plan::{Fill, Operation, SliceStep};
+use pilotage_graph::{Node, Pad, PadMode, SliceAxis};
+
+use super::LowerError;
+use super::elementwise::nhwc_axis;
+use super::forms::{Form, Lowering, element_type};
+use crate::permute::{TO_NHWC, moves_nothing, pick};
+
+/// The order of a form's axes in memory.
+fn memory_order(rank: usize, form: Form) -> Vec<usize> {
+    match form {
+        Form::Nhwc => TO_NHWC.to_vec(),
+        _ => (0..rank).collect(),
+    }
+}
+
+pub(super) fn identity(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    let (x, output) = (node.inputs[0], node.outputs[0]);
+    let form = l.native(x);
+    l.get(x, form)?;
+    for (form, operand) in l.at_hand(x) {
+        l.set(output, form, operand);
+    }
+    Ok(())
+}
+
+/// Flatten, Reshape, Squeeze, Unsqueeze: the output value's shape says it all.
+pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    let (x, output) = (node.inputs[0], node.outputs[0]);
+    let (from, to) = (l.shape(x), l.shape(output));
+    if from == to {
+        return identity(l, node);
+    }
+    let ty = element_type(l.graph, output);
+    if l.native(x) == Form::Nhwc {
+        let nhwc = l.get(x, Form::Nhwc)?;
+        let (channels, pixels) = (from[1], from[2] * from[3]);
+        let flattens = *to == [from[0], channels * pixels];
+        let in_order = moves_nothing(from, &TO_NHWC);
+        if in_order || flattens {
+            let form = match in_order {
+                true => Form::Plain,
+                false => Form::FlatNhwc { channels, pixels },
+            };
+            let flat = l.reshape(&node.name, nhwc, to.to_vec(), ty);
+            l.set(output, form, flat);
+            return Ok(());
+        }
+    }
+    let plain = l.get(x, Form::Plain)?;
+    let reshaped = l.reshape(&node.name, plain, to.to_vec(), ty);
+    l.set(output, Form::Plain, reshaped);
+    Ok(())
+}
+
+pub(super) fn transpose(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    perm: &[usize],
+) -> Result<(), LowerError> {
+    let (x, output) = (node.inputs[0], node.outputs[0]);
+    let rank = perm.len();
+    let native = l.native_picture(x);
+    l.get(x, native)?;
+    let forms: &[Form] = match rank {
+        4 => &[Form::Plain, Form::Nhwc],
+        _ => &[Form::Plain],
+    };
+    // In memory a transposition may be none at all: NHWC to NCHW kept as NHWC.
+    let in_memory = |from: Form, to: Form| -> Vec<usize> {
+        let from = memory_order(rank, from);
+        let place = |axis: usize| from.iter().position(|&a| a == axis).unwrap_or(axis);
+        let to = memory_order(rank, to);
+        to.iter().map(|&axis| place(perm[axis])).collect()
+    };
+    let at_hand = l.at_hand(x);
+    for &(from, operand) in &at_hand {
+        if matches!(from, Form::FlatNhwc { .. }) {
+            continue;
+        }
+        let shape = l.shape_in(x, from);
+        for &to in forms {
+            let perm = in_memory(from, to);
+            if moves_nothing(&shape, &perm) {
+                let ty = element_type(l.graph, output);
+                let moved = l.reshape(&node.name, operand, pick(&shape, &perm), ty);
+                l.set(output, to, moved);
+                return Ok(());
+            }
+        }
+    }
+    let operand = l.get(x, native)?;
+    let shape = l.shape_in(x, native);
+    let perm = in_memory(native, Form::Plain);
+    let moved = l.transpose(&node.name, operand, &shape, &perm);
+    l.set(output, Form::Plain, moved);
+    Ok(())
+}
+
+pub(super) fn concat(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+    let is_nhwc = |v| l.native(v) == Form::Nhwc;
+    let form = match node.inputs.iter().any(|&v| is_nhwc(v)) {
+        true => Form::Nhwc,
+        false => Form::Plain,
+    };
+    let mut operands = Vec::with_capacity(node.inputs.len());
+    for &value in &node.inputs {
+        // An empty input adds nothing.
+        if !l.shape(value).contains(&0) {
+            operands.push(l.get(value, form)?);
+        }
+    }
+    if let [only] = operands[..] {
+        l.set(node.outputs[0], form, only);
+        return Ok(());
+    }
+    let axis = axis_in(form, axis);
+    l.make(node, Operation::Concat { axis }, operands, form);
+    Ok(())
+}
+
+fn axis_in(form: Form, axis: usize) -> usize {
+    match form {
+        Form::Nhwc => nhwc_axis(axis),
+        _ => axis,
+    }
+}
+
+pub(super) fn split(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+    let x = node.inputs[0];
+    let form = l.native_picture(x);
+    let operand = l.get(x, form)?;
+    let rank = l.shape(x).len();
+    let mut start = 0;
+    for &output in &node.outputs {
+        let mut axes = vec![SliceStep { start: 0, step: 1 }; rank];
+        axes[axis_in(form, axis)].start = start;
+        start += l.shape(output)[axis];
+        let shape = l.shape_in(output, form);
+        let ty = element_type(l.graph, output);
+        let part = l.step(
+            &node.name,
+            Operation::Slice { axes },
+            vec![operand],
+            shape,
+            ty,
+        );
+        l.set(output, form, part);
+    }
+    Ok(())
+}
+
+pub(super) fn slice(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    axes: &[SliceAxis],
+) -> Result<(), LowerError> {
+    let x = node.inputs[0];
+    let form = l.native_picture(x);
+    let operand = l.get(x, form)?;
+    let step = |axis: &SliceAxis| SliceStep {
+        start: axis.start,
+        step: axis.step,
+    };
+    let axes: Vec<SliceStep> = axes.iter().map(step).collect();
+    let axes = pick(&axes, &memory_order(axes.len(), form));
+    l.make(node, Operation::Slice { axes }, vec![operand], form);
+    Ok(())
+}
+
+pub(super) fn pad(l: &mut Lowering<'_>, node: &Node, pad: &Pad) -> Result<(), LowerError> {
+    let x = node.inputs[0];
+    let form = l.native_picture(x);
+    let operand = l.get(x, form)?;
+    let before = pick(&pad.before, &memory_order(pad.before.len(), form));
+    let fill = match pad.mode {
+        PadMode::Constant(value) => Fill::Constant(value),
+        PadMode::Reflect => Fill::Reflect,
+        PadMode::Edge => Fill::Edge,
+        PadMode::Wrap => Fill::Wrap,
+    };
+    l.make(node, Operation::Pad { before, fill }, vec![operand], form);
+    Ok(())
+}

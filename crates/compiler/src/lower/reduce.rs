@@ -1,0 +1,112 @@
+//! Operators that take several elements into one.
+
+use pilotage_engine::plan::{Operation, PoolKind, Window};
+use pilotage_graph::{Node, Pool};
+
+use super::LowerError;
+use super::elementwise::nhwc_axis;
+use super::forms::{Form, Lowering};
+
+pub(super) fn max_pool(l: &mut Lowering<'_>, node: &Node, pool: &Pool) -> Result<(), LowerError> {
+    windows(l, node, pool, PoolKind::Max)
+}
+
+pub(super) fn average_pool(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    pool: &Pool,
+) -> Result<(), LowerError> {
+    let kind = match pool.count_include_pad {
+        true => PoolKind::AverageWithPads {
+            bottom: pool.pads[2],
+            right: pool.pads[3],
+        },
+        false => PoolKind::Average,
+    };
+    windows(l, node, pool, kind)
+}
+
+fn windows(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    pool: &Pool,
+    kind: PoolKind,
+) -> Result<(), LowerError> {
+    let x = l.get(node.inputs[0], Form::Nhwc)?;
+    let window = Window {
+        kernel: pool.kernel,
+        strides: pool.strides,
+        pads: [pool.pads[0], pool.pads[1]],
+        dilations: pool.dilations,
+    };
+    l.make(
+        node,
+        Operation::Pool2d { kind, window },
+        vec![x],
+        Form::Nhwc,
+    );
+    Ok(())
+}
+
+pub(super) fn global_average_pool(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    let axes: Vec<usize> = (2..l.shape(node.inputs[0]).len()).collect();
+    mean(l, node, &axes)
+}
+
+pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) -> Result<(), LowerError> {
+    let (x, output) = (node.inputs[0], node.outputs[0]);
+    let shape = l.shape(x);
+    let keeps_axes = l.shape(output).len() == shape.len();
+    // Without the reduced axes the rest has to come out in the model's order.
+    let kept_in_order = {
+        let mut kept = [0, 2, 3, 1].into_iter();
+        kept.by_ref()
+            .filter(|&axis| shape.len() == 4 && !axes.contains(&axis) && shape[axis] != 1)
+            .is_sorted()
+    };
+    if l.native(x) == Form::Nhwc && (keeps_axes || kept_in_order) {
+        let operand = l.get(x, Form::Nhwc)?;
+        let mut axes: Vec<usize> = axes.iter().map(|&axis| nhwc_axis(axis)).collect();
+        axes.sort_unstable();
+        let form = if keeps_axes { Form::Nhwc } else { Form::Plain };
+        l.make(node, Operation::ReduceMean { axes }, vec![operand], form);
+        return Ok(());
+    }
+    let operand = l.get(x, Form::Plain)?;
+    let axes = axes.to_vec();
+    l.make(
+        node,
+        Operation::ReduceMean { axes },
+        vec![operand],
+        Form::Plain,
+    );
+    Ok(())
+}
+
+pub(super) fn softmax(
+    l: &mut Lowering<'_>,
+    node: &Node,
+    axis: usize,
+    end_axis: usize,
+) -> Result<(), LowerError> {
+    let x = node.inputs[0];
+    if l.native(x) == Form::Nhwc {
+        let mut axes: Vec<usize> = (axis..end_axis).map(nhwc_axis).collect();
+        axes.sort_unstable();
+        let first = axes.first().copied().unwrap_or(0);
+        let together = axes.iter().enumerate().all(|(i, &a)| a == first + i);
+        if together {
+            let operand = l.get(x, Form::Nhwc)?;
+            let operation = Operation::Softmax {
+                axis: first,
+                end_axis: first + axes.len(),
+            };
+            l.make(node, operation, vec![operand], Form::Nhwc);
+            return Ok(());
+        }
+    }
+    let operand = l.get(x, Form::Plain)?;
+    let operation = Operation::Softmax { axis, end_axis };
+    l.make(node, operation, vec![operand], Form::Plain);
+    Ok(())
+}

@@ -1,0 +1,335 @@
+use pilotage_graph::{
+    Conv, ElementType, Gemm, GraphBuilder, Node, Op, Tensor, TensorType, ValueId,
+};
+
+use super::*;
+use crate::evaluate::evaluate;
+
+/// A graph in the making whose constants look random.
+struct Net {
+    b: GraphBuilder,
+    seed: u32,
+    next: usize,
+}
+
+impl Net {
+    fn new() -> Self {
+        Self {
+            b: GraphBuilder::new("net"),
+            seed: 7,
+            next: 0,
+        }
+    }
+
+    fn input(&mut self, shape: &[usize]) -> ValueId {
+        let name = self.name("x");
+        let ty = TensorType::new(ElementType::F32, shape);
+        self.b.input(name, ty).unwrap()
+    }
+
+    /// Elements from -1 to 1 away from 0, so that they can divide.
+    fn constant(&mut self, shape: &[usize]) -> ValueId {
+        let name = self.name("c");
+        let tensor = self.tensor(shape);
+        self.b.constant(name, tensor).unwrap()
+    }
+
+    fn positive(&mut self, shape: &[usize]) -> ValueId {
+        let name = self.name("c");
+        let (shape, data) = self.tensor(shape).into_parts();
+        let pilotage_graph::TensorData::F32(data) = data else {
+            panic!("not f32");
+        };
+        let data: Vec<f32> = data.iter().map(|x| x.abs()).collect();
+        let tensor = Tensor::new(shape, data).unwrap();
+        self.b.constant(name, tensor).unwrap()
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Tensor {
+        let n = shape.iter().product();
+        let data: Vec<f32> = (0..n).map(|_| self.number()).collect();
+        Tensor::new(shape, data).unwrap()
+    }
+
+    fn number(&mut self) -> f32 {
+        self.seed = self
+            .seed
+            .wrapping_mul(1_664_525)
+            .wrapping_add(1_013_904_223);
+        let x = (self.seed >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        if x.abs() < 0.1 { x + 0.25 } else { x }
+    }
+
+    fn node(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        let name = self.name("n");
+        self.b.node(name, op, inputs).unwrap()
+    }
+
+    fn conv(&mut self, x: ValueId, w: &[usize], pads: usize, groups: usize) -> ValueId {
+        let (weights, bias) = (self.constant(w), self.constant(&w[..1]));
+        let conv = Conv {
+            kernel: [w[2], w[3]],
+            strides: [1; 2],
+            pads: [pads; 4],
+            dilations: [1; 2],
+            groups,
+        };
+        self.node(Op::Conv(conv), &[x, weights, bias])
+    }
+
+    fn batch_norm(&mut self, x: ValueId, channels: usize) -> ValueId {
+        let c = [channels];
+        let (scale, bias, mean) = (self.constant(&c), self.constant(&c), self.constant(&c));
+        let variance = self.positive(&c);
+        let op = Op::BatchNormalization { epsilon: 1e-3 };
+        self.node(op, &[x, scale, bias, mean, variance])
+    }
+
+    fn name(&mut self, prefix: &str) -> String {
+        self.next += 1;
+        format!("{prefix}{}", self.next)
+    }
+
+    /// Finishes, simplifies, checks that the function is the same and its
+    /// outputs' names too, and gives back the simplified graph's operators.
+    fn simplified(mut self, outputs: &[ValueId]) -> Vec<&'static str> {
+        for (i, &output) in outputs.iter().enumerate() {
+            self.b.output(format!("y{i}"), output).unwrap();
+        }
+        let mut seed = Net::new();
+        let graph = self.b.finish().unwrap();
+        let simple = simplify(&graph);
+        simple.check().unwrap();
+        let inputs: Vec<Tensor> = graph
+            .inputs
+            .iter()
+            .map(|&v| seed.tensor(&graph.value(v).shape))
+            .collect();
+        let expected = evaluate(&graph, &inputs).unwrap();
+        let found = evaluate(&simple, &inputs).unwrap();
+        for (a, b) in expected.iter().zip(&found) {
+            assert_eq!(a.shape(), b.shape());
+            for (a, b) in a.as_f32().unwrap().iter().zip(b.as_f32().unwrap()) {
+                assert!((a - b).abs() <= 1e-5 * a.abs().max(1.0), "{a} {b}");
+            }
+        }
+        let names = |g: &Graph| -> Vec<String> {
+            g.outputs.iter().map(|&v| g.value(v).name.clone()).collect()
+        };
+        assert_eq!(names(&graph), names(&simple));
+        simple
+            .nodes
+            .iter()
+            .map(|node: &Node| node.op.name())
+            .collect()
+    }
+}
+
+fn gemm(transpose_a: bool, transpose_b: bool, alpha: f32, beta: f32) -> Op {
+    Op::Gemm(Gemm {
+        alpha,
+        beta,
+        transpose_a,
+        transpose_b,
+    })
+}
+
+#[test]
+fn batch_norm_goes_into_the_convolution_before() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 5, 5]);
+    let y = n.conv(x, &[4, 3, 3, 3], 1, 1);
+    let y = n.batch_norm(y, 4);
+    let y = n.node(Op::Relu, &[y]);
+    assert_eq!(n.simplified(&[y]), ["Conv", "Relu"]);
+}
+
+#[test]
+fn batch_norm_goes_into_the_convolution_after() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 5, 5]);
+    let y = n.batch_norm(x, 4);
+    let y = n.conv(y, &[6, 2, 3, 3], 0, 2);
+    assert_eq!(n.simplified(&[y]), ["Conv"]);
+}
+
+#[test]
+fn padding_keeps_a_shift_before_a_convolution_but_not_a_scale() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 5, 5]);
+    let y = n.batch_norm(x, 4);
+    let y = n.conv(y, &[6, 4, 3, 3], 1, 1);
+    assert_eq!(n.simplified(&[y]), ["BatchNormalization", "Conv"]);
+
+    let mut n = Net::new();
+    let x = n.input(&[1, 4, 5, 5]);
+    let c = n.constant(&[1, 4, 1, 1]);
+    let y = n.node(Op::Div, &[x, c]);
+    let y = n.conv(y, &[6, 4, 3, 3], 1, 1);
+    assert_eq!(n.simplified(&[y]), ["Conv"]);
+}
+
+#[test]
+fn input_normalisation_goes_into_the_first_layer() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 6, 6]);
+    let (mean, std, one) = (
+        n.constant(&[1, 3, 1, 1]),
+        n.constant(&[3, 1, 1]),
+        n.constant(&[]),
+    );
+    let y = n.node(Op::Sub, &[x, mean]);
+    let y = n.node(Op::Div, &[y, std]);
+    let y = n.node(Op::Sub, &[one, y]);
+    let y = n.batch_norm(y, 3);
+    let y = n.conv(y, &[4, 3, 3, 3], 0, 1);
+    assert_eq!(n.simplified(&[y]), ["Conv"]);
+}
+
+#[test]
+fn keras_normalisation_meets_its_convolution_behind_the_transposition() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 6, 7, 3]);
+    let (scale, shift) = (n.constant(&[1]), n.constant(&[1, 1, 1, 3]));
+    let y = n.node(Op::Mul, &[x, scale]);
+    let y = n.node(Op::Add, &[y, shift]);
+    let perm = vec![0, 3, 1, 2];
+    let y = n.node(Op::Transpose { perm }, &[y]);
+    let y = n.conv(y, &[4, 3, 3, 3], 0, 1);
+    assert_eq!(n.simplified(&[y]), ["Transpose", "Conv"]);
+}
+
+#[test]
+fn a_scale_and_shift_with_no_layer_beside_become_one_node() {
+    let mut n = Net::new();
+    let x = n.input(&[2, 3, 4, 5]);
+    let (a, b) = (n.constant(&[3, 1, 1]), n.constant(&[1, 3, 1, 1]));
+    let y = n.node(Op::Mul, &[x, a]);
+    let y = n.node(Op::Add, &[y, b]);
+    let y = n.node(Op::Relu, &[y]);
+    assert_eq!(n.simplified(&[y]), ["BatchNormalization", "Relu"]);
+}
+
+#[test]
+fn constants_that_vary_along_other_axes_stay() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 4, 5]);
+    let a = n.constant(&[1, 3, 4, 1]);
+    let y = n.node(Op::Mul, &[x, a]);
+    let y = n.conv(y, &[4, 3, 3, 3], 0, 1);
+    assert_eq!(n.simplified(&[y]), ["Mul", "Conv"]);
+
+    let mut n = Net::new();
+    let x = n.input(&[1, 1, 4, 5]);
+    let a = n.constant(&[1, 3, 1, 1]);
+    let y = n.node(Op::Add, &[x, a]);
+    assert_eq!(n.simplified(&[y]), ["Add"]);
+}
+
+#[test]
+fn what_others_read_too_is_not_folded_away() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 5, 5]);
+    let conv = n.conv(x, &[4, 3, 3, 3], 1, 1);
+    let y = n.batch_norm(conv, 4);
+    let z = n.node(Op::Tanh, &[conv]);
+    assert_eq!(
+        n.simplified(&[y, z]),
+        ["Conv", "BatchNormalization", "Tanh"]
+    );
+
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 5, 5]);
+    let conv = n.conv(x, &[4, 3, 3, 3], 1, 1);
+    let y = n.batch_norm(conv, 4);
+    assert_eq!(n.simplified(&[conv, y]), ["Conv", "BatchNormalization"]);
+}
+
+#[test]
+fn products_with_constants_become_one_kind_of_layer() {
+    let mut n = Net::new();
+    let x = n.input(&[3, 4]);
+    let (w, b) = (n.constant(&[4, 5]), n.constant(&[5]));
+    let y = n.node(Op::MatMul, &[x, w]);
+    let y = n.node(Op::Add, &[y, b]);
+    let (w, c) = (n.constant(&[5, 2]), n.constant(&[1, 2]));
+    let y = n.node(gemm(false, false, 0.5, -2.0), &[y, w, c]);
+    let y = n.batch_norm(y, 2);
+    assert_eq!(n.simplified(&[y]), ["Gemm", "Gemm"]);
+}
+
+#[test]
+fn a_gemm_whose_addend_has_several_rows_keeps_them() {
+    let mut n = Net::new();
+    let x = n.input(&[3, 4]);
+    let (w, c) = (n.constant(&[4, 5]), n.constant(&[3, 1]));
+    let y = n.node(gemm(false, false, 2.0, 3.0), &[x, w, c]);
+    let (w, c) = (n.constant(&[2, 3]), n.constant(&[5, 2]));
+    let y = n.node(gemm(true, true, 2.0, 0.0), &[y, w, c]);
+    assert_eq!(n.simplified(&[y]), ["Gemm", "Gemm"]);
+}
+
+#[test]
+fn batch_norm_before_a_flattening_goes_into_the_layer_after_it() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 3, 2, 4]);
+    let y = n.batch_norm(x, 3);
+    let y = n.node(Op::Flatten { axis: 1 }, &[y]);
+    let w = n.constant(&[24, 5]);
+    let y = n.node(Op::MatMul, &[y, w]);
+    assert_eq!(n.simplified(&[y]), ["Flatten", "Gemm"]);
+}
+
+#[test]
+fn constants_are_computed_when_compiling() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 6]);
+    let (a, b) = (n.constant(&[2, 3]), n.constant(&[3]));
+    let c = n.node(Op::Mul, &[a, b]);
+    let c = n.node(Op::Tanh, &[c]);
+    let name = n.name("flat");
+    let c = n.b.reshape(name, c, &[1, 6]).unwrap();
+    let y = n.node(Op::Mul, &[x, c]);
+    assert_eq!(n.simplified(&[y]), ["Mul"]);
+}
+
+#[test]
+fn an_output_that_is_constant_stays_one() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 2]);
+    let (a, b) = (n.constant(&[2, 3]), n.constant(&[3]));
+    let c = n.node(Op::Sub, &[a, b]);
+    let y = n.node(Op::Relu, &[x]);
+    assert_eq!(n.simplified(&[c, y]), ["Relu"]);
+}
+
+#[test]
+fn nodes_that_do_nothing_go_but_outputs_keep_their_names() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 6]);
+    let y = n.node(Op::Identity, &[x]);
+    let y = n.node(Op::Relu, &[y]);
+    let y = n.node(Op::Identity, &[y]);
+    let name = n.name("same");
+    let y = n.b.reshape(name, y, &[1, 6]).unwrap();
+    assert_eq!(n.simplified(&[y]), ["Relu"]);
+
+    let mut n = Net::new();
+    let x = n.input(&[1, 6]);
+    let y = n.node(Op::Relu, &[x]);
+    let z = n.node(Op::Identity, &[y]);
+    assert_eq!(n.simplified(&[y, z]), ["Relu", "Identity"]);
+}
+
+#[test]
+fn a_fold_that_would_overflow_is_left_alone() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 2]);
+    let huge = Tensor::new([2], vec![3e38_f32, 3e38]).unwrap();
+    let huge = n.b.constant("huge", huge).unwrap();
+    let y = n.node(Op::Mul, &[huge, huge]);
+    let y = n.node(Op::Sigmoid, &[y]);
+    let y = n.node(Op::Mul, &[x, y]);
+    // The product overflows, its sigmoid is 1: the nodes stay and agree.
+    assert_eq!(n.simplified(&[y]), ["Mul", "Sigmoid", "Mul"]);
+}
