@@ -143,7 +143,7 @@ fn fuzz(target: Target, number: usize, seconds: f64) -> Result<Outcome> {
             if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
                 executed = count.trim().parse().unwrap_or(0);
             }
-            if !line.starts_with('#') || line.contains("pulse") || line.contains("DONE") {
+            if worth_showing(line) {
                 print!("{}: {line}", target.name);
             }
         })?;
@@ -152,6 +152,12 @@ fn fuzz(target: Target, number: usize, seconds: f64) -> Result<Outcome> {
         succeeded,
         executed,
     })
+}
+
+/// libFuzzer reports every input it keeps; its pulse and its end are enough.
+fn worth_showing(line: &str) -> bool {
+    let told = line.starts_with('#') && !line.contains("pulse") && !line.contains("DONE");
+    !told && !line.starts_with("INFO:")
 }
 
 /// Says how a process of fuzzing ended; true when it ran and found nothing.

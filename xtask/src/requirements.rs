@@ -148,10 +148,7 @@ pub fn ensure(checkout: &Checkout, requirements: &[Requirement], install: bool) 
                 println!("    {command}");
             }
         }
-        bail!(
-            "{} of what this needs is missing; run the commands above, or let --install do it",
-            missing.len()
-        );
+        bail!("run the commands above, or let --install do it; nothing has been changed");
     }
     for requirement in missing {
         println!("==> installing {}", requirement.name());
