@@ -3,12 +3,14 @@
 
 mod kernel;
 mod memory;
+mod workers;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::kernel::PreparedStep;
 use self::memory::{AlignedBytes, MemoryMap, Slot, Views};
+use self::workers::Workers;
 use crate::plan::{Plan, PlanError, PlanPort};
 use crate::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
@@ -143,6 +145,8 @@ pub struct CpuEngine {
     arena: AlignedBytes,
     constants: AlignedBytes,
     instruction_set: InstructionSet,
+    /// None where the caller's thread does everything.
+    workers: Option<Workers>,
     threads: usize,
     spent: Option<Vec<Spent>>,
 }
@@ -189,6 +193,10 @@ impl CpuEngine {
             arena: AlignedBytes::zeroed(map.arena),
             constants: map.data,
             instruction_set,
+            workers: match options.threads {
+                1 => None,
+                threads => Some(Workers::new(threads - 1)?),
+            },
             threads: options.threads,
         })
     }
@@ -265,14 +273,14 @@ impl Engine for CpuEngine {
                 for step in &self.steps {
                     // SAFETY: arena and constants are those of the map the steps were
                     // prepared with, the inputs were checked, and no slice outlives its step.
-                    unsafe { step.run(views) };
+                    unsafe { step.run(views, self.workers.as_mut()) };
                 }
             }
             Some(spent) => {
                 let mut last = Instant::now();
                 for (step, spent) in self.steps.iter().zip(spent) {
                     // SAFETY: as above.
-                    unsafe { step.run(views) };
+                    unsafe { step.run(views, self.workers.as_mut()) };
                     let now = Instant::now();
                     let took = now - last;
                     last = now;

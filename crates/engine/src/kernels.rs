@@ -12,3 +12,6 @@ pub(crate) mod matmul;
 pub(crate) mod movement;
 pub(crate) mod pool;
 pub(crate) mod reduce;
+mod simd;
+mod tile;
+pub(crate) mod tiled;

@@ -2,6 +2,8 @@
 
 mod api;
 mod bundle;
+#[doc(hidden)]
+pub mod conformance;
 mod cpu;
 mod kernels;
 pub mod plan;

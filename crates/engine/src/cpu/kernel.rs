@@ -3,6 +3,7 @@
 
 use super::InstructionSet;
 use super::memory::{MemoryMap, Slot, Views};
+use super::workers::Workers;
 use crate::ElementType;
 use crate::kernels::activation;
 use crate::kernels::binary::{Broadcast, affine};
@@ -12,11 +13,13 @@ use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Pad, StridedCopy, concat_part};
 use crate::kernels::pool::Pool;
 use crate::kernels::reduce::{ReduceMean, Softmax};
+use crate::kernels::tiled::{Output, TiledConvolution};
 use crate::plan::{Activation, BinaryOperator, ConstantData, ConstantId, Operation, Plan, Step};
 
 /// What a step does, with everything it needs but its tensors.
 enum Kernel {
     Scalar(ScalarConvolution),
+    Tiled(TiledConvolution),
     MatMul(MatMul),
     Unary(Activation),
     Binary(BinaryOperator, Activation, Broadcast),
@@ -39,6 +42,10 @@ enum Kernel {
     Quantize(Scales),
     Dequantize(Scales),
 }
+
+/// Multiply-adds below which waking another thread costs more than it saves:
+/// some microseconds of work.
+const WORTH_SHARING: u64 = 100_000;
 
 /// A step ready to run.
 pub(crate) struct PreparedStep {
@@ -113,13 +120,12 @@ impl PreparedStep {
                                bias: Option<ConstantId>,
                                curve: Activation| {
             multiply_adds = shape.multiply_adds();
-            let _ = instruction_set;
-            Kernel::Scalar(ScalarConvolution::new(
-                shape,
-                floats(plan, weights),
-                bias.map(|bias| floats(plan, bias)),
-                curve,
-            ))
+            let weights = floats(plan, weights);
+            let bias = bias.map(|bias| floats(plan, bias));
+            match TiledConvolution::new(shape, weights, bias, curve, instruction_set) {
+                Some(kernel) => Kernel::Tiled(kernel),
+                None => Kernel::Scalar(ScalarConvolution::new(shape, weights, bias, curve)),
+            }
         };
         let kernel = match &step.operation {
             Operation::Conv2d {
@@ -217,7 +223,7 @@ impl PreparedStep {
     /// `views` are of the memory that the map given to [`new`](Self::new) was
     /// made for, the inputs lent match their ports, and no other slice of that
     /// memory is alive.
-    pub(crate) unsafe fn run(&self, views: Views<'_>) {
+    pub(crate) unsafe fn run(&self, views: Views<'_>, workers: Option<&mut Workers>) {
         // The map keeps a step's output apart from all tensors alive at the step, its
         // inputs among them, and `by_type` and `by_size` choose types of the slot's size.
         macro_rules! read {
@@ -234,6 +240,19 @@ impl PreparedStep {
         }
         match &self.kernel {
             Kernel::Scalar(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Tiled(kernel) => {
+                let (input, output) = (read!(0), Output::new(write!()));
+                // SAFETY: the engine checked that the machine has the instruction set;
+                // the plan is valid, so that the slots have the sizes of the shape; the
+                // workers run disjoint units and are done when they return.
+                let run = |units| unsafe { kernel.run(input, output, units) };
+                match workers {
+                    Some(workers) if self.multiply_adds >= WORTH_SHARING => {
+                        workers.run(kernel.units(), &run);
+                    }
+                    _ => run(0..kernel.units()),
+                }
+            }
             Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
             Kernel::Unary(curve) => {
                 let output: &mut [f32] = write!();

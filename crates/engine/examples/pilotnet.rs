@@ -1,0 +1,183 @@
+//! Times float32 PilotNet (random weights) on this machine.
+//!
+//! `cargo run --release -p pilotage-engine --example pilotnet -- [--rounds N]
+//! [--threads N] [--set scalar|avx2|avx512|neon] [--layers] [--brief]`
+
+use std::time::Instant;
+
+use pilotage_engine::plan::{
+    Activation, Constant, ConstantData, ConstantId, Operand, Operation, PlanPort, Step, TensorId,
+    TensorSpec, Window,
+};
+use pilotage_engine::{
+    CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, Layout, Plan, TensorMut, TensorRef,
+};
+
+/// The network of issue 2: five convolutions, five fully connected layers.
+fn pilotnet() -> Plan {
+    let mut plan = Plan::default();
+    let mut seed = 1_u32;
+    let mut shape = vec![1, 66, 200, 3];
+    let tensor = |plan: &mut Plan, shape: &[usize]| {
+        plan.tensors.push(TensorSpec {
+            shape: shape.to_vec(),
+            element_type: ElementType::F32,
+        });
+        TensorId(plan.tensors.len() - 1)
+    };
+    let mut constant = |plan: &mut Plan, shape: &[usize], scale: f32| {
+        let data = (0..shape.iter().product())
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed as f32 / u32::MAX as f32 - 0.5) * scale
+            })
+            .collect();
+        plan.constants.push(Constant {
+            shape: shape.to_vec(),
+            data: ConstantData::F32(data),
+        });
+        ConstantId(plan.constants.len() - 1)
+    };
+    let mut last = tensor(&mut plan, &shape);
+    plan.inputs.push(PlanPort {
+        name: "image".into(),
+        operand: Operand::Tensor(last),
+        layout: Layout::Nhwc,
+    });
+    for (index, (units, kernel, stride)) in
+        [(24, 5, 2), (36, 5, 2), (48, 5, 2), (64, 3, 1), (64, 3, 1)]
+            .into_iter()
+            .enumerate()
+    {
+        let depth = shape[3];
+        shape[1] = (shape[1] - kernel) / stride + 1;
+        shape[2] = (shape[2] - kernel) / stride + 1;
+        shape[3] = units;
+        let fan = (kernel * kernel * depth) as f32;
+        let weights = constant(
+            &mut plan,
+            &[units, kernel, kernel, depth],
+            (24.0 / fan).sqrt(),
+        );
+        let bias = Some(constant(&mut plan, &[units], 0.1));
+        let output = tensor(&mut plan, &shape);
+        plan.steps.push(Step {
+            name: format!("conv{}", index + 1),
+            operation: Operation::Conv2d {
+                weights,
+                bias,
+                window: Window {
+                    kernel: [kernel; 2],
+                    strides: [stride; 2],
+                    pads: [0; 2],
+                    dilations: [1; 2],
+                },
+                groups: 1,
+                activation: Activation::Relu,
+            },
+            inputs: vec![Operand::Tensor(last)],
+            output,
+        });
+        last = output;
+    }
+    let mut depth = shape.iter().product();
+    let flat = tensor(&mut plan, &[1, depth]);
+    plan.steps.push(Step {
+        name: "flatten".into(),
+        operation: Operation::Reshape,
+        inputs: vec![Operand::Tensor(last)],
+        output: flat,
+    });
+    last = flat;
+    for (index, units) in [1164, 100, 50, 10, 2].into_iter().enumerate() {
+        let weights = constant(&mut plan, &[units, depth], (24.0 / depth as f32).sqrt());
+        let bias = Some(constant(&mut plan, &[units], 0.1));
+        let output = tensor(&mut plan, &[1, units]);
+        plan.steps.push(Step {
+            name: format!("dense{}", index + 1),
+            operation: Operation::FullyConnected {
+                weights,
+                bias,
+                activation: if units == 2 {
+                    Activation::None
+                } else {
+                    Activation::Relu
+                },
+            },
+            inputs: vec![Operand::Tensor(last)],
+            output,
+        });
+        last = output;
+        depth = units;
+    }
+    plan.outputs.push(PlanPort {
+        name: "controls".into(),
+        operand: Operand::Tensor(last),
+        layout: Layout::Plain,
+    });
+    plan
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1).cloned()
+    };
+    let flag = |name: &str| arguments.iter().any(|argument| argument == name);
+    let rounds: usize = value("--rounds").map_or(Ok(2000), |text| text.parse())?;
+    let instruction_set = match value("--set").as_deref() {
+        None => None,
+        Some("scalar") => Some(InstructionSet::Scalar),
+        Some("avx2") => Some(InstructionSet::Avx2),
+        Some("avx512") => Some(InstructionSet::Avx512),
+        Some("neon") => Some(InstructionSet::Neon),
+        Some(other) => return Err(format!("there is no instruction set `{other}`").into()),
+    };
+    let options = CpuOptions {
+        threads: value("--threads").map_or(Ok(1), |text| text.parse())?,
+        instruction_set,
+        profile: flag("--layers"),
+    };
+    let mut engine = CpuEngine::new(&pilotnet(), options)?;
+    let input: Vec<f32> = (0..engine.inputs()[0].len())
+        .map(|index| (index * 7919 % 256) as f32 / 255.0)
+        .collect();
+    let mut output = [0.0; 2];
+    let mut times = Vec::with_capacity(rounds);
+    for round in 0..rounds + rounds / 10 {
+        let start = Instant::now();
+        engine.infer(
+            &[TensorRef::F32(&input)],
+            &mut [TensorMut::F32(&mut output)],
+        )?;
+        if round >= rounds / 10 {
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let quantile = |q: f64| times[((times.len() - 1) as f64 * q) as usize];
+    if flag("--brief") {
+        println!("{:.2} {:.2}", quantile(0.5), quantile(0.99));
+        return Ok(());
+    }
+    println!(
+        "{}: median {:.1} us, p99 {:.1} us, fastest {:.1} us",
+        engine.describe(),
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.0)
+    );
+    println!("output {output:?}, arena {} bytes", engine.arena_bytes());
+    for step in engine.profile() {
+        let fastest = step.fastest.as_secs_f64();
+        println!(
+            "{:10} fastest {:8.2} us, mean {:8.2} us, {:6.2} GMAC/s",
+            step.name,
+            fastest * 1e6,
+            step.total.as_secs_f64() / step.runs.max(1) as f64 * 1e6,
+            step.multiply_adds as f64 / fastest.max(1e-9) / 1e9
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! What every [`Engine`] has to do, checked on small networks. For tests: a
+//! failure panics.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a suite for tests, whose failures are panics"
+)]
+
+mod builder;
+mod naive;
+mod networks;
+
+pub use builder::{PlanBuilder, number};
+pub use naive::{Value, evaluate};
+pub use networks::networks;
+
+use crate::plan::Plan;
+use crate::{ElementType, Engine, EngineError, TensorMut, TensorRef};
+
+/// Runs the whole suite on the engines that `make` makes from plans.
+pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
+    for (name, plan) in networks() {
+        plan.validate()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut engine = make(&plan);
+        assert!(!engine.describe().is_empty() && !engine.describe().contains('\n'));
+        check_ports(name, &plan, engine.as_ref());
+        check_refusals(name, engine.as_mut());
+        check_answers(name, &plan, engine.as_mut());
+    }
+}
+
+/// The ports are the plan's.
+fn check_ports(name: &str, plan: &Plan, engine: &dyn Engine) {
+    for (ports, described) in [
+        (&plan.inputs, engine.inputs()),
+        (&plan.outputs, engine.outputs()),
+    ] {
+        assert_eq!(ports.len(), described.len(), "{name}");
+        for (port, described) in ports.iter().zip(described) {
+            let (shape, element_type) = plan.spec(port.operand);
+            assert_eq!(port.name, described.name, "{name}");
+            assert_eq!(shape, described.shape, "{name}");
+            assert_eq!(element_type, described.element_type, "{name}");
+            assert_eq!(port.layout, described.layout, "{name}");
+        }
+    }
+}
+
+/// What does not match the ports is refused, and the engine works on.
+fn check_refusals(name: &str, engine: &mut dyn Engine) {
+    let inputs: Vec<Buffer> = engine.inputs().iter().map(Buffer::zeros).collect();
+    let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
+    let lent: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+    let mut fill: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
+    let more = [&lent[..], &[TensorRef::F32(&[])]].concat();
+    for wrong in [&lent[..lent.len() - 1], &more] {
+        assert!(
+            matches!(
+                engine.infer(wrong, &mut fill),
+                Err(EngineError::PortCount { side: "inputs", .. })
+            ),
+            "{name}"
+        );
+    }
+    let count = fill.len();
+    assert!(
+        matches!(
+            engine.infer(&lent, &mut fill[..count - 1]),
+            Err(EngineError::PortCount {
+                side: "outputs",
+                ..
+            })
+        ),
+        "{name}"
+    );
+    let mismatch = |result: Result<_, EngineError>| {
+        assert!(
+            matches!(result, Err(EngineError::PortMismatch { .. })),
+            "{name}"
+        );
+    };
+    for index in 0..lent.len() {
+        let long = vec![0.0; lent[index].len() + 1];
+        let other_type = vec![0_i64; lent[index].len()];
+        let short_type = vec![0_i8; lent[index].len()];
+        for tensor in [
+            TensorRef::F32(&long),
+            TensorRef::F32(&long[2..]),
+            TensorRef::I64(&other_type),
+            TensorRef::I8(&short_type),
+        ] {
+            if tensor.element_type() == lent[index].element_type()
+                && tensor.len() == lent[index].len()
+            {
+                continue;
+            }
+            let mut wrong = lent.clone();
+            wrong[index] = tensor;
+            mismatch(engine.infer(&wrong, &mut fill));
+        }
+    }
+    let mut long = vec![0.0; fill[0].as_ref().len() + 1];
+    fill[0] = TensorMut::F32(&mut long);
+    mismatch(engine.infer(&lent, &mut fill));
+}
+
+/// Answers are near the naive evaluation's, and the same bits every time.
+fn check_answers(name: &str, plan: &Plan, engine: &mut dyn Engine) {
+    for seed in 0..3 {
+        let (inputs, values) = lend(plan, seed);
+        let expected = evaluate(plan, &values);
+        let first = infer(engine, &inputs);
+        for (index, (output, expected)) in first.iter().zip(&expected).enumerate() {
+            let found = output.to_f64();
+            if let Some((at, found, expected)) = first_difference(&found, &expected.data) {
+                panic!("{name}: output {index} at {at} is {found}, not {expected}");
+            }
+        }
+        engine.prepare().expect(name);
+        // Other frames in between must leave nothing behind.
+        infer(engine, &lend(plan, seed + 100).0);
+        assert_eq!(bits(&first), bits(&infer(engine, &inputs)), "{name}");
+    }
+}
+
+/// The first element further off than f32 arithmetic explains.
+pub fn first_difference(found: &[f64], expected: &[f64]) -> Option<(usize, f64, f64)> {
+    assert_eq!(found.len(), expected.len());
+    let near = |a: f64, b: f64| {
+        a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 2e-5 * b.abs().max(1.0)
+    };
+    (0..found.len())
+        .find(|&at| !near(found[at], expected[at]))
+        .map(|at| (at, found[at], expected[at]))
+}
+
+/// Inputs for a plan: for an engine, and for [`evaluate`].
+pub fn lend(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
+    plan.inputs
+        .iter()
+        .map(|port| {
+            let (shape, element_type) = plan.spec(port.operand);
+            let mut numbers = (0..shape.iter().product()).map(|_| number(&mut seed));
+            let buffer = match element_type {
+                ElementType::F32 => Buffer::F32(numbers.collect()),
+                ElementType::I64 => Buffer::I64(numbers.map(|x| (x * 300.0) as i64).collect()),
+                ElementType::I32 => Buffer::I32(numbers.map(|x| (x * 300.0) as i32).collect()),
+                ElementType::U8 => Buffer::U8(numbers.map(|x| (x.abs() * 255.0) as u8).collect()),
+                ElementType::I8 => Buffer::I8(numbers.map(|x| (x * 127.0) as i8).collect()),
+                ElementType::Bool => {
+                    Buffer::U8(numbers.by_ref().map(|x| (x > 0.0).into()).collect())
+                }
+            };
+            let value = Value {
+                shape: shape.to_vec(),
+                data: buffer.to_f64(),
+            };
+            (buffer, value)
+        })
+        .unzip()
+}
+
+/// One inference into fresh memory.
+pub fn infer(engine: &mut dyn Engine, inputs: &[Buffer]) -> Vec<Buffer> {
+    let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
+    let lent: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+    let mut fill: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
+    engine.infer(&lent, &mut fill).unwrap();
+    outputs
+}
+
+fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
+    buffers
+        .iter()
+        .map(|buffer| match buffer {
+            Buffer::F32(data) => data.iter().map(|x| x.to_bits().into()).collect(),
+            other => other.to_f64().iter().map(|x| x.to_bits()).collect(),
+        })
+        .collect()
+}
+
+/// Elements to lend an engine.
+#[derive(Debug, Clone)]
+pub enum Buffer {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+}
+
+impl Buffer {
+    pub fn zeros(port: &crate::Port) -> Self {
+        let len = port.len();
+        match port.element_type {
+            ElementType::F32 => Self::F32(vec![0.0; len]),
+            ElementType::I64 => Self::I64(vec![0; len]),
+            ElementType::I32 => Self::I32(vec![0; len]),
+            ElementType::U8 | ElementType::Bool => Self::U8(vec![0; len]),
+            ElementType::I8 => Self::I8(vec![0; len]),
+        }
+    }
+
+    pub fn as_ref(&self) -> TensorRef<'_> {
+        match self {
+            Self::F32(data) => TensorRef::F32(data),
+            Self::I64(data) => TensorRef::I64(data),
+            Self::I32(data) => TensorRef::I32(data),
+            Self::U8(data) => TensorRef::U8(data),
+            Self::I8(data) => TensorRef::I8(data),
+        }
+    }
+
+    pub fn as_mut(&mut self) -> TensorMut<'_> {
+        match self {
+            Self::F32(data) => TensorMut::F32(data),
+            Self::I64(data) => TensorMut::I64(data),
+            Self::I32(data) => TensorMut::I32(data),
+            Self::U8(data) => TensorMut::U8(data),
+            Self::I8(data) => TensorMut::I8(data),
+        }
+    }
+
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self {
+            Self::F32(data) => data.iter().map(|&x| x.into()).collect(),
+            Self::I64(data) => data.iter().map(|&x| x as f64).collect(),
+            Self::I32(data) => data.iter().map(|&x| x.into()).collect(),
+            Self::U8(data) => data.iter().map(|&x| x.into()).collect(),
+            Self::I8(data) => data.iter().map(|&x| x.into()).collect(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The inner loop of convolutions and fully connected layers: some output
+//! pixels by some vectors of output channels, all sums in registers.
+#![allow(unsafe_code)]
+
+use super::simd::Vector;
+use crate::cpu::InstructionSet;
+
+/// What one tile reads and writes. Strides and runs are in elements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// First element that the first pixel reads.
+    pub(crate) input: *const f32,
+    /// From one output pixel's first element to the next one's.
+    pub(crate) pixel_stride: usize,
+    /// Rows of the kernel.
+    pub(crate) rows: usize,
+    pub(crate) row_stride: usize,
+    /// Runs of elements in a row that lie end to end.
+    pub(crate) runs: usize,
+    pub(crate) run_stride: usize,
+    pub(crate) run: usize,
+    /// A vector group for each element, rows and runs in order.
+    pub(crate) weights: *const f32,
+    /// From one row's first weight to the next one's.
+    pub(crate) weights_stride: usize,
+    /// As many as the tile has lanes.
+    pub(crate) bias: *const f32,
+    pub(crate) output: *mut f32,
+    pub(crate) output_stride: usize,
+    /// Channels stored; the other lanes are padding.
+    pub(crate) stored: usize,
+    /// The sums are held between these.
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+/// Computes a tile.
+///
+/// # Safety
+/// The machine has the instructions, everything the tile's strides and runs
+/// reach can be read, and `stored` channels of each pixel can be written.
+pub(crate) type TileFunction = unsafe fn(&Tile);
+
+/// How an instruction set tiles.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiling {
+    pub(crate) lanes: usize,
+    /// Lanes of a narrower vector for the rest of the channels; 0 is none.
+    pub(crate) half: usize,
+    /// Most full vectors of channels.
+    pub(crate) vectors: usize,
+}
+
+impl Tiling {
+    /// `None` for plain loops.
+    pub(crate) fn of(instruction_set: InstructionSet) -> Option<Self> {
+        match instruction_set {
+            InstructionSet::Avx512 => Some(Self {
+                lanes: 16,
+                half: 8,
+                vectors: 4,
+            }),
+            InstructionSet::Avx2 => Some(Self {
+                lanes: 8,
+                half: 0,
+                vectors: 3,
+            }),
+            InstructionSet::Neon => Some(Self {
+                lanes: 4,
+                half: 0,
+                vectors: 4,
+            }),
+            InstructionSet::Scalar => None,
+        }
+    }
+}
+
+/// `P` pixels by `Z` full vectors and `H` narrower ones.
+///
+/// # Safety
+/// See [`TileFunction`].
+#[inline(always)]
+unsafe fn tile<V: Vector, N: Vector, const P: usize, const Z: usize, const H: usize>(tile: &Tile) {
+    // SAFETY: the caller vouches for everything read and written.
+    unsafe {
+        let width = Z * V::LANES + H * N::LANES;
+        let narrow = Z * V::LANES;
+        let mut full = [[V::splat(0.0); Z]; P];
+        let mut half = [[N::splat(0.0); H]; P];
+        for (full, half) in full.iter_mut().zip(&mut half) {
+            for (z, sum) in full.iter_mut().enumerate() {
+                *sum = V::load(tile.bias.add(z * V::LANES));
+            }
+            for sum in half {
+                *sum = N::load(tile.bias.add(narrow));
+            }
+        }
+        let mut row = tile.input;
+        let mut weights_row = tile.weights;
+        for _ in 0..tile.rows {
+            let mut start = row;
+            let mut weights = weights_row;
+            for _ in 0..tile.runs {
+                let mut x = start;
+                let end = x.add(tile.run);
+                while x < end {
+                    let mut factors = [V::splat(0.0); Z];
+                    let mut narrow_factors = [N::splat(0.0); H];
+                    for (z, factor) in factors.iter_mut().enumerate() {
+                        *factor = V::load(weights.add(z * V::LANES));
+                    }
+                    for factor in &mut narrow_factors {
+                        *factor = N::load(weights.add(narrow));
+                    }
+                    for (p, (full, half)) in full.iter_mut().zip(&mut half).enumerate() {
+                        let value = *x.add(p * tile.pixel_stride);
+                        for (sum, &factor) in full.iter_mut().zip(&factors) {
+                            *sum = V::splat(value).mul_add(factor, *sum);
+                        }
+                        for (sum, &factor) in half.iter_mut().zip(&narrow_factors) {
+                            *sum = N::splat(value).mul_add(factor, *sum);
+                        }
+                    }
+                    x = x.add(1);
+                    weights = weights.add(width);
+                }
+                start = start.wrapping_add(tile.run_stride);
+            }
+            row = row.wrapping_add(tile.row_stride);
+            weights_row = weights_row.wrapping_add(tile.weights_stride);
+        }
+        let (low, high) = (V::splat(tile.low), V::splat(tile.high));
+        let (narrow_low, narrow_high) = (N::splat(tile.low), N::splat(tile.high));
+        for (p, (full, half)) in full.iter().zip(&half).enumerate() {
+            let output = tile.output.add(p * tile.output_stride);
+            // A tile with padding is stored aside, and its channels copied.
+            let mut aside = [0.0_f32; MOST_LANES];
+            let whole = tile.stored == width;
+            let lanes = if whole { output } else { aside.as_mut_ptr() };
+            for (z, sum) in full.iter().enumerate() {
+                sum.clamp(low, high).store(lanes.add(z * V::LANES));
+            }
+            for sum in half {
+                sum.clamp(narrow_low, narrow_high).store(lanes.add(narrow));
+            }
+            if !whole {
+                output.copy_from_nonoverlapping(aside.as_ptr(), tile.stored);
+            }
+        }
+    }
+}
+
+/// Lanes of the widest tile.
+pub(crate) const MOST_LANES: usize = 64;
+
+/// Chooses among the pixel counts of one shape of tile.
+macro_rules! choose {
+    ($function:ident, $pixels:expr, $vectors:literal, $half:literal, [$($count:literal)*]) => {
+        match $pixels {
+            $($count => Some($function::<$count, $vectors, $half> as TileFunction),)*
+            _ => None,
+        }
+    };
+}
+
+/// The most pixels of a tile `vectors` wide (`half` more, narrower).
+pub(crate) fn most_pixels(instruction_set: InstructionSet, vectors: usize, half: usize) -> usize {
+    (1..=16)
+        .rev()
+        .find(|&pixels| function(instruction_set, pixels, vectors, half).is_some())
+        .unwrap_or(1)
+}
+
+/// The function for a shape of tile. All counts of pixels from 1 to
+/// [`most_pixels`] have one.
+pub(crate) fn function(
+    instruction_set: InstructionSet,
+    pixels: usize,
+    vectors: usize,
+    half: usize,
+) -> Option<TileFunction> {
+    match instruction_set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => x86::avx512(pixels, vectors, half),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => x86::avx2(pixels, vectors, half),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon => arm::neon(pixels, vectors, half),
+        _ => None,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{__m256, __m512};
+
+    use super::{Tile, TileFunction, tile};
+
+    /// # Safety
+    /// See [`TileFunction`].
+    #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
+    unsafe fn wide<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+        // SAFETY: this function has the instructions; the rest is the caller's word.
+        unsafe { tile::<__m512, __m256, P, Z, H>(t) }
+    }
+
+    /// # Safety
+    /// See [`TileFunction`].
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn narrow<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+        // SAFETY: this function has the instructions; the rest is the caller's word.
+        unsafe { tile::<__m256, __m256, P, Z, H>(t) }
+    }
+
+    // Sums, weights and one value have to fit in 32 registers.
+    pub(super) fn avx512(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+        match (vectors, half) {
+            (0, 1) => choose!(wide, pixels, 0, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 0) => choose!(wide, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 1) => choose!(wide, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(wide, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 1) => choose!(wide, pixels, 2, 1, [1 2 3 4 5 6 7 8]),
+            (3, 0) => choose!(wide, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
+            (3, 1) => choose!(wide, pixels, 3, 1, [1 2 3 4 5 6]),
+            (4, 0) => choose!(wide, pixels, 4, 0, [1 2 3 4 5 6]),
+            _ => None,
+        }
+    }
+
+    // Likewise in 16.
+    pub(super) fn avx2(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+        match (vectors, half) {
+            (1, 0) => choose!(narrow, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(narrow, pixels, 2, 0, [1 2 3 4 5 6]),
+            (3, 0) => choose!(narrow, pixels, 3, 0, [1 2 3 4]),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::float32x4_t;
+
+    use super::{Tile, TileFunction, tile};
+
+    /// # Safety
+    /// See [`TileFunction`].
+    unsafe fn neon_tile<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+        // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+        unsafe { tile::<float32x4_t, float32x4_t, P, Z, H>(t) }
+    }
+
+    // Sums, weights and one value have to fit in 32 registers.
+    pub(super) fn neon(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+        match (vectors, half) {
+            (1, 0) => choose!(neon_tile, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(neon_tile, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (3, 0) => choose!(neon_tile, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
+            (4, 0) => choose!(neon_tile, pixels, 4, 0, [1 2 3 4 5 6]),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Convolution and fully connected layers by tiles, their weights packed for
+//! the machine.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::activation;
+use super::convolution::ConvolutionShape;
+use super::tile::{Tile, TileFunction, Tiling, function, most_pixels};
+use crate::cpu::InstructionSet;
+use crate::plan::Activation;
+
+/// Output channels that are computed together.
+#[derive(Debug)]
+struct ChannelTile {
+    /// First input channel.
+    input: usize,
+    /// First output channel.
+    output: usize,
+    stored: usize,
+    lanes: usize,
+    /// First weight and first bias.
+    weights: usize,
+    bias: usize,
+    /// Which of [`TiledConvolution::spans`] tile the columns for it.
+    spans: Range<usize>,
+}
+
+/// Output columns that are computed together: the same taps for each.
+#[derive(Debug)]
+struct Span {
+    start: usize,
+    pixels: usize,
+    taps: Range<usize>,
+    function: TileFunction,
+}
+
+/// A convolution ready to run on a machine with vectors.
+///
+/// Its work is a list of units, tile by tile of channels, each a row's span of
+/// columns; any division of the list may run at the same time.
+#[derive(Debug)]
+pub(crate) struct TiledConvolution {
+    shape: ConvolutionShape,
+    /// For each tile (kH, kW, depth, lanes).
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    tiles: Vec<ChannelTile>,
+    spans: Vec<Span>,
+    /// Units before each tile, and all.
+    units: Vec<usize>,
+    low: f32,
+    high: f32,
+    /// What the limits cannot express, done after.
+    curve: Activation,
+}
+
+impl TiledConvolution {
+    /// `weights` is (groups * units, kH, kW, depth). `None` where the
+    /// instruction set has no tiles.
+    pub(crate) fn new(
+        shape: ConvolutionShape,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        curve: Activation,
+        instruction_set: InstructionSet,
+    ) -> Option<Self> {
+        let tiling = Tiling::of(instruction_set)?;
+        let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
+        let (low, high, curve) = match curve {
+            Activation::None => (f32::NEG_INFINITY, f32::INFINITY, Activation::None),
+            Activation::Relu => (0.0, f32::INFINITY, Activation::None),
+            Activation::Clip { min, max } => (
+                min.unwrap_or(f32::NEG_INFINITY),
+                max.unwrap_or(f32::INFINITY),
+                Activation::None,
+            ),
+            other => (f32::NEG_INFINITY, f32::INFINITY, other),
+        };
+        let mut this = Self {
+            shape,
+            weights: Vec::new(),
+            bias: Vec::new(),
+            tiles: Vec::new(),
+            spans: Vec::new(),
+            units: vec![0],
+            low,
+            high,
+            curve,
+        };
+        let mut known: Vec<([usize; 2], Range<usize>)> = Vec::new();
+        for group in 0..shape.groups {
+            let mut first = 0;
+            for [vectors, half] in divide(shape.units, tiling) {
+                let lanes = vectors * tiling.lanes + half * tiling.half;
+                let stored = lanes.min(shape.units - first);
+                let output = group * shape.units + first;
+                let spans = match known.iter().find(|(key, _)| *key == [vectors, half]) {
+                    Some((_, spans)) => spans.clone(),
+                    None => {
+                        let spans = this.add_spans(instruction_set, vectors, half)?;
+                        known.push(([vectors, half], spans.clone()));
+                        spans
+                    }
+                };
+                let rows = shape.batch * shape.output[0];
+                let before = this.units.last().copied().unwrap_or(0);
+                this.units.push(before + rows * spans.len());
+                this.tiles.push(ChannelTile {
+                    input: group * shape.depth,
+                    output,
+                    stored,
+                    lanes,
+                    weights: this.weights.len(),
+                    bias: this.bias.len(),
+                    spans,
+                });
+                for tap in 0..taps {
+                    let packed = (output..output + stored).map(|unit| weights[unit * taps + tap]);
+                    this.weights.extend(packed);
+                    this.weights.extend((stored..lanes).map(|_| 0.0));
+                }
+                let packed = (output..output + stored).map(|unit| bias.map_or(0.0, |b| b[unit]));
+                this.bias.extend(packed);
+                this.bias.extend((stored..lanes).map(|_| 0.0));
+                first += stored;
+            }
+        }
+        Some(this)
+    }
+
+    /// Divides the columns for tiles of one width.
+    fn add_spans(
+        &mut self,
+        instruction_set: InstructionSet,
+        vectors: usize,
+        half: usize,
+    ) -> Option<Range<usize>> {
+        let most = most_pixels(instruction_set, vectors, half);
+        let first = self.spans.len();
+        let across = &self.shape.axes[1];
+        let width = self.shape.output[1];
+        let mut start = 0;
+        while start < width {
+            let taps = across.taps(start);
+            let same = (start..width)
+                .take_while(|&x| across.taps(x) == taps)
+                .count();
+            // The first span's input index must exist even where no tap does.
+            let same = if taps.is_empty() { 1 } else { same };
+            let count = same.div_ceil(most);
+            for index in 0..count {
+                let from = start + same * index / count;
+                let to = start + same * (index + 1) / count;
+                self.spans.push(Span {
+                    start: from,
+                    pixels: to - from,
+                    taps: taps.clone(),
+                    function: function(instruction_set, to - from, vectors, half)?,
+                });
+            }
+            start += same;
+        }
+        Some(first..self.spans.len())
+    }
+
+    /// How much there is to divide.
+    pub(crate) fn units(&self) -> usize {
+        self.units.last().copied().unwrap_or(0)
+    }
+
+    /// Computes some of the units.
+    ///
+    /// # Safety
+    /// The machine has the instruction set, `input` and `output` have the sizes
+    /// of the shape, and nothing else reads the output, or writes what these
+    /// units write, meanwhile.
+    pub(crate) unsafe fn run(&self, input: &[f32], output: Output, units: Range<usize>) {
+        let [height, width] = self.shape.output;
+        let channels = self.shape.units * self.shape.groups;
+        debug_assert_eq!(output.len, self.shape.batch * height * width * channels);
+        let mut tile = self
+            .units
+            .partition_point(|&before| before <= units.start)
+            .saturating_sub(1);
+        let mut at = units.start;
+        while at < units.end {
+            let ChannelTile { ref spans, .. } = self.tiles[tile];
+            let end = self.units[tile + 1].min(units.end);
+            let before = at - self.units[tile];
+            let (mut row, mut span) = (before / spans.len(), before % spans.len());
+            while at < end {
+                // SAFETY: as for this function.
+                unsafe { self.unit(input, output, tile, row, span) };
+                span += 1;
+                if span == spans.len() {
+                    span = 0;
+                    row += 1;
+                }
+                at += 1;
+            }
+            tile += 1;
+        }
+    }
+
+    /// # Safety
+    /// See [`run`](Self::run).
+    unsafe fn unit(&self, input: &[f32], output: Output, tile: usize, row: usize, span: usize) {
+        let tile = &self.tiles[tile];
+        let span = &self.spans[tile.spans.start + span];
+        let [down, across] = &self.shape.axes;
+        let [height, width] = self.shape.output;
+        let (depth, in_channels) = (self.shape.depth, self.shape.depth * self.shape.groups);
+        let out_channels = self.shape.units * self.shape.groups;
+        let (batch, y) = (row / height, row % height);
+        let rows = down.taps(y);
+        let empty = rows.is_empty() || span.taps.is_empty();
+        let first = if empty {
+            0
+        } else {
+            let place = (batch * down.size + down.position(y, rows.start)) * across.size
+                + across.position(span.start, span.taps.start);
+            place * in_channels + tile.input
+        };
+        let joined = across.dilation == 1 && self.shape.groups == 1;
+        let (runs, run) = if joined {
+            (1, span.taps.len() * depth)
+        } else {
+            (span.taps.len(), depth)
+        };
+        let tap = rows.start * across.kernel + span.taps.start;
+        let weights = tile.weights + if empty { 0 } else { tap * depth * tile.lanes };
+        let pixel = (batch * height + y) * width + span.start;
+        let work = Tile {
+            input: input.as_ptr().wrapping_add(first),
+            pixel_stride: across.stride * in_channels,
+            rows: if empty { 0 } else { rows.len() },
+            row_stride: down.dilation * across.size * in_channels,
+            runs,
+            run_stride: across.dilation * in_channels,
+            run,
+            weights: self.weights.as_ptr().wrapping_add(weights),
+            weights_stride: across.kernel * depth * tile.lanes,
+            bias: self.bias[tile.bias..].as_ptr(),
+            output: output
+                .start
+                .wrapping_add(pixel * out_channels + tile.output),
+            output_stride: out_channels,
+            stored: tile.stored,
+            low: self.low,
+            high: self.high,
+        };
+        if work.rows > 0 && run > 0 {
+            let last = first
+                + (span.pixels - 1) * work.pixel_stride
+                + (work.rows - 1) * work.row_stride
+                + (runs - 1) * work.run_stride
+                + run;
+            debug_assert!(last <= input.len());
+            let last = weights + (work.rows - 1) * work.weights_stride + runs * run * tile.lanes;
+            debug_assert!(last <= self.weights.len());
+        }
+        let last = (pixel + span.pixels - 1) * out_channels + tile.output + tile.stored;
+        debug_assert!(last <= output.len);
+        // SAFETY: `taps` keeps every position inside the input, the weights were packed
+        // for every tap and lane, and the output has every pixel and channel.
+        unsafe { (span.function)(&work) };
+        if self.curve != Activation::None {
+            for pixel in 0..span.pixels {
+                let start = work.output.wrapping_add(pixel * out_channels);
+                // SAFETY: just written, and no one else's.
+                let stored = unsafe { std::slice::from_raw_parts_mut(start, tile.stored) };
+                activation::apply(self.curve, stored);
+            }
+        }
+    }
+}
+
+/// An output that several threads fill, each its own part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    start: *mut f32,
+    len: usize,
+}
+
+impl Output {
+    pub(crate) fn new(output: &mut [f32]) -> Self {
+        Self {
+            start: output.as_mut_ptr(),
+            len: output.len(),
+        }
+    }
+}
+
+// SAFETY: whoever writes through it promises to write apart from all others.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+/// Full and narrower vectors of each tile for so many channels.
+fn divide(units: usize, tiling: Tiling) -> Vec<[usize; 2]> {
+    let rest = units % tiling.lanes;
+    let half = usize::from(rest > 0 && rest <= tiling.half);
+    let vectors = if half == 1 {
+        units / tiling.lanes + 1
+    } else {
+        units.div_ceil(tiling.lanes)
+    };
+    let count = vectors.div_ceil(tiling.vectors);
+    (0..count)
+        .map(|index| {
+            let from = vectors * index / count;
+            let to = vectors * (index + 1) / count;
+            let half = if index + 1 == count { half } else { 0 };
+            [to - from - half, half]
+        })
+        .collect()
+}

@@ -1,0 +1,42 @@
+//! The suite every backend runs, on each instruction set this machine has.
+
+#![allow(clippy::unwrap_used, reason = "a failure is a panic")]
+
+use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet, conformance};
+
+fn check(instruction_set: InstructionSet) {
+    if !instruction_set.is_available() {
+        println!("not checked: this machine has no {instruction_set}");
+        return;
+    }
+    for threads in [1, 2] {
+        conformance::check(&mut |plan| {
+            let options = CpuOptions {
+                threads,
+                instruction_set: Some(instruction_set),
+                ..CpuOptions::default()
+            };
+            Box::new(CpuEngine::new(plan, options).unwrap())
+        });
+    }
+}
+
+#[test]
+fn scalar() {
+    check(InstructionSet::Scalar);
+}
+
+#[test]
+fn avx2() {
+    check(InstructionSet::Avx2);
+}
+
+#[test]
+fn avx512() {
+    check(InstructionSet::Avx512);
+}
+
+#[test]
+fn neon() {
+    check(InstructionSet::Neon);
+}
