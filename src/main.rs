@@ -1,2 +1,37 @@
 //! The command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use pilotage::commands::{check, drive};
+
+/// Takes a driving policy as ONNX and makes it drive a car.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Drive a car: the simulated one unless car.toml says otherwise
+    Drive(Box<drive::Options>),
+    /// Check a car.toml and change nothing
+    Check(check::Options),
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let command = Cli::parse()
+        .command
+        .unwrap_or_else(|| Command::Drive(Box::default()));
+    let result = match command {
+        Command::Drive(options) => drive::run(&options),
+        Command::Check(options) => check::run(&options),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -202,10 +202,8 @@ pub struct RunReport {
     pub car: String,
     /// The engine's name.
     pub engine: String,
-    /// What ran it, with its instruction set and threads.
+    /// What ran it: instruction set, precision, threads.
     pub backend: String,
-    /// The numbers it computes with.
-    pub precision: String,
     /// How well it drove.
     pub metrics: Metrics,
     /// How long the loop took.
@@ -281,13 +279,7 @@ pub fn table(report: &RunReport) -> String {
 
     table.section("loop");
     table.row("car", report.car.clone());
-    table.row(
-        "engine",
-        format!(
-            "{}, {}, {}",
-            report.engine, report.precision, report.backend
-        ),
-    );
+    table.row("engine", format!("{}, {}", report.engine, report.backend));
     let timing = &report.timing;
     table.row("frame to command", spread(&timing.thinking));
     table.row("  vision", spread(&timing.vision));

@@ -35,7 +35,6 @@ fn report() -> RunReport {
         car: "unicycle".to_owned(),
         engine: "pilotnet".to_owned(),
         backend: "CPU, AVX2+FMA, 1 thread".to_owned(),
-        precision: "fp32".to_owned(),
         metrics: Metrics {
             laps: 1,
             lap_time: Some(36.42),

@@ -1,0 +1,88 @@
+//! Compiles every engines/*.toml and embeds the bundles.
+//!
+//! Writes OUT_DIR/NAME.engine for each recipe and OUT_DIR/engines.rs with the
+//! table of them, `ENGINES`, which src/engines.rs includes.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+const RECIPES: &str = "engines";
+
+fn main() {
+    // Errors are told to cargo line by line; it then fails the build and shows
+    // them as its own.
+    for error in run() {
+        for line in error.lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}
+
+/// Returns what went wrong, for all recipes.
+fn run() -> Vec<String> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={RECIPES}");
+    let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
+        return vec!["OUT_DIR is not set; cargo sets it for build scripts".into()];
+    };
+    let recipes = match recipes() {
+        Ok(recipes) => recipes,
+        Err(error) => return vec![format!("{RECIPES}: {error}")],
+    };
+    let mut errors = Vec::new();
+    let mut table = String::new();
+    for recipe in recipes {
+        for source in pilotage_compiler::sources(&recipe) {
+            println!("cargo::rerun-if-changed={}", source.display());
+        }
+        let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+        let engine = out.join(format!("{name}.engine"));
+        match pilotage_compiler::compile(&recipe) {
+            Ok(bytes) => match fs::write(&engine, bytes) {
+                Ok(()) => add_entry(&mut table, &name, &engine),
+                Err(error) => errors.push(format!("{}: {error}", engine.display())),
+            },
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    let code = format!(
+        "/// Holds an engine where a cache line begins.\n\
+         #[repr(C, align(64))]\n\
+         struct Aligned<B: ?Sized>(B);\n\
+         /// Name and bundle of each engine, sorted by name.\n\
+         pub(super) static ENGINES: &[(&str, &[u8])] = &[\n{table}];\n"
+    );
+    let file = out.join("engines.rs");
+    if let Err(error) = fs::write(&file, code) {
+        errors.push(format!("{}: {error}", file.display()));
+    }
+    errors
+}
+
+/// All recipes, in order of their names.
+fn recipes() -> io::Result<Vec<PathBuf>> {
+    let mut recipes = Vec::new();
+    let folder = match fs::read_dir(RECIPES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recipes),
+        folder => folder?,
+    };
+    for entry in folder {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            recipes.push(path);
+        }
+    }
+    recipes.sort();
+    Ok(recipes)
+}
+
+fn add_entry(table: &mut String, name: &str, engine: &Path) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        table,
+        "    ({name:?}, {{\n        \
+         static ENGINE: &Aligned<[u8]> = &Aligned(*include_bytes!({engine:?}));\n        \
+         &ENGINE.0\n    }}),"
+    );
+}

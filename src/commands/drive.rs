@@ -1,0 +1,234 @@
+//! `pilotage drive`: from car.toml and the command line to a driven lap and its report.
+
+mod assemble;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pilotage_guard::ArmRequest;
+use pilotage_simulator::Outcome;
+
+use crate::car::Kind;
+use crate::live::{LiveLine, Numbers};
+use crate::pilot::{Step, StepError};
+use crate::report::{self, LoopTiming};
+use crate::simulation::Pace;
+use assemble::Assembled;
+
+/// What the command line may say; each wins over car.toml.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct Options {
+    /// The car: see docs/car.md; without it the simulated car on `simple`
+    #[arg(long, value_name = "FILE")]
+    pub car: Option<PathBuf>,
+    /// A shipped circuit's name, or a .toml or .csv file (x,y in metres)
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "seed")]
+    pub circuit: Option<String>,
+    /// A random circuit with this seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Metres
+    #[arg(long, value_name = "W")]
+    pub road_width: Option<f64>,
+    /// Metres
+    #[arg(long, value_name = "W")]
+    pub line_width: Option<f64>,
+    /// Random colours, light and noise with this seed
+    #[arg(long, value_name = "N")]
+    pub looks: Option<u64>,
+    /// How the simulated car answers its commands
+    #[arg(long, value_enum)]
+    pub kind: Option<Kind>,
+    /// Laps to drive
+    #[arg(long, value_name = "N")]
+    pub laps: Option<u32>,
+    /// Give up after this many simulated seconds
+    #[arg(long, value_name = "S")]
+    pub time_limit: Option<f64>,
+    /// `real` keeps the wall clock, `fast` runs as fast as it can
+    #[arg(long, value_enum)]
+    pub pace: Option<Pace>,
+    /// Take this long from frame to command, instead of what it takes here; with it
+    /// a run repeats bit for bit
+    #[arg(long, value_name = "MS")]
+    pub latency: Option<f64>,
+    /// Lose this share of the frames, 0 to 0.9
+    #[arg(long, value_name = "SHARE")]
+    pub drop_frames: Option<f64>,
+    /// The guard's deadline, at least three frame periods
+    #[arg(long, value_name = "MS")]
+    pub deadline: Option<f64>,
+    /// Start this far left of the line, metres
+    #[arg(long, value_name = "M", allow_hyphen_values = true)]
+    pub start_offset: Option<f64>,
+    /// Start turned this far to the left, degrees
+    #[arg(long, value_name = "DEG", allow_hyphen_values = true)]
+    pub start_heading: Option<f64>,
+    /// A compiled-in engine's name, or an .engine file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub engine: Option<String>,
+    /// Threads the engine may use
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// A CSV of x,y to measure the position deviation against, instead of the centre line
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the driven path to this PNG
+    #[arg(long, value_name = "FILE.png")]
+    pub plot: Option<PathBuf>,
+}
+
+/// How a drive ended.
+#[derive(Debug)]
+enum End {
+    World(Outcome),
+    Guard(pilotage_guard::StopReason),
+    Signal,
+    Pilot(StepError),
+}
+
+/// What the report says of the end.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    completed: bool,
+    outcome: String,
+    wall: Duration,
+    /// From the start of the command.
+    first_command: Option<Duration>,
+}
+
+/// Drives, and reports. The exit status is 0 when the laps are done, 1 when they
+/// are not.
+///
+/// # Errors
+/// When something that is asked for is not there or not sound; nothing has moved then.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let born = Instant::now();
+    let mut assembled = assemble::assemble(options)?;
+    let signalled = catch_signals()?;
+    eprintln!("{}", assembled.announcement);
+    assembled.pilot.prepare()?;
+
+    let now = assembled.pilot.now();
+    let request = ArmRequest {
+        engine: assembled.domain,
+    };
+    assembled
+        .pilot
+        .link()
+        .arm(now, request)
+        .context("the guard would not arm the car")?;
+
+    let mut timing = LoopTiming::new();
+    let live = LiveLine::start(!options.json);
+    let started = Instant::now();
+    let mut first_command = None;
+    let end = loop {
+        if signalled.load(Ordering::Relaxed) {
+            break End::Signal;
+        }
+        match assembled.pilot.step() {
+            Ok(step) => {
+                first_command.get_or_insert_with(|| born.elapsed());
+                timing.record(&step);
+                show(&live, &assembled, &step, &timing);
+            }
+            Err(error) => break End::Pilot(error),
+        }
+        if let Some(outcome) = assembled.world.borrow().outcome() {
+            break End::World(outcome);
+        }
+        if let Some(reason) = assembled.pilot.link().status().state.stopped() {
+            break End::Guard(reason);
+        }
+    };
+    let wall = started.elapsed();
+    drop(live);
+    bring_to_neutral(&mut assembled, &end)?;
+
+    let done = matches!(end, End::World(Outcome::LapDone { .. }));
+    let ending = Ending {
+        completed: done,
+        outcome: explain(&end),
+        wall,
+        first_command,
+    };
+    let report = assembled.report(&timing, &ending);
+    if options.json {
+        println!("{}", report::json(&report)?);
+    } else {
+        println!("{}", report::table(&report));
+    }
+    if let Some(path) = &options.plot {
+        assembled.draw(path, &report)?;
+        eprintln!("the lap is drawn in {}", path.display());
+    }
+    if !done {
+        eprintln!("not done: {}", ending.outcome);
+    }
+    Ok(if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&signalled);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("Ctrl-C and SIGTERM cannot be caught")?;
+    Ok(signalled)
+}
+
+fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming) {
+    let world = assembled.world.borrow();
+    live.show(Numbers {
+        lap: world.lap_fraction() as f32,
+        speed: world.car().speed() as f32,
+        deviation: world.offset() as f32,
+        inference: step.inference.as_secs_f32() * 1e6,
+        loop_p99: timing.thinking_p99().as_secs_f32() * 1e6,
+    });
+}
+
+/// However the drive ended, the car is told to stand before anything is reported.
+fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> {
+    let pilot = &mut assembled.pilot;
+    let now = pilot.now();
+    pilot
+        .link()
+        .disarm(now)
+        .context("the guard could not be told to disarm the car")?;
+    if matches!(end, End::Signal) {
+        let output = pilot.link().status().output;
+        eprintln!(
+            "stopped by a signal: the car is disarmed, steering {}, throttle {}",
+            output.steering, output.throttle
+        );
+    }
+    Ok(())
+}
+
+fn explain(end: &End) -> String {
+    match end {
+        End::World(Outcome::LapDone { seconds }) => format!("done in {seconds:.2} s"),
+        End::World(Outcome::OffRoad { s, offset }) => {
+            format!("off the road: {offset:+.2} m from the line, {s:.0} m along the circuit")
+        }
+        End::World(Outcome::Stalled { s }) => {
+            format!("stalled {s:.0} m along the circuit: moved under 0.5 m in 10 s")
+        }
+        End::World(Outcome::TimeLimit) => "the time limit was reached".to_owned(),
+        End::Guard(reason) => format!("the guard stopped the car: {reason}"),
+        End::Signal => "stopped by a signal".to_owned(),
+        End::Pilot(error) => format!("the pilot could not go on: {error}"),
+    }
+}

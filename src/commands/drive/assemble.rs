@@ -1,0 +1,226 @@
+//! From options to parts: car, circuit, engine, simulation, pilot.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Context;
+use pilotage_guard::Domain;
+use pilotage_simulator::World;
+
+use super::{Ending, Options};
+use crate::camera::Camera;
+use crate::car::{Car, CircuitSource, Settings};
+use crate::engines::{self, Loaded};
+use crate::pilot::{Dropped, Parts, Pilot};
+use crate::plot::{self, PlotError};
+use crate::report::{LoopTiming, RunReport};
+use crate::simulation::{Latency, Pace, Simulation};
+
+/// Everything a drive needs.
+pub struct Assembled {
+    /// The loop.
+    pub pilot: Pilot,
+    /// The world, to watch.
+    pub world: Rc<RefCell<World>>,
+    /// The engine's.
+    pub domain: Domain,
+    /// What was asked for, checked.
+    pub car: Car,
+    /// The engine's name.
+    pub engine: String,
+    /// What runs it, and how precisely.
+    pub backend: String,
+    /// What is about to be used, for people.
+    pub announcement: String,
+    /// Points to measure the position deviation against.
+    pub reference: Option<Vec<[f64; 2]>>,
+}
+
+/// Reads and builds all that `options` ask for.
+///
+/// # Errors
+/// When something is not there or not sound.
+pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
+    let car = Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))?;
+    let reference = options.reference.as_deref().map(reference).transpose()?;
+    let share = options.drop_frames.unwrap_or(0.0);
+    anyhow::ensure!(
+        (0.0..=0.9).contains(&share),
+        "--drop-frames is a share between 0 and 0.9, not {share}"
+    );
+    let mut world = car.world()?;
+    if options.start_offset.is_some() || options.start_heading.is_some() {
+        let start = world.s();
+        let heading = options.start_heading.unwrap_or(0.0).to_radians();
+        world = world.placed(start, options.start_offset.unwrap_or(0.0), heading);
+    }
+    let Loaded {
+        name,
+        engine,
+        preprocess,
+        decoder,
+        domain,
+    } = engines::load(&car.engine, car.threads)?;
+    let backend = engine.describe();
+    let simulation = Simulation::new(
+        world,
+        car.limits,
+        car.simulator.pace,
+        car.simulator.latency,
+        Dropped::new(share, car.simulator.seed),
+    )?;
+    let announcement = announce(&car, &simulation, &name, &backend);
+    let world = simulation.world;
+    let pilot = Pilot::new(Parts {
+        camera: Box::new(simulation.camera),
+        preprocess,
+        engine,
+        decoder,
+        mixer: car.mixer.clone(),
+        link: Box::new(simulation.link),
+        clock: Box::new(simulation.clock),
+    })?;
+    Ok(Assembled {
+        pilot,
+        world,
+        domain,
+        car,
+        engine: name,
+        backend,
+        announcement,
+        reference,
+    })
+}
+
+/// The command line wins over car.toml.
+fn adjust(settings: &mut Settings, options: &Options) {
+    let simulator = &mut settings.simulator;
+    if let Some(circuit) = &options.circuit {
+        simulator.circuit = from_here(circuit, &["toml", "csv"]);
+    }
+    if let Some(seed) = options.seed {
+        simulator.circuit = "random".to_owned();
+        simulator.seed = seed;
+    }
+    simulator.road_width = options.road_width.or(simulator.road_width);
+    simulator.line_width = options.line_width.or(simulator.line_width);
+    simulator.looks = options.looks.or(simulator.looks);
+    simulator.laps = options.laps.unwrap_or(simulator.laps);
+    simulator.pace = options.pace.unwrap_or(simulator.pace);
+    simulator.latency_ms = options.latency.or(simulator.latency_ms);
+    simulator.time_limit = options.time_limit.unwrap_or(simulator.time_limit);
+    settings.car.kind = options.kind.unwrap_or(settings.car.kind);
+    settings.guard.deadline_ms = options.deadline.or(settings.guard.deadline_ms);
+    settings.engine.threads = options.threads.unwrap_or(settings.engine.threads);
+    match options.engine.as_deref() {
+        Some(file) if has_extension(file, &["engine"]) => {
+            settings.engine.file = Some(from_here(file, &["engine"]));
+        }
+        Some(name) => {
+            settings.engine.name = name.to_owned();
+            settings.engine.file = None;
+        }
+        None => {}
+    }
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
+}
+
+/// A file on the command line is meant from the present folder, not from car.toml's.
+fn from_here(name: &str, extensions: &[&str]) -> String {
+    if has_extension(name, extensions) {
+        let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
+        path.display().to_string()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn announce(car: &Car, simulation: &Simulation, engine: &str, backend: &str) -> String {
+    let circuit = match &car.simulator.circuit {
+        CircuitSource::Shipped(name) => name.clone(),
+        CircuitSource::Random => format!("random, seed {}", car.simulator.seed),
+        CircuitSource::File(path) => path.display().to_string(),
+    };
+    let length = simulation.world.borrow().circuit().length();
+    let pace = match car.simulator.pace {
+        Pace::Real => "the wall clock's",
+        Pace::Fast => "simulated, as fast as it goes",
+    };
+    let latency = match car.simulator.latency {
+        Latency::Measured => "latency as measured".to_owned(),
+        Latency::Fixed(latency) => format!("latency {} ms", latency.as_secs_f64() * 1e3),
+    };
+    let spec = car.limits.spec();
+    let mut text = String::new();
+    for (name, value) in [
+        ("engine", engine),
+        ("backend", backend),
+        ("camera", &simulation.camera.describe()),
+        ("actuator", &format!("simulated {}", kind(car))),
+        ("circuit", &format!("{circuit}, {length:.0} m")),
+        ("link", "in this process"),
+        ("clock", &format!("{pace}; {latency}")),
+        (
+            "deadline",
+            &format!("{} ms", spec.deadline.as_secs_f64() * 1e3),
+        ),
+    ] {
+        let _ = writeln!(text, "{name:>10}  {value}");
+    }
+    text
+}
+
+/// The car's kind in a word.
+pub fn kind(car: &Car) -> &'static str {
+    match car.kind {
+        pilotage_simulator::CarKind::Unicycle => "unicycle",
+        pilotage_simulator::CarKind::Ackermann => "ackermann",
+    }
+}
+
+/// The points of a reference path: x,y in metres, one a line.
+fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    pilotage_simulator::reference_from_csv(&text).with_context(|| path.display().to_string())
+}
+
+impl Assembled {
+    /// The report on the drive so far.
+    pub fn report(&mut self, timing: &LoopTiming, ending: &Ending) -> RunReport {
+        let world = self.world.borrow();
+        let wall_seconds = ending.wall.as_secs_f64();
+        let simulated = world.path().last().map_or(0.0, |point| point.time);
+        let averages = timing.averages(simulated / wall_seconds.max(f64::MIN_POSITIVE));
+        RunReport {
+            completed: ending.completed,
+            outcome: ending.outcome.clone(),
+            circuit: world.circuit().name().to_owned(),
+            circuit_length: world.circuit().length(),
+            car: kind(&self.car).to_owned(),
+            engine: self.engine.clone(),
+            backend: self.backend.clone(),
+            metrics: world.metrics(self.reference.as_deref(), Some(averages)),
+            timing: timing.summary(),
+            guard: self.pilot.link().status().counters.into(),
+            wall_seconds,
+            first_command_seconds: ending.first_command.map(|time| time.as_secs_f64()),
+        }
+    }
+
+    /// Draws the path driven so far to `file`.
+    ///
+    /// # Errors
+    /// When the picture cannot be drawn or written.
+    pub fn draw(&self, file: &Path, report: &RunReport) -> Result<(), PlotError> {
+        let world = self.world.borrow();
+        plot::lap_picture(file, world.circuit(), world.path(), &report.caption())
+    }
+}

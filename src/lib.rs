@@ -1,0 +1,13 @@
+//! The runtime: camera, vision, engine, pilot, guard, actuator, joined into one loop.
+//!
+//! `pilotage drive` is [`commands::drive`]; the loop body is [`pilot::Pilot::step`].
+
+pub mod camera;
+pub mod car;
+pub mod commands;
+pub mod engines;
+pub mod live;
+pub mod pilot;
+pub mod plot;
+pub mod report;
+pub mod simulation;

@@ -1,0 +1,240 @@
+//! The pilot thinks: frame in, command out, once per frame.
+
+mod decode;
+mod dropped;
+
+pub use decode::{DecodeError, Decoder, Meaning, OutputUse};
+pub use dropped::Dropped;
+
+use std::time::{Duration, Instant};
+
+use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef};
+use pilotage_guard::{Fault, Link, LinkError};
+use pilotage_vehicle::{Clock, Command, Controls, Mixer, Time};
+use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
+
+use crate::camera::{Camera, CameraError};
+
+/// The parts a pilot is made of.
+pub struct Parts {
+    /// Where frames come from.
+    pub camera: Box<dyn Camera>,
+    /// How a frame becomes the engine's input.
+    pub preprocess: Preprocess,
+    /// Runs the network.
+    pub engine: Box<dyn Engine>,
+    /// What the network's outputs mean.
+    pub decoder: Decoder,
+    /// The car's geometry.
+    pub mixer: Mixer,
+    /// The way to the guard.
+    pub link: Box<dyn Link>,
+    /// The one clock.
+    pub clock: Box<dyn Clock>,
+}
+
+/// A camera, an engine and a guard's link, joined into a loop body that
+/// allocates nothing: [`step`](Self::step).
+pub struct Pilot {
+    parts: Parts,
+    vision: Vision,
+    frame: Frame,
+    input: Vec<f32>,
+    answers: Vec<f32>,
+}
+
+/// What one turn of the loop did.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// What the network said.
+    pub controls: Controls,
+    /// What the guard was sent.
+    pub command: Command,
+    /// From the frame handed over to the network's input filled.
+    pub vision: Duration,
+    /// The engine's own time.
+    pub inference: Duration,
+    /// From the frame handed over to the command sent: waiting not counted.
+    pub thinking: Duration,
+    /// Frames that went by since the last one seen.
+    pub missed: u64,
+}
+
+/// Why a pilot could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The engine's input is not one picture of floats.
+    #[error(
+        "the engine must have one f32 input of {expected} elements (what its recipe's `[input]` \
+         makes), but has {found}; compile it again"
+    )]
+    Input {
+        /// What vision makes.
+        expected: usize,
+        /// What the engine has.
+        found: String,
+    },
+    /// An output is not f32.
+    #[error("output `{0}` is not f32; compile the engine with f32 outputs")]
+    Output(String),
+    /// The recipe's input does not fit the camera.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// The outputs' meaning does not fit the engine.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Why a turn of the loop sent no command. The guard has been told.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// No frame.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// The frame is not what the camera promised.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// The engine gave no answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The guard is out of reach.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl Pilot {
+    /// Joins `parts` and runs the engine once on a black picture, so that the
+    /// first frame costs what the others do.
+    ///
+    /// # Errors
+    /// When a part does not fit the next.
+    pub fn new(mut parts: Parts) -> Result<Self, BuildError> {
+        let (format, width, height) = parts.camera.format();
+        let vision = Vision::new(&parts.preprocess, width, height, format)?;
+        let frame = Frame::new(format, width, height)?;
+        let wanted = vision.output_len();
+        let fits = match parts.engine.inputs() {
+            [port] => port.element_type == ElementType::F32 && port.len() == wanted,
+            _ => false,
+        };
+        if !fits {
+            return Err(BuildError::Input {
+                expected: wanted,
+                found: format!("{:?}", parts.engine.inputs()),
+            });
+        }
+        if let Some(port) = parts
+            .engine
+            .outputs()
+            .iter()
+            .find(|port| port.element_type != ElementType::F32)
+        {
+            return Err(BuildError::Output(port.name.clone()));
+        }
+        parts.decoder.bind(parts.engine.outputs())?;
+        let answers = parts.engine.outputs().iter().map(|port| port.len()).sum();
+        Ok(Self {
+            parts,
+            vision,
+            frame,
+            input: vec![0.0; wanted],
+            answers: vec![0.0; answers],
+        })
+    }
+
+    /// Warms everything up: memory touched, clocks ramped, nothing sent.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn prepare(&mut self) -> Result<(), StepError> {
+        self.parts.engine.prepare()?;
+        for _ in 0..3 {
+            self.vision.run(self.frame.view(), &mut self.input)?;
+            self.infer()?;
+        }
+        Ok(())
+    }
+
+    /// The way to the guard, to arm and disarm.
+    pub fn link(&mut self) -> &mut dyn Link {
+        &mut *self.parts.link
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+
+    /// The frame seen last.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Waits for a frame, thinks, and sends the guard a command.
+    ///
+    /// # Errors
+    /// When a part fails; the guard has then been told to stop the car.
+    pub fn step(&mut self) -> Result<Step, StepError> {
+        let seen = self.frame.sequence;
+        let first = self.frame.captured == Time::ZERO && seen == 0;
+        let result = self.think(seen, first);
+        if let Err(error) = &result {
+            let fault = match error {
+                StepError::Camera(_) | StepError::Vision(_) => Fault::Camera,
+                StepError::Engine(_) => Fault::Engine,
+                StepError::Link(_) => Fault::Pilot,
+            };
+            // A guard that cannot be told stops by itself at its deadline.
+            let _ = self.parts.link.report(self.parts.clock.now(), fault);
+        }
+        result
+    }
+
+    fn think(&mut self, seen: u64, first: bool) -> Result<Step, StepError> {
+        self.parts.camera.next(&mut self.frame)?;
+        let start = Instant::now();
+        self.vision.run(self.frame.view(), &mut self.input)?;
+        let vision = start.elapsed();
+        let inference = self.infer()?;
+        let controls = self.parts.decoder.decode(&self.answers);
+        let (steering, throttle) = self.parts.mixer.mix(controls);
+        let command = Command {
+            steering,
+            throttle,
+            captured: self.frame.captured,
+            sequence: self.frame.sequence,
+        };
+        self.parts.link.send_at(self.parts.clock.now(), command)?;
+        let missed = if first {
+            0
+        } else {
+            self.frame.sequence.saturating_sub(seen + 1)
+        };
+        Ok(Step {
+            controls,
+            command,
+            vision,
+            inference,
+            thinking: start.elapsed(),
+            missed,
+        })
+    }
+
+    fn infer(&mut self) -> Result<Duration, EngineError> {
+        let mut lent = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
+        let mut rest = self.answers.as_mut_slice();
+        for port in self.parts.engine.outputs() {
+            let (part, behind) = rest.split_at_mut(port.len());
+            lent.push(TensorMut::F32(part));
+            rest = behind;
+        }
+        let timing = self
+            .parts
+            .engine
+            .infer(&[TensorRef::F32(&self.input)], &mut lent)?;
+        Ok(timing.total)
+    }
+}
+
+/// More outputs than this are refused when the decoder is bound.
+pub(crate) const MOST_OUTPUTS: usize = 8;

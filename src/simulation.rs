@@ -1,0 +1,276 @@
+//! The simulated car, as the loop sees it: a [`Camera`], an [`Actuator`] and a clock.
+//!
+//! One thread moves it all. Waiting for a frame lets simulated time pass: the
+//! guard lives up to the frame's moment, writing to the actuator as it goes, the
+//! world follows those writes, and the frame is rendered where the car then is.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{
+    Actuator, ActuatorError, ArmRequest, Fault, InProcessLink, Limits, Link, LinkError, Output,
+    StartError, Status,
+};
+use pilotage_simulator::World;
+use pilotage_vehicle::{Clock, Command, Time};
+use pilotage_vision::{Frame, PixelFormat};
+
+use crate::camera::{Camera, CameraError};
+use crate::pilot::Dropped;
+
+/// How simulated time relates to the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pace {
+    /// They run together
+    Real,
+    /// Simulated time runs as fast as frames can be rendered and thought about
+    Fast,
+}
+
+/// What the time from a frame to its command is taken to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    /// What it takes on this machine, from the frame handed over to the command sent.
+    Measured,
+    /// Always this long. With a seed, runs then repeat bit for bit.
+    Fixed(Duration),
+}
+
+/// A world, its guard and its clock, made together.
+pub struct Simulation {
+    /// The world, to watch: nothing but the actuator moves its car.
+    pub world: Rc<RefCell<World>>,
+    /// Renders what the car's camera sees.
+    pub camera: SimulatedCamera,
+    /// To the guard that drives the simulated motors.
+    pub link: SimulatedLink,
+    /// Simulated time, the thinking charged to it.
+    pub clock: SimulatedClock,
+}
+
+impl Simulation {
+    /// Puts a guard with `limits` between the pilot and `world`'s car.
+    ///
+    /// # Errors
+    /// When the guard does not start.
+    pub fn new(
+        world: World,
+        limits: Limits,
+        pace: Pace,
+        latency: Latency,
+        drops: Dropped,
+    ) -> Result<Self, StartError> {
+        let spec = *world.camera();
+        let world = Rc::new(RefCell::new(world));
+        let actuator = SimulatedActuator {
+            world: Rc::clone(&world),
+            steering: 0.0,
+            throttle: 0.0,
+        };
+        let guard = Rc::new(RefCell::new(InProcessLink::start(
+            limits,
+            actuator,
+            Time::ZERO,
+        )?));
+        let clock = SimulatedClock {
+            moment: Rc::new(Cell::new(Moment {
+                simulated: Time::ZERO,
+                handed_over: Instant::now(),
+            })),
+            latency,
+        };
+        let camera = SimulatedCamera {
+            world: Rc::clone(&world),
+            guard: Rc::clone(&guard),
+            clock: clock.clone(),
+            pace,
+            drops,
+            period: Duration::from_secs_f64(1.0 / spec.rate_hz),
+            width: spec.width as u32,
+            height: spec.height as u32,
+            started: None,
+            next: 0,
+        };
+        Ok(Self {
+            world,
+            camera,
+            link: SimulatedLink(guard),
+            clock,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    simulated: Time,
+    handed_over: Instant,
+}
+
+/// Stands at a frame's moment while the world waits, and runs (or jumps, with
+/// [`Latency::Fixed`]) while the pilot thinks. Rendering is the simulator's own
+/// business and costs no simulated time.
+#[derive(Debug, Clone)]
+pub struct SimulatedClock {
+    moment: Rc<Cell<Moment>>,
+    latency: Latency,
+}
+
+impl SimulatedClock {
+    fn hand_over(&self, simulated: Time) {
+        self.moment.set(Moment {
+            simulated,
+            handed_over: Instant::now(),
+        });
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Time {
+        let moment = self.moment.get();
+        let thinking = match self.latency {
+            Latency::Measured => moment.handed_over.elapsed(),
+            Latency::Fixed(latency) => latency,
+        };
+        moment.simulated + thinking
+    }
+}
+
+/// Frames of the simulated world.
+pub struct SimulatedCamera {
+    world: Rc<RefCell<World>>,
+    guard: Rc<RefCell<InProcessLink<SimulatedActuator>>>,
+    clock: SimulatedClock,
+    pace: Pace,
+    drops: Dropped,
+    period: Duration,
+    width: u32,
+    height: u32,
+    /// Wall-clock moment of simulated time zero.
+    started: Option<Instant>,
+    next: u64,
+}
+
+impl SimulatedCamera {
+    fn moment(&self, sequence: u64) -> Time {
+        Time::from_nanos(sequence.saturating_mul(self.period.as_nanos() as u64))
+    }
+
+    /// The number of the next frame that can still be had.
+    fn newest(&self) -> u64 {
+        let busy_until = match (self.pace, self.started) {
+            (Pace::Real, Some(started)) => Time::ZERO + started.elapsed(),
+            // A fixed latency is a delay, not a load: frames go on behind it.
+            (Pace::Fast, Some(_)) if self.clock.latency == Latency::Measured => self.clock.now(),
+            _ => Time::ZERO,
+        };
+        let missed = busy_until.as_nanos() / (self.period.as_nanos() as u64).max(1);
+        let mut sequence = self.next.max(missed);
+        while self.drops.drops(sequence) {
+            sequence += 1;
+        }
+        sequence
+    }
+}
+
+impl Camera for SimulatedCamera {
+    fn describe(&self) -> String {
+        let rate = 1.0 / self.period.as_secs_f64();
+        format!("simulated, {}x{} at {rate} Hz", self.width, self.height)
+    }
+
+    fn format(&self) -> (PixelFormat, u32, u32) {
+        (PixelFormat::Rgb8, self.width, self.height)
+    }
+
+    fn frame_period(&self) -> Duration {
+        self.period
+    }
+
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        if (frame.format(), frame.width(), frame.height()) != self.format() {
+            return Err(CameraError::FrameSize {
+                width: self.width,
+                height: self.height,
+            });
+        }
+        let sequence = self.newest();
+        let moment = self.moment(sequence);
+        let started = *self.started.get_or_insert_with(Instant::now);
+        if self.pace == Pace::Real {
+            let due = Duration::from_nanos(moment.as_nanos());
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+        let mut guard = self.guard.borrow_mut();
+        guard.advance_to(moment)?;
+        guard.actuator_mut().advance_world(moment);
+        self.world.borrow_mut().render(frame.data_mut());
+        frame.captured = moment;
+        frame.sequence = sequence;
+        self.next = sequence + 1;
+        self.clock.hand_over(moment);
+        Ok(())
+    }
+}
+
+/// The simulated motors: the world's car holds what was written last.
+pub struct SimulatedActuator {
+    world: Rc<RefCell<World>>,
+    steering: f32,
+    throttle: f32,
+}
+
+impl SimulatedActuator {
+    fn advance_world(&mut self, now: Time) {
+        self.world
+            .borrow_mut()
+            .advance_to(now, self.steering, self.throttle);
+    }
+}
+
+impl Actuator for SimulatedActuator {
+    fn name(&self) -> &str {
+        "simulated car"
+    }
+
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        self.advance_world(now);
+        self.steering = output.steering;
+        self.throttle = output.throttle;
+        Ok(())
+    }
+}
+
+/// The pilot's way to the guard of the simulated car.
+#[derive(Clone)]
+pub struct SimulatedLink(Rc<RefCell<InProcessLink<SimulatedActuator>>>);
+
+impl Link for SimulatedLink {
+    fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
+        self.0.borrow_mut().arm(now, request)
+    }
+
+    fn disarm(&mut self, now: Time) -> Result<(), LinkError> {
+        self.0.borrow_mut().disarm(now)
+    }
+
+    fn stop(&mut self, now: Time) -> Result<(), LinkError> {
+        self.0.borrow_mut().stop(now)
+    }
+
+    fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
+        self.0.borrow_mut().report(now, fault)
+    }
+
+    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError> {
+        self.0.borrow_mut().send_at(at, command)
+    }
+
+    fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
+        self.0.borrow_mut().advance_to(now)
+    }
+
+    fn status(&self) -> Status {
+        self.0.borrow().status()
+    }
+}
