@@ -57,6 +57,14 @@ impl GraphBuilder {
         Ok(ValueId(self.graph.values.len() - 1))
     }
 
+    /// Element type and shape of a value made so far.
+    ///
+    /// # Panics
+    /// If the value is of another graph and out of this one's range.
+    pub fn tensor_type(&self, value: ValueId) -> TensorType {
+        self.graph.value(value).tensor_type()
+    }
+
     /// Adds an input; its first axis is usually the batch, 1.
     ///
     /// # Errors

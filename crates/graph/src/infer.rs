@@ -116,12 +116,12 @@ impl Op {
                     });
                 }
                 if let PadMode::Constant(v) = p.mode
-                    && v.is_nan()
+                    && !holds(first, v)
                 {
                     return Err(OpError::ConstantInput {
                         input: "constant_value",
                         found: v.to_string(),
-                        expected: "a number",
+                        expected: "a number that the input's type can hold",
                     });
                 }
             }
@@ -190,7 +190,10 @@ impl Op {
             }
             Op::GlobalAveragePool => {
                 count(inputs, 1, 1, "1")?;
-                let [n, c, _, _] = picture(x)?;
+                let [n, c, h, w] = picture(x)?;
+                if h == 0 || w == 0 {
+                    return Err(MEAN_OF_NONE);
+                }
                 one(vec![n, c, 1, 1])
             }
             Op::Gemm(g) => {
@@ -254,6 +257,9 @@ impl Op {
             Op::ReduceMean { axes, keep_dims } => {
                 count(inputs, 1, 1, "1")?;
                 check_axes(axes, x)?;
+                if axes.iter().any(|&a| x[a] == 0) {
+                    return Err(MEAN_OF_NONE);
+                }
                 one(x
                     .iter()
                     .enumerate()
@@ -357,6 +363,22 @@ impl Op {
         }
     }
 }
+
+/// Whether a number survives the way to this type and back.
+fn holds(element_type: ElementType, v: f32) -> bool {
+    match element_type {
+        ElementType::F32 => !v.is_nan(),
+        ElementType::I64 => v as i64 as f32 == v,
+        ElementType::I32 => v as i32 as f32 == v,
+        ElementType::U8 => f32::from(v as u8) == v,
+        ElementType::I8 => f32::from(v as i8) == v,
+        ElementType::Bool => false,
+    }
+}
+
+const MEAN_OF_NONE: OpError = OpError::Unsupported {
+    feature: "the mean of no elements",
+};
 
 /// NumPy's broadcasting: axes aligned at the end, sizes equal or 1.
 pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {

@@ -88,11 +88,6 @@ pub(super) fn reduce_mean(site: &mut Site<'_>) -> Result<Op, OpError> {
     if axes.is_empty() {
         return Ok(Op::Identity);
     }
-    if axes.iter().any(|&a| shape[a] == 0) {
-        return Err(OpError::Unsupported {
-            feature: "the mean of no elements",
-        });
-    }
     Ok(Op::ReduceMean { axes, keep_dims })
 }
 

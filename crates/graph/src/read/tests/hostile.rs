@@ -1,0 +1,113 @@
+//! Bytes that nobody exported: never a panic, never memory without bounds.
+
+use proptest::prelude::*;
+
+use super::models::{any_graph, arbitrary_graph};
+use super::*;
+
+/// Limits under which a test would notice.
+fn tight() -> ReadOptions {
+    ReadOptions {
+        max_bytes: 1 << 20,
+        max_decoded_bytes: 1 << 24,
+        max_elements: 1 << 16,
+        ..ReadOptions::default()
+    }
+}
+
+/// What is read is sound, and what is written reads back.
+fn survive(bytes: &[u8]) {
+    if let Ok(graph) = Graph::read(bytes, &tight()) {
+        graph.check().unwrap();
+        let again = Graph::read(&graph.write(), &ReadOptions::default());
+        again.unwrap_or_else(|e| panic!("{e}: {graph:?}"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn random_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        survive(&bytes);
+    }
+
+    #[test]
+    fn damaged_models_are_survived(
+        graph in any_graph(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u8), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = graph.write();
+        for (at, bit) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        survive(&bytes);
+    }
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let bytes = arbitrary_graph(&[7; 64]).write();
+    for end in 0..bytes.len() {
+        assert!(
+            Graph::read(&bytes[..end], &ReadOptions::default()).is_err(),
+            "{end}"
+        );
+    }
+    assert!(Graph::read(&bytes, &ReadOptions::default()).is_ok());
+}
+
+fn too_large(bytes: &[u8], options: &ReadOptions) -> bool {
+    matches!(
+        Graph::read(bytes, options),
+        Err(GraphError::TooLarge { .. })
+    )
+}
+
+#[test]
+fn small_files_cannot_ask_for_much() {
+    assert!(too_large(&vec![0; (1 << 20) + 1], &tight()));
+
+    // Half a million empty nodes in a megabyte.
+    let mut many = vec![0x3a, 0x80, 0x80, 0x3c];
+    many.extend([0x0a, 0x00].repeat(0x3c << 13));
+    assert!(too_large(&many, &tight()));
+
+    // Shapes whose product is more than the limit, or more than 64 bits.
+    for dims in [&[1, 1 << 20][..], &[1, 1 << 31, 1 << 31, 1 << 31]] {
+        let model = onnx(17).input("x", dims).outputs(&["x"]);
+        assert!(too_large(&model.bytes(), &tight()), "{dims:?}");
+    }
+    assert!(too_large(
+        &onnx(17).input("x", &[1; 1000]).outputs(&["x"]).bytes(),
+        &tight()
+    ));
+
+    // Constants that double with each node.
+    let mut model = onnx(17).weights("c0", &[256]);
+    for i in 0..60 {
+        let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+        model = model.node("Concat", &[&from, &from], &[&to], vec![int("axis", 0)]);
+    }
+    assert!(too_large(&model.outputs(&["c60"]).bytes(), &tight()));
+
+    // The same while the network runs.
+    let mut model = onnx(17).input("c0", &[256]);
+    for i in 0..60 {
+        let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
+        model = model.node("Concat", &[&from, &from], &[&to], vec![int("axis", 0)]);
+    }
+    assert!(too_large(&model.outputs(&["c60"]).bytes(), &tight()));
+
+    let pads = [0, i64::MAX, 0, i64::MAX];
+    let model = onnx(9)
+        .input("x", &[1, 2])
+        .node("Pad", &["x"], &["y"], vec![ints("pads", &pads)])
+        .outputs(&["y"]);
+    assert!(model.read().is_err());
+}
