@@ -158,7 +158,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     times.sort_by(f64::total_cmp);
     let quantile = |q: f64| times[((times.len() - 1) as f64 * q) as usize];
     if flag("--brief") {
-        println!("{:.2} {:.2}", quantile(0.5), quantile(0.99));
+        println!(
+            "{:.2} {:.2} {} {}",
+            quantile(0.5),
+            quantile(0.99),
+            output[0],
+            output[1]
+        );
         return Ok(());
     }
     println!(

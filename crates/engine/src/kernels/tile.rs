@@ -52,8 +52,8 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// `None` for plain loops.
-    pub(crate) fn of(instruction_set: InstructionSet) -> Option<Self> {
+    /// For rows of so many output pixels. `None` for plain loops.
+    pub(crate) fn of(instruction_set: InstructionSet, pixels: usize) -> Option<Self> {
         match instruction_set {
             InstructionSet::Avx512 => Some(Self {
                 lanes: 16,
@@ -63,7 +63,8 @@ impl Tiling {
             InstructionSet::Avx2 => Some(Self {
                 lanes: 8,
                 half: 0,
-                vectors: 3,
+                // A single pixel needs wide tiles to have enough sums under way.
+                vectors: if pixels == 1 { 4 } else { 2 },
             }),
             InstructionSet::Neon => Some(Self {
                 lanes: 4,
@@ -232,7 +233,8 @@ mod x86 {
         match (vectors, half) {
             (1, 0) => choose!(narrow, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
             (2, 0) => choose!(narrow, pixels, 2, 0, [1 2 3 4 5 6]),
-            (3, 0) => choose!(narrow, pixels, 3, 0, [1 2 3 4]),
+            (3, 0) => choose!(narrow, pixels, 3, 0, [1]),
+            (4, 0) => choose!(narrow, pixels, 4, 0, [1]),
             _ => None,
         }
     }

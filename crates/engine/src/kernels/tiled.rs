@@ -65,7 +65,7 @@ impl TiledConvolution {
         curve: Activation,
         instruction_set: InstructionSet,
     ) -> Option<Self> {
-        let tiling = Tiling::of(instruction_set)?;
+        let tiling = Tiling::of(instruction_set, shape.output[1])?;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
         let (low, high, curve) = match curve {
             Activation::None => (f32::NEG_INFINITY, f32::INFINITY, Activation::None),

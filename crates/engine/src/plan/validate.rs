@@ -824,6 +824,3 @@ impl<'a> Check<'a> {
         })
     }
 }
-
-//TESTS#[cfg(test)]
-//TESTSmod tests;
