@@ -8,6 +8,7 @@ pub(crate) mod activation;
 pub(crate) mod binary;
 pub(crate) mod convert;
 pub(crate) mod convolution;
+pub(crate) mod depthwise;
 pub(crate) mod matmul;
 pub(crate) mod movement;
 pub(crate) mod pool;

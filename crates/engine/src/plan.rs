@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ElementType, Layout};
 
+mod error;
+mod step;
 mod validate;
 
-pub use validate::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK, PlanError};
+pub use error::PlanError;
+pub use validate::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK};
 
 /// A tensor's place in [`Plan::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

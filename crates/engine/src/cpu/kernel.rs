@@ -9,17 +9,21 @@ use crate::kernels::activation;
 use crate::kernels::binary::{Broadcast, affine};
 use crate::kernels::convert::{self, Scales};
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
+use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Pad, StridedCopy, concat_part};
 use crate::kernels::pool::Pool;
 use crate::kernels::reduce::{ReduceMean, Softmax};
 use crate::kernels::tiled::{Output, TiledConvolution};
-use crate::plan::{Activation, BinaryOperator, ConstantData, ConstantId, Operation, Plan, Step};
+use crate::plan::{
+    Activation, BinaryOperator, ConstantData, ConstantId, Operand, Operation, Plan, Step,
+};
 
 /// What a step does, with everything it needs but its tensors.
 enum Kernel {
     Scalar(ScalarConvolution),
     Tiled(TiledConvolution),
+    Depthwise(Depthwise),
     MatMul(MatMul),
     Unary(Activation),
     Binary(BinaryOperator, Activation, Broadcast),
@@ -54,6 +58,8 @@ pub(crate) struct PreparedStep {
     kernel: Kernel,
     inputs: Vec<Slot>,
     output: Slot,
+    /// Whether plain loops may use AVX2.
+    wide: bool,
 }
 
 /// Binds `$T` to a type of the slot's size and runs `$body`.
@@ -122,6 +128,9 @@ impl PreparedStep {
             multiply_adds = shape.multiply_adds();
             let weights = floats(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
+            if shape.depth == 1 && shape.units == 1 && instruction_set != InstructionSet::Scalar {
+                return Kernel::Depthwise(Depthwise::new(shape, weights, bias, curve));
+            }
             match TiledConvolution::new(shape, weights, bias, curve, instruction_set) {
                 Some(kernel) => Kernel::Tiled(kernel),
                 None => Kernel::Scalar(ScalarConvolution::new(shape, weights, bias, curve)),
@@ -213,7 +222,11 @@ impl PreparedStep {
             multiply_adds,
             kernel,
             inputs: step.inputs.iter().map(|&input| map.slot(input)).collect(),
-            output: map.slot(crate::plan::Operand::Tensor(step.output)),
+            output: map.slot(Operand::Tensor(step.output)),
+            wide: matches!(
+                instruction_set,
+                InstructionSet::Avx2 | InstructionSet::Avx512
+            ),
         }
     }
 
@@ -253,6 +266,51 @@ impl PreparedStep {
                     _ => run(0..kernel.units()),
                 }
             }
+            _ if self.wide => {
+                // SAFETY: the engine checked that the machine has AVX2; the memory is as above.
+                #[cfg(target_arch = "x86_64")]
+                unsafe {
+                    self.loops_avx2(views);
+                }
+            }
+            // SAFETY: the memory is as above.
+            _ => unsafe { self.loops(views) },
+        }
+    }
+
+    /// [`loops`](Self::loops) with wider vectors; the same answers to the last bit.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run), and the machine has AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn loops_avx2(&self, views: Views<'_>) {
+        // SAFETY: the caller's word.
+        unsafe { self.loops(views) }
+    }
+
+    /// The operations that are plain loops, which the compiler vectorises for
+    /// whichever instructions the caller has.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn loops(&self, views: Views<'_>) {
+        macro_rules! read {
+            ($index:expr) => {
+                // SAFETY: as in `run`.
+                unsafe { views.read(self.inputs[$index]) }
+            };
+        }
+        macro_rules! write {
+            () => {
+                // SAFETY: as in `run`.
+                unsafe { views.write(self.output) }
+            };
+        }
+        match &self.kernel {
+            Kernel::Scalar(_) | Kernel::Tiled(_) | Kernel::Shared => {}
+            Kernel::Depthwise(kernel) => kernel.run(read!(0), write!()),
             Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
             Kernel::Unary(curve) => {
                 let output: &mut [f32] = write!();
@@ -285,7 +343,6 @@ impl PreparedStep {
             Kernel::Pad(kernel) => by_type!(self.output, T => {
                 kernel.run::<T>(convert::Number::from_f32(kernel.value), read!(0), write!());
             }),
-            Kernel::Shared => {}
             Kernel::Cast => self.cast(views),
             Kernel::Quantize(scales) => match self.output.element_type {
                 ElementType::I8 => scales.quantize::<i8>(-128, 127, read!(0), write!()),

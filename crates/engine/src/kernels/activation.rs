@@ -46,6 +46,7 @@ fn at_most(x: f32, limit: f32) -> f32 {
 }
 
 /// The curve over `data`, in place.
+#[inline(always)]
 pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
     // One loop for each curve, so that the simple ones vectorise.
     macro_rules! each {

@@ -67,6 +67,7 @@ impl Broadcast {
     }
 
     /// `output[i] = activation(a[..] operator b[..])`.
+    #[inline(always)]
     pub(crate) fn run(
         &self,
         operator: BinaryOperator,
@@ -86,6 +87,7 @@ impl Broadcast {
         }
     }
 
+    #[inline(always)]
     fn each(
         &self,
         a: &[f32],
@@ -135,6 +137,7 @@ impl Broadcast {
 }
 
 /// `output = activation(input * scale + shift)` along the last axis.
+#[inline(always)]
 pub(crate) fn affine(
     scale: &[f32],
     shift: &[f32],

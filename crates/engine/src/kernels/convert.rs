@@ -100,6 +100,7 @@ impl Scales {
     }
 
     /// saturate(round_half_even(x / scale) + zero_point)
+    #[inline(always)]
     pub(crate) fn quantize<T: Number>(&self, least: i32, most: i32, x: &[f32], output: &mut [T]) {
         if output.is_empty() {
             return;
@@ -116,6 +117,7 @@ impl Scales {
     }
 
     /// (x - zero_point) * scale
+    #[inline(always)]
     pub(crate) fn dequantize<T: Number>(&self, x: &[T], output: &mut [f32]) {
         if output.is_empty() {
             return;

@@ -30,6 +30,7 @@ impl MatMul {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn run(&self, a: &[f32], b: &[f32], output: &mut [f32]) {
         output.fill(0.0);
         if output.is_empty() {

@@ -23,6 +23,7 @@ impl Pool {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
         if output.is_empty() {
             return;

@@ -1,0 +1,69 @@
+//! Depthwise convolution over NHWC: every channel has its own kernel, so that
+//! channels lie side by side in vectors.
+
+use super::activation;
+use super::convolution::ConvolutionShape;
+use crate::plan::Activation;
+
+/// A depthwise convolution ready to run.
+#[derive(Debug)]
+pub(crate) struct Depthwise {
+    shape: ConvolutionShape,
+    /// (kH, kW, channels)
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    curve: Activation,
+}
+
+impl Depthwise {
+    /// `weights` is (channels, kH, kW, 1).
+    pub(crate) fn new(
+        shape: ConvolutionShape,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+        curve: Activation,
+    ) -> Self {
+        let channels = shape.groups;
+        let taps = shape.axes[0].kernel * shape.axes[1].kernel;
+        let packed = (0..taps * channels)
+            .map(|place| weights[place % channels * taps + place / channels])
+            .collect();
+        Self {
+            shape,
+            weights: packed,
+            bias: bias.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec),
+            curve,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
+        if output.is_empty() {
+            return;
+        }
+        let [down, across] = &self.shape.axes;
+        let channels = self.shape.groups;
+        let [height, width] = self.shape.output;
+        for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
+            let (batch, y, x) = (
+                pixel / (height * width),
+                pixel / width % height,
+                pixel % width,
+            );
+            output.copy_from_slice(&self.bias);
+            for row in down.taps(y) {
+                for column in across.taps(x) {
+                    let place = (batch * down.size + down.position(y, row)) * across.size
+                        + across.position(x, column);
+                    let input = &input[place * channels..][..channels];
+                    let tap = row * across.kernel + column;
+                    let weights = &self.weights[tap * channels..][..channels];
+                    for ((sum, &value), &weight) in output.iter_mut().zip(input).zip(weights) {
+                        *sum += value * weight;
+                    }
+                }
+            }
+            activation::apply(self.curve, output);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What can be wrong with a plan.
+
+use super::validate::{MAX_BYTES, MAX_RANK, MAX_WORK};
+use crate::ElementType;
+
+/// Why a plan cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// More items than any driving network needs.
+    #[error("the plan has {found} {what}, more than the {limit} allowed")]
+    TooMany {
+        /// Tensors, constants, steps or ports.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// More axes than supported.
+    #[error("{what} has {rank} axes, more than the {MAX_RANK} supported")]
+    Rank {
+        /// Which tensor or constant.
+        what: String,
+        /// Its number of axes.
+        rank: usize,
+    },
+    /// More memory than allowed.
+    #[error("{what} needs more than the {MAX_BYTES} bytes allowed; use a smaller network")]
+    TooLarge {
+        /// Which tensor or constant, or all of them together.
+        what: String,
+    },
+    /// More arithmetic than allowed.
+    #[error(
+        "step `{step}` takes the plan past {MAX_WORK} operations for one inference; use a smaller network"
+    )]
+    TooMuchWork {
+        /// The step at which the limit is passed.
+        step: String,
+    },
+    /// An identifier points at nothing.
+    #[error("{place} names {kind} {id}, which the plan does not have")]
+    Unknown {
+        /// Where it is used.
+        place: String,
+        /// Tensor or constant.
+        kind: &'static str,
+        /// The identifier.
+        id: usize,
+    },
+    /// A constant's data does not fill its shape.
+    #[error("constant {id} has {found} elements, but its shape has {expected}")]
+    ConstantLength {
+        /// The constant.
+        id: usize,
+        /// Elements of its shape.
+        expected: usize,
+        /// Elements stored.
+        found: usize,
+    },
+    /// Two steps, or an input and a step, make the same tensor.
+    #[error("{place} makes tensor {id}, which is made already")]
+    MadeTwice {
+        /// The second maker.
+        place: String,
+        /// The tensor.
+        id: usize,
+    },
+    /// A tensor is read before anything made it.
+    #[error("{place} reads tensor {id} before it is made; put its maker first")]
+    NotMade {
+        /// The reader.
+        place: String,
+        /// The tensor.
+        id: usize,
+    },
+    /// An input of the plan is a constant.
+    #[error("input `{name}` is a constant; an input has to be a tensor")]
+    ConstantInput {
+        /// The port's name.
+        name: String,
+    },
+    /// A step has too few or too many inputs.
+    #[error("step `{step}` has {found} inputs where it takes {expected}")]
+    InputCount {
+        /// The step.
+        step: String,
+        /// How many it takes.
+        expected: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A tensor or constant of a step has the wrong element type.
+    #[error("step `{step}`: its {what} cannot be {found:?}")]
+    WrongType {
+        /// The step.
+        step: String,
+        /// Which of its tensors or constants.
+        what: &'static str,
+        /// The type it has.
+        found: ElementType,
+    },
+    /// A tensor or constant of a step has a shape that does not fit.
+    #[error("step `{step}`: its {what} has shape {found:?}, which does not fit the rest of it")]
+    WrongShape {
+        /// The step.
+        step: String,
+        /// Which of its tensors or constants.
+        what: &'static str,
+        /// The shape it has.
+        found: Vec<usize>,
+    },
+    /// A number of a step is out of its range.
+    #[error("step `{step}`: {parameter} is out of range: {rule}")]
+    OutOfRange {
+        /// The step.
+        step: String,
+        /// Which number.
+        parameter: &'static str,
+        /// What it has to be.
+        rule: &'static str,
+    },
+}

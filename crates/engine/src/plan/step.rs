@@ -1,0 +1,482 @@
+//! Whether one step's operation fits its tensors.
+
+use super::error::PlanError;
+use super::validate::MAX_BYTES;
+use super::{
+    Activation, Constant, ConstantData, ConstantId, Fill, Operation, Plan, PoolKind, SliceStep,
+    Step, TensorSpec, Window,
+};
+use crate::ElementType;
+
+/// Most of any stride, pad, dilation or kernel size.
+const MAX_EXTENT: usize = 1 << 20;
+
+/// Leading axes of `a` and `b`, broadcast as numpy does.
+fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |shape: &[usize], axis: usize| {
+        (axis + shape.len())
+            .checked_sub(rank)
+            .map_or(1, |axis| shape[axis])
+    };
+    (0..rank)
+        .map(|axis| match (at(a, axis), at(b, axis)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}
+
+/// One step being checked; its operands and its output exist.
+pub(super) struct Check<'a> {
+    plan: &'a Plan,
+    step: &'a Step,
+    output: &'a TensorSpec,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(plan: &'a Plan, step: &'a Step) -> Self {
+        Self {
+            plan,
+            step,
+            output: &plan.tensors[step.output.0],
+        }
+    }
+
+    /// Checks the operation and returns how much work it is.
+    pub(super) fn operation(&self) -> Result<u64, PlanError> {
+        use ElementType::{F32, I8, I32, U8};
+        let elements = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
+        let made = elements(&self.output.shape);
+        if let Operation::Concat { axis } = self.step.operation {
+            self.concat(axis)?;
+            return Ok(made);
+        }
+        let inputs = match self.step.operation {
+            Operation::MatMul | Operation::Binary { .. } => 2,
+            _ => 1,
+        };
+        if self.step.inputs.len() != inputs {
+            return Err(PlanError::InputCount {
+                step: self.step.name.clone(),
+                expected: inputs,
+                found: self.step.inputs.len(),
+            });
+        }
+        let (input, input_type) = self.plan.spec(self.step.inputs[0]);
+        let output = self.output.shape.as_slice();
+        let read = elements(input);
+        match &self.step.operation {
+            Operation::Concat { .. } => Ok(made),
+            Operation::Conv2d {
+                weights,
+                bias,
+                window,
+                groups,
+                activation,
+            } => {
+                self.all_f32()?;
+                self.activation(*activation)?;
+                self.window(input, *window)?;
+                let (channels, made_channels) = (input[3], output[3]);
+                self.number(
+                    *groups > 0 && channels % groups == 0 && made_channels % groups == 0,
+                    "groups",
+                    "it divides the channels of input and output",
+                )?;
+                let [height, width] = window.kernel;
+                let inner = channels / groups;
+                self.constant(
+                    *weights,
+                    "weights",
+                    &[F32],
+                    &[made_channels, height, width, inner],
+                )?;
+                if let Some(bias) = bias {
+                    self.constant(*bias, "bias", &[F32], &[made_channels])?;
+                }
+                Ok(made.saturating_mul((height * width) as u64 * inner as u64))
+            }
+            Operation::FullyConnected {
+                weights,
+                bias,
+                activation,
+            } => {
+                self.all_f32()?;
+                self.activation(*activation)?;
+                let (Some((&depth, rows)), Some((&units, made_rows))) =
+                    (input.split_last(), output.split_last())
+                else {
+                    return self.shape("output", output);
+                };
+                if rows != made_rows {
+                    return self.shape("output", output);
+                }
+                self.constant(*weights, "weights", &[F32], &[units, depth])?;
+                if let Some(bias) = bias {
+                    self.constant(*bias, "bias", &[F32], &[units])?;
+                }
+                Ok(made.saturating_mul(depth as u64))
+            }
+            Operation::MatMul => {
+                self.all_f32()?;
+                let (other, _) = self.plan.spec(self.step.inputs[1]);
+                let ([lead @ .., rows, depth], [other_lead @ .., other_depth, columns]) =
+                    (input, other)
+                else {
+                    return self.shape("second input", other);
+                };
+                let mut expected = broadcast(lead, other_lead);
+                if let Some(shape) = &mut expected {
+                    shape.extend([*rows, *columns]);
+                }
+                if depth != other_depth || expected.as_deref() != Some(output) {
+                    return self.shape("output", output);
+                }
+                Ok(made.saturating_mul(*depth as u64))
+            }
+            Operation::Unary { activation } => {
+                self.all_f32()?;
+                self.activation(*activation)?;
+                self.same_shape(input)?;
+                Ok(made)
+            }
+            Operation::Binary { activation, .. } => {
+                self.all_f32()?;
+                self.activation(*activation)?;
+                let (other, _) = self.plan.spec(self.step.inputs[1]);
+                if broadcast(input, other).as_deref() != Some(output) {
+                    return self.shape("output", output);
+                }
+                Ok(made)
+            }
+            Operation::Affine {
+                scale,
+                shift,
+                activation,
+            } => {
+                self.all_f32()?;
+                self.activation(*activation)?;
+                self.same_shape(input)?;
+                let Some(&last) = input.last() else {
+                    return self.shape("input", input);
+                };
+                self.constant(*scale, "scale", &[F32], &[last])?;
+                self.constant(*shift, "shift", &[F32], &[last])?;
+                Ok(made)
+            }
+            Operation::Pool2d { kind, window } => {
+                self.all_f32()?;
+                self.window(input, *window)?;
+                if let PoolKind::AverageWithPads { bottom, right } = *kind {
+                    self.number(
+                        bottom <= MAX_EXTENT && right <= MAX_EXTENT,
+                        "pads",
+                        "at most 1048576",
+                    )?;
+                }
+                if input[3] != output[3] {
+                    return self.shape("output", output);
+                }
+                let [height, width] = window.kernel;
+                Ok(made.saturating_mul(height as u64 * width as u64))
+            }
+            Operation::ReduceMean { axes } => {
+                self.all_f32()?;
+                self.number(
+                    axes.windows(2).all(|pair| pair[0] < pair[1])
+                        && axes.last().is_none_or(|&axis| axis < input.len()),
+                    "axes",
+                    "sorted axes of the input, each once",
+                )?;
+                let reduced = |axis: &usize| axes.binary_search(axis).is_ok();
+                let kept =
+                    (0..input.len()).map(|axis| if reduced(&axis) { 1 } else { input[axis] });
+                let left = (0..input.len()).filter(|axis| !reduced(axis));
+                if !kept.eq(output.iter().copied())
+                    && !left.map(|axis| input[axis]).eq(output.iter().copied())
+                {
+                    return self.shape("output", output);
+                }
+                Ok(read.saturating_add(made))
+            }
+            Operation::Softmax { axis, end_axis } => {
+                self.all_f32()?;
+                self.same_shape(input)?;
+                self.number(
+                    axis < end_axis && *end_axis <= input.len(),
+                    "axis",
+                    "axis < end_axis, both within the input's axes",
+                )?;
+                Ok(made.saturating_mul(4))
+            }
+            Operation::Slice { axes } => {
+                self.same_type(input_type)?;
+                if axes.len() != input.len() || output.len() != input.len() {
+                    return self.shape("output", output);
+                }
+                for ((&SliceStep { start, step }, &size), &length) in
+                    axes.iter().zip(input).zip(output)
+                {
+                    self.number(step != 0, "step", "not 0")?;
+                    let inside = length == 0
+                        || start < size
+                            && isize::try_from(length - 1)
+                                .ok()
+                                .and_then(|steps| steps.checked_mul(step))
+                                .and_then(|reach| reach.checked_add_unsigned(start))
+                                .is_some_and(|last| (0..size as isize).contains(&last));
+                    self.number(inside, "start and step", "every index inside the input")?;
+                }
+                Ok(made)
+            }
+            Operation::Pad { before, fill } => {
+                self.same_type(input_type)?;
+                if before.len() != input.len() || output.len() != input.len() {
+                    return self.shape("output", output);
+                }
+                self.number(
+                    before
+                        .iter()
+                        .all(|before| before.unsigned_abs() <= MAX_BYTES),
+                    "before",
+                    "no more than a tensor can hold",
+                )?;
+                if matches!(fill, Fill::Constant(value) if !value.is_finite()) {
+                    self.number(false, "fill", "a finite number")?;
+                }
+                if !matches!(fill, Fill::Constant(_)) && read == 0 && made != 0 {
+                    return self.shape("input", input);
+                }
+                Ok(made)
+            }
+            Operation::Transpose { perm } => {
+                self.same_type(input_type)?;
+                let mut sorted = perm.clone();
+                sorted.sort_unstable();
+                self.number(
+                    sorted.iter().copied().eq(0..input.len()),
+                    "perm",
+                    "every axis of the input once",
+                )?;
+                if !perm
+                    .iter()
+                    .map(|&axis| input[axis])
+                    .eq(output.iter().copied())
+                {
+                    return self.shape("output", output);
+                }
+                Ok(made)
+            }
+            Operation::Reshape => {
+                self.same_type(input_type)?;
+                if read != made {
+                    return self.shape("output", output);
+                }
+                Ok(made)
+            }
+            Operation::Cast => {
+                self.same_shape(input)?;
+                Ok(made)
+            }
+            Operation::Quantize {
+                scale,
+                zero_point,
+                axis,
+            } => {
+                self.types("input", input_type, &[F32])?;
+                self.types("output", self.output.element_type, &[U8, I8])?;
+                self.same_shape(input)?;
+                self.scales(input, *axis, *scale, *zero_point, self.output.element_type)?;
+                Ok(made)
+            }
+            Operation::Dequantize {
+                scale,
+                zero_point,
+                axis,
+            } => {
+                self.types("input", input_type, &[U8, I8, I32])?;
+                self.types("output", self.output.element_type, &[F32])?;
+                self.same_shape(input)?;
+                self.scales(input, *axis, *scale, *zero_point, input_type)?;
+                Ok(made)
+            }
+        }
+    }
+
+    fn concat(&self, axis: usize) -> Result<(), PlanError> {
+        let output = self.output.shape.as_slice();
+        self.number(axis < output.len(), "axis", "an axis of the output")?;
+        let mut length = 0_usize;
+        for &operand in &self.step.inputs {
+            let (shape, element_type) = self.plan.spec(operand);
+            self.same_type(element_type)?;
+            let fits = shape.len() == output.len()
+                && (0..shape.len()).all(|other| other == axis || shape[other] == output[other]);
+            if !fits {
+                return self.shape("input", shape);
+            }
+            length = length.saturating_add(shape[axis]);
+        }
+        if length != output[axis] {
+            return self.shape("output", output);
+        }
+        Ok(())
+    }
+
+    fn window(&self, input: &[usize], window: Window) -> Result<(), PlanError> {
+        let output = self.output.shape.as_slice();
+        if input.len() != 4 {
+            return self.shape("input", input);
+        }
+        if output.len() != 4 || input[0] != output[0] {
+            return self.shape("output", output);
+        }
+        for (parameter, pair, least) in [
+            ("kernel", window.kernel, 1),
+            ("strides", window.strides, 1),
+            ("pads", window.pads, 0),
+            ("dilations", window.dilations, 1),
+        ] {
+            self.number(
+                pair.iter().all(|size| (least..=MAX_EXTENT).contains(size)),
+                parameter,
+                "at least 1 (pads 0) and at most 1048576",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn scales(
+        &self,
+        input: &[usize],
+        axis: usize,
+        scale: ConstantId,
+        zero_point: Option<ConstantId>,
+        quantized: ElementType,
+    ) -> Result<(), PlanError> {
+        let Constant { shape, data } = self.find(scale, "scale")?;
+        self.types("scale", data.element_type(), &[ElementType::F32])?;
+        let fits = data.len() == 1 || input.get(axis) == Some(&data.len());
+        if !fits {
+            return self.shape("scale", shape);
+        }
+        if let ConstantData::F32(scales) = data {
+            self.number(
+                scales.iter().all(|&scale| scale > 0.0 && scale.is_finite()),
+                "scale",
+                "positive and finite",
+            )?;
+        }
+        if let Some(zero_point) = zero_point {
+            let Constant {
+                shape,
+                data: zero_points,
+            } = self.find(zero_point, "zero point")?;
+            self.types("zero point", zero_points.element_type(), &[quantized])?;
+            if zero_points.len() != data.len() {
+                return self.shape("zero point", shape);
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, ConstantId(id): ConstantId, what: &str) -> Result<&'a Constant, PlanError> {
+        self.plan
+            .constants
+            .get(id)
+            .ok_or_else(|| PlanError::Unknown {
+                place: format!("the {what} of step `{}`", self.step.name),
+                kind: "constant",
+                id,
+            })
+    }
+
+    fn constant(
+        &self,
+        id: ConstantId,
+        what: &'static str,
+        allowed: &[ElementType],
+        expected: &[usize],
+    ) -> Result<(), PlanError> {
+        let Constant { shape, data } = self.find(id, what)?;
+        self.types(what, data.element_type(), allowed)?;
+        if shape != expected {
+            return self.shape(what, shape);
+        }
+        Ok(())
+    }
+
+    fn activation(&self, activation: Activation) -> Result<(), PlanError> {
+        let finite = match activation {
+            Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh => true,
+            Activation::LeakyRelu { alpha } | Activation::Elu { alpha } => alpha.is_finite(),
+            Activation::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
+            Activation::Clip { min, max } => [min, max]
+                .into_iter()
+                .flatten()
+                .all(|limit| limit.is_finite()),
+        };
+        self.number(finite, "activation", "finite numbers")
+    }
+
+    fn all_f32(&self) -> Result<(), PlanError> {
+        for &operand in &self.step.inputs {
+            self.types("input", self.plan.spec(operand).1, &[ElementType::F32])?;
+        }
+        self.types("output", self.output.element_type, &[ElementType::F32])
+    }
+
+    fn same_type(&self, element_type: ElementType) -> Result<(), PlanError> {
+        self.types("input", element_type, &[self.output.element_type])
+    }
+
+    fn same_shape(&self, input: &[usize]) -> Result<(), PlanError> {
+        if input != self.output.shape {
+            return self.shape("output", &self.output.shape);
+        }
+        Ok(())
+    }
+
+    fn types(
+        &self,
+        what: &'static str,
+        found: ElementType,
+        allowed: &[ElementType],
+    ) -> Result<(), PlanError> {
+        if allowed.contains(&found) {
+            return Ok(());
+        }
+        Err(PlanError::WrongType {
+            step: self.step.name.clone(),
+            what,
+            found,
+        })
+    }
+
+    fn shape<T>(&self, what: &'static str, found: &[usize]) -> Result<T, PlanError> {
+        Err(PlanError::WrongShape {
+            step: self.step.name.clone(),
+            what,
+            found: found.to_vec(),
+        })
+    }
+
+    fn number(
+        &self,
+        holds: bool,
+        parameter: &'static str,
+        rule: &'static str,
+    ) -> Result<(), PlanError> {
+        if holds {
+            return Ok(());
+        }
+        Err(PlanError::OutOfRange {
+            step: self.step.name.clone(),
+            parameter,
+            rule,
+        })
+    }
+}

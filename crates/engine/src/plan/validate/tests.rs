@@ -1,0 +1,210 @@
+use super::super::{Activation, Operation, Step, Window};
+use super::*;
+use crate::conformance::PlanBuilder;
+
+/// A convolution and a layer over it.
+fn plan() -> Plan {
+    let mut b = PlanBuilder::default();
+    let x = b.input_f32(&[1, 5, 6, 4]);
+    let weights = b.weights(&[8, 3, 3, 2], 1.0);
+    let bias = Some(b.weights(&[8], 1.0));
+    let window = Window {
+        kernel: [3, 3],
+        strides: [1, 1],
+        pads: [0, 0],
+        dilations: [1, 1],
+    };
+    let convolution = Operation::Conv2d {
+        weights,
+        bias,
+        window,
+        groups: 2,
+        activation: Activation::Relu,
+    };
+    let y = b.step(convolution, &[x], &[1, 3, 4, 8]);
+    let flat = b.step(Operation::Reshape, &[y], &[1, 96]);
+    let weights = b.weights(&[2, 96], 1.0);
+    let layer = Operation::FullyConnected {
+        weights,
+        bias: None,
+        activation: Activation::None,
+    };
+    let z = b.step(layer, &[flat], &[1, 2]);
+    b.finish(&[z])
+}
+
+#[test]
+fn a_good_plan_is_valid() {
+    assert_eq!(plan().validate(), Ok(()));
+}
+
+/// What `change` makes of the good plan is refused with a message saying all of `says`.
+#[track_caller]
+fn refused(change: impl FnOnce(&mut Plan), says: &[&str]) {
+    let mut plan = plan();
+    change(&mut plan);
+    let message = plan.validate().unwrap_err().to_string();
+    for part in says {
+        assert!(message.contains(part), "`{message}` does not say `{part}`");
+    }
+}
+
+fn convolution(plan: &mut Plan) -> (&mut Window, &mut usize) {
+    match &mut plan.steps[0].operation {
+        Operation::Conv2d { window, groups, .. } => (window, groups),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn identifiers_have_to_exist() {
+    refused(
+        |plan| plan.steps[2].output = TensorId(9),
+        &["step 2", "tensor 9"],
+    );
+    refused(
+        |plan| plan.steps[0].inputs[0] = Operand::Constant(ConstantId(7)),
+        &["step 0", "constant 7"],
+    );
+    refused(
+        |plan| plan.outputs[0].operand = Operand::Tensor(TensorId(usize::MAX)),
+        &["output 0", "does not have"],
+    );
+}
+
+#[test]
+fn tensors_are_made_once_and_before_use() {
+    refused(
+        |plan| plan.steps.swap(0, 2),
+        &["step 2", "before it is made"],
+    );
+    refused(
+        |plan| plan.steps[2].output = TensorId(0),
+        &["step 2", "tensor 0", "made already"],
+    );
+    refused(
+        |plan| {
+            plan.steps.pop();
+        },
+        &["output 0", "before it is made"],
+    );
+    refused(
+        |plan| plan.inputs.push(plan.inputs[0].clone()),
+        &["input 0", "made already"],
+    );
+    refused(
+        |plan| plan.inputs[0].operand = Operand::Constant(ConstantId(0)),
+        &["input 0", "is a constant"],
+    );
+}
+
+#[test]
+fn shapes_and_types_have_to_fit() {
+    refused(
+        |plan| plan.tensors[1].shape = vec![1, 3, 4, 9],
+        &["step 0", "groups"],
+    );
+    refused(
+        |plan| plan.tensors[2].shape = vec![1, 97],
+        &["step 1", "output", "97"],
+    );
+    refused(
+        |plan| plan.tensors[3].shape = vec![2, 2],
+        &["step 2", "output", "[2, 2]"],
+    );
+    refused(
+        |plan| plan.tensors[3].element_type = ElementType::I32,
+        &["step 2", "output", "I32"],
+    );
+    refused(
+        |plan| plan.constants[1].data = ConstantData::I32(vec![0; 8]),
+        &["step 0", "bias", "I32"],
+    );
+    refused(
+        |plan| plan.constants[0].shape = vec![8, 3, 2, 3],
+        &["step 0", "weights", "[8, 3, 2, 3]"],
+    );
+    refused(
+        |plan| plan.constants[1].shape = vec![9],
+        &["constant 1", "8", "9"],
+    );
+    refused(
+        |plan| {
+            let input = plan.steps[0].inputs[0];
+            plan.steps[0].inputs.push(input);
+        },
+        &["step 0", "2 inputs", "takes 1"],
+    );
+}
+
+#[test]
+fn numbers_have_to_be_in_range() {
+    refused(|plan| *convolution(plan).1 = 0, &["step 0", "groups"]);
+    refused(|plan| *convolution(plan).1 = 3, &["step 0", "groups"]);
+    refused(
+        |plan| convolution(plan).0.strides[1] = 0,
+        &["step 0", "strides"],
+    );
+    refused(
+        |plan| convolution(plan).0.dilations[0] = usize::MAX,
+        &["step 0", "dilations"],
+    );
+    refused(
+        |plan| {
+            plan.steps[1].operation = Operation::Unary {
+                activation: Activation::Elu { alpha: f32::NAN },
+            };
+        },
+        &["step 1", "activation"],
+    );
+}
+
+#[test]
+fn memory_and_work_are_bounded() {
+    refused(
+        |plan| plan.tensors[0].shape = vec![1 << 40, 1 << 40],
+        &["tensor 0", "bytes"],
+    );
+    refused(
+        |plan| plan.tensors[0].shape = vec![0, usize::MAX],
+        &["tensor 0", "bytes"],
+    );
+    refused(|plan| plan.tensors[0].shape = vec![1; 9], &["9 axes"]);
+    refused(
+        |plan| {
+            let spec = TensorSpec {
+                shape: vec![1 << 27],
+                element_type: ElementType::F32,
+            };
+            plan.tensors.extend([spec.clone(), spec.clone(), spec]);
+        },
+        &["all tensors together"],
+    );
+    refused(
+        |plan| {
+            let step = plan.steps[0].clone();
+            plan.steps.resize(MAX_ITEMS + 1, step);
+        },
+        &["steps", "16384"],
+    );
+    // Two matrices of 256 MiB: little memory, but a minute of work.
+    refused(
+        |plan| {
+            let side = 1 << 13;
+            let spec = TensorSpec {
+                shape: vec![side, side],
+                element_type: ElementType::F32,
+            };
+            let first = plan.tensors.len();
+            plan.tensors.extend([spec.clone(), spec]);
+            plan.inputs[0].operand = Operand::Tensor(TensorId(first));
+            plan.steps = vec![Step {
+                name: "square".into(),
+                operation: Operation::MatMul,
+                inputs: vec![plan.inputs[0].operand; 2],
+                output: TensorId(first + 1),
+            }];
+        },
+        &["square", "operations"],
+    );
+}
