@@ -12,7 +12,7 @@ use self::kernel::PreparedStep;
 use self::memory::{AlignedBytes, MemoryMap, Slot, Views};
 use self::workers::Workers;
 use crate::plan::{Plan, PlanError, PlanPort};
-use crate::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
+use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
 /// The vector instructions the hot kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,6 +201,39 @@ impl CpuEngine {
         })
     }
 
+    /// Runs all steps.
+    ///
+    /// # Safety
+    /// The inputs match the ports.
+    unsafe fn run(&mut self, inputs: &[TensorRef<'_>], profiled: bool) {
+        let views = Views::new(&mut self.arena, &self.constants, inputs);
+        match self.spent.as_mut().filter(|_| profiled) {
+            None => {
+                for step in &self.steps {
+                    // SAFETY: arena and constants are those of the map the steps were
+                    // prepared with, the inputs match, and no slice outlives its step.
+                    unsafe { step.run(views, self.workers.as_mut()) };
+                }
+            }
+            Some(spent) => {
+                let mut last = Instant::now();
+                for (step, spent) in self.steps.iter().zip(spent) {
+                    // SAFETY: as above.
+                    unsafe { step.run(views, self.workers.as_mut()) };
+                    let now = Instant::now();
+                    let took = now - last;
+                    last = now;
+                    spent.fastest = match spent.runs {
+                        0 => took,
+                        _ => spent.fastest.min(took),
+                    };
+                    spent.total += took;
+                    spent.runs += 1;
+                }
+            }
+        }
+    }
+
     /// The instructions the hot kernels use.
     pub fn instruction_set(&self) -> InstructionSet {
         self.instruction_set
@@ -255,7 +288,25 @@ impl Engine for CpuEngine {
         &self.outputs
     }
 
+    /// Runs the network once on zeros, so that the first frame finds all memory
+    /// in place and the other threads started.
     fn prepare(&mut self) -> Result<(), EngineError> {
+        let longest = self.inputs.iter().map(Port::len).max().unwrap_or(0);
+        let (f32s, i64s, i32s) = (vec![0.0; longest], vec![0; longest], vec![0; longest]);
+        let (u8s, i8s) = (vec![0; longest], vec![0; longest]);
+        let zeros: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|port| match port.element_type {
+                ElementType::F32 => TensorRef::F32(&f32s[..port.len()]),
+                ElementType::I64 => TensorRef::I64(&i64s[..port.len()]),
+                ElementType::I32 => TensorRef::I32(&i32s[..port.len()]),
+                ElementType::U8 | ElementType::Bool => TensorRef::U8(&u8s[..port.len()]),
+                ElementType::I8 => TensorRef::I8(&i8s[..port.len()]),
+            })
+            .collect();
+        // SAFETY: made from the ports.
+        unsafe { self.run(&zeros, false) };
         Ok(())
     }
 
@@ -267,32 +318,9 @@ impl Engine for CpuEngine {
         let start = Instant::now();
         EngineError::check_inputs(&self.inputs, inputs)?;
         EngineError::check_outputs(&self.outputs, outputs)?;
+        // SAFETY: just checked.
+        unsafe { self.run(inputs, true) };
         let views = Views::new(&mut self.arena, &self.constants, inputs);
-        match &mut self.spent {
-            None => {
-                for step in &self.steps {
-                    // SAFETY: arena and constants are those of the map the steps were
-                    // prepared with, the inputs were checked, and no slice outlives its step.
-                    unsafe { step.run(views, self.workers.as_mut()) };
-                }
-            }
-            Some(spent) => {
-                let mut last = Instant::now();
-                for (step, spent) in self.steps.iter().zip(spent) {
-                    // SAFETY: as above.
-                    unsafe { step.run(views, self.workers.as_mut()) };
-                    let now = Instant::now();
-                    let took = now - last;
-                    last = now;
-                    spent.fastest = match spent.runs {
-                        0 => took,
-                        _ => spent.fastest.min(took),
-                    };
-                    spent.total += took;
-                    spent.runs += 1;
-                }
-            }
-        }
         for (output, &slot) in outputs.iter_mut().zip(&self.output_slots) {
             // SAFETY: the memory is as above; the outputs were checked, so that each
             // has the slot's type; no step runs any more.
