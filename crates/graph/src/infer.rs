@@ -4,6 +4,8 @@
 //!
 //! [`Graph::check`]: crate::Graph::check
 
+mod parts;
+mod products;
 mod windows;
 
 use crate::tensor::element_count;
@@ -198,11 +200,16 @@ impl Op {
             }
             Op::Gemm(g) => {
                 count(inputs, 2, 3, "2 or 3")?;
-                one(gemm(g, x, shape(1), inputs.get(2).map(|t| &*t.shape))?)
+                one(products::gemm(
+                    g,
+                    x,
+                    shape(1),
+                    inputs.get(2).map(|t| &*t.shape),
+                )?)
             }
             Op::MatMul => {
                 count(inputs, 2, 2, "2")?;
-                one(matmul(x, shape(1))?)
+                one(products::matmul(x, shape(1))?)
             }
             Op::BatchNormalization { epsilon } => {
                 count(inputs, 5, 5, "5")?;
@@ -252,7 +259,7 @@ impl Op {
             }
             Op::Add | Op::Sub | Op::Mul | Op::Div => {
                 count(inputs, 2, 2, "2")?;
-                one(broadcast(x, shape(1))?)
+                one(products::broadcast(x, shape(1))?)
             }
             Op::ReduceMean { axes, keep_dims } => {
                 count(inputs, 1, 1, "1")?;
@@ -334,19 +341,19 @@ impl Op {
             }
             Op::Concat { axis } => {
                 count(inputs, 1, usize::MAX, "at least 1")?;
-                one(concat(*axis, inputs)?)
+                one(parts::concat(*axis, inputs)?)
             }
             Op::Split { axis } => {
                 count(inputs, 1, 1, "1")?;
-                split(*axis, x, declared)
+                parts::split(*axis, x, declared)
             }
             Op::Slice { axes } => {
                 count(inputs, 1, 1, "1")?;
-                one(slice(axes, x)?)
+                one(parts::slice(axes, x)?)
             }
             Op::Pad(p) => {
                 count(inputs, 1, 1, "1")?;
-                one(pad(p, x)?)
+                one(parts::pad(p, x)?)
             }
             Op::QuantizeLinear { axis } | Op::DequantizeLinear { axis } => {
                 count(inputs, 2, 3, "2 or 3")?;
@@ -379,23 +386,6 @@ fn holds(element_type: ElementType, v: f32) -> bool {
 const MEAN_OF_NONE: OpError = OpError::Unsupported {
     feature: "the mean of no elements",
 };
-
-/// NumPy's broadcasting: axes aligned at the end, sizes equal or 1.
-pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
-    let rank = a.len().max(b.len());
-    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
-    (0..rank)
-        .map(|i| match (at(a, i), at(b, i)) {
-            (p, q) if p == q => Ok(p),
-            (1, q) => Ok(q),
-            (p, 1) => Ok(p),
-            _ => Err(OpError::Incompatible {
-                first: a.to_vec(),
-                second: b.to_vec(),
-            }),
-        })
-        .collect()
-}
 
 fn is_single(shape: &[usize]) -> bool {
     matches!(shape, [] | [1])
@@ -486,165 +476,5 @@ fn check_axes(axes: &[usize], shape: &[usize]) -> Result<(), OpError> {
     }
 }
 
-fn gemm(
-    g: &crate::Gemm,
-    a: &[usize],
-    b: &[usize],
-    c: Option<&[usize]>,
-) -> Result<Vec<usize>, OpError> {
-    finite("alpha", g.alpha)?;
-    finite("beta", g.beta)?;
-    let pair = |input, s: &[usize], transpose: bool| match (s, transpose) {
-        (&[r, c], false) => Ok((r, c)),
-        (&[r, c], true) => Ok((c, r)),
-        _ => Err(OpError::Shape {
-            input,
-            found: s.to_vec(),
-            expected: "two axes".into(),
-        }),
-    };
-    let (m, k) = pair("A", a, g.transpose_a)?;
-    let (k2, n) = pair("B", b, g.transpose_b)?;
-    if k != k2 {
-        return Err(OpError::Incompatible {
-            first: a.to_vec(),
-            second: b.to_vec(),
-        });
-    }
-    if let Some(c) = c
-        && broadcast(&[m, n], c)? != [m, n]
-    {
-        return Err(OpError::Shape {
-            input: "C",
-            found: c.to_vec(),
-            expected: format!("broadcastable to {:?}", [m, n]),
-        });
-    }
-    Ok(vec![m, n])
-}
-
-fn matmul(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
-    let incompatible = || OpError::Incompatible {
-        first: a.to_vec(),
-        second: b.to_vec(),
-    };
-    // A vector stands for one row on the left and one column on the right;
-    // the axis added is dropped again.
-    let (rows, k, batch_a) = match *a {
-        [] => return Err(incompatible()),
-        [k] => (None, k, &a[..0]),
-        [ref batch @ .., m, k] => (Some(m), k, batch),
-    };
-    let (columns, k2, batch_b) = match *b {
-        [] => return Err(incompatible()),
-        [k] => (None, k, &b[..0]),
-        [ref batch @ .., k, n] => (Some(n), k, batch),
-    };
-    if k != k2 {
-        return Err(incompatible());
-    }
-    let mut out = broadcast(batch_a, batch_b).map_err(|_| incompatible())?;
-    out.extend(rows);
-    out.extend(columns);
-    Ok(out)
-}
-
-fn concat(axis: usize, inputs: &[TensorType]) -> Result<Vec<usize>, OpError> {
-    let mut out = inputs[0].shape.clone();
-    if axis >= out.len() {
-        return Err(axis_error(axis, &out));
-    }
-    for t in &inputs[1..] {
-        let fits =
-            t.shape.len() == out.len() && (0..out.len()).all(|i| i == axis || t.shape[i] == out[i]);
-        if !fits {
-            return Err(OpError::Incompatible {
-                first: out,
-                second: t.shape.clone(),
-            });
-        }
-        out[axis] = out[axis]
-            .checked_add(t.shape[axis])
-            .ok_or_else(|| OpError::TooLarge { shape: out.clone() })?;
-    }
-    Ok(out)
-}
-
-fn split(axis: usize, x: &[usize], declared: &[Vec<usize>]) -> Result<Vec<Vec<usize>>, OpError> {
-    let size = *x.get(axis).ok_or_else(|| axis_error(axis, x))?;
-    let mut total = 0usize;
-    for d in declared {
-        let part = *d.get(axis).ok_or_else(|| axis_error(axis, d))?;
-        let mut expected = x.to_vec();
-        expected[axis] = part;
-        if *d != expected {
-            return Err(OpError::WrongOutput {
-                declared: d.clone(),
-                inferred: expected,
-            });
-        }
-        total = total.saturating_add(part);
-    }
-    if total != size || declared.is_empty() {
-        return Err(OpError::Attribute {
-            attribute: "split",
-            found: format!("{total} in all"),
-            expected: "sizes that add up to the axis",
-        });
-    }
-    Ok(declared.to_vec())
-}
-
-fn slice(axes: &[crate::SliceAxis], x: &[usize]) -> Result<Vec<usize>, OpError> {
-    if axes.len() != x.len() {
-        return Err(axis_error(axes.len(), x));
-    }
-    for (i, (a, &size)) in axes.iter().zip(x).enumerate() {
-        let inside = |index: i128| (0..size as i128).contains(&index);
-        let last = a.start as i128 + (a.length as i128 - 1).saturating_mul(a.step as i128);
-        if a.step == 0 || a.length > 0 && !(inside(a.start as i128) && inside(last)) {
-            return Err(OpError::Attribute {
-                attribute: "axes",
-                found: format!("{a:?} at axis {i}"),
-                expected: "a part of the input",
-            });
-        }
-    }
-    Ok(axes.iter().map(|a| a.length).collect())
-}
-
-fn pad(p: &crate::Pad, x: &[usize]) -> Result<Vec<usize>, OpError> {
-    if p.before.len() != x.len() || p.after.len() != x.len() {
-        return Err(OpError::Attribute {
-            attribute: "pads",
-            found: format!("{} values", p.before.len() + p.after.len()),
-            expected: "two for every axis of the input",
-        });
-    }
-    let wrong = |before: isize, after: isize, expected| OpError::Attribute {
-        attribute: "pads",
-        found: format!("{before} and {after}"),
-        expected,
-    };
-    x.iter()
-        .zip(p.before.iter().zip(&p.after))
-        .map(|(&size, (&before, &after))| {
-            let total = size as i128 + before as i128 + after as i128;
-            let out = usize::try_from(total)
-                .map_err(|_| wrong(before, after, "not more cut off than there is"))?;
-            // After a cut, what is left is what gets repeated.
-            let left = size as i128 + before.min(0) as i128 + after.min(0) as i128;
-            let longest = before.max(after) as i128;
-            let most = match p.mode {
-                PadMode::Constant(_) => i128::MAX,
-                PadMode::Edge => [0, i128::MAX][usize::from(left > 0)],
-                PadMode::Reflect => (left - 1).max(0),
-                PadMode::Wrap => left.max(0),
-            };
-            if left < 0 || longest > most {
-                return Err(wrong(before, after, "no more than the input can fill"));
-            }
-            Ok(out)
-        })
-        .collect()
-}
+#[cfg(test)]
+mod tests;
