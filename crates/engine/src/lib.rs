@@ -1,4 +1,27 @@
-//! The [`Engine`] trait, the [`Plan`] an engine runs, and the CPU engine.
+//! The [`Engine`] trait that every backend implements, the [`Plan`] a compiled
+//! network is, the [`Bundle`] a plan is kept in, and the [`CpuEngine`] that runs
+//! it on any processor.
+//!
+//! ```
+//! use pilotage_engine::conformance::PlanBuilder;
+//! use pilotage_engine::plan::{Activation, Operation};
+//! use pilotage_engine::{CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
+//!
+//! let mut builder = PlanBuilder::default();
+//! let x = builder.input_f32(&[1, 3]);
+//! let relu = Operation::Unary { activation: Activation::Relu };
+//! let y = builder.step(relu, &[x], &[1, 3]);
+//! let plan = builder.finish(&[y]);
+//!
+//! let mut engine = CpuEngine::new(&plan, CpuOptions::default())?;
+//! let mut output = [0.0; 3];
+//! engine.infer(
+//!     &[TensorRef::F32(&[-1.0, 0.5, 2.0])],
+//!     &mut [TensorMut::F32(&mut output)],
+//! )?;
+//! assert_eq!(output, [0.0, 0.5, 2.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod api;
 mod bundle;

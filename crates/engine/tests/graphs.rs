@@ -1,0 +1,147 @@
+//! Memory is shared between tensors that are not alive together, and only those.
+#![allow(clippy::unwrap_used, reason = "a failure is a panic")]
+
+use pilotage_engine::conformance::{self, PlanBuilder};
+use pilotage_engine::plan::{Activation, BinaryOperator, Operand, Operation, Plan};
+use pilotage_engine::{CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
+use proptest::prelude::*;
+
+/// One step of a random graph; indices choose among the tensors there are.
+#[derive(Debug, Clone, Copy)]
+enum Pick {
+    Unary(usize),
+    Add(usize, usize),
+    Reshape(usize),
+    Concat(usize, usize),
+    Constant,
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    let any = any::<usize>;
+    prop_oneof![
+        any().prop_map(Pick::Unary),
+        (any(), any()).prop_map(|(a, b)| Pick::Add(a, b)),
+        any().prop_map(Pick::Reshape),
+        (any(), any()).prop_map(|(a, b)| Pick::Concat(a, b)),
+        Just(Pick::Constant),
+    ]
+}
+
+/// Tensors are (1, n) or, reshaped, (n, 1); `Add` falls back to a curve where
+/// the sizes differ.
+fn build(picks: &[Pick], outputs: &[usize]) -> Plan {
+    let mut b = PlanBuilder::default();
+    let mut made: Vec<(Operand, [usize; 2])> = vec![
+        (b.input_f32(&[1, 6]), [1, 6]),
+        (b.input_f32(&[1, 40]), [1, 40]),
+    ];
+    let curve = Operation::Unary {
+        activation: Activation::HardSigmoid {
+            alpha: 0.9,
+            beta: 0.3,
+        },
+    };
+    for &pick in picks {
+        let get = |place: usize| made[place % made.len()];
+        let next = match pick {
+            Pick::Constant => (Operand::Constant(b.weights(&[1, 6], 1.0)), [1, 6]),
+            Pick::Unary(at) => {
+                let (x, shape) = get(at);
+                (b.step(curve.clone(), &[x], &shape), shape)
+            }
+            Pick::Reshape(at) => {
+                let (x, [a, c]) = get(at);
+                (b.step(Operation::Reshape, &[x], &[c, a]), [c, a])
+            }
+            Pick::Add(first, second) => {
+                let ((x, shape), (y, other)) = (get(first), get(second));
+                let add = Operation::Binary {
+                    operator: BinaryOperator::Sub,
+                    activation: Activation::Sigmoid,
+                };
+                if shape == other {
+                    (b.step(add, &[x, y], &shape), shape)
+                } else {
+                    (b.step(curve.clone(), &[y], &other), other)
+                }
+            }
+            Pick::Concat(first, second) => {
+                let ((x, [rows, columns]), (y, other)) = (get(first), get(second));
+                let axis = usize::from(rows == 1);
+                let fits = if axis == 1 {
+                    other[0] == 1
+                } else {
+                    other[1] == columns
+                };
+                let (parts, shape) = if !fits || rows * columns > 500 {
+                    (vec![x], [rows, columns])
+                } else if axis == 1 {
+                    (vec![x, y, x], [1, 2 * columns + other[1]])
+                } else {
+                    (vec![x, y], [rows + other[0], columns])
+                };
+                (b.step(Operation::Concat { axis }, &parts, &shape), shape)
+            }
+        };
+        made.push(next);
+    }
+    let outputs: Vec<Operand> = outputs.iter().map(|at| made[at % made.len()].0).collect();
+    b.finish(&outputs)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_graphs_give_the_naive_answers(
+        picks in prop::collection::vec(pick(), 1..30),
+        outputs in prop::collection::vec(any::<usize>(), 1..4),
+        seed in any::<u64>(),
+    ) {
+        let plan = build(&picks, &outputs);
+        let (inputs, values) = conformance::lend(&plan, seed);
+        let expected = conformance::evaluate(&plan, &values);
+        let mut engine = CpuEngine::new(&plan, CpuOptions::default()).unwrap();
+        for (found, expected) in conformance::infer(&mut engine, &inputs).iter().zip(&expected) {
+            let difference = conformance::first_difference(&found.to_f64(), &expected.data);
+            prop_assert_eq!(difference, None);
+        }
+    }
+}
+
+#[test]
+fn a_long_chain_needs_the_memory_of_two_tensors() {
+    let mut b = PlanBuilder::default();
+    let mut x = b.input_f32(&[1, 1024]);
+    for _ in 0..50 {
+        let activation = Activation::Relu;
+        x = b.step(Operation::Unary { activation }, &[x], &[1, 1024]);
+        x = b.step(Operation::Reshape, &[x], &[1, 1024]);
+    }
+    let engine = CpuEngine::new(&b.finish(&[x]), CpuOptions::default()).unwrap();
+    assert_eq!(engine.arena_bytes(), 2 * 4 * 1024);
+}
+
+/// A broken picture must not become a plausible command: what is not a number
+/// stays so through limits and rectifiers, on every instruction set.
+#[test]
+fn a_nan_reaches_the_output() {
+    let networks = conformance::networks();
+    let (_, plan) = &networks[0];
+    let sets = pilotage_engine::InstructionSet::ALL.into_iter();
+    for instruction_set in sets.filter(|set| set.is_available()) {
+        let options = CpuOptions {
+            instruction_set: Some(instruction_set),
+            ..CpuOptions::default()
+        };
+        let mut engine = CpuEngine::new(plan, options).unwrap();
+        let mut image = vec![0.5; engine.inputs()[0].len()];
+        image[0] = f32::NAN;
+        let mut controls = [0.0; 2];
+        let mut outputs = [TensorMut::F32(&mut controls)];
+        engine
+            .infer(&[TensorRef::F32(&image)], &mut outputs)
+            .unwrap();
+        assert!(controls.iter().all(|x| x.is_nan()), "{instruction_set}");
+    }
+}
