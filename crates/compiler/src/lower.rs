@@ -21,13 +21,13 @@ use pilotage_graph::{ElementType, Graph, Node, Op, ValueId};
 
 use forms::{Form, Lowering};
 
-/// In which order of axes the engine takes and gives four-dimensional tensors.
+/// In which order of axes the engine takes four-dimensional tensors. It gives
+/// them in the model's order, so that elements are counted as the model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortLayout {
     /// As the model has them.
     Model,
-    /// An input is NHWC where that saves transpositions, an output is as it
-    /// comes; [`PlanPort::layout`] says which.
+    /// NHWC where that saves transpositions; [`PlanPort::layout`] says so.
     Native,
 }
 
@@ -82,14 +82,14 @@ pub enum LowerError {
 /// that no engine offers.
 pub fn lower(graph: &Graph, ports: PortLayout) -> Result<Plan, LowerError> {
     let mut layouts = vec![Layout::Plain; graph.inputs.len()];
-    let mut best = lower_with(graph, ports, &layouts)?;
+    let mut best = lower_with(graph, &layouts)?;
     if ports == PortLayout::Native {
         for input in 0..graph.inputs.len() {
             if graph.value(graph.inputs[input]).shape.len() != 4 {
                 continue;
             }
             layouts[input] = Layout::Nhwc;
-            let plan = lower_with(graph, ports, &layouts)?;
+            let plan = lower_with(graph, &layouts)?;
             if elements_transposed(&plan) < elements_transposed(&best) {
                 best = plan;
             } else {
@@ -110,7 +110,7 @@ fn elements_transposed(plan: &Plan) -> usize {
     moved.sum()
 }
 
-fn lower_with(graph: &Graph, ports: PortLayout, inputs: &[Layout]) -> Result<Plan, LowerError> {
+fn lower_with(graph: &Graph, inputs: &[Layout]) -> Result<Plan, LowerError> {
     let mut lowering = Lowering::new(graph);
     for (&input, &layout) in graph.inputs.iter().zip(inputs) {
         lowering.add_input(input, layout);
@@ -122,18 +122,11 @@ fn lower_with(graph: &Graph, ports: PortLayout, inputs: &[Layout]) -> Result<Pla
         }
     }
     for &output in &graph.outputs {
-        let form = match (ports, lowering.native(output)) {
-            (PortLayout::Native, Form::Nhwc) => Form::Nhwc,
-            _ => Form::Plain,
-        };
-        let operand = lowering.get(output, form)?;
+        let operand = lowering.get(output, Form::Plain)?;
         lowering.plan.outputs.push(PlanPort {
             name: graph.value(output).name.clone(),
             operand,
-            layout: match form {
-                Form::Nhwc => Layout::Nhwc,
-                _ => Layout::Plain,
-            },
+            layout: Layout::Plain,
         });
     }
     let mut plan = lowering.plan;

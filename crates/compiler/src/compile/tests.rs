@@ -1,0 +1,224 @@
+use pilotage_engine::plan::Operation;
+use pilotage_engine::{CpuOptions, Domain};
+use pilotage_graph::{Conv, Gemm, GraphBuilder, Op, Tensor, TensorType};
+use tempfile::TempDir;
+
+use super::*;
+use crate::evaluate::{evaluate, run_plan};
+use crate::permute::{TO_NHWC, permute, pick};
+
+/// A small network of PilotNet's kind; `nhwc` as Keras exports it.
+fn model(nhwc: bool, pads: usize) -> Graph {
+    let numbers = |n: usize| -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 37 + 11) % 64) as f32 / 64.0 - 0.5)
+            .collect()
+    };
+    let tensor = |shape: &[usize]| Tensor::new(shape, numbers(shape.iter().product())).unwrap();
+    let mut b = GraphBuilder::new("net");
+    let shape = if nhwc { [1, 8, 9, 3] } else { [1, 3, 8, 9] };
+    let x = b
+        .input("image", TensorType::new(ElementType::F32, shape))
+        .unwrap();
+    let y = match nhwc {
+        true => {
+            let perm = vec![0, 3, 1, 2];
+            b.node("nchw", Op::Transpose { perm }, &[x]).unwrap()
+        }
+        false => x,
+    };
+    let w = b.constant("w", tensor(&[4, 3, 3, 3])).unwrap();
+    let conv = Conv {
+        kernel: [3; 2],
+        strides: [2; 2],
+        pads: [pads; 4],
+        dilations: [1; 2],
+        groups: 1,
+    };
+    let y = b.node("conv", Op::Conv(conv), &[y, w]).unwrap();
+    let y = b.node("relu", Op::Relu, &[y]).unwrap();
+    let y = b.node("flat", Op::Flatten { axis: 1 }, &[y]).unwrap();
+    let columns = if pads == 0 { 48 } else { 80 };
+    let m = b.constant("m", tensor(&[2, columns])).unwrap();
+    let gemm = Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        transpose_a: false,
+        transpose_b: true,
+    };
+    let y = b.node("fc", Op::Gemm(gemm), &[y, m]).unwrap();
+    b.output("controls", y).unwrap();
+    b.finish().unwrap()
+}
+
+fn recipe(layout: &str) -> String {
+    format!(
+        r#"model = "net.onnx"
+domain = "physical"
+
+[input]
+width = 9
+height = 8
+layout = "{layout}"
+scale = 0.0078125
+mean = [0.5, 0.25, 0.75]
+std = [0.5, 2.0, 1.0]
+
+[[output]]
+name = "controls"
+meaning = "steering"
+
+[[output]]
+meaning = "throttle"
+index = 1
+scale = -2.0
+"#
+    )
+}
+
+/// A folder with a model and a recipe.
+fn folder(graph: &Graph, recipe: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("net.onnx"), graph.write()).unwrap();
+    let path = folder.path().join("net.toml");
+    fs::write(&path, recipe).unwrap();
+    (folder, path)
+}
+
+fn compiled(graph: &Graph, recipe: &str) -> Bundle {
+    let (_folder, path) = folder(graph, recipe);
+    Bundle::read(&compile(&path).unwrap()).unwrap()
+}
+
+fn error(graph: &Graph, recipe: &str) -> String {
+    let (folder, path) = folder(graph, recipe);
+    let message = compile(&path).unwrap_err().to_string();
+    message.replace(&format!("{}/", folder.path().display()), "")
+}
+
+/// What the model makes of a picture normalised as the recipe says, and what
+/// the engine makes of its pixels.
+fn answers(graph: &Graph, nhwc: bool, bundle: &Bundle) -> (Vec<f32>, Vec<f32>) {
+    let pixels: Vec<f32> = (0..216_u32).map(|i| ((i * 89 + 3) % 256) as f32).collect();
+    let shape = if nhwc { [1, 8, 9, 3] } else { [1, 3, 8, 9] };
+    let channel = |i: usize| if nhwc { i % 3 } else { i / 72 };
+    let (mean, std) = ([0.5, 0.25, 0.75], [0.5, 2.0, 1.0]);
+    let normalised: Vec<f32> = (pixels.iter().enumerate())
+        .map(|(i, p)| (p * 0.0078125 - mean[channel(i)]) / std[channel(i)])
+        .collect();
+    let expected = evaluate(graph, &[Tensor::new(shape, normalised).unwrap()]).unwrap();
+
+    let (shape, pixels) = match nhwc {
+        true => (shape.to_vec(), pixels),
+        false => (pick(&shape, &TO_NHWC), permute(&pixels, &shape, &TO_NHWC)),
+    };
+    let input = Tensor::new(shape, pixels).unwrap();
+    let found = run_plan(&bundle.plan, CpuOptions::default(), &[input]).unwrap();
+    (
+        expected[0].as_f32().unwrap().to_vec(),
+        found[0].as_f32().unwrap().to_vec(),
+    )
+}
+
+fn assert_close((expected, found): (Vec<f32>, Vec<f32>)) {
+    assert_eq!(expected.len(), 2);
+    for (a, b) in expected.iter().zip(&found) {
+        assert!((a - b).abs() < 1e-4, "{expected:?} {found:?}");
+    }
+}
+
+#[test]
+fn normalisation_becomes_part_of_the_first_layer() {
+    for (nhwc, layout) in [(false, "nchw"), (true, "nhwc")] {
+        let graph = model(nhwc, 0);
+        let bundle = compiled(&graph, &recipe(layout));
+        let reshape = |operation: &Operation| *operation == Operation::Reshape;
+        let steps = bundle.plan.steps.iter();
+        let computing = steps.filter(|step| !reshape(&step.operation)).count();
+        assert_eq!(
+            computing,
+            if nhwc { 3 } else { 2 },
+            "{:#?}",
+            bundle.plan.steps
+        );
+        assert_close(answers(&graph, nhwc, &bundle));
+    }
+}
+
+#[test]
+fn padding_keeps_normalisation_a_step_of_its_own() {
+    let graph = model(false, 1);
+    let bundle = compiled(&graph, &recipe("nchw"));
+    let first = &bundle.plan.steps[0].operation;
+    assert!(matches!(first, Operation::Affine { .. }), "{first:?}");
+    assert_close(answers(&graph, false, &bundle));
+}
+
+#[test]
+fn the_manifest_says_what_is_left_to_do() {
+    let bundle = compiled(&model(false, 0), &recipe("nchw"));
+    let manifest = bundle.manifest;
+    assert_eq!(manifest.name, "net");
+    assert_eq!(manifest.domain, Domain::Physical);
+    assert_eq!(manifest.source_sha256.len(), 64);
+    let preprocess: Preprocess = serde_json::from_value(manifest.preprocessing).unwrap();
+    assert_eq!(preprocess.layout, pilotage_vision::Layout::Nhwc);
+    assert_eq!((preprocess.scale, preprocess.mean), (1.0, [0.0; 3]));
+    assert_eq!(preprocess.std, [1.0; 3]);
+    let outputs: Vec<Output> = serde_json::from_value(manifest.outputs).unwrap();
+    assert!(
+        outputs
+            .iter()
+            .all(|o| o.name.as_deref() == Some("controls"))
+    );
+    assert_eq!((outputs[1].index, outputs[1].scale), (1, -2.0));
+    assert_eq!(bundle.plan.inputs[0].name, "image");
+}
+
+#[test]
+fn the_same_recipe_gives_the_same_bytes() {
+    let (_folder, path) = folder(&model(false, 0), &recipe("nchw"));
+    assert_eq!(compile(&path).unwrap(), compile(&path).unwrap());
+}
+
+#[test]
+fn what_does_not_fit_the_model_names_the_line() {
+    let graph = model(false, 0);
+    let good = recipe("nchw");
+    let said = |from: &str, to: &str| error(&graph, &good.replacen(from, to, 1));
+    assert_eq!(
+        said("\"controls\"", "\"steer\""),
+        "net.toml:13: `output.0.name`: the model has no output `steer`, only `controls`"
+    );
+    assert_eq!(
+        said("index = 1", "index = 2"),
+        "net.toml:18: `output.1.index`: the model's `controls` has 2 elements, counted from 0"
+    );
+    assert_eq!(
+        said("height = 8", "height = 66"),
+        "net.toml:4: `input`: the model's input `image` is float32 [1, 3, 8, 9], but width, \
+         height, colour and layout here make float32 [1, 3, 66, 9]"
+    );
+    let missing = said("net.onnx", "net2.onnx");
+    assert!(
+        missing.starts_with("net.toml:1: `model`: net2.onnx cannot be read"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn a_model_that_is_not_onnx_is_named() {
+    let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
+    fs::write(folder.path().join("net.onnx"), b"not a model").unwrap();
+    let message = compile(&path).unwrap_err().to_string();
+    assert!(message.contains("net.onnx: "), "{message}");
+}
+
+#[test]
+fn a_build_watches_recipe_and_model() {
+    let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
+    let model = folder.path().join("net.onnx");
+    assert_eq!(sources(&path), [path.clone(), model]);
+    fs::write(&path, "nonsense").unwrap();
+    assert_eq!(sources(&path), [path.clone()]);
+}

@@ -1,0 +1,83 @@
+//! The recipe's arithmetic on pixel values, made part of the network.
+
+use pilotage_graph::{Graph, Node, Op, Tensor, Value, ValueId};
+use pilotage_vision::{Layout, Preprocess};
+
+/// Makes `input` take pixel values 0 to 255: what was the input becomes
+/// `pixel * (scale / std) - mean / std`. Simplifying folds that into the first
+/// layer where it can.
+#[allow(clippy::cast_possible_truncation)]
+pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess) {
+    let channels = preprocess.colour.channels();
+    let each =
+        |f: &dyn Fn(usize) -> f64| -> Vec<f32> { (0..channels).map(|c| f(c) as f32).collect() };
+    let std = |c: usize| f64::from(preprocess.std[c]);
+    let scale = each(&|c| f64::from(preprocess.scale) / std(c));
+    let shift = each(&|c| -f64::from(preprocess.mean[c]) / std(c));
+    let along = match preprocess.layout {
+        Layout::Nchw => vec![channels, 1, 1],
+        Layout::Nhwc => vec![channels],
+    };
+
+    let mut at = input;
+    let mut first = Vec::new();
+    for (op, factors, nothing, what) in [
+        (Op::Add, shift, 0.0, "shift"),
+        (Op::Mul, scale, 1.0, "scale"),
+    ] {
+        if factors.iter().all(|&f| f == nothing) {
+            continue;
+        }
+        let Ok(tensor) = Tensor::new(along.clone(), factors) else {
+            continue;
+        };
+        let constant = push(graph, what, input, Some(tensor));
+        // The value in hand is made by the new node from one that takes its place.
+        let before = push(graph, &format!("before {what}"), input, None);
+        first.push(Node {
+            name: format!("pixel {what}"),
+            op,
+            inputs: vec![before, constant],
+            outputs: vec![at],
+        });
+        at = before;
+    }
+    if at == input {
+        return;
+    }
+    first.reverse();
+    graph.nodes.splice(0..0, first);
+    // The port keeps the model's name.
+    let name = std::mem::take(&mut graph.values[input.0].name);
+    let new_name = free_name(graph, &format!("{name} normalised"));
+    graph.values[input.0].name = new_name;
+    graph.values[at.0].name = name;
+    for port in &mut graph.inputs {
+        if *port == input {
+            *port = at;
+        }
+    }
+}
+
+fn push(graph: &mut Graph, what: &str, like: ValueId, constant: Option<Tensor>) -> ValueId {
+    let like = graph.value(like);
+    let value = Value {
+        name: free_name(graph, &format!("pixel {what} of {}", like.name)),
+        element_type: like.element_type,
+        shape: match &constant {
+            Some(tensor) => tensor.shape().to_vec(),
+            None => like.shape.clone(),
+        },
+        constant,
+    };
+    graph.values.push(value);
+    ValueId(graph.values.len() - 1)
+}
+
+fn free_name(graph: &Graph, name: &str) -> String {
+    let mut name = name.to_owned();
+    while graph.values.iter().any(|value| value.name == name) {
+        name.push('\'');
+    }
+    name
+}
