@@ -22,6 +22,9 @@ pub struct RecordingActuator {
     pub broken: bool,
 }
 
+/// More than any test's; a guard that never comes to rest must not fill the memory.
+const MOST_WRITES: usize = 200_000;
+
 impl RecordingActuator {
     /// What it was last told and took.
     pub fn last(&self) -> Option<Output> {
@@ -35,6 +38,10 @@ impl Actuator for RecordingActuator {
     }
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        assert!(
+            self.writes.len() + self.failed.len() < MOST_WRITES,
+            "the guard writes without end"
+        );
         if self.broken {
             self.failed.push((now, *output));
             return Err(ActuatorError::Write {

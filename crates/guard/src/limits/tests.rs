@@ -20,7 +20,11 @@ fn taken(change: impl FnOnce(&mut LimitsSpec)) -> Limits {
 fn the_simulated_cars_own_limits_pass_the_check() {
     assert_eq!(taken(|_| ()), Limits::simulated());
     assert_eq!(Limits::simulated().patience(), Duration::from_millis(150));
-    assert_eq!(Limits::simulated().spec().actuator, Domain::Simulated);
+    let spec = LimitsSpec::simulated();
+    assert_eq!(spec.actuator, Domain::Simulated);
+    assert_eq!(spec.steering.slew_per_second, 40.0);
+    assert_eq!(spec.throttle.slew_per_second, 20.0);
+    assert_eq!((spec.throttle.min, spec.throttle.max), (-1.0, 1.0));
 }
 
 #[test]
