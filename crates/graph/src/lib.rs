@@ -31,7 +31,8 @@ pub use tensor::{ElementType, Tensor, TensorData, TensorSizeError, TensorType};
 /// The opsets of the default ONNX domain that can be read.
 pub const OPSETS: RangeInclusive<i64> = 9..=22;
 
-/// The operators that can be read, by ONNX's names.
+/// The operators that can be read, by ONNX's names. Constant, Shape and Gather
+/// (the latter of constants only) become constants, Dropout the identity.
 pub const SUPPORTED_OPERATORS: &[&str] = &[
     "Add",
     "AveragePool",
@@ -46,6 +47,7 @@ pub const SUPPORTED_OPERATORS: &[&str] = &[
     "Dropout",
     "Elu",
     "Flatten",
+    "Gather",
     "Gemm",
     "GlobalAveragePool",
     "HardSigmoid",
@@ -59,6 +61,7 @@ pub const SUPPORTED_OPERATORS: &[&str] = &[
     "ReduceMean",
     "Relu",
     "Reshape",
+    "Shape",
     "Sigmoid",
     "Slice",
     "Softmax",

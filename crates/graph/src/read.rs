@@ -4,6 +4,7 @@
 mod attributes;
 mod operators;
 mod order;
+mod shapes;
 mod tensors;
 mod types;
 mod wire;
@@ -104,6 +105,15 @@ fn limit(what: &str, size: usize, limit: usize) -> Result<(), GraphError> {
             limit,
         }),
     }
+}
+
+fn single_output(outputs: Vec<String>) -> Result<String, OpError> {
+    let outputs = <[String; 1]>::try_from(outputs).map_err(|outputs| OpError::OutputCount {
+        expected: "1",
+        found: outputs.len(),
+    })?;
+    let [output] = outputs;
+    Ok(output)
 }
 
 struct Reader<'a> {
@@ -285,6 +295,13 @@ impl Reader<'_> {
             outputs: &outputs,
             attributes,
         };
+        if let Some(tensor) = shapes::read(&operator, &mut site) {
+            let tensor = tensor.map_err(in_node)?;
+            site.attributes.finish().map_err(in_node)?;
+            let output = single_output(outputs).map_err(in_node)?;
+            self.constant(output, tensor)?;
+            return Ok(());
+        }
         let reading = match operators::read(&operator, &mut site) {
             Some(reading) => reading.map_err(in_node)?,
             None => return Err(unsupported(self.opset)),
@@ -304,12 +321,7 @@ impl Reader<'_> {
             operator: "Constant".to_owned(),
             source,
         };
-        let [output] = <[String; 1]>::try_from(outputs).map_err(|outputs| {
-            in_node(OpError::OutputCount {
-                expected: "1",
-                found: outputs.len(),
-            })
-        })?;
+        let output = single_output(outputs).map_err(in_node)?;
         let tensor: TensorProto = attributes.constant().map_err(in_node)?;
         let tensor = tensors::read(&output, tensor)?;
         self.constant(output, tensor)?;

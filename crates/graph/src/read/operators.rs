@@ -105,7 +105,7 @@ impl Site<'_> {
     }
 
     /// Refuses inputs beyond those that the opset knows.
-    fn at_most(&self, most: usize, expected: &'static str) -> Result<(), OpError> {
+    pub(super) fn at_most(&self, most: usize, expected: &'static str) -> Result<(), OpError> {
         match self.inputs.len() <= most {
             true => Ok(()),
             false => Err(OpError::InputCount {
@@ -120,7 +120,7 @@ impl Site<'_> {
         Some(self.graph.value(id))
     }
 
-    fn shape(&self, i: usize, input: &'static str) -> Result<&[usize], OpError> {
+    pub(super) fn shape(&self, i: usize, input: &'static str) -> Result<&[usize], OpError> {
         match self.value(i) {
             Some(value) => Ok(&value.shape),
             None => Err(OpError::MissingInput { input }),
@@ -132,7 +132,11 @@ impl Site<'_> {
     }
 
     /// An input that has to be constant, where it is given.
-    fn constant(&self, i: usize, input: &'static str) -> Result<Option<&Tensor>, OpError> {
+    pub(super) fn constant(
+        &self,
+        i: usize,
+        input: &'static str,
+    ) -> Result<Option<&Tensor>, OpError> {
         match self.value(i) {
             None => Ok(None),
             Some(value) => match &value.constant {
@@ -207,7 +211,7 @@ impl Site<'_> {
 }
 
 /// Counts a negative axis from the back.
-fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
+pub(super) fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
     let rank = shape.len() as i64;
     match (-rank..rank).contains(&axis) {
         true => Ok(axis.rem_euclid(rank) as usize),

@@ -253,3 +253,44 @@ fn several_inputs_and_outputs_keep_their_order() {
     assert_eq!(graph.nodes[0].op, Op::Add);
     assert_eq!(graph.value(graph.outputs[0]).element_type, ElementType::F32);
 }
+
+/// What PyTorch writes for `x.view(x.size(0), -1)` when the batch is dynamic.
+#[test]
+fn shapes_of_values_are_constants() {
+    let view = |data: &'static str| {
+        onnx(13)
+            .input("x", &[0, 2, 3])
+            .initializer(TensorProto {
+                dims: vec![],
+                ..integers("first", &[0])
+            })
+            .initializer(integers("axes", &[0]))
+            .initializer(integers("rest", &[-1]))
+            .node("Shape", &["x"], &["sizes"], vec![])
+            .node("Gather", &[data, "first"], &["batch"], vec![int("axis", 0)])
+            .node("Unsqueeze", &["batch", "axes"], &["batch1"], vec![])
+            .node(
+                "Concat",
+                &["batch1", "rest"],
+                &["shape"],
+                vec![int("axis", 0)],
+            )
+            .node("Reshape", &["x", "shape"], &["y"], vec![])
+            .outputs(&["y"])
+    };
+    let graph = view("sizes").read().unwrap();
+    assert_eq!(graph.nodes.len(), 1);
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 6]);
+    let text = view("x").read().unwrap_err().to_string();
+    assert!(
+        text.contains("Gather_1") && text.contains("constant"),
+        "{text}"
+    );
+
+    let part = vec![int("start", -2), int("end", i64::MAX)];
+    let model = onnx(15).input("x", &[1, 2, 3]);
+    let model = model.node("Shape", &["x"], &["s"], part).outputs(&["s"]);
+    let graph = model.read().unwrap();
+    let sizes = graph.value(graph.outputs[0]).constant.clone();
+    assert_eq!(sizes, Some(Tensor::vector(vec![2i64, 3])));
+}

@@ -1,0 +1,64 @@
+//! Shape and Gather, which exporters write to compute shapes from shapes. All
+//! shapes are known here, so both become constants; neither is an [`Op`].
+//!
+//! [`Op`]: crate::Op
+
+use super::operators::{Site, axis};
+use crate::{OpError, Tensor, TensorData};
+
+/// None where the operator is neither.
+pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
+    match operator {
+        "Shape" => Some(shape(site)),
+        "Gather" => Some(gather(site)),
+        _ => None,
+    }
+}
+
+/// `start` and `end` came with opset 15; both count from the back where negative.
+fn shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
+    site.at_most(1, "1")?;
+    let (start, end) = match site.opset {
+        ..15 => (None, None),
+        _ => (site.attributes.int("start")?, site.attributes.int("end")?),
+    };
+    let shape = site.shape(0, "data")?;
+    let rank = shape.len() as i64;
+    let at = |given: Option<i64>, default: i64| match given.unwrap_or(default) {
+        i if i < 0 => i.saturating_add(rank).max(0) as usize,
+        i => i.min(rank) as usize,
+    };
+    let sizes = shape.get(at(start, 0)..at(end, rank)).unwrap_or(&[]);
+    let sizes: Vec<i64> = sizes.iter().map(|&d| d as i64).collect();
+    Ok(Tensor::vector(sizes))
+}
+
+/// From a constant list of integers only.
+fn gather(site: &mut Site<'_>) -> Result<Tensor, OpError> {
+    site.at_most(2, "2")?;
+    let along = site.attributes.int("axis")?.unwrap_or(0);
+    let missing = |input| OpError::MissingInput { input };
+    let data = site.constant(0, "data")?.ok_or(missing("data"))?;
+    let indices = site.constant(1, "indices")?.ok_or(missing("indices"))?;
+    let (TensorData::I64(list), [_]) = (data.data(), data.shape()) else {
+        return Err(OpError::Unsupported {
+            feature: "Gather from anything but a list of int64 constants",
+        });
+    };
+    axis(along, data.shape())?;
+    let wide: Vec<i64> = match indices.data() {
+        TensorData::I64(v) => v.clone(),
+        TensorData::I32(v) => v.iter().map(|&i| i.into()).collect(),
+        _ => {
+            return Err(OpError::ElementType {
+                input: "indices",
+                found: indices.element_type(),
+                expected: "int64 or int32",
+            });
+        }
+    };
+    let taken = (wide.iter())
+        .map(|&i| Ok(list[axis(i, data.shape())?]))
+        .collect::<Result<Vec<i64>, OpError>>()?;
+    Tensor::new(indices.shape(), taken).map_err(|e| OpError::TooLarge { shape: e.shape })
+}
