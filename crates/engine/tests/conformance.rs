@@ -4,6 +4,12 @@
 
 use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet, conformance};
 
+// A pilot may make an engine on one thread and run it on another.
+const _: () = {
+    const fn moves<T: Send + Sync>() {}
+    moves::<CpuEngine>();
+};
+
 fn check(instruction_set: InstructionSet) {
     if !instruction_set.is_available() {
         println!("not checked: this machine has no {instruction_set}");

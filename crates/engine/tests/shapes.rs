@@ -4,7 +4,7 @@
 
 use pilotage_engine::conformance::{self, PlanBuilder};
 use pilotage_engine::plan::{
-    Activation, BinaryOperator, Operation, Plan, PoolKind, SliceStep, Window,
+    Activation, BinaryOperator, Fill, Operation, Plan, PoolKind, SliceStep, Window,
 };
 use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet};
 use proptest::prelude::*;
@@ -193,5 +193,54 @@ proptest! {
         let y = b.step(Operation::Slice { axes }, &[x], &sliced);
         let z = b.step(Operation::Transpose { perm }, &[y], &turned);
         agree(&b.finish(&[y, z]), seed)?;
+    }
+
+    #[test]
+    fn pads_agree(
+        axes in prop::collection::vec((1..5_usize, -4..9_isize, -4..9_isize), 1..4),
+        fill in prop_oneof![
+            Just(Fill::Constant(0.5)),
+            Just(Fill::Reflect),
+            Just(Fill::Edge),
+            Just(Fill::Wrap),
+        ],
+        seed in any::<u64>(),
+    ) {
+        let input: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
+        let output: Vec<usize> = axes
+            .iter()
+            .map(|&(size, before, after)| {
+                (size as isize + before + after).max(0).unsigned_abs()
+            })
+            .collect();
+        let mut b = PlanBuilder::default();
+        let x = b.input_f32(&input);
+        let before = axes.iter().map(|axis| axis.1).collect();
+        let y = b.step(Operation::Pad { before, fill }, &[x], &output);
+        agree(&b.finish(&[y]), seed)?;
+    }
+
+    #[test]
+    fn matrix_products_agree(
+        lead in prop::collection::vec((1..4_usize, any::<bool>(), any::<bool>()), 0..3),
+        short in 0..3_usize,
+        (rows, depth, columns) in (1..5_usize, 0..6_usize, 1..9_usize),
+        seed in any::<u64>(),
+    ) {
+        let operand = |side: fn(&(usize, bool, bool)) -> bool| -> Vec<usize> {
+            lead.iter().map(|axis| if side(axis) { axis.0 } else { 1 }).collect()
+        };
+        let (first, mut second) = (operand(|axis| axis.1), operand(|axis| axis.2));
+        let mut output: Vec<usize> = first.iter().zip(&second).map(|(&a, &b)| a.max(b)).collect();
+        // A shorter operand is broadcast over the axes it lacks.
+        let short = short.min(second.len());
+        second.drain(..short);
+        output[..short].copy_from_slice(&first[..short]);
+        let mut b = PlanBuilder::default();
+        let x = b.input_f32(&[&first[..], &[rows, depth]].concat());
+        let y = b.input_f32(&[&second[..], &[depth, columns]].concat());
+        output.extend([rows, columns]);
+        let z = b.step(Operation::MatMul, &[x, y], &output);
+        agree(&b.finish(&[z]), seed)?;
     }
 }

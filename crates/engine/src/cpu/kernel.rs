@@ -341,7 +341,7 @@ impl PreparedStep {
                 by_size!(self.output, T => kernel.run::<T>(read!(0), write!()));
             }
             Kernel::Pad(kernel) => by_type!(self.output, T => {
-                kernel.run::<T>(convert::Number::from_f32(kernel.value), read!(0), write!());
+                kernel.run::<T>(convert::Number::from_f32(kernel.value()), read!(0), write!());
             }),
             Kernel::Cast => self.cast(views),
             Kernel::Quantize(scales) => match self.output.element_type {

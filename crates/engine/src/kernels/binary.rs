@@ -158,27 +158,3 @@ pub(crate) fn affine(
         activation::apply(curve, row);
     }
 }
-
-/// For each index of the broadcast shape, where `a` and `b` are read.
-pub(crate) fn offsets(a: &[usize], b: &[usize], output: &[usize]) -> Vec<[usize; 2]> {
-    let mut offsets = vec![[0, 0]];
-    let at = |shape: &[usize], axis: usize| {
-        (axis + shape.len())
-            .checked_sub(output.len())
-            .map_or(1, |axis| shape[axis])
-    };
-    for (axis, &length) in output.iter().enumerate() {
-        let sizes = [at(a, axis), at(b, axis)];
-        offsets = offsets
-            .into_iter()
-            .flat_map(|offset| {
-                (0..length).map(move |index| {
-                    [0, 1].map(|side| {
-                        offset[side] * sizes[side] + if sizes[side] == 1 { 0 } else { index }
-                    })
-                })
-            })
-            .collect();
-    }
-    offsets
-}

@@ -1,15 +1,14 @@
 //! Matrix products of two operands made at run time.
 
-use super::binary;
-
 /// (.., M, K) by (.., K, N), leading axes broadcast.
 #[derive(Debug)]
 pub(crate) struct MatMul {
     rows: usize,
     depth: usize,
     columns: usize,
-    /// Offset of each product's operands, in elements.
-    products: Vec<[usize; 2]>,
+    /// Leading axes: length, and the matrices from one index to the next in
+    /// either operand (0 where it is broadcast).
+    lead: Vec<(usize, [usize; 2])>,
 }
 
 impl MatMul {
@@ -18,15 +17,27 @@ impl MatMul {
         let lead = output.len() - 2;
         let (rows, columns) = (output[lead], output[lead + 1]);
         let depth = a[a.len() - 1];
-        let products = binary::offsets(&a[..a.len() - 2], &b[..b.len() - 2], &output[..lead])
-            .into_iter()
-            .map(|[a, b]| [a * rows * depth, b * depth * columns])
+        let mut strides = [1, 1];
+        let mut axes: Vec<_> = (0..lead)
+            .rev()
+            .map(|axis| {
+                let step = [a, b].map(|shape| {
+                    // The matrix axes end both shapes, so that the leading ones line up.
+                    (axis + shape.len())
+                        .checked_sub(output.len())
+                        .map_or(1, |axis| shape[axis])
+                });
+                let found = [0, 1].map(|side| if step[side] == 1 { 0 } else { strides[side] });
+                strides = [0, 1].map(|side| strides[side] * step[side]);
+                (output[axis], found)
+            })
             .collect();
+        axes.reverse();
         Self {
             rows,
             depth,
             columns,
-            products,
+            lead: axes,
         }
     }
 
@@ -36,10 +47,14 @@ impl MatMul {
         if output.is_empty() {
             return;
         }
-        for (output, &[a_at, b_at]) in output
-            .chunks_exact_mut(self.rows * self.columns)
-            .zip(&self.products)
-        {
+        let products = output.chunks_exact_mut(self.rows * self.columns);
+        for (product, output) in products.enumerate() {
+            let [mut a_at, mut b_at, mut rest] = [0, 0, product];
+            for &(length, [a, b]) in self.lead.iter().rev() {
+                a_at += rest % length * a * self.rows * self.depth;
+                b_at += rest % length * b * self.depth * self.columns;
+                rest /= length;
+            }
             for (row, output) in output.chunks_exact_mut(self.columns).enumerate() {
                 for depth in 0..self.depth {
                     let x = a[a_at + row * self.depth + depth];

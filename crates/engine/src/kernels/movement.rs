@@ -108,37 +108,62 @@ pub(crate) fn concat_part<T: Copy>(input: &[T], output: &mut [T], rows: usize, o
     }
 }
 
+/// One axis of a [`Pad`].
+#[derive(Debug, Clone, Copy)]
+struct PadAxis {
+    /// Size in the input.
+    size: usize,
+    /// Size in the output.
+    length: usize,
+    before: isize,
+    /// Elements of the input from one index to the next.
+    stride: usize,
+}
+
+impl PadAxis {
+    /// Where the input is read for an index of the output; `None` is the fill.
+    fn offset(&self, index: usize, fill: Fill) -> Option<usize> {
+        source(index as isize - self.before, self.size as isize, fill)
+            .map(|place| place * self.stride)
+    }
+}
+
 /// A border added or cut.
 #[derive(Debug)]
 pub(crate) struct Pad {
-    /// For each axis and index of the output, the input's offset; `None` is the fill.
-    axes: Vec<Vec<Option<usize>>>,
-    /// The constant, where the fill is one.
-    pub(crate) value: f32,
+    axes: Vec<PadAxis>,
+    fill: Fill,
 }
 
 impl Pad {
     pub(crate) fn new(input: &[usize], before: &[isize], fill: Fill, output: &[usize]) -> Self {
-        let axes = (0..input.len())
+        let mut stride = 1;
+        let mut axes: Vec<PadAxis> = (0..input.len())
+            .rev()
             .map(|axis| {
-                let size = input[axis] as isize;
-                let stride: usize = input[axis + 1..].iter().product();
-                // Nothing is made when an axis is empty, however long the others are.
-                let length = if output.contains(&0) { 0 } else { output[axis] };
-                (0..length as isize)
-                    .map(|index| {
-                        source(index - before[axis], size, fill).map(|place| place * stride)
-                    })
-                    .collect()
+                let found = PadAxis {
+                    size: input[axis],
+                    length: output[axis],
+                    before: before[axis],
+                    stride,
+                };
+                stride *= input[axis];
+                found
             })
             .collect();
-        let value = match fill {
-            Fill::Constant(value) => value,
-            _ => 0.0,
-        };
-        Self { axes, value }
+        axes.reverse();
+        Self { axes, fill }
     }
 
+    /// The constant, where the fill is one.
+    pub(crate) fn value(&self) -> f32 {
+        match self.fill {
+            Fill::Constant(value) => value,
+            Fill::Reflect | Fill::Edge | Fill::Wrap => 0.0,
+        }
+    }
+
+    /// `value` is [`value`](Self::value) in the elements' type.
     pub(crate) fn run<T: Copy>(&self, value: T, input: &[T], output: &mut [T]) {
         if output.is_empty() {
             return;
@@ -147,23 +172,36 @@ impl Pad {
             output.copy_from_slice(input);
             return;
         };
+        // What lies inside the input is copied in one piece.
+        let first = inner.before.clamp(0, inner.length as isize).unsigned_abs();
+        let end = (inner.before + inner.size as isize)
+            .clamp(first as isize, inner.length as isize)
+            .unsigned_abs();
         let mut index = [0_usize; MAX_RANK];
-        for row in output.chunks_exact_mut(inner.len()) {
+        for row in output.chunks_exact_mut(inner.length) {
             let base = outer
                 .iter()
                 .zip(&index)
-                .try_fold(0, |base, (places, &index)| Some(base + places[index]?));
+                .try_fold(0, |base, (axis, &index)| {
+                    Some(base + axis.offset(index, self.fill)?)
+                });
             match base {
                 None => row.fill(value),
                 Some(base) => {
-                    for (element, place) in row.iter_mut().zip(inner) {
-                        *element = place.map_or(value, |place| input[base + place]);
+                    for at in (0..first).chain(end..inner.length) {
+                        row[at] = inner
+                            .offset(at, self.fill)
+                            .map_or(value, |place| input[base + place]);
+                    }
+                    let from = base.wrapping_add_signed(first as isize - inner.before);
+                    if end > first {
+                        row[first..end].copy_from_slice(&input[from..from + end - first]);
                     }
                 }
             }
-            for (places, index) in outer.iter().zip(&mut index).rev() {
+            for (axis, index) in outer.iter().zip(&mut index).rev() {
                 *index += 1;
-                if *index < places.len() {
+                if *index < axis.length {
                     break;
                 }
                 *index = 0;

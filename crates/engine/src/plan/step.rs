@@ -10,6 +10,8 @@ use crate::ElementType;
 
 /// Most of any stride, pad, dilation or kernel size.
 const MAX_EXTENT: usize = 1 << 20;
+/// Most of a picture's height, width or channels.
+const MAX_SIDE: usize = 1 << 16;
 
 /// Leading axes of `a` and `b`, broadcast as numpy does.
 fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
@@ -334,6 +336,11 @@ impl<'a> Check<'a> {
         if output.len() != 4 || input[0] != output[0] {
             return self.shape("output", output);
         }
+        self.number(
+            input.iter().chain(output).all(|&side| side <= MAX_SIDE),
+            "the picture",
+            "no side or number of channels past 65536",
+        )?;
         for (parameter, pair, least) in [
             ("kernel", window.kernel, 1),
             ("strides", window.strides, 1),

@@ -12,8 +12,10 @@ use crate::ElementType;
 pub const MAX_RANK: usize = 8;
 /// Most tensors, constants, steps or ports.
 pub const MAX_ITEMS: usize = 16_384;
-/// Most bytes of all constants, and of all tensors made at run time.
-pub const MAX_BYTES: usize = 1 << 30;
+/// Most bytes of all constants, and of all tensors made at run time: ten times
+/// what driving networks need, and little enough that what packing makes of a
+/// hostile plan (up to eight times as much) fits a small machine.
+pub const MAX_BYTES: usize = 1 << 28;
 /// Most multiply-adds (or element visits) of one inference.
 pub const MAX_WORK: u64 = 1 << 37;
 impl ElementType {
