@@ -1,4 +1,5 @@
-//! Prints how many frames a second the renderer draws on one core.
+//! Prints how many frames a second the renderer draws on one core, for all shipped
+//! circuits or for those named.
 
 use std::time::Instant;
 
@@ -7,7 +8,11 @@ use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};
 fn main() {
     let camera = CameraSpec::default();
     let mut frame = vec![0_u8; camera.frame_bytes()];
+    let named: Vec<String> = std::env::args().skip(1).collect();
     for name in Circuit::shipped_names() {
+        if !named.is_empty() && !named.iter().any(|n| n == name) {
+            continue;
+        }
         let Some(circuit) = Circuit::shipped(name) else {
             continue;
         };
@@ -23,7 +28,7 @@ fn main() {
         ] {
             let mut renderer = Renderer::new(&circuit, &looks, &camera);
             for (rows_name, rows) in [("480 rows", 0..480), ("240 rows", 240..480)] {
-                let frames = 1000;
+                let frames = 100;
                 let start = Instant::now();
                 for i in 0..frames {
                     let s = circuit.length() * f64::from(i) / f64::from(frames);

@@ -78,6 +78,9 @@ impl Renderer {
         let first = rows.start.min(self.camera.height);
         let count =
             (rows.end.min(self.camera.height) - first.min(rows.end)).min(rgb.len() / stride.max(1));
+        if count == 0 || stride == 0 {
+            return;
+        }
         let view = View::new(&self.camera, pose);
         self.road.reset(self.camera.width, first, count);
         self.paint.reset(self.camera.width, first, count);

@@ -36,7 +36,31 @@ impl Default for RandomOptions {
 
 const ATTEMPTS: u64 = 400;
 
+impl RandomOptions {
+    /// The same bounds within what the simulator can do, low before high.
+    fn feasible(&self) -> Self {
+        let within = |value: f64, least: f64, most: f64| {
+            if value.is_nan() {
+                least
+            } else {
+                value.clamp(least, most)
+            }
+        };
+        let ordered = |(low, high): (f64, f64), least: f64, most: f64| {
+            let low = within(low, least, most);
+            (low, within(high, low, most))
+        };
+        Self {
+            length: ordered(self.length, 20.0, 19_000.0),
+            smallest_radius: within(self.smallest_radius, 0.5, 1_000.0),
+            road_width: ordered(self.road_width, 0.5, 30.0),
+            line_width: ordered(self.line_width, 0.01, 2.0),
+        }
+    }
+}
+
 pub(super) fn generate(seed: u64, options: &RandomOptions) -> Circuit {
+    let options = &options.feasible();
     let mut random = Random::stream(seed, 0);
     let road_width = random.range(options.road_width.0, options.road_width.1);
     let line_width = random.range(options.line_width.0, options.line_width.1);
@@ -64,7 +88,7 @@ fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option
     // Each circuit has a tightest bend of its own, so that fast ones occur too.
     let tightest = options.smallest_radius * random.log_range(1.0, 3.0);
     let least = (2.3 * tightest).max(1.35 * road_width);
-    let cell = random.log_range(least, (target / 7.0).clamp(least, 26.0));
+    let cell = random.log_range(least, (target / 7.0).min(26.0).max(least));
     let cells = libm::round(target / (1.75 * cell)).clamp(2.0, 400.0) as usize;
     let mut polygon = outline(&grow(random, cells));
     let stretch = random.range(1.0, 1.6);

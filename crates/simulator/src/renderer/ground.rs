@@ -1,5 +1,7 @@
 //! Sky and ground of one row, with texture.
 
+use std::ops::Range;
+
 use super::coverage::Coverage;
 use super::texture::{self, Grain, Patches};
 use super::view::View;
@@ -43,9 +45,18 @@ impl Palette {
         }
     }
 
-    fn at(&self, shade: i32, grain: i8) -> Rgb {
-        let shade = (shade + i32::from(grain) * self.grain) >> 16;
-        self.shades[shade.clamp(0, SHADES as i32 - 1) as usize]
+    fn along(&self, run: &Run, grain: &[i8; KNOT]) -> [Rgb; KNOT] {
+        let mut shades = [0_i32; KNOT];
+        for ((shade, &light), &grain) in shades.iter_mut().zip(&run.shade).zip(grain) {
+            let lit = (light + i32::from(grain) * self.grain) >> 16;
+            *shade = lit.clamp(0, SHADES as i32 - 1);
+        }
+        shades.map(|shade| self.shades[shade as usize])
+    }
+
+    /// The colour in full daylight.
+    fn full(&self) -> Rgb {
+        self.shades[SHADES / 2]
     }
 }
 
@@ -83,8 +94,8 @@ pub struct Ground {
 #[derive(Clone, Copy, Default)]
 struct Knot {
     /// Texels of the finest level, in 1/256, wrapping.
-    u: i64,
-    v: i64,
+    u: i32,
+    v: i32,
     /// Shade in 1/65536.
     shade: i32,
     level: u32,
@@ -145,54 +156,46 @@ impl Ground {
         for block in 0..width.div_ceil(KNOT) {
             let columns = block * KNOT..((block + 1) * KNOT).min(width);
             let (a, b) = (self.knots[block], self.knots[block + 1]);
-            let mut run = Run::between(a, b);
+            let run = Run::between(a, b);
             let pixels = &mut rgb[columns.start * 3..columns.end * 3];
-            let has_road = columns.end > road_span.0 && columns.start < road_span.1;
-            let has_line = columns.end > line_span.0 && columns.start < line_span.1;
-            let beside = Texels::of(self.beside_grain, a.level);
-            if all_ground && !has_road && !has_line {
-                for pixel in pixels.chunks_exact_mut(3) {
-                    let (at, shade) = run.next();
-                    pixel.copy_from_slice(&self.beside.at(shade, beside.at(at)));
+            let road = Shares::of(&self.road_shares, road_span, &columns);
+            let line = Shares::of(&self.line_shares, line_span, &columns);
+            let road_texels = Texels::of(self.road_grain, a.level);
+            let beside_texels = Texels::of(self.beside_grain, a.level);
+            if all_ground {
+                let alone = match (road, line) {
+                    (_, Shares::Full) => Some((&self.line, &road_texels)),
+                    (Shares::Full, Shares::None) => Some((&self.asphalt, &road_texels)),
+                    (Shares::None, Shares::None) => Some((&self.beside, &beside_texels)),
+                    _ => None,
+                };
+                if let Some((palette, texels)) = alone {
+                    let colours = palette.along(&run, &texels.along(&run));
+                    for (pixel, colour) in pixels.chunks_exact_mut(3).zip(&colours) {
+                        pixel.copy_from_slice(colour);
+                    }
+                    continue;
                 }
-                continue;
             }
-            let asphalt = Texels::of(self.road_grain, a.level);
-            for (column, pixel) in columns.zip(pixels.chunks_exact_mut(3)) {
-                let (at, shade) = run.next();
-                let road = if has_road {
-                    self.road_shares[column]
-                } else {
-                    0
-                };
-                let line = if has_line {
-                    self.line_shares[column]
-                } else {
-                    0
-                };
+            let grain = road_texels.along(&run);
+            let line_colours = self.line.along(&run, &grain);
+            let road_colours = self.asphalt.along(&run, &grain);
+            let beside_colours = self.beside.along(&run, &beside_texels.along(&run));
+            for ((i, column), pixel) in columns.enumerate().zip(pixels.chunks_exact_mut(3)) {
                 let ground = if all_ground {
                     256
                 } else {
                     let share = (below(column as f64 + 0.5) + 0.5).clamp(0.0, 1.0);
-                    (share * 256.0 + 0.5) as u16
+                    (share * 256.0 + 0.5) as u32
                 };
-                let colour = if ground == 256 && line == 0 && road == 256 {
-                    self.asphalt.at(shade, asphalt.at(at))
-                } else if ground == 256 && line == 256 {
-                    self.line.at(shade, asphalt.at(at))
-                } else if ground == 256 && line == 0 && road == 0 {
-                    self.beside.at(shade, beside.at(at))
-                } else {
-                    let ground = u32::from(ground);
-                    let line = u32::from(line).min(ground);
-                    let road = u32::from(road).min(ground).max(line);
-                    mix([
-                        (self.line.at(shade, asphalt.at(at)), line),
-                        (self.asphalt.at(shade, asphalt.at(at)), road - line),
-                        (self.beside.at(shade, beside.at(at)), ground - road),
-                        (sky, 256 - ground),
-                    ])
-                };
+                let line = line.at(&self.line_shares, column).min(ground);
+                let road = road.at(&self.road_shares, column).min(ground).max(line);
+                let colour = mix([
+                    (line_colours[i], line),
+                    (road_colours[i], road - line),
+                    (beside_colours[i], ground - road),
+                    (sky, 256 - ground),
+                ]);
                 pixel.copy_from_slice(&colour);
             }
         }
@@ -209,7 +212,7 @@ impl Ground {
             let reach = height / fall.max(1e-4 * view.focal);
             let x = view.position[0] + reach * (ray[0] + column * step[0]);
             let y = view.position[1] + reach * (ray[1] + column * step[1]);
-            let texel = |metres: f64| (metres * (256.0 / texture::TEXEL)) as i64;
+            let texel = |metres: f64| (metres * (256.0 / texture::TEXEL)) as i64 as i32;
             // What one pixel spans on the ground, across and along the ray.
             let across = reach.max(1e-9);
             let along = across * reach * view.focal / height;
@@ -248,45 +251,70 @@ impl Ground {
     fn sky_colour(&self, view: &View, row: usize) -> Rgb {
         let above = (view.centre[1] - row as f64 - 0.5) / view.focal;
         let share = (above * 1.8).clamp(0.0, 1.0) * 256.0;
-        let full = (SHADES as i32 / 2) << 16;
         mix([
-            (self.sky.at(full, 0), share as u32),
-            (self.haze.at(full, 0), 256 - share as u32),
+            (self.sky.full(), share as u32),
+            (self.haze.full(), 256 - share as u32),
             ([0; 3], 0),
             ([0; 3], 0),
         ])
     }
 }
 
-/// Texture place and shade along the columns between two knots.
+/// Texture places and shades of the columns between two knots.
 struct Run {
-    u: i64,
-    v: i64,
-    shade: i32,
-    steps: (i64, i64, i32),
+    u: [i32; KNOT],
+    v: [i32; KNOT],
+    shade: [i32; KNOT],
 }
 
 impl Run {
     fn between(a: Knot, b: Knot) -> Self {
-        let knot = KNOT as i64;
+        let even = |from: i32, to: i32| {
+            let step = to.wrapping_sub(from) / KNOT as i32;
+            let mut at = [from; KNOT];
+            for (i, value) in at.iter_mut().enumerate() {
+                *value = from.wrapping_add(step.wrapping_mul(i as i32));
+            }
+            at
+        };
         Self {
-            u: a.u,
-            v: a.v,
-            shade: a.shade,
-            steps: (
-                (b.u - a.u) / knot,
-                (b.v - a.v) / knot,
-                (b.shade - a.shade) / KNOT as i32,
-            ),
+            u: even(a.u, b.u),
+            v: even(a.v, b.v),
+            shade: even(a.shade, b.shade),
+        }
+    }
+}
+
+/// How much of a few neighbouring pixels something covers.
+#[derive(Clone, Copy)]
+enum Shares {
+    None,
+    Full,
+    Mixed,
+}
+
+impl Shares {
+    /// `span`: the columns outside of which nothing is covered and `shares` is stale.
+    fn of(shares: &[u16], span: (usize, usize), columns: &Range<usize>) -> Self {
+        if columns.end <= span.0 || columns.start >= span.1 {
+            return Self::None;
+        }
+        let shares = &shares[columns.clone()];
+        if shares.iter().all(|&share| share == 0) {
+            Self::None
+        } else if shares.iter().all(|&share| share == 256) {
+            Self::Full
+        } else {
+            Self::Mixed
         }
     }
 
-    fn next(&mut self) -> ((i64, i64), i32) {
-        let here = ((self.u, self.v), self.shade);
-        self.u += self.steps.0;
-        self.v += self.steps.1;
-        self.shade += self.steps.2;
-        here
+    fn at(self, shares: &[u16], column: usize) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Full => 256,
+            Self::Mixed => u32::from(shares[column]),
+        }
     }
 }
 
@@ -306,13 +334,17 @@ impl<'a> Texels<'a> {
         }
     }
 
-    fn at(&self, (u, v): (i64, i64)) -> i8 {
-        let mask = (1_usize << self.bits) - 1;
-        let (x, y) = (
-            (u >> self.shift) as usize & mask,
-            (v >> self.shift) as usize & mask,
-        );
-        self.texels[(y << self.bits) | x]
+    fn along(&self, run: &Run) -> [i8; KNOT] {
+        let mask = (1_u32 << self.bits) - 1;
+        let mut places = [0_u32; KNOT];
+        for ((place, &u), &v) in places.iter_mut().zip(&run.u).zip(&run.v) {
+            let (x, y) = (
+                (u >> self.shift) as u32 & mask,
+                (v >> self.shift) as u32 & mask,
+            );
+            *place = (y << self.bits) | x;
+        }
+        places.map(|place| self.texels[place as usize])
     }
 }
 

@@ -34,7 +34,8 @@ impl View {
             forward,
             right: left.map(|c| -c),
             down: up.map(|c| -c),
-            focal: half / libm::tan(0.5 * spec.horizontal_fov),
+            // A pinhole sees less than half the world.
+            focal: half / libm::tan(0.5 * spec.horizontal_fov.clamp(0.01, 3.1)),
             centre: [half, 0.5 * spec.height as f64],
         }
     }

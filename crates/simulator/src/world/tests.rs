@@ -1,1 +1,180 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::*;
+
+fn world(name: &str, kind: CarKind) -> World {
+    let camera = CameraSpec {
+        width: 32,
+        height: 24,
+        ..CameraSpec::default()
+    };
+    let circuit = Circuit::shipped(name).unwrap();
+    World::new(
+        circuit,
+        &Looks::default(),
+        &camera,
+        kind,
+        Mixer::simulated(),
+    )
+}
+
+/// Steers for the point 1.5 m ahead on the line (pure pursuit, R. C. Coulter 1992).
+fn pursue(world: &World, speed: f64) -> (f32, f32) {
+    let goal = world.circuit().point(world.s() + 1.5);
+    let pose = world.pose();
+    let (dx, dy) = (goal[0] - pose.x, goal[1] - pose.y);
+    let (sin, cos) = libm::sincos(pose.heading);
+    let left = dy * cos - dx * sin;
+    let curvature = 2.0 * left / (dx * dx + dy * dy);
+    let mixer = world.car().mixer();
+    let steering = libm::atan(curvature * mixer.wheelbase()) / mixer.steering_range();
+    (steering as f32, mixer.throttle(speed) as f32)
+}
+
+fn drive(world: &mut World, speed: f64) -> Outcome {
+    loop {
+        let (steering, throttle) = pursue(world, speed);
+        world.advance_to(world.now() + Duration::from_millis(10), steering, throttle);
+        if let Some(outcome) = world.outcome() {
+            return outcome;
+        }
+    }
+}
+
+#[test]
+fn a_lap_is_a_lap_with_either_car() {
+    for kind in [CarKind::Unicycle, CarKind::Ackermann] {
+        let mut world = world("simple", kind);
+        let length = world.circuit().length();
+        let Outcome::LapDone { seconds } = drive(&mut world, 6.0) else {
+            panic!("{:?}", world.outcome());
+        };
+        let metrics = world.metrics(None, None);
+        assert_eq!(metrics.laps, 1);
+        assert_eq!(metrics.lap_time, Some(seconds));
+        assert!((99.9..100.1).contains(&metrics.percentage_completed));
+        assert!((metrics.distance - length).abs() < 0.02 * length);
+        assert!((metrics.average_speed - metrics.distance / seconds).abs() < 1e-9);
+        assert!(metrics.deviation_mean > 0.0 && metrics.deviation_mean < 0.1);
+        assert!(metrics.deviation_mean <= metrics.deviation_p95);
+        assert!(metrics.deviation_p95 <= metrics.deviation_max);
+        let mae = metrics.position_deviation_mae.unwrap();
+        assert!(mae > 1.0 && mae < 2.0, "{mae}");
+        assert!(metrics.suddenness > 0.0 && metrics.suddenness < 0.2);
+    }
+}
+
+#[test]
+fn laps_are_counted_from_wherever_the_car_was_put() {
+    let limits = Limits {
+        laps: 2,
+        seconds: 300.0,
+    };
+    let mut world = world("walled", CarKind::Unicycle)
+        .placed(100.0, 0.4, 0.1)
+        .with_limits(limits);
+    assert!((world.s() - 100.0).abs() < 1e-3 && (world.offset() - 0.4).abs() < 1e-6);
+    assert!((world.heading_error() - 0.1).abs() < 1e-3);
+    assert!(matches!(drive(&mut world, 5.0), Outcome::LapDone { .. }));
+    assert_eq!(world.laps().len(), 2);
+    assert!((world.lap_fraction() - 2.0).abs() < 1e-3);
+}
+
+#[test]
+fn crossing_the_start_back_and_forth_is_no_lap() {
+    let mut world = world("simple", CarKind::Unicycle);
+    for turn in 0..40_u64 {
+        let throttle = if turn % 2 == 0 { -0.1 } else { 0.1 };
+        world.advance_to(Time::from_nanos((turn + 1) * 500_000_000), 0.0, throttle);
+    }
+    assert_eq!(world.outcome(), None);
+    assert!(world.laps().is_empty());
+    assert!(world.lap_fraction().abs() < 0.01);
+}
+
+#[test]
+fn driving_straight_on_ends_off_the_road() {
+    let mut world = world("simple", CarKind::Unicycle);
+    world.advance_to(Time::from_nanos(60_000_000_000), 0.0, 0.4);
+    let Some(Outcome::OffRoad { offset, .. }) = world.outcome() else {
+        panic!("{:?}", world.outcome());
+    };
+    // Half of 3 m and a metre more.
+    assert!(offset.abs() > 2.5 && offset.abs() < 2.6);
+    assert_eq!(world.now(), Time::from_nanos(60_000_000_000));
+    assert!(world.metrics(None, None).position_deviation_mae.is_none());
+    let rest = world.pose();
+    world.advance_to(Time::from_nanos(70_000_000_000), 0.0, 0.4);
+    assert_eq!(world.pose(), rest);
+}
+
+#[test]
+fn a_standing_car_stalls_and_a_slow_one_runs_out_of_time() {
+    let mut standing = world("simple", CarKind::Unicycle);
+    standing.advance_to(Time::from_nanos(9_990_000_000), 0.0, 0.0);
+    assert_eq!(standing.outcome(), None);
+    standing.advance_to(Time::from_nanos(10_010_000_000), 0.0, 0.0);
+    assert!(matches!(standing.outcome(), Some(Outcome::Stalled { .. })));
+    let limits = Limits {
+        laps: 1,
+        seconds: 12.0,
+    };
+    let mut slow = world("simple", CarKind::Unicycle).with_limits(limits);
+    slow.advance_to(Time::from_nanos(20_000_000_000), 0.0, 0.01);
+    assert_eq!(slow.outcome(), Some(Outcome::TimeLimit));
+}
+
+#[test]
+fn the_path_has_twenty_entries_a_second() {
+    let mut world = world("simple", CarKind::Unicycle);
+    world.advance_to(Time::from_nanos(1_000_000_000), 0.0, 0.25);
+    assert_eq!(world.path().len(), 21);
+    for (i, entry) in world.path().iter().enumerate() {
+        assert!((entry.time - 0.05 * i as f64).abs() < 1e-9);
+    }
+    assert!((world.path()[20].speed - 6.0).abs() < 1e-6);
+    assert!((world.distance() - 6.0).abs() < 1e-6);
+}
+
+#[test]
+fn the_picture_follows_the_car() {
+    let mut world = world("simple", CarKind::Unicycle);
+    let mut before = vec![0; world.camera().frame_bytes()];
+    world.render(&mut before);
+    let mut again = before.clone();
+    world.render(&mut again);
+    assert_eq!(before, again);
+    world.advance_to(Time::from_nanos(200_000_000), 0.3, 0.2);
+    world.render(&mut again);
+    assert_ne!(before, again);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn it_does_not_matter_how_time_is_cut(
+        cuts in prop::collection::vec(0..2_000_000_000_u64, 0..30),
+        ackermann in any::<bool>(),
+        steering in -0.05..0.05_f32,
+        throttle in 0.0..0.5_f32,
+    ) {
+        let kind = if ackermann { CarKind::Ackermann } else { CarKind::Unicycle };
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let end = Time::from_nanos(2_000_000_000);
+        let mut cut = world("simple", kind);
+        for at in cuts {
+            cut.advance_to(Time::from_nanos(at), steering, throttle);
+        }
+        cut.advance_to(end, steering, throttle);
+        let mut whole = world("simple", kind);
+        whole.advance_to(end, steering, throttle);
+        prop_assert_eq!(cut.pose(), whole.pose());
+        prop_assert_eq!(cut.path(), whole.path());
+        prop_assert_eq!(cut.outcome(), whole.outcome());
+        prop_assert_eq!(cut.now(), whole.now());
+    }
+}
