@@ -154,10 +154,10 @@ fn fuzz(target: Target, number: usize, seconds: f64) -> Result<Outcome> {
     })
 }
 
-/// libFuzzer reports every input it keeps; its pulse and its end are enough.
+/// libFuzzer reports every input and word it keeps; its pulse and its end are enough.
 fn worth_showing(line: &str) -> bool {
     let told = line.starts_with('#') && !line.contains("pulse") && !line.contains("DONE");
-    !told && !line.starts_with("INFO:")
+    !told && !line.starts_with("INFO:") && !line.contains("# Uses:")
 }
 
 /// Says how a process of fuzzing ended; true when it ran and found nothing.
