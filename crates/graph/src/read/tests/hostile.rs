@@ -50,6 +50,19 @@ proptest! {
     }
 }
 
+/// What fuzzing found worth keeping.
+#[test]
+fn the_fuzzers_corpus_is_survived() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/onnx_read");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        survive(&bytes);
+        read += usize::from(Graph::read(&bytes, &tight()).is_ok());
+    }
+    assert!(read > 20, "only {read} of the corpus are models");
+}
+
 #[test]
 fn every_truncation_is_an_error() {
     let bytes = arbitrary_graph(&[7; 64]).write();
