@@ -1,0 +1,33 @@
+//! Light and colour as no simulator draws them: a random curve over each
+//! picture's grey levels.
+
+use pilotage_simulator::Random;
+
+use crate::network::Statistics;
+
+/// The normalised value of every byte by colour, through a random brightness,
+/// colour cast, contrast and gamma; half of the time as it is.
+pub fn table(
+    plain: &[[f32; 256]; 3],
+    statistics: &Statistics,
+    random: &mut Random,
+) -> [[f32; 256]; 3] {
+    if random.chance(0.5) {
+        return *plain;
+    }
+    let gain = random.log_range(0.65, 1.4);
+    let gamma = random.log_range(0.75, 1.35);
+    let lift = random.range(-0.06, 0.06);
+    let mut table = *plain;
+    for (colour, values) in table.iter_mut().enumerate() {
+        let cast = gain * random.log_range(0.88, 1.14);
+        let deviation = libm::sqrtf(statistics.variance[colour] + crate::network::EPSILON);
+        for (byte, value) in values.iter_mut().enumerate() {
+            let light = libm::pow(byte as f64 / 255.0, gamma) * cast + lift;
+            // Back to a byte's precision, as a camera would have given it.
+            let level = libm::round(light.clamp(0.0, 1.0) * 255.0) as f32 / 255.0;
+            *value = (level - statistics.mean[colour]) / deviation;
+        }
+    }
+    table
+}

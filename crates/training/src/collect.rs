@@ -1,0 +1,227 @@
+//! Frames to learn from: random drives, each frame labelled by the expert.
+//!
+//! DAgger (Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and
+//! Structured Prediction to No-Regret Online Learning", 2011): the student
+//! drives, the expert says at every frame what it would have done.
+
+use std::time::Duration;
+
+use pilotage_simulator::{CameraSpec, CarKind, Circuit, Looks, Random, Walls};
+use pilotage_vision::VisionError;
+use rayon::prelude::*;
+
+use crate::dataset::{Dataset, normalised, physical};
+use crate::expert::Expert;
+use crate::network::Weights;
+use crate::pass::Pass;
+use crate::policy::expert_answer;
+use crate::rollout::{Conditions, Drive};
+use crate::trainer::answers;
+
+/// Cars that drive in step.
+const LANES: usize = 32;
+/// Frames of one drive at most: new circuits and looks matter more than long drives.
+const EPISODE: usize = 120;
+
+/// A random drive: everything that may vary does.
+pub fn conditions(seed: u64) -> Conditions {
+    let mut random = Random::stream(seed, 1);
+    let r = &mut random;
+    let mut circuit = Circuit::random(seed);
+    if r.chance(0.5) {
+        circuit = circuit.reversed();
+    }
+    if r.chance(0.2) {
+        circuit = circuit.with_walls(Some(Walls {
+            margin: r.range(0.2, 2.0),
+            height: r.range(0.1, 0.8),
+        }));
+    }
+    let looks = if r.chance(0.25) {
+        Looks {
+            brightness: r.log_range(0.8, 1.25),
+            seed,
+            ..Looks::default()
+        }
+    } else {
+        Looks::random(seed)
+    };
+    let mut camera = CameraSpec::default();
+    if r.chance(0.6) {
+        // Highest in the middle; at most the given distance.
+        let mut around = |most: f64| 0.5 * most * (r.range(-1.0, 1.0) + r.range(-1.0, 1.0));
+        camera.forward += around(0.03);
+        camera.left += around(0.03);
+        camera.up += around(0.025);
+        let angle = 4.0_f64.to_radians();
+        camera.pitch += around(angle);
+        camera.roll += around(angle);
+        camera.yaw += around(angle);
+    }
+    let latency = if r.chance(0.5) {
+        r.range(0.0, 0.02)
+    } else {
+        r.range(0.0, 0.1)
+    };
+    let room = 0.5 * circuit.road_width() - 0.3;
+    let start = [
+        r.range(0.0, circuit.length()),
+        r.range(-room, room) * r.unit(),
+        0.5 * r.range(-1.0, 1.0) * r.unit(),
+    ];
+    Conditions {
+        looks,
+        camera,
+        car: if r.chance(0.35) {
+            CarKind::Ackermann
+        } else {
+            CarKind::Unicycle
+        },
+        latency: Duration::from_secs_f64(latency),
+        dropped: if r.chance(0.2) { 0.2 } else { 0.0 },
+        start,
+        speed: r.range(0.0, 14.0),
+        seed,
+        circuit,
+    }
+}
+
+/// One drive with what disturbs it.
+struct Episode {
+    drive: Drive,
+    frames: usize,
+    /// Whether there are disturbances at all.
+    calm: bool,
+    /// Frames for which the disturbance still lasts.
+    disturbed: usize,
+    /// Factor on the speed and addition to the yaw rate while disturbed.
+    disturbance: (f32, f32),
+    /// Frames until the driver may change.
+    turn: usize,
+    expert_drives: bool,
+}
+
+impl Episode {
+    fn new(seed: u64) -> Result<Self, VisionError> {
+        let mut drive = Drive::new(&conditions(seed))?;
+        Ok(Self {
+            calm: drive.random().chance(0.5),
+            drive,
+            frames: 0,
+            disturbed: 0,
+            disturbance: (1.0, 0.0),
+            turn: 0,
+            expert_drives: true,
+        })
+    }
+
+    fn over(&self) -> bool {
+        self.frames >= EPISODE || self.drive.world.outcome().is_some()
+    }
+
+    /// Drives one frame on: by the student's answer, or by the expert's during
+    /// its turns, both with bursts of noise on top.
+    fn go(&mut self, saw: bool, expert: (f32, f32), student: Option<(f32, f32)>, share: f64) {
+        self.frames += 1;
+        let random = self.drive.random();
+        if self.turn == 0 {
+            self.turn = 5 + random.below(25);
+            self.expert_drives = random.chance(share);
+        }
+        self.turn -= 1;
+        if self.disturbed > 0 {
+            self.disturbed -= 1;
+        } else if !self.calm && random.chance(0.03) {
+            self.disturbed = 2 + random.below(7);
+            self.disturbance = (
+                random.range(0.7, 1.25) as f32,
+                random.range(-3.0, 3.0) as f32,
+            );
+        }
+        let (mut speed, mut yaw_rate) = match student {
+            Some(student) if !self.expert_drives => student,
+            _ => expert,
+        };
+        if self.disturbed > 0 {
+            speed *= self.disturbance.0;
+            yaw_rate += self.disturbance.1;
+        }
+        if saw {
+            self.drive.answer(speed, yaw_rate);
+        }
+        self.drive.advance();
+    }
+}
+
+/// Adds `frames` labelled frames to `data`. The student of these weights drives,
+/// but for the expert's `share` of turns; without one the expert always drives.
+/// `tick` is called with the number of frames gathered so far.
+///
+/// # Errors
+/// Those of the resize; none for the cameras made here.
+pub fn collect(
+    data: &mut Dataset,
+    frames: usize,
+    seed: u64,
+    expert: &Expert,
+    student: Option<(&Weights, f64)>,
+    mut tick: impl FnMut(usize),
+) -> Result<(), VisionError> {
+    let threads = rayon::current_num_threads();
+    let mut passes: Vec<Pass> = (0..threads)
+        .map(|_| Pass::new(LANES.div_ceil(threads)))
+        .collect();
+    let mut next = seed;
+    let mut begin = || {
+        next += 1;
+        next
+    };
+    let seeds: Vec<u64> = (0..LANES).map(|_| begin()).collect();
+    let mut episodes: Vec<Episode> = seeds
+        .into_par_iter()
+        .map(Episode::new)
+        .collect::<Result<_, _>>()?;
+    let share = student.map_or(1.0, |(_, share)| share);
+    let end = data.len() + frames;
+    let start = data.len();
+    while data.len() < end {
+        let saw: Vec<bool> = episodes
+            .par_iter_mut()
+            .map(|episode| episode.drive.look())
+            .collect::<Result<_, _>>()?;
+        let students: Vec<Option<(f32, f32)>> = match student {
+            None => vec![None; LANES],
+            Some((weights, _)) => {
+                let pictures: Vec<&[u8]> = episodes
+                    .iter()
+                    .map(|e| e.drive.picture.as_slice())
+                    .collect();
+                let answers = answers(weights, &mut passes, &pictures);
+                answers.into_iter().map(|a| Some(physical(a))).collect()
+            }
+        };
+        for ((episode, saw), student) in episodes.iter_mut().zip(saw).zip(students) {
+            let answer = expert_answer(expert, &episode.drive);
+            if saw && data.len() < end {
+                let label = normalised(f64::from(answer.0), f64::from(answer.1));
+                data.push(&episode.drive.picture, label);
+            }
+            episode.go(saw, answer, student, share);
+        }
+        let fresh: Vec<(usize, u64)> = episodes
+            .iter()
+            .enumerate()
+            .filter(|(_, episode)| episode.over())
+            .map(|(lane, _)| (lane, begin()))
+            .collect();
+        let fresh: Vec<(usize, Episode)> = fresh
+            .into_par_iter()
+            .map(|(lane, seed)| Ok((lane, Episode::new(seed)?)))
+            .collect::<Result<_, VisionError>>()?;
+        for (lane, episode) in fresh {
+            episodes[lane] = episode;
+        }
+        tick(data.len() - start);
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Pictures with the controls wanted for each.
+
+use crate::network::{OUTPUTS, PICTURE};
+
+/// Normalised controls for a speed (m/s) and a yaw rate (rad/s):
+/// v = 17.5 a + 6.5, w = 14.2 b - 7.1.
+pub fn normalised(speed: f64, yaw_rate: f64) -> [f32; OUTPUTS] {
+    [
+        ((speed - 6.5) / 17.5) as f32,
+        ((yaw_rate + 7.1) / 14.2) as f32,
+    ]
+}
+
+/// The speed (m/s) and yaw rate (rad/s) that normalised controls stand for.
+pub fn physical([a, b]: [f32; OUTPUTS]) -> (f32, f32) {
+    (17.5 * a + 6.5, 14.2 * b - 7.1)
+}
+
+/// One picture to learn from, as it is or with left and right exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Which picture of the [`Dataset`].
+    pub index: usize,
+    /// Left and right exchanged, in the picture and in the controls.
+    pub mirrored: bool,
+}
+
+/// Pictures as the network sees them, before scaling, and their labels.
+#[derive(Debug, Default)]
+pub struct Dataset {
+    pictures: Vec<u8>,
+    labels: Vec<[f32; OUTPUTS]>,
+}
+
+impl Dataset {
+    /// An empty data set with room for `count` pictures.
+    pub fn with_capacity(count: usize) -> Self {
+        Self {
+            pictures: Vec::with_capacity(count * PICTURE),
+            labels: Vec::with_capacity(count),
+        }
+    }
+
+    /// The number of pictures.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Adds a picture of 66 rows of 200 RGB pixels with its normalised controls.
+    pub fn push(&mut self, picture: &[u8], label: [f32; OUTPUTS]) {
+        debug_assert_eq!(picture.len(), PICTURE);
+        self.pictures.extend_from_slice(picture);
+        self.labels.push(label);
+    }
+
+    /// Picture `index`.
+    pub fn picture(&self, index: usize) -> &[u8] {
+        &self.pictures[index * PICTURE..(index + 1) * PICTURE]
+    }
+
+    /// All pictures, one after another.
+    pub fn pictures(&self) -> &[u8] {
+        &self.pictures
+    }
+
+    /// The normalised controls wanted for picture `index`.
+    pub fn label(&self, index: usize) -> [f32; OUTPUTS] {
+        self.labels[index]
+    }
+
+    /// The controls wanted for `sample`.
+    pub fn wanted(&self, sample: &Sample) -> [f32; OUTPUTS] {
+        let [a, b] = self.labels[sample.index];
+        [a, if sample.mirrored { 1.0 - b } else { b }]
+    }
+}

@@ -1,0 +1,238 @@
+//! The way from nothing to a model that drives.
+
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pilotage_simulator::{CarKind, Circuit, Random};
+use pilotage_vision::VisionError;
+
+use crate::augment;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::collect::collect;
+use crate::dataset::{Dataset, Sample};
+use crate::evaluate::{UNSEEN, drive, plain};
+use crate::expert::Expert;
+use crate::network::{Statistics, Weights};
+use crate::policy::Policy;
+use crate::trainer::{Learn, Trainer, normalise};
+
+/// What to do, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Fixes every random choice.
+    pub seed: u64,
+    /// Rounds in which the student drives, after the first in which the expert does.
+    pub rounds: usize,
+    /// Frames gathered in each round.
+    pub frames: usize,
+    /// Times all frames are gone through after each round but the last.
+    pub epochs: usize,
+    /// The same for the last round, while the rate falls to nothing.
+    pub last_epochs: usize,
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Adam's rate at the start.
+    pub rate: f64,
+    /// What trains.
+    pub backend: Backend,
+    /// Who teaches.
+    pub expert: Expert,
+    /// Where checkpoints go.
+    pub checkpoints: PathBuf,
+    /// Whether to go on from the checkpoints there.
+    pub resume: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            rounds: 4,
+            frames: 8000,
+            epochs: 4,
+            last_epochs: 12,
+            batch: 128,
+            rate: 1e-3,
+            backend: Backend::Cpu,
+            expert: Expert::default(),
+            checkpoints: PathBuf::from("target/training"),
+            resume: false,
+        }
+    }
+}
+
+/// What does the arithmetic of training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// This crate's own passes, on all cores.
+    #[default]
+    Cpu,
+}
+
+impl Backend {
+    fn learner(self, weights: Weights, batch: usize) -> Box<dyn Learn> {
+        match self {
+            Self::Cpu => Box::new(Trainer::new(weights, batch)),
+        }
+    }
+}
+
+/// Why training stopped early.
+#[derive(Debug, thiserror::Error)]
+pub enum ImitateError {
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The camera's frames do not fit the network.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// There is nothing to learn from.
+    #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
+    Nothing,
+}
+
+/// Gathers frames and trains, round after round, and gives the weights. `data`
+/// holds what was recorded before; the rounds' frames are added to it.
+/// `after_round` sees the weights after every round.
+///
+/// The same plan, data and build give the same weights on the same kind of
+/// machine, whatever its number of cores. Between instruction sets they differ,
+/// because matrix products round differently.
+///
+/// # Errors
+/// When a checkpoint cannot be read or written, or there is nothing to learn from.
+pub fn imitate(
+    plan: &Plan,
+    data: &mut Dataset,
+    mut after_round: impl FnMut(usize, &Weights) -> Result<(), ImitateError>,
+) -> Result<Weights, ImitateError> {
+    if plan.batch == 0 || (plan.frames == 0 && data.is_empty()) {
+        return Err(ImitateError::Nothing);
+    }
+    let recorded = data.len();
+    let mut checkpoint = Checkpoint::open(&plan.checkpoints, plan.resume)?;
+    let mut weights = checkpoint.weights.take();
+    checkpoint.restore(data)?;
+    for round in checkpoint.rounds..=plan.rounds {
+        gather(plan, round, weights.as_ref(), data)?;
+        let start = weights
+            .take()
+            .unwrap_or_else(|| Weights::fresh(Statistics::measure(data.pictures()), plan.seed));
+        let trained = train(plan, round, start, data)?;
+        checkpoint.save(round, &trained, data, recorded)?;
+        after_round(round, &trained)?;
+        weights = Some(trained);
+    }
+    weights.ok_or(ImitateError::Nothing)
+}
+
+fn gather(
+    plan: &Plan,
+    round: usize,
+    weights: Option<&Weights>,
+    data: &mut Dataset,
+) -> Result<(), ImitateError> {
+    if plan.frames == 0 {
+        return Ok(());
+    }
+    let bar = progress(plan.frames, &format!("round {round}: driving"));
+    // Half of the expert's turns go with every round.
+    let student = weights.map(|weights| (weights, 0.5_f64.powi(round as i32)));
+    let seed = Random::stream(plan.seed, round as u64).bits() % (UNSEEN / 2);
+    collect(data, plan.frames, seed, &plan.expert, student, |frames| {
+        bar.set_position(frames as u64);
+    })?;
+    bar.finish();
+    Ok(())
+}
+
+fn train(
+    plan: &Plan,
+    round: usize,
+    weights: Weights,
+    data: &Dataset,
+) -> Result<Weights, ImitateError> {
+    let last = round == plan.rounds;
+    let epochs = if last { plan.last_epochs } else { plan.epochs };
+    let batches = data.len().div_ceil(plan.batch);
+    let steps = epochs * batches;
+    let statistics = weights.statistics;
+    let plain = statistics.table();
+    let mut learner = plan.backend.learner(weights, plan.batch);
+    let bar = progress(steps * plan.batch, &format!("round {round}: learning"));
+    for epoch in 0..epochs {
+        let mut random = Random::stream(plan.seed, ((round as u64) << 32) + epoch as u64);
+        let mut samples: Vec<Sample> = (0..data.len())
+            .map(|index| Sample {
+                index,
+                mirrored: random.chance(0.5),
+            })
+            .collect();
+        shuffle(&mut samples, &mut random);
+        let epoch_seed = random.bits();
+        let mut errors = 0.0;
+        for (batch, samples) in samples.chunks(plan.batch).enumerate() {
+            let done = (epoch * batches + batch) as f64 / steps as f64;
+            // Cosine to a thousandth in the last round, to a fifth before.
+            let floor = if last { 1e-3 } else { 0.2 };
+            let cosine = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done));
+            let rate = plan.rate * (floor + (1.0 - floor) * cosine);
+            errors += learner.step(samples, rate as f32, &|sample, input| {
+                let mut random = Random::stream(epoch_seed, sample.index as u64);
+                let table = augment::table(&plain, &statistics, &mut random);
+                normalise(data.picture(sample.index), &table, sample.mirrored, input);
+                data.wanted(sample)
+            });
+            bar.inc(samples.len() as u64);
+        }
+        let error = errors / batches as f64;
+        bar.suspend(|| eprintln!("round {round}, epoch {epoch}: mean squared error {error:.6}"));
+    }
+    bar.finish();
+    Ok(learner.weights())
+}
+
+/// A quick look at how the student drives, printed: `simple` and a few random
+/// circuits, some with the Ackermann car.
+///
+/// # Errors
+/// None for the cameras used here.
+pub fn report(weights: &Weights) -> Result<(), VisionError> {
+    let mut conditions: Vec<_> = Circuit::shipped("simple")
+        .into_iter()
+        .chain((0..11).map(|index| Circuit::random(UNSEEN / 2 + index)))
+        .map(|circuit| plain(circuit, 1))
+        .collect();
+    for conditions in conditions.iter_mut().skip(6) {
+        conditions.car = CarKind::Ackermann;
+    }
+    for result in drive(&mut Policy::network(weights), &conditions, 1)? {
+        eprintln!(
+            "  {:28} {:5.1} % {:6.2} m/s, off the line {:.3} m mean, {:.3} p95, {:.3} most",
+            result.circuit,
+            100.0 * result.laps.clamp(0.0, 1.0),
+            result.speed,
+            result.deviation[0],
+            result.deviation[1],
+            result.deviation[2],
+        );
+    }
+    Ok(())
+}
+
+fn shuffle(samples: &mut [Sample], random: &mut Random) {
+    for last in (1..samples.len()).rev() {
+        samples.swap(last, random.below(last + 1));
+    }
+}
+
+fn progress(length: usize, message: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64);
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:36} {wide_bar} {pos}/{len} {per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.set_message(message.to_owned());
+    bar
+}

@@ -1,0 +1,234 @@
+//! `pilotage-training`: makes the models that drive.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use pilotage_training::checkpoint::read_weights;
+use pilotage_training::collect::collect;
+use pilotage_training::dataset::Dataset;
+use pilotage_training::evaluate::{Drove, drive, suites};
+use pilotage_training::expert::Expert;
+use pilotage_training::export::{from_onnx, to_onnx};
+use pilotage_training::imitate::{Backend, Plan, imitate, report};
+use pilotage_training::network::Weights;
+use pilotage_training::policy::Policy;
+use pilotage_training::recording;
+
+/// Trains driving policies in the simulator.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Learn from an expert that sees everything.
+    Imitate(Imitate),
+    /// Drive every circuit under every hardship and print how it went.
+    Evaluate(Evaluate),
+    /// Write a checkpoint's weights as ONNX.
+    Export(Export),
+    /// Write a recording: frames of the expert's driving with data.csv.
+    Record(Record),
+}
+
+#[derive(clap::Args)]
+struct Imitate {
+    /// Fixes every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Rounds in which the student drives.
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
+    /// Frames gathered in each round; 8000, or none where --data gives some.
+    #[arg(long)]
+    frames: Option<usize>,
+    /// A recording to learn from as well: a folder of images with data.csv. May be repeated.
+    #[arg(long, value_name = "FOLDER")]
+    data: Vec<PathBuf>,
+    /// Passes over all frames after each round but the last.
+    #[arg(long, default_value_t = 4)]
+    epochs: usize,
+    /// Passes over all frames after the last round.
+    #[arg(long, default_value_t = 12)]
+    last_epochs: usize,
+    /// Adam's rate at the start.
+    #[arg(long, default_value_t = 1e-3)]
+    rate: f64,
+    /// What does the arithmetic of training.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+    /// Where the model goes.
+    #[arg(long, default_value = "engines/pilotnet.onnx")]
+    out: PathBuf,
+    /// Where checkpoints go.
+    #[arg(long, default_value = "target/training")]
+    checkpoints: PathBuf,
+    /// Go on from the checkpoints.
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(clap::Args)]
+struct Evaluate {
+    /// The model: one that `imitate` wrote, or a checkpoint's weights.
+    #[arg(long, default_value = "engines/pilotnet.onnx")]
+    model: PathBuf,
+    /// Let the expert drive instead of the model.
+    #[arg(long)]
+    expert: bool,
+    /// Random circuits to drive.
+    #[arg(long, default_value_t = 100)]
+    random: u64,
+    /// How many of them to drive under each hardship too.
+    #[arg(long, default_value_t = 20)]
+    hard: u64,
+    /// Print every drive, not only those that failed.
+    #[arg(long)]
+    each: bool,
+    /// Only suites whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[derive(clap::Args)]
+struct Record {
+    /// Fixes every random choice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Frames to write.
+    #[arg(long, default_value_t = 1000)]
+    frames: usize,
+    /// The folder to write to.
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Export {
+    /// The checkpoint's weights.
+    #[arg(long, default_value = "target/training/weights")]
+    model: PathBuf,
+    /// Where the model goes.
+    #[arg(long, default_value = "engines/pilotnet.onnx")]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Imitate(arguments) => learn(&arguments),
+        Command::Evaluate(arguments) => evaluate(&arguments),
+        Command::Export(arguments) => write(&load(&arguments.model)?, &arguments.out),
+        Command::Record(arguments) => record(&arguments),
+    }
+}
+
+fn record(arguments: &Record) -> anyhow::Result<()> {
+    let mut data = Dataset::default();
+    let expert = Expert::default();
+    collect(
+        &mut data,
+        arguments.frames,
+        arguments.seed,
+        &expert,
+        None,
+        |_| (),
+    )?;
+    recording::write(&arguments.out, &data, 0.05)?;
+    Ok(())
+}
+
+fn learn(arguments: &Imitate) -> anyhow::Result<()> {
+    let gathered = if arguments.data.is_empty() { 8000 } else { 0 };
+    let frames = arguments.frames.unwrap_or(gathered);
+    let plan = Plan {
+        seed: arguments.seed,
+        frames,
+        rounds: if frames == 0 { 0 } else { arguments.rounds },
+        epochs: arguments.epochs,
+        last_epochs: arguments.last_epochs,
+        rate: arguments.rate,
+        backend: arguments.backend,
+        checkpoints: arguments.checkpoints.clone(),
+        resume: arguments.resume,
+        ..Plan::default()
+    };
+    let mut data = Dataset::with_capacity((plan.rounds + 1) * plan.frames);
+    for folder in &arguments.data {
+        let frames = recording::read(folder, &mut data)?;
+        println!("{}: {frames} frames", folder.display());
+    }
+    let weights = imitate(&plan, &mut data, |_, weights| Ok(report(weights)?))?;
+    write(&weights, &arguments.out)
+}
+
+fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
+    std::fs::write(path, to_onnx(weights)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Weights from an ONNX file or a checkpoint.
+fn load(path: &Path) -> anyhow::Result<Weights> {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "onnx")
+    {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok(from_onnx(&bytes).with_context(|| path.display().to_string())?);
+    }
+    Ok(read_weights(path)?.0)
+}
+
+fn evaluate(arguments: &Evaluate) -> anyhow::Result<()> {
+    let weights = match arguments.expert {
+        true => None,
+        false => Some(load(&arguments.model)?),
+    };
+    println!(
+        "{:42} {:>7} {:>6} {:>7} {:>7} {:>7}   worst {:>7} {:>7}",
+        "", "done", "m/s", "mean m", "p95 m", "most m", "mean m", "p95 m"
+    );
+    for suite in suites(arguments.random, arguments.hard) {
+        if !suite.name.contains(&arguments.only) {
+            continue;
+        }
+        let mut policy = match &weights {
+            None => Policy::Expert(Expert::default()),
+            Some(weights) => Policy::network(weights),
+        };
+        let drives = drive(&mut policy, &suite.conditions, suite.laps)?;
+        print_suite(&suite.name, &drives, arguments.each);
+    }
+    Ok(())
+}
+
+/// A line for the suite; one for each drive that failed, or for every drive.
+fn print_suite(name: &str, drives: &[Drove], each: bool) {
+    let done = drives.iter().filter(|drove| drove.done).count();
+    let count = drives.len().max(1) as f64;
+    let mean = |value: fn(&Drove) -> f64| drives.iter().map(value).sum::<f64>() / count;
+    let worst = |value: fn(&Drove) -> f64| drives.iter().map(value).fold(0.0, f64::max);
+    println!(
+        "{name:42} {:>7} {:6.2} {:7.3} {:7.3} {:7.3}         {:7.3} {:7.3}",
+        format!("{done}/{}", drives.len()),
+        mean(|drove| drove.speed),
+        mean(|drove| drove.deviation[0]),
+        mean(|drove| drove.deviation[1]),
+        worst(|drove| drove.deviation[2]),
+        worst(|drove| drove.deviation[0]),
+        worst(|drove| drove.deviation[1]),
+    );
+    for drove in drives.iter().filter(|drove| each || !drove.done) {
+        let [mean, most_often, most] = drove.deviation;
+        let laps = format!("{:.2}", drove.laps);
+        println!(
+            "    {:38} {laps:>7} {:6.2} {mean:7.3} {most_often:7.3} {most:7.3}",
+            drove.circuit, drove.speed,
+        );
+    }
+}

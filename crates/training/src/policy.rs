@@ -1,0 +1,92 @@
+//! Who drives: the expert, or a network.
+
+use pilotage_simulator::CameraSpec;
+use pilotage_vision::VisionError;
+use rayon::prelude::*;
+
+use crate::dataset::physical;
+use crate::expert::Expert;
+use crate::network::Weights;
+use crate::pass::Pass;
+use crate::rollout::{Drive, FIRST_ROW};
+use crate::trainer::answers;
+
+/// Gives every car its speed (m/s) and yaw rate (rad/s).
+pub enum Policy<'a> {
+    /// Sees the true state.
+    Expert(Expert),
+    /// Sees the picture.
+    Network {
+        /// What it has learned.
+        weights: &'a Weights,
+        /// Memory to work in, one for each thread.
+        passes: Vec<Pass>,
+    },
+}
+
+/// Pictures one thread answers at a time.
+const PART: usize = 16;
+
+impl<'a> Policy<'a> {
+    /// A policy of these weights.
+    pub fn network(weights: &'a Weights) -> Self {
+        let threads = rayon::current_num_threads();
+        let passes = (0..threads).map(|_| Pass::new(PART)).collect();
+        Self::Network { weights, passes }
+    }
+
+    /// How many cars it can answer at once.
+    pub fn capacity(&self) -> usize {
+        match self {
+            Self::Expert(_) => usize::MAX,
+            Self::Network { passes, .. } => passes.len() * PART,
+        }
+    }
+
+    /// Lets every car look, and gives the answers of those that saw a new frame.
+    ///
+    /// # Errors
+    /// Those of [`Drive::look`].
+    pub fn answers(
+        &mut self,
+        drives: &mut [Drive],
+    ) -> Result<Vec<Option<(f32, f32)>>, VisionError> {
+        let fresh: Vec<bool> = match self {
+            Self::Expert(_) => vec![true; drives.len()],
+            Self::Network { .. } => drives
+                .par_iter_mut()
+                .map(Drive::look)
+                .collect::<Result<_, _>>()?,
+        };
+        let answers: Vec<(f32, f32)> = match self {
+            Self::Expert(expert) => drives.iter().map(|d| expert_answer(expert, d)).collect(),
+            Self::Network { weights, passes } => {
+                let pictures: Vec<&[u8]> = drives.iter().map(|d| d.picture.as_slice()).collect();
+                let answers = answers(weights, passes, &pictures);
+                answers.into_iter().map(physical).collect()
+            }
+        };
+        let pairs = fresh.into_iter().zip(answers);
+        Ok(pairs.map(|(fresh, a)| fresh.then_some(a)).collect())
+    }
+}
+
+/// What the expert would do in `drive`'s place.
+pub fn expert_answer(expert: &Expert, drive: &Drive) -> (f32, f32) {
+    let world = &drive.world;
+    let sight = sight(world.camera());
+    let (speed, yaw_rate) = expert.drive(world.circuit(), world.s(), world.pose(), sight);
+    (speed as f32, yaw_rate as f32)
+}
+
+/// How far ahead the top of the network's picture shows the road, metres.
+fn sight(camera: &CameraSpec) -> f64 {
+    let focal = 0.5 * camera.width as f64 / libm::tan(0.5 * camera.horizontal_fov);
+    let above = 0.5 * camera.height as f64 - FIRST_ROW as f64;
+    let down = camera.pitch - libm::atan(above / focal);
+    if down > 0.0 {
+        camera.forward + camera.up / libm::tan(down)
+    } else {
+        f64::INFINITY
+    }
+}

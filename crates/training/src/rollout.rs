@@ -1,0 +1,151 @@
+//! Cars that drive in step with each other, frame by frame.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pilotage_simulator::{CameraSpec, CarKind, Circuit, Looks, Random, World};
+use pilotage_vehicle::{Controls, Mixer, Time};
+use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
+
+use crate::network::{HEIGHT, PICTURE, WIDTH};
+
+/// First row of the frame that the network sees.
+pub const FIRST_ROW: usize = 240;
+
+/// What a drive is like, apart from who drives.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// The circuit.
+    pub circuit: Circuit,
+    /// What it looks like.
+    pub looks: Looks,
+    /// The camera.
+    pub camera: CameraSpec,
+    /// The car.
+    pub car: CarKind,
+    /// From a frame to its command's effect.
+    pub latency: Duration,
+    /// The share of frames that are lost.
+    pub dropped: f64,
+    /// Where it starts: metres along the line, metres left of it, radians.
+    pub start: [f64; 3],
+    /// Speed at the start, m/s.
+    pub speed: f64,
+    /// For noise and lost frames.
+    pub seed: u64,
+}
+
+/// One car on its way.
+pub struct Drive {
+    /// The world it drives in.
+    pub world: World,
+    /// What the camera saw last, as the network wants it: rows of RGB.
+    pub picture: Vec<u8>,
+    mixer: Mixer,
+    vision: Vision,
+    pixels: Vec<u8>,
+    latency: Duration,
+    period: Duration,
+    dropped: f64,
+    random: Random,
+    /// Commands on their way, each with the moment of its effect.
+    pending: VecDeque<(Time, f32, f32)>,
+    command: (f32, f32),
+}
+
+impl Drive {
+    /// A car at its start.
+    ///
+    /// # Errors
+    /// When the camera's frames are too small for the network.
+    pub fn new(conditions: &Conditions) -> Result<Self, VisionError> {
+        let camera = &conditions.camera;
+        let mixer = Mixer::simulated();
+        let [s, offset, heading] = conditions.start;
+        let world = World::new(
+            conditions.circuit.clone(),
+            &conditions.looks,
+            camera,
+            conditions.car,
+            mixer.clone(),
+        )
+        .placed(s, offset, heading)
+        .rolling(conditions.speed)
+        .with_seed(conditions.seed);
+        let rows = camera.height.saturating_sub(FIRST_ROW);
+        let vision = Vision::new(
+            &Preprocess::new(WIDTH as u32, HEIGHT as u32),
+            camera.width as u32,
+            rows as u32,
+            PixelFormat::Rgb8,
+        )?;
+        let command = mixer.mix(Controls::Twist {
+            speed: conditions.speed as f32,
+            yaw_rate: 0.0,
+        });
+        Ok(Self {
+            world,
+            picture: vec![0; PICTURE],
+            mixer,
+            vision,
+            pixels: vec![0; camera.width * rows * 3],
+            latency: conditions.latency,
+            period: Duration::from_secs_f64(1.0 / camera.rate_hz),
+            dropped: conditions.dropped,
+            random: Random::stream(conditions.seed, 7),
+            pending: VecDeque::new(),
+            command,
+        })
+    }
+
+    /// Takes a new picture. False when the frame was lost: the old picture stays,
+    /// and no command may follow from it.
+    ///
+    /// # Errors
+    /// Those of the resize; none for frames of this drive's own camera.
+    pub fn look(&mut self) -> Result<bool, VisionError> {
+        if self.random.chance(self.dropped) {
+            return Ok(false);
+        }
+        let camera = *self.world.camera();
+        self.world
+            .render_rows(FIRST_ROW..camera.height, &mut self.pixels);
+        let frame = FrameView {
+            format: PixelFormat::Rgb8,
+            width: camera.width as u32,
+            height: (camera.height - FIRST_ROW) as u32,
+            data: &self.pixels,
+            captured: self.world.now(),
+            sequence: 0,
+        };
+        self.vision.resize_to_u8(frame, &mut self.picture)?;
+        Ok(true)
+    }
+
+    /// Sends the answer to the picture taken now: speed (m/s), yaw rate (rad/s).
+    pub fn answer(&mut self, speed: f32, yaw_rate: f32) {
+        let (steering, throttle) = self.mixer.mix(Controls::Twist { speed, yaw_rate });
+        let effect = self.world.now() + self.latency;
+        self.pending.push_back((effect, steering, throttle));
+    }
+
+    /// Drives on to the next frame.
+    pub fn advance(&mut self) {
+        let end = self.world.now() + self.period;
+        while let Some(&(effect, steering, throttle)) = self.pending.front() {
+            if effect >= end {
+                break;
+            }
+            self.world
+                .advance_to(effect, self.command.0, self.command.1);
+            self.command = (steering, throttle);
+            self.pending.pop_front();
+        }
+        self.world.advance_to(end, self.command.0, self.command.1);
+    }
+
+    /// Random numbers of this drive.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+}

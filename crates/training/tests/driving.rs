@@ -1,0 +1,102 @@
+//! The expert drives, and what it teaches is repeatable.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pilotage_simulator::{CarKind, Circuit};
+use pilotage_training::dataset::Dataset;
+use pilotage_training::evaluate::{Drove, drive, plain};
+use pilotage_training::expert::Expert;
+use pilotage_training::imitate::{Plan, imitate};
+use pilotage_training::network::Weights;
+use pilotage_training::policy::Policy;
+
+fn expert_drives(car: CarKind, latency: Duration) -> Vec<Drove> {
+    let circuits = Circuit::shipped_names()
+        .iter()
+        .filter_map(|name| Circuit::shipped(name));
+    let conditions: Vec<_> = circuits
+        .map(|circuit| {
+            let mut conditions = plain(circuit, 1);
+            conditions.car = car;
+            conditions.latency = latency;
+            conditions
+        })
+        .collect();
+    let mut policy = Policy::Expert(Expert::default());
+    let drives = drive(&mut policy, &conditions, 1).unwrap();
+    assert_eq!(drives.len(), Circuit::shipped_names().len());
+    drives
+}
+
+#[test]
+fn the_expert_laps_every_shipped_circuit_close_to_the_line() {
+    for car in [CarKind::Unicycle, CarKind::Ackermann] {
+        for drove in expert_drives(car, Duration::ZERO) {
+            assert!(drove.done, "{drove:?}");
+            assert!(
+                drove.deviation[0] < 0.03 && drove.deviation[1] < 0.10,
+                "{drove:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_expert_bears_a_tenth_of_a_second() {
+    for car in [CarKind::Unicycle, CarKind::Ackermann] {
+        for drove in expert_drives(car, Duration::from_millis(100)) {
+            assert!(drove.done, "{drove:?}");
+        }
+    }
+}
+
+fn tiny(checkpoints: &Path, seed: u64, rounds: usize, resume: bool) -> (Weights, Vec<u8>) {
+    let plan = Plan {
+        seed,
+        rounds,
+        frames: 48,
+        epochs: 1,
+        last_epochs: 1,
+        batch: 16,
+        checkpoints: checkpoints.to_owned(),
+        resume,
+        ..Plan::default()
+    };
+    let mut data = Dataset::default();
+    let mut seen = 0;
+    let weights = imitate(&plan, &mut data, |_, _| {
+        seen += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert!(seen > 0);
+    (weights, data.pictures().to_vec())
+}
+
+#[test]
+fn a_seed_fixes_frames_and_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (weights, pictures) = tiny(folder.path(), 1, 1, false);
+    assert_eq!(pictures.len() % 48, 0);
+    let again = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .unwrap();
+    let other = folder.path().join("other");
+    assert_eq!(
+        again.install(|| tiny(&other, 1, 1, false)),
+        (weights.clone(), pictures.clone())
+    );
+    let (strange, frames) = tiny(&other, 2, 1, false);
+    assert!(strange != weights && frames != pictures);
+}
+
+#[test]
+fn resuming_goes_on_after_the_last_finished_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, first) = tiny(folder.path(), 1, 0, false);
+    let (_, both) = tiny(folder.path(), 1, 1, true);
+    assert_eq!(both.len(), 2 * first.len());
+    assert_eq!(both[..first.len()], first[..]);
+}

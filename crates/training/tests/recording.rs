@@ -1,0 +1,94 @@
+//! Data sets on disk.
+
+use std::fs;
+
+use pilotage_training::dataset::{Dataset, physical};
+use pilotage_training::network::PICTURE;
+use pilotage_training::recording::{RecordingError, read, write};
+
+fn folder_with(csv: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("data.csv"), csv).unwrap();
+    folder
+}
+
+#[test]
+fn a_data_set_comes_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut data = Dataset::default();
+    for index in 0..3usize {
+        let picture: Vec<u8> = (0..PICTURE)
+            .map(|i| (i * (index + 3) % 251) as u8)
+            .collect();
+        data.push(&picture, [0.1 * index as f32, 0.5 - 0.1 * index as f32]);
+    }
+    write(folder.path(), &data, 0.05).unwrap();
+    let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
+    assert!(
+        csv.starts_with("image_name,v,w,timestamp\n000000.png,6.5,0,0.000\n"),
+        "{csv}"
+    );
+
+    let mut back = Dataset::default();
+    assert_eq!(read(folder.path(), &mut back).unwrap(), 3);
+    assert_eq!(back.pictures(), data.pictures());
+    for index in 0..3 {
+        let (wanted, got) = (physical(data.label(index)), physical(back.label(index)));
+        assert!((wanted.0 - got.0).abs() < 1e-5 && (wanted.1 - got.1).abs() < 1e-5);
+    }
+}
+
+/// A camera's frame: the lower half counts, resized; the upper half does not.
+#[test]
+fn whole_frames_are_cut_and_resized() {
+    let folder = folder_with("image_name,v,w,timestamp\nframe.png,6.5,0.0,0\n");
+    let frame = image::RgbImage::from_fn(640, 480, |_, y| {
+        image::Rgb(if y < 240 {
+            [255, 0, 255]
+        } else {
+            [10, 200, 30]
+        })
+    });
+    frame.save(folder.path().join("frame.png")).unwrap();
+    let mut data = Dataset::default();
+    read(folder.path(), &mut data).unwrap();
+    assert!(
+        data.picture(0)
+            .chunks(3)
+            .all(|pixel| pixel == [10, 200, 30])
+    );
+    assert!((data.label(0)[0]).abs() < 1e-6 && (data.label(0)[1] - 0.5).abs() < 1e-6);
+}
+
+#[test]
+fn errors_say_which_line_of_which_file() {
+    let bad = |csv: &str| read(folder_with(csv).path(), &mut Dataset::default()).unwrap_err();
+    let header = "image_name,v,w,timestamp\n";
+    assert!(matches!(bad("name,speed\n"), RecordingError::Header { .. }));
+    for line in [
+        "a.png",
+        "a.png,fast,0,0",
+        "a.png,1,NaN,0",
+        ",1,1,0",
+        "../a.png,1,1,0",
+    ] {
+        let error = bad(&format!("{header}\n{line}\n"));
+        assert!(
+            matches!(error, RecordingError::Line { line: 3, .. }),
+            "{line}: {error}"
+        );
+    }
+    let missing = bad(&format!("{header}none.png,1,0,0\n"));
+    assert!(missing.to_string().contains("none.png"), "{missing}");
+    let nothing = tempfile::tempdir().unwrap();
+    let error = read(nothing.path(), &mut Dataset::default()).unwrap_err();
+    assert!(error.to_string().contains("data.csv"), "{error}");
+}
+
+#[test]
+fn a_broken_image_is_an_error() {
+    let folder = folder_with("image_name,v,w,timestamp\na.png,1,0,0\n");
+    fs::write(folder.path().join("a.png"), b"\x89PNG\r\n\x1a\nnothing").unwrap();
+    let error = read(folder.path(), &mut Dataset::default()).unwrap_err();
+    assert!(matches!(error, RecordingError::Image { .. }));
+}
