@@ -57,22 +57,6 @@ pub enum LowerError {
         /// The type it has.
         found: ElementType,
     },
-    /// The operator is there, but not with so many axes.
-    #[error("node `{node}` ({operator}): not supported on shape {shape:?}, only on four axes")]
-    Rank {
-        /// The node.
-        node: String,
-        /// Its operator.
-        operator: &'static str,
-        /// The shape it has.
-        shape: Vec<usize>,
-    },
-    /// Boolean constants have no place in a plan.
-    #[error("constant `{value}` is boolean, which is not supported as data")]
-    BoolConstant {
-        /// The value.
-        value: String,
-    },
 }
 
 /// The plan that computes what `graph` computes.
@@ -122,7 +106,7 @@ fn lower_with(graph: &Graph, inputs: &[Layout]) -> Result<Plan, LowerError> {
         }
     }
     for &output in &graph.outputs {
-        let operand = lowering.get(output, Form::Plain)?;
+        let operand = lowering.get(output, Form::Plain);
         lowering.plan.outputs.push(PlanPort {
             name: graph.value(output).name.clone(),
             operand,
@@ -137,11 +121,14 @@ fn lower_with(graph: &Graph, inputs: &[Layout]) -> Result<Plan, LowerError> {
 }
 
 fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+    if computes(&node.op) {
+        float_only(l.graph, node)?;
+    }
     match &node.op {
-        Op::Conv(conv) => linear::conv(l, node, conv),
+        Op::Conv(conv) => linear::conv(l, node, conv)?,
         Op::Gemm(gemm) => linear::gemm(l, node, gemm),
         Op::MatMul => linear::mat_mul(l, node),
-        Op::BatchNormalization { epsilon } => linear::batch_normalization(l, node, *epsilon),
+        Op::BatchNormalization { epsilon } => linear::batch_normalization(l, node, *epsilon)?,
         Op::Relu => elementwise::unary(l, node, Activation::Relu),
         Op::LeakyRelu { alpha } => {
             elementwise::unary(l, node, Activation::LeakyRelu { alpha: *alpha })
@@ -176,8 +163,42 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
         Op::Pad(pad) => movement::pad(l, node, pad),
         Op::Identity => movement::identity(l, node),
         Op::Cast { .. } => elementwise::cast(l, node),
-        Op::QuantizeLinear { axis } => elementwise::quantize(l, node, *axis),
-        Op::DequantizeLinear { axis } => elementwise::dequantize(l, node, *axis),
+        Op::QuantizeLinear { axis } => elementwise::quantize(l, node, *axis)?,
+        Op::DequantizeLinear { axis } => elementwise::dequantize(l, node, *axis)?,
+    }
+    Ok(())
+}
+
+/// Whether an operator calculates with what it reads, rather than moves it or
+/// changes its type.
+fn computes(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::Flatten { .. }
+            | Op::Reshape
+            | Op::Squeeze { .. }
+            | Op::Unsqueeze { .. }
+            | Op::Transpose { .. }
+            | Op::Concat { .. }
+            | Op::Split { .. }
+            | Op::Slice { .. }
+            | Op::Pad(_)
+            | Op::Identity
+            | Op::Cast { .. }
+            | Op::QuantizeLinear { .. }
+            | Op::DequantizeLinear { .. }
+    )
+}
+
+fn float_only(graph: &Graph, node: &Node) -> Result<(), LowerError> {
+    let types = node.inputs.iter().map(|&v| graph.value(v).element_type);
+    match types.into_iter().find(|&found| found != ElementType::F32) {
+        None => Ok(()),
+        Some(found) => Err(LowerError::ElementType {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            found,
+        }),
     }
 }
 

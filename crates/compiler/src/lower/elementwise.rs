@@ -1,41 +1,29 @@
 //! Operators that treat every element alike.
 
 use pilotage_engine::plan::{Activation, BinaryOperator, ConstantId, Operand, Operation};
-use pilotage_graph::{ElementType, Node, ValueId};
+use pilotage_graph::{Node, ValueId};
 
 use super::LowerError;
 use super::forms::{Form, Lowering};
 use crate::permute::{TO_NHWC, permute};
 
-pub(super) fn unary(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    activation: Activation,
-) -> Result<(), LowerError> {
-    float_only(l, node)?;
+pub(super) fn unary(l: &mut Lowering<'_>, node: &Node, activation: Activation) {
     let form = l.native(node.inputs[0]);
-    let x = l.get(node.inputs[0], form)?;
+    let x = l.get(node.inputs[0], form);
     l.make(node, Operation::Unary { activation }, vec![x], form);
-    Ok(())
 }
 
-pub(super) fn cast(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+pub(super) fn cast(l: &mut Lowering<'_>, node: &Node) {
     let form = l.native(node.inputs[0]);
-    let x = l.get(node.inputs[0], form)?;
+    let x = l.get(node.inputs[0], form);
     l.make(node, Operation::Cast, vec![x], form);
-    Ok(())
 }
 
-pub(super) fn binary(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    operator: BinaryOperator,
-) -> Result<(), LowerError> {
-    float_only(l, node)?;
+pub(super) fn binary(l: &mut Lowering<'_>, node: &Node, operator: BinaryOperator) {
     let form = joint_form(l, node);
     let mut operands = Vec::with_capacity(2);
     for &value in &node.inputs {
-        operands.push(operand_in(l, value, form)?);
+        operands.push(operand_in(l, value, form));
     }
     let activation = Activation::None;
     let operation = Operation::Binary {
@@ -43,7 +31,6 @@ pub(super) fn binary(
         activation,
     };
     l.make(node, operation, operands, form);
-    Ok(())
 }
 
 /// The form in which two operands meet.
@@ -72,7 +59,7 @@ fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
 }
 
 /// An operand, its axes counted from the right as broadcasting does, in `form`.
-fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Result<Operand, LowerError> {
+fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Operand {
     let shape = l.shape(value);
     let one_element = shape.iter().product::<usize>() == 1;
     match form {
@@ -86,17 +73,17 @@ fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Result<Operan
             if let Some(tensor) = l.constant(value) {
                 return l.store_tensor(&name, tensor, picture, Form::Nhwc);
             }
-            let plain = l.get(value, Form::Plain)?;
+            let plain = l.get(value, Form::Plain);
             let ty = l.element_type_of(plain);
             let opened = l.reshape(&name, plain, picture.clone(), ty);
-            Ok(l.transpose(&name, opened, &picture, &TO_NHWC))
+            l.transpose(&name, opened, &picture, &TO_NHWC)
         }
         Form::FlatNhwc { channels, pixels } => {
             match l.constant(value).and_then(|tensor| tensor.as_f32()) {
                 Some(data) => {
                     let planes = [shape[0], channels, pixels];
                     let data = permute(data, &planes, &[0, 2, 1]);
-                    Ok(Operand::Constant(l.store_f32(shape.to_vec(), data)))
+                    Operand::Constant(l.store_f32(shape.to_vec(), data))
                 }
                 None => l.get(value, form),
             }
@@ -106,7 +93,7 @@ fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Result<Operan
 
 pub(super) fn quantize(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
     let (form, scale, zero_point, axis) = scales(l, node, axis)?;
-    let x = l.get(node.inputs[0], form)?;
+    let x = l.get(node.inputs[0], form);
     let operation = Operation::Quantize {
         scale,
         zero_point,
@@ -118,7 +105,7 @@ pub(super) fn quantize(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result
 
 pub(super) fn dequantize(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
     let (form, scale, zero_point, axis) = scales(l, node, axis)?;
-    let x = l.get(node.inputs[0], form)?;
+    let x = l.get(node.inputs[0], form);
     let operation = Operation::Dequantize {
         scale,
         zero_point,
@@ -154,7 +141,7 @@ fn scales(
                 operator: node.op.name(),
                 input: "zero point",
             })?;
-            match l.store_tensor(&name, tensor, vec![tensor.len()], Form::Plain)? {
+            match l.store_tensor(&name, tensor, vec![tensor.len()], Form::Plain) {
                 Operand::Constant(id) => Some(id),
                 Operand::Tensor(_) => None,
             }
@@ -166,15 +153,4 @@ fn scales(
 /// Where an axis of N, C, H, W lies in N, H, W, C.
 pub(super) fn nhwc_axis(axis: usize) -> usize {
     [0, 3, 1, 2][axis]
-}
-
-fn float_only(l: &Lowering<'_>, node: &Node) -> Result<(), LowerError> {
-    match l.graph.value(node.inputs[0]).element_type {
-        ElementType::F32 => Ok(()),
-        found => Err(LowerError::ElementType {
-            node: node.name.clone(),
-            operator: node.op.name(),
-            found,
-        }),
-    }
 }

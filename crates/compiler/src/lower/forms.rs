@@ -114,19 +114,19 @@ impl<'g> Lowering<'g> {
 
     /// The value in the form asked for (not flattened NHWC, which is only ever
     /// made by flattening), converted where it is not at hand.
-    pub(super) fn get(&mut self, value: ValueId, form: Form) -> Result<Operand, LowerError> {
+    pub(super) fn get(&mut self, value: ValueId, form: Form) -> Operand {
         let at_hand = self.forms[value.0].iter().find(|(f, _)| *f == form);
         if let Some((_, operand)) = at_hand {
-            return Ok(*operand);
+            return *operand;
         }
         let operand = if let Some(tensor) = self.constant(value) {
             let name = &self.graph.value(value).name;
-            self.store_tensor(name, tensor, tensor.shape().to_vec(), form)?
+            self.store_tensor(name, tensor, tensor.shape().to_vec(), form)
         } else {
             self.convert(value, form)
         };
         self.forms[value.0].push((form, operand));
-        Ok(operand)
+        operand
     }
 
     fn convert(&mut self, value: ValueId, form: Form) -> Operand {
@@ -250,7 +250,7 @@ impl<'g> Lowering<'g> {
         tensor: &Tensor,
         shape: Vec<usize>,
         form: Form,
-    ) -> Result<Operand, LowerError> {
+    ) -> Operand {
         let perm: Vec<usize> = match form {
             Form::Nhwc if shape.len() == 4 => TO_NHWC.to_vec(),
             _ => (0..shape.len()).collect(),
@@ -261,13 +261,29 @@ impl<'g> Lowering<'g> {
             TensorData::I32(data) => ConstantData::I32(permute(data, &shape, &perm)),
             TensorData::U8(data) => ConstantData::U8(permute(data, &shape, &perm)),
             TensorData::I8(data) => ConstantData::I8(permute(data, &shape, &perm)),
-            TensorData::Bool(_) => {
-                return Err(LowerError::BoolConstant { value: name.into() });
+            TensorData::Bool(data) => {
+                let bytes: Vec<u8> = data.iter().map(|&b| u8::from(b)).collect();
+                ConstantData::U8(permute(&bytes, &shape, &perm))
             }
         };
         let shape = pick(&shape, &perm);
-        self.plan.constants.push(Constant { shape, data });
-        Ok(Operand::Constant(ConstantId(self.plan.constants.len() - 1)))
+        let is_bool = matches!(tensor.data(), TensorData::Bool(_));
+        self.plan.constants.push(Constant {
+            shape: shape.clone(),
+            data,
+        });
+        let stored = Operand::Constant(ConstantId(self.plan.constants.len() - 1));
+        // Plans store no bools.
+        match is_bool {
+            true => self.step(
+                name,
+                Operation::Cast,
+                vec![stored],
+                shape,
+                ElementType::Bool,
+            ),
+            false => stored,
+        }
     }
 
     fn tensor(&mut self, shape: Vec<usize>, element_type: ElementType) -> TensorId {

@@ -12,7 +12,7 @@ pub(super) fn activations(plan: &mut Plan) {
     }
     let mut maker = vec![None; plan.tensors.len()];
     let mut fused = vec![false; plan.steps.len()];
-    for index in 0..plan.steps.len() {
+    for (index, fused) in fused.iter_mut().enumerate() {
         let step = &plan.steps[index];
         let output = step.output;
         if let (&Operation::Unary { activation }, [Operand::Tensor(input)]) =
@@ -27,7 +27,7 @@ pub(super) fn activations(plan: &mut Plan) {
             {
                 *place = activation;
                 into.output = output;
-                fused[index] = true;
+                *fused = true;
                 maker[output.0] = Some(before);
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::affine::from_batch_normalization;
 use crate::permute::{TO_NHWC, permute, pick};
 
 pub(super) fn conv(l: &mut Lowering<'_>, node: &Node, conv: &Conv) -> Result<(), LowerError> {
-    let x = l.get(node.inputs[0], Form::Nhwc)?;
+    let x = l.get(node.inputs[0], Form::Nhwc);
     let shape = l.shape(node.inputs[1]);
     let weights = l.parameter(node, node.inputs[1], "weights")?;
     let weights = permute(weights, shape, &TO_NHWC);
@@ -38,7 +38,7 @@ pub(super) fn conv(l: &mut Lowering<'_>, node: &Node, conv: &Conv) -> Result<(),
     Ok(())
 }
 
-pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(), LowerError> {
+pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) {
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let output = l.shape(node.outputs[0]);
     let (rows, columns) = (output[0], output[1]);
@@ -65,11 +65,11 @@ pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(),
 
     let (form, x) = match gemm.transpose_a {
         true => {
-            let plain = l.get(a, Form::Plain)?;
+            let plain = l.get(a, Form::Plain);
             let shape = l.shape(a);
             (Form::Plain, l.transpose(&node.name, plain, shape, &[1, 0]))
         }
-        false => any_flat_form(l, a)?,
+        false => any_flat_form(l, a),
     };
     let weights = store_columns(l, weights, columns, form);
     let operation = Operation::FullyConnected {
@@ -85,11 +85,10 @@ pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(),
         ElementType::F32,
     );
     let sum = match added_after {
-        Some(c) => add_scaled(l, node, product, c, gemm.beta)?,
+        Some(c) => add_scaled(l, node, product, c, gemm.beta),
         None => product,
     };
     l.set(node.outputs[0], Form::Plain, sum);
-    Ok(())
 }
 
 /// A constant as one row of bias, where it is the same for every row.
@@ -104,18 +103,13 @@ fn row_of(l: &Lowering<'_>, c: ValueId, rows: usize, columns: usize) -> Option<V
     }
 }
 
-fn gemm_at_run_time(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    gemm: &Gemm,
-    c: Option<ValueId>,
-) -> Result<(), LowerError> {
+fn gemm_at_run_time(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm, c: Option<ValueId>) {
     let mut operands = Vec::with_capacity(2);
     for (value, transposed) in [
         (node.inputs[0], gemm.transpose_a),
         (node.inputs[1], gemm.transpose_b),
     ] {
-        let plain = l.get(value, Form::Plain)?;
+        let plain = l.get(value, Form::Plain);
         let shape = l.shape(value);
         operands.push(match transposed {
             true => l.transpose(&node.name, plain, shape, &[1, 0]),
@@ -142,10 +136,9 @@ fn gemm_at_run_time(
         );
     }
     if let Some(c) = c {
-        result = add_scaled(l, node, result, c, gemm.beta)?;
+        result = add_scaled(l, node, result, c, gemm.beta);
     }
     l.set(node.outputs[0], Form::Plain, result);
-    Ok(())
 }
 
 fn add_scaled(
@@ -154,8 +147,8 @@ fn add_scaled(
     product: Operand,
     c: ValueId,
     beta: f32,
-) -> Result<Operand, LowerError> {
-    let mut addend = l.get(c, Form::Plain)?;
+) -> Operand {
+    let mut addend = l.get(c, Form::Plain);
     if beta != 1.0 {
         let factor = Operand::Constant(l.store_f32(vec![1], vec![beta]));
         let shape = match l.shape(c) {
@@ -172,13 +165,13 @@ fn add_scaled(
         );
     }
     let shape = l.shape(node.outputs[0]).to_vec();
-    Ok(l.step(
+    l.step(
         &node.name,
         joined(BinaryOperator::Add),
         vec![product, addend],
         shape,
         ElementType::F32,
-    ))
+    )
 }
 
 fn joined(operator: BinaryOperator) -> Operation {
@@ -189,12 +182,12 @@ fn joined(operator: BinaryOperator) -> Operation {
 }
 
 /// A value of two axes for a layer that can take its columns in any order.
-fn any_flat_form(l: &mut Lowering<'_>, value: ValueId) -> Result<(Form, Operand), LowerError> {
+fn any_flat_form(l: &mut Lowering<'_>, value: ValueId) -> (Form, Operand) {
     let form = match l.native(value) {
         flat @ Form::FlatNhwc { .. } => flat,
         _ => Form::Plain,
     };
-    Ok((form, l.get(value, form)?))
+    (form, l.get(value, form))
 }
 
 /// Stores (M, K) weights with their columns in the order of the input's form.
@@ -209,14 +202,14 @@ fn store_columns(l: &mut Lowering<'_>, weights: Vec<f32>, rows: usize, form: For
     l.store_f32(vec![rows, columns], weights)
 }
 
-pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) {
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let weights = match l.shape(b) {
         [_, _] => l.constant(b).and_then(|tensor| tensor.as_f32()),
         _ => None,
     };
     if let Some(weights) = weights {
-        let (form, x) = any_flat_form(l, a)?;
+        let (form, x) = any_flat_form(l, a);
         let weights = permute(weights, l.shape(b), &[1, 0]);
         let weights = store_columns(l, weights, l.shape(b)[1], form);
         let operation = Operation::FullyConnected {
@@ -225,7 +218,7 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
             activation: Activation::None,
         };
         l.make(node, operation, vec![x], Form::Plain);
-        return Ok(());
+        return;
     }
 
     // A vector on the left is a row, on the right a column; the axis that this
@@ -233,7 +226,7 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
     let mut operands = Vec::with_capacity(2);
     let mut shapes = Vec::with_capacity(2);
     for (value, is_left) in [(a, true), (b, false)] {
-        let plain = l.get(value, Form::Plain)?;
+        let plain = l.get(value, Form::Plain);
         let matrix = match l.shape(value) {
             &[n] if is_left => vec![1, n],
             &[n] => vec![n, 1],
@@ -260,7 +253,6 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
     );
     let result = l.reshape(&node.name, product, output.to_vec(), ElementType::F32);
     l.set(node.outputs[0], Form::Plain, result);
-    Ok(())
 }
 
 pub(super) fn batch_normalization(
@@ -283,7 +275,7 @@ pub(super) fn batch_normalization(
         4 => Form::Nhwc,
         _ => Form::Plain,
     };
-    let operand = l.get(x, form)?;
+    let operand = l.get(x, form);
     if shape.len() == 4 || shape.len() == 2 {
         let operation = Operation::Affine {
             scale: l.store_f32(vec![channels], scale),

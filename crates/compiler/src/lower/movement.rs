@@ -3,7 +3,6 @@
 use pilotage_engine::plan::{Fill, Operation, SliceStep};
 use pilotage_graph::{Node, Pad, PadMode, SliceAxis};
 
-use super::LowerError;
 use super::elementwise::nhwc_axis;
 use super::forms::{Form, Lowering, element_type};
 use crate::permute::{TO_NHWC, moves_nothing, pick};
@@ -16,18 +15,17 @@ fn memory_order(rank: usize, form: Form) -> Vec<usize> {
     }
 }
 
-pub(super) fn identity(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+pub(super) fn identity(l: &mut Lowering<'_>, node: &Node) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let form = l.native(x);
-    l.get(x, form)?;
+    l.get(x, form);
     for (form, operand) in l.at_hand(x) {
         l.set(output, form, operand);
     }
-    Ok(())
 }
 
 /// Flatten, Reshape, Squeeze, Unsqueeze: the output value's shape says it all.
-pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let (from, to) = (l.shape(x), l.shape(output));
     if from == to {
@@ -35,7 +33,7 @@ pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
     }
     let ty = element_type(l.graph, output);
     if l.native(x) == Form::Nhwc {
-        let nhwc = l.get(x, Form::Nhwc)?;
+        let nhwc = l.get(x, Form::Nhwc);
         let (channels, pixels) = (from[1], from[2] * from[3]);
         let flattens = *to == [from[0], channels * pixels];
         let in_order = moves_nothing(from, &TO_NHWC);
@@ -46,24 +44,19 @@ pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
             };
             let flat = l.reshape(&node.name, nhwc, to.to_vec(), ty);
             l.set(output, form, flat);
-            return Ok(());
+            return;
         }
     }
-    let plain = l.get(x, Form::Plain)?;
+    let plain = l.get(x, Form::Plain);
     let reshaped = l.reshape(&node.name, plain, to.to_vec(), ty);
     l.set(output, Form::Plain, reshaped);
-    Ok(())
 }
 
-pub(super) fn transpose(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    perm: &[usize],
-) -> Result<(), LowerError> {
+pub(super) fn transpose(l: &mut Lowering<'_>, node: &Node, perm: &[usize]) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let rank = perm.len();
     let native = l.native_picture(x);
-    l.get(x, native)?;
+    l.get(x, native);
     let forms: &[Form] = match rank {
         4 => &[Form::Plain, Form::Nhwc],
         _ => &[Form::Plain],
@@ -87,19 +80,18 @@ pub(super) fn transpose(
                 let ty = element_type(l.graph, output);
                 let moved = l.reshape(&node.name, operand, pick(&shape, &perm), ty);
                 l.set(output, to, moved);
-                return Ok(());
+                return;
             }
         }
     }
-    let operand = l.get(x, native)?;
+    let operand = l.get(x, native);
     let shape = l.shape_in(x, native);
     let perm = in_memory(native, Form::Plain);
     let moved = l.transpose(&node.name, operand, &shape, &perm);
     l.set(output, Form::Plain, moved);
-    Ok(())
 }
 
-pub(super) fn concat(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+pub(super) fn concat(l: &mut Lowering<'_>, node: &Node, axis: usize) {
     let is_nhwc = |v| l.native(v) == Form::Nhwc;
     let form = match node.inputs.iter().any(|&v| is_nhwc(v)) {
         true => Form::Nhwc,
@@ -109,16 +101,15 @@ pub(super) fn concat(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(
     for &value in &node.inputs {
         // An empty input adds nothing.
         if !l.shape(value).contains(&0) {
-            operands.push(l.get(value, form)?);
+            operands.push(l.get(value, form));
         }
     }
     if let [only] = operands[..] {
         l.set(node.outputs[0], form, only);
-        return Ok(());
+        return;
     }
     let axis = axis_in(form, axis);
     l.make(node, Operation::Concat { axis }, operands, form);
-    Ok(())
 }
 
 fn axis_in(form: Form, axis: usize) -> usize {
@@ -128,10 +119,10 @@ fn axis_in(form: Form, axis: usize) -> usize {
     }
 }
 
-pub(super) fn split(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<(), LowerError> {
+pub(super) fn split(l: &mut Lowering<'_>, node: &Node, axis: usize) {
     let x = node.inputs[0];
     let form = l.native_picture(x);
-    let operand = l.get(x, form)?;
+    let operand = l.get(x, form);
     let rank = l.shape(x).len();
     let mut start = 0;
     for &output in &node.outputs {
@@ -149,17 +140,12 @@ pub(super) fn split(l: &mut Lowering<'_>, node: &Node, axis: usize) -> Result<()
         );
         l.set(output, form, part);
     }
-    Ok(())
 }
 
-pub(super) fn slice(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    axes: &[SliceAxis],
-) -> Result<(), LowerError> {
+pub(super) fn slice(l: &mut Lowering<'_>, node: &Node, axes: &[SliceAxis]) {
     let x = node.inputs[0];
     let form = l.native_picture(x);
-    let operand = l.get(x, form)?;
+    let operand = l.get(x, form);
     let step = |axis: &SliceAxis| SliceStep {
         start: axis.start,
         step: axis.step,
@@ -167,13 +153,12 @@ pub(super) fn slice(
     let axes: Vec<SliceStep> = axes.iter().map(step).collect();
     let axes = pick(&axes, &memory_order(axes.len(), form));
     l.make(node, Operation::Slice { axes }, vec![operand], form);
-    Ok(())
 }
 
-pub(super) fn pad(l: &mut Lowering<'_>, node: &Node, pad: &Pad) -> Result<(), LowerError> {
+pub(super) fn pad(l: &mut Lowering<'_>, node: &Node, pad: &Pad) {
     let x = node.inputs[0];
     let form = l.native_picture(x);
-    let operand = l.get(x, form)?;
+    let operand = l.get(x, form);
     let before = pick(&pad.before, &memory_order(pad.before.len(), form));
     let fill = match pad.mode {
         PadMode::Constant(value) => Fill::Constant(value),
@@ -182,5 +167,4 @@ pub(super) fn pad(l: &mut Lowering<'_>, node: &Node, pad: &Pad) -> Result<(), Lo
         PadMode::Wrap => Fill::Wrap,
     };
     l.make(node, Operation::Pad { before, fill }, vec![operand], form);
-    Ok(())
 }

@@ -3,19 +3,15 @@
 use pilotage_engine::plan::{Operation, PoolKind, Window};
 use pilotage_graph::{Node, Pool};
 
-use super::LowerError;
 use super::elementwise::nhwc_axis;
 use super::forms::{Form, Lowering};
+use crate::permute::{TO_NHWC, pick};
 
-pub(super) fn max_pool(l: &mut Lowering<'_>, node: &Node, pool: &Pool) -> Result<(), LowerError> {
-    windows(l, node, pool, PoolKind::Max)
+pub(super) fn max_pool(l: &mut Lowering<'_>, node: &Node, pool: &Pool) {
+    windows(l, node, pool, PoolKind::Max);
 }
 
-pub(super) fn average_pool(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    pool: &Pool,
-) -> Result<(), LowerError> {
+pub(super) fn average_pool(l: &mut Lowering<'_>, node: &Node, pool: &Pool) {
     let kind = match pool.count_include_pad {
         true => PoolKind::AverageWithPads {
             bottom: pool.pads[2],
@@ -23,16 +19,11 @@ pub(super) fn average_pool(
         },
         false => PoolKind::Average,
     };
-    windows(l, node, pool, kind)
+    windows(l, node, pool, kind);
 }
 
-fn windows(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    pool: &Pool,
-    kind: PoolKind,
-) -> Result<(), LowerError> {
-    let x = l.get(node.inputs[0], Form::Nhwc)?;
+fn windows(l: &mut Lowering<'_>, node: &Node, pool: &Pool, kind: PoolKind) {
+    let x = l.get(node.inputs[0], Form::Nhwc);
     let window = Window {
         kernel: pool.kernel,
         strides: pool.strides,
@@ -45,34 +36,46 @@ fn windows(
         vec![x],
         Form::Nhwc,
     );
-    Ok(())
 }
 
-pub(super) fn global_average_pool(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
+pub(super) fn global_average_pool(l: &mut Lowering<'_>, node: &Node) {
     let axes: Vec<usize> = (2..l.shape(node.inputs[0]).len()).collect();
-    mean(l, node, &axes)
+    mean(l, node, &axes);
 }
 
-pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) -> Result<(), LowerError> {
+pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let shape = l.shape(x);
     let keeps_axes = l.shape(output).len() == shape.len();
-    // Without the reduced axes the rest has to come out in the model's order.
-    let kept_in_order = {
-        let mut kept = [0, 2, 3, 1].into_iter();
-        kept.by_ref()
-            .filter(|&axis| shape.len() == 4 && !axes.contains(&axis) && shape[axis] != 1)
-            .is_sorted()
-    };
-    if l.native(x) == Form::Nhwc && (keeps_axes || kept_in_order) {
-        let operand = l.get(x, Form::Nhwc)?;
+    if l.native(x) == Form::Nhwc {
+        let is_kept = |axis: &usize| !axes.contains(axis);
+        let kept: Vec<usize> = TO_NHWC.into_iter().filter(is_kept).collect();
+        // Without the reduced axes the rest has to come out in the model's order.
+        let in_order = kept.iter().filter(|&&axis| shape[axis] != 1).is_sorted();
         let mut axes: Vec<usize> = axes.iter().map(|&axis| nhwc_axis(axis)).collect();
         axes.sort_unstable();
-        let form = if keeps_axes { Form::Nhwc } else { Form::Plain };
-        l.make(node, Operation::ReduceMean { axes }, vec![operand], form);
-        return Ok(());
+        if keeps_axes {
+            let operand = l.get(x, Form::Nhwc);
+            l.make(
+                node,
+                Operation::ReduceMean { axes },
+                vec![operand],
+                Form::Nhwc,
+            );
+            return;
+        }
+        if in_order {
+            let operand = l.get(x, Form::Nhwc);
+            let operation = Operation::ReduceMean { axes };
+            let ty = l.element_type_of(operand);
+            let means = l.step(&node.name, operation, vec![operand], pick(shape, &kept), ty);
+            let to = l.shape(output).to_vec();
+            let means = l.reshape(&node.name, means, to, ty);
+            l.set(output, Form::Plain, means);
+            return;
+        }
     }
-    let operand = l.get(x, Form::Plain)?;
+    let operand = l.get(x, Form::Plain);
     let axes = axes.to_vec();
     l.make(
         node,
@@ -80,15 +83,9 @@ pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) -> Result<
         vec![operand],
         Form::Plain,
     );
-    Ok(())
 }
 
-pub(super) fn softmax(
-    l: &mut Lowering<'_>,
-    node: &Node,
-    axis: usize,
-    end_axis: usize,
-) -> Result<(), LowerError> {
+pub(super) fn softmax(l: &mut Lowering<'_>, node: &Node, axis: usize, end_axis: usize) {
     let x = node.inputs[0];
     if l.native(x) == Form::Nhwc {
         let mut axes: Vec<usize> = (axis..end_axis).map(nhwc_axis).collect();
@@ -96,17 +93,16 @@ pub(super) fn softmax(
         let first = axes.first().copied().unwrap_or(0);
         let together = axes.iter().enumerate().all(|(i, &a)| a == first + i);
         if together {
-            let operand = l.get(x, Form::Nhwc)?;
+            let operand = l.get(x, Form::Nhwc);
             let operation = Operation::Softmax {
                 axis: first,
                 end_axis: first + axes.len(),
             };
             l.make(node, operation, vec![operand], Form::Nhwc);
-            return Ok(());
+            return;
         }
     }
-    let operand = l.get(x, Form::Plain)?;
+    let operand = l.get(x, Form::Plain);
     let operation = Operation::Softmax { axis, end_axis };
     l.make(node, operation, vec![operand], Form::Plain);
-    Ok(())
 }

@@ -1,0 +1,127 @@
+//! Networks as PyTorch and Keras export them, against ONNX Runtime's answers.
+//! tests/write_exports.py made the files and says how.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pilotage_compiler::{PortLayout, compile, lower, run_plan, simplify};
+use pilotage_engine::plan::{Operation, Plan};
+use pilotage_engine::{Bundle, CpuOptions, InstructionSet, Layout};
+use pilotage_graph::{Graph, ReadOptions, Tensor};
+
+fn exports() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports")
+}
+
+fn graph(name: &str) -> Graph {
+    let model = fs::read(exports().join(format!("{name}.onnx"))).unwrap();
+    Graph::read(&model, &ReadOptions::default()).unwrap()
+}
+
+fn answers(name: &str) -> Vec<f32> {
+    let text = fs::read_to_string(exports().join("answers.json")).unwrap();
+    let all: BTreeMap<String, Vec<f32>> = serde_json::from_str(&text).unwrap();
+    all[name].clone()
+}
+
+/// Element i, as a grey level.
+fn level(i: usize) -> f32 {
+    let hash = (i as u64 * 2_654_435_761) % (1 << 32);
+    (hash >> 24) as f32
+}
+
+/// The input in memory order, each element times `scale`.
+fn input(plan: &Plan, scale: f32) -> Tensor {
+    let port = &plan.inputs[0];
+    let pilotage_engine::plan::Operand::Tensor(id) = port.operand else {
+        panic!("{port:?}");
+    };
+    let shape = plan.tensors[id.0].shape.clone();
+    let model_order = |i: usize| match port.layout {
+        Layout::Plain => i,
+        Layout::Nhwc => i % 3 * 13_200 + i / 3,
+    };
+    let data: Vec<f32> = (0..39_600).map(|i| level(model_order(i)) * scale).collect();
+    Tensor::new(shape, data).unwrap()
+}
+
+fn assert_answers(name: &str, plan: &Plan, scale: f32) {
+    let expected = answers(name);
+    for set in InstructionSet::ALL
+        .into_iter()
+        .filter(|set| set.is_available())
+    {
+        let options = CpuOptions {
+            instruction_set: Some(set),
+            ..CpuOptions::default()
+        };
+        let found = run_plan(plan, options, &[input(plan, scale)]).unwrap();
+        let found: Vec<f32> = found
+            .iter()
+            .flat_map(|y| y.as_f32().unwrap().to_vec())
+            .collect();
+        assert_eq!(expected.len(), found.len());
+        for (a, b) in expected.iter().zip(&found) {
+            let near = (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+            assert!(near, "{name}, {set}: {expected:?} {found:?}");
+        }
+    }
+}
+
+fn layers(plan: &Plan) -> usize {
+    let steps = plan.steps.iter();
+    steps
+        .filter(|step| step.operation != Operation::Reshape)
+        .count()
+}
+
+#[test]
+fn exports_agree_with_onnx_runtime() {
+    for name in ["pytorch", "keras"] {
+        let graph = graph(name);
+        let simple = simplify(&graph);
+        for graph in [&graph, &simple] {
+            for ports in [PortLayout::Model, PortLayout::Native] {
+                let plan = lower(graph, ports).unwrap();
+                assert_answers(name, &plan, 1.0 / 255.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_but_layers_is_left() {
+    let plan = lower(&simplify(&graph("pytorch")), PortLayout::Native).unwrap();
+    assert_eq!(plan.inputs[0].layout, Layout::Nhwc);
+    assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
+    let plan = lower(&simplify(&graph("keras")), PortLayout::Model).unwrap();
+    assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
+}
+
+#[test]
+fn recipes_for_them_take_raw_pixels() {
+    let pytorch =
+        "[[output]]\nmeaning = \"steering\"\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n";
+    let keras = "[[output]]\nname = \"steering\"\nmeaning = \"steering\"\n\
+                 [[output]]\nname = \"throttle\"\nmeaning = \"throttle\"\n";
+    for (name, layout, outputs) in [("pytorch", "nchw", pytorch), ("keras", "nhwc", keras)] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = exports().join(format!("{name}.onnx"));
+        let recipe = format!(
+            "model = {model:?}\ndomain = \"simulated\"\n\
+             [input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n{outputs}"
+        );
+        let path = folder.path().join("net.toml");
+        fs::write(&path, recipe).unwrap();
+        let bundle = Bundle::read(&compile(&path).unwrap()).unwrap();
+        assert_eq!(layers(&bundle.plan), 8);
+        assert_answers(name, &bundle.plan, 1.0);
+    }
+}

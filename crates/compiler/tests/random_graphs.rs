@@ -1,0 +1,367 @@
+//! Random networks compute the same however they are compiled.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+#![allow(clippy::manual_is_multiple_of, reason = "choices are taken modulo")]
+
+use pilotage_compiler::{PortLayout, evaluate, lower, run_plan, simplify};
+use pilotage_engine::{CpuOptions, Layout};
+use pilotage_graph::{
+    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, SliceAxis, Tensor,
+    TensorType, ValueId,
+};
+use proptest::prelude::*;
+
+/// A choice among many, and what it needs to know.
+type Choice = (u8, [u8; 4]);
+
+/// Builds a network from choices; those that do not fit what there is are passed over.
+struct Random {
+    b: GraphBuilder,
+    /// What was made so far, with shapes.
+    made: Vec<(ValueId, Vec<usize>)>,
+    names: usize,
+    seed: u32,
+}
+
+const MOST_ELEMENTS: usize = 2_000;
+
+impl Random {
+    fn new(shape: &[usize]) -> Self {
+        let mut b = GraphBuilder::new("random");
+        let x = b
+            .input("x", TensorType::new(ElementType::F32, shape))
+            .unwrap();
+        Self {
+            b,
+            made: vec![(x, shape.to_vec())],
+            names: 0,
+            seed: 1,
+        }
+    }
+
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("n{}", self.names)
+    }
+
+    /// Away from 0, so that it can divide, and below 1.5.
+    fn constant(&mut self, shape: &[usize]) -> ValueId {
+        let name = self.name();
+        let tensor = numbers(shape, &mut self.seed);
+        self.b.constant(name, tensor).unwrap()
+    }
+
+    fn variance(&mut self, channels: usize) -> ValueId {
+        let name = self.name();
+        let tensor = numbers(&[channels], &mut self.seed);
+        let data = tensor.as_f32().unwrap().iter().map(|x| x.abs());
+        let tensor = Tensor::new([channels], data.collect::<Vec<f32>>()).unwrap();
+        self.b.constant(name, tensor).unwrap()
+    }
+
+    /// Adds a node; not where its output would be large or the operator refuses.
+    fn node(&mut self, op: Op, inputs: &[ValueId], shapes: &[Vec<usize>]) {
+        let name = self.name();
+        let Ok(outputs) = self.b.node_with_shapes(name, op, inputs, shapes) else {
+            return;
+        };
+        for (i, output) in outputs.into_iter().enumerate() {
+            let shape = self.b.tensor_type(output).shape;
+            let elements = shape.iter().product::<usize>();
+            if (i == 0 || !shape.is_empty()) && (1..=MOST_ELEMENTS).contains(&elements) {
+                self.made.push((output, shape));
+            }
+        }
+    }
+
+    fn step(&mut self, (kind, with): Choice) {
+        let with = with.map(usize::from);
+        // Mostly what was made last, at times something earlier.
+        let back = if with[0] % 4 == 0 {
+            with[1] % self.made.len()
+        } else {
+            0
+        };
+        let (x, shape) = self.made[self.made.len() - 1 - back].clone();
+        let rank = shape.len();
+        let axis = with[2] % rank.max(1);
+        match kind % 26 {
+            0..=2 => self.conv(x, &shape, with),
+            3 => self.batch_norm(x, &shape),
+            4 => self.node(Op::Relu, &[x], &[]),
+            5 => self.node(Op::LeakyRelu { alpha: 0.2 }, &[x], &[]),
+            6 => self.node(Op::Elu { alpha: 0.7 }, &[x], &[]),
+            7 => self.node(Op::Sigmoid, &[x], &[]),
+            8 => self.node(Op::Tanh, &[x], &[]),
+            9 => self.node(
+                Op::Clip {
+                    min: -0.5,
+                    max: f32::INFINITY,
+                },
+                &[x],
+                &[],
+            ),
+            10..=12 => self.with_constant(x, &shape, with),
+            13 => {
+                let other = self.made.iter().rev().skip(1).find(|(_, s)| *s == shape);
+                if let Some(&(other, _)) = other {
+                    let op = if with[3] % 2 == 0 { Op::Add } else { Op::Mul };
+                    self.node(op, &[x, other], &[]);
+                }
+            }
+            14 => self.pool(x, &shape, with),
+            15 => self.node(Op::GlobalAveragePool, &[x], &[]),
+            16 => {
+                let mut perm: Vec<usize> = (0..rank).collect();
+                perm.rotate_left(axis);
+                if with[3] % 2 == 0 && rank > 1 {
+                    perm.swap(0, rank - 1);
+                }
+                self.node(Op::Transpose { perm }, &[x], &[]);
+            }
+            17 => self.pad(x, rank, with),
+            18 => {
+                let axes = shape.iter().map(|&size| SliceAxis {
+                    start: if with[3] % 2 == 0 { 0 } else { size - 1 },
+                    step: if with[3] % 2 == 0 { 1 } else { -1 },
+                    length: size.div_ceil(1 + with[2] % 2),
+                });
+                let axes = axes.collect();
+                self.node(Op::Slice { axes }, &[x], &[]);
+            }
+            19 => self.node(Op::Concat { axis }, &[x, x], &[]),
+            20 => {
+                if rank > 0 && shape[axis] > 1 {
+                    let (mut first, mut second) = (shape.clone(), shape.clone());
+                    first[axis] = 1;
+                    second[axis] -= 1;
+                    self.node(Op::Split { axis }, &[x], &[first, second]);
+                }
+            }
+            21 => {
+                let keep_dims = with[3] % 2 == 0;
+                self.node(
+                    Op::ReduceMean {
+                        axes: vec![axis],
+                        keep_dims,
+                    },
+                    &[x],
+                    &[],
+                );
+            }
+            22 => {
+                let end_axis = if with[3] % 2 == 0 { axis + 1 } else { rank };
+                self.node(Op::Softmax { axis, end_axis }, &[x], &[]);
+            }
+            23 => self.node(Op::Flatten { axis: 1 }, &[x], &[]),
+            24 => {
+                let elements: usize = shape.iter().product();
+                let to = match with[3] % 3 {
+                    0 if elements % 2 == 0 => vec![1, 2, elements / 2, 1],
+                    1 if elements % 4 == 0 => vec![1, elements / 4, 2, 2],
+                    _ => vec![elements],
+                };
+                self.node(Op::Reshape, &[x], &[to]);
+            }
+            _ => self.product(x, &shape, with),
+        }
+    }
+
+    fn conv(&mut self, x: ValueId, shape: &[usize], with: [usize; 4]) {
+        let &[_, channels, ..] = shape else { return };
+        let groups = if with[1] % 3 == 0 { channels } else { 1 };
+        let out = groups * (1 + with[2] % 3);
+        let kernel = [1 + with[1] % 3, 1 + with[3] % 3];
+        let weights = self.constant(&[out, channels / groups, kernel[0], kernel[1]]);
+        let mut inputs = vec![x, weights];
+        if with[2] % 2 == 0 {
+            inputs.push(self.constant(&[out]));
+        }
+        let conv = Conv {
+            kernel,
+            strides: [1 + with[2] / 16 % 2; 2],
+            pads: if with[3] / 16 % 2 == 0 {
+                [0; 4]
+            } else {
+                [1, 0, 2, 1]
+            },
+            dilations: [1, 1 + with[1] / 16 % 2],
+            groups,
+        };
+        self.node(Op::Conv(conv), &inputs, &[]);
+    }
+
+    fn batch_norm(&mut self, x: ValueId, shape: &[usize]) {
+        let Some(&channels) = shape.get(1) else {
+            return;
+        };
+        let mut inputs = vec![x];
+        for _ in 0..3 {
+            inputs.push(self.constant(&[channels]));
+        }
+        inputs.push(self.variance(channels));
+        self.node(Op::BatchNormalization { epsilon: 1e-3 }, &inputs, &[]);
+    }
+
+    fn with_constant(&mut self, x: ValueId, shape: &[usize], with: [usize; 4]) {
+        let mut along: Vec<usize> = shape.to_vec();
+        match with[2] % 4 {
+            0 => along = vec![1],
+            1 => (along.iter_mut().enumerate()).for_each(|(i, size)| {
+                if i != 1 {
+                    *size = 1;
+                }
+            }),
+            2 => along = along.split_off(along.len().saturating_sub(1)),
+            _ => {}
+        }
+        let c = self.constant(&along);
+        let op = [Op::Add, Op::Sub, Op::Mul, Op::Div][with[3] % 4].clone();
+        // What divides must not come near 0, so a value never does.
+        let constant_first = with[1] % 3 == 0 && op != Op::Div;
+        let inputs = if constant_first { [c, x] } else { [x, c] };
+        self.node(op, &inputs, &[]);
+    }
+
+    fn pool(&mut self, x: ValueId, shape: &[usize], with: [usize; 4]) {
+        if shape.len() != 4 {
+            return;
+        }
+        let pool = Pool {
+            kernel: [1 + with[1] % 3, 1 + with[2] % 3],
+            strides: [1 + with[3] % 2, 1],
+            pads: [0; 4],
+            dilations: [1; 2],
+            count_include_pad: with[2] % 2 == 0,
+        };
+        let out = |size: usize, axis: usize| {
+            let room = size.checked_sub(pool.kernel[axis])?;
+            Some(room / pool.strides[axis] + 1)
+        };
+        let (Some(h), Some(w)) = (out(shape[2], 0), out(shape[3], 1)) else {
+            return;
+        };
+        let to = vec![shape[0], shape[1], h, w];
+        let op = match with[3] / 2 % 2 {
+            0 => Op::MaxPool(pool),
+            _ => Op::AveragePool(pool),
+        };
+        self.node(op, &[x], &[to]);
+    }
+
+    fn pad(&mut self, x: ValueId, rank: usize, with: [usize; 4]) {
+        let amount = |i: usize| isize::from(i > 1) * (1 + with[2] as isize % 2);
+        let pad = Pad {
+            before: (0..rank).map(amount).collect(),
+            after: (0..rank).map(|i| amount(i) - 1).map(|n| n.max(0)).collect(),
+            mode: [PadMode::Constant(0.5), PadMode::Edge][with[3] % 2],
+        };
+        self.node(Op::Pad(pad), &[x], &[]);
+    }
+
+    fn product(&mut self, x: ValueId, shape: &[usize], with: [usize; 4]) {
+        let Some(&depth) = shape.last() else { return };
+        let out = 1 + with[1] % 5;
+        if shape.len() != 2 || with[3] % 2 == 0 {
+            let m = self.constant(&[depth, out]);
+            return self.node(Op::MatMul, &[x, m], &[]);
+        }
+        let transpose_b = with[2] % 2 == 0;
+        let b = match transpose_b {
+            true => self.constant(&[out, depth]),
+            false => self.constant(&[depth, out]),
+        };
+        let c = self.constant(&[[out].as_slice(), &[1, out], &[]][with[2] % 3].to_vec());
+        let gemm = Gemm {
+            alpha: 0.5,
+            beta: 2.0,
+            transpose_a: false,
+            transpose_b,
+        };
+        self.node(Op::Gemm(gemm), &[x, b, c], &[]);
+    }
+
+    fn finish(mut self, outputs: usize) -> Graph {
+        let made: Vec<ValueId> = self.made.iter().rev().map(|(v, _)| *v).collect();
+        for (i, &value) in made.iter().take(outputs).enumerate() {
+            self.b.output(format!("y{i}"), value).unwrap();
+        }
+        self.b.finish().unwrap()
+    }
+}
+
+/// Numbers between 0.25 and 1.25 of either sign.
+fn numbers(shape: &[usize], seed: &mut u32) -> Tensor {
+    let n = shape.iter().product();
+    let mut next = || {
+        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let x = (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0;
+        x + 0.25_f32.copysign(x)
+    };
+    let data: Vec<f32> = (0..n).map(|_| next()).collect();
+    Tensor::new(shape, data).unwrap()
+}
+
+fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
+    let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
+    else {
+        return tensor.clone();
+    };
+    let mut pixels = Vec::with_capacity(data.len());
+    for image in 0..n {
+        for pixel in 0..h * w {
+            pixels.extend((0..c).map(|channel| data[(image * c + channel) * h * w + pixel]));
+        }
+    }
+    Tensor::new([n, h, w, c], pixels).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+    #[test]
+    fn every_way_of_compiling_gives_the_same_answer(
+        channels in 1_usize..5,
+        size in [2_usize..8, 2_usize..8],
+        choices in prop::collection::vec(any::<Choice>(), 1..14),
+        outputs in 1_usize..3,
+    ) {
+        let shape = [1, channels, size[0], size[1]];
+        let mut random = Random::new(&shape);
+        for choice in choices {
+            random.step(choice);
+        }
+        let graph = random.finish(outputs);
+        let input = numbers(&shape, &mut 99);
+        let expected = evaluate(&graph, std::slice::from_ref(&input)).unwrap();
+
+        let simple = simplify(&graph);
+        prop_assert!(simple.check().is_ok());
+        prop_assert!(simple.nodes.len() <= graph.nodes.len());
+        for (way, graph, ports) in [
+            ("in the engine's order", &graph, PortLayout::Native),
+            ("simplified", &simple, PortLayout::Model),
+            ("simplified in the engine's order", &simple, PortLayout::Native),
+        ] {
+            let plan = lower(graph, ports).unwrap();
+            let input = in_layout(&input, plan.inputs[0].layout);
+            let found = run_plan(&plan, CpuOptions::default(), &[input]).unwrap();
+            prop_assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert_eq!(found.shape(), expected.shape());
+                let (found, expected) = (found.as_f32().unwrap(), expected.as_f32().unwrap());
+                let largest = expected.iter().fold(1.0_f32, |most, x| most.max(x.abs()));
+                for (a, b) in found.iter().zip(expected) {
+                    prop_assert!((a - b).abs() <= 1e-4 * largest, "{way}: {a}, not {b}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+"""Writes out the ONNX standard's own backend test cases, one folder each.
+
+    python write_onnx_cases.py OUT
+
+Needs the packages of requirements.txt. Takes the node cases (made by calling
+onnx.backend.test.case.node.collect_testcases) and the models that PyTorch
+exported (onnx/backend/test/data/pytorch-converted, pytorch-operator) and the
+small ones under simple. Models under real and light are left out: their weights
+or inputs would have to be downloaded.
+
+Only cases whose operators are all among OPERATORS, whose tensors are all of
+TYPES and some of float32, are written. OUT/operators.json holds OPERATORS, for
+the test to compare with what the reader takes.
+
+OUT/NAME/ holds
+    model.onnx
+    case.json   element types, shapes, tolerances, and for each input what reads
+                it ([operator, position] pairs)
+    set_N.bin   the elements of all inputs, then of all outputs, little-endian
+                and row-major
+
+Pilotage reads opsets 9 to 22. Models of an earlier opset (PyTorch's are of 6) go
+through ONNX's own version converter. A case of a later opset is stamped 22 where
+every operator in it has the same inputs, outputs and attributes in both versions
+(later versions mostly add element types); where one differs the case keeps its
+opset, and the test's list of left-out cases says so.
+"""
+
+import json
+import os
+import sys
+import warnings
+
+import numpy
+import onnx
+import onnx.version_converter
+from onnx import numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+FIRST_OPSET, LAST_OPSET = 9, 22
+# What pilotage_graph::SUPPORTED_OPERATORS holds.
+OPERATORS = """
+Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Dropout Elu
+Flatten Gemm GlobalAveragePool HardSigmoid Identity LeakyRelu MatMul MaxPool Mul Pad QuantizeLinear
+ReduceMean Relu Reshape Sigmoid Slice Softmax Split Squeeze Sub Tanh Transpose Unsqueeze
+""".split()
+# Element types that a folder may hold; cases with others are no float32 cases.
+TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}
+
+
+def main():
+    out = sys.argv[1]
+    warnings.simplefilter("ignore")
+    written = 0
+    for name, model, data_sets, rtol, atol in node_cases() + stored_cases():
+        written += write(os.path.join(out, name), name, model, data_sets, rtol, atol)
+    with open(os.path.join(out, "operators.json"), "w") as file:
+        json.dump(OPERATORS, file)
+    print(f"{written} cases of float32 and fixed shape written to {out}")
+
+
+def node_cases():
+    return [
+        (case.name, case.model, case.data_sets, case.rtol, case.atol)
+        for case in collect_testcases(None)
+    ]
+
+
+def stored_cases():
+    data = os.path.join(os.path.dirname(onnx.__file__), "backend", "test", "data")
+    cases = []
+    for kind in ["pytorch-converted", "pytorch-operator", "simple"]:
+        for name in sorted(os.listdir(os.path.join(data, kind))):
+            folder = os.path.join(data, kind, name)
+            model = onnx.load(os.path.join(folder, "model.onnx"))
+            sets = []
+            for data_set in sorted(os.listdir(folder)):
+                if data_set.startswith("test_data_set_"):
+                    at = os.path.join(folder, data_set)
+                    sets.append((protos(at, "input"), protos(at, "output")))
+            cases.append((f"{kind}_{name}", model, sets, 1e-3, 1e-7))
+    return cases
+
+
+def protos(folder, kind):
+    found = []
+    while True:
+        path = os.path.join(folder, f"{kind}_{len(found)}.pb")
+        if not os.path.exists(path):
+            return found
+        tensor = onnx.TensorProto()
+        with open(path, "rb") as file:
+            try:
+                tensor.ParseFromString(file.read())
+            except Exception:  # a sequence or an optional, not a tensor
+                tensor = None
+        found.append(tensor)
+
+
+def array(value):
+    """An array of one of TYPES, or None."""
+    try:
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
+        if isinstance(value, (list, tuple, dict, str)) or value is None:
+            return None
+        value = numpy.asarray(value)
+    except Exception:
+        return None
+    return value if value.dtype.name in TYPES else None
+
+
+def write(folder, name, model, data_sets, rtol, atol):
+    graph = model.graph
+    for node in graph.node:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+            return 0
+    sets = []
+    for inputs, outputs in data_sets:
+        if isinstance(inputs, dict):
+            return 0
+        sets.append(([array(x) for x in inputs], [array(x) for x in outputs]))
+    flat = [x for inputs, outputs in sets for x in inputs + outputs]
+    if not flat or any(x is None for x in flat):
+        return 0
+    if not any(x.dtype == numpy.float32 for x in flat):
+        return 0
+
+    model = in_range(model)
+    graph = model.graph
+    constants = {init.name for init in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in constants]
+    first_inputs, first_outputs = sets[0]
+    if len(names) != len(first_inputs):
+        return 0
+    readers = {value: [] for value in names}
+    for node in graph.node:
+        for position, value in enumerate(node.input):
+            if value in readers:
+                readers[value].append([node.op_type, position])
+    case = {
+        "training": trains(graph, dict(zip(names, first_inputs))),
+        "windowed_ranks": windowed_ranks(model),
+        "rtol": rtol,
+        "atol": atol,
+        "inputs": [describe(n, x) | {"readers": readers[n]} for n, x in zip(names, first_inputs)],
+        "outputs": [describe(o.name, x) for o, x in zip(graph.output, first_outputs)],
+        "sets": [[[list(x.shape) for x in side] for side in pair] for pair in sets],
+    }
+    os.makedirs(folder)
+    onnx.save(model, os.path.join(folder, "model.onnx"))
+    with open(os.path.join(folder, "case.json"), "w") as file:
+        json.dump(case, file, indent=1)
+    for i, (inputs, outputs) in enumerate(sets):
+        with open(os.path.join(folder, f"set_{i}.bin"), "wb") as file:
+            for tensor in inputs + outputs:
+                file.write(tensor.astype(TYPES[tensor.dtype.name]).tobytes())
+    return 1
+
+
+def describe(name, tensor):
+    return {"name": name, "type": tensor.dtype.name}
+
+
+def trains(graph, inputs):
+    """Whether a node computes as it does while a network is trained."""
+    values = {init.name: array(init) for init in graph.initializer} | inputs
+    for node in graph.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if attributes.get("training_mode"):
+            return True
+        if node.op_type == "Dropout" and len(node.input) > 2:
+            mode = values.get(node.input[2])
+            if mode is not None and mode.any():
+                return True
+    return False
+
+
+def windowed_ranks(model):
+    """The number of axes that each convolution, pooling or the like works on."""
+    model = onnx.shape_inference.infer_shapes(model)
+    graph = model.graph
+    ranks = {}
+    for value in list(graph.input) + list(graph.value_info) + list(graph.output):
+        if value.type.tensor_type.HasField("shape"):
+            ranks[value.name] = len(value.type.tensor_type.shape.dim)
+    windowed = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool"}
+    return [ranks.get(n.input[0]) for n in graph.node if n.op_type in windowed]
+
+
+def in_range(model):
+    """The model with an opset of FIRST_OPSET to LAST_OPSET where that changes nothing."""
+    imports = [o for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    if len(imports) != 1 or FIRST_OPSET <= imports[0].version <= LAST_OPSET:
+        return model
+    if imports[0].version < FIRST_OPSET:
+        return onnx.version_converter.convert_version(model, FIRST_OPSET)
+    if not all(means_the_same(node, imports[0].version) for node in model.graph.node):
+        return model
+    lowered = onnx.ModelProto()
+    lowered.CopyFrom(model)
+    lowered.ir_version = min(lowered.ir_version, 10)
+    for opset in lowered.opset_import:
+        if opset.domain in ("", "ai.onnx"):
+            opset.version = LAST_OPSET
+    try:
+        onnx.checker.check_model(lowered, full_check=True)
+    except Exception:
+        return model
+    return lowered
+
+
+def means_the_same(node, version):
+    """Whether LAST_OPSET has this node's operator with the same inputs, outputs
+    and attributes; attributes that are newer than that must be unused."""
+    new = onnx.defs.get_schema(node.op_type, version, "")
+    old = onnx.defs.get_schema(node.op_type, LAST_OPSET, "")
+    used = {attribute.name for attribute in node.attribute}
+    return (
+        ports(new) == ports(old)
+        and used <= set(old.attributes)
+        and all(
+            name in new.attributes and attribute_of(new, name) == attribute_of(old, name)
+            for name in old.attributes
+        )
+    )
+
+
+def ports(schema):
+    return [[(p.name, str(p.option)) for p in side] for side in (schema.inputs, schema.outputs)]
+
+
+def attribute_of(schema, name):
+    attribute = schema.attributes[name]
+    return str(attribute.type), attribute.required, attribute.default_value.SerializeToString()
+
+
+if __name__ == "__main__":
+    main()
