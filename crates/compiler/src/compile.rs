@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::plan::Plan;
+use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, BundleError, Layout, Manifest};
 use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
 use pilotage_vision::Preprocess;
@@ -31,6 +31,14 @@ pub enum CompileError {
         path: PathBuf,
         /// What is wrong with it.
         reason: Box<GraphError>,
+    },
+    /// The model is no driving network.
+    #[error("{path}: {nodes} nodes, more than the {MAX_ITEMS} an engine may have")]
+    TooManyNodes {
+        /// The ONNX file.
+        path: PathBuf,
+        /// How many there are.
+        nodes: usize,
     },
     /// The model has no plan.
     #[error("{path}: {reason}")]
@@ -91,6 +99,12 @@ pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
         reason: Box::new(reason),
     })?;
 
+    if graph.nodes.len() > MAX_ITEMS {
+        return Err(CompileError::TooManyNodes {
+            path,
+            nodes: graph.nodes.len(),
+        });
+    }
     let input = image_input(&graph, &content.input, &source)?;
     let outputs = resolve_outputs(&graph, &content.output, &source)?;
     take_pixels(&mut graph, input, &content.input);

@@ -211,8 +211,9 @@ fn compare(
             .zip(numbers(expected))
             .enumerate()
         {
-            let near = a == b || (a - b).abs() <= case.atol + case.rtol * b.abs();
-            if !near && !(a.is_nan() && b.is_nan()) {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            let near = (a - b).abs() <= case.atol + case.rtol * b.abs();
+            if !(same || near) {
                 return Err(format!("`{name}`[{i}] is {a}, not {b}"));
             }
         }

@@ -275,7 +275,7 @@ impl Random {
             true => self.constant(&[out, depth]),
             false => self.constant(&[depth, out]),
         };
-        let c = self.constant(&[[out].as_slice(), &[1, out], &[]][with[2] % 3].to_vec());
+        let c = self.constant([[out].as_slice(), &[1, out], &[]][with[2] % 3]);
         let gemm = Gemm {
             alpha: 0.5,
             beta: 2.0,

@@ -42,11 +42,10 @@ fn pilotnets_engine_takes_pixels_and_answers_as_its_model() {
     for seed in 0..3_u32 {
         let byte = |i: usize| (((i as u32 ^ (seed << 20)).wrapping_mul(2_654_435_761)) >> 24) as u8;
         let (mut planes, mut pixels) = (vec![0.0; 39_600], vec![0.0; 39_600]);
-        for i in 0..39_600 {
-            let pixel = f32::from(byte(i));
+        for (i, pixel) in pixels.iter_mut().enumerate() {
+            *pixel = f32::from(byte(i));
             let (channel, place) = (i % 3, i / 3);
-            pixels[i] = pixel;
-            planes[channel * 13_200 + place] = pixel / 255.0;
+            planes[channel * 13_200 + place] = *pixel / 255.0;
         }
         let planes = Tensor::new([1, 3, 66, 200], planes).unwrap();
         let pixels = Tensor::new([1, 66, 200, 3], pixels).unwrap();

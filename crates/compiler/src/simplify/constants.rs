@@ -4,19 +4,20 @@ use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
 
 use crate::evaluate::evaluate;
 
-/// Larger results are left to the run, so that a small file cannot become a
-/// large engine.
-const MOST_ELEMENTS: usize = 1 << 24;
+/// Results that take more elements than this, all together, are left to the run,
+/// so that a small file cannot become a large engine.
+const MOST_ELEMENTS: usize = 1 << 26;
 
 pub(super) fn fold(graph: &mut Graph) -> bool {
     let mut changed = false;
+    let mut left = MOST_ELEMENTS;
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
         let known = |v: &ValueId| graph.value(*v).constant.is_some();
         if !node.inputs.iter().all(known) || node.outputs.iter().all(known) {
             continue;
         }
-        let Some(results) = fold_node(graph, node) else {
+        let Some(results) = fold_node(graph, node, &mut left) else {
             continue;
         };
         let outputs = node.outputs.clone();
@@ -30,13 +31,11 @@ pub(super) fn fold(graph: &mut Graph) -> bool {
 
 /// What a node makes of constants; none where the engine cannot tell, or the
 /// result is not finite: then the node stays.
-fn fold_node(graph: &Graph, node: &Node) -> Option<Vec<Tensor>> {
-    let sizes = node.outputs.iter().map(|&v| &graph.value(v).shape);
-    for shape in sizes {
+fn fold_node(graph: &Graph, node: &Node, left: &mut usize) -> Option<Vec<Tensor>> {
+    for &output in &node.outputs {
+        let shape = &graph.value(output).shape;
         let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
-        if elements > MOST_ELEMENTS {
-            return None;
-        }
+        *left = left.checked_sub(elements)?;
     }
     let mut values = Vec::new();
     let mut take = |list: &[ValueId]| -> Vec<ValueId> {
