@@ -69,7 +69,10 @@ fn recipes() -> io::Result<Vec<PathBuf>> {
     };
     for entry in folder {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             recipes.push(path);
         }
     }
