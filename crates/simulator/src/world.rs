@@ -151,6 +151,7 @@ impl World {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self.reserve();
         let entries =
             limits.seconds.clamp(0.0, LONGEST_RESERVED) / (RECORD_EVERY as f64 * STEP_SECONDS);
         self.path.reserve(entries as usize + 2);
@@ -180,6 +181,13 @@ impl World {
         self
     }
 
+    /// Room for the whole run, within reason, so that driving allocates nothing.
+    fn reserve(&mut self) {
+        let entries = (self.limits.seconds.clamp(0.0, 3_600.0) * 20.0) as usize + 2;
+        self.path.reserve(entries.saturating_sub(self.path.len()));
+        self.laps.reserve(self.limits.laps.min(1_000) as usize);
+    }
+
     fn begin(&mut self, pose: Pose, hint: Option<f64>) {
         self.car.place(pose);
         let near = self.circuit.nearest([pose.x, pose.y], hint);
@@ -187,6 +195,7 @@ impl World {
         self.widest = near.offset.abs();
         self.progress = 0.0;
         self.path.clear();
+        self.reserve();
         self.record(0.0, 0.0);
     }
 

@@ -247,7 +247,7 @@ fn impossible_bounds_still_give_a_circuit() {
             ..RandomOptions::default()
         },
         RandomOptions {
-            length: (f64::NAN, f64::INFINITY),
+            length: (f64::NAN, f64::NAN),
             smallest_radius: f64::NAN,
             road_width: (9.0, 2.0),
             line_width: (-1.0, -2.0),

@@ -22,9 +22,13 @@ const PATCH: f64 = 0.5;
 /// A pixel's red, green and blue.
 type Rgb = [u8; 3];
 
+/// The colours of the pixels between two knots, and a byte to spare.
+type Colours = [u8; KNOT * 3 + 1];
+
 /// One material's colour in every shade.
 struct Palette {
-    shades: Vec<Rgb>,
+    /// Red, green, blue and a byte that makes copying cheap.
+    shades: Vec<[u8; 4]>,
     /// Shades per step of the grain, in 1/65536.
     grain: i32,
 }
@@ -34,7 +38,8 @@ impl Palette {
         let shades = (0..SHADES)
             .map(|shade| {
                 let light = shade as f64 / (SHADES / 2) as f64;
-                colour.map(|c| camera_level(looks, f64::from(c) * light))
+                let [r, g, b] = colour.map(|c| camera_level(looks, f64::from(c) * light));
+                [r, g, b, 0]
             })
             .collect();
         // The grain's deviation is 40 steps; at full strength it is a quarter of the light.
@@ -45,18 +50,24 @@ impl Palette {
         }
     }
 
-    fn along(&self, run: &Run, grain: &[i8; KNOT]) -> [Rgb; KNOT] {
+    fn along(&self, run: &Run, grain: &[i8; KNOT]) -> Colours {
         let mut shades = [0_i32; KNOT];
         for ((shade, &light), &grain) in shades.iter_mut().zip(&run.shade).zip(grain) {
             let lit = (light + i32::from(grain) * self.grain) >> 16;
             *shade = lit.clamp(0, SHADES as i32 - 1);
         }
-        shades.map(|shade| self.shades[shade as usize])
+        // Each colour's fourth byte is overwritten by the next colour.
+        let mut colours = [0; KNOT * 3 + 1];
+        for (i, &shade) in shades.iter().enumerate() {
+            colours[i * 3..i * 3 + 4].copy_from_slice(&self.shades[shade as usize]);
+        }
+        colours
     }
 
     /// The colour in full daylight.
     fn full(&self) -> Rgb {
-        self.shades[SHADES / 2]
+        let [r, g, b, _] = self.shades[SHADES / 2];
+        [r, g, b]
     }
 }
 
@@ -171,9 +182,8 @@ impl Ground {
                 };
                 if let Some((palette, texels)) = alone {
                     let colours = palette.along(&run, &texels.along(&run));
-                    for (pixel, colour) in pixels.chunks_exact_mut(3).zip(&colours) {
-                        pixel.copy_from_slice(colour);
-                    }
+                    let bytes = pixels.len();
+                    pixels.copy_from_slice(&colours[..bytes]);
                     continue;
                 }
             }
@@ -190,10 +200,12 @@ impl Ground {
                 };
                 let line = line.at(&self.line_shares, column).min(ground);
                 let road = road.at(&self.road_shares, column).min(ground).max(line);
+                let at =
+                    |colours: &Colours| [colours[i * 3], colours[i * 3 + 1], colours[i * 3 + 2]];
                 let colour = mix([
-                    (line_colours[i], line),
-                    (road_colours[i], road - line),
-                    (beside_colours[i], ground - road),
+                    (at(&line_colours), line),
+                    (at(&road_colours), road - line),
+                    (at(&beside_colours), ground - road),
                     (sky, 256 - ground),
                 ]);
                 pixel.copy_from_slice(&colour);
@@ -344,7 +356,11 @@ impl<'a> Texels<'a> {
             );
             *place = (y << self.bits) | x;
         }
-        places.map(|place| self.texels[place as usize])
+        let mut grain = [0; KNOT];
+        for (value, &place) in grain.iter_mut().zip(&places) {
+            *value = self.texels[place as usize];
+        }
+        grain
     }
 }
 

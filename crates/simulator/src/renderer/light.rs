@@ -42,10 +42,16 @@ impl Light {
     pub fn row(&self, row: usize, frame_seed: u64, rgb: &mut [u8]) {
         if !self.even {
             let across = self.rows[row];
-            for (byte, column) in rgb.iter_mut().zip(&self.columns) {
-                // At most 256 * 256, less one step: both factors are at most 256.
-                let factor = ((u32::from(*column) * u32::from(across)) >> 8) as u16;
-                *byte = ((u16::from(*byte) * factor.min(256)) >> 8) as u8;
+            let dim = |byte: &mut u8, factor: u16| *byte = ((u16::from(*byte) * factor) >> 8) as u8;
+            // Sixteen bits hold every product as long as not both factors are ONE.
+            if across == ONE as u16 {
+                for (byte, &column) in rgb.iter_mut().zip(&self.columns) {
+                    dim(byte, column);
+                }
+            } else {
+                for (byte, &column) in rgb.iter_mut().zip(&self.columns) {
+                    dim(byte, (column * across) >> 8);
+                }
             }
         }
         if self.noise > 0 {

@@ -96,7 +96,8 @@ fn pixels_below_the_horizon_agree_with_traced_rays() {
 #[test]
 fn a_mirrored_circuit_gives_the_mirrored_picture() {
     let camera = small_camera();
-    let circuit = Circuit::shipped("walled").unwrap();
+    // The sun stands on one side, so walls would differ.
+    let circuit = Circuit::shipped("walled").unwrap().with_walls(None);
     let mirrored = circuit.mirrored();
     for s in [0.0, 50.0, 140.0] {
         let pose = circuit.pose(s, 0.3, -0.2);
@@ -105,14 +106,8 @@ fn a_mirrored_circuit_gives_the_mirrored_picture() {
             heading: -pose.heading,
             ..pose
         };
-        let plain = Looks {
-            // The sun stands on one side; black walls hide it.
-            walls: [0; 3],
-            ..looks()
-        };
-        let colours = |circuit: &Circuit| circuit.clone().with_walls(None);
-        let a = frame(&colours(&circuit), &plain, &camera, pose, 0);
-        let b = frame(&colours(&mirrored), &plain, &camera, opposite, 0);
+        let a = frame(&circuit, &looks(), &camera, pose, 0);
+        let b = frame(&mirrored, &looks(), &camera, opposite, 0);
         for row in 0..camera.height {
             for column in 0..camera.width {
                 for k in 0..3 {
@@ -145,8 +140,8 @@ fn walls_hide_what_is_behind_them() {
         rgb.chunks_exact(3).filter(|p| p[2] > 120).count() as f64
             / (camera.width * camera.height) as f64
     };
-    // Facing the left wall from a metre away it fills most of the upper half.
-    assert!(blue(walled.pose(10.0, 0.6, std::f64::consts::FRAC_PI_2)) > 0.4);
+    // Facing the left wall from a metre away: half a metre of it, a third of the picture.
+    assert!(blue(walled.pose(10.0, 0.6, std::f64::consts::FRAC_PI_2)) > 0.3);
     let along = blue(walled.pose(10.0, 0.0, 0.0));
     assert!((0.02..0.3).contains(&along), "{along}");
 }

@@ -52,9 +52,9 @@ impl Fence {
             }
         }
         Self {
-            panels,
             height: walls.height,
-            order: Vec::new(),
+            order: Vec::with_capacity(panels.len()),
+            panels,
         }
     }
 
@@ -86,7 +86,7 @@ impl Fence {
                     corner(panel.from, self.height),
                 ],
             );
-            fill(&outline, panel.colour, width, first_row, rgb);
+            fill(outline.corners(), panel.colour, width, first_row, rgb);
         }
     }
 }
@@ -105,9 +105,29 @@ fn shade(looks: &Looks, index: usize, from: [f64; 2], to: [f64; 2]) -> [u8; 3] {
         .map(|c| camera_level(looks, f64::from(c) * panel * sun))
 }
 
+/// Four corners, of which a plane may cut one into two.
+#[derive(Default)]
+struct Outline {
+    corners: [[f64; 2]; 6],
+    count: usize,
+}
+
+impl Outline {
+    fn push(&mut self, corner: [f64; 2]) {
+        if let Some(place) = self.corners.get_mut(self.count) {
+            *place = corner;
+            self.count += 1;
+        }
+    }
+
+    fn corners(&self) -> &[[f64; 2]] {
+        &self.corners[..self.count]
+    }
+}
+
 /// The part of a convex outline ahead of the near plane, in pixels.
-fn in_front(view: &View, corners: &[Seen; 4]) -> Vec<[f64; 2]> {
-    let mut outline = Vec::with_capacity(6);
+fn in_front(view: &View, corners: &[Seen; 4]) -> Outline {
+    let mut outline = Outline::default();
     for (i, &a) in corners.iter().enumerate() {
         let b = corners[(i + 1) % corners.len()];
         if a[2] >= NEAR {
