@@ -7,7 +7,7 @@ use pilotage_guard::Domain;
 use pilotage_vision::Preprocess;
 
 use crate::car::EngineSource;
-use crate::pilot::{DecodeError, Decoder, OutputUse};
+use crate::pilot::{DecodeError, Decoder};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));
@@ -62,13 +62,11 @@ pub enum LoadError {
         /// What is wrong.
         reason: BundleError,
     },
-    /// The manifest's part for people who drive is not sound.
-    #[error("engine `{name}`: its manifest's {part} cannot be used ({reason}); compile it again")]
-    Manifest {
+    /// The manifest's preprocessing is not sound.
+    #[error("engine `{name}`: its preprocessing cannot be used ({reason}); compile it again")]
+    Preprocessing {
         /// The engine.
         name: String,
-        /// Which part.
-        part: &'static str,
         /// What is wrong.
         reason: serde_json::Error,
     },
@@ -148,15 +146,9 @@ fn from_bytes(name: &str, bytes: &[u8], threads: usize) -> Result<Loaded, LoadEr
         name: name.clone(),
         reason,
     })?;
-    let manifest = |part| {
-        let name = name.clone();
-        move |reason| LoadError::Manifest { name, part, reason }
-    };
     let preprocess: Preprocess =
         serde_json::from_value(bundle.manifest.preprocessing).map_err(manifest("preprocessing"))?;
-    let outputs: Vec<OutputUse> =
-        serde_json::from_value(bundle.manifest.outputs).map_err(manifest("outputs"))?;
-    let decoder = Decoder::new(&outputs).map_err(|reason| LoadError::Outputs {
+    let decoder = Decoder::new(&bundle.manifest.outputs).map_err(|reason| LoadError::Outputs {
         name: name.clone(),
         reason,
     })?;

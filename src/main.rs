@@ -16,6 +16,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Drive a car: the simulated one unless car.toml says otherwise
+    #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
     /// Check a car.toml and change nothing
     Check(check::Options),

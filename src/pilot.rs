@@ -3,7 +3,7 @@
 mod decode;
 mod dropped;
 
-pub use decode::{DecodeError, Decoder, Meaning, OutputUse};
+pub use decode::{DecodeError, Decoder};
 pub use dropped::Dropped;
 
 use std::time::{Duration, Instant};

@@ -61,7 +61,10 @@ impl Simulation {
         latency: Latency,
         drops: Dropped,
     ) -> Result<Self, StartError> {
+        let mut world = world;
         let spec = *world.camera();
+        // The first frame makes the renderer's room.
+        world.render(&mut vec![0; spec.frame_bytes()]);
         let world = Rc::new(RefCell::new(world));
         let actuator = SimulatedActuator {
             world: Rc::clone(&world),
@@ -76,7 +79,7 @@ impl Simulation {
         let clock = SimulatedClock {
             moment: Rc::new(Cell::new(Moment {
                 simulated: Time::ZERO,
-                handed_over: Instant::now(),
+                handed_over: None,
             })),
             latency,
         };
@@ -104,7 +107,8 @@ impl Simulation {
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     simulated: Time,
-    handed_over: Instant,
+    /// None before the first frame: nobody thinks yet.
+    handed_over: Option<Instant>,
 }
 
 /// Stands at a frame's moment while the world waits, and runs (or jumps, with
@@ -120,7 +124,7 @@ impl SimulatedClock {
     fn hand_over(&self, simulated: Time) {
         self.moment.set(Moment {
             simulated,
-            handed_over: Instant::now(),
+            handed_over: Some(Instant::now()),
         });
     }
 }
@@ -128,9 +132,10 @@ impl SimulatedClock {
 impl Clock for SimulatedClock {
     fn now(&self) -> Time {
         let moment = self.moment.get();
-        let thinking = match self.latency {
-            Latency::Measured => moment.handed_over.elapsed(),
-            Latency::Fixed(latency) => latency,
+        let thinking = match (moment.handed_over, self.latency) {
+            (None, _) => Duration::ZERO,
+            (Some(handed_over), Latency::Measured) => handed_over.elapsed(),
+            (Some(_), Latency::Fixed(latency)) => latency,
         };
         moment.simulated + thinking
     }

@@ -17,7 +17,8 @@ pub struct Options {
 /// # Errors
 /// When it cannot be read or is not sound; the message says where.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    Car::load(&options.file)?;
+    // A circuit it names has to be there too.
+    Car::load(&options.file)?.circuit()?;
     println!("{}: sound", options.file.display());
     Ok(ExitCode::SUCCESS)
 }

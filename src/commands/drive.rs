@@ -63,10 +63,10 @@ pub struct Options {
     #[arg(long, value_name = "MS")]
     pub deadline: Option<f64>,
     /// Start this far left of the line, metres
-    #[arg(long, value_name = "M", allow_hyphen_values = true)]
+    #[arg(long, value_name = "M")]
     pub start_offset: Option<f64>,
     /// Start turned this far to the left, degrees
-    #[arg(long, value_name = "DEG", allow_hyphen_values = true)]
+    #[arg(long, value_name = "DEG")]
     pub start_heading: Option<f64>,
     /// A compiled-in engine's name, or an .engine file
     #[arg(long, value_name = "NAME|FILE")]

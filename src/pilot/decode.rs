@@ -1,46 +1,9 @@
 //! From a network's numbers to controls.
 
-use pilotage_engine::Port;
+use pilotage_engine::{Meaning, Output, Port};
 use pilotage_vehicle::Controls;
-use serde::Deserialize;
 
 use super::MOST_OUTPUTS;
-
-/// What a number of the network's means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Meaning {
-    /// Metres per second.
-    Speed,
-    /// Radians per second, left positive.
-    YawRate,
-    /// -1 to 1, left positive.
-    Steering,
-    /// -1 to 1.
-    Throttle,
-}
-
-/// One number of the network's: which one, what it means, and `scale * x + offset`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct OutputUse {
-    /// The output's name in the model.
-    pub name: String,
-    /// The element of that output.
-    #[serde(default)]
-    pub index: usize,
-    /// What it means.
-    pub meaning: Meaning,
-    /// Multiplies the number.
-    #[serde(default = "one")]
-    pub scale: f32,
-    /// Added after.
-    #[serde(default)]
-    pub offset: f32,
-}
-
-fn one() -> f32 {
-    1.0
-}
 
 /// Why outputs do not make controls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +37,7 @@ pub struct Decoder {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Slot {
-    output: OutputUse,
+    output: Output,
     position: usize,
 }
 
@@ -83,7 +46,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When they are not two that make controls together.
-    pub fn new(outputs: &[OutputUse]) -> Result<Self, DecodeError> {
+    pub fn new(outputs: &[Output]) -> Result<Self, DecodeError> {
         let find = |meaning| {
             let mut found = outputs.iter().filter(|output| output.meaning == meaning);
             match (found.next(), found.next()) {
@@ -161,8 +124,8 @@ mod tests {
     use super::*;
     use pilotage_engine::{ElementType, Layout};
 
-    fn output(name: &str, index: usize, meaning: Meaning) -> OutputUse {
-        OutputUse {
+    fn output(name: &str, index: usize, meaning: Meaning) -> Output {
+        Output {
             name: name.into(),
             index,
             meaning,

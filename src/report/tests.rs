@@ -79,7 +79,7 @@ simple, 430 m: done in 36.42 s
 
 loop
   car                        unicycle
-  engine                     pilotnet, fp32, CPU, AVX2+FMA, 1 thread
+  engine                     pilotnet, CPU, AVX2+FMA, 1 thread
   frame to command           500 us median, 990 us p99, 1.00 ms max
     vision                   125 us median, 248 us p99, 250 us max
     inference                250 us median, 495 us p99, 500 us max

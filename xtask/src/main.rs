@@ -1,6 +1,7 @@
-//! Tasks of the project: `cargo xtask test`, `cargo xtask fuzz`, `cargo xtask mutants`.
+//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`.
 
 mod checkout;
+mod evaluate;
 mod fuzz;
 mod invocation;
 mod mutants;
@@ -45,6 +46,15 @@ enum Task {
         /// The fuzz targets to run [default: all of them]
         targets: Vec<String>,
     },
+    /// Drives every shipped circuit and many random ones, and writes docs/results.md
+    Evaluate {
+        /// Random circuits under each condition
+        #[arg(long, default_value_t = 100)]
+        random: u64,
+        /// Where to write instead
+        #[arg(long)]
+        out: Option<std::path::PathBuf>,
+    },
     /// Plants bugs in the guard and reports those its tests do not notice
     Mutants {
         /// Install cargo-mutants under target/ first
@@ -65,6 +75,7 @@ fn main() -> ExitCode {
             only,
         } => test::run(&checkout, install, &skip, &only),
         Task::Fuzz { minutes, targets } => fuzz::run(&checkout, minutes, &targets),
+        Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
     });
     match done {

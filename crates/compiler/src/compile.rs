@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
-use pilotage_engine::{Bundle, BundleError, Layout, Manifest};
+use pilotage_engine::{Bundle, BundleError, Layout, Manifest, Output};
 use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
 use pilotage_vision::Preprocess;
 use sha2::{Digest, Sha256};
 
 use crate::lower::{LowerError, PortLayout, lower};
 use crate::pixels::take_pixels;
-use crate::recipe::{Output, Recipe, RecipeError};
+use crate::recipe::{Recipe, RecipeError, RecipeOutput};
 use crate::simplify::simplify;
 
 /// Why there is no engine. Messages begin with the file they are about.
@@ -125,7 +125,7 @@ pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
         name: name.to_string_lossy().into_owned(),
         domain: content.domain,
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
-        outputs: as_json(serde_json::to_value(&outputs), "output")?,
+        outputs,
         source_sha256: hexadecimal(&Sha256::digest(&bytes)),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -183,7 +183,7 @@ fn image_input(
 /// The recipe's outputs with their names filled in, each found in the model.
 fn resolve_outputs(
     graph: &Graph,
-    outputs: &[Output],
+    outputs: &[RecipeOutput],
     source: &Source<'_>,
 ) -> Result<Vec<Output>, ConfigError> {
     let names = || -> String {
@@ -223,8 +223,11 @@ fn resolve_outputs(
             return Err(source.error(&format!("output.{i}.index"), reason));
         }
         resolved.push(Output {
-            name: Some(value.name.clone()),
-            ..output.clone()
+            name: value.name.clone(),
+            index: output.index,
+            meaning: output.meaning,
+            scale: output.scale,
+            offset: output.offset,
         });
     }
     Ok(resolved)

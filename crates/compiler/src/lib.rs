@@ -17,5 +17,5 @@ mod simplify;
 pub use compile::{CompileError, compile, sources};
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use lower::{LowerError, PortLayout, lower};
-pub use recipe::{Meaning, Output, Precision, Recipe, RecipeError};
+pub use recipe::{Precision, Recipe, RecipeError, RecipeOutput};
 pub use simplify::simplify;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::Domain;
+use pilotage_engine::{Domain, Meaning};
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Recipe {
     /// How a camera's frame becomes the model's input.
     pub input: Preprocess,
     /// What the model's answers mean.
-    pub output: Vec<Output>,
+    pub output: Vec<RecipeOutput>,
 }
 
 /// What an engine computes in.
@@ -47,11 +47,10 @@ pub enum Precision {
     Int8Integer,
 }
 
-/// One number among the model's answers and what it is for the car:
-/// `number * scale + offset`.
+/// One `[[output]]`: a [`pilotage_engine::Output`] as a person writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Output {
+pub struct RecipeOutput {
     /// The model's name for the output; may be left out where it has only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -66,31 +65,6 @@ pub struct Output {
     /// Added after.
     #[serde(default)]
     pub offset: f32,
-}
-
-/// What a network may tell a car.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Meaning {
-    /// Metres per second, forwards.
-    Speed,
-    /// Radians per second, to the left.
-    YawRate,
-    /// -1 to 1.
-    Steering,
-    /// -1 to 1.
-    Throttle,
-}
-
-impl Meaning {
-    /// The unit, for people.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::Speed => "m/s",
-            Self::YawRate => "rad/s",
-            Self::Steering | Self::Throttle => "-1 to 1",
-        }
-    }
 }
 
 fn one() -> f32 {

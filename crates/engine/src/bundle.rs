@@ -18,10 +18,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ElementType;
 use crate::plan::{
     Constant, ConstantData, MAX_BYTES, MAX_ITEMS, Plan, PlanError, PlanPort, Step, TensorSpec,
 };
+use crate::{ElementType, Output};
 
 const MAGIC: &[u8; 8] = b"PILOTENG";
 const VERSION: u32 = 1;
@@ -56,8 +56,8 @@ pub struct Manifest {
     pub domain: Domain,
     /// How a camera's frame becomes the input, as the recipe has it.
     pub preprocessing: serde_json::Value,
-    /// What the outputs mean, as the recipe has it.
-    pub outputs: serde_json::Value,
+    /// What the outputs mean.
+    pub outputs: Vec<Output>,
     /// SHA-256 of the ONNX file it was compiled from, in hexadecimal.
     pub source_sha256: String,
     /// Version of the compiler.

@@ -29,9 +29,11 @@ mod bundle;
 pub mod conformance;
 mod cpu;
 mod kernels;
+mod output;
 pub mod plan;
 
 pub use api::{ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing};
 pub use bundle::{Bundle, BundleError, Domain, Manifest};
 pub use cpu::{CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, StepProfile};
+pub use output::{Meaning, Output};
 pub use plan::{Plan, PlanError};

@@ -160,12 +160,8 @@ fn the_manifest_says_what_is_left_to_do() {
     assert_eq!(preprocess.layout, pilotage_vision::Layout::Nhwc);
     assert_eq!((preprocess.scale, preprocess.mean), (1.0, [0.0; 3]));
     assert_eq!(preprocess.std, [1.0; 3]);
-    let outputs: Vec<Output> = serde_json::from_value(manifest.outputs).unwrap();
-    assert!(
-        outputs
-            .iter()
-            .all(|o| o.name.as_deref() == Some("controls"))
-    );
+    let outputs = manifest.outputs;
+    assert!(outputs.iter().all(|o| o.name == "controls"));
     assert_eq!((outputs[1].index, outputs[1].scale), (1, -2.0));
     assert_eq!(bundle.plan.inputs[0].name, "image");
 }

@@ -1,0 +1,221 @@
+//! `pilotage drive` and `pilotage check` as a person uses them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::io::Read;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn pilotage(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pilotage"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let always = ["drive", "--json", "--pace", "fast"];
+    let output = pilotage(&[&always, arguments].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// The message of a command that must fail before anything moves.
+fn refusal(arguments: &[&str]) -> String {
+    let output = pilotage(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn folder(name: &str) -> std::path::PathBuf {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn a_lap_of_simple_meets_the_floors() {
+    let report = report(&["--latency", "10"]);
+    let metric = |name: &str| report["metrics"][name].as_f64().unwrap();
+    assert_eq!(report["completed"], true, "{report}");
+    assert_eq!(report["circuit"], "simple");
+    assert!(metric("average_speed") >= 11.8, "{report}");
+    assert!(metric("deviation_mean") <= 0.03, "{report}");
+    assert!(metric("deviation_p95") <= 0.10, "{report}");
+}
+
+#[test]
+fn with_a_latency_and_a_seed_a_run_repeats_bit_for_bit() {
+    let run = || {
+        let arguments = ["--seed", "5", "--looks", "2", "--latency", "35"];
+        let mut report = report(&[&arguments[..], &["--time-limit", "8"]].concat());
+        let map = report.as_object_mut().unwrap();
+        for clocked in ["timing", "wall_seconds", "first_command_seconds"] {
+            map.remove(clocked).unwrap();
+        }
+        let metrics = map["metrics"].as_object_mut().unwrap();
+        for clocked in [
+            "brain_iteration_frequency",
+            "mean_inference_time",
+            "real_time_factor",
+        ] {
+            metrics.remove(clocked).unwrap();
+        }
+        report
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_circuit_from_a_csv_is_driven_and_drawn() {
+    let folder = folder("csv");
+    let csv = folder.join("oval.csv");
+    let mut text = String::from("x,y\n");
+    for i in 0..60 {
+        let angle = f64::from(i) / 60.0 * std::f64::consts::TAU;
+        text += &format!("{:.4},{:.4}\n", 30.0 * angle.cos(), 15.0 * angle.sin());
+    }
+    std::fs::write(&csv, text).unwrap();
+    let picture = folder.join("oval.png");
+    let report = report(&[
+        "--circuit",
+        csv.to_str().unwrap(),
+        "--road-width",
+        "3.5",
+        "--line-width",
+        "0.12",
+        "--latency",
+        "10",
+        "--plot",
+        picture.to_str().unwrap(),
+    ]);
+    assert_eq!(report["completed"], true, "{report}");
+    let drawn = image::open(picture).unwrap();
+    assert!(drawn.width() > 800);
+}
+
+#[test]
+fn a_run_that_does_not_finish_says_why_and_exits_with_1() {
+    let output = pilotage(&[
+        "drive",
+        "--pace",
+        "fast",
+        "--latency",
+        "10",
+        "--time-limit",
+        "2",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the time limit was reached"), "{said}");
+}
+
+#[test]
+fn what_is_not_there_is_named_before_anything_moves() {
+    for (arguments, expected) in [
+        (&["--circuit", "simpel"][..], "simple"),
+        (&["--circuit", "nowhere.csv"], "nowhere.csv"),
+        (&["--engine", "nothing"], "pilotnet"),
+        (&["--engine", "nothing.engine"], "nothing.engine"),
+        (&["--car", "nothing.toml"], "nothing.toml"),
+        (&["--deadline", "100"], "150"),
+        (&["--latency", "-1"], "latency"),
+        (&["--drop-frames", "2"], "0.9"),
+        (&["--road-width", "NaN"], "road_width"),
+        (&["--threads", "1000"], "threads"),
+        (&["--reference", "nothing.csv"], "nothing.csv"),
+    ] {
+        let said = refusal(&[&["drive", "--pace", "fast"], arguments].concat());
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn files_of_garbage_are_errors() {
+    let folder = folder("garbage");
+    for (name, option, bytes) in [
+        ("noise.csv", "--circuit", &b"\xff\x00,,,\n1,2"[..]),
+        ("short.csv", "--circuit", b"x,y\n0,0\n1,1\n"),
+        (
+            "huge.csv",
+            "--circuit",
+            b"0,0\n1e300,0\n1e300,1e300\n0,1e300\n",
+        ),
+        ("noise.toml", "--circuit", b"[[[["),
+        ("car.toml", "--car", b"[car]\nnmae = \"x\"\n"),
+        ("cut.engine", "--engine", b"PILOTENG\x01\0\0\0\x03\0\0\0"),
+        ("other.engine", "--engine", b"GIF89a"),
+    ] {
+        let file = folder.join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let said = refusal(&["drive", "--pace", "fast", option, file.to_str().unwrap()]);
+        assert!(said.starts_with("error: "), "{name}: {said}");
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn check_only_checks() {
+    let folder = folder("check");
+    let file = folder.join("car.toml");
+    std::fs::write(&file, "[mixer]\nwheelbse = 0.3\n").unwrap();
+    let said = refusal(&["check", file.to_str().unwrap()]);
+    assert!(said.contains(":2: "), "{said}");
+    assert!(said.contains("did you mean `wheelbase`?"), "{said}");
+    std::fs::write(&file, "[mixer]\nwheelbase = 0.3\n").unwrap();
+    assert!(
+        pilotage(&["check", file.to_str().unwrap()])
+            .status
+            .success()
+    );
+}
+
+#[test]
+fn ctrl_c_and_sigterm_bring_the_car_to_neutral() {
+    for signal in ["INT", "TERM"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pilotage"))
+            .args(["drive", "--laps", "50"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(3));
+        let sent = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{signal}: hangs");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut said = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("the car is disarmed, steering 0, throttle 0"),
+            "{said}"
+        );
+    }
+}
