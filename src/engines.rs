@@ -147,7 +147,12 @@ fn from_bytes(name: &str, bytes: &[u8], threads: usize) -> Result<Loaded, LoadEr
         reason,
     })?;
     let preprocess: Preprocess =
-        serde_json::from_value(bundle.manifest.preprocessing).map_err(manifest("preprocessing"))?;
+        serde_json::from_value(bundle.manifest.preprocessing).map_err(|reason| {
+            LoadError::Preprocessing {
+                name: name.clone(),
+                reason,
+            }
+        })?;
     let decoder = Decoder::new(&bundle.manifest.outputs).map_err(|reason| LoadError::Outputs {
         name: name.clone(),
         reason,
