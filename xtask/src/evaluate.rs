@@ -181,10 +181,8 @@ fn drive_all(program: &Path, circuits: &[Vec<String>], options: &[&str]) -> Resu
     std::thread::scope(|scope| {
         for _ in 0..LANES {
             scope.spawn(|| {
-                loop {
-                    let Some((index, circuit)) = next.lock().ok().and_then(|mut n| n.next()) else {
-                        break;
-                    };
+                let take = || next.lock().ok().and_then(|mut next| next.next());
+                while let Some((index, circuit)) = take() {
                     let drove = drive(program, circuit, options);
                     if let Ok(mut drives) = drives.lock() {
                         drives.push((index, drove));

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::adam::Adam;
-use crate::dataset::Sample;
+use crate::dataset::{Sample, physical};
 use crate::network::{OUTPUTS, PICTURE, TRAINED, Weights};
 use crate::pass::Pass;
 
@@ -11,9 +11,15 @@ use crate::pass::Pass;
 /// the gradient is summed in the same order everywhere.
 const SHARDS: usize = 4;
 
-/// What an error of each output counts in training. Steering has to be exact; the
-/// speed label is less certain, because a picture shows distant bends badly.
-pub const IMPORTANCE: [f32; OUTPUTS] = [1.0, 4.0];
+/// What a squared error of each output counts for a sample of these wanted outputs.
+///
+/// A wrong yaw rate w keeps the car off the line by w L^2 / (2 v), where the expert
+/// pulls back; with its look-ahead L in proportion to the speed v that is in
+/// proportion to v. So steering counts by the square of the speed: 4 at 8 m/s.
+pub fn importance(wanted: [f32; OUTPUTS]) -> [f32; OUTPUTS] {
+    let (speed, _) = physical(wanted);
+    [1.0, (speed * speed / 16.0).clamp(1.0, 16.0)]
+}
 
 /// Writes a sample's normalised picture and gives its wanted outputs.
 pub type Fill<'a> = dyn Fn(&Sample, &mut [f32]) -> [f32; OUTPUTS] + Sync + 'a;
@@ -21,7 +27,7 @@ pub type Fill<'a> = dyn Fn(&Sample, &mut [f32]) -> [f32; OUTPUTS] + Sync + 'a;
 /// Something that trains the network.
 pub trait Learn {
     /// One step of Adam at `rate` on the squared error over `batch`, its outputs
-    /// weighted by [`IMPORTANCE`]; gives the plain mean squared error as it was
+    /// weighted by [`importance`]; gives the plain mean squared error as it was
     /// before the step.
     fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> f64;
 
@@ -68,16 +74,20 @@ impl Learn for Trainer {
             .zip(parts.collect::<Vec<_>>())
             .zip(&mut errors)
             .for_each(|((pass, part), error)| {
-                let mut wanted = Vec::with_capacity(part.len() * OUTPUTS);
+                let mut wanted = Vec::with_capacity(part.len());
                 for (index, sample) in part.iter().enumerate() {
-                    wanted.extend(fill(sample, pass.input(index)));
+                    wanted.push(fill(sample, pass.input(index)));
                 }
                 let outputs = pass.forward(weights, part.len());
-                let misses: Vec<f32> = outputs.iter().zip(&wanted).map(|(o, w)| o - w).collect();
-                *error = misses.iter().map(|&m| f64::from(m) * f64::from(m)).sum();
-                let gradients: Vec<f32> = (misses.iter().zip(IMPORTANCE.iter().cycle()))
-                    .map(|(miss, weight)| miss * scale * weight)
-                    .collect();
+                let mut gradients = Vec::with_capacity(outputs.len());
+                for (output, wanted) in outputs.chunks_exact(OUTPUTS).zip(wanted) {
+                    let pairs = output.iter().zip(wanted);
+                    for ((output, want), counts) in pairs.zip(importance(wanted)) {
+                        let miss = output - want;
+                        *error += f64::from(miss) * f64::from(miss);
+                        gradients.push(miss * scale * counts);
+                    }
+                }
                 pass.backward(weights, &gradients);
             });
         let shards = &self.shards[..used];
