@@ -66,11 +66,7 @@ impl Simulation {
         // The first frame makes the renderer's room.
         world.render(&mut vec![0; spec.frame_bytes()]);
         let world = Rc::new(RefCell::new(world));
-        let actuator = SimulatedActuator {
-            world: Rc::clone(&world),
-            steering: 0.0,
-            throttle: 0.0,
-        };
+        let actuator = SimulatedActuator::new(Rc::clone(&world));
         let guard = Rc::new(RefCell::new(InProcessLink::start(
             limits,
             actuator,
@@ -226,6 +222,20 @@ pub struct SimulatedActuator {
 }
 
 impl SimulatedActuator {
+    /// The motors of `world`'s car, standing.
+    pub fn new(world: Rc<RefCell<World>>) -> Self {
+        Self {
+            world,
+            steering: 0.0,
+            throttle: 0.0,
+        }
+    }
+
+    /// Steering and throttle, as written last.
+    pub fn in_force(&self) -> (f32, f32) {
+        (self.steering, self.throttle)
+    }
+
     fn advance_world(&mut self, now: Time) {
         self.world
             .borrow_mut()

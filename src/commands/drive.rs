@@ -126,6 +126,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .arm(now, request)
         .context("the guard would not arm the car")?;
 
+    log::info!("armed after {:?}", born.elapsed());
+
     let mut timing = LoopTiming::new();
     let live = LiveLine::start(!options.json);
     let started = Instant::now();
@@ -151,6 +153,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let wall = started.elapsed();
     drop(live);
+    log::info!("ended after {wall:?}: {}", explain(&end));
     bring_to_neutral(&mut assembled, &end)?;
 
     let done = matches!(end, End::World(Outcome::LapDone { .. }));
