@@ -47,12 +47,10 @@ pub enum LoadError {
         reason: std::io::Error,
     },
     /// The file is longer than an engine may be.
-    #[error("{path}: {length} bytes, longer than any engine ({LONGEST_FILE} bytes)")]
+    #[error("{path}: longer than any engine ({LONGEST_FILE} bytes); is it the right file?")]
     TooLong {
         /// The file.
         path: String,
-        /// Its length.
-        length: u64,
     },
     /// The bytes are not a sound engine file.
     #[error("engine `{name}`: {reason}")]
@@ -134,7 +132,6 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     if length > LONGEST_FILE {
         return Err(LoadError::TooLong {
             path: path.display().to_string(),
-            length,
         });
     }
     Ok(bytes)

@@ -39,6 +39,8 @@ pub struct Pilot {
     parts: Parts,
     vision: Vision,
     frame: Frame,
+    /// The number of the frame seen last.
+    seen: Option<u64>,
     input: Vec<f32>,
     answers: Vec<f32>,
 }
@@ -103,8 +105,7 @@ pub enum StepError {
 }
 
 impl Pilot {
-    /// Joins `parts` and runs the engine once on a black picture, so that the
-    /// first frame costs what the others do.
+    /// Joins `parts`.
     ///
     /// # Errors
     /// When a part does not fit the next.
@@ -137,12 +138,14 @@ impl Pilot {
             parts,
             vision,
             frame,
+            seen: None,
             input: vec![0.0; wanted],
             answers: vec![0.0; answers],
         })
     }
 
-    /// Warms everything up: memory touched, clocks ramped, nothing sent.
+    /// Warms everything up on a black picture, so that the first frame costs what
+    /// the others do. Nothing is sent.
     ///
     /// # Errors
     /// When the engine fails.
@@ -165,19 +168,12 @@ impl Pilot {
         self.parts.clock.now()
     }
 
-    /// The frame seen last.
-    pub fn frame(&self) -> &Frame {
-        &self.frame
-    }
-
     /// Waits for a frame, thinks, and sends the guard a command.
     ///
     /// # Errors
     /// When a part fails; the guard has then been told to stop the car.
     pub fn step(&mut self) -> Result<Step, StepError> {
-        let seen = self.frame.sequence;
-        let first = self.frame.captured == Time::ZERO && seen == 0;
-        let result = self.think(seen, first);
+        let result = self.think();
         if let Err(error) = &result {
             let fault = match error {
                 StepError::Camera(_) | StepError::Vision(_) => Fault::Camera,
@@ -190,7 +186,7 @@ impl Pilot {
         result
     }
 
-    fn think(&mut self, seen: u64, first: bool) -> Result<Step, StepError> {
+    fn think(&mut self) -> Result<Step, StepError> {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
         self.vision.run(self.frame.view(), &mut self.input)?;
@@ -205,11 +201,10 @@ impl Pilot {
             sequence: self.frame.sequence,
         };
         self.parts.link.send_at(self.parts.clock.now(), command)?;
-        let missed = if first {
-            0
-        } else {
-            self.frame.sequence.saturating_sub(seen + 1)
-        };
+        let missed = self
+            .seen
+            .replace(self.frame.sequence)
+            .map_or(0, |seen| self.frame.sequence.saturating_sub(seen + 1));
         Ok(Step {
             controls,
             command,

@@ -117,6 +117,7 @@ pub struct SimulatedClock {
 }
 
 impl SimulatedClock {
+    /// The pilot has a frame in its hands from `simulated` on.
     fn hand_over(&self, simulated: Time) {
         self.moment.set(Moment {
             simulated,
@@ -157,14 +158,18 @@ impl SimulatedCamera {
         Time::from_nanos(sequence.saturating_mul(self.period.as_nanos() as u64))
     }
 
-    /// The number of the next frame that can still be had.
-    fn newest(&self) -> u64 {
-        let busy_until = match (self.pace, self.started) {
-            (Pace::Real, Some(started)) => Time::ZERO + started.elapsed(),
+    /// Until when the pilot was busy with the frame before.
+    fn busy_until(&self) -> Time {
+        match (self.clock.latency, self.pace, self.started) {
             // A fixed latency is a delay, not a load: frames go on behind it.
-            (Pace::Fast, Some(_)) if self.clock.latency == Latency::Measured => self.clock.now(),
-            _ => Time::ZERO,
-        };
+            (Latency::Fixed(_), ..) | (_, _, None) => Time::ZERO,
+            (Latency::Measured, Pace::Real, Some(started)) => Time::ZERO + started.elapsed(),
+            (Latency::Measured, Pace::Fast, Some(_)) => self.clock.now(),
+        }
+    }
+
+    /// The number of the newest frame there is at `busy_until`, or the next one to come.
+    fn newest(&self, busy_until: Time) -> u64 {
         let missed = busy_until.as_nanos() / (self.period.as_nanos() as u64).max(1);
         let mut sequence = self.next.max(missed);
         while self.drops.drops(sequence) {
@@ -195,7 +200,8 @@ impl Camera for SimulatedCamera {
                 height: self.height,
             });
         }
-        let sequence = self.newest();
+        let busy_until = self.busy_until();
+        let sequence = self.newest(busy_until);
         let moment = self.moment(sequence);
         let started = *self.started.get_or_insert_with(Instant::now);
         if self.pace == Pace::Real {
@@ -209,7 +215,8 @@ impl Camera for SimulatedCamera {
         frame.captured = moment;
         frame.sequence = sequence;
         self.next = sequence + 1;
-        self.clock.hand_over(moment);
+        // A frame from while the pilot was busy waited for it.
+        self.clock.hand_over(moment.max(busy_until));
         Ok(())
     }
 }

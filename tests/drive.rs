@@ -6,7 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,10 @@ fn what_is_not_there_is_named_before_anything_moves() {
         (&["--road-width", "NaN"], "road_width"),
         (&["--threads", "1000"], "threads"),
         (&["--reference", "nothing.csv"], "nothing.csv"),
+        (&["--start-offset", "nan"], "--start-offset"),
+        (&["--start-heading", "400"], "--start-heading"),
+        (&["--plot", "/nowhere/lap.png"], "/nowhere/lap.png"),
+        (&["--latency", "200"], "max_age"),
     ] {
         let said = refusal(&[&["drive", "--pace", "fast"], arguments].concat());
         assert!(said.contains(expected), "{arguments:?}: {said}");
@@ -179,6 +183,15 @@ fn check_only_checks() {
             .status
             .success()
     );
+    for (text, expected) in [
+        ("[engine]\nname = \"pilotnett\"\n", "pilotnet"),
+        ("[camera]\nwidth = 320\nheight = 240\n", "crop"),
+        ("[simulator]\ncircuit = \"nowhere.csv\"\n", "nowhere.csv"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = refusal(&["check", file.to_str().unwrap()]);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
 }
 
 #[test]
@@ -191,7 +204,13 @@ fn ctrl_c_and_sigterm_bring_the_car_to_neutral() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_secs(3));
+        // Signals are caught before the car is announced.
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("deadline") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        std::thread::sleep(Duration::from_millis(500));
         let sent = Command::new("kill")
             .args(["-s", signal, &child.id().to_string()])
             .status()
@@ -205,13 +224,7 @@ fn ctrl_c_and_sigterm_bring_the_car_to_neutral() {
             assert!(start.elapsed() < Duration::from_secs(30), "{signal}: hangs");
             std::thread::sleep(Duration::from_millis(20));
         };
-        let mut said = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        stderr.read_to_string(&mut said).unwrap();
         assert_eq!(status.code(), Some(1), "{said}");
         assert!(
             said.contains("the car is disarmed, steering 0, throttle 0"),

@@ -39,6 +39,9 @@ pub(super) fn car(
     simulated(source, "camera.kind", &settings.camera.kind)?;
     simulated(source, "actuator.kind", &settings.actuator.kind)?;
     let camera = camera(source, &settings.camera)?;
+    let limits = limits(source, &settings.guard, camera.rate_hz)?;
+    let simulator = simulator(source, &settings.simulator, folder)?;
+    arrives_in_time(source, simulator.latency, &limits)?;
     Ok(Car {
         name: name.clone(),
         kind: match settings.car.kind {
@@ -47,11 +50,32 @@ pub(super) fn car(
         },
         mixer: mixer(source, &settings.mixer)?,
         camera,
-        simulator: simulator(source, &settings.simulator, folder)?,
+        simulator,
         engine: engine(source, &settings.engine, folder)?,
         threads: within(source, "engine.threads", settings.engine.threads, 1..=64)?,
-        limits: limits(source, &settings.guard, camera.rate_hz)?,
+        limits,
     })
+}
+
+/// With a latency above `max_age` the guard would refuse every command.
+fn arrives_in_time(
+    source: &Source<'_>,
+    latency: Latency,
+    limits: &Limits,
+) -> Result<(), ConfigError> {
+    let max_age = limits.spec().max_age;
+    match latency {
+        Latency::Fixed(latency) if latency > max_age => Err(source.error(
+            "simulator.latency_ms",
+            format!(
+                "is {} ms, but the guard takes no command older than `guard.max_age_ms`, {} ms; \
+                 set a longer `guard.deadline_ms`",
+                latency.as_secs_f64() * 1e3,
+                max_age.as_secs_f64() * 1e3
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn simulated(source: &Source<'_>, key: &str, kind: &str) -> Result<(), ConfigError> {

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+use pilotage_vision::{PixelFormat, Vision};
+
 use crate::car::Car;
+use crate::engines;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -17,8 +21,13 @@ pub struct Options {
 /// # Errors
 /// When it cannot be read or is not sound; the message says where.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    // A circuit it names has to be there too.
-    Car::load(&options.file)?.circuit()?;
+    let car = Car::load(&options.file)?;
+    // What it names has to be there too, and to fit.
+    car.circuit()?;
+    let engine = engines::load(&car.engine, car.threads)?;
+    let (width, height) = (car.camera.width as u32, car.camera.height as u32);
+    Vision::new(&engine.preprocess, width, height, PixelFormat::Rgb8)
+        .context("the camera does not give what the engine wants to see")?;
     println!("{}: sound", options.file.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 mod assemble;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -112,6 +113,14 @@ pub(crate) struct Ending {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let born = Instant::now();
     let mut assembled = assemble::assemble(options)?;
+    if let Some(path) = &options.plot {
+        // Better now than after the lap.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
     let signalled = catch_signals()?;
     eprintln!("{}", assembled.announcement);
     assembled.pilot.prepare()?;
@@ -164,19 +173,24 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         first_command,
     };
     let report = assembled.report(&timing, &ending);
-    if options.json {
-        println!("{}", report::json(&report)?);
-    } else {
-        println!("{}", report::table(&report));
-    }
-    if let Some(path) = &options.plot {
-        assembled.draw(path, &report)?;
-        eprintln!("the lap is drawn in {}", path.display());
-    }
+    let text = match options.json {
+        true => report::json(&report)?,
+        false => report::table(&report),
+    };
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    let drawn = options.plot.as_ref().map(|path| {
+        let drawn = assembled.draw(path, &report);
+        match &drawn {
+            Ok(()) => eprintln!("the lap is drawn in {}", path.display()),
+            Err(error) => eprintln!("the lap is driven, but not drawn: {error}"),
+        }
+        drawn.is_ok()
+    });
     if !done {
         eprintln!("not done: {}", ending.outcome);
     }
-    Ok(if done {
+    Ok(if done && drawn != Some(false) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -2,8 +2,9 @@
 
 use pilotage_vehicle::{Command, Time};
 
-/// How many commands may be on their way to a guard at once.
-pub const QUEUE_CAPACITY: usize = 16;
+/// How many commands may be on their way to a guard at once: one for each frame of
+/// the longest deadline, 20 frame periods, and a few to spare.
+pub const QUEUE_CAPACITY: usize = 24;
 
 /// Sorted by arrival; of two that arrive at once, the one sent first comes first.
 #[derive(Debug, Default)]

@@ -342,7 +342,7 @@ fn nothing_is_allocated_after_the_start() {
                 .unwrap();
             link.advance_to(captured + millis(50)).unwrap();
         }
-        for sequence in 0..20 {
+        for sequence in 0..QUEUE_CAPACITY as u64 + 4 {
             let _ = link.send_at(after(5010), command(after(5000), sequence));
         }
         link.report(after(5020), Fault::Engine).unwrap();

@@ -1,9 +1,7 @@
 //! One clock is injected at start: the machine's monotonic one, or the simulator's.
 
-use std::cell::Cell;
 use std::ops::{Add, Sub};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A moment: nanoseconds since the origin of the [`Clock`] that gave it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,11 +14,6 @@ impl Time {
     /// The moment `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
-    }
-
-    /// The moment `seconds` after the origin; negative and NaN become the origin.
-    pub fn from_secs_f64(seconds: f64) -> Self {
-        Self((seconds * 1e9) as u64)
     }
 
     /// Nanoseconds since the origin.
@@ -61,44 +54,4 @@ impl Sub<Duration> for Time {
 pub trait Clock {
     /// The present moment. Never goes backwards.
     fn now(&self) -> Time;
-}
-
-/// The machine's monotonic clock; its origin is the moment of creation.
-#[derive(Debug, Clone, Copy)]
-pub struct MonotonicClock {
-    origin: Instant,
-}
-
-impl MonotonicClock {
-    /// Starts the clock at [`Time::ZERO`].
-    pub fn start() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
-    }
-}
-
-impl Clock for MonotonicClock {
-    fn now(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
-    }
-}
-
-/// Simulated time: stands still until it is moved. Clones share one time.
-#[derive(Debug, Clone, Default)]
-pub struct ManualClock {
-    now: Rc<Cell<Time>>,
-}
-
-impl ManualClock {
-    /// Moves the clock forward to `time`; an earlier `time` leaves it as it is.
-    pub fn advance_to(&self, time: Time) {
-        self.now.set(self.now.get().max(time));
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Time {
-        self.now.get()
-    }
 }

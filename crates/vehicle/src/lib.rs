@@ -9,6 +9,6 @@ mod clock;
 mod command;
 mod mixer;
 
-pub use clock::{Clock, ManualClock, MonotonicClock, Time};
+pub use clock::{Clock, Time};
 pub use command::{Command, Controls};
 pub use mixer::{Mixer, MixerError};

@@ -85,14 +85,21 @@ impl Mixer {
         self.steering_range
     }
 
-    /// The speed at full throttle, in metres per second.
-    pub fn top_speed(&self) -> f64 {
-        self.curve.last().map_or(0.0, |p| p.0)
-    }
-
-    /// Steering and throttle for `controls`, each within -1..=1. NaN stays NaN,
-    /// for the guard to refuse.
+    /// Steering and throttle for `controls`, held within -1..=1: a network that
+    /// overshoots a little still drives. A number that is not finite makes both
+    /// NaN, for the guard to refuse.
     pub fn mix(&self, controls: Controls) -> (f32, f32) {
+        let (Controls::Twist {
+            speed: first,
+            yaw_rate: second,
+        }
+        | Controls::Direct {
+            steering: first,
+            throttle: second,
+        }) = controls;
+        if !(first.is_finite() && second.is_finite()) {
+            return (f32::NAN, f32::NAN);
+        }
         match controls {
             Controls::Direct { steering, throttle } => {
                 (steering.clamp(-1.0, 1.0), throttle.clamp(-1.0, 1.0))

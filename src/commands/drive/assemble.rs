@@ -50,11 +50,12 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         (0.0..=0.9).contains(&share),
         "--drop-frames is a share between 0 and 0.9, not {share}"
     );
+    let offset = bounded(options.start_offset, "--start-offset", 10.0)?;
+    let heading = bounded(options.start_heading, "--start-heading", 180.0)?;
     let mut world = car.world()?;
     if options.start_offset.is_some() || options.start_heading.is_some() {
         let start = world.s();
-        let heading = options.start_heading.unwrap_or(0.0).to_radians();
-        world = world.placed(start, options.start_offset.unwrap_or(0.0), heading);
+        world = world.placed(start, offset, heading.to_radians());
     }
     let Loaded {
         name,
@@ -92,6 +93,17 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         announcement,
         reference,
     })
+}
+
+/// A number within `limit` of zero; zero when none is given.
+fn bounded(value: Option<f64>, option: &str, limit: f64) -> anyhow::Result<f64> {
+    let value = value.unwrap_or(0.0);
+    anyhow::ensure!(
+        value.abs() <= limit,
+        "{option} must lie between {} and {limit}, not {value}",
+        -limit
+    );
+    Ok(value)
 }
 
 /// The command line wins over car.toml.
@@ -160,6 +172,7 @@ fn announce(car: &Car, simulation: &Simulation, engine: &str, backend: &str) -> 
     let spec = car.limits.spec();
     let mut text = String::new();
     for (name, value) in [
+        ("car", car.name.as_str()),
         ("engine", engine),
         ("backend", backend),
         ("camera", &simulation.camera.describe()),

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Layout;
+use crate::{Layout, Meaning};
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
@@ -20,10 +20,10 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
             name: "tiny".into(),
             domain: Domain::Simulated,
             preprocessing: serde_json::json!({"size": [3, 1]}),
-            outputs: vec![crate::Output {
+            outputs: vec![Output {
                 name: "out".into(),
                 index: 0,
-                meaning: crate::Meaning::Steering,
+                meaning: Meaning::Steering,
                 scale: 1.0,
                 offset: 0.0,
             }],

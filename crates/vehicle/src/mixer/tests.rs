@@ -14,20 +14,43 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_in_stays_in_range(speed: f32, yaw_rate: f32) {
-        let (steering, throttle) = Mixer::simulated().mix(Controls::Twist { speed, yaw_rate });
-        prop_assert!(steering.is_nan() || (-1.0..=1.0).contains(&steering));
-        prop_assert!(throttle.is_nan() || (-1.0..=1.0).contains(&throttle));
+    fn what_is_finite_stays_in_range(first in -1e30f32..1e30, second in -1e30f32..1e30) {
+        for controls in [
+            Controls::Twist { speed: first, yaw_rate: second },
+            Controls::Direct { steering: first, throttle: second },
+        ] {
+            let (steering, throttle) = Mixer::simulated().mix(controls);
+            prop_assert!((-1.0..=1.0).contains(&steering), "{steering}");
+            prop_assert!((-1.0..=1.0).contains(&throttle), "{throttle}");
+        }
     }
 }
 
 #[test]
-fn nan_reaches_the_guard_as_nan() {
-    let controls = Controls::Twist {
-        speed: f32::NAN,
-        yaw_rate: 0.0,
-    };
-    assert!(Mixer::simulated().mix(controls).1.is_nan());
+fn one_number_that_is_not_finite_reaches_the_guard_as_nan() {
+    for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for controls in [
+            Controls::Twist {
+                speed: wrong,
+                yaw_rate: 0.0,
+            },
+            Controls::Twist {
+                speed: 3.0,
+                yaw_rate: wrong,
+            },
+            Controls::Direct {
+                steering: wrong,
+                throttle: 0.1,
+            },
+            Controls::Direct {
+                steering: 0.0,
+                throttle: wrong,
+            },
+        ] {
+            let (steering, throttle) = Mixer::simulated().mix(controls);
+            assert!(steering.is_nan() && throttle.is_nan(), "{controls:?}");
+        }
+    }
 }
 
 #[test]
