@@ -47,8 +47,8 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             seed: 1,
-            rounds: 4,
-            frames: 8000,
+            rounds: 5,
+            frames: 10_000,
             epochs: 4,
             last_epochs: 12,
             batch: 128,

@@ -1,5 +1,7 @@
 //! The network's size, its way to ONNX and back, and its checkpoints.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a panic")]
+
 use pilotage_training::checkpoint::{Checkpoint, CheckpointError};
 use pilotage_training::dataset::{Dataset, normalised, physical};
 use pilotage_training::export::{ExportError, from_onnx, to_onnx};

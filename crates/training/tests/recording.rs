@@ -1,5 +1,7 @@
 //! Data sets on disk.
 
+#![allow(clippy::unwrap_used, reason = "a failure is a panic")]
+
 use std::fs;
 
 use pilotage_training::dataset::{Dataset, physical};
