@@ -276,6 +276,14 @@ pub enum OpError {
         /// The shape.
         shape: Vec<usize>,
     },
+    /// An index outside a list.
+    #[error("index {index} does not exist in a list of {length}")]
+    Index {
+        /// The index as given.
+        index: i64,
+        /// Elements of the list.
+        length: usize,
+    },
     /// An axis named twice.
     #[error("axis {axis} is named twice")]
     RepeatedAxis {

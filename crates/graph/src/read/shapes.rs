@@ -58,7 +58,21 @@ fn gather(site: &mut Site<'_>) -> Result<Tensor, OpError> {
         }
     };
     let taken = (wide.iter())
-        .map(|&i| Ok(list[axis(i, data.shape())?]))
+        .map(|&i| {
+            // Negative indices count from the end.
+            let place = if i < 0 {
+                i.saturating_add(list.len() as i64)
+            } else {
+                i
+            };
+            usize::try_from(place)
+                .ok()
+                .and_then(|place| list.get(place).copied())
+                .ok_or(OpError::Index {
+                    index: i,
+                    length: list.len(),
+                })
+        })
         .collect::<Result<Vec<i64>, OpError>>()?;
     Tensor::new(indices.shape(), taken).map_err(|e| OpError::TooLarge { shape: e.shape })
 }

@@ -257,12 +257,12 @@ fn several_inputs_and_outputs_keep_their_order() {
 /// What PyTorch writes for `x.view(x.size(0), -1)` when the batch is dynamic.
 #[test]
 fn shapes_of_values_are_constants() {
-    let view = |data: &'static str| {
+    let view = |data: &'static str, first: i64| {
         onnx(13)
             .input("x", &[0, 2, 3])
             .initializer(TensorProto {
                 dims: vec![],
-                ..integers("first", &[0])
+                ..integers("first", &[first])
             })
             .initializer(integers("axes", &[0]))
             .initializer(integers("rest", &[-1]))
@@ -278,10 +278,18 @@ fn shapes_of_values_are_constants() {
             .node("Reshape", &["x", "shape"], &["y"], vec![])
             .outputs(&["y"])
     };
-    let graph = view("sizes").read().unwrap();
+    let graph = view("sizes", 0).read().unwrap();
     assert_eq!(graph.nodes.len(), 1);
     assert_eq!(graph.value(graph.outputs[0]).shape, [1, 6]);
-    let text = view("x").read().unwrap_err().to_string();
+    for (index, shape) in [(1, [2, 3]), (2, [3, 2]), (-1, [3, 2]), (-3, [1, 6])] {
+        let graph = view("sizes", index).read().unwrap();
+        assert_eq!(graph.value(graph.outputs[0]).shape, shape, "{index}");
+    }
+    for index in [3, -4, i64::MAX, i64::MIN] {
+        let text = view("sizes", index).read().unwrap_err().to_string();
+        assert!(text.contains("in a list of 3"), "{text}");
+    }
+    let text = view("x", 0).read().unwrap_err().to_string();
     assert!(
         text.contains("Gather_1") && text.contains("constant"),
         "{text}"
