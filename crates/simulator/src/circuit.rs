@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::Pose;
 pub use centre_line::Nearest;
-pub(crate) use centre_line::{CentreLine, Sample};
+pub(crate) use centre_line::{CentreLine, Sample, check_coordinates};
 pub use csv::CsvOptions;
 pub(crate) use csv::points as csv_points;
 pub use generator::RandomOptions;
@@ -34,6 +34,9 @@ pub enum CircuitError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A reference path without a point.
+    #[error("the reference path holds no point: give x,y in metres on each line")]
+    EmptyReference,
     /// Too few distinct points to enclose anything.
     #[error("{0} distinct points are too few: a circuit needs at least 4")]
     TooFewPoints(usize),
@@ -146,7 +149,8 @@ impl Circuit {
 
     /// Reads a centre line from CSV: x and y in metres, one point a line, in the
     /// order they are driven; further columns, a header, blank lines and comments
-    /// (`#`) are passed over. The line is closed if the file does not close it.
+    /// (`#`) are passed over. Fields are separated by commas, semicolons or tabs, on
+    /// lines without any by blanks. The line is closed if the file does not close it.
     ///
     /// # Errors
     /// When a line holds no point, naming the line, or the points form no circuit.

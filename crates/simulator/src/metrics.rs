@@ -43,7 +43,8 @@ pub struct Metrics {
     /// Most distance from the line at any millisecond, metres.
     pub deviation_max: f64,
     /// Mean over the reference points of 1000^d, d the distance in metres from the
-    /// point to the driven path; 1 is perfect. None before a lap is finished.
+    /// point to the driven path; 1 is perfect. None before a lap is finished, and
+    /// where there are no points.
     pub position_deviation_mae: Option<f64>,
     /// Mean L2 distance between consecutive pairs of normalised controls at 20 Hz.
     pub suddenness: f64,
@@ -69,9 +70,15 @@ const PIECES: usize = 4;
 /// Reads a reference path from CSV: x and y in metres on each line.
 ///
 /// # Errors
-/// When a line holds no point (the error names it).
+/// When a line holds no point (the error names it), a point is not finite or lies
+/// further away than a circuit may, or there is no point at all.
 pub fn reference_from_csv(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
-    circuit::csv_points(text)
+    let points = circuit::csv_points(text)?;
+    if points.is_empty() {
+        return Err(CircuitError::EmptyReference);
+    }
+    circuit::check_coordinates(&points)?;
+    Ok(points)
 }
 
 impl World {
@@ -98,7 +105,7 @@ impl World {
             deviation_mean: mean(offsets.iter().copied()),
             deviation_p95: percentile(&offsets, 0.95),
             deviation_max: self.widest(),
-            position_deviation_mae: finished.map(|_| match reference {
+            position_deviation_mae: finished.and_then(|_| match reference {
                 Some(points) => position_deviation(path, points),
                 None => position_deviation(path, &self.centre_line()),
             }),
@@ -144,10 +151,10 @@ impl World {
 
 /// Mean over `reference` of 1000^d, d the distance in metres from the reference
 /// point to the natural cubic spline through the path, its knots the numbers of
-/// the path's points.
-fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> f64 {
+/// the path's points. None where there is nothing to compare.
+fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> Option<f64> {
     if path.len() < 2 || reference.is_empty() {
-        return 1.0;
+        return None;
     }
     let knots: Vec<f64> = (0..path.len()).map(|i| i as f64).collect();
     let axis = |value: fn(&PathPoint) -> f64| {
@@ -160,7 +167,7 @@ fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> f64 {
     };
     let last = (path.len() - 1) * PIECES;
     let coarse: Vec<[f64; 2]> = (0..=last).map(|i| at(i as f64 / PIECES as f64)).collect();
-    mean(reference.iter().map(|&point| {
+    Some(mean(reference.iter().map(|&point| {
         let square = |p: [f64; 2]| (p[0] - point[0]).powi(2) + (p[1] - point[1]).powi(2);
         let mut best = (f64::INFINITY, 0);
         for (i, &p) in coarse.iter().enumerate() {
@@ -173,7 +180,7 @@ fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> f64 {
         let high = (best.1 + 1).min(last) as f64 / PIECES as f64;
         let nearest = least(low, high, |t| square(at(t))).min(best.0);
         libm::pow(1000.0, libm::sqrt(nearest))
-    }))
+    })))
 }
 
 /// The least of `value` between `low` and `high`, where it has one valley, by

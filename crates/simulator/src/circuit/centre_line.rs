@@ -37,18 +37,24 @@ pub(crate) struct CentreLine {
     length: f64,
 }
 
+/// Whether all points are finite and not absurdly far away.
+pub(crate) fn check_coordinates(points: &[[f64; 2]]) -> Result<(), CircuitError> {
+    let bad = |p: &[f64; 2]| !p.iter().all(|c| c.abs() <= 10_000.0);
+    match points.iter().position(bad) {
+        Some(i) => {
+            let [x, y] = points[i];
+            Err(CircuitError::Coordinate { index: i + 1, x, y })
+        }
+        None => Ok(()),
+    }
+}
+
 impl CentreLine {
     pub fn through(points: &[[f64; 2]]) -> Result<Self, CircuitError> {
         if points.len() > MAX_POINTS {
             return Err(CircuitError::TooManyPoints(points.len()));
         }
-        if let Some(i) = points
-            .iter()
-            .position(|p| !p.iter().all(|c| c.abs() <= 10_000.0))
-        {
-            let [x, y] = points[i];
-            return Err(CircuitError::Coordinate { index: i + 1, x, y });
-        }
+        check_coordinates(points)?;
         let mut distinct: Vec<[f64; 2]> = Vec::with_capacity(points.len());
         for &point in points {
             if distinct

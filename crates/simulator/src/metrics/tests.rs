@@ -22,9 +22,9 @@ fn a_path_beside_the_reference_scores_a_thousand_to_its_distance() {
         .collect();
     let reference: Vec<[f64; 2]> = (1..50).map(|i| [0.51 * f64::from(i), 0.0]).collect();
     let expected = libm::pow(1000.0, 0.1);
-    assert!((position_deviation(&path, &reference) - expected).abs() < 1e-9);
+    assert!((position_deviation(&path, &reference).unwrap() - expected).abs() < 1e-9);
     let on_it: Vec<[f64; 2]> = reference.iter().map(|p| [p[0], 0.1]).collect();
-    assert!((position_deviation(&path, &on_it) - 1.0).abs() < 1e-5);
+    assert!((position_deviation(&path, &on_it).unwrap() - 1.0).abs() < 1e-5);
 }
 
 #[test]
@@ -41,15 +41,18 @@ fn distances_are_to_the_spline_and_not_to_its_knots() {
         .map(|i| at(1.05 + 0.1 * f64::from(i), 10.2))
         .collect();
     let expected = libm::pow(1000.0, 0.2);
-    assert!((position_deviation(&path, &reference) / expected - 1.0).abs() < 1e-3);
+    assert!((position_deviation(&path, &reference).unwrap() / expected - 1.0).abs() < 1e-3);
 }
 
 #[test]
-fn a_path_too_short_to_compare_is_no_error() {
-    assert_eq!(position_deviation(&[], &[[0.0, 0.0]]), 1.0);
+fn nothing_to_compare_is_no_score() {
+    let start = entry(0.0, 0.0, 0.0);
+    let point = [[0.0, 0.0]];
+    assert_eq!(position_deviation(&[], &point), None);
+    assert_eq!(position_deviation(&[start], &point), None);
     assert_eq!(
-        position_deviation(&[entry(0.0, 0.0, 0.0)], &[[0.0, 0.0]]),
-        1.0
+        position_deviation(&[start, entry(0.05, 1.0, 0.0)], &[]),
+        None
     );
 }
 
@@ -109,4 +112,16 @@ fn a_reference_is_read_from_csv() {
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("line 2"), "{error}");
+}
+
+#[test]
+fn a_reference_that_scores_nothing_is_refused() {
+    let message = |text: &str| reference_from_csv(text).unwrap_err().to_string();
+    for text in ["", "\n\n", "# a comment\n", "x,y\n"] {
+        assert!(message(text).contains("no point"), "{text:?}");
+    }
+    for point in ["nan,2", "1,inf", "-inf,0", "1e300,0"] {
+        let error = message(&format!("x,y\n0,0\n{point}\n5,5\n"));
+        assert!(error.starts_with("point 2 "), "{error}");
+    }
 }
