@@ -41,30 +41,41 @@ pub(crate) fn points(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
     let mut header_allowed = true;
     let text = text.trim_start_matches('\u{feff}');
     for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        // A tab in front is a separator, no indent.
+        let line = line.trim_end();
+        if line.is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        let mut fields = line
-            .split([',', ';', '\t', ' '])
-            .map(str::trim)
-            .filter(|field| !field.is_empty());
-        let (x, y) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+        let (x, y) = first_two(line);
         match (x.parse::<f64>(), y.parse::<f64>()) {
             (Ok(x), Ok(y)) => points.push([x, y]),
             // One line of column titles, before the first point.
-            (Err(_), Err(_)) if header_allowed && !y.is_empty() => {}
+            (Err(_), Err(_)) if header_allowed && !x.is_empty() && !y.is_empty() => {}
             _ => {
                 let shown: String = line.chars().take(40).collect();
                 return Err(CircuitError::Csv {
                     line: index + 1,
-                    problem: format!("\"{shown}\" holds no two numbers"),
+                    problem: format!("\"{shown}\" does not begin with two numbers"),
                 });
             }
         }
         header_allowed = false;
     }
     Ok(points)
+}
+
+/// The first two fields. Blanks in a row separate once; a separator with nothing
+/// before it leaves an empty field.
+fn first_two(line: &str) -> (&str, &str) {
+    const SEPARATORS: [char; 3] = [',', ';', '\t'];
+    fn two<'a>(mut fields: impl Iterator<Item = &'a str>) -> (&'a str, &'a str) {
+        let mut field = || fields.next().unwrap_or("").trim();
+        (field(), field())
+    }
+    match line.contains(SEPARATORS) {
+        true => two(line.split(SEPARATORS)),
+        false => two(line.split_whitespace()),
+    }
 }
 
 fn spaced(points: Vec<[f64; 2]>, spacing: f64) -> Vec<[f64; 2]> {

@@ -169,6 +169,19 @@ fn csv_may_have_a_header_comments_and_further_columns() {
 }
 
 #[test]
+fn blanks_in_a_row_separate_once() {
+    for separator in [" ", "   ", ", ", " ; ", "\t", " \t "] {
+        let line = |x: &str, y: &str| format!("  {x}{separator}{y}{separator}7\n");
+        let text = line("x", "y") + &line("1.5", "-2") + &line("3", "4");
+        assert_eq!(
+            csv_points(&text).unwrap(),
+            [[1.5, -2.0], [3.0, 4.0]],
+            "{separator:?}"
+        );
+    }
+}
+
+#[test]
 fn csv_errors_name_the_line() {
     let message = |text: &str| {
         Circuit::from_csv(text, &CsvOptions::default())
@@ -178,6 +191,15 @@ fn csv_errors_name_the_line() {
     assert!(message("x,y\n0,0\n1,zero\n").starts_with("line 3: "));
     assert!(message("0,0\n\n# note\n5\n").starts_with("line 4: "));
     assert!(message("x,y\nx,y\n").starts_with("line 2: "));
+    // An empty field is no number, and what follows it is not moved up.
+    for line in [",3,4", "3,,4", "\t3\t4", "3;;4", "3, ,4", ";", ",,"] {
+        for text in [
+            format!("x,y\n0,0\n{line}\n"),
+            format!("# a\n\n{line}\n0,0\n"),
+        ] {
+            assert!(message(&text).starts_with("line 3: "), "{text:?}");
+        }
+    }
     assert!(message("0,0\n9,0\n9,9\n").contains("at least 4"));
     assert!(message("0,0\n9,0\nnan,9\n0,9\n").contains("point 3"));
     assert!(message("0,0\n1,0\n1,1\n0,1\n").contains("long"));
