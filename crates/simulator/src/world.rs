@@ -15,6 +15,9 @@ const RECORD_EVERY: u64 = 50;
 /// Room for the path is made ahead for this much driving at most, seconds.
 const LONGEST_RESERVED: f64 = 7200.0;
 
+/// Room for lap times is made ahead for this many at most.
+const MOST_LAPS_RESERVED: u32 = 10_000;
+
 /// Entries of the path in the time in which a car must move.
 const STALL_ENTRIES: usize = 200;
 
@@ -152,10 +155,6 @@ impl World {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self.reserve();
-        let entries =
-            limits.seconds.clamp(0.0, LONGEST_RESERVED) / (RECORD_EVERY as f64 * STEP_SECONDS);
-        self.path.reserve(entries as usize + 2);
-        self.laps.reserve(limits.laps.min(10_000) as usize);
         self
     }
 
@@ -163,14 +162,6 @@ impl World {
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
-        self
-    }
-
-    /// A car of the caller's, put where the present one is.
-    #[must_use]
-    pub fn with_car(mut self, mut car: Car) -> Self {
-        car.place(self.car.pose());
-        self.car = car;
         self
     }
 
@@ -183,9 +174,11 @@ impl World {
 
     /// Room for the whole run, within reason, so that driving allocates nothing.
     fn reserve(&mut self) {
-        let entries = (self.limits.seconds.clamp(0.0, 3_600.0) * 20.0) as usize + 2;
+        let seconds = self.limits.seconds.clamp(0.0, LONGEST_RESERVED);
+        let entries = (seconds / (RECORD_EVERY as f64 * STEP_SECONDS)) as usize + 2;
         self.path.reserve(entries.saturating_sub(self.path.len()));
-        self.laps.reserve(self.limits.laps.min(1_000) as usize);
+        let laps = self.limits.laps.min(MOST_LAPS_RESERVED) as usize;
+        self.laps.reserve(laps.saturating_sub(self.laps.len()));
     }
 
     fn begin(&mut self, pose: Pose, hint: Option<f64>) {

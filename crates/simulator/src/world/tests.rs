@@ -178,3 +178,21 @@ proptest! {
         prop_assert_eq!(cut.now(), whole.now());
     }
 }
+
+#[test]
+fn room_is_made_once_for_the_whole_run() {
+    for seconds in [600.0, 7_200.0] {
+        let limits = Limits {
+            laps: 3_000,
+            seconds,
+        };
+        let world = world("simple", CarKind::Unicycle).with_limits(limits);
+        let entries = (seconds * 20.0) as usize + 2;
+        let room = world.path.capacity();
+        assert!(
+            (entries..entries + entries / 2).contains(&room),
+            "{room} for {entries}"
+        );
+        assert!(world.laps.capacity() >= 3_000);
+    }
+}
