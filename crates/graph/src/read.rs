@@ -9,7 +9,7 @@ mod tensors;
 mod types;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 
@@ -151,9 +151,10 @@ impl Reader<'_> {
                 self.node(i, node)?;
             }
         }
+        let mut listed = HashSet::new();
         for output in &proto.output {
             let id = self.lookup("the list of outputs", &output.name)?;
-            if self.graph.outputs.contains(&id) {
+            if !listed.insert(id) {
                 return Err(GraphError::DuplicateName {
                     name: output.name.clone(),
                 });

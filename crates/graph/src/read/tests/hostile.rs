@@ -124,3 +124,24 @@ fn small_files_cannot_ask_for_much() {
         .outputs(&["y"]);
     assert!(model.read().is_err());
 }
+
+/// Comparing each output with all before it would take minutes.
+#[test]
+fn many_outputs_are_read_in_their_order() {
+    let count = 150_000;
+    let mut model = onnx(17);
+    for i in 0..count {
+        let name = format!("v{i}");
+        model = model.input(&name, &[1]).outputs(&[&name]);
+    }
+    let graph = model.read().unwrap();
+    assert_eq!(graph.outputs.len(), count);
+    assert_eq!(
+        graph.value(graph.outputs[count - 1]).name,
+        format!("v{}", count - 1)
+    );
+    assert_eq!(
+        model.outputs(&["v0"]).read(),
+        Err(GraphError::DuplicateName { name: "v0".into() })
+    );
+}
