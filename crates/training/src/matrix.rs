@@ -1,72 +1,44 @@
-//! Matrix products over slices, checked, by the `gemm` crate's kernels.
+//! Matrix products over slices, by `ndarray`.
 
-/// A matrix within a slice: its element (row, column) is
-/// `data[row * row_step + column * column_step]`.
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+/// A matrix within a slice.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    data: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_step: usize,
-    column_step: usize,
-}
+pub struct Matrix<'a>(ArrayView2<'a, f32>);
 
 impl<'a> Matrix<'a> {
     /// `rows` rows of `columns` numbers, one after another.
+    ///
+    /// # Panics
+    /// When the slice is too short.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert!(data.len() >= rows * columns, "the slice holds the matrix");
-        Self {
-            data,
-            rows,
-            columns,
-            row_step: columns,
-            column_step: 1,
+        match ArrayView2::from_shape((rows, columns), &data[..rows * columns]) {
+            Ok(view) => Self(view),
+            Err(error) => unreachable!("the slice was cut to the shape: {error}"),
         }
     }
 
     /// Rows and columns exchanged.
     pub fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_step: self.column_step,
-            column_step: self.row_step,
-            ..self
-        }
+        Self(self.0.reversed_axes())
     }
 }
 
 /// `out = left * right`, or `out += left * right` when `add` is set; `out` holds
 /// rows one after another. One thread: the sums' order depends on the shapes
 /// and the machine's instruction set only.
-#[allow(unsafe_code)]
+///
+/// # Panics
+/// When the inner sizes differ or `out` is too short.
 pub fn multiply(left: Matrix, right: Matrix, out: &mut [f32], add: bool) {
-    assert_eq!(left.columns, right.rows, "inner sizes agree");
-    assert!(out.len() >= left.rows * right.columns, "the result fits");
-    // SAFETY: `Matrix::new` checked that rows * columns elements lie in each
-    // slice and a transpose reaches the same ones; `out` was checked above, is
-    // exclusively borrowed, and so overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            left.rows,
-            right.columns,
-            left.columns,
-            out.as_mut_ptr(),
-            1,
-            right.columns as isize,
-            add,
-            left.data.as_ptr(),
-            left.column_step as isize,
-            left.row_step as isize,
-            right.data.as_ptr(),
-            right.column_step as isize,
-            right.row_step as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    let (rows, columns) = (left.0.nrows(), right.0.ncols());
+    let out = &mut out[..rows * columns];
+    match ArrayViewMut2::from_shape((rows, columns), out) {
+        Ok(mut out) => {
+            let keep = if add { 1.0 } else { 0.0 };
+            general_mat_mul(1.0, &left.0, &right.0, keep, &mut out);
+        }
+        Err(error) => unreachable!("the slice was cut to the shape: {error}"),
     }
 }
