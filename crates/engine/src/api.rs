@@ -149,6 +149,12 @@ pub enum EngineError {
         /// Type and length lent.
         found: String,
     },
+    /// A thread that shares the work panicked: there is no answer, now or later.
+    #[error(
+        "a thread of the engine panicked, so it has no answer; make the engine anew, and report \
+         the panic's message (on standard error) as a defect of Pilotage"
+    )]
+    ThreadPanicked,
 }
 
 impl TensorRef<'_> {

@@ -203,9 +203,17 @@ impl CpuEngine {
 
     /// Runs all steps.
     ///
+    /// # Errors
+    /// When a thread has panicked; no step is begun after that.
+    ///
     /// # Safety
     /// The inputs match the ports.
-    unsafe fn run(&mut self, inputs: &[TensorRef<'_>], profiled: bool) {
+    unsafe fn run(&mut self, inputs: &[TensorRef<'_>], profiled: bool) -> Result<(), EngineError> {
+        let check = |workers: &Option<Workers>| match workers {
+            Some(workers) if workers.panicked() => Err(EngineError::ThreadPanicked),
+            _ => Ok(()),
+        };
+        check(&self.workers)?;
         let views = Views::new(&mut self.arena, &self.constants, inputs);
         match self.spent.as_mut().filter(|_| profiled) {
             None => {
@@ -213,6 +221,7 @@ impl CpuEngine {
                     // SAFETY: arena and constants are those of the map the steps were
                     // prepared with, the inputs match, and no slice outlives its step.
                     unsafe { step.run(views, self.workers.as_mut()) };
+                    check(&self.workers)?;
                 }
             }
             Some(spent) => {
@@ -220,6 +229,7 @@ impl CpuEngine {
                 for (step, spent) in self.steps.iter().zip(spent) {
                     // SAFETY: as above.
                     unsafe { step.run(views, self.workers.as_mut()) };
+                    check(&self.workers)?;
                     let now = Instant::now();
                     let took = now - last;
                     last = now;
@@ -232,6 +242,7 @@ impl CpuEngine {
                 }
             }
         }
+        Ok(())
     }
 
     /// The instructions the hot kernels use.
@@ -306,8 +317,7 @@ impl Engine for CpuEngine {
             })
             .collect();
         // SAFETY: made from the ports.
-        unsafe { self.run(&zeros, false) };
-        Ok(())
+        unsafe { self.run(&zeros, false) }
     }
 
     fn infer(
@@ -319,7 +329,7 @@ impl Engine for CpuEngine {
         EngineError::check_inputs(&self.inputs, inputs)?;
         EngineError::check_outputs(&self.outputs, outputs)?;
         // SAFETY: just checked.
-        unsafe { self.run(inputs, true) };
+        unsafe { self.run(inputs, true) }?;
         let views = Views::new(&mut self.arena, &self.constants, inputs);
         for (output, &slot) in outputs.iter_mut().zip(&self.output_slots) {
             // SAFETY: the memory is as above; the outputs were checked, so that each
@@ -338,5 +348,43 @@ impl Engine for CpuEngine {
             total: start.elapsed(),
             device: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[test]
+    fn after_a_panic_in_a_thread_there_is_no_answer() {
+        let (_, plan) = conformance::networks().swap_remove(0);
+        let options = CpuOptions {
+            threads: 2,
+            ..CpuOptions::default()
+        };
+        let mut engine = CpuEngine::new(&plan, options).unwrap();
+        let lengths = |ports: &[Port]| -> Vec<usize> { ports.iter().map(Port::len).collect() };
+        let inputs: Vec<_> = lengths(engine.inputs())
+            .iter()
+            .map(|&n| vec![0.5; n])
+            .collect();
+        let mut outputs: Vec<_> = lengths(engine.outputs())
+            .iter()
+            .map(|&n| vec![0.0; n])
+            .collect();
+        let inputs: Vec<_> = inputs.iter().map(|data| TensorRef::F32(data)).collect();
+        let mut outputs: Vec<_> = outputs
+            .iter_mut()
+            .map(|data| TensorMut::F32(data))
+            .collect();
+        engine.infer(&inputs, &mut outputs).unwrap();
+
+        workers::tests::panic_in_a_worker(engine.workers.as_mut().unwrap());
+        for _ in 0..2 {
+            let error = engine.infer(&inputs, &mut outputs).unwrap_err();
+            assert!(matches!(error, EngineError::ThreadPanicked));
+        }
+        assert!(matches!(engine.prepare(), Err(EngineError::ThreadPanicked)));
     }
 }

@@ -31,6 +31,8 @@ struct Shared {
     ticket: AtomicU64,
     job: UnsafeCell<Job>,
     done: AtomicUsize,
+    /// Set for good once a part did not come to its end.
+    panicked: AtomicBool,
     stop: AtomicBool,
     asleep: Vec<AtomicBool>,
 }
@@ -57,6 +59,7 @@ impl Workers {
                 units: 0,
             }),
             done: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
         });
@@ -77,7 +80,9 @@ impl Workers {
         Ok(this)
     }
 
-    /// Runs `part` over all of `0..units`, divided among the threads.
+    /// Runs `part` over all of `0..units`, divided among the threads. Where it
+    /// panics in another thread, units are left undone and [`panicked`](Self::panicked)
+    /// says so from then on.
     pub(crate) fn run(&mut self, units: usize, part: Part<'_>) {
         let parts = units.min((self.handles.len() + 1) * 4);
         if parts <= 1 {
@@ -104,6 +109,12 @@ impl Workers {
         let finish = Finish { shared, parts };
         while shared.run_part() {}
         drop(finish);
+    }
+
+    /// Whether a part has panicked in any thread since the start.
+    pub(crate) fn panicked(&self) -> bool {
+        // Ordered by `done`, which the caller has waited for.
+        self.shared.panicked.load(Ordering::Relaxed)
     }
 }
 
@@ -138,7 +149,7 @@ impl Drop for Workers {
             handle.unpark();
         }
         for thread in self.threads.drain(..) {
-            // A worker that panicked has nothing more to say.
+            // That a worker panicked was said by `panicked`.
             let _ = thread.join();
         }
     }
@@ -174,11 +185,15 @@ impl Shared {
             return false;
         };
         // Counts the part even when it panics: the caller must not wait for ever.
-        let _count = Count(&self.done);
+        let mut count = Count {
+            shared: self,
+            finished: false,
+        };
         // SAFETY: this part was taken from the current job, which stays until it is done.
         let job = unsafe { &*self.job.get() };
         let range = job.units * part / parts..job.units * (part + 1) / parts;
         (job.part)(range);
+        count.finished = true;
         true
     }
 
@@ -203,17 +218,50 @@ impl Shared {
     }
 }
 
-struct Count<'a>(&'a AtomicUsize);
+struct Count<'a> {
+    shared: &'a Shared,
+    finished: bool,
+}
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Release);
+        if !self.finished {
+            self.shared.panicked.store(true, Ordering::Relaxed);
+        }
+        self.shared.done.fetch_add(1, Ordering::Release);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Runs a job in which another thread panics, as a defect in a kernel would.
+    pub(in crate::cpu) fn panic_in_a_worker(workers: &mut Workers) {
+        let helper = AtomicBool::new(false);
+        let caller = thread::current().id();
+        // The caller waits in its part for a helper to have taken another.
+        workers.run(8, &|_| {
+            if thread::current().id() != caller {
+                helper.store(true, Ordering::SeqCst);
+                panic!("a panic that a test asked for");
+            }
+            while !helper.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_in_a_worker_is_not_forgotten() {
+        let mut workers = Workers::new(2).unwrap();
+        workers.run(8, &|_| {});
+        assert!(!workers.panicked());
+        panic_in_a_worker(&mut workers);
+        assert!(workers.panicked());
+        workers.run(8, &|_| {});
+        assert!(workers.panicked());
+    }
 
     #[test]
     fn every_unit_is_done_once_in_every_job() {
