@@ -77,7 +77,10 @@ pub struct Bundle {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The first bytes are not those of an engine file.
-    #[error("this is not an engine file; compile one with `pilotage compile`")]
+    #[error(
+        "this is not an engine file; engine files are made from engines/*.toml when the project \
+         is built"
+    )]
     NotAnEngine,
     /// Written by another version.
     #[error(

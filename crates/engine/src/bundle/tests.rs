@@ -109,6 +109,9 @@ fn every_shorter_or_longer_file_is_an_error() {
         Err(BundleError::TooLong { extra: 1 })
     ));
     assert!(matches!(Bundle::read(&[]), Err(BundleError::NotAnEngine)));
+    let message = BundleError::NotAnEngine.to_string();
+    assert!(message.contains("engines/*.toml"), "{message}");
+    assert!(!message.contains("pilotage compile"), "{message}");
 }
 
 /// A file whose checksums are right but whose content is not: what an attacker writes.
