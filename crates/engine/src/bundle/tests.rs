@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Layout, Meaning};
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
+use crate::{Layout, Meaning};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
