@@ -51,67 +51,67 @@ const GROUPS: [Group; 15] = [
     Group {
         name: "ackermann car",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--kind", "ackermann"],
     },
     Group {
         name: "100 ms of latency",
         circuits: Circuits::Random,
-        share: 100,
+        share: 20,
         options: &["--latency", "100"],
     },
     Group {
         name: "a fifth of the frames lost",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--drop-frames", "0.2", "--deadline", "600"],
     },
     Group {
         name: "starts 0.5 m off the line, turned 15 degrees",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--start-offset", "0.5", "--start-heading", "15"],
     },
     Group {
         name: "colours, light and noise never seen",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--looks", "4398046511104"],
     },
     Group {
         name: "others of those",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--looks", "4398046511105"],
     },
     Group {
         name: "camera 2 cm to the left and 2 cm higher",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--car", "target/evaluate/shifted.toml"],
     },
     Group {
         name: "camera 3 degrees down",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--car", "target/evaluate/pitched.toml"],
     },
     Group {
         name: "camera 3 degrees to the left, rolled 3 degrees",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--car", "target/evaluate/turned.toml"],
     },
     Group {
         name: "road 2.4 m wide",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--road-width", "2.4"],
     },
     Group {
         name: "road 4.4 m wide, line 0.2 m",
         circuits: Circuits::Random,
-        share: 20,
+        share: 5,
         options: &["--road-width", "4.4", "--line-width", "0.2"],
     },
     Group {
@@ -297,8 +297,8 @@ fn head(random: u64) -> String {
          real car or a Jetson.\n\n\
          Simulated time as fast as it goes, 10 ms from frame to command unless stated, so the \
          driving repeats bit for bit on any machine. Deviation is the distance from the line in \
-         metres. \"Random\" are circuits made from seeds that training never draws, the first {random} of \
-         them or the first fifth of those.\n\n\
+         metres. \"Random\" are circuits made from seeds that training never draws, as many of \
+         {random} as the table says.\n\n\
          ## The shipped circuits, one lap\n\n"
     )
 }
