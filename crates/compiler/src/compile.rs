@@ -1,6 +1,7 @@
 //! A recipe and its model into an engine file.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
@@ -84,7 +85,8 @@ pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
     let file = recipe.display().to_string();
     let source = Source::new(&file, &text);
     let path = beside(recipe, &content.model);
-    let bytes = fs::read(&path).map_err(|error| {
+    let options = ReadOptions::default();
+    let bytes = read_at_most(&path, options.max_bytes).map_err(|error| {
         source.error(
             "model",
             format!(
@@ -93,7 +95,6 @@ pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
             ),
         )
     })?;
-    let options = ReadOptions::default();
     let mut graph = Graph::read(&bytes, &options).map_err(|reason| CompileError::Model {
         path: path.clone(),
         reason: Box::new(reason),
@@ -138,6 +139,26 @@ pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
 
 fn beside(recipe: &Path, model: &Path) -> PathBuf {
     recipe.parent().unwrap_or(Path::new("")).join(model)
+}
+
+/// The file's content, if it is no longer than `limit` bytes; no more is read.
+fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let too_large = || {
+        let message = format!("it is larger than the {limit} bytes a model may have");
+        io::Error::new(io::ErrorKind::FileTooLarge, message)
+    };
+    let file = File::open(path)?;
+    let limit = limit as u64;
+    if file.metadata()?.len() > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // A device or a file that grows is longer than it says.
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(too_large()),
+        false => Ok(bytes),
+    }
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,3 +1,5 @@
+use std::fs;
+
 use pilotage_engine::plan::Operation;
 use pilotage_engine::{CpuOptions, Domain};
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Op, Tensor, TensorType};
@@ -212,4 +214,24 @@ fn a_build_watches_recipe_and_model() {
     assert_eq!(sources(&path), [path.clone(), model]);
     fs::write(&path, "nonsense").unwrap();
     assert_eq!(sources(&path), std::slice::from_ref(&path));
+}
+
+#[test]
+fn a_model_file_without_end_is_not_read_whole() {
+    let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
+    let file = File::create(folder.path().join("net.onnx")).unwrap();
+    // Sparse: the disk holds nothing of it.
+    file.set_len(1 << 40).unwrap();
+    let message = compile(&path).unwrap_err().to_string();
+    assert!(
+        message.contains("model") && message.contains("larger than"),
+        "{message}"
+    );
+
+    let small = folder.path().join("small");
+    fs::write(&small, [7; 10]).unwrap();
+    assert_eq!(read_at_most(&small, 10).unwrap(), [7; 10]);
+    assert!(read_at_most(&small, 9).is_err());
+    #[cfg(unix)]
+    assert!(read_at_most(Path::new("/dev/zero"), 1000).is_err());
 }
