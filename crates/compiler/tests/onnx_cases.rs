@@ -17,15 +17,19 @@
     reason = "a failure is a panic"
 )]
 
+mod layout;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{PortLayout, lower, run_plan, simplify};
 use pilotage_engine::plan::Plan;
-use pilotage_engine::{CpuOptions, InstructionSet, Layout};
+use pilotage_engine::{CpuOptions, InstructionSet};
 use pilotage_graph::{Graph, ReadOptions, SUPPORTED_OPERATORS, Tensor, TensorData};
 use serde::Deserialize;
+
+use layout::in_layout;
 
 #[derive(Deserialize)]
 struct Case {
@@ -168,21 +172,6 @@ fn run(folder: &Path, case: &Case) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// NCHW to NHWC where the port wants it; all such inputs are float32 here.
-fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
-    let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
-    else {
-        return tensor.clone();
-    };
-    let mut pixels = Vec::with_capacity(data.len());
-    for image in 0..n {
-        for pixel in 0..h * w {
-            pixels.extend((0..c).map(|channel| data[(image * c + channel) * h * w + pixel]));
-        }
-    }
-    Tensor::new([n, h, w, c], pixels).unwrap()
 }
 
 fn compare(

@@ -7,13 +7,17 @@
 )]
 #![allow(clippy::manual_is_multiple_of, reason = "choices are taken modulo")]
 
+mod layout;
+
 use pilotage_compiler::{PortLayout, evaluate, lower, run_plan, simplify};
-use pilotage_engine::{CpuOptions, Layout};
+use pilotage_engine::CpuOptions;
 use pilotage_graph::{
     Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, SliceAxis, Tensor,
     TensorType, ValueId,
 };
 use proptest::prelude::*;
+
+use layout::in_layout;
 
 /// A choice among many, and what it needs to know.
 type Choice = (u8, [u8; 4]);
@@ -304,20 +308,6 @@ fn numbers(shape: &[usize], seed: &mut u32) -> Tensor {
     };
     let data: Vec<f32> = (0..n).map(|_| next()).collect();
     Tensor::new(shape, data).unwrap()
-}
-
-fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
-    let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
-    else {
-        return tensor.clone();
-    };
-    let mut pixels = Vec::with_capacity(data.len());
-    for image in 0..n {
-        for pixel in 0..h * w {
-            pixels.extend((0..c).map(|channel| data[(image * c + channel) * h * w + pixel]));
-        }
-    }
-    Tensor::new([n, h, w, c], pixels).unwrap()
 }
 
 proptest! {

@@ -1,5 +1,5 @@
 //! Between maps of interleaved channels, which the trainer works on, and maps with
-//! one plane for each channel, which ONNX and burn want: kernels and the first fully
+//! one plane for each channel, which ONNX wants: kernels and the first fully
 //! connected layer have to be reordered.
 
 use crate::network::{CONVOLUTIONS, LINEARS, Weights};

@@ -6,7 +6,7 @@
 use super::error::PlanError;
 use super::step::Check;
 use super::{Constant, ConstantData, ConstantId, Operand, Plan, TensorId, TensorSpec};
-use crate::ElementType;
+use crate::{ElementType, TensorRef};
 
 /// Most axes a tensor may have.
 pub const MAX_RANK: usize = 8;
@@ -30,15 +30,20 @@ impl ElementType {
 }
 
 impl ConstantData {
+    /// The elements, to read.
+    fn as_tensor(&self) -> TensorRef<'_> {
+        match self {
+            Self::F32(data) => TensorRef::F32(data),
+            Self::I64(data) => TensorRef::I64(data),
+            Self::I32(data) => TensorRef::I32(data),
+            Self::U8(data) => TensorRef::U8(data),
+            Self::I8(data) => TensorRef::I8(data),
+        }
+    }
+
     /// Number of elements stored.
     pub fn len(&self) -> usize {
-        match self {
-            Self::F32(data) => data.len(),
-            Self::I64(data) => data.len(),
-            Self::I32(data) => data.len(),
-            Self::U8(data) => data.len(),
-            Self::I8(data) => data.len(),
-        }
+        self.as_tensor().len()
     }
 
     /// Whether nothing is stored.
@@ -48,13 +53,7 @@ impl ConstantData {
 
     /// Type of the elements.
     pub fn element_type(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::I64(_) => ElementType::I64,
-            Self::I32(_) => ElementType::I32,
-            Self::U8(_) => ElementType::U8,
-            Self::I8(_) => ElementType::I8,
-        }
+        self.as_tensor().element_type()
     }
 }
 

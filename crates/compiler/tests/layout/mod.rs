@@ -1,0 +1,19 @@
+//! Inputs in the order a plan's port wants them.
+
+use pilotage_engine::Layout;
+use pilotage_graph::Tensor;
+
+/// NCHW to NHWC where the port wants it; all such inputs are float32 here.
+pub fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
+    let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
+    else {
+        return tensor.clone();
+    };
+    let mut pixels = Vec::with_capacity(data.len());
+    for image in 0..n {
+        for pixel in 0..h * w {
+            pixels.extend((0..c).map(|channel| data[(image * c + channel) * h * w + pixel]));
+        }
+    }
+    Tensor::new([n, h, w, c], pixels).unwrap()
+}
