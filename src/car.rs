@@ -16,6 +16,7 @@ use pilotage_guard::Limits;
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
 use pilotage_vehicle::Mixer;
 
+use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 
 pub use settings::{
@@ -44,6 +45,8 @@ pub struct Car {
     pub simulator: Simulator,
     /// What it drives with.
     pub engine: EngineSource,
+    /// Who may have made an engine file.
+    pub trust: Trust,
     /// Threads the engine may use.
     pub threads: usize,
     /// What the guard holds it to.

@@ -1,13 +1,16 @@
 //! The engines that were compiled in, and those in files.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
 use pilotage_guard::Domain;
 use pilotage_vision::Preprocess;
 
-use crate::car::EngineSource;
+use crate::car::{Car, EngineSource};
 use crate::pilot::{DecodeError, Decoder};
+use crate::signature::{self, Signature, SignatureError, Trust};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));
@@ -27,30 +30,51 @@ pub struct Loaded {
     pub domain: Domain,
 }
 
+/// An engine's bytes, and what is known of who made them.
+pub struct Fetched {
+    /// The compiled-in engine's name, or the file's.
+    pub name: String,
+    /// As they are in the program or were in the file, not yet looked at.
+    pub bytes: Cow<'static, [u8]>,
+    /// Of these very bytes.
+    pub signature: Result<Signature, SignatureError>,
+}
+
+/// No such engine was compiled in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no compiled-in engine `{name}`: {}", hint(name))]
+pub struct Unknown {
+    /// What was asked for.
+    pub name: String,
+}
+
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// No such engine was compiled in.
-    #[error("there is no compiled-in engine `{name}`; there is {known}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     /// The file cannot be read.
     #[error("{path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// The system's word on it.
-        reason: std::io::Error,
+        reason: io::Error,
     },
     /// The file is longer than an engine may be.
     #[error("{path}: longer than any engine ({LONGEST_FILE} bytes); is it the right file?")]
     TooLong {
         /// The file.
         path: String,
+    },
+    /// Its signature does not let it be used.
+    #[error("engine `{name}`: {reason}")]
+    Signature {
+        /// The engine.
+        name: String,
+        /// What is wrong.
+        reason: SignatureError,
     },
     /// The bytes are not a sound engine file.
     #[error("engine `{name}`: {reason}")]
@@ -94,46 +118,87 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     embedded::ENGINES.iter().map(|(name, _)| *name)
 }
 
-/// Loads an engine for the CPU with `threads` threads.
+/// What an unknown name may have meant.
+fn hint(name: &str) -> String {
+    match pilotage_config::nearest(name, names()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("there is {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The file of the compiled-in engine `name`.
 ///
 /// # Errors
-/// When it is not there, not sound, or cannot run here.
-pub fn load(source: &EngineSource, threads: usize) -> Result<Loaded, LoadError> {
+/// When there is none.
+pub fn compiled_in(name: &str) -> Result<&'static [u8], Unknown> {
+    let found = embedded::ENGINES.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, bytes)| *bytes)
+        .ok_or_else(|| Unknown { name: name.into() })
+}
+
+/// An engine's bytes, read once, and what `trust` says to the signature beside the
+/// file. A compiled-in engine needs none.
+///
+/// # Errors
+/// When it is not there or cannot be read.
+pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError> {
     match source {
-        EngineSource::BuiltIn(name) => {
-            let (_, bytes) = embedded::ENGINES
-                .iter()
-                .find(|(known, _)| known == name)
-                .ok_or_else(|| LoadError::Unknown {
-                    name: name.clone(),
-                    known: names().collect::<Vec<_>>().join(", "),
-                })?;
-            from_bytes(name, bytes, threads)
-        }
+        EngineSource::BuiltIn(name) => Ok(Fetched {
+            name: name.clone(),
+            bytes: compiled_in(name)?.into(),
+            signature: Ok(Signature::CompiledIn),
+        }),
         EngineSource::File(path) => {
-            let bytes = read(path)?;
-            from_bytes(&path.display().to_string(), &bytes, threads)
+            let failed = |path: &Path, reason| LoadError::Read {
+                path: path.display().to_string(),
+                reason,
+            };
+            let bytes = read(path, LONGEST_FILE).map_err(|reason| failed(path, reason))?;
+            if bytes.len() as u64 > LONGEST_FILE {
+                return Err(LoadError::TooLong {
+                    path: path.display().to_string(),
+                });
+            }
+            let beside = signature::path(path);
+            let signature = match read(&beside, signature::LONGEST_FILE) {
+                Ok(signature) => Some(signature),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(reason) => return Err(failed(&beside, reason)),
+            };
+            Ok(Fetched {
+                name: path.display().to_string(),
+                signature: trust.check(&bytes, signature.as_deref()),
+                bytes: bytes.into(),
+            })
         }
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    use std::io::Read;
-    let failed = |reason| LoadError::Read {
-        path: path.display().to_string(),
-        reason,
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let length = file
-        .take(LONGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)? as u64;
-    if length > LONGEST_FILE {
-        return Err(LoadError::TooLong {
-            path: path.display().to_string(),
-        });
+/// Loads the car's engine for the CPU.
+///
+/// # Errors
+/// When it is not there, not signed as the car wants it, not sound, or cannot run
+/// here.
+pub fn load(car: &Car) -> Result<Loaded, LoadError> {
+    let Fetched {
+        name,
+        bytes,
+        signature,
+    } = fetch(&car.engine, &car.trust)?;
+    match signature {
+        Ok(_) => from_bytes(&name, &bytes, car.threads),
+        Err(reason) => Err(LoadError::Signature { name, reason }),
     }
+}
+
+/// A file's bytes; of a file longer than `limit`, one byte more than that.
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

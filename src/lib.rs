@@ -10,4 +10,5 @@ pub mod live;
 pub mod pilot;
 pub mod plot;
 pub mod report;
+pub mod signature;
 pub mod simulation;

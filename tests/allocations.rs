@@ -17,7 +17,7 @@ use pilotage_guard::ArmRequest;
 
 fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
     let car = Car::load_with(None, adjust).unwrap();
-    let loaded = engines::load(&car.engine, car.threads).unwrap();
+    let loaded = engines::load(&car).unwrap();
     let simulation = Simulation::new(
         car.world().unwrap(),
         car.limits,

@@ -184,7 +184,10 @@ fn check_only_checks() {
             .success()
     );
     for (text, expected) in [
-        ("[engine]\nname = \"pilotnett\"\n", "pilotnet"),
+        (
+            "[engine]\nname = \"pilotnett\"\n",
+            ":2: `engine.name`: there is no compiled-in engine `pilotnett`: did you mean `pilotnet`?",
+        ),
         ("[camera]\nwidth = 320\nheight = 240\n", "crop"),
         ("[simulator]\ncircuit = \"nowhere.csv\"\n", "nowhere.csv"),
     ] {

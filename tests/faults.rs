@@ -116,7 +116,7 @@ fn armed(
     camera: Wrap<dyn Camera>,
 ) -> (Pilot, Rc<RefCell<World>>) {
     let car = Car::load_with(None, |_| ()).unwrap();
-    let loaded = engines::load(&car.engine, 1).unwrap();
+    let loaded = engines::load(&car).unwrap();
     let simulation = Simulation::new(
         car.world().unwrap(),
         car.limits,

@@ -134,6 +134,10 @@ pub struct EngineSettings {
     pub file: Option<String>,
     /// Threads it may use.
     pub threads: usize,
+    /// minisign public keys: any of them may have signed the file.
+    pub trusted_keys: Vec<String>,
+    /// Whether the file has to be signed.
+    pub require_signature: bool,
 }
 
 /// `[guard]`
@@ -267,6 +271,8 @@ impl Default for EngineSettings {
             name: "pilotnet".to_owned(),
             file: None,
             threads: 1,
+            trusted_keys: Vec::new(),
+            require_signature: false,
         }
     }
 }

@@ -4,6 +4,7 @@ use pilotage_guard::LimitsSpec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::signature;
 
 fn refused(text: &str) -> String {
     Car::from_toml("car.toml", text).unwrap_err().to_string()
@@ -87,7 +88,7 @@ fn each_key_reaches_the_part_it_is_for() {
         latency_ms = 12.5
         time_limit = 90
         [engine]
-        name = "other"
+        name = "pilotnet"
         threads = 2
         [guard]
         deadline_ms = 120
@@ -133,7 +134,7 @@ fn each_key_reaches_the_part_it_is_for() {
         time_limit: Duration::from_secs(90),
     };
     assert_eq!(car.simulator, simulator);
-    assert_eq!(car.engine, EngineSource::BuiltIn("other".to_owned()));
+    assert_eq!(car.engine, EngineSource::BuiltIn("pilotnet".to_owned()));
     assert_eq!(car.threads, 2);
     let limits = car.limits.spec();
     assert_eq!(limits.deadline, Duration::from_millis(120));
@@ -455,4 +456,41 @@ proptest! {
             Err(error) => prop_assert!(error.to_string().starts_with("car.toml:"), "{}", error),
         }
     }
+}
+
+#[test]
+fn a_misspelt_engine_is_told_with_its_line() {
+    assert_eq!(
+        refused("[engine]\nname = \"pilotnt\""),
+        "car.toml:2: `engine.name`: there is no compiled-in engine `pilotnt`: did you mean \
+         `pilotnet`?"
+    );
+    assert_eq!(
+        accepted("[engine]\nname = \"pilotnt\"\nfile = \"my.engine\"").engine,
+        EngineSource::File("my.engine".into()),
+        "no one asks for it then"
+    );
+}
+
+#[test]
+fn keys_that_may_sign_engines_are_checked_where_they_are_written() {
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let car = accepted(&format!(
+        "[engine]\ntrusted_keys = [\"{key}\"]\nrequire_signature = true"
+    ));
+    assert_eq!(car.trust.keys, [signature::public_key(key).unwrap()]);
+    assert!(car.trust.required);
+    assert!(!accepted("").trust.required);
+    let cut = refused(&format!(
+        "[engine]\ntrusted_keys = [\n\"{key}\",\n\"RWQf6\"]"
+    ));
+    assert!(
+        cut.starts_with("car.toml:4: `engine.trusted_keys.1`: "),
+        "{cut}"
+    );
+    let nobody = refused("[engine]\nrequire_signature = true");
+    assert!(
+        nobody.starts_with("car.toml:2: `engine.require_signature`: "),
+        "{nobody}"
+    );
 }

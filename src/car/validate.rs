@@ -15,6 +15,8 @@ use super::settings::{
     SimulatorSettings,
 };
 use super::{Car, CircuitSource, EngineSource, Simulator};
+use crate::engines;
+use crate::signature::{self, Trust};
 use crate::simulation::Latency;
 
 /// The only kind of camera and of actuator there is so far.
@@ -52,6 +54,7 @@ pub(super) fn car(
         camera,
         simulator,
         engine: engine(source, &settings.engine, folder)?,
+        trust: trust(source, &settings.engine)?,
         threads: within(source, "engine.threads", settings.engine.threads, 1..=64)?,
         limits,
     })
@@ -201,10 +204,31 @@ fn engine(
         return Err(source.error("engine.name", "must name a compiled-in engine"));
     }
     match written.file.as_deref() {
-        None => Ok(EngineSource::BuiltIn(written.name.clone())),
+        None => match engines::compiled_in(&written.name) {
+            Ok(_) => Ok(EngineSource::BuiltIn(written.name.clone())),
+            Err(error) => Err(source.error("engine.name", error)),
+        },
         Some("") => Err(source.error("engine.file", "must name an .engine file")),
         Some(file) => Ok(EngineSource::File(folder.join(file))),
     }
+}
+
+fn trust(source: &Source<'_>, written: &EngineSettings) -> Result<Trust, ConfigError> {
+    let required = written.require_signature;
+    if required && written.trusted_keys.is_empty() {
+        return Err(source.error(
+            "engine.require_signature",
+            "is set, but no key is trusted; name the signer's in `engine.trusted_keys`",
+        ));
+    }
+    let keys = written.trusted_keys.iter().enumerate().map(|(index, key)| {
+        let key = signature::public_key(key);
+        key.map_err(|reason| source.error(&format!("engine.trusted_keys.{index}"), reason))
+    });
+    Ok(Trust {
+        keys: keys.collect::<Result<_, _>>()?,
+        required,
+    })
 }
 
 fn limits(source: &Source<'_>, written: &GuardSettings, rate: f64) -> Result<Limits, ConfigError> {

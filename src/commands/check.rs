@@ -24,7 +24,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load(&options.file)?;
     // What it names has to be there too, and to fit.
     car.circuit()?;
-    let engine = engines::load(&car.engine, car.threads)?;
+    let engine = engines::load(&car)?;
     let (width, height) = (car.camera.width as u32, car.camera.height as u32);
     Vision::new(&engine.preprocess, width, height, PixelFormat::Rgb8)
         .context("the camera does not give what the engine wants to see")?;

@@ -31,4 +31,4 @@
 
 mod source;
 
-pub use source::{ConfigError, Source};
+pub use source::{ConfigError, Source, nearest};

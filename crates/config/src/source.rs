@@ -112,6 +112,18 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The likeliest of the `known` names that a misspelt `found` may have meant, if any
+/// is near enough.
+pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let found = found.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&found, name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity >= NEAR_MISS)
+        .map(|(_, name)| name)
+}
+
 /// Serde's "unknown field `x`, expected one of `a`, `b`" said shorter, with
 /// the likeliest of the expected names.
 fn misspelling(message: &str) -> Option<String> {
@@ -124,13 +136,8 @@ fn misspelling(message: &str) -> Option<String> {
     };
     let (found, rest) = rest.split_once("`, ")?;
     let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-    let nearest = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&found.to_lowercase(), name), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity >= NEAR_MISS);
-    Some(match nearest {
-        Some((_, name)) => format!("unknown {kind} `{found}`: did you mean `{name}`?"),
+    Some(match nearest(found, known.iter().copied()) {
+        Some(name) => format!("unknown {kind} `{found}`: did you mean `{name}`?"),
         None if known.is_empty() => format!("unknown {kind} `{found}`: none belongs here"),
         None => {
             let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();

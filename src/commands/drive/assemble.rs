@@ -63,7 +63,7 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         preprocess,
         decoder,
         domain,
-    } = engines::load(&car.engine, car.threads)?;
+    } = engines::load(&car)?;
     let backend = engine.describe();
     let simulation = Simulation::new(
         world,
