@@ -4,6 +4,8 @@
 //! guard lives up to the frame's moment, writing to the actuator as it goes, the
 //! world follows those writes, and the frame is rendered where the car then is.
 
+mod drive;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use pilotage_vision::{Frame, PixelFormat};
 
 use crate::camera::{Camera, CameraError};
 use crate::pilot::Dropped;
+
+pub use drive::{DriveError, SimulatedDrive};
 
 /// How simulated time relates to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -6,48 +6,28 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::time::Duration;
-
 use pilotage::car::{Car, Settings};
 use pilotage::engines;
-use pilotage::pilot::{Dropped, Parts, Pilot};
+use pilotage::pilot::Dropped;
 use pilotage::report::LoopTiming;
-use pilotage::simulation::{Latency, Pace, Simulation};
-use pilotage_guard::ArmRequest;
+use pilotage::simulation::{Pace, SimulatedDrive};
 
 fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
-    let car = Car::load_with(None, adjust).unwrap();
-    let loaded = engines::load(&car).unwrap();
-    let simulation = Simulation::new(
-        car.world().unwrap(),
-        car.limits,
-        Pace::Fast,
-        Latency::Fixed(Duration::from_millis(10)),
-        Dropped::default(),
-    )
-    .unwrap();
-    let world = simulation.world;
-    let mut pilot = Pilot::new(Parts {
-        camera: Box::new(simulation.camera),
-        preprocess: loaded.preprocess,
-        engine: loaded.engine,
-        decoder: loaded.decoder,
-        mixer: car.mixer.clone(),
-        link: Box::new(simulation.link),
-        clock: Box::new(simulation.clock),
-    })
-    .unwrap();
-    pilot.prepare().unwrap();
-    let now = pilot.now();
-    let request = ArmRequest {
-        engine: loaded.domain,
-    };
-    pilot.link().arm(now, request).unwrap();
+    let car = Car::load_with(None, |settings| {
+        settings.simulator.pace = Pace::Fast;
+        settings.simulator.latency_ms = Some(10.0);
+        adjust(settings);
+    });
+    let car = car.unwrap();
+    let (world, loaded) = (car.world().unwrap(), engines::load(&car).unwrap());
+    let mut drive = SimulatedDrive::new(&car, world, loaded, Dropped::default()).unwrap();
+    drive.pilot.prepare().unwrap();
+    drive.arm().unwrap();
     let mut timing = LoopTiming::new();
     let mut turns = 0;
     let counted = allocation_counter::measure(|| {
-        while turns < 200 && world.borrow().outcome().is_none() {
-            timing.record(&pilot.step().unwrap());
+        while turns < 200 && drive.world.borrow().outcome().is_none() {
+            timing.record(&drive.pilot.step().unwrap());
             turns += 1;
         }
     });

@@ -13,10 +13,10 @@ use std::time::Duration;
 use pilotage::camera::{Camera, CameraError};
 use pilotage::car::Car;
 use pilotage::engines;
-use pilotage::pilot::{Dropped, Parts, Pilot, StepError};
-use pilotage::simulation::{Latency, Pace, Simulation};
+use pilotage::pilot::{Dropped, Pilot, StepError};
+use pilotage::simulation::{Pace, SimulatedDrive};
 use pilotage_engine::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
-use pilotage_guard::{ArmRequest, Fault, LinkError, Mode, Refusal, StopReason};
+use pilotage_guard::{Fault, LinkError, Mode, Refusal, StopReason};
 use pilotage_simulator::World;
 use pilotage_vision::{Frame, PixelFormat};
 
@@ -115,33 +115,17 @@ fn armed(
     engine: Wrap<dyn Engine>,
     camera: Wrap<dyn Camera>,
 ) -> (Pilot, Rc<RefCell<World>>) {
-    let car = Car::load_with(None, |_| ()).unwrap();
-    let loaded = engines::load(&car).unwrap();
-    let simulation = Simulation::new(
-        car.world().unwrap(),
-        car.limits,
-        Pace::Fast,
-        Latency::Fixed(latency),
-        dropped,
-    )
-    .unwrap();
-    let world = simulation.world;
-    let mut pilot = Pilot::new(Parts {
-        camera: camera(Box::new(simulation.camera)),
-        preprocess: loaded.preprocess,
-        engine: engine(loaded.engine),
-        decoder: loaded.decoder,
-        mixer: car.mixer.clone(),
-        link: Box::new(simulation.link),
-        clock: Box::new(simulation.clock),
-    })
-    .unwrap();
-    let now = pilot.now();
-    let request = ArmRequest {
-        engine: loaded.domain,
-    };
-    pilot.link().arm(now, request).unwrap();
-    (pilot, world)
+    let car = Car::load_with(None, |settings| {
+        settings.simulator.pace = Pace::Fast;
+        settings.simulator.latency_ms = Some(latency.as_secs_f64() * 1e3);
+    });
+    let car = car.unwrap();
+    let mut loaded = engines::load(&car).unwrap();
+    loaded.engine = engine(loaded.engine);
+    let world = car.world().unwrap();
+    let mut drive = SimulatedDrive::with_camera(&car, world, loaded, dropped, camera).unwrap();
+    drive.arm().unwrap();
+    (drive.pilot, drive.world)
 }
 
 const PROMPT: Duration = Duration::from_millis(10);

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pilotage_guard::ArmRequest;
 use pilotage_simulator::Outcome;
 
 use crate::car::Kind;
@@ -123,18 +122,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let signalled = catch_signals()?;
     eprintln!("{}", assembled.announcement);
-    assembled.pilot.prepare()?;
-
-    let now = assembled.pilot.now();
-    let request = ArmRequest {
-        engine: assembled.domain,
-    };
+    assembled.drive.pilot.prepare()?;
     assembled
-        .pilot
-        .link()
-        .arm(now, request)
+        .drive
+        .arm()
         .context("the guard would not arm the car")?;
-
     log::info!("armed after {:?}", born.elapsed());
 
     let mut timing = LoopTiming::new();
@@ -145,7 +137,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         if signalled.load(Ordering::Relaxed) {
             break End::Signal;
         }
-        match assembled.pilot.step() {
+        match assembled.drive.pilot.step() {
             Ok(step) => {
                 first_command.get_or_insert_with(|| born.elapsed());
                 timing.record(&step);
@@ -153,10 +145,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             }
             Err(error) => break End::Pilot(error),
         }
-        if let Some(outcome) = assembled.world.borrow().outcome() {
+        if let Some(outcome) = assembled.drive.world.borrow().outcome() {
             break End::World(outcome);
         }
-        if let Some(reason) = assembled.pilot.link().status().state.stopped() {
+        if let Some(reason) = assembled.drive.pilot.link().status().state.stopped() {
             break End::Guard(reason);
         }
     };
@@ -206,7 +198,7 @@ fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
 }
 
 fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming) {
-    let world = assembled.world.borrow();
+    let world = assembled.drive.world.borrow();
     live.show(Numbers {
         lap: world.lap_fraction() as f32,
         speed: world.car().speed() as f32,
@@ -218,7 +210,7 @@ fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming
 
 /// However the drive ended, the car is told to stand before anything is reported.
 fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> {
-    let pilot = &mut assembled.pilot;
+    let pilot = &mut assembled.drive.pilot;
     let now = pilot.now();
     pilot
         .link()

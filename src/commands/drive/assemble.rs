@@ -1,31 +1,22 @@
 //! From options to parts: car, circuit, engine, simulation, pilot.
 
-use std::cell::RefCell;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use anyhow::Context;
-use pilotage_guard::Domain;
-use pilotage_simulator::World;
 
 use super::{Ending, Options};
-use crate::camera::Camera;
 use crate::car::{Car, CircuitSource, Settings};
-use crate::engines::{self, Loaded};
-use crate::pilot::{Dropped, Parts, Pilot};
+use crate::engines;
+use crate::pilot::Dropped;
 use crate::plot::{self, PlotError};
 use crate::report::{LoopTiming, RunReport};
-use crate::simulation::{Latency, Pace, Simulation};
+use crate::simulation::{Latency, Pace, SimulatedDrive};
 
 /// Everything a drive needs.
 pub struct Assembled {
-    /// The loop.
-    pub pilot: Pilot,
-    /// The world, to watch.
-    pub world: Rc<RefCell<World>>,
-    /// The engine's.
-    pub domain: Domain,
+    /// The car and what drives it.
+    pub drive: SimulatedDrive,
     /// What was asked for, checked.
     pub car: Car,
     /// The engine's name.
@@ -57,40 +48,16 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         let start = world.s();
         world = world.placed(start, offset, heading.to_radians());
     }
-    let Loaded {
-        name,
-        engine,
-        preprocess,
-        decoder,
-        domain,
-    } = engines::load(&car)?;
-    let backend = engine.describe();
-    let simulation = Simulation::new(
-        world,
-        car.limits,
-        car.simulator.pace,
-        car.simulator.latency,
-        Dropped::new(share, car.simulator.seed),
-    )?;
-    let announcement = announce(&car, &simulation, &name, &backend);
-    let world = simulation.world;
-    let pilot = Pilot::new(Parts {
-        camera: Box::new(simulation.camera),
-        preprocess,
-        engine,
-        decoder,
-        mixer: car.mixer.clone(),
-        link: Box::new(simulation.link),
-        clock: Box::new(simulation.clock),
-    })?;
+    let loaded = engines::load(&car)?;
+    let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
+    let dropped = Dropped::new(share, car.simulator.seed);
+    let drive = SimulatedDrive::new(&car, world, loaded, dropped)?;
     Ok(Assembled {
-        pilot,
-        world,
-        domain,
+        announcement: announce(&car, &drive, &engine, &backend),
+        drive,
         car,
-        engine: name,
+        engine,
         backend,
-        announcement,
         reference,
     })
 }
@@ -154,13 +121,13 @@ fn from_here(name: &str, extensions: &[&str]) -> String {
     }
 }
 
-fn announce(car: &Car, simulation: &Simulation, engine: &str, backend: &str) -> String {
+fn announce(car: &Car, drive: &SimulatedDrive, engine: &str, backend: &str) -> String {
     let circuit = match &car.simulator.circuit {
         CircuitSource::Shipped(name) => name.clone(),
         CircuitSource::Random => format!("random, seed {}", car.simulator.seed),
         CircuitSource::File(path) => path.display().to_string(),
     };
-    let length = simulation.world.borrow().circuit().length();
+    let length = drive.world.borrow().circuit().length();
     let pace = match car.simulator.pace {
         Pace::Real => "the wall clock's",
         Pace::Fast => "simulated, as fast as it goes",
@@ -175,7 +142,7 @@ fn announce(car: &Car, simulation: &Simulation, engine: &str, backend: &str) -> 
         ("car", car.name.as_str()),
         ("engine", engine),
         ("backend", backend),
-        ("camera", &simulation.camera.describe()),
+        ("camera", &drive.camera),
         ("actuator", &format!("simulated {}", kind(car))),
         ("circuit", &format!("{circuit}, {length:.0} m")),
         ("link", "in this process"),
@@ -208,7 +175,7 @@ fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
 impl Assembled {
     /// The report on the drive so far.
     pub fn report(&mut self, timing: &LoopTiming, ending: &Ending) -> RunReport {
-        let world = self.world.borrow();
+        let world = self.drive.world.borrow();
         let wall_seconds = ending.wall.as_secs_f64();
         let simulated = world.path().last().map_or(0.0, |point| point.time);
         let averages = timing.averages(simulated / wall_seconds.max(f64::MIN_POSITIVE));
@@ -222,7 +189,7 @@ impl Assembled {
             backend: self.backend.clone(),
             metrics: world.metrics(self.reference.as_deref(), Some(averages)),
             timing: timing.summary(),
-            guard: self.pilot.link().status().counters.into(),
+            guard: self.drive.pilot.link().status().counters.into(),
             wall_seconds,
             first_command_seconds: ending.first_command.map(|time| time.as_secs_f64()),
         }
@@ -233,7 +200,7 @@ impl Assembled {
     /// # Errors
     /// When the picture cannot be drawn or written.
     pub fn draw(&self, file: &Path, report: &RunReport) -> Result<(), PlotError> {
-        let world = self.world.borrow();
+        let world = self.drive.world.borrow();
         plot::lap_picture(file, world.circuit(), world.path(), &report.caption())
     }
 }
