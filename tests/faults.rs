@@ -14,7 +14,7 @@ use pilotage::camera::{Camera, CameraError};
 use pilotage::car::Car;
 use pilotage::engines;
 use pilotage::pilot::{Dropped, Pilot, StepError};
-use pilotage::simulation::{Pace, SimulatedDrive};
+use pilotage::simulation::{Latency, Pace, SimulatedDrive};
 use pilotage_engine::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 use pilotage_guard::{Fault, LinkError, Mode, Refusal, StopReason};
 use pilotage_simulator::World;
@@ -115,11 +115,9 @@ fn armed(
     engine: Wrap<dyn Engine>,
     camera: Wrap<dyn Camera>,
 ) -> (Pilot, Rc<RefCell<World>>) {
-    let car = Car::load_with(None, |settings| {
-        settings.simulator.pace = Pace::Fast;
-        settings.simulator.latency_ms = Some(latency.as_secs_f64() * 1e3);
-    });
-    let car = car.unwrap();
+    let mut car = Car::load_with(None, |settings| settings.simulator.pace = Pace::Fast).unwrap();
+    // A car.toml with a latency that the guard would never accept is refused.
+    car.simulator.latency = Latency::Fixed(latency);
     let mut loaded = engines::load(&car).unwrap();
     loaded.engine = engine(loaded.engine);
     let world = car.world().unwrap();
