@@ -3,7 +3,7 @@
 //! [`step`] is the whole policy: a pure function of a [`State`], the [`Limits`],
 //! a moment and an [`Event`], with no clock and no I/O inside. The same function
 //! runs in the process, in the simulator and under the model checker
-//! (`tests/model.rs`). `docs/safety.md` numbers the rules it keeps.
+//! (`tests/model`). `docs/safety.md` numbers the rules it keeps.
 //!
 //! A pilot speaks to a guard over a [`Link`]; a guard speaks to the motors over
 //! an [`Actuator`]. [`InProcessLink`] is a guard inside the pilot's process,

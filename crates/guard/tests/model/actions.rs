@@ -1,0 +1,180 @@
+//! What may happen to the guard of the model, and the limits it keeps.
+
+use std::time::Duration;
+
+use pilotage_guard::{ArmRequest, Channel, Domain, Event, Fault, Limits, LimitsSpec};
+use pilotage_vehicle::{Command, Time};
+
+/// 1/64 s, so that the slew of half a range a tick is exact in f32.
+pub const TICK: Duration = Duration::from_nanos(15_625_000);
+pub const DEADLINE: u8 = 4;
+pub const ACTUATOR_DELAY: u8 = 1;
+pub const MAX_AGE: u8 = 2;
+pub const FIRST_COMMAND: u8 = 5;
+/// Ages saturate here: past every limit, and past a whole range at the slew rate.
+pub const FAR: u8 = 6;
+/// The present, in every state of the model.
+pub const NOW: Time = Time::from_nanos(1_000_000_000_000);
+/// The last good command's sequence, in every state of the model.
+pub const SEQUENCE: u64 = 1000;
+
+pub fn ago(ticks: u8) -> Time {
+    NOW - u32::from(ticks) * TICK
+}
+
+pub fn limits() -> Limits {
+    Limits::new(LimitsSpec {
+        steering: Channel {
+            failsafe: 0.5,
+            disarmed: -0.5,
+            min: -1.0,
+            max: 1.0,
+            slew_per_second: 64.0,
+        },
+        throttle: Channel {
+            failsafe: 0.0,
+            disarmed: 0.0,
+            min: -0.25,
+            max: 0.5,
+            slew_per_second: 32.0,
+        },
+        frame_period: TICK,
+        deadline: u32::from(DEADLINE) * TICK,
+        actuator_delay: u32::from(ACTUATOR_DELAY) * TICK,
+        max_age: u32::from(MAX_AGE) * TICK,
+        first_command: u32::from(FIRST_COMMAND) * TICK,
+        actuator: Domain::Physical,
+    })
+    .unwrap()
+}
+
+/// The kinds of command that a pilot, sane or not, may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    Neutral,
+    Least,
+    Most,
+    /// As old as a command may be.
+    Oldest,
+    OutOfRange,
+    NotANumber,
+    Infinite,
+    /// One tick too old.
+    Stale,
+    /// Captured one tick from now.
+    FromFuture,
+    Replayed,
+    /// Older than the last one.
+    Overtaken,
+}
+
+pub const CLASSES: [Class; 11] = [
+    Class::Neutral,
+    Class::Least,
+    Class::Most,
+    Class::Oldest,
+    Class::OutOfRange,
+    Class::NotANumber,
+    Class::Infinite,
+    Class::Stale,
+    Class::FromFuture,
+    Class::Replayed,
+    Class::Overtaken,
+];
+
+impl Class {
+    pub fn command(self) -> Command {
+        let most = Command {
+            steering: 1.0,
+            throttle: 1.0,
+            captured: NOW,
+            sequence: SEQUENCE + 1,
+        };
+        match self {
+            Self::Neutral => Command {
+                steering: 0.0,
+                throttle: 0.0,
+                ..most
+            },
+            Self::Least => Command {
+                steering: -1.0,
+                throttle: -1.0,
+                ..most
+            },
+            Self::Most => most,
+            Self::Oldest => Command {
+                captured: ago(MAX_AGE),
+                ..most
+            },
+            Self::OutOfRange => Command {
+                steering: 1.0 + f32::EPSILON,
+                ..most
+            },
+            Self::NotANumber => Command {
+                throttle: f32::NAN,
+                ..most
+            },
+            Self::Infinite => Command {
+                steering: f32::NEG_INFINITY,
+                ..most
+            },
+            Self::Stale => Command {
+                captured: ago(MAX_AGE + 1),
+                ..most
+            },
+            Self::FromFuture => Command {
+                captured: NOW + TICK,
+                ..most
+            },
+            Self::Replayed => Command {
+                sequence: SEQUENCE,
+                ..most
+            },
+            Self::Overtaken => Command {
+                sequence: SEQUENCE - 1,
+                ..most
+            },
+        }
+    }
+
+    /// Whether the car may heed it, `armed` ticks after it was armed and with or
+    /// without a good command before it.
+    pub fn good(self, armed: u8, driven: bool) -> bool {
+        match self {
+            Self::Neutral | Self::Least | Self::Most => true,
+            Self::Oldest => armed >= MAX_AGE,
+            Self::Replayed | Self::Overtaken => !driven,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A tick's time passes, and the guard is not run in it.
+    Pass,
+    Tick,
+    /// The guard is run a tick before the moment it was last run at.
+    ClockBack,
+    ArmPhysical,
+    ArmSimulated,
+    Disarm,
+    Stop,
+    Fault,
+    Command(Class),
+}
+
+impl Action {
+    pub fn event(self) -> Event {
+        let arm = |engine| Event::Arm(ArmRequest { engine });
+        match self {
+            Self::Pass | Self::Tick | Self::ClockBack => Event::Tick,
+            Self::ArmPhysical => arm(Domain::Physical),
+            Self::ArmSimulated => arm(Domain::Simulated),
+            Self::Disarm => Event::Disarm,
+            Self::Stop => Event::Stop,
+            Self::Fault => Event::Fault(Fault::Camera),
+            Self::Command(class) => Event::Command(class.command()),
+        }
+    }
+}

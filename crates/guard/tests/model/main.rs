@@ -1,0 +1,157 @@
+//! Every way the policy can go, walked by stateright over the shipped `step`.
+//!
+//! Time is counted in ticks, each shorter than any of the limits. The policy's
+//! moments are kept as ages that saturate past the longest limit, and its
+//! sequence is moved back to a fixed number after every step; `tests/rules`
+//! shows that `step` does not care where time and sequence start. What the
+//! promises speak of (when the last good command came, what a person asked for)
+//! the model keeps for itself: it does not ask the policy.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod actions;
+mod walk;
+
+use std::time::Duration;
+
+use pilotage_guard::{Armed, Event, Limits, State, Step, step};
+use pilotage_vehicle::{Command, Time};
+use stateright::{Checker, Model};
+
+use crate::actions::{Action, TICK};
+use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, SLEW_KEPT, STOP_KEPT};
+
+#[test]
+fn the_policy_keeps_its_promises_in_every_state() {
+    let checker = Guard::new(step).checker().spawn_bfs().join();
+    println!(
+        "{} states, {} transitions, longest way {}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth()
+    );
+    assert!(checker.is_done(), "every state was walked");
+    assert!(checker.unique_state_count() > 1000, "the walk went far");
+    checker.assert_properties();
+}
+
+/// The same walk over a faulty policy must find the promise that it breaks.
+fn assert_found(step: fn(State, &Limits, Time, Event) -> Step, promise: &'static str) {
+    let checker = Guard::new(step).checker().spawn_bfs().join();
+    let path = checker.assert_any_discovery(promise);
+    println!("found in {} steps: {promise}", path.into_actions().len());
+}
+
+#[test]
+fn a_policy_that_ignores_the_deadline_is_found() {
+    fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        if let State::Driving(driving) = &mut state {
+            driving.accepted = now;
+        }
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DEADLINE_KEPT);
+}
+
+#[test]
+fn a_policy_that_ignores_the_actuators_delay_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let mut spec = *limits.spec();
+        spec.actuator_delay = Duration::ZERO;
+        step(state, &Limits::new(spec).unwrap(), now, event)
+    }
+    assert_found(faulty, DEADLINE_KEPT);
+}
+
+#[test]
+fn a_policy_whose_deadline_runs_anew_with_refused_commands_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let mut step = step(state, limits, now, event);
+        if let (State::Driving(driving), Some(_)) = (&mut step.state, step.refused) {
+            driving.accepted = now;
+        }
+        step
+    }
+    assert_found(faulty, DEADLINE_KEPT);
+}
+
+#[test]
+fn a_policy_that_takes_replays_is_found() {
+    fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        if let State::Driving(driving) = &mut state {
+            driving.sequence = 0;
+        }
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DEADLINE_KEPT);
+}
+
+#[test]
+fn a_policy_that_takes_old_frames_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let event = match event {
+            Event::Command(command) if command.captured < now => Event::Command(Command {
+                captured: now,
+                ..command
+            }),
+            event => event,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DEADLINE_KEPT);
+}
+
+#[test]
+fn a_policy_that_a_good_command_wakes_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let state = match (state, event) {
+            (State::Stopped { .. }, Event::Command(_)) => State::Armed(Armed {
+                armed: now,
+                seen: now - TICK,
+            }),
+            (state, _) => state,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, STOP_KEPT);
+}
+
+#[test]
+fn a_policy_that_commands_arm_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let state = match (state, event) {
+            (State::Disarmed, Event::Command(_)) => State::Armed(Armed {
+                armed: now,
+                seen: now,
+            }),
+            (state, _) => state,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DISARMED_KEPT);
+}
+
+#[test]
+fn a_policy_that_arms_any_engine_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let event = match event {
+            Event::Arm(_) => Action::ArmPhysical.event(),
+            event => event,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DISARMED_KEPT);
+}
+
+#[test]
+fn a_policy_that_jumps_to_its_target_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let mut step = step(state, limits, now, event);
+        if let State::Driving(driving) = &mut step.state {
+            driving.steering.value = driving.steering.target;
+        }
+        step.output = step.state.output(limits);
+        step
+    }
+    assert_found(faulty, SLEW_KEPT);
+}

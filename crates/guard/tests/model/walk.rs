@@ -1,0 +1,285 @@
+//! The guard as stateright walks it, and the promises it is held to.
+
+use std::hash::{Hash, Hasher};
+
+use pilotage_guard::{Armed, Driving, Event, Limits, Mode, Output, State, Step, StopReason};
+use pilotage_vehicle::Time;
+use stateright::{Model, Property};
+
+use crate::actions::{
+    ACTUATOR_DELAY, Action, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK, ago, limits,
+};
+
+/// What a person who watches the pilot and the clock knows that the guard must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Witness {
+    /// Nobody armed it since it started or was disarmed.
+    Disarmed,
+    /// Armed so many ticks ago, and nothing has stopped it.
+    Armed { ago: u8 },
+    /// Something has stopped it since.
+    Stopped,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct World {
+    policy: State,
+    witness: Witness,
+    /// Ticks since the last good command after the last arming.
+    good: Option<u8>,
+    /// What was last written, how many ticks before that write the one before
+    /// it was, and what that one was.
+    output: Output,
+    since: u8,
+    before: Output,
+    /// Ticks since the last write.
+    unwritten: u8,
+}
+
+impl Eq for World {}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match self.policy {
+            State::Disarmed => 0.hash(hasher),
+            State::Armed(Armed { armed, seen }) => (1, armed, seen).hash(hasher),
+            State::Driving(driving) => {
+                (2, driving.armed, driving.seen, driving.accepted).hash(hasher);
+                for motion in [driving.steering, driving.throttle] {
+                    (motion.value.to_bits(), motion.target.to_bits()).hash(hasher);
+                }
+            }
+            State::Stopped { reason } => (3, reason).hash(hasher),
+        }
+        for output in [self.output, self.before] {
+            let values = (output.steering.to_bits(), output.throttle.to_bits());
+            (output.mode, values).hash(hasher);
+        }
+        (self.witness, self.good, self.since, self.unwritten).hash(hasher);
+    }
+}
+
+pub struct Guard {
+    limits: Limits,
+    step: fn(State, &Limits, Time, Event) -> Step,
+}
+
+impl Guard {
+    pub fn new(step: fn(State, &Limits, Time, Event) -> Step) -> Self {
+        Self {
+            limits: limits(),
+            step,
+        }
+    }
+
+    fn run(&self, world: &World, action: Action) -> World {
+        let now = match (action, seen(world.policy)) {
+            (Action::ClockBack, Some(seen)) => seen - TICK,
+            _ => NOW,
+        };
+        let step = (self.step)(world.policy, &self.limits, now, action.event());
+        let (witness, good) = witness(world, action);
+        World {
+            policy: rebase(step.state),
+            witness,
+            good,
+            output: step.output,
+            since: world.unwritten,
+            before: world.output,
+            unwritten: 0,
+        }
+    }
+}
+
+fn seen(policy: State) -> Option<Time> {
+    match policy {
+        State::Armed(armed) => Some(armed.seen),
+        State::Driving(driving) => Some(driving.seen),
+        State::Disarmed | State::Stopped { .. } => None,
+    }
+}
+
+/// The policy's state with every moment put through `shift`.
+fn shifted(policy: State, shift: impl Fn(Time) -> Time) -> State {
+    match policy {
+        State::Armed(Armed { armed, seen }) => State::Armed(Armed {
+            armed: shift(armed),
+            seen: shift(seen),
+        }),
+        State::Driving(driving) => State::Driving(Driving {
+            armed: shift(driving.armed),
+            seen: shift(driving.seen),
+            accepted: shift(driving.accepted),
+            ..driving
+        }),
+        state => state,
+    }
+}
+
+fn rebase(policy: State) -> State {
+    let saturated = |time: Time| time.max(ago(FAR));
+    match shifted(policy, saturated) {
+        State::Driving(driving) => State::Driving(Driving {
+            sequence: SEQUENCE,
+            ..driving
+        }),
+        state => state,
+    }
+}
+
+fn later(ticks: u8) -> u8 {
+    FAR.min(ticks + 1)
+}
+
+fn pass(world: &World) -> World {
+    World {
+        policy: rebase(shifted(world.policy, |time| time - TICK)),
+        witness: match world.witness {
+            Witness::Armed { ago } => Witness::Armed { ago: later(ago) },
+            witness => witness,
+        },
+        good: world.good.map(later),
+        unwritten: later(world.unwritten),
+        ..*world
+    }
+}
+
+/// Good commands hold so many ticks.
+const PATIENCE: u8 = DEADLINE - ACTUATOR_DELAY;
+
+fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
+    let late = match (world.witness, world.good) {
+        (Witness::Armed { .. }, Some(good)) => good >= PATIENCE,
+        (Witness::Armed { ago }, None) => ago >= FIRST_COMMAND,
+        _ => false,
+    };
+    let witness = match (world.witness, action) {
+        _ if late => Witness::Stopped,
+        (Witness::Armed { .. }, Action::ClockBack) => Witness::Stopped,
+        (witness, _) => witness,
+    };
+    match (witness, action) {
+        (_, Action::Disarm) => (Witness::Disarmed, None),
+        (Witness::Disarmed | Witness::Stopped, Action::ArmPhysical) => {
+            (Witness::Armed { ago: 0 }, None)
+        }
+        (Witness::Armed { .. }, Action::Stop | Action::Fault) => (Witness::Stopped, world.good),
+        (Witness::Armed { ago }, Action::Command(class))
+            if class.good(ago, world.good.is_some()) =>
+        {
+            (witness, Some(0))
+        }
+        _ => (witness, world.good),
+    }
+}
+
+impl Model for Guard {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let output = Output::disarmed(&self.limits);
+        vec![World {
+            policy: State::default(),
+            witness: Witness::Disarmed,
+            good: None,
+            output,
+            since: 0,
+            before: output,
+            unwritten: 0,
+        }]
+    }
+
+    fn actions(&self, _: &World, actions: &mut Vec<Action>) {
+        actions.extend([
+            Action::Pass,
+            Action::Tick,
+            Action::ClockBack,
+            Action::ArmPhysical,
+            Action::ArmSimulated,
+            Action::Disarm,
+            Action::Stop,
+            Action::Fault,
+        ]);
+        actions.extend(CLASSES.map(Action::Command));
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        Some(match action {
+            Action::Pass => pass(world),
+            _ => self.run(world, action),
+        })
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(DEADLINE_KEPT, |guard: &Self, world: &World| {
+                world.unwritten > 0
+                    || world.good.is_some_and(|ticks| ticks < PATIENCE)
+                    || world.witness == Witness::Disarmed
+                    || world.output == Output::failsafe(&guard.limits)
+            }),
+            Property::always(HEEDED, |_: &Self, world: &World| {
+                let heeded = matches!(world.witness, Witness::Armed { .. })
+                    && world.good.is_some_and(|ticks| ticks < PATIENCE);
+                !heeded || world.output.mode == Mode::Drive
+            }),
+            Property::always(DISARMED_KEPT, |guard: &Self, world: &World| {
+                world.witness != Witness::Disarmed
+                    || world.output == Output::disarmed(&guard.limits)
+            }),
+            Property::always(STOP_KEPT, |guard: &Self, world: &World| {
+                world.witness != Witness::Stopped || world.output == Output::failsafe(&guard.limits)
+            }),
+            Property::always(RANGE_KEPT, |_: &Self, world: &World| {
+                (-1.0..=1.0).contains(&world.output.steering)
+                    && (-0.25..=0.5).contains(&world.output.throttle)
+            }),
+            Property::always(SLEW_KEPT, |_: &Self, world: &World| {
+                let ticks = f32::from(world.since);
+                let fits = |now: f32, then: f32, rate: f32| (now - then).abs() <= rate * ticks;
+                world.output.mode != Mode::Drive
+                    || fits(world.output.steering, world.before.steering, 1.0)
+                        && fits(world.output.throttle, world.before.throttle, 0.5)
+            }),
+            // The walk is worth something only if it gets to these.
+            Property::sometimes(GOES_LEFT, |_: &Self, world: &World| {
+                world.output.steering == 1.0 && world.output.throttle == 0.5
+            }),
+            Property::sometimes(GOES_RIGHT, |_: &Self, world: &World| {
+                world.output.steering == -1.0 && world.output.throttle == -0.25
+            }),
+            Property::sometimes(STOPS_LATE, |_: &Self, world: &World| {
+                world.policy
+                    == State::Stopped {
+                        reason: StopReason::Deadline,
+                    }
+            }),
+            Property::sometimes(STOPS_UNUSED, |_: &Self, world: &World| {
+                world.policy
+                    == State::Stopped {
+                        reason: StopReason::NoFirstCommand,
+                    }
+            }),
+            Property::sometimes(STOPS_ON_CLOCK, |_: &Self, world: &World| {
+                world.policy
+                    == State::Stopped {
+                        reason: StopReason::ClockWentBack,
+                    }
+            }),
+        ]
+    }
+}
+
+pub const DEADLINE_KEPT: &str =
+    "no output but failsafe later than the deadline after the last good command";
+pub const DISARMED_KEPT: &str = "none but the disarmed values while disarmed";
+pub const STOP_KEPT: &str = "stopped stays stopped until a person arms or disarms it";
+const HEEDED: &str = "a good command drives until its deadline";
+const RANGE_KEPT: &str = "no output outside the channels' ranges";
+pub const SLEW_KEPT: &str = "no faster than the slew rate while driving";
+const GOES_LEFT: &str = "drives full left at the throttle limit";
+const GOES_RIGHT: &str = "drives full right in reverse";
+const STOPS_LATE: &str = "stops at the deadline";
+const STOPS_UNUSED: &str = "stops when no command comes";
+const STOPS_ON_CLOCK: &str = "stops when the clock goes back";
