@@ -1,5 +1,7 @@
 //! Pictures with the controls wanted for each.
 
+use std::num::NonZeroUsize;
+
 use crate::network::{OUTPUTS, PICTURE};
 
 /// Normalised controls for a speed (m/s) and a yaw rate (rad/s):
@@ -56,6 +58,15 @@ impl Dataset {
         debug_assert_eq!(picture.len(), PICTURE);
         self.pictures.extend_from_slice(picture);
         self.labels.push(label);
+    }
+
+    /// One of every `every` pictures, the first among them.
+    pub fn thinned(&self, every: NonZeroUsize) -> Self {
+        let mut thin = Self::with_capacity(self.len().div_ceil(every.get()));
+        for index in (0..self.len()).step_by(every.get()) {
+            thin.push(self.picture(index), self.label(index));
+        }
+        thin
     }
 
     /// Picture `index`.

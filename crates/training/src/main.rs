@@ -1,5 +1,6 @@
 //! `pilotage-training`: makes the models that drive.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use pilotage_training::export::{from_onnx, to_onnx};
 use pilotage_training::imitate::{Backend, Plan, imitate, report};
 use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
-use pilotage_training::recording;
+use pilotage_training::recording::{self, Encoding};
 
 /// Trains driving policies in the simulator.
 #[derive(Parser)]
@@ -105,6 +106,12 @@ struct Record {
     /// Frames to write.
     #[arg(long, default_value_t = 1000)]
     frames: usize,
+    /// Write one of so many frames: the same number of them from more drives.
+    #[arg(long, default_value = "1", value_name = "N")]
+    every: NonZeroUsize,
+    /// Write JPEG of this quality, 1 to 100, instead of PNG.
+    #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100))]
+    jpeg: Option<u8>,
     /// The folder to write to.
     out: PathBuf,
 }
@@ -129,17 +136,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn record(arguments: &Record) -> anyhow::Result<()> {
+    let every = arguments.every;
+    let driven = (arguments.frames.checked_mul(every.get()))
+        .context("--frames times --every is more than can be counted")?;
     let mut data = Dataset::default();
     let expert = Expert::default();
-    collect(
-        &mut data,
-        arguments.frames,
-        arguments.seed,
-        &expert,
-        None,
-        |_| (),
-    )?;
-    recording::write(&arguments.out, &data, 0.05)?;
+    collect(&mut data, driven, arguments.seed, &expert, None, |_| ())?;
+    let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
+    let period = 0.05 * every.get() as f64;
+    recording::write(&arguments.out, &data.thinned(every), period, encoding)?;
     Ok(())
 }
 

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use image::{ImageError, ImageReader};
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageError, ImageReader};
 use pilotage_vehicle::Time;
 use pilotage_vision::{Crop, FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
@@ -188,11 +190,45 @@ impl Images {
     }
 }
 
+/// How the images of a recording are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// PNG: every pixel as it was.
+    Png,
+    /// JPEG of this quality, 1 to 100, with the colours at full resolution.
+    Jpeg(u8),
+}
+
+impl Encoding {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg(_) => "jpg",
+        }
+    }
+
+    /// Writes a picture of the network's size.
+    fn encode(self, picture: &[u8], to: impl Write) -> Result<(), ImageError> {
+        let (width, height) = (WIDTH as u32, HEIGHT as u32);
+        let colour = ExtendedColorType::Rgb8;
+        match self {
+            Self::Png => PngEncoder::new(to).write_image(picture, width, height, colour),
+            Self::Jpeg(quality) => JpegEncoder::new_with_quality(to, quality)
+                .write_image(picture, width, height, colour),
+        }
+    }
+}
+
 /// Writes `data` to `folder`, `period` seconds from one image to the next.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(folder: &Path, data: &Dataset, period: f64) -> Result<(), RecordingError> {
+pub fn write(
+    folder: &Path,
+    data: &Dataset,
+    period: f64,
+    encoding: Encoding,
+) -> Result<(), RecordingError> {
     fs::create_dir_all(folder).map_err(|source| file_error(folder, source))?;
     let path = folder.join("data.csv");
     let file = File::create(&path).map_err(|source| file_error(&path, source))?;
@@ -200,15 +236,20 @@ pub fn write(folder: &Path, data: &Dataset, period: f64) -> Result<(), Recording
     let failed = |source| file_error(&path, source);
     writeln!(lines, "{HEADER}").map_err(failed)?;
     for index in 0..data.len() {
-        let name = format!("{index:06}.png");
+        let name = format!("{index:06}.{}", encoding.extension());
         let (v, w) = physical(data.label(index));
         let time = index as f64 * period;
         writeln!(lines, "{name},{v},{w},{time:.3}").map_err(failed)?;
         let path = folder.join(name);
-        let (width, height) = (WIDTH as u32, HEIGHT as u32);
-        let picture = data.picture(index);
-        image::save_buffer(&path, picture, width, height, image::ColorType::Rgb8)
-            .map_err(|source| RecordingError::Image { path, source })?;
+        let image = File::create(&path).map_err(|source| file_error(&path, source))?;
+        let mut image = BufWriter::new(image);
+        encoding
+            .encode(data.picture(index), &mut image)
+            .map_err(|source| RecordingError::Image {
+                path: path.clone(),
+                source,
+            })?;
+        image.flush().map_err(|source| file_error(&path, source))?;
     }
     lines.flush().map_err(failed)
 }

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use std::fs;
+use std::num::NonZeroUsize;
 
 use pilotage_training::dataset::{Dataset, physical};
 use pilotage_training::network::PICTURE;
-use pilotage_training::recording::{RecordingError, read, write};
+use pilotage_training::recording::{Encoding, RecordingError, read, write};
 
 fn folder_with(csv: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -24,7 +25,7 @@ fn a_data_set_comes_back_as_it_was_written() {
             .collect();
         data.push(&picture, [0.1 * index as f32, 0.5 - 0.1 * index as f32]);
     }
-    write(folder.path(), &data, 0.05).unwrap();
+    write(folder.path(), &data, 0.05, Encoding::Png).unwrap();
     let csv = fs::read_to_string(folder.path().join("data.csv")).unwrap();
     assert!(
         csv.starts_with("image_name,v,w,timestamp\n000000.png,6.5,0,0.000\n"),
@@ -38,6 +39,41 @@ fn a_data_set_comes_back_as_it_was_written() {
         let (wanted, got) = (physical(data.label(index)), physical(back.label(index)));
         assert!((wanted.0 - got.0).abs() < 1e-5 && (wanted.1 - got.1).abs() < 1e-5);
     }
+}
+
+/// Neighbouring pixels of clear red and clear blue: halved colour resolution would
+/// turn both to purple.
+#[test]
+fn jpeg_keeps_the_colours_of_single_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture: Vec<u8> = (0..PICTURE / 3)
+        .flat_map(|pixel| [[200, 40, 40], [40, 40, 200]][pixel % 2])
+        .collect();
+    let mut data = Dataset::default();
+    data.push(&picture, [0.2, 0.5]);
+    write(folder.path(), &data, 0.05, Encoding::Jpeg(90)).unwrap();
+    assert!(folder.path().join("000000.jpg").is_file());
+
+    let mut back = Dataset::default();
+    assert_eq!(read(folder.path(), &mut back).unwrap(), 1);
+    let furthest = (back.picture(0).iter().zip(&picture))
+        .map(|(&back, &was)| back.abs_diff(was))
+        .max();
+    assert!(furthest.unwrap() < 24, "{furthest:?}");
+}
+
+#[test]
+fn thinning_keeps_one_of_so_many() {
+    let mut data = Dataset::default();
+    for index in 0..8u8 {
+        data.push(&vec![index; PICTURE], [f32::from(index), 0.5]);
+    }
+    let thin = data.thinned(NonZeroUsize::new(3).unwrap());
+    let kept: Vec<u8> = (0..thin.len())
+        .map(|index| thin.picture(index)[0])
+        .collect();
+    assert_eq!(kept, [0, 3, 6]);
+    assert_eq!(thin.label(2), [6.0, 0.5]);
 }
 
 /// A camera's frame: the lower half counts, resized; the upper half does not.
