@@ -8,13 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
+use pilotage_simulator::Circuit;
 use serde_json::Value;
 
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
-
-/// Random circuits from this seed on are kept from training (`UNSEEN` in crates/training).
-const UNSEEN: u64 = 1 << 40;
 
 /// Drives at a time.
 const LANES: usize = 2;
@@ -198,7 +196,8 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     for group in &GROUPS {
         let circuits = match group.circuits {
             Circuits::Shipped => circuits(&shipped),
-            Circuits::Random => (UNSEEN..UNSEEN + (random * group.share).div_ceil(100))
+            Circuits::Random => (0..(random * group.share).div_ceil(100))
+                .map(|index| Circuit::UNSEEN + index)
                 .map(|seed| vec!["--seed".to_owned(), seed.to_string()])
                 .collect(),
         };

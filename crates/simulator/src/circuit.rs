@@ -121,6 +121,10 @@ pub struct Circuit {
 }
 
 impl Circuit {
+    /// Random circuits with seeds from here on are for evaluation: training draws
+    /// below.
+    pub const UNSEEN: u64 = 1 << 40;
+
     /// A circuit along the periodic cubic spline through `points` (metres), with
     /// the default widths. It is driven in the order of the points and starts at the first.
     ///

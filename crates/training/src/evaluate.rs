@@ -69,18 +69,16 @@ pub fn drive(
 
 fn drove(drive: &Drive, outcome: Outcome) -> Drove {
     let world = &drive.world;
-    let mut deviations: Vec<f64> = world.path().iter().map(|p| p.offset.abs()).collect();
-    deviations.sort_by(f64::total_cmp);
-    let count = deviations.len().max(1);
+    let metrics = world.metrics(None, None);
     Drove {
         circuit: world.circuit().name().to_owned(),
         done: matches!(outcome, Outcome::LapDone { .. }),
         laps: world.lap_fraction(),
-        speed: world.distance() / world.now().as_secs_f64().max(1e-9),
+        speed: metrics.average_speed,
         deviation: [
-            deviations.iter().sum::<f64>() / count as f64,
-            deviations.get(count * 95 / 100).copied().unwrap_or(0.0),
-            deviations.last().copied().unwrap_or(0.0),
+            metrics.deviation_mean,
+            metrics.deviation_p95,
+            metrics.deviation_max,
         ],
     }
 }
@@ -101,8 +99,8 @@ pub fn plain(circuit: Circuit, seed: u64) -> Conditions {
     }
 }
 
-/// Random circuits from here on are only ever evaluated on; training draws below.
-pub const UNSEEN: u64 = 1 << 40;
+/// Random circuits, looks and disturbances from here on are only ever evaluated on.
+const UNSEEN: u64 = Circuit::UNSEEN;
 
 /// A set of drives with one thing in common.
 pub struct Suite {

@@ -10,7 +10,7 @@ use crate::augment;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::collect::collect;
 use crate::dataset::{Dataset, Sample};
-use crate::evaluate::{UNSEEN, drive, plain};
+use crate::evaluate::{drive, plain};
 use crate::expert::Expert;
 use crate::network::{Statistics, Weights};
 use crate::policy::Policy;
@@ -138,7 +138,7 @@ fn gather(
     let bar = progress(plan.frames, &format!("round {round}: driving"));
     // Half of the expert's turns go with every round.
     let student = weights.map(|weights| (weights, 0.5_f64.powi(round as i32)));
-    let seed = Random::stream(plan.seed, round as u64).bits() % (UNSEEN / 2);
+    let seed = Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2);
     collect(data, plan.frames, seed, &plan.expert, student, |frames| {
         bar.set_position(frames as u64);
     })?;
@@ -200,7 +200,7 @@ fn train(
 pub fn report(weights: &Weights) -> Result<(), VisionError> {
     let mut conditions: Vec<_> = Circuit::shipped("simple")
         .into_iter()
-        .chain((0..11).map(|index| Circuit::random(UNSEEN / 2 + index)))
+        .chain((0..11).map(|index| Circuit::random(Circuit::UNSEEN / 2 + index)))
         .map(|circuit| plain(circuit, 1))
         .collect();
     for conditions in conditions.iter_mut().skip(6) {
