@@ -207,6 +207,24 @@ impl Vision {
         Ok(())
     }
 
+    /// The whole pass for an INT8 engine: `frame` to pixels less 128, in the
+    /// layout of the recipe, without scale, mean and deviation (which such an
+    /// engine has in its first layer). Allocates nothing.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_i8(&mut self, frame: FrameView<'_>, out: &mut [i8]) -> Result<(), VisionError> {
+        self.check(&frame, out.len())?;
+        // As in `run`.
+        let mut row = std::mem::take(&mut self.row);
+        for y in 0..self.rows.len() {
+            self.resize_row(frame.data, y, &mut row);
+            self.place_row(&row, y, out, |_, level| centred(level));
+        }
+        self.row = row;
+        Ok(())
+    }
+
     /// The rest of the pass: what [`resize_to_u8`](Self::resize_to_u8) gave to
     /// float values in the recipe's layout.
     ///
@@ -288,6 +306,13 @@ impl Vision {
 
     /// Row `y` of the input from interleaved grey levels to values in place.
     fn scale_row(&self, row: &[u8], y: usize, out: &mut [f32]) {
+        self.place_row(row, y, out, |channel, level| {
+            self.values[channel][usize::from(level)]
+        });
+    }
+
+    /// Row `y` of the input, each level as `value` makes it of channel and level.
+    fn place_row<T>(&self, row: &[u8], y: usize, out: &mut [T], value: impl Fn(usize, u8) -> T) {
         let channels = self.values.len();
         let width = row.len() / channels;
         match self.layout {
@@ -297,22 +322,27 @@ impl Vision {
                     .chunks_exact(channels)
                     .zip(out.chunks_exact_mut(channels))
                 {
-                    for ((out, values), &level) in out.iter_mut().zip(&self.values).zip(pixel) {
-                        *out = values[usize::from(level)];
+                    for (channel, (out, &level)) in out.iter_mut().zip(pixel).enumerate() {
+                        *out = value(channel, level);
                     }
                 }
             }
             Layout::Nchw => {
                 let plane = self.rows.len() * width;
-                for (channel, values) in self.values.iter().enumerate() {
+                for channel in 0..channels {
                     let out = &mut out[channel * plane + y * width..][..width];
                     for (out, pixel) in out.iter_mut().zip(row.chunks_exact(channels)) {
-                        *out = values[usize::from(pixel[channel])];
+                        *out = value(channel, pixel[channel]);
                     }
                 }
             }
         }
     }
+}
+
+/// A grey level less 128: one exclusive or.
+fn centred(level: u8) -> i8 {
+    (level ^ 0x80).cast_signed()
 }
 
 /// How a camera's channels become the network's.
