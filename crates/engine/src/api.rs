@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum ElementType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary16; only stored weights have it.
+    F16,
     /// Signed 64-bit integer.
     I64,
     /// Signed 32-bit integer.

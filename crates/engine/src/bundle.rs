@@ -1,68 +1,34 @@
-//! The engine file, `NAME.engine`.
+//! The engine file, `NAME.engine`: a manifest, the plan, its weights, and what
+//! else travels with them.
 //!
-//! All numbers are little-endian:
-//!
-//! | bytes | what |
+//! | section | what |
 //! |---|---|
-//! | 8 | `PILOTENG` |
-//! | 4 | format version, 1 |
-//! | 4 | number of sections, 3 |
-//! | 48 each | kind (4), zero (4), length (8), SHA-256 (32) of a section |
-//! | 32 | SHA-256 of everything before |
+//! | `plan` | the plan without its weights, JSON |
+//! | `constants` | the weights, little-endian, each at a multiple of 64 bytes |
+//! | `model.qdq.onnx` | the network for other runtimes, INT8 |
+//! | `model.fp16.onnx` | the same in 16-bit floating point |
+//! | `gate.frames` | held-back frames as the network sees them |
+//! | `gate.answers` | what fp32 answers to them, f32, frame after frame |
+//! | `calibration.cache` | ranges in TensorRT's text format |
 //!
-//! The sections follow in that order, each at the next multiple of 64 bytes with
-//! zeros between: the manifest (1, JSON), the plan (2, JSON) and the constants
-//! (3, each at a multiple of 64 bytes). The file ends with the last section.
-//! Every byte is covered by a checksum or has to be zero.
+//! docs/engine-file.md describes the container (container.rs).
 
+mod container;
+
+use std::collections::BTreeMap;
+
+use half::f16;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::plan::{
     Constant, ConstantData, MAX_BYTES, MAX_ITEMS, Plan, PlanError, PlanPort, Step, TensorSpec,
 };
-use crate::{ElementType, Output};
+use crate::{ElementType, Manifest};
 
-const MAGIC: &[u8; 8] = b"PILOTENG";
-const VERSION: u32 = 1;
 const ALIGNMENT: usize = 64;
-const DIGEST: usize = 32;
-const ENTRY: usize = 16 + DIGEST;
-const HEADER: usize = 16 + ENTRY * SECTIONS.len() + DIGEST;
-const SECTIONS: [&str; 3] = ["manifest", "plan", "constants"];
-/// Most bytes of the manifest and of the plan: far more than an engine needs, and
-/// little enough that what they become in memory stays bounded.
-const MAX_MANIFEST: usize = 1 << 20;
+/// Most bytes of the plan: far more than an engine needs, and little enough that
+/// what it becomes in memory stays bounded.
 const MAX_PLAN: usize = 1 << 26;
-
-/// Where an engine was trained to drive. One trained in the simulator never
-/// arms a physical actuator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Domain {
-    /// In the simulator only.
-    Simulated,
-    /// On a physical car.
-    Physical,
-}
-
-/// What an engine file says about itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Manifest {
-    /// The engine's name.
-    pub name: String,
-    /// Where it may drive.
-    pub domain: Domain,
-    /// How a camera's frame becomes the input, as the recipe has it.
-    pub preprocessing: serde_json::Value,
-    /// What the outputs mean.
-    pub outputs: Vec<Output>,
-    /// SHA-256 of the ONNX file it was compiled from, in hexadecimal.
-    pub source_sha256: String,
-    /// Version of the compiler.
-    pub tool_version: String,
-}
 
 /// The content of an engine file.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +37,13 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// The network.
     pub plan: Plan,
+    /// All other sections, by name.
+    pub sections: BTreeMap<String, Vec<u8>>,
 }
+
+/// Sections that make up [`Bundle::plan`].
+const PLAN: &str = "plan";
+const CONSTANTS: &str = "constants";
 
 /// Why bytes are not an engine, or an engine cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -84,42 +56,54 @@ pub enum BundleError {
     NotAnEngine,
     /// Written by another version.
     #[error(
-        "the engine file has format version {found}, this program reads {VERSION}; compile it again"
+        "the engine file has format version {found}, this program reads {}; compile it again",
+        container::VERSION
     )]
     Version {
         /// The file's version.
         found: u32,
     },
     /// The file ends early.
-    #[error("the engine file is cut short: {needed} bytes needed, {found} found; copy it again")]
-    Truncated {
-        /// Bytes its header asks for.
-        needed: u64,
-        /// Bytes there are.
-        found: u64,
+    #[error("the engine file is cut short; copy it again")]
+    Truncated,
+    /// The container is malformed.
+    #[error("the engine file is damaged ({0}); copy it again")]
+    Container(safetensors::SafeTensorError),
+    /// A section is not plain bytes.
+    #[error("the engine file's section `{section}` is not made of bytes; compile it again")]
+    Section {
+        /// Its name.
+        section: String,
     },
-    /// Bytes after the end.
-    #[error("the engine file has {extra} bytes after its end; copy it again")]
-    TooLong {
+    /// A section that every engine has is not there.
+    #[error("the engine file has no section `{section}`; compile it again")]
+    Missing {
+        /// Its name.
+        section: &'static str,
+    },
+    /// More sections than any engine has.
+    #[error("the engine file has {found} sections, more than the {limit} allowed")]
+    TooManySections {
         /// How many.
-        extra: usize,
+        found: usize,
+        /// How many there may be.
+        limit: usize,
     },
-    /// The header does not describe this version's sections.
-    #[error("the engine file's header is malformed; compile it again")]
-    Header,
     /// A section is larger than an engine's may be.
-    #[error("the engine file's {section} section of {length} bytes is larger than allowed")]
+    #[error("the engine file's section `{section}` of {length} bytes is larger than allowed")]
     SectionTooLarge {
         /// Its name.
         section: &'static str,
         /// Its length.
-        length: u64,
+        length: usize,
     },
     /// The content is not what was written.
-    #[error("the engine file's {section} is damaged: its checksum is wrong; copy it again")]
+    #[error(
+        "the engine file's section `{section}` is damaged: its checksum is wrong; copy it again"
+    )]
     Checksum {
         /// Which part.
-        section: &'static str,
+        section: String,
     },
     /// A section is not the JSON it has to be.
     #[error("the engine file's {section} cannot be read: {source}")]
@@ -134,6 +118,12 @@ pub enum BundleError {
     ConstantPlace {
         /// Its number.
         id: usize,
+    },
+    /// Bytes after the last constant.
+    #[error("the engine file has {bytes} bytes after its last constant; compile it again")]
+    ConstantsLeft {
+        /// How many.
+        bytes: usize,
     },
     /// A constant has an element type that is not stored.
     #[error("constant {id} of the engine file is of type {found:?}, which is not stored")]
@@ -210,26 +200,10 @@ impl Bundle {
             outputs: &self.plan.outputs,
             steps: &self.plan.steps,
         };
-        let sections = [
-            json("manifest", &self.manifest)?,
-            json("plan", &document)?,
-            constants,
-        ];
-        let mut file = MAGIC.to_vec();
-        file.extend(VERSION.to_le_bytes());
-        file.extend((sections.len() as u32).to_le_bytes());
-        for (kind, section) in (1_u32..).zip(&sections) {
-            file.extend(kind.to_le_bytes());
-            file.extend([0; 4]);
-            file.extend((section.len() as u64).to_le_bytes());
-            file.extend(Sha256::digest(section));
-        }
-        file.extend(Sha256::digest(&file));
-        for section in &sections {
-            file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
-            file.extend(section);
-        }
-        Ok(file)
+        let mut sections = self.sections.clone();
+        sections.insert(PLAN.into(), json(PLAN, &document)?);
+        sections.insert(CONSTANTS.into(), constants);
+        container::write(&self.manifest, &sections)
     }
 
     /// Reads and checks a file's bytes: bounds, checksums, and the plan as
@@ -238,9 +212,17 @@ impl Bundle {
     /// # Errors
     /// Says what is wrong.
     pub fn read(file: &[u8]) -> Result<Self, BundleError> {
-        let [manifest, document, blob] = sections(file)?;
-        let manifest = parse("manifest", manifest)?;
-        let document: PlanDocument = parse("plan", document)?;
+        let (manifest, mut sections) = container::read(file)?;
+        let mut take = |section: &'static str, limit: usize| {
+            let content = sections.remove(section);
+            let content = content.ok_or(BundleError::Missing { section })?;
+            match content.len() {
+                length if length > limit => Err(BundleError::SectionTooLarge { section, length }),
+                _ => Ok(content),
+            }
+        };
+        let document: PlanDocument = parse(PLAN, take(PLAN, MAX_PLAN)?)?;
+        let blob = take(CONSTANTS, MAX_BYTES + MAX_ITEMS * ALIGNMENT)?;
         if document.constants.len() > MAX_ITEMS {
             return Err(PlanError::TooMany {
                 what: "constants",
@@ -277,8 +259,8 @@ impl Bundle {
             constants.push(Constant { shape, data });
         }
         if end != blob.len() {
-            return Err(BundleError::TooLong {
-                extra: blob.len() - end,
+            return Err(BundleError::ConstantsLeft {
+                bytes: blob.len() - end,
             });
         }
         let plan = Plan {
@@ -290,66 +272,15 @@ impl Bundle {
         };
         check_finite(&plan)?;
         plan.validate()?;
-        Ok(Self { manifest, plan })
+        let sections = sections
+            .into_iter()
+            .map(|(name, content)| (name, content.to_vec()));
+        Ok(Self {
+            manifest,
+            plan,
+            sections: sections.collect(),
+        })
     }
-}
-
-/// The three sections, their checksums right.
-fn sections(file: &[u8]) -> Result<[&[u8]; 3], BundleError> {
-    if !file.starts_with(&MAGIC[..file.len().min(MAGIC.len())]) || file.is_empty() {
-        return Err(BundleError::NotAnEngine);
-    }
-    let truncated = |needed: u64| BundleError::Truncated {
-        needed,
-        found: file.len() as u64,
-    };
-    let word = |at: usize| -> Result<u32, BundleError> {
-        let bytes = file.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-        bytes
-            .map(u32::from_le_bytes)
-            .ok_or_else(|| truncated(HEADER as u64))
-    };
-    let found = word(8)?;
-    if found != VERSION {
-        return Err(BundleError::Version { found });
-    }
-    if file.len() < HEADER {
-        return Err(truncated(HEADER as u64));
-    }
-    let covered = HEADER - DIGEST;
-    if Sha256::digest(&file[..covered])[..] != file[covered..HEADER] {
-        return Err(BundleError::Checksum { section: "header" });
-    }
-    if word(12)? != SECTIONS.len() as u32 {
-        return Err(BundleError::Header);
-    }
-    let mut end = HEADER;
-    let mut found = [&file[..0]; SECTIONS.len()];
-    for (index, section) in SECTIONS.into_iter().enumerate() {
-        let at = 16 + ENTRY * index;
-        if word(at)? != index as u32 + 1 || word(at + 4)? != 0 {
-            return Err(BundleError::Header);
-        }
-        let length = u64::from(word(at + 8)?) | u64::from(word(at + 12)?) << 32;
-        let limit = [MAX_MANIFEST, MAX_PLAN, MAX_BYTES + MAX_ITEMS * ALIGNMENT][index];
-        let size = usize::try_from(length)
-            .ok()
-            .filter(|&size| size <= limit)
-            .ok_or(BundleError::SectionTooLarge { section, length })?;
-        let start = zeros(file, end).ok_or_else(|| truncated(end as u64 + length))?;
-        end = start + size;
-        let content = file.get(start..end).ok_or_else(|| truncated(end as u64))?;
-        if Sha256::digest(content)[..] != file[at + 16..at + ENTRY] {
-            return Err(BundleError::Checksum { section });
-        }
-        found[index] = content;
-    }
-    if end != file.len() {
-        return Err(BundleError::TooLong {
-            extra: file.len() - end,
-        });
-    }
-    Ok(found)
 }
 
 /// The next multiple of the alignment, if only zeros lie between.
@@ -371,7 +302,11 @@ fn parse<T: for<'de> Deserialize<'de>>(
 }
 
 fn check_finite(plan: &Plan) -> Result<(), BundleError> {
-    let bad = |constant: &Constant| matches!(&constant.data, ConstantData::F32(data) if data.iter().any(|x| !x.is_finite()));
+    let bad = |constant: &Constant| match &constant.data {
+        ConstantData::F32(data) => data.iter().any(|x| !x.is_finite()),
+        ConstantData::F16(data) => data.iter().any(|x| !x.is_finite()),
+        _ => false,
+    };
     match plan.constants.iter().position(bad) {
         Some(id) => Err(BundleError::NotFinite { id }),
         None => Ok(()),
@@ -381,6 +316,7 @@ fn check_finite(plan: &Plan) -> Result<(), BundleError> {
 fn append(data: &ConstantData, bytes: &mut Vec<u8>) {
     match data {
         ConstantData::F32(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
+        ConstantData::F16(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
         ConstantData::I64(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
         ConstantData::I32(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
         ConstantData::U8(data) => bytes.extend(data),
@@ -392,6 +328,10 @@ fn elements(element_type: ElementType, bytes: &[u8]) -> Option<ConstantData> {
     let words = bytes.as_chunks::<4>().0.iter().copied();
     Some(match element_type {
         ElementType::F32 => ConstantData::F32(words.map(f32::from_le_bytes).collect()),
+        ElementType::F16 => {
+            let words = bytes.as_chunks::<2>().0.iter().copied();
+            ConstantData::F16(words.map(f16::from_le_bytes).collect())
+        }
         ElementType::I32 => ConstantData::I32(words.map(i32::from_le_bytes).collect()),
         ElementType::I64 => {
             let words = bytes.as_chunks::<8>().0.iter().copied();

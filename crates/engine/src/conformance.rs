@@ -9,6 +9,7 @@
 )]
 
 mod builder;
+mod integer;
 mod naive;
 mod networks;
 
@@ -150,7 +151,8 @@ pub fn lend(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
                 ElementType::I32 => Buffer::I32(numbers.map(|x| (x * 300.0) as i32).collect()),
                 ElementType::U8 => Buffer::U8(numbers.map(|x| (x.abs() * 255.0) as u8).collect()),
                 ElementType::I8 => Buffer::I8(numbers.map(|x| (x * 127.0) as i8).collect()),
-                ElementType::Bool => {
+                // No port is F16.
+                ElementType::F16 | ElementType::Bool => {
                     Buffer::U8(numbers.by_ref().map(|x| (x > 0.0).into()).collect())
                 }
             };
@@ -199,7 +201,8 @@ impl Buffer {
             ElementType::F32 => Self::F32(vec![0.0; len]),
             ElementType::I64 => Self::I64(vec![0; len]),
             ElementType::I32 => Self::I32(vec![0; len]),
-            ElementType::U8 | ElementType::Bool => Self::U8(vec![0; len]),
+            // No port is F16.
+            ElementType::F16 | ElementType::U8 | ElementType::Bool => Self::U8(vec![0; len]),
             ElementType::I8 => Self::I8(vec![0; len]),
         }
     }

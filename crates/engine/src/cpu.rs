@@ -312,7 +312,10 @@ impl Engine for CpuEngine {
                 ElementType::F32 => TensorRef::F32(&f32s[..port.len()]),
                 ElementType::I64 => TensorRef::I64(&i64s[..port.len()]),
                 ElementType::I32 => TensorRef::I32(&i32s[..port.len()]),
-                ElementType::U8 | ElementType::Bool => TensorRef::U8(&u8s[..port.len()]),
+                // No port is F16.
+                ElementType::F16 | ElementType::U8 | ElementType::Bool => {
+                    TensorRef::U8(&u8s[..port.len()])
+                }
                 ElementType::I8 => TensorRef::I8(&i8s[..port.len()]),
             })
             .collect();

@@ -12,6 +12,7 @@ pub(crate) mod depthwise;
 pub(crate) mod matmul;
 pub(crate) mod movement;
 pub(crate) mod pool;
+pub(crate) mod quantized;
 pub(crate) mod reduce;
 mod simd;
 mod tile;

@@ -29,11 +29,13 @@ mod bundle;
 pub mod conformance;
 mod cpu;
 mod kernels;
+mod manifest;
 mod output;
 pub mod plan;
 
 pub use api::{ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing};
-pub use bundle::{Bundle, BundleError, Domain, Manifest};
+pub use bundle::{Bundle, BundleError};
 pub use cpu::{CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, StepProfile};
+pub use manifest::{Calibration, Domain, GateResult, Manifest, Trial};
 pub use output::{Meaning, Output};
 pub use plan::{Plan, PlanError};

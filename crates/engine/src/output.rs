@@ -17,6 +17,16 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// As recipes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Speed => "speed",
+            Self::YawRate => "yaw_rate",
+            Self::Steering => "steering",
+            Self::Throttle => "throttle",
+        }
+    }
+
     /// The unit, for people.
     pub fn unit(self) -> &'static str {
         match self {

@@ -4,11 +4,13 @@
 //! compiler has put layout changes where they are needed. Weights are stored
 //! neutral (see [`Operation`]) and packed for the machine when a plan is loaded.
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
 use crate::{ElementType, Layout};
 
 mod error;
+mod integer;
 mod step;
 mod validate;
 
@@ -47,6 +49,8 @@ pub struct TensorSpec {
 pub enum ConstantData {
     /// See [`ElementType::F32`].
     F32(Vec<f32>),
+    /// See [`ElementType::F16`].
+    F16(Vec<f16>),
     /// See [`ElementType::I64`].
     I64(Vec<i64>),
     /// See [`ElementType::I32`].
@@ -202,7 +206,7 @@ pub struct SliceStep {
 pub enum Operation {
     /// Input (N, H, W, C) to output (N, H', W', M).
     Conv2d {
-        /// f32 (M, kH, kW, C / groups).
+        /// f32 or f16 (M, kH, kW, C / groups).
         weights: ConstantId,
         /// f32 (M).
         bias: Option<ConstantId>,
@@ -215,7 +219,7 @@ pub enum Operation {
     },
     /// Input (.., K) to output (.., M).
     FullyConnected {
-        /// f32 (M, K).
+        /// f32 or f16 (M, K).
         weights: ConstantId,
         /// f32 (M).
         bias: Option<ConstantId>,
@@ -308,6 +312,74 @@ pub enum Operation {
         zero_point: Option<ConstantId>,
         /// The axis the scales run along.
         axis: usize,
+    },
+    /// [`Conv2d`](Self::Conv2d) on an i8 input, in integers; padding is 0.
+    QuantizedConv2d {
+        /// i8 (M, kH, kW, C / groups).
+        weights: ConstantId,
+        /// i32 (M), added to the sum.
+        bias: Option<ConstantId>,
+        /// f32 (M).
+        multiplier: ConstantId,
+        /// Where the windows lie.
+        window: Window,
+        /// Groups of channels.
+        groups: usize,
+        /// From the sum to the output.
+        finish: Finish,
+    },
+    /// [`FullyConnected`](Self::FullyConnected) on an i8 input, in integers.
+    QuantizedFullyConnected {
+        /// i8 (M, K).
+        weights: ConstantId,
+        /// i32 (M), added to the sum.
+        bias: Option<ConstantId>,
+        /// f32 (M).
+        multiplier: ConstantId,
+        /// From the sum to the output.
+        finish: Finish,
+    },
+    /// i8 to i8 through a table: the entry at x + 128. A curve of an INT8 network.
+    Lookup {
+        /// i8 (256).
+        table: ConstantId,
+    },
+    /// The scale that takes an f32 tensor to -127..=127: its largest magnitude
+    /// over 127, or 1 where that is 0 or not finite. Output f32 (1).
+    DynamicScale,
+    /// saturate(round_half_even(x / scale)), scale being the second input, f32
+    /// (1); from f32 to i8.
+    DynamicQuantize,
+}
+
+/// How a sum of integer products becomes an output.
+///
+/// This, with the sum, is the arithmetic that every INT8 kernel has to
+/// reproduce to the bit: the sum and its bias in i32 (which cannot overflow in a
+/// valid plan), the conversion to f32 and the one multiplication each rounded
+/// to nearest, ties to even, no fused multiply-add.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// i8: round_half_even(f32(sum) * multiplier), held between the limits.
+    Int8 {
+        /// 0 where a ReLU follows.
+        low: i8,
+        /// 127 where nothing is cut off.
+        high: i8,
+    },
+    /// f32: activation(f32(sum) * multiplier).
+    Float {
+        /// Fused.
+        activation: Activation,
+    },
+    /// f32: activation(f32(sum) * (scale * multiplier) + bias), where the scale
+    /// of the input is the step's second input, f32 (1). The bias is f32.
+    Dynamic {
+        /// f32 (M).
+        bias: Option<ConstantId>,
+        /// Fused.
+        activation: Activation,
     },
 }
 

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
-use crate::{Layout, Meaning};
+use crate::{Domain, Layout, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
@@ -27,6 +27,12 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 scale: 1.0,
                 offset: 0.0,
             }],
+            precision: "fp32".into(),
+            recipe: serde_json::json!({"model": "tiny.onnx"}),
+            calibration: None,
+            gate: Vec::new(),
+            trials: Vec::new(),
+            raised: Vec::new(),
             source_sha256: "00".repeat(32),
             tool_version: "0.1.0".into(),
         },
@@ -55,6 +61,7 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 output: TensorId(1),
             }],
         },
+        sections: BTreeMap::from([("gate.frames".to_owned(), vec![1, 2, 3])]),
     }
 }
 
@@ -75,7 +82,7 @@ proptest! {
     #[test]
     fn any_bytes_are_an_engine_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let file = bundle(vec![0.5; 6], 0.1).write().unwrap();
-        let mut tail = file[..HEADER].to_vec();
+        let mut tail = file[..200].to_vec();
         tail.extend(&bytes);
         prop_assert!(Bundle::read(&bytes).is_err());
         prop_assert!(Bundle::read(&tail).is_err());
@@ -97,49 +104,36 @@ fn every_flipped_byte_is_an_error() {
 #[test]
 fn every_shorter_or_longer_file_is_an_error() {
     let file = bundle(vec![0.5, -1.0, 2.0], 0.1).write().unwrap();
-    for length in 1..file.len() {
+    for length in 0..file.len() {
         let error = Bundle::read(&file[..length]).unwrap_err();
-        assert!(
-            matches!(error, BundleError::Truncated { .. }),
-            "{length}: {error}"
-        );
+        let expected = match length {
+            0..8 => matches!(error, BundleError::NotAnEngine),
+            _ => matches!(error, BundleError::Truncated),
+        };
+        assert!(expected, "{length}: {error}");
     }
-    assert!(matches!(
-        Bundle::read(&[file, vec![0]].concat()),
-        Err(BundleError::TooLong { extra: 1 })
-    ));
-    assert!(matches!(Bundle::read(&[]), Err(BundleError::NotAnEngine)));
+    let longer = Bundle::read(&[file, vec![0]].concat()).unwrap_err();
+    assert!(longer.to_string().contains("copy it again"), "{longer}");
     let message = BundleError::NotAnEngine.to_string();
     assert!(message.contains("engines/*.toml"), "{message}");
     assert!(!message.contains("pilotage compile"), "{message}");
 }
 
 /// A file whose checksums are right but whose content is not: what an attacker writes.
-fn forged(manifest: &str, plan: &str, constants: &[u8]) -> Vec<u8> {
-    let sections = [manifest.as_bytes(), plan.as_bytes(), constants];
-    let mut file = MAGIC.to_vec();
-    file.extend(VERSION.to_le_bytes());
-    file.extend(3_u32.to_le_bytes());
-    for (kind, section) in (1_u32..).zip(sections) {
-        file.extend(kind.to_le_bytes());
-        file.extend([0; 4]);
-        file.extend((section.len() as u64).to_le_bytes());
-        file.extend(Sha256::digest(section));
-    }
-    file.extend(Sha256::digest(&file));
-    for section in sections {
-        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
-        file.extend(section);
-    }
-    file
+fn forged(manifest: &Manifest, plan: &str, constants: &[u8]) -> Vec<u8> {
+    let sections = [("plan", plan.as_bytes()), ("constants", constants)];
+    let sections = sections.map(|(name, content)| (name.to_owned(), content.to_vec()));
+    container::write(manifest, &BTreeMap::from(sections)).unwrap()
 }
 
 #[test]
 fn forged_content_is_an_error() {
-    let good = bundle(vec![0.5, -1.0, 2.0], 0.1);
-    let manifest = serde_json::to_string(&good.manifest).unwrap();
+    let mut good = bundle(vec![0.5, -1.0, 2.0], 0.1);
+    good.sections.clear();
+    let manifest = good.manifest.clone();
     let file = good.write().unwrap();
-    let [_, plan, constants] = sections(&file).unwrap();
+    let (_, sections) = container::read(&file).unwrap();
+    let (plan, constants) = (sections["plan"], sections["constants"]);
     let plan = str::from_utf8(plan).unwrap();
     assert_eq!(
         Bundle::read(&forged(&manifest, plan, constants)).unwrap(),
@@ -202,4 +196,35 @@ fn forged_content_is_an_error() {
 fn a_weight_that_is_not_finite_is_not_written() {
     let bad = bundle(vec![0.5, f32::INFINITY, 2.0], 0.1);
     assert!(matches!(bad.write(), Err(BundleError::NotFinite { id: 0 })));
+}
+
+/// A container as anyone may write it, around content that is another's.
+#[test]
+fn other_containers_are_no_engines() {
+    let wrap = |metadata: Option<&str>, sections: &[(&str, &[u8])]| {
+        let views = sections.iter().map(|(name, content)| {
+            let shape = vec![content.len()];
+            let view = safetensors::tensor::TensorView::new(
+                safetensors::tensor::Dtype::U8,
+                shape,
+                content,
+            );
+            (*name, view.unwrap())
+        });
+        let metadata = metadata
+            .map(|text| std::collections::HashMap::from([("pilotage".to_owned(), text.into())]));
+        safetensors::tensor::serialize(views, metadata).unwrap()
+    };
+    let error = |file: Vec<u8>| Bundle::read(&file).unwrap_err();
+    let plain = error(wrap(None, &[("weights", &[1, 2, 3])]));
+    assert!(matches!(plain, BundleError::NotAnEngine), "{plain}");
+    let old = error(wrap(Some("{\"version\":1}"), &[]));
+    assert!(matches!(old, BundleError::Version { found: 1 }), "{old}");
+    let uncovered = error(wrap(Some("{\"version\":2}"), &[]));
+    assert!(
+        matches!(uncovered, BundleError::Checksum { .. }),
+        "{uncovered}"
+    );
+    let long = [u64::MAX.to_le_bytes().to_vec(), vec![b'{'; 100]].concat();
+    assert!(matches!(error(long), BundleError::NotAnEngine));
 }

@@ -1,6 +1,7 @@
 //! A plan evaluated in f64 straight from the operations' definitions, one
 //! output element at a time. Slow, and written apart from every kernel.
 
+use super::integer;
 use crate::ElementType;
 use crate::plan::{
     Activation, BinaryOperator, ConstantData, ConstantId, Fill, Operand, Operation, Plan, PoolKind,
@@ -17,7 +18,7 @@ pub struct Value {
 }
 
 impl Value {
-    fn at(&self, index: &[usize]) -> f64 {
+    pub(super) fn at(&self, index: &[usize]) -> f64 {
         let place = index
             .iter()
             .zip(&self.shape)
@@ -35,7 +36,7 @@ impl Value {
         self.at(&index)
     }
 
-    fn build(shape: &[usize], mut element: impl FnMut(&[usize]) -> f64) -> Self {
+    pub(super) fn build(shape: &[usize], mut element: impl FnMut(&[usize]) -> f64) -> Self {
         let count = shape.iter().product();
         let data = (0..count)
             .map(|place: usize| {
@@ -84,10 +85,11 @@ fn get(plan: &Plan, tensors: &[Option<Value>], operand: Operand) -> Value {
     }
 }
 
-fn constant(plan: &Plan, id: ConstantId) -> Value {
+pub(super) fn constant(plan: &Plan, id: ConstantId) -> Value {
     let constant = &plan.constants[id.0];
     let data = match &constant.data {
         ConstantData::F32(data) => data.iter().map(|&x| x.into()).collect(),
+        ConstantData::F16(data) => data.iter().map(|&x| x.into()).collect(),
         ConstantData::I64(data) => data.iter().map(|&x| x as f64).collect(),
         ConstantData::I32(data) => data.iter().map(|&x| x.into()).collect(),
         ConstantData::U8(data) => data.iter().map(|&x| x.into()).collect(),
@@ -99,7 +101,7 @@ fn constant(plan: &Plan, id: ConstantId) -> Value {
     }
 }
 
-fn curve(activation: Activation, x: f64) -> f64 {
+pub(super) fn curve(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::None => x,
         Activation::Relu => x.max(0.0),
@@ -119,7 +121,13 @@ fn curve(activation: Activation, x: f64) -> f64 {
 }
 
 /// Input position of a tap, if it lies inside.
-fn tap(window: Window, axis: usize, output: usize, tap: usize, size: usize) -> Option<usize> {
+pub(super) fn tap(
+    window: Window,
+    axis: usize,
+    output: usize,
+    tap: usize,
+    size: usize,
+) -> Option<usize> {
     let place = (output * window.strides[axis] + tap * window.dilations[axis]) as i64
         - window.pads[axis] as i64;
     (0..size as i64).contains(&place).then_some(place as usize)
@@ -334,7 +342,7 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                 whole.clamp(least, most)
             };
             match spec.element_type {
-                ElementType::F32 => f64::from(x as f32),
+                ElementType::F32 | ElementType::F16 => f64::from(x as f32),
                 ElementType::Bool => f64::from(u8::from(x != 0.0)),
                 ElementType::U8 => held(0.0, 255.0),
                 ElementType::I8 => held(-128.0, 127.0),
@@ -369,6 +377,11 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                 (x.at(index) - zero[place]) * scale[place]
             })
         }
+        Operation::QuantizedConv2d { .. }
+        | Operation::QuantizedFullyConnected { .. }
+        | Operation::Lookup { .. }
+        | Operation::DynamicScale
+        | Operation::DynamicQuantize => integer::run(plan, step, inputs),
     }
 }
 

@@ -1,6 +1,8 @@
 //! One step of a plan, made ready for this machine.
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
+
 use super::InstructionSet;
 use super::memory::{MemoryMap, Slot, Views};
 use super::workers::Workers;
@@ -13,10 +15,12 @@ use crate::kernels::depthwise::Depthwise;
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Pad, StridedCopy, concat_part};
 use crate::kernels::pool::Pool;
+use crate::kernels::quantized::{self, Ending, QuantizedConvolution};
 use crate::kernels::reduce::{ReduceMean, Softmax};
 use crate::kernels::tiled::{Output, TiledConvolution};
 use crate::plan::{
-    Activation, BinaryOperator, ConstantData, ConstantId, Operand, Operation, Plan, Step,
+    Activation, BinaryOperator, ConstantData, ConstantId, Finish, Operand, Operation, Plan, Step,
+    Window,
 };
 
 /// What a step does, with everything it needs but its tensors.
@@ -45,6 +49,10 @@ enum Kernel {
     Cast,
     Quantize(Scales),
     Dequantize(Scales),
+    Quantized(QuantizedConvolution),
+    Lookup(Vec<i8>),
+    DynamicScale,
+    DynamicQuantize,
 }
 
 /// Multiply-adds below which waking another thread costs more than it saves:
@@ -94,7 +102,8 @@ macro_rules! by_type {
                 type $T = i64;
                 $body
             }
-            ElementType::I32 => {
+            // No tensor is F16: a valid plan has it in weights only.
+            ElementType::F16 | ElementType::I32 => {
                 type $T = i32;
                 $body
             }
@@ -126,7 +135,7 @@ impl PreparedStep {
                                bias: Option<ConstantId>,
                                curve: Activation| {
             multiply_adds = shape.multiply_adds();
-            let weights = floats(plan, weights);
+            let weights = &*widened(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
             if shape.depth == 1 && shape.units == 1 && instruction_set != InstructionSet::Scalar {
                 return Kernel::Depthwise(Depthwise::new(shape, weights, bias, curve));
@@ -144,15 +153,7 @@ impl PreparedStep {
                 groups,
                 activation,
             } => {
-                let input = shape(0);
-                let shape = ConvolutionShape {
-                    batch: input[0],
-                    axes: WindowAxis::both(*window, input[1], input[2]),
-                    output: [output[1], output[2]],
-                    depth: input[3] / groups,
-                    units: output[3] / groups,
-                    groups: *groups,
-                };
+                let shape = windows(shape(0), output, *window, *groups);
                 convolution(shape, *weights, *bias, *activation)
             }
             Operation::FullyConnected {
@@ -160,9 +161,7 @@ impl PreparedStep {
                 bias,
                 activation,
             } => {
-                let sizes = &plan.constants[weights.0].shape;
-                let rows = output[..output.len() - 1].iter().product();
-                let shape = ConvolutionShape::fully_connected(rows, sizes[1], sizes[0]);
+                let shape = fully_connected(plan, *weights, output);
                 convolution(shape, *weights, *bias, *activation)
             }
             Operation::MatMul => {
@@ -216,6 +215,31 @@ impl PreparedStep {
                 zero_point,
                 axis,
             } => Kernel::Dequantize(scales(plan, output, *axis, *scale, *zero_point)),
+            Operation::QuantizedConv2d {
+                weights,
+                bias,
+                multiplier,
+                window,
+                groups,
+                finish,
+            } => {
+                let shape = windows(shape(0), output, *window, *groups);
+                multiply_adds = shape.multiply_adds();
+                quantized_layer(plan, shape, (*weights, *bias, *multiplier), finish)
+            }
+            Operation::QuantizedFullyConnected {
+                weights,
+                bias,
+                multiplier,
+                finish,
+            } => {
+                let shape = fully_connected(plan, *weights, output);
+                multiply_adds = shape.multiply_adds();
+                quantized_layer(plan, shape, (*weights, *bias, *multiplier), finish)
+            }
+            Operation::Lookup { table } => Kernel::Lookup(integers(plan, *table).to_vec()),
+            Operation::DynamicScale => Kernel::DynamicScale,
+            Operation::DynamicQuantize => Kernel::DynamicQuantize,
         };
         Self {
             name: step.name.clone(),
@@ -325,7 +349,10 @@ impl PreparedStep {
                 shift,
                 curve,
             } => affine(scale, shift, *curve, read!(0), write!()),
-            Kernel::Pool(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Pool(kernel) => match self.output.element_type {
+                ElementType::I8 => kernel.run_i8(read!(0), write!()),
+                _ => kernel.run(read!(0), write!()),
+            },
             Kernel::ReduceMean(kernel) => kernel.run(read!(0), write!()),
             Kernel::Softmax(kernel) => kernel.run(read!(0), write!()),
             Kernel::Concat { rows } => {
@@ -351,6 +378,24 @@ impl PreparedStep {
             Kernel::Dequantize(scales) => by_type!(self.inputs[0], T => {
                 scales.dequantize::<T>(read!(0), write!());
             }),
+            Kernel::Quantized(kernel) => match kernel.ending() {
+                Ending::Int8 { low, high } => kernel.run_to_i8(*low, *high, read!(0), write!()),
+                Ending::Float { curve } => kernel.run_to_f32(*curve, read!(0), write!()),
+                Ending::Dynamic { bias, curve } => {
+                    let scale: &[f32] = read!(1);
+                    kernel.run_dynamic((bias, *curve), scale[0], read!(0), write!());
+                }
+            },
+            Kernel::Lookup(table) => quantized::look_up(table, read!(0), write!()),
+            Kernel::DynamicScale => {
+                let output: &mut [f32] = write!();
+                output[0] = quantized::dynamic_scale(read!(0));
+            }
+            Kernel::DynamicQuantize => {
+                let scale: &[f32] = read!(1);
+                let output: &mut [i8] = write!();
+                convert::quantize((scale[0], 0), -128, 127, read!(0), output);
+            }
         }
     }
 
@@ -392,7 +437,70 @@ fn scales(
         ConstantData::U8(data) => data.iter().copied().map(i32::from).collect(),
         ConstantData::I8(data) => data.iter().copied().map(i32::from).collect(),
         ConstantData::I32(data) => data.clone(),
-        ConstantData::F32(_) | ConstantData::I64(_) => Vec::new(),
+        ConstantData::F32(_) | ConstantData::F16(_) | ConstantData::I64(_) => Vec::new(),
     });
     Scales::new(shape, axis, floats(plan, scale), zero_point)
+}
+
+/// A constant of a validated plan that is i8.
+fn integers(plan: &Plan, id: ConstantId) -> &[i8] {
+    match &plan.constants[id.0].data {
+        ConstantData::I8(data) => data,
+        _ => &[],
+    }
+}
+
+/// A constant of a validated plan that is f32 or f16.
+fn widened(plan: &Plan, id: ConstantId) -> Cow<'_, [f32]> {
+    match &plan.constants[id.0].data {
+        ConstantData::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
+        _ => Cow::Borrowed(floats(plan, id)),
+    }
+}
+
+/// The sizes of a convolution from `input` to `output`.
+fn windows(input: &[usize], output: &[usize], window: Window, groups: usize) -> ConvolutionShape {
+    ConvolutionShape {
+        batch: input[0],
+        axes: WindowAxis::both(window, input[1], input[2]),
+        output: [output[1], output[2]],
+        depth: input[3] / groups,
+        units: output[3] / groups,
+        groups,
+    }
+}
+
+/// The sizes of a fully connected layer.
+fn fully_connected(plan: &Plan, weights: ConstantId, output: &[usize]) -> ConvolutionShape {
+    let sizes = &plan.constants[weights.0].shape;
+    let rows = output[..output.len() - 1].iter().product();
+    ConvolutionShape::fully_connected(rows, sizes[1], sizes[0])
+}
+
+/// A layer on integers, its constants in hand.
+fn quantized_layer(
+    plan: &Plan,
+    shape: ConvolutionShape,
+    (weights, bias, multiplier): (ConstantId, Option<ConstantId>, ConstantId),
+    finish: &Finish,
+) -> Kernel {
+    let bias = bias.map(|id| match &plan.constants[id.0].data {
+        ConstantData::I32(data) => data.as_slice(),
+        _ => &[],
+    });
+    let ending = match *finish {
+        Finish::Int8 { low, high } => Ending::Int8 { low, high },
+        Finish::Float { activation } => Ending::Float { curve: activation },
+        Finish::Dynamic { bias, activation } => Ending::Dynamic {
+            bias: match bias {
+                Some(bias) => floats(plan, bias).to_vec(),
+                None => vec![0.0; shape.units * shape.groups],
+            },
+            curve: activation,
+        },
+    };
+    let (weights, multiplier) = (integers(plan, weights), floats(plan, multiplier));
+    Kernel::Quantized(QuantizedConvolution::new(
+        shape, weights, bias, multiplier, ending,
+    ))
 }

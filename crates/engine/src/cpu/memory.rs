@@ -335,6 +335,8 @@ fn write_bytes(data: &ConstantData, target: &mut [u8]) {
     }
     match data {
         ConstantData::F32(data) => copy!(data),
+        // Only weights are, and those are packed; the plan's check saw to it.
+        ConstantData::F16(_) => {}
         ConstantData::I64(data) => copy!(data),
         ConstantData::I32(data) => copy!(data),
         ConstantData::U8(data) => copy!(data),

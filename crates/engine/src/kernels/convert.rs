@@ -64,6 +64,23 @@ pub(crate) fn cast_bool<A: Number + Default + PartialEq>(input: &[A], output: &m
     both.for_each(|(o, &x)| *o = u8::from(x != zero));
 }
 
+/// saturate(round_half_even(x / scale) + zero_point)
+#[inline(always)]
+pub(crate) fn quantize<T: Number>(
+    (scale, zero_point): (f32, i32),
+    least: i32,
+    most: i32,
+    x: &[f32],
+    output: &mut [T],
+) {
+    for (o, &x) in output.iter_mut().zip(x) {
+        // The cast saturates far outside the 8 bits, so adding cannot wrap.
+        let level = (x / scale).round_ties_even() as i32;
+        let level = level.saturating_add(zero_point).clamp(least, most);
+        *o = T::from_i64(i64::from(level));
+    }
+}
+
 /// Scales along one axis.
 #[derive(Debug)]
 pub(crate) struct Scales {
@@ -107,12 +124,7 @@ impl Scales {
         }
         let rows = x.chunks(self.inner).zip(output.chunks_mut(self.inner));
         for ((x, output), (scale, zero_point)) in rows.zip(self.runs()) {
-            for (o, &x) in output.iter_mut().zip(x) {
-                // The cast saturates far outside the 8 bits, so adding cannot wrap.
-                let level = (x / scale).round_ties_even() as i32;
-                let level = level.saturating_add(zero_point).clamp(least, most);
-                *o = T::from_i64(i64::from(level));
-            }
+            quantize((scale, zero_point), least, most, x, output);
         }
     }
 

@@ -23,11 +23,54 @@ impl Pool {
         }
     }
 
+    /// The maximum of integers.
+    #[inline(always)]
+    pub(crate) fn run_i8(&self, input: &[i8], output: &mut [i8]) {
+        if output.is_empty() {
+            return;
+        }
+        output.fill(i8::MIN);
+        self.windows(input, output, |o, x| *o = x.max(*o), |_, _| ());
+    }
+
     #[inline(always)]
     pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
         if output.is_empty() {
             return;
         }
+        output.fill(match self.kind {
+            PoolKind::Max => f32::NEG_INFINITY,
+            _ => 0.0,
+        });
+        match self.kind {
+            PoolKind::Max => self.windows(
+                input,
+                output,
+                |o, x| *o = if x > *o { x } else { *o },
+                |_, _| (),
+            ),
+            _ => self.windows(
+                input,
+                output,
+                |o, x| *o += x,
+                |output, count| {
+                    let count = count as f32;
+                    output.iter_mut().for_each(|o| *o /= count);
+                },
+            ),
+        }
+    }
+
+    /// `take`s each element of a window, in order, and `finish`es a pixel's
+    /// channels with the number of elements that count in its mean.
+    #[inline(always)]
+    fn windows<T: Copy>(
+        &self,
+        input: &[T],
+        output: &mut [T],
+        take: impl Fn(&mut T, T),
+        finish: impl Fn(&mut [T], usize),
+    ) {
         let [down, across] = &self.axes;
         let [height, width] = self.output;
         for (pixel, output) in output.chunks_exact_mut(self.channels).enumerate() {
@@ -36,33 +79,23 @@ impl Pool {
                 pixel / width % height,
                 pixel % width,
             );
-            output.fill(match self.kind {
-                PoolKind::Max => f32::NEG_INFINITY,
-                _ => 0.0,
-            });
             let (rows, columns) = (down.taps(y), across.taps(x));
             for row in rows.clone() {
                 for column in columns.clone() {
                     let place = (batch * down.size + down.position(y, row)) * across.size
                         + across.position(x, column);
                     let input = &input[place * self.channels..][..self.channels];
-                    let both = output.iter_mut().zip(input);
-                    match self.kind {
-                        PoolKind::Max => both.for_each(|(o, &x)| *o = if x > *o { x } else { *o }),
-                        _ => both.for_each(|(o, &x)| *o += x),
-                    }
+                    output.iter_mut().zip(input).for_each(|(o, &x)| take(o, x));
                 }
             }
             let count = match self.kind {
-                PoolKind::Max => continue,
-                PoolKind::Average => rows.len() * columns.len(),
                 PoolKind::AverageWithPads { bottom, right } => {
                     padded_taps(down, y, bottom) * padded_taps(across, x, right)
                 }
+                _ => rows.len() * columns.len(),
             };
             // A window wholly outside has nothing to take the mean of.
-            let count = count.max(1) as f32;
-            output.iter_mut().for_each(|o| *o /= count);
+            finish(output, count.max(1));
         }
     }
 }

@@ -48,6 +48,12 @@ pub enum PlanError {
         /// The identifier.
         id: usize,
     },
+    /// Something other than weights is 16-bit floating point.
+    #[error("{place} is float16; only stored weights can be")]
+    Half {
+        /// Which tensor, or what reads it.
+        place: String,
+    },
     /// A constant's data does not fill its shape.
     #[error("constant {id} has {found} elements, but its shape has {expected}")]
     ConstantLength {

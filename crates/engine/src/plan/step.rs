@@ -1,6 +1,7 @@
 //! Whether one step's operation fits its tensors.
 
 use super::error::PlanError;
+use super::integer;
 use super::validate::MAX_BYTES;
 use super::{
     Activation, Constant, ConstantData, ConstantId, Fill, Operation, Plan, PoolKind, SliceStep,
@@ -33,9 +34,9 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 
 /// One step being checked; its operands and its output exist.
 pub(super) struct Check<'a> {
-    plan: &'a Plan,
-    step: &'a Step,
-    output: &'a TensorSpec,
+    pub(super) plan: &'a Plan,
+    pub(super) step: &'a Step,
+    pub(super) output: &'a TensorSpec,
 }
 
 impl<'a> Check<'a> {
@@ -49,7 +50,7 @@ impl<'a> Check<'a> {
 
     /// Checks the operation and returns how much work it is.
     pub(super) fn operation(&self) -> Result<u64, PlanError> {
-        use ElementType::{F32, I8, I32, U8};
+        use ElementType::{F16, F32, I8, I32, U8};
         let elements = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
         let made = elements(&self.output.shape);
         if let Operation::Concat { axis } = self.step.operation {
@@ -57,7 +58,9 @@ impl<'a> Check<'a> {
             return Ok(made);
         }
         let inputs = match self.step.operation {
-            Operation::MatMul | Operation::Binary { .. } => 2,
+            Operation::MatMul | Operation::Binary { .. } | Operation::DynamicQuantize => 2,
+            Operation::QuantizedConv2d { finish, .. }
+            | Operation::QuantizedFullyConnected { finish, .. } => integer::inputs(&finish),
             _ => 1,
         };
         if self.step.inputs.len() != inputs {
@@ -81,19 +84,13 @@ impl<'a> Check<'a> {
             } => {
                 self.all_f32()?;
                 self.activation(*activation)?;
-                self.window(input, *window)?;
-                let (channels, made_channels) = (input[3], output[3]);
-                self.number(
-                    *groups > 0 && channels % groups == 0 && made_channels % groups == 0,
-                    "groups",
-                    "it divides the channels of input and output",
-                )?;
+                let inner = self.grouped_window(input, *window, *groups)?;
+                let made_channels = output[3];
                 let [height, width] = window.kernel;
-                let inner = channels / groups;
                 self.constant(
                     *weights,
                     "weights",
-                    &[F32],
+                    &[F32, F16],
                     &[made_channels, height, width, inner],
                 )?;
                 if let Some(bias) = bias {
@@ -108,15 +105,8 @@ impl<'a> Check<'a> {
             } => {
                 self.all_f32()?;
                 self.activation(*activation)?;
-                let (Some((&depth, rows)), Some((&units, made_rows))) =
-                    (input.split_last(), output.split_last())
-                else {
-                    return self.shape("output", output);
-                };
-                if rows != made_rows {
-                    return self.shape("output", output);
-                }
-                self.constant(*weights, "weights", &[F32], &[units, depth])?;
+                let (units, depth) = self.rows(input)?;
+                self.constant(*weights, "weights", &[F32, F16], &[units, depth])?;
                 if let Some(bias) = bias {
                     self.constant(*bias, "bias", &[F32], &[units])?;
                 }
@@ -170,7 +160,10 @@ impl<'a> Check<'a> {
                 Ok(made)
             }
             Operation::Pool2d { kind, window } => {
-                self.all_f32()?;
+                match (kind, input_type) {
+                    (PoolKind::Max, I8) => self.same_type(I8)?,
+                    _ => self.all_f32()?,
+                }
                 self.window(input, *window)?;
                 if let PoolKind::AverageWithPads { bottom, right } = *kind {
                     self.number(
@@ -305,6 +298,39 @@ impl<'a> Check<'a> {
                 self.scales(input, *axis, *scale, *zero_point, input_type)?;
                 Ok(made)
             }
+            Operation::QuantizedConv2d { .. }
+            | Operation::QuantizedFullyConnected { .. }
+            | Operation::Lookup { .. }
+            | Operation::DynamicScale
+            | Operation::DynamicQuantize => self.integer(input, input_type),
+        }
+    }
+
+    /// Checks groups and windows; returns the channels of one group.
+    pub(super) fn grouped_window(
+        &self,
+        input: &[usize],
+        window: Window,
+        groups: usize,
+    ) -> Result<usize, PlanError> {
+        self.window(input, window)?;
+        let (channels, made_channels) = (input[3], self.output.shape[3]);
+        self.number(
+            groups > 0 && channels % groups == 0 && made_channels % groups == 0,
+            "groups",
+            "it divides the channels of input and output",
+        )?;
+        Ok(channels / groups)
+    }
+
+    /// Units and depth of a fully connected layer.
+    pub(super) fn rows(&self, input: &[usize]) -> Result<(usize, usize), PlanError> {
+        let output = self.output.shape.as_slice();
+        match (input.split_last(), output.split_last()) {
+            (Some((&depth, rows)), Some((&units, made_rows))) if rows == made_rows => {
+                Ok((units, depth))
+            }
+            _ => self.shape("output", output),
         }
     }
 
@@ -390,7 +416,11 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn find(&self, ConstantId(id): ConstantId, what: &str) -> Result<&'a Constant, PlanError> {
+    pub(super) fn find(
+        &self,
+        ConstantId(id): ConstantId,
+        what: &str,
+    ) -> Result<&'a Constant, PlanError> {
         self.plan
             .constants
             .get(id)
@@ -401,7 +431,7 @@ impl<'a> Check<'a> {
             })
     }
 
-    fn constant(
+    pub(super) fn constant(
         &self,
         id: ConstantId,
         what: &'static str,
@@ -416,7 +446,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn activation(&self, activation: Activation) -> Result<(), PlanError> {
+    pub(super) fn activation(&self, activation: Activation) -> Result<(), PlanError> {
         let finite = match activation {
             Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh => true,
             Activation::LeakyRelu { alpha } | Activation::Elu { alpha } => alpha.is_finite(),
@@ -436,18 +466,18 @@ impl<'a> Check<'a> {
         self.types("output", self.output.element_type, &[ElementType::F32])
     }
 
-    fn same_type(&self, element_type: ElementType) -> Result<(), PlanError> {
+    pub(super) fn same_type(&self, element_type: ElementType) -> Result<(), PlanError> {
         self.types("input", element_type, &[self.output.element_type])
     }
 
-    fn same_shape(&self, input: &[usize]) -> Result<(), PlanError> {
+    pub(super) fn same_shape(&self, input: &[usize]) -> Result<(), PlanError> {
         if input != self.output.shape {
             return self.shape("output", &self.output.shape);
         }
         Ok(())
     }
 
-    fn types(
+    pub(super) fn types(
         &self,
         what: &'static str,
         found: ElementType,
@@ -463,7 +493,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn shape<T>(&self, what: &'static str, found: &[usize]) -> Result<T, PlanError> {
+    pub(super) fn shape<T>(&self, what: &'static str, found: &[usize]) -> Result<T, PlanError> {
         Err(PlanError::WrongShape {
             step: self.step.name.clone(),
             what,
@@ -471,7 +501,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn number(
+    pub(super) fn number(
         &self,
         holds: bool,
         parameter: &'static str,

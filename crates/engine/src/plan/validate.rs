@@ -6,7 +6,7 @@
 use super::error::PlanError;
 use super::step::Check;
 use super::{Constant, ConstantData, ConstantId, Operand, Plan, TensorId, TensorSpec};
-use crate::{ElementType, TensorRef};
+use crate::ElementType;
 
 /// Most axes a tensor may have.
 pub const MAX_RANK: usize = 8;
@@ -18,11 +18,13 @@ pub const MAX_ITEMS: usize = 16_384;
 pub const MAX_BYTES: usize = 1 << 28;
 /// Most multiply-adds (or element visits) of one inference.
 pub const MAX_WORK: u64 = 1 << 37;
+
 impl ElementType {
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
             Self::F32 | Self::I32 => 4,
+            Self::F16 => 2,
             Self::I64 => 8,
             Self::U8 | Self::I8 | Self::Bool => 1,
         }
@@ -30,20 +32,16 @@ impl ElementType {
 }
 
 impl ConstantData {
-    /// The elements, to read.
-    fn as_tensor(&self) -> TensorRef<'_> {
-        match self {
-            Self::F32(data) => TensorRef::F32(data),
-            Self::I64(data) => TensorRef::I64(data),
-            Self::I32(data) => TensorRef::I32(data),
-            Self::U8(data) => TensorRef::U8(data),
-            Self::I8(data) => TensorRef::I8(data),
-        }
-    }
-
     /// Number of elements stored.
     pub fn len(&self) -> usize {
-        self.as_tensor().len()
+        match self {
+            Self::F32(data) => data.len(),
+            Self::F16(data) => data.len(),
+            Self::I64(data) => data.len(),
+            Self::I32(data) => data.len(),
+            Self::U8(data) => data.len(),
+            Self::I8(data) => data.len(),
+        }
     }
 
     /// Whether nothing is stored.
@@ -53,7 +51,14 @@ impl ConstantData {
 
     /// Type of the elements.
     pub fn element_type(&self) -> ElementType {
-        self.as_tensor().element_type()
+        match self {
+            Self::F32(_) => ElementType::F32,
+            Self::F16(_) => ElementType::F16,
+            Self::I64(_) => ElementType::I64,
+            Self::I32(_) => ElementType::I32,
+            Self::U8(_) => ElementType::U8,
+            Self::I8(_) => ElementType::I8,
+        }
     }
 }
 
@@ -138,6 +143,11 @@ impl Plan {
             },
         ) in self.tensors.iter().enumerate()
         {
+            if *element_type == ElementType::F16 {
+                return Err(PlanError::Half {
+                    place: format!("tensor {id}"),
+                });
+            }
             let bytes = bytes(shape, *element_type, || format!("tensor {id}"))?;
             total = total.saturating_add(bytes);
         }
@@ -186,6 +196,9 @@ impl Plan {
         }
         if matches!(operand, Operand::Tensor(_)) && !made[id] {
             return Err(PlanError::NotMade { place: place(), id });
+        }
+        if self.spec(operand).1 == ElementType::F16 {
+            return Err(PlanError::Half { place: place() });
         }
         Ok(())
     }

@@ -1,0 +1,165 @@
+//! The file around an engine: named sections in a safetensors container.
+//!
+//! The container's metadata has one entry, `pilotage`: a JSON object of the
+//! format's version, the manifest and the SHA-256 of every section but `header`,
+//! which is itself the SHA-256 of the container's header: the eight bytes of its
+//! length, and its JSON. Thus every byte is covered.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::BundleError;
+use crate::Manifest;
+
+/// The version of the format that is written, and the only one read.
+pub(super) const VERSION: u32 = 2;
+/// The one entry of the metadata.
+const KEY: &str = "pilotage";
+/// The section that covers the header.
+const HEADER: &str = "header";
+/// Bytes before the header: its length.
+const PREFIX: usize = 8;
+/// Most bytes of the header. What its JSON becomes in memory stays bounded by it.
+const MAX_HEADER: usize = 1 << 22;
+/// Most sections.
+const MAX_SECTIONS: usize = 256;
+
+/// A file's sections by name.
+pub(super) type Sections<'a> = BTreeMap<String, &'a [u8]>;
+
+#[derive(Serialize, Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    version: u32,
+    manifest: Manifest,
+    /// SHA-256 of each section, in hexadecimal.
+    sections: BTreeMap<String, String>,
+}
+
+/// The bytes of a file; the same for the same content.
+pub(super) fn write(
+    manifest: &Manifest,
+    sections: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<u8>, BundleError> {
+    let digests = sections.iter().map(|(name, content)| {
+        let digest = hexadecimal(&Sha256::digest(content));
+        (name.clone(), digest)
+    });
+    let head = Head {
+        version: VERSION,
+        manifest: manifest.clone(),
+        sections: digests.collect(),
+    };
+    let head = serde_json::to_string(&head).map_err(|source| BundleError::Json {
+        section: "manifest",
+        source,
+    })?;
+    let blank = vec![0; Sha256::output_size()];
+    let mut views = vec![(HEADER, view(&blank)?)];
+    for (name, content) in sections {
+        views.push((name, view(content)?));
+    }
+    // One entry: a map of several would be written in any order.
+    let metadata = HashMap::from([(KEY.to_owned(), head)]);
+    let mut file = serialize(views, Some(metadata)).map_err(BundleError::Container)?;
+    let (digest, place) = {
+        let (header, container) = parse(&file)?;
+        let content = container
+            .tensor(HEADER)
+            .map_err(BundleError::Container)?
+            .data();
+        let start = content.as_ptr() as usize - file.as_ptr() as usize;
+        (Sha256::digest(header), start..start + content.len())
+    };
+    file[place].copy_from_slice(&digest);
+    Ok(file)
+}
+
+/// The manifest and the sections of a file, every checksum right.
+pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError> {
+    let (header, container) = parse(file)?;
+    let (_, metadata) = SafeTensors::read_metadata(file).map_err(BundleError::Container)?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .filter(|entries| entries.len() == 1)
+        .and_then(|entries| entries.get(KEY))
+        .ok_or(BundleError::NotAnEngine)?;
+    let json = |source| BundleError::Json {
+        section: "manifest",
+        source,
+    };
+    let Version { version } = serde_json::from_str(text).map_err(json)?;
+    if version != VERSION {
+        return Err(BundleError::Version { found: version });
+    }
+    let mut sections = Sections::new();
+    for (name, view) in container.tensors() {
+        if view.dtype() != Dtype::U8 || view.shape() != [view.data().len()] {
+            return Err(BundleError::Section { section: name });
+        }
+        // The views borrow the file, not the container, but do not say so.
+        let start = view.data().as_ptr() as usize - file.as_ptr() as usize;
+        sections.insert(name, &file[start..start + view.data().len()]);
+    }
+    if sections.len() > MAX_SECTIONS {
+        return Err(BundleError::TooManySections {
+            found: sections.len(),
+            limit: MAX_SECTIONS,
+        });
+    }
+    let damaged = |section: &str| BundleError::Checksum {
+        section: section.to_owned(),
+    };
+    let covered = sections.remove(HEADER).ok_or_else(|| damaged(HEADER))?;
+    if Sha256::digest(header)[..] != *covered {
+        return Err(damaged(HEADER));
+    }
+    let head: Head = serde_json::from_str(text).map_err(json)?;
+    if !sections.keys().eq(head.sections.keys()) {
+        return Err(damaged(HEADER));
+    }
+    for (name, content) in &sections {
+        if hexadecimal(&Sha256::digest(content)) != head.sections[name] {
+            return Err(damaged(name));
+        }
+    }
+    Ok((head.manifest, sections))
+}
+
+/// The header's bytes with their length before them, and the container.
+fn parse(file: &[u8]) -> Result<(&[u8], SafeTensors<'_>), BundleError> {
+    let prefix = file.first_chunk::<PREFIX>();
+    let length = u64::from_le_bytes(*prefix.ok_or(BundleError::NotAnEngine)?);
+    let end = usize::try_from(length)
+        .ok()
+        .filter(|&length| length <= MAX_HEADER)
+        .map(|length| length + PREFIX)
+        .ok_or(BundleError::NotAnEngine)?;
+    let header = file.get(..end).ok_or(BundleError::Truncated)?;
+    // Reading it as UTF-8 and JSON is the container's; this tells other files apart.
+    if header.get(PREFIX) != Some(&b'{') {
+        return Err(BundleError::NotAnEngine);
+    }
+    let container = SafeTensors::deserialize(file).map_err(|error| match error {
+        safetensors::SafeTensorError::MetadataIncompleteBuffer => BundleError::Truncated,
+        other => BundleError::Container(other),
+    })?;
+    Ok((header, container))
+}
+
+fn view(content: &[u8]) -> Result<TensorView<'_>, BundleError> {
+    TensorView::new(Dtype::U8, vec![content.len()], content).map_err(BundleError::Container)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

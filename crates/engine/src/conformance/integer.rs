@@ -1,0 +1,104 @@
+//! The INT8 operations evaluated from their definition: whole numbers as they
+//! are, f32 where the definition rounds to f32.
+
+use super::naive::{Value, constant, curve, tap};
+use crate::plan::{Finish, Operation, Plan, Step};
+
+/// One step on integers.
+pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
+    let shape = plan.tensors[step.output.0].shape.as_slice();
+    let x = &inputs[0];
+    match &step.operation {
+        Operation::QuantizedConv2d {
+            weights,
+            bias,
+            multiplier,
+            window,
+            groups,
+            finish,
+        } => {
+            let weights = constant(plan, *weights);
+            let bias = bias.map(|bias| constant(plan, bias));
+            let multiplier = constant(plan, *multiplier);
+            let depth = weights.shape[3];
+            Value::build(shape, |index| {
+                let unit = index[3];
+                let first = unit / (shape[3] / groups) * depth;
+                let mut sum = bias.as_ref().map_or(0, |bias| bias.data[unit] as i64);
+                for row in 0..window.kernel[0] {
+                    for column in 0..window.kernel[1] {
+                        let y = tap(*window, 0, index[1], row, x.shape[1]);
+                        let across = tap(*window, 1, index[2], column, x.shape[2]);
+                        let (Some(y), Some(across)) = (y, across) else {
+                            continue;
+                        };
+                        for inner in 0..depth {
+                            let pixel = x.at(&[index[0], y, across, first + inner]);
+                            let weight = weights.at(&[unit, row, column, inner]);
+                            sum += pixel as i64 * weight as i64;
+                        }
+                    }
+                }
+                ended(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
+            })
+        }
+        Operation::QuantizedFullyConnected {
+            weights,
+            bias,
+            multiplier,
+            finish,
+        } => {
+            let weights = constant(plan, *weights);
+            let bias = bias.map(|bias| constant(plan, bias));
+            let multiplier = constant(plan, *multiplier);
+            Value::build(shape, |index| {
+                let (&unit, lead) = index.split_last().unwrap();
+                let mut sum = bias.as_ref().map_or(0, |bias| bias.data[unit] as i64);
+                for depth in 0..weights.shape[1] {
+                    let pixel = x.at(&[lead, &[depth]].concat());
+                    sum += pixel as i64 * weights.at(&[unit, depth]) as i64;
+                }
+                ended(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
+            })
+        }
+        Operation::Lookup { table } => {
+            let table = constant(plan, *table);
+            Value::build(shape, |index| table.data[(x.at(index) + 128.0) as usize])
+        }
+        Operation::DynamicScale => {
+            let most = x.data.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            let scale = most as f32 / 127.0;
+            let scale = if scale > 0.0 { scale } else { 1.0 };
+            Value::build(shape, |_| scale.into())
+        }
+        _ => {
+            let scale = inputs[1].data[0] as f32;
+            Value::build(shape, |index| {
+                let level = (x.at(index) as f32 / scale).round_ties_even();
+                f64::from(level.clamp(-128.0, 127.0))
+            })
+        }
+    }
+}
+
+/// From a unit's sum and multiplier to its output.
+fn ended(
+    plan: &Plan,
+    finish: &Finish,
+    inputs: &[Value],
+    (unit, sum, multiplier): (usize, i64, f64),
+) -> f64 {
+    let (sum, multiplier) = (sum as f32, multiplier as f32);
+    match finish {
+        Finish::Int8 { low, high } => {
+            let level = (sum * multiplier).round_ties_even();
+            f64::from(level.clamp((*low).into(), (*high).into()))
+        }
+        Finish::Float { activation } => curve(*activation, f64::from(sum * multiplier)),
+        Finish::Dynamic { bias, activation } => {
+            let bias = bias.map_or(0.0, |bias| constant(plan, bias).data[unit] as f32);
+            let scale = inputs[1].data[0] as f32;
+            curve(*activation, f64::from(sum * (scale * multiplier) + bias))
+        }
+    }
+}

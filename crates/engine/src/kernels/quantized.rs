@@ -1,0 +1,185 @@
+//! Convolution and fully connected layers on 8-bit integers, and what belongs
+//! to them: the plain loops that define their arithmetic (see [`Finish`]).
+
+use super::activation;
+use super::convolution::ConvolutionShape;
+use crate::plan::Activation;
+
+/// Units that share a pass over their inputs; their sums stay in registers or
+/// the nearest cache.
+const BLOCK: usize = 64;
+
+/// How sums become outputs; [`Finish`](crate::plan::Finish) with its constants.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Int8 { low: i8, high: i8 },
+    Float { curve: Activation },
+    Dynamic { bias: Vec<f32>, curve: Activation },
+}
+
+/// A layer ready to run.
+#[derive(Debug)]
+pub(crate) struct QuantizedConvolution {
+    shape: ConvolutionShape,
+    /// For each group, for each block of its units: (taps, units of the block).
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    multiplier: Vec<f32>,
+    ending: Ending,
+}
+
+impl QuantizedConvolution {
+    /// `weights` is (groups * units, kH, kW, depth).
+    pub(crate) fn new(
+        shape: ConvolutionShape,
+        weights: &[i8],
+        bias: Option<&[i32]>,
+        multiplier: &[f32],
+        ending: Ending,
+    ) -> Self {
+        let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
+        let mut packed = Vec::with_capacity(weights.len());
+        for group in 0..shape.groups {
+            for first in (0..shape.units).step_by(BLOCK) {
+                let units = first..shape.units.min(first + BLOCK);
+                for tap in 0..taps {
+                    let of = |unit| weights[(group * shape.units + unit) * taps + tap];
+                    packed.extend(units.clone().map(of));
+                }
+            }
+        }
+        Self {
+            shape,
+            weights: packed,
+            bias: bias.map_or_else(|| vec![0; shape.groups * shape.units], <[i32]>::to_vec),
+            multiplier: multiplier.to_vec(),
+            ending,
+        }
+    }
+
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    /// A layer that ends in i8.
+    #[inline(always)]
+    pub(crate) fn run_to_i8(&self, low: i8, high: i8, input: &[i8], output: &mut [i8]) {
+        let (low, high) = (i32::from(low), i32::from(high));
+        self.run(input, output, |unit, sums, output| {
+            let multiplier = &self.multiplier[unit..][..sums.len()];
+            for ((o, &sum), &m) in output.iter_mut().zip(sums).zip(multiplier) {
+                // The cast saturates; the limits are within i8.
+                let level = (sum as f32 * m).round_ties_even() as i32;
+                *o = level.clamp(low, high) as i8;
+            }
+        });
+    }
+
+    /// A layer that ends in f32.
+    #[inline(always)]
+    pub(crate) fn run_to_f32(&self, curve: Activation, input: &[i8], output: &mut [f32]) {
+        self.run(input, output, |unit, sums, output| {
+            let multiplier = &self.multiplier[unit..][..sums.len()];
+            for ((o, &sum), &m) in output.iter_mut().zip(sums).zip(multiplier) {
+                *o = sum as f32 * m;
+            }
+            activation::apply(curve, output);
+        });
+    }
+
+    /// A layer whose input was quantised at run time, by `scale`.
+    #[inline(always)]
+    pub(crate) fn run_dynamic(
+        &self,
+        (bias, curve): (&[f32], Activation),
+        scale: f32,
+        input: &[i8],
+        output: &mut [f32],
+    ) {
+        self.run(input, output, |unit, sums, output| {
+            let multiplier = &self.multiplier[unit..][..sums.len()];
+            let bias = &bias[unit..][..sums.len()];
+            let numbers = multiplier.iter().zip(bias);
+            for ((o, &sum), (&m, &bias)) in output.iter_mut().zip(sums).zip(numbers) {
+                let product = sum as f32 * (scale * m);
+                *o = product + bias;
+            }
+            activation::apply(curve, output);
+        });
+    }
+
+    /// Makes the sums of each pixel and block of units and hands them on, with
+    /// the number of the block's first unit and its outputs.
+    #[inline(always)]
+    fn run<T>(&self, input: &[i8], output: &mut [T], finish: impl Fn(usize, &[i32], &mut [T])) {
+        if output.is_empty() {
+            return;
+        }
+        let shape = &self.shape;
+        let [down, across] = &shape.axes;
+        let channels = shape.depth * shape.groups;
+        let [height, width] = shape.output;
+        let taps = down.kernel * across.kernel * shape.depth;
+        let mut sums = [0_i32; BLOCK];
+        let pixels = output.chunks_exact_mut(shape.units * shape.groups);
+        for (pixel, output) in pixels.enumerate() {
+            let (batch, y, x) = (
+                pixel / (height * width),
+                pixel / width % height,
+                pixel % width,
+            );
+            for (group, output) in output.chunks_exact_mut(shape.units).enumerate() {
+                for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                    let unit = group * shape.units + block * BLOCK;
+                    let sums = &mut sums[..output.len()];
+                    sums.copy_from_slice(&self.bias[unit..][..output.len()]);
+                    let weights = &self.weights[unit * taps..][..output.len() * taps];
+                    for row in down.taps(y) {
+                        for column in across.taps(x) {
+                            let place = (batch * down.size + down.position(y, row)) * across.size
+                                + across.position(x, column);
+                            let input =
+                                &input[place * channels + group * shape.depth..][..shape.depth];
+                            let tap = (row * across.kernel + column) * shape.depth;
+                            let weights = &weights[tap * sums.len()..];
+                            for (&value, weights) in
+                                input.iter().zip(weights.chunks_exact(sums.len()))
+                            {
+                                let value = i32::from(value);
+                                for (sum, &weight) in sums.iter_mut().zip(weights) {
+                                    *sum += value * i32::from(weight);
+                                }
+                            }
+                        }
+                    }
+                    finish(unit, sums, output);
+                }
+            }
+        }
+    }
+}
+
+/// The entry of each element, at x + 128.
+#[inline(always)]
+pub(crate) fn look_up(table: &[i8], input: &[i8], output: &mut [i8]) {
+    for (o, &x) in output.iter_mut().zip(input) {
+        *o = table[usize::from((x.cast_unsigned()) ^ 0x80)];
+    }
+}
+
+/// See [`Operation::DynamicScale`](crate::plan::Operation::DynamicScale).
+#[inline(always)]
+pub(crate) fn dynamic_scale(input: &[f32]) -> f32 {
+    // The largest magnitude is the same whatever the order; a NaN or an infinity
+    // has no scale, goes through the division and reaches the guard as it is.
+    let largest = input.iter().fold(0.0_f32, |most, &x| {
+        let x = x.abs();
+        if x > most { x } else { most }
+    });
+    let scale = largest / 127.0;
+    if scale > 0.0 && scale.is_finite() {
+        scale
+    } else {
+        1.0
+    }
+}

@@ -1,0 +1,153 @@
+//! Whether a step of an INT8 network fits its tensors.
+
+use super::error::PlanError;
+use super::step::Check;
+use super::{ConstantData, ConstantId, Finish, Operation};
+use crate::ElementType::{self, F32, I8, I32};
+
+/// The largest product of two 8-bit integers.
+const LARGEST_PRODUCT: u64 = 128 * 128;
+/// Entries of a table.
+const LEVELS: usize = 256;
+
+/// How many inputs a layer has that ends so.
+pub(super) fn inputs(finish: &Finish) -> usize {
+    match finish {
+        Finish::Int8 { .. } | Finish::Float { .. } => 1,
+        Finish::Dynamic { .. } => 2,
+    }
+}
+
+/// A layer's constants.
+struct Layer<'a> {
+    weights: ConstantId,
+    bias: Option<ConstantId>,
+    multiplier: ConstantId,
+    finish: &'a Finish,
+}
+
+impl Check<'_> {
+    /// Checks an operation on integers and returns how much work it is.
+    pub(super) fn integer(
+        &self,
+        input: &[usize],
+        input_type: ElementType,
+    ) -> Result<u64, PlanError> {
+        let made = self.output.shape.iter().map(|&size| size as u64).product();
+        match &self.step.operation {
+            Operation::QuantizedConv2d {
+                weights,
+                bias,
+                multiplier,
+                window,
+                groups,
+                finish,
+            } => {
+                let layer = Layer {
+                    weights: *weights,
+                    bias: *bias,
+                    multiplier: *multiplier,
+                    finish,
+                };
+                self.types("input", input_type, &[I8])?;
+                let depth = self.grouped_window(input, *window, *groups)?;
+                let [height, width] = window.kernel;
+                let units = self.output.shape[3];
+                self.layer(&layer, &[units, height, width, depth], made)
+            }
+            Operation::QuantizedFullyConnected {
+                weights,
+                bias,
+                multiplier,
+                finish,
+            } => {
+                let layer = Layer {
+                    weights: *weights,
+                    bias: *bias,
+                    multiplier: *multiplier,
+                    finish,
+                };
+                self.types("input", input_type, &[I8])?;
+                let (units, depth) = self.rows(input)?;
+                self.layer(&layer, &[units, depth], made)
+            }
+            Operation::Lookup { table } => {
+                self.types("input", input_type, &[I8])?;
+                self.same_type(input_type)?;
+                self.same_shape(input)?;
+                self.constant(*table, "table", &[I8], &[LEVELS])?;
+                Ok(made)
+            }
+            Operation::DynamicScale => {
+                self.types("input", input_type, &[F32])?;
+                self.types("output", self.output.element_type, &[F32])?;
+                if self.output.shape != [1] {
+                    return self.shape("output", &self.output.shape);
+                }
+                Ok(input.iter().map(|&size| size as u64).product())
+            }
+            _ => {
+                self.types("input", input_type, &[F32])?;
+                self.types("output", self.output.element_type, &[I8])?;
+                self.same_shape(input)?;
+                self.run_time_scale()?;
+                Ok(made)
+            }
+        }
+    }
+
+    /// Weights are (units, ..taps).
+    fn layer(&self, layer: &Layer<'_>, weights: &[usize], made: u64) -> Result<u64, PlanError> {
+        let (units, taps) = (weights[0], &weights[1..]);
+        self.constant(layer.weights, "weights", &[I8], weights)?;
+        self.constant(layer.multiplier, "multiplier", &[F32], &[units])?;
+        if let ConstantData::F32(data) = &self.find(layer.multiplier, "multiplier")?.data {
+            let sound = |&m: &f32| m >= 0.0 && m.is_finite();
+            self.number(data.iter().all(sound), "multiplier", "finite, 0 or more")?;
+        }
+        let mut largest = 0_u64;
+        if let Some(bias) = layer.bias {
+            self.constant(bias, "bias", &[I32], &[units])?;
+            if let ConstantData::I32(data) = &self.find(bias, "bias")?.data {
+                let most = data.iter().map(|b| b.unsigned_abs()).max().unwrap_or(0);
+                largest = u64::from(most);
+            }
+        }
+        let depth: u64 = taps.iter().map(|&size| size as u64).product();
+        largest = largest.saturating_add(depth.saturating_mul(LARGEST_PRODUCT));
+        self.number(
+            largest <= i32::MAX as u64,
+            "weights and bias",
+            "so few and small that a 32-bit sum cannot overflow",
+        )?;
+        match layer.finish {
+            Finish::Int8 { low, high } => {
+                self.types("output", self.output.element_type, &[I8])?;
+                self.number(low <= high, "limits", "the low one not above the high one")?;
+            }
+            Finish::Float { activation } => {
+                self.types("output", self.output.element_type, &[F32])?;
+                self.activation(*activation)?;
+            }
+            Finish::Dynamic { bias, activation } => {
+                self.types("output", self.output.element_type, &[F32])?;
+                self.activation(*activation)?;
+                if let Some(bias) = bias {
+                    self.constant(*bias, "bias", &[F32], &[units])?;
+                }
+                self.run_time_scale()?;
+            }
+        }
+        Ok(made.saturating_mul(depth))
+    }
+
+    /// The second input is one float.
+    fn run_time_scale(&self) -> Result<(), PlanError> {
+        let (shape, element_type) = self.plan.spec(self.step.inputs[1]);
+        self.types("scale", element_type, &[F32])?;
+        if shape != [1] {
+            return self.shape("scale", shape);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,367 @@
+//! INT8 layers: the same integers from every instruction set as from the
+//! definition, over random shapes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+use half::f16;
+use pilotage_engine::conformance::{Buffer, PlanBuilder, evaluate, infer, lend};
+use pilotage_engine::plan::{
+    Activation, ConstantData, ConstantId, Finish, Operand, Operation, Plan, PoolKind, Window,
+};
+use pilotage_engine::{CpuEngine, CpuOptions, ElementType, InstructionSet, PlanError};
+use proptest::prelude::*;
+
+/// The answers of every instruction set, each the same bits as the first.
+fn answers(plan: &Plan, inputs: &[Buffer]) -> Vec<Buffer> {
+    let mut first: Option<Vec<Buffer>> = None;
+    let sets = InstructionSet::ALL.into_iter().rev();
+    for set in sets.filter(|set| set.is_available()) {
+        let options = CpuOptions {
+            instruction_set: Some(set),
+            ..CpuOptions::default()
+        };
+        let mut engine = CpuEngine::new(plan, options).unwrap();
+        let found = infer(&mut engine, inputs);
+        let first = first.get_or_insert_with(|| found.clone());
+        for (a, b) in first.iter().zip(&found) {
+            let bits = |buffer: &Buffer| -> Vec<u64> {
+                buffer.to_f64().into_iter().map(f64::to_bits).collect()
+            };
+            assert_eq!(bits(a), bits(b), "{set}");
+        }
+    }
+    first.unwrap()
+}
+
+fn assert_defined(plan: &Plan, seed: u64) {
+    plan.validate().unwrap();
+    let (inputs, values) = lend(plan, seed);
+    let expected = evaluate(plan, &values);
+    for (found, expected) in answers(plan, &inputs).iter().zip(&expected) {
+        let same = |a: f64, b: f64| match found {
+            // Curves are rounded to f32.
+            Buffer::F32(_) => (a - b).abs() <= 1e-6 * b.abs().max(1.0),
+            _ => a == b,
+        };
+        let found = found.to_f64();
+        assert_eq!(found.len(), expected.data.len());
+        for (at, (&a, &b)) in found.iter().zip(&expected.data).enumerate() {
+            assert!(same(a, b), "at {at}: {a}, not {b}");
+        }
+    }
+}
+
+/// Whole numbers from a fixed sequence.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        pilotage_engine::conformance::number(&mut self.0)
+    }
+
+    fn i8s(&mut self, b: &mut PlanBuilder, shape: &[usize]) -> ConstantId {
+        let data = (0..shape.iter().product())
+            .map(|_| (self.next() * 127.5) as i8)
+            .collect();
+        b.constant(shape, ConstantData::I8(data))
+    }
+
+    fn i32s(&mut self, b: &mut PlanBuilder, count: usize) -> ConstantId {
+        let data = (0..count).map(|_| (self.next() * 20_000.0) as i32);
+        let data = ConstantData::I32(data.collect());
+        b.constant(&[count], data)
+    }
+
+    /// So that sums of `depth` products mostly land within -128..=127, some outside.
+    fn multipliers(&mut self, b: &mut PlanBuilder, count: usize, depth: usize) -> ConstantId {
+        let least = 0.01 / (depth as f32).sqrt();
+        let data = (0..count).map(|_| (1.0 + self.next()) * least + 1e-5);
+        let data = ConstantData::F32(data.collect());
+        b.constant(&[count], data)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    size: [usize; 2],
+    kernel: [usize; 2],
+    strides: [usize; 2],
+    pads: [usize; 2],
+    dilations: [usize; 2],
+    groups: usize,
+    depth: usize,
+    units: usize,
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    (
+        (pair(1..9), pair(1..4), pair(1..4)),
+        (pair(0..3), pair(1..3)),
+        (1_usize..4, 1_usize..20, 1_usize..70),
+    )
+        .prop_map(
+            |((size, kernel, strides), (pads, dilations), (g, depth, units))| Shape {
+                size,
+                kernel,
+                strides,
+                pads,
+                dilations,
+                groups: g,
+                depth,
+                // Depthwise where there are as many groups as channels.
+                units: if depth == 1 { 1 } else { units },
+            },
+        )
+}
+
+/// How many windows fit, the padding the same on both sides; none fit at 0.
+fn windows(shape: &Shape, axis: usize) -> usize {
+    let reach = (shape.kernel[axis] - 1) * shape.dilations[axis] + 1;
+    let padded = shape.size[axis] + 2 * shape.pads[axis];
+    padded
+        .checked_sub(reach)
+        .map_or(0, |rest| rest / shape.strides[axis] + 1)
+}
+
+fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Finish> {
+    let floats = (0..units).map(|_| numbers.next()).collect();
+    let bias = b.constant(&[units], ConstantData::F32(floats));
+    let activation = Activation::Elu { alpha: 0.5 };
+    vec![
+        Finish::Int8 {
+            low: -128,
+            high: 127,
+        },
+        Finish::Int8 { low: 0, high: 90 },
+        Finish::Float { activation },
+        Finish::Dynamic {
+            bias: Some(bias),
+            activation,
+        },
+    ]
+}
+
+fn made(finish: &Finish) -> ElementType {
+    match finish {
+        Finish::Int8 { .. } => ElementType::I8,
+        _ => ElementType::F32,
+    }
+}
+
+/// What a layer that ends so reads.
+fn read(finish: &Finish, x: Operand, scale: Operand) -> Vec<Operand> {
+    match finish {
+        Finish::Dynamic { .. } => vec![x, scale],
+        _ => vec![x],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn convolutions_are_as_defined(shape in shapes(), seed in 0_u64..1000) {
+        let (height, width) = (windows(&shape, 0), windows(&shape, 1));
+        prop_assume!(height > 0 && width > 0);
+        let (channels, units) = (shape.depth * shape.groups, shape.units * shape.groups);
+        let mut numbers = Numbers(seed);
+        let mut b = PlanBuilder::default();
+        let x = b.input(&[1, shape.size[0], shape.size[1], channels], ElementType::I8);
+        let scale = b.input_f32(&[1]);
+        let [rows, columns] = shape.kernel;
+        let weights = numbers.i8s(&mut b, &[units, rows, columns, shape.depth]);
+        let bias = numbers.i32s(&mut b, units);
+        let multiplier = numbers.multipliers(&mut b, units, rows * columns * shape.depth);
+        let mut outputs = Vec::new();
+        for finish in finishes(&mut b, &mut numbers, units) {
+            let operation = Operation::QuantizedConv2d {
+                weights,
+                bias: Some(bias),
+                multiplier,
+                window: Window {
+                    kernel: shape.kernel,
+                    strides: shape.strides,
+                    pads: shape.pads,
+                    dilations: shape.dilations,
+                },
+                groups: shape.groups,
+                finish,
+            };
+            let inputs = read(&finish, x, scale);
+            let output = [1, height, width, units];
+            outputs.push(b.typed_step(operation, &inputs, &output, made(&finish)));
+        }
+        assert_defined(&b.finish(&outputs), seed);
+    }
+
+    #[test]
+    fn fully_connected_layers_are_as_defined(
+        rows in 1_usize..4,
+        depth in 0_usize..200,
+        units in 1_usize..150,
+        seed in 0_u64..1000,
+    ) {
+        let mut numbers = Numbers(seed);
+        let mut b = PlanBuilder::default();
+        let x = b.input(&[rows, depth], ElementType::I8);
+        let scale = b.input_f32(&[1]);
+        let weights = numbers.i8s(&mut b, &[units, depth]);
+        let bias = numbers.i32s(&mut b, units);
+        let multiplier = numbers.multipliers(&mut b, units, depth + 1);
+        let mut outputs = Vec::new();
+        for finish in finishes(&mut b, &mut numbers, units) {
+            let operation = Operation::QuantizedFullyConnected {
+                weights,
+                bias: Some(bias),
+                multiplier,
+                finish,
+            };
+            let inputs = read(&finish, x, scale);
+            outputs.push(b.typed_step(operation, &inputs, &[rows, units], made(&finish)));
+        }
+        assert_defined(&b.finish(&outputs), seed);
+    }
+
+    #[test]
+    fn the_rest_is_as_defined(side in 1_usize..8, channels in 1_usize..40, seed in 0_u64..1000) {
+        let mut numbers = Numbers(seed);
+        let mut b = PlanBuilder::default();
+        let shape = [1, side, side, channels];
+        let x = b.input(&shape, ElementType::I8);
+        let y = b.input_f32(&shape);
+        let table = numbers.i8s(&mut b, &[256]);
+        let curved = b.typed_step(Operation::Lookup { table }, &[x], &shape, ElementType::I8);
+        let kind = PoolKind::Max;
+        let window = Window {
+            kernel: [2, 2],
+            strides: [1, 2],
+            pads: [1, 0],
+            dilations: [1, 1],
+        };
+        let pooled = [1, side + 1, side.div_ceil(2), channels];
+        let pool = Operation::Pool2d { kind, window };
+        let pooled = b.typed_step(pool, &[curved], &pooled, ElementType::I8);
+        let scale = b.step(Operation::DynamicScale, &[y], &[1]);
+        let levels = b.typed_step(
+            Operation::DynamicQuantize,
+            &[y, scale],
+            &shape,
+            ElementType::I8,
+        );
+        assert_defined(&b.finish(&[curved, pooled, scale, levels]), seed);
+    }
+}
+
+fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Finish) -> Plan {
+    let mut b = PlanBuilder::default();
+    let depth = weights.len();
+    let x = b.input(&[1, depth], ElementType::I8);
+    let weights = b.constant(&[1, depth], ConstantData::I8(weights));
+    let bias = b.constant(&[1], ConstantData::I32(vec![bias]));
+    let multiplier = b.constant(&[1], ConstantData::F32(vec![multiplier]));
+    let operation = Operation::QuantizedFullyConnected {
+        weights,
+        bias: Some(bias),
+        multiplier,
+        finish,
+    };
+    let y = b.typed_step(operation, &[x], &[1, 1], made(&finish));
+    b.finish(&[y])
+}
+
+const WHOLE: Finish = Finish::Int8 {
+    low: -128,
+    high: 127,
+};
+
+#[test]
+fn halves_go_to_the_even_and_what_is_too_large_is_held() {
+    for (x, bias, expected) in [
+        (1, 0, 0.0),
+        (3, 0, 2.0),
+        (5, 0, 2.0),
+        (-3, 0, -2.0),
+        (-5, 0, -2.0),
+        (127, 1000, 127.0),
+        (-128, -1000, -128.0),
+        (0, 7, 4.0),
+    ] {
+        let plan = one_unit(vec![1], bias, 0.5, WHOLE);
+        let found = answers(&plan, &[Buffer::I8(vec![x])]);
+        assert_eq!(found[0].to_f64(), [expected], "{x} {bias}");
+    }
+}
+
+#[test]
+fn what_could_overflow_or_makes_no_sense_is_refused() {
+    let refused = |plan: Plan| plan.validate().unwrap_err();
+    let parameter = |plan| match refused(plan) {
+        PlanError::OutOfRange { parameter, .. } => parameter,
+        other => panic!("{other}"),
+    };
+    let deep = |depth: usize, bias| one_unit(vec![1; depth], bias, 1.0, WHOLE);
+    deep(131_071, 16_383).validate().unwrap();
+    assert_eq!(parameter(deep(131_071, 16_384)), "weights and bias");
+    assert_eq!(parameter(deep(131_072, 0)), "weights and bias");
+    assert_eq!(parameter(deep(1, i32::MIN)), "weights and bias");
+    for multiplier in [-1.0, f32::NAN, f32::INFINITY] {
+        let plan = one_unit(vec![1], 0, multiplier, WHOLE);
+        assert_eq!(parameter(plan), "multiplier");
+    }
+    let crossed = Finish::Int8 { low: 1, high: 0 };
+    assert_eq!(parameter(one_unit(vec![1], 0, 1.0, crossed)), "limits");
+    let dynamic = Finish::Dynamic {
+        bias: None,
+        activation: Activation::None,
+    };
+    let error = refused(one_unit(vec![1], 0, 1.0, dynamic));
+    assert!(matches!(error, PlanError::InputCount { .. }), "{error}");
+}
+
+#[test]
+fn half_weights_are_widened_exactly_and_nothing_else_is_half() {
+    let weights: Vec<f16> = (0..64)
+        .map(|i| f16::from_f32(i as f32 / 7.0 - 4.0))
+        .collect();
+    let plan = |data: ConstantData| {
+        let mut b = PlanBuilder::default();
+        let x = b.input_f32(&[1, 8]);
+        let weights = b.constant(&[8, 8], data);
+        let operation = Operation::FullyConnected {
+            weights,
+            bias: None,
+            activation: Activation::None,
+        };
+        let y = b.step(operation, &[x], &[1, 8]);
+        b.finish(&[y])
+    };
+    let wide = weights.iter().map(|w| w.to_f32()).collect();
+    let (wide, half) = (
+        plan(ConstantData::F32(wide)),
+        plan(ConstantData::F16(weights)),
+    );
+    let (inputs, _) = lend(&wide, 3);
+    for set in InstructionSet::ALL {
+        if set.is_available() {
+            let options = CpuOptions {
+                instruction_set: Some(set),
+                ..CpuOptions::default()
+            };
+            let run = |plan| infer(&mut CpuEngine::new(plan, options).unwrap(), &inputs);
+            assert_eq!(run(&wide)[0].to_f64(), run(&half)[0].to_f64());
+        }
+    }
+
+    let mut operand = half.clone();
+    operand.steps[0].operation = Operation::Reshape;
+    operand.steps[0].inputs = vec![Operand::Constant(ConstantId(0))];
+    assert!(matches!(operand.validate(), Err(PlanError::Half { .. })));
+    let mut tensor = half;
+    tensor.tensors[1].element_type = ElementType::F16;
+    assert!(matches!(tensor.validate(), Err(PlanError::Half { .. })));
+}
