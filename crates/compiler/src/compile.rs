@@ -1,140 +1,334 @@
 //! A recipe and its model into an engine file.
 
+mod error;
+mod fixed;
+mod ports;
+mod quantized;
+mod sections;
+
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
-use pilotage_engine::{Bundle, BundleError, Layout, Manifest, Output};
-use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
-use pilotage_vision::Preprocess;
+use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
+use pilotage_graph::{Graph, ReadOptions};
 use sha2::{Digest, Sha256};
 
-use crate::lower::{LowerError, PortLayout, lower};
-use crate::pixels::take_pixels;
-use crate::recipe::{Recipe, RecipeError, RecipeOutput};
-use crate::simplify::simplify;
+pub use error::{CompileError, GateTable, ModelError};
 
-/// Why there is no engine. Messages begin with the file they are about.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// The recipe cannot be read.
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// The recipe says something that does not fit the model.
-    #[error(transparent)]
-    Content(#[from] ConfigError),
-    /// The model file is not ONNX that Pilotage can take.
-    #[error("{path}: {reason}")]
-    Model {
-        /// The ONNX file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: Box<GraphError>,
-    },
-    /// The model is no driving network.
-    #[error("{path}: {nodes} nodes, more than the {MAX_ITEMS} an engine may have")]
-    TooManyNodes {
-        /// The ONNX file.
-        path: PathBuf,
-        /// How many there are.
-        nodes: usize,
-    },
-    /// The model has no plan.
-    #[error("{path}: {reason}")]
-    Lower {
-        /// The ONNX file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: LowerError,
-    },
-    /// The plan makes no engine file.
-    #[error("{path}: {reason}")]
-    Bundle {
-        /// The ONNX file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: Box<BundleError>,
-    },
+use crate::frames::{FEW, Frames};
+use crate::gate::Gate;
+use crate::lower::{PortLayout, Weights, lower_weights};
+use crate::network::Network;
+use crate::pixels::take_pixels;
+use crate::recipe::{GateLimits, Precision, Recipe};
+use crate::report::LayerReport;
+use crate::simplify::simplify;
+use ports::{image_input, raw_pixels, resolve_outputs};
+
+/// An engine, and how it came to be.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The engine file.
+    pub bytes: Vec<u8>,
+    /// What it says about itself.
+    pub manifest: Manifest,
+    /// What quantisation costs each layer; empty for floating point.
+    pub layers: Vec<LayerReport>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
 }
 
-/// The files that an engine is made from, the recipe first; what a build has to
-/// watch. The model is left out where the recipe cannot be read.
+/// The files and folders that an engine is made from, the recipe first; what a
+/// build has to watch. Only the recipe where it cannot be read.
 pub fn sources(recipe: &Path) -> Vec<PathBuf> {
     let mut files = vec![recipe.to_owned()];
     if let Ok((content, _)) = Recipe::read(recipe) {
         files.push(beside(recipe, &content.model));
+        files.extend(content.calibration.map(|c| beside(recipe, &c.frames)));
     }
     files
 }
 
-/// Compiles a recipe to the bytes of an engine file, named after the recipe.
-/// The same recipe and model give the same bytes.
+/// Compiles a recipe to an engine file, named after the recipe. The same recipe,
+/// model and frames give the same bytes.
 ///
-/// The engine's input is raw: pixel values 0 to 255 as f32, in the order of axes
-/// that the manifest's preprocessing says (scale 1, mean 0, deviation 1). The
-/// recipe's scale, mean and deviation are part of the network, folded into its
-/// first layer where that is exact (a layer without padding), else a step of its
-/// own. Outputs are in the model's order.
+/// The engine's input is raw: pixel values 0 to 255 as f32, or less 128 as i8 for
+/// 8-bit engines, in the order of axes that the manifest's preprocessing says
+/// (scale 1, mean 0, deviation 1). The recipe's scale, mean and deviation are part
+/// of the network, folded into its first layer where that is exact (a layer
+/// without padding), else a step of its own. Outputs are in the model's order.
 ///
 /// # Errors
 /// Names the file, and line and key where the recipe is at fault.
-pub fn compile(recipe: &Path) -> Result<Vec<u8>, CompileError> {
+pub fn compile(recipe: &Path) -> Result<Compiled, CompileError> {
     let (content, text) = Recipe::read(recipe)?;
     let file = recipe.display().to_string();
-    let source = Source::new(&file, &text);
-    let path = beside(recipe, &content.model);
-    let options = ReadOptions::default();
-    let bytes = read_at_most(&path, options.max_bytes).map_err(|error| {
-        source.error(
-            "model",
-            format!(
-                "{} cannot be read ({error}); put the ONNX file there or name another",
-                path.display()
-            ),
-        )
-    })?;
-    let mut graph = Graph::read(&bytes, &options).map_err(|reason| CompileError::Model {
-        path: path.clone(),
-        reason: Box::new(reason),
-    })?;
+    let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = recipe.parent().unwrap_or(Path::new(""));
+    compile_recipe(content, &Source::new(&file, &text), folder, &name)
+}
 
-    if graph.nodes.len() > MAX_ITEMS {
-        return Err(CompileError::TooManyNodes {
-            path,
-            nodes: graph.nodes.len(),
-        });
-    }
-    let input = image_input(&graph, &content.input, &source)?;
-    let outputs = resolve_outputs(&graph, &content.output, &source)?;
-    take_pixels(&mut graph, input, &content.input);
-    let ports = match content.input.layout {
-        pilotage_vision::Layout::Nchw => PortLayout::Native,
-        pilotage_vision::Layout::Nhwc => PortLayout::Model,
-    };
-    let plan = lower(&simplify(&graph), ports).map_err(|reason| CompileError::Lower {
-        path: path.clone(),
-        reason,
-    })?;
-    let preprocess = raw_pixels(&content.input, &plan);
+/// As [`compile`], for a recipe that is no file: `source` is its text, for
+/// messages, and paths in it are as seen from `folder`.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_recipe(
+    recipe: Recipe,
+    source: &Source<'_>,
+    folder: &Path,
+    name: &str,
+) -> Result<Compiled, CompileError> {
+    let model = Model::read(recipe, source, folder)?;
+    let recipe = &model.recipe;
     let as_json = |value: Result<serde_json::Value, serde_json::Error>, key| {
         value.map_err(|error| source.error(key, error))
     };
-    let name = recipe.file_stem().unwrap_or_default();
+    let mut warnings = Vec::new();
+    let frames = match &recipe.calibration {
+        None => None,
+        Some(settings) => {
+            let path = folder.join(&settings.frames);
+            let frames = Frames::read(&path, &recipe.input)?;
+            if frames.pixels.len() < FEW {
+                warnings.push(format!(
+                    "{}: only {} pictures; with fewer than {FEW} the ranges may be too narrow \
+                     and the gate says little",
+                    path.display(),
+                    frames.pixels.len()
+                ));
+            }
+            Some(frames)
+        }
+    };
+    let made = match &frames {
+        None => model.float(Vec::new())?,
+        Some(frames) => model.proven(frames, &mut warnings)?,
+    };
+
+    let preprocess = raw_pixels(&recipe.input, &made.plan);
+    let calibration = frames.as_ref().zip(recipe.calibration.as_ref());
     let manifest = Manifest {
-        name: name.to_string_lossy().into_owned(),
-        domain: content.domain,
+        name: name.to_owned(),
+        domain: recipe.domain,
+        precision: recipe.precision.name().to_owned(),
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
-        outputs,
-        source_sha256: hexadecimal(&Sha256::digest(&bytes)),
+        outputs: model.outputs_in(&made.units),
+        recipe: as_json(serde_json::to_value(recipe), "model")?,
+        calibration: calibration.map(|(frames, settings)| {
+            let (calibration, held_back) = frames.split();
+            Calibration {
+                method: settings.method.name().to_owned(),
+                frames: calibration.len(),
+                held_back: held_back.len(),
+                sha256: sections::frames_digest(frames),
+            }
+        }),
+        gate: made.results,
+        trials: made.trials,
+        raised: made.raised,
+        source_sha256: model.sha256.clone(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let bundle = Bundle { manifest, plan };
-    bundle.write().map_err(|reason| CompileError::Bundle {
-        path,
-        reason: Box::new(reason),
+    let bundle = Bundle {
+        manifest: manifest.clone(),
+        plan: made.plan,
+        sections: made.sections,
+    };
+    let bytes = bundle.write().map_err(|reason| model.error(reason))?;
+    Ok(Compiled {
+        bytes,
+        manifest,
+        layers: made.layers,
+        warnings,
     })
+}
+
+/// A model as its recipe wants it.
+struct Model {
+    recipe: Recipe,
+    path: PathBuf,
+    sha256: String,
+    /// As it was read, its input pixels less [`centre`](Self::centre).
+    graph: Graph,
+    /// The same, simplified.
+    simple: Graph,
+    outputs: Vec<Output>,
+}
+
+/// A model compiled, not yet in a file.
+#[derive(Default)]
+struct Made {
+    plan: Plan,
+    units: Vec<(String, f32)>,
+    results: Vec<GateResult>,
+    trials: Vec<Trial>,
+    raised: Vec<String>,
+    layers: Vec<LayerReport>,
+    sections: BTreeMap<String, Vec<u8>>,
+}
+
+impl Model {
+    fn read(recipe: Recipe, source: &Source<'_>, folder: &Path) -> Result<Self, CompileError> {
+        let path = folder.join(&recipe.model);
+        let options = ReadOptions::default();
+        let bytes = read_at_most(&path, options.max_bytes).map_err(|error| {
+            source.error(
+                "model",
+                format!(
+                    "{} cannot be read ({error}); put the ONNX file there or name another",
+                    path.display()
+                ),
+            )
+        })?;
+        let wrong = |reason| CompileError::Model {
+            path: path.clone(),
+            reason: Box::new(reason),
+        };
+        let graph = Graph::read(&bytes, &options);
+        let mut graph = graph.map_err(|reason| wrong(reason.into()))?;
+        if graph.nodes.len() > MAX_ITEMS {
+            return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
+        }
+        fixed::bind(&mut graph, &recipe.fixed_inputs, source)?;
+        let input = image_input(&graph, &recipe.input, source)?;
+        let outputs = resolve_outputs(&graph, &recipe.output, source)?;
+        take_pixels(&mut graph, input, &recipe.input, centre(recipe.precision));
+        let model = Self {
+            simple: simplify(&graph),
+            graph,
+            outputs,
+            path,
+            sha256: sections::hexadecimal(&Sha256::digest(&bytes)),
+            recipe,
+        };
+        model.check_layers(source)?;
+        Ok(model)
+    }
+
+    /// Whether every layer that the recipe names is there.
+    fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let known = crate::quantize::layers(&self.simple);
+        for name in self.recipe.layers.keys() {
+            if !known.contains(name) {
+                let known = known.join("`, `");
+                let reason = format!("the model has no layer of this name, only `{known}`");
+                return Err(source.error(&format!("layers.{name}"), reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn channels_last(&self) -> bool {
+        self.recipe.input.layout == pilotage_vision::Layout::Nhwc
+    }
+
+    /// In floating point; `sections` are to travel with it.
+    fn float(&self, layers: Vec<LayerReport>) -> Result<Made, CompileError> {
+        let ports = match self.channels_last() {
+            true => PortLayout::Model,
+            false => PortLayout::Native,
+        };
+        let weights = match self.recipe.precision {
+            Precision::Fp16 => Weights::Half,
+            _ => Weights::AsTheyAre,
+        };
+        let plan = lower_weights(&self.simple, ports, weights);
+        Ok(Made {
+            plan: plan.map_err(|reason| self.error(reason))?,
+            layers,
+            ..Made::default()
+        })
+    }
+
+    /// In whatever precision, held against fp32 on frames.
+    fn proven(&self, frames: &Frames, warnings: &mut Vec<String>) -> Result<Made, CompileError> {
+        let (calibration, held_back) = frames.split();
+        let last = self.channels_last();
+        let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
+        reference.centre = centre(self.recipe.precision);
+        let answers = reference.answers(&held_back);
+        let limits = self.recipe.output.iter().map(|output| output.gate);
+        let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
+        let answers = answers.map_err(|reason| self.error(reason))?;
+        let gate = Gate::new(&self.graph, &outputs, answers);
+
+        let mut made = match self.recipe.precision {
+            Precision::Fp32 | Precision::Fp16 => {
+                let mut made = self.float(Vec::new())?;
+                let mut network = Network::of_plan(made.plan.clone(), last);
+                network.centre = centre(self.recipe.precision);
+                let answers = network.answers(&held_back);
+                let answers = answers.map_err(|reason| self.error(reason))?;
+                made.results = gate.results("CPU plan", &answers, &[]);
+                if !made.results.iter().all(GateResult::passes) {
+                    return Err(self.error(ModelError::Gate {
+                        precision: self.recipe.precision.name(),
+                        results: made.results,
+                        layers: "not looked for in floating point".to_owned(),
+                    }));
+                }
+                made
+            }
+            _ => {
+                if !quantized::takes_pixels(&self.simple) {
+                    warnings.push(format!(
+                        "{}: its first layer has padding, and a black border after the \
+                         normalisation is no pixel value; the normalisation stays a step of its \
+                         own, rounded to 8 bits once more",
+                        self.path.display()
+                    ));
+                }
+                let made =
+                    quantized::quantized(self, &gate, (calibration.clone(), held_back.clone()))?;
+                let model = made.graph.write();
+                Made {
+                    plan: made.plan,
+                    units: made.units,
+                    results: made.results,
+                    trials: made.trials,
+                    raised: made.raised,
+                    layers: made.layers,
+                    sections: BTreeMap::from([("model.qdq.onnx".to_owned(), model)]),
+                }
+            }
+        };
+        sections::add_gate(&mut made.sections, &held_back, gate.reference());
+        Ok(made)
+    }
+
+    /// The outputs, the size of an integer output's levels taken into its scale.
+    fn outputs_in(&self, units: &[(String, f32)]) -> Vec<Output> {
+        let unit = |name: &str| {
+            let found = units.iter().find(|(known, _)| known == name);
+            found.map_or(1.0, |(_, unit)| *unit)
+        };
+        let outputs = self.outputs.iter().map(|output| Output {
+            scale: output.scale * unit(&output.name),
+            ..output.clone()
+        });
+        outputs.collect()
+    }
+
+    /// Names the model that `reason` is about.
+    fn error(&self, reason: impl Into<ModelError>) -> CompileError {
+        CompileError::Model {
+            path: self.path.clone(),
+            reason: Box::new(reason.into()),
+        }
+    }
+}
+
+/// What pixels are less before a network of this precision takes them.
+fn centre(precision: Precision) -> u8 {
+    match precision {
+        Precision::Fp32 | Precision::Fp16 => 0,
+        Precision::Int8 | Precision::Int8Dynamic | Precision::Int8Integer => 128,
+    }
 }
 
 fn beside(recipe: &Path, model: &Path) -> PathBuf {
@@ -158,114 +352,6 @@ fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > limit {
         true => Err(too_large()),
         false => Ok(bytes),
-    }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The model's one input, which has to be the picture the recipe describes.
-fn image_input(
-    graph: &Graph,
-    preprocess: &Preprocess,
-    source: &Source<'_>,
-) -> Result<ValueId, ConfigError> {
-    let &[input] = &graph.inputs[..] else {
-        let names: Vec<&str> = graph
-            .inputs
-            .iter()
-            .map(|&v| graph.value(v).name.as_str())
-            .collect();
-        return Err(source.error(
-            "model",
-            format!(
-                "it has {} inputs ({}); only a model of one input, the picture, can drive",
-                names.len(),
-                names.join(", ")
-            ),
-        ));
-    };
-    let value = graph.value(input);
-    let shape = preprocess.shape();
-    if value.element_type != ElementType::F32 || value.shape != shape {
-        return Err(source.error(
-            "input",
-            format!(
-                "the model's input `{}` is {} {:?}, but width, height, colour and layout here \
-                 make float32 {shape:?}",
-                value.name, value.element_type, value.shape
-            ),
-        ));
-    }
-    Ok(input)
-}
-
-/// The recipe's outputs with their names filled in, each found in the model.
-fn resolve_outputs(
-    graph: &Graph,
-    outputs: &[RecipeOutput],
-    source: &Source<'_>,
-) -> Result<Vec<Output>, ConfigError> {
-    let names = || -> String {
-        let names = graph.outputs.iter().map(|&v| &graph.value(v).name);
-        names
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let mut resolved = Vec::with_capacity(outputs.len());
-    for (i, output) in outputs.iter().enumerate() {
-        let found = match (&output.name, &graph.outputs[..]) {
-            (None, &[only]) => only,
-            (None, _) => {
-                let reason = format!("the model has several outputs: name one of {}", names());
-                return Err(source.error(&format!("output.{i}.name"), reason));
-            }
-            (Some(name), all) => {
-                let known = all.iter().find(|v| graph.value(**v).name == *name);
-                *known.ok_or_else(|| {
-                    let reason = format!("the model has no output `{name}`, only {}", names());
-                    source.error(&format!("output.{i}.name"), reason)
-                })?
-            }
-        };
-        let value = graph.value(found);
-        if value.element_type != ElementType::F32 {
-            let reason = format!("the model's `{}` is {}", value.name, value.element_type);
-            return Err(source.error(&format!("output.{i}.name"), reason));
-        }
-        let elements: usize = value.shape.iter().product();
-        if output.index >= elements {
-            let reason = format!(
-                "the model's `{}` has {elements} elements, counted from 0",
-                value.name
-            );
-            return Err(source.error(&format!("output.{i}.index"), reason));
-        }
-        resolved.push(Output {
-            name: value.name.clone(),
-            index: output.index,
-            meaning: output.meaning,
-            scale: output.scale,
-            offset: output.offset,
-        });
-    }
-    Ok(resolved)
-}
-
-/// What is left to do with a frame: everything but arithmetic on pixel values.
-fn raw_pixels(recipe: &Preprocess, plan: &Plan) -> Preprocess {
-    let takes_nhwc = plan.inputs.iter().any(|port| port.layout == Layout::Nhwc);
-    Preprocess {
-        layout: match takes_nhwc {
-            true => pilotage_vision::Layout::Nhwc,
-            false => recipe.layout,
-        },
-        scale: 1.0,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-        ..recipe.clone()
     }
 }
 

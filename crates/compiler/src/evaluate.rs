@@ -78,7 +78,10 @@ pub fn run_plan(
             ElementType::F32 => TensorData::F32(vec![0.0; port.len()]),
             ElementType::I64 => TensorData::I64(vec![0; port.len()]),
             ElementType::I32 => TensorData::I32(vec![0; port.len()]),
-            ElementType::U8 | ElementType::Bool => TensorData::U8(vec![0; port.len()]),
+            // No port is F16.
+            ElementType::F16 | ElementType::U8 | ElementType::Bool => {
+                TensorData::U8(vec![0; port.len()])
+            }
             ElementType::I8 => TensorData::I8(vec![0; port.len()]),
         })
         .collect();

@@ -6,16 +6,36 @@
 //! `engines/*.toml`.
 
 mod affine;
+mod calibrate;
 mod compile;
+mod correct;
+mod equalize;
 mod evaluate;
+mod frames;
+mod gate;
 mod lower;
+mod network;
 mod permute;
 mod pixels;
+mod quantize;
 mod recipe;
+mod report;
 mod simplify;
 
-pub use compile::{CompileError, compile, sources};
+pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};
+pub use compile::{
+    CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, sources,
+};
+pub use correct::correct_biases;
+pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
-pub use lower::{LowerError, PortLayout, lower};
-pub use recipe::{Precision, Recipe, RecipeError, RecipeOutput};
+pub use frames::{FEW, Frames, FramesError, MOST_TRAVELLING};
+pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
+pub use network::{Buffer, Network, NetworkError};
+pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
+pub use recipe::{
+    CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
+    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe,
+};
+pub use report::{LayerReport, LayerTable, layer_reports};
 pub use simplify::simplify;

@@ -10,8 +10,10 @@ mod dead;
 mod elementwise;
 mod forms;
 mod fuse;
+mod integers;
 mod linear;
 mod movement;
+mod quantized;
 mod reduce;
 mod transposes;
 
@@ -20,6 +22,22 @@ use pilotage_engine::plan::{Activation, BinaryOperator, Operation, Plan, PlanPor
 use pilotage_graph::{ElementType, Graph, Node, Op, ValueId};
 
 use forms::{Form, Lowering};
+
+/// How weights are kept and used, where a graph leaves that open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// As the graph has them: f32, or i8 where a DequantizeLinear makes them and
+    /// the layer's input is i8 too.
+    #[default]
+    AsTheyAre,
+    /// f32 weights are stored as f16 (rounded to nearest); computed in f32.
+    Half,
+    /// Layers with i8 weights and a float input quantise that at run time.
+    Dynamic,
+    /// Whatever is dequantised is computed in f32: what a runtime does that takes
+    /// a QDQ graph at its word.
+    Dequantized,
+}
 
 /// In which order of axes the engine takes four-dimensional tensors. It gives
 /// them in the model's order, so that elements are counted as the model does.
@@ -65,15 +83,34 @@ pub enum LowerError {
 /// When an operator needs a constant and has none, or works on types or shapes
 /// that no engine offers.
 pub fn lower(graph: &Graph, ports: PortLayout) -> Result<Plan, LowerError> {
+    lower_weights(graph, ports, Weights::default())
+}
+
+/// As [`lower()`], with a choice of weights.
+///
+/// # Errors
+/// As [`lower()`].
+pub fn lower_weights(
+    graph: &Graph,
+    ports: PortLayout,
+    weights: Weights,
+) -> Result<Plan, LowerError> {
+    let (graph, mut integers) = integers::prepare(graph, weights);
+    if weights == Weights::Dequantized {
+        integers = integers::Integers::default();
+    }
+    let (graph, integers) = (&graph, &integers);
+    let lower_with =
+        |inputs: &[Layout]| lower_with(Lowering::new(graph, integers, weights), inputs);
     let mut layouts = vec![Layout::Plain; graph.inputs.len()];
-    let mut best = lower_with(graph, &layouts)?;
+    let mut best = lower_with(&layouts)?;
     if ports == PortLayout::Native {
         for input in 0..graph.inputs.len() {
             if graph.value(graph.inputs[input]).shape.len() != 4 {
                 continue;
             }
             layouts[input] = Layout::Nhwc;
-            let plan = lower_with(graph, &layouts)?;
+            let plan = lower_with(&layouts)?;
             if elements_transposed(&plan) < elements_transposed(&best) {
                 best = plan;
             } else {
@@ -94,8 +131,8 @@ fn elements_transposed(plan: &Plan) -> usize {
     moved.sum()
 }
 
-fn lower_with(graph: &Graph, inputs: &[Layout]) -> Result<Plan, LowerError> {
-    let mut lowering = Lowering::new(graph);
+fn lower_with(mut lowering: Lowering<'_>, inputs: &[Layout]) -> Result<Plan, LowerError> {
+    let graph = lowering.graph;
     for (&input, &layout) in graph.inputs.iter().zip(inputs) {
         lowering.add_input(input, layout);
     }
@@ -113,9 +150,11 @@ fn lower_with(graph: &Graph, inputs: &[Layout]) -> Result<Plan, LowerError> {
             layout: Layout::Plain,
         });
     }
-    let mut plan = lowering.plan;
+    let mut plan = std::mem::take(&mut lowering.plan);
     transposes::merge(&mut plan);
     fuse::activations(&mut plan);
+    fuse::tables(&mut plan);
+    fuse::requantise(&mut plan, &lowering.multipliers);
     dead::remove(&mut plan);
     Ok(plan)
 }
@@ -126,8 +165,8 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
     }
     match &node.op {
         Op::Conv(conv) => linear::conv(l, node, conv)?,
-        Op::Gemm(gemm) => linear::gemm(l, node, gemm),
-        Op::MatMul => linear::mat_mul(l, node),
+        Op::Gemm(gemm) => linear::gemm(l, node, gemm)?,
+        Op::MatMul => linear::mat_mul(l, node)?,
         Op::BatchNormalization { epsilon } => linear::batch_normalization(l, node, *epsilon)?,
         Op::Relu => elementwise::unary(l, node, Activation::Relu),
         Op::LeakyRelu { alpha } => {
@@ -192,7 +231,11 @@ fn computes(op: &Op) -> bool {
 
 fn float_only(graph: &Graph, node: &Node) -> Result<(), LowerError> {
     let types = node.inputs.iter().map(|&v| graph.value(v).element_type);
-    match types.into_iter().find(|&found| found != ElementType::F32) {
+    let offered = |found: ElementType| match node.op {
+        Op::MaxPool(_) => [ElementType::F32, ElementType::I8].contains(&found),
+        _ => found == ElementType::F32,
+    };
+    match types.into_iter().find(|&found| !offered(found)) {
         None => Ok(()),
         Some(found) => Err(LowerError::ElementType {
             node: node.name.clone(),

@@ -3,17 +3,20 @@
 use pilotage_graph::{Graph, Node, Op, Tensor, Value, ValueId};
 use pilotage_vision::{Layout, Preprocess};
 
-/// Makes `input` take pixel values 0 to 255: what was the input becomes
-/// `pixel * (scale / std) - mean / std`. Simplifying folds that into the first
-/// layer where it can.
+/// Makes `input` take pixel values 0 to 255 less `centre`: what was the input
+/// becomes `pixel * (scale / std) - mean / std`. Simplifying folds that into the
+/// first layer where it can.
 #[allow(clippy::cast_possible_truncation)]
-pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess) {
+pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess, centre: u8) {
     let channels = preprocess.colour.channels();
     let each =
         |f: &dyn Fn(usize) -> f64| -> Vec<f32> { (0..channels).map(|c| f(c) as f32).collect() };
     let std = |c: usize| f64::from(preprocess.std[c]);
     let scale = each(&|c| f64::from(preprocess.scale) / std(c));
-    let shift = each(&|c| -f64::from(preprocess.mean[c]) / std(c));
+    let shift = each(&|c| {
+        let middle = f64::from(centre) * f64::from(preprocess.scale);
+        (middle - f64::from(preprocess.mean[c])) / std(c)
+    });
     let along = match preprocess.layout {
         Layout::Nchw => vec![channels, 1, 1],
         Layout::Nhwc => vec![channels],

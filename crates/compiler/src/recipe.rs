@@ -2,6 +2,7 @@
 //!
 //! docs/recipes.md explains every field.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,25 @@ pub struct Recipe {
     pub precision: Precision,
     /// Where the engine may drive.
     pub domain: Domain,
+    /// What to do when the engine's error is past a limit.
+    #[serde(default)]
+    pub on_gate_failure: OnGateFailure,
     /// How a camera's frame becomes the model's input.
     pub input: Preprocess,
+    /// Values of the model's other inputs: one number for all elements, or one each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed_inputs: BTreeMap<String, FixedInput>,
     /// What the model's answers mean.
     pub output: Vec<RecipeOutput>,
+    /// What the ranges of an INT8 engine are taken from, and what proves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationRecipe>,
+    /// Precision of single layers, by the name of their node in the model.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub layers: BTreeMap<String, LayerPrecision>,
+    /// What TensorRT is told.
+    #[serde(default)]
+    pub tensorrt: TensorRtRecipe,
 }
 
 /// What an engine computes in.
@@ -37,14 +53,121 @@ pub enum Precision {
     /// 32-bit floating point.
     #[default]
     Fp32,
-    /// 16-bit floating point: not in this version.
+    /// 16-bit floating point weights; a GPU computes in it too, a CPU in 32 bits.
     Fp16,
-    /// 8-bit integers: not in this version.
+    /// 8-bit integers, the answers in floating point.
     Int8,
-    /// 8-bit weights only: not in this version.
+    /// 8-bit weights; each layer's input is quantised by its own range at run time.
     Int8Dynamic,
-    /// 8-bit integers from input to output: not in this version.
+    /// 8-bit integers from the picture to the answers.
     Int8Integer,
+}
+
+impl Precision {
+    /// As recipes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+            Self::Int8Dynamic => "int8-dynamic",
+            Self::Int8Integer => "int8-integer",
+        }
+    }
+}
+
+/// What a single layer computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerPrecision {
+    /// 32-bit floating point.
+    Fp32,
+    /// 16-bit floating point on a GPU; a CPU computes such a layer in 32 bits.
+    Fp16,
+}
+
+/// What to do when an engine's error is past its limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGateFailure {
+    /// There is no engine.
+    #[default]
+    Fail,
+    /// The layers that hurt most become floating point, one after the other,
+    /// until the engine passes.
+    Mixed,
+}
+
+/// A value of an input that is no picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FixedInput {
+    /// Every element.
+    All(f32),
+    /// One each, in the model's order.
+    Each(Vec<f32>),
+}
+
+/// `[calibration]`: the frames an engine is calibrated on and proven with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationRecipe {
+    /// A folder of pictures, or of pictures and `data.csv`; as seen from the recipe's.
+    pub frames: PathBuf,
+    /// How a range is chosen from what was seen.
+    #[serde(default)]
+    pub method: CalibrationMethod,
+    /// For `percentile`: the share of values, in percent, that a range holds.
+    #[serde(default = "percentile")]
+    pub percentile: f64,
+    /// Whether cross-layer equalisation is tried; kept only if the error falls.
+    #[serde(default = "yes")]
+    pub equalize: bool,
+    /// Whether bias correction is tried; kept only if the error falls.
+    #[serde(default = "yes")]
+    pub correct_biases: bool,
+}
+
+/// How the range of an activation is chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CalibrationMethod {
+    /// The largest magnitude seen.
+    MinMax,
+    /// A share of all values.
+    Percentile,
+    /// The least Kullback-Leibler divergence between what was seen and what is kept of it.
+    Entropy,
+    /// The least squared error.
+    #[default]
+    Mse,
+}
+
+impl CalibrationMethod {
+    /// As recipes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "minmax",
+            Self::Percentile => "percentile",
+            Self::Entropy => "entropy",
+            Self::Mse => "mse",
+        }
+    }
+}
+
+/// `[tensorrt]`: what NVIDIA's compiler is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRtRecipe {
+    /// Most memory a layer may use while it runs, MiB; TensorRT's own default where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_mib: Option<u32>,
+    /// A file that keeps the timings of kernels from build to build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing_cache: Option<PathBuf>,
+    /// The deep learning accelerator to use (JetPack 5.1 to 6.2), the GPU for what it cannot do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dla_core: Option<u32>,
 }
 
 /// One `[[output]]`: a [`pilotage_engine::Output`] as a person writes it.
@@ -65,10 +188,34 @@ pub struct RecipeOutput {
     /// Added after.
     #[serde(default)]
     pub offset: f32,
+    /// How far an engine may be from fp32.
+    #[serde(default)]
+    pub gate: GateLimits,
+}
+
+/// The largest error against fp32 that an engine may have, in the unit of the
+/// car's number (after scale and offset).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateLimits {
+    /// Mean squared error; 2 % of the span of fp32's answers, squared, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mse: Option<f64>,
+    /// Error of a single frame; 10 % of the span of fp32's answers where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<f64>,
 }
 
 fn one() -> f32 {
     1.0
+}
+
+fn percentile() -> f64 {
+    99.99
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why a recipe cannot be used.
@@ -131,12 +278,18 @@ impl Recipe {
     }
 
     fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        if self.precision != Precision::Fp32 {
+        if self.precision != Precision::Fp32 && self.calibration.is_none() {
             return Err(source.error(
                 "precision",
-                "this version compiles \"fp32\" only; the others come with a later one",
+                format!(
+                    "\"{}\" needs a [calibration] table with frames = \"FOLDER\": frames as the \
+                     car sees them, to choose ranges from and to prove the engine with",
+                    self.precision.name()
+                ),
             ));
         }
+        self.check_layers(source)?;
+        self.check_calibration(source)?;
         let input = &self.input;
         // The crop is checked against the camera's frames when there is one.
         let frame = input.crop.map_or((u32::MAX, u32::MAX), |crop| {
@@ -161,6 +314,12 @@ impl Recipe {
             if !output.offset.is_finite() {
                 return Err(source.error(&format!("output.{i}.offset"), "must be finite"));
             }
+            for (key, limit) in [("mse", output.gate.mse), ("worst", output.gate.worst)] {
+                if limit.is_some_and(|limit| !(limit.is_finite() && limit >= 0.0)) {
+                    let key = format!("output.{i}.gate.{key}");
+                    return Err(source.error(&key, "must be a finite number, 0 or more"));
+                }
+            }
             if self.output[..i].iter().any(|o| o.meaning == output.meaning) {
                 return Err(source.error(
                     &format!("output.{i}.meaning"),
@@ -169,6 +328,32 @@ impl Recipe {
             }
         }
         self.check_meanings(source)
+    }
+
+    fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let integer = matches!(self.precision, Precision::Int8 | Precision::Int8Integer);
+        match self.layers.keys().next() {
+            Some(layer) if !integer => Err(source.error(
+                &format!("layers.{layer}"),
+                format!(
+                    "only \"int8\" and \"int8-integer\" engines have layers of another \
+                     precision, this is \"{}\"",
+                    self.precision.name()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_calibration(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let Some(calibration) = &self.calibration else {
+            return Ok(());
+        };
+        // Below half, more is cut off than is kept.
+        if !(50.0..=100.0).contains(&calibration.percentile) {
+            return Err(source.error("calibration.percentile", "must be 50 to 100"));
+        }
+        Ok(())
     }
 
     fn check_meanings(&self, source: &Source<'_>) -> Result<(), ConfigError> {

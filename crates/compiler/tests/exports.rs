@@ -120,7 +120,7 @@ fn recipes_for_them_take_raw_pixels() {
         );
         let path = folder.path().join("net.toml");
         fs::write(&path, recipe).unwrap();
-        let bundle = Bundle::read(&compile(&path).unwrap()).unwrap();
+        let bundle = Bundle::read(&compile(&path).unwrap().bytes).unwrap();
         assert_eq!(layers(&bundle.plan), 8);
         assert_answers(name, &bundle.plan, 1.0);
     }

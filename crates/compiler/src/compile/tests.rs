@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::evaluate::{evaluate, run_plan};
 use crate::permute::{TO_NHWC, permute, pick};
+use pilotage_graph::ElementType;
+use pilotage_vision::Preprocess;
 
 /// A small network of PilotNet's kind; `nhwc` as Keras exports it.
 fn model(nhwc: bool, pads: usize) -> Graph {
@@ -89,7 +91,7 @@ fn folder(graph: &Graph, recipe: &str) -> (TempDir, PathBuf) {
 
 fn compiled(graph: &Graph, recipe: &str) -> Bundle {
     let (_folder, path) = folder(graph, recipe);
-    Bundle::read(&compile(&path).unwrap()).unwrap()
+    Bundle::read(&compile(&path).unwrap().bytes).unwrap()
 }
 
 fn error(graph: &Graph, recipe: &str) -> String {
@@ -171,7 +173,7 @@ fn the_manifest_says_what_is_left_to_do() {
 #[test]
 fn the_same_recipe_gives_the_same_bytes() {
     let (_folder, path) = folder(&model(false, 0), &recipe("nchw"));
-    assert_eq!(compile(&path).unwrap(), compile(&path).unwrap());
+    assert_eq!(compile(&path).unwrap().bytes, compile(&path).unwrap().bytes);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Drops what no output needs and numbers the rest anew, in order of use.
 
-use pilotage_engine::plan::{ConstantId, Operand, Operation, Plan, TensorId};
+use pilotage_engine::plan::{ConstantId, Finish, Operand, Operation, Plan, TensorId};
 
 pub(super) fn remove(plan: &mut Plan) {
     let mut needed = vec![false; plan.tensors.len()];
@@ -81,17 +81,39 @@ fn number(old: usize, numbers: &mut [Option<usize>], order: &mut Vec<usize>) -> 
 }
 
 /// The constants that an operation holds besides its inputs.
-fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 2] {
+fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
     match operation {
         Operation::Conv2d { weights, bias, .. }
-        | Operation::FullyConnected { weights, bias, .. } => [Some(weights), bias.as_mut()],
-        Operation::Affine { scale, shift, .. } => [Some(scale), Some(shift)],
+        | Operation::FullyConnected { weights, bias, .. } => {
+            [Some(weights), bias.as_mut(), None, None]
+        }
+        Operation::QuantizedConv2d {
+            weights,
+            bias,
+            multiplier,
+            finish,
+            ..
+        }
+        | Operation::QuantizedFullyConnected {
+            weights,
+            bias,
+            multiplier,
+            finish,
+        } => {
+            let added = match finish {
+                Finish::Dynamic { bias, .. } => bias.as_mut(),
+                Finish::Int8 { .. } | Finish::Float { .. } => None,
+            };
+            [Some(weights), bias.as_mut(), Some(multiplier), added]
+        }
+        Operation::Lookup { table } => [Some(table), None, None, None],
+        Operation::Affine { scale, shift, .. } => [Some(scale), Some(shift), None, None],
         Operation::Quantize {
             scale, zero_point, ..
         }
         | Operation::Dequantize {
             scale, zero_point, ..
-        } => [Some(scale), zero_point.as_mut()],
+        } => [Some(scale), zero_point.as_mut(), None, None],
         Operation::MatMul
         | Operation::Unary { .. }
         | Operation::Binary { .. }
@@ -103,6 +125,8 @@ fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 2] {
         | Operation::Pad { .. }
         | Operation::Transpose { .. }
         | Operation::Reshape
-        | Operation::Cast => [None, None],
+        | Operation::Cast
+        | Operation::DynamicScale
+        | Operation::DynamicQuantize => [None, None, None, None],
     }
 }

@@ -1,5 +1,7 @@
 //! Values in memory: which orders of axes each one is at hand in.
 
+use std::collections::BTreeMap;
+
 use pilotage_engine::plan::{
     Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
     TensorSpec,
@@ -7,7 +9,8 @@ use pilotage_engine::plan::{
 use pilotage_engine::{ElementType, Layout};
 use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
 
-use super::LowerError;
+use super::integers::Integers;
+use super::{LowerError, Weights};
 use crate::permute::{TO_NCHW, TO_NHWC, moves_nothing, permute, pick};
 
 /// How a value lies in memory.
@@ -29,17 +32,24 @@ pub(super) enum Form {
 /// A plan in the making.
 pub(super) struct Lowering<'g> {
     pub(super) graph: &'g Graph,
+    pub(super) integers: &'g Integers,
+    pub(super) weights: Weights,
     pub(super) plan: Plan,
+    /// What the multipliers of layers on integers were rounded from.
+    pub(super) multipliers: BTreeMap<ConstantId, Vec<f64>>,
     /// For each value of the graph the forms it is at hand in, the one it was
     /// made in first.
     forms: Vec<Vec<(Form, Operand)>>,
 }
 
 impl<'g> Lowering<'g> {
-    pub(super) fn new(graph: &'g Graph) -> Self {
+    pub(super) fn new(graph: &'g Graph, integers: &'g Integers, weights: Weights) -> Self {
         Self {
             graph,
+            integers,
+            weights,
             plan: Plan::default(),
+            multipliers: BTreeMap::new(),
             forms: vec![Vec::new(); graph.values.len()],
         }
     }
@@ -238,7 +248,10 @@ impl<'g> Lowering<'g> {
     }
 
     pub(super) fn store_f32(&mut self, shape: Vec<usize>, data: Vec<f32>) -> ConstantId {
-        let data = ConstantData::F32(data);
+        self.store(shape, ConstantData::F32(data))
+    }
+
+    pub(super) fn store(&mut self, shape: Vec<usize>, data: ConstantData) -> ConstantId {
         self.plan.constants.push(Constant { shape, data });
         ConstantId(self.plan.constants.len() - 1)
     }

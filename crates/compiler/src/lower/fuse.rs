@@ -1,8 +1,20 @@
-//! A curve goes into the step before it where nothing else reads that step.
+//! A step goes into the one before it where nothing else reads that one: curves
+//! into layers, requantising into layers on integers, and a curve between
+//! integers into a table.
 
-use pilotage_engine::plan::{Activation, Operand, Operation, Plan};
+use std::collections::BTreeMap;
 
-pub(super) fn activations(plan: &mut Plan) {
+use pilotage_engine::plan::{
+    Activation, Constant, ConstantData, ConstantId, Finish, Operand, Operation, Plan, PlanPort,
+    Step, TensorId, TensorSpec,
+};
+use pilotage_engine::{CpuOptions, ElementType, InstructionSet, Layout};
+use pilotage_graph::{Tensor, TensorData};
+
+use crate::evaluate::run_plan;
+
+/// How often each tensor is read, the caller counted.
+fn readers(plan: &Plan) -> Vec<usize> {
     let mut readers = vec![0_usize; plan.tensors.len()];
     let ports = plan.outputs.iter().map(|port| &port.operand);
     for operand in plan.steps.iter().flat_map(|s| &s.inputs).chain(ports) {
@@ -10,6 +22,26 @@ pub(super) fn activations(plan: &mut Plan) {
             readers[id.0] += 1;
         }
     }
+    readers
+}
+
+/// The step that makes each tensor.
+fn makers(plan: &Plan) -> Vec<Option<usize>> {
+    let mut makers = vec![None; plan.tensors.len()];
+    for (index, step) in plan.steps.iter().enumerate() {
+        makers[step.output.0] = Some(index);
+    }
+    makers
+}
+
+/// Drops the steps that are marked.
+fn drop_steps(plan: &mut Plan, dropped: Vec<bool>) {
+    let mut dropped = dropped.into_iter();
+    plan.steps.retain(|_| !dropped.next().unwrap_or(false));
+}
+
+pub(super) fn activations(plan: &mut Plan) {
+    let readers = readers(plan);
     let mut maker = vec![None; plan.tensors.len()];
     let mut fused = vec![false; plan.steps.len()];
     for (index, fused) in fused.iter_mut().enumerate() {
@@ -34,8 +66,7 @@ pub(super) fn activations(plan: &mut Plan) {
         }
         maker[output.0] = Some(index);
     }
-    let mut fused = fused.into_iter();
-    plan.steps.retain(|_| !fused.next().unwrap_or(false));
+    drop_steps(plan, fused);
 }
 
 fn activation_of(operation: &mut Operation) -> Option<&mut Activation> {
@@ -44,6 +75,207 @@ fn activation_of(operation: &mut Operation) -> Option<&mut Activation> {
         | Operation::FullyConnected { activation, .. }
         | Operation::Binary { activation, .. }
         | Operation::Affine { activation, .. } => Some(activation),
+        Operation::QuantizedConv2d { finish, .. }
+        | Operation::QuantizedFullyConnected { finish, .. } => match finish {
+            Finish::Float { activation } | Finish::Dynamic { activation, .. } => Some(activation),
+            Finish::Int8 { .. } => None,
+        },
         _ => None,
     }
+}
+
+/// The scale of a Quantize or Dequantize between i8 and f32 that has one scale
+/// and zero point 0.
+fn symmetric(plan: &Plan, step: &Step) -> Option<f32> {
+    let (scale, zero_point, integer) = match (&step.operation, &step.inputs[..]) {
+        (
+            Operation::Quantize {
+                scale, zero_point, ..
+            },
+            _,
+        ) => (scale, zero_point, plan.tensors[step.output.0].element_type),
+        (
+            Operation::Dequantize {
+                scale, zero_point, ..
+            },
+            [Operand::Tensor(input)],
+        ) => (scale, zero_point, plan.tensors[input.0].element_type),
+        _ => return None,
+    };
+    let zero = match zero_point {
+        None => true,
+        Some(id) => matches!(&plan.constants[id.0].data, ConstantData::I8(z) if z[..] == [0]),
+    };
+    match &plan.constants[scale.0].data {
+        ConstantData::F32(scale) if zero && integer == ElementType::I8 => match scale[..] {
+            [scale] => Some(scale),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Dequantize, a curve, Quantize: a table.
+pub(super) fn tables(plan: &mut Plan) {
+    let (readers, makers) = (readers(plan), makers(plan));
+    let before = |step: &Step| match step.inputs[..] {
+        [Operand::Tensor(input)] => makers[input.0].map(|at| (at, readers[input.0])),
+        _ => None,
+    };
+    for index in 0..plan.steps.len() {
+        let quantize = &plan.steps[index];
+        let (Some(to), Some((at, 1))) = (symmetric(plan, quantize), before(quantize)) else {
+            continue;
+        };
+        let (Operation::Unary { activation }, Some((first, _))) =
+            (&plan.steps[at].operation, before(&plan.steps[at]))
+        else {
+            continue;
+        };
+        let Operation::Dequantize { .. } = plan.steps[first].operation else {
+            continue;
+        };
+        let Some(from) = symmetric(plan, &plan.steps[first]) else {
+            continue;
+        };
+        let Some(levels) = table(*activation, from, to) else {
+            continue;
+        };
+        plan.constants.push(Constant {
+            shape: vec![levels.len()],
+            data: ConstantData::I8(levels),
+        });
+        let table = ConstantId(plan.constants.len() - 1);
+        let inputs = plan.steps[first].inputs.clone();
+        let name = plan.steps[at].name.clone();
+        // What is not read any more is dropped as dead.
+        plan.steps[index] = Step {
+            name,
+            operation: Operation::Lookup { table },
+            inputs,
+            output: plan.steps[index].output,
+        };
+    }
+}
+
+/// What Dequantize, the curve and Quantize make of -128 to 127, by the engine's
+/// own loops.
+fn table(activation: Activation, from: f32, to: f32) -> Option<Vec<i8>> {
+    let levels: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+    let spec = |element_type| TensorSpec {
+        shape: vec![levels.len()],
+        element_type,
+    };
+    let (i8s, f32s) = (spec(ElementType::I8), spec(ElementType::F32));
+    let scale = |scale: f32| Constant {
+        shape: vec![1],
+        data: ConstantData::F32(vec![scale]),
+    };
+    let operations = [
+        Operation::Dequantize {
+            scale: ConstantId(0),
+            zero_point: None,
+            axis: 0,
+        },
+        Operation::Unary { activation },
+        Operation::Quantize {
+            scale: ConstantId(1),
+            zero_point: None,
+            axis: 0,
+        },
+    ];
+    let steps = operations.into_iter().enumerate();
+    let port = |at: usize| PlanPort {
+        name: at.to_string(),
+        operand: Operand::Tensor(TensorId(at)),
+        layout: Layout::Plain,
+    };
+    let plan = Plan {
+        tensors: vec![i8s.clone(), f32s.clone(), f32s, i8s],
+        constants: vec![scale(from), scale(to)],
+        inputs: vec![port(0)],
+        outputs: vec![port(3)],
+        steps: steps
+            .map(|(at, operation)| Step {
+                name: at.to_string(),
+                operation,
+                inputs: vec![Operand::Tensor(TensorId(at))],
+                output: TensorId(at + 1),
+            })
+            .collect(),
+    };
+    let options = CpuOptions {
+        instruction_set: Some(InstructionSet::Scalar),
+        ..CpuOptions::default()
+    };
+    let input = Tensor::new([levels.len()], levels).ok()?;
+    match run_plan(&plan, options, &[input]).ok()?.first()?.data() {
+        TensorData::I8(levels) => Some(levels.clone()),
+        _ => None,
+    }
+}
+
+/// A layer that ends in floats and the Quantize that alone reads it become a
+/// layer that ends in integers. `exact` is what multipliers were rounded from.
+pub(super) fn requantise(plan: &mut Plan, exact: &BTreeMap<ConstantId, Vec<f64>>) {
+    let (readers, makers) = (readers(plan), makers(plan));
+    let mut fused = vec![false; plan.steps.len()];
+    for (index, fused) in fused.iter_mut().enumerate() {
+        let quantize = &plan.steps[index];
+        let (Operation::Quantize { .. }, [Operand::Tensor(input)]) =
+            (&quantize.operation, &quantize.inputs[..])
+        else {
+            continue;
+        };
+        let (Some(scale), Some(at)) = (symmetric(plan, quantize), makers[input.0]) else {
+            continue;
+        };
+        let output = quantize.output;
+        if readers[input.0] != 1 {
+            continue;
+        }
+        let (Operation::QuantizedConv2d {
+            multiplier, finish, ..
+        }
+        | Operation::QuantizedFullyConnected {
+            multiplier, finish, ..
+        }) = &mut plan.steps[at].operation
+        else {
+            continue;
+        };
+        let Finish::Float { activation } = *finish else {
+            continue;
+        };
+        let (Some((low, high)), Some(exact)) = (limits(activation, scale), exact.get(multiplier))
+        else {
+            continue;
+        };
+        *finish = Finish::Int8 { low, high };
+        let rounded = exact.iter().map(|&m| (m / f64::from(scale)) as f32);
+        let constant = Constant {
+            shape: vec![exact.len()],
+            data: ConstantData::F32(rounded.collect()),
+        };
+        *multiplier = ConstantId(plan.constants.len());
+        plan.constants.push(constant);
+        plan.steps[at].output = output;
+        *fused = true;
+    }
+    drop_steps(plan, fused);
+}
+
+/// Between which levels a curve leaves everything as it is, where that is all
+/// it does: rounding keeps the order, so holding may come after it.
+fn limits(activation: Activation, scale: f32) -> Option<(i8, i8)> {
+    let level = |limit: f32| (limit / scale).round_ties_even() as i8;
+    Some(match activation {
+        Activation::None => (i8::MIN, i8::MAX),
+        Activation::Relu => (0, i8::MAX),
+        Activation::Clip { min, max } => {
+            let high = max.map_or(i8::MAX, level);
+            // Where the limits cross, the upper one wins.
+            (min.map_or(i8::MIN, level).min(high), high)
+        }
+        _ => return None,
+    })
 }

@@ -1,20 +1,52 @@
 //! Operators that multiply with weights.
 
+use half::f16;
 use pilotage_engine::ElementType;
-use pilotage_engine::plan::{Activation, BinaryOperator, ConstantId, Operand, Operation, Window};
+use pilotage_engine::plan::{
+    Activation, BinaryOperator, ConstantData, ConstantId, Operand, Operation, Window,
+};
 use pilotage_graph::{Conv, Gemm, Node, ValueId};
 
-use super::LowerError;
 use super::forms::{Form, Lowering};
+use super::quantized::{self, Parts};
+use super::{LowerError, Weights};
 use crate::affine::from_batch_normalization;
 use crate::permute::{TO_NHWC, permute, pick};
 
 pub(super) fn conv(l: &mut Lowering<'_>, node: &Node, conv: &Conv) -> Result<(), LowerError> {
-    let x = l.get(node.inputs[0], Form::Nhwc);
+    let window = Window {
+        kernel: conv.kernel,
+        strides: conv.strides,
+        pads: [conv.pads[0], conv.pads[1]],
+        dilations: conv.dilations,
+    };
+    let groups = conv.groups;
     let shape = l.shape(node.inputs[1]);
+    let parts = Parts {
+        weights: node.inputs[1],
+        bias: node.inputs.get(2).copied(),
+        axis: 0,
+        factor: 1.0,
+    };
+    if let Some(layer) = quantized::layer(l, node.inputs[0], &parts) {
+        let weights = permute(layer.weights, shape, &TO_NHWC);
+        let weights = (pick(shape, &TO_NHWC), weights);
+        let stored = quantized::store(l, node, (&layer, &parts), Form::Nhwc, weights)?;
+        let operation = Operation::QuantizedConv2d {
+            weights: stored.weights,
+            bias: stored.bias,
+            multiplier: stored.multiplier,
+            window,
+            groups,
+            finish: stored.finish,
+        };
+        l.make(node, operation, stored.inputs, Form::Nhwc);
+        return Ok(());
+    }
+    let x = l.get(node.inputs[0], Form::Nhwc);
     let weights = l.parameter(node, node.inputs[1], "weights")?;
     let weights = permute(weights, shape, &TO_NHWC);
-    let weights = l.store_f32(pick(shape, &TO_NHWC), weights);
+    let weights = store_weights(l, pick(shape, &TO_NHWC), weights);
     let bias = match node.inputs.get(2) {
         Some(&value) => {
             let bias = l.parameter(node, value, "bias")?.to_vec();
@@ -25,27 +57,36 @@ pub(super) fn conv(l: &mut Lowering<'_>, node: &Node, conv: &Conv) -> Result<(),
     let operation = Operation::Conv2d {
         weights,
         bias,
-        window: Window {
-            kernel: conv.kernel,
-            strides: conv.strides,
-            pads: [conv.pads[0], conv.pads[1]],
-            dilations: conv.dilations,
-        },
-        groups: conv.groups,
+        window,
+        groups,
         activation: Activation::None,
     };
     l.make(node, operation, vec![x], Form::Nhwc);
     Ok(())
 }
 
-pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) {
+pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(), LowerError> {
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let output = l.shape(node.outputs[0]);
     let (rows, columns) = (output[0], output[1]);
     let c = node.inputs.get(2).copied().filter(|_| gemm.beta != 0.0);
+    if !gemm.transpose_a && (gemm.beta == 1.0 || c.is_none()) && gemm.alpha > 0.0 {
+        let parts = Parts {
+            weights: b,
+            bias: c,
+            axis: usize::from(!gemm.transpose_b),
+            factor: gemm.alpha,
+        };
+        // A bias is in the unit of the products, which alpha changes.
+        let simple = gemm.alpha == 1.0 || c.is_none();
+        if simple && quantized_rows(l, node, &parts)? {
+            return Ok(());
+        }
+    }
     let weights = l.constant(b).and_then(|tensor| tensor.as_f32());
     let Some(weights) = weights else {
-        return gemm_at_run_time(l, node, gemm, c);
+        gemm_at_run_time(l, node, gemm, c);
+        return Ok(());
     };
 
     let b_shape = l.shape(b);
@@ -89,6 +130,41 @@ pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) {
         None => product,
     };
     l.set(node.outputs[0], Form::Plain, sum);
+    Ok(())
+}
+
+/// A product with a constant matrix of 8-bit integers; says whether it is one.
+fn quantized_rows(l: &mut Lowering<'_>, node: &Node, parts: &Parts) -> Result<bool, LowerError> {
+    let input = node.inputs[0];
+    let Some(layer) = quantized::layer(l, input, parts) else {
+        return Ok(false);
+    };
+    let form = flat(quantized::native(l, &layer, input));
+    let shape = l.shape(parts.weights);
+    let weights = match parts.axis {
+        0 => layer.weights.to_vec(),
+        _ => permute(layer.weights, shape, &[1, 0]),
+    };
+    let (units, depth) = (shape[parts.axis], shape[1 - parts.axis]);
+    let weights = (vec![units, depth], order_columns(weights, units, form));
+    let stored = quantized::store(l, node, (&layer, parts), form, weights)?;
+    let operation = Operation::QuantizedFullyConnected {
+        weights: stored.weights,
+        bias: stored.bias,
+        multiplier: stored.multiplier,
+        finish: stored.finish,
+    };
+    l.make(node, operation, stored.inputs, Form::Plain);
+    Ok(true)
+}
+
+/// f32 weights, kept as f16 where that is asked for.
+fn store_weights(l: &mut Lowering<'_>, shape: Vec<usize>, weights: Vec<f32>) -> ConstantId {
+    let data = match l.weights {
+        Weights::Half => ConstantData::F16(weights.iter().map(|&w| f16::from_f32(w)).collect()),
+        _ => ConstantData::F32(weights),
+    };
+    l.store(shape, data)
 }
 
 /// A constant as one row of bias, where it is the same for every row.
@@ -183,27 +259,45 @@ fn joined(operator: BinaryOperator) -> Operation {
 
 /// A value of two axes for a layer that can take its columns in any order.
 fn any_flat_form(l: &mut Lowering<'_>, value: ValueId) -> (Form, Operand) {
-    let form = match l.native(value) {
+    let form = flat(l.native(value));
+    (form, l.get(value, form))
+}
+
+/// The form a value of two axes is taken in.
+fn flat(native: Form) -> Form {
+    match native {
         flat @ Form::FlatNhwc { .. } => flat,
         _ => Form::Plain,
-    };
-    (form, l.get(value, form))
+    }
 }
 
 /// Stores (M, K) weights with their columns in the order of the input's form.
 fn store_columns(l: &mut Lowering<'_>, weights: Vec<f32>, rows: usize, form: Form) -> ConstantId {
     let columns = weights.len() / rows.max(1);
-    let weights = match form {
+    let weights = order_columns(weights, rows, form);
+    store_weights(l, vec![rows, columns], weights)
+}
+
+fn order_columns<T: Copy>(weights: Vec<T>, rows: usize, form: Form) -> Vec<T> {
+    match form {
         Form::FlatNhwc { channels, pixels } => {
             permute(&weights, &[rows, channels, pixels], &[0, 2, 1])
         }
         _ => weights,
-    };
-    l.store_f32(vec![rows, columns], weights)
+    }
 }
 
-pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) {
+pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
     let (a, b) = (node.inputs[0], node.inputs[1]);
+    let parts = Parts {
+        weights: b,
+        bias: None,
+        axis: 1,
+        factor: 1.0,
+    };
+    if l.shape(b).len() == 2 && quantized_rows(l, node, &parts)? {
+        return Ok(());
+    }
     let weights = match l.shape(b) {
         [_, _] => l.constant(b).and_then(|tensor| tensor.as_f32()),
         _ => None,
@@ -218,7 +312,7 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) {
             activation: Activation::None,
         };
         l.make(node, operation, vec![x], Form::Plain);
-        return;
+        return Ok(());
     }
 
     // A vector on the left is a row, on the right a column; the axis that this
@@ -253,6 +347,7 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) {
     );
     let result = l.reshape(&node.name, product, output.to_vec(), ElementType::F32);
     l.set(node.outputs[0], Form::Plain, result);
+    Ok(())
 }
 
 pub(super) fn batch_normalization(

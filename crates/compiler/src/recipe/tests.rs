@@ -63,12 +63,98 @@ fn errors_name_line_key_and_near_miss() {
 }
 
 #[test]
-fn what_this_version_does_not_have_says_so() {
+fn precisions_below_fp32_want_frames() {
     for precision in ["fp16", "int8", "int8-dynamic", "int8-integer"] {
         let found = message("fp32", precision);
-        assert!(found.starts_with("net.toml:3: `precision`"), "{found}");
-        assert!(found.contains("later"), "{found}");
+        let start = format!("net.toml:3: `precision`: \"{precision}\" needs a [calibration]");
+        assert!(found.starts_with(&start), "{found}");
+        let text = GOOD.replace("fp32", precision) + "\n[calibration]\nframes = \"frames\"\n";
+        let recipe = Recipe::parse("net.toml", &text).unwrap();
+        assert_eq!(recipe.precision.name(), precision);
+        let calibration = recipe.calibration.unwrap();
+        assert_eq!(calibration.method, CalibrationMethod::Mse);
+        assert!(calibration.equalize && calibration.correct_biases);
     }
+}
+
+#[test]
+fn an_int8_recipe_says_everything() {
+    let text = r#"
+model = "net.onnx"
+precision = "int8"
+domain = "physical"
+on_gate_failure = "mixed"
+
+[input]
+width = 160
+height = 120
+layout = "nhwc"
+
+[fixed_inputs]
+speed = 0.5
+imu = [0.0, 9.81]
+
+[[output]]
+name = "angle"
+meaning = "steering"
+gate = { mse = 0.001, worst = 0.1 }
+
+[[output]]
+name = "gas"
+meaning = "throttle"
+
+[calibration]
+frames = "frames"
+method = "percentile"
+percentile = 99.9
+equalize = false
+correct_biases = false
+
+[layers]
+"model/conv2d_0/BiasAdd" = "fp16"
+
+[tensorrt]
+workspace_mib = 256
+timing_cache = "timing.cache"
+dla_core = 0
+"#;
+    let recipe = Recipe::parse("net.toml", text).unwrap();
+    assert_eq!(recipe.on_gate_failure, OnGateFailure::Mixed);
+    assert_eq!(recipe.fixed_inputs["speed"], FixedInput::All(0.5));
+    assert_eq!(
+        recipe.fixed_inputs["imu"],
+        FixedInput::Each(vec![0.0, 9.81])
+    );
+    assert_eq!(recipe.output[0].gate.mse, Some(0.001));
+    assert_eq!(recipe.output[1].gate, GateLimits::default());
+    assert_eq!(
+        recipe.layers["model/conv2d_0/BiasAdd"],
+        LayerPrecision::Fp16
+    );
+    assert_eq!(recipe.tensorrt.dla_core, Some(0));
+
+    let refused = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        let error = Recipe::parse("net.toml", &text.replacen(from, to, 1));
+        error.unwrap_err().to_string()
+    };
+    let percentile = refused("99.9", "9.9");
+    assert_eq!(
+        percentile,
+        "net.toml:28: `calibration.percentile`: must be 50 to 100"
+    );
+    let limit = refused("mse = 0.001", "mse = -1.0");
+    assert!(
+        limit.starts_with("net.toml:19: `output.0.gate.mse`"),
+        "{limit}"
+    );
+    let method = refused("\"percentile\"", "\"percentil\"");
+    assert!(method.contains("did you mean `percentile`?"), "{method}");
+    let layers = refused("\"int8\"", "\"fp16\"");
+    assert!(
+        layers.contains("`layers.model/conv2d_0/BiasAdd`: only"),
+        "{layers}"
+    );
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! What a recipe says of its model's inputs and outputs, found in the model.
+
+use pilotage_config::{ConfigError, Source};
+use pilotage_engine::plan::Plan;
+use pilotage_engine::{Layout, Output};
+use pilotage_graph::{ElementType, Graph, ValueId};
+use pilotage_vision::Preprocess;
+
+use crate::recipe::RecipeOutput;
+
+/// The model's one input, which has to be the picture the recipe describes.
+pub(super) fn image_input(
+    graph: &Graph,
+    preprocess: &Preprocess,
+    source: &Source<'_>,
+) -> Result<ValueId, ConfigError> {
+    let &[input] = &graph.inputs[..] else {
+        let names: Vec<&str> = graph
+            .inputs
+            .iter()
+            .map(|&v| graph.value(v).name.as_str())
+            .collect();
+        return Err(source.error(
+            "model",
+            format!(
+                "it has {} inputs ({}); one is the picture, the others need a fixed value each: \
+                 [fixed_inputs] NAME = number",
+                names.len(),
+                names.join(", ")
+            ),
+        ));
+    };
+    let value = graph.value(input);
+    let shape = preprocess.shape();
+    if value.element_type != ElementType::F32 || value.shape != shape {
+        return Err(source.error(
+            "input",
+            format!(
+                "the model's input `{}` is {} {:?}, but width, height, colour and layout here \
+                 make float32 {shape:?}",
+                value.name, value.element_type, value.shape
+            ),
+        ));
+    }
+    Ok(input)
+}
+
+/// The recipe's outputs with their names filled in, each found in the model.
+pub(super) fn resolve_outputs(
+    graph: &Graph,
+    outputs: &[RecipeOutput],
+    source: &Source<'_>,
+) -> Result<Vec<Output>, ConfigError> {
+    let names = || -> String {
+        let names = graph.outputs.iter().map(|&v| &graph.value(v).name);
+        names
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut resolved = Vec::with_capacity(outputs.len());
+    for (i, output) in outputs.iter().enumerate() {
+        let found = match (&output.name, &graph.outputs[..]) {
+            (None, &[only]) => only,
+            (None, _) => {
+                let reason = format!("the model has several outputs: name one of {}", names());
+                return Err(source.error(&format!("output.{i}.name"), reason));
+            }
+            (Some(name), all) => {
+                let known = all.iter().find(|v| graph.value(**v).name == *name);
+                *known.ok_or_else(|| {
+                    let reason = format!("the model has no output `{name}`, only {}", names());
+                    source.error(&format!("output.{i}.name"), reason)
+                })?
+            }
+        };
+        let value = graph.value(found);
+        if value.element_type != ElementType::F32 {
+            let reason = format!("the model's `{}` is {}", value.name, value.element_type);
+            return Err(source.error(&format!("output.{i}.name"), reason));
+        }
+        let elements: usize = value.shape.iter().product();
+        if output.index >= elements {
+            let reason = format!(
+                "the model's `{}` has {elements} elements, counted from 0",
+                value.name
+            );
+            return Err(source.error(&format!("output.{i}.index"), reason));
+        }
+        resolved.push(Output {
+            name: value.name.clone(),
+            index: output.index,
+            meaning: output.meaning,
+            scale: output.scale,
+            offset: output.offset,
+        });
+    }
+    Ok(resolved)
+}
+
+/// What is left to do with a frame: everything but arithmetic on pixel values.
+pub(super) fn raw_pixels(recipe: &Preprocess, plan: &Plan) -> Preprocess {
+    let takes_nhwc = plan.inputs.iter().any(|port| port.layout == Layout::Nhwc);
+    Preprocess {
+        layout: match takes_nhwc {
+            true => pilotage_vision::Layout::Nhwc,
+            false => recipe.layout,
+        },
+        scale: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        ..recipe.clone()
+    }
+}

@@ -1,0 +1,266 @@
+//! The 8-bit forms of a model: calibrated, quantised, brought as near to fp32 as
+//! can be, and gated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pilotage_engine::plan::Plan;
+use pilotage_engine::{GateResult, Trial};
+use pilotage_graph::{Graph, Op, ValueId};
+
+use super::{CompileError, Model, ModelError};
+use crate::calibrate::{Method, Range, calibrate};
+use crate::correct::correct_biases;
+use crate::equalize::equalize;
+use crate::gate::Gate;
+use crate::lower::{PortLayout, Weights, lower_weights};
+use crate::network::Network;
+use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
+use crate::recipe::{OnGateFailure, Precision};
+use crate::report::{LayerReport, layer_reports};
+
+/// Frames that bias correction looks at; it runs the network once for every layer.
+const CORRECTION_FRAMES: usize = 128;
+/// Frames that the report of layers looks at.
+const REPORT_FRAMES: usize = 32;
+/// Layers named when the gate fails.
+const NAMED: usize = 3;
+
+/// A model in 8-bit integers.
+pub(super) struct Quantized {
+    pub(super) plan: Plan,
+    /// For other runtimes.
+    pub(super) graph: Graph,
+    /// The size of one level of each output, by name; 1 for floats.
+    pub(super) units: Vec<(String, f32)>,
+    pub(super) results: Vec<GateResult>,
+    pub(super) trials: Vec<Trial>,
+    /// Layers that became floating point.
+    pub(super) raised: Vec<String>,
+    pub(super) layers: Vec<LayerReport>,
+}
+
+/// One way to quantise a model, and how near it comes.
+struct Attempt {
+    /// The float graph it was made from.
+    float: Graph,
+    ranges: BTreeMap<ValueId, Range>,
+    graph: Graph,
+    units: Vec<(String, f32)>,
+    error: f64,
+}
+
+/// What stays the same from attempt to attempt.
+struct Workshop<'a> {
+    model: &'a Model,
+    gate: &'a Gate,
+    calibration: Vec<&'a [u8]>,
+    held_back: Vec<&'a [u8]>,
+    method: Method,
+    form: Form,
+    weights: Weights,
+    layout: PortLayout,
+}
+
+/// Quantises `model`, whose input is a picture of pixels less 128.
+pub(super) fn quantized(
+    model: &Model,
+    gate: &Gate,
+    (calibration, held_back): (Vec<&[u8]>, Vec<&[u8]>),
+) -> Result<Quantized, CompileError> {
+    let recipe = &model.recipe;
+    let Some(settings) = &recipe.calibration else {
+        return Err(CompileError::NoFrames);
+    };
+    let (form, weights) = match recipe.precision {
+        Precision::Int8Dynamic => (Form::Weights, Weights::Dynamic),
+        Precision::Int8Integer => (Form::Int8Integer, Weights::AsTheyAre),
+        _ => (Form::Int8, Weights::AsTheyAre),
+    };
+    let workshop = Workshop {
+        model,
+        gate,
+        calibration,
+        held_back,
+        method: Method::of(settings),
+        form,
+        weights,
+        layout: match model.channels_last() {
+            true => PortLayout::Model,
+            false => PortLayout::Native,
+        },
+    };
+    let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
+    let mut float_layers = asked.clone();
+    loop {
+        let (best, trials) = workshop.best(&float_layers)?;
+        let results = workshop.gated(&best)?;
+        let frames = &workshop.held_back[..workshop.held_back.len().min(REPORT_FRAMES)];
+        let last = model.channels_last();
+        let reports = layer_reports(&best.float, &best.graph, &best.ranges, last, frames)
+            .map_err(|reason| model.error(reason))?;
+        // The layers that hurt most first.
+        let mut hurting: Vec<&LayerReport> = reports
+            .iter()
+            .filter(|layer| !float_layers.contains(&layer.name))
+            .collect();
+        hurting.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
+        let passes = results.iter().all(GateResult::passes);
+        if passes {
+            let plan = workshop.plan(&best.graph)?;
+            return Ok(Quantized {
+                plan,
+                graph: best.graph,
+                units: best.units,
+                results,
+                trials,
+                raised: float_layers.difference(&asked).cloned().collect(),
+                layers: reports,
+            });
+        }
+        match (recipe.on_gate_failure, hurting.first()) {
+            (OnGateFailure::Mixed, Some(worst)) => {
+                float_layers.insert(worst.name.clone());
+            }
+            _ => {
+                let named = hurting.iter().take(NAMED);
+                let named = named.map(|l| format!("`{}` ({:.1} dB)", l.name, l.signal_to_noise));
+                let layers: Vec<String> = named.collect();
+                return Err(model.error(ModelError::Gate {
+                    precision: recipe.precision.name(),
+                    results,
+                    layers: layers.join(", "),
+                }));
+            }
+        }
+    }
+}
+
+impl Workshop<'_> {
+    /// The nearest of what there is to try.
+    fn best(&self, float_layers: &BTreeSet<String>) -> Result<(Attempt, Vec<Trial>), CompileError> {
+        let settings = self.model.recipe.calibration.as_ref();
+        let (equalized, corrected) =
+            settings.map_or((false, false), |s| (s.equalize, s.correct_biases));
+        let mut trials = Vec::new();
+        let mut keep = |name: &str, best: &mut Attempt, tried: Attempt| {
+            let trial = Trial {
+                name: name.to_owned(),
+                before: best.error.min(f64::MAX),
+                after: tried.error.min(f64::MAX),
+                kept: tried.error < best.error,
+            };
+            if trial.kept {
+                *best = tried;
+            }
+            trials.push(trial);
+        };
+        let mut best = self.attempt(self.model.simple.clone(), float_layers)?;
+        if equalized {
+            let (graph, pairs) = equalize(&self.model.simple);
+            if pairs > 0 {
+                let tried = self.attempt(graph, float_layers)?;
+                keep("cross-layer equalisation", &mut best, tried);
+            }
+        }
+        if corrected && self.form != Form::Weights {
+            let step = self.calibration.len().div_ceil(CORRECTION_FRAMES).max(1);
+            let frames: Vec<&[u8]> = self.calibration.iter().copied().step_by(step).collect();
+            let last = self.model.channels_last();
+            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames)
+                .map_err(|reason| self.model.error(reason))?;
+            if count > 0 {
+                let error = self.error(&graph, &best.units)?;
+                let tried = Attempt {
+                    float: best.float.clone(),
+                    ranges: best.ranges.clone(),
+                    units: best.units.clone(),
+                    graph,
+                    error,
+                };
+                keep("bias correction", &mut best, tried);
+            }
+        }
+        Ok((best, trials))
+    }
+
+    fn attempt(
+        &self,
+        float: Graph,
+        float_layers: &BTreeSet<String>,
+    ) -> Result<Attempt, CompileError> {
+        let options = QuantizeOptions {
+            form: self.form,
+            float_layers: float_layers.clone(),
+        };
+        let model = self.model;
+        let wanted = values(&float, &options).map_err(|reason| model.error(reason))?;
+        let ranges = match wanted.is_empty() {
+            true => BTreeMap::new(),
+            false => {
+                let last = model.channels_last();
+                calibrate(&float, last, &wanted, &self.calibration, self.method)
+                    .map_err(|reason| model.error(reason))?
+            }
+        };
+        let (graph, scales) =
+            quantize(&float, &ranges, &options).map_err(|reason| model.error(reason))?;
+        let names = graph.outputs.iter().map(|&v| graph.value(v).name.clone());
+        let units: Vec<(String, f32)> = names.zip(scales).collect();
+        let error = self.error(&graph, &units)?;
+        Ok(Attempt {
+            float,
+            ranges,
+            graph,
+            units,
+            error,
+        })
+    }
+
+    fn plan(&self, graph: &Graph) -> Result<Plan, CompileError> {
+        lower_weights(graph, self.layout, self.weights).map_err(|reason| self.model.error(reason))
+    }
+
+    fn results(
+        &self,
+        form: &str,
+        plan: Plan,
+        units: &[(String, f32)],
+    ) -> Result<Vec<GateResult>, CompileError> {
+        let network = Network::of_plan(plan, self.model.channels_last());
+        let answers = network.answers(&self.held_back);
+        let answers = answers.map_err(|reason| self.model.error(reason))?;
+        Ok(self.gate.results(form, &answers, units))
+    }
+
+    fn error(&self, graph: &Graph, units: &[(String, f32)]) -> Result<f64, CompileError> {
+        let results = self.results("", self.plan(graph)?, units)?;
+        Ok(self.gate.error(&results))
+    }
+
+    /// Every form that can run here.
+    fn gated(&self, attempt: &Attempt) -> Result<Vec<GateResult>, CompileError> {
+        let plan = self.plan(&attempt.graph)?;
+        let mut results = self.results("CPU plan", plan, &attempt.units)?;
+        let at_its_word = lower_weights(&attempt.graph, self.layout, Weights::Dequantized)
+            .map_err(|reason| self.model.error(reason))?;
+        results.extend(self.results("QDQ model", at_its_word, &attempt.units)?);
+        Ok(results)
+    }
+}
+
+/// Whether the picture reaches a layer as the pixels it is; otherwise its
+/// normalisation is a step of its own, rounded once more.
+pub(super) fn takes_pixels(graph: &Graph) -> bool {
+    let names = layers(graph);
+    let Some(&input) = graph.inputs.first() else {
+        return true;
+    };
+    let mut readers = graph.nodes.iter().filter(|n| n.inputs.contains(&input));
+    readers.all(|node| {
+        names.contains(&node.name)
+            || matches!(
+                node.op,
+                Op::Transpose { .. } | Op::Slice { .. } | Op::Identity | Op::Reshape
+            )
+    })
+}

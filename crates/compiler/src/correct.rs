@@ -1,0 +1,149 @@
+//! Bias correction: what quantisation moves a layer's mean output by is taken
+//! out of its bias. Nagel et al. (ICCV 2019), section 4.2, with the means taken
+//! from calibration frames.
+
+use std::collections::BTreeMap;
+
+use pilotage_graph::{Graph, Op, Tensor, TensorData, ValueId};
+
+use crate::network::{Buffer, Network, NetworkError};
+
+/// Sums of a layer's outputs, in units of a fixed fraction of it, so that the
+/// order in which frames are added does not matter.
+type Sums = Vec<Vec<i128>>;
+
+/// One unit of a sum: far below what a float output resolves, far above where
+/// 128 bits end.
+const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
+
+/// The quantised graph with its int32 biases corrected, layer after layer in the
+/// order of the data; `float` is what it was made from. Layers without a bias
+/// are left as they are. Returns how many were corrected.
+///
+/// # Errors
+/// When one of the graphs cannot be run on the frames.
+pub fn correct_biases(
+    float: &Graph,
+    quantized: &Graph,
+    channels_last: bool,
+    frames: &[&[u8]],
+) -> Result<(Graph, usize), NetworkError> {
+    let mut corrected = quantized.clone();
+    let layers = layers(float, &corrected);
+    let wanted = means(float, channels_last, frames, layers.iter().map(|l| l.float))?;
+    let mut count = 0;
+    for (layer, wanted) in layers.iter().zip(&wanted) {
+        // What was corrected before changes what comes after.
+        let found = means(
+            &corrected,
+            channels_last,
+            frames,
+            [layer.quantized].into_iter(),
+        )?;
+        let Some(bias) = &corrected.value(layer.bias).constant else {
+            continue;
+        };
+        let TensorData::I32(levels) = bias.data() else {
+            continue;
+        };
+        let levels: Vec<i32> = levels
+            .iter()
+            .zip(wanted.iter().zip(&found[0]))
+            .zip(&layer.scales)
+            .map(|((&level, (&wanted, &found)), &scale)| {
+                let change = ((wanted - found) / f64::from(scale)).round_ties_even() as i32;
+                // A change larger than the room left would do more harm than good.
+                level.checked_add(change).unwrap_or(level)
+            })
+            .collect();
+        let shape = bias.shape().to_vec();
+        if let Ok(tensor) = Tensor::new(shape, levels) {
+            corrected.values[layer.bias.0].constant = Some(tensor);
+            count += 1;
+        }
+    }
+    Ok((corrected, count))
+}
+
+/// A layer in both graphs.
+struct Layer {
+    float: ValueId,
+    quantized: ValueId,
+    /// The int32 constant.
+    bias: ValueId,
+    /// Of the bias, per unit.
+    scales: Vec<f32>,
+}
+
+/// Layers with an int32 bias, found in both graphs by name.
+fn layers(float: &Graph, quantized: &Graph) -> Vec<Layer> {
+    let mut made = BTreeMap::new();
+    for node in &float.nodes {
+        if let (Op::Conv(_) | Op::Gemm(_), [output]) = (&node.op, &node.outputs[..]) {
+            made.insert(node.name.as_str(), *output);
+        }
+    }
+    let maker = |value: ValueId| quantized.nodes.iter().find(|n| n.outputs.contains(&value));
+    let layer = |node: &pilotage_graph::Node| {
+        let &float = made.get(node.name.as_str())?;
+        let dequantize = maker(*node.inputs.get(2)?)?;
+        let scales = quantized.value(*dequantize.inputs.get(1)?);
+        let bias = *dequantize.inputs.first()?;
+        quantized.value(bias).constant.as_ref()?;
+        Some(Layer {
+            float,
+            quantized: node.outputs[0],
+            bias,
+            scales: scales.constant.as_ref()?.as_f32()?.to_vec(),
+        })
+    };
+    quantized.nodes.iter().filter_map(layer).collect()
+}
+
+/// The mean of each unit (axis 1) of some values over all frames.
+fn means(
+    graph: &Graph,
+    channels_last: bool,
+    frames: &[&[u8]],
+    values: impl Iterator<Item = ValueId>,
+) -> Result<Vec<Vec<f64>>, NetworkError> {
+    let mut tapped = graph.clone();
+    tapped.outputs = values.collect();
+    let units = |v: &ValueId| graph.value(*v).shape.get(1).copied().unwrap_or(1);
+    let counts: Vec<usize> = tapped.outputs.iter().map(units).collect();
+    let network = Network::new(&tapped, channels_last)?;
+    let new = || -> Sums { counts.iter().map(|&units| vec![0; units]).collect() };
+    let parts = network.accumulate(frames, new, |sums, _, outputs| {
+        for (sums, output) in sums.iter_mut().zip(outputs) {
+            add(sums, output);
+        }
+    })?;
+    let mut total = new();
+    for part in parts {
+        for (total, sums) in total.iter_mut().zip(part) {
+            for (total, sum) in total.iter_mut().zip(sums) {
+                *total += sum;
+            }
+        }
+    }
+    let elements = |v: &ValueId| graph.value(*v).shape.iter().product::<usize>();
+    let each = total.into_iter().zip(&tapped.outputs).map(|(sums, v)| {
+        let per_unit = elements(v) / sums.len().max(1) * frames.len();
+        let mean = |sum: i128| sum as f64 * UNIT / per_unit.max(1) as f64;
+        sums.into_iter().map(mean).collect()
+    });
+    Ok(each.collect())
+}
+
+fn add(sums: &mut [i128], output: &Buffer) {
+    let data = output.as_f32();
+    let per_unit = (data.len() / sums.len().max(1)).max(1);
+    for (sum, part) in sums.iter_mut().zip(data.chunks(per_unit)) {
+        for &x in part {
+            *sum += (f64::from(x) / UNIT) as i128;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

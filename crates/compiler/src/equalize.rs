@@ -1,0 +1,201 @@
+//! Cross-layer equalisation: Nagel, van Baalen, Blankevoort, Welling, "Data-Free
+//! Quantization Through Weight Equalization and Bias Correction" (ICCV 2019),
+//! section 4.1.
+//!
+//! Between two layers with nothing but ReLU, LeakyReLU or a reordering of
+//! elements, a channel may be divided by any positive number and the weights that
+//! read it multiplied by the same. Chosen so that the weights of both layers
+//! have the same range per channel, less is lost where all share one scale.
+
+use std::collections::BTreeMap;
+
+use pilotage_graph::{Graph, Node, Op, Tensor, ValueId};
+
+/// A layer's weights as (units, inputs of a unit) and what else there is to scale.
+struct Layer {
+    node: usize,
+    /// Units, channels read by each, elements of one channel.
+    shape: [usize; 3],
+    weights: Vec<f32>,
+    bias: Option<Vec<f32>>,
+}
+
+impl Layer {
+    fn of(graph: &Graph, node: usize) -> Option<Self> {
+        let made = &graph.nodes[node];
+        let constant = |index: usize| -> Option<&Tensor> {
+            let value = graph.value(*made.inputs.get(index)?);
+            value.constant.as_ref()
+        };
+        let weights = constant(1)?;
+        let shape = match (&made.op, weights.shape()) {
+            (Op::Conv(conv), &[units, channels, rows, columns]) if conv.groups == 1 => {
+                [units, channels, rows * columns]
+            }
+            (Op::Gemm(gemm), &[units, depth])
+                if gemm.transpose_b
+                    && !gemm.transpose_a
+                    && gemm.alpha == 1.0
+                    && gemm.beta == 1.0 =>
+            {
+                [units, depth, 1]
+            }
+            _ => return None,
+        };
+        let bias = match made.inputs.get(2) {
+            None => None,
+            Some(_) => {
+                let bias = constant(2)?;
+                if bias.shape() != [shape[0]] {
+                    return None;
+                }
+                Some(bias.as_f32()?.to_vec())
+            }
+        };
+        Some(Self {
+            node,
+            shape,
+            weights: weights.as_f32()?.to_vec(),
+            bias,
+        })
+    }
+
+    /// The largest weight that makes each unit.
+    fn ranges_out(&self) -> Vec<f32> {
+        let row = self.shape[1] * self.shape[2];
+        let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+        self.weights.chunks(row.max(1)).map(largest).collect()
+    }
+
+    /// The largest weight that reads each of `channels`; a channel may be several
+    /// inputs in a row (a flattened picture).
+    fn ranges_in(&self, channels: usize) -> Vec<f32> {
+        let mut ranges = vec![0.0_f32; channels];
+        for (at, weight) in self.weights.iter().enumerate() {
+            let range = &mut ranges[self.channel(at, channels)];
+            *range = range.max(weight.abs());
+        }
+        ranges
+    }
+
+    /// Which of `channels` the weight at `at` reads.
+    fn channel(&self, at: usize, channels: usize) -> usize {
+        let input = at / self.shape[2] % self.shape[1];
+        input / (self.shape[1] / channels)
+    }
+
+    fn store(self, graph: &mut Graph) -> Option<()> {
+        let inputs = graph.nodes[self.node].inputs.clone();
+        let set = |graph: &mut Graph, value: ValueId, data: Vec<f32>| {
+            let shape = graph.value(value).shape.clone();
+            graph.values[value.0].constant = Some(Tensor::new(shape, data).ok()?);
+            Some(())
+        };
+        set(graph, inputs[1], self.weights)?;
+        if let Some(bias) = self.bias {
+            set(graph, inputs[2], bias)?;
+        }
+        Some(())
+    }
+}
+
+/// The same function with its weights equalised, and how many pairs of layers
+/// that changed.
+pub fn equalize(graph: &Graph) -> (Graph, usize) {
+    let mut graph = graph.clone();
+    let mut pairs = 0;
+    for first in 0..graph.nodes.len() {
+        if let Some(second) = next_layer(&graph, first)
+            && equalize_pair(&mut graph, first, second).is_some()
+        {
+            pairs += 1;
+        }
+    }
+    (graph, pairs)
+}
+
+/// The one layer that reads a layer through nothing but what lets factors through.
+fn next_layer(graph: &Graph, first: usize) -> Option<usize> {
+    let mut readers: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for &input in &node.inputs {
+            readers.entry(input).or_default().push(index);
+        }
+    }
+    Layer::of(graph, first)?;
+    let mut at = first;
+    loop {
+        let output = *graph.nodes[at].outputs.first()?;
+        if graph.outputs.contains(&output) {
+            return None;
+        }
+        let &[reader] = &readers.get(&output)?[..] else {
+            return None;
+        };
+        let node: &Node = &graph.nodes[reader];
+        match &node.op {
+            Op::Conv(_) | Op::Gemm(_) if node.inputs[0] == output => return Some(reader),
+            Op::Relu | Op::LeakyRelu { .. } | Op::Identity | Op::MaxPool(_) => at = reader,
+            // Channel after channel, as the layer behind reads them.
+            Op::Flatten { axis: 1 } => at = reader,
+            Op::Reshape if keeps_channels(graph, node) => at = reader,
+            _ => return None,
+        }
+    }
+}
+
+/// Whether a reshape takes N, C, H, W to N, C * H * W.
+fn keeps_channels(graph: &Graph, node: &Node) -> bool {
+    let from = &graph.value(node.inputs[0]).shape;
+    let to = &graph.value(node.outputs[0]).shape;
+    to.len() == 2 && from.first() == to.first() && from.first() == Some(&1)
+}
+
+fn equalize_pair(graph: &mut Graph, first: usize, second: usize) -> Option<()> {
+    let mut first = Layer::of(graph, first)?;
+    let mut second = Layer::of(graph, second)?;
+    // Weights that several nodes share cannot be scaled for one of them.
+    let shared = |node: usize| {
+        let constants = &graph.nodes[node].inputs[1..];
+        let reads = |v: &ValueId| {
+            let all = graph.nodes.iter().flat_map(|n| &n.inputs);
+            all.filter(|&other| other == v).count()
+        };
+        constants.iter().any(|v| reads(v) > 1)
+    };
+    let channels = first.shape[0];
+    if shared(first.node) || shared(second.node) || channels == 0 {
+        return None;
+    }
+    if second.shape[1] % channels != 0 {
+        return None;
+    }
+    let (out, into) = (first.ranges_out(), second.ranges_in(channels));
+    let factors: Vec<f32> = (out.iter().zip(&into))
+        .map(|(&out, &into)| {
+            let factor = (f64::from(out) / f64::from(into)).sqrt() as f32;
+            // A channel that is dead on either side is left as it is.
+            match (out * into).is_normal() && factor.is_normal() {
+                true => factor,
+                false => 1.0,
+            }
+        })
+        .collect();
+    let row = first.shape[1] * first.shape[2];
+    for (at, weight) in first.weights.iter_mut().enumerate() {
+        *weight /= factors[at / row];
+    }
+    if let Some(bias) = &mut first.bias {
+        for (bias, factor) in bias.iter_mut().zip(&factors) {
+            *bias /= factor;
+        }
+    }
+    for at in 0..second.weights.len() {
+        second.weights[at] *= factors[second.channel(at, channels)];
+    }
+    first.store(graph)?;
+    second.store(graph)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use std::fs;
+
+use image::RgbImage;
+use pilotage_vision::{Crop, Layout};
+use tempfile::TempDir;
+
+use super::*;
+
+const CROP: Crop = Crop {
+    x: 0,
+    y: 12,
+    width: 32,
+    height: 12,
+};
+
+fn input() -> Preprocess {
+    Preprocess {
+        crop: Some(CROP),
+        layout: Layout::Nchw,
+        ..Preprocess::new(8, 4)
+    }
+}
+
+/// A picture of one colour but for its first pixel's red.
+fn picture(path: &Path, width: u32, height: u32, level: u8) {
+    let mut picture = RgbImage::from_pixel(width, height, image::Rgb([level, 20, 30]));
+    picture.put_pixel(0, height - 1, image::Rgb([255, 20, 30]));
+    picture.save(path).unwrap();
+}
+
+fn error(folder: &TempDir) -> String {
+    let message = Frames::read(folder.path(), &input())
+        .unwrap_err()
+        .to_string();
+    message.replace(&format!("{}", folder.path().display()), "FRAMES")
+}
+
+#[test]
+fn camera_frames_are_cropped_and_small_ones_taken_as_they_are() {
+    let folder = TempDir::new().unwrap();
+    picture(&folder.path().join("1.png"), 32, 24, 10);
+    picture(&folder.path().join("2.PNG"), 8, 4, 11);
+    fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
+    let frames = Frames::read(folder.path(), &input()).unwrap();
+    assert_eq!(frames.pixels.len(), 2);
+    // Interleaved, whatever the recipe's layout; the marked pixel is in the lower left corner.
+    assert_eq!(frames.pixels[1][..3], [11, 20, 30]);
+    assert_eq!(frames.pixels[1][3 * 8 * 3..][..3], [255, 20, 30]);
+    let camera = &frames.pixels[0];
+    assert_eq!(camera.len(), 8 * 4 * 3);
+    assert_eq!(camera[..3], [10, 20, 30]);
+    assert!(camera[3 * 8 * 3] > 10, "the marked pixel lies in the crop");
+}
+
+#[test]
+fn data_csv_says_which_and_in_which_order() {
+    let folder = TempDir::new().unwrap();
+    for (name, level) in [("a.png", 1), ("b.png", 2), ("c.png", 3)] {
+        picture(&folder.path().join(name), 8, 4, level);
+    }
+    let list = "image_name,v,w,timestamp\nc.png,1,2,3\n\na.png,4,5,6\n";
+    fs::write(folder.path().join("data.csv"), list).unwrap();
+    let frames = Frames::read(folder.path(), &input()).unwrap();
+    let firsts: Vec<u8> = frames.pixels.iter().map(|frame| frame[0]).collect();
+    assert_eq!(firsts, [3, 1]);
+
+    fs::write(folder.path().join("data.csv"), "name,v\na.png,1\n").unwrap();
+    assert_eq!(
+        error(&folder),
+        "FRAMES/data.csv, line 1: the first column must be image_name"
+    );
+    fs::write(folder.path().join("data.csv"), "image_name,v\n,1\n").unwrap();
+    assert_eq!(
+        error(&folder),
+        "FRAMES/data.csv, line 2: there is no image name"
+    );
+    let list = "image_name,v\na.png,1\nlost.png,1\n";
+    fs::write(folder.path().join("data.csv"), list).unwrap();
+    assert!(
+        error(&folder).starts_with("FRAMES/lost.png: No such file"),
+        "{}",
+        error(&folder)
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_says_why() {
+    let folder = TempDir::new().unwrap();
+    assert!(error(&folder).starts_with("FRAMES: no pictures"));
+    picture(&folder.path().join("1.png"), 8, 4, 7);
+    assert!(error(&folder).starts_with("FRAMES: 1 picture(s) are too few"));
+    picture(&folder.path().join("2.png"), 8, 4, 7);
+    assert!(error(&folder).starts_with("FRAMES: all 2 pictures are the same"));
+    picture(&folder.path().join("3.png"), 16, 10, 7);
+    let size = error(&folder);
+    assert!(
+        size.starts_with("FRAMES/3.png: 16 x 10 pixels") && size.contains("nor 8 x 4"),
+        "{size}"
+    );
+    fs::write(folder.path().join("3.png"), b"\x89PNG\r\n\x1a\nbroken").unwrap();
+    let broken = error(&folder);
+    assert!(
+        broken.starts_with("FRAMES/3.png") && broken.contains("remove it"),
+        "{broken}"
+    );
+    let nowhere = Frames::read(&folder.path().join("nowhere"), &input()).unwrap_err();
+    assert!(nowhere.to_string().contains("nowhere"), "{nowhere}");
+}
+
+#[test]
+fn every_ninth_frame_is_held_back() {
+    let frames = Frames {
+        pixels: (0..20).map(|level| vec![level]).collect(),
+    };
+    let (calibration, held_back) = frames.split();
+    assert_eq!(held_back, [[8], [17]]);
+    assert_eq!(calibration.len(), 18);
+    // With fewer than nine there is still one.
+    let frames = Frames {
+        pixels: vec![vec![1], vec![2]],
+    };
+    let (calibration, held_back) = frames.split();
+    assert_eq!((calibration.len(), held_back.len()), (1, 1));
+}

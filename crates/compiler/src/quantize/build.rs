@@ -1,0 +1,337 @@
+//! Puts the quantised graph together.
+
+use std::collections::BTreeMap;
+
+use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, Value, ValueId};
+
+use super::wanted::{Role, Wanted, unit_axis};
+use super::{Form, QuantizeError, QuantizeOptions};
+use crate::calibrate::Range;
+
+/// The largest product of two 8-bit integers.
+const LARGEST_PRODUCT: i64 = 128 * 128;
+
+pub(super) struct Builder<'g> {
+    graph: &'g Graph,
+    wanted: &'g Wanted,
+    form: Form,
+    /// The scale of each value that is wanted as integers.
+    scales: Vec<Option<f32>>,
+    made: Graph,
+    /// Where each value of the old graph is in the new one, as floats.
+    floats: Vec<Option<ValueId>>,
+    /// The same after a QuantizeLinear and a DequantizeLinear.
+    rounded: Vec<Option<ValueId>>,
+}
+
+impl<'g> Builder<'g> {
+    pub(super) fn new(
+        graph: &'g Graph,
+        ranges: &BTreeMap<ValueId, Range>,
+        wanted: &'g Wanted,
+        options: &QuantizeOptions,
+    ) -> Result<Self, QuantizeError> {
+        let sources = wanted.sources(graph);
+        let mut scales = vec![None; graph.values.len()];
+        for (index, scale) in scales.iter_mut().enumerate() {
+            let value = ValueId(index);
+            if !wanted.values[index] {
+                continue;
+            }
+            // The picture's levels are as they are; else the widest range of all
+            // that have one scale.
+            let mut widest: Option<f32> = None;
+            for input in &graph.inputs {
+                if wanted.share(*input, value) {
+                    widest = Some(127.0);
+                }
+            }
+            for source in sources.iter().filter(|&&s| wanted.share(s, value)) {
+                let range = ranges.get(source).ok_or_else(|| QuantizeError::NoRange {
+                    name: graph.value(*source).name.clone(),
+                })?;
+                widest = Some(widest.map_or(range.limit, |widest| widest.max(range.limit)));
+            }
+            *scale = widest.map(|limit| limit / 127.0);
+        }
+        Ok(Self {
+            graph,
+            wanted,
+            form: options.form,
+            scales,
+            made: Graph {
+                name: graph.name.clone(),
+                ..Graph::default()
+            },
+            floats: vec![None; graph.values.len()],
+            rounded: vec![None; graph.values.len()],
+        })
+    }
+
+    pub(super) fn build(mut self) -> Result<(Graph, Vec<f32>), QuantizeError> {
+        for &input in &self.graph.inputs {
+            self.input(input);
+        }
+        for (index, node) in self.graph.nodes.iter().enumerate() {
+            self.node(node, self.wanted.roles[index]);
+        }
+        let mut scales = Vec::new();
+        for &output in &self.graph.outputs {
+            scales.push(self.output(output));
+        }
+        let mut made = self.made;
+        made.prune();
+        made.check()?;
+        Ok((made, scales))
+    }
+
+    /// The picture as int8: its pixels less 128.
+    fn input(&mut self, input: ValueId) {
+        let value = self.graph.value(input);
+        let picture = self.value(&value.name, ElementType::I8, &value.shape);
+        self.made.inputs.push(picture);
+        let floats = self.dequantize(&value.name, picture, 1.0);
+        self.floats[input.0] = Some(floats);
+        self.rounded[input.0] = Some(floats);
+    }
+
+    /// An output under its own name; the scale of its integers, or 1.
+    fn output(&mut self, output: ValueId) -> f32 {
+        let integer = self.form == Form::Int8Integer;
+        let scale = self.scales[output.0].filter(|_| integer);
+        let float = match self.wanted.values[output.0] {
+            true => self.rounded(output),
+            false => self.float(output),
+        };
+        let made = match scale {
+            None => float,
+            Some(_) => {
+                // What the DequantizeLinear reads.
+                let maker = self.made.nodes.iter().find(|n| n.outputs == [float]);
+                maker.map_or(float, |node| node.inputs[0])
+            }
+        };
+        // Names of outputs are the model's.
+        let name = self.graph.value(output).name.clone();
+        if self.made.value(made).name != name {
+            let taken = self.made.values.iter().position(|v| v.name == name);
+            if let Some(taken) = taken {
+                let other = self.free_name(&format!("{name} as float"));
+                self.made.values[taken].name = other;
+            }
+            self.made.values[made.0].name = name;
+        }
+        self.made.outputs.push(made);
+        scale.unwrap_or(1.0)
+    }
+
+    fn node(&mut self, node: &Node, role: Role) {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for (index, &input) in node.inputs.iter().enumerate() {
+            let weights = role == Role::Layer && index > 0;
+            let read = match self.wanted.values[input.0] {
+                // Weights and biases follow.
+                _ if weights => continue,
+                true => self.rounded(input),
+                false => self.float(input),
+            };
+            inputs.push(read);
+        }
+        if role == Role::Layer {
+            let scale = match self.wanted.values[node.inputs[0].0] {
+                true => self.scales[node.inputs[0].0],
+                false => None,
+            };
+            self.weights(node, scale, &mut inputs);
+        }
+        let outputs = node.outputs.iter().map(|&output| {
+            let value = self.graph.value(output);
+            let made = self.value(&value.name, value.element_type, &value.shape);
+            self.floats[output.0] = Some(made);
+            made
+        });
+        let outputs = outputs.collect();
+        self.made.nodes.push(Node {
+            name: node.name.clone(),
+            op: node.op.clone(),
+            inputs,
+            outputs,
+        });
+    }
+
+    /// A layer's weights, and its bias where its input has a scale.
+    fn weights(&mut self, node: &Node, input: Option<f32>, inputs: &mut Vec<ValueId>) {
+        let axis = unit_axis(&node.op);
+        let value = self.graph.value(node.inputs[1]);
+        let shape = value.shape.clone();
+        let name = value.name.clone();
+        let weights = floats(self.graph, node.inputs[1]);
+        let bias = node.inputs.get(2).map(|&bias| floats(self.graph, bias));
+        let units = shape[axis];
+        let depth = weights.len().checked_div(units).unwrap_or(0);
+        let inner: usize = shape[axis + 1..].iter().product();
+        let unit_of = |at: usize| at / inner.max(1) % units.max(1);
+
+        let mut largest = vec![0.0_f32; units];
+        for (at, weight) in weights.iter().enumerate() {
+            let largest = &mut largest[unit_of(at)];
+            *largest = largest.max(weight.abs());
+        }
+        let room = (i64::from(i32::MAX) - LARGEST_PRODUCT * depth as i64).max(1);
+        let scales: Vec<f32> = (largest.iter().enumerate())
+            .map(|(unit, &largest)| {
+                let mut scale = match (largest / 127.0).is_normal() {
+                    true => largest / 127.0,
+                    // Nothing but zeros, or as good as.
+                    false => 1.0,
+                };
+                // A unit of tiny weights and a large bias: its sums have to fit 32 bits.
+                if let (Some(bias), Some(input)) = (&bias, input) {
+                    let least = f64::from(bias[unit].abs()) / f64::from(input) / room as f64;
+                    scale = scale.max((least * 1.001) as f32);
+                }
+                scale
+            })
+            .collect();
+        let levels = weights.iter().enumerate().map(|(at, &weight)| {
+            let level = (weight / scales[unit_of(at)]).round_ties_even();
+            level.clamp(-127.0, 127.0) as i8
+        });
+        let levels: Vec<i8> = levels.collect();
+
+        let integers = self.constant(&format!("{name} as int8"), &shape, levels);
+        let scale_value = self.constant(&format!("{name} scale"), &[units], scales.clone());
+        let zero = self.constant(&format!("{name} zero point"), &[units], vec![0_i8; units]);
+        inputs.push(self.dequantized(&name, &shape, vec![integers, scale_value, zero], axis));
+        let Some(bias) = bias else {
+            return;
+        };
+        let name = self.graph.value(node.inputs[2]).name.clone();
+        let Some(input) = input else {
+            // Added to floats as it is.
+            inputs.push(self.constant(&name, &[units], bias));
+            return;
+        };
+        let unit = |scale: f32| f64::from(input) * f64::from(scale);
+        let levels = bias.iter().zip(&scales).map(|(&bias, &scale)| {
+            // Within 32 bits, as the scales were chosen; the cast saturates.
+            (f64::from(bias) / unit(scale)).round_ties_even() as i32
+        });
+        let levels: Vec<i32> = levels.collect();
+        let bias_scales = scales.iter().map(|&scale| unit(scale) as f32).collect();
+        let integers = self.constant(&format!("{name} as int32"), &[units], levels);
+        let scale_value =
+            self.constant::<Vec<f32>>(&format!("{name} scale"), &[units], bias_scales);
+        let read = vec![integers, scale_value];
+        inputs.push(self.dequantized(&name, &[units], read, 0));
+    }
+
+    /// A value as floats that are nowhere rounded to levels of its own.
+    fn float(&mut self, value: ValueId) -> ValueId {
+        if let Some(made) = self.floats[value.0] {
+            return made;
+        }
+        let old = self.graph.value(value);
+        let made = self.value(&old.name, old.element_type, &old.shape);
+        self.made.values[made.0].constant = old.constant.clone();
+        self.floats[value.0] = Some(made);
+        made
+    }
+
+    /// A value after a QuantizeLinear and a DequantizeLinear.
+    fn rounded(&mut self, value: ValueId) -> ValueId {
+        if let Some(made) = self.rounded[value.0] {
+            return made;
+        }
+        let float = self.float(value);
+        let Some(scale) = self.scales[value.0] else {
+            return float;
+        };
+        let old = self.graph.value(value);
+        let integers = self.value(
+            &format!("{} as int8", old.name),
+            ElementType::I8,
+            &old.shape,
+        );
+        let [scale_value, zero] = self.parameters(&old.name, scale);
+        self.made.nodes.push(Node {
+            name: format!("{} quantized", old.name),
+            op: Op::QuantizeLinear { axis: 0 },
+            inputs: vec![float, scale_value, zero],
+            outputs: vec![integers],
+        });
+        let name = old.name.clone();
+        let shape = old.shape.clone();
+        let made = self.dequantized(&name, &shape, vec![integers, scale_value, zero], 0);
+        self.rounded[value.0] = Some(made);
+        made
+    }
+
+    fn dequantize(&mut self, name: &str, integers: ValueId, scale: f32) -> ValueId {
+        let parameters = self.parameters(name, scale);
+        let shape = self.made.value(integers).shape.clone();
+        let inputs = vec![integers, parameters[0], parameters[1]];
+        self.dequantized(name, &shape, inputs, 0)
+    }
+
+    /// A DequantizeLinear of integers, scale and zero point.
+    fn dequantized(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        inputs: Vec<ValueId>,
+        axis: usize,
+    ) -> ValueId {
+        let made = self.value(&format!("{name} dequantized"), ElementType::F32, shape);
+        self.made.nodes.push(Node {
+            name: format!("{name} dequantized"),
+            op: Op::DequantizeLinear { axis },
+            inputs,
+            outputs: vec![made],
+        });
+        made
+    }
+
+    /// One scale and its zero point.
+    fn parameters(&mut self, name: &str, scale: f32) -> [ValueId; 2] {
+        [
+            self.constant(&format!("{name} scale"), &[], vec![scale]),
+            self.constant(&format!("{name} zero point"), &[], vec![0_i8]),
+        ]
+    }
+
+    fn constant<D: Into<TensorData>>(&mut self, name: &str, shape: &[usize], data: D) -> ValueId {
+        let data = data.into();
+        let made = self.value(name, data.element_type(), shape);
+        // The length is the shape's wherever this is called; the graph's own
+        // check at the end would find where it is not.
+        self.made.values[made.0].constant = Tensor::new(shape, data).ok();
+        made
+    }
+
+    fn value(&mut self, name: &str, element_type: ElementType, shape: &[usize]) -> ValueId {
+        let name = self.free_name(name);
+        self.made.values.push(Value {
+            name,
+            element_type,
+            shape: shape.to_vec(),
+            constant: None,
+        });
+        ValueId(self.made.values.len() - 1)
+    }
+
+    fn free_name(&self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while self.made.values.iter().any(|value| value.name == name) {
+            name.push('\'');
+        }
+        name
+    }
+}
+
+/// The elements of a layer's constant.
+fn floats(graph: &Graph, value: ValueId) -> Vec<f32> {
+    let tensor = graph.value(value).constant.as_ref();
+    let data = tensor.and_then(|tensor| tensor.as_f32());
+    data.map(<[f32]>::to_vec).unwrap_or_default()
+}

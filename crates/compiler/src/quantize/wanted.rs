@@ -1,0 +1,211 @@
+//! Which values are wanted as integers, and which of them share a scale.
+
+use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, ValueId};
+
+use super::{Form, QuantizeError, QuantizeOptions};
+
+/// What a node is to quantisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Multiplies with constant weights, in integers.
+    Layer,
+    /// A curve that becomes a table.
+    Curve,
+    /// Moves or selects elements: its output has its inputs' scale.
+    Moves,
+    /// Computes in floats.
+    Float,
+}
+
+/// Names of the layers that multiply with constant weights, in order.
+pub fn layers(graph: &Graph) -> Vec<String> {
+    let nodes = graph.nodes.iter();
+    let layers = nodes.filter(|node| is_layer(graph, node));
+    layers.map(|node| node.name.clone()).collect()
+}
+
+/// The axis along which the units of a layer's weights lie.
+pub(crate) fn unit_axis(op: &Op) -> usize {
+    match op {
+        Op::Gemm(gemm) => usize::from(!gemm.transpose_b),
+        Op::MatMul => 1,
+        _ => 0,
+    }
+}
+
+fn is_layer(graph: &Graph, node: &Node) -> bool {
+    let constant = |index: usize| {
+        let value = node.inputs.get(index).map(|&v| graph.value(v));
+        value.is_some_and(|v| v.constant.is_some() && v.element_type == ElementType::F32)
+    };
+    let moving = node
+        .inputs
+        .first()
+        .is_some_and(|&x| graph.value(x).constant.is_none());
+    let bias_fits = || match node.inputs.get(2) {
+        None => true,
+        Some(&bias) => {
+            let weights = &graph.value(node.inputs[1]).shape;
+            constant(2) && graph.value(bias).shape[..] == weights[unit_axis(&node.op)..][..1]
+        }
+    };
+    let weights = |rank: usize| constant(1) && graph.value(node.inputs[1]).shape.len() == rank;
+    moving
+        && match &node.op {
+            Op::Conv(_) => weights(4) && bias_fits(),
+            Op::Gemm(gemm) => {
+                let plain = !gemm.transpose_a && gemm.alpha == 1.0;
+                plain && (gemm.beta == 1.0 || node.inputs.len() < 3) && weights(2) && bias_fits()
+            }
+            Op::MatMul => weights(2),
+            _ => false,
+        }
+}
+
+/// The plan of a quantisation.
+pub(super) struct Wanted {
+    /// Of each node.
+    pub(super) roles: Vec<Role>,
+    /// Whether each value is wanted as integers.
+    pub(super) values: Vec<bool>,
+    /// The smallest value of those that share a scale with each.
+    group: Vec<usize>,
+}
+
+impl Wanted {
+    pub(super) fn new(graph: &Graph, options: &QuantizeOptions) -> Result<Self, QuantizeError> {
+        let known = layers(graph);
+        for name in &options.float_layers {
+            if !known.contains(name) {
+                return Err(QuantizeError::UnknownLayer {
+                    name: name.clone(),
+                    known: known.join(", "),
+                });
+            }
+        }
+        let role = |node: &Node| {
+            let pad_of_zeros = |mode: &PadMode| !matches!(mode, PadMode::Constant(v) if *v != 0.0);
+            let float = |&v: &ValueId| graph.value(v).element_type == ElementType::F32;
+            if !node.inputs.iter().chain(&node.outputs).all(float) {
+                return Role::Float;
+            }
+            match &node.op {
+                _ if is_layer(graph, node) => match options.float_layers.contains(&node.name) {
+                    true => Role::Float,
+                    false => Role::Layer,
+                },
+                Op::LeakyRelu { .. }
+                | Op::Elu { .. }
+                | Op::Sigmoid
+                | Op::HardSigmoid { .. }
+                | Op::Tanh => Role::Curve,
+                Op::Pad(pad) if !pad_of_zeros(&pad.mode) => Role::Float,
+                Op::Flatten { .. }
+                | Op::Reshape
+                | Op::Squeeze { .. }
+                | Op::Unsqueeze { .. }
+                | Op::Transpose { .. }
+                | Op::Concat { .. }
+                | Op::Split { .. }
+                | Op::Slice { .. }
+                | Op::Identity
+                | Op::MaxPool(_)
+                | Op::Pad(_)
+                    if node
+                        .inputs
+                        .iter()
+                        .all(|&v| graph.value(v).constant.is_none()) =>
+                {
+                    Role::Moves
+                }
+                _ => Role::Float,
+            }
+        };
+        let mut wanted = Self {
+            roles: graph.nodes.iter().map(role).collect(),
+            values: vec![false; graph.values.len()],
+            group: (0..graph.values.len()).collect(),
+        };
+        wanted.mark(graph, options.form);
+        wanted.join(graph);
+        Ok(wanted)
+    }
+
+    /// From the outputs back: what reads integers wants its input so, and what
+    /// moves elements passes the wish on.
+    fn mark(&mut self, graph: &Graph, form: Form) {
+        if form == Form::Weights {
+            // Only the picture is integers to begin with.
+            for &input in &graph.inputs {
+                self.values[input.0] = true;
+            }
+            return;
+        }
+        for &input in &graph.inputs {
+            self.values[input.0] = true;
+        }
+        if form == Form::Int8Integer {
+            for &output in &graph.outputs {
+                self.values[output.0] |= graph.value(output).element_type == ElementType::F32;
+            }
+        }
+        for (node, role) in graph.nodes.iter().zip(&mut self.roles).rev() {
+            let wanted = node.outputs.iter().any(|v| self.values[v.0]);
+            let inputs = match role {
+                Role::Layer => &node.inputs[..1],
+                Role::Curve if wanted => &node.inputs[..1],
+                Role::Curve => {
+                    // Nobody wants integers of it: it follows its layer in floats.
+                    *role = Role::Float;
+                    &[]
+                }
+                Role::Moves if wanted => &node.inputs[..],
+                Role::Moves => {
+                    *role = Role::Float;
+                    &[]
+                }
+                Role::Float => &[],
+            };
+            for v in inputs {
+                self.values[v.0] = true;
+            }
+        }
+    }
+
+    /// Gives what moves elements one scale for all it reads and makes.
+    fn join(&mut self, graph: &Graph) {
+        for (node, role) in graph.nodes.iter().zip(&self.roles) {
+            if *role != Role::Moves {
+                continue;
+            }
+            let all = || node.inputs.iter().chain(&node.outputs);
+            let smallest = all().map(|v| self.group[v.0]).min().unwrap_or(0);
+            let joined: Vec<usize> = all().map(|v| self.group[v.0]).collect();
+            for group in &mut self.group {
+                if joined.contains(group) {
+                    *group = smallest;
+                }
+            }
+        }
+    }
+
+    /// The values whose scales have to be found: those wanted as integers that no
+    /// moving of elements makes, but the picture, whose scale is 1.
+    pub(super) fn sources(&self, graph: &Graph) -> Vec<ValueId> {
+        let mut moved = vec![false; graph.values.len()];
+        for (node, role) in graph.nodes.iter().zip(&self.roles) {
+            for output in &node.outputs {
+                moved[output.0] = *role == Role::Moves;
+            }
+        }
+        (0..graph.values.len())
+            .map(ValueId)
+            .filter(|v| self.values[v.0] && !moved[v.0] && !graph.inputs.contains(v))
+            .collect()
+    }
+
+    /// Whether two values have one scale.
+    pub(super) fn share(&self, a: ValueId, b: ValueId) -> bool {
+        self.group[a.0] == self.group[b.0]
+    }
+}

@@ -1,0 +1,168 @@
+//! What quantisation costs, layer by layer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use pilotage_graph::{Graph, Node, Op, ValueId};
+
+use crate::calibrate::Range;
+use crate::network::{Network, NetworkError};
+
+/// Frames that are looked at together, so that memory stays bounded.
+const TOGETHER: usize = 8;
+
+/// What quantisation costs a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerReport {
+    /// The node's name in the model.
+    pub name: String,
+    /// Its operator.
+    pub operator: &'static str,
+    /// Signal to quantisation noise of its output, dB: all layers before it
+    /// quantised too.
+    pub signal_to_noise: f64,
+    /// The largest magnitude of its output that was seen in calibration, where
+    /// that becomes integers.
+    pub largest: Option<f32>,
+    /// The largest magnitude that is kept.
+    pub limit: Option<f32>,
+    /// The share of its output that is cut off.
+    pub clipped: Option<f64>,
+    /// The largest over the smallest range of its units' weights.
+    pub weight_spread: f32,
+}
+
+/// Reports on every layer: `float` is what `quantized` was made from with `ranges`.
+///
+/// # Errors
+/// When one of the graphs cannot be run on the frames.
+pub fn layer_reports(
+    float: &Graph,
+    quantized: &Graph,
+    ranges: &BTreeMap<ValueId, Range>,
+    channels_last: bool,
+    frames: &[&[u8]],
+) -> Result<Vec<LayerReport>, NetworkError> {
+    let is_layer = |node: &&Node| {
+        matches!(node.op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul) && node.outputs.len() == 1
+    };
+    let find = |graph: &Graph, name: &str| {
+        let mut nodes = graph.nodes.iter().filter(is_layer);
+        nodes.find(|n| n.name == name).map(|n| n.outputs[0])
+    };
+    let layers = float.nodes.iter().filter(is_layer);
+    let layers: Vec<(&Node, ValueId)> = layers
+        .filter_map(|node| Some((node, find(quantized, &node.name)?)))
+        .collect();
+    let tap = |graph: &Graph, values: Vec<ValueId>| {
+        let mut tapped = graph.clone();
+        tapped.outputs = values;
+        Network::new(&tapped, channels_last)
+    };
+    let exact = tap(float, layers.iter().map(|(n, _)| n.outputs[0]).collect())?;
+    let rounded = tap(quantized, layers.iter().map(|&(_, v)| v).collect())?;
+    let lengths: Vec<usize> = layers
+        .iter()
+        .map(|(node, _)| float.value(node.outputs[0]).shape.iter().product())
+        .collect();
+
+    let mut powers = vec![(0.0_f64, 0.0_f64); layers.len()];
+    for frames in frames.chunks(TOGETHER) {
+        let (exact, rounded) = (exact.answers(frames)?, rounded.answers(frames)?);
+        for (exact, rounded) in exact.iter().zip(&rounded) {
+            let mut start = 0;
+            for (&length, (signal, noise)) in lengths.iter().zip(&mut powers) {
+                let place = start..start + length;
+                start += length;
+                for (&x, &y) in exact[place.clone()].iter().zip(&rounded[place]) {
+                    let (x, y) = (f64::from(x), f64::from(y));
+                    *signal += x * x;
+                    *noise += (x - y) * (x - y);
+                }
+            }
+        }
+    }
+    let reports = layers
+        .iter()
+        .zip(powers)
+        .map(|((node, _), (signal, noise))| {
+            let range = kept(float, node, ranges);
+            LayerReport {
+                name: node.name.clone(),
+                operator: node.op.name(),
+                signal_to_noise: 10.0 * libm::log10(signal / noise.max(f64::MIN_POSITIVE)),
+                largest: range.map(|range| range.histogram.limit),
+                limit: range.map(|range| range.limit),
+                clipped: range.map(|range| range.histogram.clipped(range.limit)),
+                weight_spread: weight_spread(float, node),
+            }
+        });
+    Ok(reports.collect())
+}
+
+/// The range of a layer's output, or of what follows it alone and keeps its elements.
+fn kept<'r>(graph: &Graph, node: &Node, ranges: &'r BTreeMap<ValueId, Range>) -> Option<&'r Range> {
+    let mut value = node.outputs[0];
+    loop {
+        if let Some(range) = ranges.get(&value) {
+            return Some(range);
+        }
+        let mut readers = graph.nodes.iter().filter(|n| n.inputs.contains(&value));
+        let reader = readers.next()?;
+        match reader.op {
+            Op::Relu | Op::Clip { .. } if readers.next().is_none() => value = reader.outputs[0],
+            _ => return None,
+        }
+    }
+}
+
+fn weight_spread(graph: &Graph, node: &Node) -> f32 {
+    let value = node.inputs.get(1).map(|&v| graph.value(v));
+    let Some(weights) = value.and_then(|v| v.constant.as_ref()) else {
+        return 1.0;
+    };
+    let axis = crate::quantize::unit_axis(&node.op);
+    let (Some(data), Some(&units)) = (weights.as_f32(), weights.shape().get(axis)) else {
+        return 1.0;
+    };
+    let inner: usize = weights.shape()[axis + 1..].iter().product();
+    let mut largest = vec![0.0_f32; units];
+    for (at, weight) in data.iter().enumerate() {
+        let largest = &mut largest[at / inner.max(1) % units];
+        *largest = largest.max(weight.abs());
+    }
+    let most = largest.iter().copied().fold(0.0, f32::max);
+    let least = largest.iter().copied().filter(|&x| x > 0.0);
+    let least = least.fold(f32::INFINITY, f32::min);
+    if least.is_finite() { most / least } else { 1.0 }
+}
+
+/// A table, a line for each layer.
+pub struct LayerTable<'a>(pub &'a [LayerReport]);
+
+impl fmt::Display for LayerTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.0.iter().map(|layer| layer.name.len()).max();
+        let width = longest.unwrap_or(0).clamp(5, 40);
+        writeln!(
+            f,
+            "{:width$} {:8} {:>8} {:>9} {:>9} {:>9} {:>8}",
+            "layer", "operator", "SQNR dB", "largest", "kept", "cut off", "spread"
+        )?;
+        for layer in self.0 {
+            write!(
+                f,
+                "{:width$} {:8} {:8.1}",
+                layer.name, layer.operator, layer.signal_to_noise
+            )?;
+            match (layer.largest, layer.limit, layer.clipped) {
+                (Some(largest), Some(limit), Some(clipped)) => {
+                    write!(f, " {largest:9.3} {limit:9.3} {:8.4}%", clipped * 100.0)?
+                }
+                _ => write!(f, " {:>9} {:>9} {:>9}", "-", "float", "-")?,
+            }
+            writeln!(f, " {:8.1}", layer.weight_spread)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! Networks of others in 8 bits: how near they are to fp32, and what is said
+//! where they cannot be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::{Rgb, RgbImage};
+use pilotage_compiler::{Compiled, Network, PortLayout, Weights, compile, lower_weights};
+use pilotage_engine::plan::{Finish, Operation, Plan};
+use pilotage_engine::{Bundle, GateResult};
+use pilotage_graph::{Graph, ReadOptions};
+use tempfile::TempDir;
+
+/// These networks were never trained: their answers hardly change from picture to
+/// picture, and 8 bits cost them more than they would one that drives.
+const GATE: &str = "gate = { mse = 0.05, worst = 0.5 }\n";
+
+/// Pictures of shapes and shades, no two the same.
+fn draw(folder: &Path, count: u32) {
+    fs::create_dir(folder).unwrap();
+    for number in 0..count {
+        let picture = RgbImage::from_fn(200, 66, |x, y| {
+            let wave = |k: u32| {
+                let phase = (x * (k + 1) + y * (number % 7 + 1) + number * 29 * (k + 2)) % 256;
+                let noise = (x * 31 + y * 17 + number * 7).wrapping_mul(2_654_435_761) >> 28;
+                (phase as u8 / (number as u8 % 3 + 1)).saturating_add(noise as u8)
+            };
+            Rgb([wave(0), wave(1), wave(2)])
+        });
+        picture
+            .save(folder.join(format!("{number:03}.png")))
+            .unwrap();
+    }
+}
+
+/// A recipe of an export in a folder of its own.
+struct Project {
+    folder: TempDir,
+    head: String,
+    tables: String,
+}
+
+impl Project {
+    fn new(name: &str, precision: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        draw(&folder.path().join("frames"), 45);
+        let model =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/exports/{name}.onnx"));
+        let (layout, [first, second]) = match name {
+            "keras" => ("nhwc", ["name = \"steering\"", "name = \"throttle\""]),
+            _ => ("nchw", ["index = 0", "index = 1"]),
+        };
+        Self {
+            folder,
+            head: format!(
+                "model = {model:?}\nprecision = \"{precision}\"\ndomain = \"physical\"\n"
+            ),
+            tables: format!(
+                "[input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n\
+                 [[output]]\n{first}\nmeaning = \"steering\"\n{GATE}\
+                 [[output]]\n{second}\nmeaning = \"throttle\"\n{GATE}\
+                 [calibration]\nframes = \"frames\"\n"
+            ),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        let path = self.folder.path().join("net.toml");
+        fs::write(&path, format!("{}{}", self.head, self.tables)).unwrap();
+        path
+    }
+
+    fn compile(&self) -> Compiled {
+        compile(&self.path()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn error(&self) -> String {
+        let message = compile(&self.path()).unwrap_err().to_string();
+        message.replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+fn steps(plan: &Plan, is: fn(&Operation) -> bool) -> usize {
+    plan.steps.iter().filter(|step| is(&step.operation)).count()
+}
+
+fn integer_layer(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::QuantizedConv2d { .. } | Operation::QuantizedFullyConnected { .. }
+    )
+}
+
+fn float_layer(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Conv2d { .. } | Operation::FullyConnected { .. } | Operation::MatMul
+    )
+}
+
+#[test]
+fn exports_of_pytorch_and_keras_become_integers() {
+    for name in ["pytorch", "keras"] {
+        for method in ["minmax", "percentile", "entropy", "mse"] {
+            let mut project = Project::new(name, "int8");
+            project.tables += &format!("method = \"{method}\"\n");
+            let compiled = project.compile();
+            assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
+            assert!(compiled.warnings[0].contains("only 45 pictures"));
+            let plan = Bundle::read(&compiled.bytes).unwrap().plan;
+            let layers = 8;
+            assert_eq!(steps(&plan, integer_layer), layers, "{:#?}", plan.steps);
+            assert_eq!(steps(&plan, float_layer), 0);
+            let curves = steps(&plan, |o| matches!(o, Operation::Lookup { .. }));
+            assert_eq!(curves, if name == "keras" { 5 } else { 1 });
+            let kept = compiled.manifest.trials.iter().filter(|trial| trial.kept);
+            assert!(kept.clone().all(|trial| trial.after < trial.before));
+            assert_eq!(compiled.layers.len(), layers);
+            assert!(
+                compiled
+                    .layers
+                    .iter()
+                    .all(|layer| layer.signal_to_noise > 15.0)
+            );
+        }
+    }
+}
+
+/// The integer plan and the QDQ graph taken at its word differ by rounding only.
+#[test]
+fn integers_and_the_qdq_graph_agree() {
+    for name in ["pytorch", "keras"] {
+        let project = Project::new(name, "int8");
+        let bundle = Bundle::read(&project.compile().bytes).unwrap();
+        let model = &bundle.sections["model.qdq.onnx"];
+        let graph = Graph::read(model, &ReadOptions::default()).unwrap();
+        let last = name == "keras";
+        let ports = if last {
+            PortLayout::Model
+        } else {
+            PortLayout::Native
+        };
+        let at_its_word = lower_weights(&graph, ports, Weights::Dequantized).unwrap();
+        assert_eq!(steps(&at_its_word, integer_layer), 0);
+        let frames: Vec<&[u8]> = bundle.sections["gate.frames"].chunks(39_600).collect();
+        let floats = Network::of_plan(at_its_word, last)
+            .answers(&frames)
+            .unwrap();
+        let integers = Network::of_plan(bundle.plan, last)
+            .answers(&frames)
+            .unwrap();
+        for (a, b) in floats.iter().flatten().zip(integers.iter().flatten()) {
+            assert!((a - b).abs() < 0.01 * a.abs().max(1.0), "{name}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn every_precision_is_compiled_and_proven() {
+    for name in ["pytorch", "keras"] {
+        let mut sizes = Vec::new();
+        for precision in ["fp32", "fp16", "int8", "int8-integer", "int8-dynamic"] {
+            let compiled = Project::new(name, precision).compile();
+            let manifest = &compiled.manifest;
+            assert_eq!(manifest.precision, precision);
+            assert!(!manifest.gate.is_empty() && manifest.gate.iter().all(GateResult::passes));
+            let bundle = Bundle::read(&compiled.bytes).unwrap();
+            let bytes = |plan: &Plan| -> usize {
+                let bytes = |c: &pilotage_engine::plan::Constant| {
+                    c.data.len() * c.data.element_type().size()
+                };
+                plan.constants.iter().map(bytes).sum()
+            };
+            sizes.push(bytes(&bundle.plan));
+            let dynamic = steps(&bundle.plan, |o| {
+                let finish = match o {
+                    Operation::QuantizedConv2d { finish, .. }
+                    | Operation::QuantizedFullyConnected { finish, .. } => Some(finish),
+                    _ => None,
+                };
+                matches!(finish, Some(Finish::Dynamic { .. }))
+            });
+            // The picture is integers already.
+            assert_eq!(
+                dynamic,
+                if precision == "int8-dynamic" { 7 } else { 0 },
+                "{precision}"
+            );
+            for port in &bundle.plan.outputs {
+                let pilotage_engine::plan::Operand::Tensor(id) = port.operand else {
+                    panic!("{port:?}");
+                };
+                let integer =
+                    bundle.plan.tensors[id.0].element_type == pilotage_engine::ElementType::I8;
+                assert_eq!(integer, precision == "int8-integer", "{precision}");
+            }
+        }
+        let [fp32, fp16, int8, ..] = sizes[..] else {
+            panic!("{sizes:?}");
+        };
+        assert!(fp16 < fp32 * 6 / 10 && int8 < fp32 * 4 / 10, "{sizes:?}");
+    }
+}
+
+#[test]
+fn the_gate_fails_by_name_and_mixed_precision_passes_it() {
+    let mut project = Project::new("pytorch", "int8");
+    let strict = "gate = { mse = 1e-9, worst = 0.0001 }\n";
+    project.tables = project.tables.replacen(GATE, strict, 1);
+    let error = project.error();
+    for part in [
+        "TOO FAR",
+        "as int8",
+        "lose most (signal to noise): `",
+        "on_gate_failure = \"mixed\"",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    project.head += "on_gate_failure = \"mixed\"\n";
+    let compiled = project.compile();
+    assert!(compiled.manifest.gate.iter().all(GateResult::passes));
+    let raised = &compiled.manifest.raised;
+    assert!(!raised.is_empty());
+    let plan = Bundle::read(&compiled.bytes).unwrap().plan;
+    assert_eq!(steps(&plan, float_layer), raised.len());
+}
+
+#[test]
+fn single_layers_stay_in_floating_point() {
+    let mut project = Project::new("pytorch", "int8");
+    project.tables += "[layers]\n\"/conv/1\" = \"fp32\"\n";
+    let plan = Bundle::read(&project.compile().bytes).unwrap().plan;
+    assert_eq!(steps(&plan, float_layer), 1);
+    assert_eq!(steps(&plan, integer_layer), 7);
+    project.tables = project.tables.replace("/conv/1", "/conv/11");
+    let error = project.error();
+    assert!(
+        error.contains("no layer of this name, only `/conv/0`, `/conv/1`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn frames_that_cannot_calibrate_say_so() {
+    let project = Project::new("pytorch", "int8");
+    let frames = project.folder.path().join("frames");
+    fs::write(frames.join("000.png"), b"no picture").unwrap();
+    assert!(project.error().starts_with("frames/000.png: "));
+    fs::remove_dir_all(&frames).unwrap();
+    assert!(project.error().starts_with("frames: "));
+    fs::create_dir(&frames).unwrap();
+    assert!(project.error().starts_with("frames: no pictures"));
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let project = Project::new("pytorch", "int8");
+    assert!(project.compile().bytes == project.compile().bytes);
+}
