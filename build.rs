@@ -39,10 +39,15 @@ fn run() -> Vec<String> {
         let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
         let engine = out.join(format!("{name}.engine"));
         match pilotage_compiler::compile(&recipe) {
-            Ok(bytes) => match fs::write(&engine, bytes) {
-                Ok(()) => add_entry(&mut table, &name, &engine),
-                Err(error) => errors.push(format!("{}: {error}", engine.display())),
-            },
+            Ok(compiled) => {
+                for warning in compiled.warnings {
+                    println!("cargo::warning={warning}");
+                }
+                match fs::write(&engine, compiled.bytes) {
+                    Ok(()) => add_entry(&mut table, &name, &engine),
+                    Err(error) => errors.push(format!("{}: {error}", engine.display())),
+                }
+            }
             Err(error) => errors.push(error.to_string()),
         }
     }

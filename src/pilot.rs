@@ -41,8 +41,18 @@ pub struct Pilot {
     frame: Frame,
     /// The number of the frame seen last.
     seen: Option<u64>,
-    input: Vec<f32>,
+    input: Input,
+    /// All outputs, one after the other; those of integer outputs as they are.
     answers: Vec<f32>,
+    /// As long as `answers`: where integer outputs are lent.
+    integers: Vec<i8>,
+}
+
+/// The engine's picture.
+enum Input {
+    F32(Vec<f32>),
+    /// Pixels less 128.
+    I8(Vec<i8>),
 }
 
 /// What one turn of the loop did.
@@ -65,10 +75,10 @@ pub struct Step {
 /// Why a pilot could not be put together.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The engine's input is not one picture of floats.
+    /// The engine's input is not one picture.
     #[error(
-        "the engine must have one f32 input of {expected} elements (what its recipe's `[input]` \
-         makes), but has {found}; compile it again"
+        "the engine must have one f32 or i8 input of {expected} elements (what its recipe's \
+         `[input]` makes), but has {found}; compile it again"
     )]
     Input {
         /// What vision makes.
@@ -76,8 +86,8 @@ pub enum BuildError {
         /// What the engine has.
         found: String,
     },
-    /// An output is not f32.
-    #[error("output `{0}` is not f32; compile the engine with f32 outputs")]
+    /// An output is neither f32 nor i8.
+    #[error("output `{0}` is neither f32 nor i8; compile the engine again")]
     Output(String),
     /// The recipe's input does not fit the camera.
     #[error(transparent)]
@@ -114,21 +124,26 @@ impl Pilot {
         let vision = Vision::new(&parts.preprocess, width, height, format)?;
         let frame = Frame::new(format, width, height)?;
         let wanted = vision.output_len();
-        let fits = match parts.engine.inputs() {
-            [port] => port.element_type == ElementType::F32 && port.len() == wanted,
-            _ => false,
+        let input = match parts.engine.inputs() {
+            [port] if port.len() == wanted => match port.element_type {
+                ElementType::F32 => Some(Input::F32(vec![0.0; wanted])),
+                ElementType::I8 => Some(Input::I8(vec![0; wanted])),
+                _ => None,
+            },
+            _ => None,
         };
-        if !fits {
+        let Some(input) = input else {
             return Err(BuildError::Input {
                 expected: wanted,
                 found: format!("{:?}", parts.engine.inputs()),
             });
-        }
+        };
+        let spoken = [ElementType::F32, ElementType::I8];
         if let Some(port) = parts
             .engine
             .outputs()
             .iter()
-            .find(|port| port.element_type != ElementType::F32)
+            .find(|port| !spoken.contains(&port.element_type))
         {
             return Err(BuildError::Output(port.name.clone()));
         }
@@ -139,8 +154,9 @@ impl Pilot {
             vision,
             frame,
             seen: None,
-            input: vec![0.0; wanted],
+            input,
             answers: vec![0.0; answers],
+            integers: vec![0; answers],
         })
     }
 
@@ -152,7 +168,7 @@ impl Pilot {
     pub fn prepare(&mut self) -> Result<(), StepError> {
         self.parts.engine.prepare()?;
         for _ in 0..3 {
-            self.vision.run(self.frame.view(), &mut self.input)?;
+            self.see()?;
             self.infer()?;
         }
         Ok(())
@@ -189,7 +205,7 @@ impl Pilot {
     fn think(&mut self) -> Result<Step, StepError> {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
-        self.vision.run(self.frame.view(), &mut self.input)?;
+        self.see()?;
         let vision = start.elapsed();
         let inference = self.infer()?;
         let controls = self.parts.decoder.decode(&self.answers);
@@ -215,18 +231,48 @@ impl Pilot {
         })
     }
 
-    fn infer(&mut self) -> Result<Duration, EngineError> {
-        let mut lent = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
-        let mut rest = self.answers.as_mut_slice();
-        for port in self.parts.engine.outputs() {
-            let (part, behind) = rest.split_at_mut(port.len());
-            lent.push(TensorMut::F32(part));
-            rest = behind;
+    /// Fills the engine's input from the frame.
+    fn see(&mut self) -> Result<(), VisionError> {
+        match &mut self.input {
+            Input::F32(input) => self.vision.run(self.frame.view(), input),
+            Input::I8(input) => self.vision.run_i8(self.frame.view(), input),
         }
-        let timing = self
-            .parts
-            .engine
-            .infer(&[TensorRef::F32(&self.input)], &mut lent)?;
+    }
+
+    fn infer(&mut self) -> Result<Duration, EngineError> {
+        let engine = &mut self.parts.engine;
+        let mut lent = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
+        let mut floats = self.answers.as_mut_slice();
+        let mut integers = self.integers.as_mut_slice();
+        for port in engine.outputs() {
+            let (float, floats_behind) = floats.split_at_mut(port.len());
+            let (integer, integers_behind) = integers.split_at_mut(port.len());
+            (floats, integers) = (floats_behind, integers_behind);
+            lent.push(match port.element_type {
+                ElementType::I8 => TensorMut::I8(integer),
+                _ => TensorMut::F32(float),
+            });
+        }
+        let input = match &self.input {
+            Input::F32(input) => TensorRef::F32(input),
+            Input::I8(input) => TensorRef::I8(input),
+        };
+        let timing = engine.infer(&[input], &mut lent)?;
+        drop(lent);
+        // The decoder's scale takes integers to the car's unit.
+        let mut start = 0;
+        for port in engine.outputs() {
+            let place = start..start + port.len();
+            start = place.end;
+            if port.element_type == ElementType::I8 {
+                for (float, &integer) in self.answers[place.clone()]
+                    .iter_mut()
+                    .zip(&self.integers[place])
+                {
+                    *float = f32::from(integer);
+                }
+            }
+        }
         Ok(timing.total)
     }
 }
