@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{check, drive};
+use pilotage::commands::{check, drive, inspect};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Drive(Box<drive::Options>),
     /// Check a car.toml and change nothing
     Check(check::Options),
+    /// Show what an engine is: its limits, layers, sections and signature
+    Inspect(inspect::Options),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Drive(options) => drive::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 
 use minisign::KeyPair;
 use pilotage::engines;
+use serde_json::Value;
 
 fn pilotage(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilotage"))
@@ -81,4 +82,97 @@ fn a_car_takes_only_the_engines_it_is_told_to_trust() {
     fs::create_dir(folder.join("my.engine.minisig")).unwrap();
     let unreadable = complaint(folder, &[&mine], false).unwrap();
     assert!(unreadable.contains("my.engine.minisig"), "{unreadable}");
+}
+
+/// What `pilotage inspect` prints of the engine in `folder`, and its exit status.
+fn inspect(folder: &Path, more: &[&str]) -> (String, Option<i32>) {
+    let file = folder.join("my.engine");
+    let output = pilotage(&[&["inspect", file.to_str().unwrap()], more].concat());
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8(said).unwrap(), output.status.code())
+}
+
+#[test]
+fn inspect_shows_what_is_in_an_engine() {
+    let shown = pilotage(&["inspect", "pilotnet", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["name"], "pilotnet");
+    assert_eq!(shown["domain"], "simulated");
+    assert_eq!(shown["signature"]["state"], "compiled-in");
+    assert_eq!(
+        shown["inputs"][0]["shape"],
+        serde_json::json!([1, 66, 200, 3])
+    );
+    let bytes = engines::compiled_in("pilotnet").unwrap();
+    assert_eq!(shown["bytes"], bytes.len());
+
+    let layers = shown["layers"].as_array().unwrap();
+    let layer = |name: &str| layers.iter().find(|layer| layer["name"] == name).unwrap();
+    // PilotNet's first layer: 24 kernels of 5x5 on 3 channels, 31x98 windows.
+    assert_eq!(layer("conv1")["multiply_adds"], 24 * 5 * 5 * 3 * 31 * 98);
+    assert_eq!(layer("fc1")["multiply_adds"], 1152 * 1164);
+    let table = String::from_utf8(pilotage(&["inspect", "pilotnet"]).stdout).unwrap();
+    for section in shown["sections"].as_array().unwrap() {
+        assert!(
+            table.contains(section["sha256"].as_str().unwrap()),
+            "{table}"
+        );
+    }
+    for layer in layers {
+        assert!(table.contains(layer["name"].as_str().unwrap()), "{table}");
+    }
+    let list = String::from_utf8(pilotage(&["inspect"]).stdout).unwrap();
+    assert!(list.contains("pilotnet"), "{list}");
+}
+
+#[test]
+fn inspect_says_how_far_a_signature_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+    let bytes = engine_file(folder);
+    complaint(folder, &[&pair], true).unwrap();
+    let car = folder.join("car.toml");
+    let by_car = ["--car", car.to_str().unwrap()];
+
+    let (said, status) = inspect(folder, &[]);
+    assert!(said.contains("signature    none"), "{said}");
+    assert_eq!(status, Some(0));
+    let (said, status) = inspect(folder, &by_car);
+    assert!(said.contains("REFUSED: it has no signature"), "{said}");
+    assert_eq!(status, Some(1));
+    sign(&pair, &bytes, folder);
+    let (said, status) = inspect(folder, &[]);
+    assert!(said.contains("not checked"), "{said}");
+    assert_eq!(status, Some(0));
+    let (said, status) = inspect(folder, &by_car);
+    assert!(said.contains("good: for tests"), "{said}");
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+fn inspect_explains_what_is_no_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut bytes = engine_file(folder);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let damaged = "is damaged: its checksum is wrong; copy it again";
+    for (bytes, expected) in [
+        (&bytes[..], damaged),
+        (&bytes[..last], "copy it again"),
+        (&b""[..], "not an engine file"),
+        (b"GIF89a, and then some", "not an engine file"),
+    ] {
+        fs::write(folder.join("my.engine"), bytes).unwrap();
+        let (said, status) = inspect(folder, &[]);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(status, Some(2));
+    }
+    let unknown = pilotage(&["inspect", "pilotnt"]).stderr;
+    assert!(
+        String::from_utf8(unknown)
+            .unwrap()
+            .contains("did you mean `pilotnet`?")
+    );
 }

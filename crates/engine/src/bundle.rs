@@ -41,6 +41,17 @@ pub struct Bundle {
     pub sections: BTreeMap<String, Vec<u8>>,
 }
 
+/// A section of an engine file, for reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// Its length.
+    pub bytes: usize,
+    /// SHA-256 of it, in hexadecimal.
+    pub sha256: String,
+}
+
 /// Sections that make up [`Bundle::plan`].
 const PLAN: &str = "plan";
 const CONSTANTS: &str = "constants";
@@ -281,6 +292,20 @@ impl Bundle {
             sections: sections.collect(),
         })
     }
+}
+
+/// What sections an engine file has, every checksum right, sorted by name.
+///
+/// # Errors
+/// As [`Bundle::read`], but for the plan, which is not looked at.
+pub fn sections(file: &[u8]) -> Result<Vec<Section>, BundleError> {
+    let (_, sections) = container::read(file)?;
+    let section = |(name, content): (String, &[u8])| Section {
+        name,
+        bytes: content.len(),
+        sha256: container::digest(content),
+    };
+    Ok(sections.into_iter().map(section).collect())
 }
 
 /// The next multiple of the alignment, if only zeros lie between.

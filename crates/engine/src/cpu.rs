@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use self::kernel::PreparedStep;
 use self::memory::{AlignedBytes, MemoryMap, Slot, Views};
 use self::workers::Workers;
-use crate::plan::{Plan, PlanError, PlanPort};
+use crate::plan::{Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
 /// The vector instructions the hot kernels use.
@@ -171,15 +171,7 @@ impl CpuEngine {
             .iter()
             .map(|step| PreparedStep::new(plan, step, &map, instruction_set))
             .collect();
-        let port = |port: &PlanPort| {
-            let (shape, element_type) = plan.spec(port.operand);
-            Port {
-                name: port.name.clone(),
-                shape: shape.to_vec(),
-                element_type,
-                layout: port.layout,
-            }
-        };
+        let port = |port| plan.port(port);
         Ok(Self {
             inputs: plan.inputs.iter().map(port).collect(),
             outputs: plan.outputs.iter().map(port).collect(),

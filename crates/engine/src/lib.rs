@@ -34,7 +34,7 @@ mod output;
 pub mod plan;
 
 pub use api::{ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing};
-pub use bundle::{Bundle, BundleError};
+pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, StepProfile};
 pub use manifest::{Calibration, Domain, GateResult, Manifest, Trial};
 pub use output::{Meaning, Output};

@@ -11,10 +11,12 @@ use crate::{ElementType, Layout};
 
 mod error;
 mod integer;
+mod layers;
 mod step;
 mod validate;
 
 pub use error::PlanError;
+pub use layers::Layer;
 pub use validate::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK};
 
 /// A tensor's place in [`Plan::tensors`].

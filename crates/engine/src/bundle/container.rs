@@ -49,10 +49,9 @@ pub(super) fn write(
     manifest: &Manifest,
     sections: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Vec<u8>, BundleError> {
-    let digests = sections.iter().map(|(name, content)| {
-        let digest = hexadecimal(&Sha256::digest(content));
-        (name.clone(), digest)
-    });
+    let digests = sections
+        .iter()
+        .map(|(name, content)| (name.clone(), digest(content)));
     let head = Head {
         version: VERSION,
         manifest: manifest.clone(),
@@ -128,7 +127,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
         return Err(damaged(HEADER));
     }
     for (name, content) in &sections {
-        if hexadecimal(&Sha256::digest(content)) != head.sections[name] {
+        if digest(content) != head.sections[name] {
             return Err(damaged(name));
         }
     }
@@ -160,6 +159,10 @@ fn view(content: &[u8]) -> Result<TensorView<'_>, BundleError> {
     TensorView::new(Dtype::U8, vec![content.len()], content).map_err(BundleError::Container)
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 in hexadecimal.
+pub(super) fn digest(content: &[u8]) -> String {
+    Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -1,0 +1,279 @@
+//! An inspection as aligned text.
+
+use std::fmt::Write;
+
+use pilotage_engine::{Domain, Layout, Meaning, Port};
+
+use super::{Entry, Inspection, SignatureState};
+
+/// A longer name is cut, characters.
+const LONGEST_CELL: usize = 72;
+
+/// The compiled-in engines.
+pub(super) fn list(entries: &[Entry]) -> String {
+    let rows = entries.iter().map(|entry| {
+        let domain = domain(entry.domain).to_owned();
+        let size = entry.bytes.to_string();
+        [entry.name.clone(), domain, entry.precision.clone(), size]
+    });
+    columns(["engine", "domain", "precision", "bytes>"], rows)
+}
+
+/// All there is to know of an engine.
+pub(super) fn whole(inspection: &Inspection) -> String {
+    let parts = [
+        summary(inspection),
+        outputs(inspection),
+        sections(inspection),
+        gate(inspection),
+        trials(inspection),
+        layers(inspection),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n\n")
+}
+
+fn summary(inspection: &Inspection) -> String {
+    let manifest = &inspection.manifest;
+    let mut rows = vec![
+        ["engine".to_owned(), manifest.name.clone()],
+        ["domain".to_owned(), domain(manifest.domain).to_owned()],
+        ["precision".to_owned(), manifest.precision.clone()],
+    ];
+    let mut row = |key: &str, value: String| rows.push([key.to_owned(), value]);
+    for input in &inspection.inputs {
+        row("input", port(input));
+    }
+    for output in &inspection.output_tensors {
+        row("output", port(output));
+    }
+    if let Some(calibration) = &manifest.calibration {
+        row(
+            "calibration",
+            format!(
+                "{}, {} frames and {} held back",
+                calibration.method, calibration.frames, calibration.held_back
+            ),
+        );
+        row("frames", format!("SHA-256 {}", calibration.sha256));
+    }
+    if !manifest.raised.is_empty() {
+        row("raised by gate", manifest.raised.join(", "));
+    }
+    row("model", format!("SHA-256 {}", manifest.source_sha256));
+    row("compiler", manifest.tool_version.clone());
+    row("size", format!("{} bytes", inspection.bytes));
+    row("signature", signature(&inspection.signature));
+    let width = rows.iter().map(|[key, _]| key.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for [key, value] in rows {
+        let _ = writeln!(text, "{key:width$}  {}", whole_cell(&value));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn signature(signature: &SignatureState) -> String {
+    let comment = signature.comment.as_deref().unwrap_or_default();
+    match signature.state {
+        "compiled-in" => "none needed: it is compiled in".to_owned(),
+        "absent" => "none".to_owned(),
+        "unchecked" => {
+            "there is one, not checked: give a car.toml with `engine.trusted_keys` by --car"
+                .to_owned()
+        }
+        "good" => format!("good: {comment}"),
+        _ => format!("REFUSED: {comment}"),
+    }
+}
+
+fn outputs(inspection: &Inspection) -> String {
+    let rows = inspection.manifest.outputs.iter().map(|output| {
+        [
+            meaning(output.meaning).to_owned(),
+            format!(
+                "{}[{}] * {} {:+}",
+                output.name, output.index, output.scale, output.offset
+            ),
+            output.meaning.unit().to_owned(),
+        ]
+    });
+    columns(["meaning", "from", "unit"], rows)
+}
+
+fn sections(inspection: &Inspection) -> String {
+    let rows = inspection.sections.iter().map(|section| {
+        let size = section.bytes.to_string();
+        [section.name.clone(), size, section.sha256.clone()]
+    });
+    columns(["section", "bytes>", "SHA-256"], rows)
+}
+
+fn gate(inspection: &Inspection) -> String {
+    let rows = inspection.manifest.gate.iter().map(|result| {
+        [
+            result.form.clone(),
+            result.output.clone(),
+            format!("{:.3e}", result.mse),
+            format!("{:.3e}", result.most_mse),
+            format!("{:.4}", result.worst),
+            format!("{:.4}", result.most_worst),
+            result.unit.clone(),
+            if result.passes() { "ok" } else { "TOO FAR" }.to_owned(),
+        ]
+    });
+    columns(
+        [
+            "gate",
+            "output",
+            "squared error>",
+            "limit>",
+            "worst error>",
+            "limit>",
+            "unit",
+            "verdict",
+        ],
+        rows,
+    )
+}
+
+fn trials(inspection: &Inspection) -> String {
+    let rows = inspection.manifest.trials.iter().map(|trial| {
+        [
+            trial.name.clone(),
+            format!("{:.3e}", trial.before),
+            format!("{:.3e}", trial.after),
+            if trial.kept { "kept" } else { "dropped" }.to_owned(),
+        ]
+    });
+    columns(["tried", "error before>", "after>", "verdict"], rows)
+}
+
+fn layers(inspection: &Inspection) -> String {
+    let rows = inspection.layers.iter().map(|layer| {
+        let inputs: Vec<_> = layer.inputs.iter().map(|shape| sizes(shape)).collect();
+        [
+            layer.name.clone(),
+            layer.operation.to_owned(),
+            inputs.join(", "),
+            sizes(&layer.output),
+            layer.precision.to_owned(),
+            layer.multiply_adds.to_string(),
+            layer.weight_bytes.to_string(),
+        ]
+    });
+    let adds: u64 = inspection
+        .layers
+        .iter()
+        .fold(0, |sum, layer| sum.saturating_add(layer.multiply_adds));
+    let bytes: usize = inspection
+        .layers
+        .iter()
+        .fold(0, |sum, layer| sum.saturating_add(layer.weight_bytes));
+    let blank = String::new;
+    let total = [
+        "total".to_owned(),
+        blank(),
+        blank(),
+        blank(),
+        blank(),
+        adds.to_string(),
+        bytes.to_string(),
+    ];
+    columns(
+        [
+            "layer",
+            "operation",
+            "input",
+            "output",
+            "precision",
+            "multiply-adds>",
+            "weight bytes>",
+        ],
+        rows.chain([total]),
+    )
+}
+
+fn port(port: &Port) -> String {
+    let order = match port.layout {
+        Layout::Plain => "",
+        Layout::Nhwc => ", batch x height x width x channels",
+    };
+    let element = format!("{:?}", port.element_type).to_lowercase();
+    format!("{} {element} {}{order}", port.name, sizes(&port.shape))
+}
+
+fn sizes(shape: &[usize]) -> String {
+    let sizes: Vec<_> = shape.iter().map(usize::to_string).collect();
+    sizes.join("x")
+}
+
+fn meaning(meaning: Meaning) -> &'static str {
+    match meaning {
+        Meaning::Speed => "speed",
+        Meaning::YawRate => "yaw rate",
+        Meaning::Steering => "steering",
+        Meaning::Throttle => "throttle",
+    }
+}
+
+fn domain(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Simulated => "simulated",
+        Domain::Physical => "physical",
+    }
+}
+
+/// Rows under their titles; nothing when there are no rows. A title's `>` aligns
+/// its column to the right.
+fn columns<const N: usize>(
+    titles: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(|c| cell(&c))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let right = titles.map(|title| title.ends_with('>'));
+    let titles = titles.map(|title| title.trim_end_matches('>').to_owned());
+    let mut text = String::new();
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&titles]);
+        cells.map(|row| row[column].chars().count()).max()
+    };
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    for row in [&titles].into_iter().chain(&rows) {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = match right[column] {
+                true => write!(line, "{cell:>width$}  "),
+                false => write!(line, "{cell:width$}  "),
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// What a file says goes to a terminal: nothing in it may steer that, or flood it.
+fn cell(text: &str) -> String {
+    let text = whole_cell(text);
+    match text.chars().count() > LONGEST_CELL {
+        true => text
+            .chars()
+            .take(LONGEST_CELL - 3)
+            .chain("...".chars())
+            .collect(),
+        false => text,
+    }
+}
+
+fn whole_cell(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests;
