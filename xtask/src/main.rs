@@ -1,5 +1,6 @@
-//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`.
+//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`.
 
+mod burn;
 mod checkout;
 mod evaluate;
 mod fuzz;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Builds burn, checks it against the trainer's own arithmetic, and measures both
+    Burn,
 }
 
 fn main() -> ExitCode {
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Fuzz { minutes, targets } => fuzz::run(&checkout, minutes, &targets),
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
+        Task::Burn => burn::run(&checkout),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

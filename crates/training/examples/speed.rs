@@ -1,12 +1,14 @@
-//! Prints how many samples a second the trainer works through.
+//! Prints how many samples a second each backend of this build works through.
 
 use std::time::Instant;
 
+use clap::ValueEnum;
+use pilotage_training::backend::Backend;
 use pilotage_training::dataset::Sample;
 use pilotage_training::network::{Statistics, Weights};
-use pilotage_training::trainer::{Learn, Trainer};
+use pilotage_training::trainer::LearnError;
 
-fn main() {
+fn main() -> Result<(), LearnError> {
     let statistics = Statistics {
         mean: [0.5; 3],
         variance: [0.1; 3],
@@ -19,14 +21,17 @@ fn main() {
         };
         batch
     ];
-    let mut trainer = Trainer::new(Weights::fresh(statistics, 1), batch);
-    for _ in 0..5 {
-        let start = Instant::now();
-        let error = trainer.step(&samples, 1e-3, &|_, input| {
-            input.fill(0.3);
-            [0.3, 0.5]
-        });
-        let rate = batch as f64 / start.elapsed().as_secs_f64();
-        println!("{rate:.0} samples/s, error {error:.5}");
+    for backend in Backend::value_variants() {
+        let mut learner = backend.learner(Weights::fresh(statistics, 1), batch);
+        for _ in 0..5 {
+            let start = Instant::now();
+            let error = learner.step(&samples, 1e-3, &|_, input| {
+                input.fill(0.3);
+                [0.3, 0.5]
+            })?;
+            let rate = batch as f64 / start.elapsed().as_secs_f64();
+            println!("{backend:?}: {rate:.0} samples/s, error {error:.5}");
+        }
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use pilotage_simulator::{CarKind, Circuit, Random};
 use pilotage_vision::VisionError;
 
 use crate::augment;
+use crate::backend::Backend;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::collect::collect;
 use crate::dataset::{Dataset, Sample};
@@ -14,7 +15,7 @@ use crate::evaluate::{drive, plain};
 use crate::expert::Expert;
 use crate::network::{Statistics, Weights};
 use crate::policy::Policy;
-use crate::trainer::{Learn, Trainer, normalise};
+use crate::trainer::{LearnError, normalise};
 
 /// What to do, and how much of it.
 #[derive(Debug, Clone)]
@@ -53,26 +54,10 @@ impl Default for Plan {
             last_epochs: 12,
             batch: 128,
             rate: 1e-3,
-            backend: Backend::Cpu,
+            backend: Backend::Own,
             expert: Expert::default(),
             checkpoints: PathBuf::from("target/training"),
             resume: false,
-        }
-    }
-}
-
-/// What does the arithmetic of training.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Backend {
-    /// This crate's own passes, on all cores.
-    #[default]
-    Cpu,
-}
-
-impl Backend {
-    fn learner(self, weights: Weights, batch: usize) -> Box<dyn Learn> {
-        match self {
-            Self::Cpu => Box::new(Trainer::new(weights, batch)),
         }
     }
 }
@@ -86,6 +71,9 @@ pub enum ImitateError {
     /// The camera's frames do not fit the network.
     #[error(transparent)]
     Vision(#[from] VisionError),
+    /// The arithmetic cannot be done.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
     /// There is nothing to learn from.
     #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
     Nothing,
@@ -97,10 +85,10 @@ pub enum ImitateError {
 ///
 /// The same plan, data and build give the same weights on the same kind of
 /// machine, whatever its number of cores. Between instruction sets they differ,
-/// because matrix products round differently.
+/// because matrix products round differently; so do the backends.
 ///
 /// # Errors
-/// When a checkpoint cannot be read or written, or there is nothing to learn from.
+/// When a checkpoint cannot be read or written, the backend's device fails, or there is nothing to learn from.
 pub fn imitate(
     plan: &Plan,
     data: &mut Dataset,
@@ -151,7 +139,7 @@ fn train(
     round: usize,
     weights: Weights,
     data: &Dataset,
-) -> Result<Weights, ImitateError> {
+) -> Result<Weights, LearnError> {
     let last = round == plan.rounds;
     let epochs = if last { plan.last_epochs } else { plan.epochs };
     let batches = data.len().div_ceil(plan.batch);
@@ -182,14 +170,14 @@ fn train(
                 let table = augment::table(&plain, &statistics, &mut random);
                 normalise(data.picture(sample.index), &table, sample.mirrored, input);
                 data.wanted(sample)
-            });
+            })?;
             bar.inc(samples.len() as u64);
         }
         let error = errors / batches as f64;
         bar.suspend(|| eprintln!("round {round}, epoch {epoch}: mean squared error {error:.6}"));
     }
     bar.finish();
-    Ok(learner.weights())
+    learner.weights()
 }
 
 /// A quick look at how the student drives, printed: `simple` and a few random

@@ -6,6 +6,9 @@
 
 pub mod adam;
 pub mod augment;
+pub mod backend;
+#[cfg(feature = "burn")]
+pub mod burn_trainer;
 pub mod checkpoint;
 pub mod collect;
 pub mod dataset;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use pilotage_training::backend::Backend;
 use pilotage_training::checkpoint::read_weights;
 use pilotage_training::collect::collect;
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, suites};
 use pilotage_training::expert::Expert;
 use pilotage_training::export::{from_onnx, to_onnx};
-use pilotage_training::imitate::{Backend, Plan, imitate, report};
+use pilotage_training::imitate::{Plan, imitate, report};
 use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};

@@ -28,11 +28,28 @@ pub type Fill<'a> = dyn Fn(&Sample, &mut [f32]) -> [f32; OUTPUTS] + Sync + 'a;
 pub trait Learn {
     /// One step of Adam at `rate` on the squared error over `batch`, its outputs
     /// weighted by [`importance`]; gives the plain mean squared error as it was
-    /// before the step.
-    fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> f64;
+    /// before the step. `batch` holds at least one sample.
+    ///
+    /// # Errors
+    /// When the device that does the arithmetic fails.
+    fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> Result<f64, LearnError>;
 
     /// What has been learned by now.
-    fn weights(&self) -> Weights;
+    ///
+    /// # Errors
+    /// When the device that does the arithmetic fails.
+    fn weights(&self) -> Result<Weights, LearnError>;
+}
+
+/// Why the arithmetic of training cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnError {
+    /// The device gave up.
+    #[error("the training device failed: {problem}; --resume goes on from the last round")]
+    Device {
+        /// What it says.
+        problem: String,
+    },
 }
 
 /// The weights with their optimiser, on the CPU.
@@ -59,11 +76,11 @@ impl Trainer {
 }
 
 impl Learn for Trainer {
-    fn weights(&self) -> Weights {
-        self.weights.clone()
+    fn weights(&self) -> Result<Weights, LearnError> {
+        Ok(self.weights.clone())
     }
 
-    fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> f64 {
+    fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> Result<f64, LearnError> {
         let weights = &self.weights;
         let scale = 2.0 / (batch.len() * OUTPUTS) as f32;
         let parts = batch.chunks(batch.len().div_ceil(SHARDS).max(1));
@@ -104,7 +121,7 @@ impl Learn for Trainer {
                 }
             });
         self.adam.step(&mut self.weights.values, &self.slope, rate);
-        errors.iter().sum::<f64>() / (batch.len() * OUTPUTS) as f64
+        Ok(errors.iter().sum::<f64>() / (batch.len() * OUTPUTS) as f64)
     }
 }
 
