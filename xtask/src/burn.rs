@@ -6,13 +6,15 @@ use anyhow::Result;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// In this order: burn and the crate's own trainer agree; how fast both are.
-const STEPS: [&str; 2] = [
+/// In this order: burn and the crate's own trainer agree; the GPU backend compiles;
+/// how fast the backends of a CPU are. All of them even when one fails.
+const STEPS: [&str; 3] = [
     "cargo test --package pilotage-training --features burn --lib burn_trainer",
+    "cargo check --package pilotage-training --features burn,burn-wgpu",
     "cargo run --package pilotage-training --features burn --example speed",
 ];
 
-/// True when burn and the crate's own trainer agree.
+/// True when burn and the crate's own trainer agree and the GPU backend compiles.
 pub fn run(checkout: &Checkout) -> Result<bool> {
     let mut held = true;
     for step in STEPS {

@@ -22,7 +22,13 @@ fn main() -> Result<(), LearnError> {
         batch
     ];
     for backend in Backend::value_variants() {
-        let mut learner = backend.learner(Weights::fresh(statistics, 1), batch);
+        let mut learner = match backend.learner(Weights::fresh(statistics, 1), batch) {
+            Ok(learner) => learner,
+            Err(reason) => {
+                println!("{backend:?}: {reason}");
+                continue;
+            }
+        };
         for _ in 0..5 {
             let start = Instant::now();
             let error = learner.step(&samples, 1e-3, &|_, input| {

@@ -146,7 +146,7 @@ fn train(
     let steps = epochs * batches;
     let statistics = weights.statistics;
     let plain = statistics.table();
-    let mut learner = plan.backend.learner(weights, plan.batch);
+    let mut learner = plan.backend.learner(weights, plan.batch)?;
     let bar = progress(steps * plan.batch, &format!("round {round}: learning"));
     for epoch in 0..epochs {
         let mut random = Random::stream(plan.seed, ((round as u64) << 32) + epoch as u64);

@@ -7,7 +7,7 @@
 pub mod adam;
 pub mod augment;
 pub mod backend;
-#[cfg(feature = "burn")]
+#[cfg(any(feature = "burn", feature = "burn-wgpu"))]
 pub mod burn_trainer;
 pub mod checkpoint;
 pub mod collect;

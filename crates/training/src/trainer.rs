@@ -50,6 +50,12 @@ pub enum LearnError {
         /// What it says.
         problem: String,
     },
+    /// There is no such device.
+    #[error("there is no {wanted} that burn can use; `--backend own` trains on the CPU")]
+    Missing {
+        /// What was looked for.
+        wanted: &'static str,
+    },
 }
 
 /// The weights with their optimiser, on the CPU.
