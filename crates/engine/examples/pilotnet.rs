@@ -1,27 +1,32 @@
-//! Times float32 PilotNet (random weights) on this machine.
+//! Times PilotNet (random weights) on this machine, float32 or INT8.
 //!
 //! `cargo run --release -p pilotage-engine --example pilotnet -- [--rounds N]
-//! [--threads N] [--set scalar|avx2|avx512|neon] [--layers] [--brief]`
+//! [--int8] [--threads N] [--set scalar|avx2|avxvnni|avx512|avx512vnni|neon] [--layers] [--brief]`
 
 use std::time::Instant;
 
 use pilotage_engine::plan::{
-    Activation, Constant, ConstantData, ConstantId, Operand, Operation, PlanPort, Step, TensorId,
-    TensorSpec, Window,
+    Activation, Constant, ConstantData, ConstantId, Finish, Operand, Operation, PlanPort, Step,
+    TensorId, TensorSpec, Window,
 };
 use pilotage_engine::{
     CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, Layout, Plan, TensorMut, TensorRef,
 };
 
 /// The network of issue 2: five convolutions, five fully connected layers.
-fn pilotnet() -> Plan {
+fn pilotnet(int8: bool) -> Plan {
     let mut plan = Plan::default();
+    let held = if int8 {
+        ElementType::I8
+    } else {
+        ElementType::F32
+    };
     let mut seed = 1_u32;
     let mut shape = vec![1, 66, 200, 3];
-    let tensor = |plan: &mut Plan, shape: &[usize]| {
+    let tensor = |plan: &mut Plan, shape: &[usize], element_type| {
         plan.tensors.push(TensorSpec {
             shape: shape.to_vec(),
-            element_type: ElementType::F32,
+            element_type,
         });
         TensorId(plan.tensors.len() - 1)
     };
@@ -38,7 +43,20 @@ fn pilotnet() -> Plan {
         });
         ConstantId(plan.constants.len() - 1)
     };
-    let mut last = tensor(&mut plan, &shape);
+    // Levels of deviation 74 and weights likewise; an output level is a deviation's 40th.
+    let level = |plan: &mut Plan, weights: ConstantId, floats: ConstantId, depth: usize| {
+        let ConstantData::F32(data) = &plan.constants[weights.0].data else {
+            return floats;
+        };
+        let most = data.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+        let data = data.iter().map(|w| (w * 127.0 / most) as i8).collect();
+        plan.constants[weights.0].data = ConstantData::I8(data);
+        let constant = &mut plan.constants[floats.0];
+        let multiplier = 0.006 / (depth as f32).sqrt();
+        constant.data = ConstantData::F32(vec![multiplier; constant.shape[0]]);
+        floats
+    };
+    let mut last = tensor(&mut plan, &shape, held);
     plan.inputs.push(PlanPort {
         name: "image".into(),
         operand: Operand::Tensor(last),
@@ -59,29 +77,42 @@ fn pilotnet() -> Plan {
             &[units, kernel, kernel, depth],
             (24.0 / fan).sqrt(),
         );
-        let bias = Some(constant(&mut plan, &[units], 0.1));
-        let output = tensor(&mut plan, &shape);
-        plan.steps.push(Step {
-            name: format!("conv{}", index + 1),
-            operation: Operation::Conv2d {
+        let bias = constant(&mut plan, &[units], 0.1);
+        let output = tensor(&mut plan, &shape, held);
+        let window = Window {
+            kernel: [kernel; 2],
+            strides: [stride; 2],
+            pads: [0; 2],
+            dilations: [1; 2],
+        };
+        let operation = if int8 {
+            Operation::QuantizedConv2d {
                 weights,
-                bias,
-                window: Window {
-                    kernel: [kernel; 2],
-                    strides: [stride; 2],
-                    pads: [0; 2],
-                    dilations: [1; 2],
-                },
+                bias: None,
+                multiplier: level(&mut plan, weights, bias, kernel * kernel * depth),
+                window,
+                groups: 1,
+                finish: Finish::Int8 { low: 0, high: 127 },
+            }
+        } else {
+            Operation::Conv2d {
+                weights,
+                bias: Some(bias),
+                window,
                 groups: 1,
                 activation: Activation::Relu,
-            },
+            }
+        };
+        plan.steps.push(Step {
+            name: format!("conv{}", index + 1),
+            operation,
             inputs: vec![Operand::Tensor(last)],
             output,
         });
         last = output;
     }
     let mut depth = shape.iter().product();
-    let flat = tensor(&mut plan, &[1, depth]);
+    let flat = tensor(&mut plan, &[1, depth], held);
     plan.steps.push(Step {
         name: "flatten".into(),
         operation: Operation::Reshape,
@@ -91,19 +122,32 @@ fn pilotnet() -> Plan {
     last = flat;
     for (index, units) in [1164, 100, 50, 10, 2].into_iter().enumerate() {
         let weights = constant(&mut plan, &[units, depth], (24.0 / depth as f32).sqrt());
-        let bias = Some(constant(&mut plan, &[units], 0.1));
-        let output = tensor(&mut plan, &[1, units]);
+        let bias = constant(&mut plan, &[units], 0.1);
+        let (held, activation) = match units {
+            2 => (ElementType::F32, Activation::None),
+            _ => (held, Activation::Relu),
+        };
+        let output = tensor(&mut plan, &[1, units], held);
+        let operation = if int8 {
+            Operation::QuantizedFullyConnected {
+                weights,
+                bias: None,
+                multiplier: level(&mut plan, weights, bias, depth),
+                finish: match held {
+                    ElementType::I8 => Finish::Int8 { low: 0, high: 127 },
+                    _ => Finish::Float { activation },
+                },
+            }
+        } else {
+            Operation::FullyConnected {
+                weights,
+                bias: Some(bias),
+                activation,
+            }
+        };
         plan.steps.push(Step {
             name: format!("dense{}", index + 1),
-            operation: Operation::FullyConnected {
-                weights,
-                bias,
-                activation: if units == 2 {
-                    Activation::None
-                } else {
-                    Activation::Relu
-                },
-            },
+            operation,
             inputs: vec![Operand::Tensor(last)],
             output,
         });
@@ -131,6 +175,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("scalar") => Some(InstructionSet::Scalar),
         Some("avx2") => Some(InstructionSet::Avx2),
         Some("avx512") => Some(InstructionSet::Avx512),
+        Some("avx512vnni") => Some(InstructionSet::Avx512Vnni),
+        Some("avxvnni") => Some(InstructionSet::AvxVnni),
         Some("neon") => Some(InstructionSet::Neon),
         Some(other) => return Err(format!("there is no instruction set `{other}`").into()),
     };
@@ -139,18 +185,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         instruction_set,
         profile: flag("--layers"),
     };
-    let mut engine = CpuEngine::new(&pilotnet(), options)?;
+    let mut engine = CpuEngine::new(&pilotnet(flag("--int8")), options)?;
     let input: Vec<f32> = (0..engine.inputs()[0].len())
         .map(|index| (index * 7919 % 256) as f32 / 255.0)
         .collect();
+    let levels: Vec<i8> = (0..input.len())
+        .map(|index| (index * 7919 % 256) as u8 as i8)
+        .collect();
+    let input = match engine.inputs()[0].element_type {
+        ElementType::I8 => TensorRef::I8(&levels),
+        _ => TensorRef::F32(&input),
+    };
     let mut output = [0.0; 2];
     let mut times = Vec::with_capacity(rounds);
     for round in 0..rounds + rounds / 10 {
         let start = Instant::now();
-        engine.infer(
-            &[TensorRef::F32(&input)],
-            &mut [TensorMut::F32(&mut output)],
-        )?;
+        engine.infer(&[input], &mut [TensorMut::F32(&mut output)])?;
         if round >= rounds / 10 {
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }

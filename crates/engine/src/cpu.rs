@@ -9,9 +9,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use self::kernel::PreparedStep;
-use self::memory::{AlignedBytes, MemoryMap, Slot, Views};
+pub(crate) use self::memory::AlignedBytes;
+use self::memory::{MemoryMap, Slot, Views};
 use self::workers::Workers;
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
 /// The vector instructions the hot kernels use.
@@ -22,15 +23,26 @@ pub enum InstructionSet {
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// x86-64 with AVX2, FMA and AVX-VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 F and VL.
     Avx512,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    Avx512Vnni,
     /// aarch64.
     Neon,
 }
 
 impl InstructionSet {
     /// All there are, the fastest first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Scalar];
+    pub const ALL: [Self; 6] = [
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::Neon,
+        Self::Scalar,
+    ];
 
     /// Whether this machine has it.
     pub fn is_available(self) -> bool {
@@ -43,6 +55,14 @@ impl InstructionSet {
                 Self::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => true,
@@ -64,7 +84,9 @@ impl fmt::Display for InstructionSet {
         f.write_str(match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "AVX2",
+            Self::AvxVnni => "AVX-VNNI",
             Self::Avx512 => "AVX-512",
+            Self::Avx512Vnni => "AVX-512 VNNI",
             Self::Neon => "NEON",
         })
     }
@@ -148,6 +170,7 @@ pub struct CpuEngine {
     /// None where the caller's thread does everything.
     workers: Option<Workers>,
     threads: usize,
+    precision: &'static str,
     spent: Option<Vec<Spent>>,
 }
 
@@ -165,11 +188,17 @@ impl CpuEngine {
         if !(1..=MAX_THREADS).contains(&options.threads) {
             return Err(CpuError::Threads(options.threads));
         }
-        let map = MemoryMap::new(plan);
+        let scratch: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| kernel::scratch(plan, step, instruction_set))
+            .collect();
+        let map = MemoryMap::new(plan, &scratch);
         let steps: Vec<_> = plan
             .steps
             .iter()
-            .map(|step| PreparedStep::new(plan, step, &map, instruction_set))
+            .zip(&map.scratch)
+            .map(|(step, &scratch)| PreparedStep::new(plan, step, (&map, scratch), instruction_set))
             .collect();
         let port = |port| plan.port(port);
         Ok(Self {
@@ -190,6 +219,7 @@ impl CpuEngine {
                 threads => Some(Workers::new(threads - 1)?),
             },
             threads: options.threads,
+            precision: precision(plan),
         })
     }
 
@@ -263,6 +293,25 @@ impl CpuEngine {
     }
 }
 
+/// What the layers with weights compute in.
+fn precision(plan: &Plan) -> &'static str {
+    let (mut int8, mut float) = (false, false);
+    for step in &plan.steps {
+        match step.operation {
+            Operation::QuantizedConv2d { .. } | Operation::QuantizedFullyConnected { .. } => {
+                int8 = true;
+            }
+            Operation::Conv2d { .. } | Operation::FullyConnected { .. } => float = true,
+            _ => {}
+        }
+    }
+    match (int8, float) {
+        (true, false) => "int8",
+        (true, true) => "int8 and float32",
+        (false, _) => "float32",
+    }
+}
+
 impl fmt::Debug for CpuEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CpuEngine")
@@ -280,7 +329,10 @@ impl Engine for CpuEngine {
             1 => "1 thread".to_owned(),
             threads => format!("{threads} threads"),
         };
-        format!("CPU, {}, {threads}, float32", self.instruction_set)
+        format!(
+            "CPU, {}, {threads}, {}",
+            self.instruction_set, self.precision
+        )
     }
 
     fn inputs(&self) -> &[Port] {

@@ -9,6 +9,7 @@ pub(crate) mod binary;
 pub(crate) mod convert;
 pub(crate) mod convolution;
 pub(crate) mod depthwise;
+pub(crate) mod int8;
 pub(crate) mod matmul;
 pub(crate) mod movement;
 pub(crate) mod pool;

@@ -43,6 +43,16 @@ fn avx512() {
 }
 
 #[test]
+fn avx_vnni() {
+    check(InstructionSet::AvxVnni);
+}
+
+#[test]
+fn avx512_vnni() {
+    check(InstructionSet::Avx512Vnni);
+}
+
+#[test]
 fn neon() {
     check(InstructionSet::Neon);
 }

@@ -12,7 +12,7 @@ use pilotage_engine::conformance::{Buffer, PlanBuilder, evaluate, infer, lend};
 use pilotage_engine::plan::{
     Activation, ConstantData, ConstantId, Finish, Operand, Operation, Plan, PoolKind, Window,
 };
-use pilotage_engine::{CpuEngine, CpuOptions, ElementType, InstructionSet, PlanError};
+use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, PlanError};
 use proptest::prelude::*;
 
 /// The answers of every instruction set, each the same bits as the first.
@@ -294,6 +294,50 @@ fn halves_go_to_the_even_and_what_is_too_large_is_held() {
         let plan = one_unit(vec![1], bias, 0.5, WHOLE);
         let found = answers(&plan, &[Buffer::I8(vec![x])]);
         assert_eq!(found[0].to_f64(), [expected], "{x} {bias}");
+    }
+}
+
+#[test]
+fn threads_divide_the_work_and_change_nothing() {
+    let mut numbers = Numbers(5);
+    let mut b = PlanBuilder::default();
+    let x = b.input(&[2, 21, 33, 12], ElementType::I8);
+    let weights = numbers.i8s(&mut b, &[72, 3, 3, 12]);
+    let multiplier = numbers.multipliers(&mut b, 72, 108);
+    let mut outputs = Vec::new();
+    let activation = Activation::Relu;
+    for finish in [WHOLE, Finish::Float { activation }] {
+        let operation = Operation::QuantizedConv2d {
+            weights,
+            bias: None,
+            multiplier,
+            window: Window {
+                kernel: [3, 3],
+                strides: [1, 2],
+                pads: [1, 1],
+                dilations: [1, 1],
+            },
+            groups: 1,
+            finish,
+        };
+        outputs.push(b.typed_step(operation, &[x], &[2, 21, 17, 72], made(&finish)));
+    }
+    let plan = b.finish(&outputs);
+    let (inputs, _) = lend(&plan, 5);
+    let expected = answers(&plan, &inputs);
+    for set in InstructionSet::ALL {
+        if set.is_available() {
+            let options = CpuOptions {
+                threads: 3,
+                instruction_set: Some(set),
+                ..CpuOptions::default()
+            };
+            let mut engine = CpuEngine::new(&plan, options).unwrap();
+            assert_eq!(engine.describe(), format!("CPU, {set}, 3 threads, int8"));
+            for (found, expected) in infer(&mut engine, &inputs).iter().zip(&expected) {
+                assert_eq!(found.to_f64(), expected.to_f64(), "{set}");
+            }
+        }
     }
 }
 

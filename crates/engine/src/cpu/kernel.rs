@@ -12,6 +12,7 @@ use crate::kernels::binary::{Broadcast, affine};
 use crate::kernels::convert::{self, Scales};
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::Depthwise;
+use crate::kernels::int8::{self, Target, TiledLayer};
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Pad, StridedCopy, concat_part};
 use crate::kernels::pool::Pool;
@@ -22,6 +23,21 @@ use crate::plan::{
     Activation, BinaryOperator, ConstantData, ConstantId, Finish, Operand, Operation, Plan, Step,
     Window,
 };
+
+/// Bytes of memory that a step of a validated plan wants for itself while it runs.
+pub(crate) fn scratch(plan: &Plan, step: &Step, instruction_set: InstructionSet) -> usize {
+    let output = plan.tensors[step.output.0].shape.as_slice();
+    let shape = match &step.operation {
+        Operation::QuantizedConv2d { window, groups, .. } => {
+            windows(plan.spec(step.inputs[0]).0, output, *window, *groups)
+        }
+        Operation::QuantizedFullyConnected { weights, .. } => {
+            fully_connected(plan, *weights, output)
+        }
+        _ => return 0,
+    };
+    int8::scratch(&shape, instruction_set)
+}
 
 /// What a step does, with everything it needs but its tensors.
 enum Kernel {
@@ -50,6 +66,7 @@ enum Kernel {
     Quantize(Scales),
     Dequantize(Scales),
     Quantized(QuantizedConvolution),
+    TiledInt8(Box<TiledLayer>),
     Lookup(Vec<i8>),
     DynamicScale,
     DynamicQuantize,
@@ -66,6 +83,7 @@ pub(crate) struct PreparedStep {
     kernel: Kernel,
     inputs: Vec<Slot>,
     output: Slot,
+    scratch: Slot,
     /// Whether plain loops may use AVX2.
     wide: bool,
 }
@@ -124,7 +142,7 @@ impl PreparedStep {
     pub(crate) fn new(
         plan: &Plan,
         step: &Step,
-        map: &MemoryMap,
+        (map, scratch): (&MemoryMap, Slot),
         instruction_set: InstructionSet,
     ) -> Self {
         let output = plan.tensors[step.output.0].shape.as_slice();
@@ -225,7 +243,13 @@ impl PreparedStep {
             } => {
                 let shape = windows(shape(0), output, *window, *groups);
                 multiply_adds = shape.multiply_adds();
-                quantized_layer(plan, shape, (*weights, *bias, *multiplier), finish)
+                quantized_layer(
+                    plan,
+                    shape,
+                    (*weights, *bias, *multiplier),
+                    finish,
+                    instruction_set,
+                )
             }
             Operation::QuantizedFullyConnected {
                 weights,
@@ -235,7 +259,13 @@ impl PreparedStep {
             } => {
                 let shape = fully_connected(plan, *weights, output);
                 multiply_adds = shape.multiply_adds();
-                quantized_layer(plan, shape, (*weights, *bias, *multiplier), finish)
+                quantized_layer(
+                    plan,
+                    shape,
+                    (*weights, *bias, *multiplier),
+                    finish,
+                    instruction_set,
+                )
             }
             Operation::Lookup { table } => Kernel::Lookup(integers(plan, *table).to_vec()),
             Operation::DynamicScale => Kernel::DynamicScale,
@@ -247,10 +277,8 @@ impl PreparedStep {
             kernel,
             inputs: step.inputs.iter().map(|&input| map.slot(input)).collect(),
             output: map.slot(Operand::Tensor(step.output)),
-            wide: matches!(
-                instruction_set,
-                InstructionSet::Avx2 | InstructionSet::Avx512
-            ),
+            scratch,
+            wide: cfg!(target_arch = "x86_64") && instruction_set != InstructionSet::Scalar,
         }
     }
 
@@ -283,6 +311,31 @@ impl PreparedStep {
                 // the plan is valid, so that the slots have the sizes of the shape; the
                 // workers run disjoint units and are done when they return.
                 let run = |units| unsafe { kernel.run(input, output, units) };
+                match workers {
+                    Some(workers) if self.multiply_adds >= WORTH_SHARING => {
+                        workers.run(kernel.units(), &run);
+                    }
+                    _ => run(0..kernel.units()),
+                }
+            }
+            Kernel::TiledInt8(kernel) => {
+                // SAFETY: the map keeps the scratch apart from all tensors alive at the step.
+                let staged: &mut [u8] = unsafe { views.write(self.scratch) };
+                let input = read!(0);
+                // SAFETY: the engine checked that the machine has the instruction set.
+                unsafe { kernel.stage(input, staged) };
+                let (staged, mut scale) = (&*staged, 1.0);
+                let output = match kernel.ending() {
+                    Ending::Int8 { .. } => Target::new::<i8>(write!()),
+                    Ending::Float { .. } => Target::new::<f32>(write!()),
+                    Ending::Dynamic { .. } => {
+                        let read: &[f32] = read!(1);
+                        scale = read[0];
+                        Target::new::<f32>(write!())
+                    }
+                };
+                // SAFETY: as for float tiles.
+                let run = |units| unsafe { kernel.run(staged, output, scale, units) };
                 match workers {
                     Some(workers) if self.multiply_adds >= WORTH_SHARING => {
                         workers.run(kernel.units(), &run);
@@ -333,7 +386,7 @@ impl PreparedStep {
             };
         }
         match &self.kernel {
-            Kernel::Scalar(_) | Kernel::Tiled(_) | Kernel::Shared => {}
+            Kernel::Scalar(_) | Kernel::Tiled(_) | Kernel::TiledInt8(_) | Kernel::Shared => {}
             Kernel::Depthwise(kernel) => kernel.run(read!(0), write!()),
             Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
             Kernel::Unary(curve) => {
@@ -483,6 +536,7 @@ fn quantized_layer(
     shape: ConvolutionShape,
     (weights, bias, multiplier): (ConstantId, Option<ConstantId>, ConstantId),
     finish: &Finish,
+    instruction_set: InstructionSet,
 ) -> Kernel {
     let bias = bias.map(|id| match &plan.constants[id.0].data {
         ConstantData::I32(data) => data.as_slice(),
@@ -500,7 +554,10 @@ fn quantized_layer(
         },
     };
     let (weights, multiplier) = (integers(plan, weights), floats(plan, multiplier));
-    Kernel::Quantized(QuantizedConvolution::new(
-        shape, weights, bias, multiplier, ending,
-    ))
+    match TiledLayer::new(shape, weights, bias, multiplier, ending, instruction_set) {
+        Ok(kernel) => Kernel::TiledInt8(Box::new(kernel)),
+        Err(ending) => Kernel::Quantized(QuantizedConvolution::new(
+            shape, weights, bias, multiplier, ending,
+        )),
+    }
 }

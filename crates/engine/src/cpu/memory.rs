@@ -33,6 +33,15 @@ impl AlignedBytes {
         self.lines.as_ptr().cast()
     }
 
+    /// A copy.
+    pub(crate) fn holding(data: &[i8]) -> Self {
+        let mut this = Self::zeroed(data.len());
+        for (to, &x) in this.bytes_mut().iter_mut().zip(data) {
+            *to = x.cast_unsigned();
+        }
+        this
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: a `Line` is its 64 bytes, without padding.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
@@ -160,6 +169,8 @@ impl<'a> Views<'a> {
 pub(crate) struct MemoryMap {
     tensors: Vec<Slot>,
     constants: Vec<Slot>,
+    /// Memory of each step for itself while it runs.
+    pub(crate) scratch: Vec<Slot>,
     /// Bytes of the arena.
     pub(crate) arena: usize,
     /// The constants that steps or outputs read as tensors.
@@ -167,8 +178,8 @@ pub(crate) struct MemoryMap {
 }
 
 impl MemoryMap {
-    /// Lays out a validated plan.
-    pub(crate) fn new(plan: &Plan) -> Self {
+    /// Lays out a validated plan, whose steps each want so many bytes of scratch.
+    pub(crate) fn new(plan: &Plan, scratch: &[usize]) -> Self {
         let (constants, data) = place_constants(plan);
         let mut map = Self {
             tensors: plan
@@ -181,6 +192,14 @@ impl MemoryMap {
                 })
                 .collect(),
             constants,
+            scratch: scratch
+                .iter()
+                .map(|&len| Slot {
+                    place: Place::Arena(0),
+                    len,
+                    element_type: ElementType::U8,
+                })
+                .collect(),
             arena: 0,
             data,
         };
@@ -236,7 +255,18 @@ impl MemoryMap {
                 extend(&mut lives, owner[id], plan.steps.len());
             }
         }
+        lives.extend(self.scratch.iter().enumerate().map(|(step, slot)| {
+            (slot.len > 0).then(|| Life {
+                first: step,
+                last: step,
+                bytes: slot.len.next_multiple_of(LINE),
+                offset: 0,
+            })
+        }));
         self.arena = place_lives(&mut lives);
+        for (slot, life) in self.scratch.iter_mut().zip(&lives[plan.tensors.len()..]) {
+            slot.place = Place::Arena(life.map_or(0, |life| life.offset));
+        }
         for (slot, &owner) in self.tensors.iter_mut().zip(&owner) {
             if let (Place::Arena(_), Some(life)) = (slot.place, lives[owner]) {
                 slot.place = Place::Arena(life.offset);

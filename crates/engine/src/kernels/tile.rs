@@ -55,12 +55,12 @@ impl Tiling {
     /// For rows of so many output pixels. `None` for plain loops.
     pub(crate) fn of(instruction_set: InstructionSet, pixels: usize) -> Option<Self> {
         match instruction_set {
-            InstructionSet::Avx512 => Some(Self {
+            InstructionSet::Avx512 | InstructionSet::Avx512Vnni => Some(Self {
                 lanes: 16,
                 half: 8,
                 vectors: 4,
             }),
-            InstructionSet::Avx2 => Some(Self {
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => Some(Self {
                 lanes: 8,
                 half: 0,
                 // A single pixel needs wide tiles to have enough sums under way.
@@ -182,9 +182,9 @@ pub(crate) fn function(
 ) -> Option<TileFunction> {
     match instruction_set {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => x86::avx512(pixels, vectors, half),
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => x86::avx512(pixels, vectors, half),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => x86::avx2(pixels, vectors, half),
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => x86::avx2(pixels, vectors, half),
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon => arm::neon(pixels, vectors, half),
         _ => None,

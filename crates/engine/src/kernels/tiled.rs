@@ -91,7 +91,7 @@ impl TiledConvolution {
         let mut known: Vec<([usize; 2], Range<usize>)> = Vec::new();
         for group in 0..shape.groups {
             let mut first = 0;
-            for [vectors, half] in divide(shape.units, tiling) {
+            for [vectors, half] in divide(shape.units, tiling.lanes, tiling.half, tiling.vectors) {
                 let lanes = vectors * tiling.lanes + half * tiling.half;
                 let stored = lanes.min(shape.units - first);
                 let output = group * shape.units + first;
@@ -298,15 +298,15 @@ unsafe impl Send for Output {}
 unsafe impl Sync for Output {}
 
 /// Full and narrower vectors of each tile for so many channels.
-fn divide(units: usize, tiling: Tiling) -> Vec<[usize; 2]> {
-    let rest = units % tiling.lanes;
-    let half = usize::from(rest > 0 && rest <= tiling.half);
+pub(super) fn divide(units: usize, lanes: usize, narrow: usize, most: usize) -> Vec<[usize; 2]> {
+    let rest = units % lanes;
+    let half = usize::from(rest > 0 && rest <= narrow);
     let vectors = if half == 1 {
-        units / tiling.lanes + 1
+        units / lanes + 1
     } else {
-        units.div_ceil(tiling.lanes)
+        units.div_ceil(lanes)
     };
-    let count = vectors.div_ceil(tiling.vectors);
+    let count = vectors.div_ceil(most);
     (0..count)
         .map(|index| {
             let from = vectors * index / count;

@@ -1,0 +1,351 @@
+//! INT8 sums on x86-64.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::stage::Stage;
+use super::tile::{Sums, Tile, TileFunction, tile};
+use crate::cpu::InstructionSet;
+
+/// AVX-512 VNNI: four taps of u8 by i8 to a lane.
+#[derive(Clone, Copy)]
+struct Vnni512(__m512i);
+
+// SAFETY: sixteen lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
+unsafe impl Sums for Vnni512 {
+    const COUNT: usize = 16;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    type Value = __m512i;
+    type Weights = __m512i;
+    type Half = Vnni256;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller says the machine has the instructions and the memory
+        // can be read; so for all below.
+        unsafe { Self(_mm512_loadu_si512(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn value(from: *const u8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn halve(value: __m512i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm512_castsi512_si256(value) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: __m512i, weights: __m512i) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm512_dpbusd_epi32(self.0, value, weights)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u16;
+        // SAFETY: as above, and the mask keeps to what may be written.
+        unsafe { _mm512_mask_storeu_epi32(to, mask, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u16;
+        // SAFETY: as above.
+        unsafe {
+            let x = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(multiplier));
+            let x = _mm512_max_ps(x, _mm512_set1_ps(limits[0]));
+            let x = _mm512_min_ps(x, _mm512_set1_ps(limits[1]));
+            _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+        }
+    }
+}
+
+/// Half of it.
+#[derive(Clone, Copy)]
+struct Vnni256(__m256i);
+
+// SAFETY: eight lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
+unsafe impl Sums for Vnni256 {
+    const COUNT: usize = 8;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    type Value = __m256i;
+    type Weights = __m256i;
+    type Half = Self;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: as for sixteen lanes; so for all below.
+        unsafe { Self(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn value(from: *const u8) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn halve(value: __m256i) -> __m256i {
+        value
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_dpbusd_epi32(self.0, value, weights)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u8;
+        // SAFETY: as above, and the mask keeps to what may be written.
+        unsafe { _mm256_mask_storeu_epi32(to, mask, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u16;
+        // SAFETY: as above.
+        unsafe {
+            let x = requantize(self.0, multiplier, limits);
+            _mm_mask_storeu_epi8(to, mask, _mm256_cvtepi32_epi8(x));
+        }
+    }
+}
+
+/// What AVX-VNNI and AVX2 share.
+///
+/// # Safety
+/// The machine has AVX2 and eight multipliers can be read.
+#[inline(always)]
+unsafe fn requantize(sums: __m256i, multiplier: *const f32, limits: [f32; 2]) -> __m256i {
+    // SAFETY: the caller's word.
+    unsafe {
+        let x = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier));
+        let x = _mm256_max_ps(x, _mm256_set1_ps(limits[0]));
+        _mm256_cvtps_epi32(_mm256_min_ps(x, _mm256_set1_ps(limits[1])))
+    }
+}
+
+/// # Safety
+/// The machine has AVX2, and `stored` bytes can be written.
+#[inline(always)]
+unsafe fn store_levels(levels: __m256i, to: *mut i8, stored: usize) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let low = _mm256_castsi256_si128(levels);
+        let words = _mm_packs_epi32(low, _mm256_extracti128_si256(levels, 1));
+        let bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).to_le_bytes();
+        if stored == 8 {
+            to.cast::<[u8; 8]>().write_unaligned(bytes);
+        } else {
+            for (lane, &byte) in bytes.iter().enumerate().take(stored) {
+                *to.add(lane) = byte.cast_signed();
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The machine has AVX2, and `stored` sums can be written.
+#[inline(always)]
+unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(stored as i32), lanes);
+        _mm256_maskstore_epi32(to, mask, sums);
+    }
+}
+
+/// AVX-VNNI: as [`Vnni256`], in the older encoding.
+#[derive(Clone, Copy)]
+struct AvxVnni(__m256i);
+
+/// AVX2: two taps of i16 by i16 to a lane; neither product nor sum saturates.
+#[derive(Clone, Copy)]
+struct Madd(__m256i);
+
+/// The functions in which the two are alike.
+macro_rules! eight_lanes {
+    () => {
+        #[inline(always)]
+        unsafe fn load(from: *const i32) -> Self {
+            // SAFETY: the caller says the machine has the instructions and the memory
+            // can be read; so for all below.
+            unsafe { Self(_mm256_loadu_si256(from.cast())) }
+        }
+        #[inline(always)]
+        unsafe fn value(from: *const u8) -> __m256i {
+            // SAFETY: as above.
+            unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        }
+        #[inline(always)]
+        unsafe fn halve(value: __m256i) -> __m256i {
+            value
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut i32, stored: usize) {
+            // SAFETY: as above.
+            unsafe { store_sums(self.0, to, stored) }
+        }
+        #[inline(always)]
+        unsafe fn levels(
+            self,
+            multiplier: *const f32,
+            limits: [f32; 2],
+            to: *mut i8,
+            stored: usize,
+        ) {
+            // SAFETY: as above.
+            unsafe { store_levels(requantize(self.0, multiplier, limits), to, stored) }
+        }
+    };
+}
+
+// SAFETY: eight lanes of four bytes; for machines with AVX2 and AVX-VNNI.
+unsafe impl Sums for AvxVnni {
+    const COUNT: usize = 8;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    type Value = __m256i;
+    type Weights = __m256i;
+    type Half = Self;
+
+    eight_lanes!();
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_dpbusd_avx_epi32(self.0, value, weights)) }
+    }
+}
+
+// SAFETY: eight lanes of two bytes, the staged ones two i16; for machines with AVX2.
+unsafe impl Sums for Madd {
+    const COUNT: usize = 8;
+    const GROUP: usize = 2;
+    const STEP: usize = 4;
+    type Value = __m256i;
+    type Weights = __m256i;
+    type Half = Self;
+
+    eight_lanes!();
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm256_add_epi32(self.0, _mm256_madd_epi16(value, weights))) }
+    }
+}
+
+/// # Safety
+/// See [`TileFunction`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
+unsafe fn vnni512<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    // SAFETY: this function has the instructions; the rest is the caller's word.
+    unsafe { tile::<Vnni512, P, Z, H>(t) }
+}
+
+/// # Safety
+/// See [`TileFunction`].
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn avx_vnni<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    // SAFETY: this function has the instructions; the rest is the caller's word.
+    unsafe { tile::<AvxVnni, P, Z, H>(t) }
+}
+
+/// # Safety
+/// See [`TileFunction`].
+#[target_feature(enable = "avx2")]
+unsafe fn madd<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    // SAFETY: this function has the instructions; the rest is the caller's word.
+    unsafe { tile::<Madd, P, Z, H>(t) }
+}
+
+/// Chooses among the pixel counts of one shape of tile.
+macro_rules! choose {
+    ($function:ident, $pixels:expr, $vectors:literal, $half:literal, [$($count:literal)*]) => {
+        match $pixels {
+            $($count => Some($function::<$count, $vectors, $half> as TileFunction),)*
+            _ => None,
+        }
+    };
+}
+
+/// Sums, weights and one value have to fit in 32 registers.
+fn tiles_of_32(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+    match (vectors, half) {
+        (0, 1) => choose!(vnni512, pixels, 0, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        (1, 0) => choose!(vnni512, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        (1, 1) => choose!(vnni512, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        (2, 0) => choose!(vnni512, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        (2, 1) => choose!(vnni512, pixels, 2, 1, [1 2 3 4 5 6 7 8]),
+        (3, 0) => choose!(vnni512, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
+        (3, 1) => choose!(vnni512, pixels, 3, 1, [1 2 3 4 5 6]),
+        (4, 0) => choose!(vnni512, pixels, 4, 0, [1 2 3 4 5 6]),
+        (4, 1) => choose!(vnni512, pixels, 4, 1, [1]),
+        (5, 0) => choose!(vnni512, pixels, 5, 0, [1]),
+        (5, 1) => choose!(vnni512, pixels, 5, 1, [1]),
+        (6, 0) => choose!(vnni512, pixels, 6, 0, [1]),
+        (6, 1) => choose!(vnni512, pixels, 6, 1, [1]),
+        (7, 0) => choose!(vnni512, pixels, 7, 0, [1]),
+        (7, 1) => choose!(vnni512, pixels, 7, 1, [1]),
+        (8, 0) => choose!(vnni512, pixels, 8, 0, [1]),
+        _ => None,
+    }
+}
+
+/// Likewise in 16.
+macro_rules! tiles_of_16 {
+    ($function:ident, $pixels:expr, $vectors:expr, $half:expr) => {
+        match ($vectors, $half) {
+            (1, 0) => choose!($function, $pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!($function, $pixels, 2, 0, [1 2 3 4 5 6]),
+            (3, 0) => choose!($function, $pixels, 3, 0, [1 2 3 4]),
+            (4, 0) => choose!($function, $pixels, 4, 0, [1 2]),
+            (5, 0) => choose!($function, $pixels, 5, 0, [1]),
+            (6, 0) => choose!($function, $pixels, 6, 0, [1]),
+            (7, 0) => choose!($function, $pixels, 7, 0, [1]),
+            (8, 0) => choose!($function, $pixels, 8, 0, [1]),
+            _ => None,
+        }
+    };
+}
+
+/// The function for a shape of tile.
+pub(super) fn function(
+    instruction_set: InstructionSet,
+    pixels: usize,
+    vectors: usize,
+    half: usize,
+) -> Option<TileFunction> {
+    match instruction_set {
+        InstructionSet::Avx512Vnni => tiles_of_32(pixels, vectors, half),
+        InstructionSet::AvxVnni => tiles_of_16!(avx_vnni, pixels, vectors, half),
+        _ => tiles_of_16!(madd, pixels, vectors, half),
+    }
+}
+
+/// [`Stage::fill`] with wider vectors.
+///
+/// # Safety
+/// The machine has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn fill(stage: &Stage, input: &[i8], staged: &mut [u8]) {
+    stage.fill(input, staged);
+}
