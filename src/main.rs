@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{check, drive, inspect};
+use pilotage::commands::{check, compile, drive, inspect};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Drive(Box<drive::Options>),
     /// Check a car.toml and change nothing
     Check(check::Options),
+    /// Compile a recipe or an ONNX model to an engine
+    Compile(Box<compile::Options>),
     /// Show what an engine is: its limits, layers, sections and signature
     Inspect(inspect::Options),
 }
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Drive(options) => drive::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),
     };
     result.unwrap_or_else(|error| {

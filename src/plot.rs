@@ -1,12 +1,15 @@
-//! A picture of a lap: the circuit, the path driven on it coloured by speed, and the
-//! figures that matter.
+//! Pictures. Of a lap: the circuit, the path driven on it coloured by speed, and the
+//! figures that matter. Of an engine: what quantisation costs its layers.
 
 mod canvas;
+mod layers;
 mod palette;
 
 use std::path::{Path, PathBuf};
 
 use pilotage_simulator::{Circuit, PathPoint};
+
+pub use layers::layer_picture;
 
 use canvas::{Align, Canvas, Weight};
 use palette::{

@@ -1,6 +1,6 @@
 //! `pilotage inspect`: what an engine is, and how far it can be trusted.
 
-mod table;
+pub(super) mod table;
 
 use std::fmt::Display;
 use std::io::Write;

@@ -72,8 +72,8 @@ pub fn compile(recipe: &Path) -> Result<Compiled, CompileError> {
     compile_recipe(content, &Source::new(&file, &text), folder, &name)
 }
 
-/// As [`compile`], for a recipe that is no file: `source` is its text, for
-/// messages, and paths in it are as seen from `folder`.
+/// As [`compile`], for a recipe that is no file or not as in its file: `source` is
+/// its text, for messages, and paths in it are as seen from `folder`.
 ///
 /// # Errors
 /// As [`compile`].
@@ -83,6 +83,7 @@ pub fn compile_recipe(
     folder: &Path,
     name: &str,
 ) -> Result<Compiled, CompileError> {
+    recipe.check(source)?;
     let model = Model::read(recipe, source, folder)?;
     let recipe = &model.recipe;
     let as_json = |value: Result<serde_json::Value, serde_json::Error>, key| {
@@ -336,7 +337,7 @@ fn beside(recipe: &Path, model: &Path) -> PathBuf {
 }
 
 /// The file's content, if it is no longer than `limit` bytes; no more is read.
-fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let too_large = || {
         let message = format!("it is larger than the {limit} bytes a model may have");
         io::Error::new(io::ErrorKind::FileTooLarge, message)

@@ -3,12 +3,13 @@
 //! [`compile`] is the one entry: it reads a [`Recipe`], imports its model,
 //! simplifies the graph ([`simplify`]), lowers it to the engine's plan
 //! ([`lower()`]) and writes the bundle. `build.rs` calls it for every
-//! `engines/*.toml`.
+//! `engines/*.toml`, `pilotage compile` for one.
 
 mod affine;
 mod calibrate;
 mod compile;
 mod correct;
+mod draft;
 mod equalize;
 mod evaluate;
 mod frames;
@@ -27,6 +28,7 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, sources,
 };
 pub use correct::correct_biases;
+pub use draft::{DraftError, Wishes, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use frames::{FEW, Frames, FramesError, MOST_TRAVELLING};
@@ -35,7 +37,7 @@ pub use network::{Buffer, Network, NetworkError};
 pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
-    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe,
+    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use simplify::simplify;

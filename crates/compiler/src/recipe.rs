@@ -242,6 +242,39 @@ pub enum RecipeError {
     Content(#[from] ConfigError),
 }
 
+impl CalibrationRecipe {
+    /// On these frames, all else as it is where a recipe leaves it out.
+    pub fn new(frames: PathBuf) -> Self {
+        Self {
+            frames,
+            method: CalibrationMethod::default(),
+            percentile: percentile(),
+            equalize: yes(),
+            correct_biases: yes(),
+        }
+    }
+}
+
+/// The text of a recipe.
+///
+/// # Errors
+/// When it cannot be read, or is far too large.
+pub fn read_recipe_text(path: &Path) -> Result<String, RecipeError> {
+    let text = fs::metadata(path)
+        .and_then(|metadata| match metadata.len() {
+            bytes if bytes > MOST_BYTES => Ok(Err(bytes)),
+            _ => fs::read_to_string(path).map(Ok),
+        })
+        .map_err(|source| RecipeError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    text.map_err(|bytes| RecipeError::TooLarge {
+        path: path.to_owned(),
+        bytes,
+    })
+}
+
 impl Recipe {
     /// Reads and checks a recipe. Also gives its text, in which errors found
     /// later (an output the model does not have) are located.
@@ -249,19 +282,7 @@ impl Recipe {
     /// # Errors
     /// Names file, line and key.
     pub fn read(path: &Path) -> Result<(Self, String), RecipeError> {
-        let text = fs::metadata(path)
-            .and_then(|metadata| match metadata.len() {
-                bytes if bytes > MOST_BYTES => Ok(Err(bytes)),
-                _ => fs::read_to_string(path).map(Ok),
-            })
-            .map_err(|source| RecipeError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
-        let text = text.map_err(|bytes| RecipeError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-        })?;
+        let text = read_recipe_text(path)?;
         let recipe = Self::parse(&path.display().to_string(), &text)?;
         Ok((recipe, text))
     }
@@ -277,7 +298,11 @@ impl Recipe {
         Ok(recipe)
     }
 
-    fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+    /// Whether it makes sense; `source` is its text, for messages.
+    ///
+    /// # Errors
+    /// Names file, line and key.
+    pub fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         if self.precision != Precision::Fp32 && self.calibration.is_none() {
             return Err(source.error(
                 "precision",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pilotage_engine::{Domain, Layout, Meaning, Port};
+use pilotage_engine::{Domain, GateResult, Layout, Meaning, Port, Trial};
 
 use super::{Entry, Inspection, SignatureState};
 
@@ -25,8 +25,8 @@ pub(super) fn whole(inspection: &Inspection) -> String {
         summary(inspection),
         outputs(inspection),
         sections(inspection),
-        gate(inspection),
-        trials(inspection),
+        gate(&inspection.manifest.gate),
+        trials(&inspection.manifest.trials),
         layers(inspection),
     ];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
@@ -109,8 +109,9 @@ fn sections(inspection: &Inspection) -> String {
     columns(["section", "bytes>", "SHA-256"], rows)
 }
 
-fn gate(inspection: &Inspection) -> String {
-    let rows = inspection.manifest.gate.iter().map(|result| {
+/// How far an engine's forms are from fp32.
+pub(in crate::commands) fn gate(results: &[GateResult]) -> String {
+    let rows = results.iter().map(|result| {
         [
             result.form.clone(),
             result.output.clone(),
@@ -137,8 +138,9 @@ fn gate(inspection: &Inspection) -> String {
     )
 }
 
-fn trials(inspection: &Inspection) -> String {
-    let rows = inspection.manifest.trials.iter().map(|trial| {
+/// What was tried to come nearer.
+pub(in crate::commands) fn trials(trials: &[Trial]) -> String {
+    let rows = trials.iter().map(|trial| {
         [
             trial.name.clone(),
             format!("{:.3e}", trial.before),

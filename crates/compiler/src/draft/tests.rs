@@ -1,0 +1,76 @@
+use std::fs;
+
+use pilotage_graph::{GraphBuilder, Op, Tensor, TensorType};
+use tempfile::TempDir;
+
+use super::*;
+use crate::recipe::Recipe;
+
+/// A model that flattens a picture of `shape` into two numbers.
+fn model(shape: [usize; 4]) -> Graph {
+    let mut b = GraphBuilder::new("net");
+    let x = b
+        .input("camera", TensorType::new(ElementType::F32, shape))
+        .unwrap();
+    let flat = b.node("flat", Op::Flatten { axis: 1 }, &[x]).unwrap();
+    let inputs: usize = shape.iter().product();
+    let weights = Tensor::new([inputs, 2], vec![0.01_f32; inputs * 2]).unwrap();
+    let weights = b.constant("weights", weights).unwrap();
+    let y = b.node("dense", Op::MatMul, &[flat, weights]).unwrap();
+    b.output("controls", y).unwrap();
+    b.finish().unwrap()
+}
+
+fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, DraftError> {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("my \"first\" model.onnx");
+    fs::write(&file, model(shape).write()).unwrap();
+    let wishes = Wishes {
+        meanings,
+        precision: Precision::Fp32,
+        domain: Domain::Physical,
+        frames: None,
+    };
+    draft(&file, Path::new("my \"first\" model.onnx"), &wishes)
+}
+
+#[test]
+fn the_recipe_is_one_and_fits_the_model() {
+    let both = vec![Some(Meaning::Steering), Some(Meaning::Throttle)];
+    for (shape, layout) in [
+        ([1, 3, 12, 20], pilotage_vision::Layout::Nchw),
+        ([1, 12, 20, 3], pilotage_vision::Layout::Nhwc),
+        ([1, 12, 20, 1], pilotage_vision::Layout::Nhwc),
+    ] {
+        let text = drafted(shape, both.clone()).unwrap();
+        let recipe = Recipe::parse("drafted", &text).unwrap();
+        assert_eq!(recipe.model, Path::new("my \"first\" model.onnx"));
+        assert_eq!(recipe.domain, Domain::Physical);
+        assert_eq!(recipe.input.shape(), shape);
+        assert_eq!(recipe.input.layout, layout);
+        let meanings: Vec<Meaning> = recipe.output.iter().map(|o| o.meaning).collect();
+        assert_eq!(meanings, [Meaning::Steering, Meaning::Throttle]);
+        assert_eq!(recipe.output[1].index, 1);
+    }
+}
+
+#[test]
+fn what_the_model_does_not_say_is_asked_for() {
+    let said = drafted([1, 3, 12, 20], Vec::new()).unwrap_err().to_string();
+    assert!(said.contains("--outputs steering,throttle"), "{said}");
+    assert!(said.contains("`controls` float32 [1, 2]"), "{said}");
+    let said = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
+    assert!(matches!(said, DraftError::Inputs { .. }), "{said}");
+    let nowhere = Path::new("/nowhere/model.onnx");
+    let wishes = Wishes {
+        meanings: Vec::new(),
+        precision: Precision::Int8,
+        domain: Domain::Simulated,
+        frames: None,
+    };
+    let said = draft(nowhere, nowhere, &wishes).unwrap_err().to_string();
+    assert!(
+        said.starts_with("/nowhere/model.onnx: cannot be read"),
+        "{said}"
+    );
+}

@@ -1,0 +1,249 @@
+//! `pilotage compile`: a recipe or a model into an engine file.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use pilotage_compiler::{
+    CalibrationMethod, CalibrationRecipe, Compiled, LayerTable, Precision, Recipe, Wishes,
+    compile_recipe, draft, read_recipe_text,
+};
+use pilotage_config::Source;
+use pilotage_engine::{Bundle, Domain, Meaning};
+use serde::de::DeserializeOwned;
+
+use super::inspect::table;
+use crate::plot;
+
+/// What to compile, and into what.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// A recipe (docs/recipes.md), or an ONNX model, for which one is made
+    #[arg(value_name = "RECIPE.toml|MODEL.onnx")]
+    source: PathBuf,
+    /// Where the engine goes; NAME.engine in this folder when left out
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// fp32, fp16, int8, int8-dynamic or int8-integer
+    #[arg(long, value_parser = spelled::<Precision>)]
+    precision: Option<Precision>,
+    /// A folder of frames as the car sees them, to choose ranges from and to prove the engine
+    #[arg(long, value_name = "FOLDER")]
+    calibration: Option<PathBuf>,
+    /// How ranges are chosen: minmax, percentile, entropy or mse
+    #[arg(long, value_parser = spelled::<CalibrationMethod>)]
+    method: Option<CalibrationMethod>,
+    /// For a model: what its numbers are, in order: steering, throttle, speed, yaw_rate or -
+    #[arg(long, value_name = "MEANING,..", value_delimiter = ',')]
+    outputs: Vec<String>,
+    /// For a model: where the engine may drive, simulated (the default) or physical
+    #[arg(long, value_parser = spelled::<Domain>)]
+    domain: Option<Domain>,
+    /// For a model: keep the recipe that is made for it
+    #[arg(long, value_name = "FILE")]
+    save_recipe: Option<PathBuf>,
+    /// Write what other runtimes take, such as the QDQ model, to this folder
+    #[arg(long, value_name = "FOLDER")]
+    export: Option<PathBuf>,
+    /// Print what quantisation costs each layer
+    #[arg(long)]
+    report: bool,
+    /// Draw what quantisation costs each layer
+    #[arg(long, value_name = "FILE.png")]
+    report_picture: Option<PathBuf>,
+}
+
+/// Compiles, writes the engine file and says how far it is from fp32.
+///
+/// # Errors
+/// When there is no engine; the message says where in which file, and nothing is written.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let stem = |path: &Path| {
+        path.file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from(format!("{}.engine", stem(&options.source))),
+    };
+    let name = stem(&out);
+    let extension = options.source.extension().unwrap_or_default();
+    let compiled = match extension.to_str() {
+        Some("toml") => from_recipe(options, &name)?,
+        Some("onnx") => from_model(options, &name)?,
+        _ => bail!(
+            "{}: neither a recipe (.toml) nor a model (.onnx)",
+            options.source.display()
+        ),
+    };
+    for warning in &compiled.warnings {
+        eprintln!("warning: {warning}");
+    }
+    write(&out, &compiled.bytes)?;
+    if let Some(folder) = &options.export {
+        export(folder, &name, &compiled)?;
+    }
+    say(&out, &compiled, options.report);
+    if let Some(file) = &options.report_picture {
+        if compiled.layers.is_empty() {
+            bail!("there is no picture of the layers: nothing was quantised");
+        }
+        let title = format!("{name}, {}", compiled.manifest.precision);
+        plot::layer_picture(file, &title, &compiled.layers)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn from_recipe(options: &Options, name: &str) -> anyhow::Result<Compiled> {
+    for (given, option) in [
+        (!options.outputs.is_empty(), "--outputs"),
+        (options.domain.is_some(), "--domain"),
+        (options.save_recipe.is_some(), "--save-recipe"),
+    ] {
+        if given {
+            bail!("{option} is for models; a recipe says it itself");
+        }
+    }
+    let text = read_recipe_text(&options.source)?;
+    let file = options.source.display().to_string();
+    let source = Source::new(&file, &text);
+    let mut recipe: Recipe = source.parse()?;
+    if let Some(precision) = options.precision {
+        recipe.precision = precision;
+    }
+    if let Some(folder) = &options.calibration {
+        let frames = absolute(folder)?;
+        recipe.calibration = Some(match recipe.calibration.take() {
+            Some(settings) => CalibrationRecipe { frames, ..settings },
+            None => CalibrationRecipe::new(frames),
+        });
+    }
+    if let Some(method) = options.method {
+        match &mut recipe.calibration {
+            Some(settings) => settings.method = method,
+            None => bail!("--method needs frames: --calibration FOLDER"),
+        }
+    }
+    let folder = options.source.parent().unwrap_or(Path::new(""));
+    Ok(compile_recipe(recipe, &source, folder, name)?)
+}
+
+fn from_model(options: &Options, name: &str) -> anyhow::Result<Compiled> {
+    let precision = match (options.precision, &options.calibration) {
+        (Some(precision), _) => precision,
+        (None, Some(_)) => Precision::Int8,
+        (None, None) => Precision::Fp32,
+    };
+    let meanings = options.outputs.iter().map(|word| match word.as_str() {
+        "-" => Ok(None),
+        word => spelled::<Meaning>(word).map(Some),
+    });
+    let meanings: Result<Vec<_>, String> = meanings.collect();
+    let wishes = Wishes {
+        meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
+        precision,
+        domain: options.domain.unwrap_or(Domain::Simulated),
+        frames: options.calibration.as_deref().map(absolute).transpose()?,
+    };
+    let text = draft(&options.source, &absolute(&options.source)?, &wishes)?;
+    if let Some(file) = &options.save_recipe {
+        write(file, text.as_bytes())?;
+    }
+    let file = format!("the recipe for {}", options.source.display());
+    let source = Source::new(&file, &text);
+    let mut recipe: Recipe = source.parse()?;
+    match (options.method, &mut recipe.calibration) {
+        (Some(method), Some(settings)) => settings.method = method,
+        (Some(_), None) => bail!("--method needs frames: --calibration FOLDER"),
+        (None, _) => {}
+    }
+    Ok(compile_recipe(recipe, &source, Path::new(""), name)?)
+}
+
+/// A word as recipes spell it; the error lists those there are.
+fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
+    serde_json::from_value(word.into()).map_err(|error| error.to_string())
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+/// Writes all of a file or, when that fails, nothing of it: who reads `file`
+/// meanwhile sees the old one or the new one.
+fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = (|| {
+        let mut open = File::create(&part)?;
+        open.write_all(bytes)?;
+        open.sync_all()?;
+        fs::rename(&part, file)
+    })();
+    written
+        .inspect_err(|_| drop(fs::remove_file(&part)))
+        .with_context(|| format!("{} cannot be written", file.display()))
+}
+
+/// The sections that are files for other programs.
+fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let bundle = Bundle::read(&compiled.bytes)?;
+    let mut count = 0;
+    for (section, content) in &bundle.sections {
+        let file = match section.strip_prefix("model.") {
+            Some(kind) => format!("{name}.{kind}"),
+            None if section == "calibration.cache" => format!("{name}.calibration.cache"),
+            None => continue,
+        };
+        write(&folder.join(&file), content)?;
+        println!("{}", folder.join(&file).display());
+        count += 1;
+    }
+    if count == 0 {
+        eprintln!(
+            "warning: {} has nothing for other runtimes, which take the model as it is",
+            compiled.manifest.precision
+        );
+    }
+    Ok(())
+}
+
+fn say(out: &Path, compiled: &Compiled, report: bool) {
+    let manifest = &compiled.manifest;
+    let mut parts = vec![format!(
+        "{}: {}, {} bytes",
+        out.display(),
+        manifest.precision,
+        compiled.bytes.len()
+    )];
+    parts.push(table::gate(&manifest.gate));
+    parts.push(table::trials(&manifest.trials));
+    if !manifest.raised.is_empty() {
+        parts.push(format!(
+            "raised to floating point to pass: {}",
+            manifest.raised.join(", ")
+        ));
+    }
+    if report && !compiled.layers.is_empty() {
+        parts.push(
+            LayerTable(&compiled.layers)
+                .to_string()
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    if manifest.gate.is_empty() {
+        parts.push(
+            "Not held against the model: there were no frames (--calibration FOLDER).".to_owned(),
+        );
+    }
+    parts.retain(|part| !part.is_empty());
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{}", parts.join("\n\n"));
+}

@@ -1,0 +1,169 @@
+//! `pilotage compile` as a person uses it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where the shipped model, its recipe and its frames lie.
+const ENGINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/engines");
+
+fn pilotage(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pilotage"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What it prints, or what it complains of.
+fn said(output: Output) -> Result<String, String> {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
+    }
+}
+
+fn model() -> String {
+    format!("{ENGINES}/pilotnet.onnx")
+}
+
+/// The first `count` of the shipped frames.
+fn frames(folder: &Path, count: usize) {
+    let frames = folder.join("frames");
+    fs::create_dir(&frames).unwrap();
+    for i in 0..count {
+        let name = format!("{i:03}.jpg");
+        fs::copy(format!("{ENGINES}/frames/{name}"), frames.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_model_becomes_an_engine_that_a_car_takes() {
+    let folder = TempDir::new().unwrap();
+    let model = model();
+    let meanings = ["--outputs", "speed,yaw_rate", "--save-recipe", "my.toml"];
+    let arguments = [&["compile", &model][..], &meanings, &["-o", "my.engine"]].concat();
+    let out = said(pilotage(folder.path(), &arguments)).unwrap();
+    assert!(out.starts_with("my.engine: fp32, "), "{out}");
+    assert!(out.contains("Not held against the model"), "{out}");
+
+    fs::write(
+        folder.path().join("car.toml"),
+        "[engine]\nfile = \"my.engine\"\n",
+    )
+    .unwrap();
+    said(pilotage(folder.path(), &["check", "car.toml"])).unwrap();
+    // The recipe that it kept makes the same engine.
+    let engine = || fs::read(folder.path().join("my.engine")).unwrap();
+    let first = engine();
+    said(pilotage(folder.path(), &["compile", "my.toml"])).unwrap();
+    assert!(first == engine());
+}
+
+#[test]
+fn frames_make_it_int8_and_say_how_far_it_is() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 45);
+    let arguments = [
+        "compile",
+        &model(),
+        "--outputs=speed,yaw_rate",
+        "--calibration=frames",
+        "--method=percentile",
+        "--report",
+        "--report-picture=layers.png",
+        "--export=for others",
+    ];
+    let output = pilotage(folder.path(), &arguments);
+    let warned = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(warned.contains("only 45 pictures"), "{warned}");
+    let out = said(output).unwrap();
+    for expected in [
+        "int8, ",
+        "CPU plan",
+        "QDQ model",
+        "bias correction",
+        "conv1",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    let picture = image::open(folder.path().join("layers.png")).unwrap();
+    assert_eq!(picture.width(), 1600);
+    let qdq = fs::read(folder.path().join("for others/pilotnet.qdq.onnx")).unwrap();
+    assert!(qdq.windows(16).any(|w| w == b"DequantizeLinear"));
+
+    let json = said(pilotage(
+        folder.path(),
+        &["inspect", "--json", "pilotnet.engine"],
+    ));
+    let json: Value = serde_json::from_str(&json.unwrap()).unwrap();
+    assert_eq!(json["precision"], "int8");
+    assert_eq!(json["domain"], "simulated");
+    assert_eq!(json["calibration"]["method"], "percentile");
+    assert_eq!(json["calibration"]["frames"], 40);
+    assert_eq!(json["gate"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn past_its_gate_nothing_is_written() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 9);
+    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
+    let recipe = recipe
+        .replace("\"pilotnet.onnx\"", &format!("{:?}", model()))
+        .replace("worst = 0.6", "worst = 1e-9");
+    fs::write(folder.path().join("strict.toml"), recipe).unwrap();
+    fs::write(folder.path().join("strict.engine"), "what was there before").unwrap();
+    let complaint = said(pilotage(folder.path(), &["compile", "strict.toml"])).unwrap_err();
+    for expected in ["TOO FAR", "speed", "1.000e-9", "dB", "on_gate_failure"] {
+        assert!(complaint.contains(expected), "{expected}: {complaint}");
+    }
+    let left = fs::read_to_string(folder.path().join("strict.engine")).unwrap();
+    assert_eq!(left, "what was there before");
+}
+
+#[test]
+fn what_cannot_be_compiled_is_told() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("torn.onnx"), [8, 7, 0xff, 0xff]).unwrap();
+    fs::write(folder.path().join("notes.md"), "# not a model").unwrap();
+    let model = model();
+    let cases: [(&[&str], &str); 7] = [
+        (&["torn.onnx", "--outputs=steering"], "torn.onnx: "),
+        (&["notes.md"], "neither a recipe (.toml) nor a model"),
+        (&["gone.toml"], "gone.toml: cannot be read"),
+        (&[&model], "--outputs steering,throttle"),
+        (&[&model, "--outputs=steering,gas"], "unknown variant `gas`"),
+        (
+            &[&model, "--outputs=speed,yaw_rate", "--precision=int8"],
+            "[calibration]",
+        ),
+        (
+            &[
+                &model,
+                "--outputs=speed,yaw_rate",
+                "--out=no such folder/my.engine",
+            ],
+            "cannot be written",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let arguments = [&["compile"], arguments].concat();
+        let complaint = said(pilotage(folder.path(), &arguments)).unwrap_err();
+        assert!(complaint.contains(expected), "{arguments:?}: {complaint}");
+        assert!(!complaint.contains("panicked"), "{complaint}");
+    }
+    let left = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "something was written after all");
+}
