@@ -1,7 +1,7 @@
 //! Times PilotNet (random weights) on this machine, float32 or INT8.
 //!
 //! `cargo run --release -p pilotage-engine --example pilotnet -- [--rounds N]
-//! [--int8] [--threads N] [--set scalar|avx2|avxvnni|avx512|avx512vnni|neon] [--layers] [--brief]`
+//! [--int8] [--threads N] [--set scalar|avx2|avxvnni|avx512|avx512vnni|neon|dotprod] [--layers] [--brief]`
 
 use std::time::Instant;
 
@@ -178,6 +178,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("avx512vnni") => Some(InstructionSet::Avx512Vnni),
         Some("avxvnni") => Some(InstructionSet::AvxVnni),
         Some("neon") => Some(InstructionSet::Neon),
+        Some("dotprod") => Some(InstructionSet::NeonDotprod),
         Some(other) => return Err(format!("there is no instruction set `{other}`").into()),
     };
     let options = CpuOptions {

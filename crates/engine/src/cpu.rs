@@ -31,15 +31,18 @@ pub enum InstructionSet {
     Avx512Vnni,
     /// aarch64.
     Neon,
+    /// aarch64 with the dot product of Armv8.2.
+    NeonDotprod,
 }
 
 impl InstructionSet {
     /// All there are, the fastest first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Avx512Vnni,
         Self::Avx512,
         Self::AvxVnni,
         Self::Avx2,
+        Self::NeonDotprod,
         Self::Neon,
         Self::Scalar,
     ];
@@ -66,6 +69,8 @@ impl InstructionSet {
             }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             _ => false,
         }
     }
@@ -88,6 +93,7 @@ impl fmt::Display for InstructionSet {
             Self::Avx512 => "AVX-512",
             Self::Avx512Vnni => "AVX-512 VNNI",
             Self::Neon => "NEON",
+            Self::NeonDotprod => "NEON dotprod",
         })
     }
 }

@@ -53,6 +53,11 @@ fn avx512_vnni() {
 }
 
 #[test]
+fn neon_dotprod() {
+    check(InstructionSet::NeonDotprod);
+}
+
+#[test]
 fn neon() {
     check(InstructionSet::Neon);
 }

@@ -7,6 +7,8 @@
 //! 128 times the sum of the weights off again, padding included.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod stage;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -30,8 +32,6 @@ struct Tiling {
     /// Taps of a lane that are multiplied at once.
     group: usize,
     lanes: usize,
-    /// Lanes of a narrower vector for the rest of the channels; 0 is none.
-    half: usize,
     /// Most vectors of channels.
     vectors: usize,
 }
@@ -46,24 +46,33 @@ impl Tiling {
                 form: Form::Offset,
                 group: 4,
                 lanes: 16,
-                half: 8,
                 vectors: vectors(4),
             }),
             InstructionSet::AvxVnni => Some(Self {
                 form: Form::Offset,
                 group: 4,
                 lanes: 8,
-                half: 0,
                 vectors: vectors(2),
             }),
             InstructionSet::Avx512 | InstructionSet::Avx2 => Some(Self {
                 form: Form::Wide,
                 group: 2,
                 lanes: 8,
-                half: 0,
                 vectors: vectors(2),
             }),
-            InstructionSet::Neon | InstructionSet::Scalar => None,
+            InstructionSet::NeonDotprod => Some(Self {
+                form: Form::Plain,
+                group: 4,
+                lanes: 4,
+                vectors: vectors(4),
+            }),
+            InstructionSet::Neon => Some(Self {
+                form: Form::Plain,
+                group: 2,
+                lanes: 4,
+                vectors: vectors(4),
+            }),
+            InstructionSet::Scalar => None,
         }
     }
 }
@@ -74,22 +83,23 @@ fn function(
     instruction_set: InstructionSet,
     pixels: usize,
     vectors: usize,
-    half: usize,
 ) -> Option<TileFunction> {
     #[cfg(target_arch = "x86_64")]
-    return x86::function(instruction_set, pixels, vectors, half);
-    #[cfg(not(target_arch = "x86_64"))]
+    return x86::function(instruction_set, pixels, vectors);
+    #[cfg(target_arch = "aarch64")]
+    return arm::function(instruction_set, pixels, vectors);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
-        let _ = (instruction_set, pixels, vectors, half);
+        let _ = (instruction_set, pixels, vectors);
         None
     }
 }
 
-/// The most pixels of a tile `vectors` wide (`half` more, narrower).
-fn most_pixels(instruction_set: InstructionSet, vectors: usize, half: usize) -> usize {
+/// The most pixels of a tile `vectors` wide.
+fn most_pixels(instruction_set: InstructionSet, vectors: usize) -> usize {
     (1..=12)
         .rev()
-        .find(|&pixels| function(instruction_set, pixels, vectors, half).is_some())
+        .find(|&pixels| function(instruction_set, pixels, vectors).is_some())
         .unwrap_or(1)
 }
 
@@ -104,7 +114,7 @@ struct ChannelTile {
     /// First weight, and first bias and multiplier.
     weights: usize,
     bias: usize,
-    /// Full and narrower vectors: which of [`TiledLayer::spans`] tile the columns.
+    /// Which of [`TiledLayer::spans`] tile the columns.
     spans: Range<usize>,
 }
 
@@ -189,20 +199,20 @@ impl TiledLayer {
             units: vec![0],
             ending,
         };
-        let mut known: Vec<([usize; 2], Range<usize>)> = Vec::new();
+        let mut known: Vec<(usize, Range<usize>)> = Vec::new();
         for group in 0..shape.groups {
             let mut first = 0;
-            for [vectors, half] in divide(shape.units, tiling.lanes, tiling.half, tiling.vectors) {
-                let lanes = vectors * tiling.lanes + half * tiling.half;
+            for [vectors, _] in divide(shape.units, tiling.lanes, 0, tiling.vectors) {
+                let lanes = vectors * tiling.lanes;
                 let stored = lanes.min(shape.units - first);
                 let output = group * shape.units + first;
-                let spans = match known.iter().find(|(key, _)| *key == [vectors, half]) {
+                let spans = match known.iter().find(|(key, _)| *key == vectors) {
                     Some((_, spans)) => spans.clone(),
                     None => {
-                        let Some(spans) = this.add_spans(instruction_set, vectors, half) else {
+                        let Some(spans) = this.add_spans(instruction_set, vectors) else {
                             return Err(this.ending);
                         };
-                        known.push(([vectors, half], spans.clone()));
+                        known.push((vectors, spans.clone()));
                         spans
                     }
                 };
@@ -258,18 +268,17 @@ impl TiledLayer {
         &mut self,
         instruction_set: InstructionSet,
         vectors: usize,
-        half: usize,
     ) -> Option<Range<usize>> {
         let first = self.spans.len();
         let width = self.shape.output[1];
-        let count = width.div_ceil(most_pixels(instruction_set, vectors, half));
+        let count = width.div_ceil(most_pixels(instruction_set, vectors));
         for index in 0..count {
             let start = width * index / count;
             let pixels = width * (index + 1) / count - start;
             self.spans.push(Span {
                 start,
                 pixels,
-                function: function(instruction_set, pixels, vectors, half)?,
+                function: function(instruction_set, pixels, vectors)?,
             });
         }
         Some(first..self.spans.len())

@@ -66,7 +66,7 @@ impl Tiling {
                 // A single pixel needs wide tiles to have enough sums under way.
                 vectors: if pixels == 1 { 4 } else { 2 },
             }),
-            InstructionSet::Neon => Some(Self {
+            InstructionSet::Neon | InstructionSet::NeonDotprod => Some(Self {
                 lanes: 4,
                 half: 0,
                 vectors: 4,
@@ -186,7 +186,7 @@ pub(crate) fn function(
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 | InstructionSet::AvxVnni => x86::avx2(pixels, vectors, half),
         #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon => arm::neon(pixels, vectors, half),
+        InstructionSet::Neon | InstructionSet::NeonDotprod => arm::neon(pixels, vectors, half),
         _ => None,
     }
 }

@@ -54,13 +54,9 @@ pub(crate) unsafe trait Sums: Copy {
     /// One group of staged taps, in every lane.
     type Value: Copy;
     type Weights: Copy;
-    /// The narrower register for the rest of the channels, or itself.
-    type Half: Sums;
 
     unsafe fn load(from: *const i32) -> Self;
     unsafe fn value(from: *const u8) -> Self::Value;
-    /// The value for the narrower register.
-    unsafe fn halve(value: Self::Value) -> <Self::Half as Sums>::Value;
     /// Of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Adds the products of a group to each lane, exactly.
@@ -73,19 +69,17 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize);
 }
 
-/// `P` pixels by `Z` full vectors and `H` narrower ones.
+/// `P` pixels by `Z` vectors.
 ///
 /// # Safety
 /// See [`TileFunction`].
 #[inline(always)]
-pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const H: usize>(tile: &Tile) {
+pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize>(tile: &Tile) {
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
-        let narrow = Z * V::COUNT;
-        let width = (narrow + H * V::Half::COUNT) * V::GROUP;
-        let full: [V; Z] = std::array::from_fn(|z| V::load(tile.bias.add(z * V::COUNT)));
-        let half: [V::Half; H] = std::array::from_fn(|_| V::Half::load(tile.bias.add(narrow)));
-        let (mut full, mut half) = ([full; P], [half; P]);
+        let width = Z * V::COUNT * V::GROUP;
+        let bias: [V; Z] = std::array::from_fn(|z| V::load(tile.bias.add(z * V::COUNT)));
+        let mut sums = [bias; P];
         let mut weights = tile.weights;
         for row in 0..tile.rows {
             for run in 0..tile.runs {
@@ -94,15 +88,10 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const H: usiz
                 for _ in 0..tile.steps {
                     let factors: [V::Weights; Z] =
                         std::array::from_fn(|z| V::weights(weights.add(z * V::COUNT * V::GROUP)));
-                    let narrow_factors: [<V::Half as Sums>::Weights; H] =
-                        std::array::from_fn(|_| V::Half::weights(weights.add(narrow * V::GROUP)));
-                    for (p, (full, half)) in full.iter_mut().zip(&mut half).enumerate() {
+                    for (p, sums) in sums.iter_mut().enumerate() {
                         let value = V::value(x.wrapping_add(p * tile.pixel_stride));
-                        for (sum, &factor) in full.iter_mut().zip(&factors) {
+                        for (sum, &factor) in sums.iter_mut().zip(&factors) {
                             *sum = sum.dot(value, factor);
-                        }
-                        for (sum, &factor) in half.iter_mut().zip(&narrow_factors) {
-                            *sum = sum.dot(V::halve(value), factor);
                         }
                     }
                     x = x.wrapping_add(V::STEP);
@@ -110,29 +99,17 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const H: usiz
                 }
             }
         }
-        for (p, (full, half)) in full.iter().zip(&half).enumerate() {
+        for (p, sums) in sums.iter().enumerate() {
             let output = tile.output.wrapping_add(p * tile.output_stride);
-            let left = |first: usize| tile.stored.saturating_sub(first);
-            if let Some(limits) = tile.limits {
-                let output = output.cast::<i8>();
-                for (z, sum) in full.iter().enumerate() {
-                    let first = z * V::COUNT;
-                    let stored = left(first).min(V::COUNT);
-                    let to = output.wrapping_add(first);
-                    sum.levels(tile.multiplier.add(first), limits, to, stored);
-                }
-                for sum in half {
-                    let to = output.wrapping_add(narrow);
-                    sum.levels(tile.multiplier.add(narrow), limits, to, left(narrow));
-                }
-            } else {
-                let output = output.cast::<i32>();
-                for (z, sum) in full.iter().enumerate() {
-                    let first = z * V::COUNT;
-                    sum.store(output.wrapping_add(first), left(first).min(V::COUNT));
-                }
-                for sum in half {
-                    sum.store(output.wrapping_add(narrow), left(narrow));
+            for (z, sum) in sums.iter().enumerate() {
+                let first = z * V::COUNT;
+                let stored = tile.stored.saturating_sub(first).min(V::COUNT);
+                match tile.limits {
+                    Some(limits) => {
+                        let to = output.cast::<i8>().wrapping_add(first);
+                        sum.levels(tile.multiplier.add(first), limits, to, stored);
+                    }
+                    None => sum.store(output.cast::<i32>().wrapping_add(first), stored),
                 }
             }
         }

@@ -18,7 +18,6 @@ unsafe impl Sums for Vnni512 {
     const STEP: usize = 4;
     type Value = __m512i;
     type Weights = __m512i;
-    type Half = Vnni256;
 
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
@@ -30,11 +29,6 @@ unsafe impl Sums for Vnni512 {
     unsafe fn value(from: *const u8) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn halve(value: __m512i) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm512_castsi512_si256(value) }
     }
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> __m512i {
@@ -61,60 +55,6 @@ unsafe impl Sums for Vnni512 {
             let x = _mm512_max_ps(x, _mm512_set1_ps(limits[0]));
             let x = _mm512_min_ps(x, _mm512_set1_ps(limits[1]));
             _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
-        }
-    }
-}
-
-/// Half of it.
-#[derive(Clone, Copy)]
-struct Vnni256(__m256i);
-
-// SAFETY: eight lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
-unsafe impl Sums for Vnni256 {
-    const COUNT: usize = 8;
-    const GROUP: usize = 4;
-    const STEP: usize = 4;
-    type Value = __m256i;
-    type Weights = __m256i;
-    type Half = Self;
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> Self {
-        // SAFETY: as for sixteen lanes; so for all below.
-        unsafe { Self(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn value(from: *const u8) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn halve(value: __m256i) -> __m256i {
-        value
-    }
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
-        // SAFETY: as above.
-        unsafe { Self(_mm256_dpbusd_epi32(self.0, value, weights)) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32, stored: usize) {
-        let mask = ((1_u32 << stored) - 1) as u8;
-        // SAFETY: as above, and the mask keeps to what may be written.
-        unsafe { _mm256_mask_storeu_epi32(to, mask, self.0) }
-    }
-    #[inline(always)]
-    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
-        let mask = ((1_u32 << stored) - 1) as u16;
-        // SAFETY: as above.
-        unsafe {
-            let x = requantize(self.0, multiplier, limits);
-            _mm_mask_storeu_epi8(to, mask, _mm256_cvtepi32_epi8(x));
         }
     }
 }
@@ -164,7 +104,7 @@ unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
     }
 }
 
-/// AVX-VNNI: as [`Vnni256`], in the older encoding.
+/// AVX-VNNI: as [`Vnni512`], half as wide.
 #[derive(Clone, Copy)]
 struct AvxVnni(__m256i);
 
@@ -185,10 +125,6 @@ macro_rules! eight_lanes {
         unsafe fn value(from: *const u8) -> __m256i {
             // SAFETY: as above.
             unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-        }
-        #[inline(always)]
-        unsafe fn halve(value: __m256i) -> __m256i {
-            value
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
@@ -216,7 +152,6 @@ unsafe impl Sums for AvxVnni {
     const STEP: usize = 4;
     type Value = __m256i;
     type Weights = __m256i;
-    type Half = Self;
 
     eight_lanes!();
     #[inline(always)]
@@ -238,7 +173,6 @@ unsafe impl Sums for Madd {
     const STEP: usize = 4;
     type Value = __m256i;
     type Weights = __m256i;
-    type Half = Self;
 
     eight_lanes!();
     #[inline(always)]
@@ -256,72 +190,64 @@ unsafe impl Sums for Madd {
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
-unsafe fn vnni512<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+unsafe fn vnni512<const P: usize, const Z: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<Vnni512, P, Z, H>(t) }
+    unsafe { tile::<Vnni512, P, Z>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn avx_vnni<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+unsafe fn avx_vnni<const P: usize, const Z: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<AvxVnni, P, Z, H>(t) }
+    unsafe { tile::<AvxVnni, P, Z>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2")]
-unsafe fn madd<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+unsafe fn madd<const P: usize, const Z: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<Madd, P, Z, H>(t) }
+    unsafe { tile::<Madd, P, Z>(t) }
 }
 
 /// Chooses among the pixel counts of one shape of tile.
 macro_rules! choose {
-    ($function:ident, $pixels:expr, $vectors:literal, $half:literal, [$($count:literal)*]) => {
+    ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
         match $pixels {
-            $($count => Some($function::<$count, $vectors, $half> as TileFunction),)*
+            $($count => Some($function::<$count, $vectors> as TileFunction),)*
             _ => None,
         }
     };
 }
 
 /// Sums, weights and one value have to fit in 32 registers.
-fn tiles_of_32(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
-    match (vectors, half) {
-        (0, 1) => choose!(vnni512, pixels, 0, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        (1, 0) => choose!(vnni512, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        (1, 1) => choose!(vnni512, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        (2, 0) => choose!(vnni512, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        (2, 1) => choose!(vnni512, pixels, 2, 1, [1 2 3 4 5 6 7 8]),
-        (3, 0) => choose!(vnni512, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
-        (3, 1) => choose!(vnni512, pixels, 3, 1, [1 2 3 4 5 6]),
-        (4, 0) => choose!(vnni512, pixels, 4, 0, [1 2 3 4 5 6]),
-        (4, 1) => choose!(vnni512, pixels, 4, 1, [1]),
-        (5, 0) => choose!(vnni512, pixels, 5, 0, [1]),
-        (5, 1) => choose!(vnni512, pixels, 5, 1, [1]),
-        (6, 0) => choose!(vnni512, pixels, 6, 0, [1]),
-        (6, 1) => choose!(vnni512, pixels, 6, 1, [1]),
-        (7, 0) => choose!(vnni512, pixels, 7, 0, [1]),
-        (7, 1) => choose!(vnni512, pixels, 7, 1, [1]),
-        (8, 0) => choose!(vnni512, pixels, 8, 0, [1]),
+fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
+    match vectors {
+        1 => choose!(vnni512, pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        2 => choose!(vnni512, pixels, 2, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        3 => choose!(vnni512, pixels, 3, [1 2 3 4 5 6 7 8]),
+        4 => choose!(vnni512, pixels, 4, [1 2 3 4 5 6]),
+        5 => choose!(vnni512, pixels, 5, [1]),
+        6 => choose!(vnni512, pixels, 6, [1]),
+        7 => choose!(vnni512, pixels, 7, [1]),
+        8 => choose!(vnni512, pixels, 8, [1]),
         _ => None,
     }
 }
 
 /// Likewise in 16.
 macro_rules! tiles_of_16 {
-    ($function:ident, $pixels:expr, $vectors:expr, $half:expr) => {
-        match ($vectors, $half) {
-            (1, 0) => choose!($function, $pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 0) => choose!($function, $pixels, 2, 0, [1 2 3 4 5 6]),
-            (3, 0) => choose!($function, $pixels, 3, 0, [1 2 3 4]),
-            (4, 0) => choose!($function, $pixels, 4, 0, [1 2]),
-            (5, 0) => choose!($function, $pixels, 5, 0, [1]),
-            (6, 0) => choose!($function, $pixels, 6, 0, [1]),
-            (7, 0) => choose!($function, $pixels, 7, 0, [1]),
-            (8, 0) => choose!($function, $pixels, 8, 0, [1]),
+    ($function:ident, $pixels:expr, $vectors:expr) => {
+        match $vectors {
+            1 => choose!($function, $pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            2 => choose!($function, $pixels, 2, [1 2 3 4 5 6]),
+            3 => choose!($function, $pixels, 3, [1 2 3 4]),
+            4 => choose!($function, $pixels, 4, [1 2]),
+            5 => choose!($function, $pixels, 5, [1]),
+            6 => choose!($function, $pixels, 6, [1]),
+            7 => choose!($function, $pixels, 7, [1]),
+            8 => choose!($function, $pixels, 8, [1]),
             _ => None,
         }
     };
@@ -332,12 +258,11 @@ pub(super) fn function(
     instruction_set: InstructionSet,
     pixels: usize,
     vectors: usize,
-    half: usize,
 ) -> Option<TileFunction> {
     match instruction_set {
-        InstructionSet::Avx512Vnni => tiles_of_32(pixels, vectors, half),
-        InstructionSet::AvxVnni => tiles_of_16!(avx_vnni, pixels, vectors, half),
-        _ => tiles_of_16!(madd, pixels, vectors, half),
+        InstructionSet::Avx512Vnni => tiles_of_32(pixels, vectors),
+        InstructionSet::AvxVnni => tiles_of_16!(avx_vnni, pixels, vectors),
+        _ => tiles_of_16!(madd, pixels, vectors),
     }
 }
 

@@ -1,0 +1,177 @@
+//! INT8 sums on aarch64.
+#![allow(unsafe_code)]
+
+use std::arch::aarch64::*;
+
+use super::tile::{Sums, Tile, TileFunction, tile};
+use crate::cpu::InstructionSet;
+
+/// The dot product of Armv8.2: four taps of i8 to a lane.
+#[derive(Clone, Copy)]
+struct Dotprod(int32x4_t);
+
+/// NEON: two taps of i8 to a lane. Their products fit 16 bits each, and are
+/// widened as they are added.
+#[derive(Clone, Copy)]
+struct Neon(int32x4_t);
+
+/// The functions in which the two are alike.
+macro_rules! four_lanes {
+    () => {
+        #[inline(always)]
+        unsafe fn load(from: *const i32) -> Self {
+            // SAFETY: the caller says the machine has the instructions and the memory
+            // can be read; so for all below.
+            unsafe { Self(vld1q_s32(from)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut i32, stored: usize) {
+            let mut sums = [0; 4];
+            // SAFETY: as above, and `stored` sums can be written.
+            unsafe {
+                vst1q_s32(sums.as_mut_ptr(), self.0);
+                to.copy_from_nonoverlapping(sums.as_ptr(), stored);
+            }
+        }
+        #[inline(always)]
+        unsafe fn levels(
+            self,
+            multiplier: *const f32,
+            limits: [f32; 2],
+            to: *mut i8,
+            stored: usize,
+        ) {
+            // SAFETY: as above, and `stored` levels can be written.
+            unsafe {
+                let x = vmulq_f32(vcvtq_f32_s32(self.0), vld1q_f32(multiplier));
+                let x = vmaxq_f32(x, vdupq_n_f32(limits[0]));
+                let x = vcvtnq_s32_f32(vminq_f32(x, vdupq_n_f32(limits[1])));
+                let words = vqmovn_s32(x);
+                let bytes = vqmovn_s16(vcombine_s16(words, words));
+                let bytes = vget_lane_u32::<0>(vreinterpret_u32_s8(bytes)).to_le_bytes();
+                if stored == 4 {
+                    to.cast::<[u8; 4]>().write_unaligned(bytes);
+                } else {
+                    for (lane, &byte) in bytes.iter().enumerate().take(stored) {
+                        *to.add(lane) = byte.cast_signed();
+                    }
+                }
+            }
+        }
+    };
+}
+
+// SAFETY: four lanes of four bytes; for machines with the dot product.
+unsafe impl Sums for Dotprod {
+    const COUNT: usize = 4;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    type Value = int8x16_t;
+    type Weights = int8x16_t;
+
+    four_lanes!();
+    #[inline(always)]
+    unsafe fn value(from: *const u8) -> int8x16_t {
+        // SAFETY: as above.
+        unsafe { vreinterpretq_s8_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> int8x16_t {
+        // SAFETY: as above.
+        unsafe { vld1q_s8(from) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: int8x16_t, weights: int8x16_t) -> Self {
+        // `vdotq_s32` is not stable yet.
+        let mut sums = self.0;
+        // SAFETY: as above; the instruction touches nothing but its registers.
+        unsafe {
+            std::arch::asm!(
+                "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+                inout(vreg) sums, in(vreg) value, in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        Self(sums)
+    }
+}
+
+// SAFETY: four lanes of two bytes; every aarch64 machine has NEON.
+unsafe impl Sums for Neon {
+    const COUNT: usize = 4;
+    const GROUP: usize = 2;
+    const STEP: usize = 2;
+    type Value = int8x8_t;
+    type Weights = int8x8_t;
+
+    four_lanes!();
+    #[inline(always)]
+    unsafe fn value(from: *const u8) -> int8x8_t {
+        // SAFETY: as above.
+        unsafe { vreinterpret_s8_s16(vdup_n_s16(from.cast::<i16>().read_unaligned())) }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> int8x8_t {
+        // SAFETY: as above.
+        unsafe { vld1_s8(from) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: int8x8_t, weights: int8x8_t) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(vpadalq_s16(self.0, vmull_s8(value, weights))) }
+    }
+}
+
+/// # Safety
+/// See [`TileFunction`].
+#[target_feature(enable = "dotprod")]
+unsafe fn dotprod<const P: usize, const Z: usize>(t: &Tile) {
+    // SAFETY: this function has the instructions; the rest is the caller's word.
+    unsafe { tile::<Dotprod, P, Z>(t) }
+}
+
+/// # Safety
+/// See [`TileFunction`].
+unsafe fn neon<const P: usize, const Z: usize>(t: &Tile) {
+    // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+    unsafe { tile::<Neon, P, Z>(t) }
+}
+
+/// Chooses among the pixel counts of one shape of tile.
+macro_rules! choose {
+    ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
+        match $pixels {
+            $($count => Some($function::<$count, $vectors> as TileFunction),)*
+            _ => None,
+        }
+    };
+}
+
+/// Sums, weights and one value have to fit in 32 registers.
+macro_rules! tiles {
+    ($function:ident, $pixels:expr, $vectors:expr) => {
+        match $vectors {
+            1 => choose!($function, $pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            2 => choose!($function, $pixels, 2, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            3 => choose!($function, $pixels, 3, [1 2 3 4 5 6 7 8]),
+            4 => choose!($function, $pixels, 4, [1 2 3 4 5 6]),
+            5 => choose!($function, $pixels, 5, [1]),
+            6 => choose!($function, $pixels, 6, [1]),
+            7 => choose!($function, $pixels, 7, [1]),
+            8 => choose!($function, $pixels, 8, [1]),
+            _ => None,
+        }
+    };
+}
+
+/// The function for a shape of tile.
+pub(super) fn function(
+    instruction_set: InstructionSet,
+    pixels: usize,
+    vectors: usize,
+) -> Option<TileFunction> {
+    match instruction_set {
+        InstructionSet::NeonDotprod => tiles!(dotprod, pixels, vectors),
+        _ => tiles!(neon, pixels, vectors),
+    }
+}
