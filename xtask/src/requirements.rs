@@ -13,6 +13,8 @@ const NEXTEST: &str = "0.9.143";
 /// The mutation tester's version.
 const MUTANTS: &str = "27.1.0";
 
+const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
+
 /// One thing that has to be there before the tests can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
@@ -21,6 +23,10 @@ pub enum Requirement {
     CCompiler,
     /// libFuzzer is C++.
     CppCompiler,
+    /// Rust's standard library for aarch64.
+    ArmTarget,
+    ArmCompiler,
+    ArmEmulator,
     Nextest,
     Mutants,
     /// A Python that can make virtual environments.
@@ -32,7 +38,8 @@ pub enum Requirement {
 }
 
 use Requirement::{
-    CCompiler, Clippy, CppCompiler, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt,
+    ArmCompiler, ArmEmulator, ArmTarget, CCompiler, Clippy, CppCompiler, Mutants, Nextest,
+    OnnxCases, Python, PythonPackages, Rustfmt,
 };
 
 impl Requirement {
@@ -42,6 +49,9 @@ impl Requirement {
             Clippy => "clippy".into(),
             CCompiler => "a C compiler (cc)".into(),
             CppCompiler => "a C++ compiler (c++), for libFuzzer".into(),
+            ArmTarget => "Rust for aarch64".into(),
+            ArmCompiler => "a C compiler for aarch64 (aarch64-linux-gnu-gcc)".into(),
+            ArmEmulator => "qemu-user (qemu-aarch64)".into(),
             Nextest => format!("cargo-nextest {NEXTEST}"),
             Mutants => format!("cargo-mutants {MUTANTS}"),
             Python => "Python 3.11 or later with venv and pip".into(),
@@ -56,6 +66,13 @@ impl Requirement {
             Clippy => Invocation::new("cargo clippy --version").answer().is_some(),
             CCompiler => Invocation::new("cc --version").answer().is_some(),
             CppCompiler => Invocation::new("c++ --version").answer().is_some(),
+            ArmTarget => Invocation::new("rustup target list --installed")
+                .answer()
+                .is_some_and(|targets| targets.lines().any(|target| target == ARM_TARGET)),
+            ArmCompiler => Invocation::new("aarch64-linux-gnu-gcc --version")
+                .answer()
+                .is_some(),
+            ArmEmulator => Invocation::new("qemu-aarch64 --version").answer().is_some(),
             Nextest => tool(checkout, "cargo-nextest", NEXTEST).is_some(),
             Mutants => tool(checkout, "cargo-mutants", MUTANTS).is_some(),
             Python => python().is_some(),
@@ -82,6 +99,9 @@ impl Requirement {
             CCompiler => vec![debian("gcc libc6-dev")],
             CppCompiler => vec![debian("g++")],
             Python => vec![debian("python3 python3-venv")],
+            ArmTarget => vec![Invocation::new("rustup target add").arg(ARM_TARGET)],
+            ArmCompiler => vec![debian("gcc-aarch64-linux-gnu libc6-dev-arm64-cross")],
+            ArmEmulator => vec![debian("qemu-user")],
             Nextest => vec![
                 cargo_install(checkout, "cargo-nextest", NEXTEST)
                     .arg("--no-default-features")

@@ -23,6 +23,8 @@ pub enum Step {
     Clippy,
     /// Every test of the workspace, by cargo-nextest
     Tests,
+    /// The CPU engine's tests for aarch64, by qemu-user
+    Arm,
     /// The documentation's examples
     Doctests,
     /// The release runtime builds without pkg-config, libclang and their like
@@ -44,6 +46,12 @@ impl Step {
                 Requirement::Python,
                 Requirement::PythonPackages,
                 Requirement::OnnxCases,
+            ],
+            Self::Arm => &[
+                Requirement::CCompiler,
+                Requirement::ArmTarget,
+                Requirement::ArmCompiler,
+                Requirement::ArmEmulator,
             ],
             Self::Doctests | Self::Runtime | Self::Lap => &[Requirement::CCompiler],
             Self::Fuzz => &[Requirement::CppCompiler],
@@ -67,6 +75,7 @@ impl Step {
                     Tally::from_nextest,
                 )
             }
+            Self::Arm => counted(&prepared(arm(), checkout), Tally::from_harness),
             Self::Doctests => counted(
                 &prepared(Invocation::new("cargo test --doc --workspace"), checkout),
                 Tally::from_harness,
@@ -148,6 +157,25 @@ fn counted(command: &Invocation, count: fn(&str) -> Option<Tally>) -> Result<Tal
         tally += Tally::FAILED;
     }
     Ok(tally)
+}
+
+/// The engine's own tests, those of its integers among them. Linked statically:
+/// programs with threads hang under qemu-user with Debian's cross libraries.
+fn arm() -> Invocation {
+    let target = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
+    Invocation::new("cargo test --package pilotage-engine --target aarch64-unknown-linux-gnu")
+        .arg("--lib")
+        .arg("--test=integers")
+        .arg("--test=conformance")
+        .env(&format!("{target}_LINKER"), "aarch64-linux-gnu-gcc")
+        .env(
+            &format!("{target}_RUNNER"),
+            "timeout 600 qemu-aarch64 -cpu max",
+        )
+        .env(
+            &format!("{target}_RUSTFLAGS"),
+            "-C target-feature=+crt-static",
+        )
 }
 
 /// From a cold start, in CI, only what a failure's backtrace needs is built.

@@ -43,7 +43,7 @@ fn pilotnet(int8: bool) -> Plan {
         });
         ConstantId(plan.constants.len() - 1)
     };
-    // Levels of deviation 74 and weights likewise; an output level is a deviation's 40th.
+    // Levels of deviation 74 and weights likewise.
     let level = |plan: &mut Plan, weights: ConstantId, floats: ConstantId, depth: usize| {
         let ConstantData::F32(data) = &plan.constants[weights.0].data else {
             return floats;
@@ -52,7 +52,7 @@ fn pilotnet(int8: bool) -> Plan {
         let data = data.iter().map(|w| (w * 127.0 / most) as i8).collect();
         plan.constants[weights.0].data = ConstantData::I8(data);
         let constant = &mut plan.constants[floats.0];
-        let multiplier = 0.006 / (depth as f32).sqrt();
+        let multiplier = 0.02 / (depth as f32).sqrt();
         constant.data = ConstantData::F32(vec![multiplier; constant.shape[0]]);
         floats
     };
