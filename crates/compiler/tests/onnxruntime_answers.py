@@ -1,0 +1,36 @@
+"""Answers of ONNX Runtime to frames, for the tests to compare with the engine's.
+
+    python onnxruntime_answers.py MODEL.onnx FRAMES OUT
+
+FRAMES holds pictures of a quantised model's size, one after the other: rows of
+interleaved channels, a byte each. The model takes pixels less 128 as int8, 1 x
+channels x height x width. OUT becomes the answers: float32, little-endian, frame
+after frame, the model's outputs end to end. Needs the packages of requirements.txt.
+"""
+
+import sys
+
+import numpy
+import onnx
+import onnxruntime
+
+
+def main(model: str, frames: str, out: str) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (port,) = session.get_inputs()
+    assert port.type == "tensor(int8)", port.type
+    _, channels, height, width = port.shape
+    pixels = numpy.fromfile(frames, numpy.uint8).reshape(-1, height, width, channels)
+    centred = (pixels.astype(numpy.int16) - 128).astype(numpy.int8).transpose(0, 3, 1, 2)
+    answers = []
+    for frame in numpy.ascontiguousarray(centred):
+        outputs = session.run(None, {port.name: frame[numpy.newaxis]})
+        answers.append(numpy.concatenate([output.astype("<f4").ravel() for output in outputs]))
+    numpy.concatenate(answers).tofile(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
