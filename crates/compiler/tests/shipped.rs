@@ -6,9 +6,11 @@
     reason = "a failure is a panic"
 )]
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use pilotage_compiler::{Network, compile};
+use pilotage_compiler::{Frames, Network, Recipe, compile};
 use pilotage_engine::plan::{Finish, Operation};
 use pilotage_engine::{Bundle, ElementType, GateResult, Layout};
 use pilotage_graph::{Graph, ReadOptions};
@@ -78,4 +80,51 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
         let mse = sum / 64.0 * f64::from(output.scale).powi(2);
         assert!((mse / result.mse - 1.0).abs() < 1e-3, "{mse} {result:?}");
     }
+
+    // ONNX Runtime, on all frames: within a step of 8 bits of each answer.
+    let (content, _) = Recipe::read(&recipe).unwrap();
+    let frames = Frames::read(&recipe.with_file_name("frames"), &content.input).unwrap();
+    let frames: Vec<&[u8]> = frames.pixels.iter().map(AsRef::as_ref).collect();
+    assert!(frames.len() >= 500);
+    let engine = Network::of_plan(plan.clone(), false).answers(&frames);
+    let engine = engine.unwrap();
+    let others = onnxruntime(model, &frames);
+    for output in 0..2 {
+        let answers = engine.iter().map(|answer| answer[output].abs());
+        let step = answers.fold(0.0, f32::max) / 127.0;
+        let pairs = engine.iter().zip(others.chunks(2));
+        let apart = pairs.map(|(ours, others)| (ours[output] - others[output]).abs());
+        let worst = apart.fold(0.0, f32::max);
+        assert!(
+            worst <= step,
+            "output {output}: {worst} apart, a step is {step}"
+        );
+    }
+}
+
+/// ONNX Runtime's answers, frame after frame.
+fn onnxruntime(model: &[u8], frames: &[&[u8]]) -> Vec<f32> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = match std::env::var_os("PILOTAGE_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => root.join("../../target/python/bin/python"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("model.onnx"), model).unwrap();
+    fs::write(place("frames"), frames.concat()).unwrap();
+    let status = Command::new(&python)
+        .arg(root.join("tests/onnxruntime_answers.py"))
+        .args([place("model.onnx"), place("frames"), place("answers")])
+        .status()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; `cargo xtask test --install` puts ONNX Runtime there",
+                python.display()
+            )
+        });
+    assert!(status.success());
+    let answers = fs::read(place("answers")).unwrap();
+    let words = answers.as_chunks::<4>().0.iter();
+    words.map(|&word| f32::from_le_bytes(word)).collect()
 }
