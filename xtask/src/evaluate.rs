@@ -49,7 +49,7 @@ const GROUPS: [Group; 15] = [
     Group {
         name: "ackermann car",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--kind", "ackermann"],
     },
     Group {
@@ -61,55 +61,55 @@ const GROUPS: [Group; 15] = [
     Group {
         name: "a fifth of the frames lost",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--drop-frames", "0.2", "--deadline", "600"],
     },
     Group {
         name: "starts 0.5 m off the line, turned 15 degrees",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--start-offset", "0.5", "--start-heading", "15"],
     },
     Group {
         name: "colours, light and noise never seen",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--looks", "4398046511104"],
     },
     Group {
         name: "others of those",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--looks", "4398046511105"],
     },
     Group {
         name: "camera 2 cm to the left and 2 cm higher",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--car", "target/evaluate/shifted.toml"],
     },
     Group {
         name: "camera 3 degrees down",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--car", "target/evaluate/pitched.toml"],
     },
     Group {
         name: "camera 3 degrees to the left, rolled 3 degrees",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--car", "target/evaluate/turned.toml"],
     },
     Group {
         name: "road 2.4 m wide",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--road-width", "2.4"],
     },
     Group {
         name: "road 4.4 m wide, line 0.2 m",
         circuits: Circuits::Random,
-        share: 5,
+        share: 20,
         options: &["--road-width", "4.4", "--line-width", "0.2"],
     },
     Group {

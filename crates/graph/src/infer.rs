@@ -252,7 +252,7 @@ impl Op {
             }
             Op::Softmax { axis, end_axis } => {
                 count(inputs, 1, 1, "1")?;
-                if axis > end_axis || *end_axis > x.len() {
+                if axis >= end_axis || *end_axis > x.len() {
                     return Err(axis_error(*axis, x));
                 }
                 one(x.to_vec())
