@@ -102,6 +102,13 @@ fn frames_make_it_int8_and_say_how_far_it_is() {
     assert_eq!(picture.width(), 1600);
     let qdq = fs::read(folder.path().join("for others/pilotnet.qdq.onnx")).unwrap();
     assert!(qdq.windows(16).any(|w| w == b"DequantizeLinear"));
+    let table = folder.path().join("for others/pilotnet.calibration.cache");
+    let table = fs::read_to_string(table).unwrap();
+    assert!(table.starts_with("TRT-"), "{table}");
+    assert!(
+        table.lines().any(|line| line.starts_with("controls: ")),
+        "{table}"
+    );
 
     let json = said(pilotage(
         folder.path(),

@@ -105,11 +105,61 @@ pub fn calibrate(
     frames: &[&[u8]],
     method: Method,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
+    let network = tapped(graph, channels_last, values)?;
+    let limits = limits(&network, values.len(), frames)?;
+    for (&value, &limit) in values.iter().zip(&limits) {
+        let name = || graph.value(value).name.clone();
+        if !limit.is_finite() {
+            return Err(CalibrateError::NotFinite { value: name() });
+        }
+        if !has_range(limit) {
+            return Err(CalibrateError::Zero {
+                value: name(),
+                frames: frames.len(),
+            });
+        }
+    }
+    let ranges = ranges(&network, &limits, frames, method)?;
+    Ok(values.iter().copied().zip(ranges).collect())
+}
+
+/// As [`calibrate`], but values without a range are left out.
+///
+/// # Errors
+/// When the graph cannot be run on such frames.
+pub(crate) fn seen(
+    graph: &Graph,
+    channels_last: bool,
+    values: &[ValueId],
+    frames: &[&[u8]],
+    method: Method,
+) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
+    let network = tapped(graph, channels_last, values)?;
+    let limits = limits(&network, values.len(), frames)?;
+    let found = values.iter().copied().zip(limits);
+    let (values, limits): (Vec<ValueId>, Vec<f32>) =
+        found.filter(|&(_, limit)| has_range(limit)).unzip();
+    let network = tapped(graph, channels_last, &values)?;
+    let ranges = ranges(&network, &limits, frames, method)?;
+    Ok(values.into_iter().zip(ranges).collect())
+}
+
+/// Whether levels of this limit are normal numbers; others would lose what they are
+/// to keep.
+fn has_range(limit: f32) -> bool {
+    (limit / 127.0).is_normal()
+}
+
+/// The graph with `values` as its outputs.
+fn tapped(graph: &Graph, channels_last: bool, values: &[ValueId]) -> Result<Network, NetworkError> {
     let mut tapped = graph.clone();
     tapped.outputs = values.to_vec();
-    let network = Network::new(&tapped, channels_last)?;
+    Network::new(&tapped, channels_last)
+}
 
-    let new = || vec![0.0_f32; values.len()];
+/// The largest magnitude of each of `count` outputs; NaN where any element is.
+fn limits(network: &Network, count: usize, frames: &[&[u8]]) -> Result<Vec<f32>, NetworkError> {
+    let new = || vec![0.0_f32; count];
     let parts = network.accumulate(frames, new, |limits, _, outputs| {
         for (limit, output) in limits.iter_mut().zip(outputs) {
             *limit = largest(*limit, output);
@@ -125,20 +175,16 @@ pub fn calibrate(
             };
         }
     }
-    for (&value, limit) in values.iter().zip(&limits) {
-        let name = || graph.value(value).name.clone();
-        if !limit.is_finite() {
-            return Err(CalibrateError::NotFinite { value: name() });
-        }
-        // A scale that is no normal number would lose what it is to keep.
-        if !(limit / 127.0).is_normal() {
-            return Err(CalibrateError::Zero {
-                value: name(),
-                frames: frames.len(),
-            });
-        }
-    }
+    Ok(limits)
+}
 
+/// The ranges of outputs with these limits.
+fn ranges(
+    network: &Network,
+    limits: &[f32],
+    frames: &[&[u8]],
+    method: Method,
+) -> Result<Vec<Range>, NetworkError> {
     let new = || -> Vec<Histogram> { limits.iter().map(|&limit| Histogram::new(limit)).collect() };
     let parts = network.accumulate(frames, new, |histograms, _, outputs| {
         for (histogram, output) in histograms.iter_mut().zip(outputs) {
@@ -155,7 +201,7 @@ pub fn calibrate(
         limit: method.limit(&histogram),
         histogram,
     });
-    Ok(values.iter().copied().zip(ranges).collect())
+    Ok(ranges.collect())
 }
 
 /// The larger of `limit` and the magnitudes of `output`; NaN where any is.

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::{CompileError, GateTable, ModelError};
 
+use crate::calibrate::Method;
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
@@ -27,6 +28,7 @@ use crate::pixels::take_pixels;
 use crate::recipe::{GateLimits, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
+use crate::table::Tensors;
 use ports::{image_input, raw_pixels, resolve_outputs};
 
 /// An engine, and how it came to be.
@@ -159,6 +161,8 @@ struct Model {
     /// The same, simplified.
     simple: Graph,
     outputs: Vec<Output>,
+    /// What of `graph` was in the file.
+    tensors: Tensors,
 }
 
 /// A model compiled, not yet in a file.
@@ -195,6 +199,7 @@ impl Model {
         if graph.nodes.len() > MAX_ITEMS {
             return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
         }
+        let tensors = Tensors::of(&graph);
         fixed::bind(&mut graph, &recipe.fixed_inputs, source)?;
         let input = image_input(&graph, &recipe.input, source)?;
         let outputs = resolve_outputs(&graph, &recipe.output, source)?;
@@ -203,6 +208,7 @@ impl Model {
             simple: simplify(&graph),
             graph,
             outputs,
+            tensors,
             path,
             sha256: sections::hexadecimal(&Sha256::digest(&bytes)),
             recipe,
@@ -284,9 +290,10 @@ impl Model {
                         self.path.display()
                     ));
                 }
-                let made =
-                    quantized::quantized(self, &gate, (calibration.clone(), held_back.clone()))?;
+                let frames = (calibration.clone(), held_back.clone());
+                let made = quantized::quantized(self, &gate, frames)?;
                 let model = made.graph.write();
+                let table = self.table(&calibration)?;
                 Made {
                     plan: made.plan,
                     units: made.units,
@@ -294,12 +301,26 @@ impl Model {
                     trials: made.trials,
                     raised: made.raised,
                     layers: made.layers,
-                    sections: BTreeMap::from([("model.qdq.onnx".to_owned(), model)]),
+                    sections: BTreeMap::from([
+                        ("model.qdq.onnx".to_owned(), model),
+                        ("calibration.cache".to_owned(), table.into_bytes()),
+                    ]),
                 }
             }
         };
         sections::add_gate(&mut made.sections, &held_back, gate.reference());
         Ok(made)
+    }
+
+    /// The ranges of the model as it came, for trtexec.
+    fn table(&self, frames: &[&[u8]]) -> Result<String, CompileError> {
+        let Some(settings) = &self.recipe.calibration else {
+            return Err(CompileError::NoFrames);
+        };
+        let method = Method::of(settings);
+        let last = self.channels_last();
+        let table = self.tensors.table(&self.graph, last, frames, method);
+        table.map_err(|reason| self.error(reason))
     }
 
     /// The outputs, the size of an integer output's levels taken into its scale.

@@ -22,6 +22,7 @@ mod quantize;
 mod recipe;
 mod report;
 mod simplify;
+mod table;
 
 pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};
 pub use compile::{

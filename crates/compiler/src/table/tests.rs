@@ -1,0 +1,48 @@
+use pilotage_graph::{GraphBuilder, Op, TensorType};
+
+use super::*;
+
+/// `y = relu(x) + fixed`, and branches with names or ranges that are none.
+fn graph() -> Graph {
+    let mut b = GraphBuilder::new("net");
+    let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
+    let x = b.input("x", float(&[1, 1, 1, 2])).unwrap();
+    let fixed = b.input("fixed", float(&[1])).unwrap();
+    let relu = b.node("relu", Op::Relu, &[x]).unwrap();
+    let twice = b.node("twice", Op::Add, &[fixed, fixed]).unwrap();
+    let sum = b.node("sum", Op::Add, &[relu, twice]).unwrap();
+    let zero = b.node("zero", Op::Sub, &[x, x]).unwrap();
+    let named = b.node("line\nbreak", Op::Identity, &[sum]).unwrap();
+    let all = b.node("all", Op::Add, &[named, zero]).unwrap();
+    b.output("y", all).unwrap();
+    b.finish().unwrap()
+}
+
+#[test]
+fn each_tensor_has_the_bits_of_its_scale() {
+    let mut graph = graph();
+    let tensors = Tensors::of(&graph);
+    // The second input gets a value for good.
+    let fixed = graph.inputs.pop().unwrap();
+    graph.values[fixed.0].constant = Some(Tensor::new([1], vec![-0.5_f32]).unwrap());
+    // Pixels less 128: -128 and 127 at the ends.
+    let frames: [&[u8]; 2] = [&[0, 228], &[255, 128]];
+    let table = tensors.table(&graph, false, &frames, Method::MinMax);
+    let table = table.unwrap();
+    let (header, lines) = table.split_once('\n').unwrap();
+    assert_eq!(header, "TRT-8502-EntropyCalibration2");
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    let line = |name: &str, limit: f32| format!("{name}: {:08x}", (limit / 127.0).to_bits());
+    let mut wanted = [
+        line("fixed", 0.5),
+        line("relu", 127.0),
+        line("sum", 126.0),
+        line("twice", 1.0),
+        line("x", 128.0),
+        line("y", 126.0),
+    ];
+    wanted.sort_unstable();
+    assert_eq!(lines, wanted, "{table}");
+    assert!(table.contains("relu: 3f800000\n"), "{table}");
+}

@@ -1,0 +1,97 @@
+//! The table for trtexec against ONNX Runtime.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pilotage_compiler::{Frames, Recipe, compile};
+use pilotage_engine::Bundle;
+
+/// Enough to be split; ONNX Runtime sees those that were not held back.
+const FRAMES: usize = 18;
+
+fn python() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match std::env::var_os("PILOTAGE_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => root.join("../../target/python/bin/python"),
+    }
+}
+
+/// A line of tensor_ranges.py: name, largest magnitude, scale.
+fn parse(line: &str) -> (String, f64, f64) {
+    let parts: Vec<&str> = line.split('\t').collect();
+    let [name, largest, scale] = parts[..] else {
+        panic!("{line}");
+    };
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    (name.to_owned(), number(largest), number(scale))
+}
+
+#[test]
+fn every_tensor_of_the_file_has_onnxruntimes_range() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, layout, outputs) in [
+        ("pytorch", "nchw", ["index = 0", "index = 1"]),
+        (
+            "keras",
+            "nhwc",
+            ["name = \"steering\"", "name = \"throttle\""],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        fs::create_dir(place("frames")).unwrap();
+        for number in 0..FRAMES {
+            let file = format!("{number:03}.jpg");
+            let shipped = root.join("../../engines/frames").join(&file);
+            fs::copy(shipped, place("frames").join(file)).unwrap();
+        }
+        let model = root.join(format!("tests/exports/{name}.onnx"));
+        let [first, second] = outputs;
+        // These networks were never trained, and the gate is not what is looked at.
+        let gate = "gate = { mse = 1e6, worst = 1e3 }";
+        let text = format!(
+            "model = {model:?}\nprecision = \"int8\"\ndomain = \"physical\"\n\
+             [input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n\
+             [[output]]\n{first}\nmeaning = \"steering\"\n{gate}\n\
+             [[output]]\n{second}\nmeaning = \"throttle\"\n{gate}\n\
+             [calibration]\nframes = \"frames\"\nmethod = \"minmax\"\n"
+        );
+        fs::write(place("net.toml"), text).unwrap();
+        let compiled = compile(&place("net.toml")).unwrap_or_else(|error| panic!("{error}"));
+        let bundle = Bundle::read(&compiled.bytes).unwrap();
+        fs::write(place("table"), &bundle.sections["calibration.cache"]).unwrap();
+
+        let (recipe, _) = Recipe::read(&place("net.toml")).unwrap();
+        let frames = Frames::read(&place("frames"), &recipe.input).unwrap();
+        fs::write(place("pixels"), frames.split().0.concat()).unwrap();
+        let python = python();
+        let output = Command::new(&python)
+            .arg(root.join("tests/tensor_ranges.py"))
+            .args([model, place("pixels"), place("table")])
+            .output()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{}: {error}; `cargo xtask test --install` puts ONNX Runtime there",
+                    python.display()
+                )
+            });
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<_> = lines.lines().map(parse).collect();
+        assert!(lines.len() > 15, "{lines:?}");
+        for (tensor, largest, scale) in lines {
+            // Also false where either is missing.
+            let near = (scale * 127.0 / largest - 1.0).abs() < 1e-4;
+            assert!(near, "{name}: {tensor}: {scale} for {largest}");
+        }
+    }
+}
