@@ -31,6 +31,9 @@ use crate::simplify::simplify;
 use crate::table::Tensors;
 use ports::{image_input, raw_pixels, resolve_outputs};
 
+/// Frames that the table for trtexec looks at: it runs the whole model twice on each.
+const TABLE_FRAMES: usize = 128;
+
 /// An engine, and how it came to be.
 #[derive(Debug, Clone)]
 pub struct Compiled {
@@ -319,7 +322,9 @@ impl Model {
         };
         let method = Method::of(settings);
         let last = self.channels_last();
-        let table = self.tensors.table(&self.graph, last, frames, method);
+        let step = frames.len().div_ceil(TABLE_FRAMES).max(1);
+        let frames: Vec<&[u8]> = frames.iter().copied().step_by(step).collect();
+        let table = self.tensors.table(&self.graph, last, &frames, method);
         table.map_err(|reason| self.error(reason))
     }
 
