@@ -295,7 +295,7 @@ impl Model {
                 }
                 let frames = (calibration.clone(), held_back.clone());
                 let made = quantized::quantized(self, &gate, frames)?;
-                let model = made.graph.write();
+                let model = sections::for_other_runtimes(made.graph).write();
                 let table = self.table(&calibration)?;
                 Made {
                     plan: made.plan,

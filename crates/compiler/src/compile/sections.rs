@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pilotage_graph::{Graph, Node, Op, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
 use crate::frames::{Frames, MOST_TRAVELLING};
@@ -20,6 +21,33 @@ pub(super) fn add_gate(
     let bytes = numbers.flat_map(|x| x.to_le_bytes()).collect();
     sections.insert("gate.frames".to_owned(), pixels);
     sections.insert("gate.answers".to_owned(), bytes);
+}
+
+/// A QDQ graph with its biases as the floats that their integers stand for: TensorRT's
+/// parser takes DequantizeLinear of 8 bits only, and finds the integers again by itself.
+pub(super) fn for_other_runtimes(mut graph: Graph) -> Graph {
+    let floats = |node: &Node| {
+        let (Op::DequantizeLinear { .. }, [levels, scale, ..]) = (&node.op, &*node.inputs) else {
+            return None;
+        };
+        let levels = graph.value(*levels).constant.as_ref()?;
+        let scales = graph.value(*scale).constant.as_ref()?.as_f32()?;
+        let (TensorData::I32(integers), [_]) = (levels.data(), levels.shape()) else {
+            return None;
+        };
+        let scaled = integers.iter().zip(scales.iter().cycle());
+        let floats: Vec<f32> = scaled
+            .map(|(&level, &scale)| level as f32 * scale)
+            .collect();
+        Some((node.outputs[0], Tensor::new(levels.shape(), floats).ok()?))
+    };
+    let biases: Vec<_> = graph.nodes.iter().filter_map(floats).collect();
+    for (value, floats) in biases {
+        graph.values[value.0].constant = Some(floats);
+    }
+    // What made them is dropped.
+    graph.prune();
+    graph
 }
 
 /// SHA-256 of all frames, one after the other.
