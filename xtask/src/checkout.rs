@@ -40,6 +40,11 @@ impl Checkout {
         self.root.join("target/onnx-cases")
     }
 
+    /// NVIDIA's headers, a folder for each version.
+    pub fn tensorrt_headers(&self) -> PathBuf {
+        self.root.join("target/tensorrt-headers")
+    }
+
     /// Fuzzing's builds, growing corpora, logs and findings.
     pub fn fuzz(&self) -> PathBuf {
         self.root.join("target/fuzz")

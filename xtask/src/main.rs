@@ -1,4 +1,5 @@
-//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`.
+//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
+//! `shims`.
 
 mod burn;
 mod checkout;
@@ -8,6 +9,7 @@ mod invocation;
 mod mutants;
 mod requirements;
 mod runtime;
+mod shims;
 mod tally;
 mod test;
 
@@ -67,6 +69,16 @@ enum Task {
     },
     /// Builds burn, checks it against the trainer's own arithmetic, and measures both
     Burn,
+    /// Compiles the shim for every TensorRT whose headers are here
+    Shims {
+        /// A folder with NvInfer.h and NvOnnxParser.h (may be given again)
+        /// [default: TENSORRT_INCLUDE, or where JetPack and Debian put them]
+        #[arg(long, value_name = "FOLDER")]
+        include: Vec<std::path::PathBuf>,
+        /// Where they go [default: target/shims]
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<std::path::PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,6 +93,7 @@ fn main() -> ExitCode {
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Burn => burn::run(&checkout),
+        Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -13,6 +13,9 @@ const NEXTEST: &str = "0.9.143";
 /// The mutation tester's version.
 const MUTANTS: &str = "27.1.0";
 
+/// The crate whose package holds NVIDIA's TensorRT headers, of which this project may carry none.
+const HEADERS_CRATE: (&str, &str) = ("trtx-sys", "0.9.1+rtx1.7");
+
 const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// One thing that has to be there before the tests can run.
@@ -21,7 +24,7 @@ pub enum Requirement {
     Rustfmt,
     Clippy,
     CCompiler,
-    /// libFuzzer is C++.
+    /// libFuzzer and the shim for TensorRT are C++.
     CppCompiler,
     /// Rust's standard library for aarch64.
     ArmTarget,
@@ -35,11 +38,13 @@ pub enum Requirement {
     PythonPackages,
     /// ONNX's backend test cases, written out as files.
     OnnxCases,
+    /// NVIDIA's headers, for the shim.
+    TensorRtHeaders,
 }
 
 use Requirement::{
     ArmCompiler, ArmEmulator, ArmTarget, CCompiler, Clippy, CppCompiler, Mutants, Nextest,
-    OnnxCases, Python, PythonPackages, Rustfmt,
+    OnnxCases, Python, PythonPackages, Rustfmt, TensorRtHeaders,
 };
 
 impl Requirement {
@@ -48,7 +53,7 @@ impl Requirement {
             Rustfmt => "rustfmt".into(),
             Clippy => "clippy".into(),
             CCompiler => "a C compiler (cc)".into(),
-            CppCompiler => "a C++ compiler (c++), for libFuzzer".into(),
+            CppCompiler => "a C++ compiler (c++)".into(),
             ArmTarget => "Rust for aarch64".into(),
             ArmCompiler => "a C compiler for aarch64 (aarch64-linux-gnu-gcc)".into(),
             ArmEmulator => "qemu-user (qemu-aarch64)".into(),
@@ -57,6 +62,7 @@ impl Requirement {
             Python => "Python 3.11 or later with venv and pip".into(),
             PythonPackages => "the tests' Python packages, in target/python".into(),
             OnnxCases => "ONNX's backend test cases, written out".into(),
+            TensorRtHeaders => "TensorRT's headers, in target/tensorrt-headers".into(),
         }
     }
 
@@ -87,6 +93,10 @@ impl Requirement {
             OnnxCases => {
                 let script = cases_script(checkout);
                 !script.exists() || same(&script, &checkout.onnx_cases().join("written-by.py"))
+            }
+            TensorRtHeaders => {
+                let there = fs::read_to_string(checkout.tensorrt_headers().join(INSTALLED));
+                there.is_ok_and(|there| there.trim() == HEADERS_CRATE.1)
             }
         }
     }
@@ -146,6 +156,7 @@ impl Requirement {
                         .path(&cases.join("written-by.py")),
                 ]
             }
+            TensorRtHeaders => vec![fetch_headers(checkout)],
         }
     }
 }
@@ -228,9 +239,24 @@ fn cargo_install(checkout: &Checkout, name: &str, version: &str) -> Invocation {
         .path(&checkout.tools())
 }
 
+/// The crate is fetched and not built, by a manifest that nothing else knows of.
+fn fetch_headers(checkout: &Checkout) -> Invocation {
+    let (name, version) = HEADERS_CRATE;
+    let script = format!(
+        r#"set -e; rm -rf "$0"; mkdir -p "$0/fetch/src"; : > "$0/fetch/src/lib.rs"
+printf '%s\n' '[package]' 'name = "fetch"' '[dependencies]' '{name} = "={version}"' '[workspace]' > "$0/fetch/Cargo.toml"
+cargo fetch --quiet --manifest-path "$0/fetch/Cargo.toml"
+cp -R "${{CARGO_HOME:-$HOME/.cargo}}"/registry/src/*/{name}-{version}/TensorRT-Headers/* "$0"
+echo {version} > "$0/{INSTALLED}""#
+    );
+    Invocation::new("sh -c")
+        .arg(script)
+        .path(&checkout.tensorrt_headers())
+}
+
 const DEBIAN_PYTHON: &str = "/usr/bin/python3";
 
-/// Within the Python environment: what was installed, word for word.
+/// Within a folder under target/: what was installed there, word for word.
 const INSTALLED: &str = "installed.txt";
 
 /// The project's own pins, and those of the crates' tests.

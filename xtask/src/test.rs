@@ -42,6 +42,8 @@ impl Step {
             Self::Clippy => &[Requirement::CCompiler, Requirement::Clippy],
             Self::Tests => &[
                 Requirement::CCompiler,
+                Requirement::CppCompiler,
+                Requirement::TensorRtHeaders,
                 Requirement::Nextest,
                 Requirement::Python,
                 Requirement::PythonPackages,

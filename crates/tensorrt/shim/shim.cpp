@@ -1,0 +1,539 @@
+// See shim.h. Compiled once per TensorRT version, by `cargo xtask shims` or on the car itself.
+#include "shim.h"
+
+#include <NvInfer.h>
+#include <NvOnnxParser.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+// RTX's headers alone number their own product.
+#if defined(TRT_MAJOR_RTX) && !defined(TRT_MAJOR_ENTERPRISE)
+#define SHIM_RTX 1
+#else
+#define SHIM_RTX 0
+#endif
+
+// Where the precision comes from the model: TensorRT 10.12 deprecated the flags, 11 removed them,
+// RTX never had them.
+#if SHIM_RTX || NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR >= 12)
+#define SHIM_STRONGLY_TYPED 1
+#else
+#define SHIM_STRONGLY_TYPED 0
+#endif
+
+#if SHIM_RTX || NV_TENSORRT_MAJOR >= 10
+#define SHIM_PROGRESS 1  // IProgressMonitor: in no header of 8.5 and 8.6 that could be had
+#define SHIM_NODE_NAMES 1
+#else
+#define SHIM_PROGRESS 0
+#define SHIM_NODE_NAMES 0
+#endif
+
+namespace {
+
+using namespace nvinfer1;
+
+const pilotage_shim kShim = {PILOTAGE_SHIM_ABI, SHIM_RTX ? PILOTAGE_TENSORRT_RTX : PILOTAGE_TENSORRT,
+    static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_STRONGLY_TYPED};
+
+void copy(char* to, size_t size, char const* from)
+{
+    std::snprintf(to, size, "%s", from == nullptr ? "" : from);
+}
+
+// Passes messages on, and keeps the first error of a call: TensorRT returns null and says why here.
+class Logger final : public ILogger
+{
+public:
+    explicit Logger(pilotage_library const& library)
+        : mLog(library.log)
+        , mUser(library.user)
+    {
+    }
+
+    void log(Severity severity, AsciiChar const* message) noexcept override
+    {
+        auto const level = static_cast<int32_t>(severity);
+        if (level <= 1)
+        {
+            while (mBusy.test_and_set(std::memory_order_acquire))
+            {
+            }
+            if (mFirst[0] == '\0')
+            {
+                copy(mFirst, sizeof mFirst, message);
+            }
+            mBusy.clear(std::memory_order_release);
+        }
+        if (mLog != nullptr)
+        {
+            mLog(mUser, level, message == nullptr ? "" : message);
+        }
+    }
+
+    void forget() noexcept
+    {
+        while (mBusy.test_and_set(std::memory_order_acquire))
+        {
+        }
+        mFirst[0] = '\0';
+        mBusy.clear(std::memory_order_release);
+    }
+
+    int32_t fail(pilotage_error* error, char const* otherwise, int32_t status = PILOTAGE_FAILED) noexcept
+    {
+        while (mBusy.test_and_set(std::memory_order_acquire))
+        {
+        }
+        copy(error->message, sizeof error->message, mFirst[0] == '\0' ? otherwise : mFirst);
+        mBusy.clear(std::memory_order_release);
+        return status;
+    }
+
+private:
+    pilotage_log mLog;
+    void* mUser;
+    std::atomic_flag mBusy = ATOMIC_FLAG_INIT;
+    char mFirst[sizeof pilotage_error::message] = {};
+};
+
+void clear(pilotage_error* error)
+{
+    std::memset(error, 0, sizeof *error);
+    error->node = -1;
+}
+
+// The call has failed before TensorRT could say anything.
+int32_t refuse(pilotage_error* error, int32_t status, char const* message)
+{
+    copy(error->message, sizeof error->message, message);
+    return status;
+}
+
+#if SHIM_PROGRESS
+class Progress final : public IProgressMonitor
+{
+public:
+    Progress(pilotage_progress progress, void* user)
+        : mProgress(progress)
+        , mUser(user)
+    {
+    }
+
+    void phaseStart(char const* phase, char const* parent, int32_t steps) noexcept override
+    {
+        tell(phase, parent, 0, steps);
+    }
+
+    bool stepComplete(char const* phase, int32_t step) noexcept override
+    {
+        // A phase's steps are told at its start; the receiver remembers them.
+        tell(phase, nullptr, step + 1, -1);
+        return !mCancelled;
+    }
+
+    void phaseFinish(char const* phase) noexcept override
+    {
+        tell(phase, nullptr, 0, 0);
+    }
+
+    bool cancelled() const noexcept
+    {
+        return mCancelled;
+    }
+
+private:
+    void tell(char const* phase, char const* parent, int32_t step, int32_t steps) noexcept
+    {
+        char const* const none = "";
+        if (mProgress(mUser, phase == nullptr ? none : phase, parent == nullptr ? none : parent, step, steps) == 0)
+        {
+            mCancelled = true;
+        }
+    }
+
+    pilotage_progress mProgress;
+    void* mUser;
+    std::atomic<bool> mCancelled{false};
+};
+#endif
+
+using CreateBuilder = void* (*)(void*, int32_t);
+using CreateRuntime = void* (*)(void*, int32_t);
+using CreateParser = void* (*)(void*, void*, int);
+
+template <typename Function>
+Function as(void* symbol)
+{
+    return reinterpret_cast<Function>(symbol);
+}
+
+int32_t parser_failure(nvonnxparser::IParser const& parser, Logger& logger, pilotage_error* error)
+{
+    if (parser.getNbErrors() == 0)
+    {
+        return logger.fail(error, "the ONNX parser refused the model and gave no reason", PILOTAGE_PARSE);
+    }
+    nvonnxparser::IParserError const* const first = parser.getError(0);
+    copy(error->message, sizeof error->message, first->desc());
+    error->node = first->node();
+#if SHIM_NODE_NAMES
+    copy(error->name, sizeof error->name, first->nodeName());
+    copy(error->operator_name, sizeof error->operator_name, first->nodeOperator());
+#endif
+    return PILOTAGE_PARSE;
+}
+
+NetworkDefinitionCreationFlags network_flags()
+{
+#if SHIM_RTX || NV_TENSORRT_MAJOR > 10
+    return 0;
+#elif NV_TENSORRT_MAJOR == 10
+#if SHIM_STRONGLY_TYPED
+    return 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
+#else
+    return 0;
+#endif
+#else
+    return 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
+#endif
+}
+
+// What of `build` is the configuration's business. PILOTAGE_OK, or why not.
+int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build const& build, pilotage_error* error)
+{
+    // Answers as exact as the model's precision says: no 10-bit mantissas in float32 layers.
+    config.clearFlag(BuilderFlag::kTF32);
+    if (build.workspace != 0)
+    {
+        config.setMemoryPoolLimit(MemoryPoolType::kWORKSPACE, build.workspace);
+    }
+    if ((build.flags & PILOTAGE_DETAILED) != 0)
+    {
+        config.setProfilingVerbosity(ProfilingVerbosity::kDETAILED);
+    }
+#if SHIM_STRONGLY_TYPED
+    if ((build.flags & (PILOTAGE_FP16 | PILOTAGE_INT8)) != 0)
+    {
+        return refuse(error, PILOTAGE_UNSUPPORTED,
+            "this TensorRT takes the precision from the model: give it an FP16 or a quantized ONNX model");
+    }
+#else
+    if ((build.flags & PILOTAGE_INT8) != 0)
+    {
+        if (!builder.platformHasFastInt8())
+        {
+            return refuse(error, PILOTAGE_NO_FAST_INT8, "this device has no fast INT8");
+        }
+        config.setFlag(BuilderFlag::kINT8);
+    }
+    if ((build.flags & PILOTAGE_FP16) != 0)
+    {
+        config.setFlag(BuilderFlag::kFP16);
+    }
+#endif
+    if (build.dla_core >= 0)
+    {
+        if (build.dla_core >= builder.getNbDLACores())
+        {
+            return refuse(error, PILOTAGE_UNSUPPORTED, "this device has no DLA core of that number");
+        }
+        config.setDefaultDeviceType(DeviceType::kDLA);
+        config.setDLACore(build.dla_core);
+        config.setFlag(BuilderFlag::kGPU_FALLBACK);
+    }
+    if (build.compute_capability_count > 0)
+    {
+#if SHIM_RTX
+        if (!config.setNbComputeCapabilities(build.compute_capability_count))
+        {
+            return refuse(error, PILOTAGE_UNSUPPORTED, "too many compute capabilities");
+        }
+        for (int32_t index = 0; index < build.compute_capability_count; ++index)
+        {
+            // ComputeCapability's values are the capability itself, as 86 for 8.6.
+            auto const capability = static_cast<ComputeCapability>(build.compute_capabilities[index]);
+            if (!config.setComputeCapability(capability, index))
+            {
+                return refuse(error, PILOTAGE_UNSUPPORTED, "TensorRT-RTX does not know that compute capability");
+            }
+        }
+#else
+        return refuse(error, PILOTAGE_UNSUPPORTED, "only TensorRT-RTX builds for devices that are not there");
+#endif
+    }
+    return PILOTAGE_OK;
+}
+
+} // namespace
+
+struct pilotage_bytes
+{
+    std::unique_ptr<IHostMemory> memory;
+};
+
+struct pilotage_runtime
+{
+    explicit pilotage_runtime(pilotage_library const& library)
+        : logger(library)
+    {
+    }
+    Logger logger;
+    std::unique_ptr<IRuntime> runtime;
+};
+
+struct pilotage_engine
+{
+    Logger* logger;
+    std::unique_ptr<ICudaEngine> engine;
+};
+
+struct pilotage_context
+{
+    Logger* logger;
+    std::unique_ptr<IExecutionContext> context;
+};
+
+EXPORT pilotage_shim const* pilotage_shim_describe(void)
+{
+    return &kShim;
+}
+
+EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_build const* build, pilotage_bytes** plan,
+    pilotage_bytes** timing_cache, pilotage_error* error)
+{
+    clear(error);
+    *plan = nullptr;
+    *timing_cache = nullptr;
+    if (library->create_builder == nullptr || library->create_parser == nullptr)
+    {
+        return refuse(error, PILOTAGE_UNSUPPORTED, "this TensorRT can only run plans: its builder or parser is missing");
+    }
+    Logger logger(*library);
+    std::unique_ptr<IBuilder> const builder(static_cast<IBuilder*>(
+        as<CreateBuilder>(library->create_builder)(&logger, static_cast<int32_t>(NV_TENSORRT_VERSION))));
+    if (!builder)
+    {
+        return logger.fail(error, "TensorRT made no builder");
+    }
+    std::unique_ptr<INetworkDefinition> const network(builder->createNetworkV2(network_flags()));
+    std::unique_ptr<IBuilderConfig> const config(builder->createBuilderConfig());
+    if (!network || !config)
+    {
+        return logger.fail(error, "TensorRT made no network definition");
+    }
+    std::unique_ptr<nvonnxparser::IParser> const parser(
+        static_cast<nvonnxparser::IParser*>(as<CreateParser>(library->create_parser)(
+            network.get(), &logger, static_cast<int>(NV_ONNX_PARSER_VERSION))));
+    if (!parser)
+    {
+        return logger.fail(error, "TensorRT made no ONNX parser");
+    }
+    if (!parser->parse(build->model, build->model_size))
+    {
+        return parser_failure(*parser, logger, error);
+    }
+    if (network->getNbOutputs() == 0)
+    {
+        // The parser is content with an empty file.
+        return refuse(error, PILOTAGE_PARSE, "it is empty");
+    }
+    int32_t const configured = configure(*builder, *config, *build, error);
+    if (configured != PILOTAGE_OK)
+    {
+        return configured;
+    }
+
+#if !SHIM_RTX  // RTX times nothing when it builds: its kernels are compiled on the device.
+    std::unique_ptr<ITimingCache> const cache(
+        config->createTimingCache(build->timing_cache, build->timing_cache_size));
+    if (cache)
+    {
+        // A cache of another device or version is not used, and the build goes on without it.
+        config->setTimingCache(*cache, false);
+    }
+#endif
+#if SHIM_PROGRESS
+    Progress progress(build->progress, build->progress_user);
+    if (build->progress != nullptr)
+    {
+        config->setProgressMonitor(&progress);
+    }
+#endif
+
+    std::unique_ptr<IHostMemory> memory(builder->buildSerializedNetwork(*network, *config));
+#if SHIM_PROGRESS
+    if (build->progress != nullptr && progress.cancelled())
+    {
+        return refuse(error, PILOTAGE_CANCELLED, "the build was cancelled");
+    }
+#endif
+    if (!memory || memory->size() == 0)
+    {
+        return logger.fail(error, "TensorRT built nothing and gave no reason");
+    }
+#if !SHIM_RTX
+    if (config->getTimingCache() != nullptr)
+    {
+        std::unique_ptr<IHostMemory> times(config->getTimingCache()->serialize());
+        if (times)
+        {
+            *timing_cache = new (std::nothrow) pilotage_bytes{std::move(times)};
+        }
+    }
+#endif
+    *plan = new (std::nothrow) pilotage_bytes{std::move(memory)};
+    if (*plan == nullptr)
+    {
+        delete *timing_cache;
+        *timing_cache = nullptr;
+        return refuse(error, PILOTAGE_FAILED, "out of memory");
+    }
+    return PILOTAGE_OK;
+}
+
+EXPORT void const* pilotage_bytes_data(pilotage_bytes const* bytes, size_t* size)
+{
+    *size = bytes->memory->size();
+    return bytes->memory->data();
+}
+
+EXPORT void pilotage_bytes_free(pilotage_bytes* bytes)
+{
+    delete bytes;
+}
+
+EXPORT int32_t pilotage_runtime_new(
+    pilotage_library const* library, int32_t dla_core, pilotage_runtime** runtime, pilotage_error* error)
+{
+    clear(error);
+    *runtime = nullptr;
+    std::unique_ptr<pilotage_runtime> made(new (std::nothrow) pilotage_runtime(*library));
+    if (!made)
+    {
+        return refuse(error, PILOTAGE_FAILED, "out of memory");
+    }
+    made->runtime.reset(static_cast<IRuntime*>(
+        as<CreateRuntime>(library->create_runtime)(&made->logger, static_cast<int32_t>(NV_TENSORRT_VERSION))));
+    if (!made->runtime)
+    {
+        return made->logger.fail(error, "TensorRT made no runtime");
+    }
+    if (dla_core >= 0)
+    {
+        made->runtime->setDLACore(dla_core);
+    }
+    *runtime = made.release();
+    return PILOTAGE_OK;
+}
+
+EXPORT void pilotage_runtime_free(pilotage_runtime* runtime)
+{
+    delete runtime;
+}
+
+EXPORT int32_t pilotage_engine_new(
+    pilotage_runtime* runtime, void const* plan, size_t size, pilotage_engine** engine, pilotage_error* error)
+{
+    clear(error);
+    *engine = nullptr;
+    runtime->logger.forget();
+    std::unique_ptr<ICudaEngine> made(runtime->runtime->deserializeCudaEngine(plan, size));
+    if (!made)
+    {
+        return runtime->logger.fail(error, "TensorRT refused the plan and gave no reason");
+    }
+    *engine = new (std::nothrow) pilotage_engine{&runtime->logger, std::move(made)};
+    return *engine == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
+}
+
+EXPORT void pilotage_engine_free(pilotage_engine* engine)
+{
+    delete engine;
+}
+
+EXPORT int32_t pilotage_engine_tensors(pilotage_engine const* engine)
+{
+    return engine->engine->getNbIOTensors();
+}
+
+EXPORT int32_t pilotage_engine_tensor(pilotage_engine const* engine, int32_t index, pilotage_tensor* tensor)
+{
+    ICudaEngine const& it = *engine->engine;
+    char const* const name = it.getIOTensorName(index);
+    if (name == nullptr)
+    {
+        return PILOTAGE_FAILED;
+    }
+    Dims const shape = it.getTensorShape(name);
+    tensor->name = name;
+    tensor->is_input = it.getTensorIOMode(name) == TensorIOMode::kINPUT ? 1 : 0;
+    tensor->type = static_cast<int32_t>(it.getTensorDataType(name));
+    tensor->format = static_cast<int32_t>(it.getTensorFormat(name));
+    tensor->rank = shape.nbDims;
+    for (int32_t axis = 0; axis < 8; ++axis)
+    {
+        tensor->dims[axis] = axis < shape.nbDims ? shape.d[axis] : 0;
+    }
+    return PILOTAGE_OK;
+}
+
+EXPORT int32_t pilotage_engine_report(
+    pilotage_engine const* engine, void (*sink)(void*, char const*), void* user, pilotage_error* error)
+{
+    clear(error);
+    engine->logger->forget();
+    std::unique_ptr<IEngineInspector> const inspector(engine->engine->createEngineInspector());
+    char const* const text
+        = inspector ? inspector->getEngineInformation(LayerInformationFormat::kJSON) : nullptr;
+    if (text == nullptr)
+    {
+        return engine->logger->fail(error, "TensorRT gave no layer report");
+    }
+    sink(user, text);
+    return PILOTAGE_OK;
+}
+
+EXPORT int32_t pilotage_context_new(pilotage_engine* engine, pilotage_context** context, pilotage_error* error)
+{
+    clear(error);
+    *context = nullptr;
+    engine->logger->forget();
+    std::unique_ptr<IExecutionContext> made(engine->engine->createExecutionContext());
+    if (!made)
+    {
+        return engine->logger->fail(error, "TensorRT made no execution context");
+    }
+    *context = new (std::nothrow) pilotage_context{engine->logger, std::move(made)};
+    return *context == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
+}
+
+EXPORT void pilotage_context_free(pilotage_context* context)
+{
+    delete context;
+}
+
+EXPORT int32_t pilotage_context_bind(
+    pilotage_context* context, char const* tensor, void* address, pilotage_error* error)
+{
+    clear(error);
+    context->logger->forget();
+    return context->context->setTensorAddress(tensor, address)
+        ? static_cast<int32_t>(PILOTAGE_OK)
+        : context->logger->fail(error, "TensorRT refused the tensor's address");
+}
+
+EXPORT int32_t pilotage_context_enqueue(pilotage_context* context, void* stream, pilotage_error* error)
+{
+    clear(error);
+    context->logger->forget();
+    return context->context->enqueueV3(static_cast<cudaStream_t>(stream))
+        ? static_cast<int32_t>(PILOTAGE_OK)
+        : context->logger->fail(error, "TensorRT could not enqueue the inference");
+}

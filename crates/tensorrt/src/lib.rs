@@ -1,0 +1,34 @@
+//! NVIDIA's TensorRT, found at run time: ONNX to a plan, and a plan to an engine on a CUDA stream.
+//!
+//! Nothing here links TensorRT or CUDA, and the crate builds everywhere. TensorRT's interfaces are
+//! C++ virtual tables that change with every version, so a small shim (`shim/shim.cpp`) is
+//! compiled once per version against that version's own headers, and is opened only after the
+//! library's version has been compared with the one it was made for.
+//!
+//! ```no_run
+//! use pilotage_tensorrt::{BuildOptions, Product, Shims, TensorRt};
+//!
+//! let model = std::fs::read("model.onnx")?;
+//! let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::Installed)?;
+//! let plan = tensorrt.build(&model, &BuildOptions::default())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cache;
+mod compiler;
+mod error;
+mod ffi;
+mod library;
+mod plan;
+mod runtime;
+mod shim;
+mod version;
+
+pub use cache::{CacheError, PlanCache, PlanKey};
+pub use compiler::{CUDA_HEADERS, Headers, ShimError, compile_shim, find_headers};
+pub use error::TensorRtError;
+pub use library::TensorRt;
+pub use plan::{BuildOptions, Plan, Progress};
+pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
+pub use shim::Shims;
+pub use version::{Product, Version};

@@ -1,0 +1,207 @@
+//! Finding and opening TensorRT.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
+
+use crate::error::TensorRtError;
+use crate::ffi::{self, Entries, ErrorText, Functions};
+use crate::shim::{self, Shims};
+use crate::version::{Product, Version};
+
+/// TensorRT's libraries and the shim for them, open. Cheap to clone.
+///
+/// They stay open until the process ends: TensorRT's threads and static objects do not survive
+/// being unloaded.
+#[derive(Clone)]
+pub struct TensorRt {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    version: Version,
+    strongly_typed: bool,
+    functions: Functions,
+    entries: Entries,
+}
+
+// SAFETY: the pointers are addresses of code that stays loaded; TensorRT's creating functions may
+// be called from any thread.
+unsafe impl Send for Inner {}
+// SAFETY: as above; nothing behind them is changed through this.
+unsafe impl Sync for Inner {}
+
+impl std::fmt::Debug for TensorRt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TensorRt({})", self.inner.version)
+    }
+}
+
+impl TensorRt {
+    /// Opens the library from `folder`, or from where the loader finds it (ldconfig's folders and
+    /// `LD_LIBRARY_PATH`), then the shim made for just its version.
+    ///
+    /// # Errors
+    /// When one of them is missing, damaged or made for another; nothing of another version is
+    /// ever called.
+    pub fn open(
+        product: Product,
+        folder: Option<&Path>,
+        shims: &Shims,
+    ) -> Result<Self, TensorRtError> {
+        let (name, inference, parser_name) = load(product, folder)?;
+        let number = version_of(&inference, &name, "getInferLibVersion")?;
+        let version = Version { product, number };
+
+        // Only building needs the parser; a car may do with the runtime alone.
+        let parser = open_library(folder, parser_name).ok();
+        let parser_version = match &parser {
+            Some(parser) => Some(version_of(parser, parser_name, "getNvOnnxParserVersion")?),
+            None => None,
+        };
+
+        let path = shims.find(version)?;
+        let (opened, info) = shim::open(&path)?;
+        shim::check(&path, info, version, parser_version)?;
+        let opened = ManuallyDrop::new(opened);
+        // SAFETY: the shim's interface has just been compared; it is never closed.
+        let functions =
+            unsafe { Functions::load(&opened) }.map_err(|symbol| TensorRtError::DamagedShim {
+                path: path.clone(),
+                reason: format!("it has no {symbol}"),
+            })?;
+
+        let runtime = address(&inference, "createInferRuntime_INTERNAL");
+        if runtime.is_null() {
+            return Err(TensorRtError::NoSymbol {
+                library: name,
+                symbol: "createInferRuntime_INTERNAL",
+            });
+        }
+        let entries = Entries {
+            create_builder: address(&inference, "createInferBuilder_INTERNAL"),
+            create_runtime: runtime,
+            create_parser: parser.as_ref().map_or(ptr::null_mut(), |parser| {
+                address(parser, "createNvOnnxParser_INTERNAL")
+            }),
+            log: Some(ffi::log_message),
+            user: ptr::null_mut(),
+        };
+        log::info!("{version} from {name}, shim {}", path.display());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                version,
+                strongly_typed: info.strongly_typed != 0,
+                functions,
+                entries,
+            }),
+        })
+    }
+
+    /// Which library this is.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.inner.version
+    }
+
+    /// Whether the precision comes from the model (an FP16 or a quantised ONNX file) rather than
+    /// from the build's options: from TensorRT 10.12 on, and in TensorRT-RTX.
+    #[must_use]
+    pub fn strongly_typed(&self) -> bool {
+        self.inner.strongly_typed
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.inner.functions
+    }
+
+    pub(crate) fn entries(&self) -> &Entries {
+        &self.inner.entries
+    }
+
+    /// What a failed call left in `error`.
+    pub(crate) fn failure(
+        status: i32,
+        doing: &'static str,
+        error: &ErrorText,
+    ) -> Result<(), TensorRtError> {
+        let reason = ffi::text(&error.message);
+        Err(match status {
+            ffi::OK => return Ok(()),
+            ffi::PARSE => TensorRtError::Parse {
+                node: usize::try_from(error.node).ok(),
+                name: ffi::text(&error.name),
+                operator: ffi::text(&error.operator),
+                reason,
+            },
+            ffi::NO_FAST_INT8 => TensorRtError::NoFastInt8,
+            ffi::CANCELLED => TensorRtError::Cancelled,
+            ffi::UNSUPPORTED => TensorRtError::Unsupported(reason),
+            _ => TensorRtError::Failed { doing, reason },
+        })
+    }
+}
+
+type Loaded = (String, ManuallyDrop<Library>, &'static str);
+
+fn load(product: Product, folder: Option<&Path>) -> Result<Loaded, TensorRtError> {
+    let mut reasons = Vec::new();
+    for &(name, parser) in product.libraries() {
+        match open_library(folder, name) {
+            Ok(library) => return Ok((name.to_owned(), library, parser)),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    Err(TensorRtError::NoLibrary {
+        product,
+        reason: reasons.join("; "),
+    })
+}
+
+fn open_library(folder: Option<&Path>, name: &str) -> Result<ManuallyDrop<Library>, String> {
+    let path = folder.map_or_else(|| name.into(), |folder| folder.join(name));
+    // The parser finds the library it was linked with among those already open.
+    let flags = RTLD_NOW
+        | if folder.is_some() {
+            RTLD_GLOBAL
+        } else {
+            RTLD_LOCAL
+        };
+    // SAFETY: NVIDIA's library, from the system's folders or the caller's; its initialisers
+    // expect nothing of the process.
+    unsafe { Library::open(Some(path), flags) }
+        .map(ManuallyDrop::new)
+        .map_err(|error| said(&error))
+}
+
+/// The loader's own words, which libloading keeps behind its error.
+pub(crate) fn said(error: &libloading::Error) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Asks a library's C function for its version.
+fn version_of(library: &Library, name: &str, symbol: &'static str) -> Result<i32, TensorRtError> {
+    let function = address(library, symbol);
+    if function.is_null() {
+        return Err(TensorRtError::NoSymbol {
+            library: name.to_owned(),
+            symbol,
+        });
+    }
+    // SAFETY: a C function of this signature in every version (NvInferRuntime.h, NvOnnxParser.h).
+    Ok(unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> i32>(function)() })
+}
+
+/// A symbol's address, null when there is none.
+fn address(library: &Library, symbol: &str) -> *mut c_void {
+    // SAFETY: only its address is taken.
+    unsafe { library.get::<*mut c_void>(symbol) }
+        .map_or(ptr::null_mut(), |symbol| symbol.into_raw())
+}

@@ -1,0 +1,309 @@
+//! NVIDIA's own compiler, for GPUs that are not here: TensorRT-RTX builds without one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+mod real;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pilotage_engine::Bundle;
+use pilotage_tensorrt::{
+    BuildOptions, Plan, Product, Progress, Shims, TensorRt, TensorRtError, compile_shim,
+};
+use real::{headers, libraries};
+
+/// Ampere (Orin's family), Ada and Blackwell.
+const DEVICES: [u16; 4] = [80, 86, 89, 120];
+
+/// TensorRT-RTX through a shim made for it, and the folder that the shim is in.
+fn rtx() -> (TensorRt, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    compile_shim(&headers("RTX-1.7"), folder.path()).unwrap();
+    let shims = Shims::In(folder.path().to_owned());
+    let library = TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
+    (library, folder)
+}
+
+fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+fn build(tensorrt: &TensorRt, model: &[u8], devices: &[u16]) -> Result<Plan, TensorRtError> {
+    tensorrt.build(
+        model,
+        &BuildOptions {
+            compute_capabilities: devices,
+            detailed: true,
+            ..BuildOptions::default()
+        },
+    )
+}
+
+fn shipped() -> Vec<u8> {
+    std::fs::read(checkout("engines/pilotnet.onnx")).unwrap()
+}
+
+/// What one line of RTX's layer report says: `Name: fc1_myl0_11, LayerType: gemm, Inputs: [ { …
+/// Datatype: Int8, … }], Constants: [ … ], Outputs: [ … ], …`.
+struct Layer<'a> {
+    name: &'a str,
+    kind: &'a str,
+    inputs: Vec<&'a str>,
+    weights: &'a str,
+}
+
+fn layers(report: &str) -> Vec<Layer<'_>> {
+    let lines = report.lines().filter(|line| line.contains("LayerType: "));
+    lines
+        .map(|line| {
+            let after = |text: &'_ str, start: &str| {
+                let at = line
+                    .find(start)
+                    .unwrap_or_else(|| panic!("{start}: {text}"));
+                &line[at + start.len()..]
+            };
+            let word = |start: &str| after(line, start).split([',', ' ']).next().unwrap();
+            let types = |text: &'static str| {
+                let list = after(line, text).split("}]").next().unwrap();
+                let types = list.split("Datatype: ").skip(1);
+                types
+                    .map(|rest| rest.split(',').next().unwrap())
+                    .collect::<Vec<_>>()
+            };
+            let weights = if line.contains("Constants: [ {") {
+                types("Constants: [ {")
+            } else {
+                vec![]
+            };
+            Layer {
+                name: word("Name: "),
+                kind: word("LayerType: "),
+                inputs: types("Inputs: [ {"),
+                weights: weights.first().copied().unwrap_or(""),
+            }
+        })
+        .collect()
+}
+
+/// The convolutions and fully connected layers of a PilotNet's report.
+fn multiplying<'a>(layers: &'a [Layer<'a>]) -> Vec<&'a Layer<'a>> {
+    let kinds = ["correlation", "convolution", "gemm"];
+    layers
+        .iter()
+        .filter(|layer| kinds.contains(&layer.kind))
+        .collect()
+}
+
+#[test]
+fn the_shipped_model_becomes_a_plan_in_each_precision() {
+    let (tensorrt, _shim) = rtx();
+    assert_eq!(tensorrt.version().to_string(), "TensorRT-RTX 1.7.1");
+    assert!(tensorrt.strongly_typed());
+
+    let fp32 = build(&tensorrt, &shipped(), &DEVICES).unwrap();
+    let report = fp32.layers.unwrap();
+    let found = layers(&report);
+    let float = multiplying(&found);
+    // The five convolutions and the largest of the others; for the small ones it writes code.
+    assert_eq!(float.len(), 6, "{report}");
+    assert!(
+        !report.contains("Int8") && !report.contains("Half"),
+        "{report}"
+    );
+    for layer in float {
+        assert_eq!(
+            (layer.inputs[0], layer.weights),
+            ("Float", "Float"),
+            "{}",
+            layer.name
+        );
+    }
+
+    let compiled = pilotage_compiler::compile(&checkout("engines/pilotnet.toml")).unwrap();
+    let bundle = Bundle::read(&compiled.bytes).unwrap();
+    let int8 = build(&tensorrt, &bundle.sections["model.qdq.onnx"], &DEVICES).unwrap();
+    let report = int8.layers.unwrap();
+    let found = layers(&report);
+    let integer = multiplying(&found);
+    assert_eq!(integer.len(), 10, "{report}");
+    for layer in integer {
+        assert_eq!(
+            (layer.inputs[0], layer.weights),
+            ("Int8", "Int8"),
+            "{}",
+            layer.name
+        );
+    }
+    println!(
+        "fp32 {} bytes, int8 {} bytes",
+        fp32.bytes.len(),
+        int8.bytes.len()
+    );
+    assert!(int8.bytes.len() * 2 < fp32.bytes.len());
+
+    // A plan for one kind of device is a part of that for several.
+    let one = build(&tensorrt, &shipped(), &DEVICES[..1]).unwrap();
+    assert!(one.bytes.len() <= fp32.bytes.len());
+}
+
+#[test]
+fn without_a_driver_a_plan_is_refused_and_says_why() {
+    let (tensorrt, _shim) = rtx();
+    let plan = build(&tensorrt, &shipped(), &DEVICES).unwrap();
+    match tensorrt
+        .runtime(None)
+        .and_then(|runtime| runtime.load(&plan.bytes))
+    {
+        // A machine with a driver and a card.
+        Ok(engine) => assert_eq!(engine.tensors().unwrap().len(), 2),
+        Err(error) => {
+            let message = error.to_string();
+            assert!(
+                message.starts_with("loading the plan failed: "),
+                "{message}"
+            );
+            assert!(message.contains("cudaError 35"), "{message}");
+            assert!(
+                message.ends_with(
+                    "; this machine has no NVIDIA driver, or one older than this TensorRT wants"
+                ),
+                "{message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_no_plan_is_refused() {
+    let (tensorrt, _shim) = rtx();
+    let plan = build(&tensorrt, &shipped(), &[86]).unwrap().bytes;
+    let runtime = tensorrt.runtime(None).unwrap();
+    for bytes in [
+        &plan[..0],
+        &plan[..16],
+        &plan[..plan.len() / 2],
+        &[0x5a; 4096],
+    ] {
+        let error = runtime.load(bytes).unwrap_err();
+        assert!(matches!(error, TensorRtError::Failed { .. }), "{error}");
+    }
+}
+
+#[test]
+fn broken_models_are_refused_by_name() {
+    let (tensorrt, _shim) = rtx();
+    let model = shipped();
+    let mut damaged = model.clone();
+    for byte in &mut damaged[..200] {
+        *byte ^= 0xa5;
+    }
+    for bytes in [&[][..], b"not ONNX", &model[..model.len() / 2], &damaged] {
+        let error = build(&tensorrt, bytes, &[86]).unwrap_err();
+        assert!(matches!(error, TensorRtError::Parse { .. }), "{error}");
+    }
+
+    // An operator that nobody has: Relu's name stands in the file once for each node.
+    let relu = model
+        .windows(6)
+        .position(|bytes| bytes == b"\x22\x04Relu")
+        .unwrap();
+    let mut unknown = model.clone();
+    unknown[relu + 2..relu + 6].copy_from_slice(b"Rely");
+    let error = build(&tensorrt, &unknown, &[86]).unwrap_err();
+    let TensorRtError::Parse {
+        operator,
+        node,
+        name,
+        ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((operator.as_str(), *node), ("Rely", Some(2)), "{error}");
+    assert!(
+        error.to_string().contains(&format!("(`{name}`, Rely)")),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_library_cannot_do_is_said() {
+    let (tensorrt, _shim) = rtx();
+    let model = shipped();
+    let attempt = |options: &BuildOptions<'_>| match tensorrt.build(&model, options) {
+        Err(TensorRtError::Unsupported(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    let asked = |options: BuildOptions<'_>| attempt(&options);
+    let int8 = asked(BuildOptions {
+        int8: true,
+        ..BuildOptions::default()
+    });
+    assert!(
+        int8.contains("takes the precision from the model"),
+        "{int8}"
+    );
+    let dla = asked(BuildOptions {
+        dla_core: Some(0),
+        ..BuildOptions::default()
+    });
+    assert!(dla.contains("no DLA core"), "{dla}");
+    let device = asked(BuildOptions {
+        compute_capabilities: &[31],
+        ..BuildOptions::default()
+    });
+    assert!(
+        device.contains("does not know that compute capability"),
+        "{device}"
+    );
+}
+
+#[test]
+fn a_build_tells_how_far_it_is_and_can_be_stopped() {
+    let (tensorrt, _shim) = rtx();
+    let model = shipped();
+    let run = |progress: &(dyn Fn(Progress<'_>) -> bool + Sync)| {
+        tensorrt.build(
+            &model,
+            &BuildOptions {
+                compute_capabilities: &[86],
+                progress: Some(progress),
+                ..BuildOptions::default()
+            },
+        )
+    };
+    let told = Mutex::new(Vec::new());
+    run(&|progress| {
+        let Progress { phase, done, steps } = progress;
+        told.lock().unwrap().push((phase.to_owned(), done, steps));
+        true
+    })
+    .unwrap();
+    let told = told.into_inner().unwrap();
+    assert!(told.len() > 3, "{told:?}");
+    assert!(
+        told.iter()
+            .all(|(_, done, steps)| done <= steps && *steps > 0),
+        "{told:?}"
+    );
+
+    let calls = AtomicU32::new(0);
+    let stopped = run(&|_| calls.fetch_add(1, Ordering::Relaxed) < 1);
+    assert!(
+        matches!(stopped, Err(TensorRtError::Cancelled)),
+        "{stopped:?}"
+    );
+    let panicked = run(&|_| panic!("this must not unwind into C++"));
+    assert!(
+        matches!(panicked, Err(TensorRtError::Cancelled)),
+        "{panicked:?}"
+    );
+}

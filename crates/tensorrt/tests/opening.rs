@@ -1,0 +1,236 @@
+//! Which shims are made, and which library is called through which: never one of another version.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pilotage_tensorrt::{
+    Headers, Product, ShimError, Shims, TensorRt, TensorRtError, compile_shim, find_headers,
+};
+use real::{headers, libraries};
+
+fn open_with(shims: &Path) -> TensorRtError {
+    let shims = Shims::In(shims.to_owned());
+    TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap_err()
+}
+
+/// A shared object of C, in the place of a library.
+fn library(file: &Path, source: &str) {
+    let code = file.with_extension("c");
+    fs::write(&code, source).unwrap();
+    let compiler = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([file, &code])
+        .status();
+    assert!(compiler.unwrap().success());
+}
+
+#[test]
+fn one_source_fits_every_version_whose_headers_are_here() {
+    let folder = tempfile::tempdir().unwrap();
+    for (version, file) in [
+        ("Enterprise-11.4", "libpilotage_tensorrt_110400.so"),
+        ("RTX-1.3", "libpilotage_tensorrt_rtx_10300.so"),
+        ("RTX-1.4", "libpilotage_tensorrt_rtx_10400.so"),
+        ("RTX-1.5", "libpilotage_tensorrt_rtx_10500.so"),
+        ("RTX-1.6", "libpilotage_tensorrt_rtx_10601.so"),
+        ("RTX-1.7", "libpilotage_tensorrt_rtx_10701.so"),
+    ] {
+        let shim = compile_shim(&headers(version), folder.path()).unwrap();
+        assert_eq!(shim, folder.path().join(file));
+        assert!(shim.with_extension("so.sha256").is_file());
+        // Nothing of TensorRT, CUDA or the C++ library is wanted when it is loaded.
+        let bytes = fs::read(&shim).unwrap();
+        for needed in [
+            &b"libnvinfer"[..],
+            b"libcuda",
+            b"libstdc++.so",
+            b"libtensorrt",
+        ] {
+            assert!(
+                !bytes.windows(needed.len()).any(|found| found == needed),
+                "{version}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_headers_and_bad_headers_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = find_headers(&[folder.path().to_owned()])
+        .unwrap_err()
+        .to_string();
+    assert!(none.contains("NvInfer.h not found"), "{none}");
+    assert!(none.contains("libnvinfer-headers-dev"), "{none}");
+
+    for (version, expected) in [
+        ("", "does not say"),
+        ("#define NV_TENSORRT_MAJOR x\n", "does not say"),
+    ] {
+        for name in ["NvInfer.h", "NvOnnxParser.h"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::write(folder.path().join("NvInferVersion.h"), version).unwrap();
+        let found = find_headers(&[folder.path().to_owned()]).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let error = compile_shim(&found[0], out.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+    // Of a version, and nothing else: the compiler's own words are passed on.
+    let digits =
+        "#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n#define NV_TENSORRT_PATCH 0\n";
+    fs::write(folder.path().join("NvInferVersion.h"), digits).unwrap();
+    let headers = Headers {
+        folder: folder.path().to_owned(),
+    };
+    let error = compile_shim(&headers, &folder.path().join("out")).unwrap_err();
+    assert!(
+        matches!(&error, ShimError::Compile { output, .. } if output.contains("error")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_library_without_its_own_shim_is_not_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open_with(folder.path()).to_string();
+    assert!(error.contains("no shim for TensorRT-RTX 1.7.1"), "{error}");
+    assert!(
+        error.contains("pilotage compile --for-this-machine"),
+        "{error}"
+    );
+
+    // Version 1.3's shim, under 1.7's name: calling through it would crash.
+    let other = compile_shim(&headers("RTX-1.3"), folder.path()).unwrap();
+    let name = folder.path().join("libpilotage_tensorrt_rtx_10701.so");
+    fs::copy(&other, &name).unwrap();
+    fs::copy(
+        other.with_extension("so.sha256"),
+        name.with_extension("so.sha256"),
+    )
+    .unwrap();
+    let error = open_with(folder.path());
+    assert!(matches!(error, TensorRtError::WrongShim { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("made for TensorRT-RTX 1.3.0, and the library is TensorRT-RTX 1.7.1"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_shim_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let shim = compile_shim(&headers("RTX-1.7"), folder.path()).unwrap();
+    let whole = fs::read(&shim).unwrap();
+    let checksum = shim.with_extension("so.sha256");
+    let refused = |reason: &str| {
+        let error = open_with(folder.path());
+        assert!(
+            matches!(error, TensorRtError::DamagedShim { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains(reason), "{error}");
+    };
+    fs::write(&shim, &whole[..whole.len() / 2]).unwrap();
+    refused("its checksum is another");
+    let mut changed = whole.clone();
+    changed[whole.len() / 3] ^= 1;
+    fs::write(&shim, &changed).unwrap();
+    refused("its checksum is another");
+    fs::write(&shim, &whole).unwrap();
+    let digest = fs::read(&checksum).unwrap();
+    fs::remove_file(&checksum).unwrap();
+    refused("its checksum cannot be read");
+
+    fs::write(&checksum, &digest).unwrap();
+    let shims = Shims::In(folder.path().to_owned());
+    TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
+
+    // Whole, and with everything but the functions.
+    let folder = tempfile::tempdir().unwrap();
+    let shim = folder.path().join(shim.file_name().unwrap());
+    library(
+        &shim,
+        "struct { unsigned abi; int product, version, parser, typed; } info = {1, 1, 10701, 200, 1};\n\
+         const void *pilotage_shim_describe(void) { return &info; }\n",
+    );
+    let sum = Command::new("sha256sum").arg(&shim).output().unwrap();
+    fs::write(shim.with_extension("so.sha256"), &sum.stdout[..64]).unwrap();
+    let error = open_with(folder.path()).to_string();
+    assert!(error.contains("it has no pilotage_build_plan"), "{error}");
+}
+
+#[test]
+fn what_is_not_tensorrt_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let shims = Shims::In(folder.path().to_owned());
+    let open = |product| TensorRt::open(product, Some(folder.path()), &shims).unwrap_err();
+    let error = open(Product::TensorRt);
+    assert!(matches!(error, TensorRtError::NoLibrary { .. }), "{error}");
+    for name in [
+        "libnvinfer.so.11",
+        "libnvinfer.so.10",
+        "libnvinfer.so.8",
+        "tensorrt-libs",
+    ] {
+        assert!(error.to_string().contains(name), "{error}");
+    }
+
+    let place: PathBuf = folder.path().join("libnvinfer.so.10");
+    fs::write(&place, "half a download").unwrap();
+    let error = open(Product::TensorRt);
+    assert!(matches!(error, TensorRtError::NoLibrary { .. }), "{error}");
+
+    library(&place, "int getInferLib(void) { return 1; }\n");
+    let error = open(Product::TensorRt).to_string();
+    assert!(error.contains("it has no getInferLibVersion"), "{error}");
+}
+
+#[test]
+fn a_version_nobody_knew_of_is_refused_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    // Any call but the question for its version ends the process.
+    library(
+        &folder.path().join("libnvinfer.so.11"),
+        "#include <stdlib.h>\n\
+         int getInferLibVersion(void) { return 119902; }\n\
+         void *createInferRuntime_INTERNAL(void *logger, int version) { abort(); }\n\
+         void *createInferBuilder_INTERNAL(void *logger, int version) { abort(); }\n",
+    );
+    let error = TensorRt::open(
+        Product::TensorRt,
+        Some(folder.path()),
+        &Shims::In(folder.path().to_owned()),
+    );
+    let error = error.unwrap_err();
+    assert!(matches!(error, TensorRtError::NoShim { .. }), "{error}");
+    assert!(error.to_string().contains("TensorRT 11.99.2"), "{error}");
+}
+
+#[test]
+fn only_roots_shims_are_trusted() {
+    // Nothing is installed on the machines that test; what is looked at shows in the message.
+    let error =
+        TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &Shims::Installed).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("/var/lib/pilotage/shims/libpilotage_tensorrt_rtx_10701.so is not there"),
+        "{message}"
+    );
+    assert!(
+        message.contains("/usr/lib/pilotage/shims/libpilotage_tensorrt_rtx_10701.so is not there"),
+        "{message}"
+    );
+}

@@ -1,0 +1,196 @@
+//! The cache of plans: what was kept comes back whole, and nothing else ever does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+use std::fs;
+
+use pilotage_tensorrt::{CacheError, PlanCache, PlanKey, Product, Version};
+use proptest::prelude::*;
+
+fn key() -> PlanKey {
+    PlanKey {
+        model: PlanKey::of_model(b"an ONNX file"),
+        precision: "int8".into(),
+        tensorrt: Version {
+            product: Product::TensorRt,
+            number: 100_300,
+        },
+        cuda: 12_060,
+        compute_capability: 87,
+        device: "Orin".into(),
+    }
+}
+
+#[test]
+fn a_plan_comes_back_for_its_own_key_only() {
+    let folder = tempfile::tempdir().unwrap();
+    // The folder is made when it is needed.
+    let cache = PlanCache::new(folder.path().join("plans"));
+    let none = cache.load(&key()).unwrap_err();
+    assert!(matches!(none, CacheError::None { .. }), "{none}");
+    assert!(
+        none.to_string()
+            .contains("pilotage compile --for-this-machine"),
+        "{none}"
+    );
+    cache.keep(&key(), b"\n\nthe plan").unwrap();
+    assert_eq!(cache.load(&key()).unwrap(), b"\n\nthe plan");
+
+    let version = |number| Version {
+        product: Product::TensorRt,
+        number,
+    };
+    for (other, what) in [
+        (
+            PlanKey {
+                tensorrt: version(100_301),
+                ..key()
+            },
+            "another tensorrt (TensorRT 10.3.0, here TensorRT 10.3.1)",
+        ),
+        (
+            PlanKey {
+                cuda: 12_020,
+                ..key()
+            },
+            "another cuda (12060, here 12020)",
+        ),
+        (
+            PlanKey {
+                compute_capability: 72,
+                ..key()
+            },
+            "another compute capability (87, here 72)",
+        ),
+        (
+            PlanKey {
+                device: "Xavier".into(),
+                ..key()
+            },
+            "another device (Orin, here Xavier)",
+        ),
+    ] {
+        let error = cache.load(&other).unwrap_err();
+        assert!(matches!(error, CacheError::OtherKey { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+        // Of this machine there is one plan: the new one takes the old one's place.
+        cache.keep(&other, b"new").unwrap();
+        assert_eq!(cache.load(&other).unwrap(), b"new");
+        assert!(cache.load(&key()).is_err());
+        cache.keep(&key(), b"\n\nthe plan").unwrap();
+    }
+    // Another model or precision is another file, and both stay.
+    for other in [
+        PlanKey {
+            precision: "fp16".into(),
+            ..key()
+        },
+        PlanKey {
+            model: PlanKey::of_model(b"another"),
+            ..key()
+        },
+    ] {
+        assert!(matches!(cache.load(&other), Err(CacheError::None { .. })));
+        cache.keep(&other, b"beside").unwrap();
+    }
+    assert_eq!(cache.load(&key()).unwrap(), b"\n\nthe plan");
+    assert_eq!(
+        fs::read_dir(folder.path().join("plans")).unwrap().count(),
+        3
+    );
+}
+
+#[test]
+fn a_key_from_outside_cannot_forge_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = PlanCache::new(folder.path());
+    let forged = PlanKey {
+        device: "Orin\n\nplan".into(),
+        ..key()
+    };
+    cache.keep(&forged, b"content").unwrap();
+    assert_eq!(cache.load(&forged).unwrap(), b"content");
+    assert!(cache.load(&key()).is_err());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_says_so_and_keeps_the_old_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("not a folder");
+    fs::write(&file, "").unwrap();
+    let error = PlanCache::new(&file).keep(&key(), b"plan").unwrap_err();
+    assert!(matches!(error, CacheError::Unwritable { .. }), "{error}");
+    // Where a folder stands in the plan's place, the rename fails, and nothing is left behind.
+    let cache = PlanCache::new(folder.path().join("plans"));
+    fs::create_dir_all(cache.path(&key()).join("in the way")).unwrap();
+    let error = cache.keep(&key(), b"plan").unwrap_err();
+    assert!(matches!(error, CacheError::Unwritable { .. }), "{error}");
+    assert_eq!(
+        fs::read_dir(folder.path().join("plans")).unwrap().count(),
+        1
+    );
+    assert!(matches!(
+        cache.load(&key()),
+        Err(CacheError::Unreadable { .. })
+    ));
+}
+
+/// A disk without room, as far as a process alone can have one: files of at most 4 blocks.
+#[test]
+fn a_disk_without_room_keeps_the_old_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = PlanCache::new(folder.path());
+    if let Some(folder) = std::env::var_os("PILOTAGE_TEST_SMALL_DISK") {
+        let error = PlanCache::new(folder)
+            .keep(&key(), &[1; 100_000])
+            .unwrap_err();
+        assert!(matches!(error, CacheError::Unwritable { .. }), "{error}");
+        return;
+    }
+    cache.keep(&key(), b"old").unwrap();
+    let again = std::process::Command::new("sh")
+        .args(["-c", r#"ulimit -f 4; trap '' XFSZ; exec "$0" --exact "$1""#])
+        .arg(std::env::current_exe().unwrap())
+        .arg("a_disk_without_room_keeps_the_old_plan")
+        .env("PILOTAGE_TEST_SMALL_DISK", folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        again.status.success(),
+        "{}",
+        String::from_utf8_lossy(&again.stdout)
+    );
+    assert!(String::from_utf8_lossy(&again.stdout).contains("1 passed"));
+    assert_eq!(cache.load(&key()).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+fn damaged(cache: &PlanCache) -> bool {
+    matches!(cache.load(&key()), Err(CacheError::Damaged { .. }))
+}
+
+proptest! {
+    #[test]
+    fn a_plan_cut_short_or_changed_is_never_loaded(
+        plan in proptest::collection::vec(any::<u8>(), 0..300),
+        place in any::<prop::sample::Index>(),
+        flip in 1_u8..,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = PlanCache::new(folder.path());
+        let path = cache.keep(&key(), &plan).unwrap();
+        prop_assert_eq!(cache.load(&key()).unwrap(), plan);
+        let whole = fs::read(&path).unwrap();
+        let at = place.index(whole.len());
+        fs::write(&path, &whole[..at]).unwrap();
+        prop_assert!(damaged(&cache));
+        let mut changed = whole;
+        changed[at] ^= flip;
+        fs::write(&path, &changed).unwrap();
+        prop_assert!(damaged(&cache));
+    }
+}

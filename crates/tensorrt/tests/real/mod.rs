@@ -1,0 +1,46 @@
+//! NVIDIA's own library and headers, as `cargo xtask test --install` puts them under target/.
+
+use std::path::{Path, PathBuf};
+
+use pilotage_tensorrt::Headers;
+
+/// A path from the top of the checkout.
+fn checkout(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// The folder of TensorRT-RTX's libraries.
+pub fn libraries() -> PathBuf {
+    let python = match std::env::var_os("PILOTAGE_PYTHON") {
+        Some(python) => PathBuf::from(python).ancestors().nth(2).unwrap().to_owned(),
+        None => checkout("target/python"),
+    };
+    let versions = std::fs::read_dir(python.join("lib")).into_iter().flatten();
+    let mut folders = versions.map(|version| {
+        version
+            .unwrap()
+            .path()
+            .join("site-packages/tensorrt_rtx_libs")
+    });
+    folders.find(|folder| folder.is_dir()).unwrap_or_else(|| {
+        panic!(
+            "no TensorRT-RTX in {}; `cargo xtask test --install` puts it there",
+            python.display()
+        )
+    })
+}
+
+/// NVIDIA's headers of one version, as `RTX-1.7`.
+pub fn headers(version: &str) -> Headers {
+    let all = std::env::var_os("PILOTAGE_TENSORRT_HEADERS")
+        .map_or_else(|| checkout("target/tensorrt-headers"), PathBuf::from);
+    let folder = all.join(format!("TRT-{version}"));
+    assert!(
+        folder.is_dir(),
+        "no {}; `cargo xtask test --install` puts it there",
+        folder.display()
+    );
+    Headers { folder }
+}

@@ -1,0 +1,24 @@
+//! Compiles the shim for TensorRT against headers of any version.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use pilotage_tensorrt::{compile_shim, find_headers};
+
+use crate::checkout::Checkout;
+
+/// One shim for each folder of headers, into `out` or target/shims. True when all compile.
+pub fn run(checkout: &Checkout, include: &[PathBuf], out: Option<&Path>) -> Result<bool> {
+    let out = out.map_or_else(|| checkout.root().join("target/shims"), Path::to_owned);
+    let mut all = true;
+    for headers in find_headers(include)? {
+        match compile_shim(&headers, &out) {
+            Ok(shim) => println!("{} from {}", shim.display(), headers.folder.display()),
+            Err(error) => {
+                println!("error: {error}");
+                all = false;
+            }
+        }
+    }
+    Ok(all)
+}
