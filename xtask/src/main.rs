@@ -1,6 +1,7 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
 //! `shims`.
 
+mod arm;
 mod burn;
 mod checkout;
 mod evaluate;

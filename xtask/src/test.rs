@@ -9,7 +9,7 @@ use crate::checkout::{Checkout, in_ci};
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 use crate::tally::Tally;
-use crate::{fuzz, runtime};
+use crate::{arm, fuzz, runtime};
 
 /// CPU minutes of fuzzing in the tests.
 const FUZZ_MINUTES: f64 = 10.0;
@@ -23,7 +23,7 @@ pub enum Step {
     Clippy,
     /// Every test of the workspace, by cargo-nextest
     Tests,
-    /// The CPU engine's tests for aarch64, by qemu-user
+    /// For aarch64, by qemu-user: the CPU engine's tests, and the compiler's bytes
     Arm,
     /// The documentation's examples
     Doctests,
@@ -77,7 +77,11 @@ impl Step {
                     Tally::from_nextest,
                 )
             }
-            Self::Arm => counted(&prepared(arm(), checkout), Tally::from_harness),
+            Self::Arm => {
+                let mut tally = counted(&prepared(arm::tests(), checkout), Tally::from_harness)?;
+                tally += Tally::of_step(arm::compiles_alike(checkout)?);
+                Ok(tally)
+            }
             Self::Doctests => counted(
                 &prepared(Invocation::new("cargo test --doc --workspace"), checkout),
                 Tally::from_harness,
@@ -159,25 +163,6 @@ fn counted(command: &Invocation, count: fn(&str) -> Option<Tally>) -> Result<Tal
         tally += Tally::FAILED;
     }
     Ok(tally)
-}
-
-/// The engine's own tests, those of its integers among them. Linked statically:
-/// programs with threads hang under qemu-user with Debian's cross libraries.
-fn arm() -> Invocation {
-    let target = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
-    Invocation::new("cargo test --package pilotage-engine --target aarch64-unknown-linux-gnu")
-        .arg("--lib")
-        .arg("--test=integers")
-        .arg("--test=conformance")
-        .env(&format!("{target}_LINKER"), "aarch64-linux-gnu-gcc")
-        .env(
-            &format!("{target}_RUNNER"),
-            "timeout 600 qemu-aarch64 -cpu max",
-        )
-        .env(
-            &format!("{target}_RUSTFLAGS"),
-            "-C target-feature=+crt-static",
-        )
 }
 
 /// From a cold start, in CI, only what a failure's backtrace needs is built.

@@ -1,0 +1,157 @@
+//! What runs for aarch64, by qemu-user: the CPU engine's tests, and the compiler,
+//! which has to make the same engine files there as here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+
+const TARGET: &str = "--target=aarch64-unknown-linux-gnu";
+/// The compiler as a program: prints the SHA-256 of each engine file and its parts.
+const DIGEST: &str = "cargo run --quiet --package pilotage-compiler --example digest";
+/// Frames of the shipped recipe's that the recipes here are calibrated with; the
+/// last is held back. Emulated, each costs seconds.
+const FRAMES: u32 = 9;
+
+/// What is compiled on both: every precision in integers, every method, both layouts.
+const RECIPES: [Recipe; 4] = [
+    Recipe {
+        model: "pytorch",
+        precision: "int8",
+        method: "entropy",
+    },
+    Recipe {
+        model: "keras",
+        precision: "int8",
+        method: "mse",
+    },
+    Recipe {
+        model: "pytorch",
+        precision: "int8-dynamic",
+        method: "minmax",
+    },
+    Recipe {
+        model: "keras",
+        precision: "int8-integer",
+        method: "percentile",
+    },
+];
+
+struct Recipe {
+    /// One of the exports that the compiler's tests have.
+    model: &'static str,
+    precision: &'static str,
+    method: &'static str,
+}
+
+impl Recipe {
+    fn text(&self, exports: &Path) -> String {
+        let (layout, [first, second]) = match self.model {
+            "keras" => ("nhwc", ["name = \"steering\"", "name = \"throttle\""]),
+            _ => ("nchw", ["index = 0", "index = 1"]),
+        };
+        let model = exports.join(format!("{}.onnx", self.model));
+        // These networks were never trained, and the gate is not what is looked at.
+        let gate = "gate = { mse = 1e6, worst = 1e3 }";
+        format!(
+            "model = {model:?}\nprecision = \"{}\"\ndomain = \"simulated\"\n\
+             [input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n\
+             [[output]]\n{first}\nmeaning = \"steering\"\n{gate}\n\
+             [[output]]\n{second}\nmeaning = \"throttle\"\n{gate}\n\
+             [calibration]\nframes = \"frames\"\nmethod = \"{}\"\n",
+            self.precision, self.method
+        )
+    }
+}
+
+/// The engine's own tests, those of its integers among them.
+pub fn tests() -> Invocation {
+    let line = format!("cargo test --package pilotage-engine {TARGET}");
+    emulated(Invocation::new(&line))
+        .arg("--lib")
+        .arg("--test=integers")
+        .arg("--test=conformance")
+}
+
+/// Compiles some recipes here and for aarch64; true when every byte is the same.
+pub fn compiles_alike(checkout: &Checkout) -> Result<bool> {
+    let recipes = write(checkout)?;
+    let here = digests(checkout, Invocation::new(DIGEST), &recipes)?;
+    let line = format!("{DIGEST} {TARGET}");
+    let there = digests(checkout, emulated(Invocation::new(&line)), &recipes)?;
+    let alike = here == there;
+    for (here, there) in here.lines().zip(there.lines()) {
+        if here != there {
+            println!("differs, here and on aarch64:\n  {here}\n  {there}");
+        }
+    }
+    if alike {
+        println!(
+            "{} engine files are the same to the last byte, compiled here and on aarch64",
+            recipes.len()
+        );
+    }
+    Ok(alike)
+}
+
+/// The digests that `program` prints of the recipes, a line each.
+fn digests(checkout: &Checkout, program: Invocation, recipes: &[PathBuf]) -> Result<String> {
+    let program = recipes
+        .iter()
+        .fold(program.arg("--"), |program, recipe| program.path(recipe))
+        .within(checkout.root());
+    let (mut digests, mut messages) = (String::new(), String::new());
+    let succeeded = program.listen(|line| match is_digest(line) {
+        true => digests.push_str(line),
+        false => messages.push_str(line),
+    })?;
+    let files = digests.lines().filter(|line| line.ends_with("engine file"));
+    if !succeeded || files.count() != recipes.len() {
+        anyhow::bail!("`{program}` did not compile every recipe:\n{messages}");
+    }
+    Ok(digests)
+}
+
+/// Whether a line begins with a SHA-256; what cargo has to say does not.
+fn is_digest(line: &str) -> bool {
+    let first = line.split_whitespace().next().unwrap_or("");
+    first.len() == 64 && first.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// Writes the recipes and their frames under `target/`.
+fn write(checkout: &Checkout) -> Result<Vec<PathBuf>> {
+    let folder = checkout.root().join("target/arm");
+    let frames = folder.join("frames");
+    fs::create_dir_all(&frames)?;
+    for number in 0..FRAMES {
+        let file = format!("{number:03}.jpg");
+        let shipped = checkout.root().join("engines/frames").join(&file);
+        fs::copy(&shipped, frames.join(&file)).with_context(|| shipped.display().to_string())?;
+    }
+    let exports = checkout.root().join("crates/compiler/tests/exports");
+    let recipe = |recipe: &Recipe| {
+        let path = folder.join(format!("{}-{}.toml", recipe.model, recipe.precision));
+        fs::write(&path, recipe.text(&exports))?;
+        Ok(path)
+    };
+    RECIPES.iter().map(recipe).collect()
+}
+
+/// `cargo` building for aarch64 and running what it built. Linked statically:
+/// programs with threads hang under qemu-user with Debian's cross libraries.
+fn emulated(cargo: Invocation) -> Invocation {
+    let target = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
+    cargo
+        .env(&format!("{target}_LINKER"), "aarch64-linux-gnu-gcc")
+        .env(
+            &format!("{target}_RUNNER"),
+            "timeout 600 qemu-aarch64 -cpu max",
+        )
+        .env(
+            &format!("{target}_RUSTFLAGS"),
+            "-C target-feature=+crt-static",
+        )
+}
