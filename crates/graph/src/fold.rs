@@ -2,6 +2,8 @@
 //! integers. It is what computes shapes in exported models. Arithmetic on
 //! floats is left to the compiler.
 
+use half::f16;
+
 use crate::{ElementType, Op, Tensor, TensorData, TensorType};
 
 /// Whether [`fold`] would try.
@@ -74,6 +76,7 @@ macro_rules! each_type {
     ($data:expr, $v:ident => $body:expr) => {
         match $data {
             TensorData::F32($v) => TensorData::F32($body),
+            TensorData::F16($v) => TensorData::F16($body),
             TensorData::I64($v) => TensorData::I64($body),
             TensorData::I32($v) => TensorData::I32($body),
             TensorData::U8($v) => TensorData::U8($body),
@@ -130,6 +133,7 @@ fn concat(inputs: &[&Tensor], axis: usize) -> Option<TensorData> {
     }
     Some(match inputs.first()?.element_type() {
         ElementType::F32 => parts!(F32),
+        ElementType::F16 => parts!(F16),
         ElementType::I64 => parts!(I64),
         ElementType::I32 => parts!(I32),
         ElementType::U8 => parts!(U8),
@@ -157,6 +161,10 @@ fn cast(data: &TensorData, to: ElementType) -> TensorData {
         ($v:expr) => {
             match to {
                 ElementType::F32 => TensorData::F32($v.iter().map(|&e| e as f32).collect()),
+                // Integers that f32 rounds are beyond f16's range.
+                ElementType::F16 => {
+                    TensorData::F16($v.iter().map(|&e| f16::from_f32(e as f32)).collect())
+                }
                 ElementType::I64 => TensorData::I64($v.iter().map(|&e| e as i64).collect()),
                 ElementType::I32 => TensorData::I32($v.iter().map(|&e| e as i32).collect()),
                 ElementType::U8 => TensorData::U8($v.iter().map(|&e| e as u8).collect()),
@@ -173,6 +181,13 @@ fn cast(data: &TensorData, to: ElementType) -> TensorData {
         TensorData::I32(v) => numbers!(v),
         TensorData::U8(v) => numbers!(v),
         TensorData::I8(v) => numbers!(v),
+        TensorData::F16(v) => {
+            let v: Vec<f32> = v.iter().map(|e| e.to_f32()).collect();
+            match to {
+                ElementType::F16 => data.clone(),
+                _ => numbers!(v),
+            }
+        }
         TensorData::Bool(v) => {
             let v: Vec<u8> = v.iter().map(|&e| u8::from(e)).collect();
             match to {

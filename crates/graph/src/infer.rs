@@ -8,6 +8,8 @@ mod parts;
 mod products;
 mod windows;
 
+use half::f16;
+
 use crate::tensor::element_count;
 use crate::{ElementType, Op, OpError, PadMode, TensorType};
 
@@ -74,8 +76,9 @@ impl Op {
                         expected: "uint8 or int8",
                     });
                 }
-                require_type(inputs, 0, "x", ElementType::F32)?;
-                require_type(inputs, 1, "y_scale", ElementType::F32)?;
+                require_float(inputs, 0, "x")?;
+                require_float(inputs, 1, "y_scale")?;
+                same_types(inputs, &[0, 1])?;
                 return Ok(out);
             }
             Op::DequantizeLinear { .. } => {
@@ -86,9 +89,9 @@ impl Op {
                         expected: "uint8, int8 or int32",
                     });
                 }
-                require_type(inputs, 1, "x_scale", ElementType::F32)?;
+                require_float(inputs, 1, "x_scale")?;
                 same_types(inputs, &[0, 2])?;
-                return Ok(ElementType::F32);
+                return Ok(of(1).unwrap_or(ElementType::F32));
             }
             Op::Add | Op::Sub | Op::Mul | Op::Div => {
                 same_types(inputs, &[0, 1])?;
@@ -101,11 +104,11 @@ impl Op {
                 }
             }
             Op::MaxPool(_) => {
-                if !matches!(first, ElementType::F32 | ElementType::U8 | ElementType::I8) {
+                if !(first.is_float() || matches!(first, ElementType::U8 | ElementType::I8)) {
                     return Err(OpError::ElementType {
                         input: "X",
                         found: first,
-                        expected: "float32, uint8 or int8",
+                        expected: "float32, float16, uint8 or int8",
                     });
                 }
             }
@@ -139,30 +142,42 @@ impl Op {
             | Op::Split { .. }
             | Op::Slice { .. }
             | Op::Identity => {}
+            // Since opset 15 its parameters may be of another type than what it normalises.
+            Op::BatchNormalization { .. } => {
+                for i in 0..inputs.len() {
+                    require_float(inputs, i, "tensor")?;
+                }
+            }
+            Op::Clip { min, max } => {
+                require_float(inputs, 0, "input")?;
+                for limit in [*min, *max] {
+                    if !(limit.is_nan() || holds(first, limit)) {
+                        return Err(OpError::ConstantInput {
+                            input: "min or max",
+                            found: limit.to_string(),
+                            expected: "a number that the input's type can hold",
+                        });
+                    }
+                }
+            }
             Op::Conv(_)
             | Op::Gemm(_)
             | Op::MatMul
-            | Op::BatchNormalization { .. }
             | Op::Relu
             | Op::LeakyRelu { .. }
             | Op::Elu { .. }
             | Op::Sigmoid
             | Op::HardSigmoid { .. }
             | Op::Tanh
-            | Op::Clip { .. }
             | Op::Softmax { .. }
             | Op::AveragePool(_)
             | Op::GlobalAveragePool
             | Op::ReduceMean { .. } => {
-                for t in inputs {
-                    if t.element_type != ElementType::F32 {
-                        return Err(OpError::ElementType {
-                            input: "tensor",
-                            found: t.element_type,
-                            expected: "float32",
-                        });
-                    }
+                let all: Vec<usize> = (0..inputs.len()).collect();
+                for &i in &all {
+                    require_float(inputs, i, "tensor")?;
                 }
+                same_types(inputs, &all)?;
             }
         }
         Ok(first)
@@ -375,6 +390,7 @@ impl Op {
 fn holds(element_type: ElementType, v: f32) -> bool {
     match element_type {
         ElementType::F32 => !v.is_nan(),
+        ElementType::F16 => f16::from_f32(v).to_f32() == v,
         ElementType::I64 => v as i64 as f32 == v,
         ElementType::I32 => v as i32 as f32 == v,
         ElementType::U8 => f32::from(v as u8) == v,
@@ -417,17 +433,12 @@ fn finite(attribute: &'static str, value: f32) -> Result<(), OpError> {
     }
 }
 
-fn require_type(
-    inputs: &[TensorType],
-    i: usize,
-    input: &'static str,
-    wanted: ElementType,
-) -> Result<(), OpError> {
+fn require_float(inputs: &[TensorType], i: usize, input: &'static str) -> Result<(), OpError> {
     match inputs.get(i) {
-        Some(t) if t.element_type != wanted => Err(OpError::ElementType {
+        Some(t) if !t.element_type.is_float() => Err(OpError::ElementType {
             input,
             found: t.element_type,
-            expected: "float32",
+            expected: "float32 or float16",
         }),
         _ => Ok(()),
     }

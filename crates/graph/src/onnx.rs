@@ -125,6 +125,7 @@ pub(crate) mod data_type {
     pub(crate) const INT32: i32 = 6;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const BOOL: i32 = 9;
+    pub(crate) const FLOAT16: i32 = 10;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,10 +1,14 @@
 use std::fmt;
 
+use half::f16;
+
 /// The element types a graph may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary16.
+    F16,
     /// Signed 64-bit integer: shapes, axes and the like.
     I64,
     /// Signed 32-bit integer: biases of quantised layers.
@@ -23,8 +27,14 @@ impl ElementType {
         match self {
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
+            Self::F16 => 2,
             Self::U8 | Self::I8 | Self::Bool => 1,
         }
+    }
+
+    /// Whether it is one of the types that networks compute in.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16)
     }
 }
 
@@ -32,6 +42,7 @@ impl fmt::Display for ElementType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "float32",
+            Self::F16 => "float16",
             Self::I64 => "int64",
             Self::I32 => "int32",
             Self::U8 => "uint8",
@@ -71,6 +82,8 @@ impl fmt::Display for TensorType {
 pub enum TensorData {
     /// See [`ElementType::F32`].
     F32(Vec<f32>),
+    /// See [`ElementType::F16`].
+    F16(Vec<f16>),
     /// See [`ElementType::I64`].
     I64(Vec<i64>),
     /// See [`ElementType::I32`].
@@ -88,6 +101,7 @@ impl TensorData {
     pub fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
+            Self::F16(v) => v.len(),
             Self::I64(v) => v.len(),
             Self::I32(v) => v.len(),
             Self::U8(v) => v.len(),
@@ -105,6 +119,7 @@ impl TensorData {
     pub fn element_type(&self) -> ElementType {
         match self {
             Self::F32(_) => ElementType::F32,
+            Self::F16(_) => ElementType::F16,
             Self::I64(_) => ElementType::I64,
             Self::I32(_) => ElementType::I32,
             Self::U8(_) => ElementType::U8,
@@ -123,7 +138,7 @@ macro_rules! from_vec {
         }
     )*};
 }
-from_vec!(F32: f32, I64: i64, I32: i32, U8: u8, I8: i8, Bool: bool);
+from_vec!(F32: f32, F16: f16, I64: i64, I32: i32, U8: u8, I8: i8, Bool: bool);
 
 /// A tensor whose elements are not as many as its shape says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -231,7 +246,7 @@ macro_rules! views {
         }
     };
 }
-views!(as_f32 F32 f32, as_i64 I64 i64, as_i32 I32 i32, as_u8 U8 u8, as_i8 I8 i8, as_bool Bool bool);
+views!(as_f32 F32 f32, as_f16 F16 f16, as_i64 I64 i64, as_i32 I32 i32, as_u8 U8 u8, as_i8 I8 i8, as_bool Bool bool);
 
 /// The product of the sizes; none where it does not fit in memory's address
 /// range, sizes of 0 counted as 1, so that no part of the shape overflows either.

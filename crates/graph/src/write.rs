@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use half::f16;
 use prost::Message;
 
 use crate::infer::floor_output;
@@ -24,7 +25,8 @@ const NEWER_IR_VERSION: i64 = 9;
 
 impl Graph {
     /// The graph as an ONNX model of opset 17, or 19 where a node needs it
-    /// (average pooling with dilations, padding that wraps around).
+    /// (average pooling with dilations, padding that wraps around, quantising of
+    /// float16).
     ///
     /// Reading it back gives an equal graph, with one exception: Softmax over
     /// several axes, which newer opsets lack, is written between two Reshapes.
@@ -32,7 +34,7 @@ impl Graph {
     /// The graph has to be sound (see [`Graph::check`]); of one that is not,
     /// the model written will not read back.
     pub fn write(&self) -> Vec<u8> {
-        let newer = self.nodes.iter().any(|n| needs_newer(&n.op));
+        let newer = self.nodes.iter().any(|n| self.needs_newer(n));
         let mut writer = Writer {
             graph: self,
             opset: if newer { NEWER_OPSET } else { OPSET },
@@ -73,13 +75,17 @@ impl Graph {
         }
         .encode_to_vec()
     }
-}
 
-fn needs_newer(op: &Op) -> bool {
-    match op {
-        Op::AveragePool(p) => p.dilations != [1, 1],
-        Op::Pad(p) => p.mode == PadMode::Wrap,
-        _ => false,
+    fn needs_newer(&self, node: &Node) -> bool {
+        match &node.op {
+            Op::AveragePool(p) => p.dilations != [1, 1],
+            Op::Pad(p) => p.mode == PadMode::Wrap,
+            Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => {
+                let scale = node.inputs.get(1).map(|&v| self.value(v).element_type);
+                scale == Some(ElementType::F16)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -132,13 +138,14 @@ impl Writer<'_> {
                 a.push(float("beta", *beta));
             }
             Op::Clip { min, max } => {
+                let element_type = types.first().map(|t| t.element_type);
                 for (suffix, limit, open) in [
                     ("min", *min, f32::NEG_INFINITY),
                     ("max", *max, f32::INFINITY),
                 ] {
                     let name = match limit == open {
                         true => String::new(),
-                        false => self.constant(node, suffix, &Tensor::scalar(limit)),
+                        false => self.constant(node, suffix, &number(limit, element_type)),
                     };
                     proto.input.push(name);
                 }
@@ -302,18 +309,22 @@ impl Writer<'_> {
             .collect();
         inputs.push(self.constant(node, "pads", &Tensor::vector(pads)));
         if let PadMode::Constant(value) = p.mode {
-            let data: TensorData = match element_type {
-                Some(ElementType::I64) => vec![value as i64].into(),
-                Some(ElementType::I32) => vec![value as i32].into(),
-                Some(ElementType::U8) => vec![value as u8].into(),
-                Some(ElementType::I8) => vec![value as i8].into(),
-                Some(ElementType::F32 | ElementType::Bool) | None => vec![value].into(),
-            };
-            if let Ok(scalar) = Tensor::new([], data) {
-                inputs.push(self.constant(node, "value", &scalar));
-            }
+            inputs.push(self.constant(node, "value", &number(value, element_type)));
         }
     }
+}
+
+/// A scalar of this type.
+fn number(value: f32, element_type: Option<ElementType>) -> Tensor {
+    let data: TensorData = match element_type {
+        Some(ElementType::F16) => vec![f16::from_f32(value)].into(),
+        Some(ElementType::I64) => vec![value as i64].into(),
+        Some(ElementType::I32) => vec![value as i32].into(),
+        Some(ElementType::U8) => vec![value as u8].into(),
+        Some(ElementType::I8) => vec![value as i8].into(),
+        Some(ElementType::F32 | ElementType::Bool) | None => vec![value].into(),
+    };
+    Tensor::new([], data).unwrap_or_else(|_| Tensor::scalar(value))
 }
 
 fn pool_attributes(
@@ -387,6 +398,7 @@ fn ints(name: &str, values: &[usize]) -> AttributeProto {
 fn onnx_type(element_type: ElementType) -> i32 {
     match element_type {
         ElementType::F32 => data_type::FLOAT,
+        ElementType::F16 => data_type::FLOAT16,
         ElementType::I64 => data_type::INT64,
         ElementType::I32 => data_type::INT32,
         ElementType::U8 => data_type::UINT8,
@@ -398,6 +410,7 @@ fn onnx_type(element_type: ElementType) -> i32 {
 fn tensor_proto(name: String, tensor: &Tensor) -> TensorProto {
     let raw: Vec<u8> = match tensor.data() {
         TensorData::F32(v) => v.iter().flat_map(|e| e.to_le_bytes()).collect(),
+        TensorData::F16(v) => v.iter().flat_map(|e| e.to_le_bytes()).collect(),
         TensorData::I64(v) => v.iter().flat_map(|e| e.to_le_bytes()).collect(),
         TensorData::I32(v) => v.iter().flat_map(|e| e.to_le_bytes()).collect(),
         TensorData::U8(v) => v.clone(),

@@ -7,8 +7,10 @@ mod quantize;
 mod shapes;
 mod windows;
 
+use half::f16;
+
 use super::attributes::Attributes;
-use crate::{Graph, Op, OpError, Tensor, TensorData, Value, ValueId};
+use crate::{ElementType, Graph, Op, OpError, Tensor, TensorData, Value, ValueId};
 
 /// A node on its way in.
 pub(super) struct Site<'a> {
@@ -185,6 +187,14 @@ impl Site<'_> {
         }
     }
 
+    /// A number from an attribute as the first input's type can hold it.
+    fn held(&self, number: f32) -> f32 {
+        match self.value(0).map(|v| v.element_type) {
+            Some(ElementType::F16) => f16::from_f32(number).to_f32(),
+            _ => number,
+        }
+    }
+
     /// A constant with a single element, as f32, where it is given.
     fn scalar(&self, i: usize, input: &'static str) -> Result<Option<f32>, OpError> {
         let Some(tensor) = self.constant(i, input)? else {
@@ -193,6 +203,7 @@ impl Site<'_> {
         let exact = |v: i64| (v.unsigned_abs() <= 1 << 24).then_some(v as f32);
         let value = match tensor.data() {
             TensorData::F32(v) => v.first().copied(),
+            TensorData::F16(v) => v.first().map(|v| v.to_f32()),
             TensorData::I64(v) => v.first().and_then(|&v| exact(v)),
             TensorData::I32(v) => v.first().and_then(|&v| exact(v.into())),
             TensorData::U8(v) => v.first().map(|&v| v.into()),

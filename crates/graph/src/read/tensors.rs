@@ -1,5 +1,7 @@
 //! TensorProto to [`Tensor`].
 
+use half::f16;
+
 use super::types::{element_type, type_name};
 use crate::onnx::TensorProto;
 use crate::tensor::element_count;
@@ -46,7 +48,7 @@ pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError
             ElementType::F32 => TensorData::F32(tensor.float_data),
             ElementType::I64 => TensorData::I64(tensor.int64_data),
             ElementType::I32 => TensorData::I32(tensor.int32_data),
-            ElementType::U8 => narrow(name, of, &tensor.int32_data)?,
+            ElementType::F16 | ElementType::U8 => narrow(name, of, &tensor.int32_data)?,
             ElementType::I8 => narrow(name, of, &tensor.int32_data)?,
             ElementType::Bool => {
                 TensorData::Bool(tensor.int32_data.into_iter().map(|v| v != 0).collect())
@@ -65,6 +67,7 @@ pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError
 fn from_raw(of: ElementType, raw: Vec<u8>) -> TensorData {
     match of {
         ElementType::F32 => TensorData::F32(words(&raw).map(f32::from_le_bytes).collect()),
+        ElementType::F16 => TensorData::F16(words(&raw).map(f16::from_le_bytes).collect()),
         ElementType::I64 => TensorData::I64(words(&raw).map(i64::from_le_bytes).collect()),
         ElementType::I32 => TensorData::I32(words(&raw).map(i32::from_le_bytes).collect()),
         ElementType::U8 => TensorData::U8(raw),
@@ -77,7 +80,7 @@ fn words<const N: usize>(raw: &[u8]) -> impl Iterator<Item = [u8; N]> {
     raw.as_chunks().0.iter().copied()
 }
 
-/// ONNX keeps 8-bit elements in int32_data, one each.
+/// ONNX keeps 8-bit elements and the bits of float16 in int32_data, one each.
 fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, GraphError> {
     fn each<T: TryFrom<i32>>(name: &str, wide: &[i32]) -> Result<Vec<T>, GraphError> {
         (wide.iter().enumerate())
@@ -91,6 +94,12 @@ fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, Graph
             .collect()
     }
     match of {
+        ElementType::F16 => {
+            let bits: Vec<u16> = each(name, wide)?;
+            Ok(TensorData::F16(
+                bits.into_iter().map(f16::from_bits).collect(),
+            ))
+        }
         ElementType::U8 => each(name, wide).map(TensorData::U8),
         _ => each(name, wide).map(TensorData::I8),
     }
@@ -99,15 +108,21 @@ fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, Graph
 /// Weights have to be numbers. A single infinity is let through: limits of Clip
 /// and what Pad fills with may be infinite.
 pub(super) fn check_finite(name: &str, tensor: &Tensor) -> Result<(), GraphError> {
-    let Some(elements) = tensor.as_f32() else {
-        return Ok(());
+    let single = tensor.len() == 1;
+    let bad = |v: f32| v.is_nan() || v.is_infinite() && !single;
+    let found = match tensor.data() {
+        TensorData::F32(v) => v.iter().copied().enumerate().find(|&(_, v)| bad(v)),
+        TensorData::F16(v) => {
+            let wide = v.iter().map(|v| v.to_f32());
+            wide.enumerate().find(|&(_, v)| bad(v))
+        }
+        _ => None,
     };
-    let bad = |v: &f32| v.is_nan() || v.is_infinite() && elements.len() > 1;
-    match elements.iter().position(bad) {
-        Some(index) => Err(GraphError::NotFinite {
+    match found {
+        Some((index, value)) => Err(GraphError::NotFinite {
             name: name.into(),
             index,
-            value: elements[index],
+            value,
         }),
         None => Ok(()),
     }

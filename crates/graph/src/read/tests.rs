@@ -1,6 +1,7 @@
 //! The reader on models written message by message, as exporters of different
 //! ages would.
 
+mod halves;
 mod hostile;
 mod models;
 mod operators;

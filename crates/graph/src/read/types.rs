@@ -6,6 +6,7 @@ use crate::{ElementType, GraphError, Tensor, TensorType, Value};
 pub(super) fn element_type(onnx: i32) -> Option<ElementType> {
     match onnx {
         data_type::FLOAT => Some(ElementType::F32),
+        data_type::FLOAT16 => Some(ElementType::F16),
         data_type::INT64 => Some(ElementType::I64),
         data_type::INT32 => Some(ElementType::I32),
         data_type::UINT8 => Some(ElementType::U8),

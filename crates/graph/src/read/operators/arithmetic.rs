@@ -47,7 +47,8 @@ pub(super) fn clip(site: &mut Site<'_>) -> Result<Op, OpError> {
         ..11 => {
             site.at_most(1, "1")?;
             let min = site.attributes.float("min", f32::NEG_INFINITY)?;
-            (min, site.attributes.float("max", f32::INFINITY)?)
+            let max = site.attributes.float("max", f32::INFINITY)?;
+            (site.held(min), site.held(max))
         }
         _ => {
             site.at_most(3, "1 to 3")?;
@@ -128,7 +129,7 @@ pub(super) fn cast(site: &mut Site<'_>) -> Result<Op, OpError> {
         None => Err(OpError::Attribute {
             attribute: "to",
             found: type_name(onnx),
-            expected: "float32, int64, int32, uint8, int8 or bool",
+            expected: "float32, float16, int64, int32, uint8, int8 or bool",
         }),
     }
 }

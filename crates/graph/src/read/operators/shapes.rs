@@ -259,7 +259,10 @@ pub(super) fn pad(site: &mut Site<'_>) -> Result<Op, OpError> {
     let given =
         (site.attribute_or_input("pads", 11, 1)?).ok_or(OpError::MissingInput { input: "pads" })?;
     let value = match site.opset {
-        ..11 => site.attributes.float("value", 0.0)?,
+        ..11 => {
+            let value = site.attributes.float("value", 0.0)?;
+            site.held(value)
+        }
         _ => site.scalar(2, "constant_value")?.unwrap_or(0.0),
     };
     let axes = match site.opset {

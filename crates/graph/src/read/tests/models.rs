@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use half::f16;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::{
     Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions, SliceAxis,
-    Tensor, TensorType, ValueId,
+    Tensor, TensorData, TensorType, ValueId,
 };
 
 /// Numbers drawn from bytes, 0 when they have run out.
@@ -38,9 +39,10 @@ pub(super) fn arbitrary_graph(bytes: &[u8]) -> Graph {
     let mut draw = Draw(bytes.iter());
     let mut b = GraphBuilder::new("random");
     let mut values = Vec::new();
-    let picture = TensorType::new(ElementType::F32, [1, 4, 6, 5]);
+    let float = [ElementType::F32, ElementType::F16][draw.below(2)];
+    let picture = TensorType::new(float, [1, 4, 6, 5]);
     values.push((b.input("picture", picture.clone()).unwrap(), picture));
-    let flat = TensorType::new(ElementType::F32, [1, 8]);
+    let flat = TensorType::new(float, [1, 8]);
     values.push((b.input("flat", flat.clone()).unwrap(), flat));
     let steps = bytes.len() / 8;
     for i in 0..steps {
@@ -75,6 +77,15 @@ fn step(
         let (first, slope) = (draw.number(), draw.number());
         let count: usize = shape.iter().product();
         let data: Vec<f32> = (0..count).map(|i| first + slope * i as f32).collect();
+        let half = match of.element_type {
+            ElementType::F16 => true,
+            ElementType::F32 => false,
+            _ => draw.flag(),
+        };
+        let data = match half {
+            true => TensorData::F16(data.into_iter().map(f16::from_f32).collect()),
+            false => TensorData::F32(data),
+        };
         let tensor = Tensor::new(shape, data).unwrap();
         b.constant(format!("{name}.{suffix}"), tensor).unwrap()
     };
@@ -255,7 +266,12 @@ fn step(
             },
         }),
         29 => Op::Cast {
-            to: [ElementType::F32, ElementType::I32, ElementType::U8][draw.below(3)],
+            to: [
+                ElementType::F32,
+                ElementType::F16,
+                ElementType::I32,
+                ElementType::U8,
+            ][draw.below(4)],
         },
         30 => {
             inputs.push(constant(draw, "scale", &[size]));
@@ -296,15 +312,21 @@ proptest! {
 #[test]
 fn random_graphs_hold_every_operator() {
     let mut runner = TestRunner::deterministic();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut halves) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..300 {
         let graph = any_graph().new_tree(&mut runner).unwrap().current();
         seen.extend(graph.nodes.iter().map(|n| n.op.name()));
+        halves.extend(graph.nodes.iter().filter_map(|n| {
+            let made = graph.value(n.outputs[0]).element_type;
+            (made == ElementType::F16).then_some(n.op.name())
+        }));
     }
     let missing: Vec<&&str> = (crate::SUPPORTED_OPERATORS.iter())
         .filter(|o| !seen.contains(**o) && !["Constant", "Dropout", "Gather", "Shape"].contains(o))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    // All but QuantizeLinear can make float16.
+    assert_eq!(halves.len(), seen.len() - 1, "{halves:?}");
 }
 
 #[test]

@@ -257,7 +257,7 @@ fn tensors_hold_what_their_shape_says() {
 
 #[test]
 fn other_element_types_are_named() {
-    for (data_type, name) in [(10, "float16"), (11, "float64"), (8, "string"), (99, "99")] {
+    for (data_type, name) in [(16, "bfloat16"), (11, "float64"), (8, "string"), (99, "99")] {
         let tensor = TensorProto {
             data_type,
             ..floats("w", &[1], &[])
