@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 pub use error::{CompileError, GateTable, ModelError};
 
 use crate::calibrate::Method;
+use crate::float16::widen;
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
@@ -199,6 +200,7 @@ impl Model {
         };
         let graph = Graph::read(&bytes, &options);
         let mut graph = graph.map_err(|reason| wrong(reason.into()))?;
+        widen(&mut graph);
         if graph.nodes.len() > MAX_ITEMS {
             return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
         }

@@ -7,6 +7,7 @@ use pilotage_engine::{Domain, Meaning};
 use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
 
 use crate::compile::read_at_most;
+use crate::float16::widen;
 use crate::recipe::Precision;
 
 /// What a model does not say of itself.
@@ -82,10 +83,11 @@ pub fn draft(model: &Path, named: &Path, wishes: &Wishes) -> Result<String, Draf
         path: path(),
         reason,
     })?;
-    let graph = Graph::read(&bytes, &options).map_err(|reason| DraftError::Model {
+    let mut graph = Graph::read(&bytes, &options).map_err(|reason| DraftError::Model {
         path: path(),
         reason: Box::new(reason),
     })?;
+    widen(&mut graph);
     let Some(picture) = picture(&graph) else {
         return Err(DraftError::Inputs {
             path: path(),

@@ -58,11 +58,20 @@ pub fn run_plan(
             _ => Vec::new(),
         })
         .collect();
+    // No port is float16; as float32 it is the same number.
+    let wide: Vec<Vec<f32>> = inputs
+        .iter()
+        .map(|tensor| match tensor.data() {
+            TensorData::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
     let lent: Vec<TensorRef<'_>> = inputs
         .iter()
-        .zip(&bools)
-        .map(|(tensor, bools)| match tensor.data() {
+        .zip(bools.iter().zip(&wide))
+        .map(|(tensor, (bools, wide))| match tensor.data() {
             TensorData::F32(data) => TensorRef::F32(data),
+            TensorData::F16(_) => TensorRef::F32(wide),
             TensorData::I64(data) => TensorRef::I64(data),
             TensorData::I32(data) => TensorRef::I32(data),
             TensorData::U8(data) => TensorRef::U8(data),
@@ -94,7 +103,7 @@ pub fn run_plan(
             TensorData::U8(data) => filled.push(TensorMut::U8(data)),
             TensorData::I8(data) => filled.push(TensorMut::I8(data)),
             // None was made above.
-            TensorData::Bool(_) => {}
+            TensorData::F16(_) | TensorData::Bool(_) => {}
         }
     }
     engine.infer(&lent, &mut filled)?;

@@ -95,6 +95,9 @@ pub fn lower_weights(
     ports: PortLayout,
     weights: Weights,
 ) -> Result<Plan, LowerError> {
+    for node in &graph.nodes {
+        float32(graph, node)?;
+    }
     let (graph, mut integers) = integers::prepare(graph, weights);
     if weights == Weights::Dequantized {
         integers = integers::Integers::default();
@@ -227,6 +230,19 @@ fn computes(op: &Op) -> bool {
             | Op::QuantizeLinear { .. }
             | Op::DequantizeLinear { .. }
     )
+}
+
+/// Engines store float16, but do not compute in it.
+fn float32(graph: &Graph, node: &Node) -> Result<(), LowerError> {
+    let mut values = node.inputs.iter().chain(&node.outputs);
+    match values.any(|&v| graph.value(v).element_type == ElementType::F16) {
+        false => Ok(()),
+        true => Err(LowerError::ElementType {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            found: ElementType::F16,
+        }),
+    }
 }
 
 fn float_only(graph: &Graph, node: &Node) -> Result<(), LowerError> {

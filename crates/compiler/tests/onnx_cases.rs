@@ -214,6 +214,7 @@ fn compare(
 fn numbers(tensor: &Tensor) -> Vec<f64> {
     match tensor.data() {
         TensorData::F32(data) => data.iter().map(|&x| f64::from(x)).collect(),
+        TensorData::F16(data) => data.iter().map(|x| x.to_f64()).collect(),
         TensorData::I64(data) => data.iter().map(|&x| x as f64).collect(),
         TensorData::I32(data) => data.iter().map(|&x| f64::from(x)).collect(),
         TensorData::U8(data) => data.iter().map(|&x| f64::from(x)).collect(),

@@ -270,6 +270,7 @@ impl<'g> Lowering<'g> {
         };
         let data = match tensor.data() {
             TensorData::F32(data) => ConstantData::F32(permute(data, &shape, &perm)),
+            TensorData::F16(data) => ConstantData::F16(permute(data, &shape, &perm)),
             TensorData::I64(data) => ConstantData::I64(permute(data, &shape, &perm)),
             TensorData::I32(data) => ConstantData::I32(permute(data, &shape, &perm)),
             TensorData::U8(data) => ConstantData::U8(permute(data, &shape, &perm)),
@@ -320,6 +321,7 @@ pub(super) fn element_type(graph: &Graph, value: ValueId) -> ElementType {
     use pilotage_graph::ElementType as Onnx;
     match graph.value(value).element_type {
         Onnx::F32 => ElementType::F32,
+        Onnx::F16 => ElementType::F16,
         Onnx::I64 => ElementType::I64,
         Onnx::I32 => ElementType::I32,
         Onnx::U8 => ElementType::U8,
