@@ -37,15 +37,22 @@ impl Gate {
         outputs: &[(Output, GateLimits)],
         reference: Vec<Vec<f32>>,
     ) -> Self {
+        let values = graph.outputs.iter().map(|&value| graph.value(value));
+        let lengths: Vec<(&str, usize)> = values
+            .map(|value| (value.name.as_str(), value.shape.iter().product()))
+            .collect();
+        Self::of_outputs(&lengths, outputs, reference)
+    }
+
+    /// As [`new`](Self::new), for outputs of these names and lengths.
+    pub(crate) fn of_outputs(
+        lengths: &[(&str, usize)],
+        outputs: &[(Output, GateLimits)],
+        reference: Vec<Vec<f32>>,
+    ) -> Self {
         let place = |output: &Output| {
-            let mut start = 0;
-            for &value in &graph.outputs {
-                if graph.value(value).name == output.name {
-                    break;
-                }
-                start += graph.value(value).shape.iter().product::<usize>();
-            }
-            start + output.index
+            let before = lengths.iter().take_while(|(name, _)| *name != output.name);
+            before.map(|(_, length)| length).sum::<usize>() + output.index
         };
         let followed = outputs.iter().map(|(output, limits)| Followed {
             output: output.clone(),

@@ -9,6 +9,7 @@ mod affine;
 mod calibrate;
 mod compile;
 mod correct;
+mod dequantize;
 mod draft;
 mod equalize;
 mod evaluate;
@@ -19,6 +20,7 @@ mod lower;
 mod network;
 mod permute;
 mod pixels;
+mod proof;
 mod quantize;
 mod recipe;
 mod report;
@@ -30,6 +32,7 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, sources,
 };
 pub use correct::correct_biases;
+pub use dequantize::dequantize;
 pub use draft::{DraftError, Wishes, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
@@ -37,6 +40,7 @@ pub use float16::widen;
 pub use frames::{FEW, Frames, FramesError, MOST_TRAVELLING};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
+pub use proof::{Proof, ProofError};
 pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,

@@ -162,9 +162,10 @@ pub struct TensorRtRecipe {
     /// Most memory a layer may use while it runs, MiB; TensorRT's own default where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_mib: Option<u32>,
-    /// A file that keeps the timings of kernels from build to build.
+    /// Whether the timings of kernels are kept from build to build, beside the plans; they are
+    /// where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timing_cache: Option<PathBuf>,
+    pub timing_cache: Option<bool>,
     /// The deep learning accelerator to use (JetPack 5.1 to 6.2), the GPU for what it cannot do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dla_core: Option<u32>,

@@ -157,6 +157,18 @@ pub enum EngineError {
          the panic's message (on standard error) as a defect of Pilotage"
     )]
     ThreadPanicked,
+    /// The device did not do what it was asked for.
+    #[error("{reason}")]
+    Device {
+        /// What failed and why.
+        reason: String,
+    },
+    /// The device had no answer in time. It may still be at work.
+    #[error("no answer from the device within {} ms", .limit.as_millis())]
+    Late {
+        /// How long it was waited for.
+        limit: Duration,
+    },
 }
 
 impl TensorRef<'_> {

@@ -130,7 +130,10 @@ pub fn find_headers(given: &[PathBuf]) -> Result<Vec<Headers>, ShimError> {
 pub fn compile_shim(headers: &Headers, folder: &Path) -> Result<PathBuf, ShimError> {
     let unwritable = |path: &Path, error: &io::Error| ShimError::Write {
         path: path.to_owned(),
-        reason: error.to_string(),
+        reason: match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("{error}; run this as root (sudo)"),
+            _ => error.to_string(),
+        },
     };
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     let sources = tempfile::tempdir().map_err(|error| unwritable(Path::new("/tmp"), &error))?;

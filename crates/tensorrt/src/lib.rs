@@ -16,9 +16,13 @@
 
 mod cache;
 mod compiler;
+mod device;
+mod engine;
 mod error;
 mod ffi;
 mod library;
+mod machine;
+mod memory;
 mod plan;
 mod runtime;
 mod shim;
@@ -26,8 +30,12 @@ mod version;
 
 pub use cache::{CacheError, PlanCache, PlanKey};
 pub use compiler::{CUDA_HEADERS, Headers, ShimError, compile_shim, find_headers};
+pub use device::{CudaError, Device};
+pub use engine::{EngineOptions, PlanError, TensorRtEngine};
 pub use error::TensorRtError;
 pub use library::TensorRt;
+pub use machine::{Places, PrepareError, Prepared, prepare};
+pub use memory::Transfer;
 pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
 pub use shim::Shims;

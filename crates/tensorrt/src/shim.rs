@@ -29,6 +29,14 @@ impl Shims {
     /// Those compiled on this machine by `pilotage compile --for-this-machine`.
     pub const MADE_HERE: &'static str = "/var/lib/pilotage/shims";
 
+    /// Where a shim that is compiled on this machine goes.
+    pub(crate) fn made_here(&self) -> &Path {
+        match self {
+            Self::Installed => Path::new(Self::MADE_HERE),
+            Self::In(folder) => folder,
+        }
+    }
+
     /// The shim for `version`.
     pub(crate) fn find(&self, version: Version) -> Result<PathBuf, TensorRtError> {
         let folders: &[&Path] = match self {
@@ -141,5 +149,27 @@ pub(crate) fn check(
             format!("{version} with version {parser} of the ONNX parser"),
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failure is a panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_root_alone_could_have_put_there_is_trusted() {
+        assert_eq!(trusted(Path::new("/bin/sh")), Ok(()));
+        let folder = tempfile::tempdir().unwrap();
+        let shim = folder.path().join("shim.so");
+        fs::write(&shim, "").unwrap();
+        let reason = trusted(&shim).unwrap_err();
+        assert!(
+            reason.contains("can be written by others") || reason.contains("belong to root"),
+            "{reason}"
+        );
+        // A link in a good place to a file in a bad one is as bad as the file.
+        let missing = trusted(&folder.path().join("gone.so")).unwrap_err();
+        assert!(missing.contains("gone.so"), "{missing}");
     }
 }

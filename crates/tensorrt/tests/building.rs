@@ -8,7 +8,6 @@
 
 mod real;
 
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,7 +15,7 @@ use pilotage_engine::Bundle;
 use pilotage_tensorrt::{
     BuildOptions, Plan, Product, Progress, Shims, TensorRt, TensorRtError, compile_shim,
 };
-use real::{headers, libraries};
+use real::{checkout, headers, libraries};
 
 /// Ampere (Orin's family), Ada and Blackwell.
 const DEVICES: [u16; 4] = [80, 86, 89, 120];
@@ -28,12 +27,6 @@ fn rtx() -> (TensorRt, tempfile::TempDir) {
     let shims = Shims::In(folder.path().to_owned());
     let library = TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
     (library, folder)
-}
-
-fn checkout(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
 }
 
 fn build(tensorrt: &TensorRt, model: &[u8], devices: &[u16]) -> Result<Plan, TensorRtError> {

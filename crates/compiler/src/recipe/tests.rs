@@ -115,7 +115,7 @@ correct_biases = false
 
 [tensorrt]
 workspace_mib = 256
-timing_cache = "timing.cache"
+timing_cache = false
 dla_core = 0
 "#;
     let recipe = Recipe::parse("net.toml", text).unwrap();

@@ -1,11 +1,12 @@
 //! NVIDIA's own library and headers, as `cargo xtask test --install` puts them under target/.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::path::{Path, PathBuf};
 
 use pilotage_tensorrt::Headers;
 
 /// A path from the top of the checkout.
-fn checkout(path: &str) -> PathBuf {
+pub fn checkout(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path)

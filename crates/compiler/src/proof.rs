@@ -1,0 +1,109 @@
+//! The frames that travel in an engine file, and what they prove on the machine that has the GPU.
+
+use pilotage_engine::{Bundle, GateResult, Output};
+
+use crate::gate::Gate;
+use crate::recipe::GateLimits;
+
+/// Why an engine file proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// It was compiled without frames.
+    #[error(
+        "no frames travel with this engine to prove it by; compile it with --calibration FOLDER"
+    )]
+    NoFrames,
+    /// Its parts do not fit each other.
+    #[error("what should prove this engine does not fit it ({0}); compile it again")]
+    Unfit(&'static str),
+}
+
+/// Held-back frames, the answers of fp32, and how far from them an engine may be.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    frames: Vec<Vec<u8>>,
+    gate: Gate,
+    units: Vec<(String, f32)>,
+}
+
+impl Proof {
+    /// The proof that travels in `bundle`.
+    ///
+    /// # Errors
+    /// When there is none, or it is not whole.
+    pub fn of(bundle: &Bundle) -> Result<Self, ProofError> {
+        let manifest = &bundle.manifest;
+        let (Some(pixels), Some(answers)) = (
+            bundle.sections.get("gate.frames"),
+            bundle.sections.get("gate.answers"),
+        ) else {
+            return Err(ProofError::NoFrames);
+        };
+        let plan = &bundle.plan;
+        let [input] = plan.inputs.as_slice() else {
+            return Err(ProofError::Unfit("it has not one input"));
+        };
+        let input = plan.port(input);
+        let lengths: Vec<(&str, usize)> = (plan.outputs.iter())
+            .map(|port| (port.name.as_str(), plan.port(port).len()))
+            .collect();
+        let numbers: usize = lengths.iter().map(|(_, length)| length).sum();
+        if input.is_empty() || numbers == 0 {
+            return Err(ProofError::Unfit("an input or output is empty"));
+        }
+        let frames: Vec<Vec<u8>> = pixels.chunks(input.len()).map(<[u8]>::to_vec).collect();
+        let words = answers.as_chunks::<4>().0;
+        let words: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+        let reference: Vec<Vec<f32>> = words.chunks(numbers).map(<[f32]>::to_vec).collect();
+        if frames.is_empty() {
+            return Err(ProofError::NoFrames);
+        }
+        if pixels.len() != frames.len() * input.len() || answers.len() != frames.len() * numbers * 4
+        {
+            return Err(ProofError::Unfit("frames and answers differ in number"));
+        }
+
+        // The limits are those of the first form that was proven; they are the same for all.
+        if manifest.gate.len() < manifest.outputs.len() || manifest.outputs.is_empty() {
+            return Err(ProofError::Unfit("outputs and limits differ in number"));
+        }
+        let scales = manifest.recipe.get("output").and_then(|o| o.as_array());
+        let scale = |index: usize| {
+            let scale = scales?.get(index)?.get("scale")?.as_f64()?;
+            (scale.is_finite() && scale != 0.0).then_some(scale as f32)
+        };
+        let mut outputs = Vec::new();
+        let mut units = Vec::new();
+        for (index, (output, limits)) in manifest.outputs.iter().zip(&manifest.gate).enumerate() {
+            let limits = GateLimits {
+                mse: Some(limits.most_mse),
+                worst: Some(limits.most_worst),
+            };
+            // The manifest's scale has the unit of an integer output in it, fp32's answers do not.
+            let scale = scale(index).ok_or(ProofError::Unfit("its recipe has no such output"))?;
+            units.push((output.name.clone(), output.scale / scale));
+            let output = Output {
+                scale,
+                ..output.clone()
+            };
+            outputs.push((output, limits));
+        }
+        Ok(Self {
+            frames,
+            gate: Gate::of_outputs(&lengths, &outputs, reference),
+            units,
+        })
+    }
+
+    /// The frames: pixels 0 to 255, rows of interleaved channels.
+    pub fn frames(&self) -> &[Vec<u8>] {
+        &self.frames
+    }
+
+    /// How far `answers` are from fp32's: for each frame the outputs end to end, in the model's
+    /// order. `form` says whose they are.
+    pub fn results(&self, form: &str, answers: &[Vec<f32>]) -> Vec<GateResult> {
+        self.gate.results(form, answers, &self.units)
+    }
+}

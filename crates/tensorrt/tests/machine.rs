@@ -1,0 +1,487 @@
+//! `prepare`, from an engine file to a proven plan, on a machine that has only stand-ins for CUDA
+//! and TensorRT (tests/stand-in): each run is a process of its own, with its own environment.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+mod real;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pilotage_compiler::{Network, Proof, compile};
+use pilotage_engine::{Bundle, GateResult};
+use pilotage_tensorrt::{Places, Shims, prepare};
+use tempfile::TempDir;
+
+const LIBRARY: &str = "TensorRT 10.3.0";
+const SHIM: &str = "libpilotage_tensorrt_100300.so";
+
+/// What a run of [`prepares`] is told.
+const PLACE: &str = "PILOTAGE_TEST_PLACE";
+
+/// Not a test by itself: what the tests below run with stand-ins in its way.
+#[test]
+fn prepares() {
+    let Some(place) = std::env::var_os(PLACE).map(PathBuf::from) else {
+        return;
+    };
+    let bytes = fs::read(place.join("engine")).unwrap();
+    let places = Places {
+        libraries: Some(place.join("libraries")),
+        shims: Shims::In(place.join("shims")),
+        headers: vec![place.join("headers")],
+        plans: place.join("plans"),
+    };
+    let progress = std::sync::atomic::AtomicU32::new(0);
+    let done = prepare(&Bundle::read(&bytes).unwrap(), &places, &|_| {
+        progress.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        true
+    });
+    let text = match done {
+        Err(error) => format!("error: {error}"),
+        Ok(prepared) => {
+            assert!(prepared.file.starts_with(place.join("plans")));
+            assert!(prepared.file.is_file());
+            assert!(prepared.gate.iter().all(GateResult::passes));
+            format!(
+                "{} on {}; {} results; {} steps; layers {:?}; {}",
+                prepared.precision,
+                prepared.backend,
+                prepared.gate.len(),
+                progress.into_inner(),
+                prepared.layers,
+                prepared.notes.join("; ")
+            )
+        }
+    };
+    fs::write(place.join("said"), text).unwrap();
+}
+
+/// A machine with stand-ins, and an engine file to prepare.
+struct Machine {
+    place: TempDir,
+}
+
+impl Machine {
+    /// Of the export of a small PyTorch model in 8 bits, which the machine answers as the CPU does.
+    fn new() -> Self {
+        let machine = Self {
+            place: TempDir::new().unwrap(),
+        };
+        for folder in ["libraries", "shims", "headers"] {
+            fs::create_dir(machine.path(folder)).unwrap();
+        }
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        let library = machine.path("libraries/libnvinfer.so.10");
+        machine.compile("tensorrt.c", &library, &["-DVERSION=100300"]);
+        fs::copy(&library, machine.path("libraries/libnvonnxparser.so.10")).unwrap();
+        fs::copy(&library, machine.path("shims").join(SHIM)).unwrap();
+        machine.sign(SHIM);
+
+        frames(&machine.path("frames"));
+        let model = real::checkout("crates/compiler/tests/exports/pytorch.onnx");
+        let recipe = format!(
+            "model = {model:?}\nprecision = \"int8\"\ndomain = \"physical\"\n[input]\nwidth = 200\nheight = 66\n\
+             scale = 0.00784313725490196\nmean = [0.5, 0.5, 0.5]\n\
+             [[output]]\nmeaning = \"steering\"\nindex = 0\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
+             [[output]]\nmeaning = \"throttle\"\nindex = 1\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
+             [calibration]\nframes = \"frames\"\n"
+        );
+        fs::write(machine.path("small.toml"), recipe).unwrap();
+        let compiled = compile(&machine.path("small.toml")).unwrap();
+        fs::write(machine.path("engine"), &compiled.bytes).unwrap();
+        machine.answers("answers", 2, |answer| answer);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn compile(&self, source: &str, to: &Path, options: &[&str]) {
+        let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/stand-in")
+            .join(source);
+        let compiler = Command::new("cc")
+            .args([
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-Wall",
+                "-Wno-unused-result",
+                "-Werror",
+            ])
+            .args(options)
+            .arg("-I")
+            .args([&shim, &source])
+            .arg("-o")
+            .arg(to)
+            .status();
+        assert!(compiler.unwrap().success());
+    }
+
+    fn sign(&self, shim: &str) {
+        let shim = self.path("shims").join(shim);
+        let sum = Command::new("sha256sum").arg(&shim).output().unwrap();
+        fs::write(shim.with_extension("so.sha256"), &sum.stdout[..64]).unwrap();
+    }
+
+    /// Writes what the device answers to each frame: what the CPU engine does, changed by `change`.
+    /// Its input has elements of TensorRT's number `element`.
+    fn answers(&self, name: &str, element: i32, change: fn(f32) -> f32) {
+        let bundle = Bundle::read(&fs::read(self.path("engine")).unwrap()).unwrap();
+        let proof = Proof::of(&bundle).unwrap();
+        let frames: Vec<&[u8]> = proof.frames().iter().map(Vec::as_slice).collect();
+        let answers = Network::of_plan(bundle.plan.clone(), false).answers(&frames);
+        let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
+        let mut text = format!("{input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");
+        for (frame, answer) in frames.iter().zip(answers.unwrap()) {
+            let planes = (0..3).flat_map(|channel| frame.iter().skip(channel).step_by(3));
+            let levels = planes.map(|&pixel| i16::from(pixel) - 128);
+            let bytes: Vec<u8> = match element {
+                2 => levels.map(|level| level.to_le_bytes()[0]).collect(),
+                _ => levels
+                    .flat_map(|level| f32::from(level).to_le_bytes())
+                    .collect(),
+            };
+            let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            let numbers: Vec<String> = answer.iter().map(|&x| change(x).to_string()).collect();
+            writeln!(text, "{hash:x} {}", numbers.join(" ")).unwrap();
+        }
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// What `prepare` says here.
+    fn run(&self, environment: &[(&str, &str)]) -> String {
+        let _ = fs::remove_file(self.path("said"));
+        let mut folders = vec![self.path("libraries")];
+        let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        folders.extend(std::env::split_paths(&given));
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "prepares"])
+            .env(PLACE, self.place.path())
+            .env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap())
+            .env("STAND_IN_ANSWERS", self.path("answers"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success(),
+            "{environment:?}: {:?} {output}",
+            run.status
+        );
+        fs::read_to_string(self.path("said")).unwrap()
+    }
+
+    /// The plans that were kept.
+    fn plans(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("plans")).into_iter().flatten();
+        let files = entries.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "plan"))
+            .collect()
+    }
+
+    fn forget(&self) {
+        let _ = fs::remove_dir_all(self.path("plans"));
+        let _ = fs::remove_file(self.path("plans"));
+    }
+}
+
+/// Pictures of shapes and shades, no two the same.
+fn frames(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    for number in 0..36_u32 {
+        let picture = image::RgbImage::from_fn(200, 66, |x, y| {
+            let shade = |k: u32| ((x * (k + 1) + y * (number % 7 + 1) + number * 29) % 256) as u8;
+            image::Rgb([shade(0), shade(1), shade(2)])
+        });
+        picture.save(folder.join(format!("{number}.png"))).unwrap();
+    }
+}
+
+#[test]
+fn a_plan_is_built_proven_and_kept_once() {
+    let machine = Machine::new();
+    let said = machine.run(&[]);
+    assert!(
+        said.starts_with(&format!("int8 on {LIBRARY} on stand-in; 2 results; ")),
+        "{said}"
+    );
+    assert!(
+        said.contains("2 steps; layers Some(\"Name: only, LayerType: stand-in\")"),
+        "{said}"
+    );
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    let times = fs::metadata(machine.path("plans/timing.cache"))
+        .unwrap()
+        .len();
+    assert_eq!(times, 1);
+
+    // The second time nothing is built.
+    let said = machine.run(&[("STAND_IN_FAIL", "build_plan")]);
+    assert!(said.contains("0 results; 0 steps; layers None"), "{said}");
+
+    // Half of it, as a power cut leaves a file: never loaded, built anew, the timings known.
+    let whole = fs::read(plan).unwrap();
+    fs::write(plan, &whole[..whole.len() / 2]).unwrap();
+    let said = machine.run(&[]);
+    assert!(
+        said.contains("built anew: ") && said.contains("the plan is damaged"),
+        "{said}"
+    );
+    assert_eq!(fs::read(plan).unwrap(), whole);
+    assert_eq!(
+        fs::metadata(machine.path("plans/timing.cache"))
+            .unwrap()
+            .len(),
+        2
+    );
+
+    // A device with memory of its own gives the same answers by copies.
+    machine.forget();
+    let said = machine.run(&[("STAND_IN_INTEGRATED", "0")]);
+    assert!(
+        said.starts_with("int8 on ") && said.contains("2 results"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_plan_too_far_from_fp32_is_thrown_away() {
+    let machine = Machine::new();
+    for change in [|x| x + 0.6, |_| f32::NAN, |_| f32::INFINITY, |x| x * 1e6] {
+        machine.answers("answers", 2, change);
+        let said = machine.run(&[]);
+        assert!(said.starts_with("error: the plan is too far from fp32 and has been thrown away:\n  steering: mean squared error "), "{said}");
+        assert!(machine.plans().is_empty());
+    }
+}
+
+#[test]
+fn slow_int8_becomes_fp16_and_is_said() {
+    let machine = Machine::new();
+    machine.answers("floats", 0, |answer| answer);
+    let floats = machine.path("floats");
+    let environment = [
+        ("STAND_IN_SLOW_INT8", "1"),
+        ("STAND_IN_ANSWERS", floats.to_str().unwrap()),
+    ];
+    let said = machine.run(&environment);
+    assert!(
+        said.starts_with("fp16, from int8 on ") && said.contains("2 results"),
+        "{said}"
+    );
+    assert!(
+        said.contains("stand-in has no fast INT8; the plan is fp16 instead"),
+        "{said}"
+    );
+    let said = machine.run(&environment);
+    assert!(
+        said.starts_with("fp16, from int8 on ") && said.contains("0 results"),
+        "{said}"
+    );
+}
+
+#[test]
+fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
+    let machine = Machine::new();
+    for (call, expected) in [
+        (
+            "cuInit",
+            "starting CUDA failed: unknown error (CUDA_ERROR_UNKNOWN)",
+        ),
+        ("cuDeviceGetCount", "the NVIDIA driver knows of no GPU here"),
+        ("cuDeviceGet", "opening the GPU failed"),
+        (
+            "cuDeviceGetAttribute",
+            "asking the GPU for its properties failed",
+        ),
+        ("cuDeviceGetName", "asking the GPU for its name failed"),
+        (
+            "cuDriverGetVersion",
+            "asking the driver for its version failed",
+        ),
+        ("cuDevicePrimaryCtxRetain", "making a CUDA context failed"),
+        ("cuCtxSetCurrent", "choosing the GPU failed"),
+        (
+            "build_plan",
+            "building the plan failed: build_plan was told to fail",
+        ),
+        (
+            "runtime_new",
+            "starting TensorRT failed: runtime_new was told to fail",
+        ),
+        (
+            "engine_new",
+            "loading the plan failed: engine_new was told to fail",
+        ),
+        ("context_new", "making an execution context failed"),
+        (
+            "cuMemHostAlloc",
+            "taking pinned memory failed: out of memory (CUDA_ERROR_OUT_OF_MEMORY)",
+        ),
+        (
+            "cuMemHostGetDevicePointer_v2",
+            "mapping memory for the GPU failed",
+        ),
+        ("context_bind", "binding a tensor failed"),
+        ("cuStreamCreate", "making a stream failed"),
+        ("cuEventCreate", "making an event failed"),
+        (
+            "context_enqueue",
+            "starting the inference failed: context_enqueue was told to fail",
+        ),
+        ("cuEventRecord", "marking the end of the work failed"),
+        ("cuEventQuery", "waiting for the GPU failed"),
+    ] {
+        let said = machine.run(&[("STAND_IN_FAIL", call)]);
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{call}: {said}"
+        );
+        assert!(machine.plans().is_empty(), "{call}");
+    }
+    for (call, expected) in [
+        (
+            "cuMemAlloc_v2",
+            "taking the GPU's memory failed: out of memory",
+        ),
+        ("cuMemcpyHtoDAsync_v2", "copying to the GPU failed"),
+        ("cuMemcpyDtoHAsync_v2", "copying from the GPU failed"),
+    ] {
+        let said = machine.run(&[("STAND_IN_FAIL", call), ("STAND_IN_INTEGRATED", "0")]);
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{call}: {said}"
+        );
+    }
+    let late = machine.run(&[("STAND_IN_LATE_MS", "400")]);
+    assert!(
+        late.ends_with("no answer from the device within 100 ms"),
+        "{late}"
+    );
+    assert!(machine.plans().is_empty());
+}
+
+#[test]
+fn a_driver_without_a_function_is_refused_by_the_functions_name() {
+    let machine = Machine::new();
+    let source = include_str!("stand-in/cuda.c");
+    let functions = source.lines().filter_map(|line| {
+        let name = line.strip_prefix("int ")?.split('(').next()?;
+        name.starts_with("cu").then_some(name)
+    });
+    let mut count = 0;
+    for function in functions {
+        let hidden = format!("-D{function}=hidden");
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[&hidden]);
+        let said = machine.run(&[]);
+        assert!(
+            said.starts_with(&format!("error: the NVIDIA driver has no {function}: ")),
+            "{said}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 24);
+}
+
+#[test]
+fn a_missing_shim_is_compiled_or_says_what_it_lacks() {
+    let machine = Machine::new();
+    fs::remove_file(machine.path("shims").join(SHIM)).unwrap();
+    let said = machine.run(&[]);
+    assert!(said.contains("headers/NvInfer.h not found"), "{said}");
+    assert!(said.contains("libnvinfer-headers-dev"), "{said}");
+
+    // Headers of another version than the library.
+    fs::remove_dir(machine.path("headers")).unwrap();
+    std::os::unix::fs::symlink(
+        real::headers("Enterprise-11.4").folder,
+        machine.path("headers"),
+    )
+    .unwrap();
+    let said = machine.run(&[("CXX", "no-such-compiler")]);
+    assert!(
+        said.contains("no C++ compiler (no-such-compiler: "),
+        "{said}"
+    );
+    assert!(said.contains("install the Debian package g++"), "{said}");
+    let said = machine.run(&[]);
+    assert!(
+        said.contains(
+            "the library is TensorRT 10.3.0, but the headers here are of another version"
+        ),
+        "{said}"
+    );
+    assert!(
+        machine
+            .path("shims/libpilotage_tensorrt_110400.so")
+            .is_file()
+    );
+}
+
+#[test]
+fn plans_that_cannot_be_kept_and_missing_libraries_are_said() {
+    let machine = Machine::new();
+    fs::write(machine.path("plans"), "a file where the folder should be").unwrap();
+    let said = machine.run(&[]);
+    assert!(
+        said.starts_with("error: ") && said.contains("cannot be kept"),
+        "{said}"
+    );
+    machine.forget();
+
+    fs::remove_file(machine.path("libraries/libnvonnxparser.so.10")).unwrap();
+    fs::remove_file(machine.path("libraries/libnvinfer.so.10")).unwrap();
+    let said = machine.run(&[]);
+    assert!(
+        said.starts_with("error: TensorRT is not on this machine ("),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_engine_without_a_model_or_frames_is_refused() {
+    let machine = Machine::new();
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let write = |change: fn(&mut Bundle)| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        change(&mut bundle);
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        machine.run(&[])
+    };
+    let said = write(|bundle| drop(bundle.sections.remove("model.qdq.onnx")));
+    assert!(said.contains("brings no model for TensorRT"), "{said}");
+    let said = write(|bundle| drop(bundle.sections.remove("gate.frames")));
+    assert!(said.contains("no frames travel with this engine"), "{said}");
+    let said = write(|bundle| {
+        bundle
+            .sections
+            .get_mut("gate.answers")
+            .unwrap()
+            .truncate(24)
+    });
+    assert!(
+        said.contains("frames and answers differ in number"),
+        "{said}"
+    );
+    let said = write(|bundle| bundle.manifest.gate.clear());
+    assert!(
+        said.contains("outputs and limits differ in number"),
+        "{said}"
+    );
+    assert!(machine.plans().is_empty());
+}
