@@ -7,8 +7,8 @@ use std::thread;
 
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{
-    CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, InstructionSet, Layout,
-    Port, TensorMut, TensorRef,
+    CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, Layout, Port, TensorMut,
+    TensorRef,
 };
 use pilotage_graph::Graph;
 
@@ -37,8 +37,8 @@ pub enum NetworkError {
 
 /// A network whose one input is a picture of pixels less 128: f32, or i8.
 ///
-/// Everything is computed by the engine's plain loops, so that what is learned
-/// from the answers is the same on every machine.
+/// Everything has the bits that the engine's plain loops give, so that what is
+/// learned from the answers is the same on every machine.
 #[derive(Debug, Clone)]
 pub struct Network {
     plan: Plan,
@@ -173,7 +173,7 @@ struct Runner {
 impl Runner {
     fn new(network: &Network) -> Result<Self, NetworkError> {
         let options = CpuOptions {
-            instruction_set: Some(InstructionSet::Scalar),
+            exact: true,
             ..CpuOptions::default()
         };
         let engine = CpuEngine::new(&network.plan, options)?;

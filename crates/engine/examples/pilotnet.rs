@@ -185,6 +185,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         threads: value("--threads").map_or(Ok(1), |text| text.parse())?,
         instruction_set,
         profile: flag("--layers"),
+        ..CpuOptions::default()
     };
     let mut engine = CpuEngine::new(&pilotnet(flag("--int8")), options)?;
     let input: Vec<f32> = (0..engine.inputs()[0].len())

@@ -174,7 +174,8 @@ pub fn infer(engine: &mut dyn Engine, inputs: &[Buffer]) -> Vec<Buffer> {
     outputs
 }
 
-fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
+/// Every element as bits, zeros of both signs apart.
+pub fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
     buffers
         .iter()
         .map(|buffer| match buffer {

@@ -12,6 +12,7 @@ use self::kernel::PreparedStep;
 pub(crate) use self::memory::AlignedBytes;
 use self::memory::{MemoryMap, Slot, Views};
 use self::workers::Workers;
+use crate::kernels::tile::Arithmetic;
 use crate::plan::{Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
@@ -107,6 +108,10 @@ pub struct CpuOptions {
     pub instruction_set: Option<InstructionSet>,
     /// Whether the time of each step is kept, see [`CpuEngine::profile`].
     pub profile: bool,
+    /// Whether float layers give the bits of [`InstructionSet::Scalar`], so that
+    /// every machine answers alike: no product is fused with its sum, which takes
+    /// longer. Integer layers give the same bits in any case.
+    pub exact: bool,
 }
 
 impl Default for CpuOptions {
@@ -115,6 +120,7 @@ impl Default for CpuOptions {
             threads: 1,
             instruction_set: None,
             profile: false,
+            exact: false,
         }
     }
 }
@@ -200,11 +206,15 @@ impl CpuEngine {
             .map(|step| kernel::scratch(plan, step, instruction_set))
             .collect();
         let map = MemoryMap::new(plan, &scratch);
+        let arithmetic = Arithmetic {
+            instruction_set,
+            exact: options.exact,
+        };
         let steps: Vec<_> = plan
             .steps
             .iter()
             .zip(&map.scratch)
-            .map(|(step, &scratch)| PreparedStep::new(plan, step, (&map, scratch), instruction_set))
+            .map(|(step, &scratch)| PreparedStep::new(plan, step, (&map, scratch), arithmetic))
             .collect();
         let port = |port| plan.port(port);
         Ok(Self {

@@ -16,5 +16,5 @@ pub(crate) mod pool;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
 mod simd;
-mod tile;
+pub(crate) mod tile;
 pub(crate) mod tiled;

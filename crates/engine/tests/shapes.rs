@@ -1,5 +1,5 @@
 //! Operations over random shapes, each instruction set against the naive
-//! evaluation in f64.
+//! evaluation in f64, and where they are to be exact against one another.
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use pilotage_engine::conformance::{self, PlanBuilder};
@@ -13,16 +13,23 @@ use proptest::prelude::*;
 fn agree(plan: &Plan, seed: u64) -> Result<(), TestCaseError> {
     let (inputs, values) = conformance::lend(plan, seed);
     let expected = conformance::evaluate(plan, &values);
+    let answers = |instruction_set, threads, exact| {
+        let options = CpuOptions {
+            threads,
+            instruction_set: Some(instruction_set),
+            exact,
+            ..CpuOptions::default()
+        };
+        let mut engine = CpuEngine::new(plan, options).unwrap();
+        conformance::infer(&mut engine, &inputs)
+    };
+    let plain = conformance::bits(&answers(InstructionSet::Scalar, 1, false));
     let sets = InstructionSet::ALL.into_iter();
     for instruction_set in sets.filter(|set| set.is_available()) {
         for threads in [1, 3] {
-            let options = CpuOptions {
-                threads,
-                instruction_set: Some(instruction_set),
-                ..CpuOptions::default()
-            };
-            let mut engine = CpuEngine::new(plan, options).unwrap();
-            let found = conformance::infer(&mut engine, &inputs);
+            let exact = conformance::bits(&answers(instruction_set, threads, true));
+            prop_assert!(exact == plain, "{} x{}, exact", instruction_set, threads);
+            let found = answers(instruction_set, threads, false);
             for (found, expected) in found.iter().zip(&expected) {
                 let difference = conformance::first_difference(&found.to_f64(), &expected.data);
                 prop_assert_eq!(difference, None, "{} x{}", instruction_set, threads);

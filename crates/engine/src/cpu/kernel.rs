@@ -18,6 +18,7 @@ use crate::kernels::movement::{Pad, StridedCopy, concat_part};
 use crate::kernels::pool::Pool;
 use crate::kernels::quantized::{self, Ending, QuantizedConvolution};
 use crate::kernels::reduce::{ReduceMean, Softmax};
+use crate::kernels::tile::Arithmetic;
 use crate::kernels::tiled::{Output, TiledConvolution};
 use crate::plan::{
     Activation, BinaryOperator, ConstantData, ConstantId, Finish, Operand, Operation, Plan, Step,
@@ -143,8 +144,9 @@ impl PreparedStep {
         plan: &Plan,
         step: &Step,
         (map, scratch): (&MemoryMap, Slot),
-        instruction_set: InstructionSet,
+        arithmetic: Arithmetic,
     ) -> Self {
+        let instruction_set = arithmetic.instruction_set;
         let output = plan.tensors[step.output.0].shape.as_slice();
         let shape = |index: usize| plan.spec(step.inputs[index]).0;
         let mut multiply_adds = 0;
@@ -158,7 +160,7 @@ impl PreparedStep {
             if shape.depth == 1 && shape.units == 1 && instruction_set != InstructionSet::Scalar {
                 return Kernel::Depthwise(Depthwise::new(shape, weights, bias, curve));
             }
-            match TiledConvolution::new(shape, weights, bias, curve, instruction_set) {
+            match TiledConvolution::new(shape, weights, bias, curve, arithmetic) {
                 Some(kernel) => Kernel::Tiled(kernel),
                 None => Kernel::Scalar(ScalarConvolution::new(shape, weights, bias, curve)),
             }

@@ -14,6 +14,8 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// self * factor + sum, rounded once.
     unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
+    /// self * factor + sum, the product rounded before the sum.
+    unsafe fn mul_then_add(self, factor: Self, sum: Self) -> Self;
     /// Held between two limits; a NaN stays one.
     unsafe fn clamp(self, low: Self, high: Self) -> Self;
 }
@@ -49,6 +51,11 @@ mod x86 {
             unsafe { _mm512_fmadd_ps(self, factor, sum) }
         }
         #[inline(always)]
+        unsafe fn mul_then_add(self, factor: Self, sum: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_add_ps(_mm512_mul_ps(self, factor), sum) }
+        }
+        #[inline(always)]
         unsafe fn clamp(self, low: Self, high: Self) -> Self {
             // Of two operands with a NaN among them, the second is the answer.
             // SAFETY: as above.
@@ -79,6 +86,11 @@ mod x86 {
         unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm256_fmadd_ps(self, factor, sum) }
+        }
+        #[inline(always)]
+        unsafe fn mul_then_add(self, factor: Self, sum: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_add_ps(_mm256_mul_ps(self, factor), sum) }
         }
         #[inline(always)]
         unsafe fn clamp(self, low: Self, high: Self) -> Self {
@@ -117,6 +129,11 @@ mod arm {
         unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { vfmaq_f32(sum, self, factor) }
+        }
+        #[inline(always)]
+        unsafe fn mul_then_add(self, factor: Self, sum: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { vaddq_f32(vmulq_f32(self, factor), sum) }
         }
         #[inline(always)]
         unsafe fn clamp(self, low: Self, high: Self) -> Self {

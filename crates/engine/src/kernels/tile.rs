@@ -41,6 +41,14 @@ pub(crate) struct Tile {
 /// reach can be read, and `stored` channels of each pixel can be written.
 pub(crate) type TileFunction = unsafe fn(&Tile);
 
+/// How tiles compute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arithmetic {
+    pub(crate) instruction_set: InstructionSet,
+    /// Products are rounded before they are added, as by plain loops.
+    pub(crate) exact: bool,
+}
+
 /// How an instruction set tiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
@@ -53,14 +61,20 @@ pub(crate) struct Tiling {
 
 impl Tiling {
     /// For rows of so many output pixels. `None` for plain loops.
-    pub(crate) fn of(instruction_set: InstructionSet, pixels: usize) -> Option<Self> {
-        match instruction_set {
-            InstructionSet::Avx512 | InstructionSet::Avx512Vnni => Some(Self {
-                lanes: 16,
-                half: 8,
-                vectors: 4,
-            }),
-            InstructionSet::Avx2 | InstructionSet::AvxVnni => Some(Self {
+    pub(crate) fn of(arithmetic: Arithmetic, pixels: usize) -> Option<Self> {
+        match arithmetic.instruction_set {
+            InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !arithmetic.exact => {
+                Some(Self {
+                    lanes: 16,
+                    half: 8,
+                    vectors: 4,
+                })
+            }
+            // Exact tiles are not for driving; of AVX-512 machines they use AVX2.
+            InstructionSet::Avx512
+            | InstructionSet::Avx512Vnni
+            | InstructionSet::Avx2
+            | InstructionSet::AvxVnni => Some(Self {
                 lanes: 8,
                 half: 0,
                 // A single pixel needs wide tiles to have enough sums under way.
@@ -76,12 +90,22 @@ impl Tiling {
     }
 }
 
-/// `P` pixels by `Z` full vectors and `H` narrower ones.
+/// `P` pixels by `Z` full vectors and `H` narrower ones; products are rounded before
+/// they are added where `EXACT`.
 ///
 /// # Safety
 /// See [`TileFunction`].
 #[inline(always)]
-unsafe fn tile<V: Vector, N: Vector, const P: usize, const Z: usize, const H: usize>(tile: &Tile) {
+unsafe fn tile<
+    V: Vector,
+    N: Vector,
+    const P: usize,
+    const Z: usize,
+    const H: usize,
+    const EXACT: bool,
+>(
+    tile: &Tile,
+) {
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
         let width = Z * V::LANES + H * N::LANES;
@@ -116,10 +140,10 @@ unsafe fn tile<V: Vector, N: Vector, const P: usize, const Z: usize, const H: us
                     for (p, (full, half)) in full.iter_mut().zip(&mut half).enumerate() {
                         let value = *x.add(p * tile.pixel_stride);
                         for (sum, &factor) in full.iter_mut().zip(&factors) {
-                            *sum = V::splat(value).mul_add(factor, *sum);
+                            *sum = multiply_add::<V, EXACT>(V::splat(value), factor, *sum);
                         }
                         for (sum, &factor) in half.iter_mut().zip(&narrow_factors) {
-                            *sum = N::splat(value).mul_add(factor, *sum);
+                            *sum = multiply_add::<N, EXACT>(N::splat(value), factor, *sum);
                         }
                     }
                     x = x.add(1);
@@ -151,42 +175,70 @@ unsafe fn tile<V: Vector, N: Vector, const P: usize, const Z: usize, const H: us
     }
 }
 
+/// # Safety
+/// See [`Vector`].
+#[inline(always)]
+unsafe fn multiply_add<V: Vector, const EXACT: bool>(value: V, factor: V, sum: V) -> V {
+    // SAFETY: the caller's word.
+    unsafe {
+        match EXACT {
+            true => value.mul_then_add(factor, sum),
+            false => value.mul_add(factor, sum),
+        }
+    }
+}
+
 /// Lanes of the widest tile.
 pub(crate) const MOST_LANES: usize = 64;
 
 /// Chooses among the pixel counts of one shape of tile.
 macro_rules! choose {
-    ($function:ident, $pixels:expr, $vectors:literal, $half:literal, [$($count:literal)*]) => {
+    (
+        $function:ident, $pixels:expr, $vectors:literal, $half:literal, $exact:expr,
+        [$($count:literal)*]
+    ) => {
         match $pixels {
-            $($count => Some($function::<$count, $vectors, $half> as TileFunction),)*
+            $($count => Some($function::<$count, $vectors, $half, { $exact }> as TileFunction),)*
             _ => None,
         }
     };
 }
 
 /// The most pixels of a tile `vectors` wide (`half` more, narrower).
-pub(crate) fn most_pixels(instruction_set: InstructionSet, vectors: usize, half: usize) -> usize {
+pub(crate) fn most_pixels(arithmetic: Arithmetic, vectors: usize, half: usize) -> usize {
     (1..=16)
         .rev()
-        .find(|&pixels| function(instruction_set, pixels, vectors, half).is_some())
+        .find(|&pixels| function(arithmetic, pixels, vectors, half).is_some())
         .unwrap_or(1)
 }
 
 /// The function for a shape of tile. All counts of pixels from 1 to
 /// [`most_pixels`] have one.
 pub(crate) fn function(
-    instruction_set: InstructionSet,
+    arithmetic: Arithmetic,
     pixels: usize,
     vectors: usize,
     half: usize,
 ) -> Option<TileFunction> {
-    match instruction_set {
+    let exact = arithmetic.exact;
+    match arithmetic.instruction_set {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => x86::avx512(pixels, vectors, half),
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !exact => {
+            x86::avx512(pixels, vectors, half)
+        }
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 | InstructionSet::AvxVnni => x86::avx2(pixels, vectors, half),
+        InstructionSet::Avx512
+        | InstructionSet::Avx512Vnni
+        | InstructionSet::Avx2
+        | InstructionSet::AvxVnni => match exact {
+            true => x86::avx2::<true>(pixels, vectors, half),
+            false => x86::avx2::<false>(pixels, vectors, half),
+        },
         #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon | InstructionSet::NeonDotprod => arm::neon(pixels, vectors, half),
+        InstructionSet::Neon | InstructionSet::NeonDotprod => match exact {
+            true => arm::neon::<true>(pixels, vectors, half),
+            false => arm::neon::<false>(pixels, vectors, half),
+        },
         _ => None,
     }
 }
@@ -200,41 +252,45 @@ mod x86 {
     /// # Safety
     /// See [`TileFunction`].
     #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
-    unsafe fn wide<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    unsafe fn wide<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(t: &Tile) {
         // SAFETY: this function has the instructions; the rest is the caller's word.
-        unsafe { tile::<__m512, __m256, P, Z, H>(t) }
+        unsafe { tile::<__m512, __m256, P, Z, H, EXACT>(t) }
     }
 
     /// # Safety
     /// See [`TileFunction`].
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn narrow<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    unsafe fn narrow<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(t: &Tile) {
         // SAFETY: this function has the instructions; the rest is the caller's word.
-        unsafe { tile::<__m256, __m256, P, Z, H>(t) }
+        unsafe { tile::<__m256, __m256, P, Z, H, EXACT>(t) }
     }
 
     // Sums, weights and one value have to fit in 32 registers.
     pub(super) fn avx512(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
         match (vectors, half) {
-            (0, 1) => choose!(wide, pixels, 0, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (1, 0) => choose!(wide, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (1, 1) => choose!(wide, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 0) => choose!(wide, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 1) => choose!(wide, pixels, 2, 1, [1 2 3 4 5 6 7 8]),
-            (3, 0) => choose!(wide, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
-            (3, 1) => choose!(wide, pixels, 3, 1, [1 2 3 4 5 6]),
-            (4, 0) => choose!(wide, pixels, 4, 0, [1 2 3 4 5 6]),
+            (0, 1) => choose!(wide, pixels, 0, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 0) => choose!(wide, pixels, 1, 0, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (1, 1) => choose!(wide, pixels, 1, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(wide, pixels, 2, 0, false, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 1) => choose!(wide, pixels, 2, 1, false, [1 2 3 4 5 6 7 8]),
+            (3, 0) => choose!(wide, pixels, 3, 0, false, [1 2 3 4 5 6 7 8]),
+            (3, 1) => choose!(wide, pixels, 3, 1, false, [1 2 3 4 5 6]),
+            (4, 0) => choose!(wide, pixels, 4, 0, false, [1 2 3 4 5 6]),
             _ => None,
         }
     }
 
     // Likewise in 16.
-    pub(super) fn avx2(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+    pub(super) fn avx2<const EXACT: bool>(
+        pixels: usize,
+        vectors: usize,
+        half: usize,
+    ) -> Option<TileFunction> {
         match (vectors, half) {
-            (1, 0) => choose!(narrow, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 0) => choose!(narrow, pixels, 2, 0, [1 2 3 4 5 6]),
-            (3, 0) => choose!(narrow, pixels, 3, 0, [1]),
-            (4, 0) => choose!(narrow, pixels, 4, 0, [1]),
+            (1, 0) => choose!(narrow, pixels, 1, 0, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(narrow, pixels, 2, 0, EXACT, [1 2 3 4 5 6]),
+            (3, 0) => choose!(narrow, pixels, 3, 0, EXACT, [1]),
+            (4, 0) => choose!(narrow, pixels, 4, 0, EXACT, [1]),
             _ => None,
         }
     }
@@ -248,18 +304,24 @@ mod arm {
 
     /// # Safety
     /// See [`TileFunction`].
-    unsafe fn neon_tile<const P: usize, const Z: usize, const H: usize>(t: &Tile) {
+    unsafe fn neon_tile<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(
+        t: &Tile,
+    ) {
         // SAFETY: NEON is part of aarch64; the rest is the caller's word.
-        unsafe { tile::<float32x4_t, float32x4_t, P, Z, H>(t) }
+        unsafe { tile::<float32x4_t, float32x4_t, P, Z, H, EXACT>(t) }
     }
 
     // Sums, weights and one value have to fit in 32 registers.
-    pub(super) fn neon(pixels: usize, vectors: usize, half: usize) -> Option<TileFunction> {
+    pub(super) fn neon<const EXACT: bool>(
+        pixels: usize,
+        vectors: usize,
+        half: usize,
+    ) -> Option<TileFunction> {
         match (vectors, half) {
-            (1, 0) => choose!(neon_tile, pixels, 1, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (2, 0) => choose!(neon_tile, pixels, 2, 0, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            (3, 0) => choose!(neon_tile, pixels, 3, 0, [1 2 3 4 5 6 7 8]),
-            (4, 0) => choose!(neon_tile, pixels, 4, 0, [1 2 3 4 5 6]),
+            (1, 0) => choose!(neon_tile, pixels, 1, 0, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (2, 0) => choose!(neon_tile, pixels, 2, 0, EXACT, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            (3, 0) => choose!(neon_tile, pixels, 3, 0, EXACT, [1 2 3 4 5 6 7 8]),
+            (4, 0) => choose!(neon_tile, pixels, 4, 0, EXACT, [1 2 3 4 5 6]),
             _ => None,
         }
     }

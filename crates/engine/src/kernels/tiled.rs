@@ -6,8 +6,7 @@ use std::ops::Range;
 
 use super::activation;
 use super::convolution::ConvolutionShape;
-use super::tile::{Tile, TileFunction, Tiling, function, most_pixels};
-use crate::cpu::InstructionSet;
+use super::tile::{Arithmetic, Tile, TileFunction, Tiling, function, most_pixels};
 use crate::plan::Activation;
 
 /// Output channels that are computed together.
@@ -63,11 +62,13 @@ impl TiledConvolution {
         weights: &[f32],
         bias: Option<&[f32]>,
         curve: Activation,
-        instruction_set: InstructionSet,
+        arithmetic: Arithmetic,
     ) -> Option<Self> {
-        let tiling = Tiling::of(instruction_set, shape.output[1])?;
+        let tiling = Tiling::of(arithmetic, shape.output[1])?;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
         let (low, high, curve) = match curve {
+            // Vectors may have the other zero where a limit is one.
+            curve if arithmetic.exact => (f32::NEG_INFINITY, f32::INFINITY, curve),
             Activation::None => (f32::NEG_INFINITY, f32::INFINITY, Activation::None),
             Activation::Relu => (0.0, f32::INFINITY, Activation::None),
             Activation::Clip { min, max } => (
@@ -98,7 +99,7 @@ impl TiledConvolution {
                 let spans = match known.iter().find(|(key, _)| *key == [vectors, half]) {
                     Some((_, spans)) => spans.clone(),
                     None => {
-                        let spans = this.add_spans(instruction_set, vectors, half)?;
+                        let spans = this.add_spans(arithmetic, vectors, half)?;
                         known.push(([vectors, half], spans.clone()));
                         spans
                     }
@@ -132,11 +133,11 @@ impl TiledConvolution {
     /// Divides the columns for tiles of one width.
     fn add_spans(
         &mut self,
-        instruction_set: InstructionSet,
+        arithmetic: Arithmetic,
         vectors: usize,
         half: usize,
     ) -> Option<Range<usize>> {
-        let most = most_pixels(instruction_set, vectors, half);
+        let most = most_pixels(arithmetic, vectors, half);
         let first = self.spans.len();
         let across = &self.shape.axes[1];
         let width = self.shape.output[1];
@@ -156,7 +157,7 @@ impl TiledConvolution {
                     start: from,
                     pixels: to - from,
                     taps: taps.clone(),
-                    function: function(instruction_set, to - from, vectors, half)?,
+                    function: function(arithmetic, to - from, vectors, half)?,
                 });
             }
             start += same;
