@@ -1,11 +1,15 @@
 //! Compiles every engines/*.toml and embeds the bundles.
 //!
 //! Writes OUT_DIR/NAME.engine for each recipe and OUT_DIR/engines.rs with the
-//! table of them, `ENGINES`, which src/engines.rs includes.
+//! table of them, `ENGINES`, which src/engines.rs includes. Where the machine that
+//! builds is the one that drives, and has TensorRT, their plans are built and proven too.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use pilotage_engine::Bundle;
+use pilotage_tensorrt::{Places, Wish, prepare};
 
 const RECIPES: &str = "engines";
 
@@ -30,6 +34,11 @@ fn run() -> Vec<String> {
         Ok(recipes) => recipes,
         Err(error) => return vec![format!("{RECIPES}: {error}")],
     };
+    println!("cargo::rerun-if-env-changed={}", Wish::VARIABLE);
+    let wish = match Wish::from_environment() {
+        Ok(wish) => wish,
+        Err(error) => return vec![error.to_string()],
+    };
     let mut errors = Vec::new();
     let mut table = String::new();
     for recipe in recipes {
@@ -43,6 +52,7 @@ fn run() -> Vec<String> {
                 for warning in compiled.warnings {
                     println!("cargo::warning={warning}");
                 }
+                errors.extend(plan(&name, &compiled.bytes, wish));
                 match fs::write(&engine, compiled.bytes) {
                     Ok(()) => add_entry(&mut table, &name, &engine),
                     Err(error) => errors.push(format!("{}: {error}", engine.display())),
@@ -63,6 +73,35 @@ fn run() -> Vec<String> {
         errors.push(format!("{}: {error}", file.display()));
     }
     errors
+}
+
+/// Builds the TensorRT plan where it can be used; what went wrong, if it is required.
+fn plan(name: &str, engine: &[u8], wish: Wish) -> Option<String> {
+    let here = env::var_os("HOST") == env::var_os("TARGET");
+    if wish == Wish::Off || (!here && wish == Wish::Auto) {
+        return None;
+    }
+    if !here {
+        return Some(format!(
+            "{name}: {} is `require`, but a plan is built on the machine that drives, and this is \
+             a cross build; run `pilotage compile --for-this-machine` there",
+            Wish::VARIABLE
+        ));
+    }
+    let bundle = match Bundle::read(engine) {
+        Ok(bundle) => bundle,
+        Err(error) => return Some(format!("{name}: {error}")),
+    };
+    let error = prepare(&bundle, &Places::default(), &|_| true).err()?;
+    if wish == Wish::Require {
+        return Some(format!("{name}: {error}"));
+    }
+    if !error.is_absence() {
+        for line in format!("{name} has no TensorRT plan: {error}").lines() {
+            println!("cargo::warning={line}");
+        }
+    }
+    None
 }
 
 /// All recipes, in order of their names.

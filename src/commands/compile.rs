@@ -12,17 +12,24 @@ use pilotage_compiler::{
 };
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, Domain, Meaning};
+use pilotage_tensorrt::Wish;
 use serde::de::DeserializeOwned;
 
 use super::inspect::table;
 use crate::plot;
 
+mod machine;
+
 /// What to compile, and into what.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A recipe (docs/recipes.md), or an ONNX model, for which one is made
-    #[arg(value_name = "RECIPE.toml|MODEL.onnx")]
-    source: PathBuf,
+    /// A recipe (docs/recipes.md), or an ONNX model, for which one is made. With
+    /// --for-this-machine also an engine file, or nothing for the compiled-in engine
+    #[arg(
+        value_name = "RECIPE.toml|MODEL.onnx|FILE.engine",
+        required_unless_present = "for_this_machine"
+    )]
+    source: Option<PathBuf>,
     /// Where the engine goes; NAME.engine in this folder when left out
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -53,6 +60,10 @@ pub struct Options {
     /// Draw what quantisation costs each layer
     #[arg(long, value_name = "FILE.png")]
     report_picture: Option<PathBuf>,
+    /// Also build the TensorRT plan for this machine's GPU, prove it and keep it; compiles the
+    /// shim for TensorRT first where there is none (as root)
+    #[arg(long)]
+    for_this_machine: bool,
 }
 
 /// Compiles, writes the engine file and says how far it is from fp32.
@@ -60,24 +71,37 @@ pub struct Options {
 /// # Errors
 /// When there is no engine; the message says where in which file, and nothing is written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let wish = match options.for_this_machine {
+        true => Wish::Require,
+        false => Wish::from_environment()?,
+    };
     let stem = |path: &Path| {
         path.file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned()
     };
+    let extension = |path: &Path| path.extension().unwrap_or_default().to_owned();
+    let made = match &options.source {
+        Some(source) if extension(source) != "engine" => source,
+        made if options.for_this_machine => {
+            return machine::of_engine(made.as_deref(), options.report);
+        }
+        _ => {
+            bail!("an engine file is compiled already; --for-this-machine builds its TensorRT plan")
+        }
+    };
     let out = match &options.out {
         Some(out) => out.clone(),
-        None => PathBuf::from(format!("{}.engine", stem(&options.source))),
+        None => PathBuf::from(format!("{}.engine", stem(made))),
     };
     let name = stem(&out);
-    let extension = options.source.extension().unwrap_or_default();
-    let compiled = match extension.to_str() {
-        Some("toml") => from_recipe(options, &name)?,
-        Some("onnx") => from_model(options, &name)?,
+    let compiled = match extension(made).to_str() {
+        Some("toml") => from_recipe(options, made, &name)?,
+        Some("onnx") => from_model(options, made, &name)?,
         _ => bail!(
             "{}: neither a recipe (.toml) nor a model (.onnx)",
-            options.source.display()
+            made.display()
         ),
     };
     for warning in &compiled.warnings {
@@ -95,10 +119,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let title = format!("{name}, {}", compiled.manifest.precision);
         plot::layer_picture(file, &title, &compiled.layers)?;
     }
+    machine::plan(&Bundle::read(&compiled.bytes)?, wish, options.report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn from_recipe(options: &Options, name: &str) -> anyhow::Result<Compiled> {
+fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
     for (given, option) in [
         (!options.outputs.is_empty(), "--outputs"),
         (options.domain.is_some(), "--domain"),
@@ -108,8 +133,8 @@ fn from_recipe(options: &Options, name: &str) -> anyhow::Result<Compiled> {
             bail!("{option} is for models; a recipe says it itself");
         }
     }
-    let text = read_recipe_text(&options.source)?;
-    let file = options.source.display().to_string();
+    let text = read_recipe_text(path)?;
+    let file = path.display().to_string();
     let source = Source::new(&file, &text);
     let mut recipe: Recipe = source.parse()?;
     if let Some(precision) = options.precision {
@@ -128,11 +153,11 @@ fn from_recipe(options: &Options, name: &str) -> anyhow::Result<Compiled> {
             None => bail!("--method needs frames: --calibration FOLDER"),
         }
     }
-    let folder = options.source.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or(Path::new(""));
     Ok(compile_recipe(recipe, &source, folder, name)?)
 }
 
-fn from_model(options: &Options, name: &str) -> anyhow::Result<Compiled> {
+fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
     let precision = match (options.precision, &options.calibration) {
         (Some(precision), _) => precision,
         (None, Some(_)) => Precision::Int8,
@@ -149,11 +174,11 @@ fn from_model(options: &Options, name: &str) -> anyhow::Result<Compiled> {
         domain: options.domain.unwrap_or(Domain::Simulated),
         frames: options.calibration.as_deref().map(absolute).transpose()?,
     };
-    let text = draft(&options.source, &absolute(&options.source)?, &wishes)?;
+    let text = draft(path, &absolute(path)?, &wishes)?;
     if let Some(file) = &options.save_recipe {
         write(file, text.as_bytes())?;
     }
-    let file = format!("the recipe for {}", options.source.display());
+    let file = format!("the recipe for {}", path.display());
     let source = Source::new(&file, &text);
     let mut recipe: Recipe = source.parse()?;
     match (options.method, &mut recipe.calibration) {

@@ -34,7 +34,7 @@ pub use device::{CudaError, Device};
 pub use engine::{EngineOptions, PlanError, TensorRtEngine};
 pub use error::TensorRtError;
 pub use library::TensorRt;
-pub use machine::{Places, PrepareError, Prepared, prepare};
+pub use machine::{BadWish, Places, PrepareError, Prepared, Wish, prepare};
 pub use memory::Transfer;
 pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};

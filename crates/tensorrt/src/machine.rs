@@ -13,7 +13,7 @@ use crate::engine::{EngineOptions, PlanError, TensorRtEngine};
 use crate::error::TensorRtError;
 use crate::library::TensorRt;
 use crate::plan::{BuildOptions, Progress};
-use crate::shim::Shims;
+use crate::shim::{NOT_THERE, Shims};
 use crate::version::Product;
 
 /// Where things are on this machine.
@@ -115,6 +115,56 @@ pub enum PrepareError {
     Keep(#[from] CacheError),
 }
 
+impl PrepareError {
+    /// Whether this machine simply has no NVIDIA GPU or no TensorRT.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Cuda(CudaError::NoDriver | CudaError::NoDevice)
+                | Self::TensorRt(TensorRtError::NoLibrary { .. })
+        )
+    }
+}
+
+/// What to do about TensorRT where it is not asked for by name: `PILOTAGE_TENSORRT`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Build a plan where there is a GPU and TensorRT; warn where they are there and it fails.
+    #[default]
+    Auto,
+    /// Build none.
+    Off,
+    /// Fail without one.
+    Require,
+}
+
+impl Wish {
+    /// The variable's name.
+    pub const VARIABLE: &'static str = "PILOTAGE_TENSORRT";
+
+    /// What the variable says; [`Wish::Auto`] where it is not set.
+    ///
+    /// # Errors
+    /// When it says something else.
+    pub fn from_environment() -> Result<Self, BadWish> {
+        let Some(word) = std::env::var_os(Self::VARIABLE) else {
+            return Ok(Self::Auto);
+        };
+        match word.to_str() {
+            Some("auto" | "") => Ok(Self::Auto),
+            Some("off") => Ok(Self::Off),
+            Some("require") => Ok(Self::Require),
+            _ => Err(BadWish(word.to_string_lossy().into_owned())),
+        }
+    }
+}
+
+/// `PILOTAGE_TENSORRT` is none of its words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("PILOTAGE_TENSORRT is `{0}`; it can be auto, off or require")]
+pub struct BadWish(String);
+
 fn told(result: &GateResult) -> String {
     format!(
         "\n  {}: mean squared error {:.3e} of {:.3e} allowed, worst {:.3e} of {:.3e} {}",
@@ -132,15 +182,15 @@ pub fn prepare(
     places: &Places,
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
 ) -> Result<Prepared, PrepareError> {
+    let device = Device::first()?;
+    let mut notes = Vec::new();
+    let library = open(places, &mut notes)?;
     let (model, precision) = model_of(bundle)?;
     let proof = Proof::of(bundle)?;
     let wishes = bundle.manifest.recipe.get("tensorrt").cloned();
     let wishes: TensorRtRecipe = wishes
         .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
         .map_err(PrepareError::Options)?;
-    let device = Device::first()?;
-    let mut notes = Vec::new();
-    let library = open(places, &mut notes)?;
     let key = |precision: &str| PlanKey {
         model: PlanKey::of_model(model),
         precision: with_options(precision, &wishes),
@@ -272,11 +322,14 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
         )
     };
     match open() {
+        // The usual way on a new machine.
+        Err(TensorRtError::NoShim { tried, .. })
+            if tried.iter().all(|reason| reason.ends_with(NOT_THERE)) => {}
         Err(
             error @ (TensorRtError::NoShim { .. }
             | TensorRtError::DamagedShim { .. }
             | TensorRtError::WrongShim { .. }),
-        ) => log::info!("{error}"),
+        ) => log::warn!("{error}"),
         opened => return Ok(opened?),
     }
     let mut made = Vec::new();

@@ -48,7 +48,7 @@ impl Shims {
         for folder in folders {
             let path = folder.join(version.shim_file());
             if !path.exists() {
-                tried.push(format!("{} is not there", path.display()));
+                tried.push(format!("{} {NOT_THERE}", path.display()));
             } else if *self == Self::Installed
                 && let Err(reason) = trusted(&path)
             {
@@ -60,6 +60,9 @@ impl Shims {
         Err(TensorRtError::NoShim { version, tried })
     }
 }
+
+/// How the reason ends where there is no file.
+pub(crate) const NOT_THERE: &str = "is not there";
 
 /// The file with a shim's SHA-256, written beside it.
 pub(crate) fn checksum_file(shim: &Path) -> PathBuf {

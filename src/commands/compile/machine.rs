@@ -1,0 +1,86 @@
+//! `pilotage compile --for-this-machine`: a TensorRT plan, built and proven on this machine's GPU.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use pilotage_engine::Bundle;
+use pilotage_tensorrt::{Places, Prepared, Progress, Wish, prepare};
+
+use super::table;
+use crate::car::EngineSource;
+use crate::engines::{self, Fetched};
+use crate::signature::Trust;
+
+/// The plan of an engine file, or those of the compiled-in engines.
+pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<ExitCode> {
+    let sources: Vec<_> = match file {
+        Some(file) => vec![EngineSource::File(file.to_owned())],
+        None => engines::names()
+            .map(|name| EngineSource::BuiltIn(name.to_owned()))
+            .collect(),
+    };
+    for source in sources {
+        let Fetched { name, bytes, .. } = engines::fetch(&source, &Trust::default())?;
+        let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
+        plan(&bundle, Wish::Require, report).with_context(|| name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan of `bundle`, if it is wished for and can be had.
+pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<()> {
+    if wish == Wish::Off {
+        return Ok(());
+    }
+    let made = prepare(bundle, &Places::default(), &show);
+    clear();
+    match made {
+        Ok(prepared) => say(&prepared, report),
+        Err(error) if wish == Wish::Require => return Err(error.into()),
+        Err(error) if error.is_absence() => log::info!("no TensorRT plan: {error}"),
+        Err(error) => eprintln!("warning: there is no TensorRT plan: {error}"),
+    }
+    Ok(())
+}
+
+/// One line on a terminal; TensorRT's log tells the rest (`RUST_LOG=tensorrt=debug`).
+fn show(progress: Progress<'_>) -> bool {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        let Progress { phase, done, steps } = progress;
+        // A line that cannot be shown is no reason to stop.
+        let _ = write!(terminal, "\r\x1b[K{phase}: {done} of {steps}");
+        let _ = terminal.flush();
+    }
+    true
+}
+
+fn clear() {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        let _ = write!(terminal, "\r\x1b[K");
+    }
+}
+
+fn say(prepared: &Prepared, report: bool) {
+    for note in &prepared.notes {
+        eprintln!("note: {note}");
+    }
+    let mut parts = vec![format!(
+        "{}: {}, {}",
+        prepared.file.display(),
+        prepared.precision,
+        prepared.backend
+    )];
+    match prepared.gate.as_slice() {
+        [] => parts.push("It had been built and proven before.".to_owned()),
+        gate => parts.push(table::gate(gate)),
+    }
+    if report && let Some(layers) = &prepared.layers {
+        parts.push(layers.clone());
+    }
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "\n{}", parts.join("\n\n"));
+}
