@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -120,6 +121,29 @@ fn frames_make_it_int8_and_say_how_far_it_is() {
     assert_eq!(json["calibration"]["method"], "percentile");
     assert_eq!(json["calibration"]["frames"], 40);
     assert_eq!(json["gate"].as_array().unwrap().len(), 4);
+}
+
+/// As in `pilotage compile ... --export=folder | head -1`.
+#[test]
+fn all_is_written_though_nobody_reads_what_it_says() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 45);
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_pilotage"))
+        .args(["compile", &model(), "--outputs=speed,yaw_rate"])
+        .args(["--calibration=frames", "--export=others"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{complaint}");
+    for file in ["pilotnet.qdq.onnx", "pilotnet.calibration.cache"] {
+        assert!(folder.path().join("others").join(file).is_file(), "{file}");
+    }
 }
 
 #[test]

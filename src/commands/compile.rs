@@ -1,5 +1,6 @@
 //! `pilotage compile`: a recipe or a model into an engine file.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -227,7 +228,7 @@ fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> 
             None => continue,
         };
         write(&folder.join(&file), content)?;
-        println!("{}", folder.join(&file).display());
+        print(folder.join(&file).display());
         count += 1;
     }
     if count == 0 {
@@ -269,6 +270,10 @@ fn say(out: &Path, compiled: &Compiled, report: bool) {
         );
     }
     parts.retain(|part| !part.is_empty());
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{}", parts.join("\n\n"));
+    print(parts.join("\n\n"));
+}
+
+/// Prints a line. Nobody reading any more is no reason to fail.
+fn print(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
