@@ -313,7 +313,9 @@ impl Model {
                 }
             }
         };
-        sections::add_gate(&mut made.sections, &held_back, gate.reference());
+        let size = (self.recipe.input.width, self.recipe.input.height);
+        sections::add_gate(&mut made.sections, (&held_back, size), gate.reference())
+            .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
     }
 

@@ -25,6 +25,7 @@ mod quantize;
 mod recipe;
 mod report;
 mod simplify;
+mod strip;
 mod table;
 
 pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};

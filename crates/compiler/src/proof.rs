@@ -2,8 +2,10 @@
 
 use pilotage_engine::{Bundle, GateResult, Output};
 
+use crate::frames::MOST_TRAVELLING;
 use crate::gate::Gate;
 use crate::recipe::GateLimits;
+use crate::strip;
 
 /// Why an engine file proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +36,7 @@ impl Proof {
     /// When there is none, or it is not whole.
     pub fn of(bundle: &Bundle) -> Result<Self, ProofError> {
         let manifest = &bundle.manifest;
-        let (Some(pixels), Some(answers)) = (
+        let (Some(picture), Some(answers)) = (
             bundle.sections.get("gate.frames"),
             bundle.sections.get("gate.answers"),
         ) else {
@@ -52,17 +54,21 @@ impl Proof {
         if input.is_empty() || numbers == 0 {
             return Err(ProofError::Unfit("an input or output is empty"));
         }
-        let frames: Vec<Vec<u8>> = pixels.chunks(input.len()).map(<[u8]>::to_vec).collect();
         let words = answers.as_chunks::<4>().0;
         let words: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
         let reference: Vec<Vec<f32>> = words.chunks(numbers).map(<[f32]>::to_vec).collect();
-        if frames.is_empty() {
+        let count = reference.len();
+        if count == 0 {
             return Err(ProofError::NoFrames);
         }
-        if pixels.len() != frames.len() * input.len() || answers.len() != frames.len() * numbers * 4
-        {
-            return Err(ProofError::Unfit("frames and answers differ in number"));
+        if count > MOST_TRAVELLING || answers.len() != count * numbers * 4 {
+            return Err(ProofError::Unfit(
+                "its answers are not those of some frames",
+            ));
         }
+        let pixels = strip::unpack(picture, count * input.len())
+            .ok_or(ProofError::Unfit("frames and answers differ in number"))?;
+        let frames: Vec<Vec<u8>> = pixels.chunks(input.len()).map(<[u8]>::to_vec).collect();
 
         // The limits are those of the first form that was proven; they are the same for all.
         if manifest.gate.len() < manifest.outputs.len() || manifest.outputs.is_empty() {

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use pilotage_compiler::{Compiled, Network, PortLayout, Weights, compile, lower_weights};
+use pilotage_compiler::{Compiled, Network, PortLayout, Proof, Weights, compile, lower_weights};
 use pilotage_engine::plan::{Finish, Operation, Plan};
 use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{Graph, ReadOptions};
@@ -148,7 +148,9 @@ fn integers_and_the_qdq_graph_agree() {
         };
         let at_its_word = lower_weights(&graph, ports, Weights::Dequantized).unwrap();
         assert_eq!(steps(&at_its_word, integer_layer), 0);
-        let frames: Vec<&[u8]> = bundle.sections["gate.frames"].chunks(39_600).collect();
+        let proof = Proof::of(&bundle).unwrap();
+        let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
+        assert_eq!(frames.concat().len(), frames.len() * 39_600);
         let floats = Network::of_plan(at_its_word, last)
             .answers(&frames)
             .unwrap();

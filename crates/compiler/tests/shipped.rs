@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pilotage_compiler::{Frames, Network, Recipe, compile};
+use pilotage_compiler::{Frames, Network, Proof, Recipe, compile};
 use pilotage_engine::plan::{Finish, Operation};
 use pilotage_engine::{Bundle, ElementType, GateResult, Layout};
 use pilotage_graph::{Graph, ReadOptions};
@@ -48,7 +48,8 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
     // What travels with it proves it again, and so does the model for other runtimes.
     assert_eq!(bundle.manifest.gate.len(), 4);
     assert!(bundle.manifest.gate.iter().all(GateResult::passes));
-    let frames: Vec<&[u8]> = bundle.sections["gate.frames"].chunks(39_600).collect();
+    let proof = Proof::of(&bundle).unwrap();
+    let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
     assert_eq!(frames.len(), 64);
     let wanted: Vec<f32> = bundle.sections["gate.answers"]
         .as_chunks::<4>()

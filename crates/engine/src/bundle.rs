@@ -7,7 +7,7 @@
 //! | `constants` | the weights, little-endian, each at a multiple of 64 bytes |
 //! | `model.qdq.onnx` | the network for other runtimes, INT8 |
 //! | `model.fp16.onnx` | the same in 16-bit floating point |
-//! | `gate.frames` | held-back frames as the network sees them |
+//! | `gate.frames` | held-back frames as the network sees them, one PNG |
 //! | `gate.answers` | what fp32 answers to them, f32, frame after frame |
 //! | `calibration.cache` | ranges in TensorRT's text format |
 //!

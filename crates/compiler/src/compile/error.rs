@@ -77,6 +77,9 @@ pub enum ModelError {
         /// The worst layers.
         layers: String,
     },
+    /// The frames that prove it cannot travel with it.
+    #[error("the held-back frames cannot be packed: {0}")]
+    Frames(#[source] image::ImageError),
     /// Its plan makes no engine file.
     #[error(transparent)]
     Bundle(#[from] BundleError),

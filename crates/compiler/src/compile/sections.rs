@@ -6,21 +6,26 @@ use pilotage_graph::{Graph, Node, Op, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
 use crate::frames::{Frames, MOST_TRAVELLING};
+use crate::strip;
 
 /// Adds the frames that prove an engine where it was not built, and what fp32
-/// answers to them: rows of interleaved channels, frame after frame; f32 in
-/// little-endian, the outputs of a frame end to end.
+/// answers to them: one PNG, frame below frame; f32 in little-endian, the outputs of
+/// a frame end to end.
+///
+/// # Errors
+/// When the frames are not of the size given.
 pub(super) fn add_gate(
     sections: &mut BTreeMap<String, Vec<u8>>,
-    held_back: &[&[u8]],
+    (held_back, size): (&[&[u8]], (u32, u32)),
     answers: &[Vec<f32>],
-) {
-    let frames = held_back.iter().take(MOST_TRAVELLING);
-    let pixels: Vec<u8> = frames.copied().flatten().copied().collect();
+) -> Result<(), image::ImageError> {
+    let travelling = held_back.len().min(MOST_TRAVELLING);
+    let picture = strip::pack(&held_back[..travelling], size)?;
     let numbers = answers.iter().take(MOST_TRAVELLING).flatten();
     let bytes = numbers.flat_map(|x| x.to_le_bytes()).collect();
-    sections.insert("gate.frames".to_owned(), pixels);
+    sections.insert("gate.frames".to_owned(), picture);
     sections.insert("gate.answers".to_owned(), bytes);
+    Ok(())
 }
 
 /// A QDQ graph with its biases as the floats that their integers stand for: TensorRT's

@@ -1,0 +1,62 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The checksum of a PNG's chunk (PNG specification, annex D).
+fn checksum(bytes: &[u8]) -> u32 {
+    let all = bytes.iter().fold(u32::MAX, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| match sum & 1 {
+            1 => 0xEDB8_8320 ^ (sum >> 1),
+            _ => sum >> 1,
+        })
+    });
+    !all
+}
+
+/// The same file, said to be so many pixels wide and high.
+fn resized(png: &[u8], width: u32, height: u32) -> Vec<u8> {
+    let mut png = png.to_vec();
+    png[16..20].copy_from_slice(&width.to_be_bytes());
+    png[20..24].copy_from_slice(&height.to_be_bytes());
+    let sum = checksum(&png[12..29]);
+    png[29..33].copy_from_slice(&sum.to_be_bytes());
+    png
+}
+
+proptest! {
+    #[test]
+    fn every_bit_comes_back(
+        (width, height, channels, count) in
+            (1..40_u32, 1..20_u32, prop_oneof![Just(1_u32), Just(3)], 1..6_usize),
+        seed in any::<u32>(),
+    ) {
+        let size = (width * height * channels) as usize;
+        let pixels: Vec<u8> = (0..size * count)
+            .map(|i| ((i as u32 ^ seed).wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        let frames: Vec<&[u8]> = pixels.chunks(size).collect();
+        let png = pack(&frames, (width, height)).unwrap();
+        prop_assert!(unpack(&png, pixels.len()).as_deref() == Some(&pixels[..]));
+        prop_assert!(unpack(&png, pixels.len() + 1).is_none());
+        // Half a file is none.
+        prop_assert!(unpack(&png[..png.len() / 2], pixels.len()).is_none());
+    }
+}
+
+#[test]
+fn frames_of_another_size_are_not_packed() {
+    let frame = [7; 12];
+    assert!(pack(&[&frame, &frame], (2, 2)).is_ok());
+    assert!(pack(&[&frame, &frame[1..]], (2, 2)).is_err());
+    assert!(pack(&[], (2, 2)).is_err());
+}
+
+#[test]
+fn a_picture_that_says_it_is_huge_is_refused_by_its_header() {
+    let frame = [7; 12];
+    let png = pack(&[&frame], (2, 2)).unwrap();
+    assert_eq!(resized(&png, 2, 2), png);
+    let huge = resized(&png, 60_000, 60_000);
+    assert!(unpack(&huge, frame.len()).is_none());
+    assert!(unpack(b"no picture", frame.len()).is_none());
+}
