@@ -48,7 +48,7 @@ pub struct Prepared {
     /// TensorRT and the device.
     pub backend: String,
     /// What it computes in.
-    pub precision: &'static str,
+    pub precision: String,
     /// How far it is from fp32; empty when it had been built and proven before.
     pub gate: Vec<GateResult>,
     /// What a person should know.
@@ -185,7 +185,8 @@ pub fn prepare(
     let device = Device::first()?;
     let mut notes = Vec::new();
     let library = open(places, &mut notes)?;
-    let (model, precision) = model_of(bundle)?;
+    let model = model_of(bundle)?;
+    let precision = bundle.manifest.precision.as_str();
     let proof = Proof::of(bundle)?;
     let wishes = bundle.manifest.recipe.get("tensorrt").cloned();
     let wishes: TensorRtRecipe = wishes
@@ -208,7 +209,7 @@ pub fn prepare(
                 return Ok(Prepared {
                     file: cache.path(&key(made)),
                     backend,
-                    precision: made,
+                    precision: made.to_owned(),
                     gate: Vec::new(),
                     notes,
                     layers: None,
@@ -230,7 +231,7 @@ pub fn prepare(
     };
     let options = BuildOptions {
         fp16: flags,
-        int8: flags && precision == "int8",
+        int8: flags && bundle.sections.contains_key(QDQ),
         workspace: wishes.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
         dla_core: wishes.dla_core,
         timing_cache: Some(known.as_slice()).filter(|known| !known.is_empty()),
@@ -276,7 +277,7 @@ pub fn prepare(
     Ok(Prepared {
         file,
         backend,
-        precision: made,
+        precision: made.to_owned(),
         gate,
         notes,
         layers: plan.layers,
@@ -285,7 +286,9 @@ pub fn prepare(
 
 /// The times that builds have measured, beside the plans.
 const TIMES: &str = "timing.cache";
-/// What an INT8 model becomes where INT8 is slow.
+/// The section of a model in 8 bits.
+const QDQ: &str = "model.qdq.onnx";
+/// What it becomes where INT8 is slow.
 const REPLACED: &str = "fp16, from int8";
 
 /// What tells one plan of a model from another.
@@ -300,16 +303,15 @@ fn with_options(precision: &str, wishes: &TensorRtRecipe) -> String {
     text
 }
 
-/// The model for other runtimes, and what it computes in.
-fn model_of(bundle: &Bundle) -> Result<(&[u8], &'static str), PrepareError> {
-    let section = |name: &str| bundle.sections.get(name).map(Vec::as_slice);
-    match (section("model.qdq.onnx"), section("model.fp16.onnx")) {
-        (Some(model), _) => Ok((model, "int8")),
-        (None, Some(model)) => Ok((model, "fp16")),
-        (None, None) => Err(PrepareError::NoModel {
+/// The model for other runtimes.
+fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
+    let sections = &bundle.sections;
+    let model = (sections.get(QDQ)).or_else(|| sections.get("model.fp16.onnx"));
+    model
+        .map(Vec::as_slice)
+        .ok_or_else(|| PrepareError::NoModel {
             precision: bundle.manifest.precision.clone(),
-        }),
-    }
+        })
 }
 
 /// Opens TensorRT, compiling the shim for it where there is none or it is not to be used.

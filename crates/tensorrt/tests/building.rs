@@ -11,6 +11,8 @@ mod real;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use pilotage_compiler::{GateLimits, Precision, Recipe, compile_recipe};
+use pilotage_config::Source;
 use pilotage_engine::Bundle;
 use pilotage_tensorrt::{
     BuildOptions, Plan, Product, Progress, Shims, TensorRt, TensorRtError, compile_shim,
@@ -44,6 +46,22 @@ fn shipped() -> Vec<u8> {
     std::fs::read(checkout("engines/pilotnet.onnx")).unwrap()
 }
 
+/// The shipped recipe in another precision; how far it is from fp32 is for other tests.
+fn compiled(precision: Precision) -> Bundle {
+    let path = checkout("engines/pilotnet.toml");
+    let (mut recipe, text) = Recipe::read(&path).unwrap();
+    recipe.precision = precision;
+    for output in &mut recipe.output {
+        output.gate = GateLimits {
+            mse: Some(1.0),
+            worst: Some(10.0),
+        };
+    }
+    let source = Source::new("pilotnet.toml", &text);
+    let engine = compile_recipe(recipe, &source, path.parent().unwrap(), "pilotnet").unwrap();
+    Bundle::read(&engine.bytes).unwrap()
+}
+
 /// What one line of RTX's layer report says: `Name: fc1_myl0_11, LayerType: gemm, Inputs: [ { …
 /// Datatype: Int8, … }], Constants: [ … ], Outputs: [ … ], …`.
 struct Layer<'a> {
@@ -57,30 +75,20 @@ fn layers(report: &str) -> Vec<Layer<'_>> {
     let lines = report.lines().filter(|line| line.contains("LayerType: "));
     lines
         .map(|line| {
-            let after = |text: &'_ str, start: &str| {
-                let at = line
-                    .find(start)
-                    .unwrap_or_else(|| panic!("{start}: {text}"));
-                &line[at + start.len()..]
-            };
-            let word = |start: &str| after(line, start).split([',', ' ']).next().unwrap();
-            let types = |text: &'static str| {
-                let list = after(line, text).split("}]").next().unwrap();
+            let after = |start: &str| line.split_once(start).map_or("", |(_, rest)| rest);
+            let word = |start: &str| after(start).split([',', ' ']).next().unwrap();
+            let types = |start: &str| {
+                let list = after(start).split("}]").next().unwrap();
                 let types = list.split("Datatype: ").skip(1);
                 types
                     .map(|rest| rest.split(',').next().unwrap())
                     .collect::<Vec<_>>()
             };
-            let weights = if line.contains("Constants: [ {") {
-                types("Constants: [ {")
-            } else {
-                vec![]
-            };
             Layer {
                 name: word("Name: "),
                 kind: word("LayerType: "),
                 inputs: types("Inputs: [ {"),
-                weights: weights.first().copied().unwrap_or(""),
+                weights: types("Constants: [ {").first().copied().unwrap_or(""),
             }
         })
         .collect()
@@ -120,27 +128,31 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
         );
     }
 
-    let compiled = pilotage_compiler::compile(&checkout("engines/pilotnet.toml")).unwrap();
-    let bundle = Bundle::read(&compiled.bytes).unwrap();
-    let int8 = build(&tensorrt, &bundle.sections["model.qdq.onnx"], &DEVICES).unwrap();
-    let report = int8.layers.unwrap();
-    let found = layers(&report);
-    let integer = multiplying(&found);
-    assert_eq!(integer.len(), 10, "{report}");
-    for layer in integer {
-        assert_eq!(
-            (layer.inputs[0], layer.weights),
-            ("Int8", "Int8"),
-            "{}",
-            layer.name
+    for (precision, inputs) in [(Precision::Int8, "Int8"), (Precision::Int8Integer, "Int8")] {
+        let engine = compiled(precision);
+        let int8 = build(&tensorrt, &engine.sections["model.qdq.onnx"], &DEVICES).unwrap();
+        let report = int8.layers.unwrap();
+        let found = layers(&report);
+        let integer = multiplying(&found);
+        assert_eq!(integer.len(), 10, "{report}");
+        for layer in integer {
+            let types = (layer.inputs[0], layer.weights);
+            assert_eq!(types, (inputs, "Int8"), "{}", layer.name);
+        }
+        println!(
+            "{}: {} bytes, fp32 {}",
+            precision.name(),
+            int8.bytes.len(),
+            fp32.bytes.len()
         );
+        assert!(int8.bytes.len() * 2 < fp32.bytes.len());
     }
-    println!(
-        "fp32 {} bytes, int8 {} bytes",
-        fp32.bytes.len(),
-        int8.bytes.len()
-    );
-    assert!(int8.bytes.len() * 2 < fp32.bytes.len());
+
+    // TensorRT has no ranges chosen at run time: the weights are kept in 8 bits, or not even they.
+    let dynamic = compiled(Precision::Int8Dynamic);
+    let dynamic = build(&tensorrt, &dynamic.sections["model.qdq.onnx"], &DEVICES).unwrap();
+    let report = dynamic.layers.unwrap();
+    assert!(multiplying(&layers(&report)).len() >= 6, "{report}");
 
     // A plan for one kind of device is a part of that for several.
     let one = build(&tensorrt, &shipped(), &DEVICES[..1]).unwrap();
