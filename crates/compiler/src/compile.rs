@@ -20,13 +20,13 @@ use sha2::{Digest, Sha256};
 pub use error::{CompileError, GateTable, ModelError};
 
 use crate::calibrate::Method;
-use crate::float16::widen;
+use crate::float16::{narrow, widen};
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::pixels::take_pixels;
-use crate::recipe::{GateLimits, Precision, Recipe};
+use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
@@ -250,9 +250,17 @@ impl Model {
             _ => Weights::AsTheyAre,
         };
         let plan = lower_weights(&self.simple, ports, weights);
+        let mut sections = BTreeMap::new();
+        if self.recipe.precision == Precision::Fp16 {
+            let wide = |name: &str| self.recipe.layers.get(name) == Some(&LayerPrecision::Fp32);
+            let model = narrow(&self.simple, |node| !wide(&node.name));
+            let model = model.map_err(|reason| self.error(reason))?;
+            sections.insert("model.fp16.onnx".to_owned(), model.write());
+        }
         Ok(Made {
             plan: plan.map_err(|reason| self.error(reason))?,
             layers,
+            sections,
             ..Made::default()
         })
     }
@@ -297,7 +305,7 @@ impl Model {
                 }
                 let frames = (calibration.clone(), held_back.clone());
                 let made = quantized::quantized(self, &gate, frames)?;
-                let model = sections::for_other_runtimes(made.graph).write();
+                let model = made.graph.write();
                 let table = self.table(&calibration)?;
                 Made {
                     plan: made.plan,

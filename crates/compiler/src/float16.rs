@@ -1,6 +1,9 @@
 //! Between networks in float16 and in float32.
 
-use pilotage_graph::{ElementType, Graph, Op, Tensor};
+use std::collections::{BTreeSet, HashMap};
+
+use half::f16;
+use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, Value, ValueId};
 
 /// A network in float16 as one in float32. Every float16 is a float32, so weights
 /// stay what they are; what lies between nodes is no longer rounded to float16.
@@ -28,6 +31,169 @@ pub fn widen(graph: &mut Graph) {
             value.constant = Tensor::new(value.shape.clone(), floats).ok();
         }
     }
+}
+
+/// A number that float16 cannot hold.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error(
+    "`{tensor}` holds {number}, and float16 ends at 65504; keep its layer in fp32 ([layers] \
+     \"NAME\" = \"fp32\"), or scale the model down"
+)]
+pub struct NarrowError {
+    /// The constant.
+    pub tensor: String,
+    /// The number.
+    pub number: f32,
+}
+
+/// The nodes that `wanted` picks in float16, with casts where float32 goes in and comes out:
+/// every type stands in the graph, as strongly typed runtimes want it. Inputs and outputs of the
+/// graph stay what they are, and so does what quantises or dequantises.
+///
+/// # Errors
+/// When a constant is too large for float16.
+pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, NarrowError> {
+    let mut narrowed = Graph {
+        nodes: Vec::new(),
+        ..graph.clone()
+    };
+    let is_float = |id: ValueId| graph.value(id).element_type == ElementType::F32;
+    // Each value's twin in float16, once there is one.
+    let mut halves: HashMap<ValueId, ValueId> = HashMap::new();
+    let picked: Vec<bool> = graph
+        .nodes
+        .iter()
+        .map(|node| {
+            let quantises = matches!(
+                node.op,
+                Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
+            );
+            !quantises && node.outputs.iter().any(|&v| is_float(v)) && wanted(node)
+        })
+        .collect();
+    let outside = graph
+        .nodes
+        .iter()
+        .zip(&picked)
+        .filter(|(_, picked)| !**picked);
+    let mut read_outside: BTreeSet<ValueId> =
+        outside.flat_map(|(node, _)| node.inputs.clone()).collect();
+    read_outside.extend(&graph.outputs);
+
+    for (node, &picked) in graph.nodes.iter().zip(&picked) {
+        let mut node = node.clone();
+        if !picked {
+            narrowed.nodes.push(node);
+            continue;
+        }
+        for input in &mut node.inputs {
+            if !is_float(*input) {
+                continue;
+            }
+            let half = match halves.get(input) {
+                Some(&half) => half,
+                None => {
+                    let half = twin(&mut narrowed, *input)?;
+                    if narrowed.value(half).constant.is_none() {
+                        cast(&mut narrowed, *input, half, ElementType::F16);
+                    }
+                    halves.insert(*input, half);
+                    half
+                }
+            };
+            *input = half;
+        }
+        if let Op::Cast {
+            to: to @ ElementType::F32,
+        } = &mut node.op
+        {
+            *to = ElementType::F16;
+        }
+        let mut back = Vec::new();
+        for output in &mut node.outputs {
+            if !is_float(*output) {
+                continue;
+            }
+            let half = twin(&mut narrowed, *output)?;
+            halves.insert(*output, half);
+            if read_outside.contains(output) {
+                back.push((half, *output));
+            }
+            *output = half;
+        }
+        narrowed.nodes.push(node);
+        for (half, float) in back {
+            cast(&mut narrowed, half, float, ElementType::F32);
+        }
+    }
+    narrowed.prune();
+    Ok(narrowed)
+}
+
+/// A new value like `id`, in float16.
+fn twin(graph: &mut Graph, id: ValueId) -> Result<ValueId, NarrowError> {
+    let value = graph.value(id);
+    let halves = |floats: &[f32]| {
+        let half = |&number: &f32| match f16::from_f32(number) {
+            half if half.is_infinite() && number.is_finite() => Err(NarrowError {
+                tensor: value.name.clone(),
+                number,
+            }),
+            half => Ok(half),
+        };
+        floats.iter().map(half).collect::<Result<Vec<f16>, _>>()
+    };
+    let constant = match value.constant.as_ref().and_then(Tensor::as_f32) {
+        Some(floats) => Tensor::new(value.shape.clone(), halves(floats)?).ok(),
+        None => None,
+    };
+    let twin = Value {
+        name: unused(graph, &format!("{} float16", value.name)),
+        element_type: ElementType::F16,
+        shape: value.shape.clone(),
+        constant,
+    };
+    graph.values.push(twin);
+    Ok(ValueId(graph.values.len() - 1))
+}
+
+/// `name`, or a longer one if it is taken.
+fn unused(graph: &Graph, name: &str) -> String {
+    let mut name = name.to_owned();
+    while graph.values.iter().any(|value| value.name == name) {
+        name.push('\'');
+    }
+    name
+}
+
+fn cast(graph: &mut Graph, from: ValueId, to: ValueId, element_type: ElementType) {
+    let name = format!("{} cast", graph.value(to).name);
+    graph.nodes.push(Node {
+        name,
+        op: Op::Cast { to: element_type },
+        inputs: vec![from],
+        outputs: vec![to],
+    });
+}
+
+/// The nodes of the layers `names`, and those after each that only it feeds, up to the next
+/// rounding: its activation, say.
+pub(crate) fn with_followers(graph: &Graph, names: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut all = names.clone();
+    let mut made: BTreeSet<ValueId> = BTreeSet::new();
+    for node in &graph.nodes {
+        let quantises = matches!(
+            node.op,
+            Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
+        );
+        let fed = |&&v: &&ValueId| graph.value(v).constant.is_none();
+        let follows = !quantises && node.inputs.iter().filter(fed).all(|v| made.contains(v));
+        if all.contains(&node.name) || follows && node.inputs.iter().any(|v| made.contains(v)) {
+            all.insert(node.name.clone());
+            made.extend(&node.outputs);
+        }
+    }
+    all
 }
 
 #[cfg(test)]

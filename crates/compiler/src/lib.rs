@@ -37,7 +37,7 @@ pub use dequantize::dequantize;
 pub use draft::{DraftError, Wishes, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
-pub use float16::widen;
+pub use float16::{NarrowError, narrow, widen};
 pub use frames::{FEW, Frames, FramesError, MOST_TRAVELLING};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};

@@ -2,9 +2,9 @@
 
     python onnxruntime_answers.py MODEL.onnx FRAMES OUT
 
-FRAMES holds pictures of a quantised model's size, one after the other: rows of
-interleaved channels, a byte each. The model takes pixels less 128 as int8, 1 x
-channels x height x width. OUT becomes the answers: float32, little-endian, frame
+FRAMES holds pictures of the model's size, one after the other: rows of interleaved
+channels, a byte each. The model takes pixels less 128 as int8, or pixels as float32,
+1 x channels x height x width. OUT becomes the answers: float32, little-endian, frame
 after frame, the model's outputs end to end. Needs the packages of requirements.txt.
 """
 
@@ -21,12 +21,16 @@ def main(model: str, frames: str, out: str) -> None:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     (port,) = session.get_inputs()
-    assert port.type == "tensor(int8)", port.type
     _, channels, height, width = port.shape
     pixels = numpy.fromfile(frames, numpy.uint8).reshape(-1, height, width, channels)
-    centred = (pixels.astype(numpy.int16) - 128).astype(numpy.int8).transpose(0, 3, 1, 2)
+    planes = pixels.transpose(0, 3, 1, 2)
+    if port.type == "tensor(int8)":
+        planes = (planes.astype(numpy.int16) - 128).astype(numpy.int8)
+    else:
+        assert port.type == "tensor(float)", port.type
+        planes = planes.astype(numpy.float32)
     answers = []
-    for frame in numpy.ascontiguousarray(centred):
+    for frame in numpy.ascontiguousarray(planes):
         outputs = session.run(None, {port.name: frame[numpy.newaxis]})
         answers.append(numpy.concatenate([output.astype("<f4").ravel() for output in outputs]))
     numpy.concatenate(answers).tofile(out)

@@ -229,6 +229,11 @@ fn the_gate_fails_by_name_and_mixed_precision_passes_it() {
     assert!(compiled.manifest.gate.iter().all(GateResult::passes));
     let raised = &compiled.manifest.raised;
     assert!(!raised.is_empty());
+    // So tight a gate is too much for float16 as well.
+    assert!(
+        raised.iter().all(|layer| layer.ends_with(" (fp32)")),
+        "{raised:?}"
+    );
     let plan = Bundle::read(&compiled.bytes).unwrap().plan;
     assert_eq!(steps(&plan, float_layer), raised.len());
 }

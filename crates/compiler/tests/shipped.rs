@@ -6,9 +6,9 @@
     reason = "a failure is a panic"
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod onnxruntime;
+
+use std::path::Path;
 
 use pilotage_compiler::{Frames, Network, Proof, Recipe, compile};
 use pilotage_engine::plan::{Finish, Operation};
@@ -91,7 +91,7 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
     assert!(frames.len() >= 500);
     let engine = Network::of_plan(plan.clone(), false).answers(&frames);
     let engine = engine.unwrap();
-    let others = onnxruntime(model, &frames);
+    let others = onnxruntime::answers(model, &frames);
     for output in 0..2 {
         let answers = engine.iter().map(|answer| answer[output].abs());
         let step = answers.fold(0.0, f32::max) / 127.0;
@@ -111,31 +111,4 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
         );
         assert!(worst <= 4.0, "output {output}: {worst} steps apart");
     }
-}
-
-/// ONNX Runtime's answers, frame after frame.
-fn onnxruntime(model: &[u8], frames: &[&[u8]]) -> Vec<f32> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = match std::env::var_os("PILOTAGE_PYTHON") {
-        Some(python) => PathBuf::from(python),
-        None => root.join("../../target/python/bin/python"),
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let place = |name: &str| folder.path().join(name);
-    fs::write(place("model.onnx"), model).unwrap();
-    fs::write(place("frames"), frames.concat()).unwrap();
-    let status = Command::new(&python)
-        .arg(root.join("tests/onnxruntime_answers.py"))
-        .args([place("model.onnx"), place("frames"), place("answers")])
-        .status()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; `cargo xtask test --install` puts ONNX Runtime there",
-                python.display()
-            )
-        });
-    assert!(status.success());
-    let answers = fs::read(place("answers")).unwrap();
-    let words = answers.as_chunks::<4>().0.iter();
-    words.map(|&word| f32::from_le_bytes(word)).collect()
 }

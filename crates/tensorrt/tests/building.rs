@@ -11,7 +11,7 @@ mod real;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pilotage_compiler::{GateLimits, Precision, Recipe, compile_recipe};
+use pilotage_compiler::{GateLimits, LayerPrecision, Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::Bundle;
 use pilotage_tensorrt::{
@@ -48,9 +48,20 @@ fn shipped() -> Vec<u8> {
 
 /// The shipped recipe in another precision; how far it is from fp32 is for other tests.
 fn compiled(precision: Precision) -> Bundle {
+    recipe(precision, &[])
+}
+
+/// In int8 but for some layers.
+fn mixed(layers: &[(&str, LayerPrecision)]) -> Bundle {
+    recipe(Precision::Int8, layers)
+}
+
+fn recipe(precision: Precision, layers: &[(&str, LayerPrecision)]) -> Bundle {
     let path = checkout("engines/pilotnet.toml");
     let (mut recipe, text) = Recipe::read(&path).unwrap();
     recipe.precision = precision;
+    let layers = layers.iter().map(|&(name, of)| (name.to_owned(), of));
+    recipe.layers = layers.collect();
     for output in &mut recipe.output {
         output.gate = GateLimits {
             mse: Some(1.0),
@@ -146,6 +157,35 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
             fp32.bytes.len()
         );
         assert!(int8.bytes.len() * 2 < fp32.bytes.len());
+    }
+
+    let half = compiled(Precision::Fp16);
+    let half = build(&tensorrt, &half.sections["model.fp16.onnx"], &DEVICES).unwrap();
+    let report = half.layers.unwrap();
+    let found = layers(&report);
+    let layers_of_it = multiplying(&found);
+    assert!(layers_of_it.len() >= 6, "{report}");
+    for layer in layers_of_it {
+        assert_eq!(
+            (layer.inputs[0], layer.weights),
+            ("Half", "Half"),
+            "{}",
+            layer.name
+        );
+    }
+    println!("fp16: {} bytes", half.bytes.len());
+    assert!(half.bytes.len() < fp32.bytes.len());
+
+    // One layer in float16 amid integers, as mixed precision makes them.
+    let mixed = mixed(&[("conv3", LayerPrecision::Fp16)]);
+    let mixed = build(&tensorrt, &mixed.sections["model.qdq.onnx"], &DEVICES).unwrap();
+    let report = mixed.layers.unwrap();
+    for layer in multiplying(&layers(&report)) {
+        let expected = match layer.name.starts_with("conv3") {
+            true => ("Half", "Half"),
+            false => ("Int8", "Int8"),
+        };
+        assert_eq!((layer.inputs[0], layer.weights), expected, "{}", layer.name);
     }
 
     // TensorRT has no ranges chosen at run time: the weights are kept in 8 bits, or not even they.

@@ -9,6 +9,7 @@ use pilotage_engine::{BundleError, GateResult};
 use pilotage_graph::GraphError;
 
 use crate::calibrate::CalibrateError;
+use crate::float16::NarrowError;
 use crate::frames::FramesError;
 use crate::lower::LowerError;
 use crate::network::NetworkError;
@@ -58,6 +59,9 @@ pub enum ModelError {
     /// It cannot be quantised as the recipe says.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
+    /// It has numbers that float16 has not.
+    #[error(transparent)]
+    Narrow(#[from] NarrowError),
     /// It could not be run on the frames.
     #[error(transparent)]
     Network(#[from] NetworkError),

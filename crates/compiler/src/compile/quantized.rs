@@ -7,21 +7,24 @@ use pilotage_engine::plan::Plan;
 use pilotage_engine::{GateResult, Trial};
 use pilotage_graph::{Graph, Op, ValueId};
 
-use super::{CompileError, Model, ModelError};
+use super::{CompileError, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
 use crate::correct::correct_biases;
 use crate::equalize::equalize;
+use crate::float16::{narrow, widen, with_followers};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
-use crate::recipe::{OnGateFailure, Precision};
+use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
 use crate::report::{LayerReport, layer_reports};
 
 /// Frames that bias correction looks at; it runs the network once for every layer.
 const CORRECTION_FRAMES: usize = 128;
 /// Frames that the report of layers looks at.
 const REPORT_FRAMES: usize = 32;
+/// The first form that is gated.
+const CPU_PLAN: &str = "CPU plan";
 /// Layers named when the gate fails.
 const NAMED: usize = 3;
 
@@ -91,9 +94,12 @@ pub(super) fn quantized(
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
     let mut float_layers = asked.clone();
+    // Of those raised, the ones that float16 is too coarse for.
+    let mut wide = BTreeSet::new();
     loop {
         let (best, trials) = workshop.best(&float_layers)?;
-        let results = workshop.gated(&best)?;
+        let exported = workshop.exported(&best.graph, &float_layers, &wide)?;
+        let results = workshop.gated(&best, &exported)?;
         let frames = &workshop.held_back[..workshop.held_back.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
         let reports = layer_reports(&best.float, &best.graph, &best.ranges, last, frames)
@@ -105,19 +111,32 @@ pub(super) fn quantized(
             .collect();
         hurting.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
         let passes = results.iter().all(GateResult::passes);
+        let raised = float_layers.difference(&asked);
         if passes {
             let plan = workshop.plan(&best.graph)?;
             return Ok(Quantized {
                 plan,
-                graph: best.graph,
+                graph: exported,
                 units: best.units,
                 results,
                 trials,
-                raised: float_layers.difference(&asked).cloned().collect(),
+                raised: raised
+                    .map(|name| match wide.contains(name) {
+                        true => format!("{name} (fp32)"),
+                        false => format!("{name} (fp16)"),
+                    })
+                    .collect(),
                 layers: reports,
             });
         }
+        // What the CPU computes in float32 and other runtimes in float16 differs in those layers.
+        let in_float32 = results.iter().filter(|result| result.form == CPU_PLAN);
+        let too_coarse = in_float32.into_iter().all(GateResult::passes)
+            && raised.clone().any(|name| !wide.contains(name));
         match (recipe.on_gate_failure, hurting.first()) {
+            (OnGateFailure::Mixed, _) if too_coarse => {
+                wide = raised.cloned().collect();
+            }
             (OnGateFailure::Mixed, Some(worst)) => {
                 float_layers.insert(worst.name.clone());
             }
@@ -237,11 +256,31 @@ impl Workshop<'_> {
         Ok(self.gate.error(&results))
     }
 
-    /// Every form that can run here.
-    fn gated(&self, attempt: &Attempt) -> Result<Vec<GateResult>, CompileError> {
+    /// The QDQ graph as other runtimes take it: layers that are floating point, but not asked to
+    /// be fp32 and not in `wide`, are float16.
+    fn exported(
+        &self,
+        graph: &Graph,
+        float_layers: &BTreeSet<String>,
+        wide: &BTreeSet<String>,
+    ) -> Result<Graph, CompileError> {
+        let graph = sections::for_other_runtimes(graph.clone());
+        let asked = &self.model.recipe.layers;
+        let half = float_layers
+            .difference(wide)
+            .filter(|name| asked.get(*name) != Some(&LayerPrecision::Fp32));
+        let half = with_followers(&graph, &half.cloned().collect());
+        narrow(&graph, |node| half.contains(&node.name)).map_err(|reason| self.model.error(reason))
+    }
+
+    /// Every form that can run here. Our executor rounds the weights of `exported` to float16, not
+    /// what lies between its nodes.
+    fn gated(&self, attempt: &Attempt, exported: &Graph) -> Result<Vec<GateResult>, CompileError> {
         let plan = self.plan(&attempt.graph)?;
-        let mut results = self.results("CPU plan", plan, &attempt.units)?;
-        let at_its_word = lower_weights(&attempt.graph, self.layout, Weights::Dequantized)
+        let mut results = self.results(CPU_PLAN, plan, &attempt.units)?;
+        let mut wide = exported.clone();
+        widen(&mut wide);
+        let at_its_word = lower_weights(&wide, self.layout, Weights::Dequantized)
             .map_err(|reason| self.model.error(reason))?;
         results.extend(self.results("QDQ model", at_its_word, &attempt.units)?);
         Ok(results)

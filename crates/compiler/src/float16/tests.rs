@@ -42,10 +42,105 @@ fn a_network_in_float16_becomes_one_in_float32_of_the_same_weights() {
     );
     widen(&mut graph);
     graph.check().unwrap();
-    let float = |value: &pilotage_graph::Value| value.element_type == ElementType::F32;
+    let float = |value: &Value| value.element_type == ElementType::F32;
     assert!(graph.values.iter().all(float));
     let answers = evaluate(&graph, &[input]).unwrap();
     // numpy.float16(0.1)
     let w = 0.099_975_586_f32;
     assert_eq!(answers[0].as_f32().unwrap(), [0.0, w + 2.0, 3.0 * w + 2.0]);
+}
+
+/// Two layers, one after the other, and a port of each.
+fn floats() -> Graph {
+    let mut b = GraphBuilder::new("floats");
+    let x = b
+        .input("x", TensorType::new(ElementType::F32, [1, 2]))
+        .unwrap();
+    let weights = |data: [f32; 4]| Tensor::new([2, 2], data.to_vec()).unwrap();
+    let w = b.constant("w", weights([0.1, 0.2, 0.3, 0.4])).unwrap();
+    let v = b.constant("v", weights([1.0, -1.0, 0.7, 3.0])).unwrap();
+    let y = b.node("first", Op::MatMul, &[x, w]).unwrap();
+    let y = b.node("relu", Op::Relu, &[y]).unwrap();
+    b.output("middle", y).unwrap();
+    let y = b.node("second", Op::MatMul, &[y, v]).unwrap();
+    b.output("y", y).unwrap();
+    b.finish().unwrap()
+}
+
+fn types(graph: &Graph, node: &str) -> Vec<ElementType> {
+    let node = graph.nodes.iter().find(|n| n.name == node).unwrap();
+    let values = node.inputs.iter().chain(&node.outputs);
+    values.map(|&v| graph.value(v).element_type).collect()
+}
+
+#[test]
+fn what_is_picked_becomes_float16_with_casts_at_its_borders() {
+    use ElementType::{F16, F32};
+    let graph = floats();
+    let casts = |graph: &Graph| graph.nodes.iter().filter(|n| n.op.name() == "Cast").count();
+    let all = narrow(&graph, |_| true).unwrap();
+    all.check().unwrap();
+    assert_eq!(types(&all, "first"), [F16; 3]);
+    assert_eq!(types(&all, "second"), [F16; 3]);
+    // One in, two out.
+    assert_eq!(casts(&all), 3);
+    let part = narrow(&graph, |node| node.name == "second").unwrap();
+    part.check().unwrap();
+    assert_eq!(types(&part, "first"), [F32; 3]);
+    assert_eq!(types(&part, "second"), [F16; 3]);
+    assert_eq!(casts(&part), 2);
+    assert_eq!(narrow(&graph, |_| false).unwrap(), graph);
+    for made in [all, part] {
+        let ports = |graph: &Graph| -> Vec<(String, ElementType)> {
+            let ports = graph.inputs.iter().chain(&graph.outputs);
+            let values = ports.map(|&v| graph.value(v));
+            values.map(|v| (v.name.clone(), v.element_type)).collect()
+        };
+        assert_eq!(ports(&made), ports(&graph));
+        // What is written is read as it was.
+        let read = Graph::read(&made.write(), &pilotage_graph::ReadOptions::default()).unwrap();
+        assert_eq!(read.write(), made.write());
+        // In float32 again, it is the same network with rounded weights.
+        let mut wide = made;
+        widen(&mut wide);
+        let input = Tensor::new([1, 2], vec![0.5_f32, 2.0]).unwrap();
+        let [found, wanted] =
+            [&wide, &graph].map(|graph| evaluate(graph, std::slice::from_ref(&input)).unwrap());
+        for (found, wanted) in found.iter().zip(&wanted) {
+            let pairs = found.as_f32().unwrap().iter().zip(wanted.as_f32().unwrap());
+            for (found, wanted) in pairs {
+                let miss = (found - wanted).abs();
+                assert!(miss <= wanted.abs() * 1e-3, "{found} {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_followers_of_a_layer_end_at_the_next_one() {
+    let names = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect();
+    let graph = floats();
+    let found = with_followers(&graph, &names(&["second"]));
+    assert_eq!(found, names(&["second"]));
+    let found = with_followers(&graph, &names(&["first"]));
+    assert_eq!(found, names(&["first", "relu", "second"]));
+}
+
+#[test]
+fn a_weight_too_large_for_float16_is_named() {
+    let mut graph = floats();
+    let large = Tensor::new([2, 2], vec![0.0, 70_000.0, 0.0, f32::INFINITY]).unwrap();
+    let value = graph
+        .values
+        .iter_mut()
+        .find(|value| value.name == "v")
+        .unwrap();
+    value.constant = Some(large);
+    let error = narrow(&graph, |_| true).unwrap_err();
+    assert_eq!((error.tensor.as_str(), error.number), ("v", 70_000.0));
+    assert!(
+        error.to_string().contains("float16 ends at 65504"),
+        "{error}"
+    );
+    narrow(&graph, |node| node.name == "first").unwrap();
 }
