@@ -144,6 +144,19 @@ pub(crate) fn seen(
     Ok(values.into_iter().zip(ranges).collect())
 }
 
+/// The largest magnitude of each of `values`, for pixels less `centre`; NaN where any is.
+pub(crate) fn magnitudes(
+    graph: &Graph,
+    channels_last: bool,
+    centre: u8,
+    values: &[ValueId],
+    frames: &[&[u8]],
+) -> Result<Vec<f32>, NetworkError> {
+    let mut network = tapped(graph, channels_last, values)?;
+    network.centre = centre;
+    limits(&network, values.len(), frames)
+}
+
 /// Whether levels of this limit are normal numbers; others would lose what they are
 /// to keep.
 fn has_range(limit: f32) -> bool {

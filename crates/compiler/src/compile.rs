@@ -6,7 +6,7 @@ mod ports;
 mod quantized;
 mod sections;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
-use pilotage_graph::{Graph, ReadOptions};
+use pilotage_graph::{ElementType, Graph, Node, ReadOptions, ValueId};
 use sha2::{Digest, Sha256};
 
 pub use error::{CompileError, GateTable, ModelError};
 
-use crate::calibrate::Method;
-use crate::float16::{narrow, widen};
+use crate::calibrate::{Method, magnitudes};
+use crate::float16::{self, NarrowError, narrow, widen, with_followers};
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
@@ -252,8 +252,8 @@ impl Model {
         let plan = lower_weights(&self.simple, ports, weights);
         let mut sections = BTreeMap::new();
         if self.recipe.precision == Precision::Fp16 {
-            let wide = |name: &str| self.recipe.layers.get(name) == Some(&LayerPrecision::Fp32);
-            let model = narrow(&self.simple, |node| !wide(&node.name));
+            let wide = self.wide();
+            let model = narrow(&self.simple, |node| !wide.contains(&node.name));
             let model = model.map_err(|reason| self.error(reason))?;
             sections.insert("model.fp16.onnx".to_owned(), model.write());
         }
@@ -280,6 +280,12 @@ impl Model {
         let mut made = match self.recipe.precision {
             Precision::Fp32 | Precision::Fp16 => {
                 let mut made = self.float(Vec::new())?;
+                if self.recipe.precision == Precision::Fp16 {
+                    let wide = self.wide();
+                    let half = |node: &Node| !wide.contains(&node.name);
+                    let fits = self.fits_float16(half, &held_back);
+                    fits.map_err(|reason| self.error(reason))?;
+                }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
                 let answers = network.answers(&held_back);
@@ -325,6 +331,44 @@ impl Model {
         sections::add_gate(&mut made.sections, (&held_back, size), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
+    }
+
+    /// What an fp16 engine has in float32: the layers that the recipe says, and what follows each.
+    fn wide(&self) -> BTreeSet<String> {
+        let layers = self.recipe.layers.iter();
+        let wide = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
+        let names = wide.map(|(name, _)| name.clone()).collect();
+        with_followers(&self.simple, &names)
+    }
+
+    /// Whether float16 can hold what the nodes that `half` picks read and make of `frames`.
+    fn fits_float16(
+        &self,
+        half: impl Fn(&Node) -> bool,
+        frames: &[&[u8]],
+    ) -> Result<(), ModelError> {
+        let graph = &self.simple;
+        let picked = graph.nodes.iter().filter(|node| half(node));
+        let values: Vec<ValueId> = picked
+            .flat_map(|node| node.inputs.iter().chain(&node.outputs).copied())
+            .filter(|&v| graph.value(v).element_type == ElementType::F32)
+            .filter(|&v| graph.value(v).constant.is_none())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let centre = centre(self.recipe.precision);
+        let most = magnitudes(graph, self.channels_last(), centre, &values, frames)?;
+        match values
+            .iter()
+            .zip(most)
+            .find(|(_, most)| *most > float16::LARGEST)
+        {
+            Some((&value, number)) => Err(ModelError::Narrow(NarrowError {
+                tensor: graph.value(value).name.clone(),
+                number,
+            })),
+            None => Ok(()),
+        }
     }
 
     /// The ranges of the model as it came, for trtexec.

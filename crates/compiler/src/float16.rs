@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use half::f16;
-use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, Value, ValueId};
+use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, Tensor, Value, ValueId};
+
+use crate::quantize::layers;
 
 /// A network in float16 as one in float32. Every float16 is a float32, so weights
 /// stay what they are; what lies between nodes is no longer rounded to float16.
@@ -36,11 +38,11 @@ pub fn widen(graph: &mut Graph) {
 /// A number that float16 cannot hold.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "`{tensor}` holds {number}, and float16 ends at 65504; keep its layer in fp32 ([layers] \
+    "`{tensor}` has {number} in it, and float16 ends at 65504; keep its layer in fp32 ([layers] \
      \"NAME\" = \"fp32\"), or scale the model down"
 )]
 pub struct NarrowError {
-    /// The constant.
+    /// The constant, or what a node makes of a frame.
     pub tensor: String,
     /// The number.
     pub number: f32,
@@ -109,6 +111,7 @@ pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, Na
         {
             *to = ElementType::F16;
         }
+        round_attributes(&mut node)?;
         let mut back = Vec::new();
         for output in &mut node.outputs {
             if !is_float(*output) {
@@ -128,6 +131,31 @@ pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, Na
     }
     narrowed.prune();
     Ok(narrowed)
+}
+
+/// The largest finite float16.
+pub(crate) const LARGEST: f32 = 65_504.0;
+
+/// Limits and border values are of the type that the node computes in. A limit that float16
+/// cannot reach limits nothing.
+fn round_attributes(node: &mut Node) -> Result<(), NarrowError> {
+    let rounded = |number: f32| f16::from_f32(number).to_f32();
+    match &mut node.op {
+        Op::Clip { min, max } => (*min, *max) = (rounded(*min), rounded(*max)),
+        Op::Pad(pad) => {
+            if let PadMode::Constant(number) = &mut pad.mode {
+                if number.is_finite() && rounded(*number).is_infinite() {
+                    return Err(NarrowError {
+                        tensor: node.name.clone(),
+                        number: *number,
+                    });
+                }
+                *number = rounded(*number);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A new value like `id`, in float16.
@@ -177,8 +205,9 @@ fn cast(graph: &mut Graph, from: ValueId, to: ValueId, element_type: ElementType
 }
 
 /// The nodes of the layers `names`, and those after each that only it feeds, up to the next
-/// rounding: its activation, say.
+/// layer or rounding: its activation, say.
 pub(crate) fn with_followers(graph: &Graph, names: &BTreeSet<String>) -> BTreeSet<String> {
+    let layers: BTreeSet<String> = layers(graph).into_iter().collect();
     let mut all = names.clone();
     let mut made: BTreeSet<ValueId> = BTreeSet::new();
     for node in &graph.nodes {
@@ -187,7 +216,8 @@ pub(crate) fn with_followers(graph: &Graph, names: &BTreeSet<String>) -> BTreeSe
             Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
         );
         let fed = |&&v: &&ValueId| graph.value(v).constant.is_none();
-        let follows = !quantises && node.inputs.iter().filter(fed).all(|v| made.contains(v));
+        let ends = quantises || layers.contains(&node.name);
+        let follows = !ends && node.inputs.iter().filter(fed).all(|v| made.contains(v));
         if all.contains(&node.name) || follows && node.inputs.iter().any(|v| made.contains(v)) {
             all.insert(node.name.clone());
             made.extend(&node.outputs);

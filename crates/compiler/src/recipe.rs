@@ -357,13 +357,16 @@ impl Recipe {
     }
 
     fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let integer = matches!(self.precision, Precision::Int8 | Precision::Int8Integer);
+        let has_layers = matches!(
+            self.precision,
+            Precision::Fp16 | Precision::Int8 | Precision::Int8Integer
+        );
         match self.layers.keys().next() {
-            Some(layer) if !integer => Err(source.error(
+            Some(layer) if !has_layers => Err(source.error(
                 &format!("layers.{layer}"),
                 format!(
-                    "only \"int8\" and \"int8-integer\" engines have layers of another \
-                     precision, this is \"{}\"",
+                    "only \"fp16\", \"int8\" and \"int8-integer\" engines have layers of \
+                     another precision, this is \"{}\"",
                     self.precision.name()
                 ),
             )),

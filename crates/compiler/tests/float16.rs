@@ -89,6 +89,53 @@ fn the_float16_model_is_strongly_typed_and_as_near_as_its_recipe_allows() {
     }
 }
 
+/// A model of one layer that makes numbers beyond float16 of bright pixels.
+#[test]
+fn what_float16_cannot_hold_is_refused_by_name() {
+    use pilotage_graph::{GraphBuilder, Tensor, TensorType};
+    let folder = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    for number in 0..20_u8 {
+        let picture = image::RgbImage::from_pixel(4, 2, image::Rgb([200 + number, number, 9]));
+        picture.save(frames.join(format!("{number}.png"))).unwrap();
+    }
+    let mut b = GraphBuilder::new("bright");
+    let x = b
+        .input("x", TensorType::new(ElementType::F32, [1, 3, 2, 4]))
+        .unwrap();
+    let x = b.node("flat", Op::Flatten { axis: 1 }, &[x]).unwrap();
+    let w = Tensor::new([24, 2], vec![30_000.0_f32; 48]).unwrap();
+    let w = b.constant("w", w).unwrap();
+    let y = b.node("bright", Op::MatMul, &[x, w]).unwrap();
+    let small = b
+        .constant("small", Tensor::new([1], vec![1e-6_f32]).unwrap())
+        .unwrap();
+    let y = b.node("positive", Op::Relu, &[y]).unwrap();
+    let y = b.node("dim", Op::Mul, &[y, small]).unwrap();
+    let y = b.node("answer", Op::Tanh, &[y]).unwrap();
+    b.output("y", y).unwrap();
+    std::fs::write(folder.path().join("m.onnx"), b.finish().unwrap().write()).unwrap();
+    let recipe = |layers: &str| {
+        let text = format!(
+            "model = \"m.onnx\"\nprecision = \"fp16\"\ndomain = \"physical\"\n[input]\nwidth = 4\n\
+             height = 2\n[[output]]\nmeaning = \"steering\"\n\
+             gate = {{ mse = 1.0, worst = 1.0 }}\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n\
+             gate = {{ mse = 1.0, worst = 1.0 }}\n[calibration]\nframes = \"frames\"\n{layers}"
+        );
+        let path = folder.path().join("m.toml");
+        std::fs::write(&path, text).unwrap();
+        pilotage_compiler::compile(&path)
+    };
+    let error = recipe("").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("and float16 ends at 65504"), "{error}");
+    assert!(error.contains("[layers]"), "{error}");
+    let engine = recipe("[layers]\nbright = \"fp32\"\n").unwrap();
+    let model = &Bundle::read(&engine.bytes).unwrap().sections["model.fp16.onnx"];
+    let graph = Graph::read(model, &ReadOptions::default()).unwrap();
+    assert_eq!(weights(&graph)["bright"], ElementType::F32);
+}
+
 #[test]
 fn layers_kept_in_floating_point_are_float16_unless_asked_for_in_fp32() {
     let bundle = compiled(

@@ -9,11 +9,16 @@
 
 mod layout;
 
-use pilotage_compiler::{PortLayout, evaluate, lower, run_plan, simplify};
+use std::collections::BTreeSet;
+
+use pilotage_compiler::{
+    CalibrateError, Form, Method, Network, PortLayout, QuantizeOptions, Weights, calibrate,
+    evaluate, lower, lower_weights, narrow, quantize, run_plan, simplify, values, widen,
+};
 use pilotage_engine::CpuOptions;
 use pilotage_graph::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, SliceAxis, Tensor,
-    TensorType, ValueId,
+    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions, SliceAxis,
+    Tensor, TensorType, ValueId,
 };
 use proptest::prelude::*;
 
@@ -353,5 +358,62 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// The integers that the CPU computes, and the QDQ graph taken at its word, as ONNX Runtime
+    /// and TensorRT take it.
+    #[test]
+    fn integers_stay_near_the_quantised_graph_in_floats(
+        channels in 1_usize..5,
+        size in [2_usize..8, 2_usize..8],
+        choices in prop::collection::vec(any::<Choice>(), 1..14),
+        integer in any::<bool>(),
+    ) {
+        let mut random = Random::new(&[1, channels, size[0], size[1]]);
+        let pixels = random.made[0].0;
+        let scale = random.b.constant("scale", Tensor::new([1], vec![1.0 / 64.0]).unwrap());
+        random.node(Op::Mul, &[pixels, scale.unwrap()], &[]);
+        for choice in choices {
+            random.step(choice);
+        }
+        let graph = simplify(&random.finish(1));
+        let frames: Vec<Vec<u8>> = (0..6_usize)
+            .map(|frame| {
+                let level = |i: usize| ((i + 1) * (37 + 11 * frame) + i * i * 7) as u8;
+                (0..channels * size[0] * size[1]).map(level).collect()
+            })
+            .collect();
+        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+
+        let form = if integer { Form::Int8Integer } else { Form::Int8 };
+        let options = QuantizeOptions { form, float_layers: BTreeSet::new() };
+        let wanted = values(&graph, &options).unwrap();
+        let ranges = match calibrate(&graph, false, &wanted, &frames, Method::MinMax) {
+            // Never anything but 0, or beyond all floats: there is no range.
+            Err(CalibrateError::Zero { .. } | CalibrateError::NotFinite { .. }) => return Ok(()),
+            ranges => ranges.unwrap(),
+        };
+        let (quantised, scales) = quantize(&graph, &ranges, &options).unwrap();
+        prop_assert!(quantised.check().is_ok());
+        prop_assert_eq!(scales.len(), 1);
+        let answers = |weights| {
+            let plan = lower_weights(&quantised, PortLayout::Native, weights).unwrap();
+            Network::of_plan(plan, false).answers(&frames).unwrap()
+        };
+        let [integers, floats] = [Weights::AsTheyAre, Weights::Dequantized].map(answers);
+        let largest = floats.iter().flatten().fold(0.0_f32, |most, x| most.max(x.abs()));
+        for (integers, floats) in integers.iter().zip(&floats) {
+            for (a, b) in integers.iter().zip(floats) {
+                prop_assert!((a - b).abs() <= 0.05 * largest, "{a}, not {b}; {largest} at most");
+            }
+        }
+
+        // What is float in it can be float16, and be read back.
+        let layer = |op: &Op| matches!(op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul);
+        let half = narrow(&quantised, |node| !layer(&node.op)).unwrap();
+        prop_assert!(half.check().is_ok());
+        let mut wide = Graph::read(&half.write(), &ReadOptions::default()).unwrap();
+        widen(&mut wide);
+        lower_weights(&wide, PortLayout::Native, Weights::Dequantized).unwrap();
     }
 }

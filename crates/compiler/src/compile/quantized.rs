@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{GateResult, Trial};
-use pilotage_graph::{Graph, Op, ValueId};
+use pilotage_graph::{Graph, Node, Op, ValueId};
 
 use super::{CompileError, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
@@ -98,7 +98,20 @@ pub(super) fn quantized(
     let mut wide = BTreeSet::new();
     loop {
         let (best, trials) = workshop.best(&float_layers)?;
-        let exported = workshop.exported(&best.graph, &float_layers, &wide)?;
+        let exported = match workshop.exported(&best.graph, &float_layers, &wide) {
+            Ok(exported) => exported,
+            // Numbers that float16 has not: what was raised goes on to fp32.
+            Err(_)
+                if recipe.on_gate_failure == OnGateFailure::Mixed
+                    && float_layers
+                        .difference(&asked)
+                        .any(|name| !wide.contains(name)) =>
+            {
+                wide = float_layers.difference(&asked).cloned().collect();
+                continue;
+            }
+            Err(reason) => return Err(model.error(reason)),
+        };
         let results = workshop.gated(&best, &exported)?;
         let frames = &workshop.held_back[..workshop.held_back.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
@@ -263,14 +276,18 @@ impl Workshop<'_> {
         graph: &Graph,
         float_layers: &BTreeSet<String>,
         wide: &BTreeSet<String>,
-    ) -> Result<Graph, CompileError> {
+    ) -> Result<Graph, ModelError> {
         let graph = sections::for_other_runtimes(graph.clone());
         let asked = &self.model.recipe.layers;
         let half = float_layers
             .difference(wide)
             .filter(|name| asked.get(*name) != Some(&LayerPrecision::Fp32));
         let half = with_followers(&graph, &half.cloned().collect());
-        narrow(&graph, |node| half.contains(&node.name)).map_err(|reason| self.model.error(reason))
+        let half = |node: &Node| half.contains(&node.name);
+        if graph.nodes.iter().any(half) {
+            self.model.fits_float16(half, &self.held_back)?;
+        }
+        Ok(narrow(&graph, half)?)
     }
 
     /// Every form that can run here. Our executor rounds the weights of `exported` to float16, not

@@ -123,7 +123,7 @@ fn the_followers_of_a_layer_end_at_the_next_one() {
     let found = with_followers(&graph, &names(&["second"]));
     assert_eq!(found, names(&["second"]));
     let found = with_followers(&graph, &names(&["first"]));
-    assert_eq!(found, names(&["first", "relu", "second"]));
+    assert_eq!(found, names(&["first", "relu"]));
 }
 
 #[test]
@@ -143,4 +143,37 @@ fn a_weight_too_large_for_float16_is_named() {
         "{error}"
     );
     narrow(&graph, |node| node.name == "first").unwrap();
+}
+
+#[test]
+fn limits_and_borders_are_rounded_too() {
+    let mut b = GraphBuilder::new("limits");
+    let x = b
+        .input("x", TensorType::new(ElementType::F32, [1, 2]))
+        .unwrap();
+    let clip = Op::Clip { min: 0.1, max: 1e9 };
+    let y = b.node("clip", clip, &[x]).unwrap();
+    let pad = |number| pilotage_graph::Pad {
+        before: vec![0, 1],
+        after: vec![0, 0],
+        mode: PadMode::Constant(number),
+    };
+    let y = b.node("pad", Op::Pad(pad(0.3)), &[y]).unwrap();
+    b.output("y", y).unwrap();
+    let mut graph = b.finish().unwrap();
+    let half = narrow(&graph, |_| true).unwrap();
+    half.check().unwrap();
+    let read = Graph::read(&half.write(), &pilotage_graph::ReadOptions::default()).unwrap();
+    let ops = |graph: &Graph| -> Vec<Op> { graph.nodes.iter().map(|n| n.op.clone()).collect() };
+    assert_eq!(ops(&read), ops(&half));
+    assert!(ops(&half).contains(&Op::Clip {
+        min: 0.099_975_586,
+        max: f32::INFINITY
+    }));
+    for node in &mut graph.nodes {
+        if let Op::Pad(pad) = &mut node.op {
+            pad.mode = PadMode::Constant(1e6);
+        }
+    }
+    assert_eq!(narrow(&graph, |_| true).unwrap_err().tensor, "pad");
 }
