@@ -239,19 +239,25 @@ pub fn prepare(
         progress: Some(progress),
         ..BuildOptions::default()
     };
-    let (plan, made) = match library.build(model, &options) {
-        Err(TensorRtError::NoFastInt8) => {
-            notes.push(format!(
-                "{} has no fast INT8; the plan is fp16 instead",
-                device.name()
-            ));
+    let first = match (wishes.dla_core, options.int8) {
+        // "DLA doesn't support QAT yet": NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222,
+        // of models that say where they are quantised. All of it would fall back to the GPU.
+        (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
+        _ => match library.build(model, &options) {
+            Err(TensorRtError::NoFastInt8) => Err(format!("{} has no fast INT8", device.name())),
+            built => Ok(built?),
+        },
+    };
+    let (plan, made) = match first {
+        Err(reason) => {
+            notes.push(format!("{reason}; the plan is fp16 instead"));
             let options = BuildOptions {
                 int8: false,
                 ..options
             };
             (library.build(&dequantize(model)?, &options)?, REPLACED)
         }
-        built => (built?, precision),
+        Ok(plan) => (plan, precision),
     };
 
     let options = EngineOptions {

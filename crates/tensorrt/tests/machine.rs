@@ -71,6 +71,11 @@ struct Machine {
 impl Machine {
     /// Of the export of a small PyTorch model in 8 bits, which the machine answers as the CPU does.
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more in the recipe.
+    fn with(more: &str) -> Self {
         let machine = Self {
             place: TempDir::new().unwrap(),
         };
@@ -91,7 +96,7 @@ impl Machine {
              scale = 0.00784313725490196\nmean = [0.5, 0.5, 0.5]\n\
              [[output]]\nmeaning = \"steering\"\nindex = 0\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
              [[output]]\nmeaning = \"throttle\"\nindex = 1\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
-             [calibration]\nframes = \"frames\"\n"
+             [calibration]\nframes = \"frames\"\n{more}"
         );
         fs::write(machine.path("small.toml"), recipe).unwrap();
         let compiled = compile(&machine.path("small.toml")).unwrap();
@@ -293,6 +298,28 @@ fn slow_int8_becomes_fp16_and_is_said() {
         said.starts_with("fp16, from int8 on ") && said.contains("0 results"),
         "{said}"
     );
+}
+
+#[test]
+fn a_dla_gets_the_model_in_fp16() {
+    let machine =
+        Machine::with("[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\n");
+    machine.answers("answers", 0, |answer| answer);
+    let said = machine.run(&[]);
+    assert!(said.starts_with("fp16, from int8 on "), "{said}");
+    assert!(
+        said.contains("a DLA takes no quantised models; the plan is fp16 instead"),
+        "{said}"
+    );
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    let key = String::from_utf8_lossy(&fs::read(plan).unwrap()).into_owned();
+    assert!(
+        key.contains("precision: fp16, from int8, DLA core 0, workspace 64 MiB\n"),
+        "{key}"
+    );
+    assert!(!machine.path("plans/timing.cache").exists());
 }
 
 #[test]

@@ -150,7 +150,7 @@ dla_core = 0
     );
     let method = refused("\"percentile\"", "\"percentil\"");
     assert!(method.contains("did you mean `percentile`?"), "{method}");
-    let layers = refused("\"int8\"", "\"fp16\"");
+    let layers = refused("\"int8\"", "\"int8-dynamic\"");
     assert!(
         layers.contains("`layers.model/conv2d_0/BiasAdd`: only"),
         "{layers}"
