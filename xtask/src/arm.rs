@@ -1,5 +1,6 @@
-//! What runs for aarch64, by qemu-user: the CPU engine's tests, and the compiler,
-//! which has to make the same engine files there as here.
+//! What runs for aarch64, by qemu-user: the tests of the CPU engine and of vision; the
+//! compiler, which has to make the same engine files there as here; and the shipped
+//! network, which has to say the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use crate::invocation::Invocation;
 const TARGET: &str = "--target=aarch64-unknown-linux-gnu";
 /// The compiler as a program: prints the SHA-256 of each engine file and its parts.
 const DIGEST: &str = "cargo run --quiet --package pilotage-compiler --example digest";
+/// The shipped network's answers, a digest for each instruction set.
+const ANSWERS: &str = "cargo run --quiet --package pilotage-compiler --example answers";
 /// Frames of the shipped recipe's that the recipes here are calibrated with; the
 /// last is held back. Emulated, each costs seconds.
 const FRAMES: u32 = 9;
@@ -67,9 +70,9 @@ impl Recipe {
     }
 }
 
-/// The engine's own tests, those of its integers among them.
+/// The engine's own tests, those of its integers among them, and vision's.
 pub fn tests() -> Invocation {
-    let line = format!("cargo test --package pilotage-engine {TARGET}");
+    let line = format!("cargo test --package pilotage-engine --package pilotage-vision {TARGET}");
     emulated(Invocation::new(&line))
         .arg("--lib")
         .arg("--test=integers")
@@ -82,7 +85,8 @@ pub fn compiles_alike(checkout: &Checkout) -> Result<bool> {
     let here = digests(checkout, Invocation::new(DIGEST), &recipes)?;
     let line = format!("{DIGEST} {TARGET}");
     let there = digests(checkout, emulated(Invocation::new(&line)), &recipes)?;
-    let alike = here == there;
+    let files = here.lines().filter(|line| line.ends_with("engine file"));
+    let alike = here == there && files.count() == recipes.len();
     for (here, there) in here.lines().zip(there.lines()) {
         if here != there {
             println!("differs, here and on aarch64:\n  {here}\n  {there}");
@@ -97,27 +101,55 @@ pub fn compiles_alike(checkout: &Checkout) -> Result<bool> {
     Ok(alike)
 }
 
-/// The digests that `program` prints of the recipes, a line each.
-fn digests(checkout: &Checkout, program: Invocation, recipes: &[PathBuf]) -> Result<String> {
-    let program = recipes
+/// Runs the shipped INT8 network on the frames that travel with it, by every
+/// instruction set here and on aarch64; true when all say the same to the last bit.
+pub fn answers_alike(checkout: &Checkout) -> Result<bool> {
+    let file = checkout.root().join("target/arm/shipped.engine");
+    let shipped = checkout.root().join("engines/pilotnet.toml");
+    digests(checkout, Invocation::new(ANSWERS), &[shipped, file.clone()])?;
+    let here = digests(checkout, Invocation::new(ANSWERS), &[file.clone()])?;
+    let line = format!("{ANSWERS} {TARGET}");
+    let there = digests(checkout, emulated(Invocation::new(&line)), &[file])?;
+    let answers: Vec<&str> = here.lines().chain(there.lines()).collect();
+    let alike = answers
+        .windows(2)
+        .all(|two| digest(two[0]) == digest(two[1]));
+    if !alike || here.lines().count() < 2 || there.lines().count() < 2 {
+        println!("the shipped network, here and on aarch64:\n{here}{there}");
+        return Ok(false);
+    }
+    println!(
+        "the shipped network says the same by {} sets of instructions, here and on aarch64",
+        answers.len()
+    );
+    Ok(true)
+}
+
+/// The digests that `program` prints of the files, a line each.
+fn digests(checkout: &Checkout, program: Invocation, files: &[PathBuf]) -> Result<String> {
+    let program = files
         .iter()
-        .fold(program.arg("--"), |program, recipe| program.path(recipe))
+        .fold(program.arg("--"), |program, file| program.path(file))
         .within(checkout.root());
     let (mut digests, mut messages) = (String::new(), String::new());
     let succeeded = program.listen(|line| match is_digest(line) {
         true => digests.push_str(line),
         false => messages.push_str(line),
     })?;
-    let files = digests.lines().filter(|line| line.ends_with("engine file"));
-    if !succeeded || files.count() != recipes.len() {
-        anyhow::bail!("`{program}` did not compile every recipe:\n{messages}");
+    if !succeeded {
+        anyhow::bail!("`{program}` failed:\n{messages}");
     }
     Ok(digests)
 }
 
+/// The SHA-256 that a line begins with.
+fn digest(line: &str) -> &str {
+    line.split_whitespace().next().unwrap_or("")
+}
+
 /// Whether a line begins with a SHA-256; what cargo has to say does not.
 fn is_digest(line: &str) -> bool {
-    let first = line.split_whitespace().next().unwrap_or("");
+    let first = digest(line);
     first.len() == 64 && first.chars().all(|c| c.is_ascii_hexdigit())
 }
 

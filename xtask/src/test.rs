@@ -80,6 +80,7 @@ impl Step {
             Self::Arm => {
                 let mut tally = counted(&prepared(arm::tests(), checkout), Tally::from_harness)?;
                 tally += Tally::of_step(arm::compiles_alike(checkout)?);
+                tally += Tally::of_step(arm::answers_alike(checkout)?);
                 Ok(tally)
             }
             Self::Doctests => counted(

@@ -32,6 +32,7 @@ mod kernels;
 mod manifest;
 mod output;
 pub mod plan;
+pub mod resample;
 
 pub use api::{ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing};
 pub use bundle::{Bundle, BundleError, Section, sections};

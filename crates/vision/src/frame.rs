@@ -18,27 +18,48 @@ pub enum PixelFormat {
     Bgr8,
     /// One byte of luminance.
     Grey8,
+    /// Two pixels in four bytes: luma, blue chroma, luma, red chroma, of the limited
+    /// range (16 to 235 and 240) by ITU-R BT.601, as USB cameras give them. V4L2 calls
+    /// it `YUYV`.
+    Yuyv,
+    /// As [`Yuyv`](Self::Yuyv), chroma first. V4L2 calls it `UYVY`.
+    Uyvy,
+    /// A plane of luma, then one of blue and red chroma by turns, each for two by two
+    /// pixels; range and colours as [`Yuyv`](Self::Yuyv). V4L2 calls it `NV12`.
+    Nv12,
 }
 
 impl PixelFormat {
     /// Bytes in a frame of `width` x `height` pixels.
     ///
     /// # Errors
-    /// When a side is zero or longer than 16,384 pixels.
+    /// When a side is zero or longer than 16,384 pixels, or odd where pixels share
+    /// their colour.
     pub fn frame_len(self, width: u32, height: u32) -> Result<usize, VisionError> {
         let fits = 1..=LONGEST_SIDE;
         if !fits.contains(&width) || !fits.contains(&height) {
             return Err(VisionError::FrameSize { width, height });
         }
-        Ok(width as usize * height as usize * self.channels())
-    }
-
-    /// Interleaved bytes per pixel.
-    pub(crate) fn channels(self) -> usize {
-        match self {
-            Self::Rgb8 | Self::Bgr8 => 3,
-            Self::Grey8 => 1,
+        let needs = match self {
+            Self::Yuyv | Self::Uyvy if width % 2 == 1 => "its width must be even",
+            Self::Nv12 if width % 2 == 1 || height % 2 == 1 => "width and height must be even",
+            _ => "",
+        };
+        if !needs.is_empty() {
+            return Err(VisionError::Odd {
+                format: self,
+                width,
+                height,
+                needs,
+            });
         }
+        let pixels = width as usize * height as usize;
+        Ok(match self {
+            Self::Rgb8 | Self::Bgr8 => pixels * 3,
+            Self::Yuyv | Self::Uyvy => pixels * 2,
+            Self::Nv12 => pixels / 2 * 3,
+            Self::Grey8 => pixels,
+        })
     }
 }
 

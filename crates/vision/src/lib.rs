@@ -1,5 +1,5 @@
-//! From a camera's frame to a network's input in one pass: crop, resize, colour
-//! order, layout, scale.
+//! From a camera's frame to a network's input in one pass: crop, resize, colours,
+//! layout, scale.
 //!
 //! A recipe says what the network was trained on ([`Preprocess`]); [`Vision`]
 //! builds its tables for one kind of frame and then turns [`FrameView`]s into
@@ -8,7 +8,9 @@
 //! The resize is the antialiased triangle filter with half-pixel centres that
 //! Pillow calls `BILINEAR`: `image.crop(box).resize(size, BILINEAR)`, to within
 //! one grey level. Nothing outside the crop is ever seen. The arithmetic is on
-//! integers, so every machine gives the same bytes.
+//! integers, so every machine gives the same bytes. Frames of luma and chroma are
+//! resized as they are, neighbours that share a colour as if each had it, and only
+//! what is left becomes red, green and blue.
 //!
 //! ```
 //! use pilotage_vision::{Crop, Frame, PixelFormat, Preprocess, Vision};
@@ -23,11 +25,14 @@
 //! # Ok::<(), pilotage_vision::VisionError>(())
 //! ```
 
+mod error;
 mod frame;
+mod planes;
 mod preprocess;
 mod resample;
 mod vision;
 
+pub use error::VisionError;
 pub use frame::{Frame, FrameView, PixelFormat};
 pub use preprocess::{ColourOrder, Crop, Layout, Preprocess};
-pub use vision::{Vision, VisionError};
+pub use vision::Vision;

@@ -1,9 +1,7 @@
 //! One axis of the resize: which source pixels make an output pixel, and how much
 //! of each.
 
-/// Fractional bits of a weight: the weights of one output pixel sum to exactly
-/// `1 << WEIGHT_BITS`, so a flat picture stays flat.
-pub(crate) const WEIGHT_BITS: u32 = 15;
+pub(crate) use pilotage_engine::resample::WEIGHT_BITS;
 
 /// The greatest shrink. Up to here, by worst-case sums over both axes, rounding
 /// the weights to [`WEIGHT_BITS`] moves an output by less than half a grey level.
@@ -62,7 +60,8 @@ impl Axis {
             offset: self.weights.len() as u32,
             taps: used.len() as u32,
         });
-        // Rounding the running sum rather than each weight makes the total exact.
+        // Rounding the running sum rather than each weight makes the total exact, so
+        // that a flat picture stays flat.
         let (mut sum, mut before) = (0.0, 0);
         for share in used {
             sum += share;
@@ -70,6 +69,31 @@ impl Axis {
             self.weights.push((upto - before) as u16);
             before = upto;
         }
+    }
+
+    /// The same sums where each two source pixels share a sample; `odd` when the first
+    /// source pixel is the second of its two.
+    pub(crate) fn paired(&self, odd: bool) -> Self {
+        let shift = usize::from(odd);
+        let mut axis = Self {
+            spans: Vec::with_capacity(self.spans.len()),
+            weights: Vec::new(),
+        };
+        for i in 0..self.len() {
+            let (first, weights) = self.taps(i);
+            let (start, end) = (first + shift, first + shift + weights.len());
+            let samples = start / 2..end.div_ceil(2);
+            axis.spans.push(Span {
+                first: samples.start as u32,
+                offset: axis.weights.len() as u32,
+                taps: samples.len() as u32,
+            });
+            axis.weights.extend(samples.map(|sample| {
+                let two = (2 * sample).max(start)..(2 * sample + 2).min(end);
+                two.map(|pixel| weights[pixel - start]).sum::<u16>()
+            }));
+        }
+        axis
     }
 
     /// Output pixels.

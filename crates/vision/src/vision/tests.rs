@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Frame;
+use crate::resample::{Axis, WEIGHT_BITS};
+use crate::{ColourOrder, Crop, Frame};
 
 /// The generator of `tests/pillow/make.py`.
 fn noise(count: usize) -> Vec<u8> {
@@ -68,8 +69,23 @@ fn pillow_gives_the_same_pictures_to_one_grey_level() {
     assert_eq!(cases, 9);
 }
 
+/// Where a pixel's sample lies: channels in the order of the format, luma, blue and
+/// red chroma.
+fn byte_of(frame: &Frame, x: usize, y: usize, channel: usize) -> usize {
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let pixel = y * width + x;
+    match frame.format() {
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 => pixel * 3 + channel,
+        PixelFormat::Grey8 => pixel,
+        PixelFormat::Yuyv => pixel / 2 * 4 + [x % 2 * 2, 1, 3][channel],
+        PixelFormat::Uyvy => pixel / 2 * 4 + [x % 2 * 2 + 1, 0, 2][channel],
+        PixelFormat::Nv12 if channel == 0 => pixel,
+        PixelFormat::Nv12 => width * height + y / 2 * width + x / 2 * 2 + channel - 1,
+    }
+}
+
 /// The resize as its definition reads, in f64: the triangle filter over both axes,
-/// on channel `channel` of an interleaved picture.
+/// on one channel of a picture.
 fn reference(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32), channel: usize) -> f64 {
     let weights = |from: u32, to: u32, i: u32| {
         let shrink = f64::from(from) / f64::from(to);
@@ -81,13 +97,11 @@ fn reference(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32), channe
     };
     let across = weights(crop.width, size.0, at.0);
     let down = weights(crop.height, size.1, at.1);
-    let channels = frame.format().channels();
     let (mut sum, mut total) = (0.0, 0.0);
     for (y, v) in down.iter().enumerate() {
         for (x, h) in across.iter().enumerate() {
-            let row = crop.y as usize + y;
-            let column = crop.x as usize + x;
-            let index = (row * frame.width() as usize + column) * channels + channel;
+            let (column, row) = (crop.x as usize + x, crop.y as usize + y);
+            let index = byte_of(frame, column, row, channel);
             sum += v * h * f64::from(frame.data()[index]);
             total += v * h;
         }
@@ -99,8 +113,53 @@ fn formats() -> impl Strategy<Value = PixelFormat> {
     prop_oneof![
         Just(PixelFormat::Rgb8),
         Just(PixelFormat::Bgr8),
-        Just(PixelFormat::Grey8)
+        Just(PixelFormat::Grey8),
+        Just(PixelFormat::Yuyv),
+        Just(PixelFormat::Uyvy),
+        Just(PixelFormat::Nv12)
     ]
+}
+
+/// A side as the format can have it.
+fn even(format: PixelFormat, width: u32, height: u32) -> (u32, u32) {
+    let up = |side: u32| side.next_multiple_of(2);
+    match format {
+        PixelFormat::Yuyv | PixelFormat::Uyvy => (up(width), height),
+        PixelFormat::Nv12 => (up(width), up(height)),
+        _ => (width, height),
+    }
+}
+
+/// Red, green and blue of an output pixel, exactly.
+fn colours_of(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32)) -> [f64; 3] {
+    let channel = |channel| reference(frame, crop, size, at, channel);
+    match frame.format() {
+        PixelFormat::Rgb8 => [channel(0), channel(1), channel(2)],
+        PixelFormat::Bgr8 => [channel(2), channel(1), channel(0)],
+        PixelFormat::Grey8 => [channel(0); 3],
+        PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12 => {
+            // ITU-R BT.601: kr 0.299, kb 0.114, 219 steps of luma, 224 of chroma.
+            let luma = (channel(0) - 16.0) * 255.0 / 219.0;
+            let blue = (channel(1) - 128.0) * 255.0 / 224.0 * 2.0 * (1.0 - 0.114);
+            let red = (channel(2) - 128.0) * 255.0 / 224.0 * 2.0 * (1.0 - 0.299);
+            let green = -(0.299 * red + 0.114 * blue) / 0.587;
+            [luma + red, luma + green, luma + blue].map(|level| level.clamp(0.0, 255.0))
+        }
+    }
+}
+
+/// Luminance of an output pixel, exactly.
+fn grey_of(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32)) -> f64 {
+    match frame.format() {
+        PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12 => {
+            let luma = reference(frame, crop, size, at, 0);
+            ((luma - 16.0) * 255.0 / 219.0).clamp(0.0, 255.0)
+        }
+        _ => {
+            let [red, green, blue] = colours_of(frame, crop, size, at);
+            0.299 * red + 0.587 * green + 0.114 * blue
+        }
+    }
 }
 
 /// A frame of noise, or of black and white only (the hardest on rounded weights),
@@ -108,6 +167,7 @@ fn formats() -> impl Strategy<Value = PixelFormat> {
 fn pictures() -> impl Strategy<Value = (Frame, Crop)> {
     let start = (formats(), 1..48_u32, 1..48_u32, any::<bool>());
     start.prop_flat_map(|(format, width, height, stark)| {
+        let (width, height) = even(format, width, height);
         let len = format.frame_len(width, height).unwrap();
         let data = proptest::collection::vec(any::<u8>(), len);
         let crop = (0..width, 0..height)
@@ -154,16 +214,11 @@ proptest! {
         for (i, &level) in got.iter().enumerate() {
             let (pixel, channel) = (i / channels, i % channels);
             let at = (pixel as u32 % width, pixel as u32 / width);
-            let red_green_blue = match frame.format() {
-                PixelFormat::Rgb8 => [0, 1, 2],
-                PixelFormat::Bgr8 => [2, 1, 0],
-                PixelFormat::Grey8 => [0, 0, 0],
-            };
-            let exact = |c: usize| reference(&frame, crop, (width, height), at, red_green_blue[c]);
+            let size = (width, height);
             let expected = match colour {
-                ColourOrder::Rgb => exact(channel),
-                ColourOrder::Bgr => exact(2 - channel),
-                ColourOrder::Grey => 0.299 * exact(0) + 0.587 * exact(1) + 0.114 * exact(2),
+                ColourOrder::Rgb => colours_of(&frame, crop, size, at)[channel],
+                ColourOrder::Bgr => colours_of(&frame, crop, size, at)[2 - channel],
+                ColourOrder::Grey => grey_of(&frame, crop, size, at),
             };
             prop_assert!((f64::from(level) - expected).abs() < 1.0, "{level} for {expected}");
         }
@@ -219,17 +274,56 @@ proptest! {
         preprocess.crop = Some(crop);
         let before = resized(&preprocess, &frame);
         let mut inverted = frame.clone();
-        let channels = frame.format().channels();
-        let width = frame.width() as usize;
-        for (i, byte) in inverted.data_mut().iter_mut().enumerate() {
-            let (x, y) = ((i / channels % width) as u32, (i / channels / width) as u32);
-            let across = (crop.x..crop.x + crop.width).contains(&x);
-            let down = (crop.y..crop.y + crop.height).contains(&y);
-            if !(across && down) {
+        let mut seen = vec![false; frame.data().len()];
+        for y in crop.y..crop.y + crop.height {
+            for x in crop.x..crop.x + crop.width {
+                for channel in 0..3 {
+                    seen[byte_of(&frame, x as usize, y as usize, channel)] = true;
+                }
+            }
+        }
+        for (byte, seen) in inverted.data_mut().iter_mut().zip(seen) {
+            if !seen {
                 *byte = !*byte;
             }
         }
         prop_assert_eq!(before, resized(&preprocess, &inverted));
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bytes(
+        format in formats(),
+        sides in (1..100_u32, 1..60_u32),
+        place in (0.0..1.0_f64, 0.0..1.0_f64, 0.0..1.0_f64, 0.0..1.0_f64),
+        colour in orders(),
+        size in (3..120_u32, 2..40_u32),
+        seed: u64,
+    ) {
+        let (width, height) = even(format, sides.0, sides.1);
+        let within = |share: f64, most: u32| (share * f64::from(most)) as u32;
+        let (x, y) = (within(place.0, width), within(place.1, height));
+        let mut preprocess = Preprocess::new(size.0, size.1);
+        preprocess.colour = colour;
+        preprocess.crop = Some(Crop {
+            x,
+            y,
+            width: 1 + within(place.2, width - x),
+            height: 1 + within(place.3, height - y),
+        });
+        let noise = noise(format.frame_len(width, height).unwrap() + seed as usize % 1_000);
+        let len = format.frame_len(width, height).unwrap();
+        let frame = frame(format, width, height, &noise[noise.len() - len..]);
+        let with = |set| {
+            let mut vision =
+                Vision::with_instruction_set(&preprocess, width, height, format, set).unwrap();
+            let mut out = vec![0; vision.output_len()];
+            vision.resize_to_u8(frame.view(), &mut out).unwrap();
+            out
+        };
+        let plain = with(InstructionSet::Scalar);
+        for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+            prop_assert_eq!(&with(set), &plain, "{} {:?}", set, format);
+        }
     }
 
     #[test]
@@ -271,6 +365,60 @@ fn the_greatest_shrink_is_exact_enough_for_any_picture() {
             "output {i}: {} grey levels",
             gain * 255.0
         );
+    }
+}
+
+/// On a frame as large as a camera's, since vectors work where pictures are wide.
+#[test]
+fn a_camera_frame_is_resized_as_defined() {
+    let all = [
+        PixelFormat::Rgb8,
+        PixelFormat::Bgr8,
+        PixelFormat::Grey8,
+        PixelFormat::Yuyv,
+        PixelFormat::Uyvy,
+        PixelFormat::Nv12,
+    ];
+    for format in all {
+        let data = noise(format.frame_len(640, 480).unwrap());
+        let frame = frame(format, 640, 480, &data);
+        let mut preprocess = Preprocess::new(200, 66);
+        preprocess.crop = crop(0, 240, 640, 240);
+        let got = resized(&preprocess, &frame);
+        let crop = preprocess.crop.unwrap();
+        for (x, y) in [(0, 0), (199, 0), (0, 65), (199, 65), (77, 31), (198, 64)] {
+            let expected = colours_of(&frame, crop, (200, 66), (x, y));
+            let pixel = &got[(y * 200 + x) as usize * 3..][..3];
+            for (&level, expected) in pixel.iter().zip(expected) {
+                assert!(
+                    (f64::from(level) - expected).abs() < 1.0,
+                    "{format:?} at {x}, {y}: {pixel:?} for {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn sides_that_do_not_fit_the_format_are_refused() {
+    let whole = Preprocess::new(20, 10);
+    let new = |format, width, height| {
+        Vision::new(&whole, width, height, format)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    for format in [PixelFormat::Yuyv, PixelFormat::Uyvy] {
+        assert_eq!(new(format, 64, 47), Ok(()));
+        assert!(
+            new(format, 63, 48)
+                .unwrap_err()
+                .contains("width must be even")
+        );
+    }
+    assert_eq!(new(PixelFormat::Nv12, 64, 48), Ok(()));
+    for (width, height) in [(63, 48), (64, 47)] {
+        let error = new(PixelFormat::Nv12, width, height).unwrap_err();
+        assert!(error.contains("must be even"), "{error}");
     }
 }
 

@@ -1,0 +1,211 @@
+//! The sums on aarch64.
+#![allow(unsafe_code)]
+
+use std::arch::aarch64::*;
+
+use super::{
+    BLACK, BLUE_OF_U, Columns, FRACTION, Finish, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
+    LEVEL_SHIFT, LUMA, NO_COLOUR, RED_OF_V, ROW_SHIFT, ROW_START, SAMPLES, YUV_HALF, YUV_SHIFT,
+    finish,
+};
+
+/// [`Vectors::sum_rows`](super::Vectors::sum_rows), by 16 columns; returns how
+/// many are done, all or none.
+///
+/// # Safety
+/// `rows` holds a row of `out`'s length for each weight, of which none is over 32,767.
+pub(super) unsafe fn sum_rows(
+    rows: &[u8],
+    stride: usize,
+    weights: &[u16],
+    out: &mut [i16],
+) -> usize {
+    const WIDTH: usize = 16;
+    if out.len() < WIDTH {
+        return 0;
+    }
+    for start in (0..out.len()).step_by(WIDTH) {
+        // The last columns are done again rather than apart.
+        let start = start.min(out.len() - WIDTH);
+        // SAFETY: every aarch64 machine has NEON; all rows are there, `start + WIDTH`
+        // is within them and within `out`.
+        unsafe {
+            let mut sums = [vdupq_n_s32(ROW_START); 4];
+            for (k, &weight) in weights.iter().enumerate() {
+                let bytes = vld1q_u8(rows.as_ptr().add(k * stride + start));
+                let low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes)));
+                let high = vreinterpretq_s16_u16(vmovl_high_u8(bytes));
+                let weight = weight.cast_signed();
+                sums[0] = vmlal_n_s16(sums[0], vget_low_s16(low), weight);
+                sums[1] = vmlal_high_n_s16(sums[1], low, weight);
+                sums[2] = vmlal_n_s16(sums[2], vget_low_s16(high), weight);
+                sums[3] = vmlal_high_n_s16(sums[3], high, weight);
+            }
+            let [a, b, c, d] = sums.map(|sum| vshrn_n_s32::<{ ROW_SHIFT as i32 }>(sum));
+            let out = out.as_mut_ptr().add(start);
+            vst1q_s16(out, vcombine_s16(a, b));
+            vst1q_s16(out.add(8), vcombine_s16(c, d));
+        }
+    }
+    out.len()
+}
+
+/// [`Columns::run`]; returns how many pixels are done.
+///
+/// # Safety
+/// `row` has [`Columns::row_len`] samples and `out` all pixels' bytes; no weight is
+/// over 32,767.
+pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8]) -> usize {
+    let pixels = columns.starts.len();
+    let channels = columns.finish.channels();
+    let mut order = [0_u8; 16];
+    for (place, bytes) in order.chunks_exact_mut(2).enumerate() {
+        let sample = columns.order[place % SAMPLES];
+        bytes.copy_from_slice(&[2 * sample, 2 * sample + 1]);
+    }
+    let start = columns.finish.start();
+    // SAFETY: every aarch64 machine has NEON; sixteen and four times four bytes.
+    let (order, start) = unsafe { (vld1q_u8(order.as_ptr()), vld1q_s32(start.as_ptr())) };
+    // The four sums of pixel `x`, which is one.
+    let sums = |x: usize| {
+        let mut sum = start;
+        for load in 0..columns.loads {
+            // SAFETY: `Columns::new` made `row_len` so that every load of every pixel
+            // lies within, and as many weights.
+            unsafe {
+                let first = columns.starts[x] as usize + load * columns.advance;
+                let samples = vld1q_u8(row.as_ptr().add(first).cast());
+                let samples = vreinterpretq_s16_u8(vqtbl1q_u8(samples, order));
+                let place = Columns::weight(columns.loads, x, load);
+                let weights = vld1q_s16(columns.weights.as_ptr().add(place).cast());
+                let low = vmull_s16(vget_low_s16(samples), vget_low_s16(weights));
+                let high = vmull_high_s16(samples, weights);
+                sum = vaddq_s32(sum, vpaddq_s32(low, high));
+            }
+        }
+        sum
+    };
+    match columns.finish {
+        Finish::Three => {
+            let whole = pixels - pixels % 4;
+            for x in (0..whole).step_by(4) {
+                let levels = [0, 1, 2, 3].map(|i| {
+                    // SAFETY: every aarch64 machine has NEON.
+                    unsafe {
+                        let level = vaddq_s32(sums(x + i), vdupq_n_s32(HALF));
+                        vshrq_n_u32::<{ FRACTION as i32 }>(vreinterpretq_u32_s32(level))
+                    }
+                });
+                store(levels, &mut out[x * 3..]);
+            }
+            whole
+        }
+        Finish::Rgb | Finish::Bgr => {
+            let whole = pixels - pixels % 4;
+            for x in (0..whole).step_by(4) {
+                let sums = [sums(x), sums(x + 1), sums(x + 2), sums(x + 3)];
+                let [red, green, blue] = colours(sums);
+                let [first, last] = match columns.finish {
+                    Finish::Bgr => [blue, red],
+                    _ => [red, blue],
+                };
+                // SAFETY: every aarch64 machine has NEON.
+                let pixels = unsafe {
+                    let green = vshlq_n_u32::<8>(green);
+                    vorrq_u32(vorrq_u32(first, green), vshlq_n_u32::<16>(last))
+                };
+                // SAFETY: as above.
+                store_three(unsafe { vreinterpretq_u8_u32(pixels) }, &mut out[x * 3..]);
+            }
+            whole
+        }
+        Finish::One | Finish::Luminance | Finish::Grey => {
+            for (x, out) in out.chunks_exact_mut(channels).enumerate() {
+                let mut four = [0_i32; 4];
+                // SAFETY: four times four bytes.
+                unsafe { vst1q_s32(four.as_mut_ptr(), sums(x)) };
+                finish(columns.finish, four, out);
+            }
+            pixels
+        }
+    }
+}
+
+/// Four pixels of three levels each.
+fn store(levels: [uint32x4_t; 4], out: &mut [u8]) {
+    let [a, b, c, d] = levels;
+    // SAFETY: every aarch64 machine has NEON.
+    let bytes = unsafe {
+        let first = vcombine_u16(vmovn_u32(a), vmovn_u32(b));
+        let second = vcombine_u16(vmovn_u32(c), vmovn_u32(d));
+        vcombine_u8(vmovn_u16(first), vmovn_u16(second))
+    };
+    store_three(bytes, out);
+}
+
+/// The first three bytes of each four, to the front of `out`.
+fn store_three(bytes: uint8x16_t, out: &mut [u8]) {
+    const ORDER: [u8; 16] = [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255];
+    let mut aside = [0_u8; 16];
+    // SAFETY: every aarch64 machine has NEON; sixteen bytes each.
+    unsafe {
+        let bytes = vqtbl1q_u8(bytes, vld1q_u8(ORDER.as_ptr()));
+        vst1q_u8(aside.as_mut_ptr(), bytes);
+    }
+    out[..12].copy_from_slice(&aside[..12]);
+}
+
+/// Four pixels of luma and chroma to red, green and blue.
+fn colours(sums: [int32x4_t; 4]) -> [uint32x4_t; 3] {
+    let [a, b, c, d] = sums;
+    // SAFETY: every aarch64 machine has NEON.
+    unsafe {
+        // Four by four, turned over.
+        let (ab, cd) = (vzip1q_s32(a, b), vzip1q_s32(c, d));
+        let luma = vaddq_s32(low(ab, cd), high(ab, cd));
+        let (ab, cd) = (vzip2q_s32(a, b), vzip2q_s32(c, d));
+        let (u, v) = (low(ab, cd), high(ab, cd));
+        let less = |sum: int32x4_t, zero: i32| {
+            let rounded = vaddq_s32(sum, vdupq_n_s32(YUV_HALF));
+            vsubq_s32(
+                vshrq_n_s32::<{ YUV_SHIFT as i32 }>(rounded),
+                vdupq_n_s32(zero),
+            )
+        };
+        let hold = |sum: int32x4_t| {
+            let level = vaddq_s32(sum, vdupq_n_s32(LEVEL_HALF));
+            let level = vshrq_n_s32::<{ LEVEL_SHIFT as i32 }>(level);
+            let level = vminq_s32(vmaxq_s32(level, vdupq_n_s32(0)), vdupq_n_s32(255));
+            vreinterpretq_u32_s32(level)
+        };
+        let (u, v) = (less(u, NO_COLOUR), less(v, NO_COLOUR));
+        let luma = vmulq_n_s32(less(luma, BLACK), LUMA);
+        [
+            hold(vmlaq_n_s32(luma, v, RED_OF_V)),
+            hold(vmlaq_n_s32(vmlaq_n_s32(luma, u, GREEN_OF_U), v, GREEN_OF_V)),
+            hold(vmlaq_n_s32(luma, u, BLUE_OF_U)),
+        ]
+    }
+}
+
+/// The lower halves.
+fn low(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    // SAFETY: every aarch64 machine has NEON.
+    unsafe {
+        vreinterpretq_s32_s64(vzip1q_s64(
+            vreinterpretq_s64_s32(a),
+            vreinterpretq_s64_s32(b),
+        ))
+    }
+}
+
+/// The upper halves.
+fn high(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    // SAFETY: every aarch64 machine has NEON.
+    unsafe {
+        vreinterpretq_s32_s64(vzip2q_s64(
+            vreinterpretq_s64_s32(a),
+            vreinterpretq_s64_s32(b),
+        ))
+    }
+}
