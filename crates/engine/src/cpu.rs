@@ -1,103 +1,24 @@
 //! The engine that runs a plan on this machine's processor.
 #![allow(unsafe_code)]
 
+mod instruction_set;
 mod kernel;
 mod memory;
+mod peak;
 mod workers;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use self::instruction_set::{InstructionSet, UnknownInstructionSet};
 use self::kernel::PreparedStep;
 pub(crate) use self::memory::AlignedBytes;
 use self::memory::{MemoryMap, Slot, Views};
+pub use self::peak::{Numbers, peak, read_speed};
 use self::workers::Workers;
 use crate::kernels::tile::Arithmetic;
 use crate::plan::{Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
-
-/// The vector instructions the hot kernels use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum InstructionSet {
-    /// Plain loops, no fused multiply-add: the reference. Every machine has it.
-    Scalar,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX2, FMA and AVX-VNNI.
-    AvxVnni,
-    /// x86-64 with AVX-512 F and VL.
-    Avx512,
-    /// x86-64 with AVX-512 F, BW, VL and VNNI.
-    Avx512Vnni,
-    /// aarch64.
-    Neon,
-    /// aarch64 with the dot product of Armv8.2.
-    NeonDotprod,
-}
-
-impl InstructionSet {
-    /// All there are, the fastest first.
-    pub const ALL: [Self; 7] = [
-        Self::Avx512Vnni,
-        Self::Avx512,
-        Self::AvxVnni,
-        Self::Avx2,
-        Self::NeonDotprod,
-        Self::Neon,
-        Self::Scalar,
-    ];
-
-    /// Whether this machine has it.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Scalar => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                Self::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512vl")
-            }
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => {
-                Self::Avx512.is_available()
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => true,
-            #[cfg(target_arch = "aarch64")]
-            Self::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
-            _ => false,
-        }
-    }
-
-    /// The fastest this machine has.
-    pub fn best() -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|set| set.is_available())
-            .unwrap_or(Self::Scalar)
-    }
-}
-
-impl fmt::Display for InstructionSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "AVX2",
-            Self::AvxVnni => "AVX-VNNI",
-            Self::Avx512 => "AVX-512",
-            Self::Avx512Vnni => "AVX-512 VNNI",
-            Self::Neon => "NEON",
-            Self::NeonDotprod => "NEON dotprod",
-        })
-    }
-}
 
 /// How a [`CpuEngine`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +56,10 @@ pub enum CpuError {
     #[error("the plan cannot be run: {0}")]
     Plan(#[from] PlanError),
     /// The machine lacks the instructions asked for.
-    #[error("this machine has no {0}; leave the instruction set out to use the best there is")]
+    #[error(
+        "this machine has no {0}, only {here}; leave the instruction set out to use the best there is",
+        here = instruction_set::those_here()
+    )]
     Unavailable(InstructionSet),
     /// No engine runs on this many threads.
     #[error("cannot run on {0} threads; ask for 1 to {MAX_THREADS}")]
@@ -158,6 +82,8 @@ pub struct StepProfile<'a> {
     pub total: Duration,
     /// Number of runs.
     pub runs: u64,
+    /// Whether the engine's threads share it; one thread does all the others.
+    pub shared: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -305,6 +231,7 @@ impl CpuEngine {
                 fastest: spent.fastest,
                 total: spent.total,
                 runs: spent.runs,
+                shared: self.threads > 1 && step.shared(),
             })
     }
 }

@@ -15,6 +15,6 @@ pub(crate) mod movement;
 pub(crate) mod pool;
 pub(crate) mod quantized;
 pub(crate) mod reduce;
-mod simd;
+pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod tiled;

@@ -36,7 +36,10 @@ pub mod resample;
 
 pub use api::{ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing};
 pub use bundle::{Bundle, BundleError, Section, sections};
-pub use cpu::{CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, StepProfile};
+pub use cpu::{
+    CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, Numbers, StepProfile,
+    UnknownInstructionSet, peak, read_speed,
+};
 pub use manifest::{Calibration, Domain, GateResult, Manifest, Trial};
 pub use output::{Meaning, Output};
 pub use plan::{Plan, PlanError};

@@ -284,6 +284,12 @@ impl PreparedStep {
         }
     }
 
+    /// Whether threads share it, where there are several.
+    pub(crate) fn shared(&self) -> bool {
+        let divisible = matches!(self.kernel, Kernel::Tiled(_) | Kernel::TiledInt8(_));
+        divisible && self.multiply_adds >= WORTH_SHARING
+    }
+
     /// Runs the step.
     ///
     /// # Safety
@@ -314,7 +320,7 @@ impl PreparedStep {
                 // workers run disjoint units and are done when they return.
                 let run = |units| unsafe { kernel.run(input, output, units) };
                 match workers {
-                    Some(workers) if self.multiply_adds >= WORTH_SHARING => {
+                    Some(workers) if self.shared() => {
                         workers.run(kernel.units(), &run);
                     }
                     _ => run(0..kernel.units()),
@@ -339,7 +345,7 @@ impl PreparedStep {
                 // SAFETY: as for float tiles.
                 let run = |units| unsafe { kernel.run(staged, output, scale, units) };
                 match workers {
-                    Some(workers) if self.multiply_adds >= WORTH_SHARING => {
+                    Some(workers) if self.shared() => {
                         workers.run(kernel.units(), &run);
                     }
                     _ => run(0..kernel.units()),

@@ -42,6 +42,11 @@ impl AlignedBytes {
         this
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: a `Line` is its 64 bytes, without padding.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: a `Line` is its 64 bytes, without padding.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }

@@ -8,11 +8,11 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
-mod arm;
+pub(crate) mod arm;
 mod stage;
-mod tile;
+pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub(crate) mod x86;
 
 use std::ops::Range;
 

@@ -8,12 +8,12 @@ use crate::cpu::InstructionSet;
 
 /// The dot product of Armv8.2: four taps of i8 to a lane.
 #[derive(Clone, Copy)]
-struct Dotprod(int32x4_t);
+pub(crate) struct Dotprod(int32x4_t);
 
 /// NEON: two taps of i8 to a lane. Their products fit 16 bits each, and are
 /// widened as they are added.
 #[derive(Clone, Copy)]
-struct Neon(int32x4_t);
+pub(crate) struct Neon(int32x4_t);
 
 /// The functions in which the two are alike.
 macro_rules! four_lanes {

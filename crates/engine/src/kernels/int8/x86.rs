@@ -9,7 +9,7 @@ use crate::cpu::InstructionSet;
 
 /// AVX-512 VNNI: four taps of u8 by i8 to a lane.
 #[derive(Clone, Copy)]
-struct Vnni512(__m512i);
+pub(crate) struct Vnni512(__m512i);
 
 // SAFETY: sixteen lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
 unsafe impl Sums for Vnni512 {
@@ -106,11 +106,11 @@ unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
 
 /// AVX-VNNI: as [`Vnni512`], half as wide.
 #[derive(Clone, Copy)]
-struct AvxVnni(__m256i);
+pub(crate) struct AvxVnni(__m256i);
 
 /// AVX2: two taps of i16 by i16 to a lane; neither product nor sum saturates.
 #[derive(Clone, Copy)]
-struct Madd(__m256i);
+pub(crate) struct Madd(__m256i);
 
 /// The functions in which the two are alike.
 macro_rules! eight_lanes {

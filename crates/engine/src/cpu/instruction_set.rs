@@ -1,0 +1,145 @@
+//! The vector instructions an engine can be told to use.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The vector instructions the hot kernels use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// Plain loops, no fused multiply-add: the reference. Every machine has it.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX2, FMA and AVX-VNNI.
+    AvxVnni,
+    /// x86-64 with AVX-512 F and VL.
+    Avx512,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    Avx512Vnni,
+    /// aarch64.
+    Neon,
+    /// aarch64 with the dot product of Armv8.2.
+    NeonDotprod,
+}
+
+impl InstructionSet {
+    /// All there are, the fastest first.
+    pub const ALL: [Self; 7] = [
+        Self::Avx512Vnni,
+        Self::Avx512,
+        Self::AvxVnni,
+        Self::Avx2,
+        Self::NeonDotprod,
+        Self::Neon,
+        Self::Scalar,
+    ];
+
+    /// Whether this machine has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            _ => false,
+        }
+    }
+
+    /// Those this machine has, the fastest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|set| set.is_available())
+    }
+
+    /// The fastest this machine has.
+    pub fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Scalar)
+    }
+
+    /// The name that is typed, and that [`FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon-dotprod",
+        }
+    }
+}
+
+/// The names of what this machine has, for messages.
+pub(crate) fn those_here() -> String {
+    let names: Vec<_> = InstructionSet::available().map(|set| set.name()).collect();
+    names.join(", ")
+}
+
+/// No instruction set has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "there is no instruction set `{name}`; this machine has {}",
+    those_here()
+)]
+pub struct UnknownInstructionSet {
+    /// What was asked for.
+    pub name: String,
+}
+
+impl FromStr for InstructionSet {
+    type Err = UnknownInstructionSet;
+
+    fn from_str(name: &str) -> Result<Self, UnknownInstructionSet> {
+        let named = Self::ALL.into_iter().find(|set| set.name() == name);
+        named.ok_or_else(|| UnknownInstructionSet { name: name.into() })
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "AVX2",
+            Self::AvxVnni => "AVX-VNNI",
+            Self::Avx512 => "AVX-512",
+            Self::Avx512Vnni => "AVX-512 VNNI",
+            Self::Neon => "NEON",
+            Self::NeonDotprod => "NEON dotprod",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_others_refused_with_what_there_is() {
+        for set in InstructionSet::ALL {
+            assert_eq!(set.name().parse(), Ok(set));
+        }
+        let error = "mmx".parse::<InstructionSet>().unwrap_err().to_string();
+        assert!(error.contains("`mmx`"), "{error}");
+        for set in InstructionSet::available() {
+            assert!(error.contains(set.name()), "{error}");
+        }
+    }
+}

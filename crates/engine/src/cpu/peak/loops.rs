@@ -1,0 +1,255 @@
+//! The loops whose speed is the peak.
+
+use std::hint::black_box;
+
+use super::Numbers;
+use crate::cpu::InstructionSet;
+use crate::kernels::int8::tile::Sums;
+use crate::kernels::simd::Vector;
+
+/// Multiplies and adds for some rounds.
+pub(super) struct Dots {
+    /// # Safety
+    /// The machine has the instructions.
+    pub(super) run: unsafe fn(usize),
+    /// Multiply-adds of a round.
+    pub(super) in_a_round: usize,
+}
+
+/// Reads memory from end to end.
+pub(super) struct Reads {
+    /// # Safety
+    /// The machine has the instructions, and the memory is some whole steps.
+    pub(super) run: unsafe fn(&[u8]),
+    /// Bytes.
+    pub(super) step: usize,
+}
+
+/// Values and weights: more than any loop takes, in the nearest cache.
+#[repr(align(64))]
+struct Operands {
+    values: [u8; 64],
+    weights: [i8; 256],
+}
+
+static OPERANDS: Operands = Operands {
+    values: [1; 64],
+    weights: [1; 256],
+};
+
+/// Adds the products of `P` values and `Z` vectors of weights to a sum each. What is
+/// read could be other in each round as far as the compiler knows, so that every
+/// product is made in every round.
+///
+/// # Safety
+/// The machine has the instructions.
+#[inline(always)]
+unsafe fn dots<V: Sums, const P: usize, const Z: usize>(rounds: usize) {
+    const { assert!(P * V::STEP <= 64 && Z * V::COUNT * V::GROUP <= 256 && V::COUNT <= 16) };
+    // SAFETY: the operands are as long as was just asserted, and `aside` holds a vector.
+    unsafe {
+        let bias = [0_i32; 16];
+        let mut sums = [[V::load(bias.as_ptr()); Z]; P];
+        for _ in 0..rounds {
+            let operands = black_box(&OPERANDS);
+            let weights: [V::Weights; Z] = std::array::from_fn(|z| {
+                V::weights(operands.weights.as_ptr().add(z * V::COUNT * V::GROUP))
+            });
+            for (p, sums) in sums.iter_mut().enumerate() {
+                let value = V::value(operands.values.as_ptr().add(p * V::STEP));
+                for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                    *sum = sum.dot(value, weights);
+                }
+            }
+        }
+        for sum in sums.iter().flatten() {
+            let mut aside = [0_i32; 16];
+            sum.store(aside.as_mut_ptr(), V::COUNT);
+            black_box(aside);
+        }
+    }
+}
+
+/// The operands of [`products`]: ones, which no sum of them makes slower.
+static FLOATS: [f32; 64] = [1.0; 64];
+
+/// As [`dots`], on f32.
+///
+/// # Safety
+/// The machine has the instructions.
+#[inline(always)]
+unsafe fn products<V: Vector, const P: usize, const Z: usize>(rounds: usize) {
+    const { assert!(P <= 64 && Z * V::LANES <= 64 && V::LANES <= 16) };
+    // SAFETY: the operands are as long as was just asserted, and `aside` holds a vector.
+    unsafe {
+        let mut sums = [[V::splat(0.0); Z]; P];
+        for _ in 0..rounds {
+            let operands = black_box(&FLOATS);
+            let weights: [V; Z] =
+                std::array::from_fn(|z| V::load(operands.as_ptr().add(z * V::LANES)));
+            for (value, sums) in operands.iter().zip(&mut sums) {
+                let value = V::splat(*value);
+                for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                    *sum = value.mul_add(weights, *sum);
+                }
+            }
+        }
+        for sum in sums.iter().flatten() {
+            let mut aside = [0.0_f32; 16];
+            sum.store(aside.as_mut_ptr());
+            black_box(aside);
+        }
+    }
+}
+
+/// Vectors that are read in one step, each into a sum of its own.
+const READ_AT_ONCE: usize = 8;
+
+/// # Safety
+/// The machine has the instructions, and `bytes` is whole steps of so many vectors.
+#[inline(always)]
+unsafe fn reads<V: Vector>(bytes: &[u8]) {
+    let step = READ_AT_ONCE * V::LANES * 4;
+    // SAFETY: every load lies within a step, and the steps within `bytes`.
+    unsafe {
+        let one = V::splat(1.0);
+        let mut sums = [V::splat(0.0); READ_AT_ONCE];
+        for step in bytes.chunks_exact(step) {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                let read = V::load(step.as_ptr().cast::<f32>().add(index * V::LANES));
+                *sum = read.mul_add(one, *sum);
+            }
+        }
+        for sum in sums {
+            let mut aside = [0.0_f32; 16];
+            sum.store(aside.as_mut_ptr());
+            black_box(aside);
+        }
+    }
+}
+
+/// Plain loops read by words.
+fn read_words(bytes: &[u8]) {
+    let words = bytes.as_chunks::<8>().0.iter();
+    let sum = words.fold(0_u64, |sum, &word| {
+        sum.wrapping_add(u64::from_ne_bytes(word))
+    });
+    black_box(sum);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{__m256, __m512};
+
+    use super::{dots, products, reads};
+    use crate::kernels::int8::x86::{AvxVnni, Madd, Vnni512};
+
+    /// Declares functions that have an instruction set and run a loop of it.
+    macro_rules! with {
+        ($($features:literal fn $name:ident = $body:ident::<$($argument:tt),*>($taken:ty);)*) => {
+            $(
+                /// # Safety
+                /// The machine has the instructions, and what the loop reads.
+                #[target_feature(enable = $features)]
+                pub(super) unsafe fn $name(taken: $taken) {
+                    // SAFETY: this function has the instructions; the rest is the caller's word.
+                    unsafe { $body::<$($argument),*>(taken) }
+                }
+            )*
+        };
+    }
+
+    // Sums, weights, a value and a product have to fit in 32 or 16 registers.
+    with! {
+        "avx512f,avx512bw,avx512vl,avx512vnni,avx2" fn vnni512 = dots::<Vnni512, 6, 4>(usize);
+        "avx2,avxvnni" fn avx_vnni = dots::<AvxVnni, 6, 2>(usize);
+        "avx2" fn madd = dots::<Madd, 6, 2>(usize);
+        "avx512f,avx512vl,avx2,fma" fn wide = products::<__m512, 6, 4>(usize);
+        "avx2,fma" fn narrow = products::<__m256, 6, 2>(usize);
+        "avx512f,avx512vl,avx2,fma" fn read_wide = reads::<__m512>(&[u8]);
+        "avx2,fma" fn read_narrow = reads::<__m256>(&[u8]);
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::float32x4_t;
+
+    use super::{dots, products, reads};
+    use crate::kernels::int8::arm::{Dotprod, Neon};
+
+    /// # Safety
+    /// The machine has the dot product.
+    #[target_feature(enable = "dotprod")]
+    pub(super) unsafe fn dotprod(rounds: usize) {
+        // SAFETY: this function has the instructions.
+        unsafe { dots::<Dotprod, 6, 4>(rounds) }
+    }
+
+    /// # Safety
+    /// None: NEON is part of aarch64.
+    pub(super) unsafe fn neon(rounds: usize) {
+        // SAFETY: as above.
+        unsafe { dots::<Neon, 6, 4>(rounds) }
+    }
+
+    /// # Safety
+    /// None: NEON is part of aarch64.
+    pub(super) unsafe fn neon_floats(rounds: usize) {
+        // SAFETY: as above.
+        unsafe { products::<float32x4_t, 6, 4>(rounds) }
+    }
+
+    /// # Safety
+    /// `bytes` is whole steps.
+    pub(super) unsafe fn read_neon(bytes: &[u8]) {
+        // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+        unsafe { reads::<float32x4_t>(bytes) }
+    }
+}
+
+/// The loop of the instructions that tiles of `set` are made of.
+pub(super) fn multiplying(set: InstructionSet, numbers: Numbers) -> Option<Dots> {
+    use Numbers::{Float32, Int8};
+    let made = |run: unsafe fn(usize), in_a_round| Some(Dots { run, in_a_round });
+    match (set, numbers) {
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::Avx512Vnni, Int8) => made(x86::vnni512, 6 * 4 * 16 * 4),
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::AvxVnni, Int8) => made(x86::avx_vnni, 6 * 2 * 8 * 4),
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::Avx2 | InstructionSet::Avx512, Int8) => made(x86::madd, 6 * 2 * 8 * 2),
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, Float32) => {
+            made(x86::wide, 6 * 4 * 16)
+        }
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::Avx2 | InstructionSet::AvxVnni, Float32) => made(x86::narrow, 6 * 2 * 8),
+        #[cfg(target_arch = "aarch64")]
+        (InstructionSet::NeonDotprod, Int8) => made(arm::dotprod, 6 * 4 * 4 * 4),
+        #[cfg(target_arch = "aarch64")]
+        (InstructionSet::Neon, Int8) => made(arm::neon, 6 * 4 * 4 * 2),
+        #[cfg(target_arch = "aarch64")]
+        (InstructionSet::Neon | InstructionSet::NeonDotprod, Float32) => {
+            made(arm::neon_floats, 6 * 4 * 4)
+        }
+        _ => None,
+    }
+}
+
+/// The widest loads of `set`.
+pub(super) fn reading(set: InstructionSet) -> Reads {
+    let made = |run: unsafe fn(&[u8]), lanes: usize| Reads {
+        run,
+        step: READ_AT_ONCE * lanes * 4,
+    };
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => made(x86::read_wide, 16),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => made(x86::read_narrow, 8),
+        #[cfg(target_arch = "aarch64")]
+        InstructionSet::Neon | InstructionSet::NeonDotprod => made(arm::read_neon, 4),
+        _ => made(read_words, 4),
+    }
+}
