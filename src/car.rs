@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_engine::InstructionSet;
 use pilotage_guard::Limits;
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
 use pilotage_vehicle::Mixer;
@@ -49,6 +50,8 @@ pub struct Car {
     pub trust: Trust,
     /// Threads the engine may use.
     pub threads: usize,
+    /// Vector instructions the engine uses; the best there are when none.
+    pub instruction_set: Option<InstructionSet>,
     /// What the guard holds it to.
     pub limits: Limits,
 }

@@ -187,7 +187,14 @@ pub fn load(car: &Car) -> Result<Loaded, LoadError> {
         signature,
     } = fetch(&car.engine, &car.trust)?;
     match signature {
-        Ok(_) => from_bytes(&name, &bytes, car.threads),
+        Ok(_) => {
+            let options = CpuOptions {
+                threads: car.threads,
+                instruction_set: car.instruction_set,
+                ..CpuOptions::default()
+            };
+            from_bytes(&name, &bytes, options)
+        }
         Err(reason) => Err(LoadError::Signature { name, reason }),
     }
 }
@@ -202,7 +209,7 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn from_bytes(name: &str, bytes: &[u8], threads: usize) -> Result<Loaded, LoadError> {
+fn from_bytes(name: &str, bytes: &[u8], options: CpuOptions) -> Result<Loaded, LoadError> {
     let name = name.to_owned();
     let bundle = Bundle::read(bytes).map_err(|reason| LoadError::Bundle {
         name: name.clone(),
@@ -219,10 +226,6 @@ fn from_bytes(name: &str, bytes: &[u8], threads: usize) -> Result<Loaded, LoadEr
         name: name.clone(),
         reason,
     })?;
-    let options = CpuOptions {
-        threads,
-        ..CpuOptions::default()
-    };
     let engine = CpuEngine::new(&bundle.plan, options).map_err(|reason| LoadError::Cpu {
         name: name.clone(),
         reason,

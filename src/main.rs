@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{check, compile, drive, inspect};
+use pilotage::commands::{bench, check, compile, drive, inspect};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Compile(Box<compile::Options>),
     /// Show what an engine is: its limits, layers, sections and signature
     Inspect(inspect::Options),
+    /// Measure how fast an engine is on this machine, layer by layer
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,7 +1,9 @@
 //! Pictures. Of a lap: the circuit, the path driven on it coloured by speed, and the
-//! figures that matter. Of an engine: what quantisation costs its layers.
+//! figures that matter. Of an engine: what quantisation costs its layers, and how much
+//! its time varies.
 
 mod canvas;
+mod jitter;
 mod layers;
 mod palette;
 
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use pilotage_simulator::{Circuit, PathPoint};
 
+pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
 
 use canvas::{Align, Canvas, Weight};

@@ -134,6 +134,8 @@ pub struct EngineSettings {
     pub file: Option<String>,
     /// Threads it may use.
     pub threads: usize,
+    /// Vector instructions it uses; the best there are when none.
+    pub instruction_set: Option<String>,
     /// minisign public keys: any of them may have signed the file.
     pub trusted_keys: Vec<String>,
     /// Whether the file has to be signed.
@@ -271,6 +273,7 @@ impl Default for EngineSettings {
             name: "pilotnet".to_owned(),
             file: None,
             threads: 1,
+            instruction_set: None,
             trusted_keys: Vec::new(),
             require_signature: false,
         }

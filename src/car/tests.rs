@@ -90,6 +90,7 @@ fn each_key_reaches_the_part_it_is_for() {
         [engine]
         name = "pilotnet"
         threads = 2
+        instruction_set = "scalar"
         [guard]
         deadline_ms = 120
         max_age_ms = 110
@@ -136,6 +137,7 @@ fn each_key_reaches_the_part_it_is_for() {
     assert_eq!(car.simulator, simulator);
     assert_eq!(car.engine, EngineSource::BuiltIn("pilotnet".to_owned()));
     assert_eq!(car.threads, 2);
+    assert_eq!(car.instruction_set, Some(InstructionSet::Scalar));
     let limits = car.limits.spec();
     assert_eq!(limits.deadline, Duration::from_millis(120));
     assert_eq!(limits.max_age, Duration::from_millis(110));
@@ -244,6 +246,11 @@ fn every_rule_names_its_key() {
         ("[engine]\nname = \"\"", 2, "engine.name"),
         ("[engine]\nfile = \"\"", 2, "engine.file"),
         ("[engine]\nthreads = 0", 2, "engine.threads"),
+        (
+            "[engine]\ninstruction_set = \"mmx\"",
+            2,
+            "engine.instruction_set",
+        ),
         ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
         ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),
         ("[guard]\nmax_age_ms = 151", 2, "guard.max_age_ms"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Channel, Domain, Limits, LimitsError, LimitsSpec};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit};
 use pilotage_vehicle::{Mixer, MixerError};
@@ -56,8 +57,20 @@ pub(super) fn car(
         engine: engine(source, &settings.engine, folder)?,
         trust: trust(source, &settings.engine)?,
         threads: within(source, "engine.threads", settings.engine.threads, 1..=64)?,
+        instruction_set: instruction_set(source, &settings.engine)?,
         limits,
     })
+}
+
+/// Whether this machine has it shows when the engine is loaded.
+fn instruction_set(
+    source: &Source<'_>,
+    engine: &EngineSettings,
+) -> Result<Option<InstructionSet>, ConfigError> {
+    let named = engine.instruction_set.as_deref().map(str::parse);
+    named
+        .transpose()
+        .map_err(|error: UnknownInstructionSet| source.error("engine.instruction_set", error))
 }
 
 /// With a latency above `max_age` the guard would refuse every command.

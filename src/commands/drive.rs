@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_engine::InstructionSet;
 use pilotage_simulator::Outcome;
 
 use crate::car::Kind;
@@ -74,6 +75,10 @@ pub struct Options {
     /// Threads the engine may use
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon or neon-dotprod; the best there is
+    /// when left out
+    #[arg(long, value_name = "NAME")]
+    pub instruction_set: Option<InstructionSet>,
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,

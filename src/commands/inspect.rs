@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// A name is that of a compiled-in engine unless it looks like a file's.
-fn source(engine: &str) -> EngineSource {
+pub(super) fn source(engine: &str) -> EngineSource {
     let path = Path::new(engine);
     match path.extension().is_some() || path.components().count() > 1 {
         true => EngineSource::File(path.to_owned()),

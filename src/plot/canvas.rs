@@ -83,6 +83,21 @@ impl Canvas {
         Ok(())
     }
 
+    /// Discs, those that come later on top.
+    pub(super) fn dots(
+        &mut self,
+        dots: impl Iterator<Item = ([f64; 2], Colour)>,
+        radius: f64,
+    ) -> Result<(), PlotError> {
+        let radius = (radius * f64::from(FINENESS)).round() as i32;
+        let area = self.area();
+        for (place, colour) in dots {
+            let disc = Circle::new(whole(fine(place)), radius, rgb(colour).filled());
+            area.draw(&disc).map_err(drawing)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn polygon(&mut self, points: &[[f64; 2]], colour: Colour) -> Result<(), PlotError> {
         let points: Vec<_> = points.iter().map(|&p| whole(fine(p))).collect();
         let polygon = Polygon::new(points, rgb(colour).filled());

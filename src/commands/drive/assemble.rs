@@ -93,6 +93,9 @@ fn adjust(settings: &mut Settings, options: &Options) {
     settings.car.kind = options.kind.unwrap_or(settings.car.kind);
     settings.guard.deadline_ms = options.deadline.or(settings.guard.deadline_ms);
     settings.engine.threads = options.threads.unwrap_or(settings.engine.threads);
+    if let Some(set) = options.instruction_set {
+        settings.engine.instruction_set = Some(set.name().to_owned());
+    }
     match options.engine.as_deref() {
         Some(file) if has_extension(file, &["engine"]) => {
             settings.engine.file = Some(from_here(file, &["engine"]));

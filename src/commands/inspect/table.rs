@@ -205,7 +205,7 @@ fn port(port: &Port) -> String {
     format!("{} {element} {}{order}", port.name, sizes(&port.shape))
 }
 
-fn sizes(shape: &[usize]) -> String {
+pub(in crate::commands) fn sizes(shape: &[usize]) -> String {
     let sizes: Vec<_> = shape.iter().map(usize::to_string).collect();
     sizes.join("x")
 }
@@ -228,7 +228,7 @@ fn domain(domain: Domain) -> &'static str {
 
 /// Rows under their titles; nothing when there are no rows. A title's `>` aligns
 /// its column to the right.
-fn columns<const N: usize>(
+pub(in crate::commands) fn columns<const N: usize>(
     titles: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {

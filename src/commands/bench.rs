@@ -1,0 +1,253 @@
+//! `pilotage bench`: how fast an engine is on this machine, and how near to what the
+//! machine could do.
+
+mod bounds;
+mod inputs;
+mod machine;
+mod passes;
+mod table;
+mod times;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use pilotage_engine::{Bundle, CpuOptions, InstructionSet};
+use serde::Serialize;
+
+use super::inspect;
+use crate::car::EngineSettings;
+use crate::engines;
+use crate::plot::{self, Jitter};
+use crate::signature::Trust;
+use bounds::{Limits, MeasuredLayer, Total};
+use inputs::{Inputs, Source};
+use machine::Machine;
+use passes::{MOST_COUNT, Until, VisionTimes};
+use times::{Sample, Times};
+
+/// What to measure, and how.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// An .engine file or a compiled-in engine's name; without it the engine that drives
+    #[arg(value_name = "FILE|NAME")]
+    engine: Option<String>,
+    /// Inferences to time
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = count)]
+    count: usize,
+    /// Time inferences for this long instead
+    #[arg(long, value_name = "S", conflicts_with = "count", value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Threads the engine may use
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon or neon-dotprod; the best there is
+    /// when left out
+    #[arg(long, value_name = "NAME")]
+    instruction_set: Option<InstructionSet>,
+    /// Draw the time of each inference, and how many took how long
+    #[arg(long, value_name = "FILE.png")]
+    picture: Option<PathBuf>,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "not a whole number".to_owned())?;
+    match count {
+        1..=MOST_COUNT => Ok(count),
+        _ => Err(format!("must be 1 to {MOST_COUNT}")),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match seconds {
+        0.001..=86_400.0 => Ok(seconds),
+        _ => Err("must be 0.001 to 86400".to_owned()),
+    }
+}
+
+/// Everything that was measured. Durations are microseconds where a name says so.
+#[derive(Debug, Serialize)]
+struct Measurement {
+    /// Of Pilotage.
+    version: &'static str,
+    machine: Machine,
+    engine: Engine,
+    options: Asked,
+    inputs: Given,
+    limits: Limits,
+    /// The whole net, layers not timed.
+    inference: Times,
+    /// What `inference` took altogether, seconds.
+    seconds: f64,
+    /// Whether something else was visibly running.
+    disturbed: bool,
+    /// From a pass of its own.
+    layers: Vec<MeasuredLayer>,
+    total: Total,
+    /// None where the engine's input is not a camera's picture.
+    vision: Option<VisionTimes>,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Engine {
+    name: String,
+    /// As its recipe spells it.
+    precision: String,
+    /// What ran it: instruction set, threads, precision.
+    description: String,
+}
+
+/// How it was measured.
+#[derive(Debug, Serialize)]
+struct Asked {
+    /// None where a time was given instead.
+    count: Option<usize>,
+    seconds: Option<f64>,
+    threads: usize,
+    instruction_set: &'static str,
+}
+
+/// What the engine was given.
+#[derive(Debug, Serialize)]
+struct Given {
+    source: Source,
+    frames: usize,
+}
+
+/// Measures, and prints what was measured.
+///
+/// # Errors
+/// When there is no such engine, it is not sound or cannot run as asked, or the picture
+/// cannot be written.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let engine = match &options.engine {
+        Some(engine) => engine.clone(),
+        None => EngineSettings::default().name,
+    };
+    let fetched = engines::fetch(&inspect::source(&engine), &Trust::default())?;
+    let bundle =
+        Bundle::read(&fetched.bytes).with_context(|| format!("engine `{}`", fetched.name))?;
+    if let Some(path) = &options.picture {
+        writable(path)?;
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build; build with --release to measure");
+    }
+    let (measurement, samples) = measure(options, &bundle)?;
+    let text = match options.json {
+        true => serde_json::to_string_pretty(&measurement)?,
+        false => table::whole(&measurement),
+    };
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    if measurement.disturbed {
+        eprintln!(
+            "warning: something else was running: one inference in a hundred took {:.1} times \
+             the median or more",
+            measurement.inference.p99_us / measurement.inference.p50_us
+        );
+    }
+    if let Some(path) = &options.picture {
+        draw(path, &measurement, &samples)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Better now than after the measurement.
+fn writable(path: &Path) -> anyhow::Result<()> {
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    opened.with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(())
+}
+
+fn measure(options: &Options, bundle: &Bundle) -> anyhow::Result<(Measurement, Vec<Sample>)> {
+    let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
+    let cpu = CpuOptions {
+        threads: options.threads,
+        instruction_set: Some(set),
+        ..CpuOptions::default()
+    };
+    let inputs = Inputs::of(bundle);
+    let layers = bundle.plan.layers();
+    let limits = Limits::measure(&layers, cpu)?;
+    let until = match options.seconds {
+        Some(seconds) => Until::Elapsed(Duration::from_secs_f64(seconds)),
+        None => Until::Count(options.count),
+    };
+    let whole = passes::whole(bundle, cpu, &inputs, until)?;
+    let mut taken: Vec<u64> = whole.samples.iter().map(|sample| sample.took).collect();
+    let inference = Times::of(&mut taken);
+    let by_layer = passes::by_layer(bundle, cpu, &inputs, inference.count)?;
+    let layers = bounds::layers(layers, &by_layer, &limits, options.threads);
+    let vision = passes::vision(bundle, inference.count);
+    let manifest = &bundle.manifest;
+    let measurement = Measurement {
+        version: env!("CARGO_PKG_VERSION"),
+        machine: Machine::here(),
+        engine: Engine {
+            name: manifest.name.clone(),
+            precision: manifest.precision.clone(),
+            description: whole.description,
+        },
+        options: Asked {
+            count: options.seconds.is_none().then_some(options.count),
+            seconds: options.seconds,
+            threads: options.threads,
+            instruction_set: set.name(),
+        },
+        inputs: Given {
+            source: inputs.source,
+            frames: inputs.frames.len(),
+        },
+        limits,
+        inference,
+        seconds: whole.elapsed.as_secs_f64(),
+        disturbed: inference.disturbed(),
+        total: bounds::total(&layers),
+        layers,
+        vision: match vision {
+            Ok(vision) => Some(vision),
+            Err(error) => {
+                log::info!("vision is not timed: {error:#}");
+                None
+            }
+        },
+    };
+    Ok((measurement, whole.samples))
+}
+
+fn draw(path: &Path, measurement: &Measurement, samples: &[Sample]) -> anyhow::Result<()> {
+    let Measurement {
+        engine, inference, ..
+    } = measurement;
+    let points: Vec<_> = samples
+        .iter()
+        .map(|sample| [sample.at as f64 * 1e-9, sample.took as f64 * 1e-3])
+        .collect();
+    plot::jitter_picture(
+        path,
+        &Jitter {
+            title: &format!("{}: {}", engine.name, engine.description),
+            points: &points,
+            percentiles: &[
+                ("median", inference.p50_us),
+                ("90 %", inference.p90_us),
+                ("99 %", inference.p99_us),
+                ("99.9 %", inference.p999_us),
+                ("longest", inference.max_us),
+            ],
+        },
+    )?;
+    eprintln!("the times are drawn in {}", path.display());
+    Ok(())
+}

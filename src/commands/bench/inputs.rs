@@ -1,0 +1,177 @@
+//! What the engine is given to think about while it is measured.
+
+use pilotage_compiler::Proof;
+use pilotage_engine::{Bundle, ElementType, Port, TensorMut, TensorRef};
+use pilotage_vision::{Layout, PixelFormat, Preprocess, Vision};
+use serde::Serialize;
+
+/// One tensor and its memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Tensor {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+}
+
+impl Tensor {
+    /// Zeros for `port`.
+    pub(super) fn of(port: &Port) -> Self {
+        let length = port.len();
+        match port.element_type {
+            ElementType::F32 => Self::F32(vec![0.0; length]),
+            ElementType::I64 => Self::I64(vec![0; length]),
+            ElementType::I32 => Self::I32(vec![0; length]),
+            // No port is F16.
+            ElementType::F16 | ElementType::U8 | ElementType::Bool => Self::U8(vec![0; length]),
+            ElementType::I8 => Self::I8(vec![0; length]),
+        }
+    }
+
+    pub(super) fn lend(&self) -> TensorRef<'_> {
+        match self {
+            Self::F32(data) => TensorRef::F32(data),
+            Self::I64(data) => TensorRef::I64(data),
+            Self::I32(data) => TensorRef::I32(data),
+            Self::U8(data) => TensorRef::U8(data),
+            Self::I8(data) => TensorRef::I8(data),
+        }
+    }
+
+    pub(super) fn lend_mut(&mut self) -> TensorMut<'_> {
+        match self {
+            Self::F32(data) => TensorMut::F32(data),
+            Self::I64(data) => TensorMut::I64(data),
+            Self::I32(data) => TensorMut::I32(data),
+            Self::U8(data) => TensorMut::U8(data),
+            Self::I8(data) => TensorMut::I8(data),
+        }
+    }
+}
+
+/// Where the inputs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Source {
+    /// Frames that travel in the engine file.
+    Frames,
+    /// There are no frames: noise.
+    Noise,
+}
+
+/// Inputs to be taken in turn, each with a tensor for every port.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) source: Source,
+    pub(super) frames: Vec<Vec<Tensor>>,
+}
+
+/// Noise is repeated after so many frames.
+const NOISY_FRAMES: usize = 8;
+
+impl Inputs {
+    /// The frames that travel in `bundle`, as the network would be given them, or else noise.
+    pub(super) fn of(bundle: &Bundle) -> Self {
+        if let Some(frames) = travelling(bundle).filter(|frames| !frames.is_empty()) {
+            return Self {
+                source: Source::Frames,
+                frames,
+            };
+        }
+        let ports: Vec<_> = (bundle.plan.inputs.iter())
+            .map(|port| bundle.plan.port(port))
+            .collect();
+        let mut noise = Noise::default();
+        let mut frame = || ports.iter().map(|port| noise.tensor(port)).collect();
+        Self {
+            source: Source::Noise,
+            frames: (0..NOISY_FRAMES).map(|_| frame()).collect(),
+        }
+    }
+}
+
+/// `None` where there are no frames or they are not for this input.
+fn travelling(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
+    let proof = Proof::of(bundle).ok()?;
+    let preprocess: Preprocess =
+        serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
+    let [port] = bundle.plan.inputs.as_slice() else {
+        return None;
+    };
+    let port = bundle.plan.port(port);
+    let channels = preprocess.colour.channels();
+    let tensor = |pixels: &Vec<u8>| {
+        let mut tensor = Tensor::of(&port);
+        match &mut tensor {
+            Tensor::I8(levels) if levels.len() == pixels.len() => {
+                let planes = match preprocess.layout {
+                    Layout::Nchw => channels,
+                    Layout::Nhwc => 1,
+                };
+                let in_order =
+                    (0..planes).flat_map(|plane| pixels.iter().skip(plane).step_by(planes));
+                for (level, &pixel) in levels.iter_mut().zip(in_order) {
+                    *level = (pixel ^ 0x80).cast_signed();
+                }
+            }
+            Tensor::F32(values) => {
+                // Only the last step of vision is wanted; whichever frame it is made for will do.
+                let (width, height) =
+                    frame_size(&preprocess, (preprocess.width, preprocess.height));
+                let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8).ok()?;
+                vision.scale(pixels, values).ok()?;
+            }
+            _ => return None,
+        }
+        Some(vec![tensor])
+    };
+    proof.frames().iter().map(tensor).collect()
+}
+
+/// The least frame that the recipe's crop fits in; `whole` where nothing is cropped.
+pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
+    match preprocess.crop {
+        Some(crop) => (
+            crop.x.saturating_add(crop.width),
+            crop.y.saturating_add(crop.height),
+        ),
+        None => whole,
+    }
+}
+
+/// Numbers that look random and are the same each time.
+#[derive(Debug)]
+pub(super) struct Noise(u32);
+
+impl Default for Noise {
+    fn default() -> Self {
+        Self(0x9e37_79b9)
+    }
+}
+
+impl Noise {
+    /// Xorshift, after Marsaglia.
+    pub(super) fn byte(&mut self) -> u8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        (self.0 >> 24) as u8
+    }
+
+    /// Floats from 0 to 1, integers of a byte; whole numbers wider than that, which may
+    /// stand for places, and truths are 0 and 1.
+    fn tensor(&mut self, port: &Port) -> Tensor {
+        let mut tensor = Tensor::of(port);
+        let truth = port.element_type == ElementType::Bool;
+        match &mut tensor {
+            Tensor::F32(data) => data.fill_with(|| f32::from(self.byte()) / 255.0),
+            Tensor::I64(data) => data.fill_with(|| i64::from(self.byte() & 1)),
+            Tensor::I32(data) => data.fill_with(|| i32::from(self.byte() & 1)),
+            Tensor::U8(data) if truth => data.fill_with(|| self.byte() & 1),
+            Tensor::U8(data) => data.fill_with(|| self.byte()),
+            Tensor::I8(data) => data.fill_with(|| self.byte().cast_signed()),
+        }
+        tensor
+    }
+}

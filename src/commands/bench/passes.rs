@@ -1,0 +1,234 @@
+//! The passes: the whole net as it drives, once more with each layer timed, and vision.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, EngineError, Port, Timing};
+use pilotage_vision::{Frame, PixelFormat, Preprocess, Vision};
+use serde::Serialize;
+
+use super::inputs::{Inputs, Noise, Tensor, frame_size};
+use super::times::{Sample, Times, nanos};
+
+/// Before it counts, an engine runs this long, and this often.
+const WARM_UP: Duration = Duration::from_millis(200);
+const LEAST_WARM_UP: usize = 5;
+/// Most inferences with each layer timed.
+const MOST_PROFILED: usize = 2_000;
+/// Frames that vision is timed on.
+const VISION_FRAMES: usize = 500;
+/// The picture of a camera whose recipe crops nothing: that of car.toml's default.
+const USUAL_FRAME: (u32, u32) = (640, 480);
+/// Someone who waits longer than this is told how long it will be.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When to stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    Count(usize),
+    /// This long, and at most [`MOST_COUNT`].
+    Elapsed(Duration),
+}
+
+/// Most inferences that are kept in memory, 16 bytes each.
+pub(super) const MOST_COUNT: usize = 5_000_000;
+
+/// An engine with its inputs, and room for its outputs.
+struct Subject<'a> {
+    engine: CpuEngine,
+    frames: &'a [Vec<Tensor>],
+    next: usize,
+    input: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(bundle: &Bundle, options: CpuOptions, inputs: &'a Inputs) -> anyhow::Result<Self> {
+        let engine = CpuEngine::new(&bundle.plan, options)?;
+        let tensors = |ports: &[Port]| ports.iter().map(Tensor::of).collect();
+        Ok(Self {
+            input: tensors(engine.inputs()),
+            outputs: tensors(engine.outputs()),
+            engine,
+            frames: &inputs.frames,
+            next: 0,
+        })
+    }
+
+    /// One inference on the next frame, which is first put where vision would put it, so
+    /// that the engine finds it in the same cache.
+    fn infer(&mut self) -> Result<Timing, EngineError> {
+        if let Some(frame) = self.frames.get(self.next) {
+            self.input.clone_from_slice(frame);
+            self.next = (self.next + 1) % self.frames.len();
+        }
+        let inputs: Vec<_> = self.input.iter().map(Tensor::lend).collect();
+        let mut outputs: Vec<_> = self.outputs.iter_mut().map(Tensor::lend_mut).collect();
+        self.engine.infer(&inputs, &mut outputs)
+    }
+
+    /// Runs until memory, clock and branches are as they will be; returns the last time.
+    fn warm_up(&mut self) -> Result<Duration, EngineError> {
+        self.engine.prepare()?;
+        let start = Instant::now();
+        let mut count = 0;
+        loop {
+            let took = self.infer()?.total;
+            count += 1;
+            if count >= LEAST_WARM_UP && start.elapsed() >= WARM_UP {
+                return Ok(took);
+            }
+        }
+    }
+}
+
+/// What the whole net took.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// The engine's words for itself.
+    pub(super) description: String,
+    pub(super) samples: Vec<Sample>,
+    pub(super) elapsed: Duration,
+}
+
+/// Times the whole net, nothing else being asked of it.
+pub(super) fn whole(
+    bundle: &Bundle,
+    options: CpuOptions,
+    inputs: &Inputs,
+    until: Until,
+) -> anyhow::Result<Whole> {
+    let mut subject = Subject::new(bundle, options, inputs)?;
+    let once = subject.warm_up()?;
+    let (room, limit) = match until {
+        Until::Count(count) => {
+            let expected = once.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+            if expected > PATIENCE {
+                eprintln!("{count} inferences of {once:.1?} take about {expected:.0?}");
+            }
+            (count, Duration::MAX)
+        }
+        Until::Elapsed(limit) => {
+            let expected = limit.as_secs_f64() / once.as_secs_f64().max(1e-9);
+            ((expected * 2.0) as usize + 1, limit)
+        }
+    };
+    // Room for all of them, so that memory does not grow meanwhile.
+    let room = room.min(MOST_COUNT);
+    let mut samples = Vec::with_capacity(room);
+    let start = Instant::now();
+    while samples.len() < room {
+        let at = start.elapsed();
+        if at >= limit {
+            break;
+        }
+        let took = subject.infer()?.total;
+        samples.push(Sample {
+            at: nanos(at),
+            took: nanos(took),
+        });
+    }
+    Ok(Whole {
+        description: subject.engine.describe(),
+        samples,
+        elapsed: start.elapsed(),
+    })
+}
+
+/// What one layer took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LayerTimes {
+    pub(super) times: Times,
+    /// Whether the engine's threads share it.
+    pub(super) shared: bool,
+}
+
+/// Times each layer of the plan, in order.
+pub(super) fn by_layer(
+    bundle: &Bundle,
+    options: CpuOptions,
+    inputs: &Inputs,
+    count: usize,
+) -> anyhow::Result<Vec<LayerTimes>> {
+    let options = CpuOptions {
+        profile: true,
+        ..options
+    };
+    let count = count.min(MOST_PROFILED);
+    let mut subject = Subject::new(bundle, options, inputs)?;
+    subject.warm_up()?;
+    let totals = |engine: &CpuEngine, to: &mut Vec<Duration>| {
+        to.clear();
+        to.extend(engine.profile().map(|step| step.total));
+    };
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    totals(&subject.engine, &mut before);
+    let mut taken: Vec<Vec<u64>> = vec![Vec::with_capacity(count); before.len()];
+    for _ in 0..count {
+        subject.infer()?;
+        // The engine keeps sums: what one inference added is what it took.
+        totals(&subject.engine, &mut after);
+        for (taken, (before, after)) in taken.iter_mut().zip(before.iter().zip(&after)) {
+            taken.push(nanos(after.saturating_sub(*before)));
+        }
+        std::mem::swap(&mut before, &mut after);
+    }
+    let layers = subject.engine.profile().zip(&mut taken);
+    Ok(layers
+        .map(|(step, taken)| LayerTimes {
+            times: Times::of(taken),
+            shared: step.shared,
+        })
+        .collect())
+}
+
+/// From a camera's frame to the engine's input.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct VisionTimes {
+    /// Width and height of the frame, pixels.
+    pub(super) frame: [u32; 2],
+    pub(super) format: PixelFormat,
+    /// Width and height of the input, pixels.
+    pub(super) input: [u32; 2],
+    pub(super) times: Times,
+}
+
+/// Times vision on noise; its arithmetic is the same for every picture.
+pub(super) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTimes> {
+    let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing.clone())
+        .context("its preprocessing cannot be used")?;
+    let format = PixelFormat::Rgb8;
+    let (width, height) = frame_size(&preprocess, USUAL_FRAME);
+    let mut vision = Vision::new(&preprocess, width, height, format)?;
+    let mut frame = Frame::new(format, width, height)?;
+    let mut noise = Noise::default();
+    frame.data_mut().fill_with(|| noise.byte());
+    let length = vision.output_len();
+    let mut input = match bundle.plan.inputs.as_slice() {
+        [port] if bundle.plan.port(port).len() == length => Tensor::of(&bundle.plan.port(port)),
+        _ => anyhow::bail!("the engine's input is not one picture"),
+    };
+    let count = count.min(VISION_FRAMES);
+    let mut taken = Vec::with_capacity(count);
+    let start = Instant::now();
+    let mut warm = false;
+    while taken.len() < count {
+        let begun = Instant::now();
+        match &mut input {
+            Tensor::F32(input) => vision.run(frame.view(), input)?,
+            Tensor::I8(input) => vision.run_i8(frame.view(), input)?,
+            _ => anyhow::bail!("the engine's input is neither f32 nor i8"),
+        }
+        let took = begun.elapsed();
+        warm = warm || start.elapsed() >= WARM_UP / 4;
+        if warm {
+            taken.push(nanos(took));
+        }
+    }
+    Ok(VisionTimes {
+        frame: [width, height],
+        format,
+        input: [preprocess.width, preprocess.height],
+        times: Times::of(&mut taken),
+    })
+}

@@ -1,0 +1,93 @@
+//! Many times of the same thing, and their summary.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A p99 beyond this many medians means that something else was running.
+const QUIET: f64 = 1.3;
+
+/// One measurement, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// From the start of the series to the start of this one.
+    pub(super) at: u64,
+    pub(super) took: u64,
+}
+
+/// How long something took, over and over: microseconds, each the time that so many took
+/// at most.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Times {
+    /// How often it was measured.
+    pub(super) count: usize,
+    pub(super) mean_us: f64,
+    pub(super) fastest_us: f64,
+    pub(super) p50_us: f64,
+    pub(super) p90_us: f64,
+    pub(super) p99_us: f64,
+    pub(super) p999_us: f64,
+    pub(super) max_us: f64,
+}
+
+impl Times {
+    /// Of nanoseconds, which are put in order.
+    pub(super) fn of(nanos: &mut [u64]) -> Self {
+        nanos.sort_unstable();
+        let sum: u128 = nanos.iter().map(|&nanos| u128::from(nanos)).sum();
+        let at = |quantile: f64| micros(nanos, quantile);
+        Self {
+            count: nanos.len(),
+            mean_us: sum as f64 / nanos.len().max(1) as f64 * 1e-3,
+            fastest_us: at(0.0),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: at(1.0),
+        }
+    }
+
+    /// Whether something else was visibly running.
+    pub(super) fn disturbed(&self) -> bool {
+        self.p99_us > QUIET * self.p50_us
+    }
+}
+
+/// What `quantile` of `sorted` took at most.
+fn micros(sorted: &[u64], quantile: f64) -> f64 {
+    let rank = (quantile * sorted.len() as f64).ceil() as usize;
+    let nanos = sorted.get(rank.saturating_sub(1)).copied();
+    nanos.unwrap_or(0) as f64 * 1e-3
+}
+
+/// Longer than any measurement counts as the longest there is.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_what_so_many_took_at_most() {
+        let mut nanos: Vec<u64> = (1..=1000).rev().map(|n| n * 1000).collect();
+        let times = Times::of(&mut nanos);
+        assert_eq!((times.count, times.mean_us), (1000, 500.5));
+        assert_eq!((times.fastest_us, times.p50_us), (1.0, 500.0));
+        assert_eq!((times.p90_us, times.p99_us), (900.0, 990.0));
+        assert_eq!((times.p999_us, times.max_us), (999.0, 1000.0));
+        let one = Times::of(&mut [7000]);
+        assert_eq!((one.fastest_us, one.p50_us, one.max_us), (7.0, 7.0, 7.0));
+    }
+
+    #[test]
+    fn a_long_tail_tells_of_a_disturbance() {
+        let quiet = Times::of(&mut [100; 200]);
+        assert!(!quiet.disturbed());
+        let mut nanos = [100; 200];
+        nanos[..5].fill(140);
+        assert!(Times::of(&mut nanos).disturbed());
+    }
+}
