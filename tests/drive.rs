@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use pilotage_engine::InstructionSet;
 use serde_json::Value;
 
 fn pilotage(arguments: &[&str]) -> Output {
@@ -54,26 +55,68 @@ fn a_lap_of_simple_meets_the_floors() {
     assert!(metric("deviation_p95") <= 0.10, "{report}");
 }
 
+/// A report without what the wall clock says.
+fn without_clocks(mut report: Value) -> Value {
+    let map = report.as_object_mut().unwrap();
+    for clocked in ["timing", "wall_seconds", "first_command_seconds"] {
+        map.remove(clocked).unwrap();
+    }
+    let metrics = map["metrics"].as_object_mut().unwrap();
+    for clocked in [
+        "brain_iteration_frequency",
+        "mean_inference_time",
+        "real_time_factor",
+    ] {
+        metrics.remove(clocked).unwrap();
+    }
+    report
+}
+
 #[test]
 fn with_a_latency_and_a_seed_a_run_repeats_bit_for_bit() {
     let run = || {
         let arguments = ["--seed", "5", "--looks", "2", "--latency", "35"];
-        let mut report = report(&[&arguments[..], &["--time-limit", "8"]].concat());
-        let map = report.as_object_mut().unwrap();
-        for clocked in ["timing", "wall_seconds", "first_command_seconds"] {
-            map.remove(clocked).unwrap();
-        }
-        let metrics = map["metrics"].as_object_mut().unwrap();
-        for clocked in [
-            "brain_iteration_frequency",
-            "mean_inference_time",
-            "real_time_factor",
-        ] {
-            metrics.remove(clocked).unwrap();
-        }
-        report
+        without_clocks(report(&[&arguments[..], &["--time-limit", "8"]].concat()))
     };
     assert_eq!(run(), run());
+}
+
+/// Drives with each of this machine's instruction sets among `sets`; each report, but for
+/// the clocks and its own name of the set, has to be that of the first.
+fn drive_alike(sets: &[InstructionSet], arguments: &[&str]) {
+    let mut first: Option<(InstructionSet, Value)> = None;
+    for &set in sets {
+        if !set.is_available() {
+            println!("not driven: this machine has no {set}");
+            continue;
+        }
+        let chosen = ["--latency", "10", "--instruction-set", set.name()];
+        let mut report = without_clocks(report(&[&chosen, arguments].concat()));
+        let backend = report.as_object_mut().unwrap().remove("backend").unwrap();
+        assert!(
+            backend.as_str().unwrap().contains(&set.to_string()),
+            "{backend}"
+        );
+        match &first {
+            None => first = Some((set, report)),
+            Some((other, expected)) => assert_eq!(&report, expected, "{set} and {other}"),
+        }
+    }
+    let (_, report) = first.unwrap();
+    assert!(
+        report["metrics"]["distance"].as_f64().unwrap() > 10.0,
+        "{report}"
+    );
+}
+
+#[test]
+fn a_lap_is_the_same_to_the_last_digit_with_every_instruction_set() {
+    use InstructionSet::{Avx2, Avx512, Avx512Vnni, AvxVnni, Neon, NeonDotprod};
+    let vectors = [Avx512Vnni, AvxVnni, Avx2, NeonDotprod, Neon];
+    drive_alike(&vectors, &[]);
+    // Those that are slow or have another's INT8 drive a stretch.
+    let all = [Avx512Vnni, Avx512, Avx2, Neon, InstructionSet::Scalar];
+    drive_alike(&all, &["--time-limit", "3"]);
 }
 
 #[test]
@@ -133,6 +176,7 @@ fn what_is_not_there_is_named_before_anything_moves() {
         (&["--drop-frames", "2"], "0.9"),
         (&["--road-width", "NaN"], "road_width"),
         (&["--threads", "1000"], "threads"),
+        (&["--instruction-set", "mmx"], InstructionSet::best().name()),
         (&["--reference", "nothing.csv"], "nothing.csv"),
         (&["--start-offset", "nan"], "--start-offset"),
         (&["--start-heading", "400"], "--start-heading"),

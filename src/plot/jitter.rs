@@ -27,9 +27,11 @@ const RUN: (f64, f64) = (MARGIN + 84.0, 1000.0);
 /// Where they lie by how many took longer.
 const TAIL: (f64, f64) = (1050.0, 1420.0);
 /// A point's radius.
-const RADIUS: f64 = 1.7;
+const RADIUS: f64 = 2.0;
 /// Points in a square this wide are too near each other to be told apart.
 const CELL: f64 = 5.0;
+/// Where the colours begin for a point on its own.
+const DARKEST: f64 = 0.25;
 /// The least distance between the percentiles' names.
 const LINE: f64 = 25.0;
 
@@ -205,7 +207,9 @@ fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(
     dots.sort_by(|(a, [ax, ay]), (b, [bx, by])| {
         (a.cmp(b)).then(ax.total_cmp(bx)).then(ay.total_cmp(by))
     });
-    let colour = |count: usize| speed_colour((count as f64).ln() / (most as f64).ln());
+    // The darkest colours would not show on the ground.
+    let crowded = |count: usize| (count as f64).ln() / (most as f64).ln();
+    let colour = |count: usize| speed_colour(DARKEST + (1.0 - DARKEST) * crowded(count));
     let coloured = dots.iter().map(|&(count, at)| (at, colour(count)));
     canvas.dots(coloured, RADIUS)?;
 
@@ -219,8 +223,11 @@ fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(
         canvas.text(&text, [x, low], 20.0, regular, centre, MUTED)?;
     }
     let middle = 0.5 * (RUN.0 + RUN.1);
-    let text = "seconds since the start; brighter is more often";
-    canvas.text(text, [middle, low + 34.0], 20.0, regular, centre, MUTED)
+    let text = format!(
+        "seconds since the start; {} inferences, brighter where they crowd",
+        points.len()
+    );
+    canvas.text(&text, [middle, low + 34.0], 20.0, regular, centre, MUTED)
 }
 
 /// How many took longer, ten times fewer from line to line.

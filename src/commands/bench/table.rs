@@ -175,8 +175,9 @@ fn times(inference: &Times, vision: Option<&VisionTimes>) -> String {
 fn bounds(inference: &Times, total: &Total) -> String {
     match total.bound_us {
         Some(bound) => format!(
-            "The layers' bounds add up to {bound:.1} us: {} of the fastest inference, {} of the \
-             median.",
+            "A layer's bound is its multiply-adds at the peak, or its weights read where that takes \
+             longer (read);\nGMAC/s, peak and bound are held against the fastest run. The bounds \
+             add up to {bound:.1} us:\n{} of the fastest inference, {} of the median.",
             percent(Some(bound / inference.fastest_us)),
             percent(Some(bound / inference.p50_us))
         ),
