@@ -1,0 +1,204 @@
+//! This engine as `cargo xtask peers` runs it, and the frames that it and the others
+//! are given.
+
+#[path = "timing.rs"]
+mod timing;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser};
+use pilotage::pilot::Decoder;
+use pilotage_compiler::{Frames, Recipe};
+use pilotage_config::Source;
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
+use pilotage_vehicle::Time;
+use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision};
+
+/// What to do.
+#[derive(Debug, Parser)]
+enum Task {
+    /// Write held-back frames of a recipe as its network takes them, to values.f32 and levels.i8
+    Frames {
+        /// The recipe
+        recipe: PathBuf,
+        /// Where they go
+        folder: PathBuf,
+        /// How many
+        #[arg(long, default_value_t = 16)]
+        frames: usize,
+    },
+    /// Time an engine on such frames
+    Engine(Engines),
+    /// Time the way from a 640x480 frame to controls
+    Camera {
+        #[command(flatten)]
+        engine: Engines,
+        /// How the frames lie in memory, as pilotage-vision spells it
+        #[arg(long)]
+        format: String,
+        /// Without the engine
+        #[arg(long)]
+        vision_only: bool,
+    },
+}
+
+/// An engine, and how to time it.
+#[derive(Debug, Args)]
+struct Engines {
+    /// An engine file
+    engine: PathBuf,
+    /// The frames, one after the other
+    frames: PathBuf,
+    /// Threads that share the work
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// How many inferences are timed
+    #[arg(long, default_value_t = 500)]
+    count: usize,
+}
+
+/// The camera's picture.
+const CAMERA: (u32, u32) = (640, 480);
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Frames {
+            recipe,
+            folder,
+            frames,
+        } => write_frames(&recipe, &folder, frames),
+        Task::Engine(options) => {
+            println!("{}", time_engine(&options)?);
+            Ok(())
+        }
+        Task::Camera {
+            engine,
+            format,
+            vision_only,
+        } => {
+            println!("{}", time_camera(&engine, &format, vision_only)?);
+            Ok(())
+        }
+    }
+}
+
+/// Frames that the engine was not calibrated on, in the layout of the recipe.
+fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
+    let text = pilotage_compiler::read_recipe_text(recipe)?;
+    let file = recipe.display().to_string();
+    let parsed: Recipe = Source::new(&file, &text).parse()?;
+    let calibration = parsed.calibration.context("the recipe has no frames")?;
+    let beside = recipe.parent().unwrap_or(Path::new(""));
+    let preprocess = parsed.input;
+    let all = Frames::read(&beside.join(calibration.frames), &preprocess)?;
+    let (_, held_back) = all.split();
+    ensure!(held_back.len() >= count, "{count} frames are not there");
+    // Spread over all drives.
+    let chosen = held_back.iter().step_by(held_back.len() / count).take(count);
+
+    let whole = Preprocess {
+        crop: None,
+        ..preprocess.clone()
+    };
+    let (width, height) = (whole.width, whole.height);
+    let mut vision = Vision::new(&whole, width, height, PixelFormat::Rgb8)?;
+    let mut values = vec![0.0_f32; vision.output_len()];
+    let mut levels = vec![0_i8; vision.output_len()];
+    let (mut all_values, mut all_levels) = (Vec::new(), Vec::new());
+    for pixels in chosen {
+        let view = view(PixelFormat::Rgb8, (width, height), pixels);
+        vision.run(view, &mut values)?;
+        vision.run_i8(view, &mut levels)?;
+        all_values.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        all_levels.extend(levels.iter().map(|level| level.cast_unsigned()));
+    }
+    fs::write(folder.join("values.f32"), all_values)?;
+    fs::write(folder.join("levels.i8"), all_levels)?;
+    Ok(())
+}
+
+fn time_engine(options: &Engines) -> Result<String> {
+    let (_, mut engine) = load(options)?;
+    let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
+    let length = engine.inputs()[0].len();
+    let said = engine.describe();
+    let mut answer = [0.0; 2];
+    match engine.inputs()[0].element_type {
+        ElementType::F32 => {
+            let (values, _) = bytes.as_chunks();
+            let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
+            let frames: Vec<&[f32]> = values.chunks_exact(length).collect();
+            timing::measured(&said, frames.len(), options.count, |frame| {
+                let input = TensorRef::F32(frames[frame]);
+                engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+                Ok(answer)
+            })
+        }
+        ElementType::I8 => {
+            let levels: Vec<i8> = bytes.into_iter().map(u8::cast_signed).collect();
+            let frames: Vec<&[i8]> = levels.chunks_exact(length).collect();
+            timing::measured(&said, frames.len(), options.count, |frame| {
+                let input = TensorRef::I8(frames[frame]);
+                engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+                Ok(answer)
+            })
+        }
+        other => bail!("the engine takes {other:?}"),
+    }
+}
+
+/// As the pilot does it: a frame to the engine's INT8 input, the engine, its numbers
+/// to controls.
+fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<String> {
+    let format: PixelFormat = serde_json::from_value(format.into())?;
+    let (bundle, mut engine) = load(options)?;
+    let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
+    let mut decoder = Decoder::new(&bundle.manifest.outputs)?;
+    decoder.bind(engine.outputs())?;
+    let mut vision = Vision::new(&preprocess, CAMERA.0, CAMERA.1, format)?;
+    let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
+    let frames: Vec<&[u8]> = bytes
+        .chunks_exact(format.frame_len(CAMERA.0, CAMERA.1)?)
+        .collect();
+    let said = engine.describe();
+    let mut input = vec![0_i8; vision.output_len()];
+    let mut answer = [0.0; 2];
+    timing::measured(&said, frames.len(), options.count, |frame| {
+        vision.run_i8(view(format, CAMERA, frames[frame]), &mut input)?;
+        if !vision_only {
+            let input = TensorRef::I8(&input);
+            engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
+        }
+        std::hint::black_box(decoder.decode(&answer));
+        Ok(answer)
+    })
+}
+
+fn load(options: &Engines) -> Result<(Bundle, CpuEngine)> {
+    let bytes = fs::read(&options.engine).with_context(|| shown(&options.engine))?;
+    let bundle = Bundle::read(&bytes).with_context(|| shown(&options.engine))?;
+    let wanted = CpuOptions {
+        threads: options.threads,
+        ..CpuOptions::default()
+    };
+    let mut engine = CpuEngine::new(&bundle.plan, wanted)?;
+    engine.prepare()?;
+    Ok((bundle, engine))
+}
+
+fn view(format: PixelFormat, (width, height): (u32, u32), data: &[u8]) -> FrameView<'_> {
+    FrameView {
+        format,
+        width,
+        height,
+        data,
+        captured: Time::ZERO,
+        sequence: 0,
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

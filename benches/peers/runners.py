@@ -1,0 +1,193 @@
+"""Times one engine in this process: runners.py ENGINE fp32|int8 THREADS COUNT FOLDER.
+
+Every engine is given what suits it best. The frame is put where the engine reads it
+before the clock starts, so only the inference is timed: ours reads its input where
+vision has written it, and the others could be used so. INT8 models take INT8 levels, as
+ours does, not floats. What is left of Python in a timed call is the call itself.
+The garbage collector is off meanwhile.
+"""
+
+import gc
+import json
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+SHAPE = (1, 3, 66, 200)
+FRAMES = 16
+QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def frames(folder, precision):
+    name, kind = ("levels.i8", np.int8) if precision == "int8" else ("values.f32", np.float32)
+    return np.fromfile(folder / name, kind).reshape(-1, *SHAPE)
+
+
+def session(folder, precision, threads):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    model = str(folder / f"{precision}.onnx")
+    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+
+
+def onnxruntime(folder, precision, threads):
+    run = session(folder, precision, threads)
+    held = frames(folder, precision)
+    bindings = []
+    for frame in held:
+        binding = run.io_binding()
+        binding.bind_cpu_input("image", frame)
+        binding.bind_output("controls", "cpu")
+        bindings.append(binding)
+
+    def place(index):
+        nonlocal binding
+        binding = bindings[index]
+
+    def infer():
+        run.run_with_iobinding(binding)
+
+    return place, infer, lambda: binding.copy_outputs_to_cpu()[0]
+
+
+def openvino(folder, precision, threads):
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Otherwise bfloat16 on machines that have it.
+        "INFERENCE_PRECISION_HINT": "f32",
+        # taskset has pinned the process.
+        "ENABLE_CPU_PINNING": False,
+    }
+    compiled = openvino.Core().compile_model(str(folder / f"{precision}.onnx"), "CPU", settings)
+    request = compiled.create_infer_request()
+    tensors = [openvino.Tensor(frame) for frame in frames(folder, precision)]
+
+    def place(index):
+        request.set_input_tensor(tensors[index])
+
+    # InferRequest's own `infer` would do the same with more Python in between.
+    infer = super(type(request), request).infer
+    return place, lambda: infer({}, True, False), lambda: request.get_output_tensor().data
+
+
+def litert(folder, precision, threads):
+    from ai_edge_litert.interpreter import Interpreter
+
+    # The interpreter hands everything to XNNPACK by itself.
+    interpreter = Interpreter(str(folder / f"{precision}.tflite"), num_threads=threads)
+    interpreter.allocate_tensors()
+    image = interpreter.tensor(interpreter.get_input_details()[0]["index"])
+    answer = interpreter.get_output_details()[0]["index"]
+    held = [frame.transpose(0, 2, 3, 1) for frame in frames(folder, precision)]
+
+    def place(index):
+        image()[...] = held[index]
+
+    return place, interpreter.invoke, lambda: interpreter.get_tensor(answer)
+
+
+def ncnn(folder, precision, threads):
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    # fp32 means fp32; the INT8 model is no faster with them.
+    for kind in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+        setattr(net.opt, f"use_{kind}", False)
+    assert net.load_param(str(folder / f"{precision}.param")) == 0
+    assert net.load_model(str(folder / f"{precision}.bin")) == 0
+    # ncnn's int8 levels end at -127.
+    held = np.maximum(frames(folder, precision), -127)
+    mats = [ncnn.Mat(frame[0]).clone() for frame in held]
+    found = mat = None
+
+    def place(index):
+        nonlocal mat
+        mat = mats[index]
+
+    def infer():
+        nonlocal found
+        extractor = net.create_extractor()
+        extractor.input("image", mat)
+        _, found = extractor.extract("controls")
+
+    return place, infer, lambda: np.array(found)
+
+
+def camera(folder, precision, threads, engine=True):
+    """640x480 frames by OpenCV to INT8 levels, and those by ONNX Runtime to numbers.
+
+    As quick as we could write it: the road is cut out first, the resize is bilinear
+    without antialiasing, and no float picture is made, because the INT8 model takes none.
+    """
+    import cv2
+    import onnxruntime
+
+    cv2.setNumThreads(1)
+    raw = np.fromfile(folder / f"camera.{precision}", np.uint8)
+    held = raw.reshape(-1, 480, 640, 2 if precision == "yuyv" else 3)
+    levels = np.empty(SHAPE, np.int8)
+    planes = list(levels[0].view(np.uint8))
+    run = session(folder, "int8", threads)
+    binding = run.io_binding()
+    binding.bind_cpu_input("image", levels)
+    binding.bind_output("controls", "cpu")
+    centre = np.full((66, 200, 3), 0x80, np.uint8)
+    frame = None
+
+    def place(index):
+        nonlocal frame
+        frame = held[index]
+
+    def infer():
+        road = frame[240:]
+        if precision == "yuyv":
+            road = cv2.cvtColor(road, cv2.COLOR_YUV2RGB_YUYV)
+        small = cv2.resize(road, (200, 66), interpolation=cv2.INTER_LINEAR)
+        cv2.split(cv2.bitwise_xor(small, centre), planes)
+        if engine:
+            run.run_with_iobinding(binding)
+
+    return place, infer, lambda: binding.copy_outputs_to_cpu()[0] if engine else np.zeros(2)
+
+
+def opencv(folder, precision, threads):
+    return camera(folder, precision, threads, engine=False)
+
+
+PEERS = {made.__name__: made for made in (onnxruntime, openvino, litert, ncnn, camera, opencv)}
+
+
+def main():
+    peer, precision, threads, count, folder = sys.argv[1:]
+    folder, threads, count = pathlib.Path(folder), int(threads), int(count)
+    place, infer, answer = PEERS[peer](folder, precision, threads)
+    answers = []
+    for index in range(FRAMES):
+        place(index)
+        infer()
+        answers.append(np.array(answer(), np.float64).ravel().tolist())
+    micros = []
+    gc.disable()
+    for index in range(-(count // 10), count):
+        place(index % FRAMES)
+        start = time.perf_counter()
+        infer()
+        if index >= 0:
+            micros.append((time.perf_counter() - start) * 1e6)
+    micros.sort()
+    found = {f"{name}_us": micros[int((count - 1) * share)] for name, share in QUANTILES.items()}
+    print(json.dumps({"engine": peer, **found, "answers": answers}))
+
+
+if __name__ == "__main__":
+    main()

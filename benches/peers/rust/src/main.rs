@@ -1,0 +1,105 @@
+//! Times rten or tract on one model:
+//! `pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use rten::{ModelOptions, RunOptions, ThreadPool, Value, ValueOrView};
+use rten_tensor::prelude::*;
+use rten_tensor::{NdTensor, NdTensorView};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::tract_linalg::multithread::{Executor, set_default_executor};
+
+#[path = "../../timing.rs"]
+mod timing;
+
+const SHAPE: [usize; 4] = [1, 3, 66, 200];
+const LENGTH: usize = 3 * 66 * 200;
+
+/// All frames, one after the other, in the type the model takes.
+enum Frames {
+    Float(Vec<f32>),
+    Int8(Vec<i8>),
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [peer, model, frames, kind, threads, count] = &arguments[..] else {
+        bail!("pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT");
+    };
+    let bytes = std::fs::read(frames).with_context(|| frames.clone())?;
+    let frames = match kind.as_str() {
+        "float" => {
+            let (values, _) = bytes.as_chunks();
+            Frames::Float(values.iter().copied().map(f32::from_le_bytes).collect())
+        }
+        "int8" => Frames::Int8(bytes.into_iter().map(u8::cast_signed).collect()),
+        other => bail!("frames are float or int8, not `{other}`"),
+    };
+    let (threads, count) = (threads.parse()?, count.parse()?);
+    let line = match peer.as_str() {
+        "rten" => with_rten(Path::new(model), &frames, threads, count)?,
+        "tract" => with_tract(Path::new(model), &frames, threads, count)?,
+        other => bail!("there is no peer `{other}` here"),
+    };
+    println!("{line}");
+    Ok(())
+}
+
+fn with_rten(model: &Path, frames: &Frames, threads: usize, count: usize) -> Result<String> {
+    let model = ModelOptions::with_all_ops()
+        .prepack_weights(true)
+        .load_file(model)?;
+    let pool = Arc::new(ThreadPool::with_num_threads(threads));
+    let options = RunOptions::default().with_thread_pool(Some(pool));
+    // Views, so that no frame is copied.
+    let views: Vec<ValueOrView<'_>> = match frames {
+        Frames::Float(values) => views(values),
+        Frames::Int8(levels) => views(levels),
+    };
+    timing::measured("rten", views.len(), count, |frame| {
+        let answer: Value = model.run_one(views[frame].clone(), Some(options.clone()))?;
+        let answer: NdTensor<f32, 2> = answer.try_into()?;
+        Ok::<_, anyhow::Error>([answer[[0, 0]], answer[[0, 1]]])
+    })
+}
+
+fn views<'a, T>(frames: &'a [T]) -> Vec<ValueOrView<'a>>
+where
+    NdTensorView<'a, T, 4>: Into<ValueOrView<'a>>,
+{
+    let frames = frames.chunks_exact(LENGTH);
+    frames
+        .map(|frame| NdTensorView::from_data(SHAPE, frame).into())
+        .collect()
+}
+
+fn with_tract(model: &Path, frames: &Frames, threads: usize, count: usize) -> Result<String> {
+    if threads > 1 {
+        set_default_executor(Executor::multithread(threads));
+    }
+    let model = tract_onnx::onnx()
+        .model_for_path(model)?
+        .into_optimized()?
+        .into_runnable()?;
+    let tensors: Vec<TValue> = match frames {
+        Frames::Float(values) => tensors(values)?,
+        Frames::Int8(levels) => tensors(levels)?,
+    };
+    // The state keeps its memory from run to run.
+    let mut state = model.spawn()?;
+    timing::measured("tract", tensors.len(), count, |frame| {
+        let answer = state.run(tvec!(tensors[frame].clone()))?;
+        let answer = answer.first().context("no output")?;
+        let answer = answer.to_plain_array_view::<f32>()?;
+        Ok::<_, anyhow::Error>([answer[[0, 0]], answer[[0, 1]]])
+    })
+}
+
+fn tensors<T: Datum + Copy>(frames: &[T]) -> Result<Vec<TValue>> {
+    let frames = frames.chunks_exact(LENGTH);
+    frames
+        .map(|frame| Ok(Tensor::from_shape(&SHAPE, frame)?.into_tvalue()))
+        .collect()
+}
