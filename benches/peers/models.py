@@ -116,11 +116,10 @@ def write_unsigned(layers, path):
             break
         if layer.relu:
             last = node("Relu", [last], f"{name} relu")
+        step, zero = constant(f"{name} step", after.input_scale), constant(f"{name} zero", np.uint8(0))
+        levels = node("QuantizeLinear", [last, step, zero], f"{name} out levels")
         if layer.is_convolution and not after.is_convolution:
-            last = node("Flatten", [last], "flat")
-        held = [last, constant(f"{name} step", after.input_scale),
-                constant(f"{name} least", np.uint8(0))]
-        levels = node("QuantizeLinear", held, f"{name} out levels")
+            levels = node("Flatten", [levels], "flat")
         last = dequantised(f"{name} out", levels, after.input_scale, np.uint8(0))
     types = onnx.TensorProto
     image = helper.make_tensor_value_info("image", types.UINT8, [1, 3, HEIGHT, WIDTH])

@@ -12,14 +12,17 @@ use clap::{Args, Parser};
 use pilotage::pilot::Decoder;
 use pilotage_compiler::{Frames, Recipe};
 use pilotage_config::Source;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
+use pilotage_engine::{
+    Bundle, CpuEngine, CpuOptions, ElementType, Engine, Port, TensorMut, TensorRef,
+};
 use pilotage_vehicle::Time;
-use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision};
+use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision};
 
 /// What to do.
 #[derive(Debug, Parser)]
 enum Task {
-    /// Write held-back frames of a recipe as its network takes them, to values.f32 and levels.i8
+    /// Write held-back frames of a recipe as its model takes them (NCHW): values.f32, levels.i8
+    /// for engines that fold the scale away, levels.u8
     Frames {
         /// The recipe
         recipe: PathBuf,
@@ -59,6 +62,8 @@ struct Engines {
     count: usize,
 }
 
+/// Of the network's input.
+const CHANNELS: usize = 3;
 /// The camera's picture.
 const CAMERA: (u32, u32) = (640, 480);
 
@@ -84,7 +89,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Frames that the engine was not calibrated on, in the layout of the recipe.
+/// Frames that the engine was not calibrated on.
 fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     let text = pilotage_compiler::read_recipe_text(recipe)?;
     let file = recipe.display().to_string();
@@ -96,10 +101,14 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     let (_, held_back) = all.split();
     ensure!(held_back.len() >= count, "{count} frames are not there");
     // Spread over all drives.
-    let chosen = held_back.iter().step_by(held_back.len() / count).take(count);
+    let chosen = held_back
+        .iter()
+        .step_by(held_back.len() / count)
+        .take(count);
 
     let whole = Preprocess {
         crop: None,
+        layout: Layout::Nchw,
         ..preprocess.clone()
     };
     let (width, height) = (whole.width, whole.height);
@@ -115,37 +124,53 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
         all_levels.extend(levels.iter().map(|level| level.cast_unsigned()));
     }
     fs::write(folder.join("values.f32"), all_values)?;
-    fs::write(folder.join("levels.i8"), all_levels)?;
+    fs::write(folder.join("levels.i8"), &all_levels)?;
+    all_levels.iter_mut().for_each(|level| *level ^= 0x80);
+    fs::write(folder.join("levels.u8"), all_levels)?;
     Ok(())
 }
 
 fn time_engine(options: &Engines) -> Result<String> {
     let (_, mut engine) = load(options)?;
     let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
-    let length = engine.inputs()[0].len();
+    let port = engine.inputs()[0].clone();
     let said = engine.describe();
     let mut answer = [0.0; 2];
-    match engine.inputs()[0].element_type {
+    match port.element_type {
         ElementType::F32 => {
             let (values, _) = bytes.as_chunks();
             let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
-            let frames: Vec<&[f32]> = values.chunks_exact(length).collect();
+            let frames = frames(&values, &port);
             timing::measured(&said, frames.len(), options.count, |frame| {
-                let input = TensorRef::F32(frames[frame]);
+                let input = TensorRef::F32(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
                 Ok(answer)
             })
         }
         ElementType::I8 => {
             let levels: Vec<i8> = bytes.into_iter().map(u8::cast_signed).collect();
-            let frames: Vec<&[i8]> = levels.chunks_exact(length).collect();
+            let frames = frames(&levels, &port);
             timing::measured(&said, frames.len(), options.count, |frame| {
-                let input = TensorRef::I8(frames[frame]);
+                let input = TensorRef::I8(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
                 Ok(answer)
             })
         }
         other => bail!("the engine takes {other:?}"),
+    }
+}
+
+/// Each frame as the engine has it in memory, which is how vision writes it.
+fn frames<T: Copy>(planar: &[T], port: &Port) -> Vec<Vec<T>> {
+    let interleaved = |frame: &[T]| {
+        let plane = frame.len() / CHANNELS;
+        let places = (0..frame.len()).map(|at| at % CHANNELS * plane + at / CHANNELS);
+        places.map(|place| frame[place]).collect()
+    };
+    let frames = planar.chunks_exact(port.len());
+    match port.layout {
+        pilotage_engine::Layout::Nhwc => frames.map(interleaved).collect(),
+        pilotage_engine::Layout::Plain => frames.map(<[T]>::to_vec).collect(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`.
+//! `shims`, `peers`.
 
 mod arm;
 mod burn;
@@ -8,6 +8,7 @@ mod evaluate;
 mod fuzz;
 mod invocation;
 mod mutants;
+mod peers;
 mod requirements;
 mod runtime;
 mod shims;
@@ -70,6 +71,11 @@ enum Task {
     },
     /// Builds burn, checks it against the trainer's own arithmetic, and measures both
     Burn,
+    /// Measures this engine and others in turn on the shipped model, and prints how they compare
+    ///
+    /// Running it is the request to install: the others go into target/peers, from PyPI and
+    /// crates.io. Wants a quiet machine, Python 3.11 with venv, and taskset.
+    Peers(peers::Options),
     /// Compiles the shim for every TensorRT whose headers are here
     Shims {
         /// A folder with NvInfer.h and NvOnnxParser.h (may be given again)
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Burn => burn::run(&checkout),
+        Task::Peers(options) => peers::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });
     match done {

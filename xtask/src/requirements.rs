@@ -274,7 +274,7 @@ fn python_packages(checkout: &Checkout) -> Vec<PathBuf> {
 }
 
 /// A Python new enough and able to make virtual environments with pip in them.
-fn python() -> Option<&'static str> {
+pub fn python() -> Option<&'static str> {
     ["python3", DEBIAN_PYTHON].into_iter().find(|python| {
         Invocation::new(python)
             .arg("-c")

@@ -1,0 +1,145 @@
+"""What was measured, as the tables and ratios of docs/performance.md."""
+
+import statistics
+
+import numpy as np
+
+# Of fp32's answers, in the network's own unit.
+MOST_FP32 = 1e-4
+# Times the mean squared error of our own INT8 engine, for each output.
+MOST_INT8 = 4
+
+
+def text(found, scales):
+    rows = measured(found, scales)
+    machine = found["machine"]
+    engines = [row for row in rows if "part" not in row and not row.get("anchor")]
+    cameras = [row for row in rows if "part" in row]
+    parts = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}; medians of "
+        f"{len(found['rounds'])} rounds; load average at the start {machine['load'][0]:.1f}.",
+        markdown(ENGINES, engines),
+    ]
+    if cameras:
+        parts.append("From the bytes of a 640x480 frame, one thread:\n\n" + markdown(CAMERAS, cameras))
+    parts.append(ratios(engines, cameras))
+    return "\n\n".join(parts)
+
+
+def measured(found, scales):
+    """One row for each job: medians over the rounds, worst errors, a verdict."""
+    rounds = found["rounds"]
+    reference = np.array(rounds[0][0]["answers"])
+    anchors = [(held[0]["median_us"] + held[-1]["median_us"]) / 2 for held in rounds]
+    rows = []
+    for index, job in enumerate(found["jobs"]):
+        row, each = dict(job), [held[index] for held in rounds]
+        rows.append(row)
+        row["failed"] = next((run["failed"] for run in each if "failed" in run), None)
+        if row["failed"]:
+            continue
+        row["medians"] = [run["median_us"] for run in each]
+        row["median"] = statistics.median(row["medians"])
+        row["p99"] = statistics.median(run["p99_us"] for run in each)
+        row["tail"] = statistics.median(run["p99_us"] / run["median_us"] for run in each)
+        row["ratio"] = over(row["medians"], anchors)
+        misses = np.array([run["answers"] for run in each]) - reference
+        row["worst"] = np.abs(misses).max()
+        row["mse"] = ((misses * scales) ** 2).mean(axis=1).max(axis=0)
+    own = find(rows, engine="Pilotage", what="int8", threads=1)
+    for row in rows:
+        row["verdict"] = verdict(row, own)
+    return rows
+
+
+def verdict(row, own):
+    if row["failed"]:
+        return f"failed: {row['failed']}"
+    if row["what"] == "fp32":
+        return "right" if row["worst"] <= MOST_FP32 else f"wrong by {row['worst']:.1e}"
+    if own is None:
+        return "not judged"
+    times = (row["mse"] / own["mse"]).max()
+    return "right" if times <= MOST_INT8 else f"wrong: {times:.1f} times our error"
+
+
+def find(rows, **wanted):
+    fits = (row for row in rows if not row["failed"] and wanted.items() <= row.items())
+    return next(fits, None)
+
+
+def over(ones, others):
+    """The median over the rounds of one time over another."""
+    return statistics.median(one / other for one, other in zip(ones, others))
+
+
+ENGINES = {
+    "engine": lambda row: row["engine"],
+    "version": lambda row: row["version"],
+    "precision": lambda row: row["what"],
+    "threads": lambda row: str(row["threads"]),
+    "median us": lambda row: f"{row['median']:.0f}",
+    "p99 us": lambda row: f"{row['p99']:.0f}",
+    "of ONNX Runtime fp32": lambda row: f"{row['ratio']:.2f}",
+    "error, speed (m/s)²": lambda row: f"{row['mse'][0]:.1e}",
+    "error, yaw (rad/s)²": lambda row: f"{row['mse'][1]:.1e}",
+    "verdict": lambda row: row["verdict"],
+}
+CAMERAS = {
+    "with": lambda row: row["engine"],
+    "version": lambda row: row["version"],
+    "frame": lambda row: row["what"],
+    "to": lambda row: row["part"],
+    "median us": lambda row: f"{row['median']:.0f}",
+    "p99 us": lambda row: f"{row['p99']:.0f}",
+    "of ONNX Runtime fp32": lambda row: f"{row['ratio']:.2f}",
+}
+
+
+def markdown(columns, rows):
+    lines = [list(columns), ["---"] * len(columns)]
+    for row in rows:
+        cells = []
+        for name, cell in columns.items():
+            try:
+                cells.append(cell(row))
+            except KeyError:  # Nothing was measured.
+                cells.append("")
+        lines.append(cells)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def ratios(engines, cameras):
+    """The project's aims, each a ratio of times in the same rounds."""
+    ours = {(what, threads): find(engines, engine="Pilotage", what=what, threads=threads)
+            for what in ("fp32", "int8") for threads in (1, 2)}
+    int8, fp32 = ours["int8", 1], ours["fp32", 1]
+    runtime = find(engines, engine="ONNX Runtime", what="fp32", threads=1)
+    rivals = [row for row in engines if row["verdict"] == "right" and row["threads"] == 1
+              and row["what"] == "int8" and row["engine"] != "Pilotage"]
+    rival = min(rivals, key=lambda row: row["median"], default=None)
+    pairs = [
+        ("our INT8 / ONNX Runtime's fp32", int8, runtime, 0.18),
+        (f"our INT8 / the fastest right INT8 peer ({rival and rival['engine']})", int8, rival, 0.65),
+        ("our INT8, two threads / one", ours["int8", 2], int8, 0.60),
+        ("our fp32, two threads / one", ours["fp32", 2], fp32, None),
+        ("our fp32 / OpenVINO's fp32", fp32, find(engines, engine="OpenVINO", what="fp32", threads=1), 0.9),
+    ]
+    for frame in ("rgb8", "yuyv"):
+        theirs = find(cameras, part="controls", what=frame, engine="OpenCV, ONNX Runtime")
+        own = find(cameras, part="controls", what=frame, engine="Pilotage")
+        pairs.append((f"{frame} to controls, ours / OpenCV and ONNX Runtime", own, theirs, None))
+    lines = ["| ratio | | aim |", "|---|---|---|"]
+    for name, one, other, aim in pairs:
+        if one and other:
+            value = over(one["medians"], other["medians"])
+            lines.append(f"| {name} | {value:.2f} | {judged(value, aim)} |")
+    for row, name in ((int8, "INT8"), (fp32, "fp32")):
+        if row:
+            aim = 1.3 if name == "INT8" else None
+            lines.append(f"| our {name}, p99 / median | {row['tail']:.2f} | {judged(row['tail'], aim)} |")
+    return "\n".join(lines)
+
+
+def judged(value, aim):
+    return "" if aim is None else f"at most {aim}: {'met' if value <= aim else 'missed'}"

@@ -1,0 +1,112 @@
+//! This engine and others in turn on the shipped model: benches/peers.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+use crate::requirements;
+
+/// What to measure, and how long.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// How often every engine has its turn
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Inferences timed in each turn
+    #[arg(long, default_value_t = 500)]
+    count: usize,
+    /// Just these beside our own: onnxruntime, openvino, litert, ncnn, rten, tract, camera
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    only: Vec<String>,
+    /// Keep every number, the machine and the versions
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Makes the environment, builds, and measures. True when all of that went well: an
+/// engine that fails or answers wrongly has that said in its row.
+pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
+    ensure!(
+        Invocation::new("taskset --version").answer().is_some(),
+        "there is no taskset, which pins programs to cores: install Debian's package util-linux"
+    );
+    let scripts = checkout.root().join("benches/peers");
+    let python = environment(checkout)?;
+    let others = checkout.builds().join("peers");
+    let manifest = scripts.join("rust/Cargo.toml");
+    for build in [
+        Invocation::new("cargo build --release --package pilotage --bin pilotage --example peer")
+            .within(checkout.root()),
+        Invocation::new("cargo build --release --locked --manifest-path")
+            .path(&manifest)
+            .arg("--target-dir")
+            .path(&others),
+    ] {
+        ensure!(build.succeeds()?, "`{build}` failed");
+    }
+    let built = checkout.builds().join("release");
+    let mut peers = Invocation::of(&python)
+        .path(&scripts.join("peers.py"))
+        .arg("--pilotage")
+        .path(&built.join("pilotage"))
+        .arg("--example")
+        .path(&built.join("examples/peer"))
+        .arg("--rust")
+        .path(&others.join("release/pilotage-peers"))
+        .arg("--folder")
+        .path(&checkout.root().join("target/peers/models"))
+        .arg(format!("--rounds={}", options.rounds))
+        .arg(format!("--count={}", options.count));
+    if let Some(file) = &options.json {
+        peers = peers.arg("--json").path(file);
+    }
+    if !options.only.is_empty() {
+        peers = peers.arg("--only");
+    }
+    for name in &options.only {
+        peers = peers.arg(name.clone());
+    }
+    peers.succeeds()
+}
+
+/// The Python of target/peers/venv, with just the packages of requirements.txt in it.
+fn environment(checkout: &Checkout) -> Result<PathBuf> {
+    let file = checkout.root().join("benches/peers/requirements.txt");
+    let wanted = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let folder = checkout.root().join("target/peers/venv");
+    let python = folder.join("bin/python");
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+        return Ok(python);
+    }
+    let Some(system) = requirements::python() else {
+        bail!(
+            "there is no Python 3.11 or later that makes virtual environments: install Debian's \
+             packages python3 and python3-venv"
+        );
+    };
+    println!("==> installing the other engines in {}", folder.display());
+    for step in [
+        Invocation::new(system)
+            .arg("-m")
+            .arg("venv")
+            .arg("--clear")
+            .path(&folder),
+        Invocation::of(&python)
+            .arg("-m")
+            .arg("pip")
+            .arg("install")
+            .arg("--quiet")
+            .arg("--disable-pip-version-check")
+            .arg("--requirement")
+            .path(&file),
+    ] {
+        ensure!(step.succeeds()?, "`{step}` failed");
+    }
+    fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+    Ok(python)
+}
