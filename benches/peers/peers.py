@@ -48,14 +48,19 @@ def main():
     prepare(options)
     jobs = [job for job in all_jobs(options) if job["peer"] in {*options.only, "pilotage"}]
     found = {"machine": machine(), "jobs": jobs, "rounds": []}
+    keep(found, options.json)  # A file that cannot be written fails now, not at the end.
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}, load {os.getloadavg()[0]:.1f}",
               file=sys.stderr, flush=True)
         found["rounds"].append(one_round(jobs))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+        keep(found, options.json)
     outputs = tomllib.loads(RECIPE.read_text())["output"]
     print(table.text(found, scales=[output["scale"] for output in outputs]))
+
+
+def keep(found, file):
+    if file:
+        file.write_text(json.dumps(found, indent=1))
 
 
 def prepare(options):
@@ -83,9 +88,9 @@ def write_camera(folder):
     """The frames as a 640x480 camera would give them: stretched over its lower half."""
     import cv2
 
-    levels = np.fromfile(folder / "levels.u8", np.uint8).reshape(-1, 3, models.HEIGHT, models.WIDTH)
-    pictures = np.zeros((len(levels), 480, 640, 3), np.uint8)
-    for picture, small in zip(pictures, levels.transpose(0, 2, 3, 1)):
+    roads = np.fromfile(folder / "pixels.u8", np.uint8).reshape(-1, models.HEIGHT, models.WIDTH, 3)
+    pictures = np.zeros((len(roads), 480, 640, 3), np.uint8)
+    for picture, small in zip(pictures, roads):
         picture[240:] = cv2.resize(small, (640, 240), interpolation=cv2.INTER_LINEAR)
     pictures.tofile(folder / "camera.rgb8")
     yuyv = [cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV) for picture in pictures]
@@ -115,8 +120,8 @@ def all_jobs(options):
     own = ours()
     for threads in (1, 2)[:len(cores)]:
         for precision, frames in (("fp32", "values.f32"), ("int8", "levels.i8")):
-            command = [options.example, "engine", folder / f"{precision}.engine", folder / frames]
-            command += ["--threads", threads, "--count", count]
+            command = [options.example, "engine", folder / f"{precision}.engine"]
+            command += [folder / "pixels.u8", "--threads", threads, "--count", count]
             add("pilotage", "Pilotage", own, precision, threads, command)
             for peer, name in PYTHON.items():
                 version = importlib.metadata.version(PACKAGES.get(peer, peer))
@@ -139,6 +144,8 @@ def all_jobs(options):
         add("camera", "OpenCV, ONNX Runtime", f"{version}, {runtime}", camera, 1,
             runner("camera", camera, 1), part="controls")
         add("camera", "OpenCV", version, camera, 1, runner("opencv", camera, 1), part="picture")
+        add("camera", "OpenCV, INTER_AREA", version, camera, 1,
+            runner("opencv_area", camera, 1), part="picture")
     anchor = next(job for job in jobs if job["peer"] == "onnxruntime")
     return [anchor | {"peer": "pilotage", "anchor": True}, *jobs]
 

@@ -12,17 +12,15 @@ use clap::{Args, Parser};
 use pilotage::pilot::Decoder;
 use pilotage_compiler::{Frames, Recipe};
 use pilotage_config::Source;
-use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, ElementType, Engine, Port, TensorMut, TensorRef,
-};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 use pilotage_vehicle::Time;
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision};
 
 /// What to do.
 #[derive(Debug, Parser)]
 enum Task {
-    /// Write held-back frames of a recipe as its model takes them (NCHW): values.f32, levels.i8
-    /// for engines that fold the scale away, levels.u8
+    /// Write held-back frames of a recipe: pixels.u8 as rows of RGB, and as ONNX models take
+    /// them (NCHW) values.f32, and levels.u8 and levels.i8 for those that fold the scale away
     Frames {
         /// The recipe
         recipe: PathBuf,
@@ -62,8 +60,6 @@ struct Engines {
     count: usize,
 }
 
-/// Of the network's input.
-const CHANNELS: usize = 3;
 /// The camera's picture.
 const CAMERA: (u32, u32) = (640, 480);
 
@@ -106,23 +102,23 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
         .step_by(held_back.len() / count)
         .take(count);
 
-    let whole = Preprocess {
-        crop: None,
+    let planar = Preprocess {
         layout: Layout::Nchw,
-        ..preprocess.clone()
+        ..preprocess
     };
-    let (width, height) = (whole.width, whole.height);
-    let mut vision = Vision::new(&whole, width, height, PixelFormat::Rgb8)?;
+    let (mut vision, size) = uncropped(&planar)?;
     let mut values = vec![0.0_f32; vision.output_len()];
     let mut levels = vec![0_i8; vision.output_len()];
-    let (mut all_values, mut all_levels) = (Vec::new(), Vec::new());
+    let (mut all_pixels, mut all_values, mut all_levels) = (Vec::new(), Vec::new(), Vec::new());
     for pixels in chosen {
-        let view = view(PixelFormat::Rgb8, (width, height), pixels);
+        let view = view(PixelFormat::Rgb8, size, pixels);
         vision.run(view, &mut values)?;
         vision.run_i8(view, &mut levels)?;
+        all_pixels.extend_from_slice(pixels);
         all_values.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         all_levels.extend(levels.iter().map(|level| level.cast_unsigned()));
     }
+    fs::write(folder.join("pixels.u8"), all_pixels)?;
     fs::write(folder.join("values.f32"), all_values)?;
     fs::write(folder.join("levels.i8"), &all_levels)?;
     all_levels.iter_mut().for_each(|level| *level ^= 0x80);
@@ -130,17 +126,21 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// On inputs as vision makes them from the frames' pixels (pixels.u8).
 fn time_engine(options: &Engines) -> Result<String> {
-    let (_, mut engine) = load(options)?;
+    let (bundle, mut engine) = load(options)?;
+    let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
+    let (mut vision, size) = uncropped(&preprocess)?;
     let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
-    let port = engine.inputs()[0].clone();
+    let pixels = bytes.chunks_exact(vision.output_len());
     let said = engine.describe();
     let mut answer = [0.0; 2];
-    match port.element_type {
+    match engine.inputs()[0].element_type {
         ElementType::F32 => {
-            let (values, _) = bytes.as_chunks();
-            let values: Vec<f32> = values.iter().copied().map(f32::from_le_bytes).collect();
-            let frames = frames(&values, &port);
+            let mut frames = vec![vec![0.0; vision.output_len()]; pixels.len()];
+            for (pixels, frame) in pixels.zip(&mut frames) {
+                vision.run(view(PixelFormat::Rgb8, size, pixels), frame)?;
+            }
             timing::measured(&said, frames.len(), options.count, |frame| {
                 let input = TensorRef::F32(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
@@ -148,8 +148,10 @@ fn time_engine(options: &Engines) -> Result<String> {
             })
         }
         ElementType::I8 => {
-            let levels: Vec<i8> = bytes.into_iter().map(u8::cast_signed).collect();
-            let frames = frames(&levels, &port);
+            let mut frames = vec![vec![0; vision.output_len()]; pixels.len()];
+            for (pixels, frame) in pixels.zip(&mut frames) {
+                vision.run_i8(view(PixelFormat::Rgb8, size, pixels), frame)?;
+            }
             timing::measured(&said, frames.len(), options.count, |frame| {
                 let input = TensorRef::I8(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
@@ -157,20 +159,6 @@ fn time_engine(options: &Engines) -> Result<String> {
             })
         }
         other => bail!("the engine takes {other:?}"),
-    }
-}
-
-/// Each frame as the engine has it in memory, which is how vision writes it.
-fn frames<T: Copy>(planar: &[T], port: &Port) -> Vec<Vec<T>> {
-    let interleaved = |frame: &[T]| {
-        let plane = frame.len() / CHANNELS;
-        let places = (0..frame.len()).map(|at| at % CHANNELS * plane + at / CHANNELS);
-        places.map(|place| frame[place]).collect()
-    };
-    let frames = planar.chunks_exact(port.len());
-    match port.layout {
-        pilotage_engine::Layout::Nhwc => frames.map(interleaved).collect(),
-        pilotage_engine::Layout::Plain => frames.map(<[T]>::to_vec).collect(),
     }
 }
 
@@ -199,6 +187,17 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
         std::hint::black_box(decoder.decode(&answer));
         Ok(answer)
     })
+}
+
+/// For frames that have been cropped and resized already, and their size.
+fn uncropped(preprocess: &Preprocess) -> Result<(Vision, (u32, u32))> {
+    let whole = Preprocess {
+        crop: None,
+        ..preprocess.clone()
+    };
+    let (width, height) = (whole.width, whole.height);
+    let vision = Vision::new(&whole, width, height, PixelFormat::Rgb8)?;
+    Ok((vision, (width, height)))
 }
 
 fn load(options: &Engines) -> Result<(Bundle, CpuEngine)> {

@@ -133,7 +133,7 @@ def ratios(engines, cameras):
     for name, one, other, aim in pairs:
         if one and other:
             value = over(one["medians"], other["medians"])
-            lines.append(f"| {name} | {value:.2f} | {judged(value, aim)} |")
+            lines.append(f"| {name} | {value:.3f} | {judged(value, aim)} |")
     for row, name in ((int8, "INT8"), (fp32, "fp32")):
         if row:
             aim = 1.3 if name == "INT8" else None
