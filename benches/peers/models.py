@@ -78,55 +78,64 @@ def fold(layer, norm, constants):
     layer.weights = layer.weights * scale.reshape(1, -1, 1, 1)
 
 
+class Builder:
+    """An ONNX model of uint8 pixels, node by node."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def constant(self, name, data):
+        self.constants.append(numpy_helper.from_array(np.asarray(data), name))
+        return name
+
+    def node(self, kind, inputs, output, **settings):
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [output], **settings))
+        return output
+
+    def save(self, answer, path):
+        types, info = onnx.TensorProto, onnx.helper.make_tensor_value_info
+        image = info("image", types.UINT8, [1, 3, HEIGHT, WIDTH])
+        answer = info(answer, types.FLOAT, [1, 2])
+        graph = onnx.helper.make_graph(self.nodes, "pilotnet", [image], [answer], self.constants)
+        opsets = [onnx.helper.make_opsetid("", 17)]
+        onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+
 def write_unsigned(layers, path):
     """The QDQ model as ONNX Runtime wants it. It runs a layer in integers only where
     the bias is int32, and where the lowest level of the output is the zero that a Relu
     stops at: uint8. Steps and weights are those of the exported model."""
-    helper = onnx.helper
-    nodes, constants = [], []
-
-    def constant(name, data):
-        constants.append(numpy_helper.from_array(np.asarray(data), name))
-        return name
-
-    def node(kind, inputs, output, **settings):
-        nodes.append(helper.make_node(kind, inputs, [output], **settings))
-        return output
+    made = Builder()
 
     def dequantised(name, levels, scale, zero):
-        held = [levels, constant(f"{name} scale", scale), constant(f"{name} zero", zero)]
-        return node("DequantizeLinear", held, f"{name} number", axis=0)
+        held = [levels, made.constant(f"{name} scale", scale), made.constant(f"{name} zero", zero)]
+        return made.node("DequantizeLinear", held, f"{name} number", axis=0)
 
     # Levels 0 to 255 stand for what -128 to 127 do in the exported model.
     last = dequantised("image", "image", layers[0].input_scale, np.uint8(128))
     for layer, after in zip(layers, layers[1:] + [None]):
         name, scales = layer.name, layer.weight_scales
         zeros = np.zeros(len(scales), np.int8)
-        weights = constant(f"{name} levels", layer.weights)
+        weights = made.constant(f"{name} levels", layer.weights)
         weights = dequantised(f"{name} weights", weights, scales, zeros)
-        unit = (np.float64(layer.input_scale) * scales).astype(np.float32)
-        bias = constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
+        unit = layer.input_scale * scales
+        bias = made.constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
         bias = dequantised(f"{name} bias", bias, unit, zeros.astype(np.int32))
-        inputs = [last, weights, bias]
         if layer.is_convolution:
-            last = node("Conv", inputs, name, strides=[layer.stride] * 2)
+            last = made.node("Conv", [last, weights, bias], name, strides=[layer.stride] * 2)
         else:
-            last = node("Gemm", inputs, name, transB=1)
+            last = made.node("Gemm", [last, weights, bias], name, transB=1)
         if after is None:
             break
         if layer.relu:
-            last = node("Relu", [last], f"{name} relu")
-        step, zero = constant(f"{name} step", after.input_scale), constant(f"{name} zero", np.uint8(0))
-        levels = node("QuantizeLinear", [last, step, zero], f"{name} out levels")
+            last = made.node("Relu", [last], f"{name} relu")
+        step, zero = made.constant(f"{name} step", after.input_scale), np.uint8(0)
+        held = [last, step, made.constant(f"{name} least", zero)]
+        levels = made.node("QuantizeLinear", held, f"{name} out levels")
         if layer.is_convolution and not after.is_convolution:
-            levels = node("Flatten", [levels], "flat")
-        last = dequantised(f"{name} out", levels, after.input_scale, np.uint8(0))
-    types = onnx.TensorProto
-    image = helper.make_tensor_value_info("image", types.UINT8, [1, 3, HEIGHT, WIDTH])
-    answer = helper.make_tensor_value_info(last, types.FLOAT, [1, 2])
-    graph = helper.make_graph(nodes, "unsigned", [image], [answer], constants)
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+            levels = made.node("Flatten", [levels], "flat")
+        last = dequantised(f"{name} out", levels, after.input_scale, zero)
+    made.save(last, path)
 
 
 def write_litert(layers, path):

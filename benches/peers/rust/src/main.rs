@@ -1,5 +1,5 @@
 //! Times rten or tract on one model:
-//! `pilotage-peers rten|tract MODEL.onnx FRAMES float|int8|uint8 THREADS COUNT`.
+//! `pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,13 +20,12 @@ const LENGTH: usize = 3 * 66 * 200;
 enum Frames {
     Float(Vec<f32>),
     Int8(Vec<i8>),
-    Uint8(Vec<u8>),
 }
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [peer, model, frames, kind, threads, count] = &arguments[..] else {
-        bail!("pilotage-peers rten|tract MODEL.onnx FRAMES float|int8|uint8 THREADS COUNT");
+        bail!("pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT");
     };
     let bytes = std::fs::read(frames).with_context(|| frames.clone())?;
     let frames = match kind.as_str() {
@@ -35,8 +34,7 @@ fn main() -> Result<()> {
             Frames::Float(values.iter().copied().map(f32::from_le_bytes).collect())
         }
         "int8" => Frames::Int8(bytes.into_iter().map(u8::cast_signed).collect()),
-        "uint8" => Frames::Uint8(bytes),
-        other => bail!("frames are float, int8 or uint8, not `{other}`"),
+        other => bail!("frames are float or int8, not `{other}`"),
     };
     let (threads, count) = (threads.parse()?, count.parse()?);
     let line = match peer.as_str() {
@@ -58,7 +56,6 @@ fn with_rten(model: &Path, frames: &Frames, threads: usize, count: usize) -> Res
     let views: Vec<ValueOrView<'_>> = match frames {
         Frames::Float(values) => views(values),
         Frames::Int8(levels) => views(levels),
-        Frames::Uint8(levels) => views(levels),
     };
     timing::measured("rten", views.len(), count, |frame| {
         let answer: Value = model.run_one(views[frame].clone(), Some(options.clone()))?;
@@ -88,7 +85,6 @@ fn with_tract(model: &Path, frames: &Frames, threads: usize, count: usize) -> Re
     let tensors: Vec<TValue> = match frames {
         Frames::Float(values) => tensors(values)?,
         Frames::Int8(levels) => tensors(levels)?,
-        Frames::Uint8(levels) => tensors(levels)?,
     };
     // The state keeps its memory from run to run.
     let mut state = model.spawn()?;
