@@ -164,11 +164,16 @@ def run(job):
         "RAYON_NUM_THREADS": threads,
         # numpy's, which would compete with what is measured.
         "OPENBLAS_NUM_THREADS": "1",
+        "RUST_BACKTRACE": "0",
     }
     done = subprocess.run(job["command"], env=environment, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        return {"failed": said[-1]}
+        # Python's last line says what was wrong, Rust's first.
+        reason = next((line for line in said if line.startswith("Error: ")), said[-1])
+        if job.get("anchor"):
+            sys.exit(f"error: ONNX Runtime, which all is compared with, failed: {reason}")
+        return {"failed": reason}
     return json.loads(done.stdout.splitlines()[-1])
 
 
