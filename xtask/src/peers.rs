@@ -50,6 +50,8 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     }
     let built = checkout.builds().join("release");
     let mut peers = Invocation::of(&python)
+        // No __pycache__ in the checkout.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .path(&scripts.join("peers.py"))
         .arg("--pilotage")
         .path(&built.join("pilotage"))
