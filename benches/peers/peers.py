@@ -26,8 +26,8 @@ import table
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 RECIPE = ROOT / "engines/pilotnet.toml"
-# What pilotage-vision takes; add "yuyv" as soon as it takes that.
-OUR_CAMERAS = ["rgb8"]
+# What both sides take.
+CAMERAS = ["rgb8", "yuyv"]
 # Names on the command line, names in the tables, and where the version is found.
 PYTHON = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "ncnn": "ncnn"}
 PACKAGES = {"litert": "ai-edge-litert"}
@@ -136,12 +136,11 @@ def all_jobs(options):
     runtime = importlib.metadata.version("onnxruntime")
     add("onnxruntime", "ONNX Runtime", runtime, "int8 as exported", 1,
         runner("onnxruntime", "exported", 1))
-    for camera in ("rgb8", "yuyv"):
-        if camera in OUR_CAMERAS:
-            command = [options.example, "camera", folder / "int8.engine"]
-            command += [folder / f"camera.{camera}", "--count", count, "--format", camera]
-            add("camera", "Pilotage", own, camera, 1, command, part="controls")
-            add("camera", "Pilotage", own, camera, 1, [*command, "--vision-only"], part="picture")
+    for camera in CAMERAS:
+        command = [options.example, "camera", folder / "int8.engine"]
+        command += [folder / f"camera.{camera}", "--count", count, "--format", camera]
+        add("camera", "Pilotage", own, camera, 1, command, part="controls")
+        add("camera", "Pilotage", own, camera, 1, [*command, "--vision-only"], part="picture")
         version = importlib.metadata.version("opencv-python-headless")
         add("camera", "OpenCV, ONNX Runtime", f"{version}, {runtime}", camera, 1,
             runner("camera", camera, 1), part="controls")

@@ -107,7 +107,11 @@ pub fn answers_alike(checkout: &Checkout) -> Result<bool> {
     let file = checkout.root().join("target/arm/shipped.engine");
     let shipped = checkout.root().join("engines/pilotnet.toml");
     digests(checkout, Invocation::new(ANSWERS), &[shipped, file.clone()])?;
-    let here = digests(checkout, Invocation::new(ANSWERS), &[file.clone()])?;
+    let here = digests(
+        checkout,
+        Invocation::new(ANSWERS),
+        std::slice::from_ref(&file),
+    )?;
     let line = format!("{ANSWERS} {TARGET}");
     let there = digests(checkout, emulated(Invocation::new(&line)), &[file])?;
     let answers: Vec<&str> = here.lines().chain(there.lines()).collect();
