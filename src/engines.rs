@@ -1,5 +1,7 @@
 //! The engines that were compiled in, and those in files.
 
+mod fallback;
+
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
@@ -11,6 +13,8 @@ use pilotage_vision::Preprocess;
 use crate::car::{Car, EngineSource};
 use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
+
+pub use fallback::{Backoff, Fallback, OtherPorts};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));

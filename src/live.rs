@@ -15,6 +15,7 @@ struct Shared {
     deviation: AtomicU32,
     inference: AtomicU32,
     loop_p99: AtomicU32,
+    fallback: AtomicBool,
     done: AtomicBool,
 }
 
@@ -31,6 +32,8 @@ pub struct Numbers {
     pub inference: f32,
     /// Microseconds.
     pub loop_p99: f32,
+    /// The fallback answers in the engine's place.
+    pub fallback: bool,
 }
 
 /// Shows one line on standard error while it lives; nothing where that is no terminal.
@@ -59,6 +62,8 @@ impl LiveLine {
         store(&self.shared.deviation, numbers.deviation);
         store(&self.shared.inference, numbers.inference);
         store(&self.shared.loop_p99, numbers.loop_p99);
+        let fallback = &self.shared.fallback;
+        fallback.store(numbers.fallback, Ordering::Relaxed);
     }
 }
 
@@ -80,11 +85,15 @@ fn print(shared: &Shared) {
     while !shared.done.load(Ordering::Relaxed) {
         let _ = write!(
             error,
-            "\r\x1b[2Klap {:5.1} %   {:5.2} m/s   {:+.3} m off the line   engine {:4.0} us   \
+            "\r\x1b[2Klap {:5.1} %   {:5.2} m/s   {:+.3} m off the line   {} {:4.0} us   \
              loop p99 {:5.0} us",
             load(&shared.lap) * 100.0,
             load(&shared.speed),
             load(&shared.deviation),
+            match shared.fallback.load(Ordering::Relaxed) {
+                true => "FALLBACK",
+                false => "engine",
+            },
             load(&shared.inference),
             load(&shared.loop_p99),
         );

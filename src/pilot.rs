@@ -8,7 +8,7 @@ pub use dropped::Dropped;
 
 use std::time::{Duration, Instant};
 
-use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef};
+use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
 use pilotage_guard::{Fault, Link, LinkError};
 use pilotage_vehicle::{Clock, Command, Controls, Mixer, Time};
 use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
@@ -66,6 +66,10 @@ pub struct Step {
     pub vision: Duration,
     /// The engine's own time.
     pub inference: Duration,
+    /// Of it on the device, where that differs (a GPU).
+    pub device: Option<Duration>,
+    /// The fallback answered in the engine's place.
+    pub fallback: bool,
     /// From the frame handed over to the command sent: waiting not counted.
     pub thinking: Duration,
     /// Frames that went by since the last one seen.
@@ -207,7 +211,7 @@ impl Pilot {
         let start = Instant::now();
         self.see()?;
         let vision = start.elapsed();
-        let inference = self.infer()?;
+        let timing = self.infer()?;
         let controls = self.parts.decoder.decode(&self.answers);
         let (steering, throttle) = self.parts.mixer.mix(controls);
         let command = Command {
@@ -225,7 +229,9 @@ impl Pilot {
             controls,
             command,
             vision,
-            inference,
+            inference: timing.total,
+            device: timing.device,
+            fallback: timing.fallback,
             thinking: start.elapsed(),
             missed,
         })
@@ -239,7 +245,7 @@ impl Pilot {
         }
     }
 
-    fn infer(&mut self) -> Result<Duration, EngineError> {
+    fn infer(&mut self) -> Result<Timing, EngineError> {
         let engine = &mut self.parts.engine;
         let mut lent = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
         let mut floats = self.answers.as_mut_slice();
@@ -273,7 +279,7 @@ impl Pilot {
                 }
             }
         }
-        Ok(timing.total)
+        Ok(timing)
     }
 }
 

@@ -19,8 +19,10 @@ use crate::plot::Caption;
 pub struct LoopTiming {
     vision: Series,
     inference: Series,
+    device: Series,
     thinking: Series,
     missed: u64,
+    fallbacks: u64,
 }
 
 impl LoopTiming {
@@ -29,8 +31,10 @@ impl LoopTiming {
         Self {
             vision: Series::new(),
             inference: Series::new(),
+            device: Series::new(),
             thinking: Series::new(),
             missed: 0,
+            fallbacks: 0,
         }
     }
 
@@ -40,6 +44,10 @@ impl LoopTiming {
         self.inference.record(step.inference);
         self.thinking.record(step.thinking);
         self.missed += step.missed;
+        self.fallbacks += u64::from(step.fallback);
+        if let Some(device) = step.device {
+            self.device.record(device);
+        }
     }
 
     /// What 99 % of the turns so far took at most, from frame to command.
@@ -65,6 +73,8 @@ impl LoopTiming {
             thinking: self.thinking.spread(),
             vision: self.vision.spread(),
             inference: self.inference.spread(),
+            device: (self.device.histogram.len() > 0).then(|| self.device.spread()),
+            fallback_frames: self.fallbacks,
         }
     }
 }
@@ -145,6 +155,10 @@ pub struct TimingSummary {
     pub vision: Spread,
     /// The engine's own time.
     pub inference: Spread,
+    /// Of it on the device, where that differs (a GPU).
+    pub device: Option<Spread>,
+    /// Frames that the fallback answered in the engine's place.
+    pub fallback_frames: u64,
 }
 
 /// How a duration spreads, microseconds.
@@ -284,6 +298,13 @@ pub fn table(report: &RunReport) -> String {
     table.row("frame to command", spread(&timing.thinking));
     table.row("  vision", spread(&timing.vision));
     table.row("  inference", spread(&timing.inference));
+    if let Some(device) = &timing.device {
+        table.row("    on the device", spread(device));
+    }
+    if timing.fallback_frames > 0 {
+        let share = format!("{} of {} frames", timing.fallback_frames, timing.frames);
+        table.row("  by the fallback", share);
+    }
     if let Some(hertz) = m.brain_iteration_frequency {
         table.row("brain iteration frequency", format!("{hertz:.0} Hz"));
     }

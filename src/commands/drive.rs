@@ -210,6 +210,7 @@ fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming
         deviation: world.offset() as f32,
         inference: step.inference.as_secs_f32() * 1e6,
         loop_p99: timing.thinking_p99().as_secs_f32() * 1e6,
+        fallback: step.fallback,
     });
 }
 

@@ -17,6 +17,8 @@ fn step(thinking: Duration, missed: u64) -> Step {
         },
         vision: thinking / 4,
         inference: thinking / 2,
+        device: None,
+        fallback: false,
         thinking,
         missed,
     }

@@ -97,6 +97,8 @@ pub struct Timing {
     pub total: Duration,
     /// On the device itself, where that differs (a GPU).
     pub device: Option<Duration>,
+    /// Another engine answered in this one's place.
+    pub fallback: bool,
 }
 
 /// Something that runs one network. Prepared once, then asked many times.
@@ -163,6 +165,9 @@ pub enum EngineError {
         /// What failed and why.
         reason: String,
     },
+    /// The answer is not a number.
+    #[error("the answer is not a number")]
+    NotFinite,
     /// The device had no answer in time. It may still be at work.
     #[error("no answer from the device within {} ms", .limit.as_millis())]
     Late {

@@ -336,7 +336,7 @@ impl Engine for CpuEngine {
         }
         Ok(Timing {
             total: start.elapsed(),
-            device: None,
+            ..Timing::default()
         })
     }
 }

@@ -247,7 +247,7 @@ impl Engine for TensorRtEngine {
         done.map_err(|failed| self.error(&failed))?;
         Ok(Timing {
             total: start.elapsed(),
-            device: None,
+            ..Timing::default()
         })
     }
 }
