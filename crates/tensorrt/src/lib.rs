@@ -20,6 +20,7 @@ mod device;
 mod engine;
 mod error;
 mod ffi;
+mod interleaved;
 mod library;
 mod machine;
 mod memory;
@@ -33,6 +34,7 @@ pub use compiler::{CUDA_HEADERS, Headers, ShimError, compile_shim, find_headers}
 pub use device::{CudaError, Device};
 pub use engine::{EngineOptions, PlanError, TensorRtEngine};
 pub use error::TensorRtError;
+pub use interleaved::{Interleaved, OtherTensors};
 pub use library::TensorRt;
 pub use machine::{BadWish, Places, PrepareError, Prepared, Wish, prepare};
 pub use memory::Transfer;
