@@ -5,8 +5,10 @@
 pub mod camera;
 pub mod car;
 pub mod commands;
+pub mod doctor;
 pub mod engines;
 pub mod live;
+mod machine;
 pub mod pilot;
 pub mod plot;
 pub mod report;

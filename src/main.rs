@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{bench, check, compile, drive, inspect};
+use pilotage::commands::{bench, check, compile, doctor, drive, inspect};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Inspect(inspect::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
+    /// Say what this machine has and lacks for driving, and how to mend it
+    Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

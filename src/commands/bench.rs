@@ -3,7 +3,6 @@
 
 mod bounds;
 mod inputs;
-mod machine;
 mod passes;
 mod table;
 mod times;
@@ -20,11 +19,11 @@ use serde::Serialize;
 use super::inspect;
 use crate::car::EngineSettings;
 use crate::engines;
+use crate::machine::Machine;
 use crate::plot::{self, Jitter};
 use crate::signature::Trust;
 use bounds::{Limits, MeasuredLayer, Total};
 use inputs::{Inputs, Source};
-use machine::Machine;
 use passes::{MOST_COUNT, Until, VisionTimes};
 use times::{Sample, Times};
 

@@ -5,17 +5,17 @@ use serde::Serialize;
 
 /// What a measurement's reader has to know of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Machine {
+pub(crate) struct Machine {
     /// The processor's name for itself, or the board's.
-    pub(super) processor: String,
+    pub(crate) processor: String,
     /// Threads that can run at once.
-    pub(super) cores: usize,
+    pub(crate) cores: usize,
     /// Those of Pilotage's instruction sets it has, the fastest first.
-    pub(super) instruction_sets: Vec<&'static str>,
+    pub(crate) instruction_sets: Vec<&'static str>,
 }
 
 impl Machine {
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         // An ARM processor has no name there; its board has one.
         let board = || std::fs::read_to_string("/proc/device-tree/model").ok();

@@ -1,0 +1,94 @@
+//! `pilotage doctor`: one page on what this machine has and lacks.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::car::Car;
+use crate::doctor::{Finding, Gpu, Level, Needs, System, examine};
+use crate::engines;
+
+/// What to look at.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The car that is to drive; without it the simulated one
+    #[arg(long, value_name = "FILE")]
+    car: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the page. The exit status is 0 when the car can drive, 1 when something would
+/// make it drive badly, 2 when it lacks what it needs.
+///
+/// # Errors
+/// When car.toml cannot be read or is not sound.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let car = Car::load_with(options.car.as_deref(), |_| ())?;
+    let mut findings = vec![engine(&car)];
+    findings.extend(examine(&System::here(), &Gpu::here(), Needs::of(&car)));
+    let worst = findings.iter().map(|finding| finding.level).max();
+    let text = match options.json {
+        true => serde_json::to_string_pretty(&findings)?,
+        false => page(&car.name, &findings),
+    };
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(match worst {
+        Some(Level::Problem) => ExitCode::from(2),
+        Some(Level::Warning) => ExitCode::from(1),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Whether the car's engine can be used here.
+fn engine(car: &Car) -> Finding {
+    let part = "engine";
+    match engines::load(car) {
+        Ok(loaded) => Finding {
+            part,
+            level: Level::Fine,
+            found: format!("{}, {}", loaded.name, loaded.engine.describe()),
+            fix: None,
+        },
+        Err(error) => Finding {
+            part,
+            level: Level::Problem,
+            found: error.to_string(),
+            fix: Some("name another in car.toml's [engine]; `pilotage inspect` shows one".into()),
+        },
+    }
+}
+
+fn page(car: &str, findings: &[Finding]) -> String {
+    let mut page = format!("what this machine has for `{car}`\n");
+    let width = findings.iter().map(|finding| finding.part.len()).max();
+    let width = width.unwrap_or(0);
+    for Finding {
+        part,
+        level,
+        found,
+        fix,
+    } in findings
+    {
+        // Writing to a String does not fail.
+        let _ = write!(page, "\n  {part:<width$}  {:<7}  {found}", level.word());
+        // What this car does not need wants no mending.
+        if let Some(fix) = fix.as_ref().filter(|_| *level > Level::Absent) {
+            let _ = write!(page, "\n  {:width$}           fix: {fix}", "");
+        }
+    }
+    let count = |level| findings.iter().filter(|f| f.level == level).count();
+    let _ = write!(
+        page,
+        "\n\n{}",
+        match (count(Level::Problem), count(Level::Warning)) {
+            (0, 0) => "It can drive.".to_owned(),
+            (0, warnings) => format!("It can drive; look at {warnings} warning(s)."),
+            (problems, _) => format!("It cannot drive: {problems} problem(s)."),
+        }
+    );
+    page
+}

@@ -1,0 +1,103 @@
+//! Camera, motors' bus, gamepad, pins.
+
+use std::io::ErrorKind;
+
+use super::{Finding, Level, Needs, System};
+
+/// A kind of device: where its nodes are, who may use them.
+struct Kind {
+    part: &'static str,
+    /// How its nodes in /dev begin.
+    node: &'static str,
+    /// The folder in /sys with an entry for each, and the file in that with its name.
+    named: (&'static str, &'static str),
+    /// Who owns the nodes.
+    group: &'static str,
+    none: &'static str,
+    fix: &'static str,
+}
+
+const CAMERA: Kind = Kind {
+    part: "camera",
+    node: "video",
+    named: ("/sys/class/video4linux", "name"),
+    group: "video",
+    none: "no /dev/video*",
+    fix: "plug it in, and see `dmesg`; a CSI camera of a Jetson wants `pipe` in car.toml",
+};
+
+const I2C: Kind = Kind {
+    part: "I2C",
+    node: "i2c-",
+    named: ("/sys/class/i2c-adapter", "name"),
+    group: "i2c",
+    none: "no /dev/i2c-*",
+    fix: "sudo modprobe i2c-dev; for a motor board on the 40-pin header see `sudo \
+          /opt/nvidia/jetson-io/jetson-io.py`",
+};
+
+const INPUT: Kind = Kind {
+    part: "gamepad",
+    node: "js",
+    named: ("/sys/class/input", "device/name"),
+    group: "input",
+    none: "no gamepad (/dev/input/js*)",
+    fix: "plug it in or pair it (`bluetoothctl`), if a person is to drive by hand",
+};
+
+const GPIO: Kind = Kind {
+    part: "GPIO",
+    node: "gpiochip",
+    named: ("/sys/bus/gpio/devices", "label"),
+    group: "gpio",
+    none: "no /dev/gpiochip*",
+    fix: "only an output-enable pin needs one",
+};
+
+pub(super) fn findings(system: &System, needs: Needs) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (kind, folder, needed) in [
+        (&CAMERA, "/dev", needs.camera),
+        (&I2C, "/dev", needs.i2c),
+        (&INPUT, "/dev/input", false),
+        (&GPIO, "/dev", false),
+    ] {
+        findings.extend(of_kind(system, kind, folder, needed));
+    }
+    findings
+}
+
+fn of_kind(system: &System, kind: &Kind, folder: &str, needed: bool) -> Vec<Finding> {
+    let nodes = system.names(folder, kind.node);
+    if nodes.is_empty() {
+        return vec![Finding::missing(kind.part, needed, kind.none, kind.fix)];
+    }
+    let (class, name) = kind.named;
+    let each = nodes.iter().map(|node| {
+        let path = format!("{folder}/{node}");
+        let name = system.text(&format!("{class}/{node}/{name}"));
+        let found = match name {
+            Some(name) => format!("{path}: {name}"),
+            None => path.clone(),
+        };
+        let Err(error) = system.try_open(&path) else {
+            return Finding::fine(kind.part, found);
+        };
+        let (level, fix) = match error.kind() {
+            ErrorKind::PermissionDenied => (
+                Level::Warning,
+                format!(
+                    "sudo usermod -aG {} $USER, then log in again; the services have their own \
+                     groups",
+                    kind.group
+                ),
+            ),
+            _ => (
+                Level::Warning,
+                "see `dmesg`; something else may be using it".to_owned(),
+            ),
+        };
+        Finding::wrong(kind.part, level, format!("{found} ({error})"), fix)
+    });
+    each.collect()
+}

@@ -1,0 +1,150 @@
+//! Driver, TensorRT, the shim for it, and the plans.
+
+use std::path::Path;
+
+use pilotage_tensorrt::{
+    CudaError, Device, PlanCache, Product, ShimError, Shims, TensorRt, TensorRtError, find_headers,
+};
+
+use super::{Finding, Level};
+
+/// What was found of NVIDIA's. Looking loads its libraries, if there are any.
+#[derive(Debug)]
+pub struct Gpu {
+    device: Result<String, CudaError>,
+    library: Result<String, TensorRtError>,
+    headers: Result<Vec<String>, ShimError>,
+    /// How many plans are kept, and where.
+    plans: (usize, String),
+}
+
+impl Gpu {
+    /// This machine's.
+    pub fn here() -> Self {
+        let device = Device::first().map(|device| {
+            let capability = device.compute_capability();
+            format!(
+                "{}, compute capability {}.{}, driver for CUDA {}.{}, {}",
+                device.name(),
+                capability / 10,
+                capability % 10,
+                device.cuda() / 1000,
+                device.cuda() % 1000 / 10,
+                match device.integrated() {
+                    true => "memory shared with the processor",
+                    false => "memory of its own",
+                }
+            )
+        });
+        let library = TensorRt::open(Product::TensorRt, None, &Shims::Installed);
+        let headers = find_headers(&[]).map(|found| {
+            let folders = found.iter().map(|headers| headers.folder.display());
+            folders.map(|folder| folder.to_string()).collect()
+        });
+        Self {
+            device,
+            library: library.map(|library| library.version().to_string()),
+            headers,
+            plans: (
+                plans(Path::new(PlanCache::INSTALLED)),
+                PlanCache::INSTALLED.to_owned(),
+            ),
+        }
+    }
+
+    pub(super) fn findings(&self, needed: bool) -> Vec<Finding> {
+        let mut findings = vec![self.driver(needed), self.tensorrt(needed)];
+        findings.extend(self.shim(needed));
+        findings.push(self.kept(needed));
+        findings
+    }
+
+    fn driver(&self, needed: bool) -> Finding {
+        match &self.device {
+            Ok(device) => Finding::fine("GPU", device.clone()),
+            Err(error @ (CudaError::NoDriver | CudaError::NoDevice)) => Finding::missing(
+                "GPU",
+                needed,
+                error.to_string(),
+                "on a Jetson install nvidia-l4t-cuda, in a container start it with `--runtime \
+                 nvidia`; anywhere else the CPU engine drives",
+            ),
+            Err(error) => Finding::missing(
+                "GPU",
+                needed,
+                error.to_string(),
+                "sudo apt-get install --reinstall nvidia-l4t-cuda, then reboot",
+            ),
+        }
+    }
+
+    fn tensorrt(&self, needed: bool) -> Finding {
+        match &self.library {
+            Ok(version) => Finding::fine("TensorRT", version.clone()),
+            Err(TensorRtError::NoShim { version, .. }) => {
+                Finding::fine("TensorRT", version.to_string())
+            }
+            Err(error) => Finding::missing(
+                "TensorRT",
+                needed,
+                error.to_string(),
+                "sudo apt-get install tensorrt-libs",
+            ),
+        }
+    }
+
+    /// Of use only where there is a TensorRT.
+    fn shim(&self, needed: bool) -> Option<Finding> {
+        let part = "shim";
+        match &self.library {
+            Ok(_) => Some(Finding::fine(part, "for this TensorRT, whole")),
+            Err(TensorRtError::NoLibrary { .. } | TensorRtError::NoSymbol { .. }) => None,
+            Err(error) => Some(match &self.headers {
+                Ok(folders) => Finding::missing(
+                    part,
+                    needed,
+                    format!("{error}; there are headers in {}", folders.join(", ")),
+                    "sudo pilotage compile --for-this-machine",
+                ),
+                Err(headers) => Finding::missing(
+                    part,
+                    needed,
+                    format!("{error}; {headers}"),
+                    "sudo apt-get install g++ libnvinfer-headers-dev libnvonnxparsers-dev, then \
+                     sudo pilotage compile --for-this-machine",
+                ),
+            }),
+        }
+    }
+
+    fn kept(&self, needed: bool) -> Finding {
+        let (count, folder) = &self.plans;
+        match count {
+            0 => Finding::missing(
+                "plans",
+                needed,
+                format!("none in {folder}"),
+                "sudo pilotage compile --for-this-machine, once there are a GPU and TensorRT",
+            ),
+            _ => Finding {
+                part: "plans",
+                level: Level::Fine,
+                found: format!("{count} in {folder}, each proven when it was built"),
+                fix: None,
+            },
+        }
+    }
+}
+
+fn plans(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|found| found == "plan")
+        })
+        .count()
+}

@@ -1,0 +1,158 @@
+use std::fs;
+
+use super::*;
+
+/// A system of these files.
+fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let system = System::below(root.path());
+    (root, system)
+}
+
+fn found<'a>(findings: &'a [Finding], part: &str) -> Vec<&'a Finding> {
+    findings.iter().filter(|f| f.part == part).collect()
+}
+
+#[test]
+fn what_is_missing_is_a_problem_only_where_it_is_needed() {
+    let (_root, system) = system(&[]);
+    for (needed, level) in [(false, Level::Absent), (true, Level::Problem)] {
+        let needs = Needs {
+            camera: needed,
+            i2c: needed,
+            gpu: needed,
+        };
+        let findings = devices::findings(&system, needs);
+        for part in ["camera", "I2C"] {
+            let [finding] = found(&findings, part)[..] else {
+                panic!("{part}: {findings:?}")
+            };
+            assert_eq!(finding.level, level, "{part}");
+            assert!(finding.fix.is_some(), "{part}");
+        }
+    }
+}
+
+#[test]
+fn devices_are_listed_in_order_with_their_names() {
+    let (_root, system) = system(&[
+        ("/dev/video10", ""),
+        ("/dev/video2", ""),
+        ("/sys/class/video4linux/video2/name", "HD Webcam\n"),
+        ("/dev/i2c-7", ""),
+    ]);
+    let findings = devices::findings(&system, Needs::default());
+    let cameras: Vec<_> = found(&findings, "camera")
+        .iter()
+        .map(|f| f.found.as_str())
+        .collect();
+    assert_eq!(cameras, ["/dev/video2: HD Webcam", "/dev/video10"]);
+    assert_eq!(found(&findings, "I2C")[0].level, Level::Fine);
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_is_a_warning() {
+    let (root, system) = system(&[]);
+    // A folder in a node's place cannot be opened for writing, whoever asks.
+    fs::create_dir_all(root.path().join("dev/video0")).unwrap();
+    let findings = devices::findings(&system, Needs::default());
+    assert_eq!(found(&findings, "camera")[0].level, Level::Warning);
+}
+
+const ORIN: [(&str, &str); 12] = [
+    (
+        "/proc/device-tree/model",
+        "NVIDIA Jetson Orin Nano Developer Kit\0",
+    ),
+    (
+        "/etc/nv_tegra_release",
+        "# R36 (release), REVISION: 3.0, GCID: 36106755, BOARD: generic, EABI: aarch64\n",
+    ),
+    ("/var/lib/nvpmodel/status", "pmode:0001\n"),
+    (
+        "/etc/nvpmodel.conf",
+        "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=1 NAME=7W >\n",
+    ),
+    ("/sys/class/devfreq/17000000.gpu/cur_freq", "306000000\n"),
+    ("/sys/class/devfreq/17000000.gpu/min_freq", "306000000\n"),
+    ("/sys/class/devfreq/17000000.gpu/max_freq", "624750000\n"),
+    ("/sys/class/thermal/thermal_zone0/type", "cpu-thermal\n"),
+    ("/sys/class/thermal/thermal_zone0/temp", "99500\n"),
+    (
+        "/sys/class/thermal/thermal_zone0/trip_point_1_type",
+        "passive\n",
+    ),
+    (
+        "/sys/class/thermal/thermal_zone0/trip_point_1_temp",
+        "99000\n",
+    ),
+    ("/sys/class/hwmon/hwmon3/oc2_event_cnt", "4\n"),
+];
+
+#[test]
+fn a_slow_jetson_is_told_how_to_be_fast() {
+    let (_root, system) = system(&ORIN);
+    let findings = machine::findings(&system);
+    let [board] = found(&findings, "board")[..] else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(
+        board.found,
+        "NVIDIA Jetson Orin Nano Developer Kit, Jetson Linux R36.3.0"
+    );
+    assert_eq!(board.level, Level::Fine);
+    for (part, says) in [
+        ("power", "7W (mode 1)"),
+        ("clocks", "GPU at 306 MHz, held between 306 and 624"),
+        ("heat", "cpu-thermal at 99 C, throttled from 99 C on"),
+    ] {
+        let finding = found(&findings, part)[0];
+        assert_eq!(
+            (finding.level, finding.found.as_str()),
+            (Level::Warning, says)
+        );
+    }
+    assert!(
+        found(&findings, "power")[1]
+            .found
+            .starts_with("throttled 4 times")
+    );
+}
+
+#[test]
+fn a_jetson_of_jetpack_4_has_the_cpu_engine() {
+    let (_root, system) = system(&[
+        (
+            "/proc/device-tree/model",
+            "NVIDIA Jetson Nano Developer Kit\0",
+        ),
+        (
+            "/etc/nv_tegra_release",
+            "# R32 (release), REVISION: 7.1, GCID: 29818004\n",
+        ),
+    ]);
+    let findings = machine::findings(&system);
+    let board = found(&findings, "board")[0];
+    assert_eq!(board.level, Level::Warning);
+    assert!(board.found.contains("R32.7.1") && board.fix.as_ref().unwrap().contains("CPU engine"));
+}
+
+#[test]
+fn files_that_say_nonsense_are_passed_over() {
+    let nonsense: Vec<_> = ORIN
+        .iter()
+        .map(|(path, _)| (*path, "\u{fffd} <<>> NAME= -"))
+        .collect();
+    let (_root, system) = system(&nonsense);
+    let findings = machine::findings(&system);
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.level < Level::Problem)
+    );
+}
