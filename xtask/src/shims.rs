@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use pilotage_tensorrt::{compile_shim, find_headers};
+use pilotage_tensorrt::{Warnings, compile_shim, find_headers};
 
 use crate::checkout::Checkout;
 
@@ -12,7 +12,7 @@ pub fn run(checkout: &Checkout, include: &[PathBuf], out: Option<&Path>) -> Resu
     let out = out.map_or_else(|| checkout.root().join("target/shims"), Path::to_owned);
     let mut all = true;
     for headers in find_headers(include)? {
-        match compile_shim(&headers, &out) {
+        match compile_shim(&headers, &out, Warnings::Denied) {
             Ok(shim) => println!("{} from {}", shim.display(), headers.folder.display()),
             Err(error) => {
                 println!("error: {error}");

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -47,61 +48,118 @@ void copy(char* to, size_t size, char const* from)
     std::snprintf(to, size, "%s", from == nullptr ? "" : from);
 }
 
-// Passes messages on, and keeps the first error of a call: TensorRT returns null and says why here.
+// One call into TensorRT. It keeps the first error of the call: TensorRT returns null and says why
+// to its logger.
+class Call final
+{
+public:
+    explicit Call(pilotage_library const* library = nullptr);
+    ~Call();
+    Call(Call const&) = delete;
+    Call& operator=(Call const&) = delete;
+
+    void keep(char const* message) noexcept
+    {
+        Held const held(mBusy);
+        if (mFirst[0] == '\0')
+        {
+            copy(mFirst, sizeof mFirst, message);
+        }
+    }
+
+    void forget() noexcept
+    {
+        Held const held(mBusy);
+        mFirst[0] = '\0';
+    }
+
+    int32_t fail(pilotage_error* error, char const* otherwise, int32_t status = PILOTAGE_FAILED) noexcept
+    {
+        Held const held(mBusy);
+        copy(error->message, sizeof error->message, mFirst[0] == '\0' ? otherwise : mFirst);
+        return status;
+    }
+
+    void* user() const noexcept
+    {
+        return mUser;
+    }
+
+private:
+    struct Held
+    {
+        explicit Held(std::atomic_flag& busy)
+            : flag(busy)
+        {
+            while (flag.test_and_set(std::memory_order_acquire))
+            {
+            }
+        }
+        ~Held()
+        {
+            flag.clear(std::memory_order_release);
+        }
+        std::atomic_flag& flag;
+    };
+
+    Call* mBefore;
+    void* mUser;
+    std::atomic_flag mBusy = ATOMIC_FLAG_INIT;
+    char mFirst[sizeof pilotage_error::message];
+};
+
+// The call that this thread is in.
+thread_local Call* tCall = nullptr;
+// The build under way, whose threads are TensorRT's own.
+std::atomic<Call*> gBuild{nullptr};
+
+Call::Call(pilotage_library const* library)
+    : mBefore(tCall)
+    , mUser(library == nullptr ? nullptr : library->user)
+{
+    mFirst[0] = '\0';
+    tCall = this;
+}
+
+Call::~Call()
+{
+    tCall = mBefore;
+}
+
+// TensorRT keeps the first logger it is given for as long as anything of it lives, and ignores later
+// ones: so there is one, and it is never destroyed.
 class Logger final : public ILogger
 {
 public:
-    explicit Logger(pilotage_library const& library)
-        : mLog(library.log)
-        , mUser(library.user)
+    explicit Logger(pilotage_log log)
+        : mLog(log)
     {
     }
 
     void log(Severity severity, AsciiChar const* message) noexcept override
     {
         auto const level = static_cast<int32_t>(severity);
-        if (level <= 1)
+        Call* const call = tCall != nullptr ? tCall : gBuild.load(std::memory_order_acquire);
+        if (level <= 1 && call != nullptr)
         {
-            while (mBusy.test_and_set(std::memory_order_acquire))
-            {
-            }
-            if (mFirst[0] == '\0')
-            {
-                copy(mFirst, sizeof mFirst, message);
-            }
-            mBusy.clear(std::memory_order_release);
+            call->keep(message);
         }
         if (mLog != nullptr)
         {
-            mLog(mUser, level, message == nullptr ? "" : message);
+            mLog(call == nullptr ? nullptr : call->user(), level, message == nullptr ? "" : message);
         }
-    }
-
-    void forget() noexcept
-    {
-        while (mBusy.test_and_set(std::memory_order_acquire))
-        {
-        }
-        mFirst[0] = '\0';
-        mBusy.clear(std::memory_order_release);
-    }
-
-    int32_t fail(pilotage_error* error, char const* otherwise, int32_t status = PILOTAGE_FAILED) noexcept
-    {
-        while (mBusy.test_and_set(std::memory_order_acquire))
-        {
-        }
-        copy(error->message, sizeof error->message, mFirst[0] == '\0' ? otherwise : mFirst);
-        mBusy.clear(std::memory_order_release);
-        return status;
     }
 
 private:
     pilotage_log mLog;
-    void* mUser;
-    std::atomic_flag mBusy = ATOMIC_FLAG_INIT;
-    char mFirst[sizeof pilotage_error::message] = {};
 };
+
+// Null when there is no memory for it.
+Logger* logger(pilotage_library const& library)
+{
+    static Logger* const it = new (std::nothrow) Logger(library.log);
+    return it;
+}
 
 void clear(pilotage_error* error)
 {
@@ -174,11 +232,11 @@ Function as(void* symbol)
     return reinterpret_cast<Function>(symbol);
 }
 
-int32_t parser_failure(nvonnxparser::IParser const& parser, Logger& logger, pilotage_error* error)
+int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, pilotage_error* error)
 {
     if (parser.getNbErrors() == 0)
     {
-        return logger.fail(error, "the ONNX parser refused the model and gave no reason", PILOTAGE_PARSE);
+        return call.fail(error, "the ONNX parser refused the model and gave no reason", PILOTAGE_PARSE);
     }
     nvonnxparser::IParserError const* const first = parser.getError(0);
     copy(error->message, sizeof error->message, first->desc());
@@ -273,30 +331,63 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
 
 } // namespace
 
+// A copy of TensorRT's: its own would have to go before the builder does.
 struct pilotage_bytes
 {
-    std::unique_ptr<IHostMemory> memory;
+    std::unique_ptr<uint8_t[]> data;
+    size_t size;
 };
+
+namespace {
+
+pilotage_bytes* copied(IHostMemory const& memory)
+{
+    std::unique_ptr<uint8_t[]> data(new (std::nothrow) uint8_t[memory.size()]);
+    if (!data)
+    {
+        return nullptr;
+    }
+    std::memcpy(data.get(), memory.data(), memory.size());
+    return new (std::nothrow) pilotage_bytes{std::move(data), memory.size()};
+}
+
+// Says whose messages those of TensorRT's own threads are.
+struct Building
+{
+    explicit Building(Call& call)
+        : lock(mutex())
+    {
+        gBuild.store(&call, std::memory_order_release);
+    }
+    ~Building()
+    {
+        gBuild.store(nullptr, std::memory_order_release);
+    }
+    Building(Building const&) = delete;
+    Building& operator=(Building const&) = delete;
+
+    static std::mutex& mutex()
+    {
+        static std::mutex it;
+        return it;
+    }
+    std::lock_guard<std::mutex> lock;
+};
+
+} // namespace
 
 struct pilotage_runtime
 {
-    explicit pilotage_runtime(pilotage_library const& library)
-        : logger(library)
-    {
-    }
-    Logger logger;
     std::unique_ptr<IRuntime> runtime;
 };
 
 struct pilotage_engine
 {
-    Logger* logger;
     std::unique_ptr<ICudaEngine> engine;
 };
 
 struct pilotage_context
 {
-    Logger* logger;
     std::unique_ptr<IExecutionContext> context;
 };
 
@@ -315,29 +406,39 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     {
         return refuse(error, PILOTAGE_UNSUPPORTED, "this TensorRT can only run plans: its builder or parser is missing");
     }
-    Logger logger(*library);
+    Call call(library);
+    Building const building(call);
+    Logger* const log = logger(*library);
+    if (log == nullptr)
+    {
+        return refuse(error, PILOTAGE_FAILED, "out of memory");
+    }
+#if !SHIM_RTX  // RTX times nothing when it builds: its kernels are compiled on the device.
+    // It outlives the builder and the configuration that use it.
+    std::unique_ptr<ITimingCache> cache;
+#endif
     std::unique_ptr<IBuilder> const builder(static_cast<IBuilder*>(
-        as<CreateBuilder>(library->create_builder)(&logger, static_cast<int32_t>(NV_TENSORRT_VERSION))));
+        as<CreateBuilder>(library->create_builder)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
     if (!builder)
     {
-        return logger.fail(error, "TensorRT made no builder");
+        return call.fail(error, "TensorRT made no builder");
     }
     std::unique_ptr<INetworkDefinition> const network(builder->createNetworkV2(network_flags()));
     std::unique_ptr<IBuilderConfig> const config(builder->createBuilderConfig());
     if (!network || !config)
     {
-        return logger.fail(error, "TensorRT made no network definition");
+        return call.fail(error, "TensorRT made no network definition");
     }
     std::unique_ptr<nvonnxparser::IParser> const parser(
         static_cast<nvonnxparser::IParser*>(as<CreateParser>(library->create_parser)(
-            network.get(), &logger, static_cast<int>(NV_ONNX_PARSER_VERSION))));
+            network.get(), log, static_cast<int>(NV_ONNX_PARSER_VERSION))));
     if (!parser)
     {
-        return logger.fail(error, "TensorRT made no ONNX parser");
+        return call.fail(error, "TensorRT made no ONNX parser");
     }
     if (!parser->parse(build->model, build->model_size))
     {
-        return parser_failure(*parser, logger, error);
+        return parser_failure(*parser, call, error);
     }
     if (network->getNbOutputs() == 0)
     {
@@ -350,14 +451,19 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
         return configured;
     }
 
-#if !SHIM_RTX  // RTX times nothing when it builds: its kernels are compiled on the device.
-    std::unique_ptr<ITimingCache> const cache(
-        config->createTimingCache(build->timing_cache, build->timing_cache_size));
-    if (cache)
+#if !SHIM_RTX
+    cache.reset(config->createTimingCache(build->timing_cache, build->timing_cache_size));
+    if (!cache || !config->setTimingCache(*cache, false))
     {
-        // A cache of another device or version is not used, and the build goes on without it.
-        config->setTimingCache(*cache, false);
+        // Of another device or version, or damaged: times are taken anew, and replace it.
+        cache.reset(config->createTimingCache(nullptr, 0));
+        if (cache)
+        {
+            config->setTimingCache(*cache, false);
+        }
     }
+    // What was said of the cache is not why the build fails, if it does.
+    call.forget();
 #endif
 #if SHIM_PROGRESS
     Progress progress(build->progress, build->progress_user);
@@ -367,7 +473,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     }
 #endif
 
-    std::unique_ptr<IHostMemory> memory(builder->buildSerializedNetwork(*network, *config));
+    std::unique_ptr<IHostMemory> const memory(builder->buildSerializedNetwork(*network, *config));
 #if SHIM_PROGRESS
     if (build->progress != nullptr && progress.cancelled())
     {
@@ -376,19 +482,19 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
 #endif
     if (!memory || memory->size() == 0)
     {
-        return logger.fail(error, "TensorRT built nothing and gave no reason");
+        return call.fail(error, "TensorRT built nothing and gave no reason");
     }
 #if !SHIM_RTX
     if (config->getTimingCache() != nullptr)
     {
-        std::unique_ptr<IHostMemory> times(config->getTimingCache()->serialize());
+        std::unique_ptr<IHostMemory> const times(config->getTimingCache()->serialize());
         if (times)
         {
-            *timing_cache = new (std::nothrow) pilotage_bytes{std::move(times)};
+            *timing_cache = copied(*times);
         }
     }
 #endif
-    *plan = new (std::nothrow) pilotage_bytes{std::move(memory)};
+    *plan = copied(*memory);
     if (*plan == nullptr)
     {
         delete *timing_cache;
@@ -400,8 +506,8 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
 
 EXPORT void const* pilotage_bytes_data(pilotage_bytes const* bytes, size_t* size)
 {
-    *size = bytes->memory->size();
-    return bytes->memory->data();
+    *size = bytes->size;
+    return bytes->data.get();
 }
 
 EXPORT void pilotage_bytes_free(pilotage_bytes* bytes)
@@ -414,16 +520,18 @@ EXPORT int32_t pilotage_runtime_new(
 {
     clear(error);
     *runtime = nullptr;
-    std::unique_ptr<pilotage_runtime> made(new (std::nothrow) pilotage_runtime(*library));
-    if (!made)
+    Call call(library);
+    Logger* const log = logger(*library);
+    std::unique_ptr<pilotage_runtime> made(new (std::nothrow) pilotage_runtime{nullptr});
+    if (log == nullptr || !made)
     {
         return refuse(error, PILOTAGE_FAILED, "out of memory");
     }
     made->runtime.reset(static_cast<IRuntime*>(
-        as<CreateRuntime>(library->create_runtime)(&made->logger, static_cast<int32_t>(NV_TENSORRT_VERSION))));
+        as<CreateRuntime>(library->create_runtime)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
     if (!made->runtime)
     {
-        return made->logger.fail(error, "TensorRT made no runtime");
+        return call.fail(error, "TensorRT made no runtime");
     }
     if (dla_core >= 0)
     {
@@ -443,13 +551,13 @@ EXPORT int32_t pilotage_engine_new(
 {
     clear(error);
     *engine = nullptr;
-    runtime->logger.forget();
+    Call call;
     std::unique_ptr<ICudaEngine> made(runtime->runtime->deserializeCudaEngine(plan, size));
     if (!made)
     {
-        return runtime->logger.fail(error, "TensorRT refused the plan and gave no reason");
+        return call.fail(error, "TensorRT refused the plan and gave no reason");
     }
-    *engine = new (std::nothrow) pilotage_engine{&runtime->logger, std::move(made)};
+    *engine = new (std::nothrow) pilotage_engine{std::move(made)};
     return *engine == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
 }
 
@@ -488,13 +596,13 @@ EXPORT int32_t pilotage_engine_report(
     pilotage_engine const* engine, void (*sink)(void*, char const*), void* user, pilotage_error* error)
 {
     clear(error);
-    engine->logger->forget();
+    Call call;
     std::unique_ptr<IEngineInspector> const inspector(engine->engine->createEngineInspector());
     char const* const text
         = inspector ? inspector->getEngineInformation(LayerInformationFormat::kJSON) : nullptr;
     if (text == nullptr)
     {
-        return engine->logger->fail(error, "TensorRT gave no layer report");
+        return call.fail(error, "TensorRT gave no layer report");
     }
     sink(user, text);
     return PILOTAGE_OK;
@@ -504,13 +612,13 @@ EXPORT int32_t pilotage_context_new(pilotage_engine* engine, pilotage_context** 
 {
     clear(error);
     *context = nullptr;
-    engine->logger->forget();
+    Call call;
     std::unique_ptr<IExecutionContext> made(engine->engine->createExecutionContext());
     if (!made)
     {
-        return engine->logger->fail(error, "TensorRT made no execution context");
+        return call.fail(error, "TensorRT made no execution context");
     }
-    *context = new (std::nothrow) pilotage_context{engine->logger, std::move(made)};
+    *context = new (std::nothrow) pilotage_context{std::move(made)};
     return *context == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
 }
 
@@ -523,17 +631,17 @@ EXPORT int32_t pilotage_context_bind(
     pilotage_context* context, char const* tensor, void* address, pilotage_error* error)
 {
     clear(error);
-    context->logger->forget();
+    Call call;
     return context->context->setTensorAddress(tensor, address)
         ? static_cast<int32_t>(PILOTAGE_OK)
-        : context->logger->fail(error, "TensorRT refused the tensor's address");
+        : call.fail(error, "TensorRT refused the tensor's address");
 }
 
 EXPORT int32_t pilotage_context_enqueue(pilotage_context* context, void* stream, pilotage_error* error)
 {
     clear(error);
-    context->logger->forget();
+    Call call;
     return context->context->enqueueV3(static_cast<cudaStream_t>(stream))
         ? static_cast<int32_t>(PILOTAGE_OK)
-        : context->logger->fail(error, "TensorRT could not enqueue the inference");
+        : call.fail(error, "TensorRT could not enqueue the inference");
 }

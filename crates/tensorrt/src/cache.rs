@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::compiler::write_whole;
+use crate::trust::trusted;
 use crate::version::Version;
 
 /// The most a plan may weigh: driving networks are megabytes.
 const LARGEST: u64 = 1 << 30;
-const MAGIC: &[u8] = b"pilotage plan 1\n";
+const MAGIC: &[u8] = b"pilotage plan 2\n";
 const DIGEST: usize = 32;
 
 /// What a plan was built from and for. Every part has to be the same for it to be loaded.
@@ -27,6 +28,8 @@ pub struct PlanKey {
     pub precision: String,
     /// The library.
     pub tensorrt: Version,
+    /// SHA-256 of what it was proven by: frames, fp32's answers, limits.
+    pub proof: [u8; 32],
     /// The driver's CUDA version, as 12060 for 12.6.
     pub cuda: i32,
     /// As 87 for 8.7 (Orin).
@@ -48,6 +51,7 @@ impl PlanKey {
         for (name, value) in [
             ("model", hexadecimal(&self.model)),
             ("precision", one_line(&self.precision)),
+            ("proof", hexadecimal(&self.proof)),
             ("tensorrt", self.tensorrt.to_string()),
             ("cuda", self.cuda.to_string()),
             ("compute capability", self.compute_capability.to_string()),
@@ -69,6 +73,15 @@ pub enum CacheError {
     None {
         /// Where it would be.
         path: PathBuf,
+    },
+    /// Others than root could have put it there.
+    #[error(
+        "{reason}: the plan is not loaded; `sudo chown -R root: {0}; sudo chmod -R go-w {0}`, or delete it",
+        PlanCache::INSTALLED
+    )]
+    Untrusted {
+        /// Which place.
+        reason: String,
     },
     /// It cannot be read.
     #[error("{}: {reason}", .path.display())]
@@ -142,7 +155,7 @@ impl PlanCache {
     /// When there is none, or it is damaged or of another key.
     pub fn load(&self, key: &PlanKey) -> Result<Vec<u8>, CacheError> {
         let path = self.path(key);
-        let content = match read(&path) {
+        let content = match self.read(&path, LARGEST)? {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(CacheError::None { path });
@@ -184,6 +197,16 @@ impl PlanCache {
         Ok(plan.get(1..).unwrap_or_default().to_vec())
     }
 
+    /// What a file in the folder says, and the system's word where it cannot be read. In the
+    /// installed folder only root's files are read.
+    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<io::Result<Vec<u8>>, CacheError> {
+        if self.folder == Path::new(Self::INSTALLED) && path.exists() {
+            let real = trusted(path).map_err(|reason| CacheError::Untrusted { reason })?;
+            return Ok(read(&real, most));
+        }
+        Ok(read(path, most))
+    }
+
     /// Keeps a plan: whole, or the one that was there stays.
     ///
     /// # Errors
@@ -206,12 +229,14 @@ impl PlanCache {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let mut content = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than a plan can be"));
+    file.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::other(format!(
+            "it is larger than {most} bytes, as no such file is"
+        )));
     }
     Ok(content)
 }

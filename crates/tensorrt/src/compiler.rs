@@ -8,6 +8,8 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
+use crate::version::{Product, Version};
+
 use crate::shim::{checksum, checksum_file};
 
 const SOURCE: &str = include_str!("../shim/shim.cpp");
@@ -122,12 +124,27 @@ pub fn find_headers(given: &[PathBuf]) -> Result<Vec<Headers>, ShimError> {
     Ok(found.iter().map(|(folder, _)| headers(folder)).collect())
 }
 
-/// Compiles the shim for `headers` into `folder`, warnings denied, and gives its path: its name
-/// says the version. The file is written whole or not at all, with its SHA-256 beside it.
+/// What the C++ compiler's warnings are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warnings {
+    /// Errors: for whoever works on the shim.
+    Denied,
+    /// No reason to be without a shim: headers and compilers that nobody has tried have their own.
+    Allowed,
+}
+
+/// Compiles the shim for `headers` into `folder`, and gives its path: its name says the version.
+/// It is written whole or not at all. Its SHA-256 goes beside it, first: where the power fails
+/// between the two, the old shim no longer has its own checksum, is not opened, and is compiled
+/// anew.
 ///
 /// # Errors
 /// When there is no compiler, it refuses, or the folder cannot be written.
-pub fn compile_shim(headers: &Headers, folder: &Path) -> Result<PathBuf, ShimError> {
+pub fn compile_shim(
+    headers: &Headers,
+    folder: &Path,
+    warnings: Warnings,
+) -> Result<PathBuf, ShimError> {
     let unwritable = |path: &Path, error: &io::Error| ShimError::Write {
         path: path.to_owned(),
         reason: match error.kind() {
@@ -162,7 +179,12 @@ pub fn compile_shim(headers: &Headers, folder: &Path) -> Result<PathBuf, ShimErr
                 "-fvisibility=hidden",
                 "-fno-rtti",
             ])
-            .args(["-Wall", "-Wextra", "-Werror"])
+            .args(["-Wall", "-Wextra"])
+            .args((warnings == Warnings::Denied).then_some("-Werror"))
+            // TensorRT 10.5 to 10.11 deprecate what they have no other way for.
+            .arg("-Wno-deprecated-declarations")
+            // One pointer, within reach without the loader's help.
+            .arg("-ftls-model=initial-exec")
             // Nothing of C++ crosses the border, and no C++ library has to be of one's own version.
             .args(["-static-libstdc++", "-static-libgcc"])
             .args(["-Wl,--exclude-libs,ALL", "-Wl,-z,defs", "-o"])
@@ -190,8 +212,24 @@ const VERSION_PROBE: &str = "#include <NvInferVersion.h>\n\
     PILOTAGE tensorrt NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
     #endif\n";
 
+/// The file name of the shim that `headers` would give.
+///
+/// # Errors
+/// When there is no compiler, or they do not say their version.
+pub(crate) fn shim_file(headers: &Headers) -> Result<String, ShimError> {
+    let sources = tempfile::tempdir().map_err(|error| ShimError::Write {
+        path: std::env::temp_dir(),
+        reason: error.to_string(),
+    })?;
+    let path = sources.path().join("version.cpp");
+    fs::write(&path, VERSION_PROBE).map_err(|error| ShimError::Write {
+        path,
+        reason: error.to_string(),
+    })?;
+    shim_name(headers, sources.path())
+}
+
 fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
-    use crate::version::{Product, Version};
     let output = run(
         headers,
         compiler(headers, sources)
@@ -235,10 +273,12 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
 
 fn compiler(headers: &Headers, sources: &Path) -> Command {
     let mut command = Command::new(compiler_name());
-    command
-        .arg("-std=c++14")
-        .arg("-isystem")
-        .arg(&headers.folder);
+    command.arg("-std=c++14");
+    // Where the compiler looks by itself, and in its own order: put before C++'s folders,
+    // /usr/include hides C's headers from them.
+    if headers.folder != Path::new("/usr/include") {
+        command.arg("-isystem").arg(&headers.folder);
+    }
     // A toolkit's own header goes before the stand-in.
     let toolkit = Path::new("/usr/local/cuda/include");
     if toolkit.join("cuda_runtime_api.h").is_file() {

@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code)]
 
+use std::ptr;
 use std::sync::Arc;
 
-use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+
+use crate::driver::{self, Driver};
 
 /// Why there is no CUDA device.
 #[derive(Debug, thiserror::Error)]
@@ -38,49 +40,28 @@ pub enum CudaError {
     },
 }
 
-/// What of the driver is called, here and in `memory.rs`. cudarc panics on the first that is
-/// missing, so all are looked for before any is called.
-const SYMBOLS: [&str; 24] = [
-    "cuInit",
-    "cuDriverGetVersion",
-    "cuDeviceGet",
-    "cuDeviceGetAttribute",
-    "cuDeviceGetCount",
-    "cuDeviceGetName",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuDevicePrimaryCtxRetain",
-    "cuCtxSetCurrent",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventQuery",
-    "cuEventRecord",
-    "cuGetErrorName",
-    "cuGetErrorString",
-    "cuMemAlloc_v2",
-    "cuMemFreeHost",
-    "cuMemFree_v2",
-    "cuMemHostAlloc",
-    "cuMemHostGetDevicePointer_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemcpyHtoDAsync_v2",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-];
-
 /// The first CUDA device, with its primary context. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Device {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
+    functions: &'static Driver,
     handle: sys::CUdevice,
     context: sys::CUcontext,
     name: String,
     compute_capability: u16,
-    driver: i32,
+    cuda: i32,
     integrated: bool,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
 }
 
 // SAFETY: handles of the driver's, which may be used from any thread.
@@ -88,69 +69,65 @@ unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-/// `doing`, with the driver's words when it said no.
-pub(crate) fn call<T>(doing: &'static str, done: Result<T, DriverError>) -> Result<T, CudaError> {
-    done.map_err(|error| CudaError::Call {
-        doing,
-        name: error.error_name().map_or_else(
-            |error| format!("{:?}", error.0),
-            |name| name.to_string_lossy().into(),
-        ),
-        reason: error
-            .error_string()
-            .map_or_else(|_| "an error".into(), |text| text.to_string_lossy().into()),
-    })
-}
-
 impl Device {
     /// Opens the driver and takes its first device.
     ///
     /// # Errors
     /// When there is no driver, it is too old, or there is no device.
     pub fn first() -> Result<Self, CudaError> {
-        // SAFETY: the system's driver library is loaded, as CUDA programs do.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(CudaError::NoDriver);
+        let driver = Driver::get()?;
+        // SAFETY: it takes a number.
+        match unsafe { (driver.cuInit)(0) } {
+            driver::NO_DEVICE => return Err(CudaError::NoDevice),
+            status => driver.done("starting CUDA", status)?,
         }
-        // SAFETY: it is there; of its symbols only the addresses are taken.
-        let driver = unsafe { sys::culib() };
-        for symbol in SYMBOLS {
-            // SAFETY: as above.
-            if unsafe { driver.get::<*const ()>(symbol.as_bytes()) }.is_err() {
-                return Err(CudaError::NoSymbol { symbol });
-            }
-        }
-        call("starting CUDA", result::init())?;
-        if call("counting GPUs", result::device::get_count())? < 1 {
+        let mut count = 0;
+        // SAFETY: each call writes to the variable it is given, and nowhere else; so below.
+        let counted = unsafe { (driver.cuDeviceGetCount)(&raw mut count) };
+        if counted == driver::NO_DEVICE || (counted == driver::SUCCESS && count < 1) {
             return Err(CudaError::NoDevice);
         }
-        let handle = call("opening the GPU", result::device::get(0))?;
-        let attribute = |attribute| {
-            // SAFETY: the device was just given.
-            let value = unsafe { result::device::get_attribute(handle, attribute) };
-            call("asking the GPU for its properties", value)
+        driver.done("counting GPUs", counted)?;
+        let mut handle = 0;
+        // SAFETY: as above.
+        let opened = unsafe { (driver.cuDeviceGet)(&raw mut handle, 0) };
+        driver.done("opening the GPU", opened)?;
+        let attribute = |attribute: Attribute| {
+            let mut value = 0;
+            // SAFETY: as above; the device was just given.
+            let asked =
+                unsafe { (driver.cuDeviceGetAttribute)(&raw mut value, attribute as i32, handle) };
+            driver.done("asking the GPU for its properties", asked)?;
+            Ok::<_, CudaError>(value)
         };
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
-        let name = call(
-            "asking the GPU for its name",
-            result::device::get_name(handle),
-        )?;
+        let mut name = [0_u8; 256];
+        // SAFETY: it writes a string that ends in zero, of at most so many bytes.
+        let asked = unsafe { (driver.cuDeviceGetName)(name.as_mut_ptr().cast(), 256, handle) };
+        driver.done("asking the GPU for its name", asked)?;
+        let end = name
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(name.len());
+        let name = String::from_utf8_lossy(&name[..end]).into_owned();
         let mut version = 0;
-        // SAFETY: the driver writes one integer.
-        let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
-        call("asking the driver for its version", asked)?;
+        // SAFETY: as above.
+        let asked = unsafe { (driver.cuDriverGetVersion)(&raw mut version) };
+        driver.done("asking the driver for its version", asked)?;
+        let mut context = ptr::null_mut();
         // SAFETY: the device was just given; the context is released once, when this is dropped.
-        let context = unsafe { result::primary_ctx::retain(handle) };
-        let context = call("making a CUDA context", context)?;
+        let retained = unsafe { (driver.cuDevicePrimaryCtxRetain)(&raw mut context, handle) };
+        driver.done("making a CUDA context", retained)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                functions: driver,
                 handle,
                 context,
                 name,
                 compute_capability: u16::try_from(major * 10 + minor).unwrap_or(0),
-                driver: version,
+                cuda: version,
                 integrated: integrated != 0,
             }),
         })
@@ -171,7 +148,7 @@ impl Device {
     /// The CUDA version of the driver, as 12060 for 12.6.
     #[must_use]
     pub fn cuda(&self) -> i32 {
-        self.inner.driver
+        self.inner.cuda
     }
 
     /// Whether it shares the processor's memory, as a Jetson's does.
@@ -185,15 +162,21 @@ impl Device {
     /// # Errors
     /// When the driver says no.
     pub fn use_here(&self) -> Result<(), CudaError> {
+        let driver = self.inner.functions;
         // SAFETY: the context lives as long as this.
-        let set = unsafe { result::ctx::set_current(self.inner.context) };
-        call("choosing the GPU", set)
+        let set = unsafe { (driver.cuCtxSetCurrent)(self.inner.context) };
+        driver.done("choosing the GPU", set)
+    }
+
+    /// The driver this is a device of.
+    pub(crate) fn driver(&self) -> &'static Driver {
+        self.inner.functions
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: retained once in `first`. What it says no longer matters.
-        let _ = unsafe { result::primary_ctx::release(self.handle) };
+        let _ = unsafe { (self.functions.cuDevicePrimaryCtxRelease_v2)(self.handle) };
     }
 }

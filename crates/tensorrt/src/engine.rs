@@ -12,8 +12,9 @@ use pilotage_engine::{
 use crate::device::{CudaError, Device};
 use crate::error::TensorRtError;
 use crate::library::TensorRt;
-use crate::memory::{Buffer, Stream, Transfer};
+use crate::memory::{Buffer, Transfer};
 use crate::runtime::{self, Context, Tensor};
+use crate::stream::{Graph, Priority, Stream, Wait};
 
 /// How an engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,12 @@ pub struct EngineOptions {
     pub transfer: Option<Transfer>,
     /// How long an answer is waited for.
     pub limit: Duration,
+    /// How it is waited for.
+    pub wait: Wait,
+    /// Whether an inference is recorded as a CUDA graph and replayed.
+    pub graph: bool,
+    /// Whose work goes first.
+    pub priority: Priority,
     /// The DLA core the plan was built for.
     pub dla_core: Option<u32>,
 }
@@ -31,6 +38,9 @@ impl Default for EngineOptions {
         Self {
             transfer: None,
             limit: Duration::from_millis(100),
+            wait: Wait::default(),
+            graph: true,
+            priority: Priority::default(),
             dla_core: None,
         }
     }
@@ -59,18 +69,21 @@ pub enum PlanError {
 /// Runs a plan with TensorRT on a stream of its own.
 pub struct TensorRtEngine {
     description: String,
-    device: Device,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    limit: Duration,
+    options: EngineOptions,
     /// An answer that came too late is still owed: until then its memory is the device's.
     owed: bool,
-    /// Dropped only when the device is done with it.
-    work: ManuallyDrop<Work>,
+    /// Work is under way whose end cannot be told any more: its memory is the device's for good.
+    lost: bool,
+    /// Dropped only when the device is done with it; the device last.
+    work: ManuallyDrop<(Work, Device)>,
 }
 
-/// What the device works with. The context goes first, then what it was bound to.
+/// What the device works with. The graph goes first, then the context, then what it was bound to.
 struct Work {
+    /// None until [`Engine::prepare`], or where recording failed.
+    graph: Option<Graph>,
     context: Context,
     inputs: Vec<Buffer>,
     outputs: Vec<Buffer>,
@@ -104,7 +117,7 @@ impl TensorRtEngine {
         let mut side = |is_input| {
             let tensors = tensors.iter().filter(|tensor| tensor.is_input == is_input);
             tensors
-                .map(|tensor| bound(&mut context, tensor, transfer))
+                .map(|tensor| bound(device, &mut context, tensor, transfer))
                 .collect::<Result<(Vec<_>, Vec<_>), _>>()
         };
         let (inputs, input_memory) = side(true)?;
@@ -115,24 +128,32 @@ impl TensorRtEngine {
         };
         Ok(Self {
             description: format!("{} on {}, {memory}", library.version(), device.name()),
-            device: device.clone(),
             inputs,
             outputs,
-            limit: options.limit,
+            options,
             owed: false,
-            work: ManuallyDrop::new(Work {
-                context,
-                inputs: input_memory,
-                outputs: output_memory,
-                stream: Stream::new()?,
-            }),
+            lost: false,
+            work: ManuallyDrop::new((
+                Work {
+                    graph: None,
+                    context,
+                    inputs: input_memory,
+                    outputs: output_memory,
+                    stream: Stream::new(device, options.priority)?,
+                },
+                device.clone(),
+            )),
         })
     }
 
     /// Waits until the device is done with the memory of an answer that was too late.
     fn settle(&mut self) -> Result<(), Failed> {
-        self.device.use_here()?;
-        if self.owed && !self.work.stream.wait(self.limit)? {
+        let (work, device) = &*self.work;
+        device.use_here()?;
+        if self.lost {
+            return Err(Failed::Lost);
+        }
+        if self.owed && !work.stream.wait(self.options.limit, self.options.wait)? {
             return Err(Failed::Late);
         }
         self.owed = false;
@@ -141,17 +162,49 @@ impl TensorRtEngine {
 
     /// One inference of what is in the inputs' memory.
     fn run(&mut self) -> Result<(), Failed> {
+        let work = &mut self.work.0;
+        work.stream.begin()?;
         // From here on the device may be using the memory.
         self.owed = true;
-        let started = self.work.start();
+        let started = work.start();
         // Also when only some of it was started: the mark is what is waited for.
-        self.work.stream.mark()?;
+        if let Err(error) = work.stream.mark() {
+            self.lost = true;
+            return Err(error.into());
+        }
         started?;
-        if !self.work.stream.wait(self.limit)? {
+        if !work.stream.wait(self.options.limit, self.options.wait)? {
             return Err(Failed::Late);
         }
         self.owed = false;
         Ok(())
+    }
+
+    /// Records an inference, to be replayed from then on. TensorRT wants to have run once.
+    fn record(&mut self) {
+        let Work {
+            graph,
+            context,
+            inputs,
+            outputs,
+            stream,
+        } = &mut self.work.0;
+        if !self.options.graph || graph.is_some() {
+            return;
+        }
+        let recorded = stream.capture(|| enqueue(context, inputs, outputs, stream));
+        match recorded {
+            Ok(recorded) => *graph = Some(recorded),
+            Err(failed) => {
+                // Said once: it is not tried again.
+                self.options.graph = false;
+                log::warn!(
+                    "no CUDA graph of {}: {}; each inference is enqueued anew",
+                    self.description,
+                    self.error(&failed)
+                );
+            }
+        }
     }
 
     fn answer(
@@ -160,11 +213,11 @@ impl TensorRtEngine {
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), Failed> {
         self.settle()?;
-        for (buffer, tensor) in self.work.inputs.iter_mut().zip(inputs) {
+        for (buffer, tensor) in self.work.0.inputs.iter_mut().zip(inputs) {
             put(*tensor, buffer.bytes());
         }
         self.run()?;
-        for (buffer, tensor) in self.work.outputs.iter_mut().zip(outputs) {
+        for (buffer, tensor) in self.work.0.outputs.iter_mut().zip(outputs) {
             get(buffer.bytes(), tensor);
         }
         Ok(())
@@ -172,7 +225,12 @@ impl TensorRtEngine {
 
     fn error(&self, failed: &Failed) -> EngineError {
         match failed {
-            Failed::Late => EngineError::Late { limit: self.limit },
+            Failed::Late => EngineError::Late {
+                limit: self.options.limit,
+            },
+            Failed::Lost => EngineError::Device {
+                reason: "the GPU's work cannot be followed any more; start Pilotage again".into(),
+            },
             Failed::TensorRt(error) => EngineError::Device {
                 reason: error.to_string(),
             },
@@ -185,17 +243,37 @@ impl TensorRtEngine {
 
 impl Work {
     fn start(&mut self) -> Result<(), Failed> {
-        for buffer in &mut self.inputs {
-            buffer.send(&self.stream)?;
+        match &self.graph {
+            // SAFETY: the recorded work is this context's, on these buffers, and nobody
+            // touches them while an answer is owed.
+            Some(graph) => Ok(unsafe { self.stream.replay(graph) }?),
+            None => enqueue(
+                &mut self.context,
+                &mut self.inputs,
+                &mut self.outputs,
+                &self.stream,
+            ),
         }
-        // SAFETY: the stream is of this device; every tensor is bound to memory of its size, and
-        // nobody touches it while an answer is owed.
-        unsafe { self.context.enqueue(self.stream.raw()) }?;
-        for buffer in &mut self.outputs {
-            buffer.fetch(&self.stream)?;
-        }
-        Ok(())
     }
+}
+
+/// Puts one inference into `stream`, copies included.
+fn enqueue(
+    context: &mut Context,
+    inputs: &mut [Buffer],
+    outputs: &mut [Buffer],
+    stream: &Stream,
+) -> Result<(), Failed> {
+    for buffer in inputs {
+        buffer.send(stream)?;
+    }
+    // SAFETY: the stream is of this device; every tensor is bound to memory of its size, and
+    // nobody touches it while an answer is owed.
+    unsafe { context.enqueue(stream.raw()) }?;
+    for buffer in outputs {
+        buffer.fetch(stream)?;
+    }
+    Ok(())
 }
 
 /// Why one inference gave no answer.
@@ -203,6 +281,7 @@ enum Failed {
     TensorRt(TensorRtError),
     Cuda(CudaError),
     Late,
+    Lost,
 }
 
 impl From<TensorRtError> for Failed {
@@ -232,7 +311,11 @@ impl Engine for TensorRtEngine {
 
     fn prepare(&mut self) -> Result<(), EngineError> {
         let done = self.settle().and_then(|()| self.run());
-        done.map_err(|failed| self.error(&failed))
+        done.map_err(|failed| self.error(&failed))?;
+        self.record();
+        // The first replay prepares what later ones need.
+        let again = self.run();
+        again.map_err(|failed| self.error(&failed))
     }
 
     fn infer(
@@ -247,20 +330,25 @@ impl Engine for TensorRtEngine {
         done.map_err(|failed| self.error(&failed))?;
         Ok(Timing {
             total: start.elapsed(),
-            ..Timing::default()
+            device: self.work.0.stream.elapsed(),
+            fallback: false,
         })
     }
 }
 
 impl Drop for TensorRtEngine {
     fn drop(&mut self) {
-        let done = self.device.use_here().is_ok()
-            && (!self.owed || matches!(self.work.stream.wait(self.limit), Ok(true)));
+        let (work, device) = &*self.work;
+        let EngineOptions { limit, wait, .. } = self.options;
+        let done = device.use_here().is_ok()
+            && !self.lost
+            && (!self.owed || matches!(work.stream.wait(limit, wait), Ok(true)));
         if done {
             // SAFETY: dropped once, here; the device has nothing more to do with it.
             unsafe { ManuallyDrop::drop(&mut self.work) };
         } else {
-            // Memory that the device still writes to is better lost than given to others.
+            // Memory that the device still writes to is better lost than given to others; so is
+            // its context.
             log::error!("the GPU did not end its work; its memory is not given back");
         }
     }
@@ -268,6 +356,7 @@ impl Drop for TensorRtEngine {
 
 /// Gives `tensor` its memory, and its place among the engine's ports.
 fn bound(
+    device: &Device,
     context: &mut Context,
     tensor: &Tensor,
     transfer: Transfer,
@@ -295,7 +384,7 @@ fn bound(
         .try_fold(bytes, |length: usize, &size| length.checked_mul(size))
         .filter(|&length| length <= LARGEST)
         .ok_or_else(|| refused(format!("its shape {shape:?} is too large")))?;
-    let buffer = Buffer::new(length, transfer)?;
+    let buffer = Buffer::new(device, length, transfer)?;
     // SAFETY: the buffer is of the tensor's size, pinned or the driver's own, both aligned to 256
     // bytes and more, and it lives as long as the context.
     unsafe { context.bind(&tensor.name, buffer.address()) }?;

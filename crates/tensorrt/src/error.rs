@@ -107,11 +107,46 @@ fn at_node(node: Option<usize>, name: &str, operator: &str) -> String {
 
 /// CUDA's error 35, cudaErrorInsufficientDriver, is also what a machine without any driver gives.
 fn driver_hint(reason: &str) -> &'static str {
-    let insufficient = reason.contains("CUDA") && reason.contains("35")
-        || reason.contains("driver version is insufficient");
+    // "CUDA initialization failure with error: 35", "Cuda failure: 35", "(cudaError 35)"
+    let code = |start: &str| {
+        reason.match_indices(start).any(|(place, _)| {
+            let rest = reason.get(place + start.len()..).unwrap_or_default();
+            let digits = rest.trim_start_matches([' ', ':', '(', '=']);
+            let end = digits.find(|c: char| !c.is_ascii_digit());
+            digits.get(..end.unwrap_or(digits.len())) == Some("35")
+        })
+    };
+    let insufficient = reason.contains("driver version is insufficient")
+        || ["with error", "Cuda failure", "CUDA error", "cudaError"]
+            .into_iter()
+            .any(code);
     if insufficient {
         "; this machine has no NVIDIA driver, or one older than this TensorRT wants"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_absence_is_told_from_other_numbers() {
+        for reason in [
+            "CUDA initialization failure with error: 35. Please check your CUDA installation",
+            "Cuda failure: 35",
+            "(cudaError 35)",
+            "CUDA driver version is insufficient for CUDA runtime version",
+        ] {
+            assert!(!driver_hint(reason).is_empty(), "{reason}");
+        }
+        for reason in [
+            "CUDA error: 700, at layer 35",
+            "CUDA initialization failure with error: 350",
+            "no CUDA kernel for node 35",
+        ] {
+            assert!(driver_hint(reason).is_empty(), "{reason}");
+        }
     }
 }

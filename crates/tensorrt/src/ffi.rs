@@ -31,6 +31,7 @@ pub(crate) struct ShimInfo {
 }
 
 #[repr(C)]
+#[derive(Debug)]
 pub(crate) struct ErrorText {
     pub message: [c_char; 2048],
     pub node: i32,

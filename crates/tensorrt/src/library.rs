@@ -104,6 +104,16 @@ impl TensorRt {
         })
     }
 
+    /// The version of the library that is there, whether or not there is a shim for it.
+    ///
+    /// # Errors
+    /// When there is none, or it does not say.
+    pub fn installed(product: Product, folder: Option<&Path>) -> Result<Version, TensorRtError> {
+        let (name, inference, _) = load(product, folder)?;
+        let number = version_of(&inference, &name, "getInferLibVersion")?;
+        Ok(Version { product, number })
+    }
+
     /// Which library this is.
     #[must_use]
     pub fn version(&self) -> Version {

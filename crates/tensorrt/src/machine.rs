@@ -1,16 +1,20 @@
 //! `pilotage compile --for-this-machine`: from an engine file to a plan that has been proven here.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize};
-use pilotage_engine::{Bundle, Engine, EngineError, GateResult, TensorMut, TensorRef};
+use pilotage_engine::plan::PlanPort;
+use pilotage_engine::{
+    Bundle, ElementType, Engine, EngineError, GateResult, Port, TensorMut, TensorRef,
+};
+use sha2::{Digest, Sha256};
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
-use crate::compiler::{ShimError, compile_shim, find_headers};
+use crate::compiler::{ShimError, Warnings, compile_shim, find_headers, shim_file};
 use crate::device::{CudaError, Device};
 use crate::engine::{EngineOptions, PlanError, TensorRtEngine};
 use crate::error::TensorRtError;
+use crate::interleaved::{Interleaved, OtherTensors};
 use crate::library::TensorRt;
 use crate::plan::{BuildOptions, Progress};
 use crate::shim::{NOT_THERE, Shims};
@@ -49,7 +53,7 @@ pub struct Prepared {
     pub backend: String,
     /// What it computes in.
     pub precision: String,
-    /// How far it is from fp32; empty when it had been built and proven before.
+    /// How far it is from fp32, measured just now.
     pub gate: Vec<GateResult>,
     /// What a person should know.
     pub notes: Vec<String>,
@@ -73,12 +77,12 @@ pub enum PrepareError {
     /// The headers are not the library's.
     #[error(
         "the library is {library}, but the headers here are of another version ({made}); \
-             install the -dev packages of the same version"
+         install the -dev packages of the same version"
     )]
     OtherHeaders {
         /// The library's version, in words.
         library: String,
-        /// The shims that the headers gave.
+        /// The shims that the headers would give.
         made: String,
     },
     /// The engine file has no model for TensorRT.
@@ -102,8 +106,8 @@ pub enum PrepareError {
     #[error("the plan was built, but does not load: {0}")]
     Plan(#[from] PlanError),
     /// The plan takes a frame of another kind.
-    #[error("the plan takes and gives other tensors than the engine: {0}")]
-    Ports(String),
+    #[error(transparent)]
+    Ports(#[from] OtherTensors),
     /// An inference failed.
     #[error("the plan was built, but does not run: {0}")]
     Run(#[from] EngineError),
@@ -173,7 +177,8 @@ fn told(result: &GateResult) -> String {
 }
 
 /// Compiles the shim if need be, builds the plan of `bundle` for this machine's GPU, holds it
-/// against the fp32 answers that travel in the bundle, and keeps it only if it passes.
+/// against the fp32 answers that travel in the bundle, and keeps it only if it passes. A plan
+/// that was kept before is held against them again.
 ///
 /// # Errors
 /// When anything of that fails; nothing is kept then.
@@ -185,113 +190,272 @@ pub fn prepare(
     let device = Device::first()?;
     let mut notes = Vec::new();
     let library = open(places, &mut notes)?;
-    let model = model_of(bundle)?;
-    let precision = bundle.manifest.precision.as_str();
-    let proof = Proof::of(bundle)?;
-    let wishes = bundle.manifest.recipe.get("tensorrt").cloned();
-    let wishes: TensorRtRecipe = wishes
-        .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
-        .map_err(PrepareError::Options)?;
-    let key = |precision: &str| PlanKey {
-        model: PlanKey::of_model(model),
-        precision: with_options(precision, &wishes),
-        tensorrt: library.version(),
-        cuda: device.cuda(),
-        compute_capability: device.compute_capability(),
-        device: device.name().to_owned(),
-    };
-    let cache = PlanCache::new(&places.plans);
-    let backend = format!("{} on {}", library.version(), device.name());
-    // An INT8 model on a device that is slow in INT8 was kept as what replaced it.
-    for made in [precision, REPLACED] {
-        match cache.load(&key(made)) {
-            Ok(_) => {
-                return Ok(Prepared {
-                    file: cache.path(&key(made)),
-                    backend,
-                    precision: made.to_owned(),
-                    gate: Vec::new(),
-                    notes,
-                    layers: None,
-                });
-            }
-            Err(CacheError::None { .. }) => {}
-            Err(error) => notes.push(format!("built anew: {error}")),
+    let target = Target::new(bundle, places, device, library)?;
+    let options = EngineOptions::default();
+    match target.kept(options) {
+        Ok(kept) => {
+            return Ok(Prepared {
+                file: target.cache.path(&target.key(kept.precision)),
+                backend: target.backend(),
+                precision: kept.precision.to_owned(),
+                gate: kept.gate,
+                notes,
+                layers: None,
+            });
         }
+        Err(PrepareError::Keep(CacheError::None { .. })) => {}
+        Err(error) => notes.push(format!("built anew: {error}")),
     }
+    target.build(notes, progress)
+}
 
-    device.use_here()?;
-    let flags = !library.strongly_typed();
-    let times = places.plans.join(TIMES);
-    let keep_times = wishes.timing_cache.unwrap_or(true);
-    // Without it, or with one that cannot be read, the build only takes longer.
-    let known = match keep_times {
-        true => std::fs::read(&times).unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let options = BuildOptions {
-        fp16: flags,
-        int8: flags && bundle.sections.contains_key(QDQ),
-        workspace: wishes.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
-        dla_core: wishes.dla_core,
-        timing_cache: Some(known.as_slice()).filter(|known| !known.is_empty()),
-        detailed: true,
-        progress: Some(progress),
-        ..BuildOptions::default()
-    };
-    let first = match (wishes.dla_core, options.int8) {
-        // "DLA doesn't support QAT yet": NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222,
-        // of models that say where they are quantised. All of it would fall back to the GPU.
-        (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
-        _ => match library.build(model, &options) {
-            Err(TensorRtError::NoFastInt8) => Err(format!("{} has no fast INT8", device.name())),
-            built => Ok(built?),
-        },
-    };
-    let (plan, made) = match first {
-        Err(reason) => {
-            notes.push(format!("{reason}; the plan is fp16 instead"));
-            let options = BuildOptions {
-                int8: false,
-                ..options
-            };
-            (library.build(&dequantize(model)?, &options)?, REPLACED)
-        }
-        Ok(plan) => (plan, precision),
-    };
+/// A plan that has just been proven here, ready to drive.
+pub struct Proven {
+    /// Runs it, with the ports of the CPU's plan.
+    pub engine: Interleaved<TensorRtEngine>,
+    /// What it computes in.
+    pub precision: String,
+    /// How far it is from fp32.
+    pub gate: Vec<GateResult>,
+}
 
-    let options = EngineOptions {
-        dla_core: wishes.dla_core,
-        ..EngineOptions::default()
-    };
-    let mut engine = TensorRtEngine::new(&library, &device, &plan.bytes, options)?;
-    engine.prepare()?;
-    let gate = proof.results("TensorRT plan", &answers(&mut engine, bundle, &proof)?);
-    if !gate.iter().all(GateResult::passes) {
-        return Err(PrepareError::Gate(gate));
-    }
-    let file = cache.keep(&key(made), &plan.bytes)?;
-    if keep_times
-        && let Some(new) = &plan.timing_cache
-        && let Err(error) = crate::compiler::write_whole(&times, new)
-    {
-        notes.push(format!(
-            "{}: {error}; the next build takes as long",
-            times.display()
-        ));
-    }
-    Ok(Prepared {
-        file,
-        backend,
-        precision: made.to_owned(),
-        gate,
-        notes,
-        layers: plan.layers,
+/// Loads the plan that [`prepare`] kept for `bundle`, and holds it once more against the fp32
+/// answers that travel in the bundle. Nothing is compiled, built or written.
+///
+/// # Errors
+/// When there is no such plan, or anything of that fails.
+pub fn load(
+    bundle: &Bundle,
+    places: &Places,
+    options: EngineOptions,
+) -> Result<Proven, PrepareError> {
+    let device = Device::first()?;
+    let product = Product::TensorRt;
+    let library = TensorRt::open(product, places.libraries.as_deref(), &places.shims)?;
+    let target = Target::new(bundle, places, device, library)?;
+    let kept = target.kept(options)?;
+    Ok(Proven {
+        engine: kept.engine,
+        precision: kept.precision.to_owned(),
+        gate: kept.gate,
     })
 }
 
-/// The times that builds have measured, beside the plans.
-const TIMES: &str = "timing.cache";
+/// An engine file's model, and the machine that is to run it.
+struct Target<'a> {
+    bundle: &'a Bundle,
+    device: Device,
+    library: TensorRt,
+    cache: PlanCache,
+    folder: &'a Path,
+    model: &'a [u8],
+    proof: Proof,
+    proof_digest: [u8; 32],
+    wishes: TensorRtRecipe,
+}
+
+/// A plan from the cache.
+struct Kept<'a> {
+    engine: Interleaved<TensorRtEngine>,
+    precision: &'a str,
+    gate: Vec<GateResult>,
+}
+
+impl<'a> Target<'a> {
+    fn new(
+        bundle: &'a Bundle,
+        places: &'a Places,
+        device: Device,
+        library: TensorRt,
+    ) -> Result<Self, PrepareError> {
+        let wishes = bundle.manifest.recipe.get("tensorrt").cloned();
+        Ok(Self {
+            bundle,
+            device,
+            library,
+            cache: PlanCache::new(&places.plans),
+            folder: &places.plans,
+            model: model_of(bundle)?,
+            proof: Proof::of(bundle)?,
+            proof_digest: digest(bundle),
+            wishes: wishes
+                .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
+                .map_err(PrepareError::Options)?,
+        })
+    }
+
+    fn backend(&self) -> String {
+        format!("{} on {}", self.library.version(), self.device.name())
+    }
+
+    fn key(&self, precision: &str) -> PlanKey {
+        PlanKey {
+            model: PlanKey::of_model(self.model),
+            precision: with_options(precision, &self.wishes),
+            proof: self.proof_digest,
+            tensorrt: self.library.version(),
+            cuda: self.device.cuda(),
+            compute_capability: self.device.compute_capability(),
+            device: self.device.name().to_owned(),
+        }
+    }
+
+    /// The plan that was kept, proven once more.
+    fn kept(&self, options: EngineOptions) -> Result<Kept<'a>, PrepareError> {
+        let precision = self.bundle.manifest.precision.as_str();
+        // An INT8 model on a device that is slow in INT8 was kept as what replaced it.
+        let (plan, precision) = match self.cache.load(&self.key(precision)) {
+            Err(none @ CacheError::None { .. }) => match self.cache.load(&self.key(REPLACED)) {
+                Err(CacheError::None { .. }) => return Err(none.into()),
+                loaded => (loaded?, REPLACED),
+            },
+            loaded => (loaded?, precision),
+        };
+        let (engine, gate) = self.prove(&plan, options)?;
+        Ok(Kept {
+            engine,
+            precision,
+            gate,
+        })
+    }
+
+    /// Loads a plan and holds it against fp32's answers.
+    fn prove(
+        &self,
+        plan: &[u8],
+        options: EngineOptions,
+    ) -> Result<(Interleaved<TensorRtEngine>, Vec<GateResult>), PrepareError> {
+        let options = EngineOptions {
+            dla_core: self.wishes.dla_core,
+            ..options
+        };
+        let engine = TensorRtEngine::new(&self.library, &self.device, plan, options)?;
+        let ports = |ports: &[PlanPort]| -> Vec<Port> {
+            let plan = &self.bundle.plan;
+            ports.iter().map(|port| plan.port(port)).collect()
+        };
+        let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
+        let mut engine = Interleaved::new(engine, &ports(inputs), &ports(outputs))?;
+        engine.prepare()?;
+        let answers = answers(&mut engine, &self.proof)?;
+        let gate = self.proof.results("TensorRT plan", &answers);
+        match gate.iter().all(GateResult::passes) {
+            true => Ok((engine, gate)),
+            false => Err(PrepareError::Gate(gate)),
+        }
+    }
+
+    fn build(
+        &self,
+        mut notes: Vec<String>,
+        progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
+    ) -> Result<Prepared, PrepareError> {
+        let (library, wishes) = (&self.library, &self.wishes);
+        self.device.use_here()?;
+        let flags = !library.strongly_typed();
+        let times = self.times();
+        let keep_times = wishes.timing_cache.unwrap_or(true);
+        // Without it, or with one that cannot be read, the build only takes longer.
+        let known = match keep_times {
+            true => match self.cache.read(&times, MOST_TIMES) {
+                Ok(read) => read.unwrap_or_default(),
+                Err(error) => {
+                    notes.push(error.to_string());
+                    Vec::new()
+                }
+            },
+            false => Vec::new(),
+        };
+        let options = BuildOptions {
+            fp16: flags,
+            int8: flags && self.bundle.sections.contains_key(QDQ),
+            workspace: wishes.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
+            dla_core: wishes.dla_core,
+            timing_cache: Some(known.as_slice()).filter(|known| !known.is_empty()),
+            detailed: true,
+            progress: Some(progress),
+            ..BuildOptions::default()
+        };
+        let first = match (wishes.dla_core, options.int8) {
+            // "DLA doesn't support QAT yet": NVIDIA in
+            // https://github.com/NVIDIA/TensorRT/issues/2222, of models that say where they are
+            // quantised. All of it would fall back to the GPU.
+            (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
+            _ => match library.build(self.model, &options) {
+                Err(TensorRtError::NoFastInt8) => {
+                    Err(format!("{} has no fast INT8", self.device.name()))
+                }
+                built => Ok(built?),
+            },
+        };
+        let (plan, made) = match first {
+            Err(reason) => {
+                notes.push(format!("{reason}; the plan is fp16 instead"));
+                let options = BuildOptions {
+                    int8: false,
+                    ..options
+                };
+                (library.build(&dequantize(self.model)?, &options)?, REPLACED)
+            }
+            Ok(plan) => (plan, self.bundle.manifest.precision.as_str()),
+        };
+
+        let (_, gate) = self.prove(&plan.bytes, EngineOptions::default())?;
+        let file = self.cache.keep(&self.key(made), &plan.bytes)?;
+        if keep_times
+            && let Some(new) = &plan.timing_cache
+            && let Err(error) = crate::compiler::write_whole(&times, new)
+        {
+            notes.push(format!(
+                "{}: {error}; the next build takes as long",
+                times.display()
+            ));
+        }
+        Ok(Prepared {
+            file,
+            backend: self.backend(),
+            precision: made.to_owned(),
+            gate,
+            notes,
+            layers: plan.layers,
+        })
+    }
+
+    /// The times that builds have measured, beside the plans: of one version and device.
+    fn times(&self) -> PathBuf {
+        let device = Sha256::digest(self.device.name());
+        let device: String = device
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.folder.join(format!(
+            "timing-{}-{}-{device}.cache",
+            self.library.version().number,
+            self.device.compute_capability()
+        ))
+    }
+}
+
+/// What a plan is proven by: the frames, fp32's answers to them, and the limits.
+fn digest(bundle: &Bundle) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for name in ["gate.frames", "gate.answers"] {
+        let section = bundle.sections.get(name).map_or(&[][..], Vec::as_slice);
+        digest.update((section.len() as u64).to_le_bytes());
+        digest.update(section);
+    }
+    for (limits, output) in bundle.manifest.gate.iter().zip(&bundle.manifest.outputs) {
+        for limit in [limits.most_mse, limits.most_worst] {
+            digest.update(limit.to_le_bytes());
+        }
+        digest.update(output.scale.to_le_bytes());
+    }
+    digest.finalize().into()
+}
+
+/// Timing caches are some hundred kilobytes.
+const MOST_TIMES: u64 = 64 << 20;
 /// The section of a model in 8 bits.
 const QDQ: &str = "model.qdq.onnx";
 /// What it becomes where INT8 is slow.
@@ -340,76 +504,57 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
         ) => log::warn!("{error}"),
         opened => return Ok(opened?),
     }
-    let mut made = Vec::new();
+    let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
+    // Of several folders of headers only the library's own version is of use.
+    let wanted = version.shim_file();
+    let (mut others, mut failed) = (Vec::new(), None);
     for headers in find_headers(&places.headers)? {
-        made.push(compile_shim(&headers, places.shims.made_here())?);
-    }
-    let made: Vec<_> = made.iter().map(|shim| shim.display().to_string()).collect();
-    match open() {
-        Err(TensorRtError::NoShim { version, .. }) => Err(PrepareError::OtherHeaders {
-            library: version.to_string(),
-            made: made.join(", "),
-        }),
-        opened => {
-            notes.push(format!("compiled {}", made.join(", ")));
-            Ok(opened?)
+        match shim_file(&headers) {
+            Ok(file) if file == wanted => {
+                let folder = places.shims.made_here();
+                let shim = compile_shim(&headers, folder, Warnings::Allowed)?;
+                notes.push(format!("compiled {}", shim.display()));
+                return Ok(open()?);
+            }
+            Ok(file) => others.push(format!("{} in {}", file, headers.folder.display())),
+            Err(error) => failed = Some(error),
         }
+    }
+    match failed {
+        Some(error) if others.is_empty() => Err(error.into()),
+        _ => Err(PrepareError::OtherHeaders {
+            library: version.to_string(),
+            made: others.join(", "),
+        }),
     }
 }
 
 /// The plan's answers to the frames that travel.
 fn answers(
-    engine: &mut TensorRtEngine,
-    bundle: &Bundle,
+    engine: &mut Interleaved<TensorRtEngine>,
     proof: &Proof,
 ) -> Result<Vec<Vec<f32>>, PrepareError> {
-    let (Ok([taken]), Ok([input])) = (
-        <&[_; 1]>::try_from(bundle.plan.inputs.as_slice()),
-        <&[_; 1]>::try_from(engine.inputs()),
-    ) else {
-        return Err(PrepareError::Ports("there is not one input".into()));
-    };
-    let taken = bundle.plan.port(taken);
-    if taken.len() != input.len() {
-        return Err(PrepareError::Ports(format!(
-            "{:?} and {:?}",
-            input.shape, taken.shape
-        )));
-    }
-    // The model's own order has channels before rows, unless its shape is that of the frames.
-    let planes = match taken.shape.last() {
-        Some(&channels) if taken.shape != input.shape => channels.max(1),
-        _ => 1,
-    };
-    // Models in 8 bits were given pixels less 128, and so are their forms in floating point.
-    let centre = match taken.element_type {
-        pilotage_engine::ElementType::I8 => 128_i16,
-        _ => 0,
-    };
-    let order: HashMap<String, usize> = (engine.outputs().iter().enumerate())
-        .map(|(place, port)| (port.name.clone(), place))
-        .collect();
-    let places: Option<Vec<usize>> = (bundle.plan.outputs.iter())
-        .map(|port| order.get(&port.name).copied())
-        .collect();
-    let places = places.ok_or_else(|| PrepareError::Ports("an output is missing".into()))?;
-    let element = input.element_type;
+    // Models in 8 bits are given pixels less 128, and so are their forms in floating point.
+    let levels = engine
+        .inputs()
+        .iter()
+        .all(|port| port.element_type == ElementType::I8);
     let lengths: Vec<_> = (engine.outputs().iter())
         .map(|port| (port.element_type, port.len()))
         .collect();
-
     let mut all = Vec::new();
     for frame in proof.frames() {
-        let pixels = (0..planes).flat_map(|plane| frame.iter().skip(plane).step_by(planes));
-        let levels = pixels.map(|&pixel| i16::from(pixel) - centre);
-        let (mut bytes, mut floats) = (Vec::new(), Vec::new());
-        let input = match element {
-            pilotage_engine::ElementType::I8 => {
-                bytes.extend(levels.map(|level| i8::try_from(level).unwrap_or(i8::MAX)));
+        let (bytes, floats): (Vec<i8>, Vec<f32>);
+        let input = match levels {
+            true => {
+                bytes = frame
+                    .iter()
+                    .map(|&pixel| (pixel ^ 0x80).cast_signed())
+                    .collect();
                 TensorRef::I8(&bytes)
             }
-            _ => {
-                floats.extend(levels.map(f32::from));
+            false => {
+                floats = frame.iter().map(|&pixel| f32::from(pixel)).collect();
                 TensorRef::F32(&floats)
             }
         };
@@ -419,12 +564,7 @@ fn answers(
             .collect();
         let mut lent: Vec<_> = made.iter_mut().map(Answer::lend).collect();
         engine.infer(&[input], &mut lent)?;
-        all.push(
-            places
-                .iter()
-                .flat_map(|&place| made[place].numbers())
-                .collect(),
-        );
+        all.push(made.iter().flat_map(Answer::numbers).collect());
     }
     Ok(all)
 }
@@ -436,9 +576,9 @@ enum Answer {
 }
 
 impl Answer {
-    fn new(of: pilotage_engine::ElementType, length: usize) -> Self {
+    fn new(of: ElementType, length: usize) -> Self {
         match of {
-            pilotage_engine::ElementType::I8 => Self::Levels(vec![0; length]),
+            ElementType::I8 => Self::Levels(vec![0; length]),
             _ => Self::Floats(vec![0.0; length]),
         }
     }

@@ -71,6 +71,8 @@ struct EngineHandle {
 pub struct Context {
     engine: Engine,
     raw: *mut RawContext,
+    /// Kept from call to call, so that an inference allocates nothing.
+    error: Box<ErrorText>,
 }
 
 // SAFETY: TensorRT's objects are bound to no thread. Runtimes and engines may be used from several
@@ -240,6 +242,7 @@ impl Engine {
         Ok(Context {
             engine: self.clone(),
             raw,
+            error,
         })
     }
 }
@@ -280,12 +283,10 @@ impl Context {
     /// `stream` is a `CUstream` of the current context; every tensor is bound, and nobody else
     /// touches their memory until the work is done.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorRtError> {
-        let mut error = ErrorText::new();
+        let functions = self.engine.library().functions();
         // SAFETY: the context lives; the caller vouches for stream and memory.
-        let status = unsafe {
-            (self.engine.library().functions().context_enqueue)(self.raw, stream, &raw mut *error)
-        };
-        TensorRt::failure(status, "starting the inference", &error)
+        let status = unsafe { (functions.context_enqueue)(self.raw, stream, &raw mut *self.error) };
+        TensorRt::failure(status, "starting the inference", &self.error)
     }
 }
 

@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use libloading::Library;
@@ -12,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::TensorRtError;
 use crate::ffi::{ABI, Describe, ShimInfo};
 use crate::library::said;
+use crate::trust::trusted;
 use crate::version::{Product, Version};
 
 /// The folders a shim may come from: a shim is code, run with the pilot's rights.
@@ -49,12 +49,14 @@ impl Shims {
             let path = folder.join(version.shim_file());
             if !path.exists() {
                 tried.push(format!("{} {NOT_THERE}", path.display()));
-            } else if *self == Self::Installed
-                && let Err(reason) = trusted(&path)
-            {
-                tried.push(reason);
-            } else {
+                continue;
+            }
+            if let Self::In(_) = self {
                 return Ok(path);
+            }
+            match trusted(&path) {
+                Ok(real) => return Ok(real),
+                Err(reason) => tried.push(reason),
             }
         }
         Err(TensorRtError::NoShim { version, tried })
@@ -75,21 +77,6 @@ pub(crate) fn checksum(content: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-/// Only root could have put it there: file, folder and all folders above.
-fn trusted(path: &Path) -> Result<(), String> {
-    let real = fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    for place in real.ancestors() {
-        let about = fs::metadata(place).map_err(|error| format!("{}: {error}", place.display()))?;
-        if about.uid() != 0 {
-            return Err(format!("{} does not belong to root", place.display()));
-        }
-        if about.mode() & 0o022 != 0 {
-            return Err(format!("{} can be written by others", place.display()));
-        }
-    }
-    Ok(())
 }
 
 /// Opens a shim, once it is sure to be whole: loading half a library ends in a signal.
@@ -152,27 +139,5 @@ pub(crate) fn check(
             format!("{version} with version {parser} of the ONNX parser"),
         )),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failure is a panic")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_root_alone_could_have_put_there_is_trusted() {
-        assert_eq!(trusted(Path::new("/bin/sh")), Ok(()));
-        let folder = tempfile::tempdir().unwrap();
-        let shim = folder.path().join("shim.so");
-        fs::write(&shim, "").unwrap();
-        let reason = trusted(&shim).unwrap_err();
-        assert!(
-            reason.contains("can be written by others") || reason.contains("belong to root"),
-            "{reason}"
-        );
-        // A link in a good place to a file in a bad one is as bad as the file.
-        let missing = trusted(&folder.path().join("gone.so")).unwrap_err();
-        assert!(missing.contains("gone.so"), "{missing}");
     }
 }

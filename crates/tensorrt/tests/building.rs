@@ -15,7 +15,7 @@ use pilotage_compiler::{GateLimits, LayerPrecision, Precision, Recipe, compile_r
 use pilotage_config::Source;
 use pilotage_engine::Bundle;
 use pilotage_tensorrt::{
-    BuildOptions, Plan, Product, Progress, Shims, TensorRt, TensorRtError, compile_shim,
+    BuildOptions, Plan, Product, Progress, Shims, TensorRt, TensorRtError, Warnings, compile_shim,
 };
 use real::{checkout, headers, libraries};
 
@@ -25,7 +25,7 @@ const DEVICES: [u16; 4] = [80, 86, 89, 120];
 /// TensorRT-RTX through a shim made for it, and the folder that the shim is in.
 fn rtx() -> (TensorRt, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    compile_shim(&headers("RTX-1.7"), folder.path()).unwrap();
+    compile_shim(&headers("RTX-1.7"), folder.path(), Warnings::Denied).unwrap();
     let shims = Shims::In(folder.path().to_owned());
     let library = TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
     (library, folder)

@@ -197,6 +197,16 @@ impl Machine {
             .collect()
     }
 
+    /// The sizes of the timing caches: the stand-in's grow by one with each build.
+    fn times(&self) -> Vec<u64> {
+        let entries = fs::read_dir(self.path("plans")).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "cache"))
+            .map(|file| fs::metadata(file).unwrap().len())
+            .collect()
+    }
+
     fn forget(&self) {
         let _ = fs::remove_dir_all(self.path("plans"));
         let _ = fs::remove_file(self.path("plans"));
@@ -230,14 +240,11 @@ fn a_plan_is_built_proven_and_kept_once() {
     let [plan] = &machine.plans()[..] else {
         panic!()
     };
-    let times = fs::metadata(machine.path("plans/timing.cache"))
-        .unwrap()
-        .len();
-    assert_eq!(times, 1);
+    assert_eq!(machine.times(), [1]);
 
     // The second time nothing is built.
     let said = machine.run(&[("STAND_IN_FAIL", "build_plan")]);
-    assert!(said.contains("0 results; 0 steps; layers None"), "{said}");
+    assert!(said.contains("2 results; 0 steps; layers None"), "{said}");
 
     // Half of it, as a power cut leaves a file: never loaded, built anew, the timings known.
     let whole = fs::read(plan).unwrap();
@@ -248,12 +255,14 @@ fn a_plan_is_built_proven_and_kept_once() {
         "{said}"
     );
     assert_eq!(fs::read(plan).unwrap(), whole);
-    assert_eq!(
-        fs::metadata(machine.path("plans/timing.cache"))
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(machine.times(), [2]);
+
+    // Answers that have become wrong, as of a driver that was repaired badly: a plan is proven
+    // whenever it is loaded, and is built anew once.
+    machine.answers("wrong", 2, |x| x + 0.6);
+    let wrong = machine.path("wrong");
+    let said = machine.run(&[("STAND_IN_ANSWERS", wrong.to_str().unwrap())]);
+    assert!(said.starts_with("error: the plan is too far"), "{said}");
 
     // A device with memory of its own gives the same answers by copies.
     machine.forget();
@@ -295,7 +304,7 @@ fn slow_int8_becomes_fp16_and_is_said() {
     );
     let said = machine.run(&environment);
     assert!(
-        said.starts_with("fp16, from int8 on ") && said.contains("0 results"),
+        said.starts_with("fp16, from int8 on ") && said.contains("2 results; 0 steps"),
         "{said}"
     );
 }
@@ -319,7 +328,7 @@ fn a_dla_gets_the_model_in_fp16() {
         key.contains("precision: fp16, from int8, DLA core 0, workspace 64 MiB\n"),
         "{key}"
     );
-    assert!(!machine.path("plans/timing.cache").exists());
+    assert!(machine.times().is_empty());
 }
 
 #[test]
@@ -365,13 +374,18 @@ fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
             "mapping memory for the GPU failed",
         ),
         ("context_bind", "binding a tensor failed"),
-        ("cuStreamCreate", "making a stream failed"),
+        (
+            "cuCtxGetStreamPriorityRange",
+            "asking for the priorities of streams failed",
+        ),
+        ("cuStreamCreateWithPriority", "making a stream failed"),
         ("cuEventCreate", "making an event failed"),
         (
             "context_enqueue",
             "starting the inference failed: context_enqueue was told to fail",
         ),
-        ("cuEventRecord", "marking the end of the work failed"),
+        ("cuEventRecord", "marking the beginning of the work failed"),
+        ("cuGraphLaunch", "starting the recorded work failed"),
         ("cuEventQuery", "waiting for the GPU failed"),
     ] {
         let said = machine.run(&[("STAND_IN_FAIL", call)]);
@@ -395,6 +409,22 @@ fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
             "{call}: {said}"
         );
     }
+    // Where no graph can be recorded, each inference is enqueued anew.
+    for call in [
+        "cuStreamBeginCapture_v2",
+        "cuStreamEndCapture",
+        "cuGraphInstantiateWithFlags",
+        "cuEventElapsedTime",
+    ] {
+        let said = machine.run(&[("STAND_IN_FAIL", call)]);
+        assert!(
+            said.starts_with("int8 on ") && said.contains("2 results"),
+            "{call}: {said}"
+        );
+        machine.forget();
+    }
+    let nothing = machine.run(&[("STAND_IN_NO_DEVICE", "1")]);
+    assert_eq!(nothing, "error: the NVIDIA driver knows of no GPU here");
     let late = machine.run(&[("STAND_IN_LATE_MS", "400")]);
     assert!(
         late.ends_with("no answer from the device within 100 ms"),
@@ -422,7 +452,7 @@ fn a_driver_without_a_function_is_refused_by_the_functions_name() {
         );
         count += 1;
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 32);
 }
 
 #[test]
@@ -454,9 +484,13 @@ fn a_missing_shim_is_compiled_or_says_what_it_lacks() {
         "{said}"
     );
     assert!(
-        machine
-            .path("shims/libpilotage_tensorrt_110400.so")
-            .is_file()
+        said.contains("libpilotage_tensorrt_110400.so in "),
+        "{said}"
+    );
+    let compiled = fs::read_dir(machine.path("shims")).unwrap().count();
+    assert_eq!(
+        compiled, 1,
+        "only the checksum of the shim that was taken away"
     );
 }
 

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pilotage_tensorrt::{
-    Headers, Product, ShimError, Shims, TensorRt, TensorRtError, compile_shim, find_headers,
+    Headers, Product, ShimError, Shims, TensorRt, TensorRtError, Warnings, compile_shim,
+    find_headers,
 };
 use real::{headers, libraries};
 
@@ -44,7 +45,7 @@ fn one_source_fits_every_version_whose_headers_are_here() {
         ("RTX-1.6", "libpilotage_tensorrt_rtx_10601.so"),
         ("RTX-1.7", "libpilotage_tensorrt_rtx_10701.so"),
     ] {
-        let shim = compile_shim(&headers(version), folder.path()).unwrap();
+        let shim = compile_shim(&headers(version), folder.path(), Warnings::Denied).unwrap();
         assert_eq!(shim, folder.path().join(file));
         assert!(shim.with_extension("so.sha256").is_file());
         // Nothing of TensorRT, CUDA or the C++ library is wanted when it is loaded.
@@ -82,7 +83,9 @@ fn no_headers_and_bad_headers_are_told_apart() {
         fs::write(folder.path().join("NvInferVersion.h"), version).unwrap();
         let found = find_headers(&[folder.path().to_owned()]).unwrap();
         let out = tempfile::tempdir().unwrap();
-        let error = compile_shim(&found[0], out.path()).unwrap_err().to_string();
+        let error = compile_shim(&found[0], out.path(), Warnings::Denied)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }
@@ -93,7 +96,7 @@ fn no_headers_and_bad_headers_are_told_apart() {
     let headers = Headers {
         folder: folder.path().to_owned(),
     };
-    let error = compile_shim(&headers, &folder.path().join("out")).unwrap_err();
+    let error = compile_shim(&headers, &folder.path().join("out"), Warnings::Denied).unwrap_err();
     assert!(
         matches!(&error, ShimError::Compile { output, .. } if output.contains("error")),
         "{error}"
@@ -111,7 +114,7 @@ fn a_library_without_its_own_shim_is_not_called() {
     );
 
     // Version 1.3's shim, under 1.7's name: calling through it would crash.
-    let other = compile_shim(&headers("RTX-1.3"), folder.path()).unwrap();
+    let other = compile_shim(&headers("RTX-1.3"), folder.path(), Warnings::Denied).unwrap();
     let name = folder.path().join("libpilotage_tensorrt_rtx_10701.so");
     fs::copy(&other, &name).unwrap();
     fs::copy(
@@ -132,7 +135,7 @@ fn a_library_without_its_own_shim_is_not_called() {
 #[test]
 fn a_damaged_shim_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
-    let shim = compile_shim(&headers("RTX-1.7"), folder.path()).unwrap();
+    let shim = compile_shim(&headers("RTX-1.7"), folder.path(), Warnings::Denied).unwrap();
     let whole = fs::read(&shim).unwrap();
     let checksum = shim.with_extension("so.sha256");
     let refused = |reason: &str| {

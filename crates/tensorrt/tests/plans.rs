@@ -19,6 +19,7 @@ fn key() -> PlanKey {
             product: Product::TensorRt,
             number: 100_300,
         },
+        proof: [7; 32],
         cuda: 12_060,
         compute_capability: 87,
         device: "Orin".into(),
@@ -58,6 +59,13 @@ fn a_plan_comes_back_for_its_own_key_only() {
                 ..key()
             },
             "another cuda (12060, here 12020)",
+        ),
+        (
+            PlanKey {
+                proof: [8; 32],
+                ..key()
+            },
+            "another proof (0707",
         ),
         (
             PlanKey {

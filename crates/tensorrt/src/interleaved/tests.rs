@@ -100,7 +100,7 @@ fn other_tensors_are_refused_by_name() {
         };
         said(Interleaved::new(
             engine,
-            &[input.clone()],
+            std::slice::from_ref(&input),
             &[output("speed", 2)],
         ))
     };

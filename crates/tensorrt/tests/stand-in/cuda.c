@@ -4,6 +4,7 @@
 
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
    STAND_IN_FAIL=NAME      the call of that name fails
+   STAND_IN_NO_DEVICE=1    there is a driver, and no device
    STAND_IN_LATE_MS=N      work is done N ms after it was begun */
 #include <stdlib.h>
 #include <string.h>
@@ -26,9 +27,35 @@ static double now(void)
     return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
 }
 
-static double ready;
+/* Work is done when it is put into a stream, or recorded where that is being captured. */
+struct step { void (*run)(void *); void *with; void *to; const void *from; size_t size; };
+struct graph { int count; struct step steps[16]; };
+static struct graph *capturing;
 
-int cuInit(unsigned flags) { (void)flags; CALL(cuInit); return SUCCESS; }
+static void work(const struct step *step)
+{
+    if (step->run != NULL) step->run(step->with);
+    else memcpy(step->to, step->from, step->size);
+}
+static int put(struct step step)
+{
+    if (capturing == NULL) work(&step);
+    else if (capturing->count == 16) return OUT_OF_MEMORY;
+    else capturing->steps[capturing->count++] = step;
+    return SUCCESS;
+}
+/* For the stand-in of TensorRT. */
+int stand_in_launch(void (*run)(void *), void *with) { return put((struct step){.run = run, .with = with}); }
+
+static char primary;
+
+int cuInit(unsigned flags)
+{
+    (void)flags;
+    CALL(cuInit);
+    /* What the real one says where there is a driver and no device. */
+    return getenv("STAND_IN_NO_DEVICE") == NULL ? SUCCESS : NO_DEVICE;
+}
 int cuDriverGetVersion(int *version) { CALL(cuDriverGetVersion); *version = 12060; return SUCCESS; }
 int cuDeviceGetCount(int *count) { *count = fails("cuDeviceGetCount") ? 0 : 1; return SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { CALL(cuDeviceGet); *device = ordinal; return SUCCESS; }
@@ -56,7 +83,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 {
     (void)device;
     CALL(cuDevicePrimaryCtxRetain);
-    *context = &ready;
+    *context = &primary;
     return SUCCESS;
 }
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return SUCCESS; }
@@ -92,34 +119,85 @@ int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
     CALL(cuMemcpyHtoDAsync_v2);
-    memcpy(to, from, size);
-    return SUCCESS;
+    return put((struct step){.to = to, .from = from, .size = size});
 }
 int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
     CALL(cuMemcpyDtoHAsync_v2);
-    memcpy(to, from, size);
+    return put((struct step){.to = to, .from = from, .size = size});
+}
+
+int cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    CALL(cuCtxGetStreamPriorityRange);
+    *least = 0;
+    *greatest = -5;
+    return SUCCESS;
+}
+int cuStreamCreateWithPriority(void **stream, unsigned flags, int priority)
+{
+    (void)flags, (void)priority;
+    CALL(cuStreamCreateWithPriority);
+    *stream = malloc(1);
+    return SUCCESS;
+}
+int cuStreamDestroy_v2(void *stream) { free(stream); return SUCCESS; }
+
+int cuStreamBeginCapture_v2(void *stream, int mode)
+{
+    (void)stream, (void)mode;
+    CALL(cuStreamBeginCapture_v2);
+    capturing = calloc(1, sizeof *capturing);
+    return SUCCESS;
+}
+int cuStreamEndCapture(void *stream, void **graph)
+{
+    (void)stream;
+    *graph = capturing;
+    capturing = NULL;
+    CALL(cuStreamEndCapture);
+    return SUCCESS;
+}
+int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
+{
+    (void)flags;
+    CALL(cuGraphInstantiateWithFlags);
+    *exec = malloc(sizeof(struct graph));
+    memcpy(*exec, graph, sizeof(struct graph));
+    return SUCCESS;
+}
+int cuGraphDestroy(void *graph) { free(graph); return SUCCESS; }
+int cuGraphExecDestroy(void *exec) { free(exec); return SUCCESS; }
+int cuGraphLaunch(void *exec, void *stream)
+{
+    (void)stream;
+    CALL(cuGraphLaunch);
+    const struct graph *graph = exec;
+    for (int i = 0; i < graph->count; i++) work(&graph->steps[i]);
     return SUCCESS;
 }
 
-int cuStreamCreate(void **stream, unsigned flags) { (void)flags; CALL(cuStreamCreate); *stream = malloc(1); return SUCCESS; }
-int cuStreamDestroy_v2(void *stream) { free(stream); return SUCCESS; }
-int cuEventCreate(void **event, unsigned flags) { (void)flags; CALL(cuEventCreate); *event = malloc(1); return SUCCESS; }
+int cuEventCreate(void **event, unsigned flags) { (void)flags; CALL(cuEventCreate); *event = calloc(1, sizeof(double)); return SUCCESS; }
 int cuEventDestroy_v2(void *event) { free(event); return SUCCESS; }
 int cuEventRecord(void *event, void *stream)
 {
-    (void)event, (void)stream;
+    (void)stream;
     CALL(cuEventRecord);
     const char *late = getenv("STAND_IN_LATE_MS");
-    ready = now() + (late == NULL ? 0 : atof(late));
+    *(double *)event = now() + (late == NULL ? 0 : atof(late));
     return SUCCESS;
 }
 int cuEventQuery(void *event)
 {
-    (void)event;
     CALL(cuEventQuery);
-    return now() < ready ? NOT_READY : SUCCESS;
+    return now() < *(double *)event ? NOT_READY : SUCCESS;
+}
+int cuEventElapsedTime(float *milliseconds, void *from, void *to)
+{
+    CALL(cuEventElapsedTime);
+    *milliseconds = (float)(*(double *)to - *(double *)from);
+    return SUCCESS;
 }
 
 int cuGetErrorName(int error, const char **name)

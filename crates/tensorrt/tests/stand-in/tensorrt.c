@@ -8,6 +8,7 @@
    STAND_IN_SLOW_INT8=1     the device has no fast INT8 */
 #include "shim.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,10 +133,9 @@ static size_t elements(const struct pilotage_tensor *tensor)
     return count;
 }
 
-int32_t pilotage_context_enqueue(struct pilotage_context *context, void *stream, struct pilotage_error *error)
+static void answer(void *with)
 {
-    (void)stream;
-    if (fail(error, "context_enqueue")) return PILOTAGE_FAILED;
+    struct pilotage_context *context = with;
     const struct pilotage_tensor *tensors = context->engine->tensors;
     size_t bytes = elements(&tensors[0]) * (tensors[0].type == 2 ? 1 : 4);
     unsigned long long hash = 0xcbf29ce484222325, known;
@@ -150,5 +150,14 @@ int32_t pilotage_context_enqueue(struct pilotage_context *context, void *stream,
     fclose(answers);
     /* What it does not know is as far from right as can be. */
     if (known != hash) for (size_t i = 0; i < elements(&tensors[1]); i++) out[i] = 1e9f;
-    return PILOTAGE_OK;
+}
+
+int32_t pilotage_context_enqueue(struct pilotage_context *context, void *stream, struct pilotage_error *error)
+{
+    (void)stream;
+    if (fail(error, "context_enqueue")) return PILOTAGE_FAILED;
+    /* The stand-in of CUDA keeps the order, and records where it is told to. */
+    void *cuda = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
+    int (*launch)(void (*)(void *), void *) = (int (*)(void (*)(void *), void *))dlsym(cuda, "stand_in_launch");
+    return launch(answer, context) == 0 ? PILOTAGE_OK : PILOTAGE_FAILED;
 }
