@@ -4,14 +4,14 @@
 //! when it loads a plan, after having trusted its bytes; here all of it is checked first.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::compiler::write_whole;
-use crate::trust::trusted;
+use crate::compiler::{create_folder, write_whole};
+use crate::trust::{Owner, trusted};
 use crate::version::Version;
 
 /// The most a plan may weigh: driving networks are megabytes.
@@ -74,14 +74,16 @@ pub enum CacheError {
         /// Where it would be.
         path: PathBuf,
     },
-    /// Others than root could have put it there.
+    /// Others could have put it there.
     #[error(
-        "{reason}: the plan is not loaded; `sudo chown -R root: {0}; sudo chmod -R go-w {0}`, or delete it",
-        PlanCache::INSTALLED
+        "{reason}: what others may have written is not loaded; take the right to write it from \
+         them (`sudo chown -R root: {0}; sudo chmod -R go-w {0}`), or delete it", .folder.display()
     )]
     Untrusted {
-        /// Which place.
+        /// Which place, and whose it is.
         reason: String,
+        /// The folder of the cache.
+        folder: PathBuf,
     },
     /// It cannot be read.
     #[error("{}: {reason}", .path.display())]
@@ -197,20 +199,38 @@ impl PlanCache {
         Ok(plan.get(1..).unwrap_or_default().to_vec())
     }
 
-    /// What a file in the folder says, and the system's word where it cannot be read. In the
-    /// installed folder only root's files are read.
-    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<io::Result<Vec<u8>>, CacheError> {
-        if self.folder == Path::new(Self::INSTALLED) && path.exists() {
-            let real = trusted(path).map_err(|reason| CacheError::Untrusted { reason })?;
-            return Ok(read(&real, most));
+    /// Whose files are read: in the installed folder root's, in one that the user chose the
+    /// user's own too. A checksum tells that a plan is whole, not who wrote it.
+    fn owner(&self) -> Owner {
+        match self.folder == Path::new(Self::INSTALLED) {
+            true => Owner::Root,
+            false => Owner::RootOrUser,
         }
-        Ok(read(path, most))
+    }
+
+    fn trusted(&self, path: &Path) -> Result<PathBuf, CacheError> {
+        trusted(path, self.owner()).map_err(|reason| CacheError::Untrusted {
+            reason,
+            folder: self.folder.clone(),
+        })
+    }
+
+    /// What a file in the folder says, and the system's word where it cannot be read.
+    ///
+    /// # Errors
+    /// When others could have put it there.
+    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<io::Result<Vec<u8>>, CacheError> {
+        // A link that leads nowhere is not there; one that leads somewhere is looked at.
+        match path.exists() {
+            true => Ok(read(&self.trusted(path)?, most)),
+            false => Ok(read(path, most)),
+        }
     }
 
     /// Keeps a plan: whole, or the one that was there stays.
     ///
     /// # Errors
-    /// When the folder cannot be made or written, or the disk is full.
+    /// When the folder cannot be made or written, others may write it, or the disk is full.
     pub fn keep(&self, key: &PlanKey, plan: &[u8]) -> Result<PathBuf, CacheError> {
         let path = self.path(key);
         let mut content = MAGIC.to_vec();
@@ -219,12 +239,14 @@ impl PlanCache {
         content.extend_from_slice(plan);
         let digest = Sha256::digest(&content);
         content.extend_from_slice(&digest);
-        fs::create_dir_all(&self.folder)
+        create_folder(&self.folder)
             .and_then(|()| write_whole(&path, &content))
             .map_err(|error| CacheError::Unwritable {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
+        // What would never be loaded is not said to be kept.
+        self.trusted(&path)?;
         Ok(path)
     }
 }

@@ -8,9 +8,8 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
-use crate::version::{Product, Version};
-
 use crate::shim::{checksum, checksum_file};
+use crate::version::{Product, Version};
 
 const SOURCE: &str = include_str!("../shim/shim.cpp");
 const INTERFACE: &str = include_str!("../shim/shim.h");
@@ -152,7 +151,7 @@ pub fn compile_shim(
             _ => error.to_string(),
         },
     };
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    create_folder(folder).map_err(|error| unwritable(folder, &error))?;
     let sources = tempfile::tempdir().map_err(|error| unwritable(Path::new("/tmp"), &error))?;
     for (name, content) in [
         ("shim.cpp", SOURCE),
@@ -183,6 +182,7 @@ pub fn compile_shim(
             .args((warnings == Warnings::Denied).then_some("-Werror"))
             // TensorRT 10.5 to 10.11 deprecate what they have no other way for.
             .arg("-Wno-deprecated-declarations")
+            .arg("-pthread")
             // One pointer, within reach without the loader's help.
             .arg("-ftls-model=initial-exec")
             // Nothing of C++ crosses the border, and no C++ library has to be of one's own version.
@@ -305,6 +305,15 @@ fn run(headers: &Headers, command: &mut Command) -> Result<String, ShimError> {
         headers: headers.folder.clone(),
         output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
+}
+
+/// Makes a folder, and those above it, that only the present user can write, whatever the umask.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
 }
 
 /// Writes a file so that a power cut leaves the old one or the new one: a temporary file beside

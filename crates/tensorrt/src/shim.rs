@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::TensorRtError;
 use crate::ffi::{ABI, Describe, ShimInfo};
 use crate::library::said;
-use crate::trust::trusted;
+use crate::trust::{Owner, trusted};
 use crate::version::{Product, Version};
 
 /// The folders a shim may come from: a shim is code, run with the pilot's rights.
@@ -19,7 +19,7 @@ use crate::version::{Product, Version};
 pub enum Shims {
     /// [`Shims::PACKAGED`] and [`Shims::MADE_HERE`], when root owns them and nobody else may write.
     Installed,
-    /// A folder that the caller vouches for: for tests and `cargo xtask shims`.
+    /// A folder of root's or the present user's own, that nobody else may write.
     In(PathBuf),
 }
 
@@ -37,7 +37,15 @@ impl Shims {
         }
     }
 
-    /// The shim for `version`.
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Installed => Owner::Root,
+            Self::In(_) => Owner::RootOrUser,
+        }
+    }
+
+    /// The shim for `version`: its path without links, so that what was looked at is opened, and
+    /// the checksum is that beside it.
     pub(crate) fn find(&self, version: Version) -> Result<PathBuf, TensorRtError> {
         let folders: &[&Path] = match self {
             // What was made against this machine's own headers is the better fit.
@@ -51,10 +59,7 @@ impl Shims {
                 tried.push(format!("{} {NOT_THERE}", path.display()));
                 continue;
             }
-            if let Self::In(_) = self {
-                return Ok(path);
-            }
-            match trusted(&path) {
+            match trusted(&path, self.owner()) {
                 Ok(real) => return Ok(real),
                 Err(reason) => tried.push(reason),
             }

@@ -1,32 +1,118 @@
-//! Whose files may be used with the pilot's rights.
+//! Who could have put a file there. Shims and plans are run with the pilot's rights: what is
+//! loaded is only what root, or the user who asked for it, can have written.
 
-use std::fs;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-/// Where `path` really is, if only root could have put it there: the file, its folder and all
-/// folders above, and the folders of the name too, which may be links. That real path is what
-/// to use: a link could be set to another file after it was looked at.
-pub(crate) fn trusted(path: &Path) -> Result<PathBuf, String> {
-    trusted_by(path, 0)
+/// Whose files are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Root's alone.
+    Root,
+    /// Root's and those of the user this process runs as.
+    RootOrUser,
 }
 
-/// The same with another's number in root's place, for folders that a test can make.
-fn trusted_by(path: &Path, owner: u32) -> Result<PathBuf, String> {
-    let at = |place: &Path, error: std::io::Error| format!("{}: {error}", place.display());
-    let real = fs::canonicalize(path).map_err(|error| at(path, error))?;
-    let named = std::path::absolute(path).map_err(|error| at(path, error))?;
-    for place in real.ancestors().chain(named.ancestors().skip(1)) {
-        let about = fs::metadata(place).map_err(|error| at(place, error))?;
-        // What is above a test's own folder is root's.
-        if about.uid() != 0 && about.uid() != owner {
-            return Err(format!("{} does not belong to root", place.display()));
-        }
-        if about.mode() & 0o022 != 0 {
-            return Err(format!("{} can be written by others", place.display()));
+impl Owner {
+    fn is(self, user: u32) -> bool {
+        let own = || user == rustix::process::geteuid().as_raw();
+        user == 0 || self == Self::RootOrUser && own()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::RootOrUser => "root or the present user",
         }
     }
-    Ok(real)
+}
+
+/// Links followed before a path is said to go in circles, as in the kernel.
+const LINKS: u32 = 40;
+const STICKY: u32 = 0o1000;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The path of what `path` leads to, without links, if only `owner` can have put it there: it, and
+/// every folder and link on the way, belongs to `owner` and nobody else may write it. What was
+/// looked at is then what is opened by that path: nobody else can change where it leads.
+///
+/// A folder further up may be one like /tmp, in which nobody can move what belongs to others.
+pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
+    let failed = |place: &Path, error: std::io::Error| format!("{}: {error}", place.display());
+    let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
+    let mut rest = steps(&path);
+    let mut real = PathBuf::from("/");
+    let mut links = 0;
+    belongs(&real, &look(&real)?, owner)?;
+    while let Some(step) = rest.pop_front() {
+        if step == ".." {
+            real.pop();
+            continue;
+        }
+        let place = real.join(&step);
+        let about = look(&place)?;
+        if !about.is_symlink() {
+            belongs(&place, &about, owner)?;
+            real = place;
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(format!("{}: its links go in circles", path.display()));
+        }
+        if !owner.is(about.uid()) {
+            return Err(not_of(&place, owner));
+        }
+        let target = fs::read_link(&place).map_err(|error| failed(&place, error))?;
+        if target.is_absolute() {
+            real = PathBuf::from("/");
+        }
+        for step in steps(&target).into_iter().rev() {
+            rest.push_front(step);
+        }
+    }
+    // Its own folder is not even one like /tmp: others could put a name beside it, or in its place
+    // once it is gone.
+    let folder = real.parent().unwrap_or(&real);
+    match look(folder)?.mode() & WRITABLE_BY_OTHERS {
+        0 => Ok(real),
+        _ => Err(writable(folder)),
+    }
+}
+
+/// A path's names, without the root.
+fn steps(path: &Path) -> VecDeque<OsString> {
+    let names = path
+        .components()
+        .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir));
+    names.map(|name| name.as_os_str().to_owned()).collect()
+}
+
+fn look(place: &Path) -> Result<Metadata, String> {
+    fs::symlink_metadata(place).map_err(|error| format!("{}: {error}", place.display()))
+}
+
+fn belongs(place: &Path, about: &Metadata, owner: Owner) -> Result<(), String> {
+    if !owner.is(about.uid()) {
+        return Err(not_of(place, owner));
+    }
+    let shared = about.is_dir() && about.mode() & STICKY != 0;
+    match about.mode() & WRITABLE_BY_OTHERS {
+        0 => Ok(()),
+        _ if shared => Ok(()),
+        _ => Err(writable(place)),
+    }
+}
+
+fn not_of(place: &Path, owner: Owner) -> String {
+    format!("{} does not belong to {}", place.display(), owner.name())
+}
+
+fn writable(place: &Path) -> String {
+    format!("{} can be written by others", place.display())
 }
 
 #[cfg(test)]
@@ -34,62 +120,90 @@ fn trusted_by(path: &Path, owner: u32) -> Result<PathBuf, String> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A folder below which everything is trusted: the checkout's, not /tmp's.
-    fn folder() -> Option<tempfile::TempDir> {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let owner = fs::metadata(folder.path()).unwrap().uid();
-        trusted_by(folder.path(), owner).is_ok().then_some(folder)
+    fn mode(place: &Path, mode: u32) {
+        fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    #[test]
-    fn only_what_root_alone_could_have_put_there_is_trusted() {
-        assert!(trusted(Path::new("/bin/sh")).is_ok());
+    /// A folder of the user's own, in it `good` with a file and `bad`, which others may write.
+    fn folders() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let shim = folder.path().join("shim.so");
-        fs::write(&shim, "").unwrap();
-        // /tmp is everybody's.
-        let reason = trusted(&shim).unwrap_err();
-        assert!(reason.contains("can be written by others"), "{reason}");
-        let missing = trusted(&folder.path().join("gone.so")).unwrap_err();
-        assert!(missing.contains("gone.so"), "{missing}");
+        for (name, permissions) in [("good", 0o755), ("bad", 0o777)] {
+            let place = folder.path().join(name);
+            fs::create_dir(&place).unwrap();
+            fs::write(place.join("file"), name).unwrap();
+            mode(&place.join("file"), 0o644);
+            mode(&place, permissions);
+        }
+        folder
     }
 
     #[test]
-    fn a_link_in_a_bad_place_is_as_bad_as_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let link = folder.path().join("shim.so");
-        symlink("/bin/sh", &link).unwrap();
-        let reason = trusted(&link).unwrap_err();
-        assert!(reason.contains("can be written by others"), "{reason}");
-    }
-
-    #[test]
-    fn a_link_is_followed_once_and_its_end_is_what_is_used() {
-        // Where the checkout itself lies in a folder that others can write, nothing here holds.
-        let Some(folder) = folder() else {
-            eprintln!("the checkout is in a folder that others can write: not looked at");
-            return;
-        };
-        let owner = fs::metadata(folder.path()).unwrap().uid();
-        let (good, link) = (folder.path().join("good.so"), folder.path().join("link.so"));
-        fs::write(&good, "good").unwrap();
-        symlink(&good, &link).unwrap();
-        let real = trusted_by(&link, owner).unwrap();
-        assert_eq!(real, fs::canonicalize(&good).unwrap());
-        // The link is set to another file after it was looked at: what was found stays.
-        let bad = folder.path().join("bad.so");
-        fs::write(&bad, "bad").unwrap();
-        fs::remove_file(&link).unwrap();
-        symlink(&bad, &link).unwrap();
-        assert_eq!(fs::read_to_string(&real).unwrap(), "good");
-        // A file that its group can write is anybody's.
-        fs::set_permissions(&good, fs::Permissions::from_mode(0o664)).unwrap();
-        let reason = trusted_by(&good, owner).unwrap_err();
+    fn what_others_could_have_put_there_is_refused() {
+        let folder = folders();
+        let at = |name: &str| folder.path().canonicalize().unwrap().join(name);
+        let check = |name: &str| trusted(&at(name), Owner::RootOrUser);
+        assert_eq!(check("good/file"), Ok(at("good/file")));
+        let bad = format!("{} can be written by others", at("bad").display());
+        assert_eq!(check("bad/file"), Err(bad.clone()));
         assert!(
-            reason.contains("good.so can be written by others"),
+            check("good/gone")
+                .unwrap_err()
+                .contains("gone: No such file")
+        );
+
+        // A link is as good as the worst folder on its way.
+        symlink(at("bad/file"), at("good/to_bad")).unwrap();
+        assert_eq!(check("good/to_bad"), Err(bad.clone()));
+        symlink(at("good/file"), at("bad/to_good")).unwrap();
+        assert_eq!(check("bad/to_good"), Err(bad.clone()));
+        symlink("../bad/to_good", at("good/by_way_of_bad")).unwrap();
+        assert_eq!(check("good/by_way_of_bad"), Err(bad));
+        symlink("turning", at("good/turning")).unwrap();
+        assert!(check("good/turning").unwrap_err().contains("in circles"));
+
+        // In a folder like /tmp others can make names: it is no place for the file itself.
+        mode(&at("bad"), 0o1777);
+        assert!(check("bad/file").unwrap_err().contains("written by others"));
+        mode(&at("good/file"), 0o664);
+        let reason = check("good/file").unwrap_err();
+        assert!(
+            reason.ends_with("good/file can be written by others"),
             "{reason}"
         );
+    }
+
+    #[test]
+    fn a_link_that_is_changed_later_changes_nothing() {
+        let folder = folders();
+        let link = folder.path().join("good/link");
+        symlink("file", &link).unwrap();
+        let real = trusted(&link, Owner::RootOrUser).unwrap();
+        fs::remove_file(&link).unwrap();
+        symlink("../bad/file", &link).unwrap();
+        assert_eq!(fs::read(&real).unwrap(), b"good");
+        trusted(&link, Owner::RootOrUser).unwrap_err();
+    }
+
+    #[test]
+    fn root_and_the_user_are_told_apart() {
+        assert!(trusted(Path::new("/bin/sh"), Owner::Root).is_ok());
+        let folder = folders();
+        let file = folder.path().join("good/file");
+        let as_root = trusted(&file, Owner::Root);
+        match rustix::process::geteuid().as_raw() {
+            0 => {
+                // Somebody else's.
+                std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
+                for owner in [Owner::Root, Owner::RootOrUser] {
+                    let reason = trusted(&file, owner).unwrap_err();
+                    assert!(reason.contains("does not belong to root"), "{reason}");
+                }
+            }
+            _ => assert!(as_root.unwrap_err().contains("does not belong to root")),
+        }
     }
 }

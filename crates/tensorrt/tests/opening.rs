@@ -9,6 +9,7 @@
 mod real;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -101,6 +102,50 @@ fn no_headers_and_bad_headers_are_told_apart() {
         matches!(&error, ShimError::Compile { output, .. } if output.contains("error")),
         "{error}"
     );
+}
+
+/// The headers of 11.4, with `change` made to one of them.
+fn changed(file: &str, change: fn(String) -> String) -> (tempfile::TempDir, Headers) {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(headers("Enterprise-11.4").folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let path = folder.path().join(file);
+    let before = fs::read_to_string(&path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after);
+    fs::write(&path, after).unwrap();
+    let headers = Headers {
+        folder: folder.path().to_owned(),
+    };
+    (folder, headers)
+}
+
+#[test]
+fn headers_that_warn_are_no_reason_to_be_without_a_shim() {
+    let out = tempfile::tempdir().unwrap();
+    // What 10.5 to 10.11 do to the only way to ask for fast INT8.
+    let (_folder, deprecated) = changed("NvInferRuntime.h", |text| {
+        text.replace(
+            "    bool enqueueV3(",
+            "    __attribute__((deprecated)) bool enqueueV3(",
+        )
+    });
+    compile_shim(&deprecated, out.path(), Warnings::Denied).unwrap();
+    // Something that nobody has seen yet.
+    let (_folder, strict) = changed("NvInfer.h", |text| {
+        let strict = "    __attribute__((warn_unused_result)) int clearFlag(";
+        text.replace("    void clearFlag(", strict).replace(
+            "mImpl->clearFlag(builderFlag);",
+            "mImpl->clearFlag(builderFlag); return 0;",
+        )
+    });
+    let error = compile_shim(&strict, out.path(), Warnings::Denied).unwrap_err();
+    assert!(error.to_string().contains("unused-result"), "{error}");
+    compile_shim(&strict, out.path(), Warnings::Allowed).unwrap();
 }
 
 #[test]
@@ -220,6 +265,53 @@ fn a_version_nobody_knew_of_is_refused_by_its_number() {
     let error = error.unwrap_err();
     assert!(matches!(error, TensorRtError::NoShim { .. }), "{error}");
     assert!(error.to_string().contains("TensorRT 11.99.2"), "{error}");
+}
+
+#[test]
+fn a_shim_is_opened_where_it_lies_and_only_if_nobody_else_could_have_put_it_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(place(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["real", "links"] {
+        fs::create_dir(place(name)).unwrap();
+        mode(name, 0o755);
+    }
+    let shim = compile_shim(&headers("RTX-1.7"), &place("real"), Warnings::Denied).unwrap();
+    let link = place("links").join(shim.file_name().unwrap());
+    std::os::unix::fs::symlink(&shim, &link).unwrap();
+    let open = || {
+        let shims = Shims::In(place("links"));
+        TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims)
+    };
+    // There is no checksum beside the link: that of the shim's own folder is read, and so is what
+    // is opened.
+    open().unwrap();
+    let others = [
+        ("real", 0o777),
+        ("links", 0o777),
+        ("real", 0o1777),
+        ("real", 0o775),
+    ];
+    for (name, permissions) in others {
+        mode(name, permissions);
+        let error = open().unwrap_err();
+        let real = fs::canonicalize(place(name)).unwrap();
+        let reason = format!("{} can be written by others", real.display());
+        assert!(matches!(error, TensorRtError::NoShim { .. }), "{error}");
+        assert!(
+            error.to_string().contains(&reason),
+            "{permissions:o}: {error}"
+        );
+        mode(name, 0o755);
+    }
+    let file = format!("real/{}", shim.file_name().unwrap().display());
+    mode(&file, 0o666);
+    let error = open().unwrap_err().to_string();
+    assert!(error.contains(".so can be written by others"), "{error}");
+    mode(&file, 0o644);
+    open().unwrap();
 }
 
 #[test]

@@ -7,6 +7,8 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use pilotage_tensorrt::{CacheError, PlanCache, PlanKey, Product, Version};
 use proptest::prelude::*;
@@ -145,6 +147,41 @@ fn a_folder_that_cannot_be_written_says_so_and_keeps_the_old_plan() {
         cache.load(&key()),
         Err(CacheError::Unreadable { .. })
     ));
+}
+
+#[test]
+fn a_plan_that_others_could_have_written_is_not_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("plans");
+    let cache = PlanCache::new(&place);
+    let path = cache.keep(&key(), b"plan").unwrap();
+    let mode = |place: &Path, mode: u32| {
+        fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |what: &Path| {
+        let error = cache.load(&key()).unwrap_err();
+        assert!(matches!(error, CacheError::Untrusted { .. }), "{error}");
+        let place = fs::canonicalize(what).unwrap();
+        let reason = format!("{} can be written by others", place.display());
+        assert!(error.to_string().starts_with(&reason), "{error}");
+    };
+    mode(&path, 0o666);
+    refused(&path);
+    mode(&path, 0o644);
+    mode(&place, 0o777);
+    refused(&place);
+    let error = cache.keep(&key(), b"plan").unwrap_err();
+    assert!(matches!(error, CacheError::Untrusted { .. }), "{error}");
+    mode(&place, 0o755);
+    assert_eq!(cache.load(&key()).unwrap(), b"plan");
+
+    // A whole plan, its checksum right, that a link brings in from elsewhere.
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(&path, elsewhere.join("plan")).unwrap();
+    mode(&elsewhere, 0o777);
+    std::os::unix::fs::symlink(elsewhere.join("plan"), &path).unwrap();
+    refused(&elsewhere);
 }
 
 /// A disk without room, as far as a process alone can have one: files of at most 4 blocks.
