@@ -413,9 +413,12 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     {
         return refuse(error, PILOTAGE_FAILED, "out of memory");
     }
+    // What the builder and the configuration are lent outlives them.
 #if !SHIM_RTX  // RTX times nothing when it builds: its kernels are compiled on the device.
-    // It outlives the builder and the configuration that use it.
     std::unique_ptr<ITimingCache> cache;
+#endif
+#if SHIM_PROGRESS
+    Progress progress(build->progress, build->progress_user);
 #endif
     std::unique_ptr<IBuilder> const builder(static_cast<IBuilder*>(
         as<CreateBuilder>(library->create_builder)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
@@ -462,17 +465,16 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
             config->setTimingCache(*cache, false);
         }
     }
-    // What was said of the cache is not why the build fails, if it does.
-    call.forget();
 #endif
 #if SHIM_PROGRESS
-    Progress progress(build->progress, build->progress_user);
     if (build->progress != nullptr)
     {
         config->setProgressMonitor(&progress);
     }
 #endif
 
+    // What was said so far, of the cache for one, is not why the build fails, if it does.
+    call.forget();
     std::unique_ptr<IHostMemory> const memory(builder->buildSerializedNetwork(*network, *config));
 #if SHIM_PROGRESS
     if (build->progress != nullptr && progress.cancelled())
@@ -580,6 +582,10 @@ EXPORT int32_t pilotage_engine_tensor(pilotage_engine const* engine, int32_t ind
         return PILOTAGE_FAILED;
     }
     Dims const shape = it.getTensorShape(name);
+    if (shape.nbDims < 0 || shape.nbDims > 8)
+    {
+        return PILOTAGE_FAILED;
+    }
     tensor->name = name;
     tensor->is_input = it.getTensorIOMode(name) == TensorIOMode::kINPUT ? 1 : 0;
     tensor->type = static_cast<int32_t>(it.getTensorDataType(name));

@@ -449,8 +449,14 @@ fn digest(bundle: &Bundle) -> [u8; 32] {
         for limit in [limits.most_mse, limits.most_worst] {
             digest.update(limit.to_le_bytes());
         }
-        digest.update(output.scale.to_le_bytes());
+        // Which number of the answer it is, and its scale and unit.
+        let output = format!("{output:?}");
+        digest.update((output.len() as u64).to_le_bytes());
+        digest.update(output);
     }
+    // The scale of fp32's answers, where the engine's own has another.
+    let outputs = bundle.manifest.recipe.get("output");
+    digest.update(outputs.map(ToString::to_string).unwrap_or_default());
     digest.finalize().into()
 }
 
@@ -505,24 +511,33 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
         opened => return Ok(opened?),
     }
     let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
-    // Of several folders of headers only the library's own version is of use.
+    // Of several folders of headers only those of the library's own version are of use, and one
+    // that is of none does not make the others useless.
     let wanted = version.shim_file();
     let (mut others, mut failed) = (Vec::new(), None);
     for headers in find_headers(&places.headers)? {
-        match shim_file(&headers) {
-            Ok(file) if file == wanted => {
-                let folder = places.shims.made_here();
-                let shim = compile_shim(&headers, folder, Warnings::Allowed)?;
+        let made = shim_file(&headers).and_then(|file| match file == wanted {
+            true => compile_shim(&headers, places.shims.made_here(), Warnings::Allowed).map(Some),
+            false => {
+                others.push(format!("{} in {}", file, headers.folder.display()));
+                Ok(None)
+            }
+        });
+        match made {
+            Ok(Some(shim)) => {
                 notes.push(format!("compiled {}", shim.display()));
                 return Ok(open()?);
             }
-            Ok(file) => others.push(format!("{} in {}", file, headers.folder.display())),
-            Err(error) => failed = Some(error),
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("{error}");
+                failed.get_or_insert(error);
+            }
         }
     }
     match failed {
-        Some(error) if others.is_empty() => Err(error.into()),
-        _ => Err(PrepareError::OtherHeaders {
+        Some(error) => Err(error.into()),
+        None => Err(PrepareError::OtherHeaders {
             library: version.to_string(),
             made: others.join(", "),
         }),

@@ -3,9 +3,12 @@
    itself. No figure of it is ever a GPU's.
 
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
-   STAND_IN_FAIL=NAME      the call of that name fails
+   STAND_IN_FAIL=NAME      the call of that name fails; of NAME:N the Nth alone
+   STAND_IN_CODE=N         what it says then; the driver has words for 2 and 999 only
+   STAND_IN_LOG=FILE       each thing given back is written there
    STAND_IN_NO_DEVICE=1    there is a driver, and no device
    STAND_IN_LATE_MS=N      work is done N ms after it was begun */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,11 +17,30 @@ enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_READY = 600, UNKNOWN
 
 static int fails(const char *name)
 {
+    static int calls;
     const char *wanted = getenv("STAND_IN_FAIL");
-    return wanted != NULL && strcmp(wanted, name) == 0;
+    size_t length = strlen(name);
+    if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
+    if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
+    return wanted[length] == 0;
 }
 
-#define CALL(name) if (fails(#name)) return UNKNOWN
+static int code(void)
+{
+    const char *wanted = getenv("STAND_IN_CODE");
+    return wanted == NULL ? UNKNOWN : atoi(wanted);
+}
+
+#define CALL(name) if (fails(#name)) return code()
+
+static void note(const char *name)
+{
+    const char *path = getenv("STAND_IN_LOG");
+    FILE *file = path == NULL ? NULL : fopen(path, "a");
+    if (file == NULL) return;
+    fprintf(file, "%s\n", name);
+    fclose(file);
+}
 
 static double now(void)
 {
@@ -86,7 +108,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
     *context = &primary;
     return SUCCESS;
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; note(__func__); return SUCCESS; }
 int cuCtxSetCurrent(void *context) { (void)context; CALL(cuCtxSetCurrent); return SUCCESS; }
 
 /* Lines of 256 bytes, as the real one gives them. */
@@ -101,7 +123,7 @@ int cuMemHostAlloc(void **memory, size_t size, unsigned flags)
     if (fails("cuMemHostAlloc")) return OUT_OF_MEMORY;
     return take(memory, size);
 }
-int cuMemFreeHost(void *memory) { free(memory); return SUCCESS; }
+int cuMemFreeHost(void *memory) { note(__func__); free(memory); return SUCCESS; }
 int cuMemHostGetDevicePointer_v2(void **device, void *host, unsigned flags)
 {
     (void)flags;
@@ -114,7 +136,7 @@ int cuMemAlloc_v2(void **memory, size_t size)
     if (fails("cuMemAlloc_v2")) return OUT_OF_MEMORY;
     return take(memory, size);
 }
-int cuMemFree_v2(void *memory) { free(memory); return SUCCESS; }
+int cuMemFree_v2(void *memory) { note(__func__); free(memory); return SUCCESS; }
 int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
@@ -200,13 +222,14 @@ int cuEventElapsedTime(float *milliseconds, void *from, void *to)
     return SUCCESS;
 }
 
+/* A driver has no words for what it does not know: INVALID_VALUE, and no text. */
 int cuGetErrorName(int error, const char **name)
 {
-    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_UNKNOWN";
-    return SUCCESS;
+    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == UNKNOWN ? "CUDA_ERROR_UNKNOWN" : NULL;
+    return *name == NULL ? 1 : SUCCESS;
 }
 int cuGetErrorString(int error, const char **text)
 {
-    *text = error == OUT_OF_MEMORY ? "out of memory" : "unknown error";
-    return SUCCESS;
+    *text = error == OUT_OF_MEMORY ? "out of memory" : error == UNKNOWN ? "unknown error" : NULL;
+    return *text == NULL ? 1 : SUCCESS;
 }

@@ -1,0 +1,74 @@
+/* What the stand-ins of TensorRT answer: what a file says that they should.
+
+   STAND_IN_ANSWERS=FILE    text: `INPUT TYPE RANK SIZES.. OUTPUT TYPE RANK SIZES..`, then for each
+                            input `HASH NUMBERS..` (FNV-1a, 64 bits, hexadecimal)
+   STAND_IN_FAIL=NAME       the call of that name fails */
+#ifndef STAND_IN_ANSWERS_H
+#define STAND_IN_ANSWERS_H
+
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct stand_in_tensor { char name[64]; int type; int rank; long dims[8]; };
+struct stand_in_model { struct stand_in_tensor tensors[2]; void *bound[2]; };
+
+static const char stand_in_plan[] = "stand-in plan";
+
+static int stand_in_fails(const char *name)
+{
+    const char *wanted = getenv("STAND_IN_FAIL");
+    return wanted != NULL && strcmp(wanted, name) == 0;
+}
+
+/* An input, then an output. */
+static void stand_in_describe(struct stand_in_model *model)
+{
+    FILE *answers = fopen(getenv("STAND_IN_ANSWERS"), "r");
+    memset(model, 0, sizeof *model);
+    for (int i = 0; i < 2; i++) {
+        struct stand_in_tensor *tensor = &model->tensors[i];
+        if (fscanf(answers, "%63s %d %d", tensor->name, &tensor->type, &tensor->rank) != 3) abort();
+        for (int axis = 0; axis < tensor->rank; axis++) if (fscanf(answers, "%ld", &tensor->dims[axis]) != 1) abort();
+    }
+    fclose(answers);
+}
+
+static size_t stand_in_elements(const struct stand_in_tensor *tensor)
+{
+    size_t count = 1;
+    for (int axis = 0; axis < tensor->rank; axis++) count *= (size_t)tensor->dims[axis];
+    return count;
+}
+
+static void stand_in_answer(void *with)
+{
+    struct stand_in_model *model = (struct stand_in_model *)with;
+    size_t bytes = stand_in_elements(&model->tensors[0]) * (model->tensors[0].type == 2 ? 1 : 4);
+    size_t numbers = stand_in_elements(&model->tensors[1]);
+    const unsigned char *in = (const unsigned char *)model->bound[0];
+    float *out = (float *)model->bound[1];
+    unsigned long long hash = 0xcbf29ce484222325ULL, known = 0;
+    for (size_t i = 0; i < bytes; i++) hash = (hash ^ in[i]) * 0x100000001b3ULL;
+    FILE *answers = fopen(getenv("STAND_IN_ANSWERS"), "r");
+    if (fscanf(answers, "%*[^\n]") < 0) abort();
+    while (fscanf(answers, "%llx", &known) == 1) {
+        for (size_t i = 0; i < numbers; i++) if (fscanf(answers, "%f", &out[i]) != 1) abort();
+        if (known == hash) break;
+    }
+    fclose(answers);
+    /* What it does not know is as far from right as can be. */
+    if (known != hash) for (size_t i = 0; i < numbers; i++) out[i] = 1e9f;
+}
+
+/* The stand-in of CUDA keeps the order, and records where it is told to. */
+static int stand_in_enqueue(struct stand_in_model *model)
+{
+    int (*launch)(void (*)(void *), void *);
+    void *cuda = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
+    *(void **)&launch = dlsym(cuda, "stand_in_launch");
+    return launch(stand_in_answer, model);
+}
+#endif

@@ -1,0 +1,284 @@
+//! A machine that has only stand-ins for CUDA and TensorRT: each run is a process of its own, with
+//! its own environment.
+#![allow(dead_code, reason = "no test uses all of it")]
+
+#[path = "../real/mod.rs"]
+pub mod real;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pilotage_compiler::{Network, Proof, compile};
+use pilotage_engine::{Bundle, GateResult};
+use pilotage_tensorrt::{Places, Shims, prepare};
+use tempfile::TempDir;
+
+pub const LIBRARY: &str = "TensorRT 10.3.0";
+pub const SHIM: &str = "libpilotage_tensorrt_100300.so";
+
+/// What a run of [`prepares`] is told.
+const PLACE: &str = "PILOTAGE_TEST_PLACE";
+
+/// The engine file, and where things are, in a run of [`Machine::does`].
+pub fn told() -> Option<(PathBuf, Bundle, Places)> {
+    let place = std::env::var_os(PLACE).map(PathBuf::from)?;
+    let bytes = fs::read(place.join("engine")).unwrap();
+    let headers = ["broken-headers", "headers"].map(|name| place.join(name));
+    let places = Places {
+        libraries: Some(place.join("libraries")),
+        shims: Shims::In(place.join("shims")),
+        headers: headers
+            .into_iter()
+            .filter(|headers| headers.exists())
+            .collect(),
+        plans: place.join("plans"),
+    };
+    Some((place, Bundle::read(&bytes).unwrap(), places))
+}
+
+/// What [`Machine::run`] has done in another process: `prepare`.
+pub fn prepares() {
+    let Some((place, bundle, places)) = told() else {
+        return;
+    };
+    let progress = std::sync::atomic::AtomicU32::new(0);
+    let done = prepare(&bundle, &places, &|_| {
+        progress.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        true
+    });
+    let text = match done {
+        Err(error) => format!("error: {error}"),
+        Ok(prepared) => {
+            assert!(prepared.file.starts_with(place.join("plans")));
+            assert!(prepared.file.is_file());
+            assert!(prepared.gate.iter().all(GateResult::passes));
+            format!(
+                "{} on {}; {} results; {} steps; layers {:?}; {}",
+                prepared.precision,
+                prepared.backend,
+                prepared.gate.len(),
+                progress.into_inner(),
+                prepared.layers,
+                prepared.notes.join("; ")
+            )
+        }
+    };
+    fs::write(place.join("said"), text).unwrap();
+}
+
+/// A machine with stand-ins, and an engine file to prepare.
+pub struct Machine {
+    place: TempDir,
+}
+
+impl Machine {
+    /// Of the export of a small PyTorch model in 8 bits, which the machine answers as the CPU does.
+    pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more in the recipe.
+    pub fn with(more: &str) -> Self {
+        let machine = Self {
+            place: TempDir::new().unwrap(),
+        };
+        for folder in ["libraries", "shims", "headers"] {
+            fs::create_dir(machine.path(folder)).unwrap();
+            mode(&machine.path(folder), 0o755);
+        }
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        let library = machine.path("libraries/libnvinfer.so.10");
+        machine.compile("tensorrt.c", &library, &["-DVERSION=100300"]);
+        fs::copy(&library, machine.path("libraries/libnvonnxparser.so.10")).unwrap();
+        fs::copy(&library, machine.path("shims").join(SHIM)).unwrap();
+        mode(&machine.path("shims").join(SHIM), 0o755);
+        machine.sign(SHIM);
+
+        frames(&machine.path("frames"));
+        let model = real::checkout("crates/compiler/tests/exports/pytorch.onnx");
+        let recipe = format!(
+            "model = {model:?}\nprecision = \"int8\"\ndomain = \"physical\"\n[input]\nwidth = 200\nheight = 66\n\
+             scale = 0.00784313725490196\nmean = [0.5, 0.5, 0.5]\n\
+             [[output]]\nmeaning = \"steering\"\nindex = 0\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
+             [[output]]\nmeaning = \"throttle\"\nindex = 1\ngate = {{ mse = 0.05, worst = 0.5 }}\n\
+             [calibration]\nframes = \"frames\"\n{more}"
+        );
+        fs::write(machine.path("small.toml"), recipe).unwrap();
+        let compiled = compile(&machine.path("small.toml")).unwrap();
+        fs::write(machine.path("engine"), &compiled.bytes).unwrap();
+        machine.answers("answers", 2, |answer| answer);
+        machine
+    }
+
+    /// With a stand-in of TensorRT 11.4 that only NVIDIA's interfaces lead to, the headers for the
+    /// shim, and no shim. `compiler` makes the stand-in.
+    pub fn behind_the_shim(compiler: &str) -> Self {
+        let machine = Self::new();
+        for folder in ["libraries", "shims", "headers"] {
+            fs::remove_dir_all(machine.path(folder)).unwrap();
+            if folder != "headers" {
+                fs::create_dir(machine.path(folder)).unwrap();
+                mode(&machine.path(folder), 0o755);
+            }
+        }
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        let headers = real::headers("Enterprise-11.4").folder;
+        symlink(&headers, machine.path("headers")).unwrap();
+        let library = machine.path("libraries/libnvinfer.so.11");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let compiled = Command::new(compiler)
+            .args(["-std=c++14", "-shared", "-fPIC", "-O1", "-g", "-pthread"])
+            .args([
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-Wno-deprecated-declarations",
+                "-isystem",
+            ])
+            .arg(&headers)
+            .arg("-isystem")
+            .arg(sources.join("shim/stand-in"))
+            .arg(sources.join("tests/stand-in/nvinfer.cpp"))
+            .arg("-o")
+            .arg(&library)
+            .arg("-ldl")
+            .status();
+        assert!(compiled.unwrap().success());
+        // The same library, as far as the loader is concerned: with one logger, as the real two.
+        symlink(&library, machine.path("libraries/libnvonnxparser.so.11")).unwrap();
+        machine
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    pub fn compile(&self, source: &str, to: &Path, options: &[&str]) {
+        let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/stand-in")
+            .join(source);
+        let compiler = Command::new("cc")
+            .args([
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-Wall",
+                "-Wno-unused-result",
+                "-Werror",
+            ])
+            .args(options)
+            .arg("-I")
+            .args([&shim, &source])
+            .arg("-o")
+            .arg(to)
+            .status();
+        assert!(compiler.unwrap().success());
+    }
+
+    pub fn sign(&self, shim: &str) {
+        let shim = self.path("shims").join(shim);
+        let sum = Command::new("sha256sum").arg(&shim).output().unwrap();
+        fs::write(shim.with_extension("so.sha256"), &sum.stdout[..64]).unwrap();
+    }
+
+    /// Writes what the device answers to each frame: what the CPU engine does, changed by `change`.
+    /// Its input has elements of TensorRT's number `element`.
+    pub fn answers(&self, name: &str, element: i32, change: fn(f32) -> f32) {
+        let bundle = Bundle::read(&fs::read(self.path("engine")).unwrap()).unwrap();
+        let proof = Proof::of(&bundle).unwrap();
+        let frames: Vec<&[u8]> = proof.frames().iter().map(Vec::as_slice).collect();
+        let answers = Network::of_plan(bundle.plan.clone(), false).answers(&frames);
+        let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
+        let mut text = format!("{input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");
+        for (frame, answer) in frames.iter().zip(answers.unwrap()) {
+            let planes = (0..3).flat_map(|channel| frame.iter().skip(channel).step_by(3));
+            let levels = planes.map(|&pixel| i16::from(pixel) - 128);
+            let bytes: Vec<u8> = match element {
+                2 => levels.map(|level| level.to_le_bytes()[0]).collect(),
+                _ => levels
+                    .flat_map(|level| f32::from(level).to_le_bytes())
+                    .collect(),
+            };
+            let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            let numbers: Vec<String> = answer.iter().map(|&x| change(x).to_string()).collect();
+            writeln!(text, "{hash:x} {}", numbers.join(" ")).unwrap();
+        }
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// What `prepare` says here.
+    pub fn run(&self, environment: &[(&str, &str)]) -> String {
+        self.does("prepares", environment)
+    }
+
+    /// What the test of that name in this file's program says here.
+    pub fn does(&self, what: &str, environment: &[(&str, &str)]) -> String {
+        let _ = fs::remove_file(self.path("said"));
+        let mut folders = vec![self.path("libraries")];
+        let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        folders.extend(std::env::split_paths(&given));
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", what])
+            .env(PLACE, self.place.path())
+            .env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap())
+            .env("STAND_IN_ANSWERS", self.path("answers"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success(),
+            "{environment:?}: {:?} {output} {}",
+            run.status,
+            String::from_utf8_lossy(&run.stderr)
+        );
+        fs::read_to_string(self.path("said")).unwrap()
+    }
+
+    /// The plans that were kept.
+    pub fn plans(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("plans")).into_iter().flatten();
+        let files = entries.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "plan"))
+            .collect()
+    }
+
+    /// The sizes of the timing caches: the stand-in's grow by one with each build.
+    pub fn times(&self) -> Vec<u64> {
+        let entries = fs::read_dir(self.path("plans")).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "cache"))
+            .map(|file| fs::metadata(file).unwrap().len())
+            .collect()
+    }
+
+    pub fn forget(&self) {
+        let _ = fs::remove_dir_all(self.path("plans"));
+        let _ = fs::remove_file(self.path("plans"));
+    }
+}
+
+/// Whatever the umask is where the tests run.
+pub fn mode(place: &Path, mode: u32) {
+    fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Pictures of shapes and shades, no two the same.
+fn frames(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    for number in 0..36_u32 {
+        let picture = image::RgbImage::from_fn(200, 66, |x, y| {
+            let shade = |k: u32| ((x * (k + 1) + y * (number % 7 + 1) + number * 29) % 256) as u8;
+            image::Rgb([shade(0), shade(1), shade(2)])
+        });
+        picture.save(folder.join(format!("{number}.png"))).unwrap();
+    }
+}
