@@ -1,14 +1,13 @@
 // See shim.h. Compiled once per TensorRT version, by `cargo xtask shims` or on the car itself.
 #include "shim.h"
+#include "messages.h"
 
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
 
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <new>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -42,137 +41,6 @@ using namespace nvinfer1;
 
 const pilotage_shim kShim = {PILOTAGE_SHIM_ABI, SHIM_RTX ? PILOTAGE_TENSORRT_RTX : PILOTAGE_TENSORRT,
     static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_STRONGLY_TYPED};
-
-void copy(char* to, size_t size, char const* from)
-{
-    std::snprintf(to, size, "%s", from == nullptr ? "" : from);
-}
-
-// One call into TensorRT. It keeps the first error of the call: TensorRT returns null and says why
-// to its logger.
-class Call final
-{
-public:
-    explicit Call(pilotage_library const* library = nullptr);
-    ~Call();
-    Call(Call const&) = delete;
-    Call& operator=(Call const&) = delete;
-
-    void keep(char const* message) noexcept
-    {
-        Held const held(mBusy);
-        if (mFirst[0] == '\0')
-        {
-            copy(mFirst, sizeof mFirst, message);
-        }
-    }
-
-    void forget() noexcept
-    {
-        Held const held(mBusy);
-        mFirst[0] = '\0';
-    }
-
-    int32_t fail(pilotage_error* error, char const* otherwise, int32_t status = PILOTAGE_FAILED) noexcept
-    {
-        Held const held(mBusy);
-        copy(error->message, sizeof error->message, mFirst[0] == '\0' ? otherwise : mFirst);
-        return status;
-    }
-
-    void* user() const noexcept
-    {
-        return mUser;
-    }
-
-private:
-    struct Held
-    {
-        explicit Held(std::atomic_flag& busy)
-            : flag(busy)
-        {
-            while (flag.test_and_set(std::memory_order_acquire))
-            {
-            }
-        }
-        ~Held()
-        {
-            flag.clear(std::memory_order_release);
-        }
-        std::atomic_flag& flag;
-    };
-
-    Call* mBefore;
-    void* mUser;
-    std::atomic_flag mBusy = ATOMIC_FLAG_INIT;
-    char mFirst[sizeof pilotage_error::message];
-};
-
-// The call that this thread is in.
-thread_local Call* tCall = nullptr;
-// The build under way, whose threads are TensorRT's own.
-std::atomic<Call*> gBuild{nullptr};
-
-Call::Call(pilotage_library const* library)
-    : mBefore(tCall)
-    , mUser(library == nullptr ? nullptr : library->user)
-{
-    mFirst[0] = '\0';
-    tCall = this;
-}
-
-Call::~Call()
-{
-    tCall = mBefore;
-}
-
-// TensorRT keeps the first logger it is given for as long as anything of it lives, and ignores later
-// ones: so there is one, and it is never destroyed.
-class Logger final : public ILogger
-{
-public:
-    explicit Logger(pilotage_log log)
-        : mLog(log)
-    {
-    }
-
-    void log(Severity severity, AsciiChar const* message) noexcept override
-    {
-        auto const level = static_cast<int32_t>(severity);
-        Call* const call = tCall != nullptr ? tCall : gBuild.load(std::memory_order_acquire);
-        if (level <= 1 && call != nullptr)
-        {
-            call->keep(message);
-        }
-        if (mLog != nullptr)
-        {
-            mLog(call == nullptr ? nullptr : call->user(), level, message == nullptr ? "" : message);
-        }
-    }
-
-private:
-    pilotage_log mLog;
-};
-
-// Null when there is no memory for it.
-Logger* logger(pilotage_library const& library)
-{
-    static Logger* const it = new (std::nothrow) Logger(library.log);
-    return it;
-}
-
-void clear(pilotage_error* error)
-{
-    std::memset(error, 0, sizeof *error);
-    error->node = -1;
-}
-
-// The call has failed before TensorRT could say anything.
-int32_t refuse(pilotage_error* error, int32_t status, char const* message)
-{
-    copy(error->message, sizeof error->message, message);
-    return status;
-}
 
 #if SHIM_PROGRESS
 class Progress final : public IProgressMonitor
@@ -350,29 +218,6 @@ pilotage_bytes* copied(IHostMemory const& memory)
     std::memcpy(data.get(), memory.data(), memory.size());
     return new (std::nothrow) pilotage_bytes{std::move(data), memory.size()};
 }
-
-// Says whose messages those of TensorRT's own threads are.
-struct Building
-{
-    explicit Building(Call& call)
-        : lock(mutex())
-    {
-        gBuild.store(&call, std::memory_order_release);
-    }
-    ~Building()
-    {
-        gBuild.store(nullptr, std::memory_order_release);
-    }
-    Building(Building const&) = delete;
-    Building& operator=(Building const&) = delete;
-
-    static std::mutex& mutex()
-    {
-        static std::mutex it;
-        return it;
-    }
-    std::lock_guard<std::mutex> lock;
-};
 
 } // namespace
 

@@ -12,6 +12,7 @@ use crate::shim::{checksum, checksum_file};
 use crate::version::{Product, Version};
 
 const SOURCE: &str = include_str!("../shim/shim.cpp");
+const MESSAGES: &str = include_str!("../shim/messages.h");
 const INTERFACE: &str = include_str!("../shim/shim.h");
 /// The few names of CUDA's header that TensorRT's own need, for where there is no CUDA toolkit.
 pub const CUDA_HEADERS: &str = include_str!("../shim/stand-in/cuda_runtime_api.h");
@@ -155,6 +156,7 @@ pub fn compile_shim(
     let sources = tempfile::tempdir().map_err(|error| unwritable(Path::new("/tmp"), &error))?;
     for (name, content) in [
         ("shim.cpp", SOURCE),
+        ("messages.h", MESSAGES),
         ("shim.h", INTERFACE),
         ("stand-in/cuda_runtime_api.h", CUDA_HEADERS),
         ("version.cpp", VERSION_PROBE),

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize};
 use pilotage_engine::plan::PlanPort;
-use pilotage_engine::{
-    Bundle, ElementType, Engine, EngineError, GateResult, Port, TensorMut, TensorRef,
-};
+use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
 use sha2::{Digest, Sha256};
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
@@ -17,6 +15,7 @@ use crate::error::TensorRtError;
 use crate::interleaved::{Interleaved, OtherTensors};
 use crate::library::TensorRt;
 use crate::plan::{BuildOptions, Progress};
+use crate::proving;
 use crate::shim::{NOT_THERE, Shims};
 use crate::version::Product;
 
@@ -131,44 +130,6 @@ impl PrepareError {
     }
 }
 
-/// What to do about TensorRT where it is not asked for by name: `PILOTAGE_TENSORRT`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Wish {
-    /// Build a plan where there is a GPU and TensorRT; warn where they are there and it fails.
-    #[default]
-    Auto,
-    /// Build none.
-    Off,
-    /// Fail without one.
-    Require,
-}
-
-impl Wish {
-    /// The variable's name.
-    pub const VARIABLE: &'static str = "PILOTAGE_TENSORRT";
-
-    /// What the variable says; [`Wish::Auto`] where it is not set.
-    ///
-    /// # Errors
-    /// When it says something else.
-    pub fn from_environment() -> Result<Self, BadWish> {
-        let Some(word) = std::env::var_os(Self::VARIABLE) else {
-            return Ok(Self::Auto);
-        };
-        match word.to_str() {
-            Some("auto" | "") => Ok(Self::Auto),
-            Some("off") => Ok(Self::Off),
-            Some("require") => Ok(Self::Require),
-            _ => Err(BadWish(word.to_string_lossy().into_owned())),
-        }
-    }
-}
-
-/// `PILOTAGE_TENSORRT` is none of its words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("PILOTAGE_TENSORRT is `{0}`; it can be auto, off or require")]
-pub struct BadWish(String);
-
 fn told(result: &GateResult) -> String {
     format!(
         "\n  {}: mean squared error {:.3e} of {:.3e} allowed, worst {:.3e} of {:.3e} {}",
@@ -277,7 +238,7 @@ impl<'a> Target<'a> {
             folder: &places.plans,
             model: model_of(bundle)?,
             proof: Proof::of(bundle)?,
-            proof_digest: digest(bundle),
+            proof_digest: proving::digest(bundle),
             wishes: wishes
                 .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
                 .map_err(PrepareError::Options)?,
@@ -337,7 +298,7 @@ impl<'a> Target<'a> {
         let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
         let mut engine = Interleaved::new(engine, &ports(inputs), &ports(outputs))?;
         engine.prepare()?;
-        let answers = answers(&mut engine, &self.proof)?;
+        let answers = proving::answers(&mut engine, &self.proof)?;
         let gate = self.proof.results("TensorRT plan", &answers);
         match gate.iter().all(GateResult::passes) {
             true => Ok((engine, gate)),
@@ -437,29 +398,6 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What a plan is proven by: the frames, fp32's answers to them, and the limits.
-fn digest(bundle: &Bundle) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    for name in ["gate.frames", "gate.answers"] {
-        let section = bundle.sections.get(name).map_or(&[][..], Vec::as_slice);
-        digest.update((section.len() as u64).to_le_bytes());
-        digest.update(section);
-    }
-    for (limits, output) in bundle.manifest.gate.iter().zip(&bundle.manifest.outputs) {
-        for limit in [limits.most_mse, limits.most_worst] {
-            digest.update(limit.to_le_bytes());
-        }
-        // Which number of the answer it is, and its scale and unit.
-        let output = format!("{output:?}");
-        digest.update((output.len() as u64).to_le_bytes());
-        digest.update(output);
-    }
-    // The scale of fp32's answers, where the engine's own has another.
-    let outputs = bundle.manifest.recipe.get("output");
-    digest.update(outputs.map(ToString::to_string).unwrap_or_default());
-    digest.finalize().into()
-}
-
 /// Timing caches are some hundred kilobytes.
 const MOST_TIMES: u64 = 64 << 20;
 /// The section of a model in 8 bits.
@@ -541,74 +479,5 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
             library: version.to_string(),
             made: others.join(", "),
         }),
-    }
-}
-
-/// The plan's answers to the frames that travel.
-fn answers(
-    engine: &mut Interleaved<TensorRtEngine>,
-    proof: &Proof,
-) -> Result<Vec<Vec<f32>>, PrepareError> {
-    // Models in 8 bits are given pixels less 128, and so are their forms in floating point.
-    let levels = engine
-        .inputs()
-        .iter()
-        .all(|port| port.element_type == ElementType::I8);
-    let lengths: Vec<_> = (engine.outputs().iter())
-        .map(|port| (port.element_type, port.len()))
-        .collect();
-    let mut all = Vec::new();
-    for frame in proof.frames() {
-        let (bytes, floats): (Vec<i8>, Vec<f32>);
-        let input = match levels {
-            true => {
-                bytes = frame
-                    .iter()
-                    .map(|&pixel| (pixel ^ 0x80).cast_signed())
-                    .collect();
-                TensorRef::I8(&bytes)
-            }
-            false => {
-                floats = frame.iter().map(|&pixel| f32::from(pixel)).collect();
-                TensorRef::F32(&floats)
-            }
-        };
-        let mut made: Vec<Answer> = lengths
-            .iter()
-            .map(|&(of, length)| Answer::new(of, length))
-            .collect();
-        let mut lent: Vec<_> = made.iter_mut().map(Answer::lend).collect();
-        engine.infer(&[input], &mut lent)?;
-        all.push(made.iter().flat_map(Answer::numbers).collect());
-    }
-    Ok(all)
-}
-
-/// Room for an output.
-enum Answer {
-    Floats(Vec<f32>),
-    Levels(Vec<i8>),
-}
-
-impl Answer {
-    fn new(of: ElementType, length: usize) -> Self {
-        match of {
-            ElementType::I8 => Self::Levels(vec![0; length]),
-            _ => Self::Floats(vec![0.0; length]),
-        }
-    }
-
-    fn lend(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::Floats(numbers) => TensorMut::F32(numbers),
-            Self::Levels(levels) => TensorMut::I8(levels),
-        }
-    }
-
-    fn numbers(&self) -> Vec<f32> {
-        match self {
-            Self::Floats(numbers) => numbers.clone(),
-            Self::Levels(levels) => levels.iter().map(|&level| f32::from(level)).collect(),
-        }
     }
 }
