@@ -61,6 +61,32 @@ fn a_plan_is_built_proven_and_kept_once() {
     let said = machine.run(&[("STAND_IN_ANSWERS", wrong.to_str().unwrap())]);
     assert!(said.starts_with("error: the plan is too far"), "{said}");
 
+    // One that does not load any more is built anew, once.
+    let said = machine.run(&[("STAND_IN_FAIL", "engine_new:1")]);
+    assert!(
+        said.contains("built anew: ") && said.contains("2 results; 2 steps"),
+        "{said}"
+    );
+    let said = machine.run(&[("STAND_IN_FAIL", "engine_new")]);
+    assert!(said.starts_with("error: "), "{said}");
+
+    // A plan that was proven by other limits has not been proven.
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let limits = |most_mse: f64| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        bundle.manifest.gate[0].most_mse = most_mse;
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        machine.run(&[])
+    };
+    let said = limits(0.04);
+    assert!(
+        said.contains("the plan was built for another proof"),
+        "{said}"
+    );
+    let said = limits(1e-30);
+    assert!(said.starts_with("error: the plan is too far"), "{said}");
+    fs::write(machine.path("engine"), &bytes).unwrap();
+
     // A device with memory of its own gives the same answers by copies.
     machine.forget();
     let said = machine.run(&[("STAND_IN_INTEGRATED", "0")]);

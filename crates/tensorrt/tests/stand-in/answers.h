@@ -2,7 +2,7 @@
 
    STAND_IN_ANSWERS=FILE    text: `INPUT TYPE RANK SIZES.. OUTPUT TYPE RANK SIZES..`, then for each
                             input `HASH NUMBERS..` (FNV-1a, 64 bits, hexadecimal)
-   STAND_IN_FAIL=NAME       the call of that name fails */
+   STAND_IN_FAIL=NAME       the call of that name fails; of NAME:N the Nth alone */
 #ifndef STAND_IN_ANSWERS_H
 #define STAND_IN_ANSWERS_H
 
@@ -19,8 +19,12 @@ static const char stand_in_plan[] = "stand-in plan";
 
 static int stand_in_fails(const char *name)
 {
+    static int calls;
     const char *wanted = getenv("STAND_IN_FAIL");
-    return wanted != NULL && strcmp(wanted, name) == 0;
+    size_t length = strlen(name);
+    if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
+    if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
+    return wanted[length] == 0;
 }
 
 /* An input, then an output. */
