@@ -12,6 +12,8 @@ pub(crate) mod arm;
 mod stage;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
+mod vnni512;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
 use std::ops::Range;
@@ -34,6 +36,8 @@ struct Tiling {
     lanes: usize,
     /// Most vectors of channels.
     vectors: usize,
+    /// Most channels that are split over the lanes of a last vector; see [`Width`].
+    narrow: usize,
 }
 
 impl Tiling {
@@ -47,59 +51,89 @@ impl Tiling {
                 group: 4,
                 lanes: 16,
                 vectors: vectors(4),
+                narrow: 8,
             }),
             InstructionSet::AvxVnni => Some(Self {
                 form: Form::Offset,
                 group: 4,
                 lanes: 8,
                 vectors: vectors(2),
+                narrow: 0,
             }),
             InstructionSet::Avx512 | InstructionSet::Avx2 => Some(Self {
                 form: Form::Wide,
                 group: 2,
                 lanes: 8,
                 vectors: vectors(2),
+                narrow: 0,
             }),
             InstructionSet::NeonDotprod => Some(Self {
                 form: Form::Plain,
                 group: 4,
                 lanes: 4,
                 vectors: vectors(4),
+                narrow: 0,
             }),
             InstructionSet::Neon => Some(Self {
                 form: Form::Plain,
                 group: 2,
                 lanes: 4,
                 vectors: vectors(4),
+                narrow: 0,
             }),
             InstructionSet::Scalar => None,
         }
     }
 }
 
+/// Vectors of channels of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Width {
+    /// Vectors whose lanes are each a channel.
+    pub(super) full: usize,
+    /// Above 1: there is one more vector, each channel of which has so many lanes,
+    /// for as many groups of taps. 24 channels then cost 1.5 vectors of 16, not 2.
+    pub(super) split: usize,
+}
+
+impl Width {
+    fn new(full: usize, rest: usize) -> Self {
+        let split = match rest {
+            0 => 1,
+            1..=4 => 4,
+            _ => 2,
+        };
+        Self { full, split }
+    }
+
+    fn rests(self) -> bool {
+        self.split > 1
+    }
+
+    fn vectors(self) -> usize {
+        self.full + usize::from(self.rests())
+    }
+}
+
 /// The function for a shape of tile. All counts of pixels from 1 to
 /// [`most_pixels`] have one.
-fn function(
-    instruction_set: InstructionSet,
-    pixels: usize,
-    vectors: usize,
-) -> Option<TileFunction> {
+fn function(instruction_set: InstructionSet, pixels: usize, width: Width) -> Option<TileFunction> {
     #[cfg(target_arch = "x86_64")]
-    return x86::function(instruction_set, pixels, vectors);
+    return x86::function(instruction_set, pixels, width);
     #[cfg(target_arch = "aarch64")]
-    return arm::function(instruction_set, pixels, vectors);
+    return arm::function(instruction_set, pixels, width.vectors());
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
-        let _ = (instruction_set, pixels, vectors);
+        let _ = (instruction_set, pixels, width);
         None
     }
 }
 
-/// The most pixels of a tile `vectors` wide.
-fn most_pixels(instruction_set: InstructionSet, vectors: usize) -> usize {
+/// The most pixels of a tile so wide.
+fn most_pixels(instruction_set: InstructionSet, width: Width) -> usize {
     (1..=12)
         .rev()
-        .find(|&pixels| function(instruction_set, pixels, vectors).is_some())
+        .find(|&pixels| function(instruction_set, pixels, width).is_some())
         .unwrap_or(1)
 }
 
@@ -199,20 +233,31 @@ impl TiledLayer {
             units: vec![0],
             ending,
         };
-        let mut known: Vec<(usize, Range<usize>)> = Vec::new();
+        let mut known: Vec<(Width, Range<usize>)> = Vec::new();
         for group in 0..shape.groups {
             let mut first = 0;
-            for [vectors, _] in divide(shape.units, tiling.lanes, 0, tiling.vectors) {
-                let lanes = vectors * tiling.lanes;
-                let stored = lanes.min(shape.units - first);
+            let rest = shape.units % tiling.lanes;
+            // Beside a single full vector, halves load as often as they multiply: no gain.
+            let narrow = match shape.units / tiling.lanes {
+                1 => tiling.narrow / 2,
+                _ => tiling.narrow,
+            };
+            for [full, narrow] in divide(shape.units, tiling.lanes, narrow, tiling.vectors) {
+                let width = Width::new(full, rest * narrow);
+                let lanes = width.vectors() * tiling.lanes;
+                let stored = if width.rests() {
+                    full * tiling.lanes + rest
+                } else {
+                    lanes.min(shape.units - first)
+                };
                 let output = group * shape.units + first;
-                let spans = match known.iter().find(|(key, _)| *key == vectors) {
+                let spans = match known.iter().find(|(key, _)| *key == width) {
                     Some((_, spans)) => spans.clone(),
                     None => {
-                        let Some(spans) = this.add_spans(instruction_set, vectors) else {
+                        let Some(spans) = this.add_spans(instruction_set, width) else {
                             return Err(this.ending);
                         };
-                        known.push((vectors, spans.clone()));
+                        known.push((width, spans.clone()));
                         spans
                     }
                 };
@@ -228,20 +273,33 @@ impl TiledLayer {
                     spans,
                 });
                 for run in 0..down.kernel * runs[0] {
-                    for step in 0..runs[1].div_ceil(tiling.group) {
-                        for lane in 0..lanes {
-                            packed.extend((0..tiling.group).map(|tap| {
-                                let tap = step * tiling.group + tap;
-                                if lane < stored && tap < runs[1] {
-                                    weights[(output + lane) * taps + run * runs[1] + tap]
-                                } else {
-                                    0
-                                }
-                            }));
+                    let tap = |channel: usize, step: usize, tap: usize| {
+                        let tap = step * tiling.group + tap;
+                        if channel < stored && tap < runs[1] {
+                            weights[(output + channel) * taps + run * runs[1] + tap]
+                        } else {
+                            0
+                        }
+                    };
+                    let steps = runs[1].div_ceil(tiling.group);
+                    let whole = full * tiling.lanes;
+                    for step in 0..steps {
+                        for channel in 0..whole {
+                            packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
+                        }
+                        // The last vector's, for as many steps at once, follow these.
+                        let behind = step % width.split + 1;
+                        if width.rests() && (behind == width.split || step + 1 == steps) {
+                            let start = step + 1 - behind;
+                            for lane in 0..tiling.lanes {
+                                let channel = whole + lane / width.split;
+                                let step = start + lane % width.split;
+                                packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
+                            }
                         }
                     }
                 }
-                for unit in output..output + stored {
+                let bias = |unit: usize| {
                     let offset = match tiling.form {
                         Form::Offset => weights[unit * taps..][..taps]
                             .iter()
@@ -250,12 +308,24 @@ impl TiledLayer {
                         Form::Plain | Form::Wide => 0,
                     };
                     // Sums wrap; the last, which is the true one, fits.
-                    let bias = bias.map_or(0, |bias| bias[unit]).wrapping_sub(offset);
-                    this.bias.push(bias);
-                    this.multiplier.push(multiplier[unit]);
+                    bias.map_or(0, |bias| bias[unit]).wrapping_sub(offset)
+                };
+                for lane in 0..lanes {
+                    let behind = lane.saturating_sub(full * tiling.lanes);
+                    let channel = lane - behind + behind / width.split;
+                    let first = behind % width.split == 0;
+                    this.bias.push(if channel < stored && first {
+                        bias(output + channel)
+                    } else {
+                        0
+                    });
+                    // Sums of a split channel's lanes come first.
+                    this.multiplier.push(if lane < stored {
+                        multiplier[output + lane]
+                    } else {
+                        0.0
+                    });
                 }
-                this.bias.extend((stored..lanes).map(|_| 0));
-                this.multiplier.extend((stored..lanes).map(|_| 0.0));
                 first += stored;
             }
         }
@@ -264,21 +334,17 @@ impl TiledLayer {
     }
 
     /// Divides the columns for tiles of one width.
-    fn add_spans(
-        &mut self,
-        instruction_set: InstructionSet,
-        vectors: usize,
-    ) -> Option<Range<usize>> {
+    fn add_spans(&mut self, instruction_set: InstructionSet, width: Width) -> Option<Range<usize>> {
         let first = self.spans.len();
-        let width = self.shape.output[1];
-        let count = width.div_ceil(most_pixels(instruction_set, vectors));
+        let columns = self.shape.output[1];
+        let count = columns.div_ceil(most_pixels(instruction_set, width));
         for index in 0..count {
-            let start = width * index / count;
-            let pixels = width * (index + 1) / count - start;
+            let start = columns * index / count;
+            let pixels = columns * (index + 1) / count - start;
             self.spans.push(Span {
                 start,
                 pixels,
-                function: function(instruction_set, pixels, vectors)?,
+                function: function(instruction_set, pixels, width)?,
             });
         }
         Some(first..self.spans.len())

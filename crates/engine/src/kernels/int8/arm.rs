@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::tile::{Sums, Tile, TileFunction, tile};
+use super::tile::{Sums, Tile, TileFunction, no_split, tile};
 use crate::cpu::InstructionSet;
 
 /// The dot product of Armv8.2: four taps of i8 to a lane.
@@ -24,6 +24,7 @@ macro_rules! four_lanes {
             // can be read; so for all below.
             unsafe { Self(vld1q_s32(from)) }
         }
+        no_split!();
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
             let mut sums = [0; 4];
@@ -127,14 +128,14 @@ unsafe impl Sums for Neon {
 #[target_feature(enable = "dotprod")]
 unsafe fn dotprod<const P: usize, const Z: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<Dotprod, P, Z>(t) }
+    unsafe { tile::<Dotprod, P, Z, 1>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 unsafe fn neon<const P: usize, const Z: usize>(t: &Tile) {
     // SAFETY: NEON is part of aarch64; the rest is the caller's word.
-    unsafe { tile::<Neon, P, Z>(t) }
+    unsafe { tile::<Neon, P, Z, 1>(t) }
 }
 
 /// Chooses among the pixel counts of one shape of tile.

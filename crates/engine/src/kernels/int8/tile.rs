@@ -17,7 +17,8 @@ pub(crate) struct Tile {
     pub(crate) run_stride: usize,
     /// Groups of taps in a run.
     pub(crate) steps: usize,
-    /// A group of taps for each lane, step by step.
+    /// A group of taps for each lane, step by step; where the last vector is split,
+    /// its taps for so many steps follow them.
     pub(crate) weights: *const i8,
     /// As many as the tile has lanes; so is `multiplier`.
     pub(crate) bias: *const i32,
@@ -57,6 +58,10 @@ pub(crate) unsafe trait Sums: Copy {
 
     unsafe fn load(from: *const i32) -> Self;
     unsafe fn value(from: *const u8) -> Self::Value;
+    /// `S` groups of staged taps in turn, from lane to lane.
+    unsafe fn values<const S: usize>(from: *const u8) -> Self::Value;
+    /// The sums of each `S` lanes, the first lanes in their order.
+    unsafe fn gather<const S: usize>(self) -> Self;
     /// Of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Adds the products of a group to each lane, exactly.
@@ -69,49 +74,127 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize);
 }
 
-/// `P` pixels by `Z` vectors.
+/// The functions of [`Sums`] that split lanes, where no vector is split.
+macro_rules! no_split {
+    () => {
+        #[inline(always)]
+        unsafe fn values<const S: usize>(from: *const u8) -> Self::Value {
+            // SAFETY: the caller says that the memory can be read.
+            unsafe { Self::value(from) }
+        }
+        #[inline(always)]
+        unsafe fn gather<const S: usize>(self) -> Self {
+            self
+        }
+    };
+}
+pub(crate) use no_split;
+
+/// `P` pixels by `Z` vectors, and one more where `S` is above 1: its lanes are `S` to
+/// a channel, each for a group of taps of its own.
 ///
 /// # Safety
 /// See [`TileFunction`].
 #[inline(always)]
-pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize>(tile: &Tile) {
+pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usize>(tile: &Tile) {
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
-        let width = Z * V::COUNT * V::GROUP;
+        let vector = V::COUNT * V::GROUP;
         let bias: [V; Z] = std::array::from_fn(|z| V::load(tile.bias.add(z * V::COUNT)));
         let mut sums = [bias; P];
+        // Of no use where nothing is split.
+        let mut split = [V::load(tile.bias.add(if S > 1 { Z * V::COUNT } else { 0 })); P];
         let mut weights = tile.weights;
         for row in 0..tile.rows {
             for run in 0..tile.runs {
                 let at = row * tile.row_stride + run * tile.run_stride;
                 let mut x = tile.input.wrapping_add(at);
-                for _ in 0..tile.steps {
-                    let factors: [V::Weights; Z] =
-                        std::array::from_fn(|z| V::weights(weights.add(z * V::COUNT * V::GROUP)));
-                    for (p, sums) in sums.iter_mut().enumerate() {
-                        let value = V::value(x.wrapping_add(p * tile.pixel_stride));
-                        for (sum, &factor) in sums.iter_mut().zip(&factors) {
+                let mut left = tile.steps;
+                while left >= S {
+                    for step in 0..S {
+                        let x = x.wrapping_add(step * V::STEP);
+                        add::<V, P, Z>(&mut sums, x, tile.pixel_stride, weights);
+                        weights = weights.wrapping_add(Z * vector);
+                    }
+                    if S > 1 {
+                        let factor = V::weights(weights);
+                        for (p, sum) in split.iter_mut().enumerate() {
+                            let value = V::values::<S>(x.wrapping_add(p * tile.pixel_stride));
                             *sum = sum.dot(value, factor);
                         }
+                        weights = weights.wrapping_add(vector);
                     }
-                    x = x.wrapping_add(V::STEP);
-                    weights = weights.wrapping_add(width);
+                    x = x.wrapping_add(S * V::STEP);
+                    left -= S;
                 }
+                if left == 0 {
+                    continue;
+                }
+                // The split vector's factors are 0 beyond the run.
+                for step in 0..left {
+                    let x = x.wrapping_add(step * V::STEP);
+                    add::<V, P, Z>(&mut sums, x, tile.pixel_stride, weights);
+                    weights = weights.wrapping_add(Z * vector);
+                }
+                let factor = V::weights(weights);
+                for (p, sum) in split.iter_mut().enumerate() {
+                    let value = V::values::<S>(x.wrapping_add(p * tile.pixel_stride));
+                    *sum = sum.dot(value, factor);
+                }
+                weights = weights.wrapping_add(vector);
             }
         }
-        for (p, sums) in sums.iter().enumerate() {
+        for (p, (sums, split)) in sums.iter().zip(split).enumerate() {
             let output = tile.output.wrapping_add(p * tile.output_stride);
-            for (z, sum) in sums.iter().enumerate() {
-                let first = z * V::COUNT;
-                let stored = tile.stored.saturating_sub(first).min(V::COUNT);
-                match tile.limits {
-                    Some(limits) => {
-                        let to = output.cast::<i8>().wrapping_add(first);
-                        sum.levels(tile.multiplier.add(first), limits, to, stored);
-                    }
-                    None => sum.store(output.cast::<i32>().wrapping_add(first), stored),
-                }
+            for (z, &sum) in sums.iter().enumerate() {
+                store(tile, sum, output, z * V::COUNT);
             }
+            if S > 1 {
+                store(tile, split.gather::<S>(), output, Z * V::COUNT);
+            }
+        }
+    }
+}
+
+/// Adds one group of taps' products for each pixel.
+///
+/// # Safety
+/// See [`TileFunction`].
+#[inline(always)]
+unsafe fn add<V: Sums, const P: usize, const Z: usize>(
+    sums: &mut [[V; Z]; P],
+    x: *const u8,
+    stride: usize,
+    weights: *const i8,
+) {
+    // SAFETY: the caller vouches for everything read.
+    unsafe {
+        let factors: [V::Weights; Z] =
+            std::array::from_fn(|z| V::weights(weights.wrapping_add(z * V::COUNT * V::GROUP)));
+        for (p, sums) in sums.iter_mut().enumerate() {
+            let value = V::value(x.wrapping_add(p * stride));
+            for (sum, &factor) in sums.iter_mut().zip(&factors) {
+                *sum = sum.dot(value, factor);
+            }
+        }
+    }
+}
+
+/// Stores a pixel's sums of the channels from `first` on.
+///
+/// # Safety
+/// See [`TileFunction`].
+#[inline(always)]
+unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
+    let stored = tile.stored.saturating_sub(first).min(V::COUNT);
+    // SAFETY: the caller vouches for everything read and written.
+    unsafe {
+        match tile.limits {
+            Some(limits) => {
+                let to = output.cast::<i8>().wrapping_add(first);
+                sums.levels(tile.multiplier.add(first), limits, to, stored);
+            }
+            None => sums.store(output.cast::<i32>().wrapping_add(first), stored),
         }
     }
 }

@@ -3,61 +3,11 @@
 
 use std::arch::x86_64::*;
 
+use super::Width;
 use super::stage::Stage;
-use super::tile::{Sums, Tile, TileFunction, tile};
+use super::tile::{Sums, Tile, TileFunction, no_split, tile};
+pub(crate) use super::vnni512::Vnni512;
 use crate::cpu::InstructionSet;
-
-/// AVX-512 VNNI: four taps of u8 by i8 to a lane.
-#[derive(Clone, Copy)]
-pub(crate) struct Vnni512(__m512i);
-
-// SAFETY: sixteen lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
-unsafe impl Sums for Vnni512 {
-    const COUNT: usize = 16;
-    const GROUP: usize = 4;
-    const STEP: usize = 4;
-    type Value = __m512i;
-    type Weights = __m512i;
-
-    #[inline(always)]
-    unsafe fn load(from: *const i32) -> Self {
-        // SAFETY: the caller says the machine has the instructions and the memory
-        // can be read; so for all below.
-        unsafe { Self(_mm512_loadu_si512(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn value(from: *const u8) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn weights(from: *const i8) -> __m512i {
-        // SAFETY: as above.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn dot(self, value: __m512i, weights: __m512i) -> Self {
-        // SAFETY: as above.
-        unsafe { Self(_mm512_dpbusd_epi32(self.0, value, weights)) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, to: *mut i32, stored: usize) {
-        let mask = ((1_u32 << stored) - 1) as u16;
-        // SAFETY: as above, and the mask keeps to what may be written.
-        unsafe { _mm512_mask_storeu_epi32(to, mask, self.0) }
-    }
-    #[inline(always)]
-    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
-        let mask = ((1_u32 << stored) - 1) as u16;
-        // SAFETY: as above.
-        unsafe {
-            let x = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(multiplier));
-            let x = _mm512_max_ps(x, _mm512_set1_ps(limits[0]));
-            let x = _mm512_min_ps(x, _mm512_set1_ps(limits[1]));
-            _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
-        }
-    }
-}
 
 /// What AVX-VNNI and AVX2 share.
 ///
@@ -126,6 +76,7 @@ macro_rules! eight_lanes {
             // SAFETY: as above.
             unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
         }
+        no_split!();
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
             // SAFETY: as above.
@@ -190,32 +141,32 @@ unsafe impl Sums for Madd {
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
-unsafe fn vnni512<const P: usize, const Z: usize>(t: &Tile) {
+unsafe fn vnni512<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<Vnni512, P, Z>(t) }
+    unsafe { tile::<Vnni512, P, Z, S>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn avx_vnni<const P: usize, const Z: usize>(t: &Tile) {
+unsafe fn avx_vnni<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<AvxVnni, P, Z>(t) }
+    unsafe { tile::<AvxVnni, P, Z, S>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2")]
-unsafe fn madd<const P: usize, const Z: usize>(t: &Tile) {
+unsafe fn madd<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
     // SAFETY: this function has the instructions; the rest is the caller's word.
-    unsafe { tile::<Madd, P, Z>(t) }
+    unsafe { tile::<Madd, P, Z, S>(t) }
 }
 
 /// Chooses among the pixel counts of one shape of tile.
 macro_rules! choose {
-    ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
+    ($function:ident, $pixels:expr, $vectors:tt, $split:tt, [$($count:literal)*]) => {
         match $pixels {
-            $($count => Some($function::<$count, $vectors> as TileFunction),)*
+            $($count => Some($function::<$count, $vectors, $split> as TileFunction),)*
             _ => None,
         }
     };
@@ -224,14 +175,29 @@ macro_rules! choose {
 /// Sums, weights and one value have to fit in 32 registers.
 fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
-        1 => choose!(vnni512, pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        2 => choose!(vnni512, pixels, 2, [1 2 3 4 5 6 7 8 9 10 11 12]),
-        3 => choose!(vnni512, pixels, 3, [1 2 3 4 5 6 7 8]),
-        4 => choose!(vnni512, pixels, 4, [1 2 3 4 5 6]),
-        5 => choose!(vnni512, pixels, 5, [1]),
-        6 => choose!(vnni512, pixels, 6, [1]),
-        7 => choose!(vnni512, pixels, 7, [1]),
-        8 => choose!(vnni512, pixels, 8, [1]),
+        1 => choose!(vnni512, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        2 => choose!(vnni512, pixels, 2, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        3 => choose!(vnni512, pixels, 3, 1, [1 2 3 4 5 6 7 8]),
+        4 => choose!(vnni512, pixels, 4, 1, [1 2 3 4 5 6]),
+        5 => choose!(vnni512, pixels, 5, 1, [1]),
+        6 => choose!(vnni512, pixels, 6, 1, [1]),
+        7 => choose!(vnni512, pixels, 7, 1, [1]),
+        8 => choose!(vnni512, pixels, 8, 1, [1]),
+        _ => None,
+    }
+}
+
+/// Likewise with one more vector that is split.
+fn split_of_32<const S: usize>(pixels: usize, vectors: usize) -> Option<TileFunction> {
+    match vectors {
+        0 => choose!(vnni512, pixels, 0, S, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        1 => choose!(vnni512, pixels, 1, S, [1 2 3 4 5 6 7 8 9 10 11 12]),
+        2 => choose!(vnni512, pixels, 2, S, [1 2 3 4 5 6 7 8]),
+        3 => choose!(vnni512, pixels, 3, S, [1 2 3 4 5 6]),
+        4 => choose!(vnni512, pixels, 4, S, [1]),
+        5 => choose!(vnni512, pixels, 5, S, [1]),
+        6 => choose!(vnni512, pixels, 6, S, [1]),
+        7 => choose!(vnni512, pixels, 7, S, [1]),
         _ => None,
     }
 }
@@ -240,14 +206,14 @@ fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
 macro_rules! tiles_of_16 {
     ($function:ident, $pixels:expr, $vectors:expr) => {
         match $vectors {
-            1 => choose!($function, $pixels, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
-            2 => choose!($function, $pixels, 2, [1 2 3 4 5 6]),
-            3 => choose!($function, $pixels, 3, [1 2 3 4]),
-            4 => choose!($function, $pixels, 4, [1 2]),
-            5 => choose!($function, $pixels, 5, [1]),
-            6 => choose!($function, $pixels, 6, [1]),
-            7 => choose!($function, $pixels, 7, [1]),
-            8 => choose!($function, $pixels, 8, [1]),
+            1 => choose!($function, $pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
+            2 => choose!($function, $pixels, 2, 1, [1 2 3 4 5 6]),
+            3 => choose!($function, $pixels, 3, 1, [1 2 3 4]),
+            4 => choose!($function, $pixels, 4, 1, [1 2]),
+            5 => choose!($function, $pixels, 5, 1, [1]),
+            6 => choose!($function, $pixels, 6, 1, [1]),
+            7 => choose!($function, $pixels, 7, 1, [1]),
+            8 => choose!($function, $pixels, 8, 1, [1]),
             _ => None,
         }
     };
@@ -257,12 +223,15 @@ macro_rules! tiles_of_16 {
 pub(super) fn function(
     instruction_set: InstructionSet,
     pixels: usize,
-    vectors: usize,
+    width: Width,
 ) -> Option<TileFunction> {
-    match instruction_set {
-        InstructionSet::Avx512Vnni => tiles_of_32(pixels, vectors),
-        InstructionSet::AvxVnni => tiles_of_16!(avx_vnni, pixels, vectors),
-        _ => tiles_of_16!(madd, pixels, vectors),
+    match (instruction_set, width.split) {
+        (InstructionSet::Avx512Vnni, 1) => tiles_of_32(pixels, width.full),
+        (InstructionSet::Avx512Vnni, 2) => split_of_32::<2>(pixels, width.full),
+        (InstructionSet::Avx512Vnni, 4) => split_of_32::<4>(pixels, width.full),
+        (InstructionSet::AvxVnni, 1) => tiles_of_16!(avx_vnni, pixels, width.full),
+        (_, 1) => tiles_of_16!(madd, pixels, width.full),
+        _ => None,
     }
 }
 

@@ -1,0 +1,84 @@
+//! INT8 sums with AVX-512 VNNI.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::tile::Sums;
+
+/// AVX-512 VNNI: four taps of u8 by i8 to a lane.
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni512(__m512i);
+
+// SAFETY: sixteen lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
+unsafe impl Sums for Vnni512 {
+    const COUNT: usize = 16;
+    const GROUP: usize = 4;
+    const STEP: usize = 4;
+    type Value = __m512i;
+    type Weights = __m512i;
+
+    #[inline(always)]
+    unsafe fn load(from: *const i32) -> Self {
+        // SAFETY: the caller says the machine has the instructions and the memory
+        // can be read; so for all below.
+        unsafe { Self(_mm512_loadu_si512(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn value(from: *const u8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn values<const S: usize>(from: *const u8) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            match S {
+                4 => _mm512_broadcast_i32x4(_mm_loadu_si128(from.cast())),
+                2 => _mm512_set1_epi64(from.cast::<i64>().read_unaligned()),
+                _ => Self::value(from),
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn gather<const S: usize>(self) -> Self {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm512_add_epi32(self.0, _mm512_srli_epi64(self.0, 32));
+            match S {
+                4 => {
+                    let fours = _mm512_add_epi32(pairs, _mm512_unpackhi_epi64(pairs, pairs));
+                    Self(_mm512_maskz_compress_epi32(0x1111, fours))
+                }
+                2 => Self(_mm512_maskz_compress_epi32(0x5555, pairs)),
+                _ => self,
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn weights(from: *const i8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot(self, value: __m512i, weights: __m512i) -> Self {
+        // SAFETY: as above.
+        unsafe { Self(_mm512_dpbusd_epi32(self.0, value, weights)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut i32, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u16;
+        // SAFETY: as above, and the mask keeps to what may be written.
+        unsafe { _mm512_mask_storeu_epi32(to, mask, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
+        let mask = ((1_u32 << stored) - 1) as u16;
+        // SAFETY: as above.
+        unsafe {
+            let x = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(multiplier));
+            let x = _mm512_max_ps(x, _mm512_set1_ps(limits[0]));
+            let x = _mm512_min_ps(x, _mm512_set1_ps(limits[1]));
+            _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+        }
+    }
+}
