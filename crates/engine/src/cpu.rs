@@ -3,18 +3,21 @@
 
 mod instruction_set;
 mod kernel;
+mod levels;
 mod memory;
 mod peak;
+mod step;
 mod workers;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 pub use self::instruction_set::{InstructionSet, UnknownInstructionSet};
-use self::kernel::PreparedStep;
+use self::kernel::Kernel;
 pub(crate) use self::memory::AlignedBytes;
 use self::memory::{MemoryMap, Slot, Views};
 pub use self::peak::{Numbers, peak, read_speed};
+use self::step::PreparedStep;
 use self::workers::Workers;
 use crate::kernels::tile::Arithmetic;
 use crate::plan::{Operation, Plan, PlanError};
@@ -126,21 +129,23 @@ impl CpuEngine {
         if !(1..=MAX_THREADS).contains(&options.threads) {
             return Err(CpuError::Threads(options.threads));
         }
-        let scratch: Vec<_> = plan
-            .steps
-            .iter()
-            .map(|step| kernel::scratch(plan, step, instruction_set))
-            .collect();
-        let map = MemoryMap::new(plan, &scratch);
         let arithmetic = Arithmetic {
             instruction_set,
             exact: options.exact,
         };
+        let kernel = |step| Kernel::new(plan, step, arithmetic);
+        let mut kernels: Vec<_> = plan.steps.iter().map(kernel).collect();
+        let slack = levels::arrange(plan, &mut kernels);
+        let scratch: Vec<_> = kernels.iter().map(|(kernel, _)| kernel.scratch()).collect();
+        let map = MemoryMap::new(plan, &scratch, &slack);
         let steps: Vec<_> = plan
             .steps
             .iter()
+            .zip(kernels)
             .zip(&map.scratch)
-            .map(|(step, &scratch)| PreparedStep::new(plan, step, (&map, scratch), arithmetic))
+            .map(|((step, kernel), &scratch)| {
+                PreparedStep::new(step, kernel, (&map, scratch), instruction_set)
+            })
             .collect();
         let port = |port| plan.port(port);
         Ok(Self {

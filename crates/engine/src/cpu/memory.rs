@@ -183,8 +183,10 @@ pub(crate) struct MemoryMap {
 }
 
 impl MemoryMap {
-    /// Lays out a validated plan, whose steps each want so many bytes of scratch.
-    pub(crate) fn new(plan: &Plan, scratch: &[usize]) -> Self {
+    /// Lays out a validated plan, whose steps each want so many bytes of scratch, and
+    /// whose tensors, where they own their memory (see [`owners`]), so many behind them
+    /// that no other has meanwhile.
+    pub(crate) fn new(plan: &Plan, scratch: &[usize], slack: &[usize]) -> Self {
         let (constants, data) = place_constants(plan);
         let mut map = Self {
             tensors: plan
@@ -208,7 +210,7 @@ impl MemoryMap {
             arena: 0,
             data,
         };
-        map.place_tensors(plan);
+        map.place_tensors(plan, slack);
         map
     }
 
@@ -219,9 +221,8 @@ impl MemoryMap {
         }
     }
 
-    fn place_tensors(&mut self, plan: &Plan) {
-        // A reshaped tensor is the tensor it came from; `owner` finds whose memory it is.
-        let mut owner: Vec<usize> = (0..plan.tensors.len()).collect();
+    fn place_tensors(&mut self, plan: &Plan, slack: &[usize]) {
+        let owner = owners(plan);
         let mut lives: Vec<Option<Life>> = vec![None; plan.tensors.len()];
         for (index, port) in plan.inputs.iter().enumerate() {
             if let Operand::Tensor(TensorId(id)) = port.operand {
@@ -242,15 +243,13 @@ impl MemoryMap {
             let output = step.output.0;
             if matches!(step.operation, Operation::Reshape) {
                 self.tensors[output].place = self.slot(step.inputs[0]).place;
-                if let Operand::Tensor(TensorId(id)) = step.inputs[0] {
-                    owner[output] = owner[id];
-                }
             } else {
                 let slot = self.tensors[output];
+                let bytes = slot.len * slot.element_type.size() + slack[output];
                 lives[output] = Some(Life {
                     first: index,
                     last: index,
-                    bytes: (slot.len * slot.element_type.size()).next_multiple_of(LINE),
+                    bytes: bytes.next_multiple_of(LINE),
                     offset: 0,
                 });
             }
@@ -278,6 +277,20 @@ impl MemoryMap {
             }
         }
     }
+}
+
+/// Whose memory each tensor of a validated plan is in: a reshaped one is the tensor it
+/// came from.
+pub(crate) fn owners(plan: &Plan) -> Vec<usize> {
+    let mut owner: Vec<usize> = (0..plan.tensors.len()).collect();
+    for step in &plan.steps {
+        if let (Operation::Reshape, Operand::Tensor(TensorId(id))) =
+            (&step.operation, step.inputs[0])
+        {
+            owner[step.output.0] = owner[id];
+        }
+    }
+    owner
 }
 
 /// From the step that makes a tensor to the last that reads it.

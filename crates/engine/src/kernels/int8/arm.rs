@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::tile::{Sums, Tile, TileFunction, no_split, tile};
+use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
 use crate::cpu::InstructionSet;
 
 /// The dot product of Armv8.2: four taps of i8 to a lane.
@@ -35,18 +35,12 @@ macro_rules! four_lanes {
             }
         }
         #[inline(always)]
-        unsafe fn levels(
-            self,
-            multiplier: *const f32,
-            limits: [f32; 2],
-            to: *mut i8,
-            stored: usize,
-        ) {
+        unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize) {
             // SAFETY: as above, and `stored` levels can be written.
             unsafe {
                 let x = vmulq_f32(vcvtq_f32_s32(self.0), vld1q_f32(multiplier));
-                let x = vmaxq_f32(x, vdupq_n_f32(limits[0]));
-                let x = vcvtnq_s32_f32(vminq_f32(x, vdupq_n_f32(limits[1])));
+                let x = vmaxq_f32(x, vdupq_n_f32(levels.limits[0]));
+                let x = vcvtnq_s32_f32(vminq_f32(x, vdupq_n_f32(levels.limits[1])));
                 let words = vqmovn_s32(x);
                 let bytes = vqmovn_s16(vcombine_s16(words, words));
                 let bytes = vget_lane_u32::<0>(vreinterpret_u32_s8(bytes)).to_le_bytes();

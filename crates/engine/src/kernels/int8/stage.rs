@@ -1,13 +1,16 @@
 //! A layer's input as its tiles read it: padded all around, in the form that
 //! the multiply instruction wants.
+#![allow(unsafe_code)]
 
+use std::ops::Range;
+
+use super::Target;
 use crate::kernels::convolution::ConvolutionShape;
 
-/// How a level is held for the multiply instruction.
+/// How a level is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// As it is: i8.
-    #[cfg_attr(not(target_arch = "aarch64"), allow(dead_code, reason = "for NEON"))]
     Plain,
     /// Plus 128: u8, for instructions that multiply u8 by i8.
     Offset,
@@ -25,9 +28,9 @@ impl Form {
 }
 
 /// Elements past the end that a tile may read, and multiplies by 0.
-const SLACK: usize = 16;
+pub(crate) const SLACK: usize = 16;
 
-/// Sizes of the staged input. A window of every output pixel lies inside it.
+/// Sizes of the input as tiles read it. A window of every output pixel lies inside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
     batch: usize,
@@ -35,10 +38,14 @@ pub(crate) struct Stage {
     input: [usize; 2],
     /// Rows above, columns before.
     pads: [usize; 2],
-    /// Staged height, width.
+    /// Height, width.
     pub(crate) size: [usize; 2],
     pub(crate) channels: usize,
     form: Form,
+    /// How the input is held: plain, or already as tiles read it.
+    held: Form,
+    /// Whether the input itself is read.
+    in_place: bool,
 }
 
 impl Stage {
@@ -66,45 +73,89 @@ impl Stage {
             size,
             channels,
             form,
+            held: Form::Plain,
+            in_place: false,
         })
     }
 
-    /// Bytes needed.
-    pub(crate) fn bytes(&self) -> usize {
-        let [height, width] = self.size;
-        (self.batch * height * width * self.channels + SLACK) * self.form.bytes()
+    /// Has the input in this form, plain or this stage's; `slack` says whether
+    /// [`SLACK`] bytes behind it may be read. True where tiles then read the input itself.
+    pub(crate) fn hold(&mut self, held: Form, slack: bool) -> bool {
+        self.held = held;
+        let padded = (0..2).any(|axis| self.pads[axis] > 0 || self.size[axis] > self.input[axis]);
+        self.in_place = slack && held == self.form && !padded;
+        if self.in_place {
+            self.size = self.input;
+        }
+        self.in_place
     }
 
-    /// Fills `staged`, which has [`bytes`](Self::bytes) bytes.
+    pub(crate) fn in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// Bytes of memory for what [`fill`](Self::fill) makes.
+    pub(crate) fn bytes(&self) -> usize {
+        let elements = self.rows() * self.size[1] * self.channels + SLACK;
+        usize::from(!self.in_place) * elements * self.form.bytes()
+    }
+
+    /// Rows to fill, of all pictures.
+    pub(crate) fn rows(&self) -> usize {
+        self.batch * self.size[0]
+    }
+
+    /// Fills some rows of `staged`, which has [`bytes`](Self::bytes) bytes.
+    ///
+    /// # Safety
+    /// Nothing else reads or writes these rows meanwhile.
     #[inline(always)]
-    pub(crate) fn fill(&self, input: &[i8], staged: &mut [u8]) {
-        match self.form {
-            Form::Plain => self.fill_as::<1>(input, staged, |x| [x.cast_unsigned()]),
-            Form::Offset => self.fill_as::<1>(input, staged, |x| [x.cast_unsigned() ^ 0x80]),
-            Form::Wide => self.fill_as::<2>(input, staged, |x| i16::from(x).to_ne_bytes()),
+    pub(crate) unsafe fn fill(&self, input: &[i8], staged: Target, rows: Range<usize>) {
+        // SAFETY: the caller's word.
+        unsafe {
+            match (self.form, self.held) {
+                (Form::Plain, _) | (Form::Offset, Form::Offset) => {
+                    let zero = if self.form == Form::Offset { 0x80 } else { 0 };
+                    self.fill_as::<1>(input, staged, rows, [zero], |x| [x.cast_unsigned()]);
+                }
+                (Form::Offset, _) => {
+                    self.fill_as::<1>(input, staged, rows, [0x80], |x| [x.cast_unsigned() ^ 0x80]);
+                }
+                (Form::Wide, _) => {
+                    self.fill_as::<2>(input, staged, rows, [0; 2], |x| i16::from(x).to_ne_bytes());
+                }
+            }
         }
     }
 
+    /// # Safety
+    /// See [`fill`](Self::fill).
     #[inline(always)]
-    fn fill_as<const B: usize>(
+    unsafe fn fill_as<const B: usize>(
         &self,
         input: &[i8],
-        staged: &mut [u8],
+        staged: Target,
+        rows: Range<usize>,
+        zero: [u8; B],
         form: impl Fn(i8) -> [u8; B],
     ) {
-        let (staged, _) = staged.as_chunks_mut::<B>();
-        let zero = form(0);
         let [height, width] = self.size;
         let line = width * self.channels;
-        let (body, slack) = staged.split_at_mut(self.batch * height * line);
-        slack.fill(zero);
+        if rows.end == self.rows() {
+            // SAFETY: behind the last row, which is the caller's.
+            let slack = unsafe { staged.part(self.rows() * line * B, SLACK * B) };
+            slack.as_chunks_mut::<B>().0.fill(zero);
+        }
         if line == 0 {
             return;
         }
         let before = self.pads[1] * self.channels;
         let held = (width - self.pads[1]).min(self.input[1]) * self.channels;
-        for (index, staged) in body.chunks_exact_mut(line).enumerate() {
-            let (batch, y) = (index / height, index % height);
+        for row in rows {
+            // SAFETY: the row is the caller's.
+            let staged = unsafe { staged.part(row * line * B, line * B) };
+            let (staged, _) = staged.as_chunks_mut::<B>();
+            let (batch, y) = (row / height, row % height);
             let y = y.wrapping_sub(self.pads[0]);
             if y >= self.input[0] {
                 staged.fill(zero);

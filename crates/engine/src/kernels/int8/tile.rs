@@ -29,8 +29,18 @@ pub(crate) struct Tile {
     pub(crate) output_stride: usize,
     /// Channels stored; the other lanes are padding.
     pub(crate) stored: usize,
-    /// Limits of levels; `None` stores the sums as they are, 4 bytes each.
-    pub(crate) limits: Option<[f32; 2]>,
+    /// `None` stores the sums as they are, 4 bytes each.
+    pub(crate) levels: Option<Levels>,
+}
+
+/// What becomes of sums that are stored as levels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels {
+    /// Least and most; whole numbers.
+    pub(crate) limits: [f32; 2],
+    /// Whether they are stored plus 128, for tiles that read them so.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86-64"))]
+    pub(crate) offset: bool,
 }
 
 /// Computes a tile.
@@ -71,7 +81,7 @@ pub(crate) unsafe trait Sums: Copy {
     /// Stores the first `stored` lanes as levels: times the multiplier, held
     /// between the limits, rounded half to even. The limits are whole numbers,
     /// so that holding first is holding last.
-    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize);
+    unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize);
 }
 
 /// The functions of [`Sums`] that split lanes, where no vector is split.
@@ -189,10 +199,10 @@ unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
     let stored = tile.stored.saturating_sub(first).min(V::COUNT);
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
-        match tile.limits {
-            Some(limits) => {
+        match tile.levels {
+            Some(levels) => {
                 let to = output.cast::<i8>().wrapping_add(first);
-                sums.levels(tile.multiplier.add(first), limits, to, stored);
+                sums.levels(tile.multiplier.add(first), levels, to, stored);
             }
             None => sums.store(output.cast::<i32>().wrapping_add(first), stored),
         }

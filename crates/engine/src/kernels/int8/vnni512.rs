@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::Sums;
+use super::tile::{Levels, Sums};
 
 /// AVX-512 VNNI: four taps of u8 by i8 to a lane.
 #[derive(Clone, Copy)]
@@ -71,14 +71,18 @@ unsafe impl Sums for Vnni512 {
         unsafe { _mm512_mask_storeu_epi32(to, mask, self.0) }
     }
     #[inline(always)]
-    unsafe fn levels(self, multiplier: *const f32, limits: [f32; 2], to: *mut i8, stored: usize) {
+    unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize) {
         let mask = ((1_u32 << stored) - 1) as u16;
+        // The sum with 1.5 * 2^23 has no room for fractions: it is rounded, half to
+        // even, and its last byte is the level.
+        let whole = 12_582_912.0 + if levels.offset { 128.0 } else { 0.0 };
         // SAFETY: as above.
         unsafe {
             let x = _mm512_mul_ps(_mm512_cvtepi32_ps(self.0), _mm512_loadu_ps(multiplier));
-            let x = _mm512_max_ps(x, _mm512_set1_ps(limits[0]));
-            let x = _mm512_min_ps(x, _mm512_set1_ps(limits[1]));
-            _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+            let x = _mm512_max_ps(x, _mm512_set1_ps(levels.limits[0]));
+            let x = _mm512_min_ps(x, _mm512_set1_ps(levels.limits[1]));
+            let x = _mm512_castps_si512(_mm512_add_ps(x, _mm512_set1_ps(whole)));
+            _mm_mask_storeu_epi8(to, mask, _mm512_cvtepi32_epi8(x));
         }
     }
 }

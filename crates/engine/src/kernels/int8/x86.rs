@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use super::Width;
+use super::Target;
 use super::stage::Stage;
-use super::tile::{Sums, Tile, TileFunction, no_split, tile};
+use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
+use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
 use crate::cpu::InstructionSet;
 
@@ -26,12 +28,15 @@ unsafe fn requantize(sums: __m256i, multiplier: *const f32, limits: [f32; 2]) ->
 /// # Safety
 /// The machine has AVX2, and `stored` bytes can be written.
 #[inline(always)]
-unsafe fn store_levels(levels: __m256i, to: *mut i8, stored: usize) {
+unsafe fn store_levels(levels: __m256i, offset: bool, to: *mut i8, stored: usize) {
+    // Plus 128 turns a level's first bit.
+    let flip = if offset { 0x8080_8080_8080_8080 } else { 0 };
     // SAFETY: the caller's word.
     unsafe {
         let low = _mm256_castsi256_si128(levels);
         let words = _mm_packs_epi32(low, _mm256_extracti128_si256(levels, 1));
-        let bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).to_le_bytes();
+        let bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).cast_unsigned() ^ flip;
+        let bytes = bytes.to_le_bytes();
         if stored == 8 {
             to.cast::<[u8; 8]>().write_unaligned(bytes);
         } else {
@@ -83,15 +88,12 @@ macro_rules! eight_lanes {
             unsafe { store_sums(self.0, to, stored) }
         }
         #[inline(always)]
-        unsafe fn levels(
-            self,
-            multiplier: *const f32,
-            limits: [f32; 2],
-            to: *mut i8,
-            stored: usize,
-        ) {
+        unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize) {
             // SAFETY: as above.
-            unsafe { store_levels(requantize(self.0, multiplier, limits), to, stored) }
+            unsafe {
+                let whole = requantize(self.0, multiplier, levels.limits);
+                store_levels(whole, levels.offset, to, stored);
+            }
         }
     };
 }
@@ -238,8 +240,9 @@ pub(super) fn function(
 /// [`Stage::fill`] with wider vectors.
 ///
 /// # Safety
-/// The machine has AVX2.
+/// As for that, and the machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fill(stage: &Stage, input: &[i8], staged: &mut [u8]) {
-    stage.fill(input, staged);
+pub(super) unsafe fn fill(stage: &Stage, input: &[i8], staged: Target, rows: Range<usize>) {
+    // SAFETY: the caller's word.
+    unsafe { stage.fill(input, staged, rows) }
 }

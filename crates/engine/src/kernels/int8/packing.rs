@@ -1,0 +1,226 @@
+//! A layer's weights in the order in which its tiles read them.
+
+use std::ops::Range;
+
+use super::stage::Form;
+use super::tile::TileFunction;
+use super::tiling::{Tiling, Width, function, most_pixels};
+use crate::cpu::{AlignedBytes, InstructionSet};
+use crate::kernels::convolution::ConvolutionShape;
+use crate::kernels::tiled::divide;
+
+/// Output channels that are computed together.
+#[derive(Debug)]
+pub(super) struct ChannelTile {
+    /// First input channel.
+    pub(super) input: usize,
+    /// First output channel.
+    pub(super) output: usize,
+    pub(super) stored: usize,
+    /// First weight, and first bias and multiplier.
+    pub(super) weights: usize,
+    pub(super) bias: usize,
+    /// Which of [`Packed::spans`] tile the columns.
+    pub(super) spans: Range<usize>,
+}
+
+/// Output columns that are computed together.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) pixels: usize,
+    pub(super) function: TileFunction,
+}
+
+/// A layer's constants, as wide as its tiles, and its tiles.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// Runs in a kernel's row, and elements of each.
+    pub(super) runs: [usize; 2],
+    /// For each tile (kH, runs, steps, lanes, group).
+    pub(super) weights: AlignedBytes,
+    pub(super) bias: Vec<i32>,
+    pub(super) multiplier: Vec<f32>,
+    pub(super) tiles: Vec<ChannelTile>,
+    pub(super) spans: Vec<Span>,
+}
+
+/// A layer's constants as the plan has them.
+#[derive(Clone, Copy)]
+pub(super) struct Constants<'a> {
+    /// (groups * units, kH, kW, depth).
+    pub(super) weights: &'a [i8],
+    pub(super) bias: Option<&'a [i32]>,
+    pub(super) multiplier: &'a [f32],
+}
+
+impl Packed {
+    /// `None` where there is no function for a tile.
+    pub(super) fn new(
+        shape: &ConvolutionShape,
+        constants: Constants<'_>,
+        tiling: Tiling,
+        instruction_set: InstructionSet,
+    ) -> Option<Self> {
+        let [down, across] = &shape.axes;
+        let joined = across.dilation == 1 && shape.groups == 1;
+        let runs = if joined {
+            [1, across.kernel * shape.depth]
+        } else {
+            [across.kernel, shape.depth]
+        };
+        let mut weights = Vec::new();
+        let mut this = Self {
+            runs,
+            weights: AlignedBytes::zeroed(0),
+            bias: Vec::new(),
+            multiplier: Vec::new(),
+            tiles: Vec::new(),
+            spans: Vec::new(),
+        };
+        let mut known: Vec<(Width, Range<usize>)> = Vec::new();
+        let rest = shape.units % tiling.lanes;
+        // Beside a single full vector, halves load as often as they multiply: no gain.
+        let narrow = match shape.units / tiling.lanes {
+            1 => tiling.narrow / 2,
+            _ => tiling.narrow,
+        };
+        for group in 0..shape.groups {
+            let mut first = 0;
+            for [full, narrow] in divide(shape.units, tiling.lanes, narrow, tiling.vectors) {
+                let width = Width::new(full, rest * narrow);
+                let stored = if width.rests() {
+                    full * tiling.lanes + rest
+                } else {
+                    (full * tiling.lanes).min(shape.units - first)
+                };
+                let spans = match known.iter().find(|(key, _)| *key == width) {
+                    Some((_, spans)) => spans.clone(),
+                    None => {
+                        let spans = this.add_spans(shape.output[1], instruction_set, width)?;
+                        known.push((width, spans.clone()));
+                        spans
+                    }
+                };
+                let tile = ChannelTile {
+                    input: group * shape.depth,
+                    output: group * shape.units + first,
+                    stored,
+                    weights: weights.len(),
+                    bias: this.bias.len(),
+                    spans,
+                };
+                this.add_weights(&tile, constants, tiling, width, down.kernel, &mut weights);
+                this.add_sums(&tile, constants, tiling, width);
+                this.tiles.push(tile);
+                first += stored;
+            }
+        }
+        this.weights = AlignedBytes::holding(&weights);
+        Some(this)
+    }
+
+    /// Divides so many columns for tiles of one width.
+    fn add_spans(
+        &mut self,
+        columns: usize,
+        instruction_set: InstructionSet,
+        width: Width,
+    ) -> Option<Range<usize>> {
+        let first = self.spans.len();
+        let count = columns.div_ceil(most_pixels(instruction_set, width));
+        for index in 0..count {
+            let start = columns * index / count;
+            let pixels = columns * (index + 1) / count - start;
+            self.spans.push(Span {
+                start,
+                pixels,
+                function: function(instruction_set, pixels, width)?,
+            });
+        }
+        Some(first..self.spans.len())
+    }
+
+    /// Adds a tile's weights to `packed`; lanes and taps beyond the layer's are 0.
+    fn add_weights(
+        &self,
+        tile: &ChannelTile,
+        constants: Constants<'_>,
+        tiling: Tiling,
+        width: Width,
+        rows: usize,
+        packed: &mut Vec<i8>,
+    ) {
+        let [runs, run_taps] = self.runs;
+        let taps = rows * runs * run_taps;
+        let steps = run_taps.div_ceil(tiling.group);
+        let whole = width.full * tiling.lanes;
+        for run in 0..rows * runs {
+            let tap = |channel: usize, step: usize, tap: usize| {
+                let tap = step * tiling.group + tap;
+                if channel < tile.stored && tap < run_taps {
+                    constants.weights[(tile.output + channel) * taps + run * run_taps + tap]
+                } else {
+                    0
+                }
+            };
+            for step in 0..steps {
+                for channel in 0..whole {
+                    packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
+                }
+                // The last vector's, for as many steps at once, follow these.
+                let behind = step % width.split + 1;
+                if width.rests() && (behind == width.split || step + 1 == steps) {
+                    let start = step + 1 - behind;
+                    for lane in 0..tiling.lanes {
+                        let channel = whole + lane / width.split;
+                        let step = start + lane % width.split;
+                        packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds what a tile's sums begin with, and what they are multiplied by.
+    fn add_sums(
+        &mut self,
+        tile: &ChannelTile,
+        constants: Constants<'_>,
+        tiling: Tiling,
+        width: Width,
+    ) {
+        let taps = constants.weights.len() / constants.multiplier.len().max(1);
+        let bias = |unit: usize| {
+            let offset = match tiling.form {
+                Form::Offset => constants.weights[unit * taps..][..taps]
+                    .iter()
+                    .map(|&w| i32::from(w) * 128)
+                    .fold(0, i32::wrapping_add),
+                Form::Plain | Form::Wide => 0,
+            };
+            // Sums wrap; the last, which is the true one, fits.
+            constants
+                .bias
+                .map_or(0, |bias| bias[unit])
+                .wrapping_sub(offset)
+        };
+        let whole = width.full * tiling.lanes;
+        for lane in 0..width.vectors() * tiling.lanes {
+            let behind = lane.saturating_sub(whole);
+            let channel = lane - behind + behind / width.split;
+            let first = behind % width.split == 0;
+            self.bias.push(if channel < tile.stored && first {
+                bias(tile.output + channel)
+            } else {
+                0
+            });
+            // Sums of a split channel's lanes come first.
+            self.multiplier.push(if lane < tile.stored {
+                constants.multiplier[tile.output + lane]
+            } else {
+                0.0
+            });
+        }
+    }
+}
