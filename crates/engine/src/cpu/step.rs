@@ -15,8 +15,8 @@ use crate::kernels::quantized::{self, Ending};
 use crate::kernels::tiled::Output;
 use crate::plan::{Operand, Step};
 
-/// Multiply-adds below which waking another thread costs more than it saves:
-/// some microseconds of work.
+/// Multiply-adds below which sharing costs more than it saves: a job takes about half
+/// a microsecond beside its parts.
 const WORTH_SHARING: u64 = 100_000;
 
 /// Bytes of a layer's staged input below which that alone is not shared.

@@ -1,44 +1,60 @@
 //! Threads that share one piece of work at a time.
 //!
-//! The work is a list of parts. Whoever is free takes the next one, the caller
-//! too, so that a thread the system has not scheduled costs nothing: the caller
-//! does its parts and waits only for parts that were begun.
+//! The work is a list of parts, of which every thread, the caller too, has a share:
+//! the same from job to job, so that what it made is in its own cache when the next
+//! job reads it. Whoever is done with its share takes parts of the others', from the
+//! end, so that a thread the system has not scheduled costs nothing: the caller does
+//! its parts and waits only for parts that were begun.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::thread::{self, JoinHandle, Thread};
 
+/// Parts of a share: what another thread can take over.
+const PARTS: usize = 4;
 /// Rounds a worker looks for work before it sleeps; some tens of microseconds.
 const SPINS: u32 = 4_000;
 /// Rounds the caller looks before it lets other threads run.
-const CALLER_SPINS: u32 = 2_000;
+const CALLER_SPINS: u32 = 500;
 
 /// A part of the list of units, run by one thread.
 type Part<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
 /// What is being done. Written by the caller while no part is out.
+#[derive(Clone, Copy)]
 struct Job {
     /// Its lifetime is erased; see [`Workers::run`].
     part: Part<'static>,
     units: usize,
+    /// All parts, of all shares.
+    parts: usize,
+}
+
+/// A thread's share of the job, on cache lines of its own (processors fetch two).
+#[repr(align(128))]
+struct Share {
+    /// Which job (32 bits), the first part that no one took (16), the end of those (16).
+    ticket: AtomicU64,
+    job: UnsafeCell<Job>,
+    /// Parts of any share that this thread has done since the start. Only it writes this.
+    done: AtomicUsize,
 }
 
 struct Shared {
-    /// Which job (32 bits), its number of parts (16), the next to take (16).
-    ticket: AtomicU64,
-    job: UnsafeCell<Job>,
-    done: AtomicUsize,
+    /// The caller's, then each worker's.
+    shares: Vec<Share>,
     /// Set for good once a part did not come to its end.
     panicked: AtomicBool,
     stop: AtomicBool,
+    /// Of each worker.
     asleep: Vec<AtomicBool>,
 }
 
-// SAFETY: `job` is written only by the caller, when every part taken of the
-// last job is done and none of the next is out; it is read only by those who
+// SAFETY: a share's `job` is written only by the caller, when every part taken of
+// the last job is done and none of the next is out; it is read only by those who
 // took a part of the job in it. The ticket orders the two.
 unsafe impl Sync for Shared {}
 
@@ -47,18 +63,25 @@ pub(crate) struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
+    /// Jobs so far, and their parts.
+    jobs: u32,
+    parts: usize,
 }
 
 impl Workers {
     /// Starts `count` threads.
     pub(crate) fn new(count: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let share = |_| Share {
             ticket: AtomicU64::new(0),
             job: UnsafeCell::new(Job {
                 part: &|_| {},
                 units: 0,
+                parts: 0,
             }),
             done: AtomicUsize::new(0),
+        };
+        let shared = Arc::new(Shared {
+            shares: (0..=count).map(share).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             asleep: (0..count).map(|_| AtomicBool::new(false)).collect(),
@@ -67,6 +90,8 @@ impl Workers {
             shared,
             threads: Vec::with_capacity(count),
             handles: Vec::with_capacity(count),
+            jobs: 0,
+            parts: 0,
         };
         for index in 0..count {
             let shared = Arc::clone(&this.shared);
@@ -84,30 +109,42 @@ impl Workers {
     /// panics in another thread, units are left undone and [`panicked`](Self::panicked)
     /// says so from then on.
     pub(crate) fn run(&mut self, units: usize, part: Part<'_>) {
-        let parts = units.min((self.handles.len() + 1) * 4);
+        let shared = &*self.shared;
+        let threads = shared.shares.len();
+        let parts = units.min(threads * PARTS);
         if parts <= 1 {
             part(0..units);
             return;
         }
-        let shared = &*self.shared;
+        self.jobs = self.jobs.wrapping_add(1);
+        self.parts = self.parts.wrapping_add(parts);
         // SAFETY: `run` returns only when every part is done, and parts are only run by
         // those who took one, so nothing calls `part` after its life.
         let part = unsafe { std::mem::transmute::<Part<'_>, Part<'static>>(part) };
-        // SAFETY: the last job's parts are all done (below), so no one reads the job.
-        unsafe { *shared.job.get() = Job { part, units } };
-        shared.done.store(0, Ordering::Relaxed);
-        let epoch = (shared.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        let ticket = (epoch & 0xffff_ffff) << 32 | (parts as u64) << 16;
-        // Sequentially consistent with the workers' flags: either this sees the flag, or
-        // the worker sees the ticket.
-        shared.ticket.store(ticket, Ordering::SeqCst);
-        for (asleep, handle) in shared.asleep.iter().zip(&self.handles) {
-            if asleep.load(Ordering::SeqCst) {
+        let first = |thread: usize| parts * thread / threads;
+        // The others' first: they have further to go.
+        for (thread, share) in shared.shares.iter().enumerate().rev() {
+            let (first, end) = (first(thread), first(thread + 1));
+            if first == end {
+                continue;
+            }
+            // SAFETY: the last job's parts are all done (below), so no one reads the job.
+            unsafe { *share.job.get() = Job { part, units, parts } };
+            let ticket = u64::from(self.jobs) << 32 | (first as u64) << 16 | end as u64;
+            share.ticket.store(ticket, Ordering::Release);
+        }
+        let finish = Finish {
+            shared,
+            parts: self.parts,
+        };
+        // Pairs with the one in `work`: either this sees the flag, or the worker the ticket.
+        fence(Ordering::SeqCst);
+        for (worker, (asleep, handle)) in shared.asleep.iter().zip(&self.handles).enumerate() {
+            if asleep.load(Ordering::Relaxed) && first(worker + 1) < first(worker + 2) {
                 handle.unpark();
             }
         }
-        let finish = Finish { shared, parts };
-        while shared.run_part() {}
+        shared.help(0);
         drop(finish);
     }
 
@@ -121,17 +158,22 @@ impl Workers {
 /// Returns only when no part is out, even when a part of the caller panics.
 struct Finish<'a> {
     shared: &'a Shared,
+    /// That will have been done.
     parts: usize,
 }
 
 impl Drop for Finish<'_> {
     fn drop(&mut self) {
+        let shares = &self.shared.shares;
         // After a panic, parts that no one took are not run.
-        while self.shared.take_part().is_some() {
-            self.shared.done.fetch_add(1, Ordering::Release);
+        for share in shares {
+            while share.take(true).is_some() {
+                shares[0].count();
+            }
         }
+        let done = |share: &Share| share.done.load(Ordering::Acquire);
         let mut spins = 0_u32;
-        while self.shared.done.load(Ordering::Acquire) < self.parts {
+        while shares.iter().map(done).fold(0, usize::wrapping_add) != self.parts {
             if spins < CALLER_SPINS {
                 spins += 1;
                 std::hint::spin_loop();
@@ -155,60 +197,80 @@ impl Drop for Workers {
     }
 }
 
-/// The next part of a ticket, if there is one, and the number of parts.
-fn next(ticket: u64) -> Option<(usize, usize)> {
-    let (parts, next) = ((ticket >> 16 & 0xffff) as usize, (ticket & 0xffff) as usize);
-    (next < parts).then_some((next, parts))
+/// The parts of a ticket that no one took.
+fn left(ticket: u64) -> Range<usize> {
+    (ticket >> 16 & 0xffff) as usize..(ticket & 0xffff) as usize
 }
 
-impl Shared {
-    /// Takes the next part; also gives the number of parts.
-    fn take_part(&self) -> Option<(usize, usize)> {
+impl Share {
+    /// Takes the first part, or the last for another thread.
+    fn take(&self, for_another: bool) -> Option<usize> {
         let mut ticket = self.ticket.load(Ordering::Acquire);
         loop {
-            let found = next(ticket)?;
+            let left = left(ticket);
+            if left.is_empty() {
+                return None;
+            }
+            let (taken, next) = if for_another {
+                (left.end - 1, ticket - 1)
+            } else {
+                (left.start, ticket + (1 << 16))
+            };
             match self.ticket.compare_exchange_weak(
                 ticket,
-                ticket + 1,
+                next,
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return Some(found),
+                Ok(_) => return Some(taken),
                 Err(newer) => ticket = newer,
             }
         }
     }
 
-    /// Takes a part and runs it. False where there is none.
-    fn run_part(&self) -> bool {
-        let Some((part, parts)) = self.take_part() else {
-            return false;
-        };
-        // Counts the part even when it panics: the caller must not wait for ever.
-        let mut count = Count {
-            shared: self,
-            finished: false,
-        };
-        // SAFETY: this part was taken from the current job, which stays until it is done.
-        let job = unsafe { &*self.job.get() };
-        let range = job.units * part / parts..job.units * (part + 1) / parts;
-        (job.part)(range);
-        count.finished = true;
-        true
+    /// Counts a part that the share's thread has done.
+    fn count(&self) {
+        let done = self.done.load(Ordering::Relaxed).wrapping_add(1);
+        self.done.store(done, Ordering::Release);
+    }
+}
+
+impl Shared {
+    /// Runs the parts of a thread's own share, then what is left of the others'.
+    fn help(&self, thread: usize) {
+        let (before, from) = self.shares.split_at(thread);
+        for share in from.iter().chain(before) {
+            let own = std::ptr::eq(share, &raw const from[0]);
+            while let Some(part) = share.take(!own) {
+                // Counts the part even when it panics: the caller must not wait for ever.
+                let mut count = Count {
+                    share: &from[0],
+                    panicked: Some(&self.panicked),
+                };
+                // SAFETY: this part was taken from the job, which stays until it is done.
+                let job = unsafe { *share.job.get() };
+                let unit = |part: usize| job.units * part / job.parts;
+                (job.part)(unit(part)..unit(part + 1));
+                count.panicked = None;
+            }
+        }
     }
 
     fn work(&self, index: usize) {
+        let ticket = &self.shares[index + 1].ticket;
+        let idle = || left(ticket.load(Ordering::Acquire)).is_empty();
         let mut spins = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            if self.run_part() {
+            if !idle() {
+                self.help(index + 1);
                 spins = 0;
             } else if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
             } else {
                 self.asleep[index].store(true, Ordering::SeqCst);
-                let idle = next(self.ticket.load(Ordering::SeqCst)).is_none();
-                if idle && !self.stop.load(Ordering::SeqCst) {
+                fence(Ordering::SeqCst);
+                if idle() && !self.stop.load(Ordering::SeqCst) {
                     thread::park();
                 }
                 self.asleep[index].store(false, Ordering::SeqCst);
@@ -218,17 +280,19 @@ impl Shared {
     }
 }
 
+/// Counts a part when dropped, and notes a panic.
 struct Count<'a> {
-    shared: &'a Shared,
-    finished: bool,
+    share: &'a Share,
+    /// Until the part has come to its end.
+    panicked: Option<&'a AtomicBool>,
 }
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.shared.panicked.store(true, Ordering::Relaxed);
+        if let Some(panicked) = self.panicked {
+            panicked.store(true, Ordering::Relaxed);
         }
-        self.shared.done.fetch_add(1, Ordering::Release);
+        self.share.count();
     }
 }
 
