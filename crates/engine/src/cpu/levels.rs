@@ -60,7 +60,7 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
         }
         for &reader in &users.layers {
             if let Kernel::TiledInt8(layer) = &mut kernels[reader].0
-                && layer.hold(form, true)
+                && layer.hold(form)
             {
                 *slack = SLACK;
             }

@@ -240,7 +240,7 @@ impl Shared {
     fn help(&self, thread: usize) {
         let (before, from) = self.shares.split_at(thread);
         for share in from.iter().chain(before) {
-            let own = std::ptr::eq(share, &raw const from[0]);
+            let own = std::ptr::eq(share, &from[0]);
             while let Some(part) = share.take(!own) {
                 // Counts the part even when it panics: the caller must not wait for ever.
                 let mut count = Count {

@@ -111,11 +111,11 @@ impl TiledLayer {
         })
     }
 
-    /// Has the input in this form: plain, or the one in which tiles read it. `slack`
-    /// says whether [`SLACK`] bytes behind the input may be read. True where the
-    /// layer then reads the input itself, those bytes among it.
-    pub(crate) fn hold(&mut self, form: Form, slack: bool) -> bool {
-        self.stage.hold(form, slack)
+    /// Has the input in this form, plain or the one in which tiles read it, and
+    /// [`SLACK`] bytes behind it that may be read. True where the layer then reads the
+    /// input itself, those bytes among it.
+    pub(crate) fn hold(&mut self, form: Form) -> bool {
+        self.stage.hold(form)
     }
 
     /// Stores levels as tiles read them, unless that is wide. Returns the form.

@@ -78,12 +78,12 @@ impl Stage {
         })
     }
 
-    /// Has the input in this form, plain or this stage's; `slack` says whether
-    /// [`SLACK`] bytes behind it may be read. True where tiles then read the input itself.
-    pub(crate) fn hold(&mut self, held: Form, slack: bool) -> bool {
+    /// Has the input in this form, plain or this stage's, and [`SLACK`] bytes behind it
+    /// that may be read. True where tiles then read the input itself.
+    pub(crate) fn hold(&mut self, held: Form) -> bool {
         self.held = held;
         let padded = (0..2).any(|axis| self.pads[axis] > 0 || self.size[axis] > self.input[axis]);
-        self.in_place = slack && held == self.form && !padded;
+        self.in_place = held == self.form && !padded;
         if self.in_place {
             self.size = self.input;
         }
