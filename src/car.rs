@@ -21,8 +21,8 @@ use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 
 pub use settings::{
-    ActuatorSettings, CameraSettings, CarSettings, ChannelSettings, EngineSettings, GuardSettings,
-    Kind, MixerSettings, Settings, SimulatorSettings,
+    ActuatorSettings, BackendKind, CameraSettings, CarSettings, ChannelSettings, EngineSettings,
+    GuardSettings, Kind, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that stands for none: the simulated car on `simple`.
@@ -52,8 +52,24 @@ pub struct Car {
     pub threads: usize,
     /// Vector instructions the engine uses; the best there are when none.
     pub instruction_set: Option<InstructionSet>,
+    /// What runs the engine.
+    pub backend: Backend,
     /// What the guard holds it to.
     pub limits: Limits,
+}
+
+/// What runs the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// The processor.
+    Cpu,
+    /// NVIDIA's GPU, by TensorRT.
+    TensorRt {
+        /// How long an answer is waited for.
+        limit: Duration,
+        /// What happens when there is none.
+        on_failure: OnGpuFailure,
+    },
 }
 
 /// Where the engine is.

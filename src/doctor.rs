@@ -7,7 +7,7 @@ mod system;
 
 use serde::Serialize;
 
-use crate::car::Car;
+use crate::car::{Backend, Car};
 
 pub use gpu::Gpu;
 pub use system::System;
@@ -103,9 +103,12 @@ pub struct Needs {
 
 impl Needs {
     /// Those of `car`.
-    pub fn of(_car: &Car) -> Self {
-        // The simulator's camera and motors need nothing.
-        Self::default()
+    pub fn of(car: &Car) -> Self {
+        Self {
+            gpu: matches!(car.backend, Backend::TensorRt { .. }),
+            // The simulator's camera and motors need nothing.
+            ..Self::default()
+        }
     }
 }
 

@@ -8,9 +8,11 @@ use std::path::Path;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
 use pilotage_guard::Domain;
+use pilotage_tensorrt::{EngineOptions, Places, PrepareError};
 use pilotage_vision::Preprocess;
+use serde::Deserialize;
 
-use crate::car::{Car, EngineSource};
+use crate::car::{Backend, Car, EngineSource, OnGpuFailure};
 use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
@@ -32,6 +34,8 @@ pub struct Loaded {
     pub decoder: Decoder,
     /// Where it may drive.
     pub domain: Domain,
+    /// What a person should know before it drives.
+    pub notes: Vec<String>,
 }
 
 /// An engine's bytes, and what is known of who made them.
@@ -103,6 +107,25 @@ pub enum LoadError {
         name: String,
         /// What is wrong.
         reason: DecodeError,
+    },
+    /// The GPU cannot run it, and nothing else may.
+    #[error(
+        "engine `{name}` cannot run on the GPU: {reason}; `pilotage doctor` says what this \
+         machine lacks, and `fallback = \"cpu\"` in car.toml lets the CPU drive"
+    )]
+    Gpu {
+        /// The engine.
+        name: String,
+        /// What is wrong.
+        reason: Box<PrepareError>,
+    },
+    /// The GPU's engine does not fit the CPU's.
+    #[error("engine `{name}`: {reason}")]
+    Fallback {
+        /// The engine.
+        name: String,
+        /// What is wrong.
+        reason: OtherPorts,
     },
     /// The plan cannot run here.
     #[error("engine `{name}`: {reason}")]
@@ -179,27 +202,106 @@ pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError>
     }
 }
 
-/// Loads the car's engine for the CPU.
+/// Loads the car's engine for what the car says is to run it.
 ///
 /// # Errors
 /// When it is not there, not signed as the car wants it, not sound, or cannot run
 /// here.
 pub fn load(car: &Car) -> Result<Loaded, LoadError> {
+    load_with(car, &Places::default())
+}
+
+/// As [`load`], with TensorRT's parts where `places` says: for tests, which have no GPU.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(car: &Car, places: &Places) -> Result<Loaded, LoadError> {
     let Fetched {
         name,
         bytes,
         signature,
     } = fetch(&car.engine, &car.trust)?;
-    match signature {
-        Ok(_) => {
-            let options = CpuOptions {
-                threads: car.threads,
-                instruction_set: car.instruction_set,
-                ..CpuOptions::default()
-            };
-            from_bytes(&name, &bytes, options)
+    if let Err(reason) = signature {
+        return Err(LoadError::Signature { name, reason });
+    }
+    let bundle = Bundle::read(&bytes).map_err(|reason| LoadError::Bundle {
+        name: name.clone(),
+        reason,
+    })?;
+    let manifest = &bundle.manifest;
+    let preprocess = Preprocess::deserialize(&manifest.preprocessing).map_err(|reason| {
+        LoadError::Preprocessing {
+            name: name.clone(),
+            reason,
         }
-        Err(reason) => Err(LoadError::Signature { name, reason }),
+    })?;
+    let decoder = Decoder::new(&manifest.outputs).map_err(|reason| LoadError::Outputs {
+        name: name.clone(),
+        reason,
+    })?;
+    let mut notes = Vec::new();
+    Ok(Loaded {
+        engine: engine(&name, &bundle, car, places, &mut notes)?,
+        name: manifest.name.clone(),
+        preprocess,
+        decoder,
+        domain: match manifest.domain {
+            pilotage_engine::Domain::Simulated => Domain::Simulated,
+            pilotage_engine::Domain::Physical => Domain::Physical,
+        },
+        notes,
+    })
+}
+
+/// The engine on the CPU, on the GPU, or on the one with the other behind it.
+fn engine(
+    name: &str,
+    bundle: &Bundle,
+    car: &Car,
+    places: &Places,
+    notes: &mut Vec<String>,
+) -> Result<Box<dyn Engine>, LoadError> {
+    let cpu = || {
+        let options = CpuOptions {
+            threads: car.threads,
+            instruction_set: car.instruction_set,
+            ..CpuOptions::default()
+        };
+        CpuEngine::new(&bundle.plan, options).map_err(|reason| LoadError::Cpu {
+            name: name.to_owned(),
+            reason,
+        })
+    };
+    let Backend::TensorRt { limit, on_failure } = car.backend else {
+        return Ok(Box::new(cpu()?));
+    };
+    let options = EngineOptions {
+        limit,
+        ..EngineOptions::default()
+    };
+    let proven = pilotage_tensorrt::load(bundle, places, options);
+    match (proven, on_failure) {
+        (Ok(proven), OnGpuFailure::Stop) => Ok(Box::new(proven.engine)),
+        (Ok(proven), OnGpuFailure::Cpu) => {
+            let (gpu, cpu) = (Box::new(proven.engine), Box::new(cpu()?));
+            let joined = Fallback::new(gpu, cpu, Backoff::default());
+            let joined = joined.map_err(|reason| LoadError::Fallback {
+                name: name.to_owned(),
+                reason,
+            })?;
+            Ok(Box::new(joined))
+        }
+        (Err(error), OnGpuFailure::Cpu) => {
+            notes.push(format!(
+                "the CPU drives, not the GPU: {error}; `pilotage doctor` says what this machine \
+                 lacks"
+            ));
+            Ok(Box::new(cpu()?))
+        }
+        (Err(reason), OnGpuFailure::Stop) => Err(LoadError::Gpu {
+            name: name.to_owned(),
+            reason: Box::new(reason),
+        }),
     }
 }
 
@@ -211,37 +313,4 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         .take(limit + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn from_bytes(name: &str, bytes: &[u8], options: CpuOptions) -> Result<Loaded, LoadError> {
-    let name = name.to_owned();
-    let bundle = Bundle::read(bytes).map_err(|reason| LoadError::Bundle {
-        name: name.clone(),
-        reason,
-    })?;
-    let preprocess: Preprocess =
-        serde_json::from_value(bundle.manifest.preprocessing).map_err(|reason| {
-            LoadError::Preprocessing {
-                name: name.clone(),
-                reason,
-            }
-        })?;
-    let decoder = Decoder::new(&bundle.manifest.outputs).map_err(|reason| LoadError::Outputs {
-        name: name.clone(),
-        reason,
-    })?;
-    let engine = CpuEngine::new(&bundle.plan, options).map_err(|reason| LoadError::Cpu {
-        name: name.clone(),
-        reason,
-    })?;
-    Ok(Loaded {
-        name: bundle.manifest.name,
-        engine: Box::new(engine),
-        preprocess,
-        decoder,
-        domain: match bundle.manifest.domain {
-            pilotage_engine::Domain::Simulated => Domain::Simulated,
-            pilotage_engine::Domain::Physical => Domain::Physical,
-        },
-    })
 }

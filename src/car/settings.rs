@@ -136,10 +136,44 @@ pub struct EngineSettings {
     pub threads: usize,
     /// Vector instructions it uses; the best there are when none.
     pub instruction_set: Option<String>,
+    /// What runs it.
+    #[serde(with = "BackendName")]
+    pub backend: BackendKind,
+    /// What happens when the GPU fails.
+    pub fallback: OnGpuFailure,
+    /// How long the GPU is waited for, milliseconds; half a frame period when none.
+    pub gpu_limit_ms: Option<f64>,
     /// minisign public keys: any of them may have signed the file.
     pub trusted_keys: Vec<String>,
     /// Whether the file has to be signed.
     pub require_signature: bool,
+}
+
+/// What runs an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendKind {
+    /// The processor
+    Cpu,
+    /// NVIDIA's GPU, by TensorRT
+    #[value(name = "tensorrt")]
+    TensorRt,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "BackendKind", rename_all = "lowercase")]
+enum BackendName {
+    Cpu,
+    TensorRt,
+}
+
+/// What happens when the GPU does not answer, or cannot be used at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGpuFailure {
+    /// The CPU answers in its place
+    Cpu,
+    /// The car stops
+    Stop,
 }
 
 /// `[guard]`
@@ -274,6 +308,9 @@ impl Default for EngineSettings {
             file: None,
             threads: 1,
             instruction_set: None,
+            backend: BackendKind::Cpu,
+            fallback: OnGpuFailure::Cpu,
+            gpu_limit_ms: None,
             trusted_keys: Vec::new(),
             require_signature: false,
         }

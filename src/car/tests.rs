@@ -91,6 +91,9 @@ fn each_key_reaches_the_part_it_is_for() {
         name = "pilotnet"
         threads = 2
         instruction_set = "scalar"
+        backend = "tensorrt"
+        fallback = "stop"
+        gpu_limit_ms = 20
         [guard]
         deadline_ms = 120
         max_age_ms = 110
@@ -138,6 +141,11 @@ fn each_key_reaches_the_part_it_is_for() {
     assert_eq!(car.engine, EngineSource::BuiltIn("pilotnet".to_owned()));
     assert_eq!(car.threads, 2);
     assert_eq!(car.instruction_set, Some(InstructionSet::Scalar));
+    let backend = Backend::TensorRt {
+        limit: Duration::from_millis(20),
+        on_failure: OnGpuFailure::Stop,
+    };
+    assert_eq!(car.backend, backend);
     let limits = car.limits.spec();
     assert_eq!(limits.deadline, Duration::from_millis(120));
     assert_eq!(limits.max_age, Duration::from_millis(110));

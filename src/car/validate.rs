@@ -12,10 +12,10 @@ use pilotage_simulator::{CameraSpec, CarKind, Circuit};
 use pilotage_vehicle::{Mixer, MixerError};
 
 use super::settings::{
-    CameraSettings, ChannelSettings, EngineSettings, GuardSettings, Kind, MixerSettings, Settings,
-    SimulatorSettings,
+    BackendKind, CameraSettings, ChannelSettings, EngineSettings, GuardSettings, Kind,
+    MixerSettings, Settings, SimulatorSettings,
 };
-use super::{Car, CircuitSource, EngineSource, Simulator};
+use super::{Backend, Car, CircuitSource, EngineSource, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
@@ -58,6 +58,7 @@ pub(super) fn car(
         trust: trust(source, &settings.engine)?,
         threads: within(source, "engine.threads", settings.engine.threads, 1..=64)?,
         instruction_set: instruction_set(source, &settings.engine)?,
+        backend: backend(source, &settings.engine, &limits)?,
         limits,
     })
 }
@@ -71,6 +72,26 @@ fn instruction_set(
     named
         .transpose()
         .map_err(|error: UnknownInstructionSet| source.error("engine.instruction_set", error))
+}
+
+/// A frame that the GPU does not answer in time, the CPU still has to.
+fn backend(
+    source: &Source<'_>,
+    engine: &EngineSettings,
+    limits: &Limits,
+) -> Result<Backend, ConfigError> {
+    let period = limits.spec().frame_period.as_secs_f64() * 1e3;
+    let limit = match engine.gpu_limit_ms {
+        Some(written) => within(source, "engine.gpu_limit_ms", written, 1.0..=period)?,
+        None => period / 2.0,
+    };
+    Ok(match engine.backend {
+        BackendKind::Cpu => Backend::Cpu,
+        BackendKind::TensorRt => Backend::TensorRt {
+            limit: milliseconds(limit),
+            on_failure: engine.fallback,
+        },
+    })
 }
 
 /// With a latency above `max_age` the guard would refuse every command.

@@ -13,7 +13,7 @@ use anyhow::Context;
 use pilotage_engine::InstructionSet;
 use pilotage_simulator::Outcome;
 
-use crate::car::Kind;
+use crate::car::{BackendKind, Kind};
 use crate::live::{LiveLine, Numbers};
 use crate::pilot::{Step, StepError};
 use crate::report::{self, LoopTiming};
@@ -79,6 +79,9 @@ pub struct Options {
     /// when left out
     #[arg(long, value_name = "NAME")]
     pub instruction_set: Option<InstructionSet>,
+    /// What runs the engine
+    #[arg(long, value_enum)]
+    pub engine_backend: Option<BackendKind>,
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,

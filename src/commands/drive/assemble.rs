@@ -49,6 +49,9 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         world = world.placed(start, offset, heading.to_radians());
     }
     let loaded = engines::load(&car)?;
+    for note in &loaded.notes {
+        eprintln!("note: {note}");
+    }
     let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
     let dropped = Dropped::new(share, car.simulator.seed);
     let drive = SimulatedDrive::new(&car, world, loaded, dropped)?;
@@ -93,6 +96,7 @@ fn adjust(settings: &mut Settings, options: &Options) {
     settings.car.kind = options.kind.unwrap_or(settings.car.kind);
     settings.guard.deadline_ms = options.deadline.or(settings.guard.deadline_ms);
     settings.engine.threads = options.threads.unwrap_or(settings.engine.threads);
+    settings.engine.backend = options.engine_backend.unwrap_or(settings.engine.backend);
     if let Some(set) = options.instruction_set {
         settings.engine.instruction_set = Some(set.name().to_owned());
     }

@@ -2,7 +2,10 @@
 
    STAND_IN_ANSWERS=FILE    text: `INPUT TYPE RANK SIZES.. OUTPUT TYPE RANK SIZES..`, then for each
                             input `HASH NUMBERS..` (FNV-1a, 64 bits, hexadecimal)
-   STAND_IN_FAIL=NAME       the call of that name fails; of NAME:N the Nth alone */
+   STAND_IN_ASK=SOCKET      answers are asked for there instead: the input's bytes go out, the
+                            numbers come back
+   STAND_IN_FAIL=NAME       the call of that name fails; of NAME:N the Nth alone
+   STAND_IN_FAIL_FILE=FILE  so does the one that FILE names at that moment */
 #ifndef STAND_IN_ANSWERS_H
 #define STAND_IN_ANSWERS_H
 
@@ -11,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 struct stand_in_tensor { char name[64]; int type; int rank; long dims[8]; };
 struct stand_in_model { struct stand_in_tensor tensors[2]; void *bound[2]; };
@@ -21,7 +27,15 @@ static int stand_in_fails(const char *name)
 {
     static int calls;
     const char *wanted = getenv("STAND_IN_FAIL");
+    const char *path = getenv("STAND_IN_FAIL_FILE");
     size_t length = strlen(name);
+    char now[64] = "";
+    FILE *file = path == NULL ? NULL : fopen(path, "r");
+    if (file != NULL) {
+        if (fgets(now, sizeof now, file) == NULL) now[0] = 0;
+        fclose(file);
+    }
+    if (strcmp(now, name) == 0) return 1;
     if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
     if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
     return wanted[length] == 0;
@@ -47,6 +61,30 @@ static size_t stand_in_elements(const struct stand_in_tensor *tensor)
     return count;
 }
 
+/* Whoever listens at STAND_IN_ASK computes. */
+static void stand_in_ask(const void *input, size_t in, void *output, size_t out)
+{
+    static int line = -1;
+    if (line < 0) {
+        struct sockaddr_un address;
+        memset(&address, 0, sizeof address);
+        address.sun_family = AF_UNIX;
+        strncpy(address.sun_path, getenv("STAND_IN_ASK"), sizeof address.sun_path - 1);
+        line = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (connect(line, (struct sockaddr *)&address, sizeof address) != 0) abort();
+    }
+    for (size_t done = 0; done < in;) {
+        ssize_t count = write(line, (const char *)input + done, in - done);
+        if (count <= 0) abort();
+        done += (size_t)count;
+    }
+    for (size_t done = 0; done < out;) {
+        ssize_t count = read(line, (char *)output + done, out - done);
+        if (count <= 0) abort();
+        done += (size_t)count;
+    }
+}
+
 static void stand_in_answer(void *with)
 {
     struct stand_in_model *model = (struct stand_in_model *)with;
@@ -54,6 +92,10 @@ static void stand_in_answer(void *with)
     size_t numbers = stand_in_elements(&model->tensors[1]);
     const unsigned char *in = (const unsigned char *)model->bound[0];
     float *out = (float *)model->bound[1];
+    if (getenv("STAND_IN_ASK") != NULL) {
+        stand_in_ask(in, bytes, out, numbers * sizeof(float));
+        return;
+    }
     unsigned long long hash = 0xcbf29ce484222325ULL, known = 0;
     for (size_t i = 0; i < bytes; i++) hash = (hash ^ in[i]) * 0x100000001b3ULL;
     FILE *answers = fopen(getenv("STAND_IN_ANSWERS"), "r");

@@ -4,6 +4,7 @@
 
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
    STAND_IN_FAIL=NAME      the call of that name fails; of NAME:N the Nth alone
+   STAND_IN_FAIL_FILE=FILE so does the one that FILE names at that moment; `late`: no work is ever done
    STAND_IN_CODE=N         what it says then; the driver has words for 2 and 999 only
    STAND_IN_LOG=FILE       each thing given back is written there
    STAND_IN_NO_DEVICE=1    there is a driver, and no device
@@ -19,7 +20,15 @@ static int fails(const char *name)
 {
     static int calls;
     const char *wanted = getenv("STAND_IN_FAIL");
+    const char *path = getenv("STAND_IN_FAIL_FILE");
     size_t length = strlen(name);
+    char named[64] = "";
+    FILE *file = path == NULL ? NULL : fopen(path, "r");
+    if (file != NULL) {
+        if (fgets(named, sizeof named, file) == NULL) named[0] = 0;
+        fclose(file);
+    }
+    if (strcmp(named, name) == 0) return 1;
     if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
     if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
     return wanted[length] == 0;
@@ -213,7 +222,7 @@ int cuEventRecord(void *event, void *stream)
 int cuEventQuery(void *event)
 {
     CALL(cuEventQuery);
-    return now() < *(double *)event ? NOT_READY : SUCCESS;
+    return fails("late") || now() < *(double *)event ? NOT_READY : SUCCESS;
 }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to)
 {
