@@ -73,7 +73,7 @@ impl LoopTiming {
             thinking: self.thinking.spread(),
             vision: self.vision.spread(),
             inference: self.inference.spread(),
-            device: (self.device.histogram.len() > 0).then(|| self.device.spread()),
+            device: (!self.device.histogram.is_empty()).then(|| self.device.spread()),
             fallback_frames: self.fallbacks,
         }
     }

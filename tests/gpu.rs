@@ -153,7 +153,10 @@ fn answer(listener: &UnixListener, mut engine: CpuEngine, fault: &Path) {
         }
         let mut numbers = [0.0; 2];
         engine
-            .infer(&[TensorRef::I8(&levels)], &mut [TensorMut::F32(&mut numbers)])
+            .infer(
+                &[TensorRef::I8(&levels)],
+                &mut [TensorMut::F32(&mut numbers)],
+            )
             .unwrap();
         if fs::read_to_string(fault).is_ok_and(|call| call == "nan") {
             numbers = [f32::NAN; 2];
@@ -178,7 +181,10 @@ impl Machine {
         for library in ["libnvinfer.so.10", "libnvonnxparser.so.10", SHIM] {
             compile("tensorrt.c", &place.join(library), &["-DVERSION=100300"]);
         }
-        let sum = Command::new("sha256sum").arg(place.join(SHIM)).output().unwrap();
+        let sum = Command::new("sha256sum")
+            .arg(place.join(SHIM))
+            .output()
+            .unwrap();
         let beside = place.join(SHIM).with_extension("so.sha256");
         fs::write(beside, &sum.stdout[..64]).unwrap();
         let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
@@ -221,7 +227,10 @@ fn compile(source: &str, to: &Path, options: &[&str]) {
         .args(["-shared", "-fPIC", "-O1", "-Wno-unused-result"])
         .args(options)
         .arg("-I")
-        .args([tensorrt.join("shim"), tensorrt.join("tests/stand-in").join(source)])
+        .args([
+            tensorrt.join("shim"),
+            tensorrt.join("tests/stand-in").join(source),
+        ])
         .arg("-o")
         .arg(to)
         .status();
@@ -244,7 +253,11 @@ fn the_stand_in_drives_the_very_lap_that_the_cpu_drives() {
         &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2")],
     ] {
         let gpu = machine.drive(environment);
-        assert!(gpu.backend.starts_with("TensorRT 10.3.0 on stand-in, "), "{}", gpu.backend);
+        assert!(
+            gpu.backend.starts_with("TensorRT 10.3.0 on stand-in, "),
+            "{}",
+            gpu.backend
+        );
         assert!(gpu.completed && gpu.fallbacks.is_empty(), "{environment:?}");
         assert_eq!(gpu.commands, cpu.commands, "{environment:?}");
     }
@@ -258,14 +271,23 @@ const FAULTS: [(&str, &[(&str, &str)]); 9] = [
     ("cuEventQuery", &[]),
     ("late", &[]),
     ("nan", &[]),
-    ("context_enqueue", &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2")]),
+    (
+        "context_enqueue",
+        &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2")],
+    ),
     (
         "cuMemcpyHtoDAsync_v2",
-        &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2"), ("STAND_IN_INTEGRATED", "0")],
+        &[
+            ("STAND_IN_FAIL", "cuStreamBeginCapture_v2"),
+            ("STAND_IN_INTEGRATED", "0"),
+        ],
     ),
     (
         "cuMemcpyDtoHAsync_v2",
-        &[("STAND_IN_FAIL", "cuStreamBeginCapture_v2"), ("STAND_IN_INTEGRATED", "0")],
+        &[
+            ("STAND_IN_FAIL", "cuStreamBeginCapture_v2"),
+            ("STAND_IN_INTEGRATED", "0"),
+        ],
     ),
 ];
 
@@ -306,7 +328,11 @@ fn where_nothing_may_take_its_place_the_car_stops() {
             "nan" => assert!(told.stopped.unwrap().contains("deadline"), "{fault}"),
             _ => {
                 assert_eq!(told.commands.len(), FAILS, "{fault}");
-                assert_eq!(told.stopped.as_deref(), Some("the engine failed"), "{fault}");
+                assert_eq!(
+                    told.stopped.as_deref(),
+                    Some("the engine failed"),
+                    "{fault}"
+                );
             }
         }
     }
@@ -321,16 +347,30 @@ fn without_a_gpu_the_cpu_drives_and_it_is_said_or_nothing_does() {
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
     };
     let (status, report, said) = pilotage(&["--engine-backend", "tensorrt"]);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("note: the CPU drives, not the GPU: "), "{said}");
+    assert!(
+        said.contains("note: the CPU drives, not the GPU: "),
+        "{said}"
+    );
     assert!(report.contains("done in"), "{report}");
     let folder = tempfile::tempdir().unwrap();
     let car = folder.path().join("car.toml");
-    fs::write(&car, "[engine]\nbackend = \"tensorrt\"\nfallback = \"stop\"\n").unwrap();
+    fs::write(
+        &car,
+        "[engine]\nbackend = \"tensorrt\"\nfallback = \"stop\"\n",
+    )
+    .unwrap();
     let (status, _, said) = pilotage(&["--car", car.to_str().unwrap()]);
     assert_eq!(status, Some(2), "{said}");
-    assert!(said.contains("cannot run on the GPU") && said.contains("pilotage doctor"), "{said}");
+    assert!(
+        said.contains("cannot run on the GPU") && said.contains("pilotage doctor"),
+        "{said}"
+    );
 }

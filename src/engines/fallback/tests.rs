@@ -19,7 +19,10 @@ struct Told {
     asked: Rc<Cell<usize>>,
 }
 
-fn told(does: Does) -> (Box<dyn Engine>, Rc<Cell<Does>>, Rc<Cell<usize>>) {
+/// An engine, what it does, and how often it was asked.
+type Watched = (Box<dyn Engine>, Rc<Cell<Does>>, Rc<Cell<usize>>);
+
+fn told(does: Does) -> Watched {
     let (does, asked) = (Rc::new(Cell::new(does)), Rc::new(Cell::new(0)));
     let port = Port {
         name: "x".into(),
