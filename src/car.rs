@@ -3,6 +3,7 @@
 //! [`Settings`] is the file as written, [`Car`] what it means once checked.
 //! docs/car.md describes every key.
 
+mod camera;
 mod circuit;
 mod settings;
 mod validate;
@@ -17,12 +18,13 @@ use pilotage_guard::Limits;
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
 use pilotage_vehicle::Mixer;
 
+use crate::camera::CameraConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 
 pub use settings::{
-    ActuatorSettings, BackendKind, CameraSettings, CarSettings, ChannelSettings, EngineSettings,
-    GuardSettings, Kind, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
+    ActuatorSettings, BackendKind, CameraSettings, CarSettings, ChannelSettings, ControlSetting,
+    EngineSettings, GuardSettings, Kind, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that stands for none: the simulated car on `simple`.
@@ -42,6 +44,8 @@ pub struct Car {
     pub mixer: Mixer,
     /// The simulated camera.
     pub camera: CameraSpec,
+    /// The camera in its stead, if there is one.
+    pub capture: Option<CameraConfig>,
     /// What it drives on, and how.
     pub simulator: Simulator,
     /// What it drives with.

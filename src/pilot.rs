@@ -196,7 +196,8 @@ impl Pilot {
         let result = self.think();
         if let Err(error) = &result {
             let fault = match error {
-                StepError::Camera(_) | StepError::Vision(_) => Fault::Camera,
+                StepError::Camera(error) => error.fault(),
+                StepError::Vision(_) => Fault::Camera,
                 StepError::Engine(_) => Fault::Engine,
                 StepError::Link(_) => Fault::Pilot,
             };

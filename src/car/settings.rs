@@ -1,5 +1,7 @@
 //! car.toml as written. docs/car.md has each key's unit, range and default.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::simulation::Pace;
@@ -60,8 +62,26 @@ pub struct MixerSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CameraSettings {
-    /// Only `simulator` today.
+    /// `simulator`, `v4l`, `pipe` or `folder`.
     pub kind: String,
+    /// Of `v4l`: the device's node.
+    pub device: Option<String>,
+    /// Of `v4l` and `pipe`: the kernel's four letters for the pixels' format.
+    pub format: Option<String>,
+    /// Of `v4l`: controls to set, by name or number.
+    pub controls: Option<BTreeMap<String, ControlSetting>>,
+    /// Of `pipe`: a program and its arguments.
+    pub command: Option<Vec<String>>,
+    /// Of `folder`: where the pictures are.
+    pub folder: Option<String>,
+    /// Of `folder`: whether the first comes again after the last.
+    pub repeat: Option<bool>,
+    /// Milliseconds; see docs/car.md for the default.
+    pub timeout_ms: Option<f64>,
+    /// Identical frames that are a frozen picture; a second of them when none.
+    pub frozen_frames: Option<u32>,
+    /// Black frames that are a fault; a second of them when none.
+    pub black_frames: Option<u32>,
     /// Pixels.
     pub width: u32,
     /// Pixels.
@@ -82,6 +102,19 @@ pub struct CameraSettings {
     pub yaw: f64,
     /// Radians, clockwise.
     pub roll: f64,
+}
+
+/// A value of `[camera.controls]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a control's value is a whole number, or true or false"
+)]
+pub enum ControlSetting {
+    /// On or off.
+    Switch(bool),
+    /// A value, or an item's number in a menu.
+    Number(i64),
 }
 
 /// `[actuator]`
@@ -263,6 +296,15 @@ impl Default for CameraSettings {
     fn default() -> Self {
         Self {
             kind: "simulator".to_owned(),
+            device: None,
+            format: None,
+            controls: None,
+            command: None,
+            folder: None,
+            repeat: None,
+            timeout_ms: None,
+            frozen_frames: None,
+            black_frames: None,
             width: 640,
             height: 480,
             rate: 20.0,

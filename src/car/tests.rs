@@ -228,7 +228,7 @@ fn what_is_wrong_is_named_with_its_line_and_key() {
 fn every_rule_names_its_key() {
     for (text, line, key) in [
         ("[car]\nname = \"\"", 2, "car.name"),
-        ("[camera]\nkind = \"v4l\"", 2, "camera.kind"),
+        ("[camera]\nkind = \"v4m\"", 2, "camera.kind"),
         ("[actuator]\nkind = \"pca9685\"", 2, "actuator.kind"),
         ("[mixer]\nwheelbase = -1", 2, "mixer.wheelbase"),
         ("[mixer]\nsteering_range = 2", 2, "mixer.steering_range"),
@@ -303,7 +303,7 @@ fn every_rule_names_its_key() {
 
 #[test]
 fn what_is_yet_to_come_is_said_to_be() {
-    let message = refused("[camera]\nkind = \"v4l\"");
+    let message = refused("[actuator]\nkind = \"pca9685\"");
     assert!(message.contains("come with a later version"), "{message}");
 }
 

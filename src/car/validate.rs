@@ -20,7 +20,7 @@ use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
 
-/// The only kind of camera and of actuator there is so far.
+/// The only kind of actuator there is so far.
 const SIMULATOR: &str = "simulator";
 
 /// The guard's usual deadline; three frame periods where these are longer.
@@ -39,9 +39,9 @@ pub(super) fn car(
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(source.error("car.name", "must be 1 to 64 printable characters"));
     }
-    simulated(source, "camera.kind", &settings.camera.kind)?;
     simulated(source, "actuator.kind", &settings.actuator.kind)?;
     let camera = camera(source, &settings.camera)?;
+    let capture = super::camera::capture(source, &settings.camera, folder)?;
     let limits = limits(source, &settings.guard, camera.rate_hz)?;
     let simulator = simulator(source, &settings.simulator, folder)?;
     arrives_in_time(source, simulator.latency, &limits)?;
@@ -53,6 +53,7 @@ pub(super) fn car(
         },
         mixer: mixer(source, &settings.mixer)?,
         camera,
+        capture,
         simulator,
         engine: engine(source, &settings.engine, folder)?,
         trust: trust(source, &settings.engine)?,
@@ -122,14 +123,14 @@ fn simulated(source: &Source<'_>, key: &str, kind: &str) -> Result<(), ConfigErr
     Err(source.error(
         key,
         format!(
-            "there is no `{kind}` yet: physical cameras and actuators come with a later version, \
+            "there is no `{kind}` yet: physical actuators come with a later version, \
              and today the only kind is `{SIMULATOR}`"
         ),
     ))
 }
 
 /// `value`, when it is within `range`; NaN is within none.
-fn within<T: PartialOrd + fmt::Display>(
+pub(super) fn within<T: PartialOrd + fmt::Display>(
     source: &Source<'_>,
     key: &str,
     value: T,
@@ -319,6 +320,6 @@ fn key_of(error: &LimitsError) -> String {
     }
 }
 
-fn milliseconds(value: f64) -> Duration {
+pub(super) fn milliseconds(value: f64) -> Duration {
     Duration::from_secs_f64(value / 1e3)
 }

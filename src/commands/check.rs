@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_vision::{PixelFormat, Vision};
 
+use crate::camera::Source;
+use crate::camera::v4l::Fourcc;
 use crate::car::Car;
 use crate::engines;
 
@@ -26,7 +28,13 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     car.circuit()?;
     let engine = engines::load(&car)?;
     let (width, height) = (car.camera.width as u32, car.camera.height as u32);
-    Vision::new(&engine.preprocess, width, height, PixelFormat::Rgb8)
+    let format = match car.capture.as_ref().map(|capture| &capture.source) {
+        Some(Source::V4l(source)) => source.format.map(Fourcc::pixels),
+        Some(Source::Pipe(source)) => Some(source.format),
+        Some(Source::Folder(_)) | None => None,
+    };
+    let format = format.unwrap_or(PixelFormat::Rgb8);
+    Vision::new(&engine.preprocess, width, height, format)
         .context("the camera does not give what the engine wants to see")?;
     println!("{}: sound", options.file.display());
     Ok(ExitCode::SUCCESS)

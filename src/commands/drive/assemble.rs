@@ -35,6 +35,11 @@ pub struct Assembled {
 /// When something is not there or not sound.
 pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
     let car = Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))?;
+    anyhow::ensure!(
+        car.capture.is_none(),
+        "`pilotage drive` drives the simulated car so far, which has its own camera: \
+         set `camera.kind` to \"simulator\""
+    );
     let reference = options.reference.as_deref().map(reference).transpose()?;
     let share = options.drop_frames.unwrap_or(0.0);
     anyhow::ensure!(

@@ -1,0 +1,148 @@
+//! Whether what a camera shows can be driven by. No clock and no I/O in here.
+
+use std::time::Duration;
+
+use pilotage_vision::{FrameView, PixelFormat};
+
+/// A pixel this dark is black: in the limited range black itself is 16, and a covered
+/// sensor's noise lies above that.
+const BLACK: u8 = 32;
+/// In a black picture at most one pixel of so many is brighter: hot pixels.
+const BRIGHT_PIXEL_OF: usize = 200;
+/// So many pixels are looked at, more or less.
+const PIXELS_LOOKED_AT: usize = 4096;
+
+/// What is put up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// So many identical frames are a frozen picture; 0 for never.
+    pub frozen_frames: u32,
+    /// So many black frames are a fault; 0 for never.
+    pub black_frames: u32,
+}
+
+/// What is wrong with a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// So many frames in a row are the same, byte for byte.
+    Frozen(u32),
+    /// So many frames in a row are black.
+    Black(u32),
+}
+
+/// Looks at each frame.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    limits: Limits,
+    previous: Vec<u8>,
+    number: Option<u64>,
+    /// Frames in a row, this one counted.
+    same: u32,
+    black: u32,
+}
+
+impl Monitor {
+    /// That has seen nothing yet. Frames have `len` bytes.
+    pub fn new(limits: Limits, len: usize) -> Self {
+        Self {
+            limits,
+            previous: Vec::with_capacity(len),
+            number: None,
+            same: 0,
+            black: 0,
+        }
+    }
+
+    /// Looks at a new frame. One whose number does not advance is no new one.
+    pub fn look(&mut self, frame: FrameView<'_>) -> Option<Finding> {
+        let advances = self.number.is_none_or(|number| frame.sequence > number);
+        if !advances {
+            return None;
+        }
+        self.number = Some(frame.sequence);
+        // Equal pictures are rare: the comparison ends at the first grain of noise.
+        if self.limits.frozen_frames > 0 {
+            if self.previous == frame.data {
+                self.same = self.same.saturating_add(1);
+            } else {
+                self.same = 1;
+                self.previous.clear();
+                self.previous.extend_from_slice(frame.data);
+            }
+        }
+        self.black = match black(frame) {
+            true => self.black.saturating_add(1),
+            false => 0,
+        };
+        let reached = |count: u32, limit: u32| limit > 0 && count >= limit;
+        if reached(self.black, self.limits.black_frames) {
+            Some(Finding::Black(self.black))
+        } else if reached(self.same, self.limits.frozen_frames) {
+            Some(Finding::Frozen(self.same))
+        } else {
+            None
+        }
+    }
+
+    /// The camera was opened again: what it showed before counts no more.
+    pub fn restart(&mut self) {
+        self.same = 0;
+        self.black = 0;
+        self.previous.clear();
+    }
+}
+
+fn black(frame: FrameView<'_>) -> bool {
+    // Where luma, or a colour that stands for it, is found.
+    let (pixels, first, step) = match frame.format {
+        PixelFormat::Yuyv => (frame.data, 0, 2),
+        PixelFormat::Uyvy => (frame.data, 1, 2),
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 => (frame.data, 0, 1),
+        PixelFormat::Nv12 => (&frame.data[..frame.data.len() / 3 * 2], 0, 1),
+        _ => (frame.data, 0, 1),
+    };
+    let all = pixels.len() / step;
+    // Odd, so that it meets all columns and all colours.
+    let stride = (all / PIXELS_LOOKED_AT).max(1) | 1;
+    let looked_at = pixels.iter().skip(first).step_by(step * stride);
+    let (mut count, mut bright) = (0_usize, 0_usize);
+    for &pixel in looked_at {
+        count += 1;
+        bright += usize::from(pixel > BLACK);
+    }
+    bright * BRIGHT_PIXEL_OF <= count
+}
+
+/// How long to wait before a lost camera is tried again: longer each time.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// The first wait.
+    pub const LEAST: Duration = Duration::from_millis(250);
+    /// The longest one.
+    pub const MOST: Duration = Duration::from_secs(5);
+
+    /// The wait before the next try.
+    pub fn wait(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(Self::MOST);
+        wait
+    }
+
+    /// It works again.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: Self::LEAST }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+use pilotage_vehicle::Time;
+use pilotage_vision::Frame;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    frozen_frames: 3,
+    black_frames: 2,
+};
+
+/// What becomes of pictures of these levels, one after the other.
+fn looks(limits: Limits, format: PixelFormat, levels: &[u8]) -> Vec<Option<Finding>> {
+    let mut monitor = Monitor::new(limits, 0);
+    let mut frame = Frame::new(format, 64, 64).unwrap();
+    let levels = levels.iter().enumerate();
+    levels
+        .map(|(number, &level)| {
+            frame.data_mut().fill(level);
+            frame.sequence = number as u64;
+            monitor.look(frame.view())
+        })
+        .collect()
+}
+
+#[test]
+fn as_many_identical_frames_as_are_allowed_are_frozen() {
+    use Finding::Frozen;
+    let grey = PixelFormat::Grey8;
+    assert_eq!(
+        looks(LIMITS, grey, &[90, 90, 91, 90, 90, 90, 90, 91]),
+        [
+            None,
+            None,
+            None,
+            None,
+            None,
+            Some(Frozen(3)),
+            Some(Frozen(4)),
+            None
+        ]
+    );
+    let never = Limits {
+        frozen_frames: 0,
+        ..LIMITS
+    };
+    assert_eq!(looks(never, grey, &[90; 100]), [None; 100]);
+}
+
+#[test]
+fn one_grain_of_noise_is_a_new_picture() {
+    let mut monitor = Monitor::new(LIMITS, 0);
+    let mut frame = Frame::new(PixelFormat::Grey8, 64, 64).unwrap();
+    frame.data_mut().fill(90);
+    for number in 0..20 {
+        frame.sequence = number;
+        frame.data_mut()[4095] = 90 + (number % 2) as u8;
+        assert_eq!(monitor.look(frame.view()), None);
+    }
+}
+
+#[test]
+fn identical_frames_count_only_while_the_numbers_advance() {
+    let mut monitor = Monitor::new(LIMITS, 0);
+    let mut frame = Frame::new(PixelFormat::Grey8, 64, 64).unwrap();
+    frame.data_mut().fill(90);
+    frame.sequence = 7;
+    for _ in 0..20 {
+        assert_eq!(monitor.look(frame.view()), None);
+    }
+    frame.sequence = 8;
+    assert_eq!(monitor.look(frame.view()), None);
+    frame.sequence = 9;
+    assert_eq!(monitor.look(frame.view()), Some(Finding::Frozen(3)));
+}
+
+#[test]
+fn a_restart_forgets() {
+    let mut monitor = Monitor::new(LIMITS, 0);
+    let mut frame = Frame::new(PixelFormat::Grey8, 64, 64).unwrap();
+    frame.data_mut().fill(90);
+    for number in 0..20 {
+        frame.sequence = number;
+        if number % 2 == 0 {
+            monitor.restart();
+        }
+        assert_eq!(monitor.look(frame.view()), None);
+    }
+}
+
+#[test]
+fn black_is_black_in_every_format() {
+    for format in [
+        PixelFormat::Grey8,
+        PixelFormat::Rgb8,
+        PixelFormat::Bgr8,
+        PixelFormat::Yuyv,
+        PixelFormat::Uyvy,
+        PixelFormat::Nv12,
+    ] {
+        let mut monitor = Monitor::new(LIMITS, 0);
+        let mut frame = Frame::new(format, 64, 64).unwrap();
+        let mut show = |luma: u8, number: u64| {
+            let len = frame.data().len();
+            for (index, byte) in frame.data_mut().iter_mut().enumerate() {
+                let chroma = match format {
+                    PixelFormat::Yuyv => index % 2 == 1,
+                    PixelFormat::Uyvy => index % 2 == 0,
+                    PixelFormat::Nv12 => index >= len / 3 * 2,
+                    _ => false,
+                };
+                // Sensor noise.
+                *byte = if chroma {
+                    128
+                } else {
+                    luma + (index % 3) as u8
+                };
+            }
+            (frame.sequence, frame.captured) = (number, Time::ZERO);
+            monitor.look(frame.view())
+        };
+        assert_eq!(show(16, 0), None, "{format:?}: one is not enough");
+        assert_eq!(show(17, 1), Some(Finding::Black(2)), "{format:?}");
+        assert_eq!(show(40, 2), None, "{format:?}: dim is not black");
+        assert_eq!(show(16, 3), None, "{format:?}");
+    }
+}
+
+#[test]
+fn a_dark_picture_with_a_lamp_in_it_is_not_black() {
+    let mut monitor = Monitor::new(LIMITS, 0);
+    let mut frame = Frame::new(PixelFormat::Grey8, 64, 64).unwrap();
+    frame.data_mut()[2000..2064].fill(200);
+    for number in 0..2 {
+        frame.sequence = number;
+        assert_eq!(monitor.look(frame.view()), None);
+    }
+    // A hot pixel is no lamp.
+    frame.data_mut()[2004..2064].fill(0);
+    frame.sequence = 2;
+    monitor.look(frame.view());
+    frame.sequence = 3;
+    assert_eq!(monitor.look(frame.view()), Some(Finding::Black(2)));
+}
+
+#[test]
+fn waits_grow_to_a_limit_and_start_again() {
+    let mut backoff = Backoff::default();
+    let waits: Vec<_> = (0..7).map(|_| backoff.wait().as_millis()).collect();
+    assert_eq!(waits, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+    backoff.reset();
+    assert_eq!(backoff.wait(), Backoff::LEAST);
+}

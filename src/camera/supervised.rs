@@ -1,0 +1,259 @@
+//! A camera that is watched, and opened again when it is lost.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use pilotage_vehicle::{Clock, Time};
+use pilotage_vision::{Frame, PixelFormat};
+
+use super::monitor::{Backoff, Finding, Limits, Monitor};
+use super::{BoxedCamera, Camera, CameraError, Counters};
+
+/// A camera that was just opened may take this long for its first frame: those on USB
+/// find their exposure first.
+const FIRST_FRAME: Duration = Duration::from_secs(3);
+/// A camera without a frame for this long is closed and opened again.
+const STUCK: Duration = Duration::from_secs(1);
+/// One that has worked for this long is trusted again: the next wait is the shortest.
+const PROVEN: Duration = Duration::from_secs(10);
+
+/// Opens a camera again, out of the loop's way: that may take the kernel seconds.
+pub trait Opener {
+    /// Closes `old` now, and opens it again after `wait`.
+    fn begin(&mut self, old: Option<BoxedCamera>, wait: Duration);
+
+    /// What came of it, once it is known; none within `timeout`.
+    fn wait(&mut self, timeout: Duration) -> Option<Result<BoxedCamera, CameraError>>;
+}
+
+/// Opens by a thread of its own each time.
+pub struct ByThread {
+    open: Arc<dyn Fn() -> Result<BoxedCamera, CameraError> + Send + Sync>,
+    answer: Option<Receiver<Result<BoxedCamera, CameraError>>>,
+}
+
+impl ByThread {
+    /// By `open`.
+    pub fn new(
+        open: impl Fn() -> Result<BoxedCamera, CameraError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            open: Arc::new(open),
+            answer: None,
+        }
+    }
+}
+
+impl Opener for ByThread {
+    fn begin(&mut self, old: Option<BoxedCamera>, wait: Duration) {
+        let open = Arc::clone(&self.open);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.answer = Some(receiver);
+        let work = move || {
+            drop(old);
+            thread::sleep(wait);
+            // Nobody waits any more when the car is given up meanwhile.
+            let _ = sender.send(open());
+        };
+        // Without a thread the answer is a channel without a sender: tried again.
+        let _ = thread::Builder::new().name("camera".to_owned()).spawn(work);
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Option<Result<BoxedCamera, CameraError>> {
+        let answer = match self.answer.as_ref()?.recv_timeout(timeout) {
+            Err(RecvTimeoutError::Timeout) => return None,
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err(CameraError::Away {
+                reason: "it could not be opened: see the messages above".to_owned(),
+            }),
+        };
+        self.answer = None;
+        Some(answer)
+    }
+}
+
+/// A camera that is watched ([`Monitor`]), and opened again by `opener` when it is
+/// lost, stuck or frozen. While it is away each [`Camera::next`] fails after at most
+/// the time-out, or, in the call that has it back, twice that.
+pub struct Supervised<O, C> {
+    camera: Option<BoxedCamera>,
+    opener: O,
+    clock: C,
+    monitor: Monitor,
+    backoff: Backoff,
+    timeout: Duration,
+    description: String,
+    format: (PixelFormat, u32, u32),
+    period: Duration,
+    /// When it was opened, and had its last frame.
+    opened: Time,
+    last: Option<Time>,
+    /// What it was lost for.
+    reason: String,
+    /// Added to its numbers, so that they rise although it starts anew.
+    offset: u64,
+    number: Option<u64>,
+    /// Of those cameras that are closed.
+    counters: Counters,
+}
+
+impl<O: Opener, C: Clock> Supervised<O, C> {
+    /// Watches `camera`.
+    pub fn new(
+        camera: BoxedCamera,
+        opener: O,
+        clock: C,
+        limits: Limits,
+        timeout: Duration,
+    ) -> Self {
+        let (format, width, height) = camera.format();
+        let len = format.frame_len(width, height).unwrap_or(0);
+        Self {
+            opener,
+            monitor: Monitor::new(limits, len),
+            backoff: Backoff::default(),
+            timeout,
+            description: camera.describe(),
+            format: (format, width, height),
+            period: camera.frame_period(),
+            opened: clock.now(),
+            last: None,
+            reason: String::new(),
+            offset: 0,
+            number: None,
+            counters: Counters::default(),
+            camera: Some(camera),
+            clock,
+        }
+    }
+
+    /// The camera that is away: back, or an error.
+    fn wait_for_it(&mut self) -> Result<BoxedCamera, CameraError> {
+        let away = |reason: &str| CameraError::Away {
+            reason: reason.to_owned(),
+        };
+        let answer = self.opener.wait(self.timeout);
+        match answer {
+            None => Err(away(&self.reason)),
+            Some(Ok(camera)) if camera.format() == self.format => {
+                self.opened = self.clock.now();
+                self.last = None;
+                self.offset = self.number.map_or(0, |number| number + 1);
+                self.monitor.restart();
+                self.counters.reopened += 1;
+                log::warn!("the camera is open again: {}", self.description);
+                Ok(camera)
+            }
+            Some(Ok(camera)) => {
+                let error = CameraError::Changed {
+                    before: kind(self.format),
+                    now: kind(camera.format()),
+                };
+                self.opener.begin(Some(camera), self.backoff.wait());
+                Err(error)
+            }
+            Some(Err(error)) => {
+                self.reason = error.to_string();
+                self.opener.begin(None, self.backoff.wait());
+                Err(away(&self.reason))
+            }
+        }
+    }
+
+    /// Closes the camera for `error`.
+    fn lose(&mut self, error: &CameraError) {
+        log::warn!("the camera is lost: {error}");
+        self.reason = error.to_string();
+        if let Some(camera) = &self.camera {
+            self.counters = self.counters + camera.counters();
+        }
+        self.opener.begin(self.camera.take(), self.backoff.wait());
+    }
+
+    /// Whether a camera that failed with `error` is better closed.
+    fn is_lost(&self, error: &CameraError) -> bool {
+        match error {
+            // The caller's fault, or the end: the camera can do nothing about it.
+            CameraError::FrameSize { .. } | CameraError::Ended { .. } => false,
+            CameraError::NoFrame { .. } => {
+                let now = self.clock.now();
+                match self.last {
+                    Some(last) => now.since(last) >= STUCK,
+                    None => now.since(self.opened) >= FIRST_FRAME,
+                }
+            }
+            _ => true,
+        }
+    }
+
+    fn look(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        let now = self.clock.now();
+        frame.sequence = frame.sequence.saturating_add(self.offset);
+        self.number = Some(frame.sequence);
+        self.last = Some(now);
+        match self.monitor.look(frame.view()) {
+            None => {
+                if now.since(self.opened) >= PROVEN {
+                    self.backoff.reset();
+                }
+                Ok(())
+            }
+            // Nothing that opening it again would mend.
+            Some(Finding::Black(frames)) => Err(CameraError::Black { frames }),
+            Some(Finding::Frozen(frames)) => {
+                let error = CameraError::Frozen { frames };
+                self.lose(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<O: Opener, C: Clock> Camera for Supervised<O, C> {
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    fn format(&self) -> (PixelFormat, u32, u32) {
+        self.format
+    }
+
+    fn frame_period(&self) -> Duration {
+        self.period
+    }
+
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        if self.camera.is_none() {
+            let camera = self.wait_for_it()?;
+            self.camera = Some(camera);
+        }
+        let Some(camera) = &mut self.camera else {
+            return Err(CameraError::Away {
+                reason: self.reason.clone(),
+            });
+        };
+        match camera.next(frame) {
+            Ok(()) => self.look(frame),
+            Err(error) => {
+                if self.is_lost(&error) {
+                    self.lose(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let open = self.camera.as_ref().map(|camera| camera.counters());
+        self.counters + open.unwrap_or_default()
+    }
+}
+
+fn kind((format, width, height): (PixelFormat, u32, u32)) -> String {
+    format!("{width}x{height} {format:?}")
+}
+
+#[cfg(test)]
+mod tests;

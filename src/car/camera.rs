@@ -1,0 +1,174 @@
+//! `[camera]`, where its kind is none of the simulator's.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use pilotage_config::{ConfigError, Source, nearest};
+
+use super::settings::{CameraSettings, ControlSetting};
+use super::validate::{milliseconds, within};
+use crate::camera;
+use crate::camera::v4l::Fourcc;
+use crate::camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
+
+/// A frame may be this much later than the one before, in frame periods: less than the
+/// guard's deadline, so that the message names the camera.
+const PATIENCE: f64 = 2.5;
+/// And at least this late.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+/// A frozen picture is one for so many frames, at least.
+const LEAST_FROZEN: u32 = 10;
+/// Of a program, its arguments and their length.
+const MOST_ARGUMENTS: usize = 256;
+
+/// The keys that belong to one kind alone.
+const OWN_KEYS: [(&str, &[&str]); 3] = [
+    ("v4l", &["device", "format", "controls"]),
+    ("pipe", &["command", "format"]),
+    ("folder", &["folder", "repeat"]),
+];
+
+/// The camera that `written` describes; none for the simulator's own.
+pub(super) fn capture(
+    source: &Source<'_>,
+    written: &CameraSettings,
+    folder: &Path,
+) -> Result<Option<CameraConfig>, ConfigError> {
+    let kind = written.kind.as_str();
+    let kinds = ["simulator", "v4l", "pipe", "folder"];
+    if !kinds.contains(&kind) {
+        let meant = nearest(kind, kinds).map_or_else(
+            || format!("name one of {}", kinds.join(", ")),
+            |meant| format!("did you mean `{meant}`?"),
+        );
+        return Err(source.error("camera.kind", format!("there is no `{kind}`: {meant}")));
+    }
+    belongs(source, written)?;
+    let pictures = match kind {
+        "v4l" => camera::Source::V4l(v4l(source, written)?),
+        "pipe" => camera::Source::Pipe(pipe(source, written)?),
+        "folder" => camera::Source::Folder(FolderSource {
+            folder: folder.join(needed(source, "folder", &written.folder)?),
+            repeat: written.repeat.unwrap_or(false),
+        }),
+        _ => return Ok(None),
+    };
+    let patience = Duration::from_secs_f64(PATIENCE / written.rate).max(LEAST_PATIENCE);
+    let timeout = match written.timeout_ms {
+        Some(ms) => milliseconds(within(source, "camera.timeout_ms", ms, 10.0..=10_000.0)?),
+        None => patience,
+    };
+    // A second of them.
+    let frames = (written.rate.ceil() as u32).max(LEAST_FROZEN);
+    let frames = |key: &str, written: Option<u32>| match written {
+        // One frame is always the same as itself.
+        Some(1) => Err(source.error(&format!("camera.{key}"), "must be 0, or at least 2")),
+        written => Ok(written.unwrap_or(frames)),
+    };
+    let config = CameraConfig {
+        source: pictures,
+        width: written.width,
+        height: written.height,
+        rate: written.rate,
+        timeout,
+        frozen_frames: frames("frozen_frames", written.frozen_frames)?,
+        black_frames: frames("black_frames", written.black_frames)?,
+    };
+    let format = match &config.source {
+        camera::Source::V4l(v4l) => v4l.format.map(Fourcc::pixels),
+        camera::Source::Pipe(pipe) => Some(pipe.format),
+        camera::Source::Folder(_) => None,
+    };
+    if let Some(format) = format {
+        let fits = format.frame_len(config.width, config.height);
+        fits.map_err(|error| source.error("camera.format", error))?;
+    }
+    Ok(Some(config))
+}
+
+/// That each key that is there is one of this kind's.
+fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigError> {
+    let kind = written.kind.as_str();
+    let there = [
+        ("device", written.device.is_some()),
+        ("format", written.format.is_some()),
+        ("controls", written.controls.is_some()),
+        ("command", written.command.is_some()),
+        ("folder", written.folder.is_some()),
+        ("repeat", written.repeat.is_some()),
+    ];
+    for (key, _) in there.iter().filter(|(_, there)| *there) {
+        let of = |(kind, keys): &(&'static str, &[&str])| keys.contains(key).then_some(*kind);
+        let kinds: Vec<_> = OWN_KEYS.iter().filter_map(of).collect();
+        if !kinds.contains(&kind) {
+            let kinds = kinds.join("` or `");
+            let problem = format!("is for a camera of kind `{kinds}`, and this one is `{kind}`");
+            return Err(source.error(&format!("camera.{key}"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn v4l(source: &Source<'_>, written: &CameraSettings) -> Result<V4lSource, ConfigError> {
+    let controls = written.controls.iter().flatten();
+    let controls = controls.map(|(name, setting)| {
+        let value = match *setting {
+            ControlSetting::Switch(on) => i64::from(on),
+            ControlSetting::Number(number) => number,
+        };
+        (name.clone(), value)
+    });
+    Ok(V4lSource {
+        device: needed(source, "device", &written.device)?.into(),
+        format: written
+            .format
+            .as_deref()
+            .map(|name| format(source, name))
+            .transpose()?,
+        controls: controls.collect(),
+    })
+}
+
+fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, ConfigError> {
+    let command = written.command.clone().unwrap_or_default();
+    let whole = command.iter().all(|part| !part.contains('\0'));
+    if command.first().is_none_or(String::is_empty) || command.len() > MOST_ARGUMENTS || !whole {
+        let problem = "must be a program and its arguments, as [\"gst-launch-1.0\", \"...\"]";
+        return Err(source.error("camera.command", problem));
+    }
+    let format = format(source, needed(source, "format", &written.format)?)?;
+    if format == Fourcc::Mjpg {
+        let problem = "cannot be MJPG in a pipe: its pictures differ in length; name a raw format";
+        return Err(source.error("camera.format", problem));
+    }
+    Ok(PipeSource {
+        command,
+        format: format.pixels(),
+    })
+}
+
+fn format(source: &Source<'_>, name: &str) -> Result<Fourcc, ConfigError> {
+    Fourcc::from_str(name).map_err(|error| source.error("camera.format", error))
+}
+
+/// The text of a key that this kind cannot do without.
+fn needed<'a>(
+    source: &Source<'_>,
+    key: &str,
+    written: &'a Option<String>,
+) -> Result<&'a str, ConfigError> {
+    let text = written.as_deref().unwrap_or("");
+    if text.is_empty() || text.contains('\0') {
+        let what = match key {
+            "device" => "must name the camera: \"/dev/video0\", or its link in /dev/v4l/by-id",
+            "folder" => "must name the folder of the pictures",
+            _ => "must name one of YUYV, UYVY, NV12, BGR3, RGB3, GREY",
+        };
+        return Err(source.error(&format!("camera.{key}"), what));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;
