@@ -155,8 +155,8 @@ impl<A: Actuator> InProcessLink<A> {
         self.now = target;
     }
 
-    /// When something next happens by itself.
-    fn next_due(&self) -> Time {
+    /// When something next happens by itself: a tick, a stop, a command that is due.
+    pub fn next_due(&self) -> Time {
         let expiry = self.state.expires(&self.limits);
         [expiry, self.queue.next()]
             .into_iter()

@@ -64,6 +64,14 @@ pub enum LinkError {
          advance, or send fewer"
     )]
     QueueFull,
+    /// The guard's process is gone, or nobody listens there.
+    #[error(
+        "the guard is gone: start it again (`systemctl restart pilotage-guard`, or drive anew)"
+    )]
+    Gone,
+    /// The guard's process does not answer.
+    #[error("the guard does not answer: `pilotage stop` stops the car without it")]
+    Silent,
 }
 
 /// Where a guard stands.
@@ -100,6 +108,32 @@ impl Counters {
     /// How often the guard refused.
     pub fn refused_in_all(&self) -> u64 {
         self.refused.iter().sum()
+    }
+
+    /// How many numbers there are to it.
+    pub(crate) const NUMBERS: usize = 4 + Refusal::ALL.len();
+
+    /// All of it, in a fixed order.
+    pub(crate) fn numbers(&self) -> [u64; Self::NUMBERS] {
+        let mut numbers = [0; Self::NUMBERS];
+        let first = [self.accepted, self.dropped, self.stops, self.write_errors];
+        numbers[..4].copy_from_slice(&first);
+        numbers[4..].copy_from_slice(&self.refused);
+        numbers
+    }
+
+    /// The same back.
+    pub(crate) fn of_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
+        let mut refused = [0; Refusal::ALL.len()];
+        refused.copy_from_slice(&numbers[4..]);
+        let [accepted, dropped, stops, write_errors, ..] = numbers;
+        Self {
+            accepted,
+            dropped,
+            stops,
+            write_errors,
+            refused,
+        }
     }
 
     pub(crate) const fn count_refusal(&mut self, refusal: Refusal) {

@@ -58,11 +58,17 @@ pub enum Refusal {
     /// An arm request for a simulator's engine on a physical actuator.
     #[error("an engine trained in the simulator must not drive a physical car")]
     SimulatedEngine,
+    /// An arm request while no pilot is connected.
+    #[error("there is no pilot to drive: start `pilotage drive` first")]
+    NoPilot,
+    /// A second program that would be the pilot.
+    #[error("another pilot is connected")]
+    NotThePilot,
 }
 
 impl Refusal {
     /// Each of them, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NotArmed,
         Self::NotFinite,
         Self::OutOfRange,
@@ -72,6 +78,8 @@ impl Refusal {
         Self::Replayed,
         Self::AlreadyArmed,
         Self::SimulatedEngine,
+        Self::NoPilot,
+        Self::NotThePilot,
     ];
 }
 
