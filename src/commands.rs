@@ -5,4 +5,5 @@ pub mod check;
 pub mod compile;
 pub mod doctor;
 pub mod drive;
+pub mod guard;
 pub mod inspect;

@@ -7,6 +7,7 @@ pub mod car;
 pub mod commands;
 pub mod doctor;
 pub mod engines;
+pub mod guarded;
 pub mod live;
 mod machine;
 pub mod pilot;

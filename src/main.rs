@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{bench, check, compile, doctor, drive, inspect};
+use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -24,6 +24,9 @@ enum Command {
     Compile(Box<compile::Options>),
     /// Show what an engine is: its limits, layers, sections and signature
     Inspect(inspect::Options),
+    /// Be the guard of a simulated car; `drive` starts it
+    #[command(hide = true)]
+    Guard(guard::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
     /// Say what this machine has and lacks for driving, and how to mend it
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),
+        Command::Guard(options) => guard::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     };

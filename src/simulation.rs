@@ -4,6 +4,7 @@
 //! guard lives up to the frame's moment, writing to the actuator as it goes, the
 //! world follows those writes, and the frame is rendered where the car then is.
 
+mod beside;
 mod drive;
 
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,7 @@ use pilotage_vision::{Frame, PixelFormat};
 use crate::camera::{Camera, CameraError};
 use crate::pilot::Dropped;
 
+pub use beside::BesideCamera;
 pub use drive::{DriveError, SimulatedDrive};
 
 /// How simulated time relates to the wall clock.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use pilotage_engine::InstructionSet;
+use pilotage_guard::LinkError;
 use pilotage_simulator::Outcome;
 
 use crate::car::{BackendKind, Kind};
@@ -221,10 +222,10 @@ fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming
 fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> {
     let pilot = &mut assembled.drive.pilot;
     let now = pilot.now();
-    pilot
-        .link()
-        .disarm(now)
-        .context("the guard could not be told to disarm the car")?;
+    match pilot.link().disarm(now) {
+        Err(LinkError::Gone) => eprintln!("the guard is gone: its motors got failsafe"),
+        told => told.context("the guard could not be told to disarm the car")?,
+    }
     if matches!(end, End::Signal) {
         let output = pilot.link().status().output;
         eprintln!(

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Domain;
 
 /// One channel's values, all normalised to -1..=1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
     /// Written while armed without a command, and when stopped. 0 for throttle.
     pub failsafe: f32,
@@ -20,7 +22,7 @@ pub struct Channel {
 }
 
 /// A car's limits as written down; [`Limits::new`] checks them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LimitsSpec {
     /// The steering channel.
     pub steering: Channel,

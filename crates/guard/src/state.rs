@@ -1,11 +1,12 @@
 //! Where a guard stands.
 
 use pilotage_vehicle::Time;
+use serde::{Deserialize, Serialize};
 
 use crate::{Limits, Mode, Output};
 
 /// The world an engine was trained in, or an actuator moves in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Domain {
     /// The simulator.
     Simulated,

@@ -16,6 +16,10 @@ pub const REQUEST: usize = 52;
 /// Bytes of a reply.
 pub const REPLY: usize = 220;
 
+/// Bytes of an output on its way to a simulated car.
+pub const APPLIED: usize = 28;
+
+const APPLIED_MAGIC: [u8; 4] = *b"PLO1";
 const REQUEST_MAGIC: [u8; 4] = *b"PLR1";
 const REPLY_MAGIC: [u8; 4] = *b"PLS1";
 
@@ -63,6 +67,15 @@ pub struct Reply {
     pub status: Status,
     /// What came over the sockets that was no good.
     pub noise: Noise,
+}
+
+/// An output that is in force from a moment on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Applied {
+    /// From then on.
+    pub at: Time,
+    /// What the motors do.
+    pub output: Output,
 }
 
 /// What came over a guard's sockets that was no good.
@@ -409,6 +422,35 @@ impl Reply {
                 malformed: reader.number()?,
                 replayed: reader.number()?,
                 strangers: reader.number()?,
+            },
+        })
+    }
+}
+
+impl Applied {
+    /// As bytes.
+    pub fn write(&self) -> [u8; APPLIED] {
+        let mut writer = Writer::new(APPLIED_MAGIC);
+        writer.put(&[place(&MODES, &self.output.mode), 0, 0, 0]);
+        writer.time(self.at);
+        writer.float(self.output.steering);
+        writer.float(self.output.throttle);
+        writer.finish()
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// When they are no output.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes, APPLIED, APPLIED_MAGIC)?;
+        let [mode, ..] = reader.take::<4>()?;
+        Ok(Self {
+            at: reader.time()?,
+            output: Output {
+                mode: at(&MODES, mode)?,
+                steering: reader.float()?,
+                throttle: reader.float()?,
             },
         })
     }

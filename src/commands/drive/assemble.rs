@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::{Ending, Options};
 use crate::car::{Car, CircuitSource, Settings};
 use crate::engines;
+use crate::guarded::Guarded;
 use crate::pilot::Dropped;
 use crate::plot::{self, PlotError};
 use crate::report::{LoopTiming, RunReport};
@@ -59,7 +60,14 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
     }
     let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
     let dropped = Dropped::new(share, car.simulator.seed);
-    let drive = SimulatedDrive::new(&car, world, loaded, dropped)?;
+    let drive = match (car.simulator.pace, car.simulator.latency) {
+        // On the wall clock a pilot that hangs must not take its guard with it.
+        (Pace::Real, Latency::Measured) => {
+            let guarded = Guarded::start(&car.limits, loaded.domain)?;
+            SimulatedDrive::beside(&car, world, loaded, dropped, guarded)?
+        }
+        _ => SimulatedDrive::new(&car, world, loaded, dropped)?,
+    };
     Ok(Assembled {
         announcement: announce(&car, &drive, &engine, &backend),
         drive,

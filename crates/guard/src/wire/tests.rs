@@ -82,6 +82,18 @@ proptest! {
     }
 
     #[test]
+    fn outputs_come_back_as_they_were(
+        at: u64,
+        mode in prop::sample::select(&MODES[..]),
+        steering in -1.0_f32..1.0,
+        throttle in -1.0_f32..1.0,
+    ) {
+        let output = Output { mode, steering, throttle };
+        let applied = Applied { at: Time::from_nanos(at), output };
+        prop_assert_eq!(Applied::read(&applied.write()), Ok(applied));
+    }
+
+    #[test]
     fn a_damaged_request_is_none(
         request in requests(),
         place in 0..REQUEST,
@@ -100,13 +112,14 @@ proptest! {
     fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         // A checksum that fits is put there, so that what is behind it is reached.
         let mut bytes = bytes;
-        for (magic, length) in [(REQUEST_MAGIC, REQUEST), (REPLY_MAGIC, REPLY)] {
+        for (magic, length) in [(REQUEST_MAGIC, REQUEST), (REPLY_MAGIC, REPLY), (APPLIED_MAGIC, APPLIED)] {
             bytes.resize(length, 7);
             bytes[..4].copy_from_slice(&magic);
             let checksum = crc32fast::hash(&bytes[..length - 4]).to_le_bytes();
             bytes[length - 4..].copy_from_slice(&checksum);
             let _ = Numbered::read(&bytes);
             let _ = Reply::read(&bytes);
+            let _ = Applied::read(&bytes);
         }
     }
 }

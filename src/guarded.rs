@@ -1,0 +1,226 @@
+//! A guard in a process of its own, started and watched by the pilot.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use pilotage_guard::wire::Applied;
+use pilotage_guard::{Domain, Limits, LinkError, Output, Relay, SocketLink, monotonic};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+/// More outputs than a guard sends between two frames; beyond them the oldest go.
+const MOST_APPLIED: usize = 128;
+
+/// Why there is no guard.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardedError {
+    /// This program cannot be found, to be started once more as the guard.
+    #[error("the guard cannot be started: this program does not know where it is ({0})")]
+    Itself(io::Error),
+    /// The system would not start it.
+    #[error("{program}: the guard cannot be started: {reason}")]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// The system's word.
+        reason: io::Error,
+    },
+    /// The limits could not be told.
+    #[error("the guard cannot be told its limits: {0}")]
+    Limits(serde_json::Error),
+    /// It started, and did not answer.
+    #[error("the guard was started and does not answer: {0}")]
+    Silent(LinkError),
+}
+
+/// What the motors of a car that a guard beside the pilot drives have been told.
+#[derive(Debug, Clone)]
+pub struct Motors {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    applied: Mutex<ArrayVec<Applied, MOST_APPLIED>>,
+    failed: AtomicBool,
+    end: AtomicBool,
+}
+
+impl Motors {
+    /// Takes what has been told since the last call, in order.
+    pub fn take(&self) -> ArrayVec<Applied, MOST_APPLIED> {
+        let mut applied = self.lock();
+        std::mem::take(&mut *applied)
+    }
+
+    /// Whether the guard died or froze. The last output is failsafe then.
+    pub fn failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ArrayVec<Applied, MOST_APPLIED>> {
+        // What is in it is whole, whoever panicked.
+        let lock = self.shared.applied.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, applied: Applied) {
+        let mut all = self.lock();
+        if all.is_full() {
+            all.remove(0);
+        }
+        all.push(applied);
+    }
+}
+
+/// The guard's process. Dropped, it ends: its line closes, and it writes failsafe.
+#[derive(Debug)]
+pub struct Guarded {
+    /// What the guard tells the motors.
+    pub motors: Motors,
+    watch: Option<JoinHandle<()>>,
+}
+
+impl Guarded {
+    /// Starts this program again as a guard with `limits` for the simulated car, and a line
+    /// to it.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not answer.
+    pub fn start(limits: &Limits, engine: Domain) -> Result<(Self, SocketLink), GuardedError> {
+        let program = std::env::current_exe().map_err(GuardedError::Itself)?;
+        Self::start_as(&program, limits, engine)
+    }
+
+    /// The same from another program file: for tests, which are not this program.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_as(
+        program: &Path,
+        limits: &Limits,
+        engine: Domain,
+    ) -> Result<(Self, SocketLink), GuardedError> {
+        let failed = |reason: io::Error| GuardedError::Start {
+            program: program.to_owned(),
+            reason,
+        };
+        let pair = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let flags = SocketFlags::CLOEXEC;
+            let made =
+                rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+            Ok(made?)
+        };
+        let (ours, theirs) = pair().map_err(failed)?;
+        let (told, telling) = pair().map_err(failed)?;
+        let spec = serde_json::to_string(limits.spec()).map_err(GuardedError::Limits)?;
+        let mut command = Command::new(program);
+        command
+            .args(["guard", "--limits", &spec])
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(telling));
+        let child = command.spawn().map_err(failed)?;
+        // The command holds the other ends: closed with it, the guard's death shows.
+        drop(command);
+        let motors = Motors {
+            shared: Arc::new(Shared {
+                applied: Mutex::new(ArrayVec::new()),
+                failed: AtomicBool::new(false),
+                end: AtomicBool::new(false),
+            }),
+        };
+        let deadline = limits.spec().deadline;
+        let failsafe = Output::failsafe(limits);
+        let watch = {
+            let motors = motors.clone();
+            let name = std::thread::Builder::new().name("guard-watch".to_owned());
+            name.spawn(move || watch(child, &told, &motors, deadline, failsafe))
+                .map_err(failed)?
+        };
+        let guarded = Self {
+            motors,
+            watch: Some(watch),
+        };
+        let mut link = SocketLink::over(ours);
+        link.hello(engine).map_err(GuardedError::Silent)?;
+        Ok((guarded, link))
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.motors.shared.end.store(true, Ordering::Release);
+        if let Some(watch) = self.watch.take() {
+            let _ = watch.join();
+        }
+    }
+}
+
+/// How often the watch looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Hands on what the guard tells the motors, which it does at each of its ticks. Where
+/// nothing comes for a deadline it is dead or frozen: it is killed, so that it can never
+/// speak again, and the motors get failsafe.
+fn watch(mut child: Child, told: &OwnedFd, motors: &Motors, deadline: Duration, failsafe: Output) {
+    let mut heard = monotonic();
+    let dead = loop {
+        let mut lines = [PollFd::new(told, PollFlags::IN)];
+        let left = Timespec {
+            tv_sec: 0,
+            tv_nsec: GLANCE.min(deadline / 4).subsec_nanos().into(),
+        };
+        let _ = poll(&mut lines, Some(&left));
+        let mut closed = false;
+        loop {
+            match Relay::read(told) {
+                Ok(Some(applied)) => {
+                    heard = monotonic();
+                    motors.push(applied);
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    closed = true;
+                    break;
+                }
+            }
+        }
+        if motors.shared.end.load(Ordering::Acquire) {
+            break false;
+        }
+        if closed || monotonic().since(heard) >= deadline {
+            break true;
+        }
+    };
+    if dead {
+        let _ = child.kill();
+        motors.push(Applied {
+            at: monotonic(),
+            output: failsafe,
+        });
+        motors.shared.failed.store(true, Ordering::Release);
+        log::error!("the guard died or froze; the car stands");
+    }
+    // Either killed, or ending because its line is closed.
+    if !ends_soon(&mut child) {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+}
+
+fn ends_soon(child: &mut Child) -> bool {
+    for _ in 0..50 {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}

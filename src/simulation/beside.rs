@@ -1,0 +1,106 @@
+//! The simulated car at the wall clock's pace, its guard in a process beside.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pilotage_guard::{LinkError, monotonic};
+use pilotage_simulator::World;
+use pilotage_vehicle::Time;
+use pilotage_vision::{Frame, PixelFormat};
+
+use crate::camera::{Camera, CameraError};
+use crate::guarded::Guarded;
+use crate::pilot::Dropped;
+
+/// Frames of a world that moves by what its guard tells the motors, at the moments it does.
+pub struct BesideCamera {
+    world: Rc<RefCell<World>>,
+    guarded: Guarded,
+    drops: Dropped,
+    period: Duration,
+    width: u32,
+    height: u32,
+    /// The wall clock's moment of simulated time zero: when the first frame is asked for.
+    origin: Option<Time>,
+    /// Steering and throttle in force.
+    held: (f32, f32),
+    next: u64,
+}
+
+impl BesideCamera {
+    /// Watches `world`'s car, which `guarded` drives.
+    pub fn new(world: Rc<RefCell<World>>, guarded: Guarded, drops: Dropped) -> Self {
+        let spec = *world.borrow().camera();
+        Self {
+            world,
+            guarded,
+            drops,
+            period: Duration::from_secs_f64(1.0 / spec.rate_hz),
+            width: spec.width as u32,
+            height: spec.height as u32,
+            origin: None,
+            held: (0.0, 0.0),
+            next: 0,
+        }
+    }
+
+    /// Steering and throttle that move the car now.
+    pub fn in_force(&self) -> (f32, f32) {
+        self.held
+    }
+
+    /// Lets the world live up to `moment`, each output in force from when it was written.
+    fn live(&mut self, origin: Time, moment: Time) {
+        let mut world = self.world.borrow_mut();
+        for applied in self.guarded.motors.take() {
+            let at = Time::ZERO + applied.at.since(origin);
+            world.advance_to(at.min(moment), self.held.0, self.held.1);
+            self.held = (applied.output.steering, applied.output.throttle);
+        }
+        world.advance_to(moment, self.held.0, self.held.1);
+    }
+}
+
+impl Camera for BesideCamera {
+    fn describe(&self) -> String {
+        let rate = 1.0 / self.period.as_secs_f64();
+        format!("simulated, {}x{} at {rate} Hz", self.width, self.height)
+    }
+
+    fn format(&self) -> (PixelFormat, u32, u32) {
+        (PixelFormat::Rgb8, self.width, self.height)
+    }
+
+    fn frame_period(&self) -> Duration {
+        self.period
+    }
+
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        if (frame.format(), frame.width(), frame.height()) != self.format() {
+            return Err(CameraError::FrameSize {
+                width: self.width,
+                height: self.height,
+            });
+        }
+        let origin = *self.origin.get_or_insert_with(monotonic);
+        let period = (self.period.as_nanos() as u64).max(1);
+        let passed = monotonic().since(origin).as_nanos() as u64;
+        let mut sequence = self.next.max(passed / period);
+        while self.drops.drops(sequence) {
+            sequence += 1;
+        }
+        let moment = Time::from_nanos(sequence.saturating_mul(period));
+        let due = origin + moment.since(Time::ZERO);
+        std::thread::sleep(due.since(monotonic()));
+        self.live(origin, moment);
+        if self.guarded.motors.failed() {
+            return Err(CameraError::Guard(LinkError::Gone));
+        }
+        self.world.borrow_mut().render(frame.data_mut());
+        frame.captured = due;
+        frame.sequence = sequence;
+        self.next = sequence + 1;
+        Ok(())
+    }
+}
