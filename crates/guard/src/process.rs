@@ -28,6 +28,9 @@ pub struct Reach {
     pub pilot: Option<OwnedFd>,
     /// Who may speak to it.
     pub allowed: Allowed,
+    /// Whether it asks for locked memory and to run before all others, as the guard of a
+    /// car that can hurt somebody does.
+    pub privileged: bool,
 }
 
 /// Why a guard did not run.
@@ -74,12 +77,8 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
     let mut guard = InProcessLink::start(limits, actuator, monotonic())?;
     let listener = reach.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
-    // Both help and neither is a must: at the worst the guard is as prompt as any process.
-    if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
-        log::warn!("the guard's memory is not locked ({error}): LimitMEMLOCK, `ulimit -l`");
-    }
-    if let Err(error) = sys::real_time(PRIORITY) {
-        log::warn!("the guard has no real-time priority ({error}): LimitRTPRIO, `ulimit -r`");
+    if reach.privileged {
+        privileges();
     }
     let mut manager = Manager::from_environment();
     // The world may have waited for all that.
@@ -98,6 +97,16 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
         let _ = fs::remove_file(path);
     }
     Ok(())
+}
+
+/// Both help and neither is a must: at the worst the guard is as prompt as any process.
+fn privileges() {
+    if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
+        log::warn!("the guard's memory is not locked ({error}): LimitMEMLOCK, `ulimit -l`");
+    }
+    if let Err(error) = sys::real_time(PRIORITY) {
+        log::warn!("the guard has no real-time priority ({error}): LimitRTPRIO, `ulimit -r`");
+    }
 }
 
 /// Waits until something is said or due.

@@ -34,10 +34,11 @@ impl Relay {
             match rustix::net::recv(line, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 // What is no message moves nothing.
-                Ok((length, _)) => match Applied::read(&bytes[..length.min(bytes.len())]) {
-                    Ok(applied) => return Ok(Some(applied)),
-                    Err(_) => {}
-                },
+                Ok((length, _)) => {
+                    if let Ok(applied) = Applied::read(&bytes[..length.min(bytes.len())]) {
+                        return Ok(Some(applied));
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(error) => return Err(error.into()),

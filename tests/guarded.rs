@@ -1,0 +1,208 @@
+//! The guard in a process of its own, on the wall clock: whatever dies or freezes, the
+//! simulated car's motors get failsafe.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pilotage::guarded::Guarded;
+use pilotage_guard::{
+    ArmRequest, Domain, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
+    monotonic,
+};
+use pilotage_vehicle::Command as Drive;
+
+/// Long waits of a busy machine must not look like a guard's fault.
+const SLACK: Duration = Duration::from_millis(200);
+
+fn limits() -> Limits {
+    let spec = LimitsSpec {
+        deadline: Duration::from_millis(500),
+        max_age: Duration::from_millis(500),
+        ..LimitsSpec::simulated()
+    };
+    Limits::new(spec).unwrap()
+}
+
+fn start() -> (Guarded, pilotage_guard::SocketLink) {
+    let program = Path::new(env!("CARGO_BIN_EXE_pilotage"));
+    Guarded::start_as(program, &limits(), Domain::Simulated).unwrap()
+}
+
+/// What the motors were told last, waiting until `is_it` for at most `limit`.
+fn until(guarded: &Guarded, limit: Duration, is_it: impl Fn(&Output) -> bool) -> Option<Duration> {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        let last = guarded.motors.take().last().copied();
+        if last.is_some_and(|applied| is_it(&applied.output)) {
+            return Some(started.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
+}
+
+/// Arms the car and drives until the motors move.
+fn drive(guarded: &Guarded, link: &mut pilotage_guard::SocketLink) {
+    let now = monotonic();
+    let engine = Domain::Simulated;
+    link.arm(now, ArmRequest { engine }).unwrap();
+    send(link, 1);
+    until(guarded, 5 * SLACK, |output| output.mode == Mode::Drive).unwrap();
+}
+
+fn send(link: &mut pilotage_guard::SocketLink, sequence: u64) {
+    let now = monotonic();
+    let command = Drive {
+        steering: 0.5,
+        throttle: 0.25,
+        captured: now,
+        sequence,
+    };
+    link.send_at(now, command).unwrap();
+}
+
+/// The guard that this process started.
+fn guards() -> Vec<u32> {
+    let own = std::process::id();
+    let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let id: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // "id (name) state parent ..."
+        let parent: u32 = status
+            .rsplit(") ")
+            .next()?
+            .split(' ')
+            .nth(1)?
+            .parse()
+            .ok()?;
+        (parent == own).then_some(id)
+    });
+    children.collect()
+}
+
+fn signal(name: &str, id: u32) {
+    let sent = Command::new("kill").args([name, &id.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn a_silent_pilot_is_stopped_at_the_deadline_and_stays_stopped() {
+    let (guarded, mut link) = start();
+    drive(&guarded, &mut link);
+    let took = until(&guarded, Duration::from_secs(5), |output| {
+        output.mode == Mode::Failsafe
+    });
+    let took = took.unwrap();
+    assert!(took <= limits().spec().deadline + SLACK, "{took:?}");
+    let reason = StopReason::Deadline;
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Stopped { reason });
+    // Good commands do not lift it; a person does.
+    send(&mut link, 2);
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Stopped { reason });
+    drive(&guarded, &mut link);
+}
+
+#[test]
+fn a_guard_that_dies_or_freezes_leaves_the_motors_in_failsafe() {
+    for (name, limit) in [
+        ("-KILL", limits().spec().deadline),
+        ("-ABRT", limits().spec().deadline),
+        ("-STOP", 2 * limits().spec().deadline),
+    ] {
+        let (guarded, mut link) = start();
+        drive(&guarded, &mut link);
+        let [guard] = guards()[..] else {
+            panic!("one guard: {:?}", guards())
+        };
+        signal(name, guard);
+        let took = until(&guarded, Duration::from_secs(5), |output| {
+            output.mode == Mode::Failsafe
+        });
+        let took = took.unwrap();
+        println!("{name}: failsafe after {took:?}");
+        assert!(took <= limit + SLACK, "{name}: {took:?}");
+        let started = Instant::now();
+        while !guarded.motors.failed() || !guards().is_empty() {
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "{name}: it is gone for good"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let engine = Domain::Simulated;
+        let armed = link.arm(monotonic(), ArmRequest { engine });
+        assert!(
+            matches!(armed, Err(LinkError::Gone | LinkError::Silent)),
+            "{name}: {armed:?}"
+        );
+    }
+}
+
+#[test]
+fn a_guard_is_small_and_ends_with_its_pilot() {
+    let (guarded, link) = start();
+    let [guard] = guards()[..] else {
+        panic!("one guard: {:?}", guards())
+    };
+    let status = std::fs::read_to_string(format!("/proc/{guard}/status")).unwrap();
+    println!(
+        "{}",
+        status
+            .lines()
+            .find(|line| line.starts_with("VmRSS"))
+            .unwrap()
+    );
+    drop((guarded, link));
+    assert!(guards().is_empty());
+}
+
+#[test]
+fn a_pilot_that_is_killed_takes_its_guard_along_and_one_that_freezes_does_not_drive_on() {
+    let program = env!("CARGO_BIN_EXE_pilotage");
+    for name in ["-KILL", "-TERM"] {
+        let mut pilot = Command::new(program)
+            .args(["drive", "--pace", "real", "--time-limit", "60"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let guard = loop {
+            let children = children_of(pilot.id());
+            if let [guard] = children[..] {
+                break guard;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        // Some frames.
+        std::thread::sleep(Duration::from_millis(500));
+        signal(name, pilot.id());
+        let ended = pilot.wait().unwrap();
+        assert!(!ended.success(), "{name}");
+        let started = Instant::now();
+        while Path::new(&format!("/proc/{guard}")).exists() {
+            assert!(
+                started.elapsed() < Duration::from_secs(5),
+                "{name}: the guard lives on"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn children_of(id: u32) -> Vec<u32> {
+    let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let listed = listed.unwrap_or_default();
+    listed
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
