@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{Command, Time};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
@@ -209,21 +209,26 @@ impl<A: Actuator> Server<A> {
                 // Of many that wait only the newest is of use.
                 Request::Command { at, command } => newest = Some((at, command)),
                 request => {
+                    // What was said before comes before.
+                    self.command(index, newest.take(), now);
                     let refused = self.act(index, request, now);
                     self.answer(index, numbered.number, refused);
                 }
             }
         }
-        if let Some((at, command)) = newest {
-            if self.clients[index].pilot {
-                // A full queue is counted by the guard.
-                let _ = self.guard.send_at(at, command);
-                let _ = self.guard.advance_to(now);
-            } else {
-                self.noise.strangers += 1;
-            }
-        }
+        self.command(index, newest, now);
         open
+    }
+
+    fn command(&mut self, index: usize, said: Option<(Time, Command)>, now: Time) {
+        let Some((at, command)) = said else { return };
+        if self.clients[index].pilot {
+            // A full queue is counted by the guard.
+            let _ = self.guard.send_at(at, command);
+            let _ = self.guard.advance_to(now);
+        } else {
+            self.noise.strangers += 1;
+        }
     }
 
     /// Does what is asked.

@@ -60,13 +60,11 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
     }
     let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
     let dropped = Dropped::new(share, car.simulator.seed);
-    let drive = match (car.simulator.pace, car.simulator.latency) {
-        // On the wall clock a pilot that hangs must not take its guard with it.
-        (Pace::Real, Latency::Measured) => {
-            let guarded = Guarded::start(&car.limits, loaded.domain)?;
-            SimulatedDrive::beside(&car, world, loaded, dropped, guarded)?
-        }
-        _ => SimulatedDrive::new(&car, world, loaded, dropped)?,
+    let drive = if guard_beside(&car) {
+        let guarded = Guarded::start(&car.limits, loaded.domain)?;
+        SimulatedDrive::beside(&car, world, loaded, dropped, guarded)?
+    } else {
+        SimulatedDrive::new(&car, world, loaded, dropped)?
     };
     Ok(Assembled {
         announcement: announce(&car, &drive, &engine, &backend),
@@ -76,6 +74,11 @@ pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
         backend,
         reference,
     })
+}
+
+/// On the wall clock a pilot that hangs must not take its guard with it.
+fn guard_beside(car: &Car) -> bool {
+    (car.simulator.pace, car.simulator.latency) == (Pace::Real, Latency::Measured)
 }
 
 /// A number within `limit` of zero; zero when none is given.
@@ -165,7 +168,13 @@ fn announce(car: &Car, drive: &SimulatedDrive, engine: &str, backend: &str) -> S
         ("camera", &drive.camera),
         ("actuator", &format!("simulated {}", kind(car))),
         ("circuit", &format!("{circuit}, {length:.0} m")),
-        ("link", "in this process"),
+        (
+            "guard",
+            match guard_beside(car) {
+                true => "a process of its own",
+                false => "in this process",
+            },
+        ),
         ("clock", &format!("{pace}; {latency}")),
         (
             "deadline",
