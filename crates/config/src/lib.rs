@@ -29,6 +29,8 @@
 //! # Ok::<(), pilotage_config::ConfigError>(())
 //! ```
 
+mod read;
 mod source;
 
+pub use read::{LONGEST_FILE, ReadError, read};
 pub use source::{ConfigError, Source, nearest};

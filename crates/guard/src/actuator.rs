@@ -36,6 +36,42 @@ pub enum ActuatorError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The device does not hold what it was told: it was reset, or another writes to it.
+    #[error(
+        "`{actuator}` does not hold what it was told (register {register:#04x} was told \
+         {told:#04x} and holds {holds:#04x}): it lost power or was reset, or another program \
+         writes to it; see to that, then arm the car again"
+    )]
+    Changed {
+        /// The actuator's name.
+        actuator: &'static str,
+        /// The register.
+        register: u8,
+        /// What was written to it.
+        told: u8,
+        /// What it holds.
+        holds: u8,
+    },
+    /// Another program writes to it.
+    #[error(
+        "`{actuator}` does not hold what it was told: another program writes to it; see to that, \
+         then arm the car again"
+    )]
+    Overwritten {
+        /// The actuator's name.
+        actuator: &'static str,
+    },
+    /// The device answers nothing any more.
+    #[error(
+        "`{actuator}` has not answered for {millis} ms: check its power and wiring, then arm the \
+         car again"
+    )]
+    Silent {
+        /// The actuator's name.
+        actuator: &'static str,
+        /// For how long, milliseconds.
+        millis: u64,
+    },
 }
 
 impl<A: Actuator + ?Sized> Actuator for Box<A> {

@@ -7,27 +7,34 @@
 //!
 //! A pilot speaks to a guard over a [`Link`]; a guard speaks to the motors over
 //! an [`Actuator`]. [`InProcessLink`] is a guard inside the pilot's process,
-//! moved by the injected clock: what the simulated car drives with.
+//! moved by the injected clock: what the simulated car drives with. [`actuators`] are
+//! the motors of real cars.
 
 mod actuator;
+pub mod actuators;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod daemon;
 mod in_process;
 mod limits;
 mod link;
-mod notify;
+pub mod notify;
 mod output;
 mod policy;
 mod process;
 mod queue;
 mod relay;
 mod server;
+mod settings;
 mod socket_link;
 mod state;
+mod stop;
 mod sys;
+mod users;
 pub mod wire;
 
 pub use actuator::{Actuator, ActuatorError};
+pub use daemon::{DaemonError, failsafe, guard};
 pub use in_process::{InProcessLink, StartError};
 pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
 pub use link::{Counters, Link, LinkError, Status};
@@ -37,5 +44,8 @@ pub use process::{ProcessError, Reach, monotonic, run};
 pub use queue::QUEUE_CAPACITY;
 pub use relay::Relay;
 pub use server::{Allowed, Server};
+pub use settings::{CarFileError, ChannelSettings, GuardSettings, GuardedCar, USUAL_RATE};
 pub use socket_link::{ConnectError, SocketLink};
 pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason};
+pub use stop::{StopError, Stopped, stop};
+pub use users::{NoSuchUser, user_id};

@@ -8,7 +8,7 @@ use pilotage_vehicle::Time;
 
 /// The way to the service manager, where there is one.
 #[derive(Debug)]
-pub(crate) struct Manager {
+pub struct Manager {
     line: Option<(UnixDatagram, SocketAddr)>,
     /// Half of WatchdogSec; none where the manager does not watch.
     period: Option<Duration>,
@@ -17,7 +17,7 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// As the environment says.
-    pub(crate) fn from_environment() -> Self {
+    pub fn from_environment() -> Self {
         let name = std::env::var("NOTIFY_SOCKET").unwrap_or_default();
         let address = match name.strip_prefix('@') {
             Some(name) => SocketAddr::from_abstract_name(name),
@@ -35,12 +35,13 @@ impl Manager {
         }
     }
 
-    pub(crate) fn ready(&self) {
+    /// The program does what it is for.
+    pub fn ready(&self) {
         self.say("READY=1");
     }
 
     /// To be called at each turn; says something only when it is due.
-    pub(crate) fn alive(&mut self, now: Time) {
+    pub fn alive(&mut self, now: Time) {
         let Some(period) = self.period else { return };
         if now.since(self.told) >= period {
             self.told = now;

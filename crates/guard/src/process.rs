@@ -40,7 +40,10 @@ pub enum ProcessError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It cannot listen.
-    #[error("{path}: the guard cannot listen there: {reason}")]
+    #[error(
+        "{path}: the guard cannot listen there: {reason}; the service's unit makes its folder, \
+         elsewhere set `guard.socket` in car.toml"
+    )]
     Listen {
         /// The socket.
         path: PathBuf,
@@ -67,8 +70,7 @@ pub fn monotonic() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// Runs a guard over `actuator` until SIGTERM, or until the pilot that started it is gone
-/// where nobody else can come. Its first act is to write the disarmed values, its last to
+/// Runs a guard over `actuator` until SIGTERM, or until the pilot that started it is gone. Its first act is to write the disarmed values, its last to
 /// write failsafe, and the disarmed ones again if a signal ended it.
 ///
 /// # Errors
@@ -85,7 +87,7 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
     let _ = guard.advance_to(monotonic());
     let mut server = Server::new(guard, listener, reach.pilot, reach.allowed);
     manager.ready();
-    while !sys::ended() && !server.abandoned() {
+    while !sys::ended() && !server.orphaned() {
         wait(&server);
         let now = monotonic();
         server.turn(now);

@@ -45,6 +45,8 @@ struct Client {
     number: u64,
     /// It said that it is the pilot, and no other was.
     pilot: bool,
+    /// It started this guard.
+    starter: bool,
 }
 
 /// A guard behind sockets. Nothing is allocated after the start.
@@ -59,6 +61,8 @@ pub struct Server<A> {
     told: Time,
     /// What the pilot was last told of.
     state: State,
+    /// Who started this guard is gone.
+    orphaned: bool,
 }
 
 impl<A: Actuator> Server<A> {
@@ -78,6 +82,7 @@ impl<A: Actuator> Server<A> {
                 line,
                 number: 0,
                 pilot: false,
+                starter: true,
             });
         }
         Self {
@@ -89,6 +94,7 @@ impl<A: Actuator> Server<A> {
             noise: Noise::default(),
             told,
             state: State::Disarmed,
+            orphaned: false,
         }
     }
 
@@ -112,9 +118,9 @@ impl<A: Actuator> Server<A> {
             .collect()
     }
 
-    /// Whether nobody is connected and nobody can be.
-    pub fn abandoned(&self) -> bool {
-        self.listener.is_none() && self.clients.is_empty()
+    /// Whether the pilot that started this guard is gone.
+    pub const fn orphaned(&self) -> bool {
+        self.orphaned
     }
 
     /// Lets the guard live up to `now`, then hears what has been said.
@@ -162,6 +168,7 @@ impl<A: Actuator> Server<A> {
                 line,
                 number: 0,
                 pilot: false,
+                starter: false,
             });
         }
     }
@@ -226,6 +233,8 @@ impl<A: Actuator> Server<A> {
             // A full queue is counted by the guard.
             let _ = self.guard.send_at(at, command);
             let _ = self.guard.advance_to(now);
+            // What became of it, and when.
+            self.answer(index, 0, None);
         } else {
             self.noise.strangers += 1;
         }
@@ -268,6 +277,7 @@ impl<A: Actuator> Server<A> {
     /// A connection has ended. The pilot's end is its death: the car stops at once.
     fn part(&mut self, index: usize, now: Time) {
         let client = self.clients.swap_remove(index);
+        self.orphaned |= client.starter;
         if client.pilot {
             self.engine = None;
             let _ = self.guard.report(now, Fault::Pilot);

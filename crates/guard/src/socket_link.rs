@@ -9,6 +9,7 @@ use pilotage_vehicle::{Command, Time};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use crate::wire::{Noise, Numbered, REPLY, Reply, Request};
 use crate::{
@@ -60,7 +61,8 @@ impl SocketLink {
         let line = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
+            // Too many who wait for a guard that hangs are an error, not one more who waits.
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )
         .map_err(unreachable)?;
@@ -108,12 +110,35 @@ impl SocketLink {
         self.ask(Request::Arm(None))
     }
 
+    /// Stops the car on behalf of a person who waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// When the guard does not answer in time.
+    pub fn stop_within(&mut self, patience: Duration) -> Result<(), LinkError> {
+        self.ask_within(Request::Stop, patience)
+    }
+
+    /// The guard's process, where the line was made by [`connect`](Self::connect).
+    pub fn process(&self) -> Option<Pid> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.line);
+        // The system says who listened.
+        peer.ok().map(|peer| peer.pid)
+    }
+
     /// Asks where the guard stands; [`Link::status`] has it then.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn refresh(&mut self) -> Result<(), LinkError> {
         self.ask(Request::Ask)
+    }
+
+    /// The same, waiting no longer than `patience`.
+    ///
+    /// # Errors
+    /// When the guard does not answer in time.
+    pub fn refresh_within(&mut self, patience: Duration) -> Result<(), LinkError> {
+        self.ask_within(Request::Ask, patience)
     }
 
     /// What came over the guard's sockets that was no good, as last heard.
@@ -152,8 +177,12 @@ impl SocketLink {
 
     /// Sends, and waits for the answer.
     fn ask(&mut self, request: Request) -> Result<(), LinkError> {
+        self.ask_within(request, PATIENCE)
+    }
+
+    fn ask_within(&mut self, request: Request, patience: Duration) -> Result<(), LinkError> {
         let number = self.send(request)?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         loop {
             if let Some(refused) = self.answer(number) {
                 return refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)));

@@ -70,7 +70,7 @@ impl Rig {
                 let now = || Time::from_nanos(clock.load(Ordering::SeqCst));
                 let guard = InProcessLink::start(limits, held, now()).unwrap();
                 let mut server = Server::new(guard, None, Some(theirs), Allowed::own());
-                while !end.load(Ordering::SeqCst) && !server.abandoned() {
+                while !end.load(Ordering::SeqCst) && !server.orphaned() {
                     server.turn(now());
                     turns.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(50));

@@ -1,0 +1,94 @@
+//! A car that steers by the difference between its wheels.
+
+use super::settings::Stop;
+use super::targets::{Level, Target, Targets};
+use crate::{Mode, Output};
+
+/// A motor on an H-bridge (TB6612) behind a PWM chip: one channel for its speed, two for
+/// its direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Motor {
+    /// The bridge's PWM input.
+    pub pwm: u8,
+    /// High to go ahead.
+    pub ahead: u8,
+    /// High to go back.
+    pub back: u8,
+}
+
+impl Motor {
+    /// Its channels.
+    pub const fn channels(&self) -> [u8; 3] {
+        [self.pwm, self.ahead, self.back]
+    }
+}
+
+/// Two motors, one on each side.
+///
+/// Steering scales with throttle, as the curvature of a steered car's path does not
+/// depend on its speed; so where throttle is 0, both motors stand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Differential {
+    /// On the left.
+    pub left: Motor,
+    /// On the right.
+    pub right: Motor,
+    /// By how much of its speed a side is faster or slower at full steering, 0 to 1.
+    pub turn: f32,
+    /// What the motors do when stopped, and while armed without a command.
+    pub failsafe: Stop,
+    /// What they do while disarmed.
+    pub disarmed: Stop,
+}
+
+impl Differential {
+    /// The sides' speeds, -1 to 1: left, right. A side that would be too fast slows both,
+    /// so that the path stays.
+    pub fn speeds(&self, steering: f32, throttle: f32) -> (f32, f32) {
+        let left = throttle * (1.0 - self.turn * steering);
+        let right = throttle * (1.0 + self.turn * steering);
+        let excess = left.abs().max(right.abs()).max(1.0);
+        (left / excess, right / excess)
+    }
+
+    pub(crate) fn targets(&self, output: &Output) -> Targets {
+        let (left, right) = match output.mode {
+            Mode::Drive => {
+                let (left, right) = self.speeds(output.steering, output.throttle);
+                (Some(left), Some(right))
+            }
+            Mode::Failsafe => (self.failsafe.speed(), self.failsafe.speed()),
+            Mode::Disarmed => (self.disarmed.speed(), self.disarmed.speed()),
+        };
+        let [left, right] = [(self.left, left), (self.right, right)].map(|(motor, speed)| {
+            let (pwm, ahead, back) = match speed {
+                Some(speed) if speed > 0.0 => (Level::share(speed), Level::High, Level::Low),
+                Some(speed) if speed < 0.0 => (Level::share(-speed), Level::Low, Level::High),
+                // Both inputs high short the motor: it brakes.
+                Some(_) => (Level::Low, Level::High, Level::High),
+                None => (Level::Low, Level::Low, Level::Low),
+            };
+            let target = |channel, level| Target { channel, level };
+            [
+                target(motor.pwm, pwm),
+                target(motor.ahead, ahead),
+                target(motor.back, back),
+            ]
+        });
+        // Speeds first: a bridge without it brakes already (TB6612: whatever the direction).
+        let mut targets = Targets::new();
+        targets.extend([left[0], right[0]]);
+        targets.extend([left[1], left[2], right[1], right[2]]);
+        targets
+    }
+}
+
+impl Stop {
+    /// A speed to hold, or none.
+    const fn speed(self) -> Option<f32> {
+        match self {
+            Self::Brake => Some(0.0),
+            Self::Coast => None,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The kernel's I2C buses.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use embedded_hal::i2c::{
+    ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation, SevenBitAddress,
+};
+
+use super::bus_lock;
+use crate::sys::{self, I2cPart, MOST_I2C_PARTS, SMBUS_BLOCK};
+
+/// A transfer on a bus that hangs gives up after this: the shortest the kernel knows.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+// <linux/i2c.h>
+const FUNC_I2C: u64 = 0x0000_0001;
+const FUNC_READ_BYTE_DATA: u64 = 0x0008_0000;
+const FUNC_WRITE_I2C_BLOCK: u64 = 0x0800_0000;
+
+/// How an adapter transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Whatever is asked, by I2C_RDWR.
+    Plain,
+    /// Only what SMBus knows.
+    Smbus,
+}
+
+/// One `/dev/i2c-N`, locked against a second writer while it lives.
+#[derive(Debug)]
+pub struct I2cBus {
+    device: File,
+    way: Way,
+}
+
+/// What the kernel said of a transfer.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct I2cError(#[from] pub io::Error);
+
+impl I2cBus {
+    /// Opens a bus; waits up to `patience` for another writer to let go of it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another holds it, `Unsupported` when its adapter can neither I2C
+    /// transfers nor SMBus's blocks; else what the system says.
+    pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
+        let device = File::options().read(true).write(true).open(path)?;
+        bus_lock::lock(&device, patience)?;
+        let functions = sys::i2c_functions(device.as_fd())?;
+        let smbus = FUNC_READ_BYTE_DATA | FUNC_WRITE_I2C_BLOCK;
+        let way = if functions & FUNC_I2C != 0 {
+            Way::Plain
+        } else if functions & smbus == smbus {
+            Way::Smbus
+        } else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        // An adapter that does not know these keeps its own.
+        let _ = sys::i2c_patience(device.as_fd(), PATIENCE);
+        Ok(Self { device, way })
+    }
+
+    fn plain(&self, address: u8, operations: &mut [Operation<'_>]) -> io::Result<()> {
+        let mut parts: arrayvec::ArrayVec<I2cPart<'_>, MOST_I2C_PARTS> = arrayvec::ArrayVec::new();
+        for operation in operations {
+            let part = match operation {
+                Operation::Read(buffer) => I2cPart::Read(buffer),
+                Operation::Write(bytes) => I2cPart::Write(bytes),
+            };
+            parts
+                .try_push(part)
+                .map_err(|_| io::ErrorKind::InvalidInput)?;
+        }
+        sys::i2c_transfer(self.device.as_fd(), address, &mut parts)
+    }
+
+    /// Writes to registers, and reads of registers, of a device that counts them up.
+    fn smbus(&self, address: u8, operations: &mut [Operation<'_>]) -> io::Result<()> {
+        let bus = self.device.as_fd();
+        match operations {
+            [Operation::Write([register, bytes @ ..])] if !bytes.is_empty() => {
+                let mut register = *register;
+                for block in bytes.chunks(SMBUS_BLOCK) {
+                    sys::smbus_write(bus, address, register, block)?;
+                    register = register.wrapping_add(block.len() as u8);
+                }
+                Ok(())
+            }
+            [Operation::Write([register]), Operation::Read(buffer)] => {
+                let mut register = *register;
+                for byte in buffer.iter_mut() {
+                    *byte = sys::smbus_read(bus, address, register)?;
+                    register = register.wrapping_add(1);
+                }
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl ErrorType for I2cBus {
+    type Error = I2cError;
+}
+
+impl I2c<SevenBitAddress> for I2cBus {
+    fn transaction(
+        &mut self,
+        address: u8,
+        operations: &mut [Operation<'_>],
+    ) -> Result<(), Self::Error> {
+        match self.way {
+            Way::Plain => self.plain(address, operations)?,
+            Way::Smbus => self.smbus(address, operations)?,
+        }
+        Ok(())
+    }
+}
+
+impl embedded_hal::i2c::Error for I2cError {
+    fn kind(&self) -> ErrorKind {
+        // As the kernel's Documentation/i2c/fault-codes.rst has them.
+        match self.0.raw_os_error() {
+            Some(libc::ENXIO) => ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address),
+            Some(libc::EREMOTEIO) => ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
+            Some(libc::EAGAIN) => ErrorKind::ArbitrationLoss,
+            Some(libc::EIO | libc::ETIMEDOUT) => ErrorKind::Bus,
+            _ => ErrorKind::Other,
+        }
+    }
+}
+
+impl From<I2cError> for io::Error {
+    fn from(error: I2cError) -> Self {
+        error.0
+    }
+}

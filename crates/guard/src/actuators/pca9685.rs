@@ -1,0 +1,399 @@
+//! The PCA9685, the PWM chip of Donkeycar, JetRacer and JetBot.
+//!
+//! It keeps putting out its last pulses whoever dies, so what it is told last has to be
+//! right. Where no pulse is wanted, its channels are set fully off one by one, the motor's
+//! first: sleep would stop all of them at once, wherever they are in their cycle.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use embedded_hal::i2c::I2c;
+use embedded_hal_bus::i2c::RcDevice;
+use pilotage_vehicle::Time;
+use pwm_pca9685::{Address, Channel, Error};
+
+use super::differential::Differential;
+use super::output_enable::OutputEnable;
+use super::pulses::{Arming, Pulses};
+use super::retry::Retry;
+use super::targets::{Level, MOST_TARGETS, Target, Targets};
+use crate::{Actuator, ActuatorError, Output};
+
+/// Within this time each of the chip's settings is read back once.
+pub const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The mode, the prescaler and every channel take turns.
+const CHECKS: u32 = 2 + MOST_TARGETS as u32;
+
+const NAME: &str = "pca9685";
+
+const MODE1: u8 = 0x00;
+const FIRST_CHANNEL: u8 = 0x06;
+const PRESCALE: u8 = 0xFE;
+const SLEEP: u8 = 0x10;
+const AUTO_INCREMENT: u8 = 0x20;
+const EXTERNAL_CLOCK: u8 = 0x40;
+/// In the high byte of a channel's ON and OFF: always.
+const FULL: u8 = 0x10;
+
+/// The oscillator needs 500 us to start (data sheet, 7.3.1).
+const WAKE_UP: Duration = Duration::from_micros(500);
+
+/// What turns a car's wheels.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wheels {
+    /// A steering servo and a speed controller.
+    Servo {
+        /// The servo's channel, 0 to 15.
+        steering: (u8, Pulses),
+        /// The speed controller's.
+        throttle: (u8, Pulses),
+        /// What the speed controller wants to see first.
+        arming: Arming,
+    },
+    /// A motor on each side.
+    Differential(Differential),
+}
+
+/// A chip on an I2C bus.
+pub struct Pca9685<B: I2c> {
+    bus: Rc<RefCell<B>>,
+    chip: pwm_pca9685::Pca9685<RcDevice<B>>,
+    address: u8,
+    prescale: u8,
+    frequency: f32,
+    wheels: Wheels,
+    output_enable: Option<Box<dyn OutputEnable>>,
+    /// Whether it is set up and, as far as is known, still is.
+    ready: bool,
+    /// What it was last told, in order.
+    told: Targets,
+    /// Which of them is told again next.
+    refresh: usize,
+    check: u32,
+    checked: Time,
+    retry: Retry,
+    last: Failure,
+}
+
+/// Why a write failed, small enough to be told again while the next try waits.
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    System(i32),
+    Kind(io::ErrorKind),
+    Changed { register: u8, told: u8, holds: u8 },
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        error
+            .raw_os_error()
+            .map_or(Self::Kind(error.kind()), Self::System)
+    }
+}
+
+impl From<Failure> for ActuatorError {
+    fn from(failure: Failure) -> Self {
+        let source = match failure {
+            Failure::Changed {
+                register,
+                told,
+                holds,
+            } => {
+                return Self::Changed {
+                    actuator: NAME,
+                    register,
+                    told,
+                    holds,
+                };
+            }
+            Failure::System(code) => io::Error::from_raw_os_error(code),
+            Failure::Kind(kind) => kind.into(),
+        };
+        Self::Write {
+            actuator: NAME,
+            source,
+        }
+    }
+}
+
+impl<B> Pca9685<B>
+where
+    B: I2c,
+    B::Error: Into<io::Error>,
+{
+    /// The chip at `address` (0x40 to 0x7F, not 0x70), which is to make `frequency` cycles a
+    /// second with its oscillator at `oscillator` Hz (25 MHz unless measured). Nothing is
+    /// written yet.
+    ///
+    /// # Errors
+    /// `InvalidInput` at a forbidden address.
+    pub fn new(
+        bus: B,
+        address: u8,
+        oscillator: f32,
+        frequency: f32,
+        wheels: Wheels,
+        output_enable: Option<Box<dyn OutputEnable>>,
+    ) -> io::Result<Self> {
+        let bus = Rc::new(RefCell::new(bus));
+        let chip =
+            pwm_pca9685::Pca9685::new(RcDevice::new(Rc::clone(&bus)), Address::from(address))
+                .map_err(|_| io::ErrorKind::InvalidInput)?;
+        let cycle = f32::from(Level::CYCLE);
+        // Data sheet, 7.3.5; what the chip does not take becomes the nearest that it does.
+        let prescale = (oscillator / (cycle * frequency)).round() - 1.0;
+        let prescale = prescale.clamp(3.0, 255.0) as u8;
+        Ok(Self {
+            bus,
+            chip,
+            address,
+            prescale,
+            frequency: oscillator / (cycle * (f32::from(prescale) + 1.0)),
+            wheels,
+            output_enable,
+            ready: false,
+            told: Targets::new(),
+            refresh: 0,
+            check: 0,
+            checked: Time::from_nanos(0),
+            retry: Retry::default(),
+            last: Failure::Kind(io::ErrorKind::NotConnected),
+        })
+    }
+
+    /// Cycles a second, as near to what was asked as the chip comes.
+    pub const fn frequency(&self) -> f32 {
+        self.frequency
+    }
+
+    fn targets(&mut self, now: Time, output: &Output) -> Targets {
+        match &mut self.wheels {
+            Wheels::Differential(motors) => motors.targets(output),
+            Wheels::Servo {
+                steering,
+                throttle,
+                arming,
+            } => {
+                let arming = arming.pulse(now, output.mode);
+                let motor = arming.or_else(|| throttle.1.micros(output.mode, output.throttle));
+                let servo = steering.1.micros(output.mode, output.steering);
+                // The motor first: it is what hurts.
+                [(throttle.0, motor), (steering.0, servo)]
+                    .into_iter()
+                    .map(|(channel, micros)| Target {
+                        channel,
+                        level: Level::pulse(micros, self.frequency),
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn attempt(&mut self, now: Time, targets: &Targets) -> Result<(), Failure> {
+        if !self.ready {
+            self.set_up(now, targets)?;
+            return Ok(());
+        }
+        let mut changed = false;
+        for (index, target) in targets.iter().enumerate() {
+            if self.told.get(index) != Some(target) {
+                self.tell(*target)?;
+                self.told[index] = *target;
+                changed = true;
+            }
+        }
+        // On other ticks one channel is told again: so a bus that is gone shows at once.
+        if !changed {
+            self.refresh = (self.refresh + 1) % targets.len().max(1);
+            if let Some(target) = targets.get(self.refresh) {
+                self.tell(*target)?;
+            }
+        }
+        if now.since(self.checked) >= CHECK_EVERY / CHECKS {
+            self.checked = now;
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// Brings a chip in whatever state to put out `targets`.
+    fn set_up(&mut self, now: Time, targets: &Targets) -> Result<(), Failure> {
+        self.chip.reset_internal_driver_state();
+        let mode = self.read(MODE1)?;
+        let right = mode & (SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK) == AUTO_INCREMENT
+            && self.read(PRESCALE)? == self.prescale;
+        if mode & SLEEP == 0 {
+            // The driver takes a chip to be asleep, and would put it to sleep first.
+            self.chip.enable().map_err(failure)?;
+        }
+        if !right {
+            if mode & SLEEP == 0 {
+                // It runs at another frequency, so each of its pulses is a wrong one.
+                for target in targets {
+                    self.tell(Target {
+                        level: Level::Low,
+                        ..*target
+                    })?;
+                }
+            }
+            self.chip.disable().map_err(failure)?;
+            self.chip.set_prescale(self.prescale).map_err(failure)?;
+        }
+        // Before it wakes: what it wakes with is what it is told here.
+        for target in targets {
+            self.tell(*target)?;
+        }
+        if !right {
+            self.chip.enable().map_err(failure)?;
+            std::thread::sleep(WAKE_UP);
+            // The prescaler and the clock are taken only as the data sheet's order has it.
+            self.expect(PRESCALE, self.prescale, 0xFF)?;
+            self.expect(
+                MODE1,
+                AUTO_INCREMENT,
+                SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK,
+            )?;
+        }
+        self.told = targets.clone();
+        self.checked = now;
+        self.enable_output(true)?;
+        self.ready = true;
+        Ok(())
+    }
+
+    fn tell(&mut self, Target { channel, level }: Target) -> Result<(), Failure> {
+        let channel = Channel::try_from(channel).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match level {
+            Level::Low => self.chip.set_channel_full_off(channel),
+            Level::High => {
+                // Fully off wins over fully on, so that goes first.
+                let cleared = self.chip.set_channel_off(channel, 0);
+                cleared.and_then(|()| self.chip.set_channel_full_on(channel, 0))
+            }
+            Level::Ticks(ticks) => self.chip.set_channel_on_off(channel, 0, ticks),
+        }
+        .map_err(failure)
+    }
+
+    /// Reads back the next of the chip's settings.
+    fn check(&mut self) -> Result<(), Failure> {
+        self.check = (self.check + 1) % (2 + self.told.len() as u32);
+        match self.check {
+            0 => self.expect(
+                MODE1,
+                AUTO_INCREMENT,
+                SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK,
+            ),
+            1 => self.expect(PRESCALE, self.prescale, 0xFF),
+            index => {
+                let Some(&Target { channel, level }) = self.told.get(index as usize - 2) else {
+                    return Ok(());
+                };
+                let on = FIRST_CHANNEL + 4 * channel;
+                let (on_high, off_low, off_high) = (on + 1, on + 2, on + 3);
+                match level {
+                    Level::Low => self.expect(off_high, FULL, FULL),
+                    Level::High => {
+                        self.expect(on_high, FULL, FULL)?;
+                        self.expect(off_high, 0, FULL)
+                    }
+                    Level::Ticks(ticks) => {
+                        let [low, high] = ticks.to_le_bytes();
+                        self.expect(on_high, 0, 0xFF)?;
+                        self.expect(off_low, low, 0xFF)?;
+                        self.expect(off_high, high, 0xFF)
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, register: u8) -> Result<u8, Failure> {
+        let mut byte = [0];
+        let read = self
+            .bus
+            .borrow_mut()
+            .write_read(self.address, &[register], &mut byte);
+        read.map_err(|error| Failure::from(error.into()))?;
+        Ok(byte[0])
+    }
+
+    fn expect(&mut self, register: u8, told: u8, mask: u8) -> Result<(), Failure> {
+        let holds = self.read(register)? & mask;
+        if holds == told {
+            return Ok(());
+        }
+        Err(Failure::Changed {
+            register,
+            told,
+            holds,
+        })
+    }
+
+    fn enable_output(&mut self, through: bool) -> Result<(), Failure> {
+        match &mut self.output_enable {
+            Some(pin) => Ok(pin.set(through)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<io::ErrorKind> for Failure {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self::Kind(kind)
+    }
+}
+
+fn failure<E: Into<io::Error>>(error: Error<E>) -> Failure {
+    match error {
+        Error::I2C(error) => Failure::from(error.into()),
+        Error::InvalidInputData => Failure::Kind(io::ErrorKind::InvalidInput),
+    }
+}
+
+impl<B> Actuator for Pca9685<B>
+where
+    B: I2c,
+    B::Error: Into<io::Error>,
+{
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        let targets = self.targets(now, output);
+        if !self.retry.due(now) {
+            return Err(self.last.into());
+        }
+        match self.attempt(now, &targets) {
+            Ok(()) => {
+                if self.retry.succeeded() {
+                    log::warn!("{NAME}: the chip answers again, and is in order");
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                // Nothing that it was told is known to hold, and the pulses stopped perhaps.
+                self.ready = false;
+                if let Wheels::Servo { arming, .. } = &mut self.wheels {
+                    arming.again();
+                }
+                // Where the bus is gone, the pin may not be.
+                let held_back = self.enable_output(false).is_ok() && self.output_enable.is_some();
+                self.last = failure;
+                let error = ActuatorError::from(failure);
+                if self.retry.failed(now) {
+                    let held_back = if held_back {
+                        "; its outputs are held back"
+                    } else {
+                        ""
+                    };
+                    log::error!("{error}{held_back}");
+                }
+                Err(error)
+            }
+        }
+    }
+}

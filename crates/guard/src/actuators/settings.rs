@@ -1,0 +1,250 @@
+//! `[actuator]` of car.toml as written, and what is checked of it.
+//!
+//! Pulses, failsafe and disarmed values have no defaults: where a car's neutral lies only
+//! its owner knows.
+
+mod check;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::Domain;
+
+/// `[actuator]`: the kind, and for each physical kind a table of its own.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActuatorSettings {
+    /// Which of them the guard writes to.
+    pub kind: Kind,
+    /// `[actuator.pca9685]`
+    pub pca9685: Option<Pca9685Settings>,
+    /// `[actuator.vesc]`
+    pub vesc: Option<VescSettings>,
+    /// `[actuator.pwm]`
+    pub pwm: Option<PwmSettings>,
+}
+
+/// What a guard writes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The simulated car.
+    #[default]
+    Simulator,
+    /// Nothing: it says what it would do.
+    DryRun,
+    /// A PCA9685 on an I2C bus.
+    Pca9685,
+    /// A VESC on a serial line.
+    Vesc,
+    /// The computer's own PWM pins.
+    Pwm,
+}
+
+/// `[actuator.pca9685]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pca9685Settings {
+    /// Such as `/dev/i2c-1`.
+    pub bus: PathBuf,
+    /// On the bus.
+    #[serde(default = "usual_address")]
+    pub address: u8,
+    /// Cycles a second, 24 to 1526.
+    pub frequency: f32,
+    /// The chip's clock, Hz, if it was measured.
+    #[serde(default = "usual_oscillator")]
+    pub oscillator: f32,
+    /// Where the OE pin is, if it is wired.
+    pub output_enable: Option<OutputEnableSettings>,
+    /// A steering servo, with `throttle`.
+    pub steering: Option<SteeringSettings>,
+    /// A speed controller, with `steering`.
+    pub throttle: Option<ThrottleSettings>,
+    /// Two motors, instead.
+    pub differential: Option<DifferentialSettings>,
+}
+
+/// `[actuator.pca9685.output_enable]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputEnableSettings {
+    /// Such as `/dev/gpiochip0`.
+    pub chip: PathBuf,
+    /// Its line.
+    pub line: u32,
+}
+
+/// A steering servo. Pulses in microseconds, 0 for none where that is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SteeringSettings {
+    /// The chip's channel.
+    pub channel: u8,
+    /// Full left.
+    pub left_us: u16,
+    /// Straight.
+    pub centre_us: u16,
+    /// Full right.
+    pub right_us: u16,
+    /// When stopped; 0 is no pulse.
+    pub failsafe_us: u16,
+    /// While disarmed; 0 is no pulse.
+    pub disarmed_us: u16,
+}
+
+/// A speed controller. Pulses in microseconds, 0 for none where that is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleSettings {
+    /// The chip's channel.
+    pub channel: u8,
+    /// Full ahead.
+    pub ahead_us: u16,
+    /// Standing.
+    pub neutral_us: u16,
+    /// Full reverse; neutral where it has none.
+    pub reverse_us: u16,
+    /// When stopped: neutral, or 0 for no pulse.
+    pub failsafe_us: u16,
+    /// While disarmed: neutral, or 0 for no pulse.
+    pub disarmed_us: u16,
+    /// What it wants to see before it takes commands, at most four steps.
+    #[serde(default)]
+    pub arming: Vec<ArmingStep>,
+}
+
+/// One pulse of a speed controller's arming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmingStep {
+    /// The pulse.
+    pub us: u16,
+    /// For how long.
+    pub ms: u16,
+}
+
+/// `[actuator.pca9685.differential]`
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DifferentialSettings {
+    /// By how much of its speed a side is faster or slower at full steering, 0 to 1.
+    pub turn: f32,
+    /// When stopped.
+    pub failsafe: Stop,
+    /// While disarmed.
+    pub disarmed: Stop,
+    /// The left motor.
+    pub left: MotorSettings,
+    /// The right motor.
+    pub right: MotorSettings,
+}
+
+/// How a motor stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// Shorted.
+    Brake,
+    /// Let go.
+    Coast,
+}
+
+/// A motor's three channels. Where it turns the wrong way, `ahead` and `back` change places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotorSettings {
+    /// The bridge's PWM input.
+    pub pwm: u8,
+    /// High to go ahead.
+    pub ahead: u8,
+    /// High to go back.
+    pub back: u8,
+}
+
+/// `[actuator.vesc]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VescSettings {
+    /// Such as `/dev/ttyACM0`.
+    pub port: PathBuf,
+    /// Bits a second; a USB line has no use for it.
+    #[serde(default = "usual_baud")]
+    pub baud: u32,
+    /// The duty cycle at full throttle, -0.95 to 0.95; below 0 turns the motor about.
+    pub full_duty: f32,
+    /// Braking current when stopped, A; 0 lets the wheels go.
+    pub failsafe_brake_a: f32,
+    /// The same while disarmed.
+    pub disarmed_brake_a: f32,
+    /// The servo output at full left, 0 to 1.
+    pub left: f32,
+    /// Straight.
+    pub centre: f32,
+    /// Full right.
+    pub right: f32,
+    /// When stopped.
+    pub failsafe: f32,
+    /// While disarmed.
+    pub disarmed: f32,
+}
+
+/// `[actuator.pwm]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PwmSettings {
+    /// Cycles a second.
+    pub frequency: f32,
+    /// Where the servo's pin is.
+    pub steering_pin: PwmChannelSettings,
+    /// Where the speed controller's is.
+    pub throttle_pin: PwmChannelSettings,
+    /// The servo; its `channel` is that of `steering_pin.chip`.
+    pub steering: SteeringSettings,
+    /// The speed controller; its `channel` is that of `throttle_pin.chip`.
+    pub throttle: ThrottleSettings,
+}
+
+/// One of the computer's PWM chips.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PwmChannelSettings {
+    /// Such as `/sys/class/pwm/pwmchip0`.
+    pub chip: PathBuf,
+}
+
+fn usual_address() -> u8 {
+    0x40
+}
+
+fn usual_oscillator() -> f32 {
+    25e6
+}
+
+fn usual_baud() -> u32 {
+    115_200
+}
+
+impl Kind {
+    /// What it moves. A dry run moves nothing, so any engine may be tried with it.
+    pub const fn domain(self) -> Domain {
+        match self {
+            Self::Simulator | Self::DryRun => Domain::Simulated,
+            Self::Pca9685 | Self::Vesc | Self::Pwm => Domain::Physical,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Simulator => "simulator",
+            Self::DryRun => "dry-run",
+            Self::Pca9685 => "pca9685",
+            Self::Vesc => "vesc",
+            Self::Pwm => "pwm",
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! A VESC's packets: 2, the payload's length, the payload, its CRC, 3.
+//! <https://github.com/vedderb/bldc/blob/master/comm/packet.c> and `datatypes.h`.
+
+use arrayvec::ArrayVec;
+
+const FW_VERSION: u8 = 0;
+const SET_DUTY: u8 = 5;
+const SET_CURRENT: u8 = 6;
+const SET_CURRENT_BRAKE: u8 = 7;
+const SET_SERVO_POS: u8 = 12;
+const ALIVE: u8 = 30;
+
+const START: u8 = 2;
+const END: u8 = 3;
+
+/// Some packets, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Packet(ArrayVec<u8, 64>);
+
+impl Packet {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// -1 to 1 of the battery's voltage.
+    pub(super) fn set_duty(&mut self, duty: f32) {
+        self.number(SET_DUTY, (duty * 1e5) as i32);
+    }
+
+    /// Brakes with this current, A, or at 0 lets the wheels go.
+    pub(super) fn stop(&mut self, amperes: f32) {
+        let command = if amperes > 0.0 {
+            SET_CURRENT_BRAKE
+        } else {
+            SET_CURRENT
+        };
+        self.number(command, (amperes * 1e3) as i32);
+    }
+
+    /// 0 to 1.
+    pub(super) fn set_servo(&mut self, position: f32) {
+        let [high, low] = ((position * 1e3).round() as i16).to_be_bytes();
+        self.add(&[SET_SERVO_POS, high, low]);
+    }
+
+    pub(super) fn alive(&mut self) {
+        self.add(&[ALIVE]);
+    }
+
+    pub(super) fn ask_version(&mut self) {
+        self.add(&[FW_VERSION]);
+    }
+
+    fn number(&mut self, command: u8, number: i32) {
+        let [a, b, c, d] = number.to_be_bytes();
+        self.add(&[command, a, b, c, d]);
+    }
+
+    fn add(&mut self, payload: &[u8]) {
+        let [high, low] = crc16(payload).to_be_bytes();
+        self.0.extend([START, payload.len() as u8]);
+        self.0.extend(payload.iter().copied());
+        self.0.extend([high, low, END]);
+    }
+}
+
+/// Finds the answers to [`Packet::ask_version`] in what comes over a line. What is no
+/// packet is skipped.
+#[derive(Debug, Default)]
+pub(super) struct Parser(ArrayVec<u8, MOST>);
+
+/// A payload of at most 255 bytes and what is around it.
+const MOST: usize = 2 + 255 + 3;
+
+impl Parser {
+    /// Takes a byte. True where it ends a version's packet whose checksum is right.
+    pub(super) fn answers(&mut self, byte: u8) -> bool {
+        if self.0.try_push(byte).is_err() {
+            self.0.clear();
+            return false;
+        }
+        loop {
+            let (skip, answered) = match self.0.as_slice() {
+                [] => return false,
+                [START, length, rest @ ..] => {
+                    let length = usize::from(*length);
+                    if rest.len() < length + 3 {
+                        if length > 0 {
+                            return false;
+                        }
+                        (1, false)
+                    } else {
+                        let (payload, tail) = rest.split_at(length);
+                        let [high, low] = crc16(payload).to_be_bytes();
+                        // More than the packet may be here, where it began inside noise.
+                        match tail.starts_with(&[high, low, END]) {
+                            true => (length + 5, payload.first() == Some(&FW_VERSION)),
+                            false => (1, false),
+                        }
+                    }
+                }
+                [START] => return false,
+                _ => (1, false),
+            };
+            self.0.drain(..skip);
+            if answered {
+                return true;
+            }
+        }
+    }
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc: u16, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| match crc & 0x8000 {
+            0 => crc << 1,
+            _ => crc << 1 ^ 0x1021,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_checksum_is_the_catalogue_s() {
+    // CRC-16/XMODEM's check value (reveng's catalogue).
+    assert_eq!(crc16(b"123456789"), 0x31C3);
+}
+
+#[test]
+fn packets_are_framed() {
+    let mut packet = Packet::default();
+    packet.set_duty(0.2);
+    let [high, low] = crc16(&[5, 0, 0, 0x4E, 0x20]).to_be_bytes();
+    assert_eq!(packet.bytes(), [2, 5, 5, 0, 0, 0x4E, 0x20, high, low, 3]);
+    let mut packet = Packet::default();
+    packet.stop(0.0);
+    assert_eq!(packet.bytes()[2], SET_CURRENT);
+    let mut packet = Packet::default();
+    packet.stop(12.5);
+    assert_eq!(packet.bytes()[2..7], [SET_CURRENT_BRAKE, 0, 0, 0x30, 0xD4]);
+}
+
+fn version(payload: &[u8]) -> Vec<u8> {
+    let mut packet = Packet::default();
+    packet.add(payload);
+    packet.bytes().to_vec()
+}
+
+#[test]
+fn answers_are_found_among_noise() {
+    let mut parser = Parser::default();
+    let mut line = vec![7, 3, START, 0, 9];
+    line.extend(version(&[0, 6, 2]));
+    line.extend(version(&[4, 1]));
+    let mut broken = version(&[0, 6, 2]);
+    broken[4] ^= 1;
+    line.extend(broken);
+    line.extend(version(&[0]));
+    let found = line.iter().filter(|byte| parser.answers(**byte)).count();
+    assert_eq!(found, 2);
+}
+
+proptest! {
+    #[test]
+    fn noise_is_survived(noise in prop::collection::vec(any::<u8>(), 0..600)) {
+        let mut parser = Parser::default();
+        for byte in noise {
+            let _ = parser.answers(byte);
+        }
+        // Whatever it took for the start of a packet has passed by then.
+        let answer = version(&[0, 6, 2]);
+        let found = (0..80).any(|_| answer.iter().any(|byte| parser.answers(*byte)));
+        prop_assert!(found);
+    }
+}

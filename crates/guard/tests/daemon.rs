@@ -1,0 +1,332 @@
+//! `pilotage-guard` itself, over PWM pins that are files in a folder: whatever becomes of
+//! it, the pins hold what they must.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{Domain, GuardedCar, Link, SocketLink, State, StopReason, Stopped, monotonic};
+use pilotage_vehicle::Command as Drive;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, Signal, kill_process};
+
+const GUARD: &str = env!("CARGO_BIN_EXE_pilotage-guard");
+
+const DISARMED: [u32; 2] = [0, 0];
+const FAILSAFE: [u32; 2] = [1_480_000, 1_500_000];
+
+/// A car in a folder, with failsafe and disarmed values that can be told apart.
+struct Car {
+    folder: tempfile::TempDir,
+}
+
+impl Car {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for channel in 0..2 {
+            let pin = folder.path().join(format!("pwmchip0/pwm{channel}"));
+            fs::create_dir_all(&pin).unwrap();
+            for file in ["duty_cycle", "period", "enable"] {
+                fs::write(pin.join(file), "0\n").unwrap();
+            }
+        }
+        let chip = folder.path().join("pwmchip0");
+        let socket = folder.path().join("guard.sock");
+        let text = format!(
+            "[camera]\nkind = \"folder\"\nfolder = \".\"\nrate = 50\n\
+             [guard]\ndeadline_ms = 400\nfirst_command_ms = 5000\nsocket = {socket:?}\n\
+             [actuator]\nkind = \"pwm\"\n\
+             [actuator.pwm]\nfrequency = 100\n\
+             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
+             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
+             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
+             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
+             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
+        );
+        fs::write(folder.path().join("car.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("car.toml")
+    }
+
+    fn settings(&self) -> GuardedCar {
+        GuardedCar::load(&self.file()).unwrap()
+    }
+
+    /// Steering's and throttle's pulses, nanoseconds.
+    fn pulses(&self) -> [u32; 2] {
+        [0, 1].map(|channel| {
+            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
+            let text = fs::read_to_string(self.folder.path().join(file)).unwrap();
+            text.lines().next().unwrap().parse().unwrap()
+        })
+    }
+
+    fn guard(&self, more: &[&str]) -> Running {
+        let mut command = self.command(more);
+        Running(command.spawn().unwrap())
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(GUARD);
+        command.arg("--car").arg(self.file()).args(more);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn connect(&self) -> SocketLink {
+        let socket = self.settings().socket;
+        let mut link = None;
+        wait("the guard listens", || {
+            link = SocketLink::connect(&socket).ok();
+            link.is_some()
+        });
+        link.unwrap()
+    }
+
+    /// Drives ahead until the motors say so.
+    fn drive(&self, link: &mut SocketLink) {
+        link.hello(Domain::Physical).unwrap();
+        self.arm(link);
+    }
+
+    fn arm(&self, link: &mut SocketLink) {
+        link.arm_pilot().unwrap();
+        let mut sequence = 0;
+        wait("the car drives", || {
+            sequence += 1;
+            let command = Drive {
+                steering: 0.5,
+                throttle: 0.5,
+                captured: monotonic(),
+                sequence,
+            };
+            link.send_at(monotonic(), command).unwrap();
+            self.pulses() == [1_700_000, 1_750_000]
+        });
+    }
+}
+
+struct Running(Child);
+
+impl Running {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    fn kill(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        wait("the guard ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_starts_disarmed_and_a_term_signal_leaves_it_so() {
+    let car = Car::new();
+    let pin = car.folder.path().join("pwmchip0/pwm1/duty_cycle");
+    // What a dead guard left behind.
+    fs::write(pin, "1900000\n").unwrap();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Disarmed);
+    assert_eq!(car.pulses(), DISARMED);
+    car.drive(&mut link);
+    guard.kill(Signal::TERM);
+    assert!(guard.ended().success());
+    assert_eq!(car.pulses(), DISARMED);
+    assert!(!car.settings().socket.exists());
+}
+
+#[test]
+fn a_killed_guard_is_followed_by_failsafe() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    guard.kill(Signal::KILL);
+    guard.ended();
+    assert_ne!(car.pulses(), FAILSAFE, "nobody has written it yet");
+    let written = car.command(&["--failsafe"]).output().unwrap();
+    assert!(written.status.success(), "{}", message(&written));
+    assert_eq!(car.pulses(), FAILSAFE);
+    // What is left of the dead one does not keep the next from starting.
+    let _again = car.guard(&[]);
+    let mut link = car.connect();
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Disarmed, "no restart arms");
+    assert_eq!(car.pulses(), DISARMED);
+}
+
+#[test]
+fn there_is_one_writer() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    car.drive(&mut car.connect());
+    for more in [&[][..], &["--failsafe"]] {
+        let second = car.command(more).output().unwrap();
+        assert_eq!(second.status.code(), Some(2));
+        let said = message(&second);
+        assert!(said.contains("another guard holds it"), "{said}");
+    }
+}
+
+#[test]
+fn the_pilot_that_started_it_is_its_life() {
+    let car = Car::new();
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let mut command = car.command(&["--pilot-on-stdin"]);
+    command.stdin(Stdio::from(theirs));
+    let mut guard = Running(command.spawn().unwrap());
+    drop(command);
+    // Others may come and go.
+    drop(car.connect());
+    let mut link = SocketLink::over(ours);
+    car.drive(&mut link);
+    drop(link);
+    assert!(guard.ended().success());
+    assert_eq!(car.pulses(), FAILSAFE);
+}
+
+#[test]
+fn a_stop_needs_no_guard_that_answers() {
+    let car = Car::new();
+    let settings = car.settings();
+    let nobody = pilotage_guard::stop(&settings).unwrap();
+    assert_eq!(nobody, Stopped::WithoutGuard { killed: None });
+    assert_eq!(car.pulses(), FAILSAFE);
+
+    let guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    let Stopped::ByGuard(status) = pilotage_guard::stop(&settings).unwrap() else {
+        panic!("the guard answers");
+    };
+    assert_eq!(status.state.stopped(), Some(StopReason::Person));
+    wait("the motors stand", || car.pulses() == FAILSAFE);
+
+    car.arm(&mut link);
+    guard.kill(Signal::STOP);
+    let stopped = pilotage_guard::stop(&settings).unwrap();
+    let killed = Some(guard.pid().as_raw_nonzero().get());
+    assert_eq!(stopped, Stopped::WithoutGuard { killed });
+    assert_eq!(car.pulses(), FAILSAFE);
+}
+
+#[test]
+fn a_pilot_that_falls_silent_is_stopped_by_it() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    // No word more, the line still open.
+    wait("the motors stand", || car.pulses() == FAILSAFE);
+    link.refresh().unwrap();
+    assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
+}
+
+#[test]
+fn a_pin_that_another_changes_stops_the_car() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    link.hello(Domain::Physical).unwrap();
+    link.arm_pilot().unwrap();
+    let pin: &Path = &car.folder.path().join("pwmchip0/pwm1/duty_cycle");
+    let mut sequence = 0;
+    let mut changed = false;
+    wait("the guard sees it", || {
+        sequence += 1;
+        let command = Drive {
+            steering: 0.5,
+            throttle: 0.5,
+            captured: monotonic(),
+            sequence,
+        };
+        link.send_at(monotonic(), command).unwrap();
+        if !changed && car.pulses() == [1_700_000, 1_750_000] {
+            fs::write(pin, "1999000\n").unwrap();
+            changed = true;
+        }
+        let stopped = link.status().state.stopped();
+        stopped == Some(StopReason::Fault(pilotage_guard::Fault::Actuator))
+    });
+    wait("the motors stand", || car.pulses() == FAILSAFE);
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let car = Car::new();
+    let unknown = Command::new(GUARD).arg("--arm").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        message(&unknown).contains("--help"),
+        "{}",
+        message(&unknown)
+    );
+    let nobody = car.command(&["--allow", "nobody-of-that-name"]).output();
+    let nobody = nobody.unwrap();
+    assert!(
+        message(&nobody).contains("/etc/passwd"),
+        "{}",
+        message(&nobody)
+    );
+    let text = fs::read_to_string(car.file()).unwrap();
+    fs::write(
+        car.file(),
+        text.replace("failsafe_us = 1500", "failsafe_us = 1600"),
+    )
+    .unwrap();
+    let moving = car.command(&[]).output().unwrap();
+    assert_eq!(moving.status.code(), Some(2));
+    let said = message(&moving);
+    assert!(
+        said.contains("`actuator.pwm.throttle.failsafe_us`"),
+        "{said}"
+    );
+    assert_eq!(car.pulses(), DISARMED, "nothing was written");
+    let missing = Command::new(GUARD).args(["--car", "/none.toml"]).output();
+    assert!(message(&missing.unwrap()).contains("/none.toml"));
+}
