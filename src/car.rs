@@ -8,13 +8,13 @@ mod circuit;
 mod settings;
 mod validate;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use pilotage_engine::InstructionSet;
-use pilotage_guard::Limits;
+use pilotage_guard::actuators::ActuatorSettings;
+use pilotage_guard::{GuardedCar, Limits};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
 use pilotage_vehicle::Mixer;
 
@@ -23,15 +23,12 @@ use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 
 pub use settings::{
-    ActuatorSettings, BackendKind, CameraSettings, CarSettings, ChannelSettings, ControlSetting,
-    EngineSettings, GuardSettings, Kind, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, Kind, MixerSettings,
+    OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that stands for none: the simulated car on `simple`.
 pub const DEFAULT: &str = include_str!("car/default.toml");
-
-/// A car.toml longer than this is none, bytes.
-const LONGEST_FILE: u64 = 1 << 20;
 
 /// What a checked car.toml describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +57,10 @@ pub struct Car {
     pub backend: Backend,
     /// What the guard holds it to.
     pub limits: Limits,
+    /// Its motors.
+    pub actuator: ActuatorSettings,
+    /// Where its guard listens.
+    pub socket: PathBuf,
 }
 
 /// What runs the engine.
@@ -123,21 +124,8 @@ pub struct Simulator {
 #[derive(Debug, thiserror::Error)]
 pub enum CarError {
     /// The file cannot be read.
-    #[error("{path}: {reason}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's word on it.
-        reason: std::io::Error,
-    },
-    /// The file is far longer than any of its kind.
-    #[error("{path}: longer than {limit} bytes, which no such file is; is it the right one?")]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// Bytes.
-        limit: u64,
-    },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// What is written is not sound.
     #[error(transparent)]
     Settings(#[from] ConfigError),
@@ -179,7 +167,7 @@ impl Car {
         let (name, text, folder) = match path {
             Some(path) => (
                 path.display().to_string(),
-                read(path, LONGEST_FILE)?,
+                pilotage_config::read(path, LONGEST_FILE)?,
                 path.parent().unwrap_or(Path::new("")),
             ),
             None => ("car.toml".to_owned(), DEFAULT.to_owned(), Path::new("")),
@@ -208,6 +196,15 @@ impl Car {
         let source = Source::new(file, text);
         let settings = source.parse()?;
         Ok(validate::car(&settings, &source, Path::new(""))?)
+    }
+
+    /// What its guard has to know.
+    pub fn guarded(&self) -> GuardedCar {
+        GuardedCar {
+            limits: self.limits,
+            actuator: self.actuator.clone(),
+            socket: self.socket.clone(),
+        }
     }
 
     /// The circuit it drives on, read or made.
@@ -240,28 +237,6 @@ impl Car {
             .with_limits(limits)
             .with_seed(seed))
     }
-}
-
-/// A text file of at most `limit` bytes.
-fn read(path: &Path, limit: u64) -> Result<String, CarError> {
-    let failed = |reason| CarError::Read {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    // One byte more than allowed tells a file that is too long from one just short enough.
-    let length = file
-        .take(limit + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if length as u64 > limit {
-        return Err(CarError::TooLong {
-            path: path.to_path_buf(),
-            limit,
-        });
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

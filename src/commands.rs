@@ -1,4 +1,4 @@
-//! One file per subcommand.
+//! One file per subcommand; `person` has the four that speak to a guard.
 
 pub mod bench;
 pub mod check;
@@ -7,3 +7,4 @@ pub mod doctor;
 pub mod drive;
 pub mod guard;
 pub mod inspect;
+pub mod person;

@@ -1,9 +1,12 @@
-//! A guard in a process of its own, started and watched by the pilot.
+//! A guard in a process of its own: the simulated car's, started and watched by the pilot,
+//! and a real car's ([`RealGuard`]).
+
+mod real;
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,9 +14,13 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use pilotage_guard::wire::Applied;
-use pilotage_guard::{Domain, Limits, LinkError, Output, Relay, SocketLink, monotonic};
+use pilotage_guard::{
+    ConnectError, Domain, Limits, LinkError, Output, Relay, SocketLink, monotonic,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+pub use real::{OwnGuard, RealGuard};
 
 /// More outputs than a guard sends between two frames; beyond them the oldest go.
 const MOST_APPLIED: usize = 128;
@@ -35,6 +42,12 @@ pub enum GuardedError {
     /// The limits could not be told.
     #[error("the guard cannot be told its limits: {0}")]
     Limits(serde_json::Error),
+    /// It may not be spoken to.
+    #[error(transparent)]
+    Unreachable(#[from] ConnectError),
+    /// It was started, and ended; standard error says why.
+    #[error("the guard ended as soon as it was started ({0}); its message is above")]
+    Ended(ExitStatus),
     /// It started, and did not answer.
     #[error("the guard was started and does not answer: {0}")]
     Silent(LinkError),

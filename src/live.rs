@@ -3,31 +3,55 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use pilotage_guard::State;
 
 /// What the line shows. Each number stands alone: a torn line is of no consequence.
 #[derive(Debug, Default)]
 struct Shared {
-    lap: AtomicU32,
-    speed: AtomicU32,
-    deviation: AtomicU32,
+    /// Which [`Progress`], and for a real car where its guard stands.
+    what: AtomicU8,
+    progress: [AtomicU32; 3],
     inference: AtomicU32,
     loop_p99: AtomicU32,
     fallback: AtomicBool,
     done: AtomicBool,
 }
 
+/// How a drive goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress {
+    /// The simulated car's.
+    Lap {
+        /// Share of the lap done, 0 to 1.
+        lap: f32,
+        /// Metres per second.
+        speed: f32,
+        /// Metres from the line, left positive.
+        deviation: f32,
+    },
+    /// A real car's.
+    Real {
+        /// Where its guard stands.
+        state: State,
+        /// -1 (full right) to 1 (full left).
+        steering: f32,
+        /// -1 to 1.
+        throttle: f32,
+    },
+}
+
+const STATES: [&str; 4] = ["disarmed", "armed", "DRIVING", "stopped"];
+const LAP: u8 = STATES.len() as u8;
+
 /// Numbers for the line.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Numbers {
-    /// Share of the lap done, 0 to 1.
-    pub lap: f32,
-    /// Metres per second.
-    pub speed: f32,
-    /// Metres from the line, left positive.
-    pub deviation: f32,
+    /// How the drive goes.
+    pub progress: Progress,
     /// Microseconds.
     pub inference: f32,
     /// Microseconds.
@@ -57,9 +81,22 @@ impl LiveLine {
     /// Stores what the line shows next.
     pub fn show(&self, numbers: Numbers) {
         let store = |slot: &AtomicU32, value: f32| slot.store(value.to_bits(), Ordering::Relaxed);
-        store(&self.shared.lap, numbers.lap);
-        store(&self.shared.speed, numbers.speed);
-        store(&self.shared.deviation, numbers.deviation);
+        let (what, progress) = match numbers.progress {
+            Progress::Lap {
+                lap,
+                speed,
+                deviation,
+            } => (LAP, [lap, speed, deviation]),
+            Progress::Real {
+                state,
+                steering,
+                throttle,
+            } => (place(&state), [steering, throttle, 0.0]),
+        };
+        self.shared.what.store(what, Ordering::Relaxed);
+        for (slot, value) in self.shared.progress.iter().zip(progress) {
+            store(slot, value);
+        }
         store(&self.shared.inference, numbers.inference);
         store(&self.shared.loop_p99, numbers.loop_p99);
         let fallback = &self.shared.fallback;
@@ -83,23 +120,36 @@ fn print(shared: &Shared) {
     let load = |slot: &AtomicU32| f32::from_bits(slot.load(Ordering::Relaxed));
     let mut error = std::io::stderr();
     while !shared.done.load(Ordering::Relaxed) {
-        let _ = write!(
-            error,
-            "\r\x1b[2Klap {:5.1} %   {:5.2} m/s   {:+.3} m off the line   {} {:4.0} us   \
-             loop p99 {:5.0} us",
-            load(&shared.lap) * 100.0,
-            load(&shared.speed),
-            load(&shared.deviation),
-            match shared.fallback.load(Ordering::Relaxed) {
-                true => "FALLBACK",
-                false => "engine",
-            },
-            load(&shared.inference),
-            load(&shared.loop_p99),
-        );
+        let [first, second, third] = [0, 1, 2].map(|index| load(&shared.progress[index]));
+        let _ = match STATES.get(usize::from(shared.what.load(Ordering::Relaxed))) {
+            Some(state) => write!(
+                error,
+                "\r\x1b[2K{state:<8}   steering {first:+.2}   throttle {second:+.2}"
+            ),
+            None => write!(
+                error,
+                "\r\x1b[2Klap {:5.1} %   {second:5.2} m/s   {third:+.3} m off the line",
+                first * 100.0
+            ),
+        };
+        let by = match shared.fallback.load(Ordering::Relaxed) {
+            true => "FALLBACK",
+            false => "engine",
+        };
+        let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
+        let _ = write!(error, "   {by} {inference:4.0} us   loop p99 {p99:5.0} us");
         let _ = error.flush();
         std::thread::park_timeout(EVERY);
     }
     let _ = write!(error, "\r\x1b[2K");
     let _ = error.flush();
+}
+
+fn place(state: &State) -> u8 {
+    match state {
+        State::Disarmed => 0,
+        State::Armed(_) => 1,
+        State::Driving(_) => 2,
+        State::Stopped { .. } => 3,
+    }
 }

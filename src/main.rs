@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect};
+use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect, person};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -18,13 +18,21 @@ enum Command {
     /// Drive a car: the simulated one unless car.toml says otherwise
     #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
+    /// Arm a car: its pilot may drive it then
+    Arm(person::Options),
+    /// Disarm a car
+    Disarm(person::Options),
+    /// Stop a car, whatever its guard does
+    Stop(person::Options),
+    /// Say where a car's guard stands
+    Status(person::StatusOptions),
     /// Check a car.toml and change nothing
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
     Compile(Box<compile::Options>),
     /// Show what an engine is: its limits, layers, sections and signature
     Inspect(inspect::Options),
-    /// Be the guard of a simulated car; `drive` starts it
+    /// Be a guard; `drive` starts it
     #[command(hide = true)]
     Guard(guard::Options),
     /// Measure how fast an engine is on this machine, layer by layer
@@ -40,6 +48,10 @@ fn main() -> ExitCode {
         .unwrap_or_else(|| Command::Drive(Box::default()));
     let result = match command {
         Command::Drive(options) => drive::run(&options),
+        Command::Arm(options) => person::arm(&options),
+        Command::Disarm(options) => person::disarm(&options),
+        Command::Stop(options) => person::stop(&options),
+        Command::Status(options) => person::status(&options),
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),

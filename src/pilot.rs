@@ -9,7 +9,7 @@ pub use dropped::Dropped;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
-use pilotage_guard::{Fault, Link, LinkError};
+use pilotage_guard::{Fault, Link, LinkError, State};
 use pilotage_vehicle::{Clock, Command, Controls, Mixer, Time};
 use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
 
@@ -41,6 +41,8 @@ pub struct Pilot {
     frame: Frame,
     /// The number of the frame seen last.
     seen: Option<u64>,
+    /// What the guard was sent last.
+    sent: Option<Command>,
     input: Input,
     /// All outputs, one after the other; those of integer outputs as they are.
     answers: Vec<f32>,
@@ -74,6 +76,9 @@ pub struct Step {
     pub thinking: Duration,
     /// Frames that went by since the last one seen.
     pub missed: u64,
+    /// Of the command before: from its frame's capture to the guard's acting on it, where
+    /// it did and that is heard.
+    pub reaction: Option<Duration>,
 }
 
 /// Why a pilot could not be put together.
@@ -158,6 +163,7 @@ impl Pilot {
             vision,
             frame,
             seen: None,
+            sent: None,
             input,
             answers: vec![0.0; answers],
             integers: vec![0; answers],
@@ -181,6 +187,11 @@ impl Pilot {
     /// The way to the guard, to arm and disarm.
     pub fn link(&mut self) -> &mut dyn Link {
         &mut *self.parts.link
+    }
+
+    /// Where its frames come from.
+    pub fn camera(&self) -> &dyn Camera {
+        &*self.parts.camera
     }
 
     /// The present moment.
@@ -210,6 +221,7 @@ impl Pilot {
     fn think(&mut self) -> Result<Step, StepError> {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
+        let reaction = self.reaction();
         self.see()?;
         let vision = start.elapsed();
         let timing = self.infer()?;
@@ -222,6 +234,7 @@ impl Pilot {
             sequence: self.frame.sequence,
         };
         self.parts.link.send_at(self.parts.clock.now(), command)?;
+        self.sent = Some(command);
         let missed = self
             .seen
             .replace(self.frame.sequence)
@@ -235,7 +248,19 @@ impl Pilot {
             fallback: timing.fallback,
             thinking: start.elapsed(),
             missed,
+            reaction,
         })
+    }
+
+    /// What became of the command sent last.
+    fn reaction(&self) -> Option<Duration> {
+        let sent = self.sent?;
+        match self.parts.link.status().state {
+            State::Driving(driving) if driving.sequence == sent.sequence => {
+                Some(driving.accepted.since(sent.captured))
+            }
+            _ => None,
+        }
     }
 
     /// Fills the engine's input from the frame.

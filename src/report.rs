@@ -3,7 +3,9 @@
 //! The driving figures are the simulator's [`Metrics`]; the loop's own timing is
 //! gathered here by [`LoopTiming`] while it drives.
 
-use std::fmt::Write as _;
+mod real;
+mod table;
+
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,6 +15,9 @@ use serde::Serialize;
 
 use crate::pilot::Step;
 use crate::plot::Caption;
+use table::{Table, duration};
+
+pub use real::RealReport;
 
 /// Gathers how long each turn of the loop took. Recording allocates nothing.
 #[derive(Debug, Clone)]
@@ -21,6 +26,7 @@ pub struct LoopTiming {
     inference: Series,
     device: Series,
     thinking: Series,
+    reaction: Series,
     missed: u64,
     fallbacks: u64,
 }
@@ -33,6 +39,7 @@ impl LoopTiming {
             inference: Series::new(),
             device: Series::new(),
             thinking: Series::new(),
+            reaction: Series::new(),
             missed: 0,
             fallbacks: 0,
         }
@@ -47,6 +54,9 @@ impl LoopTiming {
         self.fallbacks += u64::from(step.fallback);
         if let Some(device) = step.device {
             self.device.record(device);
+        }
+        if let Some(reaction) = step.reaction {
+            self.reaction.record(reaction);
         }
     }
 
@@ -73,7 +83,8 @@ impl LoopTiming {
             thinking: self.thinking.spread(),
             vision: self.vision.spread(),
             inference: self.inference.spread(),
-            device: (!self.device.histogram.is_empty()).then(|| self.device.spread()),
+            device: self.device.known(),
+            reaction: self.reaction.known(),
             fallback_frames: self.fallbacks,
         }
     }
@@ -131,12 +142,18 @@ impl Series {
         self.sum as f64 / self.histogram.len().max(1) as f64
     }
 
+    /// How it spreads, if there is any.
+    fn known(&self) -> Option<Spread> {
+        (!self.histogram.is_empty()).then(|| self.spread())
+    }
+
     fn spread(&self) -> Spread {
         let micros = |nanos: u64| nanos as f64 * 1e-3;
         Spread {
             mean_us: self.mean() * 1e-3,
             p50_us: micros(self.nanos(0.5)),
             p99_us: micros(self.nanos(0.99)),
+            p999_us: micros(self.nanos(0.999)),
             max_us: micros(self.max),
         }
     }
@@ -157,6 +174,8 @@ pub struct TimingSummary {
     pub inference: Spread,
     /// Of it on the device, where that differs (a GPU).
     pub device: Option<Spread>,
+    /// From a frame's capture to the guard's acting on its command.
+    pub reaction: Option<Spread>,
     /// Frames that the fallback answered in the engine's place.
     pub fallback_frames: u64,
 }
@@ -170,6 +189,8 @@ pub struct Spread {
     pub p50_us: f64,
     /// The 99th percentile.
     pub p99_us: f64,
+    /// The 99.9th percentile.
+    pub p999_us: f64,
     /// The longest.
     pub max_us: f64,
 }
@@ -295,16 +316,7 @@ pub fn table(report: &RunReport) -> String {
     table.row("car", report.car.clone());
     table.row("engine", format!("{}, {}", report.engine, report.backend));
     let timing = &report.timing;
-    table.row("frame to command", spread(&timing.thinking));
-    table.row("  vision", spread(&timing.vision));
-    table.row("  inference", spread(&timing.inference));
-    if let Some(device) = &timing.device {
-        table.row("    on the device", spread(device));
-    }
-    if timing.fallback_frames > 0 {
-        let share = format!("{} of {} frames", timing.fallback_frames, timing.frames);
-        table.row("  by the fallback", share);
-    }
+    table.timing(timing);
     if let Some(hertz) = m.brain_iteration_frequency {
         table.row("brain iteration frequency", format!("{hertz:.0} Hz"));
     }
@@ -320,53 +332,8 @@ pub fn table(report: &RunReport) -> String {
         "wall clock",
         format!("{:.2} s{}", report.wall_seconds, factor.unwrap_or_default()),
     );
-    let guard = &report.guard;
-    table.row(
-        "guard",
-        format!(
-            "{} commands accepted, {} refused, {} dropped; {} stops, {} failed writes",
-            guard.accepted, guard.refused, guard.dropped, guard.stops, guard.write_errors
-        ),
-    );
+    table.guard(&report.guard);
     table.text
-}
-
-fn spread(spread: &Spread) -> String {
-    format!(
-        "{} median, {} p99, {} max",
-        duration(spread.p50_us),
-        duration(spread.p99_us),
-        duration(spread.max_us)
-    )
-}
-
-/// Three digits or so, in the unit that suits.
-fn duration(micros: f64) -> String {
-    match micros {
-        us if us < 1e3 => format!("{us:.0} us"),
-        us if us < 1e5 => format!("{:.2} ms", us * 1e-3),
-        us if us < 1e6 => format!("{:.0} ms", us * 1e-3),
-        us => format!("{:.2} s", us * 1e-6),
-    }
-}
-
-#[derive(Default)]
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn section(&mut self, title: &str) {
-        if !self.text.is_empty() {
-            self.text.push_str("\n\n");
-        }
-        self.text.push_str(title);
-    }
-
-    fn row(&mut self, name: &str, value: String) {
-        // Writing to a String does not fail.
-        let _ = write!(self.text, "\n  {name:<26} {value}");
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) fn make(simulator: &Simulator) -> Result<Circuit, CarError> {
             Circuit::shipped(name).ok_or_else(|| CarError::NoCircuit(name.clone()))?
         }
         CircuitSource::File(path) => {
-            let text = super::read(path, LONGEST_CIRCUIT)?;
+            let text = pilotage_config::read(path, LONGEST_CIRCUIT)?;
             let csv = path.extension().is_some_and(|extension| extension == "csv");
             let read = if csv {
                 let name = path.file_stem().unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pilotage_guard::actuators::ActuatorSettings;
+use pilotage_guard::{GuardSettings, USUAL_RATE};
 use serde::Deserialize;
 
 use crate::simulation::Pace;
@@ -117,14 +119,6 @@ pub enum ControlSetting {
     Number(i64),
 }
 
-/// `[actuator]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ActuatorSettings {
-    /// Only `simulator` today.
-    pub kind: String,
-}
-
 /// `[simulator]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -209,70 +203,6 @@ pub enum OnGpuFailure {
     Stop,
 }
 
-/// `[guard]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GuardSettings {
-    /// Milliseconds; see docs/car.md for the default.
-    pub deadline_ms: Option<f64>,
-    /// Milliseconds; the deadline when none.
-    pub max_age_ms: Option<f64>,
-    /// Milliseconds.
-    pub first_command_ms: Option<f64>,
-    /// The steering channel.
-    #[serde(deserialize_with = "steering")]
-    pub steering: ChannelSettings,
-    /// The throttle channel.
-    #[serde(deserialize_with = "throttle")]
-    pub throttle: ChannelSettings,
-}
-
-/// `[guard.steering]` and `[guard.throttle]`
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ChannelSettings {
-    /// Written when stopped.
-    pub failsafe: f32,
-    /// Written while disarmed.
-    pub disarmed: f32,
-    /// The least value.
-    pub min: f32,
-    /// The greatest value.
-    pub max: f32,
-    /// The fastest change.
-    pub slew_per_second: f32,
-}
-
-/// A channel as written: what it leaves out is the channel's own default.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenChannel {
-    failsafe: Option<f32>,
-    disarmed: Option<f32>,
-    min: Option<f32>,
-    max: Option<f32>,
-    slew_per_second: Option<f32>,
-}
-
-impl WrittenChannel {
-    fn over(self, default: ChannelSettings) -> ChannelSettings {
-        ChannelSettings {
-            failsafe: self.failsafe.unwrap_or(default.failsafe),
-            disarmed: self.disarmed.unwrap_or(default.disarmed),
-            min: self.min.unwrap_or(default.min),
-            max: self.max.unwrap_or(default.max),
-            slew_per_second: self.slew_per_second.unwrap_or(default.slew_per_second),
-        }
-    }
-}
-
-fn steering<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
-    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().steering))
-}
-
-fn throttle<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
-    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().throttle))
-}
-
 impl Default for CarSettings {
     fn default() -> Self {
         Self {
@@ -307,7 +237,7 @@ impl Default for CameraSettings {
             black_frames: None,
             width: 640,
             height: 480,
-            rate: 20.0,
+            rate: USUAL_RATE,
             horizontal_fov: 1.57,
             forward: 0.45,
             left: 0.0,
@@ -315,14 +245,6 @@ impl Default for CameraSettings {
             pitch: 0.0,
             yaw: 0.0,
             roll: 0.0,
-        }
-    }
-}
-
-impl Default for ActuatorSettings {
-    fn default() -> Self {
-        Self {
-            kind: "simulator".to_owned(),
         }
     }
 }
@@ -355,28 +277,6 @@ impl Default for EngineSettings {
             gpu_limit_ms: None,
             trusted_keys: Vec::new(),
             require_signature: false,
-        }
-    }
-}
-
-impl Default for GuardSettings {
-    fn default() -> Self {
-        let steering = ChannelSettings {
-            failsafe: 0.0,
-            disarmed: 0.0,
-            min: -1.0,
-            max: 1.0,
-            slew_per_second: 40.0,
-        };
-        Self {
-            deadline_ms: None,
-            max_age_ms: None,
-            first_command_ms: None,
-            steering,
-            throttle: ChannelSettings {
-                slew_per_second: 20.0,
-                ..steering
-            },
         }
     }
 }

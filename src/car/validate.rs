@@ -7,27 +7,17 @@ use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
-use pilotage_guard::{Channel, Domain, Limits, LimitsError, LimitsSpec};
+use pilotage_guard::{Limits, actuators};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit};
 use pilotage_vehicle::{Mixer, MixerError};
 
 use super::settings::{
-    BackendKind, CameraSettings, ChannelSettings, EngineSettings, GuardSettings, Kind,
-    MixerSettings, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, EngineSettings, Kind, MixerSettings, Settings, SimulatorSettings,
 };
 use super::{Backend, Car, CircuitSource, EngineSource, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
-
-/// The only kind of actuator there is so far.
-const SIMULATOR: &str = "simulator";
-
-/// The guard's usual deadline; three frame periods where these are longer.
-const DEADLINE: Duration = Duration::from_millis(150);
-/// The guard's usual wait for a first command; the deadline where that is longer.
-const FIRST_COMMAND: Duration = Duration::from_secs(2);
-const FRAME_PERIODS: u32 = 3;
 
 /// Checks `settings` as `source` has them; relative paths start from `folder`.
 pub(super) fn car(
@@ -39,10 +29,12 @@ pub(super) fn car(
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(source.error("car.name", "must be 1 to 64 printable characters"));
     }
-    simulated(source, "actuator.kind", &settings.actuator.kind)?;
     let camera = camera(source, &settings.camera)?;
     let capture = super::camera::capture(source, &settings.camera, folder)?;
-    let limits = limits(source, &settings.guard, camera.rate_hz)?;
+    settings.actuator.check(source)?;
+    of_one_world(source, capture.is_some(), settings.actuator.kind)?;
+    let guard = &settings.guard;
+    let limits = guard.limits(source, camera.rate_hz, &settings.actuator)?;
     let simulator = simulator(source, &settings.simulator, folder)?;
     arrives_in_time(source, simulator.latency, &limits)?;
     Ok(Car {
@@ -61,6 +53,33 @@ pub(super) fn car(
         instruction_set: instruction_set(source, &settings.engine)?,
         backend: backend(source, &settings.engine, &limits)?,
         limits,
+        actuator: settings.actuator.clone(),
+        socket: guard.socket(),
+    })
+}
+
+/// A picture of one world does not say how to drive in another.
+fn of_one_world(
+    source: &Source<'_>,
+    real_camera: bool,
+    actuator: actuators::Kind,
+) -> Result<(), ConfigError> {
+    let simulated = actuator == actuators::Kind::Simulator;
+    if real_camera != simulated {
+        return Ok(());
+    }
+    Err(if real_camera {
+        source.error(
+            "actuator.kind",
+            "is `simulator`, whose car a real camera does not see: name the car's motors, or \
+             `dry-run` to see what it would do",
+        )
+    } else {
+        source.error(
+            "camera.kind",
+            "is `simulator`, which does not see where the motors of `actuator.kind` take the \
+             car: name the car's camera",
+        )
     })
 }
 
@@ -114,19 +133,6 @@ fn arrives_in_time(
         )),
         _ => Ok(()),
     }
-}
-
-fn simulated(source: &Source<'_>, key: &str, kind: &str) -> Result<(), ConfigError> {
-    if kind == SIMULATOR {
-        return Ok(());
-    }
-    Err(source.error(
-        key,
-        format!(
-            "there is no `{kind}` yet: physical actuators come with a later version, \
-             and today the only kind is `{SIMULATOR}`"
-        ),
-    ))
 }
 
 /// `value`, when it is within `range`; NaN is within none.
@@ -264,60 +270,6 @@ fn trust(source: &Source<'_>, written: &EngineSettings) -> Result<Trust, ConfigE
         keys: keys.collect::<Result<_, _>>()?,
         required,
     })
-}
-
-fn limits(source: &Source<'_>, written: &GuardSettings, rate: f64) -> Result<Limits, ConfigError> {
-    let duration = |key: &str, value: Option<f64>| {
-        value
-            .map(|ms| within(source, &format!("guard.{key}"), ms, 1.0..=60_000.0))
-            .transpose()
-            .map(|ms| ms.map(milliseconds))
-    };
-    // Cut to whole microseconds: 60 Hz then allows the 50 ms that three of its periods are.
-    let frame_period = Duration::from_micros((1e6 / rate) as u64);
-    let deadline = duration("deadline_ms", written.deadline_ms)?
-        .unwrap_or_else(|| DEADLINE.max(frame_period * FRAME_PERIODS));
-    let spec = LimitsSpec {
-        steering: channel(&written.steering),
-        throttle: channel(&written.throttle),
-        frame_period,
-        deadline,
-        actuator_delay: Duration::ZERO,
-        max_age: duration("max_age_ms", written.max_age_ms)?.unwrap_or(deadline),
-        first_command: duration("first_command_ms", written.first_command_ms)?
-            .unwrap_or_else(|| FIRST_COMMAND.max(deadline)),
-        actuator: Domain::Simulated,
-    };
-    Limits::new(spec).map_err(|error| source.error(&key_of(&error), error))
-}
-
-fn channel(written: &ChannelSettings) -> Channel {
-    Channel {
-        failsafe: written.failsafe,
-        disarmed: written.disarmed,
-        min: written.min,
-        max: written.max,
-        slew_per_second: written.slew_per_second,
-    }
-}
-
-/// The key behind what the guard refuses.
-fn key_of(error: &LimitsError) -> String {
-    match error {
-        LimitsError::Value { channel, key, .. }
-        | LimitsError::OutsideRange { channel, key, .. } => {
-            format!("guard.{channel}.{key}")
-        }
-        LimitsError::Range { channel, .. } => format!("guard.{channel}.min"),
-        LimitsError::Slew { channel, .. } => format!("guard.{channel}.slew_per_second"),
-        LimitsError::Moving { key, .. } => format!("guard.throttle.{key}"),
-        LimitsError::FramePeriod => "camera.rate".to_owned(),
-        LimitsError::Deadline { .. } | LimitsError::ActuatorDelay { .. } => {
-            "guard.deadline_ms".to_owned()
-        }
-        LimitsError::MaxAge { .. } => "guard.max_age_ms".to_owned(),
-        LimitsError::FirstCommand { .. } => "guard.first_command_ms".to_owned(),
-    }
 }
 
 pub(super) fn milliseconds(value: f64) -> Duration {

@@ -1,6 +1,7 @@
 //! `pilotage drive`: from car.toml and the command line to a driven lap and its report.
 
 mod assemble;
+mod real;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use pilotage_guard::LinkError;
 use pilotage_simulator::Outcome;
 
 use crate::car::{BackendKind, Kind};
-use crate::live::{LiveLine, Numbers};
+use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Step, StepError};
 use crate::report::{self, LoopTiming};
 use crate::simulation::Pace;
@@ -86,6 +87,9 @@ pub struct Options {
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
+    /// Of a real car: end after this many frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
@@ -120,7 +124,15 @@ pub(crate) struct Ending {
 /// When something that is asked for is not there or not sound; nothing has moved then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let born = Instant::now();
-    let mut assembled = assemble::assemble(options)?;
+    let car = assemble::car(options)?;
+    if car.capture.is_some() {
+        return real::run(options, &car);
+    }
+    anyhow::ensure!(
+        options.frames.is_none(),
+        "--frames is of a real car; the simulated one ends with its --laps or --time-limit"
+    );
+    let mut assembled = assemble::assemble(options, car)?;
     if let Some(path) = &options.plot {
         // Better now than after the lap.
         std::fs::OpenOptions::new()
@@ -209,9 +221,11 @@ fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
 fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming) {
     let world = assembled.drive.world.borrow();
     live.show(Numbers {
-        lap: world.lap_fraction() as f32,
-        speed: world.car().speed() as f32,
-        deviation: world.offset() as f32,
+        progress: Progress::Lap {
+            lap: world.lap_fraction() as f32,
+            speed: world.car().speed() as f32,
+            deviation: world.offset() as f32,
+        },
         inference: step.inference.as_secs_f32() * 1e6,
         loop_p99: timing.thinking_p99().as_secs_f32() * 1e6,
         fallback: step.fallback,

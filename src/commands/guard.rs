@@ -1,18 +1,25 @@
-//! `pilotage guard`: this program as the guard of a simulated car. Not for people:
-//! `pilotage drive` starts it, its lines in place of standard input and output.
+//! `pilotage guard`: this program as a guard. Not for people: `pilotage drive` starts it,
+//! its line in place of standard input.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pilotage_guard::{Allowed, Limits, LimitsSpec, Reach, Relay};
+use pilotage_guard::{Allowed, GuardedCar, Limits, LimitsSpec, Reach, Relay};
 
 /// What the guard is told.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Its limits, as JSON
+    /// Of a simulated car, whose motors are at standard output: its limits, as JSON
+    #[arg(long, required_unless_present = "car", conflicts_with = "car")]
+    limits: Option<String>,
+    /// Of a real car: its file
+    #[arg(long, requires = "pilot_on_stdin")]
+    car: Option<PathBuf>,
+    /// As `pilotage-guard` has it
     #[arg(long)]
-    limits: String,
+    pilot_on_stdin: bool,
 }
 
 /// Runs the guard until the pilot's line is closed.
@@ -20,14 +27,21 @@ pub struct Options {
 /// # Errors
 /// When it does not start.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let spec: LimitsSpec = serde_json::from_str(&options.limits).context("--limits")?;
-    let limits = Limits::new(spec)?;
     let started_by_hand = "`pilotage drive` starts the guard; it is of no use by itself";
     let pilot = std::io::stdin().as_fd().try_clone_to_owned();
+    let pilot = pilot.context(started_by_hand)?;
+    if let Some(file) = &options.car {
+        let car = GuardedCar::load(file)?;
+        pilotage_guard::guard(&car, Some(pilot), Allowed::own())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let limits = options.limits.as_deref().unwrap_or_default();
+    let spec: LimitsSpec = serde_json::from_str(limits).context("--limits")?;
+    let limits = Limits::new(spec)?;
     let motors = std::io::stdout().as_fd().try_clone_to_owned();
     let reach = Reach {
         socket: None,
-        pilot: Some(pilot.context(started_by_hand)?),
+        pilot: Some(pilot),
         allowed: Allowed::own(),
         // The simulated car hurts nobody.
         privileged: false,

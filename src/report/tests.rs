@@ -21,6 +21,7 @@ fn step(thinking: Duration, missed: u64) -> Step {
         fallback: false,
         thinking,
         missed,
+        reaction: None,
     }
 }
 
@@ -152,6 +153,7 @@ fn before_the_first_frame_everything_is_zero() {
         mean_us: 0.0,
         p50_us: 0.0,
         p99_us: 0.0,
+        p999_us: 0.0,
         max_us: 0.0,
     };
     assert_eq!(timing.summary().thinking, zero);

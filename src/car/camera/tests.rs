@@ -16,7 +16,8 @@ fn accepted(text: &str) -> Car {
 #[test]
 fn a_camera_of_each_kind_is_what_is_written() {
     let capture = |text: &str| {
-        let capture = accepted(&format!("[camera]\n{text}")).capture;
+        let text = format!("[actuator]\nkind = \"dry-run\"\n[camera]\n{text}");
+        let capture = accepted(&text).capture;
         capture.unwrap()
     };
     assert_eq!(accepted("").capture, None);
@@ -68,7 +69,8 @@ fn a_camera_of_each_kind_is_what_is_written() {
     let file = folder.path().join("car.toml");
     fs::write(
         &file,
-        "[camera]\nkind = \"folder\"\nfolder = \"seen\"\nrepeat = true",
+        "[camera]\nkind = \"folder\"\nfolder = \"seen\"\nrepeat = true\n\
+         [actuator]\nkind = \"dry-run\"",
     )
     .unwrap();
     let expected = camera::Source::Folder(FolderSource {

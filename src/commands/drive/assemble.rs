@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Ending, Options};
-use crate::car::{Car, CircuitSource, Settings};
+use crate::car::{Car, CarError, CircuitSource, Settings};
 use crate::engines;
 use crate::guarded::Guarded;
 use crate::pilot::Dropped;
@@ -30,17 +30,19 @@ pub struct Assembled {
     pub reference: Option<Vec<[f64; 2]>>,
 }
 
-/// Reads and builds all that `options` ask for.
+/// The car that `options` describe.
+///
+/// # Errors
+/// When its file is not there or not sound.
+pub fn car(options: &Options) -> Result<Car, CarError> {
+    Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))
+}
+
+/// Builds all that a drive of the simulated `car` needs.
 ///
 /// # Errors
 /// When something is not there or not sound.
-pub fn assemble(options: &Options) -> anyhow::Result<Assembled> {
-    let car = Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))?;
-    anyhow::ensure!(
-        car.capture.is_none(),
-        "`pilotage drive` drives the simulated car so far, which has its own camera: \
-         set `camera.kind` to \"simulator\""
-    );
+pub fn assemble(options: &Options, car: Car) -> anyhow::Result<Assembled> {
     let reference = options.reference.as_deref().map(reference).transpose()?;
     let share = options.drop_frames.unwrap_or(0.0);
     anyhow::ensure!(

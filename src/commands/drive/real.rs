@@ -1,0 +1,304 @@
+//! Driving a real car: no lap, no end but a person's. What fails stops the car and not the
+//! loop, which goes on to look; only a person arms the car again.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pilotage_guard::notify::Manager;
+use pilotage_guard::{ArmRequest, Domain, LinkError, State, StopReason, monotonic};
+
+use super::{Options, catch_signals};
+use crate::camera::{self, CameraConfig, CameraError, Monotonic};
+use crate::car::Car;
+use crate::engines;
+use crate::guarded::{OwnGuard, RealGuard};
+use crate::live::{LiveLine, Numbers, Progress};
+use crate::pilot::{Parts, Pilot, Step, StepError};
+use crate::report::{LoopTiming, RealReport};
+
+/// A camera that is away answers at once; it is asked again after this.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How a drive ended.
+enum End {
+    Signal,
+    Frames,
+    /// A folder's pictures have all been shown.
+    Pictures,
+    /// The guard is gone.
+    Guard(LinkError),
+}
+
+/// Drives until a signal ends it, the guard is gone, or the frames that were asked for are
+/// seen.
+///
+/// # Errors
+/// When something that is needed is not there or not sound; nothing has moved then.
+pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
+    refuse_the_simulators(options)?;
+    let file = car_file(options)?;
+    let capture = car.capture.as_ref().context("the car has no camera")?;
+    let signalled = catch_signals()?;
+    let mut manager = Manager::from_environment();
+    let mut drive = RealDrive::assemble(car, capture, &file)?;
+    eprintln!("{}", drive.announcement);
+    drive.pilot.prepare()?;
+    manager.ready();
+    if car.limits.spec().actuator == Domain::Simulated {
+        drive.arm()?;
+    }
+    let mut timing = LoopTiming::new();
+    let live = LiveLine::start(!options.json);
+    let mut watch = Watch::default();
+    let started = Instant::now();
+    let mut frames = 0;
+    let end = loop {
+        if signalled.load(Ordering::Relaxed) {
+            break End::Signal;
+        }
+        if options.frames.is_some_and(|wanted| frames >= wanted) {
+            break End::Frames;
+        }
+        manager.alive(monotonic());
+        let step = drive.pilot.step();
+        let status = drive.pilot.link().status();
+        watch.state(status.state);
+        match step {
+            Ok(step) => {
+                frames += 1;
+                timing.record(&step);
+                live.show(numbers(status.state, &step, &timing));
+                watch.well();
+            }
+            Err(StepError::Camera(CameraError::Ended { .. })) => break End::Pictures,
+            Err(StepError::Link(error @ LinkError::Gone)) => break End::Guard(error),
+            Err(error) => {
+                watch.wrong(&error);
+                if let Err(error) = drive.pilot.link().advance_to(monotonic()) {
+                    break End::Guard(error);
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+    };
+    drop(live);
+    drive.stand(&end);
+    let report = drive.report(car, &timing, started.elapsed(), &end);
+    let text = match options.json {
+        true => report.json()?,
+        false => report.table(),
+    };
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(match end {
+        End::Guard(_) => ExitCode::FAILURE,
+        End::Signal | End::Frames | End::Pictures => ExitCode::SUCCESS,
+    })
+}
+
+/// A real car, its guard and its pilot.
+struct RealDrive {
+    pilot: Pilot,
+    domain: Domain,
+    announcement: String,
+    camera: String,
+    engine: String,
+    backend: String,
+    /// Ends after the pilot's line to it is closed.
+    own: Option<OwnGuard>,
+}
+
+impl RealDrive {
+    fn assemble(car: &Car, capture: &CameraConfig, file: &Path) -> anyhow::Result<Self> {
+        let loaded = engines::load(car)?;
+        for note in &loaded.notes {
+            eprintln!("note: {note}");
+        }
+        let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
+        let domain = loaded.domain;
+        let camera = camera::open(capture)?;
+        let described = camera.describe();
+        let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), file)?;
+        link.hello(domain)
+            .context("the guard would not have this pilot")?;
+        let whose = match own {
+            Some(_) => "its guard was started",
+            None => "its guard runs already",
+        };
+        let deadline = car.limits.spec().deadline.as_millis();
+        let announcement = format!(
+            "{}: {described}; engine {engine}, {backend}; motors {}, {whose}, deadline {deadline} \
+             ms",
+            car.name, car.actuator.kind
+        );
+        let pilot = Pilot::new(Parts {
+            camera,
+            preprocess: loaded.preprocess,
+            engine: loaded.engine,
+            decoder: loaded.decoder,
+            mixer: car.mixer.clone(),
+            link: Box::new(link),
+            clock: Box::new(Monotonic),
+        })?;
+        Ok(Self {
+            pilot,
+            domain,
+            announcement,
+            camera: described,
+            engine,
+            backend,
+            own,
+        })
+    }
+
+    /// Nothing moves in a dry run, so nobody needs to arm it.
+    fn arm(&mut self) -> anyhow::Result<()> {
+        let now = self.pilot.now();
+        let request = ArmRequest {
+            engine: self.domain,
+        };
+        match self.pilot.link().arm(now, request) {
+            Err(error) => Err(error).context("the guard would not arm the dry run"),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// However the drive ended, the car stands before anything is reported.
+    fn stand(&mut self, end: &End) {
+        let now = self.pilot.now();
+        let told = match end {
+            End::Guard(error) => Err(*error),
+            End::Signal | End::Frames | End::Pictures => self.pilot.link().disarm(now),
+        };
+        match (told, &self.own) {
+            (Ok(()), _) => eprintln!("the car is disarmed"),
+            (Err(error), Some(_)) => eprintln!("{error}; its motors get failsafe"),
+            (Err(error), None) => eprintln!("{error}; its service writes failsafe"),
+        }
+    }
+
+    fn report(&mut self, car: &Car, timing: &LoopTiming, wall: Duration, end: &End) -> RealReport {
+        RealReport {
+            outcome: match end {
+                End::Signal => "ended by a signal".to_owned(),
+                End::Frames => "the frames that were asked for are seen".to_owned(),
+                End::Pictures => "all pictures have been shown".to_owned(),
+                End::Guard(error) => error.to_string(),
+            },
+            car: car.name.clone(),
+            camera: self.camera.clone(),
+            actuator: car.actuator.kind.to_string(),
+            engine: self.engine.clone(),
+            backend: self.backend.clone(),
+            wall_seconds: wall.as_secs_f64(),
+            timing: timing.summary(),
+            frames: self.pilot.camera().counters().into(),
+            guard: self.pilot.link().status().counters.into(),
+        }
+    }
+}
+
+/// Says each change once.
+#[derive(Default)]
+struct Watch {
+    state: Option<std::mem::Discriminant<State>>,
+    reason: Option<StopReason>,
+    wrong: Option<String>,
+}
+
+impl Watch {
+    fn state(&mut self, state: State) {
+        let kind = std::mem::discriminant(&state);
+        if (self.state, self.reason) == (Some(kind), state.stopped()) {
+            return;
+        }
+        (self.state, self.reason) = (Some(kind), state.stopped());
+        match state {
+            State::Disarmed => say("disarmed: `pilotage arm` arms the car"),
+            State::Armed(_) => say("armed"),
+            State::Driving(_) => say("driving; `pilotage stop` stops the car"),
+            State::Stopped { reason } => {
+                say(&format!(
+                    "stopped: {reason}; `pilotage arm` arms the car again"
+                ));
+            }
+        }
+    }
+
+    fn wrong(&mut self, error: &StepError) {
+        let text = error.to_string();
+        if self.wrong.as_ref() != Some(&text) {
+            say(&text);
+            self.wrong = Some(text);
+        }
+    }
+
+    fn well(&mut self) {
+        if self.wrong.take().is_some() {
+            say("all is well again; the car stands until somebody arms it");
+        }
+    }
+}
+
+/// Over the live line, which starts anew behind it.
+fn say(what: &str) {
+    use std::io::IsTerminal;
+    let clear = match std::io::stderr().is_terminal() {
+        true => "\r\x1b[2K",
+        false => "",
+    };
+    eprintln!("{clear}{what}");
+}
+
+fn numbers(state: State, step: &Step, timing: &LoopTiming) -> Numbers {
+    Numbers {
+        progress: Progress::Real {
+            state,
+            steering: step.command.steering,
+            throttle: step.command.throttle,
+        },
+        inference: step.inference.as_secs_f32() * 1e6,
+        loop_p99: timing.thinking_p99().as_secs_f32() * 1e6,
+        fallback: step.fallback,
+    }
+}
+
+/// The guard reads it too, from wherever it was started.
+fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
+    let file = options.car.as_deref().context("a real car needs --car")?;
+    std::path::absolute(file).with_context(|| file.display().to_string())
+}
+
+/// What is asked of the simulated car is no use, or worse, with a real one.
+fn refuse_the_simulators(options: &Options) -> anyhow::Result<()> {
+    let asked = [
+        ("--circuit", options.circuit.is_some()),
+        ("--seed", options.seed.is_some()),
+        ("--road-width", options.road_width.is_some()),
+        ("--line-width", options.line_width.is_some()),
+        ("--looks", options.looks.is_some()),
+        ("--kind", options.kind.is_some()),
+        ("--laps", options.laps.is_some()),
+        ("--time-limit", options.time_limit.is_some()),
+        ("--pace", options.pace.is_some()),
+        ("--latency", options.latency.is_some()),
+        ("--drop-frames", options.drop_frames.is_some()),
+        ("--start-offset", options.start_offset.is_some()),
+        ("--start-heading", options.start_heading.is_some()),
+        ("--reference", options.reference.is_some()),
+        ("--plot", options.plot.is_some()),
+    ];
+    if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
+        anyhow::bail!("{option} is of the simulated car, and this car.toml describes a real one");
+    }
+    anyhow::ensure!(
+        options.deadline.is_none(),
+        "--deadline is of the simulated car: a real car's guard reads `guard.deadline_ms` in \
+         car.toml"
+    );
+    Ok(())
+}

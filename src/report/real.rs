@@ -1,0 +1,90 @@
+//! The report on a drive of a real car.
+
+use serde::Serialize;
+
+use super::table::Table;
+use super::{GuardCounts, TimingSummary};
+use crate::camera::Counters;
+
+/// What a drive of a real car came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RealReport {
+    /// How it ended, in words.
+    pub outcome: String,
+    /// What its owner calls it.
+    pub car: String,
+    /// The camera.
+    pub camera: String,
+    /// The motors.
+    pub actuator: String,
+    /// The engine's name.
+    pub engine: String,
+    /// What ran it: instruction set, precision, threads.
+    pub backend: String,
+    /// Seconds.
+    pub wall_seconds: f64,
+    /// How long the loop took.
+    pub timing: TimingSummary,
+    /// What became of the camera's frames.
+    pub frames: FrameCounts,
+    /// What the guard saw.
+    pub guard: GuardCounts,
+}
+
+/// What became of a camera's frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FrameCounts {
+    /// Handed to the pilot.
+    pub frames: u64,
+    /// Passed over for newer ones.
+    pub skipped: u64,
+    /// Never seen.
+    pub lost: u64,
+    /// Damaged.
+    pub broken: u64,
+    /// Times the camera was opened again.
+    pub reopened: u64,
+}
+
+impl From<Counters> for FrameCounts {
+    fn from(counters: Counters) -> Self {
+        Self {
+            frames: counters.frames,
+            skipped: counters.skipped,
+            lost: counters.lost,
+            broken: counters.broken,
+            reopened: counters.reopened,
+        }
+    }
+}
+
+impl RealReport {
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut table = Table::default();
+        table.section(&format!("{}: {}", self.car, self.outcome));
+        table.row("camera", self.camera.clone());
+        table.row("motors", self.actuator.clone());
+        table.row("engine", format!("{}, {}", self.engine, self.backend));
+        table.timing(&self.timing);
+        let frames = &self.frames;
+        table.row(
+            "frames",
+            format!(
+                "{} seen, {} passed over, {} lost, {} broken; camera opened again {} times",
+                frames.frames, frames.skipped, frames.lost, frames.broken, frames.reopened
+            ),
+        );
+        table.row("wall clock", format!("{:.2} s", self.wall_seconds));
+        table.guard(&self.guard);
+        table.text
+    }
+
+    /// For machines.
+    ///
+    /// # Errors
+    /// Never, as long as every number is one that JSON has.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+}

@@ -1,0 +1,266 @@
+//! `pilotage drive` with a real car's car.toml: pictures in a folder for a camera, a dry run
+//! or PWM pins that are files for motors.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
+
+struct Car {
+    folder: tempfile::TempDir,
+}
+
+impl Car {
+    fn new(motors: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("pictures");
+        fs::create_dir(&pictures).unwrap();
+        for shade in 0..4_u8 {
+            // Frames that differ, or the picture counts as frozen.
+            let picture = image::RgbImage::from_fn(640, 480, |x, y| {
+                image::Rgb([x as u8, y as u8, 60 * shade])
+            });
+            picture.save(pictures.join(format!("{shade}.png"))).unwrap();
+        }
+        let socket = folder.path().join("guard.sock");
+        let text = format!(
+            "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 50\n\
+             [guard]\ndeadline_ms = 400\nsocket = {socket:?}\n{motors}"
+        );
+        fs::write(folder.path().join("car.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn pins() -> Self {
+        let car = Self::new("");
+        for channel in 0..2 {
+            let pin = car.folder.path().join(format!("pwmchip0/pwm{channel}"));
+            fs::create_dir_all(&pin).unwrap();
+            for file in ["duty_cycle", "period", "enable"] {
+                fs::write(pin.join(file), "0\n").unwrap();
+            }
+        }
+        let chip = car.folder.path().join("pwmchip0");
+        let motors = format!(
+            "[actuator]\nkind = \"pwm\"\n\
+             [actuator.pwm]\nfrequency = 100\n\
+             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
+             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
+             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
+             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
+             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
+        );
+        let text = fs::read_to_string(car.file()).unwrap() + &motors;
+        fs::write(car.file(), text).unwrap();
+        car
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("car.toml")
+    }
+
+    fn pulses(&self) -> [u32; 2] {
+        [0, 1].map(|channel| {
+            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
+            let text = fs::read_to_string(self.folder.path().join(file)).unwrap();
+            text.lines().next().unwrap().parse().unwrap()
+        })
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PILOTAGE);
+        command.args(words).arg("--car").arg(self.file());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn say(&self, word: &str) -> Output {
+        self.command(&[word]).output().unwrap()
+    }
+
+    fn drive(&self) -> Running {
+        let mut command = self.command(&["drive", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(Some(command.spawn().unwrap()))
+    }
+
+    /// Waits until the guard says that.
+    fn wait_for(&self, state: &str) {
+        wait(state, || {
+            let answer = self.say("status");
+            out(&answer).starts_with(state)
+        });
+    }
+}
+
+struct Running(Option<Child>);
+
+impl Running {
+    fn kill(&self, signal: Signal) {
+        let child = self.0.as_ref().unwrap();
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    /// The process that this one started as its guard.
+    fn guard(&self) -> Pid {
+        let pilot = self.0.as_ref().unwrap().id();
+        let children = format!("/proc/{pilot}/task/{pilot}/children");
+        let children = fs::read_to_string(children).unwrap();
+        let first = children.split_whitespace().next().unwrap();
+        Pid::from_raw(first.parse().unwrap()).unwrap()
+    }
+
+    fn end(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_dry_run_drives_stops_and_is_armed_again() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    let drive = car.drive();
+    wait("it drives for some frames", || {
+        let status: serde_json::Value = match car.command(&["status", "--json"]).output() {
+            Ok(answer) => serde_json::from_slice(&answer.stdout).unwrap_or_default(),
+            Err(_) => return false,
+        };
+        status["guard"]["accepted"].as_u64() > Some(10)
+    });
+    assert_eq!(out(&car.say("stop")), "stopped: a person stopped the car\n");
+    car.wait_for("stopped: a person stopped the car");
+    assert!(car.say("arm").status.success());
+    car.wait_for("driving");
+    assert!(car.say("disarm").status.success());
+    car.wait_for("disarmed");
+    drive.kill(Signal::TERM);
+    let ended = drive.end();
+    assert!(ended.status.success(), "{}", err(&ended));
+    assert!(
+        err(&ended).contains("the car is disarmed"),
+        "{}",
+        err(&ended)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["actuator"], "dry-run");
+    assert!(report["timing"]["reaction"]["p50_us"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["guard"]["stops"], 1);
+    // The guard went with its pilot.
+    let nobody = car.say("status");
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(
+        err(&nobody).contains("no guard answers"),
+        "{}",
+        err(&nobody)
+    );
+}
+
+#[test]
+fn an_engine_from_the_simulator_never_moves_a_real_car() {
+    let car = Car::pins();
+    let drive = car.drive();
+    car.wait_for("disarmed");
+    wait("the pilot is there", || {
+        let refused = err(&car.say("arm"));
+        assert!(!refused.is_empty());
+        refused.contains("trained in the simulator")
+    });
+    assert_eq!(car.pulses(), [0, 0]);
+    // A second pilot is not let in.
+    let second = car.say("drive");
+    assert_eq!(second.status.code(), Some(2));
+    assert!(err(&second).contains("another pilot"), "{}", err(&second));
+    drive.kill(Signal::INT);
+    assert!(drive.end().status.success());
+}
+
+#[test]
+fn the_death_of_its_guard_ends_a_drive_and_the_motors_get_failsafe() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let car = Car::pins();
+        let drive = car.drive();
+        car.wait_for("disarmed");
+        assert_eq!(car.pulses(), [0, 0]);
+        kill_process(drive.guard(), signal).unwrap();
+        wait("failsafe is written", || {
+            car.pulses() == [1_480_000, 1_500_000]
+        });
+        let ended = drive.end();
+        assert_eq!(ended.status.code(), Some(1), "{}", err(&ended));
+        assert!(err(&ended).contains("the guard is gone"), "{}", err(&ended));
+    }
+}
+
+#[test]
+fn a_folder_ends_and_frames_are_counted() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    let counted = car.command(&["drive", "--json", "--frames", "10"]).output();
+    let report: serde_json::Value = serde_json::from_slice(&counted.unwrap().stdout).unwrap();
+    assert_eq!(report["timing"]["frames"], 10);
+    let text = fs::read_to_string(car.file()).unwrap();
+    fs::write(car.file(), text.replace("repeat = true", "repeat = false")).unwrap();
+    let ended = car.say("drive");
+    assert!(ended.status.success());
+    assert!(
+        out(&ended).contains("all pictures have been shown"),
+        "{}",
+        out(&ended)
+    );
+}
+
+#[test]
+fn what_is_the_simulators_is_refused() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    for option in [["--laps", "2"], ["--deadline", "200"], ["--pace", "fast"]] {
+        let refused = car.command(&["drive"]).args(option).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(err(&refused).contains(option[0]), "{}", err(&refused));
+    }
+    let mut simulated = Command::new(PILOTAGE);
+    let simulated = simulated.args(["drive", "--frames", "3"]).output().unwrap();
+    assert!(err(&simulated).contains("--frames"), "{}", err(&simulated));
+}
+
+#[test]
+fn without_a_car_there_is_nobody_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let file: &Path = &folder.path().join("none.toml");
+    let mut stop = Command::new(PILOTAGE);
+    let said = stop.arg("stop").arg("--car").arg(file).output().unwrap();
+    assert_eq!(said.status.code(), Some(2));
+    assert!(err(&said).contains("none.toml"), "{}", err(&said));
+}
