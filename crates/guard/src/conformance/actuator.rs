@@ -21,8 +21,9 @@ pub fn actuator<A: Actuator>(
     let mut now = Time::from_nanos(1);
     let tick = Duration::from_millis(5);
     let outputs = [
-        (Mode::Disarmed, 0.0, 0.0),
-        (Mode::Failsafe, 0.0, 0.0),
+        // Both rests are the same each time, as a car's are: some motors have them set up.
+        (Mode::Disarmed, -0.5, 0.0),
+        (Mode::Failsafe, 0.5, 0.0),
         (Mode::Drive, 1.0, 1.0),
         (Mode::Drive, -1.0, -1.0),
         (Mode::Drive, 0.25, 0.5),

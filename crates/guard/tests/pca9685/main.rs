@@ -1,0 +1,378 @@
+//! The PCA9685's actuator against a model of the chip. The way through /dev/i2c-N is not
+//! tried here: no machine that builds this has such a bus.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod chip;
+
+use std::time::Duration;
+
+use chip::{ADDRESS, Chip, Out, Pin};
+use pilotage_guard::actuators::{
+    ArmingStep, CHECK_EVERY, Differential, Motor, Pca9685, SteeringSettings, Stop,
+    ThrottleSettings, Wheels,
+};
+use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
+use pilotage_vehicle::Time;
+use proptest::prelude::*;
+
+const STEERING: usize = 1;
+const THROTTLE: usize = 0;
+const TICK: Duration = Duration::from_millis(5);
+
+fn servo() -> SteeringSettings {
+    SteeringSettings {
+        channel: STEERING as u8,
+        left_us: 1100,
+        centre_us: 1500,
+        right_us: 1900,
+        failsafe_us: 1300,
+        disarmed_us: 1700,
+    }
+}
+
+fn controller() -> ThrottleSettings {
+    ThrottleSettings {
+        channel: THROTTLE as u8,
+        ahead_us: 2000,
+        neutral_us: 1500,
+        reverse_us: 1000,
+        failsafe_us: 1500,
+        disarmed_us: 1500,
+        arming: Vec::new(),
+    }
+}
+
+fn wheels(steering: &SteeringSettings, throttle: &ThrottleSettings) -> Wheels {
+    Wheels::Servo {
+        steering: (steering.channel, steering.pulses()),
+        throttle: (throttle.channel, throttle.pulses()),
+        arming: throttle.arming(),
+    }
+}
+
+const MOTORS: Differential = Differential {
+    left: Motor {
+        pwm: 8,
+        ahead: 9,
+        back: 10,
+    },
+    right: Motor {
+        pwm: 13,
+        ahead: 12,
+        back: 11,
+    },
+    turn: 0.6,
+    failsafe: Stop::Brake,
+    disarmed: Stop::Coast,
+};
+
+fn on(chip: &Chip, wheels: Wheels) -> Pca9685<Chip> {
+    let pin = Box::new(Pin(chip.clone()));
+    Pca9685::new(chip.clone(), ADDRESS, 25e6, 60.0, wheels, Some(pin)).unwrap()
+}
+
+fn usual(chip: &Chip) -> Pca9685<Chip> {
+    on(chip, wheels(&servo(), &controller()))
+}
+
+fn at(millis: u64) -> Time {
+    Time::from_nanos(1_000_000 * (millis + 1))
+}
+
+fn output(mode: Mode, steering: f32, throttle: f32) -> Output {
+    Output {
+        mode,
+        steering,
+        throttle,
+    }
+}
+
+const DISARMED: Output = Output {
+    mode: Mode::Disarmed,
+    steering: 0.0,
+    throttle: 0.0,
+};
+const FAILSAFE: Output = Output {
+    mode: Mode::Failsafe,
+    ..DISARMED
+};
+
+#[track_caller]
+fn near(chip: &Chip, channel: usize, micros: f32) {
+    let held = chip.micros(channel);
+    let tick = chip.tick_us();
+    assert!(
+        (held - micros).abs() <= tick,
+        "channel {channel} puts out {held} us, not {micros} us (a tick is {tick} us)"
+    );
+}
+
+#[test]
+fn it_is_an_actuator() {
+    let chip = Chip::new();
+    // A tick of 4 us on 400 us to the end.
+    conformance::actuator(&mut usual(&chip), 0.011, |_| {
+        let value = |channel, left: f32| (chip.micros(channel) - 1500.0) / left;
+        (value(STEERING, -400.0), value(THROTTLE, 500.0))
+    });
+}
+
+#[test]
+fn the_first_write_brings_a_fresh_chip_to_its_disarmed_pulses() {
+    let chip = Chip::new();
+    usual(&chip).write(at(0), &DISARMED).unwrap();
+    near(&chip, THROTTLE, 1500.0);
+    near(&chip, STEERING, 1700.0);
+    assert!((chip.tick_us() * 4096.0 * 60.0 / 1e6 - 1.0).abs() < 0.01);
+    let state = chip.0.borrow();
+    assert_eq!(state.written[0], THROTTLE, "the motor first");
+    assert_eq!(state.through, Some(true));
+    for other in 2..16 {
+        assert_eq!(chip.out(other), Out::Low);
+    }
+}
+
+#[test]
+fn a_running_chip_in_order_is_never_put_to_sleep() {
+    let chip = Chip::new();
+    usual(&chip)
+        .write(at(0), &output(Mode::Drive, 0.0, 0.5))
+        .unwrap();
+    // The guard died, and another one comes.
+    let mut next = usual(&chip);
+    next.write(at(0), &FAILSAFE).unwrap();
+    next.write(at(5), &DISARMED).unwrap();
+    assert_eq!(chip.0.borrow().slept, 0);
+    near(&chip, THROTTLE, 1500.0);
+}
+
+#[test]
+fn pulses_of_a_wrong_length_are_off_before_the_chip_sleeps() {
+    let chip = Chip::new();
+    let fast = Box::new(Pin(chip.clone()));
+    let controls = wheels(&servo(), &controller());
+    let mut fast = Pca9685::new(chip.clone(), ADDRESS, 25e6, 100.0, controls, Some(fast)).unwrap();
+    fast.write(at(0), &output(Mode::Drive, 0.3, 0.5)).unwrap();
+    usual(&chip).write(at(0), &FAILSAFE).unwrap();
+    let state = chip.0.borrow();
+    assert_eq!((state.slept, state.cut), (1, 0));
+    drop(state);
+    near(&chip, THROTTLE, 1500.0);
+    near(&chip, STEERING, 1300.0);
+}
+
+#[test]
+fn no_pulse_is_fully_off() {
+    let chip = Chip::new();
+    let mut throttle = controller();
+    (throttle.failsafe_us, throttle.disarmed_us) = (0, 0);
+    let mut motors = on(&chip, wheels(&servo(), &throttle));
+    for rest in [DISARMED, FAILSAFE] {
+        motors.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
+        near(&chip, THROTTLE, 2000.0);
+        motors.write(at(0), &rest).unwrap();
+        assert_eq!(chip.out(THROTTLE), Out::Low);
+        assert_ne!(
+            chip.0.borrow().registers[0x09] & 0x10,
+            0,
+            "the full-off bit"
+        );
+    }
+    assert_eq!(chip.0.borrow().slept, 0);
+}
+
+#[test]
+fn the_controller_sees_its_arming_when_the_car_first_drives() {
+    let chip = Chip::new();
+    let throttle = ThrottleSettings {
+        arming: vec![
+            ArmingStep { us: 1200, ms: 100 },
+            ArmingStep { us: 1500, ms: 100 },
+        ],
+        ..controller()
+    };
+    let mut motors = on(&chip, wheels(&servo(), &throttle));
+    let drive = output(Mode::Drive, 0.0, 1.0);
+    motors.write(at(0), &FAILSAFE).unwrap();
+    for (millis, micros) in [(5, 1200.0), (100, 1200.0), (105, 1500.0), (205, 2000.0)] {
+        motors.write(at(millis), &drive).unwrap();
+        near(&chip, THROTTLE, micros);
+    }
+    motors.write(at(210), &FAILSAFE).unwrap();
+    near(&chip, THROTTLE, 1500.0);
+    // The chip failed meanwhile: what the controller saw, nobody knows.
+    chip.0.borrow_mut().nacks = 1;
+    motors.write(at(215), &drive).unwrap_err();
+    motors.write(at(220), &drive).unwrap();
+    near(&chip, THROTTLE, 1200.0);
+}
+
+#[test]
+fn a_refused_write_is_tried_again_at_once_and_all_is_told_anew() {
+    let chip = Chip::new();
+    let mut motors = usual(&chip);
+    motors.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
+    chip.0.borrow_mut().nacks = 1;
+    let error = motors.write(at(5), &FAILSAFE).unwrap_err();
+    assert!(matches!(
+        error,
+        ActuatorError::Write {
+            actuator: "pca9685",
+            ..
+        }
+    ));
+    assert_eq!(chip.0.borrow().through, Some(false), "held back on failure");
+    chip.0.borrow_mut().written.clear();
+    motors.write(at(5), &FAILSAFE).unwrap();
+    assert_eq!(chip.0.borrow().written, [THROTTLE, STEERING]);
+    assert_eq!(chip.0.borrow().through, Some(true));
+    near(&chip, THROTTLE, 1500.0);
+}
+
+#[test]
+fn a_dead_bus_is_tried_less_and_less_often_and_noticed_when_back() {
+    let chip = Chip::new();
+    let mut motors = usual(&chip);
+    motors.write(at(0), &DISARMED).unwrap();
+    chip.0.borrow_mut().nacks = u32::MAX;
+    let before = chip.0.borrow().transactions;
+    for millis in (5..2005).step_by(5) {
+        motors.write(at(millis), &FAILSAFE).unwrap_err();
+    }
+    let tries = chip.0.borrow().transactions - before;
+    assert!((8..=16).contains(&tries), "{tries} tries in 2 s");
+    chip.0.borrow_mut().nacks = 0;
+    let mut back = None;
+    for millis in (2005..2500).step_by(5) {
+        if motors.write(at(millis), &FAILSAFE).is_ok() {
+            back = back.or(Some(millis));
+        }
+    }
+    assert!(back.is_some_and(|millis| millis <= 2330), "{back:?}");
+    near(&chip, THROTTLE, 1500.0);
+}
+
+/// Does `change` to a chip in use; the guard must see it within [`CHECK_EVERY`] and mend it.
+fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
+    let chip = Chip::new();
+    let mut motors = on(&chip, wheels);
+    let mut now = at(0);
+    for _ in 0..37 {
+        motors.write(now, &steady).unwrap();
+        now = now + TICK;
+    }
+    let registers = chip.0.borrow().registers;
+    change(&chip);
+    let changed = now;
+    let error = loop {
+        match motors.write(now, &steady) {
+            Ok(()) => now = now + TICK,
+            Err(error) => break error,
+        }
+        assert!(now.since(changed) <= CHECK_EVERY, "not noticed");
+    };
+    assert!(matches!(error, ActuatorError::Changed { .. }), "{error}");
+    motors.write(now, &steady).unwrap();
+    let mended = chip.0.borrow().registers;
+    assert_eq!(mended[0xFE], registers[0xFE]);
+    assert_eq!(mended[0x06..0x46], registers[0x06..0x46]);
+}
+
+#[test]
+fn a_reset_behind_its_back_is_noticed_and_mended() {
+    noticed(wheels(&servo(), &controller()), FAILSAFE, Chip::reset);
+    noticed(Wheels::Differential(MOTORS), FAILSAFE, Chip::reset);
+    // Asleep, with its registers kept.
+    let sleep = |chip: &Chip| chip.poke(0, 0x31);
+    noticed(wheels(&servo(), &controller()), DISARMED, sleep);
+}
+
+#[test]
+fn another_writer_to_the_prescaler_is_noticed() {
+    let other = |chip: &Chip| chip.poke(0xFE, 0x79);
+    noticed(wheels(&servo(), &controller()), FAILSAFE, other);
+    noticed(
+        Wheels::Differential(MOTORS),
+        output(Mode::Drive, 0.2, 0.4),
+        other,
+    );
+}
+
+#[test]
+fn a_differential_car_brakes_and_coasts_as_told() {
+    let chip = Chip::new();
+    let mut motors = on(&chip, Wheels::Differential(MOTORS));
+    let direction = |motor: Motor| {
+        let [pwm, ahead, back] = motor.channels();
+        [pwm, ahead, back].map(|channel| chip.out(channel.into()))
+    };
+    for (rest, level) in [(DISARMED, Out::Low), (FAILSAFE, Out::High)] {
+        motors.write(at(0), &output(Mode::Drive, 0.0, 0.5)).unwrap();
+        for motor in [MOTORS.left, MOTORS.right] {
+            assert_eq!(direction(motor), [Out::Ticks(2048), Out::High, Out::Low]);
+        }
+        motors.write(at(0), &rest).unwrap();
+        for motor in [MOTORS.left, MOTORS.right] {
+            assert_eq!(direction(motor), [Out::Low, level, level], "{rest:?}");
+        }
+    }
+}
+
+#[test]
+fn after_the_first_a_write_does_not_allocate() {
+    for wheels in [
+        wheels(&servo(), &controller()),
+        Wheels::Differential(MOTORS),
+    ] {
+        let chip = Chip::new();
+        // The model's own lists are no part of the count.
+        chip.0.borrow_mut().written.reserve(10_000);
+        let mut motors = on(&chip, wheels);
+        motors.write(at(0), &DISARMED).unwrap();
+        let counted = allocation_counter::measure(|| {
+            for step in 1..500_u16 {
+                let value = f32::from(step % 100) / 50.0 - 1.0;
+                let _ = motors.write(at(u64::from(step) * 5), &output(Mode::Drive, value, value));
+            }
+            chip.0.borrow_mut().nacks = 5;
+            for step in 500..1000_u16 {
+                let _ = motors.write(at(u64::from(step) * 5), &FAILSAFE);
+            }
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_pulse_is_within_a_tick_of_what_is_written(
+        outputs in prop::collection::vec((0..3, -1.0_f32..=1.0, -1.0_f32..=1.0), 1..40)
+    ) {
+        let chip = Chip::new();
+        let mut motors = usual(&chip);
+        for (index, (mode, steering, throttle)) in outputs.into_iter().enumerate() {
+            let mode = [Mode::Disarmed, Mode::Failsafe, Mode::Drive][mode as usize];
+            motors.write(at(5 * index as u64), &output(mode, steering, throttle)).unwrap();
+            let (servo, motor) = match mode {
+                Mode::Disarmed => (1700.0, 1500.0),
+                Mode::Failsafe => (1300.0, 1500.0),
+                Mode::Drive => (1500.0 - 400.0 * steering, 1500.0 + 500.0 * throttle),
+            };
+            near(&chip, STEERING, servo);
+            near(&chip, THROTTLE, motor);
+        }
+    }
+
+    #[test]
+    fn a_differential_cars_path_depends_on_steering_alone(
+        steering in -1.0_f32..=1.0, throttle in -1.0_f32..=1.0, turn in 0.0_f32..=1.0
+    ) {
+        let (left, right) = Differential { turn, ..MOTORS }.speeds(steering, throttle);
+        prop_assert!(left.abs() <= 1.0 && right.abs() <= 1.0);
+        // Curvature is the sides' difference over their sum.
+        prop_assert!(((right - left) - turn * steering * (right + left)).abs() < 1e-5);
+        prop_assert!(left * throttle >= 0.0 && right * throttle >= 0.0, "no side goes the other way");
+        prop_assert!((left + right).abs() <= 2.0 * throttle.abs() + 1e-6);
+    }
+}
