@@ -114,8 +114,9 @@ impl Vesc {
         if answered > 0 {
             self.heard = Some(now);
         } else if now.since(heard) >= PATIENCE {
-            // It is told all the same: it may only be unable to answer.
-            send(port, &self.settings, output, false)?;
+            // It is told all the same: it may only be unable to answer. And asked, or it would
+            // never be known to be back.
+            send(port, &self.settings, output, true)?;
             return Err(Failure::Silent(now.since(heard).as_millis() as u64));
         }
         let ask = self.asked.is_none_or(|asked| now.since(asked) >= ASK_EVERY);
