@@ -1,0 +1,283 @@
+//! `[actuator]` of car.toml: what is taken, what is refused and how that is said.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use pilotage_config::{ConfigError, Source};
+use pilotage_guard::actuators::{ActuatorSettings, Kind};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+struct Car {
+    actuator: ActuatorSettings,
+}
+
+fn load(text: &str) -> Result<ActuatorSettings, ConfigError> {
+    let source = Source::new("car.toml", text);
+    let car: Car = source.parse()?;
+    car.actuator.check(&source)?;
+    Ok(car.actuator)
+}
+
+const SERVO: &str = r#"[actuator]
+kind = "pca9685"
+[actuator.pca9685]
+bus = "/dev/i2c-1"
+frequency = 60
+[actuator.pca9685.steering]
+channel = 1
+left_us = 1100
+centre_us = 1500
+right_us = 1900
+failsafe_us = 1500
+disarmed_us = 0
+[actuator.pca9685.throttle]
+channel = 0
+ahead_us = 2000
+neutral_us = 1510
+reverse_us = 1000
+failsafe_us = 1510
+disarmed_us = 0
+arming = [{ us = 1510, ms = 500 }]
+"#;
+
+const MOTORS: &str = r#"[actuator]
+kind = "pca9685"
+[actuator.pca9685]
+bus = "/dev/i2c-1"
+frequency = 1500
+[actuator.pca9685.differential]
+turn = 0.6
+failsafe = "brake"
+disarmed = "coast"
+left = { pwm = 8, ahead = 9, back = 10 }
+right = { pwm = 13, ahead = 12, back = 11 }
+"#;
+
+const VESC: &str = r#"[actuator]
+kind = "vesc"
+[actuator.vesc]
+port = "/dev/ttyACM0"
+full_duty = 0.5
+failsafe_brake_a = 5.0
+disarmed_brake_a = 0.0
+left = 0.1
+centre = 0.5
+right = 0.9
+failsafe = 0.5
+disarmed = 0.5
+"#;
+
+/// The pins take the same servo and speed controller.
+fn pins() -> String {
+    let chips = "[actuator.pwm]\nfrequency = 60\n\
+                 steering_pin.chip = \"/sys/class/pwm/pwmchip0\"\n\
+                 throttle_pin.chip = \"/sys/class/pwm/pwmchip0\"\n[actuator.pca9685.steering]";
+    let (_, controls) = SERVO.split_once("[actuator.pca9685.steering]").unwrap();
+    let text = format!("[actuator]\nkind = \"pwm\"\n{chips}{controls}");
+    text.replace("actuator.pca9685", "actuator.pwm")
+}
+
+#[test]
+fn a_good_table_of_each_kind_is_taken() {
+    let pins = pins();
+    for (text, kind) in [
+        (SERVO, Kind::Pca9685),
+        (MOTORS, Kind::Pca9685),
+        (VESC, Kind::Vesc),
+        (&pins, Kind::Pwm),
+        ("[actuator]\nkind = \"dry-run\"", Kind::DryRun),
+        ("[actuator]", Kind::Simulator),
+    ] {
+        assert_eq!(load(text).unwrap().kind, kind);
+    }
+}
+
+#[test]
+fn what_is_refused_names_the_line_and_the_key() {
+    let pins = pins();
+    let cases = [
+        (SERVO, "bus = \"/dev/i2c-1\"", "bus = \"i2c-1\"", "bus"),
+        (SERVO, "frequency = 60", "frequency = 20", "frequency"),
+        (SERVO, "frequency = 60", "frequency = nan", "frequency"),
+        (
+            SERVO,
+            "frequency = 60",
+            "frequency = 60\naddress = 0x3F",
+            "address",
+        ),
+        (
+            SERVO,
+            "frequency = 60",
+            "frequency = 60\naddress = 0x70",
+            "address",
+        ),
+        (
+            SERVO,
+            "frequency = 60",
+            "frequency = 60\noscillator = 1e6",
+            "oscillator",
+        ),
+        (SERVO, "left_us = 1100", "left_us = 300", "steering.left_us"),
+        (
+            SERVO,
+            "left_us = 1100",
+            "left_us = 2700",
+            "steering.left_us",
+        ),
+        (
+            SERVO,
+            "centre_us = 1500",
+            "centre_us = 1950",
+            "steering.centre_us",
+        ),
+        (
+            SERVO,
+            "centre_us = 1500",
+            "centre_us = 1100",
+            "steering.centre_us",
+        ),
+        (
+            SERVO,
+            "failsafe_us = 1500",
+            "failsafe_us = 2000",
+            "steering.failsafe_us",
+        ),
+        (
+            SERVO,
+            "neutral_us = 1510",
+            "neutral_us = 2000",
+            "throttle.neutral_us",
+        ),
+        (
+            SERVO,
+            "neutral_us = 1510",
+            "neutral_us = 900",
+            "throttle.neutral_us",
+        ),
+        (
+            SERVO,
+            "failsafe_us = 1510",
+            "failsafe_us = 1520",
+            "throttle.failsafe_us",
+        ),
+        (SERVO, "ms = 500", "ms = 10001", "throttle.arming"),
+        (SERVO, "{ us = 1510", "{ us = 1520", "throttle.arming"),
+        (MOTORS, "turn = 0.6", "turn = 1.1", "differential.turn"),
+        (
+            VESC,
+            "port = \"/dev/ttyACM0\"",
+            "port = \"ttyACM0\"",
+            "port",
+        ),
+        (VESC, "full_duty = 0.5", "full_duty = 0.96", "full_duty"),
+        (VESC, "full_duty = 0.5", "full_duty = 0.5\nbaud = 1", "baud"),
+        (
+            VESC,
+            "failsafe_brake_a = 5.0",
+            "failsafe_brake_a = -1.0",
+            "failsafe_brake_a",
+        ),
+        (VESC, "left = 0.1", "left = -0.1", "left"),
+        (VESC, "centre = 0.5", "centre = 0.95", "centre"),
+        (VESC, "failsafe = 0.5", "failsafe = inf", "failsafe"),
+        (&pins, "frequency = 60", "frequency = 500", "frequency"),
+    ];
+    for (good, from, to, key) in cases {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        let error = load(&text).unwrap_err();
+        let wrong = to.lines().last().unwrap();
+        let line = 1 + text.lines().position(|line| line.contains(wrong)).unwrap();
+        let message = error.to_string();
+        assert!(
+            message.starts_with(&format!("car.toml:{line}: ")),
+            "{to}: {message}"
+        );
+        assert!(message.contains(&format!("{key}`")), "{to}: {message}");
+    }
+}
+
+#[test]
+fn what_concerns_a_whole_table_names_the_table() {
+    let twice = MOTORS.replace("pwm = 13", "pwm = 8");
+    let none = MOTORS.replace("pwm = 13", "pwm = 16");
+    let both = format!(
+        "{SERVO}{}",
+        &MOTORS[MOTORS.find("[actuator.pca9685.d").unwrap()..]
+    );
+    let missing = "[actuator]\nkind = \"vesc\"";
+    for (text, key, says) in [
+        (
+            twice.as_str(),
+            "`actuator.pca9685`",
+            "channel 8 is used twice",
+        ),
+        (&none, "`actuator.pca9685`", "there is no channel 16"),
+        (&both, "`actuator.pca9685`", "needs either"),
+        (missing, "`actuator.kind`", "[actuator.vesc]"),
+    ] {
+        let message = load(text).unwrap_err().to_string();
+        assert!(message.starts_with("car.toml:"), "{message}");
+        assert!(message.contains(key) && message.contains(says), "{message}");
+    }
+}
+
+#[test]
+fn every_needed_key_is_asked_for() {
+    let pins = pins();
+    for text in [SERVO, MOTORS, VESC, &pins] {
+        for (index, line) in text.lines().enumerate() {
+            let Some((key, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            if key == "kind" || key == "arming" {
+                continue;
+            }
+            let without: Vec<_> = text
+                .lines()
+                .enumerate()
+                .filter(|(at, _)| *at != index)
+                .collect();
+            let without: String = without
+                .iter()
+                .map(|(_, line)| format!("{line}\n"))
+                .collect();
+            let message = load(&without).unwrap_err().to_string();
+            let named = key.split('.').next().unwrap();
+            assert!(message.contains(named), "{key}: {message}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = load(&text);
+        let _ = load(&format!("{SERVO}{text}"));
+    }
+
+    #[test]
+    fn no_value_makes_it_panic(
+        which in 0..3_usize, line in 0..20_usize,
+        value in prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<u16>().prop_map(|n| n.to_string()),
+            any::<f32>().prop_map(|n| format!("{n:?}").to_lowercase()),
+            Just("[]".to_owned()), Just("\"\"".to_owned()), Just("{}".to_owned()),
+        ]
+    ) {
+        let text = [SERVO, MOTORS, VESC][which];
+        let changed: String = text
+            .lines()
+            .enumerate()
+            .map(|(at, text)| match text.split_once(" = ") {
+                Some((key, _)) if at == line => format!("{key} = {value}\n"),
+                _ => format!("{text}\n"),
+            })
+            .collect();
+        if let Ok(settings) = load(&changed) {
+            let _ = settings.delay();
+        }
+    }
+}
