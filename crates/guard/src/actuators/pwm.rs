@@ -63,9 +63,15 @@ impl Pin {
         // One lock for each pin: two pins of a chip may be two cars'.
         bus_lock::lock(&duty, patience)?;
         // No pulse while the rest is set; a cycle shorter than the pulse would be refused.
-        duty.write_all_at(b"0", 0)?;
+        // A pin that is fresh has a cycle of 0, and older kernels refuse it any
+        // duty, 0 included; it puts out nothing.
+        let fresh = fs::read_to_string(pin.join("period"))?.trim() == "0";
+        if !fresh {
+            duty.write_all_at(b"0\n", 0)?;
+        }
         let period = (1e9 / frequency) as u32;
         fs::write(pin.join("period"), period.to_string())?;
+        duty.write_all_at(b"0\n", 0)?;
         fs::write(pin.join("enable"), "1")?;
         Ok(Self {
             _chip: lock,
