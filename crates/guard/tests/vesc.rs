@@ -24,6 +24,7 @@ enum Told {
     Brake(i32),
     Servo(i16),
     Alive,
+    Other(u8),
 }
 
 /// The other end of the line.
@@ -74,7 +75,7 @@ impl Model {
                 7 => Told::Brake(number()),
                 12 => Told::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
                 30 => Told::Alive,
-                other => panic!("command {other}"),
+                other => Told::Other(other),
             });
             self.left.drain(..length + 5);
         }
