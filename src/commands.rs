@@ -8,3 +8,4 @@ pub mod drive;
 pub mod guard;
 pub mod inspect;
 pub mod person;
+pub mod trim;

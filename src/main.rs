@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect, person};
+use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect, person, trim};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Stop(person::Options),
     /// Say where a car's guard stands
     Status(person::StatusOptions),
+    /// Find a car's centre and ends, wheels off the ground, and write them to its car.toml
+    Trim(trim::Options),
     /// Check a car.toml and change nothing
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Disarm(options) => person::disarm(&options),
         Command::Stop(options) => person::stop(&options),
         Command::Status(options) => person::status(&options),
+        Command::Trim(options) => trim::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),

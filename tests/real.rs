@@ -8,6 +8,7 @@
 )]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -263,4 +264,64 @@ fn without_a_car_there_is_nobody_to_stop() {
     let said = stop.arg("stop").arg("--car").arg(file).output().unwrap();
     assert_eq!(said.status.code(), Some(2));
     assert!(err(&said).contains("none.toml"), "{}", err(&said));
+}
+
+#[test]
+fn trim_shows_each_number_and_writes_what_was_kept() {
+    let car = Car::pins();
+    let before = fs::read_to_string(car.file()).unwrap();
+    let commented = before.replace("centre_us = 1500", "centre_us = 1500   # straight, I think");
+    let commented = commented.replace(
+        "disarmed_us = 0\n[actuator.pwm.throttle]",
+        "disarmed_us = 1500\n[actuator.pwm.throttle]",
+    );
+    fs::write(car.file(), &commented).unwrap();
+    let trim = |typed: &str| {
+        let mut command = car.command(&["trim"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(typed.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    // Nothing is written before the end, and the motors rest.
+    let ended = trim("+\nq\n");
+    assert_eq!(ended.status.code(), Some(1), "{}", err(&ended));
+    assert_eq!(fs::read_to_string(car.file()).unwrap(), commented);
+    assert_eq!(car.pulses(), [1_500_000, 0]);
+    let kept = trim("++\n-\nnonsense\n9999\n\n1850\n\n\n1510\n\n");
+    assert!(kept.status.success(), "{}", err(&kept));
+    assert!(
+        out(&kept).contains("a number from 400 to 2600"),
+        "{}",
+        out(&kept)
+    );
+    let after = fs::read_to_string(car.file()).unwrap();
+    assert!(
+        after.contains("centre_us = 1545   # straight, I think"),
+        "{after}"
+    );
+    assert!(after.contains("left_us = 1850\n"), "{after}");
+    assert!(after.contains("right_us = 1100\n"), "{after}");
+    // What the car does at rest went with its centre, where it was the centre.
+    assert!(
+        after.contains("failsafe_us = 1480\ndisarmed_us = 1545\n"),
+        "{after}"
+    );
+    assert!(after.contains("neutral_us = 1510\n"), "{after}");
+    assert!(after.contains("failsafe_us = 1510\n"), "{after}");
+    assert_eq!(
+        car.pulses(),
+        [1_500_000, 0],
+        "disarmed as the car was started"
+    );
+    // Numbers that do not go together are not written.
+    let crossed = trim("1900\n\n\n\n\n");
+    assert_eq!(crossed.status.code(), Some(2));
+    assert!(err(&crossed).contains("centre_us"), "{}", err(&crossed));
+    assert_eq!(fs::read_to_string(car.file()).unwrap(), after);
 }

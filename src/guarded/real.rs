@@ -1,7 +1,7 @@
 //! The guard of a real car: the service's where it runs, else one of the pilot's own.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::GuardedError;
 
-/// The small program that is installed beside this one.
-const PROGRAM: &str = "pilotage-guard";
 /// A guard that was started listens by then.
 const START: Duration = Duration::from_secs(5);
 /// A guard whose pilot has ended is over with it by then.
@@ -59,18 +57,9 @@ pub struct OwnGuard {
 
 impl OwnGuard {
     fn start(car: &GuardedCar, file: &Path) -> Result<RealGuard, GuardedError> {
-        let this = std::env::current_exe().map_err(GuardedError::Itself)?;
-        let beside = this.with_file_name(PROGRAM);
-        let mut command = match beside.exists() {
-            true => Command::new(&beside),
-            // The same entry, in this program.
-            false => {
-                let mut command = Command::new(&this);
-                command.arg("guard");
-                command
-            }
-        };
-        let program = PathBuf::from(command.get_program());
+        // The same entry as `pilotage-guard`'s, of the same build for certain.
+        let program = std::env::current_exe().map_err(GuardedError::Itself)?;
+        let mut command = Command::new(&program);
         let failed = |reason: io::Error| GuardedError::Start {
             program: program.clone(),
             reason,
@@ -83,7 +72,7 @@ impl OwnGuard {
         )
         .map_err(|reason| failed(reason.into()))?;
         command
-            .arg("--car")
+            .args(["guard", "--car"])
             .arg(file)
             .arg("--pilot-on-stdin")
             .stdin(Stdio::from(theirs))

@@ -1,9 +1,10 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`.
+//! `shims`, `peers`, `faults`, `soak`.
 
 mod arm;
 mod burn;
 mod checkout;
+mod endurance;
 mod evaluate;
 mod fuzz;
 mod invocation;
@@ -86,6 +87,25 @@ enum Task {
         #[arg(long, value_name = "FOLDER")]
         out: Option<std::path::PathBuf>,
     },
+    /// Strikes the car with random faults, and says how soon it stood
+    ///
+    /// Ten thousand take three quarters of an hour; `cargo xtask test` does 300.
+    Faults {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+    },
+    /// Drives at 60 frames a second for long, and says how late commands are at their worst
+    ///
+    /// A hundred thousand frames take 28 minutes; `cargo xtask test` does 3,000.
+    Soak {
+        /// How many
+        #[arg(long, default_value_t = 100_000)]
+        frames: u64,
+        /// Keep the second core busy meanwhile
+        #[arg(long)]
+        busy: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -100,6 +120,8 @@ fn main() -> ExitCode {
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Burn => burn::run(&checkout),
+        Task::Faults { count } => endurance::faults(&checkout, count),
+        Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
         Task::Peers(options) => peers::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });

@@ -30,6 +30,7 @@ mod socket_link;
 mod state;
 mod stop;
 mod sys;
+mod trim;
 mod users;
 pub mod wire;
 
@@ -48,4 +49,5 @@ pub use settings::{CarFileError, ChannelSettings, GuardSettings, GuardedCar, USU
 pub use socket_link::{ConnectError, SocketLink};
 pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason};
 pub use stop::{StopError, Stopped, stop};
+pub use trim::{Point, Trim, TrimError, Value};
 pub use users::{NoSuchUser, user_id};

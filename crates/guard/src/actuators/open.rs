@@ -28,7 +28,10 @@ pub enum Motors {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The simulated car's motors are the simulator's.
-    #[error("the simulated car has no motors here: the simulator moves it")]
+    #[error(
+        "`actuator.kind` is `simulator`, whose car the simulator moves: name the car's motors in its \
+         car.toml (docs/car.md)"
+    )]
     Simulated,
     /// The kind's table is not there.
     #[error("`actuator.kind` is `{0}`, but there is no table `[actuator.{0}]`: docs/car.md")]
@@ -110,6 +113,31 @@ impl Motors {
                 let pwm = Pwm::open(settings, patience);
                 pwm.map(|pwm| Self::Pwm(Box::new(pwm)))
                     .map_err(|reason| device(settings.throttle_pin.chip.clone(), reason))
+            }
+        }
+    }
+}
+
+impl Motors {
+    /// Takes other pulses, ends and centres from `settings`, which are of the same device:
+    /// for a person who looks for the right ones.
+    pub fn adjust(&mut self, settings: &ActuatorSettings) {
+        match self {
+            Self::DryRun(_) => {}
+            Self::Pca9685(chip) => {
+                if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {
+                    chip.adjust(wheels);
+                }
+            }
+            Self::Vesc(vesc) => {
+                if let Some(settings) = &settings.vesc {
+                    vesc.adjust(settings);
+                }
+            }
+            Self::Pwm(pwm) => {
+                if let Some(settings) = &settings.pwm {
+                    pwm.adjust(settings);
+                }
             }
         }
     }

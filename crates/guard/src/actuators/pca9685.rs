@@ -163,6 +163,11 @@ where
         })
     }
 
+    /// Takes other pulses.
+    pub(crate) fn adjust(&mut self, wheels: Wheels) {
+        self.wheels = wheels;
+    }
+
     /// Cycles a second, as near to what was asked as the chip comes.
     pub const fn frequency(&self) -> f32 {
         self.frequency

@@ -147,6 +147,12 @@ impl Pwm {
         })
     }
 
+    /// Takes other pulses.
+    pub(crate) fn adjust(&mut self, settings: &PwmSettings) {
+        self.steering.pulses = settings.steering.pulses();
+        self.throttle.pulses = settings.throttle.pulses();
+    }
+
     fn attempt(&mut self, now: Time, output: &Output) -> io::Result<()> {
         let throttle = &self.throttle.pulses;
         let motor = self

@@ -88,6 +88,12 @@ impl Vesc {
         })
     }
 
+    /// Takes other ends and centres.
+    pub(crate) fn adjust(&mut self, settings: &VescSettings) {
+        self.settings = settings.clone();
+        self.sent = None;
+    }
+
     /// The line.
     pub fn path(&self) -> &PathBuf {
         &self.settings.port

@@ -1,0 +1,93 @@
+//! The real programs for a long time: `pilotage drive` at 60 frames a second with the INT8
+//! engine, its guard, and motors that move nothing.
+//!
+//! `cargo xtask soak` runs it for 100,000 frames and prints what the time from the sensor to
+//! the guard's acting was; PILOTAGE_SOAK says how many, PILOTAGE_SOAK_BUSY keeps the second
+//! core busy.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+mod film;
+
+use film::{RUN, film};
+
+const RATE: u32 = 60;
+/// Of the frames that were asked for, so many may miss the guard: a machine that others use
+/// takes the core away for longer than a frame now and then.
+const MOST_LOST: f64 = 0.02;
+
+#[test]
+fn every_frame_reaches_the_guard() {
+    let frames = std::env::var("PILOTAGE_SOAK").ok();
+    let frames: u64 = frames.map_or(3000, |frames| frames.parse().unwrap());
+    let busy = std::env::var_os("PILOTAGE_SOAK_BUSY").is_some();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("camera.pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let socket = folder.path().join("guard.sock");
+    let text = format!(
+        "[camera]\nkind = \"pipe\"\ncommand = [\"cat\", {pipe:?}]\nformat = \"GREY\"\n\
+         width = 640\nheight = 480\nrate = {RATE}\n\
+         [guard]\nsocket = {socket:?}\n\
+         [actuator]\nkind = \"dry-run\"\n"
+    );
+    let file = folder.path().join("car.toml");
+    fs::write(&file, text).unwrap();
+    let period = Duration::from_secs(1) / RATE;
+    let camera = Arc::new(AtomicU8::new(RUN));
+    std::thread::spawn(move || film(&pipe, period, &camera));
+    let end = Arc::new(AtomicBool::new(false));
+    let spin = busy.then(|| {
+        let end = Arc::clone(&end);
+        std::thread::spawn(move || while !end.load(Ordering::Relaxed) {})
+    });
+    let mut drive = Command::new(env!("CARGO_BIN_EXE_pilotage"));
+    drive.args(["drive", "--json", "--frames", &frames.to_string(), "--car"]);
+    drive.arg(&file).stdin(Stdio::null());
+    let driven = drive.output().unwrap();
+    end.store(true, Ordering::Relaxed);
+    if let Some(spin) = spin {
+        spin.join().unwrap();
+    }
+    let said = String::from_utf8_lossy(&driven.stderr);
+    assert!(driven.status.success(), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&driven.stdout).unwrap();
+    let number = |of: &serde_json::Value| of.as_f64().unwrap();
+    let timing = &report["timing"];
+    println!(
+        "| from the first byte of a frame to | median ms | 99 % ms | 99.9 % ms | longest ms |"
+    );
+    println!("| --- | --- | --- | --- | --- |");
+    for (what, spread) in [
+        ("the guard's acting on its command", &timing["reaction"]),
+        ("of it the pilot's thinking", &timing["thinking"]),
+    ] {
+        let [median, p99, p999, longest] =
+            ["p50_us", "p99_us", "p999_us", "max_us"].map(|key| number(&spread[key]) / 1e3);
+        println!("| {what} | {median:.2} | {p99:.2} | {p999:.2} | {longest:.2} |");
+    }
+    println!(
+        "{frames} frames, busy second core: {busy}; {}",
+        report["frames"]
+    );
+    println!("guard: {}", report["guard"]);
+    assert_eq!(number(&timing["frames"]), frames as f64);
+    let accepted = number(&report["guard"]["accepted"]);
+    assert!(
+        accepted >= frames as f64 * (1.0 - MOST_LOST),
+        "{accepted} of {frames}"
+    );
+    assert_eq!(number(&report["guard"]["write_errors"]), 0.0);
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask faults` and `soak`: what the tests do three hundred and three thousand
+//! times, done until it says something about rare cases. For their figures in
+//! docs/safety.md and docs/performance.md.
+
+use anyhow::Result;
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+
+/// Strikes `count` random faults; true when the car stood in time after each.
+pub fn faults(checkout: &Checkout, count: u64) -> Result<bool> {
+    test("many_faults")
+        .env("PILOTAGE_FAULTS", count.to_string())
+        .within(checkout.root())
+        .succeeds()
+}
+
+/// Drives for `frames` frames, where that is wanted beside a busy core; true when they
+/// reached the guard.
+pub fn soak(checkout: &Checkout, frames: u64, busy: bool) -> Result<bool> {
+    let mut soak = test("soak").env("PILOTAGE_SOAK", frames.to_string());
+    if busy {
+        soak = soak.env("PILOTAGE_SOAK_BUSY", "1");
+    }
+    soak.within(checkout.root()).succeeds()
+}
+
+fn test(name: &str) -> Invocation {
+    Invocation::new("cargo test --release --package pilotage --test")
+        .arg(name)
+        .arg("--")
+        .arg("--nocapture")
+}
