@@ -86,7 +86,7 @@ impl std::ops::Add for Counters {
 ///
 /// # Errors
 /// When it is not there, or cannot do what is asked of it; the message says what it can.
-pub fn open(config: &CameraConfig) -> Result<Box<dyn Camera>, CameraError> {
+pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     let first = once(config)?;
     let again = {
         let config = config.clone();

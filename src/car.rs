@@ -5,6 +5,7 @@
 
 mod camera;
 mod circuit;
+mod gamepad;
 mod settings;
 mod validate;
 
@@ -19,9 +20,11 @@ use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, Worl
 use pilotage_vehicle::Mixer;
 
 use crate::camera::CameraConfig;
+use crate::gamepad::GamepadConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
 
+pub use gamepad::GamepadSettings;
 pub use settings::{
     BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, Kind, MixerSettings,
     OnGpuFailure, Settings, SimulatorSettings,
@@ -61,6 +64,8 @@ pub struct Car {
     pub actuator: ActuatorSettings,
     /// Where its guard listens.
     pub socket: PathBuf,
+    /// A person's gamepad, if there is to be one.
+    pub gamepad: Option<GamepadConfig>,
 }
 
 /// What runs the engine.

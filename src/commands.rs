@@ -8,4 +8,5 @@ pub mod drive;
 pub mod guard;
 pub mod inspect;
 pub mod person;
+pub mod record;
 pub mod trim;

@@ -42,10 +42,24 @@ pub enum Progress {
         /// -1 to 1.
         throttle: f32,
     },
+    /// A real car's that a person drives.
+    Hand {
+        /// Where its guard stands.
+        state: State,
+        /// -1 (full right) to 1 (full left).
+        steering: f32,
+        /// -1 to 1.
+        throttle: f32,
+        /// The dead-man button is held.
+        driven: bool,
+    },
 }
 
 const STATES: [&str; 4] = ["disarmed", "armed", "DRIVING", "stopped"];
 const LAP: u8 = STATES.len() as u8;
+/// Of a car that a person drives, in the third number.
+const HELD: f32 = 1.0;
+const LET_GO: f32 = 2.0;
 
 /// Numbers for the line.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +106,15 @@ impl LiveLine {
                 steering,
                 throttle,
             } => (place(&state), [steering, throttle, 0.0]),
+            Progress::Hand {
+                state,
+                steering,
+                throttle,
+                driven,
+            } => {
+                let held = if driven { HELD } else { LET_GO };
+                (place(&state), [steering, throttle, held])
+            }
         };
         self.shared.what.store(what, Ordering::Relaxed);
         for (slot, value) in self.shared.progress.iter().zip(progress) {
@@ -121,7 +144,8 @@ fn print(shared: &Shared) {
     let mut error = std::io::stderr();
     while !shared.done.load(Ordering::Relaxed) {
         let [first, second, third] = [0, 1, 2].map(|index| load(&shared.progress[index]));
-        let _ = match STATES.get(usize::from(shared.what.load(Ordering::Relaxed))) {
+        let what = shared.what.load(Ordering::Relaxed);
+        let _ = match STATES.get(usize::from(what)) {
             Some(state) => write!(
                 error,
                 "\r\x1b[2K{state:<8}   steering {first:+.2}   throttle {second:+.2}"
@@ -132,6 +156,15 @@ fn print(shared: &Shared) {
                 first * 100.0
             ),
         };
+        if what < LAP && (third == HELD || third == LET_GO) {
+            let _ = error.write_all(match third == HELD {
+                true => b"   by hand",
+                false => b"   by hand, let go",
+            });
+            let _ = error.flush();
+            std::thread::park_timeout(EVERY);
+            continue;
+        }
         let by = match shared.fallback.load(Ordering::Relaxed) {
             true => "FALLBACK",
             false => "engine",

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use pilotage::commands::{bench, check, compile, doctor, drive, guard, inspect, person, trim};
+use pilotage::commands::{
+    bench, check, compile, doctor, drive, guard, inspect, person, record, trim,
+};
 
 /// Takes a driving policy as ONNX and makes it drive a car.
 #[derive(Debug, Parser)]
@@ -18,6 +20,8 @@ enum Command {
     /// Drive a car: the simulated one unless car.toml says otherwise
     #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
+    /// Drive a real car with a gamepad, and keep its frames and what was done in a folder
+    Record(record::Options),
     /// Arm a car: its pilot may drive it then
     Arm(person::Options),
     /// Disarm a car
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         .unwrap_or_else(|| Command::Drive(Box::default()));
     let result = match command {
         Command::Drive(options) => drive::run(&options),
+        Command::Record(options) => record::run(&options),
         Command::Arm(options) => person::arm(&options),
         Command::Disarm(options) => person::disarm(&options),
         Command::Stop(options) => person::stop(&options),

@@ -3,6 +3,7 @@
 //! The driving figures are the simulator's [`Metrics`]; the loop's own timing is
 //! gathered here by [`LoopTiming`] while it drives.
 
+mod hand;
 mod real;
 mod table;
 
@@ -17,6 +18,7 @@ use crate::pilot::Step;
 use crate::plot::Caption;
 use table::{Table, duration};
 
+pub use hand::HandReport;
 pub use real::RealReport;
 
 /// Gathers how long each turn of the loop took. Recording allocates nothing.

@@ -6,6 +6,7 @@ use pilotage_guard::actuators::ActuatorSettings;
 use pilotage_guard::{GuardSettings, USUAL_RATE};
 use serde::Deserialize;
 
+use super::gamepad::GamepadSettings;
 use crate::simulation::Pace;
 
 /// The whole file.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// What it is held to.
     pub guard: GuardSettings,
+    /// A person's gamepad; no one is looked for when none.
+    pub gamepad: Option<GamepadSettings>,
 }
 
 /// `[car]`

@@ -35,6 +35,8 @@ pub(super) fn car(
     of_one_world(source, capture.is_some(), settings.actuator.kind)?;
     let guard = &settings.guard;
     let limits = guard.limits(source, camera.rate_hz, &settings.actuator)?;
+    let gamepad = settings.gamepad.as_ref();
+    let gamepad = gamepad.map(|written| super::gamepad::gamepad(source, written, folder));
     let simulator = simulator(source, &settings.simulator, folder)?;
     arrives_in_time(source, simulator.latency, &limits)?;
     Ok(Car {
@@ -55,6 +57,7 @@ pub(super) fn car(
         limits,
         actuator: settings.actuator.clone(),
         socket: guard.socket(),
+        gamepad: gamepad.transpose()?,
     })
 }
 

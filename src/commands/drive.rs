@@ -1,7 +1,9 @@
 //! `pilotage drive`: from car.toml and the command line to a driven lap and its report.
 
 mod assemble;
+mod hand;
 mod real;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,6 +23,9 @@ use crate::pilot::{Step, StepError};
 use crate::report::{self, LoopTiming};
 use crate::simulation::Pace;
 use assemble::Assembled;
+
+pub(super) use hand::{Recording, run as by_hand};
+pub(super) use watch::say;
 
 /// What the command line may say; each wins over car.toml.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -87,6 +92,9 @@ pub struct Options {
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
+    /// Drive a real car with a gamepad instead of an engine: car.toml's [gamepad]
+    #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
+    pub by_hand: bool,
     /// Of a real car: end after this many frames
     #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
@@ -125,6 +133,11 @@ pub(crate) struct Ending {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let born = Instant::now();
     let car = assemble::car(options)?;
+    if options.by_hand {
+        real::refuse_the_simulators(options)?;
+        let file = options.car.as_deref();
+        return hand::run(&car, file, None, options.json);
+    }
     if car.capture.is_some() {
         return real::run(options, &car);
     }

@@ -2,7 +2,8 @@
 //!
 //! The format is that of JdeRobot's DeepLearningStudio: a header and a line for
 //! each image, `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left
-//! positive) and the time in seconds.
+//! positive) and the time in seconds. Further columns, such as those of `pilotage
+//! record`, are passed over.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -35,8 +36,8 @@ pub enum RecordingError {
         /// What the system says.
         source: io::Error,
     },
-    /// The first line is not the header.
-    #[error("{}: the first line must be `{HEADER}`, not `{found}`", path.display())]
+    /// The first line does not begin with the header.
+    #[error("{}: the first line must begin with `{HEADER}`, not `{found}`", path.display())]
     Header {
         /// The file.
         path: PathBuf,
@@ -93,7 +94,8 @@ pub fn read(folder: &Path, data: &mut Dataset) -> Result<usize, RecordingError> 
         }
         let content = text.trim_start_matches('\u{feff}').trim();
         if line == 1 {
-            if content != HEADER {
+            let more = content.strip_prefix(HEADER);
+            if !more.is_some_and(|more| more.is_empty() || more.starts_with(',')) {
                 let (path, found) = (path, content.chars().take(60).collect());
                 return Err(RecordingError::Header { path, found });
             }

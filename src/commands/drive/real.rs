@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use pilotage_guard::notify::Manager;
-use pilotage_guard::{ArmRequest, Domain, LinkError, State, StopReason, monotonic};
+use pilotage_guard::{ArmRequest, Domain, LinkError, State, monotonic};
 
+use super::watch::{Watch, say, say_the_end};
 use super::{Options, catch_signals};
 use crate::camera::{self, CameraConfig, CameraError, Monotonic};
 use crate::car::Car;
 use crate::engines;
+use crate::gamepad::{Buttons, Person};
 use crate::guarded::{OwnGuard, RealGuard};
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
@@ -48,6 +50,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
     eprintln!("{}", drive.announcement);
     drive.pilot.prepare()?;
     manager.ready();
+    let _buttons = listen(car)?;
     if car.limits.spec().actuator == Domain::Simulated {
         drive.arm()?;
     }
@@ -72,7 +75,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
                 frames += 1;
                 timing.record(&step);
                 live.show(numbers(status.state, &step, &timing));
-                watch.well();
+                watch.well("all is well again; the car stands until somebody arms it");
             }
             Err(StepError::Camera(CameraError::Ended { .. })) => break End::Pictures,
             Err(StepError::Link(error @ LinkError::Gone)) => break End::Guard(error),
@@ -98,6 +101,17 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
         End::Guard(_) => ExitCode::FAILURE,
         End::Signal | End::Frames | End::Pictures => ExitCode::SUCCESS,
     })
+}
+
+/// To a person's gamepad, where car.toml has one.
+fn listen(car: &Car) -> anyhow::Result<Option<Buttons>> {
+    let Some(config) = car.gamepad.clone() else {
+        return Ok(None);
+    };
+    let person = Person::new(car.guarded());
+    Buttons::start(config, car.limits, person, say)
+        .context("the system has no thread for the gamepad")
+        .map(Some)
 }
 
 /// A real car, its guard and its pilot.
@@ -174,11 +188,7 @@ impl RealDrive {
             End::Guard(error) => Err(*error),
             End::Signal | End::Frames | End::Pictures => self.pilot.link().disarm(now),
         };
-        match (told, &self.own) {
-            (Ok(()), _) => eprintln!("the car is disarmed"),
-            (Err(error), Some(_)) => eprintln!("{error}; its motors get failsafe"),
-            (Err(error), None) => eprintln!("{error}; its service writes failsafe"),
-        }
+        say_the_end(told, self.own.is_some());
     }
 
     fn report(&mut self, car: &Car, timing: &LoopTiming, wall: Duration, end: &End) -> RealReport {
@@ -202,58 +212,6 @@ impl RealDrive {
     }
 }
 
-/// Says each change once.
-#[derive(Default)]
-struct Watch {
-    state: Option<std::mem::Discriminant<State>>,
-    reason: Option<StopReason>,
-    wrong: Option<String>,
-}
-
-impl Watch {
-    fn state(&mut self, state: State) {
-        let kind = std::mem::discriminant(&state);
-        if (self.state, self.reason) == (Some(kind), state.stopped()) {
-            return;
-        }
-        (self.state, self.reason) = (Some(kind), state.stopped());
-        match state {
-            State::Disarmed => say("disarmed: `pilotage arm` arms the car"),
-            State::Armed(_) => say("armed"),
-            State::Driving(_) => say("driving; `pilotage stop` stops the car"),
-            State::Stopped { reason } => {
-                say(&format!(
-                    "stopped: {reason}; `pilotage arm` arms the car again"
-                ));
-            }
-        }
-    }
-
-    fn wrong(&mut self, error: &StepError) {
-        let text = error.to_string();
-        if self.wrong.as_ref() != Some(&text) {
-            say(&text);
-            self.wrong = Some(text);
-        }
-    }
-
-    fn well(&mut self) {
-        if self.wrong.take().is_some() {
-            say("all is well again; the car stands until somebody arms it");
-        }
-    }
-}
-
-/// Over the live line, which starts anew behind it.
-fn say(what: &str) {
-    use std::io::IsTerminal;
-    let clear = match std::io::stderr().is_terminal() {
-        true => "\r\x1b[2K",
-        false => "",
-    };
-    eprintln!("{clear}{what}");
-}
-
 fn numbers(state: State, step: &Step, timing: &LoopTiming) -> Numbers {
     Numbers {
         progress: Progress::Real {
@@ -268,13 +226,13 @@ fn numbers(state: State, step: &Step, timing: &LoopTiming) -> Numbers {
 }
 
 /// The guard reads it too, from wherever it was started.
-fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
+pub(super) fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
     let file = options.car.as_deref().context("a real car needs --car")?;
     std::path::absolute(file).with_context(|| file.display().to_string())
 }
 
 /// What is asked of the simulated car is no use, or worse, with a real one.
-fn refuse_the_simulators(options: &Options) -> anyhow::Result<()> {
+pub(super) fn refuse_the_simulators(options: &Options) -> anyhow::Result<()> {
     let asked = [
         ("--circuit", options.circuit.is_some()),
         ("--seed", options.seed.is_some()),

@@ -1,0 +1,276 @@
+//! Driving a real car by hand. The loop reads the gamepad itself: one that hangs sends no
+//! commands, and the guard stops the car at its deadline.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pilotage_guard::notify::Manager;
+use pilotage_guard::{ArmRequest, Domain, Link, LinkError, SocketLink, State, monotonic};
+use pilotage_vehicle::{Command, Time};
+
+use super::catch_signals;
+use super::watch::{Watch, say, say_the_end};
+use crate::car::Car;
+use crate::gamepad::{AGAIN, Gamepad, GamepadConfig, GamepadError, Person, Wish, obey};
+use crate::guarded::RealGuard;
+use crate::live::{LiveLine, Numbers, Progress};
+use crate::recorder::{FrameTaker, Steered};
+use crate::report::HandReport;
+
+/// A command goes out at least this often.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What is kept of a drive.
+pub struct Recording {
+    /// Takes frames and what the hand did.
+    pub frames: FrameTaker,
+    /// Where the hand says what it does.
+    pub steered: Arc<Steered>,
+    /// The drive ends with so many recorded frames.
+    pub wanted: Option<u64>,
+}
+
+/// How a drive ended.
+enum End {
+    Signal,
+    /// A folder's pictures have all been shown.
+    Pictures,
+    /// As many as were asked for.
+    Recorded,
+    Guard(LinkError),
+}
+
+/// Drives by hand until a signal ends it, the guard is gone, or the recording is whole.
+///
+/// # Errors
+/// When something that is needed is not there or not sound; nothing has moved then.
+pub fn run(
+    car: &Car,
+    file: Option<&Path>,
+    recording: Option<Recording>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let file = file.context("driving by hand is of a real car: name its car.toml with --car")?;
+    let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
+    anyhow::ensure!(
+        car.capture.is_some(),
+        "driving by hand is of a real car, or of `actuator.kind = \"dry-run\"`, and this car.toml \
+         describes the simulated one"
+    );
+    let config = car.gamepad.as_ref().context(
+        "car.toml has no [gamepad]: the line `[gamepad]` alone takes the first pad that fits \
+         (docs/car.md)",
+    )?;
+    let signalled = catch_signals()?;
+    let mut manager = Manager::from_environment();
+    let pad = Gamepad::open(config, &car.limits)?;
+    let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), &file)?;
+    // No engine drives: a person's hand is of the real world.
+    link.hello(Domain::Physical)
+        .context("the guard would not have this pilot")?;
+    let gamepad = pad.describe();
+    eprintln!(
+        "{}: by hand with {gamepad}; motors {}; hold {} to drive, {} arms, {} stops",
+        car.name, car.actuator.kind, config.dead_man, config.arm, config.stop
+    );
+    manager.ready();
+    if car.limits.spec().actuator == Domain::Simulated {
+        // Nothing moves in a dry run, so nobody needs to arm it.
+        let engine = Domain::Physical;
+        link.arm(monotonic(), ArmRequest { engine })
+            .context("the guard would not arm the dry run")?;
+    }
+    let mut turn = Turn::new(car, config, pad, link);
+    let live = LiveLine::start(!json);
+    let started = Instant::now();
+    let end = loop {
+        if signalled.load(Ordering::Relaxed) {
+            break End::Signal;
+        }
+        manager.alive(monotonic());
+        let wish = match turn.take(recording.as_ref()) {
+            Ok(wish) => wish,
+            Err(error) => break End::Guard(error),
+        };
+        live.show(numbers(turn.link.status().state, wish));
+        if let Some(recording) = &recording {
+            let written = recording.frames.counters().written;
+            if recording.wanted.is_some_and(|wanted| written >= wanted) {
+                break End::Recorded;
+            }
+            if recording.frames.ended() {
+                break End::Pictures;
+            }
+        }
+    };
+    drop(live);
+    let told = match end {
+        End::Guard(error) => Err(error),
+        End::Signal | End::Pictures | End::Recorded => turn.link.disarm(monotonic()),
+    };
+    say_the_end(told, own.is_some());
+    let report = HandReport {
+        outcome: match end {
+            End::Signal => "ended by a signal".to_owned(),
+            End::Pictures => "all pictures have been shown".to_owned(),
+            End::Recorded => "the frames that were asked for are recorded".to_owned(),
+            End::Guard(error) => error.to_string(),
+        },
+        car: car.name.clone(),
+        gamepad,
+        actuator: car.actuator.kind.to_string(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        commands: turn.sequence,
+        guard: turn.link.status().counters.into(),
+        // The last frames are written before they are counted.
+        recording: recording.map(|recording| recording.frames.finish()),
+    };
+    let text = match json {
+        true => report.json()?,
+        false => report.table(),
+    };
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(match end {
+        End::Guard(_) => ExitCode::FAILURE,
+        End::Signal | End::Pictures | End::Recorded => ExitCode::SUCCESS,
+    })
+}
+
+/// What a turn of the loop works on.
+struct Turn<'a> {
+    car: &'a Car,
+    config: &'a GamepadConfig,
+    pad: Option<Gamepad>,
+    person: Person,
+    link: SocketLink,
+    watch: Watch,
+    /// The last moment at which all that the gamepad had said was heard.
+    known: Time,
+    /// When the next command is due.
+    due: Time,
+    /// When a gamepad that is away was looked for last.
+    tried: Time,
+    driven: bool,
+    sequence: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(car: &'a Car, config: &'a GamepadConfig, pad: Gamepad, link: SocketLink) -> Self {
+        let now = monotonic();
+        Self {
+            car,
+            config,
+            pad: Some(pad),
+            person: Person::new(car.guarded()),
+            link,
+            watch: Watch::default(),
+            known: now,
+            due: now,
+            tried: now,
+            driven: false,
+            sequence: 0,
+        }
+    }
+
+    /// Waits for the gamepad or the next command's moment, and sends that.
+    fn take(&mut self, recording: Option<&Recording>) -> Result<Wish, LinkError> {
+        let patience = self.due.since(monotonic());
+        match &self.pad {
+            Some(pad) => pad.wait(patience),
+            None => std::thread::sleep(patience),
+        }
+        let now = monotonic();
+        let wish = match self.hear(now) {
+            Ok(wish) => wish,
+            Err(error) => {
+                // Before anything else: the car stops.
+                let told = self.person.lost();
+                self.pad = None;
+                self.tried = now;
+                say(&error.to_string());
+                if let Err(error) = told {
+                    say(&error.to_string());
+                }
+                Wish::default()
+            }
+        };
+        // Let go of, the car is told at once.
+        if now >= self.due || self.driven != wish.driven {
+            self.due = now + TICK.min(self.car.limits.spec().frame_period);
+            self.send(now, wish)?;
+        }
+        self.driven = wish.driven;
+        self.link.advance_to(now)?;
+        let state = self.link.status().state;
+        self.watch.state(state);
+        if let Some(recording) = recording {
+            let drives = wish.driven && matches!(state, State::Driving(_));
+            recording.steered.set(drives, wish.steering, wish.throttle);
+        }
+        Ok(wish)
+    }
+
+    /// What a person wants. A gamepad that is away is looked for.
+    fn hear(&mut self, now: Time) -> Result<Wish, GamepadError> {
+        if self.pad.is_none() && now.since(self.tried) >= AGAIN {
+            self.tried = now;
+            if let Ok(found) = Gamepad::open(self.config, &self.car.limits) {
+                say(&format!("{}: the gamepad is back", found.describe()));
+                self.pad = Some(found);
+            }
+        }
+        let Some(pad) = &mut self.pad else {
+            return Ok(Wish::default());
+        };
+        if pad.read(now)? {
+            self.known = now;
+        }
+        let presses = pad.hand().take_presses();
+        let wish = pad.hand().wish(now);
+        obey(presses, &self.person, &say);
+        Ok(match presses.stop {
+            true => Wish::default(),
+            false => wish,
+        })
+    }
+
+    fn send(&mut self, now: Time, wish: Wish) -> Result<(), LinkError> {
+        // Elsewhere a command moves nothing, and is not worth a refusal.
+        let state = self.link.status().state;
+        if self.pad.is_none() || !matches!(state, State::Armed(_) | State::Driving(_)) {
+            return Ok(());
+        }
+        self.sequence += 1;
+        let command = Command {
+            steering: wish.steering,
+            throttle: wish.throttle,
+            captured: self.known,
+            sequence: self.sequence,
+        };
+        match self.link.send_at(now, command) {
+            // A guard that takes none is seen to at its deadline, by itself or who watches it.
+            Ok(()) | Err(LinkError::QueueFull) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn numbers(state: State, wish: Wish) -> Numbers {
+    Numbers {
+        progress: Progress::Hand {
+            state,
+            steering: wish.steering,
+            throttle: wish.throttle,
+            driven: wish.driven,
+        },
+        inference: 0.0,
+        loop_p99: 0.0,
+        fallback: false,
+    }
+}

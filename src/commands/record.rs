@@ -1,0 +1,65 @@
+//! `pilotage record`: a person drives, and what the car saw and was told is kept.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::drive::{Recording, by_hand, say};
+use crate::camera;
+use crate::car::Car;
+use crate::recorder::{Encoding, Folder, FrameTaker, Steered};
+
+/// What is driven, and where to it is kept.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The car, with a [gamepad]
+    #[arg(long, value_name = "FILE")]
+    car: PathBuf,
+    /// A folder: a new one, or a recording to go on with
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// Keep exact pictures instead of JPEG; three times as large and slow
+    #[arg(long, conflicts_with = "jpeg_quality")]
+    png: bool,
+    /// 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 92,
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    jpeg_quality: u8,
+    /// Keep frames while nobody drives, too
+    #[arg(long)]
+    all: bool,
+    /// End after so many frames were kept
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Drives by hand and records.
+///
+/// # Errors
+/// When something that is needed is not there or not sound; nothing has moved then.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let car = Car::load(&options.car)?;
+    let capture = car.capture.as_ref().context(
+        "recording is of a real car, or of `actuator.kind = \"dry-run\"`; frames of the simulated \
+         one are made by `pilotage-training record`",
+    )?;
+    let camera = camera::open(capture)?;
+    let encoding = match options.png {
+        true => Encoding::Png,
+        false => Encoding::Jpeg(options.jpeg_quality),
+    };
+    let folder = Folder::open(&options.to, encoding)?;
+    let steered = Arc::new(Steered::new(options.all));
+    let taken = Arc::clone(&steered);
+    let recording = Recording {
+        frames: FrameTaker::start(camera, folder, car.mixer.clone(), taken, say)?,
+        steered,
+        wanted: options.frames,
+    };
+    by_hand(&car, Some(&options.car), Some(recording), options.json)
+}

@@ -1,0 +1,116 @@
+//! A person's buttons while an engine drives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pilotage_guard::{Limits, monotonic};
+
+use super::{Gamepad, GamepadConfig, Person};
+
+/// How often it looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(50);
+/// A gamepad that is away is looked for this often.
+pub const AGAIN: Duration = Duration::from_millis(500);
+
+/// Listens for arm and stop on a thread of its own, so that a pilot that waits for its
+/// camera or hangs does not hold a stop up. Dropped, it ends.
+#[derive(Debug)]
+pub struct Buttons {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Buttons {
+    /// Listens to the gamepad of `config`, there or plugged in later, and tells each thing
+    /// that happens to `say`.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn start(
+        config: GamepadConfig,
+        limits: Limits,
+        person: Person,
+        say: impl Fn(&str) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let end = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let end = Arc::clone(&end);
+            let name = std::thread::Builder::new().name("gamepad".to_owned());
+            name.spawn(move || listen(&config, &limits, &person, &say, &end))?
+        };
+        Ok(Self {
+            end,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Buttons {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(
+    config: &GamepadConfig,
+    limits: &Limits,
+    person: &Person,
+    say: &impl Fn(&str),
+    end: &AtomicBool,
+) {
+    let mut pad = None;
+    let mut tried = None;
+    let mut missed = false;
+    while !end.load(Ordering::Acquire) {
+        let now = monotonic();
+        let Some(open) = &mut pad else {
+            if tried.is_none_or(|tried| now.since(tried) >= AGAIN) {
+                tried = Some(now);
+                match Gamepad::open(config, limits) {
+                    Ok(found) => {
+                        say(&format!("{}: its buttons arm and stop", found.describe()));
+                        pad = Some(found);
+                        continue;
+                    }
+                    Err(error) if !missed => {
+                        say(&format!("{error}; until then `pilotage stop` stops the car"));
+                        missed = true;
+                    }
+                    Err(_) => {}
+                }
+            }
+            std::thread::sleep(GLANCE);
+            continue;
+        };
+        open.wait(GLANCE);
+        if let Err(error) = open.read(monotonic()) {
+            say(&error.to_string());
+            pad = None;
+            missed = true;
+            if let Err(error) = person.lost() {
+                say(&error.to_string());
+            }
+            continue;
+        }
+        let hand = open.hand();
+        obey(hand.take_presses(), person, say);
+    }
+}
+
+/// Does what a person pressed.
+pub fn obey(presses: super::Presses, person: &Person, say: &impl Fn(&str)) {
+    if presses.stop {
+        if let Err(error) = person.stop() {
+            say(&error.to_string());
+        }
+    } else if presses.arm
+        && let Err(error) = person.arm()
+    {
+        say(&format!("not armed: {error}"));
+    }
+}

@@ -1,0 +1,267 @@
+//! The folder of a recording: pictures, and data.csv with a row for each.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageError};
+use pilotage_guard::monotonic;
+use pilotage_vehicle::Mixer;
+use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
+use rustix::fs::{FlockOperation, flock};
+
+/// First line of data.csv: that of crates/training's recordings, and the car's own numbers.
+const HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
+/// data.csv of a million frames has less.
+const LONGEST_LIST: u64 = 256 << 20;
+
+/// How pictures are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// JPEG of this quality, 1 to 100.
+    Jpeg(u8),
+    /// PNG: exact, three times as large and slow.
+    Png,
+}
+
+impl Encoding {
+    const fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg(_) => "jpg",
+            Self::Png => "png",
+        }
+    }
+}
+
+/// Why a folder is none to record to, or does not take a frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The system does not let it.
+    #[error("{path}: {reason}")]
+    File {
+        /// What of it.
+        path: PathBuf,
+        /// The system's word.
+        reason: io::Error,
+    },
+    /// There are other things in it.
+    #[error("{0} is neither empty nor a recording of `pilotage record`: name another folder")]
+    Foreign(PathBuf),
+    /// data.csv is one of another program's.
+    #[error(
+        "{path}: its first line is not `{HEADER}`, so it is no recording of `pilotage record`; \
+         name another folder"
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another recorder is at it.
+    #[error("{0}: another `pilotage record` writes to this folder")]
+    Taken(PathBuf),
+    /// A frame cannot become a picture.
+    #[error("{path}: {reason}")]
+    Image {
+        /// The picture.
+        path: PathBuf,
+        /// The encoder's word.
+        reason: ImageError,
+    },
+    /// A frame is not of the camera's format.
+    #[error(transparent)]
+    Frame(#[from] VisionError),
+}
+
+/// A folder that is ours to record to.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    list: File,
+    /// Bytes of whole rows.
+    length: u64,
+    next: u64,
+    encoding: Encoding,
+}
+
+impl Folder {
+    /// Makes the folder, or goes on with the recording that is in it: a row that was cut off
+    /// is removed, and numbers go on behind the greatest.
+    ///
+    /// # Errors
+    /// When there is something else in it, or it cannot be written.
+    pub fn open(path: &Path, encoding: Encoding) -> Result<Self, FolderError> {
+        let list_path = path.join("data.csv");
+        let failed = |reason| file(path, reason);
+        fs::create_dir_all(path).map_err(failed)?;
+        let mut next = 0;
+        let mut foreign = false;
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            match number(&name) {
+                Some(number) => next = next.max(number + 1),
+                None => foreign |= name != "data.csv" && !is_part(&name),
+            }
+        }
+        let is_new = !list_path.exists();
+        if is_new && (foreign || next > 0) {
+            return Err(FolderError::Foreign(path.to_owned()));
+        }
+        let of_list = |reason| file(&list_path, reason);
+        let mut list = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&list_path)
+            .map_err(of_list)?;
+        flock(&list, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| FolderError::Taken(path.to_owned()))?;
+        let mut text = Vec::new();
+        let mut limited = Read::take(&mut list, LONGEST_LIST);
+        limited.read_to_end(&mut text).map_err(of_list)?;
+        let mut length = text
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |end| end as u64 + 1);
+        if length == 0 {
+            // New, or cut off in its first line.
+            if !HEADER.as_bytes().starts_with(&text) {
+                return Err(FolderError::Header { path: list_path });
+            }
+            list.set_len(0).map_err(of_list)?;
+            let header = format!("{HEADER}\n");
+            list.write_all(header.as_bytes()).map_err(of_list)?;
+            length = header.len() as u64;
+        } else {
+            let first = text.split(|&byte| byte == b'\n').next();
+            let first = first.unwrap_or(&[]).trim_ascii();
+            if first != HEADER.as_bytes() {
+                return Err(FolderError::Header { path: list_path });
+            }
+            list.set_len(length).map_err(of_list)?;
+        }
+        // Of a recorder that was killed.
+        for entry in fs::read_dir(path).map_err(failed)?.flatten() {
+            if is_part(&entry.file_name().to_string_lossy()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            list,
+            length,
+            next,
+            encoding,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Ready for frames of that kind.
+    pub(super) fn of(
+        self,
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        mixer: Mixer,
+    ) -> Result<Writer, VisionError> {
+        let mut preprocess = Preprocess::new(width, height);
+        preprocess.layout = Layout::Nhwc;
+        let vision = Vision::new(&preprocess, width, height, format)?;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        // Its clock is read once: one that is set meanwhile does not tear the times.
+        let epoch = wall.unwrap_or_default().as_secs_f64() - monotonic().as_secs_f64();
+        Ok(Writer {
+            folder: self,
+            pixels: vec![0; vision.output_len()],
+            vision,
+            encoded: Vec::with_capacity(PixelFormat::Rgb8.frame_len(width, height)?),
+            mixer,
+            epoch,
+        })
+    }
+}
+
+/// Writes frames to a folder.
+pub(super) struct Writer {
+    folder: Folder,
+    vision: Vision,
+    pixels: Vec<u8>,
+    encoded: Vec<u8>,
+    mixer: Mixer,
+    /// The wall clock's seconds at the zero of the machine's.
+    epoch: f64,
+}
+
+impl Writer {
+    /// Adds a frame and its row. After an error the folder is as it was before.
+    pub(super) fn write(
+        &mut self,
+        frame: FrameView<'_>,
+        steering: f32,
+        throttle: f32,
+    ) -> Result<(), FolderError> {
+        self.vision.resize_to_u8(frame, &mut self.pixels)?;
+        let folder = &mut self.folder;
+        let name = format!("{:06}.{}", folder.next, folder.encoding.extension());
+        let path = folder.path.join(&name);
+        self.encoded.clear();
+        let colour = ExtendedColorType::Rgb8;
+        let (width, height) = (frame.width, frame.height);
+        match folder.encoding {
+            Encoding::Jpeg(quality) => JpegEncoder::new_with_quality(&mut self.encoded, quality)
+                .write_image(&self.pixels, width, height, colour),
+            Encoding::Png => PngEncoder::new(&mut self.encoded)
+                .write_image(&self.pixels, width, height, colour),
+        }
+        .map_err(|reason| FolderError::Image {
+            path: path.clone(),
+            reason,
+        })?;
+        // Under its own name a picture is whole.
+        let part = folder.path.join(format!(".{name}.part"));
+        let kept = fs::write(&part, &self.encoded).and_then(|()| fs::rename(&part, &path));
+        if let Err(reason) = kept {
+            let _ = fs::remove_file(&part);
+            return Err(file(&path, reason));
+        }
+        let (v, w) = self.mixer.twist(steering, throttle);
+        let time = self.epoch + frame.captured.as_secs_f64();
+        let row = format!("{name},{v:.6},{w:.6},{time:.6},{steering:.6},{throttle:.6}\n");
+        if let Err(reason) = folder.list.write_all(row.as_bytes()) {
+            let _ = folder.list.set_len(folder.length);
+            let _ = fs::remove_file(&path);
+            return Err(file(&folder.path.join("data.csv"), reason));
+        }
+        folder.length += row.len() as u64;
+        folder.next += 1;
+        Ok(())
+    }
+}
+
+/// The number of a picture of ours.
+fn number(name: &str) -> Option<u64> {
+    let (number, extension) = name.split_once('.')?;
+    let ours = ["jpg", "png"].contains(&extension) && number.len() >= 6;
+    ours.then(|| number.parse().ok())?
+}
+
+/// A picture of ours that was not finished.
+fn is_part(name: &str) -> bool {
+    let name = name.strip_prefix('.');
+    name.and_then(|name| name.strip_suffix(".part"))
+        .is_some_and(|name| number(name).is_some())
+}
+
+fn file(path: &Path, reason: io::Error) -> FolderError {
+    FolderError::File {
+        path: path.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,102 @@
+use std::fs;
+
+use pilotage_vision::PixelFormat;
+
+use super::folder::FolderError;
+use super::*;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn open(folder: &tempfile::TempDir) -> Result<Folder, FolderError> {
+    Folder::open(folder.path(), Encoding::Png)
+}
+
+fn frame(format: PixelFormat, value: u8) -> Frame {
+    let mut frame = Frame::new(format, 16, 16).unwrap();
+    frame.data_mut().fill(value);
+    frame
+}
+
+#[test]
+fn nobody_drives_until_somebody_does() {
+    let steered = Steered::new(false);
+    assert_eq!(steered.get(), None);
+    steered.set(true, -1.0, 0.2);
+    assert_eq!(steered.get(), Some((-1.0, 0.2)));
+    steered.set(false, -1.0, 0.2);
+    assert_eq!(steered.get(), None);
+    let always = Steered::new(true);
+    always.set(false, -1.0, 0.2);
+    assert_eq!(always.get(), Some((0.0, 0.0)), "the car stands");
+}
+
+#[test]
+fn frames_of_each_format_become_pictures_in_their_colours() {
+    for format in [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Yuyv] {
+        let tape = folder();
+        let mut writer = open(&tape)
+            .unwrap()
+            .of(format, 16, 16, Mixer::simulated())
+            .unwrap();
+        let mut frame = frame(format, 128);
+        if format == PixelFormat::Bgr8 {
+            for pixel in frame.data_mut().chunks_exact_mut(3) {
+                pixel.copy_from_slice(&[10, 20, 30]);
+            }
+        }
+        writer.write(frame.view(), 0.0, 0.5).unwrap();
+        let picture = image::open(tape.path().join("000000.png")).unwrap().into_rgb8();
+        let pixel = picture.get_pixel(3, 3).0;
+        match format {
+            PixelFormat::Rgb8 => assert_eq!(pixel, [128; 3]),
+            PixelFormat::Bgr8 => assert_eq!(pixel, [30, 20, 10]),
+            // Luma 128 of 16 to 235, no colour.
+            _ => assert!(pixel.iter().all(|&level| level.abs_diff(130) <= 1), "{pixel:?}"),
+        }
+        let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
+        let row: Vec<_> = list.lines().nth(1).unwrap().split(',').collect();
+        assert_eq!(row[..3], ["000000.png", "12.000000", "0.000000"]);
+    }
+}
+
+#[test]
+fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
+    let tape = folder();
+    let first = open(&tape).unwrap();
+    assert!(matches!(open(&tape), Err(FolderError::Taken(_))));
+    let mut writer = first.of(PixelFormat::Rgb8, 16, 16, Mixer::simulated()).unwrap();
+    let frame = frame(PixelFormat::Rgb8, 9);
+    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    drop(writer);
+    let list = tape.path().join("data.csv");
+    let whole = fs::read_to_string(&list).unwrap();
+    // Torn by a power cut; and a picture that has no row yet.
+    fs::write(&list, whole.clone() + "000001.pn").unwrap();
+    fs::write(tape.path().join("000001.png"), "").unwrap();
+    let again = open(&tape).unwrap();
+    assert_eq!(fs::read_to_string(&list).unwrap(), whole);
+    let mut writer = again.of(PixelFormat::Rgb8, 16, 16, Mixer::simulated()).unwrap();
+    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    let text = fs::read_to_string(&list).unwrap();
+    assert!(text.lines().nth(2).unwrap().starts_with("000002.png,"), "{text}");
+
+    // Cut off in its first line.
+    let tape = folder();
+    fs::write(tape.path().join("data.csv"), "image_na").unwrap();
+    open(&tape).unwrap();
+    for (name, text) in [
+        ("notes.txt", "mine"),
+        ("000000.jpg", "of another"),
+        ("data.csv", "image_name,v,w,timestamp\n"),
+        ("data.csv", "image_name;"),
+    ] {
+        let tape = folder();
+        fs::write(tape.path().join(name), text).unwrap();
+        assert!(open(&tape).is_err(), "{name}");
+        let kept = fs::read_to_string(tape.path().join(name)).unwrap();
+        assert_eq!(kept, text);
+        assert_eq!(fs::read_dir(tape.path()).unwrap().count(), 1, "{name}");
+    }
+}
