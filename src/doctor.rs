@@ -1,6 +1,7 @@
 //! What this machine has and lacks for driving, part by part, with the fix for each lack.
 
 mod devices;
+mod gamepad;
 mod gpu;
 mod machine;
 mod system;
@@ -8,6 +9,7 @@ mod system;
 use serde::Serialize;
 
 use crate::car::{Backend, Car};
+use crate::gamepad::GamepadConfig;
 
 pub use gpu::Gpu;
 pub use system::System;
@@ -91,7 +93,7 @@ impl Finding {
 }
 
 /// What a car cannot drive without.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Needs {
     /// A camera of the system's.
     pub camera: bool,
@@ -99,6 +101,8 @@ pub struct Needs {
     pub i2c: bool,
     /// A GPU; `true` too where the CPU may answer in its place.
     pub gpu: bool,
+    /// A person's gamepad: an engine drives without.
+    pub gamepad: Option<GamepadConfig>,
 }
 
 impl Needs {
@@ -106,6 +110,7 @@ impl Needs {
     pub fn of(car: &Car) -> Self {
         Self {
             gpu: matches!(car.backend, Backend::TensorRt { .. }),
+            gamepad: car.gamepad.clone(),
             // The simulator's camera and motors need nothing.
             ..Self::default()
         }
@@ -114,7 +119,7 @@ impl Needs {
 
 /// Looks at everything. Nothing is changed and nothing moves: devices are opened, not
 /// written to.
-pub fn examine(system: &System, gpu: &Gpu, needs: Needs) -> Vec<Finding> {
+pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
     let mut findings = machine::findings(system);
     findings.extend(devices::findings(system, needs));
     findings.extend(gpu.findings(needs.gpu));

@@ -25,6 +25,7 @@ fn each_is_sound_slow_and_physical() {
         assert!(limits.throttle.max <= 0.2, "{}", car.name);
         assert!(limits.throttle.min >= -0.2, "{}", car.name);
         assert!(car.capture.is_some(), "{}", car.name);
+        assert!(car.gamepad.is_some(), "{}", car.name);
         assert_eq!(GuardedCar::load(&path).unwrap(), car.guarded());
     }
     names.sort();

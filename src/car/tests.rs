@@ -4,6 +4,7 @@ use pilotage_guard::LimitsSpec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::gamepad::Rest;
 use crate::signature;
 
 fn refused(text: &str) -> String {
@@ -37,8 +38,10 @@ fn every_commented_key_of_the_default_file_can_be_used() {
         .lines()
         .map(|line| {
             let setting = line.strip_prefix("# ").filter(|rest| {
-                rest.split_once(" = ")
-                    .is_some_and(|(key, _)| !key.contains(' '))
+                rest.starts_with('[')
+                    || rest
+                        .split_once(" = ")
+                        .is_some_and(|(key, _)| !key.contains(' '))
             });
             setting.unwrap_or(line)
         })
@@ -53,6 +56,56 @@ fn every_commented_key_of_the_default_file_can_be_used() {
         Latency::Fixed(Duration::from_millis(20))
     );
     assert_eq!(car.engine, EngineSource::File("my.engine".into()));
+    let pad = car.gamepad.unwrap();
+    let usual = GamepadConfig {
+        device: Some("/dev/input/event3".into()),
+        name: Some("Xbox".to_owned()),
+        ..GamepadConfig::default()
+    };
+    assert_eq!(pad, usual);
+}
+
+#[test]
+fn a_gamepad_is_asked_for_by_its_table() {
+    assert_eq!(accepted("").gamepad, None);
+    assert_eq!(
+        accepted("[gamepad]").gamepad,
+        Some(GamepadConfig::default())
+    );
+    let pad = accepted(
+        "[gamepad]\nthrottle = \"ABS_RZ\"\nthrottle_rests = \"end\"\nstop = \"BTN_B\"\n\
+         steering_inverted = true\nsilence_ms = 800",
+    );
+    let pad = pad.gamepad.unwrap();
+    assert_eq!(pad.throttle.axis.to_string(), "ABS_RZ");
+    assert_eq!(pad.throttle.rest, Rest::End);
+    assert!(pad.steering.inverted);
+    // A second name of the same button.
+    assert_eq!(pad.stop, GamepadConfig::default().stop);
+    assert_eq!(pad.silence, Duration::from_millis(800));
+}
+
+#[test]
+fn a_gamepads_names_and_numbers_are_checked_where_they_are_written() {
+    for (key, value, says) in [
+        ("steering", "\"ABS_RXX\"", "the kernel has no axis `ABS_RXX`: did you mean `ABS_RX`?"),
+        ("dead_man", "\"BTN_TOP_LEFT_SHOULDER\"", "the kernel has no button `BTN_TOP_LEFT"),
+        ("stop", "\"BTN_ESAT\"", "did you mean `BTN_EAST`?"),
+        ("arm", "\"ABS_X\"", "the kernel has no button `ABS_X`"),
+        ("arm", "\"BTN_TL\"", "is BTN_TL, and so is `gamepad.dead_man`"),
+        ("throttle", "\"ABS_X\"", "is ABS_X, and so is `gamepad.steering`"),
+        ("device", "\"\"", "must not be empty"),
+        ("dead_zone", "0.6", "must be from 0 to 0.5, and is 0.6"),
+        ("throttle_scale", "0.0", "must be from 0.01 to 1, and is 0"),
+        ("silence_ms", "nan", "must be from 50 to 5000, and is NaN"),
+    ] {
+        let error = refused(&format!("[gamepad]\n{key} = {value}"));
+        let at = format!("car.toml:2: `gamepad.{key}`: ");
+        assert!(error.starts_with(&at), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
+    let near = refused("[gamepad]\ndeadman = \"BTN_TL\"");
+    assert!(near.contains("did you mean `dead_man`?"), "{near}");
 }
 
 #[test]
@@ -433,7 +486,7 @@ fn known(header: &str) -> Vec<String> {
 fn the_documentation_has_each_key_and_no_other() {
     let documented = documented();
     let mut sections = known("");
-    assert_eq!(sections.len(), 7, "{sections:?}");
+    assert_eq!(sections.len(), 8, "{sections:?}");
     sections.extend(
         [
             "guard.steering",
@@ -473,7 +526,12 @@ fn the_documented_defaults_are_those_of_the_code() {
         }
         checked += 1;
         let text = format!("[{section}]\n{key} = {default}");
-        assert_eq!(accepted(&text), accepted(""), "{text}");
+        // This table's being there is something.
+        let none = match section.as_str() {
+            "gamepad" => "[gamepad]",
+            _ => "",
+        };
+        assert_eq!(accepted(&text), accepted(none), "{text}");
         // That the default is the one in the default file, too, is the first test's business.
         assert!(DEFAULT.contains(&format!("{key} = {default}")), "{text}");
     }

@@ -28,7 +28,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load_with(options.car.as_deref(), |_| ())?;
     let mut findings = vec![engine(&car)];
-    findings.extend(examine(&System::here(), &Gpu::here(), Needs::of(&car)));
+    findings.extend(examine(&System::here(), &Gpu::here(), &Needs::of(&car)));
     let worst = findings.iter().map(|finding| finding.level).max();
     let text = match options.json {
         true => serde_json::to_string_pretty(&findings)?,

@@ -1,8 +1,8 @@
-//! Camera, motors' bus, gamepad, pins.
+//! Camera, motors' bus, pins.
 
 use std::io::ErrorKind;
 
-use super::{Finding, Level, Needs, System};
+use super::{Finding, Level, Needs, System, gamepad};
 
 /// A kind of device: where its nodes are, who may use them.
 struct Kind {
@@ -36,15 +36,6 @@ const I2C: Kind = Kind {
           /opt/nvidia/jetson-io/jetson-io.py`",
 };
 
-const INPUT: Kind = Kind {
-    part: "gamepad",
-    node: "js",
-    named: ("/sys/class/input", "device/name"),
-    group: "input",
-    none: "no gamepad (/dev/input/js*)",
-    fix: "plug it in or pair it (`bluetoothctl`), if a person is to drive by hand",
-};
-
 const GPIO: Kind = Kind {
     part: "GPIO",
     node: "gpiochip",
@@ -54,16 +45,16 @@ const GPIO: Kind = Kind {
     fix: "only an output-enable pin needs one",
 };
 
-pub(super) fn findings(system: &System, needs: Needs) -> Vec<Finding> {
+pub(super) fn findings(system: &System, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (kind, folder, needed) in [
-        (&CAMERA, "/dev", needs.camera),
-        (&I2C, "/dev", needs.i2c),
-        (&INPUT, "/dev/input", false),
-        (&GPIO, "/dev", false),
+    for (kind, needed) in [
+        (&CAMERA, needs.camera),
+        (&I2C, needs.i2c),
+        (&GPIO, false),
     ] {
-        findings.extend(of_kind(system, kind, folder, needed));
+        findings.extend(of_kind(system, kind, "/dev", needed));
     }
+    findings.extend(gamepad::findings(system, needs.gamepad.as_ref()));
     findings
 }
 

@@ -57,6 +57,17 @@ impl System {
         names
     }
 
+    /// The name of what a path leads to, whatever links there are on the way.
+    pub(super) fn target(&self, path: &str) -> Option<String> {
+        let target = fs::canonicalize(self.path(path)).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Opens a device for reading, and closes it again.
+    pub(super) fn try_read(&self, path: &str) -> io::Result<()> {
+        fs::File::open(self.path(path)).map(drop)
+    }
+
     /// Opens a device for reading and writing, and closes it again.
     pub(super) fn try_open(&self, path: &str) -> io::Result<()> {
         let path: &Path = &self.path(path);

@@ -26,8 +26,9 @@ fn what_is_missing_is_a_problem_only_where_it_is_needed() {
             camera: needed,
             i2c: needed,
             gpu: needed,
+            gamepad: None,
         };
-        let findings = devices::findings(&system, needs);
+        let findings = devices::findings(&system, &needs);
         for part in ["camera", "I2C"] {
             let [finding] = found(&findings, part)[..] else {
                 panic!("{part}: {findings:?}")
@@ -46,7 +47,7 @@ fn devices_are_listed_in_order_with_their_names() {
         ("/sys/class/video4linux/video2/name", "HD Webcam\n"),
         ("/dev/i2c-7", ""),
     ]);
-    let findings = devices::findings(&system, Needs::default());
+    let findings = devices::findings(&system, &Needs::default());
     let cameras: Vec<_> = found(&findings, "camera")
         .iter()
         .map(|f| f.found.as_str())
@@ -60,8 +61,65 @@ fn a_device_that_cannot_be_opened_is_a_warning() {
     let (root, system) = system(&[]);
     // A folder in a node's place cannot be opened for writing, whoever asks.
     fs::create_dir_all(root.path().join("dev/video0")).unwrap();
-    let findings = devices::findings(&system, Needs::default());
+    let findings = devices::findings(&system, &Needs::default());
     assert_eq!(found(&findings, "camera")[0].level, Level::Warning);
+}
+
+/// Of an Xbox pad and of a keyboard, as sysfs has them.
+const PADS: [(&str, &str); 8] = [
+    ("/dev/input/event0", ""),
+    ("/sys/class/input/event0/device/name", "Keyboard\n"),
+    (
+        "/sys/class/input/event0/device/capabilities/key",
+        "402000000 3803078f800d001 feffffdfffefffff fffffffffffffffe\n",
+    ),
+    ("/sys/class/input/event0/device/capabilities/abs", "0\n"),
+    ("/dev/input/event12", ""),
+    ("/sys/class/input/event12/device/name", "Xbox pad\n"),
+    (
+        "/sys/class/input/event12/device/capabilities/key",
+        "7cdb000000000000 0 0 0 0\n",
+    ),
+    (
+        "/sys/class/input/event12/device/capabilities/abs",
+        "3003f\n",
+    ),
+];
+
+fn gamepad(text: &str) -> Needs {
+    Needs::of(&Car::from_toml("car.toml", text).unwrap())
+}
+
+#[test]
+fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
+    let (_root, system) = system(&PADS);
+    for needs in [Needs::default(), gamepad("[gamepad]")] {
+        let findings = devices::findings(&system, &needs);
+        let [pad] = found(&findings, "gamepad")[..] else {
+            panic!("{findings:?}")
+        };
+        assert_eq!(pad.level, Level::Fine);
+        assert_eq!(pad.found, "/dev/input/event12: Xbox pad");
+    }
+    for (asks, says) in [
+        ("name = \"PlayStation\"", "none of 2 event device(s) has"),
+        ("stop = \"BTN_TRIGGER\"", "none of 2 event device(s) has"),
+        ("device = \"/dev/input/event9\"", "event9 is not there"),
+        ("device = \"/dev/input/event0\"", "has no ABS_X, ABS_RY, BTN_TL"),
+    ] {
+        let findings = devices::findings(&system, &gamepad(&format!("[gamepad]\n{asks}")));
+        let pad = found(&findings, "gamepad")[0];
+        assert!(pad.found.contains(says), "{asks}: {}", pad.found);
+        assert_eq!(pad.level, Level::Warning, "{asks}");
+        assert!(pad.fix.is_some());
+    }
+}
+
+#[test]
+fn no_gamepad_is_no_lack_where_nobody_wants_one() {
+    let (_root, system) = system(&[]);
+    let findings = devices::findings(&system, &Needs::default());
+    assert_eq!(found(&findings, "gamepad")[0].level, Level::Absent);
 }
 
 const ORIN: [(&str, &str); 12] = [

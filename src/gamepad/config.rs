@@ -141,6 +141,30 @@ fn find(
     })
 }
 
+impl Default for GamepadConfig {
+    /// Of an Xbox or PlayStation pad by the kernel's drivers: left stick, right stick; left
+    /// shoulder button, start, and the right one of four.
+    fn default() -> Self {
+        let axis = |code| Axis {
+            axis: AxisName(code),
+            rest: Rest::Middle,
+            inverted: false,
+        };
+        Self {
+            device: None,
+            name: None,
+            steering: axis(AbsoluteAxisCode::ABS_X.0),
+            throttle: axis(AbsoluteAxisCode::ABS_RY.0),
+            dead_man: Button(KeyCode::BTN_TL.0),
+            arm: Button(KeyCode::BTN_START.0),
+            stop: Button(KeyCode::BTN_EAST.0),
+            dead_zone: 0.05,
+            throttle_scale: 1.0,
+            silence: Duration::from_millis(500),
+        }
+    }
+}
+
 impl GamepadConfig {
     /// The buttons it must have.
     pub(super) const fn buttons(&self) -> [Button; 3] {

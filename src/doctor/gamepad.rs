@@ -1,0 +1,113 @@
+//! Event devices that a person could drive with.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{Finding, Level, System};
+use crate::gamepad::{Capabilities, GamepadConfig};
+
+const PART: &str = "gamepad";
+const FOLDER: &str = "/dev/input";
+
+/// The gamepads that have what `wanted` asks for, or the usual things where the car has none.
+pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<Finding> {
+    // What the table `[gamepad]` alone means.
+    let usual = GamepadConfig::default();
+    let config = wanted.unwrap_or(&usual);
+    if let Some(device) = &config.device {
+        return vec![named(system, config, device)];
+    }
+    let nodes = system.names(FOLDER, "event");
+    let fits = |node: &&String| capabilities(system, node).lacks(config).is_none();
+    let found: Vec<_> = nodes
+        .iter()
+        .filter(fits)
+        .map(|node| opened(system, node, &format!("{FOLDER}/{node}")))
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let what = match nodes.len() {
+        0 => "no event device (/dev/input/event*)".to_owned(),
+        devices => format!("none of {devices} event device(s) has {}", config.wanted()),
+    };
+    let fix = "plug it in or pair it (`bluetoothctl`), if a person is to drive by hand; where it \
+               has other axes and buttons, name them in car.toml's [gamepad]";
+    // An engine drives without.
+    vec![match wanted {
+        Some(_) => Finding::wrong(PART, Level::Warning, what, fix),
+        None => Finding::missing(PART, false, what, fix),
+    }]
+}
+
+/// The one that car.toml names.
+fn named(system: &System, config: &GamepadConfig, device: &Path) -> Finding {
+    let path = device.display().to_string();
+    let node = system.target(&path);
+    let Some(node) = node else {
+        let fix = "plug it in or pair it (`bluetoothctl`); `ls /dev/input/by-id` shows what is there";
+        return Finding::wrong(PART, Level::Warning, format!("{path} is not there"), fix);
+    };
+    if !node.starts_with("event") {
+        let fix = "name an event device in car.toml's [gamepad]: those in /dev/input/by-id that \
+                   end in -event-joystick";
+        let found = format!("{path} is no event device");
+        return Finding::wrong(PART, Level::Warning, found, fix);
+    }
+    match capabilities(system, &node).lacks(config) {
+        None => opened(system, &node, &path),
+        Some(lacks) => Finding::wrong(
+            PART,
+            Level::Warning,
+            format!("{path} has no {lacks}"),
+            format!("name what it has in car.toml's [gamepad]: `evtest {path}` shows it"),
+        ),
+    }
+}
+
+fn opened(system: &System, node: &str, path: &str) -> Finding {
+    let name = capabilities(system, node).name;
+    let found = match name.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}: {name}"),
+    };
+    let Err(error) = system.try_read(path) else {
+        return Finding::fine(PART, found);
+    };
+    let fix = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "sudo usermod -aG input $USER, then log in again; the services have their own groups"
+        }
+        _ => "see `dmesg`",
+    };
+    Finding::wrong(PART, Level::Warning, format!("{found} ({error})"), fix)
+}
+
+/// What sysfs says of a device, which needs no right to open it.
+fn capabilities(system: &System, node: &str) -> Capabilities {
+    let text = |file: &str| {
+        let path = format!("/sys/class/input/{node}/device/{file}");
+        system.text(&path).unwrap_or_default()
+    };
+    Capabilities {
+        name: text("name"),
+        axes: bits(&text("capabilities/abs")),
+        buttons: bits(&text("capabilities/key")),
+    }
+}
+
+/// The numbers of the bits that are set: words of 64 in hexadecimal, the greatest first.
+fn bits(text: &str) -> Vec<u16> {
+    let words = text.split_whitespace().rev().take(16).enumerate();
+    let words = words.filter_map(|(at, word)| {
+        let word = u64::from_str_radix(word, 16).ok()?;
+        Some((at as u16 * 64, word))
+    });
+    words
+        .flat_map(|(start, word)| {
+            (0..64)
+                .filter(move |bit| word >> bit & 1 == 1)
+                .map(move |bit| start + bit)
+        })
+        .collect()
+}
