@@ -6,10 +6,12 @@
     reason = "a test that cannot go on fails"
 )]
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
 use pilotage::car::Car;
-use pilotage::gamepad::{GamepadConfig, Hand, Input, Range, Snapshot, Wish};
+use pilotage::gamepad::{Gamepad, GamepadConfig, GamepadError, Hand, Input, Range, Snapshot, Wish};
 use pilotage_vehicle::Time;
 use proptest::prelude::*;
 
@@ -170,6 +172,61 @@ fn events_that_were_lost_are_asked_for_and_the_button_pressed_anew() {
     assert_eq!(hand.wish(at(3)).throttle, 0.2);
 }
 
+/// The kernel's records, in a pipe.
+fn record(kind: u16, code: u16, value: i32) -> Vec<u8> {
+    let mut record = vec![0; 16];
+    record.extend(kind.to_ne_bytes());
+    record.extend(code.to_ne_bytes());
+    record.extend(value.to_ne_bytes());
+    record
+}
+
+#[test]
+fn reading_takes_no_memory_and_a_flood_not_all_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pad");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+    let car = car(&format!("device = {path:?}"), "max = 0.2");
+    let open = || Gamepad::open(config(&car), &car.limits);
+    assert!(
+        matches!(open(), Err(GamepadError::Open { .. })),
+        "unplugged"
+    );
+    let both = OpenOptions::new().read(true).write(true).open(&path);
+    let mut pipe = both.unwrap();
+    let mut pad = open().unwrap();
+    pipe.write_all(&record(0, 0, 0)).unwrap();
+    assert!(pad.read(at(0)).unwrap());
+    let driven = [
+        record(1, DEAD_MAN, 1),
+        record(3, THROTTLE, -32768),
+        record(0, 0, 0),
+    ];
+    // In two pieces, as no kernel does.
+    let driven = driven.concat();
+    pipe.write_all(&driven[..31]).unwrap();
+    let mut wish = Wish::default();
+    let taken = allocation_counter::measure(|| {
+        pad.read(at(1)).unwrap();
+        pipe.write_all(&driven[31..]).unwrap();
+        pad.read(at(2)).unwrap();
+        wish = pad.hand().wish(at(2));
+    });
+    assert_eq!(taken.count_total, 0);
+    assert_eq!(wish.throttle, 0.2);
+
+    let flood: Vec<u8> = (0..2000).flat_map(|_| record(3, STEERING, 5)).collect();
+    pipe.write_all(&flood).unwrap();
+    assert!(
+        !pad.read(at(3)).unwrap(),
+        "more is left than one turn takes"
+    );
+    assert!(pad.read(at(3)).unwrap());
+    drop(pipe);
+    assert!(matches!(pad.read(at(4)), Err(GamepadError::Gone(_))));
+}
+
 /// An event or a silence.
 #[derive(Debug, Clone)]
 enum Happening {
@@ -179,12 +236,7 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let value = prop_oneof![
-        any::<i32>(),
-        -32768..=32767,
-        Just(i32::MIN),
-        Just(i32::MAX)
-    ];
+    let value = prop_oneof![any::<i32>(), -32768..=32767, Just(i32::MIN), Just(i32::MAX)];
     let code = prop_oneof![Just(STEERING), Just(THROTTLE), any::<u16>()];
     let key = prop_oneof![Just(DEAD_MAN), Just(ARM), Just(STOP), any::<u16>()];
     let known = (any::<[bool; 3]>(), any::<[Option<i32>; 2]>()).prop_map(|(down, axes)| Snapshot {

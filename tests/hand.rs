@@ -98,7 +98,7 @@ impl Car {
         fs::create_dir(&pictures).unwrap();
         for shade in 0..4_u8 {
             // Frames that differ, or the picture counts as frozen.
-            let picture = image::RgbImage::from_fn(320, 240, |x, y| {
+            let picture = image::RgbImage::from_fn(640, 480, |x, y| {
                 image::Rgb([x as u8, y as u8, 60 * shade])
             });
             picture.save(pictures.join(format!("{shade}.png"))).unwrap();
@@ -108,7 +108,7 @@ impl Car {
         mkfifoat(CWD, &pad, Mode::from_raw_mode(0o600)).unwrap();
         let text = format!(
             "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 50\n\
-             width = 320\nheight = 240\n[gamepad]\ndevice = \"pad\"\n\
+             [gamepad]\ndevice = \"pad\"\n\
              [mixer]\nwheelbase = 0.3\nsteering_range = 0.4\n\
              speed_to_throttle = [[0.0, 0.0], [4.0, 1.0]]\n\
              [guard]\ndeadline_ms = 400\nsocket = {socket:?}\n[guard.throttle]\nmax = 0.2\n{motors}"
@@ -501,17 +501,14 @@ fn what_a_hand_drives_is_kept_for_training_and_calibration() {
         assert!((number(w) - turn).abs() < 1e-5, "{row:?}");
         assert_eq!(
             image::image_dimensions(car.tape().join(name)).unwrap(),
-            (320, 240)
+            (640, 480)
         );
     }
     let last = rows.last().unwrap();
     assert_eq!(last[4..], ["1.000000", "0.200000"]);
 
     let mut data = Dataset::default();
-    assert_eq!(
-        recording::read(&car.tape(), &mut data).unwrap(),
-        rows.len()
-    );
+    assert_eq!(recording::read(&car.tape(), &mut data).unwrap(), rows.len());
     let [v, _] = data.label(rows.len() - 1);
     assert!((f64::from(v) - (0.8 - 6.5) / 17.5).abs() < 1e-5, "{v}");
     Frames::read(&car.tape(), &Preprocess::new(200, 66)).unwrap();
@@ -605,7 +602,11 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
                 break;
             }
         }
-        assert!(pausing.elapsed() < Duration::from_secs(60), "{}", record.heard);
+        assert!(
+            pausing.elapsed() < Duration::from_secs(60),
+            "{}",
+            record.heard
+        );
     }
     let rows = car.rows().len();
     pad.let_go(DEAD_MAN);

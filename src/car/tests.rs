@@ -88,12 +88,28 @@ fn a_gamepad_is_asked_for_by_its_table() {
 #[test]
 fn a_gamepads_names_and_numbers_are_checked_where_they_are_written() {
     for (key, value, says) in [
-        ("steering", "\"ABS_RXX\"", "the kernel has no axis `ABS_RXX`: did you mean `ABS_RX`?"),
-        ("dead_man", "\"BTN_TOP_LEFT_SHOULDER\"", "the kernel has no button `BTN_TOP_LEFT"),
+        (
+            "steering",
+            "\"ABS_RUDER\"",
+            "no axis `ABS_RUDER`: did you mean `ABS_RUDDER`?",
+        ),
+        (
+            "dead_man",
+            "\"BTN_TOP_LEFT_SHOULDER\"",
+            "the kernel has no button `BTN_TOP_LEFT",
+        ),
         ("stop", "\"BTN_ESAT\"", "did you mean `BTN_EAST`?"),
         ("arm", "\"ABS_X\"", "the kernel has no button `ABS_X`"),
-        ("arm", "\"BTN_TL\"", "is BTN_TL, and so is `gamepad.dead_man`"),
-        ("throttle", "\"ABS_X\"", "is ABS_X, and so is `gamepad.steering`"),
+        (
+            "arm",
+            "\"BTN_TL\"",
+            "is BTN_TL, and so is `gamepad.dead_man`",
+        ),
+        (
+            "throttle",
+            "\"ABS_X\"",
+            "is ABS_X, and so is `gamepad.steering`",
+        ),
         ("device", "\"\"", "must not be empty"),
         ("dead_zone", "0.6", "must be from 0 to 0.5, and is 0.6"),
         ("throttle_scale", "0.0", "must be from 0.01 to 1, and is 0"),

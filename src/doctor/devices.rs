@@ -47,11 +47,7 @@ const GPIO: Kind = Kind {
 
 pub(super) fn findings(system: &System, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (kind, needed) in [
-        (&CAMERA, needs.camera),
-        (&I2C, needs.i2c),
-        (&GPIO, false),
-    ] {
+    for (kind, needed) in [(&CAMERA, needs.camera), (&I2C, needs.i2c), (&GPIO, false)] {
         findings.extend(of_kind(system, kind, "/dev", needed));
     }
     findings.extend(gamepad::findings(system, needs.gamepad.as_ref()));

@@ -45,7 +45,8 @@ fn named(system: &System, config: &GamepadConfig, device: &Path) -> Finding {
     let path = device.display().to_string();
     let node = system.target(&path);
     let Some(node) = node else {
-        let fix = "plug it in or pair it (`bluetoothctl`); `ls /dev/input/by-id` shows what is there";
+        let fix =
+            "plug it in or pair it (`bluetoothctl`); `ls /dev/input/by-id` shows what is there";
         return Finding::wrong(PART, Level::Warning, format!("{path} is not there"), fix);
     };
     if !node.starts_with("event") {

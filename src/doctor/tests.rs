@@ -105,7 +105,10 @@ fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
         ("name = \"PlayStation\"", "none of 2 event device(s) has"),
         ("stop = \"BTN_TRIGGER\"", "none of 2 event device(s) has"),
         ("device = \"/dev/input/event9\"", "event9 is not there"),
-        ("device = \"/dev/input/event0\"", "has no ABS_X, ABS_RY, BTN_TL"),
+        (
+            "device = \"/dev/input/event0\"",
+            "has no ABS_X, ABS_RY, BTN_TL",
+        ),
     ] {
         let findings = devices::findings(&system, &gamepad(&format!("[gamepad]\n{asks}")));
         let pad = found(&findings, "gamepad")[0];

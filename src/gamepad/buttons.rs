@@ -78,7 +78,9 @@ fn listen(
                         continue;
                     }
                     Err(error) if !missed => {
-                        say(&format!("{error}; until then `pilotage stop` stops the car"));
+                        say(&format!(
+                            "{error}; until then `pilotage stop` stops the car"
+                        ));
                         missed = true;
                     }
                     Err(_) => {}

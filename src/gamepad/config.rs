@@ -109,7 +109,9 @@ impl FromStr for Button {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let mut named: Vec<_> = BUTTONS.map(|code| (Button(code).to_string(), code)).collect();
+        let mut named: Vec<_> = BUTTONS
+            .map(|code| (Button(code).to_string(), code))
+            .collect();
         named.extend(ALIASES.map(|(name, code)| (name.to_owned(), code)));
         find("button", "BTN_", name, named, "BTN_TL or BTN_START").map(Self)
     }

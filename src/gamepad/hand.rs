@@ -242,7 +242,9 @@ impl Hand {
             return Wish::default();
         }
         let at = |axis: &Axis, value: Option<i32>, range: Range| {
-            value.map_or(0.0, |value| place(axis, value, range, self.config.dead_zone))
+            value.map_or(0.0, |value| {
+                place(axis, value, range, self.config.dead_zone)
+            })
         };
         let [steering, throttle] = self.ranges;
         // The kernel's axes grow to the right and towards the person.

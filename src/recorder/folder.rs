@@ -217,8 +217,9 @@ impl Writer {
         match folder.encoding {
             Encoding::Jpeg(quality) => JpegEncoder::new_with_quality(&mut self.encoded, quality)
                 .write_image(&self.pixels, width, height, colour),
-            Encoding::Png => PngEncoder::new(&mut self.encoded)
-                .write_image(&self.pixels, width, height, colour),
+            Encoding::Png => {
+                PngEncoder::new(&mut self.encoded).write_image(&self.pixels, width, height, colour)
+            }
         }
         .map_err(|reason| FolderError::Image {
             path: path.clone(),

@@ -47,13 +47,18 @@ fn frames_of_each_format_become_pictures_in_their_colours() {
             }
         }
         writer.write(frame.view(), 0.0, 0.5).unwrap();
-        let picture = image::open(tape.path().join("000000.png")).unwrap().into_rgb8();
+        let picture = image::open(tape.path().join("000000.png"))
+            .unwrap()
+            .into_rgb8();
         let pixel = picture.get_pixel(3, 3).0;
         match format {
             PixelFormat::Rgb8 => assert_eq!(pixel, [128; 3]),
             PixelFormat::Bgr8 => assert_eq!(pixel, [30, 20, 10]),
             // Luma 128 of 16 to 235, no colour.
-            _ => assert!(pixel.iter().all(|&level| level.abs_diff(130) <= 1), "{pixel:?}"),
+            _ => assert!(
+                pixel.iter().all(|&level| level.abs_diff(130) <= 1),
+                "{pixel:?}"
+            ),
         }
         let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
         let row: Vec<_> = list.lines().nth(1).unwrap().split(',').collect();
@@ -66,7 +71,9 @@ fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
     let tape = folder();
     let first = open(&tape).unwrap();
     assert!(matches!(open(&tape), Err(FolderError::Taken(_))));
-    let mut writer = first.of(PixelFormat::Rgb8, 16, 16, Mixer::simulated()).unwrap();
+    let mut writer = first
+        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .unwrap();
     let frame = frame(PixelFormat::Rgb8, 9);
     writer.write(frame.view(), 0.0, 0.0).unwrap();
     drop(writer);
@@ -77,10 +84,15 @@ fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
     fs::write(tape.path().join("000001.png"), "").unwrap();
     let again = open(&tape).unwrap();
     assert_eq!(fs::read_to_string(&list).unwrap(), whole);
-    let mut writer = again.of(PixelFormat::Rgb8, 16, 16, Mixer::simulated()).unwrap();
+    let mut writer = again
+        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .unwrap();
     writer.write(frame.view(), 0.0, 0.0).unwrap();
     let text = fs::read_to_string(&list).unwrap();
-    assert!(text.lines().nth(2).unwrap().starts_with("000002.png,"), "{text}");
+    assert!(
+        text.lines().nth(2).unwrap().starts_with("000002.png,"),
+        "{text}"
+    );
 
     // Cut off in its first line.
     let tape = folder();
