@@ -88,6 +88,7 @@ fn a_gamepad_is_asked_for_by_its_table() {
 #[test]
 fn a_gamepads_names_and_numbers_are_checked_where_they_are_written() {
     for (key, value, says) in [
+        ("stop", "\"btn_start\"", "did you mean `BTN_START`?"),
         (
             "steering",
             "\"ABS_RUDER\"",

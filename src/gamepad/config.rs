@@ -131,10 +131,12 @@ fn find(
     if let Some((_, code)) = named.iter().find(|(known, _)| *known == name) {
         return Ok(*code);
     }
-    let known: Vec<&str> = named.iter().map(|(known, _)| *known).collect();
-    let meant = nearest(name, known).map_or_else(
+    // What all names begin with would make each look like the other.
+    let short = |name: &str| name.to_lowercase().replacen(&start.to_lowercase(), "", 1);
+    let known: Vec<String> = named.iter().map(|(known, _)| short(known)).collect();
+    let meant = nearest(&short(name), known.iter().map(String::as_str)).map_or_else(
         || format!("name one such as {such}; `evtest` shows what a gamepad has"),
-        |meant| format!("did you mean `{meant}`?"),
+        |meant| format!("did you mean `{start}{}`?", meant.to_uppercase()),
     );
     Err(UnknownName {
         what,
