@@ -206,10 +206,11 @@ impl FrameTaker {
     fn join(&mut self) {
         self.shared.end.store(true, Ordering::Release);
         // The camera's thread holds the way to the writer's, which ends behind it.
-        for thread in [self.camera.take(), self.writer.take()] {
-            if let Some(thread) = thread {
-                let _ = thread.join();
-            }
+        for thread in [self.camera.take(), self.writer.take()]
+            .into_iter()
+            .flatten()
+        {
+            let _ = thread.join();
         }
     }
 }

@@ -50,10 +50,10 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
     eprintln!("{}", drive.announcement);
     drive.pilot.prepare()?;
     manager.ready();
-    let _buttons = listen(car)?;
     if car.limits.spec().actuator == Domain::Simulated {
         drive.arm()?;
     }
+    let _buttons = listen(car)?;
     let mut timing = LoopTiming::new();
     let live = LiveLine::start(!options.json);
     let mut watch = Watch::default();
@@ -226,7 +226,7 @@ fn numbers(state: State, step: &Step, timing: &LoopTiming) -> Numbers {
 }
 
 /// The guard reads it too, from wherever it was started.
-pub(super) fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
+fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
     let file = options.car.as_deref().context("a real car needs --car")?;
     std::path::absolute(file).with_context(|| file.display().to_string())
 }
