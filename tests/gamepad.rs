@@ -216,7 +216,7 @@ fn reading_takes_no_memory_and_a_flood_not_all_the_time() {
     assert_eq!(taken.count_total, 0);
     assert_eq!(wish.throttle, 0.2);
 
-    let flood: Vec<u8> = (0..2000).flat_map(|_| record(3, STEERING, 5)).collect();
+    let flood: Vec<u8> = (0..1500).flat_map(|_| record(3, STEERING, 5)).collect();
     pipe.write_all(&flood).unwrap();
     assert!(
         !pad.read(at(3)).unwrap(),
