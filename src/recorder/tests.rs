@@ -1,9 +1,11 @@
 use std::fs;
 
+use pilotage_vehicle::Time;
 use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
 use super::*;
+use crate::camera::Camera;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -111,4 +113,75 @@ fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
         assert_eq!(kept, text);
         assert_eq!(fs::read_dir(tape.path()).unwrap().count(), 1, "{name}");
     }
+}
+
+/// A camera that never waits, and fails now and then.
+struct Fast {
+    next: u64,
+    frames: u64,
+}
+
+impl Camera for Fast {
+    fn describe(&self) -> String {
+        "fast".to_owned()
+    }
+
+    fn format(&self) -> (PixelFormat, u32, u32) {
+        (PixelFormat::Rgb8, 320, 240)
+    }
+
+    fn frame_period(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        self.next += 1;
+        if self.next > self.frames {
+            return Err(CameraError::Ended {
+                folder: PathBuf::new(),
+                pictures: self.frames as usize,
+            });
+        }
+        if self.next % 100 == 50 {
+            let reason = "unplugged".to_owned();
+            return Err(CameraError::Away { reason });
+        }
+        frame.sequence = self.next;
+        frame.captured = Time::from_nanos(self.next);
+        // Nothing that packs well.
+        let mut noise = self.next as u32;
+        for byte in frame.data_mut() {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = (noise >> 24) as u8;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_too_slow_costs_frames_that_are_counted() {
+    let tape = folder();
+    let camera = Box::new(Fast {
+        next: 0,
+        frames: 400,
+    });
+    let steered = Arc::new(Steered::new(false));
+    steered.set(true, 0.5, 0.1);
+    let mixer = Mixer::simulated();
+    let taker = FrameTaker::start(camera, open(&tape).unwrap(), mixer, steered, |_| ()).unwrap();
+    while !taker.ended() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let report = taker.finish();
+    let counts = report.counts;
+    assert_eq!(report.folder, tape.path());
+    assert_eq!(counts.written + counts.dropped, 396, "{counts:?}");
+    assert!(counts.written >= BUFFERS as u64, "{counts:?}");
+    assert!(counts.dropped > 0, "{counts:?}");
+    let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
+    assert_eq!(list.lines().count() as u64, 1 + counts.written);
+    assert_eq!(
+        fs::read_dir(tape.path()).unwrap().count() as u64,
+        1 + counts.written
+    );
 }
