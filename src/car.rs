@@ -17,6 +17,7 @@ use pilotage_engine::InstructionSet;
 use pilotage_guard::actuators::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Limits};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
+use pilotage_tensorrt::{Transfer, Wait};
 use pilotage_vehicle::Mixer;
 
 use crate::camera::CameraConfig;
@@ -26,8 +27,8 @@ use crate::simulation::{Latency, Pace};
 
 pub use gamepad::GamepadSettings;
 pub use settings::{
-    BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, Kind, MixerSettings,
-    OnGpuFailure, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, GpuMemory, Kind,
+    MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that stands for none: the simulated car on `simple`.
@@ -79,7 +80,20 @@ pub enum Backend {
         limit: Duration,
         /// What happens when there is none.
         on_failure: OnGpuFailure,
+        /// How it is used.
+        gpu: Gpu,
     },
+}
+
+/// How the GPU is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gpu {
+    /// How a picture gets there; none: as the device suggests.
+    pub transfer: Option<Transfer>,
+    /// What the processor does until there is an answer.
+    pub wait: Wait,
+    /// How long the engine may take to be ready.
+    pub start: Duration,
 }
 
 /// Where the engine is.

@@ -1,10 +1,12 @@
 //! The engines that were compiled in, and those in files.
 
+mod apart;
 mod fallback;
 
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
 use pilotage_guard::Domain;
@@ -16,6 +18,7 @@ use crate::car::{Backend, Car, EngineSource, OnGpuFailure};
 use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
+pub use apart::{Apart, Limits as ApartLimits, NotStarted};
 pub use fallback::{Backoff, Fallback, OtherPorts};
 
 mod embedded {
@@ -117,7 +120,7 @@ pub enum LoadError {
         /// The engine.
         name: String,
         /// What is wrong.
-        reason: Box<PrepareError>,
+        reason: Box<NotStarted<PrepareError>>,
     },
     /// The GPU's engine does not fit the CPU's.
     #[error("engine `{name}`: {reason}")]
@@ -136,6 +139,9 @@ pub enum LoadError {
         reason: CpuError,
     },
 }
+
+/// How much longer the GPU's thread is waited for than it waits for the GPU.
+const GRACE: Duration = Duration::from_millis(2);
 
 /// A longer file is no engine, bytes.
 const LONGEST_FILE: u64 = 1 << 30;
@@ -272,19 +278,34 @@ fn engine(
             reason,
         })
     };
-    let Backend::TensorRt { limit, on_failure } = car.backend else {
+    let Backend::TensorRt {
+        limit,
+        on_failure,
+        gpu,
+    } = car.backend
+    else {
         return Ok(Box::new(cpu()?));
     };
     let options = EngineOptions {
         limit,
+        transfer: gpu.transfer,
+        wait: gpu.wait,
         ..EngineOptions::default()
     };
-    let proven = pilotage_tensorrt::load(bundle, places, options);
+    // All of NVIDIA's is called from a thread of its own: a call that hangs does not take the pilot
+    // along.
+    let limits = ApartLimits {
+        start: gpu.start,
+        answer: limit + GRACE,
+        wait: gpu.wait,
+    };
+    let (own, places) = (bundle.clone(), places.clone());
+    let make = move || pilotage_tensorrt::load(&own, &places, options).map(|proven| proven.engine);
+    let proven = Apart::start(make, limits);
     match (proven, on_failure) {
-        (Ok(proven), OnGpuFailure::Stop) => Ok(Box::new(proven.engine)),
-        (Ok(proven), OnGpuFailure::Cpu) => {
-            let (gpu, cpu) = (Box::new(proven.engine), Box::new(cpu()?));
-            let joined = Fallback::new(gpu, cpu, Backoff::default());
+        (Ok(gpu), OnGpuFailure::Stop) => Ok(Box::new(gpu)),
+        (Ok(gpu), OnGpuFailure::Cpu) => {
+            let joined = Fallback::new(Box::new(gpu), Box::new(cpu()?), Backoff::default());
             let joined = joined.map_err(|reason| LoadError::Fallback {
                 name: name.to_owned(),
                 reason,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pilotage_guard::actuators::ActuatorSettings;
 use pilotage_guard::{GuardSettings, USUAL_RATE};
+use pilotage_tensorrt::Wait;
 use serde::Deserialize;
 
 use super::gamepad::GamepadSettings;
@@ -173,6 +174,13 @@ pub struct EngineSettings {
     pub fallback: OnGpuFailure,
     /// How long the GPU is waited for, milliseconds; half a frame period when none.
     pub gpu_limit_ms: Option<f64>,
+    /// How a picture gets to the GPU and the answer back.
+    pub gpu_memory: GpuMemory,
+    /// What the processor does until the GPU has an answer.
+    #[serde(with = "WaitName")]
+    pub gpu_wait: Wait,
+    /// How long the GPU's engine may take to be ready, seconds.
+    pub gpu_start_s: f64,
     /// minisign public keys: any of them may have signed the file.
     pub trusted_keys: Vec<String>,
     /// Whether the file has to be signed.
@@ -204,6 +212,25 @@ pub enum OnGpuFailure {
     Cpu,
     /// The car stops
     Stop,
+}
+
+/// How a picture gets to the GPU and the answer back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GpuMemory {
+    /// Mapped where the GPU shares the processor's memory, copied elsewhere
+    Auto,
+    /// The GPU reads and writes the processor's memory
+    Mapped,
+    /// Copies on the stream
+    Copied,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Wait", rename_all = "lowercase")]
+enum WaitName {
+    Spin,
+    Sleep,
 }
 
 impl Default for CarSettings {
@@ -278,6 +305,9 @@ impl Default for EngineSettings {
             backend: BackendKind::Cpu,
             fallback: OnGpuFailure::Cpu,
             gpu_limit_ms: None,
+            gpu_memory: GpuMemory::Auto,
+            gpu_wait: Wait::Spin,
+            gpu_start_s: 60.0,
             trusted_keys: Vec::new(),
             require_signature: false,
         }

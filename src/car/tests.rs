@@ -164,6 +164,9 @@ fn each_key_reaches_the_part_it_is_for() {
         backend = "tensorrt"
         fallback = "stop"
         gpu_limit_ms = 20
+        gpu_memory = "copied"
+        gpu_wait = "sleep"
+        gpu_start_s = 7
         [guard]
         deadline_ms = 120
         max_age_ms = 110
@@ -214,6 +217,11 @@ fn each_key_reaches_the_part_it_is_for() {
     let backend = Backend::TensorRt {
         limit: Duration::from_millis(20),
         on_failure: OnGpuFailure::Stop,
+        gpu: Gpu {
+            transfer: Some(Transfer::Copied),
+            wait: Wait::Sleep,
+            start: Duration::from_secs(7),
+        },
     };
     assert_eq!(car.backend, backend);
     let limits = car.limits.spec();

@@ -9,12 +9,13 @@ use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, actuators};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit};
+use pilotage_tensorrt::Transfer;
 use pilotage_vehicle::{Mixer, MixerError};
 
 use super::settings::{
-    BackendKind, CameraSettings, EngineSettings, Kind, MixerSettings, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings, SimulatorSettings,
 };
-use super::{Backend, Car, CircuitSource, EngineSource, Simulator};
+use super::{Backend, Car, CircuitSource, EngineSource, Gpu, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
@@ -108,11 +109,21 @@ fn backend(
         Some(written) => within(source, "engine.gpu_limit_ms", written, 1.0..=period)?,
         None => period / 2.0,
     };
+    let start = within(source, "engine.gpu_start_s", engine.gpu_start_s, 1.0..=600.0)?;
     Ok(match engine.backend {
         BackendKind::Cpu => Backend::Cpu,
         BackendKind::TensorRt => Backend::TensorRt {
             limit: milliseconds(limit),
             on_failure: engine.fallback,
+            gpu: Gpu {
+                transfer: match engine.gpu_memory {
+                    GpuMemory::Auto => None,
+                    GpuMemory::Mapped => Some(Transfer::Mapped),
+                    GpuMemory::Copied => Some(Transfer::Copied),
+                },
+                wait: engine.gpu_wait,
+                start: Duration::from_secs_f64(start),
+            },
         },
     })
 }

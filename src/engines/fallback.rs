@@ -28,7 +28,8 @@ impl Default for Backoff {
 /// Two engines with the same ports. What the first cannot answer, or answers with
 /// numbers that are none, the second answers within the same call; the first is then
 /// left alone for a while. It is tried again on a frame of its own, and a failure
-/// doubles the while, so that the two do not alternate.
+/// doubles the while, so that the two do not alternate. One that is lost
+/// ([`EngineError::Lost`]) is not tried again.
 ///
 /// The first engine must bound its own waiting: a call takes at most that bound and the
 /// second engine's time.
@@ -47,6 +48,8 @@ enum State {
     First { since: Instant },
     /// The second does, until then.
     Second { until: Instant },
+    /// The second does for good: the first is lost to this process.
+    Lost,
 }
 
 /// The engines' ports differ.
@@ -93,6 +96,7 @@ impl Fallback {
         match self.state {
             State::First { .. } => true,
             State::Second { until } => now >= until,
+            State::Lost => false,
         }
     }
 
@@ -107,6 +111,11 @@ impl Fallback {
                 self.first.describe(),
                 self.second.describe()
             );
+        }
+        if let EngineError::Lost { .. } = error {
+            log::warn!("{} is not tried again", self.first.describe());
+            self.state = State::Lost;
+            return;
         }
         self.state = State::Second {
             until: now + self.wait,

@@ -1,5 +1,5 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`.
+//! `shims`, `peers`, `faults`, `soak`, `gpu-test`.
 
 mod arm;
 mod burn;
@@ -7,6 +7,7 @@ mod checkout;
 mod endurance;
 mod evaluate;
 mod fuzz;
+mod gpu;
 mod invocation;
 mod mutants;
 mod peers;
@@ -77,6 +78,9 @@ enum Task {
     /// Running it is the request to install: the others go into target/peers, from PyPI and
     /// crates.io. Wants a quiet machine, Python 3.11 with venv, and taskset.
     Peers(peers::Options),
+    /// Proves TensorRT's plans on this machine's GPU, times them, and prints what to put into
+    /// docs/performance.md; without a GPU it says what is missing and fails
+    GpuTest(gpu::Options),
     /// Compiles the shim for every TensorRT whose headers are here
     Shims {
         /// A folder with NvInfer.h and NvOnnxParser.h (may be given again)
@@ -122,6 +126,7 @@ fn main() -> ExitCode {
         Task::Burn => burn::run(&checkout),
         Task::Faults { count } => endurance::faults(&checkout, count),
         Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
+        Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::Peers(options) => peers::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });

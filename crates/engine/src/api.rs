@@ -166,13 +166,34 @@ pub enum EngineError {
         reason: String,
     },
     /// The answer is not a number.
-    #[error("the answer is not a number")]
+    #[error(
+        "the answer is not a number; where the engine is float16, a value beyond 65,504 does that: \
+         compile it with `precision = \"int8\"`"
+    )]
     NotFinite,
     /// The device had no answer in time. It may still be at work.
-    #[error("no answer from the device within {} ms", .limit.as_millis())]
+    #[error(
+        "no answer from the device within {} ms; something else keeps it busy, or its clocks are \
+         low (on a Jetson: `sudo jetson_clocks`)", .limit.as_millis()
+    )]
     Late {
         /// How long it was waited for.
         limit: Duration,
+    },
+    /// A call into the device's driver has not come back.
+    #[error(
+        "a call into the device's driver has not come back within {} ms; where it never does, \
+         restart the machine and look at `sudo dmesg`", .limit.as_millis()
+    )]
+    Stuck {
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The device is of no more use to this process.
+    #[error("{reason}; this process cannot use the device again: start Pilotage again")]
+    Lost {
+        /// What happened.
+        reason: String,
     },
 }
 

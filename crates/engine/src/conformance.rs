@@ -33,6 +33,24 @@ pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
     }
 }
 
+/// All of the suite but the arithmetic, on an engine that was made from a model file and not from
+/// `plan`, the CPU's of the same model: TensorRT's, whose arithmetic the gate holds to fp32's.
+pub fn check_manners(name: &str, plan: &Plan, engine: &mut dyn Engine) {
+    assert!(!engine.describe().is_empty() && !engine.describe().contains('\n'));
+    check_ports(name, plan, engine);
+    check_refusals(name, engine);
+    engine.prepare().expect(name);
+    for seed in 0..3 {
+        let (inputs, _) = lend(plan, seed);
+        let first = infer(engine, &inputs);
+        let numbers = first.iter().flat_map(Buffer::to_f64);
+        assert!(numbers.into_iter().all(f64::is_finite), "{name}");
+        engine.prepare().expect(name);
+        infer(engine, &lend(plan, seed + 100).0);
+        assert_eq!(bits(&first), bits(&infer(engine, &inputs)), "{name}");
+    }
+}
+
 /// The ports are the plan's.
 fn check_ports(name: &str, plan: &Plan, engine: &dyn Engine) {
     for (ports, described) in [

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::RangeInclusive;
 use std::ptr;
 use std::sync::Arc;
 
@@ -26,18 +27,63 @@ pub enum CudaError {
         symbol: &'static str,
     },
     /// No device.
-    #[error("the NVIDIA driver knows of no GPU here")]
+    #[error(
+        "the NVIDIA driver knows of no GPU here; in a container, start it with the NVIDIA runtime, \
+         and anywhere else see what `sudo dmesg` says of it"
+    )]
     NoDevice,
     /// The driver said no.
-    #[error("{doing} failed: {reason} ({name})")]
+    #[error("{doing} failed: {reason} ({name}){}", advice(*.code))]
     Call {
         /// What was tried.
         doing: &'static str,
+        /// The `CUresult`.
+        code: i32,
         /// CUDA's name for the error.
         name: String,
         /// CUDA's words for it.
         reason: String,
     },
+}
+
+impl CudaError {
+    /// Whether every later call of this process fails too. cuda.h of these: "This leaves the
+    /// process in an inconsistent state and any further CUDA work will return the same error. To
+    /// continue using CUDA, the process must be terminated and relaunched."
+    #[must_use]
+    pub fn is_sticky(&self) -> bool {
+        match self {
+            Self::Call { code, .. } => STICKY.iter().any(|codes| codes.contains(code)),
+            _ => false,
+        }
+    }
+}
+
+/// Numbers of cuda.h: an uncorrectable memory or link error, an illegal address, a kernel that took
+/// too long, a context that is gone or was stopped by an assertion, and what a kernel may do wrong.
+const STICKY: [RangeInclusive<i32>; 6] = [
+    214..=214,
+    220..=220,
+    700..=700,
+    702..=702,
+    709..=710,
+    714..=719,
+];
+
+/// What to do about an error, where it is known.
+fn advice(code: i32) -> &'static str {
+    match code {
+        2 => {
+            "; the memory is used up: end other programs (a desktop takes much of a Jetson's), or \
+             drive with the CPU engine"
+        }
+        3 | 4 | 802 | 999 => "; restart the machine: the driver is not in order",
+        34 => "; this libcuda.so is CUDA's stub for building: take its folder out of LD_LIBRARY_PATH",
+        46 => "; another program has the GPU for itself: end it",
+        803 => "; the driver's parts are of two versions: restart the machine after an update",
+        804 => "; CUDA's compatibility package does not fit this GPU: uninstall cuda-compat",
+        _ => "",
+    }
 }
 
 /// The first CUDA device, with its primary context. Cheap to clone.

@@ -112,6 +112,7 @@ impl Driver {
         };
         Err(CudaError::Call {
             doing,
+            code: status,
             name: words(self.cuGetErrorName).unwrap_or_else(|| format!("CUDA error {status}")),
             reason: words(self.cuGetErrorString)
                 .unwrap_or_else(|| "this driver has no words for it".into()),

@@ -66,6 +66,9 @@ pub enum PlanError {
     },
 }
 
+/// How long an inference before driving may take at least.
+const WARM_UP: Duration = Duration::from_secs(2);
+
 /// Runs a plan with TensorRT on a stream of its own.
 pub struct TensorRtEngine {
     description: String,
@@ -147,13 +150,13 @@ impl TensorRtEngine {
     }
 
     /// Waits until the device is done with the memory of an answer that was too late.
-    fn settle(&mut self) -> Result<(), Failed> {
-        let (work, device) = &*self.work;
-        device.use_here()?;
+    fn settle(&mut self, until: Instant) -> Result<(), Failed> {
         if self.lost {
             return Err(Failed::Lost);
         }
-        if self.owed && !work.stream.wait(self.options.limit, self.options.wait)? {
+        let (work, device) = &*self.work;
+        device.use_here()?;
+        if self.owed && !work.stream.wait(until, self.options.wait)? {
             return Err(Failed::Late);
         }
         self.owed = false;
@@ -161,7 +164,7 @@ impl TensorRtEngine {
     }
 
     /// One inference of what is in the inputs' memory.
-    fn run(&mut self) -> Result<(), Failed> {
+    fn run(&mut self, until: Instant) -> Result<(), Failed> {
         let work = &mut self.work.0;
         work.stream.begin()?;
         // From here on the device may be using the memory.
@@ -173,7 +176,7 @@ impl TensorRtEngine {
             return Err(error.into());
         }
         started?;
-        if !work.stream.wait(self.options.limit, self.options.wait)? {
+        if !work.stream.wait(until, self.options.wait)? {
             return Err(Failed::Late);
         }
         self.owed = false;
@@ -198,10 +201,10 @@ impl TensorRtEngine {
             Err(failed) => {
                 // Said once: it is not tried again.
                 self.options.graph = false;
+                let reason = self.error(&failed);
                 log::warn!(
-                    "no CUDA graph of {}: {}; each inference is enqueued anew",
-                    self.description,
-                    self.error(&failed)
+                    "no CUDA graph of {}: {reason}; each inference is enqueued anew",
+                    self.description
                 );
             }
         }
@@ -212,28 +215,37 @@ impl TensorRtEngine {
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), Failed> {
-        self.settle()?;
+        // One limit for all of it.
+        let until = Instant::now() + self.options.limit;
+        self.settle(until)?;
         for (buffer, tensor) in self.work.0.inputs.iter_mut().zip(inputs) {
             put(*tensor, buffer.bytes());
         }
-        self.run()?;
+        self.run(until)?;
         for (buffer, tensor) in self.work.0.outputs.iter_mut().zip(outputs) {
             get(buffer.bytes(), tensor);
         }
         Ok(())
     }
 
-    fn error(&self, failed: &Failed) -> EngineError {
+    /// What the caller is told; with a sticky error the device is given up.
+    fn error(&mut self, failed: &Failed) -> EngineError {
         match failed {
             Failed::Late => EngineError::Late {
                 limit: self.options.limit,
             },
-            Failed::Lost => EngineError::Device {
-                reason: "the GPU's work cannot be followed any more; start Pilotage again".into(),
+            Failed::Lost => EngineError::Lost {
+                reason: "the GPU's work cannot be followed any more".into(),
             },
             Failed::TensorRt(error) => EngineError::Device {
                 reason: error.to_string(),
             },
+            Failed::Cuda(error) if self.lost || error.is_sticky() => {
+                self.lost = true;
+                EngineError::Lost {
+                    reason: error.to_string(),
+                }
+            }
             Failed::Cuda(error) => EngineError::Device {
                 reason: error.to_string(),
             },
@@ -310,12 +322,19 @@ impl Engine for TensorRtEngine {
     }
 
     fn prepare(&mut self) -> Result<(), EngineError> {
-        let done = self.settle().and_then(|()| self.run());
-        done.map_err(|failed| self.error(&failed))?;
+        // The first inferences load kernels and take memory.
+        let limit = self.options.limit.max(WARM_UP);
+        let until = Instant::now() + limit;
+        let done = self.settle(until).and_then(|()| self.run(until));
+        let told = |engine: &mut Self, failed| match failed {
+            Failed::Late => EngineError::Late { limit },
+            other => engine.error(&other),
+        };
+        done.map_err(|failed| told(self, failed))?;
         self.record();
         // The first replay prepares what later ones need.
-        let again = self.run();
-        again.map_err(|failed| self.error(&failed))
+        let again = self.run(Instant::now() + limit);
+        again.map_err(|failed| told(self, failed))
     }
 
     fn infer(
@@ -340,9 +359,10 @@ impl Drop for TensorRtEngine {
     fn drop(&mut self) {
         let (work, device) = &*self.work;
         let EngineOptions { limit, wait, .. } = self.options;
-        let done = device.use_here().is_ok()
-            && !self.lost
-            && (!self.owed || matches!(work.stream.wait(limit, wait), Ok(true)));
+        let until = Instant::now() + limit;
+        let done = !self.lost
+            && device.use_here().is_ok()
+            && (!self.owed || matches!(work.stream.wait(until, wait), Ok(true)));
         if done {
             // SAFETY: dropped once, here; the device has nothing more to do with it.
             unsafe { ManuallyDrop::drop(&mut self.work) };

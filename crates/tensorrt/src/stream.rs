@@ -102,8 +102,8 @@ impl Stream {
         self.driver.done("marking the end of the work", marked)
     }
 
-    /// Whether the device has come to the mark within `limit`.
-    pub(crate) fn wait(&self, limit: Duration, how: Wait) -> Result<bool, CudaError> {
+    /// Whether the device has come to the mark by `until`.
+    pub(crate) fn wait(&self, until: Instant, how: Wait) -> Result<bool, CudaError> {
         let start = Instant::now();
         loop {
             // SAFETY: the event lives.
@@ -116,14 +116,14 @@ impl Stream {
                         .map(|()| true);
                 }
             }
-            let waited = start.elapsed();
-            if waited >= limit {
+            let now = Instant::now();
+            if now >= until {
                 return Ok(false);
             }
-            if how == Wait::Spin && waited < SPIN {
+            if how == Wait::Spin && now - start < SPIN {
                 std::hint::spin_loop();
             } else {
-                std::thread::sleep(NAP.min(limit - waited));
+                std::thread::sleep(NAP.min(until - now));
             }
         }
     }

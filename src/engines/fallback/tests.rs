@@ -10,6 +10,7 @@ use super::*;
 enum Does {
     Answer(f32),
     Fail,
+    Vanish,
 }
 
 /// An engine that does as it is told, and counts.
@@ -53,6 +54,9 @@ impl Engine for Told {
             Does::Answer(_) => Ok(()),
             Does::Fail => Err(EngineError::Late {
                 limit: Duration::ZERO,
+            }),
+            Does::Vanish => Err(EngineError::Lost {
+                reason: "an illegal address".into(),
             }),
         }
     }
@@ -181,4 +185,17 @@ fn engines_of_other_ports_are_not_joined() {
     };
     other.ports[0].shape = vec![2];
     assert!(Fallback::new(first, Box::new(other), SOON).is_err());
+}
+
+#[test]
+fn what_is_lost_is_not_tried_again() {
+    let (first, does, asked) = told(Does::Vanish);
+    let (second, ..) = told(Does::Answer(2.0));
+    let mut engine = Fallback::new(first, second, SOON).unwrap();
+    assert_eq!(ask(&mut engine), Ok((2.0, true)));
+    does.set(Does::Answer(1.0));
+    for _ in 0..3 {
+        assert_eq!(ask(&mut engine), Ok((2.0, true)));
+    }
+    assert_eq!(asked.get(), 1);
 }

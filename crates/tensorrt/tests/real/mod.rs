@@ -14,20 +14,27 @@ pub fn checkout(path: &str) -> PathBuf {
 
 /// The folder of TensorRT-RTX's libraries.
 pub fn libraries() -> PathBuf {
+    package("tensorrt_rtx_libs")
+}
+
+/// The folder of the lean runtime of TensorRT 11.4, which runs plans and builds none.
+pub fn lean() -> PathBuf {
+    package("tensorrt_lean_libs")
+}
+
+fn package(name: &str) -> PathBuf {
     let python = match std::env::var_os("PILOTAGE_PYTHON") {
         Some(python) => PathBuf::from(python).ancestors().nth(2).unwrap().to_owned(),
         None => checkout("target/python"),
     };
     let versions = std::fs::read_dir(python.join("lib")).into_iter().flatten();
     let mut folders = versions.map(|version| {
-        version
-            .unwrap()
-            .path()
-            .join("site-packages/tensorrt_rtx_libs")
+        let packages = version.unwrap().path().join("site-packages");
+        packages.join(name)
     });
     folders.find(|folder| folder.is_dir()).unwrap_or_else(|| {
         panic!(
-            "no TensorRT-RTX in {}; `cargo xtask test --install` puts it there",
+            "no {name} in {}; `cargo xtask test --install` puts it there",
             python.display()
         )
     })

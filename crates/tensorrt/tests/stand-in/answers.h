@@ -4,8 +4,7 @@
                             input `HASH NUMBERS..` (FNV-1a, 64 bits, hexadecimal)
    STAND_IN_ASK=SOCKET      answers are asked for there instead: the input's bytes go out, the
                             numbers come back
-   STAND_IN_FAIL=NAME       the call of that name fails; of NAME:N the Nth alone
-   STAND_IN_FAIL_FILE=FILE  so does the one that FILE names at that moment */
+   and those of faults.h */
 #ifndef STAND_IN_ANSWERS_H
 #define STAND_IN_ANSWERS_H
 
@@ -18,28 +17,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "faults.h"
+
 struct stand_in_tensor { char name[64]; int type; int rank; long dims[8]; };
 struct stand_in_model { struct stand_in_tensor tensors[2]; void *bound[2]; };
 
 static const char stand_in_plan[] = "stand-in plan";
-
-static int stand_in_fails(const char *name)
-{
-    static int calls;
-    const char *wanted = getenv("STAND_IN_FAIL");
-    const char *path = getenv("STAND_IN_FAIL_FILE");
-    size_t length = strlen(name);
-    char now[64] = "";
-    FILE *file = path == NULL ? NULL : fopen(path, "r");
-    if (file != NULL) {
-        if (fgets(now, sizeof now, file) == NULL) now[0] = 0;
-        fclose(file);
-    }
-    if (strcmp(now, name) == 0) return 1;
-    if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
-    if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
-    return wanted[length] == 0;
-}
 
 /* An input, then an output. */
 static void stand_in_describe(struct stand_in_model *model)
@@ -110,11 +93,11 @@ static void stand_in_answer(void *with)
 }
 
 /* The stand-in of CUDA keeps the order, and records where it is told to. */
-static int stand_in_enqueue(struct stand_in_model *model)
+static int stand_in_enqueue(struct stand_in_model *model, void *stream)
 {
-    int (*launch)(void (*)(void *), void *);
+    int (*launch)(void (*)(void *), void *, void *);
     void *cuda = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
     *(void **)&launch = dlsym(cuda, "stand_in_launch");
-    return launch(stand_in_answer, model);
+    return launch(stand_in_answer, model, stream);
 }
 #endif

@@ -3,36 +3,14 @@
    itself. No figure of it is ever a GPU's.
 
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
-   STAND_IN_FAIL=NAME      the call of that name fails; of NAME:N the Nth alone
-   STAND_IN_FAIL_FILE=FILE so does the one that FILE names at that moment; `late`: no work is ever done
    STAND_IN_CODE=N         what it says then; the driver has words for 2 and 999 only
    STAND_IN_LOG=FILE       each thing given back is written there
    STAND_IN_NO_DEVICE=1    there is a driver, and no device
-   STAND_IN_LATE_MS=N      work is done N ms after it was begun */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+   STAND_IN_LATE_MS=N      work is done N ms after it was begun
+   and those of faults.h; where their file names `late`, no work is ever done */
+#include "faults.h"
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_READY = 600, UNKNOWN = 999 };
-
-static int fails(const char *name)
-{
-    static int calls;
-    const char *wanted = getenv("STAND_IN_FAIL");
-    const char *path = getenv("STAND_IN_FAIL_FILE");
-    size_t length = strlen(name);
-    char named[64] = "";
-    FILE *file = path == NULL ? NULL : fopen(path, "r");
-    if (file != NULL) {
-        if (fgets(named, sizeof named, file) == NULL) named[0] = 0;
-        fclose(file);
-    }
-    if (strcmp(named, name) == 0) return 1;
-    if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
-    if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
-    return wanted[length] == 0;
-}
 
 static int code(void)
 {
@@ -40,16 +18,10 @@ static int code(void)
     return wanted == NULL ? UNKNOWN : atoi(wanted);
 }
 
-#define CALL(name) if (fails(#name)) return code()
+#define CALL(name) if (stand_in_fails(#name)) return code()
 
-static void note(const char *name)
-{
-    const char *path = getenv("STAND_IN_LOG");
-    FILE *file = path == NULL ? NULL : fopen(path, "a");
-    if (file == NULL) return;
-    fprintf(file, "%s\n", name);
-    fclose(file);
-}
+/* What is given back, or would be: a call that fails has not done it. */
+#define BACK(name) do { CALL(name); stand_in_append("STAND_IN_LOG", #name); } while (0)
 
 static double now(void)
 {
@@ -61,22 +33,40 @@ static double now(void)
 /* Work is done when it is put into a stream, or recorded where that is being captured. */
 struct step { void (*run)(void *); void *with; void *to; const void *from; size_t size; };
 struct graph { int count; struct step steps[16]; };
-static struct graph *capturing;
+struct stream { int priority; struct graph *capturing; };
+struct event { double at; };
+
+/* How many of each live. */
+static int contexts, pinned, memory, streams, events, graphs, recorded;
+#define MORE(count) __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED)
+#define LESS(count) __atomic_sub_fetch(&count, 1, __ATOMIC_RELAXED)
+
+__attribute__((destructor)) static void left(void)
+{
+    stand_in_left("contexts", contexts);
+    stand_in_left("pinned", pinned);
+    stand_in_left("memory", memory);
+    stand_in_left("streams", streams);
+    stand_in_left("events", events);
+    stand_in_left("graphs", graphs);
+    stand_in_left("recorded", recorded);
+}
 
 static void work(const struct step *step)
 {
     if (step->run != NULL) step->run(step->with);
     else memcpy(step->to, step->from, step->size);
 }
-static int put(struct step step)
+static int put(struct stream *stream, struct step step)
 {
-    if (capturing == NULL) work(&step);
-    else if (capturing->count == 16) return OUT_OF_MEMORY;
-    else capturing->steps[capturing->count++] = step;
+    struct graph *graph = stream->capturing;
+    if (graph == NULL) work(&step);
+    else if (graph->count == 16) return OUT_OF_MEMORY;
+    else graph->steps[graph->count++] = step;
     return SUCCESS;
 }
 /* For the stand-in of TensorRT. */
-int stand_in_launch(void (*run)(void *), void *with) { return put((struct step){.run = run, .with = with}); }
+int stand_in_launch(void (*run)(void *), void *with, void *stream) { return put(stream, (struct step){.run = run, .with = with}); }
 
 static char primary;
 
@@ -88,7 +78,7 @@ int cuInit(unsigned flags)
     return getenv("STAND_IN_NO_DEVICE") == NULL ? SUCCESS : NO_DEVICE;
 }
 int cuDriverGetVersion(int *version) { CALL(cuDriverGetVersion); *version = 12060; return SUCCESS; }
-int cuDeviceGetCount(int *count) { *count = fails("cuDeviceGetCount") ? 0 : 1; return SUCCESS; }
+int cuDeviceGetCount(int *count) { *count = stand_in_fails("cuDeviceGetCount") ? 0 : 1; return SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { CALL(cuDeviceGet); *device = ordinal; return SUCCESS; }
 int cuDeviceGetName(char *name, int size, int device)
 {
@@ -115,24 +105,27 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
     (void)device;
     CALL(cuDevicePrimaryCtxRetain);
     *context = &primary;
+    MORE(contexts);
     return SUCCESS;
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; note(__func__); return SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; BACK(cuDevicePrimaryCtxRelease_v2); LESS(contexts); return SUCCESS; }
 int cuCtxSetCurrent(void *context) { (void)context; CALL(cuCtxSetCurrent); return SUCCESS; }
 
 /* Lines of 256 bytes, as the real one gives them. */
-static int take(void **memory, size_t size)
+static int take(void **to, size_t size, int *count)
 {
-    *memory = aligned_alloc(256, (size + 255) / 256 * 256);
-    return *memory == NULL ? OUT_OF_MEMORY : SUCCESS;
+    *to = aligned_alloc(256, (size + 255) / 256 * 256);
+    if (*to == NULL) return OUT_OF_MEMORY;
+    MORE(*count);
+    return SUCCESS;
 }
-int cuMemHostAlloc(void **memory, size_t size, unsigned flags)
+int cuMemHostAlloc(void **to, size_t size, unsigned flags)
 {
     (void)flags;
-    if (fails("cuMemHostAlloc")) return OUT_OF_MEMORY;
-    return take(memory, size);
+    if (stand_in_fails("cuMemHostAlloc")) return OUT_OF_MEMORY;
+    return take(to, size, &pinned);
 }
-int cuMemFreeHost(void *memory) { note(__func__); free(memory); return SUCCESS; }
+int cuMemFreeHost(void *it) { BACK(cuMemFreeHost); LESS(pinned); free(it); return SUCCESS; }
 int cuMemHostGetDevicePointer_v2(void **device, void *host, unsigned flags)
 {
     (void)flags;
@@ -140,23 +133,21 @@ int cuMemHostGetDevicePointer_v2(void **device, void *host, unsigned flags)
     *device = host;
     return SUCCESS;
 }
-int cuMemAlloc_v2(void **memory, size_t size)
+int cuMemAlloc_v2(void **to, size_t size)
 {
-    if (fails("cuMemAlloc_v2")) return OUT_OF_MEMORY;
-    return take(memory, size);
+    if (stand_in_fails("cuMemAlloc_v2")) return OUT_OF_MEMORY;
+    return take(to, size, &memory);
 }
-int cuMemFree_v2(void *memory) { note(__func__); free(memory); return SUCCESS; }
+int cuMemFree_v2(void *it) { BACK(cuMemFree_v2); LESS(memory); free(it); return SUCCESS; }
 int cuMemcpyHtoDAsync_v2(void *to, const void *from, size_t size, void *stream)
 {
-    (void)stream;
     CALL(cuMemcpyHtoDAsync_v2);
-    return put((struct step){.to = to, .from = from, .size = size});
+    return put(stream, (struct step){.to = to, .from = from, .size = size});
 }
 int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t size, void *stream)
 {
-    (void)stream;
     CALL(cuMemcpyDtoHAsync_v2);
-    return put((struct step){.to = to, .from = from, .size = size});
+    return put(stream, (struct step){.to = to, .from = from, .size = size});
 }
 
 int cuCtxGetStreamPriorityRange(int *least, int *greatest)
@@ -168,25 +159,33 @@ int cuCtxGetStreamPriorityRange(int *least, int *greatest)
 }
 int cuStreamCreateWithPriority(void **stream, unsigned flags, int priority)
 {
-    (void)flags, (void)priority;
+    char line[64];
+    (void)flags;
     CALL(cuStreamCreateWithPriority);
-    *stream = malloc(1);
+    struct stream *made = calloc(1, sizeof *made);
+    made->priority = priority;
+    *stream = made;
+    MORE(streams);
+    snprintf(line, sizeof line, "a stream of priority %d", priority);
+    stand_in_append("STAND_IN_LOG", line);
     return SUCCESS;
 }
-int cuStreamDestroy_v2(void *stream) { free(stream); return SUCCESS; }
+int cuStreamDestroy_v2(void *stream) { CALL(cuStreamDestroy_v2); LESS(streams); free(stream); return SUCCESS; }
 
-int cuStreamBeginCapture_v2(void *stream, int mode)
+int cuStreamBeginCapture_v2(void *to, int mode)
 {
-    (void)stream, (void)mode;
+    struct stream *stream = to;
+    (void)mode;
     CALL(cuStreamBeginCapture_v2);
-    capturing = calloc(1, sizeof *capturing);
+    stream->capturing = calloc(1, sizeof(struct graph));
+    MORE(graphs);
     return SUCCESS;
 }
-int cuStreamEndCapture(void *stream, void **graph)
+int cuStreamEndCapture(void *of, void **graph)
 {
-    (void)stream;
-    *graph = capturing;
-    capturing = NULL;
+    struct stream *stream = of;
+    *graph = stream->capturing;
+    stream->capturing = NULL;
     CALL(cuStreamEndCapture);
     return SUCCESS;
 }
@@ -196,10 +195,11 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long fla
     CALL(cuGraphInstantiateWithFlags);
     *exec = malloc(sizeof(struct graph));
     memcpy(*exec, graph, sizeof(struct graph));
+    MORE(recorded);
     return SUCCESS;
 }
-int cuGraphDestroy(void *graph) { free(graph); return SUCCESS; }
-int cuGraphExecDestroy(void *exec) { free(exec); return SUCCESS; }
+int cuGraphDestroy(void *graph) { CALL(cuGraphDestroy); LESS(graphs); free(graph); return SUCCESS; }
+int cuGraphExecDestroy(void *exec) { CALL(cuGraphExecDestroy); LESS(recorded); free(exec); return SUCCESS; }
 int cuGraphLaunch(void *exec, void *stream)
 {
     (void)stream;
@@ -209,25 +209,32 @@ int cuGraphLaunch(void *exec, void *stream)
     return SUCCESS;
 }
 
-int cuEventCreate(void **event, unsigned flags) { (void)flags; CALL(cuEventCreate); *event = calloc(1, sizeof(double)); return SUCCESS; }
-int cuEventDestroy_v2(void *event) { free(event); return SUCCESS; }
+int cuEventCreate(void **event, unsigned flags)
+{
+    (void)flags;
+    CALL(cuEventCreate);
+    *event = calloc(1, sizeof(struct event));
+    MORE(events);
+    return SUCCESS;
+}
+int cuEventDestroy_v2(void *event) { CALL(cuEventDestroy_v2); LESS(events); free(event); return SUCCESS; }
 int cuEventRecord(void *event, void *stream)
 {
     (void)stream;
     CALL(cuEventRecord);
     const char *late = getenv("STAND_IN_LATE_MS");
-    *(double *)event = now() + (late == NULL ? 0 : atof(late));
+    ((struct event *)event)->at = now() + (late == NULL ? 0 : atof(late));
     return SUCCESS;
 }
 int cuEventQuery(void *event)
 {
     CALL(cuEventQuery);
-    return fails("late") || now() < *(double *)event ? NOT_READY : SUCCESS;
+    return stand_in_fails("late") || now() < ((struct event *)event)->at ? NOT_READY : SUCCESS;
 }
 int cuEventElapsedTime(float *milliseconds, void *from, void *to)
 {
     CALL(cuEventElapsedTime);
-    *milliseconds = (float)(*(double *)to - *(double *)from);
+    *milliseconds = (float)(((struct event *)to)->at - ((struct event *)from)->at);
     return SUCCESS;
 }
 

@@ -5,7 +5,7 @@
 // It is strict where TensorRT is not bound to be: whatever is used or destroyed in an order that
 // NVIDIA's headers do not allow, or called without being known here, ends the process.
 //
-//   STAND_IN_FAIL=NAME    the call of that name fails, and says so to the logger
+//   STAND_IN_FAIL..       as faults.h has it: a call that fails says so to the logger
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
 
@@ -47,6 +47,17 @@ bool fails(char const* name)
 }
 
 int gBuilders = 0, gOfBuilder = 0, gRuntimes = 0, gEngines = 0, gContexts = 0;
+
+struct Left
+{
+    ~Left()
+    {
+        stand_in_left("builders", gBuilders);
+        stand_in_left("runtimes", gRuntimes);
+        stand_in_left("engines", gEngines);
+        stand_in_left("execution contexts", gContexts);
+    }
+} const gLeft;
 
 class Memory final : public IHostMemory
 {
@@ -300,7 +311,7 @@ public:
             stand_in_model& model = static_cast<Named*>(self)->model;
             demand(stream != nullptr, "there is no stream");
             demand(model.bound[0] != nullptr && model.bound[1] != nullptr, "a tensor is not bound");
-            return !fails("enqueueV3") && stand_in_enqueue(&model) == 0;
+            return !fails("enqueueV3") && stand_in_enqueue(&model, stream) == 0;
         });
         mImpl = mTable.object();
         ++gContexts;
@@ -326,25 +337,34 @@ public:
     {
         using V = apiv::VCudaEngine;
         stand_in_describe(&mTable.model);
-        mTable.with(&V::getNbIOTensors, +[](void*) { return int32_t{2}; });
+        mTable.with(&V::getNbIOTensors, +[](void*) { return int32_t{fails("getNbIOTensors") ? 0 : 2}; });
         mTable.with(&V::getIOTensorName, +[](void* self, int32_t index) -> char const* {
+            if (fails("getIOTensorName"))
+            {
+                return nullptr;
+            }
             return static_cast<Named*>(self)->model.tensors[index].name;
         });
         mTable.with(&V::getTensorShape, +[](void* self, char const* name) {
             stand_in_tensor const& tensor = find(self, name);
             Dims dims{};
-            dims.nbDims = tensor.rank;
+            dims.nbDims = fails("getTensorShape") ? -1 : tensor.rank;
             std::copy(tensor.dims, tensor.dims + tensor.rank, dims.d);
             return dims;
         });
         mTable.with(&V::getTensorDataType, +[](void* self, char const* name) {
-            return static_cast<DataType>(find(self, name).type);
+            // What a failed call gives is something that no frame is.
+            return fails("getTensorDataType") ? DataType::kBOOL : static_cast<DataType>(find(self, name).type);
         });
         mTable.with(&V::getTensorIOMode, +[](void* self, char const* name) {
             bool const first = &find(self, name) == &static_cast<Named*>(self)->model.tensors[0];
-            return first ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
+            return fails("getTensorIOMode") ? TensorIOMode::kNONE
+                : first                      ? TensorIOMode::kINPUT
+                                             : TensorIOMode::kOUTPUT;
         });
-        mTable.with(&V::getTensorFormat, +[](void*, char const*) { return TensorFormat::kLINEAR; });
+        mTable.with(&V::getTensorFormat, +[](void*, char const*) {
+            return fails("getTensorFormat") ? TensorFormat::kCHW2 : TensorFormat::kLINEAR;
+        });
         mTable.with(&V::createExecutionContext, +[](void*, ExecutionContextAllocationStrategy) -> IExecutionContext* {
             return fails("createExecutionContext") ? nullptr : new Context;
         });
@@ -451,12 +471,13 @@ public:
 
 extern "C" int32_t getInferLibVersion() noexcept
 {
-    return NV_TENSORRT_VERSION;
+    // There is no logger yet.
+    return stand_in_fails("getInferLibVersion") ? 1 : NV_TENSORRT_VERSION;
 }
 
 extern "C" int32_t getNvOnnxParserVersion() noexcept
 {
-    return NV_ONNX_PARSER_VERSION;
+    return stand_in_fails("getNvOnnxParserVersion") ? 1 : NV_ONNX_PARSER_VERSION;
 }
 
 extern "C" void* createInferBuilder_INTERNAL(void* logger, int32_t version) noexcept

@@ -114,7 +114,6 @@ int32_t pilotage_context_bind(struct pilotage_context *context, const char *name
 
 int32_t pilotage_context_enqueue(struct pilotage_context *context, void *stream, struct pilotage_error *error)
 {
-    (void)stream;
     if (fail(error, "context_enqueue")) return PILOTAGE_FAILED;
-    return stand_in_enqueue(&context->model) == 0 ? PILOTAGE_OK : PILOTAGE_FAILED;
+    return stand_in_enqueue(&context->model, stream) == 0 ? PILOTAGE_OK : PILOTAGE_FAILED;
 }

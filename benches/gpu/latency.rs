@@ -1,0 +1,208 @@
+//! How long an inference takes, on the CPU and on the GPU, and each way there.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use pilotage::engines::{Apart, ApartLimits};
+use pilotage_compiler::Proof;
+use pilotage_engine::{
+    Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef,
+};
+use pilotage_tensorrt::{EngineOptions, Places, Transfer, Wait, load};
+
+/// The table.
+#[derive(Default)]
+pub struct Rows {
+    rows: Vec<Row>,
+}
+
+struct Row {
+    engine: String,
+    precision: String,
+    how: String,
+    /// By the clock, sorted, nanoseconds.
+    total: Vec<u64>,
+    /// By the device's own events, sorted, nanoseconds.
+    device: Vec<u64>,
+}
+
+/// As when it drives: 20 frames a second.
+const PERIOD: Duration = Duration::from_millis(50);
+const PACED: usize = 200;
+const WARM_UP: usize = 200;
+/// An inference may take this long; what takes longer fails the test.
+const LIMIT: Duration = Duration::from_secs(1);
+
+impl Rows {
+    /// Adds the rows of one engine file.
+    ///
+    /// # Errors
+    /// When an engine fails.
+    pub fn measure(
+        &mut self,
+        bundle: &Bundle,
+        places: &Places,
+        precision: &str,
+        count: usize,
+    ) -> anyhow::Result<()> {
+        let frames = frames(bundle)?;
+        for threads in [1, 2] {
+            let options = CpuOptions {
+                threads,
+                ..CpuOptions::default()
+            };
+            let mut engine = CpuEngine::new(&bundle.plan, options)?;
+            let how = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
+            self.time(&mut engine, &frames, precision, &how, count, None)?;
+        }
+        let options = EngineOptions {
+            limit: LIMIT,
+            ..EngineOptions::default()
+        };
+        for (transfer, memory) in [(Transfer::Mapped, "mapped"), (Transfer::Copied, "copied")] {
+            for (graph, start) in [(true, "graph"), (false, "enqueue")] {
+                let options = EngineOptions {
+                    transfer: Some(transfer),
+                    graph,
+                    ..options
+                };
+                let mut engine = load(bundle, places, options)?.engine;
+                let how = format!("{start}, {memory}");
+                self.time(&mut engine, &frames, precision, &how, count, None)?;
+            }
+        }
+        let sleeps = EngineOptions {
+            wait: Wait::Sleep,
+            ..options
+        };
+        let mut engine = load(bundle, places, sleeps)?.engine;
+        self.time(&mut engine, &frames, precision, "graph, sleeping", count, None)?;
+        drop(engine);
+        // As `pilotage drive` has it.
+        let limits = ApartLimits {
+            start: Duration::from_secs(600),
+            answer: LIMIT,
+            wait: Wait::Spin,
+        };
+        let (own, there) = (bundle.clone(), places.clone());
+        let make = move || load(&own, &there, options).map(|proven| proven.engine);
+        let mut engine = Apart::start(make, limits)?;
+        let how = "graph, own thread";
+        self.time(&mut engine, &frames, precision, how, count, None)?;
+        let how = "the same, 20 a second";
+        self.time(&mut engine, &frames, precision, how, count.min(PACED), Some(PERIOD))
+    }
+
+    fn time(
+        &mut self,
+        engine: &mut dyn Engine,
+        frames: &[Input],
+        precision: &str,
+        how: &str,
+        count: usize,
+        period: Option<Duration>,
+    ) -> anyhow::Result<()> {
+        eprintln!("{precision}: {how}, {count} inferences");
+        engine.prepare()?;
+        let mut outputs: Vec<Vec<f32>> = engine
+            .outputs()
+            .iter()
+            .map(|port| vec![0.0; port.len()])
+            .collect();
+        let mut infer = |index: usize| {
+            let input = &frames[index % frames.len()];
+            let mut lent: Vec<_> = outputs.iter_mut().map(|o| TensorMut::F32(o)).collect();
+            engine.infer(&[input.lend()], &mut lent)
+        };
+        for index in 0..WARM_UP.min(count) {
+            infer(index)?;
+        }
+        let (mut total, mut device) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let mut due = Instant::now();
+        for index in 0..count {
+            if let Some(period) = period {
+                due += period;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            let timing = infer(index)?;
+            total.push(nanos(timing.total));
+            device.extend(timing.device.map(nanos));
+        }
+        total.sort_unstable();
+        device.sort_unstable();
+        self.rows.push(Row {
+            engine: engine.describe(),
+            precision: precision.to_owned(),
+            how: how.to_owned(),
+            total,
+            device,
+        });
+        Ok(())
+    }
+}
+
+/// A picture as the engine's port wants it.
+enum Input {
+    I8(Vec<i8>),
+    F32(Vec<f32>),
+}
+
+impl Input {
+    fn lend(&self) -> TensorRef<'_> {
+        match self {
+            Self::I8(levels) => TensorRef::I8(levels),
+            Self::F32(values) => TensorRef::F32(values),
+        }
+    }
+}
+
+/// The frames that travel in the engine file.
+fn frames(bundle: &Bundle) -> anyhow::Result<Vec<Input>> {
+    let proof = Proof::of(bundle)?;
+    let levels = (bundle.plan.inputs.iter())
+        .all(|port| bundle.plan.port(port).element_type == ElementType::I8);
+    let frames = proof.frames().iter().map(|frame| match levels {
+        true => Input::I8(frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect()),
+        false => Input::F32(frame.iter().map(|&p| f32::from(p)).collect()),
+    });
+    Ok(frames.collect())
+}
+
+/// Microseconds that a share of them took at most; a dash where there are none.
+fn microseconds(sorted: &[u64], share: f64) -> String {
+    let last = sorted.len().saturating_sub(1);
+    let place = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
+    sorted
+        .get(place.min(last))
+        .map_or_else(|| "-".to_owned(), |&nanos| format!("{:.0}", nanos as f64 * 1e-3))
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "One inference, microseconds, by the clock and on the device by its own events:\n\n\
+             | engine | precision | how | inferences | median | p99 | p99.9 | longest | device, median | device, p99 |\n\
+             |---|---|---|---|---|---|---|---|---|---|"
+        )?;
+        for row in &self.rows {
+            let at = |share| microseconds(&row.total, share);
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                row.engine,
+                row.precision,
+                row.how,
+                row.total.len(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                at(1.0),
+                microseconds(&row.device, 0.5),
+                microseconds(&row.device, 0.99)
+            )?;
+        }
+        Ok(())
+    }
+}

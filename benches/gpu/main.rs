@@ -1,0 +1,174 @@
+//! What `cargo xtask gpu-test` runs: on a machine with a GPU and TensorRT, whether plans are right
+//! and how fast they are, as a block for docs/performance.md. Without one, what is missing.
+
+mod latency;
+mod missing;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use pilotage::doctor::{Finding, Gpu, Needs, System, examine};
+use pilotage_compiler::{Precision, Recipe, compile_recipe};
+use pilotage_config::Source;
+use pilotage_engine::{Bundle, GateResult, conformance};
+use pilotage_tensorrt::{Device, EngineOptions, Places, Product, Shims, TensorRt, load, prepare};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The recipe whose engine is measured
+    #[arg(long, default_value = "engines/pilotnet.toml")]
+    recipe: PathBuf,
+    /// In which precisions
+    #[arg(long, value_delimiter = ',', default_value = "int8,fp16")]
+    precision: Vec<String>,
+    /// Inferences timed for each row
+    #[arg(long, default_value_t = 5000)]
+    count: usize,
+    /// Where the shim and the plans go
+    #[arg(long, default_value = "target/gpu-test")]
+    place: PathBuf,
+    /// TensorRT's libraries, where the loader does not find them
+    #[arg(long)]
+    libraries: Option<PathBuf>,
+    /// TensorRT's headers, where they are not in the usual folders
+    #[arg(long)]
+    include: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let place = std::path::absolute(&arguments.place)?;
+    let places = Places {
+        libraries: arguments.libraries.clone(),
+        shims: Shims::In(place.join("shims")),
+        headers: arguments.include.clone(),
+        plans: place.join("plans"),
+    };
+    let missing = missing::here(&places);
+    if !missing.is_empty() {
+        eprintln!("this machine cannot run the GPU's test:");
+        for lack in missing {
+            eprintln!("  missing: {lack}");
+        }
+        return Ok(ExitCode::FAILURE);
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("warning: this is a debug build; build with --release to measure");
+    }
+    let device = Device::first()?;
+    let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
+    let mut block = head(&device, &version.to_string());
+    let mut rows = latency::Rows::default();
+    let mut failed = false;
+    for precision in &arguments.precision {
+        let bundle = bundle(&arguments.recipe, precision)?;
+        eprintln!("{precision}: the plan is built; this takes up to minutes");
+        let prepared = prepare(&bundle, &places, &|_| true)
+            .with_context(|| format!("the {precision} plan"))?;
+        for note in &prepared.notes {
+            eprintln!("note: {note}");
+        }
+        let mut proven = load(&bundle, &places, EngineOptions::default())?;
+        // It panics where an engine does not do what every engine must.
+        let sound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            conformance::check_manners(precision, &bundle.plan, &mut proven.engine);
+        }));
+        failed |= sound.is_err();
+        let made = match prepared.precision == *precision {
+            true => String::new(),
+            false => format!(" (the plan is {})", prepared.precision),
+        };
+        let _ = writeln!(
+            block,
+            "\n{precision}{made}: conformance suite {}; the gate:\n",
+            match sound {
+                Ok(()) => "passed",
+                Err(_) => "**FAILED**",
+            }
+        );
+        failed |= gate(&mut block, &proven.gate);
+        drop(proven);
+        rows.measure(&bundle, &places, precision, arguments.count)?;
+    }
+    let _ = write!(block, "\n{rows}");
+    // Nobody reading any more is no reason to fail.
+    let _ = writeln!(std::io::stdout(), "{block}");
+    Ok(match failed {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// The machine, as it says itself what it is.
+fn head(device: &Device, tensorrt: &str) -> String {
+    let capability = device.compute_capability();
+    let mut head = format!(
+        "### {}, compute capability {}.{}\n\n{tensorrt}, driver for CUDA {}.{}, {}; Pilotage {}.\n",
+        device.name(),
+        capability / 10,
+        capability % 10,
+        device.cuda() / 1000,
+        device.cuda() % 1000 / 10,
+        match device.integrated() {
+            true => "memory shared with the processor",
+            false => "memory of its own",
+        },
+        env!("CARGO_PKG_VERSION")
+    );
+    // Clocks and power are half of any figure from a Jetson.
+    let parts = ["processor", "system", "board", "power", "clocks", "heat"];
+    let findings = examine(&System::here(), &Gpu::here(), Needs::default());
+    let told = |finding: &&Finding| parts.contains(&finding.part);
+    for Finding { part, found, .. } in findings.iter().filter(told) {
+        let _ = write!(head, "\n- {part}: {found}");
+    }
+    head + "\n"
+}
+
+/// The recipe's engine in that precision.
+fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
+    let (mut content, text) = Recipe::read(recipe)?;
+    content.precision = match precision {
+        "int8" => Precision::Int8,
+        "fp16" => Precision::Fp16,
+        _ => bail!("TensorRT's plans are int8 or fp16, not {precision}"),
+    };
+    let file = recipe.display().to_string();
+    let folder = recipe.parent().unwrap_or(Path::new(""));
+    let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    eprintln!("{precision}: {file} is compiled");
+    let compiled = compile_recipe(content, &Source::new(&file, &text), folder, &name)?;
+    Ok(Bundle::read(&compiled.bytes)?)
+}
+
+/// Adds how far the plan is from fp32; true when that is too far.
+fn gate(block: &mut String, results: &[GateResult]) -> bool {
+    block.push_str("| output | mean squared error | of | worst | of | |\n|---|---|---|---|---|---|\n");
+    for result in results {
+        let _ = writeln!(
+            block,
+            "| {} | {:.3e} | {:.3e} | {:.3e} | {:.3e} {} | {} |",
+            result.output,
+            result.mse,
+            result.most_mse,
+            result.worst,
+            result.most_worst,
+            result.unit,
+            if result.passes() { "passes" } else { "**FAILS**" }
+        );
+    }
+    !results.iter().all(GateResult::passes)
+}

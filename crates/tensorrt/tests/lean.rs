@@ -1,0 +1,98 @@
+//! NVIDIA's real TensorRT 11.4, as far as it goes without a GPU: its lean runtime through the
+//! real shim.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+mod real;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use pilotage_tensorrt::{
+    BuildOptions, Headers, Product, Shims, TensorRt, TensorRtError, Warnings, compile_shim,
+};
+use real::{headers, lean};
+
+/// A folder with the runtime under the name that JetPack gives the whole library.
+fn place() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    symlink(
+        lean().join("libnvinfer_lean.so.11"),
+        place.path().join("libnvinfer.so.11"),
+    )
+    .unwrap();
+    place
+}
+
+fn open(place: &Path) -> Result<TensorRt, TensorRtError> {
+    let shims = Shims::In(place.to_owned());
+    TensorRt::open(Product::TensorRt, Some(place), &shims)
+}
+
+#[test]
+fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
+    let place = place();
+    let installed = TensorRt::installed(Product::TensorRt, Some(place.path()));
+    assert_eq!(installed.unwrap().to_string(), "TensorRT 11.4.0");
+    let error = open(place.path()).unwrap_err();
+    assert!(matches!(error, TensorRtError::NoShim { .. }), "{error}");
+
+    // A shim of the next version, under this one's name.
+    let other = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(headers("Enterprise-11.4").folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            fs::copy(&path, other.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let file = other.path().join("NvInferVersion.h");
+    let text = fs::read_to_string(&file).unwrap();
+    let changed = text.replace("#define TRT_MINOR_ENTERPRISE 4", "#define TRT_MINOR_ENTERPRISE 5");
+    assert_ne!(text, changed);
+    fs::write(&file, changed).unwrap();
+    let next = Headers {
+        folder: other.path().to_owned(),
+    };
+    let next = compile_shim(&next, place.path(), Warnings::Allowed).unwrap();
+    let own = place.path().join("libpilotage_tensorrt_110400.so");
+    for extension in ["so", "so.sha256"] {
+        fs::rename(next.with_extension(extension), own.with_extension(extension)).unwrap();
+    }
+    let error = open(place.path()).unwrap_err();
+    assert!(matches!(error, TensorRtError::WrongShim { .. }), "{error}");
+    assert!(
+        error.to_string().contains("made for TensorRT 11.5.0, and the library is TensorRT 11.4.0"),
+        "{error}"
+    );
+
+    compile_shim(&headers("Enterprise-11.4"), place.path(), Warnings::Denied).unwrap();
+    let opened = open(place.path()).unwrap();
+    assert_eq!(opened.version().to_string(), "TensorRT 11.4.0");
+    assert!(opened.strongly_typed());
+}
+
+#[test]
+fn without_a_driver_no_plan_is_loaded_and_it_says_why() {
+    let place = place();
+    compile_shim(&headers("Enterprise-11.4"), place.path(), Warnings::Denied).unwrap();
+    let tensorrt = open(place.path()).unwrap();
+    let built = tensorrt.build(b"a model", &BuildOptions::default());
+    let message = built.unwrap_err().to_string();
+    assert!(message.contains("can only run plans"), "{message}");
+    // The runtime itself needs no driver, or says at once that it has none.
+    let loaded = tensorrt
+        .runtime(None)
+        .and_then(|runtime| runtime.load(b"a plan").map(|_| ()));
+    let message = loaded.unwrap_err().to_string();
+    println!("{message}");
+    assert!(message.contains("35"), "{message}");
+    assert!(
+        message.ends_with("this machine has no NVIDIA driver, or one older than this TensorRT wants"),
+        "{message}"
+    );
+}

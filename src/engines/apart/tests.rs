@@ -1,0 +1,198 @@
+use std::sync::{Arc, Condvar, Mutex};
+
+use pilotage_engine::Layout;
+
+use super::*;
+
+/// An engine that adds one, while it is let.
+struct Gated {
+    ports: [Port; 1],
+    gate: Arc<Gate>,
+}
+
+/// Closed, whoever comes waits.
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+    /// Told when the engine has gone.
+    gone: Mutex<bool>,
+}
+
+impl Gate {
+    fn close(&self) {
+        *self.closed.lock().unwrap() = true;
+    }
+    fn open(&self) {
+        *self.closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+    fn pass(&self) {
+        let closed = self.closed.lock().unwrap();
+        drop(self.opened.wait_while(closed, |closed| *closed).unwrap());
+    }
+}
+
+impl Drop for Gated {
+    fn drop(&mut self) {
+        *self.gate.gone.lock().unwrap() = true;
+    }
+}
+
+impl Engine for Gated {
+    fn describe(&self) -> String {
+        "gated".into()
+    }
+    fn inputs(&self) -> &[Port] {
+        &self.ports
+    }
+    fn outputs(&self) -> &[Port] {
+        &self.ports
+    }
+    fn prepare(&mut self) -> Result<(), EngineError> {
+        self.gate.pass();
+        Ok(())
+    }
+    fn infer(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<Timing, EngineError> {
+        self.gate.pass();
+        let ([TensorRef::F32(given)], [TensorMut::F32(answer)]) = (inputs, outputs) else {
+            panic!("what was lent is what the ports are");
+        };
+        if given[0] < 0.0 {
+            return Err(EngineError::NotFinite);
+        }
+        if given[0] > 1e6 {
+            panic!("told to");
+        }
+        answer[0] = given[0] + 1.0;
+        Ok(Timing {
+            device: Some(Duration::from_micros(7)),
+            ..Timing::default()
+        })
+    }
+}
+
+fn limits(wait: Wait) -> Limits {
+    Limits {
+        start: Duration::from_secs(5),
+        answer: Duration::from_secs(5),
+        wait,
+    }
+}
+
+fn gated(limits: Limits) -> (Apart, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let port = Port {
+        name: "x".into(),
+        shape: vec![1],
+        element_type: ElementType::F32,
+        layout: Layout::Plain,
+    };
+    let engine = Gated {
+        ports: [port],
+        gate: Arc::clone(&gate),
+    };
+    let apart = Apart::start(move || Ok::<_, EngineError>(engine), limits);
+    (apart.unwrap(), gate)
+}
+
+fn ask(engine: &mut Apart, given: f32) -> Result<f32, EngineError> {
+    let mut answer = [f32::NAN];
+    let timing = engine.infer(
+        &[TensorRef::F32(&[given])],
+        &mut [TensorMut::F32(&mut answer)],
+    )?;
+    assert_eq!(timing.device, Some(Duration::from_micros(7)));
+    Ok(answer[0])
+}
+
+#[test]
+fn its_ports_answers_and_errors_are_the_engines() {
+    for wait in [Wait::Spin, Wait::Sleep] {
+        let (mut engine, gate) = gated(limits(wait));
+        assert_eq!(engine.describe(), "gated");
+        assert_eq!((engine.inputs().len(), engine.outputs().len()), (1, 1));
+        engine.prepare().unwrap();
+        for given in 0..100_u8 {
+            let given = f32::from(given);
+            assert_eq!(ask(&mut engine, given), Ok(given + 1.0));
+        }
+        assert_eq!(ask(&mut engine, -1.0), Err(EngineError::NotFinite));
+        assert_eq!(ask(&mut engine, 1.0), Ok(2.0));
+        let refused = engine.infer(&[], &mut []);
+        assert!(matches!(refused, Err(EngineError::PortCount { .. })));
+        // What it holds has gone when it has.
+        drop(engine);
+        assert!(*gate.gone.lock().unwrap());
+    }
+}
+
+#[test]
+fn a_call_that_does_not_come_back_takes_no_one_along() {
+    let short = Limits {
+        answer: Duration::from_millis(20),
+        ..limits(Wait::Spin)
+    };
+    let (mut engine, gate) = gated(short);
+    assert_eq!(ask(&mut engine, 1.0), Ok(2.0));
+    gate.close();
+    let stuck = Err(EngineError::Stuck {
+        limit: short.answer,
+    });
+    assert_eq!(ask(&mut engine, 3.0), stuck);
+    // Not waited for again.
+    let start = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(ask(&mut engine, 4.0), stuck);
+    }
+    assert!(start.elapsed() < 1000 * short.answer);
+    assert!(matches!(engine.prepare(), Err(EngineError::Stuck { .. })));
+    gate.open();
+    // It comes back, and its late answer is nobody's.
+    let answer = loop {
+        match ask(&mut engine, 10.0) {
+            Err(EngineError::Stuck { .. }) => thread::yield_now(),
+            other => break other,
+        }
+    };
+    assert_eq!(answer, Ok(11.0));
+}
+
+#[test]
+fn an_engine_that_is_never_made_is_not_waited_for() {
+    let gate = Arc::new(Gate::default());
+    gate.close();
+    let inside = Arc::clone(&gate);
+    let short = Limits {
+        start: Duration::from_millis(20),
+        ..limits(Wait::Sleep)
+    };
+    let late = Apart::start(
+        move || {
+            inside.pass();
+            Err::<Gated, _>(EngineError::NotFinite)
+        },
+        short,
+    );
+    assert_eq!(late.err(), Some(NotStarted::Stuck(short.start)));
+    gate.open();
+    let refused = Apart::start(
+        || Err::<Gated, _>(EngineError::NotFinite),
+        limits(Wait::Spin),
+    );
+    let reason = EngineError::NotFinite;
+    assert_eq!(refused.err(), Some(NotStarted::Failed(reason)));
+}
+
+#[test]
+fn a_panic_of_the_thread_is_an_error_now_and_later() {
+    let (mut engine, _gate) = gated(limits(Wait::Sleep));
+    for _ in 0..2 {
+        assert_eq!(ask(&mut engine, 1e7), Err(EngineError::ThreadPanicked));
+    }
+    assert_eq!(engine.prepare(), Err(EngineError::ThreadPanicked));
+}

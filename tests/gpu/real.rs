@@ -1,0 +1,111 @@
+//! NVIDIA's own libraries on a machine without a GPU, and none of them: the CPU drives, and it
+//! is said why.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::machine::{Machine, library};
+use crate::run::Orders;
+
+fn pilotage(arguments: &[&str], libraries: Option<&Path>) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilotage"));
+    command
+        .args(["drive", "--pace", "fast", "--latency", "10"])
+        .args(arguments);
+    if let Some(libraries) = libraries {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn without_a_gpu_the_cpu_drives_and_it_is_said_or_nothing_does() {
+    let (status, report, said) = pilotage(&["--engine-backend", "tensorrt"], None);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(
+        said.contains("note: the CPU drives, not the GPU: there is no NVIDIA driver"),
+        "{said}"
+    );
+    assert!(report.contains("done in"), "{report}");
+    let folder = tempfile::tempdir().unwrap();
+    let car = folder.path().join("car.toml");
+    fs::write(
+        &car,
+        "[engine]\nbackend = \"tensorrt\"\nfallback = \"stop\"\n",
+    )
+    .unwrap();
+    let (status, _, said) = pilotage(&["--car", car.to_str().unwrap()], None);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("cannot run on the GPU") && said.contains("pilotage doctor"),
+        "{said}"
+    );
+}
+
+/// The lean runtime of TensorRT 11.4: it runs plans, and builds none.
+fn lean() -> std::path::PathBuf {
+    library("tensorrt_lean_libs", "libnvinfer_lean.so.11")
+}
+
+#[test]
+fn with_nvidias_libraries_and_no_gpu_the_cpu_drives_and_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let lean = lean();
+    let rtx = library("tensorrt_rtx_libs", "libtensorrt_rtx.so.1");
+    std::os::unix::fs::symlink(&lean, folder.path().join("libnvinfer.so.11")).unwrap();
+    for libraries in [folder.path(), rtx.parent().unwrap()] {
+        let (status, report, said) =
+            pilotage(&["--engine-backend", "tensorrt"], Some(libraries));
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.contains("there is no NVIDIA driver"), "{said}");
+        assert!(report.contains("done in"), "{report}");
+    }
+}
+
+/// The driver is a stand-in that only this program finds, TensorRT is NVIDIA's own, and so finds
+/// no driver.
+#[test]
+fn nvidias_own_library_says_what_it_lacks_and_the_cpu_drives_the_lap() {
+    let machine = Machine::new();
+    machine.with_library(&lean());
+    let orders = Orders::default();
+    let told = machine.does(&orders, &[]);
+    assert!(told.completed && told.error.is_none(), "{told:?}");
+    let [note] = &told.notes[..] else {
+        panic!("{told:?}")
+    };
+    println!("{note}");
+    assert!(note.starts_with("the CPU drives, not the GPU: "), "{note}");
+    assert!(note.contains("35"), "{note}");
+    assert!(
+        note.contains("this machine has no NVIDIA driver, or one older than this TensorRT wants"),
+        "{note}"
+    );
+    let stop = Orders {
+        stop: true,
+        ..orders.clone()
+    };
+    let error = machine.does(&stop, &[]).error.unwrap();
+    assert!(error.contains("cannot run on the GPU") && error.contains("35"), "{error}");
+
+    // Another product under TensorRT's name is told by its number, and nothing of it is called.
+    machine.with_library(&library("tensorrt_rtx_libs", "libtensorrt_rtx.so.1"));
+    let told = machine.does(&orders, &[]);
+    assert!(told.completed, "{told:?}");
+    assert!(
+        told.notes[0].contains("there is no shim for TensorRT 1.7.1"),
+        "{told:?}"
+    );
+}
