@@ -1,13 +1,16 @@
 //! What this machine has and lacks for driving, part by part, with the fix for each lack.
 
+mod cameras;
 mod devices;
 mod gamepad;
 mod gpu;
 mod machine;
 mod system;
 
+use pilotage_guard::actuators;
 use serde::Serialize;
 
+use crate::camera::Source;
 use crate::car::{Backend, Car};
 use crate::gamepad::GamepadConfig;
 
@@ -108,11 +111,13 @@ pub struct Needs {
 impl Needs {
     /// Those of `car`.
     pub fn of(car: &Car) -> Self {
+        let source = car.capture.as_ref().map(|capture| &capture.source);
         Self {
+            // A picture from a command or a folder, and the simulator's, needs no device.
+            camera: matches!(source, Some(Source::V4l(_))),
+            i2c: car.actuator.kind == actuators::Kind::Pca9685,
             gpu: matches!(car.backend, Backend::TensorRt { .. }),
             gamepad: car.gamepad.clone(),
-            // The simulator's camera and motors need nothing.
-            ..Self::default()
         }
     }
 }

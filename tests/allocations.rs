@@ -6,11 +6,15 @@
     reason = "a test that cannot go on fails"
 )]
 
+use std::time::Duration;
+
 use pilotage::car::{Car, Settings};
-use pilotage::engines;
+use pilotage::engines::{self, Apart, ApartLimits};
 use pilotage::pilot::Dropped;
 use pilotage::report::LoopTiming;
 use pilotage::simulation::{Pace, SimulatedDrive};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
+use pilotage_tensorrt::Wait;
 
 fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
     let car = Car::load_with(None, |settings| {
@@ -46,4 +50,46 @@ fn nor_do_they_on_the_ackermann_car_under_strange_light() {
         settings.simulator.looks = Some(3);
     });
     assert_eq!(counted, (0, 200));
+}
+
+#[test]
+fn nor_does_an_engine_on_a_thread_of_its_own() {
+    let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
+    let mut direct = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
+    let limits = ApartLimits {
+        start: Duration::from_secs(60),
+        answer: Duration::from_secs(60),
+        wait: Wait::Spin,
+    };
+    let plan = bundle.plan.clone();
+    let make = move || CpuEngine::new(&plan, CpuOptions::default());
+    let mut apart = Apart::start(make, limits).unwrap();
+    let picture = vec![3_i8; direct.inputs()[0].len()];
+    let mut medians = Vec::new();
+    for engine in [&mut direct as &mut dyn Engine, &mut apart] {
+        engine.prepare().unwrap();
+        let mut numbers = [0.0; 2];
+        let mut times = Vec::with_capacity(300);
+        let mut infer = || {
+            engine.infer(
+                &[TensorRef::I8(&picture)],
+                &mut [TensorMut::F32(&mut numbers)],
+            )
+        };
+        // A channel takes room for its waiters at their first wait.
+        infer().unwrap();
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..300 {
+                times.push(infer().unwrap().total);
+            }
+        });
+        assert_eq!(counted.count_total, 0);
+        times.sort_unstable();
+        medians.push((times[150], numbers.map(f32::to_bits)));
+    }
+    let [(direct, here), (apart, there)] = medians[..] else {
+        panic!("two engines")
+    };
+    assert_eq!(here, there);
+    println!("{direct:?} directly, {apart:?} on a thread of its own");
 }

@@ -14,6 +14,8 @@ mod machine;
 mod real;
 #[path = "gpu/run.rs"]
 mod run;
+#[path = "gpu/table.rs"]
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -98,7 +100,11 @@ fn calls(machine: &Machine) -> BTreeMap<When, BTreeSet<String>> {
 }
 
 /// How each call may go wrong, and in faults.h's words.
-const WAYS: [(&str, &str); 3] = [("fails", "fail"), ("is late", "once 400"), ("hangs", "hang")];
+const WAYS: [(&str, &str); 3] = [
+    ("fails", "fail"),
+    ("is late", "once 400"),
+    ("hangs", "hang"),
+];
 
 /// Runs `of` of each, a few at a time, and gives the results in order.
 fn all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -202,7 +208,9 @@ fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
         };
         outcome(when, way, &cpu, &machine.does(&orders, environment))
     });
-    println!("| call | when | fails | is late by 400 ms | hangs |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "| call | when | fails | is late by 400 ms | hangs |\n| --- | --- | --- | --- | --- |"
+    );
     for (cases, outcomes) in cases.chunks(WAYS.len()).zip(outcomes.chunks(WAYS.len())) {
         let (when, call, ..) = cases[0];
         println!("| {call} | {when:?} | {} |", outcomes.join(" | "));

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use pilotage::engines::{Apart, ApartLimits};
 use pilotage_compiler::Proof;
-use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef,
-};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 use pilotage_tensorrt::{EngineOptions, Places, Transfer, Wait, load};
 
 /// The table.
@@ -76,7 +74,14 @@ impl Rows {
             ..options
         };
         let mut engine = load(bundle, places, sleeps)?.engine;
-        self.time(&mut engine, &frames, precision, "graph, sleeping", count, None)?;
+        self.time(
+            &mut engine,
+            &frames,
+            precision,
+            "graph, sleeping",
+            count,
+            None,
+        )?;
         drop(engine);
         // As `pilotage drive` has it.
         let limits = ApartLimits {
@@ -90,7 +95,14 @@ impl Rows {
         let how = "graph, own thread";
         self.time(&mut engine, &frames, precision, how, count, None)?;
         let how = "the same, 20 a second";
-        self.time(&mut engine, &frames, precision, how, count.min(PACED), Some(PERIOD))
+        self.time(
+            &mut engine,
+            &frames,
+            precision,
+            how,
+            count.min(PACED),
+            Some(PERIOD),
+        )
     }
 
     fn time(
@@ -173,9 +185,10 @@ fn frames(bundle: &Bundle) -> anyhow::Result<Vec<Input>> {
 fn microseconds(sorted: &[u64], share: f64) -> String {
     let last = sorted.len().saturating_sub(1);
     let place = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
-    sorted
-        .get(place.min(last))
-        .map_or_else(|| "-".to_owned(), |&nanos| format!("{:.0}", nanos as f64 * 1e-3))
+    sorted.get(place.min(last)).map_or_else(
+        || "-".to_owned(),
+        |&nanos| format!("{:.0}", nanos as f64 * 1e-3),
+    )
 }
 
 impl fmt::Display for Rows {

@@ -156,7 +156,9 @@ fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
 
 /// Adds how far the plan is from fp32; true when that is too far.
 fn gate(block: &mut String, results: &[GateResult]) -> bool {
-    block.push_str("| output | mean squared error | of | worst | of | |\n|---|---|---|---|---|---|\n");
+    block.push_str(
+        "| output | mean squared error | of | worst | of | |\n|---|---|---|---|---|---|\n",
+    );
     for result in results {
         let _ = writeln!(
             block,
@@ -167,7 +169,11 @@ fn gate(block: &mut String, results: &[GateResult]) -> bool {
             result.worst,
             result.most_worst,
             result.unit,
-            if result.passes() { "passes" } else { "**FAILS**" }
+            if result.passes() {
+                "passes"
+            } else {
+                "**FAILS**"
+            }
         );
     }
     !results.iter().all(GateResult::passes)

@@ -2,9 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use pilotage_tensorrt::{
-    Device, Places, Product, TensorRt, TensorRtError, find_headers,
-};
+use pilotage_tensorrt::{Device, Places, Product, TensorRt, TensorRtError, find_headers};
 
 /// Each lack with what to do about it; empty where there is none.
 pub fn here(places: &Places) -> Vec<String> {

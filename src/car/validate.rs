@@ -13,7 +13,8 @@ use pilotage_tensorrt::Transfer;
 use pilotage_vehicle::{Mixer, MixerError};
 
 use super::settings::{
-    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings,
+    SimulatorSettings,
 };
 use super::{Backend, Car, CircuitSource, EngineSource, Gpu, Simulator};
 use crate::engines;
@@ -109,7 +110,12 @@ fn backend(
         Some(written) => within(source, "engine.gpu_limit_ms", written, 1.0..=period)?,
         None => period / 2.0,
     };
-    let start = within(source, "engine.gpu_start_s", engine.gpu_start_s, 1.0..=600.0)?;
+    let start = within(
+        source,
+        "engine.gpu_start_s",
+        engine.gpu_start_s,
+        1.0..=600.0,
+    )?;
     Ok(match engine.backend {
         BackendKind::Cpu => Backend::Cpu,
         BackendKind::TensorRt => Backend::TensorRt {

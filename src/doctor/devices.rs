@@ -68,7 +68,14 @@ fn of_kind(system: &System, kind: &Kind, folder: &str, needed: bool) -> Vec<Find
             None => path.clone(),
         };
         let Err(error) = system.try_open(&path) else {
-            return Finding::fine(kind.part, found);
+            let modes = match kind.part == CAMERA.part {
+                true => system.camera_modes(&path),
+                false => None,
+            };
+            return match modes {
+                Some(modes) => Finding::fine(kind.part, format!("{found}; {modes}")),
+                None => Finding::fine(kind.part, found),
+            };
         };
         let (level, fix) = match error.kind() {
             ErrorKind::PermissionDenied => (

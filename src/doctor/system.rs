@@ -4,6 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cameras;
+use crate::camera::v4l::KernelDevice;
+
 /// The system below a folder: `/`, or a picture of it in a test.
 #[derive(Debug, Clone)]
 pub struct System {
@@ -66,6 +69,12 @@ impl System {
     /// Opens a device for reading, and closes it again.
     pub(super) fn try_read(&self, path: &str) -> io::Result<()> {
         fs::File::open(self.path(path)).map(drop)
+    }
+
+    /// What a camera can be asked for; none where there is none, or it does not say.
+    pub(super) fn camera_modes(&self, path: &str) -> Option<String> {
+        let device = KernelDevice::open(&self.path(path)).ok()?;
+        cameras::modes(&device)
     }
 
     /// Opens a device for reading and writing, and closes it again.

@@ -217,3 +217,18 @@ fn files_that_say_nonsense_are_passed_over() {
             .all(|finding| finding.level < Level::Problem)
     );
 }
+
+#[test]
+fn a_real_car_needs_its_camera_and_its_bus() {
+    let needs = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("car.toml");
+        fs::write(&file, text).unwrap();
+        Needs::of(&Car::load_with(Some(&file), |_| ()).unwrap())
+    };
+    assert_eq!(needs(""), Needs::default());
+    let jetracer = needs(include_str!("../../cars/jetracer.toml"));
+    assert!(jetracer.i2c, "{jetracer:?}");
+    let gpu = needs("[engine]\nbackend = \"tensorrt\"\n");
+    assert!(gpu.gpu && !gpu.camera && !gpu.i2c, "{gpu:?}");
+}

@@ -174,10 +174,12 @@ impl Apart {
             }
         }
         let left = limit.saturating_sub(start.elapsed());
-        self.answers.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => EngineError::Stuck { limit },
-            RecvTimeoutError::Disconnected => EngineError::ThreadPanicked,
-        })
+        self.answers
+            .recv_timeout(left)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => EngineError::Stuck { limit },
+                RecvTimeoutError::Disconnected => EngineError::ThreadPanicked,
+            })
     }
 }
 

@@ -66,8 +66,7 @@ fn with_nvidias_libraries_and_no_gpu_the_cpu_drives_and_it_is_said() {
     let rtx = library("tensorrt_rtx_libs", "libtensorrt_rtx.so.1");
     std::os::unix::fs::symlink(&lean, folder.path().join("libnvinfer.so.11")).unwrap();
     for libraries in [folder.path(), rtx.parent().unwrap()] {
-        let (status, report, said) =
-            pilotage(&["--engine-backend", "tensorrt"], Some(libraries));
+        let (status, report, said) = pilotage(&["--engine-backend", "tensorrt"], Some(libraries));
         assert_eq!(status, Some(0), "{said}");
         assert!(said.contains("there is no NVIDIA driver"), "{said}");
         assert!(report.contains("done in"), "{report}");
@@ -98,7 +97,10 @@ fn nvidias_own_library_says_what_it_lacks_and_the_cpu_drives_the_lap() {
         ..orders.clone()
     };
     let error = machine.does(&stop, &[]).error.unwrap();
-    assert!(error.contains("cannot run on the GPU") && error.contains("35"), "{error}");
+    assert!(
+        error.contains("cannot run on the GPU") && error.contains("35"),
+        "{error}"
+    );
 
     // Another product under TensorRT's name is told by its number, and nothing of it is called.
     machine.with_library(&library("tensorrt_rtx_libs", "libtensorrt_rtx.so.1"));

@@ -18,7 +18,8 @@ pub struct Options {
 /// Builds it for this machine and runs it. False where something is missing, which is said, or a
 /// plan is wrong.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
-    let mut test = Invocation::new("cargo run --quiet --release --package pilotage --example gpu_test --");
+    let mut test =
+        Invocation::new("cargo run --quiet --release --package pilotage --example gpu_test --");
     for argument in &options.arguments {
         test = test.arg(argument);
     }

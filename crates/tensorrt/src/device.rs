@@ -78,7 +78,9 @@ fn advice(code: i32) -> &'static str {
              drive with the CPU engine"
         }
         3 | 4 | 802 | 999 => "; restart the machine: the driver is not in order",
-        34 => "; this libcuda.so is CUDA's stub for building: take its folder out of LD_LIBRARY_PATH",
+        34 => {
+            "; this libcuda.so is CUDA's stub for building: take its folder out of LD_LIBRARY_PATH"
+        }
         46 => "; another program has the GPU for itself: end it",
         803 => "; the driver's parts are of two versions: restart the machine after an update",
         804 => "; CUDA's compatibility package does not fit this GPU: uninstall cuda-compat",

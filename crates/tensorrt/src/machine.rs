@@ -111,7 +111,11 @@ pub enum PrepareError {
     #[error("the plan was built, but does not run: {0}")]
     Run(#[from] EngineError),
     /// The plan is too far from fp32. It has not been kept.
-    #[error("the plan is too far from fp32 and has been thrown away:{}", .0.iter().map(told).collect::<String>())]
+    #[error(
+        "the plan is too far from fp32 and is not used; more calibration frames, another method, \
+         or `precision = \"fp16\"` in the recipe brings it nearer:{}",
+        .0.iter().map(told).collect::<String>()
+    )]
     Gate(Vec<GateResult>),
     /// The plan could not be kept.
     #[error(transparent)]

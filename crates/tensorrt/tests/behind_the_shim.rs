@@ -21,7 +21,7 @@ use std::process::Command;
 
 use pilotage_compiler::Proof;
 use pilotage_engine::{Engine, TensorMut, TensorRef};
-use pilotage_tensorrt::{EngineOptions, load};
+use pilotage_tensorrt::{EngineOptions, Priority, load};
 use stand_in::{Machine, mode};
 
 /// Counts what a thread takes.
@@ -103,6 +103,54 @@ fn drives() {
         }
     }
     fs::write(place.join("said"), said).unwrap();
+}
+
+/// Not a test by itself: two engines of one plan, one whose work goes first, answer by turns.
+#[test]
+fn shares() {
+    let Some((place, bundle, places)) = stand_in::told() else {
+        return;
+    };
+    let priorities = [Priority::High, Priority::Low];
+    let mut engines = priorities.map(|priority| {
+        let options = EngineOptions {
+            priority,
+            ..EngineOptions::default()
+        };
+        load(&bundle, &places, options).unwrap().engine
+    });
+    let proof = Proof::of(&bundle).unwrap();
+    let mut answers = Vec::new();
+    for round in 0..4 {
+        // Each is given another frame, so that an answer of the other's would show.
+        for (place, engine) in engines.iter_mut().enumerate() {
+            let frame = &proof.frames()[(round + place) % 2];
+            let levels: Vec<i8> = frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect();
+            let mut answer = [f32::NAN; 2];
+            let lent = &mut [TensorMut::F32(&mut answer)];
+            engine.infer(&[TensorRef::I8(&levels)], lent).unwrap();
+            answers.push(((round + place) % 2, answer.map(f32::to_bits)));
+        }
+    }
+    let of = |frame| answers.iter().filter(move |answer| answer.0 == frame);
+    assert!(of(0).all(|answer| answer == &answers[0]));
+    assert!(of(1).all(|answer| answer == &answers[1]));
+    assert_ne!(answers[0].1, answers[1].1);
+    fs::write(place.join("said"), "shared").unwrap();
+}
+
+#[test]
+fn two_engines_share_the_device_on_streams_of_their_own_priority() {
+    let machine = Machine::behind_the_shim("c++");
+    built(&machine.run(&[]));
+    let log = machine.path("log");
+    let said = machine.does("shares", &[("STAND_IN_LOG", log.to_str().unwrap())]);
+    assert_eq!(said, "shared");
+    let log = fs::read_to_string(&log).unwrap();
+    let streams: Vec<_> = log.lines().filter(|line| line.contains("stream")).collect();
+    // CUDA's greatest priority is its lowest number.
+    let wanted = ["a stream of priority -5", "a stream of priority 0"];
+    assert_eq!(streams, wanted, "{log}");
 }
 
 /// The file of the times that were measured.
@@ -237,7 +285,11 @@ fn work_whose_end_cannot_be_told_keeps_its_memory_for_good() {
         "{said}"
     );
     assert!(lines[3].contains("cannot be followed any more"), "{said}");
-    assert!(!log.exists(), "{:?}", fs::read_to_string(&log));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(
+        log.lines().all(|line| line.starts_with("a stream")),
+        "{log}"
+    );
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
     }
     let file = other.path().join("NvInferVersion.h");
     let text = fs::read_to_string(&file).unwrap();
-    let changed = text.replace("#define TRT_MINOR_ENTERPRISE 4", "#define TRT_MINOR_ENTERPRISE 5");
+    let changed = text.replace(
+        "#define TRT_MINOR_ENTERPRISE 4",
+        "#define TRT_MINOR_ENTERPRISE 5",
+    );
     assert_ne!(text, changed);
     fs::write(&file, changed).unwrap();
     let next = Headers {
@@ -61,12 +64,18 @@ fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
     let next = compile_shim(&next, place.path(), Warnings::Allowed).unwrap();
     let own = place.path().join("libpilotage_tensorrt_110400.so");
     for extension in ["so", "so.sha256"] {
-        fs::rename(next.with_extension(extension), own.with_extension(extension)).unwrap();
+        fs::rename(
+            next.with_extension(extension),
+            own.with_extension(extension),
+        )
+        .unwrap();
     }
     let error = open(place.path()).unwrap_err();
     assert!(matches!(error, TensorRtError::WrongShim { .. }), "{error}");
     assert!(
-        error.to_string().contains("made for TensorRT 11.5.0, and the library is TensorRT 11.4.0"),
+        error
+            .to_string()
+            .contains("made for TensorRT 11.5.0, and the library is TensorRT 11.4.0"),
         "{error}"
     );
 
@@ -92,7 +101,8 @@ fn without_a_driver_no_plan_is_loaded_and_it_says_why() {
     println!("{message}");
     assert!(message.contains("35"), "{message}");
     assert!(
-        message.ends_with("this machine has no NVIDIA driver, or one older than this TensorRT wants"),
+        message
+            .ends_with("this machine has no NVIDIA driver, or one older than this TensorRT wants"),
         "{message}"
     );
 }
