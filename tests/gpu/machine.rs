@@ -153,6 +153,8 @@ impl Machine {
         let place = self.path("libraries/libnvinfer.so.11");
         fs::remove_file(&place).unwrap();
         symlink(library, place).unwrap();
+        // The stand-in's parser is of no use to another.
+        let _ = fs::remove_file(self.path("libraries/libnvonnxparser.so.11"));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

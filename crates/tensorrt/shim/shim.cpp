@@ -100,6 +100,14 @@ Function as(void* symbol)
     return reinterpret_cast<Function>(symbol);
 }
 
+// What one of TensorRT's creating functions made. Where it fails it is bound to give null, but
+// 11.4 gives 0x228 without a driver: null, moved to a base class. No object is in the first page.
+template <typename Interface>
+Interface* made(void* it)
+{
+    return reinterpret_cast<uintptr_t>(it) < 4096 ? nullptr : static_cast<Interface*>(it);
+}
+
 int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, pilotage_error* error)
 {
     if (parser.getNbErrors() == 0)
@@ -265,7 +273,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
 #if SHIM_PROGRESS
     Progress progress(build->progress, build->progress_user);
 #endif
-    std::unique_ptr<IBuilder> const builder(static_cast<IBuilder*>(
+    std::unique_ptr<IBuilder> const builder(made<IBuilder>(
         as<CreateBuilder>(library->create_builder)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
     if (!builder)
     {
@@ -278,7 +286,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
         return call.fail(error, "TensorRT made no network definition");
     }
     std::unique_ptr<nvonnxparser::IParser> const parser(
-        static_cast<nvonnxparser::IParser*>(as<CreateParser>(library->create_parser)(
+        made<nvonnxparser::IParser>(as<CreateParser>(library->create_parser)(
             network.get(), log, static_cast<int>(NV_ONNX_PARSER_VERSION))));
     if (!parser)
     {
@@ -369,22 +377,22 @@ EXPORT int32_t pilotage_runtime_new(
     *runtime = nullptr;
     Call call(library);
     Logger* const log = logger(*library);
-    std::unique_ptr<pilotage_runtime> made(new (std::nothrow) pilotage_runtime{nullptr});
-    if (log == nullptr || !made)
+    std::unique_ptr<pilotage_runtime> own(new (std::nothrow) pilotage_runtime{nullptr});
+    if (log == nullptr || !own)
     {
         return refuse(error, PILOTAGE_FAILED, "out of memory");
     }
-    made->runtime.reset(static_cast<IRuntime*>(
+    own->runtime.reset(made<IRuntime>(
         as<CreateRuntime>(library->create_runtime)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
-    if (!made->runtime)
+    if (!own->runtime)
     {
         return call.fail(error, "TensorRT made no runtime");
     }
     if (dla_core >= 0)
     {
-        made->runtime->setDLACore(dla_core);
+        own->runtime->setDLACore(dla_core);
     }
-    *runtime = made.release();
+    *runtime = own.release();
     return PILOTAGE_OK;
 }
 

@@ -21,7 +21,7 @@ use std::process::Command;
 
 use pilotage_compiler::Proof;
 use pilotage_engine::{Engine, TensorMut, TensorRef};
-use pilotage_tensorrt::{EngineOptions, Priority, load};
+use pilotage_tensorrt::{EngineOptions, Priority, Product, TensorRt, load};
 use stand_in::{Machine, mode};
 
 /// Counts what a thread takes.
@@ -137,6 +137,45 @@ fn shares() {
     assert!(of(1).all(|answer| answer == &answers[1]));
     assert_ne!(answers[0].1, answers[1].1);
     fs::write(place.join("said"), "shared").unwrap();
+}
+
+/// Not a test by itself: what TensorRT tells of a plan's layers.
+#[test]
+fn reports() {
+    let Some((place, _, places)) = stand_in::told() else {
+        return;
+    };
+    let plan = fs::read_dir(&places.plans)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|file| file.extension().is_some_and(|e| e == "plan"));
+    let content = fs::read(plan.unwrap()).unwrap();
+    let key = content.windows(2).position(|pair| pair == b"\n\n").unwrap();
+    // The checksum is behind it.
+    let plan = &content[key + 2..content.len() - 32];
+    let library = TensorRt::open(
+        Product::TensorRt,
+        places.libraries.as_deref(),
+        &places.shims,
+    );
+    let engine = library.unwrap().runtime(None).unwrap().load(plan).unwrap();
+    let said = match engine.report() {
+        Ok(report) => report,
+        Err(error) => error.to_string(),
+    };
+    fs::write(place.join("said"), said).unwrap();
+}
+
+#[test]
+fn a_plans_layers_are_told_in_tensorrts_own_words() {
+    let machine = Machine::behind_the_shim("c++");
+    built(&machine.run(&[]));
+    assert_eq!(machine.does("reports", &[]), r#"{"Layers": ["only"]}"#);
+    let said = machine.does("reports", &[("STAND_IN_FAIL", "createEngineInspector")]);
+    assert!(
+        said.starts_with("asking for the layer report failed: createEngineInspector was told"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -47,7 +47,7 @@ static void stand_in_told(const char *name, char *how, long *milliseconds)
 }
 
 /* Whether the call of that name, which is being made, is to fail; it may take its time first. */
-static int stand_in_fails(const char *name)
+__attribute__((unused)) static int stand_in_fails(const char *name)
 {
     static int calls, delayed;
     const char *wanted = getenv("STAND_IN_FAIL");
@@ -68,7 +68,7 @@ static int stand_in_fails(const char *name)
     return wanted[length] == 0;
 }
 
-static void stand_in_left(const char *what, int count)
+__attribute__((unused)) static void stand_in_left(const char *what, int count)
 {
     char line[96];
     snprintf(line, sizeof line, "%s %d", what, count);
