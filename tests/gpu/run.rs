@@ -105,6 +105,8 @@ pub fn car(backend: BackendKind, orders: &Orders) -> Car {
         if orders.guard.is_none() {
             settings.simulator.pace = Pace::Fast;
             settings.simulator.latency_ms = Some(10.0);
+            // The longest there is: other tests may be using the machine.
+            settings.engine.gpu_limit_ms = Some(50.0);
         }
         settings.engine.backend = backend;
         settings.engine.gpu_start_s = orders.start_s;

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -46,6 +47,8 @@ bool fails(char const* name)
     return true;
 }
 
+// Runtimes and engines that have not gone.
+std::set<void const*> gAlive;
 int gBuilders = 0, gOfBuilder = 0, gRuntimes = 0, gEngines = 0, gContexts = 0;
 
 struct Left
@@ -290,7 +293,8 @@ struct Inspector final : IEngineInspector
 class Context final : public IExecutionContext
 {
 public:
-    Context()
+    explicit Context(void const* engine)
+        : mEngine(engine)
     {
         using V = apiv::VExecutionContext;
         stand_in_describe(&mTable.model);
@@ -318,7 +322,7 @@ public:
     }
     ~Context() noexcept override
     {
-        demand(gEngines > 0, "the engine went before its context");
+        demand(gAlive.count(mEngine) == 1, "the engine went before its context");
         --gContexts;
     }
 
@@ -328,12 +332,14 @@ private:
         stand_in_model model;
     };
     Named mTable;
+    void const* mEngine;
 };
 
 class Engine final : public ICudaEngine
 {
 public:
-    Engine()
+    explicit Engine(void const* runtime)
+        : mRuntime(runtime)
     {
         using V = apiv::VCudaEngine;
         stand_in_describe(&mTable.model);
@@ -365,19 +371,20 @@ public:
         mTable.with(&V::getTensorFormat, +[](void*, char const*) {
             return fails("getTensorFormat") ? TensorFormat::kCHW2 : TensorFormat::kLINEAR;
         });
-        mTable.with(&V::createExecutionContext, +[](void*, ExecutionContextAllocationStrategy) -> IExecutionContext* {
-            return fails("createExecutionContext") ? nullptr : new Context;
+        mTable.with(&V::createExecutionContext, +[](void* self, ExecutionContextAllocationStrategy) -> IExecutionContext* {
+            return fails("createExecutionContext") ? nullptr : new Context(self);
         });
         mTable.with(&V::createEngineInspector, +[](void*) -> IEngineInspector* {
             return fails("createEngineInspector") ? nullptr : new Inspector;
         });
         mImpl = mTable.object();
+        gAlive.insert(mImpl);
         ++gEngines;
     }
     ~Engine() noexcept override
     {
-        demand(gContexts == 0, "the engine went before its context");
-        demand(gRuntimes > 0, "the runtime went before its engine");
+        demand(gAlive.count(mRuntime) == 1, "the runtime went before its engine");
+        gAlive.erase(mImpl);
         --gEngines;
     }
 
@@ -398,6 +405,7 @@ private:
         never("a tensor that it does not have was asked for");
     }
     Named mTable;
+    void const* mRuntime;
 };
 
 class Runtime final : public IRuntime
@@ -407,7 +415,7 @@ public:
     {
         using V = apiv::VRuntime;
         mTable.with(&V::setDLACore, +[](void*, int32_t) {});
-        mTable.with(&V::deserializeCudaEngine, +[](void*, void const* blob, std::size_t size) -> ICudaEngine* {
+        mTable.with(&V::deserializeCudaEngine, +[](void* self, void const* blob, std::size_t size) -> ICudaEngine* {
             if (fails("deserializeCudaEngine"))
             {
                 return nullptr;
@@ -417,14 +425,15 @@ public:
                 say(ILogger::Severity::kERROR, "this is no plan");
                 return nullptr;
             }
-            return new Engine;
+            return new Engine(self);
         });
         mImpl = mTable.object();
+        gAlive.insert(mImpl);
         ++gRuntimes;
     }
     ~Runtime() noexcept override
     {
-        demand(gEngines == 0, "the runtime went before its engine");
+        gAlive.erase(mImpl);
         --gRuntimes;
         say(ILogger::Severity::kVERBOSE, "the runtime is done");
     }
