@@ -169,7 +169,8 @@ impl Apart {
         while self.limits.wait == Wait::Spin && start.elapsed() < SPIN.min(limit) {
             match self.answers.try_recv() {
                 Ok(order) => return Ok(order),
-                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                // The thread may have been woken on this very core.
+                Err(TryRecvError::Empty) => thread::yield_now(),
                 Err(TryRecvError::Disconnected) => return Err(EngineError::ThreadPanicked),
             }
         }

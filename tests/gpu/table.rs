@@ -19,8 +19,13 @@ use crate::run::answer;
 /// The program that the task runs, which is built with the tests.
 fn gpu_test() -> Command {
     let this = std::env::current_exe().unwrap();
-    let built = this.ancestors().nth(2).unwrap();
-    let mut command = Command::new(built.join("examples/gpu_test"));
+    let built = this.ancestors().nth(2).unwrap().join("examples/gpu_test");
+    assert!(
+        built.exists(),
+        "no {}: `cargo build --example gpu_test`, as a run of all tests does",
+        built.display()
+    );
+    let mut command = Command::new(built);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// Where things are, where that is not where JetPack and Debian's packages put them.
+/// What the test is told.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Passed on to benches/gpu, which has a --help of its own
