@@ -308,6 +308,7 @@ fn every_rule_names_its_key() {
         ("[car]\nname = \"\"", 2, "car.name"),
         ("[camera]\nkind = \"v4m\"", 2, "camera.kind"),
         ("[actuator]\nkind = \"pca9685\"", 2, "actuator.kind"),
+        ("[engine]\ngpu_start_s = 0", 2, "engine.gpu_start_s"),
         ("[mixer]\nwheelbase = -1", 2, "mixer.wheelbase"),
         ("[mixer]\nsteering_range = 2", 2, "mixer.steering_range"),
         (
