@@ -111,8 +111,8 @@ fn drive_alike(sets: &[InstructionSet], arguments: &[&str]) {
 
 #[test]
 fn a_lap_is_the_same_to_the_last_digit_with_every_instruction_set() {
-    use InstructionSet::{Avx2, Avx512, Avx512Vnni, AvxVnni, Neon, NeonDotprod};
-    let vectors = [Avx512Vnni, AvxVnni, Avx2, NeonDotprod, Neon];
+    use InstructionSet::{Avx2, Avx512, Avx512Vnni, AvxVnni, Neon, NeonDotprod, NeonI8mm};
+    let vectors = [Avx512Vnni, AvxVnni, Avx2, NeonI8mm, NeonDotprod, Neon];
     drive_alike(&vectors, &[]);
     // Those that are slow or have another's INT8 drive a stretch.
     let all = [Avx512Vnni, Avx512, Avx2, Neon, InstructionSet::Scalar];

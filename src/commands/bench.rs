@@ -42,7 +42,7 @@ pub struct Options {
     /// Threads the engine may use
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon or neon-dotprod; the best there is
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best there is
     /// when left out
     #[arg(long, value_name = "NAME")]
     instruction_set: Option<InstructionSet>,

@@ -82,7 +82,7 @@ pub struct Options {
     /// Threads the engine may use
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon or neon-dotprod; the best there is
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best there is
     /// when left out
     #[arg(long, value_name = "NAME")]
     pub instruction_set: Option<InstructionSet>,

@@ -61,7 +61,9 @@ impl Vectors {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 | InstructionSet::AvxVnni | InstructionSet::Avx512 => Kind::Avx2,
             #[cfg(target_arch = "aarch64")]
-            InstructionSet::Neon | InstructionSet::NeonDotprod => Kind::Neon,
+            InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
+                Kind::Neon
+            }
             _ => Kind::Plain,
         })
     }

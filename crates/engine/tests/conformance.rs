@@ -53,6 +53,11 @@ fn avx512_vnni() {
 }
 
 #[test]
+fn neon_i8mm() {
+    check(InstructionSet::NeonI8mm);
+}
+
+#[test]
 fn neon_dotprod() {
     check(InstructionSet::NeonDotprod);
 }

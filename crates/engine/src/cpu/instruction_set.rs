@@ -21,15 +21,18 @@ pub enum InstructionSet {
     Neon,
     /// aarch64 with the dot product of Armv8.2.
     NeonDotprod,
+    /// aarch64 with the dot product and the INT8 matrix product of Armv8.6.
+    NeonI8mm,
 }
 
 impl InstructionSet {
     /// All there are, the fastest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Avx512Vnni,
         Self::Avx512,
         Self::AvxVnni,
         Self::Avx2,
+        Self::NeonI8mm,
         Self::NeonDotprod,
         Self::Neon,
         Self::Scalar,
@@ -59,6 +62,10 @@ impl InstructionSet {
             Self::Neon => true,
             #[cfg(target_arch = "aarch64")]
             Self::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => {
+                Self::NeonDotprod.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             _ => false,
         }
     }
@@ -83,6 +90,7 @@ impl InstructionSet {
             Self::Avx512Vnni => "avx512-vnni",
             Self::Neon => "neon",
             Self::NeonDotprod => "neon-dotprod",
+            Self::NeonI8mm => "neon-i8mm",
         }
     }
 }
@@ -123,6 +131,7 @@ impl fmt::Display for InstructionSet {
             Self::Avx512Vnni => "AVX-512 VNNI",
             Self::Neon => "NEON",
             Self::NeonDotprod => "NEON dotprod",
+            Self::NeonI8mm => "NEON i8mm",
         })
     }
 }

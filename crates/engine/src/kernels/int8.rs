@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod arm;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod i8mm;
 mod packing;
 mod stage;
 pub(crate) mod tile;
@@ -80,7 +82,7 @@ impl TiledLayer {
                 return None;
             }
             let stage = Stage::new(&shape, tiling.form)?;
-            let packed = Packed::new(&shape, constants, tiling, instruction_set)?;
+            let packed = Packed::new(&shape, constants, tiling)?;
             Some((tiling, stage, packed))
         };
         let Some((tiling, stage, packed)) = tiled() else {

@@ -80,11 +80,13 @@ impl Tiling {
                 // A single pixel needs wide tiles to have enough sums under way.
                 vectors: if pixels == 1 { 4 } else { 2 },
             }),
-            InstructionSet::Neon | InstructionSet::NeonDotprod => Some(Self {
-                lanes: 4,
-                half: 0,
-                vectors: 4,
-            }),
+            InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
+                Some(Self {
+                    lanes: 4,
+                    half: 0,
+                    vectors: 4,
+                })
+            }
             InstructionSet::Scalar => None,
         }
     }
@@ -235,10 +237,12 @@ pub(crate) fn function(
             false => x86::avx2::<false>(pixels, vectors, half),
         },
         #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon | InstructionSet::NeonDotprod => match exact {
-            true => arm::neon::<true>(pixels, vectors, half),
-            false => arm::neon::<false>(pixels, vectors, half),
-        },
+        InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
+            match exact {
+                true => arm::neon::<true>(pixels, vectors, half),
+                false => arm::neon::<false>(pixels, vectors, half),
+            }
+        }
         _ => None,
     }
 }

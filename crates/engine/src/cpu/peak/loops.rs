@@ -173,10 +173,41 @@ mod x86 {
 
 #[cfg(target_arch = "aarch64")]
 mod arm {
-    use std::arch::aarch64::float32x4_t;
+    use std::arch::aarch64::{float32x4_t, int32x4_t, vdupq_n_s32, vld1q_s8, vst1q_s32};
+    use std::hint::black_box;
 
-    use super::{dots, products, reads};
+    use super::{OPERANDS, dots, products, reads};
     use crate::kernels::int8::arm::{Dotprod, Neon};
+    use crate::kernels::int8::i8mm::multiply;
+
+    /// [`dots`] of six pairs of pixels by four pairs of channels.
+    ///
+    /// # Safety
+    /// The machine has the matrix product.
+    #[target_feature(enable = "i8mm,dotprod")]
+    pub(super) unsafe fn i8mm(rounds: usize) {
+        // SAFETY: this function has the instructions, and the operands are long enough:
+        // values overlap.
+        unsafe {
+            let mut sums: [[int32x4_t; 4]; 6] = [[vdupq_n_s32(0); 4]; 6];
+            for _ in 0..rounds {
+                let operands = black_box(&OPERANDS);
+                let weights: [_; 4] =
+                    std::array::from_fn(|z| vld1q_s8(operands.weights.as_ptr().add(z * 16)));
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    let value = vld1q_s8(operands.values.as_ptr().add(p * 8).cast());
+                    for (sum, &weights) in sums.iter_mut().zip(&weights) {
+                        *sum = multiply(*sum, value, weights);
+                    }
+                }
+            }
+            for sum in sums.iter().flatten() {
+                let mut aside = [0_i32; 4];
+                vst1q_s32(aside.as_mut_ptr(), *sum);
+                black_box(aside);
+            }
+        }
+    }
 
     /// # Safety
     /// The machine has the dot product.
@@ -226,13 +257,16 @@ pub(super) fn multiplying(set: InstructionSet, numbers: Numbers) -> Option<Dots>
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx2 | InstructionSet::AvxVnni, Float32) => made(x86::narrow, 6 * 2 * 8),
         #[cfg(target_arch = "aarch64")]
+        (InstructionSet::NeonI8mm, Int8) => made(arm::i8mm, 6 * 4 * 2 * 2 * 8),
+        #[cfg(target_arch = "aarch64")]
         (InstructionSet::NeonDotprod, Int8) => made(arm::dotprod, 6 * 4 * 4 * 4),
         #[cfg(target_arch = "aarch64")]
         (InstructionSet::Neon, Int8) => made(arm::neon, 6 * 4 * 4 * 2),
         #[cfg(target_arch = "aarch64")]
-        (InstructionSet::Neon | InstructionSet::NeonDotprod, Float32) => {
-            made(arm::neon_floats, 6 * 4 * 4)
-        }
+        (
+            InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm,
+            Float32,
+        ) => made(arm::neon_floats, 6 * 4 * 4),
         _ => None,
     }
 }
@@ -249,7 +283,9 @@ pub(super) fn reading(set: InstructionSet) -> Reads {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx2 | InstructionSet::AvxVnni => made(x86::read_narrow, 8),
         #[cfg(target_arch = "aarch64")]
-        InstructionSet::Neon | InstructionSet::NeonDotprod => made(arm::read_neon, 4),
+        InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
+            made(arm::read_neon, 4)
+        }
         _ => made(read_words, 4),
     }
 }

@@ -8,7 +8,7 @@ use crate::cpu::InstructionSet;
 
 /// The dot product of Armv8.2: four taps of i8 to a lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Dotprod(int32x4_t);
+pub(crate) struct Dotprod(pub(super) int32x4_t);
 
 /// NEON: two taps of i8 to a lane. Their products fit 16 bits each, and are
 /// widened as they are added.
@@ -166,6 +166,7 @@ pub(super) fn function(
     vectors: usize,
 ) -> Option<TileFunction> {
     match instruction_set {
+        InstructionSet::NeonI8mm => super::i8mm::function(pixels, vectors),
         InstructionSet::NeonDotprod => tiles!(dotprod, pixels, vectors),
         _ => tiles!(neon, pixels, vectors),
     }

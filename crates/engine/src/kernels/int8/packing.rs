@@ -60,7 +60,6 @@ impl Packed {
         shape: &ConvolutionShape,
         constants: Constants<'_>,
         tiling: Tiling,
-        instruction_set: InstructionSet,
     ) -> Option<Self> {
         let [down, across] = &shape.axes;
         let joined = across.dilation == 1 && shape.groups == 1;
@@ -97,7 +96,7 @@ impl Packed {
                 let spans = match known.iter().find(|(key, _)| *key == width) {
                     Some((_, spans)) => spans.clone(),
                     None => {
-                        let spans = this.add_spans(shape.output[1], instruction_set, width)?;
+                        let spans = this.add_spans(shape.output[1], tiling.set, width)?;
                         known.push((width, spans.clone()));
                         spans
                     }

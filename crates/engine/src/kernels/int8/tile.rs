@@ -195,7 +195,7 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
 /// # Safety
 /// See [`TileFunction`].
 #[inline(always)]
-unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
+pub(super) unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
     let stored = tile.stored.saturating_sub(first).min(V::COUNT);
     // SAFETY: the caller vouches for everything read and written.
     unsafe {

@@ -7,6 +7,8 @@ use crate::cpu::InstructionSet;
 /// How an instruction set tiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiling {
+    /// Whose functions compute the tiles.
+    pub(super) set: InstructionSet,
     pub(super) form: Form,
     /// Taps of a lane that are multiplied at once.
     pub(super) group: usize,
@@ -24,6 +26,7 @@ impl Tiling {
         let vectors = |usual| if pixels == 1 { 8 } else { usual };
         match instruction_set {
             InstructionSet::Avx512Vnni => Some(Self {
+                set: instruction_set,
                 form: Form::Offset,
                 group: 4,
                 lanes: 16,
@@ -31,6 +34,7 @@ impl Tiling {
                 narrow: 8,
             }),
             InstructionSet::AvxVnni => Some(Self {
+                set: instruction_set,
                 form: Form::Offset,
                 group: 4,
                 lanes: 8,
@@ -38,6 +42,7 @@ impl Tiling {
                 narrow: 0,
             }),
             InstructionSet::Avx512 | InstructionSet::Avx2 => Some(Self {
+                set: instruction_set,
                 form: Form::Wide,
                 group: 2,
                 lanes: 8,
@@ -45,13 +50,27 @@ impl Tiling {
                 narrow: 0,
             }),
             InstructionSet::NeonDotprod => Some(Self {
+                set: instruction_set,
                 form: Form::Plain,
                 group: 4,
                 lanes: 4,
                 vectors: vectors(4),
                 narrow: 0,
             }),
+            // A single pixel has no neighbour.
+            InstructionSet::NeonI8mm if pixels == 1 => {
+                Self::of(InstructionSet::NeonDotprod, pixels)
+            }
+            InstructionSet::NeonI8mm => Some(Self {
+                set: instruction_set,
+                form: Form::Plain,
+                group: 8,
+                lanes: 4,
+                vectors: 4,
+                narrow: 0,
+            }),
             InstructionSet::Neon => Some(Self {
+                set: instruction_set,
                 form: Form::Plain,
                 group: 2,
                 lanes: 4,
