@@ -9,6 +9,8 @@
 #[cfg(target_arch = "aarch64")]
 mod arm;
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::cpu::InstructionSet;
@@ -224,6 +226,9 @@ pub struct Columns {
     weights: Vec<u16>,
     finish: Finish,
     row: usize,
+    /// Where vectors hold four pixels at a time.
+    #[cfg(target_arch = "x86_64")]
+    fours: Option<avx512::Fours>,
 }
 
 /// What one sample weighs.
@@ -262,7 +267,7 @@ impl Columns {
         }
         let heavy = weights.iter().any(|&weight| weight >= TOO_HEAVY);
         let last = pixels.iter().map(|&(start, _)| start).max().unwrap_or(0);
-        Self {
+        let this = Self {
             vectors: if heavy { Vectors(Kind::Plain) } else { vectors },
             order: order.map(|sample| sample % SAMPLES as u8),
             advance,
@@ -271,7 +276,20 @@ impl Columns {
             weights,
             finish,
             row: last + loads.saturating_sub(1) * advance + SAMPLES,
+            #[cfg(target_arch = "x86_64")]
+            fours: None,
+        };
+        #[cfg(target_arch = "x86_64")]
+        if this.vectors.0 == Kind::Avx512
+            && let Some(fours) = avx512::Fours::new(&this)
+        {
+            return Self {
+                row: this.row.max(fours.row_len(&this)),
+                fours: Some(fours),
+                ..this
+            };
         }
+        this
     }
 
     /// Where a load's eight weights are. Of eight pixels the first and the fifth lie
@@ -301,7 +319,12 @@ impl Columns {
         let done = match self.vectors.0 {
             Kind::Plain => 0,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 | Kind::Avx512 => unsafe { x86::sum_columns(self, row, out) },
+            Kind::Avx2 | Kind::Avx512 => unsafe {
+                match &self.fours {
+                    Some(fours) => avx512::sum_columns(self, fours, row, out),
+                    None => x86::sum_columns(self, row, out),
+                }
+            },
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { arm::sum_columns(self, row, out) },
         };

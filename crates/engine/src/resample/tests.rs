@@ -78,7 +78,17 @@ proptest! {
         order in proptest::array::uniform8(0..8_u8),
         advance in 1..9_usize,
         finish in finishes(),
-        pixels in proptest::collection::vec((0..50_usize, weights()), 0..40),
+        pixels in prop_oneof![
+            proptest::collection::vec((0..50_usize, weights()), 0..40),
+            // One after the other, as they are where a row is made smaller.
+            proptest::collection::vec((0..8_usize, weights()), 0..90).prop_map(|pixels| {
+                let steps = pixels.into_iter().scan(0, |at, (step, weights)| {
+                    *at += step;
+                    Some((*at, weights))
+                });
+                steps.collect()
+            }),
+        ],
         seed: u64,
     ) {
         // Each lane's weights sum to one, or to one with the first lane's.
@@ -104,7 +114,11 @@ proptest! {
             Vectors::of(InstructionSet::Scalar), order, advance, finish, pixels.clone(),
         );
         let mut state = seed | 1;
-        let row: Vec<i16> = (0..plain.row_len())
+        let all: Vec<_> = machines()
+            .map(|vectors| Columns::new(vectors, order, advance, finish, pixels.clone()))
+            .collect();
+        let longest = all.iter().map(Columns::row_len).max();
+        let row: Vec<i16> = (0..longest.unwrap_or(plain.row_len()))
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 // What `sum_rows` can give, its ends often.
@@ -118,11 +132,10 @@ proptest! {
             .collect();
         let mut expected = vec![0; pixels.len() * finish.channels()];
         plain.run(&row, &mut expected);
-        for vectors in machines() {
-            let columns = Columns::new(vectors, order, advance, finish, pixels.clone());
+        for columns in all {
             let mut out = vec![99; expected.len()];
             columns.run(&row, &mut out);
-            prop_assert_eq!(&out, &expected, "{:?} {:?}", vectors, finish);
+            prop_assert_eq!(&out, &expected, "{:?} {:?}", columns.vectors, finish);
         }
     }
 }
