@@ -147,6 +147,12 @@ def all_jobs(options):
         add("camera", "OpenCV", version, camera, 1, runner("opencv", camera, 1), part="picture")
         add("camera", "OpenCV, INTER_AREA", version, camera, 1,
             runner("opencv_area", camera, 1), part="picture")
+        # RGB needs no conversion, so that there is nothing to do too early.
+        if camera == "yuyv":
+            add("camera", "OpenCV, ONNX Runtime, whole frame", f"{version}, {runtime}", camera, 1,
+                runner("camera_whole", camera, 1), part="controls")
+            add("camera", "OpenCV, whole frame", version, camera, 1,
+                runner("opencv_whole", camera, 1), part="picture")
     anchor = next(job for job in jobs if job["peer"] == "onnxruntime")
     return [anchor | {"peer": "pilotage", "anchor": True}, *jobs]
 

@@ -140,12 +140,13 @@ def ncnn(folder, precision, threads):
     return place, infer, lambda: np.array(found)
 
 
-def camera(folder, layout, threads, engine=True, area=False):
+def camera(folder, layout, threads, engine=True, area=False, whole=False):
     """640x480 frames by OpenCV to INT8 levels, and those by ONNX Runtime to numbers.
 
     As quick as we could write it: the road is cut out first, the resize is bilinear
     without antialiasing (INTER_AREA, with it, is what ours comes close to), and no float
-    picture is made, because the INT8 model takes none.
+    picture is made, because the INT8 model takes none. `whole` is as it is usually
+    written: the whole frame's colours first, then the crop.
     """
     import cv2
 
@@ -166,9 +167,11 @@ def camera(folder, layout, threads, engine=True, area=False):
         frame = held[index]
 
     def infer():
-        road = frame[240:]
+        road = frame if whole else frame[240:]
         if layout == "yuyv":
             road = cv2.cvtColor(road, cv2.COLOR_YUV2RGB_YUYV)
+        if whole:
+            road = road[240:]
         small = cv2.resize(road, (200, 66), interpolation=how)
         cv2.split(small, planes)
         if engine:
@@ -185,7 +188,16 @@ def opencv_area(folder, layout, threads):
     return camera(folder, layout, threads, engine=False, area=True)
 
 
-MADE = (onnxruntime, openvino, litert, ncnn, camera, opencv, opencv_area)
+def camera_whole(folder, layout, threads):
+    return camera(folder, layout, threads, whole=True)
+
+
+def opencv_whole(folder, layout, threads):
+    return camera(folder, layout, threads, engine=False, whole=True)
+
+
+MADE = (onnxruntime, openvino, litert, ncnn, camera, camera_whole)
+MADE += (opencv, opencv_area, opencv_whole)
 PEERS = {make.__name__: make for make in MADE}
 
 

@@ -129,7 +129,10 @@ def ratios(engines, cameras):
     for frame in ("rgb8", "yuyv"):
         theirs = find(cameras, part="controls", what=frame, engine="OpenCV, ONNX Runtime")
         own = find(cameras, part="controls", what=frame, engine="Pilotage")
-        pairs.append((f"{frame} to controls, ours / OpenCV and ONNX Runtime", own, theirs, None))
+        pairs.append((f"{frame} to controls, ours / OpenCV and ONNX Runtime", own, theirs, 0.25))
+        whole = find(cameras, part="controls", what=frame,
+                     engine="OpenCV, ONNX Runtime, whole frame")
+        pairs.append((f"{frame} to controls, ours / the same, whole frame", own, whole, 0.25))
     found = [("our INT8 / ONNX Runtime's fp32", int8["ratio"], 0.18)] if int8 else []
     found += [(name, over(one["medians"], other["medians"]), aim)
               for name, one, other, aim in pairs if one and other]
