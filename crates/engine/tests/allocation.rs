@@ -4,8 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pilotage_engine::conformance::{self, Buffer};
-use pilotage_engine::{CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
+use pilotage_engine::conformance::{self, Buffer, PlanBuilder};
+use pilotage_engine::plan::{Activation, ConstantData, Finish, Operation, Plan, Window};
+use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 
 /// Counts what every thread asks for.
 struct Counting;
@@ -35,10 +36,63 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// INT8 layers of each kind: of odd channels, padded, depthwise, and fully connected to
+/// levels and to floats.
+fn integers() -> Plan {
+    let mut b = PlanBuilder::default();
+    let mut x = b.input(&[1, 21, 31, 3], ElementType::I8);
+    let mut layer = |depth: usize, taps: &[usize]| {
+        let shape = [&[depth], taps].concat();
+        let count = shape.iter().product::<usize>();
+        let levels = (0..count).map(|i| (i * 37 % 255) as i8).collect();
+        let multiplier = ConstantData::F32(vec![0.001; depth]);
+        let weights = b.constant(&shape, ConstantData::I8(levels));
+        (weights, b.constant(&[depth], multiplier))
+    };
+    let convolutions = [
+        (layer(24, &[5, 5, 3]), [5, 2, 0, 1], [1, 9, 14, 24]),
+        (layer(36, &[3, 3, 24]), [3, 1, 1, 1], [1, 9, 14, 36]),
+        (layer(36, &[3, 3, 1]), [3, 1, 1, 36], [1, 9, 14, 36]),
+    ];
+    let (hidden, last) = (layer(70, &[4536]), layer(2, &[70]));
+    let finish = Finish::Int8 { low: 0, high: 127 };
+    for ((weights, multiplier), [kernel, stride, pad, groups], shape) in convolutions {
+        let convolution = Operation::QuantizedConv2d {
+            weights,
+            bias: None,
+            multiplier,
+            window: Window {
+                kernel: [kernel; 2],
+                strides: [stride; 2],
+                pads: [pad; 2],
+                dilations: [1; 2],
+            },
+            groups,
+            finish,
+        };
+        x = b.typed_step(convolution, &[x], &shape, ElementType::I8);
+    }
+    x = b.typed_step(Operation::Reshape, &[x], &[1, 4536], ElementType::I8);
+    let activation = Activation::Tanh;
+    for ((weights, multiplier), finish, units, made) in [
+        (hidden, finish, 70, ElementType::I8),
+        (last, Finish::Float { activation }, 2, ElementType::F32),
+    ] {
+        let dense = Operation::QuantizedFullyConnected {
+            weights,
+            bias: None,
+            multiplier,
+            finish,
+        };
+        x = b.typed_step(dense, &[x], &[1, units], made);
+    }
+    b.finish(&[x])
+}
+
 // The only test of this file: another would be counted too.
 #[test]
 fn infer_allocates_nothing() {
-    for (name, plan) in conformance::networks() {
+    for (name, plan) in [conformance::networks(), vec![("integers", integers())]].concat() {
         for threads in [1, 2] {
             let options = CpuOptions {
                 threads,

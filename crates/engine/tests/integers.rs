@@ -78,8 +78,18 @@ impl Numbers {
 
     /// So that sums of `depth` products mostly land within -128..=127, some outside.
     fn multipliers(&mut self, b: &mut PlanBuilder, count: usize, depth: usize) -> ConstantId {
+        self.louder_multipliers(b, count, depth, 1.0)
+    }
+
+    fn louder_multipliers(
+        &mut self,
+        b: &mut PlanBuilder,
+        count: usize,
+        depth: usize,
+        loud: f32,
+    ) -> ConstantId {
         let least = 0.01 / (depth as f32).sqrt();
-        let data = (0..count).map(|_| (1.0 + self.next()) * least + 1e-5);
+        let data = (0..count).map(|_| ((1.0 + self.next()) * least + 1e-5) * loud);
         let data = ConstantData::F32(data.collect());
         b.constant(&[count], data)
     }
@@ -117,6 +127,33 @@ fn shapes() -> impl Strategy<Value = Shape> {
                 units: if depth == 1 { 1 } else { units },
             },
         )
+}
+
+/// Rows of many pixels, of as many channels as three halved vectors have, or fewer.
+fn wide_rows() -> impl Strategy<Value = Shape> {
+    let columns = (1_usize..70, 1_usize..6, 1_usize..3, 0_usize..3);
+    (columns, 1_usize..4, 1_usize..6, 17_usize..25).prop_map(
+        |((width, kernel, stride, pad), groups, depth, units)| Shape {
+            size: [3, width],
+            kernel: [2, kernel],
+            strides: [1, stride],
+            pads: [0, pad],
+            dilations: [1, 1],
+            groups,
+            depth,
+            units,
+        },
+    )
+}
+
+/// More channels than one block of sums has, too.
+fn depthwise() -> impl Strategy<Value = Shape> {
+    (shapes(), 1_usize..150).prop_map(|(shape, groups)| Shape {
+        groups,
+        depth: 1,
+        units: 1,
+        ..shape
+    })
 }
 
 /// How many windows fit, the padding the same on both sides; none fit at 0.
@@ -165,7 +202,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn convolutions_are_as_defined(shape in shapes(), seed in 0_u64..1000) {
+    fn convolutions_are_as_defined(
+        shape in prop_oneof![shapes(), wide_rows(), depthwise()],
+        loud in prop_oneof![9 => Just(1.0), 1 => Just(1e9_f32)],
+        seed in 0_u64..1000,
+    ) {
         let (height, width) = (windows(&shape, 0), windows(&shape, 1));
         prop_assume!(height > 0 && width > 0);
         let (channels, units) = (shape.depth * shape.groups, shape.units * shape.groups);
@@ -176,7 +217,9 @@ proptest! {
         let [rows, columns] = shape.kernel;
         let weights = numbers.i8s(&mut b, &[units, rows, columns, shape.depth]);
         let bias = numbers.i32s(&mut b, units);
-        let multiplier = numbers.multipliers(&mut b, units, rows * columns * shape.depth);
+        let taps = rows * columns * shape.depth;
+        // Loud: beyond what an i32 holds, before it is held to the levels.
+        let multiplier = numbers.louder_multipliers(&mut b, units, taps, loud);
         let mut outputs = Vec::new();
         for finish in finishes(&mut b, &mut numbers, units) {
             let operation = Operation::QuantizedConv2d {

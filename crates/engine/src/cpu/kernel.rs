@@ -66,7 +66,7 @@ impl Kernel {
             multiply_adds = shape.multiply_adds();
             let weights = &*widened(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
-            if shape.depth == 1 && shape.units == 1 && instruction_set != InstructionSet::Scalar {
+            if shape.is_depthwise() && instruction_set != InstructionSet::Scalar {
                 return Kernel::Depthwise(Depthwise::new(shape, weights, bias, curve));
             }
             match TiledConvolution::new(shape, weights, bias, curve, arithmetic) {
@@ -277,10 +277,17 @@ fn quantized_layer(
         },
     };
     let (weights, multiplier) = (integers(plan, weights), floats(plan, multiplier));
+    let plain = |ending| {
+        let set = instruction_set;
+        let layer = QuantizedConvolution::new(shape, weights, bias, multiplier, ending, set);
+        Kernel::Quantized(layer)
+    };
+    // Tiles of a channel each would leave most lanes empty.
+    if shape.is_depthwise() {
+        return plain(ending);
+    }
     match TiledLayer::new(shape, weights, bias, multiplier, ending, instruction_set) {
         Ok(kernel) => Kernel::TiledInt8(Box::new(kernel)),
-        Err(ending) => Kernel::Quantized(QuantizedConvolution::new(
-            shape, weights, bias, multiplier, ending,
-        )),
+        Err(ending) => plain(ending),
     }
 }

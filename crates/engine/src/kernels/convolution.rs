@@ -80,6 +80,11 @@ impl ConvolutionShape {
         }
     }
 
+    /// Whether every channel has a kernel of its own.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.depth == 1 && self.units == 1
+    }
+
     /// Multiply-adds, padding counted as if it were picture.
     pub(crate) fn multiply_adds(&self) -> u64 {
         [

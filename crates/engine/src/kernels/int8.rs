@@ -10,6 +10,8 @@
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod arm;
+#[cfg(target_arch = "x86_64")]
+mod halves;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod i8mm;
 mod packing;
@@ -254,6 +256,7 @@ impl TiledLayer {
             output: output.start.wrapping_add(start),
             output_stride: out_channels * size,
             stored: tile.stored,
+            dense: tile.stored == out_channels && self.packed.within_i32,
             levels,
         };
         if run > 0 && down.kernel > 0 && runs > 0 {

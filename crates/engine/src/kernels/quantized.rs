@@ -3,6 +3,7 @@
 
 use super::activation;
 use super::convolution::ConvolutionShape;
+use crate::cpu::InstructionSet;
 use crate::plan::Activation;
 
 /// Units that share a pass over their inputs; their sums stay in registers or
@@ -17,26 +18,18 @@ pub(crate) enum Ending {
     Dynamic { bias: Vec<f32>, curve: Activation },
 }
 
-/// A layer ready to run.
+/// A layer's weights as its loops read them.
 #[derive(Debug)]
-pub(crate) struct QuantizedConvolution {
-    shape: ConvolutionShape,
+enum Weights {
     /// For each group, for each block of its units: (taps, units of the block).
-    weights: Vec<i8>,
-    bias: Vec<i32>,
-    multiplier: Vec<f32>,
-    ending: Ending,
+    Blocks(Vec<i8>),
+    /// (kH, kW, channels): every channel has its own kernel, so that channels lie side by
+    /// side in vectors.
+    Depthwise(Vec<i16>),
 }
 
-impl QuantizedConvolution {
-    /// `weights` is (groups * units, kH, kW, depth).
-    pub(crate) fn new(
-        shape: ConvolutionShape,
-        weights: &[i8],
-        bias: Option<&[i32]>,
-        multiplier: &[f32],
-        ending: Ending,
-    ) -> Self {
+impl Weights {
+    fn in_blocks(shape: &ConvolutionShape, weights: &[i8]) -> Self {
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
         let mut packed = Vec::with_capacity(weights.len());
         for group in 0..shape.groups {
@@ -48,9 +41,44 @@ impl QuantizedConvolution {
                 }
             }
         }
+        Self::Blocks(packed)
+    }
+
+    fn side_by_side(shape: &ConvolutionShape, weights: &[i8]) -> Self {
+        let taps = shape.axes[0].kernel * shape.axes[1].kernel;
+        let of = |place| weights[place % shape.groups * taps + place / shape.groups];
+        Self::Depthwise((0..weights.len()).map(|place| of(place).into()).collect())
+    }
+}
+
+/// A layer ready to run.
+#[derive(Debug)]
+pub(crate) struct QuantizedConvolution {
+    shape: ConvolutionShape,
+    weights: Weights,
+    bias: Vec<i32>,
+    multiplier: Vec<f32>,
+    ending: Ending,
+}
+
+impl QuantizedConvolution {
+    /// `weights` is (groups * units, kH, kW, depth). For [`InstructionSet::Scalar`] the
+    /// loops are those of the definition whatever the shape.
+    pub(crate) fn new(
+        shape: ConvolutionShape,
+        weights: &[i8],
+        bias: Option<&[i32]>,
+        multiplier: &[f32],
+        ending: Ending,
+        instruction_set: InstructionSet,
+    ) -> Self {
+        let depthwise = shape.is_depthwise() && instruction_set != InstructionSet::Scalar;
         Self {
             shape,
-            weights: packed,
+            weights: match depthwise {
+                true => Weights::side_by_side(&shape, weights),
+                false => Weights::in_blocks(&shape, weights),
+            },
             bias: bias.map_or_else(|| vec![0; shape.groups * shape.units], <[i32]>::to_vec),
             multiplier: multiplier.to_vec(),
             ending,
@@ -115,6 +143,60 @@ impl QuantizedConvolution {
         if output.is_empty() {
             return;
         }
+        match &self.weights {
+            Weights::Blocks(weights) => self.run_blocks(weights, input, output, finish),
+            Weights::Depthwise(weights) => self.run_depthwise(weights, input, output, finish),
+        }
+    }
+
+    #[inline(always)]
+    fn run_depthwise<T>(
+        &self,
+        weights: &[i16],
+        input: &[i8],
+        output: &mut [T],
+        finish: impl Fn(usize, &[i32], &mut [T]),
+    ) {
+        let [down, across] = &self.shape.axes;
+        let channels = self.shape.groups;
+        let [height, width] = self.shape.output;
+        let mut sums = [0_i32; BLOCK];
+        for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
+            let (batch, y, x) = (
+                pixel / (height * width),
+                pixel / width % height,
+                pixel % width,
+            );
+            for (block, output) in output.chunks_mut(BLOCK).enumerate() {
+                let first = block * BLOCK;
+                let sums = &mut sums[..output.len()];
+                sums.copy_from_slice(&self.bias[first..][..output.len()]);
+                for row in down.taps(y) {
+                    for column in across.taps(x) {
+                        let place = (batch * down.size + down.position(y, row)) * across.size
+                            + across.position(x, column);
+                        let input = &input[place * channels + first..][..output.len()];
+                        let tap = row * across.kernel + column;
+                        let weights = &weights[tap * channels + first..][..output.len()];
+                        for ((sum, &value), &weight) in sums.iter_mut().zip(input).zip(weights) {
+                            // At most 128 times 128.
+                            *sum += i32::from(i16::from(value).wrapping_mul(weight));
+                        }
+                    }
+                }
+                finish(first, sums, output);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn run_blocks<T>(
+        &self,
+        weights: &[i8],
+        input: &[i8],
+        output: &mut [T],
+        finish: impl Fn(usize, &[i32], &mut [T]),
+    ) {
         let shape = &self.shape;
         let [down, across] = &shape.axes;
         let channels = shape.depth * shape.groups;
@@ -133,7 +215,7 @@ impl QuantizedConvolution {
                     let unit = group * shape.units + block * BLOCK;
                     let sums = &mut sums[..output.len()];
                     sums.copy_from_slice(&self.bias[unit..][..output.len()]);
-                    let weights = &self.weights[unit * taps..][..output.len() * taps];
+                    let weights = &weights[unit * taps..][..output.len() * taps];
                     for row in down.taps(y) {
                         for column in across.taps(x) {
                             let place = (batch * down.size + down.position(y, row)) * across.size

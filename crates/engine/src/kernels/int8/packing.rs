@@ -42,6 +42,8 @@ pub(super) struct Packed {
     pub(super) bias: Vec<i32>,
     pub(super) multiplier: Vec<f32>,
     pub(super) tiles: Vec<ChannelTile>,
+    /// Whether no sum times its multiplier leaves i32.
+    pub(super) within_i32: bool,
     pub(super) spans: Vec<Span>,
 }
 
@@ -75,20 +77,19 @@ impl Packed {
             bias: Vec::new(),
             multiplier: Vec::new(),
             tiles: Vec::new(),
+            within_i32: within_i32(constants),
             spans: Vec::new(),
         };
         let mut known: Vec<(Width, Range<usize>)> = Vec::new();
+        let widths = widths(shape, tiling);
         let rest = shape.units % tiling.lanes;
-        // Beside a single full vector, halves load as often as they multiply: no gain.
-        let narrow = match shape.units / tiling.lanes {
-            1 => tiling.narrow / 2,
-            _ => tiling.narrow,
-        };
         for group in 0..shape.groups {
             let mut first = 0;
-            for [full, narrow] in divide(shape.units, tiling.lanes, narrow, tiling.vectors) {
-                let width = Width::new(full, rest * narrow);
-                let stored = if width.rests() {
+            for &width in &widths {
+                let full = width.full;
+                let stored = if width == Width::HALVES {
+                    shape.units
+                } else if width.rests() {
                     full * tiling.lanes + rest
                 } else {
                     (full * tiling.lanes).min(shape.units - first)
@@ -167,11 +168,11 @@ impl Packed {
                 for channel in 0..whole {
                     packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
                 }
-                // The last vector's, for as many steps at once, follow these.
+                // Those of what is split, for as many steps at once, follow these.
                 let behind = step % width.split + 1;
                 if width.rests() && (behind == width.split || step + 1 == steps) {
                     let start = step + 1 - behind;
-                    for lane in 0..tiling.lanes {
+                    for lane in 0..width.splits * tiling.lanes {
                         let channel = whole + lane / width.split;
                         let step = start + lane % width.split;
                         packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
@@ -221,5 +222,54 @@ impl Packed {
                 0.0
             });
         }
+        if width == Width::HALVES {
+            let of = |channel| constants.multiplier.get(tile.output + channel).copied();
+            self.multiplier
+                .extend(in_pairs().map(|channel| of(channel).unwrap_or(0.0)));
+            // Both begin at one place.
+            self.bias.resize(self.multiplier.len(), 0);
+        }
     }
+}
+
+/// The tiles' widths, of one group of channels.
+fn widths(shape: &ConvolutionShape, tiling: Tiling) -> Vec<Width> {
+    let rest = shape.units % tiling.lanes;
+    let narrow = match shape.units / tiling.lanes {
+        1 if shape.output[1] > 1 && (tiling.narrow / 2 + 1..=tiling.narrow).contains(&rest) => {
+            return vec![Width::HALVES];
+        }
+        1 => tiling.narrow / 2,
+        _ => tiling.narrow,
+    };
+    divide(shape.units, tiling.lanes, narrow, tiling.vectors)
+        .into_iter()
+        .map(|[full, narrow]| Width::new(full, rest * narrow))
+        .collect()
+}
+
+/// The channels in the lanes of three vectors, each made of two of [`Width::HALVES`] by
+/// adding neighbours: two lanes of the one, two of the other, in each quarter.
+fn in_pairs() -> impl Iterator<Item = usize> {
+    (0..3 * 16).map(|lane| {
+        let (vector, quarter, place) = (lane / 16, lane % 16 / 4, lane % 4);
+        let split = (2 * vector + place / 2) % 3;
+        split * 8 + quarter * 2 + place % 2
+    })
+}
+
+/// By the greatest magnitude that a sum can have.
+fn within_i32(constants: Constants<'_>) -> bool {
+    let units = constants.multiplier.len();
+    let taps = constants.weights.len() / units.max(1);
+    (0..units).all(|unit| {
+        let weights = &constants.weights[unit * taps..][..taps];
+        let bias = constants.bias.map_or(0.0, |bias| f64::from(bias[unit]));
+        let most = weights
+            .iter()
+            .map(|&w| f64::from(w).abs() * 128.0)
+            .sum::<f64>()
+            + bias.abs();
+        most * f64::from(constants.multiplier[unit]).abs() < f64::from(i32::MAX)
+    })
 }

@@ -29,6 +29,9 @@ pub(crate) struct Tile {
     pub(crate) output_stride: usize,
     /// Channels stored; the other lanes are padding.
     pub(crate) stored: usize,
+    /// Whether pixels lie without a gap, and no sum times its multiplier leaves i32.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86-64"))]
+    pub(crate) dense: bool,
     /// `None` stores the sums as they are, 4 bytes each.
     pub(crate) levels: Option<Levels>,
 }
@@ -74,6 +77,9 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn gather<const S: usize>(self) -> Self;
     /// Of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
+    /// Asks for weights that will be read soon.
+    #[inline(always)]
+    unsafe fn prefetch(_weights: *const i8) {}
     /// Adds the products of a group to each lane, exactly.
     unsafe fn dot(self, value: Self::Value, weights: Self::Weights) -> Self;
     /// Stores the first `stored` lanes.
@@ -166,6 +172,10 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
     }
 }
 
+/// A single pixel's time is that of reading weights: those of so many bytes ahead are
+/// asked for. The memory need not be there.
+const AHEAD: usize = 2048;
+
 /// Adds one group of taps' products for each pixel.
 ///
 /// # Safety
@@ -179,8 +189,13 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
 ) {
     // SAFETY: the caller vouches for everything read.
     unsafe {
-        let factors: [V::Weights; Z] =
-            std::array::from_fn(|z| V::weights(weights.wrapping_add(z * V::COUNT * V::GROUP)));
+        let at = |z: usize| weights.wrapping_add(z * V::COUNT * V::GROUP);
+        if P == 1 {
+            for z in 0..Z {
+                V::prefetch(at(z).wrapping_add(AHEAD));
+            }
+        }
+        let factors: [V::Weights; Z] = std::array::from_fn(|z| V::weights(at(z)));
         for (p, sums) in sums.iter_mut().enumerate() {
             let value = V::value(x.wrapping_add(p * stride));
             for (sum, &factor) in sums.iter_mut().zip(&factors) {

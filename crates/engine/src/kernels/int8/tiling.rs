@@ -88,8 +88,10 @@ pub(super) struct Width {
     /// Vectors whose lanes are each a channel.
     pub(super) full: usize,
     /// Above 1: there is one more vector, each channel of which has so many lanes,
-    /// for as many groups of taps. 24 channels then cost 1.5 vectors of 16, not 2.
+    /// for as many groups of taps. 36 channels then cost 2.25 vectors of 16, not 3.
     pub(super) split: usize,
+    /// Vectors that are split: one at most, or all where none is full.
+    pub(super) splits: usize,
 }
 
 impl Width {
@@ -99,15 +101,28 @@ impl Width {
             1..=4 => 4,
             _ => 2,
         };
-        Self { full, split }
+        Self {
+            full,
+            split,
+            splits: usize::from(split > 1),
+        }
     }
 
+    /// Three vectors, each channel of which has two lanes: beside a single full vector,
+    /// half a one would have as many values loaded as multiplied. So 24 channels cost
+    /// 1.5 vectors, too, and one load of two groups of taps serves them all.
+    pub(super) const HALVES: Self = Self {
+        full: 0,
+        split: 2,
+        splits: 3,
+    };
+
     pub(super) fn rests(self) -> bool {
-        self.split > 1
+        self.splits > 0
     }
 
     pub(super) fn vectors(self) -> usize {
-        self.full + usize::from(self.rests())
+        self.full + self.splits
     }
 }
 

@@ -7,7 +7,7 @@ use super::tile::{Levels, Sums};
 
 /// AVX-512 VNNI: four taps of u8 by i8 to a lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Vnni512(__m512i);
+pub(crate) struct Vnni512(pub(super) __m512i);
 
 // SAFETY: sixteen lanes of four bytes; for machines with AVX-512 F, BW, VL and VNNI.
 unsafe impl Sums for Vnni512 {
@@ -58,6 +58,11 @@ unsafe impl Sums for Vnni512 {
     unsafe fn weights(from: *const i8) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(weights: *const i8) {
+        // SAFETY: reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(weights) }
     }
     #[inline(always)]
     unsafe fn dot(self, value: __m512i, weights: __m512i) -> Self {

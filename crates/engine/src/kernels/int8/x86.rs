@@ -227,6 +227,9 @@ pub(super) fn function(
     pixels: usize,
     width: Width,
 ) -> Option<TileFunction> {
+    if width == Width::HALVES {
+        return super::halves::function(pixels);
+    }
     match (instruction_set, width.split) {
         (InstructionSet::Avx512Vnni, 1) => tiles_of_32(pixels, width.full),
         (InstructionSet::Avx512Vnni, 2) => split_of_32::<2>(pixels, width.full),
