@@ -72,6 +72,8 @@ fn the_numbers_agree_with_each_other() {
     assert_eq!(measured["machine"]["instruction_sets"][0], set.name());
     assert_eq!(measured["inference"]["count"], 60);
     ordered(&measured["inference"]);
+    ordered(&measured["counting"]);
+    assert_eq!(measured["counting"]["count"], 60);
     assert!(number(&measured, "seconds") * 1e6 >= 60.0 * number(&measured, "inference.fastest_us"));
 
     let layers = measured["layers"].as_array().unwrap();
@@ -144,6 +146,7 @@ fn the_table_names_every_layer_and_the_whole() {
         "\ntotal ",
         "99.9 %",
         "\ninference ",
+        "\na loop that only counts ",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }

@@ -1,5 +1,6 @@
 //! The passes: the whole net as it drives, once more with each layer timed, and vision.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -88,10 +89,55 @@ pub(super) struct Whole {
     /// The engine's words for itself.
     pub(super) description: String,
     pub(super) samples: Vec<Sample>,
+    /// Of the inferences.
     pub(super) elapsed: Duration,
+    /// What a loop as long as an inference took that only counts, by turns with them.
+    pub(super) counting: Times,
 }
 
-/// Times the whole net, nothing else being asked of it.
+/// Inferences, and loops that only count, that follow one another.
+const TURN: usize = 64;
+
+/// A loop that only counts, in registers: when it takes longer than usual, the machine
+/// did something else.
+#[derive(Debug)]
+struct Counting {
+    rounds: u64,
+    taken: Vec<u64>,
+}
+
+impl Counting {
+    /// As long as `wanted`, about.
+    fn of_length(wanted: Duration, room: usize) -> Self {
+        const TRIED: u64 = 100_000;
+        let took = (0..10).map(|_| Self::count(TRIED)).min();
+        let once = took.unwrap_or_default().as_secs_f64().max(1e-9) / TRIED as f64;
+        Self {
+            rounds: (wanted.as_secs_f64() / once) as u64 + 1,
+            taken: Vec::with_capacity(room),
+        }
+    }
+
+    fn count(rounds: u64) -> Duration {
+        let start = Instant::now();
+        let mut sum = black_box(1_u64);
+        for _ in 0..black_box(rounds) {
+            // No compiler knows a shorter way to the last of these.
+            sum = sum.wrapping_mul(6_364_136_223_846_793_005).rotate_left(7);
+        }
+        black_box(sum);
+        start.elapsed()
+    }
+
+    fn turn(&mut self, loops: usize) {
+        for _ in 0..loops {
+            self.taken.push(nanos(Self::count(self.rounds)));
+        }
+    }
+}
+
+/// Times the whole net, nothing else being asked of it; by turns with loops that only
+/// count, which leave caches alone.
 pub(super) fn whole(
     bundle: &Bundle,
     options: CpuOptions,
@@ -116,9 +162,11 @@ pub(super) fn whole(
     // Room for all of them, so that memory does not grow meanwhile.
     let room = room.min(MOST_COUNT);
     let mut samples = Vec::with_capacity(room);
+    let mut counting = Counting::of_length(once, room);
+    let mut counted = Duration::ZERO;
     let start = Instant::now();
     while samples.len() < room {
-        let at = start.elapsed();
+        let at = start.elapsed() - counted;
         if at >= limit {
             break;
         }
@@ -127,11 +175,19 @@ pub(super) fn whole(
             at: nanos(at),
             took: nanos(took),
         });
+        if samples.len() % TURN == 0 || samples.len() == room {
+            let begun = Instant::now();
+            counting.turn(samples.len() - counting.taken.len());
+            counted += begun.elapsed();
+        }
     }
+    let elapsed = start.elapsed() - counted;
+    counting.turn(samples.len() - counting.taken.len());
     Ok(Whole {
         description: subject.engine.describe(),
         samples,
-        elapsed: start.elapsed(),
+        elapsed,
+        counting: Times::of(&mut counting.taken),
     })
 }
 
