@@ -115,6 +115,7 @@ proptest! {
         );
         let mut state = seed | 1;
         let all: Vec<_> = machines()
+            .into_iter()
             .map(|vectors| Columns::new(vectors, order, advance, finish, pixels.clone()))
             .collect();
         let longest = all.iter().map(Columns::row_len).max();

@@ -1,7 +1,8 @@
-//! Tiles of 17 to 24 channels with AVX-512 VNNI: see [`Width::HALVES`](super::tiling::Width).
+//! Tiles of 21 to 24 channels with AVX-512 VNNI: see [`Width::HALVES`](super::tiling::Width).
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::tile::{Levels, Sums, Tile, TileFunction};
 use super::vnni512::Vnni512;
@@ -10,6 +11,10 @@ use super::vnni512::Vnni512;
 const VECTORS: usize = 3;
 /// Channels of each.
 const CHANNELS: usize = 8;
+/// Vectors of sums whose levels fill a vector.
+const TOGETHER: usize = 8;
+/// Vectors of sums of the most pixels.
+const MOST: usize = 8 * VECTORS;
 
 /// `P` pixels.
 ///
@@ -19,8 +24,7 @@ const CHANNELS: usize = 8;
 unsafe fn halves<const P: usize>(tile: &Tile) {
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
-        let bias: [__m512i; VECTORS] =
-            std::array::from_fn(|z| _mm512_loadu_si512(tile.bias.add(z * 16).cast()));
+        let bias = [0, 1, 2].map(|z| _mm512_loadu_si512(tile.bias.add(z * 16).cast()));
         let mut sums = [bias; P];
         let mut weights = tile.weights;
         for row in 0..tile.rows {
@@ -29,42 +33,55 @@ unsafe fn halves<const P: usize>(tile: &Tile) {
                 let mut x = tile.input.wrapping_add(at);
                 // Beyond the run the factors are 0.
                 for _ in 0..tile.steps.div_ceil(2) {
-                    let factors: [__m512i; VECTORS] = std::array::from_fn(|z| {
-                        _mm512_loadu_si512(weights.wrapping_add(z * 64).cast())
-                    });
+                    let [a, b, c] =
+                        [0, 1, 2].map(|z| _mm512_loadu_si512(weights.wrapping_add(z * 64).cast()));
                     for (p, sums) in sums.iter_mut().enumerate() {
                         let taps = x.wrapping_add(p * tile.pixel_stride);
                         let taps = _mm512_set1_epi64(taps.cast::<i64>().read_unaligned());
-                        for (sum, factor) in sums.iter_mut().zip(factors) {
-                            *sum = _mm512_dpbusd_epi32(*sum, taps, factor);
-                        }
+                        sums[0] = _mm512_dpbusd_epi32(sums[0], taps, a);
+                        sums[1] = _mm512_dpbusd_epi32(sums[1], taps, b);
+                        sums[2] = _mm512_dpbusd_epi32(sums[2], taps, c);
                     }
                     weights = weights.wrapping_add(VECTORS * 64);
                     x = x.wrapping_add(2 * Vnni512::STEP);
                 }
             }
         }
+        // Through memory, so that the sums above stay in registers.
+        let mut aside = [MaybeUninit::<__m512i>::uninit(); MOST];
+        for (p, sums) in sums.iter().enumerate() {
+            for (z, &sum) in sums.iter().enumerate() {
+                aside[p * VECTORS + z].write(sum);
+            }
+        }
+        for rest in P * VECTORS..(P * VECTORS).next_multiple_of(TOGETHER) {
+            aside[rest].write(_mm512_setzero_si512());
+        }
+        let aside = aside.as_ptr().cast();
         match tile.levels {
             Some(levels) if tile.dense && tile.stored == VECTORS * CHANNELS => {
-                store_dense(tile, levels, &sums);
+                store_dense(tile, levels, aside, P * VECTORS);
             }
-            _ => store_each(tile, &sums),
+            _ => store_each(tile, aside, P),
         }
     }
 }
 
+/// `pixels` times [`VECTORS`] vectors of sums, pixel by pixel.
+///
 /// # Safety
 /// See [`halves`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
-unsafe fn store_each<const P: usize>(tile: &Tile, sums: &[[__m512i; VECTORS]; P]) {
-    for (p, sums) in sums.iter().enumerate() {
+unsafe fn store_each(tile: &Tile, sums: *const __m512i, pixels: usize) {
+    for p in 0..pixels {
         let output = tile.output.wrapping_add(p * tile.output_stride);
-        for (z, &sum) in sums.iter().enumerate() {
+        for z in 0..VECTORS {
             let first = z * CHANNELS;
             let stored = tile.stored.saturating_sub(first).min(CHANNELS);
             // SAFETY: the caller vouches for everything read and written.
             unsafe {
-                let sums = Vnni512(sum).gather::<2>();
+                let sums = Vnni512(sums.add(p * VECTORS + z).read()).gather::<2>();
                 match tile.levels {
                     Some(levels) => {
                         let to = output.cast::<i8>().wrapping_add(first);
@@ -77,14 +94,15 @@ unsafe fn store_each<const P: usize>(tile: &Tile, sums: &[[__m512i; VECTORS]; P]
     }
 }
 
-/// All pixels' levels, one after the other, 64 at a time.
+/// All pixels' levels, one after the other, 64 at a time, of `count` vectors of sums and
+/// zeros up to the next eight.
 ///
 /// # Safety
 /// See [`halves`]; no sum times its multiplier leaves i32, so that it is rounded before
 /// it is held between the limits.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
-unsafe fn store_dense<const P: usize>(tile: &Tile, levels: Levels, sums: &[[__m512i; VECTORS]; P]) {
+unsafe fn store_dense(tile: &Tile, levels: Levels, sums: *const __m512i, count: usize) {
     // SAFETY: the caller vouches for everything read and written.
     unsafe {
         let [low, high] = levels.limits.map(|limit| _mm512_set1_epi8(limit as i8));
@@ -95,14 +113,10 @@ unsafe fn store_dense<const P: usize>(tile: &Tile, levels: Levels, sums: &[[__m5
             2, 25, 17, 9, 1, 24, 16, 8, 0,
         );
         let multipliers = tile.multiplier.add(VECTORS * 16);
-        let count = P * VECTORS;
-        for first in (0..count).step_by(8) {
-            let vector = |at: usize| match at < count {
-                true => _mm512_castsi512_ps(sums[at / VECTORS][at % VECTORS]),
-                false => _mm512_setzero_ps(),
-            };
+        for first in (0..count).step_by(TOGETHER) {
             let whole = |two: usize| {
-                let (a, b) = (vector(first + 2 * two), vector(first + 2 * two + 1));
+                let of = |at: usize| _mm512_castsi512_ps(sums.add(first + at).read());
+                let (a, b) = (of(2 * two), of(2 * two + 1));
                 let sum = _mm512_add_epi32(
                     _mm512_castps_si512(_mm512_shuffle_ps::<0b10_00_10_00>(a, b)),
                     _mm512_castps_si512(_mm512_shuffle_ps::<0b11_01_11_01>(a, b)),

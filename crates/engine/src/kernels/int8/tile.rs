@@ -77,9 +77,6 @@ pub(crate) unsafe trait Sums: Copy {
     unsafe fn gather<const S: usize>(self) -> Self;
     /// Of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
-    /// Asks for weights that will be read soon.
-    #[inline(always)]
-    unsafe fn prefetch(_weights: *const i8) {}
     /// Adds the products of a group to each lane, exactly.
     unsafe fn dot(self, value: Self::Value, weights: Self::Weights) -> Self;
     /// Stores the first `stored` lanes.
@@ -172,10 +169,6 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
     }
 }
 
-/// A single pixel's time is that of reading weights: those of so many bytes ahead are
-/// asked for. The memory need not be there.
-const AHEAD: usize = 2048;
-
 /// Adds one group of taps' products for each pixel.
 ///
 /// # Safety
@@ -189,13 +182,8 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
 ) {
     // SAFETY: the caller vouches for everything read.
     unsafe {
-        let at = |z: usize| weights.wrapping_add(z * V::COUNT * V::GROUP);
-        if P == 1 {
-            for z in 0..Z {
-                V::prefetch(at(z).wrapping_add(AHEAD));
-            }
-        }
-        let factors: [V::Weights; Z] = std::array::from_fn(|z| V::weights(at(z)));
+        let factors: [V::Weights; Z] =
+            std::array::from_fn(|z| V::weights(weights.wrapping_add(z * V::COUNT * V::GROUP)));
         for (p, sums) in sums.iter_mut().enumerate() {
             let value = V::value(x.wrapping_add(p * stride));
             for (sum, &factor) in sums.iter_mut().zip(&factors) {

@@ -60,11 +60,6 @@ unsafe impl Sums for Vnni512 {
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn prefetch(weights: *const i8) {
-        // SAFETY: reads nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(weights) }
-    }
-    #[inline(always)]
     unsafe fn dot(self, value: __m512i, weights: __m512i) -> Self {
         // SAFETY: as above.
         unsafe { Self(_mm512_dpbusd_epi32(self.0, value, weights)) }
