@@ -13,6 +13,11 @@ const NEXTEST: &str = "0.9.143";
 /// The mutation tester's version.
 const MUTANTS: &str = "27.1.0";
 
+/// What packs the .deb.
+const CARGO_DEB: &str = "3.8.0";
+/// What builds for aarch64 against an old C library, with ziglang's linker (requirements.txt).
+const CARGO_ZIGBUILD: &str = "0.24.1";
+
 /// The crate whose package holds NVIDIA's TensorRT headers, of which this project may carry none.
 const HEADERS_CRATE: (&str, &str) = ("trtx-sys", "0.9.1+rtx1.7");
 
@@ -30,6 +35,12 @@ pub enum Requirement {
     ArmTarget,
     ArmCompiler,
     ArmEmulator,
+    /// arm64 Debian systems: mmdebstrap, and a qemu that works in a changed root.
+    ArmRoots,
+    /// Unit files are checked by the systemd of this machine.
+    Systemd,
+    CargoDeb,
+    CargoZigbuild,
     Nextest,
     Mutants,
     /// A Python that can make virtual environments.
@@ -43,8 +54,9 @@ pub enum Requirement {
 }
 
 use Requirement::{
-    ArmCompiler, ArmEmulator, ArmTarget, CCompiler, Clippy, CppCompiler, Mutants, Nextest,
-    OnnxCases, Python, PythonPackages, Rustfmt, TensorRtHeaders,
+    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, CargoZigbuild, Clippy,
+    CppCompiler, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
+    TensorRtHeaders,
 };
 
 impl Requirement {
@@ -57,6 +69,10 @@ impl Requirement {
             ArmTarget => "Rust for aarch64".into(),
             ArmCompiler => "a C compiler for aarch64 (aarch64-linux-gnu-gcc)".into(),
             ArmEmulator => "qemu-user (qemu-aarch64)".into(),
+            ArmRoots => "mmdebstrap, and qemu-user-static for what it makes".into(),
+            Systemd => "systemd-analyze".into(),
+            CargoDeb => format!("cargo-deb {CARGO_DEB}"),
+            CargoZigbuild => format!("cargo-zigbuild {CARGO_ZIGBUILD}"),
             Nextest => format!("cargo-nextest {NEXTEST}"),
             Mutants => format!("cargo-mutants {MUTANTS}"),
             Python => "Python 3.11 or later with venv and pip".into(),
@@ -79,6 +95,20 @@ impl Requirement {
                 .answer()
                 .is_some(),
             ArmEmulator => Invocation::new("qemu-aarch64 --version").answer().is_some(),
+            ArmRoots => {
+                ["mmdebstrap --version", "qemu-aarch64-static --version"]
+                    .iter()
+                    .all(|command| Invocation::new(command).answer().is_some())
+                    && Invocation::new("sh -c")
+                        .arg("command -v arch-test")
+                        .answer()
+                        .is_some()
+            }
+            Systemd => Invocation::new("systemd-analyze --version")
+                .answer()
+                .is_some(),
+            CargoDeb => installed(checkout, "cargo-deb", CARGO_DEB),
+            CargoZigbuild => installed(checkout, "cargo-zigbuild", CARGO_ZIGBUILD),
             Nextest => tool(checkout, "cargo-nextest", NEXTEST).is_some(),
             Mutants => tool(checkout, "cargo-mutants", MUTANTS).is_some(),
             Python => python().is_some(),
@@ -112,6 +142,13 @@ impl Requirement {
             ArmTarget => vec![Invocation::new("rustup target add").arg(ARM_TARGET)],
             ArmCompiler => vec![debian("gcc-aarch64-linux-gnu libc6-dev-arm64-cross")],
             ArmEmulator => vec![debian("qemu-user")],
+            ArmRoots => vec![debian("mmdebstrap arch-test qemu-user-static")],
+            Systemd => vec![debian("systemd")],
+            CargoDeb => vec![cargo_install(checkout, "cargo-deb", CARGO_DEB)],
+            CargoZigbuild => vec![
+                cargo_install(checkout, "cargo-zigbuild", CARGO_ZIGBUILD)
+                    .arg("--no-default-features"),
+            ],
             Nextest => vec![
                 cargo_install(checkout, "cargo-nextest", NEXTEST)
                     .arg("--no-default-features")
@@ -227,6 +264,12 @@ fn tool(checkout: &Checkout, name: &str, version: &str) -> Option<Invocation> {
             let answer = tool.clone().arg("--version").answer();
             answer.is_some_and(|text| text.split_whitespace().nth(1) == Some(version))
         })
+}
+
+/// Whether `target/tools` has it in just this version, by the list that cargo keeps there.
+fn installed(checkout: &Checkout, name: &str, version: &str) -> bool {
+    fs::read_to_string(checkout.tools().join(".crates.toml"))
+        .is_ok_and(|list| list.contains(&format!("\"{name} {version} ")))
 }
 
 /// Its build is a throw-away: it is made quick, not small, and kept out of the project's builds.
