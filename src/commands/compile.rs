@@ -65,6 +65,15 @@ pub struct Options {
     /// shim for TensorRT first where there is none (as root)
     #[arg(long)]
     for_this_machine: bool,
+    /// With --for-this-machine: the engine of this car.toml, if it is to run on the GPU; where it
+    /// is not, or this machine has none, there is nothing to do
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "for_this_machine",
+        conflicts_with = "source"
+    )]
+    car: Option<PathBuf>,
 }
 
 /// Compiles, writes the engine file and says how far it is from fp32.
@@ -83,6 +92,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .into_owned()
     };
     let extension = |path: &Path| path.extension().unwrap_or_default().to_owned();
+    if let Some(car) = &options.car {
+        return machine::of_car(car, options.report);
+    }
     let made = match &options.source {
         Some(source) if extension(source) != "engine" => source,
         made if options.for_this_machine => {

@@ -40,6 +40,20 @@ fn what_is_missing_is_a_problem_only_where_it_is_needed() {
 }
 
 #[test]
+fn what_a_car_needs_is_what_its_file_names() {
+    let cars = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
+    let needs = |name: &str| Needs::of(&Car::load(&cars.join(name)).unwrap());
+    let (none, gpu) = (Needs::default(), false);
+    let [camera, i2c] = [true, true];
+    assert_eq!(needs("donkeycar.toml"), Needs { camera, i2c, gpu });
+    // Its camera is a pipe.
+    assert_eq!(needs("jetracer.toml"), Needs { i2c, ..none });
+    // Its motors are behind a serial line.
+    assert_eq!(needs("f1tenth.toml"), Needs { camera, ..none });
+    assert_eq!(Needs::of(&Car::load_with(None, |_| ()).unwrap()), none);
+}
+
+#[test]
 fn devices_are_listed_in_order_with_their_names() {
     let (_root, system) = system(&[
         ("/dev/video10", ""),

@@ -51,7 +51,7 @@ impl ArmRoot {
         fs::write(&options, apt_options())?;
         let part = folder.join("part.tar");
         let emulation = Emulation::begin()?;
-        let made = privileged(
+        let made = Invocation::privileged(
             r#"mmdebstrap --quiet --mode=root --variant=apt --architectures=arm64 \
                 --aptopt="$0" --include="$1" --format=tar "$2" "$3" "$4" && chmod 644 "$3""#,
         )
@@ -80,10 +80,11 @@ impl ArmRoot {
     /// # Errors
     /// When it cannot.
     pub fn unpack(&self, folder: &Path) -> Result<()> {
-        // Device nodes cannot always be made, and whoever boots it brings its own.
         let script = r#"rm -rf -- "$1" && mkdir -p -- "$1" &&
-            tar --extract --file="$0" --directory="$1" --numeric-owner --exclude='./dev/*'"#;
-        let unpacked = privileged(script).path(&self.archive).path(folder);
+            tar --extract --file="$0" --directory="$1" --numeric-owner"#;
+        let unpacked = Invocation::privileged(script)
+            .path(&self.archive)
+            .path(folder);
         match unpacked.succeeds()? {
             true => Ok(()),
             false => bail!("{} cannot be unpacked", self.archive.display()),
@@ -145,7 +146,7 @@ impl Emulation {
             _turn: turn,
             undo: Some(undo),
         };
-        match privileged(&script).succeeds()? {
+        match Invocation::privileged(&script).succeeds()? {
             true => Ok(emulation),
             false => bail!("the kernel cannot be told to run arm64 programs by qemu (binfmt_misc)"),
         }
@@ -155,21 +156,12 @@ impl Emulation {
 impl Drop for Emulation {
     fn drop(&mut self) {
         if let Some(undo) = &self.undo
-            && !privileged(undo).succeeds().unwrap_or(false)
+            && !Invocation::privileged(undo).succeeds().unwrap_or(false)
         {
             println!("warning: undo this by hand, as root:\n{undo}");
         }
         EMULATING.store(false, Ordering::Relaxed);
     }
-}
-
-/// `script` of the shell, as root: itself or through sudo. Arguments that are added are its
-/// `$0`, `$1` and so on.
-pub fn privileged(script: &str) -> Invocation {
-    let root = Invocation::new("id -u")
-        .answer()
-        .is_some_and(|id| id.trim() == "0");
-    Invocation::new(if root { "sh -c" } else { "sudo sh -c" }).arg(script)
 }
 
 /// Where this machine's Debian packages come from.

@@ -39,6 +39,15 @@ impl Invocation {
         }
     }
 
+    /// `script` of the shell, as root: directly, or through sudo. Arguments that are added are
+    /// its `$0`, `$1` and so on.
+    pub fn privileged(script: &str) -> Self {
+        let root = Self::new("id -u")
+            .answer()
+            .is_some_and(|id| id.trim() == "0");
+        Self::new(if root { "sh -c" } else { "sudo sh -c" }).arg(script)
+    }
+
     pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self

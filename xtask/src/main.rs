@@ -1,7 +1,8 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`, `gpu-test`.
+//! `shims`, `peers`, `faults`, `soak`, `gpu-test`, `package`.
 
 mod arm;
+mod arm_root;
 mod burn;
 mod checkout;
 mod endurance;
@@ -10,6 +11,7 @@ mod fuzz;
 mod gpu;
 mod invocation;
 mod mutants;
+mod package;
 mod peers;
 mod requirements;
 mod runtime;
@@ -91,6 +93,15 @@ enum Task {
         #[arg(long, value_name = "FOLDER")]
         out: Option<std::path::PathBuf>,
     },
+    /// Makes the .deb for a Jetson under target/package, and checks what its programs need
+    Package {
+        /// For which machines
+        #[arg(long, value_enum, default_value_t = package::Architecture::Arm64)]
+        architecture: package::Architecture,
+        /// Install what making it needs first
+        #[arg(long)]
+        install: bool,
+    },
     /// Strikes the car with random faults, and says how soon it stood
     ///
     /// Ten thousand take three quarters of an hour; `cargo xtask test` does 300.
@@ -124,6 +135,10 @@ fn main() -> ExitCode {
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Burn => burn::run(&checkout),
+        Task::Package {
+            architecture,
+            install,
+        } => package::run(&checkout, architecture, install),
         Task::Faults { count } => endurance::faults(&checkout, count),
         Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
         Task::GpuTest(options) => gpu::run(&checkout, &options),

@@ -335,13 +335,9 @@ fn cases_script(checkout: &Checkout) -> PathBuf {
 
 /// Installs Debian packages, as root or through sudo.
 fn debian(packages: &str) -> Invocation {
-    let root = Invocation::new("id -u")
-        .answer()
-        .is_some_and(|id| id.trim() == "0");
-    let sudo = if root { "" } else { "sudo " };
-    Invocation::new("sh -c").arg(format!(
-        "{sudo}apt-get update && \
-         {sudo}env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages}"
+    Invocation::privileged(&format!(
+        "apt-get update && env DEBIAN_FRONTEND=noninteractive \
+         apt-get install --yes --no-install-recommends {packages}"
     ))
 }
 

@@ -9,7 +9,7 @@ use crate::checkout::{Checkout, in_ci};
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 use crate::tally::Tally;
-use crate::{arm, fuzz, runtime};
+use crate::{arm, fuzz, package, runtime};
 
 /// CPU minutes of fuzzing in the tests.
 const FUZZ_MINUTES: f64 = 10.0;
@@ -31,6 +31,8 @@ pub enum Step {
     Runtime,
     /// `cargo run --release` drives its lap
     Lap,
+    /// The .deb for a Jetson: what it needs and holds, and its life in an arm64 system
+    Package,
     /// Ten CPU minutes of fuzzing
     Fuzz,
 }
@@ -55,6 +57,7 @@ impl Step {
                 Requirement::ArmCompiler,
                 Requirement::ArmEmulator,
             ],
+            Self::Package => &package::tests::REQUIREMENTS,
             Self::Doctests | Self::Runtime | Self::Lap => &[Requirement::CCompiler],
             Self::Fuzz => &[Requirement::CppCompiler],
         }
@@ -89,6 +92,7 @@ impl Step {
             ),
             Self::Runtime => Ok(Tally::of_step(runtime::builds_alone(checkout)?)),
             Self::Lap => Ok(Tally::of_step(runtime::drives(checkout)?)),
+            Self::Package => package::tests::run(checkout),
             Self::Fuzz => Ok(Tally::of_step(fuzz::run(checkout, FUZZ_MINUTES, &[])?)),
         }
     }

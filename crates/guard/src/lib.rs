@@ -50,4 +50,4 @@ pub use socket_link::{ConnectError, SocketLink};
 pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason};
 pub use stop::{StopError, Stopped, stop};
 pub use trim::{Point, Trim, TrimError, Value};
-pub use users::{NoSuchUser, user_id};
+pub use users::{NoSuchGroup, NoSuchUser, group_id, user_id};

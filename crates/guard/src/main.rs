@@ -7,18 +7,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_guard::{Allowed, GuardedCar, user_id};
+use pilotage_guard::{Allowed, GuardedCar, group_id, user_id};
 
 const HELP: &str = "\
 Guards a car: writes to its motors, and stops it when anything is late, odd or silent.
 
-Usage: pilotage-guard [--car FILE] [--allow USER]... [--pilot-on-stdin]
+Usage: pilotage-guard [--car FILE] [--allow USER]... [--allow-group GROUP]...
+                      [--pilot-on-stdin]
        pilotage-guard --failsafe [--car FILE]
 
-  --car FILE         the car [default: /etc/pilotage/car.toml]
-  --allow USER       who may speak to it, besides root and its own user
-  --pilot-on-stdin   standard input is the line to the pilot that started it; it ends with that
-  --failsafe         write the failsafe values once, for a guard that is dead, and end
+  --car FILE           the car [default: /etc/pilotage/car.toml]
+  --allow USER         who may speak to it, besides root and its own user
+  --allow-group GROUP  so may who is in it
+  --pilot-on-stdin     standard input is the line to the pilot that started it; it ends with that
+  --failsafe           write the failsafe values once, for a guard that is dead, and end
   --help, --version
 
 It starts disarmed: `pilotage arm` arms the car, `pilotage stop` stops it.
@@ -27,6 +29,7 @@ It starts disarmed: `pilotage arm` arms the car, `pilotage stop` stops it.
 struct Options {
     car: PathBuf,
     users: Vec<u32>,
+    groups: Vec<u32>,
     pilot: bool,
     failsafe: bool,
 }
@@ -36,6 +39,7 @@ fn options() -> anyhow::Result<Option<Options>> {
     let mut options = Options {
         car: "/etc/pilotage/car.toml".into(),
         users: Vec::new(),
+        groups: Vec::new(),
         pilot: false,
         failsafe: false,
     };
@@ -44,6 +48,10 @@ fn options() -> anyhow::Result<Option<Options>> {
         match argument {
             Long("car") => options.car = arguments.value()?.into(),
             Long("allow") => options.users.push(user_id(&arguments.value()?.string()?)?),
+            Long("allow-group") => {
+                let group = group_id(&arguments.value()?.string()?)?;
+                options.groups.push(group);
+            }
             Long("pilot-on-stdin") => options.pilot = true,
             Long("failsafe") => options.failsafe = true,
             Short('h') | Long("help") => {
@@ -73,6 +81,7 @@ fn run() -> anyhow::Result<()> {
     }
     let mut allowed = Allowed::own();
     allowed.users.extend(options.users);
+    allowed.groups.extend(options.groups);
     let pilot = options
         .pilot
         .then(|| std::io::stdin().as_fd().try_clone_to_owned())

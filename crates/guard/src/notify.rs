@@ -40,6 +40,15 @@ impl Manager {
         self.say("READY=1");
     }
 
+    /// From now on silence for `limit` is death, in place of what the unit says; where the
+    /// manager does not watch, it still does not.
+    pub fn watch_for(&mut self, limit: Duration) {
+        if self.period.is_some() {
+            self.period = Some(limit / 2);
+            self.say(&format!("WATCHDOG_USEC={}", limit.as_micros()));
+        }
+    }
+
     /// To be called at each turn; says something only when it is due.
     pub fn alive(&mut self, now: Time) {
         let Some(period) = self.period else { return };

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::notify::Manager;
+use crate::sys::DeadMan;
 use crate::{Actuator, Allowed, InProcessLink, Limits, Link, Server, StartError, sys};
 
 /// Above the kernel's threads for interrupts (50) it need not be: its bus waits for them.
@@ -80,13 +81,17 @@ pub fn monotonic() -> Time {
 /// # Errors
 /// When it does not start. Nothing has moved then.
 pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(), ProcessError> {
+    let deadline = limits.spec().deadline;
     let mut guard = InProcessLink::start(limits, actuator, monotonic())?;
     let listener = reach.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
+    let mut dead_man = None;
     if reach.privileged {
         privileges();
+        dead_man = dead_man_after(deadline);
     }
     let mut manager = Manager::from_environment();
+    manager.watch_for(deadline);
     // The world may have waited for all that.
     let _ = guard.advance_to(monotonic());
     let mut server = Server::new(guard, listener, reach.pilot, reach.allowed);
@@ -106,7 +111,12 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
         ended = monotonic();
         busy += ended.since(now);
         manager.alive(now);
+        if let Some(dead_man) = &dead_man {
+            dead_man.alive();
+        }
     }
+    // From here on it is in the hands of who waits for its end.
+    drop(dead_man);
     server.end(monotonic(), sys::ended());
     if let Some(path) = reach.socket {
         // What is left of a name hurts nobody.
@@ -123,6 +133,14 @@ fn privileges() {
     if let Err(error) = sys::real_time(PRIORITY) {
         log::warn!("the guard has no real-time priority ({error}): LimitRTPRIO, `ulimit -r`");
     }
+}
+
+/// A guard that gets no turn for a deadline has broken its promise, frozen or stuck: the kernel
+/// kills it, and whoever watches over it writes failsafe at once.
+fn dead_man_after(deadline: Duration) -> Option<DeadMan> {
+    DeadMan::new(deadline)
+        .inspect_err(|error| log::warn!("a frozen guard is not killed by the kernel ({error})"))
+        .ok()
 }
 
 /// Waits until something is said or due.

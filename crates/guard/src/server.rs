@@ -9,13 +9,17 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::wire::{Malformed, Noise, Numbered, REQUEST, Reply, Request};
-use crate::{Actuator, ArmRequest, Domain, Fault, InProcessLink, Link, LinkError, Refusal, State};
+use crate::{
+    Actuator, ArmRequest, Domain, Fault, InProcessLink, Link, LinkError, Refusal, State, sys,
+};
 
 /// Connections at once: a pilot, and people's commands.
 const MOST_CLIENTS: usize = 8;
 /// Messages of a connection that are read in one turn. A flood then cannot keep the guard
 /// from its ticks: what is left waits for the next turn.
 const MOST_READ: usize = 32;
+/// Whoever is in more groups than this is asked for by user only.
+const MOST_GROUPS: usize = 64;
 /// The pilot hears from a guard at least this often.
 const HEARTBEAT: Duration = Duration::from_millis(20);
 
@@ -24,6 +28,8 @@ const HEARTBEAT: Duration = Duration::from_millis(20);
 pub struct Allowed {
     /// These users, and root.
     pub users: Vec<u32>,
+    /// And whoever is in one of these groups.
+    pub groups: Vec<u32>,
 }
 
 impl Allowed {
@@ -31,11 +37,23 @@ impl Allowed {
     pub fn own() -> Self {
         Self {
             users: vec![rustix::process::geteuid().as_raw()],
+            groups: Vec::new(),
         }
     }
 
-    fn user(&self, user: u32) -> bool {
-        user == 0 || self.users.contains(&user)
+    /// Whether who is at the other end of `line` may speak, by what the kernel says of them.
+    fn one(&self, line: &OwnedFd) -> bool {
+        let Ok(who) = rustix::net::sockopt::socket_peercred(line) else {
+            return false;
+        };
+        let (user, group) = (who.uid.as_raw(), who.gid.as_raw());
+        if user == 0 || self.users.contains(&user) || self.groups.contains(&group) {
+            return true;
+        }
+        let mut others = [0; MOST_GROUPS];
+        !self.groups.is_empty()
+            && sys::peer_groups(line.as_fd(), &mut others)
+                .is_ok_and(|others| others.iter().any(|group| self.groups.contains(group)))
     }
 }
 
@@ -157,9 +175,7 @@ impl<A: Actuator> Server<A> {
             let Ok(line) = rustix::net::accept_with(listener, flags) else {
                 return;
             };
-            let user = rustix::net::sockopt::socket_peercred(&line);
-            let known = user.is_ok_and(|user| self.allowed.user(user.uid.as_raw()));
-            if !known || self.clients.is_full() {
+            if !self.allowed.one(&line) || self.clients.is_full() {
                 // Dropped, and so closed.
                 self.noise.strangers += 1;
                 continue;
@@ -315,3 +331,6 @@ impl<A: Actuator> Server<A> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

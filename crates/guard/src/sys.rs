@@ -52,6 +52,98 @@ pub(crate) fn ended() -> bool {
     ENDED.load(Ordering::Relaxed)
 }
 
+/// The further groups of who is at the other end of a Unix socket, besides the one that
+/// `SO_PEERCRED` tells.
+///
+/// # Errors
+/// When there are more of them than `groups` holds, or the kernel cannot tell (before 4.13).
+pub(crate) fn peer_groups<'a>(
+    line: BorrowedFd<'_>,
+    groups: &'a mut [u32],
+) -> io::Result<&'a [u32]> {
+    let mut length = size_of_val(groups) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the groups, which are plain numbers
+    // (gid_t is u32 on Linux), and how many it wrote to `length`; both live through the call.
+    let told = unsafe {
+        libc::getsockopt(
+            line.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    match told {
+        0 => Ok(&groups[..(length as usize / size_of::<u32>()).min(groups.len())]),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets the kernel kill this process, as SIGKILL does, unless it says in time that it lives.
+/// That works for one that is stopped (SIGSTOP) too, and to the moment, which a service
+/// manager's watchdog does not.
+#[derive(Debug)]
+pub(crate) struct DeadMan {
+    timer: libc::c_int,
+    limit: libc::itimerspec,
+}
+
+impl DeadMan {
+    /// Not running until [`alive`](Self::alive) is first called.
+    ///
+    /// # Errors
+    /// When the system has no timer for it.
+    pub(crate) fn new(limit: Duration) -> io::Result<Self> {
+        let mut timer: libc::c_int = 0;
+        // SAFETY: all zeros is a sigevent; the kernel reads it and writes one int, and both
+        // live through the call. The system call itself, as before 2.34 the C library has it
+        // in a library of its own.
+        let made = unsafe {
+            let mut event: libc::sigevent = std::mem::zeroed();
+            event.sigev_notify = libc::SIGEV_SIGNAL;
+            event.sigev_signo = libc::SIGKILL;
+            libc::syscall(
+                libc::SYS_timer_create,
+                libc::CLOCK_MONOTONIC,
+                &raw const event,
+                &raw mut timer,
+            )
+        };
+        if made != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: all zeros is a time.
+        let mut time: libc::itimerspec = unsafe { std::mem::zeroed() };
+        time.it_value.tv_sec = limit.as_secs() as libc::time_t;
+        time.it_value.tv_nsec = limit.subsec_nanos() as libc::c_long;
+        Ok(Self { timer, limit: time })
+    }
+
+    /// The limit begins anew.
+    pub(crate) fn alive(&self) {
+        // SAFETY: the kernel reads the time, which lives through the call, and writes nothing.
+        // It fails for no timer of ours.
+        unsafe {
+            libc::syscall(
+                libc::SYS_timer_settime,
+                self.timer,
+                0,
+                &raw const self.limit,
+                std::ptr::null_mut::<libc::itimerspec>(),
+            );
+        }
+    }
+}
+
+impl Drop for DeadMan {
+    fn drop(&mut self) {
+        // SAFETY: a timer of ours, which nobody uses from now on.
+        unsafe {
+            libc::syscall(libc::SYS_timer_delete, self.timer);
+        }
+    }
+}
+
 /// A part of an I2C transfer.
 pub(crate) enum I2cPart<'a> {
     /// Read into it.

@@ -1,7 +1,21 @@
-//! Users by name.
+//! Users and groups by name.
 
 use std::fs;
 use std::path::Path;
+
+/// Why there is no such group.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no group `{0}` in /etc/group; name one that is, or give its number")]
+pub struct NoSuchGroup(String);
+
+/// The number of the group called `name`, or `name` itself where it is a number. Only
+/// /etc/group is asked: services' groups are there.
+///
+/// # Errors
+/// When there is none.
+pub fn group_id(name: &str) -> Result<u32, NoSuchGroup> {
+    in_file(Path::new("/etc/group"), name).ok_or_else(|| NoSuchGroup(name.to_owned()))
+}
 
 /// Why there is no such user.
 #[derive(Debug, thiserror::Error)]
@@ -14,21 +28,20 @@ pub struct NoSuchUser(String);
 /// # Errors
 /// When there is none.
 pub fn user_id(name: &str) -> Result<u32, NoSuchUser> {
-    in_file(Path::new("/etc/passwd"), name)
+    in_file(Path::new("/etc/passwd"), name).ok_or_else(|| NoSuchUser(name.to_owned()))
 }
 
-fn in_file(file: &Path, name: &str) -> Result<u32, NoSuchUser> {
+fn in_file(file: &Path, name: &str) -> Option<u32> {
     if let Ok(number) = name.parse() {
-        return Ok(number);
+        return Some(number);
     }
-    // passwd(5): name:password:number:...
+    // passwd(5) and group(5): name:password:number:...
     let text = fs::read_to_string(file).unwrap_or_default();
-    let number = text.lines().find_map(|line| {
+    text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let found = fields.next() == Some(name);
         fields.nth(1).filter(|_| found)?.parse().ok()
-    });
-    number.ok_or_else(|| NoSuchUser(name.to_owned()))
+    })
 }
 
 #[cfg(test)]
@@ -44,11 +57,15 @@ mod tests {
             "root:x:0:0::/root:/bin/sh\nbroken\npilotage:x:997:996::/:\n",
         )
         .unwrap();
-        assert_eq!(in_file(&file, "pilotage").unwrap(), 997);
-        assert_eq!(in_file(&file, "root").unwrap(), 0);
-        assert_eq!(in_file(&file, "1000").unwrap(), 1000);
-        let error = in_file(&file, "broken").unwrap_err().to_string();
-        assert!(error.contains("`broken`"), "{error}");
-        assert!(in_file(&folder.path().join("none"), "root").is_err());
+        assert_eq!(in_file(&file, "pilotage"), Some(997));
+        assert_eq!(in_file(&file, "root"), Some(0));
+        assert_eq!(in_file(&file, "1000"), Some(1000));
+        assert_eq!(in_file(&file, "broken"), None);
+        assert_eq!(in_file(&folder.path().join("none"), "root"), None);
+        let error = user_id("no such user").unwrap_err().to_string();
+        assert!(error.contains("`no such user`"), "{error}");
+        assert_eq!(group_id("root").unwrap(), 0);
+        let error = group_id("no such group").unwrap_err().to_string();
+        assert!(error.contains("`no such group`"), "{error}");
     }
 }

@@ -8,6 +8,8 @@
 )]
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -192,6 +194,45 @@ fn a_killed_guard_is_followed_by_failsafe() {
     link.refresh().unwrap();
     assert_eq!(link.status().state, State::Disarmed, "no restart arms");
     assert_eq!(car.pulses(), DISARMED);
+}
+
+#[test]
+fn a_frozen_guard_that_nobody_watches_is_killed_at_its_deadline() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    guard.kill(Signal::STOP);
+    assert_eq!(guard.ended().signal(), Some(Signal::KILL.as_raw()));
+}
+
+#[test]
+fn the_service_manager_is_told_the_deadline_and_that_it_lives() {
+    let car = Car::new();
+    let path = car.folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut command = car.command(&[]);
+    command.env("NOTIFY_SOCKET", &path);
+    command.env("WATCHDOG_USEC", "1000000");
+    let _guard = Running(command.spawn().unwrap());
+    let hear = || {
+        let mut said = [0; 64];
+        let length = manager.recv(&mut said).unwrap();
+        String::from_utf8(said[..length].to_vec()).unwrap()
+    };
+    let said = [hear(), hear(), hear(), hear()];
+    assert_eq!(
+        said,
+        [
+            "WATCHDOG_USEC=400000",
+            "READY=1",
+            "WATCHDOG=1",
+            "WATCHDOG=1"
+        ]
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use pilotage_engine::Bundle;
 use pilotage_tensorrt::{Places, Prepared, Progress, Wish, prepare};
 
 use super::table;
-use crate::car::EngineSource;
+use crate::car::{Backend, Car, EngineSource};
 use crate::engines::{self, Fetched};
 use crate::signature::Trust;
 
@@ -25,6 +25,28 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
         let Fetched { name, bytes, .. } = engines::fetch(&source, &Trust::default())?;
         let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
         plan(&bundle, Wish::Require, report).with_context(|| name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The plan of the engine that the car of `file` drives with, if the GPU is to run it. What
+/// the service does at each start.
+pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
+    let car = Car::load(file)?;
+    if car.backend == Backend::Cpu {
+        println!(
+            "{}: the processor runs the engine (`engine.backend`), so there is nothing to build",
+            file.display()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Fetched { name, bytes, .. } = engines::fetch(&car.engine, &car.trust)?;
+    let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
+    println!("{name}: building and proving the plan for this machine's GPU; this takes minutes");
+    match prepare(&bundle, &Places::default(), &show) {
+        Ok(prepared) => say(&prepared, report),
+        Err(error) if error.is_absence() => println!("{name}: no plan is built here: {error}"),
+        Err(error) => return Err(error).context(name),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,7 +67,8 @@ pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<
     Ok(())
 }
 
-/// One line on a terminal; TensorRT's log tells the rest (`RUST_LOG=tensorrt=debug`).
+/// One line on a terminal, and in a journal a line for each phase; TensorRT's log tells the
+/// rest (`RUST_LOG=tensorrt=debug`).
 fn show(progress: Progress<'_>) -> bool {
     let mut terminal = std::io::stderr();
     if terminal.is_terminal() {
@@ -53,6 +76,8 @@ fn show(progress: Progress<'_>) -> bool {
         // A line that cannot be shown is no reason to stop.
         let _ = write!(terminal, "\r\x1b[K{phase}: {done} of {steps}");
         let _ = terminal.flush();
+    } else if progress.done == 0 {
+        let _ = writeln!(terminal, "{}: {} steps", progress.phase, progress.steps);
     }
     true
 }

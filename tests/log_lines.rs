@@ -1,0 +1,160 @@
+//! docs/log-lines.md explains every line that guard and pilot of a real car write.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where they write lines themselves.
+const SPEAKERS: [&str; 9] = [
+    "crates/guard/src/process.rs",
+    "crates/guard/src/daemon.rs",
+    "crates/guard/src/actuators",
+    "crates/tensorrt/src/engine.rs",
+    "src/camera",
+    "src/commands/compile/machine.rs",
+    "src/commands/drive/real.rs",
+    "src/engines/fallback.rs",
+    "src/guarded/real.rs",
+];
+const MARKS: [&str; 6] = [
+    "log::error!(",
+    "log::warn!(",
+    "log::info!(",
+    "eprintln!(",
+    "println!(",
+    "say(",
+];
+
+/// Errors and reasons that end up in such lines.
+const REASONS: [&str; 8] = [
+    "crates/guard/src/actuator.rs",
+    "crates/guard/src/actuators/open.rs",
+    "crates/guard/src/daemon.rs",
+    "crates/guard/src/link.rs",
+    "crates/guard/src/process.rs",
+    "crates/guard/src/socket_link.rs",
+    "crates/guard/src/state.rs",
+    "src/camera/error.rs",
+];
+
+/// Shorter words between two things that are filled in say nothing by themselves.
+const TELLING: usize = 8;
+
+#[test]
+fn every_line_of_guard_and_pilot_is_explained() {
+    let page = fs::read_to_string(root().join("docs/log-lines.md")).unwrap();
+    let page = one_line(&page);
+    let mut lines = Vec::new();
+    for file in SPEAKERS.iter().flat_map(|place| sources(place)) {
+        lines.extend(literals(&file, &MARKS));
+    }
+    let said = lines.len();
+    for file in REASONS.iter().flat_map(|place| sources(place)) {
+        lines.extend(literals(&file, &["#[error("]));
+    }
+    assert!(
+        said > 20 && lines.len() > said + 30,
+        "what is looked for is no longer written like that: {said}, {}",
+        lines.len()
+    );
+    let unexplained: Vec<&String> = lines
+        .iter()
+        .filter(|line| !parts(line).all(|part| page.contains(&part)))
+        .collect();
+    assert!(
+        unexplained.is_empty(),
+        "docs/log-lines.md says nothing of {unexplained:#?}"
+    );
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Rust files at `place`, a file or a folder.
+fn sources(place: &str) -> Vec<PathBuf> {
+    let path = root().join(place);
+    if path.is_file() {
+        return vec![path];
+    }
+    let files: Vec<PathBuf> = fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| path.file_name().is_some_and(|name| name != "tests.rs"))
+        .collect();
+    assert!(!files.is_empty(), "{place}");
+    files
+}
+
+/// The text that follows each of `marks`, where one does; not in a file's tests.
+fn literals(file: &Path, marks: &[&str]) -> Vec<String> {
+    let source = fs::read_to_string(file).unwrap();
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for mark in marks {
+        for (at, _) in source.match_indices(mark) {
+            // `eprintln!` ends in `println!`, and is looked for by itself.
+            if *mark == "println!(" && source[..at].ends_with('e') {
+                continue;
+            }
+            let rest = source[at + mark.len()..].trim_start();
+            let rest = rest.strip_prefix("&format!(").unwrap_or(rest).trim_start();
+            if let Some(text) = rest.strip_prefix('"') {
+                found.push(literal(text));
+            }
+        }
+    }
+    found
+}
+
+/// A string literal's text up to its end.
+fn literal(text: &str) -> String {
+    let mut said = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => match characters.next() {
+                // The line goes on, its indentation left out.
+                Some('\n') => said.push('\n'),
+                Some('r' | 'x' | 'n') | None => {}
+                Some(other) => said.push(other),
+            },
+            other => said.push(other),
+        }
+    }
+    // White space after a continued line is none of the text's.
+    one_line(&said.replace(" \n", "\n"))
+}
+
+/// What is written between the things that are filled in.
+fn parts(line: &str) -> impl Iterator<Item = String> {
+    let mut outside = Vec::new();
+    let (mut part, mut depth) = (String::new(), 0_u32);
+    for character in line.chars() {
+        match character {
+            '{' => {
+                depth += 1;
+                outside.push(std::mem::take(&mut part));
+            }
+            '}' => depth = depth.saturating_sub(1),
+            other if depth == 0 => part.push(other),
+            _ => {}
+        }
+    }
+    outside.push(part);
+    outside
+        .into_iter()
+        .map(|part| part.trim().to_owned())
+        .filter(|part| part.chars().count() >= TELLING)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,180 @@
+//! `cargo xtask package`: one .deb with the programs, the services and the documentation.
+
+mod elf;
+mod licences;
+pub mod tests;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+use crate::requirements::{self, Requirement};
+
+/// The oldest C library that the programs start with: JetPack 4.6's, of Ubuntu 18.04. The
+/// same is in Cargo.toml's `depends` and in `pilotage doctor`.
+const GLIBC: (u32, u32) = (2, 27);
+
+/// What is in the package beside the documentation.
+pub const PROGRAMS: [&str; 2] = ["pilotage", "pilotage-guard"];
+
+/// The machines it is made for, as Debian calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Architecture {
+    /// Jetsons, and other boards of 64 bits
+    Arm64,
+    /// A desktop
+    Amd64,
+}
+
+impl Architecture {
+    const fn target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::Amd64 => "amd64",
+        }
+    }
+}
+
+/// How the programs in it are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// As they are handed out.
+    Release,
+    /// For the tests, where the slowest part of a build is left out: without link-time
+    /// optimisation, and hardly optimised. What is in the package and what it needs stay the same.
+    Quick,
+}
+
+/// What making the package takes.
+pub const REQUIREMENTS: [Requirement; 6] = [
+    Requirement::CCompiler,
+    Requirement::ArmTarget,
+    Requirement::Python,
+    Requirement::PythonPackages,
+    Requirement::CargoDeb,
+    Requirement::CargoZigbuild,
+];
+
+/// Makes the package and says what it is. True when it is as it has to be.
+pub fn run(checkout: &Checkout, architecture: Architecture, install: bool) -> Result<bool> {
+    requirements::ensure(checkout, &REQUIREMENTS, install)?;
+    let (package, sound) = make(checkout, architecture, Build::Release)?;
+    println!(
+        "{}: {} KiB",
+        package.display(),
+        fs::metadata(&package)?.len() / 1024
+    );
+    Ok(sound)
+}
+
+/// Makes the package, and looks at its programs. False when one of them needs what a car may
+/// not have; that has been said then.
+pub fn make(
+    checkout: &Checkout,
+    architecture: Architecture,
+    build: Build,
+) -> Result<(PathBuf, bool)> {
+    compile(checkout, architecture, build)?;
+    let folder = checkout.root().join("target/package");
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        folder.join("licences.txt"),
+        licences::text(checkout, architecture.target())?,
+    )?;
+    let mut sound = true;
+    for program in PROGRAMS {
+        let path = built(checkout, architecture, program);
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        let needs = elf::Needs::of(&bytes).with_context(|| path.display().to_string())?;
+        println!("{program}: {} KiB stripped, {needs}", bytes.len() / 1024);
+        for complaint in needs.complaints(GLIBC) {
+            println!("{program} {complaint}");
+            sound = false;
+        }
+    }
+    let package = folder.join(format!("pilotage_{}.deb", architecture.name()));
+    let packed = Invocation::of(&checkout.tools().join("bin/cargo-deb"))
+        .arg("--no-build")
+        .arg("--no-strip")
+        .arg("--target")
+        .arg(architecture.target())
+        .arg("--output")
+        .path(&package)
+        .within(checkout.root())
+        .succeeds()?;
+    if !packed {
+        bail!("cargo-deb made no package; its messages are above");
+    }
+    Ok((package, sound))
+}
+
+/// Where a program is once it is built.
+fn built(checkout: &Checkout, architecture: Architecture, program: &str) -> PathBuf {
+    checkout
+        .builds()
+        .join(architecture.target())
+        .join("release")
+        .join(program)
+}
+
+/// Builds the programs against the old C library, which zig carries as a list of symbols.
+fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Result<()> {
+    let target = format!("{}.{}.{}", architecture.target(), GLIBC.0, GLIBC.1);
+    let mut cargo = Invocation::of(&checkout.tools().join("bin/cargo-zigbuild"))
+        .arg("zigbuild")
+        .arg("--release")
+        .arg("--package=pilotage")
+        .arg("--package=pilotage-guard")
+        .arg("--bins")
+        .arg("--target")
+        .arg(target)
+        // What the building machine has is no business of the car's.
+        .env("PILOTAGE_TENSORRT", "off")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_ZIGBUILD_ZIG_PATH", zig(checkout)?)
+        .env(
+            "CARGO_ZIGBUILD_CACHE_DIR",
+            checkout.root().join("target/zig/cargo-zigbuild"),
+        )
+        .env(
+            "ZIG_GLOBAL_CACHE_DIR",
+            checkout.root().join("target/zig/global"),
+        )
+        .env(
+            "ZIG_LOCAL_CACHE_DIR",
+            checkout.root().join("target/zig/local"),
+        )
+        .within(checkout.root());
+    if build == Build::Quick {
+        cargo = cargo
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
+    }
+    match cargo.succeeds()? {
+        true => Ok(()),
+        false => bail!("the programs do not build for {}", architecture.target()),
+    }
+}
+
+/// The program within PyPI's ziglang.
+fn zig(checkout: &Checkout) -> Result<PathBuf> {
+    let libraries = checkout.python().join("lib");
+    let folders = fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?;
+    folders
+        .flatten()
+        .map(|entry| entry.path().join("site-packages/ziglang/zig"))
+        .find(|path: &PathBuf| Path::exists(path))
+        .with_context(|| format!("there is no ziglang below {}", libraries.display()))
+}

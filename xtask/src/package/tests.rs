@@ -1,0 +1,272 @@
+//! What the package is, and what installing it does: in an arm64 Debian system, by qemu.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Architecture, Build, make};
+use crate::arm_root::{ArmRoot, Emulation};
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+use crate::requirements::Requirement;
+use crate::tally::Tally;
+
+/// What systemd's rating of the units' exposure may be at most, in tenths.
+const EXPOSURES: [(&str, u32); 2] = [("pilotage-guard.service", 12), ("pilotage.service", 20)];
+const UNITS: [&str; 3] = [
+    "pilotage-guard.service",
+    "pilotage.service",
+    "pilotage-engine.service",
+];
+
+/// The step of [`LIFE`] after which the units are looked at.
+const OPTED_IN: usize = 3;
+
+/// Files that have to be in the package; there is more.
+const CONTENTS: [&str; 22] = [
+    "etc/pilotage/car.toml",
+    "lib/systemd/system/pilotage-engine.service",
+    "lib/systemd/system/pilotage-guard.service",
+    "lib/systemd/system/pilotage.service",
+    "lib/udev/rules.d/60-pilotage.rules",
+    "usr/bin/pilotage",
+    "usr/bin/pilotage-guard",
+    "usr/lib/sysusers.d/pilotage.conf",
+    "usr/lib/tmpfiles.d/pilotage.conf",
+    "usr/share/doc/pilotage/LICENSE-APACHE",
+    "usr/share/doc/pilotage/LICENSE-MIT",
+    "usr/share/doc/pilotage/OFL.txt",
+    "usr/share/doc/pilotage/copyright",
+    "usr/share/doc/pilotage/first-lap.md",
+    "usr/share/doc/pilotage/licences.txt",
+    "usr/share/doc/pilotage/log-lines.md",
+    "usr/share/doc/pilotage/safety.md",
+    "usr/share/pilotage/cars/donkeycar.toml",
+    "usr/share/pilotage/cars/jetracer.toml",
+    "usr/share/pilotage/opt-in/csi-camera.conf",
+    "usr/share/pilotage/opt-in/hardware-watchdog.conf",
+    "usr/share/pilotage/opt-in/pwm-pins.conf",
+];
+
+/// What these tests take.
+pub const REQUIREMENTS: [Requirement; 8] = [
+    Requirement::CCompiler,
+    Requirement::ArmTarget,
+    Requirement::Python,
+    Requirement::PythonPackages,
+    Requirement::CargoDeb,
+    Requirement::CargoZigbuild,
+    Requirement::ArmRoots,
+    Requirement::Systemd,
+];
+
+/// Every check, counted.
+pub fn run(checkout: &Checkout) -> Result<Tally> {
+    let (package, sound) = make(checkout, Architecture::Arm64, Build::Quick)?;
+    let mut tally = checked("the programs need an old C library alone", Ok(sound));
+    tally += checked("the package holds what it should", holds(&package));
+    let system = System::with(checkout, &package)?;
+    for (number, (what, script)) in LIFE.into_iter().enumerate() {
+        tally += checked(what, system.does(script));
+        // Installed, and with all that can be opted into.
+        if number == OPTED_IN {
+            for (unit, most) in EXPOSURES {
+                let what = format!("{unit} is hardly exposed");
+                tally += checked(&what, exposure(&system.folder, unit, most));
+            }
+            tally += checked(
+                "systemd has nothing to say of the units",
+                verify(&system.folder),
+            );
+        }
+    }
+    Ok(tally)
+}
+
+fn checked(what: &str, sound: Result<bool>) -> Tally {
+    let sound = sound.unwrap_or_else(|error| {
+        println!("error: {error:#}");
+        false
+    });
+    println!("{}: {what}", if sound { "ok" } else { "FAILED" });
+    Tally::of_step(sound)
+}
+
+fn holds(package: &Path) -> Result<bool> {
+    let list = Invocation::new("dpkg-deb --contents")
+        .path(package)
+        .answer()
+        .context("dpkg-deb cannot read the package")?;
+    let names: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .map(|name| name.trim_start_matches("./"))
+        .collect();
+    let lacking: Vec<_> = CONTENTS
+        .iter()
+        .filter(|name| !names.contains(name))
+        .collect();
+    if !lacking.is_empty() {
+        println!("the package lacks {lacking:?}");
+    }
+    Ok(lacking.is_empty())
+}
+
+/// Whether `unit` is at most as exposed as it may be.
+fn exposure(root: &Path, unit: &str, most: u32) -> Result<bool> {
+    let mut rating = None;
+    Invocation::new("systemd-analyze security --offline=true --no-pager")
+        .path(&root.join("lib/systemd/system").join(unit))
+        .listen(|line| {
+            // "→ Overall exposure level for pilotage.service: 0.9 SAFE"
+            if let Some((_, after)) = line.split_once("Overall exposure level for ") {
+                rating = after.split_whitespace().nth(1).and_then(tenths);
+            }
+        })?;
+    let rating = rating.context("systemd-analyze rates nothing")?;
+    let show = |tenths: u32| format!("{}.{}", tenths / 10, tenths % 10);
+    println!("{unit}: exposure {}, at most {}", show(rating), show(most));
+    Ok(rating <= most)
+}
+
+/// 9 of "0.9".
+fn tenths(rating: &str) -> Option<u32> {
+    let (whole, tenth) = rating.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 10 + tenth.parse::<u32>().ok()?)
+}
+
+/// Whether systemd takes the units, in the system that they are installed in and with the
+/// drop-ins that people may add, without a word. It succeeds on keys it does not know.
+fn verify(root: &Path) -> Result<bool> {
+    let command = UNITS.iter().fold(
+        Invocation::new("systemd-analyze verify --man=no")
+            .arg(format!("--root={}", root.display())),
+        |command, unit| command.arg(*unit),
+    );
+    let mut silent = true;
+    let accepted = command.listen(|line| {
+        silent = false;
+        print!("{line}");
+    })?;
+    Ok(silent && accepted)
+}
+
+/// The life of the package: each script is the shell's, in the system, after the one before.
+/// There /old.deb is the package and /new.deb a later one with another car.toml.
+const LIFE: [(&str, &str); 7] = [
+    (
+        "it is installed as docs/first-lap.md says",
+        "apt-get install --yes --no-install-recommends /old.deb
+        id pilotage; id pilotage-guard
+        for group in i2c gpio dialout video render input; do getent group $group; done
+        test -L /etc/systemd/system/multi-user.target.wants/pilotage-guard.service
+        test ! -e /etc/systemd/system/multi-user.target.wants/pilotage.service
+        test \"$(stat -c '%U %a' /var/lib/pilotage /var/lib/pilotage/plans)\" = \"root 755
+root 755\"
+        test \"$(stat -c %U /var/lib/pilotage/recordings)\" = pilotage",
+    ),
+    (
+        "its programs run, and as installed the car has no motors",
+        "pilotage --version; pilotage-guard --version
+        pilotage-guard --failsafe
+        grep '^kind = \"dry-run\"' /etc/pilotage/car.toml
+        pilotage compile --for-this-machine --car /etc/pilotage/car.toml",
+    ),
+    (
+        "the cars to start from are sound to its guard",
+        "for car in /usr/share/pilotage/cars/*.toml; do
+            cp $car /etc/pilotage/car.toml
+            ! pilotage-guard --failsafe 2>said
+            cat said
+            grep -q 'is it switched on and connected' said
+        done",
+    ),
+    (
+        "opting in is what the files say, and systemd's users exist for it",
+        "cd /usr/share/pilotage/opt-in
+        sed -n 's/^# *sudo install/install/p' *.conf > /opt-in.sh
+        test $(wc -l < /opt-in.sh) = 3
+        sh -e /opt-in.sh",
+    ),
+    (
+        "a newer one leaves car.toml as its owner made it",
+        "echo '# mine' >> /etc/pilotage/car.toml
+        systemctl disable pilotage-guard.service
+        apt-get install --yes --no-install-recommends -o Dpkg::Options::=--force-confold /new.deb
+        tail -1 /etc/pilotage/car.toml | grep '^# mine$'
+        grep '^# newer$' /etc/pilotage/car.toml.dpkg-dist
+        test ! -e /etc/systemd/system/multi-user.target.wants/pilotage-guard.service",
+    ),
+    (
+        "removed, it leaves what is its owner's",
+        "systemctl enable pilotage-guard.service
+        touch /var/lib/pilotage/recordings/0001.jpg
+        apt-get remove --yes pilotage
+        test ! -e /usr/bin/pilotage-guard
+        test ! -e /etc/systemd/system/multi-user.target.wants/pilotage-guard.service
+        grep '^# mine$' /etc/pilotage/car.toml
+        test -e /var/lib/pilotage/recordings/0001.jpg",
+    ),
+    (
+        "purged, it leaves nothing",
+        "rm /etc/pilotage/car.toml.dpkg-dist
+        apt-get purge --yes pilotage
+        test ! -e /etc/pilotage
+        test ! -e /var/lib/pilotage
+        test ! -e /usr/share/pilotage
+        test ! -e /usr/share/doc/pilotage
+        test -z \"$(find / -xdev -name '*pilotage*' -path '*/systemd/system/*.service')\"",
+    ),
+];
+
+/// An arm64 system with the package in reach, and a later one.
+struct System {
+    folder: PathBuf,
+    _emulation: Emulation,
+}
+
+impl System {
+    fn with(checkout: &Checkout, package: &Path) -> Result<Self> {
+        let root = ArmRoot::made(checkout)?;
+        let folder = checkout.root().join("target/package/system");
+        root.unpack(&folder)?;
+        let later = checkout.root().join("target/package/later");
+        let script = r#"set -e; umask 022; rm -rf "$2"
+            dpkg-deb --raw-extract "$0" "$2"
+            echo '# newer' >> "$2/etc/pilotage/car.toml"
+            sed -i 's/^Version: .*/Version: 999/' "$2/DEBIAN/control"
+            cp "$0" "$1/old.deb"
+            dpkg-deb --root-owner-group -Zgzip --build "$2" "$1/new.deb"
+            rm -rf "$2""#;
+        let copied = Invocation::privileged(script)
+            .path(package)
+            .path(&folder)
+            .path(&later)
+            .succeeds()?;
+        if !copied {
+            bail!("a later package cannot be made of {}", package.display());
+        }
+        Ok(Self {
+            folder,
+            _emulation: Emulation::begin()?,
+        })
+    }
+
+    /// Runs `script` in it, which says something only where it fails.
+    fn does(&self, script: &str) -> Result<bool> {
+        let mut said = String::new();
+        // /proc is mounted for this alone, and gone with it.
+        let inside = r#"export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
+            exec unshare --mount sh -c '
+                mount -t proc proc "$0/proc" && exec chroot "$0" /bin/sh -e -u -x -c "$1"
+            ' "$0" "$1" < /dev/null"#;
+        let done = Invocation::privileged(inside)
+            .path(&self.folder)
+            .arg(script)
+            .listen(|line| said.push_str(line))?;
+        if !done {
+            print!("{said}");
+        }
+        Ok(done)
+    }
+}
