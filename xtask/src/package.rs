@@ -51,8 +51,9 @@ impl Architecture {
 pub enum Build {
     /// As they are handed out.
     Release,
-    /// For the tests, where the slowest part of a build is left out: without link-time
-    /// optimisation, and hardly optimised. What is in the package and what it needs stay the same.
+    /// For the tests: hardly optimised, which is most of a build's time. What is in the package
+    /// and what it needs stay the same. What runs on the building machine is built as for a
+    /// release, and so is there already where one was built.
     Quick,
 }
 
@@ -158,7 +159,6 @@ fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Res
         .within(checkout.root());
     if build == Build::Quick {
         cargo = cargo
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
     }

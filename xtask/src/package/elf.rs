@@ -38,7 +38,7 @@ impl Needs {
             .context("it is linked statically, and that is not what is handed out")?;
         let strings = sections.strings(endian, bytes, index)?;
         for entry in entries {
-            if entry.tag32(endian) == Some(DT_NEEDED) {
+            if entry.tag(endian) == DT_NEEDED {
                 libraries.insert(text(entry.string(endian, strings)?));
             }
         }

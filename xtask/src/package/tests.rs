@@ -116,7 +116,8 @@ fn holds(package: &Path) -> Result<bool> {
 fn exposure(root: &Path, unit: &str, most: u32) -> Result<bool> {
     let mut rating = None;
     Invocation::new("systemd-analyze security --offline=true --no-pager")
-        .path(&root.join("lib/systemd/system").join(unit))
+        .arg(format!("--root={}", root.display()))
+        .arg(unit)
         .listen(|line| {
             // "→ Overall exposure level for pilotage.service: 0.9 SAFE"
             if let Some((_, after)) = line.split_once("Overall exposure level for ") {
