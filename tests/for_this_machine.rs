@@ -118,3 +118,45 @@ fn tensorrt_is_used_off_or_required_as_the_environment_says() {
         }
     }
 }
+
+#[test]
+fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
+    let machine = stand_ins();
+    let car = |engine: &str| {
+        let text = format!("[engine]\n{engine}\n");
+        std::fs::write(machine.path().join("car.toml"), text).unwrap();
+        let arguments = ["compile", "--for-this-machine", "--car", "car.toml"];
+        pilotage(&machine, "off", &arguments)
+    };
+    let processor = car("backend = \"cpu\"");
+    assert_eq!(processor.status.code(), Some(0), "{processor:?}");
+    assert!(String::from_utf8_lossy(&processor.stdout).contains("nothing to build"));
+
+    let lacking = car("backend = \"tensorrt\"");
+    assert_eq!(lacking.status.code(), Some(2), "{lacking:?}");
+    assert!(complaint(&lacking).contains(LACKING), "{lacking:?}");
+
+    // What the car would not drive with, nothing is built of.
+    std::fs::write(machine.path().join("mine.engine"), "unsigned").unwrap();
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let unsigned = car(&format!(
+        "file = \"mine.engine\"\nbackend = \"tensorrt\"\nrequire_signature = true\n\
+         trusted_keys = [\"{key}\"]"
+    ));
+    assert_eq!(unsigned.status.code(), Some(2), "{unsigned:?}");
+    assert!(complaint(&unsigned).contains("sign"), "{unsigned:?}");
+}
+
+#[test]
+fn a_machine_without_tensorrt_is_no_failure_of_the_service() {
+    let machine = stand_ins();
+    for library in ["libnvinfer.so.10", "libnvonnxparser.so.10"] {
+        std::fs::remove_file(machine.path().join(library)).unwrap();
+    }
+    let text = "[engine]\nbackend = \"tensorrt\"\n";
+    std::fs::write(machine.path().join("car.toml"), text).unwrap();
+    let arguments = ["compile", "--for-this-machine", "--car", "car.toml"];
+    let output = pilotage(&machine, "off", &arguments);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no plan is built here"));
+}

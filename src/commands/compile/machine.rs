@@ -40,7 +40,13 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    let Fetched { name, bytes, .. } = engines::fetch(&car.engine, &car.trust)?;
+    let Fetched {
+        name,
+        bytes,
+        signature,
+    } = engines::fetch(&car.engine, &car.trust)?;
+    // A plan becomes code: none is built of what this car would not drive with.
+    signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
     println!("{name}: building and proving the plan for this machine's GPU; this takes minutes");
     match prepare(&bundle, &Places::default(), &show) {
