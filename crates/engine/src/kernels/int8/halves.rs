@@ -54,8 +54,9 @@ unsafe fn halves<const P: usize>(tile: &Tile) {
                 aside[p * VECTORS + z].write(sum);
             }
         }
-        for rest in P * VECTORS..(P * VECTORS).next_multiple_of(TOGETHER) {
-            aside[rest].write(_mm512_setzero_si512());
+        let end = (P * VECTORS).next_multiple_of(TOGETHER);
+        for rest in &mut aside[P * VECTORS..end] {
+            rest.write(_mm512_setzero_si512());
         }
         let aside = aside.as_ptr().cast();
         match tile.levels {
