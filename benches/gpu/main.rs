@@ -130,7 +130,7 @@ fn head(device: &Device, tensorrt: &str) -> String {
     );
     // Clocks and power are half of any figure from a Jetson.
     let parts = ["processor", "system", "board", "power", "clocks", "heat"];
-    let findings = examine(&System::here(), &Gpu::here(), Needs::default());
+    let findings = examine(&System::here(), &Gpu::here(), &Needs::default());
     let told = |finding: &&Finding| parts.contains(&finding.part);
     for Finding { part, found, .. } in findings.iter().filter(told) {
         let _ = write!(head, "\n- {part}: {found}");
