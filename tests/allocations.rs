@@ -54,12 +54,19 @@ fn nor_do_they_on_the_ackermann_car_under_strange_light() {
 
 #[test]
 fn nor_does_an_engine_on_a_thread_of_its_own() {
+    // Spinning, it waits now and then; sleeping, at each answer.
+    for wait in [Wait::Spin, Wait::Sleep] {
+        an_engine_apart_allocates_nothing(wait);
+    }
+}
+
+fn an_engine_apart_allocates_nothing(wait: Wait) {
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
     let mut direct = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let limits = ApartLimits {
         start: Duration::from_secs(60),
         answer: Duration::from_secs(60),
-        wait: Wait::Spin,
+        wait,
     };
     let plan = bundle.plan.clone();
     let make = move || CpuEngine::new(&plan, CpuOptions::default());
@@ -76,8 +83,6 @@ fn nor_does_an_engine_on_a_thread_of_its_own() {
                 &mut [TensorMut::F32(&mut numbers)],
             )
         };
-        // A channel takes room for its waiters at their first wait.
-        infer().unwrap();
         let counted = allocation_counter::measure(|| {
             for _ in 0..300 {
                 times.push(infer().unwrap().total);
@@ -91,5 +96,5 @@ fn nor_does_an_engine_on_a_thread_of_its_own() {
         panic!("two engines")
     };
     assert_eq!(here, there);
-    println!("{direct:?} directly, {apart:?} on a thread of its own");
+    println!("{wait:?}: {direct:?} directly, {apart:?} on a thread of its own");
 }

@@ -162,7 +162,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn disturbance(measurement: &Measurement) -> String {
     let [ours, machine] = [&measurement.inference, &measurement.counting].map(Times::tail);
     let judged = match measurement.counting.disturbed() {
-        true => "something else was running on these cores",
+        true => "the machine keeps any program waiting",
         false => "the cores were left alone, caches and memory may not have been",
     };
     format!(

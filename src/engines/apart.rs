@@ -78,6 +78,8 @@ type About = (String, Vec<Port>, Vec<Port>);
 
 /// Looked at all the time for so long, as by [`Wait::Spin`] of the GPU's own.
 const SPIN: Duration = Duration::from_micros(500);
+/// Longer than a channel looks before it waits.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
 /// Ports of either side.
 const MOST_PORTS: usize = 8;
 /// How long a thread that is told to end is waited for: what it holds is given back by then.
@@ -224,6 +226,8 @@ impl Engine for Apart {
 
     fn prepare(&mut self) -> Result<(), EngineError> {
         let mut order = self.idle()?;
+        // A channel takes room for who waits at its first wait: here, not in a late frame.
+        let _ = self.answers.recv_timeout(FIRST_WAIT);
         order.prepare = true;
         let order = self.order(order, self.limits.start)?;
         let done = order.done.clone();
