@@ -10,16 +10,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where they write lines themselves.
-const SPEAKERS: [&str; 9] = [
+const SPEAKERS: [&str; 14] = [
     "crates/guard/src/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/actuators",
     "crates/tensorrt/src/engine.rs",
     "src/camera",
     "src/commands/compile/machine.rs",
+    "src/commands/drive/hand.rs",
     "src/commands/drive/real.rs",
+    "src/commands/drive/watch.rs",
     "src/engines/fallback.rs",
+    "src/gamepad",
     "src/guarded/real.rs",
+    "src/recorder",
+    "src/recorder.rs",
 ];
 const MARKS: [&str; 6] = [
     "log::error!(",
@@ -31,7 +36,7 @@ const MARKS: [&str; 6] = [
 ];
 
 /// Errors and reasons that end up in such lines.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 12] = [
     "crates/guard/src/actuator.rs",
     "crates/guard/src/actuators/open.rs",
     "crates/guard/src/daemon.rs",
@@ -40,6 +45,10 @@ const REASONS: [&str; 8] = [
     "crates/guard/src/socket_link.rs",
     "crates/guard/src/state.rs",
     "src/camera/error.rs",
+    "src/engines/apart.rs",
+    "src/gamepad.rs",
+    "src/recorder.rs",
+    "src/recorder/folder.rs",
 ];
 
 /// Shorter words between two things that are filled in say nothing by themselves.
