@@ -1,11 +1,13 @@
 //! What every [`Actuator`] and every [`Link`](crate::Link) must do, as suites that panic at
-//! the first thing that is not so; and a stand-in actuator for tests.
+//! the first thing that is not so; and stand-ins for tests.
 
 mod actuator;
 mod link;
+mod pca9685;
 
 pub use actuator::actuator;
 pub use link::{LinkRig, link};
+pub use pca9685::{ModelPca9685, Out};
 
 use pilotage_vehicle::Time;
 

@@ -126,7 +126,7 @@ fn the_first_write_brings_a_fresh_chip_to_its_disarmed_pulses() {
     near(&chip, STEERING, 1700.0);
     assert!((chip.tick_us() * 4096.0 * 60.0 / 1e6 - 1.0).abs() < 0.01);
     let state = chip.0.borrow();
-    assert_eq!(state.written[0], THROTTLE, "the motor first");
+    assert_eq!(state.model.written[0], THROTTLE, "the motor first");
     assert_eq!(state.through, Some(true));
     for other in 2..16 {
         assert_eq!(chip.out(other), Out::Low);
@@ -143,7 +143,7 @@ fn a_running_chip_in_order_is_never_put_to_sleep() {
     let mut next = usual(&chip);
     next.write(at(0), &FAILSAFE).unwrap();
     next.write(at(5), &DISARMED).unwrap();
-    assert_eq!(chip.0.borrow().slept, 0);
+    assert_eq!(chip.0.borrow().model.slept, 0);
     near(&chip, THROTTLE, 1500.0);
 }
 
@@ -156,7 +156,7 @@ fn pulses_of_a_wrong_length_are_off_before_the_chip_sleeps() {
     fast.write(at(0), &output(Mode::Drive, 0.3, 0.5)).unwrap();
     usual(&chip).write(at(0), &FAILSAFE).unwrap();
     let state = chip.0.borrow();
-    assert_eq!((state.slept, state.cut), (1, 0));
+    assert_eq!((state.model.slept, state.model.cut), (1, 0));
     drop(state);
     near(&chip, THROTTLE, 1500.0);
     near(&chip, STEERING, 1300.0);
@@ -174,12 +174,12 @@ fn no_pulse_is_fully_off() {
         motors.write(at(0), &rest).unwrap();
         assert_eq!(chip.out(THROTTLE), Out::Low);
         assert_ne!(
-            chip.0.borrow().registers[0x09] & 0x10,
+            chip.0.borrow().model.registers[0x09] & 0x10,
             0,
             "the full-off bit"
         );
     }
-    assert_eq!(chip.0.borrow().slept, 0);
+    assert_eq!(chip.0.borrow().model.slept, 0);
 }
 
 #[test]
@@ -223,9 +223,9 @@ fn a_refused_write_is_tried_again_at_once_and_all_is_told_anew() {
         }
     ));
     assert_eq!(chip.0.borrow().through, Some(false), "held back on failure");
-    chip.0.borrow_mut().written.clear();
+    chip.0.borrow_mut().model.written.clear();
     motors.write(at(5), &FAILSAFE).unwrap();
-    assert_eq!(chip.0.borrow().written, [THROTTLE, STEERING]);
+    assert_eq!(chip.0.borrow().model.written, [THROTTLE, STEERING]);
     assert_eq!(chip.0.borrow().through, Some(true));
     near(&chip, THROTTLE, 1500.0);
 }
@@ -262,7 +262,7 @@ fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
         motors.write(now, &steady).unwrap();
         now = now + TICK;
     }
-    let registers = chip.0.borrow().registers;
+    let registers = chip.0.borrow().model.registers;
     change(&chip);
     let changed = now;
     let error = loop {
@@ -274,7 +274,7 @@ fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
     };
     assert!(matches!(error, ActuatorError::Changed { .. }), "{error}");
     motors.write(now, &steady).unwrap();
-    let mended = chip.0.borrow().registers;
+    let mended = chip.0.borrow().model.registers;
     assert_eq!(mended[0xFE], registers[0xFE]);
     assert_eq!(mended[0x06..0x46], registers[0x06..0x46]);
 }
@@ -327,7 +327,7 @@ fn after_the_first_a_write_does_not_allocate() {
     ] {
         let chip = Chip::new();
         // The model's own lists are no part of the count.
-        chip.0.borrow_mut().written.reserve(10_000);
+        chip.0.borrow_mut().model.written.reserve(10_000);
         let mut motors = on(&chip, wheels);
         motors.write(at(0), &DISARMED).unwrap();
         let counted = allocation_counter::measure(|| {

@@ -1,0 +1,153 @@
+//! An i2c-tiny-usb adapter with a PCA9685 on its bus, as a USB device.
+//!
+//! The requests are those of the kernel's drivers/i2c/busses/i2c-tiny-usb.c.
+
+use pilotage_guard::conformance::ModelPca9685;
+
+use crate::usbip::{Device, Setup};
+
+/// The chip's on the bus.
+pub const ADDRESS: u16 = 0x40;
+
+/// As Till Harbaum's adapter says it is (USB 2.0, table 9-8).
+const DEVICE: [u8; 18] = [
+    18, 1, 0x10, 1, 0xFF, 0, 0, 8, 0x03, 0x04, 0x31, 0xC6, 0x01, 0x01, 0, 0, 0, 1,
+];
+/// One configuration, one interface, no endpoints but the first.
+const CONFIGURATION: [u8; 18] = [
+    9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, 0, 0, 0, 0,
+];
+
+const ECHO: u8 = 0;
+const FUNCTIONS: u8 = 1;
+const DELAY: u8 = 2;
+const STATUS: u8 = 3;
+/// With two bits below for a transfer's first and last part.
+const TRANSFER: u8 = 4;
+const TRANSFER_END: u8 = 7;
+const READ: u16 = 1;
+/// I2C_FUNC_I2C, and what SMBus can do by means of it.
+const ABILITIES: u32 = 0x0000_0001 | 0x0EFF_0000;
+
+const ACKNOWLEDGED: u8 = 1;
+const REFUSED: u8 = 2;
+
+/// What hangs on the bus.
+pub trait Chip {
+    /// Whether it answers now.
+    fn acknowledges(&mut self) -> bool;
+    /// Lets the master speak with it.
+    fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T;
+}
+
+/// The adapter.
+pub struct Adapter<C> {
+    chip: C,
+    status: u8,
+}
+
+impl<C: Chip> Adapter<C> {
+    /// With `chip` on its bus.
+    pub const fn new(chip: C) -> Self {
+        Self { chip, status: 0 }
+    }
+
+    fn transfer(&mut self, setup: Setup, sent: &[u8]) -> Vec<u8> {
+        if setup.index != ADDRESS || !self.chip.acknowledges() {
+            self.status = REFUSED;
+            return Vec::new();
+        }
+        self.status = ACKNOWLEDGED;
+        if setup.value & READ == 0 {
+            self.chip.speak(|chip| chip.write(sent));
+            return Vec::new();
+        }
+        let mut read = vec![0; setup.length.into()];
+        self.chip.speak(|chip| chip.read(&mut read));
+        read
+    }
+}
+
+impl<C: Chip> Device for Adapter<C> {
+    fn control(&mut self, setup: Setup, sent: &[u8]) -> Option<Vec<u8>> {
+        if setup.is_vendors() {
+            return match setup.request {
+                ECHO => Some(setup.value.to_le_bytes().to_vec()),
+                FUNCTIONS => Some(ABILITIES.to_le_bytes().to_vec()),
+                DELAY => Some(Vec::new()),
+                STATUS => Some(vec![self.status]),
+                TRANSFER..=TRANSFER_END => Some(self.transfer(setup, sent)),
+                _ => None,
+            };
+        }
+        // USB's own (USB 2.0, table 9-4).
+        match (setup.request, setup.value >> 8) {
+            (6, 1) => Some(DEVICE.to_vec()),
+            (6, 2) => Some(CONFIGURATION.to_vec()),
+            (0, _) => Some(vec![0, 0]),
+            (1 | 3 | 5 | 9 | 11, _) => Some(Vec::new()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Lone(ModelPca9685, bool);
+
+    impl Chip for Lone {
+        fn acknowledges(&mut self) -> bool {
+            self.1
+        }
+
+        fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T {
+            what(&mut self.0)
+        }
+    }
+
+    fn transfer(read: bool, index: u16, length: u16) -> Setup {
+        Setup {
+            kind: if read { 0xC0 } else { 0x40 },
+            request: TRANSFER_END,
+            value: u16::from(read),
+            index,
+            length,
+        }
+    }
+
+    fn status(adapter: &mut Adapter<Lone>) -> Option<Vec<u8>> {
+        let setup = Setup {
+            kind: 0xC0,
+            request: STATUS,
+            value: 0,
+            index: 0,
+            length: 1,
+        };
+        adapter.control(setup, &[])
+    }
+
+    #[test]
+    fn a_register_written_is_read_back_from_the_chip() {
+        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), true));
+        adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
+        assert_eq!(status(&mut adapter), Some(vec![ACKNOWLEDGED]));
+        adapter.control(transfer(false, ADDRESS, 1), &[0xFE]);
+        assert_eq!(
+            adapter.control(transfer(true, ADDRESS, 1), &[]),
+            Some(vec![0x79])
+        );
+    }
+
+    #[test]
+    fn nobody_answers_elsewhere_nor_while_the_chip_does_not() {
+        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), true));
+        adapter.control(transfer(false, 0x41, 2), &[0xFE, 0x79]);
+        assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
+        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), false));
+        adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
+        assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
+        assert_ne!(adapter.chip.0.registers[0xFE], 0x79);
+    }
+}

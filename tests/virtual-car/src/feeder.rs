@@ -1,0 +1,144 @@
+//! The camera: frames of the plant into a v4l2loopback device, at their pace.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use pilotage_guard::monotonic;
+use v4l::format::{Format, FourCC};
+use v4l::video::Output;
+use v4l::video::output::Parameters;
+
+use crate::plant::{Place, Plant};
+use crate::state::{Picture, Shared};
+
+/// What is asked of the thread that has the plant.
+enum Ask {
+    Where(Sender<(Place, f64)>),
+    Restart,
+}
+
+/// The thread that has plant and camera.
+pub struct Feeder {
+    asks: Sender<Ask>,
+}
+
+impl Feeder {
+    /// Starts it: the first frame is in the device when this returns.
+    ///
+    /// # Errors
+    /// When the device does not take the frames.
+    pub fn start(device: PathBuf, mut plant: Plant, size: (u32, u32), shared: Shared) -> anyhow::Result<Self> {
+        let mut yuyv = Vec::new();
+        plant.see(0, &mut yuyv);
+        let mut camera = Some(open(&device, size, plant.rate)?);
+        if let Some(camera) = &mut camera {
+            camera.write_all(&yuyv).context("the camera takes no frame")?;
+        }
+        let (asks, asked) = channel();
+        std::thread::spawn(move || feed(&device, plant, size, &shared, camera, yuyv, &asked));
+        Ok(Self { asks })
+    }
+
+    /// Where the car is, and how long its circuit is.
+    ///
+    /// # Errors
+    /// When the thread has died.
+    pub fn place(&self) -> anyhow::Result<(Place, f64)> {
+        let (answer, answered) = channel();
+        self.asks.send(Ask::Where(answer)).ok().context("the plant is dead")?;
+        answered.recv().context("the plant is dead")
+    }
+
+    /// Puts the car back to the start.
+    ///
+    /// # Errors
+    /// When the thread has died.
+    pub fn restart(&self) -> anyhow::Result<()> {
+        self.asks.send(Ask::Restart).ok().context("the plant is dead")
+    }
+}
+
+fn open(device: &Path, (width, height): (u32, u32), rate: f64) -> anyhow::Result<v4l::Device> {
+    let camera = v4l::Device::with_path(device).with_context(|| device.display().to_string())?;
+    let wanted = Format::new(width, height, FourCC::new(b"YUYV"));
+    let given = Output::set_format(&camera, &wanted).context("the camera's format")?;
+    ensure!(
+        (given.width, given.height, given.size) == (width, height, width * height * 2),
+        "v4l2loopback makes {given} of it"
+    );
+    // In whole frames for each ten seconds: less than one a second is wanted too.
+    let interval = v4l::Fraction::new(10, (rate * 10.0).round() as u32);
+    Output::set_params(&camera, &Parameters::new(interval)).context("the camera's rate")?;
+    Ok(camera)
+}
+
+fn feed(
+    device: &Path,
+    mut plant: Plant,
+    size: (u32, u32),
+    shared: &Shared,
+    mut camera: Option<v4l::Device>,
+    mut yuyv: Vec<u8>,
+    asked: &Receiver<Ask>,
+) {
+    let period = Duration::from_secs_f64(1.0 / plant.rate);
+    let black: Vec<u8> = [16, 128].repeat(yuyv.len() / 2);
+    let mut due = Instant::now();
+    let mut number: u64 = 0;
+    loop {
+        due += period;
+        while let Some(left) = due.checked_duration_since(Instant::now()) {
+            match asked.recv_timeout(left) {
+                Ok(Ask::Where(answer)) => {
+                    live(&mut plant, shared);
+                    // Nobody waiting for it any more is no matter.
+                    let _ = answer.send((plant.place(), plant.length()));
+                }
+                Ok(Ask::Restart) => plant.restart(monotonic().as_nanos()),
+                Err(_) => break,
+            }
+        }
+        if due.elapsed() > period {
+            // The machine was away for longer than a frame: go on from here.
+            due = Instant::now();
+        }
+        let began = monotonic();
+        let picture = live(&mut plant, shared);
+        number += 1;
+        if picture == Picture::Gone {
+            camera = None;
+            continue;
+        }
+        if picture == Picture::Live {
+            plant.see(number, &mut yuyv);
+        }
+        if camera.is_none() {
+            camera = open(device, size, plant.rate)
+                .inspect_err(|error| eprintln!("rig: {error:#}"))
+                .ok();
+        }
+        let frame = match picture {
+            Picture::Black => &black,
+            _ => &yuyv,
+        };
+        if let Some(camera) = &mut camera {
+            match camera.write_all(frame) {
+                Ok(()) => {
+                    let mut state = shared.lock();
+                    state.frames += 1;
+                    state.drawing = monotonic().since(began).as_nanos() as u64;
+                }
+                Err(error) => eprintln!("rig: the camera takes no frame: {error}"),
+            }
+        }
+    }
+}
+
+fn live(plant: &mut Plant, shared: &Shared) -> Picture {
+    let state = shared.lock();
+    plant.live(&state.pulses, monotonic().as_nanos());
+    state.picture
+}
