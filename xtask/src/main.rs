@@ -18,6 +18,7 @@ mod runtime;
 mod shims;
 mod tally;
 mod test;
+mod virtual_car;
 
 use std::process::ExitCode;
 
@@ -110,6 +111,10 @@ enum Task {
         #[arg(long, default_value_t = 10_000)]
         count: u64,
     },
+    /// Boots an arm64 computer in an emulator, installs the package, and breaks things
+    ///
+    /// All of them take about an hour; `cargo xtask test` goes through the most important.
+    VirtualCar(virtual_car::Options),
     /// Drives at 60 frames a second for long, and says how late commands are at their worst
     ///
     /// A hundred thousand frames take 28 minutes; `cargo xtask test` does 3,000.
@@ -142,6 +147,7 @@ fn main() -> ExitCode {
         Task::Faults { count } => endurance::faults(&checkout, count),
         Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
         Task::GpuTest(options) => gpu::run(&checkout, &options),
+        Task::VirtualCar(options) => virtual_car::run(&checkout, &options),
         Task::Peers(options) => peers::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });

@@ -37,6 +37,8 @@ pub enum Requirement {
     ArmEmulator,
     /// arm64 Debian systems: mmdebstrap, and a qemu that works in a changed root.
     ArmRoots,
+    /// What guests of the virtual car are put together with.
+    GuestTools,
     /// Unit files are checked by the systemd of this machine.
     Systemd,
     CargoDeb,
@@ -55,7 +57,7 @@ pub enum Requirement {
 
 use Requirement::{
     ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, CargoZigbuild, Clippy,
-    CppCompiler, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
+    CppCompiler, GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
     TensorRtHeaders,
 };
 
@@ -70,6 +72,7 @@ impl Requirement {
             ArmCompiler => "a C compiler for aarch64 (aarch64-linux-gnu-gcc)".into(),
             ArmEmulator => "qemu-user (qemu-aarch64)".into(),
             ArmRoots => "mmdebstrap, and qemu-user-static for what it makes".into(),
+            GuestTools => "make, mke2fs and setpriv".into(),
             Systemd => "systemd-analyze".into(),
             CargoDeb => format!("cargo-deb {CARGO_DEB}"),
             CargoZigbuild => format!("cargo-zigbuild {CARGO_ZIGBUILD}"),
@@ -104,6 +107,10 @@ impl Requirement {
                         .answer()
                         .is_some()
             }
+            GuestTools => Invocation::new("sh -c")
+                .arg("PATH=$PATH:/sbin:/usr/sbin; command -v make && command -v mke2fs && command -v setpriv")
+                .answer()
+                .is_some(),
             Systemd => Invocation::new("systemd-analyze --version")
                 .answer()
                 .is_some(),
@@ -143,6 +150,7 @@ impl Requirement {
             ArmCompiler => vec![debian("gcc-aarch64-linux-gnu libc6-dev-arm64-cross")],
             ArmEmulator => vec![debian("qemu-user")],
             ArmRoots => vec![debian("mmdebstrap arch-test qemu-user-static")],
+            GuestTools => vec![debian("make e2fsprogs util-linux")],
             Systemd => vec![debian("systemd")],
             CargoDeb => vec![cargo_install(checkout, "cargo-deb", CARGO_DEB)],
             CargoZigbuild => vec![

@@ -14,9 +14,7 @@ const DEVICE: [u8; 18] = [
     18, 1, 0x10, 1, 0xFF, 0, 0, 8, 0x03, 0x04, 0x31, 0xC6, 0x01, 0x01, 0, 0, 0, 1,
 ];
 /// One configuration, one interface, no endpoints but the first.
-const CONFIGURATION: [u8; 18] = [
-    9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, 0, 0, 0, 0,
-];
+const CONFIGURATION: [u8; 18] = [9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, 0, 0, 0, 0];
 
 const ECHO: u8 = 0;
 const FUNCTIONS: u8 = 1;

@@ -30,12 +30,19 @@ impl Feeder {
     ///
     /// # Errors
     /// When the device does not take the frames.
-    pub fn start(device: PathBuf, mut plant: Plant, size: (u32, u32), shared: Shared) -> anyhow::Result<Self> {
+    pub fn start(
+        device: PathBuf,
+        mut plant: Plant,
+        size: (u32, u32),
+        shared: Shared,
+    ) -> anyhow::Result<Self> {
         let mut yuyv = Vec::new();
         plant.see(0, &mut yuyv);
         let mut camera = Some(open(&device, size, plant.rate)?);
         if let Some(camera) = &mut camera {
-            camera.write_all(&yuyv).context("the camera takes no frame")?;
+            camera
+                .write_all(&yuyv)
+                .context("the camera takes no frame")?;
         }
         let (asks, asked) = channel();
         std::thread::spawn(move || feed(&device, plant, size, &shared, camera, yuyv, &asked));
@@ -48,7 +55,10 @@ impl Feeder {
     /// When the thread has died.
     pub fn place(&self) -> anyhow::Result<(Place, f64)> {
         let (answer, answered) = channel();
-        self.asks.send(Ask::Where(answer)).ok().context("the plant is dead")?;
+        self.asks
+            .send(Ask::Where(answer))
+            .ok()
+            .context("the plant is dead")?;
         answered.recv().context("the plant is dead")
     }
 
@@ -57,7 +67,10 @@ impl Feeder {
     /// # Errors
     /// When the thread has died.
     pub fn restart(&self) -> anyhow::Result<()> {
-        self.asks.send(Ask::Restart).ok().context("the plant is dead")
+        self.asks
+            .send(Ask::Restart)
+            .ok()
+            .context("the plant is dead")
     }
 }
 

@@ -106,7 +106,10 @@ fn await_node(node: &Path) -> anyhow::Result<()> {
 fn line() -> anyhow::Result<File> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        let ports = fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten();
+        let ports = fs::read_dir("/sys/class/virtio-ports")
+            .into_iter()
+            .flatten()
+            .flatten();
         for port in ports {
             let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
             let node = Path::new("/dev").join(port.file_name());

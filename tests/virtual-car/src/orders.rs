@@ -73,10 +73,15 @@ impl Rig {
                 std::thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            let answer = match self.order(&text) {
+            // Its number comes back with the answer: one given up on is known by it.
+            let number = serde_json::from_str(&text)
+                .ok()
+                .and_then(|order: Value| order.get("n").cloned());
+            let mut answer = match self.order(&text) {
                 Ok(answer) => answer,
                 Err(error) => json!({ "error": format!("{error:#}") }),
             };
+            answer["n"] = number.unwrap_or(Value::Null);
             answers.write_all(format!("{answer}\n").as_bytes())?;
         }
     }
@@ -165,7 +170,13 @@ fn run(line: &str, patience: Duration) -> anyhow::Result<Value> {
     let output = tempfile("rig-output")?;
     let (out, err) = (output.try_clone()?, output.try_clone()?);
     let mut child = Command::new("timeout")
-        .args(["--kill-after=5", &patience.as_secs_f64().to_string(), "sh", "-c", line])
+        .args([
+            "--kill-after=5",
+            &patience.as_secs_f64().to_string(),
+            "sh",
+            "-c",
+            line,
+        ])
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)

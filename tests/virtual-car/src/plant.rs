@@ -102,11 +102,14 @@ impl Plant {
             rate_hz: written.camera.rate * world.slower,
             ..CameraSpec::default()
         };
-        ensure!(camera.height.is_multiple_of(2), "half of the picture is drawn");
+        ensure!(
+            camera.height.is_multiple_of(2),
+            "half of the picture is drawn"
+        );
         let circuit = Circuit::shipped(&world.circuit).context("there is no such circuit")?;
         let renderer = Renderer::new(&circuit, &Looks::default(), &camera);
         Ok(Self {
-            car: Car::new(CarKind::Unicycle, mixer, circuit.start()),
+            car: Car::new(CarKind::Ackermann, mixer, circuit.start()),
             rgb: vec![0; camera.width * camera.height / 2 * 3],
             s: circuit.start_s(),
             circuit,
@@ -164,8 +167,14 @@ impl Plant {
         let steering = &self.steering;
         let throttle = &self.throttle;
         (
-            between(pulses.steering, [steering.right_us, steering.centre_us, steering.left_us]),
-            between(pulses.throttle, [throttle.reverse_us, throttle.neutral_us, throttle.ahead_us]),
+            between(
+                pulses.steering,
+                [steering.right_us, steering.centre_us, steering.left_us],
+            ),
+            between(
+                pulses.throttle,
+                [throttle.reverse_us, throttle.neutral_us, throttle.ahead_us],
+            ),
         )
     }
 
@@ -199,7 +208,10 @@ impl Plant {
             yuyv.extend([170, 136, 170, 120]);
         }
         for pair in self.rgb.chunks_exact(6) {
-            yuyv.extend(to_yuyv([pair[0], pair[1], pair[2]], [pair[3], pair[4], pair[5]]));
+            yuyv.extend(to_yuyv(
+                [pair[0], pair[1], pair[2]],
+                [pair[3], pair[4], pair[5]],
+            ));
         }
     }
 }
@@ -237,7 +249,13 @@ mod tests {
     #[test]
     fn a_pulse_means_what_the_guard_meant_by_it() {
         let ends = [1900, 1500, 1100];
-        for (pulse, value) in [(1500.0, 0.0), (1100.0, 1.0), (1900.0, -1.0), (1300.0, 0.5), (0.0, 0.0)] {
+        for (pulse, value) in [
+            (1500.0, 0.0),
+            (1100.0, 1.0),
+            (1900.0, -1.0),
+            (1300.0, 0.5),
+            (0.0, 0.0),
+        ] {
             assert_eq!(between(pulse, ends), value, "{pulse} us");
         }
     }

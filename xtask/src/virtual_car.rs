@@ -1,0 +1,276 @@
+//! `cargo xtask virtual-car`: an arm64 computer in an emulator, with a camera and an I2C bus
+//! of its kernel's, that a .deb is installed on and that drives a simulated car.
+//!
+//! The rig in the guest (tests/virtual-car) is what surrounds that computer on a car. Here is
+//! who boots it, breaks things, and looks at what the pulses did.
+
+mod car;
+mod guest;
+mod image;
+mod machine;
+mod packages;
+mod scenarios;
+mod table;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+use crate::package;
+use crate::requirements::{self, Requirement};
+use crate::tally::Tally;
+use guest::Guest;
+use image::Image;
+use packages::Packages;
+use scenarios::{SCENARIOS, Scenario};
+use table::Row;
+
+/// By how much slower than a real car the virtual one lives: a camera of 20 frames a second
+/// gives 2, a deadline of 150 ms is 1.5 s, and the simulated car's time goes a tenth as fast.
+pub const SLOWER: f64 = 10.0;
+
+/// What it takes.
+pub const REQUIREMENTS: [Requirement; 9] = [
+    Requirement::CCompiler,
+    Requirement::ArmTarget,
+    Requirement::ArmCompiler,
+    Requirement::ArmRoots,
+    Requirement::GuestTools,
+    // And making the package.
+    Requirement::Python,
+    Requirement::PythonPackages,
+    Requirement::CargoDeb,
+    Requirement::CargoZigbuild,
+];
+
+/// What `cargo xtask virtual-car` may be asked.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The scenarios to go through [default: all of them]
+    scenarios: Vec<String>,
+    /// List them, and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Install this package, instead of one made of the checkout
+    #[arg(long, value_name = "FILE.deb")]
+    package: Option<PathBuf>,
+    /// Install what this needs on the machine first
+    #[arg(long)]
+    install: bool,
+}
+
+/// What guests are made of.
+pub struct Made {
+    folder: PathBuf,
+    packages: Packages,
+    image: Image,
+    payload: PathBuf,
+}
+
+/// Goes through scenarios, and prints how they went. True when all passed.
+///
+/// # Errors
+/// When no guest can be made.
+pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
+    if options.list {
+        for scenario in &SCENARIOS {
+            println!("{:<20} {}", scenario.name, scenario.what);
+        }
+        return Ok(true);
+    }
+    for name in &options.scenarios {
+        ensure!(
+            SCENARIOS.iter().any(|scenario| scenario.name == name),
+            "there is no scenario `{name}`: --list lists them"
+        );
+    }
+    let needed = match options.package {
+        Some(_) => &REQUIREMENTS[..5],
+        None => &REQUIREMENTS,
+    };
+    requirements::ensure(checkout, needed, options.install)?;
+    let wanted: Vec<&Scenario> = SCENARIOS
+        .iter()
+        .filter(|scenario| {
+            options.scenarios.is_empty()
+                || options.scenarios.iter().any(|name| name == scenario.name)
+        })
+        .collect();
+    let package = match &options.package {
+        Some(package) => package.clone(),
+        None => {
+            requirements::ensure(checkout, &package::REQUIREMENTS, options.install)?;
+            package::make(
+                checkout,
+                package::Architecture::Arm64,
+                package::Build::Release,
+            )?
+            .0
+        }
+    };
+    let rows = through(checkout, &wanted, &package)?;
+    Ok(rows.iter().all(|row| row.passed))
+}
+
+/// The scenarios that are tests: four boots, and one to install.
+///
+/// # Errors
+/// When no guest can be made.
+pub fn tests(checkout: &Checkout) -> Result<bool> {
+    let wanted: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| scenario.test).collect();
+    let package = package::make(
+        checkout,
+        package::Architecture::Arm64,
+        package::Build::Quick,
+    )?
+    .0;
+    through(checkout, &wanted, &package)
+}
+
+fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<Vec<Row>> {
+    let began = Instant::now();
+    let made = make(checkout, package)?;
+    let mut rows = Vec::new();
+    let installed = made.folder.join("installed.img");
+    let stamp = made.folder.join("installed.txt");
+    let made_of = install_stamp(&made, package)?;
+    let same = fs::read_to_string(&stamp).is_ok_and(|there| there == made_of);
+    if !(same && guest::whole(&installed)) {
+        println!("==> installing the package in a guest");
+        let guest = Guest::boot(&made, &made.image.disk, "install")?;
+        let disk = scenarios::install(guest)?;
+        fs::rename(disk, &installed)?;
+        fs::write(&stamp, made_of)?;
+    }
+    let mut boots = Vec::new();
+    for scenario in wanted {
+        if !boots.contains(&scenario.boot) {
+            boots.push(scenario.boot);
+        }
+    }
+    for boot in boots {
+        println!("==> {boot}");
+        let mut guest = Some(Guest::boot(&made, &installed, boot)?);
+        for scenario in wanted.iter().filter(|scenario| scenario.boot == boot) {
+            let start = Instant::now();
+            println!("    {}: {}", scenario.name, scenario.what);
+            let result = scenarios::go(scenario, &made, &mut guest);
+            let row = result.unwrap_or_else(|error| Row::failed(scenario.name, &error));
+            println!("        {row} ({} s)", start.elapsed().as_secs());
+            rows.push(row);
+            if guest.is_none() {
+                guest = Some(Guest::boot(&made, &installed, boot)?);
+            }
+        }
+    }
+    println!("{}", table::text(&rows));
+    println!("{} s in all", began.elapsed().as_secs());
+    Ok(rows)
+}
+
+/// Makes what guests are made of, where it is not there yet.
+fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
+    let folder = checkout.root().join("target/virtual-car");
+    fs::create_dir_all(&folder)?;
+    let packages = Packages::ready(checkout)?;
+    println!("of Debian:\n{}", indented(&packages.versions));
+    let rig = rig(checkout)?;
+    let image = Image::ready(checkout, &packages, &rig)?;
+    let engine = engine(checkout, &folder)?;
+    let (toml, rig_toml) = (folder.join("car.toml"), folder.join("rig.toml"));
+    fs::write(&toml, car::toml("mine.engine"))?;
+    fs::write(&rig_toml, car::rig("chicane"))?;
+    let payload = image::payload(
+        &folder,
+        &[
+            ("rig", rig.as_path()),
+            ("rig.toml", &rig_toml),
+            ("car.toml", &toml),
+            ("mine.engine", &engine),
+            ("pilotage_arm64.deb", package),
+        ],
+    )?;
+    Ok(Made {
+        folder,
+        packages,
+        image,
+        payload,
+    })
+}
+
+fn indented(text: &str) -> String {
+    let lines = text.lines().filter(|line| {
+        ["linux-image", "qemu-system-arm", "v4l2loopback"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    });
+    lines.map(|line| format!("    {line}\n")).collect()
+}
+
+/// What an installed disk depends on.
+fn install_stamp(made: &Made, package: &Path) -> Result<String> {
+    let base = fs::metadata(&made.image.disk)?.modified()?;
+    let sum = Invocation::new("sha256sum").path(package).answer();
+    let sum = sum.with_context(|| package.display().to_string())?;
+    let car = fs::read_to_string(made.folder.join("car.toml"))?;
+    Ok(format!("{base:?}\n{sum}{car}{}", scenarios::INSTALLING))
+}
+
+/// Builds the rig for the guest, static, so that it is the guest's first program too.
+fn rig(checkout: &Checkout) -> Result<PathBuf> {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    let variable = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
+    let build = Invocation::new("cargo build --release --package=virtual-car")
+        .arg(format!("--target={TARGET}"))
+        .env(&format!("{variable}_LINKER"), "aarch64-linux-gnu-gcc")
+        .env(
+            &format!("{variable}_RUSTFLAGS"),
+            "-C target-feature=+crt-static",
+        )
+        .within(checkout.root());
+    if !build.succeeds()? {
+        bail!("`{build}` failed");
+    }
+    Ok(checkout.builds().join(TARGET).join("release/rig"))
+}
+
+/// The shipped network compiled for a physical car, as its owner would compile their own.
+fn engine(checkout: &Checkout, folder: &Path) -> Result<PathBuf> {
+    let engines = checkout.root().join("engines");
+    let shipped = engines.join("pilotnet.toml");
+    let text = fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
+    let model = engines.join("pilotnet.onnx");
+    let recipe = text
+        .replace("\"pilotnet.onnx\"", &format!("\"{}\"", model.display()))
+        .replace(
+            "frames = \"frames\"",
+            &format!("frames = \"{}\"", engines.join("frames").display()),
+        )
+        .replace("domain = \"simulated\"", "domain = \"physical\"");
+    ensure!(
+        recipe.contains("\"physical\""),
+        "{} says no domain",
+        shipped.display()
+    );
+    let file = folder.join("mine.toml");
+    let engine = folder.join("mine.engine");
+    let same = fs::read_to_string(&file).is_ok_and(|there| there == recipe);
+    let age = |file: &Path| fs::metadata(file)?.modified();
+    if same && guest::whole(&engine) && age(&engine)? > age(&model)? {
+        return Ok(engine);
+    }
+    fs::write(&file, &recipe)?;
+    let compiled = Invocation::new("cargo run --quiet --release --package=pilotage -- compile")
+        .path(&file)
+        .arg("--out")
+        .path(&engine)
+        .within(checkout.root());
+    match compiled.succeeds()? {
+        true => Ok(engine),
+        false => bail!("`{compiled}` failed"),
+    }
+}

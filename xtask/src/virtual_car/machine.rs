@@ -1,0 +1,246 @@
+//! The emulated computer: started, spoken to over a serial port of its own, and killed however
+//! this program ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::packages::Packages;
+
+/// Emulated on a busy machine, a boot takes this long at the most.
+const BOOT: Duration = Duration::from_secs(300);
+/// An answer that involves no program of the guest's.
+const PROMPT: Duration = Duration::from_secs(30);
+
+/// A running guest.
+pub struct Machine {
+    emulator: Child,
+    folder: PathBuf,
+    console: PathBuf,
+    line: Option<BufReader<UnixStream>>,
+    /// The last order's number.
+    number: u64,
+}
+
+/// What a guest is started with.
+pub struct Parts<'a> {
+    pub packages: &'a Packages,
+    pub initrd: &'a Path,
+    pub disk: &'a Path,
+    pub payload: &'a Path,
+    /// Where its console goes.
+    pub console: &'a Path,
+}
+
+impl Machine {
+    /// Starts a guest, and waits until its rig answers.
+    ///
+    /// # Errors
+    /// When it does not come up in time; the end of its console is in the message.
+    pub fn boot(parts: &Parts<'_>) -> Result<Self> {
+        // A socket's path may not be long, and target/ may lie anywhere.
+        let folder = std::env::temp_dir().join(format!("pilotage-car-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let socket = folder.join("rig");
+        // What is left of a name would be taken for the new one.
+        let _ = fs::remove_file(&socket);
+        let drive = |file: &Path, id: &str, more: &str| {
+            format!("file={},if=none,id={id},format=raw{more}", file.display())
+        };
+        // However this program dies, SIGKILL included, the emulator goes with it.
+        let emulator = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&parts.packages.emulator)
+            .env("LD_LIBRARY_PATH", &parts.packages.libraries)
+            .args([
+                "-accel",
+                "tcg,thread=multi",
+                "-machine",
+                "virt",
+                "-cpu",
+                "cortex-a57",
+            ])
+            .args([
+                "-smp",
+                "2",
+                "-m",
+                "1024",
+                "-nodefaults",
+                "-display",
+                "none",
+                "-no-reboot",
+            ])
+            .arg("-kernel")
+            .arg(&parts.packages.kernel)
+            .arg("-initrd")
+            .arg(parts.initrd)
+            .args([
+                "-append",
+                "console=ttyAMA0 loglevel=5 panic=-1 net.ifnames=0",
+            ])
+            .arg("-serial")
+            .arg(format!("file:{}", parts.console.display()))
+            .args(["-device", "virtio-serial-pci", "-chardev"])
+            .arg(format!(
+                "socket,id=rig,path={},server=on,wait=off",
+                socket.display()
+            ))
+            .args(["-device", "virtserialport,chardev=rig,name=rig"])
+            .args(["-drive", &drive(parts.disk, "system", "")])
+            .args(["-device", "virtio-blk-pci,drive=system"])
+            .args(["-drive", &drive(parts.payload, "payload", ",readonly=on")])
+            .args(["-device", "virtio-blk-pci,drive=payload"])
+            .args(["-device", "i6300esb", "-action", "watchdog=reset"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("the emulator does not start")?;
+        let mut machine = Self {
+            emulator,
+            folder,
+            console: parts.console.to_owned(),
+            line: None,
+            number: 0,
+        };
+        machine.connect(&socket)?;
+        Ok(machine)
+    }
+
+    fn connect(&mut self, socket: &Path) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < BOOT {
+            self.must_run("while it started")?;
+            if self.line.is_none() {
+                self.line = UnixStream::connect(socket).ok().map(BufReader::new);
+            }
+            // What is said before the rig listens is lost: it is asked until it answers.
+            if self.line.is_some()
+                && self
+                    .ask(json!({ "do": "now" }), Duration::from_secs(2))
+                    .is_ok()
+            {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        bail!(
+            "the guest did not come up in {} s:\n{}",
+            BOOT.as_secs(),
+            self.console_end()
+        );
+    }
+
+    /// Fails if the emulator has ended.
+    fn must_run(&mut self, when: &str) -> Result<()> {
+        match self.emulator.try_wait()? {
+            Some(status) => bail!(
+                "the emulator ended ({status}) {when}:\n{}",
+                self.console_end()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The last of what the guest wrote to its console.
+    pub fn console_end(&self) -> String {
+        let text = fs::read(&self.console).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(25);
+        lines[from..].join("\n")
+    }
+
+    /// Gives the rig an order that runs no program.
+    ///
+    /// # Errors
+    /// When it fails there, or no answer comes.
+    pub fn order(&mut self, order: Value) -> Result<Value> {
+        self.ask(order, PROMPT)
+    }
+
+    /// Gives the rig an order.
+    ///
+    /// # Errors
+    /// When it fails there, or no answer comes in `patience`.
+    pub fn ask(&mut self, mut order: Value, patience: Duration) -> Result<Value> {
+        self.number += 1;
+        order["n"] = self.number.into();
+        let wanted = order["n"].clone();
+        let line = self.line.as_mut().context("the guest has no line")?;
+        line.get_ref().set_write_timeout(Some(patience))?;
+        line.get_mut().write_all(format!("{order}\n").as_bytes())?;
+        let began = Instant::now();
+        let mut text = Vec::new();
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                bail!(
+                    "the guest did not answer `{order}` in {} s",
+                    patience.as_secs()
+                );
+            }
+            line.get_ref().set_read_timeout(Some(left))?;
+            match line.read_until(b'\n', &mut text) {
+                Ok(0) => bail!("the guest's line has ended"),
+                Ok(_) if text.ends_with(b"\n") => {}
+                Ok(_) => continue,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
+            text.clear();
+            // An answer to what was given up on.
+            if answer["n"] != wanted {
+                continue;
+            }
+            return match answer["error"].as_str() {
+                Some(error) => bail!("the guest: {error}"),
+                None => Ok(answer),
+            };
+        }
+    }
+
+    /// Waits until the guest has switched itself off or been reset; false when it has not.
+    ///
+    /// # Errors
+    /// When the emulator cannot be asked.
+    pub fn ends_within(&mut self, patience: Duration) -> Result<bool> {
+        let began = Instant::now();
+        while began.elapsed() < patience {
+            if self.emulator.try_wait()?.is_some() {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(false)
+    }
+
+    /// Takes its power away.
+    pub fn cut(mut self) {
+        self.kill();
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

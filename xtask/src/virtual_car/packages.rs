@@ -1,0 +1,244 @@
+//! What the virtual car is made of, from Debian: an emulator of whole machines, an arm64
+//! kernel, a camera module for it. All is unpacked under `target/`, nothing installed: apt
+//! has lists of its own there for both architectures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout::Checkout;
+use crate::invocation::Invocation;
+
+/// The kernel's package; -cloud- has neither cameras nor I2C.
+const KERNEL: &str = "linux-image-arm64";
+const HEADERS: &str = "linux-headers-arm64";
+const CAMERA: &str = "v4l2loopback-dkms";
+const EMULATOR: &str = "qemu-system-arm";
+const EMULATOR_PROGRAM: &str = "qemu-system-aarch64";
+
+/// Where each of them is.
+pub struct Packages {
+    /// The program, and the folders of the libraries that came with it.
+    pub emulator: PathBuf,
+    pub libraries: String,
+    pub kernel: PathBuf,
+    /// lib/modules/VERSION of the kernel.
+    pub modules: PathBuf,
+    /// Such as `6.1.0-56-arm64`.
+    pub release: String,
+    /// The camera's module, built for it.
+    pub camera: PathBuf,
+    /// Names and versions, a line each.
+    pub versions: String,
+}
+
+impl Packages {
+    /// Fetches and builds what is not there yet.
+    ///
+    /// # Errors
+    /// When a package cannot be had, or the module does not build.
+    pub fn ready(checkout: &Checkout) -> Result<Self> {
+        let folder = checkout.root().join("target/virtual-car");
+        let apt = Apt::at(&folder.join("apt"))?;
+        let done = folder.join("packages.txt");
+        if !done.exists() {
+            println!("fetching an emulator and an arm64 kernel from Debian");
+            fetch(&apt, &folder)?;
+            build(&folder)?;
+            fs::write(&done, versions(&folder)?)?;
+        }
+        Self::there(&folder)
+            .with_context(|| format!("{} is not whole; remove it and try again", folder.display()))
+    }
+
+    fn there(folder: &Path) -> Result<Self> {
+        let kernel = folder.join("kernel");
+        let release = release(&kernel)?;
+        let emulator = folder.join("qemu").join("usr/bin").join(EMULATOR_PROGRAM);
+        let own = emulator.exists();
+        let library = |at: &str| folder.join("qemu").join(at).display().to_string();
+        Ok(Self {
+            emulator: if own {
+                emulator
+            } else {
+                EMULATOR_PROGRAM.into()
+            },
+            libraries: [
+                library("usr/lib/x86_64-linux-gnu"),
+                library("lib/x86_64-linux-gnu"),
+            ]
+            .join(":"),
+            modules: kernel.join("lib/modules").join(&release),
+            kernel: kernel.join("boot").join(format!("vmlinuz-{release}")),
+            camera: module(&kernel)?,
+            versions: fs::read_to_string(folder.join("packages.txt"))?,
+            release,
+        })
+    }
+}
+
+/// apt with lists of its own.
+struct Apt(PathBuf);
+
+impl Apt {
+    fn at(folder: &Path) -> Result<Self> {
+        let config = folder.join("apt.conf");
+        fs::create_dir_all(folder.join("state/lists/partial"))?;
+        fs::create_dir_all(folder.join("cache/archives/partial"))?;
+        let text = format!(
+            "Dir::State \"{0}/state\";\nDir::Cache \"{0}/cache\";\n\
+             APT::Architectures {{ \"amd64\"; \"arm64\"; }};\nAPT::Sandbox::User \"\";\n\
+             Acquire::Languages \"none\";\nDebug::NoLocking \"true\";\n",
+            folder.display()
+        );
+        fs::write(&config, text)?;
+        Ok(Self(config))
+    }
+
+    fn line(&self, line: &str) -> Invocation {
+        Invocation::new(line).env("APT_CONFIG", self.0.as_os_str())
+    }
+
+    /// The package that `package` stands for.
+    fn meaning(&self, package: &str, begins: &str) -> Result<String> {
+        let depends = self
+            .line("apt-cache depends --important")
+            .arg(package)
+            .answer()
+            .with_context(|| format!("apt knows no {package}"))?;
+        let found = depends
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            .find(|name| name.starts_with(begins));
+        let found = found.with_context(|| format!("{package} stands for no {begins}*"))?;
+        Ok(found.to_owned())
+    }
+
+    /// Fetches packages to `folder`, and unpacks them to `to`.
+    fn unpack(&self, packages: &[String], folder: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut download = self.line("apt-get --quiet --quiet download").within(folder);
+        for package in packages {
+            download = download.arg(package);
+        }
+        if !download.succeeds()? {
+            bail!("`{download}` failed");
+        }
+        let unpack = Invocation::new("sh -c")
+            .arg(r#"set -e; for package in "$0"/*.deb; do dpkg -x "$package" "$1"; done"#)
+            .path(folder)
+            .path(to);
+        match unpack.succeeds()? {
+            true => Ok(()),
+            false => bail!("`{unpack}` failed"),
+        }
+    }
+}
+
+fn fetch(apt: &Apt, folder: &Path) -> Result<()> {
+    // Without lists for arm64 there are none; a source that has none for it is no matter.
+    apt.line("apt-get --quiet --quiet update").succeeds()?;
+    let image = apt.meaning(&format!("{KERNEL}:arm64"), "linux-image-")?;
+    let headers = apt.meaning(&format!("{HEADERS}:arm64"), "linux-headers-")?;
+    let bare = headers.trim_end_matches(":arm64");
+    let common = apt.meaning(&format!("{bare}:arm64"), "linux-headers-")?;
+    let kbuild = apt.meaning(&format!("{bare}:arm64"), "linux-kbuild-")?;
+    let arm = |name: &str| format!("{}:arm64", name.trim_end_matches(":arm64"));
+    let kernel = [
+        arm(&image),
+        arm(&headers),
+        common.trim_end_matches(":arm64").to_owned(),
+        format!("{}:amd64", kbuild.split(':').next().unwrap_or(&kbuild)),
+        CAMERA.to_owned(),
+    ];
+    apt.unpack(&kernel, &folder.join("debs/kernel"), &folder.join("kernel"))?;
+    // What of the emulator this machine lacks, and no more: where it is installed, nothing.
+    let missing = apt
+        .line("apt-get install --simulate --no-install-recommends")
+        .arg(EMULATOR)
+        .answer()
+        .with_context(|| format!("apt has no {EMULATOR}"))?;
+    let missing: Vec<String> = missing
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    if !missing.is_empty() {
+        apt.unpack(&missing, &folder.join("debs/qemu"), &folder.join("qemu"))?;
+    }
+    Ok(())
+}
+
+/// Builds the camera's module against the kernel's headers, as dkms would.
+fn build(folder: &Path) -> Result<()> {
+    let sources = folder.join("kernel/usr/src");
+    let release = release(&folder.join("kernel"))?;
+    let headers = sources.join(format!("linux-headers-{release}"));
+    let makefile = headers.join("Makefile");
+    let text = fs::read_to_string(&makefile).with_context(|| makefile.display().to_string())?;
+    // It is not at its place.
+    let moved = text.replace(
+        "include /usr/src/",
+        &format!("include {}/", sources.display()),
+    );
+    fs::write(&makefile, moved)?;
+    let built = Invocation::new("make --silent -C")
+        .path(&headers)
+        .arg(format!("M={}", camera_sources(&sources)?.display()))
+        .arg("ARCH=arm64")
+        .arg("CROSS_COMPILE=aarch64-linux-gnu-")
+        .arg("modules");
+    match built.succeeds()? {
+        true => Ok(()),
+        false => bail!("`{built}` failed"),
+    }
+}
+
+fn camera_sources(sources: &Path) -> Result<PathBuf> {
+    only(sources, "v4l2loopback-")
+}
+
+fn module(kernel: &Path) -> Result<PathBuf> {
+    let module = camera_sources(&kernel.join("usr/src"))?.join("v4l2loopback.ko");
+    match module.exists() {
+        true => Ok(module),
+        false => bail!("{} was not built", module.display()),
+    }
+}
+
+fn release(kernel: &Path) -> Result<String> {
+    let folder = only(&kernel.join("lib/modules"), "")?;
+    let name = folder.file_name().context("no name")?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The one entry of `folder` that begins like this.
+fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(begins))
+        .map(|entry| entry.path())
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => bail!("{}: not one {begins}*", folder.display()),
+    }
+}
+
+/// The names of the files that apt fetched, which have the versions in them.
+fn versions(folder: &Path) -> Result<String> {
+    let mut names = Vec::new();
+    for part in ["debs/kernel", "debs/qemu"] {
+        let Ok(entries) = fs::read_dir(folder.join(part)) else {
+            continue;
+        };
+        names.extend(entries.flatten().map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.trim_end_matches(".deb").replace("%3a", ":")
+        }));
+    }
+    names.sort();
+    Ok(names.join("\n") + "\n")
+}

@@ -1,0 +1,96 @@
+//! Engine files that are not what they should be, and a disk with no room.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{in_state, judged, kind, passed, slack};
+use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::table::Row;
+
+/// A pilot that cannot begin ends, and is tried again; nothing of that moves the car.
+fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<Row> {
+    guest.must("systemctl stop pilotage", 60)?;
+    let before = guest.pulses()?.len();
+    guest.must(&format!("{spoil}\nsystemctl --no-block start pilotage"), 60)?;
+    let journal = guest.wait(
+        "the pilot says what is wrong",
+        Duration::from_secs(120),
+        |guest| {
+            let said = guest
+                .run("journalctl --no-pager -o cat -u pilotage -n 30", 30)?
+                .output;
+            Ok(why.iter().any(|why| said.contains(why)).then_some(said))
+        },
+    );
+    let armed = guest.run("pilotage arm 2>&1", 30);
+    // Long enough for a pilot that was let through to drive.
+    std::thread::sleep(deadline() * 3);
+    let pulses = guest.pulses()?;
+    guest.must(mend, 60)?;
+    let journal = journal?;
+    ensure!(
+        pulses[before..].iter().all(|pulses| pulses.stands()),
+        "it moved: {:?}",
+        &pulses[before..]
+    );
+    let line = journal
+        .lines()
+        .rev()
+        .find(|line| why.iter().any(|why| line.contains(why)));
+    let armed = armed?;
+    let answer = armed.output.lines().next().unwrap_or("").to_owned();
+    ensure!(armed.code != Some(0), "it could be armed: {answer}");
+    Ok(passed(format!(
+        "\"{}\"; arming: \"{answer}\"",
+        line.unwrap_or("").trim()
+    )))
+}
+
+pub fn damaged(guest: &mut Guest) -> Result<Row> {
+    refused(
+        guest,
+        "cp /etc/pilotage/mine.engine /root/kept.engine
+         printf '\\125' | dd of=/etc/pilotage/mine.engine bs=1 seek=100000 conv=notrunc status=none",
+        "cp /root/kept.engine /etc/pilotage/mine.engine",
+        &["mine.engine", "damaged", "checksum"],
+    )
+}
+
+pub fn simulated(guest: &mut Guest) -> Result<Row> {
+    refused(
+        guest,
+        "cp /etc/pilotage/car.toml /root/kept.toml
+         sed -i 's/^file = .*/name = \"pilotnet\"/' /etc/pilotage/car.toml",
+        "cp /root/kept.toml /etc/pilotage/car.toml",
+        &["simulat"],
+    )
+}
+
+pub fn full(guest: &mut Guest) -> Result<Row> {
+    guest.drive()?;
+    let before = guest.pulses()?.len();
+    // dd ends with an error when nothing more fits, which is what is wanted.
+    guest.run(
+        "dd if=/dev/zero of=/var/full bs=1M; dd if=/dev/zero of=/var/fuller bs=4k; sync",
+        300,
+    )?;
+    let left = guest.must("df --output=avail / | tail -1", 30)?;
+    std::thread::sleep(Duration::from_secs(10));
+    let pulses = guest.pulses()?;
+    let stood = pulses[before..].iter().any(|pulses| pulses.stands());
+    let fault = guest.order(json!({ "do": "now" }))?;
+    guest.must("pilotage stop", 60)?;
+    let row = guest.stood(fault, deadline() * 2);
+    guest.must("rm -f /var/full /var/fuller", 60)?;
+    let state = in_state(guest, &["stopped"])?;
+    ensure!(!stood, "it stood with the disk full");
+    let row = row?;
+    let note = format!(
+        "{} KiB left, it drove on; `pilotage stop`: {}; {state}",
+        left.trim(),
+        kind(row.by)
+    );
+    Ok(judged(row, deadline() + slack(), note))
+}

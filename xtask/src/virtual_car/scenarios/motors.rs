@@ -1,0 +1,76 @@
+//! A chip or a bus that goes wrong.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{in_state, judged, kind, slack};
+use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::table::Row;
+
+/// The chip holds its last pulse while nothing reaches it: what counts is the time from when
+/// it can be told again. The guard tries every 320 ms at the latest.
+const OUTAGE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(320);
+
+pub fn nack(guest: &mut Guest) -> Result<Row> {
+    guest.drive()?;
+    let fault = guest.order(json!({ "do": "chip", "answers": false }))?;
+    std::thread::sleep(OUTAGE);
+    let back = guest.order(json!({ "do": "chip", "answers": true }))?;
+    let stood = guest.stood(fault, deadline() * 2)?;
+    let outage = Duration::from_nanos(back - fault);
+    let state = in_state(guest, &["stopped"])?;
+    let note = format!(
+        "{}, {:.2} s after the chip answered again; {state}",
+        kind(stood.by),
+        stood.after.saturating_sub(outage).as_secs_f64()
+    );
+    Ok(judged(stood, outage + RETRY + slack(), note))
+}
+
+pub fn reset(guest: &mut Guest) -> Result<Row> {
+    guest.drive()?;
+    let fault = guest.order(json!({ "do": "reset-chip" }))?;
+    let stood = guest.stood(fault, deadline() * 3)?;
+    let state = in_state(guest, &["stopped"])?;
+    let last = guest.pulses()?.last().copied();
+    ensure!(
+        last.is_some_and(|last| last.failsafe()),
+        "the chip was not set up anew: {last:?}"
+    );
+    Ok(judged(
+        stood,
+        slack(),
+        format!("a reset chip puts out nothing; then failsafe; {state}"),
+    ))
+}
+
+/// Its settings are read back each second.
+pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
+    guest.must("pilotage disarm", 30)?;
+    let fault = guest.order(json!({ "do": "reset-chip" }))?;
+    std::thread::sleep(Duration::from_secs(3));
+    let stood = guest.stood(fault, deadline())?;
+    guest.drive()?;
+    Ok(judged(stood, slack(), "armed afterwards it drove"))
+}
+
+/// As with a chip that does not answer: it holds its last pulse while the adapter is away.
+pub fn bus(guest: &mut Guest) -> Result<Row> {
+    guest.drive()?;
+    let fault = guest.order(json!({ "do": "cable", "plugged": false }))?;
+    std::thread::sleep(OUTAGE);
+    let state = in_state(guest, &["stopped"])?;
+    let back = guest.order(json!({ "do": "cable", "plugged": true }))?;
+    let stood = guest.stood(fault, Duration::from_secs(20))?;
+    let outage = Duration::from_nanos(back - fault);
+    let note = format!(
+        "{}, {:.2} s after it was plugged in again; {state}",
+        kind(stood.by),
+        stood.after.saturating_sub(outage).as_secs_f64()
+    );
+    // The kernel has to find the adapter and make its bus first.
+    Ok(judged(stood, outage + Duration::from_secs(5), note))
+}

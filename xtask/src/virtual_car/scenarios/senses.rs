@@ -1,0 +1,57 @@
+//! A camera that goes wrong.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{in_state, judged, kind, slack};
+use crate::virtual_car::car;
+use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::table::Row;
+
+/// The picture goes wrong, the car stands; it comes back, the car stands still; armed, it
+/// drives, and all that with one and the same pilot.
+fn wrong(guest: &mut Guest, picture: &str, limit: Duration) -> Result<Row> {
+    const PILOT: &str = "systemctl show --property=MainPID --value pilotage";
+    guest.drive()?;
+    let pilot = guest.must(PILOT, 30)?;
+    let fault = guest.order(json!({ "do": "picture", "is": picture }))?;
+    let stood = guest.stood(fault, limit * 2)?;
+    let state = in_state(guest, &["stopped"])?;
+    guest.order(json!({ "do": "picture", "is": "live" }))?;
+    // Longer than the pilot waits between its tries to open a camera.
+    std::thread::sleep(Duration::from_secs(6));
+    let still = guest.stood(fault, deadline())?;
+    ensure!(
+        still.after == stood.after,
+        "it drove on when the camera was back"
+    );
+    guest.drive()?;
+    ensure!(
+        guest.must(PILOT, 30)? == pilot,
+        "the pilot was started anew"
+    );
+    let note = format!(
+        "{}; {state}; with the camera back and armed it drove",
+        kind(stood.by)
+    );
+    Ok(judged(stood, limit, note))
+}
+
+pub fn gone(guest: &mut Guest) -> Result<Row> {
+    wrong(guest, "gone", deadline() + slack())
+}
+
+/// The pictures that have to be the same before it is known, and the one that was on its way.
+fn noticed() -> Duration {
+    car::frame_period() * (car::ODD_FRAMES + 2) + slack()
+}
+
+pub fn frozen(guest: &mut Guest) -> Result<Row> {
+    wrong(guest, "frozen", noticed())
+}
+
+pub fn black(guest: &mut Guest) -> Result<Row> {
+    wrong(guest, "black", noticed())
+}
