@@ -65,7 +65,10 @@ pub struct Options {
 
 /// What guests are made of.
 pub struct Made {
+    root: PathBuf,
     folder: PathBuf,
+    rig: PathBuf,
+    package: PathBuf,
     packages: Packages,
     image: Image,
     payload: PathBuf,
@@ -120,15 +123,15 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
 ///
 /// # Errors
 /// When no guest can be made.
-pub fn tests(checkout: &Checkout) -> Result<bool> {
+pub fn tests(checkout: &Checkout) -> Result<Tally> {
     let wanted: Vec<&Scenario> = SCENARIOS.iter().filter(|scenario| scenario.test).collect();
-    let package = package::make(
-        checkout,
-        package::Architecture::Arm64,
-        package::Build::Quick,
-    )?
-    .0;
-    through(checkout, &wanted, &package)
+    let quick = package::Build::Quick;
+    let package = package::make(checkout, package::Architecture::Arm64, quick)?.0;
+    let mut tally = Tally::default();
+    for row in through(checkout, &wanted, &package)? {
+        tally += Tally::of_step(row.passed);
+    }
+    Ok(tally)
 }
 
 fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<Vec<Row>> {
@@ -154,17 +157,14 @@ fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<
     }
     for boot in boots {
         println!("==> {boot}");
-        let mut guest = Some(Guest::boot(&made, &installed, boot)?);
+        let mut guest = None;
         for scenario in wanted.iter().filter(|scenario| scenario.boot == boot) {
             let start = Instant::now();
             println!("    {}: {}", scenario.name, scenario.what);
-            let result = scenarios::go(scenario, &made, &mut guest);
+            let result = scenarios::go(scenario, &made, &installed, &mut guest);
             let row = result.unwrap_or_else(|error| Row::failed(scenario.name, &error));
             println!("        {row} ({} s)", start.elapsed().as_secs());
             rows.push(row);
-            if guest.is_none() {
-                guest = Some(Guest::boot(&made, &installed, boot)?);
-            }
         }
     }
     println!("{}", table::text(&rows));
@@ -195,6 +195,9 @@ fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
         ],
     )?;
     Ok(Made {
+        root: checkout.root().to_owned(),
+        package: package.to_owned(),
+        rig,
         folder,
         packages,
         image,

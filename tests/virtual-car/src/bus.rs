@@ -33,6 +33,7 @@ impl Cable {
     /// # Errors
     /// When the kernel will not have it, or makes no bus of it.
     pub fn plug(shared: &Shared) -> anyhow::Result<(Self, PathBuf)> {
+        let there = buses();
         let port = free_port()?;
         let (mut ours, kernels) = UnixStream::pair()?;
         let line = format!("{port} {} {DEVICE} {FULL_SPEED}", kernels.as_raw_fd());
@@ -55,7 +56,7 @@ impl Cable {
         });
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            if let Some(bus) = bus() {
+            if let Some(bus) = buses().into_iter().find(|bus| !there.contains(bus)) {
                 return Ok((Self { port }, bus));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -84,12 +85,15 @@ fn free_port() -> anyhow::Result<u32> {
     free.context("every port of vhci-hcd is taken")
 }
 
-/// The node of the adapter's bus, once udev has made it.
-fn bus() -> Option<PathBuf> {
-    let entries = fs::read_dir("/sys/class/i2c-dev").ok()?;
-    entries.flatten().find_map(|entry| {
-        let name = fs::read_to_string(entry.path().join("name")).ok()?;
-        let node = Path::new("/dev").join(entry.file_name());
-        (name.contains("i2c-tiny-usb") && node.exists()).then_some(node)
-    })
+/// The nodes of such adapters' buses, as far as udev has made them.
+fn buses() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/sys/class/i2c-dev").into_iter().flatten();
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = fs::read_to_string(entry.path().join("name")).ok()?;
+            let node = Path::new("/dev").join(entry.file_name());
+            (name.contains("i2c-tiny-usb") && node.exists()).then_some(node)
+        })
+        .collect()
 }

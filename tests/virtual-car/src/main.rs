@@ -39,6 +39,9 @@ struct Settings {
     throttle_channel: usize,
     /// Of the chip.
     steering_channel: usize,
+    /// Buses with nothing on them that come first, so that the chip's has a car's number.
+    #[serde(default)]
+    bare_buses: usize,
     /// Pixels.
     width: u32,
     /// Pixels.
@@ -74,6 +77,13 @@ fn run() -> anyhow::Result<()> {
     let settings: Settings = Source::new(&file.display().to_string(), &text).parse()?;
     boot::load_modules(Path::new("/lib/modules/rig.txt"))?;
     let shared = Shared::new(settings.throttle_channel, settings.steering_channel);
+    let nobody = Shared::new(settings.throttle_channel, settings.steering_channel);
+    nobody.lock().acknowledges = false;
+    // They stay plugged in: what a cable is for is to be pulled.
+    let bare: anyhow::Result<Vec<_>> = (0..settings.bare_buses)
+        .map(|_| Cable::plug(&nobody))
+        .collect();
+    bare.context("a bare bus")?;
     let (cable, bus) = Cable::plug(&shared)?;
     let plant = Plant::new(&settings.car, &settings.world, monotonic().as_nanos())?;
     let size = (settings.width, settings.height);

@@ -29,7 +29,7 @@ enum Order {
     Run { line: String, seconds: f64 },
     /// A signal to a service's main process. Answers with the moment before.
     Signal { unit: String, signal: String },
-    /// A file written to the kernel in one go, with the moment before: memory.max, say.
+    /// A file written to the kernel in one go, with the moment before.
     Write { file: String, text: String },
     /// Every change of the pulses from the `from`-th on.
     Pulses { from: usize },

@@ -6,11 +6,14 @@ use std::time::Duration;
 use super::SLOWER;
 
 /// A real car's camera has so many frames a second.
-const RATE: f64 = 20.0;
+pub const RATE: f64 = 20.0;
 /// Microseconds.
 pub const NEUTRAL: u16 = 1500;
 /// Microseconds.
 pub const CENTRE: u16 = 1500;
+/// How near neutral a motor does not turn: within it are the tick and a Donkeycar's neutral,
+/// and outside all that drives a car. Microseconds.
+pub const STANDING: f32 = 9.0;
 /// How near the chip comes to a pulse, microseconds.
 pub const TICK: f32 = 5.0;
 /// Channels of the chip.

@@ -26,7 +26,7 @@ pub struct Pulses {
 impl Pulses {
     /// Whether a car with these stands: the motor's neutral, or nothing at all.
     pub fn stands(self) -> bool {
-        let neutral = (self.throttle - f32::from(car::NEUTRAL)).abs() <= car::TICK;
+        let neutral = (self.throttle - f32::from(car::NEUTRAL)).abs() <= car::STANDING;
         neutral || self.throttle == 0.0
     }
 
@@ -45,7 +45,6 @@ impl Pulses {
 /// Where the car is.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Place {
-    pub at: u64,
     pub s: f64,
     pub offset: f64,
     pub speed: f64,
@@ -61,7 +60,6 @@ pub struct Ran {
 pub struct Guest {
     pub machine: Machine,
     disk: PathBuf,
-    console: PathBuf,
 }
 
 impl Guest {
@@ -70,9 +68,7 @@ impl Guest {
     /// # Errors
     /// When it does not come up.
     pub fn boot(made: &Made, disk: &Path, name: &str) -> Result<Self> {
-        let own = made.folder.join(format!("{name}.img"));
-        copy(disk, &own)?;
-        Self::again(made, own, name)
+        Self::with(made, disk, name, &made.payload)
     }
 
     /// Boots from the disk that another left.
@@ -80,21 +76,31 @@ impl Guest {
     /// # Errors
     /// When it does not come up.
     pub fn again(made: &Made, disk: PathBuf, name: &str) -> Result<Self> {
+        Self::start(made, disk, name, &made.payload)
+    }
+
+    /// Boots a copy of `disk`, with other things around the computer.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn with(made: &Made, disk: &Path, name: &str, payload: &Path) -> Result<Self> {
+        let own = made.folder.join(format!("{name}.img"));
+        copy(disk, &own)?;
+        Self::start(made, own, name, payload)
+    }
+
+    fn start(made: &Made, disk: PathBuf, name: &str, payload: &Path) -> Result<Self> {
         let console = made.folder.join(format!("{name}.console.log"));
         let began = Instant::now();
         let machine = Machine::boot(&Parts {
             packages: &made.packages,
             initrd: &made.image.initrd,
             disk: &disk,
-            payload: &made.payload,
+            payload,
             console: &console,
         })?;
         println!("    booted in {} s ({name})", began.elapsed().as_secs());
-        Ok(Self {
-            machine,
-            disk,
-            console,
-        })
+        Ok(Self { machine, disk })
     }
 
     /// Takes its power away, and gives back its disk.
@@ -113,11 +119,6 @@ impl Guest {
             bail!("it does not switch off:\n{}", self.machine.console_end());
         }
         Ok(self.disk)
-    }
-
-    /// Where its console is written.
-    pub fn console(&self) -> &Path {
-        &self.console
     }
 
     /// Runs a line of the shell's, for `seconds` at most.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::packages::Packages;
-use crate::arm_root::{ArmRoot, privileged};
+use crate::arm_root::ArmRoot;
 use crate::checkout::Checkout;
+use crate::invocation::Invocation;
 
 /// What the kernel needs to find its disk.
 const DISK: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
@@ -131,7 +132,11 @@ fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     // lib is a link to usr/lib in the root, and has to stay one.
     let script = r#"set -e; cp -r "$0"/lib/modules "$1"/usr/lib/; cp -a "$0"/etc "$1"/
         chown -R 0:0 "$1"/usr/lib/modules "$1"/etc/systemd/system"#;
-    match privileged(script).path(&overlay).path(tree).succeeds()? {
+    match Invocation::privileged(script)
+        .path(&overlay)
+        .path(tree)
+        .succeeds()?
+    {
         true => Ok(()),
         false => bail!("the guest's root cannot be furnished"),
     }
@@ -144,7 +149,11 @@ fn pack(tree: &Path, disk: &Path) -> Result<()> {
         mke2fs -q -t ext4 -E lazy_itable_init=1 -d "$0" "$1" {DISK_SIZE}
         chmod 666 "$1"; rm -rf "$0""#
     );
-    match privileged(&script).path(tree).path(disk).succeeds()? {
+    match Invocation::privileged(&script)
+        .path(tree)
+        .path(disk)
+        .succeeds()?
+    {
         true => Ok(()),
         false => bail!("mke2fs made no disk of {}", tree.display()),
     }
@@ -264,7 +273,7 @@ pub fn payload(folder: &Path, files: &[(&str, &Path)]) -> Result<PathBuf> {
         fs::copy(file, tree.join(name)).with_context(|| file.display().to_string())?;
     }
     let archive = folder.join("payload.tar");
-    let packed = crate::invocation::Invocation::new("tar --create --file")
+    let packed = Invocation::new("tar --create --file")
         .path(&archive)
         .arg("--directory")
         .path(&tree)

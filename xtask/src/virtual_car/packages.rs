@@ -110,6 +110,8 @@ impl Apt {
         let found = depends
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
+            // A package that others provide is in angle brackets.
+            .map(|name| name.trim_matches(['<', '>']))
             .find(|name| name.starts_with(begins));
         let found = found.with_context(|| format!("{package} stands for no {begins}*"))?;
         Ok(found.to_owned())

@@ -2,15 +2,16 @@
 
 mod drives;
 mod files;
+mod first_lap;
 mod machine;
 mod motors;
 mod processes;
 mod senses;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Made;
@@ -34,6 +35,8 @@ enum Run {
     In(fn(&mut Guest) -> Result<Row>),
     /// With one whose power goes.
     Through(fn(&Made, Guest) -> Result<Row>),
+    /// With one of its own.
+    Alone(fn(&Made) -> Result<Row>),
 }
 
 const fn scenario(
@@ -69,7 +72,7 @@ const fn ending(
 }
 
 /// All of them. The order within a boot is kept.
-pub static SCENARIOS: [Scenario; 26] = [
+pub static SCENARIOS: [Scenario; 27] = [
     scenario(
         "clean-drive",
         "car",
@@ -245,6 +248,13 @@ pub static SCENARIOS: [Scenario; 26] = [
         machine::hang,
         "the kernel hangs; the hardware watchdog resets it",
     ),
+    Scenario {
+        name: "first-lap",
+        boot: "first-lap",
+        test: false,
+        run: Run::Alone(first_lap::walk),
+        what: "docs/first-lap.md, its commands in its order",
+    },
     scenario(
         "chip-reset-idle",
         "car",
@@ -288,20 +298,30 @@ pub fn install(mut guest: Guest) -> Result<PathBuf> {
     guest.off()
 }
 
-/// Goes through one.
+/// Goes through one, with `guest` or one booted from the disk `installed`.
 ///
 /// # Errors
 /// When it cannot be gone through; the guest is gone then.
-pub fn go(scenario: &Scenario, made: &Made, guest: &mut Option<Guest>) -> Result<Row> {
-    let mut given = guest.take().context("there is no guest")?;
+pub fn go(
+    scenario: &Scenario,
+    made: &Made,
+    installed: &Path,
+    guest: &mut Option<Guest>,
+) -> Result<Row> {
+    let mut given = || match guest.take() {
+        Some(guest) => Ok(guest),
+        None => Guest::boot(made, installed, scenario.boot),
+    };
     let mut row = match scenario.run {
         Run::In(run) => {
+            let mut given = given()?;
             let row = run(&mut given)?;
             tidy(&mut given)?;
             *guest = Some(given);
             row
         }
-        Run::Through(run) => run(made, given)?,
+        Run::Through(run) => run(made, given()?)?,
+        Run::Alone(run) => run(made)?,
     };
     row.scenario = scenario.what.to_owned();
     Ok(row)

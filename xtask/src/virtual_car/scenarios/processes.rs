@@ -16,10 +16,15 @@ fn signal(guest: &mut Guest, unit: &str, signal: &str) -> Result<u64> {
     guest.order(json!({ "do": "signal", "unit": unit, "signal": signal }))
 }
 
-/// The kernel has no more memory for a service: it kills what is in it.
+/// Lets the kernel's out-of-memory killer look for a victim, and find this one (sysrq f).
 fn starve(guest: &mut Guest, unit: &str) -> Result<u64> {
-    let file = format!("/sys/fs/cgroup/system.slice/{unit}/memory.max");
-    guest.order(json!({ "do": "write", "file": file, "text": "65536" }))
+    guest.must(
+        &format!(
+            "echo 1000 > /proc/$(systemctl show --property=MainPID --value {unit})/oom_score_adj"
+        ),
+        30,
+    )?;
+    guest.order(json!({ "do": "write", "file": "/proc/sysrq-trigger", "text": "f" }))
 }
 
 fn pilot(guest: &mut Guest, strike: impl FnOnce(&mut Guest) -> Result<u64>) -> Result<Row> {

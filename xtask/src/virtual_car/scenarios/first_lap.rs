@@ -1,0 +1,121 @@
+//! docs/first-lap.md, its commands in its order and as they stand there, on a computer that
+//! has never seen Pilotage.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{in_state, judged, kind, slack};
+use crate::virtual_car::car::RATE;
+use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::table::Row;
+use crate::virtual_car::{Made, SLOWER, image};
+
+const PAGE: &str = include_str!("../../../../docs/first-lap.md");
+
+/// A command of the page's, and what of its answer shows that it went well.
+const BEFORE_TRIMMING: [(&str, &str); 7] = [
+    (
+        "sudo apt install ./pilotage_arm64.deb",
+        "Setting up pilotage",
+    ),
+    ("pilotage status", "disarmed"),
+    ("i2cdetect -y -r 1", " 40 "),
+    (
+        "sudo cp /usr/share/pilotage/cars/jetracer.toml /etc/pilotage/car.toml",
+        "",
+    ),
+    ("sudo cp mine.engine /etc/pilotage/", ""),
+    ("pilotage check /etc/pilotage/car.toml", ""),
+    ("sudo systemctl stop pilotage-guard", ""),
+];
+const AFTER_TRIMMING: [(&str, &str); 3] = [
+    ("sudo systemctl start pilotage-guard", ""),
+    ("pilotage status", "disarmed"),
+    ("sudo systemctl enable --now pilotage", ""),
+];
+
+/// What an editor does to the file: the car is a Donkeycar, whose camera is on USB, and in
+/// an emulator it is slower.
+fn edit() -> String {
+    format!(
+        "sed -i 's/^rate = .*/rate = {:.1}/' /etc/pilotage/car.toml
+         printf '\\n[guard]\\ndeadline_ms = {:.1}\\nfirst_command_ms = {:.1}\\n' >> \
+         /etc/pilotage/car.toml",
+        RATE / SLOWER,
+        150.0 * SLOWER,
+        2000.0 * SLOWER
+    )
+}
+
+fn follow(guest: &mut Guest, (command, answer): (&str, &str)) -> Result<()> {
+    ensure!(
+        PAGE.lines()
+            .any(|line| line.split("  ").any(|part| part.trim() == command)),
+        "docs/first-lap.md does not say `{command}` any more"
+    );
+    // Who does it is root, and the car another of those that the page names.
+    let line = command
+        .replace("sudo ", "")
+        .replace("jetracer", "donkeycar");
+    let said = guest.must(&format!("cd /run/rig && {line} 2>&1"), 300)?;
+    ensure!(
+        said.contains(answer),
+        "`{line}` says nothing of `{answer}`:\n{said}"
+    );
+    Ok(())
+}
+
+pub fn walk(made: &Made) -> Result<Row> {
+    let folder = made.folder.join("first-lap");
+    fs::create_dir_all(&folder)?;
+    let car = folder.join("car.toml");
+    let rig = folder.join("rig.toml");
+    fs::copy(made.root.join("cars/donkeycar.toml"), &car)?;
+    let own =
+        fs::read_to_string(&car)?.replace("rate = 30.0", &format!("rate = {:.1}", RATE / SLOWER));
+    fs::write(&car, own)?;
+    // Its motor is on channel 0, its servo on 1.
+    let settings = crate::virtual_car::car::rig("chicane")
+        .replace("throttle_channel = 1", "throttle_channel = 0")
+        .replace("steering_channel = 0", "steering_channel = 1");
+    fs::write(&rig, format!("bare_buses = 1\n{settings}"))?;
+    let payload = image::payload(
+        &folder,
+        &[
+            ("rig", made.rig.as_path()),
+            ("rig.toml", &rig),
+            ("car.toml", &car),
+            ("mine.engine", &made.folder.join("mine.engine")),
+            ("pilotage_arm64.deb", &made.package),
+        ],
+    )?;
+    let mut guest = Guest::with(made, &made.image.disk, "first-lap", &payload)?;
+    for step in BEFORE_TRIMMING {
+        if step.0.starts_with("pilotage check") {
+            guest.must(&edit(), 30)?;
+        }
+        follow(&mut guest, step)?;
+    }
+    for step in AFTER_TRIMMING {
+        follow(&mut guest, step)?;
+    }
+    guest.wait("armed, it drives", Duration::from_secs(180), |guest| {
+        guest.run("pilotage arm", 30)?;
+        let driving = guest.status()?.starts_with("driving");
+        Ok(driving.then_some(()))
+    })?;
+    std::thread::sleep(Duration::from_secs(8));
+    let (place, _) = guest.place()?;
+    ensure!(place.speed > 0.1, "armed, the car does not roll: {place:?}");
+    let fault = guest.order(serde_json::json!({ "do": "now" }))?;
+    follow(&mut guest, ("pilotage stop", ""))?;
+    let stood = guest.stood(fault, deadline() * 2)?;
+    let state = in_state(&mut guest, &["stopped", "disarmed"])?;
+    let note = format!(
+        "installed, set up and driven by the page's commands but `trim`; {}; {state}",
+        kind(stood.by)
+    );
+    Ok(judged(stood, deadline() + slack(), note))
+}
