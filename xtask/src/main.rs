@@ -113,7 +113,7 @@ enum Task {
     },
     /// Boots an arm64 computer in an emulator, installs the package, and breaks things
     ///
-    /// All of them take about an hour; `cargo xtask test` goes through the most important.
+    /// Not yet a step of `cargo xtask test`.
     VirtualCar(virtual_car::Options),
     /// Drives at 60 frames a second for long, and says how late commands are at their worst
     ///

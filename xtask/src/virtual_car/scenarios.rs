@@ -11,7 +11,7 @@ mod senses;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 use super::Made;
@@ -24,8 +24,8 @@ pub struct Scenario {
     pub what: &'static str,
     /// Those of one boot share a guest.
     pub boot: &'static str,
-    /// Whether it is a test too, or only one of the whole set.
-    pub test: bool,
+    /// Whether it is one of those that matter most.
+    pub important: bool,
     run: Run,
 }
 
@@ -42,7 +42,7 @@ enum Run {
 const fn scenario(
     name: &'static str,
     boot: &'static str,
-    test: bool,
+    important: bool,
     run: fn(&mut Guest) -> Result<Row>,
     what: &'static str,
 ) -> Scenario {
@@ -50,7 +50,7 @@ const fn scenario(
         name,
         what,
         boot,
-        test,
+        important,
         run: Run::In(run),
     }
 }
@@ -58,7 +58,7 @@ const fn scenario(
 const fn ending(
     name: &'static str,
     boot: &'static str,
-    test: bool,
+    important: bool,
     run: fn(&Made, Guest) -> Result<Row>,
     what: &'static str,
 ) -> Scenario {
@@ -66,7 +66,7 @@ const fn ending(
         name,
         what,
         boot,
-        test,
+        important,
         run: Run::Through(run),
     }
 }
@@ -251,7 +251,7 @@ pub static SCENARIOS: [Scenario; 27] = [
     Scenario {
         name: "first-lap",
         boot: "first-lap",
-        test: false,
+        important: false,
         run: Run::Alone(first_lap::walk),
         what: "docs/first-lap.md, its commands in its order",
     },
@@ -288,7 +288,11 @@ sync
 /// # Errors
 /// When that does not go well.
 pub fn install(mut guest: Guest) -> Result<PathBuf> {
-    let said = guest.must(INSTALLING, 600)?;
+    let ran = guest.run(INSTALLING, 600)?;
+    if ran.code != Some(0) {
+        bail!("installing failed:\n{}\n{}", ran.output, guest.journal(40));
+    }
+    let said = ran.output;
     println!("    {}", said.trim().replace('\n', "\n    "));
     let pulses = guest.pulses()?;
     ensure!(
