@@ -155,6 +155,15 @@ impl<A: Actuator> InProcessLink<A> {
         self.now = target;
     }
 
+    /// Leaves out the ticks that the clock has overtaken, all but the newest: a bus that was
+    /// slow for a while is told what holds now, not what it missed. Stops and commands are
+    /// not left out.
+    pub fn overtake(&mut self, now: Time) {
+        let missed = now.since(self.next_tick).as_nanos() / self.tick.as_nanos();
+        let skipped = u64::try_from(missed * self.tick.as_nanos()).unwrap_or(0);
+        self.next_tick = self.next_tick + Duration::from_nanos(skipped);
+    }
+
     /// When something next happens by itself: a tick, a stop, a command that is due.
     pub fn next_due(&self) -> Time {
         let expiry = self.state.expires(&self.limits);

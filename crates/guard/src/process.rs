@@ -15,7 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::notify::Manager;
 use crate::sys::DeadMan;
-use crate::{Actuator, Allowed, InProcessLink, Limits, Link, Server, StartError, sys};
+use crate::{Actuator, Allowed, InProcessLink, Limits, LimitsSpec, Link, Server, StartError, sys};
 
 /// Above the kernel's threads for interrupts (50) it need not be: its bus waits for them.
 const PRIORITY: i32 = 40;
@@ -23,6 +23,9 @@ const PRIORITY: i32 = 40;
 /// A flood must not make the guard take a processor for itself, from the pilot that runs
 /// behind it: what it has used beyond a third of the time may grow to this, then it rests.
 const BUSY: Duration = Duration::from_millis(1);
+
+/// To a deadline; the usual one, 150 ms, has as many of the shortest.
+const TICKS: u32 = 30;
 
 /// How a guard is reached.
 #[derive(Debug)]
@@ -82,7 +85,8 @@ pub fn monotonic() -> Time {
 /// When it does not start. Nothing has moved then.
 pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(), ProcessError> {
     let deadline = limits.spec().deadline;
-    let mut guard = InProcessLink::start(limits, actuator, monotonic())?;
+    let tick = tick(limits.spec()).max(InProcessLink::<A>::TICK);
+    let mut guard = InProcessLink::start_with_tick(limits, actuator, monotonic(), tick)?;
     let listener = reach.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
     let mut dead_man = None;
@@ -93,6 +97,7 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
     let mut manager = Manager::from_environment();
     manager.watch_for(deadline);
     // The world may have waited for all that.
+    guard.overtake(monotonic());
     let _ = guard.advance_to(monotonic());
     let mut server = Server::new(guard, listener, reach.pilot, reach.allowed);
     manager.ready();
@@ -107,6 +112,7 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
             now = monotonic();
         }
         busy = busy.saturating_sub(now.since(ended) / 2);
+        server.overtake(now);
         server.turn(now);
         ended = monotonic();
         busy += ended.since(now);
@@ -123,6 +129,12 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
         let _ = fs::remove_file(path);
     }
     Ok(())
+}
+
+/// How often the motors are told again: with a long deadline less often, as such a car's bus or
+/// computer is slow.
+fn tick(limits: &LimitsSpec) -> Duration {
+    (limits.deadline / TICKS).min(limits.frame_period / 2)
 }
 
 /// Both help and neither is a must: at the worst the guard is as prompt as any process.

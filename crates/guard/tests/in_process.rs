@@ -269,6 +269,25 @@ fn a_guard_does_not_start_without_its_actuator_or_a_sound_tick() {
 }
 
 #[test]
+fn what_the_clock_has_overtaken_is_not_made_up_for() {
+    let mut link = driving();
+    let (before, then) = (link.actuator().writes.len(), link.now() + millis(32));
+    link.overtake(then);
+    link.advance_to(then).unwrap();
+    let writes = &link.actuator().writes[before..];
+    assert_eq!(writes.len(), 1, "of six ticks the newest: {writes:?}");
+    assert!(then.since(writes[0].0) < millis(5));
+    // A stop is never left out, however late it is seen.
+    let late = then + Duration::from_secs(1);
+    link.overtake(late);
+    link.advance_to(late).unwrap();
+    let reason = StopReason::Deadline;
+    assert_eq!(link.status().state, State::Stopped { reason });
+    let (_, output) = link.actuator().writes.last().unwrap();
+    assert_eq!(*output, Output::failsafe(&limits()));
+}
+
+#[test]
 fn an_absurd_jump_of_the_clock_is_not_a_hang() {
     for year in [1, 100] {
         let mut link = driving();
