@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -20,6 +21,8 @@ const FULL_SPEED: u32 = 2;
 /// Bus 1, device 2: any will do.
 const DEVICE: u32 = 0x1_0002;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Above the guard's, which waits for it.
+const PRIORITY: &str = "45";
 
 /// A plugged cable.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ impl Cable {
         drop(kernels);
         let mut adapter = Adapter::new(shared.clone());
         std::thread::spawn(move || {
+            hurry();
             loop {
                 match usbip::serve(&mut ours, &mut adapter) {
                     Ok(true) => {}
@@ -71,6 +75,28 @@ impl Cable {
     pub fn pull(self) -> anyhow::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.port.to_string())
             .context("vhci-hcd does not let the adapter go")
+    }
+}
+
+/// Puts this thread and vhci-hcd's before all other programs: a real adapter does not wait
+/// for a processor. What the guard waits for would else stand behind the pilot and the
+/// drawing of pictures.
+fn hurry() {
+    let mut threads = vec![rustix::thread::gettid().as_raw_nonzero().get()];
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    threads.extend(processes.filter_map(|process| {
+        let name = fs::read_to_string(process.path().join("comm")).ok()?;
+        let pid: i32 = process.file_name().to_str()?.parse().ok()?;
+        name.starts_with("vhci_").then_some(pid)
+    }));
+    for thread in threads {
+        let thread = thread.to_string();
+        let done = Command::new("chrt")
+            .args(["--fifo", "--pid", PRIORITY, &thread])
+            .status();
+        if !done.as_ref().is_ok_and(ExitStatus::success) {
+            eprintln!("rig: thread {thread} gets no real-time priority: {done:?}");
+        }
     }
 }
 

@@ -41,8 +41,6 @@ ExecStartPre=/bin/tar --extract --file=/dev/vdb --directory=/run/rig
 ExecStart=/run/rig/rig /run/rig
 TimeoutStartSec=300
 OOMScoreAdjust=-1000
-Nice=-15
-CPUWeight=10000
 StandardOutput=journal+console
 StandardError=journal+console
 [Install]
