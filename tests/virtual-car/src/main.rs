@@ -13,7 +13,7 @@ mod usbip;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -89,6 +89,7 @@ fn run() -> anyhow::Result<()> {
     let size = (settings.width, settings.height);
     let device = PathBuf::from("/dev/video0");
     await_node(&device)?;
+    settle();
     let feeder = Feeder::start(device, plant, size, shared.clone())?;
     let line = line()?;
     eprintln!("rig: the chip is on {}", bus.display());
@@ -99,6 +100,17 @@ fn run() -> anyhow::Result<()> {
         cable: Some(cable),
     };
     rig.serve(line)
+}
+
+/// Waits until udev has given bus and camera their groups: what is there when a real computer
+/// starts has them long before guard and pilot do.
+fn settle() {
+    let settled = Command::new("udevadm")
+        .args(["settle", "--timeout=30"])
+        .status();
+    if !settled.as_ref().is_ok_and(ExitStatus::success) {
+        eprintln!("rig: udev does not settle: {settled:?}");
+    }
 }
 
 fn await_node(node: &Path) -> anyhow::Result<()> {

@@ -178,12 +178,20 @@ impl Guest {
         Ok((serde_json::from_value(answer["place"].clone())?, length))
     }
 
-    /// The guard's state and its reason, as `pilotage status` says.
+    /// The guard's state and its reason, as `pilotage status` says. That waits 200 ms, and an
+    /// emulated guard may be slower: it is asked a few times.
     ///
     /// # Errors
     /// When there is no answer.
     pub fn status(&mut self) -> Result<String> {
-        Ok(self.run("pilotage status 2>&1", 30)?.output)
+        let mut ran = self.run("pilotage status 2>&1", 30)?;
+        for _ in 0..4 {
+            if ran.code == Some(0) {
+                break;
+            }
+            ran = self.run("pilotage status 2>&1", 30)?;
+        }
+        Ok(ran.output)
     }
 
     /// Waits until `done` says so.
