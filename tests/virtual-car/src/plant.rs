@@ -44,6 +44,9 @@ pub struct World {
     pub slower: f64,
     /// A shipped circuit's name.
     pub circuit: String,
+    /// Where on it the car starts, metres from the circuit's own start.
+    #[serde(default)]
+    pub start: f64,
 }
 
 /// Where the car is.
@@ -73,6 +76,8 @@ pub struct Plant {
     throttle: ThrottleSettings,
     /// The moment up to which it has lived.
     lived: u64,
+    /// Along the line, metres: where it starts, and where it is.
+    start: f64,
     s: f64,
     rgb: Vec<u8>,
 }
@@ -107,11 +112,13 @@ impl Plant {
             "half of the picture is drawn"
         );
         let circuit = Circuit::shipped(&world.circuit).context("there is no such circuit")?;
+        let start = circuit.start_s() + world.start;
         let renderer = Renderer::new(&circuit, &Looks::default(), &camera);
         Ok(Self {
-            car: Car::new(CarKind::Ackermann, mixer, circuit.start()),
+            car: Car::new(CarKind::Ackermann, mixer, circuit.pose(start, 0.0, 0.0)),
             rgb: vec![0; camera.width * camera.height / 2 * 3],
-            s: circuit.start_s(),
+            s: start,
+            start,
             circuit,
             renderer,
             slower: world.slower,
@@ -124,8 +131,8 @@ impl Plant {
 
     /// Puts the car back to the start.
     pub fn restart(&mut self, now: u64) {
-        self.car.place(self.circuit.start());
-        self.s = self.circuit.start_s();
+        self.car.place(self.circuit.pose(self.start, 0.0, 0.0));
+        self.s = self.start;
         self.lived = now;
     }
 

@@ -23,6 +23,9 @@ pub const SIZE: (u32, u32) = (640, 480);
 /// Identical frames that are a frozen picture, and black ones that are a covered lens.
 pub const ODD_FRAMES: u32 = 5;
 
+/// Where on the chicane it starts: a little before the first bend, metres.
+const START: f64 = 50.0;
+
 /// From frame to frame.
 pub fn frame_period() -> Duration {
     Duration::from_secs_f64(SLOWER / RATE)
@@ -100,6 +103,6 @@ pub fn rig(circuit: &str) -> String {
     format!(
         "car = \"/run/rig/car.toml\"\nthrottle_channel = {THROTTLE}\nsteering_channel = \
          {STEERING}\nwidth = {width}\nheight = {height}\nslower = {SLOWER:.1}\ncircuit = \
-         \"{circuit}\"\n"
+         \"{circuit}\"\nstart = {START:.1}\n"
     )
 }

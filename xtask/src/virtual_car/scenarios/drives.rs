@@ -10,8 +10,8 @@ use crate::virtual_car::car;
 use crate::virtual_car::guest::{Guest, Pulses, deadline};
 use crate::virtual_car::table::Row;
 
-/// The chicane has left and right bends by then, metres.
-const FAR: f64 = 110.0;
+/// The chicane has a left and a right bend by then, metres.
+const FAR: f64 = 60.0;
 /// The road is 3 m wide: further off the line, a wheel is beside it. Metres.
 const WIDEST: f64 = 1.0;
 /// Emulated on a busy machine.
