@@ -104,6 +104,12 @@ impl Rig {
                     "SEGV" => Signal::SEGV,
                     other => bail!("no signal {other}"),
                 };
+                if signal == Signal::SEGV {
+                    // Rust's own handler takes the first for a fault that comes again when it
+                    // returns, as a true one does.
+                    kill_process(pid, signal)?;
+                    std::thread::sleep(Duration::from_millis(200));
+                }
                 let at = monotonic().as_nanos();
                 kill_process(pid, signal)?;
                 json!({ "at": at })
