@@ -25,7 +25,7 @@ use crate::requirements::{self, Requirement};
 use guest::Guest;
 use image::Image;
 use packages::Packages;
-use scenarios::{SCENARIOS, Scenario};
+use scenarios::{SCENARIOS, Scenario, UNPROVEN};
 use table::Row;
 
 /// By how much slower than a real car the virtual one lives: a camera of 20 frames a second
@@ -83,7 +83,12 @@ pub struct Made {
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     if options.list {
         for scenario in &SCENARIOS {
-            println!("{:<20} {}", scenario.name, scenario.what);
+            let unproven = if UNPROVEN.contains(&scenario.name) {
+                " (has not passed yet)"
+            } else {
+                ""
+            };
+            println!("{:<20} {}{unproven}", scenario.name, scenario.what);
         }
         return Ok(true);
     }
