@@ -49,7 +49,9 @@ pub fn reset(guest: &mut Guest) -> Result<Row> {
 
 /// Its settings are read back each second.
 pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
-    guest.must("pilotage disarm", 30)?;
+    guest.wait("it is disarmed", Duration::from_secs(60), |guest| {
+        Ok((guest.run("pilotage disarm", 30)?.code == Some(0)).then_some(()))
+    })?;
     let fault = guest.order(json!({ "do": "reset-chip" }))?;
     std::thread::sleep(Duration::from_secs(3));
     let stood = guest.stood(fault, deadline())?;
