@@ -70,6 +70,11 @@ impl ArmRoot {
         Ok(Self { archive })
     }
 
+    /// The system as one tar archive.
+    pub fn archive(&self) -> &Path {
+        &self.archive
+    }
+
     /// Unpacks it to `folder`, in place of what was there.
     ///
     /// # Errors
