@@ -91,10 +91,12 @@ fn listen(
         };
         open.wait(GLANCE);
         if let Err(error) = open.read(monotonic()) {
+            // Before anything else: the car stops.
+            let told = person.lost();
             say(&error.to_string());
             pad = None;
             missed = true;
-            if let Err(error) = person.lost() {
+            if let Err(error) = told {
                 say(&error.to_string());
             }
             continue;
