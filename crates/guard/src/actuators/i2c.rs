@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use embedded_hal::i2c::{
@@ -15,6 +15,11 @@ use crate::sys::{self, I2cPart, MOST_I2C_PARTS, SMBUS_BLOCK};
 
 /// A transfer on a bus that hangs gives up after this: the shortest the kernel knows.
 const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Transfers in a row that may fail before the device is let go of and opened anew. An adapter
+/// that was unplugged says `EIO` to whoever holds its device, and as long as somebody does the
+/// kernel makes no device of it when it comes back (`i2c_del_adapter` waits for the last).
+const DISTURBANCES: u32 = 1;
 
 // <linux/i2c.h>
 const FUNC_I2C: u64 = 0x0000_0001;
@@ -33,6 +38,15 @@ enum Way {
 /// One `/dev/i2c-N`, locked against a second writer while it lives.
 #[derive(Debug)]
 pub struct I2cBus {
+    path: PathBuf,
+    /// None while its adapter seems to be gone.
+    open: Option<Open>,
+    /// Transfers in a row that failed on the bus itself.
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Open {
     device: File,
     way: Way,
 }
@@ -49,6 +63,16 @@ impl I2cBus {
     /// `WouldBlock` when another holds it, `Unsupported` when its adapter can neither I2C
     /// transfers nor SMBus's blocks; else what the system says.
     pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            open: Some(Open::at(path, patience)?),
+            failures: 0,
+        })
+    }
+}
+
+impl Open {
+    fn at(path: &Path, patience: Duration) -> io::Result<Self> {
         let device = File::options().read(true).write(true).open(path)?;
         bus_lock::lock(&device, patience)?;
         let functions = sys::i2c_functions(device.as_fd())?;
@@ -114,12 +138,35 @@ impl I2c<SevenBitAddress> for I2cBus {
         address: u8,
         operations: &mut [Operation<'_>],
     ) -> Result<(), Self::Error> {
-        match self.way {
-            Way::Plain => self.plain(address, operations)?,
-            Way::Smbus => self.smbus(address, operations)?,
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(Open::at(&self.path, Duration::ZERO)?),
+        };
+        let done = match open.way {
+            Way::Plain => open.plain(address, operations),
+            Way::Smbus => open.smbus(address, operations),
+        };
+        match &done {
+            Ok(()) => self.failures = 0,
+            Err(error) if not_acknowledged(error) => {}
+            Err(_) => {
+                self.failures += 1;
+                if self.failures > DISTURBANCES {
+                    self.failures = 0;
+                    self.open = None;
+                }
+            }
         }
-        Ok(())
+        Ok(done?)
     }
+}
+
+/// Whether the bus is in order and it is the chip that did not answer.
+fn not_acknowledged(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENXIO | libc::EREMOTEIO | libc::EAGAIN)
+    )
 }
 
 impl embedded_hal::i2c::Error for I2cError {
