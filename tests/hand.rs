@@ -22,6 +22,11 @@ use pilotage_vision::Preprocess;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
+mod film;
+mod pins;
+
+use pins::FAILSAFE;
+
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
 const SYN: u16 = 0;
@@ -40,7 +45,6 @@ const ARM: u16 = 0x13b;
 /// Full left and full ahead.
 const GO: [(u16, u16, i32); 2] = [(ABS, STEERING, -32768), (ABS, THROTTLE, -32768)];
 const NEUTRAL: [u32; 2] = [1_500_000, 1_500_000];
-const FAILSAFE: [u32; 2] = [1_480_000, 1_500_000];
 /// Full left, and a fifth of full ahead.
 const GOING: [u32; 2] = [1_900_000, 1_600_000];
 
@@ -94,15 +98,7 @@ struct Car {
 impl Car {
     fn new(motors: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pictures = folder.path().join("pictures");
-        fs::create_dir(&pictures).unwrap();
-        for shade in 0..4_u8 {
-            // Frames that differ, or the picture counts as frozen.
-            let picture = image::RgbImage::from_fn(640, 480, |x, y| {
-                image::Rgb([x as u8, y as u8, 60 * shade])
-            });
-            picture.save(pictures.join(format!("{shade}.png"))).unwrap();
-        }
+        film::pictures(&folder.path().join("pictures"));
         let socket = folder.path().join("guard.sock");
         let pad = folder.path().join("pad");
         mkfifoat(CWD, &pad, Mode::from_raw_mode(0o600)).unwrap();
@@ -123,24 +119,7 @@ impl Car {
 
     fn pins() -> Self {
         let car = Self::new("");
-        for channel in 0..2 {
-            let pin = car.folder.path().join(format!("pwmchip0/pwm{channel}"));
-            fs::create_dir_all(&pin).unwrap();
-            for file in ["duty_cycle", "period", "enable"] {
-                fs::write(pin.join(file), "0\n").unwrap();
-            }
-        }
-        let chip = car.folder.path().join("pwmchip0");
-        let motors = format!(
-            "[actuator]\nkind = \"pwm\"\n\
-             [actuator.pwm]\nfrequency = 100\n\
-             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
-             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
-             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
-             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
-             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
-        );
-        let text = fs::read_to_string(car.file()).unwrap() + &motors;
+        let text = fs::read_to_string(car.file()).unwrap() + &pins::lay(car.folder.path());
         fs::write(car.file(), text).unwrap();
         car
     }
@@ -158,12 +137,7 @@ impl Car {
     }
 
     fn pulses(&self) -> [u32; 2] {
-        [0, 1].map(|channel| {
-            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
-            let text = fs::read_to_string(self.folder.path().join(file)).unwrap();
-            // The file is being written where it has no line.
-            text.lines().next().unwrap_or("").parse().unwrap_or(1)
-        })
+        pins::pulses(self.folder.path())
     }
 
     fn command(&self, words: &[&str]) -> Command {

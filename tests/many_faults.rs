@@ -25,8 +25,10 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 use rustix::process::{Pid, Signal, kill_process};
 
 mod film;
+mod pins;
 
 use film::{FREEZE, RUN, STALL, film};
+use pins::FAILSAFE;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
@@ -36,11 +38,12 @@ const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 const DEADLINE: Duration = Duration::from_millis(60);
 /// What a stop may take beyond its deadline, the timer's jitter not counted.
 const SLACK: Duration = Duration::from_millis(5);
+/// What `pilotage stop` may take, its own start included; a debug build is no measure.
+const STOP: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 20 });
 /// Identical frames that are a frozen picture.
 const FROZEN: u32 = 10;
 /// A car that does not stand by then does not stand.
 const PATIENCE: Duration = Duration::from_secs(5);
-const FAILSAFE: [u32; 2] = [1_480_000, 1_500_000];
 
 /// What happens to the car.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +57,12 @@ enum Fault {
     PictureFreezes,
     GuardKilled,
     GuardFreezes,
+    PersonStops,
+    PersonStopsAFrozenGuard,
 }
 
 impl Fault {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::PilotKilled,
         Self::PilotCrashes,
         Self::PilotFreezes,
@@ -67,6 +72,8 @@ impl Fault {
         Self::PictureFreezes,
         Self::GuardKilled,
         Self::GuardFreezes,
+        Self::PersonStops,
+        Self::PersonStopsAFrozenGuard,
     ];
 
     fn name(self) -> &'static str {
@@ -80,6 +87,8 @@ impl Fault {
             Self::PictureFreezes => "camera: the same frame again and again",
             Self::GuardKilled => "guard: SIGKILL",
             Self::GuardFreezes => "guard: SIGSTOP",
+            Self::PersonStops => "`pilotage stop`, from its start",
+            Self::PersonStopsAFrozenGuard => "`pilotage stop`, the guard frozen",
         }
     }
 
@@ -89,6 +98,7 @@ impl Fault {
             // One frame more may have been on its way.
             Self::PictureFreezes => PERIOD * (FROZEN + 1) + DEADLINE + SLACK,
             Self::GuardKilled | Self::GuardFreezes => DEADLINE * 2 + SLACK,
+            Self::PersonStops | Self::PersonStopsAFrozenGuard => STOP,
             _ => DEADLINE + SLACK,
         }
     }
@@ -97,7 +107,11 @@ impl Fault {
     fn ends_the_pilot(self) -> bool {
         matches!(
             self,
-            Self::PilotKilled | Self::PilotCrashes | Self::GuardKilled | Self::GuardFreezes
+            Self::PilotKilled
+                | Self::PilotCrashes
+                | Self::GuardKilled
+                | Self::GuardFreezes
+                | Self::PersonStopsAFrozenGuard
         )
     }
 }
@@ -117,17 +131,10 @@ impl Car {
         let shared = Path::new("/dev/shm");
         let folder = tempfile::tempdir_in(shared).or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
-        for channel in 0..2 {
-            let pin = folder.path().join(format!("pwmchip0/pwm{channel}"));
-            fs::create_dir_all(&pin).unwrap();
-            for file in ["duty_cycle", "period", "enable"] {
-                fs::write(pin.join(file), "0\n").unwrap();
-            }
-        }
         compile(folder.path());
         let pipe = folder.path().join("camera.pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        let chip = folder.path().join("pwmchip0");
+        let motors = pins::lay(folder.path());
         let socket = folder.path().join("guard.sock");
         let text = format!(
             "[camera]\nkind = \"pipe\"\ncommand = [\"cat\", {pipe:?}]\nformat = \"GREY\"\n\
@@ -136,13 +143,7 @@ impl Car {
              [engine]\nfile = \"physical.engine\"\n\
              [guard]\ndeadline_ms = {}\nfirst_command_ms = 5000\nsocket = {socket:?}\n\
              [guard.throttle]\nmax = 0.2\nmin = 0.0\n\
-             [actuator]\nkind = \"pwm\"\n\
-             [actuator.pwm]\nfrequency = 100\n\
-             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
-             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
-             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
-             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
-             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n",
+             {motors}",
             DEADLINE.as_millis(),
         );
         fs::write(folder.path().join("car.toml"), text).unwrap();
@@ -158,7 +159,8 @@ impl Car {
         }
         let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
         for channel in 0..2 {
-            let file = chip.join(format!("pwm{channel}/duty_cycle"));
+            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
+            let file = folder.path().join(file);
             inotify::add_watch(&watch, file, inotify::WatchFlags::MODIFY).unwrap();
         }
         Self {
@@ -178,12 +180,7 @@ impl Car {
     }
 
     fn pulses(&self) -> [u32; 2] {
-        [0, 1].map(|channel| {
-            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
-            let text = fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
-            let line = text.lines().next().unwrap_or_default();
-            line.parse().unwrap_or(0)
-        })
+        pins::pulses(self.folder.path())
     }
 
     /// Waits until the pulses are as wanted; when that was.
@@ -359,6 +356,13 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
     }
     let camera = (fault == Fault::CameraEnds).then(|| command_of(pilot).unwrap());
     car.overslept.store(0, Ordering::Relaxed);
+    let mut stop = Command::new(PILOTAGE);
+    stop.args(["stop", "--car"]).arg(car.file());
+    stop.stdout(Stdio::null()).stderr(Stdio::null());
+    if fault == Fault::PersonStopsAFrozenGuard {
+        kill_process(guard, Signal::STOP).unwrap();
+    }
+    let mut person = None;
     let mut struck = Instant::now();
     match fault {
         Fault::PilotKilled => pilot.kill(Signal::KILL),
@@ -383,6 +387,9 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
         Fault::PictureFreezes => car.camera.store(FREEZE, Ordering::Relaxed),
         Fault::GuardKilled => kill_process(guard, Signal::KILL).unwrap(),
         Fault::GuardFreezes => kill_process(guard, Signal::STOP).unwrap(),
+        Fault::PersonStops | Fault::PersonStopsAFrozenGuard => {
+            person = Some(stop.spawn().unwrap());
+        }
     }
     let stood = car.pulses_until(PATIENCE, |pulses| pulses == FAILSAFE);
     let took = stood.map_or(PATIENCE, |stood| stood - struck);
@@ -390,6 +397,9 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
     end.store(true, Ordering::Relaxed);
     if let Some(flooding) = flooding {
         flooding.join().unwrap();
+    }
+    if let Some(mut person) = person {
+        let _ = person.wait().unwrap();
     }
     car.camera.store(RUN, Ordering::Relaxed);
     pilot.kill(Signal::CONT);

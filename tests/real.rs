@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+mod film;
+mod pins;
+
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
 struct Car {
@@ -24,15 +27,7 @@ struct Car {
 impl Car {
     fn new(motors: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pictures = folder.path().join("pictures");
-        fs::create_dir(&pictures).unwrap();
-        for shade in 0..4_u8 {
-            // Frames that differ, or the picture counts as frozen.
-            let picture = image::RgbImage::from_fn(640, 480, |x, y| {
-                image::Rgb([x as u8, y as u8, 60 * shade])
-            });
-            picture.save(pictures.join(format!("{shade}.png"))).unwrap();
-        }
+        film::pictures(&folder.path().join("pictures"));
         let socket = folder.path().join("guard.sock");
         let text = format!(
             "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 50\n\
@@ -44,24 +39,7 @@ impl Car {
 
     fn pins() -> Self {
         let car = Self::new("");
-        for channel in 0..2 {
-            let pin = car.folder.path().join(format!("pwmchip0/pwm{channel}"));
-            fs::create_dir_all(&pin).unwrap();
-            for file in ["duty_cycle", "period", "enable"] {
-                fs::write(pin.join(file), "0\n").unwrap();
-            }
-        }
-        let chip = car.folder.path().join("pwmchip0");
-        let motors = format!(
-            "[actuator]\nkind = \"pwm\"\n\
-             [actuator.pwm]\nfrequency = 100\n\
-             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
-             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
-             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
-             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
-             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
-        );
-        let text = fs::read_to_string(car.file()).unwrap() + &motors;
+        let text = fs::read_to_string(car.file()).unwrap() + &pins::lay(car.folder.path());
         fs::write(car.file(), text).unwrap();
         car
     }
@@ -71,11 +49,7 @@ impl Car {
     }
 
     fn pulses(&self) -> [u32; 2] {
-        [0, 1].map(|channel| {
-            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
-            let text = fs::read_to_string(self.folder.path().join(file)).unwrap();
-            text.lines().next().unwrap().parse().unwrap()
-        })
+        pins::pulses(self.folder.path())
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -1,4 +1,11 @@
-//! A camera for tests: frames of 640x480 in `GREY`, written to a named pipe.
+//! Cameras for tests: frames of 640x480 in `GREY`, written to a named pipe, and pictures in
+//! a folder. No two in a row are the same, or the picture would count as frozen.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "no test has a use for all of it; one that cannot go on fails"
+)]
 
 use std::fs::File;
 use std::io::Write;
@@ -9,11 +16,19 @@ use std::time::{Duration, Instant};
 /// Each frame differs from the one before.
 pub const RUN: u8 = 0;
 /// No frames come.
-#[allow(dead_code, reason = "not every test that films has them")]
 pub const STALL: u8 = 1;
 /// The same frame comes again and again.
-#[allow(dead_code, reason = "not every test that films has them")]
 pub const FREEZE: u8 = 2;
+
+/// Makes the folder `to` with some pictures in it.
+pub fn pictures(to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for shade in 0..4_u8 {
+        let picture =
+            image::RgbImage::from_fn(640, 480, |x, y| image::Rgb([x as u8, y as u8, 60 * shade]));
+        picture.save(to.join(format!("{shade}.png"))).unwrap();
+    }
+}
 
 /// Writes a frame each `period` for as long as somebody reads, whoever that is.
 pub fn film(pipe: &Path, period: Duration, what: &AtomicU8) {

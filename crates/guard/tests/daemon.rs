@@ -19,10 +19,14 @@ use pilotage_vehicle::Command as Drive;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "../../../tests/pins/mod.rs"]
+mod pins;
+
+use pins::FAILSAFE;
+
 const GUARD: &str = env!("CARGO_BIN_EXE_pilotage-guard");
 
 const DISARMED: [u32; 2] = [0, 0];
-const FAILSAFE: [u32; 2] = [1_480_000, 1_500_000];
 
 /// A car in a folder, with failsafe and disarmed values that can be told apart.
 struct Car {
@@ -32,25 +36,12 @@ struct Car {
 impl Car {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for channel in 0..2 {
-            let pin = folder.path().join(format!("pwmchip0/pwm{channel}"));
-            fs::create_dir_all(&pin).unwrap();
-            for file in ["duty_cycle", "period", "enable"] {
-                fs::write(pin.join(file), "0\n").unwrap();
-            }
-        }
-        let chip = folder.path().join("pwmchip0");
+        let motors = pins::lay(folder.path());
         let socket = folder.path().join("guard.sock");
         let text = format!(
             "[camera]\nkind = \"folder\"\nfolder = \".\"\nrate = 50\n\
              [guard]\ndeadline_ms = 400\nfirst_command_ms = 5000\nsocket = {socket:?}\n\
-             [actuator]\nkind = \"pwm\"\n\
-             [actuator.pwm]\nfrequency = 100\n\
-             steering_pin = {{ chip = {chip:?} }}\nthrottle_pin = {{ chip = {chip:?} }}\n\
-             [actuator.pwm.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
-             right_us = 1100\nfailsafe_us = 1480\ndisarmed_us = 0\n\
-             [actuator.pwm.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
-             reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
+             {motors}"
         );
         fs::write(folder.path().join("car.toml"), text).unwrap();
         Self { folder }
@@ -66,11 +57,7 @@ impl Car {
 
     /// Steering's and throttle's pulses, nanoseconds.
     fn pulses(&self) -> [u32; 2] {
-        [0, 1].map(|channel| {
-            let file = format!("pwmchip0/pwm{channel}/duty_cycle");
-            let text = fs::read_to_string(self.folder.path().join(file)).unwrap();
-            text.lines().next().unwrap().parse().unwrap()
-        })
+        pins::pulses(self.folder.path())
     }
 
     fn guard(&self, more: &[&str]) -> Running {
@@ -174,6 +161,21 @@ fn it_starts_disarmed_and_a_term_signal_leaves_it_so() {
     assert!(guard.ended().success());
     assert_eq!(car.pulses(), DISARMED);
     assert!(!car.settings().socket.exists());
+}
+
+#[test]
+fn it_takes_little_memory() {
+    let car = Car::new();
+    let guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    let file = format!("/proc/{}/status", guard.pid().as_raw_nonzero());
+    let status = fs::read_to_string(file).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
+    let kilobytes: u32 = most.unwrap().parse().unwrap();
+    println!("at most {kilobytes} kB resident");
+    assert!(kilobytes <= 5 * 1024, "{kilobytes} kB");
 }
 
 #[test]
