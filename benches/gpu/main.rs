@@ -114,18 +114,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// The machine, as it says itself what it is.
 fn head(device: &Device, tensorrt: &str) -> String {
-    let capability = device.compute_capability();
     let mut head = format!(
-        "### {}, compute capability {}.{}\n\n{tensorrt}, driver for CUDA {}.{}, {}; Pilotage {}.\n",
+        "### {}\n\n{device}; {tensorrt}; Pilotage {}.\n",
         device.name(),
-        capability / 10,
-        capability % 10,
-        device.cuda() / 1000,
-        device.cuda() % 1000 / 10,
-        match device.integrated() {
-            true => "memory shared with the processor",
-            false => "memory of its own",
-        },
         env!("CARGO_PKG_VERSION")
     );
     // Clocks and power are half of any figure from a Jetson.

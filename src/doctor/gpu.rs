@@ -21,21 +21,7 @@ pub struct Gpu {
 impl Gpu {
     /// This machine's.
     pub fn here() -> Self {
-        let device = Device::first().map(|device| {
-            let capability = device.compute_capability();
-            format!(
-                "{}, compute capability {}.{}, driver for CUDA {}.{}, {}",
-                device.name(),
-                capability / 10,
-                capability % 10,
-                device.cuda() / 1000,
-                device.cuda() % 1000 / 10,
-                match device.integrated() {
-                    true => "memory shared with the processor",
-                    false => "memory of its own",
-                }
-            )
-        });
+        let device = Device::first().map(|device| device.to_string());
         let library = TensorRt::open(Product::TensorRt, None, &Shims::Installed);
         let headers = find_headers(&[]).map(|found| {
             let folders = found.iter().map(|headers| headers.folder.display());

@@ -112,6 +112,31 @@ impl std::fmt::Debug for Device {
     }
 }
 
+/// Its name, what it computes, its driver and its memory, in a line for people.
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Inner {
+            name,
+            compute_capability,
+            cuda,
+            integrated,
+            ..
+        } = &*self.inner;
+        write!(
+            f,
+            "{name}, compute capability {}.{}, driver for CUDA {}.{}, {}",
+            compute_capability / 10,
+            compute_capability % 10,
+            cuda / 1000,
+            cuda % 1000 / 10,
+            match integrated {
+                true => "memory shared with the processor",
+                false => "memory of its own",
+            }
+        )
+    }
+}
+
 // SAFETY: handles of the driver's, which may be used from any thread.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
