@@ -1,5 +1,5 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`, `gpu-test`, `package`.
+//! `shims`, `peers`, `faults`, `soak`, `gpu-test`, `package`, `virtual-car`.
 
 mod arm;
 mod arm_root;
@@ -113,7 +113,7 @@ enum Task {
     },
     /// Boots an arm64 computer in an emulator, installs the package, and breaks things
     ///
-    /// Not yet a step of `cargo xtask test`.
+    /// `cargo xtask test` goes through the scenarios that matter most.
     VirtualCar(virtual_car::Options),
     /// Drives at 60 frames a second for long, and says how late commands are at their worst
     ///

@@ -104,7 +104,16 @@ pub fn make(
             sound = false;
         }
     }
-    let package = folder.join(format!("pilotage_{}.deb", architecture.name()));
+    let name = format!("pilotage_{}.deb", architecture.name());
+    let package = match build {
+        Build::Release => folder.join(name),
+        // Nobody is to take it for the one to hand out.
+        Build::Quick => {
+            let quick = folder.join("quick");
+            fs::create_dir_all(&quick)?;
+            quick.join(name)
+        }
+    };
     let packed = Invocation::of(&checkout.tools().join("bin/cargo-deb"))
         .arg("--no-build")
         .arg("--no-strip")

@@ -9,7 +9,7 @@ use crate::checkout::{Checkout, in_ci};
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 use crate::tally::Tally;
-use crate::{arm, fuzz, package, runtime};
+use crate::{arm, fuzz, package, runtime, virtual_car};
 
 /// CPU minutes of fuzzing in the tests.
 const FUZZ_MINUTES: f64 = 10.0;
@@ -33,6 +33,8 @@ pub enum Step {
     Lap,
     /// The .deb for a Jetson: what it needs and holds, and its life in an arm64 system
     Package,
+    /// The virtual car: the .deb on an emulated computer, its worst failures, in four boots
+    VirtualCar,
     /// Ten CPU minutes of fuzzing
     Fuzz,
 }
@@ -58,6 +60,7 @@ impl Step {
                 Requirement::ArmEmulator,
             ],
             Self::Package => &package::tests::REQUIREMENTS,
+            Self::VirtualCar => &virtual_car::REQUIREMENTS,
             Self::Doctests | Self::Runtime | Self::Lap => &[Requirement::CCompiler],
             Self::Fuzz => &[Requirement::CppCompiler],
         }
@@ -93,6 +96,7 @@ impl Step {
             Self::Runtime => Ok(Tally::of_step(runtime::builds_alone(checkout)?)),
             Self::Lap => Ok(Tally::of_step(runtime::drives(checkout)?)),
             Self::Package => package::tests::run(checkout),
+            Self::VirtualCar => virtual_car::test(checkout),
             Self::Fuzz => Ok(Tally::of_step(fuzz::run(checkout, FUZZ_MINUTES, &[])?)),
         }
     }

@@ -49,16 +49,29 @@ fn edit() -> String {
     )
 }
 
+/// Centre and ends: what the person types moves the first by a little and keeps the others.
+const TRIMMING: &str = "sudo pilotage trim";
+const TYPED: &str = "printf '+\\n\\n\\n\\n\\n\\n\\n\\n'";
+
 fn follow(guest: &mut Guest, (command, answer): (&str, &str)) -> Result<()> {
+    let line = said(command)?;
+    answers(guest, &line, answer)
+}
+
+/// The line that types `command` into a shell, which has to stand in the page.
+fn said(command: &str) -> Result<String> {
     ensure!(
         PAGE.lines()
             .any(|line| line.split("  ").any(|part| part.trim() == command)),
         "docs/first-lap.md does not say `{command}` any more"
     );
     // Who does it is root, and the car another of those that the page names.
-    let line = command
+    Ok(command
         .replace("sudo ", "")
-        .replace("jetracer", "donkeycar");
+        .replace("jetracer", "donkeycar"))
+}
+
+fn answers(guest: &mut Guest, line: &str, answer: &str) -> Result<()> {
     let said = guest.must(&format!("cd /run/rig && {line} 2>&1"), 300)?;
     ensure!(
         said.contains(answer),
@@ -98,6 +111,20 @@ pub fn walk(made: &Made) -> Result<Row> {
         }
         follow(&mut guest, step)?;
     }
+    let file = "cat /etc/pilotage/car.toml";
+    let before = guest.must(file, 30)?;
+    answers(
+        &mut guest,
+        &format!("{TYPED} | {}", said(TRIMMING)?),
+        "written to /etc/pilotage/car.toml",
+    )?;
+    let after = guest.must(file, 30)?;
+    let changed = before.lines().zip(after.lines()).filter(|(a, b)| a != b);
+    // The centre, and what is at the centre when it stops and rests.
+    ensure!(
+        (1..=3).contains(&changed.count()) && before.lines().count() == after.lines().count(),
+        "trimming changed other lines of car.toml than the centre's:\n{after}"
+    );
     for step in AFTER_TRIMMING {
         follow(&mut guest, step)?;
     }
@@ -114,7 +141,7 @@ pub fn walk(made: &Made) -> Result<Row> {
     let stood = guest.stood(fault, deadline() * 2)?;
     let state = in_state(&mut guest, &["stopped", "disarmed"])?;
     let note = format!(
-        "installed, set up and driven by the page's commands but `trim`; {}; {state}",
+        "installed, set up, trimmed and driven by the page's commands; {}; {state}",
         kind(stood.by)
     );
     Ok(judged(stood, deadline() + slack(), note))
