@@ -180,7 +180,14 @@ fn an_engine_from_the_simulator_never_moves_a_real_car() {
     assert_eq!(second.status.code(), Some(2));
     assert!(err(&second).contains("another pilot"), "{}", err(&second));
     drive.kill(Signal::INT);
-    assert!(drive.end().status.success());
+    let ended = drive.end();
+    assert!(ended.status.success());
+    // It was said at the start, too.
+    assert!(
+        err(&ended).contains("so the guard will not arm this car"),
+        "{}",
+        err(&ended)
+    );
 }
 
 #[test]

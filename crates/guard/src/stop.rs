@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use crate::{ConnectError, DaemonError, GuardedCar, Link, SocketLink, Status, failsafe};
 
 /// A guard that lives answers at its next turn, some microseconds on; then it is over with it.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// With the start of the program and failsafe's writing it has to stay within 20 ms.
+const PATIENCE: Duration = Duration::from_millis(7);
 
 /// How a car was stopped.
 #[derive(Debug, Clone, Copy, PartialEq)]

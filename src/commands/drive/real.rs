@@ -134,6 +134,13 @@ impl RealDrive {
         }
         let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
         let domain = loaded.domain;
+        if (domain, car.limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
+            eprintln!(
+                "warning: engine {} was trained in the simulator, so the guard will not arm this \
+                 car for it: name one that was trained on what its camera sees, `engine.file`",
+                loaded.name
+            );
+        }
         let camera = camera::open(capture)?;
         let described = camera.describe();
         let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), file)?;

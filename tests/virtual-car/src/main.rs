@@ -1,12 +1,13 @@
 //! `rig`: what surrounds an installed Pilotage on the virtual car of `cargo xtask
 //! virtual-car`. It runs in the guest: the model PCA9685 behind an I2C bus of the kernel's,
-//! the simulated car that its pulses move, the camera on it, and the host's hand there.
+//! the simulated car that its pulses move, the camera on it, a gamepad, and the host's hand there.
 
 mod adapter;
 mod boot;
 mod bus;
 mod feeder;
 mod orders;
+mod pad;
 mod plant;
 mod state;
 mod usbip;
@@ -98,6 +99,7 @@ fn run() -> anyhow::Result<()> {
         shared,
         feeder,
         cable: Some(cable),
+        pad: None,
     };
     rig.serve(line)
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bus::Cable;
 use crate::feeder::Feeder;
+use crate::pad::Pad;
 use crate::state::{Picture, Shared};
 
 /// Of a program's output more is not told.
@@ -45,6 +46,10 @@ enum Order {
     ResetChip,
     /// The adapter's cable.
     Cable { plugged: bool },
+    /// The gamepad's.
+    Pad { plugged: bool },
+    /// A button of the gamepad's.
+    Press { button: String },
 }
 
 /// What orders are about.
@@ -55,6 +60,8 @@ pub struct Rig {
     pub feeder: Feeder,
     /// The adapter's cable, when it is plugged.
     pub cable: Option<Cable>,
+    /// The gamepad, when it is plugged.
+    pub pad: Option<Pad>,
 }
 
 impl Rig {
@@ -155,6 +162,19 @@ impl Rig {
                     (false, Some(cable)) => cable.pull()?,
                     (_, as_it_was) => self.cable = as_it_was,
                 }
+                json!({ "at": at })
+            }
+            Order::Pad { plugged } => {
+                match (plugged, self.pad.take()) {
+                    (true, None) => self.pad = Some(Pad::plug()?),
+                    (true, plugged) => self.pad = plugged,
+                    (false, _) => {}
+                }
+                json!({ "at": at })
+            }
+            Order::Press { button } => {
+                let pad = self.pad.as_mut().context("no gamepad is plugged in")?;
+                pad.press(&button)?;
                 json!({ "at": at })
             }
         })

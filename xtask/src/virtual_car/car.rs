@@ -54,6 +54,8 @@ rate = {rate:.1}
 frozen_frames = {ODD_FRAMES}
 black_frames = {ODD_FRAMES}
 
+[gamepad]
+
 [mixer]
 wheelbase = 0.33
 steering_range = 0.42

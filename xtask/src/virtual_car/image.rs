@@ -17,13 +17,15 @@ const DISK: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
 /// Without which ext4 finds no checksums; modprobe knows it from a list of its own.
 const CHECKSUMS: &str = "crc32c_generic";
 /// What the rig needs, and with it the car.
-const RIG: [&str; 6] = [
+const RIG: [&str; 8] = [
     "virtio_console",
     "vhci-hcd",
     "i2c-tiny-usb",
     "i2c-dev",
     "videodev",
     "i6300esb",
+    "evdev",
+    "uinput",
 ];
 
 const DISK_SIZE: &str = "1500M";

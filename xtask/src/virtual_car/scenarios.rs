@@ -3,6 +3,7 @@
 mod drives;
 mod files;
 mod first_lap;
+mod gamepad;
 mod machine;
 mod motors;
 mod processes;
@@ -72,7 +73,7 @@ const fn ending(
 }
 
 /// All of them. The order within a boot is kept.
-pub static SCENARIOS: [Scenario; 27] = [
+pub static SCENARIOS: [Scenario; 28] = [
     scenario(
         "clean-drive",
         "car",
@@ -205,6 +206,13 @@ pub static SCENARIOS: [Scenario; 27] = [
         false,
         motors::bus,
         "the I2C adapter is unplugged, and plugged in",
+    ),
+    scenario(
+        "gamepad",
+        "car",
+        false,
+        gamepad::gone,
+        "the gamepad that armed the car is unplugged",
     ),
     scenario(
         "engine-damaged",
@@ -348,6 +356,7 @@ fn tidy(guest: &mut Guest) -> Result<()> {
     guest.order(json!({ "do": "picture", "is": "live" }))?;
     guest.order(json!({ "do": "chip", "answers": true }))?;
     guest.order(json!({ "do": "cable", "plugged": true }))?;
+    guest.order(json!({ "do": "pad", "plugged": false }))?;
     guest.must(
         "systemctl reset-failed; systemctl restart pilotage-guard && systemctl restart pilotage",
         300,

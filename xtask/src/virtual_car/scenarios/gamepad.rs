@@ -1,0 +1,66 @@
+//! A gamepad of the kernel's: its buttons arm and stop while an engine drives.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{in_state, judged, kind, slack};
+use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::table::Row;
+
+/// Plugs it in, and waits until the pilot has found it.
+fn plug(guest: &mut Guest) -> Result<()> {
+    const FOUND: &str = "journalctl --no-pager -o cat -u pilotage | grep -c 'its buttons arm'";
+    let before = guest.run(FOUND, 30)?.output;
+    guest.order(json!({ "do": "pad", "plugged": true }))?;
+    guest.wait(
+        "the pilot finds the gamepad",
+        Duration::from_secs(60),
+        |guest| Ok((guest.run(FOUND, 30)?.output != before).then_some(())),
+    )
+}
+
+/// Arms by the button, until the car drives: a press before the pilot's first frame is lost.
+fn arm(guest: &mut Guest) -> Result<()> {
+    guest.order(json!({ "do": "restart" }))?;
+    guest.wait(
+        "armed by the gamepad, it drives",
+        Duration::from_secs(120),
+        |guest| {
+            guest.order(json!({ "do": "press", "button": "arm" }))?;
+            std::thread::sleep(Duration::from_secs(1));
+            let last = guest.pulses()?.last().copied();
+            Ok(last.is_some_and(|last| !last.stands()).then_some(()))
+        },
+    )
+}
+
+pub fn gone(guest: &mut Guest) -> Result<Row> {
+    plug(guest)?;
+    arm(guest)?;
+    let pressed = guest.order(json!({ "do": "press", "button": "stop" }))?;
+    let by_button = guest.stood(pressed, deadline() * 2)?;
+    in_state(guest, &["stopped: a person"])?;
+    ensure!(
+        by_button.after <= deadline() + slack() && !by_button.again,
+        "its stop button: {by_button:?}"
+    );
+    arm(guest)?;
+    let fault = guest.order(json!({ "do": "pad", "plugged": false }))?;
+    let stood = guest.stood(fault, deadline() * 2)?;
+    let state = in_state(guest, &["stopped"])?;
+    plug(guest)?;
+    let still = guest.stood(fault, deadline() * 2)?;
+    ensure!(
+        still.after == stood.after,
+        "it drove on when the gamepad was back"
+    );
+    arm(guest)?;
+    let note = format!(
+        "{}; {state}; back, it armed; its stop button: {:.2} s",
+        kind(stood.by),
+        by_button.after.as_secs_f64()
+    );
+    Ok(judged(stood, deadline() + slack(), note))
+}
