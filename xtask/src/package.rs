@@ -58,13 +58,12 @@ pub enum Build {
 }
 
 /// What making the package takes.
-pub const REQUIREMENTS: [Requirement; 6] = [
+pub const REQUIREMENTS: [Requirement; 5] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
     Requirement::Python,
     Requirement::PythonPackages,
     Requirement::CargoDeb,
-    Requirement::CargoZigbuild,
 ];
 
 /// Makes the package and says what it is. True when it is as it has to be.
@@ -141,7 +140,7 @@ fn built(checkout: &Checkout, architecture: Architecture, program: &str) -> Path
 /// Builds the programs against the old C library, which zig carries as a list of symbols.
 fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Result<()> {
     let target = format!("{}.{}.{}", architecture.target(), GLIBC.0, GLIBC.1);
-    let mut cargo = Invocation::of(&checkout.tools().join("bin/cargo-zigbuild"))
+    let mut cargo = Invocation::of(&checkout.python().join("bin/cargo-zigbuild"))
         .arg("zigbuild")
         .arg("--release")
         .arg("--package=pilotage")

@@ -15,8 +15,6 @@ const MUTANTS: &str = "27.1.0";
 
 /// What packs the .deb.
 const CARGO_DEB: &str = "3.8.0";
-/// What builds for aarch64 against an old C library, with ziglang's linker (requirements.txt).
-const CARGO_ZIGBUILD: &str = "0.24.1";
 
 /// The crate whose package holds NVIDIA's TensorRT headers, of which this project may carry none.
 const HEADERS_CRATE: (&str, &str) = ("trtx-sys", "0.9.1+rtx1.7");
@@ -42,7 +40,6 @@ pub enum Requirement {
     /// Unit files are checked by the systemd of this machine.
     Systemd,
     CargoDeb,
-    CargoZigbuild,
     Nextest,
     Mutants,
     /// A Python that can make virtual environments.
@@ -56,8 +53,8 @@ pub enum Requirement {
 }
 
 use Requirement::{
-    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, CargoZigbuild, Clippy,
-    CppCompiler, GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
+    ArmCompiler, ArmEmulator, ArmRoots, ArmTarget, CCompiler, CargoDeb, Clippy, CppCompiler,
+    GuestTools, Mutants, Nextest, OnnxCases, Python, PythonPackages, Rustfmt, Systemd,
     TensorRtHeaders,
 };
 
@@ -75,7 +72,6 @@ impl Requirement {
             GuestTools => "make, mke2fs and setpriv".into(),
             Systemd => "systemd-analyze".into(),
             CargoDeb => format!("cargo-deb {CARGO_DEB}"),
-            CargoZigbuild => format!("cargo-zigbuild {CARGO_ZIGBUILD}"),
             Nextest => format!("cargo-nextest {NEXTEST}"),
             Mutants => format!("cargo-mutants {MUTANTS}"),
             Python => "Python 3.11 or later with venv and pip".into(),
@@ -115,7 +111,6 @@ impl Requirement {
                 .answer()
                 .is_some(),
             CargoDeb => installed(checkout, "cargo-deb", CARGO_DEB),
-            CargoZigbuild => installed(checkout, "cargo-zigbuild", CARGO_ZIGBUILD),
             Nextest => tool(checkout, "cargo-nextest", NEXTEST).is_some(),
             Mutants => tool(checkout, "cargo-mutants", MUTANTS).is_some(),
             Python => python().is_some(),
@@ -153,10 +148,6 @@ impl Requirement {
             GuestTools => vec![debian("make e2fsprogs util-linux")],
             Systemd => vec![debian("systemd")],
             CargoDeb => vec![cargo_install(checkout, "cargo-deb", CARGO_DEB)],
-            CargoZigbuild => vec![
-                cargo_install(checkout, "cargo-zigbuild", CARGO_ZIGBUILD)
-                    .arg("--no-default-features"),
-            ],
             Nextest => vec![
                 cargo_install(checkout, "cargo-nextest", NEXTEST)
                     .arg("--no-default-features")

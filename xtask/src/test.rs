@@ -12,7 +12,7 @@ use crate::tally::Tally;
 use crate::{arm, fuzz, package, runtime, virtual_car};
 
 /// CPU minutes of fuzzing in the tests.
-const FUZZ_MINUTES: f64 = 10.0;
+const FUZZ_MINUTES: f64 = 6.0;
 
 /// The steps, in the order they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,7 +35,7 @@ pub enum Step {
     Package,
     /// The virtual car: the .deb on an emulated computer, its worst failures, in four boots
     VirtualCar,
-    /// Ten CPU minutes of fuzzing
+    /// Six CPU minutes of fuzzing
     Fuzz,
 }
 

@@ -34,7 +34,7 @@ use table::Row;
 pub const SLOWER: f64 = 20.0;
 
 /// What it takes.
-pub const REQUIREMENTS: [Requirement; 9] = [
+pub const REQUIREMENTS: [Requirement; 8] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
     Requirement::ArmCompiler,
@@ -44,7 +44,6 @@ pub const REQUIREMENTS: [Requirement; 9] = [
     Requirement::Python,
     Requirement::PythonPackages,
     Requirement::CargoDeb,
-    Requirement::CargoZigbuild,
 ];
 
 /// What `cargo xtask virtual-car` may be asked.

@@ -49,13 +49,12 @@ const CONTENTS: [&str; 22] = [
 ];
 
 /// What these tests take.
-pub const REQUIREMENTS: [Requirement; 8] = [
+pub const REQUIREMENTS: [Requirement; 7] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
     Requirement::Python,
     Requirement::PythonPackages,
     Requirement::CargoDeb,
-    Requirement::CargoZigbuild,
     Requirement::ArmRoots,
     Requirement::Systemd,
 ];

@@ -84,15 +84,20 @@ pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
         120,
     )?;
     guest.drive()?;
+    let began = Instant::now();
     // Nobody answers this.
     let _ = guest.run("echo c > /proc/sysrq-trigger", 1);
-    let began = Instant::now();
     ensure!(
         guest.machine.ends_within(Duration::from_secs(120))?,
         "the watchdog did not reset it:\n{}",
         guest.machine.console_end()
     );
     let reset = began.elapsed();
+    // Sooner, and it was the kernel itself, which then did not hang.
+    ensure!(
+        reset > Duration::from_secs(5),
+        "it was reset {reset:?} after its kernel's panic, and not by the watchdog"
+    );
     let guest = comes_up(Guest::again(made, guest.cut(), "hang-after")?)?;
     drop(guest);
     Ok(passed(format!(

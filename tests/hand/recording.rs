@@ -1,0 +1,182 @@
+//! What `pilotage record` keeps, whatever ends it.
+
+use pilotage_compiler::Frames;
+use pilotage_training::dataset::Dataset;
+use pilotage_training::recording;
+use pilotage_vision::Preprocess;
+
+use super::*;
+
+/// Drives until `done`, wiggling the throttle.
+fn hold_until(pad: &mut Pad, mut done: impl FnMut() -> bool) {
+    pad.hold(DEAD_MAN);
+    pad.say(&GO);
+    wait("it records", || {
+        pad.jitter();
+        done()
+    });
+    pad.let_go(DEAD_MAN);
+}
+
+#[test]
+fn what_a_hand_drives_is_kept_for_training_and_calibration() {
+    let car = Car::dry();
+    let mut pad = car.pad();
+    let record = car.record(&[]);
+    car.wait_for("driving");
+    // Nobody holds the button: nothing is kept.
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(car.rows().is_empty());
+    hold_until(&mut pad, || car.rows().len() >= 8);
+    record.kill(Signal::TERM);
+    let (ended, said) = record.end();
+    assert!(ended.status.success(), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let rows = car.rows();
+    assert_eq!(report["recording"]["written"], rows.len());
+
+    let text = fs::read_to_string(car.tape().join("data.csv")).unwrap();
+    assert!(text.starts_with("image_name,v,w,timestamp,steering,throttle\n"));
+    let mut before = 0.0;
+    for (index, row) in rows.iter().enumerate() {
+        let [name, v, w, time, steering, throttle] = &row[..] else {
+            panic!("{row:?}");
+        };
+        assert_eq!(*name, format!("{index:06}.jpg"));
+        let number = |text: &String| text.parse::<f64>().unwrap();
+        assert!(number(time) > before, "{row:?}");
+        before = number(time);
+        let (steering, throttle) = (number(steering), number(throttle));
+        assert!((0.0..=0.2).contains(&throttle), "{row:?}");
+        // The mixer's inverse: 4 m/s at full throttle.
+        let speed = 4.0 * throttle;
+        let turn = speed * (0.4 * steering).tan() / 0.3;
+        assert!((number(v) - speed).abs() < 1e-5, "{row:?}");
+        assert!((number(w) - turn).abs() < 1e-5, "{row:?}");
+        assert_eq!(
+            image::image_dimensions(car.tape().join(name)).unwrap(),
+            (640, 480)
+        );
+    }
+    let last = rows.last().unwrap();
+    assert_eq!(last[4..], ["1.000000", "0.200000"]);
+
+    let mut data = Dataset::default();
+    assert_eq!(recording::read(&car.tape(), &mut data).unwrap(), rows.len());
+    let [v, _] = data.label(rows.len() - 1);
+    assert!((f64::from(v) - (0.8 - 6.5) / 17.5).abs() < 1e-5, "{v}");
+    Frames::read(&car.tape(), &Preprocess::new(200, 66)).unwrap();
+
+    // Gone on with, as PNG, until so many more are there.
+    let record = car.record(&["--png", "--frames", "3"]);
+    car.wait_for("driving");
+    pad.jitter();
+    hold_until(&mut pad, || car.rows().len() >= rows.len() + 3);
+    let (ended, said) = record.end();
+    assert!(ended.status.success(), "{said}");
+    let more = car.rows();
+    assert_eq!(more[..rows.len()], rows[..]);
+    assert!(more.len() >= rows.len() + 3, "{}", more.len());
+    assert_eq!(more[rows.len()][0], format!("{:06}.png", rows.len()));
+    let before = data.len();
+    assert_eq!(recording::read(&car.tape(), &mut data).unwrap(), more.len());
+    assert_eq!(data.len(), before + more.len());
+}
+
+#[test]
+fn a_recorder_that_is_killed_leaves_a_folder_that_reads() {
+    let car = Car::dry();
+    let mut pad = car.pad();
+    let record = car.record(&[]);
+    car.wait_for("driving");
+    hold_until(&mut pad, || car.rows().len() >= 5);
+    record.kill(Signal::KILL);
+    drop(record);
+    let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
+    let rows = read();
+    assert!(rows >= 5);
+    // A row that a power cut tore is taken away, a picture that was not finished too.
+    let list = car.tape().join("data.csv");
+    let mut file = OpenOptions::new().append(true).open(&list).unwrap();
+    file.write_all(b"000099.jpg,0.1").unwrap();
+    fs::write(car.tape().join(".000098.jpg.part"), "half").unwrap();
+    wait("the guard went with it", || car.status().is_empty());
+    let record = car.record(&["--frames", "1"]);
+    // One at a time.
+    wait("it is at it", || car.status().starts_with("driving"));
+    pad.jitter();
+    pad.hold(DEAD_MAN);
+    wait("one more", || {
+        pad.jitter();
+        car.rows().len() > rows
+    });
+    let (ended, said) = record.end();
+    assert!(ended.status.success(), "{said}");
+    assert!(read() > rows);
+    assert!(!car.tape().join(".000098.jpg.part").exists());
+    // What is not ours is left alone.
+    fs::write(&list, "image_name,v,w,timestamp\n").unwrap();
+    let (ended, said) = car.record(&[]).end();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(said.contains("no recording of `pilotage record`"), "{said}");
+}
+
+/// Files that may not grow stand in for a full disk.
+#[test]
+fn a_full_disk_pauses_the_recording_and_not_the_drive() {
+    let car = Car::pins();
+    let mut pad = car.pad();
+    let mut command = Command::new("sh");
+    let script = "trap '' XFSZ; exec \"$@\"";
+    command.args(["-c", script, "sh", PILOTAGE, "record", "--png", "--car"]);
+    command.arg(car.file()).arg("--to").arg(car.tape());
+    command.stdin(Stdio::null());
+    let mut record = Running::start(command);
+    car.wait_for("disarmed");
+    pad.press(ARM);
+    pad.hold(DEAD_MAN);
+    pad.say(&GO);
+    wait("it records", || {
+        pad.jitter();
+        car.rows().len() >= 3
+    });
+    let pid = record.pid();
+    let limit = |current| {
+        let maximum = None;
+        let limit = Rlimit { current, maximum };
+        prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(512));
+    let pausing = Instant::now();
+    loop {
+        pad.jitter();
+        if let Ok(line) = record.said.recv_timeout(Duration::from_millis(50)) {
+            record.heard += &line;
+            if line.contains("the recording pauses, driving goes on") {
+                break;
+            }
+        }
+        assert!(
+            pausing.elapsed() < Duration::from_secs(60),
+            "{}",
+            record.heard
+        );
+    }
+    let rows = car.rows().len();
+    pad.let_go(DEAD_MAN);
+    car.wait_pulses(&mut pad, NEUTRAL);
+    pad.hold(DEAD_MAN);
+    car.wait_pulses(&mut pad, GOING);
+    let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
+    assert_eq!(read(), rows, "no row without its picture");
+    limit(None);
+    wait("it goes on", || {
+        pad.jitter();
+        car.rows().len() > rows
+    });
+    record.kill(Signal::TERM);
+    let (ended, said) = record.end();
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("the recording goes on"), "{said}");
+    assert!(read() > rows);
+}
