@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, inotify, mknodat};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 mod film;
 mod pins;
@@ -155,8 +155,8 @@ impl Car {
         }
         let overslept = Arc::new(AtomicU64::new(0));
         // A host may take any one of them away for a while.
-        let processors = std::thread::available_parallelism().unwrap().get();
-        for processor in 0..processors {
+        let ours = sched_getaffinity(None).unwrap();
+        for processor in (0..CpuSet::MAX_CPU).filter(|&processor| ours.is_set(processor)) {
             let overslept = Arc::clone(&overslept);
             std::thread::spawn(move || oversleep(processor, &overslept));
         }
@@ -288,8 +288,7 @@ fn compile(folder: &Path) {
 fn oversleep(processor: usize, most: &AtomicU64) {
     let mut on = CpuSet::new();
     on.set(processor);
-    // Not where the system numbers or grants them otherwise: then it is wherever it is put.
-    let _ = sched_setaffinity(None, &on);
+    sched_setaffinity(None, &on).unwrap();
     let nap = Duration::from_millis(2);
     loop {
         let began = Instant::now();
@@ -348,6 +347,8 @@ struct Outcome {
     took: Duration,
     /// How much longer than asked a sleep took meanwhile.
     jitter: Duration,
+    /// By `pilotage stop`, which it did not answer in time.
+    guard_killed: bool,
     missed: bool,
 }
 
@@ -365,7 +366,7 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
     car.overslept.store(0, Ordering::Relaxed);
     let mut stop = Command::new(PILOTAGE);
     stop.args(["stop", "--car"]).arg(car.file());
-    stop.stdout(Stdio::null()).stderr(Stdio::null());
+    stop.stdout(Stdio::piped()).stderr(Stdio::piped());
     if fault == Fault::PersonStopsAFrozenGuard {
         kill_process(guard, Signal::STOP).unwrap();
     }
@@ -405,8 +406,11 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
     if let Some(flooding) = flooding {
         flooding.join().unwrap();
     }
-    if let Some(mut person) = person {
-        let _ = person.wait().unwrap();
+    let mut guard_killed = false;
+    if let Some(person) = person {
+        let said = person.wait_with_output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        guard_killed = String::from_utf8_lossy(&said.stdout).contains("was killed");
     }
     car.camera.store(RUN, Ordering::Relaxed);
     pilot.kill(Signal::CONT);
@@ -414,6 +418,7 @@ fn strike(car: &Car, pilot: &Pilot, link: &SocketLink, fault: Fault) -> Outcome 
         fault,
         took,
         jitter,
+        guard_killed,
         missed: took > fault.limit() + jitter,
     }
 }
@@ -440,8 +445,9 @@ fn whatever_fails_and_whenever_the_car_stands_in_time() {
                 outcome.jitter
             );
         }
+        let guard_killed = outcome.guard_killed;
         outcomes.push(outcome);
-        if fault.ends_the_pilot() {
+        if guard_killed || fault.ends_the_pilot() {
             drop(pilot);
             // Its guard ends with it, or is dead.
             link = None;

@@ -1,5 +1,5 @@
 //! Cameras for tests: frames of 640x480 in `GREY`, written to a named pipe, and pictures in
-//! a folder. No two in a row are the same, or the picture would count as frozen.
+//! a folder. But for `FREEZE` no two in a row are the same: that is a frozen picture.
 
 #![allow(
     dead_code,

@@ -5,11 +5,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::{ConnectError, DaemonError, GuardedCar, Link, SocketLink, Status, failsafe};
+use crate::{ConnectError, DaemonError, GuardedCar, Link, SocketLink, State, Status, failsafe};
 
 /// A guard that lives answers at its next turn, some microseconds on; then it is over with it.
 /// With the start of the program and failsafe's writing it has to stay within 20 ms.
 const PATIENCE: Duration = Duration::from_millis(7);
+
+/// And where this user may not end it.
+const LAST_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How a car was stopped.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,7 +68,14 @@ pub fn stop(car: &GuardedCar) -> Result<Stopped, StopError> {
     match SocketLink::connect(&car.socket) {
         Ok(mut link) => match link.stop_within(PATIENCE) {
             Ok(()) => return Ok(Stopped::ByGuard(link.status())),
-            Err(_) => killed = kill(&link)?,
+            Err(_) => match kill(&link) {
+                Ok(guard) => killed = guard,
+                // It has been told, and may only be slow.
+                Err(unkillable) => match link.refresh_within(LAST_PATIENCE) {
+                    Ok(()) if stands(&link) => return Ok(Stopped::ByGuard(link.status())),
+                    _ => return Err(unkillable),
+                },
+            },
         },
         Err(ConnectError::Unreachable { path, reason }) => {
             if reason == Errno::ACCESS || reason == Errno::PERM {
@@ -77,6 +87,10 @@ pub fn stop(car: &GuardedCar) -> Result<Stopped, StopError> {
     }
     failsafe(car)?;
     Ok(Stopped::WithoutGuard { killed })
+}
+
+fn stands(link: &SocketLink) -> bool {
+    matches!(link.status().state, State::Stopped { .. } | State::Disarmed)
 }
 
 fn kill(link: &SocketLink) -> Result<Option<i32>, StopError> {

@@ -1,8 +1,9 @@
 //! The kernel's I2C buses.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +16,6 @@ use crate::sys::{self, I2cPart, MOST_I2C_PARTS, SMBUS_BLOCK};
 
 /// A transfer on a bus that hangs gives up after this: the shortest the kernel knows.
 const PATIENCE: Duration = Duration::from_millis(10);
-
-/// Transfers in a row that may fail before the device is let go of and opened anew. An adapter
-/// that was unplugged says `EIO` to whoever holds its device, and as long as somebody does the
-/// kernel makes no device of it when it comes back (`i2c_del_adapter` waits for the last).
-const DISTURBANCES: u32 = 1;
 
 // <linux/i2c.h>
 const FUNC_I2C: u64 = 0x0000_0001;
@@ -35,14 +31,13 @@ enum Way {
     Smbus,
 }
 
-/// One `/dev/i2c-N`, locked against a second writer while it lives.
+/// One `/dev/i2c-N`, locked against a second writer while its adapter is there. One that was
+/// unplugged is opened again, and locked, at the first transfer after it came back.
 #[derive(Debug)]
 pub struct I2cBus {
     path: PathBuf,
-    /// None while its adapter seems to be gone.
+    /// None while its adapter is gone.
     open: Option<Open>,
-    /// Transfers in a row that failed on the bus itself.
-    failures: u32,
 }
 
 #[derive(Debug)]
@@ -66,7 +61,6 @@ impl I2cBus {
         Ok(Self {
             path: path.to_owned(),
             open: Some(Open::at(path, patience)?),
-            failures: 0,
         })
     }
 }
@@ -146,27 +140,22 @@ impl I2c<SevenBitAddress> for I2cBus {
             Way::Plain => open.plain(address, operations),
             Way::Smbus => open.smbus(address, operations),
         };
-        match &done {
-            Ok(()) => self.failures = 0,
-            Err(error) if not_acknowledged(error) => {}
-            Err(_) => {
-                self.failures += 1;
-                if self.failures > DISTURBANCES {
-                    self.failures = 0;
-                    self.open = None;
-                }
-            }
+        // As long as somebody holds the device of an adapter that is gone, the kernel makes
+        // none of it when it comes back: `i2c_del_adapter` waits for the last.
+        if done.is_err() && replaced(&open.device, &self.path) {
+            self.open = None;
         }
         Ok(done?)
     }
 }
 
-/// Whether the bus is in order and it is the chip that did not answer.
-fn not_acknowledged(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENXIO | libc::EREMOTEIO | libc::EAGAIN)
-    )
+/// Whether `path` names another device than the open one, or none.
+fn replaced(device: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.rdev(), metadata.ino());
+    match (device.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(there)) => identity(open) != identity(there),
+        _ => true,
+    }
 }
 
 impl embedded_hal::i2c::Error for I2cError {
@@ -185,5 +174,22 @@ impl embedded_hal::i2c::Error for I2cError {
 impl From<I2cError> for io::Error {
     fn from(error: I2cError) -> Self {
         error.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_gone_or_another_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("i2c-1");
+        let open = File::create(&path).unwrap();
+        assert!(!replaced(&open, &path));
+        fs::rename(&path, folder.path().join("i2c-2")).unwrap();
+        assert!(replaced(&open, &path));
+        File::create(&path).unwrap();
+        assert!(replaced(&open, &path));
     }
 }

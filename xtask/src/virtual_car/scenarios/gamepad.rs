@@ -11,14 +11,19 @@ use crate::virtual_car::table::Row;
 
 /// Plugs it in, and waits until the pilot has found it.
 fn plug(guest: &mut Guest) -> Result<()> {
-    const FOUND: &str = "journalctl --no-pager -o cat -u pilotage | grep -c 'its buttons arm'";
-    let before = guest.run(FOUND, 30)?.output;
+    let before = found(guest)?;
     guest.order(json!({ "do": "pad", "plugged": true }))?;
     guest.wait(
         "the pilot finds the gamepad",
         Duration::from_secs(60),
-        |guest| Ok((guest.run(FOUND, 30)?.output != before).then_some(())),
+        |guest| Ok((found(guest)? > before).then_some(())),
     )
+}
+
+/// How often pilots have said that they found it; none where the journal does not answer.
+fn found(guest: &mut Guest) -> Result<u32> {
+    let line = "journalctl --no-pager -o cat -u pilotage | grep -c 'its buttons arm'";
+    Ok(guest.run(line, 30)?.output.trim().parse().unwrap_or(0))
 }
 
 /// Arms by the button, until the car drives: a press before the pilot's first frame is lost.
