@@ -4,6 +4,7 @@ use pilotage_compiler::Frames;
 use pilotage_training::dataset::Dataset;
 use pilotage_training::recording;
 use pilotage_vision::Preprocess;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::*;
 

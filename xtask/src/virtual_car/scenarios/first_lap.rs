@@ -128,8 +128,9 @@ pub fn walk(made: &Made) -> Result<Row> {
     for step in AFTER_TRIMMING {
         follow(&mut guest, step)?;
     }
+    let arm = said("pilotage arm")?;
     guest.wait("armed, it drives", Duration::from_secs(180), |guest| {
-        guest.run("pilotage arm", 30)?;
+        guest.run(&arm, 30)?;
         let driving = guest.status()?.starts_with("driving");
         Ok(driving.then_some(()))
     })?;
