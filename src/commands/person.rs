@@ -1,5 +1,7 @@
 //! `pilotage arm`, `disarm`, `stop` and `status`: what a person says to a car's guard.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -53,7 +55,7 @@ impl Options {
 pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
     let mut link = options.connect()?;
     link.arm_pilot()?;
-    println!("armed: the car drives as soon as the pilot's next frame comes");
+    tell("armed: the car drives as soon as the pilot's next frame comes");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +66,7 @@ pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
 pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
     let mut link = options.connect()?;
     link.disarm(monotonic())?;
-    println!("disarmed");
+    tell("disarmed");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,17 +75,18 @@ pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When neither can be done.
 pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
-    match pilotage_guard::stop(&options.car()?)? {
-        Stopped::ByGuard(status) => println!("{}", describe(status.state)),
+    let stopped = pilotage_guard::stop(&options.car()?)?;
+    tell(match stopped {
+        Stopped::ByGuard(status) => describe(status.state),
         Stopped::WithoutGuard {
             killed: Some(guard),
-        } => println!(
+        } => format!(
             "the guard (process {guard}) did not answer and was killed; the motors got failsafe"
         ),
         Stopped::WithoutGuard { killed: None } => {
-            println!("there is no guard; the motors got failsafe");
+            "there is no guard; the motors got failsafe".to_owned()
         }
-    }
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,25 +98,30 @@ pub fn status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     let link = options.of.connect()?;
     let status = link.status();
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&Answer::of(&status))?);
+        tell(serde_json::to_string_pretty(&Answer::of(&status))?);
         return Ok(ExitCode::SUCCESS);
     }
     let (output, noise) = (status.output, link.noise());
     let counts = GuardCounts::from(status.counters);
-    println!("{}", describe(status.state));
-    println!(
+    tell(describe(status.state));
+    tell(format_args!(
         "  steering {:+.2}, throttle {:+.2}",
         output.steering, output.throttle
-    );
-    println!(
+    ));
+    tell(format_args!(
         "  {} commands accepted, {} refused, {} dropped; {} stops, {} failed writes",
         counts.accepted, counts.refused, counts.dropped, counts.stops, counts.write_errors
-    );
-    println!(
+    ));
+    tell(format_args!(
         "  on its socket: {} malformed, {} replayed, {} of strangers",
         noise.malformed, noise.replayed, noise.strangers
-    );
+    ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nobody reading any more is no reason to fail.
+fn tell(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn describe(state: State) -> String {
