@@ -38,7 +38,7 @@ pub fn lay(folder: &Path) -> String {
 pub fn pulses(folder: &Path) -> [u32; 2] {
     [0, 1].map(|channel| {
         let file = folder.join(format!("pwmchip0/pwm{channel}/duty_cycle"));
-        let text = fs::read_to_string(file).unwrap_or_default();
+        let text = fs::read_to_string(file).unwrap();
         let line = text.lines().next().unwrap_or_default();
         line.parse().unwrap_or(1)
     })

@@ -63,7 +63,7 @@ fn began_well(pulses: &[Pulses]) -> Result<()> {
 
 /// The guard's state after `pilotage stop`, which kills a guard that does not answer in 7 ms,
 /// as an emulated one may not: then systemd has started the next, which is disarmed.
-fn after_stop(guest: &mut Guest) -> Result<String> {
+pub(super) fn after_stop(guest: &mut Guest) -> Result<String> {
     guest.wait("a guard is there", Duration::from_secs(60), |guest| {
         Ok(in_state(guest, &["stopped", "disarmed"]).ok())
     })

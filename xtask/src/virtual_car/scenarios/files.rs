@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{in_state, judged, kind, passed, slack};
+use super::drives::after_stop;
+use super::{judged, kind, passed, slack};
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
@@ -84,8 +85,7 @@ pub fn full(guest: &mut Guest) -> Result<Row> {
     guest.must("pilotage stop", 60)?;
     let row = guest.stood(fault, deadline() * 2);
     guest.must("rm -f /var/full /var/fuller", 60)?;
-    // A guard that was too slow to answer was killed, and is there anew.
-    let state = in_state(guest, &["stopped", "disarmed"])?;
+    let state = after_stop(guest)?;
     ensure!(!stood, "it stood with the disk full");
     let row = row?;
     let note = format!(

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{in_state, judged, kind, slack};
+use super::drives::after_stop;
+use super::{judged, kind, slack};
 use crate::virtual_car::car::RATE;
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
@@ -140,7 +141,7 @@ pub fn walk(made: &Made) -> Result<Row> {
     let fault = guest.order(serde_json::json!({ "do": "now" }))?;
     follow(&mut guest, ("pilotage stop", ""))?;
     let stood = guest.stood(fault, deadline() * 2)?;
-    let state = in_state(&mut guest, &["stopped", "disarmed"])?;
+    let state = after_stop(&mut guest)?;
     let note = format!(
         "installed, set up, trimmed and driven by the page's commands; {}; {state}",
         kind(stood.by)
