@@ -15,7 +15,7 @@ use std::time::Duration;
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use pilotage_engine::InstructionSet;
 use pilotage_guard::actuators::ActuatorSettings;
-use pilotage_guard::{GuardedCar, Limits};
+use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
 use pilotage_tensorrt::{Transfer, Wait};
 use pilotage_vehicle::Mixer;
@@ -65,8 +65,29 @@ pub struct Car {
     pub actuator: ActuatorSettings,
     /// Where its guard listens.
     pub socket: PathBuf,
+    /// Its file, and what pilot and guard must agree on of it.
+    pub origin: Origin,
     /// A person's gamepad, if there is to be one.
     pub gamepad: Option<GamepadConfig>,
+}
+
+/// Where a car comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, by one name however it was written.
+    pub file: PathBuf,
+    /// What pilot and guard must agree on, as the file has it: options of the command line
+    /// change nothing of that.
+    pub identity: Identity,
+}
+
+impl Origin {
+    fn of(source: &Source<'_>, file: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            file: canonical(Path::new(file)),
+            identity: Identity::of_file(source)?,
+        })
+    }
 }
 
 /// What runs the engine.
@@ -193,7 +214,8 @@ impl Car {
         };
         let source = Source::new(&name, &text);
         let mut settings: Settings = source.parse()?;
-        let car = validate::car(&settings, &source, folder)?;
+        let origin = Origin::of(&source, &name)?;
+        let car = validate::car(&settings, &source, folder, &origin)?;
         let written = settings.clone();
         adjust(&mut settings);
         if settings == written {
@@ -203,6 +225,7 @@ impl Car {
             &settings,
             &Source::new("command line", ""),
             folder,
+            &origin,
         )?)
     }
 
@@ -214,7 +237,8 @@ impl Car {
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CarError> {
         let source = Source::new(file, text);
         let settings = source.parse()?;
-        Ok(validate::car(&settings, &source, Path::new(""))?)
+        let origin = Origin::of(&source, file)?;
+        Ok(validate::car(&settings, &source, Path::new(""), &origin)?)
     }
 
     /// What its guard has to know.
@@ -223,6 +247,8 @@ impl Car {
             limits: self.limits,
             actuator: self.actuator.clone(),
             socket: self.socket.clone(),
+            file: self.origin.file.clone(),
+            identity: self.origin.identity.clone(),
         }
     }
 

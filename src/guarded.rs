@@ -15,12 +15,12 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use pilotage_guard::wire::Applied;
 use pilotage_guard::{
-    ConnectError, Domain, Limits, LinkError, Output, Relay, SocketLink, monotonic,
+    ConnectError, Domain, HelloError, Identification, Limits, Output, Relay, SocketLink, monotonic,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-pub use real::{OwnGuard, RealGuard};
+pub use real::{OwnGuard, RealGuard, guard_program, write_failsafe};
 
 /// More outputs than a guard sends between two frames; beyond them the oldest go.
 const MOST_APPLIED: usize = 128;
@@ -42,15 +42,37 @@ pub enum GuardedError {
     /// The limits could not be told.
     #[error("the guard cannot be told its limits: {0}")]
     Limits(serde_json::Error),
+    /// The guard's program is missing.
+    #[error(
+        "{program} is missing, and only it moves motors: build it with `cargo build --release` \
+         (`cargo run` builds `pilotage` alone), or install the package"
+    )]
+    NoProgram {
+        /// Where it has to be.
+        program: PathBuf,
+    },
+    /// The guard's program is of another version.
+    #[error(
+        "{program} is `{found}`, and this is `{wanted}`: build both with `cargo build --release`, or \
+         install the package"
+    )]
+    OtherVersion {
+        /// The program.
+        program: PathBuf,
+        /// What it answers to `--version`.
+        found: String,
+        /// What it would answer.
+        wanted: String,
+    },
     /// It may not be spoken to.
     #[error(transparent)]
     Unreachable(#[from] ConnectError),
     /// It was started, and ended; standard error says why.
     #[error("the guard ended as soon as it was started ({0}); its message is above")]
     Ended(ExitStatus),
-    /// It started, and did not answer.
-    #[error("the guard was started and does not answer: {0}")]
-    Silent(LinkError),
+    /// It started, and did not take its pilot.
+    #[error("the guard was started, and then: {0}")]
+    Hello(#[from] HelloError),
 }
 
 /// What the motors of a car that a guard beside the pilot drives have been told.
@@ -162,7 +184,7 @@ impl Guarded {
             watch: Some(watch),
         };
         let mut link = SocketLink::over(ours);
-        link.hello(engine).map_err(GuardedError::Silent)?;
+        link.hello(engine, &Identification::of_limits(limits))?;
         Ok((guarded, link))
     }
 }

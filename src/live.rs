@@ -55,7 +55,7 @@ pub enum Progress {
     },
 }
 
-const STATES: [&str; 4] = ["disarmed", "armed", "DRIVING", "stopped"];
+const STATES: [&str; 5] = ["disarmed", "armed", "DRIVING", "stopped", "trimming"];
 const LAP: u8 = STATES.len() as u8;
 /// Of a car that a person drives, in the third number.
 const HELD: f32 = 1.0;
@@ -184,5 +184,6 @@ fn place(state: &State) -> u8 {
         State::Armed(_) => 1,
         State::Driving(_) => 2,
         State::Stopped { .. } => 3,
+        State::Trimming(_) => 4,
     }
 }

@@ -16,16 +16,18 @@ use super::settings::{
     BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings,
     SimulatorSettings,
 };
-use super::{Backend, Car, CircuitSource, EngineSource, Gpu, Simulator};
+use super::{Backend, Car, CircuitSource, EngineSource, Gpu, Origin, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
 
-/// Checks `settings` as `source` has them; relative paths start from `folder`.
+/// Checks `settings` as `source` has them; relative paths start from `folder`, and the car is
+/// the one of `origin`.
 pub(super) fn car(
     settings: &Settings,
     source: &Source<'_>,
     folder: &Path,
+    origin: &Origin,
 ) -> Result<Car, ConfigError> {
     let name = &settings.car.name;
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
@@ -58,7 +60,8 @@ pub(super) fn car(
         backend: backend(source, &settings.engine, &limits)?,
         limits,
         actuator: settings.actuator.clone(),
-        socket: guard.socket(),
+        socket: guard.socket(&origin.file),
+        origin: origin.clone(),
         gamepad: gamepad.transpose()?,
     })
 }

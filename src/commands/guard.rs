@@ -1,12 +1,14 @@
-//! `pilotage guard`: this program as a guard. Not for people: `pilotage drive` starts it,
-//! its line in place of standard input.
+//! `pilotage guard`: this program as the guard of a car that moves nothing: a simulated or a
+//! dry-running one. `pilotage drive` starts it, its connection in place of standard input.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pilotage_guard::{Allowed, GuardedCar, Limits, LimitsSpec, Reach, Relay};
+use pilotage_guard::{
+    Allowed, Domain, GuardedCar, Identification, Limits, LimitsSpec, Reach, Relay,
+};
 
 /// What the guard is told.
 #[derive(Debug, clap::Args)]
@@ -14,7 +16,7 @@ pub struct Options {
     /// Of a simulated car, whose motors are at standard output: its limits, as JSON
     #[arg(long, required_unless_present = "car", conflicts_with = "car")]
     limits: Option<String>,
-    /// Of a real car: its file
+    /// Of a dry-running car: its file
     #[arg(long, requires = "pilot_on_stdin")]
     car: Option<PathBuf>,
     /// As `pilotage-guard` has it
@@ -30,9 +32,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let started_by_hand = "`pilotage drive` starts the guard; it is of no use by itself";
     let pilot = std::io::stdin().as_fd().try_clone_to_owned();
     let pilot = pilot.context(started_by_hand)?;
+    // Away from the pilot's terminal, whose keys are not for the guard.
+    pilotage_guard::leave_session();
     if let Some(file) = &options.car {
         let car = GuardedCar::load(file)?;
-        pilotage_guard::guard(&car, Some(pilot), Allowed::own())?;
+        anyhow::ensure!(
+            car.limits.spec().actuator == Domain::Simulated,
+            "only the program `pilotage-guard` moves motors"
+        );
+        pilotage_guard::guard(file, Some(pilot), Allowed::own())?;
         return Ok(ExitCode::SUCCESS);
     }
     let limits = options.limits.as_deref().unwrap_or_default();
@@ -43,10 +51,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         socket: None,
         pilot: Some(pilot),
         allowed: Allowed::own(),
+        identification: Identification::of_limits(&limits),
         // The simulated car hurts nobody.
         privileged: false,
     };
     let relay = Relay::new(motors.context(started_by_hand)?);
-    pilotage_guard::run(limits, relay, reach).context(started_by_hand)?;
+    pilotage_guard::run(limits, relay, reach, || Ok(())).context(started_by_hand)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,28 +1,29 @@
-//! `pilotage arm`, `disarm`, `stop` and `status`: what a person says to a car's guard.
+//! `pilotage arm`, `disarm`, `stop` and `status`: what an operator asks of a car's guard.
 
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pilotage_guard::{GuardedCar, Link, SocketLink, State, Status, Stopped, monotonic};
+use pilotage_guard::{
+    GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, monotonic,
+    stop_all,
+};
 use serde::Serialize;
 
+use crate::guarded::write_failsafe;
 use crate::report::GuardCounts;
 
-/// Where an installed car is described.
-const INSTALLED: &str = "/etc/pilotage/car.toml";
-
-/// Which car is spoken to.
+/// Which car.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The car
-    #[arg(long, value_name = "FILE", default_value = INSTALLED)]
-    car: PathBuf,
+    /// The car's file [default: /etc/pilotage/car.toml]
+    #[arg(long, value_name = "FILE")]
+    car: Option<PathBuf>,
 }
 
-/// Which car is asked, and how it answers.
+/// Which car, and how it is reported.
 #[derive(Debug, clap::Args)]
 pub struct StatusOptions {
     #[command(flatten)]
@@ -33,29 +34,45 @@ pub struct StatusOptions {
 }
 
 impl Options {
-    fn car(&self) -> anyhow::Result<GuardedCar> {
-        let loaded = GuardedCar::load(&self.car);
-        loaded.with_context(|| match self.car.as_os_str() == INSTALLED {
-            true => "no car is installed here: --car names the file of another",
-            false => "no such car",
-        })
+    /// The socket of the car's guard: as the guard wrote it down, else as car.toml has it.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        let file = self.car.as_deref().unwrap_or(Path::new(INSTALLED));
+        let records = Record::of(file);
+        if let Some(record) = records.iter().find(|record| record.runs()) {
+            return Ok(record.socket.clone());
+        }
+        let loaded = GuardedCar::load(file);
+        let car = loaded.with_context(|| match self.car {
+            None => "no car is installed here: name the file of another with --car",
+            Some(_) => "no guard of this car runs",
+        })?;
+        Ok(car.socket)
     }
 
-    fn connect(&self) -> anyhow::Result<SocketLink> {
-        let mut link = SocketLink::connect(&self.car()?.socket)?;
+    /// A connection to the guard, and the car as the guard names it.
+    fn connect(&self) -> anyhow::Result<(SocketLink, String)> {
+        let mut link = SocketLink::connect(&self.socket()?)?;
         link.refresh()?;
-        Ok(link)
+        let car = link.car()?;
+        Ok((link, car))
     }
 }
 
 /// Lets the pilot drive the car.
 ///
 /// # Errors
-/// When the guard will not, or there is none.
+/// When the guard refuses, or there is none.
 pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut link = options.connect()?;
-    link.arm_pilot()?;
-    tell("armed: the car drives as soon as the pilot's next frame comes");
+    let (mut link, car) = options.connect()?;
+    let armed = link.arm_pilot();
+    let failure = link.status().failure;
+    armed.with_context(|| match failure {
+        Some(failure) => format!("{car}: {failure}"),
+        None => car.clone(),
+    })?;
+    tell(format_args!(
+        "{car}: armed; the car drives as soon as the pilot's next frame comes"
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,10 +81,26 @@ pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When there is no guard.
 pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut link = options.connect()?;
+    let (mut link, car) = options.connect()?;
     link.disarm(monotonic())?;
-    tell("disarmed");
-    Ok(ExitCode::SUCCESS)
+    Ok(reached(&car, "disarmed", &link.status()))
+}
+
+/// Reports what was done, and whether it reached the motors.
+fn reached(car: &str, done: &str, status: &Status) -> ExitCode {
+    match status.failure {
+        None => {
+            tell(format_args!("{car}: {done}"));
+            ExitCode::SUCCESS
+        }
+        Some(failure) => {
+            tell(format_args!(
+                "{car}: {done}, but it did not reach the motors: {failure}\nthe guard goes on \
+                 trying; what always works is to disconnect the motors' battery"
+            ));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Stops the car, with its guard or without.
@@ -75,46 +108,77 @@ pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When neither can be done.
 pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
-    let stopped = pilotage_guard::stop(&options.car()?)?;
-    tell(match stopped {
-        Stopped::ByGuard(status) => describe(status.state),
-        Stopped::WithoutGuard {
-            killed: Some(guard),
-        } => format!(
-            "the guard (process {guard}) did not answer and was killed; the motors got failsafe"
-        ),
-        Stopped::WithoutGuard { killed: None } => {
-            "there is no guard; the motors got failsafe".to_owned()
+    let target = match &options.car {
+        Some(file) => Target::Car(file),
+        None => Target::Installed,
+    };
+    let mut exit = ExitCode::SUCCESS;
+    let mut failed = None;
+    for stopped in stop_all(target, write_failsafe) {
+        match stopped {
+            Ok(Stopped::ByGuard { car, status }) => {
+                let reached = reached(&car, &describe(status.state), &status);
+                if reached != ExitCode::SUCCESS {
+                    exit = reached;
+                }
+            }
+            Ok(Stopped::WithoutGuard {
+                car,
+                killed: Some(guard),
+            }) => tell(format_args!(
+                "{car}: the guard (process {guard}) did not answer and was killed; the motors got \
+                 failsafe"
+            )),
+            Ok(Stopped::WithoutGuard { car, killed: None }) => tell(format_args!(
+                "{car}: there is no guard; the motors got failsafe"
+            )),
+            Err(error) => {
+                // The other cars are stopped first.
+                if let Some(earlier) = failed.replace(error) {
+                    tell(earlier);
+                }
+            }
         }
-    });
-    Ok(ExitCode::SUCCESS)
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(exit),
+    }
 }
 
-/// Says where the guard stands.
+/// Reports the guard's state.
 ///
 /// # Errors
 /// When there is none.
 pub fn status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
-    let link = options.of.connect()?;
+    let (link, car) = options.of.connect()?;
     let status = link.status();
     if options.json {
-        tell(serde_json::to_string_pretty(&Answer::of(&status))?);
+        let answer = Answer::of(&car, &status);
+        tell(serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let (output, noise) = (status.output, link.noise());
+    let (output, rejected) = (status.output, link.rejected());
     let counts = GuardCounts::from(status.counters);
     tell(describe(status.state));
+    tell(format_args!("  {car}"));
     tell(format_args!(
         "  steering {:+.2}, throttle {:+.2}",
         output.steering, output.throttle
     ));
+    if let Some(failure) = status.failure {
+        tell(format_args!("  the motors do not take commands: {failure}"));
+    }
+    if status.stop_held {
+        tell("  a stop button is held: nothing arms");
+    }
     tell(format_args!(
         "  {} commands accepted, {} refused, {} dropped; {} stops, {} failed writes",
         counts.accepted, counts.refused, counts.dropped, counts.stops, counts.write_errors
     ));
     tell(format_args!(
-        "  on its socket: {} malformed, {} replayed, {} of strangers",
-        noise.malformed, noise.replayed, noise.strangers
+        "  on its socket: {} malformed, {} replayed, {} unauthorized, {} evicted",
+        rejected.malformed, rejected.replayed, rejected.unauthorized, rejected.evicted
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -129,26 +193,35 @@ fn describe(state: State) -> String {
         State::Disarmed => "disarmed".to_owned(),
         State::Armed(_) => "armed; no command has come yet".to_owned(),
         State::Driving(_) => "driving".to_owned(),
+        State::Trimming(_) => "being trimmed".to_owned(),
         State::Stopped { reason } => format!("stopped: {reason}"),
     }
 }
 
 #[derive(Serialize)]
 struct Answer {
+    car: String,
     state: &'static str,
     reason: Option<String>,
+    /// Why the motors do not take commands.
+    failure: Option<String>,
+    stop_held: bool,
     steering: f32,
     throttle: f32,
     guard: GuardCounts,
 }
 
 impl Answer {
-    fn of(status: &Status) -> Self {
+    fn of(car: &str, status: &Status) -> Self {
         Self {
+            car: car.to_owned(),
+            failure: status.failure.map(|failure| failure.to_string()),
+            stop_held: status.stop_held,
             state: match status.state {
                 State::Disarmed => "disarmed",
                 State::Armed(_) => "armed",
                 State::Driving(_) => "driving",
+                State::Trimming(_) => "trimming",
                 State::Stopped { .. } => "stopped",
             },
             reason: status.state.stopped().map(|reason| reason.to_string()),

@@ -1,142 +1,231 @@
-//! `pilotage trim`: a person finds a car's centre and ends from the terminal.
+//! `pilotage trim`: an operator finds a car's centre and ends from the terminal. The guard
+//! moves the motors, and holds a value only as long as this program confirms it.
 
-use std::fs;
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use pilotage_guard::{GuardedCar, Point, Trim, Value, monotonic};
+use pilotage_config::{LONGEST_FILE, replace};
+use pilotage_guard::{
+    Domain, GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, TrimTable, Value,
+    monotonic,
+};
 use toml_edit::DocumentMut;
+
+use crate::guarded::RealGuard;
 
 /// Which car.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The car
-    #[arg(long, value_name = "FILE", default_value = "/etc/pilotage/car.toml")]
+    #[arg(long, value_name = "FILE", default_value = INSTALLED)]
     car: PathBuf,
 }
 
 /// A small and a larger move.
 const STEPS: (i32, i32) = (5, 50);
 
+/// A value that may turn the motor is held for this long after the operator's last line: the
+/// operator may have left the terminal, or lost it.
+const MOTOR: Duration = Duration::from_secs(2);
+
 const INTRODUCTION: &str = "\
 Wheels off the ground! The servo will move, and the motor may turn.
 For each value: + and - move it a little, ++ and -- more, a number sets it, Enter keeps it,
-q ends without writing anything.";
+= shows it again, q ends without writing anything. The motor turns for 2 s at most after a line.";
 
-/// Finds the numbers, and writes them to the car's file.
+/// Finds the values, and writes them to the car's file.
 ///
 /// # Errors
-/// When the motors cannot be had, or the numbers make no sense together; the file is as it
-/// was then.
+/// When the guard cannot be reached or refuses, or the values make no sense together; the
+/// file is as it was then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let text = fs::read_to_string(&options.car).context(options.car.display().to_string())?;
+    let text = pilotage_config::read(&options.car, LONGEST_FILE)?;
     let car = GuardedCar::load(&options.car)?;
-    let mut trim = Trim::start(&car, monotonic())?;
-    let said = listen()?;
-    println!("{INTRODUCTION}");
-    let found = look_for_all(&mut trim, &said);
+    let table = TrimTable::of(&car.actuator).with_context(|| {
+        let kind = car.actuator.kind;
+        format!("`actuator.kind` is `{kind}`, which has no centre and no ends to look for")
+    })?;
+    let typed = listen()?;
+    let RealGuard { mut link, own } = RealGuard::reach(&car, &options.car)?;
+    link.hello(Domain::Physical, &car.identification())?;
+    print(INTRODUCTION);
+    let found = Session {
+        link: &mut link,
+        table: &table,
+        period: car.limits.spec().deadline / 4,
+    }
+    .find_all(&typed);
     // However it ended, the motors are left disarmed.
-    trim.rest(monotonic())?;
+    let disarmed = link.disarm(monotonic());
+    let failure = link.status().failure;
+    // A guard that was started here ends once the connection is closed.
+    drop(link);
+    drop(own);
+    disarmed?;
+    if let Some(failure) = failure {
+        bail!("the motors did not take the disarmed values: {failure}");
+    }
     let Some(found) = found? else {
-        println!("nothing was written");
+        print("nothing was written");
         return Ok(ExitCode::FAILURE);
     };
     if found.is_empty() {
-        println!("nothing changed");
+        print("nothing changed");
         return Ok(ExitCode::SUCCESS);
     }
-    let edited = edit(&text, &trim, &found)?;
+    let edited = edit(&text, &table, &found)?;
     GuardedCar::from_toml(&options.car.display().to_string(), &edited)
-        .context("these numbers do not go together, so nothing was written")?;
+        .context("these values do not fit each other, so nothing was written")?;
     replace(&options.car, &edited)?;
-    println!("written to {}", options.car.display());
+    print(&format!("written to {}", options.car.display()));
+    if Record::of(&options.car).iter().any(Record::runs) {
+        print(
+            "the running guard has the old values: restart it (`systemctl restart \
+             pilotage-guard`)",
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lines that are typed, and the end of them at Ctrl-C or at the end of the input.
 fn listen() -> anyhow::Result<Receiver<Option<String>>> {
-    let (line, said) = channel();
+    let (line, typed) = channel();
     let interrupted = line.clone();
     ctrlc::set_handler(move || {
         let _ = interrupted.send(None);
     })?;
     std::thread::spawn(move || {
-        for typed in std::io::stdin().lock().lines() {
+        for typed in std::io::stdin().lines() {
             if line.send(typed.ok()).is_err() {
                 return;
             }
         }
         let _ = line.send(None);
     });
-    Ok(said)
+    Ok(typed)
 }
 
-/// A point, what it was, and what it is to be.
+/// A point, its value before, and its new value.
 type Found = (Point, Value, Value);
 
-/// Lets the person find each number; `None` when they want no more.
-fn look_for_all(
-    trim: &mut Trim,
-    said: &Receiver<Option<String>>,
-) -> anyhow::Result<Option<Vec<Found>>> {
-    let points: Vec<Point> = trim.points().collect();
-    let mut found = Vec::new();
-    for point in points {
-        let before = trim.value(point);
-        match look(trim, point, before, said)? {
-            None => return Ok(None),
-            Some(value) if value != before => found.push((point, before, value)),
-            Some(_) => {}
+/// A guard that shows values, and their table.
+struct Session<'a> {
+    link: &'a mut SocketLink,
+    table: &'a TrimTable,
+    /// A shown value is confirmed this often.
+    period: Duration,
+}
+
+impl Session<'_> {
+    /// Lets the operator find each value; `None` when they want no more.
+    fn find_all(&mut self, typed: &Receiver<Option<String>>) -> anyhow::Result<Option<Vec<Found>>> {
+        let points: Vec<Point> = self.table.points().collect();
+        let mut found = Vec::new();
+        for point in points {
+            let before = self.table.value(point);
+            match self.find(point, before, typed)? {
+                None => return Ok(None),
+                Some(value) if value != before => found.push((point, before, value)),
+                Some(_) => {}
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Lets the operator find one value; `None` when they want no more.
+    fn find(
+        &mut self,
+        point: Point,
+        from: Value,
+        typed: &Receiver<Option<String>>,
+    ) -> anyhow::Result<Option<Value>> {
+        let mut value = from;
+        let (least, most) = self.table.range();
+        loop {
+            prompt(point, value);
+            let Some(line) = self.show(point, value, typed)? else {
+                return Ok(None);
+            };
+            let moved = |by: i32| (i32::from(value) + by).clamp(least.into(), most.into());
+            let next = match line.trim() {
+                "" => return Ok(Some(value)),
+                "q" => return Ok(None),
+                "=" => i32::from(value),
+                "+" => moved(STEPS.0),
+                "-" => moved(-STEPS.0),
+                "++" => moved(STEPS.1),
+                "--" => moved(-STEPS.1),
+                number => match number.parse::<i32>() {
+                    Ok(number) if (i32::from(least)..=i32::from(most)).contains(&number) => number,
+                    _ => {
+                        print(&format!(
+                            "+, -, ++, --, =, a number from {least} to {most}, Enter, or q"
+                        ));
+                        continue;
+                    }
+                },
+            };
+            value = Value::try_from(next).unwrap_or(value);
         }
     }
-    Ok(Some(found))
-}
 
-/// Lets the person find one number; `None` when they want no more.
-fn look(
-    trim: &mut Trim,
-    point: Point,
-    from: Value,
-    said: &Receiver<Option<String>>,
-) -> anyhow::Result<Option<Value>> {
-    let mut value = from;
-    let (least, most) = trim.range();
-    loop {
-        trim.show(monotonic(), point, value)?;
-        print!("{point}: {value} > ");
-        std::io::stdout().flush()?;
-        let Ok(Some(line)) = said.recv() else {
-            return Ok(None);
-        };
-        let moved = |by: i32| (i32::from(value) + by).clamp(least.into(), most.into());
-        let next = match line.trim() {
-            "" => return Ok(Some(value)),
-            "q" => return Ok(None),
-            "+" => moved(STEPS.0),
-            "-" => moved(-STEPS.0),
-            "++" => moved(STEPS.1),
-            "--" => moved(-STEPS.1),
-            number => match number.parse::<i32>() {
-                Ok(number) if (i32::from(least)..=i32::from(most)).contains(&number) => number,
-                _ => {
-                    println!("+, -, ++, --, a number from {least} to {most}, Enter, or q");
-                    continue;
+    /// Confirms `value` again and again until a line is typed; one that may turn the motor
+    /// not for long. `None` at the end of the input.
+    fn show(
+        &mut self,
+        point: Point,
+        value: Value,
+        typed: &Receiver<Option<String>>,
+    ) -> anyhow::Result<Option<String>> {
+        let began = Instant::now();
+        let mut shown = true;
+        loop {
+            if point == Point::Neutral && shown && began.elapsed() >= MOTOR {
+                shown = false;
+                self.link.disarm(monotonic())?;
+                print("\nthe motor is off again: = shows the value once more, Enter keeps it");
+                prompt(point, value);
+            }
+            if shown {
+                match self.link.trim(point, value) {
+                    Ok(()) => {}
+                    Err(error @ LinkError::Refused(_)) => bail!(error),
+                    Err(error) => return Err(error.into()),
                 }
-            },
-        };
-        value = Value::try_from(next).unwrap_or(value);
+                if let Some(failure) = self.link.status().failure {
+                    bail!("{failure}");
+                }
+            }
+            match typed.recv_timeout(self.period) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
     }
 }
 
-/// The file's text with the numbers in it, and its comments where they were. What a car does
+fn prompt(point: Point, value: Value) {
+    let mut out = std::io::stdout();
+    let _ = write!(out, "{point}: {value} > ");
+    let _ = out.flush();
+}
+
+/// An operator who reads no more is no reason to end with a motor on.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The file's text with the values in it, and its comments where they were. What a car does
 /// at rest moves with the centre where it was the centre.
-fn edit(text: &str, trim: &Trim, found: &[Found]) -> anyhow::Result<String> {
+fn edit(text: &str, table_of: &TrimTable, found: &[Found]) -> anyhow::Result<String> {
     let mut document: DocumentMut = text.parse()?;
     for &(point, before, value) in found {
-        let Some([first, kind, table, key]) = trim.key(point) else {
+        let Some([first, kind, table, key]) = table_of.key(point) else {
             continue;
         };
         let mut place = document
@@ -184,16 +273,4 @@ fn set(table: &mut toml_edit::Item, key: &str, value: Value, thousandths: bool) 
         false => i64::from(value).into(),
     };
     *old.decor_mut() = decor;
-}
-
-/// Whole, or not at all: a power cut leaves one of the two.
-fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
-    let failed = || format!("{} cannot be written", file.display());
-    let new = file.with_extension("toml.new");
-    let rights = fs::metadata(file).with_context(failed)?.permissions();
-    let mut written = fs::File::create(&new).with_context(failed)?;
-    written.write_all(text.as_bytes()).with_context(failed)?;
-    written.set_permissions(rights).with_context(failed)?;
-    written.sync_all().with_context(failed)?;
-    fs::rename(&new, file).with_context(failed)
 }

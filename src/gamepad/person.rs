@@ -5,6 +5,8 @@ use pilotage_guard::{
     ConnectError, Fault, GuardedCar, Link, SocketLink, StopError, Stopped, monotonic, stop,
 };
 
+use crate::guarded::write_failsafe;
+
 /// A person, to a car's guard.
 #[derive(Debug, Clone)]
 pub struct Person {
@@ -32,7 +34,7 @@ impl Person {
     /// # Errors
     /// When neither can be done.
     pub fn stop(&self) -> Result<Stopped, StopError> {
-        stop(&self.car)
+        stop(&self.car.file, write_failsafe)
     }
 
     /// The gamepad is gone: a stop, with that for its reason where the guard answers.
@@ -44,7 +46,7 @@ impl Person {
             .and_then(|mut link| Ok(link.report(monotonic(), Fault::Gamepad)?));
         match told {
             Ok(()) => Ok(()),
-            Err(_) => stop(&self.car).map(drop),
+            Err(_) => self.stop().map(drop),
         }
     }
 }

@@ -1,29 +1,34 @@
-//! The guard of a real car: the service's where it runs, else one of the pilot's own.
+//! The guard of a physical or dry-running car: the service's where it runs, else one of the
+//! pilot's own.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{ConnectError, GuardedCar, SocketLink, failsafe};
+use pilotage_guard::{ConnectError, Domain, GuardedCar, SocketLink};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Signal, kill_process};
 
 use super::GuardedError;
 
 /// A guard that was started listens by then.
 const START: Duration = Duration::from_secs(5);
-/// A guard whose pilot has ended is over with it by then.
+/// A guard whose pilot has ended is done with its own end by then.
 const END: Duration = Duration::from_millis(500);
-/// A line that closes is that of a guard that has ended, as good as.
+/// A connection that closes is that of a guard that has ended, or is about to.
 const SILENT: Duration = Duration::from_millis(10);
+
+/// The program that alone writes to motors.
+const PROGRAM: &str = "pilotage-guard";
 
 /// The way to a car's guard.
 pub struct RealGuard {
-    /// To the guard; nothing was said yet.
+    /// To the guard; nothing was sent yet.
     pub link: SocketLink,
     /// The guard, where the pilot started it; dropped, it ends.
     pub own: Option<OwnGuard>,
@@ -34,7 +39,7 @@ impl RealGuard {
     /// started.
     ///
     /// # Errors
-    /// When it may not be spoken to, or cannot be started.
+    /// When this user may not connect to it, or it cannot be started.
     pub fn reach(car: &GuardedCar, file: &Path) -> Result<Self, GuardedError> {
         match SocketLink::connect(&car.socket) {
             Ok(link) => Ok(Self { link, own: None }),
@@ -47,8 +52,61 @@ impl RealGuard {
     }
 }
 
-/// A guard that the pilot started. A thread watches over it: where it dies or freezes, it is
-/// killed and failsafe is written in its place.
+/// The program `pilotage-guard` that lies beside this one, and is of its version.
+///
+/// # Errors
+/// When it is not there, or of another version.
+pub fn guard_program() -> Result<PathBuf, GuardedError> {
+    let own = std::env::current_exe().map_err(GuardedError::Itself)?;
+    let program = own.with_file_name(PROGRAM);
+    if !program.exists() {
+        return Err(GuardedError::NoProgram { program });
+    }
+    let version = Command::new(&program).arg("--version").output();
+    let version = version.map_err(|reason| GuardedError::Start {
+        program: program.clone(),
+        reason,
+    })?;
+    let found = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+    let wanted = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
+    match found == wanted {
+        true => Ok(program),
+        false => Err(GuardedError::OtherVersion {
+            program,
+            found,
+            wanted,
+        }),
+    }
+}
+
+/// Writes failsafe to the motors of the car of `file`, whose guard is dead: the program
+/// `pilotage-guard` does, as nothing else opens motors.
+///
+/// # Errors
+/// When it is not there, or reports why the motors did not take it.
+pub fn write_failsafe(file: &Path) -> io::Result<()> {
+    let own = std::env::current_exe()?;
+    let program = own.with_file_name(PROGRAM);
+    let mut command = Command::new(&program);
+    command.arg("--failsafe").arg("--car").arg(file);
+    command.stdin(Stdio::null());
+    let done = command.output().map_err(|error| {
+        let program = program.display();
+        io::Error::new(
+            error.kind(),
+            format!("{program} cannot be started: {error}"),
+        )
+    })?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&done.stderr);
+    let message = message.trim().trim_start_matches("error: ").to_owned();
+    Err(io::Error::other(message))
+}
+
+/// A guard that the pilot started, with its watcher. A thread here watches over both: where
+/// the guard falls silent it is killed, and where neither wrote failsafe, that is done.
 #[derive(Debug)]
 pub struct OwnGuard {
     end: Arc<AtomicBool>,
@@ -57,9 +115,8 @@ pub struct OwnGuard {
 
 impl OwnGuard {
     fn start(car: &GuardedCar, file: &Path) -> Result<RealGuard, GuardedError> {
-        // The same entry as `pilotage-guard`'s, of the same build for certain.
-        let program = std::env::current_exe().map_err(GuardedError::Itself)?;
-        let mut command = Command::new(&program);
+        let mut command = command(car)?;
+        let program = PathBuf::from(command.get_program());
         let failed = |reason: io::Error| GuardedError::Start {
             program: program.clone(),
             reason,
@@ -72,7 +129,7 @@ impl OwnGuard {
         )
         .map_err(|reason| failed(reason.into()))?;
         command
-            .args(["guard", "--car"])
+            .arg("--car")
             .arg(file)
             .arg("--pilot-on-stdin")
             .stdin(Stdio::from(theirs))
@@ -82,8 +139,12 @@ impl OwnGuard {
         let beat = match listens(&car.socket, &mut child) {
             Ok(beat) => beat,
             Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                // Its connection to this pilot closes: it ends in order.
+                drop(ours);
+                if !ended_well(&mut child, END) {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
                 return Err(error);
             }
         };
@@ -104,7 +165,22 @@ impl OwnGuard {
     }
 }
 
-/// Waits until the guard listens, or has said on standard error why it does not.
+/// The guard's program: `pilotage-guard`, or, for a car that moves nothing, this one where
+/// that was not built.
+fn command(car: &GuardedCar) -> Result<Command, GuardedError> {
+    match guard_program() {
+        Ok(program) => Ok(Command::new(program)),
+        Err(GuardedError::NoProgram { .. }) if car.limits.spec().actuator == Domain::Simulated => {
+            let own = std::env::current_exe().map_err(GuardedError::Itself)?;
+            let mut command = Command::new(own);
+            command.arg("guard");
+            Ok(command)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the guard listens, or has reported on standard error why it does not.
 fn listens(socket: &Path, child: &mut Child) -> Result<SocketLink, GuardedError> {
     let until = Instant::now() + START;
     loop {
@@ -120,36 +196,55 @@ fn listens(socket: &Path, child: &mut Child) -> Result<SocketLink, GuardedError>
     }
 }
 
-/// Asks the guard how it is, until it does not say or the pilot ends. However it ended, if
-/// that was not by itself, failsafe written, the motors get failsafe in its place.
+/// Asks the guard for its status until it does not answer or the pilot ends. However it
+/// ended, if that was not in order, failsafe is written.
 fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicBool) {
     let deadline = car.limits.spec().deadline;
+    let guard = beat.process();
     let ended = || end.load(Ordering::Acquire);
     while !ended() && beat.refresh_within(deadline).is_ok() {
         std::thread::sleep(deadline / 4);
     }
-    // Told to end, it takes a moment; one that fell silent has had its time.
+    // Asked to end, it takes a moment; one that fell silent has had its time.
     let patience = if ended() { END } else { SILENT };
     if ended_well(&mut child, patience) {
         return;
     }
+    if let Some(guard) = guard {
+        // Its watcher writes failsafe then.
+        let _ = kill_process(guard, Signal::KILL);
+    }
+    let watched = ended_with(&mut child, END);
+    if watched.is_some_and(|status| status.code() == Some(1)) {
+        // The watcher has reported that it wrote failsafe.
+        return;
+    }
     let _ = child.kill();
     let _ = child.wait();
-    match failsafe(car) {
-        Ok(()) => log::error!("the guard died or froze; its motors got failsafe"),
+    if car.limits.spec().actuator == Domain::Simulated {
+        log::error!("the guard died or froze");
+        return;
+    }
+    match write_failsafe(&car.file) {
+        Ok(()) => log::error!("the guard died or froze: failsafe was written"),
         Err(error) => log::error!("the guard died or froze, and {error}"),
     }
 }
 
 fn ended_well(child: &mut Child, patience: Duration) -> bool {
+    ended_with(child, patience).is_some_and(|status| status.success())
+}
+
+/// The exit status of a process that ends within `patience`.
+fn ended_with(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
     let began = Instant::now();
     loop {
         match child.try_wait() {
-            Ok(Some(status)) => return status.success(),
+            Ok(Some(status)) => return Some(status),
             Ok(None) if began.elapsed() < patience => {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            Ok(None) | Err(_) => return false,
+            Ok(None) | Err(_) => return None,
         }
     }
 }

@@ -30,7 +30,9 @@
 //! ```
 
 mod read;
+mod replace;
 mod source;
 
 pub use read::{LONGEST_FILE, ReadError, read};
+pub use replace::{ReplaceError, replace};
 pub use source::{ConfigError, Source, nearest};

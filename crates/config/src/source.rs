@@ -61,6 +61,27 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// The values under each of `roots`, which are tables or single keys with their path
+    /// (`car.name`), as pairs of a dotted key and a value as TOML writes it, sorted by key.
+    /// Comments, order and spacing of the file make no difference; empty where the text is
+    /// not TOML.
+    pub fn flatten(&self, roots: &[&str]) -> Vec<(String, String)> {
+        let Ok(table) = self.text.parse::<toml::Table>() else {
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        flatten("", &toml::Value::Table(table), &mut pairs);
+        let wanted = |key: &str| {
+            roots.iter().any(|root| {
+                key.strip_prefix(root)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        };
+        pairs.retain(|(key, _)| wanted(key));
+        pairs.sort();
+        pairs
+    }
+
     fn explain(&self, mut error: toml::de::Error) -> ConfigError {
         let line = error.span().map(|span| self.line_at(span.start));
         // Without its input the error displays as message and key path only.
@@ -109,6 +130,33 @@ impl<'a> Source<'a> {
             value = next.1;
         }
         offset.map(|offset| self.line_at(offset))
+    }
+}
+
+fn flatten(prefix: &str, value: &toml::Value, pairs: &mut Vec<(String, String)>) {
+    let below = |name: &str| match prefix {
+        "" => name.to_owned(),
+        _ => format!("{prefix}.{name}"),
+    };
+    match value {
+        toml::Value::Table(table) => {
+            for (name, inner) in table {
+                flatten(&below(name), inner, pairs);
+            }
+        }
+        toml::Value::Array(array) => {
+            for (index, inner) in array.iter().enumerate() {
+                flatten(&below(&index.to_string()), inner, pairs);
+            }
+        }
+        // One value may be written in two ways: 1 and 1.0 are one number.
+        toml::Value::Integer(number) => {
+            pairs.push((prefix.to_owned(), format!("{:?}", *number as f64)))
+        }
+        toml::Value::Float(number) => pairs.push((prefix.to_owned(), format!("{number:?}"))),
+        toml::Value::String(text) => pairs.push((prefix.to_owned(), format!("{text:?}"))),
+        toml::Value::Boolean(truth) => pairs.push((prefix.to_owned(), truth.to_string())),
+        toml::Value::Datetime(moment) => pairs.push((prefix.to_owned(), moment.to_string())),
     }
 }
 

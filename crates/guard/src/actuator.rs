@@ -3,6 +3,7 @@
 use pilotage_vehicle::Time;
 
 use crate::Output;
+use crate::trim::{Point, Value};
 
 /// Puts a guard's output on the motors. Only a guard calls it.
 ///
@@ -20,6 +21,15 @@ pub trait Actuator {
     /// When the device did not take it. The guard stops and tries failsafe again
     /// at each tick.
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError>;
+
+    /// From the next write on `point` is at `value`, until [`end_trim`](Self::end_trim).
+    /// False where the actuator has no such point; nothing changes then.
+    fn trim(&mut self, _point: Point, _value: Value) -> bool {
+        false
+    }
+
+    /// From the next write on each point is where car.toml has it.
+    fn end_trim(&mut self) {}
 }
 
 /// Why an output did not reach the motors.
@@ -81,5 +91,13 @@ impl<A: Actuator + ?Sized> Actuator for Box<A> {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         (**self).write(now, output)
+    }
+
+    fn trim(&mut self, point: Point, value: Value) -> bool {
+        (**self).trim(point, value)
+    }
+
+    fn end_trim(&mut self) {
+        (**self).end_trim();
     }
 }

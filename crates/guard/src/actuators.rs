@@ -4,7 +4,7 @@
 //! is opened, holds a lock on its device while it lives, and looks once a second whether
 //! the device still does what it was told.
 
-mod bus_lock;
+pub(crate) mod bus_lock;
 mod differential;
 mod dry_run;
 mod i2c;

@@ -6,7 +6,7 @@ mod link;
 mod pca9685;
 
 pub use actuator::actuator;
-pub use link::{LinkRig, link};
+pub use link::{LinkRig, delayed_link, link};
 pub use pca9685::{ModelPca9685, Out};
 
 use pilotage_vehicle::Time;

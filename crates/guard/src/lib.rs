@@ -1,20 +1,23 @@
-//! The guard decides what reaches the motors. The pilot thinks; the guard acts.
+//! The guard decides what reaches the motors. The pilot decides where to drive; the guard
+//! acts.
 //!
 //! [`step`] is the whole policy: a pure function of a [`State`], the [`Limits`],
 //! a moment and an [`Event`], with no clock and no I/O inside. The same function
 //! runs in the process, in the simulator and under the model checker
 //! (`tests/model`). `docs/safety.md` numbers the rules it keeps.
 //!
-//! A pilot speaks to a guard over a [`Link`]; a guard speaks to the motors over
-//! an [`Actuator`]. [`InProcessLink`] is a guard inside the pilot's process,
-//! moved by the injected clock: what the simulated car drives with. [`actuators`] are
-//! the motors of real cars.
+//! An [`Executor`] runs the policy over an [`Actuator`]. A pilot reaches it over a [`Link`]:
+//! an [`InProcessLink`] on simulated time, a [`SocketLink`] to a [`Server`] in a process of
+//! its own otherwise. [`actuators`] are the motors of physical cars; only the program
+//! `pilotage-guard` opens them.
 
 mod actuator;
 pub mod actuators;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod daemon;
+mod executor;
+mod identity;
 mod in_process;
 mod limits;
 mod link;
@@ -22,7 +25,9 @@ pub mod notify;
 mod output;
 mod policy;
 mod process;
+mod process_id;
 mod queue;
+mod record;
 mod relay;
 mod server;
 mod settings;
@@ -32,22 +37,28 @@ mod stop;
 mod sys;
 mod trim;
 mod users;
+mod watcher;
 pub mod wire;
 
 pub use actuator::{Actuator, ActuatorError};
 pub use daemon::{DaemonError, failsafe, guard};
-pub use in_process::{InProcessLink, StartError};
+pub use executor::{Executor, StartError};
+pub use identity::{Difference, Identity, LONGEST_IDENTITY};
+pub use in_process::InProcessLink;
 pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
-pub use link::{Counters, Link, LinkError, Status};
+pub use link::{Counters, FailureText, Link, LinkError, Status};
 pub use output::{Mode, Output};
-pub use policy::{ArmRequest, Event, Refusal, Step, step};
-pub use process::{ProcessError, Reach, monotonic, run};
+pub use policy::{ArmRequest, Event, Interlocks, Refusal, Step, step};
+pub use process::{ProcessError, Reach, end_with_parent, leave_session, monotonic, run};
+pub use process_id::ProcessId;
 pub use queue::QUEUE_CAPACITY;
+pub use record::{INSTALLED, Record, canonical, own_directory, usual_socket};
 pub use relay::Relay;
-pub use server::{Allowed, Server};
+pub use server::{Allowed, Identification, Server};
 pub use settings::{CarFileError, ChannelSettings, GuardSettings, GuardedCar, USUAL_RATE};
-pub use socket_link::{ConnectError, SocketLink};
-pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason};
-pub use stop::{StopError, Stopped, stop};
-pub use trim::{Point, Trim, TrimError, Value};
+pub use socket_link::{ConnectError, HelloError, SocketLink};
+pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason, Trimming};
+pub use stop::{StopError, Stopped, Target, stop, stop_all};
+pub use trim::{Point, TrimTable, Value};
 pub use users::{NoSuchGroup, NoSuchUser, group_id, user_id};
+pub use watcher::{NOT_STARTED, WatchError, watch};

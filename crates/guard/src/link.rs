@@ -1,14 +1,14 @@
-//! How a pilot speaks to a guard.
+//! How a pilot reaches a guard.
 
+use arrayvec::ArrayString;
 use pilotage_vehicle::{Command, Time};
 
 use crate::{ArmRequest, Fault, Output, QUEUE_CAPACITY, Refusal, State};
 
 /// The pilot's way to a guard. All moments are on the injected clock.
 ///
-/// `now` is the present. A guard inside the process is moved up to it by each
-/// call; a guard in a process of its own has its own eyes on the same clock.
-/// `conformance::link` checks an implementation.
+/// `now` is the present. A guard inside the process is advanced to it by each call; a guard
+/// process reads the same clock itself. `conformance::link` checks an implementation.
 pub trait Link {
     /// Asks the guard to let the car drive, on behalf of a person.
     ///
@@ -34,9 +34,9 @@ pub trait Link {
     /// When the guard cannot be reached.
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError>;
 
-    /// Sends `command`, to reach the guard at the moment `at`: now, or later
-    /// where simulated time is charged for the thinking. A moment that has
-    /// passed means now. What the guard made of it is in [`Link::status`].
+    /// Sends `command`. `at` is the pilot's present, with the time that simulated thinking
+    /// is charged: a guard inside the process takes the command at that moment, a guard
+    /// process as soon as it arrives. What became of it is in [`Link::status`].
     ///
     /// # Errors
     /// When it could not be sent.
@@ -72,13 +72,31 @@ pub enum LinkError {
     /// The guard's process does not answer.
     #[error("the guard does not answer: `pilotage stop` stops the car without it")]
     Silent,
+    /// The guard is of another version of Pilotage.
+    #[error(
+        "the guard speaks protocol {guard}, this program protocol {own}: both must be of one \
+         version of Pilotage; restart the guard (`systemctl restart pilotage-guard`)"
+    )]
+    OtherVersion {
+        /// The guard's protocol version.
+        guard: u16,
+        /// This program's.
+        own: u16,
+    },
 }
 
-/// Where a guard stands.
+/// Why the actuator does not take writes, with its device, cut to this many bytes.
+pub type FailureText = ArrayString<240>;
+
+/// The state of a guard and of its actuator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Status {
     /// The policy's state.
     pub state: State,
+    /// An operator holds a stop button down: nothing arms.
+    pub stop_held: bool,
+    /// Why the actuator did not take the last write; none while it takes them.
+    pub failure: Option<FailureText>,
     /// What it last gave its actuator, whether or not that took it.
     pub output: Output,
     /// What it has seen since it started.
@@ -110,7 +128,7 @@ impl Counters {
         self.refused.iter().sum()
     }
 
-    /// How many numbers there are to it.
+    /// How many numbers there are.
     pub(crate) const NUMBERS: usize = 4 + Refusal::ALL.len();
 
     /// All of it, in a fixed order.

@@ -1,5 +1,5 @@
 //! `pilotage-guard`: the only program that writes to a car's motors. It knows of no engine
-//! and no camera; what it drives by, a pilot tells it over a socket.
+//! and no camera; a pilot sends it commands over a socket.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -7,20 +7,21 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_guard::{Allowed, GuardedCar, group_id, user_id};
+use pilotage_guard::{Allowed, INSTALLED, group_id, user_id};
 
 const HELP: &str = "\
-Guards a car: writes to its motors, and stops it when anything is late, odd or silent.
+Guards a car: writes to its motors, and stops it when commands are late, implausible or missing.
 
 Usage: pilotage-guard [--car FILE] [--allow USER]... [--allow-group GROUP]...
                       [--pilot-on-stdin]
        pilotage-guard --failsafe [--car FILE]
 
   --car FILE           the car [default: /etc/pilotage/car.toml]
-  --allow USER         who may speak to it, besides root and its own user
-  --allow-group GROUP  so may who is in it
-  --pilot-on-stdin     standard input is the line to the pilot that started it; it ends with that
-  --failsafe           write the failsafe values once, for a guard that is dead, and end
+  --allow USER         may connect, besides root and the guard's own user
+  --allow-group GROUP  members may connect
+  --pilot-on-stdin     standard input is the connection to the pilot that started this guard;
+                       it ends with that, and a second process watches over it
+  --failsafe           kill the car's guard if it runs, write the failsafe values, and end
   --help, --version
 
 It starts disarmed: `pilotage arm` arms the car, `pilotage stop` stops it.
@@ -31,16 +32,19 @@ struct Options {
     users: Vec<u32>,
     groups: Vec<u32>,
     pilot: bool,
+    /// Another process of this program watches over this one.
+    watched: bool,
     failsafe: bool,
 }
 
-/// What the command line says; none where it only asked.
+/// The command line; none where it only asked.
 fn options() -> anyhow::Result<Option<Options>> {
     let mut options = Options {
-        car: "/etc/pilotage/car.toml".into(),
+        car: INSTALLED.into(),
         users: Vec::new(),
         groups: Vec::new(),
         pilot: false,
+        watched: false,
         failsafe: false,
     };
     let mut arguments = lexopt::Parser::from_env();
@@ -53,6 +57,7 @@ fn options() -> anyhow::Result<Option<Options>> {
                 options.groups.push(group);
             }
             Long("pilot-on-stdin") => options.pilot = true,
+            Long("watched") => options.watched = true,
             Long("failsafe") => options.failsafe = true,
             Short('h') | Long("help") => {
                 print!("{HELP}");
@@ -63,7 +68,7 @@ fn options() -> anyhow::Result<Option<Options>> {
                 return Ok(None);
             }
             other => bail!(
-                "{}; `pilotage-guard --help` says what there is",
+                "{}; `pilotage-guard --help` lists the options",
                 other.unexpected()
             ),
         }
@@ -71,13 +76,24 @@ fn options() -> anyhow::Result<Option<Options>> {
     Ok(Some(options))
 }
 
-fn run() -> anyhow::Result<()> {
+fn run() -> anyhow::Result<ExitCode> {
     let Some(options) = options()? else {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
-    let car = GuardedCar::load(&options.car)?;
     if options.failsafe {
-        return Ok(pilotage_guard::failsafe(&car)?);
+        pilotage_guard::failsafe(&options.car)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.pilot {
+        // Away from the pilot's terminal: its keys, its end and signals to the pilot's
+        // process group do not reach the guard.
+        pilotage_guard::leave_session();
+        if !options.watched {
+            let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            arguments.push("--watched".into());
+            return Ok(pilotage_guard::watch(&arguments, &options.car)?);
+        }
+        pilotage_guard::end_with_parent();
     }
     let mut allowed = Allowed::own();
     allowed.users.extend(options.users);
@@ -86,17 +102,18 @@ fn run() -> anyhow::Result<()> {
         .pilot
         .then(|| std::io::stdin().as_fd().try_clone_to_owned())
         .transpose()
-        .context("standard input is no line to a pilot")?;
-    Ok(pilotage_guard::guard(&car, pilot, allowed)?)
+        .context("standard input is not a connection to a pilot")?;
+    pilotage_guard::guard(&options.car, pilot, allowed)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(2)
+            ExitCode::from(pilotage_guard::NOT_STARTED)
         }
     }
 }

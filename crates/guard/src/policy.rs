@@ -2,13 +2,22 @@
 
 use pilotage_vehicle::{Command, Time};
 
-use crate::{Armed, Domain, Driving, Fault, Limits, Motion, Output, State, StopReason};
+use crate::{Armed, Domain, Driving, Fault, Limits, Motion, Output, State, StopReason, Trimming};
 
-/// A person's wish to let the car drive.
+/// An operator's request to let the car drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArmRequest {
     /// Where the engine that will drive was trained.
     pub engine: Domain,
+}
+
+/// What keeps a car from being armed, whoever asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Interlocks {
+    /// An operator holds a stop button down.
+    pub stop_held: bool,
+    /// The actuator does not take writes.
+    pub actuator_failed: bool,
 }
 
 /// What can happen to a guard.
@@ -16,16 +25,19 @@ pub struct ArmRequest {
 pub enum Event {
     /// Time passed.
     Tick,
-    /// A person arms the car.
-    Arm(ArmRequest),
-    /// A person disarms the car.
+    /// An operator arms the car.
+    Arm(ArmRequest, Interlocks),
+    /// An operator disarms the car.
     Disarm,
-    /// A person stops the car.
+    /// An operator stops the car.
     Stop,
-    /// The pilot says where to go.
+    /// The pilot sends a command.
     Command(Command),
-    /// A part of the car failed.
+    /// A component of the car failed.
     Fault(Fault),
+    /// An operator looks for the servo's centre and ends: the steering channel is held
+    /// at this value, the throttle at 0, for one deadline.
+    Trim(f32, Interlocks),
 }
 
 /// Why a guard did not do what it was asked.
@@ -64,11 +76,29 @@ pub enum Refusal {
     /// A second program that would be the pilot.
     #[error("another pilot is connected")]
     NotThePilot,
+    /// A pilot of another car, or with another car.toml.
+    #[error("pilot and guard are not of the same car")]
+    OtherCar,
+    /// An arm request for another engine than the connected pilot's.
+    #[error("the connected pilot drives with another engine than the arm request names")]
+    OtherEngine,
+    /// A pilot that would arm a physical car itself.
+    #[error("a pilot does not arm a physical car: `pilotage arm` or the gamepad's button does")]
+    PilotArms,
+    /// An arm request while an operator holds a stop button.
+    #[error("a stop button is held: release it, then arm")]
+    StopHeld,
+    /// An arm request while the actuator takes no writes.
+    #[error("the motors do not take commands (`pilotage status` shows why)")]
+    ActuatorFailed,
+    /// A trim value while the car is armed, or one that is none.
+    #[error("the car is armed: `pilotage disarm` first, then trim")]
+    NotTrimming,
 }
 
 impl Refusal {
     /// Each of them, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::NotArmed,
         Self::NotFinite,
         Self::OutOfRange,
@@ -80,6 +110,12 @@ impl Refusal {
         Self::SimulatedEngine,
         Self::NoPilot,
         Self::NotThePilot,
+        Self::OtherCar,
+        Self::OtherEngine,
+        Self::PilotArms,
+        Self::StopHeld,
+        Self::ActuatorFailed,
+        Self::NotTrimming,
     ];
 }
 
@@ -104,11 +140,12 @@ pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
     let state = expire(state, limits, now);
     let outcome = match event {
         Event::Tick => Ok(state),
-        Event::Arm(request) => arm(state, limits, now, request),
+        Event::Arm(request, interlocks) => arm(state, limits, now, request, interlocks),
         Event::Disarm => Ok(State::Disarmed),
         Event::Stop => Ok(stop(state, StopReason::Person)),
         Event::Fault(fault) => Ok(stop(state, StopReason::Fault(fault))),
         Event::Command(command) => accept(state, limits, now, command),
+        Event::Trim(steering, interlocks) => trim(state, now, steering, interlocks),
     };
     let (state, refused) = match outcome {
         Ok(state) => (state, None),
@@ -127,6 +164,7 @@ fn expire(state: State, limits: &Limits, now: Time) -> State {
     let (seen, reason) = match state {
         State::Armed(armed) => (armed.seen, StopReason::NoFirstCommand),
         State::Driving(driving) => (driving.seen, StopReason::Deadline),
+        State::Trimming(trimming) => (trimming.confirmed, StopReason::Deadline),
         State::Disarmed | State::Stopped { .. } => return state,
     };
     if now < seen {
@@ -141,15 +179,29 @@ fn expire(state: State, limits: &Limits, now: Time) -> State {
 /// The first reason stays; a disarmed guard is safe as it is.
 fn stop(state: State, reason: StopReason) -> State {
     match state {
-        State::Armed(_) | State::Driving(_) => State::Stopped { reason },
+        State::Armed(_) | State::Driving(_) | State::Trimming(_) => State::Stopped { reason },
         State::Disarmed | State::Stopped { .. } => state,
     }
 }
 
-fn arm(state: State, limits: &Limits, now: Time, request: ArmRequest) -> Result<State, Refusal> {
+fn arm(
+    state: State,
+    limits: &Limits,
+    now: Time,
+    request: ArmRequest,
+    interlocks: Interlocks,
+) -> Result<State, Refusal> {
     match state {
-        State::Armed(_) | State::Driving(_) => return Err(Refusal::AlreadyArmed),
+        State::Armed(_) | State::Driving(_) | State::Trimming(_) => {
+            return Err(Refusal::AlreadyArmed);
+        }
         State::Disarmed | State::Stopped { .. } => {}
+    }
+    if interlocks.stop_held {
+        return Err(Refusal::StopHeld);
+    }
+    if interlocks.actuator_failed {
+        return Err(Refusal::ActuatorFailed);
     }
     if (request.engine, limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
         return Err(Refusal::SimulatedEngine);
@@ -158,6 +210,29 @@ fn arm(state: State, limits: &Limits, now: Time, request: ArmRequest) -> Result<
         armed: now,
         seen: now,
     }))
+}
+
+fn trim(
+    state: State,
+    now: Time,
+    steering: f32,
+    interlocks: Interlocks,
+) -> Result<State, Refusal> {
+    if interlocks.stop_held {
+        return Err(Refusal::StopHeld);
+    }
+    if !(-1.0..=1.0).contains(&steering) {
+        return Err(Refusal::OutOfRange);
+    }
+    match state {
+        State::Armed(_) | State::Driving(_) => Err(Refusal::NotTrimming),
+        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => {
+            Ok(State::Trimming(Trimming {
+                confirmed: now,
+                steering,
+            }))
+        }
+    }
 }
 
 fn accept(state: State, limits: &Limits, now: Time, command: Command) -> Result<State, Refusal> {
@@ -169,7 +244,9 @@ fn accept(state: State, limits: &Limits, now: Time, command: Command) -> Result<
             sequence,
             ..
         }) => (armed, seen, Some(sequence), state.output(limits)),
-        State::Disarmed | State::Stopped { .. } => return Err(Refusal::NotArmed),
+        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => {
+            return Err(Refusal::NotArmed);
+        }
     };
     let spec = limits.spec();
     check_values(&command)?;
@@ -230,6 +307,6 @@ fn advance(state: State, limits: &Limits, now: Time) -> State {
             driving.seen = now;
             State::Driving(driving)
         }
-        State::Disarmed | State::Stopped { .. } => state,
+        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => state,
     }
 }

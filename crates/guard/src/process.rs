@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::notify::Manager;
-use crate::sys::DeadMan;
-use crate::{Actuator, Allowed, InProcessLink, Limits, LimitsSpec, Link, Server, StartError, sys};
+use crate::server::MOST_CLIENTS;
+use crate::sys::KillTimer;
+use crate::executor::TICK;
+use crate::{Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError, sys};
 
-/// Above the kernel's threads for interrupts (50) it need not be: its bus waits for them.
-const PRIORITY: i32 = 40;
+/// Below the kernel's threads for interrupts (50): its bus waits for them.
+pub(crate) const PRIORITY: i32 = 40;
 
 /// A flood must not make the guard take a processor for itself, from the pilot that runs
 /// behind it: what it has used beyond a third of the time may grow to this, then it rests.
@@ -32,10 +35,12 @@ const TICKS: u32 = 30;
 pub struct Reach {
     /// Where it listens.
     pub socket: Option<PathBuf>,
-    /// A line that is there already: to the pilot that started it.
+    /// A connection that is there already: to the pilot that started it.
     pub pilot: Option<OwnedFd>,
-    /// Who may speak to it.
+    /// Who may connect to it.
     pub allowed: Allowed,
+    /// What it guards.
+    pub identification: Identification,
     /// Whether it asks for locked memory and to run before all others, as the guard of a
     /// car that can hurt somebody does.
     pub privileged: bool,
@@ -55,8 +60,17 @@ pub enum ProcessError {
     Listen {
         /// The socket.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         reason: io::Error,
+    },
+    /// The socket's path is that of something else.
+    #[error(
+        "{path}: there is a file of another kind, which the guard does not replace: remove it, or \
+         name another `guard.socket` in car.toml"
+    )]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
     },
     /// Another guard listens there.
     #[error("{path}: another guard is running; there can be one for each car")]
@@ -64,8 +78,14 @@ pub enum ProcessError {
         /// The socket.
         path: PathBuf,
     },
+    /// What is needed to find and stop the guard could not be written.
+    #[error(
+        "the guard's record cannot be written, and without it the guard could not always be \
+         stopped: {0}"
+    )]
+    Record(io::Error),
     /// The system does not let signals be caught.
-    #[error("SIGTERM cannot be caught: {0}")]
+    #[error("signals cannot be caught: {0}")]
     Signals(io::Error),
 }
 
@@ -78,28 +98,57 @@ pub fn monotonic() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// Runs a guard over `actuator` until SIGTERM, or until the pilot that started it is gone. Its first act is to write the disarmed values, its last to
-/// write failsafe, and the disarmed ones again if a signal ended it.
+/// Makes this process the leader of a session of its own, without a terminal: the keys of the
+/// pilot's terminal, its end, and signals to the pilot's process group do not reach it.
+pub fn leave_session() {
+    // A process that leads a group already is in one of its own.
+    let _ = rustix::process::setsid();
+}
+
+/// Ends this process in order, failsafe first, when the process that started it dies.
+pub fn end_with_parent() {
+    let signal = Some(rustix::process::Signal::TERM);
+    if let Err(error) = rustix::process::set_parent_process_death_signal(signal) {
+        log::warn!("the guard outlives its watcher ({error})");
+    }
+}
+
+/// Runs a guard over `actuator` until a signal ends it, or until the pilot that started it
+/// is gone. Its first act is to write the disarmed values, its last to write failsafe, and
+/// the disarmed ones again if a signal ended it. `listening` is called once clients may
+/// connect.
 ///
 /// # Errors
 /// When it does not start. Nothing has moved then.
-pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(), ProcessError> {
+pub fn run<A: Actuator>(
+    limits: Limits,
+    actuator: A,
+    reach: Reach,
+    listening: impl FnOnce() -> io::Result<()>,
+) -> Result<(), ProcessError> {
     let deadline = limits.spec().deadline;
-    let tick = tick(limits.spec()).max(InProcessLink::<A>::TICK);
-    let mut guard = InProcessLink::start_with_tick(limits, actuator, monotonic(), tick)?;
+    let tick = tick(limits.spec()).max(TICK);
+    let mut executor = Executor::start(limits, actuator, monotonic(), tick)?;
     let listener = reach.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
-    let mut dead_man = None;
+    let mut kill_timer = None;
     if reach.privileged {
         privileges();
-        dead_man = dead_man_after(deadline);
+        kill_timer = kill_timer_after(deadline);
     }
     let mut manager = Manager::from_environment();
     manager.watch_for(deadline);
-    // The world may have waited for all that.
-    guard.overtake(monotonic());
-    let _ = guard.advance_to(monotonic());
-    let mut server = Server::new(guard, listener, reach.pilot, reach.allowed);
+    listening().map_err(ProcessError::Record)?;
+    // All that may have taken a while.
+    executor.skip_missed_ticks(monotonic());
+    executor.advance(monotonic());
+    let Reach {
+        pilot,
+        allowed,
+        identification,
+        ..
+    } = reach;
+    let mut server = Server::new(executor, identification, listener, pilot, allowed);
     manager.ready();
     let mut ended = monotonic();
     let mut busy = Duration::ZERO;
@@ -107,31 +156,31 @@ pub fn run<A: Actuator>(limits: Limits, actuator: A, reach: Reach) -> Result<(),
         wait(&server);
         let mut now = monotonic();
         if busy >= BUSY {
-            // Not past what is due: whatever is said, deadlines are kept.
+            // Not past what is due: whatever is sent, deadlines are kept.
             std::thread::sleep((2 * busy).min(server.due().since(now)));
             now = monotonic();
         }
         busy = busy.saturating_sub(now.since(ended) / 2);
-        server.overtake(now);
-        server.turn(now);
+        server.skip_missed_ticks(now);
+        server.poll(now);
         ended = monotonic();
         busy += ended.since(now);
         manager.alive(now);
-        if let Some(dead_man) = &dead_man {
-            dead_man.alive();
+        if let Some(kill_timer) = &kill_timer {
+            kill_timer.restart();
         }
     }
-    // From here on it is in the hands of who waits for its end.
-    drop(dead_man);
+    // From here on whoever waits for its end sees to the motors.
+    drop(kill_timer);
     server.end(monotonic(), sys::ended());
     if let Some(path) = reach.socket {
-        // What is left of a name hurts nobody.
-        let _ = fs::remove_file(path);
+        // A name that stays hurts nobody.
+        let _ = remove_socket(&path);
     }
     Ok(())
 }
 
-/// How often the motors are told again: with a long deadline less often, as such a car's bus or
+/// How often the motors are written: with a long deadline less often, as such a car's bus or
 /// computer is slow.
 fn tick(limits: &LimitsSpec) -> Duration {
     (limits.deadline / TICKS).min(limits.frame_period / 2)
@@ -147,31 +196,43 @@ fn privileges() {
     }
 }
 
-/// A guard that gets no turn for a deadline has broken its promise, frozen or stuck: the kernel
-/// kills it, and whoever watches over it writes failsafe at once.
-fn dead_man_after(deadline: Duration) -> Option<DeadMan> {
-    DeadMan::new(deadline)
+/// A guard that does not run for a deadline has broken its promise, frozen or stuck: the
+/// kernel kills it, and whoever watches over it writes failsafe at once.
+fn kill_timer_after(deadline: Duration) -> Option<KillTimer> {
+    KillTimer::new(deadline)
         .inspect_err(|error| log::warn!("a frozen guard is not killed by the kernel ({error})"))
         .ok()
 }
 
-/// Waits until something is said or due.
+/// Waits until something is sent or due.
 fn wait<A: Actuator>(server: &Server<A>) {
-    let lines = server.lines();
-    let mut polled: ArrayVec<PollFd<'_>, 16> = lines
+    let connections = server.connections();
+    let mut polled: ArrayVec<PollFd<'_>, { MOST_CLIENTS + 1 }> = connections
         .iter()
-        .map(|line| PollFd::from_borrowed_fd(line.as_fd(), PollFlags::IN))
+        .map(|connection| PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN))
         .collect();
     let left: Duration = server.due().since(monotonic());
     let left = Timespec {
         tv_sec: left.as_secs().try_into().unwrap_or(0),
         tv_nsec: left.subsec_nanos().into(),
     };
-    // A signal ends it early, and nothing else can go wrong that the next turn would not see.
+    // A signal ends it early; whatever else it returns, the next poll of the server sees.
     let _ = rustix::event::poll(&mut polled, Some(&left));
 }
 
-/// Listens at `path`, in place of what a dead guard left there.
+/// Removes a socket, and nothing else, at `path`. False where something else is there.
+fn remove_socket(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.file_type().is_socket() => {
+            let _ = fs::remove_file(path);
+            true
+        }
+        Ok(_) => false,
+        Err(_) => true,
+    }
+}
+
+/// Listens at `path`, in place of the socket that a dead guard left there.
 fn listen(path: &Path) -> Result<OwnedFd, ProcessError> {
     let failed = |reason: rustix::io::Errno| ProcessError::Listen {
         path: path.to_owned(),
@@ -182,18 +243,22 @@ fn listen(path: &Path) -> Result<OwnedFd, ProcessError> {
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
     };
     let address = SocketAddrUnix::new(path).map_err(failed)?;
-    let asked = new().map_err(failed)?;
-    if rustix::net::connect(&asked, &address).is_ok() {
+    let probe = new().map_err(failed)?;
+    if rustix::net::connect(&probe, &address).is_ok() {
         return Err(ProcessError::Taken {
             path: path.to_owned(),
         });
     }
-    // A name without a listener, or no name at all.
-    let _ = fs::remove_file(path);
+    // A socket without a listener, or nothing at all.
+    if !remove_socket(path) {
+        return Err(ProcessError::NotASocket {
+            path: path.to_owned(),
+        });
+    }
     let listener = new().map_err(failed)?;
     rustix::net::bind(&listener, &address).map_err(failed)?;
-    // The group too may connect; who it is is asked for each connection.
+    // The group may connect too; each connection's credentials are checked.
     rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660)).map_err(failed)?;
-    rustix::net::listen(&listener, 16).map_err(failed)?;
+    rustix::net::listen(&listener, 64).map_err(failed)?;
     Ok(listener)
 }

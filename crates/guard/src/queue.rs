@@ -1,4 +1,4 @@
-//! Commands on their way, in a fixed space.
+//! Commands in flight on simulated time, in a fixed space.
 
 use pilotage_vehicle::{Command, Time};
 
@@ -32,8 +32,8 @@ impl Queue {
         self.slots[0].map(|(time, _)| time)
     }
 
-    /// The next one, if it has arrived by `now`.
-    pub(crate) fn pop(&mut self, now: Time) -> Option<Command> {
+    /// The next one and its moment, if it has arrived by `now`.
+    pub(crate) fn pop(&mut self, now: Time) -> Option<(Time, Command)> {
         let (time, command) = self.slots[0]?;
         if time > now {
             return None;
@@ -41,7 +41,12 @@ impl Queue {
         self.slots[0] = None;
         self.slots[..self.len].rotate_left(1);
         self.len -= 1;
-        Some(command)
+        Some((time, command))
+    }
+
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 

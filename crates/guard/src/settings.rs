@@ -9,16 +9,13 @@ use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use serde::Deserialize;
 
 use crate::actuators::ActuatorSettings;
-use crate::{Channel, Limits, LimitsError, LimitsSpec};
+use crate::{Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, usual_socket};
 
 /// The usual deadline; three frame periods where these are longer.
 const DEADLINE: Duration = Duration::from_millis(150);
 /// The usual wait for a first command; the deadline where that is longer.
 const FIRST_COMMAND: Duration = Duration::from_secs(2);
 const FRAME_PERIODS: u32 = 3;
-/// Where the service listens; its unit makes the folder.
-const SERVICE: &str = "/run/pilotage";
-const SOCKET: &str = "guard.sock";
 
 /// `[guard]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -181,12 +178,16 @@ fn key_of(error: &LimitsError) -> String {
 /// What a guard has to know of a car: the rest of car.toml is the pilot's, and checked there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardedCar {
-    /// What its motors may be told.
+    /// What its motors may do.
     pub limits: Limits,
     /// Its motors.
     pub actuator: ActuatorSettings,
     /// Where its guard listens.
     pub socket: PathBuf,
+    /// Its file, by one name however it was written.
+    pub file: PathBuf,
+    /// What pilot and guard must agree on.
+    pub identity: Identity,
 }
 
 /// The same as written.
@@ -230,11 +231,20 @@ impl GuardedCar {
     /// # Errors
     /// When it cannot be read or is not sound.
     pub fn load(path: &Path) -> Result<Self, CarFileError> {
-        let text = pilotage_config::read(path, LONGEST_FILE)?;
-        Ok(Self::from_toml(&path.display().to_string(), &text)?)
+        Ok(Self::load_with_text(path)?.0)
     }
 
-    /// The same from text; `file` is for messages.
+    /// The same, with the text that was read.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with_text(path: &Path) -> Result<(Self, String), CarFileError> {
+        let text = pilotage_config::read(path, LONGEST_FILE)?;
+        let car = Self::from_toml(&path.display().to_string(), &text)?;
+        Ok((car, text))
+    }
+
+    /// The same from text; `file` is for messages, and for where the guard listens.
     ///
     /// # Errors
     /// When it is not sound.
@@ -247,23 +257,38 @@ impl GuardedCar {
             .limits(&source, written.camera.rate, &written.actuator)?;
         Ok(Self {
             limits,
-            socket: written.guard.socket(),
+            socket: written.guard.socket(Path::new(file)),
             actuator: written.actuator,
+            file: canonical(Path::new(file)),
+            identity: Identity::of_file(&source)?,
         })
+    }
+
+    /// What its owner calls it.
+    pub fn name(&self) -> &str {
+        self.identity.get("car.name").unwrap_or("car")
+    }
+
+    /// The car in one line: its name, motors and file.
+    pub fn describe(&self) -> String {
+        let motors = self.actuator.describe();
+        format!("{} ({motors}; {})", self.name(), self.file.display())
+    }
+
+    /// What clients are sent that ask, and what a pilot must have.
+    pub fn identification(&self) -> Identification {
+        Identification {
+            fingerprint: self.identity.fingerprint(),
+            about: format!("{}\n{}", self.describe(), self.identity.to_text()),
+        }
     }
 }
 
 impl GuardSettings {
-    /// Where the guard listens: as written, else where the service does, else, on a machine
-    /// without it, in the user's own folder for such things.
-    pub fn socket(&self) -> PathBuf {
-        if let Some(written) = &self.socket {
-            return written.clone();
-        }
-        let service = Path::new(SERVICE);
-        match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(own) if !service.exists() => Path::new(&own).join("pilotage-guard.sock"),
-            _ => service.join(SOCKET),
-        }
+    /// Where the guard of the car that `file` describes listens: as written, else where the
+    /// service does for the installed car, else in its user's runtime directory.
+    pub fn socket(&self, file: &Path) -> PathBuf {
+        let written = self.socket.clone();
+        written.unwrap_or_else(|| usual_socket(file))
     }
 }

@@ -11,28 +11,34 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
-use crate::wire::{Noise, Numbered, REPLY, Reply, Request};
+use crate::trim::{Point, Value};
+use crate::wire::{
+    FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
+};
 use crate::{
-    ArmRequest, Counters, Domain, Fault, Link, LinkError, Mode, Output, Refusal, State, Status,
+    ArmRequest, Counters, Domain, Fault, Identification, Identity, Link, LinkError, Mode, Output, Refusal,
+    State, Status,
 };
 
-/// How long an answer is waited for. A guard answers at its next turn, some microseconds on.
+/// How long an answer is waited for. A guard answers at its next poll, some microseconds on.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A line to a guard's socket. Sending a command never waits.
+/// A connection to a guard's socket. Sending a command never waits.
 #[derive(Debug)]
 pub struct SocketLink {
-    line: OwnedFd,
+    connection: OwnedFd,
     number: u64,
-    heard: Cell<Reply>,
+    received: Cell<Reply>,
     /// The other end is closed.
     gone: Cell<bool>,
+    /// The guard's version, where it is another.
+    version: Cell<u16>,
 }
 
-/// Why there is no line to a guard.
+/// Why there is no connection to a guard.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody listens, or may be reached.
+    /// No guard listens, or it may not be reached.
     #[error(
         "no guard answers at {path} ({reason}): start it with `systemctl start pilotage-guard`, \
          or see its journal (`journalctl -u pilotage-guard`)"
@@ -40,47 +46,72 @@ pub enum ConnectError {
     Unreachable {
         /// The socket.
         path: String,
-        /// The system's word.
+        /// The system's error.
         reason: Errno,
     },
-    /// It would not have this program for a pilot, or did not answer.
+    /// It rejected this program, or did not answer.
     #[error(transparent)]
     Guard(#[from] LinkError),
 }
 
+/// Why a guard did not take this program for its pilot.
+#[derive(Debug, thiserror::Error)]
+pub enum HelloError {
+    /// It guards another car, or this one with another car.toml.
+    #[error(
+        "the guard is not that of this car.toml, and nothing was armed.\n  pilot: {pilot}\n  \
+         guard: {guard}\n{differences}restart the guard if car.toml was edited (`systemctl \
+         restart pilotage-guard`, or end the program that started it); two cars need two \
+         `guard.socket`s"
+    )]
+    OtherCar {
+        /// This program's car.
+        pilot: String,
+        /// The guard's.
+        guard: String,
+        /// One line for each differing key.
+        differences: String,
+    },
+    /// It refused, or did not answer.
+    #[error("the guard rejected this pilot: {0}")]
+    Link(#[from] LinkError),
+}
+
 impl SocketLink {
-    /// A line to the guard that listens at `path`.
+    /// A connection to the guard that listens at `path`.
     ///
     /// # Errors
-    /// When nobody does.
+    /// When none does.
     pub fn connect(path: &Path) -> Result<Self, ConnectError> {
         let unreachable = |reason| ConnectError::Unreachable {
             path: path.display().to_string(),
             reason,
         };
-        let line = rustix::net::socket_with(
+        let connection = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
-            // Too many who wait for a guard that hangs are an error, not one more who waits.
+            // Too many that wait for a guard which hangs are an error, not one more that waits.
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )
         .map_err(unreachable)?;
         let address = SocketAddrUnix::new(path).map_err(unreachable)?;
-        rustix::net::connect(&line, &address).map_err(unreachable)?;
-        Ok(Self::over(line))
+        rustix::net::connect(&connection, &address).map_err(unreachable)?;
+        Ok(Self::over(connection))
     }
 
-    /// The same over a line that is there.
-    pub fn over(line: OwnedFd) -> Self {
+    /// The same over a connection that is there.
+    pub fn over(connection: OwnedFd) -> Self {
         Self {
-            line,
+            connection,
             number: 0,
-            heard: Cell::new(Reply {
+            received: Cell::new(Reply {
                 answers: 0,
                 refused: None,
                 status: Status {
                     state: State::Disarmed,
+                    stop_held: false,
+                    failure: None,
                     output: Output {
                         mode: Mode::Disarmed,
                         steering: 0.0,
@@ -88,29 +119,104 @@ impl SocketLink {
                     },
                     counters: Counters::default(),
                 },
-                noise: Noise::default(),
+                rejected: Rejected::default(),
             }),
             gone: Cell::new(false),
+            version: Cell::new(VERSION),
         }
     }
 
-    /// Says that this is the pilot, whose engine was trained in `domain`.
+    /// Declares this program the pilot of a car, with an engine that was trained in `domain`.
     ///
     /// # Errors
-    /// When there is a pilot already, or the guard does not answer.
-    pub fn hello(&mut self, domain: Domain) -> Result<(), LinkError> {
-        self.ask(Request::Hello(domain))
+    /// When the guard guards another car, has a pilot already, or does not answer.
+    pub fn hello(&mut self, domain: Domain, car: &Identification) -> Result<(), HelloError> {
+        let request = Request::Hello {
+            engine: domain,
+            fingerprint: car.fingerprint,
+        };
+        match self.ask(request) {
+            Err(LinkError::Refused(Refusal::OtherCar)) => Err(self.other_car(car)),
+            done => Ok(done?),
+        }
     }
 
-    /// Arms the car for whatever engine the pilot has: a person's wish.
+    fn other_car(&mut self, car: &Identification) -> HelloError {
+        let about = match self.describe() {
+            Ok(about) => about,
+            Err(error) => return error.into(),
+        };
+        let split = |about: &str| {
+            let (title, identity) = about.split_once('\n').unwrap_or((about, ""));
+            (title.to_owned(), Identity::from_text(identity))
+        };
+        let (pilot, own) = split(&car.about);
+        let (guard, theirs) = split(&about);
+        let differing = own.differences(&theirs);
+        HelloError::OtherCar {
+            pilot,
+            guard,
+            differences: differing
+                .iter()
+                .map(|difference| format!("  {difference}\n"))
+                .collect(),
+        }
+    }
+
+    /// What the guard guards: a line for operators, and below it its identity.
     ///
     /// # Errors
-    /// When the guard will not.
+    /// When it does not answer.
+    pub fn describe(&mut self) -> Result<String, LinkError> {
+        let number = self.send(Request::Describe)?;
+        let mut text = None;
+        // Room for the longest answer; a report fits too.
+        let mut bytes = vec![0; LONGEST_ABOUT];
+        self.wait_into(&mut bytes, PATIENCE, |message| match message {
+            FromGuard::About(about) if about.answers == number => {
+                text = Some(about.text.clone());
+                true
+            }
+            _ => false,
+        })?;
+        text.ok_or(LinkError::Silent)
+    }
+
+    /// The car in one line, as the guard has it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn car(&mut self) -> Result<String, LinkError> {
+        let about = self.describe()?;
+        Ok(about.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Arms the car for whatever engine the pilot has: an operator's request.
+    ///
+    /// # Errors
+    /// When the guard refuses.
     pub fn arm_pilot(&mut self) -> Result<(), LinkError> {
         self.ask(Request::Arm(None))
     }
 
-    /// Stops the car on behalf of a person who waits no longer than `patience`.
+    /// Holds a stop button down, or releases it. It is released too when this connection
+    /// ends.
+    ///
+    /// # Errors
+    /// When the guard does not answer.
+    pub fn hold_stop(&mut self, held: bool) -> Result<(), LinkError> {
+        self.ask(Request::HoldStop(held))
+    }
+
+    /// Tries `value` at `point` for one deadline. Only the pilot's connection may.
+    ///
+    /// # Errors
+    /// When the guard refuses or does not answer.
+    pub fn trim(&mut self, point: Point, value: Value) -> Result<(), LinkError> {
+        self.ask(Request::Trim { point, value })
+    }
+
+    /// Stops the car for an operator who waits no longer than `patience`.
     ///
     /// # Errors
     /// When the guard does not answer in time.
@@ -118,14 +224,14 @@ impl SocketLink {
         self.ask_within(Request::Stop, patience)
     }
 
-    /// The guard's process, where the line was made by [`connect`](Self::connect).
+    /// The guard's process, where the connection was made by [`connect`](Self::connect).
     pub fn process(&self) -> Option<Pid> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.line);
-        // The system says who listened.
+        let peer = rustix::net::sockopt::socket_peercred(&self.connection);
+        // The kernel keeps the credentials of the process that listened.
         peer.ok().map(|peer| peer.pid)
     }
 
-    /// Asks where the guard stands; [`Link::status`] has it then.
+    /// Asks for the guard's status; [`Link::status`] has it then.
     ///
     /// # Errors
     /// When it does not answer.
@@ -141,15 +247,15 @@ impl SocketLink {
         self.ask_within(Request::Ask, patience)
     }
 
-    /// What came over the guard's sockets that was no good, as last heard.
-    pub fn noise(&self) -> Noise {
-        self.hear();
-        self.heard.get().noise
+    /// What came over the guard's sockets and was rejected, as last received.
+    pub fn rejected(&self) -> Rejected {
+        self.receive();
+        self.received.get().rejected
     }
 
     /// Whether the guard's end is closed.
     pub fn is_gone(&self) -> bool {
-        self.hear();
+        self.receive();
         self.gone.get()
     }
 
@@ -163,7 +269,7 @@ impl SocketLink {
         .write();
         loop {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            return match rustix::net::send(&self.line, &bytes, flags) {
+            return match rustix::net::send(&self.connection, &bytes, flags) {
                 Ok(_) => Ok(self.number),
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Err(LinkError::QueueFull),
@@ -182,10 +288,44 @@ impl SocketLink {
 
     fn ask_within(&mut self, request: Request, patience: Duration) -> Result<(), LinkError> {
         let number = self.send(request)?;
+        let mut refused = None;
+        self.wait(patience, |message| match message {
+            FromGuard::Reply(reply) if reply.answers == number => {
+                refused = reply.refused;
+                true
+            }
+            _ => false,
+        })?;
+        refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)))
+    }
+
+    /// Reads messages until one is the `wanted` one, at most for `patience`.
+    fn wait(
+        &self,
+        patience: Duration,
+        wanted: impl FnMut(&FromGuard) -> bool,
+    ) -> Result<(), LinkError> {
+        self.wait_into(&mut [0; REPLY + 1], patience, wanted)
+    }
+
+    fn wait_into(
+        &self,
+        bytes: &mut [u8],
+        patience: Duration,
+        mut wanted: impl FnMut(&FromGuard) -> bool,
+    ) -> Result<(), LinkError> {
         let until = Instant::now() + patience;
         loop {
-            if let Some(refused) = self.answer(number) {
-                return refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)));
+            while let Some(message) = self.next_into(bytes) {
+                if wanted(&message) {
+                    return Ok(());
+                }
+            }
+            if self.version.get() != VERSION {
+                return Err(LinkError::OtherVersion {
+                    guard: self.version.get(),
+                    own: VERSION,
+                });
             }
             if self.gone.get() {
                 return Err(LinkError::Gone);
@@ -194,52 +334,51 @@ impl SocketLink {
             if left.is_zero() {
                 return Err(LinkError::Silent);
             }
-            self.await_reply(left);
+            self.await_message(left);
         }
     }
 
-    fn await_reply(&self, left: Duration) {
-        let mut lines = [PollFd::from_borrowed_fd(self.line.as_fd(), PollFlags::IN)];
+    fn await_message(&self, left: Duration) {
+        let mut connections = [PollFd::from_borrowed_fd(
+            self.connection.as_fd(),
+            PollFlags::IN,
+        )];
         let left = Timespec {
-            tv_sec: 0,
+            tv_sec: left.as_secs().try_into().unwrap_or(0),
             tv_nsec: left.subsec_nanos().into(),
         };
-        // Whatever it says, the line is looked at next.
-        let _ = rustix::event::poll(&mut lines, Some(&left));
+        // Whatever it returns, the connection is read next.
+        let _ = rustix::event::poll(&mut connections, Some(&left));
     }
 
     /// Reads all that has come.
-    fn hear(&self) {
+    fn receive(&self) {
         while self.next().is_some() {}
     }
 
-    /// The answer to that request, if it has come.
-    fn answer(&self, number: u64) -> Option<Option<Refusal>> {
-        while let Some(reply) = self.next() {
-            if reply.answers == number {
-                return Some(reply.refused);
-            }
-        }
-        None
+    fn next(&self) -> Option<FromGuard> {
+        self.next_into(&mut [0; REPLY + 1])
     }
 
-    fn next(&self) -> Option<Reply> {
-        let mut bytes = [0; REPLY + 1];
+    /// The next message. One that is longer than `bytes` is passed over.
+    fn next_into(&self, bytes: &mut [u8]) -> Option<FromGuard> {
         loop {
-            let read = rustix::net::recv(&self.line, &mut bytes[..], RecvFlags::DONTWAIT);
-            match read {
+            match rustix::net::recv(&self.connection, &mut *bytes, RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => {
                     self.gone.set(true);
                     return None;
                 }
-                Ok((length, _)) => {
-                    let read = Reply::read(&bytes[..length.min(bytes.len())]);
-                    // What is none is of another version; the next may be of this one.
-                    if let Ok(reply) = read {
-                        self.heard.set(reply);
-                        return Some(reply);
+                Ok((length, _)) => match FromGuard::read(&bytes[..length]) {
+                    Ok(message) => {
+                        if let FromGuard::Reply(reply) = message {
+                            self.received.set(reply);
+                        }
+                        return Some(message);
                     }
-                }
+                    Err(Malformed::Version(version)) => self.version.set(version),
+                    // Skip messages that do not parse.
+                    Err(_) => {}
+                },
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
                 Err(_) => {
@@ -265,16 +404,16 @@ impl Link for SocketLink {
     }
 
     fn report(&mut self, _now: Time, fault: Fault) -> Result<(), LinkError> {
-        // Seldom, and to be sure of.
+        // Rare, and its effect is awaited.
         self.ask(Request::Fault(fault))
     }
 
-    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError> {
-        self.send(Request::Command { at, command }).map(|_| ())
+    fn send_at(&mut self, _at: Time, command: Command) -> Result<(), LinkError> {
+        self.send(Request::Command(command)).map(|_| ())
     }
 
     fn advance_to(&mut self, _now: Time) -> Result<(), LinkError> {
-        self.hear();
+        self.receive();
         match self.gone.get() {
             true => Err(LinkError::Gone),
             false => Ok(()),
@@ -282,7 +421,7 @@ impl Link for SocketLink {
     }
 
     fn status(&self) -> Status {
-        self.hear();
-        self.heard.get().status
+        self.receive();
+        self.received.get().status
     }
 }

@@ -67,7 +67,9 @@ pub enum State {
     Armed(Armed),
     /// A good command is in force.
     Driving(Driving),
-    /// Stopped, until a person arms or disarms it.
+    /// An operator looks for the servo's centre and ends.
+    Trimming(Trimming),
+    /// Stopped, until an operator arms or disarms it.
     Stopped {
         /// What stopped it first.
         reason: StopReason,
@@ -81,6 +83,15 @@ pub struct Armed {
     pub armed: Time,
     /// The last step's moment.
     pub seen: Time,
+}
+
+/// A trim value is in force. It is held for one deadline and then ends in failsafe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trimming {
+    /// When the operator's program last confirmed the value.
+    pub confirmed: Time,
+    /// The steering channel; the throttle is at 0.
+    pub steering: f32,
 }
 
 /// A good command is in force.
@@ -120,6 +131,11 @@ impl State {
                 steering: driving.steering.value,
                 throttle: driving.throttle.value,
             },
+            Self::Trimming(trimming) => Output {
+                mode: Mode::Drive,
+                steering: trimming.steering,
+                throttle: 0.0,
+            },
         }
     }
 
@@ -129,6 +145,7 @@ impl State {
         match self {
             Self::Armed(armed) => Some(armed.armed + limits.spec().first_command),
             Self::Driving(driving) => Some(driving.accepted + limits.patience()),
+            Self::Trimming(trimming) => Some(trimming.confirmed + limits.patience()),
             Self::Disarmed | Self::Stopped { .. } => None,
         }
     }

@@ -1,26 +1,39 @@
-//! A person's stop, which works whatever the guard does.
+//! An operator's stop, which works whatever the guard does and whatever became of car.toml
+//! and of the socket.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::Signal;
 
-use crate::{ConnectError, DaemonError, GuardedCar, Link, SocketLink, State, Status, failsafe};
+use crate::record::INSTALLED;
+use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, State, Status};
 
-/// A guard that lives answers at its next turn, some microseconds on; then it is over with it.
+/// A guard that runs answers at its next poll, some microseconds on; then it is given up.
 /// With the start of the program and failsafe's writing it has to stay within 20 ms.
 const PATIENCE: Duration = Duration::from_millis(7);
-
-/// And where this user may not end it.
+/// And where this user may not kill it.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
+/// A guard that was killed is gone by then.
+const KILLED: Duration = Duration::from_millis(500);
 
 /// How a car was stopped.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Stopped {
     /// Its guard did it.
-    ByGuard(Status),
-    /// There was no guard, or it did not answer and was killed; its motors got failsafe.
+    ByGuard {
+        /// The car.
+        car: String,
+        /// The guard's status afterwards. With a [`Status::failure`] the motors have not
+        /// taken failsafe.
+        status: Status,
+    },
+    /// There was no guard, or it did not answer and was killed; failsafe was written without
+    /// it.
     WithoutGuard {
+        /// The car.
+        car: String,
         /// The guard that was killed.
         killed: Option<i32>,
     },
@@ -29,79 +42,195 @@ pub enum Stopped {
 /// Why a car could not be stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// Somebody else's guard.
+    /// The guard of another user.
     #[error(
-        "{path}: this user may not speak to the guard ({reason}): say it as root, \
-         `sudo pilotage stop`; what always works is to pull the motors' battery"
+        "{path}: this user may not connect to the guard ({reason}): `sudo pilotage stop`; what \
+         always works is to disconnect the motors' battery"
     )]
     NotAllowed {
         /// The socket.
         path: String,
-        /// The system's word.
+        /// The system's error.
         reason: Errno,
     },
     /// It did not answer and could not be killed.
     #[error(
-        "the guard (process {process}) does not answer and cannot be killed ({reason}): say it as \
-         root, `sudo pilotage stop`; what always works is to pull the motors' battery"
+        "{car}: the guard (process {process}) does not answer and cannot be killed ({reason}): \
+         `sudo pilotage stop`; what always works is to disconnect the motors' battery"
     )]
     Unkillable {
-        /// Its number.
+        /// The car.
+        car: String,
+        /// The guard.
         process: i32,
-        /// The system's word.
+        /// The system's error.
         reason: Errno,
+    },
+    /// No guard runs, and nothing else says which motors to stop.
+    #[error(
+        "no guard of {file} runs, and the file does not say which motors to stop: {reason}; what \
+         always works is to disconnect the motors' battery"
+    )]
+    NoCar {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: CarFileError,
     },
     /// Failsafe could not be written without it.
     #[error(
-        "no guard answers, and without it {0}; what always works is to pull the motors' battery"
+        "{car}: no guard answers, and without it {reason}; what always works is to disconnect the \
+         motors' battery"
     )]
-    Motors(#[from] DaemonError),
+    Motors {
+        /// The car.
+        car: String,
+        /// What the program that writes failsafe reports.
+        reason: String,
+    },
 }
 
-/// Stops `car`: by its guard where that answers; else the guard is killed and failsafe
-/// written without it.
+/// Which cars to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// The car of this file.
+    Car(&'a Path),
+    /// The installed car; where none is installed, every car whose guard this user can find.
+    Installed,
+}
+
+impl Target<'_> {
+    /// The files of the cars.
+    fn files(self) -> Vec<PathBuf> {
+        let installed = Path::new(INSTALLED);
+        match self {
+            Self::Car(file) => vec![file.to_owned()],
+            Self::Installed if installed.exists() || !Record::of(installed).is_empty() => {
+                vec![installed.to_owned()]
+            }
+            Self::Installed => {
+                let mut running = Record::all();
+                running.retain(Record::runs);
+                let files: Vec<PathBuf> = running.into_iter().map(|record| record.file).collect();
+                match files.is_empty() {
+                    true => vec![installed.to_owned()],
+                    false => files,
+                }
+            }
+        }
+    }
+}
+
+/// Stops each car of `target`, as [`stop`] does.
+pub fn stop_all(
+    target: Target<'_>,
+    failsafe: impl Fn(&Path) -> io::Result<()>,
+) -> Vec<Result<Stopped, StopError>> {
+    let files = target.files();
+    files.iter().map(|file| stop(file, &failsafe)).collect()
+}
+
+/// Stops the car of `file`: by its guard where that answers; else the guard is killed, and
+/// `failsafe` is called with the file to write failsafe without it.
 ///
 /// # Errors
 /// When neither can be done.
-pub fn stop(car: &GuardedCar) -> Result<Stopped, StopError> {
+pub fn stop(
+    file: &Path,
+    failsafe: impl Fn(&Path) -> io::Result<()>,
+) -> Result<Stopped, StopError> {
     let mut killed = None;
-    match SocketLink::connect(&car.socket) {
-        Ok(mut link) => match link.stop_within(PATIENCE) {
-            Ok(()) => return Ok(Stopped::ByGuard(link.status())),
-            Err(_) => match kill(&link) {
-                Ok(guard) => killed = guard,
-                // It has been told, and may only be slow.
-                Err(unkillable) => match link.refresh_within(LAST_PATIENCE) {
-                    Ok(()) if stands(&link) => return Ok(Stopped::ByGuard(link.status())),
-                    _ => return Err(unkillable),
-                },
-            },
+    let records = Record::of(file);
+    let running = records.iter().find(|record| record.runs());
+    let (car, socket) = match (running, GuardedCar::load(file)) {
+        (Some(record), _) => (record.name.clone(), record.socket.clone()),
+        (None, Ok(car)) => (car.name().to_owned(), car.socket),
+        // A guard that is dead has left what is needed.
+        (None, Err(reason)) => match records.first() {
+            Some(record) => (record.name.clone(), record.socket.clone()),
+            None => {
+                let file = file.to_owned();
+                return Err(StopError::NoCar { file, reason });
+            }
         },
+    };
+    match SocketLink::connect(&socket) {
+        Ok(mut link) => {
+            if link.stop_within(PATIENCE).is_ok() {
+                return Ok(by_guard(car, running, &mut link));
+            }
+            let guard = match running {
+                Some(record) => record.process.kill(KILLED).map(|()| record.process.pid()),
+                None => kill_peer(&link),
+            };
+            match guard {
+                Ok(process) => killed = Some(process.as_raw_nonzero().get()),
+                // It has been asked, and may only be slow.
+                Err(reason) => {
+                    let answered = link.refresh_within(LAST_PATIENCE).is_ok();
+                    if answered && is_stopped(&link) {
+                        return Ok(by_guard(car, running, &mut link));
+                    }
+                    let process = link.process().map_or(0, |pid| pid.as_raw_nonzero().get());
+                    return Err(StopError::Unkillable {
+                        car,
+                        process,
+                        reason,
+                    });
+                }
+            }
+        }
         Err(ConnectError::Unreachable { path, reason }) => {
-            if reason == Errno::ACCESS || reason == Errno::PERM {
+            if running.is_none() && (reason == Errno::ACCESS || reason == Errno::PERM) {
                 return Err(StopError::NotAllowed { path, reason });
+            }
+            // A guard whose socket is gone, or whose queue is full.
+            if let Some(record) = running {
+                let process = record.process.pid().as_raw_nonzero().get();
+                match record.process.kill(KILLED) {
+                    Ok(()) => killed = Some(process),
+                    Err(reason) => {
+                        return Err(StopError::Unkillable {
+                            car,
+                            process,
+                            reason,
+                        });
+                    }
+                }
             }
         }
         // Connecting alone asks nothing of a guard.
         Err(ConnectError::Guard(_)) => {}
     }
-    failsafe(car)?;
-    Ok(Stopped::WithoutGuard { killed })
+    match failsafe(file) {
+        Ok(()) => Ok(Stopped::WithoutGuard { car, killed }),
+        Err(reason) => Err(StopError::Motors {
+            car,
+            reason: reason.to_string(),
+        }),
+    }
 }
 
-fn stands(link: &SocketLink) -> bool {
+/// The guard's own word on which car it stopped, where no record has it.
+fn by_guard(car: String, record: Option<&Record>, link: &mut SocketLink) -> Stopped {
+    let named = match record {
+        Some(_) => None,
+        None => link.car().ok(),
+    };
+    Stopped::ByGuard {
+        car: named.unwrap_or(car),
+        status: link.status(),
+    }
+}
+
+fn is_stopped(link: &SocketLink) -> bool {
     matches!(link.status().state, State::Stopped { .. } | State::Disarmed)
 }
 
-fn kill(link: &SocketLink) -> Result<Option<i32>, StopError> {
-    let Some(process) = link.process() else {
-        return Ok(None);
-    };
-    match rustix::process::kill_process(process, Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => Ok(Some(process.as_raw_nonzero().get())),
-        Err(reason) => Err(StopError::Unkillable {
-            process: process.as_raw_nonzero().get(),
-            reason,
-        }),
-    }
+/// Kills the process that listens at the other end, if it is a guard.
+fn kill_peer(link: &SocketLink) -> Result<rustix::process::Pid, Errno> {
+    let pid = link.process().ok_or(Errno::SRCH)?;
+    let process = crate::ProcessId::of(pid).ok_or(Errno::SRCH)?;
+    process.kill(KILLED)?;
+    Ok(pid)
 }

@@ -27,24 +27,62 @@ extern "C" fn end(_signal: libc::c_int) {
     ENDED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGTERM and SIGINT end waiting, and [`ended`] tells of them.
+/// Signals whose default is to end a process: here each ends the guard in order, failsafe
+/// first. Those of a crash are left as they are.
+const ENDING: [libc::c_int; 13] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+];
+
+/// Signals that would stop a process from running, or end it for an output that nobody
+/// reads.
+const IGNORED: [libc::c_int; 5] = [
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGPIPE,
+    libc::SIGXFSZ,
+];
+
+/// From now on each signal of [`ENDING`] and each real-time signal ends waiting, and
+/// [`ended`] reports it.
 ///
 /// # Errors
 /// When the system does not allow it.
 pub(crate) fn catch_signals() -> io::Result<()> {
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        // SAFETY: all zeros is a sigaction without flags and mask; the handler does what a
-        // handler may: it stores one atomic.
-        let caught = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = end as extern "C" fn(libc::c_int) as usize;
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut())
-        };
-        if caught != 0 {
-            return Err(io::Error::last_os_error());
-        }
+    let realtime = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    for signal in ENDING.into_iter().chain(realtime) {
+        set_action(signal, end as extern "C" fn(libc::c_int) as usize)?;
+    }
+    for signal in IGNORED {
+        set_action(signal, libc::SIG_IGN)?;
     }
     Ok(())
+}
+
+fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: all zeros is a sigaction without flags and mask; the action is SIG_IGN or `end`,
+    // which does what a handler may: it stores one atomic.
+    let set = unsafe {
+        let mut new: libc::sigaction = std::mem::zeroed();
+        new.sa_sigaction = action;
+        libc::sigaction(signal, &raw const new, std::ptr::null_mut())
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Whether a signal asked for the end.
@@ -83,13 +121,13 @@ pub(crate) fn peer_groups<'a>(
 /// That works for one that is stopped (SIGSTOP) too, and to the moment, which a service
 /// manager's watchdog does not.
 #[derive(Debug)]
-pub(crate) struct DeadMan {
+pub(crate) struct KillTimer {
     timer: libc::c_int,
     limit: libc::itimerspec,
 }
 
-impl DeadMan {
-    /// Not running until [`alive`](Self::alive) is first called.
+impl KillTimer {
+    /// Not running until [`restart`](Self::restart) is first called.
     ///
     /// # Errors
     /// When the system has no timer for it.
@@ -120,7 +158,7 @@ impl DeadMan {
     }
 
     /// The limit begins anew.
-    pub(crate) fn alive(&self) {
+    pub(crate) fn restart(&self) {
         // SAFETY: the kernel reads the time, which lives through the call, and writes nothing.
         // It fails for no timer of ours.
         unsafe {
@@ -135,7 +173,7 @@ impl DeadMan {
     }
 }
 
-impl Drop for DeadMan {
+impl Drop for KillTimer {
     fn drop(&mut self) {
         // SAFETY: a timer of ours, which nobody uses from now on.
         unsafe {

@@ -1,14 +1,14 @@
-//! Finding a car's centre and ends: one number after the other is tried at the motors.
+//! Trimming: an operator looks for a servo's centre and ends and the motor's neutral, one
+//! value after the other, through the guard.
 
 use std::fmt;
-use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use crate::actuators::{ActuatorSettings, Kind, Motors, OpenError, VescSettings};
-use crate::{Actuator, ActuatorError, GuardedCar, Mode, Output};
+use crate::actuators::{ActuatorSettings, Kind, Motors, VescSettings};
+use crate::{Actuator, ActuatorError, Output};
 
-/// A number that a person looks for.
+/// A point that is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// Straight ahead.
@@ -17,13 +17,22 @@ pub enum Point {
     Left,
     /// Full right.
     Right,
-    /// The motor stands.
+    /// The motor is stopped.
     Neutral,
 }
 
 impl Point {
     /// In the order in which they are looked for.
     pub const ALL: [Self; 4] = [Self::Centre, Self::Left, Self::Right, Self::Neutral];
+
+    /// The steering that shows it.
+    pub(crate) const fn steering(self) -> f32 {
+        match self {
+            Self::Left => 1.0,
+            Self::Right => -1.0,
+            Self::Centre | Self::Neutral => 0.0,
+        }
+    }
 }
 
 impl fmt::Display for Point {
@@ -37,69 +46,42 @@ impl fmt::Display for Point {
     }
 }
 
-/// What is tried: microseconds of a pulse, or thousandths of a VESC's servo range.
+/// A value of a point: microseconds of a pulse, or thousandths of a VESC's servo range.
 pub type Value = u16;
 
-/// A car whose numbers are looked for. It holds the motors, so no guard can run beside.
-pub struct Trim {
-    motors: Motors,
-    settings: ActuatorSettings,
-    car: GuardedCar,
-}
-
-/// Why nothing can be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum TrimError {
-    /// The motors are not there, or a guard holds them.
-    #[error("{0} (a guard that runs as a service: `systemctl stop pilotage-guard`)")]
-    Open(#[from] OpenError),
-    /// They have nothing to be found.
-    #[error("`actuator.kind` is `{0}`, which has no centre and no ends to look for")]
-    Nothing(Kind),
-    /// They did not take a value.
-    #[error(transparent)]
-    Write(#[from] ActuatorError),
-}
-
-/// Shortest and longest pulse that is tried, microseconds.
+/// Shortest and longest pulse that may be tried, microseconds.
 const PULSES: (Value, Value) = (400, 2600);
 /// The ends of a VESC's servo range, thousandths.
 const SERVO: (Value, Value) = (0, 1000);
 
-impl Trim {
-    /// Takes the motors of `car`, and leaves them disarmed.
-    ///
-    /// # Errors
-    /// When they are not there, held by a guard, or have nothing to be found.
-    pub fn start(car: &GuardedCar, now: Time) -> Result<Self, TrimError> {
-        let settings = car.actuator.clone();
-        if table(&settings, Point::Centre).is_none() {
-            return Err(TrimError::Nothing(settings.kind));
-        }
-        let motors = Motors::open(&settings, Duration::ZERO)?;
-        let mut trim = Self {
-            motors,
-            settings,
-            car: car.clone(),
-        };
-        trim.rest(now)?;
-        Ok(trim)
+/// The points of a car's actuator, and their values.
+#[derive(Debug, Clone)]
+pub struct TrimTable {
+    settings: ActuatorSettings,
+}
+
+impl TrimTable {
+    /// The points of `settings`; none where the actuator has nothing to be found.
+    pub fn of(settings: &ActuatorSettings) -> Option<Self> {
+        table(settings, Point::Centre)?;
+        Some(Self {
+            settings: settings.clone(),
+        })
     }
 
-    /// The numbers there are to be found with these motors.
+    /// The points that this actuator has.
     pub fn points(&self) -> impl Iterator<Item = Point> {
-        let settings = self.settings.clone();
-        let there = move |point: &Point| table(&settings, *point).is_some();
+        let there = |point: &Point| table(&self.settings, *point).is_some();
         Point::ALL.into_iter().filter(there)
     }
 
-    /// What a point is now.
+    /// The value of a point.
     pub fn value(&self, point: Point) -> Value {
         let mut settings = self.settings.clone();
         slot(&mut settings, point).map_or(0, |slot| slot.get())
     }
 
-    /// What is tried at a point: from, to.
+    /// The least and the most value that may be tried.
     pub fn range(&self) -> (Value, Value) {
         match self.settings.kind {
             Kind::Vesc => SERVO,
@@ -107,42 +89,60 @@ impl Trim {
         }
     }
 
-    /// Where the number is written in car.toml: tables, then the key.
+    /// Where the value is written in car.toml: tables, then the key.
     pub fn key(&self, point: Point) -> Option<[&'static str; 4]> {
         table(&self.settings, point)
     }
+}
 
-    /// Takes `value` for `point`, and shows it: the servo there, the motor at neutral.
-    ///
-    /// # Errors
-    /// When the motors do not take it.
-    pub fn show(&mut self, now: Time, point: Point, value: Value) -> Result<(), TrimError> {
-        let (least, most) = self.range();
-        if let Some(mut slot) = slot(&mut self.settings, point) {
-            slot.set(value.clamp(least, most));
+/// The motors of a car with points that can be moved.
+pub(crate) struct TrimmedMotors {
+    motors: Motors,
+    /// As car.toml has them.
+    settings: ActuatorSettings,
+    /// With the points that are being tried; the space for it is there from the start.
+    tried: ActuatorSettings,
+}
+
+impl TrimmedMotors {
+    pub(crate) fn new(motors: Motors, settings: &ActuatorSettings) -> Self {
+        Self {
+            motors,
+            settings: settings.clone(),
+            tried: settings.clone(),
         }
-        self.motors.adjust(&self.settings);
-        let steering = match point {
-            Point::Left => 1.0,
-            Point::Right => -1.0,
-            Point::Centre | Point::Neutral => 0.0,
-        };
-        let output = Output {
-            mode: Mode::Drive,
-            steering,
-            throttle: 0.0,
-        };
-        Ok(self.motors.write(now, &output)?)
+    }
+}
+
+impl Actuator for TrimmedMotors {
+    fn name(&self) -> &str {
+        self.motors.name()
     }
 
-    /// Leaves the motors disarmed.
-    ///
-    /// # Errors
-    /// When they do not take it.
-    pub fn rest(&mut self, now: Time) -> Result<(), TrimError> {
-        Ok(self
-            .motors
-            .write(now, &Output::disarmed(&self.car.limits))?)
+    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
+        self.motors.write(now, output)
+    }
+
+    fn trim(&mut self, point: Point, value: Value) -> bool {
+        let range = match self.settings.kind {
+            Kind::Vesc => SERVO,
+            _ => PULSES,
+        };
+        let Some(mut slot) = slot(&mut self.tried, point) else {
+            return false;
+        };
+        if slot.get() != value {
+            slot.set(value.clamp(range.0, range.1));
+            self.motors.adjust(&self.tried);
+        }
+        true
+    }
+
+    fn end_trim(&mut self) {
+        if self.tried != self.settings {
+            self.tried = self.settings.clone();
+            self.motors.adjust(&self.settings);
+        }
     }
 }
 

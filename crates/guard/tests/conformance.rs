@@ -242,6 +242,7 @@ impl LinkRig for Rig {
 #[test]
 fn the_link_inside_the_process_is_a_link() {
     conformance::link(|limits| Rig::start(limits, Flaw::None));
+    conformance::delayed_link(|limits| Rig::start(limits, Flaw::None));
 }
 
 #[test]
@@ -264,6 +265,7 @@ fn faulty_links_are_found() {
     for (flaw, rule) in flaws {
         let found = std::panic::catch_unwind(|| {
             conformance::link(|limits| Rig::start(limits, flaw));
+            conformance::delayed_link(|limits| Rig::start(limits, flaw));
         });
         let found = found.unwrap_err();
         let message = found.downcast_ref::<String>().unwrap();

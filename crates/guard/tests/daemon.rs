@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{Domain, GuardedCar, Link, SocketLink, State, StopReason, Stopped, monotonic};
+use pilotage_guard::{
+    Domain, GuardedCar, Link, Record, SocketLink, State, StopReason, Stopped, monotonic,
+};
 use pilotage_vehicle::Command as Drive;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
@@ -84,12 +86,14 @@ impl Car {
 
     /// Drives ahead until the motors say so.
     fn drive(&self, link: &mut SocketLink) {
-        link.hello(Domain::Physical).unwrap();
+        let car = self.settings().identification();
+        link.hello(Domain::Physical, &car).unwrap();
         self.arm(link);
     }
 
+    /// Arms as an operator does, and drives as the pilot.
     fn arm(&self, link: &mut SocketLink) {
-        link.arm_pilot().unwrap();
+        self.connect().arm_pilot().unwrap();
         let mut sequence = 0;
         wait("the car drives", || {
             sequence += 1;
@@ -242,12 +246,181 @@ fn there_is_one_writer() {
     let car = Car::new();
     let _guard = car.guard(&[]);
     car.drive(&mut car.connect());
-    for more in [&[][..], &["--failsafe"]] {
-        let second = car.command(more).output().unwrap();
-        assert_eq!(second.status.code(), Some(2));
-        let said = message(&second);
-        assert!(said.contains("another guard holds it"), "{said}");
+    let second = car.command(&[]).output().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let text = message(&second);
+    assert!(text.contains("another guard holds it"), "{text}");
+}
+
+#[test]
+fn failsafe_takes_over_from_a_guard_that_runs() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    car.drive(&mut car.connect());
+    let written = car.command(&["--failsafe"]).output().unwrap();
+    assert!(written.status.success(), "{}", message(&written));
+    assert_eq!(car.pulses(), FAILSAFE);
+    assert_eq!(guard.ended().signal(), Some(Signal::KILL.as_raw()));
+}
+
+#[test]
+fn failsafe_and_stop_need_no_car_toml() {
+    let good = fs::read_to_string(Car::new().file()).unwrap();
+    let broken: [(&str, fn(&str) -> String); 5] = [
+        ("half a key", |good| format!("{good}\nneutral_u")),
+        ("empty", |_| String::new()),
+        ("out of range", |good| {
+            good.replace("rate = 50", "rate = -3")
+        }),
+        ("another socket", |good| {
+            good.replace("guard.sock", "guard2.sock")
+        }),
+        ("other motors", |good| {
+            good.replace("\"pwm\"", "\"dry-run\"")
+        }),
+    ];
+    assert!(good.contains("rate = 50"));
+    for (what, edit) in broken {
+        let car = Car::new();
+        let good = fs::read_to_string(car.file()).unwrap();
+        let mut guard = car.guard(&[]);
+        let mut link = car.connect();
+        car.drive(&mut link);
+        fs::write(car.file(), edit(&good)).unwrap();
+        let Ok(Stopped::ByGuard { status, .. }) = stop(&car) else {
+            panic!("{what}: the guard answers");
+        };
+        assert_eq!(status.state.stopped(), Some(StopReason::Person), "{what}");
+        assert_eq!(car.pulses(), FAILSAFE, "{what}");
+
+        fs::write(car.file(), &good).unwrap();
+        car.arm(&mut link);
+        fs::write(car.file(), edit(&good)).unwrap();
+        guard.kill(Signal::KILL);
+        guard.ended();
+        let written = car.command(&["--failsafe"]).output().unwrap();
+        assert!(written.status.success(), "{what}: {}", message(&written));
+        assert_eq!(car.pulses(), FAILSAFE, "{what}");
+        let _ = fs::remove_file(&Record::of(&car.file())[0].path);
     }
+}
+
+#[test]
+fn a_stop_needs_no_socket_file() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    fs::remove_file(&car.settings().socket).unwrap();
+    let stopped = stop(&car).unwrap();
+    assert!(
+        matches!(
+            stopped,
+            Stopped::WithoutGuard {
+                killed: Some(_),
+                ..
+            }
+        ),
+        "{stopped:?}"
+    );
+    assert_eq!(car.pulses(), FAILSAFE);
+    guard.ended();
+}
+
+#[test]
+fn a_foreign_lock_on_the_pins_keeps_nobody_from_failsafe() {
+    let car = Car::new();
+    let pin = car.folder.path().join("pwmchip0/pwm1/duty_cycle");
+    let held = fs::File::open(pin).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut guard = car.guard(&[]);
+    car.drive(&mut car.connect());
+    guard.kill(Signal::KILL);
+    guard.ended();
+    let written = car.command(&["--failsafe"]).output().unwrap();
+    assert!(written.status.success(), "{}", message(&written));
+    assert_eq!(car.pulses(), FAILSAFE);
+}
+
+#[test]
+fn a_file_that_is_not_a_socket_is_kept() {
+    let car = Car::new();
+    let precious = car.settings().socket;
+    fs::write(&precious, "a season's recordings").unwrap();
+    let refused = car.command(&[]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let text = message(&refused);
+    assert!(text.contains("does not replace"), "{text}");
+    assert_eq!(
+        fs::read_to_string(&precious).unwrap(),
+        "a season's recordings"
+    );
+}
+
+#[test]
+fn each_signal_that_ends_a_process_leaves_the_car_stopped() {
+    for signal in [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+    ] {
+        let car = Car::new();
+        let mut guard = car.guard(&[]);
+        car.drive(&mut car.connect());
+        guard.kill(signal);
+        assert!(guard.ended().success(), "{signal:?}");
+        assert_eq!(car.pulses(), DISARMED, "{signal:?}");
+    }
+    for signal in [Signal::TSTP, Signal::PIPE] {
+        let car = Car::new();
+        let guard = car.guard(&[]);
+        let mut link = car.connect();
+        car.drive(&mut link);
+        guard.kill(signal);
+        wait("its deadline holds", || car.pulses() == FAILSAFE);
+        link.refresh().unwrap();
+        assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
+    }
+}
+
+#[test]
+fn a_trim_value_lasts_only_while_it_is_confirmed() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    let identification = car.settings().identification();
+    link.hello(Domain::Physical, &identification).unwrap();
+    let point = pilotage_guard::Point::Neutral;
+    link.trim(point, 1800).unwrap();
+    assert_eq!(car.pulses()[1], 1_800_000, "the motor gets what is tried");
+    for _ in 0..20 {
+        link.trim(point, 1800).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(car.pulses()[1], 1_800_000, "while it is confirmed");
+    wait("it ends", || car.pulses() == FAILSAFE);
+    // The end of its connection ends it at once, and stop does while it lasts.
+    link.trim(point, 1800).unwrap();
+    let Ok(Stopped::ByGuard { .. }) = stop(&car) else {
+        panic!("the guard answers");
+    };
+    assert_eq!(car.pulses(), FAILSAFE);
+    link.trim(point, 1800).unwrap();
+    drop(link);
+    wait("it ends with its connection", || car.pulses() == FAILSAFE);
+}
+
+fn stop(car: &Car) -> Result<Stopped, pilotage_guard::StopError> {
+    pilotage_guard::stop(&car.file(), |file| {
+        let mut failsafe = Command::new(GUARD);
+        failsafe.args(["--failsafe", "--car"]).arg(file);
+        let done = failsafe.output().unwrap();
+        assert!(done.status.success(), "{}", message(&done));
+        Ok(())
+    })
 }
 
 #[test]
@@ -273,28 +446,96 @@ fn the_pilot_that_started_it_is_its_life() {
     assert_eq!(car.pulses(), FAILSAFE);
 }
 
+/// A guard that a pilot started, with its watcher, and the pilot's connection.
+fn watched(car: &Car) -> (Running, SocketLink) {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let mut command = car.command(&["--pilot-on-stdin"]);
+    command.stdin(Stdio::from(theirs));
+    let watcher = Running(command.spawn().unwrap());
+    drop(command);
+    drop(car.connect());
+    (watcher, SocketLink::over(ours))
+}
+
+#[test]
+fn a_watcher_writes_failsafe_when_the_guard_dies_or_freezes() {
+    for signal in [Signal::KILL, Signal::STOP, Signal::SEGV, Signal::ABORT] {
+        let car = Car::new();
+        let (mut watcher, mut link) = watched(&car);
+        car.drive(&mut link);
+        let guard = car.connect().process().unwrap();
+        assert_ne!(guard, watcher.pid(), "two processes");
+        kill_process(guard, signal).unwrap();
+        if signal == Signal::SEGV {
+            // Rust's handler takes the first to be a fault that will come again by itself.
+            std::thread::sleep(Duration::from_millis(5));
+            let _ = kill_process(guard, signal);
+        }
+        assert_eq!(watcher.ended().code(), Some(1), "{signal:?}");
+        assert_eq!(car.pulses(), FAILSAFE, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_guard_ends_in_order_when_its_watcher_dies() {
+    let car = Car::new();
+    let (watcher, mut link) = watched(&car);
+    car.drive(&mut link);
+    watcher.kill(Signal::KILL);
+    wait("the guard ends", || car.pulses() == DISARMED);
+    wait("its connection closes", || link.is_gone());
+}
+
+#[test]
+fn a_guard_that_a_pilot_started_is_in_no_session_of_its_pilots() {
+    let car = Car::new();
+    let (watcher, link) = watched(&car);
+    let guard = car.connect().process().unwrap();
+    let own = rustix::process::getsid(None).unwrap();
+    for process in [watcher.pid(), guard] {
+        let session = rustix::process::getsid(Some(process)).unwrap();
+        assert_ne!(session, own);
+        assert_ne!(
+            rustix::process::getpgid(Some(process)).unwrap(),
+            rustix::process::getpgrp()
+        );
+    }
+    drop(link);
+}
+
 #[test]
 fn a_stop_needs_no_guard_that_answers() {
     let car = Car::new();
-    let settings = car.settings();
-    let nobody = pilotage_guard::stop(&settings).unwrap();
-    assert_eq!(nobody, Stopped::WithoutGuard { killed: None });
+    let nobody = stop(&car).unwrap();
+    assert!(
+        matches!(nobody, Stopped::WithoutGuard { killed: None, .. }),
+        "{nobody:?}"
+    );
     assert_eq!(car.pulses(), FAILSAFE);
 
     let guard = car.guard(&[]);
     let mut link = car.connect();
     car.drive(&mut link);
-    let Stopped::ByGuard(status) = pilotage_guard::stop(&settings).unwrap() else {
+    let Ok(Stopped::ByGuard { status, .. }) = stop(&car) else {
         panic!("the guard answers");
     };
     assert_eq!(status.state.stopped(), Some(StopReason::Person));
-    wait("the motors stand", || car.pulses() == FAILSAFE);
+    assert_eq!(status.failure, None);
+    assert_eq!(car.pulses(), FAILSAFE);
 
     car.arm(&mut link);
     guard.kill(Signal::STOP);
-    let stopped = pilotage_guard::stop(&settings).unwrap();
-    let killed = Some(guard.pid().as_raw_nonzero().get());
-    assert_eq!(stopped, Stopped::WithoutGuard { killed });
+    let stopped = stop(&car).unwrap();
+    let Stopped::WithoutGuard { killed, .. } = stopped else {
+        panic!("{stopped:?}");
+    };
+    assert_eq!(killed, Some(guard.pid().as_raw_nonzero().get()));
     assert_eq!(car.pulses(), FAILSAFE);
 }
 
@@ -315,8 +556,9 @@ fn a_pin_that_another_changes_stops_the_car() {
     let car = Car::new();
     let _guard = car.guard(&[]);
     let mut link = car.connect();
-    link.hello(Domain::Physical).unwrap();
-    link.arm_pilot().unwrap();
+    let identification = car.settings().identification();
+    link.hello(Domain::Physical, &identification).unwrap();
+    car.connect().arm_pilot().unwrap();
     let pin: &Path = &car.folder.path().join("pwmchip0/pwm1/duty_cycle");
     let mut sequence = 0;
     let mut changed = false;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::RecordingActuator;
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, Domain, Fault, InProcessLink, Limits, LimitsSpec, Link,
-    LinkError, Mode, Output, QUEUE_CAPACITY, Refusal, StartError, State, StopReason,
+    Actuator, ActuatorError, ArmRequest, Domain, Executor, Fault, InProcessLink, Limits,
+    LimitsSpec, Link, LinkError, Mode, Output, Point, QUEUE_CAPACITY, Refusal, StartError, State,
+    StopReason,
 };
 use pilotage_vehicle::{Command, Time};
 use proptest::prelude::*;
@@ -151,7 +152,7 @@ fn a_moment_that_has_passed_means_now() {
 }
 
 #[test]
-fn what_a_person_asks_for_passes_commands_that_are_under_way() {
+fn what_an_operator_asks_for_ends_commands_in_flight() {
     let mut link = driving();
     link.send_at(after(20), command(after(12), 2)).unwrap();
     link.send_at(after(30), command(after(12), 3)).unwrap();
@@ -159,12 +160,7 @@ fn what_a_person_asks_for_passes_commands_that_are_under_way() {
     link.advance_to(after(40)).unwrap();
     let counters = link.status().counters;
     assert_eq!(counters.accepted, 2, "what arrived before counts");
-    assert_eq!(
-        counters.refused(Refusal::NotArmed),
-        1,
-        "what comes after does not"
-    );
-    assert_eq!(counters.refused_in_all(), 1);
+    assert_eq!(counters.refused_in_all(), 0, "what was in flight is gone");
     assert_eq!(link.status().output, Output::failsafe(&limits()));
 }
 
@@ -189,10 +185,7 @@ fn a_full_queue_refuses_and_counts() {
     link.arm(after(15), ENGINE).unwrap();
     link.advance_to(after(20)).unwrap();
     let counters = link.status().counters;
-    assert_eq!(
-        counters.refused(Refusal::BeforeArming),
-        QUEUE_CAPACITY as u64
-    );
+    assert_eq!(counters.refused_in_all(), 0, "the fault ended them");
     let sent = link.send_at(after(21), command(after(20), 100));
     assert_eq!(sent, Ok(()));
 }
@@ -218,8 +211,10 @@ fn an_actuator_that_fails_stops_the_car_and_is_tried_again_each_tick() {
     assert_eq!(tried, expected);
     assert_eq!(link.status().counters.write_errors, 3);
     assert_eq!(link.status().counters.stops, 1);
-    let error = link.last_error().unwrap().to_string();
-    assert!(error.contains("recording stand-in"), "{error}");
+    let failure = link.status().failure.unwrap();
+    assert!(failure.contains("recording stand-in"), "{failure}");
+    let refused = Err(LinkError::Refused(Refusal::ActuatorFailed));
+    assert_eq!(link.arm(after(22), ENGINE), refused);
 
     link.actuator_mut().broken = false;
     link.advance_to(after(26)).unwrap();
@@ -229,6 +224,7 @@ fn an_actuator_that_fails_stops_the_car_and_is_tried_again_each_tick() {
         State::Stopped { reason },
         "until armed again"
     );
+    assert_eq!(link.status().failure, None);
     link.arm(after(27), ENGINE).unwrap();
     assert!(matches!(link.status().state, State::Armed(_)));
 }
@@ -270,20 +266,24 @@ fn a_guard_does_not_start_without_its_actuator_or_a_sound_tick() {
 
 #[test]
 fn what_the_clock_has_overtaken_is_not_made_up_for() {
-    let mut link = driving();
-    let (before, then) = (link.actuator().writes.len(), link.now() + millis(32));
-    link.overtake(then);
-    link.advance_to(then).unwrap();
-    let writes = &link.actuator().writes[before..];
+    let tick = InProcessLink::<RecordingActuator>::TICK;
+    let actuator = RecordingActuator::default();
+    let mut guard = Executor::start(limits(), actuator, START, tick).unwrap();
+    assert_eq!(guard.arm(after(10), ENGINE), None);
+    assert_eq!(guard.command(after(12), command(after(12), 1)), None);
+    let (before, then) = (guard.actuator().writes.len(), guard.now() + millis(32));
+    guard.skip_missed_ticks(then);
+    guard.advance(then);
+    let writes = &guard.actuator().writes[before..];
     assert_eq!(writes.len(), 1, "of six ticks the newest: {writes:?}");
     assert!(then.since(writes[0].0) < millis(5));
     // A stop is never left out, however late it is seen.
     let late = then + Duration::from_secs(1);
-    link.overtake(late);
-    link.advance_to(late).unwrap();
+    guard.skip_missed_ticks(late);
+    guard.advance(late);
     let reason = StopReason::Deadline;
-    assert_eq!(link.status().state, State::Stopped { reason });
-    let (_, output) = link.actuator().writes.last().unwrap();
+    assert_eq!(guard.status().state, State::Stopped { reason });
+    let (_, output) = guard.actuator().writes.last().unwrap();
     assert_eq!(*output, Output::failsafe(&limits()));
 }
 
@@ -326,14 +326,25 @@ fn no_ticks_are_skipped_up_to_a_minute() {
 }
 
 #[test]
-fn no_ticks_are_skipped_while_a_command_is_under_way() {
-    let mut link = start();
-    let minutes = |minutes: u64| START + Duration::from_secs(60 * minutes);
-    link.send_at(minutes(2), command(START, 1)).unwrap();
-    link.advance_to(minutes(10)).unwrap();
-    assert_eq!(link.status().counters.refused(Refusal::NotArmed), 1);
-    // The first, the ticks before the command, and the last minute's.
-    assert_eq!(link.actuator().writes.len(), 1 + 23_999 + 12_001);
+fn a_held_stop_keeps_the_car_from_being_armed_until_it_is_released() {
+    let tick = InProcessLink::<RecordingActuator>::TICK;
+    let actuator = RecordingActuator::default();
+    let mut guard = Executor::start(limits(), actuator, START, tick).unwrap();
+    assert_eq!(guard.arm(after(10), ENGINE), None);
+    assert_eq!(guard.command(after(12), command(after(12), 1)), None);
+    guard.hold_stop(after(14), true);
+    let reason = StopReason::Person;
+    assert_eq!(guard.status().state, State::Stopped { reason });
+    assert!(guard.status().stop_held);
+    assert_eq!(guard.arm(after(16), ENGINE), Some(Refusal::StopHeld));
+    let refused = guard.trim(after(16), Point::Centre, 1500);
+    assert_eq!(refused, Some(Refusal::StopHeld));
+    guard.disarm(after(17));
+    assert_eq!(guard.arm(after(18), ENGINE), Some(Refusal::StopHeld));
+    guard.hold_stop(after(20), false);
+    let state = guard.status().state;
+    assert_eq!(state, State::Disarmed, "a release moves nothing");
+    assert_eq!(guard.arm(after(22), ENGINE), None);
 }
 
 /// Takes writes without keeping them, as an actuator that does not allocate.

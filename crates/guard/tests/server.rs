@@ -14,13 +14,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pilotage_guard::conformance::{self, LinkRig};
-use pilotage_guard::wire::{Numbered, REQUEST, Request};
+use pilotage_guard::wire::{Numbered, REQUEST, Request, VERSION};
 use pilotage_guard::{
-    Actuator, ActuatorError, Allowed, ArmRequest, Domain, InProcessLink, Limits, LimitsSpec, Link,
-    LinkError, Mode, Output, Refusal, Server, SocketLink, State, StopReason,
+    Actuator, ActuatorError, Allowed, ArmRequest, Domain, Executor, Fault, HelloError,
+    Identification, InProcessLink, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal,
+    Server, SocketLink, State, StopReason,
 };
 use pilotage_vehicle::{Command, Time};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Keeps the last write where the test sees it.
 #[derive(Clone, Default)]
@@ -42,7 +43,21 @@ fn pair() -> (OwnedFd, OwnedFd) {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
 }
 
-/// A guard's thread, and the pilot's line to it.
+/// A server with the pilot's end of its connection.
+fn server<A: Actuator>(
+    limits: Limits,
+    actuator: A,
+    now: Time,
+    listener: Option<OwnedFd>,
+    pilot: OwnedFd,
+) -> Server<A> {
+    let tick = InProcessLink::<A>::TICK;
+    let executor = Executor::start(limits, actuator, now, tick).unwrap();
+    let car = Identification::of_limits(&limits);
+    Server::new(executor, car, listener, Some(pilot), Allowed::own())
+}
+
+/// A guard's thread, and the pilot's connection to it.
 struct Rig {
     clock: Arc<AtomicU64>,
     turns: Arc<AtomicU64>,
@@ -68,10 +83,9 @@ impl Rig {
             let (turns, end) = (Arc::clone(&turns), Arc::clone(&end));
             std::thread::spawn(move || {
                 let now = || Time::from_nanos(clock.load(Ordering::SeqCst));
-                let guard = InProcessLink::start(limits, held, now()).unwrap();
-                let mut server = Server::new(guard, None, Some(theirs), Allowed::own());
+                let mut server = server(limits, held, now(), None, theirs);
                 while !end.load(Ordering::SeqCst) && !server.orphaned() {
-                    server.turn(now());
+                    server.poll(now());
                     turns.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(50));
                 }
@@ -87,7 +101,8 @@ impl Rig {
             thread: Some(thread),
         };
         if let Some(domain) = pilot {
-            rig.link.hello(domain).unwrap();
+            let car = Identification::of_limits(&limits);
+            rig.link.hello(domain, &car).unwrap();
         }
         rig.settle();
         rig
@@ -199,14 +214,39 @@ fn a_pilot_that_falls_silent_is_stopped_at_the_deadline() {
 }
 
 #[test]
-fn without_a_pilot_nobody_arms() {
+fn without_a_pilot_the_car_is_not_armed() {
     let mut rig = Rig::start(simulated(), None);
     let refused = Err(LinkError::Refused(Refusal::NoPilot));
     assert_eq!(rig.link.arm_pilot(), refused);
-    rig.link.hello(Domain::Simulated).unwrap();
+    let car = Identification::of_limits(&simulated());
+    rig.link.hello(Domain::Simulated, &car).unwrap();
     assert_eq!(rig.link.arm_pilot(), Ok(()));
-    // One that says so twice is the same pilot still.
-    assert_eq!(rig.link.hello(Domain::Simulated), Ok(()));
+    // A second declaration comes from the same pilot still.
+    rig.link.hello(Domain::Simulated, &car).unwrap();
+}
+
+#[test]
+fn a_pilot_of_another_car_is_refused_and_shown_what_differs() {
+    let mut rig = Rig::start(simulated(), None);
+    let mut spec = LimitsSpec::simulated();
+    spec.throttle.max = 0.5;
+    let other = Identification::of_limits(&Limits::new(spec).unwrap());
+    let error = rig.link.hello(Domain::Simulated, &other).unwrap_err();
+    assert!(matches!(error, HelloError::OtherCar { .. }), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("max: 0.5") && text.contains("max: 1.0"),
+        "{text}"
+    );
+    let refused = Err(LinkError::Refused(Refusal::NoPilot));
+    assert_eq!(rig.link.arm_pilot(), refused, "it is not the pilot");
+}
+
+fn hello() -> Request {
+    Request::Hello {
+        engine: Domain::Simulated,
+        fingerprint: Identification::of_limits(&simulated()).fingerprint,
+    }
 }
 
 #[test]
@@ -214,28 +254,23 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     let (raw, theirs) = pair();
     let held = Shared::default();
     let mut now = Time::from_nanos(1_000_000_000);
-    let guard = InProcessLink::start(simulated(), held.clone(), now).unwrap();
-    let mut server = Server::new(guard, None, Some(theirs), Allowed::own());
+    let mut server = server(simulated(), held.clone(), now, None, theirs);
     let send = |bytes: &[u8]| rustix::net::send(&raw, bytes, SendFlags::DONTWAIT).is_ok();
     let numbered = |number, request| Numbered { number, request }.write();
-    for (number, request) in [
-        (1, Request::Hello(Domain::Simulated)),
-        (2, Request::Arm(None)),
-    ] {
+    for (number, request) in [(1, hello()), (2, Request::Arm(None))] {
         assert!(send(&numbered(number, request)));
     }
-    server.turn(now);
-    assert!(matches!(server.guard().status().state, State::Armed(_)));
+    server.poll(now);
+    assert!(matches!(server.executor().status().state, State::Armed(_)));
 
     // None of these is a message, or a new one.
-    let command = |at: Time, sequence| Request::Command {
-        at,
-        command: Command {
+    let command = |captured: Time, sequence| {
+        Request::Command(Command {
             steering: 1.0,
             throttle: 1.0,
-            captured: at,
+            captured,
             sequence,
-        },
+        })
     };
     let good = numbered(3, command(now, 1));
     let mut damaged = good;
@@ -249,13 +284,16 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
         assert!(send(bytes));
     }
     assert!(send(&numbered(2, command(now, 1))));
-    server.turn(now);
-    assert!(matches!(server.guard().status().state, State::Armed(_)));
+    server.poll(now);
+    assert!(matches!(server.executor().status().state, State::Armed(_)));
 
     // A flood: more than the socket holds, again and again. The deadline holds none the less.
     assert!(send(&good));
-    server.turn(now);
-    assert!(matches!(server.guard().status().state, State::Driving(_)));
+    server.poll(now);
+    assert!(matches!(
+        server.executor().status().state,
+        State::Driving(_)
+    ));
     let began = now;
     let mut number = 4;
     while now.since(began) < Duration::from_millis(150) {
@@ -264,26 +302,26 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
             number += 1;
         }
         now = now + Duration::from_millis(5);
-        server.turn(now);
+        server.poll(now);
     }
-    let status = server.guard().status();
+    let status = server.executor().status();
     let reason = StopReason::Deadline;
     assert_eq!(status.state, State::Stopped { reason });
     assert_eq!(held.0.lock().unwrap().unwrap().mode, Mode::Failsafe);
     assert!(status.counters.refused(Refusal::Replayed) > 0);
 
-    // Read what it says of that.
+    // What it reports of that.
     let link = SocketLink::over(raw);
-    let noise = link.noise();
-    assert_eq!((noise.malformed, noise.replayed), (4, 1), "{noise:?}");
+    let rejected = link.rejected();
+    let counted = (rejected.malformed, rejected.replayed);
+    assert_eq!(counted, (4, 1), "{rejected:?}");
 }
 
 #[test]
 fn a_turn_allocates_nothing() {
     let (raw, theirs) = pair();
     let now = Time::from_nanos(1_000_000_000);
-    let guard = InProcessLink::start(simulated(), Shared::default(), now).unwrap();
-    let mut server = Server::new(guard, None, Some(theirs), Allowed::own());
+    let mut server = server(simulated(), Shared::default(), now, None, theirs);
     let mut link = SocketLink::over(raw);
     let mut moment = now;
     let allocated = allocation_counter::measure(|| {
@@ -296,10 +334,315 @@ fn a_turn_allocates_nothing() {
                 sequence,
             };
             link.send_at(moment, command).unwrap();
-            assert_eq!(server.lines().len(), 1);
-            server.turn(moment);
+            assert_eq!(server.connections().len(), 1);
+            server.poll(moment);
             let _ = link.status();
         }
     });
     assert_eq!(allocated.count_total, 0);
+}
+
+/// A server that listens, a pilot that drives, and further clients; the clock is the test's.
+struct Crowd {
+    server: Server<Shared>,
+    held: Shared,
+    now: Time,
+    pilot: OwnedFd,
+    number: u64,
+    path: tempfile::TempDir,
+}
+
+impl Crowd {
+    fn driving() -> Self {
+        Self::driving_in(simulated(), Domain::Simulated)
+    }
+
+    fn driving_in(limits: Limits, engine: Domain) -> Self {
+        let path = tempfile::tempdir().unwrap();
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let listener = listener.unwrap();
+        let address = SocketAddrUnix::new(path.path().join("sock")).unwrap();
+        rustix::net::bind(&listener, &address).unwrap();
+        rustix::net::listen(&listener, 64).unwrap();
+        let (pilot, theirs) = pair();
+        let held = Shared::default();
+        let now = Time::from_nanos(1_000_000_000);
+        let server = server(limits, held.clone(), now, Some(listener), theirs);
+        let mut crowd = Self {
+            server,
+            held,
+            now,
+            pilot,
+            number: 0,
+            path,
+        };
+        let fingerprint = Identification::of_limits(&limits).fingerprint;
+        crowd.send_as_pilot(Request::Hello {
+            engine,
+            fingerprint,
+        });
+        crowd
+    }
+
+    fn client(&mut self) -> OwnedFd {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let line =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let line = line.unwrap();
+        let address = SocketAddrUnix::new(self.path.path().join("sock")).unwrap();
+        rustix::net::connect(&line, &address).unwrap();
+        self.poll();
+        line
+    }
+
+    fn poll(&mut self) {
+        self.server.poll(self.now);
+    }
+
+    fn send_as_pilot(&mut self, request: Request) {
+        self.number += 1;
+        let bytes = Numbered {
+            number: self.number,
+            request,
+        };
+        rustix::net::send(&self.pilot, &bytes.write(), SendFlags::empty()).unwrap();
+        self.poll();
+    }
+
+    fn send(&mut self, client: &OwnedFd, number: u64, request: Request) {
+        let bytes = Numbered { number, request }.write();
+        let _ = rustix::net::send(client, &bytes, SendFlags::NOSIGNAL);
+        self.poll();
+    }
+
+    fn command(&self, steering: f32) -> Request {
+        Request::Command(Command {
+            steering,
+            throttle: 1.0,
+            captured: self.now,
+            sequence: self.number + 1,
+        })
+    }
+
+    fn drive(&mut self) {
+        let operator = self.client();
+        self.send(&operator, 1, Request::Arm(None));
+        assert!(
+            matches!(self.state(), State::Armed(_)),
+            "{:?}",
+            self.state()
+        );
+        let command = self.command(0.5);
+        self.send_as_pilot(command);
+        assert!(matches!(self.state(), State::Driving(_)));
+    }
+
+    fn state(&self) -> State {
+        self.server.executor().status().state
+    }
+
+    fn mode(&self) -> Mode {
+        self.held.0.lock().unwrap().unwrap().mode
+    }
+}
+
+#[test]
+fn commands_of_another_connection_move_nothing_and_are_counted() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let second = crowd.client();
+    let before = crowd.server.executor().status();
+    crowd.now = crowd.now + Duration::from_millis(1);
+    let full_right = crowd.command(-1.0);
+    for number in 1..=3 {
+        crowd.send(&second, number, full_right);
+    }
+    let after = crowd.server.executor().status();
+    assert_eq!(after.counters.accepted, before.counters.accepted);
+    let State::Driving(driving) = after.state else {
+        panic!("it drives on");
+    };
+    assert_eq!(driving.steering.target, 0.5, "by the pilot's command");
+    assert_eq!(crowd.server.rejected().unauthorized, 3);
+    // Nor can a second pilot take over.
+    crowd.send(&second, 4, hello());
+    crowd.send(&second, 5, full_right);
+    assert_eq!(crowd.server.rejected().unauthorized, 5);
+}
+
+#[test]
+fn a_stop_finds_room_however_many_are_connected() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
+    let operator = crowd.client();
+    crowd.send(&operator, 1, Request::Stop);
+    let reason = StopReason::Person;
+    assert_eq!(crowd.state(), State::Stopped { reason });
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+    assert!(
+        crowd.server.rejected().evicted >= 24,
+        "{:?}",
+        crowd.server.rejected()
+    );
+    drop(idle);
+    // The pilot was not among those that made room.
+    crowd.drive();
+}
+
+#[test]
+fn connections_that_hold_a_stop_make_room_last() {
+    let mut crowd = Crowd::driving();
+    let holder = crowd.client();
+    crowd.send(&holder, 1, Request::HoldStop(true));
+    let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
+    assert!(crowd.server.executor().status().stop_held);
+    drop(idle);
+    crowd.now = crowd.now + Duration::from_secs(60);
+    crowd.poll();
+    assert!(crowd.server.executor().status().stop_held, "it is not idle");
+}
+
+#[test]
+fn idle_connections_are_closed() {
+    let mut crowd = Crowd::driving();
+    let client = crowd.client();
+    let before = crowd.server.connections().len();
+    crowd.now = crowd.now + Duration::from_secs(11);
+    crowd.poll();
+    assert_eq!(crowd.server.connections().len(), before - 1);
+    assert_eq!(crowd.server.rejected().evicted, 1);
+    drop(client);
+}
+
+#[test]
+fn of_two_operators_the_one_who_holds_a_stop_wins() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let (first, second) = (crowd.client(), crowd.client());
+    crowd.send(&first, 1, Request::HoldStop(true));
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+    for number in 1..=5 {
+        crowd.send(&second, number, Request::Arm(None));
+        crowd.now = crowd.now + Duration::from_millis(1);
+        let command = crowd.command(0.1);
+        crowd.send_as_pilot(command);
+        assert_eq!(crowd.mode(), Mode::Failsafe);
+    }
+    // Released, the car stands until an operator arms it.
+    crowd.send(&first, 2, Request::HoldStop(false));
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+    crowd.drive();
+    // The end of the connection is a release too, and moves nothing.
+    crowd.send(&first, 3, Request::HoldStop(true));
+    drop(first);
+    crowd.poll();
+    assert!(!crowd.server.executor().status().stop_held);
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+}
+
+#[test]
+fn arming_is_for_the_engine_that_the_pilot_declared() {
+    let mut spec = LimitsSpec::simulated();
+    spec.actuator = Domain::Physical;
+    let limits = Limits::new(spec).unwrap();
+    let mut crowd = Crowd::driving_in(limits, Domain::Simulated);
+    let operator = crowd.client();
+    let engine = Domain::Physical;
+    crowd.send(&operator, 1, Request::Arm(Some(ArmRequest { engine })));
+    crowd.send(&operator, 2, Request::Arm(None));
+    assert_eq!(crowd.state(), State::Disarmed);
+    assert_eq!(
+        crowd
+            .server
+            .executor()
+            .status()
+            .counters
+            .refused(Refusal::SimulatedEngine),
+        1
+    );
+}
+
+#[test]
+fn a_pilot_does_not_arm_a_physical_car_itself() {
+    let mut spec = LimitsSpec::simulated();
+    spec.actuator = Domain::Physical;
+    let limits = Limits::new(spec).unwrap();
+    let mut crowd = Crowd::driving_in(limits, Domain::Physical);
+    crowd.send_as_pilot(Request::Arm(None));
+    let engine = Domain::Physical;
+    crowd.send_as_pilot(Request::Arm(Some(ArmRequest { engine })));
+    assert_eq!(crowd.state(), State::Disarmed);
+    crowd.drive();
+}
+
+#[test]
+fn a_dead_pilots_commands_and_those_of_the_future_never_act() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let accepted = crowd.server.executor().status().counters.accepted;
+    for ahead in [1, 100, 10_000, u64::MAX / 4_000_000] {
+        let captured = crowd.now + Duration::from_millis(ahead);
+        crowd.send_as_pilot(Request::Command(Command {
+            steering: -1.0,
+            throttle: 1.0,
+            captured,
+            sequence: u64::MAX,
+        }));
+    }
+    let status = crowd.server.executor().status();
+    assert_eq!(status.counters.accepted, accepted);
+    assert_eq!(status.counters.refused(Refusal::FromFuture), 4);
+    // Silence from here on: the deadline holds, and nothing is left for later.
+    for _ in 0..400 {
+        crowd.now = crowd.now + Duration::from_millis(5);
+        crowd.poll();
+        if crowd.state().stopped().is_some() {
+            assert_eq!(crowd.mode(), Mode::Failsafe);
+        }
+    }
+    let reason = StopReason::Deadline;
+    assert_eq!(crowd.state(), State::Stopped { reason });
+    let operator = crowd.client();
+    crowd.send(&operator, 1, Request::Arm(None));
+    for _ in 0..100 {
+        crowd.now = crowd.now + Duration::from_millis(5);
+        crowd.poll();
+        assert_eq!(crowd.mode(), Mode::Failsafe, "armed, without a new command");
+    }
+}
+
+#[test]
+fn faults_and_trims_of_another_connection() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let second = crowd.client();
+    let value = 1500;
+    let point = pilotage_guard::Point::Centre;
+    crowd.send(&second, 1, Request::Trim { point, value });
+    assert_eq!(crowd.mode(), Mode::Drive);
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
+    // A fault is a stop, and a stop is never one too many.
+    crowd.send(&second, 2, Request::Fault(Fault::Gamepad));
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+}
+
+#[test]
+fn a_client_of_another_version_is_answered_with_this_one() {
+    let mut crowd = Crowd::driving();
+    let client = crowd.client();
+    let mut bytes = Numbered {
+        number: 1,
+        request: Request::Ask,
+    }
+    .write();
+    bytes[4..6].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    rustix::net::send(&client, &bytes, SendFlags::empty()).unwrap();
+    crowd.poll();
+    let mut reply = [0; 1024];
+    let (_, length) = rustix::net::recv(&client, &mut reply[..], RecvFlags::DONTWAIT).unwrap();
+    assert!(length > 8);
+    assert_eq!(reply[4..6], VERSION.to_le_bytes());
 }

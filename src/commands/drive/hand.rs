@@ -70,9 +70,8 @@ pub fn run(
     let mut manager = Manager::from_environment();
     let pad = Gamepad::open(config, &car.limits)?;
     let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), &file)?;
-    // No engine drives: a person's hand is of the real world.
-    link.hello(Domain::Physical)
-        .context("the guard would not have this pilot")?;
+    // No engine drives: an operator's hand is of the physical world.
+    link.hello(Domain::Physical, &car.guarded().identification())?;
     let gamepad = pad.describe();
     eprintln!(
         "{}: by hand with {gamepad}; motors {}; hold {} to drive, {} arms, {} stops",
@@ -80,7 +79,7 @@ pub fn run(
     );
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
-        // Nothing moves in a dry run, so nobody needs to arm it.
+        // Nothing moves in a dry run, so it arms itself; the guard refuses that for any other car.
         let engine = Domain::Physical;
         link.arm(monotonic(), ArmRequest { engine })
             .context("the guard would not arm the dry run")?;

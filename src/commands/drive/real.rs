@@ -144,8 +144,7 @@ impl RealDrive {
         let camera = camera::open(capture)?;
         let described = camera.describe();
         let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), file)?;
-        link.hello(domain)
-            .context("the guard would not have this pilot")?;
+        link.hello(domain, &car.guarded().identification())?;
         let whose = match own {
             Some(_) => "its guard was started",
             None => "its guard runs already",
@@ -154,7 +153,8 @@ impl RealDrive {
         let announcement = format!(
             "{}: {described}; engine {engine}, {backend}; motors {}, {whose}, deadline {deadline} \
              ms",
-            car.name, car.actuator.kind
+            car.name,
+            car.actuator.describe()
         );
         let pilot = Pilot::new(Parts {
             camera,
@@ -176,7 +176,8 @@ impl RealDrive {
         })
     }
 
-    /// Nothing moves in a dry run, so nobody needs to arm it.
+    /// Nothing moves in a dry run, so it arms itself. The guard, which knows what it moves,
+    /// refuses that for any other car.
     fn arm(&mut self) -> anyhow::Result<()> {
         let now = self.pilot.now();
         let request = ArmRequest {

@@ -22,6 +22,7 @@ impl Watch {
             State::Disarmed => say("disarmed: `pilotage arm` arms the car"),
             State::Armed(_) => say("armed"),
             State::Driving(_) => say("driving; `pilotage stop` stops the car"),
+            State::Trimming(_) => say("being trimmed"),
             State::Stopped { reason } => {
                 say(&format!(
                     "stopped: {reason}; `pilotage arm` arms the car again"

@@ -6,7 +6,7 @@
 mod check;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -24,6 +24,26 @@ pub struct ActuatorSettings {
     pub vesc: Option<VescSettings>,
     /// `[actuator.pwm]`
     pub pwm: Option<PwmSettings>,
+}
+
+impl ActuatorSettings {
+    /// The kind and the device in a few words, such as `pwm on /sys/class/pwm/pwmchip0`.
+    pub fn describe(&self) -> String {
+        match self.device() {
+            Some(device) => format!("{} on {}", self.kind, device.display()),
+            None => self.kind.to_string(),
+        }
+    }
+
+    /// The device that the guard writes to; none where it writes to none.
+    pub fn device(&self) -> Option<&Path> {
+        match self.kind {
+            Kind::Simulator | Kind::DryRun => None,
+            Kind::Pca9685 => self.pca9685.as_ref().map(|chip| chip.bus.as_path()),
+            Kind::Vesc => self.vesc.as_ref().map(|vesc| vesc.port.as_path()),
+            Kind::Pwm => self.pwm.as_ref().map(|pwm| pwm.throttle_pin.chip.as_path()),
+        }
+    }
 }
 
 /// What a guard writes to.

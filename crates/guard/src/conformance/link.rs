@@ -35,21 +35,23 @@ pub trait LinkRig {
 /// # Panics
 /// At the first thing that is not as it must be.
 pub fn link<R: LinkRig>(start: impl Fn(Limits) -> R) {
-    let bench = |actuator| {
-        let limits = limits(actuator);
-        Bench {
-            rig: start(limits),
-            limits,
-            sequence: 0,
-        }
-    };
+    let bench = |actuator| Bench::start(&start, actuator);
     starts_disarmed(bench(Domain::Simulated));
     simulated_engine_on_a_physical_car_is_refused(bench(Domain::Physical));
     arming_holds_failsafe_and_is_not_repeated(bench(Domain::Simulated));
     good_commands_drive_and_bad_ones_do_not(bench(Domain::Simulated));
-    commands_arrive_when_they_are_due(bench(Domain::Simulated));
     silence_stops(bench(Domain::Simulated));
     people_and_faults_stop(bench(Domain::Simulated));
+}
+
+/// Runs the suite for links on simulated time, whose commands may be sent for later.
+///
+/// # Panics
+/// As [`link`].
+pub fn delayed_link<R: LinkRig>(start: impl Fn(Limits) -> R) {
+    let bench = |actuator| Bench::start(&start, actuator);
+    commands_arrive_when_they_are_due(bench(Domain::Simulated));
+    what_an_operator_asks_for_ends_commands_in_flight(bench(Domain::Simulated));
 }
 
 /// The disarmed, failsafe and driving values all differ.
@@ -90,6 +92,15 @@ const ENGINE: ArmRequest = ArmRequest {
 };
 
 impl<R: LinkRig> Bench<R> {
+    fn start(start: &impl Fn(Limits) -> R, actuator: Domain) -> Self {
+        let limits = limits(actuator);
+        Self {
+            rig: start(limits),
+            limits,
+            sequence: 0,
+        }
+    }
+
     fn arm(&mut self, request: ArmRequest) -> Result<(), LinkError> {
         let now = self.rig.now();
         self.rig.link().arm(now, request)
@@ -176,9 +187,6 @@ fn simulated_engine_on_a_physical_car_is_refused<R: LinkRig>(mut bench: Bench<R>
     let refused = Err(LinkError::Refused(Refusal::SimulatedEngine));
     assert_eq!(bench.arm(ENGINE), refused, "the domain is checked");
     bench.expect_disarmed("a refused request does not arm");
-    let engine = Domain::Physical;
-    let armed = bench.arm(ArmRequest { engine });
-    assert_eq!(armed, Ok(()), "a physical car's own engine may drive it");
 }
 
 fn arming_holds_failsafe_and_is_not_repeated<R: LinkRig>(mut bench: Bench<R>) {
@@ -270,6 +278,33 @@ fn commands_arrive_when_they_are_due<R: LinkRig>(mut bench: Bench<R>) {
     bench.rig.wait(Duration::from_millis(1) + slack);
     bench.settle();
     assert_eq!(bench.rig.in_force().steering, 0.75, "at its moment");
+}
+
+fn what_an_operator_asks_for_ends_commands_in_flight<R: LinkRig>(mut bench: Bench<R>) {
+    type Ask<R> = fn(&mut <R as LinkRig>::Link, Time) -> Result<(), LinkError>;
+    let asks: [Ask<R>; 3] = [
+        |link, now| link.stop(now),
+        |link, now| link.disarm(now),
+        |link, now| link.report(now, Fault::Camera),
+    ];
+    for ask in asks {
+        bench.drive();
+        let now = bench.rig.now();
+        let command = bench.command();
+        let ahead = Command {
+            captured: now + FRAME,
+            ..command
+        };
+        let sent = bench.rig.link().send_at(now + FRAME, ahead);
+        assert_eq!(sent, Ok(()), "a command can be sent ahead");
+        assert_eq!(ask(bench.rig.link(), now), Ok(()));
+        assert_eq!(bench.arm(ENGINE), Ok(()), "an operator can arm again");
+        bench.rig.wait(2 * FRAME);
+        bench.settle();
+        bench.expect_failsafe("a command from before the stop never drives");
+        let now = bench.rig.now();
+        assert_eq!(bench.rig.link().disarm(now), Ok(()));
+    }
 }
 
 fn silence_stops<R: LinkRig>(mut bench: Bench<R>) {

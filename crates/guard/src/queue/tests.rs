@@ -30,7 +30,7 @@ proptest! {
             } else {
                 let arrived = reference.first().is_some_and(|&(at, _)| at <= time);
                 let expected = arrived.then(|| reference.remove(0).1);
-                prop_assert_eq!(queue.pop(time).map(|command| command.sequence), expected);
+                prop_assert_eq!(queue.pop(time).map(|(_, command)| command.sequence), expected);
             }
             prop_assert_eq!(queue.next(), reference.first().map(|&(at, _)| at));
         }

@@ -1,36 +1,48 @@
 use proptest::prelude::*;
 
+use super::codes::Code;
 use super::*;
+use crate::{
+    Armed, Counters, Driving, FailureText, Mode, Motion, State, StopReason, Trimming,
+};
+
+/// Every value that has a code.
+fn all<T: Code>() -> Vec<T> {
+    (0..=u8::MAX).filter_map(|code| T::decode(code).ok()).collect()
+}
+
+fn any_of<T: Code + Clone + std::fmt::Debug + 'static>() -> impl Strategy<Value = T> {
+    prop::sample::select(all::<T>())
+}
 
 fn requests() -> impl Strategy<Value = Request> {
-    let domain = prop::sample::select(&DOMAINS[..]);
-    let fault = prop::sample::select(&FAULTS[..]);
-    let command = (any::<[u64; 3]>(), -1.0_f32..1.0, -1.0_f32..1.0);
+    let command = (any::<[u64; 2]>(), -1.0_f32..1.0, -1.0_f32..1.0);
+    let engine = prop::option::of(any_of::<Domain>());
     prop_oneof![
-        domain.clone().prop_map(Request::Hello),
-        command.prop_map(
-            |([at, captured, sequence], steering, throttle)| Request::Command {
-                at: Time::from_nanos(at),
-                command: Command {
-                    steering,
-                    throttle,
-                    captured: Time::from_nanos(captured),
-                    sequence,
-                },
-            }
-        ),
-        prop::option::of(domain)
-            .prop_map(|engine| Request::Arm(engine.map(|engine| ArmRequest { engine }))),
+        (any_of(), any::<u64>()).prop_map(|(engine, fingerprint)| Request::Hello {
+            engine,
+            fingerprint
+        }),
+        command.prop_map(|([captured, sequence], steering, throttle)| {
+            Request::Command(Command {
+                steering,
+                throttle,
+                captured: Time::from_nanos(captured),
+                sequence,
+            })
+        }),
+        engine.prop_map(|engine| Request::Arm(engine.map(|engine| ArmRequest { engine }))),
         Just(Request::Disarm),
         Just(Request::Stop),
-        fault.prop_map(Request::Fault),
+        any::<bool>().prop_map(Request::HoldStop),
+        any_of().prop_map(Request::Fault),
         Just(Request::Ask),
+        Just(Request::Describe),
+        (any_of(), any::<u16>()).prop_map(|(point, value)| Request::Trim { point, value }),
     ]
 }
 
 fn states() -> impl Strategy<Value = State> {
-    let fault = prop::sample::select(&FAULTS[..]).prop_map(StopReason::Fault);
-    let reason = prop_oneof![prop::sample::select(&REASONS[..]), fault];
     let time = || any::<u64>().prop_map(Time::from_nanos);
     let motion =
         || (-1.0_f32..1.0, -1.0_f32..1.0).prop_map(|(value, target)| Motion { value, target });
@@ -48,7 +60,13 @@ fn states() -> impl Strategy<Value = State> {
                 throttle,
             })
         }),
-        reason.prop_map(|reason| State::Stopped { reason }),
+        (time(), -1.0_f32..1.0).prop_map(|(confirmed, steering)| {
+            State::Trimming(Trimming {
+                confirmed,
+                steering,
+            })
+        }),
+        any_of::<StopReason>().prop_map(|reason| State::Stopped { reason }),
     ]
 }
 
@@ -62,29 +80,47 @@ proptest! {
     #[test]
     fn replies_come_back_as_they_were(
         answers: u64,
-        refused in prop::option::of(prop::sample::select(&Refusal::ALL[..])),
+        refused in prop::option::of(any_of::<Refusal>()),
         state in states(),
-        mode in prop::sample::select(&MODES[..]),
+        mode in any_of::<Mode>(),
+        stop_held: bool,
+        failure in prop::option::of("[a-z\u{e4}]{0,100}"),
         counts: [u64; Counters::NUMBERS],
-        noise: [u64; 3],
+        rejected: [u64; 4],
     ) {
         let reply = Reply {
             answers,
             refused,
             status: Status {
                 state,
+                stop_held,
+                failure: failure.map(|text| FailureText::from(&text).unwrap()),
                 output: Output { mode, steering: 0.25, throttle: -0.5 },
                 counters: Counters::of_numbers(counts),
             },
-            noise: Noise { malformed: noise[0], replayed: noise[1], strangers: noise[2] },
+            rejected: Rejected {
+                malformed: rejected[0],
+                replayed: rejected[1],
+                unauthorized: rejected[2],
+                evicted: rejected[3],
+            },
         };
         prop_assert_eq!(Reply::read(&reply.write()), Ok(reply));
+        prop_assert_eq!(FromGuard::read(&reply.write()), Ok(FromGuard::Reply(reply)));
+    }
+
+    #[test]
+    fn what_a_guard_guards_comes_back_as_it_was(answers: u64, text in "[ -~\n]{0,1000}") {
+        let mut bytes = [0; LONGEST_ABOUT];
+        let length = About::write(answers, &text, &mut bytes);
+        let about = About { answers, text };
+        prop_assert_eq!(FromGuard::read(&bytes[..length]), Ok(FromGuard::About(about)));
     }
 
     #[test]
     fn outputs_come_back_as_they_were(
         at: u64,
-        mode in prop::sample::select(&MODES[..]),
+        mode in any_of::<Mode>(),
         steering in -1.0_f32..1.0,
         throttle in -1.0_f32..1.0,
     ) {
@@ -94,32 +130,85 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_request_is_none(
+    fn a_damaged_request_is_rejected(
         request in requests(),
         place in 0..REQUEST,
         damage in 1_u8..,
         length in 0_usize..2 * REQUEST,
     ) {
         let mut bytes = Numbered { number: 1, request }.write();
+        let whole = bytes;
         bytes[place] ^= damage;
         prop_assert!(Numbered::read(&bytes).is_err());
-        let longer = [bytes, bytes].concat();
+        let longer = [whole, whole].concat();
         prop_assume!(length != REQUEST);
         prop_assert_eq!(Numbered::read(&longer[..length]), Err(Malformed::Length(length)));
     }
 
     #[test]
-    fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        // A checksum that fits is put there, so that what is behind it is reached.
+    fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..800)) {
+        // A magic, a version and a checksum that fit are put there, so that what is behind
+        // them is reached.
         let mut bytes = bytes;
-        for (magic, length) in [(REQUEST_MAGIC, REQUEST), (REPLY_MAGIC, REPLY), (APPLIED_MAGIC, APPLIED)] {
+        for (magic, length) in [(*b"PLGR", REQUEST), (*b"PLGS", REPLY), (*b"PLGO", APPLIED)] {
             bytes.resize(length, 7);
             bytes[..4].copy_from_slice(&magic);
+            bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
             let checksum = crc32fast::hash(&bytes[..length - 4]).to_le_bytes();
             bytes[length - 4..].copy_from_slice(&checksum);
             let _ = Numbered::read(&bytes);
-            let _ = Reply::read(&bytes);
+            let _ = FromGuard::read(&bytes);
             let _ = Applied::read(&bytes);
         }
     }
+}
+
+/// Programs of two builds meet on one machine: a code never changes its meaning.
+#[test]
+fn the_codes_are_fixed() {
+    let faults = [
+        Fault::Camera,
+        Fault::FrozenPicture,
+        Fault::Engine,
+        Fault::Pilot,
+        Fault::Gamepad,
+        Fault::Actuator,
+    ];
+    assert_eq!(all::<Fault>(), faults);
+    assert_eq!(faults.map(Code::code), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(all::<Refusal>(), Refusal::ALL);
+    assert_eq!([Domain::Simulated, Domain::Physical].map(Code::code), [1, 2]);
+    assert_eq!(all::<Mode>(), [Mode::Disarmed, Mode::Failsafe, Mode::Drive]);
+    assert_eq!(all::<Point>(), Point::ALL);
+    assert_eq!(StopReason::Person.code(), 4);
+    assert_eq!(StopReason::Fault(Fault::Camera).code(), 17);
+}
+
+#[test]
+fn the_bytes_of_a_request_are_fixed() {
+    let request = Request::Command(Command {
+        steering: 1.0,
+        throttle: -0.5,
+        captured: Time::from_nanos(0x0102),
+        sequence: 3,
+    });
+    let bytes = Numbered { number: 7, request }.write();
+    assert_eq!(bytes.len(), 56);
+    assert_eq!(bytes[..8], *b"PLGR\x02\x00\x02\x00");
+    assert_eq!(bytes[8..16], 7_u64.to_le_bytes());
+    assert_eq!(bytes[16..24], 0x0102_u64.to_le_bytes());
+    assert_eq!(bytes[24..32], 3_u64.to_le_bytes());
+    assert_eq!(bytes[40..44], 1.0_f32.to_le_bytes());
+    assert_eq!(bytes[44..48], (-0.5_f32).to_le_bytes());
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut bytes = Numbered {
+        number: 1,
+        request: Request::Ask,
+    }
+    .write();
+    bytes[4] = 9;
+    assert_eq!(Numbered::read(&bytes), Err(Malformed::Version(9)));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_guard::{ArmRequest, Channel, Domain, Event, Fault, Limits, LimitsSpec};
+use pilotage_guard::{ArmRequest, Channel, Domain, Event, Fault, Interlocks, Limits, LimitsSpec};
 use pilotage_vehicle::{Command, Time};
 
 /// 1/64 s, so that the slew of half a range a tick is exact in f32.
@@ -47,6 +47,9 @@ pub fn limits() -> Limits {
     })
     .unwrap()
 }
+
+/// The steering of a trim value.
+pub const TRIMMED: f32 = -1.0;
 
 /// The kinds of command that a pilot, sane or not, may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,19 +161,40 @@ pub enum Action {
     ClockBack,
     ArmPhysical,
     ArmSimulated,
+    /// While an operator holds a stop button.
+    ArmHeld,
+    /// While the actuator takes no writes.
+    ArmFailed,
     Disarm,
     Stop,
+    /// A trim value is confirmed.
+    Trim,
+    /// The same while an operator holds a stop button.
+    TrimHeld,
     Fault,
     Command(Class),
 }
 
 impl Action {
     pub fn event(self) -> Event {
-        let arm = |engine| Event::Arm(ArmRequest { engine });
+        let none = Interlocks::default();
+        let held = Interlocks {
+            stop_held: true,
+            ..none
+        };
+        let failed = Interlocks {
+            actuator_failed: true,
+            ..none
+        };
+        let arm = |engine, interlocks| Event::Arm(ArmRequest { engine }, interlocks);
         match self {
             Self::Pass | Self::Tick | Self::ClockBack => Event::Tick,
-            Self::ArmPhysical => arm(Domain::Physical),
-            Self::ArmSimulated => arm(Domain::Simulated),
+            Self::ArmPhysical => arm(Domain::Physical, none),
+            Self::ArmSimulated => arm(Domain::Simulated, none),
+            Self::ArmHeld => arm(Domain::Physical, held),
+            Self::ArmFailed => arm(Domain::Physical, failed),
+            Self::Trim => Event::Trim(TRIMMED, none),
+            Self::TrimHeld => Event::Trim(TRIMMED, held),
             Self::Disarm => Event::Disarm,
             Self::Stop => Event::Stop,
             Self::Fault => Event::Fault(Fault::Camera),

@@ -14,12 +14,12 @@ mod walk;
 
 use std::time::Duration;
 
-use pilotage_guard::{Armed, Event, Limits, State, Step, step};
+use pilotage_guard::{Armed, Event, Interlocks, Limits, State, Step, step};
 use pilotage_vehicle::{Command, Time};
 use stateright::{Checker, Model};
 
 use crate::actions::{Action, TICK};
-use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, SLEW_KEPT, STOP_KEPT};
+use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, HELD_KEPT, SLEW_KEPT, STOP_KEPT};
 
 #[test]
 fn the_policy_keeps_its_promises_in_every_state() {
@@ -135,7 +135,7 @@ fn a_policy_that_commands_arm_is_found() {
 fn a_policy_that_arms_any_engine_is_found() {
     fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         let event = match event {
-            Event::Arm(_) => Action::ArmPhysical.event(),
+            Event::Arm(..) => Action::ArmPhysical.event(),
             event => event,
         };
         step(state, limits, now, event)
@@ -154,4 +154,42 @@ fn a_policy_that_jumps_to_its_target_is_found() {
         step
     }
     assert_found(faulty, SLEW_KEPT);
+}
+
+#[test]
+fn a_policy_that_arms_while_a_stop_is_held_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let event = match event {
+            Event::Arm(request, _) => Event::Arm(request, Interlocks::default()),
+            event => event,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, DISARMED_KEPT);
+}
+
+#[test]
+fn a_policy_whose_trim_is_held_for_ever_is_found() {
+    fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        if let State::Trimming(trimming) = &mut state {
+            trimming.confirmed = now;
+        }
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, STOP_KEPT);
+}
+
+#[test]
+fn a_policy_that_drives_with_a_command_from_the_future_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let event = match event {
+            Event::Command(command) if command.captured > now => Event::Command(Command {
+                captured: now,
+                ..command
+            }),
+            event => event,
+        };
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, HELD_KEPT);
 }

@@ -2,12 +2,15 @@
 
 use std::hash::{Hash, Hasher};
 
-use pilotage_guard::{Armed, Driving, Event, Limits, Mode, Output, State, Step, StopReason};
+use pilotage_guard::{
+    Armed, Driving, Event, Limits, Mode, Output, State, Step, StopReason, Trimming,
+};
 use pilotage_vehicle::Time;
 use stateright::{Model, Property};
 
 use crate::actions::{
-    ACTUATOR_DELAY, Action, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK, ago, limits,
+    ACTUATOR_DELAY, Action, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK, TRIMMED,
+    ago, limits,
 };
 
 /// What a person who watches the pilot and the clock knows that the guard must do.
@@ -17,6 +20,8 @@ enum Witness {
     Disarmed,
     /// Armed so many ticks ago, and nothing has stopped it.
     Armed { ago: u8 },
+    /// A trim value was confirmed so many ticks ago, and nothing has stopped it.
+    Trimming { ago: u8 },
     /// Something has stopped it since.
     Stopped,
 }
@@ -50,6 +55,9 @@ impl Hash for World {
                 }
             }
             State::Stopped { reason } => (3, reason).hash(hasher),
+            State::Trimming(trimming) => {
+                (4, trimming.confirmed, trimming.steering.to_bits()).hash(hasher);
+            }
         }
         for output in [self.output, self.before] {
             let values = (output.steering.to_bits(), output.throttle.to_bits());
@@ -95,6 +103,7 @@ fn seen(policy: State) -> Option<Time> {
     match policy {
         State::Armed(armed) => Some(armed.seen),
         State::Driving(driving) => Some(driving.seen),
+        State::Trimming(trimming) => Some(trimming.confirmed),
         State::Disarmed | State::Stopped { .. } => None,
     }
 }
@@ -111,6 +120,10 @@ fn shifted(policy: State, shift: impl Fn(Time) -> Time) -> State {
             seen: shift(driving.seen),
             accepted: shift(driving.accepted),
             ..driving
+        }),
+        State::Trimming(trimming) => State::Trimming(Trimming {
+            confirmed: shift(trimming.confirmed),
+            ..trimming
         }),
         state => state,
     }
@@ -136,6 +149,7 @@ fn pass(world: &World) -> World {
         policy: rebase(shifted(world.policy, |time| time - TICK)),
         witness: match world.witness {
             Witness::Armed { ago } => Witness::Armed { ago: later(ago) },
+            Witness::Trimming { ago } => Witness::Trimming { ago: later(ago) },
             witness => witness,
         },
         good: world.good.map(later),
@@ -151,11 +165,12 @@ fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
     let late = match (world.witness, world.good) {
         (Witness::Armed { .. }, Some(good)) => good >= PATIENCE,
         (Witness::Armed { ago }, None) => ago >= FIRST_COMMAND,
+        (Witness::Trimming { ago }, _) => ago >= PATIENCE,
         _ => false,
     };
     let witness = match (world.witness, action) {
         _ if late => Witness::Stopped,
-        (Witness::Armed { .. }, Action::ClockBack) => Witness::Stopped,
+        (Witness::Armed { .. } | Witness::Trimming { .. }, Action::ClockBack) => Witness::Stopped,
         (witness, _) => witness,
     };
     match (witness, action) {
@@ -163,7 +178,12 @@ fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
         (Witness::Disarmed | Witness::Stopped, Action::ArmPhysical) => {
             (Witness::Armed { ago: 0 }, None)
         }
-        (Witness::Armed { .. }, Action::Stop | Action::Fault) => (Witness::Stopped, world.good),
+        (Witness::Armed { .. } | Witness::Trimming { .. }, Action::Stop | Action::Fault) => {
+            (Witness::Stopped, world.good)
+        }
+        (Witness::Disarmed | Witness::Stopped | Witness::Trimming { .. }, Action::Trim) => {
+            (Witness::Trimming { ago: 0 }, None)
+        }
         (Witness::Armed { ago }, Action::Command(class))
             if class.good(ago, world.good.is_some()) =>
         {
@@ -197,8 +217,12 @@ impl Model for Guard {
             Action::ClockBack,
             Action::ArmPhysical,
             Action::ArmSimulated,
+            Action::ArmHeld,
+            Action::ArmFailed,
             Action::Disarm,
             Action::Stop,
+            Action::Trim,
+            Action::TrimHeld,
             Action::Fault,
         ]);
         actions.extend(CLASSES.map(Action::Command));
@@ -216,8 +240,22 @@ impl Model for Guard {
             Property::always(DEADLINE_KEPT, |guard: &Self, world: &World| {
                 world.unwritten > 0
                     || world.good.is_some_and(|ticks| ticks < PATIENCE)
-                    || world.witness == Witness::Disarmed
+                    || matches!(world.witness, Witness::Disarmed | Witness::Trimming { .. })
                     || world.output == Output::failsafe(&guard.limits)
+            }),
+            Property::always(TRIM_KEPT, |_: &Self, world: &World| {
+                let confirmed =
+                    matches!(world.witness, Witness::Trimming { ago } if ago < PATIENCE);
+                let trims = world.output.mode == Mode::Drive
+                    && world.output.steering == TRIMMED
+                    && world.output.throttle == 0.0;
+                world.unwritten > 0 || !confirmed || trims
+            }),
+            Property::always(HELD_KEPT, |_: &Self, world: &World| {
+                let moves = world.output.mode == Mode::Drive;
+                let asked =
+                    world.good.is_some() || matches!(world.witness, Witness::Trimming { .. });
+                world.unwritten > 0 || !moves || asked
             }),
             Property::always(HEEDED, |_: &Self, world: &World| {
                 let heeded = matches!(world.witness, Witness::Armed { .. })
@@ -239,6 +277,7 @@ impl Model for Guard {
                 let ticks = f32::from(world.since);
                 let fits = |now: f32, then: f32, rate: f32| (now - then).abs() <= rate * ticks;
                 world.output.mode != Mode::Drive
+                    || matches!(world.policy, State::Trimming(_))
                     || fits(world.output.steering, world.before.steering, 1.0)
                         && fits(world.output.throttle, world.before.throttle, 0.5)
             }),
@@ -275,6 +314,9 @@ pub const DEADLINE_KEPT: &str =
     "no output but failsafe later than the deadline after the last good command";
 pub const DISARMED_KEPT: &str = "none but the disarmed values while disarmed";
 pub const STOP_KEPT: &str = "stopped stays stopped until a person arms or disarms it";
+const TRIM_KEPT: &str = "a confirmed trim value is shown, with the throttle at rest";
+pub const HELD_KEPT: &str =
+    "nothing moves but for a good command or a trim after an operator's request";
 const HEEDED: &str = "a good command drives until its deadline";
 const RANGE_KEPT: &str = "no output outside the channels' ranges";
 pub const SLEW_KEPT: &str = "no faster than the slew rate while driving";

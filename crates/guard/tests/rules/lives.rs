@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pilotage_guard::{
-    ArmRequest, Channel, Domain, Event, Fault, Limits, LimitsSpec, Output, State, Step, step,
+    ArmRequest, Channel, Domain, Event, Fault, Interlocks, Limits, LimitsSpec, Output, State, Step,
+    step,
 };
 use pilotage_vehicle::{Command, Time};
 use proptest::prelude::*;
@@ -132,8 +133,17 @@ pub fn fault() -> impl Strategy<Value = Fault> {
 }
 
 pub fn request() -> impl Strategy<Value = Event> {
-    prop_oneof![Just(Domain::Simulated), Just(Domain::Physical)]
-        .prop_map(|engine| Event::Arm(ArmRequest { engine }))
+    let engine = prop_oneof![Just(Domain::Simulated), Just(Domain::Physical)];
+    (engine, interlocks())
+        .prop_map(|(engine, interlocks)| Event::Arm(ArmRequest { engine }, interlocks))
+}
+
+pub fn interlocks() -> impl Strategy<Value = Interlocks> {
+    let held = || prop::bool::weighted(0.1);
+    (held(), held()).prop_map(|(stop_held, actuator_failed)| Interlocks {
+        stop_held,
+        actuator_failed,
+    })
 }
 
 pub fn good_command() -> impl Strategy<Value = What> {
@@ -173,6 +183,8 @@ pub fn happening() -> impl Strategy<Value = Happening> {
         3 => request().prop_map(What::Event),
         1 => Just(What::Event(Event::Disarm)),
         1 => Just(What::Event(Event::Stop)),
+        1 => (-1.1f32..1.1, interlocks())
+            .prop_map(|(steering, interlocks)| What::Event(Event::Trim(steering, interlocks))),
         1 => fault().prop_map(|fault| What::Event(Event::Fault(fault))),
     ];
     (wait, what).prop_map(|(micros, what)| Happening {

@@ -8,7 +8,7 @@ mod lives;
 use std::time::Duration;
 
 use pilotage_guard::{
-    ArmRequest, Domain, Event, Limits, Mode, Output, Refusal, State, StopReason, step,
+    ArmRequest, Domain, Event, Interlocks, Limits, Mode, Output, Refusal, State, StopReason, step,
 };
 use pilotage_vehicle::{Command, Time};
 use proptest::prelude::*;
@@ -22,7 +22,8 @@ proptest! {
         let mut armed = false;
         for moment in moments {
             match moment.event {
-                Event::Arm(_) if moment.step.refused.is_none() => armed = true,
+                // A trim is an operator's too, and stops as a drive does.
+                Event::Arm(..) | Event::Trim(..) if moment.step.refused.is_none() => armed = true,
                 Event::Disarm => armed = false,
                 _ => {}
             }
@@ -36,14 +37,17 @@ proptest! {
     #[test]
     fn rule_2_a_simulators_engine_never_arms_a_physical_actuator((limits, moments) in life()) {
         for moment in moments {
-            let Event::Arm(request) = moment.event else { continue };
+            let Event::Arm(request, interlocks) = moment.event else { continue };
             let wrong = request.engine == Domain::Simulated
                 && limits.spec().actuator == Domain::Physical;
             let idle = matches!(moment.before, State::Disarmed | State::Stopped { .. });
-            if idle {
+            if idle && interlocks == Interlocks::default() {
                 let refused = wrong.then_some(Refusal::SimulatedEngine);
                 prop_assert_eq!(moment.step.refused, refused);
                 prop_assert_eq!(matches!(moment.step.state, State::Armed(_)), !wrong);
+            }
+            if wrong {
+                prop_assert!(moment.step.refused.is_some());
             }
         }
     }
@@ -62,6 +66,7 @@ proptest! {
                     prop_assert!(alive || first, "a late command revives nothing");
                     good = Some(moment.now);
                 }
+                _ if matches!(moment.step.state, State::Trimming(_)) => good = None,
                 _ => prop_assert!(alive || moment.step.output.mode != Mode::Drive),
             }
         }
@@ -72,7 +77,7 @@ proptest! {
         for moment in moments {
             let State::Armed(armed) = moment.before else { continue };
             if moment.now >= armed.armed + limits.spec().first_command
-                && !matches!(moment.event, Event::Disarm | Event::Arm(_))
+                && !matches!(moment.event, Event::Disarm | Event::Arm(..) | Event::Trim(..))
             {
                 let reason = StopReason::NoFirstCommand;
                 prop_assert_eq!(moment.step.state, State::Stopped { reason });
@@ -86,7 +91,10 @@ proptest! {
             let State::Stopped { .. } = moment.before else { continue };
             match moment.event {
                 Event::Disarm => prop_assert_eq!(moment.step.state, State::Disarmed),
-                Event::Arm(_) if moment.step.refused.is_none() => {
+                Event::Trim(..) if moment.step.refused.is_none() => {
+                    prop_assert!(matches!(moment.step.state, State::Trimming(_)));
+                }
+                Event::Arm(..) if moment.step.refused.is_none() => {
                     prop_assert!(matches!(moment.step.state, State::Armed(_)));
                     prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
                 }
@@ -108,7 +116,7 @@ proptest! {
             };
             let expired = moment.before.expires(&limits).is_some_and(|time| moment.now >= time);
             match moment.before {
-                State::Armed(_) | State::Driving(_) if !expired => {
+                State::Armed(_) | State::Driving(_) | State::Trimming(_) if !expired => {
                     prop_assert_eq!(moment.step.state, State::Stopped { reason });
                     prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
                 }
@@ -124,7 +132,7 @@ proptest! {
         let mut last: Option<u64> = None;
         let mut armed = START;
         for moment in moments {
-            if let (Event::Arm(_), None) = (moment.event, moment.step.refused) {
+            if let (Event::Arm(..), None) = (moment.event, moment.step.refused) {
                 (armed, last) = (moment.now, None);
             }
             let Some(command) = command_of(&moment) else { continue };
@@ -211,7 +219,7 @@ proptest! {
             let seconds = moment.now.since(last).as_secs_f64();
             last = moment.now;
             let output = moment.step.output;
-            if output.mode == Mode::Drive {
+            if output.mode == Mode::Drive && !matches!(moment.step.state, State::Trimming(_)) {
                 for (now, then, channel) in [
                     (output.steering, moment.held.steering, spec.steering),
                     (output.throttle, moment.held.throttle, spec.throttle),
@@ -245,7 +253,47 @@ proptest! {
                 prop_assert_eq!(after.state, State::Stopped { reason });
                 prop_assert_eq!(after.output, Output::failsafe(&limits));
             }
+            // A trim is confirmed again and again; what is older than that went back.
+            State::Trimming(trimming) if now < trimming.confirmed => {
+                prop_assert!(after.state.stopped().is_some());
+            }
+            State::Trimming(_) => {}
             state => prop_assert_eq!(after.state, state),
+        }
+    }
+
+    #[test]
+    fn rule_12_an_interlock_keeps_the_car_from_being_armed((limits, moments) in life()) {
+        for moment in moments {
+            let Event::Arm(_, interlocks) = moment.event else { continue };
+            if interlocks != Interlocks::default() {
+                prop_assert!(moment.step.refused.is_some());
+                let idle = matches!(moment.before, State::Disarmed | State::Stopped { .. });
+                let armed = matches!(moment.step.state, State::Armed(_));
+                prop_assert!(!(idle && armed));
+            }
+        }
+        let _ = limits;
+    }
+
+    #[test]
+    fn rule_13_a_trim_value_holds_the_throttle_at_rest_and_for_one_deadline((limits, moments) in life()) {
+        let mut confirmed: Option<Time> = None;
+        for moment in moments {
+            match moment.event {
+                Event::Trim(steering, _) if moment.step.refused.is_none() => {
+                    prop_assert!((-1.0..=1.0).contains(&steering));
+                    prop_assert!(!matches!(moment.before, State::Armed(_) | State::Driving(_))
+                        || moment.before.expires(&limits).is_some_and(|at| moment.now >= at));
+                    confirmed = Some(moment.now);
+                }
+                _ => {}
+            }
+            if let State::Trimming(_) = moment.step.state {
+                prop_assert_eq!(moment.step.output.throttle, 0.0);
+                let since = confirmed.map(|at| moment.now.since(at));
+                prop_assert!(since.is_some_and(|since| since < limits.patience()));
+            }
         }
     }
 
@@ -325,7 +373,7 @@ fn lives_are_lived() {
 #[test]
 fn each_refusal_names_its_cause() {
     let limits = Limits::simulated();
-    let arm = |engine| Event::Arm(ArmRequest { engine });
+    let arm = |engine| Event::Arm(ArmRequest { engine }, Interlocks::default());
     let armed = step(State::Disarmed, &limits, START, arm(Domain::Simulated)).state;
     let now = START + Duration::from_millis(500);
     let good = Command {

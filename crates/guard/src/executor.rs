@@ -1,0 +1,308 @@
+//! Runs the policy: time, the actuator's writes and their outcome. Without a thread, a
+//! clock or a socket; [`InProcessLink`](crate::InProcessLink) and
+//! [`Server`](crate::Server) drive it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use pilotage_vehicle::{Command, Time};
+
+use crate::trim::{Point, Value};
+use crate::{
+    Actuator, ActuatorError, ArmRequest, Counters, Event, FailureText, Fault, Interlocks, Limits,
+    Output, Refusal, State, Status, step,
+};
+
+/// A policy and its actuator. Nothing is allocated after the start but where a write fails.
+///
+/// Each call first advances to its moment: tick by tick, with the stop at the very moment it
+/// is due.
+#[derive(Debug)]
+pub struct Executor<A> {
+    limits: Limits,
+    actuator: A,
+    tick: Duration,
+    now: Time,
+    next_tick: Time,
+    state: State,
+    /// What the actuator was last given, whether or not it took it.
+    output: Output,
+    counters: Counters,
+    stop_held: bool,
+    failure: Option<FailureText>,
+}
+
+/// Why a guard did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tick is under 0.1 ms or no shorter than a frame.
+    #[error("the guard's tick must be at least 0.1 ms and shorter than a frame, not {0:?}")]
+    Tick(Duration),
+    /// The actuator did not take the disarmed values.
+    #[error(transparent)]
+    Actuator(#[from] ActuatorError),
+}
+
+/// When a settled guard is asked to catch up on more than this, it skips the ticks before:
+/// an absurd jump of the clock must not become a hang.
+const LONGEST_CATCH_UP: Duration = Duration::from_secs(60);
+
+const SHORTEST_TICK: Duration = Duration::from_micros(100);
+
+/// No clock gets here within 290 years; later moments count as this one, so that the next
+/// tick always lies ahead.
+const END_OF_TIME: Time = Time::from_nanos(u64::MAX / 2);
+
+/// The guard's tick unless another is asked for.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+impl<A: Actuator> Executor<A> {
+    /// Starts at `now` with a tick; the first act is to write the disarmed values.
+    ///
+    /// # Errors
+    /// When the tick is under 0.1 ms or no shorter than a frame, or the actuator does not
+    /// take the values.
+    pub fn start(
+        limits: Limits,
+        mut actuator: A,
+        now: Time,
+        tick: Duration,
+    ) -> Result<Self, StartError> {
+        if tick < SHORTEST_TICK || tick >= limits.spec().frame_period {
+            return Err(StartError::Tick(tick));
+        }
+        let disarmed = Output::disarmed(&limits);
+        actuator.write(now, &disarmed)?;
+        Ok(Self {
+            limits,
+            actuator,
+            tick,
+            now: now.min(END_OF_TIME),
+            next_tick: now.min(END_OF_TIME) + tick,
+            state: State::Disarmed,
+            output: disarmed,
+            counters: Counters::default(),
+            stop_held: false,
+            failure: None,
+        })
+    }
+
+    /// The limits it keeps.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The moment it has advanced to.
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The actuator.
+    pub const fn actuator(&self) -> &A {
+        &self.actuator
+    }
+
+    /// The actuator, to look at and set up; only the executor writes to it.
+    pub const fn actuator_mut(&mut self) -> &mut A {
+        &mut self.actuator
+    }
+
+    /// The state of the policy and the actuator.
+    pub const fn status(&self) -> Status {
+        Status {
+            state: self.state,
+            stop_held: self.stop_held,
+            failure: self.failure,
+            output: self.output,
+            counters: self.counters,
+        }
+    }
+
+    /// When something next happens by itself: a tick or a stop.
+    pub fn next_due(&self) -> Time {
+        let expiry = self.state.expires(&self.limits);
+        expiry.map_or(self.next_tick, |expiry| expiry.min(self.next_tick))
+    }
+
+    /// Advances to `target`, all ticks and stops that are due by then included.
+    pub fn advance(&mut self, target: Time) {
+        let target = target.clamp(self.now, END_OF_TIME);
+        self.skip_idle_ticks(target);
+        while self.next_due() <= target {
+            self.happen();
+        }
+        self.now = target;
+    }
+
+    /// Advances to `target`, short of what is due at that very moment: a command that
+    /// arrives with a tick comes before it.
+    pub(crate) fn advance_before(&mut self, target: Time) {
+        let target = target.clamp(self.now, END_OF_TIME);
+        self.skip_idle_ticks(target);
+        while self.next_due() < target {
+            self.happen();
+        }
+        self.now = target;
+    }
+
+    /// What is due next happens.
+    fn happen(&mut self) {
+        self.now = self.now.max(self.next_due());
+        let refresh = self.next_tick <= self.now;
+        if refresh {
+            self.next_tick = self.next_tick + self.tick;
+        }
+        self.enter(step(self.state, &self.limits, self.now, Event::Tick).state);
+        self.write(refresh);
+    }
+
+    /// Leaves out the ticks that the clock has overtaken, all but the newest: a bus that was
+    /// slow for a while gets what holds now, not what it missed. Stops are not left out.
+    pub fn skip_missed_ticks(&mut self, now: Time) {
+        self.skip_ticks(now.since(self.next_tick));
+    }
+
+    fn skip_idle_ticks(&mut self, target: Time) {
+        if matches!(self.state, State::Disarmed | State::Stopped { .. }) {
+            let excess = target.since(self.next_tick);
+            self.skip_ticks(excess.saturating_sub(LONGEST_CATCH_UP));
+        }
+    }
+
+    fn skip_ticks(&mut self, time: Duration) {
+        let ticks = time.as_nanos() / self.tick.as_nanos();
+        let skipped = u64::try_from(ticks * self.tick.as_nanos()).unwrap_or(0);
+        self.next_tick = self.next_tick + Duration::from_nanos(skipped);
+    }
+
+    /// Arms the car for an engine.
+    pub fn arm(&mut self, now: Time, request: ArmRequest) -> Option<Refusal> {
+        self.advance(now);
+        self.decide(Event::Arm(request, self.interlocks()))
+    }
+
+    /// Disarms the car.
+    pub fn disarm(&mut self, now: Time) {
+        self.advance(now);
+        self.decide(Event::Disarm);
+    }
+
+    /// Stops the car on behalf of an operator.
+    pub fn stop(&mut self, now: Time) {
+        self.advance(now);
+        self.decide(Event::Stop);
+    }
+
+    /// Whether an operator holds a stop button down. The press is a stop; nothing arms until
+    /// it is released.
+    pub fn hold_stop(&mut self, now: Time, held: bool) {
+        if held && !self.stop_held {
+            self.stop(now);
+        }
+        self.stop_held = held;
+    }
+
+    /// Stops the car for a fault.
+    pub fn report(&mut self, now: Time, fault: Fault) {
+        self.advance(now);
+        self.decide(Event::Fault(fault));
+    }
+
+    /// Puts a command that has arrived at `now` to the policy.
+    pub fn command(&mut self, now: Time, command: Command) -> Option<Refusal> {
+        self.advance(now);
+        self.decide(Event::Command(command))
+    }
+
+    /// The same, with what is due at `now` after it.
+    pub(crate) fn command_before(&mut self, now: Time, command: Command) -> Option<Refusal> {
+        self.advance_before(now);
+        self.decide(Event::Command(command))
+    }
+
+    /// Holds `value` at `point` for one deadline.
+    pub fn trim(&mut self, now: Time, point: Point, value: Value) -> Option<Refusal> {
+        self.advance(now);
+        let event = Event::Trim(point.steering(), self.interlocks());
+        let refused = step(self.state, &self.limits, self.now, event).refused;
+        if refused.is_none() && !self.actuator.trim(point, value) {
+            // It has no such point: nothing is written.
+            self.counters.count_refusal(Refusal::NotTrimming);
+            return Some(Refusal::NotTrimming);
+        }
+        let refused = self.decide(event);
+        if refused.is_none() {
+            // The output may be the same, with another meaning.
+            self.write(true);
+        }
+        refused
+    }
+
+    const fn interlocks(&self) -> Interlocks {
+        Interlocks {
+            stop_held: self.stop_held,
+            actuator_failed: self.failure.is_some(),
+        }
+    }
+
+    /// Puts `event` to the policy at the present moment and its output to the actuator.
+    fn decide(&mut self, event: Event) -> Option<Refusal> {
+        let step = step(self.state, &self.limits, self.now, event);
+        match step.refused {
+            Some(refusal) => self.counters.count_refusal(refusal),
+            None if matches!(event, Event::Command(_)) => self.counters.accepted += 1,
+            None => {}
+        }
+        self.enter(step.state);
+        self.write(false);
+        step.refused
+    }
+
+    fn enter(&mut self, state: State) {
+        if self.state.stopped().is_none() && state.stopped().is_some() {
+            self.counters.stops += 1;
+        }
+        let trimming = |state: &State| matches!(state, State::Trimming(_));
+        if trimming(&self.state) && !trimming(&state) {
+            self.actuator.end_trim();
+        }
+        self.state = state;
+    }
+
+    /// Writes what has changed, or, on a tick (`refresh`), whatever is in force:
+    /// that is also how a failed write is tried again.
+    fn write(&mut self, refresh: bool) {
+        let output = self.state.output(&self.limits);
+        if !refresh && output == self.output {
+            return;
+        }
+        self.output = output;
+        let Err(error) = self.actuator.write(self.now, &output) else {
+            self.failure = None;
+            return;
+        };
+        let mut text = FailureText::new();
+        // A longer reason is cut; what fits of it stays.
+        let _ = write!(Cut(&mut text), "{error}");
+        self.failure = Some(text);
+        self.counters.write_errors += 1;
+        let fault = Event::Fault(Fault::Actuator);
+        self.enter(step(self.state, &self.limits, self.now, fault).state);
+        // A car that was armed is stopped by this, so it ends after one more try.
+        self.write(false);
+    }
+}
+
+/// Takes as much text as there is room for.
+struct Cut<'a>(&'a mut FailureText);
+
+impl Write for Cut<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for character in text.chars() {
+            if self.0.try_push(character).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! A process that cannot be taken for another: its number, when it started, and since which
+//! boot.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+/// Names that a guard's program may have: the physical car's, and the simulated or
+/// dry-running car's.
+const PROGRAMS: [&str; 2] = ["pilotage-guard", "pilotage"];
+
+/// A guard's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessId {
+    pid: Pid,
+    /// Clock ticks after boot (proc_pid_stat(5), field 22).
+    started: u64,
+    /// /proc/sys/kernel/random/boot_id.
+    boot: String,
+}
+
+impl ProcessId {
+    /// This process.
+    ///
+    /// # Errors
+    /// Where there is no /proc.
+    pub fn own() -> io::Result<Self> {
+        let own = Self::of(rustix::process::getpid());
+        own.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The process that has this number now.
+    pub fn of(pid: Pid) -> Option<Self> {
+        Some(Self {
+            pid,
+            started: started(pid)?,
+            boot: boot(),
+        })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Whether it runs: a process with this number, start, and a guard's program.
+    pub fn runs(&self) -> bool {
+        same_boot(&self.boot, &boot()) && started(self.pid) == Some(self.started) && self.is_guard()
+    }
+
+    /// Who runs it.
+    pub fn owner(&self) -> Option<u32> {
+        let metadata = fs::metadata(format!("/proc/{}", self.pid.as_raw_nonzero()));
+        metadata.ok().map(|metadata| metadata.uid())
+    }
+
+    /// By its executable where that may be looked at, else by the name of the process.
+    fn is_guard(&self) -> bool {
+        let pid = self.pid.as_raw_nonzero();
+        if let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
+            let name = program.file_name().and_then(|name| name.to_str());
+            // The kernel marks a program that was replaced, as by an upgrade.
+            let name = name.map(|name| name.trim_end_matches(" (deleted)"));
+            return name.is_some_and(|name| PROGRAMS.contains(&name));
+        }
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // comm holds 15 bytes.
+        let name = name.trim_end();
+        PROGRAMS
+            .iter()
+            .any(|program| program.get(..15).unwrap_or(program) == name)
+    }
+
+    /// Kills it, and waits up to `patience` until it is gone.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn kill(&self, patience: Duration) -> Result<(), Errno> {
+        // A descriptor of the process first: from then on the number cannot become another's.
+        let descriptor = match pidfd_open(self.pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Some(descriptor),
+            Err(Errno::SRCH) => return Ok(()),
+            // Kernels before 5.3 have none.
+            Err(_) => None,
+        };
+        if !self.runs() {
+            return Ok(());
+        }
+        let sent = match &descriptor {
+            Some(descriptor) => pidfd_send_signal(descriptor, Signal::KILL),
+            None => kill_process(self.pid, Signal::KILL),
+        };
+        match sent {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error),
+        }
+        let until = Instant::now() + patience;
+        while self.runs() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match &descriptor {
+                Some(descriptor) => {
+                    let mut ended = [PollFd::new(descriptor, PollFlags::IN)];
+                    let left = Timespec {
+                        tv_sec: left.as_secs() as _,
+                        tv_nsec: left.subsec_nanos().into(),
+                    };
+                    if poll(&mut ended, Some(&left)).is_ok_and(|ready| ready > 0) {
+                        break;
+                    }
+                }
+                None => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where it may not be read, as under `ProcSubset=pid`.
+const UNKNOWN: &str = "-";
+
+fn boot() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot.map_or_else(|_| UNKNOWN.to_owned(), |boot| boot.trim().to_owned())
+}
+
+fn same_boot(one: &str, other: &str) -> bool {
+    one == UNKNOWN || other == UNKNOWN || one == other
+}
+
+/// Field 22 of /proc/PID/stat; none for a process that is gone or a zombie.
+fn started(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The second field is the name in parentheses, and may hold any character.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pid = self.pid.as_raw_nonzero();
+        write!(f, "{pid} {} {}", self.started, self.boot)
+    }
+}
+
+impl FromStr for ProcessId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut fields = text.split(' ');
+        let mut next = || fields.next().ok_or(());
+        let pid: i32 = next()?.parse().map_err(|_| ())?;
+        Ok(Self {
+            pid: Pid::from_raw(pid).filter(|_| pid > 0).ok_or(())?,
+            started: next()?.parse().map_err(|_| ())?,
+            boot: next()?.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_written_and_read_back() {
+        let own = ProcessId::own().unwrap();
+        assert_eq!(own.to_string().parse(), Ok(own.clone()));
+        assert_eq!("".parse::<ProcessId>(), Err(()));
+        assert_eq!("0 1 -".parse::<ProcessId>(), Err(()));
+        assert_eq!("-5 1 -".parse::<ProcessId>(), Err(()));
+    }
+
+    #[test]
+    fn neither_another_program_nor_another_start_is_the_guard() {
+        // This test's own program has another name than a guard's.
+        let own = ProcessId::own().unwrap();
+        assert_eq!(started(own.pid), Some(own.started));
+        assert!(!own.runs());
+        // Nothing is killed: this process goes on.
+        assert_eq!(own.kill(Duration::ZERO), Ok(()));
+    }
+}

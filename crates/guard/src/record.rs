@@ -1,0 +1,304 @@
+//! What a guard leaves on disk when it starts, so that it can be found, stopped and
+//! replaced whatever becomes of car.toml, of its socket, or of the environment of the one
+//! who asks.
+//!
+//! A record is a file `HASH.guard` in a runtime directory: lines of `key = value`, an empty
+//! line, and the text of car.toml as the guard read it. A record is used only where its
+//! directory and itself are owned by one user, and nobody else may write to either.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use crate::identity::fnv1a;
+use crate::process_id::ProcessId;
+use crate::{CarFileError, GuardedCar};
+
+/// The runtime directory of the service, which its unit makes.
+const SERVICE: &str = "/run/pilotage";
+/// Where an installed car is described; its guard is the service's.
+pub const INSTALLED: &str = "/etc/pilotage/car.toml";
+/// A car.toml of at most 1 MiB and the lines before it.
+const LONGEST: u64 = (1 << 20) + (64 << 10);
+const FIRST_LINE: &str = "pilotage-guard 1";
+
+/// A guard that runs, or ran, as it wrote it down itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Where this record is.
+    pub path: PathBuf,
+    /// The user that owns it.
+    pub owner: u32,
+    /// The guard's process.
+    pub process: ProcessId,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// The car's file.
+    pub file: PathBuf,
+    /// The car's name.
+    pub name: String,
+    /// car.toml as the guard read it.
+    pub text: String,
+}
+
+/// The directory for this user's records, locks and sockets, which is made where it is
+/// missing: that of the service for the service's user, else one in the user's runtime
+/// directory, else one of its own in /tmp. It does not depend on the environment.
+///
+/// # Errors
+/// When it cannot be made, or is not this user's alone.
+pub fn own_directory() -> io::Result<PathBuf> {
+    let user = geteuid().as_raw();
+    if fs::symlink_metadata(SERVICE).is_ok_and(|service| service.is_dir() && service.uid() == user)
+        && user != 0
+    {
+        return Ok(SERVICE.into());
+    }
+    let sessions = PathBuf::from(format!("/run/user/{user}"));
+    let (path, mode) = match user {
+        // Operators may see that root's guard is there, and nothing else of it.
+        0 => (PathBuf::from("/run/pilotage-0"), 0o755),
+        _ if sessions.is_dir() => (sessions.join("pilotage"), 0o700),
+        _ => (PathBuf::from(format!("/tmp/pilotage-{user}")), 0o700),
+    };
+    match fs::DirBuilder::new().mode(mode).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match trusted_directory(&path) {
+        Some(owner) if owner == user => Ok(path),
+        _ => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} is not a directory that only its user {user} may write to: remove it",
+                path.display()
+            ),
+        )),
+    }
+}
+
+/// The owner of `path`, where that is a directory which nobody else may write to.
+fn trusted_directory(path: &Path) -> Option<u32> {
+    let directory = fs::symlink_metadata(path).ok()?;
+    (directory.is_dir() && directory.mode() & 0o022 == 0).then(|| directory.uid())
+}
+
+/// The directories in which this user may find records: its own, the service's, and for root
+/// those of all users.
+fn directories() -> Vec<PathBuf> {
+    let mut all = vec![PathBuf::from(SERVICE), PathBuf::from("/run/pilotage-0")];
+    let user = geteuid().as_raw();
+    if user != 0 {
+        all.push(format!("/run/user/{user}/pilotage").into());
+        all.push(format!("/tmp/pilotage-{user}").into());
+        return all;
+    }
+    let within = |folder: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    all.extend(within("/run/user").iter().map(|user| user.join("pilotage")));
+    let named = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("pilotage-"))
+    };
+    all.extend(within("/tmp").into_iter().filter(named));
+    all
+}
+
+/// One name for a file, however it was written: that of the file behind links where it is
+/// there.
+pub fn canonical(file: &Path) -> PathBuf {
+    fs::canonicalize(file)
+        .or_else(|_| {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+            Ok(folder.join(file.file_name().unwrap_or_default()))
+        })
+        .or_else(|_: io::Error| std::path::absolute(file))
+        .unwrap_or_else(|_| file.to_owned())
+}
+
+fn hash(path: &Path) -> String {
+    format!("{:016x}", fnv1a(path.as_os_str().as_encoded_bytes()))
+}
+
+/// The socket of a car whose file names none: the service's for the installed car, else one
+/// for each file in the runtime directory of the user whose guard it is.
+pub fn usual_socket(file: &Path) -> PathBuf {
+    let file = canonical(file);
+    let service = Path::new(SERVICE);
+    if file == Path::new(INSTALLED) && service.is_dir() {
+        return service.join("guard.sock");
+    }
+    let folder = own_directory().unwrap_or_else(|_| service.to_owned());
+    folder.join(format!("{}.sock", hash(&file)))
+}
+
+/// The file whose lock keeps a second guard of this user from a device. Only its user may
+/// open it.
+pub fn lock_file(device: &Path) -> io::Result<File> {
+    let path = own_directory()?.join(format!("{}.lock", hash(&canonical(device))));
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
+        .open(path)
+}
+
+impl Record {
+    /// Writes the record of this process, which guards `car` as `text` of `file` describes
+    /// it, whole or not at all; records of guards whose car is gone are removed.
+    ///
+    /// # Errors
+    /// When the runtime directory cannot be had or written.
+    pub fn write(car: &GuardedCar, text: &str) -> io::Result<Self> {
+        let folder = own_directory()?;
+        prune(&folder);
+        let record = Self {
+            path: folder.join(format!("{}.guard", hash(&car.file))),
+            owner: geteuid().as_raw(),
+            process: ProcessId::own()?,
+            socket: car.socket.clone(),
+            file: car.file.clone(),
+            name: car.name().to_owned(),
+            text: text.to_owned(),
+        };
+        let new = record.path.with_extension("new");
+        // What an earlier guard left half written.
+        let _ = fs::remove_file(&new);
+        let mut file = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o640)
+            .open(&new)?;
+        // Whatever the umask is: the operators' group may read it.
+        file.set_permissions(fs::Permissions::from_mode(0o640))?;
+        file.write_all(record.to_text().as_bytes())?;
+        fs::rename(&new, &record.path)?;
+        Ok(record)
+    }
+
+    /// Removes it: its guard has ended in order.
+    pub fn remove(&self) {
+        // One that stays names a process that is gone.
+        let _ = fs::remove_file(&self.path);
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let one_line = |value: &str| value.replace(['\n', '\r'], " ");
+        let _ = writeln!(text, "{FIRST_LINE}");
+        for (key, value) in [
+            ("process", self.process.to_string()),
+            ("socket", self.socket.display().to_string()),
+            ("file", self.file.display().to_string()),
+            ("name", self.name.clone()),
+        ] {
+            let _ = writeln!(text, "{key} = {}", one_line(&value));
+        }
+        text.push('\n');
+        text.push_str(&self.text);
+        text
+    }
+
+    /// Reads a record, if it is one that may be trusted: a plain file of the owner of its
+    /// directory, which nobody else may write to.
+    fn read(path: &Path) -> Option<Self> {
+        let owner = trusted_directory(path.parent()?)?;
+        let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits() as i32;
+        let opened = File::options().read(true).custom_flags(flags).open(path);
+        let file = opened.ok()?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.uid() != owner || metadata.mode() & 0o022 != 0 {
+            return None;
+        }
+        let mut text = String::new();
+        file.take(LONGEST).read_to_string(&mut text).ok()?;
+        Self::parse(path, owner, &text)
+    }
+
+    fn parse(path: &Path, owner: u32, text: &str) -> Option<Self> {
+        let (head, text) = text.split_once("\n\n")?;
+        let head = head.strip_prefix(FIRST_LINE)?;
+        let value = |key: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(" = "));
+            lines.find(|(known, _)| *known == key).map(|(_, value)| value)
+        };
+        Some(Self {
+            path: path.to_owned(),
+            owner,
+            process: value("process")?.parse().ok()?,
+            socket: value("socket")?.into(),
+            file: value("file")?.into(),
+            name: value("name")?.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// All records that this user may read and trust.
+    pub fn all() -> Vec<Self> {
+        let mut found = Vec::new();
+        for directory in directories() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.extension().is_some_and(|extension| extension == "guard") {
+                    found.extend(Self::read(&path));
+                }
+            }
+        }
+        found
+    }
+
+    /// The records of the car that `file` describes; the file may be gone.
+    pub fn of(file: &Path) -> Vec<Self> {
+        let file = canonical(file);
+        let mut found = Self::all();
+        found.retain(|record| record.file == file);
+        // Those that run come first.
+        found.sort_by_key(|record| !record.process.runs());
+        found
+    }
+
+    /// Whether its guard runs: the very process, not another with its number.
+    pub fn runs(&self) -> bool {
+        self.process.runs() && self.process.owner() == Some(self.owner)
+    }
+
+    /// The car as its guard read it.
+    ///
+    /// # Errors
+    /// When the text is no longer understood: it is of another version of Pilotage.
+    pub fn car(&self) -> Result<GuardedCar, CarFileError> {
+        let car = GuardedCar::from_toml(&self.file.display().to_string(), &self.text)?;
+        Ok(GuardedCar {
+            socket: self.socket.clone(),
+            file: self.file.clone(),
+            ..car
+        })
+    }
+}
+
+/// Removes the records of guards that are dead and whose car.toml is gone.
+fn prune(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "guard") {
+            continue;
+        }
+        let stale = Record::read(&path).is_some_and(|old| !old.runs() && !old.file.exists());
+        if stale {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
