@@ -57,7 +57,7 @@ right = { pwm = 13, ahead = 12, back = 11 }
 const VESC: &str = r#"[actuator]
 kind = "vesc"
 [actuator.vesc]
-port = "/dev/ttyACM0"
+port = "/dev/serial/by-id/usb-vesc-if00"
 full_duty = 0.5
 failsafe_brake_a = 5.0
 disarmed_brake_a = 0.0
@@ -166,7 +166,7 @@ fn what_is_refused_names_the_line_and_the_key() {
         (MOTORS, "turn = 0.6", "turn = 1.1", "differential.turn"),
         (
             VESC,
-            "port = \"/dev/ttyACM0\"",
+            "port = \"/dev/serial/by-id/usb-vesc-if00\"",
             "port = \"ttyACM0\"",
             "port",
         ),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pilotage_guard::actuators::{OpenError, Worker};
+use pilotage_guard::actuators::{OpenError, OutputEnable, Worker};
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
 
@@ -145,6 +145,41 @@ fn one_that_hangs_holds_no_write_up_and_then_gets_the_newest_output() {
     worker
         .write(at(2000), &output(Mode::Failsafe, 0.0))
         .unwrap();
+}
+
+/// An output-enable pin, and what it was last set to.
+struct Pin(Arc<Mutex<Option<bool>>>);
+
+impl OutputEnable for Pin {
+    fn set(&mut self, through: bool) -> std::io::Result<()> {
+        *self.0.lock().unwrap() = Some(through);
+        Ok(())
+    }
+}
+
+#[test]
+fn while_it_hangs_its_pin_holds_the_outputs_back() {
+    let set = Arc::new(Mutex::new(None));
+    let (device, worker) = started();
+    let mut worker = worker.held_back_by(Pin(Arc::clone(&set)));
+    let failsafe = output(Mode::Failsafe, 0.0);
+    worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
+    assert_eq!(*set.lock().unwrap(), None, "the actuator's own business");
+    device.hang(Duration::from_millis(300));
+    worker.write(at(5), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
+    worker.write(at(10), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(500), &failsafe).unwrap();
+    assert_eq!(*set.lock().unwrap(), Some(true));
+    // One that is free again, but takes nothing.
+    device.hang(Duration::from_millis(300));
+    worker.write(at(505), &failsafe).unwrap_err();
+    device.broken.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(1000), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
 }
 
 #[test]

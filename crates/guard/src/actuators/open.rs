@@ -134,13 +134,19 @@ impl Motors {
             Kind::Pca9685 => {
                 let settings = settings.pca9685.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("pca9685"))?.clone();
+                let pin = output_enable(&settings, hold)?;
                 if hold.is_regardless() {
-                    let chip = pca9685(&settings, hold)?;
+                    let chip = pca9685(&settings, pin, hold)?;
                     return Ok(Self::Pca9685Direct(Box::new(chip)));
                 }
                 let device = settings.bus.display().to_string();
-                let worker = Worker::start("pca9685", device, move || pca9685(&settings, hold));
-                worker.map(Self::Pca9685)
+                let theirs = pin.clone();
+                let build = move || pca9685(&settings, theirs, hold);
+                let worker = Worker::start("pca9685", device, build)?;
+                Ok(Self::Pca9685(match pin {
+                    Some(pin) => worker.held_back_by(pin),
+                    None => worker,
+                }))
             }
             Kind::Vesc => {
                 let settings = settings.vesc.as_ref();
@@ -196,7 +202,11 @@ impl Motors {
     }
 }
 
-fn pca9685(settings: &Pca9685Settings, hold: Hold) -> Result<Pca9685<I2cBus>, OpenError> {
+fn pca9685(
+    settings: &Pca9685Settings,
+    pin: Option<GpioOutputEnable>,
+    hold: Hold,
+) -> Result<Pca9685<I2cBus>, OpenError> {
     let wheels = settings.wheels().ok_or(OpenError::NoTable("pca9685"))?;
     let failed = |reason| OpenError::of(settings.bus.clone(), reason);
     let bus = I2cBus::open(&settings.bus, hold).map_err(failed)?;
@@ -206,7 +216,7 @@ fn pca9685(settings: &Pca9685Settings, hold: Hold) -> Result<Pca9685<I2cBus>, Op
         settings.oscillator,
         settings.frequency,
         wheels,
-        output_enable(settings, hold)?,
+        pin.map(|pin| Box::new(pin) as Box<dyn OutputEnable>),
     );
     let (bus, address) = (settings.bus.display(), settings.address);
     let name = format!("{bus}, address {address:#04x}");
@@ -216,12 +226,12 @@ fn pca9685(settings: &Pca9685Settings, hold: Hold) -> Result<Pca9685<I2cBus>, Op
 fn output_enable(
     settings: &Pca9685Settings,
     hold: Hold,
-) -> Result<Option<Box<dyn OutputEnable>>, OpenError> {
+) -> Result<Option<GpioOutputEnable>, OpenError> {
     let Some(pin) = &settings.output_enable else {
         return Ok(None);
     };
     let error = match GpioOutputEnable::open(pin, hold) {
-        Ok(pin) => return Ok(Some(Box::new(pin))),
+        Ok(pin) => return Ok(Some(pin)),
         Err(reason) => OpenError::OutputEnable {
             chip: pin.chip.clone(),
             line: pin.line,

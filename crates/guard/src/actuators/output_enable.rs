@@ -1,6 +1,7 @@
 //! The pin that lets a PWM chip's outputs through.
 
 use std::io;
+use std::sync::Arc;
 
 use gpiocdev::Request;
 use gpiocdev::line::Value;
@@ -21,8 +22,8 @@ pub trait OutputEnable {
 /// A PCA9685's OE pin on a GPIO line: low lets the outputs through. The kernel releases the
 /// line when its holder dies; the pull-up that the wiring must have then holds the outputs
 /// back, where the line's driver makes an input of a line that is released.
-#[derive(Debug)]
-pub struct GpioOutputEnable(Request);
+#[derive(Debug, Clone)]
+pub struct GpioOutputEnable(Arc<Request>);
 
 impl GpioOutputEnable {
     /// Takes the line, and holds the outputs back. A line that is refused is tried again for
@@ -39,7 +40,7 @@ impl GpioOutputEnable {
                 error => io::Error::other(error),
             })
         });
-        request.map(Self)
+        request.map(|request| Self(Arc::new(request)))
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use pilotage_vehicle::Time;
 
 use super::open::OpenError;
+use super::output_enable::OutputEnable;
 use crate::{Actuator, ActuatorError, Output, sys};
 
 /// As the guard's own thread, which waits for this one.
@@ -41,9 +42,11 @@ pub struct Worker<A> {
     shared: Arc<Shared<A>>,
     wait: Duration,
     thread: Option<JoinHandle<()>>,
+    /// Holds the outputs back while it hangs.
+    output_enable: Option<Box<dyn OutputEnable + Send>>,
     /// Whether a write has been taken yet.
     started: bool,
-    /// Whether it was logged that it hangs.
+    /// Whether it is known that it hangs.
     stuck: bool,
 }
 
@@ -141,9 +144,16 @@ impl<A: Actuator + 'static> Worker<A> {
             shared,
             wait: WAIT,
             thread: Some(thread),
+            output_enable: None,
             started: false,
             stuck: false,
         })
+    }
+
+    /// While the actuator hangs `pin` holds its outputs back: it needs no bus.
+    pub fn held_back_by(mut self, pin: impl OutputEnable + Send + 'static) -> Self {
+        self.output_enable = Some(Box::new(pin));
+        self
     }
 
     /// Fits the wait to a guard of this `deadline`: a fifteenth of it, and at least 10 ms.
@@ -162,6 +172,12 @@ impl<A: Actuator + 'static> Worker<A> {
                 change(actuator);
             }),
         });
+    }
+
+    /// Whether there is a pin that did it.
+    fn let_through(&mut self, through: bool) -> bool {
+        let pin = self.output_enable.as_mut();
+        pin.is_some_and(|pin| pin.set(through).is_ok())
     }
 
     /// Passes `output` on; the outcome, unless it takes too long: then for how long it has.
@@ -238,11 +254,12 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
     }
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
-        let device = &self.device;
         match self.pass(now, *output) {
             Ok(outcome) => {
                 if self.stuck {
-                    log::warn!("{device}: the transfer that was stuck has ended");
+                    log::warn!("{}: the transfer that was stuck has ended", self.device);
+                    // Where this output was not taken, the actuator holds back by itself.
+                    self.let_through(outcome.is_ok());
                 }
                 self.stuck = false;
                 self.started |= outcome.is_ok();
@@ -250,11 +267,15 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
             }
             Err(time) => {
                 let error = ActuatorError::Stuck {
-                    device: Arc::clone(device),
+                    device: Arc::clone(&self.device),
                     millis: time.as_millis() as u64,
                 };
                 if !self.stuck {
-                    log::error!("{error}");
+                    let held_back = match self.let_through(false) {
+                        true => "; its outputs are held back",
+                        false => "",
+                    };
+                    log::error!("{error}{held_back}");
                 }
                 (self.stuck, self.started) = (true, true);
                 Err(error)
