@@ -93,6 +93,18 @@ fn a_good_table_of_each_kind_is_taken() {
     }
 }
 
+/// As docs/car.md has them.
+#[test]
+fn what_is_left_out_has_its_default() {
+    let text = SERVO.replace("arming = [{ us = 1510, ms = 500 }]\n", "");
+    assert_ne!(text, SERVO);
+    let chip = load(&text).unwrap().pca9685.unwrap();
+    assert_eq!((chip.address, chip.oscillator), (0x40, 25e6));
+    assert_eq!(chip.output_enable, None);
+    assert_eq!(chip.throttle.unwrap().arming, []);
+    assert_eq!(load(VESC).unwrap().vesc.unwrap().baud, 115_200);
+}
+
 #[test]
 fn what_is_refused_names_the_line_and_the_key() {
     let pins = pins();

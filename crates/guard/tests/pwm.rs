@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_guard::actuators::{
-    CHECK_EVERY, Hold, OpenError, Pwm, PwmChannelSettings, PwmSettings, SteeringSettings,
-    ThrottleSettings,
+    ActuatorSettings, CHECK_EVERY, Kind, Motors, OpenError, Pwm, PwmChannelSettings, PwmSettings,
+    SteeringSettings, ThrottleSettings,
 };
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
@@ -262,8 +262,15 @@ fn a_second_holder_is_refused() {
     let refused = Pwm::open(&chip.settings(), Duration::ZERO).unwrap_err();
     assert!(matches!(refused, OpenError::Taken { .. }), "{refused}");
     // Failsafe is none, and does not wait for ever.
-    let failsafe = Hold::regardless(Duration::from_millis(5));
-    let mut failsafe = Pwm::open(&chip.settings(), failsafe).unwrap();
+    let settings = ActuatorSettings {
+        kind: Kind::Pwm,
+        pwm: Some(chip.settings()),
+        ..ActuatorSettings::default()
+    };
+    let refused = Motors::open(&settings, Duration::from_millis(5)).err();
+    assert!(matches!(refused, Some(OpenError::Taken { .. })));
+    let failsafe = Motors::open_regardless(&settings, Duration::from_millis(5));
+    let mut failsafe = failsafe.unwrap();
     failsafe.write(at(0), &FAILSAFE).unwrap();
     assert_eq!(chip.holds(0, "duty_cycle"), 1_500_000);
     drop((first, failsafe));

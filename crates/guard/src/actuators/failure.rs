@@ -41,9 +41,13 @@ pub(crate) enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        error
-            .raw_os_error()
-            .map_or(Self::Kind(error.kind()), Self::System)
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::NotFound, _) => Self::Gone,
+            // A lock that another holds, when a device is opened again.
+            (io::ErrorKind::WouldBlock, _) => Self::Kind(io::ErrorKind::ResourceBusy),
+            (_, Some(code)) => Self::System(code),
+            (kind, None) => Self::Kind(kind),
+        }
     }
 }
 

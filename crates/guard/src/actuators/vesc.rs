@@ -83,11 +83,7 @@ impl Vesc {
         let port = match &mut self.port {
             Some(port) => port,
             None => {
-                let opened = Port::open(&self.settings.port, self.settings.baud, self.hold);
-                let opened = opened.map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => Failure::Gone,
-                    _ => error.into(),
-                })?;
+                let opened = Port::open(&self.settings.port, self.settings.baud, self.hold)?;
                 (self.asked, self.sent, self.unanswered) = (None, None, None);
                 self.parser = Parser::default();
                 self.port.insert(opened)
