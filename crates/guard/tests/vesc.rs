@@ -267,16 +267,15 @@ fn noise_holds_up_no_answer() {
         let port = folder.path().join("vesc");
         let mut model = Model::plug(&port);
         let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-        // Three questions without an answer: one more is silence.
-        for millis in (0..900).step_by(5) {
+        // Questions without an answer, up to the moment at which they are silence.
+        for millis in (0..1000).step_by(5) {
             vesc.write(at(millis), &FAILSAFE).unwrap();
             let _ = model.told();
         }
         model.end.write_all(&noise).unwrap();
-        vesc.write(at(900), &FAILSAFE).unwrap();
         model.answer();
-        // From here on it answers each question, at once.
-        for millis in (905..4000).step_by(5) {
+        // The answer behind the noise is read at once, and each one after it.
+        for millis in (1000..4000).step_by(5) {
             vesc.write(at(millis), &FAILSAFE).unwrap();
             if model.told().contains(&Told::Version) {
                 model.answer();

@@ -161,17 +161,9 @@ impl<A: Actuator + 'static> Worker<A> {
         self.wait = (deadline / SHARE).max(WAIT);
     }
 
-    /// Changes the actuator before its next write.
+    /// Changes the actuator before its next write. Of several such changes the last one is made.
     pub fn adjust(&mut self, change: impl FnOnce(&mut A) + Send + 'static) {
-        let mut slot = self.shared.slot();
-        // One that a hang holds up comes first.
-        slot.adjust = Some(match slot.adjust.take() {
-            None => Box::new(change),
-            Some(earlier) => Box::new(move |actuator: &mut A| {
-                earlier(actuator);
-                change(actuator);
-            }),
-        });
+        self.shared.slot().adjust = Some(Box::new(change));
     }
 
     /// Whether there is a pin that did it.
