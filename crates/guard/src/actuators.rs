@@ -1,12 +1,14 @@
 //! Motors: what a guard writes to on a real car.
 //!
 //! Each is an [`Actuator`](crate::Actuator) that neither allocates nor waits long after it
-//! is opened, holds a lock on its device while it lives, and looks once a second whether
-//! the device still does what it was told.
+//! is opened, but for what a failure takes, holds a lock on its device while it lives where
+//! not everybody could take that lock, and checks once a second that the device still holds
+//! each setting that was written to it.
 
 pub(crate) mod bus_lock;
 mod differential;
 mod dry_run;
+mod failure;
 mod i2c;
 mod open;
 mod output_enable;
@@ -14,22 +16,27 @@ mod pca9685;
 mod pulses;
 mod pwm;
 mod retry;
+mod rotation;
 mod serial;
 mod settings;
 mod targets;
 mod vesc;
+mod worker;
 
+pub use bus_lock::Hold;
 pub use differential::{Differential, Motor};
 pub use dry_run::DryRun;
 pub use i2c::{I2cBus, I2cError};
 pub use open::{Motors, OpenError};
 pub use output_enable::{GpioOutputEnable, OutputEnable};
-pub use pca9685::{CHECK_EVERY, Pca9685, Wheels};
+pub use pca9685::{Pca9685, Wheels};
 pub use pulses::{Pulses, Rest};
 pub use pwm::Pwm;
+pub use rotation::CHECK_EVERY;
 pub use settings::{
     ActuatorSettings, ArmingStep, DifferentialSettings, Kind, MotorSettings, OutputEnableSettings,
     Pca9685Settings, PwmChannelSettings, PwmSettings, SteeringSettings, Stop, ThrottleSettings,
     VescSettings,
 };
 pub use vesc::Vesc;
+pub use worker::Worker;

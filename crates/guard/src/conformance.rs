@@ -47,7 +47,7 @@ impl Actuator for RecordingActuator {
         if self.broken {
             self.failed.push((now, *output));
             return Err(ActuatorError::Write {
-                actuator: "recording stand-in",
+                device: "recording stand-in".into(),
                 source: std::io::ErrorKind::NotConnected.into(),
             });
         }

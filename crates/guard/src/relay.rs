@@ -63,7 +63,7 @@ impl Actuator for Relay {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(error) => Err(ActuatorError::Write {
-                    actuator: "simulated car",
+                    device: "simulated car".into(),
                     source: error.into(),
                 }),
             };

@@ -182,6 +182,16 @@ impl Drop for KillTimer {
     }
 }
 
+/// One heap for all threads. Each further one reserves 64 MB of addresses, which count where
+/// memory is locked (LimitMEMLOCK).
+pub(crate) fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two numbers and no pointer; where it is refused nothing changes.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// A part of an I2C transfer.
 pub(crate) enum I2cPart<'a> {
     /// Read into it.

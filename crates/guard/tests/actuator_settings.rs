@@ -57,7 +57,7 @@ right = { pwm = 13, ahead = 12, back = 11 }
 const VESC: &str = r#"[actuator]
 kind = "vesc"
 [actuator.vesc]
-port = "/dev/ttyACM0"
+port = "/dev/serial/by-id/usb-vesc-if00"
 full_duty = 0.5
 failsafe_brake_a = 5.0
 disarmed_brake_a = 0.0
@@ -91,6 +91,18 @@ fn a_good_table_of_each_kind_is_taken() {
     ] {
         assert_eq!(load(text).unwrap().kind, kind);
     }
+}
+
+/// As docs/car.md has them.
+#[test]
+fn what_is_left_out_has_its_default() {
+    let text = SERVO.replace("arming = [{ us = 1510, ms = 500 }]\n", "");
+    assert_ne!(text, SERVO);
+    let chip = load(&text).unwrap().pca9685.unwrap();
+    assert_eq!((chip.address, chip.oscillator), (0x40, 25e6));
+    assert_eq!(chip.output_enable, None);
+    assert_eq!(chip.throttle.unwrap().arming, []);
+    assert_eq!(load(VESC).unwrap().vesc.unwrap().baud, 115_200);
 }
 
 #[test]
@@ -166,7 +178,7 @@ fn what_is_refused_names_the_line_and_the_key() {
         (MOTORS, "turn = 0.6", "turn = 1.1", "differential.turn"),
         (
             VESC,
-            "port = \"/dev/ttyACM0\"",
+            "port = \"/dev/serial/by-id/usb-vesc-if00\"",
             "port = \"ttyACM0\"",
             "port",
         ),

@@ -1,15 +1,18 @@
-//! The PWM pins' actuator on a made-up tree in place of sysfs. Its files are plain ones, so
-//! a kernel's refusals (a pulse longer than the cycle) are not among what is tried.
+//! The PWM pins' actuator on a made-up tree in place of sysfs. Its files are plain ones, so a
+//! kernel's refusals (a pulse longer than the cycle) are not among what is tried; only that
+//! of another polarity is, by a file that cannot be written to.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pilotage_guard::actuators::{
-    Pwm, PwmChannelSettings, PwmSettings, SteeringSettings, ThrottleSettings,
+    ActuatorSettings, CHECK_EVERY, Kind, Motors, OpenError, Pwm, PwmChannelSettings, PwmSettings,
+    SteeringSettings, ThrottleSettings,
 };
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
@@ -43,10 +46,30 @@ impl Chip {
         }
     }
 
-    /// The number in a file: its first line, as nothing here cuts a file off.
-    fn holds(&self, channel: u8, name: &str) -> u32 {
+    /// Gives each pin a polarity.
+    fn polarised(self) -> Self {
+        for channel in [0, 1] {
+            fs::write(self.file(channel, "polarity"), "normal\n").unwrap();
+        }
+        self
+    }
+
+    /// What a file holds: its first line, as nothing here cuts a file off.
+    fn text(&self, channel: u8, name: &str) -> String {
         let text = fs::read_to_string(self.file(channel, name)).unwrap();
-        text.lines().next().unwrap().parse().unwrap()
+        text.lines().next().unwrap().to_owned()
+    }
+
+    fn holds(&self, channel: u8, name: &str) -> u32 {
+        self.text(channel, name).parse().unwrap()
+    }
+
+    /// The lock of a pin is on this file, where not everybody may read it.
+    fn only_for_the_guard(&self) {
+        for channel in [0, 1] {
+            let mode = Permissions::from_mode(0o660);
+            fs::set_permissions(self.file(channel, "duty_cycle"), mode).unwrap();
+        }
     }
 
     fn settings(&self) -> PwmSettings {
@@ -102,16 +125,19 @@ fn it_is_an_actuator() {
 }
 
 #[test]
-fn opening_sets_the_cycle_and_no_pulse() {
+fn opening_writes_nothing_and_the_first_write_sets_the_pins_up() {
     let chip = Chip::new();
     // One is fresh, the other as a program that died left it.
     fs::write(chip.file(0, "period"), "10000000\n").unwrap();
     fs::write(chip.file(0, "duty_cycle"), "1900000\n").unwrap();
-    let _pins = chip.open();
-    for channel in [0, 1] {
+    let mut pins = chip.open();
+    assert_eq!(chip.holds(0, "period"), 10_000_000);
+    assert_eq!(chip.holds(0, "duty_cycle"), 1_900_000);
+    pins.write(at(0), &FAILSAFE).unwrap();
+    for (channel, pulse) in [(0, 1_500_000), (1, 1_300_000)] {
         assert_eq!(chip.holds(channel, "period"), 20_000_000);
         assert_eq!(chip.holds(channel, "enable"), 1);
-        assert_eq!(chip.holds(channel, "duty_cycle"), 0);
+        assert_eq!(chip.holds(channel, "duty_cycle"), pulse);
     }
 }
 
@@ -126,26 +152,74 @@ fn no_pulse_is_a_duty_of_zero() {
     assert_eq!(chip.holds(1, "duty_cycle"), 1_300_000);
 }
 
+/// Another program's doing at a pin: the file, what it writes there.
+const OTHERS: [(&str, &str); 4] = [
+    ("duty_cycle", "1900000"),
+    ("period", "2500000"),
+    ("enable", "0"),
+    ("polarity", "inversed"),
+];
+
 #[test]
 fn another_writer_is_noticed_within_a_second_and_overruled() {
-    for channel in [0, 1] {
-        let chip = Chip::new();
+    for (channel, (name, value)) in [0, 1].into_iter().flat_map(|pin| OTHERS.map(|o| (pin, o))) {
+        let chip = Chip::new().polarised();
         let mut pins = chip.open();
         pins.write(at(0), &FAILSAFE).unwrap();
-        fs::write(chip.file(channel, "duty_cycle"), "1900000\n").unwrap();
-        let noticed = (5..=1005).step_by(5).find_map(|millis| {
+        for millis in (5..500).step_by(5) {
+            pins.write(at(millis), &FAILSAFE).unwrap();
+        }
+        fs::write(chip.file(channel, name), format!("{value}\n")).unwrap();
+        let noticed = (500..=1505).step_by(5).find_map(|millis| {
             let written = pins.write(at(millis), &FAILSAFE);
             written.err().map(|error| (millis, error))
         });
         let (millis, error) = noticed.unwrap();
-        assert!(
-            matches!(error, ActuatorError::Overwritten { .. }),
-            "{error}"
-        );
+        assert!(millis <= 500 + CHECK_EVERY.as_millis() as u64);
+        let said = error.to_string();
+        let ActuatorError::Overwritten { setting, holds, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((setting, holds.as_str()), (name, value));
+        let pin = chip.path().join(format!("pwm{channel}"));
+        assert!(said.starts_with(&pin.display().to_string()), "{said}");
+        // All of it is written anew, to both.
         pins.write(at(millis), &FAILSAFE).unwrap();
-        let told = [1_500_000, 1_300_000][usize::from(channel)];
-        assert_eq!(chip.holds(channel, "duty_cycle"), told);
+        for (pin, pulse) in [(0, 1_500_000), (1, 1_300_000)] {
+            assert_eq!(chip.holds(pin, "duty_cycle"), pulse);
+            assert_eq!(chip.holds(pin, "period"), 20_000_000);
+            assert_eq!(chip.holds(pin, "enable"), 1);
+            assert_eq!(chip.text(pin, "polarity"), "normal");
+        }
     }
+}
+
+#[test]
+fn an_inverted_pin_is_made_normal_at_the_start() {
+    let chip = Chip::new().polarised();
+    fs::write(chip.file(0, "polarity"), "inversed\n").unwrap();
+    fs::write(chip.file(0, "period"), "10000000\n").unwrap();
+    fs::write(chip.file(0, "enable"), "1\n").unwrap();
+    chip.open().write(at(0), &FAILSAFE).unwrap();
+    assert_eq!(chip.text(0, "polarity"), "normal");
+    assert_eq!(chip.holds(0, "enable"), 1);
+}
+
+/// A file that is not `normal` and takes no writes, as that of a pin whose driver refuses.
+#[test]
+fn a_pin_that_stays_inverted_is_refused_and_says_what_to_do() {
+    let chip = Chip::new().polarised();
+    let polarity = chip.file(1, "polarity");
+    fs::remove_file(&polarity).unwrap();
+    std::os::unix::fs::symlink("/proc/version", &polarity).unwrap();
+    let error = chip.open().write(at(0), &FAILSAFE).unwrap_err();
+    let said = error.to_string();
+    assert!(matches!(error, ActuatorError::Polarity { .. }), "{said}");
+    assert!(
+        said.contains("pwm1: ") && said.contains("use another pin"),
+        "{said}"
+    );
+    assert_eq!(chip.holds(1, "enable"), 0, "it puts out nothing");
 }
 
 #[test]
@@ -169,20 +243,64 @@ fn a_pin_is_exported_where_it_is_not_yet() {
 fn a_pin_that_is_not_there_is_an_error() {
     let chip = Chip::new();
     fs::remove_dir_all(chip.path().join("pwm1")).unwrap();
-    let missing = Pwm::open(&chip.settings(), Duration::ZERO).unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::NotFound);
-    let mut settings = chip.settings();
-    settings.throttle_pin.chip = chip.path().join("pwmchip7");
-    let missing = Pwm::open(&settings, Duration::ZERO).unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    let mut elsewhere = chip.settings();
+    elsewhere.throttle_pin.chip = chip.path().join("pwmchip7");
+    for settings in [chip.settings(), elsewhere] {
+        let missing = Pwm::open(&settings, Duration::ZERO).unwrap_err();
+        let OpenError::Device { reason, .. } = &missing else {
+            panic!("{missing}");
+        };
+        assert_eq!(reason.kind(), ErrorKind::NotFound);
+    }
 }
 
 #[test]
 fn a_second_holder_is_refused() {
     let chip = Chip::new();
+    chip.only_for_the_guard();
     let first = chip.open();
     let refused = Pwm::open(&chip.settings(), Duration::ZERO).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::WouldBlock);
-    drop(first);
+    assert!(matches!(refused, OpenError::Taken { .. }), "{refused}");
+    // Failsafe is none, and does not wait for ever.
+    let settings = ActuatorSettings {
+        kind: Kind::Pwm,
+        pwm: Some(chip.settings()),
+        ..ActuatorSettings::default()
+    };
+    let refused = Motors::open(&settings, Duration::from_millis(5)).err();
+    assert!(matches!(refused, Some(OpenError::Taken { .. })));
+    let failsafe = Motors::open_regardless(&settings, Duration::from_millis(5));
+    let mut failsafe = failsafe.unwrap();
+    failsafe.write(at(0), &FAILSAFE).unwrap();
+    assert_eq!(chip.holds(0, "duty_cycle"), 1_500_000);
+    drop((first, failsafe));
     chip.open();
+}
+
+#[test]
+fn a_lock_that_any_user_can_take_keeps_nobody_out() {
+    let chip = Chip::new();
+    let duty = fs::File::open(chip.file(0, "duty_cycle")).unwrap();
+    rustix::fs::flock(&duty, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    chip.open().write(at(0), &FAILSAFE).unwrap();
+    assert_eq!(chip.holds(0, "duty_cycle"), 1_500_000);
+}
+
+#[test]
+fn after_opening_a_write_does_not_allocate() {
+    let chip = Chip::new().polarised();
+    let mut pins = chip.open();
+    pins.write(at(0), &FAILSAFE).unwrap();
+    let counted = allocation_counter::measure(|| {
+        for step in 1..1000_u16 {
+            let value = f32::from(step % 100) / 50.0 - 1.0;
+            let drive = Output {
+                mode: Mode::Drive,
+                steering: value,
+                throttle: value,
+            };
+            pins.write(at(u64::from(step) * 5), &drive).unwrap();
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }

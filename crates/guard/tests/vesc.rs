@@ -13,7 +13,9 @@ use pilotage_guard::actuators::{Vesc, VescSettings};
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output};
 use pilotage_vehicle::Time;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
+use rustix::thread::CapabilitySet;
 
 /// What a VESC is told, decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -237,6 +239,52 @@ fn silence_is_an_error_and_an_answer_ends_it() {
 }
 
 #[test]
+fn a_pause_in_which_it_is_not_asked_is_no_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    // An operator looks at the wheels between two values; one answer is lost besides.
+    for (index, millis) in [0, 1600, 3200, 60_000, 61_600].into_iter().enumerate() {
+        vesc.write(at(millis), &FAILSAFE).unwrap();
+        assert!(model.told().contains(&Told::Version));
+        if index != 2 {
+            model.answer();
+        }
+    }
+}
+
+#[test]
+fn noise_holds_up_no_answer() {
+    for noise in [
+        vec![0xAA; 4000],
+        // Each byte begins a packet; as many end one; and one that would be long.
+        vec![2; 4000],
+        vec![3; 4000],
+        [2, 250, 0].repeat(1333),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("vesc");
+        let mut model = Model::plug(&port);
+        let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+        // Questions without an answer, up to the moment at which they are silence.
+        for millis in (0..1000).step_by(5) {
+            vesc.write(at(millis), &FAILSAFE).unwrap();
+            let _ = model.told();
+        }
+        model.end.write_all(&noise).unwrap();
+        model.answer();
+        // The answer behind the noise is read at once, and each one after it.
+        for millis in (1000..4000).step_by(5) {
+            vesc.write(at(millis), &FAILSAFE).unwrap();
+            if model.told().contains(&Told::Version) {
+                model.answer();
+            }
+        }
+    }
+}
+
+#[test]
 fn an_unplugged_line_is_an_error_and_opened_again_when_back() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
@@ -246,7 +294,13 @@ fn an_unplugged_line_is_an_error_and_opened_again_when_back() {
     drop(model);
     for millis in (5..1000).step_by(5) {
         let error = vesc.write(at(millis), &FAILSAFE).unwrap_err();
-        assert!(matches!(error, ActuatorError::Write { .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                ActuatorError::Write { .. } | ActuatorError::Gone { .. }
+            ),
+            "{error}"
+        );
     }
     let mut model = Model::plug(&port);
     let back = (1000..1400)
@@ -260,6 +314,34 @@ fn an_unplugged_line_is_an_error_and_opened_again_when_back() {
         Told::Version,
     ];
     assert_eq!(model.told(), told);
+    // It is held as before: by its lock at least, as root may open it again.
+    Vesc::open(&settings(&port), Duration::ZERO).unwrap_err();
+}
+
+#[test]
+fn one_that_came_back_under_another_name_is_reported_with_the_name_to_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("ttyACM0");
+    let model = Model::plug(&port);
+    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    vesc.write(at(0), &FAILSAFE).unwrap();
+    drop(model);
+    std::fs::remove_file(&port).unwrap();
+    let _elsewhere = Model::plug(&folder.path().join("ttyACM1"));
+    // The line hung up; from then on the reason is that nothing has this name.
+    let first = vesc.write(at(5), &FAILSAFE).unwrap_err();
+    assert!(
+        first
+            .to_string()
+            .starts_with(&format!("{}: ", port.display()))
+    );
+    for millis in (10..2000).step_by(5) {
+        let error = vesc.write(at(millis), &FAILSAFE).unwrap_err();
+        let said = error.to_string();
+        assert!(matches!(error, ActuatorError::Gone { .. }), "{said}");
+        assert!(said.starts_with(&format!("{}: ", port.display())), "{said}");
+        assert!(said.contains("/dev/serial/by-id"), "{said}");
+    }
 }
 
 #[test]
@@ -311,7 +393,56 @@ fn a_second_holder_is_refused() {
     let _model = Model::plug(&port);
     let first = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
     let refused = Vesc::open(&settings(&port), Duration::ZERO).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+    // Root is refused by the lock, others by the kernel.
+    assert!(
+        matches!(
+            refused.kind(),
+            ErrorKind::WouldBlock | ErrorKind::ResourceBusy
+        ),
+        "{refused}"
+    );
     drop(first);
     Vesc::open(&settings(&port), Duration::from_secs(1)).unwrap();
+}
+
+/// ModemManager and others that know of no lock of ours.
+#[test]
+fn no_other_program_can_open_the_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let _model = Model::plug(&port);
+    let held = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    let opened = || {
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        rustix::fs::open(&port, flags, rustix::fs::Mode::empty())
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            // Of this thread alone; only with it may a port be opened again.
+            let mut rights = rustix::thread::capabilities(None).unwrap();
+            rights.effective -= CapabilitySet::SYS_ADMIN;
+            rustix::thread::set_capabilities(None, rights).unwrap();
+            opened().map(drop)
+        });
+        assert_eq!(other.join().unwrap(), Err(Errno::BUSY));
+    });
+    drop(held);
+    opened().unwrap();
+}
+
+#[test]
+fn after_the_first_a_write_does_not_allocate() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    vesc.write(at(0), &FAILSAFE).unwrap();
+    for millis in (5..3000).step_by(5) {
+        model.answer();
+        let counted = allocation_counter::measure(|| {
+            vesc.write(at(millis), &FAILSAFE).unwrap();
+        });
+        assert_eq!(counted.count_total, 0);
+        let _ = model.told();
+    }
 }

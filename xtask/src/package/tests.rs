@@ -13,20 +13,22 @@ use crate::tally::Tally;
 
 /// What systemd's rating of the units' exposure may be at most, in tenths.
 const EXPOSURES: [(&str, u32); 2] = [("pilotage-guard.service", 12), ("pilotage.service", 20)];
-const UNITS: [&str; 3] = [
+const UNITS: [&str; 4] = [
     "pilotage-guard.service",
     "pilotage.service",
     "pilotage-engine.service",
+    "pilotage-sleep.service",
 ];
 
 /// The step of [`LIFE`] after which the units are looked at.
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; there is more.
-const CONTENTS: [&str; 22] = [
+const CONTENTS: [&str; 23] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
+    "lib/systemd/system/pilotage-sleep.service",
     "lib/systemd/system/pilotage.service",
     "lib/udev/rules.d/60-pilotage.rules",
     "usr/bin/pilotage",
@@ -160,6 +162,7 @@ const LIFE: [(&str, &str); 7] = [
         id pilotage; id pilotage-guard
         for group in i2c gpio dialout video render input; do getent group $group; done
         test -L /etc/systemd/system/multi-user.target.wants/pilotage-guard.service
+        test -L /etc/systemd/system/sleep.target.wants/pilotage-sleep.service
         test ! -e /etc/systemd/system/multi-user.target.wants/pilotage.service
         test \"$(stat -c '%U %a' /var/lib/pilotage /var/lib/pilotage/plans)\" = \"root 755
 root 755\"
@@ -191,28 +194,34 @@ root 755\"
     (
         "a newer one leaves car.toml as its owner made it",
         "echo '# mine' >> /etc/pilotage/car.toml
-        systemctl disable pilotage-guard.service
+        systemctl disable pilotage-guard.service pilotage-sleep.service
         apt-get install --yes --no-install-recommends -o Dpkg::Options::=--force-confold /new.deb
         tail -1 /etc/pilotage/car.toml | grep '^# mine$'
         grep '^# newer$' /etc/pilotage/car.toml.dpkg-dist
+        test ! -e /etc/systemd/system/sleep.target.wants/pilotage-sleep.service
         test ! -e /etc/systemd/system/multi-user.target.wants/pilotage-guard.service",
     ),
     (
         "removed, it leaves what is its owner's",
-        "systemctl enable pilotage-guard.service
+        "systemctl enable pilotage-guard.service pilotage-sleep.service
         touch /var/lib/pilotage/recordings/0001.jpg
         apt-get remove --yes pilotage
         test ! -e /usr/bin/pilotage-guard
         test ! -e /etc/systemd/system/multi-user.target.wants/pilotage-guard.service
+        test ! -e /etc/systemd/system/sleep.target.wants/pilotage-sleep.service
         grep '^# mine$' /etc/pilotage/car.toml
         test -e /var/lib/pilotage/recordings/0001.jpg",
     ),
     (
-        "purged, it leaves nothing",
+        "purged, it leaves the recordings and prints where they are, and nothing else",
         "rm /etc/pilotage/car.toml.dpkg-dist
-        apt-get purge --yes pilotage
+        touch /var/lib/pilotage/plans/a.plan
+        apt-get purge --yes pilotage > /purged
+        cat /purged
+        grep 'recordings are kept: /var/lib/pilotage/recordings' /purged
         test ! -e /etc/pilotage
-        test ! -e /var/lib/pilotage
+        test -e /var/lib/pilotage/recordings/0001.jpg
+        test \"$(ls /var/lib/pilotage)\" = recordings
         test ! -e /usr/share/pilotage
         test ! -e /usr/share/doc/pilotage
         test -z \"$(find / -xdev -name '*pilotage*' -path '*/systemd/system/*.service')\"",

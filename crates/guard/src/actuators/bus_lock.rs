@@ -1,47 +1,151 @@
 //! One writer to a device.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
-/// Locks `device`, an open device node, for as long as it stays open: the kernel lets the
-/// lock go with its holder, however that ends. Waits up to `patience` for another to let go.
+/// How long another writer is waited for, and whether a device may be used beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Hold {
+    patience: Duration,
+    regardless: bool,
+}
+
+impl From<Duration> for Hold {
+    /// As a guard holds its motors: alone, or not at all.
+    fn from(patience: Duration) -> Self {
+        Self {
+            patience,
+            regardless: false,
+        }
+    }
+}
+
+impl Hold {
+    /// As failsafe is written: after `patience` without the lock.
+    pub const fn regardless(patience: Duration) -> Self {
+        Self {
+            patience,
+            regardless: true,
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) const fn at_once(self) -> Self {
+        Self {
+            patience: Duration::ZERO,
+            ..self
+        }
+    }
+
+    /// Whether a device that another holds is used all the same.
+    pub(crate) const fn is_regardless(self) -> bool {
+        self.regardless
+    }
+
+    /// Tries until another has released what is `attempt`ed, or the patience has ended.
+    pub(crate) fn wait<T>(self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let began = Instant::now();
+        loop {
+            let error = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy
+                    if began.elapsed() < self.patience =>
+                {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+/// Locks `device`, open at `path`, for as long as it stays open: the kernel releases the lock
+/// with its holder, however that ends.
+///
+/// What everybody may read is not locked: a lock takes no more than that, so any user of the
+/// computer could keep the guard, and failsafe, from such a device. The pins in /sys are such.
 ///
 /// # Errors
-/// `WouldBlock` when another still holds it.
-pub(crate) fn lock(device: impl AsFd, patience: Duration) -> io::Result<()> {
-    let began = Instant::now();
-    loop {
-        match rustix::fs::flock(&device, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) if began.elapsed() < patience => {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            Err(error) => return Err(error.into()),
+/// `WouldBlock` when another still holds it, unless it is used regardless.
+pub(crate) fn lock(device: &File, path: &Path, hold: Hold) -> io::Result<()> {
+    const READ_BY_ALL: u32 = 0o004;
+    if rustix::fs::fstat(device)?.st_mode & READ_BY_ALL != 0 {
+        return Ok(());
+    }
+    let locked = hold.wait(|| {
+        let how = FlockOperation::NonBlockingLockExclusive;
+        Ok(rustix::fs::flock(device, how)?)
+    });
+    match locked {
+        Err(error) if hold.is_regardless() => {
+            let path = path.display();
+            log::warn!("{path}: written to without its lock ({error}), as failsafe does not wait");
+            Ok(())
         }
+        locked => locked,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
 
-    #[test]
-    fn the_second_waits_until_the_first_is_gone() {
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    /// A node with these permissions, opened twice.
+    fn node(mode: u32) -> (tempfile::TempDir, PathBuf, [File; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i2c-1");
         let first = File::create(&path).unwrap();
+        first.set_permissions(Permissions::from_mode(mode)).unwrap();
         let second = File::open(&path).unwrap();
-        lock(&first, Duration::ZERO).unwrap();
-        let refused = lock(&second, Duration::from_millis(5)).unwrap_err();
+        (folder, path, [first, second])
+    }
+
+    #[test]
+    fn the_second_waits_until_the_first_is_gone() {
+        let (_folder, path, [first, second]) = node(0o660);
+        lock(&first, &path, AT_ONCE.into()).unwrap();
+        let refused = lock(&second, &path, Duration::from_millis(5).into()).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
-        let patient = std::thread::spawn(move || lock(&second, Duration::from_secs(10)));
+        let patient =
+            std::thread::spawn(move || lock(&second, &path, Duration::from_secs(10).into()));
         drop(first);
         patient.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn failsafe_waits_and_goes_on_without_the_lock() {
+        let (_folder, path, [first, second]) = node(0o660);
+        lock(&first, &path, AT_ONCE.into()).unwrap();
+        let began = Instant::now();
+        let patience = Duration::from_millis(20);
+        lock(&second, &path, Hold::regardless(patience)).unwrap();
+        assert!(began.elapsed() >= patience);
+        // It does not hold it: the first one still does.
+        let third = File::open(&path).unwrap();
+        drop(second);
+        lock(&third, &path, AT_ONCE.into()).unwrap_err();
+        drop(first);
+        lock(&third, &path, AT_ONCE.into()).unwrap();
+    }
+
+    #[test]
+    fn what_all_may_read_is_not_locked() {
+        let (_folder, path, [first, second]) = node(0o644);
+        // Any user's lock.
+        rustix::fs::flock(&second, FlockOperation::LockExclusive).unwrap();
+        lock(&first, &path, AT_ONCE.into()).unwrap();
     }
 }

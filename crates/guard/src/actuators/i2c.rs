@@ -11,7 +11,7 @@ use embedded_hal::i2c::{
     ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation, SevenBitAddress,
 };
 
-use super::bus_lock;
+use super::bus_lock::{self, Hold};
 use crate::sys::{self, I2cPart, MOST_I2C_PARTS, SMBUS_BLOCK};
 
 /// A transfer on a bus that hangs gives up after this: the shortest the kernel knows.
@@ -36,6 +36,7 @@ enum Way {
 #[derive(Debug)]
 pub struct I2cBus {
     path: PathBuf,
+    hold: Hold,
     /// None while its adapter is gone.
     open: Option<Open>,
 }
@@ -52,23 +53,25 @@ struct Open {
 pub struct I2cError(#[from] pub io::Error);
 
 impl I2cBus {
-    /// Opens a bus; waits up to `patience` for another writer to let go of it.
+    /// Opens a bus; waits for another writer as `hold` has it.
     ///
     /// # Errors
     /// `WouldBlock` when another holds it, `Unsupported` when its adapter can neither I2C
-    /// transfers nor SMBus's blocks; else what the system says.
-    pub fn open(path: &Path, patience: Duration) -> io::Result<Self> {
+    /// transfers nor SMBus's blocks; else the system's reason.
+    pub fn open(path: &Path, hold: impl Into<Hold>) -> io::Result<Self> {
+        let hold = hold.into();
         Ok(Self {
             path: path.to_owned(),
-            open: Some(Open::at(path, patience)?),
+            open: Some(Open::at(path, hold)?),
+            hold: hold.at_once(),
         })
     }
 }
 
 impl Open {
-    fn at(path: &Path, patience: Duration) -> io::Result<Self> {
+    fn at(path: &Path, hold: Hold) -> io::Result<Self> {
         let device = File::options().read(true).write(true).open(path)?;
-        bus_lock::lock(&device, patience)?;
+        bus_lock::lock(&device, path, hold)?;
         let functions = sys::i2c_functions(device.as_fd())?;
         let smbus = FUNC_READ_BYTE_DATA | FUNC_WRITE_I2C_BLOCK;
         let way = if functions & FUNC_I2C != 0 {
@@ -78,7 +81,8 @@ impl Open {
         } else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        // An adapter that does not know these keeps its own.
+        // An adapter that does not know these keeps its own (a Jetson's, i2c-tegra, waits as
+        // long as it always does): so transfers run on a thread of their own, see `Worker`.
         let _ = sys::i2c_patience(device.as_fd(), PATIENCE);
         Ok(Self { device, way })
     }
@@ -134,7 +138,7 @@ impl I2c<SevenBitAddress> for I2cBus {
     ) -> Result<(), Self::Error> {
         let open = match &mut self.open {
             Some(open) => open,
-            None => self.open.insert(Open::at(&self.path, Duration::ZERO)?),
+            None => self.open.insert(Open::at(&self.path, self.hold)?),
         };
         let done = match open.way {
             Way::Plain => open.plain(address, operations),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
+use super::bus_lock::Hold;
 use super::{
     ActuatorSettings, DryRun, GpioOutputEnable, I2cBus, Kind, OutputEnable, Pca9685,
-    Pca9685Settings, Pwm, Vesc,
+    Pca9685Settings, Pwm, Vesc, Worker,
 };
 use crate::{Actuator, ActuatorError, Output};
 
@@ -16,8 +17,11 @@ use crate::{Actuator, ActuatorError, Output};
 pub enum Motors {
     /// None.
     DryRun(DryRun),
-    /// Behind a PWM chip.
-    Pca9685(Box<Pca9685<I2cBus>>),
+    /// Behind a PWM chip, written to by a thread of its own.
+    Pca9685(Worker<Pca9685<I2cBus>>),
+    /// The same, written to by the thread that writes: for failsafe, which has no ticks to keep
+    /// and must not depend on another thread.
+    Pca9685Direct(Box<Pca9685<I2cBus>>),
     /// Behind a VESC.
     Vesc(Box<Vesc>),
     /// On the computer's pins.
@@ -39,7 +43,7 @@ pub enum OpenError {
     /// Another writes to it.
     #[error(
         "{device}: another guard holds it; there can be one for each car (`pilotage stop` ends \
-         it)"
+         it); or another program does (`sudo fuser -v {device}`)"
     )]
     Taken {
         /// The device.
@@ -62,6 +66,9 @@ pub enum OpenError {
         /// The system's word.
         reason: io::Error,
     },
+    /// There is no thread for its transfers.
+    #[error("no thread can be started for the transfers to the motors: {0}")]
+    Thread(io::Error),
     /// The OE pin is not there, or not to be used.
     #[error("{chip}, line {line}: the output-enable pin cannot be had: {reason}")]
     OutputEnable {
@@ -77,7 +84,8 @@ pub enum OpenError {
 fn advice(reason: &io::Error) -> &'static str {
     match reason.kind() {
         io::ErrorKind::NotFound => {
-            "; is it switched on and connected, and is that its name? (`ls /dev /sys/class/pwm`)"
+            "; is it switched on and connected, and is that its name? (`ls /dev /dev/serial/by-id \
+             /sys/class/pwm`)"
         }
         io::ErrorKind::PermissionDenied => {
             "; this user may not use it: add the user to the device's group (`ls -l` shows it)"
@@ -86,34 +94,80 @@ fn advice(reason: &io::Error) -> &'static str {
     }
 }
 
+impl OpenError {
+    /// `device` could not be opened, for the system's `reason`.
+    pub(crate) fn of(device: PathBuf, reason: io::Error) -> Self {
+        match reason.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => Self::Taken { device },
+            io::ErrorKind::Unsupported => Self::Adapter { device },
+            _ => Self::Device { device, reason },
+        }
+    }
+}
+
 impl Motors {
-    /// Opens the motors of `settings`, and waits up to `patience` for another guard to let go
-    /// of them. Nothing is written yet: a guard's first write does that.
+    /// Opens the motors of `settings` for a guard, and waits up to `patience` for another one to
+    /// release them. Nothing is written yet: a guard's first write does that.
     ///
     /// # Errors
     /// When they are not there or held by another.
     pub fn open(settings: &ActuatorSettings, patience: Duration) -> Result<Self, OpenError> {
+        Self::open_with(settings, patience.into())
+    }
+
+    /// Opens them for failsafe: after `patience` without their locks, and without an OE pin
+    /// that another holds.
+    ///
+    /// # Errors
+    /// When they are not there.
+    pub fn open_regardless(
+        settings: &ActuatorSettings,
+        patience: Duration,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(settings, Hold::regardless(patience))
+    }
+
+    fn open_with(settings: &ActuatorSettings, hold: Hold) -> Result<Self, OpenError> {
         match settings.kind {
             Kind::Simulator => Err(OpenError::Simulated),
             Kind::DryRun => Ok(Self::DryRun(DryRun::default())),
             Kind::Pca9685 => {
                 let settings = settings.pca9685.as_ref();
-                pca9685(settings.ok_or(OpenError::NoTable("pca9685"))?, patience)
+                let settings = settings.ok_or(OpenError::NoTable("pca9685"))?.clone();
+                let pin = output_enable(&settings, hold)?;
+                if hold.is_regardless() {
+                    let chip = pca9685(&settings, pin, hold)?;
+                    return Ok(Self::Pca9685Direct(Box::new(chip)));
+                }
+                let device = settings.bus.display().to_string();
+                let theirs = pin.clone();
+                let build = move || pca9685(&settings, theirs, hold);
+                let worker = Worker::start("pca9685", device, build)?;
+                Ok(Self::Pca9685(match pin {
+                    Some(pin) => worker.held_back_by(pin),
+                    None => worker,
+                }))
             }
             Kind::Vesc => {
                 let settings = settings.vesc.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("vesc"))?;
-                let vesc = Vesc::open(settings, patience);
+                let vesc = Vesc::open(settings, hold);
                 vesc.map(|vesc| Self::Vesc(Box::new(vesc)))
-                    .map_err(|reason| device(settings.port.clone(), reason))
+                    .map_err(|reason| OpenError::of(settings.port.clone(), reason))
             }
             Kind::Pwm => {
                 let settings = settings.pwm.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("pwm"))?;
-                let pwm = Pwm::open(settings, patience);
-                pwm.map(|pwm| Self::Pwm(Box::new(pwm)))
-                    .map_err(|reason| device(settings.throttle_pin.chip.clone(), reason))
+                Ok(Self::Pwm(Box::new(Pwm::open(settings, hold)?)))
             }
+        }
+    }
+
+    /// Fits the waits to a guard of this `deadline`: the slower a car, the slower its bus or
+    /// computer may be.
+    pub fn keep_to(&mut self, deadline: Duration) {
+        if let Self::Pca9685(worker) = self {
+            worker.keep_to(deadline);
         }
     }
 }
@@ -124,7 +178,12 @@ impl Motors {
     pub fn adjust(&mut self, settings: &ActuatorSettings) {
         match self {
             Self::DryRun(_) => {}
-            Self::Pca9685(chip) => {
+            Self::Pca9685(worker) => {
+                if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {
+                    worker.adjust(|chip| chip.adjust(wheels));
+                }
+            }
+            Self::Pca9685Direct(chip) => {
                 if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {
                     chip.adjust(wheels);
                 }
@@ -143,37 +202,47 @@ impl Motors {
     }
 }
 
-fn pca9685(settings: &Pca9685Settings, patience: Duration) -> Result<Motors, OpenError> {
+fn pca9685(
+    settings: &Pca9685Settings,
+    pin: Option<GpioOutputEnable>,
+    hold: Hold,
+) -> Result<Pca9685<I2cBus>, OpenError> {
     let wheels = settings.wheels().ok_or(OpenError::NoTable("pca9685"))?;
-    let failed = |reason| device(settings.bus.clone(), reason);
-    let bus = I2cBus::open(&settings.bus, patience).map_err(failed)?;
-    let pin = settings.output_enable.as_ref().map(|pin| {
-        let opened = GpioOutputEnable::open(pin);
-        opened
-            .map(|pin| Box::new(pin) as Box<dyn OutputEnable>)
-            .map_err(|reason| OpenError::OutputEnable {
-                chip: pin.chip.clone(),
-                line: pin.line,
-                reason,
-            })
-    });
+    let failed = |reason| OpenError::of(settings.bus.clone(), reason);
+    let bus = I2cBus::open(&settings.bus, hold).map_err(failed)?;
     let chip = Pca9685::new(
         bus,
         settings.address,
         settings.oscillator,
         settings.frequency,
         wheels,
-        pin.transpose()?,
+        pin.map(|pin| Box::new(pin) as Box<dyn OutputEnable>),
     );
-    Ok(Motors::Pca9685(Box::new(chip.map_err(failed)?)))
+    let (bus, address) = (settings.bus.display(), settings.address);
+    let name = format!("{bus}, address {address:#04x}");
+    Ok(chip.map_err(failed)?.named(name))
 }
 
-fn device(device: PathBuf, reason: io::Error) -> OpenError {
-    match reason.kind() {
-        io::ErrorKind::WouldBlock => OpenError::Taken { device },
-        io::ErrorKind::Unsupported => OpenError::Adapter { device },
-        _ => OpenError::Device { device, reason },
+fn output_enable(
+    settings: &Pca9685Settings,
+    hold: Hold,
+) -> Result<Option<GpioOutputEnable>, OpenError> {
+    let Some(pin) = &settings.output_enable else {
+        return Ok(None);
+    };
+    let error = match GpioOutputEnable::open(pin, hold) {
+        Ok(pin) => return Ok(Some(pin)),
+        Err(reason) => OpenError::OutputEnable {
+            chip: pin.chip.clone(),
+            line: pin.line,
+            reason,
+        },
+    };
+    if hold.is_regardless() {
+        log::warn!("{error}; failsafe is written without it");
+        return Ok(None);
     }
+    Err(error)
 }
 
 impl Actuator for Motors {
@@ -181,6 +250,7 @@ impl Actuator for Motors {
         match self {
             Self::DryRun(motors) => motors.name(),
             Self::Pca9685(motors) => motors.name(),
+            Self::Pca9685Direct(motors) => motors.name(),
             Self::Vesc(motors) => motors.name(),
             Self::Pwm(motors) => motors.name(),
         }
@@ -190,6 +260,7 @@ impl Actuator for Motors {
         match self {
             Self::DryRun(motors) => motors.write(now, output),
             Self::Pca9685(motors) => motors.write(now, output),
+            Self::Pca9685Direct(motors) => motors.write(now, output),
             Self::Vesc(motors) => motors.write(now, output),
             Self::Pwm(motors) => motors.write(now, output),
         }

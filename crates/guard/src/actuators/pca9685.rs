@@ -1,12 +1,13 @@
 //! The PCA9685, the PWM chip of Donkeycar, JetRacer and JetBot.
 //!
-//! It keeps putting out its last pulses whoever dies, so what it is told last has to be
+//! It keeps putting out its last pulses whatever dies, so what is written to it last has to be
 //! right. Where no pulse is wanted, its channels are set fully off one by one, the motor's
 //! first: sleep would stop all of them at once, wherever they are in their cycle.
 
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use embedded_hal::i2c::I2c;
@@ -15,25 +16,28 @@ use pilotage_vehicle::Time;
 use pwm_pca9685::{Address, Channel, Error};
 
 use super::differential::Differential;
+use super::failure::{Attempts, Failure};
 use super::output_enable::OutputEnable;
 use super::pulses::{Arming, Pulses};
-use super::retry::Retry;
-use super::targets::{Level, MOST_TARGETS, Target, Targets};
+use super::rotation::Rotation;
+use super::targets::{Level, Target, Targets};
 use crate::{Actuator, ActuatorError, Output};
-
-/// Within this time each of the chip's settings is read back once.
-pub const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The mode, the prescaler and every channel take turns.
-const CHECKS: u32 = 2 + MOST_TARGETS as u32;
 
 const NAME: &str = "pca9685";
 
 const MODE1: u8 = 0x00;
+const MODE2: u8 = 0x01;
 const FIRST_CHANNEL: u8 = 0x06;
 const PRESCALE: u8 = 0xFE;
 const SLEEP: u8 = 0x10;
 const AUTO_INCREMENT: u8 = 0x20;
 const EXTERNAL_CLOCK: u8 = 0x40;
+/// The outputs as the chip comes up (data sheet, table 6): not inverted (INVRT), taking effect
+/// with the end of a transfer (OCH), driven to both sides (OUTDRV), low while OE holds them
+/// back (OUTNE).
+const OUTPUTS: u8 = 0x04;
+/// Its bits that are no other's.
+const OUTPUTS_MASK: u8 = 0x1F;
 /// In the high byte of a channel's ON and OFF: always.
 const FULL: u8 = 0x10;
 
@@ -67,55 +71,12 @@ pub struct Pca9685<B: I2c> {
     output_enable: Option<Box<dyn OutputEnable>>,
     /// Whether it is set up and, as far as is known, still is.
     ready: bool,
-    /// What it was last told, in order.
-    told: Targets,
-    /// Which of them is told again next.
+    /// What was last written to it, in order.
+    written: Targets,
+    /// Which of them is written again next.
     refresh: usize,
-    check: u32,
-    checked: Time,
-    retry: Retry,
-    last: Failure,
-}
-
-/// Why a write failed, small enough to be told again while the next try waits.
-#[derive(Debug, Clone, Copy)]
-enum Failure {
-    System(i32),
-    Kind(io::ErrorKind),
-    Changed { register: u8, told: u8, holds: u8 },
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        error
-            .raw_os_error()
-            .map_or(Self::Kind(error.kind()), Self::System)
-    }
-}
-
-impl From<Failure> for ActuatorError {
-    fn from(failure: Failure) -> Self {
-        let source = match failure {
-            Failure::Changed {
-                register,
-                told,
-                holds,
-            } => {
-                return Self::Changed {
-                    actuator: NAME,
-                    register,
-                    told,
-                    holds,
-                };
-            }
-            Failure::System(code) => io::Error::from_raw_os_error(code),
-            Failure::Kind(kind) => kind.into(),
-        };
-        Self::Write {
-            actuator: NAME,
-            source,
-        }
-    }
+    rotation: Rotation,
+    attempts: Attempts,
 }
 
 impl<B> Pca9685<B>
@@ -154,13 +115,17 @@ where
             wheels,
             output_enable,
             ready: false,
-            told: Targets::new(),
+            written: Targets::new(),
             refresh: 0,
-            check: 0,
-            checked: Time::from_nanos(0),
-            retry: Retry::default(),
-            last: Failure::Kind(io::ErrorKind::NotConnected),
+            rotation: Rotation::default(),
+            attempts: Attempts::new(NAME.into()),
         })
+    }
+
+    /// Its errors name `device`.
+    pub fn named(mut self, device: impl Into<Arc<str>>) -> Self {
+        self.attempts = Attempts::new(device.into());
+        self
     }
 
     /// Takes other pulses.
@@ -203,29 +168,32 @@ where
         }
         let mut changed = false;
         for (index, target) in targets.iter().enumerate() {
-            if self.told.get(index) != Some(target) {
-                self.tell(*target)?;
-                self.told[index] = *target;
+            if self.written.get(index) != Some(target) {
+                self.put(*target)?;
+                self.written[index] = *target;
                 changed = true;
             }
         }
-        // On other ticks one channel is told again: so a bus that is gone shows at once.
+        // On other ticks one channel is written again: so a bus that is gone shows at once.
         if !changed {
             self.refresh = (self.refresh + 1) % targets.len().max(1);
             if let Some(target) = targets.get(self.refresh) {
-                self.tell(*target)?;
+                self.put(*target)?;
             }
         }
-        if now.since(self.checked) >= CHECK_EVERY / CHECKS {
-            self.checked = now;
-            self.check()?;
+        // The two modes, the prescaler and every channel.
+        let checks = 3 + self.written.len() as u32;
+        match self.rotation.due(now, checks) {
+            Some(index) => self.check(index),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Brings a chip in whatever state to put out `targets`.
     fn set_up(&mut self, now: Time, targets: &Targets) -> Result<(), Failure> {
         self.chip.reset_internal_driver_state();
+        // First: inverted outputs put out the complement of each channel.
+        self.write_register(MODE2, OUTPUTS)?;
         let mode = self.read(MODE1)?;
         let right = mode & (SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK) == AUTO_INCREMENT
             && self.read(PRESCALE)? == self.prescale;
@@ -237,7 +205,7 @@ where
             if mode & SLEEP == 0 {
                 // It runs at another frequency, so each of its pulses is a wrong one.
                 for target in targets {
-                    self.tell(Target {
+                    self.put(Target {
                         level: Level::Low,
                         ..*target
                     })?;
@@ -246,9 +214,9 @@ where
             self.chip.disable().map_err(failure)?;
             self.chip.set_prescale(self.prescale).map_err(failure)?;
         }
-        // Before it wakes: what it wakes with is what it is told here.
+        // Before it wakes: what it wakes with is what is written here.
         for target in targets {
-            self.tell(*target)?;
+            self.put(*target)?;
         }
         if !right {
             self.chip.enable().map_err(failure)?;
@@ -261,14 +229,15 @@ where
                 SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK,
             )?;
         }
-        self.told = targets.clone();
-        self.checked = now;
+        self.expect(MODE2, OUTPUTS, OUTPUTS_MASK)?;
+        self.written = targets.clone();
+        self.rotation.restart(now);
         self.enable_output(true)?;
         self.ready = true;
         Ok(())
     }
 
-    fn tell(&mut self, Target { channel, level }: Target) -> Result<(), Failure> {
+    fn put(&mut self, Target { channel, level }: Target) -> Result<(), Failure> {
         let channel = Channel::try_from(channel).map_err(|_| io::ErrorKind::InvalidInput)?;
         match level {
             Level::Low => self.chip.set_channel_full_off(channel),
@@ -282,18 +251,18 @@ where
         .map_err(failure)
     }
 
-    /// Reads back the next of the chip's settings.
-    fn check(&mut self) -> Result<(), Failure> {
-        self.check = (self.check + 1) % (2 + self.told.len() as u32);
-        match self.check {
+    /// Reads one of the chip's settings back.
+    fn check(&mut self, index: u32) -> Result<(), Failure> {
+        match index {
             0 => self.expect(
                 MODE1,
                 AUTO_INCREMENT,
                 SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK,
             ),
-            1 => self.expect(PRESCALE, self.prescale, 0xFF),
+            1 => self.expect(MODE2, OUTPUTS, OUTPUTS_MASK),
+            2 => self.expect(PRESCALE, self.prescale, 0xFF),
             index => {
-                let Some(&Target { channel, level }) = self.told.get(index as usize - 2) else {
+                let Some(&Target { channel, level }) = self.written.get(index as usize - 3) else {
                     return Ok(());
                 };
                 let on = FIRST_CHANNEL + 4 * channel;
@@ -325,14 +294,22 @@ where
         Ok(byte[0])
     }
 
-    fn expect(&mut self, register: u8, told: u8, mask: u8) -> Result<(), Failure> {
+    fn write_register(&mut self, register: u8, value: u8) -> Result<(), Failure> {
+        let written = self
+            .bus
+            .borrow_mut()
+            .write(self.address, &[register, value]);
+        written.map_err(|error| Failure::from(error.into()))
+    }
+
+    fn expect(&mut self, register: u8, written: u8, mask: u8) -> Result<(), Failure> {
         let holds = self.read(register)? & mask;
-        if holds == told {
+        if holds == written {
             return Ok(());
         }
-        Err(Failure::Changed {
+        Err(Failure::Register {
             register,
-            told,
+            written,
             holds,
         })
     }
@@ -342,12 +319,6 @@ where
             Some(pin) => Ok(pin.set(through)?),
             None => Ok(()),
         }
-    }
-}
-
-impl From<io::ErrorKind> for Failure {
-    fn from(kind: io::ErrorKind) -> Self {
-        Self::Kind(kind)
     }
 }
 
@@ -369,35 +340,25 @@ where
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         let targets = self.targets(now, output);
-        if !self.retry.due(now) {
-            return Err(self.last.into());
-        }
+        self.attempts.due(now)?;
         match self.attempt(now, &targets) {
             Ok(()) => {
-                if self.retry.succeeded() {
-                    log::warn!("{NAME}: the chip answers again, and is in order");
-                }
+                self.attempts.succeeded();
                 Ok(())
             }
             Err(failure) => {
-                // Nothing that it was told is known to hold, and the pulses stopped perhaps.
+                // Nothing that was written is known to hold, and the pulses stopped perhaps.
                 self.ready = false;
                 if let Wheels::Servo { arming, .. } = &mut self.wheels {
                     arming.again();
                 }
                 // Where the bus is gone, the pin may not be.
                 let held_back = self.enable_output(false).is_ok() && self.output_enable.is_some();
-                self.last = failure;
-                let error = ActuatorError::from(failure);
-                if self.retry.failed(now) {
-                    let held_back = if held_back {
-                        "; its outputs are held back"
-                    } else {
-                        ""
-                    };
-                    log::error!("{error}{held_back}");
-                }
-                Err(error)
+                let note = match held_back {
+                    true => "; its outputs are held back",
+                    false => "",
+                };
+                Err(self.attempts.failed(now, failure, note))
             }
         }
     }

@@ -1,39 +1,41 @@
-//! A serial line, raw and without waiting.
+//! A serial port, raw and without waiting.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, QueueSelector};
 
-use super::bus_lock;
+use super::bus_lock::{self, Hold};
 
-/// An open port, locked against a second writer while it lives.
+/// An open port, held against a second one while it lives: by a lock, and by the kernel, which
+/// refuses to open it again (but to root).
 #[derive(Debug)]
 pub(crate) struct Port(File);
 
 impl Port {
-    /// Opens `path` at `baud` bits a second; waits up to `patience` for another writer to
-    /// let go of it.
+    /// Opens `path` at `baud` bits a second; waits for another writer as `hold` has it.
     ///
     /// # Errors
-    /// `WouldBlock` when another holds it; else what the system says.
-    pub(crate) fn open(path: &Path, baud: u32, patience: Duration) -> io::Result<Self> {
+    /// `WouldBlock` or `ResourceBusy` when another holds it; else the system's reason.
+    pub(crate) fn open(path: &Path, baud: u32, hold: Hold) -> io::Result<Self> {
         let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
-        let port = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(flags.bits() as i32)
-            .open(path)?;
-        bus_lock::lock(&port, patience)?;
+        let port = hold.wait(|| {
+            File::options()
+                .read(true)
+                .write(true)
+                .custom_flags(flags.bits() as i32)
+                .open(path)
+        })?;
+        bus_lock::lock(&port, path, hold)?;
+        rustix::termios::ioctl_tiocexcl(&port)?;
         let mut termios = rustix::termios::tcgetattr(&port)?;
         termios.make_raw();
         termios.set_speed(baud)?;
         rustix::termios::tcsetattr(&port, OptionalActions::Now, &termios)?;
-        // What an earlier holder left half said.
+        // What an earlier holder left half sent.
         rustix::termios::tcflush(&port, QueueSelector::IOFlush)?;
         Ok(Self(port))
     }
@@ -41,7 +43,7 @@ impl Port {
     /// Writes all of `bytes` at once.
     ///
     /// # Errors
-    /// `TimedOut` when the line does not take them, as nobody reads at the other end.
+    /// `TimedOut` when the port does not take them, as nothing reads at the other end.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.0.write(bytes) {
             Ok(written) if written == bytes.len() => Ok(()),
@@ -56,7 +58,7 @@ impl Port {
     /// Takes what has come, up to `buffer`'s length.
     ///
     /// # Errors
-    /// When the line is gone.
+    /// When the port is gone.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
             // The other end hung up.

@@ -188,7 +188,7 @@ pub struct MotorSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VescSettings {
-    /// Such as `/dev/ttyACM0`.
+    /// Such as `/dev/serial/by-id/usb-...`.
     pub port: PathBuf,
     /// Bits a second; a USB line has no use for it.
     #[serde(default = "usual_baud")]

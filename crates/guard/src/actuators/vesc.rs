@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use super::retry::Retry;
+use super::bus_lock::Hold;
+use super::failure::{Attempts, Failure};
 use super::serial::Port;
 use super::settings::VescSettings;
 use crate::{Actuator, ActuatorError, Mode, Output};
@@ -20,71 +21,49 @@ use packet::{Packet, Parser};
 const NAME: &str = "vesc";
 
 /// All of it is sent again this often: a packet with a wrong checksum is dropped by the
-/// VESC without a word.
+/// VESC without an answer.
 const REFRESH: Duration = Duration::from_millis(20);
 /// It is asked for its firmware's version this often, since a line takes bytes though
-/// nobody reads them.
+/// nothing reads them.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// After this long without an answer it is taken for gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// With so many questions one after the other unanswered it is taken for gone. A pause in
+/// which it is not asked is no silence.
+const QUESTIONS: u32 = 4;
+/// Bytes that are read at once, and how often in one write: all that waits is to be read, so
+/// that noise holds up no answer, but a line that never falls silent must not hold up a tick.
+const READ: usize = 1024;
+const READS: usize = 8;
 
 /// A VESC on a serial line.
 #[derive(Debug)]
 pub struct Vesc {
     settings: VescSettings,
+    hold: Hold,
     port: Option<Port>,
     parser: Parser,
     sent: Option<(Time, Output)>,
     asked: Option<Time>,
-    /// When it last answered, or was opened.
-    heard: Option<Time>,
-    retry: Retry,
-    last: Failure,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Failure {
-    System(i32),
-    Kind(io::ErrorKind),
-    Silent(u64),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        error
-            .raw_os_error()
-            .map_or(Self::Kind(error.kind()), Self::System)
-    }
-}
-
-impl From<Failure> for ActuatorError {
-    fn from(failure: Failure) -> Self {
-        let actuator = NAME;
-        let source = match failure {
-            Failure::Silent(millis) => return Self::Silent { actuator, millis },
-            Failure::System(code) => io::Error::from_raw_os_error(code),
-            Failure::Kind(kind) => kind.into(),
-        };
-        Self::Write { actuator, source }
-    }
+    /// Questions since the last answer: the first one, and how many.
+    unanswered: Option<(Time, u32)>,
+    attempts: Attempts,
 }
 
 impl Vesc {
-    /// Opens the line; waits up to `patience` for another writer to let go of it. Nothing is
-    /// sent yet.
+    /// Opens the line; waits for another writer as `hold` has it. Nothing is sent yet.
     ///
     /// # Errors
-    /// `WouldBlock` when another holds it; else what the system says.
-    pub fn open(settings: &VescSettings, patience: Duration) -> io::Result<Self> {
+    /// `WouldBlock` or `ResourceBusy` when another holds it; else the system's reason.
+    pub fn open(settings: &VescSettings, hold: impl Into<Hold>) -> io::Result<Self> {
+        let hold = hold.into();
         Ok(Self {
-            port: Some(Port::open(&settings.port, settings.baud, patience)?),
+            port: Some(Port::open(&settings.port, settings.baud, hold)?),
             settings: settings.clone(),
+            hold: hold.at_once(),
             parser: Parser::default(),
             sent: None,
             asked: None,
-            heard: None,
-            retry: Retry::default(),
-            last: Failure::Kind(io::ErrorKind::NotConnected),
+            unanswered: None,
+            attempts: Attempts::new(settings.port.display().to_string().into()),
         })
     }
 
@@ -104,40 +83,57 @@ impl Vesc {
         let port = match &mut self.port {
             Some(port) => port,
             None => {
-                let opened = Port::open(&self.settings.port, self.settings.baud, Duration::ZERO)?;
-                (self.heard, self.asked, self.sent) = (None, None, None);
+                let opened = Port::open(&self.settings.port, self.settings.baud, self.hold)?;
+                (self.asked, self.sent, self.unanswered) = (None, None, None);
                 self.parser = Parser::default();
                 self.port.insert(opened)
             }
         };
-        let heard = *self.heard.get_or_insert(now);
-        let mut bytes = [0; 128];
-        let length = port.receive(&mut bytes)?;
-        let answered = bytes[..length]
-            .iter()
-            .filter(|byte| self.parser.answers(**byte))
-            .count();
-        if answered > 0 {
-            self.heard = Some(now);
-        } else if now.since(heard) >= PATIENCE {
-            // It is told all the same: it may only be unable to answer. And asked, or it would
-            // never be known to be back.
-            send(port, &self.settings, output, true)?;
-            return Err(Failure::Silent(now.since(heard).as_millis() as u64));
+        if answers(port, &mut self.parser)? {
+            self.unanswered = None;
         }
         let ask = self.asked.is_none_or(|asked| now.since(asked) >= ASK_EVERY);
+        let silent = self.unanswered.and_then(|(first, questions)| {
+            // The last of them has its time for an answer, too.
+            let all = questions > QUESTIONS || (questions == QUESTIONS && ask);
+            all.then_some(first)
+        });
         let due = self
             .sent
             .is_none_or(|(at, sent)| sent != *output || now.since(at) >= REFRESH);
         if ask || due {
+            // A silent one is sent everything all the same: it may only be unable to answer.
             send(port, &self.settings, output, ask)?;
             self.sent = Some((now, *output));
-            if ask {
-                self.asked = Some(now);
-            }
         }
-        Ok(())
+        if ask {
+            self.asked = Some(now);
+            let (first, questions) = self.unanswered.unwrap_or((now, 0));
+            self.unanswered = Some((first, questions.saturating_add(1)));
+        }
+        match silent {
+            Some(first) => Err(Failure::Silent {
+                millis: now.since(first).as_millis() as u64,
+            }),
+            None => Ok(()),
+        }
     }
+}
+
+/// Reads what waits; whether an answer is in it.
+fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<bool> {
+    let mut answered = false;
+    let mut bytes = [0; READ];
+    for _ in 0..READS {
+        let length = port.receive(&mut bytes)?;
+        if length == 0 {
+            break;
+        }
+        for byte in &bytes[..length] {
+            answered |= parser.answers(*byte);
+        }
+    }
+    Ok(answered)
 }
 
 /// All that `output` means, in one write.
@@ -176,32 +172,23 @@ impl Actuator for Vesc {
     }
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
-        if !self.retry.due(now) {
-            return Err(self.last.into());
-        }
+        self.attempts.due(now)?;
         match self.attempt(now, output) {
             Ok(()) => {
-                if self.retry.succeeded() {
-                    log::warn!("{NAME}: it answers again");
-                }
+                self.attempts.succeeded();
                 Ok(())
             }
             Err(failure) => {
                 let gone = match failure {
-                    Failure::Silent(_) => false,
+                    Failure::Silent { .. } => false,
                     Failure::Kind(kind) => kind != io::ErrorKind::TimedOut,
-                    Failure::System(_) => true,
+                    _ => true,
                 };
                 if gone {
                     self.port = None;
                 }
                 self.sent = None;
-                self.last = failure;
-                let error = ActuatorError::from(failure);
-                if self.retry.failed(now) {
-                    log::error!("{error}");
-                }
-                Err(error)
+                Err(self.attempts.failed(now, failure, ""))
             }
         }
     }

@@ -11,6 +11,9 @@ const EXTERNAL_CLOCK: u8 = 0x40;
 const AUTO_INCREMENT: u8 = 0x20;
 const SLEEP: u8 = 0x10;
 const FULL: u8 = 0x10;
+/// In MODE2 (table 6): outputs inverted; driven to both sides, else only to ground.
+const INVERTED: u8 = 0x10;
+const TOTEM_POLE: u8 = 0x04;
 
 /// What comes out of a channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,8 +67,24 @@ impl ModelPca9685 {
         self.pointer = 0;
     }
 
-    /// What comes out of a channel, 0 to 15.
+    /// What comes out of a channel, 0 to 15, at a pin without a resistor to the supply.
     pub fn out(&self, channel: usize) -> Out {
+        let mode = self.registers[MODE2];
+        let level = self.level(channel);
+        if mode & TOTEM_POLE == 0 {
+            // An open drain never puts out a high level.
+            return Out::Low;
+        }
+        match (level, mode & INVERTED != 0) {
+            (level, false) => level,
+            (Out::Low, true) => Out::High,
+            (Out::High, true) => Out::Low,
+            (Out::Ticks(ticks), true) => Out::Ticks(4096 - ticks),
+        }
+    }
+
+    /// What a channel's counters make of it, before the outputs.
+    fn level(&self, channel: usize) -> Out {
         let at = FIRST + 4 * channel;
         let [on_low, on_high, off_low, off_high] =
             [0, 1, 2, 3].map(|byte| self.registers[at + byte]);
@@ -120,7 +139,7 @@ impl ModelPca9685 {
         match register {
             MODE1 => {
                 let before = self.registers[MODE1];
-                let pulses = (0..16).any(|channel| self.out(channel) != Out::Low);
+                let pulses = (0..16).any(|channel| self.level(channel) != Out::Low);
                 let mut after = value & !RESTART;
                 // The external clock stays chosen until the power goes.
                 after |= before & EXTERNAL_CLOCK;

@@ -15,8 +15,10 @@ pub struct State {
     pub model: ModelPca9685,
     /// Transactions from now on that are not acknowledged.
     pub nacks: u32,
-    /// Tries to talk to it.
+    /// Attempts at a transfer with it.
     pub transactions: u32,
+    /// The bytes of each write, where they are recorded.
+    pub bytes: Option<Vec<Vec<u8>>>,
     pub through: Option<bool>,
 }
 
@@ -30,6 +32,7 @@ impl Chip {
             model: ModelPca9685::default(),
             nacks: 0,
             transactions: 0,
+            bytes: None,
             through: None,
         })))
     }
@@ -88,7 +91,12 @@ impl I2c for Chip {
         }
         for part in parts {
             match part {
-                Operation::Write(bytes) => state.model.write(bytes),
+                Operation::Write(bytes) => {
+                    if let Some(recorded) = &mut state.bytes {
+                        recorded.push(bytes.to_vec());
+                    }
+                    state.model.write(bytes);
+                }
                 Operation::Read(bytes) => state.model.read(bytes),
             }
         }

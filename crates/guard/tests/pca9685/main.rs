@@ -215,13 +215,7 @@ fn a_refused_write_is_tried_again_at_once_and_all_is_told_anew() {
     motors.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
     chip.0.borrow_mut().nacks = 1;
     let error = motors.write(at(5), &FAILSAFE).unwrap_err();
-    assert!(matches!(
-        error,
-        ActuatorError::Write {
-            actuator: "pca9685",
-            ..
-        }
-    ));
+    assert!(matches!(error, ActuatorError::Write { .. }), "{error}");
     assert_eq!(chip.0.borrow().through, Some(false), "held back on failure");
     chip.0.borrow_mut().model.written.clear();
     motors.write(at(5), &FAILSAFE).unwrap();
@@ -276,6 +270,7 @@ fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
     motors.write(now, &steady).unwrap();
     let mended = chip.0.borrow().model.registers;
     assert_eq!(mended[0xFE], registers[0xFE]);
+    assert_eq!(mended[0x01], 0x04);
     assert_eq!(mended[0x06..0x46], registers[0x06..0x46]);
 }
 
@@ -297,6 +292,97 @@ fn another_writer_to_the_prescaler_is_noticed() {
         output(Mode::Drive, 0.2, 0.4),
         other,
     );
+}
+
+#[test]
+fn inverted_or_weak_outputs_are_noticed_and_mended() {
+    for mode2 in [0x14, 0x00, 0x0C, 0x06] {
+        let other = |chip: &Chip| chip.poke(1, mode2);
+        noticed(wheels(&servo(), &controller()), FAILSAFE, other);
+        noticed(Wheels::Differential(MOTORS), DISARMED, other);
+    }
+}
+
+#[test]
+fn another_writer_to_a_channel_is_overruled_by_the_second_tick() {
+    let chip = Chip::new();
+    let mut motors = usual(&chip);
+    let mut now = at(0);
+    motors.write(now, &FAILSAFE).unwrap();
+    for channel in [STEERING, THROTTLE] {
+        // A pulse of another length, none at all, and one without end.
+        for (byte, value) in [(2, 0xFF), (3, 0x10), (1, 0x10)] {
+            chip.poke(6 + 4 * channel + byte, value);
+            let mut ticks = 0;
+            while ticks < 2 {
+                now = now + TICK;
+                // Where its turn to be read back comes first, it is an error, and mended at once.
+                if motors.write(now, &FAILSAFE).is_ok() {
+                    ticks += 1;
+                }
+            }
+            near(&chip, THROTTLE, 1500.0);
+            near(&chip, STEERING, 1300.0);
+        }
+    }
+}
+
+#[test]
+fn a_chip_with_inverted_outputs_is_set_right_before_anything_else() {
+    let chip = Chip::new();
+    usual(&chip).write(at(0), &FAILSAFE).unwrap();
+    // What ran before inverts its outputs, as a motor shield's driver may.
+    chip.poke(1, 0x14);
+    assert_ne!(chip.micros(THROTTLE), 1500.0);
+    chip.0.borrow_mut().bytes = Some(Vec::new());
+    usual(&chip).write(at(0), &FAILSAFE).unwrap();
+    near(&chip, THROTTLE, 1500.0);
+    near(&chip, STEERING, 1300.0);
+    let first = chip.0.borrow_mut().bytes.take().unwrap().swap_remove(0);
+    assert_eq!(first, [0x01, 0x04]);
+}
+
+/// Written down from NXP's data sheet (rev. 4: tables 4 to 8, chapter 7.3.5), not from what
+/// the driver does: prescaler of 25 MHz / (4096 * 50 Hz) - 1 = 121; a pulse's end at
+/// micros * 50 * 4096 / 1e6 ticks.
+#[test]
+fn a_fresh_chip_is_written_these_bytes() {
+    let chip = Chip::new();
+    chip.0.borrow_mut().bytes = Some(Vec::new());
+    let controls = wheels(&servo(), &controller());
+    let mut motors = Pca9685::new(chip.clone(), ADDRESS, 25e6, 50.0, controls, None).unwrap();
+    motors.write(at(0), &DISARMED).unwrap();
+    let bytes = chip.0.borrow_mut().bytes.take().unwrap();
+    let writes: Vec<Vec<u8>> = bytes.into_iter().filter(|bytes| bytes.len() > 1).collect();
+    assert_eq!(
+        writes,
+        [
+            // MODE2: not inverted, totem pole.
+            vec![0x01, 0x04],
+            // MODE1: asleep (SLEEP), answering to all-call as it comes up (ALLCALL).
+            vec![0x00, 0x11],
+            vec![0xFE, 121],
+            // And registers count up (AI).
+            vec![0x00, 0x31],
+            // Throttle, channel 0: from tick 0 to 307 (1500 us).
+            vec![0x06, 0x00, 0x00, 0x33, 0x01],
+            // Steering, channel 1: to 348 (1700 us).
+            vec![0x0A, 0x00, 0x00, 0x5C, 0x01],
+            // MODE1: awake.
+            vec![0x00, 0x21],
+        ]
+    );
+}
+
+#[test]
+fn errors_name_the_device() {
+    let chip = Chip::new();
+    let mut motors = usual(&chip).named("/dev/i2c-7, address 0x40");
+    motors.write(at(0), &DISARMED).unwrap();
+    chip.0.borrow_mut().nacks = 1;
+    let error = motors.write(at(5), &FAILSAFE).unwrap_err().to_string();
+    assert!(error.starts_with("/dev/i2c-7, address 0x40: "), "{error}");
+    assert!(error.contains("No such device or address"), "{error}");
 }
 
 #[test]

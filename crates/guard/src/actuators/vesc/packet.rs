@@ -64,49 +64,52 @@ impl Packet {
     }
 }
 
-/// Finds the answers to [`Packet::ask_version`] in what comes over a line. What is no
-/// packet is skipped.
-#[derive(Debug, Default)]
-pub(super) struct Parser(ArrayVec<u8, MOST>);
+/// Finds the answers to [`Packet::ask_version`] in what comes over a line, wherever they end:
+/// also inside what began as another, longer packet, as noise can.
+#[derive(Debug)]
+pub(super) struct Parser {
+    /// What came last, up to `length`.
+    bytes: [u8; 2 * MOST],
+    length: usize,
+}
 
 /// A payload of at most 255 bytes and what is around it.
 const MOST: usize = 2 + 255 + 3;
+/// The command and the two numbers of the version: a question that comes back has only one.
+const LEAST: usize = 3;
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            bytes: [0; 2 * MOST],
+            length: 0,
+        }
+    }
+}
 
 impl Parser {
     /// Takes a byte. True where it ends a version's packet whose checksum is right.
     pub(super) fn answers(&mut self, byte: u8) -> bool {
-        if self.0.try_push(byte).is_err() {
-            self.0.clear();
+        if self.length == self.bytes.len() {
+            self.bytes.copy_within(self.length - MOST.., 0);
+            self.length = MOST;
+        }
+        self.bytes[self.length] = byte;
+        self.length += 1;
+        byte == END && (LEAST..=255).any(|length| self.ends_with_version(length))
+    }
+
+    /// Whether the last bytes are a version's packet with a payload of `length`.
+    fn ends_with_version(&self, length: usize) -> bool {
+        let Some(start) = self.length.checked_sub(length + 5) else {
             return false;
-        }
-        loop {
-            let (skip, answered) = match self.0.as_slice() {
-                [] => return false,
-                [START, length, rest @ ..] => {
-                    let length = usize::from(*length);
-                    if rest.len() < length + 3 {
-                        if length > 0 {
-                            return false;
-                        }
-                        (1, false)
-                    } else {
-                        let (payload, tail) = rest.split_at(length);
-                        let [high, low] = crc16(payload).to_be_bytes();
-                        // More than the packet may be here, where it began inside noise.
-                        match tail.starts_with(&[high, low, END]) {
-                            true => (length + 5, payload.first() == Some(&FW_VERSION)),
-                            false => (1, false),
-                        }
-                    }
-                }
-                [START] => return false,
-                _ => (1, false),
-            };
-            self.0.drain(..skip);
-            if answered {
-                return true;
-            }
-        }
+        };
+        let [START, of, payload @ .., high, low, END] = &self.bytes[start..self.length] else {
+            return false;
+        };
+        usize::from(*of) == length
+            && payload.first() == Some(&FW_VERSION)
+            && crc16(payload).to_be_bytes() == [*high, *low]
     }
 }
 

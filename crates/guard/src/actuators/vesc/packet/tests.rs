@@ -36,21 +36,32 @@ fn answers_are_found_among_noise() {
     let mut broken = version(&[0, 6, 2]);
     broken[4] ^= 1;
     line.extend(broken);
-    line.extend(version(&[0]));
+    line.extend(version(&[0, 6, 2, b'V', 0]));
     let found = line.iter().filter(|byte| parser.answers(**byte)).count();
     assert_eq!(found, 2);
 }
 
+#[test]
+fn a_question_that_comes_back_is_no_answer() {
+    let mut question = Packet::default();
+    question.ask_version();
+    let mut parser = Parser::default();
+    assert!(!question.bytes().iter().any(|byte| parser.answers(*byte)));
+}
+
 proptest! {
     #[test]
-    fn noise_is_survived(noise in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn the_first_answer_after_noise_is_found(noise in prop::collection::vec(any::<u8>(), 0..5000)) {
         let mut parser = Parser::default();
         for byte in noise {
             let _ = parser.answers(byte);
         }
-        // Whatever it took for the start of a packet has passed by then.
+        // Whatever began as a packet before.
+        for byte in [START, 250, FW_VERSION] {
+            let _ = parser.answers(byte);
+        }
         let answer = version(&[0, 6, 2]);
-        let found = (0..80).any(|_| answer.iter().any(|byte| parser.answers(*byte)));
-        prop_assert!(found);
+        let found: Vec<bool> = answer.iter().map(|byte| parser.answers(*byte)).collect();
+        prop_assert_eq!(found, [false, false, false, false, false, false, false, true]);
     }
 }

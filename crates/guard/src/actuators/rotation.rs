@@ -1,0 +1,83 @@
+//! Which of a device's settings is read back next.
+
+use std::time::Duration;
+
+use pilotage_vehicle::Time;
+
+/// Within this time each of a device's settings is read back once.
+pub const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Settings that are read back one after the other, at most one at a tick.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    next: Time,
+    index: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            next: Time::from_nanos(0),
+            index: 0,
+        }
+    }
+}
+
+impl Rotation {
+    /// The one of `count` settings that is due now, if one is.
+    pub(crate) fn due(&mut self, now: Time, count: u32) -> Option<u32> {
+        if now < self.next || count == 0 {
+            return None;
+        }
+        // A share to spare, as the moments are those of ticks.
+        let share = CHECK_EVERY / (count + 1);
+        // Late ticks are made up for, a pause is not.
+        let late = now.since(self.next) > CHECK_EVERY;
+        self.next = if late { now } else { self.next } + share;
+        self.index = (self.index + 1) % count;
+        Some(self.index)
+    }
+
+    /// Begins anew: all has just been set up.
+    pub(crate) fn restart(&mut self, now: Time) {
+        self.next = now;
+        self.index = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_has_its_turn_within_a_second_whatever_the_ticks() {
+        for tick in [1, 5, 7, 13, 40, 100] {
+            let mut rotation = Rotation::default();
+            let mut now = Time::from_nanos(1);
+            rotation.restart(now);
+            let mut last = [now; 9];
+            for _ in 0..10_000 {
+                if let Some(index) = rotation.due(now, 9) {
+                    let gap = now.since(last[index as usize]);
+                    assert!(
+                        gap <= CHECK_EVERY,
+                        "{index} after {gap:?}, ticks of {tick} ms"
+                    );
+                    last[index as usize] = now;
+                }
+                now = now + Duration::from_millis(tick);
+            }
+            assert!(last.iter().all(|at| now.since(*at) <= CHECK_EVERY));
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let mut rotation = Rotation::default();
+        let mut now = Time::from_nanos(1);
+        let _ = rotation.due(now, 4);
+        now = now + Duration::from_secs(100);
+        assert!(rotation.due(now, 4).is_some());
+        assert!(rotation.due(now, 4).is_none());
+    }
+}

@@ -1,0 +1,281 @@
+//! An actuator on a thread of its own: one that hangs must not hang the guard.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pilotage_guard::actuators::{OpenError, OutputEnable, Worker};
+use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
+use pilotage_vehicle::Time;
+
+/// What the device does.
+#[derive(Default)]
+struct Device {
+    written: Mutex<Vec<Output>>,
+    /// Its next write takes so long.
+    hang: Mutex<Duration>,
+    broken: AtomicBool,
+    /// Whether the driver is still there.
+    open: AtomicBool,
+}
+
+impl Device {
+    fn last(&self) -> Option<Output> {
+        self.written.lock().unwrap().last().copied()
+    }
+
+    fn hang(&self, time: Duration) {
+        *self.hang.lock().unwrap() = time;
+    }
+}
+
+/// Its driver, which stays on its thread.
+struct Driver(Arc<Device>, f32, std::marker::PhantomData<std::rc::Rc<()>>);
+
+impl Actuator for Driver {
+    fn name(&self) -> &str {
+        "driver"
+    }
+
+    fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
+        let hang = std::mem::take(&mut *self.0.hang.lock().unwrap());
+        std::thread::sleep(hang);
+        if self.0.broken.load(Ordering::Relaxed) {
+            return Err(ActuatorError::Write {
+                device: "driver".into(),
+                source: std::io::Error::from_raw_os_error(5),
+            });
+        }
+        let mut output = *output;
+        output.steering *= self.1;
+        self.0.written.lock().unwrap().push(output);
+        Ok(())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Relaxed);
+    }
+}
+
+fn started() -> (Arc<Device>, Worker<Driver>) {
+    let device = Arc::new(Device::default());
+    let theirs = Arc::clone(&device);
+    let worker = Worker::start("stand-in", "/dev/stand-in", move || {
+        theirs.open.store(true, Ordering::Relaxed);
+        Ok(Driver(theirs, 1.0, std::marker::PhantomData))
+    });
+    (device, worker.unwrap())
+}
+
+fn at(millis: u64) -> Time {
+    Time::from_nanos(1_000_000 * (millis + 1))
+}
+
+fn output(mode: Mode, throttle: f32) -> Output {
+    Output {
+        mode,
+        steering: 0.0,
+        throttle,
+    }
+}
+
+/// Longer than the wait of 10 ms by what a busy machine may add.
+const SOON: Duration = Duration::from_millis(300);
+
+#[test]
+fn in_order_it_is_an_actuator_as_the_one_behind_it() {
+    let (device, mut worker) = started();
+    assert_eq!(worker.name(), "stand-in");
+    conformance::actuator(&mut worker, 0.0, |_| {
+        let last = device.last().unwrap();
+        (last.steering, last.throttle)
+    });
+    assert_eq!(device.written.lock().unwrap().len(), 24);
+}
+
+#[test]
+fn one_that_hangs_holds_no_write_up_and_then_gets_the_newest_output() {
+    let (device, mut worker) = started();
+    worker.write(at(0), &output(Mode::Drive, 0.1)).unwrap();
+    let hang = Duration::from_secs(1);
+    device.hang(hang);
+    let began = Instant::now();
+    let (mut longest, mut count, mut last, mut prompt) = (Duration::ZERO, 0, 0, 0);
+    // A guard's ticks: it drives, then stops.
+    while began.elapsed() < Duration::from_millis(800) {
+        let mode = if count < 10 {
+            Mode::Drive
+        } else {
+            Mode::Failsafe
+        };
+        let before = Instant::now();
+        let error = worker.write(at(5 * count), &output(mode, 0.2 * count as f32));
+        longest = longest.max(before.elapsed());
+        prompt += u64::from(before.elapsed() < Duration::from_millis(8));
+        let Err(ActuatorError::Stuck { device, millis }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(&*device, "/dev/stand-in");
+        assert!(millis >= last.max(9), "{millis}");
+        last = millis;
+        count += 1;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(longest < SOON, "{longest:?}");
+    assert!(last >= 700, "{last}");
+    // The wait is taken once.
+    assert!(prompt > count / 2, "{prompt} of {count} took no time");
+    // Nothing is written from here on, and failsafe comes as the hang ends.
+    while began.elapsed() < hang + SOON && device.written.lock().unwrap().len() < 3 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let written: Vec<Mode> = device
+        .written
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|o| o.mode)
+        .collect();
+    // What it hung with, and the newest; none of those between.
+    assert_eq!(written, [Mode::Drive, Mode::Drive, Mode::Failsafe]);
+    let newest = 0.2 * (count - 1) as f32;
+    assert!((device.last().unwrap().throttle - newest).abs() < 1e-6);
+    // And all is well.
+    worker
+        .write(at(2000), &output(Mode::Failsafe, 0.0))
+        .unwrap();
+}
+
+/// An output-enable pin, and what it was last set to.
+struct Pin(Arc<Mutex<Option<bool>>>);
+
+impl OutputEnable for Pin {
+    fn set(&mut self, through: bool) -> std::io::Result<()> {
+        *self.0.lock().unwrap() = Some(through);
+        Ok(())
+    }
+}
+
+#[test]
+fn while_it_hangs_its_pin_holds_the_outputs_back() {
+    let set = Arc::new(Mutex::new(None));
+    let (device, worker) = started();
+    let mut worker = worker.held_back_by(Pin(Arc::clone(&set)));
+    let failsafe = output(Mode::Failsafe, 0.0);
+    worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
+    assert_eq!(*set.lock().unwrap(), None, "the actuator's own business");
+    device.hang(Duration::from_millis(300));
+    worker.write(at(5), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
+    worker.write(at(10), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(500), &failsafe).unwrap();
+    assert_eq!(*set.lock().unwrap(), Some(true));
+    // One that is free again, but takes nothing.
+    device.hang(Duration::from_millis(300));
+    worker.write(at(505), &failsafe).unwrap_err();
+    device.broken.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(1000), &failsafe).unwrap_err();
+    assert_eq!(*set.lock().unwrap(), Some(false));
+}
+
+#[test]
+fn its_errors_come_back_and_so_does_success() {
+    let (device, mut worker) = started();
+    worker.write(at(0), &output(Mode::Failsafe, 0.0)).unwrap();
+    device.broken.store(true, Ordering::Relaxed);
+    for millis in [5, 5, 10] {
+        let error = worker.write(at(millis), &output(Mode::Failsafe, 0.0));
+        let Err(ActuatorError::Write { device, source }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!((&*device, source.raw_os_error()), ("driver", Some(5)));
+    }
+    device.broken.store(false, Ordering::Relaxed);
+    worker.write(at(15), &output(Mode::Failsafe, 0.0)).unwrap();
+}
+
+#[test]
+fn a_start_has_time_and_a_slow_cars_bus_too() {
+    let (device, mut worker) = started();
+    device.hang(Duration::from_millis(200));
+    worker.write(at(0), &output(Mode::Disarmed, 0.0)).unwrap();
+    worker.keep_to(Duration::from_secs(6));
+    device.hang(Duration::from_millis(100));
+    worker.write(at(5), &output(Mode::Disarmed, 0.0)).unwrap();
+    worker.keep_to(Duration::from_millis(150));
+    device.hang(Duration::from_millis(100));
+    worker
+        .write(at(10), &output(Mode::Disarmed, 0.0))
+        .unwrap_err();
+}
+
+#[test]
+fn what_is_adjusted_holds_from_the_next_write_on() {
+    let (device, mut worker) = started();
+    let steer = Output {
+        steering: 1.0,
+        ..output(Mode::Drive, 0.0)
+    };
+    worker.write(at(0), &steer).unwrap();
+    worker.adjust(|driver| driver.1 = 2.0);
+    worker.adjust(|driver| driver.1 = 3.0);
+    worker.write(at(5), &steer).unwrap();
+    let steering: Vec<f32> = device
+        .written
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|o| o.steering)
+        .collect();
+    assert_eq!(steering, [1.0, 3.0]);
+}
+
+#[test]
+fn what_cannot_be_built_is_the_start_s_error() {
+    let none = Worker::<Driver>::start("stand-in", "nowhere", || Err(OpenError::Simulated));
+    assert!(matches!(none.err(), Some(OpenError::Simulated)));
+}
+
+#[test]
+fn dropped_it_has_written_the_last_output_and_released_the_device() {
+    let (device, mut worker) = started();
+    worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
+    device.hang(Duration::from_millis(30));
+    worker.write(at(5), &output(Mode::Drive, 0.5)).unwrap_err();
+    worker
+        .write(at(10), &output(Mode::Failsafe, 0.0))
+        .unwrap_err();
+    drop(worker);
+    assert_eq!(device.last().unwrap().mode, Mode::Failsafe);
+    assert!(!device.open.load(Ordering::Relaxed));
+    // One that hangs for long is left behind.
+    let (device, mut worker) = started();
+    worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
+    device.hang(Duration::from_secs(2));
+    worker.write(at(5), &output(Mode::Drive, 0.5)).unwrap_err();
+    let began = Instant::now();
+    drop(worker);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(device.open.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_write_in_order_does_not_allocate() {
+    let (device, mut worker) = started();
+    device.written.lock().unwrap().reserve(1000);
+    worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
+    let counted = allocation_counter::measure(|| {
+        for step in 1..500_u16 {
+            let taken = worker.write(at(step.into()), &output(Mode::Drive, f32::from(step)));
+            taken.unwrap();
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
