@@ -61,7 +61,8 @@ pub enum DaemonError {
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
     let lock = lock(&car.actuator, HANDOVER)?;
-    let motors = Motors::open(&car.actuator, HANDOVER)?;
+    let mut motors = Motors::open(&car.actuator, HANDOVER)?;
+    motors.keep_to(car.limits.spec().deadline);
     let motors = TrimmedMotors::new(motors, &car.actuator);
     let reach = Reach {
         socket: Some(car.socket.clone()),
@@ -83,21 +84,19 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     Ok(())
 }
 
-/// The lock of the motors' device against a second guard of this user; none for a car
-/// without one.
-fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Option<File>, DaemonError> {
-    let Some(device) = settings.device() else {
-        return Ok(None);
-    };
-    let file = lock_file(device).map_err(DaemonError::Runtime)?;
-    match bus_lock::lock(&file, patience) {
-        Ok(()) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let device = device.to_owned();
-            Err(OpenError::Taken { device }.into())
+/// Locks of what the motors are written through, against a second guard of this user.
+fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Vec<File>, DaemonError> {
+    let locks = settings.outputs().into_iter().map(|output| {
+        let file = lock_file(&output).map_err(DaemonError::Runtime)?;
+        match bus_lock::lock(&file, &output, patience.into()) {
+            Ok(()) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(OpenError::Taken { device: output }.into())
+            }
+            Err(error) => Err(DaemonError::Runtime(error)),
         }
-        Err(error) => Err(DaemonError::Runtime(error)),
-    }
+    });
+    locks.collect()
 }
 
 /// Writes failsafe to the motors of the car that `file` describes, as its guard read it: what
@@ -152,7 +151,7 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     // Held while failsafe is written, so that no guard starts meanwhile; not waited for.
     let lock = lock(&car.actuator, TAKEOVER)
         .inspect_err(|error| log::warn!("failsafe is written without the lock: {error}"));
-    let mut motors = Motors::open(&car.actuator, HANDOVER)?;
+    let mut motors = Motors::open_regardless(&car.actuator, TAKEOVER)?;
     let output = Output::failsafe(&car.limits);
     let began = Instant::now();
     let done = loop {

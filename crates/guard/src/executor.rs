@@ -127,8 +127,11 @@ impl<A: Actuator> Executor<A> {
     /// Advances to `target`, all ticks and stops that are due by then included.
     pub fn advance(&mut self, target: Time) {
         let target = target.clamp(self.now, END_OF_TIME);
-        self.skip_idle_ticks(target);
-        while self.next_due() <= target {
+        loop {
+            self.skip_idle_ticks(target);
+            if self.next_due() > target {
+                break;
+            }
             self.happen();
         }
         self.now = target;
@@ -138,8 +141,11 @@ impl<A: Actuator> Executor<A> {
     /// arrives with a tick comes before it.
     pub(crate) fn advance_before(&mut self, target: Time) {
         let target = target.clamp(self.now, END_OF_TIME);
-        self.skip_idle_ticks(target);
-        while self.next_due() < target {
+        loop {
+            self.skip_idle_ticks(target);
+            if self.next_due() >= target {
+                break;
+            }
             self.happen();
         }
         self.now = target;

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn each_differing_key_is_named_with_both_values() {
         let pilot = of("[guard]\ndeadline_ms = 150\n[actuator]\nkind = \"dry-run\"\n");
-        let guard = of("[guard]\ndeadline_ms = 90\n[mixer]\nwheelbase = 0.3\n[actuator]\nkind = \"pwm\"\n");
+        let guard =
+            of("[guard]\ndeadline_ms = 90\n[mixer]\nwheelbase = 0.3\n[actuator]\nkind = \"pwm\"\n");
         assert_ne!(pilot.fingerprint(), guard.fingerprint());
         let found: Vec<String> = pilot
             .differences(&guard)

@@ -85,6 +85,7 @@ impl<A: Actuator> InProcessLink<A> {
 
     /// Advances to `target`, with the commands at the moments they arrive.
     fn live(&mut self, target: Time) {
+        let target = target.max(self.executor.now());
         while let Some((at, command)) = self.queue.pop(target) {
             self.executor.command_before(at, command);
         }

@@ -212,12 +212,7 @@ fn arm(
     }))
 }
 
-fn trim(
-    state: State,
-    now: Time,
-    steering: f32,
-    interlocks: Interlocks,
-) -> Result<State, Refusal> {
+fn trim(state: State, now: Time, steering: f32, interlocks: Interlocks) -> Result<State, Refusal> {
     if interlocks.stop_held {
         return Err(Refusal::StopHeld);
     }

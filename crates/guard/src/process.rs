@@ -14,11 +14,13 @@ use rustix::mm::MlockAllFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::executor::TICK;
 use crate::notify::Manager;
 use crate::server::MOST_CLIENTS;
 use crate::sys::KillTimer;
-use crate::executor::TICK;
-use crate::{Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError, sys};
+use crate::{
+    Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError, sys,
+};
 
 /// Below the kernel's threads for interrupts (50): its bus waits for them.
 pub(crate) const PRIORITY: i32 = 40;

@@ -163,8 +163,11 @@ impl FromStr for ProcessId {
         let mut fields = text.split(' ');
         let mut next = || fields.next().ok_or(());
         let pid: i32 = next()?.parse().map_err(|_| ())?;
+        if pid <= 0 {
+            return Err(());
+        }
         Ok(Self {
-            pid: Pid::from_raw(pid).filter(|_| pid > 0).ok_or(())?,
+            pid: Pid::from_raw(pid).ok_or(())?,
             started: next()?.parse().map_err(|_| ())?,
             boot: next()?.to_owned(),
         })

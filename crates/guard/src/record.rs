@@ -116,7 +116,9 @@ fn directories() -> Vec<PathBuf> {
 pub fn canonical(file: &Path) -> PathBuf {
     fs::canonicalize(file)
         .or_else(|_| {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
             let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
             Ok(folder.join(file.file_name().unwrap_or_default()))
         })
@@ -230,7 +232,9 @@ impl Record {
         let head = head.strip_prefix(FIRST_LINE)?;
         let value = |key: &str| {
             let mut lines = head.lines().filter_map(|line| line.split_once(" = "));
-            lines.find(|(known, _)| *known == key).map(|(_, value)| value)
+            lines
+                .find(|(known, _)| *known == key)
+                .map(|(_, value)| value)
         };
         Some(Self {
             path: path.to_owned(),
@@ -249,7 +253,10 @@ impl Record {
         for directory in directories() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let path = entry.path();
-                if path.extension().is_some_and(|extension| extension == "guard") {
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "guard")
+                {
                     found.extend(Self::read(&path));
                 }
             }
@@ -290,7 +297,10 @@ impl Record {
 fn prune(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_none_or(|extension| extension != "guard") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "guard")
+        {
             continue;
         }
         let stale = Record::read(&path).is_some_and(|old| !old.runs() && !old.file.exists());

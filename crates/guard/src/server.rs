@@ -13,9 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::wire::{About, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request};
-use crate::{
-    Actuator, ArmRequest, Domain, Executor, Fault, Identity, Limits, Refusal, State, sys,
-};
+use crate::{Actuator, ArmRequest, Domain, Executor, Fault, Identity, Limits, Refusal, State, sys};
 
 /// Connections at once: a pilot, its watcher, and operators' programs.
 pub(crate) const MOST_CLIENTS: usize = 16;

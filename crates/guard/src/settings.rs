@@ -9,7 +9,9 @@ use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use serde::Deserialize;
 
 use crate::actuators::ActuatorSettings;
-use crate::{Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, usual_socket};
+use crate::{
+    Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, usual_socket,
+};
 
 /// The usual deadline; three frame periods where these are longer.
 const DEADLINE: Duration = Duration::from_millis(150);

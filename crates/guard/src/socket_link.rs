@@ -16,8 +16,8 @@ use crate::wire::{
     FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
 };
 use crate::{
-    ArmRequest, Counters, Domain, Fault, Identification, Identity, Link, LinkError, Mode, Output, Refusal,
-    State, Status,
+    ArmRequest, Counters, Domain, Fault, Identification, Identity, Link, LinkError, Mode, Output,
+    Refusal, State, Status,
 };
 
 /// How long an answer is waited for. A guard answers at its next poll, some microseconds on.

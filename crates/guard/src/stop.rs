@@ -135,10 +135,7 @@ pub fn stop_all(
 ///
 /// # Errors
 /// When neither can be done.
-pub fn stop(
-    file: &Path,
-    failsafe: impl Fn(&Path) -> io::Result<()>,
-) -> Result<Stopped, StopError> {
+pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<Stopped, StopError> {
     let mut killed = None;
     let records = Record::of(file);
     let running = records.iter().find(|record| record.runs());

@@ -35,6 +35,20 @@ impl ActuatorSettings {
         }
     }
 
+    /// What the guard writes to, each of which may have one writer: a bus, a port, or each pin.
+    pub(crate) fn outputs(&self) -> Vec<PathBuf> {
+        match (self.kind, &self.pwm) {
+            (Kind::Pwm, Some(pwm)) => {
+                let pin = |chip: &Path, channel: u8| chip.join(format!("pwm{channel}"));
+                vec![
+                    pin(&pwm.throttle_pin.chip, pwm.throttle.channel),
+                    pin(&pwm.steering_pin.chip, pwm.steering.channel),
+                ]
+            }
+            _ => self.device().into_iter().map(Path::to_owned).collect(),
+        }
+    }
+
     /// The device that the guard writes to; none where it writes to none.
     pub fn device(&self) -> Option<&Path> {
         match self.kind {

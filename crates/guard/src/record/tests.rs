@@ -34,7 +34,11 @@ fn a_record_comes_back_as_it_was_written() {
 fn a_record_that_others_may_write_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     for mode in [0o660, 0o602, 0o666] {
-        assert_eq!(Record::read(&written(folder.path(), mode)), None, "{mode:o}");
+        assert_eq!(
+            Record::read(&written(folder.path(), mode)),
+            None,
+            "{mode:o}"
+        );
     }
     let path = written(folder.path(), 0o640);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -45,7 +49,11 @@ fn a_record_that_others_may_write_is_not_used() {
     assert_eq!(Record::read(&link), None, "nor one behind a link");
     if geteuid().is_root() {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-        assert_eq!(Record::read(&path), None, "nor one of another than its folder");
+        assert_eq!(
+            Record::read(&path),
+            None,
+            "nor one of another than its folder"
+        );
     }
 }
 
@@ -63,7 +71,10 @@ fn anything_else_is_no_record() {
         &good.replace("\n\n[guard]", "\n[guard]"),
     ] {
         let read = Record::parse(path, 0, text);
-        assert!(read.is_none_or(|read| read.text != record(path).text), "{text}");
+        assert!(
+            read.is_none_or(|read| read.text != record(path).text),
+            "{text}"
+        );
     }
 }
 
@@ -84,8 +95,20 @@ fn a_file_has_one_name_however_it_is_written() {
     fs::write(&file, "").unwrap();
     symlink(&file, root.join("link.toml")).unwrap();
     assert_eq!(canonical(&root.join("link.toml")), file);
-    assert_eq!(canonical(&root.join("./../").join(root.file_name().unwrap()).join("car.toml")), file);
+    assert_eq!(
+        canonical(
+            &root
+                .join("./../")
+                .join(root.file_name().unwrap())
+                .join("car.toml")
+        ),
+        file
+    );
     fs::remove_file(&file).unwrap();
-    assert_eq!(canonical(&root.join("./car.toml")), file, "gone, it has it still");
+    assert_eq!(
+        canonical(&root.join("./car.toml")),
+        file,
+        "gone, it has it still"
+    );
     assert_ne!(usual_socket(&file), usual_socket(&root.join("other.toml")));
 }

@@ -5,9 +5,7 @@ use zerocopy::little_endian::{F32, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::codes::Code;
-use super::{
-    About, Applied, FromGuard, Malformed, Numbered, Rejected, Reply, Request, VERSION,
-};
+use super::{About, Applied, FromGuard, Malformed, Numbered, Rejected, Reply, Request, VERSION};
 use crate::{
     ArmRequest, Armed, Counters, Driving, FailureText, Motion, Output, State, Status, Trimming,
 };
@@ -141,7 +139,11 @@ macro_rules! into_array {
     };
 }
 
-into_array!(RequestBytes = REQUEST, ReplyBytes = REPLY, AppliedBytes = APPLIED);
+into_array!(
+    RequestBytes = REQUEST,
+    ReplyBytes = REPLY,
+    AppliedBytes = APPLIED
+);
 
 /// The header, if `bytes` begin with one of this protocol and version and end with their
 /// checksum.

@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::codes::Code;
 use super::*;
-use crate::{
-    Armed, Counters, Driving, FailureText, Mode, Motion, State, StopReason, Trimming,
-};
+use crate::{Armed, Counters, Driving, FailureText, Mode, Motion, State, StopReason, Trimming};
 
 /// Every value that has a code.
 fn all<T: Code>() -> Vec<T> {
-    (0..=u8::MAX).filter_map(|code| T::decode(code).ok()).collect()
+    (0..=u8::MAX)
+        .filter_map(|code| T::decode(code).ok())
+        .collect()
 }
 
 fn any_of<T: Code + Clone + std::fmt::Debug + 'static>() -> impl Strategy<Value = T> {
@@ -177,7 +177,10 @@ fn the_codes_are_fixed() {
     assert_eq!(all::<Fault>(), faults);
     assert_eq!(faults.map(Code::code), [1, 2, 3, 4, 5, 6]);
     assert_eq!(all::<Refusal>(), Refusal::ALL);
-    assert_eq!([Domain::Simulated, Domain::Physical].map(Code::code), [1, 2]);
+    assert_eq!(
+        [Domain::Simulated, Domain::Physical].map(Code::code),
+        [1, 2]
+    );
     assert_eq!(all::<Mode>(), [Mode::Disarmed, Mode::Failsafe, Mode::Drive]);
     assert_eq!(all::<Point>(), Point::ALL);
     assert_eq!(StopReason::Person.code(), 4);
