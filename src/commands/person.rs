@@ -1,11 +1,10 @@
 //! `pilotage arm`, `disarm`, `stop` and `status`: what a person says to a car's guard.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pilotage_console::print as tell;
 use pilotage_guard::{GuardedCar, Link, SocketLink, State, Status, Stopped, monotonic};
 use serde::Serialize;
 
@@ -117,11 +116,6 @@ pub fn status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
         noise.malformed, noise.replayed, noise.strangers
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Nobody reading any more is no reason to fail.
-fn tell(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn describe(state: State) -> String {

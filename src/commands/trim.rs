@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 
 use anyhow::{Context, bail};
+use pilotage_console::{out, print};
 use pilotage_guard::{GuardedCar, Point, Trim, Value, monotonic};
 use toml_edit::DocumentMut;
 
@@ -36,23 +37,23 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = GuardedCar::load(&options.car)?;
     let mut trim = Trim::start(&car, monotonic())?;
     let said = listen()?;
-    println!("{INTRODUCTION}");
+    print(INTRODUCTION);
     let found = look_for_all(&mut trim, &said);
     // However it ended, the motors are left disarmed.
     trim.rest(monotonic())?;
     let Some(found) = found? else {
-        println!("nothing was written");
+        print("nothing was written");
         return Ok(ExitCode::FAILURE);
     };
     if found.is_empty() {
-        println!("nothing changed");
+        print("nothing changed");
         return Ok(ExitCode::SUCCESS);
     }
     let edited = edit(&text, &trim, &found)?;
     GuardedCar::from_toml(&options.car.display().to_string(), &edited)
         .context("these numbers do not go together, so nothing was written")?;
     replace(&options.car, &edited)?;
-    println!("written to {}", options.car.display());
+    print(format_args!("written to {}", options.car.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,8 +107,7 @@ fn look(
     let (least, most) = trim.range();
     loop {
         trim.show(monotonic(), point, value)?;
-        print!("{point}: {value} > ");
-        std::io::stdout().flush()?;
+        out(format_args!("{point}: {value} > "));
         let Ok(Some(line)) = said.recv() else {
             return Ok(None);
         };
@@ -122,7 +122,9 @@ fn look(
             number => match number.parse::<i32>() {
                 Ok(number) if (i32::from(least)..=i32::from(most)).contains(&number) => number,
                 _ => {
-                    println!("+, -, ++, --, a number from {least} to {most}, Enter, or q");
+                    print(format_args!(
+                        "+, -, ++, --, a number from {least} to {most}, Enter, or q"
+                    ));
                     continue;
                 }
             },

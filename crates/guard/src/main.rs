@@ -55,11 +55,11 @@ fn options() -> anyhow::Result<Option<Options>> {
             Long("pilot-on-stdin") => options.pilot = true,
             Long("failsafe") => options.failsafe = true,
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                pilotage_console::out(HELP);
                 return Ok(None);
             }
             Short('V') | Long("version") => {
-                println!("pilotage-guard {}", env!("CARGO_PKG_VERSION"));
+                pilotage_console::print(concat!("pilotage-guard ", env!("CARGO_PKG_VERSION")));
                 return Ok(None);
             }
             other => bail!(
@@ -91,12 +91,13 @@ fn run() -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run() {
+    // Its writer starts here, before the guard asks for real-time priority, which a thread
+    // inherits.
+    pilotage_console::run(|| match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            pilotage_console::say_always(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
-    }
+    })
 }
