@@ -271,10 +271,10 @@ fn a_drive_ends_although_no_one_reads_its_report() {
 fn the_gamepad_is_still_read_after_a_refused_press_that_no_one_reads_of() {
     const ARM: u16 = 0x13b;
     let car = Car::new(false);
-    // A guard of a car that its engine, which is the simulator's, may not drive refuses.
     let mut pad = plug_in(&car);
     let drive = start(car.command(&["drive", "--json"]), without_reader());
     car.goes_on(5);
+    // Refused: the car is armed already.
     for _ in 0..5 {
         press(&mut pad, ARM);
         std::thread::sleep(Duration::from_millis(100));
