@@ -1,12 +1,14 @@
 //! The live line on a terminal, printed by a thread of its own: the loop only
 //! stores numbers.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use pilotage_console::write_to_stderr;
 use pilotage_guard::State;
 
 /// What the line shows. Each number stands alone: a torn line is of no consequence.
@@ -85,11 +87,17 @@ impl LiveLine {
     /// Starts the line if `wanted` and standard error is a terminal.
     pub fn start(wanted: bool) -> Self {
         let shared = Arc::new(Shared::default());
-        let printer = (wanted && std::io::stderr().is_terminal()).then(|| {
+        let printer = (wanted && io::stderr().is_terminal()).then(|| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || print(&shared))
+            // A line that cannot be shown any more is no reason to stop.
+            let work = move || drop(print(&shared, write_to_stderr));
+            let printer = std::thread::Builder::new().name("live line".to_owned());
+            printer.spawn(work).ok()
         });
-        Self { shared, printer }
+        Self {
+            shared,
+            printer: printer.flatten(),
+        }
     }
 
     /// Stores what the line shows next.
@@ -132,50 +140,63 @@ impl Drop for LiveLine {
         self.shared.done.store(true, Ordering::Relaxed);
         if let Some(printer) = self.printer.take() {
             printer.thread().unpark();
-            let _ = printer.join();
+            wait_for(&printer);
         }
     }
 }
 
 const EVERY: Duration = Duration::from_millis(100);
+/// A printer that a stalled terminal blocks is left behind after this long.
+const STALLED: Duration = Duration::from_millis(100);
 
-fn print(shared: &Shared) {
-    let load = |slot: &AtomicU32| f32::from_bits(slot.load(Ordering::Relaxed));
-    let mut error = std::io::stderr();
+fn wait_for(printer: &JoinHandle<()>) {
+    let began = Instant::now();
+    while !printer.is_finished() && began.elapsed() < STALLED {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Shows the line until it is done, or cannot be shown any more. Each line is one write.
+fn print(shared: &Shared, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut line = String::new();
     while !shared.done.load(Ordering::Relaxed) {
-        let [first, second, third] = [0, 1, 2].map(|index| load(&shared.progress[index]));
-        let what = shared.what.load(Ordering::Relaxed);
-        let _ = match STATES.get(usize::from(what)) {
-            Some(state) => write!(
-                error,
-                "\r\x1b[2K{state:<8}   steering {first:+.2}   throttle {second:+.2}"
-            ),
-            None => write!(
-                error,
-                "\r\x1b[2Klap {:5.1} %   {second:5.2} m/s   {third:+.3} m off the line",
-                first * 100.0
-            ),
-        };
-        if what < LAP && (third == HELD || third == LET_GO) {
-            let _ = error.write_all(match third == HELD {
-                true => b"   by hand",
-                false => b"   by hand, let go",
-            });
-            let _ = error.flush();
-            std::thread::park_timeout(EVERY);
-            continue;
-        }
-        let by = match shared.fallback.load(Ordering::Relaxed) {
-            true => "FALLBACK",
-            false => "engine",
-        };
-        let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
-        let _ = write!(error, "   {by} {inference:4.0} us   loop p99 {p99:5.0} us");
-        let _ = error.flush();
+        line.clear();
+        // Writing to a String does not fail.
+        let _ = render(shared, &mut line);
+        write(line.as_bytes())?;
         std::thread::park_timeout(EVERY);
     }
-    let _ = write!(error, "\r\x1b[2K");
-    let _ = error.flush();
+    write(b"\r\x1b[2K")
+}
+
+fn render(shared: &Shared, line: &mut String) -> std::fmt::Result {
+    let load = |slot: &AtomicU32| f32::from_bits(slot.load(Ordering::Relaxed));
+    let [first, second, third] = [0, 1, 2].map(|index| load(&shared.progress[index]));
+    let what = shared.what.load(Ordering::Relaxed);
+    match STATES.get(usize::from(what)) {
+        Some(state) => write!(
+            line,
+            "\r\x1b[2K{state:<8}   steering {first:+.2}   throttle {second:+.2}"
+        )?,
+        None => write!(
+            line,
+            "\r\x1b[2Klap {:5.1} %   {second:5.2} m/s   {third:+.3} m off the line",
+            first * 100.0
+        )?,
+    }
+    if what < LAP && (third == HELD || third == LET_GO) {
+        line.push_str(match third == HELD {
+            true => "   by hand",
+            false => "   by hand, let go",
+        });
+        return Ok(());
+    }
+    let by = match shared.fallback.load(Ordering::Relaxed) {
+        true => "FALLBACK",
+        false => "engine",
+    };
+    let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
+    write!(line, "   {by} {inference:4.0} us   loop p99 {p99:5.0} us")
 }
 
 fn place(state: &State) -> u8 {
@@ -185,5 +206,66 @@ fn place(state: &State) -> u8 {
         State::Driving(_) => 2,
         State::Stopped { .. } => 3,
         State::Trimming(_) => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_terminal_does_not_hold_up_the_end_of_the_live_line() {
+        let shared = Arc::new(Shared::default());
+        let (release, stalled) = std::sync::mpsc::channel::<()>();
+        let printer = {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                let blocks = |_: &[u8]| {
+                    let _ = stalled.recv();
+                    Ok(())
+                };
+                drop(print(&shared, blocks));
+            })
+        };
+        let line = LiveLine {
+            shared,
+            printer: Some(printer),
+        };
+        let began = Instant::now();
+        drop(line);
+        assert!(began.elapsed() < Duration::from_secs(2));
+        drop(release);
+    }
+
+    #[test]
+    fn a_write_that_fails_ends_the_live_line() {
+        let shared = Shared::default();
+        let mut writes = 0;
+        let ended = print(&shared, |_| {
+            writes += 1;
+            Err(io::ErrorKind::BrokenPipe.into())
+        });
+        assert_eq!((ended.is_err(), writes), (true, 1));
+    }
+
+    #[test]
+    fn the_line_shows_what_was_stored() {
+        let line = LiveLine::start(false);
+        line.show(Numbers {
+            progress: Progress::Real {
+                state: State::Disarmed,
+                steering: 0.5,
+                throttle: -0.25,
+            },
+            inference: 120.0,
+            loop_p99: 900.0,
+            fallback: true,
+        });
+        let mut text = String::new();
+        render(&line.shared, &mut text).unwrap();
+        assert!(
+            text.contains("disarmed   steering +0.50   throttle -0.25   FALLBACK  120 us"),
+            "{text}"
+        );
     }
 }

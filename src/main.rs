@@ -48,7 +48,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    pilotage_console::run(run)
+}
+
+fn run() -> ExitCode {
     let command = Cli::parse()
         .command
         .unwrap_or_else(|| Command::Drive(Box::default()));
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&options),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        pilotage_console::say_always(format_args!("error: {error:#}"));
         ExitCode::from(2)
     })
 }

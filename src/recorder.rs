@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pilotage_console::FaultReports;
 use pilotage_vehicle::Mixer;
 use pilotage_vision::{Frame, VisionError};
 use serde::Serialize;
@@ -231,24 +232,20 @@ fn take(
     shared: &Shared,
     say: fn(&str),
 ) {
-    let mut wrong = None;
+    let mut faults = FaultReports::default();
     while !shared.end.load(Ordering::Acquire) {
         match camera.next(&mut frame) {
             Ok(()) => {
-                if wrong.take().is_some() {
-                    say("the camera is back; the recording goes on");
-                }
+                let back = "the camera is back; the recording goes on";
+                faults.well(back, Instant::now(), say);
             }
             Err(CameraError::Ended { .. }) => {
                 shared.ended.store(true, Ordering::Release);
                 return;
             }
             Err(error) => {
-                let text = error.to_string();
-                if wrong.as_ref() != Some(&text) {
-                    say(&format!("{text}; nothing is recorded, driving goes on"));
-                    wrong = Some(text);
-                }
+                let text = format!("{error}; nothing is recorded, driving goes on");
+                faults.wrong(&text, Instant::now(), say);
                 std::thread::sleep(AWAY);
                 continue;
             }
@@ -279,6 +276,7 @@ fn write(
     say: fn(&str),
 ) {
     let mut paused: Option<Instant> = None;
+    let mut faults = FaultReports::default();
     for slot in taking {
         let rests = paused.is_some_and(|paused| paused.elapsed() < PAUSE);
         if rests {
@@ -287,15 +285,14 @@ fn write(
             match folder.write(slot.frame.view(), slot.steering, slot.throttle) {
                 Ok(()) => {
                     shared.written.fetch_add(1, Ordering::Relaxed);
-                    if paused.take().is_some() {
-                        say("the recording goes on");
-                    }
+                    paused = None;
+                    faults.well("the recording goes on", Instant::now(), say);
                 }
                 Err(error) => {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
-                    if paused.replace(Instant::now()).is_none() {
-                        say(&format!("the recording pauses, driving goes on: {error}"));
-                    }
+                    paused = Some(Instant::now());
+                    let text = format!("the recording pauses, driving goes on: {error}");
+                    faults.wrong(&text, Instant::now(), say);
                 }
             }
         }

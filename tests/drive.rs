@@ -1,6 +1,11 @@
 //! `pilotage drive` and `pilotage check` as a person uses them.
 
 #![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot go on fails"

@@ -3,6 +3,11 @@
 //! answer is computed by the CPU engine in a thread beside. No figure from here is a GPU's.
 
 #![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot go on fails"

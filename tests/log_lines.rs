@@ -26,13 +26,12 @@ const SPEAKERS: [&str; 14] = [
     "src/recorder",
     "src/recorder.rs",
 ];
-const MARKS: [&str; 6] = [
+const MARKS: [&str; 5] = [
     "log::error!(",
     "log::warn!(",
     "log::info!(",
-    "eprintln!(",
-    "println!(",
     "say(",
+    "print(",
 ];
 
 /// Errors and reasons that end up in such lines.
@@ -108,12 +107,10 @@ fn literals(file: &Path, marks: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for mark in marks {
         for (at, _) in source.match_indices(mark) {
-            // `eprintln!` ends in `println!`, and is looked for by itself.
-            if *mark == "println!(" && source[..at].ends_with('e') {
-                continue;
-            }
             let rest = source[at + mark.len()..].trim_start();
-            let rest = rest.strip_prefix("&format!(").unwrap_or(rest).trim_start();
+            let formatted = ["&format!(", "format_args!("];
+            let formatted = formatted.iter().find_map(|mark| rest.strip_prefix(mark));
+            let rest = formatted.unwrap_or(rest).trim_start();
             if let Some(text) = rest.strip_prefix('"') {
                 found.push(literal(text));
             }

@@ -5,6 +5,11 @@
 //! `cargo xtask faults` runs it for 10,000; PILOTAGE_FAULTS says how many.
 
 #![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot go on fails"

@@ -1,6 +1,12 @@
 //! What `cargo xtask gpu-test` runs: on a machine with a GPU and TensorRT, whether plans are right
 //! and how fast they are, as a block for docs/performance.md. Without one, what is missing.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 mod latency;
 mod missing;
 

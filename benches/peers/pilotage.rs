@@ -1,6 +1,12 @@
 //! This engine as `cargo xtask peers` runs it, and the frames that it and the others
 //! are given.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 #[path = "timing.rs"]
 mod timing;
 

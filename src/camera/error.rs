@@ -108,13 +108,19 @@ pub enum CameraError {
         status: Option<ExitStatus>,
     },
     /// The picture does not change.
-    #[error("the camera's picture is frozen: {frames} frames in a row are the same")]
+    #[error(
+        "the camera's picture is frozen: {frames} frames in a row are the same; try more light, \
+         a fixed exposure (`camera.controls`), a lower `camera.rate`, or plug the camera in again"
+    )]
     Frozen {
         /// How many.
         frames: u32,
     },
     /// There is nothing to see.
-    #[error("the camera's picture is black for {frames} frames: is its lens covered?")]
+    #[error(
+        "the camera's picture is black for {frames} frames: uncover the lens, add light, or set a \
+         longer exposure (`camera.controls`) at a lower `camera.rate`"
+    )]
     Black {
         /// How many.
         frames: u32,

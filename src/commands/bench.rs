@@ -7,12 +7,12 @@ mod passes;
 mod table;
 mod times;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use pilotage_console::{print, say};
 use pilotage_engine::{Bundle, CpuOptions, InstructionSet};
 use serde::Serialize;
 
@@ -140,17 +140,16 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         writable(path)?;
     }
     if cfg!(debug_assertions) {
-        eprintln!("warning: this is a debug build; build with --release to measure");
+        say("warning: this is a debug build; build with --release to measure");
     }
     let (measurement, samples) = measure(options, &bundle)?;
     let text = match options.json {
         true => serde_json::to_string_pretty(&measurement)?,
         false => table::whole(&measurement),
     };
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    print(text);
     if measurement.disturbed {
-        eprintln!("warning: {}", disturbance(&measurement));
+        say(format_args!("warning: {}", disturbance(&measurement)));
     }
     if let Some(path) = &options.picture {
         draw(path, &measurement, &samples)?;
@@ -260,6 +259,6 @@ fn draw(path: &Path, measurement: &Measurement, samples: &[Sample]) -> anyhow::R
             ],
         },
     )?;
-    eprintln!("the times are drawn in {}", path.display());
+    say(format_args!("the times are drawn in {}", path.display()));
     Ok(())
 }

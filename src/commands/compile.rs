@@ -1,6 +1,5 @@
 //! `pilotage compile`: a recipe or a model into an engine file.
 
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use pilotage_compiler::{
     compile_recipe, draft, read_recipe_text,
 };
 use pilotage_config::Source;
+use pilotage_console::print;
 use pilotage_engine::{Bundle, Domain, Meaning};
 use pilotage_tensorrt::Wish;
 use serde::de::DeserializeOwned;
@@ -118,7 +118,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         ),
     };
     for warning in &compiled.warnings {
-        eprintln!("warning: {warning}");
+        pilotage_console::say(format_args!("warning: {warning}"));
     }
     write(&out, &compiled.bytes)?;
     if let Some(folder) = &options.export {
@@ -244,10 +244,10 @@ fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> 
         count += 1;
     }
     if count == 0 {
-        eprintln!(
+        pilotage_console::say(format_args!(
             "warning: {} has nothing for other runtimes, which take the model as it is",
             compiled.manifest.precision
-        );
+        ));
     }
     Ok(())
 }
@@ -283,9 +283,4 @@ fn say(out: &Path, compiled: &Compiled, report: bool) {
     }
     parts.retain(|part| !part.is_empty());
     print(parts.join("\n\n"));
-}
-
-/// Prints a line. Nobody reading any more is no reason to fail.
-fn print(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,7 +1,6 @@
 //! `pilotage doctor`: one page on what this machine has and lacks.
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,8 +33,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         true => serde_json::to_string_pretty(&findings)?,
         false => page(&car.name, &findings),
     };
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    pilotage_console::print(text);
     Ok(match worst {
         Some(Level::Problem) => ExitCode::from(2),
         Some(Level::Warning) => ExitCode::from(1),

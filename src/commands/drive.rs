@@ -5,7 +5,6 @@ mod hand;
 mod real;
 mod watch;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_console::print_within;
 use pilotage_engine::InstructionSet;
 use pilotage_guard::LinkError;
 use pilotage_simulator::Outcome;
@@ -26,6 +26,9 @@ use assemble::Assembled;
 
 pub(super) use hand::{Recording, run as by_hand};
 pub(super) use watch::say;
+
+/// A drive's report waits this long for a reader that is slow.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the command line may say; each wins over car.toml.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -155,7 +158,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     let signalled = catch_signals()?;
-    eprintln!("{}", assembled.announcement);
+    say(&assembled.announcement);
     assembled.drive.pilot.prepare()?;
     assembled
         .drive
@@ -203,18 +206,17 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         true => report::json(&report)?,
         false => report::table(&report),
     };
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    print_within(text, PATIENCE);
     let drawn = options.plot.as_ref().map(|path| {
         let drawn = assembled.draw(path, &report);
         match &drawn {
-            Ok(()) => eprintln!("the lap is drawn in {}", path.display()),
-            Err(error) => eprintln!("the lap is driven, but not drawn: {error}"),
+            Ok(()) => say(&format!("the lap is drawn in {}", path.display())),
+            Err(error) => say(&format!("the lap is driven, but not drawn: {error}")),
         }
         drawn.is_ok()
     });
     if !done {
-        eprintln!("not done: {}", ending.outcome);
+        say(&format!("not done: {}", ending.outcome));
     }
     Ok(if done && drawn != Some(false) {
         ExitCode::SUCCESS
@@ -250,15 +252,15 @@ fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> 
     let pilot = &mut assembled.drive.pilot;
     let now = pilot.now();
     match pilot.link().disarm(now) {
-        Err(LinkError::Gone) => eprintln!("the guard is gone: its motors got failsafe"),
+        Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
         told => told.context("the guard could not be told to disarm the car")?,
     }
     if matches!(end, End::Signal) {
         let output = pilot.link().status().output;
-        eprintln!(
+        say(&format!(
             "stopped by a signal: the car is disarmed, steering {}, throttle {}",
             output.steering, output.throttle
-        );
+        ));
     }
     Ok(())
 }

@@ -2,12 +2,11 @@
 
 pub(super) mod table;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pilotage_console::print;
 use pilotage_engine::plan::Layer;
 use pilotage_engine::{Bundle, Manifest, Port, Section, sections};
 use serde::Serialize;
@@ -69,7 +68,7 @@ struct SignatureState {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(engine) = &options.engine else {
         let entries = entries()?;
-        print(&match options.json {
+        print(match options.json {
             true => serde_json::to_string_pretty(&entries)?,
             false => table::list(&entries),
         });
@@ -81,7 +80,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let fetched = engines::fetch(&source(engine), &trust)?;
     let inspection = inspect(fetched)?;
-    print(&match options.json {
+    print(match options.json {
         true => serde_json::to_string_pretty(&inspection)?,
         false => table::whole(&inspection),
     });
@@ -143,9 +142,4 @@ fn state(signature: Result<Signature, SignatureError>) -> SignatureState {
         Err(reason) => ("refused", Some(reason.to_string())),
     };
     SignatureState { state, comment }
-}
-
-/// Nobody reading any more is no reason to fail.
-fn print(text: &impl Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,11 +1,10 @@
 //! `pilotage arm`, `disarm`, `stop` and `status`: what an operator asks of a car's guard.
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pilotage_console::print as tell;
 use pilotage_guard::{
     GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, monotonic,
     stop_all,
@@ -181,11 +180,6 @@ pub fn status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
         rejected.malformed, rejected.replayed, rejected.unauthorized, rejected.evicted
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Nobody reading any more is no reason to fail.
-fn tell(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn describe(state: State) -> String {

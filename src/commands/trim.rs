@@ -1,7 +1,6 @@
 //! `pilotage trim`: an operator finds a car's centre and ends from the terminal. The guard
 //! moves the motors, and holds a value only as long as this program confirms it.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use pilotage_config::{LONGEST_FILE, replace};
+use pilotage_console::{out, print};
 use pilotage_guard::{
     Domain, GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, TrimTable, Value,
     monotonic,
@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     GuardedCar::from_toml(&options.car.display().to_string(), &edited)
         .context("these values do not fit each other, so nothing was written")?;
     replace(&options.car, &edited)?;
-    print(&format!("written to {}", options.car.display()));
+    print(format_args!("written to {}", options.car.display()));
     if Record::of(&options.car).iter().any(Record::runs) {
         print(
             "the running guard has the old values: restart it (`systemctl restart \
@@ -162,7 +162,7 @@ impl Session<'_> {
                 number => match number.parse::<i32>() {
                     Ok(number) if (i32::from(least)..=i32::from(most)).contains(&number) => number,
                     _ => {
-                        print(&format!(
+                        print(format_args!(
                             "+, -, ++, --, =, a number from {least} to {most}, Enter, or q"
                         ));
                         continue;
@@ -210,14 +210,7 @@ impl Session<'_> {
 }
 
 fn prompt(point: Point, value: Value) {
-    let mut out = std::io::stdout();
-    let _ = write!(out, "{point}: {value} > ");
-    let _ = out.flush();
-}
-
-/// An operator who reads no more is no reason to end with a motor on.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    out(format_args!("{point}: {value} > "));
 }
 
 /// The file's text with the values in it, and its comments where they were. What a car does

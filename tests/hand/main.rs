@@ -3,6 +3,11 @@
 //! motors are PWM pins that are files, or a dry run.
 
 #![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot go on fails"

@@ -1,6 +1,12 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
 //! `shims`, `peers`, `faults`, `soak`, `gpu-test`, `package`, `virtual-car`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for developers, which drives nothing"
+)]
+
 mod arm;
 mod arm_root;
 mod burn;

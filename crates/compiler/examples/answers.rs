@@ -4,6 +4,12 @@
 //!
 //! `answers RECIPE.toml FILE.engine` compiles the file, `answers FILE.engine` answers.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::error::Error;
 
 use pilotage_compiler::{Proof, compile};

@@ -1,6 +1,12 @@
 //! Compiles recipes and tells their engine files apart by SHA-256, part by part;
 //! `cargo xtask test --only arm` compares what two architectures make of the same.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::error::Error;
 use std::path::Path;
 

@@ -1,4 +1,10 @@
 //! The shipped model in float16, whole and in part, as other runtimes take it.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -10,6 +10,12 @@
 //! and the machine's best, with the model's order of axes and the engine's own.
 //! Tolerances are those of ONNX's backend runner (numpy's `assert_allclose` with
 //! the case's rtol, 1e-3, and atol, 1e-7).
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,10 @@
 //! The recipes of engines/, compiled and run.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,10 @@
 //! The suite every backend runs, on each instruction set this machine has.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet, conformance};

@@ -59,6 +59,7 @@ pub use settings::{CarFileError, ChannelSettings, GuardSettings, GuardedCar, USU
 pub use socket_link::{ConnectError, HelloError, SocketLink};
 pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason, Trimming};
 pub use stop::{StopError, Stopped, Target, stop, stop_all};
+pub use sys::one_heap;
 pub use trim::{Point, TrimTable, Value};
 pub use users::{NoSuchGroup, NoSuchUser, group_id, user_id};
 pub use watcher::{NOT_STARTED, WatchError, watch};

@@ -60,11 +60,14 @@ fn options() -> anyhow::Result<Option<Options>> {
             Long("watched") => options.watched = true,
             Long("failsafe") => options.failsafe = true,
             Short('h') | Long("help") => {
-                print!("{HELP}");
+                pilotage_console::out(HELP);
                 return Ok(None);
             }
             Short('V') | Long("version") => {
-                println!("pilotage-guard {}", env!("CARGO_PKG_VERSION"));
+                pilotage_console::print(format_args!(
+                    "pilotage-guard {}",
+                    env!("CARGO_PKG_VERSION")
+                ));
                 return Ok(None);
             }
             other => bail!(
@@ -108,12 +111,14 @@ fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    match run() {
+    pilotage_guard::one_heap();
+    // Its writer starts here, before the guard asks for real-time priority, which a thread
+    // inherits.
+    pilotage_console::run(|| match run() {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            pilotage_console::say_always(format_args!("error: {error:#}"));
             ExitCode::from(pilotage_guard::NOT_STARTED)
         }
-    }
+    })
 }

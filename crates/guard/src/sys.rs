@@ -184,7 +184,7 @@ impl Drop for KillTimer {
 
 /// One heap for all threads. Each further one reserves 64 MB of addresses, which count where
 /// memory is locked (LimitMEMLOCK).
-pub(crate) fn one_heap() {
+pub fn one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes two numbers and no pointer; where it is refused nothing changes.
     unsafe {

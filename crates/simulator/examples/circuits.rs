@@ -1,6 +1,12 @@
 //! Prints length, smallest radius and turns of the shipped circuits, and of random
 //! ones: `circuits [COUNT]`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::time::Instant;
 
 use pilotage_simulator::Circuit;

@@ -2,6 +2,12 @@
 //! circuits or for those named. Where the system tells (Linux), only time on the
 //! processor counts, so that other work on the machine spoils little.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::time::Instant;
 
 use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};

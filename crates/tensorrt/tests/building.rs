@@ -1,4 +1,10 @@
 //! NVIDIA's own compiler, for GPUs that are not here: TensorRT-RTX builds without one.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

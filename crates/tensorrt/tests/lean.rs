@@ -1,5 +1,11 @@
 //! NVIDIA's real TensorRT 11.4, as far as it goes without a GPU: its lean runtime through the
 //! real shim.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

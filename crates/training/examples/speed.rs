@@ -1,5 +1,11 @@
 //! Prints how many samples a second each backend of this build works through.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::time::Instant;
 
 use clap::ValueEnum;

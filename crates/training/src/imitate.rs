@@ -174,7 +174,12 @@ fn train(
             bar.inc(samples.len() as u64);
         }
         let error = errors / batches as f64;
-        bar.suspend(|| eprintln!("round {round}, epoch {epoch}: mean squared error {error:.6}"));
+        bar.suspend(|| {
+            let line = format!("round {round}, epoch {epoch}: mean squared error {error:.6}");
+            pilotage_console::say_always(line);
+            // The bar is drawn anew behind it.
+            pilotage_console::flush(pilotage_console::FLUSH);
+        });
     }
     bar.finish();
     learner.weights()
@@ -195,7 +200,7 @@ pub fn report(weights: &Weights) -> Result<(), VisionError> {
         conditions.car = CarKind::Ackermann;
     }
     for result in drive(&mut Policy::network(weights), &conditions, 1)? {
-        eprintln!(
+        pilotage_console::say_always(format_args!(
             "  {:28} {:5.1} % {:6.2} m/s, off the line {:.3} m mean, {:.3} p95, {:.3} most",
             result.circuit,
             100.0 * result.laps.clamp(0.0, 1.0),
@@ -203,7 +208,7 @@ pub fn report(weights: &Weights) -> Result<(), VisionError> {
             result.deviation[0],
             result.deviation[1],
             result.deviation[2],
-        );
+        ));
     }
     Ok(())
 }

@@ -2,9 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use pilotage_console::print;
 use pilotage_training::backend::Backend;
 use pilotage_training::checkpoint::read_weights;
 use pilotage_training::collect::collect;
@@ -127,7 +129,17 @@ struct Export {
     out: PathBuf,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    pilotage_console::run(|| match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            pilotage_console::say_always(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Imitate(arguments) => learn(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
@@ -177,7 +189,7 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
     let mut data = Dataset::with_capacity((plan.rounds + 1) * plan.frames);
     for folder in &arguments.data {
         let frames = recording::read(folder, &mut data)?;
-        println!("{}: {frames} frames", folder.display());
+        print(format_args!("{}: {frames} frames", folder.display()));
     }
     let weights = imitate(&plan, &mut data, |_, weights| Ok(report(weights)?))?;
     write(&weights, &arguments.out)
@@ -186,7 +198,7 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
 fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
     std::fs::write(path, to_onnx(weights)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("wrote {}", path.display());
+    print(format_args!("wrote {}", path.display()));
     Ok(())
 }
 
@@ -208,10 +220,10 @@ fn evaluate(arguments: &Evaluate) -> anyhow::Result<()> {
         true => None,
         false => Some(load(&arguments.model)?),
     };
-    println!(
+    print(format_args!(
         "{:42} {:>7} {:>6} {:>7} {:>7} {:>7}   worst {:>7} {:>7}",
         "", "done", "m/s", "mean m", "p95 m", "most m", "mean m", "p95 m"
-    );
+    ));
     for suite in suites(arguments.random, arguments.hard) {
         if !suite.name.contains(&arguments.only) {
             continue;
@@ -232,7 +244,7 @@ fn print_suite(name: &str, drives: &[Drove], each: bool) {
     let count = drives.len().max(1) as f64;
     let mean = |value: fn(&Drove) -> f64| drives.iter().map(value).sum::<f64>() / count;
     let worst = |value: fn(&Drove) -> f64| drives.iter().map(value).fold(0.0, f64::max);
-    println!(
+    print(format_args!(
         "{name:42} {:>7} {:6.2} {:7.3} {:7.3} {:7.3}         {:7.3} {:7.3}",
         format!("{done}/{}", drives.len()),
         mean(|drove| drove.speed),
@@ -241,13 +253,13 @@ fn print_suite(name: &str, drives: &[Drove], each: bool) {
         worst(|drove| drove.deviation[2]),
         worst(|drove| drove.deviation[0]),
         worst(|drove| drove.deviation[1]),
-    );
+    ));
     for drove in drives.iter().filter(|drove| each || !drove.done) {
         let [mean, most_often, most] = drove.deviation;
         let laps = format!("{:.2}", drove.laps);
-        println!(
+        print(format_args!(
             "    {:38} {laps:>7} {:6.2} {mean:7.3} {most_often:7.3} {most:7.3}",
             drove.circuit, drove.speed,
-        );
+        ));
     }
 }

@@ -1,5 +1,11 @@
 //! The kept bindings against the kernel's header, as the C compilers on this machine see it.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
+
 use std::mem::offset_of;
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,12 @@
 //! How long a 640x480 frame takes to the INT8 input of 200x66, by each instruction set:
 //! `cargo run --release -p pilotage-vision --example vision_speed`.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example prints to whoever runs it"
+)]
+
 use std::time::Instant;
 
 use pilotage_engine::InstructionSet;

@@ -150,7 +150,9 @@ pub(super) fn whole(
         Until::Count(count) => {
             let expected = once.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
             if expected > PATIENCE {
-                eprintln!("{count} inferences of {once:.1?} take about {expected:.0?}");
+                pilotage_console::say(format_args!(
+                    "{count} inferences of {once:.1?} take about {expected:.0?}"
+                ));
             }
             (count, Duration::MAX)
         }

@@ -1,10 +1,11 @@
 //! `pilotage compile --for-this-machine`: a TensorRT plan, built and proven on this machine's GPU.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
 use pilotage_tensorrt::{Places, Prepared, Progress, Wish, prepare};
 
@@ -34,10 +35,10 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
 pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     let car = Car::load(file)?;
     if car.backend == Backend::Cpu {
-        println!(
+        print(format_args!(
             "{}: the processor runs the engine (`engine.backend`), so there is nothing to build",
             file.display()
-        );
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let Fetched {
@@ -48,10 +49,14 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     // A plan becomes code: none is built of what this car would not drive with.
     signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
-    println!("{name}: building and proving the plan for this machine's GPU; this takes minutes");
+    print(format_args!(
+        "{name}: building and proving the plan for this machine's GPU; this takes minutes"
+    ));
     match prepare(&bundle, &Places::default(), &show) {
         Ok(prepared) => say(&prepared, report),
-        Err(error) if error.is_absence() => println!("{name}: no plan is built here: {error}"),
+        Err(error) if error.is_absence() => {
+            print(format_args!("{name}: no plan is built here: {error}"));
+        }
         Err(error) => return Err(error).context(name),
     }
     Ok(ExitCode::SUCCESS)
@@ -68,7 +73,7 @@ pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<
         Ok(prepared) => say(&prepared, report),
         Err(error) if wish == Wish::Require => return Err(error.into()),
         Err(error) if error.is_absence() => log::info!("no TensorRT plan: {error}"),
-        Err(error) => eprintln!("warning: there is no TensorRT plan: {error}"),
+        Err(error) => say_always(format_args!("warning: there is no TensorRT plan: {error}")),
     }
     Ok(())
 }
@@ -76,28 +81,25 @@ pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<
 /// One line on a terminal, and in a journal a line for each phase; TensorRT's log tells the
 /// rest (`RUST_LOG=tensorrt=debug`).
 fn show(progress: Progress<'_>) -> bool {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        let Progress { phase, done, steps } = progress;
+    let Progress { phase, done, steps } = progress;
+    if std::io::stderr().is_terminal() {
         // A line that cannot be shown is no reason to stop.
-        let _ = write!(terminal, "\r\x1b[K{phase}: {done} of {steps}");
-        let _ = terminal.flush();
-    } else if progress.done == 0 {
-        let _ = writeln!(terminal, "{}: {} steps", progress.phase, progress.steps);
+        let _ = write_to_stderr(format!("\r\x1b[K{phase}: {done} of {steps}").as_bytes());
+    } else if done == 0 {
+        say_always(format_args!("{phase}: {steps} steps"));
     }
     true
 }
 
 fn clear() {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        let _ = write!(terminal, "\r\x1b[K");
+    if std::io::stderr().is_terminal() {
+        let _ = write_to_stderr(b"\r\x1b[K");
     }
 }
 
 fn say(prepared: &Prepared, report: bool) {
     for note in &prepared.notes {
-        eprintln!("note: {note}");
+        say_always(format_args!("note: {note}"));
     }
     let mut parts = vec![format!(
         "{}: {}, {}",
@@ -112,6 +114,5 @@ fn say(prepared: &Prepared, report: bool) {
     if report && let Some(layers) = &prepared.layers {
         parts.push(layers.clone());
     }
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "\n{}", parts.join("\n\n"));
+    print(format_args!("\n{}", parts.join("\n\n")));
 }

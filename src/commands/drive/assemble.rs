@@ -58,7 +58,7 @@ pub fn assemble(options: &Options, car: Car) -> anyhow::Result<Assembled> {
     }
     let loaded = engines::load(&car)?;
     for note in &loaded.notes {
-        eprintln!("note: {note}");
+        super::say(&format!("note: {note}"));
     }
     let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
     let dropped = Dropped::new(share, car.simulator.seed);

@@ -1,7 +1,6 @@
 //! Driving a real car by hand. The loop reads the gamepad itself: one that hangs sends no
 //! commands, and the guard stops the car at its deadline.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_console::print_within;
 use pilotage_guard::notify::Manager;
 use pilotage_guard::{ArmRequest, Domain, Link, LinkError, SocketLink, State, monotonic};
 use pilotage_vehicle::{Command, Time};
 
-use super::catch_signals;
 use super::watch::{Watch, say, say_the_end};
+use super::{PATIENCE, catch_signals};
 use crate::car::Car;
 use crate::gamepad::{AGAIN, Gamepad, GamepadConfig, GamepadError, Person, Wish, obey};
 use crate::guarded::RealGuard;
@@ -73,10 +73,10 @@ pub fn run(
     // No engine drives: an operator's hand is of the physical world.
     link.hello(Domain::Physical, &car.guarded().identification())?;
     let gamepad = pad.describe();
-    eprintln!(
+    say(&format!(
         "{}: by hand with {gamepad}; motors {}; hold {} to drive, {} arms, {} stops",
         car.name, car.actuator.kind, config.dead_man, config.arm, config.stop
-    );
+    ));
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
         // Nothing moves in a dry run, so it arms itself; the guard refuses that for any other car.
@@ -133,8 +133,7 @@ pub fn run(
         true => report.json()?,
         false => report.table(),
     };
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    print_within(text, PATIENCE);
     Ok(match end {
         End::Guard(_) => ExitCode::FAILURE,
         End::Signal | End::Pictures | End::Recorded => ExitCode::SUCCESS,

@@ -1,18 +1,18 @@
 //! Driving a real car: no lap, no end but a person's. What fails stops the car and not the
 //! loop, which goes on to look; only a person arms the car again.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_console::print_within;
 use pilotage_guard::notify::Manager;
 use pilotage_guard::{ArmRequest, Domain, LinkError, State, monotonic};
 
 use super::watch::{Watch, say, say_the_end};
-use super::{Options, catch_signals};
+use super::{Options, PATIENCE, catch_signals};
 use crate::camera::{self, CameraConfig, CameraError, Monotonic};
 use crate::car::Car;
 use crate::engines;
@@ -47,7 +47,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
     let signalled = catch_signals()?;
     let mut manager = Manager::from_environment();
     let mut drive = RealDrive::assemble(car, capture, &file)?;
-    eprintln!("{}", drive.announcement);
+    say(&drive.announcement);
     drive.pilot.prepare()?;
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
@@ -95,8 +95,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
         true => report.json()?,
         false => report.table(),
     };
-    // Nobody reading any more is no reason to fail.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    print_within(text, PATIENCE);
     Ok(match end {
         End::Guard(_) => ExitCode::FAILURE,
         End::Signal | End::Frames | End::Pictures => ExitCode::SUCCESS,
@@ -130,16 +129,16 @@ impl RealDrive {
     fn assemble(car: &Car, capture: &CameraConfig, file: &Path) -> anyhow::Result<Self> {
         let loaded = engines::load(car)?;
         for note in &loaded.notes {
-            eprintln!("note: {note}");
+            say(&format!("note: {note}"));
         }
         let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
         let domain = loaded.domain;
         if (domain, car.limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
-            eprintln!(
+            say(&format!(
                 "warning: engine {} was trained in the simulator, so the guard will not arm this \
                  car for it: name one that was trained on what its camera sees, `engine.file`",
                 loaded.name
-            );
+            ));
         }
         let camera = camera::open(capture)?;
         let described = camera.describe();

@@ -1,13 +1,16 @@
-//! What a person at a real car's drive is told.
+//! What the operator of a real car's drive is told.
 
+use std::time::Instant;
+
+use pilotage_console::{FaultReports, say_always};
 use pilotage_guard::{State, StopReason};
 
-/// Says each change once.
+/// Says each change once, and a fault that comes and goes now and then with a count.
 #[derive(Default)]
 pub struct Watch {
     state: Option<std::mem::Discriminant<State>>,
     reason: Option<StopReason>,
-    wrong: Option<String>,
+    faults: FaultReports,
 }
 
 impl Watch {
@@ -33,36 +36,26 @@ impl Watch {
 
     /// What is wrong.
     pub fn wrong(&mut self, error: &dyn std::error::Error) {
-        let text = error.to_string();
-        if self.wrong.as_ref() != Some(&text) {
-            say(&text);
-            self.wrong = Some(text);
-        }
+        self.faults.wrong(&error.to_string(), Instant::now(), say);
     }
 
     /// Nothing is; `but` is said where something was.
     pub fn well(&mut self, but: &str) {
-        if self.wrong.take().is_some() {
-            say(but);
-        }
+        self.faults.well(but, Instant::now(), say);
     }
 }
 
-/// Over the live line, which starts anew behind it.
+/// Over the live line, which starts anew behind it. Never blocks, and a closed standard error
+/// is no error.
 pub fn say(what: &str) {
-    use std::io::IsTerminal;
-    let clear = match std::io::stderr().is_terminal() {
-        true => "\r\x1b[2K",
-        false => "",
-    };
-    eprintln!("{clear}{what}");
+    say_always(what);
 }
 
 /// However a drive ended, this is what became of the car.
 pub fn say_the_end(told: Result<(), pilotage_guard::LinkError>, own_guard: bool) {
     match (told, own_guard) {
-        (Ok(()), _) => eprintln!("the car is disarmed"),
-        (Err(error), true) => eprintln!("{error}; its motors get failsafe"),
-        (Err(error), false) => eprintln!("{error}; its service writes failsafe"),
+        (Ok(()), _) => say("the car is disarmed"),
+        (Err(error), true) => say(&format!("{error}; its motors get failsafe")),
+        (Err(error), false) => say(&format!("{error}; its service writes failsafe")),
     }
 }

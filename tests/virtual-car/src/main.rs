@@ -2,6 +2,12 @@
 //! virtual-car`. It runs in the guest: the model PCA9685 behind an I2C bus of the kernel's,
 //! the simulated car that its pulses move, the camera on it, a gamepad, and the host's hand there.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for tests, which drives nothing"
+)]
+
 mod adapter;
 mod boot;
 mod bus;

@@ -7,6 +7,11 @@
 //! promises speak of (when the last good command came, what a person asked for)
 //! the model keeps for itself: it does not ask the policy.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test prints what it measured"
+)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod actions;

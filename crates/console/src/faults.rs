@@ -1,0 +1,161 @@
+//! The rule for a fault that comes and goes. No clock and no I/O.
+
+use std::time::{Duration, Instant};
+
+use crate::repeats::{Note, Repeats};
+
+/// A fault that is away for this long is over, and what was held back is reported.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Reports a fault and its end once each, with a count and its rate while it comes and goes.
+/// Two texts that differ in their numbers only are the same fault.
+#[derive(Debug, Default)]
+pub struct FaultReports {
+    /// Of the fault that is, or was until a moment ago.
+    present: Option<String>,
+    /// Since when it is away.
+    well: Option<Instant>,
+    repeats: Repeats,
+}
+
+impl FaultReports {
+    /// Something is wrong at `now`.
+    pub fn wrong(&mut self, text: &str, now: Instant, mut say: impl FnMut(&str)) {
+        let key = without_numbers(text);
+        let stays = self.well.take().is_none() && self.present.as_ref() == Some(&key);
+        if !stays {
+            self.note(&key, text, now, &mut say);
+            self.present = Some(key);
+        }
+        self.say_due(now, false, say);
+    }
+
+    /// Nothing is wrong at `now`; `text` is reported where something was until then.
+    pub fn well(&mut self, text: &str, now: Instant, mut say: impl FnMut(&str)) {
+        if self.present.is_none() {
+            return;
+        }
+        let since = match self.well {
+            Some(since) => since,
+            None => {
+                self.note(text, text, now, &mut say);
+                self.well = Some(now);
+                now
+            }
+        };
+        let settled = now.saturating_duration_since(since) >= SETTLED;
+        self.say_due(now, settled, say);
+        if settled {
+            (self.present, self.well) = (None, None);
+        }
+    }
+
+    fn note(&mut self, key: &str, text: &str, now: Instant, mut say: impl FnMut(&str)) {
+        match self.repeats.note(key, text, now) {
+            Note::Held => {}
+            note => say(&format!("{text}{note}")),
+        }
+    }
+
+    fn say_due(&mut self, now: Instant, all: bool, mut say: impl FnMut(&str)) {
+        while let Some((text, note)) = self.repeats.due(now, all) {
+            say(&format!("{text}{note}"));
+        }
+    }
+}
+
+/// Each number as one `#`.
+fn without_numbers(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_ascii_digit() {
+            false => key.push(character),
+            true if key.ends_with('#') => {}
+            true => key.push('#'),
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[derive(Default)]
+    struct Bench {
+        reports: FaultReports,
+        lines: Vec<String>,
+    }
+
+    impl Bench {
+        fn wrong(&mut self, text: &str, now: Instant) {
+            let lines = &mut self.lines;
+            self.reports
+                .wrong(text, now, |line| lines.push(line.to_owned()));
+        }
+
+        fn well(&mut self, now: Instant) {
+            let lines = &mut self.lines;
+            self.reports
+                .well("well again", now, |line| lines.push(line.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_fault_that_stays_is_reported_once_whatever_its_numbers() {
+        let (start, mut bench) = (Instant::now(), Bench::default());
+        for frame in 0..600_u32 {
+            bench.wrong(
+                &format!("black for {frame} frames"),
+                start + MS * 33 * frame,
+            );
+        }
+        assert_eq!(bench.lines, ["black for 0 frames"]);
+        bench.well(start + MS * 20_000);
+        bench.well(start + MS * 29_000);
+        assert_eq!(bench.lines[1..], ["well again"]);
+    }
+
+    #[test]
+    fn a_fault_that_comes_and_goes_is_counted() {
+        let (start, mut bench) = (Instant::now(), Bench::default());
+        // Eight times a second for ten seconds, with a good frame between.
+        for time in 0..80_u32 {
+            bench.wrong("black for 5 frames", start + MS * 125 * time);
+            bench.well(start + MS * 125 * time + MS * 60);
+        }
+        assert_eq!(
+            bench.lines,
+            [
+                "black for 5 frames",
+                "well again",
+                "black for 5 frames (24 times in 3 s)",
+                "well again (24 times in 3 s)",
+                "black for 5 frames (48 times in 6 s)",
+                "well again (48 times in 6 s)",
+            ]
+        );
+        // The last word is that of now.
+        bench.well(start + MS * 12_000);
+        assert_eq!(
+            bench.lines[6..],
+            [
+                "black for 5 frames (7 times in 3 s)",
+                "well again (7 times in 3 s)"
+            ]
+        );
+        bench.well(start + MS * 30_000);
+        assert_eq!(bench.lines.len(), 8);
+    }
+
+    #[test]
+    fn another_fault_is_reported_at_once() {
+        let (start, mut bench) = (Instant::now(), Bench::default());
+        bench.wrong("dark", start);
+        bench.wrong("gone", start + MS);
+        bench.wrong("gone", start + MS * 2);
+        assert_eq!(bench.lines, ["dark", "gone"]);
+    }
+}
