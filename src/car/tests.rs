@@ -17,10 +17,16 @@ fn accepted(text: &str) -> Car {
     Car::from_toml("car.toml", text).unwrap()
 }
 
+/// The same car, whatever of it was written and what left out.
+fn meant(mut car: Car) -> Car {
+    car.origin = accepted("").origin;
+    car
+}
+
 #[test]
 fn the_default_file_says_what_an_empty_one_means() {
-    assert_eq!(accepted(DEFAULT), accepted(""));
-    assert_eq!(Car::load_with(None, |_| ()).unwrap(), accepted(""));
+    assert_eq!(meant(accepted(DEFAULT)), accepted(""));
+    assert_eq!(meant(Car::load_with(None, |_| ()).unwrap()), accepted(""));
 }
 
 #[test]

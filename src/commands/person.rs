@@ -69,9 +69,8 @@ pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
         Some(failure) => format!("{car}: {failure}"),
         None => car.clone(),
     })?;
-    tell(format_args!(
-        "{car}: armed; the car drives as soon as the pilot's next frame comes"
-    ));
+    tell("armed: the car drives as soon as the pilot's next frame comes");
+    tell(format_args!("  {car}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,14 +88,16 @@ pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
 fn reached(car: &str, done: &str, status: &Status) -> ExitCode {
     match status.failure {
         None => {
-            tell(format_args!("{car}: {done}"));
+            tell(done);
+            tell(format_args!("  {car}"));
             ExitCode::SUCCESS
         }
         Some(failure) => {
             tell(format_args!(
-                "{car}: {done}, but it did not reach the motors: {failure}\nthe guard goes on \
-                 trying; what always works is to disconnect the motors' battery"
+                "{done}, but it did not reach the motors: {failure}"
             ));
+            tell(format_args!("  {car}"));
+            tell("the guard goes on trying; what always works is to disconnect the motors' battery");
             ExitCode::FAILURE
         }
     }
@@ -116,7 +117,8 @@ pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
     for stopped in stop_all(target, write_failsafe) {
         match stopped {
             Ok(Stopped::ByGuard { car, status }) => {
-                let reached = reached(&car, &describe(status.state), &status);
+                let done = describe(status.state);
+                let reached = reached(&car, &done, &status);
                 if reached != ExitCode::SUCCESS {
                     exit = reached;
                 }
@@ -124,13 +126,17 @@ pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(Stopped::WithoutGuard {
                 car,
                 killed: Some(guard),
-            }) => tell(format_args!(
-                "{car}: the guard (process {guard}) did not answer and was killed; the motors got \
-                 failsafe"
-            )),
-            Ok(Stopped::WithoutGuard { car, killed: None }) => tell(format_args!(
-                "{car}: there is no guard; the motors got failsafe"
-            )),
+            }) => {
+                tell(format_args!(
+                    "the guard (process {guard}) did not answer and was killed; the motors got \
+                     failsafe"
+                ));
+                tell(format_args!("  {car}"));
+            }
+            Ok(Stopped::WithoutGuard { car, killed: None }) => {
+                tell("there is no guard; the motors got failsafe");
+                tell(format_args!("  {car}"));
+            }
             Err(error) => {
                 // The other cars are stopped first.
                 if let Some(earlier) = failed.replace(error) {

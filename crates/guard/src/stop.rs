@@ -27,7 +27,7 @@ pub enum Stopped {
         car: String,
         /// The guard's status afterwards. With a [`Status::failure`] the motors have not
         /// taken failsafe.
-        status: Status,
+        status: Box<Status>,
     },
     /// There was no guard, or it did not answer and was killed; failsafe was written without
     /// it.
@@ -216,7 +216,7 @@ fn by_guard(car: String, record: Option<&Record>, link: &mut SocketLink) -> Stop
     };
     Stopped::ByGuard {
         car: named.unwrap_or(car),
-        status: link.status(),
+        status: Box::new(link.status()),
     }
 }
 

@@ -87,6 +87,10 @@ pub struct About {
 
 /// A message from a guard.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and a report must not allocate"
+)]
 pub enum FromGuard {
     /// An answer or a report.
     Reply(Reply),

@@ -271,7 +271,8 @@ fn failsafe_takes_over_from_a_guard_that_runs() {
 #[test]
 fn failsafe_and_stop_need_no_car_toml() {
     let good = fs::read_to_string(Car::new().file()).unwrap();
-    let broken: [(&str, fn(&str) -> String); 5] = [
+    type Edit = fn(&str) -> String;
+    let broken: [(&str, Edit); 5] = [
         ("half a key", |good| format!("{good}\nneutral_u")),
         ("empty", |_| String::new()),
         ("out of range", |good| {
