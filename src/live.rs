@@ -52,6 +52,8 @@ pub enum Progress {
         throttle: f32,
         /// The dead-man button is held.
         driven: bool,
+        /// The stop button was pressed since the gamepad was taken.
+        proven: bool,
     },
 }
 
@@ -59,7 +61,16 @@ const STATES: [&str; 4] = ["disarmed", "armed", "DRIVING", "stopped"];
 const LAP: u8 = STATES.len() as u8;
 /// Of a car that a person drives, in the third number.
 const HELD: f32 = 1.0;
-const LET_GO: f32 = 2.0;
+const RELEASED: f32 = 2.0;
+/// Added where the stop button is not proven.
+const UNPROVEN: f32 = 2.0;
+/// What the line says of each, the first being [`HELD`].
+const BY_HAND: [&str; 4] = [
+    "   by hand",
+    "   by hand, released",
+    "   by hand, stop button not proven",
+    "   by hand, released, stop button not proven",
+];
 
 /// Numbers for the line.
 #[derive(Debug, Clone, Copy)]
@@ -111,8 +122,10 @@ impl LiveLine {
                 steering,
                 throttle,
                 driven,
+                proven,
             } => {
-                let held = if driven { HELD } else { LET_GO };
+                let held = if driven { HELD } else { RELEASED };
+                let held = if proven { held } else { held + UNPROVEN };
                 (place(&state), [steering, throttle, held])
             }
         };
@@ -156,11 +169,11 @@ fn print(shared: &Shared) {
                 first * 100.0
             ),
         };
-        if what < LAP && (third == HELD || third == LET_GO) {
-            let _ = error.write_all(match third == HELD {
-                true => b"   by hand",
-                false => b"   by hand, let go",
-            });
+        let by_hand = BY_HAND.get((third as usize).wrapping_sub(1));
+        if what < LAP
+            && let Some(by_hand) = by_hand
+        {
+            let _ = error.write_all(by_hand.as_bytes());
             let _ = error.flush();
             std::thread::park_timeout(EVERY);
             continue;

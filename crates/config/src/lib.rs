@@ -31,6 +31,8 @@
 
 mod read;
 mod source;
+mod write;
 
 pub use read::{LONGEST_FILE, ReadError, read};
 pub use source::{ConfigError, Source, nearest};
+pub use write::{WriteError, replace};
