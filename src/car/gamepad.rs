@@ -99,10 +99,7 @@ pub(super) fn gamepad(
 }
 
 /// What is written, and for the rest what the default mapping has; none where nothing is.
-fn mapping(
-    source: &Source<'_>,
-    written: &GamepadSettings,
-) -> Result<Option<Mapping>, ConfigError> {
+fn mapping(source: &Source<'_>, written: &GamepadSettings) -> Result<Option<Mapping>, ConfigError> {
     if !written.names_any() {
         return Ok(None);
     }

@@ -92,7 +92,11 @@ fn a_gamepad_is_asked_for_by_its_table() {
 #[test]
 fn one_named_axis_or_button_makes_the_mapping_the_files() {
     // A known pad's mapping counts only where the file names nothing of its own.
-    for nothing in ["", "name = \"Xbox\"", "dead_zone = 0.1\nthrottle_scale = 0.5"] {
+    for nothing in [
+        "",
+        "name = \"Xbox\"",
+        "dead_zone = 0.1\nthrottle_scale = 0.5",
+    ] {
         let pad = accepted(&format!("[gamepad]\n{nothing}")).gamepad.unwrap();
         assert_eq!(pad.mapping, None, "{nothing}");
     }

@@ -215,6 +215,10 @@ impl DrivingAxis {
             0.0
         };
         let command = command.clamp(-1.0, 1.0);
-        if self.axis.inverted { -command } else { command }
+        if self.axis.inverted {
+            -command
+        } else {
+            command
+        }
     }
 }

@@ -93,11 +93,7 @@ impl Noticed {
         })
     }
 
-    pub(super) fn rests_elsewhere(
-        &mut self,
-        now: Time,
-        axes: [&DrivingAxis; 2],
-    ) -> Option<Notice> {
+    pub(super) fn rests_elsewhere(&mut self, now: Time, axes: [&DrivingAxis; 2]) -> Option<Notice> {
         let each = axes.into_iter().zip(ROLES).zip(&mut self.elsewhere);
         each.into_iter().find_map(|((axis, role), noticed)| {
             let found = axis.rests_elsewhere(now).filter(|_| !*noticed)?;

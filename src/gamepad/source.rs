@@ -76,10 +76,7 @@ pub(super) fn open(config: &GamepadConfig) -> Result<(AnySource, Mapping), Gamep
 
 /// The device at `path`, or the first that looks like a gamepad, whatever its axes and
 /// buttons are for.
-pub(super) fn open_any(
-    path: Option<&Path>,
-    name: Option<&str>,
-) -> Result<AnySource, GamepadError> {
+pub(super) fn open_any(path: Option<&Path>, name: Option<&str>) -> Result<AnySource, GamepadError> {
     let Some(path) = path else {
         let lacks = |capabilities: &Capabilities| {
             let fits = capabilities.looks_like_a_gamepad()

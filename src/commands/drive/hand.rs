@@ -230,7 +230,8 @@ impl<'a> Turn<'a> {
             State::Driving(driving) => Some(driving.armed),
             State::Disarmed | State::Stopped { .. } => None,
         };
-        if armed.is_some() && armed != self.armed
+        if armed.is_some()
+            && armed != self.armed
             && let Some(pad) = &mut self.pad
         {
             pad.hand().armed(now);
