@@ -59,13 +59,16 @@ pub(super) struct DrivingAxis {
     zone: f32,
     /// -1 to 1 about the middle, or 0 to 1 from the end; unknown until it is reported.
     position: Option<f32>,
+    /// The same as it was reported.
+    value: i32,
     /// Where it was seen to rest; 0 is the nominal place.
     centre: f32,
     still: Option<Still>,
     /// It was seen at rest since it was locked.
     at_rest: bool,
-    /// Where it was found when the gamepad was taken, if not where it should rest.
+    /// Where it was found, if not where it should rest.
     misplaced: Option<Misplaced>,
+    /// Where it was when the gamepad was taken has been looked at.
     found: bool,
 }
 
@@ -85,6 +88,7 @@ impl DrivingAxis {
             range,
             zone: dead_zone.max(flat).min(WIDEST_ZONE),
             position: None,
+            value: 0,
             centre: 0.0,
             still: None,
             at_rest: false,
@@ -120,11 +124,8 @@ impl DrivingAxis {
             Rest::Middle => 2.0 * share - 1.0,
             Rest::End => share,
         };
-        if !self.found {
-            self.found = true;
-            self.misplaced = self.misplaced(value, position);
-        }
         self.position = Some(position);
+        self.value = value;
         let moved = |still: Still| (position - still.position).abs() > self.zone;
         if self.still.is_none_or(moved) {
             self.still = Some(Still {
@@ -134,8 +135,18 @@ impl DrivingAxis {
         }
     }
 
-    fn misplaced(&self, value: i32, position: f32) -> Option<Misplaced> {
-        let Range { least, most, flat } = self.range;
+    /// All of a report has been read. The first one says where the axis is found: what the
+    /// kernel knows before it is 0, which no pad has reported.
+    pub(super) fn reported(&mut self) {
+        if let Some(position) = self.position.filter(|_| !self.found) {
+            self.found = true;
+            self.misplaced = self.misplaced(position);
+        }
+        self.settle();
+    }
+
+    fn misplaced(&self, position: f32) -> Option<Misplaced> {
+        let (Range { least, most, flat }, value) = (self.range, self.value);
         // A flat as wide as the way says nothing of its ends.
         let flat = match self.zone < WIDEST_ZONE {
             true => flat.max(0),
@@ -166,8 +177,7 @@ impl DrivingAxis {
         self.lock();
     }
 
-    /// It is where it is known to be, all of a report having been read: at rest there, it
-    /// drives from now on.
+    /// Between reports it is where it is known to be: at rest there, it drives from now on.
     pub(super) fn settle(&mut self) {
         let rests = self.position.is_some_and(|position| {
             let (least, most) = self.rest();

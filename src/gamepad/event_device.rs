@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use arrayvec::ArrayVec;
-use evdev::KeyCode;
 use evdev::raw_stream::RawDevice;
+use evdev::{AbsInfo, AbsoluteAxisCode, KeyCode};
 
 use super::axis::Range;
 use super::config::{AxisName, Mapping};
@@ -26,17 +26,8 @@ pub(super) struct EventDevice {
 impl EventDevice {
     pub(super) fn new(path: PathBuf, device: RawDevice) -> Result<Self, GamepadError> {
         let capabilities = Capabilities::of(&device);
-        let all = device.get_abs_state().map_err(GamepadError::Gone)?;
-        let ranges = capabilities.axes.iter().filter_map(|&axis| {
-            let info = all.get(usize::from(axis))?;
-            let range = Range {
-                least: info.minimum,
-                most: info.maximum,
-                flat: info.flat,
-            };
-            Some((AxisName(axis), range))
-        });
-        let ranges = ranges.collect();
+        let infos = device.get_absinfo().map_err(GamepadError::Gone)?;
+        let ranges = ranges(infos);
         Ok(Self {
             path,
             device,
@@ -68,16 +59,7 @@ impl Source for EventDevice {
     }
 
     fn range(&self, axis: AxisName) -> Range {
-        let range = self.ranges.iter().find(|(name, _)| *name == axis);
-        // An axis without a range drives nothing.
-        range.map_or(
-            Range {
-                least: 0,
-                most: 0,
-                flat: 0,
-            },
-            |(_, range)| *range,
-        )
+        range(&self.ranges, axis)
     }
 
     fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()> {
@@ -118,9 +100,94 @@ impl Source for EventDevice {
     }
 }
 
+/// The range of each axis, as the kernel (EVIOCGABS) has it.
+fn ranges(infos: impl Iterator<Item = (AbsoluteAxisCode, AbsInfo)>) -> Vec<(AxisName, Range)> {
+    let range = |(axis, info): (AbsoluteAxisCode, AbsInfo)| {
+        let range = Range {
+            least: info.minimum(),
+            most: info.maximum(),
+            flat: info.flat(),
+        };
+        (AxisName(axis.0), range)
+    };
+    infos.map(range).collect()
+}
+
+/// The range of `axis`; one that is not there has none, and drives nothing.
+fn range(ranges: &[(AxisName, Range)], axis: AxisName) -> Range {
+    let found = ranges.iter().find(|(name, _)| *name == axis);
+    let none = Range {
+        least: 0,
+        most: 0,
+        flat: 0,
+    };
+    found.map_or(none, |(_, range)| *range)
+}
+
 /// A batch that is full has lost what comes next.
 fn put(batch: &mut ArrayVec<Input, BATCH>, input: Input) {
     if batch.try_push(input).is_err() {
         batch[BATCH - 1] = Input::Dropped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evdev::{EventType, InputEvent};
+
+    use super::*;
+
+    /// What a DualShock 4 has under hid-playstation, and a stick with a flat beside it.
+    #[test]
+    fn each_axis_has_its_own_range() {
+        let infos = [
+            (AbsoluteAxisCode::ABS_X, AbsInfo::new(127, 0, 255, 1, 15, 0)),
+            (
+                AbsoluteAxisCode::ABS_RY,
+                AbsInfo::new(0, -32768, 32767, 16, 128, 0),
+            ),
+        ];
+        let ranges = ranges(infos.into_iter());
+        for (axis, [least, most, flat]) in [
+            (AbsoluteAxisCode::ABS_X, [0, 255, 15]),
+            (AbsoluteAxisCode::ABS_RY, [-32768, 32767, 128]),
+            (AbsoluteAxisCode::ABS_Z, [0, 0, 0]),
+        ] {
+            let expected = Range { least, most, flat };
+            assert_eq!(range(&ranges, AxisName(axis.0)), expected);
+        }
+    }
+
+    #[test]
+    fn the_kernels_events_are_inputs() {
+        let read = |kind: EventType, code, value| input(InputEvent::new(kind.0, code, value));
+        let button = |pressed| Input::Button {
+            code: 0x130,
+            pressed,
+        };
+        assert_eq!(read(EventType::SYNCHRONIZATION, 0, 0), Input::Report);
+        assert_eq!(read(EventType::SYNCHRONIZATION, 3, 0), Input::Dropped);
+        assert_eq!(read(EventType::SYNCHRONIZATION, 1, 0), Input::Other);
+        for (value, pressed) in [(0, false), (1, true), (2, true)] {
+            assert_eq!(read(EventType::KEY, 0x130, value), button(pressed));
+        }
+        let (code, value) = (4, -7);
+        assert_eq!(
+            read(EventType::ABSOLUTE, 4, -7),
+            Input::Axis { code, value }
+        );
+        assert_eq!(read(EventType::ABSOLUTE, 0xffff, 1), Input::Other);
+        assert_eq!(read(EventType::MISC, 4, 1), Input::Other);
+    }
+
+    #[test]
+    fn more_than_a_batch_is_lost_and_known_to_be() {
+        let mut batch = ArrayVec::new();
+        for _ in 0..BATCH {
+            put(&mut batch, Input::Report);
+        }
+        assert!(batch.iter().all(|input| *input == Input::Report));
+        put(&mut batch, Input::Other);
+        assert_eq!((batch.len(), batch.last()), (BATCH, Some(&Input::Dropped)));
     }
 }

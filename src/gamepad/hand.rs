@@ -221,7 +221,11 @@ impl Hand {
     /// The guard has been armed: each axis must be seen at rest anew.
     pub fn armed(&mut self, now: Time) {
         self.lock(now);
-        self.settle();
+        // Within a report, what is known of an axis may be older than the arming.
+        if !self.in_report && self.known == Known::All {
+            self.steering.settle();
+            self.throttle.settle();
+        }
     }
 
     /// Takes an input that came at `now`.
@@ -267,7 +271,8 @@ impl Hand {
 
     fn reported(&mut self) {
         self.in_report = false;
-        self.settle();
+        self.steering.reported();
+        self.throttle.reported();
     }
 
     fn button(&mut self, now: Time, code: u16, pressed: bool, found: bool) {
@@ -301,15 +306,6 @@ impl Hand {
         self.throttle.lock();
         self.locked = now;
         self.noticed.not_at_rest = false;
-    }
-
-    /// Between reports an axis is where it is known to be. Within one, what is known of it may
-    /// be older than the button that was pressed with it.
-    fn settle(&mut self) {
-        if !self.in_report && self.known == Known::All {
-            self.steering.settle();
-            self.throttle.settle();
-        }
     }
 
     /// What was pressed since the last call, and the stop button's level.

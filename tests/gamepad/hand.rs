@@ -277,6 +277,11 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
         ..Snapshot::default()
     };
     hand.know(at(0), found);
+    // What the kernel knows before the first report is nothing that the pad reported.
+    assert_eq!(notices(&mut hand, 900).len(), 1);
+    let mut hand = hand_with(&car, [byte; 2]);
+    hand.know(at(0), found);
+    report(&mut hand, 1, &[Input::Other]);
     assert_eq!(
         notices(&mut hand, 299),
         ["stop button not proven: press it once (BTN_EAST)"]
@@ -330,6 +335,7 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
             ..found
         },
     );
+    report(&mut hand, 1, &[Input::Other]);
     let said = notices(&mut hand, 300);
     assert!(
         said[1].contains("ABS_X rests at its end: it is a trigger; name another"),
@@ -344,6 +350,7 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
             ..found
         },
     );
+    report(&mut hand, 1, &[Input::Other]);
     let said = notices(&mut hand, 300);
     assert!(
         said[1].contains("ABS_RY rests in the middle: it is a stick"),
