@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         // Showing has no other end.
         Ok(End::Signal) if !options.learn => Ok(ExitCode::SUCCESS),
         Ok(End::Signal) => Ok(ExitCode::FAILURE),
-        // Whoever read the output has gone.
+        // The output was closed.
         Err(error) if is_closed(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }

@@ -70,7 +70,7 @@ pub fn run(
     let mut manager = Manager::from_environment();
     let pad = Gamepad::open(config, &car.limits)?;
     let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), &file)?;
-    // No engine drives: a person's hand is of the real world.
+    // No engine drives: an operator's hand is of the real world.
     link.hello(Domain::Physical)
         .context("the guard would not have this pilot")?;
     let (gamepad, mapping) = (pad.describe(), *pad.mapping());
@@ -80,7 +80,7 @@ pub fn run(
     );
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
-        // Nothing moves in a dry run, so nobody needs to arm it.
+        // Nothing moves in a dry run, so no operator needs to arm it.
         let engine = Domain::Physical;
         link.arm(monotonic(), ArmRequest { engine })
             .context("the guard would not arm the dry run")?;
@@ -137,7 +137,7 @@ pub fn run(
         true => report.json()?,
         false => report.table(),
     };
-    // Nobody reading any more is no reason to fail.
+    // A closed output is no reason to fail.
     let _ = writeln!(std::io::stdout(), "{text}");
     Ok(match end {
         End::Guard(_) => ExitCode::FAILURE,
