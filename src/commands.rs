@@ -5,6 +5,7 @@ pub mod check;
 pub mod compile;
 pub mod doctor;
 pub mod drive;
+pub mod gamepad;
 pub mod guard;
 pub mod inspect;
 pub mod person;

@@ -1,12 +1,21 @@
-//! A person's gamepad: the kernel's event device, and what its sticks and buttons mean.
+//! An operator's gamepad: the kernel's event device, and what its sticks and buttons mean.
 //!
-//! [`Gamepad`] reads one, [`Hand`] makes driving of what it says, and [`Buttons`] listens
-//! for arm and stop while an engine drives.
+//! [`Gamepad`] reads one, [`Hand`] turns what it reports into driving, and [`Buttons`] reads
+//! arm and stop while an engine drives. [`RawPad`] reads one whose mapping is not known yet,
+//! and [`Lesson`] finds the mapping.
 
+mod axis;
 mod buttons;
 mod config;
+mod event_device;
 mod hand;
-mod person;
+pub mod known;
+mod lesson;
+mod notice;
+mod operator;
+mod orders;
+mod raw;
+mod records;
 mod source;
 
 use std::os::fd::BorrowedFd;
@@ -18,17 +27,22 @@ use pilotage_guard::Limits;
 use pilotage_vehicle::Time;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-pub use buttons::{AGAIN, Buttons, obey};
-pub use config::{Axis, AxisName, Button, GamepadConfig, Rest, UnknownName};
-pub use hand::{Hand, Input, Presses, Range, Snapshot, Wish};
-pub use person::Person;
+pub use axis::{Misplaced, Range};
+pub use buttons::{AGAIN, Buttons};
+pub use config::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest, UnknownName};
+pub use hand::{Hand, Input, Presses, Snapshot, Wish};
+pub use lesson::{Lesson, Question, Step};
+pub use notice::{Notice, Role};
+pub use operator::Operator;
+pub use orders::Orders;
+pub use raw::RawPad;
 pub use source::Capabilities;
 
-use source::Source;
+use source::AnySource;
 
 /// Inputs that are read at once.
 const BATCH: usize = 64;
-/// More than these at one turn is no person's hand: what is left waits for the next.
+/// More than these at one iteration is no hand's: what is left waits for the next.
 const MOST_BATCHES: usize = 16;
 
 /// Why there is no gamepad, or no longer.
@@ -39,15 +53,15 @@ pub enum GamepadError {
     Open {
         /// Its node.
         path: PathBuf,
-        /// The system's word.
+        /// The system's reason.
         reason: std::io::Error,
         /// What to do.
         fix: &'static str,
     },
     /// It has not what car.toml asks of it.
     #[error(
-        "{path} ({name}) has no {lacks}: name what it has in car.toml's [gamepad]; `evtest {path}` \
-         shows it"
+        "{path} ({name}) has no {lacks}: name what it has in car.toml's [gamepad]; `pilotage \
+         gamepad --device {path}` shows it"
     )]
     Lacks {
         /// Its node.
@@ -63,7 +77,7 @@ pub enum GamepadError {
          [gamepad] asks for ({wanted}); plug it in or pair it (`bluetoothctl`){hidden}"
     )]
     None {
-        /// What was looked at.
+        /// How many were looked at.
         seen: usize,
         /// What one must have.
         wanted: String,
@@ -77,7 +91,8 @@ pub enum GamepadError {
 
 /// A gamepad that is there.
 pub struct Gamepad {
-    source: Box<dyn Source + Send>,
+    source: AnySource,
+    mapping: Mapping,
     batch: ArrayVec<Input, BATCH>,
     hand: Hand,
 }
@@ -88,10 +103,12 @@ impl Gamepad {
     /// # Errors
     /// When it is not there, may not be read, or lacks an axis or a button.
     pub fn open(config: &GamepadConfig, limits: &Limits) -> Result<Self, GamepadError> {
-        let source = source::open(config)?;
-        let hand = Hand::new(config, source.ranges(), limits);
+        let (source, mapping) = source::open(config)?;
+        let ranges = mapping.axes().map(|axis| source.range(axis));
+        let hand = Hand::new(config, &mapping, ranges, limits);
         Ok(Self {
             source,
+            mapping,
             batch: ArrayVec::new(),
             hand,
         })
@@ -102,18 +119,17 @@ impl Gamepad {
         self.source.describe()
     }
 
-    /// Waits until it says something, at most for `patience`.
-    pub fn wait(&self, patience: Duration) {
-        let mut lines = [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)];
-        let patience = Timespec {
-            tv_sec: patience.as_secs().try_into().unwrap_or(0),
-            tv_nsec: patience.subsec_nanos().into(),
-        };
-        // Whatever it says, the gamepad is read next.
-        let _ = poll(&mut lines, Some(&patience));
+    /// What its axes and buttons are for.
+    pub const fn mapping(&self) -> &Mapping {
+        &self.mapping
     }
 
-    /// Hears all that it has said, as of `now`, and never waits. Whether all was heard:
+    /// Waits until it reports something, at most for `patience`.
+    pub fn wait(&self, patience: Duration) {
+        wait(self.source.fd(), patience);
+    }
+
+    /// Reads all that it has reported, as of `now`, and never waits. Whether all was read:
     /// then what is known of it is how it is.
     ///
     /// # Errors
@@ -150,15 +166,23 @@ impl Gamepad {
     /// After opening it, and where the kernel dropped events, it is asked how it is.
     fn learn(&mut self, now: Time) -> Result<(), GamepadError> {
         if self.hand.wants_state() {
-            match self.source.state().map_err(GamepadError::Gone)? {
+            let state = self.source.state(&self.mapping);
+            match state.map_err(GamepadError::Gone)? {
                 Some(snapshot) => self.hand.know(now, snapshot),
                 None => self.hand.collect(),
             }
         }
         Ok(())
     }
+}
 
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.source.fd()
-    }
+/// Waits until there is something to read, at most for `patience`.
+fn wait(fd: BorrowedFd<'_>, patience: Duration) {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let patience = Timespec {
+        tv_sec: patience.as_secs().try_into().unwrap_or(0),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    // Whatever it says, the gamepad is read next.
+    let _ = poll(&mut fds, Some(&patience));
 }

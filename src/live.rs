@@ -54,6 +54,8 @@ pub enum Progress {
         throttle: f32,
         /// The dead-man button is held.
         driven: bool,
+        /// The stop button was pressed since the gamepad was taken.
+        proven: bool,
     },
 }
 
@@ -61,7 +63,16 @@ const STATES: [&str; 5] = ["disarmed", "armed", "DRIVING", "stopped", "trimming"
 const LAP: u8 = STATES.len() as u8;
 /// Of a car that a person drives, in the third number.
 const HELD: f32 = 1.0;
-const LET_GO: f32 = 2.0;
+const RELEASED: f32 = 2.0;
+/// Added where the stop button is not proven.
+const UNPROVEN: f32 = 2.0;
+/// What the line says of each, the first being [`HELD`].
+const BY_HAND: [&str; 4] = [
+    "   by hand",
+    "   by hand, released",
+    "   by hand, stop button not proven",
+    "   by hand, released, stop button not proven",
+];
 
 /// Numbers for the line.
 #[derive(Debug, Clone, Copy)]
@@ -119,8 +130,10 @@ impl LiveLine {
                 steering,
                 throttle,
                 driven,
+                proven,
             } => {
-                let held = if driven { HELD } else { LET_GO };
+                let held = if driven { HELD } else { RELEASED };
+                let held = if proven { held } else { held + UNPROVEN };
                 (place(&state), [steering, throttle, held])
             }
         };
@@ -184,11 +197,11 @@ fn render(shared: &Shared, line: &mut String) -> std::fmt::Result {
             first * 100.0
         )?,
     }
-    if what < LAP && (third == HELD || third == LET_GO) {
-        line.push_str(match third == HELD {
-            true => "   by hand",
-            false => "   by hand, let go",
-        });
+    let by_hand = BY_HAND.get((third as usize).wrapping_sub(1));
+    if what < LAP
+        && let Some(by_hand) = by_hand
+    {
+        line.push_str(by_hand);
         return Ok(());
     }
     let by = match shared.fallback.load(Ordering::Relaxed) {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, doctor, drive, guard, inspect, person, record, trim,
+    bench, check, compile, doctor, drive, gamepad, guard, inspect, person, record, trim,
 };
 
 /// Takes a driving policy as ONNX and makes it drive a car.
@@ -32,6 +32,8 @@ enum Command {
     Status(person::StatusOptions),
     /// Find a car's centre and ends, wheels off the ground, and write them to its car.toml
     Trim(trim::Options),
+    /// Show a gamepad's axes and buttons, or learn what they are for
+    Gamepad(gamepad::Options),
     /// Check a car.toml and change nothing
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
@@ -63,6 +65,7 @@ fn run() -> ExitCode {
         Command::Stop(options) => person::stop(&options),
         Command::Status(options) => person::status(&options),
         Command::Trim(options) => trim::run(&options),
+        Command::Gamepad(options) => gamepad::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Inspect(options) => inspect::run(&options),

@@ -6,9 +6,10 @@ use pilotage_config::{ConfigError, Source};
 use serde::Deserialize;
 
 use super::validate::{milliseconds, within};
-use crate::gamepad::{Axis, AxisName, Button, GamepadConfig, Rest};
+use crate::gamepad::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest};
 
-/// `[gamepad]`
+/// `[gamepad]`. Where none of the keys that name axes and buttons is written, a known pad's
+/// mapping counts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GamepadSettings {
@@ -17,21 +18,21 @@ pub struct GamepadSettings {
     /// A part of its name.
     pub name: Option<String>,
     /// The axis that steers.
-    pub steering: String,
+    pub steering: Option<String>,
     /// Whether that goes the other way.
-    pub steering_inverted: bool,
+    pub steering_inverted: Option<bool>,
     /// The axis of the throttle.
-    pub throttle: String,
+    pub throttle: Option<String>,
     /// Whether that goes the other way.
-    pub throttle_inverted: bool,
-    /// Where that is when it is let go.
-    pub throttle_rests: Rest,
+    pub throttle_inverted: Option<bool>,
+    /// Where that is when it is released.
+    pub throttle_rests: Option<Rest>,
     /// The button without which nothing moves.
-    pub dead_man: String,
+    pub dead_man: Option<String>,
     /// The button that arms.
-    pub arm: String,
+    pub arm: Option<String>,
     /// The button that stops.
-    pub stop: String,
+    pub stop: Option<String>,
     /// Share of a stick's way.
     pub dead_zone: f64,
     /// Share of the guard's limit.
@@ -45,18 +46,32 @@ impl Default for GamepadSettings {
         Self {
             device: None,
             name: None,
-            steering: "ABS_X".to_owned(),
-            steering_inverted: false,
-            throttle: "ABS_RY".to_owned(),
-            throttle_inverted: false,
-            throttle_rests: Rest::Middle,
-            dead_man: "BTN_TL".to_owned(),
-            arm: "BTN_START".to_owned(),
-            stop: "BTN_EAST".to_owned(),
+            steering: None,
+            steering_inverted: None,
+            throttle: None,
+            throttle_inverted: None,
+            throttle_rests: None,
+            dead_man: None,
+            arm: None,
+            stop: None,
             dead_zone: 0.05,
             throttle_scale: 1.0,
             silence_ms: 500.0,
         }
+    }
+}
+
+impl GamepadSettings {
+    /// Whether any axis or button is named, or how an axis goes.
+    const fn names_any(&self) -> bool {
+        self.steering.is_some()
+            || self.steering_inverted.is_some()
+            || self.throttle.is_some()
+            || self.throttle_inverted.is_some()
+            || self.throttle_rests.is_some()
+            || self.dead_man.is_some()
+            || self.arm.is_some()
+            || self.stop.is_some()
     }
 }
 
@@ -66,14 +81,6 @@ pub(super) fn gamepad(
     written: &GamepadSettings,
     folder: &Path,
 ) -> Result<GamepadConfig, ConfigError> {
-    let axis = |key: &str, name: &str| {
-        let named = name.parse::<AxisName>();
-        named.map_err(|error| source.error(&format!("gamepad.{key}"), error))
-    };
-    let button = |key: &str, name: &str| {
-        let named = name.parse::<Button>();
-        named.map_err(|error| source.error(&format!("gamepad.{key}"), error))
-    };
     let text = |key: &str, text: &Option<String>| match text.as_deref() {
         Some(text) if text.is_empty() || text.contains('\0') => {
             Err(source.error(&format!("gamepad.{key}"), "must not be empty"))
@@ -81,32 +88,51 @@ pub(super) fn gamepad(
         written => Ok(written.map(str::to_owned)),
     };
     let number = |key: &str, value, range| within(source, &format!("gamepad.{key}"), value, range);
-    let config = GamepadConfig {
+    Ok(GamepadConfig {
         device: text("device", &written.device)?.map(|device| folder.join(device)),
         name: text("name", &written.name)?,
-        steering: Axis {
-            axis: axis("steering", &written.steering)?,
-            rest: Rest::Middle,
-            inverted: written.steering_inverted,
-        },
-        throttle: Axis {
-            axis: axis("throttle", &written.throttle)?,
-            rest: written.throttle_rests,
-            inverted: written.throttle_inverted,
-        },
-        dead_man: button("dead_man", &written.dead_man)?,
-        arm: button("arm", &written.arm)?,
-        stop: button("stop", &written.stop)?,
+        mapping: mapping(source, written)?,
         dead_zone: number("dead_zone", written.dead_zone, 0.0..=0.5)? as f32,
         throttle_scale: number("throttle_scale", written.throttle_scale, 0.01..=1.0)? as f32,
         silence: milliseconds(number("silence_ms", written.silence_ms, 50.0..=5000.0)?),
-    };
-    apart(source, &config)?;
-    Ok(config)
+    })
 }
 
-/// One for two things would do both at once.
-fn apart(source: &Source<'_>, config: &GamepadConfig) -> Result<(), ConfigError> {
+/// What is written, and for the rest what the default mapping has; none where nothing is.
+fn mapping(source: &Source<'_>, written: &GamepadSettings) -> Result<Option<Mapping>, ConfigError> {
+    if !written.names_any() {
+        return Ok(None);
+    }
+    let usual = Mapping::default();
+    let axis = |key: &str, name: &Option<String>, usual: AxisName| {
+        let named = name.as_deref().map_or(Ok(usual), str::parse::<AxisName>);
+        named.map_err(|error| source.error(&format!("gamepad.{key}"), error))
+    };
+    let button = |key: &str, name: &Option<String>, usual: Button| {
+        let named = name.as_deref().map_or(Ok(usual), str::parse::<Button>);
+        named.map_err(|error| source.error(&format!("gamepad.{key}"), error))
+    };
+    let mapping = Mapping {
+        steering: Axis {
+            axis: axis("steering", &written.steering, usual.steering.axis)?,
+            rest: Rest::Middle,
+            inverted: written.steering_inverted.unwrap_or(false),
+        },
+        throttle: Axis {
+            axis: axis("throttle", &written.throttle, usual.throttle.axis)?,
+            rest: written.throttle_rests.unwrap_or(Rest::Middle),
+            inverted: written.throttle_inverted.unwrap_or(false),
+        },
+        dead_man: button("dead_man", &written.dead_man, usual.dead_man)?,
+        arm: button("arm", &written.arm, usual.arm)?,
+        stop: button("stop", &written.stop, usual.stop)?,
+    };
+    apart(source, &mapping)?;
+    Ok(Some(mapping))
+}
+
+/// One for two purposes would do both at once.
+fn apart(source: &Source<'_>, config: &Mapping) -> Result<(), ConfigError> {
     if config.steering.axis == config.throttle.axis {
         let axis = config.steering.axis;
         let problem = format!("is {axis}, and so is `gamepad.steering`: one axis cannot do both");

@@ -6,7 +6,7 @@ use pilotage_guard::LimitsSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gamepad::Rest;
+use crate::gamepad::{Mapping, Rest};
 use crate::signature;
 
 fn refused(text: &str) -> String {
@@ -68,6 +68,7 @@ fn every_commented_key_of_the_default_file_can_be_used() {
     let usual = GamepadConfig {
         device: Some("/dev/input/event3".into()),
         name: Some("Xbox".to_owned()),
+        mapping: Some(Mapping::default()),
         ..GamepadConfig::default()
     };
     assert_eq!(pad, usual);
@@ -85,12 +86,43 @@ fn a_gamepad_is_asked_for_by_its_table() {
          steering_inverted = true\nsilence_ms = 800",
     );
     let pad = pad.gamepad.unwrap();
-    assert_eq!(pad.throttle.axis.to_string(), "ABS_RZ");
-    assert_eq!(pad.throttle.rest, Rest::End);
-    assert!(pad.steering.inverted);
+    let mapping = pad.mapping.unwrap();
+    assert_eq!(mapping.throttle.axis.to_string(), "ABS_RZ");
+    assert_eq!(mapping.throttle.rest, Rest::End);
+    assert!(mapping.steering.inverted);
     // A second name of the same button.
-    assert_eq!(pad.stop, GamepadConfig::default().stop);
+    assert_eq!(mapping.stop, Mapping::default().stop);
     assert_eq!(pad.silence, Duration::from_millis(800));
+}
+
+#[test]
+fn one_named_axis_or_button_makes_the_mapping_the_files() {
+    // A known pad's mapping counts only where the file names nothing of its own.
+    for nothing in [
+        "",
+        "name = \"Xbox\"",
+        "dead_zone = 0.1\nthrottle_scale = 0.5",
+    ] {
+        let pad = accepted(&format!("[gamepad]\n{nothing}")).gamepad.unwrap();
+        assert_eq!(pad.mapping, None, "{nothing}");
+    }
+    for named in [
+        "steering = \"ABS_X\"",
+        "steering_inverted = false",
+        "throttle = \"ABS_RY\"",
+        "throttle_inverted = false",
+        "throttle_rests = \"middle\"",
+        "dead_man = \"BTN_TL\"",
+        "arm = \"BTN_START\"",
+        "stop = \"BTN_EAST\"",
+    ] {
+        let pad = accepted(&format!("[gamepad]\n{named}")).gamepad.unwrap();
+        assert_eq!(pad.mapping, Some(Mapping::default()), "{named}");
+    }
+    for unknown in ["\"centre\"", "\"\"", "1"] {
+        let error = refused(&format!("[gamepad]\nthrottle_rests = {unknown}"));
+        assert!(error.starts_with("car.toml:2: "), "{error}");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use pilotage_config::{LONGEST_FILE, replace};
 use pilotage_console::{out, print};
 use pilotage_guard::{
-    Domain, GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, TrimTable, Value,
-    monotonic,
+    Domain, GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, State, StopReason,
+    TrimTable, Value, monotonic,
 };
 use toml_edit::DocumentMut;
 
@@ -52,6 +52,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let typed = listen()?;
     let RealGuard { mut link, own } = RealGuard::reach(&car, &options.car)?;
     link.hello(Domain::Physical, &car.identification())?;
+    // A stopped car does not trim; the operator who trims disarms it.
+    link.disarm(monotonic())?;
     print(INTRODUCTION);
     let found = Session {
         link: &mut link,
@@ -191,20 +193,38 @@ impl Session<'_> {
                 prompt(point, value);
             }
             if shown {
-                match self.link.trim(point, value) {
-                    Ok(()) => {}
-                    Err(error @ LinkError::Refused(_)) => bail!(error),
-                    Err(error) => return Err(error.into()),
-                }
-                if let Some(failure) = self.link.status().failure {
-                    bail!("{failure}");
-                }
+                self.confirm(point, value)?;
             }
             match typed.recv_timeout(self.period) {
                 Ok(line) => return Ok(line),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Has `value` shown for one deadline more.
+    fn confirm(&mut self, point: Point, value: Value) -> anyhow::Result<()> {
+        let refused = self.link.trim(point, value);
+        let status = self.link.status();
+        if let Some(failure) = status.failure {
+            bail!("{failure}");
+        }
+        match (refused, status.state) {
+            // This program was late, as on a busy machine; the operator is there still.
+            (
+                Err(LinkError::Refused(_)),
+                State::Stopped {
+                    reason: StopReason::Deadline,
+                },
+            ) => {
+                self.link.disarm(monotonic())?;
+                Ok(self.link.trim(point, value)?)
+            }
+            (Err(LinkError::Refused(_)), State::Stopped { reason }) => bail!("{reason}"),
+            (done, _) => Ok(done?),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Event devices that a person could drive with.
+//! Event devices that an operator could drive with.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{Finding, Level, System};
-use crate::gamepad::{Capabilities, GamepadConfig};
+use crate::gamepad::{Capabilities, GamepadConfig, known};
 
 const PART: &str = "gamepad";
 const FOLDER: &str = "/dev/input";
@@ -18,7 +18,7 @@ pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<F
         return vec![named(system, config, device)];
     }
     let nodes = system.names(FOLDER, "event");
-    let fits = |node: &&String| capabilities(system, node).lacks(config).is_none();
+    let fits = |node: &&String| lacks(system, config, node).is_none();
     let found: Vec<_> = nodes
         .iter()
         .filter(fits)
@@ -31,8 +31,8 @@ pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<F
         0 => "no event device (/dev/input/event*)".to_owned(),
         devices => format!("none of {devices} event device(s) has {}", config.wanted()),
     };
-    let fix = "plug it in or pair it (`bluetoothctl`), if a person is to drive by hand; where it \
-               has other axes and buttons, name them in car.toml's [gamepad]";
+    let fix = "plug it in or pair it (`bluetoothctl`), to drive by hand; where it has other axes \
+               and buttons, `pilotage gamepad --learn --car FILE` names them in car.toml's [gamepad]";
     // An engine drives without.
     vec![match wanted {
         Some(_) => Finding::wrong(PART, Level::Warning, what, fix),
@@ -55,23 +55,30 @@ fn named(system: &System, config: &GamepadConfig, device: &Path) -> Finding {
         let found = format!("{path} is no event device");
         return Finding::wrong(PART, Level::Warning, found, fix);
     }
-    match capabilities(system, &node).lacks(config) {
+    match lacks(system, config, &node) {
         None => opened(system, &node, &path),
         Some(lacks) => Finding::wrong(
             PART,
             Level::Warning,
             format!("{path} has no {lacks}"),
-            format!("name what it has in car.toml's [gamepad]: `evtest {path}` shows it"),
+            format!(
+                "name what it has in car.toml's [gamepad]: `pilotage gamepad --device {path}` \
+                 shows it, and with --learn writes it"
+            ),
         ),
     }
 }
 
 fn opened(system: &System, node: &str, path: &str) -> Finding {
-    let name = capabilities(system, node).name;
-    let found = match name.is_empty() {
+    let capabilities = capabilities(system, node);
+    let name = &capabilities.name;
+    let mut found = match name.is_empty() {
         true => path.to_owned(),
         false => format!("{path}: {name}"),
     };
+    if let Some(pad) = known::find(&capabilities) {
+        found += &format!(" ({})", pad.name);
+    }
     let Err(error) = system.try_read(path) else {
         return Finding::fine(PART, found);
     };
@@ -84,14 +91,24 @@ fn opened(system: &System, node: &str, path: &str) -> Finding {
     Finding::wrong(PART, Level::Warning, format!("{found} ({error})"), fix)
 }
 
+/// What a device has not of what `config` asks for.
+fn lacks(system: &System, config: &GamepadConfig, node: &str) -> Option<String> {
+    let capabilities = capabilities(system, node);
+    let mapping = config.mapping_of(&capabilities);
+    mapping.lacks(config, &capabilities)
+}
+
 /// What sysfs says of a device, which needs no right to open it.
 fn capabilities(system: &System, node: &str) -> Capabilities {
     let text = |file: &str| {
         let path = format!("/sys/class/input/{node}/device/{file}");
         system.text(&path).unwrap_or_default()
     };
+    let number = |file| u16::from_str_radix(&text(file), 16).unwrap_or(0);
     Capabilities {
         name: text("name"),
+        vendor: number("id/vendor"),
+        product: number("id/product"),
         axes: bits(&text("capabilities/abs")),
         buttons: bits(&text("capabilities/key")),
     }

@@ -118,6 +118,44 @@ fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
     }
 }
 
+/// Logitech's F710 with its switch at D, as sysfs has it under hid-generic: neither ABS_RY nor
+/// BTN_START in the usual place.
+#[test]
+fn a_known_gamepad_is_named_and_has_what_it_needs() {
+    let device = "/sys/class/input/event3/device";
+    let path = |file: &str| format!("{device}/{file}");
+    let paths = [
+        "name",
+        "id/vendor",
+        "id/product",
+        "capabilities/key",
+        "capabilities/abs",
+    ];
+    let paths = paths.map(path);
+    let texts = [
+        "Logitech Cordless RumblePad 2\n",
+        "046d\n",
+        "c219\n",
+        "fff000000000000 0 0 0 0\n",
+        "30027\n",
+    ];
+    let mut files = vec![("/dev/input/event3", "")];
+    files.extend(paths.iter().map(String::as_str).zip(texts));
+    let (_root, system) = system(&files);
+    let findings = devices::findings(&system, &gamepad("[gamepad]"));
+    let pad = found(&findings, "gamepad")[0];
+    assert_eq!(pad.level, Level::Fine, "{}", pad.found);
+    assert_eq!(
+        pad.found,
+        "/dev/input/event3: Logitech Cordless RumblePad 2 (Logitech F310, F510 or F710 at D, \
+         hid-generic)"
+    );
+    // What car.toml names counts.
+    let findings = devices::findings(&system, &gamepad("[gamepad]\nthrottle = \"ABS_RY\""));
+    let pad = found(&findings, "gamepad")[0];
+    assert_eq!(pad.level, Level::Warning, "{}", pad.found);
+}
+
 #[test]
 fn no_gamepad_is_no_lack_where_nobody_wants_one() {
     let (_root, system) = system(&[]);

@@ -1,4 +1,4 @@
-//! A person's buttons while an engine drives.
+//! An operator's buttons while an engine drives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use pilotage_guard::{Limits, monotonic};
 
-use super::{Gamepad, GamepadConfig, Person};
+use super::{Gamepad, GamepadConfig, Operator, Orders};
 
-/// How often it looks whether it is to end.
+/// How often the thread looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(50);
 /// A gamepad that is away is looked for this often.
 pub const AGAIN: Duration = Duration::from_millis(500);
 
-/// Listens for arm and stop on a thread of its own, so that a pilot that waits for its
-/// camera or hangs does not hold a stop up. Dropped, it ends.
+/// Reads arm and stop on a thread of its own, so that a pilot that waits for its camera or
+/// hangs does not delay a stop. Dropped, it ends.
 #[derive(Debug)]
 pub struct Buttons {
     end: Arc<AtomicBool>,
@@ -23,22 +23,22 @@ pub struct Buttons {
 }
 
 impl Buttons {
-    /// Listens to the gamepad of `config`, there or plugged in later, and tells each thing
-    /// that happens to `say`.
+    /// Reads the gamepad of `config`, there or plugged in later, and reports each thing that
+    /// happens to `say`.
     ///
     /// # Errors
     /// When the system has no thread for it.
     pub fn start(
         config: GamepadConfig,
         limits: Limits,
-        person: Person,
+        operator: Operator,
         say: impl Fn(&str) + Send + 'static,
     ) -> std::io::Result<Self> {
         let end = Arc::new(AtomicBool::new(false));
         let thread = {
             let end = Arc::clone(&end);
             let name = std::thread::Builder::new().name("gamepad".to_owned());
-            name.spawn(move || listen(&config, &limits, &person, &say, &end))?
+            name.spawn(move || read(&config, &limits, Orders::new(operator), &say, &end))?
         };
         Ok(Self {
             end,
@@ -56,10 +56,10 @@ impl Drop for Buttons {
     }
 }
 
-fn listen(
+fn read(
     config: &GamepadConfig,
     limits: &Limits,
-    person: &Person,
+    mut orders: Orders,
     say: &impl Fn(&str),
     end: &AtomicBool,
 ) {
@@ -90,31 +90,23 @@ fn listen(
             continue;
         };
         open.wait(GLANCE);
-        if let Err(error) = open.read(monotonic()) {
+        let now = monotonic();
+        if let Err(error) = open.read(now) {
             // Before anything else: the car stops.
-            let told = person.lost();
+            let stopped = orders.lost();
             say(&error.to_string());
             pad = None;
             missed = true;
-            if let Err(error) = told {
+            if let Err(error) = stopped {
                 say(&error.to_string());
             }
             continue;
         }
         let hand = open.hand();
-        obey(hand.take_presses(), person, say);
-    }
-}
-
-/// Does what a person pressed.
-pub fn obey(presses: super::Presses, person: &Person, say: &impl Fn(&str)) {
-    if presses.stop {
-        if let Err(error) = person.stop() {
-            say(&error.to_string());
+        orders.obey(hand.take_presses(), say);
+        // Its axes drive nothing here.
+        while let Some(notice) = hand.notice(now, false) {
+            say(&notice.to_string());
         }
-    } else if presses.arm
-        && let Err(error) = person.arm()
-    {
-        say(&format!("not armed: {error}"));
     }
 }

@@ -8,13 +8,30 @@ use std::time::Duration;
 use evdev::{AbsoluteAxisCode, KeyCode};
 use pilotage_config::nearest;
 
-/// A gamepad, and what its axes and buttons are for.
+use super::Capabilities;
+use super::known;
+
+/// A gamepad, and how it drives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GamepadConfig {
-    /// Its node; one with the axes and buttons below is looked for when none.
+    /// Its event device; when none, one with the axes and buttons needed is looked for.
     pub device: Option<PathBuf>,
-    /// A part of the name that it has to have.
+    /// A part of the name that it must have.
     pub name: Option<String>,
+    /// What its axes and buttons are for; when none, the known pad's mapping, or the default
+    /// one where the pad is not known.
+    pub mapping: Option<Mapping>,
+    /// The share of a stick's way about its rest position that counts as rest.
+    pub dead_zone: f32,
+    /// The share of the guard's throttle limit that full throttle is.
+    pub throttle_scale: f32,
+    /// After so long without an event the car is commanded to stand.
+    pub silence: Duration,
+}
+
+/// What a gamepad's axes and buttons are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
     /// Left and right.
     pub steering: Axis,
     /// Ahead and back.
@@ -25,26 +42,20 @@ pub struct GamepadConfig {
     pub arm: Button,
     /// Stops the car.
     pub stop: Button,
-    /// The share of a stick's way about its middle that counts as the middle.
-    pub dead_zone: f32,
-    /// The share of the guard's throttle limit that full throttle is.
-    pub throttle_scale: f32,
-    /// After so long without an event the car is told to stand.
-    pub silence: Duration,
 }
 
-/// An axis, and which way it goes.
+/// An axis, where it rests and which way it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Axis {
     /// Which.
     pub axis: AxisName,
-    /// Where it is when it is let go.
+    /// Where it is when it is released.
     pub rest: Rest,
-    /// The other way about.
+    /// The direction is reversed.
     pub inverted: bool,
 }
 
-/// Where an axis is when it is let go.
+/// Where an axis is when it is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rest {
@@ -83,6 +94,20 @@ const ALIASES: [(&str, u16); 4] = [
     ("BTN_X", 0x133),
     ("BTN_Y", 0x134),
 ];
+
+impl AxisName {
+    /// Whether car.toml can name it.
+    pub fn has_name(self) -> bool {
+        AXES.contains(&self.0) && self.to_string().starts_with("ABS_")
+    }
+}
+
+impl Button {
+    /// Whether car.toml can name it.
+    pub fn has_name(self) -> bool {
+        BUTTONS.contains(&self.0) && self.to_string().starts_with("BTN_")
+    }
+}
 
 impl fmt::Display for AxisName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,11 +156,11 @@ fn find(
     if let Some((_, code)) = named.iter().find(|(known, _)| *known == name) {
         return Ok(*code);
     }
-    // What all names begin with would make each look like the other.
+    // The prefix, which all names share, would make each look like the other.
     let short = |name: &str| name.to_lowercase().replacen(&start.to_lowercase(), "", 1);
     let known: Vec<String> = named.iter().map(|(known, _)| short(known)).collect();
     let meant = nearest(&short(name), known.iter().map(String::as_str)).map_or_else(
-        || format!("name one such as {such}; `evtest` shows what a gamepad has"),
+        || format!("name one such as {such}; `pilotage gamepad` shows what a gamepad has"),
         |meant| format!("did you mean `{start}{}`?", meant.to_uppercase()),
     );
     Err(UnknownName {
@@ -145,9 +170,10 @@ fn find(
     })
 }
 
-impl Default for GamepadConfig {
-    /// Of an Xbox or PlayStation pad by the kernel's drivers: left stick, right stick; left
-    /// shoulder button, start, and the right one of four.
+impl Default for Mapping {
+    /// The layout of the kernel's Documentation/input/gamepad.rst, which xpad, hid-playstation,
+    /// hid-sony and hid-nintendo keep: left stick, right stick; left shoulder button, start,
+    /// and the right one of the four.
     fn default() -> Self {
         let axis = |code| Axis {
             axis: AxisName(code),
@@ -155,13 +181,41 @@ impl Default for GamepadConfig {
             inverted: false,
         };
         Self {
-            device: None,
-            name: None,
             steering: axis(AbsoluteAxisCode::ABS_X.0),
             throttle: axis(AbsoluteAxisCode::ABS_RY.0),
             dead_man: Button(KeyCode::BTN_TL.0),
             arm: Button(KeyCode::BTN_START.0),
             stop: Button(KeyCode::BTN_EAST.0),
+        }
+    }
+}
+
+impl Mapping {
+    /// The buttons it needs.
+    pub(super) const fn buttons(&self) -> [Button; 3] {
+        [self.dead_man, self.arm, self.stop]
+    }
+
+    /// The axes it needs: steering, throttle.
+    pub(super) const fn axes(&self) -> [AxisName; 2] {
+        [self.steering.axis, self.throttle.axis]
+    }
+}
+
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [steering, throttle] = self.axes();
+        let [dead_man, arm, stop] = self.buttons();
+        write!(f, "{steering}, {throttle}, {dead_man}, {arm}, {stop}")
+    }
+}
+
+impl Default for GamepadConfig {
+    fn default() -> Self {
+        Self {
+            device: None,
+            name: None,
+            mapping: None,
             dead_zone: 0.05,
             throttle_scale: 1.0,
             silence: Duration::from_millis(500),
@@ -170,21 +224,19 @@ impl Default for GamepadConfig {
 }
 
 impl GamepadConfig {
-    /// The buttons it must have.
-    pub(super) const fn buttons(&self) -> [Button; 3] {
-        [self.dead_man, self.arm, self.stop]
+    /// What the axes and buttons of a device with `capabilities` are for.
+    pub fn mapping_of(&self, capabilities: &Capabilities) -> Mapping {
+        self.mapping.unwrap_or_else(|| {
+            known::find(capabilities).map_or_else(Mapping::default, |pad| pad.mapping)
+        })
     }
 
-    /// The axes it must have: steering, throttle.
-    pub(super) const fn axes(&self) -> [AxisName; 2] {
-        [self.steering.axis, self.throttle.axis]
-    }
-
-    /// What it must have, in words.
+    /// What a gamepad must have, in words.
     pub fn wanted(&self) -> String {
-        let [steering, throttle] = self.axes();
-        let [dead_man, arm, stop] = self.buttons();
-        let what = format!("{steering}, {throttle}, {dead_man}, {arm}, {stop}");
+        let what = match &self.mapping {
+            Some(mapping) => mapping.to_string(),
+            None => format!("those of a known pad, or {}", Mapping::default()),
+        };
         match &self.name {
             Some(name) => format!("{what}, `{name}` in its name"),
             None => what,

@@ -1,13 +1,15 @@
-//! From events to what a person wants of the car. Pure: time comes in as an argument.
+//! From events to what an operator wants of the car. Pure: time comes in as an argument.
 
 use std::time::Duration;
 
 use pilotage_guard::Limits;
 use pilotage_vehicle::Time;
 
-use super::config::{Axis, GamepadConfig, Rest};
+use super::axis::{DrivingAxis, Range};
+use super::config::{GamepadConfig, Mapping, Rest};
+use super::notice::{Notice, Noticed};
 
-/// What a gamepad says.
+/// What a gamepad reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// An axis has moved.
@@ -17,7 +19,7 @@ pub enum Input {
         /// Where to.
         value: i32,
     },
-    /// A button was pressed or let go.
+    /// A button was pressed or released.
     Button {
         /// The kernel's number of it.
         code: u16,
@@ -26,16 +28,16 @@ pub enum Input {
     },
     /// Something of no meaning here.
     Other,
-    /// What belongs together is complete.
+    /// The events of one moment are complete.
     Report,
-    /// The kernel had no room for more events, and threw some away.
+    /// The kernel had no room for more events, and dropped some.
     Dropped,
 }
 
 /// How a gamepad is, as the kernel knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where the steering axis is; nothing was said of it when none.
+    /// Where the steering axis is; unknown when none.
     pub steering: Option<i32>,
     /// Where the throttle axis is.
     pub throttle: Option<i32>,
@@ -47,43 +49,38 @@ pub struct Snapshot {
     pub stop: bool,
 }
 
-/// The values that an axis can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// The least.
-    pub least: i32,
-    /// The most.
-    pub most: i32,
-}
-
-/// What a person wants of the car.
+/// What an operator wants of the car.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Wish {
     /// -1 (full right) to 1 (full left), within the guard's limits; 0 unless driven.
     pub steering: f32,
     /// Within the guard's limits; 0 unless driven.
     pub throttle: f32,
-    /// The dead-man button is held and the gamepad is not silent.
+    /// The dead-man button is held, the stop button is not, and the gamepad is not silent.
     pub driven: bool,
 }
 
-/// Buttons that were pressed.
+/// Buttons that were pressed, and the stop button's level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presses {
-    /// Somebody arms the car.
+    /// The operator arms the car.
     pub arm: bool,
-    /// Somebody stops it.
+    /// The operator stops it.
     pub stop: bool,
+    /// The stop button is held.
+    pub stop_held: bool,
+    /// The arm button was pressed while the stop button was held, which arms nothing.
+    pub arm_dropped: bool,
 }
 
 /// What of the gamepad is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// Nothing; it has to be asked.
+    /// Nothing; it must be asked.
     Unasked,
     /// The next report says how it is.
     Collecting,
-    /// Events were thrown away; those up to the next report are useless.
+    /// Events were dropped; those up to the next report are useless.
     Broken,
     /// All.
     All,
@@ -93,7 +90,7 @@ enum Known {
 #[derive(Debug, Clone, Copy, Default)]
 struct Key {
     down: bool,
-    /// It went down before our eyes.
+    /// It went down while it was watched.
     pressed: bool,
 }
 
@@ -106,7 +103,7 @@ impl Key {
         press
     }
 
-    /// It was found like that: down, it has to be let go first.
+    /// It was found like that: down, it must be released first.
     const fn found(&mut self, down: bool) {
         *self = Self {
             down,
@@ -115,42 +112,60 @@ impl Key {
     }
 }
 
-/// What a person does with a gamepad.
+/// What an operator does with a gamepad.
 #[derive(Debug, Clone)]
 pub struct Hand {
-    config: GamepadConfig,
-    ranges: [Range; 2],
+    mapping: Mapping,
+    throttle_scale: f32,
+    silence: Duration,
     steering_limits: (f32, f32),
     throttle_limits: (f32, f32),
     known: Known,
-    steering: Option<i32>,
-    throttle: Option<i32>,
+    /// Events have come since the last complete report.
+    in_report: bool,
+    steering: DrivingAxis,
+    throttle: DrivingAxis,
     dead_man: Key,
     arm: Key,
     stop: Key,
+    stop_proven: bool,
     presses: Presses,
     /// The last event's moment.
-    heard: Option<Time>,
+    last_event: Option<Time>,
+    /// When the axes were locked last.
+    locked: Time,
+    noticed: Noticed,
 }
 
 impl Hand {
-    /// Of a gamepad whose steering and throttle axes have `ranges`, on a car held to
-    /// `limits`. Nothing is known of it yet.
-    pub fn new(config: &GamepadConfig, ranges: [Range; 2], limits: &Limits) -> Self {
+    /// Of a gamepad with `mapping`, whose steering and throttle axes have `ranges`, on a car
+    /// held to `limits`. Nothing is known of it yet.
+    pub fn new(
+        config: &GamepadConfig,
+        mapping: &Mapping,
+        ranges: [Range; 2],
+        limits: &Limits,
+    ) -> Self {
         let spec = limits.spec();
+        let [steering, throttle] = ranges;
         Self {
-            config: config.clone(),
-            ranges,
+            mapping: *mapping,
+            throttle_scale: config.throttle_scale,
+            silence: config.silence,
             steering_limits: (spec.steering.min, spec.steering.max),
             throttle_limits: (spec.throttle.min, spec.throttle.max),
             known: Known::Unasked,
-            steering: None,
-            throttle: None,
+            in_report: false,
+            steering: DrivingAxis::new(mapping.steering, steering, config.dead_zone),
+            throttle: DrivingAxis::new(mapping.throttle, throttle, config.dead_zone),
             dead_man: Key::default(),
             arm: Key::default(),
             stop: Key::default(),
+            stop_proven: false,
             presses: Presses::default(),
-            heard: None,
+            last_event: None,
+            locked: Time::ZERO,
+            noticed: Noticed::default(),
         }
     }
 
@@ -159,29 +174,58 @@ impl Hand {
         self.known == Known::Unasked
     }
 
-    /// Whether what was heard is all there is to know.
+    /// Whether what was read is all there is to know.
     pub(super) fn is_known(&self) -> bool {
         self.known == Known::All
     }
 
-    /// The gamepad is like that. What is held down counts for nothing until it was let go
-    /// and pressed again, but for the stop button.
+    /// The stop button is held: nothing arms, and nothing moves.
+    pub const fn stop_held(&self) -> bool {
+        self.stop.down
+    }
+
+    /// The stop button was pressed since the gamepad was taken.
+    pub const fn stop_proven(&self) -> bool {
+        self.stop_proven
+    }
+
+    /// The gamepad is like that. What is held down counts for nothing until it was released
+    /// and pressed again, except for the stop button.
     pub fn know(&mut self, now: Time, snapshot: Snapshot) {
         self.known = Known::All;
-        self.steering = snapshot.steering;
-        self.throttle = snapshot.throttle;
+        self.in_report = false;
+        for (axis, value) in [
+            (&mut self.steering, snapshot.steering),
+            (&mut self.throttle, snapshot.throttle),
+        ] {
+            match value {
+                Some(value) => axis.set(now, value),
+                None => axis.forget(),
+            }
+        }
+        self.lock(now);
         self.dead_man.found(snapshot.dead_man);
         self.arm.found(snapshot.arm);
         self.stop.found(snapshot.stop);
         self.presses.stop |= snapshot.stop;
-        self.heard = Some(now);
+        self.last_event = Some(now);
     }
 
-    /// Nobody can say how the gamepad is: its next report will.
+    /// No one can say how the gamepad is: its next report will.
     pub fn collect(&mut self) {
         self.know(Time::ZERO, Snapshot::default());
         self.known = Known::Collecting;
-        self.heard = None;
+        self.last_event = None;
+    }
+
+    /// The guard has been armed: each axis must be seen at rest anew.
+    pub fn armed(&mut self, now: Time) {
+        self.lock(now);
+        // Within a report, what is known of an axis may be older than the arming.
+        if !self.in_report && self.known == Known::All {
+            self.steering.settle();
+            self.throttle.settle();
+        }
     }
 
     /// Takes an input that came at `now`.
@@ -189,99 +233,140 @@ impl Hand {
         match (self.known, input) {
             (_, Input::Dropped) => {
                 self.known = Known::Broken;
-                // What the car did with it held is no longer known to be wanted.
+                // Whether the dead-man button is still wanted is no longer known.
                 self.dead_man.found(true);
+                self.lock(now);
             }
             (Known::Broken, Input::Report) => self.known = Known::Unasked,
-            (Known::Collecting, Input::Report) => self.known = Known::All,
-            (Known::Broken | Known::Unasked, _) | (Known::All, Input::Report) => {}
-            (_, Input::Other) => self.heard = Some(now),
+            (Known::Collecting, Input::Report) => {
+                self.known = Known::All;
+                self.reported();
+            }
+            (Known::All, Input::Report) => self.reported(),
+            (Known::Broken | Known::Unasked, Input::Button { code, pressed }) => {
+                // However old it is: a stop is never one too many.
+                self.presses.stop |= pressed && code == self.mapping.stop.0;
+            }
+            (Known::Broken | Known::Unasked, _) => {}
+            (_, Input::Other) => self.event(now),
             (_, Input::Axis { code, value }) => {
-                self.heard = Some(now);
-                if code == self.config.steering.axis.0 {
-                    self.steering = Some(value);
-                } else if code == self.config.throttle.axis.0 {
-                    self.throttle = Some(value);
+                self.event(now);
+                if code == self.mapping.steering.axis.0 {
+                    self.steering.set(now, value);
+                } else if code == self.mapping.throttle.axis.0 {
+                    self.throttle.set(now, value);
                 }
             }
             (known, Input::Button { code, pressed }) => {
-                self.heard = Some(now);
-                self.button(code, pressed, known == Known::Collecting);
+                self.event(now);
+                self.button(now, code, pressed, known == Known::Collecting);
             }
         }
     }
 
-    fn button(&mut self, code: u16, pressed: bool, found: bool) {
-        if code == self.config.dead_man.0 {
-            match found {
-                true => self.dead_man.found(pressed),
-                false => _ = self.dead_man.set(pressed),
+    const fn event(&mut self, now: Time) {
+        self.last_event = Some(now);
+        self.in_report = true;
+    }
+
+    fn reported(&mut self) {
+        self.in_report = false;
+        self.steering.reported();
+        self.throttle.reported();
+    }
+
+    fn button(&mut self, now: Time, code: u16, pressed: bool, found: bool) {
+        if code == self.mapping.dead_man.0 {
+            if found {
+                self.dead_man.found(pressed);
+            } else if self.dead_man.set(pressed) {
+                self.steering.pressed(now);
+                self.throttle.pressed(now);
+                self.lock(now);
             }
-        } else if code == self.config.arm.0 {
-            match found {
-                true => self.arm.found(pressed),
-                false => self.presses.arm |= self.arm.set(pressed),
+        } else if code == self.mapping.arm.0 {
+            if found {
+                self.arm.found(pressed);
+            } else if self.arm.set(pressed) {
+                match self.stop.down {
+                    true => self.presses.arm_dropped = true,
+                    false => self.presses.arm = true,
+                }
             }
-        } else if code == self.config.stop.0 {
+        } else if code == self.mapping.stop.0 {
             // Found down or pressed: a stop is never one too many.
-            self.presses.stop |= self.stop.set(pressed);
+            let press = self.stop.set(pressed);
+            self.presses.stop |= press;
+            self.stop_proven |= press && !found;
         }
     }
 
-    /// What was pressed since the last call.
+    const fn lock(&mut self, now: Time) {
+        self.steering.lock();
+        self.throttle.lock();
+        self.locked = now;
+        self.noticed.not_at_rest = false;
+    }
+
+    /// What was pressed since the last call, and the stop button's level.
     pub fn take_presses(&mut self) -> Presses {
-        std::mem::take(&mut self.presses)
+        let mut presses = std::mem::take(&mut self.presses);
+        presses.stop_held = self.stop.down;
+        presses
+    }
+
+    /// The next thing that the operator should know, each once; of the axes where they drive.
+    pub fn notice(&mut self, now: Time, drives: bool) -> Option<Notice> {
+        if self.known != Known::All {
+            return None;
+        }
+        let held = self.wish(now).driven;
+        let (noticed, stop) = (&mut self.noticed, self.mapping.stop);
+        let axes = [&self.steering, &self.throttle];
+        if let Some(notice) = noticed.stop(stop, self.stop_proven) {
+            return Some(notice);
+        }
+        if !drives {
+            return None;
+        }
+        if let Some(notice) = noticed.rests_elsewhere(now, axes) {
+            return Some(notice);
+        }
+        match held {
+            true => noticed.not_at_rest(now, self.locked, axes),
+            false => None,
+        }
     }
 
     /// What the car is to do at `now`: to stand, unless the dead-man button is held, was
-    /// pressed while we looked, and the gamepad has said something within `silence`.
+    /// pressed while it was watched, the stop button is not held, and the gamepad has reported
+    /// something within `silence`. An axis that was not seen at rest since then commands
+    /// nothing.
     pub fn wish(&self, now: Time) -> Wish {
-        let silence: Duration = self.config.silence;
-        let heard = self.heard.is_some_and(|heard| now.since(heard) < silence);
-        if !(heard && self.dead_man.pressed && self.known == Known::All) {
+        let silence: Duration = self.silence;
+        let fresh = |last: Time| now.since(last) < silence;
+        let held = self.dead_man.pressed && !self.stop.down;
+        if !(held && self.known == Known::All && self.last_event.is_some_and(fresh)) {
             return Wish::default();
         }
-        let at = |axis: &Axis, value: Option<i32>, range: Range| {
-            value.map_or(0.0, |value| {
-                place(axis, value, range, self.config.dead_zone)
-            })
-        };
-        let [steering, throttle] = self.ranges;
-        // The kernel's axes grow to the right and towards the person.
-        let steering = -at(&self.config.steering, self.steering, steering);
-        let pulled = at(&self.config.throttle, self.throttle, throttle);
-        let ahead = match self.config.throttle.rest {
-            Rest::Middle => -pulled,
-            Rest::End => pulled,
+        // The kernel's axes grow to the right and towards the operator.
+        let steering = -self.steering.command();
+        let ahead = match self.mapping.throttle.rest {
+            Rest::Middle => -self.throttle.command(),
+            Rest::End => self.throttle.command(),
         };
         let (least, most) = self.throttle_limits;
         let limit = if ahead < 0.0 { -least } else { most };
-        let throttle = ahead * limit * self.config.throttle_scale;
+        let throttle = ahead * limit * self.throttle_scale;
         Wish {
-            steering: held(steering, self.steering_limits),
-            throttle: held(throttle, self.throttle_limits),
+            steering: within(steering, self.steering_limits),
+            throttle: within(throttle, self.throttle_limits),
             driven: true,
         }
     }
 }
 
 /// Within limits; without the zero that has a sign.
-fn held(value: f32, (least, most): (f32, f32)) -> f32 {
+fn within(value: f32, (least, most): (f32, f32)) -> f32 {
     value.max(least).min(most) + 0.0
-}
-
-/// Where an axis is, -1 to 1 about its middle or 0 to 1 from its end.
-fn place(axis: &Axis, value: i32, range: Range, dead_zone: f32) -> f32 {
-    let (least, most) = (f64::from(range.least), f64::from(range.most));
-    if most <= least {
-        return 0.0;
-    }
-    let share = ((f64::from(value) - least) / (most - least)).clamp(0.0, 1.0) as f32;
-    let way = match axis.rest {
-        Rest::Middle => 2.0 * share - 1.0,
-        Rest::End => share,
-    };
-    let beyond = (way.abs() - dead_zone).max(0.0) / (1.0 - dead_zone);
-    let way = beyond.min(1.0).copysign(way);
-    if axis.inverted { -way } else { way }
 }

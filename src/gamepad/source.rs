@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use arrayvec::ArrayVec;
 use evdev::raw_stream::RawDevice;
-use evdev::{AbsoluteAxisCode, EventType, InputEvent, KeyCode, SynchronizationCode};
+use evdev::{AbsoluteAxisCode, EventType, InputEvent, SynchronizationCode};
 use rustix::fs::{Mode, OFlags};
 
-use super::config::GamepadConfig;
-use super::hand::{Input, Range, Snapshot};
+use super::axis::Range;
+use super::config::{AxisName, Button, GamepadConfig, Mapping};
+use super::event_device::EventDevice;
+use super::hand::{Input, Snapshot};
+use super::records::Records;
 use super::{BATCH, GamepadError};
 
 /// Where event devices are.
@@ -26,38 +29,83 @@ pub(super) trait Source {
     /// What to wait on.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// What steering and throttle axes can say.
-    fn ranges(&self) -> [Range; 2];
+    /// What it has; none where no one can be asked.
+    fn capabilities(&self) -> Option<&Capabilities>;
+
+    /// What an axis can report.
+    fn range(&self, axis: AxisName) -> Range;
 
     /// Adds what there is to `batch`; nothing when there is nothing more.
     fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()>;
 
-    /// How the gamepad is now; none where nobody can be asked.
-    fn state(&mut self) -> io::Result<Option<Snapshot>>;
+    /// How the gamepad is now; none where no one can be asked.
+    fn state(&mut self, mapping: &Mapping) -> io::Result<Option<Snapshot>>;
+
+    /// Where all its axes are now; empty where no one can be asked.
+    fn values(&mut self) -> io::Result<Vec<(AxisName, i32)>>;
 }
 
-/// The gamepad that `config` describes.
-pub(super) fn open(config: &GamepadConfig) -> Result<Box<dyn Source + Send>, GamepadError> {
+/// A source that may move to another thread.
+pub(super) type AnySource = Box<dyn Source + Send>;
+
+/// The gamepad that `config` describes, and what its axes and buttons are for.
+pub(super) fn open(config: &GamepadConfig) -> Result<(AnySource, Mapping), GamepadError> {
     let Some(path) = &config.device else {
-        return Ok(Box::new(find(config)?));
+        let found = find(
+            |capabilities| config.mapping_of(capabilities).lacks(config, capabilities),
+            || config.wanted(),
+        )?;
+        let mapping = config.mapping_of(found.known());
+        return Ok((Box::new(found), mapping));
     };
-    let file = fs::metadata(path).map_err(|reason| failed(path, reason))?;
-    if file.file_type().is_fifo() {
-        return Ok(Box::new(Records::open(path)?));
+    if is_pipe(path)? {
+        let mapping = config.mapping.unwrap_or_default();
+        return Ok((Box::new(Records::open(path)?), mapping));
     }
-    let device = event_device(path)?;
-    match Capabilities::of(&device).lacks(config) {
-        None => Ok(Box::new(Evdev::new(path.clone(), device, config)?)),
+    let device = EventDevice::new(path.clone(), event_device(path)?)?;
+    let mapping = config.mapping_of(device.known());
+    match mapping.lacks(config, device.known()) {
+        None => Ok((Box::new(device), mapping)),
         Some(lacks) => Err(GamepadError::Lacks {
             path: path.clone(),
-            name: device.name().unwrap_or("no name").to_owned(),
+            name: device.known().called().to_owned(),
             lacks,
         }),
     }
 }
 
-/// Looks for one that fits, in the order of their numbers.
-fn find(config: &GamepadConfig) -> Result<Evdev, GamepadError> {
+/// The device at `path`, or the first that looks like a gamepad, whatever its axes and
+/// buttons are for.
+pub(super) fn open_any(path: Option<&Path>, name: Option<&str>) -> Result<AnySource, GamepadError> {
+    let Some(path) = path else {
+        let lacks = |capabilities: &Capabilities| {
+            let fits = capabilities.looks_like_a_gamepad()
+                && name.is_none_or(|name| capabilities.is_called(name));
+            (!fits).then(String::new)
+        };
+        let wanted = || match name {
+            Some(name) => format!("sticks and buttons, `{name}` in its name"),
+            None => "sticks and buttons".to_owned(),
+        };
+        return Ok(Box::new(find(lacks, wanted)?));
+    };
+    if is_pipe(path)? {
+        return Ok(Box::new(Records::open(path)?));
+    }
+    let device = EventDevice::new(path.to_owned(), event_device(path)?)?;
+    Ok(Box::new(device))
+}
+
+fn is_pipe(path: &Path) -> Result<bool, GamepadError> {
+    let file = fs::metadata(path).map_err(|reason| failed(path, reason))?;
+    Ok(file.file_type().is_fifo())
+}
+
+/// Looks for one that lacks nothing, in the order of their numbers.
+fn find(
+    lacks: impl Fn(&Capabilities) -> Option<String>,
+    wanted: impl Fn() -> String,
+) -> Result<EventDevice, GamepadError> {
     let mut numbers: Vec<u32> = fs::read_dir(FOLDER)
         .into_iter()
         .flatten()
@@ -74,8 +122,8 @@ fn find(config: &GamepadConfig) -> Result<Evdev, GamepadError> {
         match event_device(&path) {
             Ok(device) => {
                 seen += 1;
-                if Capabilities::of(&device).lacks(config).is_none() {
-                    return Evdev::new(path, device, config);
+                if lacks(&Capabilities::of(&device)).is_none() {
+                    return EventDevice::new(path, device);
                 }
             }
             Err(GamepadError::Open { reason, .. })
@@ -89,7 +137,7 @@ fn find(config: &GamepadConfig) -> Result<Evdev, GamepadError> {
     }
     Err(GamepadError::None {
         seen,
-        wanted: config.wanted(),
+        wanted: wanted(),
         hidden: match hidden {
             0 => String::new(),
             hidden => format!(
@@ -100,7 +148,7 @@ fn find(config: &GamepadConfig) -> Result<Evdev, GamepadError> {
     })
 }
 
-fn failed(path: &Path, reason: io::Error) -> GamepadError {
+pub(super) fn failed(path: &Path, reason: io::Error) -> GamepadError {
     let fix = match reason.kind() {
         ErrorKind::NotFound => "plug it in or pair it (`bluetoothctl`); `ls /dev/input/by-id`",
         ErrorKind::PermissionDenied => {
@@ -115,7 +163,7 @@ fn failed(path: &Path, reason: io::Error) -> GamepadError {
     }
 }
 
-fn open_file(path: &Path) -> Result<OwnedFd, GamepadError> {
+pub(super) fn open_file(path: &Path) -> Result<OwnedFd, GamepadError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|reason| failed(path, reason.into()))
 }
@@ -129,33 +177,83 @@ fn event_device(path: &Path) -> Result<RawDevice, GamepadError> {
 pub struct Capabilities {
     /// What it calls itself.
     pub name: String,
+    /// Its maker, by the number of its bus.
+    pub vendor: u16,
+    /// The maker's number of it.
+    pub product: u16,
     /// The numbers of its axes.
     pub axes: Vec<u16>,
     /// The numbers of its buttons.
     pub buttons: Vec<u16>,
 }
 
+/// BTN_TRIGGER to BTN_THUMBR: what joysticks and gamepads have.
+const PAD_BUTTONS: std::ops::RangeInclusive<u16> = 0x120..=0x13e;
+
 impl Capabilities {
-    fn of(device: &RawDevice) -> Self {
+    pub(super) fn of(device: &RawDevice) -> Self {
         let axes = device.supported_absolute_axes();
         let buttons = device.supported_keys();
+        let id = device.input_id();
         Self {
             name: device.name().unwrap_or("").to_owned(),
+            vendor: id.vendor(),
+            product: id.product(),
             axes: axes.map_or_else(Vec::new, |axes| axes.iter().map(|axis| axis.0).collect()),
             buttons: buttons.map_or_else(Vec::new, |keys| keys.iter().map(|key| key.0).collect()),
         }
     }
 
-    /// What it has not of what `config` asks for.
-    pub fn lacks(&self, config: &GamepadConfig) -> Option<String> {
-        let axes = config.axes().into_iter();
-        let axes = axes.filter(|axis| !self.axes.contains(&axis.0));
-        let buttons = config.buttons().into_iter();
-        let buttons = buttons.filter(|button| !self.buttons.contains(&button.0));
+    /// Its name, or that it has none.
+    pub fn called(&self) -> &str {
+        match self.name.as_str() {
+            "" => "a gamepad without a name",
+            name => name,
+        }
+    }
+
+    /// Whether `part` is in its name, in capitals or not.
+    pub fn is_called(&self, part: &str) -> bool {
+        self.name.to_lowercase().contains(&part.to_lowercase())
+    }
+
+    /// Whether it has an axis.
+    pub fn has_axis(&self, axis: AxisName) -> bool {
+        self.axes.contains(&axis.0)
+    }
+
+    /// Whether it has a button.
+    pub fn has_button(&self, button: Button) -> bool {
+        self.buttons.contains(&button.0)
+    }
+
+    /// Whether it has sticks, and buttons that no mouse, touchpad or sensor has.
+    pub fn looks_like_a_gamepad(&self) -> bool {
+        self.has_axis(AxisName(AbsoluteAxisCode::ABS_X.0))
+            && self.has_axis(AxisName(AbsoluteAxisCode::ABS_Y.0))
+            && self.buttons.iter().any(|code| PAD_BUTTONS.contains(code))
+    }
+}
+
+impl Mapping {
+    /// Whether a device with `capabilities` has all that it needs.
+    pub(super) fn has_all(&self, capabilities: &Capabilities) -> bool {
+        let mut axes = self.axes().into_iter();
+        let mut buttons = self.buttons().into_iter();
+        axes.all(|axis| capabilities.has_axis(axis))
+            && buttons.all(|button| capabilities.has_button(button))
+    }
+
+    /// What a device with `capabilities` has not of what this and `config` ask for.
+    pub fn lacks(&self, config: &GamepadConfig, capabilities: &Capabilities) -> Option<String> {
+        let axes = self.axes().into_iter();
+        let axes = axes.filter(|axis| !capabilities.has_axis(*axis));
+        let buttons = self.buttons().into_iter();
+        let buttons = buttons.filter(|button| !capabilities.has_button(*button));
         let mut lacks: Vec<String> = axes.map(|axis| axis.to_string()).collect();
         lacks.extend(buttons.map(|button| button.to_string()));
         if let Some(name) = &config.name
-            && !self.name.to_lowercase().contains(&name.to_lowercase())
+            && !capabilities.is_called(name)
         {
             lacks.push(format!("`{name}` in its name"));
         }
@@ -163,85 +261,8 @@ impl Capabilities {
     }
 }
 
-/// An event device of the kernel's.
-struct Evdev {
-    path: PathBuf,
-    device: RawDevice,
-    config: GamepadConfig,
-    ranges: [Range; 2],
-}
-
-impl Evdev {
-    fn new(path: PathBuf, device: RawDevice, config: &GamepadConfig) -> Result<Self, GamepadError> {
-        let all = device.get_abs_state().map_err(GamepadError::Gone)?;
-        let ranges = config.axes().map(|axis| {
-            let info = all[usize::from(axis.0)];
-            Range {
-                least: info.minimum,
-                most: info.maximum,
-            }
-        });
-        Ok(Self {
-            path,
-            device,
-            config: config.clone(),
-            ranges,
-        })
-    }
-}
-
-impl Source for Evdev {
-    fn describe(&self) -> String {
-        let name = self.device.name().unwrap_or("a gamepad without a name");
-        format!("{name} at {}", self.path.display())
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.device.as_fd()
-    }
-
-    fn ranges(&self) -> [Range; 2] {
-        self.ranges
-    }
-
-    fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()> {
-        match self.device.fetch_events() {
-            Ok(events) => {
-                for event in events {
-                    put(batch, input(event));
-                }
-                Ok(())
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
-                _ => Err(error),
-            },
-        }
-    }
-
-    fn state(&mut self) -> io::Result<Option<Snapshot>> {
-        let keys = self.device.get_key_state()?;
-        let axes = self.device.get_abs_state()?;
-        let [steering, throttle] = self.config.axes();
-        let [dead_man, arm, stop] = self.config.buttons().map(|button| KeyCode(button.0));
-        Ok(Some(Snapshot {
-            steering: Some(axes[usize::from(steering.0)].value),
-            throttle: Some(axes[usize::from(throttle.0)].value),
-            dead_man: keys.contains(dead_man),
-            arm: keys.contains(arm),
-            stop: keys.contains(stop),
-        }))
-    }
-}
-
-/// A batch that is full has lost what comes next.
-fn put(batch: &mut ArrayVec<Input, BATCH>, input: Input) {
-    if batch.try_push(input).is_err() {
-        batch[BATCH - 1] = Input::Dropped;
-    }
-}
-
-fn input(event: InputEvent) -> Input {
+/// The input of a record of the kernel's.
+pub(super) fn input(event: InputEvent) -> Input {
     let (code, value) = (event.code(), event.value());
     match event.event_type() {
         EventType::SYNCHRONIZATION => match SynchronizationCode(code) {
@@ -260,89 +281,3 @@ fn input(event: InputEvent) -> Input {
 
 /// More axes than the kernel's have.
 const AXES: usize = AbsoluteAxisCode::ABS_MT_TOOL_Y.0 as usize + 1;
-
-/// A pipe in which the kernel's records (`struct input_event`) stand: a stand-in for a
-/// gamepad, where there is none. Sticks say -32768 to 32767. There is nobody to ask how it
-/// is: its first report says so, and so does the second after SYN_DROPPED. When the last
-/// writer closes the pipe, the gamepad is gone.
-struct Records {
-    path: PathBuf,
-    pipe: OwnedFd,
-    /// A record that has come in part.
-    part: ArrayVec<u8, RECORD>,
-}
-
-/// Bytes of a `struct input_event` where time has 64 bits: seconds, microseconds, type, code,
-/// value.
-const RECORD: usize = 24;
-
-impl Records {
-    fn open(path: &Path) -> Result<Self, GamepadError> {
-        let mut records = Self {
-            path: path.to_owned(),
-            pipe: open_file(path)?,
-            part: ArrayVec::new(),
-        };
-        // One that nobody writes to is at its end.
-        let mut first = [0; RECORD];
-        match rustix::io::read(&records.pipe, &mut first) {
-            Ok(0) => Err(failed(path, ErrorKind::NotFound.into())),
-            Ok(read) => {
-                records.part.extend(first[..read].iter().copied());
-                Ok(records)
-            }
-            Err(rustix::io::Errno::AGAIN) => Ok(records),
-            Err(reason) => Err(failed(path, reason.into())),
-        }
-    }
-
-    fn whole(&self) -> Option<Input> {
-        let record: &[u8; RECORD] = self.part.as_slice().try_into().ok()?;
-        let two = |at: usize| u16::from_ne_bytes([record[at], record[at + 1]]);
-        let value = [record[20], record[21], record[22], record[23]];
-        let event = InputEvent::new(two(16), two(18), i32::from_ne_bytes(value));
-        Some(input(event))
-    }
-}
-
-impl Source for Records {
-    fn describe(&self) -> String {
-        format!("records in {}", self.path.display())
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.pipe.as_fd()
-    }
-
-    fn ranges(&self) -> [Range; 2] {
-        let (least, most) = (i16::MIN.into(), i16::MAX.into());
-        [Range { least, most }; 2]
-    }
-
-    fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()> {
-        while !batch.is_full() {
-            if let Some(input) = self.whole() {
-                batch.push(input);
-                self.part.clear();
-                continue;
-            }
-            let mut bytes = [0; RECORD];
-            let wanted = RECORD - self.part.len();
-            match rustix::io::read(&self.pipe, &mut bytes[..wanted]) {
-                Ok(0) => {
-                    let what = "its pipe is closed";
-                    return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
-                }
-                Ok(read) => self.part.extend(bytes[..read].iter().copied()),
-                Err(rustix::io::Errno::AGAIN) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(reason) => return Err(reason.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn state(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(None)
-    }
-}

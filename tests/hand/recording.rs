@@ -11,12 +11,12 @@ use super::*;
 /// Drives until `done`, wiggling the throttle.
 fn hold_until(pad: &mut Pad, mut done: impl FnMut() -> bool) {
     pad.hold(DEAD_MAN);
-    pad.say(&GO);
+    pad.go();
     wait("it records", || {
         pad.jitter();
         done()
     });
-    pad.let_go(DEAD_MAN);
+    pad.release(DEAD_MAN);
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn what_a_hand_drives_is_kept_for_training_and_calibration() {
     let mut pad = car.pad();
     let record = car.record(&[]);
     car.wait_for("driving");
-    // Nobody holds the button: nothing is kept.
+    // The button is not held: nothing is kept.
     std::thread::sleep(Duration::from_millis(200));
     assert!(car.rows().is_empty());
     hold_until(&mut pad, || car.rows().len() >= 8);
@@ -134,9 +134,9 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     command.stdin(Stdio::null());
     let mut record = Running::start(command);
     car.wait_for("disarmed");
-    pad.press(ARM);
+    car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.say(&GO);
+    pad.go();
     wait("it records", || {
         pad.jitter();
         car.rows().len() >= 3
@@ -164,9 +164,10 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
         );
     }
     let rows = car.rows().len();
-    pad.let_go(DEAD_MAN);
+    pad.release(DEAD_MAN);
     car.wait_pulses(&mut pad, NEUTRAL);
     pad.hold(DEAD_MAN);
+    pad.go();
     car.wait_pulses(&mut pad, GOING);
     let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
     assert_eq!(read(), rows, "no row without its picture");

@@ -30,9 +30,9 @@
 //! ```
 
 mod read;
-mod replace;
 mod source;
+mod write;
 
 pub use read::{LONGEST_FILE, ReadError, read};
-pub use replace::{ReplaceError, replace};
 pub use source::{ConfigError, Source, nearest};
+pub use write::{WriteError, replace};

@@ -91,8 +91,8 @@ pub enum Refusal {
     /// An arm request while the actuator takes no writes.
     #[error("the motors do not take commands (`pilotage status` shows why)")]
     ActuatorFailed,
-    /// A trim value while the car is armed, or one that is none.
-    #[error("the car is armed: `pilotage disarm` first, then trim")]
+    /// A trim value while the car is armed or stopped, or for a point that it has not.
+    #[error("the car is armed or stopped: `pilotage disarm` first, then trim")]
     NotTrimming,
 }
 
@@ -220,8 +220,9 @@ fn trim(state: State, now: Time, steering: f32, interlocks: Interlocks) -> Resul
         return Err(Refusal::OutOfRange);
     }
     match state {
-        State::Armed(_) | State::Driving(_) => Err(Refusal::NotTrimming),
-        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => {
+        // A stop ends a trim for good: only an operator's disarming lets the next one begin.
+        State::Armed(_) | State::Driving(_) | State::Stopped { .. } => Err(Refusal::NotTrimming),
+        State::Disarmed | State::Trimming(_) => {
             Ok(State::Trimming(Trimming {
                 confirmed: now,
                 steering,

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
+use crate::stop::STOP_PATIENCE;
 use crate::trim::{Point, Value};
 use crate::wire::{
     FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
@@ -205,7 +206,7 @@ impl SocketLink {
     /// # Errors
     /// When the guard does not answer.
     pub fn hold_stop(&mut self, held: bool) -> Result<(), LinkError> {
-        self.ask(Request::HoldStop(held))
+        self.ask_within(Request::HoldStop(held), STOP_PATIENCE)
     }
 
     /// Tries `value` at `point` for one deadline. Only the pilot's connection may.

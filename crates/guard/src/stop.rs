@@ -12,7 +12,7 @@ use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, St
 
 /// A guard that runs answers at its next poll, some microseconds on; then it is given up.
 /// With the start of the program and failsafe's writing it has to stay within 20 ms.
-const PATIENCE: Duration = Duration::from_millis(7);
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(7);
 /// And where this user may not kill it.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 /// A guard that was killed is gone by then.
@@ -153,7 +153,7 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     };
     match SocketLink::connect(&socket) {
         Ok(mut link) => {
-            if link.stop_within(PATIENCE).is_ok() {
+            if link.stop_within(STOP_PATIENCE).is_ok() {
                 return Ok(by_guard(car, running, &mut link));
             }
             let guard = match running {

@@ -20,7 +20,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{
-    Domain, GuardedCar, Link, Record, SocketLink, State, StopReason, Stopped, monotonic,
+    Domain, GuardedCar, Link, LinkError, Record, Refusal, SocketLink, State, StopReason, Stopped, monotonic,
 };
 use pilotage_vehicle::Command as Drive;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -408,12 +408,17 @@ fn a_trim_value_lasts_only_while_it_is_confirmed() {
     }
     assert_eq!(car.pulses()[1], 1_800_000, "while it is confirmed");
     wait("it ends", || car.pulses() == FAILSAFE);
-    // The end of its connection ends it at once, and stop does while it lasts.
+    // A stop ends it for good, and the end of its connection at once.
+    link.disarm(monotonic()).unwrap();
     link.trim(point, 1800).unwrap();
     let Ok(Stopped::ByGuard { .. }) = stop(&car) else {
         panic!("the guard answers");
     };
     assert_eq!(car.pulses(), FAILSAFE);
+    let refused = Err(LinkError::Refused(Refusal::NotTrimming));
+    assert_eq!(link.trim(point, 1800), refused);
+    assert_eq!(car.pulses(), FAILSAFE);
+    link.disarm(monotonic()).unwrap();
     link.trim(point, 1800).unwrap();
     drop(link);
     wait("it ends with its connection", || car.pulses() == FAILSAFE);

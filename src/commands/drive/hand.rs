@@ -16,7 +16,7 @@ use pilotage_vehicle::{Command, Time};
 use super::watch::{Watch, say, say_the_end};
 use super::{PATIENCE, catch_signals};
 use crate::car::Car;
-use crate::gamepad::{AGAIN, Gamepad, GamepadConfig, GamepadError, Person, Wish, obey};
+use crate::gamepad::{AGAIN, Gamepad, GamepadConfig, GamepadError, Operator, Orders, Wish};
 use crate::guarded::RealGuard;
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::recorder::{FrameTaker, Steered};
@@ -72,10 +72,14 @@ pub fn run(
     let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), &file)?;
     // No engine drives: an operator's hand is of the physical world.
     link.hello(Domain::Physical, &car.guarded().identification())?;
-    let gamepad = pad.describe();
+    let (gamepad, mapping) = (pad.describe(), *pad.mapping());
     say(&format!(
         "{}: by hand with {gamepad}; motors {}; hold {} to drive, {} arms, {} stops",
-        car.name, car.actuator.kind, config.dead_man, config.arm, config.stop
+        car.name,
+        car.actuator.describe(),
+        mapping.dead_man,
+        mapping.arm,
+        mapping.stop
     ));
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
@@ -96,7 +100,7 @@ pub fn run(
             Ok(wish) => wish,
             Err(error) => break End::Guard(error),
         };
-        live.show(numbers(turn.link.status().state, wish));
+        live.show(numbers(turn.link.status().state, wish, turn.stop_proven()));
         if let Some(recording) = &recording {
             let written = recording.frames.counters().written;
             if recording.wanted.is_some_and(|wanted| written >= wanted) {
@@ -121,7 +125,10 @@ pub fn run(
             End::Guard(error) => error.to_string(),
         },
         car: car.name.clone(),
-        gamepad,
+        gamepad: match turn.stop_proven() {
+            true => gamepad,
+            false => format!("{gamepad}, its stop button not proven"),
+        },
         actuator: car.actuator.kind.to_string(),
         wall_seconds: started.elapsed().as_secs_f64(),
         commands: turn.sequence,
@@ -145,10 +152,12 @@ struct Turn<'a> {
     car: &'a Car,
     config: &'a GamepadConfig,
     pad: Option<Gamepad>,
-    person: Person,
+    orders: Orders,
     link: SocketLink,
     watch: Watch,
-    /// The last moment at which all that the gamepad had said was heard.
+    /// When the guard was armed, as it last reported.
+    armed: Option<Time>,
+    /// The last moment at which all that the gamepad had reported was read.
     known: Time,
     /// When the next command is due.
     due: Time,
@@ -165,9 +174,10 @@ impl<'a> Turn<'a> {
             car,
             config,
             pad: Some(pad),
-            person: Person::new(car.guarded()),
+            orders: Orders::new(Operator::new(car.guarded())),
             link,
             watch: Watch::default(),
+            armed: None,
             known: now,
             due: now,
             tried: now,
@@ -184,21 +194,21 @@ impl<'a> Turn<'a> {
             None => std::thread::sleep(patience),
         }
         let now = monotonic();
-        let wish = match self.hear(now) {
+        let wish = match self.read(now) {
             Ok(wish) => wish,
             Err(error) => {
                 // Before anything else: the car stops.
-                let told = self.person.lost();
+                let stopped = self.orders.lost();
                 self.pad = None;
                 self.tried = now;
                 say(&error.to_string());
-                if let Err(error) = told {
+                if let Err(error) = stopped {
                     say(&error.to_string());
                 }
                 Wish::default()
             }
         };
-        // Let go of, the car is told at once.
+        // A release is sent at once.
         if now >= self.due || self.driven != wish.driven {
             self.due = now + TICK.min(self.car.limits.spec().frame_period);
             self.send(now, wish)?;
@@ -207,6 +217,7 @@ impl<'a> Turn<'a> {
         self.link.advance_to(now)?;
         let state = self.link.status().state;
         self.watch.state(state);
+        self.arming(now, state);
         if let Some(recording) = recording {
             let drives = wish.driven && matches!(state, State::Driving(_));
             recording.steered.set(drives, wish.steering, wish.throttle);
@@ -214,8 +225,30 @@ impl<'a> Turn<'a> {
         Ok(wish)
     }
 
-    /// What a person wants. A gamepad that is away is looked for.
-    fn hear(&mut self, now: Time) -> Result<Wish, GamepadError> {
+    /// After each arming the axes must be seen at rest anew.
+    fn arming(&mut self, now: Time, state: State) {
+        let armed = match state {
+            State::Armed(armed) => Some(armed.armed),
+            State::Driving(driving) => Some(driving.armed),
+            State::Disarmed | State::Stopped { .. } => None,
+        };
+        if armed.is_some()
+            && armed != self.armed
+            && let Some(pad) = &mut self.pad
+        {
+            pad.hand().armed(now);
+        }
+        self.armed = armed;
+    }
+
+    /// The stop button was pressed since the gamepad was taken.
+    fn stop_proven(&mut self) -> bool {
+        let pad = self.pad.as_mut();
+        pad.is_some_and(|pad| pad.hand().stop_proven())
+    }
+
+    /// What the operator wants. A gamepad that is away is looked for.
+    fn read(&mut self, now: Time) -> Result<Wish, GamepadError> {
         if self.pad.is_none() && now.since(self.tried) >= AGAIN {
             self.tried = now;
             if let Ok(found) = Gamepad::open(self.config, &self.car.limits) {
@@ -229,10 +262,14 @@ impl<'a> Turn<'a> {
         if pad.read(now)? {
             self.known = now;
         }
-        let presses = pad.hand().take_presses();
-        let wish = pad.hand().wish(now);
-        obey(presses, &self.person, &say);
-        Ok(match presses.stop {
+        let hand = pad.hand();
+        let presses = hand.take_presses();
+        let wish = hand.wish(now);
+        self.orders.obey(presses, &say);
+        while let Some(notice) = hand.notice(now, true) {
+            say(&notice.to_string());
+        }
+        Ok(match presses.stop || presses.stop_held {
             true => Wish::default(),
             false => wish,
         })
@@ -259,13 +296,14 @@ impl<'a> Turn<'a> {
     }
 }
 
-fn numbers(state: State, wish: Wish) -> Numbers {
+fn numbers(state: State, wish: Wish, proven: bool) -> Numbers {
     Numbers {
         progress: Progress::Hand {
             state,
             steering: wish.steering,
             throttle: wish.throttle,
             driven: wish.driven,
+            proven,
         },
         inference: 0.0,
         loop_p99: 0.0,

@@ -16,7 +16,7 @@ use super::{Options, PATIENCE, catch_signals};
 use crate::camera::{self, CameraConfig, CameraError, Monotonic};
 use crate::car::Car;
 use crate::engines;
-use crate::gamepad::{Buttons, Person};
+use crate::gamepad::{Buttons, Operator};
 use crate::guarded::{OwnGuard, RealGuard};
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
@@ -107,8 +107,8 @@ fn listen(car: &Car) -> anyhow::Result<Option<Buttons>> {
     let Some(config) = car.gamepad.clone() else {
         return Ok(None);
     };
-    let person = Person::new(car.guarded());
-    Buttons::start(config, car.limits, person, say)
+    let operator = Operator::new(car.guarded());
+    Buttons::start(config, car.limits, operator, say)
         .context("the system has no thread for the gamepad")
         .map(Some)
 }

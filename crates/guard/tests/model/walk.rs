@@ -181,7 +181,7 @@ fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
         (Witness::Armed { .. } | Witness::Trimming { .. }, Action::Stop | Action::Fault) => {
             (Witness::Stopped, world.good)
         }
-        (Witness::Disarmed | Witness::Stopped | Witness::Trimming { .. }, Action::Trim) => {
+        (Witness::Disarmed | Witness::Trimming { .. }, Action::Trim) => {
             (Witness::Trimming { ago: 0 }, None)
         }
         (Witness::Armed { ago }, Action::Command(class))

@@ -1,0 +1,107 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// Why a file was not written. It is as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: cannot be written, and is as it was: {reason}")]
+pub struct WriteError {
+    /// The file.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub reason: io::Error,
+}
+
+/// Replaces the text of a file that is there, whole or not at all: a power cut leaves the old
+/// text or the new one. Its rights and its owner stay, and where `path` is a link, so does the
+/// link.
+///
+/// # Errors
+/// When the file is not there, or its folder takes no new one; nothing is left behind then.
+pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
+    let failed = |reason| WriteError {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let file = path.canonicalize().map_err(failed)?;
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    };
+    let mut new = name.to_os_string();
+    new.push(format!(".{}.new", std::process::id()));
+    let new = folder.join(new);
+    let written = write(&file, &new, text).and_then(|()| {
+        fs::rename(&new, &file)?;
+        // The new name lasts only once its folder does.
+        File::open(folder)?.sync_all()
+    });
+    written.map_err(|reason| {
+        let _ = fs::remove_file(&new);
+        failed(reason)
+    })
+}
+
+/// Writes `text` to `new`, with the rights and the owner of `old`.
+fn write(old: &Path, new: &Path, text: &str) -> io::Result<()> {
+    let metadata = fs::metadata(old)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    // What an earlier process of the same number left.
+    let _ = fs::remove_file(new);
+    let mut file = OpenOptions::new().write(true).create_new(true).open(new)?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
+        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
+    }
+    file.set_permissions(metadata.permissions())?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_rights_and_through_its_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("car.toml"), folder.path().join("link"));
+        fs::write(&file, "old, and longer").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("car.toml", &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(folder.path()), ["car.toml", "link"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_as_it_was_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("car.toml");
+        let error = replace(&missing, "new").unwrap_err().to_string();
+        assert!(error.contains("car.toml: cannot be written"), "{error}");
+        let inner = folder.path().join("folder");
+        fs::create_dir(&inner).unwrap();
+        let error = replace(&inner, "new").unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+        assert_eq!(names(folder.path()), ["folder"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! A stand-in for a gamepad, where there is none.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use arrayvec::ArrayVec;
+use evdev::InputEvent;
+
+use super::axis::Range;
+use super::config::{AxisName, Mapping};
+use super::hand::{Input, Snapshot};
+use super::source::{Capabilities, Source, failed, input, open_file};
+use super::{BATCH, GamepadError};
+
+/// A pipe with the kernel's records (`struct input_event`) in it: a stand-in for a gamepad.
+/// Its axes report -32768 to 32767. No one can be asked how it is: its first report says so,
+/// and so does the second after SYN_DROPPED. When the last writer closes the pipe, the gamepad
+/// is gone.
+pub(super) struct Records {
+    path: PathBuf,
+    pipe: OwnedFd,
+    /// A record that has come in part.
+    part: ArrayVec<u8, RECORD>,
+}
+
+/// Bytes of a `struct input_event` where time has 64 bits: seconds, microseconds, type, code,
+/// value.
+const RECORD: usize = 24;
+
+impl Records {
+    pub(super) fn open(path: &Path) -> Result<Self, GamepadError> {
+        let mut records = Self {
+            path: path.to_owned(),
+            pipe: open_file(path)?,
+            part: ArrayVec::new(),
+        };
+        // One without a writer is at its end.
+        let mut first = [0; RECORD];
+        match rustix::io::read(&records.pipe, &mut first) {
+            Ok(0) => Err(failed(path, ErrorKind::NotFound.into())),
+            Ok(read) => {
+                records.part.extend(first[..read].iter().copied());
+                Ok(records)
+            }
+            Err(rustix::io::Errno::AGAIN) => Ok(records),
+            Err(reason) => Err(failed(path, reason.into())),
+        }
+    }
+
+    fn whole(&self) -> Option<Input> {
+        let record: &[u8; RECORD] = self.part.as_slice().try_into().ok()?;
+        let two = |at: usize| u16::from_ne_bytes([record[at], record[at + 1]]);
+        let value = [record[20], record[21], record[22], record[23]];
+        let event = InputEvent::new(two(16), two(18), i32::from_ne_bytes(value));
+        Some(input(event))
+    }
+}
+
+impl Source for Records {
+    fn describe(&self) -> String {
+        format!("records in {}", self.path.display())
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    fn capabilities(&self) -> Option<&Capabilities> {
+        None
+    }
+
+    fn range(&self, _: AxisName) -> Range {
+        Range {
+            least: i16::MIN.into(),
+            most: i16::MAX.into(),
+            flat: 0,
+        }
+    }
+
+    fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()> {
+        while !batch.is_full() {
+            if let Some(input) = self.whole() {
+                batch.push(input);
+                self.part.clear();
+                continue;
+            }
+            let mut bytes = [0; RECORD];
+            let wanted = RECORD - self.part.len();
+            match rustix::io::read(&self.pipe, &mut bytes[..wanted]) {
+                Ok(0) => {
+                    let what = "its pipe is closed";
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
+                }
+                Ok(read) => self.part.extend(bytes[..read].iter().copied()),
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(reason) => return Err(reason.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, _: &Mapping) -> io::Result<Option<Snapshot>> {
+        Ok(None)
+    }
+
+    fn values(&mut self) -> io::Result<Vec<(AxisName, i32)>> {
+        Ok(Vec::new())
+    }
+}

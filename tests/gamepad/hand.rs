@@ -1,0 +1,445 @@
+//! What a hand's events mean.
+
+use super::*;
+
+#[test]
+fn sticks_mean_what_they_say() {
+    let car = car("", "max = 0.2\nmin = -0.1");
+    let mut hand = holding(&car, 1000);
+    let mut with = |code, value| {
+        report(&mut hand, 1000, &[axis(code, value)]);
+        let Wish {
+            steering, throttle, ..
+        } = hand.wish(at(1000));
+        (steering, throttle)
+    };
+    assert_eq!(with(STEERING, -32768), (1.0, 0.0), "left is to the left");
+    assert_eq!(with(STEERING, 32767), (-1.0, 0.0));
+    assert_eq!(with(STEERING, 1200), (0.0, 0.0), "the middle is wide");
+    assert_eq!(with(THROTTLE, -32768), (0.0, 0.2), "up is the limit");
+    assert_eq!(with(THROTTLE, 32767), (0.0, -0.1), "and down the other");
+    // Just beyond the dead zone there is no jump.
+    let (_, little) = with(THROTTLE, -1700);
+    assert!((0.0..0.001).contains(&little), "{little}");
+}
+
+#[test]
+fn axes_go_the_other_way_where_they_are_inverted() {
+    let car = car(
+        "steering_inverted = true\nthrottle_inverted = true",
+        "max = 0.2\nmin = -0.1",
+    );
+    let mut hand = holding(&car, 1000);
+    report(
+        &mut hand,
+        1000,
+        &[axis(STEERING, -32768), axis(THROTTLE, -32768)],
+    );
+    let wish = hand.wish(at(1000));
+    assert_eq!((wish.steering, wish.throttle), (-1.0, -0.1));
+}
+
+#[test]
+fn a_trigger_rests_at_its_end() {
+    let car = car(
+        "throttle = \"ABS_RZ\"\nthrottle_rests = \"end\"\nthrottle_scale = 0.5",
+        "max = 0.4",
+    );
+    let trigger = Range {
+        least: 0,
+        most: 1023,
+        flat: 0,
+    };
+    let mut hand = hand_with(&car, [RANGE, trigger]);
+    hand.know(at(0), at_rest());
+    report(&mut hand, 0, &[button(DEAD_MAN, true)]);
+    assert_eq!(hand.wish(at(0)).throttle, 0.0);
+    report(&mut hand, 0, &[axis(5, 1023)]);
+    assert_eq!(hand.wish(at(0)).throttle, 0.2, "half of the limit");
+    report(&mut hand, 0, &[axis(5, 0)]);
+    assert_eq!(hand.wish(at(0)).throttle, 0.0);
+}
+
+#[test]
+fn released_or_silent_the_car_stands() {
+    let car = car("", "max = 0.2");
+    let mut hand = holding(&car, 1000);
+    report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
+    assert_eq!(hand.wish(at(1499)).throttle, 0.2);
+    assert_eq!(hand.wish(at(1500)), Wish::default(), "silent for 500 ms");
+    // Any event shows that it is there.
+    report(&mut hand, 1600, &[Input::Other]);
+    assert_eq!(hand.wish(at(1600)).throttle, 0.2);
+    report(&mut hand, 1601, &[button(DEAD_MAN, false)]);
+    assert_eq!(hand.wish(at(1601)), Wish::default());
+}
+
+#[test]
+fn what_is_found_held_down_has_to_be_released_first() {
+    let car = car("", "");
+    let mut hand = hand(&car);
+    let found = Snapshot {
+        dead_man: true,
+        arm: true,
+        ..at_rest()
+    };
+    hand.know(at(0), found);
+    report(&mut hand, 1, &[button(ARM, true), button(DEAD_MAN, true)]);
+    assert!(!hand.take_presses().arm);
+    assert_eq!(hand.wish(at(1)), Wish::default());
+    for pressed in [false, true] {
+        report(
+            &mut hand,
+            2,
+            &[button(ARM, pressed), button(DEAD_MAN, pressed)],
+        );
+    }
+    assert!(hand.take_presses().arm);
+    assert!(!hand.take_presses().arm, "one press arms once");
+    assert!(hand.wish(at(2)).driven);
+    // A stop is never one too many.
+    let found = Snapshot {
+        stop: true,
+        ..Snapshot::default()
+    };
+    hand.know(at(3), found);
+    assert!(hand.take_presses().stop);
+}
+
+#[test]
+fn events_that_were_lost_are_asked_for_and_the_button_pressed_anew() {
+    let car = car("", "max = 0.2");
+    let mut hand = holding(&car, 1000);
+    report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
+    hand.take(at(1001), Input::Dropped);
+    assert_eq!(hand.wish(at(1001)), Wish::default());
+    hand.take(at(1001), button(ARM, true));
+    assert!(!hand.wants_state(), "what is cut off is read first");
+    // However old it is, a stop is a stop.
+    hand.take(at(1001), button(STOP, true));
+    assert!(hand.take_presses().stop);
+    hand.take(at(1001), Input::Report);
+    assert!(hand.wants_state());
+    let found = Snapshot {
+        dead_man: true,
+        ..at_rest()
+    };
+    hand.know(at(1002), found);
+    assert!(!hand.take_presses().arm);
+    assert_eq!(hand.wish(at(1002)), Wish::default());
+    for pressed in [false, true] {
+        report(&mut hand, 1003, &[button(DEAD_MAN, pressed)]);
+    }
+    report(&mut hand, 1003, &[axis(THROTTLE, -32768)]);
+    assert_eq!(hand.wish(at(1003)).throttle, 0.2);
+}
+
+#[test]
+fn a_held_stop_button_arms_nothing_and_moves_nothing() {
+    let car = car("", "max = 0.2");
+    let mut hand = holding(&car, 1000);
+    report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
+    assert_eq!(hand.wish(at(1000)).throttle, 0.2);
+    report(&mut hand, 1001, &[button(STOP, true)]);
+    assert_eq!(hand.wish(at(1001)), Wish::default());
+    let presses = hand.take_presses();
+    assert!(presses.stop && presses.stop_held, "{presses:?}");
+    // Held: the level stays, the press was one.
+    report(&mut hand, 1002, &[button(ARM, true)]);
+    let presses = hand.take_presses();
+    assert!(presses.stop_held && presses.arm_dropped, "{presses:?}");
+    assert!(!presses.stop && !presses.arm, "{presses:?}");
+    assert_eq!(hand.wish(at(1002)), Wish::default());
+    // Nor does what was pressed meanwhile count once it is released.
+    report(&mut hand, 1003, &[button(ARM, false), button(ARM, true)]);
+    report(&mut hand, 1004, &[button(STOP, false)]);
+    let presses = hand.take_presses();
+    assert!(presses.arm_dropped && !presses.arm, "{presses:?}");
+    assert!(!presses.stop_held, "{presses:?}");
+    report(&mut hand, 1005, &[button(ARM, false), button(ARM, true)]);
+    assert!(hand.take_presses().arm);
+    // Found held when the pad is taken, it is held.
+    let mut hand = self::hand(&car);
+    let found = Snapshot {
+        stop: true,
+        ..at_rest()
+    };
+    hand.know(at(0), found);
+    report(&mut hand, 500, &[button(DEAD_MAN, true)]);
+    assert!(hand.stop_held() && hand.take_presses().stop_held);
+    assert_eq!(hand.wish(at(500)), Wish::default());
+}
+
+#[test]
+fn a_deflected_stick_waits_for_neutral() {
+    let car = car("", "max = 0.2");
+    let deflected = [axis(STEERING, -32000), axis(THROTTLE, -32000)];
+    let neutral = [axis(STEERING, 100), axis(THROTTLE, -100)];
+    let stands = |hand: &mut Hand, why: &str| {
+        let wish = hand.wish(at(1000));
+        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0), "{why}");
+        assert!(wish.driven, "{why}");
+    };
+    // At the dead-man press, in the same report or before it.
+    for together in [false, true] {
+        let mut hand = hand(&car);
+        hand.know(at(0), at_rest());
+        if together {
+            // The button's event comes first, the axes' state is older than it.
+            let mut all = vec![button(DEAD_MAN, true)];
+            all.extend(deflected);
+            report(&mut hand, 1000, &all);
+        } else {
+            report(&mut hand, 900, &deflected);
+            report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
+        }
+        stands(&mut hand, "pressed");
+        report(&mut hand, 1000, &[axis(THROTTLE, -20000)]);
+        stands(&mut hand, "moved, and not at rest");
+        report(&mut hand, 1000, &neutral);
+        stands(&mut hand, "at rest");
+        report(&mut hand, 1000, &deflected);
+        assert!(hand.wish(at(1000)).throttle > 0.1);
+        assert!(hand.wish(at(1000)).steering > 0.9);
+        // At each arming anew.
+        hand.armed(at(1000));
+        stands(&mut hand, "armed");
+        // Each axis by itself.
+        report(&mut hand, 1000, &[axis(STEERING, 0)]);
+        report(&mut hand, 1000, &deflected);
+        let wish = hand.wish(at(1000));
+        assert!(wish.steering > 0.9 && wish.throttle == 0.0, "{wish:?}");
+        report(&mut hand, 1000, &neutral);
+        report(&mut hand, 1000, &deflected);
+        assert!(hand.wish(at(1000)).throttle > 0.1);
+    }
+    // Armed at rest, it drives without coming back to it once more.
+    let mut hand = holding(&car, 1000);
+    hand.armed(at(1000));
+    report(&mut hand, 1000, &deflected);
+    assert!(hand.wish(at(1000)).throttle > 0.1);
+    // An operator who wonders is answered once.
+    hand.armed(at(1000));
+    report(&mut hand, 2000, &[Input::Other]);
+    let said = notices(&mut hand, 2000);
+    assert!(
+        said[1].starts_with("ABS_X drives nothing until it is at rest"),
+        "{said:?}"
+    );
+    assert_eq!(notices(&mut hand, 2400), [""; 0]);
+}
+
+#[test]
+fn an_axis_of_which_nothing_is_known_drives_nothing() {
+    let car = car("", "max = 0.2");
+    // A pipe whose axes have not reported, and an axis without a range.
+    for ranges in [
+        [RANGE; 2],
+        [
+            RANGE,
+            Range {
+                most: -32768,
+                ..RANGE
+            },
+        ],
+    ] {
+        let mut hand = hand_with(&car, ranges);
+        hand.collect();
+        report(&mut hand, 0, &[Input::Other]);
+        report(&mut hand, 1, &[button(DEAD_MAN, true)]);
+        let wish = hand.wish(at(1));
+        assert!(wish.driven);
+        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0));
+        report(
+            &mut hand,
+            2,
+            &[axis(STEERING, -20000), axis(THROTTLE, -20000)],
+        );
+        let wish = hand.wish(at(2));
+        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0));
+    }
+}
+
+/// A DualShock 4 under hid-generic: with the mapping for a driver of its own, ABS_RY is R2,
+/// which rests at its least value.
+#[test]
+fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
+    let byte = Range {
+        least: 0,
+        most: 255,
+        flat: 15,
+    };
+    let car = car("", "max = 0.2\nmin = -0.2");
+    let mut hand = hand_with(&car, [byte; 2]);
+    let found = Snapshot {
+        steering: Some(127),
+        throttle: Some(0),
+        ..Snapshot::default()
+    };
+    hand.know(at(0), found);
+    // What the kernel knows before the first report is nothing that the pad reported.
+    assert_eq!(notices(&mut hand, 900).len(), 1);
+    let mut hand = hand_with(&car, [byte; 2]);
+    hand.know(at(0), found);
+    report(&mut hand, 1, &[Input::Other]);
+    assert_eq!(
+        notices(&mut hand, 299),
+        ["stop button not proven: press it once (BTN_EAST)"]
+    );
+    assert_eq!(
+        notices(&mut hand, 300),
+        [
+            "ABS_RY rests at its end: it is a trigger; set throttle_rests = \"end\" or run \
+             `pilotage gamepad`"
+        ]
+    );
+    assert_eq!(notices(&mut hand, 9999), [""; 0], "once");
+    report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
+    // Squeezed, it passes the middle, and rests there for a while; released, it is at its end.
+    for (ms, value) in [(1100, 60), (1110, 127), (1500, 128), (1510, 255), (1600, 0)] {
+        report(&mut hand, ms, &[axis(THROTTLE, value)]);
+        let wish = hand.wish(at(ms));
+        assert!(wish.driven);
+        assert_eq!(wish.throttle, 0.0, "{value} at {ms}");
+    }
+    // A stick that was held at its end at the start rests in the middle, and drives from the
+    // next press of the dead-man button on.
+    report(
+        &mut hand,
+        2000,
+        &[axis(THROTTLE, 126), button(DEAD_MAN, false)],
+    );
+    report(&mut hand, 2299, &[button(DEAD_MAN, true)]);
+    report(&mut hand, 2299, &[axis(THROTTLE, 0)]);
+    assert_eq!(
+        hand.wish(at(2299)).throttle,
+        0.0,
+        "it has not rested long enough"
+    );
+    report(
+        &mut hand,
+        2300,
+        &[axis(THROTTLE, 126), button(DEAD_MAN, false)],
+    );
+    report(&mut hand, 2600, &[button(DEAD_MAN, true)]);
+    report(&mut hand, 2600, &[axis(THROTTLE, 0)]);
+    assert_eq!(hand.wish(at(2600)).throttle, 0.2);
+
+    // The same for steering, and for a stick in a trigger's place.
+    let mut hand = hand_with(&car, [byte; 2]);
+    hand.know(
+        at(0),
+        Snapshot {
+            steering: Some(255),
+            throttle: Some(127),
+            ..found
+        },
+    );
+    report(&mut hand, 1, &[Input::Other]);
+    let said = notices(&mut hand, 300);
+    assert!(
+        said[1].contains("ABS_X rests at its end: it is a trigger; name another"),
+        "{said:?}"
+    );
+    let car = self::car("throttle_rests = \"end\"", "max = 0.2");
+    let mut hand = hand_with(&car, [byte; 2]);
+    hand.know(
+        at(0),
+        Snapshot {
+            throttle: Some(127),
+            ..found
+        },
+    );
+    report(&mut hand, 1, &[Input::Other]);
+    let said = notices(&mut hand, 300);
+    assert!(
+        said[1].contains("ABS_RY rests in the middle: it is a stick"),
+        "{said:?}"
+    );
+    report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
+    for value in [0, 127, 255] {
+        report(&mut hand, 1000, &[axis(THROTTLE, value)]);
+        assert_eq!(hand.wish(at(1000)).throttle, 0.0, "{value}");
+    }
+}
+
+#[test]
+fn the_kernels_flat_and_the_place_of_rest_widen_the_dead_zone() {
+    let car = car("dead_zone = 0.0", "max = 1.0\nmin = -1.0");
+    let throttle = |range: Range, rest: i32, value: i32| {
+        let mut hand = hand_with(&car, [range; 2]);
+        hand.know(
+            at(0),
+            Snapshot {
+                throttle: Some(rest),
+                ..at_rest()
+            },
+        );
+        report(&mut hand, 300, &[button(DEAD_MAN, true)]);
+        report(&mut hand, 300, &[axis(THROTTLE, value)]);
+        hand.wish(at(300)).throttle
+    };
+    let flat = Range {
+        flat: 4096,
+        ..RANGE
+    };
+    assert_eq!(throttle(flat, 0, -4096), 0.0);
+    assert!(throttle(flat, 0, -5000) > 0.0);
+    assert!(throttle(RANGE, 0, -5000) > throttle(flat, 0, -5000));
+    // An eighth off the middle: that is where it rests, and the middle is rest too.
+    let off = Range { flat: 200, ..RANGE };
+    assert_eq!(throttle(off, 4096, 4096), 0.0);
+    assert_eq!(throttle(off, 4096, 0), 0.0);
+    assert_eq!(throttle(off, 4096, -199), 0.0);
+    assert!(throttle(off, 4096, -1000) > 0.0);
+    assert!(throttle(off, 4096, 6000) < 0.0);
+    assert_eq!(throttle(off, 4096, 32767), -1.0, "all of the way is there");
+    assert_eq!(throttle(off, 4096, -32768), 1.0);
+    // Farther off it is a stick that is held, and drives nothing.
+    assert_eq!(throttle(off, 6000, 32767), 0.0);
+    // A flat as wide as the way leaves some of it.
+    let absurd = Range {
+        flat: i32::MAX,
+        ..RANGE
+    };
+    assert_eq!(throttle(absurd, 0, -16000), 0.0);
+    assert_eq!(throttle(absurd, 0, -32768), 1.0);
+    assert_eq!(
+        throttle(
+            Range {
+                flat: i32::MIN,
+                ..RANGE
+            },
+            0,
+            -32768
+        ),
+        1.0
+    );
+}
+
+#[test]
+fn the_stop_button_is_proven_by_one_press() {
+    let car = car("", "");
+    let mut hand = hand(&car);
+    assert_eq!(notices(&mut hand, 0), [""; 0], "nothing is known yet");
+    // Found held it stops, and proves nothing.
+    hand.know(
+        at(0),
+        Snapshot {
+            stop: true,
+            ..at_rest()
+        },
+    );
+    assert_eq!(
+        notices(&mut hand, 0),
+        ["stop button not proven: press it once (BTN_EAST)"]
+    );
+    assert!(!hand.stop_proven());
+    report(&mut hand, 1, &[button(STOP, false)]);
+    assert_eq!(notices(&mut hand, 1), [""; 0]);
+    report(&mut hand, 2, &[button(STOP, true)]);
+    assert!(hand.stop_proven());
+    assert_eq!(notices(&mut hand, 2), ["stop button works"]);
+    report(&mut hand, 3, &[button(STOP, false), button(STOP, true)]);
+    assert_eq!(notices(&mut hand, 3), [""; 0], "once");
+}
