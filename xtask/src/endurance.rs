@@ -7,12 +7,19 @@ use anyhow::Result;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// Strikes `count` random faults; true when the car stood in time after each.
-pub fn faults(checkout: &Checkout, count: u64) -> Result<bool> {
-    test("many_faults")
-        .env("PILOTAGE_FAULTS", count.to_string())
-        .within(checkout.root())
-        .succeeds()
+/// Strikes `count` random faults, with `load` beside six busy threads and a writing disk; true
+/// when the car stood in time after each and stayed so.
+pub fn faults(checkout: &Checkout, count: u64, load: bool) -> Result<bool> {
+    // `pilotage drive` starts the guard that lies beside it, which no test of its package builds.
+    let guard = Invocation::new("cargo build --release --package pilotage-guard");
+    if !guard.within(checkout.root()).succeeds()? {
+        return Ok(false);
+    }
+    let mut faults = test("many_faults").env("PILOTAGE_FAULTS", count.to_string());
+    if load {
+        faults = faults.env("PILOTAGE_LOAD", "1");
+    }
+    faults.within(checkout.root()).succeeds()
 }
 
 /// Drives for `frames` frames, where that is wanted beside a busy core; true when they

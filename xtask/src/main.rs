@@ -110,6 +110,9 @@ enum Task {
         /// How many
         #[arg(long, default_value_t = 10_000)]
         count: u64,
+        /// Keep the machine busy meanwhile: six spinning threads and one that writes to the disk
+        #[arg(long)]
+        load: bool,
     },
     /// Boots an arm64 computer in an emulator, installs the package, and breaks things
     ///
@@ -144,7 +147,7 @@ fn main() -> ExitCode {
             architecture,
             install,
         } => package::run(&checkout, architecture, install),
-        Task::Faults { count } => endurance::faults(&checkout, count),
+        Task::Faults { count, load } => endurance::faults(&checkout, count, load),
         Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
         Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::VirtualCar(options) => virtual_car::run(&checkout, &options),
