@@ -226,13 +226,17 @@ impl Car {
         let mut answer = None;
         let before = self.pulses();
         assert!(!moves(before), "it moves before it is armed: {before:?}");
-        while !self.follow(&mut Vec::new(), began, Duration::from_millis(50), moves) {
+        loop {
             assert!(
                 began.elapsed() < Duration::from_secs(30),
                 "never drove: {answer:?}\n{}",
                 pilot.log()
             );
             answer = Some(self.run("arm"));
+            let soon = Duration::from_millis(50);
+            if self.follow(&mut Vec::new(), began, soon, moves) {
+                return;
+            }
         }
     }
 }

@@ -141,6 +141,9 @@ pub fn judge(trace: &[Sample], events: &Events) -> Verdict {
         return Verdict::Missed(Defect::NeverStood, events.watched);
     };
     let took = trace[first].at;
+    if took >= events.mended {
+        return Verdict::Missed(Defect::NeverStood, took);
+    }
     let missed = |defect| Verdict::Missed(defect, took);
     if let Some(after) = trace[first..].iter().find(|sample| !rests(sample.pulses)) {
         return missed(match after.at < events.mended {
@@ -245,6 +248,12 @@ mod tests {
             }])
             .collect::<Vec<_>>();
         assert_eq!(defect(&half, EVENTS), Some(Defect::NeverStood));
+    }
+
+    #[test]
+    fn a_car_that_stands_only_when_all_is_mended_did_not_stand() {
+        let stood = trace(210, &[]);
+        assert_eq!(defect(&stood, EVENTS), Some(Defect::NeverStood));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::car::{ARM_BUTTON, Car, Pilot, STOP_BUTTON};
 use crate::fault::{Broken, Fault};
 use crate::film::{FREEZE, RUN, STALL};
-use crate::judge::{Events, Expected, Sample, StopSeen, Verdict, judge, rests};
+use crate::judge::{Events, Expected, StopSeen, Verdict, judge, rests};
 use crate::load::Jitter;
 use crate::tty::{INTERRUPT, QUIT, SUSPEND, lives};
 use crate::{DEADLINE, PERIOD, guard_program, judge};
