@@ -122,7 +122,9 @@ impl Car {
 
     /// Whatever still runs for this car ends.
     fn all_end(&self, what: &str) {
-        wait(what, || !processes_with(&self.file()).into_iter().any(lives));
+        wait(what, || {
+            !processes_with(&self.file()).into_iter().any(lives)
+        });
     }
 }
 
@@ -275,7 +277,11 @@ fn signals_to_the_whole_process_group_stop_a_real_car() {
         let mut drive = Command::new(PILOTAGE);
         drive.args(["drive", "--json", "--car"]).arg(car.file());
         drive.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut pilot = drive.stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        let mut pilot = drive
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let group = Pid::from_child(&pilot);
         car.arm();
         kill_process_group(group, signal).unwrap();
@@ -310,7 +316,11 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
         let mut drive = Command::new(PILOTAGE);
         drive.args(["drive", "--json", "--car"]).arg(car.file());
         drive.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut pilot = drive.stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        let mut pilot = drive
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let group = Pid::from_child(&pilot);
         car.arm();
         let socket = rustix::net::SocketAddrUnix::new(car.folder.path().join("guard.sock"));
@@ -321,9 +331,16 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
         )
         .unwrap();
         rustix::net::connect(&connection, &socket.unwrap()).unwrap();
-        let guard = rustix::net::sockopt::socket_peercred(&connection).unwrap().pid;
+        let guard = rustix::net::sockopt::socket_peercred(&connection)
+            .unwrap()
+            .pid;
         assert_ne!(guard, group);
         rustix::process::kill_process(guard, signal).unwrap();
+        // The broken pipe of somebody else's is no reason to stop, nor to end.
+        if signal == Signal::PIPE {
+            std::thread::sleep(DEADLINE);
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         car.stands_and_stays(&format!("{signal:?} to the guard"), rests);
         let _ = kill_process_group(group, Signal::KILL);
         pilot.wait().unwrap();
@@ -392,7 +409,11 @@ fn ctrl_z_stops_the_simulated_car_as_it_stops_a_real_one() {
     shell.press(SUSPEND);
     wait("the pilot is stopped", || state(pilot) == Some('T'));
     // In a session of its own, so that it is there to stop the car.
-    assert_ne!(state(guard), Some('T'), "the guard was stopped with its pilot");
+    assert_ne!(
+        state(guard),
+        Some('T'),
+        "the guard was stopped with its pilot"
+    );
     std::thread::sleep(SOON);
     let before = shell.text().len();
     shell.enter("fg");

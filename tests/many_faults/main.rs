@@ -144,7 +144,10 @@ fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
     let jitter = Jitter::watch();
     let busy = std::env::var_os("PILOTAGE_LOAD").is_some();
     let load = busy.then(Load::start);
-    println!("machine under load: {busy}; test in real time: {}", load::real_time());
+    println!(
+        "machine under load: {busy}; test in real time: {}",
+        load::real_time()
+    );
     let mut random = Random(0x5EED_0001);
     let mut drive = None;
     let (mut cases, mut void, mut idle) = (Vec::new(), Vec::new(), 0);
@@ -180,7 +183,11 @@ fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
             _ => cases.push(case),
         }
         let few = 3.max(count / if busy { 10 } else { 100 });
-        assert!(void.len() <= few, "the machine is too busy: {} void", void.len());
+        assert!(
+            void.len() <= few,
+            "the machine is too busy: {} void",
+            void.len()
+        );
         assert!(idle <= few, "{idle} times the car stood before its fault");
         if cases.len() % 1000 == 0 {
             println!("{} faults, {} void, {idle} idle", cases.len(), void.len());

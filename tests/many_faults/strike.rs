@@ -64,7 +64,9 @@ struct Begun {
 /// Lets `fault` strike a car that drives.
 pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: Fault) -> Case {
     let staged = stage(car, pilot, guard, fault);
-    let camera = (fault == Fault::CameraEnds).then(|| pilot.camera()).flatten();
+    let camera = (fault == Fault::CameraEnds)
+        .then(|| pilot.camera())
+        .flatten();
     jitter.forget();
     let mut trace = Vec::new();
     let mut struck = Instant::now();
@@ -173,7 +175,9 @@ fn spoil(car: &Car, broken: Broken) {
             half.unwrap().to_owned()
         }
         Broken::Empty => String::new(),
-        Broken::OutOfRange => car.text.replace("failsafe_us = 1500", "failsafe_us = 99999"),
+        Broken::OutOfRange => car
+            .text
+            .replace("failsafe_us = 1500", "failsafe_us = 99999"),
         Broken::OtherSocket => car.text.replace("guard.sock", "another.sock"),
     };
     assert_ne!(text, car.text);
@@ -272,14 +276,22 @@ pub fn dry_run(car: &Car, jitter: &Jitter) -> Case {
     let fault = Fault::DryRunBeside;
     let dry = car.folder().join("dry.toml");
     let text = car.text.replace("kind = \"pwm\"", "kind = \"dry-run\"");
-    fs::write(&dry, text.replace("[gamepad]", "# [gamepad]").replace("device", "# device")).unwrap();
+    fs::write(
+        &dry,
+        text.replace("[gamepad]", "# [gamepad]")
+            .replace("device", "# device"),
+    )
+    .unwrap();
     let mut command = Command::new(guard_program());
     command.arg("--car").arg(car.file()).stdin(Stdio::null());
     command.stderr(Stdio::null());
     let guard = Ended(command.process_group(0).spawn().unwrap());
     let began = Instant::now();
     while car.connection().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(10), "no guard listens");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "no guard listens"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     jitter.forget();

@@ -103,7 +103,14 @@ impl Shell {
         // util-linux, on every Debian: a new session with the terminal for its own.
         let mut command = Command::new("setsid");
         command
-            .args(["--ctty", "bash", "--norc", "--noprofile", "--noediting", "-i"])
+            .args([
+                "--ctty",
+                "bash",
+                "--norc",
+                "--noprofile",
+                "--noediting",
+                "-i",
+            ])
             .env("PS1", "$ ")
             .env("TERM", "dumb");
         command.stdin(open()).stdout(open()).stderr(open());

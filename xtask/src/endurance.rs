@@ -1,5 +1,5 @@
-//! `cargo xtask faults` and `soak`: what the tests do three hundred and three thousand
-//! times, done until it says something about rare cases. For their figures in
+//! `cargo xtask faults`, `soak` and `wire`: what the tests do three hundred, three thousand and
+//! fifty thousand times, done until it says something about rare cases. For their figures in
 //! docs/safety.md and docs/performance.md.
 
 use anyhow::Result;
@@ -30,6 +30,16 @@ pub fn soak(checkout: &Checkout, frames: u64, busy: bool) -> Result<bool> {
         soak = soak.env("PILOTAGE_SOAK_BUSY", "1");
     }
     soak.within(checkout.root()).succeeds()
+}
+
+/// Sends a guard `messages` random messages from `seed` on; true when only its pilot moved the
+/// car, and only within its limits.
+pub fn wire(checkout: &Checkout, messages: u64, seed: u64) -> Result<bool> {
+    Invocation::new("cargo test --release --package pilotage-guard --test wire_fuzz -- --nocapture")
+        .env("PILOTAGE_MESSAGES", messages.to_string())
+        .env("PILOTAGE_SEED", seed.to_string())
+        .within(checkout.root())
+        .succeeds()
 }
 
 fn test(name: &str) -> Invocation {

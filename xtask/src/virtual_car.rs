@@ -200,7 +200,10 @@ fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
             ("car.toml", &toml),
             ("mine.engine", &engine),
             // For what compiles in the guest.
-            ("pilotnet.onnx", &checkout.root().join("engines/pilotnet.onnx")),
+            (
+                "pilotnet.onnx",
+                &checkout.root().join("engines/pilotnet.onnx"),
+            ),
             ("pilotage_arm64.deb", package),
         ],
     )?;

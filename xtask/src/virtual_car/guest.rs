@@ -426,7 +426,9 @@ mod tests {
     #[test]
     fn a_pilot_that_is_not_there_yet_loses_no_request() {
         assert!(not_ready("error: there is no pilot to drive: start it"));
-        assert!(not_ready("error: no guard answers at /run/pilotage/guard.sock"));
+        assert!(not_ready(
+            "error: no guard answers at /run/pilotage/guard.sock"
+        ));
         assert!(!not_ready("error: the guard did not answer"));
         let refusals = include_str!("../../../crates/guard/src/policy.rs");
         assert!(refusals.contains(&NOT_READY[0]), "as the guard has it");

@@ -277,7 +277,10 @@ mod tests {
     fn entries_are_found_by_their_place_in_the_log() {
         let log = log();
         let entries = entries(&mut Cursor::new(log)).unwrap();
-        let places: Vec<_> = entries.iter().map(|entry| entry.data as usize / SECTOR).collect();
+        let places: Vec<_> = entries
+            .iter()
+            .map(|entry| entry.data as usize / SECTOR)
+            .collect();
         assert_eq!(places, [2, 4, 5, 7, 9]);
     }
 }

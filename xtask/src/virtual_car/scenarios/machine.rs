@@ -80,13 +80,23 @@ pub fn power_cut(made: &Made) -> Result<Row> {
     let mut guest = Guest::logged(made, &installed, "power-log", &log)?;
     let pins = [0, 1].map(|channel| {
         let pin = format!("/root/pins/pwmchip0/pwm{channel}");
-        format!("mkdir -p {pin}; for file in duty_cycle period enable; do echo 0 > {pin}/$file; done")
+        format!(
+            "mkdir -p {pin}; for file in duty_cycle period enable; do echo 0 > {pin}/$file; done"
+        )
     });
     guest.must(&pins.join("\n"), 30)?;
-    for (file, text) in [("/root/pins/car.toml", TRIMMED), ("/root/write.sh", WRITING)] {
+    for (file, text) in [
+        ("/root/pins/car.toml", TRIMMED),
+        ("/root/write.sh", WRITING),
+    ] {
         guest.must(&format!("cat > {file} << 'END'\n{text}END\n"), 30)?;
     }
-    let compile = WRITING.lines().skip(1).take(2).collect::<Vec<_>>().join(" ");
+    let compile = WRITING
+        .lines()
+        .skip(1)
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ");
     guest.must(&compile.replace('\\', ""), 300)?;
     guest.must("pilotage check /root/pins/car.toml; sync", 120)?;
     let from = std::fs::metadata(&log)?.len();
@@ -112,7 +122,10 @@ pub fn power_cut(made: &Made) -> Result<Row> {
         println!("    {name}: {lost:?}");
         let mut guest = comes_up(Guest::again(made, disk, &name)?)?;
         let engine = guest.must("pilotage inspect /etc/pilotage/written.engine", 60)?;
-        ensure!(!engine.trim().is_empty(), "`pilotage inspect` printed nothing");
+        ensure!(
+            !engine.trim().is_empty(),
+            "`pilotage inspect` printed nothing"
+        );
         guest.must("pilotage check /root/pins/car.toml", 60)?;
         let car = guest.must("cat /root/pins/car.toml", 30)?;
         ensure!(

@@ -59,7 +59,9 @@ pub fn pilot_kill(guest: &mut Guest) -> Result<Row> {
 }
 
 pub fn pilot_stop(guest: &mut Guest) -> Result<Row> {
-    pilot(guest, reason::DEADLINE, |guest| signal(guest, PILOT, "STOP"))
+    pilot(guest, reason::DEADLINE, |guest| {
+        signal(guest, PILOT, "STOP")
+    })
 }
 
 pub fn pilot_segv(guest: &mut Guest) -> Result<Row> {
