@@ -415,10 +415,7 @@ mod reason {
                 let text = reason.trim_start_matches("stopped: ");
                 guards.contains(&format!("\"{text}\""))
             };
-            assert!(
-                reasons.iter().any(|reason| is_there(&reason)),
-                "{reasons:?}"
-            );
+            assert!(reasons.iter().any(|reason| is_there(reason)), "{reasons:?}");
         }
     }
 }
