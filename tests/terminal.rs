@@ -336,7 +336,7 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
             .pid;
         assert_ne!(guard, group);
         rustix::process::kill_process(guard, signal).unwrap();
-        // The broken pipe of somebody else's is no reason to stop, nor to end.
+        // A broken pipe is a client's, and no reason for the guard to stop the car or to end.
         if signal == Signal::PIPE {
             std::thread::sleep(DEADLINE);
             let _ = kill_process_group(group, Signal::KILL);

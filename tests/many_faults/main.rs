@@ -182,12 +182,14 @@ fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
             }
             _ => cases.push(case),
         }
-        let few = 3.max(count / if busy { 10 } else { 100 });
+        let few = 3.max(count / 100);
         assert!(
             void.len() <= few,
-            "the machine is too busy: {} void",
+            "{} void: the machine is too busy",
             void.len()
         );
+        // Under load the pilot itself, which has no priority, is late now and then.
+        let few = if busy { 3.max(count / 3) } else { few };
         assert!(idle <= few, "{idle} times the car stood before its fault");
         if cases.len() % 1000 == 0 {
             println!("{} faults, {} void, {idle} idle", cases.len(), void.len());

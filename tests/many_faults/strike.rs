@@ -147,7 +147,11 @@ fn stage(car: &Car, pilot: &Pilot, guard: Pid, fault: Fault) -> Staged {
         // leaves the next to the system.
         Fault::PilotCrashes => {
             pilot.kill(Signal::SEGV);
-            std::thread::sleep(Duration::from_millis(3));
+            let began = Instant::now();
+            while catches(pilot.process, Signal::SEGV) {
+                assert!(began.elapsed() < PATIENCE, "it still handles SIGSEGV");
+                std::thread::yield_now();
+            }
             assert!(pilot.lives(), "the first SIGSEGV ended it");
         }
         Fault::StopOfAFrozenGuard => kill_process(guard, Signal::STOP).unwrap(),
@@ -165,6 +169,15 @@ fn stage(car: &Car, pilot: &Pilot, guard: Pid, fault: Fault) -> Staged {
         _ => {}
     }
     staged
+}
+
+/// Whether a process has a handler for a signal. False where there is no such process.
+fn catches(process: Pid, signal: Signal) -> bool {
+    let process = process.as_raw_nonzero();
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    caught.is_some_and(|set| set >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// Writes car.toml as an editor, a full disk or a typing error leaves it.
