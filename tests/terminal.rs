@@ -11,7 +11,7 @@
 use std::fs;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -258,6 +258,16 @@ fn a_shell_that_is_killed_stops_a_real_car() {
     car.all_end("the shell is killed: pilot and guard end");
 }
 
+/// A process group that is killed when a test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn signals_to_the_whole_process_group_stop_a_real_car() {
     let ends = [
@@ -293,7 +303,7 @@ fn signals_to_the_whole_process_group_stop_a_real_car() {
         kill_process_group(group, Signal::CONT).unwrap_or_default();
         car.stays(&what);
         let _ = kill_process_group(group, Signal::KILL);
-        pilot.wait().unwrap();
+        pilot.0.wait().unwrap();
         car.all_end(&what);
     }
 }
@@ -343,7 +353,7 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
         }
         car.stands_and_stays(&format!("{signal:?} to the guard"), rests);
         let _ = kill_process_group(group, Signal::KILL);
-        pilot.wait().unwrap();
+        pilot.0.wait().unwrap();
         car.all_end("the guard got a signal");
     }
 }
