@@ -287,12 +287,9 @@ fn signals_to_the_whole_process_group_stop_a_real_car() {
         let mut drive = Command::new(PILOTAGE);
         drive.args(["drive", "--json", "--car"]).arg(car.file());
         drive.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut pilot = drive
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let group = Pid::from_child(&pilot);
+        let drive = drive.stderr(Stdio::null()).process_group(0);
+        let mut pilot = Running(drive.spawn().unwrap());
+        let group = Pid::from_child(&pilot.0);
         car.arm();
         kill_process_group(group, signal).unwrap();
         let what = format!("{signal:?} to the group");
@@ -326,12 +323,9 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
         let mut drive = Command::new(PILOTAGE);
         drive.args(["drive", "--json", "--car"]).arg(car.file());
         drive.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut pilot = drive
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let group = Pid::from_child(&pilot);
+        let drive = drive.stderr(Stdio::null()).process_group(0);
+        let mut pilot = Running(drive.spawn().unwrap());
+        let group = Pid::from_child(&pilot.0);
         car.arm();
         let socket = rustix::net::SocketAddrUnix::new(car.folder.path().join("guard.sock"));
         let connection = rustix::net::socket(
