@@ -87,6 +87,7 @@ impl LoopTiming {
             inference: self.inference.spread(),
             device: self.device.known(),
             reaction: self.reaction.known(),
+            reactions: self.reaction.histogram.len(),
             fallback_frames: self.fallbacks,
         }
     }
@@ -178,6 +179,8 @@ pub struct TimingSummary {
     pub device: Option<Spread>,
     /// From a frame's capture to the guard's acting on its command.
     pub reaction: Option<Spread>,
+    /// Commands whose reaction is known: the guard acted on no newer one meanwhile.
+    pub reactions: u64,
     /// Frames that the fallback answered in the engine's place.
     pub fallback_frames: u64,
 }

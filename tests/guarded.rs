@@ -25,6 +25,8 @@ use pilotage_vehicle::Command as Drive;
 
 /// Long waits of a busy machine must not look like a guard's fault.
 const SLACK: Duration = Duration::from_millis(200);
+/// What is to be prompt is done by then.
+const PROMPT: Duration = Duration::from_secs(2);
 
 fn limits() -> Limits {
     let spec = LimitsSpec {
@@ -137,10 +139,7 @@ fn a_guard_that_dies_or_freezes_leaves_the_motors_in_failsafe() {
         assert!(took <= limit + SLACK, "{name}: {took:?}");
         let started = Instant::now();
         while !guarded.motors.failed() || !guards().is_empty() {
-            assert!(
-                started.elapsed() < Duration::from_secs(5),
-                "{name}: it is gone for good"
-            );
+            assert!(started.elapsed() < PROMPT, "{name}: it is gone for good");
             std::thread::sleep(Duration::from_millis(1));
         }
         let engine = Domain::Simulated;
@@ -153,25 +152,15 @@ fn a_guard_that_dies_or_freezes_leaves_the_motors_in_failsafe() {
 }
 
 #[test]
-fn a_guard_is_small_and_ends_with_its_pilot() {
+fn a_guard_ends_with_its_pilot() {
     let (guarded, link) = start();
-    let [guard] = guards()[..] else {
-        panic!("one guard: {:?}", guards())
-    };
-    let status = std::fs::read_to_string(format!("/proc/{guard}/status")).unwrap();
-    println!(
-        "{}",
-        status
-            .lines()
-            .find(|line| line.starts_with("VmRSS"))
-            .unwrap()
-    );
+    assert_eq!(guards().len(), 1);
     drop((guarded, link));
     assert!(guards().is_empty());
 }
 
 #[test]
-fn a_pilot_that_is_killed_takes_its_guard_along_and_one_that_freezes_does_not_drive_on() {
+fn a_pilot_that_is_killed_or_ended_takes_its_guard_along() {
     let program = env!("CARGO_BIN_EXE_pilotage");
     for name in ["-KILL", "-TERM"] {
         let mut pilot = Command::new(program)
@@ -194,10 +183,7 @@ fn a_pilot_that_is_killed_takes_its_guard_along_and_one_that_freezes_does_not_dr
         assert!(!ended.success(), "{name}");
         let started = Instant::now();
         while Path::new(&format!("/proc/{guard}")).exists() {
-            assert!(
-                started.elapsed() < Duration::from_secs(5),
-                "{name}: the guard lives on"
-            );
+            assert!(started.elapsed() < PROMPT, "{name}: the guard lives on");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -97,7 +97,9 @@ fn reached(car: &str, done: &str, status: &Status) -> ExitCode {
                 "{done}, but it did not reach the motors: {failure}"
             ));
             tell(format_args!("  {car}"));
-            tell("the guard goes on trying; what always works is to disconnect the motors' battery");
+            tell(
+                "the guard goes on trying; what always works is to disconnect the motors' battery",
+            );
             ExitCode::FAILURE
         }
     }

@@ -41,7 +41,12 @@ pub fn film(pipe: &Path, period: Duration, what: &AtomicU8) {
         };
         let mut next = Instant::now();
         loop {
-            next = (next + period).max(Instant::now());
+            next += period;
+            // A frame that is a little late makes no later one late; a camera that was away for
+            // longer than a frame has missed it.
+            if next + period < Instant::now() {
+                next = Instant::now();
+            }
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
             match what.load(Ordering::Relaxed) {
                 STALL => continue,

@@ -1,5 +1,5 @@
 //! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`, `gpu-test`, `package`, `virtual-car`.
+//! `shims`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`.
 
 #![allow(
     clippy::print_stdout,
@@ -111,11 +111,25 @@ enum Task {
     },
     /// Strikes the car with random faults, and says how soon it stood
     ///
-    /// Ten thousand take three quarters of an hour; `cargo xtask test` does 300.
+    /// Ten thousand take an hour or two; `cargo xtask test` does 300.
     Faults {
         /// How many
         #[arg(long, default_value_t = 10_000)]
         count: u64,
+        /// Keep the machine busy meanwhile: six spinning threads and one that writes to the disk
+        #[arg(long)]
+        load: bool,
+    },
+    /// Sends a live guard random messages, and watches that only its pilot moves the car
+    ///
+    /// `cargo xtask test` sends 50,000.
+    Wire {
+        /// How many
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+        /// Where the random numbers begin
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        seed: u64,
     },
     /// Boots an arm64 computer in an emulator, installs the package, and breaks things
     ///
@@ -150,7 +164,8 @@ fn main() -> ExitCode {
             architecture,
             install,
         } => package::run(&checkout, architecture, install),
-        Task::Faults { count } => endurance::faults(&checkout, count),
+        Task::Faults { count, load } => endurance::faults(&checkout, count, load),
+        Task::Wire { messages, seed } => endurance::wire(&checkout, messages, seed),
         Task::Soak { frames, busy } => endurance::soak(&checkout, frames, busy),
         Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::VirtualCar(options) => virtual_car::run(&checkout, &options),

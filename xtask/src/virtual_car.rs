@@ -9,6 +9,7 @@ mod guest;
 mod image;
 mod machine;
 mod packages;
+mod power;
 mod scenarios;
 mod table;
 
@@ -198,6 +199,11 @@ fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
             ("rig.toml", &rig_toml),
             ("car.toml", &toml),
             ("mine.engine", &engine),
+            // For what compiles in the guest.
+            (
+                "pilotnet.onnx",
+                &checkout.root().join("engines/pilotnet.onnx"),
+            ),
             ("pilotage_arm64.deb", package),
         ],
     )?;

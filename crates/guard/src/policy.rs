@@ -222,12 +222,10 @@ fn trim(state: State, now: Time, steering: f32, interlocks: Interlocks) -> Resul
     match state {
         // A stop ends a trim for good: only an operator's disarming lets the next one begin.
         State::Armed(_) | State::Driving(_) | State::Stopped { .. } => Err(Refusal::NotTrimming),
-        State::Disarmed | State::Trimming(_) => {
-            Ok(State::Trimming(Trimming {
-                confirmed: now,
-                steering,
-            }))
-        }
+        State::Disarmed | State::Trimming(_) => Ok(State::Trimming(Trimming {
+            confirmed: now,
+            steering,
+        })),
     }
 }
 

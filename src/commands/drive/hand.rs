@@ -230,7 +230,7 @@ impl<'a> Turn<'a> {
         let armed = match state {
             State::Armed(armed) => Some(armed.armed),
             State::Driving(driving) => Some(driving.armed),
-            State::Disarmed | State::Stopped { .. } => None,
+            State::Disarmed | State::Stopped { .. } | State::Trimming(_) => None,
         };
         if armed.is_some()
             && armed != self.armed

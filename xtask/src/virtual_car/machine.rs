@@ -33,6 +33,8 @@ pub struct Parts<'a> {
     pub packages: &'a Packages,
     pub initrd: &'a Path,
     pub disk: &'a Path,
+    /// Where what is written to the disk is written too: see [`power`](super::power).
+    pub log: Option<&'a Path>,
     pub payload: &'a Path,
     /// Where its console goes.
     pub console: &'a Path,
@@ -92,7 +94,7 @@ impl Machine {
                 socket.display()
             ))
             .args(["-device", "virtserialport,chardev=rig,name=rig"])
-            .args(["-drive", &drive(parts.disk, "system", "")])
+            .args(system(parts)?)
             .args(["-device", "virtio-blk-pci,drive=system"])
             .args(["-drive", &drive(parts.payload, "payload", ",readonly=on")])
             .args(["-device", "virtio-blk-pci,drive=payload"])
@@ -236,6 +238,26 @@ impl Machine {
         let _ = self.emulator.kill();
         let _ = self.emulator.wait();
     }
+}
+
+/// The emulator's words for the system's disk.
+fn system(parts: &Parts<'_>) -> Result<Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let disk = parts.disk.display();
+    let Some(log) = parts.log else {
+        let disk = format!("file={disk},if=none,id=system,format=raw");
+        return Ok(words(&["-drive", &disk]));
+    };
+    // An old log's entries would be taken for this one's.
+    fs::File::create(log).with_context(|| log.display().to_string())?;
+    Ok(words(&[
+        "-blockdev",
+        &format!("driver=file,node-name=disk,filename={disk}"),
+        "-blockdev",
+        &format!("driver=file,node-name=log,filename={}", log.display()),
+        "-blockdev",
+        "driver=blklogwrites,node-name=system,file=disk,log=log,log-sector-size=512",
+    ]))
 }
 
 impl Drop for Machine {

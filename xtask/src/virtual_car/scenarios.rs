@@ -242,13 +242,13 @@ pub static SCENARIOS: [Scenario; 28] = [
         files::full,
         "the disk is full while it drives",
     ),
-    ending(
-        "power-cut",
-        "power",
-        true,
-        machine::power_cut,
-        "the power goes while an engine is written",
-    ),
+    Scenario {
+        name: "power-cut",
+        boot: "power",
+        important: true,
+        run: Run::Alone(machine::power_cut),
+        what: "the power goes while an engine and car.toml are written",
+    },
     ending(
         "reboot",
         "power",
@@ -389,6 +389,34 @@ fn kind(pulses: Pulses) -> &'static str {
         () if pulses.failsafe() => "failsafe",
         () if pulses.disarmed() => "no pulses",
         () => "neutral",
+    }
+}
+
+/// Why a guard stopped the car, as `pilotage status` names it. A scenario that took any reason
+/// would pass with the deadline's, whatever was broken and whoever had not noticed.
+mod reason {
+    pub const DEADLINE: &[&str] = &["stopped: no good command within the deadline"];
+    pub const CAMERA: &[&str] = &["stopped: the camera failed"];
+    pub const FROZEN: &[&str] = &["stopped: the camera's picture is frozen"];
+    pub const PILOT: &[&str] = &["stopped: the pilot is gone"];
+    pub const GAMEPAD: &[&str] = &["stopped: the gamepad is gone"];
+    pub const ACTUATOR: &[&str] = &["stopped: the actuator did not take a write"];
+    pub const OPERATOR: &[&str] = &[
+        "stopped: a person stopped the car",
+        "stopped: an operator stopped the car",
+    ];
+
+    #[cfg(test)]
+    #[test]
+    fn they_are_the_guards_own() {
+        let guards = include_str!("../../../crates/guard/src/state.rs");
+        for reasons in [DEADLINE, CAMERA, FROZEN, PILOT, GAMEPAD, ACTUATOR, OPERATOR] {
+            let is_there = |reason: &&str| {
+                let text = reason.trim_start_matches("stopped: ");
+                guards.contains(&format!("\"{text}\""))
+            };
+            assert!(reasons.iter().any(is_there), "{reasons:?}");
+        }
     }
 }
 

@@ -130,8 +130,8 @@ pub fn walk(made: &Made) -> Result<Row> {
         follow(&mut guest, step)?;
     }
     let arm = said("pilotage arm")?;
-    guest.wait("armed, it drives", Duration::from_secs(180), |guest| {
-        guest.run(&arm, 30)?;
+    guest.arm(&arm, Duration::from_secs(180))?;
+    guest.wait("armed, it drives", Duration::from_secs(60), |guest| {
         let driving = guest.status()?.starts_with("driving");
         Ok(driving.then_some(()))
     })?;

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use super::{in_state, passed};
 use crate::virtual_car::Made;
 use crate::virtual_car::guest::{Guest, deadline};
+use crate::virtual_car::power::Log;
 use crate::virtual_car::table::Row;
 
 /// After a boot the car is disarmed, nothing comes out, and armed it drives.
@@ -24,26 +25,140 @@ fn comes_up(mut guest: Guest) -> Result<Guest> {
     Ok(guest)
 }
 
-/// Engine files are written over and over, and the power goes in the middle of one.
-pub fn power_cut(made: &Made, mut guest: Guest) -> Result<Row> {
-    guest.must(
-        "cp /etc/pilotage/mine.engine /root/new.engine; sync
-         printf 'while :; do cp /root/new.engine /etc/pilotage/mine.engine.part
-         sync /etc/pilotage/mine.engine.part
-         mv /etc/pilotage/mine.engine.part /etc/pilotage/mine.engine; done' > /root/write.sh
-         systemd-run --quiet sh /root/write.sh",
-        60,
-    )?;
+/// A car of its own whose pins are files, for a trim that moves nothing of the real one.
+const TRIMMED: &str = r#"[camera]
+kind = "folder"
+folder = "."
+rate = 20.0
+[actuator]
+kind = "pwm"
+[actuator.pwm]
+frequency = 100
+steering_pin = { chip = "/root/pins/pwmchip0" }
+throttle_pin = { chip = "/root/pins/pwmchip0" }
+[actuator.pwm.steering]
+channel = 0
+left_us = 1900
+centre_us = 1500
+right_us = 1100
+failsafe_us = 1500
+disarmed_us = 0
+[actuator.pwm.throttle]
+channel = 1
+ahead_us = 2000
+neutral_us = 1500
+reverse_us = 1000
+failsafe_us = 1500
+disarmed_us = 0
+[guard]
+socket = "/root/pins/guard.sock"
+# The last line.
+"#;
+
+/// What writes over and over, each file by the program's own writer: an engine by `pilotage
+/// compile`, a car.toml by `pilotage trim`, of which every Enter keeps a value and the first is
+/// moved by a little.
+const WRITING: &str = "\
+while :; do
+pilotage compile /run/rig/pilotnet.onnx --precision fp32 --outputs speed,yaw_rate \
+--out /etc/pilotage/written.engine
+printf '+\\n\\n\\n\\n\\n\\n\\n\\n' | pilotage trim --car /root/pins/car.toml
+printf -- '-\\n\\n\\n\\n\\n\\n\\n\\n' | pilotage trim --car /root/pins/car.toml
+done
+";
+
+/// The cuts that one drive is given.
+const CUTS: u64 = 3;
+/// So long the programs write while the car drives.
+const WRITTEN: Duration = Duration::from_secs(60);
+
+/// Engine files and car.toml are written by the programs themselves, and the power goes at
+/// random moments of that; what the disk had not been made to keep is lost in part.
+pub fn power_cut(made: &Made) -> Result<Row> {
+    let installed = made.folder.join("installed.img");
+    let log = made.folder.join("power.log");
+    let mut guest = Guest::logged(made, &installed, "power-log", &log)?;
+    let pins = [0, 1].map(|channel| {
+        let pin = format!("/root/pins/pwmchip0/pwm{channel}");
+        format!(
+            "mkdir -p {pin}; for file in duty_cycle period enable; do echo 0 > {pin}/$file; done"
+        )
+    });
+    guest.must(&pins.join("\n"), 30)?;
+    for (file, text) in [
+        ("/root/pins/car.toml", TRIMMED),
+        ("/root/write.sh", WRITING),
+    ] {
+        guest.must(&format!("cat > {file} << 'END'\n{text}END\n"), 30)?;
+    }
+    let compile = WRITING
+        .lines()
+        .skip(1)
+        .take(2)
+        .collect::<Vec<_>>()
+        .join(" ");
+    guest.must(&compile.replace('\\', ""), 300)?;
+    guest.must("pilotage check /root/pins/car.toml; sync", 120)?;
+    let from = std::fs::metadata(&log)?.len();
+    guest.must("systemd-run --quiet sh /root/write.sh", 60)?;
     guest.drive()?;
-    std::thread::sleep(Duration::from_millis(700));
-    let disk = guest.cut();
-    let guest = Guest::again(made, disk, "power-after")?;
-    let mut guest = comes_up(guest)?;
-    let pilot = guest.must("pilotage inspect /etc/pilotage/mine.engine | head -3", 60)?;
-    let first = pilot.lines().next().unwrap_or("").to_owned();
+    std::thread::sleep(WRITTEN);
+    drop(guest.cut());
+    let mut log = Log::read(&log)?;
+    let first = log.entry_at(from) as u64;
+    let entries = log.len() as u64;
+    ensure!(
+        entries > first + 100,
+        "the disk was written to {} times only",
+        entries - first
+    );
+    let mut random = Random::of_the_clock();
+    let mut seen = Vec::new();
+    for number in 0..CUTS {
+        let at = first + random.below(entries - first);
+        let name = format!("power-{number}");
+        let disk = made.folder.join(format!("{name}.img"));
+        let lost = log.cut(&installed, &disk, at as usize, || random.below(2) == 0)?;
+        println!("    {name}: {lost:?}");
+        let mut guest = comes_up(Guest::again(made, disk, &name)?)?;
+        let engine = guest.must("pilotage inspect /etc/pilotage/written.engine", 60)?;
+        ensure!(
+            !engine.trim().is_empty(),
+            "`pilotage inspect` printed nothing"
+        );
+        guest.must("pilotage check /root/pins/car.toml", 60)?;
+        let car = guest.must("cat /root/pins/car.toml", 30)?;
+        ensure!(
+            car.lines().count() == TRIMMED.lines().count() && car.ends_with("# The last line.\n"),
+            "car.toml after the cut:\n{car}"
+        );
+        seen.push(format!("{} of {}", lost.lost, lost.unflushed));
+        drop(guest.cut());
+    }
     Ok(passed(format!(
-        "booted disarmed, the engine whole ({first}), armed it drove"
+        "{CUTS} cuts while `pilotage compile` and `trim` wrote, {} unflushed writes lost: booted \
+         disarmed, engine and car.toml whole, armed it drove",
+        seen.join(", ")
     )))
+}
+
+/// xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn of_the_clock() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.map_or(1, |now| now.as_nanos() as u64) | 1;
+        println!("    random moments from {seed:#x}");
+        Self(seed)
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most.max(1)
+    }
 }
 
 pub fn reboot(made: &Made, mut guest: Guest) -> Result<Row> {

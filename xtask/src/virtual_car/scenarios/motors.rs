@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{in_state, judged, kind, slack};
+use super::{in_state, judged, kind, passed, reason, slack};
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
@@ -21,7 +21,7 @@ pub fn nack(guest: &mut Guest) -> Result<Row> {
     let back = guest.order(json!({ "do": "chip", "answers": true }))?;
     let stood = guest.stood(fault, deadline() * 2)?;
     let outage = Duration::from_nanos(back - fault);
-    let state = in_state(guest, &["stopped"])?;
+    let state = in_state(guest, reason::ACTUATOR)?;
     let note = format!(
         "{}, {:.2} s after the chip answered again; {state}",
         kind(stood.by),
@@ -34,7 +34,7 @@ pub fn reset(guest: &mut Guest) -> Result<Row> {
     guest.drive()?;
     let fault = guest.order(json!({ "do": "reset-chip" }))?;
     let stood = guest.stood(fault, deadline() * 3)?;
-    let state = in_state(guest, &["stopped"])?;
+    let state = in_state(guest, reason::ACTUATOR)?;
     let last = guest.pulses()?.last().copied();
     ensure!(
         last.is_some_and(|last| last.failsafe()),
@@ -52,11 +52,17 @@ pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
     guest.wait("it is disarmed", Duration::from_secs(60), |guest| {
         Ok((guest.run("pilotage disarm", 30)?.code == Some(0)).then_some(()))
     })?;
-    let fault = guest.order(json!({ "do": "reset-chip" }))?;
-    std::thread::sleep(Duration::from_secs(3));
-    let stood = guest.stood(fault, deadline())?;
+    let before = guest.pulses()?.len();
+    guest.order(json!({ "do": "reset-chip" }))?;
+    std::thread::sleep(Duration::from_secs(3) + deadline());
+    let pulses = guest.pulses()?;
+    ensure!(
+        pulses[before..].iter().all(|pulses| pulses.stands()),
+        "it moved: {:?}",
+        &pulses[before..]
+    );
     guest.drive()?;
-    Ok(judged(stood, slack(), "armed afterwards it drove"))
+    Ok(passed("nothing moved; set up anew and armed it drove"))
 }
 
 /// As with a chip that does not answer: it holds its last pulse while the adapter is away.
@@ -64,7 +70,7 @@ pub fn bus(guest: &mut Guest) -> Result<Row> {
     guest.drive()?;
     let fault = guest.order(json!({ "do": "cable", "plugged": false }))?;
     std::thread::sleep(OUTAGE);
-    let state = in_state(guest, &["stopped"])?;
+    let state = in_state(guest, reason::ACTUATOR)?;
     let back = guest.order(json!({ "do": "cable", "plugged": true }))?;
     let stood = guest.stood(fault, Duration::from_secs(20))?;
     let outage = Duration::from_nanos(back - fault);

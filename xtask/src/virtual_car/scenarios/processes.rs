@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{in_state, judged, kind, slack};
+use super::{in_state, judged, kind, reason, slack};
 use crate::virtual_car::guest::{Guest, Stood, deadline};
 use crate::virtual_car::table::Row;
 
@@ -27,11 +27,15 @@ fn starve(guest: &mut Guest, unit: &str) -> Result<u64> {
     guest.order(json!({ "do": "write", "file": "/proc/sysrq-trigger", "text": "f" }))
 }
 
-fn pilot(guest: &mut Guest, strike: impl FnOnce(&mut Guest) -> Result<u64>) -> Result<Row> {
+fn pilot(
+    guest: &mut Guest,
+    reason: &[&str],
+    strike: impl FnOnce(&mut Guest) -> Result<u64>,
+) -> Result<Row> {
     guest.drive()?;
     let fault = strike(guest)?;
     let stood = guest.stood(fault, deadline() * 3)?;
-    let state = in_state(guest, &["stopped"])?;
+    let state = in_state(guest, reason)?;
     Ok(judged(
         stood,
         deadline() + slack(),
@@ -41,13 +45,13 @@ fn pilot(guest: &mut Guest, strike: impl FnOnce(&mut Guest) -> Result<u64>) -> R
 
 /// systemd starts it again, and it stands all the same.
 pub fn pilot_kill(guest: &mut Guest) -> Result<Row> {
-    let mut row = pilot(guest, |guest| signal(guest, PILOT, "KILL"))?;
+    let mut row = pilot(guest, reason::PILOT, |guest| signal(guest, PILOT, "KILL"))?;
     guest.wait("the pilot is back", Duration::from_secs(120), |guest| {
         let active = guest.run("systemctl is-active pilotage", 30)?;
         Ok((active.output.trim() == "active").then_some(()))
     })?;
     std::thread::sleep(deadline());
-    in_state(guest, &["stopped"])?;
+    in_state(guest, reason::PILOT)?;
     guest.drive()?;
     row.note
         .push_str("; started again it stood, armed it drove");
@@ -55,15 +59,17 @@ pub fn pilot_kill(guest: &mut Guest) -> Result<Row> {
 }
 
 pub fn pilot_stop(guest: &mut Guest) -> Result<Row> {
-    pilot(guest, |guest| signal(guest, PILOT, "STOP"))
+    pilot(guest, reason::DEADLINE, |guest| {
+        signal(guest, PILOT, "STOP")
+    })
 }
 
 pub fn pilot_segv(guest: &mut Guest) -> Result<Row> {
-    pilot(guest, |guest| signal(guest, PILOT, "SEGV"))
+    pilot(guest, reason::PILOT, |guest| signal(guest, PILOT, "SEGV"))
 }
 
 pub fn pilot_oom(guest: &mut Guest) -> Result<Row> {
-    pilot(guest, |guest| starve(guest, PILOT))
+    pilot(guest, reason::PILOT, |guest| starve(guest, PILOT))
 }
 
 fn guard(guest: &mut Guest, strike: impl FnOnce(&mut Guest) -> Result<u64>) -> Result<Row> {

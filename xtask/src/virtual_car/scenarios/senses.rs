@@ -5,20 +5,20 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{in_state, judged, kind, slack};
+use super::{in_state, judged, kind, reason, slack};
 use crate::virtual_car::car;
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
 /// The picture goes wrong, the car stands; it comes back, the car stands still; armed, it
 /// drives, and all that with one and the same pilot.
-fn wrong(guest: &mut Guest, picture: &str, limit: Duration) -> Result<Row> {
+fn wrong(guest: &mut Guest, picture: &str, reason: &[&str], limit: Duration) -> Result<Row> {
     const PILOT: &str = "systemctl show --property=MainPID --value pilotage";
     guest.drive()?;
     let pilot = guest.must(PILOT, 30)?;
     let fault = guest.order(json!({ "do": "picture", "is": picture }))?;
     let stood = guest.stood(fault, limit * 2)?;
-    let state = in_state(guest, &["stopped"])?;
+    let state = in_state(guest, reason)?;
     guest.order(json!({ "do": "picture", "is": "live" }))?;
     // Longer than the pilot waits between its tries to open a camera.
     std::thread::sleep(Duration::from_secs(6));
@@ -40,7 +40,7 @@ fn wrong(guest: &mut Guest, picture: &str, limit: Duration) -> Result<Row> {
 }
 
 pub fn gone(guest: &mut Guest) -> Result<Row> {
-    wrong(guest, "gone", deadline() + slack())
+    wrong(guest, "gone", reason::CAMERA, deadline() + slack())
 }
 
 /// The pictures that have to be the same before it is known, and the one that was on its way.
@@ -49,9 +49,9 @@ fn noticed() -> Duration {
 }
 
 pub fn frozen(guest: &mut Guest) -> Result<Row> {
-    wrong(guest, "frozen", noticed())
+    wrong(guest, "frozen", reason::FROZEN, noticed())
 }
 
 pub fn black(guest: &mut Guest) -> Result<Row> {
-    wrong(guest, "black", noticed())
+    wrong(guest, "black", reason::CAMERA, noticed())
 }
