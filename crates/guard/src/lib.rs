@@ -49,7 +49,7 @@ pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
 pub use link::{Counters, FailureText, Link, LinkError, Status};
 pub use output::{Mode, Output};
 pub use policy::{ArmRequest, Event, Interlocks, Refusal, Step, step};
-pub use process::{ProcessError, Reach, end_with_parent, leave_session, monotonic, run};
+pub use process::{ProcessError, Reach, end_with_parent, leave_session, monotonic, run, run_first};
 pub use process_id::ProcessId;
 pub use queue::QUEUE_CAPACITY;
 pub use record::{INSTALLED, Record, canonical, own_directory, usual_socket};

@@ -107,6 +107,12 @@ pub fn leave_session() {
     let _ = rustix::process::setsid();
 }
 
+/// Runs this process before all but the guard, where the system allows it: an operator's stop
+/// does not wait for busy programs. Where it is not allowed, nothing changes.
+pub fn run_first() {
+    let _ = sys::real_time(PRIORITY - 1);
+}
+
 /// Ends this process in order, failsafe first, when the process that started it dies.
 pub fn end_with_parent() {
     let signal = Some(rustix::process::Signal::TERM);

@@ -139,65 +139,63 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     let mut killed = None;
     let records = Record::of(file);
     let running = records.iter().find(|record| record.runs());
-    let (car, socket) = match (running, GuardedCar::load(file)) {
-        (Some(record), _) => (record.name.clone(), record.socket.clone()),
-        (None, Ok(car)) => (car.name().to_owned(), car.socket),
-        // A guard that is dead has left what is needed.
-        (None, Err(reason)) => match records.first() {
-            Some(record) => (record.name.clone(), record.socket.clone()),
-            None => {
-                let file = file.to_owned();
-                return Err(StopError::NoCar { file, reason });
+    let (car, sockets) = places(file, &records)?;
+    let mut refused = None;
+    let mut link = None;
+    for socket in sockets {
+        match SocketLink::connect(&socket) {
+            Ok(found) => {
+                link = Some(found);
+                break;
             }
-        },
-    };
-    match SocketLink::connect(&socket) {
-        Ok(mut link) => {
-            if link.stop_within(STOP_PATIENCE).is_ok() {
-                return Ok(by_guard(car, running, &mut link));
-            }
-            let guard = match running {
-                Some(record) => record.process.kill(KILLED).map(|()| record.process.pid()),
-                None => kill_peer(&link),
-            };
-            match guard {
-                Ok(process) => killed = Some(process.as_raw_nonzero().get()),
-                // It has been asked, and may only be slow.
-                Err(reason) => {
-                    let answered = link.refresh_within(LAST_PATIENCE).is_ok();
-                    if answered && is_stopped(&link) {
-                        return Ok(by_guard(car, running, &mut link));
-                    }
-                    let process = link.process().map_or(0, |pid| pid.as_raw_nonzero().get());
-                    return Err(StopError::Unkillable {
-                        car,
-                        process,
-                        reason,
-                    });
+            Err(ConnectError::Unreachable { path, reason }) => {
+                if reason == Errno::ACCESS || reason == Errno::PERM {
+                    refused = Some((path, reason));
                 }
             }
+            // Connecting alone asks nothing of a guard.
+            Err(ConnectError::Guard(_)) => {}
         }
-        Err(ConnectError::Unreachable { path, reason }) => {
-            if running.is_none() && (reason == Errno::ACCESS || reason == Errno::PERM) {
-                return Err(StopError::NotAllowed { path, reason });
-            }
-            // A guard whose socket is gone, or whose queue is full.
-            if let Some(record) = running {
-                let process = record.process.pid().as_raw_nonzero().get();
-                match record.process.kill(KILLED) {
-                    Ok(()) => killed = Some(process),
-                    Err(reason) => {
-                        return Err(StopError::Unkillable {
-                            car,
-                            process,
-                            reason,
-                        });
-                    }
+    }
+    if let Some(mut link) = link {
+        if link.stop_within(STOP_PATIENCE).is_ok() {
+            return Ok(by_guard(car, running, &mut link));
+        }
+        let guard = match running {
+            Some(record) => record.process.kill(KILLED).map(|()| record.process.pid()),
+            None => kill_peer(&link),
+        };
+        match guard {
+            Ok(process) => killed = Some(process.as_raw_nonzero().get()),
+            // It has been asked, and may only be slow.
+            Err(reason) => {
+                let answered = link.refresh_within(LAST_PATIENCE).is_ok();
+                if answered && is_stopped(&link) {
+                    return Ok(by_guard(car, running, &mut link));
                 }
+                let process = link.process().map_or(0, |pid| pid.as_raw_nonzero().get());
+                return Err(StopError::Unkillable {
+                    car,
+                    process,
+                    reason,
+                });
             }
         }
-        // Connecting alone asks nothing of a guard.
-        Err(ConnectError::Guard(_)) => {}
+    } else if let Some(record) = running {
+        // A guard whose socket is gone, or whose queue is full.
+        let process = record.process.pid().as_raw_nonzero().get();
+        match record.process.kill(KILLED) {
+            Ok(()) => killed = Some(process),
+            Err(reason) => {
+                return Err(StopError::Unkillable {
+                    car,
+                    process,
+                    reason,
+                });
+            }
+        }
+    } else if let Some((path, reason)) = refused {
+        return Err(StopError::NotAllowed { path, reason });
     }
     match failsafe(file) {
         Ok(()) => Ok(Stopped::WithoutGuard { car, killed }),
@@ -208,7 +206,29 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     }
 }
 
-/// The guard's own word on which car it stopped, where no record has it.
+/// The car's name, and where its guard may listen: where a guard wrote that it does, which
+/// may be one that this user cannot see, and where car.toml has it.
+fn places(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), StopError> {
+    let mut sockets: Vec<PathBuf> = records.iter().map(|record| record.socket.clone()).collect();
+    let recorded = records.first().map(|record| record.name.clone());
+    // A guard that runs has left all that is needed: the file may be anything.
+    if records.first().is_some_and(Record::runs) {
+        return Ok((recorded.unwrap_or_default(), sockets));
+    }
+    match (GuardedCar::load(file), recorded) {
+        (Ok(car), name) => {
+            sockets.push(car.socket.clone());
+            Ok((name.unwrap_or_else(|| car.name().to_owned()), sockets))
+        }
+        (Err(_), Some(name)) => Ok((name, sockets)),
+        (Err(reason), None) => Err(StopError::NoCar {
+            file: file.to_owned(),
+            reason,
+        }),
+    }
+}
+
+/// The guard's own answer on which car it stopped, where no record has it.
 fn by_guard(car: String, record: Option<&Record>, link: &mut SocketLink) -> Stopped {
     let named = match record {
         Some(_) => None,
