@@ -170,7 +170,7 @@ pub fn run<A: Actuator>(
         }
         busy = busy.saturating_sub(now.since(ended) / 2);
         server.skip_missed_ticks(now);
-        server.poll(now);
+        server.poll(monotonic);
         ended = monotonic();
         busy += ended.since(now);
         manager.alive(now);

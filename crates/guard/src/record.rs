@@ -40,7 +40,7 @@ pub struct Record {
     pub socket: PathBuf,
     /// The car's file.
     pub file: PathBuf,
-    /// The car's name.
+    /// The car in one line: [`GuardedCar::describe`].
     pub name: String,
     /// car.toml as the guard read it.
     pub text: String,
@@ -170,7 +170,7 @@ impl Record {
             process: ProcessId::own()?,
             socket: car.socket.clone(),
             file: car.file.clone(),
-            name: car.name().to_owned(),
+            name: car.describe(),
             text: text.to_owned(),
         };
         let new = record.path.with_extension("new");

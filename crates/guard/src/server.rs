@@ -193,20 +193,22 @@ impl<A: Actuator> Server<A> {
         self.executor.skip_missed_ticks(now);
     }
 
-    /// Advances to `now`, then does what has been requested.
-    pub fn poll(&mut self, now: Time) {
+    /// Advances to the present, then does what has been requested. `clock` is asked again
+    /// after each message: one that was sent while others were read is not of the future.
+    pub fn poll(&mut self, clock: impl Fn() -> Time) {
+        let now = clock();
         self.executor.advance(now);
         self.close_idle(now);
         self.accept(now);
         let mut index = 0;
         while index < self.clients.len() {
-            if self.receive(index, now) {
+            if self.receive(index, &clock) {
                 index += 1;
             } else {
-                self.disconnect(index, now);
+                self.disconnect(index, clock());
             }
         }
-        self.report(now);
+        self.report(clock());
     }
 
     /// The end: the car is stopped, and where an operator ended the guard, disarmed.
@@ -267,7 +269,7 @@ impl<A: Actuator> Server<A> {
     }
 
     /// Reads what one connection has sent. False when it has ended.
-    fn receive(&mut self, index: usize, now: Time) -> bool {
+    fn receive(&mut self, index: usize, clock: &impl Fn() -> Time) -> bool {
         let mut newest = None;
         let mut open = true;
         for _ in 0..MOST_READ {
@@ -303,6 +305,7 @@ impl<A: Actuator> Server<A> {
                 self.rejected.replayed += 1;
                 continue;
             }
+            let now = clock();
             self.clients[index].number = numbered.number;
             self.clients[index].active = now;
             match numbered.request {
@@ -317,7 +320,7 @@ impl<A: Actuator> Server<A> {
                 }
             }
         }
-        self.command(index, newest, now);
+        self.command(index, newest, clock());
         open
     }
 

@@ -218,7 +218,7 @@ fn places(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), Sto
     match (GuardedCar::load(file), recorded) {
         (Ok(car), name) => {
             sockets.push(car.socket.clone());
-            Ok((name.unwrap_or_else(|| car.name().to_owned()), sockets))
+            Ok((name.unwrap_or_else(|| car.describe()), sockets))
         }
         (Err(_), Some(name)) => Ok((name, sockets)),
         (Err(reason), None) => Err(StopError::NoCar {

@@ -85,7 +85,7 @@ impl Rig {
                 let now = || Time::from_nanos(clock.load(Ordering::SeqCst));
                 let mut server = server(limits, held, now(), None, theirs);
                 while !end.load(Ordering::SeqCst) && !server.orphaned() {
-                    server.poll(now());
+                    server.poll(now);
                     turns.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(50));
                 }
@@ -260,7 +260,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     for (number, request) in [(1, hello()), (2, Request::Arm(None))] {
         assert!(send(&numbered(number, request)));
     }
-    server.poll(now);
+    server.poll(|| now);
     assert!(matches!(server.executor().status().state, State::Armed(_)));
 
     // None of these is a message, or a new one.
@@ -284,12 +284,12 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
         assert!(send(bytes));
     }
     assert!(send(&numbered(2, command(now, 1))));
-    server.poll(now);
+    server.poll(|| now);
     assert!(matches!(server.executor().status().state, State::Armed(_)));
 
     // A flood: more than the socket holds, again and again. The deadline holds none the less.
     assert!(send(&good));
-    server.poll(now);
+    server.poll(|| now);
     assert!(matches!(
         server.executor().status().state,
         State::Driving(_)
@@ -302,7 +302,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
             number += 1;
         }
         now = now + Duration::from_millis(5);
-        server.poll(now);
+        server.poll(|| now);
     }
     let status = server.executor().status();
     let reason = StopReason::Deadline;
@@ -335,7 +335,7 @@ fn a_turn_allocates_nothing() {
             };
             link.send_at(moment, command).unwrap();
             assert_eq!(server.connections().len(), 1);
-            server.poll(moment);
+            server.poll(|| moment);
             let _ = link.status();
         }
     });
@@ -398,7 +398,8 @@ impl Crowd {
     }
 
     fn poll(&mut self) {
-        self.server.poll(self.now);
+        let now = self.now;
+        self.server.poll(|| now);
     }
 
     fn send_as_pilot(&mut self, request: Request) {
@@ -645,4 +646,35 @@ fn a_client_of_another_version_is_answered_with_this_one() {
     let (_, length) = rustix::net::recv(&client, &mut reply[..], RecvFlags::DONTWAIT).unwrap();
     assert!(length > 8);
     assert_eq!(reply[4..6], VERSION.to_le_bytes());
+}
+
+/// Between the moment at which a poll begins and the one at which it reads a message, the
+/// pilot may have captured its frame.
+#[test]
+fn a_command_that_is_sent_while_others_are_read_is_not_of_the_future() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    crowd.number += 1;
+    let captured = crowd.now + Duration::from_micros(50);
+    let request = Request::Command(Command {
+        steering: 0.25,
+        throttle: 0.0,
+        captured,
+        sequence: 1_000,
+    });
+    let bytes = Numbered {
+        number: crowd.number,
+        request,
+    };
+    rustix::net::send(&crowd.pilot, &bytes.write(), SendFlags::empty()).unwrap();
+    let clock = std::cell::Cell::new(crowd.now);
+    crowd.server.poll(|| {
+        let now = clock.get();
+        clock.set(now + Duration::from_micros(60));
+        now
+    });
+    assert_eq!(
+        crowd.server.executor().status().counters.refused_in_all(),
+        0
+    );
 }

@@ -215,7 +215,8 @@ impl World {
 
     /// The guard's next turn, after which every output must have been within the limits.
     fn turn(&mut self) {
-        self.server.poll(self.now);
+        let now = self.now;
+        self.server.poll(|| now);
         let spec = *self.limits.spec();
         let outputs = std::mem::take(&mut *self.motors.0.lock().unwrap());
         for output in outputs {
