@@ -51,7 +51,10 @@ enum Command {
 
 fn main() -> ExitCode {
     // Before anything else: an operator's stop does not wait for busy programs.
-    if std::env::args_os().nth(1).is_some_and(|word| word == "stop") {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "stop")
+    {
         pilotage_guard::run_first();
     }
     pilotage_console::run(run)

@@ -148,9 +148,9 @@ fn a_dry_run_drives_stops_and_is_armed_again() {
     });
     let stopped = out(&car.say("stop"));
     let mut lines = stopped.lines();
-    assert_eq!(lines.next(), Some("stopped: a person stopped the car"));
+    assert_eq!(lines.next(), Some("stopped: an operator stopped the car"));
     assert!(lines.next().unwrap().contains("dry-run"), "{stopped}");
-    car.soon("stopped: a person stopped the car");
+    car.soon("stopped: an operator stopped the car");
     assert!(car.say("arm").status.success());
     car.soon("driving");
     assert!(car.say("disarm").status.success());

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use pilotage_config::{LONGEST_FILE, replace};
 use pilotage_console::{out, print};
 use pilotage_guard::{
-    Domain, GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, State, StopReason,
+    GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, State, StopReason,
     TrimTable, Value, monotonic,
 };
 use toml_edit::DocumentMut;
@@ -31,6 +31,8 @@ const STEPS: (i32, i32) = (5, 50);
 /// A value that may turn the motor is held for this long after the operator's last line: the
 /// operator may have left the terminal, or lost it.
 const MOTOR: Duration = Duration::from_secs(2);
+/// And one of the servo for this long, as the motor gets the neutral of car.toml meanwhile.
+const SERVO: Duration = Duration::from_secs(60);
 
 const INTRODUCTION: &str = "\
 Wheels off the ground! The servo will move, and the motor may turn.
@@ -50,8 +52,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         format!("`actuator.kind` is `{kind}`, which has no centre and no ends to look for")
     })?;
     let typed = listen()?;
-    let RealGuard { mut link, own } = RealGuard::reach(&car, &options.car)?;
-    link.hello(Domain::Physical, &car.identification())?;
+    // The connection is dropped first: a guard that was started here ends with it.
+    let RealGuard { own, mut link } = RealGuard::reach(&car, &options.car)?;
+    link.hello_to_trim(&car.identification())?;
     // A stopped car does not trim; the operator who trims disarms it.
     link.disarm(monotonic())?;
     print(INTRODUCTION);
@@ -64,7 +67,6 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // However it ended, the motors are left disarmed.
     let disarmed = link.disarm(monotonic());
     let failure = link.status().failure;
-    // A guard that was started here ends once the connection is closed.
     drop(link);
     drop(own);
     disarmed?;
@@ -175,8 +177,8 @@ impl Session<'_> {
         }
     }
 
-    /// Confirms `value` again and again until a line is typed; one that may turn the motor
-    /// not for long. `None` at the end of the input.
+    /// Confirms `value` again and again until a line is typed, for as long as an operator may
+    /// be at the terminal. `None` at the end of the input.
     fn show(
         &mut self,
         point: Point,
@@ -186,10 +188,14 @@ impl Session<'_> {
         let began = Instant::now();
         let mut shown = true;
         loop {
-            if point == Point::Neutral && shown && began.elapsed() >= MOTOR {
+            let limit = match point {
+                Point::Neutral => MOTOR,
+                Point::Centre | Point::Left | Point::Right => SERVO,
+            };
+            if shown && began.elapsed() >= limit {
                 shown = false;
                 self.link.disarm(monotonic())?;
-                print("\nthe motor is off again: = shows the value once more, Enter keeps it");
+                print("\nthe motors are off again: = shows the value once more, Enter keeps it");
                 prompt(point, value);
             }
             if shown {

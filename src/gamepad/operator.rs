@@ -1,9 +1,13 @@
 //! What an operator with a gamepad asks of the guard, on a connection of its own each time: a
 //! pilot that hangs, or a guard that was restarted, does not come between.
 
+use std::time::Duration;
+
 use pilotage_guard::{
     ConnectError, Fault, GuardedCar, Link, SocketLink, StopError, Stopped, monotonic, stop,
 };
+
+use pilotage_vehicle::Time;
 
 use crate::guarded::write_failsafe;
 
@@ -12,13 +16,22 @@ use crate::guarded::write_failsafe;
 pub struct Operator {
     /// Holds the stop while the button is down: the guard releases it with the connection.
     holding: Option<SocketLink>,
+    /// When that was last tried.
+    tried: Time,
     car: GuardedCar,
 }
+
+/// A stop that is not held, with the button down, is tried to be held again after this.
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl Operator {
     /// The operator of `car`.
     pub const fn new(car: GuardedCar) -> Self {
-        Self { holding: None, car }
+        Self {
+            holding: None,
+            tried: Time::ZERO,
+            car,
+        }
     }
 
     /// As `pilotage arm`.
@@ -52,17 +65,28 @@ impl Operator {
             }
             return Ok(());
         }
-        let holding = SocketLink::connect(&self.car.socket).and_then(|mut link| {
-            link.hold_stop(true)?;
-            Ok(link)
-        });
-        match holding {
-            Ok(link) => {
-                self.holding = Some(link);
-                Ok(())
-            }
-            // Without a guard that answers the car is stopped, and there is nothing to arm.
+        match self.try_hold() {
+            Ok(()) => Ok(()),
+            // Without a guard that answers the car is stopped; the next guard's stop is held.
             Err(_) => self.stop().map(drop),
+        }
+    }
+
+    fn try_hold(&mut self) -> Result<(), ConnectError> {
+        self.tried = monotonic();
+        let mut link = SocketLink::connect(&self.car.socket)?;
+        link.hold_stop(true)?;
+        self.holding = Some(link);
+        Ok(())
+    }
+
+    /// The stop button is still down: where the guard was restarted, or has closed the
+    /// connection, the stop is held again.
+    pub fn keep_holding(&mut self) {
+        let lost = self.holding.as_ref().is_none_or(SocketLink::is_gone);
+        if lost && monotonic().since(self.tried) >= AGAIN {
+            // It is tried again in a moment.
+            let _ = self.try_hold();
         }
     }
 

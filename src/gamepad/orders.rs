@@ -29,6 +29,8 @@ impl Orders {
             report(self.operator.hold_stop(true), say);
         } else if presses.stop {
             report(self.operator.stop(), say);
+        } else if self.held {
+            self.operator.keep_holding();
         }
         if changed && !self.held {
             report(self.operator.hold_stop(false), say);
@@ -53,6 +55,15 @@ impl Orders {
             self.operator.hold_stop(false)?;
         }
         stopped
+    }
+}
+
+impl Drop for Orders {
+    /// A thread that panics with an operator's buttons in hand is a gamepad that is gone.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.operator.lost();
+        }
     }
 }
 

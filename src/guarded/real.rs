@@ -1,7 +1,8 @@
 //! The guard of a physical or dry-running car: the service's where it runs, else one of the
 //! pilot's own.
 
-use std::io;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -9,10 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{ConnectError, Domain, GuardedCar, SocketLink};
+use pilotage_guard::{ConnectError, Domain, GuardedCar, ProcessId, SocketLink};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Signal, kill_process};
 
 use super::GuardedError;
 
@@ -20,6 +20,12 @@ use super::GuardedError;
 const START: Duration = Duration::from_secs(5);
 /// A guard whose pilot has ended is done with its own end by then.
 const END: Duration = Duration::from_millis(500);
+/// The watcher of a guard that died has written failsafe by then, or reported why not.
+const WATCHER: Duration = Duration::from_secs(2);
+/// Failsafe is written by then, or the motors cannot be reached.
+const FAILSAFE: Duration = Duration::from_secs(3);
+/// The guard is asked for its status at least this often.
+const ASK: Duration = Duration::from_secs(1);
 /// A connection that closes is that of a guard that has ended, or is about to.
 const SILENT: Duration = Duration::from_millis(10);
 
@@ -28,10 +34,10 @@ const PROGRAM: &str = "pilotage-guard";
 
 /// The way to a car's guard.
 pub struct RealGuard {
+    /// The guard, where the pilot started it; dropped, it ends, once the link is dropped.
+    pub own: Option<OwnGuard>,
     /// To the guard; nothing was sent yet.
     pub link: SocketLink,
-    /// The guard, where the pilot started it; dropped, it ends.
-    pub own: Option<OwnGuard>,
 }
 
 impl RealGuard {
@@ -42,7 +48,7 @@ impl RealGuard {
     /// When this user may not connect to it, or it cannot be started.
     pub fn reach(car: &GuardedCar, file: &Path) -> Result<Self, GuardedError> {
         match SocketLink::connect(&car.socket) {
-            Ok(link) => Ok(Self { link, own: None }),
+            Ok(link) => Ok(Self { own: None, link }),
             Err(ConnectError::Unreachable {
                 reason: Errno::NOENT | Errno::CONNREFUSED,
                 ..
@@ -85,22 +91,43 @@ pub fn guard_program() -> Result<PathBuf, GuardedError> {
 /// # Errors
 /// When it is not there, or reports why the motors did not take it.
 pub fn write_failsafe(file: &Path) -> io::Result<()> {
+    run_failsafe(file, &[])
+}
+
+/// The same for a guard that died: where another guard of these motors runs, nothing is done.
+fn write_failsafe_if_dead(file: &Path) -> io::Result<()> {
+    run_failsafe(file, &["--if-dead"])
+}
+
+fn run_failsafe(file: &Path, more: &[&str]) -> io::Result<()> {
     let own = std::env::current_exe()?;
     let program = own.with_file_name(PROGRAM);
     let mut command = Command::new(&program);
-    command.arg("--failsafe").arg("--car").arg(file);
-    command.stdin(Stdio::null());
-    let done = command.output().map_err(|error| {
+    command.arg("--failsafe").args(more).arg("--car").arg(file);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| {
         let program = program.display();
         io::Error::new(
             error.kind(),
             format!("{program} cannot be started: {error}"),
         )
     })?;
-    if done.status.success() {
+    // A bus that hangs in the kernel must not hang who waits for it.
+    let Some(status) = ended_with(&mut child, FAILSAFE) else {
+        let _ = child.kill();
+        let reason = format!("the motors cannot be reached: no answer for {FAILSAFE:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+    };
+    if status.success() {
         return Ok(());
     }
-    let message = String::from_utf8_lossy(&done.stderr);
+    let mut message = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut message);
+    }
     let message = message.trim().trim_start_matches("error: ").to_owned();
     Err(io::Error::other(message))
 }
@@ -137,7 +164,13 @@ impl OwnGuard {
         let mut child = command.spawn().map_err(failed)?;
         drop(command);
         let beat = match listens(&car.socket, &mut child) {
-            Ok(beat) => beat,
+            Ok(beat) if is_of(&beat, &child) => beat,
+            // Another program has started its guard meanwhile.
+            Ok(link) => {
+                drop(ours);
+                let _ = ended_with(&mut child, START);
+                return Ok(RealGuard { own: None, link });
+            }
             Err(error) => {
                 // Its connection to this pilot closes: it ends in order.
                 drop(ours);
@@ -156,11 +189,11 @@ impl OwnGuard {
                 .map_err(failed)?
         };
         Ok(RealGuard {
-            link: SocketLink::over(ours),
             own: Some(Self {
                 end,
                 watch: Some(watch),
             }),
+            link: SocketLink::over(ours),
         })
     }
 }
@@ -178,6 +211,20 @@ fn command(car: &GuardedCar) -> Result<Command, GuardedError> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether the guard at the other end is `child`, or was started by it, its watcher.
+fn is_of(link: &SocketLink, child: &Child) -> bool {
+    let Some(guard) = link.process() else {
+        return false;
+    };
+    let guard = guard.as_raw_nonzero().get();
+    let stat = fs::read_to_string(format!("/proc/{guard}/stat")).unwrap_or_default();
+    // "number (name) state parent ...", and the name may hold anything.
+    let parent = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().nth(1));
+    u32::try_from(guard) == Ok(child.id()) || parent == Some(child.id().to_string().as_str())
 }
 
 /// Waits until the guard listens, or has reported on standard error why it does not.
@@ -200,10 +247,10 @@ fn listens(socket: &Path, child: &mut Child) -> Result<SocketLink, GuardedError>
 /// ended, if that was not in order, failsafe is written.
 fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicBool) {
     let deadline = car.limits.spec().deadline;
-    let guard = beat.process();
+    let guard = beat.process().and_then(ProcessId::of);
     let ended = || end.load(Ordering::Acquire);
     while !ended() && beat.refresh_within(deadline).is_ok() {
-        std::thread::sleep(deadline / 4);
+        std::thread::park_timeout((deadline / 4).min(ASK));
     }
     // Asked to end, it takes a moment; one that fell silent has had its time.
     let patience = if ended() { END } else { SILENT };
@@ -212,9 +259,9 @@ fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicB
     }
     if let Some(guard) = guard {
         // Its watcher writes failsafe then.
-        let _ = kill_process(guard, Signal::KILL);
+        let _ = guard.kill(Duration::ZERO);
     }
-    let watched = ended_with(&mut child, END);
+    let watched = ended_with(&mut child, WATCHER);
     if watched.is_some_and(|status| status.code() == Some(1)) {
         // The watcher has reported that it wrote failsafe.
         return;
@@ -225,7 +272,7 @@ fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicB
         log::error!("the guard died or froze");
         return;
     }
-    match write_failsafe(&car.file) {
+    match write_failsafe_if_dead(&car.file) {
         Ok(()) => log::error!("the guard died or froze: failsafe was written"),
         Err(error) => log::error!("the guard died or froze, and {error}"),
     }
@@ -253,6 +300,7 @@ impl Drop for OwnGuard {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Release);
         if let Some(watch) = self.watch.take() {
+            watch.thread().unpark();
             let _ = watch.join();
         }
     }

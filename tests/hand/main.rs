@@ -98,7 +98,7 @@ fn a_hand_moves_the_car_while_it_holds_the_button() {
 
     pad.press(STOP);
     wait_at_most(AT_ONCE, "stopped", || car.pulses() == FAILSAFE);
-    car.wait_for("stopped: a person stopped the car");
+    car.wait_for("stopped: an operator stopped the car");
     stays(&car, &mut pad, FAILSAFE);
     car.arm(&mut pad);
     car.wait_pulses(&mut pad, NEUTRAL);
@@ -139,7 +139,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     stays(&car, &mut pad, FAILSAFE);
     assert!(
         car.status()
-            .starts_with("stopped: a person stopped the car")
+            .starts_with("stopped: an operator stopped the car")
     );
     car.arm(&mut pad);
     pad.go();
@@ -263,16 +263,16 @@ fn while_an_engine_drives_its_buttons_arm_and_stop() {
     drive.wait_until_said("stop button not proven: press it once (BTN_EAST)");
     pad.press(STOP);
     drive.wait_until_said("stop button works");
-    car.wait_for("stopped: a person stopped the car");
+    car.wait_for("stopped: an operator stopped the car");
     car.arm(&mut pad);
     // Held, nothing arms.
     pad.hold(STOP);
-    car.wait_for("stopped: a person stopped the car");
+    car.wait_for("stopped: an operator stopped the car");
     pad.press(ARM);
     drive.wait_until_said("not armed: the stop button is held");
     assert!(
         car.status()
-            .starts_with("stopped: a person stopped the car")
+            .starts_with("stopped: an operator stopped the car")
     );
     pad.release(STOP);
     car.arm(&mut pad);

@@ -35,6 +35,12 @@ pub fn read(path: &Path, limit: u64) -> Result<String, ReadError> {
         path: path.to_path_buf(),
         reason,
     };
+    // A pipe without a writer, or a device, would be waited for.
+    let kind = std::fs::metadata(path).map_err(failed)?;
+    if !kind.is_file() {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(failed(reason));
+    }
     let file = File::open(path).map_err(failed)?;
     let mut text = String::new();
     // One byte more than allowed tells a file that is too long from one just short enough.

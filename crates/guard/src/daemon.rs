@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
@@ -43,6 +43,23 @@ pub enum DaemonError {
     /// The motors did not take failsafe.
     #[error("failsafe did not reach the motors: {0}")]
     Failsafe(#[from] ActuatorError),
+    /// Another guard writes to these motors.
+    #[error(
+        "another guard holds it (process {process}): {car}; there can be one for each car \
+         (`pilotage stop` ends it)"
+    )]
+    Guarded {
+        /// Its number.
+        process: i32,
+        /// Its car.
+        car: String,
+    },
+    /// Something holds the motors that is not a guard which could be found and killed.
+    #[error(
+        "failsafe was written, but another process holds the motors and may write to them again \
+         (`sudo fuser -v` and the device name it)"
+    )]
+    Held,
     /// The guard could not be killed, and may still write to the motors.
     #[error("the guard (process {process}) cannot be killed: {reason}")]
     Alive {
@@ -60,6 +77,13 @@ pub enum DaemonError {
 /// When it does not start: nothing has moved then.
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
+    // Of other users too, whose locks are elsewhere.
+    if let Some(other) = others(&car).first() {
+        return Err(DaemonError::Guarded {
+            process: other.process.pid().as_raw_nonzero().get(),
+            car: other.name.clone(),
+        });
+    }
     let lock = lock(&car.actuator, HANDOVER)?;
     let mut motors = Motors::open(&car.actuator, HANDOVER)?;
     motors.keep_to(car.limits.spec().deadline);
@@ -99,48 +123,88 @@ fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Vec<File>, Da
     locks.collect()
 }
 
+/// Guards that run and write to the same motors.
+fn others(car: &GuardedCar) -> Vec<Record> {
+    Record::of_outputs(&car.actuator.outputs())
+}
+
+/// What failsafe does with a guard that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// It is killed first: an operator wants the car stopped.
+    Kill,
+    /// It has the car, and nothing is written: the one that died was another.
+    Leave,
+}
+
 /// Writes failsafe to the motors of the car that `file` describes, as its guard read it: what
-/// that left in its runtime directory comes first, `file` last. A guard that still runs is
-/// killed before.
+/// that left in its runtime directory comes first, `file` last.
 ///
 /// # Errors
-/// When neither describes a car, its motors are not there, or they do not take it.
-pub fn failsafe(file: &Path) -> Result<(), DaemonError> {
+/// When neither describes a car, its motors are not there, they do not take it, or another
+/// process may overwrite it.
+pub fn failsafe(file: &Path, running: Running) -> Result<(), DaemonError> {
     let records = Record::of(file);
-    for record in records.iter().filter(|record| record.runs()) {
-        let killed = record.process.kill(HANDOVER);
-        killed.map_err(|reason| DaemonError::Alive {
-            process: record.process.pid().as_raw_nonzero().get(),
-            reason,
-        })?;
+    let runs: Vec<&Record> = records.iter().filter(|record| record.runs()).collect();
+    if running == Running::Leave && !runs.is_empty() {
+        return Ok(());
     }
-    let mut recorded = records.iter().filter_map(|record| {
-        let car = record.car().ok()?;
-        may_write(record, &car.actuator).then_some(car)
-    });
+    let mut unkilled = None;
+    for record in runs {
+        unkilled = kill(record).err().or(unkilled);
+    }
+    let mut recorded = records.iter().filter_map(confined);
     let car = match recorded.next() {
         Some(car) => car,
         None => GuardedCar::load(file)?,
     };
-    write_failsafe(&car)
+    for record in others(&car) {
+        if running == Running::Leave {
+            return Ok(());
+        }
+        unkilled = kill(&record).err().or(unkilled);
+    }
+    write_failsafe(&car)?;
+    unkilled.map_or(Ok(()), Err)
 }
 
-/// Whether this user may act on what another user's record says: only on devices of the
-/// kernel's, which that user could not have made.
-fn may_write(record: &Record, settings: &ActuatorSettings) -> bool {
+fn kill(record: &Record) -> Result<(), DaemonError> {
+    let killed = record.process.kill(HANDOVER);
+    killed.map_err(|reason| DaemonError::Alive {
+        process: record.process.pid().as_raw_nonzero().get(),
+        reason,
+    })
+}
+
+/// The car of a record, if this user may act on it. What the service's user wrote reaches only
+/// devices of the kernel's, by paths that this user cannot have made.
+fn confined(record: &Record) -> Option<GuardedCar> {
+    let mut car = record.car().ok()?;
     if record.owner == geteuid().as_raw() || record.owner == 0 {
-        return true;
+        return Some(car);
     }
-    let Some(device) = settings.device() else {
-        return true;
+    let device = |path: &mut PathBuf, folder: &str| {
+        *path = fs::canonicalize(&*path).ok()?;
+        let node = || fs::metadata(&*path).is_ok_and(|node| node.file_type().is_char_device());
+        (path.starts_with(folder) && (folder == "/sys" || node())).then_some(())
     };
-    let Ok(path) = fs::canonicalize(device) else {
-        // It is not there, and cannot be made here.
-        return true;
-    };
-    let in_sysfs = path.starts_with("/sys") && settings.kind == Kind::Pwm;
-    let node = fs::metadata(&path).is_ok_and(|node| node.file_type().is_char_device());
-    in_sysfs || (path.starts_with("/dev") && node && settings.kind != Kind::Pwm)
+    match car.actuator.kind {
+        Kind::Simulator | Kind::DryRun => return None,
+        Kind::Pca9685 => {
+            let chip = car.actuator.pca9685.as_mut()?;
+            device(&mut chip.bus, "/dev")?;
+            if let Some(pin) = &mut chip.output_enable {
+                device(&mut pin.chip, "/dev")?;
+            }
+        }
+        Kind::Vesc => device(&mut car.actuator.vesc.as_mut()?.port, "/dev")?,
+        Kind::Pwm => {
+            let pins = car.actuator.pwm.as_mut()?;
+            device(&mut pins.throttle_pin.chip, "/sys")?;
+            device(&mut pins.steering_pin.chip, "/sys")?;
+        }
+    }
+    Some(car)
 }
 
 fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
@@ -151,16 +215,23 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     // Held while failsafe is written, so that no guard starts meanwhile; not waited for.
     let lock = lock(&car.actuator, TAKEOVER)
         .inspect_err(|error| log::warn!("failsafe is written without the lock: {error}"));
-    let mut motors = Motors::open_regardless(&car.actuator, TAKEOVER)?;
+    let mut held = matches!(lock, Err(DaemonError::Motors(OpenError::Taken { .. })));
+    let mut motors = match Motors::open(&car.actuator, TAKEOVER) {
+        Err(OpenError::Taken { .. }) => {
+            held = true;
+            Motors::open_regardless(&car.actuator, Duration::ZERO)?
+        }
+        motors => motors?,
+    };
     let output = Output::failsafe(&car.limits);
     let began = Instant::now();
-    let done = loop {
+    loop {
         match motors.write(monotonic(), &output) {
-            Ok(()) => break Ok(()),
-            Err(error) if began.elapsed() >= INSISTENCE => break Err(error.into()),
+            Ok(()) => break,
+            Err(error) if began.elapsed() >= INSISTENCE => return Err(error.into()),
             Err(_) => std::thread::sleep(BETWEEN),
         }
-    };
+    }
     drop(lock);
-    done
+    if held { Err(DaemonError::Held) } else { Ok(()) }
 }

@@ -41,7 +41,7 @@ mod watcher;
 pub mod wire;
 
 pub use actuator::{Actuator, ActuatorError};
-pub use daemon::{DaemonError, failsafe, guard};
+pub use daemon::{DaemonError, Running, failsafe, guard};
 pub use executor::{Executor, StartError};
 pub use identity::{Difference, Identity, LONGEST_IDENTITY};
 pub use in_process::InProcessLink;

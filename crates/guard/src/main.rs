@@ -7,14 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_guard::{Allowed, INSTALLED, group_id, user_id};
+use pilotage_guard::{Allowed, INSTALLED, Running, group_id, user_id};
 
 const HELP: &str = "\
 Guards a car: writes to its motors, and stops it when commands are late, implausible or missing.
 
 Usage: pilotage-guard [--car FILE] [--allow USER]... [--allow-group GROUP]...
                       [--pilot-on-stdin]
-       pilotage-guard --failsafe [--car FILE]
+       pilotage-guard --failsafe [--if-dead] [--car FILE]
 
   --car FILE           the car [default: /etc/pilotage/car.toml]
   --allow USER         may connect, besides root and the guard's own user
@@ -22,6 +22,7 @@ Usage: pilotage-guard [--car FILE] [--allow USER]... [--allow-group GROUP]...
   --pilot-on-stdin     standard input is the connection to the pilot that started this guard;
                        it ends with that, and a second process watches over it
   --failsafe           kill the car's guard if it runs, write the failsafe values, and end
+  --if-dead            with --failsafe: do nothing where a guard of these motors runs
   --help, --version
 
 It starts disarmed: `pilotage arm` arms the car, `pilotage stop` stops it.
@@ -32,9 +33,10 @@ struct Options {
     users: Vec<u32>,
     groups: Vec<u32>,
     pilot: bool,
-    /// Another process of this program watches over this one.
-    watched: bool,
+    /// The process of this program that watches over this one.
+    watcher: Option<u32>,
     failsafe: bool,
+    if_dead: bool,
 }
 
 /// The command line; none where it only asked.
@@ -44,8 +46,9 @@ fn options() -> anyhow::Result<Option<Options>> {
         users: Vec::new(),
         groups: Vec::new(),
         pilot: false,
-        watched: false,
+        watcher: None,
         failsafe: false,
+        if_dead: false,
     };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -57,8 +60,9 @@ fn options() -> anyhow::Result<Option<Options>> {
                 options.groups.push(group);
             }
             Long("pilot-on-stdin") => options.pilot = true,
-            Long("watched") => options.watched = true,
+            Long("watched-by") => options.watcher = Some(arguments.value()?.parse()?),
             Long("failsafe") => options.failsafe = true,
+            Long("if-dead") => options.if_dead = true,
             Short('h') | Long("help") => {
                 pilotage_console::out(HELP);
                 return Ok(None);
@@ -84,19 +88,26 @@ fn run() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if options.failsafe {
-        pilotage_guard::failsafe(&options.car)?;
+        let running = match options.if_dead {
+            true => Running::Leave,
+            false => Running::Kill,
+        };
+        pilotage_guard::failsafe(&options.car, running)?;
         return Ok(ExitCode::SUCCESS);
     }
     if options.pilot {
         // Away from the pilot's terminal: its keys, its end and signals to the pilot's
         // process group do not reach the guard.
         pilotage_guard::leave_session();
-        if !options.watched {
+        let Some(watcher) = options.watcher else {
             let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-            arguments.push("--watched".into());
+            arguments.push(format!("--watched-by={}", std::process::id()).into());
             return Ok(pilotage_guard::watch(&arguments, &options.car)?);
-        }
-        pilotage_guard::end_with_parent();
+        };
+        anyhow::ensure!(
+            pilotage_guard::end_with_parent(watcher),
+            "the guard's watcher has died"
+        );
     }
     let mut allowed = Allowed::own();
     allowed.users.extend(options.users);

@@ -23,7 +23,10 @@ impl Manager {
             Some(name) => SocketAddr::from_abstract_name(name),
             None => SocketAddr::from_pathname(&name),
         };
-        let line = UnixDatagram::unbound().ok().zip(address.ok());
+        // A manager whose queue is full must not hold a tick up.
+        let socket = UnixDatagram::unbound().ok();
+        let socket = socket.filter(|socket| socket.set_nonblocking(true).is_ok());
+        let line = socket.zip(address.ok());
         let watched: Option<u64> = std::env::var("WATCHDOG_USEC")
             .ok()
             .and_then(|text| text.parse().ok())

@@ -113,11 +113,26 @@ pub fn run_first() {
     let _ = sys::real_time(PRIORITY - 1);
 }
 
-/// Ends this process in order, failsafe first, when the process that started it dies.
-pub fn end_with_parent() {
+/// Ends this process in order, failsafe first, when the process `parent` that started it
+/// dies. False where it has died already.
+pub fn end_with_parent(parent: u32) -> bool {
     let signal = Some(rustix::process::Signal::TERM);
     if let Err(error) = rustix::process::set_parent_process_death_signal(signal) {
         log::warn!("the guard outlives its watcher ({error})");
+    }
+    let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    u32::try_from(now) == Ok(parent)
+}
+
+/// Ends the process at once where its thread panics: whoever watches over a guard writes
+/// failsafe, and unwinding would only hold that up.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 
@@ -160,6 +175,8 @@ pub fn run<A: Actuator>(
     manager.ready();
     let mut ended = monotonic();
     let mut busy = Duration::ZERO;
+    // The last that is made is the first that is dropped.
+    let _abort = AbortOnPanic;
     while !sys::ended() && !server.orphaned() {
         wait(&server);
         let mut now = monotonic();

@@ -34,6 +34,9 @@ pub struct Record {
     pub path: PathBuf,
     /// The user that owns it.
     pub owner: u32,
+    /// Whether this user may act on the text. Of another user's record only the socket and
+    /// the process are of use: a stop may be sent there, and a process of that user killed.
+    pub trusted: bool,
     /// The guard's process.
     pub process: ProcessId,
     /// Where it listens.
@@ -88,8 +91,15 @@ fn trusted_directory(path: &Path) -> Option<u32> {
     (directory.is_dir() && directory.mode() & 0o022 == 0).then(|| directory.uid())
 }
 
-/// The directories in which this user may find records: its own, the service's, and for root
-/// those of all users.
+/// Whether this user may act on what a user wrote: on its own records, root's, and those of
+/// the service's user, who owns a directory that only root can have made.
+fn trusted_owner(owner: u32) -> bool {
+    let service = || trusted_directory(Path::new(SERVICE));
+    owner == geteuid().as_raw() || owner == 0 || service() == Some(owner)
+}
+
+/// The directories in which this user may find records: the service's and its own first, and
+/// for root those of all users.
 fn directories() -> Vec<PathBuf> {
     let mut all = vec![PathBuf::from(SERVICE), PathBuf::from("/run/pilotage-0")];
     let user = geteuid().as_raw();
@@ -98,18 +108,30 @@ fn directories() -> Vec<PathBuf> {
         all.push(format!("/tmp/pilotage-{user}").into());
         return all;
     }
-    let within = |folder: &str| {
+    for (folder, prefix, suffix) in [("/run/user", "", "pilotage"), ("/tmp", "pilotage-", "")] {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
-    };
-    all.extend(within("/run/user").iter().map(|user| user.join("pilotage")));
-    let named = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("pilotage-"))
-    };
-    all.extend(within("/tmp").into_iter().filter(named));
+        let of_a_user = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let user: u32 = name.strip_prefix(prefix)?.parse().ok()?;
+            let path = entry.path();
+            let path = if suffix.is_empty() {
+                path
+            } else {
+                path.join(suffix)
+            };
+            (trusted_directory(&path) == Some(user)).then_some(path)
+        });
+        all.extend(of_a_user.take(MOST_DIRECTORIES));
+    }
     all
 }
+
+/// More users than a car's computer has: others' directories must not hold a stop up.
+const MOST_DIRECTORIES: usize = 64;
+/// More cars than a user has.
+const MOST_RECORDS: usize = 32;
+/// Bytes of the lines before car.toml's text.
+const LONGEST_HEAD: u64 = 16 << 10;
 
 /// One name for a file, however it was written: that of the file behind links where it is
 /// there.
@@ -167,6 +189,7 @@ impl Record {
         let record = Self {
             path: folder.join(format!("{}.guard", hash(&car.file))),
             owner: geteuid().as_raw(),
+            trusted: true,
             process: ProcessId::own()?,
             socket: car.socket.clone(),
             file: car.file.clone(),
@@ -222,9 +245,16 @@ impl Record {
         if !metadata.is_file() || metadata.uid() != owner || metadata.mode() & 0o022 != 0 {
             return None;
         }
-        let mut text = String::new();
-        file.take(LONGEST).read_to_string(&mut text).ok()?;
-        Self::parse(path, owner, &text)
+        let trusted = trusted_owner(owner);
+        let longest = if trusted { LONGEST } else { LONGEST_HEAD };
+        let mut bytes = Vec::new();
+        file.take(longest).read_to_end(&mut bytes).ok()?;
+        let mut record = Self::parse(path, owner, &String::from_utf8_lossy(&bytes))?;
+        record.trusted = trusted;
+        if !trusted {
+            record.text = String::new();
+        }
+        Some(record)
     }
 
     fn parse(path: &Path, owner: u32, text: &str) -> Option<Self> {
@@ -239,6 +269,7 @@ impl Record {
         Some(Self {
             path: path.to_owned(),
             owner,
+            trusted: false,
             process: value("process")?.parse().ok()?,
             socket: value("socket")?.into(),
             file: value("file")?.into(),
@@ -247,21 +278,18 @@ impl Record {
         })
     }
 
-    /// All records that this user may read and trust.
+    /// All records that this user may read.
     pub fn all() -> Vec<Self> {
-        let mut found = Vec::new();
-        for directory in directories() {
-            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "guard")
-                {
-                    found.extend(Self::read(&path));
-                }
-            }
-        }
-        found
+        let in_directory = |directory: PathBuf| {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let paths = entries.map(|entry| entry.path());
+            let named = |path: &PathBuf| path.extension().is_some_and(|it| it == "guard");
+            let records = paths.filter(named).take(MOST_RECORDS);
+            records
+                .filter_map(|path| Self::read(&path))
+                .collect::<Vec<_>>()
+        };
+        directories().into_iter().flat_map(in_directory).collect()
     }
 
     /// The records of the car that `file` describes; the file may be gone.
@@ -269,8 +297,23 @@ impl Record {
         let file = canonical(file);
         let mut found = Self::all();
         found.retain(|record| record.file == file);
-        // Those that run come first.
-        found.sort_by_key(|record| !record.process.runs());
+        // Those that run come first, and of them those that are trusted.
+        found.sort_by_key(|record| (!record.runs(), !record.trusted));
+        found
+    }
+
+    /// The records of guards that run and write through one of `outputs`.
+    pub fn of_outputs(outputs: &[PathBuf]) -> Vec<Self> {
+        let outputs: Vec<PathBuf> = outputs.iter().map(|output| canonical(output)).collect();
+        let mut found = Self::all();
+        found.retain(|record| {
+            let shared = record.car().is_ok_and(|car| {
+                let own = car.actuator.outputs();
+                own.iter()
+                    .any(|output| outputs.contains(&canonical(output)))
+            });
+            shared && record.runs()
+        });
         found
     }
 
@@ -282,8 +325,14 @@ impl Record {
     /// The car as its guard read it.
     ///
     /// # Errors
-    /// When the text is no longer understood: it is of another version of Pilotage.
+    /// When the text is no longer understood, as that of another version of Pilotage, or is
+    /// not trusted.
     pub fn car(&self) -> Result<GuardedCar, CarFileError> {
+        if !self.trusted {
+            return Err(CarFileError::Untrusted {
+                path: self.path.clone(),
+            });
+        }
         let car = GuardedCar::from_toml(&self.file.display().to_string(), &self.text)?;
         Ok(GuardedCar {
             socket: self.socket.clone(),

@@ -121,7 +121,7 @@ pub struct Server<A> {
     listener: Option<OwnedFd>,
     allowed: Allowed,
     clients: ArrayVec<Client, MOST_CLIENTS>,
-    /// Where the pilot's engine was trained; none while there is no pilot.
+    /// Where the pilot's engine was trained; none while there is no pilot, or one that trims.
     engine: Option<Domain>,
     rejected: Rejected,
     reported: Time,
@@ -199,7 +199,7 @@ impl<A: Actuator> Server<A> {
         let now = clock();
         self.executor.advance(now);
         self.close_idle(now);
-        self.accept(now);
+        self.accept(&clock);
         let mut index = 0;
         while index < self.clients.len() {
             if self.receive(index, &clock) {
@@ -232,7 +232,7 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    fn accept(&mut self, now: Time) {
+    fn accept(&mut self, clock: &impl Fn() -> Time) {
         // As many as there is room for in one poll: others wait for the next.
         for _ in 0..MOST_CLIENTS {
             let Some(listener) = &self.listener else {
@@ -247,9 +247,15 @@ impl<A: Actuator> Server<A> {
                 self.rejected.unauthorized += 1;
                 continue;
             }
+            let now = clock();
             self.make_room(now);
             // Room was made.
             let _ = self.clients.try_push(Client::new(connection, now, false));
+            // What it has sent already takes effect, though the next one may take its place.
+            let newest = self.clients.len() - 1;
+            if !self.receive(newest, clock) {
+                self.disconnect(newest, now);
+            }
         }
     }
 
@@ -326,7 +332,7 @@ impl<A: Actuator> Server<A> {
 
     fn command(&mut self, index: usize, command: Option<Command>, now: Time) {
         let Some(command) = command else { return };
-        if self.clients[index].pilot {
+        if self.clients[index].pilot && self.engine.is_some() {
             self.executor.command(now, command);
             // What became of it, and when.
             self.answer(index, 0, None);
@@ -344,8 +350,8 @@ impl<A: Actuator> Server<A> {
             } => return self.hello(index, engine, fingerprint),
             Request::Arm(named) => return self.arm(index, named, now),
             Request::Trim { point, value } => {
-                // One pilot or one trim at a time: both move motors.
-                if !self.clients[index].pilot {
+                // Only who came to trim may: a pilot, whose engine drives, never tries values.
+                if !self.clients[index].pilot || self.engine.is_some() {
                     self.rejected.unauthorized += 1;
                     return Some(Refusal::NotThePilot);
                 }
@@ -365,7 +371,7 @@ impl<A: Actuator> Server<A> {
         None
     }
 
-    fn hello(&mut self, index: usize, engine: Domain, fingerprint: u64) -> Option<Refusal> {
+    fn hello(&mut self, index: usize, engine: Option<Domain>, fingerprint: u64) -> Option<Refusal> {
         let taken = self.clients.iter().any(|client| client.pilot);
         if taken && !self.clients[index].pilot {
             self.rejected.unauthorized += 1;
@@ -376,7 +382,7 @@ impl<A: Actuator> Server<A> {
             return Some(Refusal::OtherCar);
         }
         self.clients[index].pilot = true;
-        self.engine = Some(engine);
+        self.engine = engine;
         None
     }
 

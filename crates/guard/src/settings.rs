@@ -225,6 +225,12 @@ pub enum CarFileError {
     /// It is read, and not sound.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It is the record of another user, who could have written anything.
+    #[error("{path}: the record of another user is not acted on")]
+    Untrusted {
+        /// The record.
+        path: PathBuf,
+    },
 }
 
 impl GuardedCar {

@@ -132,8 +132,20 @@ impl SocketLink {
     /// # Errors
     /// When the guard guards another car, has a pilot already, or does not answer.
     pub fn hello(&mut self, domain: Domain, car: &Identification) -> Result<(), HelloError> {
+        self.declare(Some(domain), car)
+    }
+
+    /// Declares this program an operator's that trims a car, in place of a pilot.
+    ///
+    /// # Errors
+    /// As [`hello`](Self::hello).
+    pub fn hello_to_trim(&mut self, car: &Identification) -> Result<(), HelloError> {
+        self.declare(None, car)
+    }
+
+    fn declare(&mut self, engine: Option<Domain>, car: &Identification) -> Result<(), HelloError> {
         let request = Request::Hello {
-            engine: domain,
+            engine,
             fingerprint: car.fingerprint,
         };
         match self.ask(request) {

@@ -50,7 +50,7 @@ pub enum StopReason {
     #[error("the clock went backwards")]
     ClockWentBack,
     /// A person asked for it.
-    #[error("a person stopped the car")]
+    #[error("an operator stopped the car")]
     Person,
     /// A part of the car failed.
     #[error(transparent)]

@@ -136,66 +136,36 @@ pub fn stop_all(
 /// # Errors
 /// When neither can be done.
 pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<Stopped, StopError> {
-    let mut killed = None;
     let records = Record::of(file);
-    let running = records.iter().find(|record| record.runs());
-    let (car, sockets) = places(file, &records)?;
-    let mut refused = None;
-    let mut link = None;
-    for socket in sockets {
-        match SocketLink::connect(&socket) {
-            Ok(found) => {
-                link = Some(found);
-                break;
-            }
-            Err(ConnectError::Unreachable { path, reason }) => {
-                if reason == Errno::ACCESS || reason == Errno::PERM {
-                    refused = Some((path, reason));
-                }
-            }
-            // Connecting alone asks nothing of a guard.
-            Err(ConnectError::Guard(_)) => {}
+    let running: Vec<&Record> = records.iter().filter(|record| record.runs()).collect();
+    let mut stopped = None;
+    let mut failed = None;
+    let mut killed = None;
+    // Each of them: two users' guards may have read one file.
+    for record in &running {
+        match stop_recorded(record) {
+            Ok(Answer::Stopped(by_guard)) => stopped = worse(stopped, by_guard),
+            Ok(Answer::Killed) => killed = Some(record.process.pid().as_raw_nonzero().get()),
+            Err(error) => failed = Some(error),
         }
     }
-    if let Some(mut link) = link {
-        if link.stop_within(STOP_PATIENCE).is_ok() {
-            return Ok(by_guard(car, running, &mut link));
-        }
-        let guard = match running {
-            Some(record) => record.process.kill(KILLED).map(|()| record.process.pid()),
-            None => kill_peer(&link),
-        };
-        match guard {
-            Ok(process) => killed = Some(process.as_raw_nonzero().get()),
-            // It has been asked, and may only be slow.
-            Err(reason) => {
-                let answered = link.refresh_within(LAST_PATIENCE).is_ok();
-                if answered && is_stopped(&link) {
-                    return Ok(by_guard(car, running, &mut link));
-                }
-                let process = link.process().map_or(0, |pid| pid.as_raw_nonzero().get());
-                return Err(StopError::Unkillable {
-                    car,
-                    process,
-                    reason,
-                });
+    let car = match running.first() {
+        Some(record) => record.name.clone(),
+        None => {
+            let (car, sockets) = places(file, &records)?;
+            match stop_listening(&car, sockets)? {
+                Some(Found::Stopped(by_guard)) => stopped = Some(by_guard),
+                Some(Found::Killed(process)) => killed = Some(process),
+                None => {}
             }
+            car
         }
-    } else if let Some(record) = running {
-        // A guard whose socket is gone, or whose queue is full.
-        let process = record.process.pid().as_raw_nonzero().get();
-        match record.process.kill(KILLED) {
-            Ok(()) => killed = Some(process),
-            Err(reason) => {
-                return Err(StopError::Unkillable {
-                    car,
-                    process,
-                    reason,
-                });
-            }
-        }
-    } else if let Some((path, reason)) = refused {
-        return Err(StopError::NotAllowed { path, reason });
+    };
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let (Some(stopped), None) = (stopped, killed) {
+        return Ok(stopped);
     }
     match failsafe(file) {
         Ok(()) => Ok(Stopped::WithoutGuard { car, killed }),
@@ -206,15 +176,98 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     }
 }
 
+/// Of two guards' answers the one of which the operator must know.
+fn worse(one: Option<Stopped>, other: Stopped) -> Option<Stopped> {
+    let failing = |stopped: &Stopped| match stopped {
+        Stopped::ByGuard { status, .. } => status.failure.is_some(),
+        Stopped::WithoutGuard { .. } => true,
+    };
+    Some(one.filter(failing).unwrap_or(other))
+}
+
+/// What became of a guard that runs.
+enum Answer {
+    Stopped(Stopped),
+    Killed,
+}
+
+/// Stops the car of a guard that runs, or kills that guard.
+fn stop_recorded(record: &Record) -> Result<Answer, StopError> {
+    let mut link = SocketLink::connect(&record.socket).ok();
+    // Another's socket may lie where the guard's was.
+    link = link.filter(|link| link.process() == Some(record.process.pid()));
+    if let Some(link) = &mut link
+        && link.stop_within(STOP_PATIENCE).is_ok()
+    {
+        return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
+    }
+    let Err(reason) = record.process.kill(KILLED) else {
+        return Ok(Answer::Killed);
+    };
+    // It has been asked, and may only be slow.
+    if let Some(link) = &mut link
+        && link.refresh_within(LAST_PATIENCE).is_ok()
+        && is_stopped(link)
+    {
+        return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
+    }
+    Err(StopError::Unkillable {
+        car: record.name.clone(),
+        process: record.process.pid().as_raw_nonzero().get(),
+        reason,
+    })
+}
+
+/// What became of a guard that no record names.
+enum Found {
+    Stopped(Stopped),
+    Killed(i32),
+}
+
+/// Stops the car of the guard that listens at the first of `sockets` where one does.
+fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, StopError> {
+    let mut refused = None;
+    for socket in sockets {
+        let mut link = match SocketLink::connect(&socket) {
+            Ok(link) => link,
+            Err(ConnectError::Unreachable { path, reason }) => {
+                if reason == Errno::ACCESS || reason == Errno::PERM {
+                    refused = Some(StopError::NotAllowed { path, reason });
+                }
+                continue;
+            }
+            // Connecting alone asks nothing of a guard.
+            Err(ConnectError::Guard(_)) => continue,
+        };
+        if link.stop_within(STOP_PATIENCE).is_ok() {
+            let named = link.car().unwrap_or_else(|_| car.to_owned());
+            return Ok(Some(Found::Stopped(by_guard(named, &link))));
+        }
+        let reason = match kill_peer(&link) {
+            Ok(process) => return Ok(Some(Found::Killed(process.as_raw_nonzero().get()))),
+            Err(reason) => reason,
+        };
+        if link.refresh_within(LAST_PATIENCE).is_ok() && is_stopped(&link) {
+            return Ok(Some(Found::Stopped(by_guard(car.to_owned(), &link))));
+        }
+        return Err(StopError::Unkillable {
+            car: car.to_owned(),
+            process: link.process().map_or(0, |pid| pid.as_raw_nonzero().get()),
+            reason,
+        });
+    }
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
 /// The car's name, and where its guard may listen: where a guard wrote that it does, which
 /// may be one that this user cannot see, and where car.toml has it.
 fn places(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), StopError> {
-    let mut sockets: Vec<PathBuf> = records.iter().map(|record| record.socket.clone()).collect();
-    let recorded = records.first().map(|record| record.name.clone());
-    // A guard that runs has left all that is needed: the file may be anything.
-    if records.first().is_some_and(Record::runs) {
-        return Ok((recorded.unwrap_or_default(), sockets));
-    }
+    let trusted = || records.iter().filter(|record| record.trusted);
+    let mut sockets: Vec<PathBuf> = trusted().map(|record| record.socket.clone()).collect();
+    let recorded = trusted().next().map(|record| record.name.clone());
     match (GuardedCar::load(file), recorded) {
         (Ok(car), name) => {
             sockets.push(car.socket.clone());
@@ -228,14 +281,9 @@ fn places(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), Sto
     }
 }
 
-/// The guard's own answer on which car it stopped, where no record has it.
-fn by_guard(car: String, record: Option<&Record>, link: &mut SocketLink) -> Stopped {
-    let named = match record {
-        Some(_) => None,
-        None => link.car().ok(),
-    };
+fn by_guard(car: String, link: &SocketLink) -> Stopped {
     Stopped::ByGuard {
-        car: named.unwrap_or(car),
+        car,
         status: Box::new(link.status()),
     }
 }
@@ -248,6 +296,9 @@ fn is_stopped(link: &SocketLink) -> bool {
 fn kill_peer(link: &SocketLink) -> Result<rustix::process::Pid, Errno> {
     let pid = link.process().ok_or(Errno::SRCH)?;
     let process = crate::ProcessId::of(pid).ok_or(Errno::SRCH)?;
+    if !process.runs() {
+        return Err(Errno::SRCH);
+    }
     process.kill(KILLED)?;
     Ok(pid)
 }

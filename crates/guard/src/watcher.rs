@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::process::PRIORITY;
-use crate::{DaemonError, failsafe, sys};
+use crate::{DaemonError, Running, failsafe, sys};
 
 /// How often it looks whether it is asked to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -79,7 +79,8 @@ pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError
         // Its message is on standard error; the motors may be another guard's.
         return Ok(ExitCode::from(NOT_STARTED));
     }
-    match failsafe(file) {
+    // A guard that has started since has the car.
+    match failsafe(file, Running::Leave) {
         Ok(()) => {
             log::error!("the guard died ({}): failsafe was written", death(status));
             Ok(ExitCode::FAILURE)

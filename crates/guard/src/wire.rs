@@ -22,10 +22,10 @@ pub const VERSION: u16 = 2;
 /// What a client asks of a guard.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Request {
-    /// The client is the pilot.
+    /// The client is the pilot, or an operator's program that trims in its place.
     Hello {
-        /// Where its engine was trained.
-        engine: Domain,
+        /// Where its engine was trained; none for one that trims.
+        engine: Option<Domain>,
         /// [`Identity::fingerprint`](crate::Identity::fingerprint) of its car.
         fingerprint: u64,
     },

@@ -413,7 +413,7 @@ fn a_trim_value_lasts_only_while_it_is_confirmed() {
     let _guard = car.guard(&[]);
     let mut link = car.connect();
     let identification = car.settings().identification();
-    link.hello(Domain::Physical, &identification).unwrap();
+    link.hello_to_trim(&identification).unwrap();
     let point = pilotage_guard::Point::Neutral;
     link.trim(point, 1800).unwrap();
     assert_eq!(car.pulses()[1], 1_800_000, "the motor gets what is tried");
@@ -641,4 +641,53 @@ fn what_cannot_be_is_said() {
     assert_eq!(car.pulses(), DISARMED, "nothing was written");
     let missing = Command::new(GUARD).args(["--car", "/none.toml"]).output();
     assert!(message(&missing.unwrap()).contains("/none.toml"));
+}
+
+/// A copy of car.toml names the same motors: what is stopped is the car, not a file.
+#[test]
+fn a_stop_by_a_copy_of_the_file_stops_the_guard_of_these_motors() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    car.drive(&mut car.connect());
+    let copy = car.folder.path().join("copy.toml");
+    let text = fs::read_to_string(car.file()).unwrap();
+    fs::write(&copy, text.replace("guard.sock", "copy.sock")).unwrap();
+    let mut command = Command::new(GUARD);
+    let written = command.args(["--failsafe", "--car"]).arg(&copy).output();
+    assert!(written.unwrap().status.success());
+    assert_eq!(guard.ended().signal(), Some(Signal::KILL.as_raw()));
+    assert_eq!(car.pulses(), FAILSAFE);
+}
+
+#[test]
+fn failsafe_for_a_dead_guard_leaves_the_next_one_alone() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    let written = car.command(&["--failsafe", "--if-dead"]).output().unwrap();
+    assert!(written.status.success(), "{}", message(&written));
+    link.refresh().unwrap();
+    assert!(matches!(link.status().state, State::Driving(_)));
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_up_no_tick() {
+    let car = Car::new();
+    let path = car.folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"x", &path).is_ok() {}
+    let mut command = car.command(&[]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "1000000");
+    let mut guard = Running(command.spawn().unwrap());
+    let mut link = car.connect();
+    car.drive(&mut link);
+    // Longer than its own timer would let a guard live that waits.
+    std::thread::sleep(Duration::from_millis(900));
+    assert!(guard.0.try_wait().unwrap().is_none(), "it runs");
+    drop(manager);
 }

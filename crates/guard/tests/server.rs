@@ -244,7 +244,7 @@ fn a_pilot_of_another_car_is_refused_and_shown_what_differs() {
 
 fn hello() -> Request {
     Request::Hello {
-        engine: Domain::Simulated,
+        engine: Some(Domain::Simulated),
         fingerprint: Identification::of_limits(&simulated()).fingerprint,
     }
 }
@@ -380,7 +380,7 @@ impl Crowd {
         };
         let fingerprint = Identification::of_limits(&limits).fingerprint;
         crowd.send_as_pilot(Request::Hello {
-            engine,
+            engine: Some(engine),
             fingerprint,
         });
         crowd
@@ -471,6 +471,33 @@ fn commands_of_another_connection_move_nothing_and_are_counted() {
     crowd.send(&second, 4, hello());
     crowd.send(&second, 5, full_right);
     assert_eq!(crowd.server.rejected().unauthorized, 5);
+}
+
+#[test]
+fn stops_that_come_at_once_with_many_connections_are_not_lost() {
+    let mut crowd = Crowd::driving();
+    crowd.drive();
+    let connect = |crowd: &Crowd| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let line =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+        let line = line.unwrap();
+        let address = SocketAddrUnix::new(crowd.path.path().join("sock")).unwrap();
+        rustix::net::connect(&line, &address).unwrap();
+        line
+    };
+    let operator = connect(&crowd);
+    let stop = Numbered {
+        number: 1,
+        request: Request::Stop,
+    };
+    rustix::net::send(&operator, &stop.write(), SendFlags::empty()).unwrap();
+    // All of them are accepted in polls that none of the others has seen.
+    let others: Vec<OwnedFd> = (0..30).map(|_| connect(&crowd)).collect();
+    crowd.poll();
+    let reason = StopReason::Person;
+    assert_eq!(crowd.state(), State::Stopped { reason });
+    drop(others);
 }
 
 #[test]
@@ -613,6 +640,28 @@ fn a_dead_pilots_commands_and_those_of_the_future_never_act() {
         crowd.poll();
         assert_eq!(crowd.mode(), Mode::Failsafe, "armed, without a new command");
     }
+}
+
+/// A pilot, whose engine may be anyone's, never tries values.
+#[test]
+fn only_who_came_to_trim_trims_and_it_never_drives() {
+    let point = pilotage_guard::Point::Neutral;
+    let trim = Request::Trim { point, value: 1800 };
+    let mut crowd = Crowd::driving();
+    crowd.send_as_pilot(trim);
+    assert_eq!(crowd.state(), State::Disarmed);
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
+    let fingerprint = Identification::of_limits(&simulated()).fingerprint;
+    let engine = None;
+    crowd.send_as_pilot(Request::Hello {
+        engine,
+        fingerprint,
+    });
+    let operator = crowd.client();
+    crowd.send(&operator, 1, Request::Arm(None));
+    let command = crowd.command(0.5);
+    crowd.send_as_pilot(command);
+    assert_eq!(crowd.state(), State::Disarmed, "it has no engine to arm");
 }
 
 #[test]

@@ -44,7 +44,7 @@ const LONGEST: u64 = 600;
 
 fn hello() -> Request {
     Request::Hello {
-        engine: Domain::Simulated,
+        engine: Some(Domain::Simulated),
         fingerprint: Identification::of_limits(&limits()).fingerprint,
     }
 }

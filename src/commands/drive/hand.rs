@@ -69,7 +69,8 @@ pub fn run(
     let signalled = catch_signals()?;
     let mut manager = Manager::from_environment();
     let pad = Gamepad::open(config, &car.limits)?;
-    let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), &file)?;
+    // The connection is dropped first: a guard that was started here ends with it.
+    let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), &file)?;
     // No engine drives: an operator's hand is of the physical world.
     link.hello(Domain::Physical, &car.guarded().identification())?;
     let (gamepad, mapping) = (pad.describe(), *pad.mapping());
@@ -194,6 +195,10 @@ impl<'a> Turn<'a> {
             None => std::thread::sleep(patience),
         }
         let now = monotonic();
+        // First: an arming that has come since locks the axes before they are read.
+        self.link.advance_to(now)?;
+        let before = self.link.status().state;
+        self.arming(now, before);
         let wish = match self.read(now) {
             Ok(wish) => wish,
             Err(error) => {
@@ -211,13 +216,12 @@ impl<'a> Turn<'a> {
         // A release is sent at once.
         if now >= self.due || self.driven != wish.driven {
             self.due = now + TICK.min(self.car.limits.spec().frame_period);
-            self.send(now, wish)?;
+            self.send(now, wish, before)?;
         }
         self.driven = wish.driven;
         self.link.advance_to(now)?;
         let state = self.link.status().state;
         self.watch.state(state);
-        self.arming(now, state);
         if let Some(recording) = recording {
             let drives = wish.driven && matches!(state, State::Driving(_));
             recording.steered.set(drives, wish.steering, wish.throttle);
@@ -275,9 +279,9 @@ impl<'a> Turn<'a> {
         })
     }
 
-    fn send(&mut self, now: Time, wish: Wish) -> Result<(), LinkError> {
+    /// Sends what the operator wants to a guard that was in `state` before that was read.
+    fn send(&mut self, now: Time, wish: Wish, state: State) -> Result<(), LinkError> {
         // Elsewhere a command moves nothing, and is not worth a refusal.
-        let state = self.link.status().state;
         if self.pad.is_none() || !matches!(state, State::Armed(_) | State::Driving(_)) {
             return Ok(());
         }

@@ -75,7 +75,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
                 frames += 1;
                 timing.record(&step);
                 live.show(numbers(status.state, &step, &timing));
-                watch.well("all is well again; the car stands until somebody arms it");
+                watch.well("the fault is over; the car is stopped until an operator arms it");
             }
             Err(StepError::Camera(CameraError::Ended { .. })) => break End::Pictures,
             Err(StepError::Link(error @ LinkError::Gone)) => break End::Guard(error),
@@ -142,7 +142,8 @@ impl RealDrive {
         }
         let camera = camera::open(capture)?;
         let described = camera.describe();
-        let RealGuard { mut link, own } = RealGuard::reach(&car.guarded(), file)?;
+        // The connection is dropped first: a guard that was started here ends with it.
+        let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), file)?;
         link.hello(domain, &car.guarded().identification())?;
         let whose = match own {
             Some(_) => "its guard was started",

@@ -402,7 +402,7 @@ mod reason {
     pub const GAMEPAD: &[&str] = &["stopped: the gamepad is gone"];
     pub const ACTUATOR: &[&str] = &["stopped: the actuator did not take a write"];
     pub const OPERATOR: &[&str] = &[
-        "stopped: a person stopped the car",
+        "stopped: an operator stopped the car",
         "stopped: an operator stopped the car",
     ];
 

@@ -194,7 +194,7 @@ impl Numbered {
                 fingerprint: own,
             } => {
                 fingerprint = own;
-                (kind::HELLO, engine.code())
+                (kind::HELLO, engine.map_or(0, Code::code))
             }
             Request::Command(sent) => {
                 command = sent;
@@ -235,7 +235,10 @@ impl Numbered {
         let message: RequestBytes = message(bytes)?;
         let request = match (header.kind, header.detail) {
             (kind::HELLO, engine) => Request::Hello {
-                engine: Code::decode(engine)?,
+                engine: match engine {
+                    0 => None,
+                    engine => Some(Code::decode(engine)?),
+                },
                 fingerprint: message.fingerprint.get(),
             },
             (kind::COMMAND, _) => Request::Command(Command {

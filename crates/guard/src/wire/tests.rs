@@ -19,9 +19,11 @@ fn requests() -> impl Strategy<Value = Request> {
     let command = (any::<[u64; 2]>(), -1.0_f32..1.0, -1.0_f32..1.0);
     let engine = prop::option::of(any_of::<Domain>());
     prop_oneof![
-        (any_of(), any::<u64>()).prop_map(|(engine, fingerprint)| Request::Hello {
-            engine,
-            fingerprint
+        (prop::option::of(any_of()), any::<u64>()).prop_map(|(engine, fingerprint)| {
+            Request::Hello {
+                engine,
+                fingerprint,
+            }
         }),
         command.prop_map(|([captured, sequence], steering, throttle)| {
             Request::Command(Command {
