@@ -5,12 +5,18 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and one that is skipped says why"
 )]
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use minisign::KeyPair;
+use pilotage::engines::compiled_in;
+use pilotage_engine::Bundle;
 use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -124,7 +130,7 @@ fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
     let machine = stand_ins();
     let car = |engine: &str| {
         let text = format!("[engine]\n{engine}\n");
-        std::fs::write(machine.path().join("car.toml"), text).unwrap();
+        fs::write(machine.path().join("car.toml"), text).unwrap();
         let arguments = ["compile", "--for-this-machine", "--car", "car.toml"];
         pilotage(&machine, "off", &arguments)
     };
@@ -136,25 +142,126 @@ fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
     assert_eq!(lacking.status.code(), Some(2), "{lacking:?}");
     assert!(complaint(&lacking).contains(LACKING), "{lacking:?}");
 
-    // What the car would not drive with, nothing is built of.
-    std::fs::write(machine.path().join("mine.engine"), "unsigned").unwrap();
-    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-    let unsigned = car(&format!(
+    // What the car would not drive with, nothing is built of: the signature is verified first.
+    let engine = compiled_in("pilotnet").unwrap();
+    put(&machine, "mine.engine", engine);
+    let pair = KeyPair::generate_unencrypted_keypair().unwrap();
+    let text = format!(
         "file = \"mine.engine\"\nbackend = \"tensorrt\"\nrequire_signature = true\n\
-         trusted_keys = [\"{key}\"]"
-    ));
+         trusted_keys = [\"{}\"]",
+        pair.pk.to_base64()
+    );
+    let signed = |bytes: &[u8], reason: &str| {
+        let signature = minisign::sign(None, &pair.sk, bytes, None, None).unwrap();
+        put(&machine, "mine.engine.minisig", signature.into_string());
+        let output = car(&text);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(complaint(&output).contains(reason), "{output:?}");
+    };
+    let unsigned = car(&text);
     assert_eq!(unsigned.status.code(), Some(2), "{unsigned:?}");
-    assert!(complaint(&unsigned).contains("sign"), "{unsigned:?}");
+    assert!(complaint(&unsigned).contains("it has no signature"));
+    signed(b"another engine", "its signature is wrong");
+    signed(engine, LACKING);
+}
+
+/// Writes a file that only its owner may write, whatever the umask is.
+fn put(machine: &TempDir, name: &str, content: impl AsRef<[u8]>) {
+    let path = machine.path().join(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+}
+
+/// Fails with `reason`: for [`LACKING`] the engine was taken as far as this machine goes.
+fn builds(machine: &TempDir, engine: &str, reason: &str) {
+    let as_file = ["compile", engine, "--for-this-machine"];
+    let text = format!("[engine]\nfile = \"{engine}\"\nbackend = \"tensorrt\"\n");
+    put(machine, "car.toml", text);
+    let of_car = ["compile", "--for-this-machine", "--car", "car.toml"];
+    for arguments in [&as_file[..], &of_car] {
+        let output = pilotage(machine, "off", arguments);
+        let message = complaint(&output);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(reason), "{reason}: {message}");
+        assert_eq!(message.contains(LACKING), reason == LACKING, "{message}");
+    }
+}
+
+#[test]
+fn an_engine_with_data_in_another_file_is_refused_before_tensorrt_is_opened() {
+    let machine = stand_ins();
+    put(&machine, "good.engine", compiled_in("pilotnet").unwrap());
+    builds(&machine, "good.engine", LACKING);
+
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bundle = Bundle::read(compiled_in("pilotnet").unwrap()).unwrap();
+        change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
+        put(&machine, "bad.engine", bundle.write().unwrap());
+    };
+    // An initializer `w` (crates/tensorrt/tests/machine.rs has its fields).
+    changed(&|model| {
+        model.extend_from_slice(
+            b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01",
+        );
+    });
+    builds(
+        &machine,
+        "bad.engine",
+        "the tensor `w` keeps its data in another file",
+    );
+    changed(&|model| model.truncate(model.len() / 2));
+    builds(
+        &machine,
+        "bad.engine",
+        "the engine's model cannot be read: ",
+    );
+}
+
+#[test]
+fn root_builds_only_from_a_file_that_no_other_user_can_write() {
+    let machine = stand_ins();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root's engine files are checked, and this is not root");
+        return;
+    }
+    let folder = machine.path().join("engines");
+    fs::create_dir(&folder).unwrap();
+    let mode = |path: &Path, mode: u32| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&folder, 0o755);
+    let name = "engines/my.engine";
+    put(&machine, name, compiled_in("pilotnet").unwrap());
+    let file = machine.path().join(name);
+    builds(&machine, name, LACKING);
+
+    for open in [0o666, 0o664] {
+        mode(&file, open);
+        builds(&machine, name, "my.engine can be written by others: ");
+        builds(&machine, name, "`sudo chown root:root ");
+    }
+    mode(&file, 0o644);
+    for open in [0o777, 0o1777] {
+        mode(&folder, open);
+        builds(&machine, name, "engines can be written by others: ");
+    }
+    mode(&folder, 0o755);
+    for path in [&file, &folder] {
+        chown(path, Some(65_534), None).unwrap();
+        builds(&machine, name, " does not belong to root: ");
+        chown(path, Some(0), None).unwrap();
+    }
+    builds(&machine, name, LACKING);
 }
 
 #[test]
 fn a_machine_without_tensorrt_is_no_failure_of_the_service() {
     let machine = stand_ins();
     for library in ["libnvinfer.so.10", "libnvonnxparser.so.10"] {
-        std::fs::remove_file(machine.path().join(library)).unwrap();
+        fs::remove_file(machine.path().join(library)).unwrap();
     }
     let text = "[engine]\nbackend = \"tensorrt\"\n";
-    std::fs::write(machine.path().join("car.toml"), text).unwrap();
+    fs::write(machine.path().join("car.toml"), text).unwrap();
     let arguments = ["compile", "--for-this-machine", "--car", "car.toml"];
     let output = pilotage(&machine, "off", &arguments);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -71,6 +71,8 @@ fn the_float16_model_is_strongly_typed_and_as_near_as_its_recipe_allows() {
     let model = &bundle.sections["model.fp16.onnx"];
     assert!(model.len() < 3_300_000, "{} bytes", model.len());
     let graph = Graph::read(model, &ReadOptions::default()).unwrap();
+    // TensorRT's parser is given the model as it is written anew.
+    assert!(graph.write() == *model);
     let ports = graph.inputs.iter().chain(&graph.outputs);
     assert!(
         ports

@@ -140,6 +140,7 @@ impl Reader<'_> {
         let mut initializers = order::initializers(proto.initializer)?;
         self.inputs(&proto.input, &mut initializers)?;
         for (name, tensor) in initializers.remaining() {
+            tensors::refuse_external(&name, &tensor)?;
             if plan.needs(&name) {
                 let tensor = tensors::read(&name, tensor)?;
                 self.constant(name, tensor)?;

@@ -47,5 +47,6 @@ pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
 pub use shim::Shims;
 pub use stream::{Priority, Wait};
+pub use trust::{UntrustedEngine, check_engine_file};
 pub use version::{Product, Version};
 pub use wish::{BadWish, Wish};

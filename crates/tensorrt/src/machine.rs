@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize};
 use pilotage_engine::plan::PlanPort;
 use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
+use pilotage_graph::{Graph, GraphError, ReadOptions};
 use sha2::{Digest, Sha256};
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
@@ -98,9 +99,9 @@ pub enum PrepareError {
     /// Nothing to prove the plan by.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// The model in the file is damaged.
+    /// The model in the file is malformed, or keeps data in other files.
     #[error("the engine's model cannot be read: {0}")]
-    Model(#[from] pilotage_graph::GraphError),
+    Model(#[from] GraphError),
     /// The plan does not load.
     #[error("the plan was built, but does not load: {0}")]
     Plan(#[from] PlanError),
@@ -145,6 +146,9 @@ fn told(result: &GateResult) -> String {
 /// against the fp32 answers that travel in the bundle, and keeps it only if it passes. A plan
 /// that was kept before is held against them again.
 ///
+/// The model in the bundle is untrusted: `pilotage-graph` reads it before TensorRT is opened, and
+/// NVIDIA's parser is given what `pilotage-graph` writes of it.
+///
 /// # Errors
 /// When anything of that fails; nothing is kept then.
 pub fn prepare(
@@ -153,6 +157,8 @@ pub fn prepare(
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
 ) -> Result<Prepared, PrepareError> {
     let device = Device::first()?;
+    // A bundle without a model is refused below, once it is known that TensorRT is here.
+    let model = model_of(bundle).map_or_else(|_| Ok(Vec::new()), rewritten)?;
     let mut notes = Vec::new();
     let library = open(places, &mut notes)?;
     let target = Target::new(bundle, places, device, library)?;
@@ -171,7 +177,7 @@ pub fn prepare(
         Err(PrepareError::Keep(CacheError::None { .. })) => {}
         Err(error) => notes.push(format!("built anew: {error}")),
     }
-    target.build(notes, progress)
+    target.build(&model, notes, progress)
 }
 
 /// A plan that has just been proven here, ready to drive.
@@ -310,8 +316,10 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Builds `model`, which is the bundle's [`rewritten`].
     fn build(
         &self,
+        model: &[u8],
         mut notes: Vec<String>,
         progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
     ) -> Result<Prepared, PrepareError> {
@@ -346,7 +354,7 @@ impl<'a> Target<'a> {
             // https://github.com/NVIDIA/TensorRT/issues/2222, of models that say where they are
             // quantised. All of it would fall back to the GPU.
             (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
-            _ => match library.build(self.model, &options) {
+            _ => match library.build(model, &options) {
                 Err(TensorRtError::NoFastInt8) => {
                     Err(format!("{} has no fast INT8", self.device.name()))
                 }
@@ -360,7 +368,7 @@ impl<'a> Target<'a> {
                     int8: false,
                     ..options
                 };
-                (library.build(&dequantize(self.model)?, &options)?, REPLACED)
+                (library.build(&dequantize(model)?, &options)?, REPLACED)
             }
             Ok(plan) => (plan, self.bundle.manifest.precision.as_str()),
         };
@@ -430,6 +438,13 @@ fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
         .ok_or_else(|| PrepareError::NoModel {
             precision: bundle.manifest.precision.clone(),
         })
+}
+
+/// The model for NVIDIA's parser: the graph that was read, written anew. Nothing that the reader
+/// skips (nodes without use, functions, unknown fields) reaches the parser, and no tensor with data
+/// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
+fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
+    Ok(Graph::read(model, &ReadOptions::default())?.write())
 }
 
 /// Opens TensorRT, compiling the shim for it where there is none or it is not to be used.

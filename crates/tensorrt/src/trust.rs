@@ -83,6 +83,38 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
     }
 }
 
+/// Checks, when this process runs as root, that only root can have written the engine file
+/// `path`: [`crate::prepare`] gives its content to NVIDIA's parser, with root's rights.
+///
+/// # Errors
+/// When the file, a folder or a link on the way belongs to another user or is writable by others.
+pub fn check_engine_file(path: &Path) -> Result<(), UntrustedEngine> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match trusted(path, Owner::Root) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(UntrustedEngine {
+            reason,
+            file: path.to_owned(),
+        }),
+    }
+}
+
+/// Another user than root could have written an engine file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{reason}: root builds a plan only from a file that no other user can write; for this file run \
+     `sudo chown root:root {0}; sudo chmod go-w {0}`, or, if a folder above it is another user's, \
+     copy it to one of root's first (`sudo install -m 644 {0} /etc/pilotage/`)", .file.display()
+)]
+pub struct UntrustedEngine {
+    /// Which file, folder or link, and what is wrong with it.
+    pub reason: String,
+    /// The engine file.
+    pub file: PathBuf,
+}
+
 /// A path's names, without the root.
 fn steps(path: &Path) -> VecDeque<OsString> {
     let names = path

@@ -344,6 +344,59 @@ fn plans_that_cannot_be_kept_and_missing_libraries_are_said() {
     );
 }
 
+/// A tensor `w` with its data in another file, to be added to a model: a further part of its field
+/// `graph` (7) with an initializer (5), whose name is field 8 and whose external_data 13.
+const EXTERNAL: &[u8] =
+    b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01";
+
+#[test]
+fn the_parser_is_given_only_what_our_own_reader_has_read() {
+    let machine = Machine::new();
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        // Says whether the parser, which the stand-in has in this function, was reached.
+        machine.run(&[("STAND_IN_FAIL", "build_plan")])
+    };
+    let start = "error: the engine's model cannot be read: ";
+    let said = with(&|model| model.extend_from_slice(EXTERNAL));
+    assert!(
+        said.starts_with(start) && said.contains("the tensor `w` keeps its data in another file"),
+        "{said}"
+    );
+    let said = with(&|model| model.truncate(model.len() / 2));
+    assert!(said.starts_with(start), "{said}");
+    let said = with(&|model| *model = b"not a model".to_vec());
+    assert!(said.starts_with(start), "{said}");
+    // The control: a sound model reaches the parser.
+    let said = with(&|_| ());
+    assert!(!said.starts_with(start), "{said}");
+    assert!(
+        said.starts_with("error: building the plan failed"),
+        "{said}"
+    );
+
+    // The stand-in's plan ends with the model that it was given: an unknown field (100) is gone,
+    // the rest is as our compiler wrote it.
+    let model = &Bundle::read(&bytes).unwrap().sections["model.qdq.onnx"];
+    let mut more = Bundle::read(&bytes).unwrap();
+    more.sections
+        .get_mut("model.qdq.onnx")
+        .unwrap()
+        .extend_from_slice(b"\xa2\x06\x05extra");
+    fs::write(machine.path("engine"), more.write().unwrap()).unwrap();
+    let said = machine.run(&[]);
+    assert!(said.starts_with("int8 on "), "{said}");
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    let plan = fs::read(plan).unwrap();
+    // Followed by the digest of the file.
+    assert!(plan[..plan.len() - 32].ends_with(model));
+}
+
 #[test]
 fn an_engine_without_a_model_or_frames_is_refused() {
     let machine = Machine::new();

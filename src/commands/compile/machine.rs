@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{Places, Prepared, Progress, Wish, prepare};
+use pilotage_tensorrt::{Places, Prepared, Progress, Wish, check_engine_file, prepare};
 
 use super::table;
 use crate::car::{Backend, Car, EngineSource};
@@ -23,7 +23,7 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
             .collect(),
     };
     for source in sources {
-        let Fetched { name, bytes, .. } = engines::fetch(&source, &Trust::default())?;
+        let Fetched { name, bytes, .. } = fetch(&source, &Trust::default())?;
         let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
         plan(&bundle, Wish::Require, report).with_context(|| name)?;
     }
@@ -45,7 +45,7 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
         name,
         bytes,
         signature,
-    } = engines::fetch(&car.engine, &car.trust)?;
+    } = fetch(&car.engine, &car.trust)?;
     // A plan becomes code: none is built of what this car would not drive with.
     signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
@@ -60,6 +60,19 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error).context(name),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An engine's bytes, if a plan may be built of them: root takes no file that others can write.
+fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
+    // Before the file is read: afterwards it could be another one. A missing file is reported by
+    // the reading.
+    let checked = match source {
+        EngineSource::BuiltIn(_) => Ok(()),
+        EngineSource::File(file) => check_engine_file(file),
+    };
+    let fetched = engines::fetch(source, trust)?;
+    checked?;
+    Ok(fetched)
 }
 
 /// The plan of `bundle`, if it is wished for and can be had.

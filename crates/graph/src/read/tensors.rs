@@ -10,10 +10,16 @@ use crate::{ElementType, GraphError, Tensor, TensorData};
 /// TensorProto.DataLocation.EXTERNAL
 const EXTERNAL: i32 = 1;
 
-pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError> {
-    if tensor.data_location == EXTERNAL || !tensor.external_data.is_empty() {
-        return Err(GraphError::ExternalData { name: name.into() });
+/// Other readers load the data of a tensor that no node needs, too.
+pub(super) fn refuse_external(name: &str, tensor: &TensorProto) -> Result<(), GraphError> {
+    match tensor.data_location == EXTERNAL || !tensor.external_data.is_empty() {
+        true => Err(GraphError::ExternalData { name: name.into() }),
+        false => Ok(()),
     }
+}
+
+pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError> {
+    refuse_external(name, &tensor)?;
     let Some(of) = element_type(tensor.data_type) else {
         return Err(GraphError::UnsupportedElementType {
             name: name.into(),

@@ -280,8 +280,14 @@ fn external_data_is_refused_with_advice() {
         }],
         ..floats("w", &[2], &[])
     };
-    let text = message(onnx(17).initializer(tensor).outputs(&["w"]));
-    assert!(text.contains("`w`") && text.contains("one file"), "{text}");
+    for model in [
+        onnx(17).initializer(tensor.clone()).outputs(&["w"]),
+        // Not needed by any node.
+        relu().initializer(tensor),
+    ] {
+        let text = message(model);
+        assert!(text.contains("`w`") && text.contains("one file"), "{text}");
+    }
 }
 
 #[test]
