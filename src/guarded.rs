@@ -36,7 +36,7 @@ pub enum GuardedError {
     Start {
         /// What was to be started.
         program: PathBuf,
-        /// The system's word.
+        /// The system's error.
         reason: io::Error,
     },
     /// The limits could not be told.
@@ -75,7 +75,7 @@ pub enum GuardedError {
     Hello(#[from] HelloError),
 }
 
-/// What the motors of a car that a guard beside the pilot drives have been told.
+/// The outputs of a guard process for the simulated car's motors.
 #[derive(Debug, Clone)]
 pub struct Motors {
     shared: Arc<Shared>,
@@ -89,7 +89,7 @@ struct Shared {
 }
 
 impl Motors {
-    /// Takes what has been told since the last call, in order.
+    /// Takes the outputs since the last call, in order.
     pub fn take(&self) -> ArrayVec<Applied, MOST_APPLIED> {
         let mut applied = self.lock();
         std::mem::take(&mut *applied)
@@ -118,7 +118,7 @@ impl Motors {
 /// The guard's process. Dropped, it ends: its line closes, and it writes failsafe.
 #[derive(Debug)]
 pub struct Guarded {
-    /// What the guard tells the motors.
+    /// The guard's outputs.
     pub motors: Motors,
     watch: Option<JoinHandle<()>>,
 }
@@ -154,13 +154,13 @@ impl Guarded {
             Ok(made?)
         };
         let (ours, theirs) = pair().map_err(failed)?;
-        let (told, telling) = pair().map_err(failed)?;
+        let (outputs, sending) = pair().map_err(failed)?;
         let spec = serde_json::to_string(limits.spec()).map_err(GuardedError::Limits)?;
         let mut command = Command::new(program);
         command
             .args(["guard", "--limits", &spec])
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(telling));
+            .stdout(Stdio::from(sending));
         let child = command.spawn().map_err(failed)?;
         // The command holds the other ends: closed with it, the guard's death shows.
         drop(command);
@@ -176,7 +176,7 @@ impl Guarded {
         let watch = {
             let motors = motors.clone();
             let name = std::thread::Builder::new().name("guard-watch".to_owned());
-            name.spawn(move || watch(child, &told, &motors, deadline, failsafe))
+            name.spawn(move || watch(child, &outputs, &motors, deadline, failsafe))
                 .map_err(failed)?
         };
         let guarded = Self {
@@ -201,13 +201,19 @@ impl Drop for Guarded {
 /// How often the watch looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Hands on what the guard tells the motors, which it does at each of its ticks. Where
+/// Passes on the guard's outputs, which it sends at each of its ticks. Where
 /// nothing comes for a deadline it is dead or frozen: it is killed, so that it can never
-/// speak again, and the motors get failsafe.
-fn watch(mut child: Child, told: &OwnedFd, motors: &Motors, deadline: Duration, failsafe: Output) {
-    let mut heard = monotonic();
+/// send again, and the motors get failsafe.
+fn watch(
+    mut child: Child,
+    outputs: &OwnedFd,
+    motors: &Motors,
+    deadline: Duration,
+    failsafe: Output,
+) {
+    let mut received = monotonic();
     let dead = loop {
-        let mut lines = [PollFd::new(told, PollFlags::IN)];
+        let mut lines = [PollFd::new(outputs, PollFlags::IN)];
         let left = Timespec {
             tv_sec: 0,
             tv_nsec: GLANCE.min(deadline / 4).subsec_nanos().into(),
@@ -215,9 +221,9 @@ fn watch(mut child: Child, told: &OwnedFd, motors: &Motors, deadline: Duration, 
         let _ = poll(&mut lines, Some(&left));
         let mut closed = false;
         loop {
-            match Relay::read(told) {
+            match Relay::read(outputs) {
                 Ok(Some(applied)) => {
-                    heard = monotonic();
+                    received = monotonic();
                     motors.push(applied);
                 }
                 Ok(None) => break,
@@ -230,7 +236,7 @@ fn watch(mut child: Child, told: &OwnedFd, motors: &Motors, deadline: Duration, 
         if motors.shared.end.load(Ordering::Acquire) {
             break false;
         }
-        if closed || monotonic().since(heard) >= deadline {
+        if closed || monotonic().since(received) >= deadline {
             break true;
         }
     };

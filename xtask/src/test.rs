@@ -171,6 +171,11 @@ fn counted(command: &Invocation, count: fn(&str) -> Option<Tally>) -> Result<Tal
         // It failed on something other than a test: a build, say.
         tally += Tally::FAILED;
     }
+    if succeeded && tally.passed == 0 {
+        // A filter that fits nothing, or a closing line that is no longer understood.
+        println!("error: no test was counted");
+        tally += Tally::FAILED;
+    }
     Ok(tally)
 }
 

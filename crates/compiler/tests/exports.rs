@@ -1,5 +1,6 @@
-//! Networks as PyTorch and Keras export them, against ONNX Runtime's answers.
-//! tests/write_exports.py made the files and says how.
+//! Networks in the form in which PyTorch and Keras export theirs, against ONNX Runtime's
+//! answers. They are imitations: tests/write_exports.py built them by hand with `onnx.helper`,
+//! and no exporter has been at them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

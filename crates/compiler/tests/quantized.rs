@@ -105,7 +105,7 @@ fn float_layer(operation: &Operation) -> bool {
 }
 
 #[test]
-fn exports_of_pytorch_and_keras_become_integers() {
+fn imitations_of_pytorchs_and_kerass_exports_become_integers() {
     for name in ["pytorch", "keras"] {
         for method in ["minmax", "percentile", "entropy", "mse"] {
             let mut project = Project::new(name, "int8");

@@ -1,5 +1,6 @@
-"""Writes tests/exports: two small networks of PilotNet's shape, as PyTorch and as
-Keras (through tf2onnx) export them, and ONNX Runtime's answers.
+"""Writes tests/exports: two small networks of PilotNet's shape, built by hand with onnx.helper
+in the forms in which PyTorch and Keras (through tf2onnx) export theirs: imitations. And ONNX
+Runtime's answers.
 
     python write_exports.py OUT
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 
 use crate::actuators::{ActuatorSettings, Kind, Motors, OpenError, bus_lock};
-use crate::record::{Record, lock_file};
+use crate::record::{Record, lock_file, own_directory};
 use crate::trim::TrimmedMotors;
 use crate::{
     Actuator, ActuatorError, Allowed, CarFileError, GuardedCar, Output, ProcessError, Reach,
@@ -77,6 +77,7 @@ pub enum DaemonError {
 /// When it does not start: nothing has moved then.
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
+    own_directory().map_err(DaemonError::Runtime)?;
     // Of other users too, whose locks are elsewhere.
     if let Some(other) = others(&car).first() {
         return Err(DaemonError::Guarded {

@@ -10,19 +10,19 @@ use crate::{ArmRequest, Fault, Output, QUEUE_CAPACITY, Refusal, State};
 /// `now` is the present. A guard inside the process is advanced to it by each call; a guard
 /// process reads the same clock itself. `conformance::link` checks an implementation.
 pub trait Link {
-    /// Asks the guard to let the car drive, on behalf of a person.
+    /// Asks the guard to let the car drive, on behalf of an operator.
     ///
     /// # Errors
     /// [`LinkError::Refused`] when the guard will not.
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError>;
 
-    /// Disarms the car, on behalf of a person.
+    /// Disarms the car, on behalf of an operator.
     ///
     /// # Errors
     /// When the guard cannot be reached.
     fn disarm(&mut self, now: Time) -> Result<(), LinkError>;
 
-    /// Stops the car, on behalf of a person.
+    /// Stops the car, on behalf of an operator.
     ///
     /// # Errors
     /// When the guard cannot be reached.
@@ -48,7 +48,7 @@ pub trait Link {
     /// When the guard cannot be reached.
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError>;
 
-    /// Where the guard stands, as last heard.
+    /// The guard's status, as last received.
     fn status(&self) -> Status;
 }
 
@@ -64,7 +64,7 @@ pub enum LinkError {
          advance, or send fewer"
     )]
     QueueFull,
-    /// The guard's process is gone, or nobody listens there.
+    /// The guard's process is gone, or none listens there.
     #[error(
         "the guard is gone: start it again (`systemctl restart pilotage-guard`, or drive anew)"
     )]

@@ -12,7 +12,7 @@ pub struct Manager {
     line: Option<(UnixDatagram, SocketAddr)>,
     /// Half of WatchdogSec; none where the manager does not watch.
     period: Option<Duration>,
-    told: Time,
+    reported: Time,
 }
 
 impl Manager {
@@ -34,7 +34,7 @@ impl Manager {
         Self {
             line: line.filter(|_| !name.is_empty()),
             period: watched.map(|micros| Duration::from_micros(micros / 2)),
-            told: Time::ZERO,
+            reported: Time::ZERO,
         }
     }
 
@@ -55,8 +55,8 @@ impl Manager {
     /// To be called at each turn; says something only when it is due.
     pub fn alive(&mut self, now: Time) {
         let Some(period) = self.period else { return };
-        if now.since(self.told) >= period {
-            self.told = now;
+        if now.since(self.reported) >= period {
+            self.reported = now;
             self.say("WATCHDOG=1");
         }
     }

@@ -11,7 +11,7 @@ pub struct ArmRequest {
     pub engine: Domain,
 }
 
-/// What keeps a car from being armed, whoever asks.
+/// What keeps a car from being armed, whichever operator asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Interlocks {
     /// An operator holds a stop button down.

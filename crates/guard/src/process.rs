@@ -124,8 +124,8 @@ pub fn end_with_parent(parent: u32) -> bool {
     u32::try_from(now) == Ok(parent)
 }
 
-/// Ends the process at once where its thread panics: whoever watches over a guard writes
-/// failsafe, and unwinding would only hold that up.
+/// Ends the process at once where its thread panics: the watcher writes failsafe, and
+/// unwinding would only delay that.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -195,11 +195,11 @@ pub fn run<A: Actuator>(
             kill_timer.restart();
         }
     }
-    // From here on whoever waits for its end sees to the motors.
+    // From here on the watcher writes failsafe.
     drop(kill_timer);
     server.end(monotonic(), sys::ended());
     if let Some(path) = reach.socket {
-        // A name that stays hurts nobody.
+        // A leftover socket file is harmless.
         let _ = remove_socket(&path);
     }
     Ok(())
@@ -222,7 +222,7 @@ fn privileges() {
 }
 
 /// A guard that does not run for a deadline has broken its promise, frozen or stuck: the
-/// kernel kills it, and whoever watches over it writes failsafe at once.
+/// kernel kills it, and the watcher writes failsafe at once.
 fn kill_timer_after(deadline: Duration) -> Option<KillTimer> {
     KillTimer::new(deadline)
         .inspect_err(|error| log::warn!("a frozen guard is not killed by the kernel ({error})"))

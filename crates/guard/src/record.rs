@@ -4,7 +4,7 @@
 //!
 //! A record is a file `HASH.guard` in a runtime directory: lines of `key = value`, an empty
 //! line, and the text of car.toml as the guard read it. A record is used only where its
-//! directory and itself are owned by one user, and nobody else may write to either.
+//! directory and itself are owned by one user, and no other user may write to either.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -49,26 +49,31 @@ pub struct Record {
     pub text: String,
 }
 
-/// The directory for this user's records, locks and sockets, which is made where it is
-/// missing: that of the service for the service's user, else one in the user's runtime
-/// directory, else one of its own in /tmp. It does not depend on the environment.
+/// The directory for this user's records, locks and sockets: that of the service for the
+/// service's user, else one in the user's runtime directory, else one of its own in /tmp. It
+/// does not depend on the environment. And the permissions that it is made with.
+fn directory() -> (PathBuf, u32) {
+    let user = geteuid().as_raw();
+    let service = fs::symlink_metadata(SERVICE);
+    if user != 0 && service.is_ok_and(|service| service.is_dir() && service.uid() == user) {
+        return (SERVICE.into(), 0o750);
+    }
+    let sessions = PathBuf::from(format!("/run/user/{user}"));
+    match user {
+        // Operators may see that root's guard is there, and nothing else of it.
+        0 => (PathBuf::from("/run/pilotage-0"), 0o755),
+        _ if sessions.is_dir() => (sessions.join("pilotage"), 0o700),
+        _ => (PathBuf::from(format!("/tmp/pilotage-{user}")), 0o700),
+    }
+}
+
+/// The same, made where it is missing.
 ///
 /// # Errors
 /// When it cannot be made, or is not this user's alone.
 pub fn own_directory() -> io::Result<PathBuf> {
     let user = geteuid().as_raw();
-    if fs::symlink_metadata(SERVICE).is_ok_and(|service| service.is_dir() && service.uid() == user)
-        && user != 0
-    {
-        return Ok(SERVICE.into());
-    }
-    let sessions = PathBuf::from(format!("/run/user/{user}"));
-    let (path, mode) = match user {
-        // Operators may see that root's guard is there, and nothing else of it.
-        0 => (PathBuf::from("/run/pilotage-0"), 0o755),
-        _ if sessions.is_dir() => (sessions.join("pilotage"), 0o700),
-        _ => (PathBuf::from(format!("/tmp/pilotage-{user}")), 0o700),
-    };
+    let (path, mode) = directory();
     match fs::DirBuilder::new().mode(mode).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
@@ -85,7 +90,7 @@ pub fn own_directory() -> io::Result<PathBuf> {
     }
 }
 
-/// The owner of `path`, where that is a directory which nobody else may write to.
+/// The owner of `path`, where that is a directory which no other user may write to.
 fn trusted_directory(path: &Path) -> Option<u32> {
     let directory = fs::symlink_metadata(path).ok()?;
     (directory.is_dir() && directory.mode() & 0o022 == 0).then(|| directory.uid())
@@ -160,8 +165,7 @@ pub fn usual_socket(file: &Path) -> PathBuf {
     if file == Path::new(INSTALLED) && service.is_dir() {
         return service.join("guard.sock");
     }
-    let folder = own_directory().unwrap_or_else(|_| service.to_owned());
-    folder.join(format!("{}.sock", hash(&file)))
+    directory().0.join(format!("{}.sock", hash(&file)))
 }
 
 /// The file whose lock keeps a second guard of this user from a device. Only its user may
@@ -235,7 +239,7 @@ impl Record {
     }
 
     /// Reads a record, if it is one that may be trusted: a plain file of the owner of its
-    /// directory, which nobody else may write to.
+    /// directory, which no other user may write to.
     fn read(path: &Path) -> Option<Self> {
         let owner = trusted_directory(path.parent()?)?;
         let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits() as i32;

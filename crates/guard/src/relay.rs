@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::wire::{APPLIED, Applied};
 use crate::{Actuator, ActuatorError, Output};
 
-/// Sends what a guard puts out to whoever moves the car, each tick and at each change:
+/// Sends the guard's output to the process that moves the car, each tick and at each change:
 /// where nothing comes any more, the guard is dead or frozen.
 #[derive(Debug)]
 pub struct Relay {

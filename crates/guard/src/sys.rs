@@ -45,8 +45,8 @@ const ENDING: [libc::c_int; 13] = [
     libc::SIGXCPU,
 ];
 
-/// Signals that would stop a process from running, or end it for an output that nobody
-/// reads.
+/// Signals that would stop a process from running, or end it for an output without a
+/// reader.
 const IGNORED: [libc::c_int; 5] = [
     libc::SIGTSTP,
     libc::SIGTTIN,
@@ -102,7 +102,7 @@ pub(crate) fn peer_groups<'a>(
     let mut length = size_of_val(groups) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to the groups, which are plain numbers
     // (gid_t is u32 on Linux), and how many it wrote to `length`; both live through the call.
-    let told = unsafe {
+    let result = unsafe {
         libc::getsockopt(
             line.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -111,7 +111,7 @@ pub(crate) fn peer_groups<'a>(
             &raw mut length,
         )
     };
-    match told {
+    match result {
         0 => Ok(&groups[..(length as usize / size_of::<u32>()).min(groups.len())]),
         _ => Err(io::Error::last_os_error()),
     }
@@ -175,7 +175,7 @@ impl KillTimer {
 
 impl Drop for KillTimer {
     fn drop(&mut self) {
-        // SAFETY: a timer of ours, which nobody uses from now on.
+        // SAFETY: a timer of this process, which is not used from here on.
         unsafe {
             libc::syscall(libc::SYS_timer_delete, self.timer);
         }

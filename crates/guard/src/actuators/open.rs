@@ -63,7 +63,7 @@ pub enum OpenError {
     Device {
         /// The device.
         device: PathBuf,
-        /// The system's word.
+        /// The system's error.
         reason: io::Error,
     },
     /// There is no thread for its transfers.
@@ -76,7 +76,7 @@ pub enum OpenError {
         chip: PathBuf,
         /// The line.
         line: u32,
-        /// The system's word.
+        /// The system's error.
         reason: io::Error,
     },
 }
@@ -174,7 +174,7 @@ impl Motors {
 
 impl Motors {
     /// Takes other pulses, ends and centres from `settings`, which are of the same device:
-    /// for a person who looks for the right ones.
+    /// for an operator who looks for the right ones.
     pub fn adjust(&mut self, settings: &ActuatorSettings) {
         match self {
             Self::DryRun(_) => {}

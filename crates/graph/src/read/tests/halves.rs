@@ -1,4 +1,4 @@
-//! float16, as PyTorch's `.half()` and onnxconverter-common write it.
+//! float16, in the forms of PyTorch's `.half()` and onnxconverter-common, built by hand.
 
 use half::f16;
 
