@@ -249,7 +249,7 @@ fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicB
     let deadline = car.limits.spec().deadline;
     let guard = beat.process().and_then(ProcessId::of);
     let ended = || end.load(Ordering::Acquire);
-    while !ended() && beat.refresh_within(deadline).is_ok() {
+    while !ended() && answers(&mut beat, car, deadline) {
         std::thread::park_timeout((deadline / 4).min(ASK));
     }
     // Asked to end, it takes a moment; one that fell silent has had its time.
@@ -276,6 +276,25 @@ fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicB
         Ok(()) => log::error!("the guard died or froze: failsafe was written"),
         Err(error) => log::error!("the guard died or froze, and {error}"),
     }
+}
+
+/// Whether the guard answers within `deadline`. A guard that has closed this connection, to
+/// make room for others, is asked over a new one.
+fn answers(beat: &mut SocketLink, car: &GuardedCar, deadline: Duration) -> bool {
+    if beat.refresh_within(deadline).is_ok() {
+        return true;
+    }
+    if !beat.is_gone() {
+        return false;
+    }
+    let Ok(again) = SocketLink::connect(&car.socket) else {
+        return false;
+    };
+    if again.process() != beat.process() {
+        return false;
+    }
+    *beat = again;
+    beat.refresh_within(deadline).is_ok()
 }
 
 fn ended_well(child: &mut Child, patience: Duration) -> bool {
