@@ -33,7 +33,7 @@ pub enum Step {
     Lap,
     /// The .deb for a Jetson: what it needs and holds, and its life in an arm64 system
     Package,
-    /// The virtual car: the .deb on an emulated computer, its worst failures, in four boots
+    /// The virtual car: the .deb on an emulated computer, its worst failures
     VirtualCar,
     /// Six CPU minutes of fuzzing
     Fuzz,
