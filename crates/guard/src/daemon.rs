@@ -78,13 +78,7 @@ pub enum DaemonError {
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
     own_directory().map_err(DaemonError::Runtime)?;
-    // Of other users too, whose locks are elsewhere.
-    if let Some(other) = others(&car).first() {
-        return Err(DaemonError::Guarded {
-            process: other.process.pid().as_raw_nonzero().get(),
-            car: other.name.clone(),
-        });
-    }
+    alone(&car)?;
     let lock = lock(&car.actuator, HANDOVER)?;
     let mut motors = Motors::open(&car.actuator, HANDOVER)?;
     motors.keep_to(car.limits.spec().deadline);
@@ -106,6 +100,22 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
         record.remove();
     }
     drop(lock);
+    Ok(())
+}
+
+/// Waits until no other guard that this user can see writes to these motors, of other users
+/// too, whose locks are elsewhere. One that is ending takes a moment.
+fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
+    let began = Instant::now();
+    while let Some(other) = others(car).first() {
+        if began.elapsed() >= HANDOVER {
+            return Err(DaemonError::Guarded {
+                process: other.process.pid().as_raw_nonzero().get(),
+                car: other.name.clone(),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Ok(())
 }
 
