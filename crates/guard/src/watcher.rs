@@ -51,7 +51,7 @@ pub enum WatchError {
 /// # Errors
 /// When it does not start, or dies and failsafe does not reach the motors.
 pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError> {
-    let program = PathBuf::from("/proc/self/exe");
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
     let failed = |reason| WatchError::Start {
         program: program.clone(),
         reason,
@@ -61,8 +61,7 @@ pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError
     let pilot = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let nothing = File::open("/dev/null").map_err(failed)?;
     rustix::stdio::dup2_stdin(&nothing).map_err(|reason| failed(reason.into()))?;
-    let own = std::env::current_exe().unwrap_or_else(|_| program.clone());
-    let mut guard = Command::new(own)
+    let mut guard = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::from(pilot))
         .spawn()

@@ -452,20 +452,7 @@ fn stop(car: &Car) -> Result<Stopped, pilotage_guard::StopError> {
 #[test]
 fn the_pilot_that_started_it_is_its_life() {
     let car = Car::new();
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    let mut command = car.command(&["--pilot-on-stdin"]);
-    command.stdin(Stdio::from(theirs));
-    let mut guard = Running(command.spawn().unwrap());
-    drop(command);
-    // Others may come and go.
-    drop(car.connect());
-    let mut link = SocketLink::over(ours);
+    let (mut guard, mut link) = watched(&car);
     car.drive(&mut link);
     drop(link);
     assert!(guard.ended().success());
@@ -485,6 +472,7 @@ fn watched(car: &Car) -> (Running, SocketLink) {
     command.stdin(Stdio::from(theirs));
     let watcher = Running(command.spawn().unwrap());
     drop(command);
+    // Others may come and go.
     drop(car.connect());
     (watcher, SocketLink::over(ours))
 }
