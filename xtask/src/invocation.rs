@@ -67,6 +67,16 @@ impl Invocation {
         self
     }
 
+    /// Run by `wrapper`, a command that takes another as its last arguments.
+    pub fn under(mut self, wrapper: &str) -> Self {
+        let outer = Self::new(wrapper);
+        let program = std::mem::replace(&mut self.program, outer.program);
+        let inner = std::mem::replace(&mut self.arguments, outer.arguments);
+        self.arguments.push(program);
+        self.arguments.extend(inner);
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).envs(

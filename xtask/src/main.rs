@@ -71,9 +71,9 @@ enum Task {
         #[arg(long)]
         out: Option<std::path::PathBuf>,
     },
-    /// Plants bugs in the guard and reports those its tests do not notice
+    /// Plants faults in the guard and reports those its tests do not notice (takes hours)
     Mutants {
-        /// Install cargo-mutants under target/ first
+        /// Install cargo-mutants and cargo-nextest under target/ first
         #[arg(long)]
         install: bool,
         /// Arguments passed on to cargo-mutants

@@ -1,15 +1,27 @@
-//! Mutation testing of the guard: every bug planted in it has to be noticed.
+//! Mutation testing of the guard: every fault planted in it has to be noticed.
 
-use anyhow::Result;
+use std::env;
+
+use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
+use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 
-/// True when no planted bug went unnoticed. What is left out, and why, is in
-/// `.cargo/mutants.toml`.
+/// A faulty guard may kill any process that it sees: it sees only its own tests.
+const APART: &str = "unshare --pid --fork --mount-proc --kill-child";
+
+/// True when every planted fault was noticed. What is left out, and why, and how the tests
+/// are run, is in `.cargo/mutants.toml`.
 pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<bool> {
-    requirements::ensure(checkout, &[Requirement::Mutants], install)?;
+    let required = [Requirement::Mutants, Requirement::Nextest];
+    requirements::ensure(checkout, &required, install)?;
+    let tools = checkout.tools().join("bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([tools].into_iter().chain(env::split_paths(&path)))
+        .context("target/tools cannot be added to PATH")?;
     let mut mutants = requirements::mutants(checkout)?
+        .env("PATH", path)
         .arg("--package=pilotage-guard")
         .arg("--dir")
         .path(checkout.root())
@@ -18,6 +30,9 @@ pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<b
         .arg("--colors=never");
     for argument in arguments {
         mutants = mutants.arg(argument.clone());
+    }
+    if Invocation::new(APART).arg("true").answer().is_some() {
+        mutants = mutants.under(APART);
     }
     mutants.succeeds()
 }
