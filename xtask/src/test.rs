@@ -11,6 +11,9 @@ use crate::requirements::{self, Requirement};
 use crate::tally::Tally;
 use crate::{arm, fuzz, package, runtime, virtual_car};
 
+/// The instruction sets that CI's machine has, and the engine's tests may not miss there
+/// (crates/engine/tests/conformance.rs). Elsewhere those that are lacking are skipped.
+const MUST_HAVE: &str = "scalar,avx2,avx-vnni,avx512,avx512-vnni";
 /// CPU minutes of fuzzing in the tests.
 const FUZZ_MINUTES: f64 = 6.0;
 
@@ -23,7 +26,7 @@ pub enum Step {
     Clippy,
     /// Every test of the workspace, by cargo-nextest
     Tests,
-    /// For aarch64, by qemu-user: the CPU engine's tests, and the compiler's bytes
+    /// For aarch64, by qemu-user: all tests of the engine and of vision, the compiler's bytes
     Arm,
     /// The documentation's examples
     Doctests,
@@ -75,13 +78,14 @@ impl Step {
             ),
             Self::Tests => {
                 let nextest = requirements::nextest(checkout)?;
-                counted(
-                    &prepared(nextest, checkout)
-                        .arg("run")
-                        .arg("--workspace")
-                        .arg("--profile=all"),
-                    Tally::from_nextest,
-                )
+                let mut run = prepared(nextest, checkout)
+                    .arg("run")
+                    .arg("--workspace")
+                    .arg("--profile=all");
+                if in_ci() && cfg!(target_arch = "x86_64") {
+                    run = run.env("PILOTAGE_MUST_HAVE", MUST_HAVE);
+                }
+                counted(&run, Tally::from_nextest)
             }
             Self::Arm => {
                 let mut tally = counted(&prepared(arm::tests(), checkout), Tally::from_harness)?;
