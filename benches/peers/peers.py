@@ -55,7 +55,12 @@ def main():
         found["rounds"].append(one_round(jobs))
         keep(found, options.json)
     outputs = tomllib.loads(RECIPE.read_text())["output"]
-    print(table.text(found, scales=[output["scale"] for output in outputs]))
+    rows = table.measured(found, outputs)
+    print(table.text(found, rows))
+    for row in table.ours_wrong(rows):
+        name = f"{row['what']}, {row['threads']} threads"
+        print(f"error: our own engine, {name}: {row['verdict']}", file=sys.stderr)
+    sys.exit(bool(table.ours_wrong(rows)))
 
 
 def keep(found, file):

@@ -27,8 +27,9 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// Makes the environment, builds, and measures. True when all of that went well: an
-/// engine that fails or answers wrongly has that said in its row.
+/// Makes the environment, builds, and measures. True when all of that went well and our
+/// own answers are right: another engine that fails or answers wrongly has that said in
+/// its row.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     ensure!(
         Invocation::new("taskset --version").answer().is_some(),
