@@ -49,6 +49,7 @@ impl Step {
             Self::Clippy => &[Requirement::CCompiler, Requirement::Clippy],
             Self::Tests => &[
                 Requirement::CCompiler,
+                Requirement::ArmCompiler,
                 Requirement::CppCompiler,
                 Requirement::TensorRtHeaders,
                 Requirement::Nextest,
