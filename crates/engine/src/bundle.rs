@@ -184,6 +184,9 @@ struct PlanDocumentRef<'a> {
 }
 
 impl Bundle {
+    /// The version of the format that is written, and the only one read.
+    pub const FORMAT_VERSION: u32 = container::VERSION;
+
     /// The file's bytes; the same for the same content.
     ///
     /// # Errors

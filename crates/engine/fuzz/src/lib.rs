@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use pilotage_engine::{Bundle, Domain, Manifest, sections};
+use pilotage_engine::conformance::{infer, lend};
+use pilotage_engine::plan::Operation;
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Domain, Manifest, Plan, sections};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+/// Most work and memory, so that an input takes little time.
+const MOST: u64 = 1 << 20;
 
 type Sections<'a> = BTreeMap<String, &'a [u8]>;
 
@@ -54,8 +59,47 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
     };
     let sections = [("plan", plan), ("constants", constants)];
     let sections = sections.map(|(name, content)| (name.to_owned(), content));
-    let head = json!({ "version": 2, "manifest": manifest });
+    let head = json!({ "version": Bundle::FORMAT_VERSION, "manifest": manifest });
     seal(head, &sections.into_iter().collect())
+}
+
+/// Runs the plan (JSON, up to the first zero byte) with its constants (the rest), where it
+/// is sound and small. Whether it ran.
+pub fn run(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|&byte| byte == 0);
+    let (plan, constants) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let constants = constants.get(1..).unwrap_or_default();
+    let Some(bundle) = of_plan(plan, constants).and_then(|file| read(&file)) else {
+        return false;
+    };
+    if work(&bundle.plan) > MOST {
+        return false;
+    }
+    let Ok(mut engine) = CpuEngine::new(&bundle.plan, CpuOptions::default()) else {
+        return false;
+    };
+    let (inputs, _) = lend(&bundle.plan, 1);
+    infer(&mut engine, &inputs);
+    true
+}
+
+fn work(plan: &Plan) -> u64 {
+    let layers = plan.layers();
+    let steps = plan.steps.iter().zip(&layers).map(|(step, layer)| {
+        let made: u64 = layer.output.iter().map(|&size| size as u64).product();
+        match &step.operation {
+            Operation::Pool2d { window, .. } => {
+                let [height, width] = window.kernel.map(|size| size as u64);
+                made.saturating_mul(height.saturating_mul(width))
+            }
+            _ => made.saturating_add(layer.multiply_adds),
+        }
+    });
+    let inputs = plan.tensors.iter().map(|tensor| {
+        let sizes = tensor.shape.iter().map(|&size| size as u64);
+        sizes.product::<u64>()
+    });
+    steps.chain(inputs).fold(0, u64::saturating_add)
 }
 
 fn seal(mut head: Value, sections: &Sections<'_>) -> Option<Vec<u8>> {
