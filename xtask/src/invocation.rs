@@ -68,10 +68,9 @@ impl Invocation {
     }
 
     /// Run by `wrapper`, a command that takes another as its last arguments.
-    pub fn under(mut self, wrapper: &str) -> Self {
-        let outer = Self::new(wrapper);
-        let program = std::mem::replace(&mut self.program, outer.program);
-        let inner = std::mem::replace(&mut self.arguments, outer.arguments);
+    pub fn under(mut self, wrapper: Self) -> Self {
+        let program = std::mem::replace(&mut self.program, wrapper.program);
+        let inner = std::mem::replace(&mut self.arguments, wrapper.arguments);
         self.arguments.push(program);
         self.arguments.extend(inner);
         self

@@ -8,8 +8,10 @@ use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 
-/// A faulty guard may kill any process that it sees: it sees only its own tests.
-const APART: &str = "unshare --pid --fork --mount-proc --kill-child";
+/// A faulty guard may kill any process that it sees, and write what other guards read in
+/// /run: it sees neither others' processes nor their /run.
+const APART: &str = "unshare --pid --fork --mount --mount-proc --kill-child sh -c";
+const OWN_RUN: &str = r#"mount -t tmpfs none /run && exec "$@""#;
 
 /// True when every planted fault was noticed. What is left out, and why, and how the tests
 /// are run, is in `.cargo/mutants.toml`.
@@ -31,8 +33,9 @@ pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<b
     for argument in arguments {
         mutants = mutants.arg(argument.clone());
     }
-    if Invocation::new(APART).arg("true").answer().is_some() {
-        mutants = mutants.under(APART);
+    let apart = Invocation::new(APART).arg(OWN_RUN).arg("sh");
+    if apart.clone().arg("true").answer().is_some() {
+        mutants = mutants.under(apart);
     }
     mutants.succeeds()
 }

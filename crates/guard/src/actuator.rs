@@ -126,21 +126,3 @@ pub enum ActuatorError {
         millis: u64,
     },
 }
-
-impl<A: Actuator + ?Sized> Actuator for Box<A> {
-    fn name(&self) -> &str {
-        (**self).name()
-    }
-
-    fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
-        (**self).write(now, output)
-    }
-
-    fn trim(&mut self, point: Point, value: Value) -> bool {
-        (**self).trim(point, value)
-    }
-
-    fn end_trim(&mut self) {
-        (**self).end_trim();
-    }
-}

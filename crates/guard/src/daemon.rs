@@ -234,15 +234,22 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
         }
         motors => motors?,
     };
-    let output = Output::failsafe(&car.limits);
-    let began = Instant::now();
-    loop {
-        match motors.write(monotonic(), &output) {
-            Ok(()) => break,
-            Err(error) if began.elapsed() >= INSISTENCE => return Err(error.into()),
-            Err(_) => std::thread::sleep(BETWEEN),
-        }
-    }
+    insist(&mut motors, &Output::failsafe(&car.limits))?;
     drop(lock);
     if held { Err(DaemonError::Held) } else { Ok(()) }
 }
+
+/// Writes `output`, again where the motors do not take it.
+fn insist(motors: &mut impl Actuator, output: &Output) -> Result<(), ActuatorError> {
+    let began = Instant::now();
+    loop {
+        match motors.write(monotonic(), output) {
+            Err(error) if began.elapsed() >= INSISTENCE => return Err(error),
+            Err(_) => std::thread::sleep(BETWEEN),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -173,6 +173,10 @@ mod tests {
     fn an_endless_identity_is_refused() {
         let text = format!("[car]\nname = \"{}\"\n", "x".repeat(LONGEST_IDENTITY));
         assert!(Identity::of_file(&Source::new("car.toml", &text)).is_err());
+        // One as long as is allowed is not: `car.name = "xxx"` and the end of the line.
+        let name = "x".repeat(LONGEST_IDENTITY - "car.name = \"\"\n".len());
+        let text = format!("[car]\nname = \"{name}\"\n");
+        assert_eq!(of(&text).to_text().len(), 16_384);
     }
 
     #[test]

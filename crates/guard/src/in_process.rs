@@ -75,14 +75,6 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.actuator_mut()
     }
 
-    /// When something next happens by itself: a tick, a stop, a command that is due.
-    pub fn next_due(&self) -> Time {
-        let command = self.queue.next();
-        command.map_or(self.executor.next_due(), |at| {
-            at.min(self.executor.next_due())
-        })
-    }
-
     /// Advances to `target`, with the commands at the moments they arrive.
     fn live(&mut self, target: Time) {
         let target = target.max(self.executor.now());

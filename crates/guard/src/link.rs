@@ -66,7 +66,8 @@ pub enum LinkError {
     QueueFull,
     /// The guard's process is gone, or none listens there.
     #[error(
-        "the guard is gone: start it again (`systemctl restart pilotage-guard`, or drive anew)"
+        "the guard is gone, or does not admit this user: start it again (`systemctl restart \
+         pilotage-guard`, or drive anew)"
     )]
     Gone,
     /// The guard's process does not answer.

@@ -10,8 +10,10 @@ use pilotage_vehicle::Time;
 #[derive(Debug)]
 pub struct Manager {
     line: Option<(UnixDatagram, SocketAddr)>,
-    /// Half of WatchdogSec; none where the manager does not watch.
-    period: Option<Duration>,
+    /// Whether it watches, and kills who is silent.
+    watches: bool,
+    /// Half of what silence may last.
+    period: Duration,
     reported: Time,
 }
 
@@ -27,13 +29,12 @@ impl Manager {
         let socket = UnixDatagram::unbound().ok();
         let socket = socket.filter(|socket| socket.set_nonblocking(true).is_ok());
         let line = socket.zip(address.ok());
-        let watched: Option<u64> = std::env::var("WATCHDOG_USEC")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .filter(|&micros| micros > 0);
+        let limit = std::env::var("WATCHDOG_USEC").ok();
+        let limit: u64 = limit.and_then(|text| text.parse().ok()).unwrap_or(0);
         Self {
             line: line.filter(|_| !name.is_empty()),
-            period: watched.map(|micros| Duration::from_micros(micros / 2)),
+            watches: limit > 0,
+            period: Duration::ZERO,
             reported: Time::ZERO,
         }
     }
@@ -46,16 +47,15 @@ impl Manager {
     /// From now on silence for `limit` is death, in place of what the unit says; where the
     /// manager does not watch, it still does not.
     pub fn watch_for(&mut self, limit: Duration) {
-        if self.period.is_some() {
-            self.period = Some(limit / 2);
+        if self.watches {
+            self.period = limit / 2;
             self.say(&format!("WATCHDOG_USEC={}", limit.as_micros()));
         }
     }
 
     /// To be called at each turn; says something only when it is due.
     pub fn alive(&mut self, now: Time) {
-        let Some(period) = self.period else { return };
-        if now.since(self.reported) >= period {
+        if self.watches && now.since(self.reported) >= self.period {
             self.reported = now;
             self.say("WATCHDOG=1");
         }

@@ -152,6 +152,7 @@ pub fn run<A: Actuator>(
     let deadline = limits.spec().deadline;
     let tick = tick(limits.spec()).max(TICK);
     let mut executor = Executor::start(limits, actuator, monotonic(), tick)?;
+    let listen = |path| listen(path, &reach.allowed);
     let listener = reach.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
     let mut kill_timer = None;
@@ -258,7 +259,7 @@ fn remove_socket(path: &Path) -> bool {
 }
 
 /// Listens at `path`, in place of the socket that a dead guard left there.
-fn listen(path: &Path) -> Result<OwnedFd, ProcessError> {
+fn listen(path: &Path, allowed: &Allowed) -> Result<OwnedFd, ProcessError> {
     let failed = |reason: rustix::io::Errno| ProcessError::Listen {
         path: path.to_owned(),
         reason: reason.into(),
@@ -282,8 +283,30 @@ fn listen(path: &Path) -> Result<OwnedFd, ProcessError> {
     }
     let listener = new().map_err(failed)?;
     rustix::net::bind(&listener, &address).map_err(failed)?;
-    // The group may connect too; each connection's credentials are checked.
-    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o660)).map_err(failed)?;
+    let mode = match admit(path, allowed) {
+        true => 0o660,
+        false => 0o666,
+    };
+    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(failed)?;
     rustix::net::listen(&listener, 64).map_err(failed)?;
     Ok(listener)
 }
+
+/// Whether the socket's owner and its group, which is made the one that is allowed, are all
+/// who may connect. Otherwise its mode has to admit everybody; in either case the guard checks
+/// the credentials of each connection.
+fn admit(path: &Path, allowed: &Allowed) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    if allowed.users.iter().any(|&user| user != own && user != 0) {
+        return false;
+    }
+    match allowed.groups[..] {
+        [] => true,
+        // Where the guard is no member of it, it may not give it the socket.
+        [group] => std::os::unix::fs::chown(path, None, Some(group)).is_ok(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

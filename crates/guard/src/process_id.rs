@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 /// Names that a guard's program may have: the physical car's, and the simulated or
-/// dry-running car's.
+/// dry-running car's. Both fit into the 15 bytes of comm (proc_pid_comm(5)).
 const PROGRAMS: [&str; 2] = ["pilotage-guard", "pilotage"];
 
 /// A guard's process.
@@ -71,11 +71,7 @@ impl ProcessId {
             return name.is_some_and(|name| PROGRAMS.contains(&name));
         }
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        // comm holds 15 bytes.
-        let name = name.trim_end();
-        PROGRAMS
-            .iter()
-            .any(|program| program.get(..15).unwrap_or(program) == name)
+        PROGRAMS.contains(&name.trim_end())
     }
 
     /// Kills it, and waits up to `patience` until it is gone.
@@ -114,9 +110,8 @@ impl ProcessId {
                         tv_sec: left.as_secs() as _,
                         tv_nsec: left.subsec_nanos().into(),
                     };
-                    if poll(&mut ended, Some(&left)).is_ok_and(|ready| ready > 0) {
-                        break;
-                    }
+                    // Whatever it returns, whether the process runs is looked at next.
+                    let _ = poll(&mut ended, Some(&left));
                 }
                 None => std::thread::sleep(Duration::from_micros(200)),
             }
@@ -185,6 +180,20 @@ mod tests {
         assert_eq!("".parse::<ProcessId>(), Err(()));
         assert_eq!("0 1 -".parse::<ProcessId>(), Err(()));
         assert_eq!("-5 1 -".parse::<ProcessId>(), Err(()));
+    }
+
+    #[test]
+    fn a_boot_is_told_from_another_where_both_are_known() {
+        let file = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        assert_eq!(boot(), file.trim());
+        for (one, other, same) in [
+            ("a", "a", true),
+            ("a", "b", false),
+            (UNKNOWN, "b", true),
+            ("a", UNKNOWN, true),
+        ] {
+            assert_eq!(same_boot(one, other), same, "{one} and {other}");
+        }
     }
 
     #[test]

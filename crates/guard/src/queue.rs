@@ -27,11 +27,6 @@ impl Queue {
         true
     }
 
-    /// When the next one arrives.
-    pub(crate) fn next(&self) -> Option<Time> {
-        self.slots[0].map(|(time, _)| time)
-    }
-
     /// The next one and its moment, if it has arrived by `now`.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Time, Command)> {
         let (time, command) = self.slots[0]?;

@@ -211,11 +211,23 @@ fn stop_recorded(record: &Record) -> Result<Answer, StopError> {
     {
         return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
     }
-    Err(StopError::Unkillable {
-        car: record.name.clone(),
-        process: record.process.pid().as_raw_nonzero().get(),
-        reason,
-    })
+    let socket = record.socket.display().to_string();
+    Err(unstoppable(&record.name, socket, link.as_ref(), reason))
+}
+
+/// Why a guard that could not be killed did not stop the car: one that closes the connection
+/// does not admit this user.
+fn unstoppable(car: &str, path: String, link: Option<&SocketLink>, reason: Errno) -> StopError {
+    match link {
+        Some(link) if link.is_gone() => StopError::NotAllowed { path, reason },
+        _ => StopError::Unkillable {
+            car: car.to_owned(),
+            process: link
+                .and_then(SocketLink::process)
+                .map_or(0, |pid| pid.as_raw_nonzero().get()),
+            reason,
+        },
+    }
 }
 
 /// What became of a guard that no record names.
@@ -250,11 +262,8 @@ fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, Sto
         if link.refresh_within(LAST_PATIENCE).is_ok() && is_stopped(&link) {
             return Ok(Some(Found::Stopped(by_guard(car.to_owned(), &link))));
         }
-        return Err(StopError::Unkillable {
-            car: car.to_owned(),
-            process: link.process().map_or(0, |pid| pid.as_raw_nonzero().get()),
-            reason,
-        });
+        let path = socket.display().to_string();
+        return Err(unstoppable(car, path, Some(&link), reason));
     }
     match refused {
         Some(error) => Err(error),

@@ -18,11 +18,10 @@ fn held(actuator: &mut RecordingActuator) -> (f32, f32) {
 
 #[test]
 fn the_recording_stand_in_is_an_actuator() {
-    conformance::actuator(&mut RecordingActuator::default(), 0.0, held);
-    let mut boxed = Box::new(RecordingActuator::default());
-    conformance::actuator(&mut boxed, 0.0, |boxed| held(boxed));
-    assert_eq!(boxed.name(), "recording stand-in");
-    assert_eq!(boxed.writes.len(), 24);
+    let mut recording = RecordingActuator::default();
+    conformance::actuator(&mut recording, 0.0, held);
+    assert_eq!(recording.name(), "recording stand-in");
+    assert_eq!(recording.writes.len(), 24);
 }
 
 #[test]

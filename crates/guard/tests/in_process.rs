@@ -347,6 +347,25 @@ fn a_held_stop_keeps_the_car_from_being_armed_until_it_is_released() {
     assert_eq!(guard.arm(after(22), ENGINE), None);
 }
 
+#[test]
+fn a_release_of_what_is_not_held_stops_nothing() {
+    let tick = InProcessLink::<RecordingActuator>::TICK;
+    let mut guard = Executor::start(limits(), RecordingActuator::default(), START, tick).unwrap();
+    assert_eq!(guard.arm(after(10), ENGINE), None);
+    assert_eq!(guard.command(after(12), command(after(12), 1)), None);
+    guard.hold_stop(after(14), false);
+    assert_eq!(guard.status().output.mode, Mode::Drive);
+}
+
+#[test]
+fn an_actuator_without_points_is_not_trimmed() {
+    let tick = InProcessLink::<RecordingActuator>::TICK;
+    let mut guard = Executor::start(limits(), RecordingActuator::default(), START, tick).unwrap();
+    let refused = guard.trim(after(10), Point::Centre, 1500);
+    assert_eq!(refused, Some(Refusal::NotTrimming));
+    assert_eq!(guard.status().state, State::Disarmed);
+}
+
 /// Takes writes without keeping them, as an actuator that does not allocate.
 struct Sink(u64);
 

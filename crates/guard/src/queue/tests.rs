@@ -29,10 +29,10 @@ proptest! {
                 }
             } else {
                 let arrived = reference.first().is_some_and(|&(at, _)| at <= time);
-                let expected = arrived.then(|| reference.remove(0).1);
-                prop_assert_eq!(queue.pop(time).map(|(_, command)| command.sequence), expected);
+                let expected = arrived.then(|| reference.remove(0));
+                let popped = queue.pop(time).map(|(at, command)| (at, command.sequence));
+                prop_assert_eq!(popped, expected);
             }
-            prop_assert_eq!(queue.next(), reference.first().map(|&(at, _)| at));
         }
     }
 }

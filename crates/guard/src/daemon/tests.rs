@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use pilotage_vehicle::Time;
+
+use super::*;
+use crate::{Limits, LimitsSpec, ProcessId};
+
+/// Of no user of this computer.
+const ANOTHER: u32 = 40_001;
+
+/// A record that this user trusts, as the service's user wrote it.
+fn record(owner: u32, actuator: &str) -> Record {
+    Record {
+        path: "/run/pilotage/0.guard".into(),
+        owner,
+        trusted: true,
+        process: ProcessId::own().unwrap(),
+        socket: "/run/pilotage/guard.sock".into(),
+        file: "/etc/pilotage/car.toml".into(),
+        name: "the car".to_owned(),
+        text: format!("[actuator]\n{actuator}"),
+    }
+}
+
+/// The tables of `kind`'s servo and speed controller.
+fn servo(kind: &str) -> String {
+    format!(
+        "[actuator.{kind}.steering]\nchannel = 0\nleft_us = 1900\ncentre_us = 1500\n\
+         right_us = 1100\nfailsafe_us = 1500\ndisarmed_us = 0\n\
+         [actuator.{kind}.throttle]\nchannel = 1\nahead_us = 2000\nneutral_us = 1500\n\
+         reverse_us = 1000\nfailsafe_us = 1500\ndisarmed_us = 0\n"
+    )
+}
+
+fn pwm(steering: &str, throttle: &str) -> String {
+    format!(
+        "kind = \"pwm\"\n[actuator.pwm]\nfrequency = 100\n\
+         steering_pin = {{ chip = {steering:?} }}\nthrottle_pin = {{ chip = {throttle:?} }}\n{}",
+        servo("pwm")
+    )
+}
+
+fn pca9685(bus: &str, output_enable: Option<&str>) -> String {
+    let pin = output_enable.map_or(String::new(), |chip| {
+        format!("output_enable = {{ chip = {chip:?}, line = 4 }}\n")
+    });
+    format!(
+        "kind = \"pca9685\"\n[actuator.pca9685]\nbus = {bus:?}\nfrequency = 60\n{pin}{}",
+        servo("pca9685")
+    )
+}
+
+fn vesc(port: &str) -> String {
+    format!(
+        "kind = \"vesc\"\n[actuator.vesc]\nport = {port:?}\nfull_duty = 0.2\n\
+         failsafe_brake_a = 5.0\ndisarmed_brake_a = 0.0\nleft = 0.1\ncentre = 0.5\n\
+         right = 0.9\nfailsafe = 0.5\ndisarmed = 0.5\n"
+    )
+}
+
+#[test]
+fn what_another_user_wrote_reaches_only_devices_of_the_kernels() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let to_device = folder.path().join("to-device");
+    std::os::unix::fs::symlink("/dev/null", &to_device).unwrap();
+    let to_file = folder.path().join("to-file");
+    std::os::unix::fs::symlink(&file, &to_file).unwrap();
+    let [folder, file, to_device, to_file] =
+        [folder.path(), &file, &to_device, &to_file].map(|path| path.to_str().unwrap());
+
+    for (actuator, reached) in [
+        (pca9685("/dev/null", None), true),
+        (pca9685("/dev/null", Some("/dev/zero")), true),
+        (pca9685(to_device, None), true),
+        (vesc("/dev/null"), true),
+        (pwm("/sys/class", "/sys/kernel"), true),
+        (pca9685(file, None), false),
+        (pca9685(to_file, None), false),
+        (pca9685("/dev/null", Some(file)), false),
+        // Under /dev, and no device.
+        (pca9685("/dev/shm", None), false),
+        // A device under another folder's name.
+        (pca9685("/sys/class", None), false),
+        (pca9685("/dev/missing", None), false),
+        (vesc(file), false),
+        (pwm(folder, "/sys/class"), false),
+        (pwm("/sys/class", folder), false),
+        (pwm("/sys/class", "/dev/null"), false),
+        ("kind = \"dry-run\"\n".to_owned(), false),
+    ] {
+        let record = record(ANOTHER, &actuator);
+        record.car().unwrap();
+        assert_eq!(confined(&record).is_some(), reached, "{actuator}");
+    }
+}
+
+#[test]
+fn the_path_behind_a_link_is_the_one_that_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("i2c-1");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let car = confined(&record(ANOTHER, &pca9685(link.to_str().unwrap(), None))).unwrap();
+    assert_eq!(car.actuator.pca9685.unwrap().bus, Path::new("/dev/null"));
+}
+
+#[test]
+fn what_this_user_or_root_wrote_is_taken_as_it_is() {
+    let file = pca9685("/a/file", None);
+    for owner in [geteuid().as_raw(), 0] {
+        let car = confined(&record(owner, &file)).unwrap();
+        assert_eq!(car.actuator.pca9685.unwrap().bus, Path::new("/a/file"));
+    }
+    let mut untrusted = record(0, &file);
+    untrusted.trusted = false;
+    assert_eq!(confined(&untrusted), None);
+}
+
+/// Motors that take nothing for a number of writes.
+struct Reluctant {
+    refusals: u32,
+    written: Vec<Output>,
+}
+
+impl Actuator for Reluctant {
+    fn name(&self) -> &str {
+        "reluctant stand-in"
+    }
+
+    fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            return Err(ActuatorError::Write {
+                device: Arc::from("a stand-in"),
+                source: io::ErrorKind::NotConnected.into(),
+            });
+        }
+        self.written.push(*output);
+        Ok(())
+    }
+}
+
+#[test]
+fn failsafe_is_tried_again_where_the_motors_do_not_take_it() {
+    let output = Output::failsafe(&Limits::new(LimitsSpec::simulated()).unwrap());
+    let mut motors = Reluctant {
+        refusals: 20,
+        written: Vec::new(),
+    };
+    insist(&mut motors, &output).unwrap();
+    assert_eq!(motors.written, [output]);
+
+    motors.refusals = u32::MAX;
+    let began = Instant::now();
+    insist(&mut motors, &output).unwrap_err();
+    assert!(began.elapsed() >= INSISTENCE);
+}

@@ -1,0 +1,156 @@
+//! A car of files, its guard, and how long it is waited for.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{Domain, GuardedCar, Link, SocketLink, StopError, Stopped, monotonic};
+use pilotage_vehicle::Command as Drive;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::pins;
+
+pub const GUARD: &str = env!("CARGO_BIN_EXE_pilotage-guard");
+
+pub const DISARMED: [u32; 2] = [0, 0];
+
+/// A car in a folder, with failsafe and disarmed values that can be told apart.
+pub struct Car {
+    pub folder: tempfile::TempDir,
+}
+
+impl Car {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let motors = pins::lay(folder.path());
+        let socket = folder.path().join("guard.sock");
+        let text = format!(
+            "[camera]\nkind = \"folder\"\nfolder = \".\"\nrate = 50\n\
+             [guard]\ndeadline_ms = 400\nfirst_command_ms = 5000\nsocket = {socket:?}\n\
+             {motors}"
+        );
+        fs::write(folder.path().join("car.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("car.toml")
+    }
+
+    pub fn settings(&self) -> GuardedCar {
+        GuardedCar::load(&self.file()).unwrap()
+    }
+
+    /// Steering's and throttle's pulses, nanoseconds.
+    pub fn pulses(&self) -> [u32; 2] {
+        pins::pulses(self.folder.path())
+    }
+
+    pub fn guard(&self, more: &[&str]) -> Running {
+        let mut command = self.command(more);
+        Running(command.spawn().unwrap())
+    }
+
+    pub fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(GUARD);
+        command.arg("--car").arg(self.file()).args(more);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn connect(&self) -> SocketLink {
+        let socket = self.settings().socket;
+        let mut link = None;
+        wait_for(START, "the guard listens", || {
+            link = SocketLink::connect(&socket).ok();
+            link.is_some()
+        });
+        link.unwrap()
+    }
+
+    /// Drives ahead until the motors say so.
+    pub fn drive(&self, link: &mut SocketLink) {
+        let car = self.settings().identification();
+        link.hello(Domain::Physical, &car).unwrap();
+        self.arm(link);
+    }
+
+    /// Arms as an operator does, and drives as the pilot.
+    pub fn arm(&self, link: &mut SocketLink) {
+        self.connect().arm_pilot().unwrap();
+        let mut sequence = 0;
+        wait_for(START, "the car drives", || {
+            sequence += 1;
+            let command = Drive {
+                steering: 0.5,
+                throttle: 0.5,
+                captured: monotonic(),
+                sequence,
+            };
+            link.send_at(monotonic(), command).unwrap();
+            self.pulses() == [1_700_000, 1_750_000]
+        });
+    }
+}
+
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    pub fn kill(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn ended(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        wait("the guard ends", || {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program has started by then on a busy machine.
+pub const START: Duration = Duration::from_secs(30);
+/// What is to be prompt is done by then, whatever else the machine does.
+pub const PROMPT: Duration = Duration::from_secs(2);
+
+pub fn wait(what: &str, done: impl FnMut() -> bool) {
+    wait_for(PROMPT, what, done);
+}
+
+pub fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Stops the car as `pilotage stop` does.
+pub fn stop(car: &Car) -> Result<Stopped, StopError> {
+    pilotage_guard::run_first();
+    pilotage_guard::stop(&car.file(), |file| {
+        let mut failsafe = Command::new(GUARD);
+        failsafe.args(["--failsafe", "--car"]).arg(file);
+        let done = failsafe.output().unwrap();
+        assert!(done.status.success(), "{}", message(&done));
+        Ok(())
+    })
+}

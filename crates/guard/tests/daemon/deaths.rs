@@ -1,0 +1,159 @@
+//! How a guard ends, and what watches over it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{Link, SocketLink, State, StopReason};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Signal, kill_process};
+
+use crate::car::{Car, DISARMED, Running, message, wait};
+use crate::pins::FAILSAFE;
+
+#[test]
+fn a_killed_guard_is_followed_by_failsafe() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    guard.kill(Signal::KILL);
+    guard.ended();
+    assert_ne!(car.pulses(), FAILSAFE, "nobody has written it yet");
+    let written = car.command(&["--failsafe"]).output().unwrap();
+    assert!(written.status.success(), "{}", message(&written));
+    assert_eq!(car.pulses(), FAILSAFE);
+    // What is left of the dead one does not keep the next from starting.
+    let _again = car.guard(&[]);
+    let mut link = car.connect();
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Disarmed, "no restart arms");
+    assert_eq!(car.pulses(), DISARMED);
+}
+
+#[test]
+fn a_frozen_guard_that_nobody_watches_is_killed_at_its_deadline() {
+    let car = Car::new();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    let deadline = car.settings().limits.spec().deadline;
+    let frozen = Instant::now();
+    guard.kill(Signal::STOP);
+    assert_eq!(guard.ended().signal(), Some(Signal::KILL.as_raw()));
+    let took = frozen.elapsed();
+    println!("killed after {took:?}");
+    assert!(took <= deadline + deadline / 2, "{took:?}");
+}
+
+#[test]
+fn each_signal_that_ends_a_process_leaves_the_car_stopped() {
+    for signal in [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+    ] {
+        let car = Car::new();
+        let mut guard = car.guard(&[]);
+        car.drive(&mut car.connect());
+        guard.kill(signal);
+        assert!(guard.ended().success(), "{signal:?}");
+        assert_eq!(car.pulses(), DISARMED, "{signal:?}");
+    }
+    for signal in [Signal::TSTP, Signal::PIPE] {
+        let car = Car::new();
+        let guard = car.guard(&[]);
+        let mut link = car.connect();
+        car.drive(&mut link);
+        guard.kill(signal);
+        wait("its deadline holds", || car.pulses() == FAILSAFE);
+        link.refresh().unwrap();
+        assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
+    }
+}
+
+#[test]
+fn the_pilot_that_started_it_is_its_life() {
+    let car = Car::new();
+    let (mut guard, mut link) = watched(&car);
+    car.drive(&mut link);
+    drop(link);
+    assert!(guard.ended().success());
+    assert_eq!(car.pulses(), FAILSAFE);
+}
+
+/// A guard that a pilot started, with its watcher, and the pilot's connection.
+fn watched(car: &Car) -> (Running, SocketLink) {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let mut command = car.command(&["--pilot-on-stdin"]);
+    command.stdin(Stdio::from(theirs));
+    let watcher = Running(command.spawn().unwrap());
+    drop(command);
+    // Others may come and go.
+    drop(car.connect());
+    (watcher, SocketLink::over(ours))
+}
+
+#[test]
+fn a_watcher_writes_failsafe_when_the_guard_dies_or_freezes() {
+    for signal in [Signal::KILL, Signal::STOP, Signal::SEGV, Signal::ABORT] {
+        let car = Car::new();
+        let (mut watcher, mut link) = watched(&car);
+        car.drive(&mut link);
+        let guard = car.connect().process().unwrap();
+        assert_ne!(guard, watcher.pid(), "two processes");
+        kill_process(guard, signal).unwrap();
+        if signal == Signal::SEGV {
+            // Rust's handler takes the first to be a fault that will come again by itself.
+            std::thread::sleep(Duration::from_millis(5));
+            let _ = kill_process(guard, signal);
+        }
+        assert_eq!(watcher.ended().code(), Some(1), "{signal:?}");
+        assert_eq!(car.pulses(), FAILSAFE, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_guard_ends_in_order_when_its_watcher_dies() {
+    let car = Car::new();
+    let (watcher, mut link) = watched(&car);
+    car.drive(&mut link);
+    watcher.kill(Signal::KILL);
+    wait("the guard ends", || car.pulses() == DISARMED);
+    wait("its connection closes", || link.is_gone());
+}
+
+/// The process group and the session of `process`, both 0 where they are outside this PID
+/// namespace (in a container): fields 5 and 6 of /proc/PID/stat (proc(5)).
+fn group_and_session(process: &str) -> (u32, u32) {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name, in parentheses, may hold spaces.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let mut fields = fields.split_whitespace().skip(2);
+    let mut next = || fields.next().unwrap().parse().unwrap();
+    (next(), next())
+}
+
+#[test]
+fn a_guard_that_a_pilot_started_is_in_no_session_of_its_pilots() {
+    let car = Car::new();
+    let (watcher, link) = watched(&car);
+    let guard = car.connect().process().unwrap();
+    let (own_group, own_session) = group_and_session("self");
+    for process in [watcher.pid(), guard] {
+        let (group, session) = group_and_session(&process.as_raw_nonzero().to_string());
+        assert_ne!(session, own_session);
+        assert_ne!(group, own_group);
+    }
+    drop(link);
+}

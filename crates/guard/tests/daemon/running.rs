@@ -1,0 +1,284 @@
+//! A guard that runs: what it takes, says, and does with what it is sent.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{Domain, Link, LinkError, Refusal, State, StopReason, Stopped, monotonic};
+use pilotage_vehicle::Command as Drive;
+use rustix::process::{Pid, Signal};
+
+use crate::car::{Car, DISARMED, GUARD, PROMPT, Running, START, message, stop, wait, wait_for};
+use crate::pins::FAILSAFE;
+
+#[test]
+fn it_starts_disarmed_and_a_term_signal_leaves_it_so() {
+    let car = Car::new();
+    let pin = car.folder.path().join("pwmchip0/pwm1/duty_cycle");
+    // What a dead guard left behind.
+    fs::write(pin, "1900000\n").unwrap();
+    let mut guard = car.guard(&[]);
+    let mut link = car.connect();
+    link.refresh().unwrap();
+    assert_eq!(link.status().state, State::Disarmed);
+    assert_eq!(car.pulses(), DISARMED);
+    car.drive(&mut link);
+    guard.kill(Signal::TERM);
+    assert!(guard.ended().success());
+    assert_eq!(car.pulses(), DISARMED);
+    assert!(!car.settings().socket.exists());
+}
+
+#[test]
+fn it_takes_little_memory() {
+    let car = Car::new();
+    let guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    let file = format!("/proc/{}/status", guard.pid().as_raw_nonzero());
+    let status = fs::read_to_string(file).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
+    let kilobytes: u32 = most.unwrap().parse().unwrap();
+    println!("at most {kilobytes} kB resident");
+    assert!(kilobytes <= 5 * 1024, "{kilobytes} kB");
+}
+
+#[test]
+fn the_service_manager_is_told_the_deadline_and_that_it_lives() {
+    let car = Car::new();
+    let path = car.folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut command = car.command(&[]);
+    command.env("NOTIFY_SOCKET", &path);
+    command.env("WATCHDOG_USEC", "1000000");
+    let _guard = Running(command.spawn().unwrap());
+    assert_eq!(received(&manager), "WATCHDOG_USEC=400000");
+    assert_eq!(received(&manager), "READY=1");
+    assert_eq!(received(&manager), "WATCHDOG=1");
+    let first = Instant::now();
+    assert_eq!(received(&manager), "WATCHDOG=1");
+    let apart = first.elapsed();
+    assert!(apart < Duration::from_millis(400), "{apart:?}");
+}
+
+fn received(manager: &UnixDatagram) -> String {
+    let mut message = [0; 64];
+    let length = manager.recv(&mut message).unwrap();
+    String::from_utf8(message[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn a_manager_that_does_not_watch_is_sent_nothing_more() {
+    for limit in [Some("0"), None] {
+        let car = Car::new();
+        let path = car.folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let mut command = car.command(&[]);
+        command.env("NOTIFY_SOCKET", &path);
+        match limit {
+            Some(limit) => command.env("WATCHDOG_USEC", limit),
+            None => command.env_remove("WATCHDOG_USEC"),
+        };
+        let _guard = Running(command.spawn().unwrap());
+        manager.set_read_timeout(Some(START)).unwrap();
+        assert_eq!(received(&manager), "READY=1");
+        manager
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        let more = manager.recv(&mut [0; 64]);
+        assert_eq!(more.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_up_no_tick() {
+    let car = Car::new();
+    let path = car.folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"x", &path).is_ok() {}
+    let mut command = car.command(&[]);
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "1000000");
+    let mut guard = Running(command.spawn().unwrap());
+    let mut link = car.connect();
+    car.drive(&mut link);
+    // Longer than its own timer would let a guard live that waits.
+    std::thread::sleep(Duration::from_millis(900));
+    assert!(guard.0.try_wait().unwrap().is_none(), "it runs");
+    drop(manager);
+}
+
+#[test]
+fn a_trim_value_lasts_only_while_it_is_confirmed() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    let identification = car.settings().identification();
+    link.hello_to_trim(&identification).unwrap();
+    let point = pilotage_guard::Point::Neutral;
+    link.trim(point, 1800).unwrap();
+    assert_eq!(car.pulses()[1], 1_800_000, "the motor gets what is tried");
+    for _ in 0..20 {
+        link.trim(point, 1800).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(car.pulses()[1], 1_800_000, "while it is confirmed");
+    wait("it ends", || car.pulses() == FAILSAFE);
+    // A stop ends it for good, and the end of its connection at once.
+    link.disarm(monotonic()).unwrap();
+    link.trim(point, 1800).unwrap();
+    let Ok(Stopped::ByGuard { .. }) = stop(&car) else {
+        panic!("the guard answers");
+    };
+    assert_eq!(car.pulses(), FAILSAFE);
+    let refused = Err(LinkError::Refused(Refusal::NotTrimming));
+    assert_eq!(link.trim(point, 1800), refused);
+    assert_eq!(car.pulses(), FAILSAFE);
+    link.disarm(monotonic()).unwrap();
+    link.trim(point, 1800).unwrap();
+    drop(link);
+    wait("it ends with its connection", || car.pulses() == FAILSAFE);
+}
+
+#[test]
+fn a_pilot_that_falls_silent_is_stopped_by_it() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    car.drive(&mut link);
+    // No word more, the line still open.
+    wait("the motors stand", || car.pulses() == FAILSAFE);
+    link.refresh().unwrap();
+    assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
+}
+
+#[test]
+fn a_pin_that_another_changes_stops_the_car() {
+    let car = Car::new();
+    let _guard = car.guard(&[]);
+    let mut link = car.connect();
+    let identification = car.settings().identification();
+    link.hello(Domain::Physical, &identification).unwrap();
+    car.connect().arm_pilot().unwrap();
+    let pin: &Path = &car.folder.path().join("pwmchip0/pwm1/duty_cycle");
+    let mut sequence = 0;
+    let mut changed = false;
+    // Settings are read back each second.
+    wait_for(2 * PROMPT, "the guard sees it", || {
+        sequence += 1;
+        let command = Drive {
+            steering: 0.5,
+            throttle: 0.5,
+            captured: monotonic(),
+            sequence,
+        };
+        link.send_at(monotonic(), command).unwrap();
+        if !changed && car.pulses() == [1_700_000, 1_750_000] {
+            fs::write(pin, "1999000\n").unwrap();
+            changed = true;
+        }
+        let stopped = link.status().state.stopped();
+        stopped == Some(StopReason::Fault(pilotage_guard::Fault::Actuator))
+    });
+    wait("the motors stand", || car.pulses() == FAILSAFE);
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let car = Car::new();
+    let unknown = Command::new(GUARD).arg("--arm").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        message(&unknown).contains("--help"),
+        "{}",
+        message(&unknown)
+    );
+    let nobody = car.command(&["--allow", "nobody-of-that-name"]).output();
+    let nobody = nobody.unwrap();
+    assert!(
+        message(&nobody).contains("/etc/passwd"),
+        "{}",
+        message(&nobody)
+    );
+    let text = fs::read_to_string(car.file()).unwrap();
+    fs::write(
+        car.file(),
+        text.replace("failsafe_us = 1500", "failsafe_us = 1600"),
+    )
+    .unwrap();
+    let moving = car.command(&[]).output().unwrap();
+    assert_eq!(moving.status.code(), Some(2));
+    let said = message(&moving);
+    assert!(
+        said.contains("`actuator.pwm.throttle.failsafe_us`"),
+        "{said}"
+    );
+    assert_eq!(car.pulses(), DISARMED, "nothing was written");
+    let missing = Command::new(GUARD).args(["--car", "/none.toml"]).output();
+    assert!(message(&missing.unwrap()).contains("/none.toml"));
+}
+
+/// A field of /proc/PID/stat as proc(5) numbers them, of those after the name.
+fn field(process: Pid, number: usize) -> i64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let field = fields.split_whitespace().nth(number - 3).unwrap();
+    field.parse().unwrap()
+}
+
+/// Memory that stays in RAM, kB: now, and of all that is mapped.
+fn locked(process: Pid) -> (u64, u64) {
+    let file = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = fs::read_to_string(file).unwrap();
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (value("VmLck:"), value("VmSize:"))
+}
+
+/// `SCHED_FIFO` of sched(7).
+const FIFO: i64 = 1;
+
+#[test]
+fn a_guard_runs_before_others_and_stays_in_memory_or_says_that_it_does_not() {
+    let car = Car::new();
+    let log = car.folder.path().join("log");
+    let mut command = car.command(&[]);
+    command.stderr(fs::File::create(&log).unwrap());
+    let guard = Running(command.spawn().unwrap());
+    car.connect().refresh().unwrap();
+    let log = fs::read_to_string(log).unwrap();
+    let priority = (field(guard.pid(), 41), field(guard.pid(), 40));
+    match log.contains("no real-time priority") {
+        false => assert_eq!(priority, (FIFO, 40), "{log}"),
+        true => assert_eq!(priority, (0, 0), "{log}"),
+    }
+    let (locked, mapped) = locked(guard.pid());
+    match log.contains("memory is not locked") {
+        false => assert!(locked > mapped / 2, "{locked} of {mapped} kB: {log}"),
+        true => assert_eq!(locked, 0, "{log}"),
+    }
+}
+
+#[test]
+fn a_guard_that_waits_uses_hardly_any_processor() {
+    let car = Car::new();
+    let guard = car.guard(&[]);
+    car.connect().refresh().unwrap();
+    // User and system time, in ticks of a hundredth of a second.
+    let used = || field(guard.pid(), 14) + field(guard.pid(), 15);
+    let before = used();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = used() - before;
+    assert!(used < 20, "{used} % of a processor");
+}
