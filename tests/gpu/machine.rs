@@ -12,8 +12,11 @@ use pilotage_tensorrt::{Places, Shims};
 
 use crate::run::{Orders, Told};
 
-/// What a run of `drives` is told: where everything is.
+/// Where everything is, in the process that [`Machine::does`] starts.
 pub const PLACE: &str = "PILOTAGE_TEST_PLACE";
+
+/// The test that is a drive in that process.
+const DRIVES: &str = "the_stand_in_drives_the_very_lap_that_the_cpu_drives";
 
 pub struct Machine {
     place: tempfile::TempDir,
@@ -171,7 +174,7 @@ impl Machine {
         folders.extend(std::env::split_paths(&given));
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "drives", "--nocapture"])
+            .args(["--exact", DRIVES, "--nocapture"])
             .env(PLACE, self.place.path())
             .env("PILOTAGE_TEST_RUN", run.path())
             .env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap())

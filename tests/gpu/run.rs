@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pilotage::car::{BackendKind, Car, OnGpuFailure};
@@ -16,7 +18,7 @@ use pilotage_guard::{Domain, Mode, monotonic};
 use pilotage_tensorrt::{Places, prepare};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{self, PLACE};
+use crate::machine;
 
 /// The part of a drive in which something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +92,8 @@ pub struct Told {
     pub failsafe: bool,
     /// How long the engine took to be there, milliseconds.
     pub started: f64,
+    /// The longest that a thread which slept was kept waiting beyond its time, milliseconds.
+    pub held_up: f64,
     /// What was called, and the parts, after `-- `.
     #[serde(skip)]
     pub trace: String,
@@ -117,11 +121,8 @@ pub fn car(backend: BackendKind, orders: &Orders) -> Car {
     .unwrap()
 }
 
-/// Not a test by itself: what the tests run with stand-ins in its way.
-pub fn drives() {
-    let Some(place) = std::env::var_os(PLACE).map(PathBuf::from) else {
-        return;
-    };
+/// What the tests run in another process, with stand-ins in its way.
+pub fn drives(place: &Path) {
     let run = PathBuf::from(std::env::var_os("PILOTAGE_TEST_RUN").unwrap());
     let orders: Orders = serde_json::from_slice(&fs::read(run.join("orders")).unwrap()).unwrap();
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
@@ -129,12 +130,31 @@ pub fn drives() {
     let engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let fault = run.join("fault");
     std::thread::spawn(move || answer(&listener, engine, &fault));
-    let places = machine::places(&place);
+    let places = machine::places(place);
     if orders.prepare {
         prepare(&bundle, &places, &|_| true).unwrap();
     }
-    let told = drive(BackendKind::TensorRt, &orders, &places, &run);
+    let ended = Arc::new(AtomicBool::new(false));
+    let held_up = std::thread::spawn({
+        let ended = ended.clone();
+        move || held_up(&ended)
+    });
+    let mut told = drive(BackendKind::TensorRt, &orders, &places, &run);
+    ended.store(true, Ordering::Relaxed);
+    told.held_up = held_up.join().unwrap();
     fs::write(run.join("said"), serde_json::to_vec(&told).unwrap()).unwrap();
+}
+
+/// Sleeps for a millisecond at a time until the drive has `ended`.
+fn held_up(ended: &AtomicBool) -> f64 {
+    let nap = Duration::from_millis(1);
+    let mut longest = Duration::ZERO;
+    while !ended.load(Ordering::Relaxed) {
+        let before = Instant::now();
+        std::thread::sleep(nap);
+        longest = longest.max(before.elapsed().saturating_sub(nap));
+    }
+    longest.as_secs_f64() * 1e3
 }
 
 /// What goes wrong, in its part of a drive.

@@ -48,18 +48,20 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Not a test by itself: what the tests below run with stand-ins in its way.
-#[test]
-fn prepares() {
-    stand_in::prepares();
+/// What the tests below run in another process, with stand-ins in its way.
+fn play(role: &str) {
+    match role {
+        "prepares" => stand_in::prepares(),
+        "drives" => drives(),
+        "shares" => shares(),
+        "reports" => reports(),
+        other => panic!("{other}"),
+    }
 }
 
-/// Not a test by itself: a plan that was prepared answers four frames. A line for each.
-#[test]
+/// A plan that was prepared answers four frames. A line for each.
 fn drives() {
-    let Some((place, bundle, places)) = stand_in::told() else {
-        return;
-    };
+    let (place, bundle, places) = stand_in::told();
     let graph = std::env::var_os("PILOTAGE_TEST_NO_GRAPH").is_none();
     let options = EngineOptions {
         graph,
@@ -105,12 +107,9 @@ fn drives() {
     fs::write(place.join("said"), said).unwrap();
 }
 
-/// Not a test by itself: two engines of one plan, one whose work goes first, answer by turns.
-#[test]
+/// Two engines of one plan, one whose work goes first, answer by turns.
 fn shares() {
-    let Some((place, bundle, places)) = stand_in::told() else {
-        return;
-    };
+    let (place, bundle, places) = stand_in::told();
     let priorities = [Priority::High, Priority::Low];
     let mut engines = priorities.map(|priority| {
         let options = EngineOptions {
@@ -139,12 +138,9 @@ fn shares() {
     fs::write(place.join("said"), "shared").unwrap();
 }
 
-/// Not a test by itself: what TensorRT tells of a plan's layers.
-#[test]
+/// What TensorRT tells of a plan's layers.
 fn reports() {
-    let Some((place, _, places)) = stand_in::told() else {
-        return;
-    };
+    let (place, _, places) = stand_in::told();
     let plan = fs::read_dir(&places.plans)
         .unwrap()
         .map(|entry| entry.unwrap().path())

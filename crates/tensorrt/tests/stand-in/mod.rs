@@ -19,12 +19,27 @@ use tempfile::TempDir;
 pub const LIBRARY: &str = "TensorRT 10.3.0";
 pub const SHIM: &str = "libpilotage_tensorrt_100300.so";
 
-/// What a run of [`prepares`] is told.
+/// Where everything is, in the process that [`Machine::does`] starts.
 const PLACE: &str = "PILOTAGE_TEST_PLACE";
+/// What that process does, in place of the test of this module.
+const ROLE: &str = "PILOTAGE_TEST_ROLE";
+
+/// The process that [`Machine::does`] starts is this program with this test, which there
+/// plays a role of the tests of the file around it.
+#[test]
+fn a_process_with_stand_ins_in_its_way_prepares_a_plan() {
+    if let Ok(role) = std::env::var(ROLE) {
+        return crate::play(&role);
+    }
+    let machine = Machine::new();
+    let said = machine.run(&[]);
+    assert!(said.starts_with(&format!("int8 on {LIBRARY}")), "{said}");
+    assert_eq!(machine.plans().len(), 1);
+}
 
 /// The engine file, and where things are, in a run of [`Machine::does`].
-pub fn told() -> Option<(PathBuf, Bundle, Places)> {
-    let place = std::env::var_os(PLACE).map(PathBuf::from)?;
+pub fn told() -> (PathBuf, Bundle, Places) {
+    let place = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let bytes = fs::read(place.join("engine")).unwrap();
     let headers = ["broken-headers", "headers"].map(|name| place.join(name));
     let places = Places {
@@ -36,14 +51,12 @@ pub fn told() -> Option<(PathBuf, Bundle, Places)> {
             .collect(),
         plans: place.join("plans"),
     };
-    Some((place, Bundle::read(&bytes).unwrap(), places))
+    (place, Bundle::read(&bytes).unwrap(), places)
 }
 
 /// What [`Machine::run`] has done in another process: `prepare`.
 pub fn prepares() {
-    let Some((place, bundle, places)) = told() else {
-        return;
-    };
+    let (place, bundle, places) = told();
     let progress = std::sync::atomic::AtomicU32::new(0);
     let done = prepare(&bundle, &places, &|_| {
         progress.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -217,14 +230,18 @@ impl Machine {
         self.does("prepares", environment)
     }
 
-    /// What the test of that name in this file's program says here.
-    pub fn does(&self, what: &str, environment: &[(&str, &str)]) -> String {
+    /// What the role of that name says here.
+    pub fn does(&self, role: &str, environment: &[(&str, &str)]) -> String {
         let _ = fs::remove_file(self.path("said"));
         let mut folders = vec![self.path("libraries")];
         let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         folders.extend(std::env::split_paths(&given));
         let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", what])
+            .args([
+                "--exact",
+                "stand_in::a_process_with_stand_ins_in_its_way_prepares_a_plan",
+            ])
+            .env(ROLE, role)
             .env(PLACE, self.place.path())
             .env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap())
             .env("STAND_IN_ANSWERS", self.path("answers"))
