@@ -295,9 +295,9 @@ fn head(random: u64) -> String {
          compiled-in engine, in the simulator, from camera frames alone. Nothing here has run on a \
          real car or a Jetson.\n\n\
          Simulated time as fast as it goes, 10 ms from frame to command unless stated, so the \
-         driving repeats bit for bit on a machine (other instruction sets round the network \
-         differently). Deviation is the distance from the line in metres. \"Random\" are circuits \
-         made from seeds that training never draws, as many of {random} as the table says.\n\n\
+         driving of an INT8 engine repeats bit for bit, whatever the instruction set. Deviation is \
+         the distance from the line in metres. \"Random\" are circuits made from seeds that \
+         training never draws, as many of {random} as the table says.\n\n\
          ## The shipped circuits, one lap\n\n"
     )
 }
