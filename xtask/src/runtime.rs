@@ -1,23 +1,36 @@
 //! The program people install: it has to build with Rust and a C compiler alone,
 //! link nothing but the C library, and drive a lap.
 
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// What a build script could find on one machine and miss on the next.
-const TEMPTATIONS: [&str; 6] = [
+/// What a build script could find on one machine and miss on the next: a fresh Debian has
+/// Rust and a C compiler, which is all that the README asks for.
+const TEMPTATIONS: [&str; 18] = [
     "pkg-config",
     "pkgconf",
     "clang",
+    "clang++",
     "llvm-config",
+    "c++",
+    "g++",
     "cmake",
+    "make",
+    "ninja",
     "protoc",
+    "perl",
+    "python",
+    "python3",
+    "git",
+    "curl",
+    "wget",
+    "sudo",
 ];
 
 /// The shared libraries of Debian's libc6 and libgcc-s1, which every program may use.
@@ -31,10 +44,16 @@ const LIBRARIES: [&str; 7] = [
     "libdl.so",
 ];
 
-/// Builds the release runtime where pkg-config, libclang and their like are
-/// traps, and looks at what it links. Proof only from a cold start: what is
-/// built already is not built again.
+/// Builds the release runtime from a cold start, where pkg-config, a C++ compiler and
+/// their like are traps, and looks at what it links.
 pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
+    let builds = builds(checkout);
+    match fs::remove_dir_all(&builds) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("emptying {}", builds.display()));
+        }
+        _ => {}
+    }
     let traps = checkout.root().join("target/traps");
     let sprung = traps.join("sprung");
     set(&traps, &sprung)?;
@@ -48,18 +67,25 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
         .env("LLVM_CONFIG_PATH", traps.join("llvm-config"))
         .env("CLANG_PATH", traps.join("clang"))
         .env("LIBCLANG_PATH", "/nonexistent")
+        .env("CARGO_TARGET_DIR", &builds)
         .within(checkout.root())
         .succeeds()?;
     let calls = fs::read_to_string(&sprung)?;
     if !calls.is_empty() {
         println!("a build asks the machine for what it may not have:\n{calls}");
     }
-    Ok(built && calls.is_empty() && links_little(&checkout.builds().join("release/pilotage"))?)
+    Ok(built && calls.is_empty() && links_little(&builds.join("release/pilotage"))?)
+}
+
+/// Apart from the other builds, whose parts would not be built again.
+fn builds(checkout: &Checkout) -> PathBuf {
+    checkout.root().join("target/runtime")
 }
 
 /// The README's first command: the lap it promises.
 pub fn drives(checkout: &Checkout) -> Result<bool> {
     Invocation::new("cargo run --release")
+        .env("CARGO_TARGET_DIR", builds(checkout))
         .within(checkout.root())
         .succeeds()
 }
