@@ -477,14 +477,18 @@ fn a_driver_that_hangs_stops_no_guarded_car_or_stops_it_at_once() {
             frames: Some(70),
             ..Orders::default()
         };
-        let told = machine.does(&hangs, &[]);
-        assert!(told.error.is_none() && told.stopped.is_none(), "{told:?}");
-        assert_eq!(told.commands.len(), 70, "{told:?}");
-        // From the fault on the CPU answers, and the GPU again once it has come back.
-        assert_eq!(told.fallbacks[0], 20, "{told:?}");
-        assert!(told.fallbacks.len() > 15, "{told:?}");
-        assert!(!told.fallbacks.contains(&69), "{told:?}");
-        assert!(told.left.is_empty(), "{told:?}");
+        timed(
+            || machine.does(&hangs, &[]),
+            |told| {
+                assert!(told.error.is_none() && told.stopped.is_none(), "{told:?}");
+                assert_eq!(told.commands.len(), 70, "{told:?}");
+                assert!(told.left.is_empty(), "{told:?}");
+                // From the fault on the CPU answers, and the GPU again once it has come back.
+                assert!(told.fallbacks.len() > 15, "{told:?}");
+                let (first, last) = (told.fallbacks[0], told.fallbacks.contains(&69));
+                moment(first == 20 && !last, || format!("{told:?}"))
+            },
+        );
 
         let stops = Orders {
             stop: true,
