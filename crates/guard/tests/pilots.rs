@@ -1,0 +1,306 @@
+//! Several programs at one guard, any of which may be the pilot: whatever they send in
+//! whatever order, only the pilot's commands move the car, only after an arming that came
+//! after it, and never while somebody holds a stop.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pilotage_guard::wire::{Numbered, Reply, Request};
+use pilotage_guard::{
+    Actuator, ActuatorError, Allowed, Domain, Executor, Fault, Identification, Limits, LimitsSpec,
+    Mode, Output, Server,
+};
+use pilotage_vehicle::{Command, Time};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+
+/// Where each program steers to: who moves the car can be seen by that.
+const STEERING: [f32; 3] = [0.5, -0.5, 0.0];
+const PROGRAMS: usize = STEERING.len();
+const TICK: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Connect,
+    Disconnect,
+    Hello,
+    HelloOfAnotherCar,
+    Command,
+    Arm,
+    Disarm,
+    Stop,
+    Hold(bool),
+    Fault,
+    Wait(u64),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => Just(Action::Connect),
+        3 => Just(Action::Disconnect),
+        4 => Just(Action::Hello),
+        1 => Just(Action::HelloOfAnotherCar),
+        16 => Just(Action::Command),
+        5 => Just(Action::Arm),
+        1 => Just(Action::Disarm),
+        1 => Just(Action::Stop),
+        1 => Just(Action::Hold(true)),
+        4 => Just(Action::Hold(false)),
+        1 => Just(Action::Fault),
+        4 => (1u64..40).prop_map(Action::Wait),
+    ]
+}
+
+#[derive(Clone, Default)]
+struct Motors(Arc<Mutex<Vec<Output>>>);
+
+impl Actuator for Motors {
+    fn name(&self) -> &str {
+        "a list"
+    }
+
+    fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
+        self.0.lock().unwrap().push(*output);
+        Ok(())
+    }
+}
+
+struct Program {
+    socket: std::os::fd::OwnedFd,
+    number: u64,
+    holds: bool,
+}
+
+/// A guard, its programs, and what must be true of them.
+struct World {
+    server: Server<Motors>,
+    motors: Motors,
+    now: Time,
+    address: PathBuf,
+    _folder: tempfile::TempDir,
+    programs: [Option<Program>; PROGRAMS],
+    sequence: u64,
+    /// The one whose commands may move the car.
+    pilot: Option<usize>,
+    /// An arming was accepted for that pilot, and nothing has stopped the car since.
+    armed: bool,
+}
+
+fn socket() -> std::os::fd::OwnedFd {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = folder.path().join("guard.sock");
+        let listener = socket();
+        rustix::net::bind(&listener, &SocketAddrUnix::new(&address).unwrap()).unwrap();
+        rustix::net::listen(&listener, 16).unwrap();
+        let limits = Limits::new(LimitsSpec::simulated()).unwrap();
+        let now = Time::from_nanos(1_000_000_000);
+        let motors = Motors::default();
+        let executor = Executor::start(limits, motors.clone(), now, TICK).unwrap();
+        let car = Identification::of_limits(&limits);
+        let server = Server::new(executor, car, Some(listener), None, Allowed::own());
+        Self {
+            server,
+            motors,
+            now,
+            address,
+            _folder: folder,
+            programs: [const { None }; PROGRAMS],
+            sequence: 0,
+            pilot: None,
+            armed: false,
+        }
+    }
+
+    fn poll(&mut self) {
+        let now = self.now;
+        self.server.poll(|| now);
+    }
+
+    /// Sends a request; the guard's answer, where it gives one.
+    fn ask(&mut self, index: usize, request: Request) -> Option<Reply> {
+        let program = self.programs[index].as_mut()?;
+        program.number += 1;
+        let number = program.number;
+        let message = Numbered { number, request }.write();
+        rustix::net::send(&program.socket, &message, SendFlags::NOSIGNAL).unwrap();
+        self.poll();
+        let program = self.programs[index].as_ref()?;
+        let mut answer = None;
+        let mut bytes = [0; 1024];
+        while let Ok((length @ 1.., _)) =
+            rustix::net::recv(&program.socket, &mut bytes[..], RecvFlags::DONTWAIT)
+        {
+            let reply = Reply::read(&bytes[..length]).ok();
+            answer = answer.or(reply.filter(|reply| reply.answers == number));
+        }
+        answer
+    }
+
+    fn held(&self) -> bool {
+        self.programs.iter().flatten().any(|program| program.holds)
+    }
+
+    fn act(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Connect if self.programs[index].is_none() => {
+                let socket = socket();
+                let address = SocketAddrUnix::new(&self.address).unwrap();
+                rustix::net::connect(&socket, &address).unwrap();
+                self.programs[index] = Some(Program {
+                    socket,
+                    number: 0,
+                    holds: false,
+                });
+                self.poll();
+            }
+            Action::Connect => {}
+            Action::Disconnect => {
+                self.programs[index] = None;
+                if self.pilot == Some(index) {
+                    (self.pilot, self.armed) = (None, false);
+                }
+                self.poll();
+            }
+            Action::Hello => self.hello(index),
+            Action::HelloOfAnotherCar => {
+                let request = Request::Hello {
+                    engine: Some(Domain::Simulated),
+                    fingerprint: 1,
+                };
+                let answer = self.ask(index, request);
+                assert!(answer.is_none_or(|reply| reply.refused.is_some()));
+            }
+            Action::Command => self.command(index),
+            Action::Arm => {
+                if let Some(reply) = self.ask(index, Request::Arm(None)) {
+                    let may = self.pilot.is_some() && !self.held();
+                    assert!(may || reply.refused.is_some(), "{:?}", self.pilot);
+                    self.armed |= reply.refused.is_none();
+                }
+            }
+            Action::Disarm => self.stop(index, Request::Disarm),
+            Action::Stop => self.stop(index, Request::Stop),
+            Action::Fault => self.stop(index, Request::Fault(Fault::Camera)),
+            Action::Hold(held) => {
+                if let Some(program) = &mut self.programs[index] {
+                    program.holds = held;
+                    self.armed &= !held;
+                    self.ask(index, Request::HoldStop(held)).unwrap();
+                }
+            }
+            Action::Wait(millis) => {
+                self.now = self.now + Duration::from_millis(millis);
+                self.poll();
+            }
+        }
+    }
+
+    fn hello(&mut self, index: usize) {
+        let limits = *self.server.executor().limits();
+        let request = Request::Hello {
+            engine: Some(Domain::Simulated),
+            fingerprint: Identification::of_limits(&limits).fingerprint,
+        };
+        if let Some(reply) = self.ask(index, request) {
+            let free = self.pilot.is_none_or(|pilot| pilot == index);
+            assert_eq!(reply.refused.is_none(), free, "pilot: {:?}", self.pilot);
+            if free {
+                self.pilot = Some(index);
+            }
+        }
+    }
+
+    fn command(&mut self, index: usize) {
+        self.sequence += 1;
+        self.now = self.now + Duration::from_millis(1);
+        let command = Command {
+            steering: STEERING[index],
+            throttle: 0.1,
+            captured: self.now,
+            sequence: self.sequence,
+        };
+        self.ask(index, Request::Command(command));
+    }
+
+    fn stop(&mut self, index: usize, request: Request) {
+        if self.ask(index, request).is_some() {
+            self.armed = false;
+        }
+    }
+
+    /// Looks at each output since the last look; whether the car drove.
+    fn check(&self, before: Option<usize>) -> bool {
+        let mut drove = false;
+        for output in self.motors.0.lock().unwrap().drain(..) {
+            if output.mode != Mode::Drive {
+                continue;
+            }
+            drove = true;
+            // What was in force before the action may be written once more by it.
+            let pilot = self.pilot.or(before).expect("a car drives with its pilot");
+            let steering = STEERING[pilot];
+            let between = steering.min(0.0)..=steering.max(0.0);
+            assert!(between.contains(&output.steering), "{output:?} of {pilot}");
+        }
+        drove
+    }
+
+    /// What is in force now.
+    fn settled(&self) {
+        if self.server.executor().status().output.mode == Mode::Drive {
+            assert!(self.pilot.is_some(), "without a pilot");
+            assert!(
+                self.armed,
+                "not armed since the last stop, or for this pilot"
+            );
+            assert!(!self.held(), "while a stop is held");
+        }
+    }
+}
+
+#[test]
+fn only_the_pilot_moves_the_car_whoever_else_is_there() {
+    let drives = RefCell::new([0_u32; PROGRAMS]);
+    let taken_over = Cell::new(0_u32);
+    let mut runner = TestRunner::new(Config {
+        cases: 600,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let life = prop::collection::vec((0..PROGRAMS, action()), 1..200);
+    let result = runner.run(&life, |life| {
+        let mut world = World::new();
+        let mut last = None;
+        for (index, action) in life {
+            let before = world.pilot;
+            world.act(index, action);
+            if world.check(before)
+                && let Some(pilot) = world.pilot
+            {
+                drives.borrow_mut()[pilot] += 1;
+                taken_over.set(taken_over.get() + u32::from(last.is_some_and(|it| it != pilot)));
+                last = Some(pilot);
+            }
+            world.settled();
+        }
+        Ok(())
+    });
+    result.unwrap();
+    // It was tried: each of them drove, and one after another.
+    assert!(
+        drives.borrow().iter().all(|&drove| drove > 100),
+        "{drives:?}"
+    );
+    assert!(taken_over.get() > 10, "{taken_over:?}");
+}
