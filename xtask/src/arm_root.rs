@@ -1,5 +1,5 @@
-//! An arm64 Debian system in a folder: what the .deb is installed into, and what the virtual
-//! car boots. Made once, by mmdebstrap, from where this machine's own Debian packages come.
+//! An arm64 Debian root file system: the .deb is installed into it, and the virtual car boots from
+//! it. mmdebstrap makes it once, from this machine's Debian package sources.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// What is in it besides the packages that apt needs. Everything that either use of it wants,
-/// so that it is made once.
+/// The packages in the root besides those that apt needs. The list covers both uses, so that the
+/// root is made only once.
 const PACKAGES: [&str; 8] = [
     "systemd-sysv",
     "udev",
@@ -23,24 +23,26 @@ const PACKAGES: [&str; 8] = [
     "iproute2",
 ];
 
-/// The system, packed: whoever wants it unpacks one of their own, and may spoil that.
+/// The root file system as a tar archive. Each user unpacks a copy, which may be changed.
 pub struct ArmRoot {
     archive: PathBuf,
 }
 
 impl ArmRoot {
-    /// The system under `target/arm-root`, made if it is not there or was made of something else.
+    /// Returns the archive under `target/arm-root`. Makes it first when it does not exist or was
+    /// made from other packages or sources.
     ///
     /// # Errors
-    /// When it cannot be made: the packages cannot be fetched, or arm64 programs cannot be run.
+    /// When the root cannot be made: the packages cannot be fetched, or arm64 programs cannot be
+    /// run.
     pub fn made(checkout: &Checkout) -> Result<Self> {
         let folder = checkout.root().join("target/arm-root");
         let archive = folder.join("root.tar");
         let recipe = folder.join("recipe.txt");
         let sources = sources()?;
-        let wanted = format!("{}\n{sources}", PACKAGES.join(","));
-        let there = fs::read_to_string(&recipe).is_ok_and(|there| there == wanted);
-        if there && archive.exists() {
+        let expected = format!("{}\n{sources}", PACKAGES.join(","));
+        let up_to_date = fs::read_to_string(&recipe).is_ok_and(|found| found == expected);
+        if up_to_date && archive.exists() {
             return Ok(Self { archive });
         }
         println!("making an arm64 Debian system, which takes some minutes the first time");
@@ -49,7 +51,7 @@ impl ArmRoot {
         let options = folder.join("apt.conf");
         fs::write(&list, &sources)?;
         fs::write(&options, apt_options())?;
-        let part = folder.join("part.tar");
+        let unfinished = folder.join("part.tar");
         let emulation = Emulation::begin()?;
         let made = Invocation::privileged(
             r#"mmdebstrap --quiet --mode=root --variant=apt --architectures=arm64 \
@@ -58,27 +60,27 @@ impl ArmRoot {
         .path(&options)
         .arg(PACKAGES.join(","))
         .arg(suite(&sources)?)
-        .path(&part)
+        .path(&unfinished)
         .path(&list)
         .succeeds()?;
         drop(emulation);
         if !made {
             bail!("mmdebstrap made no arm64 system; its messages are above");
         }
-        fs::rename(&part, &archive)?;
-        fs::write(&recipe, &wanted)?;
+        fs::rename(&unfinished, &archive)?;
+        fs::write(&recipe, &expected)?;
         Ok(Self { archive })
     }
 
-    /// The system as one tar archive.
+    /// The path of the tar archive.
     pub fn archive(&self) -> &Path {
         &self.archive
     }
 
-    /// Unpacks it to `folder`, in place of what was there.
+    /// Unpacks the archive to `folder`, and replaces what was there.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When unpacking fails.
     pub fn unpack(&self, folder: &Path) -> Result<()> {
         let script = r#"rm -rf -- "$1" && mkdir -p -- "$1" &&
             tar --extract --file="$0" --directory="$1" --numeric-owner"#;
@@ -92,16 +94,17 @@ impl ArmRoot {
     }
 }
 
-/// While this lives, the kernel runs arm64 programs by qemu, in a changed root too. Dropped,
-/// the kernel is as it was: programs built for arm64 that seem to run natively mislead others.
+/// While this value exists, the kernel runs arm64 programs with qemu, also after chroot. Drop
+/// restores the kernel's previous state: other tests on this machine must not find that arm64
+/// programs seem to run natively.
 pub struct Emulation {
-    /// Whoever else wants this on this machine waits for its end.
-    _turn: File,
-    /// Undoes what was done.
+    /// Holds the lock file: other processes on this machine wait until it is dropped.
+    _lock: File,
+    /// The script that unregisters qemu.
     undo: Option<String>,
 }
 
-/// Where Debian's qemu-user-static says how it is registered.
+/// The registration line for the kernel, from Debian's qemu-user-static.
 const REGISTRATION: &str = "/usr/lib/binfmt.d/qemu-aarch64.conf";
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 static EMULATING: AtomicBool = AtomicBool::new(false);
@@ -110,7 +113,7 @@ impl Emulation {
     /// Registers qemu with the kernel.
     ///
     /// # Errors
-    /// When the kernel does not take it, or this process has done so already.
+    /// When the kernel rejects the registration, or this process has registered qemu already.
     pub fn begin() -> Result<Self> {
         if EMULATING.swap(true, Ordering::Relaxed) {
             bail!("arm64 programs are being run already; one at a time");
@@ -120,16 +123,16 @@ impl Emulation {
 
     fn register() -> Result<Self> {
         let path = std::env::temp_dir().join("pilotage-emulation.lock");
-        let turn = File::options()
+        let lock = File::options()
             .create(true)
             .append(true)
             .open(&path)
             .with_context(|| path.display().to_string())?;
-        turn.lock()?;
+        lock.lock()?;
         let binfmt = Path::new(BINFMT);
         if binfmt.join("qemu-aarch64").exists() {
             return Ok(Self {
-                _turn: turn,
+                _lock: lock,
                 undo: None,
             });
         }
@@ -141,9 +144,9 @@ impl Emulation {
             undo.push_str(&format!("umount {BINFMT}\n"));
         }
         script.push_str(&format!("cat {REGISTRATION} > {BINFMT}/register\n"));
-        // Whatever came of it is taken down when this is dropped.
+        // Drop undoes whatever part of the script succeeded.
         let emulation = Self {
-            _turn: turn,
+            _lock: lock,
             undo: Some(undo),
         };
         match Invocation::privileged(&script).succeeds()? {
@@ -164,7 +167,7 @@ impl Drop for Emulation {
     }
 }
 
-/// Where this machine's Debian packages come from.
+/// This machine's Debian package sources, in the format of sources.list.
 fn sources() -> Result<String> {
     let lines = Invocation::new("apt-get indextargets --format")
         .arg("deb $(REPO_URI) $(RELEASE) $(COMPONENT)")
@@ -178,14 +181,14 @@ fn sources() -> Result<String> {
     Ok(lines)
 }
 
-/// The suite of the first of them.
+/// The suite of the first source.
 fn suite(sources: &str) -> Result<String> {
     let mut words = sources.split_whitespace();
     let suite = words.nth(2).context("apt-get names no suite")?;
     Ok(suite.to_owned())
 }
 
-/// How this machine's apt reaches them: proxies, and what it thinks of dates.
+/// The options with which this machine's apt reaches the sources: proxies and date checks.
 fn apt_options() -> String {
     let dump = Invocation::new("apt-config dump --no-empty")
         .answer()

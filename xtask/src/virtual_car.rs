@@ -1,8 +1,8 @@
-//! `cargo xtask virtual-car`: an arm64 computer in an emulator, with a camera and an I2C bus
-//! of its kernel's, that a .deb is installed on and that drives a simulated car.
+//! `cargo xtask virtual-car`: an emulated arm64 computer with a camera and an I2C bus of its
+//! kernel. A .deb is installed on it, and it drives a simulated car.
 //!
-//! The rig in the guest (tests/virtual-car) is what surrounds that computer on a car. Here is
-//! who boots it, breaks things, and looks at what the pulses did.
+//! The rig in the guest (tests/virtual-car) emulates what surrounds that computer on a car. This
+//! module boots the guest, injects faults, and checks the pulses.
 
 mod car;
 mod guest;
@@ -30,43 +30,44 @@ use packages::Packages;
 use scenarios::{SCENARIOS, Scenario};
 use table::Row;
 
-/// By how much slower than a real car the virtual one lives: a camera of 20 frames a second
-/// gives 1, a deadline of 150 ms is 3 s, and the simulated car's time goes a twentieth as fast.
+/// How many times slower than a real car the virtual car runs. A camera of 20 frames a second
+/// delivers 1, a deadline of 150 ms becomes 3 s, and the simulated car's time passes at a twentieth
+/// of real time.
 pub const SLOWER: f64 = 20.0;
 
-/// What it takes.
+/// The requirements of this command.
 pub const REQUIREMENTS: [Requirement; 8] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
     Requirement::ArmCompiler,
     Requirement::ArmRoots,
     Requirement::GuestTools,
-    // And making the package.
+    // For making the package.
     Requirement::Python,
     Requirement::PythonPackages,
     Requirement::CargoDeb,
 ];
 
-/// What `cargo xtask virtual-car` may be asked.
+/// The options of `cargo xtask virtual-car`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The scenarios to go through [default: all of them]
+    /// The scenarios to run [default: all of them]
     scenarios: Vec<String>,
-    /// Only those that matter most
+    /// Run only the most important scenarios
     #[arg(long)]
     important: bool,
-    /// List them, and do nothing
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
-    /// Install this package, instead of one made of the checkout
+    /// Install this package instead of one built from the checkout
     #[arg(long, value_name = "FILE.deb")]
     package: Option<PathBuf>,
-    /// Install what this needs on the machine first
+    /// First install what this command needs on this machine
     #[arg(long)]
     install: bool,
 }
 
-/// What guests are made of.
+/// The files that guests are made of.
 pub struct Made {
     root: PathBuf,
     folder: PathBuf,
@@ -77,7 +78,7 @@ pub struct Made {
     payload: PathBuf,
 }
 
-/// Goes through scenarios, and prints how they went. True when all passed.
+/// Runs the scenarios, and prints their results. Returns true when all passed.
 ///
 /// # Errors
 /// When no guest can be made.
@@ -99,7 +100,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
         None => &REQUIREMENTS,
     };
     requirements::ensure(checkout, needed, options.install)?;
-    let wanted: Vec<&Scenario> = SCENARIOS
+    let selected: Vec<&Scenario> = SCENARIOS
         .iter()
         .filter(|scenario| scenario.important || !options.important)
         .filter(|scenario| {
@@ -119,11 +120,11 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
             .0
         }
     };
-    let rows = through(checkout, &wanted, &package)?;
+    let rows = run_scenarios(checkout, &selected, &package)?;
     Ok(rows.iter().all(|row| row.passed))
 }
 
-/// The scenarios that matter most, in four boots, with the package as the tests build it.
+/// Runs the most important scenarios, with the package as the tests build it.
 ///
 /// # Errors
 /// When no guest can be made.
@@ -134,23 +135,23 @@ pub fn test(checkout: &Checkout) -> Result<Tally> {
         package::Build::Quick,
     )?;
     ensure!(sound, "the package needs what a car may not have");
-    let wanted: Vec<&Scenario> = SCENARIOS.iter().filter(|one| one.important).collect();
+    let selected: Vec<&Scenario> = SCENARIOS.iter().filter(|one| one.important).collect();
     let mut tally = Tally::default();
-    for row in through(checkout, &wanted, &package)? {
+    for row in run_scenarios(checkout, &selected, &package)? {
         tally += Tally::of_step(row.passed);
     }
     Ok(tally)
 }
 
-fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<Vec<Row>> {
-    let began = Instant::now();
+fn run_scenarios(checkout: &Checkout, selected: &[&Scenario], package: &Path) -> Result<Vec<Row>> {
+    let started = Instant::now();
     let made = make(checkout, package)?;
     let mut rows = Vec::new();
     let installed = made.folder.join("installed.img");
     let stamp = made.folder.join("installed.txt");
     let made_of = install_stamp(&made, package)?;
-    let same = fs::read_to_string(&stamp).is_ok_and(|there| there == made_of);
-    if !(same && guest::whole(&installed)) {
+    let up_to_date = fs::read_to_string(&stamp).is_ok_and(|there| there == made_of);
+    if !(up_to_date && guest::whole(&installed)) {
         println!("==> installing the package in a guest");
         let guest = Guest::boot(&made, &made.image.disk, "install")?;
         let disk = scenarios::install(guest)?;
@@ -158,7 +159,7 @@ fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<
         fs::write(&stamp, made_of)?;
     }
     let mut boots = Vec::new();
-    for scenario in wanted {
+    for scenario in selected {
         if !boots.contains(&scenario.boot) {
             boots.push(scenario.boot);
         }
@@ -166,7 +167,7 @@ fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<
     for boot in boots {
         println!("==> {boot}");
         let mut guest = None;
-        for scenario in wanted.iter().filter(|scenario| scenario.boot == boot) {
+        for scenario in selected.iter().filter(|scenario| scenario.boot == boot) {
             let start = Instant::now();
             println!("    {}: {}", scenario.name, scenario.what);
             let result = scenarios::go(scenario, &made, &installed, &mut guest);
@@ -176,11 +177,11 @@ fn through(checkout: &Checkout, wanted: &[&Scenario], package: &Path) -> Result<
         }
     }
     println!("{}", table::text(&rows));
-    println!("{} s in all", began.elapsed().as_secs());
+    println!("{} s in all", started.elapsed().as_secs());
     Ok(rows)
 }
 
-/// Makes what guests are made of, where it is not there yet.
+/// Makes the files that guests are made of, unless they are up to date.
 fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
     let folder = checkout.root().join("target/virtual-car");
     fs::create_dir_all(&folder)?;
@@ -199,7 +200,7 @@ fn make(checkout: &Checkout, package: &Path) -> Result<Made> {
             ("rig.toml", &rig_toml),
             ("car.toml", &toml),
             ("mine.engine", &engine),
-            // For what compiles in the guest.
+            // For the scenarios that compile in the guest.
             (
                 "pilotnet.onnx",
                 &checkout.root().join("engines/pilotnet.onnx"),
@@ -227,7 +228,7 @@ fn indented(text: &str) -> String {
     lines.map(|line| format!("    {line}\n")).collect()
 }
 
-/// What an installed disk depends on.
+/// Identifies everything that the installed disk is made from.
 fn install_stamp(made: &Made, package: &Path) -> Result<String> {
     let base = fs::metadata(&made.image.disk)?.modified()?;
     let sum = Invocation::new("sha256sum").path(package).answer();
@@ -236,7 +237,7 @@ fn install_stamp(made: &Made, package: &Path) -> Result<String> {
     Ok(format!("{base:?}\n{sum}{car}{}", scenarios::INSTALLING))
 }
 
-/// Builds the rig for the guest, static, so that it is the guest's first program too.
+/// Builds the rig for the guest, linked statically, because it is also the guest's init program.
 fn rig(checkout: &Checkout) -> Result<PathBuf> {
     const TARGET: &str = "aarch64-unknown-linux-gnu";
     let variable = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
@@ -254,7 +255,7 @@ fn rig(checkout: &Checkout) -> Result<PathBuf> {
     Ok(checkout.builds().join(TARGET).join("release/rig"))
 }
 
-/// The shipped network compiled for a physical car, as its owner would compile their own.
+/// The shipped network, compiled for a physical car as a user would compile their own.
 fn engine(checkout: &Checkout, folder: &Path) -> Result<PathBuf> {
     let engines = checkout.root().join("engines");
     let shipped = engines.join("pilotnet.toml");
@@ -274,9 +275,9 @@ fn engine(checkout: &Checkout, folder: &Path) -> Result<PathBuf> {
     );
     let file = folder.join("mine.toml");
     let engine = folder.join("mine.engine");
-    let same = fs::read_to_string(&file).is_ok_and(|there| there == recipe);
+    let up_to_date = fs::read_to_string(&file).is_ok_and(|there| there == recipe);
     let age = |file: &Path| fs::metadata(file)?.modified();
-    if same && guest::whole(&engine) && age(&engine)? > age(&model)? {
+    if up_to_date && guest::whole(&engine) && age(&engine)? > age(&model)? {
         return Ok(engine);
     }
     fs::write(&file, &recipe)?;

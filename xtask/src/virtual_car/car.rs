@@ -1,37 +1,36 @@
-//! The virtual car's car.toml. Everything in it that is a time is as many times longer as
-//! the virtual car is slower.
+//! The virtual car's car.toml. All times in it are longer by as much as the virtual car is slower.
 
 use std::time::Duration;
 
 use super::SLOWER;
 
-/// A real car's camera has so many frames a second.
+/// Frames per second of a real car's camera.
 pub const RATE: f64 = 20.0;
 /// Microseconds.
 pub const NEUTRAL: u16 = 1500;
 /// Microseconds.
 pub const CENTRE: u16 = 1500;
-/// How near neutral a motor does not turn: within it are the tick and a Donkeycar's neutral,
-/// and outside all that drives a car. Microseconds.
+/// How near to neutral a motor does not turn, in microseconds. The chip's tick and a Donkeycar's
+/// neutral lie within it; every pulse that drives a car lies outside.
 pub const STANDING: f32 = 9.0;
-/// How near the chip comes to a pulse, microseconds.
+/// The resolution of the chip's pulses, in microseconds.
 pub const TICK: f32 = 5.0;
 /// Channels of the chip.
 pub const THROTTLE: u8 = 1;
 pub const STEERING: u8 = 0;
 pub const SIZE: (u32, u32) = (640, 480);
-/// Identical frames that are a frozen picture, and black ones that are a covered lens.
+/// How many identical frames mean a frozen picture, and how many black frames a covered lens.
 pub const ODD_FRAMES: u32 = 5;
 
-/// Where on the chicane it starts: a little before the first bend, metres.
+/// Where the car starts on the chicane, in metres: a little before the first bend.
 const START: f64 = 50.0;
 
-/// From frame to frame.
+/// The time from frame to frame.
 pub fn frame_period() -> Duration {
     Duration::from_secs_f64(SLOWER / RATE)
 }
 
-/// The file. Failsafe and disarmed differ in that the second is no pulse at all.
+/// The text of car.toml. The disarmed values are no pulses, unlike the failsafe values.
 pub fn toml(engine: &str) -> String {
     let (rate, deadline, first_command) = (RATE / SLOWER, 150.0 * SLOWER, 2000.0 * SLOWER);
     let (steering_slew, throttle_slew) = (40.0 / SLOWER, 20.0 / SLOWER);
@@ -99,7 +98,7 @@ min = 0.0
     )
 }
 
-/// What the rig is told.
+/// The text of rig.toml.
 pub fn rig(circuit: &str) -> String {
     let (width, height) = SIZE;
     format!(

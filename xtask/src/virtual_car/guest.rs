@@ -1,4 +1,4 @@
-//! What scenarios do with a guest: its shell, its pulses, its faults.
+//! A guest as the scenarios use it: shell commands, recorded pulses, injected faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::car;
 use super::machine::{Machine, Parts};
 use super::{Made, SLOWER};
 
-/// The pulses of both channels from a moment on.
+/// The pulses of both channels from the time `at` on.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Pulses {
     /// The guest's CLOCK_MONOTONIC, nanoseconds.
@@ -24,7 +24,8 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    /// Whether a car with these stands: the motor's neutral, or nothing at all.
+    /// Whether the car is stopped with these pulses: the throttle is neutral, or there are no
+    /// pulses.
     pub fn stands(self) -> bool {
         let neutral = (self.throttle - f32::from(car::NEUTRAL)).abs() <= car::STANDING;
         neutral || self.throttle == 0.0
@@ -42,7 +43,7 @@ impl Pulses {
     }
 }
 
-/// Where the car is.
+/// The position of the car on its circuit.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Place {
     pub s: f64,
@@ -50,49 +51,49 @@ pub struct Place {
     pub speed: f64,
 }
 
-/// What a program of the guest's said.
+/// The exit code and the output of a command in the guest.
 pub struct Ran {
     pub code: Option<i64>,
     pub output: String,
 }
 
-/// A guest with a disk of its own.
+/// A guest and its disk.
 pub struct Guest {
     pub machine: Machine,
     disk: PathBuf,
 }
 
 impl Guest {
-    /// Boots a copy of `disk`, called `name`.
+    /// Boots from a copy of `disk`. `name` names the copy and the console log.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When the guest does not come up.
     pub fn boot(made: &Made, disk: &Path, name: &str) -> Result<Self> {
         Self::with(made, disk, name, &made.payload)
     }
 
-    /// Boots from the disk that another left.
+    /// Boots from `disk` itself, which an earlier guest has used.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When the guest does not come up.
     pub fn again(made: &Made, disk: PathBuf, name: &str) -> Result<Self> {
         Self::start(made, disk, name, &made.payload, None)
     }
 
-    /// Boots a copy of `disk`, and keeps a log of what is written to it.
+    /// Boots from a copy of `disk`, and logs every write to it.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When the guest does not come up.
     pub fn logged(made: &Made, disk: &Path, name: &str, log: &Path) -> Result<Self> {
         let own = made.folder.join(format!("{name}.img"));
         copy(disk, &own)?;
         Self::start(made, own, name, &made.payload, Some(log))
     }
 
-    /// Boots a copy of `disk`, with other things around the computer.
+    /// Boots from a copy of `disk`, with another payload.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When the guest does not come up.
     pub fn with(made: &Made, disk: &Path, name: &str, payload: &Path) -> Result<Self> {
         let own = made.folder.join(format!("{name}.img"));
         copy(disk, &own)?;
@@ -120,16 +121,16 @@ impl Guest {
         Ok(Self { machine, disk })
     }
 
-    /// Takes its power away, and gives back its disk.
+    /// Cuts the power of the guest, and returns its disk.
     pub fn cut(self) -> PathBuf {
         self.machine.cut();
         self.disk
     }
 
-    /// Switches it off as a person would, and gives back its disk.
+    /// Shuts the guest down with `systemctl poweroff`, and returns its disk.
     ///
     /// # Errors
-    /// When it does not go off.
+    /// When the guest does not shut down.
     pub fn off(mut self) -> Result<PathBuf> {
         self.run("systemctl --no-block poweroff", 60)?;
         if !self.machine.ends_within(Duration::from_secs(120))? {
@@ -138,7 +139,7 @@ impl Guest {
         Ok(self.disk)
     }
 
-    /// Runs a line of the shell's, for `seconds` at most.
+    /// Runs the shell command `line`, for at most `seconds`.
     ///
     /// # Errors
     /// When the guest does not answer.
@@ -152,10 +153,10 @@ impl Guest {
         })
     }
 
-    /// Runs a line of the shell's that has to succeed; what it said.
+    /// Runs the shell command `line`, which has to succeed, and returns its output.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the command fails.
     pub fn must(&mut self, line: &str, seconds: u64) -> Result<String> {
         let ran = self.run(line, seconds)?;
         ensure!(
@@ -167,10 +168,11 @@ impl Guest {
         Ok(ran.output)
     }
 
-    /// Gives an order; the guest's moment just before it was done.
+    /// Sends an order to the rig, and returns the guest's time just before the order was carried
+    /// out.
     ///
     /// # Errors
-    /// When it fails.
+    /// When the order fails.
     pub fn order(&mut self, order: Value) -> Result<u64> {
         let answer = self.machine.order(order)?;
         answer["at"].as_u64().context("the guest names no moment")
@@ -185,7 +187,7 @@ impl Guest {
         Ok(serde_json::from_value(answer["pulses"].clone())?)
     }
 
-    /// Where the car is, and how long its circuit.
+    /// The position of the car, and the length of its circuit.
     ///
     /// # Errors
     /// When the guest does not answer.
@@ -195,11 +197,12 @@ impl Guest {
         Ok((serde_json::from_value(answer["place"].clone())?, length))
     }
 
-    /// The guard's state and its reason, as `pilotage status` says. That waits 200 ms, and an
-    /// emulated guard may be slower: it is asked a few times.
+    /// The guard's state and its reason, as `pilotage status` prints them. That command waits 200
+    /// ms for the guard, and an emulated guard may take longer: the command is tried up to five
+    /// times.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When the guest does not answer.
     pub fn status(&mut self) -> Result<String> {
         let mut ran = self.run("pilotage status 2>&1", 30)?;
         for _ in 0..4 {
@@ -211,10 +214,11 @@ impl Guest {
         Ok(ran.output)
     }
 
-    /// Waits until `done` says so.
+    /// Polls `done` until it returns a value.
     ///
     /// # Errors
-    /// When it does not in `patience`; what the guest's journal says is in the message.
+    /// When `done` returns none within `patience`. The message contains the end of the guest's
+    /// journal.
     pub fn wait<T>(
         &mut self,
         what: &str,
@@ -232,7 +236,7 @@ impl Guest {
         bail!("not within {} s: {what}\n{journal}", patience.as_secs());
     }
 
-    /// The last lines of guard and pilot.
+    /// The last journal lines of the guard, the pilot and the rig.
     pub fn journal(&mut self, lines: u32) -> String {
         let line = format!(
             "journalctl --no-pager -o short-monotonic -n {lines} -u pilotage -u pilotage-guard -u rig"
@@ -243,10 +247,10 @@ impl Guest {
         }
     }
 
-    /// Arms the car, and waits until it drives.
+    /// Puts the car back to its start, arms it, and waits until it drives.
     ///
     /// # Errors
-    /// When it does not, or is armed only at one request of many.
+    /// When it does not drive, or too many requests to arm were lost.
     pub fn drive(&mut self) -> Result<()> {
         self.order(json!({ "do": "restart" }))?;
         self.arm("pilotage arm", Duration::from_secs(120))?;
@@ -257,21 +261,21 @@ impl Guest {
                 .is_some_and(|last| !last.stands())
                 .then_some(()))
         })?;
-        // So that a fault finds it on its way.
+        // The car is under way when the fault is injected.
         std::thread::sleep(car::frame_period().mul_f64(2.0));
         Ok(())
     }
 
-    /// Asks for arming until the car is armed. A pilot that is not there yet is waited for; other
-    /// requests without success are lost ones, and counted.
+    /// Requests arming until the car is armed. While the pilot is still starting, failed requests
+    /// are not counted; every other failed request counts as lost.
     ///
     /// # Errors
-    /// When it is not armed in `patience`, or too many requests were lost.
+    /// When the car is not armed within `patience`, or too many requests were lost.
     pub fn arm(&mut self, command: &str, patience: Duration) -> Result<()> {
         let mut lost = 0;
         self.wait("the pilot is ready and the car armed", patience, |guest| {
             let ran = guest.run(&format!("{command} 2>&1"), 30)?;
-            // Its answer may have come later than it waits, 200 ms.
+            // The command waits 200 ms; the guard's reply may have come later than that.
             if ran.code == Some(0) || guest.status()?.starts_with("driving") {
                 return Ok(Some(()));
             }
@@ -284,11 +288,11 @@ impl Guest {
         })
     }
 
-    /// How long after `fault` the car, which drove then, stood for good; it is watched for
-    /// `patience`.
+    /// How long after `fault` the car, which was driving then, stopped for good. The car is watched
+    /// for `patience`.
     ///
     /// # Errors
-    /// When it stood before the fault, or goes on after it.
+    /// When the car was stopped before the fault, or still moves after `patience`.
     pub fn stood(&mut self, fault: u64, patience: Duration) -> Result<Stood> {
         let began = Instant::now();
         loop {
@@ -310,28 +314,28 @@ impl Guest {
     }
 }
 
-/// How a car came to stand.
+/// How a car stopped.
 #[derive(Debug, Clone, Copy)]
 pub struct Stood {
-    /// From the fault.
+    /// Time from the fault to the stop.
     pub after: Duration,
-    /// The first pulses that it stood with.
+    /// The first pulses of the final stop.
     pub by: Pulses,
-    /// Whether the motor turned anew between the first stand and the last.
+    /// Whether the car moved again between the first stop after the fault and the final one.
     pub again: bool,
 }
 
 impl Stood {
     fn of(pulses: &[Pulses], fault: u64) -> Result<Self> {
-        let in_force = pulses.iter().rev().find(|pulses| pulses.at <= fault);
-        let in_force = *in_force.context("no pulses before the fault")?;
-        // A car that stood already shows nothing.
+        let at_fault = pulses.iter().rev().find(|pulses| pulses.at <= fault);
+        let at_fault = *at_fault.context("no pulses before the fault")?;
+        // If the car was stopped before the fault, the measurement means nothing.
         ensure!(
-            !in_force.stands(),
-            "the car stood before the fault: {in_force:?}"
+            !at_fault.stands(),
+            "the car stood before the fault: {at_fault:?}"
         );
-        let moved = pulses.iter().rposition(|pulses| !pulses.stands());
-        let first = moved.map_or(0, |index| index + 1);
+        let last_moving = pulses.iter().rposition(|pulses| !pulses.stands());
+        let first = last_moving.map_or(0, |index| index + 1);
         let by = *pulses.get(first).context("the motor still turns")?;
         let after = by.at.checked_sub(fault).context("it stood before")?;
         let after = Duration::from_nanos(after);
@@ -342,17 +346,17 @@ impl Stood {
     }
 }
 
-/// Requests of an operator's that may get lost: an emulated guard may answer too late.
+/// Requests to arm that may get lost: an emulated guard may reply too late.
 const MOST_LOST: u32 = 3;
 
-/// What is answered while guard and pilot are still starting.
+/// Parts of the errors that `pilotage arm` prints while guard and pilot are starting.
 const NOT_READY: [&str; 2] = ["there is no pilot", "no guard answers"];
 
 fn not_ready(answer: &str) -> bool {
     NOT_READY.iter().any(|text| answer.contains(text))
 }
 
-/// Copies a disk and leaves its holes empty.
+/// Copies a disk image and keeps it sparse.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = crate::invocation::Invocation::new("cp --sparse=always --reflink=auto")
         .path(from)
@@ -361,12 +365,12 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is there and not empty.
+/// Whether the file exists and is not empty.
 pub fn whole(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|file| file.len() > 0)
 }
 
-/// The guest's deadline.
+/// The guard's deadline in the guest.
 pub fn deadline() -> Duration {
     Duration::from_secs_f64(0.150 * SLOWER)
 }
@@ -384,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_car_stands_from_when_its_motor_turned_last() {
+    fn the_stop_begins_after_the_last_moving_pulses() {
         let pulses = [
             at(0, 0.0),
             at(10, 1700.0),
@@ -398,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_moves_again_is_seen() {
+    fn a_car_that_moves_again_is_detected() {
         let pulses = [
             at(10, 1700.0),
             at(35, 1500.0),
@@ -412,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_car_that_stood_before_the_fault_shows_nothing() {
+    fn a_car_stopped_before_the_fault_is_an_error() {
         let pulses = [at(10, 1700.0), at(20, 1500.0), at(40, 0.0)];
         for fault in [20, 30, 50] {
             let error = Stood::of(&pulses, fault).unwrap_err().to_string();
@@ -424,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pilot_that_is_not_there_yet_loses_no_request() {
+    fn errors_during_start_up_are_not_lost_requests() {
         assert!(not_ready("error: there is no pilot to drive: start it"));
         assert!(not_ready(
             "error: no guard answers at /run/pilotage/guard.sock"

@@ -1,4 +1,4 @@
-//! The guest's disk, and what its kernel starts from.
+//! The guest's disk, and the initrd that its kernel boots.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,11 +12,12 @@ use crate::arm_root::ArmRoot;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// What the kernel needs to find its disk.
+/// The modules that the kernel needs to mount its disk.
 const DISK: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
-/// Without which ext4 finds no checksums; modprobe knows it from a list of its own.
+/// The module that provides ext4's checksums; ext4 does not list it in `depends=`, modprobe has it
+/// from its own list.
 const CHECKSUMS: &str = "crc32c_generic";
-/// What the rig needs, and with it the car.
+/// The modules that the rig needs.
 const RIG: [&str; 8] = [
     "virtio_console",
     "vhci-hcd",
@@ -30,8 +31,8 @@ const RIG: [&str; 8] = [
 
 const DISK_SIZE: &str = "1500M";
 
-/// A service that has the rig up before guard and pilot look for bus and camera, as a real
-/// car's are there when its computer starts.
+/// The service that starts the rig before guard and pilot look for bus and camera, as on a real car
+/// they exist when its computer starts.
 const SERVICE: &str = "\
 [Unit]
 Description=The virtual car around this computer
@@ -49,7 +50,7 @@ StandardError=journal+console
 WantedBy=multi-user.target
 ";
 
-/// Services that a car has no use for, and an emulated one no time.
+/// Services that a car does not need, and that would slow the emulated one down.
 const MASKED: [&str; 8] = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -61,15 +62,15 @@ const MASKED: [&str; 8] = [
     "serial-getty@ttyAMA0.service",
 ];
 
-/// What a guest boots from.
+/// The files that a guest boots from.
 pub struct Image {
-    /// The disk before anything of Pilotage is on it.
+    /// The disk on which Pilotage is not installed yet.
     pub disk: PathBuf,
     pub initrd: PathBuf,
 }
 
 impl Image {
-    /// Makes both where they are not there or older than what they are made of.
+    /// Makes the initrd, and the disk unless it is up to date.
     ///
     /// # Errors
     /// When the root cannot be made.
@@ -87,8 +88,8 @@ impl Image {
             packages.versions,
             fs::metadata(root.archive())?.modified()?
         );
-        let same = fs::read_to_string(&stamp).is_ok_and(|there| there == made_of);
-        if !same || !image.disk.exists() {
+        let up_to_date = fs::read_to_string(&stamp).is_ok_and(|there| there == made_of);
+        if !up_to_date || !image.disk.exists() {
             println!("making the guest's disk");
             let tree = folder.join("root");
             root.unpack(&tree)?;
@@ -100,7 +101,7 @@ impl Image {
     }
 }
 
-/// Puts the rig's modules and its service into the root, which belongs to root.
+/// Copies the rig's modules and its service into the root file system, whose files belong to root.
 fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     let overlay = folder.join("overlay");
     if overlay.exists() {
@@ -109,7 +110,7 @@ fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     let modules = overlay.join("lib/modules").join(&packages.release);
     fs::create_dir_all(&modules)?;
     let mut list = String::new();
-    for source in needed(packages, &RIG)? {
+    for source in with_dependencies(packages, &RIG)? {
         let name = source.file_name().context("a module without a name")?;
         fs::copy(&source, modules.join(name))?;
         let inside = Path::new("/lib/modules").join(&packages.release).join(name);
@@ -122,15 +123,15 @@ fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     ));
     fs::write(overlay.join("lib/modules/rig.txt"), list)?;
     let units = overlay.join("etc/systemd/system");
-    let wanted = units.join("multi-user.target.wants");
-    fs::create_dir_all(&wanted)?;
+    let wants = units.join("multi-user.target.wants");
+    fs::create_dir_all(&wants)?;
     fs::write(units.join("rig.service"), SERVICE)?;
-    std::os::unix::fs::symlink("../rig.service", wanted.join("rig.service"))?;
+    std::os::unix::fs::symlink("../rig.service", wants.join("rig.service"))?;
     for unit in MASKED {
         std::os::unix::fs::symlink("/dev/null", units.join(unit))?;
     }
     fs::write(overlay.join("etc/hostname"), "car\n")?;
-    // lib is a link to usr/lib in the root, and has to stay one.
+    // In the root, lib is a link to usr/lib, and has to stay one.
     let script = r#"set -e; cp -r "$0"/lib/modules "$1"/usr/lib/; cp -a "$0"/etc "$1"/
         chown -R 0:0 "$1"/usr/lib/modules "$1"/etc/systemd/system"#;
     match Invocation::privileged(script)
@@ -143,7 +144,7 @@ fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     }
 }
 
-/// Makes a file system of the tree, and removes that.
+/// Makes a disk image from the tree, and removes the tree.
 fn pack(tree: &Path, disk: &Path) -> Result<()> {
     let script = format!(
         r#"set -e; rm -f "$1"; PATH=$PATH:/sbin:/usr/sbin
@@ -160,17 +161,17 @@ fn pack(tree: &Path, disk: &Path) -> Result<()> {
     }
 }
 
-/// The files of `modules`, those they depend on before them.
-fn needed(packages: &Packages, modules: &[&str]) -> Result<Vec<PathBuf>> {
+/// The files of `modules`, each after the modules that it depends on.
+fn with_dependencies(packages: &Packages, modules: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut seen = BTreeSet::new();
     for module in modules {
-        need(packages, module, &mut seen, &mut files)?;
+        add_with_dependencies(packages, module, &mut seen, &mut files)?;
     }
     Ok(files)
 }
 
-fn need(
+fn add_with_dependencies(
     packages: &Packages,
     module: &str,
     seen: &mut BTreeSet<String>,
@@ -185,13 +186,13 @@ fn need(
     };
     let bytes = fs::read(&file)?;
     for dependency in dependencies(&bytes) {
-        need(packages, &dependency, seen, files)?;
+        add_with_dependencies(packages, &dependency, seen, files)?;
     }
     files.push(file);
     Ok(())
 }
 
-/// What a module says it depends on: `depends=` of its .modinfo.
+/// The modules that a module depends on: `depends=` of its .modinfo.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else {
@@ -218,10 +219,10 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// The rig as the first program, the modules of the disk, and a console to complain on.
+/// The initrd: the rig as init, the modules for the disk, and a console for errors.
 fn initrd(packages: &Packages, rig: &Path) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
-    let mut modules = needed(packages, &DISK)?;
+    let mut modules = with_dependencies(packages, &DISK)?;
     if let Some(checksums) = find(&packages.modules, CHECKSUMS) {
         modules.insert(0, checksums);
     }
@@ -242,7 +243,7 @@ fn initrd(packages: &Packages, rig: &Path) -> Result<Vec<u8>> {
     Ok(archive)
 }
 
-/// One of a cpio archive's entries, in the format that the kernel takes: its
+/// Appends an entry to a cpio archive, in the format that the kernel reads: see its
 /// Documentation/driver-api/early-userspace/buffer-format.rst.
 fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, device: u32, content: &[u8]) -> Result<()> {
     let length = u32::try_from(content.len()).context("too long for a cpio archive")?;
@@ -260,10 +261,10 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, device: u32, content: &[u
     Ok(())
 }
 
-/// Packs files of the host's for the guest's second disk.
+/// Packs files of the host for the guest's second disk.
 ///
 /// # Errors
-/// When one is not there.
+/// When a file does not exist.
 pub fn payload(folder: &Path, files: &[(&str, &Path)]) -> Result<PathBuf> {
     let tree = folder.join("payload");
     if tree.exists() {
@@ -282,7 +283,7 @@ pub fn payload(folder: &Path, files: &[(&str, &Path)]) -> Result<PathBuf> {
     if !packed.succeeds()? {
         bail!("`{packed}` failed");
     }
-    // A disk is of whole sectors; tar reads no further than its own end.
+    // A disk has whole sectors; tar reads no further than its own end.
     let length = fs::metadata(&archive)?.len();
     File::options()
         .write(true)

@@ -1,5 +1,5 @@
-//! The emulated computer: started, spoken to over a serial port of its own, and killed however
-//! this program ends.
+//! The emulated computer. This module starts it, sends orders to its rig over a virtual serial
+//! port, and makes sure that it ends when this program ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::packages::Packages;
 
-/// Emulated on a busy machine, a boot takes this long at the most.
+/// The longest time that a boot takes, emulated on a busy machine.
 const BOOT: Duration = Duration::from_secs(300);
-/// An answer that involves no program of the guest's.
+/// The time limit for an order that runs no program in the guest.
 const PROMPT: Duration = Duration::from_secs(30);
 
 /// A running guest.
@@ -23,20 +23,20 @@ pub struct Machine {
     emulator: Child,
     folder: PathBuf,
     console: PathBuf,
-    line: Option<BufReader<UnixStream>>,
-    /// The last order's number.
+    connection: Option<BufReader<UnixStream>>,
+    /// The number of the last order.
     number: u64,
 }
 
-/// What a guest is started with.
+/// The parts that a guest is started with.
 pub struct Parts<'a> {
     pub packages: &'a Packages,
     pub initrd: &'a Path,
     pub disk: &'a Path,
-    /// Where what is written to the disk is written too: see [`power`](super::power).
+    /// The file that logs all writes to the disk: see [`power`](super::power).
     pub log: Option<&'a Path>,
     pub payload: &'a Path,
-    /// Where its console goes.
+    /// The file for the console's output.
     pub console: &'a Path,
 }
 
@@ -44,18 +44,18 @@ impl Machine {
     /// Starts a guest, and waits until its rig answers.
     ///
     /// # Errors
-    /// When it does not come up in time; the end of its console is in the message.
+    /// When the guest does not come up in time. The message contains the end of its console.
     pub fn boot(parts: &Parts<'_>) -> Result<Self> {
-        // A socket's path may not be long, and target/ may lie anywhere.
+        // The path of a socket is limited in length, and target/ may be anywhere.
         let folder = std::env::temp_dir().join(format!("pilotage-car-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let socket = folder.join("rig");
-        // What is left of a name would be taken for the new one.
+        // A socket that an earlier run left would be taken for the new one.
         let _ = fs::remove_file(&socket);
         let drive = |file: &Path, id: &str, more: &str| {
             format!("file={},if=none,id={id},format=raw{more}", file.display())
         };
-        // However this program dies, SIGKILL included, the emulator goes with it.
+        // The emulator is killed however this program ends, also by SIGKILL.
         let emulator = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&parts.packages.emulator)
@@ -108,7 +108,7 @@ impl Machine {
             emulator,
             folder,
             console: parts.console.to_owned(),
-            line: None,
+            connection: None,
             number: 0,
         };
         machine.connect(&socket)?;
@@ -118,12 +118,13 @@ impl Machine {
     fn connect(&mut self, socket: &Path) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < BOOT {
-            self.must_run("while it started")?;
-            if self.line.is_none() {
-                self.line = UnixStream::connect(socket).ok().map(BufReader::new);
+            self.ensure_running("while it started")?;
+            if self.connection.is_none() {
+                self.connection = UnixStream::connect(socket).ok().map(BufReader::new);
             }
-            // What is said before the rig listens is lost: it is asked until it answers.
-            if self.line.is_some()
+            // Orders that are sent before the rig listens are lost, so they are repeated until it
+            // answers.
+            if self.connection.is_some()
                 && self
                     .ask(json!({ "do": "now" }), Duration::from_secs(2))
                     .is_ok()
@@ -139,8 +140,8 @@ impl Machine {
         );
     }
 
-    /// Fails if the emulator has ended.
-    fn must_run(&mut self, when: &str) -> Result<()> {
+    /// Fails if the emulator has exited.
+    fn ensure_running(&mut self, when: &str) -> Result<()> {
         match self.emulator.try_wait()? {
             Some(status) => bail!(
                 "the emulator ended ({status}) {when}:\n{}",
@@ -150,7 +151,7 @@ impl Machine {
         }
     }
 
-    /// The last of what the guest wrote to its console.
+    /// The last lines of the guest's console.
     pub fn console_end(&self) -> String {
         let text = fs::read(&self.console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -159,25 +160,30 @@ impl Machine {
         lines[from..].join("\n")
     }
 
-    /// Gives the rig an order that runs no program.
+    /// Sends the rig an order that runs no program.
     ///
     /// # Errors
-    /// When it fails there, or no answer comes.
+    /// When the order fails, or no answer comes.
     pub fn order(&mut self, order: Value) -> Result<Value> {
         self.ask(order, PROMPT)
     }
 
-    /// Gives the rig an order.
+    /// Sends the rig an order, and returns its answer.
     ///
     /// # Errors
-    /// When it fails there, or no answer comes in `patience`.
+    /// When the order fails, or no answer comes within `patience`.
     pub fn ask(&mut self, mut order: Value, patience: Duration) -> Result<Value> {
         self.number += 1;
         order["n"] = self.number.into();
-        let wanted = order["n"].clone();
-        let line = self.line.as_mut().context("the guest has no line")?;
-        line.get_ref().set_write_timeout(Some(patience))?;
-        line.get_mut().write_all(format!("{order}\n").as_bytes())?;
+        let number = order["n"].clone();
+        let connection = self
+            .connection
+            .as_mut()
+            .context("the guest has no connection")?;
+        connection.get_ref().set_write_timeout(Some(patience))?;
+        connection
+            .get_mut()
+            .write_all(format!("{order}\n").as_bytes())?;
         let began = Instant::now();
         let mut text = Vec::new();
         loop {
@@ -188,9 +194,9 @@ impl Machine {
                     patience.as_secs()
                 );
             }
-            line.get_ref().set_read_timeout(Some(left))?;
-            match line.read_until(b'\n', &mut text) {
-                Ok(0) => bail!("the guest's line has ended"),
+            connection.get_ref().set_read_timeout(Some(left))?;
+            match connection.read_until(b'\n', &mut text) {
+                Ok(0) => bail!("the guest's connection has ended"),
                 Ok(_) if text.ends_with(b"\n") => {}
                 Ok(_) => continue,
                 Err(error)
@@ -202,8 +208,8 @@ impl Machine {
             }
             let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
             text.clear();
-            // An answer to what was given up on.
-            if answer["n"] != wanted {
+            // An answer to an earlier order that has timed out.
+            if answer["n"] != number {
                 continue;
             }
             return match answer["error"].as_str() {
@@ -213,10 +219,10 @@ impl Machine {
         }
     }
 
-    /// Waits until the guest has switched itself off or been reset; false when it has not.
+    /// Waits until the guest has shut down or was reset; false if it has not within `patience`.
     ///
     /// # Errors
-    /// When the emulator cannot be asked.
+    /// When the state of the emulator's process cannot be read.
     pub fn ends_within(&mut self, patience: Duration) -> Result<bool> {
         let began = Instant::now();
         while began.elapsed() < patience {
@@ -228,19 +234,19 @@ impl Machine {
         Ok(false)
     }
 
-    /// Takes its power away.
+    /// Cuts the power of the guest.
     pub fn cut(mut self) {
         self.kill();
     }
 
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // The emulator may have exited already.
         let _ = self.emulator.kill();
         let _ = self.emulator.wait();
     }
 }
 
-/// The emulator's words for the system's disk.
+/// The emulator's arguments for the system's disk.
 fn system(parts: &Parts<'_>) -> Result<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let disk = parts.disk.display();
@@ -248,7 +254,7 @@ fn system(parts: &Parts<'_>) -> Result<Vec<String>> {
         let disk = format!("file={disk},if=none,id=system,format=raw");
         return Ok(words(&["-drive", &disk]));
     };
-    // An old log's entries would be taken for this one's.
+    // Entries of an old log would be taken for entries of this one.
     fs::File::create(log).with_context(|| log.display().to_string())?;
     Ok(words(&[
         "-blockdev",

@@ -1,6 +1,6 @@
-//! What the virtual car is made of, from Debian: an emulator of whole machines, an arm64
-//! kernel, a camera module for it. All is unpacked under `target/`, nothing installed: apt
-//! has lists of its own there for both architectures.
+//! The Debian packages that the virtual car is made of: a system emulator, an arm64 kernel, and a
+//! camera module for that kernel. All are unpacked under `target/`, and none is installed: apt gets
+//! separate lists there, for both architectures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,35 @@ use anyhow::{Context, Result, bail};
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// The kernel's package; -cloud- has neither cameras nor I2C.
+/// The kernel's package. The -cloud- kernels have neither cameras nor I2C.
 const KERNEL: &str = "linux-image-arm64";
 const HEADERS: &str = "linux-headers-arm64";
 const CAMERA: &str = "v4l2loopback-dkms";
 const EMULATOR: &str = "qemu-system-arm";
 const EMULATOR_PROGRAM: &str = "qemu-system-aarch64";
 
-/// Where each of them is.
+/// The paths of the unpacked files.
 pub struct Packages {
-    /// The program, and the folders of the libraries that came with it.
+    /// The emulator's program.
     pub emulator: PathBuf,
+    /// The folders of the libraries that came with the emulator, separated by colons.
     pub libraries: String,
     pub kernel: PathBuf,
-    /// lib/modules/VERSION of the kernel.
+    /// The kernel's lib/modules/RELEASE.
     pub modules: PathBuf,
-    /// Such as `6.1.0-56-arm64`.
+    /// The kernel's release, such as `6.1.0-56-arm64`.
     pub release: String,
-    /// The camera's module, built for it.
+    /// The camera's module, built for the kernel.
     pub camera: PathBuf,
-    /// Names and versions, a line each.
+    /// The packages' names and versions, one per line.
     pub versions: String,
 }
 
 impl Packages {
-    /// Fetches and builds what is not there yet.
+    /// Fetches the packages and builds the camera's module, unless that is done already.
     ///
     /// # Errors
-    /// When a package cannot be had, or the module does not build.
+    /// When a package cannot be fetched, or the module does not build.
     pub fn ready(checkout: &Checkout) -> Result<Self> {
         let folder = checkout.root().join("target/virtual-car");
         let apt = Apt::at(&folder.join("apt"))?;
@@ -48,18 +49,18 @@ impl Packages {
             build(&folder)?;
             fs::write(&done, versions(&folder)?)?;
         }
-        Self::there(&folder)
+        Self::unpacked(&folder)
             .with_context(|| format!("{} is not whole; remove it and try again", folder.display()))
     }
 
-    fn there(folder: &Path) -> Result<Self> {
+    fn unpacked(folder: &Path) -> Result<Self> {
         let kernel = folder.join("kernel");
         let release = release(&kernel)?;
         let emulator = folder.join("qemu").join("usr/bin").join(EMULATOR_PROGRAM);
-        let own = emulator.exists();
+        let is_unpacked = emulator.exists();
         let library = |at: &str| folder.join("qemu").join(at).display().to_string();
         Ok(Self {
-            emulator: if own {
+            emulator: if is_unpacked {
                 emulator
             } else {
                 EMULATOR_PROGRAM.into()
@@ -78,7 +79,7 @@ impl Packages {
     }
 }
 
-/// apt with lists of its own.
+/// apt with its own configuration, lists and cache.
 struct Apt(PathBuf);
 
 impl Apt {
@@ -96,21 +97,21 @@ impl Apt {
         Ok(Self(config))
     }
 
-    fn line(&self, line: &str) -> Invocation {
-        Invocation::new(line).env("APT_CONFIG", self.0.as_os_str())
+    fn command(&self, command: &str) -> Invocation {
+        Invocation::new(command).env("APT_CONFIG", self.0.as_os_str())
     }
 
-    /// The package that `package` stands for.
-    fn meaning(&self, package: &str, begins: &str) -> Result<String> {
+    /// The package that the metapackage `package` depends on and whose name begins with `begins`.
+    fn dependency(&self, package: &str, begins: &str) -> Result<String> {
         let depends = self
-            .line("apt-cache depends --important")
+            .command("apt-cache depends --important")
             .arg(package)
             .answer()
             .with_context(|| format!("apt knows no {package}"))?;
         let found = depends
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
-            // A package that others provide is in angle brackets.
+            // The name of a virtual package is in angle brackets.
             .map(|name| name.trim_matches(['<', '>']))
             .find(|name| name.starts_with(begins));
         let found = found.with_context(|| format!("{package} stands for no {begins}*"))?;
@@ -120,7 +121,9 @@ impl Apt {
     /// Fetches packages to `folder`, and unpacks them to `to`.
     fn unpack(&self, packages: &[String], folder: &Path, to: &Path) -> Result<()> {
         fs::create_dir_all(folder)?;
-        let mut download = self.line("apt-get --quiet --quiet download").within(folder);
+        let mut download = self
+            .command("apt-get --quiet --quiet download")
+            .within(folder);
         for package in packages {
             download = download.arg(package);
         }
@@ -139,13 +142,14 @@ impl Apt {
 }
 
 fn fetch(apt: &Apt, folder: &Path) -> Result<()> {
-    // Without lists for arm64 there are none; a source that has none for it is no matter.
-    apt.line("apt-get --quiet --quiet update").succeeds()?;
-    let image = apt.meaning(&format!("{KERNEL}:arm64"), "linux-image-")?;
-    let headers = apt.meaning(&format!("{HEADERS}:arm64"), "linux-headers-")?;
+    // A failed update is ignored: some sources have no arm64 packages. If the arm64 lists are
+    // missing, the next command fails.
+    apt.command("apt-get --quiet --quiet update").succeeds()?;
+    let image = apt.dependency(&format!("{KERNEL}:arm64"), "linux-image-")?;
+    let headers = apt.dependency(&format!("{HEADERS}:arm64"), "linux-headers-")?;
     let bare = headers.trim_end_matches(":arm64");
-    let common = apt.meaning(&format!("{bare}:arm64"), "linux-headers-")?;
-    let kbuild = apt.meaning(&format!("{bare}:arm64"), "linux-kbuild-")?;
+    let common = apt.dependency(&format!("{bare}:arm64"), "linux-headers-")?;
+    let kbuild = apt.dependency(&format!("{bare}:arm64"), "linux-kbuild-")?;
     let arm = |name: &str| format!("{}:arm64", name.trim_end_matches(":arm64"));
     let kernel = [
         arm(&image),
@@ -155,9 +159,9 @@ fn fetch(apt: &Apt, folder: &Path) -> Result<()> {
         CAMERA.to_owned(),
     ];
     apt.unpack(&kernel, &folder.join("debs/kernel"), &folder.join("kernel"))?;
-    // What of the emulator this machine lacks, and no more: where it is installed, nothing.
+    // Only those of the emulator's packages that are not installed on this machine.
     let missing = apt
-        .line("apt-get install --simulate --no-install-recommends")
+        .command("apt-get install --simulate --no-install-recommends")
         .arg(EMULATOR)
         .answer()
         .with_context(|| format!("apt has no {EMULATOR}"))?;
@@ -179,7 +183,7 @@ fn build(folder: &Path) -> Result<()> {
     let headers = sources.join(format!("linux-headers-{release}"));
     let makefile = headers.join("Makefile");
     let text = fs::read_to_string(&makefile).with_context(|| makefile.display().to_string())?;
-    // It is not at its place.
+    // The headers are not unpacked under /usr/src.
     let moved = text.replace(
         "include /usr/src/",
         &format!("include {}/", sources.display()),
@@ -215,7 +219,7 @@ fn release(kernel: &Path) -> Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// The one entry of `folder` that begins like this.
+/// The only entry of `folder` whose name begins with `begins`.
 fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut found: Vec<PathBuf> = entries
@@ -229,11 +233,11 @@ fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
     }
 }
 
-/// The names of the files that apt fetched, which have the versions in them.
+/// The names of the fetched files, which contain the versions.
 fn versions(folder: &Path) -> Result<String> {
     let mut names = Vec::new();
-    for part in ["debs/kernel", "debs/qemu"] {
-        let Ok(entries) = fs::read_dir(folder.join(part)) else {
+    for folder_name in ["debs/kernel", "debs/qemu"] {
+        let Ok(entries) = fs::read_dir(folder.join(folder_name)) else {
             continue;
         };
         names.extend(entries.flatten().map(|entry| {

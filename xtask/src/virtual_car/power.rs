@@ -1,9 +1,10 @@
-//! A disk that loses its power, with all that it had not been made to keep.
+//! Simulates a power cut of a disk, including the loss of unflushed writes.
 //!
-//! The emulator writes what the guest writes to a log too (QEMU's `blklogwrites`, in the format
-//! of Linux's dm-log-writes). From the disk as it was at the boot and that log comes the disk
-//! after a power cut at any moment: writes before the last flush are there, of those after it
-//! any may be missing. A killed emulator alone shows none of that: the host keeps everything.
+//! The emulator also logs every write of the guest (QEMU's `blklogwrites`, in the format of Linux's
+//! dm-log-writes). From the log and the disk as it was at the boot, this module makes the disk
+//! after a power cut at any time: writes before the last flush are present, and any of the later
+//! writes may be missing. Killing the emulator alone does not lose writes: the host keeps all of
+//! them.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -19,18 +20,18 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 const MARK: u64 = 8;
-/// Bytes of an entry's numbers; the rest of its sector is empty.
+/// Size of an entry's header fields in bytes; the rest of its sector is zero.
 const ENTRY: usize = 32;
 
-/// A write in the log, or a flush.
+/// An entry of the log: a write, a flush, a discard or a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
-    /// Bytes into the disk.
+    /// Offset on the disk, in bytes.
     at: u64,
-    /// Bytes.
+    /// Length in bytes.
     length: u64,
     flags: u64,
-    /// Bytes into the log.
+    /// Offset of the data in the log, in bytes.
     data: u64,
 }
 
@@ -44,28 +45,28 @@ impl Entry {
     }
 }
 
-/// What a cut took away.
+/// The writes that a power cut has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
-    /// The moment, in entries of the log.
+    /// The time of the cut, as an index into the entries of the log.
     pub entry: usize,
-    /// Writes after the last flush before it.
+    /// Writes between the last flush and the cut.
     pub unflushed: usize,
-    /// Those of them that are not on the disk.
+    /// The number of them that are not on the disk.
     pub lost: usize,
 }
 
-/// A disk's log.
+/// The write log of a disk.
 pub struct Log {
     file: File,
     entries: Vec<Entry>,
 }
 
 impl Log {
-    /// Reads what an emulator that was killed has left.
+    /// Reads the log of an emulator that was killed.
     ///
     /// # Errors
-    /// When that is no log.
+    /// When the file is not a write log.
     pub fn read(path: &Path) -> Result<Self> {
         let open = || File::open(path).with_context(|| path.display().to_string());
         let mut reader = BufReader::new(open()?);
@@ -76,18 +77,18 @@ impl Log {
         })
     }
 
-    /// The first entry that lies beyond `bytes` of the log.
+    /// The index of the first entry whose data begins at or after the offset `bytes` of the log.
     pub fn entry_at(&self, bytes: u64) -> usize {
         self.entries.partition_point(|entry| entry.data < bytes)
     }
 
-    /// Entries.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Makes of the disk `before` the one after a cut just before the entry `at`, in `after`.
-    /// `keep` is asked for each write that nothing had made sure of.
+    /// Makes the disk `after` from the disk `before`, as it is after a power cut just before the
+    /// entry `at`. For each write that was not flushed, `keep` decides whether it is on the disk.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -112,8 +113,8 @@ fn number(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(number)
 }
 
-/// All whole entries. The header's own count may be old: an emulator that is killed does not
-/// write it. What follows the last whole entry is of later than the end.
+/// Reads all complete entries. The count in the header may be out of date: a killed emulator does
+/// not update it. Data after the last complete entry is ignored.
 fn entries(log: &mut (impl Read + Seek)) -> Result<Vec<Entry>> {
     let mut header = [0; 28];
     log.read_exact(&mut header)?;
@@ -142,13 +143,13 @@ fn entries(log: &mut (impl Read + Seek)) -> Result<Vec<Entry>> {
             flags: number(&bytes, 16),
             data: at + sector,
         };
-        let follows = match entry.writes() {
+        let data_length = match entry.writes() {
             true => entry.length,
-            // A mark's text is padded to a sector's end.
+            // The text of a mark is padded to a whole sector.
             false => number(&bytes, 24).next_multiple_of(sector),
         };
-        let end = entry.data.saturating_add(follows);
-        // Nothing but zeros: the emulator had not come to it.
+        let end = entry.data.saturating_add(data_length);
+        // Only zeros: the emulator has not written this entry yet.
         if (entry.length, entry.flags) == (0, 0) || end > length {
             return Ok(entries);
         }
@@ -221,8 +222,8 @@ mod tests {
         bytes
     }
 
-    /// Sector 0 gets 1s, then a flush; sector 1 gets 2s, sector 2 gets 3s at once, sector 0
-    /// gets 4s.
+    /// A log with: 1s to sector 0; a flush; 2s to sector 1; 3s to sector 2 with FUA; 4s to sector
+    /// 0.
     fn log() -> Vec<u8> {
         let full = |byte: u8| vec![byte; SECTOR];
         let mut log = header();
@@ -234,7 +235,7 @@ mod tests {
         log
     }
 
-    /// The first byte of each sector afterwards, and what was lost.
+    /// The first byte of each sector after the cut, and the lost writes.
     fn after(log: Vec<u8>, at: usize, keep: bool) -> ([u8; 3], Lost) {
         let mut log = Cursor::new(log);
         let entries = entries(&mut log).unwrap();
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_stays_and_what_was_not_may_be_lost() {
+    fn flushed_writes_stay_and_unflushed_writes_may_be_lost() {
         let (disk, lost) = after(log(), 5, false);
         assert_eq!(disk, [1, 0, 3]);
         assert_eq!((lost.unflushed, lost.lost), (2, 2));
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_knows_nothing_of_what_comes_after_it() {
+    fn entries_after_the_cut_are_not_replayed() {
         assert_eq!(after(log(), 0, true).0, [0, 0, 0]);
         assert_eq!(after(log(), 1, false).0, [0, 0, 0]);
         assert_eq!(after(log(), 2, false).0, [1, 0, 0]);

@@ -1,4 +1,4 @@
-//! What happens to the virtual car, and what its pulses have to do then.
+//! The scenarios: what happens to the virtual car, and what its pulses have to do then.
 
 mod drives;
 mod files;
@@ -19,24 +19,24 @@ use super::Made;
 use super::guest::{Guest, Pulses, Stood, deadline};
 use super::table::Row;
 
-/// One of them.
+/// A scenario.
 pub struct Scenario {
     pub name: &'static str,
     pub what: &'static str,
-    /// Those of one boot share a guest.
+    /// Scenarios with the same boot share a guest.
     pub boot: &'static str,
-    /// Whether it is one of those that matter most.
+    /// Whether the tests run it too.
     pub important: bool,
     run: Run,
 }
 
-/// What a scenario does.
+/// The function of a scenario, by what it needs.
 enum Run {
-    /// With a guest that goes on afterwards.
+    /// Uses a guest that the next scenario uses too.
     In(fn(&mut Guest) -> Result<Row>),
-    /// With one whose power goes.
+    /// Consumes the guest.
     Through(fn(&Made, Guest) -> Result<Row>),
-    /// With one of its own.
+    /// Boots its own guest.
     Alone(fn(&Made) -> Result<Row>),
 }
 
@@ -72,7 +72,7 @@ const fn ending(
     }
 }
 
-/// All of them. The order within a boot is kept.
+/// All scenarios. Those of one boot run in this order.
 pub static SCENARIOS: [Scenario; 28] = [
     scenario(
         "clean-drive",
@@ -245,7 +245,7 @@ pub static SCENARIOS: [Scenario; 28] = [
     Scenario {
         name: "power-cut",
         boot: "power",
-        // Five boots: too long for each run of the tests.
+        // Four boots: too long for every run of the tests.
         important: false,
         run: Run::Alone(machine::power_cut),
         what: "the power goes while an engine and car.toml are written",
@@ -273,8 +273,8 @@ pub static SCENARIOS: [Scenario; 28] = [
     },
 ];
 
-/// What is done once to the disk that all others start from. What systemd gives programs of
-/// a real car has to be as many times longer as this one is slower.
+/// The script that makes the installed disk, from which the other scenarios start. systemd's
+/// time-outs for the programs are longer by as much as this car is slower than a real one.
 pub const INSTALLING: &str = r#"set -e
 export DEBIAN_FRONTEND=noninteractive
 depmod -a
@@ -292,17 +292,18 @@ pilotage status
 sync
 "#;
 
-/// Installs the package in `guest` as a person would, and switches it off; its disk.
+/// Installs the package in `guest` with apt-get, as a user does, and shuts the guest down. Returns
+/// its disk.
 ///
 /// # Errors
-/// When that does not go well.
+/// When installing fails, or moves the car.
 pub fn install(mut guest: Guest) -> Result<PathBuf> {
     let ran = guest.run(INSTALLING, 600)?;
     if ran.code != Some(0) {
         bail!("installing failed:\n{}\n{}", ran.output, guest.journal(40));
     }
-    let said = ran.output;
-    println!("    {}", said.trim().replace('\n', "\n    "));
+    let output = ran.output;
+    println!("    {}", output.trim().replace('\n', "\n    "));
     let pulses = guest.pulses()?;
     ensure!(
         pulses.iter().all(|pulses| pulses.stands()),
@@ -311,36 +312,36 @@ pub fn install(mut guest: Guest) -> Result<PathBuf> {
     guest.off()
 }
 
-/// Goes through one, with `guest` or one booted from the disk `installed`.
+/// Runs a scenario, with `guest` or with a guest booted from the disk `installed`.
 ///
 /// # Errors
-/// When it cannot be gone through; the guest is gone then.
+/// When the scenario cannot be completed; the guest is dropped then.
 pub fn go(
     scenario: &Scenario,
     made: &Made,
     installed: &Path,
     guest: &mut Option<Guest>,
 ) -> Result<Row> {
-    let mut given = || match guest.take() {
+    let mut take_or_boot = || match guest.take() {
         Some(guest) => Ok(guest),
         None => Guest::boot(made, installed, scenario.boot),
     };
     let mut row = match scenario.run {
         Run::In(run) => {
-            let mut given = given()?;
-            let row = run(&mut given)?;
-            tidy(&mut given)?;
-            *guest = Some(given);
+            let mut running = take_or_boot()?;
+            let row = run(&mut running)?;
+            tidy(&mut running)?;
+            *guest = Some(running);
             row
         }
-        Run::Through(run) => run(made, given()?)?,
+        Run::Through(run) => run(made, take_or_boot()?)?,
         Run::Alone(run) => run(made)?,
     };
     row.scenario = scenario.what.to_owned();
     Ok(row)
 }
 
-/// All as it was, for the next.
+/// Restores the rig and restarts the services for the next scenario.
 fn tidy(guest: &mut Guest) -> Result<()> {
     guest.order(json!({ "do": "picture", "is": "live" }))?;
     guest.order(json!({ "do": "chip", "answers": true }))?;
@@ -353,12 +354,12 @@ fn tidy(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// What is allowed beside a deadline for an emulated machine's own slowness.
+/// The margin on top of a deadline for the slowness of an emulated machine.
 fn slack() -> Duration {
     deadline() / 5
 }
 
-/// How a car stood, against a limit; it may not have moved again.
+/// Judges a stop against a limit. The car may not have moved again.
 fn judged(stood: Stood, limit: Duration, note: impl Into<String>) -> Row {
     let mut note = note.into();
     if stood.again {
@@ -373,7 +374,7 @@ fn judged(stood: Stood, limit: Duration, note: impl Into<String>) -> Row {
     }
 }
 
-/// Nothing to measure: it passed, or the error says why not.
+/// The row of a scenario that passed and has no time to measure.
 fn passed(note: impl Into<String>) -> Row {
     Row {
         scenario: String::new(),
@@ -384,7 +385,7 @@ fn passed(note: impl Into<String>) -> Row {
     }
 }
 
-/// What the pulses were by name, for people.
+/// The name of the pulses in notes.
 fn kind(pulses: Pulses) -> &'static str {
     match () {
         () if pulses.failsafe() => "failsafe",
@@ -393,8 +394,9 @@ fn kind(pulses: Pulses) -> &'static str {
     }
 }
 
-/// Why a guard stopped the car, as `pilotage status` names it. A scenario that took any reason
-/// would pass with the deadline's, whatever was broken and whoever had not noticed.
+/// Why the guard stopped the car, as `pilotage status` prints it. Each scenario expects its own
+/// reason: one that accepted any reason would also pass when the fault was not detected and the
+/// deadline stopped the car.
 mod reason {
     pub const DEADLINE: &[&str] = &["stopped: no good command within the deadline"];
     pub const CAMERA: &[&str] = &["stopped: the camera failed"];
@@ -409,7 +411,7 @@ mod reason {
 
     #[cfg(test)]
     #[test]
-    fn they_are_the_guards_own() {
+    fn reasons_are_those_of_the_guard() {
         let guards = include_str!("../../../crates/guard/src/state.rs");
         for reasons in [DEADLINE, CAMERA, FROZEN, PILOT, GAMEPAD, ACTUATOR, OPERATOR] {
             let is_there = |reason: &&str| {
@@ -421,14 +423,14 @@ mod reason {
     }
 }
 
-/// The state that the guard names, one of `wanted`.
-fn in_state(guest: &mut Guest, wanted: &[&str]) -> Result<String> {
+/// Checks that the guard's state is one of `expected`, and returns it.
+fn in_state(guest: &mut Guest, expected: &[&str]) -> Result<String> {
     let status = guest.status()?;
     let first = status.lines().next().unwrap_or("").to_owned();
     ensure!(
-        wanted.iter().any(|wanted| first.contains(wanted)),
+        expected.iter().any(|expected| first.contains(expected)),
         "the guard is not {}: {status}\n{}",
-        wanted.join(" or "),
+        expected.join(" or "),
         guest.journal(20)
     );
     Ok(first)

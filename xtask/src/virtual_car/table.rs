@@ -1,22 +1,22 @@
-//! How the scenarios went, as a table for people and for docs/safety.md.
+//! The scenarios' results as a table, for the terminal and for docs/safety.md.
 
 use std::fmt;
 use std::time::Duration;
 
-/// One scenario's outcome.
+/// One scenario's result.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub scenario: String,
-    /// From the fault to pulses that a car stands with, on the guest's clock.
+    /// From the fault to pulses that stop the car, on the guest's clock.
     pub stood: Option<Duration>,
     pub limit: Option<Duration>,
     pub passed: bool,
-    /// What else was seen.
+    /// Other observations.
     pub note: String,
 }
 
 impl Row {
-    /// A scenario that could not be gone through.
+    /// The row of a scenario that could not be completed.
     pub fn failed(scenario: &str, error: &anyhow::Error) -> Self {
         Self {
             scenario: scenario.to_owned(),
@@ -47,7 +47,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// All of them, in Markdown.
+/// All rows as a Markdown table.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::from(
         "| what happens | stands after, s | limit, s | |\n| --- | --- | --- | --- |\n",

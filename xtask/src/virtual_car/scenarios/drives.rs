@@ -1,4 +1,4 @@
-//! Drives that go well.
+//! Drives without a fault.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,15 @@ use crate::virtual_car::car;
 use crate::virtual_car::guest::{Guest, Pulses, deadline};
 use crate::virtual_car::table::Row;
 
-/// The chicane has a left and a right bend by then, metres.
+/// The distance of a drive, in metres. By then the chicane has had a left and a right bend.
 const FAR: f64 = 60.0;
-/// The road is 3 m wide: further off the line, a wheel is beside it. Metres.
+/// The largest distance from the centre line, in metres. The road is 3 m wide: beyond this, a wheel
+/// leaves the road.
 const WIDEST: f64 = 1.0;
-/// Emulated on a busy machine.
+/// The longest time that a drive may take, emulated on a busy machine.
 const LONGEST: Duration = Duration::from_secs(400);
 
-/// Drives from the start for `far` metres; the furthest off the line it was seen.
+/// Watches the car drive for `far` metres, and returns its largest distance from the centre line.
 fn through(guest: &mut Guest, far: f64) -> Result<f64> {
     let (start, length) = guest.place()?;
     let began = Instant::now();
@@ -43,7 +44,8 @@ fn through(guest: &mut Guest, far: f64) -> Result<f64> {
     Ok(widest)
 }
 
-/// What went out before it drove: nothing but standing, disarmed first, failsafe once armed.
+/// Checks the pulses before the car drove: the car was stopped throughout, disarmed at first, and
+/// in failsafe once armed.
 fn began_well(pulses: &[Pulses]) -> Result<()> {
     let first = pulses
         .iter()
@@ -61,8 +63,8 @@ fn began_well(pulses: &[Pulses]) -> Result<()> {
     Ok(())
 }
 
-/// The guard's state after `pilotage stop`, which kills a guard that does not answer in 7 ms,
-/// as an emulated one may not: then systemd has started the next, which is disarmed.
+/// The guard's state after `pilotage stop`. That command kills a guard that does not answer in 7
+/// ms, and an emulated guard may not. systemd then starts the next guard, which is disarmed.
 pub(super) fn after_stop(guest: &mut Guest) -> Result<String> {
     guest.wait("a guard is there", Duration::from_secs(60), |guest| {
         Ok(in_state(guest, &["stopped", "disarmed"]).ok())

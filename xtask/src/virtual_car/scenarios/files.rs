@@ -1,4 +1,4 @@
-//! Engine files that are not what they should be, and a disk with no room.
+//! Engine files that have to be rejected, and a full disk.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::{judged, kind, passed, slack};
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
-/// A pilot that cannot begin ends, and is tried again; nothing of that moves the car.
+/// A pilot that cannot start exits and is restarted by systemd. The car does not move.
 fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<Row> {
     guest.must("systemctl stop pilotage", 60)?;
     let since = guest.must("date '+%Y-%m-%d %H:%M:%S'", 30)?;
     let since = since.trim();
-    // The journal's moments are of whole seconds.
+    // The journal's `--since` has a resolution of one second.
     std::thread::sleep(Duration::from_millis(1500));
     let before = guest.pulses()?.len();
     guest.must(&format!("{spoil}\nsystemctl --no-block start pilotage"), 60)?;
@@ -23,17 +23,17 @@ fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<R
         "the pilot says what is wrong",
         Duration::from_secs(120),
         |guest| {
-            let said = guest
+            let output = guest
                 .run(
                     &format!("journalctl --no-pager -o cat -u pilotage --since '{since}'"),
                     30,
                 )?
                 .output;
-            Ok(why.iter().any(|why| said.contains(why)).then_some(said))
+            Ok(why.iter().any(|why| output.contains(why)).then_some(output))
         },
     );
     let armed = guest.run("pilotage arm 2>&1", 30);
-    // Long enough for a pilot that was let through to drive.
+    // Long enough for a pilot that started by mistake to drive.
     std::thread::sleep(deadline() * 3);
     let pulses = guest.pulses()?;
     guest.must(mend, 60)?;
@@ -79,7 +79,7 @@ pub fn simulated(guest: &mut Guest) -> Result<Row> {
 pub fn full(guest: &mut Guest) -> Result<Row> {
     guest.drive()?;
     let before = guest.pulses()?.len();
-    // dd ends with an error when nothing more fits, which is what is wanted.
+    // dd fails when the disk is full, which is the purpose.
     guest.run(
         "dd if=/dev/zero of=/var/full bs=1M; dd if=/dev/zero of=/var/fuller bs=4k; sync",
         300,

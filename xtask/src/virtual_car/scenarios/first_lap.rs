@@ -1,5 +1,5 @@
-//! docs/first-lap.md, its commands in its order and as they stand there, on a computer that
-//! has never seen Pilotage.
+//! Runs the commands of docs/first-lap.md, unchanged and in order, on a computer on which Pilotage
+//! was never installed.
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::virtual_car::{Made, SLOWER, image};
 
 const PAGE: &str = include_str!("../../../../docs/first-lap.md");
 
-/// A command of the page's, and what of its answer shows that it went well.
+/// A command of the page, and the text that its output has to contain.
 const BEFORE_TRIMMING: [(&str, &str); 7] = [
     (
         "sudo apt install ./pilotage_arm64.deb",
@@ -37,8 +37,8 @@ const AFTER_TRIMMING: [(&str, &str); 3] = [
     ("sudo systemctl enable --now pilotage", ""),
 ];
 
-/// What an editor does to the file: the car is a Donkeycar, whose camera is on USB, and in
-/// an emulator it is slower.
+/// The command that stands in for the user's editor. The car is a Donkeycar with a USB camera, and
+/// the emulated car is slower.
 fn edit() -> String {
     format!(
         "sed -i 's/^rate = .*/rate = {:.1}/' /etc/pilotage/car.toml
@@ -50,7 +50,8 @@ fn edit() -> String {
     )
 }
 
-/// Centre and ends: what the person types moves the first by a little and keeps the others.
+/// Trims centre and ends. The keys that are sent move the first value by one step and keep the
+/// others.
 const TRIMMING: &str = "sudo pilotage trim";
 const TYPED: &str = "printf '+\\n\\n\\n\\n\\n\\n\\n\\n'";
 
@@ -59,14 +60,14 @@ fn follow(guest: &mut Guest, (command, answer): (&str, &str)) -> Result<()> {
     answers(guest, &line, answer)
 }
 
-/// The line that types `command` into a shell, which has to stand in the page.
+/// The shell command for `command`, which has to be in the page.
 fn said(command: &str) -> Result<String> {
     ensure!(
         PAGE.lines()
             .any(|line| line.split("  ").any(|part| part.trim() == command)),
         "docs/first-lap.md does not say `{command}` any more"
     );
-    // Who does it is root, and the car another of those that the page names.
+    // The guest's user is root, and the car is another one of those that the page names.
     Ok(command
         .replace("sudo ", "")
         .replace("jetracer", "donkeycar"))
@@ -90,7 +91,7 @@ pub fn walk(made: &Made) -> Result<Row> {
     let own =
         fs::read_to_string(&car)?.replace("rate = 30.0", &format!("rate = {:.1}", RATE / SLOWER));
     fs::write(&car, own)?;
-    // Its motor is on channel 0, its servo on 1.
+    // A Donkeycar's motor is on channel 0, its servo on channel 1.
     let settings = crate::virtual_car::car::rig("chicane")
         .replace("throttle_channel = 1", "throttle_channel = 0")
         .replace("steering_channel = 0", "steering_channel = 1");
@@ -121,7 +122,7 @@ pub fn walk(made: &Made) -> Result<Row> {
     )?;
     let after = guest.must(file, 30)?;
     let changed = before.lines().zip(after.lines()).filter(|(a, b)| a != b);
-    // The centre, and what is at the centre when it stops and rests.
+    // The centre changes, and with it the failsafe and disarmed values that were equal to it.
     ensure!(
         (1..=3).contains(&changed.count()) && before.lines().count() == after.lines().count(),
         "trimming changed other lines of car.toml than the centre's:\n{after}"

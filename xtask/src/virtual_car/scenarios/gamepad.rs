@@ -1,4 +1,5 @@
-//! A gamepad of the kernel's: its buttons arm and stop while an engine drives.
+//! A gamepad that the kernel emulates (uinput): its buttons arm and stop the car while an engine
+//! drives.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{in_state, judged, kind, reason, slack};
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
-/// Plugs it in, and waits until the pilot has found it.
+/// Plugs the gamepad in, and waits until the pilot has found it.
 fn plug(guest: &mut Guest) -> Result<()> {
     let before = found(guest)?;
     guest.order(json!({ "do": "pad", "plugged": true }))?;
@@ -20,17 +21,18 @@ fn plug(guest: &mut Guest) -> Result<()> {
     )
 }
 
-/// How often pilots have said that they found it; none where the journal does not answer.
+/// How often the journal reports that a pilot has found the gamepad; 0 when the journal cannot be
+/// read.
 fn found(guest: &mut Guest) -> Result<u32> {
     let line = "journalctl --no-pager -o cat -u pilotage | grep -c 'its buttons arm'";
     Ok(guest.run(line, 30)?.output.trim().parse().unwrap_or(0))
 }
 
-/// Presses that may be without effect: one before the pilot's first frame is, and one whose car
-/// takes longer to drive than the next press.
+/// Presses of the arm button that may have no effect: a press before the pilot's first frame, and a
+/// press after which the car takes longer to drive than until the next press.
 const MOST_PRESSES: u32 = 5;
 
-/// Arms by the button, until the car drives.
+/// Presses the arm button until the car drives.
 fn arm(guest: &mut Guest) -> Result<()> {
     guest.order(json!({ "do": "restart" }))?;
     let mut presses = 0;

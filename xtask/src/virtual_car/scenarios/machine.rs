@@ -1,4 +1,4 @@
-//! The computer itself: its power, a reboot, a kernel that hangs.
+//! Faults of the computer: a power cut, a reboot, a kernel that hangs.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::power::Log;
 use crate::virtual_car::table::Row;
 
-/// After a boot the car is disarmed, nothing comes out, and armed it drives.
+/// After a boot the car is disarmed and there are no pulses; once armed, it drives.
 fn comes_up(mut guest: Guest) -> Result<Guest> {
     guest.wait("the guard is there", Duration::from_secs(180), |guest| {
         Ok(in_state(guest, &["disarmed"]).ok())
@@ -25,7 +25,7 @@ fn comes_up(mut guest: Guest) -> Result<Guest> {
     Ok(guest)
 }
 
-/// A car of its own whose pins are files, for a trim that moves nothing of the real one.
+/// A second car.toml whose PWM pins are files, so that trimming does not move the virtual car.
 const TRIMMED: &str = r#"[camera]
 kind = "folder"
 folder = "."
@@ -55,9 +55,9 @@ socket = "/root/pins/guard.sock"
 # The last line.
 "#;
 
-/// What writes over and over, each file by the program's own writer: an engine by `pilotage
-/// compile`, a car.toml by `pilotage trim`, of which every Enter keeps a value and the first is
-/// moved by a little.
+/// A script that writes both files in a loop, each by the program that writes it for users: an
+/// engine file by `pilotage compile`, a car.toml by `pilotage trim`. In `trim`, every Enter keeps a
+/// value; the first value is moved by one step.
 const WRITING: &str = "\
 while :; do
 pilotage compile /run/rig/pilotnet.onnx --precision fp32 --outputs speed,yaw_rate \
@@ -67,13 +67,13 @@ printf -- '-\\n\\n\\n\\n\\n\\n\\n\\n' | pilotage trim --car /root/pins/car.toml
 done
 ";
 
-/// The cuts that one drive is given.
+/// The number of power cuts that are replayed from the log of one drive.
 const CUTS: u64 = 3;
-/// So long the programs write while the car drives.
+/// How long the programs write while the car drives.
 const WRITTEN: Duration = Duration::from_secs(60);
 
-/// Engine files and car.toml are written by the programs themselves, and the power goes at
-/// random moments of that; what the disk had not been made to keep is lost in part.
+/// The programs write engine files and car.toml, and the power is cut at random times. A random
+/// part of the writes that were not flushed is lost.
 pub fn power_cut(made: &Made) -> Result<Row> {
     let installed = made.folder.join("installed.img");
     let log = made.folder.join("power.log");
@@ -91,7 +91,7 @@ pub fn power_cut(made: &Made) -> Result<Row> {
     ] {
         guest.must(&format!("cat > {file} << 'END'\n{text}END\n"), 30)?;
     }
-    // One of each before the power may go.
+    // Both files exist before the first possible cut.
     let compile = WRITING.lines().nth(1).unwrap_or_default();
     guest.must(compile, 300)?;
     guest.must("pilotage check /root/pins/car.toml; sync", 120)?;
@@ -108,7 +108,7 @@ pub fn power_cut(made: &Made) -> Result<Row> {
         "the disk was written to {} times only",
         entries - first
     );
-    let mut random = Random::of_the_clock();
+    let mut random = Random::seeded_by_clock();
     let mut seen = Vec::new();
     for number in 0..CUTS {
         let at = first + random.below(entries - first);
@@ -142,7 +142,7 @@ pub fn power_cut(made: &Made) -> Result<Row> {
 struct Random(u64);
 
 impl Random {
-    fn of_the_clock() -> Self {
+    fn seeded_by_clock() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(1, |now| now.as_nanos() as u64) | 1;
         println!("    random moments from {seed:#x}");
@@ -165,7 +165,7 @@ pub fn reboot(made: &Made, mut guest: Guest) -> Result<Row> {
     while began.elapsed() < Duration::from_secs(120) {
         match guest.pulses() {
             Ok(pulses) => last = pulses.last().copied(),
-            // The rig went, after guard and pilot.
+            // The rig has stopped; systemd stops it after guard and pilot.
             Err(_) => break,
         }
         if guest.machine.ends_within(Duration::from_millis(100))? {
@@ -186,7 +186,7 @@ pub fn reboot(made: &Made, mut guest: Guest) -> Result<Row> {
     ))
 }
 
-/// A kernel that has panicked and stays there, as `kernel.panic = 0` has it, feeds nothing.
+/// A kernel that has panicked and does not reboot (`kernel.panic = 0`) feeds no watchdog.
 pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
     guest.must(
         "install -D -m 644 /usr/share/pilotage/opt-in/hardware-watchdog.conf \
@@ -196,7 +196,7 @@ pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
     )?;
     guest.drive()?;
     let began = Instant::now();
-    // Nobody answers this.
+    // No reply comes: the kernel panics.
     let _ = guest.run("echo c > /proc/sysrq-trigger", 1);
     ensure!(
         guest.machine.ends_within(Duration::from_secs(120))?,
@@ -204,7 +204,7 @@ pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
         guest.machine.console_end()
     );
     let reset = began.elapsed();
-    // Sooner, and it was the kernel itself, which then did not hang.
+    // An earlier reset would come from the kernel, which then did not hang.
     ensure!(
         reset > Duration::from_secs(5),
         "it was reset {reset:?} after its kernel's panic, and not by the watchdog"

@@ -1,4 +1,4 @@
-//! A chip or a bus that goes wrong.
+//! Faults of the PWM chip and of its I2C bus.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::{in_state, judged, kind, passed, reason, slack};
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
-/// The chip holds its last pulse while nothing reaches it: what counts is the time from when
-/// it can be told again. The guard tries every 320 ms at the latest.
+/// While no write reaches the chip, it holds its last pulse. So the time counts from when writes
+/// reach it again. The guard retries every 320 ms at the latest.
 const OUTAGE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(320);
 
@@ -47,7 +47,7 @@ pub fn reset(guest: &mut Guest) -> Result<Row> {
     ))
 }
 
-/// Its settings are read back each second.
+/// The guard reads the chip's settings back once per second.
 pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
     guest.wait("it is disarmed", Duration::from_secs(60), |guest| {
         Ok((guest.run("pilotage disarm", 30)?.code == Some(0)).then_some(()))
@@ -65,7 +65,8 @@ pub fn reset_idle(guest: &mut Guest) -> Result<Row> {
     Ok(passed("nothing moved; set up anew and armed it drove"))
 }
 
-/// As with a chip that does not answer: it holds its last pulse while the adapter is away.
+/// As with a chip that does not answer: the chip holds its last pulse while the adapter is
+/// unplugged.
 pub fn bus(guest: &mut Guest) -> Result<Row> {
     guest.drive()?;
     let fault = guest.order(json!({ "do": "cable", "plugged": false }))?;
@@ -79,6 +80,6 @@ pub fn bus(guest: &mut Guest) -> Result<Row> {
         kind(stood.by),
         stood.after.saturating_sub(outage).as_secs_f64()
     );
-    // The kernel has to find the adapter and make its bus first.
+    // The kernel has to detect the adapter and register its bus first.
     Ok(judged(stood, outage + Duration::from_secs(5), note))
 }

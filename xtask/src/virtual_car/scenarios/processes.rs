@@ -1,4 +1,4 @@
-//! Programs that die, hang, or are stopped.
+//! Processes that die, hang, or are stopped.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn signal(guest: &mut Guest, unit: &str, signal: &str) -> Result<u64> {
     guest.order(json!({ "do": "signal", "unit": unit, "signal": signal }))
 }
 
-/// Lets the kernel's out-of-memory killer look for a victim, and find this one (sysrq f).
+/// Triggers the kernel's out-of-memory killer (sysrq f), with this unit as the preferred victim.
 fn starve(guest: &mut Guest, unit: &str) -> Result<u64> {
     guest.must(
         &format!(
@@ -43,7 +43,7 @@ fn pilot(
     ))
 }
 
-/// systemd starts it again, and it stands all the same.
+/// systemd restarts the pilot, and the car stays stopped.
 pub fn pilot_kill(guest: &mut Guest) -> Result<Row> {
     let mut row = pilot(guest, reason::PILOT, |guest| signal(guest, PILOT, "KILL"))?;
     guest.wait("the pilot is back", Duration::from_secs(120), |guest| {
@@ -79,7 +79,7 @@ fn guard(guest: &mut Guest, strike: impl FnOnce(&mut Guest) -> Result<u64>) -> R
     let state = guest.wait("a guard is back", Duration::from_secs(120), |guest| {
         Ok(in_state(guest, &["disarmed"]).ok())
     })?;
-    // And stays so, whatever the pilot says.
+    // The car stays stopped, whatever the pilot sends.
     let after: Stood = guest.stood(fault, deadline() * 2)?;
     let mut row = judged(
         stood,
@@ -106,7 +106,7 @@ pub fn guard_oom(guest: &mut Guest) -> Result<Row> {
     guard(guest, |guest| starve(guest, GUARD))
 }
 
-/// A person's `systemctl`: the moment before it is asked counts.
+/// An operator's `systemctl` command. The time counts from just before the command.
 fn asked(guest: &mut Guest, line: &str, states: &[&str]) -> Result<Row> {
     guest.drive()?;
     let fault = guest.order(json!({ "do": "now" }))?;
@@ -116,7 +116,7 @@ fn asked(guest: &mut Guest, line: &str, states: &[&str]) -> Result<Row> {
         [] => "no guard".to_owned(),
         states => in_state(guest, states)?,
     };
-    // Emulated, systemctl itself takes most of a second.
+    // In the emulator, systemctl itself takes most of a second.
     let limit = deadline() * 2 + slack();
     Ok(judged(stood, limit, format!("{}; {state}", kind(stood.by))))
 }

@@ -1,4 +1,4 @@
-//! A camera that goes wrong.
+//! Faults of the camera.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::virtual_car::car;
 use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
-/// The picture goes wrong, the car stands; it comes back, the car stands still; armed, it
-/// drives, and all that with one and the same pilot.
+/// The picture fails and the car stops; the picture comes back and the car stays stopped; armed
+/// again, the car drives. The pilot's process stays the same throughout.
 fn wrong(guest: &mut Guest, picture: &str, reason: &[&str], limit: Duration) -> Result<Row> {
     const PILOT: &str = "systemctl show --property=MainPID --value pilotage";
     guest.drive()?;
@@ -20,7 +20,7 @@ fn wrong(guest: &mut Guest, picture: &str, reason: &[&str], limit: Duration) -> 
     let stood = guest.stood(fault, limit * 2)?;
     let state = in_state(guest, reason)?;
     guest.order(json!({ "do": "picture", "is": "live" }))?;
-    // Longer than the pilot waits between its tries to open a camera.
+    // Longer than the pilot's interval between attempts to open a camera.
     std::thread::sleep(Duration::from_secs(6));
     let still = guest.stood(fault, deadline())?;
     ensure!(
@@ -43,7 +43,7 @@ pub fn gone(guest: &mut Guest) -> Result<Row> {
     wrong(guest, "gone", reason::CAMERA, deadline() + slack())
 }
 
-/// The pictures that have to be the same before it is known, and the one that was on its way.
+/// The time until the fault is detected: the frames that have to be odd, and those in flight.
 fn noticed() -> Duration {
     car::frame_period() * (car::ODD_FRAMES + 2) + slack()
 }
