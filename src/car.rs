@@ -1,7 +1,7 @@
-//! car.toml: what the car is, what it sees with, what drives it, what it may do.
+//! car.toml: the car, its camera, its engine, its actuator and its limits.
 //!
-//! [`Settings`] is the file as written, [`Car`] what it means once checked.
-//! docs/car.md describes every key.
+//! [`Settings`] is the file as written, [`Car`] is the checked car. docs/car.md describes every
+//! key.
 
 mod camera;
 mod circuit;
@@ -31,53 +31,53 @@ pub use settings::{
     MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
-/// The car.toml that stands for none: the simulated car on `simple`.
+/// The car.toml that is used when none is given: the simulated car on the circuit `simple`.
 pub const DEFAULT: &str = include_str!("car/default.toml");
 
-/// What a checked car.toml describes.
+/// A checked car.toml.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Car {
-    /// What its owner calls it.
+    /// The car's name.
     pub name: String,
-    /// How the simulated car answers its commands.
+    /// How the simulated car responds to commands.
     pub kind: CarKind,
-    /// Its geometry.
+    /// The car's geometry.
     pub mixer: Mixer,
     /// The simulated camera.
     pub camera: CameraSpec,
-    /// The camera in its stead, if there is one.
+    /// The physical camera that replaces the simulated one, if there is one.
     pub capture: Option<CameraConfig>,
-    /// What it drives on, and how.
+    /// The circuit and the settings of the simulator.
     pub simulator: Simulator,
-    /// What it drives with.
+    /// The engine that drives the car.
     pub engine: EngineSource,
-    /// Who may have made an engine file.
+    /// Which signatures an engine file needs.
     pub trust: Trust,
-    /// Threads the engine may use.
+    /// The number of threads that the engine may use.
     pub threads: usize,
-    /// Vector instructions the engine uses; the best there are when none.
+    /// The instruction set that the engine uses; `None` for the best that the machine has.
     pub instruction_set: Option<InstructionSet>,
     /// What runs the engine.
     pub backend: Backend,
-    /// What the guard holds it to.
+    /// The limits that the guard enforces.
     pub limits: Limits,
-    /// Its motors.
+    /// The car's actuator.
     pub actuator: ActuatorSettings,
-    /// Where its guard listens.
+    /// The guard's socket.
     pub socket: PathBuf,
-    /// Its file, and what pilot and guard must agree on of it.
+    /// The car's file, and what pilot and guard must agree on.
     pub origin: Origin,
-    /// A person's gamepad, if there is to be one.
+    /// The operator's gamepad, if car.toml has one.
     pub gamepad: Option<GamepadConfig>,
 }
 
-/// Where a car comes from.
+/// Where a car's settings come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The file, by one name however it was written.
+    /// The file, as a canonical path.
     pub file: PathBuf,
-    /// What pilot and guard must agree on, as the file has it: options of the command line
-    /// change nothing of that.
+    /// What pilot and guard must agree on, as written in the file. Options of the command line do
+    /// not change it.
     pub identity: Identity,
 }
 
@@ -93,15 +93,15 @@ impl Origin {
 /// What runs the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// NVIDIA's GPU, by TensorRT.
+    /// An NVIDIA GPU, through TensorRT.
     TensorRt {
-        /// How long an answer is waited for.
+        /// The time limit of an answer.
         limit: Duration,
-        /// What happens when there is none.
+        /// What happens when the GPU does not answer.
         on_failure: OnGpuFailure,
-        /// How it is used.
+        /// How the GPU is used.
         gpu: Gpu,
     },
 }
@@ -109,18 +109,18 @@ pub enum Backend {
 /// How the GPU is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gpu {
-    /// How a picture gets there; none: as the device suggests.
+    /// How a frame is transferred to the GPU; `None` for the device's default.
     pub transfer: Option<Transfer>,
-    /// What the processor does until there is an answer.
+    /// What the CPU does while it waits for an answer.
     pub wait: Wait,
-    /// How long the engine may take to be ready.
+    /// How long the engine may take to start.
     pub start: Duration,
 }
 
-/// Where the engine is.
+/// Where the engine comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineSource {
-    /// Compiled in, by this name.
+    /// The compiled-in engine of this name.
     BuiltIn(String),
     /// An .engine file.
     File(PathBuf),
@@ -129,77 +129,76 @@ pub enum EngineSource {
 /// Where the circuit comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CircuitSource {
-    /// Ships with Pilotage.
+    /// A circuit that ships with Pilotage.
     Shipped(String),
-    /// Made from [`Simulator::seed`].
+    /// A random circuit, generated from [`Simulator::seed`].
     Random,
     /// A .toml or .csv file.
     File(PathBuf),
 }
 
-/// What a simulated car drives on, and how.
+/// The circuit and the settings of a simulated drive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulator {
-    /// Which circuit.
+    /// The circuit.
     pub circuit: CircuitSource,
-    /// Metres; the circuit's own when none.
+    /// Width of the road in metres; `None` for the circuit's own.
     pub road_width: Option<f64>,
-    /// Metres; the circuit's own when none.
+    /// Width of the line in metres; `None` for the circuit's own.
     pub line_width: Option<f64>,
-    /// Seeds the random circuit and the camera's noise.
+    /// Seed of the random circuit and of the camera's noise.
     pub seed: u64,
-    /// Seeds random colours and light; the usual ones when none.
+    /// Seed of random colours and light; `None` for the default ones.
     pub looks: Option<u64>,
-    /// Laps to drive.
+    /// The number of laps to drive.
     pub laps: u32,
-    /// Simulated time against the wall clock.
+    /// The pace of simulated time relative to the wall clock.
     pub pace: Pace,
-    /// What the time from a frame to its command is taken to be.
+    /// The latency from a frame to its command.
     pub latency: Latency,
-    /// The run ends after this much simulated time.
+    /// The simulated time after which the run ends.
     pub time_limit: Duration,
 }
 
-/// Why there is no car.
+/// Why a car cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum CarError {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// What is written is not sound.
+    /// The settings are not valid.
     #[error(transparent)]
     Settings(#[from] ConfigError),
     /// No circuit of this name ships with Pilotage.
     #[error("there is no circuit `{0}`: name one of {names}", names = Circuit::shipped_names().join(", "))]
     NoCircuit(String),
-    /// The circuit's file describes no circuit.
+    /// The circuit's file is not valid.
     #[error("{path}: {reason}")]
     Circuit {
         /// The file.
         path: PathBuf,
-        /// What is wrong in it.
+        /// What is wrong with it.
         reason: CircuitError,
     },
 }
 
 impl Car {
-    /// The car that `path` describes. Keys that are not there have their
-    /// defaults; relative paths in it start from its folder.
+    /// Loads the car that `path` describes. Missing keys have their defaults. Relative paths in the
+    /// file are resolved from its folder.
     ///
     /// # Errors
-    /// When the file cannot be read or is not sound; the message names file,
-    /// line and key.
+    /// Fails if the file cannot be read or is not valid. The message names file, line and key.
     pub fn load(path: &Path) -> Result<Self, CarError> {
         Self::load_with(Some(path), |_| ())
     }
 
-    /// The car of `path`, or the default one, with its settings changed by
-    /// `adjust`, as a command line does. Relative paths that `adjust` sets start
-    /// from the file's folder too; make them absolute to start from elsewhere.
+    /// Loads the car of `path`, or the default car, and changes its settings with `adjust`, as a
+    /// command line does. Relative paths that `adjust` sets are resolved from the file's folder
+    /// too; make them absolute to resolve them from elsewhere.
     ///
     /// # Errors
-    /// When the file is not sound as it is, or not after `adjust`: those errors
-    /// name the command line instead of a file.
+    /// Fails if the file is not valid as it is, or not after `adjust`. Errors after `adjust` name
+    /// the command line instead of a file.
     pub fn load_with(
         path: Option<&Path>,
         adjust: impl FnOnce(&mut Settings),
@@ -229,11 +228,11 @@ impl Car {
         )?)
     }
 
-    /// The car that `text` describes; `file` is its name in messages, and
-    /// relative paths in it start from the present folder.
+    /// Parses the car that `text` describes. `file` is its name in messages. Relative paths in it
+    /// are resolved from the current folder.
     ///
     /// # Errors
-    /// When it is not sound.
+    /// Fails if the text is not valid.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CarError> {
         let source = Source::new(file, text);
         let settings = source.parse()?;
@@ -241,7 +240,7 @@ impl Car {
         Ok(validate::car(&settings, &source, Path::new(""), &origin)?)
     }
 
-    /// What its guard has to know.
+    /// The part of the car that its guard needs.
     pub fn guarded(&self) -> GuardedCar {
         GuardedCar {
             limits: self.limits,
@@ -252,15 +251,15 @@ impl Car {
         }
     }
 
-    /// The circuit it drives on, read or made.
+    /// Loads or generates the car's circuit.
     ///
     /// # Errors
-    /// When the circuit's file cannot be read or describes none.
+    /// Fails if the circuit's file cannot be read or is not valid.
     pub fn circuit(&self) -> Result<Circuit, CarError> {
         circuit::make(&self.simulator)
     }
 
-    /// The world it drives in, the car at the start.
+    /// Builds the simulated world, with the car at the start.
     ///
     /// # Errors
     /// As [`circuit`](Self::circuit).

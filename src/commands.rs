@@ -1,4 +1,4 @@
-//! One file per subcommand; `person` has the four that speak to a guard.
+//! One file per subcommand; `person` has the four that an operator sends to a guard.
 
 pub mod bench;
 pub mod check;

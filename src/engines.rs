@@ -1,4 +1,4 @@
-//! The engines that were compiled in, and those in files.
+//! Engines that are compiled in, and engines in files.
 
 mod apart;
 mod fallback;
@@ -25,44 +25,44 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));
 }
 
-/// An engine ready to run, and what its file says about it.
+/// An engine ready to run, with what its file describes.
 pub struct Loaded {
-    /// Its name.
+    /// The engine's name.
     pub name: String,
     /// Runs the network.
     pub engine: Box<dyn Engine>,
-    /// How a frame becomes its input.
+    /// Converts a frame to the engine's input.
     pub preprocess: Preprocess,
-    /// What its outputs mean.
+    /// Converts the engine's outputs to controls.
     pub decoder: Decoder,
-    /// Where it may drive.
+    /// Where the engine may drive.
     pub domain: Domain,
-    /// What a person should know before it drives.
+    /// What an operator should know before the engine drives.
     pub notes: Vec<String>,
 }
 
-/// An engine's bytes, and what is known of who made them.
+/// An engine's bytes, and the result of the signature check.
 pub struct Fetched {
     /// The compiled-in engine's name, or the file's.
     pub name: String,
-    /// As they are in the program or were in the file, not yet looked at.
+    /// The bytes, not yet parsed.
     pub bytes: Cow<'static, [u8]>,
-    /// Of these very bytes.
+    /// The signature of exactly these bytes.
     pub signature: Result<Signature, SignatureError>,
 }
 
-/// No such engine was compiled in.
+/// No engine of this name was compiled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no compiled-in engine `{name}`: {}", hint(name))]
 pub struct Unknown {
-    /// What was asked for.
+    /// The requested name.
     pub name: String,
 }
 
-/// Why there is no engine.
+/// Why an engine cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No such engine was compiled in.
+    /// No engine of this name was compiled in.
     #[error(transparent)]
     Unknown(#[from] Unknown),
     /// The file cannot be read.
@@ -70,7 +70,7 @@ pub enum LoadError {
     Read {
         /// The file.
         path: String,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
     },
     /// The file is longer than an engine may be.
@@ -79,7 +79,7 @@ pub enum LoadError {
         /// The file.
         path: String,
     },
-    /// Its signature does not let it be used.
+    /// The signature is not accepted.
     #[error("engine `{name}`: {reason}")]
     Signature {
         /// The engine.
@@ -87,7 +87,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: SignatureError,
     },
-    /// The bytes are not a sound engine file.
+    /// The bytes are not a valid engine file.
     #[error("engine `{name}`: {reason}")]
     Bundle {
         /// The engine.
@@ -95,7 +95,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: BundleError,
     },
-    /// The manifest's preprocessing is not sound.
+    /// The manifest's preprocessing is not valid.
     #[error("engine `{name}`: its preprocessing cannot be used ({reason}); compile it again")]
     Preprocessing {
         /// The engine.
@@ -103,7 +103,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: serde_json::Error,
     },
-    /// The outputs make no controls.
+    /// The outputs cannot be decoded to controls.
     #[error("engine `{name}`: {reason}")]
     Outputs {
         /// The engine.
@@ -111,7 +111,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: DecodeError,
     },
-    /// The GPU cannot run it, and nothing else may.
+    /// The GPU cannot run the engine, and there is no fallback.
     #[error(
         "engine `{name}` cannot run on the GPU: {reason}; `pilotage doctor` says what this \
          machine lacks, and `fallback = \"cpu\"` in car.toml lets the CPU drive"
@@ -122,7 +122,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: Box<NotStarted<PrepareError>>,
     },
-    /// The GPU's engine does not fit the CPU's.
+    /// The ports of the GPU's engine differ from the ports of the CPU's.
     #[error("engine `{name}`: {reason}")]
     Fallback {
         /// The engine.
@@ -130,7 +130,7 @@ pub enum LoadError {
         /// What is wrong.
         reason: OtherPorts,
     },
-    /// The plan cannot run here.
+    /// The plan cannot run on this machine's CPU.
     #[error("engine `{name}`: {reason}")]
     Cpu {
         /// The engine.
@@ -140,10 +140,10 @@ pub enum LoadError {
     },
 }
 
-/// How much longer the GPU's thread is waited for than it waits for the GPU.
+/// How much longer the caller waits for the GPU's thread than that thread waits for the GPU.
 const GRACE: Duration = Duration::from_millis(2);
 
-/// A longer file is no engine, bytes.
+/// The longest engine file, bytes.
 const LONGEST_FILE: u64 = 1 << 30;
 
 /// Names of the compiled-in engines.
@@ -151,7 +151,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     embedded::ENGINES.iter().map(|(name, _)| *name)
 }
 
-/// What an unknown name may have meant.
+/// A suggestion for an unknown name.
 fn hint(name: &str) -> String {
     match pilotage_config::nearest(name, names()) {
         Some(meant) => format!("did you mean `{meant}`?"),
@@ -162,7 +162,7 @@ fn hint(name: &str) -> String {
 /// The file of the compiled-in engine `name`.
 ///
 /// # Errors
-/// When there is none.
+/// Fails if there is no such engine.
 pub fn compiled_in(name: &str) -> Result<&'static [u8], Unknown> {
     let found = embedded::ENGINES.iter().find(|(known, _)| *known == name);
     found
@@ -170,11 +170,11 @@ pub fn compiled_in(name: &str) -> Result<&'static [u8], Unknown> {
         .ok_or_else(|| Unknown { name: name.into() })
 }
 
-/// An engine's bytes, read once, and what `trust` says to the signature beside the
-/// file. A compiled-in engine needs none.
+/// Reads an engine's bytes once, and checks them with `trust` against the signature beside the
+/// file. A compiled-in engine needs no signature.
 ///
 /// # Errors
-/// When it is not there or cannot be read.
+/// Fails if the engine does not exist or cannot be read.
 pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError> {
     match source {
         EngineSource::BuiltIn(name) => Ok(Fetched {
@@ -208,16 +208,16 @@ pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError>
     }
 }
 
-/// Loads the car's engine for what the car says is to run it.
+/// Loads the car's engine for the backend that the car selects.
 ///
 /// # Errors
-/// When it is not there, not signed as the car wants it, not sound, or cannot run
-/// here.
+/// Fails if the engine does not exist, its signature is not accepted, it is not valid, or it cannot
+/// run on this machine.
 pub fn load(car: &Car) -> Result<Loaded, LoadError> {
     load_with(car, &Places::default())
 }
 
-/// As [`load`], with TensorRT's parts where `places` says: for tests, which have no GPU.
+/// As [`load`], with TensorRT's libraries at `places`: for tests, which have no GPU.
 ///
 /// # Errors
 /// As [`load`].
@@ -259,7 +259,7 @@ pub fn load_with(car: &Car, places: &Places) -> Result<Loaded, LoadError> {
     })
 }
 
-/// The engine on the CPU, on the GPU, or on the one with the other behind it.
+/// The engine on the CPU, on the GPU, or on the GPU with the CPU as fallback.
 fn engine(
     name: &str,
     bundle: &Bundle,
@@ -292,17 +292,18 @@ fn engine(
         wait: gpu.wait,
         ..EngineOptions::default()
     };
-    // All of NVIDIA's is called from a thread of its own: a call that hangs does not take the pilot
-    // along.
+    // NVIDIA's libraries are only called from a separate thread: a call that hangs does not block
+    // the pilot.
     let limits = ApartLimits {
         start: gpu.start,
         answer: limit + GRACE,
         wait: gpu.wait,
     };
     let (own, places) = (bundle.clone(), places.clone());
-    let make = move || pilotage_tensorrt::load(&own, &places, options).map(|proven| proven.engine);
-    let proven = Apart::start(make, limits);
-    match (proven, on_failure) {
+    let make =
+        move || pilotage_tensorrt::load(&own, &places, options).map(|started| started.engine);
+    let started = Apart::start(make, limits);
+    match (started, on_failure) {
         (Ok(gpu), OnGpuFailure::Stop) => Ok(Box::new(gpu)),
         (Ok(gpu), OnGpuFailure::Cpu) => {
             let joined = Fallback::new(Box::new(gpu), Box::new(cpu()?), Backoff::default());
@@ -326,7 +327,7 @@ fn engine(
     }
 }
 
-/// A file's bytes; of a file longer than `limit`, one byte more than that.
+/// Reads a file's bytes; of a file longer than `limit`, only one byte more than the limit.
 fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();

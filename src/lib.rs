@@ -1,4 +1,4 @@
-//! The runtime: camera, vision, engine, pilot, guard, actuator, joined into one loop.
+//! The runtime: joins camera, vision, engine, pilot, guard and actuator into one loop.
 //!
 //! `pilotage drive` is [`commands::drive`]; the loop body is [`pilot::Pilot::step`].
 

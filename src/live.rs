@@ -1,5 +1,4 @@
-//! The live line on a terminal, printed by a thread of its own: the loop only
-//! stores numbers.
+//! The status line on a terminal. A separate thread prints it: the loop only stores numbers.
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -11,10 +10,11 @@ use std::time::{Duration, Instant};
 use pilotage_console::write_to_stderr;
 use pilotage_guard::State;
 
-/// What the line shows. Each number stands alone: a torn line is of no consequence.
+/// The values that the line shows. They are stored independently: a mix of old and new values does
+/// no harm.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Which [`Progress`], and for a real car where its guard stands.
+    /// The kind of [`Progress`], and for a real car the state of its guard.
     what: AtomicU8,
     progress: [AtomicU32; 3],
     inference: AtomicU32,
@@ -23,10 +23,10 @@ struct Shared {
     done: AtomicBool,
 }
 
-/// How a drive goes.
+/// The progress of a drive.
 #[derive(Debug, Clone, Copy)]
 pub enum Progress {
-    /// The simulated car's.
+    /// The progress of the simulated car.
     Lap {
         /// Share of the lap done, 0 to 1.
         lap: f32,
@@ -35,18 +35,18 @@ pub enum Progress {
         /// Metres from the line, left positive.
         deviation: f32,
     },
-    /// A real car's.
+    /// The state of a real car that an engine drives.
     Real {
-        /// Where its guard stands.
+        /// The guard's state.
         state: State,
         /// -1 (full right) to 1 (full left).
         steering: f32,
         /// -1 to 1.
         throttle: f32,
     },
-    /// A real car's that a person drives.
+    /// The state of a real car that an operator drives.
     Hand {
-        /// Where its guard stands.
+        /// The guard's state.
         state: State,
         /// -1 (full right) to 1 (full left).
         steering: f32,
@@ -54,19 +54,19 @@ pub enum Progress {
         throttle: f32,
         /// The dead-man button is held.
         driven: bool,
-        /// The stop button was pressed since the gamepad was taken.
+        /// The stop button was pressed since the gamepad was opened.
         proven: bool,
     },
 }
 
 const STATES: [&str; 5] = ["disarmed", "armed", "DRIVING", "stopped", "trimming"];
 const LAP: u8 = STATES.len() as u8;
-/// Of a car that a person drives, in the third number.
+/// For a car driven by hand, in the third number: the dead-man button is held.
 const HELD: f32 = 1.0;
 const RELEASED: f32 = 2.0;
-/// Added where the stop button is not proven.
+/// Added if the stop button has not been pressed yet.
 const UNPROVEN: f32 = 2.0;
-/// What the line says of each, the first being [`HELD`].
+/// The text for each sum, the first being [`HELD`].
 const BY_HAND: [&str; 4] = [
     "   by hand",
     "   by hand, released",
@@ -74,10 +74,10 @@ const BY_HAND: [&str; 4] = [
     "   by hand, released, stop button not proven",
 ];
 
-/// Numbers for the line.
+/// The numbers for the line.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbers {
-    /// How the drive goes.
+    /// The progress of the drive.
     pub progress: Progress,
     /// Microseconds.
     pub inference: f32,
@@ -87,7 +87,7 @@ pub struct Numbers {
     pub fallback: bool,
 }
 
-/// Shows one line on standard error while it lives; nothing where that is no terminal.
+/// Shows one line on standard error while it exists; nothing if standard error is no terminal.
 #[derive(Debug)]
 pub struct LiveLine {
     shared: Arc<Shared>,
@@ -95,12 +95,12 @@ pub struct LiveLine {
 }
 
 impl LiveLine {
-    /// Starts the line if `wanted` and standard error is a terminal.
-    pub fn start(wanted: bool) -> Self {
+    /// Starts the line if `enabled` and standard error is a terminal.
+    pub fn start(enabled: bool) -> Self {
         let shared = Arc::new(Shared::default());
-        let printer = (wanted && io::stderr().is_terminal()).then(|| {
+        let printer = (enabled && io::stderr().is_terminal()).then(|| {
             let shared = Arc::clone(&shared);
-            // A line that cannot be shown any more is no reason to stop.
+            // If the line cannot be shown any more, the drive continues.
             let work = move || drop(print(&shared, write_to_stderr));
             let printer = std::thread::Builder::new().name("live line".to_owned());
             printer.spawn(work).ok()
@@ -159,7 +159,7 @@ impl Drop for LiveLine {
 }
 
 const EVERY: Duration = Duration::from_millis(100);
-/// A printer that a stalled terminal blocks is left behind after this long.
+/// How long the end waits for a printer that a stalled terminal blocks.
 const STALLED: Duration = Duration::from_millis(100);
 
 fn wait_for(printer: &JoinHandle<()>) {

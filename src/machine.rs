@@ -1,23 +1,23 @@
-//! The machine that measures.
+//! The machine on which a measurement runs.
 
 use pilotage_engine::InstructionSet;
 use serde::Serialize;
 
-/// What a measurement's reader has to know of the machine.
+/// What the reader of a measurement must know about the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Machine {
-    /// The processor's name for itself, or the board's.
+    /// The name of the CPU, or of the board.
     pub(crate) processor: String,
-    /// Threads that can run at once.
+    /// The number of threads that can run at once.
     pub(crate) cores: usize,
-    /// Those of Pilotage's instruction sets it has, the fastest first.
+    /// The instruction sets of Pilotage that the machine has, the fastest first.
     pub(crate) instruction_sets: Vec<&'static str>,
 }
 
 impl Machine {
     pub(crate) fn here() -> Self {
         let information = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        // An ARM processor has no name there; its board has one.
+        // /proc/cpuinfo of an ARM processor has no name; the device tree has the board's name.
         let board = || std::fs::read_to_string("/proc/device-tree/model").ok();
         let name = model(&information).or_else(board);
         let printable = |name: String| {

@@ -7,7 +7,7 @@ use pilotage::commands::{
     bench, check, compile, doctor, drive, gamepad, guard, inspect, person, record, trim,
 };
 
-/// Takes a driving policy as ONNX and makes it drive a car.
+/// Makes a driving policy in ONNX drive a car.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Cli {
@@ -20,37 +20,37 @@ enum Command {
     /// Drive a car: the simulated one unless car.toml says otherwise
     #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
-    /// Drive a real car with a gamepad, and keep its frames and what was done in a folder
+    /// Drive a real car with a gamepad, and record its frames and commands in a folder
     Record(record::Options),
-    /// Arm a car: its pilot may drive it then
+    /// Arm a car, so that its pilot may drive it
     Arm(person::Options),
     /// Disarm a car
     Disarm(person::Options),
-    /// Stop a car, whatever its guard does
+    /// Stop a car; kills its guard if that does not respond
     Stop(person::Options),
-    /// Say where a car's guard stands
+    /// Show the state of a car's guard
     Status(person::StatusOptions),
     /// Find a car's centre and ends, wheels off the ground, and write them to its car.toml
     Trim(trim::Options),
-    /// Show a gamepad's axes and buttons, or learn what they are for
+    /// Show a gamepad's axes and buttons, or learn their mapping
     Gamepad(gamepad::Options),
     /// Check a car.toml and change nothing
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
     Compile(Box<compile::Options>),
-    /// Show what an engine is: its limits, layers, sections and signature
+    /// Show an engine's limits, layers, sections and signature
     Inspect(inspect::Options),
-    /// Be a guard; `drive` starts it
+    /// Run as a guard; `drive` starts it
     #[command(hide = true)]
     Guard(guard::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
-    /// Say what this machine has and lacks for driving, and how to mend it
+    /// Show what this machine has and lacks for driving, and how to fix it
     Doctor(doctor::Options),
 }
 
 fn main() -> ExitCode {
-    // Before anything else: an operator's stop does not wait for busy programs.
+    // Before anything else: an operator's stop must not wait for busy programs.
     if std::env::args_os()
         .nth(1)
         .is_some_and(|word| word == "stop")

@@ -1,4 +1,4 @@
-//! `[camera]`, where its kind is none of the simulator's.
+//! `[camera]`, where its kind is not `simulator`.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -12,24 +12,24 @@ use crate::camera;
 use crate::camera::v4l::Fourcc;
 use crate::camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
 
-/// A frame may be this much later than the one before, in frame periods: less than the
-/// guard's deadline, so that the message names the camera.
+/// The default time-out of a frame, in frame periods. It is shorter than the guard's deadline, so
+/// that the message names the camera.
 const PATIENCE: f64 = 2.5;
-/// And at least this late.
+/// The least default time-out of a frame.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
-/// A frozen picture is one for so many frames, at least.
+/// The least default number of identical frames that count as a frozen picture.
 const LEAST_FROZEN: u32 = 10;
-/// Of a program, its arguments and their length.
+/// The largest number of arguments of a command, and the longest argument.
 const MOST_ARGUMENTS: usize = 256;
 
-/// The keys that belong to one kind alone.
+/// The keys that only one kind has.
 const OWN_KEYS: [(&str, &[&str]); 3] = [
     ("v4l", &["device", "format", "controls"]),
     ("pipe", &["command", "format"]),
     ("folder", &["folder", "repeat"]),
 ];
 
-/// The camera that `written` describes; none for the simulator's own.
+/// The camera that `written` describes; `None` for the simulator's camera.
 pub(super) fn capture(
     source: &Source<'_>,
     written: &CameraSettings,
@@ -49,7 +49,7 @@ pub(super) fn capture(
         "v4l" => camera::Source::V4l(v4l(source, written)?),
         "pipe" => camera::Source::Pipe(pipe(source, written)?),
         "folder" => camera::Source::Folder(FolderSource {
-            folder: folder.join(needed(source, "folder", &written.folder)?),
+            folder: folder.join(required(source, "folder", &written.folder)?),
             repeat: written.repeat.unwrap_or(false),
         }),
         _ => return Ok(None),
@@ -59,10 +59,10 @@ pub(super) fn capture(
         Some(ms) => milliseconds(within(source, "camera.timeout_ms", ms, 10.0..=10_000.0)?),
         None => patience,
     };
-    // A second of them.
+    // The number of frames in one second.
     let frames = (written.rate.ceil() as u32).max(LEAST_FROZEN);
     let frames = |key: &str, written: Option<u32>| match written {
-        // One frame is always the same as itself.
+        // A run of one frame is always identical.
         Some(1) => Err(source.error(&format!("camera.{key}"), "must be 0, or at least 2")),
         written => Ok(written.unwrap_or(frames)),
     };
@@ -87,7 +87,7 @@ pub(super) fn capture(
     Ok(Some(config))
 }
 
-/// That each key that is there is one of this kind's.
+/// Checks that each key that is set belongs to this kind.
 fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigError> {
     let kind = written.kind.as_str();
     let there = [
@@ -120,7 +120,7 @@ fn v4l(source: &Source<'_>, written: &CameraSettings) -> Result<V4lSource, Confi
         (name.clone(), value)
     });
     Ok(V4lSource {
-        device: needed(source, "device", &written.device)?.into(),
+        device: required(source, "device", &written.device)?.into(),
         format: written
             .format
             .as_deref()
@@ -137,7 +137,7 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
         let problem = "must be a program and its arguments, as [\"gst-launch-1.0\", \"...\"]";
         return Err(source.error("camera.command", problem));
     }
-    let format = format(source, needed(source, "format", &written.format)?)?;
+    let format = format(source, required(source, "format", &written.format)?)?;
     if format == Fourcc::Mjpg {
         let problem = "cannot be MJPG in a pipe: its pictures differ in length; name a raw format";
         return Err(source.error("camera.format", problem));
@@ -152,8 +152,8 @@ fn format(source: &Source<'_>, name: &str) -> Result<Fourcc, ConfigError> {
     Fourcc::from_str(name).map_err(|error| source.error("camera.format", error))
 }
 
-/// The text of a key that this kind cannot do without.
-fn needed<'a>(
+/// The text of a key that this kind requires.
+fn required<'a>(
     source: &Source<'_>,
     key: &str,
     written: &'a Option<String>,

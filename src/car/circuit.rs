@@ -1,11 +1,10 @@
-//! From a circuit's name to the circuit.
+//! Loads a circuit by its name.
 
 use pilotage_simulator::{Circuit, CsvOptions};
 
 use super::{CarError, CircuitSource, Simulator};
 
-/// A circuit's file longer than this is none, bytes: a kilometre recorded every
-/// centimetre has about 4 MB.
+/// The longest file of a circuit, bytes. A kilometre recorded every centimetre takes about 4 MB.
 const LONGEST_CIRCUIT: u64 = 16 << 20;
 
 pub(super) fn make(simulator: &Simulator) -> Result<Circuit, CarError> {

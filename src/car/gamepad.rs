@@ -1,4 +1,4 @@
-//! `[gamepad]`: as written, and what it means.
+//! `[gamepad]`: as written, and checked.
 
 use std::path::Path;
 
@@ -8,34 +8,34 @@ use serde::Deserialize;
 use super::validate::{milliseconds, within};
 use crate::gamepad::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest};
 
-/// `[gamepad]`. Where none of the keys that name axes and buttons is written, a known pad's
-/// mapping counts.
+/// `[gamepad]`. If no key that names an axis or a button is set, the mapping of a known gamepad is
+/// used.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GamepadSettings {
-    /// Its event device; looked for by what it has when none.
+    /// The event device; `None` to search for one that has the needed axes and buttons.
     pub device: Option<String>,
-    /// A part of its name.
+    /// A part of the gamepad's name.
     pub name: Option<String>,
     /// The axis that steers.
     pub steering: Option<String>,
-    /// Whether that goes the other way.
+    /// Whether the steering axis is inverted.
     pub steering_inverted: Option<bool>,
     /// The axis of the throttle.
     pub throttle: Option<String>,
-    /// Whether that goes the other way.
+    /// Whether the throttle axis is inverted.
     pub throttle_inverted: Option<bool>,
-    /// Where that is when it is released.
+    /// The rest position of the throttle axis.
     pub throttle_rests: Option<Rest>,
-    /// The button without which nothing moves.
+    /// The dead-man button: the car moves only while it is held.
     pub dead_man: Option<String>,
     /// The button that arms.
     pub arm: Option<String>,
     /// The button that stops.
     pub stop: Option<String>,
-    /// Share of a stick's way.
+    /// The dead zone as a share of a stick's travel.
     pub dead_zone: f64,
-    /// Share of the guard's limit.
+    /// The largest throttle as a share of the guard's limit.
     pub throttle_scale: f64,
     /// Milliseconds.
     pub silence_ms: f64,
@@ -62,7 +62,7 @@ impl Default for GamepadSettings {
 }
 
 impl GamepadSettings {
-    /// Whether any axis or button is named, or how an axis goes.
+    /// Whether any axis or button is named, or an axis' direction or rest is set.
     const fn names_any(&self) -> bool {
         self.steering.is_some()
             || self.steering_inverted.is_some()
@@ -98,7 +98,7 @@ pub(super) fn gamepad(
     })
 }
 
-/// What is written, and for the rest what the default mapping has; none where nothing is.
+/// The written mapping, completed from the default mapping; `None` if nothing is written.
 fn mapping(source: &Source<'_>, written: &GamepadSettings) -> Result<Option<Mapping>, ConfigError> {
     if !written.names_any() {
         return Ok(None);
@@ -131,7 +131,7 @@ fn mapping(source: &Source<'_>, written: &GamepadSettings) -> Result<Option<Mapp
     Ok(Some(mapping))
 }
 
-/// One for two purposes would do both at once.
+/// Checks that no axis or button has two purposes: it would do both at once.
 fn apart(source: &Source<'_>, config: &Mapping) -> Result<(), ConfigError> {
     if config.steering.axis == config.throttle.axis {
         let axis = config.steering.axis;

@@ -1,4 +1,4 @@
-//! car.toml as written. docs/car.md has each key's unit, range and default.
+//! car.toml as written. docs/car.md lists each key's unit, range and default.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use crate::simulation::Pace;
 pub struct Settings {
     /// The car itself.
     pub car: CarSettings,
-    /// Its geometry.
+    /// The car's geometry.
     pub mixer: MixerSettings,
-    /// Its camera.
+    /// The camera.
     pub camera: CameraSettings,
-    /// Its motors.
+    /// The actuator.
     pub actuator: ActuatorSettings,
-    /// What the simulated car drives on, and how.
+    /// The circuit and the settings of the simulator.
     pub simulator: SimulatorSettings,
-    /// What it drives with.
+    /// The engine.
     pub engine: EngineSettings,
-    /// What it is held to.
+    /// The guard's limits.
     pub guard: GuardSettings,
-    /// A person's gamepad; no one is looked for when none.
+    /// The operator's gamepad; `None` for no gamepad.
     pub gamepad: Option<GamepadSettings>,
 }
 
@@ -36,13 +36,13 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CarSettings {
-    /// What its owner calls it.
+    /// The car's name.
     pub name: String,
-    /// How the simulated car answers its commands.
+    /// How the simulated car responds to commands.
     pub kind: Kind,
 }
 
-/// How the simulated car answers its commands.
+/// How the simulated car responds to commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -60,7 +60,7 @@ pub struct MixerSettings {
     pub wheelbase: f64,
     /// The wheels' angle at full steering, radians.
     pub steering_range: f64,
-    /// [m/s, throttle] points, both rising from [0, 0].
+    /// Points of [m/s, throttle], both rising from [0, 0].
     pub speed_to_throttle: Vec<[f64; 2]>,
 }
 
@@ -70,35 +70,35 @@ pub struct MixerSettings {
 pub struct CameraSettings {
     /// `simulator`, `v4l`, `pipe` or `folder`.
     pub kind: String,
-    /// Of `v4l`: the device's node.
+    /// For `v4l`: the device node.
     pub device: Option<String>,
-    /// Of `v4l` and `pipe`: the kernel's four letters for the pixels' format.
+    /// For `v4l` and `pipe`: the FourCC code of the pixel format.
     pub format: Option<String>,
-    /// Of `v4l`: controls to set, by name or number.
+    /// For `v4l`: controls to set, by name or number.
     pub controls: Option<BTreeMap<String, ControlSetting>>,
-    /// Of `pipe`: a program and its arguments.
+    /// For `pipe`: a program and its arguments.
     pub command: Option<Vec<String>>,
-    /// Of `folder`: where the pictures are.
+    /// For `folder`: the folder of the pictures.
     pub folder: Option<String>,
-    /// Of `folder`: whether the first comes again after the last.
+    /// For `folder`: whether to start over after the last picture.
     pub repeat: Option<bool>,
     /// Milliseconds; see docs/car.md for the default.
     pub timeout_ms: Option<f64>,
-    /// Identical frames that are a frozen picture; a second of them when none.
+    /// How many identical frames count as a frozen picture; `None` for one second of frames.
     pub frozen_frames: Option<u32>,
-    /// Black frames that are a fault; a second of them when none.
+    /// How many black frames count as a fault; `None` for one second of frames.
     pub black_frames: Option<u32>,
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Frames a second.
+    /// Frames per second.
     pub rate: f64,
     /// Radians.
     pub horizontal_fov: f64,
     /// Ahead of the car's centre, metres.
     pub forward: f64,
-    /// To the left of it, metres.
+    /// Left of the car's centre, metres.
     pub left: f64,
     /// Above the ground, metres.
     pub up: f64,
@@ -119,7 +119,7 @@ pub struct CameraSettings {
 pub enum ControlSetting {
     /// On or off.
     Switch(bool),
-    /// A value, or an item's number in a menu.
+    /// A value, or the index of a menu item.
     Number(i64),
 }
 
@@ -133,16 +133,16 @@ pub struct SimulatorSettings {
     pub road_width: Option<f64>,
     /// Metres.
     pub line_width: Option<f64>,
-    /// Of the random circuit and the camera's noise.
+    /// Seed of the random circuit and of the camera's noise.
     pub seed: u64,
-    /// Of random colours and light.
+    /// Seed of random colours and light.
     pub looks: Option<u64>,
-    /// Laps to drive.
+    /// The number of laps to drive.
     pub laps: u32,
-    /// Simulated time against the wall clock.
+    /// The pace of simulated time relative to the wall clock.
     #[serde(with = "PaceName")]
     pub pace: Pace,
-    /// Milliseconds from a frame to its command; measured when none.
+    /// Milliseconds from a frame to its command; `None` to measure it.
     pub latency_ms: Option<f64>,
     /// Simulated seconds.
     pub time_limit: f64,
@@ -161,38 +161,38 @@ enum PaceName {
 pub struct EngineSettings {
     /// A compiled-in engine.
     pub name: String,
-    /// An .engine file, instead.
+    /// An .engine file that replaces the compiled-in engine.
     pub file: Option<String>,
-    /// Threads it may use.
+    /// The number of threads that the engine may use.
     pub threads: usize,
-    /// Vector instructions it uses; the best there are when none.
+    /// The instruction set that the engine uses; `None` for the best that the machine has.
     pub instruction_set: Option<String>,
-    /// What runs it.
+    /// What runs the engine.
     #[serde(with = "BackendName")]
     pub backend: BackendKind,
     /// What happens when the GPU fails.
     pub fallback: OnGpuFailure,
-    /// How long the GPU is waited for, milliseconds; half a frame period when none.
+    /// The time limit of an answer by the GPU, milliseconds; `None` for half a frame period.
     pub gpu_limit_ms: Option<f64>,
-    /// How a picture gets to the GPU and the answer back.
+    /// How a frame is transferred to the GPU, and the answer back.
     pub gpu_memory: GpuMemory,
-    /// What the processor does until the GPU has an answer.
+    /// What the CPU does while it waits for the GPU's answer.
     #[serde(with = "WaitName")]
     pub gpu_wait: Wait,
-    /// How long the GPU's engine may take to be ready, seconds.
+    /// How long the GPU's engine may take to start, seconds.
     pub gpu_start_s: f64,
-    /// minisign public keys: any of them may have signed the file.
+    /// minisign public keys; any of them may have signed the file.
     pub trusted_keys: Vec<String>,
-    /// Whether the file has to be signed.
+    /// Whether the file must be signed.
     pub require_signature: bool,
 }
 
 /// What runs an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum BackendKind {
-    /// The processor
+    /// The CPU
     Cpu,
-    /// NVIDIA's GPU, by TensorRT
+    /// An NVIDIA GPU, through TensorRT
     #[value(name = "tensorrt")]
     TensorRt,
 }
@@ -208,21 +208,21 @@ enum BackendName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnGpuFailure {
-    /// The CPU answers in its place
+    /// The CPU answers in the GPU's place
     Cpu,
     /// The car stops
     Stop,
 }
 
-/// How a picture gets to the GPU and the answer back.
+/// How a frame is transferred to the GPU, and the answer back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GpuMemory {
-    /// Mapped where the GPU shares the processor's memory, copied elsewhere
+    /// Mapped where the GPU shares the CPU's memory, copied elsewhere
     Auto,
-    /// The GPU reads and writes the processor's memory
+    /// The GPU reads and writes the CPU's memory
     Mapped,
-    /// Copies on the stream
+    /// Copies on the CUDA stream
     Copied,
 }
 

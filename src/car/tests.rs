@@ -17,20 +17,23 @@ fn accepted(text: &str) -> Car {
     Car::from_toml("car.toml", text).unwrap()
 }
 
-/// The same car, whatever of it was written and what left out.
-fn meant(mut car: Car) -> Car {
+/// Removes the origin, so that cars can be compared however they were written.
+fn without_origin(mut car: Car) -> Car {
     car.origin = accepted("").origin;
     car
 }
 
 #[test]
-fn the_default_file_says_what_an_empty_one_means() {
-    assert_eq!(meant(accepted(DEFAULT)), accepted(""));
-    assert_eq!(meant(Car::load_with(None, |_| ()).unwrap()), accepted(""));
+fn the_default_file_equals_an_empty_one() {
+    assert_eq!(without_origin(accepted(DEFAULT)), accepted(""));
+    assert_eq!(
+        without_origin(Car::load_with(None, |_| ()).unwrap()),
+        accepted("")
+    );
 }
 
 #[test]
-fn the_default_car_is_the_one_the_parts_call_their_own() {
+fn the_default_car_has_the_defaults_of_its_parts() {
     let car = accepted("");
     assert_eq!(car.mixer, Mixer::simulated());
     assert_eq!(car.camera, CameraSpec::default());
@@ -90,14 +93,14 @@ fn a_gamepad_is_asked_for_by_its_table() {
     assert_eq!(mapping.throttle.axis.to_string(), "ABS_RZ");
     assert_eq!(mapping.throttle.rest, Rest::End);
     assert!(mapping.steering.inverted);
-    // A second name of the same button.
+    // Another name of the same button.
     assert_eq!(mapping.stop, Mapping::default().stop);
     assert_eq!(pad.silence, Duration::from_millis(800));
 }
 
 #[test]
 fn one_named_axis_or_button_makes_the_mapping_the_files() {
-    // A known pad's mapping counts only where the file names nothing of its own.
+    // The mapping of a known gamepad is used only if the file sets nothing of its own.
     for nothing in [
         "",
         "name = \"Xbox\"",
@@ -407,7 +410,7 @@ fn every_rule_names_its_key() {
             2,
             "guard.throttle.slew_per_second",
         ),
-        // The rate is what is written; the deadline it no longer allows is not.
+        // The error must name the rate that was written, not the deadline that it no longer allows.
         (
             "[camera]\nrate = 10\n[guard]\ndeadline_ms = 150",
             4,

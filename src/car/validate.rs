@@ -1,4 +1,4 @@
-//! From what is written to what it means, or to an error that says where it does not.
+//! Converts settings to a checked car, or to an error that names the place in the file.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -21,8 +21,8 @@ use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
 
-/// Checks `settings` as `source` has them; relative paths start from `folder`, and the car is
-/// the one of `origin`.
+/// Checks `settings`, which `source` contains. Relative paths are resolved from `folder`; `origin`
+/// is the origin of the car.
 pub(super) fn car(
     settings: &Settings,
     source: &Source<'_>,
@@ -66,7 +66,8 @@ pub(super) fn car(
     })
 }
 
-/// A picture of one world does not say how to drive in another.
+/// Checks that camera and actuator are both simulated or both physical: a camera of one world
+/// cannot drive a car of the other.
 fn of_one_world(
     source: &Source<'_>,
     real_camera: bool,
@@ -91,7 +92,7 @@ fn of_one_world(
     })
 }
 
-/// Whether this machine has it shows when the engine is loaded.
+/// Parses the instruction set. The engine's loading checks whether this machine has it.
 fn instruction_set(
     source: &Source<'_>,
     engine: &EngineSettings,
@@ -102,7 +103,7 @@ fn instruction_set(
         .map_err(|error: UnknownInstructionSet| source.error("engine.instruction_set", error))
 }
 
-/// A frame that the GPU does not answer in time, the CPU still has to.
+/// The CPU must still have time to answer a frame that the GPU does not answer in time.
 fn backend(
     source: &Source<'_>,
     engine: &EngineSettings,
@@ -158,7 +159,7 @@ fn arrives_in_time(
     }
 }
 
-/// `value`, when it is within `range`; NaN is within none.
+/// `value`, if it is within `range`; NaN is never within it.
 pub(super) fn within<T: PartialOrd + fmt::Display>(
     source: &Source<'_>,
     key: &str,

@@ -8,55 +8,55 @@ use arrayvec::ArrayVec;
 use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 use pilotage_tensorrt::Wait;
 
-/// An engine that lives on a thread of its own, so that a call into its driver that never
-/// comes back takes no one along: the caller is told so after a limit, and the thread is asked
-/// again only when it has come back.
+/// An engine on a thread of its own. A call into its driver that never returns does not block the
+/// caller: the caller gets an error after a limit, and the thread gets a new request only after the
+/// call has returned.
 ///
-/// Picture and answer change hands as a whole, so no memory is shared and no lock is held
-/// while the engine works. After [`Engine::prepare`] nothing is allocated.
+/// Input and output tensors are moved to the thread and back, so no memory is shared and no lock is
+/// held while the engine works. After [`Engine::prepare`] nothing is allocated.
 pub struct Apart {
     description: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     limits: Limits,
-    /// None once the thread is to end.
+    /// `None` when the thread shall end.
     orders: Option<SyncSender<Box<Order>>>,
     answers: Receiver<Box<Order>>,
-    /// None while the thread has it.
+    /// `None` while the thread has it.
     order: Option<Box<Order>>,
 }
 
-/// How long the thread is waited for, and how.
+/// How long and how the caller waits for the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Until the engine is made, and for each [`Engine::prepare`].
+    /// Limit for the engine's construction, and for each [`Engine::prepare`].
     pub start: Duration,
-    /// For an answer. The engine's own limit should be a little shorter: it knows better why
-    /// there is none.
+    /// Limit for an answer. The engine's own limit should be a little shorter, because the engine
+    /// knows better why there is no answer.
     pub answer: Duration,
-    /// What the caller does meanwhile.
+    /// What the caller does while it waits.
     pub wait: Wait,
 }
 
-/// Why there is no engine.
+/// Why the engine did not start.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStarted<E> {
-    /// It could not be made.
+    /// The engine's construction failed.
     #[error(transparent)]
     Failed(E),
-    /// It is not made yet, and may never be.
+    /// The engine's construction has not finished in time, and may never finish.
     #[error(
         "a call into the GPU's driver or TensorRT has not come back within {:.0} s \
          (`gpu_start_s` in car.toml); where it never does, restart the machine and look at \
          `sudo dmesg`", .0.as_secs_f64()
     )]
     Stuck(Duration),
-    /// The system gives no thread, or the thread has panicked.
+    /// The system could not create a thread, or the thread panicked.
     #[error("the GPU's engine has no thread; see above")]
     NoThread,
 }
 
-/// What goes to the thread and comes back.
+/// A request that goes to the thread and comes back with the result.
 struct Order {
     prepare: bool,
     inputs: Vec<Tensor>,
@@ -64,7 +64,7 @@ struct Order {
     done: Result<Timing, EngineError>,
 }
 
-/// A tensor that goes along.
+/// A tensor of a request.
 enum Tensor {
     F32(Vec<f32>),
     I64(Vec<i64>),
@@ -73,23 +73,23 @@ enum Tensor {
     I8(Vec<i8>),
 }
 
-/// What the thread tells of the engine it has made.
+/// Description, inputs and outputs of the engine that the thread has made.
 type About = (String, Vec<Port>, Vec<Port>);
 
-/// Looked at all the time for so long, as by [`Wait::Spin`] of the GPU's own.
+/// How long the caller polls before it blocks, as [`Wait::Spin`] does for the GPU.
 const SPIN: Duration = Duration::from_micros(500);
-/// Longer than a channel looks before it waits.
+/// Longer than a channel spins before it blocks.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
-/// Ports of either side.
+/// The largest number of inputs, and of outputs.
 const MOST_PORTS: usize = 8;
-/// How long a thread that is told to end is waited for: what it holds is given back by then.
+/// How long the caller waits for the thread to end and to release its resources.
 const END: Duration = Duration::from_secs(1);
 
 impl Apart {
     /// Makes an engine on a thread of its own.
     ///
     /// # Errors
-    /// When it cannot be made within the limit. A thread that is late goes on and ends by
+    /// Fails if the engine is not made within the limit. A late thread continues and ends by
     /// itself.
     pub fn start<E, X>(
         make: impl FnOnce() -> Result<E, X> + Send + 'static,
@@ -99,15 +99,15 @@ impl Apart {
         E: Engine,
         X: Send + 'static,
     {
-        let (tell, told) = sync_channel::<Result<About, X>>(1);
-        let (orders, to_do) = sync_channel::<Box<Order>>(1);
+        let (made_sender, made_receiver) = sync_channel::<Result<About, X>>(1);
+        let (orders, requests) = sync_channel::<Box<Order>>(1);
         let (done, answers) = sync_channel::<Box<Order>>(1);
         let thread = thread::Builder::new().name("engine".into());
         let started = thread.spawn(move || {
             let mut engine = match make() {
                 Ok(engine) => engine,
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let _ = made_sender.send(Err(error));
                     return;
                 }
             };
@@ -117,15 +117,15 @@ impl Apart {
                 ports(engine.inputs()),
                 ports(engine.outputs()),
             );
-            let _ = tell.send(Ok(about));
-            drop(tell);
-            serve(&mut engine, &to_do, &done);
-            // Before the last line to whoever waits for the end.
+            let _ = made_sender.send(Ok(about));
+            drop(made_sender);
+            serve(&mut engine, &requests, &done);
+            // Drop the engine before the channel, whose end `Apart::drop` waits for.
             drop(engine);
             drop(done);
         });
         started.map_err(|_| NotStarted::NoThread)?;
-        let (description, inputs, outputs) = match told.recv_timeout(limits.start) {
+        let (description, inputs, outputs) = match made_receiver.recv_timeout(limits.start) {
             Ok(made) => made.map_err(NotStarted::Failed)?,
             Err(RecvTimeoutError::Timeout) => return Err(NotStarted::Stuck(limits.start)),
             Err(RecvTimeoutError::Disconnected) => return Err(NotStarted::NoThread),
@@ -147,7 +147,8 @@ impl Apart {
         })
     }
 
-    /// The order, if it is here or has come back by now; an answer in it is too late.
+    /// The order, if it is here or has come back by now. An answer in it is too late, and is
+    /// ignored.
     fn idle(&mut self) -> Result<Box<Order>, EngineError> {
         if let Some(order) = self.order.take() {
             return Ok(order);
@@ -161,17 +162,17 @@ impl Apart {
         }
     }
 
-    /// Has the thread do it.
+    /// Sends the order to the thread, and waits for the answer.
     fn order(&mut self, order: Box<Order>, limit: Duration) -> Result<Box<Order>, EngineError> {
         let gone = EngineError::ThreadPanicked;
         let orders = self.orders.as_ref().ok_or(EngineError::ThreadPanicked)?;
         let start = Instant::now();
-        // There is room: the one order that there is has just been here.
+        // The channel has room: there is only one order, and it was here until now.
         orders.send(order).map_err(|_| gone)?;
         while self.limits.wait == Wait::Spin && start.elapsed() < SPIN.min(limit) {
             match self.answers.try_recv() {
                 Ok(order) => return Ok(order),
-                // The thread may have been woken on this very core.
+                // The thread may have been woken on this core.
                 Err(TryRecvError::Empty) => thread::yield_now(),
                 Err(TryRecvError::Disconnected) => return Err(EngineError::ThreadPanicked),
             }
@@ -186,9 +187,9 @@ impl Apart {
     }
 }
 
-/// What the thread does until nobody can order any more.
-fn serve(engine: &mut impl Engine, to_do: &Receiver<Box<Order>>, done: &SyncSender<Box<Order>>) {
-    while let Ok(mut order) = to_do.recv() {
+/// The thread's loop, until the channel of orders is closed.
+fn serve(engine: &mut impl Engine, requests: &Receiver<Box<Order>>, done: &SyncSender<Box<Order>>) {
+    while let Ok(mut order) = requests.recv() {
         let Order {
             prepare,
             inputs,
@@ -198,7 +199,7 @@ fn serve(engine: &mut impl Engine, to_do: &Receiver<Box<Order>>, done: &SyncSend
         *result = if *prepare {
             engine.prepare().map(|()| Timing::default())
         } else {
-            // An engine with more ports says that it was lent too few.
+            // If an engine has more ports, it returns an error about the missing ones.
             let inputs = inputs.iter().map(Tensor::as_ref).take(MOST_PORTS);
             let outputs = outputs.iter_mut().map(Tensor::as_mut).take(MOST_PORTS);
             let inputs: ArrayVec<_, MOST_PORTS> = inputs.collect();
@@ -226,7 +227,7 @@ impl Engine for Apart {
 
     fn prepare(&mut self) -> Result<(), EngineError> {
         let mut order = self.idle()?;
-        // A channel takes room for who waits at its first wait: here, not in a late frame.
+        // A channel allocates at its first wait: allocate here, and not in a late frame.
         let _ = self.answers.recv_timeout(FIRST_WAIT);
         order.prepare = true;
         let order = self.order(order, self.limits.start)?;
@@ -245,12 +246,12 @@ impl Engine for Apart {
         let start = Instant::now();
         let mut order = self.idle()?;
         order.prepare = false;
-        for (tensor, lent) in order.inputs.iter_mut().zip(inputs) {
-            tensor.take(*lent);
+        for (tensor, given) in order.inputs.iter_mut().zip(inputs) {
+            tensor.take(*given);
         }
         let order = self.order(order, self.limits.answer)?;
-        for (tensor, lent) in order.outputs.iter().zip(outputs) {
-            tensor.give(lent);
+        for (tensor, given) in order.outputs.iter().zip(outputs) {
+            tensor.give(given);
         }
         let done = order.done.clone();
         self.order = Some(order);
@@ -264,8 +265,8 @@ impl Engine for Apart {
 impl Drop for Apart {
     fn drop(&mut self) {
         self.orders = None;
-        // What the engine holds of the device is given back before the process ends, unless the
-        // thread is stuck: then nothing can be.
+        // Wait until the engine has released the device before the process ends. A stuck thread
+        // cannot release it.
         let until = Instant::now() + END;
         while self
             .answers
@@ -308,26 +309,26 @@ impl Tensor {
         }
     }
 
-    /// Copies what is lent; type and length have been compared.
-    fn take(&mut self, lent: TensorRef<'_>) {
-        match (self, lent) {
-            (Self::F32(own), TensorRef::F32(lent)) => own.copy_from_slice(lent),
-            (Self::I64(own), TensorRef::I64(lent)) => own.copy_from_slice(lent),
-            (Self::I32(own), TensorRef::I32(lent)) => own.copy_from_slice(lent),
-            (Self::U8(own), TensorRef::U8(lent)) => own.copy_from_slice(lent),
-            (Self::I8(own), TensorRef::I8(lent)) => own.copy_from_slice(lent),
+    /// Copies an input; type and length have been checked.
+    fn take(&mut self, given: TensorRef<'_>) {
+        match (self, given) {
+            (Self::F32(own), TensorRef::F32(given)) => own.copy_from_slice(given),
+            (Self::I64(own), TensorRef::I64(given)) => own.copy_from_slice(given),
+            (Self::I32(own), TensorRef::I32(given)) => own.copy_from_slice(given),
+            (Self::U8(own), TensorRef::U8(given)) => own.copy_from_slice(given),
+            (Self::I8(own), TensorRef::I8(given)) => own.copy_from_slice(given),
             _ => {}
         }
     }
 
-    /// The other way.
-    fn give(&self, lent: &mut TensorMut<'_>) {
-        match (self, lent) {
-            (Self::F32(own), TensorMut::F32(lent)) => lent.copy_from_slice(own),
-            (Self::I64(own), TensorMut::I64(lent)) => lent.copy_from_slice(own),
-            (Self::I32(own), TensorMut::I32(lent)) => lent.copy_from_slice(own),
-            (Self::U8(own), TensorMut::U8(lent)) => lent.copy_from_slice(own),
-            (Self::I8(own), TensorMut::I8(lent)) => lent.copy_from_slice(own),
+    /// Copies to an output; type and length have been checked.
+    fn give(&self, given: &mut TensorMut<'_>) {
+        match (self, given) {
+            (Self::F32(own), TensorMut::F32(given)) => given.copy_from_slice(own),
+            (Self::I64(own), TensorMut::I64(given)) => given.copy_from_slice(own),
+            (Self::I32(own), TensorMut::I32(given)) => given.copy_from_slice(own),
+            (Self::U8(own), TensorMut::U8(given)) => given.copy_from_slice(own),
+            (Self::I8(own), TensorMut::I8(given)) => given.copy_from_slice(own),
             _ => {}
         }
     }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use pilotage_engine::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
-/// How long a failed engine is left alone.
+/// How long a failed engine is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// After its first failure; each further one doubles it.
+    /// The delay after its first failure; each further failure doubles it.
     pub first: Duration,
-    /// At the most.
+    /// The longest delay.
     pub most: Duration,
-    /// After so long without a failure, the next one counts as the first.
+    /// After this long without a failure, the next failure counts as the first.
     pub forget: Duration,
 }
 
@@ -25,20 +25,19 @@ impl Default for Backoff {
     }
 }
 
-/// Two engines with the same ports. What the first cannot answer, or answers with
-/// numbers that are none, the second answers within the same call; the first is then
-/// left alone for a while. It is tried again on a frame of its own, and a failure
-/// doubles the while, so that the two do not alternate. One that is lost
-/// ([`EngineError::Lost`]) is not tried again.
+/// Two engines with the same ports. If the first engine fails or its answer is not finite, the
+/// second engine answers within the same call. The first engine is then not used for a delay. A
+/// later frame tries it again, and a failure doubles the delay, so that the two engines do not
+/// alternate. An engine that is lost ([`EngineError::Lost`]) is not tried again.
 ///
-/// The first engine must bound its own waiting: a call takes at most that bound and the
-/// second engine's time.
+/// The first engine must bound its own waiting: a call takes at most that bound and the second
+/// engine's time.
 pub struct Fallback {
     first: Box<dyn Engine>,
     second: Box<dyn Engine>,
     backoff: Backoff,
     state: State,
-    /// How long the first is left alone after its next failure.
+    /// The delay after the next failure of the first engine.
     wait: Duration,
 }
 
@@ -46,9 +45,9 @@ pub struct Fallback {
 enum State {
     /// The first engine answers, since then.
     First { since: Instant },
-    /// The second does, until then.
+    /// The second engine answers, until then.
     Second { until: Instant },
-    /// The second does for good: the first is lost to this process.
+    /// The second engine answers until the process ends: the first engine is lost.
     Lost,
 }
 
@@ -56,9 +55,9 @@ enum State {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the engine and its fallback do not take and give the same: {first} and {second}")]
 pub struct OtherPorts {
-    /// The first engine's, in words.
+    /// The first engine's ports, as text.
     pub first: String,
-    /// The second's.
+    /// The second engine's ports, as text.
     pub second: String,
 }
 
@@ -66,7 +65,7 @@ impl Fallback {
     /// Joins two engines.
     ///
     /// # Errors
-    /// When their ports differ.
+    /// Fails if their ports differ.
     pub fn new(
         first: Box<dyn Engine>,
         second: Box<dyn Engine>,
@@ -91,7 +90,7 @@ impl Fallback {
         })
     }
 
-    /// Whether it is the first engine's turn.
+    /// Whether the next frame goes to the first engine.
     fn first_is_due(&self, now: Instant) -> bool {
         match self.state {
             State::First { .. } => true,
@@ -185,7 +184,7 @@ impl Engine for Fallback {
     }
 }
 
-/// Whether all numbers are numbers.
+/// Checks that all outputs are finite.
 fn finite(outputs: &[TensorMut<'_>]) -> Result<(), EngineError> {
     let is_finite = |output: &TensorMut<'_>| match output.as_ref() {
         TensorRef::F32(numbers) => numbers.iter().all(|number| number.is_finite()),

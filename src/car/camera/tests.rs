@@ -56,7 +56,7 @@ fn a_camera_of_each_kind_is_what_is_written() {
         format: PixelFormat::Nv12,
     });
     assert_eq!(pipe.source, expected);
-    // Before the guard's deadline of three periods.
+    // Shorter than the guard's deadline of three periods.
     assert_eq!(pipe.timeout, Duration::from_millis(125));
     assert_eq!((pipe.frozen_frames, pipe.black_frames), (20, 20));
     let quick = capture("kind = \"v4l\"\ndevice = \"/dev/video0\"\nrate = 100");

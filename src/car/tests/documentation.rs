@@ -1,8 +1,8 @@
-//! docs/car.md has each key of car.toml, with its default.
+//! docs/car.md lists each key of car.toml with its default.
 
 use super::*;
 
-/// The documentation's tables: section, key, default as written there.
+/// The rows of the documentation's tables: section, key, default as written there.
 fn documented() -> Vec<(String, String, String)> {
     let text = include_str!("../../../docs/car.md");
     let mut section = String::new();
@@ -20,7 +20,7 @@ fn documented() -> Vec<(String, String, String)> {
     keys
 }
 
-/// What the code takes below `header`: its own message on a key it does not know.
+/// The keys that the code accepts below `header`, from its message about an unknown key.
 fn known(header: &str) -> Vec<String> {
     let message = refused(&format!("{header}\n\"?\" = 0"));
     let (_, list) = message.split_once("there is ").unwrap();
@@ -51,7 +51,7 @@ fn the_documentation_has_each_key_and_no_other() {
     );
     for section in &sections {
         let mut keys = known(&format!("[{section}]"));
-        // Tables of their own, with their own headings.
+        // Tables have headings of their own.
         keys.retain(|key| !sections.contains(&format!("{section}.{key}")));
         let mut described: Vec<_> = documented
             .iter()
@@ -69,26 +69,26 @@ fn the_documentation_has_each_key_and_no_other() {
 fn the_documented_defaults_are_those_of_the_code() {
     let mut checked = 0;
     for (section, key, default) in documented() {
-        // Motors' tables have keys without a default beside these: crates/guard checks them.
+        // Actuator tables have required keys without a default; crates/guard checks them.
         if default == "none" || section.starts_with("actuator.") {
             continue;
         }
         checked += 1;
         let text = format!("[{section}]\n{key} = {default}");
-        // This table's being there is something.
+        // An empty table here already changes the car.
         let none = match section.as_str() {
             "gamepad" => "[gamepad]",
             _ => "",
         };
         assert_eq!(meant(accepted(&text)), meant(accepted(none)), "{text}");
-        // That the default is the one in the default file, too, is the first test's business.
+        // The first test of `car::tests` checks that the default file has the same default.
         assert!(DEFAULT.contains(&format!("{key} = {default}")), "{text}");
     }
     assert!(checked > 30, "{checked}");
 }
 
-/// Good tables of motors, into which another value is put. Alone, a motor's key is refused for
-/// want of the others, whatever its value.
+/// Valid actuator tables, in which one value is replaced. A key of an actuator table alone is
+/// always refused, because other required keys are missing.
 const MOTORS: [&str; 4] = [
     r#"[actuator.pca9685]
 bus = "/dev/i2c-1"
@@ -138,7 +138,7 @@ throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000,
 "#,
 ];
 
-/// A file whose only key is that one; of motors, a good table in which that line is changed or
+/// A file with only this key. For an actuator, a valid table in which this line is changed or
 /// added.
 fn with_value(section: &str, key: &str, value: &str) -> String {
     let header = format!("[{section}]");
@@ -172,7 +172,7 @@ fn one_value_is_all_that_is_wrong_with_a_table() {
         ("actuator.vesc", "full_duty", "0.9", "0.96"),
         ("actuator.vesc", "baud", "9600", "9599"),
         ("actuator.pwm", "frequency", "400", "401"),
-        // No motors', and alone in their file.
+        // Not of an actuator, and alone in their file.
         ("guard.throttle", "max", "0.5", "1.5"),
         ("guard", "deadline_ms", "200", "nan"),
     ] {
@@ -204,7 +204,7 @@ proptest! {
         let (section, key, _) = at.get(&keys);
         let text = with_value(section, key, &value);
         match Car::from_toml("car.toml", &text) {
-            // What passes can be driven with: a guard, a camera and a mixer stand behind it.
+            // What passes must be usable: a guard, a camera and a mixer are built from it.
             Ok(car) => prop_assert!(
                 car.limits.spec().deadline >= car.limits.spec().frame_period * 3
             ),

@@ -4,18 +4,18 @@ use pilotage_engine::Layout;
 
 use super::*;
 
-/// An engine that adds one, while it is let.
+/// An engine that adds one, and waits while its gate is closed.
 struct Gated {
     ports: [Port; 1],
     gate: Arc<Gate>,
 }
 
-/// Closed, whoever comes waits.
+/// While the gate is closed, `pass` waits.
 #[derive(Default)]
 struct Gate {
     closed: Mutex<bool>,
     opened: Condvar,
-    /// Told when the engine has gone.
+    /// Set when the engine has been dropped.
     gone: Mutex<bool>,
 }
 
@@ -125,14 +125,14 @@ fn its_ports_answers_and_errors_are_the_engines() {
         assert_eq!(ask(&mut engine, 1.0), Ok(2.0));
         let refused = engine.infer(&[], &mut []);
         assert!(matches!(refused, Err(EngineError::PortCount { .. })));
-        // What it holds has gone when it has.
+        // Dropping `Apart` waits until the engine has been dropped.
         drop(engine);
         assert!(*gate.gone.lock().unwrap());
     }
 }
 
 #[test]
-fn a_call_that_does_not_come_back_takes_no_one_along() {
+fn a_call_that_does_not_return_does_not_block_the_caller() {
     let short = Limits {
         answer: Duration::from_millis(20),
         ..limits(Wait::Spin)
@@ -144,7 +144,7 @@ fn a_call_that_does_not_come_back_takes_no_one_along() {
         limit: short.answer,
     });
     assert_eq!(ask(&mut engine, 3.0), stuck);
-    // Not waited for again.
+    // While the thread is stuck, further calls do not wait.
     let start = Instant::now();
     for _ in 0..1000 {
         assert_eq!(ask(&mut engine, 4.0), stuck);
@@ -152,7 +152,7 @@ fn a_call_that_does_not_come_back_takes_no_one_along() {
     assert!(start.elapsed() < 1000 * short.answer);
     assert!(matches!(engine.prepare(), Err(EngineError::Stuck { .. })));
     gate.open();
-    // It comes back, and its late answer is nobody's.
+    // The thread comes back, and its late answer is discarded.
     let answer = loop {
         match ask(&mut engine, 10.0) {
             Err(EngineError::Stuck { .. }) => thread::yield_now(),

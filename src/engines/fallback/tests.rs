@@ -5,43 +5,43 @@ use pilotage_engine::{ElementType, Layout};
 
 use super::*;
 
-/// What an engine does when it is asked.
+/// What a scripted engine does when it is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Does {
+enum Behaviour {
     Answer(f32),
     Fail,
     Vanish,
 }
 
-/// An engine that does as it is told, and counts.
-struct Told {
+/// An engine that follows a script, and counts its calls.
+struct ScriptedEngine {
     ports: [Port; 1],
-    does: Rc<Cell<Does>>,
-    asked: Rc<Cell<usize>>,
+    behaviour: Rc<Cell<Behaviour>>,
+    calls: Rc<Cell<usize>>,
 }
 
-/// An engine, what it does, and how often it was asked.
-type Watched = (Box<dyn Engine>, Rc<Cell<Does>>, Rc<Cell<usize>>);
+/// An engine, its behaviour, and its number of calls.
+type Observed = (Box<dyn Engine>, Rc<Cell<Behaviour>>, Rc<Cell<usize>>);
 
-fn told(does: Does) -> Watched {
-    let (does, asked) = (Rc::new(Cell::new(does)), Rc::new(Cell::new(0)));
+fn scripted(behaviour: Behaviour) -> Observed {
+    let (behaviour, calls) = (Rc::new(Cell::new(behaviour)), Rc::new(Cell::new(0)));
     let port = Port {
         name: "x".into(),
         shape: vec![1],
         element_type: ElementType::F32,
         layout: Layout::Plain,
     };
-    let engine = Told {
+    let engine = ScriptedEngine {
         ports: [port],
-        does: Rc::clone(&does),
-        asked: Rc::clone(&asked),
+        behaviour: Rc::clone(&behaviour),
+        calls: Rc::clone(&calls),
     };
-    (Box::new(engine), does, asked)
+    (Box::new(engine), behaviour, calls)
 }
 
-impl Engine for Told {
+impl Engine for ScriptedEngine {
     fn describe(&self) -> String {
-        "told".into()
+        "scripted".into()
     }
     fn inputs(&self) -> &[Port] {
         &self.ports
@@ -50,12 +50,12 @@ impl Engine for Told {
         &self.ports
     }
     fn prepare(&mut self) -> Result<(), EngineError> {
-        match self.does.get() {
-            Does::Answer(_) => Ok(()),
-            Does::Fail => Err(EngineError::Late {
+        match self.behaviour.get() {
+            Behaviour::Answer(_) => Ok(()),
+            Behaviour::Fail => Err(EngineError::Late {
                 limit: Duration::ZERO,
             }),
-            Does::Vanish => Err(EngineError::Lost {
+            Behaviour::Vanish => Err(EngineError::Lost {
                 reason: "an illegal address".into(),
             }),
         }
@@ -65,21 +65,23 @@ impl Engine for Told {
         _: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<Timing, EngineError> {
-        self.asked.set(self.asked.get() + 1);
+        self.calls.set(self.calls.get() + 1);
         self.prepare()?;
-        if let (Does::Answer(x), TensorMut::F32(output)) = (self.does.get(), &mut outputs[0]) {
+        if let (Behaviour::Answer(x), TensorMut::F32(output)) =
+            (self.behaviour.get(), &mut outputs[0])
+        {
             output[0] = x;
         }
         Ok(Timing::default())
     }
 }
 
-const SOON: Backoff = Backoff {
+const NO_DELAY: Backoff = Backoff {
     first: Duration::ZERO,
     most: Duration::ZERO,
     forget: Duration::ZERO,
 };
-const LATER: Backoff = Backoff {
+const LONG_DELAY: Backoff = Backoff {
     first: Duration::from_secs(3600),
     most: Duration::from_secs(3600),
     forget: Duration::from_secs(3600),
@@ -95,47 +97,47 @@ fn ask(engine: &mut Fallback) -> Result<(f32, bool), EngineError> {
 }
 
 #[test]
-fn the_second_answers_the_very_frame_that_the_first_does_not() {
-    let (first, does, asked) = told(Does::Answer(1.0));
-    let (second, ..) = told(Does::Answer(2.0));
-    let mut engine = Fallback::new(first, second, LATER).unwrap();
+fn the_second_answers_the_same_frame_when_the_first_fails() {
+    let (first, behaviour, calls) = scripted(Behaviour::Answer(1.0));
+    let (second, ..) = scripted(Behaviour::Answer(2.0));
+    let mut engine = Fallback::new(first, second, LONG_DELAY).unwrap();
     engine.prepare().unwrap();
     assert_eq!(ask(&mut engine), Ok((1.0, false)));
     for wrong in [
-        Does::Fail,
-        Does::Answer(f32::NAN),
-        Does::Answer(f32::INFINITY),
+        Behaviour::Fail,
+        Behaviour::Answer(f32::NAN),
+        Behaviour::Answer(f32::INFINITY),
     ] {
-        let (first, ..) = told(wrong);
-        let (second, ..) = told(Does::Answer(2.0));
-        let mut engine = Fallback::new(first, second, LATER).unwrap();
+        let (first, ..) = scripted(wrong);
+        let (second, ..) = scripted(Behaviour::Answer(2.0));
+        let mut engine = Fallback::new(first, second, LONG_DELAY).unwrap();
         assert_eq!(ask(&mut engine), Ok((2.0, true)));
     }
-    does.set(Does::Fail);
+    behaviour.set(Behaviour::Fail);
     assert_eq!(ask(&mut engine), Ok((2.0, true)));
-    // It is left alone, well or not.
-    does.set(Does::Answer(1.0));
+    // The first engine is not used for the delay, although it works again.
+    behaviour.set(Behaviour::Answer(1.0));
     for _ in 0..10 {
         assert_eq!(ask(&mut engine), Ok((2.0, true)));
     }
-    assert_eq!(asked.get(), 2);
+    assert_eq!(calls.get(), 2);
 }
 
 #[test]
-fn the_first_is_asked_again_after_its_while() {
-    let (first, does, _) = told(Does::Fail);
-    let (second, ..) = told(Does::Answer(2.0));
-    let mut engine = Fallback::new(first, second, SOON).unwrap();
+fn the_first_is_tried_again_after_the_delay() {
+    let (first, behaviour, _) = scripted(Behaviour::Fail);
+    let (second, ..) = scripted(Behaviour::Answer(2.0));
+    let mut engine = Fallback::new(first, second, NO_DELAY).unwrap();
     engine.prepare().unwrap();
     assert_eq!(ask(&mut engine), Ok((2.0, true)));
-    does.set(Does::Answer(1.0));
+    behaviour.set(Behaviour::Answer(1.0));
     assert_eq!(ask(&mut engine), Ok((1.0, false)));
 }
 
 #[test]
-fn each_failure_doubles_the_while_up_to_the_most() {
-    let (first, ..) = told(Does::Fail);
-    let (second, ..) = told(Does::Answer(2.0));
+fn each_failure_doubles_the_delay_up_to_the_limit() {
+    let (first, ..) = scripted(Behaviour::Fail);
+    let (second, ..) = scripted(Behaviour::Answer(2.0));
     let mut engine = Fallback::new(
         first,
         second,
@@ -155,47 +157,47 @@ fn each_failure_doubles_the_while_up_to_the_most() {
 }
 
 #[test]
-fn where_both_fail_it_says_so() {
-    let (first, ..) = told(Does::Fail);
-    let (second, does, _) = told(Does::Answer(2.0));
-    let mut engine = Fallback::new(first, second, SOON).unwrap();
-    does.set(Does::Fail);
+fn an_error_is_returned_when_both_fail() {
+    let (first, ..) = scripted(Behaviour::Fail);
+    let (second, behaviour, _) = scripted(Behaviour::Answer(2.0));
+    let mut engine = Fallback::new(first, second, NO_DELAY).unwrap();
+    behaviour.set(Behaviour::Fail);
     assert!(matches!(ask(&mut engine), Err(EngineError::Late { .. })));
     assert!(engine.prepare().is_err());
 }
 
 #[test]
-fn what_does_not_match_the_ports_is_no_failure_of_the_first() {
-    let (first, _, asked) = told(Does::Answer(1.0));
-    let (second, ..) = told(Does::Answer(2.0));
-    let mut engine = Fallback::new(first, second, LATER).unwrap();
+fn a_port_mismatch_does_not_count_as_a_failure_of_the_first() {
+    let (first, _, calls) = scripted(Behaviour::Answer(1.0));
+    let (second, ..) = scripted(Behaviour::Answer(2.0));
+    let mut engine = Fallback::new(first, second, LONG_DELAY).unwrap();
     let refused = engine.infer(&[], &mut []);
     assert!(matches!(refused, Err(EngineError::PortCount { .. })));
-    assert_eq!(asked.get(), 0);
+    assert_eq!(calls.get(), 0);
     assert_eq!(ask(&mut engine), Ok((1.0, false)));
 }
 
 #[test]
-fn engines_of_other_ports_are_not_joined() {
-    let (first, ..) = told(Does::Answer(1.0));
-    let mut other = Told {
+fn engines_with_different_ports_are_not_joined() {
+    let (first, ..) = scripted(Behaviour::Answer(1.0));
+    let mut other = ScriptedEngine {
         ports: [first.inputs()[0].clone()],
-        does: Rc::new(Cell::new(Does::Fail)),
-        asked: Rc::new(Cell::new(0)),
+        behaviour: Rc::new(Cell::new(Behaviour::Fail)),
+        calls: Rc::new(Cell::new(0)),
     };
     other.ports[0].shape = vec![2];
-    assert!(Fallback::new(first, Box::new(other), SOON).is_err());
+    assert!(Fallback::new(first, Box::new(other), NO_DELAY).is_err());
 }
 
 #[test]
-fn what_is_lost_is_not_tried_again() {
-    let (first, does, asked) = told(Does::Vanish);
-    let (second, ..) = told(Does::Answer(2.0));
-    let mut engine = Fallback::new(first, second, SOON).unwrap();
+fn a_lost_engine_is_not_tried_again() {
+    let (first, behaviour, calls) = scripted(Behaviour::Vanish);
+    let (second, ..) = scripted(Behaviour::Answer(2.0));
+    let mut engine = Fallback::new(first, second, NO_DELAY).unwrap();
     assert_eq!(ask(&mut engine), Ok((2.0, true)));
-    does.set(Does::Answer(1.0));
+    behaviour.set(Behaviour::Answer(1.0));
     for _ in 0..3 {
         assert_eq!(ask(&mut engine), Ok((2.0, true)));
     }
-    assert_eq!(asked.get(), 1);
+    assert_eq!(calls.get(), 1);
 }
