@@ -1,5 +1,5 @@
-//! A guard in a process of its own: the simulated car's, started and watched by the pilot,
-//! and a real car's ([`RealGuard`]).
+//! A guard in a separate process: the simulated car's, which the pilot starts and watches, and a
+//! real car's ([`RealGuard`]).
 
 mod real;
 
@@ -22,24 +22,24 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 pub use real::{OwnGuard, RealGuard, guard_program, write_failsafe};
 
-/// More outputs than a guard sends between two frames; beyond them the oldest go.
+/// More outputs than a guard sends between two frames; if there are more, the oldest are dropped.
 const MOST_APPLIED: usize = 128;
 
 /// Why there is no guard.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardedError {
-    /// This program cannot be found, to be started once more as the guard.
+    /// The path of this program is unknown, so it cannot be started as the guard.
     #[error("the guard cannot be started: this program does not know where it is ({0})")]
     Itself(io::Error),
-    /// The system would not start it.
+    /// The system could not start the guard.
     #[error("{program}: the guard cannot be started: {reason}")]
     Start {
-        /// What was to be started.
+        /// The program to start.
         program: PathBuf,
         /// The system's error.
         reason: io::Error,
     },
-    /// The limits could not be told.
+    /// The limits cannot be encoded for the guard's command line.
     #[error("the guard cannot be told its limits: {0}")]
     Limits(serde_json::Error),
     /// The guard's program is missing.
@@ -48,10 +48,10 @@ pub enum GuardedError {
          (`cargo run` builds `pilotage` alone), or install the package"
     )]
     NoProgram {
-        /// Where it has to be.
+        /// Where it must be.
         program: PathBuf,
     },
-    /// The guard's program is of another version.
+    /// The guard's program has another version.
     #[error(
         "{program} is `{found}`, and this is `{wanted}`: build both with `cargo build --release`, or \
          install the package"
@@ -59,18 +59,18 @@ pub enum GuardedError {
     OtherVersion {
         /// The program.
         program: PathBuf,
-        /// What it answers to `--version`.
+        /// Its answer to `--version`.
         found: String,
-        /// What it would answer.
+        /// The expected answer.
         wanted: String,
     },
-    /// It may not be spoken to.
+    /// The guard cannot be connected to.
     #[error(transparent)]
     Unreachable(#[from] ConnectError),
-    /// It was started, and ended; standard error says why.
+    /// The guard was started and has ended; standard error has the reason.
     #[error("the guard ended as soon as it was started ({0}); its message is above")]
     Ended(ExitStatus),
-    /// It started, and did not take its pilot.
+    /// The guard started, but did not accept its pilot.
     #[error("the guard was started, and then: {0}")]
     Hello(#[from] HelloError),
 }
@@ -101,7 +101,7 @@ impl Motors {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ArrayVec<Applied, MOST_APPLIED>> {
-        // What is in it is whole, whoever panicked.
+        // A panic while the lock is held leaves a valid list.
         let lock = self.shared.applied.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,7 +115,8 @@ impl Motors {
     }
 }
 
-/// The guard's process. Dropped, it ends: its line closes, and it writes failsafe.
+/// The guard's process. When this is dropped, the process ends: its connection closes, and it
+/// writes failsafe.
 #[derive(Debug)]
 pub struct Guarded {
     /// The guard's outputs.
@@ -124,17 +125,17 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Starts this program again as a guard with `limits` for the simulated car, and a line
-    /// to it.
+    /// Starts this program as a guard with `limits` for the simulated car, and connects to it.
     ///
     /// # Errors
-    /// When it cannot be started or does not answer.
+    /// Fails if the guard cannot be started or does not answer.
     pub fn start(limits: &Limits, engine: Domain) -> Result<(Self, SocketLink), GuardedError> {
         let program = std::env::current_exe().map_err(GuardedError::Itself)?;
         Self::start_as(&program, limits, engine)
     }
 
-    /// The same from another program file: for tests, which are not this program.
+    /// As [`start`](Self::start), from another program file: for tests, whose executable is not
+    /// this program.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -162,7 +163,8 @@ impl Guarded {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(sending));
         let child = command.spawn().map_err(failed)?;
-        // The command holds the other ends: closed with it, the guard's death shows.
+        // The command holds the child's ends of the sockets: they must be closed here, so that the
+        // guard's death closes the connection.
         drop(command);
         let motors = Motors {
             shared: Arc::new(Shared {
@@ -198,12 +200,12 @@ impl Drop for Guarded {
     }
 }
 
-/// How often the watch looks whether it is to end.
-const GLANCE: Duration = Duration::from_millis(20);
+/// How often the watch thread checks whether it shall end.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Passes on the guard's outputs, which it sends at each of its ticks. Where
-/// nothing comes for a deadline it is dead or frozen: it is killed, so that it can never
-/// send again, and the motors get failsafe.
+/// Forwards the guard's outputs, which the guard sends at each tick. If no output comes for a
+/// deadline, the guard is dead or frozen: it is killed, so that it never sends again, and the
+/// motors get failsafe.
 fn watch(
     mut child: Child,
     outputs: &OwnedFd,
@@ -213,12 +215,12 @@ fn watch(
 ) {
     let mut received = monotonic();
     let dead = loop {
-        let mut lines = [PollFd::new(outputs, PollFlags::IN)];
+        let mut fds = [PollFd::new(outputs, PollFlags::IN)];
         let left = Timespec {
             tv_sec: 0,
-            tv_nsec: GLANCE.min(deadline / 4).subsec_nanos().into(),
+            tv_nsec: POLL_INTERVAL.min(deadline / 4).subsec_nanos().into(),
         };
-        let _ = poll(&mut lines, Some(&left));
+        let _ = poll(&mut fds, Some(&left));
         let mut closed = false;
         loop {
             match Relay::read(outputs) {
@@ -249,7 +251,7 @@ fn watch(
         motors.shared.failed.store(true, Ordering::Release);
         log::error!("the guard died or froze; the car stands");
     }
-    // Either killed, or ending because its line is closed.
+    // The guard was killed, or is ending because its connection is closed.
     if !ends_soon(&mut child) {
         let _ = child.kill();
     }

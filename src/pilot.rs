@@ -1,4 +1,4 @@
-//! The pilot thinks: frame in, command out, once per frame.
+//! The pilot: converts each frame to one command.
 
 mod decode;
 mod dropped;
@@ -15,84 +15,84 @@ use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
 
 use crate::camera::{Camera, CameraError};
 
-/// The parts a pilot is made of.
+/// The parts of a pilot.
 pub struct Parts {
-    /// Where frames come from.
+    /// The source of frames.
     pub camera: Box<dyn Camera>,
-    /// How a frame becomes the engine's input.
+    /// Converts a frame to the engine's input.
     pub preprocess: Preprocess,
     /// Runs the network.
     pub engine: Box<dyn Engine>,
-    /// What the network's outputs mean.
+    /// Converts the network's outputs to controls.
     pub decoder: Decoder,
     /// The car's geometry.
     pub mixer: Mixer,
-    /// The way to the guard.
+    /// The connection to the guard.
     pub link: Box<dyn Link>,
-    /// The one clock.
+    /// The clock that all parts share.
     pub clock: Box<dyn Clock>,
 }
 
-/// A camera, an engine and a guard's link, joined into a loop body that
-/// allocates nothing: [`step`](Self::step).
+/// Joins camera, engine and the link to the guard. The loop body, [`step`](Self::step), allocates
+/// nothing.
 pub struct Pilot {
     parts: Parts,
     vision: Vision,
     frame: Frame,
-    /// The number of the frame seen last.
+    /// The sequence number of the latest frame.
     seen: Option<u64>,
-    /// What the guard was sent last.
+    /// The latest command that was sent to the guard.
     sent: Option<Command>,
     input: Input,
-    /// All outputs, one after the other; those of integer outputs as they are.
+    /// All outputs, concatenated. Values of integer outputs are stored without scaling.
     answers: Vec<f32>,
-    /// As long as `answers`: where integer outputs are lent.
+    /// As long as `answers`: the engine writes integer outputs here.
     integers: Vec<i8>,
 }
 
-/// The engine's picture.
+/// The engine's input tensor.
 enum Input {
     F32(Vec<f32>),
-    /// Pixels less 128.
+    /// Pixels minus 128.
     I8(Vec<i8>),
 }
 
-/// What one turn of the loop did.
+/// The result of one iteration of the loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// What the network said.
+    /// The network's controls.
     pub controls: Controls,
-    /// What the guard was sent.
+    /// The command that was sent to the guard.
     pub command: Command,
-    /// From the frame handed over to the network's input filled.
+    /// From the frame's arrival to the filled input of the network.
     pub vision: Duration,
     /// The engine's own time.
     pub inference: Duration,
-    /// Of it on the device, where that differs (a GPU).
+    /// The part of it on the device, where that differs (a GPU).
     pub device: Option<Duration>,
     /// The fallback answered in the engine's place.
     pub fallback: bool,
-    /// From the frame handed over to the command sent: waiting not counted.
+    /// From the frame's arrival to the command sent; waiting is not counted.
     pub thinking: Duration,
-    /// Frames that went by since the last one seen.
+    /// The number of frames that were missed since the previous one.
     pub missed: u64,
-    /// Of the command before: from its frame's capture to the guard's acting on it, where
-    /// it did and that is heard.
+    /// For the previous command: from its frame's capture until the guard accepted it. `None` if
+    /// the guard did not act on it, or has not reported so.
     pub reaction: Option<Duration>,
 }
 
-/// Why a pilot could not be put together.
+/// Why a pilot cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The engine's input is not one picture.
+    /// The engine's input is not one camera picture.
     #[error(
         "the engine must have one f32 or i8 input of {expected} elements (what its recipe's \
          `[input]` makes), but has {found}; compile it again"
     )]
     Input {
-        /// What vision makes.
+        /// What vision produces.
         expected: usize,
-        /// What the engine has.
+        /// The engine's inputs.
         found: String,
     },
     /// An output is neither f32 nor i8.
@@ -101,24 +101,24 @@ pub enum BuildError {
     /// The recipe's input does not fit the camera.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The outputs' meaning does not fit the engine.
+    /// The meaning of the outputs does not fit the engine.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
-/// Why a turn of the loop sent no command. The guard has been told.
+/// Why an iteration of the loop sent no command. The fault has been reported to the guard.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// No frame.
     #[error(transparent)]
     Camera(#[from] CameraError),
-    /// The frame is not what the camera promised.
+    /// The frame's format is not the camera's.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The engine gave no answer.
+    /// The engine did not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The guard is out of reach.
+    /// The guard cannot be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
@@ -127,32 +127,32 @@ impl Pilot {
     /// Joins `parts`.
     ///
     /// # Errors
-    /// When a part does not fit the next.
+    /// Fails if two parts do not fit together.
     pub fn new(mut parts: Parts) -> Result<Self, BuildError> {
         let (format, width, height) = parts.camera.format();
         let vision = Vision::new(&parts.preprocess, width, height, format)?;
         let frame = Frame::new(format, width, height)?;
-        let wanted = vision.output_len();
+        let expected = vision.output_len();
         let input = match parts.engine.inputs() {
-            [port] if port.len() == wanted => match port.element_type {
-                ElementType::F32 => Some(Input::F32(vec![0.0; wanted])),
-                ElementType::I8 => Some(Input::I8(vec![0; wanted])),
+            [port] if port.len() == expected => match port.element_type {
+                ElementType::F32 => Some(Input::F32(vec![0.0; expected])),
+                ElementType::I8 => Some(Input::I8(vec![0; expected])),
                 _ => None,
             },
             _ => None,
         };
         let Some(input) = input else {
             return Err(BuildError::Input {
-                expected: wanted,
+                expected,
                 found: format!("{:?}", parts.engine.inputs()),
             });
         };
-        let spoken = [ElementType::F32, ElementType::I8];
+        let supported = [ElementType::F32, ElementType::I8];
         if let Some(port) = parts
             .engine
             .outputs()
             .iter()
-            .find(|port| !spoken.contains(&port.element_type))
+            .find(|port| !supported.contains(&port.element_type))
         {
             return Err(BuildError::Output(port.name.clone()));
         }
@@ -170,39 +170,39 @@ impl Pilot {
         })
     }
 
-    /// Warms everything up on a black picture, so that the first frame costs what
-    /// the others do. Nothing is sent.
+    /// Runs vision and engine on a black picture, so that the first frame takes no longer than the
+    /// others. Nothing is sent.
     ///
     /// # Errors
-    /// When the engine fails.
+    /// Fails if the engine fails.
     pub fn prepare(&mut self) -> Result<(), StepError> {
         self.parts.engine.prepare()?;
         for _ in 0..3 {
-            self.see()?;
+            self.preprocess()?;
             self.infer()?;
         }
         Ok(())
     }
 
-    /// The way to the guard, to arm and disarm.
+    /// The connection to the guard, to arm and disarm.
     pub fn link(&mut self) -> &mut dyn Link {
         &mut *self.parts.link
     }
 
-    /// Where its frames come from.
+    /// The source of frames.
     pub fn camera(&self) -> &dyn Camera {
         &*self.parts.camera
     }
 
-    /// The present moment.
+    /// The present time.
     pub fn now(&self) -> Time {
         self.parts.clock.now()
     }
 
-    /// Waits for a frame, thinks, and sends the guard a command.
+    /// Waits for a frame, runs the network, and sends a command to the guard.
     ///
     /// # Errors
-    /// When a part fails; the guard has then been told to stop the car.
+    /// Fails if a part fails; the fault has then been reported to the guard, which stops the car.
     pub fn step(&mut self) -> Result<Step, StepError> {
         let result = self.think();
         if let Err(error) = &result {
@@ -212,7 +212,7 @@ impl Pilot {
                 StepError::Engine(_) => Fault::Engine,
                 StepError::Link(_) => Fault::Pilot,
             };
-            // A guard that cannot be told stops by itself at its deadline.
+            // If the report does not reach the guard, the guard stops the car at its deadline.
             let _ = self.parts.link.report(self.parts.clock.now(), fault);
         }
         result
@@ -222,7 +222,7 @@ impl Pilot {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
         let reaction = self.reaction();
-        self.see()?;
+        self.preprocess()?;
         let vision = start.elapsed();
         let timing = self.infer()?;
         let controls = self.parts.decoder.decode(&self.answers);
@@ -252,7 +252,7 @@ impl Pilot {
         })
     }
 
-    /// What became of the command sent last.
+    /// The reaction time of the latest command.
     fn reaction(&self) -> Option<Duration> {
         let sent = self.sent?;
         match self.parts.link.status().state {
@@ -264,7 +264,7 @@ impl Pilot {
     }
 
     /// Fills the engine's input from the frame.
-    fn see(&mut self) -> Result<(), VisionError> {
+    fn preprocess(&mut self) -> Result<(), VisionError> {
         match &mut self.input {
             Input::F32(input) => self.vision.run(self.frame.view(), input),
             Input::I8(input) => self.vision.run_i8(self.frame.view(), input),
@@ -273,14 +273,14 @@ impl Pilot {
 
     fn infer(&mut self) -> Result<Timing, EngineError> {
         let engine = &mut self.parts.engine;
-        let mut lent = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
+        let mut tensors = arrayvec::ArrayVec::<TensorMut<'_>, MOST_OUTPUTS>::new();
         let mut floats = self.answers.as_mut_slice();
         let mut integers = self.integers.as_mut_slice();
         for port in engine.outputs() {
             let (float, floats_behind) = floats.split_at_mut(port.len());
             let (integer, integers_behind) = integers.split_at_mut(port.len());
             (floats, integers) = (floats_behind, integers_behind);
-            lent.push(match port.element_type {
+            tensors.push(match port.element_type {
                 ElementType::I8 => TensorMut::I8(integer),
                 _ => TensorMut::F32(float),
             });
@@ -289,9 +289,9 @@ impl Pilot {
             Input::F32(input) => TensorRef::F32(input),
             Input::I8(input) => TensorRef::I8(input),
         };
-        let timing = engine.infer(&[input], &mut lent)?;
-        drop(lent);
-        // The decoder's scale takes integers to the car's unit.
+        let timing = engine.infer(&[input], &mut tensors)?;
+        drop(tensors);
+        // The values stay integers here; the decoder's scale converts them to the car's unit.
         let mut start = 0;
         for port in engine.outputs() {
             let place = start..start + port.len();
@@ -309,5 +309,5 @@ impl Pilot {
     }
 }
 
-/// More outputs than this are refused when the decoder is bound.
+/// The largest number of outputs; binding the decoder refuses more.
 pub(crate) const MOST_OUTPUTS: usize = 8;

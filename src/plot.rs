@@ -1,6 +1,5 @@
-//! Pictures. Of a lap: the circuit, the path driven on it coloured by speed, and the
-//! figures that matter. Of an engine: what quantisation costs its layers, and how much
-//! its time varies.
+//! Pictures. Of a lap: the circuit, the driven path coloured by speed, and the main figures. Of an
+//! engine: the quantisation error of its layers, and the jitter of its inference time.
 
 mod canvas;
 mod jitter;
@@ -19,33 +18,33 @@ use palette::{
     ASPHALT, BACKGROUND, CHEQUER_DARK, CHEQUER_LIGHT, EDGE, FIGURE, MUTED, TROUBLE, speed_colour,
 };
 
-/// Why there is no picture.
+/// Why a picture cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
     /// The embedded font did not load.
     #[error("the embedded font cannot be used; this build of pilotage is damaged")]
     Font,
-    /// Something could not be drawn.
+    /// Drawing failed.
     #[error("the picture could not be drawn: {0}")]
     Draw(String),
     /// The file could not be written.
     #[error("cannot write the picture to {}: {source}", path.display())]
     Write {
-        /// Where it should have gone.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// The words above the picture.
+/// The text above the picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caption {
-    /// What this is a picture of.
+    /// The title.
     pub title: String,
     /// Name and value of each figure, the most important first; five fit well.
     pub figures: Vec<(String, String)>,
-    /// Whether the run ended as it should; if not, its end is marked with a cross.
+    /// Whether the run was completed; if not, its end is marked with a cross.
     pub completed: bool,
 }
 
@@ -60,7 +59,7 @@ const GREATEST_MAP_HEIGHT: f64 = 1100.0;
 /// Writes a PNG of `path` on `circuit` to `file`.
 ///
 /// # Errors
-/// When the picture cannot be drawn or the file not written; see [`PlotError`].
+/// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
 pub fn lap_picture(
     file: &Path,
     circuit: &Circuit,
@@ -86,19 +85,18 @@ pub fn lap_picture(
     canvas.save(file)
 }
 
-/// A place on the path and the speed there.
+/// A point of the path and the speed there.
 #[derive(Debug, Clone, Copy)]
 struct Waypoint {
     at: [f64; 2],
     speed: f64,
 }
 
-/// The path with seven points put between each two by a Catmull-Rom spline: at 20
-/// entries a second a hairpin would show corners. Entries that are no places are
-/// left out.
+/// The path, with seven points of a Catmull-Rom spline between each two: at 20 entries per second a
+/// hairpin would have visible corners. Entries that are not valid positions are left out.
 fn smooth(path: &[PathPoint]) -> Vec<Waypoint> {
     const BETWEEN: usize = 8;
-    /// Metres, metres a second: more is not a place on a circuit.
+    /// Metres, metres per second: larger values are not a position on a circuit.
     const MOST: f64 = 1e6;
     let known: Vec<Waypoint> = path
         .iter()
@@ -136,7 +134,7 @@ fn smooth(path: &[PathPoint]) -> Vec<Waypoint> {
     smooth
 }
 
-/// The centre line's points, closed, a quarter of a metre apart.
+/// The closed centre line as points, a quarter of a metre apart.
 fn centre_line(circuit: &Circuit) -> Vec<[f64; 2]> {
     const STEP: f64 = 0.25;
     let count = (circuit.length() / STEP).ceil().max(4.0);
@@ -145,9 +143,9 @@ fn centre_line(circuit: &Circuit) -> Vec<[f64; 2]> {
         .collect()
 }
 
-/// From metres to pixels.
+/// Converts metres to pixels.
 struct View {
-    /// Pixels a metre.
+    /// Pixels per metre.
     scale: f64,
     centre: [f64; 2],
     /// Height of the map, pixels.
@@ -181,7 +179,7 @@ impl View {
         ]
     }
 
-    /// The width in pixels of `metres`, and no less than `least`.
+    /// The width in pixels of `metres`, and at least `least`.
     fn width(&self, metres: f64, least: f64) -> f64 {
         (metres * self.scale).max(least)
     }
@@ -212,7 +210,7 @@ fn draw_path(
     canvas.stroke(&points, width, |i| speed_colour(share(i)))
 }
 
-/// A chequered strip across the road, and an arrow the way the lap goes.
+/// A chequered strip across the road, and an arrow in driving direction.
 fn draw_start(canvas: &mut Canvas, view: &View, circuit: &Circuit) -> Result<(), PlotError> {
     const ROWS: i32 = 2;
     let start = circuit.start();
@@ -287,7 +285,7 @@ fn draw_header(canvas: &mut Canvas, caption: &Caption) -> Result<(), PlotError> 
     Ok(())
 }
 
-/// A bar of a round number of metres.
+/// A scale bar of a round number of metres.
 fn draw_length_bar(canvas: &mut Canvas, view: &View, y: f64) -> Result<(), PlotError> {
     let metres = round_number(220.0 / view.scale);
     let end = MARGIN + metres * view.scale;
@@ -300,7 +298,7 @@ fn draw_length_bar(canvas: &mut Canvas, view: &View, y: f64) -> Result<(), PlotE
     canvas.text(&text, place, 20.0, Weight::Regular, Align::Centre, MUTED)
 }
 
-/// The colours of the path and the speeds they stand for.
+/// The colours of the path and the speeds that they represent.
 fn draw_speed_bar(
     canvas: &mut Canvas,
     (slowest, fastest): (f64, f64),
@@ -331,8 +329,8 @@ fn draw_speed_bar(
     canvas.text("m/s", place, 20.0, Weight::Regular, Align::Right, MUTED)
 }
 
-/// The slowest and fastest speed of the bar: whole numbers about the path's, a start
-/// from standstill left out.
+/// The slowest and fastest speed of the bar: whole numbers around the path's speeds, without a
+/// start from standstill.
 fn speed_range(path: &[Waypoint]) -> (f64, f64) {
     let mut speeds: Vec<f64> = path.iter().map(|p| p.speed.abs()).collect();
     speeds.sort_by(f64::total_cmp);
@@ -345,7 +343,7 @@ fn speed_range(path: &[Waypoint]) -> (f64, f64) {
     (slowest, fastest.max(slowest + 1.0))
 }
 
-/// The nearest of 1, 2, 5 times a power of ten at or below `value`.
+/// The largest of 1, 2, 5 times a power of ten that is at most `value`.
 fn round_number(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-3).log10().floor());
     let digit = match value / power {

@@ -1,9 +1,9 @@
-//! Frames of a drive by hand and what the hand did, in a folder that training, calibration
+//! Records the frames and the commands of a drive by hand, in a folder that training, calibration
 //! and the `folder` camera read.
 //!
-//! Two threads beside the loop that drives: one waits for frames and copies each to one of
-//! a fixed number of buffers, the other encodes and writes. With no buffer free a frame is
-//! dropped and counted: a slow disk costs frames, never memory, and never a command.
+//! Two threads run beside the driving loop: one waits for frames and copies each into one of a
+//! fixed number of buffers; the other encodes and writes. If no buffer is free, the frame is
+//! dropped and counted: a slow disk costs frames, but no memory and no commands.
 
 mod folder;
 
@@ -23,37 +23,37 @@ use crate::camera::{BoxedCamera, CameraError};
 
 pub use folder::{Encoding, Folder, FolderError};
 
-/// Frames under way to the disk: 15 MB of 640x480 RGB.
+/// The number of buffers for frames on their way to the disk: 15 MB of 640x480 RGB.
 const BUFFERS: usize = 16;
-/// After a write that failed the disk is left alone for this long.
+/// How long nothing is written after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A camera that is away answers at once; it is asked again after this.
+/// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
 
-/// What the hand does, for whoever takes the frames.
+/// The operator's steering and throttle, shared with the thread that takes frames.
 #[derive(Debug)]
 pub struct Steered {
-    /// Steering and throttle side by side, so that one never belongs to another moment.
+    /// Steering and throttle in one atomic value, so that they always belong to the same moment.
     both: AtomicU64,
     always: bool,
 }
 
-/// Two NaNs: nobody drives.
-const NOBODY: u64 = u64::MAX;
+/// Two NaNs: nothing is to be recorded.
+const UNDRIVEN: u64 = u64::MAX;
 
 impl Steered {
-    /// Nobody drives yet; `always` keeps the frames of then, too, with the car at rest.
+    /// No operator drives yet. With `always`, frames are recorded even then, with the car at rest.
     pub fn new(always: bool) -> Self {
-        let both = AtomicU64::new(NOBODY);
+        let both = AtomicU64::new(UNDRIVEN);
         Self { both, always }
     }
 
-    /// What goes out from now on; nothing where not `driven`.
+    /// Sets the values in effect from now on; not `driven` means that no operator drives.
     pub fn set(&self, driven: bool, steering: f32, throttle: f32) {
         let both = match (driven, self.always) {
             (true, _) => pack(steering, throttle),
             (false, true) => pack(0.0, 0.0),
-            (false, false) => NOBODY,
+            (false, false) => UNDRIVEN,
         };
         self.both.store(both, Ordering::Release);
     }
@@ -61,7 +61,7 @@ impl Steered {
     fn get(&self) -> Option<(f32, f32)> {
         let both = self.both.load(Ordering::Acquire);
         let half = |shift: u32| f32::from_bits((both >> shift) as u32);
-        (both != NOBODY).then(|| (half(32), half(0)))
+        (both != UNDRIVEN).then(|| (half(32), half(0)))
     }
 }
 
@@ -69,37 +69,37 @@ fn pack(steering: f32, throttle: f32) -> u64 {
     u64::from(steering.to_bits()) << 32 | u64::from(throttle.to_bits())
 }
 
-/// What became of the frames that were to be kept.
+/// What became of the frames to record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct RecordingCounts {
-    /// In the folder, each with its row.
+    /// Written to the folder, each with its row.
     pub written: u64,
-    /// The disk was too slow for them.
+    /// Dropped, because the disk was too slow.
     pub dropped: u64,
-    /// The disk did not take them.
+    /// Not written, because a write failed.
     pub failed: u64,
 }
 
-/// What a recording came to.
+/// The result of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordingReport {
-    /// Where it is.
+    /// The folder.
     pub folder: PathBuf,
     /// What became of the frames.
     #[serde(flatten)]
     pub counts: RecordingCounts,
 }
 
-/// Why nothing is recorded.
+/// Why a recording cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// The folder is none to record to.
+    /// The folder cannot be recorded to.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The camera's frames are of no size that can be kept.
+    /// The size of the camera's frames cannot be recorded.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// There is no thread for it.
+    /// The system could not create a thread.
     #[error("the system has no thread to record with: {0}")]
     Thread(std::io::Error),
 }
@@ -114,14 +114,14 @@ struct Shared {
     end: AtomicBool,
 }
 
-/// A frame under way to the disk.
+/// A frame on its way to the disk.
 struct Slot {
     frame: Frame,
     steering: f32,
     throttle: f32,
 }
 
-/// Takes a camera's frames, and keeps them while somebody drives.
+/// Takes a camera's frames, and records them while an operator drives.
 #[derive(Debug)]
 pub struct FrameTaker {
     shared: Arc<Shared>,
@@ -131,11 +131,11 @@ pub struct FrameTaker {
 }
 
 impl FrameTaker {
-    /// Keeps the frames of `camera` in `folder`, each with what is in `steered` when it
-    /// comes. What goes wrong, and right again, is told to `say`, and the drive goes on.
+    /// Records the frames of `camera` in `folder`, each with the values of `steered` at its
+    /// arrival. Faults, and their ends, are reported to `say`; the drive continues.
     ///
     /// # Errors
-    /// When a part of it cannot be had; nothing is written then.
+    /// Fails if a part cannot be created; nothing is written then.
     pub fn start(
         camera: BoxedCamera,
         folder: Folder,
@@ -146,23 +146,23 @@ impl FrameTaker {
         let (format, width, height) = camera.format();
         let shared = Arc::new(Shared::default());
         let path = folder.path().to_owned();
-        let (giving, free) = sync_channel(BUFFERS);
-        let (full, taking) = sync_channel(BUFFERS);
+        let (free_sender, free) = sync_channel(BUFFERS);
+        let (full, full_receiver) = sync_channel(BUFFERS);
         for _ in 0..BUFFERS {
             let slot = Slot {
                 frame: Frame::new(format, width, height)?,
                 steering: 0.0,
                 throttle: 0.0,
             };
-            // There is room for each.
-            let _ = giving.try_send(slot);
+            // The channel has room for every slot.
+            let _ = free_sender.try_send(slot);
         }
         let frame = Frame::new(format, width, height)?;
         let folder = folder.of(format, width, height, mixer)?;
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let writer = {
             let shared = Arc::clone(&shared);
-            let work = move || write(folder, &taking, &giving, &shared, say);
+            let work = move || write(folder, &full_receiver, &free_sender, &shared, say);
             named("recorder")
                 .spawn(work)
                 .map_err(RecorderError::Thread)?
@@ -195,7 +195,7 @@ impl FrameTaker {
         self.shared.ended.load(Ordering::Acquire)
     }
 
-    /// Writes what is under way, and says what it came to.
+    /// Writes the frames in flight, and returns the result.
     pub fn finish(mut self) -> RecordingReport {
         self.join();
         RecordingReport {
@@ -206,7 +206,7 @@ impl FrameTaker {
 
     fn join(&mut self) {
         self.shared.end.store(true, Ordering::Release);
-        // The camera's thread holds the way to the writer's, which ends behind it.
+        // The camera's thread owns the channel to the writer's thread, which ends after it.
         for thread in [self.camera.take(), self.writer.take()]
             .into_iter()
             .flatten()
@@ -260,26 +260,26 @@ fn take(
             continue;
         };
         (slot.steering, slot.throttle) = (steering, throttle);
-        // It is of the camera's own format.
+        // Both frames have the camera's format.
         if slot.frame.copy_from(frame.view()).is_ok() {
             let _ = full.try_send(slot);
         }
     }
 }
 
-/// Writes frames until nobody takes any more.
+/// Writes frames until the camera's thread ends.
 fn write(
     mut folder: folder::Writer,
-    taking: &Receiver<Slot>,
-    giving: &SyncSender<Slot>,
+    full_receiver: &Receiver<Slot>,
+    free_sender: &SyncSender<Slot>,
     shared: &Shared,
     say: fn(&str),
 ) {
     let mut paused: Option<Instant> = None;
     let mut faults = FaultReports::default();
-    for slot in taking {
-        let rests = paused.is_some_and(|paused| paused.elapsed() < PAUSE);
-        if rests {
+    for slot in full_receiver {
+        let is_paused = paused.is_some_and(|paused| paused.elapsed() < PAUSE);
+        if is_paused {
             shared.failed.fetch_add(1, Ordering::Relaxed);
         } else {
             match folder.write(slot.frame.view(), slot.steering, slot.throttle) {
@@ -296,7 +296,7 @@ fn write(
                 }
             }
         }
-        let _ = giving.try_send(slot);
+        let _ = free_sender.try_send(slot);
     }
 }
 

@@ -1,7 +1,7 @@
-//! What a run is reported as: a table for people, JSON for machines.
+//! Reports on runs: a table for people, JSON for programs.
 //!
-//! The driving figures are the simulator's [`Metrics`]; the loop's own timing is
-//! gathered here by [`LoopTiming`] while it drives.
+//! The driving figures are the simulator's [`Metrics`]; [`LoopTiming`] collects the loop's own
+//! timing during the drive.
 
 mod hand;
 mod real;
@@ -21,7 +21,7 @@ use table::{Table, duration};
 pub use hand::HandReport;
 pub use real::RealReport;
 
-/// Gathers how long each turn of the loop took. Recording allocates nothing.
+/// Collects the duration of each iteration of the loop. Recording allocates nothing.
 #[derive(Debug, Clone)]
 pub struct LoopTiming {
     vision: Series,
@@ -34,7 +34,7 @@ pub struct LoopTiming {
 }
 
 impl LoopTiming {
-    /// Nothing gathered yet.
+    /// Without any iterations.
     pub fn new() -> Self {
         Self {
             vision: Series::new(),
@@ -47,7 +47,7 @@ impl LoopTiming {
         }
     }
 
-    /// Adds one turn of the loop.
+    /// Adds one iteration of the loop.
     pub fn record(&mut self, step: &Step) {
         self.vision.record(step.vision);
         self.inference.record(step.inference);
@@ -62,13 +62,13 @@ impl LoopTiming {
         }
     }
 
-    /// What 99 % of the turns so far took at most, from frame to command.
+    /// The 99th percentile of the time from frame to command so far.
     pub fn thinking_p99(&self) -> Duration {
         Duration::from_nanos(self.thinking.nanos(0.99))
     }
 
-    /// What the simulator's metrics want of it, with the run's real-time factor
-    /// (simulated seconds per second of wall clock).
+    /// The averages for the simulator's metrics, with the run's real-time factor (simulated seconds
+    /// per second of wall clock).
     pub fn averages(&self, real_time_factor: f64) -> pilotage_simulator::LoopTiming {
         pilotage_simulator::LoopTiming {
             loop_seconds: self.thinking.mean() * 1e-9,
@@ -99,7 +99,7 @@ impl Default for LoopTiming {
     }
 }
 
-/// One kind of duration: a histogram to three digits, the exact sum and maximum.
+/// One kind of duration: a histogram with three significant digits, the exact sum and maximum.
 #[derive(Debug, Clone)]
 struct Series {
     histogram: Histogram<u64>,
@@ -107,8 +107,8 @@ struct Series {
     max: u64,
 }
 
-/// Half a microsecond and up is told apart (hdrhistogram's unit is the power of two
-/// below this), nanoseconds.
+/// The least value that hdrhistogram distinguishes, nanoseconds. Its unit is the power of two below
+/// this, so the resolution is half a microsecond.
 const LEAST: u64 = 1_000;
 /// Longer durations count as this, nanoseconds; the maximum stays exact.
 const MOST: u64 = 10_000_000_000;
@@ -137,7 +137,7 @@ impl Series {
     }
 
     fn nanos(&self, quantile: f64) -> u64 {
-        // A bucket answers with its upper end, which may lie past the longest.
+        // The histogram returns the upper end of a bucket, which may exceed the maximum.
         self.histogram.value_at_quantile(quantile).min(self.max)
     }
 
@@ -145,7 +145,7 @@ impl Series {
         self.sum as f64 / self.histogram.len().max(1) as f64
     }
 
-    /// How it spreads, if there is any.
+    /// The spread, if there is any duration.
     fn known(&self) -> Option<Spread> {
         (!self.histogram.is_empty()).then(|| self.spread())
     }
@@ -162,12 +162,12 @@ impl Series {
     }
 }
 
-/// How long the parts of the loop took.
+/// The durations of the loop's parts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimingSummary {
-    /// Turns of the loop: frames seen.
+    /// Iterations of the loop: the frames that were taken.
     pub frames: u64,
-    /// Frames that went by unseen.
+    /// Frames that were missed.
     pub missed_frames: u64,
     /// From frame to command, waiting not counted.
     pub thinking: Spread,
@@ -175,17 +175,17 @@ pub struct TimingSummary {
     pub vision: Spread,
     /// The engine's own time.
     pub inference: Spread,
-    /// Of it on the device, where that differs (a GPU).
+    /// The part of it on the device, where that differs (a GPU).
     pub device: Option<Spread>,
-    /// From a frame's capture to the guard's acting on its command.
+    /// From a frame's capture until the guard acts on its command.
     pub reaction: Option<Spread>,
-    /// Commands whose reaction is known: the guard acted on no newer one meanwhile.
+    /// Commands whose reaction is known: the guard had not yet acted on a newer one.
     pub reactions: u64,
     /// Frames that the fallback answered in the engine's place.
     pub fallback_frames: u64,
 }
 
-/// How a duration spreads, microseconds.
+/// The spread of a duration, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     /// The mean.
@@ -196,22 +196,22 @@ pub struct Spread {
     pub p99_us: f64,
     /// The 99.9th percentile.
     pub p999_us: f64,
-    /// The longest.
+    /// The maximum.
     pub max_us: f64,
 }
 
-/// What the guard has seen.
+/// The guard's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct GuardCounts {
-    /// Good commands.
+    /// Accepted commands.
     pub accepted: u64,
-    /// Commands and requests it refused.
+    /// Commands and requests that the guard refused.
     pub refused: u64,
-    /// Commands that never reached it.
+    /// Commands that did not reach the guard.
     pub dropped: u64,
     /// Stops.
     pub stops: u64,
-    /// Writes that the actuator did not take.
+    /// Writes that the actuator rejected.
     pub write_errors: u64,
 }
 
@@ -227,12 +227,12 @@ impl From<Counters> for GuardCounts {
     }
 }
 
-/// The report on one run.
+/// The report on one simulated run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunReport {
-    /// Whether every lap asked for was driven.
+    /// Whether every requested lap was driven.
     pub completed: bool,
-    /// How the run ended, in words.
+    /// How the run ended, as text.
     pub outcome: String,
     /// The circuit's name.
     pub circuit: String,
@@ -242,17 +242,17 @@ pub struct RunReport {
     pub car: String,
     /// The engine's name.
     pub engine: String,
-    /// What ran it: instruction set, precision, threads.
+    /// What ran the engine: instruction set, precision, threads.
     pub backend: String,
-    /// How well it drove.
+    /// The driving figures.
     pub metrics: Metrics,
-    /// How long the loop took.
+    /// The durations of the loop's parts.
     pub timing: TimingSummary,
-    /// What the guard saw.
+    /// The guard's counters.
     pub guard: GuardCounts,
-    /// The drive by the wall clock, seconds.
+    /// The duration of the drive by the wall clock, seconds.
     pub wall_seconds: f64,
-    /// From the start of the command to the first command sent, seconds.
+    /// From the start of the program to the first command sent, seconds.
     pub first_command_seconds: Option<f64>,
 }
 
@@ -262,7 +262,7 @@ impl RunReport {
         format!("{circuit}, {length:.0} m: {}", self.outcome)
     }
 
-    /// The words above the picture of this run.
+    /// The caption of the picture of this run.
     pub fn caption(&self) -> Caption {
         let m = &self.metrics;
         let time = match m.lap_time {
@@ -284,11 +284,11 @@ impl RunReport {
     }
 }
 
-/// The report as JSON, indented, in SI units unless a name says otherwise. A figure
-/// that is no number is null.
+/// The report as JSON, indented, in SI units unless a name states another unit. A figure that is
+/// not finite is null.
 ///
 /// # Errors
-/// Never for a report as it stands; serde_json's interface has one.
+/// Never fails for a report; serde_json's interface requires a result.
 pub fn json(report: &RunReport) -> serde_json::Result<String> {
     serde_json::to_string_pretty(report)
 }

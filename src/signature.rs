@@ -1,42 +1,41 @@
 //! Detached minisign signatures of engine files: `NAME.engine.minisig`.
 //!
-//! A signature is over the file's bytes, so whoever checks it has to go on with
-//! those very bytes. It says nothing about the file's name: an engine that was
-//! signed stays signed under another one.
+//! A signature covers the file's bytes, so the caller must go on to use exactly the bytes that were
+//! checked. It does not cover the file's name: a signed engine stays signed under another name.
 
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{Error, PublicKey};
 
-/// A longer file holds no signature: minisign writes four short lines, bytes.
+/// The longest signature file, bytes; minisign writes four short lines.
 pub const LONGEST_FILE: u64 = 1 << 14;
 
-/// Whose signatures count, and whether an engine file has to have one.
+/// The trusted keys, and whether an engine file must be signed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// Any of these may have signed.
+    /// Any of these keys may have signed.
     pub keys: Vec<PublicKey>,
     /// Whether a file without a signature is refused.
     pub required: bool,
 }
 
-/// What is known of who made an engine.
+/// The result of a signature check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
-    /// It came with the program.
+    /// The engine is compiled in.
     CompiledIn,
-    /// There is none, and none is asked for.
+    /// There is no signature, and none is required.
     Absent,
-    /// There is one, but no key to check it with.
+    /// There is a signature, but no key to check it with.
     Unchecked,
-    /// A trusted key made it for these bytes.
+    /// A trusted key signed these bytes.
     Good {
-        /// What the signer wrote, which the signature covers too.
+        /// The signer's trusted comment, which the signature covers too.
         comment: String,
     },
 }
 
-/// Why an engine file's signature does not let it be used.
+/// Why an engine file's signature is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// A signature is required and there is none.
@@ -44,26 +43,27 @@ pub enum SignatureError {
         "it has no signature and `engine.require_signature` is set; put its .minisig file beside it"
     )]
     Missing,
-    /// It is too long or not what minisign writes.
+    /// The signature file is too long or not in minisign's format.
     #[error("its .minisig file is not a minisign signature; copy it again")]
     Malformed,
-    /// It signs the bytes themselves, which minisign has not done since 2021.
+    /// The signature is over the bytes themselves and not their hash, as minisign has not written
+    /// since 2021.
     #[error("its signature is of minisign's old kind; sign it again with minisign 0.10 or newer")]
     Legacy,
-    /// No trusted key made it.
+    /// No trusted key made the signature.
     #[error("its signature was made with a key that is not among `engine.trusted_keys`")]
     UnknownKey,
-    /// The file or the signature is not what was signed.
+    /// The file or the signature was changed after signing.
     #[error(
         "its signature is wrong: the file or the signature was changed after signing; do not use it"
     )]
     Wrong,
 }
 
-/// A minisign public key as `car.toml` has it: the second line of a .pub file.
+/// Parses a minisign public key as written in `car.toml`: the second line of a .pub file.
 ///
 /// # Errors
-/// Says what such a key looks like.
+/// The error describes what such a key looks like.
 pub fn public_key(text: &str) -> Result<PublicKey, String> {
     PublicKey::from_base64(text).map_err(|_| {
         "is not a minisign public key; give the second line of the .pub file, which begins with RW"
@@ -71,7 +71,7 @@ pub fn public_key(text: &str) -> Result<PublicKey, String> {
     })
 }
 
-/// Where the signature of `file` lies: beside it, with `.minisig` added.
+/// The path of the signature of `file`: beside it, with `.minisig` appended.
 pub fn path(file: &Path) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
     path.push(".minisig");
@@ -79,11 +79,12 @@ pub fn path(file: &Path) -> PathBuf {
 }
 
 impl Trust {
-    /// Checks the `signature` that was found with an engine file of these `bytes`.
-    /// One that is there is checked even where none is required, if there are keys.
+    /// Checks the `signature` of an engine file with these `bytes`. If there are keys, a signature
+    /// is checked even where none is required.
     ///
     /// # Errors
-    /// When it is missing and required, or no trusted key made it for these bytes.
+    /// Fails if the signature is missing and required, or if no trusted key made it for these
+    /// bytes.
     pub fn check(
         &self,
         bytes: &[u8],

@@ -1,8 +1,8 @@
 //! The simulated car, as the loop sees it: a [`Camera`], an [`Actuator`] and a clock.
 //!
-//! One thread moves it all. Waiting for a frame lets simulated time pass: the
-//! guard lives up to the frame's moment, writing to the actuator as it goes, the
-//! world follows those writes, and the frame is rendered where the car then is.
+//! A single thread runs everything. Waiting for a frame advances simulated time: the guard advances
+//! to the frame's moment and writes to the actuator, the world follows those writes, and then the
+//! frame is rendered at the car's position.
 
 mod beside;
 mod drive;
@@ -28,30 +28,30 @@ pub use drive::{DriveError, SimulatedDrive};
 /// How simulated time relates to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pace {
-    /// They run together
+    /// Simulated time follows the wall clock
     Real,
-    /// Simulated time runs as fast as frames can be rendered and thought about
+    /// Simulated time runs as fast as frames can be rendered and processed
     Fast,
 }
 
-/// What the time from a frame to its command is taken to be.
+/// The latency from a frame to its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Latency {
-    /// What it takes on this machine, from the frame handed over to the command sent.
+    /// The time that this machine takes, from the frame's arrival to the command sent.
     Measured,
-    /// Always this long. With a seed, runs then repeat bit for bit.
+    /// Always this long. With a seed, runs are then identical bit for bit.
     Fixed(Duration),
 }
 
-/// A world, its guard and its clock, made together.
+/// A world, its guard and its clock.
 pub struct Simulation {
-    /// The world, to watch: nothing but the actuator moves its car.
+    /// The world, to observe: only the actuator moves its car.
     pub world: Rc<RefCell<World>>,
-    /// Renders what the car's camera sees.
+    /// Renders the view of the car's camera.
     pub camera: SimulatedCamera,
-    /// To the guard that drives the simulated motors.
+    /// The link to the guard that drives the simulated motors.
     pub link: SimulatedLink,
-    /// Simulated time, the thinking charged to it.
+    /// Simulated time, including the pilot's latency.
     pub clock: SimulatedClock,
 }
 
@@ -59,7 +59,7 @@ impl Simulation {
     /// Puts a guard with `limits` between the pilot and `world`'s car.
     ///
     /// # Errors
-    /// When the guard does not start.
+    /// Fails if the guard does not start.
     pub fn new(
         world: World,
         limits: Limits,
@@ -69,7 +69,7 @@ impl Simulation {
     ) -> Result<Self, StartError> {
         let mut world = world;
         let spec = *world.camera();
-        // The first frame makes the renderer's room.
+        // The first frame allocates the renderer's memory.
         world.render(&mut vec![0; spec.frame_bytes()]);
         let world = Rc::new(RefCell::new(world));
         let actuator = SimulatedActuator::new(Rc::clone(&world));
@@ -109,13 +109,12 @@ impl Simulation {
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     simulated: Time,
-    /// None before the first frame: nobody thinks yet.
+    /// `None` before the first frame, when the pilot has nothing to do.
     handed_over: Option<Instant>,
 }
 
-/// Stands at a frame's moment while the world waits, and runs (or jumps, with
-/// [`Latency::Fixed`]) while the pilot thinks. Rendering is the simulator's own
-/// business and costs no simulated time.
+/// Is fixed at a frame's moment while the world waits, and runs (or jumps, with [`Latency::Fixed`])
+/// while the pilot works. Rendering takes no simulated time.
 #[derive(Debug, Clone)]
 pub struct SimulatedClock {
     moment: Rc<Cell<Moment>>,
@@ -123,7 +122,7 @@ pub struct SimulatedClock {
 }
 
 impl SimulatedClock {
-    /// The pilot has a frame in its hands from `simulated` on.
+    /// Passes a frame to the pilot at `simulated`.
     fn hand_over(&self, simulated: Time) {
         self.moment.set(Moment {
             simulated,
@@ -154,7 +153,7 @@ pub struct SimulatedCamera {
     period: Duration,
     width: u32,
     height: u32,
-    /// Wall-clock moment of simulated time zero.
+    /// Wall-clock time at simulated time zero.
     started: Option<Instant>,
     next: u64,
 }
@@ -164,17 +163,17 @@ impl SimulatedCamera {
         Time::from_nanos(sequence.saturating_mul(self.period.as_nanos() as u64))
     }
 
-    /// Until when the pilot was busy with the frame before.
+    /// The time until which the pilot was busy with the previous frame.
     fn busy_until(&self) -> Time {
         match (self.clock.latency, self.pace, self.started) {
-            // A fixed latency is a delay, not a load: frames go on behind it.
+            // A fixed latency is a delay, not a load: later frames are not skipped.
             (Latency::Fixed(_), ..) | (_, _, None) => Time::ZERO,
             (Latency::Measured, Pace::Real, Some(started)) => Time::ZERO + started.elapsed(),
             (Latency::Measured, Pace::Fast, Some(_)) => self.clock.now(),
         }
     }
 
-    /// The number of the newest frame there is at `busy_until`, or the next one to come.
+    /// The sequence number of the newest frame at `busy_until`, or of the next one.
     fn newest(&self, busy_until: Time) -> u64 {
         let missed = busy_until.as_nanos() / (self.period.as_nanos() as u64).max(1);
         let mut sequence = self.next.max(missed);
@@ -221,13 +220,13 @@ impl Camera for SimulatedCamera {
         frame.captured = moment;
         frame.sequence = sequence;
         self.next = sequence + 1;
-        // A frame from while the pilot was busy waited for it.
+        // A frame from the time when the pilot was busy has waited for the pilot.
         self.clock.hand_over(moment.max(busy_until));
         Ok(())
     }
 }
 
-/// The simulated motors: the world's car holds what was written last.
+/// The simulated motors: the world's car holds the latest output.
 pub struct SimulatedActuator {
     world: Rc<RefCell<World>>,
     steering: f32,
@@ -235,7 +234,7 @@ pub struct SimulatedActuator {
 }
 
 impl SimulatedActuator {
-    /// The motors of `world`'s car, standing.
+    /// The motors of `world`'s car, at rest.
     pub fn new(world: Rc<RefCell<World>>) -> Self {
         Self {
             world,
@@ -244,7 +243,7 @@ impl SimulatedActuator {
         }
     }
 
-    /// Steering and throttle, as written last.
+    /// Steering and throttle of the latest output.
     pub fn in_force(&self) -> (f32, f32) {
         (self.steering, self.throttle)
     }
@@ -269,7 +268,7 @@ impl Actuator for SimulatedActuator {
     }
 }
 
-/// The pilot's way to the guard of the simulated car.
+/// The pilot's link to the guard of the simulated car.
 #[derive(Clone)]
 pub struct SimulatedLink(Rc<RefCell<InProcessLink<SimulatedActuator>>>);
 

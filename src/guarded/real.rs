@@ -1,5 +1,5 @@
-//! The guard of a physical or dry-running car: the service's where it runs, else one of the
-//! pilot's own.
+//! The guard of a physical or dry-running car: the service's guard if it runs, else one that the
+//! pilot starts.
 
 use std::fs;
 use std::io::{self, Read};
@@ -16,36 +16,36 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::GuardedError;
 
-/// A guard that was started listens by then.
+/// How long a started guard may take until it listens.
 const START: Duration = Duration::from_secs(5);
-/// A guard whose pilot has ended is done with its own end by then.
+/// How long a guard may take to end after its pilot has ended.
 const END: Duration = Duration::from_millis(500);
-/// The watcher of a guard that died has written failsafe by then, or reported why not.
+/// How long the watcher of a dead guard may take to write failsafe, or to report why it could not.
 const WATCHER: Duration = Duration::from_secs(2);
-/// Failsafe is written by then, or the motors cannot be reached.
+/// How long writing failsafe may take before the motors count as unreachable.
 const FAILSAFE: Duration = Duration::from_secs(3);
 /// The guard is asked for its status at least this often.
 const ASK: Duration = Duration::from_secs(1);
-/// A connection that closes is that of a guard that has ended, or is about to.
+/// How long a guard may take to end after its connection has closed.
 const SILENT: Duration = Duration::from_millis(10);
 
-/// The program that alone writes to motors.
+/// The only program that writes to motors.
 const PROGRAM: &str = "pilotage-guard";
 
-/// The way to a car's guard.
+/// The connection to a car's guard.
 pub struct RealGuard {
-    /// The guard, where the pilot started it; dropped, it ends, once the link is dropped.
+    /// The guard, if the pilot started it. When this is dropped, the guard ends, provided that the
+    /// link was dropped before.
     pub own: Option<OwnGuard>,
-    /// To the guard; nothing was sent yet.
+    /// The connection to the guard; nothing has been sent yet.
     pub link: SocketLink,
 }
 
 impl RealGuard {
-    /// Connects to the guard of `car`, which `file` describes; where none listens, it is
-    /// started.
+    /// Connects to the guard of `car`, which `file` describes. If no guard listens, one is started.
     ///
     /// # Errors
-    /// When this user may not connect to it, or it cannot be started.
+    /// Fails if this user may not connect to the guard, or if it cannot be started.
     pub fn reach(car: &GuardedCar, file: &Path) -> Result<Self, GuardedError> {
         match SocketLink::connect(&car.socket) {
             Ok(link) => Ok(Self { own: None, link }),
@@ -58,10 +58,10 @@ impl RealGuard {
     }
 }
 
-/// The program `pilotage-guard` that lies beside this one, and is of its version.
+/// The program `pilotage-guard` in the folder of this program, with the same version.
 ///
 /// # Errors
-/// When it is not there, or of another version.
+/// Fails if it does not exist, or has another version.
 pub fn guard_program() -> Result<PathBuf, GuardedError> {
     let own = std::env::current_exe().map_err(GuardedError::Itself)?;
     let program = own.with_file_name(PROGRAM);
@@ -85,16 +85,16 @@ pub fn guard_program() -> Result<PathBuf, GuardedError> {
     }
 }
 
-/// Writes failsafe to the motors of the car of `file`, whose guard is dead: the program
-/// `pilotage-guard` does, as nothing else opens motors.
+/// Writes failsafe to the motors of the car of `file`, whose guard is dead. The program
+/// `pilotage-guard` does it, because no other program opens motors.
 ///
 /// # Errors
-/// When it is not there, or reports why the motors did not take it.
+/// Fails if that program does not exist, or if it reports why the write failed.
 pub fn write_failsafe(file: &Path) -> io::Result<()> {
     run_failsafe(file, &[])
 }
 
-/// The same for a guard that died: where another guard of these motors runs, nothing is done.
+/// As [`write_failsafe`], but does nothing if another guard of these motors runs.
 fn write_failsafe_if_dead(file: &Path) -> io::Result<()> {
     run_failsafe(file, &["--if-dead"])
 }
@@ -115,7 +115,7 @@ fn run_failsafe(file: &Path, more: &[&str]) -> io::Result<()> {
             format!("{program} cannot be started: {error}"),
         )
     })?;
-    // A bus that hangs in the kernel must not hang who waits for it.
+    // The caller must not hang on a bus that hangs in the kernel.
     let Some(status) = ended_with(&mut child, FAILSAFE) else {
         let _ = child.kill();
         let reason = format!("the motors cannot be reached: no answer for {FAILSAFE:?}");
@@ -132,8 +132,8 @@ fn run_failsafe(file: &Path, more: &[&str]) -> io::Result<()> {
     Err(io::Error::other(message))
 }
 
-/// A guard that the pilot started, with its watcher. A thread here watches over both: where
-/// the guard falls silent it is killed, and where neither wrote failsafe, that is done.
+/// A guard that the pilot started, with its watcher. A thread of the pilot watches both: it kills a
+/// guard that does not answer, and writes failsafe if neither guard nor watcher has.
 #[derive(Debug)]
 pub struct OwnGuard {
     end: Arc<AtomicBool>,
@@ -163,16 +163,16 @@ impl OwnGuard {
             .stdout(Stdio::null());
         let mut child = command.spawn().map_err(failed)?;
         drop(command);
-        let beat = match listens(&car.socket, &mut child) {
-            Ok(beat) if is_of(&beat, &child) => beat,
-            // Another program has started its guard meanwhile.
+        let heartbeat = match listens(&car.socket, &mut child) {
+            Ok(heartbeat) if is_guard_of(&heartbeat, &child) => heartbeat,
+            // Another program has started a guard in the meantime.
             Ok(link) => {
                 drop(ours);
                 let _ = ended_with(&mut child, START);
                 return Ok(RealGuard { own: None, link });
             }
             Err(error) => {
-                // Its connection to this pilot closes: it ends in order.
+                // The child's connection to this pilot closes, so it ends in order.
                 drop(ours);
                 if !ended_well(&mut child, END) {
                     let _ = child.kill();
@@ -185,7 +185,7 @@ impl OwnGuard {
         let watch = {
             let (end, car) = (Arc::clone(&end), car.clone());
             let name = std::thread::Builder::new().name("guard-watch".to_owned());
-            name.spawn(move || watch(child, beat, &car, &end))
+            name.spawn(move || watch(child, heartbeat, &car, &end))
                 .map_err(failed)?
         };
         Ok(RealGuard {
@@ -198,8 +198,8 @@ impl OwnGuard {
     }
 }
 
-/// The guard's program: `pilotage-guard`, or, for a car that moves nothing, this one where
-/// that was not built.
+/// The guard's program: `pilotage-guard`. For a car that moves nothing this program is used if
+/// `pilotage-guard` was not built.
 fn command(car: &GuardedCar) -> Result<Command, GuardedError> {
     match guard_program() {
         Ok(program) => Ok(Command::new(program)),
@@ -213,21 +213,22 @@ fn command(car: &GuardedCar) -> Result<Command, GuardedError> {
     }
 }
 
-/// Whether the guard at the other end is `child`, or was started by it, its watcher.
-fn is_of(link: &SocketLink, child: &Child) -> bool {
+/// Whether the process at the other end is `child`, or was started by `child`, which is then its
+/// watcher.
+fn is_guard_of(link: &SocketLink, child: &Child) -> bool {
     let Some(guard) = link.process() else {
         return false;
     };
     let guard = guard.as_raw_nonzero().get();
     let stat = fs::read_to_string(format!("/proc/{guard}/stat")).unwrap_or_default();
-    // "number (name) state parent ...", and the name may hold anything.
+    // "number (name) state parent ..."; the name may contain any character.
     let parent = stat
         .rsplit_once(')')
         .and_then(|(_, rest)| rest.split_whitespace().nth(1));
     u32::try_from(guard) == Ok(child.id()) || parent == Some(child.id().to_string().as_str())
 }
 
-/// Waits until the guard listens, or has reported on standard error why it does not.
+/// Waits until the guard listens, or ends; it reports the reason on standard error.
 fn listens(socket: &Path, child: &mut Child) -> Result<SocketLink, GuardedError> {
     let until = Instant::now() + START;
     loop {
@@ -243,22 +244,22 @@ fn listens(socket: &Path, child: &mut Child) -> Result<SocketLink, GuardedError>
     }
 }
 
-/// Asks the guard for its status until it does not answer or the pilot ends. However it
-/// ended, if that was not in order, failsafe is written.
-fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicBool) {
+/// Asks the guard for its status until it does not answer or the pilot ends. If the guard did not
+/// end in order, failsafe is written.
+fn watch(mut child: Child, mut heartbeat: SocketLink, car: &GuardedCar, end: &AtomicBool) {
     let deadline = car.limits.spec().deadline;
-    let guard = beat.process().and_then(ProcessId::of);
+    let guard = heartbeat.process().and_then(ProcessId::of);
     let ended = || end.load(Ordering::Acquire);
-    while !ended() && answers(&mut beat, car, deadline) {
+    while !ended() && answers(&mut heartbeat, car, deadline) {
         std::thread::park_timeout((deadline / 4).min(ASK));
     }
-    // Asked to end, it takes a moment; one that fell silent has had its time.
+    // A guard that was asked to end needs a moment; one that did not answer has had its time.
     let patience = if ended() { END } else { SILENT };
     if ended_well(&mut child, patience) {
         return;
     }
     if let Some(guard) = guard {
-        // Its watcher writes failsafe then.
+        // The guard's watcher then writes failsafe.
         let _ = guard.kill(Duration::ZERO);
     }
     let watched = ended_with(&mut child, WATCHER);
@@ -278,30 +279,30 @@ fn watch(mut child: Child, mut beat: SocketLink, car: &GuardedCar, end: &AtomicB
     }
 }
 
-/// Whether the guard answers within `deadline`. A guard that has closed this connection, to
-/// make room for others, is asked over a new one.
-fn answers(beat: &mut SocketLink, car: &GuardedCar, deadline: Duration) -> bool {
-    if beat.refresh_within(deadline).is_ok() {
+/// Whether the guard answers within `deadline`. If the guard closed this connection to make room
+/// for others, it is asked over a new connection.
+fn answers(heartbeat: &mut SocketLink, car: &GuardedCar, deadline: Duration) -> bool {
+    if heartbeat.refresh_within(deadline).is_ok() {
         return true;
     }
-    if !beat.is_gone() {
+    if !heartbeat.is_gone() {
         return false;
     }
     let Ok(again) = SocketLink::connect(&car.socket) else {
         return false;
     };
-    if again.process() != beat.process() {
+    if again.process() != heartbeat.process() {
         return false;
     }
-    *beat = again;
-    beat.refresh_within(deadline).is_ok()
+    *heartbeat = again;
+    heartbeat.refresh_within(deadline).is_ok()
 }
 
 fn ended_well(child: &mut Child, patience: Duration) -> bool {
     ended_with(child, patience).is_some_and(|status| status.success())
 }
 
-/// The exit status of a process that ends within `patience`.
+/// The exit status of a process, if it ends within `patience`.
 fn ended_with(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
     let began = Instant::now();
     loop {

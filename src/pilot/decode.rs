@@ -1,20 +1,20 @@
-//! From a network's numbers to controls.
+//! Converts a network's outputs to controls.
 
 use pilotage_engine::{Meaning, Output, Port};
 use pilotage_vehicle::Controls;
 
 use super::MOST_OUTPUTS;
 
-/// Why outputs do not make controls.
+/// Why outputs cannot be decoded to controls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Neither speed and yaw rate nor steering and throttle.
+    /// The outputs are neither speed and yaw rate nor steering and throttle.
     #[error(
         "the engine's outputs must mean `speed` and `yaw_rate`, or `steering` and `throttle`, \
          each once; correct `[[output]]` in its recipe"
     )]
     Meaning,
-    /// A recipe speaks of an output that is not there.
+    /// A recipe names an output that the engine does not have.
     #[error("the engine has no element {index} of an output `{name}`; correct its recipe")]
     Missing {
         /// The output's name.
@@ -22,12 +22,12 @@ pub enum DecodeError {
         /// The element.
         index: usize,
     },
-    /// More outputs than a driving policy has.
+    /// More outputs than a driving policy may have.
     #[error("the engine has {0} outputs, more than the {MOST_OUTPUTS} a driving policy may have")]
     TooMany(usize),
 }
 
-/// Turns a network's outputs, laid end to end, into [`Controls`].
+/// Converts a network's concatenated outputs to [`Controls`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoder {
     twist: bool,
@@ -42,10 +42,10 @@ struct Slot {
 }
 
 impl Decoder {
-    /// From what the recipe says of the outputs.
+    /// A decoder for the outputs that the recipe describes.
     ///
     /// # Errors
-    /// When they are not two that make controls together.
+    /// Fails if the outputs are not a pair that makes controls.
     pub fn new(outputs: &[Output]) -> Result<Self, DecodeError> {
         let find = |meaning| {
             let mut found = outputs.iter().filter(|output| output.meaning == meaning);
@@ -77,7 +77,7 @@ impl Decoder {
     /// Finds each output among the engine's `ports`.
     ///
     /// # Errors
-    /// When one is not there, or there are too many.
+    /// Fails if an output is missing, or if there are too many.
     pub fn bind(&mut self, ports: &[Port]) -> Result<(), DecodeError> {
         if ports.len() > MOST_OUTPUTS {
             return Err(DecodeError::TooMany(ports.len()));
@@ -98,7 +98,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The controls that `answers` stand for. NaN stays NaN, for the guard to refuse.
+    /// Decodes `answers` to controls. NaN stays NaN, so that the guard refuses it.
     pub fn decode(&self, answers: &[f32]) -> Controls {
         let value = |slot: &Slot| {
             let raw = answers.get(slot.position).copied().unwrap_or(f32::NAN);

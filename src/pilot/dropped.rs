@@ -1,4 +1,4 @@
-/// Which frames never arrive: a fault to test a policy and a guard against.
+/// Drops frames: a fault to test a policy and a guard against.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Dropped {
     share: f64,
@@ -6,8 +6,8 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// Loses `share` (0 to 0.9) of the frames, the same ones for the same `seed`.
-    /// The first frame always arrives.
+    /// Drops a `share` (0 to 0.9) of the frames; the same `seed` drops the same frames. The first
+    /// frame is never dropped.
     pub fn new(share: f64, seed: u64) -> Self {
         Self {
             share: share.clamp(0.0, 0.9),
@@ -15,13 +15,13 @@ impl Dropped {
         }
     }
 
-    /// Whether frame `sequence` is lost.
+    /// Whether frame `sequence` is dropped.
     pub fn drops(&self, sequence: u64) -> bool {
         if self.share <= 0.0 || sequence == 0 {
             return false;
         }
-        // SplitMix64's finaliser (Steele, Lea, Flood, 2014): a hash, so that
-        // asking twice gives the same answer.
+        // SplitMix64's finaliser (Steele, Lea, Flood, 2014): a hash, so that a second call for the
+        // same frame gives the same answer.
         let mut z = sequence
             .wrapping_add(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
             .wrapping_add(0x9E37_79B9_7F4A_7C15);

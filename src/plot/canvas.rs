@@ -1,4 +1,4 @@
-//! A bitmap drawn larger than it is saved, so that every edge comes out smooth.
+//! A bitmap that is drawn larger than it is saved, for smooth edges.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,12 +14,12 @@ use plotters::style::{Color, FontStyle, IntoFont, RGBColor, TextStyle, register_
 use super::PlotError;
 use super::palette::Colour;
 
-/// Drawn pixels a saved pixel, along each side.
+/// Drawn pixels per saved pixel, along each side.
 const FINENESS: u32 = 3;
 
 const FONT: &str = "Inter";
 
-/// Where a text lies about its place.
+/// The horizontal alignment of a text at its position.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Align {
     Left,
@@ -27,14 +27,14 @@ pub(super) enum Align {
     Right,
 }
 
-/// How heavy a text is.
+/// The weight of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Weight {
     Regular,
     Bold,
 }
 
-/// All places and sizes are in saved pixels, y downwards.
+/// All positions and sizes are in saved pixels, y downwards.
 pub(super) struct Canvas {
     size: (u32, u32),
     pixels: Vec<u8>,
@@ -56,8 +56,8 @@ impl Canvas {
         BitMapBackend::with_buffer(&mut self.pixels, size).into_drawing_area()
     }
 
-    /// A line through `points` with round joints, `width` wide, in the colour that
-    /// `colour` gives for the number of the point a stretch begins with.
+    /// Draws a line through `points` with round joints, `width` wide. `colour` gives the colour for
+    /// the index of a segment's first point.
     pub(super) fn stroke(
         &mut self,
         points: &[[f64; 2]],
@@ -69,8 +69,8 @@ impl Canvas {
         for (i, pair) in points.windows(2).enumerate() {
             let [from, to] = [fine(pair[0]), fine(pair[1])];
             let distance = (to[0] - from[0]).hypot(to[1] - from[1]);
-            // A row of discs: no gap and no joint to care about. An eighth of the radius
-            // apart, they ripple the edge by less than a five-hundredth of it.
+            // A row of discs has no gaps and needs no joints. Discs an eighth of the radius apart
+            // ripple the edge by less than a five-hundredth of the radius.
             let steps = (distance / (radius / 8.0).max(1.0)).ceil().max(1.0);
             let style = rgb(colour(i)).filled();
             for step in 0..=steps as usize {
@@ -83,7 +83,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// Discs, those that come later on top.
+    /// Draws discs; later ones are on top.
     pub(super) fn dots(
         &mut self,
         dots: impl Iterator<Item = ([f64; 2], Colour)>,
@@ -104,7 +104,7 @@ impl Canvas {
         self.area().draw(&polygon).map_err(drawing)
     }
 
-    /// One line of text, its top at `place`.
+    /// Draws one line of text, its top at `place`.
     pub(super) fn text(
         &mut self,
         text: &str,
@@ -187,7 +187,7 @@ fn drawing(error: impl std::fmt::Display) -> PlotError {
     PlotError::Draw(error.to_string())
 }
 
-/// The fonts lie in the program: nothing of the system's is asked for.
+/// The fonts are compiled in: no system fonts are used.
 fn load_font() -> Result<(), PlotError> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let loaded = LOADED.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A picture of how much the time of an inference varies.
+//! A picture of the jitter of an inference's time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,12 +7,12 @@ use super::canvas::{Align, Canvas, Weight};
 use super::palette::{ASPHALT, BACKGROUND, EDGE, FIGURE, MUTED, speed_colour};
 use super::{Caption, HEADER, MARGIN, PlotError, WIDTH, draw_header, round_number};
 
-/// What is drawn.
+/// The data to draw.
 #[derive(Debug, Clone, Copy)]
 pub struct Jitter<'a> {
-    /// What was measured.
+    /// The title: what was measured.
     pub title: &'a str,
-    /// When each inference began, seconds, and how long it took, microseconds.
+    /// The start of each inference in seconds, and its duration in microseconds.
     pub points: &'a [[f64; 2]],
     /// Name and microseconds of each percentile, from low to high; five fit well.
     pub percentiles: &'a [(&'a str, f64)],
@@ -20,26 +20,26 @@ pub struct Jitter<'a> {
 
 /// The picture's height, pixels.
 const HEIGHT: f64 = 900.0;
-/// Where times lie, from long to short.
+/// The vertical range of the times, from long to short.
 const ROWS: (f64, f64) = (HEADER + 40.0, HEIGHT - 100.0);
-/// Where the inferences lie, one after the other.
+/// The horizontal range of the inferences in order.
 const RUN: (f64, f64) = (MARGIN + 84.0, 1000.0);
-/// Where they lie by how many took longer.
+/// The horizontal range of the distribution.
 const TAIL: (f64, f64) = (1050.0, 1420.0);
 /// A point's radius.
 const RADIUS: f64 = 2.0;
-/// Points in a square this wide are too near each other to be told apart.
+/// Points within a square of this width cannot be told apart.
 const CELL: f64 = 5.0;
-/// Where the colours begin for a point on its own.
+/// Where the colours begin for a single point.
 const DARKEST: f64 = 0.25;
-/// The least distance between the percentiles' names.
+/// The least distance between the names of percentiles.
 const LINE: f64 = 25.0;
 
-/// Writes a PNG: the time of each inference over the run, and beside it how many took
-/// longer than each time.
+/// Writes a PNG: the time of each inference over the run, and beside it the number of inferences
+/// that took longer than each time.
 ///
 /// # Errors
-/// When the picture cannot be drawn or the file not written; see [`PlotError`].
+/// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
 pub fn jitter_picture(file: &Path, jitter: &Jitter<'_>) -> Result<(), PlotError> {
     let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND)?;
     let figures = jitter.percentiles.iter();
@@ -73,19 +73,19 @@ pub fn jitter_picture(file: &Path, jitter: &Jitter<'_>) -> Result<(), PlotError>
     canvas.save(file)
 }
 
-/// Where a time lies.
+/// The vertical axis.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
     low: f64,
     high: f64,
-    /// Each step upwards multiplies.
+    /// Whether the axis is logarithmic.
     logarithmic: bool,
 }
 
 impl Scale {
-    /// For `sorted` times.
+    /// A scale for `sorted` times.
     fn of(sorted: &[f64]) -> Self {
-        /// Nothing takes less, microseconds.
+        /// The least time, microseconds.
         const LEAST: f64 = 1e-3;
         let low = sorted.first().copied().unwrap_or(1.0).max(LEAST);
         let high = sorted.last().copied().unwrap_or(1.0).max(low);
@@ -106,7 +106,7 @@ impl Scale {
         }
     }
 
-    /// How far down the picture, pixels.
+    /// The vertical position of a time, pixels.
     fn row(&self, us: f64) -> f64 {
         let share = match self.logarithmic {
             true => (us.max(self.low) / self.low).ln() / (self.high / self.low).ln(),
@@ -115,7 +115,7 @@ impl Scale {
         ROWS.1 + (ROWS.0 - ROWS.1) * share.clamp(0.0, 1.0)
     }
 
-    /// Round times on it.
+    /// Round times within the scale.
     fn ticks(&self) -> Vec<f64> {
         let within = |us: &f64| (self.low..=self.high).contains(us);
         if !self.logarithmic {
@@ -148,7 +148,7 @@ fn draw_times(canvas: &mut Canvas, scale: &Scale) -> Result<(), PlotError> {
     Ok(())
 }
 
-/// A line through both panels for each, its name to the right.
+/// A line through both panels for each percentile, with its name to the right.
 fn draw_percentiles(
     canvas: &mut Canvas,
     scale: &Scale,
@@ -167,10 +167,10 @@ fn draw_percentiles(
     Ok(())
 }
 
-/// `rows`, which rise up the picture, moved until no two are nearer than a line of text.
+/// Moves `rows`, which rise up the picture, until all are at least a line of text apart.
 fn apart(rows: &[f64]) -> Vec<f64> {
     let mut apart = rows.to_vec();
-    // Up from the lowest; then down again from the top of the picture.
+    // First upwards from the lowest, then downwards from the top of the picture.
     for i in 1..apart.len() {
         apart[i] = apart[i].min(apart[i - 1] - LINE);
     }
@@ -182,7 +182,7 @@ fn apart(rows: &[f64]) -> Vec<f64> {
     apart
 }
 
-/// The inferences, brighter where there are many.
+/// Draws the inferences, brighter where there are many.
 fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(), PlotError> {
     let longest = points.last().map_or(0.0, |[at, _]| *at).max(1e-9);
     let place = |[at, took]: [f64; 2]| {
@@ -191,7 +191,7 @@ fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(
     };
     let cell = |[x, y]: [f64; 2], size: f64| [(x / size) as i32, (y / size) as i32];
     let mut crowd: HashMap<[i32; 2], usize> = HashMap::new();
-    // However many inferences there are, there are only so many places to see them at.
+    // The number of visible cells is bounded, however many inferences there are.
     let mut seen: HashMap<[i32; 2], [f64; 2]> = HashMap::new();
     for &point in points {
         let at = place(point);
@@ -203,11 +203,11 @@ fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(
         .into_values()
         .map(|at| (crowd.get(&cell(at, CELL)).copied().unwrap_or(1), at))
         .collect();
-    // The crowded on top, and the same picture every time.
+    // Dense cells on top, and a stable order, so that the picture is reproducible.
     dots.sort_by(|(a, [ax, ay]), (b, [bx, by])| {
         (a.cmp(b)).then(ax.total_cmp(bx)).then(ay.total_cmp(by))
     });
-    // The darkest colours would not show on the ground.
+    // The darkest colours would not be visible on the background.
     let crowded = |count: usize| (count as f64).ln() / (most as f64).ln();
     let colour = |count: usize| speed_colour(DARKEST + (1.0 - DARKEST) * crowded(count));
     let coloured = dots.iter().map(|&(count, at)| (at, colour(count)));
@@ -230,7 +230,7 @@ fn draw_run(canvas: &mut Canvas, scale: &Scale, points: &[[f64; 2]]) -> Result<(
     canvas.text(&text, [middle, low + 34.0], 20.0, regular, centre, MUTED)
 }
 
-/// How many took longer, ten times fewer from line to line.
+/// Draws how many inferences took longer, with one line per power of ten.
 fn draw_tail(canvas: &mut Canvas, scale: &Scale, sorted: &[f64]) -> Result<(), PlotError> {
     let count = sorted.len();
     let (regular, centre) = (Weight::Regular, Align::Centre);
@@ -253,7 +253,7 @@ fn draw_tail(canvas: &mut Canvas, scale: &Scale, sorted: &[f64]) -> Result<(), P
         .filter_map(|step| {
             let along = step as f64 / steps as f64;
             let share = 10_f64.powf(-along * decades);
-            // The time that so large a share took at least.
+            // The time that this share of the inferences took at least.
             let rank = (share * count as f64).round().max(1.0) as usize;
             let took = sorted.get(count.checked_sub(rank)?)?;
             Some([TAIL.0 + (TAIL.1 - TAIL.0) * along, scale.row(*took)])
@@ -266,7 +266,7 @@ fn draw_tail(canvas: &mut Canvas, scale: &Scale, sorted: &[f64]) -> Result<(), P
     canvas.text(text, [middle, low + 34.0], 20.0, regular, centre, MUTED)
 }
 
-/// Three digits or so, in the unit that suits.
+/// About three significant digits, in the unit that fits.
 fn micros(us: f64) -> String {
     let (value, unit) = match us {
         us if us < 1e3 => (us, "us"),

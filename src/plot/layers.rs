@@ -1,4 +1,4 @@
-//! A picture of what quantisation costs each layer.
+//! A picture of the quantisation error of each layer.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ const MARGIN: f64 = 64.0;
 const HEADER: f64 = 170.0;
 const ROW: f64 = 46.0;
 const FOOTER: f64 = 60.0;
-/// Where the bars of signal to noise lie.
+/// The horizontal range of the bars of signal to noise.
 const NOISE: (f64, f64) = (380.0, 900.0);
-/// Where the bars of ranges lie.
+/// The horizontal range of the bars of ranges.
 const RANGE: (f64, f64) = (1010.0, 1330.0);
 /// A full bar of signal to noise, dB: 8 bits of a signal that fills its range.
 const FULL: f64 = 50.0;
-/// Below this a layer is in trouble, dB.
+/// Below this a layer's signal to noise is poor, dB.
 const POOR: f64 = 15.0;
-/// Layers beyond this many are not drawn.
+/// The largest number of layers that are drawn.
 const MOST: usize = 80;
 
-/// Writes a PNG: for each layer its signal to quantisation noise, and how much of the
-/// range seen in calibration is kept.
+/// Writes a PNG: for each layer its ratio of signal to quantisation noise, and the share of the
+/// calibration range that is kept.
 ///
 /// # Errors
-/// When the picture cannot be drawn or the file not written; see [`PlotError`].
+/// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
 pub fn layer_picture(file: &Path, title: &str, layers: &[LayerReport]) -> Result<(), PlotError> {
     let shown = &layers[..layers.len().min(MOST)];
     let height = HEADER + ROW * shown.len() as f64 + FOOTER;
@@ -79,7 +79,7 @@ pub fn layer_picture(file: &Path, title: &str, layers: &[LayerReport]) -> Result
     canvas.save(file)
 }
 
-/// A bar that is full at `share` 1, on a ground as long as it could be.
+/// A bar that is full at `share` 1, on a background of full length.
 fn bar(
     canvas: &mut Canvas,
     (from, to): (f64, f64),
@@ -92,11 +92,12 @@ fn bar(
         canvas.polygon(&[[from, top], [end, top], [end, low], [from, low]], colour)
     };
     block(to, ASPHALT)?;
-    // Nothing at all should still be seen to be a bar.
+    // A share of zero must still be visible as a bar.
     block(from + ((to - from) * share).max(2.0), colour)
 }
 
-/// At most `most` characters; names of PyTorch's nodes tell most at their end.
+/// At most `most` characters. The end is kept, because names of PyTorch's nodes differ most at
+/// their end.
 fn shortened(name: &str, most: usize) -> String {
     let count = name.chars().count();
     match count > most {

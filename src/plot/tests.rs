@@ -58,7 +58,7 @@ fn picture(name: &str, path: &[PathPoint], caption: &Caption) -> RgbImage {
     picture
 }
 
-/// The colour at a place on the circuit, metres.
+/// The colour at a position on the circuit, metres.
 fn colour_at(picture: &RgbImage, at: [f64; 2]) -> Colour {
     let view = View::of(&centre_line(&ring()), &[], ring().road_width());
     let [x, y] = view.place(at);

@@ -13,17 +13,18 @@ use pilotage_vehicle::Mixer;
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
 
-/// First line of data.csv: that of crates/training's recordings, and the car's own numbers.
+/// The first line of data.csv: the columns of crates/training's recordings, and the car's own
+/// values.
 const HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
-/// data.csv of a million frames has less.
+/// The largest data.csv, bytes; that of a million frames is smaller.
 const LONGEST_LIST: u64 = 256 << 20;
 
-/// How pictures are kept.
+/// The file format of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// JPEG of this quality, 1 to 100.
     Jpeg(u8),
-    /// PNG: exact, three times as large and slow.
+    /// PNG: lossless, three times as large and slow.
     Png,
 }
 
@@ -36,21 +37,21 @@ impl Encoding {
     }
 }
 
-/// Why a folder is none to record to, or does not take a frame.
+/// Why a folder cannot be recorded to, or a frame cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// The system does not let it.
+    /// The system refused it.
     #[error("{path}: {reason}")]
     File {
-        /// What of it.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         reason: io::Error,
     },
-    /// There are other things in it.
+    /// The folder contains other files.
     #[error("{0} is neither empty nor a recording of `pilotage record`: name another folder")]
     Foreign(PathBuf),
-    /// data.csv is one of another program's.
+    /// Another program wrote the data.csv.
     #[error(
         "{path}: its first line is not `{HEADER}`, so it is no recording of `pilotage record`; \
          name another folder"
@@ -59,39 +60,39 @@ pub enum FolderError {
         /// The file.
         path: PathBuf,
     },
-    /// Another recorder is at it.
+    /// Another recorder uses the folder.
     #[error("{0}: another `pilotage record` writes to this folder")]
     Taken(PathBuf),
-    /// A frame cannot become a picture.
+    /// A frame cannot be encoded.
     #[error("{path}: {reason}")]
     Image {
         /// The picture.
         path: PathBuf,
-        /// The encoder's word.
+        /// The encoder's error.
         reason: ImageError,
     },
-    /// A frame is not of the camera's format.
+    /// A frame does not have the camera's format.
     #[error(transparent)]
     Frame(#[from] VisionError),
 }
 
-/// A folder that is ours to record to.
+/// A folder that is locked for this recorder.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     list: File,
-    /// Bytes of whole rows.
+    /// The length of the complete rows, bytes.
     length: u64,
     next: u64,
     encoding: Encoding,
 }
 
 impl Folder {
-    /// Makes the folder, or goes on with the recording that is in it: a row that was cut off
-    /// is removed, and numbers go on behind the greatest.
+    /// Creates the folder, or continues the recording in it: an incomplete row is removed, and
+    /// numbers continue after the largest.
     ///
     /// # Errors
-    /// When there is something else in it, or it cannot be written.
+    /// Fails if the folder contains other files, or cannot be written.
     pub fn open(path: &Path, encoding: Encoding) -> Result<Self, FolderError> {
         let list_path = path.join("data.csv");
         let failed = |reason| file(path, reason);
@@ -143,7 +144,7 @@ impl Folder {
             }
             list.set_len(length).map_err(of_list)?;
         }
-        // Of a recorder that was killed.
+        // Left by a recorder that was killed.
         for entry in fs::read_dir(path).map_err(failed)?.flatten() {
             if is_part(&entry.file_name().to_string_lossy()) {
                 let _ = fs::remove_file(entry.path());
@@ -158,12 +159,12 @@ impl Folder {
         })
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Ready for frames of that kind.
+    /// A writer for frames of this format.
     pub(super) fn of(
         self,
         format: PixelFormat,
@@ -175,7 +176,7 @@ impl Folder {
         preprocess.layout = Layout::Nhwc;
         let vision = Vision::new(&preprocess, width, height, format)?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        // Its clock is read once: one that is set meanwhile does not tear the times.
+        // The wall clock is read once: setting it during a recording must not make the times jump.
         let epoch = wall.unwrap_or_default().as_secs_f64() - monotonic().as_secs_f64();
         Ok(Writer {
             folder: self,
@@ -195,7 +196,7 @@ pub(super) struct Writer {
     pixels: Vec<u8>,
     encoded: Vec<u8>,
     mixer: Mixer,
-    /// The wall clock's seconds at the zero of the machine's.
+    /// The wall clock's time at zero of the monotonic clock, seconds.
     epoch: f64,
 }
 
@@ -225,7 +226,7 @@ impl Writer {
             path: path.clone(),
             reason,
         })?;
-        // Under its own name a picture is whole.
+        // A picture gets its name only when it is complete.
         let part = folder.path.join(format!(".{name}.part"));
         let kept = fs::write(&part, &self.encoded).and_then(|()| fs::rename(&part, &path));
         if let Err(reason) = kept {
@@ -246,14 +247,14 @@ impl Writer {
     }
 }
 
-/// The number of a picture of ours.
+/// The number in the name of a recorded picture.
 fn number(name: &str) -> Option<u64> {
     let (number, extension) = name.split_once('.')?;
     let ours = ["jpg", "png"].contains(&extension) && number.len() >= 6;
     ours.then(|| number.parse().ok())?
 }
 
-/// A picture of ours that was not finished.
+/// Whether this is an incomplete recorded picture.
 fn is_part(name: &str) -> bool {
     let name = name.strip_prefix('.');
     name.and_then(|name| name.strip_suffix(".part"))

@@ -81,7 +81,7 @@ fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
     drop(writer);
     let list = tape.path().join("data.csv");
     let whole = fs::read_to_string(&list).unwrap();
-    // Torn by a power cut; and a picture that has no row yet.
+    // Cut off by a power failure; and a picture without a row.
     fs::write(&list, whole.clone() + "000001.pn").unwrap();
     fs::write(tape.path().join("000001.png"), "").unwrap();
     let again = open(&tape).unwrap();
@@ -115,7 +115,7 @@ fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
     }
 }
 
-/// A camera that never waits, and fails now and then.
+/// A camera that never waits, and sometimes fails.
 struct Fast {
     next: u64,
     frames: u64,
@@ -148,7 +148,7 @@ impl Camera for Fast {
         }
         frame.sequence = self.next;
         frame.captured = Time::from_nanos(self.next);
-        // Nothing that packs well.
+        // Noise, which does not compress well.
         let mut noise = self.next as u32;
         for byte in frame.data_mut() {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

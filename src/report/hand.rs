@@ -6,14 +6,14 @@ use super::GuardCounts;
 use super::table::Table;
 use crate::recorder::RecordingReport;
 
-/// What a drive by hand came to.
+/// The result of a drive by hand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HandReport {
-    /// How it ended, in words.
+    /// How it ended, as text.
     pub outcome: String,
-    /// What its owner calls it.
+    /// The car's name.
     pub car: String,
-    /// What the person drove with.
+    /// The gamepad that the operator used.
     pub gamepad: String,
     /// The motors.
     pub actuator: String,
@@ -21,14 +21,14 @@ pub struct HandReport {
     pub wall_seconds: f64,
     /// Commands sent.
     pub commands: u64,
-    /// What the guard saw.
+    /// The guard's counters.
     pub guard: GuardCounts,
-    /// What was kept, where anything was to be.
+    /// The result of the recording, if there was one.
     pub recording: Option<RecordingReport>,
 }
 
 impl HandReport {
-    /// For people.
+    /// The report as a table for people.
     pub fn table(&self) -> String {
         let mut table = Table::default();
         table.section(&format!("{}: {}", self.car, self.outcome));
@@ -51,10 +51,10 @@ impl HandReport {
         table.text
     }
 
-    /// For machines.
+    /// The report as JSON for programs.
     ///
     /// # Errors
-    /// Never, as long as every number is one that JSON has.
+    /// Never, as long as every number can be written in JSON.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

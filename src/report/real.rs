@@ -6,12 +6,12 @@ use super::table::Table;
 use super::{GuardCounts, TimingSummary};
 use crate::camera::Counters;
 
-/// What a drive of a real car came to.
+/// The result of a drive of a real car.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RealReport {
-    /// How it ended, in words.
+    /// How it ended, as text.
     pub outcome: String,
-    /// What its owner calls it.
+    /// The car's name.
     pub car: String,
     /// The camera.
     pub camera: String,
@@ -19,30 +19,30 @@ pub struct RealReport {
     pub actuator: String,
     /// The engine's name.
     pub engine: String,
-    /// What ran it: instruction set, precision, threads.
+    /// What ran the engine: instruction set, precision, threads.
     pub backend: String,
     /// Seconds.
     pub wall_seconds: f64,
-    /// How long the loop took.
+    /// The durations of the loop's parts.
     pub timing: TimingSummary,
     /// What became of the camera's frames.
     pub frames: FrameCounts,
-    /// What the guard saw.
+    /// The guard's counters.
     pub guard: GuardCounts,
 }
 
 /// What became of a camera's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FrameCounts {
-    /// Handed to the pilot.
+    /// Passed to the pilot.
     pub frames: u64,
-    /// Passed over for newer ones.
+    /// Skipped for newer ones.
     pub skipped: u64,
-    /// Never seen.
+    /// Missing in the camera's sequence numbers.
     pub lost: u64,
     /// Damaged.
     pub broken: u64,
-    /// Times the camera was opened again.
+    /// How often the camera was opened again.
     pub reopened: u64,
 }
 
@@ -59,7 +59,7 @@ impl From<Counters> for FrameCounts {
 }
 
 impl RealReport {
-    /// For people.
+    /// The report as a table for people.
     pub fn table(&self) -> String {
         let mut table = Table::default();
         table.section(&format!("{}: {}", self.car, self.outcome));
@@ -80,10 +80,10 @@ impl RealReport {
         table.text
     }
 
-    /// For machines.
+    /// The report as JSON for programs.
     ///
     /// # Errors
-    /// Never, as long as every number is one that JSON has.
+    /// Never, as long as every number can be written in JSON.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

@@ -23,7 +23,7 @@ impl Table {
         let _ = write!(self.text, "\n  {name:<26} {value}");
     }
 
-    /// How long the parts of the loop took.
+    /// The durations of the loop's parts.
     pub(super) fn timing(&mut self, timing: &TimingSummary) {
         if let Some(reaction) = &timing.reaction {
             self.row("capture to guard", spread(reaction));
@@ -40,7 +40,7 @@ impl Table {
         }
     }
 
-    /// What the guard saw.
+    /// The guard's counters.
     pub(super) fn guard(&mut self, guard: &GuardCounts) {
         self.row(
             "guard",
@@ -61,7 +61,7 @@ fn spread(spread: &Spread) -> String {
     )
 }
 
-/// Three digits or so, in the unit that suits.
+/// About three significant digits, in the unit that fits.
 pub(super) fn duration(micros: f64) -> String {
     match micros {
         us if us < 1e3 => format!("{us:.0} us"),

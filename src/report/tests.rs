@@ -174,7 +174,7 @@ proptest! {
         let summary = timing.summary();
         let exact = |share: f64| {
             let rank = (share * sorted.len() as f64).ceil() as usize;
-            // The histogram holds what is longer than it can tell at its bound.
+            // The histogram counts durations beyond its bound as the bound.
             sorted[rank.max(1) - 1].min(MOST) as f64
         };
         for (got, share) in [(summary.thinking.p50_us, 0.5), (summary.thinking.p99_us, 0.99)] {

@@ -1,5 +1,5 @@
-//! The signatures are made by the `minisign` crate, which shares no code with the
-//! one that checks them, and by the minisign program itself.
+//! The `minisign` crate, which shares no code with the verifier, and the minisign program itself
+//! make the signatures.
 
 use std::io::Cursor;
 
@@ -8,14 +8,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What the minisign program made with the key `PROGRAM`, for the bytes `test`.
+/// The minisign program's signature with the key `PROGRAM`, of the bytes `test`.
 const PROGRAM: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 const BY_PROGRAM: &str = "untrusted comment: signature from minisign secret key
 RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=
 trusted comment: timestamp:1556193335\tfile:test
 y/rUw2y8/hOUYjZU71eHp/Wo1KZ40fGy2VJEDl34XMJM+TX48Ss/17u3IvIfbVR1FkZZSNCisQbuQY+bHwhEBg==
 ";
-/// The same by an old one, which signs the bytes instead of their hash.
+/// The signature of an old minisign program, which signs the bytes instead of their hash.
 const BY_OLD_PROGRAM: &str = "untrusted comment: signature from minisign secret key
 RWQf6LRCGA9i59SLOFxz6NxvASXDJeRtuZykwQepbDEGt87ig1BNpWaVWuNrm73YiIiJbq71Wi+dP9eKL8OC351vwIasSSbXxwA=
 trusted comment: timestamp:1555779966\tfile:test
@@ -72,7 +72,7 @@ fn any_trusted_key_may_have_signed_and_no_other() {
 #[test]
 fn a_key_that_borrows_a_trusted_key_s_number_is_found_out() {
     let [signer, trusted] = [(); 2].map(|()| KeyPair::generate_unencrypted_keypair().unwrap());
-    // Bytes 2 to 10 are the number, there only to choose a key by.
+    // Bytes 2 to 10 are the key's number, which only selects a key.
     let mut bytes = trusted.pk.to_bytes();
     bytes[2..10].copy_from_slice(&signer.pk.to_bytes()[2..10]);
     let key = minisign::PublicKey::from_bytes(&bytes).unwrap().to_base64();
@@ -144,7 +144,7 @@ proptest! {
             trust.check(&changed, Some(signature.as_bytes())),
             Err(SignatureError::Wrong)
         );
-        // In the signature too, but for its first line, the comment anyone may write.
+        // Also in the signature, except for its first line, the untrusted comment.
         let first = signature.find('\n').unwrap() + 1;
         let end = signature.trim_end().len();
         let mut changed = signature.into_bytes();

@@ -1,4 +1,4 @@
-//! The simulated car at the wall clock's pace, its guard in a process beside.
+//! The simulated car at the pace of the wall clock, with its guard in a separate process.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::camera::{Camera, CameraError};
 use crate::guarded::Guarded;
 use crate::pilot::Dropped;
 
-/// Frames of a world that moves by what its guard tells the motors, at the moments it does.
+/// Frames of a world that follows the guard's outputs at the times when they were written.
 pub struct BesideCamera {
     world: Rc<RefCell<World>>,
     guarded: Guarded,
@@ -21,7 +21,7 @@ pub struct BesideCamera {
     period: Duration,
     width: u32,
     height: u32,
-    /// The wall clock's moment of simulated time zero: when the first frame is asked for.
+    /// The wall clock at simulated time zero: when the first frame is requested.
     origin: Option<Time>,
     /// Steering and throttle in force.
     held: (f32, f32),
@@ -29,7 +29,7 @@ pub struct BesideCamera {
 }
 
 impl BesideCamera {
-    /// Watches `world`'s car, which `guarded` drives.
+    /// Films `world`'s car, which `guarded` drives.
     pub fn new(world: Rc<RefCell<World>>, guarded: Guarded, drops: Dropped) -> Self {
         let spec = *world.borrow().camera();
         Self {
@@ -50,8 +50,8 @@ impl BesideCamera {
         self.held
     }
 
-    /// Lets the world live up to `moment`, each output in force from when it was written.
-    fn live(&mut self, origin: Time, moment: Time) {
+    /// Advances the world to `moment`, with each output in force from the time when it was written.
+    fn advance_world(&mut self, origin: Time, moment: Time) {
         let mut world = self.world.borrow_mut();
         for applied in self.guarded.motors.take() {
             let at = Time::ZERO + applied.at.since(origin);
@@ -93,7 +93,7 @@ impl Camera for BesideCamera {
         let moment = Time::from_nanos(sequence.saturating_mul(period));
         let due = origin + moment.since(Time::ZERO);
         std::thread::sleep(due.since(monotonic()));
-        self.live(origin, moment);
+        self.advance_world(origin, moment);
         if self.guarded.motors.failed() {
             return Err(CameraError::Guard(LinkError::Gone));
         }

@@ -1,4 +1,4 @@
-//! A simulated car with its pilot, put together in one place.
+//! Assembles a simulated car with its pilot.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,26 +14,26 @@ use crate::engines::Loaded;
 use crate::guarded::{Guarded, GuardedError};
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
 
-/// A simulated car, its guard and its pilot, the car not yet armed.
+/// A simulated car, its guard and its pilot; the car is not armed yet.
 pub struct SimulatedDrive {
     /// The loop.
     pub pilot: Pilot,
-    /// The world, to watch.
+    /// The world, to observe.
     pub world: Rc<RefCell<World>>,
-    /// The camera, for people.
+    /// The camera's description.
     pub camera: String,
     domain: Domain,
 }
 
-/// What is around an engine that drives a simulated car.
-struct Around {
+/// Everything but the engine that a simulated drive needs.
+struct Environment {
     world: Rc<RefCell<World>>,
     camera: Box<dyn Camera>,
     link: Box<dyn Link>,
     clock: Box<dyn Clock>,
 }
 
-/// Why a simulated car and its pilot could not be put together.
+/// Why a simulated car and its pilot cannot be assembled.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// The guard does not start.
@@ -42,17 +42,17 @@ pub enum DriveError {
     /// The guard's process does not start.
     #[error(transparent)]
     Guarded(#[from] GuardedError),
-    /// The parts do not fit each other.
+    /// The parts do not fit together.
     #[error(transparent)]
     Pilot(#[from] BuildError),
 }
 
 impl SimulatedDrive {
-    /// Lets the `loaded` engine drive `car` through `world`, which is one of its
-    /// worlds ([`Car::world`]), from all frames but those `dropped`.
+    /// Lets the `loaded` engine drive `car` through `world`, which must be one of the car's worlds
+    /// ([`Car::world`]), with all frames except those `dropped`.
     ///
     /// # Errors
-    /// When the guard does not start or engine and camera do not fit.
+    /// Fails if the guard does not start, or if engine and camera do not fit.
     pub fn new(
         car: &Car,
         world: World,
@@ -62,7 +62,7 @@ impl SimulatedDrive {
         Self::with_camera(car, world, loaded, dropped, |camera| camera)
     }
 
-    /// As [`new`](Self::new), with what `camera` makes of the simulated one.
+    /// As [`new`](Self::new), with `camera` wrapping the simulated camera.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -75,20 +75,20 @@ impl SimulatedDrive {
     ) -> Result<Self, DriveError> {
         let (pace, latency) = (car.simulator.pace, car.simulator.latency);
         let simulation = Simulation::new(world, car.limits, pace, latency, dropped)?;
-        let around = Around {
+        let environment = Environment {
             world: simulation.world,
             camera: camera(Box::new(simulation.camera)),
             link: Box::new(simulation.link),
             clock: Box::new(simulation.clock),
         };
-        Self::joined(car, loaded, around)
+        Self::joined(car, loaded, environment)
     }
 
-    /// Lets the `loaded` engine drive at the wall clock's pace, the guard in the process
-    /// that `guarded` and `link` are of.
+    /// Lets the `loaded` engine drive at the pace of the wall clock. The guard runs in the process
+    /// of `guarded`, which `link` connects to.
     ///
     /// # Errors
-    /// When engine and camera do not fit.
+    /// Fails if engine and camera do not fit.
     pub fn beside(
         car: &Car,
         world: World,
@@ -97,33 +97,33 @@ impl SimulatedDrive {
         (guarded, link): (Guarded, SocketLink),
     ) -> Result<Self, DriveError> {
         let mut world = world;
-        // The first frame makes the renderer's room.
+        // The first frame allocates the renderer's memory.
         let bytes = world.camera().frame_bytes();
         world.render(&mut vec![0; bytes]);
         let world = Rc::new(RefCell::new(world));
         let camera = BesideCamera::new(Rc::clone(&world), guarded, dropped);
-        let around = Around {
+        let environment = Environment {
             world,
             camera: Box::new(camera),
             link: Box::new(link),
             clock: Box::new(Monotonic),
         };
-        Self::joined(car, loaded, around)
+        Self::joined(car, loaded, environment)
     }
 
-    fn joined(car: &Car, loaded: Loaded, around: Around) -> Result<Self, DriveError> {
+    fn joined(car: &Car, loaded: Loaded, environment: Environment) -> Result<Self, DriveError> {
         Ok(Self {
-            world: around.world,
-            camera: around.camera.describe(),
+            world: environment.world,
+            camera: environment.camera.describe(),
             domain: loaded.domain,
             pilot: Pilot::new(Parts {
-                camera: around.camera,
+                camera: environment.camera,
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,
                 decoder: loaded.decoder,
                 mixer: car.mixer.clone(),
-                link: around.link,
-                clock: around.clock,
+                link: environment.link,
+                clock: environment.clock,
             })?,
         })
     }
@@ -131,7 +131,7 @@ impl SimulatedDrive {
     /// Asks the guard to let the engine drive.
     ///
     /// # Errors
-    /// When it refuses.
+    /// Fails if the guard refuses.
     pub fn arm(&mut self) -> Result<(), LinkError> {
         let now = self.pilot.now();
         let request = ArmRequest {
