@@ -1,8 +1,8 @@
-//! Compiles every engines/*.toml and embeds the bundles.
+//! Compiles every engines/*.toml and embeds the engine files.
 //!
-//! Writes OUT_DIR/NAME.engine for each recipe and OUT_DIR/engines.rs with the
-//! table of them, `ENGINES`, which src/engines.rs includes. Where the machine that
-//! builds is the one that drives, and has TensorRT, their plans are built and proven too.
+//! Writes OUT_DIR/NAME.engine for each recipe and OUT_DIR/engines.rs with the table `ENGINES`,
+//! which src/engines.rs includes. If the build machine is also the machine that drives, and has
+//! TensorRT, the TensorRT plans are built and validated too.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,7 @@ use pilotage_tensorrt::{Places, Wish, prepare};
 const RECIPES: &str = "engines";
 
 fn main() {
-    // Errors are told to cargo line by line; it then fails the build and shows
-    // them as its own.
+    // cargo shows each `cargo::error` line as its own error and fails the build.
     for error in run() {
         for line in error.lines() {
             println!("cargo::error={line}");
@@ -23,7 +22,7 @@ fn main() {
     }
 }
 
-/// Returns what went wrong, for all recipes.
+/// Compiles all recipes. Returns the errors of all of them.
 fn run() -> Vec<String> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={RECIPES}");
@@ -75,7 +74,8 @@ fn run() -> Vec<String> {
     errors
 }
 
-/// Builds the TensorRT plan where it can be used; what went wrong, if it is required.
+/// Builds the TensorRT plan if this machine can use it. Returns an error only if the plan is
+/// required.
 fn plan(name: &str, engine: &[u8], wish: Wish) -> Option<String> {
     let here = env::var_os("HOST") == env::var_os("TARGET");
     if wish == Wish::Off || (!here && wish == Wish::Auto) {
@@ -104,7 +104,7 @@ fn plan(name: &str, engine: &[u8], wish: Wish) -> Option<String> {
     None
 }
 
-/// All recipes, in order of their names.
+/// All recipes, sorted by name.
 fn recipes() -> io::Result<Vec<PathBuf>> {
     let mut recipes = Vec::new();
     let folder = match fs::read_dir(RECIPES) {

@@ -1,17 +1,17 @@
-//! Scale and shift per channel: what batch norm and input normalisation are.
+//! Scale and shift per channel, as in batch norm and input normalization.
 
-/// x * scale + shift, an entry for each channel. In f64, so that folding
-/// several into one another and into weights rounds once.
+/// x * scale + shift for each channel. Computed in f64, so that folding several of them into each
+/// other and into weights rounds only once.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Affine {
-    /// Factors.
+    /// One factor for each channel.
     pub(crate) scale: Vec<f64>,
-    /// Added after.
+    /// Added after scaling.
     pub(crate) shift: Vec<f64>,
 }
 
 impl Affine {
-    /// `self` first, `next` on its result; both of the same number of channels.
+    /// `self` first, then `next` on its result. Both have the same number of channels.
     pub(crate) fn then(&self, next: &Self) -> Self {
         let pairs = self.shift.iter().zip(next.scale.iter().zip(&next.shift));
         Self {

@@ -1,4 +1,4 @@
-//! The range of every value that is to be quantised, from frames.
+//! Finds the range of every value to be quantized, from frames.
 
 mod histogram;
 
@@ -16,16 +16,16 @@ use crate::recipe::{CalibrationMethod, CalibrationRecipe};
 pub enum Method {
     /// The largest magnitude.
     MinMax,
-    /// The magnitude that so many percent do not exceed.
+    /// The magnitude that the given percentage of values does not exceed.
     Percentile(f64),
-    /// Least Kullback-Leibler divergence.
+    /// The limit with the least Kullback-Leibler divergence.
     Entropy,
-    /// Least squared error.
+    /// The limit with the least squared error.
     Mse,
 }
 
 impl Method {
-    /// What a recipe asks for.
+    /// The method that a recipe selects.
     pub fn of(recipe: &CalibrationRecipe) -> Self {
         match recipe.method {
             CalibrationMethod::MinMax => Self::MinMax,
@@ -35,7 +35,7 @@ impl Method {
         }
     }
 
-    /// The limit it chooses, above 0.
+    /// The limit for a histogram, greater than 0.
     pub fn limit(self, histogram: &Histogram) -> f32 {
         let limit = match self {
             Self::MinMax => histogram.limit,
@@ -47,29 +47,29 @@ impl Method {
     }
 }
 
-/// What was seen of one value, and what is kept of it.
+/// The range of a value and the distribution that it was chosen from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Range {
-    /// The largest magnitude kept: 127 levels of one scale.
+    /// The largest magnitude that the range covers: 127 times the scale.
     pub limit: f32,
-    /// What was seen.
+    /// The observed distribution.
     pub histogram: Histogram,
 }
 
 impl Range {
-    /// The size of one level.
+    /// The scale of the quantized values.
     pub fn scale(&self) -> f32 {
         self.limit / 127.0
     }
 }
 
-/// Why there are no ranges.
+/// Why calibration found no ranges.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
-    /// The network gave no answers.
+    /// The network could not be run.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// A value is infinite or not a number on some frame.
+    /// A value is infinite or NaN on some frame.
     #[error(
         "`{value}` is infinite or not a number on a calibration frame; the model cannot be \
          trusted with such pictures: look at the frames, or train it again"
@@ -91,13 +91,13 @@ pub enum CalibrateError {
     },
 }
 
-/// The ranges of `values` on `frames` (rows of interleaved channels).
+/// Finds the ranges of `values` on `frames` (rows of interleaved channels).
 ///
-/// Goes over the frames twice: for the largest magnitudes, then for histograms
-/// of [`BINS`] bins, so that memory does not grow with the frames.
+/// Runs over the frames twice: for the largest magnitudes, then for histograms of [`BINS`] bins.
+/// This way the memory use does not grow with the number of frames.
 ///
 /// # Errors
-/// When the graph cannot be run on such frames, or a value has no range.
+/// If the graph cannot be run on the frames, or a value has no range.
 pub fn calibrate(
     graph: &Graph,
     channels_last: bool,
@@ -123,10 +123,10 @@ pub fn calibrate(
     Ok(values.iter().copied().zip(ranges).collect())
 }
 
-/// As [`calibrate`], but values without a range are left out.
+/// Like [`calibrate`], but leaves out values without a range.
 ///
 /// # Errors
-/// When the graph cannot be run on such frames.
+/// If the graph cannot be run on the frames.
 pub(crate) fn seen(
     graph: &Graph,
     channels_last: bool,
@@ -144,7 +144,8 @@ pub(crate) fn seen(
     Ok(values.into_iter().zip(ranges).collect())
 }
 
-/// The largest magnitude of each of `values`, for pixels less `centre`; NaN where any is.
+/// The largest magnitude of each of `values`, for pixels minus `centre`. NaN if any element is
+/// NaN.
 pub(crate) fn magnitudes(
     graph: &Graph,
     channels_last: bool,
@@ -157,20 +158,19 @@ pub(crate) fn magnitudes(
     limits(&network, values.len(), frames)
 }
 
-/// Whether levels of this limit are normal numbers; others would lose what they are
-/// to keep.
+/// Whether the scale for this limit is a normal number. A subnormal scale would lose precision.
 fn has_range(limit: f32) -> bool {
     (limit / 127.0).is_normal()
 }
 
-/// The graph with `values` as its outputs.
+/// A network that computes `graph` with `values` as its outputs.
 fn tapped(graph: &Graph, channels_last: bool, values: &[ValueId]) -> Result<Network, NetworkError> {
     let mut tapped = graph.clone();
     tapped.outputs = values.to_vec();
     Network::new(&tapped, channels_last)
 }
 
-/// The largest magnitude of each of `count` outputs; NaN where any element is.
+/// The largest magnitude of each of `count` outputs. NaN if any element is NaN.
 fn limits(network: &Network, count: usize, frames: &[&[u8]]) -> Result<Vec<f32>, NetworkError> {
     let new = || vec![0.0_f32; count];
     let parts = network.accumulate(frames, new, |limits, _, outputs| {
@@ -181,7 +181,7 @@ fn limits(network: &Network, count: usize, frames: &[&[u8]]) -> Result<Vec<f32>,
     let mut limits = new();
     for part in parts {
         for (limit, other) in limits.iter_mut().zip(part) {
-            // A NaN wins over everything.
+            // NaN takes precedence over all numbers.
             *limit = match other > *limit || other.is_nan() {
                 true => other,
                 false => *limit,
@@ -191,7 +191,7 @@ fn limits(network: &Network, count: usize, frames: &[&[u8]]) -> Result<Vec<f32>,
     Ok(limits)
 }
 
-/// The ranges of outputs with these limits.
+/// The ranges of outputs with the given largest magnitudes.
 fn ranges(
     network: &Network,
     limits: &[f32],
@@ -217,7 +217,7 @@ fn ranges(
     Ok(ranges.collect())
 }
 
-/// The larger of `limit` and the magnitudes of `output`; NaN where any is.
+/// The larger of `limit` and the magnitudes of `output`. NaN if any element is NaN.
 fn largest(limit: f32, output: &Buffer) -> f32 {
     output.as_f32().iter().fold(limit, |most, x| {
         let x = x.abs();

@@ -1,4 +1,4 @@
-//! A recipe and its model into an engine file.
+//! Compiles a recipe and its model to an engine file.
 
 mod error;
 mod fixed;
@@ -32,44 +32,45 @@ use crate::simplify::simplify;
 use crate::table::Tensors;
 use ports::{image_input, raw_pixels, resolve_outputs};
 
-/// Frames that the table for trtexec looks at: it runs the whole model twice on each.
+/// Number of frames for the calibration table for trtexec. The whole model runs twice on each
+/// frame.
 const TABLE_FRAMES: usize = 128;
 
-/// An engine, and how it came to be.
+/// A compiled engine, with reports on its compilation.
 #[derive(Debug, Clone)]
 pub struct Compiled {
     /// The engine file.
     pub bytes: Vec<u8>,
-    /// What it says about itself.
+    /// The manifest that is stored in the engine file.
     pub manifest: Manifest,
-    /// What quantisation costs each layer; empty for floating point.
+    /// The quantization error of each layer; empty for floating-point engines.
     pub layers: Vec<LayerReport>,
-    /// What a person should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// The files and folders that an engine is made from, the recipe first; what a
-/// build has to watch. Only the recipe where it cannot be read.
+/// The files and folders that an engine is made from, the recipe first. A build script watches
+/// these for changes. If the recipe cannot be read, only the recipe is returned.
 pub fn sources(recipe: &Path) -> Vec<PathBuf> {
     let mut files = vec![recipe.to_owned()];
     if let Ok((content, _)) = Recipe::read(recipe) {
-        files.push(beside(recipe, &content.model));
-        files.extend(content.calibration.map(|c| beside(recipe, &c.frames)));
+        files.push(next_to(recipe, &content.model));
+        files.extend(content.calibration.map(|c| next_to(recipe, &c.frames)));
     }
     files
 }
 
-/// Compiles a recipe to an engine file, named after the recipe. The same recipe,
-/// model and frames give the same bytes.
+/// Compiles a recipe to an engine file, named after the recipe. The same recipe, model and frames
+/// give the same bytes.
 ///
-/// The engine's input is raw: pixel values 0 to 255 as f32, or less 128 as i8 for
-/// 8-bit engines, in the order of axes that the manifest's preprocessing says
-/// (scale 1, mean 0, deviation 1). The recipe's scale, mean and deviation are part
-/// of the network, folded into its first layer where that is exact (a layer
-/// without padding), else a step of its own. Outputs are in the model's order.
+/// The engine's input is raw pixels: values from 0 to 255 as f32, or the values minus 128 as i8
+/// for 8-bit engines. The axis order is that of the manifest's preprocessing, which has scale 1,
+/// mean 0 and deviation 1. The recipe's scale, mean and deviation become part of the network.
+/// They are folded into its first layer if that is exact (a layer without padding), else they
+/// become a separate step. Outputs are in the model's order.
 ///
 /// # Errors
-/// Names the file, and line and key where the recipe is at fault.
+/// The error names the file, and the line and key for errors in the recipe.
 pub fn compile(recipe: &Path) -> Result<Compiled, CompileError> {
     let (content, text) = Recipe::read(recipe)?;
     let file = recipe.display().to_string();
@@ -78,8 +79,8 @@ pub fn compile(recipe: &Path) -> Result<Compiled, CompileError> {
     compile_recipe(content, &Source::new(&file, &text), folder, &name)
 }
 
-/// As [`compile`], for a recipe that is no file or not as in its file: `source` is
-/// its text, for messages, and paths in it are as seen from `folder`.
+/// Like [`compile`], for a recipe that is not a file or that was changed after it was read.
+/// `source` is the recipe's text, for messages. Paths in the recipe are relative to `folder`.
 ///
 /// # Errors
 /// As [`compile`].
@@ -114,7 +115,7 @@ pub fn compile_recipe(
     };
     let made = match &frames {
         None => model.float(Vec::new())?,
-        Some(frames) => model.proven(frames, &mut warnings)?,
+        Some(frames) => model.gated(frames, &mut warnings)?,
     };
 
     let preprocess = raw_pixels(&recipe.input, &made.plan);
@@ -155,23 +156,23 @@ pub fn compile_recipe(
     })
 }
 
-/// A model as its recipe wants it.
+/// A model, prepared as its recipe requests.
 struct Model {
     recipe: Recipe,
     path: PathBuf,
     sha256: String,
-    /// As it was read, its input pixels less [`centre`](Self::centre).
+    /// The graph as read, with [`centre`] subtracted from its input pixels.
     graph: Graph,
-    /// The same, simplified.
+    /// `graph`, simplified.
     simple: Graph,
     outputs: Vec<Output>,
-    /// What of `graph` was in the file.
+    /// The tensors of `graph` that were in the ONNX file.
     tensors: Tensors,
 }
 
-/// A model compiled, not yet in a file.
+/// A compiled model, before it is written to an engine file.
 #[derive(Default)]
-struct Made {
+struct CompiledModel {
     plan: Plan,
     units: Vec<(String, f32)>,
     results: Vec<GateResult>,
@@ -222,7 +223,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Whether every layer that the recipe names is there.
+    /// Checks that the model has every layer that the recipe names.
     fn check_layers(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let known = crate::quantize::layers(&self.simple);
         for name in self.recipe.layers.keys() {
@@ -239,8 +240,8 @@ impl Model {
         self.recipe.input.layout == pilotage_vision::Layout::Nhwc
     }
 
-    /// In floating point; `sections` are to travel with it.
-    fn float(&self, layers: Vec<LayerReport>) -> Result<Made, CompileError> {
+    /// Compiles the model in floating point, with `layers` as its layer reports.
+    fn float(&self, layers: Vec<LayerReport>) -> Result<CompiledModel, CompileError> {
         let ports = match self.channels_last() {
             true => PortLayout::Model,
             false => PortLayout::Native,
@@ -257,16 +258,21 @@ impl Model {
             let model = model.map_err(|reason| self.error(reason))?;
             sections.insert("model.fp16.onnx".to_owned(), model.write());
         }
-        Ok(Made {
+        Ok(CompiledModel {
             plan: plan.map_err(|reason| self.error(reason))?,
             layers,
             sections,
-            ..Made::default()
+            ..CompiledModel::default()
         })
     }
 
-    /// In whatever precision, held against fp32 on frames.
-    fn proven(&self, frames: &Frames, warnings: &mut Vec<String>) -> Result<Made, CompileError> {
+    /// Compiles the model in the recipe's precision and compares it with fp32 on the held-back
+    /// frames.
+    fn gated(
+        &self,
+        frames: &Frames,
+        warnings: &mut Vec<String>,
+    ) -> Result<CompiledModel, CompileError> {
         let (calibration, held_back) = frames.split();
         let last = self.channels_last();
         let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
@@ -313,7 +319,7 @@ impl Model {
                 let made = quantized::quantized(self, &gate, frames)?;
                 let model = made.graph.write();
                 let table = self.table(&calibration)?;
-                Made {
+                CompiledModel {
                     plan: made.plan,
                     units: made.units,
                     results: made.results,
@@ -333,7 +339,8 @@ impl Model {
         Ok(made)
     }
 
-    /// What an fp16 engine has in float32: the layers that the recipe says, and what follows each.
+    /// The nodes that an fp16 engine computes in float32: the layers that the recipe lists as
+    /// fp32, and the nodes that follow each of them.
     fn wide(&self) -> BTreeSet<String> {
         let layers = self.recipe.layers.iter();
         let wide = layers.filter(|(_, precision)| **precision == LayerPrecision::Fp32);
@@ -341,7 +348,8 @@ impl Model {
         with_followers(&self.simple, &names)
     }
 
-    /// Whether float16 can hold what the nodes that `half` picks read and make of `frames`.
+    /// Checks that the inputs and outputs of the nodes that `half` selects are within float16's
+    /// range on `frames`.
     fn fits_float16(
         &self,
         half: impl Fn(&Node) -> bool,
@@ -371,7 +379,7 @@ impl Model {
         }
     }
 
-    /// The ranges of the model as it came, for trtexec.
+    /// The calibration table of the original model, for trtexec.
     fn table(&self, frames: &[&[u8]]) -> Result<String, CompileError> {
         let Some(settings) = &self.recipe.calibration else {
             return Err(CompileError::NoFrames);
@@ -384,7 +392,7 @@ impl Model {
         table.map_err(|reason| self.error(reason))
     }
 
-    /// The outputs, the size of an integer output's levels taken into its scale.
+    /// The outputs. The scale of an integer output includes the scale of its quantized values.
     fn outputs_in(&self, units: &[(String, f32)]) -> Vec<Output> {
         let unit = |name: &str| {
             let found = units.iter().find(|(known, _)| known == name);
@@ -397,7 +405,7 @@ impl Model {
         outputs.collect()
     }
 
-    /// Names the model that `reason` is about.
+    /// An error about this model, with the model's path.
     fn error(&self, reason: impl Into<ModelError>) -> CompileError {
         CompileError::Model {
             path: self.path.clone(),
@@ -406,7 +414,7 @@ impl Model {
     }
 }
 
-/// What pixels are less before a network of this precision takes them.
+/// The value that is subtracted from pixels before a network of this precision receives them.
 fn centre(precision: Precision) -> u8 {
     match precision {
         Precision::Fp32 | Precision::Fp16 => 0,
@@ -414,11 +422,11 @@ fn centre(precision: Precision) -> u8 {
     }
 }
 
-fn beside(recipe: &Path, model: &Path) -> PathBuf {
+fn next_to(recipe: &Path, model: &Path) -> PathBuf {
     recipe.parent().unwrap_or(Path::new("")).join(model)
 }
 
-/// The file's content, if it is no longer than `limit` bytes; no more is read.
+/// Reads a file of at most `limit` bytes. Never reads more than `limit + 1` bytes.
 pub(crate) fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let too_large = || {
         let message = format!("it is larger than the {limit} bytes a model may have");
@@ -430,7 +438,7 @@ pub(crate) fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    // A device or a file that grows is longer than it says.
+    // The content of a device, or of a file that grows, can exceed the size in its metadata.
     file.take(limit + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > limit {
         true => Err(too_large()),

@@ -1,6 +1,6 @@
-//! Bias correction: what quantisation moves a layer's mean output by is taken
-//! out of its bias. Nagel et al. (ICCV 2019), section 4.2, with the means taken
-//! from calibration frames.
+//! Bias correction: subtracts the shift of each layer's mean output that quantization causes from
+//! the layer's bias. Nagel et al. (ICCV 2019), section 4.2, with the means measured on
+//! calibration frames.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use pilotage_graph::{Graph, Op, Tensor, TensorData, ValueId};
 
 use crate::network::{Buffer, Network, NetworkError};
 
-/// Sums of a layer's outputs, in units of a fixed fraction of it, so that the
-/// order in which frames are added does not matter.
+/// Sums of a layer's outputs, in fixed-point units of [`UNIT`], so that the result does not
+/// depend on the order in which frames are added.
 type Sums = Vec<Vec<i128>>;
 
-/// One unit of a sum: far below what a float output resolves, far above where
-/// 128 bits end.
+/// The fixed-point unit. It is far below the resolution of a float output. Sums in this unit are
+/// far below the range of 128 bits.
 const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
-/// The quantised graph with its int32 biases corrected, layer after layer in the
-/// order of the data; `float` is what it was made from. Layers without a bias
-/// are left as they are. Returns how many were corrected.
+/// Corrects the int32 biases of the quantized graph, one layer after the other in node order.
+/// `float` is the graph that it was made from. Layers without a bias are not changed. Returns the
+/// number of corrected layers.
 ///
 /// # Errors
-/// When one of the graphs cannot be run on the frames.
+/// If one of the graphs cannot be run on the frames.
 pub fn correct_biases(
     float: &Graph,
     quantized: &Graph,
@@ -30,10 +30,10 @@ pub fn correct_biases(
 ) -> Result<(Graph, usize), NetworkError> {
     let mut corrected = quantized.clone();
     let layers = layers(float, &corrected);
-    let wanted = means(float, channels_last, frames, layers.iter().map(|l| l.float))?;
+    let expected = means(float, channels_last, frames, layers.iter().map(|l| l.float))?;
     let mut count = 0;
-    for (layer, wanted) in layers.iter().zip(&wanted) {
-        // What was corrected before changes what comes after.
+    for (layer, expected) in layers.iter().zip(&expected) {
+        // Corrections of earlier layers change the mean outputs of later ones.
         let found = means(
             &corrected,
             channels_last,
@@ -43,21 +43,21 @@ pub fn correct_biases(
         let Some(bias) = &corrected.value(layer.bias).constant else {
             continue;
         };
-        let TensorData::I32(levels) = bias.data() else {
+        let TensorData::I32(quantized_bias) = bias.data() else {
             continue;
         };
-        let levels: Vec<i32> = levels
+        let quantized_bias: Vec<i32> = quantized_bias
             .iter()
-            .zip(wanted.iter().zip(&found[0]))
+            .zip(expected.iter().zip(&found[0]))
             .zip(&layer.scales)
-            .map(|((&level, (&wanted, &found)), &scale)| {
-                let change = ((wanted - found) / f64::from(scale)).round_ties_even() as i32;
-                // A change larger than the room left would do more harm than good.
-                level.checked_add(change).unwrap_or(level)
+            .map(|((&bias_value, (&expected, &found)), &scale)| {
+                let change = ((expected - found) / f64::from(scale)).round_ties_even() as i32;
+                // Skip a correction that would overflow the bias.
+                bias_value.checked_add(change).unwrap_or(bias_value)
             })
             .collect();
         let shape = bias.shape().to_vec();
-        if let Ok(tensor) = Tensor::new(shape, levels) {
+        if let Ok(tensor) = Tensor::new(shape, quantized_bias) {
             corrected.values[layer.bias.0].constant = Some(tensor);
             count += 1;
         }
@@ -65,17 +65,17 @@ pub fn correct_biases(
     Ok((corrected, count))
 }
 
-/// A layer in both graphs.
+/// A layer that is in both graphs.
 struct Layer {
     float: ValueId,
     quantized: ValueId,
     /// The int32 constant.
     bias: ValueId,
-    /// Of the bias, per unit.
+    /// The scales of the bias, one for each unit.
     scales: Vec<f32>,
 }
 
-/// Layers with an int32 bias, found in both graphs by name.
+/// Layers with an int32 bias, matched by name in both graphs.
 fn layers(float: &Graph, quantized: &Graph) -> Vec<Layer> {
     let mut made = BTreeMap::new();
     for node in &float.nodes {
@@ -100,7 +100,7 @@ fn layers(float: &Graph, quantized: &Graph) -> Vec<Layer> {
     quantized.nodes.iter().filter_map(layer).collect()
 }
 
-/// The mean of each unit (axis 1) of some values over all frames.
+/// The mean of each unit (axis 1) of the given values over all frames.
 fn means(
     graph: &Graph,
     channels_last: bool,

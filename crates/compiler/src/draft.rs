@@ -1,4 +1,4 @@
-//! A recipe for a model that has none yet.
+//! Drafts a recipe for a model.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use crate::compile::read_at_most;
 use crate::float16::widen;
 use crate::recipe::Precision;
 
-/// What a model does not say of itself.
+/// The parts of a recipe that cannot be derived from the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wishes {
-    /// What each number of the outputs is, in the model's order; none for those
-    /// that the car has no use for.
+    /// The meaning of each output element, in the model's order. `None` for elements that the car
+    /// does not use.
     pub meanings: Vec<Option<Meaning>>,
-    /// What the engine computes in.
+    /// The precision of the engine.
     pub precision: Precision,
-    /// Where it may drive.
+    /// The domain in which the engine may drive.
     pub domain: Domain,
-    /// The folder of frames, as it is to stand in the recipe.
+    /// The folder of frames, as it is written in the recipe.
     pub frames: Option<PathBuf>,
 }
 
-/// Why there is no recipe.
+/// Why a recipe cannot be drafted.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     /// The file cannot be read.
@@ -32,10 +32,10 @@ pub enum DraftError {
     Read {
         /// The model.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         reason: std::io::Error,
     },
-    /// It is not ONNX that Pilotage can take.
+    /// The file is not ONNX, or uses ONNX features that Pilotage does not support.
     #[error("{path}: {reason}")]
     Model {
         /// The model.
@@ -43,7 +43,7 @@ pub enum DraftError {
         /// What is wrong with it.
         reason: Box<GraphError>,
     },
-    /// No input, or several, could be the picture.
+    /// The model does not have exactly one image input.
     #[error(
         "{path}: none of its inputs is alone a picture (float32, 1 x channels x height x width or \
          1 x height x width x channels, of 1 or 3 channels): {inputs}. Write a recipe \
@@ -52,10 +52,10 @@ pub enum DraftError {
     Inputs {
         /// The model.
         path: PathBuf,
-        /// What there are.
+        /// The model's inputs.
         inputs: String,
     },
-    /// Too few or too many meanings.
+    /// The number of meanings differs from the number of output elements.
     #[error(
         "{path}: its outputs are {outputs}; say what each number is, in this order, such as \
          --outputs {example} (steering, throttle, speed, yaw_rate, or - for one the car has no \
@@ -64,18 +64,18 @@ pub enum DraftError {
     Meanings {
         /// The model.
         path: PathBuf,
-        /// What there are.
+        /// The model's outputs.
         outputs: String,
-        /// As many as there are numbers.
+        /// An example value for `--outputs` with the right number of entries.
         example: String,
     },
 }
 
-/// The text of a recipe for `model`, which it names as `named`. The picture is the
-/// whole frame in RGB with values of 0 to 1; its size and layout are the model's.
+/// The text of a recipe for `model`, whose path in the recipe is `named`. The input is the whole
+/// frame in RGB with values from 0 to 1. Its size and layout are the model's.
 ///
 /// # Errors
-/// When the model cannot be read, or something about it has to be said in a recipe.
+/// If the model cannot be read, or `wishes` does not fit it.
 pub fn draft(model: &Path, named: &Path, wishes: &Wishes) -> Result<String, DraftError> {
     let options = ReadOptions::default();
     let path = || model.to_owned();
@@ -121,8 +121,8 @@ pub fn draft(model: &Path, named: &Path, wishes: &Wishes) -> Result<String, Draf
         if picture.channels == 1 { "grey" } else { "rgb" },
         if picture.last { "nhwc" } else { "nchw" },
     );
-    let wanted = numbers.iter().zip(&wishes.meanings);
-    for ((name, index), meaning) in wanted.filter_map(|(at, meaning)| Some((at, (*meaning)?))) {
+    let elements = numbers.iter().zip(&wishes.meanings);
+    for ((name, index), meaning) in elements.filter_map(|(at, meaning)| Some((at, (*meaning)?))) {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -142,11 +142,11 @@ struct Picture {
     width: usize,
     height: usize,
     channels: usize,
-    /// Channels are the last axis.
+    /// Whether the channels are the last axis.
     last: bool,
 }
 
-/// The model's only input, if it is a picture.
+/// The model's only input, if it is an image.
 fn picture(graph: &Graph) -> Option<Picture> {
     let &[input] = &graph.inputs[..] else {
         return None;
@@ -159,7 +159,7 @@ fn picture(graph: &Graph) -> Option<Picture> {
     if value.element_type != ElementType::F32 {
         return None;
     }
-    // Of 3 x H x 3 the first axis is meant: exporters of both kinds give wide pictures.
+    // For 3 x H x 3, the first axis is the channels.
     let last = match (channels(a), channels(c)) {
         (true, _) => false,
         (false, true) => true,
@@ -174,9 +174,9 @@ fn picture(graph: &Graph) -> Option<Picture> {
     })
 }
 
-/// Every number of the outputs: its output's name and its place there.
+/// Every output element: the name of its output and its index there.
 fn numbers(graph: &Graph) -> Vec<(String, usize)> {
-    // A network with more answers than this is none that drives.
+    // Driving networks have few outputs. This bounds the list.
     const MOST: usize = 64;
     let outputs = graph.outputs.iter().map(|&v| graph.value(v));
     let each = outputs.flat_map(|value| {
@@ -194,7 +194,7 @@ fn ports(graph: &Graph, ports: &[ValueId]) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-/// As a TOML basic string, which JSON's strings are too.
+/// Formats a TOML basic string. JSON uses the same syntax.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

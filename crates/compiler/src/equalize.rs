@@ -1,20 +1,19 @@
-//! Cross-layer equalisation: Nagel, van Baalen, Blankevoort, Welling, "Data-Free
-//! Quantization Through Weight Equalization and Bias Correction" (ICCV 2019),
-//! section 4.1.
+//! Cross-layer equalization: Nagel, van Baalen, Blankevoort, Welling, "Data-Free Quantization
+//! Through Weight Equalization and Bias Correction" (ICCV 2019), section 4.1.
 //!
-//! Between two layers with nothing but ReLU, LeakyReLU or a reordering of
-//! elements, a channel may be divided by any positive number and the weights that
-//! read it multiplied by the same. Chosen so that the weights of both layers
-//! have the same range per channel, less is lost where all share one scale.
+//! If there is only ReLU, LeakyReLU or a reordering of elements between two layers, a channel may
+//! be divided by any positive number if the weights that read it are multiplied by the same
+//! number. The factors are chosen so that the weights of both layers have the same range per
+//! channel. This reduces the error if all channels share one scale.
 
 use std::collections::BTreeMap;
 
 use pilotage_graph::{Graph, Node, Op, Tensor, ValueId};
 
-/// A layer's weights as (units, inputs of a unit) and what else there is to scale.
+/// The weights of a layer, and its bias.
 struct Layer {
     node: usize,
-    /// Units, channels read by each, elements of one channel.
+    /// Number of units, number of input channels, and elements of one channel in the weights.
     shape: [usize; 3],
     weights: Vec<f32>,
     bias: Option<Vec<f32>>,
@@ -60,15 +59,15 @@ impl Layer {
         })
     }
 
-    /// The largest weight that makes each unit.
+    /// The largest weight of each unit.
     fn ranges_out(&self) -> Vec<f32> {
         let row = self.shape[1] * self.shape[2];
         let largest = |row: &[f32]| row.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
         self.weights.chunks(row.max(1)).map(largest).collect()
     }
 
-    /// The largest weight that reads each of `channels`; a channel may be several
-    /// inputs in a row (a flattened picture).
+    /// The largest weight that reads each of `channels`. A channel may be several consecutive
+    /// inputs (a flattened image).
     fn ranges_in(&self, channels: usize) -> Vec<f32> {
         let mut ranges = vec![0.0_f32; channels];
         for (at, weight) in self.weights.iter().enumerate() {
@@ -78,7 +77,7 @@ impl Layer {
         ranges
     }
 
-    /// Which of `channels` the weight at `at` reads.
+    /// The channel that the weight at `at` reads.
     fn channel(&self, at: usize, channels: usize) -> usize {
         let input = at / self.shape[2] % self.shape[1];
         input / (self.shape[1] / channels)
@@ -99,8 +98,7 @@ impl Layer {
     }
 }
 
-/// The same function with its weights equalised, and how many pairs of layers
-/// that changed.
+/// The same function with equalized weights, and the number of layer pairs that were changed.
 pub fn equalize(graph: &Graph) -> (Graph, usize) {
     let mut graph = graph.clone();
     let mut pairs = 0;
@@ -114,7 +112,8 @@ pub fn equalize(graph: &Graph) -> (Graph, usize) {
     (graph, pairs)
 }
 
-/// The one layer that reads a layer through nothing but what lets factors through.
+/// The only layer that reads the output of layer `first`, if all nodes between them preserve
+/// positive factors.
 fn next_layer(graph: &Graph, first: usize) -> Option<usize> {
     let mut readers: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -136,7 +135,8 @@ fn next_layer(graph: &Graph, first: usize) -> Option<usize> {
         match &node.op {
             Op::Conv(_) | Op::Gemm(_) if node.inputs[0] == output => return Some(reader),
             Op::Relu | Op::LeakyRelu { .. } | Op::Identity | Op::MaxPool(_) => at = reader,
-            // Channel after channel, as the layer behind reads them.
+            // Flattening keeps the elements of a channel together, in the order in which the next
+            // layer reads them.
             Op::Flatten { axis: 1 } => at = reader,
             Op::Reshape if keeps_channels(graph, node) => at = reader,
             _ => return None,
@@ -154,7 +154,7 @@ fn keeps_channels(graph: &Graph, node: &Node) -> bool {
 fn equalize_pair(graph: &mut Graph, first: usize, second: usize) -> Option<()> {
     let mut first = Layer::of(graph, first)?;
     let mut second = Layer::of(graph, second)?;
-    // Weights that several nodes share cannot be scaled for one of them.
+    // Weights that several nodes share cannot be scaled for only one of them.
     let shared = |node: usize| {
         let constants = &graph.nodes[node].inputs[1..];
         let reads = |v: &ValueId| {
@@ -174,7 +174,7 @@ fn equalize_pair(graph: &mut Graph, first: usize, second: usize) -> Option<()> {
     let factors: Vec<f32> = (out.iter().zip(&into))
         .map(|(&out, &into)| {
             let factor = (f64::from(out) / f64::from(into)).sqrt() as f32;
-            // A channel that is dead on either side is left as it is.
+            // A channel whose weights are zero on either side is not changed.
             match (out * into).is_normal() && factor.is_normal() {
                 true => factor,
                 false => 1.0,

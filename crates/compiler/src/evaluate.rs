@@ -1,5 +1,5 @@
-//! A graph or a plan run once on given tensors: for folding constants and for
-//! comparing one form of a network with another.
+//! Runs a graph or a plan once on given tensors, for folding constants and for comparing two
+//! forms of a network.
 
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{
@@ -10,28 +10,28 @@ use pilotage_graph::{Graph, Tensor, TensorData, TensorSizeError};
 
 use crate::lower::{LowerError, PortLayout, lower};
 
-/// Why there is no answer.
+/// Why evaluation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// The graph has no plan.
+    /// The graph cannot be lowered to a plan.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// The plan has no engine.
+    /// The CPU engine cannot be built from the plan.
     #[error(transparent)]
     Cpu(#[from] CpuError),
-    /// The inputs do not fit.
+    /// The inputs do not fit the ports.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// An answer of another size than its port; an engine's mistake.
+    /// An output does not have its port's size. This is a defect of the engine.
     #[error("an output does not fit its port: {0}")]
     Size(#[from] TensorSizeError),
 }
 
-/// What `graph` makes of `inputs`, in the model's own order of axes, computed
-/// with the plain loops that define the engine's arithmetic.
+/// Computes `graph` on `inputs`, in the model's axis order, with the scalar loops that define the
+/// engine's arithmetic.
 ///
 /// # Errors
-/// When the graph cannot be lowered or the inputs are not those it takes.
+/// If the graph cannot be lowered, or the inputs do not fit it.
 pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvaluateError> {
     let plan = lower(graph, PortLayout::Model)?;
     let options = CpuOptions {
@@ -41,10 +41,10 @@ pub fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, Evaluat
     run_plan(&plan, options, inputs)
 }
 
-/// What `plan` makes of `inputs`; shapes in memory order, as its ports say.
+/// Computes `plan` on `inputs`. Shapes are in memory order, as given by the plan's ports.
 ///
 /// # Errors
-/// When no engine takes the plan, or the inputs do not fit its ports.
+/// If the engine cannot be built from the plan, or the inputs do not fit its ports.
 pub fn run_plan(
     plan: &Plan,
     options: CpuOptions,
@@ -58,7 +58,7 @@ pub fn run_plan(
             _ => Vec::new(),
         })
         .collect();
-    // No port is float16; as float32 it is the same number.
+    // No port is float16. The conversion to float32 is exact.
     let wide: Vec<Vec<f32>> = inputs
         .iter()
         .map(|tensor| match tensor.data() {
@@ -66,7 +66,7 @@ pub fn run_plan(
             _ => Vec::new(),
         })
         .collect();
-    let lent: Vec<TensorRef<'_>> = inputs
+    let input_views: Vec<TensorRef<'_>> = inputs
         .iter()
         .zip(bools.iter().zip(&wide))
         .map(|(tensor, (bools, wide))| match tensor.data() {
@@ -94,20 +94,20 @@ pub fn run_plan(
             ElementType::I8 => TensorData::I8(vec![0; port.len()]),
         })
         .collect();
-    let mut filled = Vec::with_capacity(answers.len());
+    let mut output_views = Vec::with_capacity(answers.len());
     for answer in &mut answers {
         match answer {
-            TensorData::F32(data) => filled.push(TensorMut::F32(data)),
-            TensorData::I64(data) => filled.push(TensorMut::I64(data)),
-            TensorData::I32(data) => filled.push(TensorMut::I32(data)),
-            TensorData::U8(data) => filled.push(TensorMut::U8(data)),
-            TensorData::I8(data) => filled.push(TensorMut::I8(data)),
-            // None was made above.
+            TensorData::F32(data) => output_views.push(TensorMut::F32(data)),
+            TensorData::I64(data) => output_views.push(TensorMut::I64(data)),
+            TensorData::I32(data) => output_views.push(TensorMut::I32(data)),
+            TensorData::U8(data) => output_views.push(TensorMut::U8(data)),
+            TensorData::I8(data) => output_views.push(TensorMut::I8(data)),
+            // The match above makes no such data.
             TensorData::F16(_) | TensorData::Bool(_) => {}
         }
     }
-    engine.infer(&lent, &mut filled)?;
-    drop(filled);
+    engine.infer(&input_views, &mut output_views)?;
+    drop(output_views);
 
     let mut tensors = Vec::with_capacity(answers.len());
     for (port, answer) in ports.into_iter().zip(answers) {

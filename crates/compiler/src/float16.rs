@@ -1,4 +1,4 @@
-//! Between networks in float16 and in float32.
+//! Converts networks between float16 and float32.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,8 +7,8 @@ use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, Tensor, Value, Value
 
 use crate::quantize::layers;
 
-/// A network in float16 as one in float32. Every float16 is a float32, so weights
-/// stay what they are; what lies between nodes is no longer rounded to float16.
+/// Converts a float16 network to float32. Every float16 is exact in float32, so weights keep
+/// their values. Activations between nodes are no longer rounded to float16.
 pub fn widen(graph: &mut Graph) {
     for node in &mut graph.nodes {
         let Op::Cast { to } = &mut node.op else {
@@ -35,32 +35,33 @@ pub fn widen(graph: &mut Graph) {
     }
 }
 
-/// A number that float16 cannot hold.
+/// A number outside float16's range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
     "`{tensor}` has {number} in it, and float16 ends at 65504; keep its layer in fp32 ([layers] \
      \"NAME\" = \"fp32\"), or scale the model down"
 )]
 pub struct NarrowError {
-    /// The constant, or what a node makes of a frame.
+    /// The name of the constant, of the activation or of the Pad node.
     pub tensor: String,
     /// The number.
     pub number: f32,
 }
 
-/// The nodes that `wanted` picks in float16, with casts where float32 goes in and comes out:
-/// every type stands in the graph, as strongly typed runtimes want it. Inputs and outputs of the
-/// graph stay what they are, and so does what quantises or dequantises.
+/// Converts the nodes that `wanted` selects to float16. Casts are inserted where float32 values
+/// enter and leave, so that every type is explicit in the graph, as strongly typed runtimes
+/// require. Inputs and outputs of the graph keep their types, and so do QuantizeLinear and
+/// DequantizeLinear nodes.
 ///
 /// # Errors
-/// When a constant is too large for float16.
+/// If a constant is too large for float16.
 pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, NarrowError> {
     let mut narrowed = Graph {
         nodes: Vec::new(),
         ..graph.clone()
     };
     let is_float = |id: ValueId| graph.value(id).element_type == ElementType::F32;
-    // Each value's twin in float16, once there is one.
+    // The float16 copy of each value, once it exists.
     let mut halves: HashMap<ValueId, ValueId> = HashMap::new();
     let picked: Vec<bool> = graph
         .nodes
@@ -136,8 +137,8 @@ pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, Na
 /// The largest finite float16.
 pub(crate) const LARGEST: f32 = 65_504.0;
 
-/// Limits and border values are of the type that the node computes in. A limit that float16
-/// cannot reach limits nothing.
+/// Rounds limits and border values to float16, the type in which the node computes. A limit
+/// beyond float16's range becomes infinite and has no effect.
 fn round_attributes(node: &mut Node) -> Result<(), NarrowError> {
     let rounded = |number: f32| f16::from_f32(number).to_f32();
     match &mut node.op {
@@ -158,7 +159,7 @@ fn round_attributes(node: &mut Node) -> Result<(), NarrowError> {
     Ok(())
 }
 
-/// A new value like `id`, in float16.
+/// Adds a float16 value with the shape, and the constant if any, of `id`.
 fn twin(graph: &mut Graph, id: ValueId) -> Result<ValueId, NarrowError> {
     let value = graph.value(id);
     let halves = |floats: &[f32]| {
@@ -185,7 +186,7 @@ fn twin(graph: &mut Graph, id: ValueId) -> Result<ValueId, NarrowError> {
     Ok(ValueId(graph.values.len() - 1))
 }
 
-/// `name`, or a longer one if it is taken.
+/// `name`, or a longer name if it is taken.
 fn unused(graph: &Graph, name: &str) -> String {
     let mut name = name.to_owned();
     while graph.values.iter().any(|value| value.name == name) {
@@ -204,8 +205,8 @@ fn cast(graph: &mut Graph, from: ValueId, to: ValueId, element_type: ElementType
     });
 }
 
-/// The nodes of the layers `names`, and those after each that only it feeds, up to the next
-/// layer or rounding: its activation, say.
+/// The nodes of the layers `names`, and the nodes after each that have no other non-constant
+/// input, up to the next layer or quantization. An activation is an example.
 pub(crate) fn with_followers(graph: &Graph, names: &BTreeSet<String>) -> BTreeSet<String> {
     let layers: BTreeSet<String> = layers(graph).into_iter().collect();
     let mut all = names.clone();

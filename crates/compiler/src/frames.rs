@@ -1,8 +1,7 @@
-//! Frames to calibrate on and to prove an engine with: a folder of pictures.
+//! Reads frames for calibration and validation from a folder of image files.
 //!
-//! With a `data.csv` in the folder (`image_name,v,w,timestamp`, as recordings
-//! have it) its rows say which pictures and in which order; without one every
-//! PNG and JPEG counts, in the order of their names.
+//! If the folder has a `data.csv` (`image_name,v,w,timestamp`, as in recordings), its rows give
+//! the images and their order. Otherwise all PNG and JPEG files are read, sorted by name.
 
 use std::fs;
 use std::io;
@@ -15,38 +14,39 @@ use image::{ImageError, ImageReader, Limits};
 use pilotage_vehicle::Time;
 use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
-/// Fewer frames than this are used, with a warning.
+/// With fewer frames than this, compilation gives a warning.
 pub const FEW: usize = 100;
-/// Every one of so many frames is held back from calibration.
+/// One of every `HELD_BACK` frames is held back from calibration.
 const HELD_BACK: usize = 9;
-/// At most so many held-back frames travel in the engine file.
+/// The largest number of validation frames in an engine file.
 pub const MOST_TRAVELLING: usize = 64;
-/// More are not read.
+/// The largest number of frames that are read.
 const MOST_FRAMES: usize = 100_000;
-/// Most bytes of `data.csv`.
+/// The largest size of `data.csv` in bytes.
 const LONGEST_LIST: u64 = 1 << 26;
-/// Most pixels along a side.
+/// The largest width and height of an image in pixels.
 const LONGEST_SIDE: u32 = 8192;
 
-/// Pictures as the network's input takes them, before any arithmetic.
+/// Images in the size and colour order of the network's input, before normalization.
 #[derive(Debug, Clone, Default)]
 pub struct Frames {
-    /// Each frame as rows of interleaved channels in the recipe's colour order, levels 0 to 255.
+    /// Each frame as rows of interleaved channels in the recipe's colour order, values from 0 to
+    /// 255.
     pub pixels: Vec<Vec<u8>>,
 }
 
-/// Why there are no frames.
+/// Why frames cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FramesError {
     /// A file or folder cannot be read.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Nothing to calibrate on.
+    /// The folder has no images.
     #[error(
         "{}: no pictures (.png, .jpg, .jpeg) there; record some hundred frames of driving, as the \
          car sees them", path.display()
@@ -55,7 +55,7 @@ pub enum FramesError {
         /// The folder.
         path: PathBuf,
     },
-    /// Only one picture's worth.
+    /// The folder has only one image.
     #[error(
         "{}: {found} picture(s) are too few: some are for calibration, others to prove the engine \
          with; record some hundred", path.display()
@@ -66,13 +66,13 @@ pub enum FramesError {
         /// How many there are.
         found: usize,
     },
-    /// More than anyone needs.
+    /// The folder has more images than can be read.
     #[error("{}: more than {MOST_FRAMES} pictures; some hundred are enough", path.display())]
     TooMany {
         /// The folder.
         path: PathBuf,
     },
-    /// All frames are alike.
+    /// All frames are identical.
     #[error(
         "{}: all {found} pictures are the same; ranges chosen from them would be wrong on the \
          road: record frames of driving", path.display()
@@ -83,32 +83,32 @@ pub enum FramesError {
         /// How many there are.
         found: usize,
     },
-    /// `data.csv` is none.
+    /// `data.csv` does not parse.
     #[error("{}, line {line}: {problem}", path.display())]
     List {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: &'static str,
     },
-    /// A picture cannot be decoded.
+    /// An image cannot be decoded.
     #[error("{}: {source}; remove it, or its row in data.csv", path.display())]
     Image {
-        /// The picture.
+        /// The image.
         path: PathBuf,
-        /// What the decoder says.
+        /// The decoder's error.
         source: ImageError,
     },
-    /// A picture is not what the recipe's input is made from.
+    /// An image has neither a camera frame's size nor the input's size.
     #[error(
         "{}: {width} x {height} pixels: neither a camera frame that the recipe's crop lies within \
          nor {} x {}, the input's own size; frames have to be as the car's camera gives them",
         path.display(), expected.0, expected.1
     )]
     Size {
-        /// The picture.
+        /// The image.
         path: PathBuf,
         /// Its width.
         width: u32,
@@ -117,23 +117,22 @@ pub enum FramesError {
         /// Width and height of the network's input.
         expected: (u32, u32),
     },
-    /// A picture cannot be made into an input.
+    /// An image cannot be converted to an input.
     #[error("{}: {source}", path.display())]
     Vision {
-        /// The picture.
+        /// The image.
         path: PathBuf,
-        /// Why.
+        /// The conversion's error.
         source: VisionError,
     },
 }
 
 impl Frames {
-    /// Reads a folder, each picture cropped and resized as `preprocess` says.
-    /// Pictures that have the input's size already, and that the crop does not
-    /// fit, are taken as they are.
+    /// Reads a folder and crops and resizes each image as `preprocess` specifies. An image that
+    /// the crop does not fit is used unchanged if it has the input's size.
     ///
     /// # Errors
-    /// Names the file at fault.
+    /// The error names the file.
     pub fn read(folder: &Path, preprocess: &Preprocess) -> Result<Self, FramesError> {
         let files = list(folder)?;
         let found = files.len();
@@ -145,8 +144,7 @@ impl Frames {
         Ok(Self { pixels })
     }
 
-    /// The frames to calibrate on, and those to prove the engine with: every
-    /// ninth, the last of nine.
+    /// The frames for calibration, and the frames for validation: the last of every nine frames.
     pub fn split(&self) -> (Vec<&[u8]>, Vec<&[u8]>) {
         let each = HELD_BACK.min(self.pixels.len());
         let mut calibration = Vec::new();
@@ -161,7 +159,7 @@ impl Frames {
     }
 }
 
-/// The pictures of a folder, in order.
+/// The image files of a folder, in order.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, FramesError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -197,7 +195,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, FramesError> {
     }
 }
 
-/// The first column of `data.csv`, header left out.
+/// The file names in the first column of `data.csv`, without the header.
 fn rows(list: &Path, text: &str, folder: &Path) -> Result<Vec<PathBuf>, FramesError> {
     let wrong = |line, problem| FramesError::List {
         path: list.to_owned(),
@@ -223,7 +221,7 @@ fn rows(list: &Path, text: &str, folder: &Path) -> Result<Vec<PathBuf>, FramesEr
     Ok(files)
 }
 
-/// All pictures, on all cores; the order is that of `files`.
+/// Decodes all images on all cores, in the order of `files`.
 fn decode(files: &[PathBuf], preprocess: &Preprocess) -> Result<Vec<Vec<u8>>, FramesError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let next = AtomicUsize::new(0);

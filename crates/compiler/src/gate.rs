@@ -1,28 +1,27 @@
-//! How far an engine is from fp32, and whether that is near enough.
+//! Measures an engine's error against fp32 and compares it with the limits.
 
 use pilotage_engine::{GateResult, Output};
 use pilotage_graph::Graph;
 
 use crate::recipe::GateLimits;
 
-/// Where no limit is given: the root of the mean squared error as a share of the
-/// span of fp32's answers.
+/// Default limit of the root mean squared error, as a share of the span of fp32's answers.
 const DEFAULT_ROOT: f64 = 0.02;
-/// Likewise for the worst error of a frame.
+/// Default limit of the largest error of a frame, as a share of the same span.
 const DEFAULT_WORST: f64 = 0.1;
 
-/// One number of the network's, followed from fp32 to an engine.
+/// One element of the network's outputs that is compared with fp32.
 #[derive(Debug, Clone)]
 struct Followed {
     output: Output,
     limits: GateLimits,
-    /// Its place in a frame's answers, outputs laid end to end.
+    /// Index in a frame's answer, in which all outputs are concatenated.
     place: usize,
-    /// Multiplies an engine's number: the scale of an integer output.
+    /// Scale of an integer output; multiplies the engine's value.
     unit: f32,
 }
 
-/// The answers of fp32, and what is allowed to differ.
+/// The answers of fp32, and the allowed errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     followed: Vec<Followed>,
@@ -30,8 +29,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// `reference` is what fp32 answers to the held-back frames; `outputs` are
-    /// numbers of the outputs of `graph`.
+    /// `reference` is fp32's answers to the held-back frames. `outputs` are elements of the
+    /// outputs of `graph`.
     pub(crate) fn new(
         graph: &Graph,
         outputs: &[(Output, GateLimits)],
@@ -44,7 +43,7 @@ impl Gate {
         Self::of_outputs(&lengths, outputs, reference)
     }
 
-    /// As [`new`](Self::new), for outputs of these names and lengths.
+    /// Like [`new`](Self::new), for outputs with the given names and lengths.
     pub(crate) fn of_outputs(
         lengths: &[(&str, usize)],
         outputs: &[(Output, GateLimits)],
@@ -71,8 +70,7 @@ impl Gate {
         &self.reference
     }
 
-    /// The error of `answers`, whose integer outputs count in `units` (one for each
-    /// of the model's outputs, by name).
+    /// The errors of `answers`. `units` has the scale of each integer output, by name.
     pub(crate) fn results(
         &self,
         form: &str,
@@ -91,15 +89,15 @@ impl Gate {
         self.followed.iter().map(result).collect()
     }
 
-    /// One number for all outputs: mean squared errors over the variance of
-    /// fp32's answers, summed. Infinite where anything is not finite.
+    /// One error for all outputs: the sum of their mean squared errors, each divided by the
+    /// variance of fp32's answers. Infinite if any error is not finite.
     pub(crate) fn error(&self, results: &[GateResult]) -> f64 {
         let each = self.followed.iter().zip(results).map(|(followed, result)| {
             let answers = followed.reference(&self.reference);
             let mean = answers.iter().sum::<f64>() / answers.len().max(1) as f64;
             let variance = answers.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>()
                 / answers.len().max(1) as f64;
-            // An output that never changes is measured in its own unit.
+            // If an output never changes, use its mean squared error without scaling.
             let unit = if variance > 0.0 { variance } else { 1.0 };
             result.mse / unit
         });
@@ -113,7 +111,7 @@ impl Gate {
 }
 
 impl Followed {
-    /// fp32's number for each frame, in the car's unit.
+    /// fp32's value for each frame, in the output's physical unit.
     fn reference(&self, answers: &[Vec<f32>]) -> Vec<f64> {
         let scale = f64::from(self.output.scale);
         let number = |answer: &Vec<f32>| answer.get(self.place).copied().unwrap_or(f32::NAN);
@@ -123,31 +121,31 @@ impl Followed {
     }
 
     fn result(&self, form: &str, reference: &[Vec<f32>], answers: &[Vec<f32>]) -> GateResult {
-        let wanted = self.reference(reference);
+        let expected = self.reference(reference);
         let offset = f64::from(self.output.offset);
         let scale = f64::from(self.output.scale) * f64::from(self.unit);
         let (mut squares, mut worst) = (0.0, 0.0_f64);
-        for (frame, wanted) in wanted.iter().enumerate() {
+        for (frame, expected) in expected.iter().enumerate() {
             let found = answers.get(frame).and_then(|answer| answer.get(self.place));
             let found = found.map_or(f64::NAN, |&x| f64::from(x) * scale + offset);
-            let miss = (found - wanted).abs();
-            squares += miss * miss;
-            // A number that is none is as wrong as can be.
-            worst = match miss.is_nan() {
+            let deviation = (found - expected).abs();
+            squares += deviation * deviation;
+            // NaN counts as an infinite error.
+            worst = match deviation.is_nan() {
                 true => f64::INFINITY,
-                false => worst.max(miss),
+                false => worst.max(deviation),
             };
         }
-        let mse = squares / wanted.len().max(1) as f64;
-        let least = wanted.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = wanted.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mse = squares / expected.len().max(1) as f64;
+        let least = expected.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = expected.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let span = most - least;
         let root = DEFAULT_ROOT * span;
         GateResult {
             form: form.to_owned(),
             output: self.output.meaning.name().to_owned(),
             unit: self.output.meaning.unit().to_owned(),
-            // JSON has no infinities and no NaN.
+            // JSON cannot represent infinity and NaN.
             mse: if mse.is_finite() { mse } else { f64::MAX },
             most_mse: self.limits.mse.unwrap_or(root * root),
             worst: if worst.is_finite() { worst } else { f64::MAX },

@@ -1,9 +1,8 @@
-//! From an ONNX model and a recipe to an engine file.
+//! Compiles an ONNX model and a recipe to an engine file.
 //!
-//! [`compile`] is the one entry: it reads a [`Recipe`], imports its model,
-//! simplifies the graph ([`simplify`]), lowers it to the engine's plan
-//! ([`lower()`]) and writes the bundle. `build.rs` calls it for every
-//! `engines/*.toml`, `pilotage compile` for one.
+//! [`compile`] is the entry point: it reads a [`Recipe`], imports its model, simplifies the graph
+//! ([`simplify`]), lowers it to the CPU engine's plan ([`lower()`]) and writes the engine file.
+//! `build.rs` calls it for every `engines/*.toml`; `pilotage compile` calls it for one recipe.
 
 mod affine;
 mod calibrate;

@@ -1,10 +1,9 @@
-//! A graph into the engine's plan: every operator to its operation, every value
-//! to an order in memory.
+//! Lowers a graph to the CPU engine's plan: every operator to an operation, every value to a
+//! layout in memory.
 //!
-//! Convolution and pooling work on NHWC, so values that come from them stay
-//! NHWC as long as what follows can live with it; constants are permuted here,
-//! and a flattened picture is taken in by permuting the columns of the layer
-//! that reads it. Where nothing else helps a transposition is inserted.
+//! Convolution and pooling work on NHWC, so their outputs stay NHWC as long as the following
+//! operations support it. Constants are permuted here. A flattened image is read by permuting the
+//! columns of the layer that reads it. Otherwise a transposition is inserted.
 
 mod dead;
 mod elementwise;
@@ -23,70 +22,70 @@ use pilotage_graph::{ElementType, Graph, Node, Op, ValueId};
 
 use forms::{Form, Lowering};
 
-/// How weights are kept and used, where a graph leaves that open.
+/// How weights are stored and used, where the graph does not determine it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Weights {
-    /// As the graph has them: f32, or i8 where a DequantizeLinear makes them and
-    /// the layer's input is i8 too.
+    /// As in the graph: f32, or i8 where a DequantizeLinear computes the weights and the layer's
+    /// input is i8 too.
     #[default]
     AsTheyAre,
-    /// f32 weights are stored as f16 (rounded to nearest); computed in f32.
+    /// f32 weights are stored as f16 (rounded to nearest). Layers compute in f32.
     Half,
-    /// Layers with i8 weights and a float input quantise that at run time.
+    /// Layers with i8 weights and a float input quantize the input at run time.
     Dynamic,
-    /// Whatever is dequantised is computed in f32: what a runtime does that takes
-    /// a QDQ graph at its word.
+    /// All dequantized values are computed in f32, as in a runtime that executes a QDQ graph
+    /// literally.
     Dequantized,
 }
 
-/// In which order of axes the engine takes four-dimensional tensors. It gives
-/// them in the model's order, so that elements are counted as the model does.
+/// The axis order of the engine's four-dimensional inputs. Outputs always have the model's order,
+/// so that element indices are those of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortLayout {
-    /// As the model has them.
+    /// The model's order.
     Model,
-    /// NHWC where that saves transpositions; [`PlanPort::layout`] says so.
+    /// NHWC where that saves transpositions. [`PlanPort::layout`] gives the order.
     Native,
 }
 
-/// Why a graph cannot become a plan.
+/// Why a graph cannot be lowered to a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
-    /// Weights and the like have to be known when compiling.
+    /// An input that must be a constant, such as weights, is computed at run time.
     #[error(
         "node `{node}` ({operator}): its {input} is computed while the network runs; \
          only a constant is supported: export the model with its weights folded in"
     )]
     NotConstant {
-        /// The node.
+        /// The node's name.
         node: String,
-        /// Its operator.
+        /// The node's operator.
         operator: &'static str,
-        /// Which of its inputs.
+        /// The name of the input.
         input: &'static str,
     },
-    /// The operator is there, but not on this type.
+    /// The operator is supported, but not for this element type.
     #[error("node `{node}` ({operator}): not supported on {found} elements, only on float32")]
     ElementType {
-        /// The node.
+        /// The node's name.
         node: String,
-        /// Its operator.
+        /// The node's operator.
         operator: &'static str,
-        /// The type it has.
+        /// The element type in the graph.
         found: ElementType,
     },
 }
 
-/// The plan that computes what `graph` computes.
+/// Lowers `graph` to a plan that computes the same function.
 ///
 /// # Errors
-/// When an operator needs a constant and has none, or works on types or shapes
-/// that no engine offers.
+/// If an operator needs a constant and its input is not constant, or if the engine does not
+/// support its element types or shapes.
 pub fn lower(graph: &Graph, ports: PortLayout) -> Result<Plan, LowerError> {
     lower_weights(graph, ports, Weights::default())
 }
 
-/// As [`lower()`], with a choice of weights.
+/// Like [`lower()`], with a choice of weights.
 ///
 /// # Errors
 /// As [`lower()`].
@@ -211,8 +210,7 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
     Ok(())
 }
 
-/// Whether an operator calculates with what it reads, rather than moves it or
-/// changes its type.
+/// Whether an operator computes new values, rather than moving elements or changing their type.
 fn computes(op: &Op) -> bool {
     !matches!(
         op,
@@ -232,7 +230,7 @@ fn computes(op: &Op) -> bool {
     )
 }
 
-/// Engines store float16, but do not compute in it.
+/// Returns an error for float16 values. The engine stores float16, but does not compute in it.
 fn float32(graph: &Graph, node: &Node) -> Result<(), LowerError> {
     let mut values = node.inputs.iter().chain(&node.outputs);
     match values.any(|&v| graph.value(v).element_type == ElementType::F16) {

@@ -1,4 +1,4 @@
-//! A network run on many frames, on all cores.
+//! Runs a network on many frames, on all cores.
 
 use std::num::NonZero;
 use std::sync::Mutex;
@@ -15,19 +15,19 @@ use pilotage_graph::Graph;
 use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
 use crate::permute::permute;
 
-/// Why a network gives no answers.
+/// Why a network cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// The graph has no plan.
+    /// The graph cannot be lowered to a plan.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// The plan has no engine.
+    /// The CPU engine cannot be built from the plan.
     #[error(transparent)]
     Cpu(#[from] CpuError),
-    /// The engine gave no answer.
+    /// Inference failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The input is not one picture.
+    /// The network does not have one image input.
     #[error("the network's input is not one picture of {expected} float32 or int8 elements")]
     Input {
         /// Elements of a frame.
@@ -35,24 +35,24 @@ pub enum NetworkError {
     },
 }
 
-/// A network whose one input is a picture of pixels less 128: f32, or i8.
+/// A network with one image input of pixels minus 128, as f32 or i8.
 ///
-/// Everything has the bits that the engine's plain loops give, so that what is
-/// learned from the answers is the same on every machine.
+/// Answers are bit-exact to the engine's scalar reference loops, so that results that depend on
+/// the answers are the same on every machine.
 #[derive(Debug, Clone)]
 pub struct Network {
     plan: Plan,
-    /// Whether the model's order of axes is NHWC.
+    /// Whether the model's axis order is NHWC.
     pub(crate) channels_last: bool,
-    /// What the input's pixels are less.
+    /// The value that is subtracted from the input's pixels.
     pub(crate) centre: u8,
 }
 
 impl Network {
-    /// A graph, its input in the model's order of axes.
+    /// A network from a graph. Its input has the model's axis order.
     ///
     /// # Errors
-    /// When it has no plan.
+    /// If the graph cannot be lowered to a plan.
     pub fn new(graph: &Graph, channels_last: bool) -> Result<Self, NetworkError> {
         let ports = match channels_last {
             true => PortLayout::Model,
@@ -62,7 +62,8 @@ impl Network {
         Ok(Self::of_plan(plan, channels_last))
     }
 
-    /// A plan, its input in the model's order of axes or NHWC as its port says.
+    /// A network from a plan. Its input has the model's axis order, or NHWC if the port's layout
+    /// is NHWC.
     pub fn of_plan(plan: Plan, channels_last: bool) -> Self {
         Self {
             plan,
@@ -71,13 +72,14 @@ impl Network {
         }
     }
 
-    /// Runs every frame (rows of interleaved channels, levels 0 to 255) and hands
-    /// its number and its outputs to `take` with one of several `new` accumulators,
-    /// which come back in no particular order and hold any of the frames: they
-    /// have to be joined by sums of integers, maxima and the like.
+    /// Runs every frame (rows of interleaved channels, values from 0 to 255). Passes the frame's
+    /// index and outputs to `take`, with one of several accumulators made by `new`. The
+    /// accumulators are returned in no particular order, and each covers an arbitrary subset of
+    /// the frames. Combine them with operations that do not depend on the order, such as integer
+    /// sums or maxima.
     ///
     /// # Errors
-    /// When the plan has no engine or its input is no such picture.
+    /// If the engine cannot be built, or the frames do not fit its input.
     pub fn accumulate<A: Send>(
         &self,
         frames: &[&[u8]],
@@ -117,7 +119,7 @@ impl Network {
         Ok(done.into_inner().unwrap_or_default())
     }
 
-    /// The outputs of each frame, one after the other as f32.
+    /// The outputs of each frame as f32, concatenated.
     ///
     /// # Errors
     /// As [`accumulate`](Self::accumulate).
@@ -135,14 +137,14 @@ impl Network {
 /// One output of a network.
 #[derive(Debug)]
 pub enum Buffer {
-    /// Of floats.
+    /// Floats.
     F32(Vec<f32>),
-    /// Of 8-bit integers.
+    /// 8-bit integers.
     I8(Vec<i8>),
 }
 
 impl Buffer {
-    /// The elements, integers as they are.
+    /// The elements as floats. Integers are not scaled.
     pub fn to_f32(&self) -> Vec<f32> {
         match self {
             Self::F32(data) => data.clone(),
@@ -150,7 +152,7 @@ impl Buffer {
         }
     }
 
-    /// The elements, if they are floats.
+    /// The elements of a float output; empty for an integer output.
     pub fn as_f32(&self) -> &[f32] {
         match self {
             Self::F32(data) => data,
@@ -159,10 +161,10 @@ impl Buffer {
     }
 }
 
-/// An engine with its memory.
+/// An engine with its output buffers.
 struct Runner {
     engine: CpuEngine,
-    /// Rows, columns and channels where the engine wants planes.
+    /// Rows, columns and channels, if the engine's input is planar.
     planes: Option<[usize; 3]>,
     element_type: ElementType,
     centre: u8,
@@ -207,11 +209,11 @@ impl Runner {
         if frame.len() != self.len {
             return Err(NetworkError::Input { expected: self.len });
         }
-        let levels = match &self.planes {
+        let pixel_values = match &self.planes {
             Some(shape) => permute(frame, shape, &[2, 0, 1]),
             None => frame.to_vec(),
         };
-        let mut lent: Vec<TensorMut<'_>> = self
+        let mut output_views: Vec<TensorMut<'_>> = self
             .outputs
             .iter_mut()
             .map(|output| match output {
@@ -221,13 +223,21 @@ impl Runner {
             .collect();
         match self.element_type {
             ElementType::I8 => {
-                let pixels: Vec<i8> = levels.iter().map(|&p| (p ^ 0x80).cast_signed()).collect();
-                self.engine.infer(&[TensorRef::I8(&pixels)], &mut lent)?;
+                let pixels: Vec<i8> = pixel_values
+                    .iter()
+                    .map(|&p| (p ^ 0x80).cast_signed())
+                    .collect();
+                self.engine
+                    .infer(&[TensorRef::I8(&pixels)], &mut output_views)?;
             }
             _ => {
                 let centre = f32::from(self.centre);
-                let pixels: Vec<f32> = levels.iter().map(|&p| f32::from(p) - centre).collect();
-                self.engine.infer(&[TensorRef::F32(&pixels)], &mut lent)?;
+                let pixels: Vec<f32> = pixel_values
+                    .iter()
+                    .map(|&p| f32::from(p) - centre)
+                    .collect();
+                self.engine
+                    .infer(&[TensorRef::F32(&pixels)], &mut output_views)?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The order of axes of stored tensors.
+//! Permutes the axes of stored tensors.
 
 /// NCHW to NHWC.
 pub(crate) const TO_NHWC: [usize; 4] = [0, 2, 3, 1];
@@ -10,8 +10,8 @@ pub(crate) fn pick<T: Copy>(items: &[T], perm: &[usize]) -> Vec<T> {
     perm.iter().map(|&axis| items[axis]).collect()
 }
 
-/// The elements of a row-major tensor of `shape`, their axes put in the order
-/// `perm` (output axis i is input axis `perm[i]`).
+/// The elements of a row-major tensor of `shape`, with its axes permuted: output axis i is input
+/// axis `perm[i]`.
 pub(crate) fn permute<T: Copy>(data: &[T], shape: &[usize], perm: &[usize]) -> Vec<T> {
     if moves_nothing(shape, perm) {
         return data.to_vec();
@@ -39,7 +39,7 @@ pub(crate) fn permute<T: Copy>(data: &[T], shape: &[usize], perm: &[usize]) -> V
     out
 }
 
-/// Whether the elements stay where they are: the axes longer than 1 keep their order.
+/// Whether the permutation leaves all elements in place: axes longer than 1 keep their order.
 pub(crate) fn moves_nothing(shape: &[usize], perm: &[usize]) -> bool {
     let long = perm.iter().filter(|&&axis| shape[axis] != 1);
     shape.contains(&0) || long.is_sorted()

@@ -1,11 +1,11 @@
-//! The recipe's arithmetic on pixel values, made part of the network.
+//! Adds the recipe's normalization of pixel values to the network.
 
 use pilotage_graph::{Graph, Node, Op, Tensor, Value, ValueId};
 use pilotage_vision::{Layout, Preprocess};
 
-/// Makes `input` take pixel values 0 to 255 less `centre`: what was the input
-/// becomes `pixel * (scale / std) - mean / std`. Simplifying folds that into the
-/// first layer where it can.
+/// Makes `input` take pixel values from 0 to 255 minus `centre`. The former input becomes
+/// `pixel * (scale / std) - mean / std`. Simplification folds this into the first layer if it
+/// can.
 #[allow(clippy::cast_possible_truncation)]
 pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess, centre: u8) {
     let channels = preprocess.colour.channels();
@@ -35,7 +35,7 @@ pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Prepro
             continue;
         };
         let constant = push(graph, what, input, Some(tensor));
-        // The value in hand is made by the new node from one that takes its place.
+        // The current value becomes the output of the new node. The new node's input replaces it.
         let before = push(graph, &format!("before {what}"), input, None);
         first.push(Node {
             name: format!("pixel {what}"),

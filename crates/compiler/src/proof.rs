@@ -1,4 +1,5 @@
-//! The frames that travel in an engine file, and what they prove on the machine that has the GPU.
+//! The validation frames in an engine file, for checking a GPU engine on the machine that runs
+//! it.
 
 use pilotage_engine::{Bundle, GateResult, Output};
 
@@ -7,21 +8,21 @@ use crate::gate::Gate;
 use crate::recipe::GateLimits;
 use crate::strip;
 
-/// Why an engine file proves nothing.
+/// Why an engine file cannot be validated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// It was compiled without frames.
+    /// The engine file was compiled without frames.
     #[error(
         "no frames travel with this engine to prove it by; compile it with --calibration FOLDER"
     )]
     NoFrames,
-    /// Its parts do not fit each other.
+    /// The sections in the engine file are inconsistent.
     #[error("what should prove this engine does not fit it ({0}); compile it again")]
     Unfit(&'static str),
 }
 
-/// Held-back frames, the answers of fp32, and how far from them an engine may be.
+/// The validation frames, their fp32 answers, and the error limits.
 #[derive(Debug, Clone)]
 pub struct Proof {
     frames: Vec<Vec<u8>>,
@@ -30,10 +31,10 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// The proof that travels in `bundle`.
+    /// Reads the validation data of `bundle`.
     ///
     /// # Errors
-    /// When there is none, or it is not whole.
+    /// If the data is missing or inconsistent.
     pub fn of(bundle: &Bundle) -> Result<Self, ProofError> {
         let manifest = &bundle.manifest;
         let (Some(picture), Some(answers)) = (
@@ -70,7 +71,7 @@ impl Proof {
             .ok_or(ProofError::Unfit("frames and answers differ in number"))?;
         let frames: Vec<Vec<u8>> = pixels.chunks(input.len()).map(<[u8]>::to_vec).collect();
 
-        // The limits are those of the first form that was proven; they are the same for all.
+        // Limits are the same for all forms. Use those of the first form.
         if manifest.gate.len() < manifest.outputs.len() || manifest.outputs.is_empty() {
             return Err(ProofError::Unfit("outputs and limits differ in number"));
         }
@@ -86,7 +87,8 @@ impl Proof {
                 mse: Some(limits.most_mse),
                 worst: Some(limits.most_worst),
             };
-            // The manifest's scale has the unit of an integer output in it, fp32's answers do not.
+            // The manifest's scale includes the scale of an integer output. fp32 answers do not
+            // use that scale.
             let scale = scale(index).ok_or(ProofError::Unfit("its recipe has no such output"))?;
             units.push((output.name.clone(), output.scale / scale));
             let output = Output {
@@ -102,13 +104,13 @@ impl Proof {
         })
     }
 
-    /// The frames: pixels 0 to 255, rows of interleaved channels.
+    /// The frames: pixels from 0 to 255, rows of interleaved channels.
     pub fn frames(&self) -> &[Vec<u8>] {
         &self.frames
     }
 
-    /// How far `answers` are from fp32's: for each frame the outputs end to end, in the model's
-    /// order. `form` says whose they are.
+    /// The errors of `answers` against fp32. Each frame's answer is its outputs in the model's
+    /// order, concatenated. `form` names the engine that computed the answers.
     pub fn results(&self, form: &str, answers: &[Vec<f32>]) -> Vec<GateResult> {
         self.gate.results(form, answers, &self.units)
     }

@@ -1,10 +1,9 @@
-//! A float graph into one with QuantizeLinear and DequantizeLinear (QDQ).
+//! Quantizes a float graph to a graph with QuantizeLinear and DequantizeLinear nodes (QDQ).
 //!
-//! Everything is symmetric with zero point 0: weights per output channel,
-//! activations per tensor, biases in 32 bits in units of input scale times weight
-//! scale. The form is the one that ONNX Runtime and TensorRT read: a pair of
-//! QuantizeLinear and DequantizeLinear where a value becomes integers, the
-//! operators between them on floats.
+//! Quantization is symmetric with zero point 0. Weights have a scale per output channel,
+//! activations per tensor. Biases have 32 bits and the scale input scale times weight scale. The
+//! graph has the form that ONNX Runtime and TensorRT read: a pair of QuantizeLinear and
+//! DequantizeLinear where a value is quantized, and float operators between the pairs.
 
 mod build;
 mod wanted;
@@ -18,10 +17,10 @@ pub(crate) use wanted::unit_axis;
 
 use crate::calibrate::Range;
 
-/// What of a graph becomes integers.
+/// Which parts of a graph are quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Layers and curves compute in integers, outputs are floats.
+    /// Layers and activations compute in integers. Outputs are floats.
     Int8,
     /// The outputs are integers too.
     Int8Integer,
@@ -29,52 +28,52 @@ pub enum Form {
     Weights,
 }
 
-/// How a graph is quantised.
+/// Options for quantizing a graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantizeOptions {
-    /// What becomes integers.
+    /// Which parts are quantized.
     pub form: Form,
     /// Names of layers that stay in floating point.
     pub float_layers: BTreeSet<String>,
 }
 
-/// Why a graph cannot be quantised.
+/// Why a graph cannot be quantized.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
-    /// A layer is to stay in floating point, but there is none of that name.
+    /// A layer that should stay in floating point does not exist.
     #[error("there is no layer `{name}`; there is {known}")]
     UnknownLayer {
         /// The name.
         name: String,
-        /// All names.
+        /// The names of all layers.
         known: String,
     },
-    /// A value that is to be quantised was not calibrated; a mistake of the compiler.
+    /// A value to be quantized was not calibrated. This is a defect of the compiler.
     #[error("`{name}` has no range; report this as a defect of Pilotage")]
     NoRange {
         /// The value.
         name: String,
     },
-    /// The graph that was made breaks a rule; a mistake of the compiler.
+    /// The quantized graph breaks a rule. This is a defect of the compiler.
     #[error("the quantised graph is not sound ({0}); report this as a defect of Pilotage")]
     Unsound(#[from] GraphError),
 }
 
-/// The values that need a range before [`quantize`].
+/// The values that [`quantize`] needs a range for.
 ///
 /// # Errors
-/// When an option names a layer that is not there.
+/// If an option names a layer that does not exist.
 pub fn values(graph: &Graph, options: &QuantizeOptions) -> Result<Vec<ValueId>, QuantizeError> {
     let wanted = wanted::Wanted::new(graph, options)?;
     Ok(wanted.sources(graph))
 }
 
-/// The quantised form of a graph whose input is a picture of pixels less 128 (it
-/// becomes int8, scale 1), with the ranges of its [`values`]. Returns the
-/// graph and the scales of integer outputs, in order (1 for float ones).
+/// Quantizes a graph whose input is an image of pixels minus 128. The input becomes int8 with
+/// scale 1. `ranges` has the ranges of the graph's [`values`]. Returns the graph and the scales
+/// of its outputs, in order; the scale of a float output is 1.
 ///
 /// # Errors
-/// When an option names a layer that is not there, or a range is missing.
+/// If an option names a layer that does not exist, or a range is missing.
 pub fn quantize(
     graph: &Graph,
     ranges: &BTreeMap<ValueId, Range>,

@@ -1,4 +1,4 @@
-//! What a person writes beside a model: `engines/NAME.toml`.
+//! The recipe of an engine: the file `engines/NAME.toml` beside a model.
 //!
 //! docs/recipes.md explains every field.
 
@@ -11,60 +11,60 @@ use pilotage_engine::{Domain, Meaning};
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 
-/// A recipe of more bytes than this is none.
+/// The largest size of a recipe file.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// How a model becomes an engine.
+/// How to compile a model to an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The ONNX file, as seen from the recipe's folder.
+    /// The ONNX file, relative to the recipe's folder.
     pub model: PathBuf,
-    /// What the engine computes in.
+    /// The precision in which the engine computes.
     #[serde(default)]
     pub precision: Precision,
-    /// Where the engine may drive.
+    /// The domain in which the engine may drive.
     pub domain: Domain,
-    /// What to do when the engine's error is past a limit.
+    /// What to do if the engine's error exceeds a limit.
     #[serde(default)]
     pub on_gate_failure: OnGateFailure,
-    /// How a camera's frame becomes the model's input.
+    /// How a camera frame becomes the model's input.
     pub input: Preprocess,
-    /// Values of the model's other inputs: one number for all elements, or one each.
+    /// Values of the model's other inputs: one number for all elements, or one for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fixed_inputs: BTreeMap<String, FixedInput>,
-    /// What the model's answers mean.
+    /// The meaning of the model's outputs.
     pub output: Vec<RecipeOutput>,
-    /// What the ranges of an INT8 engine are taken from, and what proves it.
+    /// The frames for the ranges of an INT8 engine, and for its validation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<CalibrationRecipe>,
     /// Precision of single layers, by the name of their node in the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub layers: BTreeMap<String, LayerPrecision>,
-    /// What TensorRT is told.
+    /// Options for TensorRT.
     #[serde(default)]
     pub tensorrt: TensorRtRecipe,
 }
 
-/// What an engine computes in.
+/// The precision in which an engine computes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floating point.
     #[default]
     Fp32,
-    /// 16-bit floating point weights; a GPU computes in it too, a CPU in 32 bits.
+    /// 16-bit floating point weights. A GPU also computes in 16 bits, a CPU in 32 bits.
     Fp16,
-    /// 8-bit integers, the answers in floating point.
+    /// 8-bit integers. Outputs are floating point.
     Int8,
-    /// 8-bit weights; each layer's input is quantised by its own range at run time.
+    /// 8-bit weights. Each layer's input is quantized by its own range at run time.
     Int8Dynamic,
-    /// 8-bit integers from the picture to the answers.
+    /// 8-bit integers from the input to the outputs.
     Int8Integer,
 }
 
 impl Precision {
-    /// As recipes spell it.
+    /// The name in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
@@ -76,54 +76,54 @@ impl Precision {
     }
 }
 
-/// What a single layer computes in.
+/// The precision in which a single layer computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerPrecision {
     /// 32-bit floating point.
     Fp32,
-    /// 16-bit floating point on a GPU; a CPU computes such a layer in 32 bits.
+    /// 16-bit floating point on a GPU. A CPU computes such a layer in 32 bits.
     Fp16,
 }
 
-/// What to do when an engine's error is past its limit.
+/// What to do if an engine's error exceeds its limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnGateFailure {
-    /// There is no engine.
+    /// Compilation fails.
     #[default]
     Fail,
-    /// The layers that hurt most become floating point, one after the other,
-    /// until the engine passes.
+    /// Layers become floating point until the engine passes, one after the other. The layer with
+    /// the lowest signal-to-noise ratio is first.
     Mixed,
 }
 
-/// A value of an input that is no picture.
+/// The value of an input that is not the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FixedInput {
-    /// Every element.
+    /// One value for every element.
     All(f32),
-    /// One each, in the model's order.
+    /// One value for each element, in the model's order.
     Each(Vec<f32>),
 }
 
-/// `[calibration]`: the frames an engine is calibrated on and proven with.
+/// `[calibration]`: the frames for calibration and validation, and how they are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationRecipe {
-    /// A folder of pictures, or of pictures and `data.csv`; as seen from the recipe's.
+    /// A folder of images, with or without a `data.csv`, relative to the recipe's folder.
     pub frames: PathBuf,
-    /// How a range is chosen from what was seen.
+    /// How a range is chosen from the observed values.
     #[serde(default)]
     pub method: CalibrationMethod,
-    /// For `percentile`: the share of values, in percent, that a range holds.
+    /// For `percentile`: the share of values, in percent, that a range covers.
     #[serde(default = "percentile")]
     pub percentile: f64,
-    /// Whether cross-layer equalisation is tried; kept only if the error falls.
+    /// Whether cross-layer equalization is tried. It is kept only if the error decreases.
     #[serde(default = "yes")]
     pub equalize: bool,
-    /// Whether bias correction is tried; kept only if the error falls.
+    /// Whether bias correction is tried. It is kept only if the error decreases.
     #[serde(default = "yes")]
     pub correct_biases: bool,
 }
@@ -132,11 +132,11 @@ pub struct CalibrationRecipe {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationMethod {
-    /// The largest magnitude seen.
+    /// The largest observed magnitude.
     MinMax,
-    /// A share of all values.
+    /// The range that covers a given share of all values.
     Percentile,
-    /// The least Kullback-Leibler divergence between what was seen and what is kept of it.
+    /// The least Kullback-Leibler divergence between the observed and the quantized distribution.
     Entropy,
     /// The least squared error.
     #[default]
@@ -144,7 +144,7 @@ pub enum CalibrationMethod {
 }
 
 impl CalibrationMethod {
-    /// As recipes spell it.
+    /// The name in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::MinMax => "minmax",
@@ -155,54 +155,55 @@ impl CalibrationMethod {
     }
 }
 
-/// `[tensorrt]`: what NVIDIA's compiler is told.
+/// `[tensorrt]`: options for NVIDIA's compiler.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TensorRtRecipe {
-    /// Most memory a layer may use while it runs, MiB; TensorRT's own default where left out.
+    /// The most memory in MiB that a layer may use at run time. If absent, TensorRT's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace_mib: Option<u32>,
-    /// Whether the timings of kernels are kept from build to build, beside the plans; they are
-    /// where left out.
+    /// Whether kernel timings are cached between builds, in the folder of the plans. If absent,
+    /// they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing_cache: Option<bool>,
-    /// The deep learning accelerator to use (JetPack 5.1 to 6.2), the GPU for what it cannot do.
+    /// The deep learning accelerator to use (JetPack 5.1 to 6.2). The GPU computes what the
+    /// accelerator does not support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dla_core: Option<u32>,
 }
 
-/// One `[[output]]`: a [`pilotage_engine::Output`] as a person writes it.
+/// One `[[output]]`: a [`pilotage_engine::Output`] as written in a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecipeOutput {
-    /// The model's name for the output; may be left out where it has only one.
+    /// The model's name for the output. Optional if the model has only one output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Which element of it.
+    /// The index of the element in the output.
     #[serde(default)]
     pub index: usize,
-    /// What it is.
+    /// The meaning of the element.
     pub meaning: Meaning,
-    /// Multiplies the model's number.
+    /// Factor from the model's value to the physical unit.
     #[serde(default = "one")]
     pub scale: f32,
-    /// Added after.
+    /// Added after scaling.
     #[serde(default)]
     pub offset: f32,
-    /// How far an engine may be from fp32.
+    /// The largest allowed error against fp32.
     #[serde(default)]
     pub gate: GateLimits,
 }
 
-/// The largest error against fp32 that an engine may have, in the unit of the
-/// car's number (after scale and offset).
+/// The largest allowed error of an engine against fp32, in the output's physical unit (after
+/// scale and offset).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateLimits {
-    /// Mean squared error; 2 % of the span of fp32's answers, squared, where left out.
+    /// Mean squared error. If absent, the square of 2 % of the span of fp32's answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mse: Option<f64>,
-    /// Error of a single frame; 10 % of the span of fp32's answers where left out.
+    /// Error of a single frame. If absent, 10 % of the span of fp32's answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst: Option<f64>,
 }
@@ -227,24 +228,24 @@ pub enum RecipeError {
     Read {
         /// The recipe.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The file is far too large.
+    /// The file is too large for a recipe.
     #[error("{path}: {bytes} bytes are too many for a recipe; is it another file?")]
     TooLarge {
         /// The recipe.
         path: PathBuf,
-        /// Its size.
+        /// The file's size.
         bytes: u64,
     },
-    /// Something in it is wrong.
+    /// The recipe has an error.
     #[error(transparent)]
     Content(#[from] ConfigError),
 }
 
 impl CalibrationRecipe {
-    /// On these frames, all else as it is where a recipe leaves it out.
+    /// Calibration on `frames`, with defaults for all other keys.
     pub fn new(frames: PathBuf) -> Self {
         Self {
             frames,
@@ -256,10 +257,10 @@ impl CalibrationRecipe {
     }
 }
 
-/// The text of a recipe.
+/// Reads the text of a recipe.
 ///
 /// # Errors
-/// When it cannot be read, or is far too large.
+/// If the file cannot be read, or is larger than a recipe can be.
 pub fn read_recipe_text(path: &Path) -> Result<String, RecipeError> {
     let text = fs::metadata(path)
         .and_then(|metadata| match metadata.len() {
@@ -277,21 +278,21 @@ pub fn read_recipe_text(path: &Path) -> Result<String, RecipeError> {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. Also gives its text, in which errors found
-    /// later (an output the model does not have) are located.
+    /// Reads and checks a recipe. Also returns its text, so that errors that are found later can
+    /// be located (an output that the model does not have, for example).
     ///
     /// # Errors
-    /// Names file, line and key.
+    /// The error names the file, the line and the key.
     pub fn read(path: &Path) -> Result<(Self, String), RecipeError> {
         let text = read_recipe_text(path)?;
         let recipe = Self::parse(&path.display().to_string(), &text)?;
         Ok((recipe, text))
     }
 
-    /// Reads a recipe from its text; `file` is for messages.
+    /// Parses and checks a recipe. `file` is the file's name for messages.
     ///
     /// # Errors
-    /// Names file, line and key.
+    /// The error names the file, the line and the key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
         let recipe: Self = source.parse()?;
@@ -299,10 +300,10 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// Whether it makes sense; `source` is its text, for messages.
+    /// Checks the recipe's values. `source` is the recipe's text, for messages.
     ///
     /// # Errors
-    /// Names file, line and key.
+    /// The error names the file, the line and the key.
     pub fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         if self.precision != Precision::Fp32 && self.calibration.is_none() {
             return Err(source.error(
@@ -317,7 +318,7 @@ impl Recipe {
         self.check_layers(source)?;
         self.check_calibration(source)?;
         let input = &self.input;
-        // The crop is checked against the camera's frames when there is one.
+        // The crop is checked against the camera's frame size once there is a camera.
         let frame = input.crop.map_or((u32::MAX, u32::MAX), |crop| {
             (
                 crop.x.saturating_add(crop.width),
@@ -378,7 +379,7 @@ impl Recipe {
         let Some(calibration) = &self.calibration else {
             return Ok(());
         };
-        // Below half, more is cut off than is kept.
+        // Below 50 %, more would be clipped than covered.
         if !(50.0..=100.0).contains(&calibration.percentile) {
             return Err(source.error("calibration.percentile", "must be 50 to 100"));
         }

@@ -1,4 +1,4 @@
-//! What quantisation costs, layer by layer.
+//! The quantization error of each layer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,34 +8,33 @@ use pilotage_graph::{Graph, Node, Op, ValueId};
 use crate::calibrate::Range;
 use crate::network::{Network, NetworkError};
 
-/// Frames that are looked at together, so that memory stays bounded.
+/// Frames that are processed together. This bounds the memory use.
 const TOGETHER: usize = 8;
 
-/// What quantisation costs a layer.
+/// The quantization error of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerReport {
     /// The node's name in the model.
     pub name: String,
     /// Its operator.
     pub operator: &'static str,
-    /// Signal to quantisation noise of its output, dB: all layers before it
-    /// quantised too.
+    /// Signal-to-quantization-noise ratio of the layer's output in dB. All earlier layers are
+    /// quantized too.
     pub signal_to_noise: f64,
-    /// The largest magnitude of its output that was seen in calibration, where
-    /// that becomes integers.
+    /// The largest magnitude of the output in calibration, if the output is quantized.
     pub largest: Option<f32>,
-    /// The largest magnitude that is kept.
+    /// The largest magnitude that the quantized range covers.
     pub limit: Option<f32>,
-    /// The share of its output that is cut off.
+    /// The share of the output that is clipped.
     pub clipped: Option<f64>,
-    /// The largest over the smallest range of its units' weights.
+    /// The largest weight range of a unit, divided by the smallest.
     pub weight_spread: f32,
 }
 
-/// Reports on every layer: `float` is what `quantized` was made from with `ranges`.
+/// Reports on every layer. `quantized` was made from `float` with `ranges`.
 ///
 /// # Errors
-/// When one of the graphs cannot be run on the frames.
+/// If one of the graphs cannot be run on the frames.
 pub fn layer_reports(
     float: &Graph,
     quantized: &Graph,
@@ -100,7 +99,8 @@ pub fn layer_reports(
     Ok(reports.collect())
 }
 
-/// The range of a layer's output, or of what follows it alone and keeps its elements.
+/// The range of a layer's output. If the output has none, the range after the Relu or Clip nodes
+/// that alone read it.
 fn kept<'r>(graph: &Graph, node: &Node, ranges: &'r BTreeMap<ValueId, Range>) -> Option<&'r Range> {
     let mut value = node.outputs[0];
     loop {
@@ -137,7 +137,7 @@ fn weight_spread(graph: &Graph, node: &Node) -> f32 {
     if least.is_finite() { most / least } else { 1.0 }
 }
 
-/// A table, a line for each layer.
+/// Formats layer reports as a table with one line for each layer.
 pub struct LayerTable<'a>(pub &'a [LayerReport]);
 
 impl fmt::Display for LayerTable<'_> {

@@ -1,9 +1,9 @@
-//! A graph into a smaller one that computes the same.
+//! Simplifies a graph without changing its function.
 //!
-//! Constants are folded, batch norm and normalisation go into the weights of
-//! the layer before or after them, matrix products with constants take the one
-//! form that engines know. Results change by rounding only: factors are joined
-//! in f64 and rounded once per fold. (Activations are fused later, in the plan.)
+//! Constants are folded. Batch norm and normalization are folded into the weights of the layer
+//! before or after them. Matrix products with constants are converted to the canonical form.
+//! Results change only by rounding: factors are combined in f64 and rounded once per fold.
+//! (Activations are fused later, in the plan.)
 
 mod affine;
 mod constants;
@@ -14,8 +14,8 @@ mod transposes;
 
 use pilotage_graph::Graph;
 
-/// Rounds of all passes; each round is cheap and the last changes nothing, so
-/// this only bounds what a hostile graph may cost.
+/// The largest number of rounds over all passes. Each round is cheap and the last round changes
+/// nothing, so this only bounds the cost of a malicious graph.
 const MOST_ROUNDS: usize = 100;
 
 /// The same function with fewer nodes.

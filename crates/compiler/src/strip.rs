@@ -1,5 +1,5 @@
-//! Frames as one picture in PNG, one below the other: a third of their size, and
-//! not a bit lost.
+//! Packs frames losslessly into one PNG, stacked vertically. This takes about a third of their
+//! size.
 
 use std::io::Cursor;
 
@@ -7,14 +7,13 @@ use image::codecs::png::{CompressionType, FilterType, PngDecoder, PngEncoder};
 use image::error::{ParameterError, ParameterErrorKind};
 use image::{ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, Limits};
 
-/// What a decoder may take beside the pixels: rows, and zlib's window.
+/// Memory that a decoder may use in addition to the pixels: for rows, and zlib's window.
 const ROOM: u64 = 1 << 20;
 
-/// Packs frames of one size: rows of `width` pixels, of one or
-/// three channels.
+/// Packs frames of one size: rows of `width` pixels with one or three channels.
 ///
 /// # Errors
-/// When the frames are not of that size, or too many for one picture.
+/// If the frames do not have that size, or are too many for one image.
 pub(crate) fn pack(frames: &[&[u8]], (width, height): (u32, u32)) -> Result<Vec<u8>, ImageError> {
     let pixels = frames.concat();
     let total = height.saturating_mul(u32::try_from(frames.len()).unwrap_or(u32::MAX));
@@ -36,8 +35,8 @@ pub(crate) fn pack(frames: &[&[u8]], (width, height): (u32, u32)) -> Result<Vec<
     Ok(png)
 }
 
-/// The pixels that [`pack`] was given, end to end, if there are just `length` of
-/// them. No memory is set aside for a picture of another size.
+/// Unpacks the pixels of all frames, concatenated, if there are exactly `length` bytes. Allocates
+/// no memory for an image of another size.
 pub(crate) fn unpack(png: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut limits = Limits::default();
     limits.max_alloc = Some((length as u64).saturating_add(ROOM));

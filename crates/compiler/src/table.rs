@@ -1,8 +1,8 @@
-//! The calibration table for people who calibrate the old way, with trtexec.
+//! The calibration table for calibration with trtexec.
 //!
-//! TensorRT's own format: a line `TRT-VERSION-ALGORITHM`, then a line `NAME: SCALE`
-//! for each tensor of the network, the scale being the bits of a float32 in
-//! hexadecimal and `largest magnitude / 127` (README of NVIDIA's sampleINT8).
+//! TensorRT's format: a line `TRT-VERSION-ALGORITHM`, then a line `NAME: SCALE` for each tensor
+//! of the network. The scale is `largest magnitude / 127`, written as the bits of a float32 in
+//! hexadecimal (README of NVIDIA's sampleINT8).
 
 use std::fmt::Write as _;
 
@@ -10,16 +10,17 @@ use pilotage_graph::{ElementType, Graph, Tensor, ValueId};
 
 use crate::calibrate::{CalibrateError, Method, Range, seen};
 
-/// TensorRT 8.5.2, the one of JetPack 5.1. The algorithm is the one that trtexec asks for.
+/// TensorRT 8.5.2, the version of JetPack 5.1. The algorithm is the one that trtexec requests.
 const HEADER: &str = "TRT-8502-EntropyCalibration2";
 
-/// The float values of a model that other runtimes have too, under its own names.
+/// The float tensors of a model, under the model's names. Other runtimes know them by these
+/// names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tensors(Vec<(ValueId, String)>);
 
 impl Tensors {
-    /// Of a graph as it was read: its inputs, and what its nodes make for one another
-    /// and for the caller. Whatever is done to the graph later must leave ids alone.
+    /// The tensors of a graph as read: its inputs, and the outputs of its nodes that other nodes
+    /// or the caller read. Later changes to the graph must keep the value ids.
     pub(crate) fn of(graph: &Graph) -> Self {
         let mut used = vec![false; graph.values.len()];
         let read = graph.nodes.iter().flat_map(|node| &node.inputs);
@@ -33,12 +34,12 @@ impl Tensors {
         Self(named.collect())
     }
 
-    /// The table of ranges on `frames`, of the graph these are values of, whose input
-    /// is pixels less 128. Tensors without a range (all zeros, or not finite) are left
-    /// out, and so are names that would break a line.
+    /// The table of the ranges on `frames`. `graph` is the graph that `self` was made from, with
+    /// an input of pixels minus 128. Tensors without a range (all zeros, or not finite) are left
+    /// out, and so are names with control characters.
     ///
     /// # Errors
-    /// When the graph cannot be run on such frames.
+    /// If the graph cannot be run on the frames.
     pub(crate) fn table(
         &self,
         graph: &Graph,
@@ -53,7 +54,7 @@ impl Tensors {
         let mut table = format!("{HEADER}\n");
         for (id, name) in &self.0 {
             let scale = match constant(*id) {
-                // An input that was given one value for good.
+                // An input that was bound to a constant.
                 Some(tensor) => largest(tensor) / 127.0,
                 None => ranges.get(id).map_or(0.0, Range::scale),
             };

@@ -1,18 +1,18 @@
-//! How often which magnitudes were seen, and which range to keep of them.
+//! Histograms of magnitudes, and the choice of a range from a histogram.
 
-/// Bins of a histogram: odd, so that one lies around 0.
+/// Number of bins of a histogram. It is odd, so that one bin is centred on 0.
 pub const BINS: usize = 2049;
-/// Levels of the coarser distribution: onnxruntime's default.
-const LEVELS: usize = 128;
-/// As onnxruntime's `smooth_distribution`.
+/// Number of bins of the quantized distribution: onnxruntime's default.
+const QUANTIZED_BINS: usize = 128;
+/// As in onnxruntime's `smooth_distribution`.
 const EPSILON: f32 = 0.0001;
 
-/// Counts over -limit..=limit in bins of one width, as numpy's `histogram` has them.
+/// Counts over -limit..=limit in bins of equal width, as in numpy's `histogram`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// The largest magnitude seen.
+    /// The largest observed magnitude.
     pub limit: f32,
-    /// [`BINS`] of them.
+    /// The counts of the [`BINS`] bins.
     pub counts: Vec<u64>,
 }
 
@@ -25,30 +25,30 @@ impl Histogram {
         }
     }
 
-    /// Counts each of `data`; what is beyond the limit goes to the last bins.
+    /// Counts each element of `data`. Values beyond the limit go to the first or last bin.
     pub fn add(&mut self, data: &[f32]) {
         let limit = f64::from(self.limit);
         let per_bin = BINS as f64 / (2.0 * limit);
         for &x in data {
-            // The cast saturates, a NaN is 0.
+            // The cast saturates. NaN becomes 0.
             let bin = ((f64::from(x) + limit) * per_bin) as usize;
             self.counts[bin.min(BINS - 1)] += 1;
         }
     }
 
-    /// Adds another of the same limit.
+    /// Adds the counts of a histogram with the same limit.
     pub fn merge(&mut self, other: &Self) {
         for (count, other) in self.counts.iter_mut().zip(&other.counts) {
             *count += other;
         }
     }
 
-    /// Where bin `index` begins; the last ends at the limit.
+    /// The lower edge of bin `index`. `edge(BINS)` is the limit.
     fn edge(&self, index: usize) -> f64 {
         f64::from(self.limit) * (2.0 * index as f64 / BINS as f64 - 1.0)
     }
 
-    /// The share of what was seen that lies beyond `limit`, by whole bins.
+    /// The share of values beyond `limit`, counted in whole bins.
     pub fn clipped(&self, limit: f32) -> f64 {
         let total: u64 = self.counts.iter().sum();
         let beyond = (0..BINS)
@@ -61,14 +61,14 @@ impl Histogram {
         beyond as f64 / total.max(1) as f64
     }
 
-    /// The magnitude that `percent` of all magnitudes do not exceed.
+    /// The magnitude that `percent` of all values do not exceed.
     pub fn percentile(&self, percent: f64) -> f32 {
         let total: u64 = self.counts.iter().sum();
-        let wanted = total as f64 * percent / 100.0;
+        let target = total as f64 * percent / 100.0;
         let middle = BINS / 2;
         let mut seen = self.counts[middle] as f64;
         for ring in 1..=middle {
-            if seen >= wanted {
+            if seen >= target {
                 return self.edge(middle + ring) as f32;
             }
             seen += (self.counts[middle + ring] + self.counts[middle - ring]) as f64;
@@ -76,12 +76,12 @@ impl Histogram {
         self.limit
     }
 
-    /// The limit with the least squared error of rounding and cutting off, each
-    /// bin taken at its middle; among as many limits as there are bins on a side.
+    /// The limit with the least squared error of rounding and clipping. Each bin is represented
+    /// by its centre. There is one candidate limit for each bin on one side.
     pub fn least_squares(&self) -> f32 {
         let middle = BINS / 2;
         let width = 2.0 * f64::from(self.limit) / BINS as f64;
-        // Rings around the middle bin: their magnitude and count.
+        // Magnitude and count of each pair of bins at the same distance from the middle bin.
         let rings: Vec<(f64, f64)> = (1..=middle)
             .map(|ring| {
                 let count = self.counts[middle + ring] + self.counts[middle - ring];
@@ -92,9 +92,9 @@ impl Histogram {
         let error = |limit: f64| -> f64 {
             let scale = limit / 127.0;
             let each = rings.iter().map(|&(x, count)| {
-                let level = (x / scale).round_ties_even().min(127.0);
-                let miss = level * scale - x;
-                miss * miss * count
+                let quantized = (x / scale).round_ties_even().min(127.0);
+                let deviation = quantized * scale - x;
+                deviation * deviation * count
             });
             each.sum()
         };
@@ -109,13 +109,13 @@ impl Histogram {
         best.1 as f32
     }
 
-    /// The limit whose quantised distribution diverges least (Kullback-Leibler)
-    /// from what was seen: Migacz, "8-bit Inference with TensorRT" (GTC 2017), in
-    /// the form that onnxruntime's `HistogramCollector.get_entropy_threshold`
-    /// gives it, integer division included.
+    /// The limit whose quantized distribution has the least Kullback-Leibler divergence from the
+    /// observed distribution: Migacz, "8-bit Inference with TensorRT" (GTC 2017). The computation
+    /// follows onnxruntime's `HistogramCollector.get_entropy_threshold`, including its integer
+    /// divisions.
     pub fn least_divergence(&self) -> f32 {
         let middle = BINS / 2;
-        let half = LEVELS / 2;
+        let half = QUANTIZED_BINS / 2;
         let mut best = (f64::INFINITY, f64::from(self.limit));
         for reach in half..=middle {
             let (start, end) = (middle - reach, (middle + reach + 1).min(BINS));
@@ -129,20 +129,21 @@ impl Histogram {
         (best.1 as f32).min(self.limit)
     }
 
-    /// Of the bins `start..end`, what is outside put into the first and last.
+    /// The divergence for the bins `start..end`. Counts outside are added to the first and last
+    /// bin.
     fn divergence(&self, start: usize, end: usize) -> Option<f64> {
         let inside = &self.counts[start..end];
         let mut p = inside.to_vec();
         let last = p.len() - 1;
         p[0] += self.counts[..start].iter().sum::<u64>();
         p[last] += self.counts[end..].iter().sum::<u64>();
-        let each = inside.len() / LEVELS;
+        let each = inside.len() / QUANTIZED_BINS;
         let mut q = vec![0_u64; p.len()];
-        for level in 0..LEVELS {
-            let bins = level * each..(level + 1) * each;
+        for bin in 0..QUANTIZED_BINS {
+            let bins = bin * each..(bin + 1) * each;
             let mut merged: u64 = inside[bins.clone()].iter().sum();
-            if level == LEVELS - 1 {
-                merged += inside[LEVELS * each..].iter().sum::<u64>();
+            if bin == QUANTIZED_BINS - 1 {
+                merged += inside[QUANTIZED_BINS * each..].iter().sum::<u64>();
             }
             let filled = p[bins.clone()].iter().filter(|&&count| count != 0).count();
             if filled != 0 {
@@ -160,7 +161,8 @@ impl Histogram {
     }
 }
 
-/// Zeros become a little, taken off the rest; none where all are zeros.
+/// Replaces zeros by [`EPSILON`] and subtracts the sum of these evenly from the other counts.
+/// `None` if all counts are zero.
 fn smooth(counts: &[u64]) -> Option<Vec<f32>> {
     let zeros = counts.iter().filter(|&&count| count == 0).count();
     let filled = counts.len() - zeros;

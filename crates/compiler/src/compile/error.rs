@@ -1,4 +1,4 @@
-//! Why there is no engine.
+//! Compilation errors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use crate::network::NetworkError;
 use crate::quantize::QuantizeError;
 use crate::recipe::RecipeError;
 
-/// Why there is no engine. Messages begin with the file they are about.
+/// Why compilation failed. Messages begin with the path of the file that they are about.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The recipe cannot be read.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// The recipe says something that does not fit the model.
+    /// A value in the recipe does not fit the model.
     #[error(transparent)]
     Content(#[from] ConfigError),
     /// The frames cannot be used.
     #[error(transparent)]
     Frames(#[from] FramesError),
-    /// An 8-bit engine without frames.
+    /// An 8-bit engine was requested without calibration frames.
     #[error("an 8-bit engine needs frames: add a [calibration] table with frames = \"FOLDER\"")]
     NoFrames,
-    /// The model makes no engine.
+    /// The model cannot be compiled.
     #[error("{path}: {reason}")]
     Model {
         /// The ONNX file.
@@ -41,31 +41,31 @@ pub enum CompileError {
     },
 }
 
-/// Why a model makes no engine.
+/// Why a model cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// It is not ONNX that Pilotage can take.
+    /// The file is not ONNX, or uses ONNX features that Pilotage does not support.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// It is no driving network.
+    /// The model has too many nodes.
     #[error("{0} nodes, more than the {MAX_ITEMS} an engine may have")]
     TooManyNodes(usize),
-    /// It has no plan.
+    /// The model cannot be lowered to a plan.
     #[error(transparent)]
     Lower(#[from] LowerError),
-    /// No ranges could be found.
+    /// Calibration found no ranges.
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
-    /// It cannot be quantised as the recipe says.
+    /// The model cannot be quantized as the recipe requests.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
-    /// It has numbers that float16 has not.
+    /// The model has values outside float16's range.
     #[error(transparent)]
     Narrow(#[from] NarrowError),
-    /// It could not be run on the frames.
+    /// The network could not be run on the frames.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The engine is too far from fp32.
+    /// The engine's error against fp32 exceeds the gate.
     #[error(
         "as {precision} the engine is too far from the model:\n{}\nThe layers that lose \
          most (signal to noise): {layers}. Keep them in floating point ([layers]), set \
@@ -74,22 +74,22 @@ pub enum ModelError {
         GateTable(results)
     )]
     Gate {
-        /// What was tried.
+        /// The precision that was tried.
         precision: &'static str,
-        /// How far it is.
+        /// The errors and limits of each output.
         results: Vec<GateResult>,
-        /// The worst layers.
+        /// The layers with the lowest signal-to-noise ratio.
         layers: String,
     },
-    /// The frames that prove it cannot travel with it.
+    /// The validation frames cannot be packed into the engine file.
     #[error("the held-back frames cannot be packed: {0}")]
     Frames(#[source] image::ImageError),
-    /// Its plan makes no engine file.
+    /// The plan cannot be written to an engine file.
     #[error(transparent)]
     Bundle(#[from] BundleError),
 }
 
-/// A gate's results, a line for each.
+/// Formats gate results as a table with one line for each result.
 pub struct GateTable<'a>(pub &'a [GateResult]);
 
 impl fmt::Display for GateTable<'_> {

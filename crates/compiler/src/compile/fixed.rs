@@ -1,4 +1,4 @@
-//! Inputs of a model that are no picture: each is given one value for good.
+//! Binds model inputs other than the image to constants (`[fixed_inputs]`).
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use pilotage_graph::{ElementType, Graph, Tensor};
 
 use crate::recipe::FixedInput;
 
-/// Makes constants of the inputs that have a value.
+/// Makes constants of the inputs that have a value in the recipe.
 pub(super) fn bind(
     graph: &mut Graph,
     values: &BTreeMap<String, FixedInput>,

@@ -1,4 +1,4 @@
-//! What a recipe says of its model's inputs and outputs, found in the model.
+//! Finds the recipe's inputs and outputs in the model.
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::Plan;
@@ -8,7 +8,7 @@ use pilotage_vision::Preprocess;
 
 use crate::recipe::RecipeOutput;
 
-/// The model's one input, which has to be the picture the recipe describes.
+/// The model's only input. It must have the type and shape that the recipe describes.
 pub(super) fn image_input(
     graph: &Graph,
     preprocess: &Preprocess,
@@ -45,7 +45,7 @@ pub(super) fn image_input(
     Ok(input)
 }
 
-/// The recipe's outputs with their names filled in, each found in the model.
+/// The recipe's outputs with all names filled in. Each must exist in the model.
 pub(super) fn resolve_outputs(
     graph: &Graph,
     outputs: &[RecipeOutput],
@@ -98,7 +98,8 @@ pub(super) fn resolve_outputs(
     Ok(resolved)
 }
 
-/// What is left to do with a frame: everything but arithmetic on pixel values.
+/// The preprocessing that remains for the engine's caller: everything except arithmetic on pixel
+/// values.
 pub(super) fn raw_pixels(recipe: &Preprocess, plan: &Plan) -> Preprocess {
     let takes_nhwc = plan.inputs.iter().any(|port| port.layout == Layout::Nhwc);
     Preprocess {

@@ -1,5 +1,5 @@
-//! The 8-bit forms of a model: calibrated, quantised, brought as near to fp32 as
-//! can be, and gated.
+//! Compiles a model to 8 bits: calibrates and quantizes it, reduces its error against fp32, and
+//! checks the gate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,32 +19,32 @@ use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
 use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
 use crate::report::{LayerReport, layer_reports};
 
-/// Frames that bias correction looks at; it runs the network once for every layer.
+/// Number of frames for bias correction, which runs the network once for every layer.
 const CORRECTION_FRAMES: usize = 128;
-/// Frames that the report of layers looks at.
+/// Number of frames for the layer report.
 const REPORT_FRAMES: usize = 32;
-/// The first form that is gated.
+/// The name of the first form that is checked against the gate.
 const CPU_PLAN: &str = "CPU plan";
-/// Layers named when the gate fails.
+/// Number of layers that are named when the gate fails.
 const NAMED: usize = 3;
 
 /// A model in 8-bit integers.
 pub(super) struct Quantized {
     pub(super) plan: Plan,
-    /// For other runtimes.
+    /// The QDQ graph for other runtimes.
     pub(super) graph: Graph,
-    /// The size of one level of each output, by name; 1 for floats.
+    /// The scale of each integer output, by name; 1 for float outputs.
     pub(super) units: Vec<(String, f32)>,
     pub(super) results: Vec<GateResult>,
     pub(super) trials: Vec<Trial>,
-    /// Layers that became floating point.
+    /// Layers that were kept in floating point to pass the gate.
     pub(super) raised: Vec<String>,
     pub(super) layers: Vec<LayerReport>,
 }
 
-/// One way to quantise a model, and how near it comes.
+/// One way to quantize a model, with its error against fp32.
 struct Attempt {
-    /// The float graph it was made from.
+    /// The float graph that the quantized graph was made from.
     float: Graph,
     ranges: BTreeMap<ValueId, Range>,
     graph: Graph,
@@ -52,8 +52,8 @@ struct Attempt {
     error: f64,
 }
 
-/// What stays the same from attempt to attempt.
-struct Workshop<'a> {
+/// The inputs that are the same for all attempts.
+struct Context<'a> {
     model: &'a Model,
     gate: &'a Gate,
     calibration: Vec<&'a [u8]>,
@@ -64,7 +64,7 @@ struct Workshop<'a> {
     layout: PortLayout,
 }
 
-/// Quantises `model`, whose input is a picture of pixels less 128.
+/// Quantizes `model`, whose input is an image of pixels minus 128.
 pub(super) fn quantized(
     model: &Model,
     gate: &Gate,
@@ -79,7 +79,7 @@ pub(super) fn quantized(
         Precision::Int8Integer => (Form::Int8Integer, Weights::AsTheyAre),
         _ => (Form::Int8, Weights::AsTheyAre),
     };
-    let workshop = Workshop {
+    let context = Context {
         model,
         gate,
         calibration,
@@ -94,13 +94,14 @@ pub(super) fn quantized(
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
     let mut float_layers = asked.clone();
-    // Of those raised, the ones that float16 is too coarse for.
+    // The automatically kept layers that must be fp32, because float16 is not accurate enough.
     let mut wide = BTreeSet::new();
     loop {
-        let (best, trials) = workshop.best(&float_layers)?;
-        let exported = match workshop.exported(&best.graph, &float_layers, &wide) {
+        let (best, trials) = context.best(&float_layers)?;
+        let exported = match context.exported(&best.graph, &float_layers, &wide) {
             Ok(exported) => exported,
-            // Numbers that float16 has not: what was raised goes on to fp32.
+            // A value exceeds float16's range: keep all automatically kept layers in fp32 and try
+            // again.
             Err(_)
                 if recipe.on_gate_failure == OnGateFailure::Mixed
                     && float_layers
@@ -112,21 +113,21 @@ pub(super) fn quantized(
             }
             Err(reason) => return Err(model.error(reason)),
         };
-        let results = workshop.gated(&best, &exported)?;
-        let frames = &workshop.held_back[..workshop.held_back.len().min(REPORT_FRAMES)];
+        let results = context.gated(&best, &exported)?;
+        let frames = &context.held_back[..context.held_back.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
         let reports = layer_reports(&best.float, &best.graph, &best.ranges, last, frames)
             .map_err(|reason| model.error(reason))?;
-        // The layers that hurt most first.
-        let mut hurting: Vec<&LayerReport> = reports
+        // Sort the quantized layers by signal-to-noise ratio, lowest first.
+        let mut by_noise: Vec<&LayerReport> = reports
             .iter()
             .filter(|layer| !float_layers.contains(&layer.name))
             .collect();
-        hurting.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
+        by_noise.sort_by(|a, b| a.signal_to_noise.total_cmp(&b.signal_to_noise));
         let passes = results.iter().all(GateResult::passes);
         let raised = float_layers.difference(&asked);
         if passes {
-            let plan = workshop.plan(&best.graph)?;
+            let plan = context.plan(&best.graph)?;
             return Ok(Quantized {
                 plan,
                 graph: exported,
@@ -142,11 +143,12 @@ pub(super) fn quantized(
                 layers: reports,
             });
         }
-        // What the CPU computes in float32 and other runtimes in float16 differs in those layers.
+        // If only the QDQ model fails, the difference is in the layers that the CPU computes in
+        // float32 and other runtimes compute in float16.
         let in_float32 = results.iter().filter(|result| result.form == CPU_PLAN);
         let too_coarse = in_float32.into_iter().all(GateResult::passes)
             && raised.clone().any(|name| !wide.contains(name));
-        match (recipe.on_gate_failure, hurting.first()) {
+        match (recipe.on_gate_failure, by_noise.first()) {
             (OnGateFailure::Mixed, _) if too_coarse => {
                 wide = raised.cloned().collect();
             }
@@ -154,7 +156,7 @@ pub(super) fn quantized(
                 float_layers.insert(worst.name.clone());
             }
             _ => {
-                let named = hurting.iter().take(NAMED);
+                let named = by_noise.iter().take(NAMED);
                 let named = named.map(|l| format!("`{}` ({:.1} dB)", l.name, l.signal_to_noise));
                 let layers: Vec<String> = named.collect();
                 return Err(model.error(ModelError::Gate {
@@ -167,8 +169,8 @@ pub(super) fn quantized(
     }
 }
 
-impl Workshop<'_> {
-    /// The nearest of what there is to try.
+impl Context<'_> {
+    /// The attempt with the smallest error, and a record of each optimization that was tried.
     fn best(&self, float_layers: &BTreeSet<String>) -> Result<(Attempt, Vec<Trial>), CompileError> {
         let settings = self.model.recipe.calibration.as_ref();
         let (equalized, corrected) =
@@ -225,12 +227,12 @@ impl Workshop<'_> {
             float_layers: float_layers.clone(),
         };
         let model = self.model;
-        let wanted = values(&float, &options).map_err(|reason| model.error(reason))?;
-        let ranges = match wanted.is_empty() {
+        let to_calibrate = values(&float, &options).map_err(|reason| model.error(reason))?;
+        let ranges = match to_calibrate.is_empty() {
             true => BTreeMap::new(),
             false => {
                 let last = model.channels_last();
-                calibrate(&float, last, &wanted, &self.calibration, self.method)
+                calibrate(&float, last, &to_calibrate, &self.calibration, self.method)
                     .map_err(|reason| model.error(reason))?
             }
         };
@@ -269,8 +271,8 @@ impl Workshop<'_> {
         Ok(self.gate.error(&results))
     }
 
-    /// The QDQ graph as other runtimes take it: layers that are floating point, but not asked to
-    /// be fp32 and not in `wide`, are float16.
+    /// The QDQ graph for other runtimes. Float layers become float16 unless the recipe requests
+    /// fp32 or `wide` contains them.
     fn exported(
         &self,
         graph: &Graph,
@@ -290,8 +292,8 @@ impl Workshop<'_> {
         Ok(narrow(&graph, half)?)
     }
 
-    /// Every form that can run here. Our executor rounds the weights of `exported` to float16, not
-    /// what lies between its nodes.
+    /// Gate results of every form that can run here. The CPU engine rounds the weights of
+    /// `exported` to float16, but not the activations between nodes.
     fn gated(&self, attempt: &Attempt, exported: &Graph) -> Result<Vec<GateResult>, CompileError> {
         let plan = self.plan(&attempt.graph)?;
         let mut results = self.results(CPU_PLAN, plan, &attempt.units)?;
@@ -304,8 +306,8 @@ impl Workshop<'_> {
     }
 }
 
-/// Whether the picture reaches a layer as the pixels it is; otherwise its
-/// normalisation is a step of its own, rounded once more.
+/// Whether every reader of the input is a layer or moves elements, so that the layer receives
+/// pixels directly. Otherwise the normalization is a separate step with one more rounding.
 pub(super) fn takes_pixels(graph: &Graph) -> bool {
     let names = layers(graph);
     let Some(&input) = graph.inputs.first() else {

@@ -1,4 +1,4 @@
-//! What travels in an engine file beside the plan.
+//! The sections of an engine file other than the plan.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,11 @@ use sha2::{Digest, Sha256};
 use crate::frames::{Frames, MOST_TRAVELLING};
 use crate::strip;
 
-/// Adds the frames that prove an engine where it was not built, and what fp32
-/// answers to them: one PNG, frame below frame; f32 in little-endian, the outputs of
-/// a frame end to end.
+/// Adds the validation frames and their fp32 answers. The frames are one PNG, stacked vertically.
+/// The answers are little-endian f32, with the outputs of each frame concatenated.
 ///
 /// # Errors
-/// When the frames are not of the size given.
+/// If the frames do not have the given size.
 pub(super) fn add_gate(
     sections: &mut BTreeMap<String, Vec<u8>>,
     (held_back, size): (&[&[u8]], (u32, u32)),
@@ -28,34 +27,38 @@ pub(super) fn add_gate(
     Ok(())
 }
 
-/// A QDQ graph with its biases as the floats that their integers stand for: TensorRT's
-/// parser takes DequantizeLinear of 8 bits only, and finds the integers again by itself.
+/// Replaces each dequantized int32 bias of a QDQ graph by float constants. TensorRT's parser
+/// accepts DequantizeLinear for 8-bit integers only, and quantizes the biases itself.
 pub(super) fn for_other_runtimes(mut graph: Graph) -> Graph {
     let floats = |node: &Node| {
-        let (Op::DequantizeLinear { .. }, [levels, scale, ..]) = (&node.op, &*node.inputs) else {
+        let (Op::DequantizeLinear { .. }, [quantized, scale, ..]) = (&node.op, &*node.inputs)
+        else {
             return None;
         };
-        let levels = graph.value(*levels).constant.as_ref()?;
+        let quantized = graph.value(*quantized).constant.as_ref()?;
         let scales = graph.value(*scale).constant.as_ref()?.as_f32()?;
-        let (TensorData::I32(integers), [_]) = (levels.data(), levels.shape()) else {
+        let (TensorData::I32(integers), [_]) = (quantized.data(), quantized.shape()) else {
             return None;
         };
         let scaled = integers.iter().zip(scales.iter().cycle());
         let floats: Vec<f32> = scaled
-            .map(|(&level, &scale)| level as f32 * scale)
+            .map(|(&integer, &scale)| integer as f32 * scale)
             .collect();
-        Some((node.outputs[0], Tensor::new(levels.shape(), floats).ok()?))
+        Some((
+            node.outputs[0],
+            Tensor::new(quantized.shape(), floats).ok()?,
+        ))
     };
     let biases: Vec<_> = graph.nodes.iter().filter_map(floats).collect();
     for (value, floats) in biases {
         graph.values[value.0].constant = Some(floats);
     }
-    // What made them is dropped.
+    // Remove the nodes that computed the biases.
     graph.prune();
     graph
 }
 
-/// SHA-256 of all frames, one after the other.
+/// SHA-256 of all frames, concatenated.
 pub(super) fn frames_digest(frames: &Frames) -> String {
     let mut digest = Sha256::new();
     for frame in &frames.pixels {

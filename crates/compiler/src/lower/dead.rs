@@ -1,4 +1,4 @@
-//! Drops what no output needs and numbers the rest anew, in order of use.
+//! Removes steps that no output needs, and renumbers tensors and constants in order of use.
 
 use pilotage_engine::plan::{ConstantId, Finish, Operand, Operation, Plan, TensorId};
 
@@ -80,7 +80,7 @@ fn number(old: usize, numbers: &mut [Option<usize>], order: &mut Vec<usize>) -> 
     })
 }
 
-/// The constants that an operation holds besides its inputs.
+/// The constants that an operation has in addition to its inputs.
 fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
     match operation {
         Operation::Conv2d { weights, bias, .. }

@@ -1,4 +1,4 @@
-//! Operators that treat every element alike.
+//! Operators that compute each element separately.
 
 use pilotage_engine::plan::{Activation, BinaryOperator, ConstantId, Operand, Operation};
 use pilotage_graph::{Node, ValueId};
@@ -33,7 +33,7 @@ pub(super) fn binary(l: &mut Lowering<'_>, node: &Node, operator: BinaryOperator
     l.make(node, operation, operands, form);
 }
 
-/// The form in which two operands meet.
+/// The form in which two operands are combined.
 fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
     let output = l.shape(node.outputs[0]);
     let moving = |v: &&ValueId| l.constant(**v).is_none();
@@ -58,7 +58,7 @@ fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
     }
 }
 
-/// An operand, its axes counted from the right as broadcasting does, in `form`.
+/// The operand in `form`, with its axes aligned on the right as in broadcasting.
 fn operand_in(l: &mut Lowering<'_>, value: ValueId, form: Form) -> Operand {
     let shape = l.shape(value);
     let one_element = shape.iter().product::<usize>() == 1;
@@ -150,7 +150,7 @@ fn scales(
     Ok((form, scale, zero_point, axis))
 }
 
-/// Where an axis of N, C, H, W lies in N, H, W, C.
+/// The position in N, H, W, C of an axis of N, C, H, W.
 pub(super) fn nhwc_axis(axis: usize) -> usize {
     [0, 3, 1, 2][axis]
 }

@@ -1,4 +1,4 @@
-//! Values in memory: which orders of axes each one is at hand in.
+//! The layouts in memory in which each value is available.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use super::integers::Integers;
 use super::{LowerError, Weights};
 use crate::permute::{TO_NCHW, TO_NHWC, moves_nothing, permute, pick};
 
-/// How a value lies in memory.
+/// The layout of a value in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As the model has it.
+    /// The model's layout.
     Plain,
-    /// Four axes N, C, H, W, lying as N, H, W, C.
+    /// Four axes N, C, H, W, stored as N, H, W, C.
     Nhwc,
-    /// Two axes N, C * H * W, the second lying as H, W, C.
+    /// Two axes N, C * H * W, where the second is stored as H, W, C.
     FlatNhwc {
         /// C
         channels: usize,
@@ -29,16 +29,16 @@ pub(super) enum Form {
     },
 }
 
-/// A plan in the making.
+/// A plan during construction.
 pub(super) struct Lowering<'g> {
     pub(super) graph: &'g Graph,
     pub(super) integers: &'g Integers,
     pub(super) weights: Weights,
     pub(super) plan: Plan,
-    /// What the multipliers of layers on integers were rounded from.
+    /// The exact multipliers of integer layers, before rounding to f32.
     pub(super) multipliers: BTreeMap<ConstantId, Vec<f64>>,
-    /// For each value of the graph the forms it is at hand in, the one it was
-    /// made in first.
+    /// For each value of the graph, the forms in which it is available. The first is the form in
+    /// which it was computed.
     forms: Vec<Vec<(Form, Operand)>>,
 }
 
@@ -73,7 +73,7 @@ impl<'g> Lowering<'g> {
         &self.graph.value(value).shape
     }
 
-    /// The sizes in memory of a value in some form.
+    /// The shape in memory of a value in `form`.
     pub(super) fn shape_in(&self, value: ValueId, form: Form) -> Vec<usize> {
         match form {
             Form::Nhwc => pick(self.shape(value), &TO_NHWC),
@@ -86,7 +86,7 @@ impl<'g> Lowering<'g> {
         self.graph.value(value).constant.as_ref()
     }
 
-    /// The value's float elements, which the node needs when compiling.
+    /// The elements of a float constant that the node requires at compile time.
     pub(super) fn parameter(
         &self,
         node: &Node,
@@ -107,14 +107,14 @@ impl<'g> Lowering<'g> {
         })
     }
 
-    /// The form a value was made in.
+    /// The form in which a value was computed.
     pub(super) fn native(&self, value: ValueId) -> Form {
         let made = self.forms[value.0].first();
         made.map_or(Form::Plain, |(form, _)| *form)
     }
 
-    /// The form that a node of one input keeps: NHWC pictures stay so, all
-    /// else is taken in the model's order.
+    /// The form that a node with one input keeps: NHWC stays NHWC, all other forms become the
+    /// model's layout.
     pub(super) fn native_picture(&self, value: ValueId) -> Form {
         match self.native(value) {
             Form::Nhwc => Form::Nhwc,
@@ -122,8 +122,8 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// The value in the form asked for (not flattened NHWC, which is only ever
-    /// made by flattening), converted where it is not at hand.
+    /// The value in `form`, converted if it is not available in that form. `form` must not be
+    /// `FlatNhwc` unless the value has it, because only flattening makes that form.
     pub(super) fn get(&mut self, value: ValueId, form: Form) -> Operand {
         let at_hand = self.forms[value.0].iter().find(|(f, _)| *f == form);
         if let Some((_, operand)) = at_hand {
@@ -144,8 +144,8 @@ impl<'g> Lowering<'g> {
         let shape = self.shape(value);
         let (from, operand) = match self.forms[value.0].first() {
             Some(made) => *made,
-            // Only for a graph whose nodes are out of order, which the reader
-            // does not let through; the plan's own check refuses the tensor.
+            // This happens only if the graph's nodes are not in topological order. The reader
+            // rejects such graphs, and the plan's validation rejects the tensor.
             None => {
                 let shape = self.shape_in(value, form);
                 let unmade = self.tensor(shape, element_type(self.graph, value));
@@ -168,7 +168,7 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// Puts axes in another order; free where no element moves.
+    /// Permutes axes. Adds only a reshape if no element moves.
     pub(super) fn transpose(
         &mut self,
         name: &str,
@@ -185,7 +185,7 @@ impl<'g> Lowering<'g> {
         self.step(name, Operation::Transpose { perm }, vec![operand], out, ty)
     }
 
-    /// The same elements in another shape; nothing where the shape is the same.
+    /// The same elements in another shape. Adds nothing if the shape is the same.
     pub(super) fn reshape(
         &mut self,
         name: &str,
@@ -203,7 +203,7 @@ impl<'g> Lowering<'g> {
         self.step(name, Operation::Reshape, vec![operand], shape, ty)
     }
 
-    /// Adds a step and returns what it makes.
+    /// Adds a step and returns its output.
     pub(super) fn step(
         &mut self,
         name: &str,
@@ -222,7 +222,7 @@ impl<'g> Lowering<'g> {
         Operand::Tensor(output)
     }
 
-    /// Adds the step that makes a node's (only) output, in `form`.
+    /// Adds the step that computes a node's (only) output, in `form`.
     pub(super) fn make(
         &mut self,
         node: &Node,
@@ -237,12 +237,12 @@ impl<'g> Lowering<'g> {
         self.set(value, form, operand);
     }
 
-    /// Says that a value is at hand.
+    /// Records that a value is available in `form`.
     pub(super) fn set(&mut self, value: ValueId, form: Form, operand: Operand) {
         self.forms[value.0].push((form, operand));
     }
 
-    /// All forms that a value is at hand in.
+    /// All forms in which a value is available.
     pub(super) fn at_hand(&self, value: ValueId) -> Vec<(Form, Operand)> {
         self.forms[value.0].clone()
     }
@@ -256,7 +256,7 @@ impl<'g> Lowering<'g> {
         ConstantId(self.plan.constants.len() - 1)
     }
 
-    /// Stores a tensor seen as `shape`, in some form.
+    /// Stores a tensor, viewed as `shape`, in `form`.
     pub(super) fn store_tensor(
         &mut self,
         name: &str,
@@ -287,7 +287,7 @@ impl<'g> Lowering<'g> {
             data,
         });
         let stored = Operand::Constant(ConstantId(self.plan.constants.len() - 1));
-        // Plans store no bools.
+        // Plans cannot store bools.
         match is_bool {
             true => self.step(
                 name,
@@ -316,7 +316,7 @@ impl<'g> Lowering<'g> {
     }
 }
 
-/// The engine's name for a value's type.
+/// A value's element type, as the engine's type.
 pub(super) fn element_type(graph: &Graph, value: ValueId) -> ElementType {
     use pilotage_graph::ElementType as Onnx;
     match graph.value(value).element_type {

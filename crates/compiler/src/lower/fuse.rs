@@ -1,6 +1,6 @@
-//! A step goes into the one before it where nothing else reads that one: curves
-//! into layers, requantising into layers on integers, and a curve between
-//! integers into a table.
+//! Fuses a step into the preceding step if nothing else reads that step's output. Activations are
+//! fused into layers, requantization into integer layers, and an activation between integers
+//! becomes a lookup table.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use pilotage_graph::{Tensor, TensorData};
 
 use crate::evaluate::run_plan;
 
-/// How often each tensor is read, the caller counted.
+/// The number of readers of each tensor. An output of the plan counts as a reader.
 fn readers(plan: &Plan) -> Vec<usize> {
     let mut readers = vec![0_usize; plan.tensors.len()];
     let ports = plan.outputs.iter().map(|port| &port.operand);
@@ -25,7 +25,7 @@ fn readers(plan: &Plan) -> Vec<usize> {
     readers
 }
 
-/// The step that makes each tensor.
+/// The step that computes each tensor.
 fn makers(plan: &Plan) -> Vec<Option<usize>> {
     let mut makers = vec![None; plan.tensors.len()];
     for (index, step) in plan.steps.iter().enumerate() {
@@ -34,7 +34,7 @@ fn makers(plan: &Plan) -> Vec<Option<usize>> {
     makers
 }
 
-/// Drops the steps that are marked.
+/// Removes the steps that are marked.
 fn drop_steps(plan: &mut Plan, dropped: Vec<bool>) {
     let mut dropped = dropped.into_iter();
     plan.steps.retain(|_| !dropped.next().unwrap_or(false));
@@ -84,8 +84,7 @@ fn activation_of(operation: &mut Operation) -> Option<&mut Activation> {
     }
 }
 
-/// The scale of a Quantize or Dequantize between i8 and f32 that has one scale
-/// and zero point 0.
+/// The scale of a Quantize or Dequantize between i8 and f32 with a single scale and zero point 0.
 fn symmetric(plan: &Plan, step: &Step) -> Option<f32> {
     let (scale, zero_point, integer) = match (&step.operation, &step.inputs[..]) {
         (
@@ -115,7 +114,7 @@ fn symmetric(plan: &Plan, step: &Step) -> Option<f32> {
     }
 }
 
-/// Dequantize, a curve, Quantize: a table.
+/// Replaces Dequantize, activation, Quantize by a lookup table.
 pub(super) fn tables(plan: &mut Plan) {
     let (readers, makers) = (readers(plan), makers(plan));
     let before = |step: &Step| match step.inputs[..] {
@@ -138,17 +137,17 @@ pub(super) fn tables(plan: &mut Plan) {
         let Some(from) = symmetric(plan, &plan.steps[first]) else {
             continue;
         };
-        let Some(levels) = table(*activation, from, to) else {
+        let Some(quantized) = table(*activation, from, to) else {
             continue;
         };
         plan.constants.push(Constant {
-            shape: vec![levels.len()],
-            data: ConstantData::I8(levels),
+            shape: vec![quantized.len()],
+            data: ConstantData::I8(quantized),
         });
         let table = ConstantId(plan.constants.len() - 1);
         let inputs = plan.steps[first].inputs.clone();
         let name = plan.steps[at].name.clone();
-        // What is not read any more is dropped as dead.
+        // Dead step removal drops the steps that are no longer read.
         plan.steps[index] = Step {
             name,
             operation: Operation::Lookup { table },
@@ -158,12 +157,12 @@ pub(super) fn tables(plan: &mut Plan) {
     }
 }
 
-/// What Dequantize, the curve and Quantize make of -128 to 127, by the engine's
-/// own loops.
+/// The results of Dequantize, activation and Quantize for -128 to 127, computed by the engine's
+/// scalar loops.
 fn table(activation: Activation, from: f32, to: f32) -> Option<Vec<i8>> {
-    let levels: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+    let quantized: Vec<i8> = (i8::MIN..=i8::MAX).collect();
     let spec = |element_type| TensorSpec {
-        shape: vec![levels.len()],
+        shape: vec![quantized.len()],
         element_type,
     };
     let (i8s, f32s) = (spec(ElementType::I8), spec(ElementType::F32));
@@ -208,15 +207,15 @@ fn table(activation: Activation, from: f32, to: f32) -> Option<Vec<i8>> {
         instruction_set: Some(InstructionSet::Scalar),
         ..CpuOptions::default()
     };
-    let input = Tensor::new([levels.len()], levels).ok()?;
+    let input = Tensor::new([quantized.len()], quantized).ok()?;
     match run_plan(&plan, options, &[input]).ok()?.first()?.data() {
-        TensorData::I8(levels) => Some(levels.clone()),
+        TensorData::I8(quantized) => Some(quantized.clone()),
         _ => None,
     }
 }
 
-/// A layer that ends in floats and the Quantize that alone reads it become a
-/// layer that ends in integers. `exact` is what multipliers were rounded from.
+/// Fuses a Quantize into the layer with float outputs that it alone reads; the layer's outputs
+/// become integers. `exact` has the multipliers before rounding.
 pub(super) fn requantise(plan: &mut Plan, exact: &BTreeMap<ConstantId, Vec<f64>>) {
     let (readers, makers) = (readers(plan), makers(plan));
     let mut fused = vec![false; plan.steps.len()];
@@ -264,17 +263,17 @@ pub(super) fn requantise(plan: &mut Plan, exact: &BTreeMap<ConstantId, Vec<f64>>
     drop_steps(plan, fused);
 }
 
-/// Between which levels a curve leaves everything as it is, where that is all
-/// it does: rounding keeps the order, so holding may come after it.
+/// The limits in quantized values of an activation that does nothing but clamp. Rounding is
+/// monotonic, so clamping may come after it.
 fn limits(activation: Activation, scale: f32) -> Option<(i8, i8)> {
-    let level = |limit: f32| (limit / scale).round_ties_even() as i8;
+    let quantized_limit = |limit: f32| (limit / scale).round_ties_even() as i8;
     Some(match activation {
         Activation::None => (i8::MIN, i8::MAX),
         Activation::Relu => (0, i8::MAX),
         Activation::Clip { min, max } => {
-            let high = max.map_or(i8::MAX, level);
-            // Where the limits cross, the upper one wins.
-            (min.map_or(i8::MIN, level).min(high), high)
+            let high = max.map_or(i8::MAX, quantized_limit);
+            // If the limits cross, the upper one takes precedence.
+            (min.map_or(i8::MIN, quantized_limit).min(high), high)
         }
         _ => return None,
     })

@@ -1,11 +1,11 @@
-//! What of a graph with QuantizeLinear and DequantizeLinear (QDQ) can be
-//! computed in integers.
+//! Finds the parts of a QDQ graph (QuantizeLinear and DequantizeLinear) that can be computed in
+//! integers.
 //!
-//! Before lowering the graph is put in order: a DequantizeLinear moves behind
-//! operators that only move or select elements, one that a QuantizeLinear of the
-//! same scale follows goes away with it, and one of a constant becomes the float
-//! constant, its integers kept aside. Lowering then finds layers whose input and
-//! weights are both integers ([`Integers::layer`]); all else computes in float.
+//! Before lowering, the graph is rewritten. A DequantizeLinear moves behind operators that only
+//! move or select elements. A DequantizeLinear that is followed by a QuantizeLinear of the same
+//! scale is removed together with it. A DequantizeLinear of a constant becomes a float constant,
+//! and its integers are recorded. Lowering then finds layers whose input and weights are both
+//! integers ([`Integers::layer`]). Everything else is computed in float.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ use super::Weights;
 
 /// The largest product of two 8-bit integers.
 const LARGEST_PRODUCT: i64 = 128 * 128;
-/// A bias whose scale is this near the product of the other two has just that.
+/// Relative tolerance within which a bias scale equals input scale times weight scale.
 const SAME_SCALE: f64 = 1e-5;
 
-/// Integers behind float values, zero points all 0.
+/// The integers behind float values. All zero points are 0.
 #[derive(Debug, Default)]
 pub(super) struct Integers {
-    /// Constants that were dequantised.
+    /// Constants that were dequantized.
     constants: BTreeMap<ValueId, Stored>,
-    /// Values made by dequantising another of one scale.
+    /// Values that are computed by dequantizing another value with a single scale.
     activations: BTreeMap<ValueId, Quantized>,
 }
 
-/// A constant's integers.
+/// The integers of a constant.
 #[derive(Debug)]
 struct Stored {
     integers: Tensor,
@@ -37,30 +37,30 @@ struct Stored {
     axis: usize,
 }
 
-/// An activation's integers.
+/// The integers of an activation.
 #[derive(Debug, Clone, Copy)]
 struct Quantized {
     value: ValueId,
     scale: f32,
-    /// The scale and the zero point as values.
+    /// The values of the scale and the zero point.
     parameters: [ValueId; 2],
 }
 
 /// A layer with integer weights.
 #[derive(Debug)]
 pub(super) struct Layer<'a> {
-    /// The integers of its input, and their scale; none where the input is float.
+    /// The integers of the layer's input, and their scale. `None` if the input is float.
     pub(super) input: Option<(ValueId, f32)>,
-    /// i8, as the model has them.
+    /// i8 weights in the model's order.
     pub(super) weights: &'a [i8],
-    /// Of each unit.
+    /// The weight scales, one for each unit.
     pub(super) scales: Vec<f32>,
-    /// In units of input scale times weight scale; none without a bias or
-    /// where the input is float.
+    /// The bias with the scale input scale times weight scale. `None` if there is no bias or the
+    /// input is float.
     pub(super) bias: Option<Vec<i32>>,
 }
 
-/// The graph put in order, and its integers.
+/// Rewrites the graph and records its integers.
 pub(super) fn prepare(graph: &Graph, weights: Weights) -> (Graph, Integers) {
     let mut graph = graph.clone();
     let mut found = Integers::default();
@@ -98,7 +98,7 @@ pub(super) fn prepare(graph: &Graph, weights: Weights) -> (Graph, Integers) {
 }
 
 impl Integers {
-    /// Notes a DequantizeLinear; of a constant it becomes a constant itself.
+    /// Records a DequantizeLinear. A dequantized constant becomes a float constant.
     fn dequantize(&mut self, graph: &mut Graph, node: &Node, axis: usize) {
         let &[x, scale, ref zero @ ..] = &node.inputs[..] else {
             return;
@@ -147,7 +147,7 @@ impl Integers {
         }
     }
 
-    /// The integers that a QuantizeLinear gives back as they were.
+    /// The integers that a QuantizeLinear would restore unchanged.
     fn undone(&self, graph: &Graph, node: &Node) -> Option<ValueId> {
         let &[x, scale, zero] = &node.inputs[..] else {
             return None;
@@ -160,9 +160,8 @@ impl Integers {
         (same && to_i8).then_some(quantized.value)
     }
 
-    /// A node that only moves or selects elements, put before the
-    /// DequantizeLinear of its inputs: itself on integers, and a
-    /// DequantizeLinear for each of its outputs.
+    /// Moves a node that only moves or selects elements before the DequantizeLinear of its
+    /// inputs. Returns the node on integers, and a DequantizeLinear for each of its outputs.
     fn moved(&mut self, graph: &mut Graph, node: &Node) -> Option<Vec<Node>> {
         if !moves(&node.op) {
             return None;
@@ -210,9 +209,8 @@ impl Integers {
         Some(nodes)
     }
 
-    /// The layer that multiplies `input` with `weights`, whose units lie along
-    /// `axis`; none where the weights are not 8-bit integers, or the sums could
-    /// overflow.
+    /// The layer that multiplies `input` with `weights`, whose units are along `axis`. `None` if
+    /// the weights are not 8-bit integers or the sums could overflow.
     pub(super) fn layer<'a>(
         &'a self,
         graph: &Graph,
@@ -249,7 +247,7 @@ impl Integers {
         (most <= i64::from(i32::MAX)).then_some(layer)
     }
 
-    /// A bias in units of `input` times each of `scales`.
+    /// The bias with the scale `input` times each of `scales`.
     fn bias(&self, graph: &Graph, bias: ValueId, input: f32, scales: &[f32]) -> Option<Vec<i32>> {
         let unit = |scale: f32| f64::from(input) * f64::from(scale);
         if let Some(stored) = self.constants.get(&bias)
@@ -272,14 +270,14 @@ impl Integers {
             return None;
         }
         let rounded = floats.iter().zip(scales).map(|(&bias, &scale)| {
-            let level = (f64::from(bias) / unit(scale)).round_ties_even();
-            (level.abs() <= f64::from(i32::MAX)).then_some(level as i32)
+            let quantized = (f64::from(bias) / unit(scale)).round_ties_even();
+            (quantized.abs() <= f64::from(i32::MAX)).then_some(quantized as i32)
         });
         rounded.collect()
     }
 }
 
-/// Whether an operator's outputs are elements of its inputs, or zeros.
+/// Whether an operator's outputs consist only of elements of its inputs, or zeros.
 fn moves(op: &Op) -> bool {
     match op {
         Op::Flatten { .. }
@@ -297,7 +295,7 @@ fn moves(op: &Op) -> bool {
     }
 }
 
-/// The elements of a constant of 8 or 32-bit integers.
+/// The elements of a constant of 8-bit or 32-bit integers.
 fn whole(tensor: &Tensor) -> Option<Vec<i32>> {
     Some(match tensor.data() {
         TensorData::I8(data) => data.iter().map(|&x| x.into()).collect(),
@@ -307,7 +305,7 @@ fn whole(tensor: &Tensor) -> Option<Vec<i32>> {
     })
 }
 
-/// (x - zero point) * scale, as the engine's Dequantize has it.
+/// (x - zero point) * scale, as in the engine's Dequantize.
 fn floats(
     integers: &Tensor,
     scales: &[f32],

@@ -77,7 +77,7 @@ pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(),
             axis: usize::from(!gemm.transpose_b),
             factor: gemm.alpha,
         };
-        // A bias is in the unit of the products, which alpha changes.
+        // The bias is added to the product of weights and input, which alpha scales.
         let simple = gemm.alpha == 1.0 || c.is_none();
         if simple && quantized_rows(l, node, &parts)? {
             return Ok(());
@@ -133,7 +133,7 @@ pub(super) fn gemm(l: &mut Lowering<'_>, node: &Node, gemm: &Gemm) -> Result<(),
     Ok(())
 }
 
-/// A product with a constant matrix of 8-bit integers; says whether it is one.
+/// Lowers a product with a constant matrix of 8-bit integers. Returns whether the product is one.
 fn quantized_rows(l: &mut Lowering<'_>, node: &Node, parts: &Parts) -> Result<bool, LowerError> {
     let input = node.inputs[0];
     let Some(layer) = quantized::layer(l, input, parts) else {
@@ -158,7 +158,7 @@ fn quantized_rows(l: &mut Lowering<'_>, node: &Node, parts: &Parts) -> Result<bo
     Ok(true)
 }
 
-/// f32 weights, kept as f16 where that is asked for.
+/// Stores f32 weights, as f16 if requested.
 fn store_weights(l: &mut Lowering<'_>, shape: Vec<usize>, weights: Vec<f32>) -> ConstantId {
     let data = match l.weights {
         Weights::Half => ConstantData::F16(weights.iter().map(|&w| f16::from_f32(w)).collect()),
@@ -167,7 +167,7 @@ fn store_weights(l: &mut Lowering<'_>, shape: Vec<usize>, weights: Vec<f32>) -> 
     l.store(shape, data)
 }
 
-/// A constant as one row of bias, where it is the same for every row.
+/// A constant as one row of bias, if all its rows are the same.
 fn row_of(l: &Lowering<'_>, c: ValueId, rows: usize, columns: usize) -> Option<Vec<f32>> {
     let data = l.constant(c)?.as_f32()?;
     let shape = l.shape(c);
@@ -257,13 +257,13 @@ fn joined(operator: BinaryOperator) -> Operation {
     }
 }
 
-/// A value of two axes for a layer that can take its columns in any order.
+/// A two-dimensional value for a layer that accepts its columns in any order.
 fn any_flat_form(l: &mut Lowering<'_>, value: ValueId) -> (Form, Operand) {
     let form = flat(l.native(value));
     (form, l.get(value, form))
 }
 
-/// The form a value of two axes is taken in.
+/// The form in which a two-dimensional value is read.
 fn flat(native: Form) -> Form {
     match native {
         flat @ Form::FlatNhwc { .. } => flat,
@@ -271,7 +271,7 @@ fn flat(native: Form) -> Form {
     }
 }
 
-/// Stores (M, K) weights with their columns in the order of the input's form.
+/// Stores (M, K) weights with their columns in the order of `form`.
 fn store_columns(l: &mut Lowering<'_>, weights: Vec<f32>, rows: usize, form: Form) -> ConstantId {
     let columns = weights.len() / rows.max(1);
     let weights = order_columns(weights, rows, form);
@@ -315,8 +315,8 @@ pub(super) fn mat_mul(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerErro
         return Ok(());
     }
 
-    // A vector on the left is a row, on the right a column; the axis that this
-    // adds goes away again.
+    // A vector on the left becomes a row, a vector on the right a column. The axis that this adds
+    // is removed again below.
     let mut operands = Vec::with_capacity(2);
     let mut shapes = Vec::with_capacity(2);
     for (value, is_left) in [(a, true), (b, false)] {

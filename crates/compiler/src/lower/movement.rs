@@ -24,7 +24,7 @@ pub(super) fn identity(l: &mut Lowering<'_>, node: &Node) {
     }
 }
 
-/// Flatten, Reshape, Squeeze, Unsqueeze: the output value's shape says it all.
+/// Flatten, Reshape, Squeeze, Unsqueeze: the output value's shape determines the operation.
 pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let (from, to) = (l.shape(x), l.shape(output));
@@ -61,7 +61,7 @@ pub(super) fn transpose(l: &mut Lowering<'_>, node: &Node, perm: &[usize]) {
         4 => &[Form::Plain, Form::Nhwc],
         _ => &[Form::Plain],
     };
-    // In memory a transposition may be none at all: NHWC to NCHW kept as NHWC.
+    // A transposition may need no move in memory: NHWC to NCHW, kept as NHWC, for example.
     let in_memory = |from: Form, to: Form| -> Vec<usize> {
         let from = memory_order(rank, from);
         let place = |axis: usize| from.iter().position(|&a| a == axis).unwrap_or(axis);
@@ -99,7 +99,7 @@ pub(super) fn concat(l: &mut Lowering<'_>, node: &Node, axis: usize) {
     };
     let mut operands = Vec::with_capacity(node.inputs.len());
     for &value in &node.inputs {
-        // An empty input adds nothing.
+        // An empty input adds no elements.
         if !l.shape(value).contains(&0) {
             operands.push(l.get(value, form));
         }

@@ -8,7 +8,7 @@ use super::forms::{Form, Lowering};
 use super::integers::Layer;
 use super::{LowerError, Weights};
 
-/// A layer's parts, stored and at hand.
+/// The stored parts of a layer, and its inputs.
 pub(super) struct Stored {
     pub(super) inputs: Vec<Operand>,
     pub(super) weights: ConstantId,
@@ -17,31 +17,31 @@ pub(super) struct Stored {
     pub(super) finish: Finish,
 }
 
-/// How a node becomes a layer.
+/// The weights and bias of a node that may become an integer layer.
 pub(super) struct Parts {
     pub(super) weights: ValueId,
     pub(super) bias: Option<ValueId>,
-    /// The axis of the weights that their units lie along.
+    /// The axis of the weights that has one entry for each unit.
     pub(super) axis: usize,
     /// Multiplies each weight.
     pub(super) factor: f32,
 }
 
-/// The layer, where its weights are 8-bit integers and its input is too, or is
-/// to be made so at run time.
+/// The layer, if its weights are 8-bit integers and its input is an 8-bit integer or is to be
+/// quantized at run time.
 pub(super) fn layer<'g>(l: &Lowering<'g>, input: ValueId, parts: &Parts) -> Option<Layer<'g>> {
     let (integers, graph) = (l.integers, l.graph);
     let layer = integers.layer(graph, (input, parts.weights, parts.bias), parts.axis)?;
     (layer.input.is_some() || l.weights == Weights::Dynamic).then_some(layer)
 }
 
-/// The form in which the layer's input is made.
+/// The form in which the layer's input was computed.
 pub(super) fn native(l: &Lowering<'_>, layer: &Layer<'_>, input: ValueId) -> Form {
     l.native(layer.input.map_or(input, |(integers, _)| integers))
 }
 
-/// Stores a layer whose weights were put in order and shape, and takes its input
-/// in `form`. It ends in floats; what follows may change that.
+/// Stores a layer whose weights have their final order and shape, and gets its input in `form`.
+/// The layer's outputs are floats; later passes may change that.
 pub(super) fn store(
     l: &mut Lowering<'_>,
     node: &Node,
@@ -71,9 +71,9 @@ pub(super) fn store(
             let (name, float) = (&node.name, ElementType::F32);
             let scale = l.step(name, Operation::DynamicScale, vec![x], vec![1], float);
             let shape = l.shape_in(input, form);
-            let levels = vec![x, scale];
+            let quantized = vec![x, scale];
             let quantize = Operation::DynamicQuantize;
-            let levels = l.step(name, quantize, levels, shape, ElementType::I8);
+            let quantized = l.step(name, quantize, quantized, shape, ElementType::I8);
             let bias = match parts.bias {
                 Some(value) => {
                     let bias = l.parameter(node, value, "bias")?.to_vec();
@@ -82,7 +82,7 @@ pub(super) fn store(
                 None => None,
             };
             let finish = Finish::Dynamic { bias, activation };
-            (scales(1.0), vec![levels, scale], None, finish)
+            (scales(1.0), vec![quantized, scale], None, finish)
         }
     };
     let rounded = exact.iter().map(|&multiplier| multiplier as f32).collect();

@@ -1,4 +1,4 @@
-//! Operators that take several elements into one.
+//! Operators that combine several elements into one.
 
 use pilotage_engine::plan::{Operation, PoolKind, Window};
 use pilotage_graph::{Node, Pool};
@@ -50,7 +50,7 @@ pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) {
     if l.native(x) == Form::Nhwc {
         let is_kept = |axis: &usize| !axes.contains(axis);
         let kept: Vec<usize> = TO_NHWC.into_iter().filter(is_kept).collect();
-        // Without the reduced axes the rest has to come out in the model's order.
+        // Without the reduced axes, the remaining axes must be in the model's order.
         let in_order = kept.iter().filter(|&&axis| shape[axis] != 1).is_sorted();
         let mut axes: Vec<usize> = axes.iter().map(|&axis| nhwc_axis(axis)).collect();
         axes.sort_unstable();

@@ -1,11 +1,11 @@
-//! Transpositions one after the other become one, or none.
+//! Merges consecutive transpositions and reshapes, and removes those that change nothing.
 
 use pilotage_engine::plan::{Operand, Operation, Plan};
 
 use crate::permute::{moves_nothing, pick};
 
-/// Each transposition or reshape reads as far up the chain as it can; what
-/// nobody reads any more is dropped as dead.
+/// Makes each transposition or reshape read as far up the chain as possible. Dead step removal
+/// drops the steps that are no longer read.
 pub(super) fn merge(plan: &mut Plan) {
     let mut maker = vec![None; plan.tensors.len()];
     let mut replaced: Vec<Option<Operand>> = vec![None; plan.tensors.len()];

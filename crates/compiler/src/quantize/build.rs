@@ -1,4 +1,4 @@
-//! Puts the quantised graph together.
+//! Builds the quantized graph.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ pub(super) struct Builder<'g> {
     graph: &'g Graph,
     wanted: &'g Wanted,
     form: Form,
-    /// The scale of each value that is wanted as integers.
+    /// The scale of each value that the quantization plan selects.
     scales: Vec<Option<f32>>,
     made: Graph,
-    /// Where each value of the old graph is in the new one, as floats.
+    /// For each value of the original graph, its float value in the quantized graph.
     floats: Vec<Option<ValueId>>,
-    /// The same after a QuantizeLinear and a DequantizeLinear.
+    /// The same, after a QuantizeLinear and a DequantizeLinear.
     rounded: Vec<Option<ValueId>>,
 }
 
@@ -38,8 +38,8 @@ impl<'g> Builder<'g> {
             if !wanted.values[index] {
                 continue;
             }
-            // The picture's levels are as they are; else the widest range of all
-            // that have one scale.
+            // The scale of the input is 1. Otherwise the widest range of all values that share
+            // the scale is used.
             let mut widest: Option<f32> = None;
             for input in &graph.inputs {
                 if wanted.share(*input, value) {
@@ -85,7 +85,7 @@ impl<'g> Builder<'g> {
         Ok((made, scales))
     }
 
-    /// The picture as int8: its pixels less 128.
+    /// The input as int8: its pixels minus 128.
     fn input(&mut self, input: ValueId) {
         let value = self.graph.value(input);
         let picture = self.value(&value.name, ElementType::I8, &value.shape);
@@ -95,7 +95,7 @@ impl<'g> Builder<'g> {
         self.rounded[input.0] = Some(floats);
     }
 
-    /// An output under its own name; the scale of its integers, or 1.
+    /// Adds an output under its own name. Returns the scale of its integers, or 1.
     fn output(&mut self, output: ValueId) -> f32 {
         let integer = self.form == Form::Int8Integer;
         let scale = self.scales[output.0].filter(|_| integer);
@@ -106,12 +106,12 @@ impl<'g> Builder<'g> {
         let made = match scale {
             None => float,
             Some(_) => {
-                // What the DequantizeLinear reads.
+                // The integers that the DequantizeLinear reads.
                 let maker = self.made.nodes.iter().find(|n| n.outputs == [float]);
                 maker.map_or(float, |node| node.inputs[0])
             }
         };
-        // Names of outputs are the model's.
+        // Outputs keep the model's names.
         let name = self.graph.value(output).name.clone();
         if self.made.value(made).name != name {
             let taken = self.made.values.iter().position(|v| v.name == name);
@@ -130,7 +130,7 @@ impl<'g> Builder<'g> {
         for (index, &input) in node.inputs.iter().enumerate() {
             let weights = role == Role::Layer && index > 0;
             let read = match self.wanted.values[input.0] {
-                // Weights and biases follow.
+                // Weights and biases are added below.
                 _ if weights => continue,
                 true => self.rounded(input),
                 false => self.float(input),
@@ -159,7 +159,7 @@ impl<'g> Builder<'g> {
         });
     }
 
-    /// A layer's weights, and its bias where its input has a scale.
+    /// Adds a layer's quantized weights. Adds its bias too, quantized if the input has a scale.
     fn weights(&mut self, node: &Node, input: Option<f32>, inputs: &mut Vec<ValueId>) {
         let axis = unit_axis(&node.op);
         let value = self.graph.value(node.inputs[1]);
@@ -182,10 +182,11 @@ impl<'g> Builder<'g> {
             .map(|(unit, &largest)| {
                 let mut scale = match (largest / 127.0).is_normal() {
                     true => largest / 127.0,
-                    // Nothing but zeros, or as good as.
+                    // All weights of the unit are zero or subnormal.
                     false => 1.0,
                 };
-                // A unit of tiny weights and a large bias: its sums have to fit 32 bits.
+                // A unit with small weights and a large bias: widen its scale so that its sums
+                // fit 32 bits.
                 if let (Some(bias), Some(input)) = (&bias, input) {
                     let least = f64::from(bias[unit].abs()) / f64::from(input) / room as f64;
                     scale = scale.max((least * 1.001) as f32);
@@ -193,13 +194,13 @@ impl<'g> Builder<'g> {
                 scale
             })
             .collect();
-        let levels = weights.iter().enumerate().map(|(at, &weight)| {
-            let level = (weight / scales[unit_of(at)]).round_ties_even();
-            level.clamp(-127.0, 127.0) as i8
+        let quantized = weights.iter().enumerate().map(|(at, &weight)| {
+            let quantized = (weight / scales[unit_of(at)]).round_ties_even();
+            quantized.clamp(-127.0, 127.0) as i8
         });
-        let levels: Vec<i8> = levels.collect();
+        let quantized: Vec<i8> = quantized.collect();
 
-        let integers = self.constant(&format!("{name} as int8"), &shape, levels);
+        let integers = self.constant(&format!("{name} as int8"), &shape, quantized);
         let scale_value = self.constant(&format!("{name} scale"), &[units], scales.clone());
         let zero = self.constant(&format!("{name} zero point"), &[units], vec![0_i8; units]);
         inputs.push(self.dequantized(&name, &shape, vec![integers, scale_value, zero], axis));
@@ -208,25 +209,25 @@ impl<'g> Builder<'g> {
         };
         let name = self.graph.value(node.inputs[2]).name.clone();
         let Some(input) = input else {
-            // Added to floats as it is.
+            // The bias is added to floats, so it is not quantized.
             inputs.push(self.constant(&name, &[units], bias));
             return;
         };
         let unit = |scale: f32| f64::from(input) * f64::from(scale);
-        let levels = bias.iter().zip(&scales).map(|(&bias, &scale)| {
-            // Within 32 bits, as the scales were chosen; the cast saturates.
+        let quantized = bias.iter().zip(&scales).map(|(&bias, &scale)| {
+            // The scales were chosen so that this fits 32 bits. The cast saturates.
             (f64::from(bias) / unit(scale)).round_ties_even() as i32
         });
-        let levels: Vec<i32> = levels.collect();
+        let quantized: Vec<i32> = quantized.collect();
         let bias_scales = scales.iter().map(|&scale| unit(scale) as f32).collect();
-        let integers = self.constant(&format!("{name} as int32"), &[units], levels);
+        let integers = self.constant(&format!("{name} as int32"), &[units], quantized);
         let scale_value =
             self.constant::<Vec<f32>>(&format!("{name} scale"), &[units], bias_scales);
         let read = vec![integers, scale_value];
         inputs.push(self.dequantized(&name, &[units], read, 0));
     }
 
-    /// A value as floats that are nowhere rounded to levels of its own.
+    /// The float value of `value`, without rounding.
     fn float(&mut self, value: ValueId) -> ValueId {
         if let Some(made) = self.floats[value.0] {
             return made;
@@ -238,7 +239,7 @@ impl<'g> Builder<'g> {
         made
     }
 
-    /// A value after a QuantizeLinear and a DequantizeLinear.
+    /// The value after a QuantizeLinear and a DequantizeLinear.
     fn rounded(&mut self, value: ValueId) -> ValueId {
         if let Some(made) = self.rounded[value.0] {
             return made;
@@ -274,7 +275,7 @@ impl<'g> Builder<'g> {
         self.dequantized(name, &shape, inputs, 0)
     }
 
-    /// A DequantizeLinear of integers, scale and zero point.
+    /// Adds a DequantizeLinear of integers, scale and zero point.
     fn dequantized(
         &mut self,
         name: &str,
@@ -292,7 +293,7 @@ impl<'g> Builder<'g> {
         made
     }
 
-    /// One scale and its zero point.
+    /// Adds one scale and its zero point.
     fn parameters(&mut self, name: &str, scale: f32) -> [ValueId; 2] {
         [
             self.constant(&format!("{name} scale"), &[], vec![scale]),
@@ -303,8 +304,8 @@ impl<'g> Builder<'g> {
     fn constant<D: Into<TensorData>>(&mut self, name: &str, shape: &[usize], data: D) -> ValueId {
         let data = data.into();
         let made = self.value(name, data.element_type(), shape);
-        // The length is the shape's wherever this is called; the graph's own
-        // check at the end would find where it is not.
+        // All callers pass data of the shape's length. If not, the final check of the graph
+        // reports it.
         self.made.values[made.0].constant = Tensor::new(shape, data).ok();
         made
     }

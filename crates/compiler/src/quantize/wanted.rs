@@ -1,17 +1,17 @@
-//! Which values are wanted as integers, and which of them share a scale.
+//! The quantization plan: which values are quantized, and which of them share a scale.
 
 use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, ValueId};
 
 use super::{Form, QuantizeError, QuantizeOptions};
 
-/// What a node is to quantisation.
+/// How quantization treats a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Multiplies with constant weights, in integers.
     Layer,
-    /// A curve that becomes a table.
+    /// An activation function that becomes a lookup table.
     Curve,
-    /// Moves or selects elements: its output has its inputs' scale.
+    /// Moves or selects elements. Its outputs have its inputs' scale.
     Moves,
     /// Computes in floats.
     Float,
@@ -24,7 +24,7 @@ pub fn layers(graph: &Graph) -> Vec<String> {
     layers.map(|node| node.name.clone()).collect()
 }
 
-/// The axis along which the units of a layer's weights lie.
+/// The axis of a layer's weights that has one entry for each unit.
 pub(crate) fn unit_axis(op: &Op) -> usize {
     match op {
         Op::Gemm(gemm) => usize::from(!gemm.transpose_b),
@@ -62,13 +62,13 @@ fn is_layer(graph: &Graph, node: &Node) -> bool {
         }
 }
 
-/// The plan of a quantisation.
+/// The quantization plan of a graph.
 pub(super) struct Wanted {
-    /// Of each node.
+    /// The role of each node.
     pub(super) roles: Vec<Role>,
-    /// Whether each value is wanted as integers.
+    /// Whether each value is quantized.
     pub(super) values: Vec<bool>,
-    /// The smallest value of those that share a scale with each.
+    /// For each value, the smallest index of the values that share a scale with it.
     group: Vec<usize>,
 }
 
@@ -131,11 +131,12 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// From the outputs back: what reads integers wants its input so, and what
-    /// moves elements passes the wish on.
+    /// Marks the values to quantize, from the outputs back. A node that computes in integers
+    /// needs quantized inputs. A node that moves elements needs quantized inputs if its output is
+    /// quantized.
     fn mark(&mut self, graph: &Graph, form: Form) {
         if form == Form::Weights {
-            // Only the picture is integers to begin with.
+            // Only the input is quantized.
             for &input in &graph.inputs {
                 self.values[input.0] = true;
             }
@@ -155,7 +156,8 @@ impl Wanted {
                 Role::Layer => &node.inputs[..1],
                 Role::Curve if wanted => &node.inputs[..1],
                 Role::Curve => {
-                    // Nobody wants integers of it: it follows its layer in floats.
+                    // No reader needs integers, so the activation is computed in floats, after
+                    // its layer.
                     *role = Role::Float;
                     &[]
                 }
@@ -172,7 +174,7 @@ impl Wanted {
         }
     }
 
-    /// Gives what moves elements one scale for all it reads and makes.
+    /// Gives the inputs and outputs of each node that moves elements one common scale.
     fn join(&mut self, graph: &Graph) {
         for (node, role) in graph.nodes.iter().zip(&self.roles) {
             if *role != Role::Moves {
@@ -189,8 +191,8 @@ impl Wanted {
         }
     }
 
-    /// The values whose scales have to be found: those wanted as integers that no
-    /// moving of elements makes, but the picture, whose scale is 1.
+    /// The values whose scales have to be calibrated: quantized values, except outputs of nodes
+    /// that move elements, and except the input, whose scale is 1.
     pub(super) fn sources(&self, graph: &Graph) -> Vec<ValueId> {
         let mut moved = vec![false; graph.values.len()];
         for (node, role) in graph.nodes.iter().zip(&self.roles) {
@@ -204,7 +206,7 @@ impl Wanted {
             .collect()
     }
 
-    /// Whether two values have one scale.
+    /// Whether two values share a scale.
     pub(super) fn share(&self, a: ValueId, b: ValueId) -> bool {
         self.group[a.0] == self.group[b.0]
     }

@@ -1,4 +1,4 @@
-//! Scale and shift per channel go into the weights next to them.
+//! Folds scale and shift per channel into the weights of adjacent layers.
 
 use pilotage_graph::{Graph, Node, Op, ValueId};
 
@@ -6,8 +6,8 @@ use super::linear::CANONICAL;
 use super::rewrite::{Readers, add_constant, floats, makers};
 use crate::affine::{Affine, from_batch_normalization};
 
-/// What a node does, where that is a scale and shift for each index of axis 1;
-/// and to which value.
+/// The scale and shift along axis 1 that a node computes, and the value that it reads. `None` if
+/// the node computes anything else.
 fn affine_of(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
     let affine = match node.op {
         Op::BatchNormalization { epsilon } => {
@@ -53,7 +53,7 @@ fn affine_of(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
     (same_shape && finite(&affine.scale) && finite(&affine.shift)).then_some((x, affine))
 }
 
-/// A constant broadcast to `x`, where it only varies along axis 1.
+/// A constant broadcast to `x`, if it varies only along axis 1.
 fn per_channel(graph: &Graph, x: ValueId, c: ValueId) -> Option<Vec<f64>> {
     let (x, shape) = (&graph.value(x).shape, &graph.value(c).shape);
     let data = floats(graph, c)?;
@@ -70,7 +70,7 @@ fn per_channel(graph: &Graph, x: ValueId, c: ValueId) -> Option<Vec<f64>> {
     }
 }
 
-/// A layer whose weights are known: Conv or Gemm in canonical form.
+/// A layer with constant weights: Conv, or Gemm in canonical form.
 struct Layer {
     /// (M, C / groups, kernel) or (M, K).
     shape: Vec<usize>,
@@ -111,7 +111,7 @@ impl Layer {
         self.weights.len() / self.shape[0]
     }
 
-    /// The layer, then `affine` on its output.
+    /// Folds `affine` on the layer's output into the layer.
     #[allow(clippy::cast_possible_truncation)]
     fn then(&mut self, affine: &Affine) -> Option<()> {
         if affine.scale.len() != self.bias.len() {
@@ -131,8 +131,8 @@ impl Layer {
         Some(())
     }
 
-    /// `affine` on the layer's input, then the layer. Padding is zero after the
-    /// shift, so a layer with pads takes no shift.
+    /// Folds `affine` on the layer's input into the layer. Padding adds zeros after the shift, so
+    /// a shift cannot be folded into a layer with padding.
     #[allow(clippy::cast_possible_truncation)]
     fn after(&mut self, affine: &Affine) -> Option<()> {
         let inner = *self.shape.get(1)?;
@@ -156,7 +156,7 @@ impl Layer {
         Some(())
     }
 
-    /// Makes these the weights of a node, which reads `x`.
+    /// Stores the weights and the bias in a node, and makes `x` the node's input.
     #[allow(clippy::cast_possible_truncation)]
     fn store(self, graph: &mut Graph, index: usize, x: ValueId) -> Option<()> {
         let node = &graph.nodes[index];
@@ -173,7 +173,7 @@ impl Layer {
     }
 }
 
-/// Folds every scale and shift that stands right before or after a layer.
+/// Folds every scale and shift directly before or after a layer into the layer.
 pub(super) fn fold_into_weights(graph: &mut Graph) -> bool {
     let mut changed = false;
     while fold_one(graph).is_some() {
@@ -263,7 +263,7 @@ fn into_layer_after(
     Some(())
 }
 
-/// Two scales and shifts one after the other become one batch norm.
+/// Merges two consecutive scales and shifts into one batch norm.
 pub(super) fn merge(graph: &mut Graph) -> bool {
     let mut changed = false;
     while merge_one(graph).is_some() {

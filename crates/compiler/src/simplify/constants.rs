@@ -1,23 +1,23 @@
-//! What can be computed now is, by the engine's own reference kernels.
+//! Computes nodes with constant inputs, with the engine's reference kernels.
 
 use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
 
 use crate::evaluate::evaluate;
 
-/// Results that take more elements than this, all together, are left to the run,
-/// so that a small file cannot become a large engine.
+/// The largest total number of elements of all results. Nodes beyond it are computed at run time,
+/// so that a small model file cannot become a large engine file.
 const MOST_ELEMENTS: usize = 1 << 26;
 
 pub(super) fn fold(graph: &mut Graph) -> bool {
     let mut changed = false;
-    let mut left = MOST_ELEMENTS;
+    let mut budget = MOST_ELEMENTS;
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
         let known = |v: &ValueId| graph.value(*v).constant.is_some();
         if !node.inputs.iter().all(known) || node.outputs.iter().all(known) {
             continue;
         }
-        let Some(results) = fold_node(graph, node, &mut left) else {
+        let Some(results) = fold_node(graph, node, &mut budget) else {
             continue;
         };
         let outputs = node.outputs.clone();
@@ -29,13 +29,13 @@ pub(super) fn fold(graph: &mut Graph) -> bool {
     changed
 }
 
-/// What a node makes of constants; none where the engine cannot tell, or the
-/// result is not finite: then the node stays.
-fn fold_node(graph: &Graph, node: &Node, left: &mut usize) -> Option<Vec<Tensor>> {
+/// Computes a node with constant inputs. `None` if the engine cannot compute it or the result is
+/// not finite; the node then stays.
+fn fold_node(graph: &Graph, node: &Node, budget: &mut usize) -> Option<Vec<Tensor>> {
     for &output in &node.outputs {
         let shape = &graph.value(output).shape;
         let elements = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
-        *left = left.checked_sub(elements)?;
+        *budget = budget.checked_sub(elements)?;
     }
     let mut values = Vec::new();
     let mut take = |list: &[ValueId]| -> Vec<ValueId> {

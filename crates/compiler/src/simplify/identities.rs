@@ -1,4 +1,4 @@
-//! Nodes that do nothing.
+//! Removes nodes that do nothing.
 
 use pilotage_graph::{Graph, Node, Op};
 

@@ -1,11 +1,12 @@
-//! Products with constant matrices take one form: x * B' + C with C one row.
+//! Converts products with constant matrices to the canonical form: x * B' + C, where C is one
+//! row.
 
 use pilotage_graph::{ElementType, Gemm, Graph, Op};
 
 use super::rewrite::{add_constant, floats};
 use crate::permute::permute;
 
-/// What the other passes and every engine know: B given as (N, K), C as (N).
+/// The form that the other passes and every engine support: B has shape (N, K), C has shape (N).
 pub(super) const CANONICAL: Gemm = Gemm {
     alpha: 1.0,
     beta: 1.0,

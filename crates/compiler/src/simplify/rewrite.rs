@@ -1,8 +1,8 @@
-//! Changing a graph in place.
+//! Helpers for changing a graph in place.
 
 use pilotage_graph::{Graph, Tensor, Value, ValueId};
 
-/// Who reads each value. Out of date as soon as the graph changes.
+/// The nodes that read each value. Outdated as soon as the graph changes.
 pub(super) struct Readers {
     nodes: Vec<Vec<usize>>,
     is_output: Vec<bool>,
@@ -23,7 +23,8 @@ impl Readers {
         Self { nodes, is_output }
     }
 
-    /// The one node that reads this value, once, where it is no output.
+    /// The only node that reads this value, if it reads the value once and the value is not an
+    /// output.
     pub(super) fn only(&self, value: ValueId) -> Option<usize> {
         match self.nodes[value.0][..] {
             [node] if !self.is_output[value.0] => Some(node),
@@ -32,7 +33,7 @@ impl Readers {
     }
 }
 
-/// The node that makes each value.
+/// The node that computes each value.
 pub(super) fn makers(graph: &Graph) -> Vec<Option<usize>> {
     let mut makers = vec![None; graph.values.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -48,8 +49,8 @@ pub(super) fn floats(graph: &Graph, value: ValueId) -> Option<&[f32]> {
     graph.value(value).constant.as_ref()?.as_f32()
 }
 
-/// Adds a float constant with a name of its own that begins with `name`; none
-/// where an element is infinite or not a number, which no engine takes.
+/// Adds a float constant with a unique name that begins with `name`. `None` if an element is
+/// infinite or NaN, because engines accept neither.
 pub(super) fn add_constant(
     graph: &mut Graph,
     name: &str,
@@ -70,7 +71,7 @@ pub(super) fn add_constant(
     Some(ValueId(graph.values.len() - 1))
 }
 
-/// Adds a value that a node is going to make, of `like`'s type.
+/// Adds a value with `like`'s type, for the output of a node.
 pub(super) fn add_value(graph: &mut Graph, like: ValueId, shape: Vec<usize>) -> ValueId {
     let like = graph.value(like);
     let value = Value {
@@ -90,9 +91,9 @@ fn free_name(graph: &Graph, name: &str) -> String {
     names.find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// Lets everyone who read `old` read `new` instead. An output keeps its name,
-/// so it is handed over only where `new` is made by a node and is no output
-/// itself; else it stays with `old`. Returns whether anything changed.
+/// Replaces all uses of `old` by `new`. An output keeps its name, so an output is replaced only
+/// if `new` is computed by a node, and is neither a constant nor an output itself. Returns
+/// whether anything changed.
 pub(super) fn replace(graph: &mut Graph, old: ValueId, new: ValueId) -> bool {
     let mut changed = false;
     for input in graph.nodes.iter_mut().flat_map(|node| &mut node.inputs) {

@@ -1,5 +1,5 @@
-//! Arithmetic with constants moves behind a transposition, so that a Keras
-//! model's normalisation (NHWC) meets the convolution (NCHW) it belongs to.
+//! Moves arithmetic with constants behind a transposition, so that a Keras model's normalization
+//! (NHWC) can be folded into the convolution (NCHW) that it precedes.
 
 use pilotage_graph::{Graph, Node, Op};
 
@@ -53,14 +53,14 @@ fn swap(graph: &mut Graph, before: usize, index: usize, perm: &[usize]) -> Optio
     let data = permute(floats(graph, c)?, &full, perm);
     let name = graph.value(c).name.clone();
     let permuted = add_constant(graph, &name, &pick(&full, perm), data)?;
-    let turned = add_value(graph, x, pick(&shape, perm));
+    let transposed = add_value(graph, x, pick(&shape, perm));
 
     let transpose = graph.nodes[index].clone();
-    let mut inputs = vec![turned; 2];
+    let mut inputs = vec![transposed; 2];
     inputs[c_place] = permuted;
     graph.nodes[before] = Node {
         inputs: vec![x],
-        outputs: vec![turned],
+        outputs: vec![transposed],
         ..transpose.clone()
     };
     graph.nodes[index] = Node {
