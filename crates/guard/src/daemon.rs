@@ -1,4 +1,4 @@
-//! The guard of a physical or dry-running car, as `pilotage-guard` runs it.
+//! Runs the guard of a physical or dry-run car, for the program `pilotage-guard`.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,30 +17,30 @@ use crate::{
     monotonic, run,
 };
 
-/// A guard that was killed releases the motors this soon.
+/// How long another guard that is ending, or was killed, may take to release the motors.
 const HANDOVER: Duration = Duration::from_secs(1);
-/// Failsafe waits no longer for a lock that another holds.
+/// How long failsafe waits for a lock that another process holds.
 const TAKEOVER: Duration = Duration::from_millis(50);
-/// Failsafe is tried for this long on motors that do not take it.
-const INSISTENCE: Duration = Duration::from_millis(500);
-const BETWEEN: Duration = Duration::from_millis(2);
+/// How long failsafe is retried when a write to the motors fails.
+const RETRY_FOR: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Why a car is not guarded.
+/// Why a guard or failsafe did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// There is no car to guard.
     #[error(transparent)]
     Car(#[from] CarFileError),
-    /// Its motors are not there.
+    /// The motors cannot be opened.
     #[error(transparent)]
     Motors(#[from] OpenError),
-    /// The runtime directory is not there, or not this user's alone.
+    /// The runtime directory is missing, has another owner, or other users may write to it.
     #[error("the guard's runtime directory cannot be used: {0}")]
     Runtime(io::Error),
     /// The guard did not start.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The motors did not take failsafe.
+    /// Failsafe could not be written to the motors.
     #[error("failsafe did not reach the motors: {0}")]
     Failsafe(#[from] ActuatorError),
     /// Another guard writes to these motors.
@@ -49,12 +49,12 @@ pub enum DaemonError {
          (`pilotage stop` ends it)"
     )]
     Guarded {
-        /// Its number.
+        /// The guard's process number.
         process: i32,
-        /// Its car.
+        /// The car of that guard.
         car: String,
     },
-    /// Something holds the motors that is not a guard which could be found and killed.
+    /// A process holds the motors, and it is not a guard that could be found and killed.
     #[error(
         "failsafe was written, but another process holds the motors and may write to them again \
          (`sudo fuser -v` and the device name it)"
@@ -63,18 +63,18 @@ pub enum DaemonError {
     /// The guard could not be killed, and may still write to the motors.
     #[error("the guard (process {process}) cannot be killed: {reason}")]
     Alive {
-        /// Its number.
+        /// The guard's process number.
         process: i32,
         /// The system's error.
         reason: rustix::io::Errno,
     },
 }
 
-/// Guards the car that `file` describes, until a signal ends it or, where `pilot` is the
-/// connection to the pilot that started this guard, until that is gone.
+/// Guards the car that `file` describes, until a signal ends the guard. With `pilot`, the
+/// connection to the pilot that started this guard, also until that pilot disconnects.
 ///
 /// # Errors
-/// When it does not start: nothing has moved then.
+/// When the guard does not start. No motor has moved then.
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
     own_directory().map_err(DaemonError::Runtime)?;
@@ -95,7 +95,7 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
         record = Some(Record::write(&car, &text)?);
         Ok(())
     })?;
-    // In order to the end: there is nothing left to stop.
+    // The guard ended in order, so there is nothing left to stop.
     if let Some(record) = record {
         record.remove();
     }
@@ -103,8 +103,9 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     Ok(())
 }
 
-/// Waits until no other guard that this user can see writes to these motors, of other users
-/// too, whose locks are elsewhere. One that is ending takes a moment.
+/// Waits until no other guard whose record this user can read writes to these motors. Guards of
+/// other users are included, because their lock files are in other directories. A guard that is
+/// ending takes a moment.
 fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
@@ -119,7 +120,7 @@ fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Locks of what the motors are written through, against a second guard of this user.
+/// Locks the outputs of the motors against a second guard of this user.
 fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Vec<File>, DaemonError> {
     let locks = settings.outputs().into_iter().map(|output| {
         let file = lock_file(&output).map_err(DaemonError::Runtime)?;
@@ -134,26 +135,26 @@ fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Vec<File>, Da
     locks.collect()
 }
 
-/// Guards that run and write to the same motors.
+/// Records of running guards that write to the same motors.
 fn others(car: &GuardedCar) -> Vec<Record> {
     Record::of_outputs(&car.actuator.outputs())
 }
 
-/// What failsafe does with a guard that runs.
+/// What [`failsafe`] does with a running guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Running {
-    /// It is killed first: an operator wants the car stopped.
+    /// Kill the guard first: an operator stops the car.
     Kill,
-    /// It has the car, and nothing is written: the one that died was another.
+    /// Write nothing: the running guard controls the car, and another guard died.
     Leave,
 }
 
-/// Writes failsafe to the motors of the car that `file` describes, as its guard read it: what
-/// that left in its runtime directory comes first, `file` last.
+/// Writes failsafe to the motors of the car that `file` describes. The guard's record is used if
+/// there is one; `file` is read only without a record.
 ///
 /// # Errors
-/// When neither describes a car, its motors are not there, they do not take it, or another
-/// process may overwrite it.
+/// When neither the record nor `file` describes a car, the motors cannot be opened, a write to them
+/// fails, or another process may overwrite failsafe.
 pub fn failsafe(file: &Path, running: Running) -> Result<(), DaemonError> {
     let records = Record::of(file);
     let runs: Vec<&Record> = records.iter().filter(|record| record.runs()).collect();
@@ -187,8 +188,8 @@ fn kill(record: &Record) -> Result<(), DaemonError> {
     })
 }
 
-/// The car of a record, if this user may act on it. What the service's user wrote reaches only
-/// devices of the kernel's, by paths that this user cannot have made.
+/// The car of a record, if this user may act on it. The text of the service's user is confined to
+/// the kernel's devices, by paths that the service's user cannot have created.
 fn confined(record: &Record) -> Option<GuardedCar> {
     let mut car = record.car().ok()?;
     if record.owner == geteuid().as_raw() || record.owner == 0 {
@@ -220,10 +221,11 @@ fn confined(record: &Record) -> Option<GuardedCar> {
 
 fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     if car.actuator.kind == Kind::Simulator {
-        // The simulator moves it, and ends with its pilot.
+        // The simulator moves this car, and ends with its pilot.
         return Ok(());
     }
-    // Held while failsafe is written, so that no guard starts meanwhile; not waited for.
+    // The lock is held while failsafe is written, so that no guard starts meanwhile. Without the
+    // lock failsafe is written all the same.
     let lock = lock(&car.actuator, TAKEOVER)
         .inspect_err(|error| log::warn!("failsafe is written without the lock: {error}"));
     let mut held = matches!(lock, Err(DaemonError::Motors(OpenError::Taken { .. })));
@@ -239,13 +241,13 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     if held { Err(DaemonError::Held) } else { Ok(()) }
 }
 
-/// Writes `output`, again where the motors do not take it.
+/// Writes `output`, and retries for [`RETRY_FOR`] if the write fails.
 fn insist(motors: &mut impl Actuator, output: &Output) -> Result<(), ActuatorError> {
     let began = Instant::now();
     loop {
         match motors.write(monotonic(), output) {
-            Err(error) if began.elapsed() >= INSISTENCE => return Err(error),
-            Err(_) => std::thread::sleep(BETWEEN),
+            Err(error) if began.elapsed() >= RETRY_FOR => return Err(error),
+            Err(_) => std::thread::sleep(RETRY_INTERVAL),
             Ok(()) => return Ok(()),
         }
     }

@@ -1,6 +1,6 @@
-//! Runs the policy: time, the actuator's writes and their outcome. Without a thread, a
-//! clock or a socket; [`InProcessLink`](crate::InProcessLink) and
-//! [`Server`](crate::Server) drive it.
+//! Runs the policy: advances time, writes to the actuator and handles failed writes. It has no
+//! thread, clock or socket; [`InProcessLink`](crate::InProcessLink) and [`Server`](crate::Server)
+//! drive it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,10 +13,9 @@ use crate::{
     Output, Refusal, State, Status, step,
 };
 
-/// A policy and its actuator. Nothing is allocated after the start but where a write fails.
+/// A policy and its actuator. It does not allocate after the start, except when a write fails.
 ///
-/// Each call first advances to its moment: tick by tick, with the stop at the very moment it
-/// is due.
+/// Each call first advances to its time tick by tick, and stops at the exact time a stop is due.
 #[derive(Debug)]
 pub struct Executor<A> {
     limits: Limits,
@@ -25,7 +24,7 @@ pub struct Executor<A> {
     now: Time,
     next_tick: Time,
     state: State,
-    /// What the actuator was last given, whether or not it took it.
+    /// The last output that was written to the actuator, even if the write failed.
     output: Output,
     counters: Counters,
     stop_held: bool,
@@ -38,30 +37,30 @@ pub enum StartError {
     /// The tick is under 0.1 ms or no shorter than a frame.
     #[error("the guard's tick must be at least 0.1 ms and shorter than a frame, not {0:?}")]
     Tick(Duration),
-    /// The actuator did not take the disarmed values.
+    /// The disarmed values could not be written to the actuator.
     #[error(transparent)]
     Actuator(#[from] ActuatorError),
 }
 
-/// When a settled guard is asked to catch up on more than this, it skips the ticks before:
-/// an absurd jump of the clock must not become a hang.
+/// A disarmed or stopped guard skips ticks that are further back than this, so that a large jump of
+/// the clock does not become a hang.
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(60);
 
 const SHORTEST_TICK: Duration = Duration::from_micros(100);
 
-/// No clock gets here within 290 years; later moments count as this one, so that the next
-/// tick always lies ahead.
+/// The latest time. Later times are clamped to it, so that the next tick is always in the future.
+/// It is more than 290 years after the clock's start.
 const END_OF_TIME: Time = Time::from_nanos(u64::MAX / 2);
 
-/// The guard's tick unless another is asked for.
+/// The default tick.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 impl<A: Actuator> Executor<A> {
-    /// Starts at `now` with a tick; the first act is to write the disarmed values.
+    /// Starts at `now` with this tick, and writes the disarmed values.
     ///
     /// # Errors
-    /// When the tick is under 0.1 ms or no shorter than a frame, or the actuator does not
-    /// take the values.
+    /// When the tick is under 0.1 ms or no shorter than a frame, or the disarmed values cannot be
+    /// written.
     pub fn start(
         limits: Limits,
         mut actuator: A,
@@ -87,12 +86,12 @@ impl<A: Actuator> Executor<A> {
         })
     }
 
-    /// The limits it keeps.
+    /// The limits that the policy enforces.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The moment it has advanced to.
+    /// The time that the executor has advanced to.
     pub const fn now(&self) -> Time {
         self.now
     }
@@ -102,7 +101,7 @@ impl<A: Actuator> Executor<A> {
         &self.actuator
     }
 
-    /// The actuator, to look at and set up; only the executor writes to it.
+    /// The actuator, to inspect and set up; only the executor writes to it.
     pub const fn actuator_mut(&mut self) -> &mut A {
         &mut self.actuator
     }
@@ -118,13 +117,13 @@ impl<A: Actuator> Executor<A> {
         }
     }
 
-    /// When something next happens by itself: a tick or a stop.
+    /// When the next tick or stop is due.
     pub fn next_due(&self) -> Time {
         let expiry = self.state.expires(&self.limits);
         expiry.map_or(self.next_tick, |expiry| expiry.min(self.next_tick))
     }
 
-    /// Advances to `target`, all ticks and stops that are due by then included.
+    /// Advances to `target` and runs all ticks and stops that are due by then.
     pub fn advance(&mut self, target: Time) {
         let target = target.clamp(self.now, END_OF_TIME);
         loop {
@@ -132,13 +131,13 @@ impl<A: Actuator> Executor<A> {
             if self.next_due() > target {
                 break;
             }
-            self.happen();
+            self.run_next_due();
         }
         self.now = target;
     }
 
-    /// Advances to `target`, short of what is due at that very moment: a command that
-    /// arrives with a tick comes before it.
+    /// Advances to `target`, but does not run what is due exactly then: a command that arrives at
+    /// the time of a tick is handled before the tick.
     pub(crate) fn advance_before(&mut self, target: Time) {
         let target = target.clamp(self.now, END_OF_TIME);
         loop {
@@ -146,13 +145,13 @@ impl<A: Actuator> Executor<A> {
             if self.next_due() >= target {
                 break;
             }
-            self.happen();
+            self.run_next_due();
         }
         self.now = target;
     }
 
-    /// What is due next happens.
-    fn happen(&mut self) {
+    /// Runs the next due tick or stop.
+    fn run_next_due(&mut self) {
         self.now = self.now.max(self.next_due());
         let refresh = self.next_tick <= self.now;
         if refresh {
@@ -162,8 +161,8 @@ impl<A: Actuator> Executor<A> {
         self.write(refresh);
     }
 
-    /// Leaves out the ticks that the clock has overtaken, all but the newest: a bus that was
-    /// slow for a while gets what holds now, not what it missed. Stops are not left out.
+    /// Skips all missed ticks except the newest. A bus that was slow then gets the current output,
+    /// not the missed ones. Stops are not skipped.
     pub fn skip_missed_ticks(&mut self, now: Time) {
         self.skip_ticks(now.since(self.next_tick));
     }
@@ -199,8 +198,8 @@ impl<A: Actuator> Executor<A> {
         self.decide(Event::Stop);
     }
 
-    /// Whether an operator holds a stop button down. The press is a stop; nothing arms until
-    /// it is released.
+    /// Sets whether an operator holds a stop button down. Pressing it stops the car; the car cannot
+    /// be armed until it is released.
     pub fn hold_stop(&mut self, now: Time, held: bool) {
         if held && !self.stop_held {
             self.stop(now);
@@ -214,13 +213,13 @@ impl<A: Actuator> Executor<A> {
         self.decide(Event::Fault(fault));
     }
 
-    /// Puts a command that has arrived at `now` to the policy.
+    /// Handles a command that arrived at `now`.
     pub fn command(&mut self, now: Time, command: Command) -> Option<Refusal> {
         self.advance(now);
         self.decide(Event::Command(command))
     }
 
-    /// The same, with what is due at `now` after it.
+    /// As [`command`](Self::command), but before what is due at `now`.
     pub(crate) fn command_before(&mut self, now: Time, command: Command) -> Option<Refusal> {
         self.advance_before(now);
         self.decide(Event::Command(command))
@@ -232,13 +231,13 @@ impl<A: Actuator> Executor<A> {
         let event = Event::Trim(point.steering(), self.interlocks());
         let refused = step(self.state, &self.limits, self.now, event).refused;
         if refused.is_none() && !self.actuator.trim(point, value) {
-            // It has no such point: nothing is written.
+            // The actuator does not have this point; nothing is written.
             self.counters.count_refusal(Refusal::NotTrimming);
             return Some(Refusal::NotTrimming);
         }
         let refused = self.decide(event);
         if refused.is_none() {
-            // The output may be the same, with another meaning.
+            // The output may be unchanged, but the pulse for it has changed.
             self.write(true);
         }
         refused
@@ -251,7 +250,7 @@ impl<A: Actuator> Executor<A> {
         }
     }
 
-    /// Puts `event` to the policy at the present moment and its output to the actuator.
+    /// Runs the policy on `event` at the current time, and writes its output to the actuator.
     fn decide(&mut self, event: Event) -> Option<Refusal> {
         let step = step(self.state, &self.limits, self.now, event);
         match step.refused {
@@ -275,8 +274,8 @@ impl<A: Actuator> Executor<A> {
         self.state = state;
     }
 
-    /// Writes what has changed, or, on a tick (`refresh`), whatever is in force:
-    /// that is also how a failed write is tried again.
+    /// Writes the output if it has changed, or on a tick (`refresh`) in any case. A failed write is
+    /// thus retried at the next tick.
     fn write(&mut self, refresh: bool) {
         let output = self.state.output(&self.limits);
         if !refresh && output == self.output {
@@ -288,21 +287,21 @@ impl<A: Actuator> Executor<A> {
             return;
         };
         let mut text = FailureText::new();
-        // A longer reason is cut; what fits of it stays.
-        let _ = write!(Cut(&mut text), "{error}");
+        // A longer reason is truncated.
+        let _ = write!(Truncated(&mut text), "{error}");
         self.failure = Some(text);
         self.counters.write_errors += 1;
         let fault = Event::Fault(Fault::Actuator);
         self.enter(step(self.state, &self.limits, self.now, fault).state);
-        // A car that was armed is stopped by this, so it ends after one more try.
+        // The fault has stopped an armed car. The recursion ends after one more attempt.
         self.write(false);
     }
 }
 
-/// Takes as much text as there is room for.
-struct Cut<'a>(&'a mut FailureText);
+/// Appends as much text as fits.
+struct Truncated<'a>(&'a mut FailureText);
 
-impl Write for Cut<'_> {
+impl Write for Truncated<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for character in text.chars() {
             if self.0.try_push(character).is_err() {

@@ -1,15 +1,14 @@
-//! The guard decides what reaches the motors. The pilot decides where to drive; the guard
-//! acts.
+//! The guard decides what reaches the motors. The pilot decides where to drive.
 //!
-//! [`step`] is the whole policy: a pure function of a [`State`], the [`Limits`],
-//! a moment and an [`Event`], with no clock and no I/O inside. The same function
-//! runs in the process, in the simulator and under the model checker
-//! (`tests/model`). `docs/safety.md` numbers the rules it keeps.
+//! [`step`] is the guard's whole policy: a pure function of a [`State`], the [`Limits`], a time and
+//! an [`Event`], without a clock or I/O. The same function runs in the guard process, in the
+//! simulator and under the model checker (`tests/model`). `docs/safety.md` numbers the rules that
+//! it enforces.
 //!
-//! An [`Executor`] runs the policy over an [`Actuator`]. A pilot reaches it over a [`Link`]:
-//! an [`InProcessLink`] on simulated time, a [`SocketLink`] to a [`Server`] in a process of
-//! its own otherwise. [`actuators`] are the motors of physical cars; only the program
-//! `pilotage-guard` opens them.
+//! An [`Executor`] runs the policy over an [`Actuator`]. A pilot reaches it over a [`Link`]: an
+//! [`InProcessLink`] on simulated time, otherwise a [`SocketLink`] to a [`Server`] in its own
+//! process. [`actuators`] are the motors of physical cars; only the program `pilotage-guard` opens
+//! them.
 
 mod actuator;
 pub mod actuators;

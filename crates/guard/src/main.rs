@@ -1,5 +1,5 @@
-//! `pilotage-guard`: the only program that writes to a car's motors. It knows of no engine
-//! and no camera; a pilot sends it commands over a socket.
+//! `pilotage-guard`: the only program that writes to a car's motors. It does not depend on an
+//! engine or a camera; a pilot sends it commands over a socket.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -33,13 +33,13 @@ struct Options {
     users: Vec<u32>,
     groups: Vec<u32>,
     pilot: bool,
-    /// The process of this program that watches over this one.
+    /// The process number of the watcher, another process of this program.
     watcher: Option<u32>,
     failsafe: bool,
     if_dead: bool,
 }
 
-/// The command line; none where it only asked.
+/// Parses the command line. Returns `None` after `--help` and `--version`.
 fn options() -> anyhow::Result<Option<Options>> {
     let mut options = Options {
         car: INSTALLED.into(),
@@ -96,8 +96,8 @@ fn run() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if options.pilot {
-        // Away from the pilot's terminal: its keys, its end and signals to the pilot's
-        // process group do not reach the guard.
+        // Detach from the pilot's terminal: its keys, its hangup and signals to the pilot's process
+        // group do not reach the guard.
         pilotage_guard::leave_session();
         let Some(watcher) = options.watcher else {
             let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -123,8 +123,8 @@ fn run() -> anyhow::Result<ExitCode> {
 
 fn main() -> ExitCode {
     pilotage_guard::one_heap();
-    // Its writer starts here, before the guard asks for real-time priority, which a thread
-    // inherits.
+    // The console's writer thread starts here, before the guard requests real-time priority, which
+    // a thread inherits.
     pilotage_console::run(|| match run() {
         Ok(status) => status,
         Err(error) => {

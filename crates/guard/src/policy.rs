@@ -1,4 +1,4 @@
-//! The policy: what each event makes of a guard.
+//! The guard's policy: how each event changes the guard's state.
 
 use pilotage_vehicle::{Command, Time};
 
@@ -11,12 +11,12 @@ pub struct ArmRequest {
     pub engine: Domain,
 }
 
-/// What keeps a car from being armed, whichever operator asks.
+/// Conditions that keep a car from being armed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Interlocks {
     /// An operator holds a stop button down.
     pub stop_held: bool,
-    /// The actuator does not take writes.
+    /// Writes to the actuator fail.
     pub actuator_failed: bool,
 }
 
@@ -35,12 +35,12 @@ pub enum Event {
     Command(Command),
     /// A component of the car failed.
     Fault(Fault),
-    /// An operator looks for the servo's centre and ends: the steering channel is held
-    /// at this value, the throttle at 0, for one deadline.
+    /// An operator trims the servo's centre and ends: the steering channel is held at this value,
+    /// and the throttle at 0, for one deadline.
     Trim(f32, Interlocks),
 }
 
-/// Why a guard did not do what it was asked.
+/// Why a guard refused a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// A command while disarmed or stopped.
@@ -55,13 +55,13 @@ pub enum Refusal {
     /// A command whose frame is older than the limit.
     #[error("the command is too old")]
     TooOld,
-    /// A command whose frame is yet to be captured.
+    /// A command whose capture time is in the future.
     #[error("the command comes from the future")]
     FromFuture,
     /// A command whose frame was captured before the car was armed.
     #[error("the command's frame was captured before the car was armed")]
     BeforeArming,
-    /// A command whose sequence does not rise.
+    /// A command whose sequence number does not increase.
     #[error("the command was seen before")]
     Replayed,
     /// An arm request while armed or driving.
@@ -73,7 +73,7 @@ pub enum Refusal {
     /// An arm request while no pilot is connected.
     #[error("there is no pilot to drive: start `pilotage drive` first")]
     NoPilot,
-    /// A second program that would be the pilot.
+    /// A second program that declares itself as the pilot.
     #[error("another pilot is connected")]
     NotThePilot,
     /// A pilot of another car, or with another car.toml.
@@ -82,22 +82,23 @@ pub enum Refusal {
     /// An arm request for another engine than the connected pilot's.
     #[error("the connected pilot drives with another engine than the arm request names")]
     OtherEngine,
-    /// A pilot that would arm a physical car itself.
+    /// An arm request of a pilot for a physical car.
     #[error("a pilot does not arm a physical car: `pilotage arm` or the gamepad's button does")]
     PilotArms,
     /// An arm request while an operator holds a stop button.
     #[error("a stop button is held: release it, then arm")]
     StopHeld,
-    /// An arm request while the actuator takes no writes.
+    /// An arm request while writes to the actuator fail.
     #[error("the motors do not take commands (`pilotage status` shows why)")]
     ActuatorFailed,
-    /// A trim value while the car is armed or stopped, or for a point that it has not.
+    /// A trim value while the car is armed or stopped, or for a point that the actuator does not
+    /// have.
     #[error("the car is armed or stopped: `pilotage disarm` first, then trim")]
     NotTrimming,
 }
 
 impl Refusal {
-    /// Each of them, in the order of their declaration.
+    /// All refusals, in the order of their declaration.
     pub const ALL: [Self; 17] = [
         Self::NotArmed,
         Self::NotFinite,
@@ -122,20 +123,19 @@ impl Refusal {
 /// What [`step`] decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Where the guard stands now.
+    /// The guard's state after the event.
     pub state: State,
-    /// What goes to the motors now.
+    /// The output to write to the motors now.
     pub output: Output,
     /// Why the event was refused, if it was.
     pub refused: Option<Refusal>,
 }
 
-/// The guard's whole policy. `now` is the moment of `event`, on the clock that
-/// the commands' capture times are read from.
+/// The guard's whole policy. `now` is the time of `event`, on the clock of the commands' capture
+/// times.
 ///
-/// What has run out is stopped before the event is looked at, so nothing that
-/// comes late can revive it; what is refused leaves the last good command's
-/// deadline running.
+/// A state that has expired is stopped before the event is handled, so a late event cannot revive
+/// it. A refused command does not extend the deadline of the last good command.
 pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
     let state = expire(state, limits, now);
     let outcome = match event {
@@ -159,7 +159,7 @@ pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
     }
 }
 
-/// Stops what has run out of time, or whose time cannot be trusted.
+/// Stops the car if its deadline has passed, or if the clock went backwards.
 fn expire(state: State, limits: &Limits, now: Time) -> State {
     let (seen, reason) = match state {
         State::Armed(armed) => (armed.seen, StopReason::NoFirstCommand),
@@ -176,7 +176,7 @@ fn expire(state: State, limits: &Limits, now: Time) -> State {
     }
 }
 
-/// The first reason stays; a disarmed guard is safe as it is.
+/// Keeps the first reason. A disarmed guard stays disarmed.
 fn stop(state: State, reason: StopReason) -> State {
     match state {
         State::Armed(_) | State::Driving(_) | State::Trimming(_) => State::Stopped { reason },
@@ -220,7 +220,7 @@ fn trim(state: State, now: Time, steering: f32, interlocks: Interlocks) -> Resul
         return Err(Refusal::OutOfRange);
     }
     match state {
-        // A stop ends a trim for good: only an operator's disarming lets the next one begin.
+        // A stop ends trimming. It can begin again only after an operator disarms the car.
         State::Armed(_) | State::Driving(_) | State::Stopped { .. } => Err(Refusal::NotTrimming),
         State::Disarmed | State::Trimming(_) => Ok(State::Trimming(Trimming {
             confirmed: now,
@@ -250,8 +250,8 @@ fn accept(state: State, limits: &Limits, now: Time, command: Command) -> Result<
     if now.since(command.captured) > spec.max_age {
         return Err(Refusal::TooOld);
     }
-    // Whatever was recorded before this arming is refused for good, so that the
-    // sequence may start anew with each pilot.
+    // Every frame from before this arming is refused, so each pilot may start its sequence at any
+    // number.
     if command.captured < armed {
         return Err(Refusal::BeforeArming);
     }

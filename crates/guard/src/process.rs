@@ -1,4 +1,4 @@
-//! A guard as a process of its own: one thread, memory locked, before all others.
+//! Runs a guard in its own process: one thread, locked memory, real-time priority.
 
 use std::fs;
 use std::io;
@@ -22,29 +22,31 @@ use crate::{
     Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError, sys,
 };
 
-/// Below the kernel's threads for interrupts (50): its bus waits for them.
+/// The guard's real-time priority. It is below that of the kernel's interrupt threads (50), because
+/// bus transfers wait for them.
 pub(crate) const PRIORITY: i32 = 40;
 
-/// A flood must not make the guard take a processor for itself, from the pilot that runs
-/// behind it: what it has used beyond a third of the time may grow to this, then it rests.
-const BUSY: Duration = Duration::from_millis(1);
+/// Limits the guard's CPU use during a flood of messages, so that the pilot, which has a lower
+/// priority, still runs. When the guard's CPU time beyond one third of the elapsed time reaches
+/// this limit, the guard sleeps.
+const BUSY_LIMIT: Duration = Duration::from_millis(1);
 
-/// To a deadline; the usual one, 150 ms, has as many of the shortest.
-const TICKS: u32 = 30;
+/// Ticks per deadline. The default deadline of 150 ms then has the shortest tick, [`TICK`].
+const TICKS_PER_DEADLINE: u32 = 30;
 
-/// How a guard is reached.
+/// How clients connect to a guard, and how the guard runs.
 #[derive(Debug)]
 pub struct Reach {
-    /// Where it listens.
+    /// The path of the socket that the guard listens on.
     pub socket: Option<PathBuf>,
-    /// A connection that is there already: to the pilot that started it.
+    /// An open connection to the pilot that started this guard.
     pub pilot: Option<OwnedFd>,
-    /// Who may connect to it.
+    /// Who may connect.
     pub allowed: Allowed,
-    /// What it guards.
+    /// Identifies the guarded car.
     pub identification: Identification,
-    /// Whether it asks for locked memory and to run before all others, as the guard of a
-    /// car that can hurt somebody does.
+    /// Whether the guard requests locked memory and real-time priority, as the guard of a physical
+    /// car does.
     pub privileged: bool,
 }
 
@@ -54,7 +56,7 @@ pub enum ProcessError {
     /// The guard does not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It cannot listen.
+    /// The guard cannot listen on its socket.
     #[error(
         "{path}: the guard cannot listen there: {reason}; the service's unit makes its folder, \
          elsewhere set `guard.socket` in car.toml"
@@ -65,7 +67,7 @@ pub enum ProcessError {
         /// The system's error.
         reason: io::Error,
     },
-    /// The socket's path is that of something else.
+    /// The socket's path is a file that is not a socket.
     #[error(
         "{path}: there is a file of another kind, which the guard does not replace: remove it, or \
          name another `guard.socket` in car.toml"
@@ -74,25 +76,25 @@ pub enum ProcessError {
         /// The path.
         path: PathBuf,
     },
-    /// Another guard listens there.
+    /// Another guard listens on the socket.
     #[error("{path}: another guard is running; there can be one for each car")]
     Taken {
         /// The socket.
         path: PathBuf,
     },
-    /// What is needed to find and stop the guard could not be written.
+    /// The guard's record, which is needed to find and stop the guard, could not be written.
     #[error(
         "the guard's record cannot be written, and without it the guard could not always be \
          stopped: {0}"
     )]
     Record(io::Error),
-    /// The system does not let signals be caught.
+    /// The signal handlers could not be installed.
     #[error("signals cannot be caught: {0}")]
     Signals(io::Error),
 }
 
-/// The present, by `CLOCK_MONOTONIC`: the clock of guards in processes of their own, of
-/// the pilots that speak to them, and of the kernel's camera drivers.
+/// The current time of `CLOCK_MONOTONIC`. Guard processes, their pilots and the kernel's camera
+/// drivers use this clock.
 pub fn monotonic() -> Time {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
@@ -100,21 +102,21 @@ pub fn monotonic() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// Makes this process the leader of a session of its own, without a terminal: the keys of the
-/// pilot's terminal, its end, and signals to the pilot's process group do not reach it.
+/// Makes this process the leader of a new session without a terminal. The keys of the pilot's
+/// terminal, its hangup, and signals to the pilot's process group then do not reach this process.
 pub fn leave_session() {
-    // A process that leads a group already is in one of its own.
+    // The call fails only for the leader of a process group, which already has its own group.
     let _ = rustix::process::setsid();
 }
 
-/// Runs this process before all but the guard, where the system allows it: an operator's stop
-/// does not wait for busy programs. Where it is not allowed, nothing changes.
+/// Gives this process a real-time priority just below the guard's, so that an operator's stop does
+/// not wait for busy programs. Where the system does not allow it, nothing changes.
 pub fn run_first() {
     let _ = sys::real_time(PRIORITY - 1);
 }
 
-/// Ends this process in order, failsafe first, when the process `parent` that started it
-/// dies. False where it has died already.
+/// Requests SIGTERM for this process when its parent `parent` dies; the guard then writes failsafe
+/// and exits. Returns false if the parent has died already.
 pub fn end_with_parent(parent: u32) -> bool {
     let signal = Some(rustix::process::Signal::TERM);
     if let Err(error) = rustix::process::set_parent_process_death_signal(signal) {
@@ -124,8 +126,8 @@ pub fn end_with_parent(parent: u32) -> bool {
     u32::try_from(now) == Ok(parent)
 }
 
-/// Ends the process at once where its thread panics: the watcher writes failsafe, and
-/// unwinding would only delay that.
+/// Aborts the process when its thread panics. The watcher then writes failsafe; unwinding would
+/// only delay that.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -137,12 +139,11 @@ impl Drop for AbortOnPanic {
 }
 
 /// Runs a guard over `actuator` until a signal ends it, or until the pilot that started it
-/// is gone. Its first act is to write the disarmed values, its last to write failsafe, and
-/// the disarmed ones again if a signal ended it. `listening` is called once clients may
-/// connect.
+/// disconnects. The guard writes the disarmed values first. At the end it writes failsafe, and then
+/// the disarmed values if a signal ended it. `listening` is called when clients can connect.
 ///
 /// # Errors
-/// When it does not start. Nothing has moved then.
+/// When the guard does not start. No motor has moved then.
 pub fn run<A: Actuator>(
     limits: Limits,
     actuator: A,
@@ -163,7 +164,7 @@ pub fn run<A: Actuator>(
     let mut manager = Manager::from_environment();
     manager.watch_for(deadline);
     listening().map_err(ProcessError::Record)?;
-    // All that may have taken a while.
+    // The setup above may have taken longer than a tick.
     executor.skip_missed_ticks(monotonic());
     executor.advance(monotonic());
     let Reach {
@@ -176,13 +177,13 @@ pub fn run<A: Actuator>(
     manager.ready();
     let mut ended = monotonic();
     let mut busy = Duration::ZERO;
-    // The last that is made is the first that is dropped.
+    // Created last, so that it is dropped first.
     let _abort = AbortOnPanic;
     while !sys::ended() && !server.orphaned() {
         wait(&server);
         let mut now = monotonic();
-        if busy >= BUSY {
-            // Not past what is due: whatever is sent, deadlines are kept.
+        if busy >= BUSY_LIMIT {
+            // Sleep no longer than until the next event is due, so that deadlines are kept.
             std::thread::sleep((2 * busy).min(server.due().since(now)));
             now = monotonic();
         }
@@ -196,7 +197,8 @@ pub fn run<A: Actuator>(
             kill_timer.restart();
         }
     }
-    // From here on the watcher writes failsafe.
+    // The kill timer is no longer needed: if the guard dies from here on, the watcher writes
+    // failsafe.
     drop(kill_timer);
     server.end(monotonic(), sys::ended());
     if let Some(path) = reach.socket {
@@ -206,13 +208,14 @@ pub fn run<A: Actuator>(
     Ok(())
 }
 
-/// How often the motors are written: with a long deadline less often, as such a car's bus or
-/// computer is slow.
+/// The period of writes to the motors. A longer deadline gives a longer period, because the bus or
+/// computer of such a car is slow.
 fn tick(limits: &LimitsSpec) -> Duration {
-    (limits.deadline / TICKS).min(limits.frame_period / 2)
+    (limits.deadline / TICKS_PER_DEADLINE).min(limits.frame_period / 2)
 }
 
-/// Both help and neither is a must: at the worst the guard is as prompt as any process.
+/// Requests locked memory and real-time priority. Neither is required: without them the guard is
+/// scheduled like any other process.
 fn privileges() {
     if let Err(error) = rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE) {
         log::warn!("the guard's memory is not locked ({error}): LimitMEMLOCK, `ulimit -l`");
@@ -222,15 +225,15 @@ fn privileges() {
     }
 }
 
-/// A guard that does not run for a deadline has broken its promise, frozen or stuck: the
-/// kernel kills it, and the watcher writes failsafe at once.
+/// Makes the kernel kill a guard that does not run for a whole deadline because it is frozen or
+/// stuck. The watcher then writes failsafe at once.
 fn kill_timer_after(deadline: Duration) -> Option<KillTimer> {
     KillTimer::new(deadline)
         .inspect_err(|error| log::warn!("a frozen guard is not killed by the kernel ({error})"))
         .ok()
 }
 
-/// Waits until something is sent or due.
+/// Waits until a message arrives or the next event is due.
 fn wait<A: Actuator>(server: &Server<A>) {
     let connections = server.connections();
     let mut polled: ArrayVec<PollFd<'_>, { MOST_CLIENTS + 1 }> = connections
@@ -242,11 +245,12 @@ fn wait<A: Actuator>(server: &Server<A>) {
         tv_sec: left.as_secs().try_into().unwrap_or(0),
         tv_nsec: left.subsec_nanos().into(),
     };
-    // A signal ends it early; whatever else it returns, the next poll of the server sees.
+    // A signal ends the wait early. The result is ignored: the next poll of the server reads all
+    // connections.
     let _ = rustix::event::poll(&mut polled, Some(&left));
 }
 
-/// Removes a socket, and nothing else, at `path`. False where something else is there.
+/// Removes the socket at `path`. Returns false if `path` is another kind of file, which is kept.
 fn remove_socket(path: &Path) -> bool {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {
@@ -258,7 +262,7 @@ fn remove_socket(path: &Path) -> bool {
     }
 }
 
-/// Listens at `path`, in place of the socket that a dead guard left there.
+/// Listens on `path`, and replaces a socket that a dead guard left there.
 fn listen(path: &Path, allowed: &Allowed) -> Result<OwnedFd, ProcessError> {
     let failed = |reason: rustix::io::Errno| ProcessError::Listen {
         path: path.to_owned(),
@@ -275,7 +279,7 @@ fn listen(path: &Path, allowed: &Allowed) -> Result<OwnedFd, ProcessError> {
             path: path.to_owned(),
         });
     }
-    // A socket without a listener, or nothing at all.
+    // No guard listens: the path is a leftover socket, or does not exist.
     if !remove_socket(path) {
         return Err(ProcessError::NotASocket {
             path: path.to_owned(),
@@ -292,9 +296,9 @@ fn listen(path: &Path, allowed: &Allowed) -> Result<OwnedFd, ProcessError> {
     Ok(listener)
 }
 
-/// Whether the socket's owner and its group, which is made the one that is allowed, are all
-/// who may connect. Otherwise its mode has to admit everybody; in either case the guard checks
-/// the credentials of each connection.
+/// Whether the socket's owner and group are all the users who may connect. Sets the socket's group
+/// to the allowed group. If this returns false, the socket's mode has to admit all users. In either
+/// case the guard checks the credentials of each connection.
 fn admit(path: &Path, allowed: &Allowed) -> bool {
     let own = rustix::process::geteuid().as_raw();
     if allowed.users.iter().any(|&user| user != own && user != 0) {
@@ -302,7 +306,7 @@ fn admit(path: &Path, allowed: &Allowed) -> bool {
     }
     match allowed.groups[..] {
         [] => true,
-        // Where the guard is no member of it, it may not give it the socket.
+        // chown(2) fails if the guard is not a member of the group.
         [group] => std::os::unix::fs::chown(path, None, Some(group)).is_ok(),
         _ => false,
     }

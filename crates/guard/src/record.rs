@@ -1,10 +1,10 @@
-//! What a guard leaves on disk when it starts, so that it can be found, stopped and
-//! replaced whatever becomes of car.toml, of its socket, or of the environment of the one
-//! who asks.
+//! The record that a guard writes to disk when it starts. With it the guard can be found, stopped
+//! and replaced, even if car.toml or the socket is changed or removed, and independently of the
+//! environment of the program that looks for it.
 //!
-//! A record is a file `HASH.guard` in a runtime directory: lines of `key = value`, an empty
-//! line, and the text of car.toml as the guard read it. A record is used only where its
-//! directory and itself are owned by one user, and no other user may write to either.
+//! A record is a file `HASH.guard` in a runtime directory: lines of `key = value`, an empty line,
+//! and the text of car.toml as the guard read it. A record is used only if one user owns both the
+//! record and its directory, and no other user may write to either.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -19,29 +19,29 @@ use crate::identity::fnv1a;
 use crate::process_id::ProcessId;
 use crate::{CarFileError, GuardedCar};
 
-/// The runtime directory of the service, which its unit makes.
+/// The service's runtime directory, which its unit creates.
 const SERVICE: &str = "/run/pilotage";
-/// Where an installed car is described; its guard is the service's.
+/// The car.toml of the installed car, which the service's guard reads.
 pub const INSTALLED: &str = "/etc/pilotage/car.toml";
-/// A car.toml of at most 1 MiB and the lines before it.
+/// Bytes of a record: a car.toml of at most 1 MiB and the lines before it.
 const LONGEST: u64 = (1 << 20) + (64 << 10);
 const FIRST_LINE: &str = "pilotage-guard 1";
 
-/// A guard that runs, or ran, as it wrote it down itself.
+/// The record of a guard that runs or ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Where this record is.
+    /// The path of this record.
     pub path: PathBuf,
-    /// The user that owns it.
+    /// The user that owns this record.
     pub owner: u32,
-    /// Whether this user may act on the text. Of another user's record only the socket and
-    /// the process are of use: a stop may be sent there, and a process of that user killed.
+    /// Whether this user may act on the text. Only the socket and the process of an untrusted
+    /// record are used: to send a stop, and to kill a process of the record's owner.
     pub trusted: bool,
     /// The guard's process.
     pub process: ProcessId,
-    /// Where it listens.
+    /// The path of the socket that the guard listens on.
     pub socket: PathBuf,
-    /// The car's file.
+    /// The car.toml's path.
     pub file: PathBuf,
     /// The car in one line: [`GuardedCar::describe`].
     pub name: String,
@@ -49,9 +49,9 @@ pub struct Record {
     pub text: String,
 }
 
-/// The directory for this user's records, locks and sockets: that of the service for the
-/// service's user, else one in the user's runtime directory, else one of its own in /tmp. It
-/// does not depend on the environment. And the permissions that it is made with.
+/// The directory for this user's records, locks and sockets, and the permissions that it is created
+/// with. It is the service's directory for the service's user, else one in the user's runtime
+/// directory, else one in /tmp. It does not depend on environment variables.
 fn directory() -> (PathBuf, u32) {
     let user = geteuid().as_raw();
     let service = fs::symlink_metadata(SERVICE);
@@ -60,17 +60,17 @@ fn directory() -> (PathBuf, u32) {
     }
     let sessions = PathBuf::from(format!("/run/user/{user}"));
     match user {
-        // Operators may see that root's guard is there, and nothing else of it.
+        // Other users can see that root's guard exists, and cannot read its record.
         0 => (PathBuf::from("/run/pilotage-0"), 0o755),
         _ if sessions.is_dir() => (sessions.join("pilotage"), 0o700),
         _ => (PathBuf::from(format!("/tmp/pilotage-{user}")), 0o700),
     }
 }
 
-/// The same, made where it is missing.
+/// Returns [`directory`], and creates it if it is missing.
 ///
 /// # Errors
-/// When it cannot be made, or is not this user's alone.
+/// When it cannot be created, has another owner, or other users may write to it.
 pub fn own_directory() -> io::Result<PathBuf> {
     let user = geteuid().as_raw();
     let (path, mode) = directory();
@@ -90,21 +90,21 @@ pub fn own_directory() -> io::Result<PathBuf> {
     }
 }
 
-/// The owner of `path`, where that is a directory which no other user may write to.
+/// The owner of `path`, if `path` is a directory that no other user may write to.
 fn trusted_directory(path: &Path) -> Option<u32> {
     let directory = fs::symlink_metadata(path).ok()?;
     (directory.is_dir() && directory.mode() & 0o022 == 0).then(|| directory.uid())
 }
 
-/// Whether this user may act on what a user wrote: on its own records, root's, and those of
-/// the service's user, who owns a directory that only root can have made.
+/// Whether this user may act on the records of `owner`: of this user, of root, and of the service's
+/// user. That user owns a directory that only root can have created.
 fn trusted_owner(owner: u32) -> bool {
     let service = || trusted_directory(Path::new(SERVICE));
     owner == geteuid().as_raw() || owner == 0 || service() == Some(owner)
 }
 
-/// The directories in which this user may find records: the service's and its own first, and
-/// for root those of all users.
+/// The directories in which this user looks for records: the service's and its own, and for root
+/// those of all users.
 fn directories() -> Vec<PathBuf> {
     let mut all = vec![PathBuf::from(SERVICE), PathBuf::from("/run/pilotage-0")];
     let user = geteuid().as_raw();
@@ -131,16 +131,17 @@ fn directories() -> Vec<PathBuf> {
     all
 }
 
-/// More users than a car's computer has: others' directories must not hold a stop up.
+/// Upper bound on other users' directories, so that they cannot delay a stop. A car's computer has
+/// fewer users.
 const MOST_DIRECTORIES: usize = 64;
-/// More cars than a user has, of those whose word is not taken: they must not hold a stop up
-/// either.
+/// Upper bound on the records of an untrusted user, so that they cannot delay a stop. A user has
+/// fewer cars.
 const MOST_RECORDS: usize = 32;
-/// Bytes of the lines before car.toml's text.
+/// Bytes of the lines before the text of car.toml.
 const LONGEST_HEAD: u64 = 16 << 10;
 
-/// One name for a file, however it was written: that of the file behind links where it is
-/// there.
+/// The canonical path of a file, with links resolved. For a missing file, only its folder is
+/// resolved.
 pub fn canonical(file: &Path) -> PathBuf {
     fs::canonicalize(file)
         .or_else(|_| {
@@ -158,13 +159,13 @@ fn hash(path: &Path) -> String {
     format!("{:016x}", fnv1a(path.as_os_str().as_encoded_bytes()))
 }
 
-/// The record of the guard of the car that `file`, a canonical path, describes.
+/// The file name of the record for the car that `file`, a canonical path, describes.
 fn record_name(file: &Path) -> String {
     format!("{}.guard", hash(file))
 }
 
-/// The socket of a car whose file names none: the service's for the installed car, else one
-/// for each file in the runtime directory of the user whose guard it is.
+/// The default socket of a car: the service's for the installed car, else one for each car.toml in
+/// this user's runtime directory.
 pub fn usual_socket(file: &Path) -> PathBuf {
     let file = canonical(file);
     let service = Path::new(SERVICE);
@@ -174,8 +175,8 @@ pub fn usual_socket(file: &Path) -> PathBuf {
     directory().0.join(format!("{}.sock", hash(&file)))
 }
 
-/// The file whose lock keeps a second guard of this user from a device. Only its user may
-/// open it.
+/// Opens the lock file that keeps a second guard of this user off a device. Only this user may open
+/// it.
 pub fn lock_file(device: &Path) -> io::Result<File> {
     let path = own_directory()?.join(format!("{}.lock", hash(&canonical(device))));
     File::options()
@@ -188,11 +189,11 @@ pub fn lock_file(device: &Path) -> io::Result<File> {
 }
 
 impl Record {
-    /// Writes the record of this process, which guards `car` as `text` of `file` describes
-    /// it, whole or not at all; records of guards whose car is gone are removed.
+    /// Writes the record of this process, which guards `car` as described by `text`. The write is
+    /// atomic. Stale records are removed: those of dead guards whose car.toml is gone.
     ///
     /// # Errors
-    /// When the runtime directory cannot be had or written.
+    /// When the runtime directory cannot be used or written.
     pub fn write(car: &GuardedCar, text: &str) -> io::Result<Self> {
         let folder = own_directory()?;
         prune(&folder);
@@ -207,23 +208,23 @@ impl Record {
             text: text.to_owned(),
         };
         let new = record.path.with_extension("new");
-        // What an earlier guard left half written.
+        // Remove a partly written record of an earlier guard.
         let _ = fs::remove_file(&new);
         let mut file = File::options()
             .create_new(true)
             .write(true)
             .mode(0o640)
             .open(&new)?;
-        // Whatever the umask is: the operators' group may read it.
+        // Override the umask: the operators' group may read the record.
         file.set_permissions(fs::Permissions::from_mode(0o640))?;
         file.write_all(record.to_text().as_bytes())?;
         fs::rename(&new, &record.path)?;
         Ok(record)
     }
 
-    /// Removes it: its guard has ended in order.
+    /// Removes the record of a guard that has ended in order.
     pub fn remove(&self) {
-        // One that stays names a process that is gone.
+        // A record that remains names a process that no longer runs.
         let _ = fs::remove_file(&self.path);
     }
 
@@ -244,8 +245,8 @@ impl Record {
         text
     }
 
-    /// Reads a record, if it is one that may be trusted: a plain file of the owner of its
-    /// directory, which no other user may write to.
+    /// Reads a record. Returns `None` unless it is a regular file with the owner of its directory,
+    /// and no other user may write to either.
     fn read(path: &Path) -> Option<Self> {
         let owner = trusted_directory(path.parent()?)?;
         let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits() as i32;
@@ -306,19 +307,19 @@ impl Record {
         directories().into_iter().flat_map(in_directory).collect()
     }
 
-    /// The records of the car that `file` describes; the file may be gone.
+    /// The records of the car that `file` describes; the file may be missing.
     pub fn of(file: &Path) -> Vec<Self> {
         let file = canonical(file);
         let name = record_name(&file);
         let directories = directories().into_iter();
         let records = directories.filter_map(|directory| Self::read(&directory.join(&name)));
         let mut found: Vec<Self> = records.filter(|record| record.file == file).collect();
-        // Those that run come first, and of them those that are trusted.
+        // Running guards first, and of these the trusted records first.
         found.sort_by_key(|record| (!record.runs(), !record.trusted));
         found
     }
 
-    /// The records of guards that run and write through one of `outputs`.
+    /// The records of running guards that write to one of `outputs`.
     pub fn of_outputs(outputs: &[PathBuf]) -> Vec<Self> {
         let outputs: Vec<PathBuf> = outputs.iter().map(|output| canonical(output)).collect();
         let mut found = Self::all();
@@ -333,16 +334,16 @@ impl Record {
         found
     }
 
-    /// Whether its guard runs: the very process, not another with its number.
+    /// Whether the guard still runs: the same process, not another one with its number.
     pub fn runs(&self) -> bool {
         self.process.runs() && self.process.owner() == Some(self.owner)
     }
 
-    /// The car as its guard read it.
+    /// The car as the guard read it.
     ///
     /// # Errors
-    /// When the text is no longer understood, as that of another version of Pilotage, or is
-    /// not trusted.
+    /// When the record is not trusted, or its text does not parse, as that of another version of
+    /// Pilotage.
     pub fn car(&self) -> Result<GuardedCar, CarFileError> {
         if !self.trusted {
             return Err(CarFileError::Untrusted {
@@ -358,7 +359,7 @@ impl Record {
     }
 }
 
-/// Removes the records of guards that are dead and whose car.toml is gone.
+/// Removes the records of dead guards whose car.toml is gone.
 fn prune(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -1,8 +1,9 @@
-//! A guard behind sockets: an [`Executor`] on the real clock, and who may speak to it.
+//! A guard that serves clients over sockets: an [`Executor`] on the real clock, with access
+//! control.
 //!
-//! One connection is the pilot's. Commands of any other are counted and move nothing; what an
-//! operator asks for may come over any. A new connection is never refused for lack of room:
-//! the one that has been idle longest makes room for it.
+//! One connection is the pilot's. Commands over any other connection are counted and dropped.
+//! Operators' requests are accepted over every connection. A new connection is never refused for
+//! lack of room: the connection that has been idle longest is closed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -15,25 +16,26 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use crate::wire::{About, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request};
 use crate::{Actuator, ArmRequest, Domain, Executor, Fault, Identity, Limits, Refusal, State, sys};
 
-/// Connections at once: a pilot, its watcher, and operators' programs.
+/// Most connections at the same time: a pilot, its watcher, and operators' programs.
 pub(crate) const MOST_CLIENTS: usize = 16;
-/// Messages of a connection that are read in one poll. A flood then cannot keep the guard
-/// from its ticks: what is left waits for the next poll.
+/// Most messages of a connection that are read in one poll. A flood cannot delay the guard's ticks:
+/// the remaining messages wait for the next poll.
 const MOST_READ: usize = 32;
-/// A client in more groups than this is authorized by its user only.
+/// A client with more supplementary groups than this is authorized by its user and primary group
+/// only.
 const MOST_GROUPS: usize = 64;
-/// The pilot receives a report at least this often.
+/// Longest time between two reports to the pilot.
 const HEARTBEAT: Duration = Duration::from_millis(20);
-/// A connection without a request for this long, that neither drives nor holds a stop, is
-/// closed.
+/// A connection without a request for this long is closed, unless it is the pilot's, belongs to the
+/// program that started the guard, or holds a stop.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Who may speak to a guard.
+/// Who may connect to a guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
     /// These users, and root.
     pub users: Vec<u32>,
-    /// And the members of these groups.
+    /// The members of these groups.
     pub groups: Vec<u32>,
 }
 
@@ -46,7 +48,7 @@ impl Allowed {
         }
     }
 
-    /// Whether the peer of `connection` may speak, by its credentials as the kernel has them.
+    /// Whether the peer of `connection` may connect, by its credentials from the kernel.
     fn permits(&self, connection: &OwnedFd) -> bool {
         let Ok(peer) = rustix::net::sockopt::socket_peercred(connection) else {
             return false;
@@ -64,15 +66,15 @@ impl Allowed {
 
 struct Client {
     connection: OwnedFd,
-    /// The last request's number.
+    /// Number of the last request.
     number: u64,
-    /// When its last request came.
+    /// When the last request arrived.
     active: Time,
-    /// It is the pilot's.
+    /// Whether this is the pilot's connection.
     pilot: bool,
-    /// It is that of the program which started this guard.
+    /// Whether this is the connection to the program that started this guard.
     starter: bool,
-    /// It holds a stop button down.
+    /// Whether this client holds a stop button down.
     holds_stop: bool,
 }
 
@@ -88,23 +90,23 @@ impl Client {
         }
     }
 
-    /// Whether it may be closed for being idle.
+    /// Whether the connection may be closed when it is idle.
     const fn expendable(&self) -> bool {
         !self.pilot && !self.starter && !self.holds_stop
     }
 }
 
-/// What a guard guards, for the clients that ask and for the pilots that come.
+/// Identifies the guarded car, to clients that ask and to pilots that connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identification {
-    /// The fingerprint of the car that a pilot must have.
+    /// The fingerprint that a pilot's car must have.
     pub fingerprint: u64,
     /// [`About::text`].
     pub about: String,
 }
 
 impl Identification {
-    /// That of a simulated car, whose pilot starts its guard with these limits.
+    /// The identification of a simulated car, whose pilot starts the guard with these limits.
     pub fn of_limits(limits: &Limits) -> Self {
         let identity = Identity::of_limits(limits);
         Self {
@@ -114,29 +116,29 @@ impl Identification {
     }
 }
 
-/// A guard behind sockets. Nothing is allocated after the start.
+/// A guard that serves clients over sockets. It does not allocate after the start.
 pub struct Server<A> {
     executor: Executor<A>,
     identification: Identification,
     listener: Option<OwnedFd>,
     allowed: Allowed,
     clients: ArrayVec<Client, MOST_CLIENTS>,
-    /// Where the pilot's engine was trained; none while there is no pilot, or one that trims.
+    /// Where the pilot's engine was trained; `None` without a pilot, or with one that trims.
     engine: Option<Domain>,
     rejected: Rejected,
     reported: Time,
-    /// What the pilot was last sent.
+    /// The state in the last report to the pilot.
     state: State,
-    /// The program that started this guard is gone.
+    /// Whether the program that started this guard has disconnected.
     orphaned: bool,
-    /// Room for an [`About`].
+    /// Buffer for an [`About`].
     about: Box<[u8; LONGEST_ABOUT]>,
 }
 
 impl<A: Actuator> Server<A> {
-    /// Puts `executor` behind `listener`, which is listening, does not block, and keeps the
-    /// bounds of messages; and behind `connected`, the end of a pair whose other end is that
-    /// of the pilot which started this guard.
+    /// Serves `executor` on `listener`, a listening, non-blocking `SOCK_SEQPACKET` socket, and on
+    /// `connected`, one end of a socket pair whose other end belongs to the pilot that started this
+    /// guard.
     pub fn new(
         executor: Executor<A>,
         identification: Identification,
@@ -166,35 +168,36 @@ impl<A: Actuator> Server<A> {
         &self.executor
     }
 
-    /// What was rejected so far.
+    /// Counts of what has been rejected so far.
     pub const fn rejected(&self) -> Rejected {
         self.rejected
     }
 
-    /// Whether the program that started this guard is gone.
+    /// Whether the program that started this guard has disconnected.
     pub const fn orphaned(&self) -> bool {
         self.orphaned
     }
 
-    /// What to wait on: the listener and the connections.
+    /// The descriptors to wait on: the listener and the connections.
     pub fn connections(&self) -> ArrayVec<BorrowedFd<'_>, { MOST_CLIENTS + 1 }> {
         let listener = self.listener.iter().map(AsFd::as_fd);
         let clients = self.clients.iter().map(|client| client.connection.as_fd());
         listener.chain(clients).collect()
     }
 
-    /// When something next happens by itself.
+    /// When the next tick or stop is due.
     pub fn due(&self) -> Time {
         self.executor.next_due()
     }
 
-    /// Leaves out the ticks that the clock has overtaken.
+    /// Skips the ticks that have been missed by `now`.
     pub fn skip_missed_ticks(&mut self, now: Time) {
         self.executor.skip_missed_ticks(now);
     }
 
-    /// Advances to the present, then does what has been requested. `clock` is asked again
-    /// after each message: one that was sent while others were read is not of the future.
+    /// Advances to the current time, then handles the received requests. `clock` is read again
+    /// after each message, so that a command that was captured while others were read is not
+    /// rejected as being from the future.
     pub fn poll(&mut self, clock: impl Fn() -> Time) {
         let now = clock();
         self.executor.advance(now);
@@ -211,7 +214,8 @@ impl<A: Actuator> Server<A> {
         self.report(clock());
     }
 
-    /// The end: the car is stopped, and where an operator ended the guard, disarmed.
+    /// Ends the guard: stops the car, and with `disarm`, when an operator ended the guard, disarms
+    /// it.
     pub fn end(&mut self, now: Time, disarm: bool) {
         self.executor.report(now, Fault::Pilot);
         if disarm {
@@ -233,7 +237,7 @@ impl<A: Actuator> Server<A> {
     }
 
     fn accept(&mut self, clock: &impl Fn() -> Time) {
-        // As many as there is room for in one poll: others wait for the next.
+        // Accept a bounded number in one poll; the others wait for the next poll.
         for _ in 0..MOST_CLIENTS {
             let Some(listener) = &self.listener else {
                 return;
@@ -243,15 +247,15 @@ impl<A: Actuator> Server<A> {
                 return;
             };
             if !self.allowed.permits(&connection) {
-                // Dropped, and so closed.
+                // Dropping the connection closes it.
                 self.rejected.unauthorized += 1;
                 continue;
             }
             let now = clock();
             self.make_room(now);
-            // Room was made.
+            // Cannot fail: `make_room` freed a slot.
             let _ = self.clients.try_push(Client::new(connection, now, false));
-            // What it has sent already takes effect, though the next one may take its place.
+            // Handle what the client has already sent, because the next connection may evict it.
             let newest = self.clients.len() - 1;
             if !self.receive(newest, clock) {
                 self.disconnect(newest, now);
@@ -259,8 +263,8 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    /// Closes the connection that has been idle longest, where there is no room. Those that
-    /// hold a stop are closed last: the others that hold one keep the car stopped.
+    /// Closes the connection that has been idle longest, if there is no room. Connections that hold
+    /// a stop are closed last: the others that hold a stop keep the car stopped.
     fn make_room(&mut self, now: Time) {
         if !self.clients.is_full() {
             return;
@@ -274,7 +278,7 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    /// Reads what one connection has sent. False when it has ended.
+    /// Reads what one client has sent. Returns false when it has disconnected.
     fn receive(&mut self, index: usize, clock: &impl Fn() -> Time) -> bool {
         let mut newest = None;
         let mut open = true;
@@ -283,7 +287,7 @@ impl<A: Actuator> Server<A> {
             let connection = &self.clients[index].connection;
             let read = rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT);
             let length = match read {
-                // The other end is closed; no message of this protocol is empty.
+                // The client has disconnected: no message of this protocol is empty.
                 Ok((_, 0)) => {
                     open = false;
                     break;
@@ -301,7 +305,7 @@ impl<A: Actuator> Server<A> {
                 Err(malformed) => {
                     self.rejected.malformed += 1;
                     if matches!(malformed, Malformed::Version(_)) {
-                        // The reply's header shows the client which version this is.
+                        // The reply's header carries this guard's protocol version.
                         self.answer(index, 0, None);
                     }
                     continue;
@@ -315,11 +319,11 @@ impl<A: Actuator> Server<A> {
             self.clients[index].number = numbered.number;
             self.clients[index].active = now;
             match numbered.request {
-                // Of many that wait only the newest is of use.
+                // Only the newest of the waiting commands is used.
                 Request::Command(command) => newest = Some(command),
                 Request::Describe => self.describe(index, numbered.number),
                 request => {
-                    // What was sent before takes effect before.
+                    // Commands that were sent before this request take effect first.
                     self.command(index, newest.take(), now);
                     let refused = self.act(index, request, now);
                     self.answer(index, numbered.number, refused);
@@ -334,14 +338,14 @@ impl<A: Actuator> Server<A> {
         let Some(command) = command else { return };
         if self.clients[index].pilot && self.engine.is_some() {
             self.executor.command(now, command);
-            // What became of it, and when.
+            // Report whether the command was accepted, and when.
             self.answer(index, 0, None);
         } else {
             self.rejected.unauthorized += 1;
         }
     }
 
-    /// Does what is requested.
+    /// Handles a request.
     fn act(&mut self, index: usize, request: Request, now: Time) -> Option<Refusal> {
         match request {
             Request::Hello {
@@ -350,7 +354,8 @@ impl<A: Actuator> Server<A> {
             } => return self.hello(index, engine, fingerprint),
             Request::Arm(named) => return self.arm(index, named, now),
             Request::Trim { point, value } => {
-                // Only who came to trim may: a pilot, whose engine drives, never tries values.
+                // Only a client that declared itself for trimming may trim, not a pilot with an
+                // engine.
                 if !self.clients[index].pilot || self.engine.is_some() {
                     self.rejected.unauthorized += 1;
                     return Some(Refusal::NotThePilot);
@@ -365,7 +370,7 @@ impl<A: Actuator> Server<A> {
             }
             Request::Fault(fault) => self.executor.report(now, fault),
             Request::Ask => {}
-            // Done by the caller.
+            // Handled by the caller.
             Request::Command(_) | Request::Describe => {}
         }
         None
@@ -386,7 +391,7 @@ impl<A: Actuator> Server<A> {
         None
     }
 
-    /// Arms for the engine that the pilot declared, whatever the request names.
+    /// Arms for the engine that the pilot declared. A request that names another engine is refused.
     fn arm(&mut self, index: usize, named: Option<ArmRequest>, now: Time) -> Option<Refusal> {
         let Some(engine) = self.engine else {
             return Some(Refusal::NoPilot);
@@ -406,7 +411,7 @@ impl<A: Actuator> Server<A> {
         self.executor.hold_stop(now, held);
     }
 
-    /// A connection has ended. The pilot's end is its death: the car stops at once.
+    /// Removes a connection. When the pilot disconnects, the car is stopped at once.
     fn disconnect(&mut self, index: usize, now: Time) {
         let client = self.clients.swap_remove(index);
         self.orphaned |= client.starter;
@@ -419,7 +424,7 @@ impl<A: Actuator> Server<A> {
         }
     }
 
-    /// The pilot is sent every change, and now and then that all is well.
+    /// Sends the pilot each change of state, and otherwise a report every [`HEARTBEAT`].
     fn report(&mut self, now: Time) {
         let state = self.executor.status().state;
         let changed = std::mem::discriminant(&state) != std::mem::discriminant(&self.state);
@@ -451,7 +456,7 @@ impl<A: Actuator> Server<A> {
     }
 
     fn send(&self, index: usize, bytes: &[u8]) {
-        // A client that does not read misses it; the guard does not wait.
+        // A client that does not read misses the message; the guard does not wait.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let _ = rustix::net::send(&self.clients[index].connection, bytes, flags);
     }

@@ -1,4 +1,4 @@
-//! A pilot's way to a guard in a process of its own.
+//! A pilot's link to a guard that runs in its own process.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,25 +21,25 @@ use crate::{
     Refusal, State, Status,
 };
 
-/// How long an answer is waited for. A guard answers at its next poll, some microseconds on.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long to wait for a reply. A guard replies at its next poll, within microseconds.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A connection to a guard's socket. Sending a command never waits.
+/// A connection to a guard's socket. Sending a command never blocks.
 #[derive(Debug)]
 pub struct SocketLink {
     connection: OwnedFd,
     number: u64,
     received: Cell<Reply>,
-    /// The other end is closed.
+    /// Whether the guard has closed the connection.
     gone: Cell<bool>,
-    /// The guard's version, where it is another.
+    /// The guard's protocol version, as far as it is known; [`VERSION`] until a reply differs.
     version: Cell<u16>,
 }
 
 /// Why there is no connection to a guard.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No guard listens, or it may not be reached.
+    /// No guard listens, or this user may not connect to it.
     #[error(
         "no guard answers at {path} ({reason}): start it with `systemctl start pilotage-guard`, \
          or see its journal (`journalctl -u pilotage-guard`)"
@@ -50,15 +50,15 @@ pub enum ConnectError {
         /// The system's error.
         reason: Errno,
     },
-    /// It rejected this program, or did not answer.
+    /// The guard rejected this program, or did not answer.
     #[error(transparent)]
     Guard(#[from] LinkError),
 }
 
-/// Why a guard did not take this program for its pilot.
+/// Why a guard did not accept this program as its pilot.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
-    /// It guards another car, or this one with another car.toml.
+    /// The guard guards another car, or this car with another car.toml.
     #[error(
         "the guard is not that of this car.toml, and nothing was armed.\n  pilot: {pilot}\n  \
          guard: {guard}\n{differences}restart the guard if car.toml was edited (`systemctl \
@@ -68,21 +68,21 @@ pub enum HelloError {
     OtherCar {
         /// This program's car.
         pilot: String,
-        /// The guard's.
+        /// The guard's car.
         guard: String,
         /// One line for each differing key.
         differences: String,
     },
-    /// It refused, or did not answer.
+    /// The guard refused, or did not answer.
     #[error("the guard rejected this pilot: {0}")]
     Link(#[from] LinkError),
 }
 
 impl SocketLink {
-    /// A connection to the guard that listens at `path`.
+    /// Connects to the guard that listens on `path`.
     ///
     /// # Errors
-    /// When none does.
+    /// When no guard listens there, or this user may not connect.
     pub fn connect(path: &Path) -> Result<Self, ConnectError> {
         let unreachable = |reason| ConnectError::Unreachable {
             path: path.display().to_string(),
@@ -91,7 +91,8 @@ impl SocketLink {
         let connection = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
-            // Too many that wait for a guard which hangs are an error, not one more that waits.
+            // Non-blocking: if the queue of a hanging guard is full, connecting fails instead of
+            // waiting.
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )
@@ -101,7 +102,7 @@ impl SocketLink {
         Ok(Self::over(connection))
     }
 
-    /// The same over a connection that is there.
+    /// Uses an open connection to a guard.
     pub fn over(connection: OwnedFd) -> Self {
         Self {
             connection,
@@ -127,7 +128,7 @@ impl SocketLink {
         }
     }
 
-    /// Declares this program the pilot of a car, with an engine that was trained in `domain`.
+    /// Declares this program as the pilot of a car, with an engine that was trained in `domain`.
     ///
     /// # Errors
     /// When the guard guards another car, has a pilot already, or does not answer.
@@ -135,7 +136,7 @@ impl SocketLink {
         self.declare(Some(domain), car)
     }
 
-    /// Declares this program an operator's that trims a car, in place of a pilot.
+    /// Declares this program as one that trims a car, in place of a pilot.
     ///
     /// # Errors
     /// As [`hello`](Self::hello).
@@ -176,16 +177,16 @@ impl SocketLink {
         }
     }
 
-    /// What the guard guards: a line for operators, and below it its identity.
+    /// Requests [`Identification::about`]: a line for operators, followed by the car's identity.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the guard does not answer.
     pub fn describe(&mut self) -> Result<String, LinkError> {
         let number = self.send(Request::Describe)?;
         let mut text = None;
-        // Room for the longest answer; a report fits too.
+        // Large enough for the longest reply and for a report.
         let mut bytes = vec![0; LONGEST_ABOUT];
-        self.wait_into(&mut bytes, PATIENCE, |message| match message {
+        self.wait_into(&mut bytes, REPLY_TIMEOUT, |message| match message {
             FromGuard::About(about) if about.answers == number => {
                 text = Some(about.text.clone());
                 true
@@ -195,16 +196,16 @@ impl SocketLink {
         text.ok_or(LinkError::Silent)
     }
 
-    /// The car in one line, as the guard has it.
+    /// The car in one line, from the guard.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the guard does not answer.
     pub fn car(&mut self) -> Result<String, LinkError> {
         let about = self.describe()?;
         Ok(about.lines().next().unwrap_or_default().to_owned())
     }
 
-    /// Arms the car for whatever engine the pilot has: an operator's request.
+    /// Arms the car for the pilot's engine, on behalf of an operator.
     ///
     /// # Errors
     /// When the guard refuses.
@@ -212,8 +213,8 @@ impl SocketLink {
         self.ask(Request::Arm(None))
     }
 
-    /// Holds a stop button down, or releases it. It is released too when this connection
-    /// ends.
+    /// Holds a stop button down, or releases it. The button is also released when this client
+    /// disconnects.
     ///
     /// # Errors
     /// When the guard does not answer.
@@ -221,7 +222,8 @@ impl SocketLink {
         self.ask_within(Request::HoldStop(held), STOP_PATIENCE)
     }
 
-    /// Tries `value` at `point` for one deadline. Only the pilot's connection may.
+    /// Tries `value` at `point` for one deadline. Only a client that called
+    /// [`hello_to_trim`](Self::hello_to_trim) may.
     ///
     /// # Errors
     /// When the guard refuses or does not answer.
@@ -229,50 +231,50 @@ impl SocketLink {
         self.ask(Request::Trim { point, value })
     }
 
-    /// Stops the car for an operator who waits no longer than `patience`.
+    /// Stops the car on behalf of an operator, and waits at most `timeout` for the reply.
     ///
     /// # Errors
     /// When the guard does not answer in time.
-    pub fn stop_within(&mut self, patience: Duration) -> Result<(), LinkError> {
-        self.ask_within(Request::Stop, patience)
+    pub fn stop_within(&mut self, timeout: Duration) -> Result<(), LinkError> {
+        self.ask_within(Request::Stop, timeout)
     }
 
-    /// The guard's process, where the connection was made by [`connect`](Self::connect).
+    /// The guard's process, if the connection was made by [`connect`](Self::connect).
     pub fn process(&self) -> Option<Pid> {
         let peer = rustix::net::sockopt::socket_peercred(&self.connection);
         // The kernel keeps the credentials of the process that listened.
         peer.ok().map(|peer| peer.pid)
     }
 
-    /// Asks for the guard's status; [`Link::status`] has it then.
+    /// Requests the guard's status; [`Link::status`] then returns it.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When the guard does not answer.
     pub fn refresh(&mut self) -> Result<(), LinkError> {
         self.ask(Request::Ask)
     }
 
-    /// The same, waiting no longer than `patience`.
+    /// As [`refresh`](Self::refresh), but waits at most `timeout`.
     ///
     /// # Errors
     /// When the guard does not answer in time.
-    pub fn refresh_within(&mut self, patience: Duration) -> Result<(), LinkError> {
-        self.ask_within(Request::Ask, patience)
+    pub fn refresh_within(&mut self, timeout: Duration) -> Result<(), LinkError> {
+        self.ask_within(Request::Ask, timeout)
     }
 
-    /// What came over the guard's sockets and was rejected, as last received.
+    /// What the guard has rejected, as last reported.
     pub fn rejected(&self) -> Rejected {
         self.receive();
         self.received.get().rejected
     }
 
-    /// Whether the guard's end is closed.
+    /// Whether the guard has closed the connection.
     pub fn is_gone(&self) -> bool {
         self.receive();
         self.gone.get()
     }
 
-    /// Sends without waiting, and gives the request's number.
+    /// Sends a request without waiting, and returns its number.
     fn send(&mut self, request: Request) -> Result<u64, LinkError> {
         self.number += 1;
         let bytes = Numbered {
@@ -294,15 +296,15 @@ impl SocketLink {
         }
     }
 
-    /// Sends, and waits for the answer.
+    /// Sends a request, and waits for the reply.
     fn ask(&mut self, request: Request) -> Result<(), LinkError> {
-        self.ask_within(request, PATIENCE)
+        self.ask_within(request, REPLY_TIMEOUT)
     }
 
-    fn ask_within(&mut self, request: Request, patience: Duration) -> Result<(), LinkError> {
+    fn ask_within(&mut self, request: Request, timeout: Duration) -> Result<(), LinkError> {
         let number = self.send(request)?;
         let mut refused = None;
-        self.wait(patience, |message| match message {
+        self.wait(timeout, |message| match message {
             FromGuard::Reply(reply) if reply.answers == number => {
                 refused = reply.refused;
                 true
@@ -312,25 +314,25 @@ impl SocketLink {
         refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)))
     }
 
-    /// Reads messages until one is the `wanted` one, at most for `patience`.
+    /// Reads messages until `is_expected` returns true for one, for at most `timeout`.
     fn wait(
         &self,
-        patience: Duration,
-        wanted: impl FnMut(&FromGuard) -> bool,
+        timeout: Duration,
+        is_expected: impl FnMut(&FromGuard) -> bool,
     ) -> Result<(), LinkError> {
-        self.wait_into(&mut [0; REPLY + 1], patience, wanted)
+        self.wait_into(&mut [0; REPLY + 1], timeout, is_expected)
     }
 
     fn wait_into(
         &self,
         bytes: &mut [u8],
-        patience: Duration,
-        mut wanted: impl FnMut(&FromGuard) -> bool,
+        timeout: Duration,
+        mut is_expected: impl FnMut(&FromGuard) -> bool,
     ) -> Result<(), LinkError> {
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         loop {
             while let Some(message) = self.next_into(bytes) {
-                if wanted(&message) {
+                if is_expected(&message) {
                     return Ok(());
                 }
             }
@@ -360,11 +362,11 @@ impl SocketLink {
             tv_sec: left.as_secs().try_into().unwrap_or(0),
             tv_nsec: left.subsec_nanos().into(),
         };
-        // Whatever it returns, the connection is read next.
+        // The result is ignored: the connection is read next.
         let _ = rustix::event::poll(&mut connections, Some(&left));
     }
 
-    /// Reads all that has come.
+    /// Reads all messages that have arrived.
     fn receive(&self) {
         while self.next().is_some() {}
     }
@@ -373,7 +375,7 @@ impl SocketLink {
         self.next_into(&mut [0; REPLY + 1])
     }
 
-    /// The next message. One that is longer than `bytes` is passed over.
+    /// The next message. Messages that are longer than `bytes` are skipped.
     fn next_into(&self, bytes: &mut [u8]) -> Option<FromGuard> {
         loop {
             match rustix::net::recv(&self.connection, &mut *bytes, RecvFlags::DONTWAIT) {
@@ -417,7 +419,7 @@ impl Link for SocketLink {
     }
 
     fn report(&mut self, _now: Time, fault: Fault) -> Result<(), LinkError> {
-        // Rare, and its effect is awaited.
+        // Faults are rare, so waiting for the reply is acceptable.
         self.ask(Request::Fault(fault))
     }
 

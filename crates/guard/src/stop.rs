@@ -1,5 +1,5 @@
-//! An operator's stop, which works whatever the guard does and whatever became of car.toml
-//! and of the socket.
+//! An operator's stop. It works even if the guard does not respond, and if car.toml or the socket
+//! is gone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,27 @@ use rustix::io::Errno;
 use crate::record::INSTALLED;
 use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, State, Status};
 
-/// A guard that runs answers at its next poll, some microseconds on; then it is given up.
-/// With the start of the program and failsafe's writing it has to stay within 20 ms.
+/// How long to wait for the guard's reply before the guard is killed. A guard that runs replies at
+/// its next poll, within microseconds. Together with the start of the program and the write of
+/// failsafe, a stop has to take at most 20 ms.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(7);
-/// And where this user may not kill it.
-const LAST_PATIENCE: Duration = Duration::from_millis(200);
-/// A guard that was killed is gone by then.
-const KILLED: Duration = Duration::from_millis(500);
+/// How long to wait for a guard that this user may not kill.
+const SLOW_GUARD_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long to wait for the end of a guard that was killed.
+const KILL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How a car was stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stopped {
-    /// Its guard did it.
+    /// Its guard stopped the car.
     ByGuard {
         /// The car.
         car: String,
-        /// The guard's status afterwards. With a [`Status::failure`] the motors have not
-        /// taken failsafe.
+        /// The guard's status afterwards. If it has a [`Status::failure`], failsafe has not reached
+        /// the motors.
         status: Box<Status>,
     },
-    /// There was no guard, or it did not answer and was killed; failsafe was written without
+    /// There was no guard, or the guard did not answer and was killed; failsafe was written without
     /// it.
     WithoutGuard {
         /// The car.
@@ -42,7 +43,7 @@ pub enum Stopped {
 /// Why a car could not be stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// The guard of another user.
+    /// This user may not connect to the guard.
     #[error(
         "{path}: this user may not connect to the guard ({reason}): `sudo pilotage stop`; what \
          always works is to disconnect the motors' battery"
@@ -53,7 +54,7 @@ pub enum StopError {
         /// The system's error.
         reason: Errno,
     },
-    /// It did not answer and could not be killed.
+    /// The guard did not answer and could not be killed.
     #[error(
         "{car}: the guard (process {process}) does not answer and cannot be killed ({reason}): \
          `sudo pilotage stop`; what always works is to disconnect the motors' battery"
@@ -66,7 +67,7 @@ pub enum StopError {
         /// The system's error.
         reason: Errno,
     },
-    /// No guard runs, and nothing else says which motors to stop.
+    /// No guard runs, and neither a record nor the file describes the motors.
     #[error(
         "no guard of {file} runs, and the file does not say which motors to stop: {reason}; what \
          always works is to disconnect the motors' battery"
@@ -77,7 +78,7 @@ pub enum StopError {
         /// What is wrong with it.
         reason: CarFileError,
     },
-    /// Failsafe could not be written without it.
+    /// Failsafe could not be written without a guard.
     #[error(
         "{car}: no guard answers, and without it {reason}; what always works is to disconnect the \
          motors' battery"
@@ -85,7 +86,7 @@ pub enum StopError {
     Motors {
         /// The car.
         car: String,
-        /// What the program that writes failsafe reports.
+        /// The error of the program that writes failsafe.
         reason: String,
     },
 }
@@ -95,7 +96,7 @@ pub enum StopError {
 pub enum Target<'a> {
     /// The car of this file.
     Car(&'a Path),
-    /// The installed car; where none is installed, every car whose guard this user can find.
+    /// The installed car; if no car is installed, every car whose running guard this user can find.
     Installed,
 }
 
@@ -130,18 +131,18 @@ pub fn stop_all(
     files.iter().map(|file| stop(file, &failsafe)).collect()
 }
 
-/// Stops the car of `file`: by its guard where that answers; else the guard is killed, and
-/// `failsafe` is called with the file to write failsafe without it.
+/// Stops the car of `file` through its guard if the guard answers. Otherwise the guard is killed,
+/// and `failsafe` is called with the file to write failsafe without the guard.
 ///
 /// # Errors
-/// When neither can be done.
+/// When neither is possible.
 pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<Stopped, StopError> {
     let records = Record::of(file);
     let running: Vec<&Record> = records.iter().filter(|record| record.runs()).collect();
     let mut stopped = None;
     let mut failed = None;
     let mut killed = None;
-    // Each of them: two users' guards may have read one file.
+    // Stop each of them: the guards of two users may have read the same file.
     for record in &running {
         match stop_recorded(record) {
             Ok(Answer::Stopped(by_guard)) => stopped = worse(stopped, by_guard),
@@ -152,7 +153,7 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     let car = match running.first() {
         Some(record) => record.name.clone(),
         None => {
-            let (car, sockets) = places(file, &records)?;
+            let (car, sockets) = name_and_sockets(file, &records)?;
             match stop_listening(&car, sockets)? {
                 Some(Found::Stopped(by_guard)) => stopped = Some(by_guard),
                 Some(Found::Killed(process)) => killed = Some(process),
@@ -176,7 +177,7 @@ pub fn stop(file: &Path, failsafe: impl Fn(&Path) -> io::Result<()>) -> Result<S
     }
 }
 
-/// Of two guards' answers the one of which the operator must know.
+/// Of the replies of two guards, the one to report: one with a failure, if there is one.
 fn worse(one: Option<Stopped>, other: Stopped) -> Option<Stopped> {
     let failing = |stopped: &Stopped| match stopped {
         Stopped::ByGuard { status, .. } => status.failure.is_some(),
@@ -185,28 +186,28 @@ fn worse(one: Option<Stopped>, other: Stopped) -> Option<Stopped> {
     Some(one.filter(failing).unwrap_or(other))
 }
 
-/// What became of a guard that runs.
+/// What happened to a running guard.
 enum Answer {
     Stopped(Stopped),
     Killed,
 }
 
-/// Stops the car of a guard that runs, or kills that guard.
+/// Stops the car through the running guard of `record`, or kills that guard.
 fn stop_recorded(record: &Record) -> Result<Answer, StopError> {
     let mut link = SocketLink::connect(&record.socket).ok();
-    // Another's socket may lie where the guard's was.
+    // Another process may listen on the guard's former path.
     link = link.filter(|link| link.process() == Some(record.process.pid()));
     if let Some(link) = &mut link
         && link.stop_within(STOP_PATIENCE).is_ok()
     {
         return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
     }
-    let Err(reason) = record.process.kill(KILLED) else {
+    let Err(reason) = record.process.kill(KILL_TIMEOUT) else {
         return Ok(Answer::Killed);
     };
-    // It has been asked, and may only be slow.
+    // The guard has been sent the stop, and may only be slow.
     if let Some(link) = &mut link
-        && link.refresh_within(LAST_PATIENCE).is_ok()
+        && link.refresh_within(SLOW_GUARD_TIMEOUT).is_ok()
         && is_stopped(link)
     {
         return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
@@ -215,7 +216,7 @@ fn stop_recorded(record: &Record) -> Result<Answer, StopError> {
     Err(unstoppable(&record.name, socket, link.as_ref(), reason))
 }
 
-/// Why a guard that could not be killed did not stop the car: one that closes the connection
+/// Why a guard that could not be killed did not stop the car. A guard that closes the connection
 /// does not admit this user.
 fn unstoppable(car: &str, path: String, link: Option<&SocketLink>, reason: Errno) -> StopError {
     match link {
@@ -230,25 +231,25 @@ fn unstoppable(car: &str, path: String, link: Option<&SocketLink>, reason: Errno
     }
 }
 
-/// What became of a guard that no record names.
+/// What happened to a guard without a record.
 enum Found {
     Stopped(Stopped),
     Killed(i32),
 }
 
-/// Stops the car of the guard that listens at the first of `sockets` where one does.
+/// Stops the car through the guard that listens on the first of `sockets` with a listener.
 fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, StopError> {
-    let mut refused = None;
+    let mut not_allowed = None;
     for socket in sockets {
         let mut link = match SocketLink::connect(&socket) {
             Ok(link) => link,
             Err(ConnectError::Unreachable { path, reason }) => {
                 if reason == Errno::ACCESS || reason == Errno::PERM {
-                    refused = Some(StopError::NotAllowed { path, reason });
+                    not_allowed = Some(StopError::NotAllowed { path, reason });
                 }
                 continue;
             }
-            // Connecting alone asks nothing of a guard.
+            // Unreachable: connecting alone sends no request.
             Err(ConnectError::Guard(_)) => continue,
         };
         if link.stop_within(STOP_PATIENCE).is_ok() {
@@ -259,21 +260,21 @@ fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, Sto
             Ok(process) => return Ok(Some(Found::Killed(process.as_raw_nonzero().get()))),
             Err(reason) => reason,
         };
-        if link.refresh_within(LAST_PATIENCE).is_ok() && is_stopped(&link) {
+        if link.refresh_within(SLOW_GUARD_TIMEOUT).is_ok() && is_stopped(&link) {
             return Ok(Some(Found::Stopped(by_guard(car.to_owned(), &link))));
         }
         let path = socket.display().to_string();
         return Err(unstoppable(car, path, Some(&link), reason));
     }
-    match refused {
+    match not_allowed {
         Some(error) => Err(error),
         None => Ok(None),
     }
 }
 
-/// The car's name, and where its guard may listen: where a guard wrote that it does, which
-/// may be one that this user cannot see, and where car.toml has it.
-fn places(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), StopError> {
+/// The car's name and the sockets that its guard may listen on: those of the trusted records, as a
+/// guard may be hidden from this user, and that of car.toml.
+fn name_and_sockets(file: &Path, records: &[Record]) -> Result<(String, Vec<PathBuf>), StopError> {
     let trusted = || records.iter().filter(|record| record.trusted);
     let mut sockets: Vec<PathBuf> = trusted().map(|record| record.socket.clone()).collect();
     let recorded = trusted().next().map(|record| record.name.clone());
@@ -301,13 +302,13 @@ fn is_stopped(link: &SocketLink) -> bool {
     matches!(link.status().state, State::Stopped { .. } | State::Disarmed)
 }
 
-/// Kills the process that listens at the other end, if it is a guard.
+/// Kills the process that listens on the socket, if it is a guard.
 fn kill_peer(link: &SocketLink) -> Result<rustix::process::Pid, Errno> {
     let pid = link.process().ok_or(Errno::SRCH)?;
     let process = crate::ProcessId::of(pid).ok_or(Errno::SRCH)?;
     if !process.runs() {
         return Err(Errno::SRCH);
     }
-    process.kill(KILLED)?;
+    process.kill(KILL_TIMEOUT)?;
     Ok(pid)
 }

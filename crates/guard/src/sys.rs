@@ -1,4 +1,4 @@
-//! What of the system has no safe interface: priority, signals and I2C.
+//! System calls without a safe wrapper: real-time priority, signals, timers and I2C.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 static ENDED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this process run before all that are not real-time, at this priority (1 to 99).
+/// Gives this process the real-time priority `priority` (1 to 99), SCHED_FIFO.
 ///
 /// # Errors
 /// When the system does not allow it: `LimitRTPRIO` of the unit, or `ulimit -r`.
@@ -16,7 +16,8 @@ pub(crate) fn real_time(priority: i32) -> io::Result<()> {
     let parameters = libc::sched_param {
         sched_priority: priority,
     };
-    // SAFETY: 0 is this process; the parameters live through the call.
+    // SAFETY: 0 is this process; `parameters` is valid during the call, and the kernel only reads
+    // it.
     match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -27,8 +28,8 @@ extern "C" fn end(_signal: libc::c_int) {
     ENDED.store(true, Ordering::Relaxed);
 }
 
-/// Signals whose default is to end a process: here each ends the guard in order, failsafe
-/// first. Those of a crash are left as they are.
+/// Signals that end a process by default. Here each of them makes the guard write failsafe and exit
+/// in order. The signals of a crash keep their default action.
 const ENDING: [libc::c_int; 13] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -45,8 +46,8 @@ const ENDING: [libc::c_int; 13] = [
     libc::SIGXCPU,
 ];
 
-/// Signals that would stop a process from running, or end it for an output without a
-/// reader.
+/// Ignored signals: those that would suspend the process, those of a write without a reader, and
+/// that of the file size limit.
 const IGNORED: [libc::c_int; 5] = [
     libc::SIGTSTP,
     libc::SIGTTIN,
@@ -55,8 +56,8 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGXFSZ,
 ];
 
-/// From now on each signal of [`ENDING`] and each real-time signal ends waiting, and
-/// [`ended`] reports it.
+/// Installs the signal handlers. From then on each signal of [`ENDING`] and each real-time signal
+/// interrupts a wait, and [`ended`] returns true.
 ///
 /// # Errors
 /// When the system does not allow it.
@@ -72,8 +73,8 @@ pub(crate) fn catch_signals() -> io::Result<()> {
 }
 
 fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: all zeros is a sigaction without flags and mask; the action is SIG_IGN or `end`,
-    // which does what a handler may: it stores one atomic.
+    // SAFETY: an all-zero `sigaction` is valid: no flags and an empty mask. The action is SIG_IGN
+    // or `end`, which is async-signal-safe: it only stores one atomic.
     let set = unsafe {
         let mut new: libc::sigaction = std::mem::zeroed();
         new.sa_sigaction = action;
@@ -85,26 +86,27 @@ fn set_action(signal: libc::c_int, action: libc::sighandler_t) -> io::Result<()>
     }
 }
 
-/// Whether a signal asked for the end.
+/// Whether a signal to end the process has been received.
 pub(crate) fn ended() -> bool {
     ENDED.load(Ordering::Relaxed)
 }
 
-/// The further groups of who is at the other end of a Unix socket, besides the one that
-/// `SO_PEERCRED` tells.
+/// The supplementary groups of the peer of a Unix socket. `SO_PEERCRED` reports the primary group.
 ///
 /// # Errors
-/// When there are more of them than `groups` holds, or the kernel cannot tell (before 4.13).
+/// When there are more of them than `groups` holds, or the kernel does not support it (before
+/// 4.13).
 pub(crate) fn peer_groups<'a>(
-    line: BorrowedFd<'_>,
+    connection: BorrowedFd<'_>,
     groups: &'a mut [u32],
 ) -> io::Result<&'a [u32]> {
     let mut length = size_of_val(groups) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to the groups, which are plain numbers
-    // (gid_t is u32 on Linux), and how many it wrote to `length`; both live through the call.
+    // SAFETY: the kernel writes at most `length` bytes to `groups`, whose elements are plain
+    // integers (gid_t is u32 on Linux), and stores the written size in `length`. Both are valid
+    // during the call.
     let result = unsafe {
         libc::getsockopt(
-            line.as_raw_fd(),
+            connection.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_PEERGROUPS,
             groups.as_mut_ptr().cast(),
@@ -117,9 +119,9 @@ pub(crate) fn peer_groups<'a>(
     }
 }
 
-/// Lets the kernel kill this process, as SIGKILL does, unless it says in time that it lives.
-/// That works for one that is stopped (SIGSTOP) too, and to the moment, which a service
-/// manager's watchdog does not.
+/// Makes the kernel send SIGKILL to this process unless the timer is restarted in time. This also
+/// works for a process that is suspended (SIGSTOP), and it is precise, unlike a service manager's
+/// watchdog.
 #[derive(Debug)]
 pub(crate) struct KillTimer {
     timer: libc::c_int,
@@ -127,15 +129,15 @@ pub(crate) struct KillTimer {
 }
 
 impl KillTimer {
-    /// Not running until [`restart`](Self::restart) is first called.
+    /// Creates a timer that does not run until [`restart`](Self::restart) is first called.
     ///
     /// # Errors
-    /// When the system has no timer for it.
+    /// When the system cannot create a timer.
     pub(crate) fn new(limit: Duration) -> io::Result<Self> {
         let mut timer: libc::c_int = 0;
-        // SAFETY: all zeros is a sigevent; the kernel reads it and writes one int, and both
-        // live through the call. The system call itself, as before 2.34 the C library has it
-        // in a library of its own.
+        // SAFETY: an all-zero `sigevent` is valid. The kernel reads `event` and writes one int to
+        // `timer`; both are valid during the call. The system call is made directly, because glibc
+        // before 2.34 has its wrapper in a separate library.
         let made = unsafe {
             let mut event: libc::sigevent = std::mem::zeroed();
             event.sigev_notify = libc::SIGEV_SIGNAL;
@@ -150,17 +152,17 @@ impl KillTimer {
         if made != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: all zeros is a time.
+        // SAFETY: an all-zero `itimerspec` is valid.
         let mut time: libc::itimerspec = unsafe { std::mem::zeroed() };
         time.it_value.tv_sec = limit.as_secs() as libc::time_t;
         time.it_value.tv_nsec = limit.subsec_nanos() as libc::c_long;
         Ok(Self { timer, limit: time })
     }
 
-    /// The limit begins anew.
+    /// Restarts the timer with its full limit.
     pub(crate) fn restart(&self) {
-        // SAFETY: the kernel reads the time, which lives through the call, and writes nothing.
-        // It fails for no timer of ours.
+        // SAFETY: the kernel reads `limit`, which is valid during the call, and writes nothing. The
+        // call cannot fail for a timer that exists.
         unsafe {
             libc::syscall(
                 libc::SYS_timer_settime,
@@ -175,32 +177,32 @@ impl KillTimer {
 
 impl Drop for KillTimer {
     fn drop(&mut self) {
-        // SAFETY: a timer of this process, which is not used from here on.
+        // SAFETY: `timer` is a timer of this process, and it is not used after this.
         unsafe {
             libc::syscall(libc::SYS_timer_delete, self.timer);
         }
     }
 }
 
-/// One heap for all threads. Each further one reserves 64 MB of addresses, which count where
-/// memory is locked (LimitMEMLOCK).
+/// Makes all threads share one heap. Each further heap reserves 64 MB of addresses, which count
+/// against the limit of locked memory (LimitMEMLOCK).
 pub fn one_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes two numbers and no pointer; where it is refused nothing changes.
+    // SAFETY: `mallopt` takes two integers and no pointer; if it fails, nothing changes.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 
-/// A part of an I2C transfer.
+/// One message of an I2C transfer.
 pub(crate) enum I2cPart<'a> {
-    /// Read into it.
+    /// Read into this buffer.
     Read(&'a mut [u8]),
-    /// Write it.
+    /// Write these bytes.
     Write(&'a [u8]),
 }
 
-/// Most parts of one I2C transfer.
+/// Most messages of one I2C transfer.
 pub(crate) const MOST_I2C_PARTS: usize = 4;
 
 // <linux/i2c-dev.h>
@@ -237,7 +239,7 @@ struct SmbusTransfer {
     data: *mut [u8; SMBUS_DATA],
 }
 
-/// `union i2c_smbus_data` of <linux/i2c.h>: a length and 32 bytes, and one to spare.
+/// `union i2c_smbus_data` of <linux/i2c.h>: a length, 32 bytes, and one spare byte.
 const SMBUS_DATA: usize = 34;
 
 /// Bytes of the longest SMBus block.
@@ -248,32 +250,32 @@ fn i2c_number(
     request: libc::c_ulong,
     number: libc::c_ulong,
 ) -> io::Result<()> {
-    // SAFETY: these requests of i2c-dev take a number, not a pointer; the descriptor is open.
+    // SAFETY: these requests of i2c-dev take an integer, not a pointer; the descriptor is open.
     match unsafe { libc::ioctl(bus.as_raw_fd(), request as _, number) } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// No retries by the kernel, and at most this long for a transfer that hangs; in steps of
-/// 10 ms, at least one.
+/// Disables retries by the kernel, and sets the timeout of a transfer: in steps of 10 ms, at least
+/// 10 ms.
 pub(crate) fn i2c_patience(bus: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
     let tens = (time.as_millis() / 10).clamp(1, 100);
     i2c_number(bus, I2C_RETRIES, 0)?;
     i2c_number(bus, I2C_TIMEOUT, tens as libc::c_ulong)
 }
 
-/// What the bus's adapter can do, as `I2C_FUNC_` bits.
+/// The functions of the bus's adapter, as `I2C_FUNC_` bits.
 pub(crate) fn i2c_functions(bus: BorrowedFd<'_>) -> io::Result<u64> {
     let mut functions: libc::c_ulong = 0;
-    // SAFETY: the kernel writes one unsigned long, which lives through the call.
+    // SAFETY: the kernel writes one unsigned long to `functions`, which is valid during the call.
     match unsafe { libc::ioctl(bus.as_raw_fd(), I2C_FUNCS as _, &raw mut functions) } {
         0.. => Ok(functions as u64),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// One transfer with a device: `parts` with repeated starts between them.
+/// Makes one transfer with a device: `parts` with repeated starts between them.
 pub(crate) fn i2c_transfer(
     bus: BorrowedFd<'_>,
     address: u8,
@@ -307,9 +309,8 @@ pub(crate) fn i2c_transfer(
         messages: messages.as_mut_ptr(),
         count: parts.len() as u32,
     };
-    // SAFETY: `count` messages are filled in, each with a buffer of its length that lives
-    // through the call; the kernel writes only to those marked as reads, which were borrowed
-    // mutably.
+    // SAFETY: `count` messages are initialised, each with a buffer of its length that is valid
+    // during the call. The kernel writes only to the buffers of reads, which are borrowed mutably.
     match unsafe { libc::ioctl(bus.as_raw_fd(), I2C_RDWR as _, &raw mut transfer) } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -331,14 +332,14 @@ fn smbus(
         size,
         data,
     };
-    // SAFETY: `data` is as large as the kernel's union and lives through the call.
+    // SAFETY: `data` has the size of the kernel's union and is valid during the call.
     match unsafe { libc::ioctl(bus.as_raw_fd(), I2C_SMBUS as _, &raw mut transfer) } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Writes at most [`SMBUS_BLOCK`] bytes from a register on: an SMBus "I2C block".
+/// Writes at most [`SMBUS_BLOCK`] bytes, starting at a register: an SMBus "I2C block write".
 pub(crate) fn smbus_write(
     bus: BorrowedFd<'_>,
     address: u8,
