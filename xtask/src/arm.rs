@@ -1,6 +1,6 @@
-//! What runs for aarch64, by qemu-user: the tests of the CPU engine and of vision; the
-//! compiler, which has to make the same engine files there as here; and the shipped
-//! network, which has to say the same.
+//! The aarch64 tests, run with qemu-user: the tests of the CPU engine and of vision; the compiler,
+//! which has to make the same engine files as on the host; and the shipped network, which has to
+//! give the same answers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,16 @@ use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
 const TARGET: &str = "--target=aarch64-unknown-linux-gnu";
-/// The compiler as a program: prints the SHA-256 of each engine file and its parts.
+/// Runs the compiler, and prints the SHA-256 of each engine file and of its sections.
 const DIGEST: &str = "cargo run --quiet --package pilotage-compiler --example digest";
-/// The shipped network's answers, a digest for each instruction set.
+/// Prints a digest of the shipped network's answers for each instruction set.
 const ANSWERS: &str = "cargo run --quiet --package pilotage-compiler --example answers";
-/// Frames of the shipped recipe's that the recipes here are calibrated with; the
-/// last is held back. Emulated, each costs seconds.
+/// How many of the shipped recipe's frames are used for calibration here; the last one is held out.
+/// In the emulator each frame costs seconds.
 const FRAMES: u32 = 9;
 
-/// What is compiled on both: every precision in integers, every method, both layouts.
+/// The recipes that are compiled on both architectures: every integer precision, every calibration
+/// method, both layouts.
 const RECIPES: [Recipe; 4] = [
     Recipe {
         model: "pytorch",
@@ -48,11 +49,11 @@ const RECIPES: [Recipe; 4] = [
 ];
 
 struct Recipe {
-    /// One of the exports that the compiler's tests have.
+    /// The name of an export in the compiler's tests.
     model: &'static str,
     precision: &'static str,
     method: &'static str,
-    /// For both outputs: three times the larger of the two errors measured.
+    /// The gate of both outputs: three times the larger of the two measured errors.
     gate: &'static str,
 }
 
@@ -75,7 +76,7 @@ impl Recipe {
     }
 }
 
-/// What the emulator has, and the engine's tests may not miss there.
+/// The instruction sets that the emulator has. The engine's tests fail if one of them is missing.
 const MUST_HAVE: &str = "scalar,neon,neon-dotprod,neon-i8mm";
 
 /// All tests of the engine and of vision.
@@ -86,7 +87,8 @@ pub fn tests() -> Invocation {
         .env("PILOTAGE_MUST_HAVE", MUST_HAVE)
 }
 
-/// Compiles some recipes here and for aarch64; true when every byte is the same.
+/// Compiles the recipes on the host and on aarch64. Returns true when the engine files are
+/// identical.
 pub fn compiles_alike(checkout: &Checkout) -> Result<bool> {
     let recipes = write(checkout)?;
     let here = digests(checkout, Invocation::new(DIGEST), &recipes)?;
@@ -108,8 +110,8 @@ pub fn compiles_alike(checkout: &Checkout) -> Result<bool> {
     Ok(alike)
 }
 
-/// Runs the shipped INT8 network on the frames that travel with it, by every
-/// instruction set here and on aarch64; true when all say the same to the last bit.
+/// Runs the shipped INT8 network on its validation frames, with every instruction set of the host
+/// and of aarch64. Returns true when all answers are identical bit for bit.
 pub fn answers_alike(checkout: &Checkout) -> Result<bool> {
     let file = checkout.root().join("target/arm/shipped.engine");
     let shipped = checkout.root().join("engines/pilotnet.toml");
@@ -136,7 +138,7 @@ pub fn answers_alike(checkout: &Checkout) -> Result<bool> {
     Ok(true)
 }
 
-/// The digests that `program` prints of the files, a line each.
+/// The digests that `program` prints for the files, one per line.
 fn digests(checkout: &Checkout, program: Invocation, files: &[PathBuf]) -> Result<String> {
     let program = files
         .iter()
@@ -153,12 +155,12 @@ fn digests(checkout: &Checkout, program: Invocation, files: &[PathBuf]) -> Resul
     Ok(digests)
 }
 
-/// The SHA-256 that a line begins with.
+/// The first word of a line: the SHA-256, if [`is_digest`].
 fn digest(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or("")
 }
 
-/// Whether a line begins with a SHA-256; what cargo has to say does not.
+/// Whether a line begins with a SHA-256. Cargo's messages do not.
 fn is_digest(line: &str) -> bool {
     let first = digest(line);
     first.len() == 64 && first.chars().all(|c| c.is_ascii_hexdigit())
@@ -183,8 +185,8 @@ fn write(checkout: &Checkout) -> Result<Vec<PathBuf>> {
     RECIPES.iter().map(recipe).collect()
 }
 
-/// `cargo` building for aarch64 and running what it built. Linked statically:
-/// programs with threads hang under qemu-user with Debian's cross libraries.
+/// A `cargo` command that builds for aarch64 and runs the result with qemu-user. The programs are
+/// linked statically: with Debian's cross libraries, programs with threads hang under qemu-user.
 fn emulated(cargo: Invocation) -> Invocation {
     let target = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU";
     cargo

@@ -1,28 +1,29 @@
-//! burn as a training backend: not built by `cargo xtask test`, because burn takes
-//! longer to build than the rest of the tests' libraries together.
+//! Checks and measures burn as a training backend. `cargo xtask test` does not build it: burn takes
+//! longer to build than all other libraries of the tests together.
 
 use anyhow::Result;
 
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// In this order: burn and the crate's own trainer agree; the GPU backend compiles;
-/// how fast the backends of a CPU are. All of them even when one fails.
+/// The steps in order: burn and the crate's own trainer agree; the GPU backend compiles; the CPU
+/// backends are timed. All steps run, even when one fails.
 const STEPS: [&str; 3] = [
     "cargo test --package pilotage-training --features burn --lib burn_trainer",
     "cargo check --package pilotage-training --features burn,burn-wgpu",
     "cargo run --package pilotage-training --features burn --example speed",
 ];
 
-/// True when burn and the crate's own trainer agree and the GPU backend compiles.
+/// Returns true when burn and the crate's own trainer agree, the GPU backend compiles and the
+/// measurement runs.
 pub fn run(checkout: &Checkout) -> Result<bool> {
-    let mut held = true;
+    let mut passed = true;
     for step in STEPS {
-        held &= Invocation::new(step)
-            // As a release, for this crate too, but without building burn once more.
+        passed &= Invocation::new(step)
+            // Optimises this crate like a release build, without building burn again.
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "3")
             .within(checkout.root())
             .succeeds()?;
     }
-    Ok(held)
+    Ok(passed)
 }

@@ -1,10 +1,10 @@
-//! Where things lie in the checkout.
+//! Paths in the checkout.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The root of the project and the places under `target/` that tasks use.
+/// The root of the project, and the paths under `target/` that the tasks use.
 pub struct Checkout {
     root: PathBuf,
 }
@@ -20,44 +20,44 @@ impl Checkout {
         })
     }
 
-    /// The top directory.
+    /// The root directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Root of privately installed cargo tools; programs are in its `bin`.
+    /// The root for cargo tools that only this project uses; the programs are in its `bin`.
     pub fn tools(&self) -> PathBuf {
         self.root.join("target/tools")
     }
 
-    /// The private Python environment.
+    /// The Python environment of this project.
     pub fn python(&self) -> PathBuf {
         self.root.join("target/python")
     }
 
-    /// Where ONNX's backend test cases are written out.
+    /// The folder of ONNX's backend test cases.
     pub fn onnx_cases(&self) -> PathBuf {
         self.root.join("target/onnx-cases")
     }
 
-    /// NVIDIA's headers, a folder for each version.
+    /// NVIDIA's headers, one folder for each version.
     pub fn tensorrt_headers(&self) -> PathBuf {
         self.root.join("target/tensorrt-headers")
     }
 
-    /// Fuzzing's builds, growing corpora, logs and findings.
+    /// The builds, corpora, logs and findings of fuzzing.
     pub fn fuzz(&self) -> PathBuf {
         self.root.join("target/fuzz")
     }
 
-    /// Where cargo puts its builds: `target/`, unless `CARGO_TARGET_DIR` says otherwise.
+    /// Cargo's target directory: `CARGO_TARGET_DIR`, or `target/` if it is not set.
     pub fn builds(&self) -> PathBuf {
         std::env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), |dir| self.root.join(dir))
     }
 }
 
-/// Whether this is a run of continuous integration, where nothing may be skipped.
+/// Whether this runs in continuous integration, where no test may be skipped.
 pub fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
 }

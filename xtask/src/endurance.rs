@@ -1,16 +1,16 @@
-//! `cargo xtask faults`, `soak` and `wire`: what the tests do three hundred, three thousand and
-//! fifty thousand times, done until it says something about rare cases. For their figures in
-//! docs/safety.md and docs/performance.md.
+//! `cargo xtask faults`, `soak` and `wire`: longer runs of what the tests do 300, 3,000 and 50,000
+//! times, to measure rare cases. The results are for docs/safety.md and docs/performance.md.
 
 use anyhow::Result;
 
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// Strikes `count` random faults, with `load` beside six busy threads and a writing disk; true
-/// when the car stood in time after each and stayed so.
+/// Injects `count` random faults; with `load`, while six threads spin and another writes to the
+/// disk. Returns true when the car stopped in time after each fault and stayed stopped.
 pub fn faults(checkout: &Checkout, count: u64, load: bool) -> Result<bool> {
-    // `pilotage drive` starts the guard that lies beside it, which no test of its package builds.
+    // `pilotage drive` starts the guard program in its own folder, which the tests of package
+    // `pilotage` do not build.
     let guard = Invocation::new("cargo build --release --package pilotage-guard");
     if !guard.within(checkout.root()).succeeds()? {
         return Ok(false);
@@ -22,8 +22,8 @@ pub fn faults(checkout: &Checkout, count: u64, load: bool) -> Result<bool> {
     faults.within(checkout.root()).succeeds()
 }
 
-/// Drives for `frames` frames, where that is wanted beside a busy core; true when they
-/// reached the guard.
+/// Drives for `frames` frames; with `busy`, while another core is kept busy. Returns true when the
+/// frames' commands reached the guard.
 pub fn soak(checkout: &Checkout, frames: u64, busy: bool) -> Result<bool> {
     let mut soak = test("soak").env("PILOTAGE_SOAK", frames.to_string());
     if busy {
@@ -32,8 +32,8 @@ pub fn soak(checkout: &Checkout, frames: u64, busy: bool) -> Result<bool> {
     soak.within(checkout.root()).succeeds()
 }
 
-/// Sends a guard `messages` random messages from `seed` on; true when only its pilot moved the
-/// car, and only within its limits.
+/// Sends `messages` random messages to a guard, with the random seed `seed`. Returns true when only
+/// its pilot moved the car, and only within the limits.
 pub fn wire(checkout: &Checkout, messages: u64, seed: u64) -> Result<bool> {
     Invocation::new("cargo test --release --package pilotage-guard --test wire_fuzz -- --nocapture")
         .env("PILOTAGE_MESSAGES", messages.to_string())

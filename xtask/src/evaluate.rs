@@ -1,5 +1,5 @@
-//! Drives the shipped engine over every shipped circuit and many random ones, the
-//! way a user would (`pilotage drive --json`), and writes docs/results.md.
+//! Drives the shipped engine over every shipped circuit and many random ones, with the user's
+//! command (`pilotage drive --json`), and writes docs/results.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,17 +14,17 @@ use serde_json::Value;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// Drives at a time.
+/// The number of concurrent drives.
 const LANES: usize = 2;
 
-/// The circuits that ship, in the order of the table.
+/// The folder of the shipped circuits.
 const SHIPPED_FOLDER: &str = "crates/simulator/circuits";
 
-/// One group of drives, reported as one row.
+/// A group of drives, reported as one row.
 struct Group {
     name: &'static str,
     circuits: Circuits,
-    /// Random circuits, of a hundred.
+    /// The percentage of the random circuits that this group drives.
     share: u64,
     options: &'static [&'static str],
 }
@@ -35,8 +35,9 @@ enum Circuits {
     Random,
 }
 
-/// What every group adds to: as fast as it goes, with a latency so that it repeats.
+/// The options of every group: as fast as possible.
 const ALWAYS: [&str; 3] = ["--json", "--pace", "fast"];
+/// The options for groups without their own latency: a fixed latency makes drives repeatable.
 const PROMPT: [&str; 2] = ["--latency", "10"];
 
 const GROUPS: [Group; 15] = [
@@ -132,19 +133,20 @@ const GROUPS: [Group; 15] = [
     },
 ];
 
-/// The car.toml files that groups name: what they hold.
+/// The car.toml files that the groups use: name and text.
 const CARS: [(&str, &str); 3] = [
     ("shifted", "[camera]\nleft = 0.02\nup = 0.12\n"),
     ("pitched", "[camera]\npitch = 0.0524\n"),
     ("turned", "[camera]\nyaw = 0.0524\nroll = 0.0524\n"),
 ];
 
-/// What the shipped engine is held to on `simple`: m/s, metres, metres.
+/// The limits for the shipped engine on `simple`: the least speed in m/s, the largest mean and 95th
+/// percentile of the distance from the centre line in metres.
 const LEAST_SPEED: f64 = 11.8;
 const MOST_MEAN: f64 = 0.03;
 const MOST_P95: f64 = 0.10;
 
-/// What a drive reported.
+/// The report of one drive.
 struct Drove {
     circuit: String,
     length: f64,
@@ -158,10 +160,10 @@ struct Drove {
     mae: f64,
 }
 
-/// Drives everything and writes docs/results.md; `random` circuits in each group.
+/// Drives every group and writes docs/results.md, with `random` circuits.
 ///
 /// # Errors
-/// When the runtime does not build or a drive gives no report.
+/// When the runtime does not build, or a drive gives no report.
 pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool> {
     let built = Invocation::new("cargo build --release --package pilotage")
         .within(checkout.root())
@@ -169,7 +171,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     ensure!(built, "the runtime does not build");
     let program = checkout.builds().join("release/pilotage");
     ensure!(random > 0, "at least one random circuit is needed");
-    // Groups name their car.toml from here.
+    // The groups' paths to car.toml are relative to the root.
     std::env::set_current_dir(checkout.root())?;
     let shipped = shipped(&checkout.root().join(SHIPPED_FOLDER))?;
     let cars = checkout.root().join("target/evaluate");
@@ -184,7 +186,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     let meets = |drove: &Drove| {
         drove.speed >= LEAST_SPEED && drove.mean <= MOST_MEAN && drove.p95 <= MOST_P95
     };
-    let mut held = single.iter().all(|drove| drove.done)
+    let mut passed = single.iter().all(|drove| drove.done)
         && single
             .iter()
             .any(|drove| drove.circuit == "simple" && meets(drove));
@@ -203,7 +205,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
         };
         let drove = drive_all(&program, &circuits, group.options)?;
         row_of_group(&mut text, group, &drove);
-        held &= drove.iter().filter(|d| d.done).count() * 100 >= drove.len() * 99;
+        passed &= drove.iter().filter(|d| d.done).count() * 100 >= drove.len() * 99;
     }
     let out = out.map_or_else(
         || checkout.root().join("docs/results.md"),
@@ -211,7 +213,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     );
     fs::write(&out, &text).with_context(|| format!("writing {}", out.display()))?;
     println!("{text}");
-    Ok(held)
+    Ok(passed)
 }
 
 fn shipped(folder: &Path) -> Result<Vec<String>> {

@@ -1,5 +1,5 @@
-//! Fuzzing with libFuzzer, in the folder layout of cargo-fuzz but without it:
-//! the flags below are cargo-fuzz's own, and need nothing installed.
+//! Fuzzing with libFuzzer, in the folder layout of cargo-fuzz but without that tool: with the flags
+//! of cargo-fuzz below, nothing has to be installed.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// As cargo-fuzz sets them (its `src/project.rs`). The sanitizer is the one that
-/// wants `RUSTC_BOOTSTRAP`; it is what catches a single huge allocation. With
-/// that, the compiler that builds the project fuzzes it: no nightly to pin.
+/// The flags of cargo-fuzz (its `src/project.rs`). Only the sanitizer needs `RUSTC_BOOTSTRAP`; it
+/// detects a single huge allocation. With that variable, the project's stable compiler builds the
+/// fuzz targets, and no nightly has to be pinned.
 const FLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -23,38 +23,38 @@ const FLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-simplifycfg-branch-fold-threshold=0 \
     -Zsanitizer=address -Cdebug-assertions -Ccodegen-units=1 --cfg fuzzing";
 
-/// Processes at a time.
+/// The number of concurrent processes.
 const WORKERS: usize = 2;
-/// No input may take longer, in seconds.
+/// The time limit for one input, in seconds.
 const TIMEOUT: u32 = 20;
-/// No input may take more memory, in MiB.
+/// The memory limit for one input, in MiB.
 const MEMORY: u32 = 1024;
 
-/// One fuzz target and where it keeps things.
+/// A fuzz target and its paths.
 #[derive(Debug, Clone)]
 struct Target {
     name: String,
     program: PathBuf,
-    /// Committed inputs, which come with the project.
+    /// The inputs that are committed to the repository.
     seeds: PathBuf,
-    /// Inputs found here, kept from run to run.
+    /// The inputs found on this machine, kept between runs.
     corpus: PathBuf,
     log: PathBuf,
     findings: PathBuf,
 }
 
-/// What a process of fuzzing ended with.
+/// The result of one fuzzing process.
 struct Outcome {
     target: Target,
     succeeded: bool,
     executed: u64,
 }
 
-/// Fuzzes `minutes` CPU minutes, shared out evenly among the targets `names`
-/// (all when empty). True when nothing was found.
+/// Fuzzes for `minutes` CPU minutes, divided evenly among the targets `names` (all targets when
+/// empty). Returns true when no failing input was found.
 pub fn run(checkout: &Checkout, minutes: f64, names: &[String]) -> Result<bool> {
     let targets = build(checkout, names)?;
-    // A lone target takes both processes, on one corpus.
+    // A single target uses both processes, on one corpus.
     let rounds = WORKERS.div_ceil(targets.len());
     let processes = targets.len() * rounds;
     let seconds = (minutes * 60.0 / processes as f64).ceil().max(1.0);
@@ -66,15 +66,15 @@ pub fn run(checkout: &Checkout, minutes: f64, names: &[String]) -> Result<bool> 
         .collect();
     let mut clean = true;
     while !waiting.is_empty() {
-        let together: Vec<_> = waiting
+        let running: Vec<_> = waiting
             .drain(..WORKERS.min(waiting.len()))
             .map(|(number, target)| thread::spawn(move || fuzz(target, number, seconds)))
             .collect();
-        for process in together {
+        for process in running {
             let Ok(outcome) = process.join() else {
-                bail!("a thread of fuzzing ended early");
+                bail!("a fuzzing thread panicked");
             };
-            clean &= told(&outcome?);
+            clean &= report(&outcome?);
         }
     }
     Ok(clean)
@@ -128,7 +128,7 @@ fn fuzz(target: Target, number: usize, seconds: f64) -> Result<Outcome> {
     }
     let mut log = File::create(target.log.join(format!("{number}.log")))?;
     let mut executed = 0;
-    // New inputs are written to the first folder only.
+    // libFuzzer writes new inputs to the first folder only.
     let succeeded = Invocation::of(&target.program)
         .path(&target.corpus)
         .path(&target.seeds)
@@ -154,14 +154,15 @@ fn fuzz(target: Target, number: usize, seconds: f64) -> Result<Outcome> {
     })
 }
 
-/// libFuzzer reports every input and word it keeps; its pulse and its end are enough.
+/// Whether to print a line of libFuzzer. It reports every input and every dictionary word that it
+/// keeps; the periodic status and the final report are enough.
 fn worth_showing(line: &str) -> bool {
-    let told = line.starts_with('#') && !line.contains("pulse") && !line.contains("DONE");
-    !told && !line.starts_with("INFO:") && !line.contains("# Uses:")
+    let routine = line.starts_with('#') && !line.contains("pulse") && !line.contains("DONE");
+    !routine && !line.starts_with("INFO:") && !line.contains("# Uses:")
 }
 
-/// Says how a process of fuzzing ended; true when it ran and found nothing.
-fn told(outcome: &Outcome) -> bool {
+/// Prints the result of a fuzzing process. Returns true when it ran and found nothing.
+fn report(outcome: &Outcome) -> bool {
     let Outcome {
         target,
         succeeded,
@@ -182,7 +183,8 @@ fn told(outcome: &Outcome) -> bool {
     false
 }
 
-/// The triple of this machine: sanitizers want it given, or they reach build scripts too.
+/// The target triple of this machine. With sanitizers it has to be given to cargo: otherwise the
+/// flags apply to build scripts too.
 fn host() -> Result<String> {
     let version = Invocation::new("rustc -vV")
         .answer()
@@ -204,7 +206,7 @@ fn folders(checkout: &Checkout) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The names of the Rust files in `folder`, less their extension.
+/// The names of the Rust files in `folder`, without their extension.
 fn stems(folder: &Path) -> Result<Vec<String>> {
     let mut stems = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {

@@ -1,5 +1,5 @@
-//! `cargo xtask gpu-test`: on a machine with a GPU, whether TensorRT's plans are right and how
-//! fast they are; for docs/performance.md.
+//! `cargo xtask gpu-test`: on a machine with a GPU, checks whether TensorRT's plans are correct and
+//! measures them. The results are for docs/performance.md.
 
 use anyhow::Result;
 use clap::Args;
@@ -7,16 +7,16 @@ use clap::Args;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// What the test is told.
+/// The options of the test.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Passed on to benches/gpu, which has a --help of its own
+    /// Arguments for benches/gpu; see its --help
     #[arg(last = true)]
     arguments: Vec<String>,
 }
 
-/// Builds it for this machine and runs it. False where something is missing, which is said, or a
-/// plan is wrong.
+/// Builds the test for this machine and runs it. Returns false when a plan is wrong, or when
+/// something is missing; the test prints what.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     let mut test =
         Invocation::new("cargo run --quiet --release --package pilotage --example gpu_test --");

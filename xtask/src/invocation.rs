@@ -1,4 +1,4 @@
-//! A command that can be shown to a person, run, and listened to.
+//! A command that can be printed for the user, run, and read from.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-/// A program, its arguments and what is special about its environment.
+/// A program, its arguments, its directory and its additional environment variables.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     program: String,
@@ -18,7 +18,8 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// `line` is split at white space; arguments that hold any are added with [`arg`](Self::arg).
+    /// Splits `line` at white space. Arguments that contain white space are added with
+    /// [`arg`](Self::arg).
     pub fn new(line: &str) -> Self {
         let mut words = line.split_whitespace().map(str::to_owned);
         Self {
@@ -29,7 +30,7 @@ impl Invocation {
         }
     }
 
-    /// A program at `path`.
+    /// The program at `path`, without arguments.
     pub fn of(path: &Path) -> Self {
         Self {
             program: path.display().to_string(),
@@ -39,8 +40,8 @@ impl Invocation {
         }
     }
 
-    /// `script` of the shell, as root: directly, or through sudo. Arguments that are added are
-    /// its `$0`, `$1` and so on.
+    /// Runs `script` with the shell as root: directly, or through sudo. Arguments that are added
+    /// become `$0`, `$1` and so on.
     pub fn privileged(script: &str) -> Self {
         let root = Self::new("id -u")
             .answer()
@@ -67,7 +68,7 @@ impl Invocation {
         self
     }
 
-    /// Run by `wrapper`, a command that takes another as its last arguments.
+    /// Runs this command with `wrapper`, which takes the command as its last arguments.
     pub fn under(mut self, wrapper: Self) -> Self {
         let program = std::mem::replace(&mut self.program, wrapper.program);
         let inner = std::mem::replace(&mut self.arguments, wrapper.arguments);
@@ -89,13 +90,14 @@ impl Invocation {
         command
     }
 
-    /// Runs it on this program's own output; true when it succeeded.
+    /// Runs the command with this program's standard output and error. Returns true when it
+    /// succeeds.
     pub fn succeeds(&self) -> Result<bool> {
-        let status = self.command().status().with_context(|| self.failed())?;
+        let status = self.command().status().with_context(|| self.run_error())?;
         Ok(status.success())
     }
 
-    /// What it printed on its standard output, when it can be run and succeeds.
+    /// Runs the command and returns its standard output; none when it cannot be run or fails.
     pub fn answer(&self) -> Option<String> {
         let output = self
             .command()
@@ -107,13 +109,14 @@ impl Invocation {
         output.status.success().then_some(text)
     }
 
-    /// Runs it, handing each line of both its streams to `line`; true when it succeeded.
+    /// Runs the command and passes each line of its standard output and error to `line`. Returns
+    /// true when it succeeds.
     pub fn listen(&self, mut line: impl FnMut(&str)) -> Result<bool> {
         let (reader, writer) = io::pipe()?;
         let mut command = self.command();
         command.stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn().with_context(|| self.failed())?;
-        // The command holds the writing end; the reader would wait for it for ever.
+        let mut child = command.spawn().with_context(|| self.run_error())?;
+        // `command` holds the writing end of the pipe: the reader would never see the end.
         drop(command);
         let mut reader = BufReader::new(reader);
         let mut bytes = Vec::new();
@@ -124,17 +127,17 @@ impl Invocation {
         Ok(child.wait()?.success())
     }
 
-    /// As [`listen`](Self::listen), passing every line on as it comes.
+    /// Like [`listen`](Self::listen), and also prints every line.
     pub fn stream(&self, mut line: impl FnMut(&str)) -> Result<bool> {
         self.listen(|text| {
             print!("{text}");
-            // Nobody reading the output is no reason to stop.
+            // The command goes on even when nothing reads the output.
             let _ = io::stdout().flush();
             line(text);
         })
     }
 
-    fn failed(&self) -> String {
+    fn run_error(&self) -> String {
         format!("cannot run `{self}`")
     }
 }
@@ -152,7 +155,7 @@ impl fmt::Display for Invocation {
     }
 }
 
-/// `word` as a POSIX shell wants it.
+/// `word`, quoted for a POSIX shell if needed.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_shown_as_a_shell_would_take_it() {
+    fn arguments_are_quoted_for_a_shell() {
         let shown = Invocation::new("cargo install --locked")
             .arg("it's here")
             .env("FLAGS", "-a -b")
@@ -179,13 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn both_streams_are_heard_and_the_status_told() {
-        let mut heard = Vec::new();
+    fn both_streams_and_the_status_are_read() {
+        let mut lines = Vec::new();
         let succeeded = Invocation::new("sh -c")
             .arg("echo one; echo two >&2; printf three; exit 3")
-            .listen(|line| heard.push(line.trim_end().to_owned()))
+            .listen(|line| lines.push(line.trim_end().to_owned()))
             .unwrap();
-        assert_eq!(heard, ["one", "two", "three"]);
+        assert_eq!(lines, ["one", "two", "three"]);
         assert!(!succeeded);
     }
 

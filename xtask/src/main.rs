@@ -1,10 +1,10 @@
-//! Tasks of the project: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
+//! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
 //! `shims`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a tool for developers, which drives nothing"
+    reason = "a developer tool, which drives no car"
 )]
 
 mod arm;
@@ -41,77 +41,78 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Runs every check and test; without --install it changes nothing outside the checkout
+    /// Run every check and test; without --install nothing outside the checkout is changed
     Test {
-        /// Install what the tests need first: Debian packages, rustup components, and under
-        /// target/ the test runner and a Python environment
+        /// First install what the tests need: Debian packages, rustup components, and under target/
+        /// the test runner and a Python environment
         #[arg(long)]
         install: bool,
-        /// Leave a step out; it is counted as skipped
+        /// Leave this step out; it is counted as skipped (may be given again)
         #[arg(long, value_enum)]
         skip: Vec<test::Step>,
-        /// Run just this step (may be given again)
+        /// Run only this step (may be given again)
         #[arg(long, value_enum, conflicts_with = "skip")]
         only: Vec<test::Step>,
     },
-    /// Fuzzes what reads untrusted files, on two processes
+    /// Fuzz the code that reads untrusted files, with two processes
     Fuzz {
-        /// CPU minutes, shared out among the targets
+        /// CPU minutes, divided among the targets
         #[arg(long, default_value_t = 60.0)]
         minutes: f64,
         /// The fuzz targets to run [default: all of them]
         targets: Vec<String>,
     },
-    /// Drives every shipped circuit and many random ones, and writes docs/results.md
+    /// Drive every shipped circuit and many random ones, and write docs/results.md
     Evaluate {
-        /// Random circuits under each condition
+        /// Number of random circuits for each condition
         #[arg(long, default_value_t = 100)]
         random: u64,
-        /// Where to write instead
+        /// Write to this file instead
         #[arg(long)]
         out: Option<std::path::PathBuf>,
     },
-    /// Plants faults in the guard and reports those its tests do not notice (takes hours)
+    /// Mutation testing: plant faults in the guard, and report those that its tests do not detect
+    /// (takes hours)
     Mutants {
-        /// Install cargo-mutants and cargo-nextest under target/ first
+        /// First install cargo-mutants and cargo-nextest under target/
         #[arg(long)]
         install: bool,
-        /// Arguments passed on to cargo-mutants
+        /// Arguments for cargo-mutants
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Builds burn, checks it against the trainer's own arithmetic, and measures both
+    /// Build burn, check it against the trainer's own arithmetic, and measure both
     Burn,
-    /// Measures this engine and others in turn on the shipped model, and prints how they compare
+    /// Compare the speed of this engine and of others on the shipped model
     ///
-    /// Running it is the request to install: the others go into target/peers, from PyPI and
-    /// crates.io. Wants a quiet machine, Python 3.11 with venv, and taskset.
+    /// This command installs the other engines into target/peers, from PyPI and crates.io. It needs
+    /// an idle machine, Python 3.11 with venv, and taskset.
     Peers(peers::Options),
-    /// Proves TensorRT's plans on this machine's GPU, times them, and prints what to put into
-    /// docs/performance.md; without a GPU it says what is missing and fails
+    /// Validate TensorRT's plans on this machine's GPU, measure them, and print the results for
+    /// docs/performance.md; without a GPU it prints what is missing and fails
     GpuTest(gpu::Options),
-    /// Compiles the shim for every TensorRT whose headers are here
+    /// Compile the shim for every TensorRT version whose headers are found
     Shims {
         /// A folder with NvInfer.h and NvOnnxParser.h (may be given again)
         /// [default: TENSORRT_INCLUDE, or where JetPack and Debian put them]
         #[arg(long, value_name = "FOLDER")]
         include: Vec<std::path::PathBuf>,
-        /// Where they go [default: target/shims]
+        /// Output folder [default: target/shims]
         #[arg(long, value_name = "FOLDER")]
         out: Option<std::path::PathBuf>,
     },
-    /// Makes the .deb for a Jetson under target/package, and checks what its programs need
+    /// Make the .deb for a Jetson under target/package, and check what its programs need
     Package {
-        /// For which machines
+        /// Target architecture
         #[arg(long, value_enum, default_value_t = package::Architecture::Arm64)]
         architecture: package::Architecture,
-        /// Install what making it needs first
+        /// First install what making the package needs
         #[arg(long)]
         install: bool,
     },
-    /// Strikes the car with random faults, and says how soon it stood
+    /// Inject random faults, and print how soon the car stopped
     ///
-    /// Ten thousand take an hour or two; `cargo xtask test` does 300.
+    /// 10,000 faults take an hour or two; `cargo xtask test` injects 300.
     Faults {
         /// How many
         #[arg(long, default_value_t = 10_000)]
@@ -120,24 +121,24 @@ enum Task {
         #[arg(long)]
         load: bool,
     },
-    /// Sends a live guard random messages, and watches that only its pilot moves the car
+    /// Send random messages to a running guard, and check that only its pilot moves the car
     ///
     /// `cargo xtask test` sends 50,000.
     Wire {
         /// How many
         #[arg(long, default_value_t = 1_000_000)]
         messages: u64,
-        /// Where the random numbers begin
+        /// Random seed
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         seed: u64,
     },
-    /// Boots an arm64 computer in an emulator, installs the package, and breaks things
+    /// Boot an emulated arm64 computer, install the package, and inject faults
     ///
-    /// `cargo xtask test` goes through the scenarios that matter most.
+    /// `cargo xtask test` runs the most important scenarios.
     VirtualCar(virtual_car::Options),
-    /// Drives at 60 frames a second for long, and says how late commands are at their worst
+    /// Drive at 60 frames a second for a long time, and print how late commands are at most
     ///
-    /// A hundred thousand frames take 28 minutes; `cargo xtask test` does 3,000.
+    /// 100,000 frames take 28 minutes; `cargo xtask test` drives 3,000.
     Soak {
         /// How many
         #[arg(long, default_value_t = 100_000)]
@@ -150,7 +151,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = Checkout::find().and_then(|checkout| match arguments.task {
+    let result = Checkout::find().and_then(|checkout| match arguments.task {
         Task::Test {
             install,
             skip,
@@ -172,7 +173,7 @@ fn main() -> ExitCode {
         Task::Peers(options) => peers::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });
-    match done {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Mutation testing of the guard: every fault planted in it has to be noticed.
+//! Mutation testing of the guard: its tests have to detect every planted fault.
 
 use std::env;
 
@@ -8,13 +8,14 @@ use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 
-/// A faulty guard may kill any process that it sees, and write what other guards read in
-/// /run: it sees neither others' processes nor their /run.
-const APART: &str = "unshare --pid --fork --mount --mount-proc --kill-child sh -c";
+/// Runs the tests in their own PID and mount namespaces. A faulty guard may kill any process that
+/// it sees and write records of other guards in /run. In the namespaces it sees neither other
+/// processes nor the host's /run.
+const ISOLATED: &str = "unshare --pid --fork --mount --mount-proc --kill-child sh -c";
 const OWN_RUN: &str = r#"mount -t tmpfs none /run && exec "$@""#;
 
-/// True when every planted fault was noticed. What is left out, and why, and how the tests
-/// are run, is in `.cargo/mutants.toml`.
+/// Returns true when every planted fault was detected. `.cargo/mutants.toml` configures what is
+/// excluded, with the reasons, and how the tests run.
 pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<bool> {
     let required = [Requirement::Mutants, Requirement::Nextest];
     requirements::ensure(checkout, &required, install)?;
@@ -33,9 +34,9 @@ pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<b
     for argument in arguments {
         mutants = mutants.arg(argument.clone());
     }
-    let apart = Invocation::new(APART).arg(OWN_RUN).arg("sh");
-    if apart.clone().arg("true").answer().is_some() {
-        mutants = mutants.under(apart);
+    let isolated = Invocation::new(ISOLATED).arg(OWN_RUN).arg("sh");
+    if isolated.clone().arg("true").answer().is_some() {
+        mutants = mutants.under(isolated);
     }
     mutants.succeeds()
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask package`: one .deb with the programs, the services and the documentation.
+//! `cargo xtask package`: makes one .deb with the programs, the services and the documentation.
 
 mod elf;
 mod licences;
@@ -14,17 +14,17 @@ use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 use crate::requirements::{self, Requirement};
 
-/// The oldest C library that the programs start with: JetPack 4.6's, of Ubuntu 18.04. The
-/// same is in Cargo.toml's `depends` and in `pilotage doctor`.
+/// The oldest C library with which the programs start: that of JetPack 4.6 (Ubuntu 18.04).
+/// Cargo.toml's `depends` and `pilotage doctor` have the same version.
 const GLIBC: (u32, u32) = (2, 27);
 
-/// What is in the package beside the documentation.
+/// The programs in the package.
 pub const PROGRAMS: [&str; 2] = ["pilotage", "pilotage-guard"];
 
-/// The machines it is made for, as Debian calls them.
+/// The package's architecture, by Debian's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Architecture {
-    /// Jetsons, and other boards of 64 bits
+    /// Jetsons and other 64-bit Arm boards
     Arm64,
     /// A desktop
     Amd64,
@@ -46,18 +46,18 @@ impl Architecture {
     }
 }
 
-/// How the programs in it are built.
+/// How the programs in the package are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
-    /// As they are handed out.
+    /// As they are released.
     Release,
-    /// For the tests: hardly optimised, which is most of a build's time. What is in the package
-    /// and what it needs stay the same. What runs on the building machine is built as for a
-    /// release, and so is there already where one was built.
+    /// For the tests: with little optimisation, which takes most of a build's time. The package's
+    /// contents and dependencies are the same. Build scripts and their dependencies are built as
+    /// for a release, so that an earlier release build is reused.
     Quick,
 }
 
-/// What making the package takes.
+/// The requirements for making the package.
 pub const REQUIREMENTS: [Requirement; 5] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
@@ -66,7 +66,8 @@ pub const REQUIREMENTS: [Requirement; 5] = [
     Requirement::CargoDeb,
 ];
 
-/// Makes the package and says what it is. True when it is as it has to be.
+/// Makes the package and prints its path and size. Returns true when its programs need nothing that
+/// a car may lack.
 pub fn run(checkout: &Checkout, architecture: Architecture, install: bool) -> Result<bool> {
     requirements::ensure(checkout, &REQUIREMENTS, install)?;
     let (package, sound) = make(checkout, architecture, Build::Release)?;
@@ -78,8 +79,8 @@ pub fn run(checkout: &Checkout, architecture: Architecture, install: bool) -> Re
     Ok(sound)
 }
 
-/// Makes the package, and looks at its programs. False when one of them needs what a car may
-/// not have; that has been said then.
+/// Makes the package and checks its programs. The result is false when a program needs something
+/// that a car may lack; the reason has been printed then.
 pub fn make(
     checkout: &Checkout,
     architecture: Architecture,
@@ -98,15 +99,15 @@ pub fn make(
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
         let needs = elf::Needs::of(&bytes).with_context(|| path.display().to_string())?;
         println!("{program}: {} KiB stripped, {needs}", bytes.len() / 1024);
-        for complaint in needs.complaints(GLIBC) {
-            println!("{program} {complaint}");
+        for problem in needs.complaints(GLIBC) {
+            println!("{program} {problem}");
             sound = false;
         }
     }
     let name = format!("pilotage_{}.deb", architecture.name());
     let package = match build {
         Build::Release => folder.join(name),
-        // Nobody is to take it for the one to hand out.
+        // In another folder, so that it is not mistaken for the release.
         Build::Quick => {
             let quick = folder.join("quick");
             fs::create_dir_all(&quick)?;
@@ -128,7 +129,7 @@ pub fn make(
     Ok((package, sound))
 }
 
-/// Where a program is once it is built.
+/// The path of a built program.
 fn built(checkout: &Checkout, architecture: Architecture, program: &str) -> PathBuf {
     checkout
         .builds()
@@ -137,7 +138,7 @@ fn built(checkout: &Checkout, architecture: Architecture, program: &str) -> Path
         .join(program)
 }
 
-/// Builds the programs against the old C library, which zig carries as a list of symbols.
+/// Builds the programs against the old C library, whose symbols zig knows.
 fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Result<()> {
     let target = format!("{}.{}.{}", architecture.target(), GLIBC.0, GLIBC.1);
     let mut cargo = Invocation::of(&checkout.python().join("bin/cargo-zigbuild"))
@@ -148,7 +149,7 @@ fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Res
         .arg("--bins")
         .arg("--target")
         .arg(target)
-        // What the building machine has is no business of the car's.
+        // The build must not depend on the TensorRT of the building machine.
         .env("PILOTAGE_TENSORRT", "off")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_ZIGBUILD_ZIG_PATH", zig(checkout)?)
@@ -176,7 +177,7 @@ fn compile(checkout: &Checkout, architecture: Architecture, build: Build) -> Res
     }
 }
 
-/// The program within PyPI's ziglang.
+/// The zig program in PyPI's package ziglang.
 fn zig(checkout: &Checkout) -> Result<PathBuf> {
     let libraries = checkout.python().join("lib");
     let folders = fs::read_dir(&libraries).with_context(|| libraries.display().to_string())?;

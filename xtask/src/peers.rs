@@ -1,4 +1,4 @@
-//! This engine and others in turn on the shipped model: benches/peers.
+//! `cargo xtask peers`: compares this engine with others on the shipped model (benches/peers).
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,26 +10,27 @@ use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 use crate::requirements;
 
-/// What to measure, and how long.
+/// The options: what to measure, and for how long.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// How often every engine has its turn
+    /// How often every engine is measured
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Inferences timed in each turn
+    /// Inferences timed in each round
     #[arg(long, default_value_t = 500)]
     count: usize,
-    /// Just these beside our own: onnxruntime, openvino, litert, ncnn, rten, tract, camera
+    /// Only these engines besides Pilotage's own: onnxruntime, openvino, litert, ncnn, rten, tract,
+    /// camera
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Keep every number, the machine and the versions
+    /// Write all results, the machine and the versions to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// Makes the environment, builds, and measures. True when all of that went well and our
-/// own answers are right: another engine that fails or answers wrongly has that said in
-/// its row.
+/// Makes the Python environment, builds, and measures. Returns true when all steps succeeded and
+/// Pilotage's own answers are correct. When another engine fails or answers wrongly, its row of the
+/// table states so.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     ensure!(
         Invocation::new("taskset --version").answer().is_some(),
@@ -76,14 +77,14 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<bool> {
     peers.succeeds()
 }
 
-/// The Python of target/peers/venv, with just the packages of requirements.txt in it.
+/// The Python of target/peers/venv, which has only the packages of requirements.txt.
 fn environment(checkout: &Checkout) -> Result<PathBuf> {
     let file = checkout.root().join("benches/peers/requirements.txt");
-    let wanted = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let required = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let folder = checkout.root().join("target/peers/venv");
     let python = folder.join("bin/python");
     let installed = folder.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+    if fs::read_to_string(&installed).is_ok_and(|there| there == required) {
         return Ok(python);
     }
     let Some(system) = requirements::python() else {
@@ -110,6 +111,6 @@ fn environment(checkout: &Checkout) -> Result<PathBuf> {
     ] {
         ensure!(step.succeeds()?, "`{step}` failed");
     }
-    fs::write(&installed, wanted).with_context(|| installed.display().to_string())?;
+    fs::write(&installed, required).with_context(|| installed.display().to_string())?;
     Ok(python)
 }

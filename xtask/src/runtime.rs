@@ -1,5 +1,5 @@
-//! The program people install: it has to build with Rust and a C compiler alone,
-//! link nothing but the C library, and drive a lap.
+//! Tests of the program that users build: it has to build with only Rust and a C compiler, link
+//! only the C library, and drive a lap.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// What a build script could find on one machine and miss on the next: a fresh Debian has
-/// Rust and a C compiler, which is all that the README asks for.
-const TEMPTATIONS: [&str; 18] = [
+/// Tools that a build script could find on one machine and not on another. A fresh Debian with Rust
+/// and a C compiler, which is all that the README requires, may lack them.
+const TRAPPED_TOOLS: [&str; 18] = [
     "pkg-config",
     "pkgconf",
     "clang",
@@ -33,7 +33,7 @@ const TEMPTATIONS: [&str; 18] = [
     "sudo",
 ];
 
-/// The shared libraries of Debian's libc6 and libgcc-s1, which every program may use.
+/// The shared libraries of Debian's libc6 and libgcc-s1, which every program may link.
 const LIBRARIES: [&str; 7] = [
     "linux-vdso",
     "ld-linux",
@@ -44,8 +44,8 @@ const LIBRARIES: [&str; 7] = [
     "libdl.so",
 ];
 
-/// Builds the release runtime from a cold start, where pkg-config, a C++ compiler and
-/// their like are traps, and looks at what it links.
+/// Builds the release runtime from a cold start, with traps in place of pkg-config, a C++ compiler
+/// and similar tools, and checks which libraries it links.
 pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
     let builds = builds(checkout);
     match fs::remove_dir_all(&builds) {
@@ -55,8 +55,8 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
         _ => {}
     }
     let traps = checkout.root().join("target/traps");
-    let sprung = traps.join("sprung");
-    set(&traps, &sprung)?;
+    let log = traps.join("sprung");
+    write_traps(&traps, &log)?;
     let path = match std::env::var("PATH") {
         Ok(path) => format!("{}:{path}", traps.display()),
         Err(_) => traps.display().to_string(),
@@ -70,19 +70,20 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
         .env("CARGO_TARGET_DIR", &builds)
         .within(checkout.root())
         .succeeds()?;
-    let calls = fs::read_to_string(&sprung)?;
+    let calls = fs::read_to_string(&log)?;
     if !calls.is_empty() {
         println!("a build asks the machine for what it may not have:\n{calls}");
     }
-    Ok(built && calls.is_empty() && links_little(&builds.join("release/pilotage"))?)
+    Ok(built && calls.is_empty() && links_only_the_c_library(&builds.join("release/pilotage"))?)
 }
 
-/// Apart from the other builds, whose parts would not be built again.
+/// The target directory of this test. In a shared one, parts that other builds made would not be
+/// built again.
 fn builds(checkout: &Checkout) -> PathBuf {
     checkout.root().join("target/runtime")
 }
 
-/// The README's first command: the lap it promises.
+/// Runs the README's first command, which has to drive a lap.
 pub fn drives(checkout: &Checkout) -> Result<bool> {
     Invocation::new("cargo run --release")
         .env("CARGO_TARGET_DIR", builds(checkout))
@@ -90,15 +91,16 @@ pub fn drives(checkout: &Checkout) -> Result<bool> {
         .succeeds()
 }
 
-/// Writes programs in `traps` that fail, and note in `sprung` whose build called them.
-fn set(traps: &Path, sprung: &Path) -> Result<()> {
+/// Writes the trap programs to the folder `traps`. Each one fails, and appends to the file `log`
+/// which package's build called it.
+fn write_traps(traps: &Path, log: &Path) -> Result<()> {
     fs::create_dir_all(traps).with_context(|| format!("making {}", traps.display()))?;
-    fs::write(sprung, "")?;
-    for name in TEMPTATIONS {
+    fs::write(log, "")?;
+    for name in TRAPPED_TOOLS {
         let trap = traps.join(name);
         let script = format!(
             "#!/bin/sh\necho \"$CARGO_PKG_NAME calls {name} $*\" | tee -a '{}' >&2\nexit 1\n",
-            sprung.display()
+            log.display()
         );
         fs::write(&trap, script)?;
         fs::set_permissions(&trap, fs::Permissions::from_mode(0o755))?;
@@ -106,20 +108,20 @@ fn set(traps: &Path, sprung: &Path) -> Result<()> {
     Ok(())
 }
 
-fn links_little(program: &Path) -> Result<bool> {
+fn links_only_the_c_library(program: &Path) -> Result<bool> {
     let linked = Invocation::new("ldd")
         .path(program)
         .answer()
         .with_context(|| format!("ldd says nothing of {}", program.display()))?;
-    let strangers: Vec<_> = strangers(&linked).collect();
-    for library in &strangers {
+    let other_libraries: Vec<_> = other_libraries(&linked).collect();
+    for library in &other_libraries {
         println!("the runtime links {library}, which a fresh machine may lack");
     }
-    Ok(strangers.is_empty())
+    Ok(other_libraries.is_empty())
 }
 
-/// The libraries in what `ldd` printed that are not the C library's.
-fn strangers(linked: &str) -> impl Iterator<Item = &str> {
+/// The libraries in the output of `ldd` that are not in [`LIBRARIES`].
+fn other_libraries(linked: &str) -> impl Iterator<Item = &str> {
     linked
         .lines()
         .filter_map(|line| line.split_whitespace().next())
@@ -133,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_library_beyond_the_c_library_is_a_stranger() {
+    fn libraries_beyond_the_c_library_are_found() {
         let linked = "\tlinux-vdso.so.1 (0x00007ffd)\n\
             \tlibfontconfig.so.1 => /lib/x86_64-linux-gnu/libfontconfig.so.1 (0x0)\n\
             \tlibgcc_s.so.1 => /lib/x86_64-linux-gnu/libgcc_s.so.1 (0x0)\n\
             \tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x0)\n\
             \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x0)\n\
             \t/lib64/ld-linux-x86-64.so.2 (0x0)\n";
-        let found: Vec<_> = strangers(linked).collect();
+        let found: Vec<_> = other_libraries(linked).collect();
         assert_eq!(found, ["libfontconfig.so.1"]);
     }
 }

@@ -1,4 +1,4 @@
-//! Compiles the shim for TensorRT against headers of any version.
+//! `cargo xtask shims`: compiles the shim for TensorRT against headers of any version.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use pilotage_tensorrt::{Warnings, compile_shim, find_headers};
 
 use crate::checkout::Checkout;
 
-/// One shim for each folder of headers, into `out` or target/shims. True when all compile.
+/// Compiles one shim for each folder of headers, into `out` or target/shims. Returns true when all
+/// compile.
 pub fn run(checkout: &Checkout, include: &[PathBuf], out: Option<&Path>) -> Result<bool> {
     let out = out.map_or_else(|| checkout.root().join("target/shims"), Path::to_owned);
     let mut all = true;

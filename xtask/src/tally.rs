@@ -1,9 +1,9 @@
-//! Counting tests from what the test runners print.
+//! Counts tests from the output of the test runners.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many tests passed, failed and were skipped.
+/// The numbers of tests that passed, failed and were skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     pub passed: u64,
@@ -28,7 +28,7 @@ impl Tally {
         skipped: 1,
     };
 
-    /// One step that has no tests of its own to count.
+    /// The tally of a step that counts as one test.
     pub fn of_step(succeeded: bool) -> Self {
         if succeeded {
             Self::PASSED
@@ -37,7 +37,7 @@ impl Tally {
         }
     }
 
-    /// From cargo-nextest's closing line, such as
+    /// Parses cargo-nextest's summary line, such as
     /// `Summary [ 1.2s] 9/10 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`.
     pub fn from_nextest(line: &str) -> Option<Self> {
         let line = without_colour(line);
@@ -54,7 +54,7 @@ impl Tally {
         })
     }
 
-    /// From the standard test harness, such as
+    /// Parses the summary line of the standard test harness, such as
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; ...`.
     pub fn from_harness(line: &str) -> Option<Self> {
         let line = without_colour(line);
@@ -86,7 +86,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The number right before `word`, in a list separated by commas, semicolons, stops or brackets.
+/// The number before `word`, in a list separated by commas, semicolons, full stops or brackets.
 fn count_before(counts: &str, word: &str) -> u64 {
     counts
         .split([',', ';', '.', '(', ')'])
@@ -95,7 +95,7 @@ fn count_before(counts: &str, word: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// `line` less its ANSI escape sequences (ECMA-48 CSI: ESC `[`, parameters, a final letter).
+/// `line` without its ANSI escape sequences (ECMA-48 CSI: ESC `[`, parameters, a final letter).
 fn without_colour(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut rest = line;

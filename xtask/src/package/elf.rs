@@ -1,4 +1,4 @@
-//! What a program asks of the machine it starts on, by its ELF headers.
+//! Reads from a program's ELF headers what it needs on the machine that runs it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use object::Endianness;
 use object::elf::DT_NEEDED;
 use object::read::elf::{Dyn, ElfFile64};
 
-/// The C library's parts, before and after they became one in 2.34, and its loaders.
+/// The libraries of the C library, before and after they were merged in 2.34, and its loaders.
 const C_LIBRARY: [&str; 7] = [
     "libc.so.6",
     "libm.so.6",
@@ -27,7 +27,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Of the program in `bytes`.
+    /// Reads the program in `bytes`.
     pub fn of(bytes: &[u8]) -> Result<Self> {
         let file = ElfFile64::<Endianness>::parse(bytes)?;
         let (endian, sections) = (file.endian(), file.elf_section_table());
@@ -56,7 +56,7 @@ impl Needs {
         })
     }
 
-    /// The newest version of the C library that a symbol is of.
+    /// The newest version of the C library that a symbol needs.
     fn glibc(&self) -> Option<(u32, u32)> {
         self.versions
             .iter()
@@ -64,9 +64,10 @@ impl Needs {
             .max()
     }
 
-    /// Each thing that a car with the C library of `floor` and nothing else lacks.
+    /// A message for each library or version that is missing on a car with the C library `floor`
+    /// and no other library.
     pub fn complaints(&self, floor: (u32, u32)) -> Vec<String> {
-        let strangers = self
+        let other_libraries = self
             .libraries
             .iter()
             .filter(|library| !C_LIBRARY.contains(&library.as_str()))
@@ -76,7 +77,7 @@ impl Needs {
             .iter()
             .filter(|version| match number(version) {
                 Some(number) => number > floor,
-                // No version of the C library's, or one that is private to it.
+                // Not a version of the C library, or one that is private to it.
                 None => true,
             })
             .map(|version| format!("wants {version}, and a car may have 2.27 only"));
@@ -84,11 +85,11 @@ impl Needs {
             .glibc()
             .is_none()
             .then(|| "names no version of the C library: is it stripped of that too?".to_owned());
-        strangers.chain(newer).chain(none).collect()
+        other_libraries.chain(newer).chain(none).collect()
     }
 }
 
-/// 2.27 of `GLIBC_2.27`; the third number of old ones is of no matter.
+/// (2, 27) for `GLIBC_2.27`; the third number of old versions is ignored.
 fn number(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.strip_prefix("GLIBC_")?.split('.');
     let mut next = || numbers.next()?.parse().ok();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn this_program_is_read() {
+    fn the_test_program_itself_is_read() {
         let itself = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let needs = Needs::of(&itself).unwrap();
         assert!(needs.libraries.contains("libc.so.6"), "{needs:?}");
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_or_strange_is_named() {
+    fn newer_versions_and_other_libraries_are_reported() {
         let fine = needs(&["libc.so.6", "libm.so.6"], &["GLIBC_2.2.5", "GLIBC_2.27"]);
         assert_eq!(fine.complaints((2, 27)), Vec::<String>::new());
         assert_eq!(fine.glibc(), Some((2, 27)));

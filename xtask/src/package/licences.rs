@@ -1,4 +1,5 @@
-//! The licences of all that is linked into the programs, as the package has to carry them.
+//! Collects the licences of everything that is linked into the programs, which the package has to
+//! contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +12,10 @@ use super::PROGRAMS;
 use crate::checkout::Checkout;
 use crate::invocation::Invocation;
 
-/// How files with a licence or what goes with it are called.
+/// The beginnings of the names of licence files.
 const NAMES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];
 
-/// Each package with its version and licence, and below them each text once.
+/// A list of the packages with version and licence, followed by each licence text once.
 pub fn text(checkout: &Checkout, target: &str) -> Result<String> {
     let metadata = Invocation::new("cargo metadata --format-version=1 --locked --filter-platform")
         .arg(target)
@@ -54,7 +55,7 @@ pub fn text(checkout: &Checkout, target: &str) -> Result<String> {
     Ok(list)
 }
 
-/// The ids of what is linked into the programs, directly or not.
+/// The ids of the packages that are linked into the programs, directly or indirectly.
 fn linked(metadata: &Value) -> BTreeSet<&str> {
     let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for node in metadata["resolve"]["nodes"]
@@ -62,17 +63,17 @@ fn linked(metadata: &Value) -> BTreeSet<&str> {
         .into_iter()
         .flatten()
     {
-        let mut of_it = Vec::new();
+        let mut dependencies = Vec::new();
         for need in node["deps"].as_array().into_iter().flatten() {
             let kinds = need["dep_kinds"].as_array();
-            // Null is neither a build script's nor a test's.
+            // A null kind is a normal dependency, not a build or dev dependency.
             if kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null())) {
-                of_it.extend(need["pkg"].as_str());
+                dependencies.extend(need["pkg"].as_str());
             }
         }
-        needs.insert(node["id"].as_str().unwrap_or_default(), of_it);
+        needs.insert(node["id"].as_str().unwrap_or_default(), dependencies);
     }
-    let mut open: Vec<&str> = metadata["packages"]
+    let mut pending: Vec<&str> = metadata["packages"]
         .as_array()
         .into_iter()
         .flatten()
@@ -83,15 +84,15 @@ fn linked(metadata: &Value) -> BTreeSet<&str> {
         .filter_map(|package| package["id"].as_str())
         .collect();
     let mut linked = BTreeSet::new();
-    while let Some(id) = open.pop() {
+    while let Some(id) = pending.pop() {
         if linked.insert(id) {
-            open.extend(needs.get(id).into_iter().flatten());
+            pending.extend(needs.get(id).into_iter().flatten());
         }
     }
     linked
 }
 
-/// The texts in a package's folder.
+/// The licence texts in a package's folder.
 fn licences(folder: &Path) -> Vec<String> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .into_iter()

@@ -1,4 +1,4 @@
-//! What the package is, and what installing it does: in an arm64 Debian system, by qemu.
+//! Tests of the package: its contents, and its installation in an arm64 Debian system under qemu.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::invocation::Invocation;
 use crate::requirements::Requirement;
 use crate::tally::Tally;
 
-/// What systemd's rating of the units' exposure may be at most, in tenths.
+/// The highest exposure rating that `systemd-analyze security` may give each unit, in tenths.
 const EXPOSURES: [(&str, u32); 2] = [("pilotage-guard.service", 12), ("pilotage.service", 20)];
 const UNITS: [&str; 4] = [
     "pilotage-guard.service",
@@ -20,10 +20,10 @@ const UNITS: [&str; 4] = [
     "pilotage-sleep.service",
 ];
 
-/// The step of [`LIFE`] after which the units are looked at.
+/// The step of [`LIFE`] after which the units are checked.
 const OPTED_IN: usize = 3;
 
-/// Files that have to be in the package; there is more.
+/// Files that have to be in the package; it contains more.
 const CONTENTS: [&str; 23] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
@@ -50,7 +50,7 @@ const CONTENTS: [&str; 23] = [
     "usr/share/pilotage/opt-in/pwm-pins.conf",
 ];
 
-/// What these tests take.
+/// The requirements of these tests.
 pub const REQUIREMENTS: [Requirement; 7] = [
     Requirement::CCompiler,
     Requirement::ArmTarget,
@@ -61,15 +61,18 @@ pub const REQUIREMENTS: [Requirement; 7] = [
     Requirement::Systemd,
 ];
 
-/// Every check, counted.
+/// Runs every check and counts the results.
 pub fn run(checkout: &Checkout) -> Result<Tally> {
     let (package, sound) = make(checkout, Architecture::Arm64, Build::Quick)?;
     let mut tally = checked("the programs need an old C library alone", Ok(sound));
-    tally += checked("the package holds what it should", holds(&package));
+    tally += checked(
+        "the package holds what it should",
+        contains_required_files(&package),
+    );
     let system = System::with(checkout, &package)?;
     for (number, (what, script)) in LIFE.into_iter().enumerate() {
-        tally += checked(what, system.does(script));
-        // Installed, and with all that can be opted into.
+        tally += checked(what, system.run_script(script));
+        // The package is installed, with every opt-in.
         if number == OPTED_IN {
             for (unit, most) in EXPOSURES {
                 let what = format!("{unit} is hardly exposed");
@@ -93,7 +96,7 @@ fn checked(what: &str, sound: Result<bool>) -> Tally {
     Tally::of_step(sound)
 }
 
-fn holds(package: &Path) -> Result<bool> {
+fn contains_required_files(package: &Path) -> Result<bool> {
     let list = Invocation::new("dpkg-deb --contents")
         .path(package)
         .answer()
@@ -103,17 +106,17 @@ fn holds(package: &Path) -> Result<bool> {
         .filter_map(|line| line.split_whitespace().nth(5))
         .map(|name| name.trim_start_matches("./"))
         .collect();
-    let lacking: Vec<_> = CONTENTS
+    let missing: Vec<_> = CONTENTS
         .iter()
         .filter(|name| !names.contains(name))
         .collect();
-    if !lacking.is_empty() {
-        println!("the package lacks {lacking:?}");
+    if !missing.is_empty() {
+        println!("the package lacks {missing:?}");
     }
-    Ok(lacking.is_empty())
+    Ok(missing.is_empty())
 }
 
-/// Whether `unit` is at most as exposed as it may be.
+/// Whether the exposure rating of `unit` is at most `most`.
 fn exposure(root: &Path, unit: &str, most: u32) -> Result<bool> {
     let mut rating = None;
     Invocation::new("systemd-analyze security --offline=true --no-pager")
@@ -131,14 +134,14 @@ fn exposure(root: &Path, unit: &str, most: u32) -> Result<bool> {
     Ok(rating <= most)
 }
 
-/// 9 of "0.9".
+/// 9 for "0.9".
 fn tenths(rating: &str) -> Option<u32> {
     let (whole, tenth) = rating.split_once('.')?;
     Some(whole.parse::<u32>().ok()? * 10 + tenth.parse::<u32>().ok()?)
 }
 
-/// Whether systemd takes the units, in the system that they are installed in and with the
-/// drop-ins that people may add, without a word. It succeeds on keys it does not know.
+/// Whether systemd accepts the units without any message, in the system in which they are installed
+/// and with the opt-in drop-ins. On unknown keys systemd-analyze succeeds, but prints a message.
 fn verify(root: &Path) -> Result<bool> {
     let command = UNITS.iter().fold(
         Invocation::new("systemd-analyze verify --man=no")
@@ -153,8 +156,8 @@ fn verify(root: &Path) -> Result<bool> {
     Ok(silent && accepted)
 }
 
-/// The life of the package: each script is the shell's, in the system, after the one before.
-/// There /old.deb is the package and /new.deb a later one with another car.toml.
+/// The package's life cycle. Each shell script runs in the system, after the one before. There,
+/// /old.deb is the package and /new.deb a later version with another car.toml.
 const LIFE: [(&str, &str); 7] = [
     (
         "it is installed as docs/first-lap.md says",
@@ -179,9 +182,9 @@ root 755\"
         "the cars to start from are sound to its guard",
         "for car in /usr/share/pilotage/cars/*.toml; do
             cp $car /etc/pilotage/car.toml
-            ! pilotage-guard --failsafe 2>said
-            cat said
-            grep -q 'is it switched on and connected' said
+            ! pilotage-guard --failsafe 2>output
+            cat output
+            grep -q 'is it switched on and connected' output
         done",
     ),
     (
@@ -228,7 +231,7 @@ root 755\"
     ),
 ];
 
-/// An arm64 system with the package in reach, and a later one.
+/// An arm64 system that contains the package and a later version of it as files.
 struct System {
     folder: PathBuf,
     _emulation: Emulation,
@@ -261,10 +264,10 @@ impl System {
         })
     }
 
-    /// Runs `script` in it, which says something only where it fails.
-    fn does(&self, script: &str) -> Result<bool> {
-        let mut said = String::new();
-        // /proc is mounted for this alone, and gone with it.
+    /// Runs `script` in the system, and prints its output only when it fails.
+    fn run_script(&self, script: &str) -> Result<bool> {
+        let mut output = String::new();
+        // /proc is mounted in a mount namespace of the script, and disappears with it.
         let inside = r#"export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
             exec unshare --mount sh -c '
                 mount -t proc proc "$0/proc" && exec chroot "$0" /bin/sh -e -u -x -c "$1"
@@ -272,9 +275,9 @@ impl System {
         let done = Invocation::privileged(inside)
             .path(&self.folder)
             .arg(script)
-            .listen(|line| said.push_str(line))?;
+            .listen(|line| output.push_str(line))?;
         if !done {
-            print!("{said}");
+            print!("{output}");
         }
         Ok(done)
     }
