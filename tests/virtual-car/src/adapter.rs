@@ -1,51 +1,51 @@
-//! An i2c-tiny-usb adapter with a PCA9685 on its bus, as a USB device.
+//! An emulated i2c-tiny-usb adapter with a PCA9685 on its bus, as a USB device.
 //!
-//! The requests are those of the kernel's drivers/i2c/busses/i2c-tiny-usb.c.
+//! The requests are those of the kernel's driver drivers/i2c/busses/i2c-tiny-usb.c.
 
 use pilotage_guard::conformance::ModelPca9685;
 
 use crate::usbip::{Device, Setup};
 
-/// The chip's on the bus.
+/// The chip's address on the bus.
 pub const ADDRESS: u16 = 0x40;
 
-/// As Till Harbaum's adapter says it is (USB 2.0, table 9-8).
+/// The device descriptor of Till Harbaum's adapter (USB 2.0, table 9-8).
 const DEVICE: [u8; 18] = [
     18, 1, 0x10, 1, 0xFF, 0, 0, 8, 0x03, 0x04, 0x31, 0xC6, 0x01, 0x01, 0, 0, 0, 1,
 ];
-/// One configuration, one interface, no endpoints but the first.
+/// One configuration with one interface, and no endpoint besides endpoint 0.
 const CONFIGURATION: [u8; 18] = [9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, 0, 0, 0, 0];
 
 const ECHO: u8 = 0;
 const FUNCTIONS: u8 = 1;
 const DELAY: u8 = 2;
 const STATUS: u8 = 3;
-/// With two bits below for a transfer's first and last part.
+/// The two lowest bits mark the beginning and the end of a transfer.
 const TRANSFER: u8 = 4;
 const TRANSFER_END: u8 = 7;
 const READ: u16 = 1;
-/// I2C_FUNC_I2C, and what SMBus can do by means of it.
-const ABILITIES: u32 = 0x0000_0001 | 0x0EFF_0000;
+/// I2C_FUNC_I2C, and the SMBus functions that can be built on it.
+const FUNCTIONALITY: u32 = 0x0000_0001 | 0x0EFF_0000;
 
 const ACKNOWLEDGED: u8 = 1;
 const REFUSED: u8 = 2;
 
-/// What hangs on the bus.
+/// The chip on the bus.
 pub trait Chip {
-    /// Whether it answers now.
+    /// Whether the chip acknowledges now.
     fn acknowledges(&mut self) -> bool;
-    /// Lets the master speak with it.
+    /// Accesses the chip's model for a transfer.
     fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T;
 }
 
-/// The adapter.
+/// An emulated adapter.
 pub struct Adapter<C> {
     chip: C,
     status: u8,
 }
 
 impl<C: Chip> Adapter<C> {
-    /// With `chip` on its bus.
+    /// An adapter with `chip` on its bus.
     pub const fn new(chip: C) -> Self {
         Self { chip, status: 0 }
     }
@@ -71,14 +71,14 @@ impl<C: Chip> Device for Adapter<C> {
         if setup.is_vendors() {
             return match setup.request {
                 ECHO => Some(setup.value.to_le_bytes().to_vec()),
-                FUNCTIONS => Some(ABILITIES.to_le_bytes().to_vec()),
+                FUNCTIONS => Some(FUNCTIONALITY.to_le_bytes().to_vec()),
                 DELAY => Some(Vec::new()),
                 STATUS => Some(vec![self.status]),
                 TRANSFER..=TRANSFER_END => Some(self.transfer(setup, sent)),
                 _ => None,
             };
         }
-        // USB's own (USB 2.0, table 9-4).
+        // Standard requests (USB 2.0, table 9-4).
         match (setup.request, setup.value >> 8) {
             (6, 1) => Some(DEVICE.to_vec()),
             (6, 2) => Some(CONFIGURATION.to_vec()),
@@ -93,9 +93,9 @@ impl<C: Chip> Device for Adapter<C> {
 mod tests {
     use super::*;
 
-    struct Lone(ModelPca9685, bool);
+    struct TestChip(ModelPca9685, bool);
 
-    impl Chip for Lone {
+    impl Chip for TestChip {
         fn acknowledges(&mut self) -> bool {
             self.1
         }
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    fn status(adapter: &mut Adapter<Lone>) -> Option<Vec<u8>> {
+    fn status(adapter: &mut Adapter<TestChip>) -> Option<Vec<u8>> {
         let setup = Setup {
             kind: 0xC0,
             request: STATUS,
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_register_written_is_read_back_from_the_chip() {
-        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), true));
+        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), true));
         adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![ACKNOWLEDGED]));
         adapter.control(transfer(false, ADDRESS, 1), &[0xFE]);
@@ -139,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers_elsewhere_nor_while_the_chip_does_not() {
-        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), true));
+    fn other_addresses_and_a_silent_chip_are_not_acknowledged() {
+        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), true));
         adapter.control(transfer(false, 0x41, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
-        let mut adapter = Adapter::new(Lone(ModelPca9685::default(), false));
+        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), false));
         adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
         assert_ne!(adapter.chip.0.registers[0xFE], 0x79);

@@ -1,4 +1,5 @@
-//! The first program of the guest: the kernel's drivers for its disk, then the system on it.
+//! The guest's init program: loads the kernel's drivers for the disk, then starts the system on the
+//! disk.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -15,10 +16,10 @@ const DISK: &str = "/dev/vda";
 const ROOT: &str = "/system";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Loads the modules that `list` names, one path a line, options behind it.
+/// Loads the modules in the file `list`: one path per line, followed by the module's options.
 ///
 /// # Errors
-/// When the kernel does not take one.
+/// When the kernel rejects a module.
 pub fn load_modules(list: &Path) -> anyhow::Result<()> {
     let text = fs::read_to_string(list).with_context(|| list.display().to_string())?;
     for line in text.lines().filter(|line| !line.is_empty()) {
@@ -33,10 +34,10 @@ pub fn load_modules(list: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Goes on to the disk's system, and so never returns but to fail.
+/// Switches to the disk's root file system and executes systemd. Returns only on failure.
 ///
 /// # Errors
-/// When there is no such system.
+/// When the disk cannot be mounted or systemd cannot be started.
 pub fn boot() -> anyhow::Result<std::convert::Infallible> {
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
     fs::create_dir_all("/dev")?;

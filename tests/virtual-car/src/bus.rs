@@ -1,4 +1,4 @@
-//! The USB cable: plugs the adapter into the kernel's virtual host controller, and out.
+//! The USB cable: attaches the adapter to the kernel's virtual host controller, and detaches it.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -14,45 +14,45 @@ use crate::state::Shared;
 use crate::usbip;
 
 const CONTROLLER: &str = "/sys/devices/platform/vhci_hcd.0";
-/// A port that nothing is plugged into, as `status` has it (VDEV_ST_NULL).
+/// The state of a free port in the controller's `status` (VDEV_ST_NULL).
 const FREE: &str = "004";
-/// A full-speed device, as the kernel numbers speeds.
+/// Full speed, in the kernel's numbering of speeds.
 const FULL_SPEED: u32 = 2;
-/// Bus 1, device 2: any will do.
+/// Bus 1, device 2; the value is arbitrary.
 const DEVICE: u32 = 0x1_0002;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Above the guard's, which waits for it.
+/// A real-time priority above the guard's, because the guard waits for the adapter.
 const PRIORITY: &str = "45";
 
-/// A plugged cable.
+/// A cable that is plugged in.
 #[derive(Debug)]
 pub struct Cable {
     port: u32,
 }
 
 impl Cable {
-    /// Plugs an adapter with the chip of `shared` in, and waits for its bus.
+    /// Attaches an adapter with the chip of `shared`, and waits until its bus exists.
     ///
     /// # Errors
-    /// When the kernel will not have it, or makes no bus of it.
+    /// When the kernel rejects the adapter, or makes no bus for it.
     pub fn plug(shared: &Shared) -> anyhow::Result<(Self, PathBuf)> {
-        let there = buses();
+        let existing = buses();
         let port = free_port()?;
-        let (mut ours, kernels) = UnixStream::pair()?;
-        let line = format!("{port} {} {DEVICE} {FULL_SPEED}", kernels.as_raw_fd());
+        let (mut own_end, kernel_end) = UnixStream::pair()?;
+        let line = format!("{port} {} {DEVICE} {FULL_SPEED}", kernel_end.as_raw_fd());
         fs::write(Path::new(CONTROLLER).join("attach"), line)
             .context("vhci-hcd does not take the adapter")?;
-        // The kernel has its own hold on the other end now.
-        drop(kernels);
+        // The kernel has its own reference to the other end now.
+        drop(kernel_end);
         let mut adapter = Adapter::new(shared.clone());
         std::thread::spawn(move || {
-            hurry();
+            set_real_time_priority();
             loop {
-                match usbip::serve(&mut ours, &mut adapter) {
+                match usbip::serve(&mut own_end, &mut adapter) {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(error) => {
-                        eprintln!("rig: the line to vhci-hcd: {error}");
+                        eprintln!("rig: the connection to vhci-hcd: {error}");
                         break;
                     }
                 }
@@ -60,7 +60,7 @@ impl Cable {
         });
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            if let Some(bus) = buses().into_iter().find(|bus| !there.contains(bus)) {
+            if let Some(bus) = buses().into_iter().find(|bus| !existing.contains(bus)) {
                 return Ok((Self { port }, bus));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -68,20 +68,20 @@ impl Cable {
         bail!("the kernel made no I2C bus of the adapter");
     }
 
-    /// Pulls it out.
+    /// Detaches the adapter.
     ///
     /// # Errors
-    /// When the kernel does not take that.
+    /// When the kernel rejects the request.
     pub fn pull(self) -> anyhow::Result<()> {
         fs::write(Path::new(CONTROLLER).join("detach"), self.port.to_string())
             .context("vhci-hcd does not let the adapter go")
     }
 }
 
-/// Puts this thread and vhci-hcd's before all other programs: a real adapter does not wait
-/// for a processor. What the guard waits for would else stand behind the pilot and the
-/// drawing of pictures.
-fn hurry() {
+/// Gives this thread and vhci-hcd's threads real-time priority over all other programs: a real
+/// adapter does not wait for a processor. Otherwise the guard's transfers would wait for the pilot
+/// and the renderer.
+fn set_real_time_priority() {
     let mut threads = vec![rustix::thread::gettid().as_raw_nonzero().get()];
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     threads.extend(processes.filter_map(|process| {
@@ -100,7 +100,7 @@ fn hurry() {
     }
 }
 
-/// The first port that is for full speed and free.
+/// The first free full-speed port.
 fn free_port() -> anyhow::Result<u32> {
     let status = fs::read_to_string(Path::new(CONTROLLER).join("status"))?;
     let free = status.lines().skip(1).find_map(|line| {
@@ -111,7 +111,7 @@ fn free_port() -> anyhow::Result<u32> {
     free.context("every port of vhci-hcd is taken")
 }
 
-/// The nodes of such adapters' buses, as far as udev has made them.
+/// The device nodes of the i2c-tiny-usb buses for which udev has made one.
 fn buses() -> Vec<PathBuf> {
     let entries = fs::read_dir("/sys/class/i2c-dev").into_iter().flatten();
     entries

@@ -1,4 +1,4 @@
-//! The camera: frames of the plant into a v4l2loopback device, at their pace.
+//! The camera: writes the plant's frames to a v4l2loopback device, at their rate.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,22 @@ use v4l::video::output::Parameters;
 use crate::plant::{Place, Plant};
 use crate::state::{Picture, Shared};
 
-/// What is asked of the thread that has the plant.
-enum Ask {
-    Where(Sender<(Place, f64)>),
+/// A request to the plant's thread.
+enum Request {
+    Place(Sender<(Place, f64)>),
     Restart,
 }
 
-/// The thread that has plant and camera.
+/// A handle of the thread that runs the plant and the camera.
 pub struct Feeder {
-    asks: Sender<Ask>,
+    requests: Sender<Request>,
 }
 
 impl Feeder {
-    /// Starts it: the first frame is in the device when this returns.
+    /// Starts the thread. The first frame is in the device when this returns.
     ///
     /// # Errors
-    /// When the device does not take the frames.
+    /// When the device does not accept the frames.
     pub fn start(
         device: PathBuf,
         mut plant: Plant,
@@ -44,31 +44,31 @@ impl Feeder {
                 .write_all(&yuyv)
                 .context("the camera takes no frame")?;
         }
-        let (asks, asked) = channel();
-        std::thread::spawn(move || feed(&device, plant, size, &shared, camera, yuyv, &asked));
-        Ok(Self { asks })
+        let (requests, received) = channel();
+        std::thread::spawn(move || feed(&device, plant, size, &shared, camera, yuyv, &received));
+        Ok(Self { requests })
     }
 
-    /// Where the car is, and how long its circuit is.
+    /// The position of the car, and the length of its circuit.
     ///
     /// # Errors
-    /// When the thread has died.
+    /// When the thread has ended.
     pub fn place(&self) -> anyhow::Result<(Place, f64)> {
-        let (answer, answered) = channel();
-        self.asks
-            .send(Ask::Where(answer))
+        let (answer, reply) = channel();
+        self.requests
+            .send(Request::Place(answer))
             .ok()
             .context("the plant is dead")?;
-        answered.recv().context("the plant is dead")
+        reply.recv().context("the plant is dead")
     }
 
     /// Puts the car back to the start.
     ///
     /// # Errors
-    /// When the thread has died.
+    /// When the thread has ended.
     pub fn restart(&self) -> anyhow::Result<()> {
-        self.asks
-            .send(Ask::Restart)
+        self.requests
+            .send(Request::Restart)
             .ok()
             .context("the plant is dead")
     }
@@ -82,7 +82,8 @@ fn open(device: &Path, (width, height): (u32, u32), rate: f64) -> anyhow::Result
         (given.width, given.height, given.size) == (width, height, width * height * 2),
         "v4l2loopback makes {given} of it"
     );
-    // In whole frames for each ten seconds: less than one a second is wanted too.
+    // The interval is given as ten seconds for a whole number of frames, because the rate may be
+    // below one frame per second.
     let interval = v4l::Fraction::new(10, (rate * 10.0).round() as u32);
     Output::set_params(&camera, &Parameters::new(interval)).context("the camera's rate")?;
     Ok(camera)
@@ -95,7 +96,7 @@ fn feed(
     shared: &Shared,
     mut camera: Option<v4l::Device>,
     mut yuyv: Vec<u8>,
-    asked: &Receiver<Ask>,
+    received: &Receiver<Request>,
 ) {
     let period = Duration::from_secs_f64(1.0 / plant.rate);
     let black: Vec<u8> = [16, 128].repeat(yuyv.len() / 2);
@@ -104,18 +105,18 @@ fn feed(
     loop {
         due += period;
         while let Some(left) = due.checked_duration_since(Instant::now()) {
-            match asked.recv_timeout(left) {
-                Ok(Ask::Where(answer)) => {
+            match received.recv_timeout(left) {
+                Ok(Request::Place(answer)) => {
                     live(&mut plant, shared);
-                    // Nobody waiting for it any more is no matter.
+                    // The requester may have stopped waiting.
                     let _ = answer.send((plant.place(), plant.length()));
                 }
-                Ok(Ask::Restart) => plant.restart(monotonic().as_nanos()),
+                Ok(Request::Restart) => plant.restart(monotonic().as_nanos()),
                 Err(_) => break,
             }
         }
         if due.elapsed() > period {
-            // The machine was away for longer than a frame: go on from here.
+            // The machine stalled for longer than a frame: continue from now.
             due = Instant::now();
         }
         let began = monotonic();

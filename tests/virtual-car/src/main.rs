@@ -1,11 +1,12 @@
-//! `rig`: what surrounds an installed Pilotage on the virtual car of `cargo xtask
-//! virtual-car`. It runs in the guest: the model PCA9685 behind an I2C bus of the kernel's,
-//! the simulated car that its pulses move, the camera on it, a gamepad, and the host's hand there.
+//! `rig`: emulates what surrounds an installed Pilotage on the virtual car of `cargo xtask
+//! virtual-car`. It runs in the guest. It consists of the model PCA9685 behind an I2C bus of the
+//! kernel, the simulated car that the chip's pulses move, its camera, a gamepad, and a server for
+//! the host's orders.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a tool for tests, which drives nothing"
+    reason = "a test tool, which drives no car"
 )]
 
 mod adapter;
@@ -37,16 +38,17 @@ use crate::state::Shared;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// rig.toml, beside the program.
+/// The format of rig.toml.
 #[derive(Debug, Deserialize)]
 struct Settings {
-    /// The car that is driven.
+    /// The car.toml of the car that is driven.
     car: PathBuf,
-    /// Of the chip.
+    /// The chip's channel.
     throttle_channel: usize,
-    /// Of the chip.
+    /// The chip's channel.
     steering_channel: usize,
-    /// Buses with nothing on them that come first, so that the chip's has a car's number.
+    /// The number of empty buses that are attached first, so that the chip's bus has the same
+    /// number as on a real car.
     #[serde(default)]
     bare_buses: usize,
     /// Pixels.
@@ -58,16 +60,16 @@ struct Settings {
 }
 
 fn main() -> ExitCode {
-    let first = std::process::id() == 1;
-    let done = if first {
+    let is_init = std::process::id() == 1;
+    let done = if is_init {
         boot::boot().map(|_| ())
     } else {
         run()
     };
     if let Err(error) = done {
         eprintln!("rig: {error:#}");
-        if first {
-            // The kernel would only say that its first program is gone.
+        if is_init {
+            // Gives the console time to print the error: the kernel panics when init exits.
             std::thread::sleep(Duration::from_secs(1));
         }
         return ExitCode::FAILURE;
@@ -84,19 +86,19 @@ fn run() -> anyhow::Result<()> {
     let settings: Settings = Source::new(&file.display().to_string(), &text).parse()?;
     boot::load_modules(Path::new("/lib/modules/rig.txt"))?;
     let shared = Shared::new(settings.throttle_channel, settings.steering_channel);
-    let nobody = Shared::new(settings.throttle_channel, settings.steering_channel);
-    nobody.lock().acknowledges = false;
-    // They stay plugged in: what a cable is for is to be pulled.
-    let bare: anyhow::Result<Vec<_>> = (0..settings.bare_buses)
-        .map(|_| Cable::plug(&nobody))
+    let no_chip = Shared::new(settings.throttle_channel, settings.steering_channel);
+    no_chip.lock().acknowledges = false;
+    // A cable is unplugged only by `pull`: dropping it leaves the bus attached.
+    let empty_buses: anyhow::Result<Vec<_>> = (0..settings.bare_buses)
+        .map(|_| Cable::plug(&no_chip))
         .collect();
-    bare.context("a bare bus")?;
+    empty_buses.context("an empty bus")?;
     let (cable, bus) = Cable::plug(&shared)?;
     let plant = Plant::new(&settings.car, &settings.world, monotonic().as_nanos())?;
     let size = (settings.width, settings.height);
     let device = PathBuf::from("/dev/video0");
-    await_node(&device)?;
-    settle();
+    wait_for_node(&device)?;
+    wait_for_udev();
     let feeder = Feeder::start(device, plant, size, shared.clone())?;
     let line = line()?;
     eprintln!("rig: the chip is on {}", bus.display());
@@ -110,9 +112,9 @@ fn run() -> anyhow::Result<()> {
     rig.serve(line)
 }
 
-/// Waits until udev has given bus and camera their groups: what is there when a real computer
-/// starts has them long before guard and pilot do.
-fn settle() {
+/// Waits until udev has set the groups of bus and camera. On a real computer, udev does so long
+/// before guard and pilot start.
+fn wait_for_udev() {
     let settled = Command::new("udevadm")
         .args(["settle", "--timeout=30"])
         .status();
@@ -121,7 +123,7 @@ fn settle() {
     }
 }
 
-fn await_node(node: &Path) -> anyhow::Result<()> {
+fn wait_for_node(node: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
     while !node.exists() {
         if began.elapsed() > PATIENCE {
@@ -132,7 +134,7 @@ fn await_node(node: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The virtual serial port to the host.
+/// Opens the virtual serial port to the host.
 fn line() -> anyhow::Result<File> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {

@@ -1,4 +1,4 @@
-//! What the host asks, a line of JSON each, and what it is told.
+//! The host's orders and the rig's answers, one line of JSON each.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,46 +17,47 @@ use crate::feeder::Feeder;
 use crate::pad::Pad;
 use crate::state::{Picture, Shared};
 
-/// Of a program's output more is not told.
+/// The longest output of a program that is returned, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// What the host asks for.
+/// An order of the host.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 enum Order {
-    /// The time.
+    /// Report the time.
     Now,
-    /// A shell's line, for so long at most.
+    /// Run a shell command, for at most `seconds`.
     Run { line: String, seconds: f64 },
-    /// A signal to a service's main process. Answers with the moment before.
+    /// Send a signal to the main process of a service. The answer has the time just before.
     Signal { unit: String, signal: String },
-    /// A file written to the kernel in one go, with the moment before.
+    /// Write a file with one write, such as a file of the kernel. The answer has the time just
+    /// before.
     Write { file: String, text: String },
-    /// Every change of the pulses from the `from`-th on.
+    /// Report every change of the pulses from number `from` on.
     Pulses { from: usize },
-    /// Where the car is.
+    /// Report where the car is.
     Place,
-    /// The car back to the start.
+    /// Put the car back to the start.
     Restart,
-    /// What the camera shows.
+    /// Set what the camera shows.
     Picture { is: String },
-    /// Whether the chip answers.
+    /// Set whether the chip acknowledges.
     Chip { answers: bool },
-    /// The chip loses its power and has it again.
+    /// Power-cycle the chip.
     ResetChip,
-    /// The adapter's cable.
+    /// Plug in or unplug the adapter.
     Cable { plugged: bool },
-    /// The gamepad's.
+    /// Plug in or unplug the gamepad.
     Pad { plugged: bool },
-    /// A button of the gamepad's.
+    /// Press a button of the gamepad.
     Press { button: String },
 }
 
-/// What orders are about.
+/// The parts that orders act on.
 pub struct Rig {
-    /// Chip and faults.
+    /// The chip and the faults.
     pub shared: Shared,
-    /// Car and camera.
+    /// The car and the camera.
     pub feeder: Feeder,
     /// The adapter's cable, when it is plugged.
     pub cable: Option<Cable>,
@@ -65,22 +66,23 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Takes orders over `line` until it ends.
+    /// Handles the orders that arrive at `port`.
     ///
     /// # Errors
-    /// When the line fails.
-    pub fn serve(&mut self, line: File) -> anyhow::Result<()> {
-        let mut answers = line.try_clone()?;
-        let mut orders = BufReader::new(line);
+    /// When reading or writing fails.
+    pub fn serve(&mut self, port: File) -> anyhow::Result<()> {
+        let mut answers = port.try_clone()?;
+        let mut orders = BufReader::new(port);
         let mut text = String::new();
         loop {
             text.clear();
             if orders.read_line(&mut text)? == 0 {
-                // Nobody is at the other end yet, or any more.
+                // The host is not connected at the moment.
                 std::thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            // Its number comes back with the answer: one given up on is known by it.
+            // The answer has the order's number, so that the host can skip answers to orders that
+            // have timed out.
             let number = serde_json::from_str(&text)
                 .ok()
                 .and_then(|order: Value| order.get("n").cloned());
@@ -112,8 +114,8 @@ impl Rig {
                     other => bail!("no signal {other}"),
                 };
                 if signal == Signal::SEGV {
-                    // Rust's own handler takes the first for a fault that comes again when it
-                    // returns, as a true one does.
+                    // Rust's handler restores the default action at the first SIGSEGV, and expects
+                    // a real fault to repeat when the handler returns.
                     kill_process(pid, signal)?;
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -160,7 +162,7 @@ impl Rig {
                 match (plugged, self.cable.take()) {
                     (true, None) => self.cable = Some(Cable::plug(&self.shared)?.0),
                     (false, Some(cable)) => cable.pull()?,
-                    (_, as_it_was) => self.cable = as_it_was,
+                    (_, unchanged) => self.cable = unchanged,
                 }
                 json!({ "at": at })
             }
@@ -182,16 +184,19 @@ impl Rig {
 }
 
 fn main_process(unit: &str) -> anyhow::Result<Pid> {
-    let told = Command::new("systemctl")
+    let output = Command::new("systemctl")
         .args(["show", "--property=MainPID", "--value", unit])
         .output()?;
-    let told = String::from_utf8_lossy(&told.stdout);
-    let pid: i32 = told.trim().parse().context("systemctl names no process")?;
-    // 0 is no process to systemd, and this one's whole group to kill(2).
+    let output = String::from_utf8_lossy(&output.stdout);
+    let pid: i32 = output
+        .trim()
+        .parse()
+        .context("systemctl names no process")?;
+    // systemd reports 0 when no process runs; for kill(2), 0 is the caller's process group.
     Pid::from_raw(pid).with_context(|| format!("{unit} does not run"))
 }
 
-/// Runs a line of the shell's; one that takes longer is killed.
+/// Runs a shell command, and kills it when it takes longer than `patience`.
 fn run(line: &str, patience: Duration) -> anyhow::Result<Value> {
     let output = tempfile("rig-output")?;
     let (out, err) = (output.try_clone()?, output.try_clone()?);

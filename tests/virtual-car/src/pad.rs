@@ -1,4 +1,4 @@
-//! A gamepad, as the kernel's uinput makes one of a program.
+//! An emulated gamepad, made with the kernel's uinput.
 
 use anyhow::{Context, bail};
 use evdev::uinput::VirtualDevice;
@@ -6,11 +6,11 @@ use evdev::{
     AbsInfo, AbsoluteAxisCode, AttributeSet, EventType, InputEvent, KeyCode, UinputAbsSetup,
 };
 
-/// A plugged gamepad; dropped, it is unplugged.
+/// A gamepad that is plugged in. Dropping it unplugs it.
 pub struct Pad(VirtualDevice);
 
 impl Pad {
-    /// Plugs in one with the axes and buttons that car.toml's `[gamepad]` has by default.
+    /// Plugs in a gamepad with the axes and buttons that car.toml's `[gamepad]` uses by default.
     ///
     /// # Errors
     /// When the kernel has no uinput.
@@ -23,9 +23,9 @@ impl Pad {
         ]
         .into_iter()
         .collect();
-        // As an Xbox pad's.
+        // The range of an Xbox gamepad's stick.
         let stick = AbsInfo::new(0, -32768, 32767, 16, 128, 0);
-        let made = || {
+        let build = || {
             let mut builder = VirtualDevice::builder()?
                 .name("virtual gamepad")
                 .with_keys(&keys)?;
@@ -34,13 +34,13 @@ impl Pad {
             }
             builder.build()
         };
-        made().map(Self).context("uinput makes no gamepad")
+        build().map(Self).context("uinput makes no gamepad")
     }
 
-    /// Presses one of its buttons, and lets it go.
+    /// Presses and releases a button.
     ///
     /// # Errors
-    /// When it has no such button, or the kernel does not take it.
+    /// When there is no such button, or the kernel rejects the event.
     pub fn press(&mut self, button: &str) -> anyhow::Result<()> {
         let key = match button {
             "arm" => KeyCode::BTN_START,

@@ -1,4 +1,4 @@
-//! The car that the pulses move, and what its camera sees.
+//! The plant: the car that the pulses move, and its camera's view.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,98 +13,98 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::Pulses;
 
-/// Simulated time moves in steps of this length at most, seconds.
+/// The longest time step of the simulation, in seconds.
 const STEP: f64 = 2e-3;
 
-/// What of a car.toml the plant has to know; the rest is the pilot's and the guard's.
+/// The parts of car.toml that the plant needs; pilot and guard read the others.
 #[derive(Debug, Deserialize)]
-struct Written {
-    mixer: WrittenMixer,
-    camera: WrittenCamera,
+struct CarFile {
+    mixer: MixerTable,
+    camera: CameraTable,
 }
 
 #[derive(Debug, Deserialize)]
-struct WrittenMixer {
+struct MixerTable {
     wheelbase: f64,
     steering_range: f64,
     speed_to_throttle: Vec<(f64, f64)>,
 }
 
 #[derive(Debug, Deserialize)]
-struct WrittenCamera {
+struct CameraTable {
     width: usize,
     height: usize,
     rate: f64,
 }
 
-/// How the world is, besides car.toml.
+/// Settings of the simulated world that are not in car.toml.
 #[derive(Debug, Clone, Deserialize)]
 pub struct World {
-    /// By how much slower than a real one this car lives: its time against the wall clock's.
+    /// How many times slower than a real car this car is: wall-clock time divided by its time.
     pub slower: f64,
-    /// A shipped circuit's name.
+    /// The name of a shipped circuit.
     pub circuit: String,
-    /// Where on it the car starts, metres from the circuit's own start.
+    /// Where the car starts, in metres from the circuit's start.
     #[serde(default)]
     pub start: f64,
 }
 
-/// Where the car is.
+/// The position and speed of the car.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Place {
     /// CLOCK_MONOTONIC, nanoseconds.
     pub at: u64,
-    /// Along the line, metres.
+    /// Position along the centre line, metres.
     pub s: f64,
-    /// From the line, metres, left positive.
+    /// Distance from the centre line, metres, left positive.
     pub offset: f64,
-    /// Metres a second of its own time.
+    /// Metres per second of the car's time.
     pub speed: f64,
     /// Radians.
     pub heading: f64,
 }
 
-/// The car and its world.
+/// The simulated car and its world.
 pub struct Plant {
     circuit: Circuit,
     renderer: Renderer,
     car: Car,
     slower: f64,
-    /// Frames a second of the wall clock's time.
+    /// Frames per second of wall-clock time.
     pub rate: f64,
     steering: SteeringSettings,
     throttle: ThrottleSettings,
-    /// The moment up to which it has lived.
-    lived: u64,
-    /// Along the line, metres: where it starts, and where it is.
+    /// The time up to which the car has been simulated, CLOCK_MONOTONIC in nanoseconds.
+    simulated_until: u64,
+    /// Where the car starts, in metres along the centre line.
     start: f64,
     s: f64,
     rgb: Vec<u8>,
 }
 
 impl Plant {
-    /// The car of the file `car`, at the start of its circuit.
+    /// The car described by the file `car`, at the start of its circuit.
     ///
     /// # Errors
-    /// When the file is not sound, or describes another kind of car.
+    /// When the file is not valid, or describes another kind of car.
     pub fn new(car: &Path, world: &World, now: u64) -> anyhow::Result<Self> {
         let text = pilotage_config::read(car, LONGEST_FILE)?;
         let file = car.display().to_string();
         let guarded = GuardedCar::from_toml(&file, &text)?;
-        let written: Written = Source::new(&file, &text).parse()?;
+        let file_values: CarFile = Source::new(&file, &text).parse()?;
         let chip = guarded.actuator.pca9685.context("the car has no PCA9685")?;
         let (Some(steering), Some(throttle)) = (chip.steering, chip.throttle) else {
             bail!("the plant's car has a servo and a speed controller");
         };
         let mixer = Mixer::new(
-            written.mixer.wheelbase,
-            written.mixer.steering_range,
-            written.mixer.speed_to_throttle,
+            file_values.mixer.wheelbase,
+            file_values.mixer.steering_range,
+            file_values.mixer.speed_to_throttle,
         )?;
         let camera = CameraSpec {
-            width: written.camera.width,
-            height: written.camera.height,
-            rate_hz: written.camera.rate * world.slower,
+            width: file_values.camera.width,
+            height: file_values.camera.height,
+            rate_hz: file_values.camera.rate * world.slower,
             ..CameraSpec::default()
         };
         ensure!(
@@ -122,10 +122,10 @@ impl Plant {
             circuit,
             renderer,
             slower: world.slower,
-            rate: written.camera.rate,
+            rate: file_values.camera.rate,
             steering,
             throttle,
-            lived: now,
+            simulated_until: now,
         })
     }
 
@@ -133,64 +133,64 @@ impl Plant {
     pub fn restart(&mut self, now: u64) {
         self.car.place(self.circuit.pose(self.start, 0.0, 0.0));
         self.s = self.start;
-        self.lived = now;
+        self.simulated_until = now;
     }
 
-    /// Lets the car live up to `now` under `pulses`, the newest that were there before or at
-    /// that moment last.
+    /// Simulates the car up to `now`, with `pulses` in order of time. Pulses after `now` are
+    /// ignored.
     pub fn live(&mut self, pulses: &[Pulses], now: u64) {
-        let begin = pulses.partition_point(|pulses| pulses.at <= self.lived);
+        let begin = pulses.partition_point(|pulses| pulses.at <= self.simulated_until);
         let mut held = begin.checked_sub(1).map(|index| pulses[index]);
         for &change in &pulses[begin..] {
             if change.at > now {
                 break;
             }
-            self.under(held, change.at);
+            self.simulate_until(held, change.at);
             held = Some(change);
         }
-        self.under(held, now);
+        self.simulate_until(held, now);
         let pose = self.car.pose();
         self.s = self.circuit.nearest([pose.x, pose.y], Some(self.s)).s;
     }
 
-    fn under(&mut self, pulses: Option<Pulses>, until: u64) {
-        let wall = Duration::from_nanos(until.saturating_sub(self.lived));
+    fn simulate_until(&mut self, pulses: Option<Pulses>, until: u64) {
+        let wall = Duration::from_nanos(until.saturating_sub(self.simulated_until));
         let mut left = wall.as_secs_f64() / self.slower;
-        let (steering, throttle) = self.meaning(pulses);
+        let (steering, throttle) = self.controls(pulses);
         while left > 0.0 {
             let step = left.min(STEP);
             self.car.step(steering, throttle, step);
             left -= step;
         }
-        self.lived = self.lived.max(until);
+        self.simulated_until = self.simulated_until.max(until);
     }
 
-    /// What servo and motor make of pulses: none leaves the wheels where they are drawn
-    /// straight, and the motor without current.
-    fn meaning(&self, pulses: Option<Pulses>) -> (f32, f32) {
+    /// Steering and throttle for pulses. Without pulses, the wheels are straight and the motor has
+    /// no current.
+    fn controls(&self, pulses: Option<Pulses>) -> (f32, f32) {
         let Some(pulses) = pulses else {
             return (0.0, 0.0);
         };
         let steering = &self.steering;
         let throttle = &self.throttle;
         (
-            between(
+            pulse_to_value(
                 pulses.steering,
                 [steering.right_us, steering.centre_us, steering.left_us],
             ),
-            between(
+            pulse_to_value(
                 pulses.throttle,
                 [throttle.reverse_us, throttle.neutral_us, throttle.ahead_us],
             ),
         )
     }
 
-    /// Where the car is.
+    /// The position and speed of the car.
     pub fn place(&self) -> Place {
         let pose: Pose = self.car.pose();
         let near = self.circuit.nearest([pose.x, pose.y], Some(self.s));
         Place {
-            at: self.lived,
+            at: self.simulated_until,
             s: near.s,
             offset: near.offset,
             speed: self.car.speed(),
@@ -198,13 +198,13 @@ impl Plant {
         }
     }
 
-    /// The circuit's length, metres.
+    /// The length of the circuit, metres.
     pub fn length(&self) -> f64 {
         self.circuit.length()
     }
 
-    /// Writes what the camera sees to `yuyv`. Only its lower half is drawn, which is all
-    /// that the network looks at; above is a plain sky.
+    /// Writes the camera's view to `yuyv`. Only the lower half is rendered, because the network
+    /// uses no more; the upper half is a plain sky.
     pub fn see(&mut self, noise: u64, yuyv: &mut Vec<u8>) {
         let camera = *self.renderer.camera();
         let half = camera.height / 2;
@@ -223,8 +223,8 @@ impl Plant {
     }
 }
 
-/// From a pulse to -1..1, the pulses of -1, 0 and 1 given. No pulse is 0.
-fn between(pulse: f32, [minus, zero, plus]: [u16; 3]) -> f32 {
+/// Converts a pulse to -1..1, given the pulses for -1, 0 and 1. No pulse is 0.
+fn pulse_to_value(pulse: f32, [minus, zero, plus]: [u16; 3]) -> f32 {
     if pulse == 0.0 || !pulse.is_finite() {
         return 0.0;
     }
@@ -238,7 +238,7 @@ fn between(pulse: f32, [minus, zero, plus]: [u16; 3]) -> f32 {
     value.clamp(-1.0, 1.0)
 }
 
-/// Two pixels by BT.601, limited range, their colour the mean of both.
+/// Converts two pixels to YUYV (BT.601, limited range), with the mean of their colours.
 fn to_yuyv(one: [u8; 3], two: [u8; 3]) -> [u8; 4] {
     let luma = |[r, g, b]: [u8; 3]| {
         ((66 * u32::from(r) + 129 * u32::from(g) + 25 * u32::from(b) + 128) >> 8) as u8 + 16
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pulse_means_what_the_guard_meant_by_it() {
+    fn pulses_are_converted_like_in_the_guard() {
         let ends = [1900, 1500, 1100];
         for (pulse, value) in [
             (1500.0, 0.0),
@@ -263,7 +263,7 @@ mod tests {
             (1300.0, 0.5),
             (0.0, 0.0),
         ] {
-            assert_eq!(between(pulse, ends), value, "{pulse} us");
+            assert_eq!(pulse_to_value(pulse, ends), value, "{pulse} us");
         }
     }
 

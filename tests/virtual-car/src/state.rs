@@ -1,4 +1,5 @@
-//! What the rig's threads share: the chip, what it put out when, and what is wrong just now.
+//! The state that the rig's threads share: the chip, the history of its pulses, and the faults that
+//! are active.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use crate::adapter;
 
-/// The pulses of both channels from a moment on.
+/// The pulses of both channels from the time `at` on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pulses {
     /// CLOCK_MONOTONIC, nanoseconds.
@@ -22,17 +23,17 @@ pub struct Pulses {
 /// What the camera shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Picture {
-    /// The road.
+    /// The current view of the road.
     Live,
-    /// The same frame again and again.
+    /// The same frame repeatedly.
     Frozen,
-    /// Nothing.
+    /// Black frames.
     Black,
-    /// There is no camera.
+    /// No frames: the camera is removed.
     Gone,
 }
 
-/// Behind the lock.
+/// The shared state.
 #[derive(Debug)]
 pub struct State {
     chip: ModelPca9685,
@@ -40,24 +41,24 @@ pub struct State {
     channels: [usize; 2],
     /// Every change of the pulses, in order.
     pub pulses: Vec<Pulses>,
-    /// Whether the chip answers.
+    /// Whether the chip acknowledges.
     pub acknowledges: bool,
-    /// Transfers that it did not answer.
+    /// The number of transfers that the chip did not acknowledge.
     pub refused: u64,
     /// What the camera shows.
     pub picture: Picture,
-    /// Frames handed to the kernel.
+    /// The number of frames written to the kernel.
     pub frames: u64,
-    /// Nanoseconds that the last frame took to draw and hand over.
+    /// How long rendering and writing the last frame took, nanoseconds.
     pub drawing: u64,
 }
 
-/// A handle on it.
+/// A handle of the shared state.
 #[derive(Debug, Clone)]
 pub struct Shared(Arc<Mutex<State>>);
 
 impl Shared {
-    /// A chip as it comes up, with throttle and steering on these of its channels.
+    /// A chip after power-up, with the channels of throttle and steering.
     pub fn new(throttle: usize, steering: usize) -> Self {
         let mut state = State {
             chip: ModelPca9685::default(),
@@ -69,26 +70,27 @@ impl Shared {
             frames: 0,
             drawing: 0,
         };
-        state.note();
+        state.record_change();
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// The state, for a moment.
+    /// Locks the state.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        // A thread that died holding it leaves it whole: each change is one assignment.
+        // A thread that panicked while holding the lock leaves a consistent state: each change is
+        // one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The chip loses its power and has it again.
+    /// Power-cycles the chip.
     pub fn reset_chip(&mut self) {
         self.chip.reset();
-        self.note();
+        self.record_change();
     }
 
-    /// Keeps the pulses if they are others than before.
-    fn note(&mut self) {
+    /// Records the pulses if they have changed.
+    fn record_change(&mut self) {
         let [throttle, steering] = self.channels.map(|channel| self.chip.micros(channel));
         let last = self.pulses.last();
         if last.is_none_or(|last| (last.throttle, last.steering) != (throttle, steering)) {
@@ -112,10 +114,10 @@ impl adapter::Chip for Shared {
 
     fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T {
         let mut state = self.lock();
-        let said = what(&mut state.chip);
-        state.note();
-        // Of use to those who look at the order of writes, and here it would grow for ever.
+        let result = what(&mut state.chip);
+        state.record_change();
+        // Other tests check the order of writes; here the list would grow without limit.
         state.chip.written.clear();
-        said
+        result
     }
 }

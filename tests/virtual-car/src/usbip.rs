@@ -1,6 +1,6 @@
-//! USB/IP as the kernel's vhci-hcd speaks it over a socket: the kernel's
-//! Documentation/usb/usbip_protocol.rst. Only control transfers, which is all that an
-//! i2c-tiny-usb adapter has.
+//! The device's side of USB/IP, as the kernel's vhci-hcd uses it over a socket: the kernel's
+//! Documentation/usb/usbip_protocol.rst. Only control transfers are implemented, because an
+//! i2c-tiny-usb adapter needs no others.
 
 use std::io::{self, Read, Write};
 
@@ -9,28 +9,28 @@ const SUBMIT: u32 = 1;
 const UNLINK: u32 = 2;
 const RET_SUBMIT: u32 = 3;
 const RET_UNLINK: u32 = 4;
-/// An endpoint that stalls, as Linux numbers it.
+/// Linux's status of an endpoint that stalls.
 const EPIPE: i32 = -32;
-/// More no control transfer moves.
+/// The longest control transfer that is accepted, in bytes.
 const LONGEST: usize = 4096;
 
-/// The first packet of a control transfer (USB 2.0, table 9-2).
+/// The SETUP packet of a control transfer (USB 2.0, table 9-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setup {
     /// Direction, type and recipient.
     pub kind: u8,
-    /// What is asked.
+    /// The request's number.
     pub request: u8,
-    /// Its argument.
+    /// The request's first argument.
     pub value: u16,
-    /// Another.
+    /// The request's second argument.
     pub index: u16,
-    /// Bytes that follow, or are wanted.
+    /// The number of bytes that follow or are requested.
     pub length: u16,
 }
 
 impl Setup {
-    fn of(bytes: [u8; 8]) -> Self {
+    fn from_bytes(bytes: [u8; 8]) -> Self {
         let [kind, request, v0, v1, i0, i1, l0, l1] = bytes;
         Self {
             kind,
@@ -41,16 +41,16 @@ impl Setup {
         }
     }
 
-    /// Whether it is the maker's own request, not one of USB's.
+    /// Whether the request is vendor-specific, not a standard one.
     pub const fn is_vendors(&self) -> bool {
         self.kind & 0x60 == 0x40
     }
 }
 
-/// What a device does with a control transfer.
+/// A device that handles control transfers.
 pub trait Device {
-    /// Answers `setup`, to which `sent` came; none is a stall. Of an answer no more is used
-    /// than was asked for.
+    /// Answers the request `setup` with the data `sent`; none is a stall. An answer that is longer
+    /// than requested is truncated.
     fn control(&mut self, setup: Setup, sent: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -65,13 +65,13 @@ fn put(header: &mut [u8; HEADER], index: usize, value: u32) {
     header[4 * index..4 * index + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-/// Serves one message of the kernel's; false once the line has ended.
+/// Serves one message of the kernel. Returns false once the connection has ended.
 ///
 /// # Errors
-/// When the line fails or something comes over it that no USB/IP peer says.
-pub fn serve(line: &mut (impl Read + Write), device: &mut impl Device) -> io::Result<bool> {
+/// When the connection fails, or a message is not valid USB/IP.
+pub fn serve(connection: &mut (impl Read + Write), device: &mut impl Device) -> io::Result<bool> {
     let mut header = [0; HEADER];
-    match line.read_exact(&mut header) {
+    match connection.read_exact(&mut header) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
         read => read?,
     }
@@ -79,9 +79,10 @@ pub fn serve(line: &mut (impl Read + Write), device: &mut impl Device) -> io::Re
     put(&mut answer, 1, word(&header, 1));
     match word(&header, 0) {
         UNLINK => {
-            // Each transfer is answered before the next is read: there is none to take back.
+            // Each transfer is answered before the next message is read, so there is nothing to
+            // cancel.
             put(&mut answer, 0, RET_UNLINK);
-            line.write_all(&answer)?;
+            connection.write_all(&answer)?;
         }
         SUBMIT => {
             let inward = word(&header, 3) != 0;
@@ -90,10 +91,10 @@ pub fn serve(line: &mut (impl Read + Write), device: &mut impl Device) -> io::Re
                 return Err(io::ErrorKind::InvalidData.into());
             }
             let mut sent = vec![0; if inward { 0 } else { length }];
-            line.read_exact(&mut sent)?;
+            connection.read_exact(&mut sent)?;
             let mut setup = [0; 8];
             setup.copy_from_slice(&header[40..48]);
-            let mut back = device.control(Setup::of(setup), &sent);
+            let mut back = device.control(Setup::from_bytes(setup), &sent);
             if let Some(back) = &mut back {
                 back.truncate(length);
             }
@@ -105,9 +106,9 @@ pub fn serve(line: &mut (impl Read + Write), device: &mut impl Device) -> io::Re
             };
             put(&mut answer, 5, status as u32);
             put(&mut answer, 6, moved as u32);
-            line.write_all(&answer)?;
+            connection.write_all(&answer)?;
             if let (Some(back), true) = (back, inward) {
-                line.write_all(&back)?;
+                connection.write_all(&back)?;
             }
         }
         _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -129,16 +130,16 @@ mod tests {
         }
     }
 
-    /// A line with what the kernel says, that keeps what it is told.
-    struct Line(io::Cursor<Vec<u8>>, Vec<u8>);
+    /// A connection with prepared input, which records its output.
+    struct TestConnection(io::Cursor<Vec<u8>>, Vec<u8>);
 
-    impl Read for Line {
+    impl Read for TestConnection {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.0.read(buffer)
         }
     }
 
-    impl Write for Line {
+    impl Write for TestConnection {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.1.extend_from_slice(bytes);
             Ok(bytes.len())
@@ -149,7 +150,7 @@ mod tests {
         }
     }
 
-    fn submit(inward: u32, length: u32, setup: [u8; 8], sent: &[u8]) -> Line {
+    fn submit(inward: u32, length: u32, setup: [u8; 8], sent: &[u8]) -> TestConnection {
         let mut header = [0; HEADER];
         for (index, value) in [(0, SUBMIT), (1, 77), (3, inward), (6, length)] {
             put(&mut header, index, value);
@@ -157,17 +158,17 @@ mod tests {
         header[40..].copy_from_slice(&setup);
         let mut bytes = header.to_vec();
         bytes.extend_from_slice(sent);
-        Line(io::Cursor::new(bytes), Vec::new())
+        TestConnection(io::Cursor::new(bytes), Vec::new())
     }
 
     #[test]
-    fn an_answer_is_no_longer_than_what_was_asked_for() {
-        let mut line = submit(1, 3, [0xC0, 1, 2, 0, 0x40, 0, 3, 0], &[]);
+    fn an_answer_is_truncated_to_the_requested_length() {
+        let mut connection = submit(1, 3, [0xC0, 1, 2, 0, 0x40, 0, 3, 0], &[]);
         let mut device = Echo(Vec::new());
-        assert!(serve(&mut line, &mut device).unwrap());
-        assert_eq!(line.1.len(), HEADER + 3);
+        assert!(serve(&mut connection, &mut device).unwrap());
+        assert_eq!(connection.1.len(), HEADER + 3);
         let mut header = [0; HEADER];
-        header.copy_from_slice(&line.1[..HEADER]);
+        header.copy_from_slice(&connection.1[..HEADER]);
         assert_eq!(word(&header, 0), RET_SUBMIT);
         assert_eq!(word(&header, 1), 77, "the transfer's own number");
         assert_eq!((word(&header, 5), word(&header, 6)), (0, 3));
@@ -177,13 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_arrives_and_a_stall_is_told() {
-        let mut line = submit(0, 2, [0x40, 9, 0, 0, 0, 0, 2, 0], &[5, 6]);
+    fn sent_data_arrives_and_a_stall_is_reported() {
+        let mut connection = submit(0, 2, [0x40, 9, 0, 0, 0, 0, 2, 0], &[5, 6]);
         let mut device = Echo(Vec::new());
-        assert!(serve(&mut line, &mut device).unwrap());
+        assert!(serve(&mut connection, &mut device).unwrap());
         assert_eq!(device.0[0].1, [5, 6]);
-        assert_eq!(line.1.len(), HEADER);
-        assert_eq!(line.1[20..24], EPIPE.to_be_bytes());
-        assert!(!serve(&mut line, &mut device).unwrap(), "the line's end");
+        assert_eq!(connection.1.len(), HEADER);
+        assert_eq!(connection.1[20..24], EPIPE.to_be_bytes());
+        assert!(
+            !serve(&mut connection, &mut device).unwrap(),
+            "the connection's end"
+        );
     }
 }
