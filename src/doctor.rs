@@ -1,4 +1,4 @@
-//! What this machine has and lacks for driving, part by part, with the fix for each lack.
+//! Checks this machine part by part for what driving needs, with a fix for each problem.
 
 mod cameras;
 mod devices;
@@ -17,7 +17,7 @@ use crate::gamepad::GamepadConfig;
 pub use gpu::Gpu;
 pub use system::System;
 
-/// How much a finding matters. Later ones matter more.
+/// The severity of a finding, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -25,14 +25,14 @@ pub enum Level {
     Fine,
     /// Not there, and not needed by this car.
     Absent,
-    /// It drives, though not as well as it could.
+    /// The car drives, though not as well as it could.
     Warning,
-    /// This car cannot drive like that.
+    /// This car cannot drive.
     Problem,
 }
 
 impl Level {
-    /// For people, of one width.
+    /// The text for people, with a fixed width.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Fine => "ok",
@@ -43,16 +43,16 @@ impl Level {
     }
 }
 
-/// One line of the page.
+/// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about, such as `camera`.
+    /// The part, such as `camera`.
     pub part: &'static str,
-    /// How much it matters.
+    /// The severity.
     pub level: Level,
     /// What was found.
     pub found: String,
-    /// What a person can do about it.
+    /// How to fix it.
     pub fix: Option<String>,
 }
 
@@ -80,7 +80,7 @@ impl Finding {
         }
     }
 
-    /// Something that is missing: a problem where it is needed.
+    /// A finding for a missing part: a problem if it is needed.
     fn missing(
         part: &'static str,
         needed: bool,
@@ -95,25 +95,25 @@ impl Finding {
     }
 }
 
-/// What a car cannot drive without.
+/// The parts that a car needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Needs {
-    /// A camera of the system's.
+    /// A camera of the system.
     pub camera: bool,
     /// An I2C bus.
     pub i2c: bool,
-    /// A GPU; `true` too where the CPU may answer in its place.
+    /// A GPU; also `true` if the CPU may answer in its place.
     pub gpu: bool,
-    /// A person's gamepad: an engine drives without.
+    /// The operator's gamepad; an engine drives without one.
     pub gamepad: Option<GamepadConfig>,
 }
 
 impl Needs {
-    /// Those of `car`.
+    /// The needs of `car`.
     pub fn of(car: &Car) -> Self {
         let source = car.capture.as_ref().map(|capture| &capture.source);
         Self {
-            // A picture from a command or a folder, and the simulator's, needs no device.
+            // The simulator, a command or a folder needs no device.
             camera: matches!(source, Some(Source::V4l(_))),
             i2c: car.actuator.kind == actuators::Kind::Pca9685,
             gpu: matches!(car.backend, Backend::TensorRt { .. }),
@@ -122,8 +122,7 @@ impl Needs {
     }
 }
 
-/// Looks at everything. Nothing is changed and nothing moves: devices are opened, not
-/// written to.
+/// Examines everything. Nothing is changed and nothing moves: devices are opened, not written to.
 pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
     let mut findings = machine::findings(system);
     findings.extend(devices::findings(system, needs));

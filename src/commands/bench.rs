@@ -1,5 +1,4 @@
-//! `pilotage bench`: how fast an engine is on this machine, and how near to what the
-//! machine could do.
+//! `pilotage bench`: how fast an engine is on this machine, compared with the machine's limits.
 
 mod bounds;
 mod inputs;
@@ -27,7 +26,7 @@ use inputs::{Inputs, Source};
 use passes::{MOST_COUNT, Until, VisionTimes};
 use times::{Sample, Times};
 
-/// What to measure, and how.
+/// Options of `pilotage bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// An .engine file or a compiled-in engine's name; without it the engine that drives
@@ -36,17 +35,17 @@ pub struct Options {
     /// Inferences to time
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = count)]
     count: usize,
-    /// Time inferences for this long instead
+    /// Time inferences for this long instead, in seconds
     #[arg(long, value_name = "S", conflicts_with = "count", value_parser = seconds)]
     seconds: Option<f64>,
-    /// Threads the engine may use
+    /// Threads that the engine may use
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best there is
-    /// when left out
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
+    /// available if not given
     #[arg(long, value_name = "NAME")]
     instruction_set: Option<InstructionSet>,
-    /// Draw the time of each inference, and how many took how long
+    /// Draw the time of each inference, and the distribution of the times
     #[arg(long, value_name = "FILE.png")]
     picture: Option<PathBuf>,
     /// Print everything as JSON
@@ -70,64 +69,64 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Everything that was measured. Durations are microseconds where a name says so.
+/// All results. Durations are in microseconds where a name says so.
 #[derive(Debug, Serialize)]
 struct Measurement {
-    /// Of Pilotage.
+    /// The version of Pilotage.
     version: &'static str,
     machine: Machine,
     engine: Engine,
     options: Asked,
     inputs: Given,
     limits: Limits,
-    /// The whole net, layers not timed.
+    /// The whole network, without timing its layers.
     inference: Times,
-    /// What `inference` took altogether, seconds.
+    /// The total time of `inference`, seconds.
     seconds: f64,
-    /// A loop as long as an inference that only counts, by turns with them: what the
-    /// machine does to any program.
+    /// A counting loop as long as an inference, run in alternation with the inferences: it shows
+    /// how much the machine disturbs any program.
     counting: Times,
     /// Whether one inference in a hundred took over 1.3 times the median.
     disturbed: bool,
-    /// From a pass of its own.
+    /// Measured in a separate pass.
     layers: Vec<MeasuredLayer>,
     total: Total,
-    /// None where the engine's input is not a camera's picture.
+    /// `None` if the engine's input is not a camera's picture.
     vision: Option<VisionTimes>,
 }
 
-/// What was measured.
+/// The measured engine.
 #[derive(Debug, Serialize)]
 struct Engine {
     name: String,
-    /// As its recipe spells it.
+    /// As recipes write it.
     precision: String,
-    /// What ran it: instruction set, threads, precision.
+    /// What ran the engine: instruction set, threads, precision.
     description: String,
 }
 
-/// How it was measured.
+/// How the engine was measured.
 #[derive(Debug, Serialize)]
 struct Asked {
-    /// None where a time was given instead.
+    /// `None` if a duration was given instead.
     count: Option<usize>,
     seconds: Option<f64>,
     threads: usize,
     instruction_set: &'static str,
 }
 
-/// What the engine was given.
+/// The engine's inputs.
 #[derive(Debug, Serialize)]
 struct Given {
     source: Source,
     frames: usize,
 }
 
-/// Measures, and prints what was measured.
+/// Measures, and prints the results.
 ///
 /// # Errors
-/// When there is no such engine, it is not sound or cannot run as asked, or the picture
-/// cannot be written.
+/// Fails if there is no such engine, if it is not valid or cannot run with these options, or if the
+/// picture cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let engine = match &options.engine {
         Some(engine) => engine.clone(),
@@ -157,7 +156,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whose doing long inferences are.
+/// Whether long inferences are due to the engine or to the machine.
 fn disturbance(measurement: &Measurement) -> String {
     let [ours, machine] = [&measurement.inference, &measurement.counting].map(Times::tail);
     let judged = match measurement.counting.disturbed() {
@@ -170,7 +169,7 @@ fn disturbance(measurement: &Measurement) -> String {
     )
 }
 
-/// Better now than after the measurement.
+/// Checks before the measurement that the picture can be written.
 fn writable(path: &Path) -> anyhow::Result<()> {
     let opened = std::fs::OpenOptions::new()
         .create(true)

@@ -1,4 +1,4 @@
-//! `pilotage check`: is this car.toml sound?
+//! `pilotage check`: checks a car.toml.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,20 +11,20 @@ use crate::camera::v4l::Fourcc;
 use crate::car::Car;
 use crate::engines;
 
-/// What to check.
+/// Options of `pilotage check`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The file to check
     file: PathBuf,
 }
 
-/// Reads the file and says what it describes.
+/// Reads the file and prints what it describes.
 ///
 /// # Errors
-/// When it cannot be read or is not sound; the message says where.
+/// Fails if the file cannot be read or is not valid; the message names the place in the file.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load(&options.file)?;
-    // What it names has to be there too, and to fit.
+    // Files that it names must exist and fit, too.
     car.circuit()?;
     let engine = engines::load(&car)?;
     let (width, height) = (car.camera.width as u32, car.camera.height as u32);

@@ -1,4 +1,4 @@
-//! `pilotage compile`: a recipe or a model into an engine file.
+//! `pilotage compile`: compiles a recipe or a model to an engine file.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -21,52 +21,52 @@ use crate::plot;
 
 mod machine;
 
-/// What to compile, and into what.
+/// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A recipe (docs/recipes.md), or an ONNX model, for which one is made. With
+    /// A recipe (docs/recipes.md), or an ONNX model, for which a recipe is made. With
     /// --for-this-machine also an engine file, or nothing for the compiled-in engine
     #[arg(
         value_name = "RECIPE.toml|MODEL.onnx|FILE.engine",
         required_unless_present = "for_this_machine"
     )]
     source: Option<PathBuf>,
-    /// Where the engine goes; NAME.engine in this folder when left out
+    /// The engine file to write; NAME.engine in this folder if not given
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// fp32, fp16, int8, int8-dynamic or int8-integer
     #[arg(long, value_parser = spelled::<Precision>)]
     precision: Option<Precision>,
-    /// A folder of frames as the car sees them, to choose ranges from and to prove the engine
+    /// A folder of frames as the car sees them, to calibrate ranges and to validate the engine
     #[arg(long, value_name = "FOLDER")]
     calibration: Option<PathBuf>,
     /// How ranges are chosen: minmax, percentile, entropy or mse
     #[arg(long, value_parser = spelled::<CalibrationMethod>)]
     method: Option<CalibrationMethod>,
-    /// For a model: what its numbers are, in order: steering, throttle, speed, yaw_rate or -
+    /// For a model: the meaning of its outputs, in order: steering, throttle, speed, yaw_rate or -
     #[arg(long, value_name = "MEANING,..", value_delimiter = ',')]
     outputs: Vec<String>,
     /// For a model: where the engine may drive, simulated (the default) or physical
     #[arg(long, value_parser = spelled::<Domain>)]
     domain: Option<Domain>,
-    /// For a model: keep the recipe that is made for it
+    /// For a model: write the recipe that is made for it to this file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
-    /// Write what other runtimes take, such as the QDQ model, to this folder
+    /// Write the sections for other runtimes, such as the QDQ model, to this folder
     #[arg(long, value_name = "FOLDER")]
     export: Option<PathBuf>,
-    /// Print what quantisation costs each layer
+    /// Print the quantisation error of each layer
     #[arg(long)]
     report: bool,
-    /// Draw what quantisation costs each layer
+    /// Draw the quantisation error of each layer
     #[arg(long, value_name = "FILE.png")]
     report_picture: Option<PathBuf>,
-    /// Also build the TensorRT plan for this machine's GPU, prove it and keep it; compiles the
-    /// shim for TensorRT first where there is none (as root)
+    /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
+    /// shim for TensorRT first if there is none (as root)
     #[arg(long)]
     for_this_machine: bool,
-    /// With --for-this-machine: the engine of this car.toml, if it is to run on the GPU; where it
-    /// is not, or this machine has none, there is nothing to do
+    /// With --for-this-machine: use the engine of this car.toml, if it is to run on the GPU; does
+    /// nothing if it is not, or if this machine has no GPU
     #[arg(
         long,
         value_name = "FILE",
@@ -76,10 +76,11 @@ pub struct Options {
     car: Option<PathBuf>,
 }
 
-/// Compiles, writes the engine file and says how far it is from fp32.
+/// Compiles, writes the engine file and prints its error relative to fp32.
 ///
 /// # Errors
-/// When there is no engine; the message says where in which file, and nothing is written.
+/// Fails if the engine cannot be compiled; the message names the place in the file, and nothing is
+/// written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let wish = match options.for_this_machine {
         true => Wish::Require,
@@ -202,7 +203,7 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
     Ok(compile_recipe(recipe, &source, Path::new(""), name)?)
 }
 
-/// A word as recipes spell it; the error lists those there are.
+/// Parses a value as recipes write it; the error lists the valid ones.
 fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
@@ -211,8 +212,8 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| path.display().to_string())
 }
 
-/// Writes all of a file or, when that fails, nothing of it: who reads `file`
-/// meanwhile sees the old one or the new one.
+/// Writes a file atomically: a concurrent reader of `file` sees either the old content or the new.
+/// After an error the old content is kept.
 fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
@@ -228,7 +229,7 @@ fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", file.display()))
 }
 
-/// The sections that are files for other programs.
+/// Writes the sections that are files for other programs.
 fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let bundle = Bundle::read(&compiled.bytes)?;

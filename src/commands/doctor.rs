@@ -1,4 +1,4 @@
-//! `pilotage doctor`: one page on what this machine has and lacks.
+//! `pilotage doctor`: reports what this machine has and lacks.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::car::Car;
 use crate::doctor::{Finding, Gpu, Level, Needs, System, examine};
 use crate::engines;
 
-/// What to look at.
+/// Options of `pilotage doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The car that is to drive; without it the simulated one
@@ -19,11 +19,11 @@ pub struct Options {
     json: bool,
 }
 
-/// Prints the page. The exit status is 0 when the car can drive, 1 when something would
-/// make it drive badly, 2 when it lacks what it needs.
+/// Prints the report. The exit status is 0 if the car can drive, 1 if something would make it drive
+/// badly, 2 if it lacks something that it needs.
 ///
 /// # Errors
-/// When car.toml cannot be read or is not sound.
+/// Fails if car.toml cannot be read or is not valid.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load_with(options.car.as_deref(), |_| ())?;
     let mut findings = vec![engine(&car)];
@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether the car's engine can be used here.
+/// Whether the car's engine can be used on this machine.
 fn engine(car: &Car) -> Finding {
     let part = "engine";
     match engines::load(car) {
@@ -73,7 +73,7 @@ fn page(car: &str, findings: &[Finding]) -> String {
     {
         // Writing to a String does not fail.
         let _ = write!(page, "\n  {part:<width$}  {:<7}  {found}", level.word());
-        // What this car does not need wants no mending.
+        // What this car does not need requires no fix.
         if let Some(fix) = fix.as_ref().filter(|_| *level > Level::Absent) {
             let _ = write!(page, "\n  {:width$}           fix: {fix}", "");
         }

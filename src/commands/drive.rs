@@ -1,4 +1,4 @@
-//! `pilotage drive`: from car.toml and the command line to a driven lap and its report.
+//! `pilotage drive`: drives a car as described by car.toml and the command line, and reports.
 
 mod assemble;
 mod hand;
@@ -27,10 +27,10 @@ use assemble::Assembled;
 pub(super) use hand::{Recording, run as by_hand};
 pub(super) use watch::say;
 
-/// A drive's report waits this long for a reader that is slow.
+/// How long a drive's report waits for a slow reader.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the command line may say; each wins over car.toml.
+/// Options of `pilotage drive`; each overrides car.toml.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct Options {
     /// The car: see docs/car.md; without it the simulated car on `simple`
@@ -42,32 +42,32 @@ pub struct Options {
     /// A random circuit with this seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Metres
+    /// Width of the road, metres
     #[arg(long, value_name = "W")]
     pub road_width: Option<f64>,
-    /// Metres
+    /// Width of the line, metres
     #[arg(long, value_name = "W")]
     pub line_width: Option<f64>,
     /// Random colours, light and noise with this seed
     #[arg(long, value_name = "N")]
     pub looks: Option<u64>,
-    /// How the simulated car answers its commands
+    /// How the simulated car responds to commands
     #[arg(long, value_enum)]
     pub kind: Option<Kind>,
     /// Laps to drive
     #[arg(long, value_name = "N")]
     pub laps: Option<u32>,
-    /// Give up after this many simulated seconds
+    /// End the run after this many simulated seconds
     #[arg(long, value_name = "S")]
     pub time_limit: Option<f64>,
-    /// `real` keeps the wall clock, `fast` runs as fast as it can
+    /// `real` follows the wall clock, `fast` runs as fast as it can
     #[arg(long, value_enum)]
     pub pace: Option<Pace>,
-    /// Take this long from frame to command, instead of what it takes here; with it
-    /// a run repeats bit for bit
+    /// A fixed latency from frame to command, instead of the measured one; with it a run repeats
+    /// bit for bit
     #[arg(long, value_name = "MS")]
     pub latency: Option<f64>,
-    /// Lose this share of the frames, 0 to 0.9
+    /// Drop this share of the frames, 0 to 0.9
     #[arg(long, value_name = "SHARE")]
     pub drop_frames: Option<f64>,
     /// The guard's deadline, at least three frame periods
@@ -82,11 +82,11 @@ pub struct Options {
     /// A compiled-in engine's name, or an .engine file
     #[arg(long, value_name = "NAME|FILE")]
     pub engine: Option<String>,
-    /// Threads the engine may use
+    /// Threads that the engine may use
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best there is
-    /// when left out
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
+    /// available if not given
     #[arg(long, value_name = "NAME")]
     pub instruction_set: Option<InstructionSet>,
     /// What runs the engine
@@ -98,7 +98,7 @@ pub struct Options {
     /// Drive a real car with a gamepad instead of an engine: car.toml's [gamepad]
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
     pub by_hand: bool,
-    /// Of a real car: end after this many frames
+    /// For a real car: end after this many frames
     #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
     /// Print the report as JSON
@@ -118,21 +118,20 @@ enum End {
     Pilot(StepError),
 }
 
-/// What the report says of the end.
+/// How the drive ended, for the report.
 #[derive(Debug)]
 pub(crate) struct Ending {
     completed: bool,
     outcome: String,
     wall: Duration,
-    /// From the start of the command.
+    /// From the start of the program.
     first_command: Option<Duration>,
 }
 
-/// Drives, and reports. The exit status is 0 when the laps are done, 1 when they
-/// are not.
+/// Drives, and reports. The exit status is 0 if the laps were driven, 1 if they were not.
 ///
 /// # Errors
-/// When something that is asked for is not there or not sound; nothing has moved then.
+/// Fails if something that is requested does not exist or is not valid; nothing has moved then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let born = Instant::now();
     let car = assemble::car(options)?;
@@ -150,7 +149,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     );
     let mut assembled = assemble::assemble(options, car)?;
     if let Some(path) = &options.plot {
-        // Better now than after the lap.
+        // Fail before the lap and not after it.
         std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -247,13 +246,13 @@ fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming
     });
 }
 
-/// However the drive ended, the car is told to stand before anything is reported.
+/// Disarms the car before anything is reported, however the drive ended.
 fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> {
     let pilot = &mut assembled.drive.pilot;
     let now = pilot.now();
     match pilot.link().disarm(now) {
         Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
-        told => told.context("the guard could not be told to disarm the car")?,
+        disarmed => disarmed.context("the guard could not be told to disarm the car")?,
     }
     if matches!(end, End::Signal) {
         let output = pilot.link().status().output;

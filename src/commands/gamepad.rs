@@ -1,5 +1,5 @@
-//! `pilotage gamepad`: shows what a gamepad reports, or learns what its axes and buttons are
-//! for. Nothing is armed and nothing moves.
+//! `pilotage gamepad`: shows a gamepad's reports, or learns the mapping of its axes and buttons.
+//! Nothing is armed and nothing moves.
 
 mod edit;
 mod learn;
@@ -17,13 +17,13 @@ use anyhow::Context;
 use crate::car::Car;
 use crate::gamepad::{GamepadConfig, RawPad};
 
-/// Which gamepad, and what with it.
+/// Options of `pilotage gamepad`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The car whose [gamepad] says what axes and buttons are for, or is to say so
+    /// The car whose [gamepad] has the mapping, or is to get it
     #[arg(long, value_name = "FILE")]
     car: Option<PathBuf>,
-    /// Its event device; the car's, or the first that looks like a gamepad, unless given
+    /// The event device; if not given, the car's, or the first that looks like a gamepad
     #[arg(long, value_name = "NODE")]
     device: Option<PathBuf>,
     /// Ask for each control, and write [gamepad] into the car's file
@@ -31,21 +31,21 @@ pub struct Options {
     learn: bool,
 }
 
-/// How often it looks whether it is to end.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How often the loop checks whether it shall end.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why it stops without an error of the gamepad's.
+/// Why the command ends without an error of the gamepad.
 enum End {
     /// Ctrl-C or SIGTERM.
     Signal,
-    /// All that was to be done is done.
+    /// The command is complete.
     Done,
 }
 
 /// Shows or learns, until a signal ends it or the gamepad is gone.
 ///
 /// # Errors
-/// When there is no gamepad, it is gone, or the file cannot be written.
+/// Fails if there is no gamepad, if it is gone, or if the file cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = options.car.as_deref().map(Car::load).transpose()?;
     let config = car.and_then(|car| car.gamepad).unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     match end {
         Ok(End::Done) => Ok(ExitCode::SUCCESS),
-        // Showing has no other end.
+        // Only a signal ends showing.
         Ok(End::Signal) if !options.learn => Ok(ExitCode::SUCCESS),
         Ok(End::Signal) => Ok(ExitCode::FAILURE),
         // The output was closed.
@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A gamepad that is open.
+/// An open gamepad.
 struct Session {
     pad: RawPad,
     config: GamepadConfig,
@@ -92,7 +92,7 @@ fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(ended)
 }
 
-/// Everything that is printed goes through here.
+/// All output goes through this function.
 fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes())?;

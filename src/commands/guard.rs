@@ -1,5 +1,5 @@
-//! `pilotage guard`: this program as the guard of a car that moves nothing: a simulated or a
-//! dry-running one. `pilotage drive` starts it, its connection in place of standard input.
+//! `pilotage guard`: runs this program as the guard of a car that moves nothing: a simulated or a
+//! dry-running one. `pilotage drive` starts it, with its connection as standard input.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -10,29 +10,29 @@ use pilotage_guard::{
     Allowed, Domain, GuardedCar, Identification, Limits, LimitsSpec, Reach, Relay,
 };
 
-/// What the guard is told.
+/// Options of `pilotage guard`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Of a simulated car, whose motors are at standard output: its limits, as JSON
+    /// For a simulated car, whose motors are at standard output: its limits, as JSON
     #[arg(long, required_unless_present = "car", conflicts_with = "car")]
     limits: Option<String>,
-    /// Of a dry-running car: its file
+    /// For a dry-running car: its file
     #[arg(long, requires = "pilot_on_stdin")]
     car: Option<PathBuf>,
-    /// As `pilotage-guard` has it
+    /// The pilot's connection is standard input
     #[arg(long)]
     pilot_on_stdin: bool,
 }
 
-/// Runs the guard until the pilot's line is closed.
+/// Runs the guard until the pilot's connection is closed.
 ///
 /// # Errors
-/// When it does not start.
+/// Fails if the guard does not start.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let started_by_hand = "`pilotage drive` starts the guard; it is of no use by itself";
     let pilot = std::io::stdin().as_fd().try_clone_to_owned();
     let pilot = pilot.context(started_by_hand)?;
-    // Away from the pilot's terminal, whose keys are not for the guard.
+    // Leave the pilot's terminal, whose keys are not for the guard.
     pilotage_guard::leave_session();
     if let Some(file) = &options.car {
         let car = GuardedCar::load(file)?;
@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         pilot: Some(pilot),
         allowed: Allowed::own(),
         identification: Identification::of_limits(&limits),
-        // The simulated car hurts nobody.
+        // The simulated car is no danger to anybody.
         privileged: false,
     };
     let relay = Relay::new(motors.context(started_by_hand)?);

@@ -1,4 +1,4 @@
-//! `pilotage inspect`: what an engine is, and how far it can be trusted.
+//! `pilotage inspect`: shows what an engine is, and how far it can be trusted.
 
 pub(super) mod table;
 
@@ -15,10 +15,11 @@ use crate::car::{Car, EngineSource};
 use crate::engines::{self, Fetched};
 use crate::signature::{Signature, SignatureError, Trust};
 
-/// What to look at.
+/// Options of `pilotage inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// An .engine file or a compiled-in engine's name; without it these are listed
+    /// An .engine file or a compiled-in engine's name; without it the compiled-in engines are
+    /// listed
     #[arg(value_name = "FILE|NAME")]
     engine: Option<String>,
     /// Check the signature as the car with this car.toml does
@@ -29,7 +30,7 @@ pub struct Options {
     json: bool,
 }
 
-/// An engine file, looked at from all sides.
+/// All that an engine file contains.
 #[derive(Debug, Serialize)]
 struct Inspection {
     #[serde(flatten)]
@@ -42,7 +43,7 @@ struct Inspection {
     signature: SignatureState,
 }
 
-/// An engine in the list of those compiled in.
+/// A compiled-in engine in the list.
 #[derive(Debug, Serialize)]
 struct Entry {
     name: String,
@@ -51,20 +52,20 @@ struct Entry {
     bytes: usize,
 }
 
-/// What is known of the signature.
+/// The result of the signature check.
 #[derive(Debug, Serialize)]
 struct SignatureState {
     /// `compiled-in`, `absent`, `unchecked`, `good` or `refused`.
     state: &'static str,
-    /// The signer's words, or why it is refused.
+    /// The signer's comment, or why the signature is refused.
     comment: Option<String>,
 }
 
-/// Prints what there is to know. The exit status is 1 when the car would refuse
-/// the engine for its signature.
+/// Prints the inspection. The exit status is 1 if the car would refuse the engine for its
+/// signature.
 ///
 /// # Errors
-/// When there is no such engine, or it is not sound.
+/// Fails if there is no such engine, or if it is not valid.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let Some(engine) = &options.engine else {
         let entries = entries()?;
@@ -90,7 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A name is that of a compiled-in engine unless it looks like a file's.
+/// `engine` names a compiled-in engine unless it looks like a file.
 pub(super) fn source(engine: &str) -> EngineSource {
     let path = Path::new(engine);
     match path.extension().is_some() || path.components().count() > 1 {

@@ -1,10 +1,10 @@
-//! `pilotage arm`, `disarm`, `stop` and `status`: what an operator asks of a car's guard.
+//! `pilotage arm`, `disarm`, `stop` and `status`: an operator's requests to a car's guard.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pilotage_console::print as tell;
+use pilotage_console::print;
 use pilotage_guard::{
     GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, monotonic,
     stop_all,
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::guarded::write_failsafe;
 use crate::report::GuardCounts;
 
-/// Which car.
+/// Options of `arm`, `disarm` and `stop`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The car's file [default: /etc/pilotage/car.toml]
@@ -22,7 +22,7 @@ pub struct Options {
     car: Option<PathBuf>,
 }
 
-/// Which car, and how it is reported.
+/// Options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusOptions {
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct StatusOptions {
 }
 
 impl Options {
-    /// The socket of the car's guard: as the guard wrote it down, else as car.toml has it.
+    /// The socket of the car's guard: from the guard's record, else from car.toml.
     fn socket(&self) -> anyhow::Result<PathBuf> {
         let file = self.car.as_deref().unwrap_or(Path::new(INSTALLED));
         let records = Record::of(file);
@@ -48,7 +48,7 @@ impl Options {
         Ok(car.socket)
     }
 
-    /// A connection to the guard, and the car as the guard names it.
+    /// A connection to the guard, and the car's name as the guard reports it.
     fn connect(&self) -> anyhow::Result<(SocketLink, String)> {
         let mut link = SocketLink::connect(&self.socket()?)?;
         link.refresh()?;
@@ -57,10 +57,10 @@ impl Options {
     }
 }
 
-/// Lets the pilot drive the car.
+/// Allows the pilot to drive the car.
 ///
 /// # Errors
-/// When the guard refuses, or there is none.
+/// Fails if the guard refuses, or if there is none.
 pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
     let (mut link, car) = options.connect()?;
     let armed = link.arm_pilot();
@@ -69,15 +69,15 @@ pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
         Some(failure) => format!("{car}: {failure}"),
         None => car.clone(),
     })?;
-    tell("armed: the car drives as soon as the pilot's next frame comes");
-    tell(format_args!("  {car}"));
+    print("armed: the car drives as soon as the pilot's next frame comes");
+    print(format_args!("  {car}"));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Disarms the car.
 ///
 /// # Errors
-/// When there is no guard.
+/// Fails if there is no guard.
 pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
     let (mut link, car) = options.connect()?;
     link.disarm(monotonic())?;
@@ -88,16 +88,16 @@ pub fn disarm(options: &Options) -> anyhow::Result<ExitCode> {
 fn reached(car: &str, done: &str, status: &Status) -> ExitCode {
     match status.failure {
         None => {
-            tell(done);
-            tell(format_args!("  {car}"));
+            print(done);
+            print(format_args!("  {car}"));
             ExitCode::SUCCESS
         }
         Some(failure) => {
-            tell(format_args!(
+            print(format_args!(
                 "{done}, but it did not reach the motors: {failure}"
             ));
-            tell(format_args!("  {car}"));
-            tell(
+            print(format_args!("  {car}"));
+            print(
                 "the guard goes on trying; what always works is to disconnect the motors' battery",
             );
             ExitCode::FAILURE
@@ -105,10 +105,10 @@ fn reached(car: &str, done: &str, status: &Status) -> ExitCode {
     }
 }
 
-/// Stops the car, with its guard or without.
+/// Stops the car, with or without its guard.
 ///
 /// # Errors
-/// When neither can be done.
+/// Fails if neither is possible.
 pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
     let target = match &options.car {
         Some(file) => Target::Car(file),
@@ -129,20 +129,20 @@ pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
                 car,
                 killed: Some(guard),
             }) => {
-                tell(format_args!(
+                print(format_args!(
                     "the guard (process {guard}) did not answer and was killed; the motors got \
                      failsafe"
                 ));
-                tell(format_args!("  {car}"));
+                print(format_args!("  {car}"));
             }
             Ok(Stopped::WithoutGuard { car, killed: None }) => {
-                tell("there is no guard; the motors got failsafe");
-                tell(format_args!("  {car}"));
+                print("there is no guard; the motors got failsafe");
+                print(format_args!("  {car}"));
             }
             Err(error) => {
-                // The other cars are stopped first.
+                // Report the errors after all other cars have been stopped.
                 if let Some(earlier) = failed.replace(error) {
-                    tell(earlier);
+                    print(earlier);
                 }
             }
         }
@@ -156,34 +156,34 @@ pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
 /// Reports the guard's state.
 ///
 /// # Errors
-/// When there is none.
+/// Fails if there is no guard.
 pub fn status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     let (link, car) = options.of.connect()?;
     let status = link.status();
     if options.json {
         let answer = Answer::of(&car, &status);
-        tell(serde_json::to_string_pretty(&answer)?);
+        print(serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
     let (output, rejected) = (status.output, link.rejected());
     let counts = GuardCounts::from(status.counters);
-    tell(describe(status.state));
-    tell(format_args!("  {car}"));
-    tell(format_args!(
+    print(describe(status.state));
+    print(format_args!("  {car}"));
+    print(format_args!(
         "  steering {:+.2}, throttle {:+.2}",
         output.steering, output.throttle
     ));
     if let Some(failure) = status.failure {
-        tell(format_args!("  the motors do not take commands: {failure}"));
+        print(format_args!("  the motors do not take commands: {failure}"));
     }
     if status.stop_held {
-        tell("  a stop button is held: nothing arms");
+        print("  a stop button is held: nothing arms");
     }
-    tell(format_args!(
+    print(format_args!(
         "  {} commands accepted, {} refused, {} dropped; {} stops, {} failed writes",
         counts.accepted, counts.refused, counts.dropped, counts.stops, counts.write_errors
     ));
-    tell(format_args!(
+    print(format_args!(
         "  on its socket: {} malformed, {} replayed, {} unauthorized, {} evicted",
         rejected.malformed, rejected.replayed, rejected.unauthorized, rejected.evicted
     ));

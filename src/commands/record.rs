@@ -1,4 +1,4 @@
-//! `pilotage record`: a person drives, and what the car saw and was told is kept.
+//! `pilotage record`: an operator drives, and the car's frames and commands are recorded.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,26 +11,26 @@ use crate::camera;
 use crate::car::Car;
 use crate::recorder::{Encoding, Folder, FrameTaker, Steered};
 
-/// What is driven, and where to it is kept.
+/// Options of `pilotage record`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The car, with a [gamepad]
     #[arg(long, value_name = "FILE")]
     car: PathBuf,
-    /// A folder: a new one, or a recording to go on with
+    /// The folder: a new one, or a recording to continue
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Keep exact pictures instead of JPEG; three times as large and slow
+    /// Record lossless pictures instead of JPEG; three times as large and slow
     #[arg(long, conflicts_with = "jpeg_quality")]
     png: bool,
-    /// 1 to 100
+    /// JPEG quality, 1 to 100
     #[arg(long, value_name = "N", default_value_t = 92,
         value_parser = clap::value_parser!(u8).range(1..=100))]
     jpeg_quality: u8,
-    /// Keep frames while nobody drives, too
+    /// Record frames even while the car is not driven
     #[arg(long)]
     all: bool,
-    /// End after so many frames were kept
+    /// End after this many recorded frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
     /// Print the report as JSON
@@ -41,7 +41,7 @@ pub struct Options {
 /// Drives by hand and records.
 ///
 /// # Errors
-/// When something that is needed is not there or not sound; nothing has moved then.
+/// Fails if something that is needed does not exist or is not valid; nothing has moved then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load(&options.car)?;
     let capture = car.capture.as_ref().context(

@@ -1,5 +1,5 @@
-//! `pilotage trim`: an operator finds a car's centre and ends from the terminal. The guard
-//! moves the motors, and holds a value only as long as this program confirms it.
+//! `pilotage trim`: an operator finds a car's centre and ends from the terminal. The guard moves
+//! the motors, and holds a value only while this program confirms it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use toml_edit::DocumentMut;
 
 use crate::guarded::RealGuard;
 
-/// Which car.
+/// Options of `pilotage trim`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The car
@@ -28,10 +28,10 @@ pub struct Options {
 /// A small and a larger move.
 const STEPS: (i32, i32) = (5, 50);
 
-/// A value that may turn the motor is held for this long after the operator's last line: the
+/// How long a value that may turn the motor is held after the operator's last input line: the
 /// operator may have left the terminal, or lost it.
 const MOTOR: Duration = Duration::from_secs(2);
-/// And one of the servo for this long, as the motor gets the neutral of car.toml meanwhile.
+/// How long a value of the servo is held; the motor gets the neutral of car.toml meanwhile.
 const SERVO: Duration = Duration::from_secs(60);
 
 const INTRODUCTION: &str = "\
@@ -42,8 +42,8 @@ For each value: + and - move it a little, ++ and -- more, a number sets it, Ente
 /// Finds the values, and writes them to the car's file.
 ///
 /// # Errors
-/// When the guard cannot be reached or refuses, or the values make no sense together; the
-/// file is as it was then.
+/// Fails if the guard cannot be reached or refuses, or if the values are not valid together; the
+/// file is unchanged then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let text = pilotage_config::read(&options.car, LONGEST_FILE)?;
     let car = GuardedCar::load(&options.car)?;
@@ -52,10 +52,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         format!("`actuator.kind` is `{kind}`, which has no centre and no ends to look for")
     })?;
     let typed = listen()?;
-    // The connection is dropped first: a guard that was started here ends with it.
+    // Drop order: `link` before `own`, so that a guard that was started here ends.
     let RealGuard { own, mut link } = RealGuard::reach(&car, &options.car)?;
     link.hello_to_trim(&car.identification())?;
-    // A stopped car does not trim; the operator who trims disarms it.
+    // A stopped car cannot be trimmed; the operator who trims disarms it.
     link.disarm(monotonic())?;
     print(INTRODUCTION);
     let found = Session {
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         period: car.limits.spec().deadline / 4,
     }
     .find_all(&typed);
-    // However it ended, the motors are left disarmed.
+    // The motors are left disarmed, however the session ended.
     let disarmed = link.disarm(monotonic());
     let failure = link.status().failure;
     drop(link);
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Lines that are typed, and the end of them at Ctrl-C or at the end of the input.
+/// Lines typed by the operator; `None` at Ctrl-C or at the end of the input.
 fn listen() -> anyhow::Result<Receiver<Option<String>>> {
     let (line, typed) = channel();
     let interrupted = line.clone();
@@ -116,16 +116,16 @@ fn listen() -> anyhow::Result<Receiver<Option<String>>> {
 /// A point, its value before, and its new value.
 type Found = (Point, Value, Value);
 
-/// A guard that shows values, and their table.
+/// A guard that applies values, and their table.
 struct Session<'a> {
     link: &'a mut SocketLink,
     table: &'a TrimTable,
-    /// A shown value is confirmed this often.
+    /// The interval at which an applied value is confirmed.
     period: Duration,
 }
 
 impl Session<'_> {
-    /// Lets the operator find each value; `None` when they want no more.
+    /// Lets the operator find each value; `None` if the operator quits.
     fn find_all(&mut self, typed: &Receiver<Option<String>>) -> anyhow::Result<Option<Vec<Found>>> {
         let points: Vec<Point> = self.table.points().collect();
         let mut found = Vec::new();
@@ -140,7 +140,7 @@ impl Session<'_> {
         Ok(Some(found))
     }
 
-    /// Lets the operator find one value; `None` when they want no more.
+    /// Lets the operator find one value; `None` if the operator quits.
     fn find(
         &mut self,
         point: Point,
@@ -177,8 +177,8 @@ impl Session<'_> {
         }
     }
 
-    /// Confirms `value` again and again until a line is typed, for as long as an operator may
-    /// be at the terminal. `None` at the end of the input.
+    /// Confirms `value` repeatedly until a line is typed, for as long as an operator may be at the
+    /// terminal. `None` at the end of the input.
     fn show(
         &mut self,
         point: Point,
@@ -211,7 +211,7 @@ impl Session<'_> {
 }
 
 impl Session<'_> {
-    /// Has `value` shown for one deadline more.
+    /// Requests that `value` is held for one more deadline.
     fn confirm(&mut self, point: Point, value: Value) -> anyhow::Result<()> {
         let refused = self.link.trim(point, value);
         let status = self.link.status();
@@ -219,7 +219,7 @@ impl Session<'_> {
             bail!("{failure}");
         }
         match (refused, status.state) {
-            // This program was late, as on a busy machine; the operator is there still.
+            // This program was late, as on a busy machine; the operator is still there.
             (
                 Err(LinkError::Refused(_)),
                 State::Stopped {
@@ -239,8 +239,8 @@ fn prompt(point: Point, value: Value) {
     out(format_args!("{point}: {value} > "));
 }
 
-/// The file's text with the values in it, and its comments where they were. What a car does
-/// at rest moves with the centre where it was the centre.
+/// The file's text with the new values; comments are kept. If the failsafe or disarmed value was
+/// equal to the centre or neutral, it follows.
 fn edit(text: &str, table_of: &TrimTable, found: &[Found]) -> anyhow::Result<String> {
     let mut document: DocumentMut = text.parse()?;
     for &(point, before, value) in found {
@@ -285,7 +285,7 @@ fn set(table: &mut toml_edit::Item, key: &str, value: Value, thousandths: bool) 
     let Some(old) = table.get_mut(key).and_then(toml_edit::Item::as_value_mut) else {
         return;
     };
-    // The comment behind it stays.
+    // Keep the comment after the value.
     let decor = old.decor().clone();
     *old = match thousandths {
         true => (f64::from(value) / 1000.0).into(),

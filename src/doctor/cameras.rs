@@ -1,8 +1,8 @@
-//! What a camera can be asked for.
+//! The modes that a camera offers.
 
 use crate::camera::v4l::{Device, Sizes};
 
-/// Formats, sizes and rates, as `YUYV 640x480 at 30, 15; MJPG 1280x720 at 30`; none where the device
+/// Formats, sizes and rates, as `YUYV 640x480 at 30, 15; MJPG 1280x720 at 30`. `None` if the device
 /// has no pictures, as the second node of many webcams.
 pub(super) fn modes<D: Device>(device: &D) -> Option<String> {
     let mut formats = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn modes<D: Device>(device: &D) -> Option<String> {
     (!formats.is_empty()).then(|| formats.join("; "))
 }
 
-/// More sizes of one format than this are counted only.
+/// The largest number of sizes that are listed per format; others are only counted.
 const MOST: usize = 6;
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::camera::v4l::{Buffers, Description, Granted, Metadata, Mode, Rates};
 
-    /// A webcam of two formats; a node without any.
+    /// A webcam with two formats; a node without any.
     struct Webcam {
         formats: Vec<[u8; 4]>,
     }

@@ -1,17 +1,17 @@
-//! Camera, motors' bus, pins.
+//! Camera, the actuator's bus, pins.
 
 use std::io::ErrorKind;
 
 use super::{Finding, Level, Needs, System, gamepad};
 
-/// A kind of device: where its nodes are, who may use them.
+/// A kind of device: the location of its nodes and the group that may use them.
 struct Kind {
     part: &'static str,
-    /// How its nodes in /dev begin.
+    /// The prefix of its nodes in /dev.
     node: &'static str,
-    /// The folder in /sys with an entry for each, and the file in that with its name.
+    /// The folder in /sys with an entry for each device, and the file in it with the device's name.
     named: (&'static str, &'static str),
-    /// Who owns the nodes.
+    /// The group of the nodes.
     group: &'static str,
     none: &'static str,
     fix: &'static str,

@@ -1,4 +1,4 @@
-//! Event devices that an operator could drive with.
+//! Event devices that can serve as the operator's gamepad.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,9 +9,10 @@ use crate::gamepad::{Capabilities, GamepadConfig, known};
 const PART: &str = "gamepad";
 const FOLDER: &str = "/dev/input";
 
-/// The gamepads that have what `wanted` asks for, or the usual things where the car has none.
+/// The gamepads that have what `wanted` requires, or the default mapping's axes and buttons if the
+/// car has no gamepad.
 pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<Finding> {
-    // What the table `[gamepad]` alone means.
+    // What `[gamepad]` means without keys.
     let usual = GamepadConfig::default();
     let config = wanted.unwrap_or(&usual);
     if let Some(device) = &config.device {
@@ -33,14 +34,14 @@ pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<F
     };
     let fix = "plug it in or pair it (`bluetoothctl`), to drive by hand; where it has other axes \
                and buttons, `pilotage gamepad --learn --car FILE` names them in car.toml's [gamepad]";
-    // An engine drives without.
+    // An engine drives without a gamepad.
     vec![match wanted {
         Some(_) => Finding::wrong(PART, Level::Warning, what, fix),
         None => Finding::missing(PART, false, what, fix),
     }]
 }
 
-/// The one that car.toml names.
+/// The gamepad that car.toml names.
 fn named(system: &System, config: &GamepadConfig, device: &Path) -> Finding {
     let path = device.display().to_string();
     let node = system.target(&path);
@@ -91,14 +92,14 @@ fn opened(system: &System, node: &str, path: &str) -> Finding {
     Finding::wrong(PART, Level::Warning, format!("{found} ({error})"), fix)
 }
 
-/// What a device has not of what `config` asks for.
+/// What `config` requires and the device lacks.
 fn lacks(system: &System, config: &GamepadConfig, node: &str) -> Option<String> {
     let capabilities = capabilities(system, node);
     let mapping = config.mapping_of(&capabilities);
     mapping.lacks(config, &capabilities)
 }
 
-/// What sysfs says of a device, which needs no right to open it.
+/// The capabilities from sysfs, which needs no permission to open the device.
 fn capabilities(system: &System, node: &str) -> Capabilities {
     let text = |file: &str| {
         let path = format!("/sys/class/input/{node}/device/{file}");
@@ -114,7 +115,8 @@ fn capabilities(system: &System, node: &str) -> Capabilities {
     }
 }
 
-/// The numbers of the bits that are set: words of 64 in hexadecimal, the greatest first.
+/// The indices of the bits that are set in hexadecimal words of 64 bits, the most significant
+/// first.
 fn bits(text: &str) -> Vec<u16> {
     let words = text.split_whitespace().rev().take(16).enumerate();
     let words = words.filter_map(|(at, word)| {

@@ -1,4 +1,4 @@
-//! Driver, TensorRT, the shim for it, and the plans.
+//! NVIDIA's driver, TensorRT, its shim, and the plans.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use pilotage_tensorrt::{
 
 use super::{Finding, Level};
 
-/// What was found of NVIDIA's. Looking loads its libraries, if there are any.
+/// What was found of NVIDIA's software. The search loads its libraries, if there are any.
 #[derive(Debug)]
 pub struct Gpu {
     device: Result<String, CudaError>,
@@ -19,7 +19,7 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// This machine's.
+    /// Examines this machine.
     pub fn here() -> Self {
         let device = Device::first().map(|device| device.to_string());
         let library = TensorRt::open(Product::TensorRt, None, &Shims::Installed);
@@ -79,7 +79,7 @@ impl Gpu {
         }
     }
 
-    /// Of use only where there is a TensorRT.
+    /// Only useful if there is a TensorRT.
     fn shim(&self, needed: bool) -> Option<Finding> {
         let part = "shim";
         match &self.library {

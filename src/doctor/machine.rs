@@ -1,4 +1,4 @@
-//! Processor, system, clocks, power and limits.
+//! CPU, system, clocks, power and limits.
 
 use std::process::Command;
 
@@ -34,7 +34,7 @@ fn processor() -> Finding {
     }
 }
 
-/// The .deb's floor.
+/// The oldest glibc that the .deb supports.
 const GLIBC: (u32, u32) = (2, 27);
 
 fn kernel(system: &System) -> Finding {
@@ -67,7 +67,7 @@ fn kernel(system: &System) -> Finding {
     }
 }
 
-/// What kind of Jetson it is, if it is one.
+/// The model of a Jetson, if the machine is one.
 fn board(system: &System) -> Option<Finding> {
     let model = system.text("/proc/device-tree/model")?;
     // "# R36 (release), REVISION: 3.0, GCID: ..." on a Jetson.
@@ -93,7 +93,7 @@ fn board(system: &System) -> Option<Finding> {
     })
 }
 
-/// The mode that nvpmodel set.
+/// The power mode that nvpmodel set.
 fn power_mode(system: &System) -> Option<Finding> {
     let status = system.text("/var/lib/nvpmodel/status")?;
     let mode: u32 = status
@@ -122,7 +122,7 @@ fn power_mode(system: &System) -> Option<Finding> {
     })
 }
 
-/// The GPU's clock under /sys/class/devfreq, by the names it has on Jetsons.
+/// The names of the GPU's clock under /sys/class/devfreq on Jetsons.
 const GPUS: [&str; 4] = ["gpu", "gv11b", "ga10b", "gp10b"];
 
 fn clocks(system: &System) -> Option<Finding> {
@@ -151,7 +151,7 @@ fn clocks(system: &System) -> Option<Finding> {
     })
 }
 
-/// How near the hottest part is to being throttled, and whether power has been.
+/// How near the hottest part is to being throttled, and whether power has been throttled.
 fn heat(system: &System) -> Vec<Finding> {
     let mut findings = Vec::new();
     let folder = "/sys/class/thermal";
@@ -161,7 +161,7 @@ fn heat(system: &System) -> Vec<Finding> {
         let Some(degrees) = system.number(&at("temp")).map(|milli| milli / 1000) else {
             continue;
         };
-        // From here on the kernel slows the part down.
+        // At this temperature the kernel starts to throttle the part.
         let passive = (0..16)
             .filter(|trip| {
                 let of = system.text(&at(&format!("trip_point_{trip}_type")));
@@ -206,7 +206,7 @@ fn heat(system: &System) -> Vec<Finding> {
     findings
 }
 
-/// What a process may lock and how it may be scheduled.
+/// The limits of locked memory and of scheduling priority.
 fn limits(system: &System) -> Option<Finding> {
     let text = system.text("/proc/self/limits")?;
     let of = |name: &str| {

@@ -1,4 +1,4 @@
-//! The files that say what a machine is.
+//! The files that describe a machine.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use super::cameras;
 use crate::camera::v4l::KernelDevice;
 
-/// The system below a folder: `/`, or a picture of it in a test.
+/// The system below a folder: `/`, or a copy in a test.
 #[derive(Debug, Clone)]
 pub struct System {
     root: PathBuf,
 }
 
 impl System {
-    /// This machine's.
+    /// This machine's system.
     pub fn here() -> Self {
         Self::below("/")
     }
 
-    /// The one in `root`.
+    /// The system in `root`.
     pub fn below(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -28,8 +28,8 @@ impl System {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// What a small file says, without the ends of lines and other marks of control at
-    /// either end. None where it cannot be read.
+    /// The text of a small file, trimmed of line ends and other control characters. `None` if it
+    /// cannot be read.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let bytes = fs::read(self.path(path)).ok()?;
         let text = String::from_utf8_lossy(&bytes);
@@ -37,12 +37,12 @@ impl System {
         Some(text.trim_matches(end).to_owned())
     }
 
-    /// A number that is all a file says.
+    /// The number in a file.
     pub(super) fn number(&self, path: &str) -> Option<i64> {
         self.text(path)?.parse().ok()
     }
 
-    /// The names in a folder that begin with `start`, those with a number in its order.
+    /// The names in a folder that begin with `start`; names with a number are in numerical order.
     pub(super) fn names(&self, folder: &str, start: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else {
             return Vec::new();
@@ -60,7 +60,7 @@ impl System {
         names
     }
 
-    /// The name of what a path leads to, whatever links there are on the way.
+    /// The name of the file that a path resolves to, through all links.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::canonicalize(self.path(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
@@ -71,7 +71,7 @@ impl System {
         fs::File::open(self.path(path)).map(drop)
     }
 
-    /// What a camera can be asked for; none where there is none, or it does not say.
+    /// The modes that a camera offers; `None` if there is no camera, or if it does not list them.
     pub(super) fn camera_modes(&self, path: &str) -> Option<String> {
         let device = KernelDevice::open(&self.path(path)).ok()?;
         cameras::modes(&device)

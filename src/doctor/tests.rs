@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-/// A system of these files.
+/// A system with these files.
 fn system(files: &[(&str, &str)]) -> (tempfile::TempDir, System) {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -59,13 +59,13 @@ fn devices_are_listed_in_order_with_their_names() {
 #[test]
 fn a_device_that_cannot_be_opened_is_a_warning() {
     let (root, system) = system(&[]);
-    // A folder in a node's place cannot be opened for writing, whoever asks.
+    // Even root cannot open a folder for writing.
     fs::create_dir_all(root.path().join("dev/video0")).unwrap();
     let findings = devices::findings(&system, &Needs::default());
     assert_eq!(found(&findings, "camera")[0].level, Level::Warning);
 }
 
-/// Of an Xbox pad and of a keyboard, as sysfs has them.
+/// An Xbox pad and a keyboard, as in sysfs.
 const PADS: [(&str, &str); 8] = [
     ("/dev/input/event0", ""),
     ("/sys/class/input/event0/device/name", "Keyboard\n"),
@@ -118,8 +118,8 @@ fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
     }
 }
 
-/// Logitech's F710 with its switch at D, as sysfs has it under hid-generic: neither ABS_RY nor
-/// BTN_START in the usual place.
+/// Logitech's F710 with its switch at D, as in sysfs under hid-generic: neither ABS_RY nor
+/// BTN_START has its default position.
 #[test]
 fn a_known_gamepad_is_named_and_has_what_it_needs() {
     let device = "/sys/class/input/event3/device";
@@ -150,7 +150,7 @@ fn a_known_gamepad_is_named_and_has_what_it_needs() {
         "/dev/input/event3: Logitech Cordless RumblePad 2 (Logitech F310, F510 or F710 at D, \
          hid-generic)"
     );
-    // What car.toml names counts.
+    // The names in car.toml are used.
     let findings = devices::findings(&system, &gamepad("[gamepad]\nthrottle = \"ABS_RY\""));
     let pad = found(&findings, "gamepad")[0];
     assert_eq!(pad.level, Level::Warning, "{}", pad.found);

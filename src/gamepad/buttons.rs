@@ -10,7 +10,7 @@ use pilotage_guard::{Limits, monotonic};
 use super::{Gamepad, GamepadConfig, Operator, Orders};
 
 /// How often the thread looks whether it is to end.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A gamepad that is away is looked for this often.
 pub const AGAIN: Duration = Duration::from_millis(500);
 
@@ -86,10 +86,10 @@ fn read(
                     Err(_) => {}
                 }
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
             continue;
         };
-        open.wait(GLANCE);
+        open.wait(POLL_INTERVAL);
         let now = monotonic();
         if let Err(error) = open.read(now) {
             // Before anything else: the car stops.

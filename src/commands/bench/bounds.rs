@@ -1,4 +1,4 @@
-//! How fast each layer could be at best on this machine, and how near that it is.
+//! The best possible time of each layer on this machine, and how near the engine is to it.
 
 use pilotage_engine::plan::Layer;
 use pilotage_engine::{CpuError, CpuOptions, InstructionSet, Numbers, peak, read_speed};
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::passes::LayerTimes;
 
-/// No cache holds more, bytes.
+/// Larger than any cache, bytes.
 const MOST_READ: usize = 1 << 28;
 
-/// What the machine was measured to do at most.
+/// The measured limits of the machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Limits {
     pub(super) arithmetic: Vec<Arithmetic>,
@@ -21,20 +21,20 @@ pub(super) struct Arithmetic {
     /// `int8` or `fp32`.
     pub(super) precision: &'static str,
     pub(super) threads: usize,
-    /// None for plain loops, whose instructions the compiler chooses.
+    /// `None` for plain loops, whose instructions the compiler chooses.
     pub(super) multiply_adds_per_second: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Reading {
-    /// As many as the plan's weights have in memory, or more than any cache holds.
+    /// As large as the plan's weights in memory, or larger than any cache.
     pub(super) bytes: usize,
     pub(super) threads: usize,
     pub(super) bytes_per_second: f64,
 }
 
 impl Limits {
-    /// Measures what the `layers` need with `options`: on one thread, and on all where
+    /// Measures the limits that the `layers` need with `options`: on one thread, and on all if
     /// there are several.
     pub(super) fn measure(layers: &[Layer], options: CpuOptions) -> Result<Self, CpuError> {
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
@@ -83,7 +83,7 @@ impl Limits {
     }
 }
 
-/// What a layer multiplies: `int8` or `fp32`. None where it multiplies nothing.
+/// The precision of a layer's multiplications: `int8` or `fp32`; `None` if it has none.
 fn arithmetic(layer: &Layer) -> Option<&'static str> {
     match (layer.multiply_adds, layer.precision) {
         (0, _) => None,
@@ -92,7 +92,7 @@ fn arithmetic(layer: &Layer) -> Option<&'static str> {
     }
 }
 
-/// Weights in fp16 are widened when the engine is made.
+/// Weights in fp16 are converted to a wider type when the engine is made.
 fn bytes_in_memory(layer: &Layer) -> usize {
     match layer.precision {
         "fp16" => layer.weight_bytes.saturating_mul(2),
@@ -100,24 +100,25 @@ fn bytes_in_memory(layer: &Layer) -> usize {
     }
 }
 
-/// A layer, measured. Times are microseconds.
+/// A measured layer. Times are microseconds.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MeasuredLayer {
     #[serde(flatten)]
     pub(super) layer: Layer,
     pub(super) fastest_us: f64,
     pub(super) median_us: f64,
-    /// Multiply-adds a second at its fastest, in billions.
+    /// Multiply-adds per second at its fastest, in billions.
     pub(super) gmacs: Option<f64>,
-    /// That, of the measured peak: 0 to about 1.
+    /// `gmacs` as a share of the measured peak: 0 to about 1.
     pub(super) of_peak: Option<f64>,
-    /// The longer of its multiply-adds at the peak and its weights at the reading speed.
+    /// The longer of the time for its multiply-adds at the peak rate and the time to read its
+    /// weights.
     pub(super) bound_us: Option<f64>,
-    /// Whether that is the time to read its weights.
+    /// Whether the bound is the time to read its weights.
     pub(super) bound_by_reading: bool,
-    /// The bound, of its fastest time: 1 is as good as can be.
+    /// The bound as a share of its fastest time: 1 is optimal.
     pub(super) of_bound: Option<f64>,
-    /// Of the sum of medians.
+    /// Share of the sum of medians.
     pub(super) share: f64,
 }
 
@@ -126,14 +127,14 @@ pub(super) struct MeasuredLayer {
 pub(super) struct Total {
     pub(super) multiply_adds: u64,
     pub(super) weight_bytes: usize,
-    /// Sums of the layers' own.
+    /// The sum of the layers' fastest times.
     pub(super) fastest_us: f64,
     pub(super) median_us: f64,
-    /// Layers that multiply nothing count as nothing. None where a peak is not known.
+    /// Layers without multiplications count as zero. `None` if a peak is unknown.
     pub(super) bound_us: Option<f64>,
 }
 
-/// Holds what was measured against the limits.
+/// Compares the measured times with the limits.
 pub(super) fn layers(
     layers: Vec<Layer>,
     measured: &[LayerTimes],

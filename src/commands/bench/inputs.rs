@@ -1,11 +1,11 @@
-//! What the engine is given to think about while it is measured.
+//! The engine's inputs during a measurement.
 
 use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, ElementType, Port, TensorMut, TensorRef};
 use pilotage_vision::{Layout, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
 
-/// One tensor and its memory.
+/// A tensor and its memory.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Tensor {
     F32(Vec<f32>),
@@ -54,26 +54,26 @@ impl Tensor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Source {
-    /// Frames that travel in the engine file.
+    /// Frames from the engine file.
     Frames,
-    /// There are no frames: noise.
+    /// Noise, because there are no frames.
     Noise,
 }
 
-/// Inputs to be taken in turn, each with a tensor for every port.
+/// Inputs that are used in rotation, each with a tensor for every port.
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) source: Source,
     pub(super) frames: Vec<Vec<Tensor>>,
 }
 
-/// Noise is repeated after so many frames.
+/// The number of noise frames before they repeat.
 const NOISY_FRAMES: usize = 8;
 
 impl Inputs {
-    /// The frames that travel in `bundle`, as the network would be given them, or else noise.
+    /// The validation frames of `bundle`, as the network gets them, or else noise.
     pub(super) fn of(bundle: &Bundle) -> Self {
-        if let Some(frames) = travelling(bundle).filter(|frames| !frames.is_empty()) {
+        if let Some(frames) = validation_frames(bundle).filter(|frames| !frames.is_empty()) {
             return Self {
                 source: Source::Frames,
                 frames,
@@ -91,8 +91,8 @@ impl Inputs {
     }
 }
 
-/// `None` where there are no frames or they are not for this input.
-fn travelling(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
+/// `None` if there are no frames or they do not fit this input.
+fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
     let proof = Proof::of(bundle).ok()?;
     let preprocess: Preprocess =
         serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
@@ -116,7 +116,7 @@ fn travelling(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
                 }
             }
             Tensor::F32(values) => {
-                // Only the last step of vision is wanted; whichever frame it is made for will do.
+                // Only the last step of vision is needed, so any frame size will do.
                 let (width, height) =
                     frame_size(&preprocess, (preprocess.width, preprocess.height));
                 let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8).ok()?;
@@ -129,7 +129,7 @@ fn travelling(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
     proof.frames().iter().map(tensor).collect()
 }
 
-/// The least frame that the recipe's crop fits in; `whole` where nothing is cropped.
+/// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.
 pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
     match preprocess.crop {
         Some(crop) => (
@@ -140,7 +140,7 @@ pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u3
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// Reproducible pseudo-random numbers.
 #[derive(Debug)]
 pub(super) struct Noise(u32);
 
@@ -159,8 +159,8 @@ impl Noise {
         (self.0 >> 24) as u8
     }
 
-    /// Floats from 0 to 1, integers of a byte; whole numbers wider than that, which may
-    /// stand for places, and truths are 0 and 1.
+    /// Floats from 0 to 1, and integers of one byte. Wider integers, which may be indices, and
+    /// booleans are 0 and 1.
     fn tensor(&mut self, port: &Port) -> Tensor {
         let mut tensor = Tensor::of(port);
         let truth = port.element_type == ElementType::Bool;

@@ -1,4 +1,4 @@
-//! The passes: the whole net as it drives, once more with each layer timed, and vision.
+//! The passes: the whole network as it drives, once more with each layer timed, and vision.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,30 +11,30 @@ use serde::Serialize;
 use super::inputs::{Inputs, Noise, Tensor, frame_size};
 use super::times::{Sample, Times, nanos};
 
-/// Before it counts, an engine runs this long, and this often.
+/// The warm-up: the engine runs this long, and this often.
 const WARM_UP: Duration = Duration::from_millis(200);
 const LEAST_WARM_UP: usize = 5;
-/// Most inferences with each layer timed.
+/// The largest number of inferences with each layer timed.
 const MOST_PROFILED: usize = 2_000;
-/// Frames that vision is timed on.
+/// The number of frames that vision is timed on.
 const VISION_FRAMES: usize = 500;
-/// The picture of a camera whose recipe crops nothing: that of car.toml's default.
+/// The frame size for a recipe that crops nothing: that of car.toml's default camera.
 const USUAL_FRAME: (u32, u32) = (640, 480);
-/// Someone who waits longer than this is told how long it will be.
+/// If a pass takes longer than this, its expected time is reported first.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Until {
     Count(usize),
-    /// This long, and at most [`MOST_COUNT`].
+    /// This long, and at most [`MOST_COUNT`] inferences.
     Elapsed(Duration),
 }
 
-/// Most inferences that are kept in memory, 16 bytes each.
+/// The largest number of inferences that are kept in memory, 16 bytes each.
 pub(super) const MOST_COUNT: usize = 5_000_000;
 
-/// An engine with its inputs, and room for its outputs.
+/// An engine with its inputs, and memory for its outputs.
 struct Subject<'a> {
     engine: CpuEngine,
     frames: &'a [Vec<Tensor>],
@@ -56,8 +56,8 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// One inference on the next frame, which is first put where vision would put it, so
-    /// that the engine finds it in the same cache.
+    /// One inference on the next frame. The frame is first copied to where vision would write it,
+    /// so that the engine finds it in the same cache.
     fn infer(&mut self) -> Result<Timing, EngineError> {
         if let Some(frame) = self.frames.get(self.next) {
             self.input.clone_from_slice(frame);
@@ -68,7 +68,7 @@ impl<'a> Subject<'a> {
         self.engine.infer(&inputs, &mut outputs)
     }
 
-    /// Runs until memory, clock and branches are as they will be; returns the last time.
+    /// Runs until memory, clock and branch prediction are warm; returns the last time.
     fn warm_up(&mut self) -> Result<Duration, EngineError> {
         self.engine.prepare()?;
         let start = Instant::now();
@@ -83,23 +83,24 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What the whole net took.
+/// The times of the whole network.
 #[derive(Debug)]
 pub(super) struct Whole {
-    /// The engine's words for itself.
+    /// The engine's description.
     pub(super) description: String,
     pub(super) samples: Vec<Sample>,
-    /// Of the inferences.
+    /// The total time of the inferences.
     pub(super) elapsed: Duration,
-    /// What a loop as long as an inference took that only counts, by turns with them.
+    /// The times of a counting loop as long as an inference, run in alternation with the
+    /// inferences.
     pub(super) counting: Times,
 }
 
-/// Inferences, and loops that only count, that follow one another.
-const TURN: usize = 64;
+/// The number of inferences, and of counting loops, in a row.
+const BATCH: usize = 64;
 
-/// A loop that only counts, in registers: when it takes longer than usual, the machine
-/// did something else.
+/// A loop that only counts, in registers: if it takes longer than usual, the machine did something
+/// else.
 #[derive(Debug)]
 struct Counting {
     rounds: u64,
@@ -107,13 +108,13 @@ struct Counting {
 }
 
 impl Counting {
-    /// As long as `wanted`, about.
-    fn of_length(wanted: Duration, room: usize) -> Self {
+    /// A loop of about the given `length`.
+    fn with_length(length: Duration, room: usize) -> Self {
         const TRIED: u64 = 100_000;
         let took = (0..10).map(|_| Self::count(TRIED)).min();
         let once = took.unwrap_or_default().as_secs_f64().max(1e-9) / TRIED as f64;
         Self {
-            rounds: (wanted.as_secs_f64() / once) as u64 + 1,
+            rounds: (length.as_secs_f64() / once) as u64 + 1,
             taken: Vec::with_capacity(room),
         }
     }
@@ -122,22 +123,22 @@ impl Counting {
         let start = Instant::now();
         let mut sum = black_box(1_u64);
         for _ in 0..black_box(rounds) {
-            // No compiler knows a shorter way to the last of these.
+            // No compiler can shorten this recurrence.
             sum = sum.wrapping_mul(6_364_136_223_846_793_005).rotate_left(7);
         }
         black_box(sum);
         start.elapsed()
     }
 
-    fn turn(&mut self, loops: usize) {
+    fn run(&mut self, loops: usize) {
         for _ in 0..loops {
             self.taken.push(nanos(Self::count(self.rounds)));
         }
     }
 }
 
-/// Times the whole net, nothing else being asked of it; by turns with loops that only
-/// count, which leave caches alone.
+/// Times the whole network without profiling, in alternation with counting loops, which do not
+/// touch the caches.
 pub(super) fn whole(
     bundle: &Bundle,
     options: CpuOptions,
@@ -161,10 +162,10 @@ pub(super) fn whole(
             ((expected * 2.0) as usize + 1, limit)
         }
     };
-    // Room for all of them, so that memory does not grow meanwhile.
+    // Allocate for all samples, so that memory does not grow during the measurement.
     let room = room.min(MOST_COUNT);
     let mut samples = Vec::with_capacity(room);
-    let mut counting = Counting::of_length(once, room);
+    let mut counting = Counting::with_length(once, room);
     let mut counted = Duration::ZERO;
     let start = Instant::now();
     while samples.len() < room {
@@ -177,14 +178,14 @@ pub(super) fn whole(
             at: nanos(at),
             took: nanos(took),
         });
-        if samples.len() % TURN == 0 || samples.len() == room {
+        if samples.len() % BATCH == 0 || samples.len() == room {
             let begun = Instant::now();
-            counting.turn(samples.len() - counting.taken.len());
+            counting.run(samples.len() - counting.taken.len());
             counted += begun.elapsed();
         }
     }
     let elapsed = start.elapsed() - counted;
-    counting.turn(samples.len() - counting.taken.len());
+    counting.run(samples.len() - counting.taken.len());
     Ok(Whole {
         description: subject.engine.describe(),
         samples,
@@ -193,11 +194,11 @@ pub(super) fn whole(
     })
 }
 
-/// What one layer took.
+/// The times of one layer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LayerTimes {
     pub(super) times: Times,
-    /// Whether the engine's threads share it.
+    /// Whether several threads of the engine run it.
     pub(super) shared: bool,
 }
 
@@ -224,7 +225,7 @@ pub(super) fn by_layer(
     let mut taken: Vec<Vec<u64>> = vec![Vec::with_capacity(count); before.len()];
     for _ in 0..count {
         subject.infer()?;
-        // The engine keeps sums: what one inference added is what it took.
+        // The engine keeps sums: the difference is the time of one inference.
         totals(&subject.engine, &mut after);
         for (taken, (before, after)) in taken.iter_mut().zip(before.iter().zip(&after)) {
             taken.push(nanos(after.saturating_sub(*before)));
@@ -240,7 +241,7 @@ pub(super) fn by_layer(
         .collect())
 }
 
-/// From a camera's frame to the engine's input.
+/// The times from a camera's frame to the engine's input.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct VisionTimes {
     /// Width and height of the frame, pixels.
@@ -251,7 +252,7 @@ pub(super) struct VisionTimes {
     pub(super) times: Times,
 }
 
-/// Times vision on noise; its arithmetic is the same for every picture.
+/// Times vision on noise; its work is the same for every picture.
 pub(super) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTimes> {
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing.clone())
         .context("its preprocessing cannot be used")?;

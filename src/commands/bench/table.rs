@@ -7,7 +7,7 @@ use super::times::Times;
 use super::{Given, Measurement};
 use crate::commands::inspect::table::{columns, sizes};
 
-/// All that was measured.
+/// All results.
 pub(super) fn whole(measurement: &Measurement) -> String {
     [
         summary(measurement),
@@ -57,7 +57,7 @@ fn given(inputs: &Given) -> String {
     }
 }
 
-/// The machine's limits, one a line.
+/// The machine's limits, one per line.
 fn measured(limits: &Limits) -> Vec<String> {
     let arithmetic = limits.arithmetic.iter().map(|peak| {
         let threads = counted(peak.threads, "thread");
@@ -210,7 +210,7 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// An engine's name goes to a terminal: nothing in it may steer that.
+/// An engine's name goes to a terminal: it must not contain control characters.
 fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()

@@ -1,25 +1,24 @@
-//! Many times of the same thing, and their summary.
+//! Repeated measurements, and their summary.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A p99 beyond this many medians is not what the aim asks for.
+/// A p99 above this many medians counts as disturbed.
 const QUIET: f64 = 1.3;
 
 /// One measurement, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// From the start of the series to the start of this one.
+    /// From the start of the series to the start of this measurement.
     pub(super) at: u64,
     pub(super) took: u64,
 }
 
-/// How long something took, over and over: microseconds, each the time that so many took
-/// at most.
+/// Percentiles of a repeated measurement, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Times {
-    /// How often it was measured.
+    /// The number of measurements.
     pub(super) count: usize,
     pub(super) mean_us: f64,
     pub(super) fastest_us: f64,
@@ -31,7 +30,7 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Of nanoseconds, which are put in order.
+    /// From nanoseconds; sorts `nanos`.
     pub(super) fn of(nanos: &mut [u64]) -> Self {
         nanos.sort_unstable();
         let sum: u128 = nanos.iter().map(|&nanos| u128::from(nanos)).sum();
@@ -48,25 +47,25 @@ impl Times {
         }
     }
 
-    /// Whether one in a hundred took much longer than half of them.
+    /// Whether one measurement in a hundred took much longer than the median.
     pub(super) fn disturbed(&self) -> bool {
         self.p99_us > QUIET * self.p50_us
     }
 
-    /// How many medians one in a hundred took, or more.
+    /// The p99 as a multiple of the median.
     pub(super) fn tail(&self) -> f64 {
         self.p99_us / self.p50_us.max(f64::MIN_POSITIVE)
     }
 }
 
-/// What `quantile` of `sorted` took at most.
+/// The `quantile` of `sorted`, converted to microseconds.
 fn micros(sorted: &[u64], quantile: f64) -> f64 {
     let rank = (quantile * sorted.len() as f64).ceil() as usize;
     let nanos = sorted.get(rank.saturating_sub(1)).copied();
     nanos.unwrap_or(0) as f64 * 1e-3
 }
 
-/// Longer than any measurement counts as the longest there is.
+/// Saturates at the largest u64.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

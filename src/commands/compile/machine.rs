@@ -1,4 +1,5 @@
-//! `pilotage compile --for-this-machine`: a TensorRT plan, built and proven on this machine's GPU.
+//! `pilotage compile --for-this-machine`: builds and validates a TensorRT plan on this machine's
+//! GPU.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::car::{Backend, Car, EngineSource};
 use crate::engines::{self, Fetched};
 use crate::signature::Trust;
 
-/// The plan of an engine file, or those of the compiled-in engines.
+/// Makes the plan of an engine file, or those of the compiled-in engines.
 pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<ExitCode> {
     let sources: Vec<_> = match file {
         Some(file) => vec![EngineSource::File(file.to_owned())],
@@ -30,8 +31,8 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The plan of the engine that the car of `file` drives with, if the GPU is to run it. What
-/// the service does at each start.
+/// Makes the plan of the engine that the car of `file` drives with, if the GPU is to run it. The
+/// service does this at each start.
 pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     let car = Car::load(file)?;
     if car.backend == Backend::Cpu {
@@ -46,7 +47,7 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
         bytes,
         signature,
     } = fetch(&car.engine, &car.trust)?;
-    // A plan becomes code: none is built of what this car would not drive with.
+    // A plan becomes code: none is built from an engine that this car would refuse.
     signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
     print(format_args!(
@@ -62,10 +63,11 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An engine's bytes, if a plan may be built of them: root takes no file that others can write.
+/// Reads an engine's bytes, if a plan may be built from them: root accepts no file that others can
+/// write.
 fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
-    // Before the file is read: afterwards it could be another one. A missing file is reported by
-    // the reading.
+    // Check before the file is read: afterwards it could be another file. The read reports a
+    // missing file.
     let checked = match source {
         EngineSource::BuiltIn(_) => Ok(()),
         EngineSource::File(file) => check_engine_file(file),
@@ -75,7 +77,7 @@ fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
     Ok(fetched)
 }
 
-/// The plan of `bundle`, if it is wished for and can be had.
+/// Makes the plan of `bundle`, if it is requested and possible.
 pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<()> {
     if wish == Wish::Off {
         return Ok(());
@@ -91,12 +93,12 @@ pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<
     Ok(())
 }
 
-/// One line on a terminal, and in a journal a line for each phase; TensorRT's log tells the
-/// rest (`RUST_LOG=tensorrt=debug`).
+/// One line on a terminal, and in a journal a line for each phase. TensorRT's log has the details
+/// (`RUST_LOG=tensorrt=debug`).
 fn show(progress: Progress<'_>) -> bool {
     let Progress { phase, done, steps } = progress;
     if std::io::stderr().is_terminal() {
-        // A line that cannot be shown is no reason to stop.
+        // A failure to show the line does not stop the work.
         let _ = write_to_stderr(format!("\r\x1b[K{phase}: {done} of {steps}").as_bytes());
     } else if done == 0 {
         say_always(format_args!("{phase}: {steps} steps"));

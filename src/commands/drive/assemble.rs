@@ -1,4 +1,4 @@
-//! From options to parts: car, circuit, engine, simulation, pilot.
+//! Assembles a simulated drive from options: car, circuit, engine, simulation, pilot.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::simulation::{Latency, Pace, SimulatedDrive};
 
 /// Everything a drive needs.
 pub struct Assembled {
-    /// The car and what drives it.
+    /// The car and its pilot.
     pub drive: SimulatedDrive,
-    /// What was asked for, checked.
+    /// The checked settings.
     pub car: Car,
     /// The engine's name.
     pub engine: String,
-    /// What runs it, and how precisely.
+    /// What runs the engine, and its precision.
     pub backend: String,
-    /// What is about to be used, for people.
+    /// A description of the drive, for people.
     pub announcement: String,
     /// Points to measure the position deviation against.
     pub reference: Option<Vec<[f64; 2]>>,
@@ -33,15 +33,15 @@ pub struct Assembled {
 /// The car that `options` describe.
 ///
 /// # Errors
-/// When its file is not there or not sound.
+/// Fails if its file does not exist or is not valid.
 pub fn car(options: &Options) -> Result<Car, CarError> {
     Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))
 }
 
-/// Builds all that a drive of the simulated `car` needs.
+/// Builds everything that a drive of the simulated `car` needs.
 ///
 /// # Errors
-/// When something is not there or not sound.
+/// Fails if something does not exist or is not valid.
 pub fn assemble(options: &Options, car: Car) -> anyhow::Result<Assembled> {
     let reference = options.reference.as_deref().map(reference).transpose()?;
     let share = options.drop_frames.unwrap_or(0.0);
@@ -78,12 +78,13 @@ pub fn assemble(options: &Options, car: Car) -> anyhow::Result<Assembled> {
     })
 }
 
-/// On the wall clock a pilot that hangs must not take its guard with it.
+/// Whether the guard runs in a separate process: on the wall clock, a hanging pilot must not block
+/// its guard.
 fn guard_beside(car: &Car) -> bool {
     (car.simulator.pace, car.simulator.latency) == (Pace::Real, Latency::Measured)
 }
 
-/// A number within `limit` of zero; zero when none is given.
+/// A number within `limit` of zero; zero if none is given.
 fn bounded(value: Option<f64>, option: &str, limit: f64) -> anyhow::Result<f64> {
     let value = value.unwrap_or(0.0);
     anyhow::ensure!(
@@ -94,7 +95,7 @@ fn bounded(value: Option<f64>, option: &str, limit: f64) -> anyhow::Result<f64> 
     Ok(value)
 }
 
-/// The command line wins over car.toml.
+/// Applies the command line, which overrides car.toml.
 fn adjust(settings: &mut Settings, options: &Options) {
     let simulator = &mut settings.simulator;
     if let Some(circuit) = &options.circuit {
@@ -136,7 +137,7 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
         .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
 }
 
-/// A file on the command line is meant from the present folder, not from car.toml's.
+/// A file on the command line is relative to the current folder, not to car.toml's.
 fn from_here(name: &str, extensions: &[&str]) -> String {
     if has_extension(name, extensions) {
         let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
@@ -188,7 +189,7 @@ fn announce(car: &Car, drive: &SimulatedDrive, engine: &str, backend: &str) -> S
     text
 }
 
-/// The car's kind in a word.
+/// The name of the car's kind.
 pub fn kind(car: &Car) -> &'static str {
     match car.kind {
         pilotage_simulator::CarKind::Unicycle => "unicycle",
@@ -196,7 +197,7 @@ pub fn kind(car: &Car) -> &'static str {
     }
 }
 
-/// The points of a reference path: x,y in metres, one a line.
+/// The points of a reference path: x,y in metres, one per line.
 fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
@@ -229,7 +230,7 @@ impl Assembled {
     /// Draws the path driven so far to `file`.
     ///
     /// # Errors
-    /// When the picture cannot be drawn or written.
+    /// Fails if the picture cannot be drawn or written.
     pub fn draw(&self, file: &Path, report: &RunReport) -> Result<(), PlotError> {
         let world = self.drive.world.borrow();
         plot::lap_picture(file, world.circuit(), world.path(), &report.caption())

@@ -1,5 +1,5 @@
-//! Driving a real car by hand. The loop reads the gamepad itself: one that hangs sends no
-//! commands, and the guard stops the car at its deadline.
+//! Driving a real car by hand. The loop reads the gamepad itself: if the read hangs, no commands
+//! are sent, and the guard stops the car at its deadline.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,16 +22,16 @@ use crate::live::{LiveLine, Numbers, Progress};
 use crate::recorder::{FrameTaker, Steered};
 use crate::report::HandReport;
 
-/// A command goes out at least this often.
+/// The longest interval between two commands.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What is kept of a drive.
+/// The recording of a drive.
 pub struct Recording {
-    /// Takes frames and what the hand did.
+    /// Records frames and the operator's commands.
     pub frames: FrameTaker,
-    /// Where the hand says what it does.
+    /// The operator's current steering and throttle.
     pub steered: Arc<Steered>,
-    /// The drive ends with so many recorded frames.
+    /// The number of recorded frames after which the drive ends.
     pub wanted: Option<u64>,
 }
 
@@ -40,15 +40,15 @@ enum End {
     Signal,
     /// A folder's pictures have all been shown.
     Pictures,
-    /// As many as were asked for.
+    /// The requested number of frames was recorded.
     Recorded,
     Guard(LinkError),
 }
 
-/// Drives by hand until a signal ends it, the guard is gone, or the recording is whole.
+/// Drives by hand until a signal ends it, the guard is gone, or the recording is complete.
 ///
 /// # Errors
-/// When something that is needed is not there or not sound; nothing has moved then.
+/// Fails if something that is needed does not exist or is not valid; nothing has moved then.
 pub fn run(
     car: &Car,
     file: Option<&Path>,
@@ -69,9 +69,9 @@ pub fn run(
     let signalled = catch_signals()?;
     let mut manager = Manager::from_environment();
     let pad = Gamepad::open(config, &car.limits)?;
-    // The connection is dropped first: a guard that was started here ends with it.
+    // Drop order: `link` before `own`, so that a guard that was started here ends.
     let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), &file)?;
-    // No engine drives: an operator's hand is of the physical world.
+    // No engine drives: an operator drives in the physical world.
     link.hello(Domain::Physical, &car.guarded().identification())?;
     let (gamepad, mapping) = (pad.describe(), *pad.mapping());
     say(&format!(
@@ -84,12 +84,13 @@ pub fn run(
     ));
     manager.ready();
     if car.limits.spec().actuator == Domain::Simulated {
-        // Nothing moves in a dry run, so it arms itself; the guard refuses that for any other car.
+        // Nothing moves in a dry run, so it is armed at once; the guard refuses this for any other
+        // car.
         let engine = Domain::Physical;
         link.arm(monotonic(), ArmRequest { engine })
             .context("the guard would not arm the dry run")?;
     }
-    let mut turn = Turn::new(car, config, pad, link);
+    let mut hand_loop = HandLoop::new(car, config, pad, link);
     let live = LiveLine::start(!json);
     let started = Instant::now();
     let end = loop {
@@ -97,11 +98,15 @@ pub fn run(
             break End::Signal;
         }
         manager.alive(monotonic());
-        let wish = match turn.take(recording.as_ref()) {
+        let wish = match hand_loop.step(recording.as_ref()) {
             Ok(wish) => wish,
             Err(error) => break End::Guard(error),
         };
-        live.show(numbers(turn.link.status().state, wish, turn.stop_proven()));
+        live.show(numbers(
+            hand_loop.link.status().state,
+            wish,
+            hand_loop.stop_proven(),
+        ));
         if let Some(recording) = &recording {
             let written = recording.frames.counters().written;
             if recording.wanted.is_some_and(|wanted| written >= wanted) {
@@ -113,11 +118,11 @@ pub fn run(
         }
     };
     drop(live);
-    let told = match end {
+    let disarmed = match end {
         End::Guard(error) => Err(error),
-        End::Signal | End::Pictures | End::Recorded => turn.link.disarm(monotonic()),
+        End::Signal | End::Pictures | End::Recorded => hand_loop.link.disarm(monotonic()),
     };
-    say_the_end(told, own.is_some());
+    say_the_end(disarmed, own.is_some());
     let report = HandReport {
         outcome: match end {
             End::Signal => "ended by a signal".to_owned(),
@@ -126,15 +131,15 @@ pub fn run(
             End::Guard(error) => error.to_string(),
         },
         car: car.name.clone(),
-        gamepad: match turn.stop_proven() {
+        gamepad: match hand_loop.stop_proven() {
             true => gamepad,
             false => format!("{gamepad}, its stop button not proven"),
         },
         actuator: car.actuator.kind.to_string(),
         wall_seconds: started.elapsed().as_secs_f64(),
-        commands: turn.sequence,
-        guard: turn.link.status().counters.into(),
-        // The last frames are written before they are counted.
+        commands: hand_loop.sequence,
+        guard: hand_loop.link.status().counters.into(),
+        // Wait until the last frames are written, then count.
         recording: recording.map(|recording| recording.frames.finish()),
     };
     let text = match json {
@@ -148,27 +153,27 @@ pub fn run(
     })
 }
 
-/// What a turn of the loop works on.
-struct Turn<'a> {
+/// The state of the loop.
+struct HandLoop<'a> {
     car: &'a Car,
     config: &'a GamepadConfig,
     pad: Option<Gamepad>,
     orders: Orders,
     link: SocketLink,
     watch: Watch,
-    /// When the guard was armed, as it last reported.
+    /// The time of the latest arming, as the guard reported it.
     armed: Option<Time>,
-    /// The last moment at which all that the gamepad had reported was read.
-    known: Time,
+    /// The latest time at which all of the gamepad's reports had been read.
+    read_at: Time,
     /// When the next command is due.
     due: Time,
-    /// When a gamepad that is away was looked for last.
+    /// When the program last tried to open a lost gamepad.
     tried: Time,
     driven: bool,
     sequence: u64,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> HandLoop<'a> {
     fn new(car: &'a Car, config: &'a GamepadConfig, pad: Gamepad, link: SocketLink) -> Self {
         let now = monotonic();
         Self {
@@ -179,7 +184,7 @@ impl<'a> Turn<'a> {
             link,
             watch: Watch::default(),
             armed: None,
-            known: now,
+            read_at: now,
             due: now,
             tried: now,
             driven: false,
@@ -187,22 +192,22 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Waits for the gamepad or the next command's moment, and sends that.
-    fn take(&mut self, recording: Option<&Recording>) -> Result<Wish, LinkError> {
+    /// Waits for the gamepad or until the next command is due, and sends the command.
+    fn step(&mut self, recording: Option<&Recording>) -> Result<Wish, LinkError> {
         let patience = self.due.since(monotonic());
         match &self.pad {
             Some(pad) => pad.wait(patience),
             None => std::thread::sleep(patience),
         }
         let now = monotonic();
-        // First: an arming that has come since locks the axes before they are read.
+        // First: an arming that has come since must lock the axes before they are read.
         self.link.advance_to(now)?;
         let before = self.link.status().state;
         self.arming(now, before);
         let wish = match self.read(now) {
             Ok(wish) => wish,
             Err(error) => {
-                // Before anything else: the car stops.
+                // Before anything else: stop the car.
                 let stopped = self.orders.lost();
                 self.pad = None;
                 self.tried = now;
@@ -229,7 +234,7 @@ impl<'a> Turn<'a> {
         Ok(wish)
     }
 
-    /// After each arming the axes must be seen at rest anew.
+    /// After each arming the axes must be seen at rest again.
     fn arming(&mut self, now: Time, state: State) {
         let armed = match state {
             State::Armed(armed) => Some(armed.armed),
@@ -245,13 +250,13 @@ impl<'a> Turn<'a> {
         self.armed = armed;
     }
 
-    /// The stop button was pressed since the gamepad was taken.
+    /// Whether the stop button was pressed since the gamepad was opened.
     fn stop_proven(&mut self) -> bool {
         let pad = self.pad.as_mut();
         pad.is_some_and(|pad| pad.hand().stop_proven())
     }
 
-    /// What the operator wants. A gamepad that is away is looked for.
+    /// The operator's wish. If the gamepad is lost, it is searched for.
     fn read(&mut self, now: Time) -> Result<Wish, GamepadError> {
         if self.pad.is_none() && now.since(self.tried) >= AGAIN {
             self.tried = now;
@@ -264,7 +269,7 @@ impl<'a> Turn<'a> {
             return Ok(Wish::default());
         };
         if pad.read(now)? {
-            self.known = now;
+            self.read_at = now;
         }
         let hand = pad.hand();
         let presses = hand.take_presses();
@@ -279,9 +284,9 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Sends what the operator wants to a guard that was in `state` before that was read.
+    /// Sends the operator's wish; the guard was in `state` before the wish was read.
     fn send(&mut self, now: Time, wish: Wish, state: State) -> Result<(), LinkError> {
-        // Elsewhere a command moves nothing, and is not worth a refusal.
+        // In any other state a command moves nothing, and would only be refused.
         if self.pad.is_none() || !matches!(state, State::Armed(_) | State::Driving(_)) {
             return Ok(());
         }
@@ -289,11 +294,12 @@ impl<'a> Turn<'a> {
         let command = Command {
             steering: wish.steering,
             throttle: wish.throttle,
-            captured: self.known,
+            captured: self.read_at,
             sequence: self.sequence,
         };
         match self.link.send_at(now, command) {
-            // A guard that takes none is seen to at its deadline, by itself or who watches it.
+            // If the guard takes no commands, it stops the car at its deadline, or its watcher
+            // does.
             Ok(()) | Err(LinkError::QueueFull) => Ok(()),
             Err(error) => Err(error),
         }

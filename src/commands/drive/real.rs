@@ -1,5 +1,5 @@
-//! Driving a real car: no lap, no end but a person's. What fails stops the car and not the
-//! loop, which goes on to look; only a person arms the car again.
+//! Driving a real car: there are no laps, and only an operator ends the drive. A fault stops the
+//! car but not the loop, which continues to take frames; only an operator arms the car again.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
 use crate::report::{LoopTiming, RealReport};
 
-/// A camera that is away answers at once; it is asked again after this.
+/// A lost camera answers at once; it is asked again after this.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How a drive ended.
@@ -35,11 +35,11 @@ enum End {
     Guard(LinkError),
 }
 
-/// Drives until a signal ends it, the guard is gone, or the frames that were asked for are
-/// seen.
+/// Drives until a signal ends it, the guard is gone, or the requested number of frames has been
+/// taken.
 ///
 /// # Errors
-/// When something that is needed is not there or not sound; nothing has moved then.
+/// Fails if something that is needed does not exist or is not valid; nothing has moved then.
 pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
     refuse_the_simulators(options)?;
     let file = car_file(options)?;
@@ -89,7 +89,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
         }
     };
     drop(live);
-    drive.stand(&end);
+    drive.disarm(&end);
     let report = drive.report(car, &timing, started.elapsed(), &end);
     let text = match options.json {
         true => report.json()?,
@@ -102,7 +102,7 @@ pub fn run(options: &Options, car: &Car) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// To a person's gamepad, where car.toml has one.
+/// Starts to read the operator's gamepad, if car.toml has one.
 fn listen(car: &Car) -> anyhow::Result<Option<Buttons>> {
     let Some(config) = car.gamepad.clone() else {
         return Ok(None);
@@ -121,7 +121,7 @@ struct RealDrive {
     camera: String,
     engine: String,
     backend: String,
-    /// Ends after the pilot's line to it is closed.
+    /// The guard ends after the pilot's connection to it is closed.
     own: Option<OwnGuard>,
 }
 
@@ -142,7 +142,7 @@ impl RealDrive {
         }
         let camera = camera::open(capture)?;
         let described = camera.describe();
-        // The connection is dropped first: a guard that was started here ends with it.
+        // Drop order: `link` before `own`, so that a guard that was started here ends.
         let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), file)?;
         link.hello(domain, &car.guarded().identification())?;
         let whose = match own {
@@ -176,8 +176,8 @@ impl RealDrive {
         })
     }
 
-    /// Nothing moves in a dry run, so it arms itself. The guard, which knows what it moves,
-    /// refuses that for any other car.
+    /// Nothing moves in a dry run, so it is armed at once. The guard, which knows its actuator,
+    /// refuses this for any other car.
     fn arm(&mut self) -> anyhow::Result<()> {
         let now = self.pilot.now();
         let request = ArmRequest {
@@ -189,14 +189,14 @@ impl RealDrive {
         }
     }
 
-    /// However the drive ended, the car stands before anything is reported.
-    fn stand(&mut self, end: &End) {
+    /// Disarms the car before anything is reported, however the drive ended.
+    fn disarm(&mut self, end: &End) {
         let now = self.pilot.now();
-        let told = match end {
+        let disarmed = match end {
             End::Guard(error) => Err(*error),
             End::Signal | End::Frames | End::Pictures => self.pilot.link().disarm(now),
         };
-        say_the_end(told, self.own.is_some());
+        say_the_end(disarmed, self.own.is_some());
     }
 
     fn report(&mut self, car: &Car, timing: &LoopTiming, wall: Duration, end: &End) -> RealReport {
@@ -233,13 +233,13 @@ fn numbers(state: State, step: &Step, timing: &LoopTiming) -> Numbers {
     }
 }
 
-/// The guard reads it too, from wherever it was started.
+/// An absolute path, because the guard reads the file too and may run in another folder.
 fn car_file(options: &Options) -> anyhow::Result<PathBuf> {
     let file = options.car.as_deref().context("a real car needs --car")?;
     std::path::absolute(file).with_context(|| file.display().to_string())
 }
 
-/// What is asked of the simulated car is no use, or worse, with a real one.
+/// Options of the simulated car are useless, or worse, with a real one.
 pub(super) fn refuse_the_simulators(options: &Options) -> anyhow::Result<()> {
     let asked = [
         ("--circuit", options.circuit.is_some()),

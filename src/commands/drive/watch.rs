@@ -1,11 +1,11 @@
-//! What the operator of a real car's drive is told.
+//! Messages to the operator during a drive of a real car.
 
 use std::time::Instant;
 
 use pilotage_console::{FaultReports, say_always};
 use pilotage_guard::{State, StopReason};
 
-/// Says each change once, and a fault that comes and goes now and then with a count.
+/// Reports each change once, and a recurring fault from time to time with a count.
 #[derive(Default)]
 pub struct Watch {
     state: Option<std::mem::Discriminant<State>>,
@@ -14,7 +14,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Where the guard stands.
+    /// Reports the guard's state.
     pub fn state(&mut self, state: State) {
         let kind = std::mem::discriminant(&state);
         if (self.state, self.reason) == (Some(kind), state.stopped()) {
@@ -34,26 +34,26 @@ impl Watch {
         }
     }
 
-    /// What is wrong.
+    /// Reports a fault.
     pub fn wrong(&mut self, error: &dyn std::error::Error) {
         self.faults.wrong(&error.to_string(), Instant::now(), say);
     }
 
-    /// Nothing is; `but` is said where something was.
-    pub fn well(&mut self, but: &str) {
-        self.faults.well(but, Instant::now(), say);
+    /// Reports with `message` that a fault is over, if there was one.
+    pub fn well(&mut self, message: &str) {
+        self.faults.well(message, Instant::now(), say);
     }
 }
 
-/// Over the live line, which starts anew behind it. Never blocks, and a closed standard error
-/// is no error.
-pub fn say(what: &str) {
-    say_always(what);
+/// Writes over the status line, which is drawn again below. Never blocks; a closed standard error
+/// is ignored.
+pub fn say(message: &str) {
+    say_always(message);
 }
 
-/// However a drive ended, this is what became of the car.
-pub fn say_the_end(told: Result<(), pilotage_guard::LinkError>, own_guard: bool) {
-    match (told, own_guard) {
+/// Reports the car's state after a drive.
+pub fn say_the_end(disarmed: Result<(), pilotage_guard::LinkError>, own_guard: bool) {
+    match (disarmed, own_guard) {
         (Ok(()), _) => say("the car is disarmed"),
         (Err(error), true) => say(&format!("{error}; its motors get failsafe")),
         (Err(error), false) => say(&format!("{error}; its service writes failsafe")),

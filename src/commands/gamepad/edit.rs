@@ -1,11 +1,11 @@
-//! A mapping in car.toml's text, with its comments where they were.
+//! Writes a mapping into the text of a car.toml; comments are kept.
 
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
 use crate::gamepad::{Mapping, Rest};
 
-/// `text` with `mapping` in its `[gamepad]`, which is added where there is none.
+/// `text` with `mapping` in its `[gamepad]`, which is added if there is none.
 pub(super) fn edit(text: &str, mapping: &Mapping) -> anyhow::Result<String> {
     let mut document: DocumentMut = text.parse()?;
     let item = document
@@ -34,7 +34,7 @@ pub(super) fn edit(text: &str, mapping: &Mapping) -> anyhow::Result<String> {
     Ok(document.to_string())
 }
 
-/// The comment behind a value that was there stays.
+/// Sets a value and keeps the comment after the old value.
 fn set(table: &mut dyn TableLike, key: &str, value: Value) -> anyhow::Result<()> {
     let Some(item) = table.get_mut(key) else {
         table.insert(key, Item::Value(value));
@@ -83,7 +83,7 @@ mod tests {
         }
         let car = Car::from_toml("car.toml", &edited).unwrap();
         assert_eq!(car.gamepad.unwrap().mapping, Some(mapping()));
-        // A second time changes nothing.
+        // Writing it a second time changes nothing.
         assert_eq!(edit(&edited, &mapping()).unwrap(), edited);
     }
 

@@ -1,4 +1,4 @@
-//! Asks for each control, and writes what was learned.
+//! Asks for each control, and writes the learned mapping.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use pilotage_guard::monotonic;
 
 use super::edit::edit;
-use super::{End, GLANCE, Session, print};
+use super::{End, POLL_INTERVAL, Session, print};
 use crate::car::Car;
 use crate::gamepad::{Lesson, Mapping, Question, Step};
 
@@ -30,7 +30,7 @@ pub(super) fn run(session: &mut Session, file: &Path) -> anyhow::Result<End> {
     Ok(End::Done)
 }
 
-/// The mapping; none when a signal came first.
+/// The mapping; `None` if a signal came first.
 fn learn(session: &mut Session) -> anyhow::Result<Option<Mapping>> {
     let mut lesson = Lesson::default();
     for (axis, value) in session.pad.values()? {
@@ -42,7 +42,7 @@ fn learn(session: &mut Session) -> anyhow::Result<Option<Mapping>> {
     }
     ask(lesson.question())?;
     while !session.ended() {
-        session.pad.wait(GLANCE);
+        session.pad.wait(POLL_INTERVAL);
         let now = monotonic();
         let mut inputs = Vec::new();
         session.pad.read(|input| inputs.push(input))?;

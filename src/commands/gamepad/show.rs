@@ -1,9 +1,9 @@
-//! What a gamepad reports, live.
+//! Shows a gamepad's reports, live.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
 
-use super::{End, GLANCE, Session, print};
+use super::{End, POLL_INTERVAL, Session, print};
 use crate::gamepad::{Axis, AxisName, Button, Input, Mapping, Range, Rest};
 
 /// Shows until a signal ends it.
@@ -36,7 +36,7 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<End> {
     view.all(&mut text);
     print(&text)?;
     while !session.ended() {
-        session.pad.wait(GLANCE);
+        session.pad.wait(POLL_INTERVAL);
         let mut inputs = Vec::new();
         session.pad.read(|input| inputs.push(input))?;
         if inputs.is_empty() {
@@ -54,18 +54,18 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<End> {
     Ok(End::Signal)
 }
 
-/// What is known of a gamepad.
+/// The displayed state of a gamepad.
 struct View {
     mapping: Mapping,
     dead_zone: f32,
     axes: Vec<(AxisName, Range, i32)>,
     pressed: Vec<Button>,
-    /// On a terminal: the lines that are drawn over the next time.
+    /// On a terminal: the number of lines to draw over next time.
     drawn: Option<usize>,
 }
 
 impl View {
-    /// Takes an input. Where nothing is drawn over, a change is a line in `text`.
+    /// Takes an input. If nothing is drawn over, a change appends a line to `text`.
     fn take(&mut self, input: Input, range: impl Fn(AxisName) -> Range, text: &mut String) {
         let line = match input {
             Input::Axis { code, value } => {
@@ -94,7 +94,7 @@ impl View {
         }
     }
 
-    /// Everything; on a terminal over what was drawn before.
+    /// Draws everything; on a terminal over the previous lines.
     fn all(&mut self, text: &mut String) {
         let clear = match self.drawn {
             Some(drawn) => {
@@ -142,7 +142,7 @@ impl View {
         line
     }
 
-    /// Where an axis is; none within its dead zone, as the kernel's driver or car.toml has it.
+    /// The position of an axis; `None` within its dead zone, from the kernel's driver or car.toml.
     fn position(&self, axis: &Axis, range: Range, value: i32) -> Option<f32> {
         let (least, most) = (f64::from(range.least), f64::from(range.most));
         let share = (f64::from(value) - least) / (most - least);

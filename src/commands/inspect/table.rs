@@ -6,7 +6,7 @@ use pilotage_engine::{Domain, GateResult, Layout, Meaning, Port, Trial};
 
 use super::{Entry, Inspection, SignatureState};
 
-/// A longer name is cut, characters.
+/// The longest cell, characters; longer text is cut.
 const LONGEST_CELL: usize = 72;
 
 /// The compiled-in engines.
@@ -19,7 +19,7 @@ pub(super) fn list(entries: &[Entry]) -> String {
     columns(["engine", "domain", "precision", "bytes>"], rows)
 }
 
-/// All there is to know of an engine.
+/// A complete inspection of an engine.
 pub(super) fn whole(inspection: &Inspection) -> String {
     let parts = [
         summary(inspection),
@@ -109,7 +109,7 @@ fn sections(inspection: &Inspection) -> String {
     columns(["section", "bytes>", "SHA-256"], rows)
 }
 
-/// How far an engine's forms are from fp32.
+/// The error of an engine's variants relative to fp32.
 pub(in crate::commands) fn gate(results: &[GateResult]) -> String {
     let rows = results.iter().map(|result| {
         [
@@ -138,7 +138,7 @@ pub(in crate::commands) fn gate(results: &[GateResult]) -> String {
     )
 }
 
-/// What was tried to come nearer.
+/// The trials to reduce the error.
 pub(in crate::commands) fn trials(trials: &[Trial]) -> String {
     let rows = trials.iter().map(|trial| {
         [
@@ -226,8 +226,8 @@ fn domain(domain: Domain) -> &'static str {
     }
 }
 
-/// Rows under their titles; nothing when there are no rows. A title's `>` aligns
-/// its column to the right.
+/// Rows below their titles; empty if there are no rows. A title's `>` aligns its column to the
+/// right.
 pub(in crate::commands) fn columns<const N: usize>(
     titles: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -259,7 +259,7 @@ pub(in crate::commands) fn columns<const N: usize>(
     text
 }
 
-/// What a file says goes to a terminal: nothing in it may steer that, or flood it.
+/// Text from a file goes to a terminal: it must not contain control characters, nor be too long.
 fn cell(text: &str) -> String {
     let text = whole_cell(text);
     match text.chars().count() > LONGEST_CELL {
