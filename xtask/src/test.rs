@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check and test, in order, and one closing count.
+//! `cargo xtask test`: runs every check and test in order, and prints the total counts.
 
 use std::time::Instant;
 
@@ -11,34 +11,36 @@ use crate::requirements::{self, Requirement};
 use crate::tally::Tally;
 use crate::{arm, fuzz, package, runtime, virtual_car};
 
-/// The engine's instruction sets for x86-64, by the names of their tests
-/// (crates/engine/tests/conformance.rs), which lists those that the machine has.
+/// The engine's instruction sets for x86-64, by the names of their tests in
+/// crates/engine/tests/conformance.rs. That program lists only the tests that the machine can run.
 const SETS: [&str; 5] = ["scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni"];
-/// Those that any machine of CI's has.
+/// The instruction sets that every CI machine has.
 const MUST_HAVE: &str = "scalar,avx2";
-/// CPU minutes of fuzzing in the tests.
+/// The CPU minutes of the fuzzing step.
 const FUZZ_MINUTES: f64 = 6.0;
 
-/// The steps, in the order they run.
+/// The steps, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Step {
     /// cargo fmt --check
     Format,
+    /// typos, in every file of the checkout
+    Spelling,
     /// cargo clippy, all targets, warnings denied
     Clippy,
-    /// Every test of the workspace, by cargo-nextest
+    /// Every test of the workspace, with cargo-nextest
     Tests,
-    /// For aarch64, by qemu-user: all tests of the engine and of vision, the compiler's bytes
+    /// For aarch64, with qemu-user: all tests of the engine and of vision, the compiler's output
     Arm,
     /// The documentation's examples
     Doctests,
-    /// The release runtime builds without pkg-config, libclang and their like
+    /// The release runtime builds without pkg-config, libclang and similar tools
     Runtime,
     /// `cargo run --release` drives its lap
     Lap,
-    /// The .deb for a Jetson: what it needs and holds, and its life in an arm64 system
+    /// The .deb for a Jetson: dependencies, contents, and its life cycle in an arm64 system
     Package,
-    /// The virtual car: the .deb on an emulated computer, its worst failures
+    /// The virtual car: the .deb on an emulated computer, with the most important faults
     VirtualCar,
     /// Six CPU minutes of fuzzing
     Fuzz,
@@ -48,6 +50,7 @@ impl Step {
     fn requirements(self) -> &'static [Requirement] {
         match self {
             Self::Format => &[Requirement::Rustfmt],
+            Self::Spelling => &[Requirement::Python, Requirement::PythonPackages],
             Self::Clippy => &[Requirement::CCompiler, Requirement::Clippy],
             Self::Tests => &[
                 Requirement::CCompiler,
@@ -75,6 +78,11 @@ impl Step {
     fn run(self, checkout: &Checkout) -> Result<Tally> {
         match self {
             Self::Format => checked(checkout, "cargo fmt --all --check"),
+            Self::Spelling => {
+                let typos = Invocation::of(&checkout.python().join("bin/typos"));
+                let typos = typos.arg("--format=brief").path(checkout.root());
+                Ok(Tally::of_step(typos.stream(|_| ())?))
+            }
             Self::Clippy => checked(
                 checkout,
                 "cargo clippy --workspace --all-targets -- --deny warnings",
@@ -121,19 +129,19 @@ impl Step {
         }
     }
 
-    /// Its name on the command line.
+    /// The step's name on the command line.
     fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
-/// Runs all steps but `skip`, or those of `only` when it names any. A step that
-/// fails does not stop the ones after it. True when nothing failed.
+/// Runs all steps except `skip`; if `only` is not empty, only those in it. A step that fails does
+/// not stop the following steps. Returns true when nothing failed.
 pub fn run(checkout: &Checkout, install: bool, skip: &[Step], only: &[Step]) -> Result<bool> {
-    let wanted = |step: &Step| !skip.contains(step) && (only.is_empty() || only.contains(step));
+    let selected = |step: &Step| !skip.contains(step) && (only.is_empty() || only.contains(step));
     let (steps, left_out): (Vec<_>, Vec<_>) =
-        Step::value_variants().iter().copied().partition(wanted);
+        Step::value_variants().iter().copied().partition(selected);
 
     let mut needed = Vec::new();
     for requirement in steps.iter().flat_map(|step| step.requirements()) {
@@ -177,29 +185,30 @@ pub fn run(checkout: &Checkout, install: bool, skip: &[Step], only: &[Step]) -> 
     Ok(failures.is_empty())
 }
 
-/// A step that either passes or fails as one.
+/// Runs a command that passes or fails as a whole.
 fn checked(checkout: &Checkout, line: &str) -> Result<Tally> {
     let passed = prepared(Invocation::new(line), checkout).stream(|_| ())?;
     Ok(Tally::of_step(passed))
 }
 
-/// A step whose output counts its tests, as `count` reads it.
+/// Runs a command whose output `count` turns into tallies.
 fn counted(command: &Invocation, mut count: impl FnMut(&str) -> Option<Tally>) -> Result<Tally> {
     let mut tally = Tally::default();
     let succeeded = command.stream(|line| tally += count(line).unwrap_or_default())?;
     if !succeeded && tally.failed == 0 {
-        // It failed on something other than a test: a build, say.
+        // The command failed, but not in a test: the build may have failed.
         tally += Tally::FAILED;
     }
     if succeeded && tally.passed == 0 {
-        // A filter that fits nothing, or a closing line that is no longer understood.
+        // A filter that matches nothing, or a summary line in an unknown format.
         println!("error: no test was counted");
         tally += Tally::FAILED;
     }
     Ok(tally)
 }
 
-/// From a cold start, in CI, only what a failure's backtrace needs is built.
+/// Prepares a command for the checkout. CI starts cold, so there only the debug information for
+/// backtraces is built.
 fn prepared(command: Invocation, checkout: &Checkout) -> Invocation {
     let command = command.within(checkout.root());
     if in_ci() {
