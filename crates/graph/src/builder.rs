@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use crate::{Graph, GraphError, Node, Op, Tensor, TensorType, Value, ValueId};
 
-/// Makes a [`Graph`] piece by piece; shapes follow from the operators.
+/// Builds a [`Graph`] step by step. Output shapes are inferred from the operators.
 ///
 /// ```
 /// use pilotage_graph::{ElementType, Gemm, GraphBuilder, Op, Tensor, TensorType};
@@ -25,7 +25,7 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph with this name.
+    /// An empty graph with the given name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             graph: Graph {
@@ -57,15 +57,15 @@ impl GraphBuilder {
         Ok(ValueId(self.graph.values.len() - 1))
     }
 
-    /// Element type and shape of a value made so far.
+    /// Element type and shape of an existing value.
     ///
     /// # Panics
-    /// If the value is of another graph and out of this one's range.
+    /// If the value belongs to another graph and is out of this graph's range.
     pub fn tensor_type(&self, value: ValueId) -> TensorType {
         self.graph.value(value).tensor_type()
     }
 
-    /// Adds an input; its first axis is usually the batch, 1.
+    /// Adds an input. Its first axis is usually the batch, with size 1.
     ///
     /// # Errors
     /// If the name is empty or taken.
@@ -79,7 +79,7 @@ impl GraphBuilder {
         Ok(id)
     }
 
-    /// Adds a constant: weights, say.
+    /// Adds a constant, such as weights.
     ///
     /// # Errors
     /// If the name is empty or taken.
@@ -91,12 +91,11 @@ impl GraphBuilder {
         self.value(name.into(), tensor.tensor_type(), Some(tensor))
     }
 
-    /// Adds a node with one output, which takes the node's name. Reshape and
-    /// Split need [`node_with_shapes`](Self::node_with_shapes) or
-    /// [`reshape`](Self::reshape).
+    /// Adds a node with one output. The output has the node's name. Reshape and Split need
+    /// [`node_with_shapes`](Self::node_with_shapes) or [`reshape`](Self::reshape).
     ///
     /// # Errors
-    /// If the operator cannot run on these inputs or the name is taken.
+    /// If the operator does not support these inputs or the name is taken.
     pub fn node(
         &mut self,
         name: impl Into<String>,
@@ -109,7 +108,7 @@ impl GraphBuilder {
     /// Adds a Reshape node.
     ///
     /// # Errors
-    /// If the shape has another number of elements or the name is taken.
+    /// If the shape has a different number of elements or the name is taken.
     pub fn reshape(
         &mut self,
         name: impl Into<String>,
@@ -119,11 +118,11 @@ impl GraphBuilder {
         Ok(self.add(name.into(), Op::Reshape, &[x], &[shape.to_vec()])?[0])
     }
 
-    /// Adds a node whose output shapes are given (see [`Op::output_types`]).
-    /// Where there are several outputs they are called `name_0`, `name_1`, ...
+    /// Adds a node with the given output shapes (see [`Op::output_types`]). If there are several
+    /// outputs, their names are `name_0`, `name_1`, ...
     ///
     /// # Errors
-    /// If the operator cannot run on these inputs or a name is taken.
+    /// If the operator does not support these inputs or a name is taken.
     pub fn node_with_shapes(
         &mut self,
         name: impl Into<String>,
@@ -177,8 +176,8 @@ impl GraphBuilder {
         Ok(outputs)
     }
 
-    /// Makes a value an output of the graph under this name. What a node made
-    /// is renamed; an input or a constant goes through an Identity node.
+    /// Makes a value an output of the graph, with the given name. The output of a node is
+    /// renamed. An input, a constant, or a value that already is an output gets an Identity node.
     ///
     /// # Errors
     /// If the name is empty or taken by another value.
@@ -205,10 +204,10 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// The graph, without what no output needs.
+    /// The graph, without nodes and constants that no output needs.
     ///
     /// # Errors
-    /// If there is no output.
+    /// If the graph has no outputs.
     pub fn finish(mut self) -> Result<Graph, GraphError> {
         if self.graph.outputs.is_empty() {
             return Err(GraphError::NoOutputs);

@@ -1,35 +1,35 @@
 use crate::{ElementType, TensorType};
 
-/// Why a model cannot be read, or a graph is not sound.
+/// Why a model cannot be read, or a graph is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// The bytes end early or are something else.
+    /// The file is truncated or is not an ONNX file.
     #[error(
         "this is not an ONNX file, or it is truncated ({detail}); download or export the model again"
     )]
     NotOnnx {
-        /// What the decoder met.
+        /// The decoder's error.
         detail: String,
     },
-    /// A protobuf file, but with no graph in it.
+    /// A protobuf file without a graph.
     #[error(
         "this file holds no ONNX graph; give the .onnx model itself, not a checkpoint or tensor file"
     )]
     NoGraph,
-    /// More than the reader was allowed to take.
+    /// A size exceeds a limit of the reader.
     #[error(
         "{what} is too large: {size} where the limit is {limit}; raise the limit in ReadOptions if the model is trusted"
     )]
     TooLarge {
         /// What is too large.
         what: String,
-        /// Its size, saturated.
+        /// The size, saturated.
         size: usize,
-        /// The limit in force.
+        /// The limit.
         limit: usize,
     },
-    /// An opset outside the range.
+    /// An opset outside the supported range.
     #[error(
         "the model uses ONNX opset {found}; supported are {} to {}; export it again with opset_version=17",
         crate::OPSETS.start(),
@@ -39,10 +39,10 @@ pub enum GraphError {
         /// The model's opset.
         found: i64,
     },
-    /// The model does not say which opset it uses.
+    /// The model does not declare its opset.
     #[error("the model does not say which ONNX opset it uses; export it again")]
     MissingOpset,
-    /// An operator outside the list.
+    /// An operator that is not supported.
     #[error(
         "node `{node}` uses the operator {operator} (domain {domain}, opset {opset}), which is not supported; supported are {}",
         crate::SUPPORTED_OPERATORS.join(", ")
@@ -54,28 +54,28 @@ pub enum GraphError {
         operator: String,
         /// The operator's domain.
         domain: String,
-        /// The opset the model imports for that domain, 0 if none.
+        /// The opset that the model imports for that domain; 0 if none.
         opset: i64,
     },
-    /// Something else of ONNX that is outside what is supported.
+    /// Another ONNX feature that is not supported.
     #[error("`{name}` {feature}, which is not supported")]
     UnsupportedFeature {
-        /// Where it stands.
+        /// The name of the node or value.
         name: String,
-        /// What it does.
+        /// The feature.
         feature: &'static str,
     },
-    /// An element type outside the list.
+    /// An element type that is not supported.
     #[error(
         "`{name}` has elements of type {found}; supported are float32, int64, int32, uint8, int8 and bool; export the model as float32"
     )]
     UnsupportedElementType {
         /// The value's name.
         name: String,
-        /// ONNX's name of the type.
+        /// ONNX's name for the type.
         found: String,
     },
-    /// Weights in other files.
+    /// Tensor data in a separate file.
     #[error(
         "the tensor `{name}` keeps its data in another file; save the model as one file (onnx.save_model with save_as_external_data=False, or torch.onnx.export with external_data=False)"
     )]
@@ -83,17 +83,17 @@ pub enum GraphError {
         /// The tensor's name.
         name: String,
     },
-    /// A tensor whose data is not as long as its shape says, or a negative size.
+    /// The length of a tensor's data does not match its shape, or the shape has a negative size.
     #[error("the tensor `{name}` says shape {shape:?}, but holds {found} elements")]
     WrongTensorSize {
         /// The tensor's name.
         name: String,
-        /// The shape it claims.
+        /// The declared shape.
         shape: Vec<i64>,
-        /// Elements found.
+        /// Number of elements in the data.
         found: usize,
     },
-    /// NaN or infinity where a weight should be.
+    /// A weight is NaN or infinite.
     #[error(
         "the tensor `{name}` holds {value} at element {index}; the training has diverged or the file is damaged"
     )]
@@ -102,20 +102,20 @@ pub enum GraphError {
         name: String,
         /// Row-major index.
         index: usize,
-        /// What stands there.
+        /// The element's value.
         value: f32,
     },
-    /// An element that its type cannot hold.
+    /// An element is outside the range of its type.
     #[error("the tensor `{name}` holds {value} at element {index}, more than its type can")]
     OutOfRange {
         /// The tensor's name.
         name: String,
         /// Row-major index.
         index: usize,
-        /// What stands there.
+        /// The element's value.
         value: i32,
     },
-    /// A size left open that is not the batch.
+    /// The size of an axis other than the batch axis is not fixed.
     #[error(
         "axis {axis} of the input `{input}` is left open ({symbol}); only the first axis, the batch, may be; export the model with fixed sizes"
     )]
@@ -124,10 +124,10 @@ pub enum GraphError {
         input: String,
         /// The axis, from 0.
         axis: usize,
-        /// Its symbol.
+        /// The axis's symbolic name.
         symbol: String,
     },
-    /// An input that does not say what it is.
+    /// An input without a declared type and shape.
     #[error(
         "the input `{input}` does not say its type and shape; export the model with fixed sizes"
     )]
@@ -135,7 +135,7 @@ pub enum GraphError {
         /// The input's name.
         input: String,
     },
-    /// Two things with the same name.
+    /// Two values with the same name.
     #[error("the name `{name}` is given to two values; each must have its own")]
     DuplicateName {
         /// The name.
@@ -144,131 +144,131 @@ pub enum GraphError {
     /// A value without a name.
     #[error("{place} has an empty name")]
     EmptyName {
-        /// Where.
+        /// The kind of value.
         place: &'static str,
     },
-    /// Something reads a value that nothing makes.
+    /// A node or output refers to a value that does not exist.
     #[error("{reader} reads `{name}`, which nothing in the graph makes")]
     UnknownValue {
-        /// A node or the list of outputs.
+        /// A node, or the list of outputs.
         reader: String,
         /// The value's name.
         name: String,
     },
-    /// Nodes that wait for each other.
+    /// The nodes form a cycle.
     #[error("the graph has a cycle through node `{node}`")]
     Cycle {
-        /// A node on the cycle, or behind it.
+        /// A node on the cycle, or a node that depends on the cycle.
         node: String,
     },
-    /// A graph that gives nothing.
+    /// A graph without outputs.
     #[error("the graph has no outputs")]
     NoOutputs,
-    /// Declared and inferred type disagree.
+    /// The declared and the inferred type of an output differ.
     #[error("the output `{name}` is declared as {declared}, but the graph makes {inferred}")]
     WrongOutput {
         /// The output's name.
         name: String,
-        /// What the file says.
+        /// The type in the file.
         declared: String,
-        /// What follows from the nodes.
+        /// The type inferred from the nodes.
         inferred: TensorType,
     },
-    /// A tensor given for an input that the model does not have, or of another type.
+    /// A tensor is bound to an input that the model does not have, or that has another type.
     #[error("cannot bind the input `{name}`: {problem}")]
     WrongBinding {
         /// The input's name.
         name: String,
-        /// Why.
+        /// The reason.
         problem: &'static str,
     },
-    /// A node that cannot be.
+    /// A node is invalid.
     #[error("node `{node}` ({operator}): {source}")]
     InNode {
         /// The node's name.
         node: String,
         /// ONNX's operator name.
         operator: String,
-        /// What is wrong with it.
+        /// The node's error.
         source: OpError,
     },
-    /// A graph built in memory breaks one of its own rules.
+    /// A graph that was built in memory breaks a rule of [`Graph`](crate::Graph).
     #[error("the graph is not sound: {problem} (`{name}`)")]
     Unsound {
-        /// The rule.
+        /// The rule that is broken.
         problem: &'static str,
         /// The value or node.
         name: String,
     },
 }
 
-/// What is wrong with one node.
+/// The error of a single node.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpError {
-    /// Too few or too many inputs.
+    /// The number of inputs is wrong.
     #[error("it has {found} inputs where {expected} are expected")]
     InputCount {
-        /// How many it needs.
+        /// The required number.
         expected: &'static str,
-        /// How many it has.
+        /// The actual number.
         found: usize,
     },
-    /// Too few or too many outputs.
+    /// The number of outputs is wrong.
     #[error("it has {found} outputs where {expected} are expected")]
     OutputCount {
-        /// How many it makes.
+        /// The required number.
         expected: &'static str,
-        /// How many it has.
+        /// The actual number.
         found: usize,
     },
-    /// An input of a type that the operator does not take.
+    /// An input has a type that the operator does not support.
     #[error("its input {input} is {found}, expected is {expected}")]
     ElementType {
         /// The input.
         input: &'static str,
         /// Its type.
         found: ElementType,
-        /// The type it should have.
+        /// The required type.
         expected: &'static str,
     },
-    /// Inputs that must be of one type are of two.
+    /// Inputs that must have the same type have different types.
     #[error("its inputs differ in type: {first} and {second}")]
     MixedTypes {
         /// The first input's type.
         first: ElementType,
-        /// The other's.
+        /// The differing type.
         second: ElementType,
     },
-    /// Convolution or pooling that is not two-dimensional.
+    /// The convolution or pooling is not two-dimensional.
     #[error(
         "it is {axes}-D (its input has shape {shape:?}); only 2-D, over an input (N, C, H, W), is supported"
     )]
     NotTwoDimensional {
-        /// Axes besides batch and channels.
+        /// Number of axes besides batch and channels.
         axes: usize,
         /// The input's shape.
         shape: Vec<usize>,
     },
-    /// An input's shape cannot be.
+    /// An input has an invalid shape.
     #[error("its input {input} has shape {found:?}, expected is {expected}")]
     Shape {
         /// The input.
         input: &'static str,
         /// Its shape.
         found: Vec<usize>,
-        /// What it should be.
+        /// The required shape.
         expected: String,
     },
-    /// Shapes that cannot be brought together.
+    /// Two shapes that do not fit together.
     #[error("the shapes {first:?} and {second:?} do not fit together")]
     Incompatible {
         /// The first shape.
         first: Vec<usize>,
-        /// The second.
+        /// The second shape.
         second: Vec<usize>,
     },
-    /// An axis outside the rank.
+    /// An axis outside the tensor's rank.
     #[error("axis {axis} does not exist in shape {shape:?}")]
     Axis {
         /// The axis as given.
@@ -281,28 +281,28 @@ pub enum OpError {
     Index {
         /// The index as given.
         index: i64,
-        /// Elements of the list.
+        /// Number of elements in the list.
         length: usize,
     },
-    /// An axis named twice.
+    /// An axis is named twice.
     #[error("axis {axis} is named twice")]
     RepeatedAxis {
         /// The axis.
         axis: usize,
     },
-    /// The window is larger than what it slides over.
+    /// The window is larger than the padded input.
     #[error(
         "its window of {kernel} does not fit into {size} elements (axis {axis}, pads included)"
     )]
     WindowTooLarge {
         /// The axis of the input.
         axis: usize,
-        /// Extent of the window, dilation included.
+        /// Extent of the window, including dilation.
         kernel: usize,
-        /// Size of the axis with its pads.
+        /// Size of the axis, including padding.
         size: usize,
     },
-    /// Pooling where a window would see nothing but padding.
+    /// A pooling window would cover only padding.
     #[error("its pads {pads:?} are not smaller than its window {kernel:?}")]
     PadsTooLarge {
         /// Top, left, bottom, right.
@@ -310,78 +310,78 @@ pub enum OpError {
         /// kH, kW.
         kernel: [usize; 2],
     },
-    /// An attribute that has to be there.
+    /// A required attribute is missing.
     #[error("its attribute {attribute} is missing")]
     MissingAttribute {
         /// The attribute.
         attribute: &'static str,
     },
-    /// An attribute with a value that cannot be.
+    /// An attribute has an invalid value.
     #[error("its attribute {attribute} is {found}, expected is {expected}")]
     Attribute {
         /// The attribute.
         attribute: &'static str,
-        /// What it is.
+        /// The actual value.
         found: String,
-        /// What it should be.
+        /// The required value.
         expected: &'static str,
     },
-    /// An attribute that this operator does not have.
+    /// An attribute that the operator does not have.
     #[error("the attribute {attribute} is not known for this operator and opset")]
     UnknownAttribute {
         /// The attribute.
         attribute: String,
     },
-    /// An attribute given twice.
+    /// An attribute is given twice.
     #[error("the attribute {attribute} is given twice")]
     RepeatedAttribute {
         /// The attribute.
         attribute: String,
     },
-    /// An input whose value must be known when the model is read.
+    /// An input that must be constant is computed at run time.
     #[error(
         "its input {input} (`{value}`) is computed while the network runs; only a constant is supported there"
     )]
     NotConstant {
         /// The input.
         input: &'static str,
-        /// Name of the value.
+        /// The name of the value.
         value: String,
     },
-    /// An input that has to be there.
+    /// A required input is missing.
     #[error("its input {input} is missing")]
     MissingInput {
         /// The input.
         input: &'static str,
     },
-    /// A constant input with a value that cannot be.
+    /// A constant input has an invalid value.
     #[error("its input {input} is {found}, expected is {expected}")]
     ConstantInput {
         /// The input.
         input: &'static str,
-        /// What it is.
+        /// The actual value.
         found: String,
-        /// What it should be.
+        /// The required value.
         expected: &'static str,
     },
-    /// More elements than an address can count.
+    /// The output has more elements than can be addressed.
     #[error("its output would have shape {shape:?}, more than memory can hold")]
     TooLarge {
         /// The shape.
         shape: Vec<usize>,
     },
-    /// A declared output shape that does not follow from the inputs.
+    /// A declared output shape differs from the inferred shape.
     #[error("its output is declared as {declared:?}, but its inputs make {inferred:?}")]
     WrongOutput {
-        /// The shape that was given.
+        /// The declared shape.
         declared: Vec<usize>,
-        /// The shape that follows.
+        /// The inferred shape.
         inferred: Vec<usize>,
     },
-    /// A form of the operator that is left out on purpose.
+    /// A variant of the operator that is not supported.
     #[error("{feature} is not supported")]
     Unsupported {
-        /// The form.
+        /// The variant.
         feature: &'static str,
     },
 }

@@ -1,12 +1,11 @@
-//! Constants made from constants: what only moves elements, and arithmetic on
-//! integers. It is what computes shapes in exported models. Arithmetic on
-//! floats is left to the compiler.
+//! Folds constants: operators that only move elements, and integer arithmetic. Exported models
+//! use these to compute shapes. Float arithmetic is folded by the compiler.
 
 use half::f16;
 
 use crate::{ElementType, Op, Tensor, TensorData, TensorType};
 
-/// Whether [`fold`] would try.
+/// Whether [`fold`] supports the operator with these inputs.
 pub(crate) fn foldable(op: &Op, inputs: &[&Tensor]) -> bool {
     match op {
         Op::Identity
@@ -26,8 +25,8 @@ pub(crate) fn foldable(op: &Op, inputs: &[&Tensor]) -> bool {
     }
 }
 
-/// The outputs, of the types given; none where the operator is not one of
-/// these or has no answer (a division by 0).
+/// Computes the outputs, with the given types. `None` if the operator is not supported or the
+/// result is undefined (a division by 0).
 pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Option<Vec<Tensor>> {
     let x = *inputs.first()?;
     let out = outputs.first()?;
@@ -71,7 +70,7 @@ pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Optio
     }
 }
 
-/// Does the same with the elements, whatever their type.
+/// Applies the same expression to the elements of any type.
 macro_rules! each_type {
     ($data:expr, $v:ident => $body:expr) => {
         match $data {
@@ -98,7 +97,7 @@ fn view(data: &TensorData, shape: &[usize], strides: &[isize], offset: isize) ->
     each_type!(data, v => gather(v, shape, strides, offset))
 }
 
-/// The elements at `offset` plus the indices times the strides, in row-major order.
+/// The elements at `offset` plus the sum of indices times strides, in row-major order.
 fn gather<T: Copy>(from: &[T], shape: &[usize], strides: &[isize], offset: isize) -> Vec<T> {
     let count = shape.iter().product();
     let mut to = Vec::with_capacity(count);
@@ -154,14 +153,14 @@ fn interleave<T: Copy>(parts: &[(&[T], &[usize])], axis: usize) -> Vec<T> {
     to
 }
 
-/// As Rust's `as`, except that numbers outside an integer type wrap around
-/// from an integer, as in NumPy.
+/// Converts like Rust's `as`. An integer outside the range of an integer type wraps around, as in
+/// NumPy. A float saturates.
 fn cast(data: &TensorData, to: ElementType) -> TensorData {
     macro_rules! numbers {
         ($v:expr) => {
             match to {
                 ElementType::F32 => TensorData::F32($v.iter().map(|&e| e as f32).collect()),
-                // Integers that f32 rounds are beyond f16's range.
+                // Integers that are rounded in f32 are outside f16's range.
                 ElementType::F16 => {
                     TensorData::F16($v.iter().map(|&e| f16::from_f32(e as f32)).collect())
                 }
@@ -220,7 +219,7 @@ fn integers(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<TensorDa
     }
 }
 
-/// Stride 0 along the axes that are repeated.
+/// The strides of a broadcast tensor: 0 along repeated axes.
 fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<isize> {
     let strides = row_major(from);
     let missing = to.len() - from.len();

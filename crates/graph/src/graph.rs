@@ -2,24 +2,24 @@ use std::collections::HashSet;
 
 use crate::{ElementType, GraphError, Op, Tensor, TensorType};
 
-/// A value's place in [`Graph::values`].
+/// The index of a value in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueId(pub usize);
 
-/// A node's place in [`Graph::nodes`].
+/// The index of a node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub usize);
 
-/// Something that flows: an input, a constant, or what a node makes.
+/// An input, a constant, or the output of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
     /// ONNX's name; unique in the graph.
     pub name: String,
     /// Type of each element.
     pub element_type: ElementType,
-    /// Fully known; a batch axis that ONNX left open is 1.
+    /// Always fully known. A batch axis that ONNX leaves open is 1.
     pub shape: Vec<usize>,
-    /// The elements, where they are known.
+    /// The elements of a constant.
     pub constant: Option<Tensor>,
 }
 
@@ -30,47 +30,47 @@ impl Value {
     }
 }
 
-/// One computation.
+/// One operation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// ONNX's name, or `operator_index` where it has none; for messages.
+    /// ONNX's name, or `operator_index` if the node has none. Used in messages.
     pub name: String,
-    /// What it computes.
+    /// The operator.
     pub op: Op,
-    /// What it reads.
+    /// The values that the node reads.
     pub inputs: Vec<ValueId>,
-    /// What it makes.
+    /// The values that the node computes.
     pub outputs: Vec<ValueId>,
 }
 
-/// A network: values, and nodes in an order in which they can run.
+/// A network: values, and nodes in topological order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Graph {
     /// ONNX's name of the graph.
     pub name: String,
     /// All values.
     pub values: Vec<Value>,
-    /// Each value is made before it is used.
+    /// The nodes, in an order in which each value is computed before it is used.
     pub nodes: Vec<Node>,
-    /// What the caller gives, constants left out.
+    /// The graph's inputs, without constants.
     pub inputs: Vec<ValueId>,
-    /// What the caller gets; may also be an input or a constant.
+    /// The graph's outputs. An output may also be an input or a constant.
     pub outputs: Vec<ValueId>,
 }
 
 impl Graph {
-    /// The value with this id.
+    /// The value with the given id.
     ///
     /// # Panics
-    /// If the id is of another graph and out of this one's range.
+    /// If the id belongs to another graph and is out of this graph's range.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0]
     }
 
-    /// The node with this id.
+    /// The node with the given id.
     ///
     /// # Panics
-    /// If the id is of another graph and out of this one's range.
+    /// If the id belongs to another graph and is out of this graph's range.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
     }
@@ -81,9 +81,8 @@ impl Graph {
         inputs.map(|&v| self.value(v).tensor_type()).collect()
     }
 
-    /// Drops what no output needs and puts the values in order: inputs,
-    /// constants, then what the nodes make, in the order they make it. Ids
-    /// change. The graph's inputs stay, needed or not.
+    /// Removes everything that no output needs. Sorts the values: inputs, constants, then node
+    /// outputs in node order. Ids change. The graph's inputs stay, even if they are not needed.
     pub fn prune(&mut self) {
         let mut needed = vec![false; self.values.len()];
         for v in self.inputs.iter().chain(&self.outputs) {
@@ -129,12 +128,12 @@ impl Graph {
         }
     }
 
-    /// Checks every rule that the fields' documentation states: ids in range,
-    /// names unique, each value made once and before it is used, and types
-    /// that follow from the operators.
+    /// Checks every rule that the fields' documentation states: ids are in range, names are
+    /// unique, each value is computed once and before it is used, and the types are those
+    /// inferred from the operators.
     ///
     /// # Errors
-    /// The first rule broken.
+    /// The first rule that is broken.
     pub fn check(&self) -> Result<(), GraphError> {
         let unsound = |problem, name: &str| GraphError::Unsound {
             problem,

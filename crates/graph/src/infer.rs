@@ -1,6 +1,5 @@
-//! Output types from operator and input types, and with it the check that a
-//! node can be at all. The reader, the builder and [`Graph::check`] all go
-//! through here.
+//! Infers output types from operators and input types, and checks that each node is valid. The
+//! reader, the builder and [`Graph::check`] all use this module.
 //!
 //! [`Graph::check`]: crate::Graph::check
 
@@ -16,14 +15,14 @@ use crate::{ElementType, Op, OpError, PadMode, TensorType};
 pub(crate) use windows::{ceil_output, check_window, floor_output, picture, same_pads};
 
 impl Op {
-    /// The types of this operator's outputs on inputs of the given types.
+    /// The types of this operator's outputs for inputs of the given types.
     ///
-    /// `declared` gives the outputs' shapes where they do not follow from the
-    /// rest: always for Reshape and Split, for pooling where it rounds up. For
-    /// the other operators it may be empty; where it is given it is checked.
+    /// `declared` gives the outputs' shapes where they cannot be inferred: always for Reshape and
+    /// Split, and for pooling that rounds up. For other operators it may be empty. If it is
+    /// given, it is checked.
     ///
     /// # Errors
-    /// An [`OpError`] where the operator cannot run on these inputs.
+    /// An [`OpError`] if the operator does not support these inputs.
     pub fn output_types(
         &self,
         inputs: &[TensorType],
@@ -142,7 +141,7 @@ impl Op {
             | Op::Split { .. }
             | Op::Slice { .. }
             | Op::Identity => {}
-            // Since opset 15 its parameters may be of another type than what it normalises.
+            // Since opset 15, the parameters may have a different type than the input.
             Op::BatchNormalization { .. } => {
                 for i in 0..inputs.len() {
                     require_float(inputs, i, "tensor")?;
@@ -386,7 +385,7 @@ impl Op {
     }
 }
 
-/// Whether a number survives the way to this type and back.
+/// Whether a number can be converted to this type and back without change.
 fn holds(element_type: ElementType, v: f32) -> bool {
     match element_type {
         ElementType::F32 => !v.is_nan(),
@@ -476,7 +475,7 @@ fn axis_error(axis: usize, shape: &[usize]) -> OpError {
     }
 }
 
-/// Axes within the rank, ascending, none twice.
+/// Checks that axes are within the rank, ascending and without duplicates.
 fn check_axes(axes: &[usize], shape: &[usize]) -> Result<(), OpError> {
     if let Some(&axis) = axes.iter().find(|&&a| a >= shape.len()) {
         return Err(axis_error(axis, shape));

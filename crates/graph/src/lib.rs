@@ -1,12 +1,11 @@
-//! A typed graph with known shapes, and ONNX in and out of it.
+//! A typed graph with known shapes, and an ONNX reader and writer.
 //!
-//! [`Graph`] is what the rest of Pilotage works on: every value has an element
-//! type and a shape, every node an operator whose attributes have been
-//! normalised across opsets ([`Op`]), and nodes stand in an order in which each
-//! value is made before it is used.
+//! [`Graph`] is the representation that the rest of Pilotage works on. Every value has an element
+//! type and a shape. Every node has an operator whose attributes have been normalized across
+//! opsets ([`Op`]). The nodes are sorted so that each value is computed before it is used.
 //!
-//! [`Graph::read`] takes ONNX of opsets 9 to 22 and trusts nothing in it;
-//! [`Graph::write`] gives ONNX back. [`GraphBuilder`] makes a graph in memory.
+//! [`Graph::read`] reads ONNX of opsets 9 to 22 and treats it as untrusted input.
+//! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory.
 
 mod builder;
 mod error;
@@ -31,8 +30,8 @@ pub use tensor::{ElementType, Tensor, TensorData, TensorSizeError, TensorType};
 /// The opsets of the default ONNX domain that can be read.
 pub const OPSETS: RangeInclusive<i64> = 9..=22;
 
-/// The operators that can be read, by ONNX's names. Constant, Shape and Gather
-/// (the latter of constants only) become constants, Dropout the identity.
+/// The operators that can be read, by their ONNX names. Constant, Shape and Gather (Gather only
+/// of constants) become constants. Dropout becomes Identity.
 pub const SUPPORTED_OPERATORS: &[&str] = &[
     "Add",
     "AveragePool",

@@ -1,9 +1,8 @@
-//! ONNX's protobuf messages, the fields that matter here, with the tags of
-//! `onnx.proto` (github.com/onnx/onnx, ONNX 1.20). Kept by hand, so that no
-//! build needs protoc.
+//! ONNX's protobuf messages, with the fields that are needed here and the tags of `onnx.proto`
+//! (github.com/onnx/onnx, ONNX 1.20). They are written by hand, so that no build needs protoc.
 //!
-//! Subgraphs, sparse tensors and functions are declared as plain bytes: they
-//! are only recognised, to be refused, so messages here never nest without end.
+//! Subgraphs, sparse tensors and functions are declared as plain bytes. They are only detected
+//! and rejected, so message nesting is bounded.
 
 use prost::Message;
 

@@ -1,35 +1,35 @@
-//! The operators, their attributes normalised across opsets.
+//! The operators, with attributes normalized across opsets.
 //!
-//! What older opsets keep in attributes and newer ones in constant inputs
-//! (axes, pads, shapes, clip limits) ends up in the same field here, resolved
-//! against the input's shape: negative axes counted, defaults filled in,
-//! `auto_pad` turned into pads.
+//! Older opsets store axes, pads, shapes and clip limits in attributes, newer opsets in constant
+//! inputs. Both are read into the same field here and resolved against the input's shape:
+//! negative axes become positive, defaults are filled in, and `auto_pad` becomes pads.
 
 use crate::ElementType;
 
-/// What a node computes. Values in the order ONNX gives them, except that
-/// inputs which became fields here are gone from the node's list.
+/// The operation of a node. Inputs are in ONNX's order, except that inputs that are fields here
+/// are removed from the node's list.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// 2-D convolution; inputs x (N, C, H, W), w (M, C/groups, kH, kW), bias (M) if any.
+    /// 2-D convolution. Inputs: x (N, C, H, W), w (M, C/groups, kH, kW), optional bias (M).
     Conv(Conv),
-    /// alpha * A' * B' + beta * C; inputs a, b, c if any.
+    /// alpha * A' * B' + beta * C. Inputs: a, b, optional c.
     Gemm(Gemm),
-    /// Matrix product with broadcasting over the leading axes; inputs a, b.
+    /// Matrix product with broadcasting over the leading axes. Inputs: a, b.
     MatMul,
-    /// Inference form; inputs x, scale, bias, mean, variance, each of the last four (C).
+    /// Batch normalization for inference. Inputs: x, scale, bias, mean, variance; each of the
+    /// last four has shape (C).
     BatchNormalization {
         /// Added to the variance.
         epsilon: f32,
     },
     /// max(x, 0)
     Relu,
-    /// x below zero times `alpha`.
+    /// x if positive, else alpha * x.
     LeakyRelu {
         /// Slope below zero.
         alpha: f32,
     },
-    /// alpha * (exp(x) - 1) below zero.
+    /// x if positive, else alpha * (exp(x) - 1).
     Elu {
         /// Scale below zero.
         alpha: f32,
@@ -45,55 +45,55 @@ pub enum Op {
     },
     /// Hyperbolic tangent.
     Tanh,
-    /// Held between the limits (infinite where ONNX leaves one out).
+    /// Clamps to the limits. A limit that ONNX omits is infinite.
     Clip {
         /// Lower limit.
         min: f32,
         /// Upper limit.
         max: f32,
     },
-    /// Softmax over the axes `axis..end_axis` taken together: one axis from
-    /// opset 13 on, all the trailing ones before it.
+    /// Softmax over the axes `axis..end_axis` combined: one axis from opset 13 on, all trailing
+    /// axes before that.
     Softmax {
         /// First axis.
         axis: usize,
         /// One past the last axis.
         end_axis: usize,
     },
-    /// Sum, broadcast; inputs a, b.
+    /// Sum with broadcasting. Inputs: a, b.
     Add,
-    /// Difference, broadcast; inputs a, b.
+    /// Difference with broadcasting. Inputs: a, b.
     Sub,
-    /// Product, broadcast; inputs a, b.
+    /// Product with broadcasting. Inputs: a, b.
     Mul,
-    /// Quotient, broadcast; inputs a, b.
+    /// Quotient with broadcasting. Inputs: a, b.
     Div,
-    /// 2-D maximum; padding never wins.
+    /// 2-D maximum. Padding is ignored.
     MaxPool(Pool),
     /// 2-D mean.
     AveragePool(Pool),
-    /// Mean over all of H and W, kept as 1.
+    /// Mean over H and W, which are kept with size 1.
     GlobalAveragePool,
     /// Mean over `axes`.
     ReduceMean {
-        /// Sorted, without repeats.
+        /// Sorted, without duplicates.
         axes: Vec<usize>,
-        /// Whether the reduced axes stay as 1.
+        /// Whether the reduced axes are kept with size 1.
         keep_dims: bool,
     },
-    /// To two axes, split before `axis`.
+    /// Reshapes to two axes, split before `axis`.
     Flatten {
         /// 0 to the rank.
         axis: usize,
     },
-    /// To the shape of the output value.
+    /// Reshapes to the shape of the output value.
     Reshape,
-    /// Drops axes of size 1: to the shape of the output value.
+    /// Removes axes of size 1. The output value has the resulting shape.
     Squeeze {
         /// Sorted axes of the input.
         axes: Vec<usize>,
     },
-    /// Adds axes of size 1: to the shape of the output value.
+    /// Inserts axes of size 1. The output value has the resulting shape.
     Unsqueeze {
         /// Sorted axes of the output.
         axes: Vec<usize>,
@@ -103,39 +103,39 @@ pub enum Op {
         /// A permutation.
         perm: Vec<usize>,
     },
-    /// Inputs one after the other along `axis`.
+    /// Concatenates the inputs along `axis`.
     Concat {
         /// Axis of all inputs.
         axis: usize,
     },
-    /// Outputs one after the other along `axis`; their sizes are in the output values' shapes.
+    /// Splits the input along `axis`. The sizes of the parts are in the output values' shapes.
     Split {
         /// Axis of the input.
         axis: usize,
     },
-    /// A regular part of the input.
+    /// Selects a regular part of the input.
     Slice {
         /// One entry for every axis of the input.
         axes: Vec<SliceAxis>,
     },
-    /// Border added (or, where negative, cut).
+    /// Adds a border, or cuts where the amount is negative.
     Pad(Pad),
-    /// The input as it is; also what Dropout is at inference.
+    /// The unchanged input. Dropout also becomes Identity.
     Identity,
-    /// To another element type.
+    /// Converts to another element type.
     Cast {
         /// The output's type.
         to: ElementType,
     },
-    /// y = saturate(round_half_even(x / scale) + zero_point); inputs x, scale,
-    /// zero point if any, the last two scalar or of `axis`'s size.
+    /// y = saturate(round_half_even(x / scale) + zero_point). Inputs: x, scale, optional zero
+    /// point; the last two are scalar or have the size of `axis`.
     QuantizeLinear {
-        /// The axis that per-channel scales run along.
+        /// The axis of per-channel scales.
         axis: usize,
     },
-    /// y = (x - zero_point) * scale; inputs as for `QuantizeLinear`.
+    /// y = (x - zero_point) * scale. Inputs as for `QuantizeLinear`.
     DequantizeLinear {
-        /// The axis that per-channel scales run along.
+        /// The axis of per-channel scales.
         axis: usize,
     },
 }
@@ -186,13 +186,13 @@ impl Op {
 pub struct Conv {
     /// kH, kW.
     pub kernel: [usize; 2],
-    /// Down, across.
+    /// Vertical, horizontal.
     pub strides: [usize; 2],
     /// Top, left, bottom, right.
     pub pads: [usize; 4],
-    /// Down, across.
+    /// Vertical, horizontal.
     pub dilations: [usize; 2],
-    /// Groups of channels.
+    /// Number of channel groups.
     pub groups: usize,
 }
 
@@ -203,9 +203,9 @@ pub struct Gemm {
     pub alpha: f32,
     /// Factor of C.
     pub beta: f32,
-    /// Whether A is given transposed.
+    /// Whether A is transposed in the product.
     pub transpose_a: bool,
-    /// Whether B is given transposed.
+    /// Whether B is transposed in the product.
     pub transpose_b: bool,
 }
 
@@ -214,61 +214,61 @@ pub struct Gemm {
 pub struct Pool {
     /// kH, kW.
     pub kernel: [usize; 2],
-    /// Down, across.
+    /// Vertical, horizontal.
     pub strides: [usize; 2],
-    /// Top, left, bottom, right. With ceiling division the last window may
-    /// reach past the bottom and right pads; the output value's shape says so.
+    /// Top, left, bottom, right. With ceiling division, the last window may extend past the
+    /// bottom and right padding. The output value's shape determines this.
     pub pads: [usize; 4],
-    /// Down, across.
+    /// Vertical, horizontal.
     pub dilations: [usize; 2],
     /// Average only: whether padding counts in the divisor.
     pub count_include_pad: bool,
 }
 
-/// The part of one axis that Slice keeps: `start`, then every `step`, `length` times.
+/// The part of one axis that Slice keeps: `length` elements from `start` on, `step` apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceAxis {
-    /// First index kept.
+    /// First index that is kept.
     pub start: usize,
-    /// Distance to the next; negative runs backwards, never 0.
+    /// Distance to the next index. Negative steps run backwards. Never 0.
     pub step: isize,
-    /// How many are kept; the output's size.
+    /// Number of elements that are kept, which is the output's size.
     pub length: usize,
 }
 
-/// What Pad does, resolved: one entry for every axis of the input.
+/// Attributes of Pad, resolved: one entry for each axis of the input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pad {
-    /// Added before; negative cuts.
+    /// Number of elements added before; a negative number cuts.
     pub before: Vec<isize>,
-    /// Added after; negative cuts.
+    /// Number of elements added after; a negative number cuts.
     pub after: Vec<isize>,
-    /// What is added.
+    /// The values that are added.
     pub mode: PadMode,
 }
 
-/// What Pad fills with.
+/// The values that Pad adds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PadMode {
-    /// This value.
+    /// A constant value.
     Constant(f32),
-    /// The picture mirrored at the border element.
+    /// The input mirrored at the border element.
     Reflect,
     /// The border element.
     Edge,
-    /// The other side.
+    /// The elements of the opposite side.
     Wrap,
 }
 
 /// ONNX's `auto_pad`, before it is resolved to pads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AutoPad {
-    /// As `pads` says.
+    /// The `pads` attribute applies.
     NotSet,
-    /// ceil(size / stride) outputs; an odd pad goes after.
+    /// ceil(size / stride) outputs. An odd pad element goes after.
     SameUpper,
-    /// ceil(size / stride) outputs; an odd pad goes before.
+    /// ceil(size / stride) outputs. An odd pad element goes before.
     SameLower,
-    /// No pads.
+    /// No padding.
     Valid,
 }

@@ -1,5 +1,5 @@
-//! ONNX to a [`Graph`]. Nothing in the bytes is trusted: sizes are checked
-//! before memory is taken for them, and every rule broken is a [`GraphError`].
+//! Reads ONNX into a [`Graph`]. The bytes are untrusted: sizes are checked before memory is
+//! allocated for them, and every broken rule is a [`GraphError`].
 
 mod attributes;
 mod operators;
@@ -19,16 +19,16 @@ use crate::{Graph, GraphError, Node, OPSETS, OpError, Tensor, TensorType, Value,
 use attributes::Attributes;
 use operators::{Reading, Site};
 
-/// How [`Graph::read`] reads, and how much it takes.
+/// Options and limits of [`Graph::read`].
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
-    /// Inputs to make constants, by name: a shape that the model takes as an
-    /// input, say.
+    /// Inputs to bind to constants, by name. An example is a shape that the model takes as an
+    /// input.
     pub bind: BTreeMap<String, Tensor>,
-    /// The longest file, in bytes.
+    /// The largest file in bytes.
     pub max_bytes: usize,
-    /// The most memory for the decoded file, in bytes, roughly. A small file
-    /// can be made to decode to something much larger.
+    /// The approximate limit of memory for the decoded file, in bytes. A small file can be
+    /// crafted to decode to something much larger.
     pub max_decoded_bytes: usize,
     /// The most elements of one value, and of all constants together.
     pub max_elements: usize,
@@ -45,19 +45,19 @@ impl Default for ReadOptions {
     }
 }
 
-/// The most axes of a value. ONNX sets no limit; shapes are copied from node to
-/// node, so one without would cost rank times nodes.
+/// The largest rank of a value. ONNX sets no limit. Shapes are copied from node to node, so the
+/// cost of an unlimited rank would be rank times nodes.
 const MAX_RANK: usize = 16;
 
 impl Graph {
     /// Reads an ONNX model of opset 9 to 22.
     ///
-    /// The batch, an input's first axis that is left open, becomes 1. Nodes are
-    /// put in order, those that no output needs are dropped, and those that
-    /// only move constants around or calculate integers from them are folded.
+    /// An open batch axis (the first axis of an input) becomes 1. Nodes are sorted topologically.
+    /// Nodes that no output needs are removed. Nodes that only move constants or do integer
+    /// arithmetic on constants are folded.
     ///
     /// # Errors
-    /// A [`GraphError`] that says what is wrong and where.
+    /// A [`GraphError`] that names the problem and its location.
     pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, GraphError> {
         limit("the file", bytes.len(), options.max_bytes)?;
         wire::check(bytes, options.max_decoded_bytes)?;
@@ -88,7 +88,7 @@ impl Graph {
     }
 }
 
-/// `ai.onnx` is another name for the domain without a name.
+/// `ai.onnx` is an alias of the default domain, whose name is empty.
 fn default_domain(domain: String) -> String {
     match domain.as_str() {
         "ai.onnx" => String::new(),
@@ -167,8 +167,8 @@ impl Reader<'_> {
         Ok(self.graph)
     }
 
-    /// Inputs that are bound or have an initializer (as all initializers had
-    /// before IR version 4) become constants.
+    /// Adds the inputs. Inputs that are bound or have an initializer become constants. Before IR
+    /// version 4, all initializers were also inputs.
     fn inputs(
         &mut self,
         inputs: &[crate::onnx::ValueInfoProto],
@@ -242,7 +242,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A name like this one that nothing else has so far.
+    /// An unused name that begins with `like`.
     fn fresh(&self, like: &str) -> String {
         let mut name = like.to_owned();
         while self.by_name.contains_key(&name) {
@@ -401,7 +401,8 @@ impl Reader<'_> {
             .collect();
         let folded = match constants {
             Some(constants) if foldable(&node.op, &constants) => {
-                // Counted before it is made: doubling again and again is cheap to ask for.
+                // Count the elements before allocating them: a small file can request repeated
+                // doubling.
                 for t in &types {
                     let elements = t.shape.iter().product();
                     self.constant_elements = self.constant_elements.saturating_add(elements);

@@ -2,16 +2,16 @@ use std::fmt;
 
 use half::f16;
 
-/// The element types a graph may hold.
+/// The element types of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// IEEE 754 binary32.
     F32,
     /// IEEE 754 binary16.
     F16,
-    /// Signed 64-bit integer: shapes, axes and the like.
+    /// Signed 64-bit integer, for shapes and axes, for example.
     I64,
-    /// Signed 32-bit integer: biases of quantised layers.
+    /// Signed 32-bit integer, for biases of quantized layers, for example.
     I32,
     /// Unsigned 8-bit integer.
     U8,
@@ -32,7 +32,7 @@ impl ElementType {
         }
     }
 
-    /// Whether it is one of the types that networks compute in.
+    /// Whether the type is one in which networks compute.
     pub fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16)
     }
@@ -62,7 +62,7 @@ pub struct TensorType {
 }
 
 impl TensorType {
-    /// Puts the two together.
+    /// A tensor type from its parts.
     pub fn new(element_type: ElementType, shape: impl Into<Vec<usize>>) -> Self {
         Self {
             element_type,
@@ -97,7 +97,7 @@ pub enum TensorData {
 }
 
 impl TensorData {
-    /// How many elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::F32(v) => v.len(),
@@ -110,12 +110,12 @@ impl TensorData {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Their type.
+    /// The type of the elements.
     pub fn element_type(&self) -> ElementType {
         match self {
             Self::F32(_) => ElementType::F32,
@@ -140,17 +140,17 @@ macro_rules! from_vec {
 }
 from_vec!(F32: f32, F16: f16, I64: i64, I32: i32, U8: u8, I8: i8, Bool: bool);
 
-/// A tensor whose elements are not as many as its shape says.
+/// The number of elements does not match the shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shape {shape:?} and {elements} elements do not fit together")]
 pub struct TensorSizeError {
-    /// The shape given.
+    /// The given shape.
     pub shape: Vec<usize>,
-    /// The number of elements given.
+    /// The number of given elements.
     pub elements: usize,
 }
 
-/// A constant: a shape and as many elements as it says.
+/// A constant: a shape, and elements that match it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -158,7 +158,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Puts shape and elements (row-major) together.
+    /// A tensor from a shape and its elements in row-major order.
     pub fn new(
         shape: impl Into<Vec<usize>>,
         data: impl Into<TensorData>,
@@ -210,7 +210,7 @@ impl Tensor {
         TensorType::new(self.element_type(), self.shape.clone())
     }
 
-    /// How many elements.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.data.len()
     }
@@ -220,12 +220,12 @@ impl Tensor {
         self.data.is_empty()
     }
 
-    /// Shape and elements, for reuse without a copy.
+    /// The shape and the elements, without a copy.
     pub fn into_parts(self) -> (Vec<usize>, TensorData) {
         (self.shape, self.data)
     }
 
-    /// The same elements under another shape.
+    /// The same elements in another shape.
     pub fn reshaped(self, shape: impl Into<Vec<usize>>) -> Result<Self, TensorSizeError> {
         Self::new(shape, self.data)
     }
@@ -235,7 +235,7 @@ macro_rules! views {
     ($($name:ident $variant:ident $element:ty),*) => {
         impl Tensor {
             $(
-                /// The elements, where they are of this type.
+                /// The elements, if they have this type.
                 pub fn $name(&self) -> Option<&[$element]> {
                     match &self.data {
                         TensorData::$variant(v) => Some(v),
@@ -248,8 +248,8 @@ macro_rules! views {
 }
 views!(as_f32 F32 f32, as_f16 F16 f16, as_i64 I64 i64, as_i32 I32 i32, as_u8 U8 u8, as_i8 I8 i8, as_bool Bool bool);
 
-/// The product of the sizes; none where it does not fit in memory's address
-/// range, sizes of 0 counted as 1, so that no part of the shape overflows either.
+/// The product of the sizes. `None` if the product, with sizes of 0 counted as 1, exceeds the
+/// address range. This way no part of the shape overflows either.
 pub(crate) fn element_count(shape: &[usize]) -> Option<usize> {
     let checked = (shape.iter()).try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     checked.filter(|&n| n <= isize::MAX as usize)?;

@@ -1,5 +1,5 @@
-//! A [`Graph`] as ONNX. What became fields of an [`Op`] turns back into
-//! attributes and constant inputs of the opset written.
+//! Writes a [`Graph`] as ONNX. Fields of an [`Op`] become attributes and constant inputs, as the
+//! written opset requires.
 
 use std::collections::HashSet;
 
@@ -16,23 +16,22 @@ use crate::{
     ValueId,
 };
 
-/// The opset written unless a node needs a newer one, and the IR version that
-/// goes with each (onnx/docs/Versioning.md).
+/// The default opset, the opset for nodes that need a newer one, and the IR version for each
+/// (onnx/docs/Versioning.md).
 const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
 const NEWER_OPSET: i64 = 19;
 const NEWER_IR_VERSION: i64 = 9;
 
 impl Graph {
-    /// The graph as an ONNX model of opset 17, or 19 where a node needs it
-    /// (average pooling with dilations, padding that wraps around, quantising of
-    /// float16).
+    /// The graph as an ONNX model of opset 17, or of opset 19 if a node requires it (average
+    /// pooling with dilations, Pad with mode wrap, quantization of float16).
     ///
-    /// Reading it back gives an equal graph, with one exception: Softmax over
-    /// several axes, which newer opsets lack, is written between two Reshapes.
+    /// Reading the model back gives an equal graph, with one exception: Softmax over several axes
+    /// does not exist in newer opsets and is written as a Softmax between two Reshapes.
     ///
-    /// The graph has to be sound (see [`Graph::check`]); of one that is not,
-    /// the model written will not read back.
+    /// The graph must be valid (see [`Graph::check`]). The model of an invalid graph does not
+    /// read back.
     pub fn write(&self) -> Vec<u8> {
         let newer = self.nodes.iter().any(|n| self.needs_newer(n));
         let mut writer = Writer {
@@ -61,7 +60,7 @@ impl Graph {
                 version: writer.opset,
             }],
             graph: Some(GraphProto {
-                // ONNX wants every graph to have a name.
+                // ONNX requires a name for every graph.
                 name: match self.name.is_empty() {
                     true => "graph".into(),
                     false => self.name.clone(),
@@ -170,7 +169,7 @@ impl Writer<'_> {
             }
             Op::ReduceMean { axes, keep_dims } => {
                 a.push(int("keepdims", usize::from(*keep_dims)));
-                // An empty list would mean all axes; over none it is the identity.
+                // In ONNX an empty list means all axes. The mean over no axes is the identity.
                 if axes.is_empty() {
                     proto.op_type = Op::Identity.name().to_owned();
                     proto.attribute.clear();
@@ -230,7 +229,7 @@ impl Writer<'_> {
         self.nodes.push(proto);
     }
 
-    /// A name like this one that nothing else has.
+    /// An unused name that begins with the node's name.
     fn fresh(&mut self, node: &Node, suffix: &str) -> String {
         let mut name = format!("{}.{suffix}", node.name);
         while !self.names.insert(name.clone()) {
@@ -283,7 +282,7 @@ impl Writer<'_> {
         for (axis, s) in axes.iter().enumerate() {
             let step = if s.length > 1 { s.step as i64 } else { 1 };
             let end = s.start as i64 + step * s.length as i64;
-            // A negative end would count from the back; this one means "past the front".
+            // A negative end would count from the back. i64::MIN means "past the front".
             let end = if end < 0 { i64::MIN } else { end };
             for (column, v) in columns
                 .iter_mut()
@@ -314,7 +313,7 @@ impl Writer<'_> {
     }
 }
 
-/// A scalar of this type.
+/// A scalar of the given type.
 fn number(value: f32, element_type: Option<ElementType>) -> Tensor {
     let data: TensorData = match element_type {
         Some(ElementType::F16) => vec![f16::from_f32(value)].into(),

@@ -1,12 +1,12 @@
-//! Whatever the bytes: reading ends in a graph or an error, a graph read is
-//! sound, and what is written of it reads back.
+//! Fuzzes the ONNX reader with arbitrary bytes. Reading must return a graph or an error, every
+//! returned graph must pass its check, and the written model must read back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use pilotage_graph::{Graph, ReadOptions};
 
 fuzz_target!(|bytes: &[u8]| {
-    // Small enough for libFuzzer's memory limit to notice what gets past them.
+    // Small enough that libFuzzer's memory limit reveals allocations beyond these limits.
     let options = ReadOptions {
         max_bytes: 1 << 20,
         max_decoded_bytes: 1 << 26,

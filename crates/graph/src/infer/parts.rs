@@ -1,4 +1,4 @@
-//! Putting together and cutting apart.
+//! Output shapes of Concat, Split, Slice and Pad.
 
 use super::axis_error;
 use crate::{OpError, Pad, PadMode, SliceAxis, TensorType};
@@ -90,16 +90,16 @@ pub(super) fn pad(p: &Pad, x: &[usize]) -> Result<Vec<usize>, OpError> {
             let total = size as i128 + before as i128 + after as i128;
             let out = usize::try_from(total)
                 .map_err(|_| wrong(before, after, "not more cut off than there is"))?;
-            // After a cut, what is left is what gets repeated.
-            let left = size as i128 + before.min(0) as i128 + after.min(0) as i128;
+            // Negative pads cut first. The mode then repeats what remains.
+            let remaining = size as i128 + before.min(0) as i128 + after.min(0) as i128;
             let longest = before.max(after) as i128;
             let most = match p.mode {
                 PadMode::Constant(_) => i128::MAX,
-                PadMode::Edge => [0, i128::MAX][usize::from(left > 0)],
-                PadMode::Reflect => (left - 1).max(0),
-                PadMode::Wrap => left.max(0),
+                PadMode::Edge => [0, i128::MAX][usize::from(remaining > 0)],
+                PadMode::Reflect => (remaining - 1).max(0),
+                PadMode::Wrap => remaining.max(0),
             };
-            if left < 0 || longest > most {
+            if remaining < 0 || longest > most {
                 return Err(wrong(before, after, "no more than the input can fill"));
             }
             Ok(out)

@@ -1,9 +1,9 @@
-//! Broadcasting and matrix products.
+//! Output shapes of broadcasting and matrix products.
 
 use super::finite;
 use crate::{Gemm, OpError};
 
-/// NumPy's broadcasting: axes aligned at the end, sizes equal or 1.
+/// NumPy's broadcasting: axes are aligned at the end, and their sizes are equal or 1.
 pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
     let rank = a.len().max(b.len());
     let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
@@ -62,8 +62,8 @@ pub(super) fn matmul(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
         first: a.to_vec(),
         second: b.to_vec(),
     };
-    // A vector stands for one row on the left and one column on the right;
-    // the axis added is dropped again.
+    // A vector is a single row on the left and a single column on the right. The axis that this
+    // adds is removed again.
     let (rows, k, batch_a) = match *a {
         [] => return Err(incompatible()),
         [k] => (None, k, &a[..0]),

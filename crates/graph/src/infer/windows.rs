@@ -1,12 +1,12 @@
-//! Sizes of what convolution and pooling make.
+//! Output sizes of convolution and pooling.
 
 use crate::{Conv, OpError, Pool};
 
-/// Kernels, strides, pads and dilations stay below this, so that sums and
-/// products of two of them fit into i64.
+/// The largest kernel, stride, pad and dilation, so that sums and products of two of them fit
+/// into i64.
 const LARGEST: usize = i32::MAX as usize;
 
-/// The four axes of a picture, or an error that says how many there are.
+/// The four axes of an image. The error states the number of axes.
 pub(crate) fn picture(x: &[usize]) -> Result<[usize; 4], OpError> {
     <[usize; 4]>::try_from(x).map_err(|_| OpError::NotTwoDimensional {
         axes: x.len().saturating_sub(2),
@@ -14,12 +14,12 @@ pub(crate) fn picture(x: &[usize]) -> Result<[usize; 4], OpError> {
     })
 }
 
-/// From the window's first to its last element.
+/// The distance from the window's first to its last element, inclusive.
 fn extent(kernel: usize, dilation: usize) -> usize {
     dilation * (kernel - 1) + 1
 }
 
-/// Output size with division rounded down; none where the window does not fit.
+/// Output size with division rounded down. `None` if the window does not fit.
 pub(crate) fn floor_output(
     size: usize,
     kernel: usize,
@@ -31,8 +31,8 @@ pub(crate) fn floor_output(
     Some(room / stride + 1)
 }
 
-/// Output size with division rounded up. As in ONNX, a last window that would
-/// start beyond the input and the pad before it is dropped.
+/// Output size with division rounded up. As in ONNX, a last window that would start beyond the
+/// input and its leading padding is dropped.
 pub(crate) fn ceil_output(
     size: usize,
     kernel: usize,
@@ -48,7 +48,7 @@ pub(crate) fn ceil_output(
     }
 }
 
-/// The pads before and after that give ceil(size / stride) outputs.
+/// The leading and trailing padding for ceil(size / stride) outputs.
 pub(crate) fn same_pads(
     size: usize,
     kernel: usize,
@@ -64,7 +64,7 @@ pub(crate) fn same_pads(
     }
 }
 
-/// Sizes in the range in which the arithmetic here cannot overflow.
+/// Checks that the sizes are in the range in which the arithmetic here cannot overflow.
 pub(crate) fn check_window(
     kernel: &[usize],
     strides: &[usize],
@@ -154,7 +154,7 @@ pub(super) fn pool(
 ) -> Result<Vec<usize>, OpError> {
     let [n, c, h, w] = check_picture(x)?;
     check_window(&p.kernel, &p.strides, &p.dilations, &p.pads)?;
-    // Every window has to see an element: the mean of none is NaN.
+    // Every window must cover an element, because the mean of no elements is NaN.
     for (i, size) in [h, w].into_iter().enumerate() {
         let covers = extent(p.kernel[i], p.dilations[i]);
         let skips = p.pads[i] > 0 && p.dilations[i] > size;

@@ -1,5 +1,5 @@
-//! A node's attributes: each is taken once, by name and type; one left over is
-//! an error, since to skip it would be to run something else than the file says.
+//! The attributes of a node. Each is taken once, by name and type. An unused attribute is an
+//! error, because ignoring it would change the model's function.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use crate::onnx::{AttributeProto, TensorProto, attribute_type, data_type};
 
 pub(super) struct Attributes(BTreeMap<String, AttributeProto>);
 
-/// AttributeProto.type, which files older than IR version 2 leave at 0.
-fn is_type(attribute: &AttributeProto, wanted: i32) -> bool {
-    attribute.r#type == wanted || attribute.r#type == 0
+/// Checks AttributeProto.type, which is 0 in files older than IR version 2.
+fn is_type(attribute: &AttributeProto, expected: i32) -> bool {
+    attribute.r#type == expected || attribute.r#type == 0
 }
 
 fn wrong(attribute: &'static str, expected: &'static str) -> OpError {
@@ -51,7 +51,7 @@ impl Attributes {
         }
     }
 
-    /// An integer that means yes or no.
+    /// An integer that is a boolean.
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> Result<bool, OpError> {
         match self.int(name)? {
             None => Ok(default),
@@ -92,7 +92,7 @@ impl Attributes {
         }
     }
 
-    /// Takes an attribute that means nothing at inference.
+    /// Removes an attribute that has no effect at inference.
     pub(super) fn ignore(&mut self, name: &str) {
         self.0.remove(name);
     }
@@ -144,7 +144,7 @@ impl Attributes {
         }
     }
 
-    /// Checks that nothing is left.
+    /// Checks that no attributes are left.
     pub(super) fn finish(self) -> Result<(), OpError> {
         match self.0.into_keys().next() {
             Some(attribute) => Err(OpError::UnknownAttribute { attribute }),

@@ -1,6 +1,5 @@
-//! A node's operator with its attributes and constant inputs, as an [`Op`].
-//! What changed between opsets is noted where it is read; the source is
-//! onnx/docs/Changelog.md.
+//! Converts a node's operator, attributes and constant inputs to an [`Op`]. Differences between
+//! opsets are noted where they are read; the source is onnx/docs/Changelog.md.
 
 mod arithmetic;
 mod quantize;
@@ -12,30 +11,30 @@ use half::f16;
 use super::attributes::Attributes;
 use crate::{ElementType, Graph, Op, OpError, Tensor, TensorData, Value, ValueId};
 
-/// A node on its way in.
+/// A node that is being read.
 pub(super) struct Site<'a> {
     pub graph: &'a Graph,
     pub opset: i64,
-    /// Left-out inputs are none; none of those at the end.
+    /// Omitted inputs are `None`. There are none at the end.
     pub inputs: Vec<Option<ValueId>>,
-    /// Left-out outputs are empty; none of those at the end.
+    /// Omitted outputs are empty. There are none at the end.
     pub outputs: &'a [String],
     pub attributes: Attributes,
 }
 
-/// What a node turned into.
+/// The result of reading a node.
 pub(super) struct Reading {
     pub op: Op,
     pub inputs: Vec<ValueId>,
-    /// Output shapes that do not follow from the operator.
+    /// Output shapes that cannot be inferred from the operator.
     pub declared: Vec<Vec<usize>>,
-    /// A last input that the file leaves out.
+    /// The zero point, if the file omits it and its type must be explicit.
     pub zero_point: Option<Tensor>,
-    /// Shape of Dropout's second output, which is true everywhere.
+    /// Shape of Dropout's second output, whose elements are all true.
     pub mask: Option<Vec<usize>>,
 }
 
-/// None where there is no such operator.
+/// Reads a node. `None` if the operator is unknown.
 pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading, OpError>> {
     let op = match operator {
         "Conv" => site.simple(windows::conv),
@@ -78,7 +77,7 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading
 }
 
 impl Site<'_> {
-    /// All inputs stay inputs.
+    /// Reads a node that keeps all its inputs.
     fn simple(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<Op, OpError>,
@@ -96,7 +95,7 @@ impl Site<'_> {
         })
     }
 
-    /// Only the first input stays one; the others became fields.
+    /// Reads a node that keeps only its first input. The other inputs become fields.
     fn first_input(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<Op, OpError>,
@@ -106,7 +105,7 @@ impl Site<'_> {
         self.simple(|_| Ok(op))
     }
 
-    /// Refuses inputs beyond those that the opset knows.
+    /// Rejects more inputs than the opset defines.
     pub(super) fn at_most(&self, most: usize, expected: &'static str) -> Result<(), OpError> {
         match self.inputs.len() <= most {
             true => Ok(()),
@@ -133,7 +132,7 @@ impl Site<'_> {
         Ok(self.shape(0, "data")?.len())
     }
 
-    /// An input that has to be constant, where it is given.
+    /// An optional input that must be constant.
     pub(super) fn constant(
         &self,
         i: usize,
@@ -151,7 +150,7 @@ impl Site<'_> {
         }
     }
 
-    /// A constant list of integers, where it is given.
+    /// An optional input that must be a constant list of integers.
     fn integers(&self, i: usize, input: &'static str) -> Result<Option<Vec<i64>>, OpError> {
         let Some(tensor) = self.constant(i, input)? else {
             return Ok(None);
@@ -174,7 +173,8 @@ impl Site<'_> {
         }
     }
 
-    /// Integers that are an attribute before opset `since` and a constant input from it on.
+    /// Integers that are an attribute before opset `since` and a constant input from that opset
+    /// on.
     fn attribute_or_input(
         &mut self,
         name: &'static str,
@@ -187,7 +187,7 @@ impl Site<'_> {
         }
     }
 
-    /// A number from an attribute as the first input's type can hold it.
+    /// An attribute's number, rounded to the type of the first input.
     fn held(&self, number: f32) -> f32 {
         match self.value(0).map(|v| v.element_type) {
             Some(ElementType::F16) => f16::from_f32(number).to_f32(),
@@ -195,7 +195,7 @@ impl Site<'_> {
         }
     }
 
-    /// A constant with a single element, as f32, where it is given.
+    /// An optional constant with a single element, as f32.
     fn scalar(&self, i: usize, input: &'static str) -> Result<Option<f32>, OpError> {
         let Some(tensor) = self.constant(i, input)? else {
             return Ok(None);
@@ -221,7 +221,7 @@ impl Site<'_> {
     }
 }
 
-/// Counts a negative axis from the back.
+/// Converts a negative axis to a positive one.
 pub(super) fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
     let rank = shape.len() as i64;
     match (-rank..rank).contains(&axis) {
@@ -233,7 +233,7 @@ pub(super) fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
     }
 }
 
-/// Several axes, counted from the front, in ascending order.
+/// Converts several axes to positive ones, in ascending order.
 fn sorted_axes(given: &[i64], shape: &[usize]) -> Result<Vec<usize>, OpError> {
     let mut axes = (given.iter())
         .map(|&a| axis(a, shape))

@@ -1,4 +1,4 @@
-//! Which nodes are needed, and in which order they can run.
+//! Determines which nodes are needed, and sorts them topologically.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -55,42 +55,42 @@ impl Initializers {
     }
 }
 
-/// The nodes that the outputs need, each after those that it reads from.
+/// The nodes that the outputs need, in topological order.
 pub(super) struct Plan {
     pub order: Vec<usize>,
     needed: HashSet<String>,
 }
 
 impl Plan {
-    /// Whether an output or a node in the order reads this value.
+    /// Whether an output or a needed node reads this value.
     pub(super) fn needs(&self, name: &str) -> bool {
         self.needed.contains(name)
     }
 }
 
-/// Keeps the file's order where it is one in which the nodes can run.
+/// Plans the order of nodes. Keeps the file's order if it is topological.
 pub(super) fn plan(graph: &GraphProto) -> Result<Plan, GraphError> {
-    let mut makers: HashMap<&str, Option<usize>> = HashMap::new();
+    let mut producers: HashMap<&str, Option<usize>> = HashMap::new();
     let given =
         (graph.input.iter().map(|i| &i.name)).chain(graph.initializer.iter().map(|t| &t.name));
     for name in given {
-        makers.insert(name, None);
+        producers.insert(name, None);
     }
     for (i, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
-            if makers.insert(name, Some(i)).is_some() {
+            if producers.insert(name, Some(i)).is_some() {
                 return Err(GraphError::DuplicateName { name: name.clone() });
             }
         }
     }
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.node.len()];
-    let mut waits: Vec<usize> = vec![0; graph.node.len()];
+    let mut pending_inputs: Vec<usize> = vec![0; graph.node.len()];
     for (i, node) in graph.node.iter().enumerate() {
         for name in node.input.iter().filter(|name| !name.is_empty()) {
-            match makers.get(name.as_str()) {
-                Some(&Some(maker)) => {
-                    readers[maker].push(i);
-                    waits[i] += 1;
+            match producers.get(name.as_str()) {
+                Some(&Some(producer)) => {
+                    readers[producer].push(i);
+                    pending_inputs[i] += 1;
                 }
                 Some(None) => {}
                 None => {
@@ -102,21 +102,21 @@ pub(super) fn plan(graph: &GraphProto) -> Result<Plan, GraphError> {
             }
         }
     }
-    let mut ready: BinaryHeap<Reverse<usize>> = (0..waits.len())
-        .filter(|&i| waits[i] == 0)
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..pending_inputs.len())
+        .filter(|&i| pending_inputs[i] == 0)
         .map(Reverse)
         .collect();
-    let mut order = Vec::with_capacity(waits.len());
+    let mut order = Vec::with_capacity(pending_inputs.len());
     while let Some(Reverse(i)) = ready.pop() {
         order.push(i);
         for &reader in &readers[i] {
-            waits[reader] -= 1;
-            if waits[reader] == 0 {
+            pending_inputs[reader] -= 1;
+            if pending_inputs[reader] == 0 {
                 ready.push(Reverse(reader));
             }
         }
     }
-    if let Some(i) = waits.iter().position(|&w| w > 0) {
+    if let Some(i) = pending_inputs.iter().position(|&w| w > 0) {
         return Err(GraphError::Cycle {
             node: node_name(i, &graph.node[i]),
         });

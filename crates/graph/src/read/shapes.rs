@@ -1,12 +1,12 @@
-//! Shape and Gather, which exporters write to compute shapes from shapes. All
-//! shapes are known here, so both become constants; neither is an [`Op`].
+//! Shape and Gather, which exporters use to compute shapes. All shapes are known here, so both
+//! become constants. Neither is an [`Op`].
 //!
 //! [`Op`]: crate::Op
 
 use super::operators::{Site, axis};
 use crate::{OpError, Tensor, TensorData};
 
-/// None where the operator is neither.
+/// Reads Shape and Gather. `None` for all other operators.
 pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
     match operator {
         "Shape" => Some(shape(site)),
@@ -15,7 +15,7 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Tensor,
     }
 }
 
-/// `start` and `end` came with opset 15; both count from the back where negative.
+/// `start` and `end` were added in opset 15. Negative values count from the end.
 fn shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     site.at_most(1, "1")?;
     let (start, end) = match site.opset {
@@ -33,7 +33,7 @@ fn shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     Ok(Tensor::vector(sizes))
 }
 
-/// From a constant list of integers only.
+/// Gather is supported only from a constant list of integers.
 fn gather(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     site.at_most(2, "2")?;
     let along = site.attributes.int("axis")?.unwrap_or(0);

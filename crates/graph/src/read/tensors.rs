@@ -1,4 +1,4 @@
-//! TensorProto to [`Tensor`].
+//! Converts a TensorProto to a [`Tensor`].
 
 use half::f16;
 
@@ -10,7 +10,8 @@ use crate::{ElementType, GraphError, Tensor, TensorData};
 /// TensorProto.DataLocation.EXTERNAL
 const EXTERNAL: i32 = 1;
 
-/// Other readers load the data of a tensor that no node needs, too.
+/// Rejects external data, even of tensors that no node needs, because other readers would load
+/// it.
 pub(super) fn refuse_external(name: &str, tensor: &TensorProto) -> Result<(), GraphError> {
     match tensor.data_location == EXTERNAL || !tensor.external_data.is_empty() {
         true => Err(GraphError::ExternalData { name: name.into() }),
@@ -69,7 +70,7 @@ pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError
     })
 }
 
-/// Little-endian, as ONNX says.
+/// The elements of raw data, which ONNX defines as little-endian.
 fn from_raw(of: ElementType, raw: Vec<u8>) -> TensorData {
     match of {
         ElementType::F32 => TensorData::F32(words(&raw).map(f32::from_le_bytes).collect()),
@@ -86,7 +87,8 @@ fn words<const N: usize>(raw: &[u8]) -> impl Iterator<Item = [u8; N]> {
     raw.as_chunks().0.iter().copied()
 }
 
-/// ONNX keeps 8-bit elements and the bits of float16 in int32_data, one each.
+/// The elements of an 8-bit or float16 tensor. ONNX stores each element, or the bits of each
+/// float16, in one entry of int32_data.
 fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, GraphError> {
     fn each<T: TryFrom<i32>>(name: &str, wide: &[i32]) -> Result<Vec<T>, GraphError> {
         (wide.iter().enumerate())
@@ -111,8 +113,8 @@ fn narrow(name: &str, of: ElementType, wide: &[i32]) -> Result<TensorData, Graph
     }
 }
 
-/// Weights have to be numbers. A single infinity is let through: limits of Clip
-/// and what Pad fills with may be infinite.
+/// Checks that weights are finite. A single infinity is accepted, because limits of Clip and the
+/// value of Pad may be infinite.
 pub(super) fn check_finite(name: &str, tensor: &Tensor) -> Result<(), GraphError> {
     let single = tensor.len() == 1;
     let bad = |v: f32| v.is_nan() || v.is_infinite() && !single;

@@ -1,4 +1,4 @@
-//! ONNX's types, and what inputs and outputs declare.
+//! ONNX's types, and the declared types of inputs and outputs.
 
 use crate::onnx::{Dimension, TensorTypeProto, ValueInfoProto, data_type};
 use crate::{ElementType, GraphError, Tensor, TensorType, Value};
@@ -16,7 +16,7 @@ pub(super) fn element_type(onnx: i32) -> Option<ElementType> {
     }
 }
 
-/// TensorProto.DataType, lower case, as Python's `onnx` prints NumPy's types.
+/// The name of a TensorProto.DataType, in lower case as in Python's `onnx` for NumPy types.
 pub(super) fn type_name(onnx: i32) -> String {
     const NAMES: [&str; 24] = [
         "undefined",
@@ -54,7 +54,7 @@ fn declared(info: &ValueInfoProto) -> Option<&TensorTypeProto> {
     info.r#type.as_ref()?.tensor_type.as_ref()
 }
 
-/// The size, unless it is left open: a symbol, nothing, 0 or negative.
+/// The size, unless it is open: symbolic, absent, 0 or negative.
 fn fixed(dim: &Dimension) -> Option<usize> {
     dim.dim_value
         .and_then(|v| usize::try_from(v).ok())
@@ -68,7 +68,7 @@ fn declared_element_type(name: &str, of: &TensorTypeProto) -> Result<ElementType
     })
 }
 
-/// The type of one of the graph's inputs, an open batch axis bound to 1.
+/// The type of a graph input. An open batch axis becomes 1.
 pub(super) fn input_type(input: &ValueInfoProto) -> Result<TensorType, GraphError> {
     let missing = || GraphError::MissingShape {
         input: input.name.clone(),
@@ -118,7 +118,7 @@ pub(super) fn check_binding(input: &ValueInfoProto, tensor: &Tensor) -> Result<(
     }
 }
 
-/// What the file says of an output has to agree with what follows from the nodes.
+/// Checks that the declared type of an output matches the inferred type.
 pub(super) fn check_output(output: &ValueInfoProto, value: &Value) -> Result<(), GraphError> {
     let Some(of) = declared(output) else {
         return Ok(());

@@ -1,10 +1,10 @@
-//! A walk over the protobuf before it is decoded. Two bytes of it can become a
-//! message of some hundred bytes in memory, so what it will cost is added up
-//! first (wire format: protobuf.dev/programming-guides/encoding).
+//! Estimates the memory of the decoded protobuf before it is decoded. Two bytes of the file can
+//! become a message of some hundred bytes in memory. (Wire format:
+//! protobuf.dev/programming-guides/encoding.)
 
 use crate::GraphError;
 
-/// The messages that `onnx.rs` decodes, by what they are part of.
+/// The messages that `onnx.rs` decodes, by their place in the model.
 #[derive(Clone, Copy)]
 enum Message {
     Model,
@@ -16,12 +16,12 @@ enum Message {
     Type,
     TensorType,
     Shape,
-    /// One that holds only texts and numbers.
+    /// A message that contains only strings and numbers.
     Leaf,
 }
 
 impl Message {
-    /// The message in this field, if it is one.
+    /// The message type of the field with this tag, if the field is a message.
     fn field(self, tag: u64) -> Option<Self> {
         match (self, tag) {
             (Self::Model, 7) => Some(Self::Graph),
@@ -41,8 +41,8 @@ impl Message {
     }
 }
 
-/// Memory for one decoded field, roughly: the largest message (a node or an
-/// attribute with its tensor) twice over, since lists grow by doubling.
+/// Approximate memory for one decoded field: twice the largest message (a node, or an attribute
+/// with its tensor), because lists grow by doubling.
 const MESSAGE_COST: usize = 1024;
 const TEXT_COST: usize = 64;
 const NUMBER_COST: usize = 16;
@@ -65,7 +65,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks one message. Calls itself only as deep as [`Message::field`] nests.
+    /// Walks one message. The recursion is as deep as [`Message::field`] nests.
     fn message(&mut self, message: Message, end: usize) -> Result<(), GraphError> {
         while self.at < end {
             let key = self.varint(end)?;
@@ -88,7 +88,7 @@ impl Walk<'_> {
                             self.message(inner, self.at + length)?;
                         }
                         None => {
-                            // Packed integers of one byte become eight.
+                            // A packed one-byte integer becomes eight bytes in memory.
                             let packed = matches!(
                                 (message, key >> 3),
                                 (Message::Tensor, 1 | 5 | 7) | (Message::Attribute, 8)

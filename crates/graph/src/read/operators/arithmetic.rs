@@ -13,7 +13,7 @@ pub(super) fn gemm(site: &mut Site<'_>) -> Result<Op, OpError> {
 
 pub(super) fn batch_normalization(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.attributes.ignore("momentum");
-    // Before opset 14 the number of outputs said whether it trains.
+    // Before opset 14, the number of outputs determines whether the node is for training.
     if site.opset >= 14 && site.attributes.flag("training_mode", false)? || site.outputs.len() > 1 {
         return Err(OpError::Unsupported {
             feature: "training",
@@ -41,7 +41,7 @@ pub(super) fn hard_sigmoid(site: &mut Site<'_>) -> Result<Op, OpError> {
     })
 }
 
-/// Limits are attributes before opset 11, inputs from it on.
+/// Limits are attributes before opset 11, and inputs from opset 11 on.
 pub(super) fn clip(site: &mut Site<'_>) -> Result<Op, OpError> {
     let (min, max) = match site.opset {
         ..11 => {
@@ -59,7 +59,7 @@ pub(super) fn clip(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Clip { min, max })
 }
 
-/// Before opset 13 everything from the axis on is taken together.
+/// Before opset 13, softmax is over all axes from `axis` on.
 pub(super) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
     let given = site.attributes.int("axis")?;
     let shape = site.shape(0, "input")?;
@@ -71,7 +71,7 @@ pub(super) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Softmax { axis, end_axis })
 }
 
-/// Axes are an attribute before opset 18, an input from it on.
+/// Axes are an attribute before opset 18, and an input from opset 18 on.
 pub(super) fn reduce_mean(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.at_most(
         if site.opset < 18 { 1 } else { 2 },
@@ -92,8 +92,8 @@ pub(super) fn reduce_mean(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::ReduceMean { axes, keep_dims })
 }
 
-/// The ratio is an attribute before opset 12, an input from it on; at
-/// inference it means nothing.
+/// The ratio is an attribute before opset 12, and an input from opset 12 on. It has no effect at
+/// inference.
 pub(super) fn dropout(site: &mut Site<'_>) -> Result<Reading, OpError> {
     if site.opset < 12 {
         site.attributes.ignore("ratio");
@@ -119,7 +119,7 @@ pub(super) fn dropout(site: &mut Site<'_>) -> Result<Reading, OpError> {
 }
 
 pub(super) fn cast(site: &mut Site<'_>) -> Result<Op, OpError> {
-    // Both are about 8-bit floats only.
+    // Both apply to 8-bit floats only.
     site.attributes.ignore("saturate");
     site.attributes.ignore("round_mode");
     let to = (site.attributes.int("to")?).ok_or(OpError::MissingAttribute { attribute: "to" })?;

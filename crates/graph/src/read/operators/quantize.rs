@@ -2,8 +2,8 @@ use super::{Reading, Site, axis};
 use crate::onnx::data_type;
 use crate::{Op, OpError, Tensor};
 
-/// The axis, an attribute from opset 13 on; before it there is one scale only.
-/// With a single scale it means nothing and is 0 where it lies outside.
+/// The axis is an attribute from opset 13 on. Before opset 13 there is only one scale. With a
+/// single scale the axis has no effect; if it is outside the rank, it becomes 0.
 fn scale_axis(site: &mut Site<'_>) -> Result<usize, OpError> {
     site.at_most(3, "2 or 3")?;
     if site.opset >= 21 && site.attributes.int("block_size")?.unwrap_or(0) != 0 {
@@ -24,7 +24,7 @@ fn scale_axis(site: &mut Site<'_>) -> Result<usize, OpError> {
 
 pub(super) fn quantize(site: &mut Site<'_>) -> Result<Reading, OpError> {
     let axis = scale_axis(site)?;
-    // About 8-bit floats only.
+    // Applies to 8-bit floats only.
     site.attributes.ignore("saturate");
     let wanted = match site.opset {
         ..21 => 0,
@@ -46,10 +46,10 @@ pub(super) fn quantize(site: &mut Site<'_>) -> Result<Reading, OpError> {
     if given.is_some() && given != wanted {
         return Err(wrong());
     }
-    // Without a zero point the type would be uint8.
+    // Without an explicit zero point, the output type would be uint8.
     let zero_point = match (given, wanted) {
         (None, Some(crate::ElementType::I8)) => {
-            // The scale is a constant or an input, of a size that passed the limits.
+            // The scale is a constant or an input, and its size has passed the limits.
             let zeros = vec![0i8; scale.iter().product()];
             Tensor::new(scale, zeros).ok()
         }

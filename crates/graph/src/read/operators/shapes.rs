@@ -2,7 +2,7 @@ use super::{Reading, Site, axis, sorted_axes};
 use crate::tensor::element_count;
 use crate::{Op, OpError, Pad, PadMode, SliceAxis};
 
-/// Negative axes came with opset 11.
+/// Negative axes are allowed from opset 11 on.
 pub(super) fn flatten(site: &mut Site<'_>) -> Result<Op, OpError> {
     let given = site.attributes.int("axis")?.unwrap_or(1);
     let shape = site.shape(0, "input")?;
@@ -13,8 +13,8 @@ pub(super) fn flatten(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Flatten { axis })
 }
 
-/// In the shape, -1 stands for what is left over and 0 for the input's size,
-/// unless `allowzero` (opset 14) makes it a 0.
+/// In the shape, -1 is the remaining size. 0 is the input's size, unless `allowzero` (opset 14)
+/// is set.
 pub(super) fn reshape(site: &mut Site<'_>) -> Result<Reading, OpError> {
     site.at_most(2, "2")?;
     let input = "shape";
@@ -60,8 +60,8 @@ pub(super) fn reshape(site: &mut Site<'_>) -> Result<Reading, OpError> {
     })
 }
 
-/// Axes are an attribute before opset 13, an input from it on; left out, they
-/// are all of size 1.
+/// Axes are an attribute before opset 13, and an input from opset 13 on. If omitted, they are all
+/// axes of size 1.
 pub(super) fn squeeze(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.at_most(
         if site.opset < 13 { 1 } else { 2 },
@@ -76,7 +76,7 @@ pub(super) fn squeeze(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Squeeze { axes })
 }
 
-/// Axes are an attribute before opset 13, an input from it on.
+/// Axes are an attribute before opset 13, and an input from opset 13 on.
 pub(super) fn unsqueeze(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.at_most(
         if site.opset < 13 { 1 } else { 2 },
@@ -108,8 +108,8 @@ pub(super) fn concat(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Concat { axis })
 }
 
-/// Sizes are an attribute before opset 13, an input from it on; from 18 on
-/// `num_outputs` may stand for them, and then the last part may be smaller.
+/// Sizes are an attribute before opset 13, and an input from opset 13 on. From opset 18 on,
+/// `num_outputs` can replace them, and then the last part may be smaller.
 pub(super) fn split(site: &mut Site<'_>) -> Result<Reading, OpError> {
     site.at_most(
         if site.opset < 13 { 1 } else { 2 },
@@ -165,7 +165,7 @@ pub(super) fn split(site: &mut Site<'_>) -> Result<Reading, OpError> {
     })
 }
 
-/// Attributes before opset 10, inputs (with steps) from it on.
+/// Attributes before opset 10, inputs (with steps) from opset 10 on.
 pub(super) fn slice(site: &mut Site<'_>) -> Result<Op, OpError> {
     site.at_most(
         if site.opset < 10 { 1 } else { 5 },
@@ -235,7 +235,8 @@ fn slice_axis(size: usize, start: i64, end: i64, step: i64) -> Result<SliceAxis,
     ))
 }
 
-/// One form for what is the same: the start of nothing and the step to nowhere.
+/// A unique representation for equal slices: an empty slice has start 0, and a slice of at most
+/// one element has step 1.
 fn canonical(start: usize, step: isize, length: usize) -> SliceAxis {
     SliceAxis {
         start: if length > 0 { start } else { 0 },
@@ -244,8 +245,8 @@ fn canonical(start: usize, step: isize, length: usize) -> SliceAxis {
     }
 }
 
-/// Attributes before opset 11, inputs from it on; axes came with opset 18,
-/// wrapping around with 19.
+/// Attributes before opset 11, inputs from opset 11 on. Axes were added in opset 18, `wrap` in
+/// opset 19.
 pub(super) fn pad(site: &mut Site<'_>) -> Result<Op, OpError> {
     let inputs = match site.opset {
         ..11 => 1,

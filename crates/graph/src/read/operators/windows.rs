@@ -100,8 +100,8 @@ pub(super) fn conv(site: &mut Site<'_>) -> Result<Op, OpError> {
     }))
 }
 
-/// `ceil_mode` and max pooling's dilations came with opset 10, average
-/// pooling's dilations with 19.
+/// `ceil_mode` and max pooling's dilations were added in opset 10, average pooling's dilations in
+/// opset 19.
 pub(super) fn pool(site: &mut Site<'_>, max: bool) -> Result<Reading, OpError> {
     let shape = site.shape(0, "X")?;
     let [n, c, h, w] = picture(shape)?;
@@ -114,7 +114,7 @@ pub(super) fn pool(site: &mut Site<'_>, max: bool) -> Result<Reading, OpError> {
     let win = window(site, kernel, site.opset >= if max { 10 } else { 19 })?;
     let count_include_pad = !max && site.attributes.flag("count_include_pad", false)?;
     if max {
-        // Only the second output, the indices, depends on it.
+        // Only the second output, the indices, depends on this attribute.
         site.attributes.ignore("storage_order");
         if site.outputs.len() > 1 {
             return Err(OpError::Unsupported {
@@ -127,7 +127,7 @@ pub(super) fn pool(site: &mut Site<'_>, max: bool) -> Result<Reading, OpError> {
         let output = [floor_output, ceil_output][usize::from(up)];
         output(size, kernel[i], win.strides[i], win.dilations[i], pads)
     };
-    // Where the window does not fit, inference says so.
+    // If the window does not fit, type inference returns the error.
     let declared = match (size(0, h), size(1, w)) {
         (Some(h), Some(w)) => vec![vec![n, c, h, w]],
         _ => Vec::new(),
