@@ -1,5 +1,5 @@
-//! TOML files that people write, read with errors that say where and what:
-//! file, line, key, and for a misspelt key the one that was probably meant.
+//! Reads TOML files that users write. Errors state file, line and key, and suggest the nearest
+//! known key for a misspelt one.
 //!
 //! ```
 //! #[derive(Debug, serde::Deserialize)]

@@ -3,18 +3,17 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-/// A name is taken for a misspelling of another from this similarity on
-/// (Jaro-Winkler, 0 to 1).
+/// The least similarity at which a name counts as a misspelling of another (Jaro-Winkler, 0 to 1).
 const NEAR_MISS: f64 = 0.8;
 
-/// What is wrong in a file that a person wrote.
+/// An error in a file that a user wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    /// The file, as the person named it.
+    /// The file, as the user named it.
     pub file: String,
-    /// Counted from 1; none where the whole file is meant.
+    /// The line, counted from 1; none when the error concerns the whole file.
     pub line: Option<usize>,
-    /// What is wrong and what to do.
+    /// What is wrong, and how to correct it.
     pub reason: String,
 }
 
@@ -35,24 +34,23 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// `file` is only for messages.
+    /// The text of a file. `file` is its name, for messages only.
     pub fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text }
     }
 
-    /// The file's contents. With `#[serde(deny_unknown_fields)]` on every
-    /// struct, an unknown key is an error that suggests the nearest known one.
+    /// Parses the file. With `#[serde(deny_unknown_fields)]` on every struct, an unknown key is an
+    /// error that suggests the nearest known key.
     ///
     /// # Errors
-    /// When the text is not TOML or does not fit `T`.
+    /// When the text is not TOML, or does not fit `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         toml::from_str(self.text).map_err(|error| self.explain(error))
     }
 
-    /// An error about the value of a key, for rules that a type cannot state.
-    /// `key` is its path, with indices for arrays of tables: `output.1.scale`.
-    /// Where the key is not in the file, the line is that of the innermost
-    /// table there is.
+    /// An error about the value of a key, for rules that a type cannot express. `key` is its path,
+    /// with indices for arrays of tables: `output.1.scale`. If the key is not in the file, the line
+    /// is that of the innermost table that is.
     pub fn error(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
         ConfigError {
             file: self.file.to_owned(),
@@ -61,30 +59,30 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The values under each of `roots`, which are tables or single keys with their path
-    /// (`car.name`), as pairs of a dotted key and a value as TOML writes it, sorted by key.
-    /// Comments, order and spacing of the file make no difference; empty where the text is
-    /// not TOML.
+    /// The values under each of `roots`, as pairs of a dotted key and a value, sorted by key. A
+    /// root is a table, or the path of a single key (`car.name`). The value is in TOML's syntax;
+    /// numbers are written as floats. Comments, order and spacing of the file make no difference.
+    /// Empty if the text is not TOML.
     pub fn flatten(&self, roots: &[&str]) -> Vec<(String, String)> {
         let Ok(table) = self.text.parse::<toml::Table>() else {
             return Vec::new();
         };
         let mut pairs = Vec::new();
         flatten("", &toml::Value::Table(table), &mut pairs);
-        let wanted = |key: &str| {
+        let selected = |key: &str| {
             roots.iter().any(|root| {
                 key.strip_prefix(root)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         };
-        pairs.retain(|(key, _)| wanted(key));
+        pairs.retain(|(key, _)| selected(key));
         pairs.sort();
         pairs
     }
 
     fn explain(&self, mut error: toml::de::Error) -> ConfigError {
         let line = error.span().map(|span| self.line_at(span.start));
-        // Without its input the error displays as message and key path only.
+        // Without its input, the error displays only its message and the key's path.
         error.set_input(None);
         let displayed = error.to_string();
         let path = displayed
@@ -149,19 +147,18 @@ fn flatten(prefix: &str, value: &toml::Value, pairs: &mut Vec<(String, String)>)
                 flatten(&below(&index.to_string()), inner, pairs);
             }
         }
-        // One value may be written in two ways: 1 and 1.0 are one number.
+        // 1 and 1.0 are the same number.
         toml::Value::Integer(number) => {
             pairs.push((prefix.to_owned(), format!("{:?}", *number as f64)))
         }
         toml::Value::Float(number) => pairs.push((prefix.to_owned(), format!("{number:?}"))),
         toml::Value::String(text) => pairs.push((prefix.to_owned(), format!("{text:?}"))),
-        toml::Value::Boolean(truth) => pairs.push((prefix.to_owned(), truth.to_string())),
-        toml::Value::Datetime(moment) => pairs.push((prefix.to_owned(), moment.to_string())),
+        toml::Value::Boolean(boolean) => pairs.push((prefix.to_owned(), boolean.to_string())),
+        toml::Value::Datetime(datetime) => pairs.push((prefix.to_owned(), datetime.to_string())),
     }
 }
 
-/// The likeliest of the `known` names that a misspelt `found` may have meant, if any
-/// is near enough.
+/// The name in `known` that is most similar to the misspelt `found`, if it is similar enough.
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
     known
@@ -172,8 +169,8 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Serde's "unknown field `x`, expected one of `a`, `b`" said shorter, with
-/// the likeliest of the expected names.
+/// A shorter message for serde's "unknown field `x`, expected one of `a`, `b`", with the most
+/// similar of the expected names.
 fn misspelling(message: &str) -> Option<String> {
     let (kind, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
         ("key", rest)

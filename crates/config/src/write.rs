@@ -3,22 +3,23 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// Why a file was not written. It is as it was.
+/// Why a file was not written. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: cannot be written, and is as it was: {reason}")]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,
-    /// The system's reason.
+    /// The error of the operating system.
     pub reason: io::Error,
 }
 
-/// Replaces the text of a file that is there, whole or not at all: a power cut leaves the old
-/// text or the new one. Its rights and its owner stay, and where `path` is a link, so does the
-/// link.
+/// Replaces the text of an existing file atomically: after a power cut the file has the old text or
+/// the new one. The file keeps its permissions and its owner. If `path` is a symbolic link, its
+/// target is replaced and the link is kept.
 ///
 /// # Errors
-/// When the file is not there, or its folder takes no new one; nothing is left behind then.
+/// When the file does not exist, or no file can be created in its folder. No temporary file is left
+/// then.
 pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
     let failed = |reason| WriteError {
         path: path.to_path_buf(),
@@ -33,7 +34,7 @@ pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
     let new = folder.join(new);
     let written = write(&file, &new, text).and_then(|()| {
         fs::rename(&new, &file)?;
-        // The new name lasts only once its folder does.
+        // The rename is durable only after the folder is synced.
         File::open(folder)?.sync_all()
     });
     written.map_err(|reason| {
@@ -42,7 +43,7 @@ pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
     })
 }
 
-/// Writes `text` to `new`, with the rights and the owner of `old`.
+/// Writes `text` to `new`, with the permissions and the owner of `old`.
 fn write(old: &Path, new: &Path, text: &str) -> io::Result<()> {
     let metadata = fs::metadata(old)?;
     if !metadata.is_file() {
@@ -51,7 +52,7 @@ fn write(old: &Path, new: &Path, text: &str) -> io::Result<()> {
             "not a regular file",
         ));
     }
-    // What an earlier process of the same number left.
+    // An earlier process with the same id may have left a file.
     let _ = fs::remove_file(new);
     let mut file = OpenOptions::new().write(true).create_new(true).open(new)?;
     let own = file.metadata()?;
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_with_its_rights_and_through_its_link() {
+    fn a_file_is_replaced_with_its_permissions_and_through_its_link() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("car.toml"), folder.path().join("link"));
         fs::write(&file, "old, and longer").unwrap();
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_as_it_was_and_named() {
+    fn a_failed_write_leaves_the_file_unchanged_and_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("car.toml");
         let error = replace(&missing, "new").unwrap_err().to_string();

@@ -1,70 +1,71 @@
-//! The rule for a fault that comes and goes. No clock and no I/O.
+//! The rule for reporting an intermittent fault. No clock and no I/O.
 
 use std::time::{Duration, Instant};
 
 use crate::repeats::{Note, Repeats};
 
-/// A fault that is away for this long is over, and what was held back is reported.
+/// After this time without the fault, the fault is over, and the held reports are written.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Reports a fault and its end once each, with a count and its rate while it comes and goes.
-/// Two texts that differ in their numbers only are the same fault.
+/// Reports a fault and its end once each; an intermittent fault is reported with a count and the
+/// time that it covers. Two texts that differ only in their numbers are the same fault.
 #[derive(Debug, Default)]
 pub struct FaultReports {
-    /// Of the fault that is, or was until a moment ago.
+    /// The key of the fault that is present, or was until less than [`SETTLED`] ago.
     present: Option<String>,
-    /// Since when it is away.
-    well: Option<Instant>,
+    /// Since when the fault is absent.
+    absent_since: Option<Instant>,
     repeats: Repeats,
 }
 
 impl FaultReports {
-    /// Something is wrong at `now`.
+    /// Records that the fault `text` is present at `now`.
     pub fn wrong(&mut self, text: &str, now: Instant, mut say: impl FnMut(&str)) {
         let key = without_numbers(text);
-        let stays = self.well.take().is_none() && self.present.as_ref() == Some(&key);
+        let stays = self.absent_since.take().is_none() && self.present.as_ref() == Some(&key);
         if !stays {
-            self.note(&key, text, now, &mut say);
+            self.report(&key, text, now, &mut say);
             self.present = Some(key);
         }
-        self.say_due(now, false, say);
+        self.report_due(now, false, say);
     }
 
-    /// Nothing is wrong at `now`; `text` is reported where something was until then.
+    /// Records that no fault is present at `now`. If one was present until then, `text` reports its
+    /// end.
     pub fn well(&mut self, text: &str, now: Instant, mut say: impl FnMut(&str)) {
         if self.present.is_none() {
             return;
         }
-        let since = match self.well {
+        let since = match self.absent_since {
             Some(since) => since,
             None => {
-                self.note(text, text, now, &mut say);
-                self.well = Some(now);
+                self.report(text, text, now, &mut say);
+                self.absent_since = Some(now);
                 now
             }
         };
         let settled = now.saturating_duration_since(since) >= SETTLED;
-        self.say_due(now, settled, say);
+        self.report_due(now, settled, say);
         if settled {
-            (self.present, self.well) = (None, None);
+            (self.present, self.absent_since) = (None, None);
         }
     }
 
-    fn note(&mut self, key: &str, text: &str, now: Instant, mut say: impl FnMut(&str)) {
+    fn report(&mut self, key: &str, text: &str, now: Instant, mut say: impl FnMut(&str)) {
         match self.repeats.note(key, text, now) {
             Note::Held => {}
             note => say(&format!("{text}{note}")),
         }
     }
 
-    fn say_due(&mut self, now: Instant, all: bool, mut say: impl FnMut(&str)) {
+    fn report_due(&mut self, now: Instant, all: bool, mut say: impl FnMut(&str)) {
         while let Some((text, note)) = self.repeats.due(now, all) {
             say(&format!("{text}{note}"));
         }
     }
 }
 
-/// Each number as one `#`.
+/// Replaces each number with one `#`.
 fn without_numbers(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
     for character in text.chars() {
@@ -137,7 +138,7 @@ mod tests {
                 "well again (48 times in 6 s)",
             ]
         );
-        // The last word is that of now.
+        // The last line is the current state.
         bench.well(start + MS * 12_000);
         assert_eq!(
             bench.lines[6..],

@@ -11,10 +11,10 @@ const VARIABLE: &str = "RUST_LOG";
 
 struct Logger(Filter);
 
-/// Becomes the logger, if there is none yet.
+/// Installs the logger, if there is none yet.
 ///
 /// # Errors
-/// When RUST_LOG cannot be parsed; the level is the default then.
+/// When RUST_LOG cannot be parsed. The level is the default then.
 pub(crate) fn install() -> Result<(), ParseError> {
     let (filter, parsed) = filter(env::var(VARIABLE).ok().as_deref());
     let level = filter.filter();
@@ -24,13 +24,13 @@ pub(crate) fn install() -> Result<(), ParseError> {
     parsed
 }
 
-fn filter(wanted: Option<&str>) -> (Filter, Result<(), ParseError>) {
+fn filter(directives: Option<&str>) -> (Filter, Result<(), ParseError>) {
     let mut builder = Builder::new();
-    let parsed = match wanted {
-        Some(wanted) => builder.try_parse(wanted).map(|_| ()),
+    let parsed = match directives {
+        Some(directives) => builder.try_parse(directives).map(|_| ()),
         None => Ok(()),
     };
-    if wanted.is_none() || parsed.is_err() {
+    if directives.is_none() || parsed.is_err() {
         let mut builder = Builder::new();
         return (builder.filter_level(LevelFilter::Warn).build(), parsed);
     }
@@ -58,13 +58,13 @@ mod tests {
     use super::*;
     use log::Level;
 
-    fn enabled(wanted: Option<&str>, target: &str, level: Level) -> bool {
+    fn enabled(directives: Option<&str>, target: &str, level: Level) -> bool {
         let metadata = Metadata::builder().target(target).level(level).build();
-        filter(wanted).0.enabled(&metadata)
+        filter(directives).0.enabled(&metadata)
     }
 
     #[test]
-    fn the_level_is_warn_unless_rust_log_says_otherwise() {
+    fn the_level_is_warn_unless_rust_log_sets_another() {
         assert!(enabled(None, "pilotage", Level::Warn));
         assert!(!enabled(None, "pilotage", Level::Info));
         assert!(enabled(Some("info"), "pilotage", Level::Info));

@@ -1,4 +1,4 @@
-//! Standard output and standard error themselves.
+//! Writes to standard output and standard error.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
@@ -14,42 +14,42 @@ use rustix::io::Errno;
 
 use crate::reporter::Sink;
 
-/// Standard output's reader is gone.
+/// Whether standard output is closed, or its reader has closed it.
 static ENDED: AtomicBool = AtomicBool::new(false);
-/// The first other error of standard output; 0 for none.
+/// The code of the first other error of standard output; 0 for none.
 static FAILED: AtomicI32 = AtomicI32::new(0);
-/// One text after the other.
+/// Serialises prints.
 static PRINTING: Mutex<()> = Mutex::new(());
 
-/// Prints a line to standard output, behind the messages before it. For one-shot commands: it
-/// waits for a reader that is slow. A reader that is gone ends the output and nothing else;
-/// any other error becomes the program's exit status ([`finish`](crate::finish)).
+/// Prints a line to standard output, after the messages before it. For one-shot commands: it waits
+/// for a slow reader. When the reader has closed the output, the output ends without an error. Any
+/// other error becomes the program's exit status ([`finish`](crate::finish)).
 pub fn print(line: impl Display) {
     out(format_args!("{line}\n"));
 }
 
-/// Prints text to standard output as [`print`] does, without ending the line.
+/// Like [`print`], but does not end the line.
 pub fn out(text: impl Display) {
     crate::flush(crate::FLUSH);
     write_out(text.to_string().as_bytes());
 }
 
-/// Prints a line as [`print`] does, but waits no longer than `limit` for a reader that is
-/// slow. For the report of a program that drove. Returns whether all is printed.
+/// Like [`print`], but waits at most `limit` for a slow reader. For the report of a program that
+/// drove a car. Returns whether everything was printed.
 pub fn print_within(line: impl Display, limit: Duration) -> bool {
     crate::flush(crate::FLUSH);
     let text = format!("{line}\n");
     let (done, wait) = channel();
     let work = move || {
         write_out(text.as_bytes());
-        // No one waits any more after `limit`.
+        // After `limit`, the receiver is gone.
         let _ = done.send(());
     };
     let printer = thread::Builder::new().name("print".to_owned());
     printer.spawn(work).is_ok() && wait.recv_timeout(limit).is_ok()
 }
 
-/// The error of standard output, if it had one.
+/// The error of standard output, if there was one.
 pub(crate) fn failure() -> Option<io::Error> {
     match FAILED.load(Ordering::Relaxed) {
         0 => None,
@@ -58,7 +58,7 @@ pub(crate) fn failure() -> Option<io::Error> {
 }
 
 fn write_out(bytes: &[u8]) {
-    let _alone = PRINTING.lock();
+    let _lock = PRINTING.lock();
     if ENDED.load(Ordering::Relaxed) {
         return;
     }
@@ -72,8 +72,8 @@ fn write_out(bytes: &[u8]) {
     }
 }
 
-/// Writes to standard error from the calling thread, which may block: for a thread of its
-/// own, such as a live line's.
+/// Writes to standard error from the calling thread, which may block. For a thread that may wait,
+/// such as that of a live line.
 ///
 /// # Errors
 /// When standard error is closed or fails.
@@ -81,7 +81,7 @@ pub fn write_to_stderr(bytes: &[u8]) -> io::Result<()> {
     Ok(write_all(io::stderr().as_fd(), bytes)?)
 }
 
-/// Standard error.
+/// Standard error as a sink.
 pub(crate) struct Stderr;
 
 impl Sink for Stderr {
@@ -97,13 +97,13 @@ impl Sink for Stderr {
     }
 }
 
-/// Past std's locks and buffers: a blocked write holds up no other thread.
+/// Writes without std's locks and buffers, so that a blocked write does not block other threads.
 fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Whoever shares the open file made it non-blocking.
+            // Another process that shares the open file has made it non-blocking.
             Err(Errno::AGAIN) => {
                 let mut writable = [PollFd::from_borrowed_fd(file, PollFlags::OUT)];
                 match poll(&mut writable, None) {

@@ -1,5 +1,5 @@
-//! Panics are reported through the ring too: the default hook writes to standard error
-//! itself, and would block the thread that drives before it unwinds to failsafe.
+//! Reports panics through the ring. The default hook writes to standard error itself, and could
+//! block the thread that drives before that thread unwinds to failsafe.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};

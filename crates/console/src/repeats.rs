@@ -1,32 +1,32 @@
-//! The rule for text that comes again and again. No clock and no I/O.
+//! The rule for reporting repeated text. No clock and no I/O.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// A text that repeats is reported at most this often at first,
+/// The first interval between two reports of a repeated text. It doubles with each report,
 const EVERY: Duration = Duration::from_secs(3);
-/// and, while it goes on, twice as rarely each time, to this.
+/// up to this interval.
 const RAREST: Duration = Duration::from_secs(24);
-/// Texts that are remembered; the one that was reported longest ago makes room.
+/// How many texts are remembered. The one that was reported longest ago is evicted first.
 const REMEMBERED: usize = 32;
 
-/// What to do with a text that has come.
+/// What to do with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// Report it: it is new, or has not come for a while.
+    /// Report it: it is new, or has not occurred for a while.
     First,
-    /// Report nothing now.
+    /// Hold it: report nothing now.
     Held,
     /// Report it with its count.
     Counted {
-        /// How often it has come since it was reported last.
+        /// How often the text has occurred since it was last reported.
         count: u32,
-        /// Since when that is.
+        /// The time since that report.
         over: Duration,
     },
 }
 
-/// What is put behind the text: nothing, or ` (12 times in 3 s)`.
+/// The suffix for the text: nothing, or ` (12 times in 3 s)`.
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,10 +46,10 @@ impl fmt::Display for Note {
 #[derive(Debug)]
 struct Entry {
     key: String,
-    /// As it came last.
+    /// The last text with this key.
     text: String,
     reported: Instant,
-    /// Since `reported`.
+    /// Occurrences since `reported`.
     count: u32,
     every: Duration,
 }
@@ -71,14 +71,14 @@ impl Entry {
     }
 }
 
-/// Reports a text once, and its repeats now and then with a count.
+/// Reports a text once, and its repeats from time to time with a count.
 #[derive(Debug, Default)]
 pub struct Repeats {
     entries: Vec<Entry>,
 }
 
 impl Repeats {
-    /// A text has come. `key` is what makes two texts the same.
+    /// Records a text. Texts with the same `key` count as the same text.
     pub fn note(&mut self, key: &str, text: &str, now: Instant) -> Note {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             let over = now >= entry.due();
@@ -107,7 +107,7 @@ impl Repeats {
         Note::First
     }
 
-    /// The next text that was held back and is due, or, where `all`, is just held back.
+    /// The next held text that is due; with `all`, the next held text.
     pub fn due(&mut self, now: Instant, all: bool) -> Option<(String, Note)> {
         let held = self.entries.iter_mut().filter(|entry| entry.count > 0);
         let due = held.filter(|entry| all || now >= entry.due());
@@ -115,7 +115,7 @@ impl Repeats {
         Some((entry.text.clone(), entry.report(now)))
     }
 
-    /// When [`due`](Self::due) has something next.
+    /// When the next held text is due.
     pub fn next_due(&self) -> Option<Instant> {
         let held = self.entries.iter().filter(|entry| entry.count > 0);
         held.map(Entry::due).min()
@@ -125,7 +125,7 @@ impl Repeats {
         if self.entries.len() < REMEMBERED {
             return;
         }
-        // Those that are over first; a count that is lost with one is small.
+        // Expired entries are evicted first, then the oldest, whose count is lost; it is small.
         self.entries
             .retain(|entry| entry.count > 0 || now < entry.due());
         if self.entries.len() >= REMEMBERED {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_it_is_new_again() {
+    fn a_text_after_a_pause_is_new() {
         let (start, mut repeats) = (Instant::now(), Repeats::default());
         assert_eq!(repeats.note("a", "a", start), Note::First);
         assert_eq!(repeats.note("a", "a", start + EVERY), Note::First);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_comes_at_the_end() {
+    fn held_texts_are_reported_at_the_end() {
         let (start, mut repeats) = (Instant::now(), Repeats::default());
         repeats.note("a", "a", start);
         repeats.note("a", "a", start + MS);

@@ -1,4 +1,4 @@
-//! The writer: takes messages from the ring and does the writing that may block.
+//! The writer thread: takes messages from the ring and writes them, which may block.
 
 use std::fmt::{Display, Write as _};
 use std::io;
@@ -11,40 +11,40 @@ use crate::repeats::{Note, Repeats};
 use crate::ring::{Kind, Message, Ring};
 use crate::time::Timestamp;
 
-/// Where lines are written. Writing may block.
+/// The destination of lines. Writing may block.
 pub trait Sink: Send + 'static {
-    /// Writes a whole line.
+    /// Writes one line.
     ///
     /// # Errors
-    /// [`io::ErrorKind::BrokenPipe`] is the end of output; after any other error the line is
-    /// counted as dropped, and the next one is tried.
+    /// [`io::ErrorKind::BrokenPipe`] ends the output. After any other error the line is counted as
+    /// dropped, and the next line is tried.
     fn write(&mut self, line: &[u8]) -> io::Result<()>;
 
     /// Whether a live line may have to be cleared first.
     fn is_terminal(&self) -> bool;
 }
 
-/// Returns to the start of a terminal's line and clears it.
+/// Moves to the start of a terminal's line and clears the line.
 pub(crate) const CLEAR: &str = "\r\x1b[2K";
-/// How often the end of a flush is looked for.
-const GLANCE: Duration = Duration::from_millis(1);
-/// The formatting into a slot and the writing itself need little.
+/// The interval at which the end of a flush is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// The stack size of the writer thread, which only formats and writes.
 const STACK: usize = 128 * 1024;
 
 #[derive(Debug)]
 struct Shared {
     ring: Ring,
-    /// Messages ever written or given up.
+    /// The number of messages that were written or dropped since the start.
     done: AtomicUsize,
     closing: AtomicBool,
     closed: AtomicBool,
 }
 
-/// A ring of messages and the thread that writes them.
+/// A ring of messages, and the thread that writes them.
 #[derive(Debug)]
 pub struct Reporter {
     shared: Arc<Shared>,
-    /// None where the system has no thread for it: everything is dropped then.
+    /// None if the thread could not be started: all messages are dropped then.
     writer: Option<Thread>,
 }
 
@@ -79,7 +79,7 @@ impl Reporter {
         }
     }
 
-    /// Prints a message each time.
+    /// Prints a message, also if it repeats the one before.
     pub fn report(&self, text: impl Display) {
         self.say(Kind::Each, text);
     }
@@ -90,17 +90,18 @@ impl Reporter {
         }
     }
 
-    /// Waits until what is in the ring now is written, or for `limit`. Returns whether it is.
+    /// Waits until the messages that are in the ring now are written, for at most `limit`. Returns
+    /// whether they are.
     pub fn flush(&self, limit: Duration) -> bool {
-        let wanted = self.shared.ring.put_so_far();
+        let target_count = self.shared.ring.put_so_far();
         self.wait(limit, |shared| {
-            let missing = wanted.wrapping_sub(shared.done.load(Ordering::Acquire)) as isize;
+            let missing = target_count.wrapping_sub(shared.done.load(Ordering::Acquire)) as isize;
             missing <= 0
         })
     }
 
-    /// Has everything written, counts of repeats and drops too, in at most `limit`. Returns
-    /// whether it is.
+    /// Waits until everything is written, including the counts of repeats and drops, for at most
+    /// `limit`. Returns whether it is.
     pub fn finish(&self, limit: Duration) -> bool {
         self.shared.closed.store(false, Ordering::Release);
         self.shared.closing.store(true, Ordering::Release);
@@ -114,21 +115,21 @@ impl Reporter {
             if self.writer.is_none() || Instant::now() >= until {
                 return false;
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         true
     }
 }
 
-/// What the thread works with.
+/// The state of the writer thread.
 struct Writer<S> {
     sink: S,
     terminal: bool,
-    /// The reader is gone for good.
+    /// The reader has closed the output.
     ended: bool,
-    /// Of messages, and of log records, which get a time in front.
-    says: Repeats,
-    logs: Repeats,
+    /// Repeats of messages, and of log records, which begin with a time.
+    message_repeats: Repeats,
+    log_repeats: Repeats,
     line: String,
 }
 
@@ -138,8 +139,8 @@ impl<S: Sink> Writer<S> {
             terminal: sink.is_terminal(),
             sink,
             ended: false,
-            says: Repeats::default(),
-            logs: Repeats::default(),
+            message_repeats: Repeats::default(),
+            log_repeats: Repeats::default(),
             line: String::new(),
         }
     }
@@ -156,11 +157,11 @@ impl<S: Sink> Writer<S> {
             }
             let closing = shared.closing.load(Ordering::Acquire);
             let now = Instant::now();
-            self.counted(now, closing, shared);
-            self.dropped(shared);
-            // A slot that is claimed and not ready yet is filled in a moment.
+            self.write_repeats(now, closing, shared);
+            self.write_drops(shared);
+            // A producer has claimed a slot and will fill it shortly.
             if shared.ring.put_so_far() != shared.ring.taken_so_far() {
-                thread::park_timeout(GLANCE);
+                thread::park_timeout(POLL_INTERVAL);
                 continue;
             }
             if closing {
@@ -168,7 +169,7 @@ impl<S: Sink> Writer<S> {
                 shared.closed.store(true, Ordering::Release);
                 continue;
             }
-            let next = [self.says.next_due(), self.logs.next_due()];
+            let next = [self.message_repeats.next_due(), self.log_repeats.next_due()];
             match next.into_iter().flatten().min() {
                 Some(due) => thread::park_timeout(due.saturating_duration_since(now)),
                 None => thread::park(),
@@ -191,13 +192,15 @@ impl<S: Sink> Writer<S> {
             ),
         };
         let note = match kind {
-            Kind::Coalesced => self.says.note(&body, &body, *at),
-            Kind::Log(log::Level::Error | log::Level::Warn) => self.logs.note(&body, &body, *at),
+            Kind::Coalesced => self.message_repeats.note(&body, &body, *at),
+            Kind::Log(log::Level::Error | log::Level::Warn) => {
+                self.log_repeats.note(&body, &body, *at)
+            }
             Kind::Each | Kind::Log(_) => Note::First,
         };
         if note != Note::Held {
             let line = match kind {
-                Kind::Log(_) => logged(message.wall, &body, note),
+                Kind::Log(_) => log_line(message.wall, &body, note),
                 Kind::Coalesced | Kind::Each => format!("{body}{note}"),
             };
             self.write(&line, shared);
@@ -205,17 +208,17 @@ impl<S: Sink> Writer<S> {
         self.line = body;
     }
 
-    /// Writes what was held back and is due, with its counts.
-    fn counted(&mut self, now: Instant, all: bool, shared: &Shared) {
-        while let Some((body, note)) = self.says.due(now, all) {
+    /// Writes the held texts that are due, with their counts.
+    fn write_repeats(&mut self, now: Instant, all: bool, shared: &Shared) {
+        while let Some((body, note)) = self.message_repeats.due(now, all) {
             self.write(&format!("{body}{note}"), shared);
         }
-        while let Some((body, note)) = self.logs.due(now, all) {
-            self.write(&logged(SystemTime::now(), &body, note), shared);
+        while let Some((body, note)) = self.log_repeats.due(now, all) {
+            self.write(&log_line(SystemTime::now(), &body, note), shared);
         }
     }
 
-    fn dropped(&mut self, shared: &Shared) {
+    fn write_drops(&mut self, shared: &Shared) {
         let count = shared.ring.take_dropped();
         if count > 0 && !self.ended {
             let text = match count {
@@ -249,7 +252,7 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-fn logged(wall: SystemTime, body: &str, note: Note) -> String {
+fn log_line(wall: SystemTime, body: &str, note: Note) -> String {
     format!("[{} {body}{note}", Timestamp(wall))
 }
 

@@ -1,8 +1,8 @@
-//! The ring of messages between the threads that report and the one that writes.
+//! The ring of messages between the threads that report and the thread that writes.
 //!
-//! A producer claims a slot with one compare-and-swap and formats into it; it waits neither
-//! for the writer nor for another producer. The slots' mutexes are never contended: a slot
-//! belongs to its producer until `ready`, and to the writer from then until `head` moves on.
+//! A producer claims a slot with one compare-and-swap and formats into it. It waits neither for the
+//! writer nor for another producer. The mutexes of the slots are never contended: a slot belongs to
+//! its producer until `ready`, and then to the writer until `head` advances.
 
 use std::fmt::{self, Display, Write as _};
 use std::mem;
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-/// Messages that wait to be written.
+/// The number of slots.
 pub(crate) const CAPACITY: usize = 256;
-/// Longer texts are cut.
+/// The longest text, in bytes; longer ones are truncated.
 const LONGEST: usize = 16 * 1024;
-/// Room that a text has from the start; longer ones allocate.
+/// The initial capacity of a text; longer ones allocate.
 const ROOM: usize = 256;
 
 /// How a message is treated.
@@ -34,7 +34,7 @@ pub(crate) struct Message {
     pub(crate) at: Instant,
     pub(crate) wall: SystemTime,
     pub(crate) kind: Kind,
-    /// A log record's.
+    /// The target of a log record.
     pub(crate) target: String,
     pub(crate) text: String,
 }
@@ -57,17 +57,17 @@ struct Slot {
     message: Mutex<Message>,
 }
 
-/// Many producers, one consumer, neither of which waits.
+/// A ring with many producers and one consumer, none of which waits.
 #[derive(Debug)]
 pub(crate) struct Ring {
     slots: Box<[Slot]>,
-    /// Next slot to fill, and next to write; both only grow.
+    /// The next slot to fill, and the next slot to write. Both only increase.
     tail: AtomicUsize,
     head: AtomicUsize,
     dropped: AtomicU64,
 }
 
-/// Hands a slot to the writer, also where formatting panicked.
+/// Passes a slot to the writer on drop, also when formatting panicked.
 struct Ready<'a>(&'a AtomicBool);
 
 impl Drop for Ready<'_> {
@@ -90,8 +90,8 @@ impl Ring {
         }
     }
 
-    /// Puts a message in, or counts it as dropped where there is no room. Returns whether
-    /// it is in.
+    /// Puts a message into the ring, or counts it as dropped when the ring is full. Returns whether
+    /// the message is in the ring.
     pub(crate) fn put(&self, kind: Kind, target: &str, text: impl Display) -> bool {
         let Some(slot) = self.claim() else {
             self.drop_message(1);
@@ -105,8 +105,8 @@ impl Ring {
         message.target.clear();
         message.target.push_str(target);
         message.text.clear();
-        // An error of a text's own Display leaves the text short.
-        let _ = write!(Cut(&mut message.text), "{text}");
+        // If the text's Display fails, the text is incomplete.
+        let _ = write!(Truncated(&mut message.text), "{text}");
         drop(message);
         true
     }
@@ -114,7 +114,7 @@ impl Ring {
     fn claim(&self) -> Option<&Slot> {
         let mut tail = self.tail.load(Ordering::Relaxed);
         loop {
-            // Negative where `tail` is old; the exchange fails then.
+            // Negative if `tail` is out of date; the exchange fails then.
             let filled = tail.wrapping_sub(self.head.load(Ordering::Acquire)) as isize;
             if filled >= CAPACITY as isize {
                 return None;
@@ -131,7 +131,7 @@ impl Ring {
         }
     }
 
-    /// For the writer: swaps the next message with `message`, if there is one.
+    /// For the writer: swaps the next message with `message`. Returns whether there was one.
     pub(crate) fn take(&self, message: &mut Message) -> bool {
         let head = self.head.load(Ordering::Relaxed);
         let Some(slot) = self.slots.get(head % CAPACITY) else {
@@ -148,12 +148,12 @@ impl Ring {
         true
     }
 
-    /// Messages ever put in.
+    /// The number of messages that were put in since the start.
     pub(crate) fn put_so_far(&self) -> usize {
         self.tail.load(Ordering::Acquire)
     }
 
-    /// Messages ever taken out.
+    /// The number of messages that were taken out since the start.
     pub(crate) fn taken_so_far(&self) -> usize {
         self.head.load(Ordering::Acquire)
     }
@@ -163,16 +163,16 @@ impl Ring {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Messages dropped since the last call.
+    /// The number of messages that were dropped since the last call.
     pub(crate) fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
     }
 }
 
-/// A text of bounded length.
-struct Cut<'a>(&'a mut String);
+/// Truncates a text at [`LONGEST`] bytes.
+struct Truncated<'a>(&'a mut String);
 
-impl fmt::Write for Cut<'_> {
+impl fmt::Write for Truncated<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = LONGEST.saturating_sub(self.0.len());
         let end = text.floor_char_boundary(room);
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_out_in_order_and_what_does_not_fit_is_counted() {
+    fn messages_stay_in_order_and_drops_are_counted() {
         let ring = Ring::new();
         for number in 0..CAPACITY + 3 {
             assert_eq!(ring.put(Kind::Each, "", number), number < CAPACITY);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_producers_each_message_is_written_or_counted() {
+    fn each_message_of_many_producers_is_written_or_counted() {
         const EACH: u64 = 20_000;
         let ring = Ring::new();
         let (mut taken, mut message) = (0, Message::new());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut() {
+    fn a_long_text_is_truncated() {
         let ring = Ring::new();
         ring.put(Kind::Each, "", "é".repeat(LONGEST));
         let mut message = Message::new();

@@ -1,9 +1,9 @@
-//! Points in time as log lines have them.
+//! The time format of log lines.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Displays as RFC 3339, UTC, in whole seconds.
+/// Displays a time as RFC 3339, UTC, in whole seconds.
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
 impl fmt::Display for Timestamp {
@@ -19,8 +19,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day from days since 1970-01-01: Howard Hinnant's `civil_from_days`, which
-/// counts years from March and eras of 400 years.
+/// Converts days since 1970-01-01 to year, month and day: Howard Hinnant's `civil_from_days`, which
+/// starts years in March and uses eras of 400 years.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -1,11 +1,11 @@
-//! What a program does whose terminal, pipes or reader are closed or stalled. This program
-//! starts itself: with `child` as its first argument it is the program that reports.
+//! Tests a program whose terminal, pipes or reader are closed or stalled. The test program starts
+//! itself: with the first argument `child` it is the program under test.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that cannot go on fails, and its harness prints"
+    reason = "a test panics when it fails, and its harness prints"
 )]
 
 use std::fs::OpenOptions;
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use pilotage_console::{print, print_within, run, say_always};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// More than the ring and a pipe hold.
+/// More messages than the ring and a pipe hold.
 const MANY: usize = 10_000;
-/// Whatever this machine does beside, a program that is not held up has ended by then.
+/// A program that is not blocked ends within this time, even on a busy machine.
 const PROMPT: Duration = Duration::from_secs(5);
 
 const TESTS: [(&str, fn()); 9] = [
@@ -76,10 +76,10 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// What the program under test does.
+/// The program under test.
 fn child(what: &str) -> ExitCode {
     match what {
-        // As long as saying it took, in milliseconds, is the exit status.
+        // The exit status is the time that the messages took, in units of 16 ms.
         "chatter" => {
             let began = Instant::now();
             for number in 0..MANY {
@@ -91,7 +91,7 @@ fn child(what: &str) -> ExitCode {
             for number in 0..MANY {
                 say_always(format_args!("{number}: {:90}", ""));
             }
-            print("said");
+            print("sent");
             // The test reads from now on.
             let _ = std::io::stdin().read(&mut [0]);
             pilotage_console::flush(PROMPT);
@@ -140,7 +140,7 @@ fn command(what: &str) -> Command {
     command
 }
 
-/// A pipe that is full.
+/// A full pipe.
 fn full() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
@@ -154,7 +154,7 @@ fn without_reader() -> PipeWriter {
     writer
 }
 
-/// Waits for its end, which has to come promptly.
+/// Waits until the program ends, which has to happen within [`PROMPT`].
 fn end(mut child: Child) -> Output {
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
@@ -178,8 +178,8 @@ fn stderr_without_a_reader_ends_nothing() {
 fn a_full_stderr_blocks_no_caller_and_no_exit() {
     let (_unread, writer) = full();
     let child = command("chatter").stderr(writer).spawn().unwrap();
-    let said = end(child).status.code().unwrap();
-    assert!(said < 125, "saying it took {} ms", 16 * said);
+    let elapsed = end(child).status.code().unwrap();
+    assert!(elapsed < 125, "sending took {} ms", 16 * elapsed);
 }
 
 fn drops_are_reported_when_the_reader_reads_again() {
@@ -188,14 +188,14 @@ fn drops_are_reported_when_the_reader_reads_again() {
     resume.stderr(writer).stdin(Stdio::piped());
     let mut child = resume.spawn().unwrap();
     drop(resume);
-    let mut said = [0; 5];
+    let mut line = [0; 5];
     child
         .stdout
         .as_mut()
         .unwrap()
-        .read_exact(&mut said)
+        .read_exact(&mut line)
         .unwrap();
-    assert_eq!(&said, b"said\n");
+    assert_eq!(&line, b"sent\n");
     drop(child.stdin.take());
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
@@ -224,8 +224,8 @@ fn a_terminal_held_by_ctrl_s_blocks_nothing() {
         .into();
     rustix::io::write(&mut keys, b"\x13").unwrap();
     let child = command("chatter").stderr(terminal).spawn().unwrap();
-    let said = end(child).status.code().unwrap();
-    assert!(said < 125, "saying it took {} ms", 16 * said);
+    let elapsed = end(child).status.code().unwrap();
+    assert!(elapsed < 125, "sending took {} ms", 16 * elapsed);
 }
 
 fn stdout_without_a_reader_is_a_quiet_end() {

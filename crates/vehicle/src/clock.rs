@@ -1,9 +1,9 @@
-//! One clock is injected at start: the machine's monotonic one, or the simulator's.
+//! Time. A program gets one clock at start: the machine's monotonic clock, or the simulator's.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment: nanoseconds since the origin of the [`Clock`] that gave it.
+/// A point in time: nanoseconds since the origin of the [`Clock`] that returned it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
@@ -11,7 +11,7 @@ impl Time {
     /// The clock's origin.
     pub const ZERO: Self = Self(0);
 
-    /// The moment `nanos` nanoseconds after the origin.
+    /// The time `nanos` nanoseconds after the origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -26,7 +26,7 @@ impl Time {
         self.0 as f64 * 1e-9
     }
 
-    /// Time passed since `earlier`; zero when `earlier` is in fact later.
+    /// The time passed since `earlier`; zero if `earlier` is later than `self`.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -50,8 +50,8 @@ impl Sub<Duration> for Time {
     }
 }
 
-/// Where time comes from.
+/// A source of time.
 pub trait Clock {
-    /// The present moment. Never goes backwards.
+    /// The current time. It never goes backwards.
     fn now(&self) -> Time;
 }

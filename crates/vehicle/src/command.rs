@@ -1,9 +1,9 @@
 use crate::Time;
 
-/// What a network says, in its own units.
+/// The answer of a network, in the network's units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Controls {
-    /// A speed and a turn, as mobile-robot policies give.
+    /// Speed and yaw rate, as policies for mobile robots give.
     Twist {
         /// Metres per second, forward positive.
         speed: f32,
@@ -19,15 +19,15 @@ pub enum Controls {
     },
 }
 
-/// What the car is told to do. The guard checks it before anything moves.
+/// A command for the actuator. The guard checks it before anything moves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Command {
     /// -1 (full right) to 1 (full left).
     pub steering: f32,
     /// -1 (full reverse) to 1 (full ahead).
     pub throttle: f32,
-    /// When the frame behind this command was captured.
+    /// The capture time of the frame from which this command comes.
     pub captured: Time,
-    /// The number of the frame behind this command; it only ever rises.
+    /// The sequence number of that frame. It increases from command to command.
     pub sequence: u64,
 }

@@ -1,9 +1,8 @@
-//! The words every part of Pilotage shares: time, what the network says
-//! ([`Controls`]), what the car is told ([`Command`]), and the [`Mixer`] that
-//! turns one into the other and back.
+//! The types that all of Pilotage shares: time, the network's answer ([`Controls`]), the actuator's
+//! command ([`Command`]), and the [`Mixer`] that converts between them.
 //!
-//! Signs follow ROS REP 103: x ahead, y to the left, a positive yaw rate and a
-//! positive steering turn left. Units are SI: metres, seconds, radians.
+//! Signs follow ROS REP 103: x ahead, y to the left; positive yaw rate and positive steering are to
+//! the left. Units are SI: metres, seconds, radians.
 
 mod clock;
 mod command;

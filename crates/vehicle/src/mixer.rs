@@ -1,17 +1,17 @@
-//! Speed and yaw rate to steering and throttle, and back.
+//! Converts speed and yaw rate to steering and throttle, and back.
 
 use crate::Controls;
 
-/// Why a car's geometry cannot be mixed.
+/// Why the mixer's settings are rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum MixerError {
     /// `wheelbase` must be a positive number of metres, not {0}
     #[error("`wheelbase` must be a positive number of metres, not {0}")]
     Wheelbase(f64),
-    /// `steering_range` must lie between 0 and 1.5 rad
+    /// `steering_range` must be between 0 and 1.5 rad, not {0}
     #[error("`steering_range` is the wheel angle at full steering, between 0 and 1.5 rad, not {0}")]
     SteeringRange(f64),
-    /// The curve is too short, not finite, or does not rise.
+    /// The points of `speed_to_throttle` are too few, not finite, or do not rise.
     #[error(
         "`speed_to_throttle` needs at least two [speed, throttle] points, from [0, 0] up, both \
          rising, throttle at most 1: {0}"
@@ -19,11 +19,11 @@ pub enum MixerError {
     Curve(String),
 }
 
-/// Turns [`Controls`] into steering and throttle for one car, and back.
+/// Converts [`Controls`] to steering and throttle for one car, and back.
 ///
-/// The geometry is the kinematic bicycle: a wheel angle `d` on a wheelbase `L`
-/// turns a car of speed `v` at `v * tan(d) / L` rad/s (R. Rajamani, Vehicle
-/// Dynamics and Control, 2nd ed., 2.2, with the reference point at the rear axle).
+/// The geometry is the kinematic bicycle model: with wheel angle `d`, wheelbase `L` and speed `v`,
+/// the car turns at `v * tan(d) / L` rad/s (R. Rajamani, Vehicle Dynamics and Control, 2nd ed.,
+/// 2.2, with the reference point at the rear axle).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixer {
     wheelbase: f64,
@@ -32,13 +32,13 @@ pub struct Mixer {
     curve: Vec<(f64, f64)>,
 }
 
-/// Below this speed the yaw rate no longer fixes a wheel angle; the angle is
-/// computed as if the car rolled this fast. Metres per second.
+/// Below this speed the yaw rate does not determine the wheel angle. The angle is then computed for
+/// this speed, in metres per second.
 const STEERABLE_SPEED: f64 = 0.1;
 
 impl Mixer {
-    /// `wheelbase` in metres, `steering_range` in radians of wheel angle at
-    /// steering 1, `curve` as (m/s, throttle) points that rise from (0, 0).
+    /// Makes a mixer: `wheelbase` in metres, `steering_range` in radians of wheel angle at steering
+    /// 1, `curve` as (m/s, throttle) points that rise from (0, 0).
     ///
     /// # Errors
     /// When a number is not finite, not positive or out of order.
@@ -66,7 +66,7 @@ impl Mixer {
         })
     }
 
-    /// The simulated car: a tenth-scale chassis that reaches 24 m/s at full throttle.
+    /// The mixer of the simulated car: a tenth-scale chassis that reaches 24 m/s at full throttle.
     pub fn simulated() -> Self {
         Self {
             wheelbase: 0.33,
@@ -85,9 +85,9 @@ impl Mixer {
         self.steering_range
     }
 
-    /// Steering and throttle for `controls`, held within -1..=1: a network that
-    /// overshoots a little still drives. A number that is not finite makes both
-    /// NaN, for the guard to refuse.
+    /// Steering and throttle for `controls`, clamped to -1..=1, so that the car also drives with a
+    /// network that slightly exceeds the range. If a number of `controls` is not finite, both
+    /// results are NaN, which the guard rejects.
     pub fn mix(&self, controls: Controls) -> (f32, f32) {
         let (Controls::Twist {
             speed: first,
@@ -106,20 +106,20 @@ impl Mixer {
             }
             Controls::Twist { speed, yaw_rate } => {
                 let (speed, yaw_rate) = (f64::from(speed), f64::from(yaw_rate));
-                let rolling = if speed.abs() < STEERABLE_SPEED {
+                let at_speed = if speed.abs() < STEERABLE_SPEED {
                     STEERABLE_SPEED.copysign(speed)
                 } else {
                     speed
                 };
-                let angle = libm::atan(self.wheelbase * yaw_rate / rolling);
+                let angle = libm::atan(self.wheelbase * yaw_rate / at_speed);
                 let steering = (angle / self.steering_range).clamp(-1.0, 1.0);
                 (steering as f32, self.throttle(speed) as f32)
             }
         }
     }
 
-    /// The speed (m/s) and yaw rate (rad/s) that `steering` and `throttle` ask
-    /// for: the inverse of [`mix`](Self::mix) within the car's limits.
+    /// The speed (m/s) and yaw rate (rad/s) for `steering` and `throttle`: the inverse of
+    /// [`mix`](Self::mix) within the car's limits.
     pub fn twist(&self, steering: f32, throttle: f32) -> (f64, f64) {
         let speed = self.speed(f64::from(throttle));
         let angle = f64::from(steering) * self.steering_range;
@@ -131,13 +131,13 @@ impl Mixer {
         interpolate(self.curve.iter().map(|&(v, t)| (t, v)), throttle)
     }
 
-    /// The throttle that holds `speed` (m/s).
+    /// The throttle for the steady speed `speed` (m/s).
     pub fn throttle(&self, speed: f64) -> f64 {
         interpolate(self.curve.iter().copied(), speed)
     }
 }
 
-/// Piecewise linear, odd (mirrored below zero), held at the last point.
+/// Piecewise linear interpolation, odd (mirrored below zero), constant beyond the last point.
 fn interpolate(points: impl Iterator<Item = (f64, f64)>, at: f64) -> f64 {
     if at.is_nan() {
         return at;
@@ -147,12 +147,12 @@ fn interpolate(points: impl Iterator<Item = (f64, f64)>, at: f64) -> f64 {
     for point in points {
         if x <= point.0 {
             let span = point.0 - before.0;
-            let share = if span > 0.0 {
+            let fraction = if span > 0.0 {
                 (x - before.0) / span
             } else {
                 0.0
             };
-            return (before.1 + share * (point.1 - before.1)).copysign(at);
+            return (before.1 + fraction * (point.1 - before.1)).copysign(at);
         }
         before = point;
     }

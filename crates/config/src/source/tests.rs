@@ -33,7 +33,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn a_good_file_is_read() {
+fn a_valid_file_is_parsed() {
     let text = "kind = \"ackermann\"\n[[output]]\nname = \"a\"\nscale = 2.0\n";
     let file: File = Source::new("f.toml", text).parse().unwrap();
     let output = vec![Output {
@@ -45,7 +45,7 @@ fn a_good_file_is_read() {
 }
 
 #[test]
-fn misspelt_keys_and_values_name_the_near_miss() {
+fn misspelt_keys_and_values_suggest_the_nearest_name() {
     let text = "kind = \"unicycle\"\n\n[[output]]\nname = \"a\"\nscael = 2.0\n";
     assert_eq!(
         message(text),
@@ -58,7 +58,7 @@ fn misspelt_keys_and_values_name_the_near_miss() {
 }
 
 #[test]
-fn keys_like_nothing_known_list_what_there_is() {
+fn keys_without_a_similar_name_list_the_known_ones() {
     assert_eq!(
         message("kind = \"unicycle\"\nzzz = 1\n"),
         "f.toml:2: unknown key `zzz`: there is `kind`, `output` here"
@@ -92,7 +92,7 @@ fn rules_beyond_types_find_their_line() {
 
 proptest! {
     #[test]
-    fn any_text_ends_in_a_file_or_an_error_of_one_line(text in ".{0,200}", key in "[a-z0-9.]{0,20}") {
+    fn any_text_parses_or_gives_an_error_of_one_line(text in ".{0,200}", key in "[a-z0-9.]{0,20}") {
         let source = Source::new("f.toml", &text);
         if let Err(error) = source.parse::<File>() {
             prop_assert_eq!(error.to_string().lines().count(), 1);

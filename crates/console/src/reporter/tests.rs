@@ -8,16 +8,16 @@ const BLOCKED: u8 = 1;
 const BROKEN: u8 = 2;
 const FULL_DISK: u8 = 3;
 
-/// A standard error in the hands of a test.
+/// A sink whose state the test sets.
 #[derive(Clone, Default)]
-struct Hand {
+struct TestSink {
     lines: Arc<Mutex<Vec<String>>>,
-    how: Arc<AtomicU8>,
+    state: Arc<AtomicU8>,
 }
 
-impl Hand {
-    fn set(&self, how: u8) {
-        self.how.store(how, Ordering::Release);
+impl TestSink {
+    fn set(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
     }
 
     fn lines(&self) -> Vec<String> {
@@ -25,12 +25,12 @@ impl Hand {
     }
 }
 
-impl Sink for Hand {
+impl Sink for TestSink {
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        while self.how.load(Ordering::Acquire) == BLOCKED {
-            thread::sleep(GLANCE);
+        while self.state.load(Ordering::Acquire) == BLOCKED {
+            thread::sleep(POLL_INTERVAL);
         }
-        match self.how.load(Ordering::Acquire) {
+        match self.state.load(Ordering::Acquire) {
             BROKEN => return Err(io::ErrorKind::BrokenPipe.into()),
             FULL_DISK => return Err(io::ErrorKind::StorageFull.into()),
             _ => {}
@@ -47,26 +47,26 @@ impl Sink for Hand {
 
 const LONG: Duration = Duration::from_secs(20);
 
-fn reporter() -> (Hand, Reporter) {
-    let hand = Hand::default();
-    (hand.clone(), Reporter::new(hand))
+fn reporter() -> (TestSink, Reporter) {
+    let sink = TestSink::default();
+    (sink.clone(), Reporter::new(sink))
 }
 
 #[test]
 fn messages_are_written_in_order() {
-    let (hand, reporter) = reporter();
+    let (sink, reporter) = reporter();
     for number in 0..100 {
         reporter.report(number);
     }
     assert!(reporter.flush(LONG));
     let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
-    assert_eq!(hand.lines(), expected);
+    assert_eq!(sink.lines(), expected);
 }
 
 #[test]
 fn a_blocked_output_blocks_no_caller_and_drops_are_counted() {
-    let (hand, reporter) = reporter();
-    hand.set(BLOCKED);
+    let (sink, reporter) = reporter();
+    sink.set(BLOCKED);
     let began = Instant::now();
     for number in 0..10_000 {
         reporter.report(number);
@@ -75,9 +75,9 @@ fn a_blocked_output_blocks_no_caller_and_drops_are_counted() {
     let ending = Instant::now();
     assert!(!reporter.finish(Duration::from_millis(200)));
     assert!(ending.elapsed() < Duration::from_secs(2), "bounded");
-    hand.set(OPEN);
+    sink.set(OPEN);
     assert!(reporter.finish(LONG));
-    let lines = hand.lines();
+    let lines = sink.lines();
     let (last, written) = lines.split_last().unwrap();
     assert!((256..=258).contains(&written.len()), "{}", written.len());
     let dropped = 10_000 - written.len();
@@ -89,29 +89,29 @@ fn a_blocked_output_blocks_no_caller_and_drops_are_counted() {
 }
 
 #[test]
-fn a_closed_output_is_a_silent_end() {
-    let (hand, reporter) = reporter();
-    hand.set(BROKEN);
+fn a_closed_output_ends_without_an_error() {
+    let (sink, reporter) = reporter();
+    sink.set(BROKEN);
     reporter.report("lost");
     assert!(reporter.finish(LONG));
-    hand.set(OPEN);
+    sink.set(OPEN);
     reporter.report("lost too");
     assert!(reporter.finish(LONG));
-    assert_eq!(hand.lines(), Vec::<String>::new());
+    assert_eq!(sink.lines(), Vec::<String>::new());
 }
 
 #[test]
-fn what_a_full_disk_did_not_take_is_counted_when_there_is_room_again() {
-    let (hand, reporter) = reporter();
-    hand.set(FULL_DISK);
+fn lines_lost_to_a_full_disk_are_counted_when_it_has_space_again() {
+    let (sink, reporter) = reporter();
+    sink.set(FULL_DISK);
     reporter.report("lost");
     reporter.report("lost");
     assert!(reporter.finish(LONG));
-    hand.set(OPEN);
+    sink.set(OPEN);
     reporter.report("written");
     assert!(reporter.finish(LONG));
     assert_eq!(
-        hand.lines(),
+        sink.lines(),
         [
             "written",
             "2 messages dropped: standard error did not take them in time"
@@ -120,8 +120,8 @@ fn what_a_full_disk_did_not_take_is_counted_when_there_is_room_again() {
 }
 
 #[test]
-fn repeats_are_counted_and_others_are_not() {
-    let (hand, reporter) = reporter();
+fn only_repeats_are_counted() {
+    let (sink, reporter) = reporter();
     for _ in 0..12 {
         reporter.say(Kind::Coalesced, "the camera is dark");
         reporter.put(Kind::Log(log::Level::Warn), "pilotage", "a\nb");
@@ -131,7 +131,7 @@ fn repeats_are_counted_and_others_are_not() {
         reporter.put(Kind::Log(log::Level::Info), "pilotage", "dry run");
     }
     assert!(reporter.finish(LONG));
-    let lines = hand.lines();
+    let lines = sink.lines();
     let log = |line: &str| line.split_once("Z ").map(|(_, rest)| rest.to_owned());
     assert_eq!(lines.len(), 8, "{lines:#?}");
     assert_eq!(lines[0], "the camera is dark");
