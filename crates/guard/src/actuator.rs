@@ -1,4 +1,4 @@
-//! What moves the car.
+//! The interface to the motors.
 
 use std::sync::Arc;
 
@@ -8,38 +8,37 @@ use pilotage_vehicle::Time;
 use crate::Output;
 use crate::trim::{Point, Value};
 
-/// Puts a guard's output on the motors. Only a guard calls it.
+/// Writes a guard's output to the motors. Only a guard calls it.
 ///
-/// The device keeps the last output until the next. Writes come at moments that
-/// never fall, each tick and at each change; the same moment and the same output
-/// may come twice. An implementation neither blocks longer than a tick nor allocates after
-/// its start, but for what a failure takes. `conformance::actuator` checks one.
+/// The device keeps the last output until the next write. Writes are made at each tick and at each
+/// change; their times never decrease, and the same time and output may be repeated. An
+/// implementation must not block longer than a tick, and must not allocate after its start, except
+/// on a failure. `conformance::actuator` checks an implementation.
 pub trait Actuator {
     /// A short name for messages, such as `simulated car` or `pca9685`.
     fn name(&self) -> &str;
 
-    /// Puts `output` in force from `now`.
+    /// Puts `output` in force at `now`.
     ///
     /// # Errors
-    /// When the device did not take it. The guard stops and tries failsafe again
-    /// at each tick.
+    /// When the write failed. The guard then stops the car and writes failsafe again at each tick.
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError>;
 
-    /// From the next write on `point` is at `value`, until [`end_trim`](Self::end_trim).
-    /// False where the actuator has no such point; nothing changes then.
+    /// Sets `point` to `value`, from the next write until [`end_trim`](Self::end_trim). Returns
+    /// false if the actuator does not have this point; nothing changes then.
     fn trim(&mut self, _point: Point, _value: Value) -> bool {
         false
     }
 
-    /// From the next write on each point is where car.toml has it.
+    /// Restores the points of car.toml, from the next write.
     fn end_trim(&mut self) {}
 }
 
-/// Why an output did not reach the motors. `device` is the path of the device as car.toml
-/// names it, or what stands in for one.
+/// Why a write to the motors failed. `device` is the path of the device in car.toml, or a name for
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum ActuatorError {
-    /// The device did not take the values.
+    /// The write failed.
     #[error(
         "{device}: the output was not taken ({source}): check power and wiring, then arm the car \
          again"
@@ -47,10 +46,10 @@ pub enum ActuatorError {
     Write {
         /// The device.
         device: Arc<str>,
-        /// The system's reason.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A register does not hold what was written to it.
+    /// A register does not have the value that was written to it.
     #[error(
         "{device}: register {register:#04x} reads {holds:#04x}, expected {written:#04x}: the chip \
          lost power, was reset, or another program writes to it; correct that, then arm the car \
@@ -61,12 +60,12 @@ pub enum ActuatorError {
         device: Arc<str>,
         /// The register.
         register: u8,
-        /// What was written to it.
+        /// The value that was written.
         written: u8,
-        /// What it holds.
+        /// The value that was read back.
         holds: u8,
     },
-    /// A setting of a pin does not hold what was written to it.
+    /// A setting of a pin does not have the value that was written to it.
     #[error(
         "{device}: `{setting}` reads `{holds}`, expected `{written}`: another program writes to \
          this pin; end that program, then arm the car again"
@@ -76,12 +75,12 @@ pub enum ActuatorError {
         device: Arc<str>,
         /// The file of the setting.
         setting: &'static str,
-        /// What was written to it.
+        /// The value that was written.
         written: ArrayString<16>,
-        /// What it holds, or the beginning of it.
+        /// The value that was read back, possibly truncated.
         holds: ArrayString<16>,
     },
-    /// A pin puts out the complement of each pulse.
+    /// A pin inverts each pulse.
     #[error(
         "{device}: `polarity` reads `{holds}` and cannot be made `normal`: each pulse would come \
          out inverted, failsafe included; end the program that inverted this pin, or use another \
@@ -90,7 +89,7 @@ pub enum ActuatorError {
     Polarity {
         /// The pin.
         device: Arc<str>,
-        /// What it holds.
+        /// The value that was read back.
         holds: ArrayString<16>,
     },
     /// The device no longer answers.
@@ -101,10 +100,10 @@ pub enum ActuatorError {
     Silent {
         /// The device.
         device: Arc<str>,
-        /// Since the first question that was not answered, milliseconds.
+        /// Milliseconds since the first request without an answer.
         millis: u64,
     },
-    /// There is no device of this name any more.
+    /// The device's path no longer exists.
     #[error(
         "{device}: this device is not there any more: it lost power or was unplugged, or it came \
          back under another name (a serial port's name in /dev/serial/by-id stays the same: use \
@@ -114,7 +113,7 @@ pub enum ActuatorError {
         /// The device.
         device: Arc<str>,
     },
-    /// A transfer does not end.
+    /// A transfer has not ended within the timeout.
     #[error(
         "{device}: a transfer has been stuck for {millis} ms, and the motors keep their last \
          output: something holds the bus; check power and wiring, then arm the car again"
@@ -122,7 +121,7 @@ pub enum ActuatorError {
     Stuck {
         /// The device.
         device: Arc<str>,
-        /// For how long, milliseconds.
+        /// Milliseconds since the transfer began.
         millis: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! What every [`Actuator`] and every [`Link`](crate::Link) must do, as suites that panic at
-//! the first thing that is not so; and stand-ins for tests.
+//! Conformance suites for every [`Actuator`] and every [`Link`](crate::Link), which panic at the
+//! first violation, and stand-ins for tests.
 
 mod actuator;
 mod link;
@@ -13,22 +13,22 @@ use pilotage_vehicle::Time;
 
 use crate::{Actuator, ActuatorError, Output};
 
-/// A stand-in for tests: keeps every write, moves nothing.
+/// A stand-in for tests, which records every write and moves nothing.
 #[derive(Debug, Default)]
 pub struct RecordingActuator {
-    /// Every write it took, in order.
+    /// The successful writes, in order.
     pub writes: Vec<(Time, Output)>,
-    /// Every write it did not take, in order.
+    /// The failed writes, in order.
     pub failed: Vec<(Time, Output)>,
-    /// While true it takes no write.
+    /// While true, every write fails.
     pub broken: bool,
 }
 
-/// More than any test's; a guard that never comes to rest must not fill the memory.
+/// More writes than any test makes. A guard that never stops writing must not fill the memory.
 const MOST_WRITES: usize = 200_000;
 
 impl RecordingActuator {
-    /// What it was last told and took.
+    /// The output of the last successful write.
     pub fn last(&self) -> Option<Output> {
         self.writes.last().map(|&(_, output)| output)
     }

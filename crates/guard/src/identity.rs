@@ -1,4 +1,4 @@
-//! Which car this is: what pilot and guard must agree on before anything moves.
+//! The identity of a car: the settings that pilot and guard must agree on before the car moves.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use pilotage_config::{ConfigError, Source};
 
 use crate::Limits;
 
-/// Tables and keys of car.toml that both sides must agree on. `guard.socket` is among them:
-/// who edits it speaks to another guard from then on.
+/// Tables and keys of car.toml that both sides must agree on. They include `guard.socket`: after it
+/// is edited, the pilot connects to another guard.
 const ROOTS: [&str; 5] = ["car.name", "camera.rate", "guard", "actuator", "mixer"];
 
-/// Bytes of an identity as text; a longer one is refused when car.toml is read.
+/// Most bytes of an identity as text. A longer one is an error in car.toml.
 pub const LONGEST_IDENTITY: usize = 16 * 1024;
 
-/// What pilot and guard must agree on, as pairs of a key of car.toml and its value.
+/// The settings that pilot and guard must agree on: pairs of a key of car.toml and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pairs: Vec<(String, String)>,
 }
 
-/// A key that has not the same value on both sides.
+/// A key whose value differs between pilot and guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The key, as in car.toml.
     pub key: String,
-    /// The pilot's value; none where the key is not in its file.
+    /// The pilot's value; `None` if its file does not have the key.
     pub pilot: Option<String>,
     /// The guard's value.
     pub guard: Option<String>,
@@ -45,7 +45,7 @@ impl Identity {
     /// The identity of the car that `source` describes.
     ///
     /// # Errors
-    /// When the tables are longer than any car needs.
+    /// When the text is longer than [`LONGEST_IDENTITY`].
     pub fn of_file(source: &Source<'_>) -> Result<Self, ConfigError> {
         let identity = Self {
             pairs: source.flatten(&ROOTS),
@@ -62,15 +62,16 @@ impl Identity {
         }
     }
 
-    /// The identity of a simulated car, whose pilot starts its guard with these limits.
+    /// The identity of a simulated car, whose pilot starts the guard with these limits.
     pub fn of_limits(limits: &Limits) -> Self {
         Self {
             pairs: vec![("limits".to_owned(), format!("{:?}", limits.spec()))],
         }
     }
 
-    /// A number that differs, but for one chance in 2^64, where the identities do: FNV-1a,
-    /// 64 bits (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>).
+    /// A hash of the identity: FNV-1a, 64 bits
+    /// (<https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>). Different identities have the
+    /// same hash with a probability of about 2^-64.
     pub fn fingerprint(&self) -> u64 {
         fnv1a(self.to_text().as_bytes())
     }
@@ -81,16 +82,17 @@ impl Identity {
         found.map(|(_, value)| value.trim_matches('"'))
     }
 
-    /// One `key = value` a line.
+    /// Lines of `key = value`.
     pub fn to_text(&self) -> String {
         let lines = self.pairs.iter().map(|(key, value)| {
-            // A value is one line: TOML escapes what would break it, and this does the rest.
+            // A value must be one line. TOML escapes line breaks in strings; others are replaced
+            // here.
             format!("{key} = {}\n", value.replace(['\n', '\r'], " "))
         });
         lines.collect()
     }
 
-    /// The same back; lines without a key are passed over.
+    /// Parses [`to_text`](Self::to_text); lines without a key are skipped.
     pub fn from_text(text: &str) -> Self {
         let pairs = text.lines().filter_map(|line| {
             let (key, value) = line.split_once(" = ")?;
@@ -101,7 +103,7 @@ impl Identity {
         }
     }
 
-    /// The keys in which the pilot's identity (this one) is not the guard's.
+    /// The keys whose values differ between the pilot's identity (`self`) and the guard's.
     pub fn differences(&self, guard: &Self) -> Vec<Difference> {
         let value = |of: &Self, key: &str| {
             let found = of.pairs.iter().find(|(known, _)| known == key);
@@ -173,7 +175,7 @@ mod tests {
     fn an_endless_identity_is_refused() {
         let text = format!("[car]\nname = \"{}\"\n", "x".repeat(LONGEST_IDENTITY));
         assert!(Identity::of_file(&Source::new("car.toml", &text)).is_err());
-        // One as long as is allowed is not: `car.name = "xxx"` and the end of the line.
+        // The longest allowed identity is accepted: `car.name = "xxx"` and a line feed.
         let name = "x".repeat(LONGEST_IDENTITY - "car.name = \"\"\n".len());
         let text = format!("[car]\nname = \"{name}\"\n");
         assert_eq!(of(&text).to_text().len(), 16_384);

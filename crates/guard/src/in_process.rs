@@ -1,4 +1,4 @@
-//! A guard inside the pilot's process, moved by the injected clock.
+//! A guard in the pilot's process, on the injected clock.
 
 use std::time::Duration;
 
@@ -8,15 +8,14 @@ use crate::executor::{Executor, TICK};
 use crate::queue::Queue;
 use crate::{Actuator, ArmRequest, Fault, Limits, Link, LinkError, Refusal, StartError, Status};
 
-/// An [`Executor`] and the commands that are in flight to it, in the pilot's process: it
-/// advances when a call says so.
+/// An [`Executor`] in the pilot's process, with the commands that are in flight to it. It advances
+/// only when it is called.
 ///
-/// So a pilot that hangs for a second of simulated time and then lets it catch up gets what
-/// a guard beside it would have done. On a real clock a pilot that hangs takes this guard
-/// with it: a car that can hurt somebody needs the guard in a process of its own, which
-/// keeps no commands for later.
+/// If a pilot hangs for a second of simulated time, this guard catches up afterwards and behaves
+/// like a guard in its own process. On a real clock this guard hangs with its pilot. A physical car
+/// therefore needs a guard in its own process, which does not keep commands for later.
 ///
-/// Nothing is allocated after the start.
+/// It does not allocate after the start.
 #[derive(Debug)]
 pub struct InProcessLink<A> {
     executor: Executor<A>,
@@ -25,23 +24,22 @@ pub struct InProcessLink<A> {
 }
 
 impl<A: Actuator> InProcessLink<A> {
-    /// The guard's tick unless another is asked for.
+    /// The default tick.
     pub const TICK: Duration = TICK;
 
-    /// Starts a guard that ticks every [`Self::TICK`]; its first act is to write
-    /// the disarmed values.
+    /// Starts a guard with the tick [`Self::TICK`], and writes the disarmed values.
     ///
     /// # Errors
-    /// When the actuator does not take them.
+    /// When the disarmed values cannot be written.
     pub fn start(limits: Limits, actuator: A, now: Time) -> Result<Self, StartError> {
         Self::start_with_tick(limits, actuator, now, Self::TICK)
     }
 
-    /// The same with another tick.
+    /// As [`start`](Self::start), with another tick.
     ///
     /// # Errors
-    /// When the tick is under 0.1 ms or no shorter than a frame, or the actuator does not
-    /// take the disarmed values.
+    /// When the tick is under 0.1 ms or no shorter than a frame, or the disarmed values cannot be
+    /// written.
     pub fn start_with_tick(
         limits: Limits,
         actuator: A,
@@ -55,12 +53,12 @@ impl<A: Actuator> InProcessLink<A> {
         })
     }
 
-    /// The limits it keeps.
+    /// The limits that the policy enforces.
     pub const fn limits(&self) -> &Limits {
         self.executor.limits()
     }
 
-    /// The moment it has advanced to.
+    /// The time that the guard has advanced to.
     pub const fn now(&self) -> Time {
         self.executor.now()
     }
@@ -70,13 +68,13 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.actuator()
     }
 
-    /// The actuator, to look at and set up; writing to it is the guard's alone.
+    /// The actuator, to inspect and set up; only the guard writes to it.
     pub const fn actuator_mut(&mut self) -> &mut A {
         self.executor.actuator_mut()
     }
 
-    /// Advances to `target`, with the commands at the moments they arrive.
-    fn live(&mut self, target: Time) {
+    /// Advances to `target`, and handles the commands in flight when they arrive.
+    fn advance_with_commands(&mut self, target: Time) {
         let target = target.max(self.executor.now());
         while let Some((at, command)) = self.queue.pop(target) {
             self.executor.command_before(at, command);
@@ -84,10 +82,10 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.advance(target);
     }
 
-    /// Advances to `now` and forgets the commands in flight: none that was sent before an
-    /// operator's request or a fault acts after it.
+    /// Advances to `now` and discards the commands in flight. A command that was sent before an
+    /// operator's request or a fault thus has no effect after it.
     fn settle(&mut self, now: Time) {
-        self.live(now);
+        self.advance_with_commands(now);
         self.queue.clear();
     }
 }
@@ -130,7 +128,7 @@ impl<A: Actuator> Link for InProcessLink<A> {
     }
 
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError> {
-        self.live(now);
+        self.advance_with_commands(now);
         Ok(())
     }
 

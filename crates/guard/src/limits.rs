@@ -1,4 +1,4 @@
-//! What a car may be told to do, and for how long: apart from the code that checks it.
+//! The limits of a car's commands and their timing, separate from the code that enforces them.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::Domain;
 /// One channel's values, all normalised to -1..=1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
-    /// Written while armed without a command, and when stopped. 0 for throttle.
+    /// Value while armed without a command, and when stopped. 0 for throttle.
     pub failsafe: f32,
-    /// Written while disarmed. 0 for throttle.
+    /// Value while disarmed. 0 for throttle.
     pub disarmed: f32,
-    /// The least value that goes out; a plausible command below it is held to it.
+    /// The least output; a plausible command below it is clamped to it.
     pub min: f32,
-    /// The greatest value that goes out; for throttle, the throttle limit.
+    /// The greatest output; for throttle, the throttle limit.
     pub max: f32,
-    /// How fast the value may change while driving, per second. A stop is not slowed by it.
+    /// Largest change of the value per second while driving. A stop is not limited by it.
     pub slew_per_second: f32,
 }
 
-/// A car's limits as written down; [`Limits::new`] checks them.
+/// A car's limits before they are checked by [`Limits::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LimitsSpec {
     /// The steering channel.
@@ -30,8 +30,8 @@ pub struct LimitsSpec {
     pub throttle: Channel,
     /// Time from one camera frame to the next.
     pub frame_period: Duration,
-    /// The car is in failsafe this long after its last good command at the latest.
-    /// From 3 to 20 frame periods.
+    /// The longest time from the last good command until the car is in failsafe. From 3 to 20 frame
+    /// periods.
     pub deadline: Duration,
     /// How long the actuator may take to act on a write (a PCA9685: one cycle,
     /// 20 ms at 50 Hz). The guard stops this much before the deadline.
@@ -39,11 +39,11 @@ pub struct LimitsSpec {
     /// The greatest age of a command when it reaches the guard, counted from the
     /// capture of its frame. At most the deadline.
     pub max_age: Duration,
-    /// How long an armed guard waits for its first good command before it stops.
-    /// From the deadline to a minute.
+    /// How long an armed guard waits for the first good command before it stops the car. From the
+    /// deadline to a minute.
     pub first_command: Duration,
-    /// What the actuator moves. A physical one is never armed for an engine
-    /// trained in the simulator.
+    /// What the actuator moves. A physical actuator is never armed for an engine trained in the
+    /// simulator.
     pub actuator: Domain,
 }
 
@@ -74,7 +74,7 @@ impl LimitsSpec {
     }
 }
 
-/// Limits that have been checked: the only ones a guard takes.
+/// Checked limits, which a guard requires.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits(LimitsSpec);
 
@@ -88,7 +88,7 @@ pub enum LimitsError {
         channel: &'static str,
         /// The key.
         key: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
     },
     /// `min` is above `max`.
@@ -96,9 +96,9 @@ pub enum LimitsError {
     Range {
         /// `steering` or `throttle`.
         channel: &'static str,
-        /// What was given.
+        /// The given value.
         min: f32,
-        /// What was given.
+        /// The given value.
         max: f32,
     },
     /// `failsafe` or `disarmed` is outside `min` to `max`.
@@ -108,7 +108,7 @@ pub enum LimitsError {
         channel: &'static str,
         /// The key.
         key: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
         /// The channel's least value.
         min: f32,
@@ -120,10 +120,10 @@ pub enum LimitsError {
     Slew {
         /// `steering` or `throttle`.
         channel: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
     },
-    /// A stopped or disarmed car would be told to move.
+    /// A stopped or disarmed car would move.
     #[error(
         "throttle: `{key}` must be 0, not {value}: a car that is not driving must not be told to \
          move (a brake is the actuator's to apply)"
@@ -131,7 +131,7 @@ pub enum LimitsError {
     Moving {
         /// The key.
         key: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
     },
     /// The frame period is zero.
@@ -143,7 +143,7 @@ pub enum LimitsError {
         millis(*.least), millis(*.most), millis(*.deadline)
     )]
     Deadline {
-        /// What was given.
+        /// The given value.
         deadline: Duration,
         /// 3 frame periods.
         least: Duration,
@@ -157,7 +157,7 @@ pub enum LimitsError {
         millis(*.actuator_delay), millis(*.deadline)
     )]
     ActuatorDelay {
-        /// What was given.
+        /// The given value.
         actuator_delay: Duration,
         /// The deadline.
         deadline: Duration,
@@ -168,7 +168,7 @@ pub enum LimitsError {
         millis(*.deadline), millis(*.max_age)
     )]
     MaxAge {
-        /// What was given.
+        /// The given value.
         max_age: Duration,
         /// The deadline.
         deadline: Duration,
@@ -179,7 +179,7 @@ pub enum LimitsError {
         millis(*.deadline), millis(*.first_command)
     )]
     FirstCommand {
-        /// What was given.
+        /// The given value.
         first_command: Duration,
         /// The deadline.
         deadline: Duration,
@@ -194,7 +194,7 @@ impl Limits {
     /// Checks `spec`.
     ///
     /// # Errors
-    /// The first thing about it that is nonsense or unsafe.
+    /// The first value that is invalid or unsafe.
     pub fn new(spec: LimitsSpec) -> Result<Self, LimitsError> {
         check_channel("steering", &spec.steering)?;
         check_channel("throttle", &spec.throttle)?;
@@ -215,13 +215,13 @@ impl Limits {
         Self(LimitsSpec::simulated())
     }
 
-    /// What was checked.
+    /// The checked limits.
     pub const fn spec(&self) -> &LimitsSpec {
         &self.0
     }
 
-    /// How long after the last good command the guard decides to stop: the
-    /// deadline less the actuator's delay.
+    /// The time from the last good command to the guard's decision to stop: the deadline minus the
+    /// actuator's delay.
     pub const fn patience(&self) -> Duration {
         self.0.deadline.saturating_sub(self.0.actuator_delay)
     }
@@ -312,20 +312,20 @@ fn check_times(spec: &LimitsSpec) -> Result<(), LimitsError> {
 }
 
 impl Channel {
-    /// Held to `min..=max`.
+    /// Clamps `value` to `min..=max`.
     pub(crate) const fn limit(&self, value: f32) -> f32 {
         value.clamp(self.min, self.max)
     }
 
-    /// From `value` towards `target` as far as the slew rate allows in `elapsed`.
-    /// Never past the target: where the step is shorter than the way, so is its rounding.
+    /// Moves `value` towards `target` as far as the slew rate allows in `elapsed`. The result never
+    /// passes the target, also with rounding.
     pub(crate) fn approach(&self, value: f32, target: f32, elapsed: Duration) -> f32 {
-        let reach = self.slew_per_second * elapsed.as_secs_f32();
-        let way = target - value;
-        if way.abs() <= reach {
+        let step = self.slew_per_second * elapsed.as_secs_f32();
+        let distance = target - value;
+        if distance.abs() <= step {
             target
         } else {
-            value + reach.copysign(way)
+            value + step.copysign(distance)
         }
     }
 }

@@ -1,19 +1,19 @@
-//! How a pilot reaches a guard.
+//! The interface between a pilot and a guard.
 
 use arrayvec::ArrayString;
 use pilotage_vehicle::{Command, Time};
 
 use crate::{ArmRequest, Fault, Output, QUEUE_CAPACITY, Refusal, State};
 
-/// The pilot's way to a guard. All moments are on the injected clock.
+/// A pilot's connection to a guard. All times are on the injected clock.
 ///
-/// `now` is the present. A guard inside the process is advanced to it by each call; a guard
+/// `now` is the current time. A guard in the same process is advanced to it by each call; a guard
 /// process reads the same clock itself. `conformance::link` checks an implementation.
 pub trait Link {
-    /// Asks the guard to let the car drive, on behalf of an operator.
+    /// Arms the car, on behalf of an operator.
     ///
     /// # Errors
-    /// [`LinkError::Refused`] when the guard will not.
+    /// [`LinkError::Refused`] when the guard refuses.
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError>;
 
     /// Disarms the car, on behalf of an operator.
@@ -28,43 +28,43 @@ pub trait Link {
     /// When the guard cannot be reached.
     fn stop(&mut self, now: Time) -> Result<(), LinkError>;
 
-    /// Tells the guard of a fault.
+    /// Reports a fault to the guard.
     ///
     /// # Errors
     /// When the guard cannot be reached.
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError>;
 
-    /// Sends `command`. `at` is the pilot's present, with the time that simulated thinking
-    /// is charged: a guard inside the process takes the command at that moment, a guard
-    /// process as soon as it arrives. What became of it is in [`Link::status`].
+    /// Sends `command`. `at` is the pilot's current time plus the simulated inference time. A guard
+    /// in the same process handles the command at that time, a guard process as soon as it arrives.
+    /// [`Link::status`] shows the outcome.
     ///
     /// # Errors
-    /// When it could not be sent.
+    /// When the command could not be sent.
     fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError>;
 
-    /// Lets the guard live up to `now`.
+    /// Advances the guard to `now`.
     ///
     /// # Errors
     /// When the guard cannot be reached.
     fn advance_to(&mut self, now: Time) -> Result<(), LinkError>;
 
-    /// The guard's status, as last received.
+    /// The guard's last received status.
     fn status(&self) -> Status;
 }
 
-/// Why a guard was not reached, or would not.
+/// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// The guard refused.
     #[error("the guard refused: {0}")]
     Refused(Refusal),
-    /// Too many commands are under way.
+    /// Too many commands are in flight.
     #[error(
         "{QUEUE_CAPACITY} commands are on their way to the guard and none has arrived: let time \
          advance, or send fewer"
     )]
     QueueFull,
-    /// The guard's process is gone, or none listens there.
+    /// The guard has closed the connection.
     #[error(
         "the guard is gone, or does not admit this user: start it again (`systemctl restart \
          pilotage-guard`, or drive anew)"
@@ -86,7 +86,7 @@ pub enum LinkError {
     },
 }
 
-/// Why the actuator does not take writes, with its device, cut to this many bytes.
+/// Why writes to the actuator fail, with its device, truncated to this many bytes.
 pub type FailureText = ArrayString<240>;
 
 /// The state of a guard and of its actuator.
@@ -94,45 +94,45 @@ pub type FailureText = ArrayString<240>;
 pub struct Status {
     /// The policy's state.
     pub state: State,
-    /// An operator holds a stop button down: nothing arms.
+    /// Whether an operator holds a stop button down. The car cannot be armed then.
     pub stop_held: bool,
-    /// Why the actuator did not take the last write; none while it takes them.
+    /// Why the last write to the actuator failed; `None` if it succeeded.
     pub failure: Option<FailureText>,
-    /// What it last gave its actuator, whether or not that took it.
+    /// The last output that was written to the actuator, even if the write failed.
     pub output: Output,
-    /// What it has seen since it started.
+    /// Counters since the guard's start.
     pub counters: Counters,
 }
 
-/// What a guard has seen since it started.
+/// What a guard has counted since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Good commands.
+    /// Accepted commands.
     pub accepted: u64,
-    /// Commands that found the queue full and never reached the guard.
+    /// Commands that were dropped because the queue was full.
     pub dropped: u64,
-    /// Stops, whatever the reason.
+    /// Stops for any reason.
     pub stops: u64,
-    /// Writes that the actuator did not take.
+    /// Failed writes to the actuator.
     pub write_errors: u64,
     refused: [u64; Refusal::ALL.len()],
 }
 
 impl Counters {
-    /// How often the guard refused for this reason.
+    /// How often the guard refused a request for this reason.
     pub const fn refused(&self, refusal: Refusal) -> u64 {
         self.refused[refusal as usize]
     }
 
-    /// How often the guard refused.
+    /// How often the guard refused a request.
     pub fn refused_in_all(&self) -> u64 {
         self.refused.iter().sum()
     }
 
-    /// How many numbers there are.
+    /// How many counters there are.
     pub(crate) const NUMBERS: usize = 4 + Refusal::ALL.len();
 
-    /// All of it, in a fixed order.
+    /// All counters, in a fixed order.
     pub(crate) fn numbers(&self) -> [u64; Self::NUMBERS] {
         let mut numbers = [0; Self::NUMBERS];
         let first = [self.accepted, self.dropped, self.stops, self.write_errors];
@@ -141,7 +141,7 @@ impl Counters {
         numbers
     }
 
-    /// The same back.
+    /// The inverse of [`numbers`](Self::numbers).
     pub(crate) fn of_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
         let mut refused = [0; Refusal::ALL.len()];
         refused.copy_from_slice(&numbers[4..]);

@@ -1,11 +1,11 @@
-//! What goes to the motors.
+//! The guard's output to the motors.
 
 use crate::Limits;
 
-/// Which of its values a guard puts out.
+/// Which values a guard puts out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Nobody has armed the car: each channel's disarmed value.
+    /// The car is disarmed: each channel's disarmed value.
     Disarmed,
     /// Armed and waiting, or stopped: each channel's failsafe value.
     Failsafe,
@@ -13,10 +13,10 @@ pub enum Mode {
     Drive,
 }
 
-/// What a guard tells its actuator, both channels normalised.
+/// What a guard writes to its actuator, both channels normalised.
 ///
-/// An actuator whose hardware needs more than a number when it is disarmed or
-/// stopped (no pulse at all, a brake) takes that from `mode`.
+/// `mode` is for actuators whose hardware needs more than a number when the car is disarmed or
+/// stopped: no pulse at all, or a brake.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Output {
     /// Which values these are.

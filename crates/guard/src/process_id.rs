@@ -1,5 +1,4 @@
-//! A process that cannot be taken for another: its number, when it started, and since which
-//! boot.
+//! Identifies a process unambiguously: by its number, start time and boot.
 
 use std::fmt;
 use std::fs;
@@ -12,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
-/// Names that a guard's program may have: the physical car's, and the simulated or
-/// dry-running car's. Both fit into the 15 bytes of comm (proc_pid_comm(5)).
+/// Names of the programs that run a guard: of a physical car, and of a simulated or dry-run car.
+/// Both fit into the 15 bytes of comm (proc_pid_comm(5)).
 const PROGRAMS: [&str; 2] = ["pilotage-guard", "pilotage"];
 
 /// A guard's process.
@@ -30,13 +29,13 @@ impl ProcessId {
     /// This process.
     ///
     /// # Errors
-    /// Where there is no /proc.
+    /// When /proc is not available.
     pub fn own() -> io::Result<Self> {
         let own = Self::of(rustix::process::getpid());
         own.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The process that has this number now.
+    /// The process that currently has this number.
     pub fn of(pid: Pid) -> Option<Self> {
         Some(Self {
             pid,
@@ -45,28 +44,28 @@ impl ProcessId {
         })
     }
 
-    /// Its number.
+    /// The process number.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Whether it runs: a process with this number, start, and a guard's program.
+    /// Whether a process with this number, start time and boot runs a guard's program.
     pub fn runs(&self) -> bool {
         same_boot(&self.boot, &boot()) && started(self.pid) == Some(self.started) && self.is_guard()
     }
 
-    /// Who runs it.
+    /// The user that the process runs as.
     pub fn owner(&self) -> Option<u32> {
         let metadata = fs::metadata(format!("/proc/{}", self.pid.as_raw_nonzero()));
         metadata.ok().map(|metadata| metadata.uid())
     }
 
-    /// By its executable where that may be looked at, else by the name of the process.
+    /// Checks the executable if it can be read, else the name of the process.
     fn is_guard(&self) -> bool {
         let pid = self.pid.as_raw_nonzero();
         if let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
             let name = program.file_name().and_then(|name| name.to_str());
-            // The kernel marks a program that was replaced, as by an upgrade.
+            // The kernel marks a program that was replaced, for example by an upgrade.
             let name = name.map(|name| name.trim_end_matches(" (deleted)"));
             return name.is_some_and(|name| PROGRAMS.contains(&name));
         }
@@ -74,16 +73,17 @@ impl ProcessId {
         PROGRAMS.contains(&name.trim_end())
     }
 
-    /// Kills it, and waits up to `patience` until it is gone.
+    /// Kills the process, and waits up to `timeout` until it is gone.
     ///
     /// # Errors
     /// When the system does not allow it.
-    pub fn kill(&self, patience: Duration) -> Result<(), Errno> {
-        // A descriptor of the process first: from then on the number cannot become another's.
+    pub fn kill(&self, timeout: Duration) -> Result<(), Errno> {
+        // Open a descriptor of the process first: it stays bound to this process even if the number
+        // is reused.
         let descriptor = match pidfd_open(self.pid, PidfdFlags::empty()) {
             Ok(descriptor) => Some(descriptor),
             Err(Errno::SRCH) => return Ok(()),
-            // Kernels before 5.3 have none.
+            // Kernels before 5.3 do not have pidfds.
             Err(_) => None,
         };
         if !self.runs() {
@@ -97,7 +97,7 @@ impl ProcessId {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error),
         }
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         while self.runs() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -110,7 +110,7 @@ impl ProcessId {
                         tv_sec: left.as_secs() as _,
                         tv_nsec: left.subsec_nanos().into(),
                     };
-                    // Whatever it returns, whether the process runs is looked at next.
+                    // The result is ignored: the loop checks next whether the process runs.
                     let _ = poll(&mut ended, Some(&left));
                 }
                 None => std::thread::sleep(Duration::from_micros(200)),
@@ -120,7 +120,7 @@ impl ProcessId {
     }
 }
 
-/// Where it may not be read, as under `ProcSubset=pid`.
+/// The boot id if it cannot be read, as with `ProcSubset=pid`.
 const UNKNOWN: &str = "-";
 
 fn boot() -> String {
@@ -132,10 +132,10 @@ fn same_boot(one: &str, other: &str) -> bool {
     one == UNKNOWN || other == UNKNOWN || one == other
 }
 
-/// Field 22 of /proc/PID/stat; none for a process that is gone or a zombie.
+/// The start time, field 22 of /proc/PID/stat; `None` for a process that is gone or a zombie.
 fn started(pid: Pid) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The second field is the name in parentheses, and may hold any character.
+    // The second field is the name in parentheses, which may contain any character.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     if matches!(fields.next(), Some("Z" | "X")) {
@@ -198,11 +198,11 @@ mod tests {
 
     #[test]
     fn neither_another_program_nor_another_start_is_the_guard() {
-        // This test's own program has another name than a guard's.
+        // The test program's name is not that of a guard's program.
         let own = ProcessId::own().unwrap();
         assert_eq!(started(own.pid), Some(own.started));
         assert!(!own.runs());
-        // Nothing is killed: this process goes on.
+        // The test process is not a guard, so it is not killed.
         assert_eq!(own.kill(Duration::ZERO), Ok(()));
     }
 }

@@ -1,12 +1,13 @@
-//! Commands in flight on simulated time, in a fixed space.
+//! Commands in flight on simulated time, in a queue of fixed size.
 
 use pilotage_vehicle::{Command, Time};
 
-/// How many commands may be on their way to a guard at once: one for each frame of
-/// the longest deadline, 20 frame periods, and a few to spare.
+/// Most commands in flight to a guard: one for each frame of the longest deadline, 20 frame
+/// periods, and a few more.
 pub const QUEUE_CAPACITY: usize = 24;
 
-/// Sorted by arrival; of two that arrive at once, the one sent first comes first.
+/// A queue sorted by arrival time. Commands with the same arrival time keep the order in which they
+/// were sent.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     slots: [Option<(Time, Command)>; QUEUE_CAPACITY],
@@ -14,7 +15,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// False when it is full.
+    /// Returns false if the queue is full.
     pub(crate) fn push(&mut self, at: Time, command: Command) -> bool {
         if self.len == QUEUE_CAPACITY {
             return false;
@@ -27,7 +28,7 @@ impl Queue {
         true
     }
 
-    /// The next one and its moment, if it has arrived by `now`.
+    /// The next command and its arrival time, if it has arrived by `now`.
     pub(crate) fn pop(&mut self, now: Time) -> Option<(Time, Command)> {
         let (time, command) = self.slots[0]?;
         if time > now {
@@ -39,7 +40,7 @@ impl Queue {
         Some((time, command))
     }
 
-    /// Forgets all of them.
+    /// Discards all commands.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! The motors of a car that another process moves: the simulator's.
+//! The actuator of the simulated car, which another process moves.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,30 +10,30 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::wire::{APPLIED, Applied};
 use crate::{Actuator, ActuatorError, Output};
 
-/// Sends the guard's output to the process that moves the car, each tick and at each change:
-/// where nothing comes any more, the guard is dead or frozen.
+/// Sends the guard's output to the process that moves the car, at each tick and at each change. If
+/// no more outputs arrive, the guard is dead or frozen.
 #[derive(Debug)]
 pub struct Relay {
-    line: OwnedFd,
+    connection: OwnedFd,
 }
 
 impl Relay {
-    /// Over `line`, which keeps the bounds of messages.
-    pub fn new(line: OwnedFd) -> Self {
-        Self { line }
+    /// Sends over `connection`, a `SOCK_SEQPACKET` socket.
+    pub fn new(connection: OwnedFd) -> Self {
+        Self { connection }
     }
 
-    /// Reads what has come over the other end of such a line, without waiting: `None` when
-    /// there is no more for now.
+    /// Reads the next output at the other end of the connection, without waiting. `None` if no
+    /// output has arrived.
     ///
     /// # Errors
-    /// When the guard's end is closed.
-    pub fn read(line: &OwnedFd) -> io::Result<Option<Applied>> {
+    /// When the guard has closed its end.
+    pub fn read(connection: &OwnedFd) -> io::Result<Option<Applied>> {
         let mut bytes = [0; APPLIED + 1];
         loop {
-            match rustix::net::recv(line, &mut bytes[..], RecvFlags::DONTWAIT) {
+            match rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                // What is no message moves nothing.
+                // Skip messages that do not parse.
                 Ok((length, _)) => {
                     if let Ok(applied) = Applied::read(&bytes[..length.min(bytes.len())]) {
                         return Ok(Some(applied));
@@ -59,7 +59,7 @@ impl Actuator for Relay {
         };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
-            return match rustix::net::send(&self.line, &applied.write(), flags) {
+            return match rustix::net::send(&self.connection, &applied.write(), flags) {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
                 Err(error) => Err(ActuatorError::Write {

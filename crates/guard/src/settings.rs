@@ -1,4 +1,4 @@
-//! `[guard]` of car.toml as written, and what a guard makes of a whole car.toml.
+//! `[guard]` of car.toml, and the part of car.toml that a guard uses.
 //!
 //! docs/car.md describes every key.
 
@@ -13,9 +13,9 @@ use crate::{
     Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, usual_socket,
 };
 
-/// The usual deadline; three frame periods where these are longer.
+/// The default deadline, unless three frame periods are longer.
 const DEADLINE: Duration = Duration::from_millis(150);
-/// The usual wait for a first command; the deadline where that is longer.
+/// The default wait for the first command, unless the deadline is longer.
 const FIRST_COMMAND: Duration = Duration::from_secs(2);
 const FRAME_PERIODS: u32 = 3;
 
@@ -25,11 +25,11 @@ const FRAME_PERIODS: u32 = 3;
 pub struct GuardSettings {
     /// Milliseconds; see docs/car.md for the default.
     pub deadline_ms: Option<f64>,
-    /// Milliseconds; the deadline when none.
+    /// Milliseconds; the deadline by default.
     pub max_age_ms: Option<f64>,
     /// Milliseconds.
     pub first_command_ms: Option<f64>,
-    /// Where the guard listens, when not at the usual place.
+    /// The path of the guard's socket; see [`usual_socket`] for the default.
     pub socket: Option<PathBuf>,
     /// The steering channel.
     #[serde(deserialize_with = "steering")]
@@ -42,19 +42,19 @@ pub struct GuardSettings {
 /// `[guard.steering]` and `[guard.throttle]`
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChannelSettings {
-    /// Written when stopped.
+    /// Value when stopped.
     pub failsafe: f32,
-    /// Written while disarmed.
+    /// Value while disarmed.
     pub disarmed: f32,
     /// The least value.
     pub min: f32,
     /// The greatest value.
     pub max: f32,
-    /// The fastest change.
+    /// Largest change per second.
     pub slew_per_second: f32,
 }
 
-/// A channel as written: what it leaves out is the channel's own default.
+/// A channel in car.toml. Missing keys have the default of that channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenChannel {
@@ -66,7 +66,7 @@ struct WrittenChannel {
 }
 
 impl WrittenChannel {
-    fn over(self, default: ChannelSettings) -> ChannelSettings {
+    fn with_defaults(self, default: ChannelSettings) -> ChannelSettings {
         ChannelSettings {
             failsafe: self.failsafe.unwrap_or(default.failsafe),
             disarmed: self.disarmed.unwrap_or(default.disarmed),
@@ -78,11 +78,11 @@ impl WrittenChannel {
 }
 
 fn steering<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
-    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().steering))
+    Ok(WrittenChannel::deserialize(from)?.with_defaults(GuardSettings::default().steering))
 }
 
 fn throttle<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ChannelSettings, D::Error> {
-    Ok(WrittenChannel::deserialize(from)?.over(GuardSettings::default().throttle))
+    Ok(WrittenChannel::deserialize(from)?.with_defaults(GuardSettings::default().throttle))
 }
 
 impl Default for GuardSettings {
@@ -109,11 +109,11 @@ impl Default for GuardSettings {
 }
 
 impl GuardSettings {
-    /// The limits that these are, with a camera of `rate` frames a second and `actuator`'s
-    /// motors.
+    /// The limits of these settings, for a camera with `rate` frames per second and the motors of
+    /// `actuator`.
     ///
     /// # Errors
-    /// When a value makes no sense, or not with the others.
+    /// When a value is invalid, or is inconsistent with another one.
     pub fn limits(
         &self,
         source: &Source<'_>,
@@ -127,7 +127,8 @@ impl GuardSettings {
             }
             written => Ok(written.map(|ms| Duration::from_secs_f64(ms / 1e3))),
         };
-        // Cut to whole microseconds: 60 Hz then allows the 50 ms that three of its periods are.
+        // Truncated to whole microseconds, so that 60 Hz allows a deadline of 50 ms, three frame
+        // periods.
         let frame_period = Duration::from_micros((1e6 / rate) as u64);
         let deadline = duration("deadline_ms", self.deadline_ms)?
             .unwrap_or_else(|| DEADLINE.max(frame_period.saturating_mul(FRAME_PERIODS)));
@@ -158,7 +159,7 @@ impl From<ChannelSettings> for Channel {
     }
 }
 
-/// The key behind what the guard refuses.
+/// The key of car.toml that an error is about.
 fn key_of(error: &LimitsError) -> String {
     match error {
         LimitsError::Value { channel, key, .. }
@@ -177,22 +178,22 @@ fn key_of(error: &LimitsError) -> String {
     }
 }
 
-/// What a guard has to know of a car: the rest of car.toml is the pilot's, and checked there.
+/// The part of car.toml that a guard uses. The pilot uses and checks the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardedCar {
-    /// What its motors may do.
+    /// The limits of its commands.
     pub limits: Limits,
     /// Its motors.
     pub actuator: ActuatorSettings,
-    /// Where its guard listens.
+    /// The path of the guard's socket.
     pub socket: PathBuf,
-    /// Its file, by one name however it was written.
+    /// The canonical path of car.toml.
     pub file: PathBuf,
-    /// What pilot and guard must agree on.
+    /// The settings that pilot and guard must agree on.
     pub identity: Identity,
 }
 
-/// The same as written.
+/// The tables of car.toml that a guard reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Written {
@@ -213,19 +214,19 @@ impl Default for WrittenCamera {
     }
 }
 
-/// Frames a second where car.toml does not say.
+/// Default frame rate in frames per second.
 pub const USUAL_RATE: f64 = 20.0;
 
-/// Why a guard knows of no car.
+/// Why a guard could not read its car.
 #[derive(Debug, thiserror::Error)]
 pub enum CarFileError {
     /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It is read, and not sound.
+    /// The file is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It is the record of another user, who could have written anything.
+    /// It is the record of an untrusted user.
     #[error("{path}: the record of another user is not acted on")]
     Untrusted {
         /// The record.
@@ -234,15 +235,15 @@ pub enum CarFileError {
 }
 
 impl GuardedCar {
-    /// Reads and checks what of a car.toml concerns the guard.
+    /// Reads and checks the guard's part of a car.toml.
     ///
     /// # Errors
-    /// When it cannot be read or is not sound.
+    /// When it cannot be read or is invalid.
     pub fn load(path: &Path) -> Result<Self, CarFileError> {
         Ok(Self::load_with_text(path)?.0)
     }
 
-    /// The same, with the text that was read.
+    /// As [`load`](Self::load), and returns the text that was read.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -252,10 +253,10 @@ impl GuardedCar {
         Ok((car, text))
     }
 
-    /// The same from text; `file` is for messages, and for where the guard listens.
+    /// Parses `text`. `file` is used in messages and for the default socket.
     ///
     /// # Errors
-    /// When it is not sound.
+    /// When the text is invalid.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
         let written: Written = source.parse()?;
@@ -272,7 +273,7 @@ impl GuardedCar {
         })
     }
 
-    /// What its owner calls it.
+    /// The car's name.
     pub fn name(&self) -> &str {
         self.identity.get("car.name").unwrap_or("car")
     }
@@ -283,7 +284,7 @@ impl GuardedCar {
         format!("{} ({motors}; {})", self.name(), self.file.display())
     }
 
-    /// What clients are sent that ask, and what a pilot must have.
+    /// The identification that clients can request, and that a pilot must match.
     pub fn identification(&self) -> Identification {
         Identification {
             fingerprint: self.identity.fingerprint(),
@@ -293,8 +294,8 @@ impl GuardedCar {
 }
 
 impl GuardSettings {
-    /// Where the guard of the car that `file` describes listens: as written, else where the
-    /// service does for the installed car, else in its user's runtime directory.
+    /// The path of the socket for the guard of `file`: the configured one, else the service's for
+    /// the installed car, else one in the user's runtime directory.
     pub fn socket(&self, file: &Path) -> PathBuf {
         let written = self.socket.clone();
         written.unwrap_or_else(|| usual_socket(file))

@@ -1,77 +1,77 @@
-//! Where a guard stands.
+//! The states of a guard.
 
 use pilotage_vehicle::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::{Limits, Mode, Output};
 
-/// The world an engine was trained in, or an actuator moves in.
+/// Where an engine was trained, or what an actuator moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Domain {
     /// The simulator.
     Simulated,
-    /// A real car.
+    /// A physical car.
     Physical,
 }
 
-/// A fault that a part of the car reports. Each stops it.
+/// A fault that a component of the car reports. Each fault stops the car.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
     /// No frames, or broken ones.
     #[error("the camera failed")]
     Camera,
-    /// The same picture over and over.
+    /// The camera delivers the same picture repeatedly.
     #[error("the camera's picture is frozen")]
     FrozenPicture,
     /// An engine error.
     #[error("the engine failed")]
     Engine,
-    /// The pilot is gone, or says that it cannot go on.
+    /// The pilot has disconnected, or reports that it cannot continue.
     #[error("the pilot is gone")]
     Pilot,
-    /// The hand controller that was driving is gone.
+    /// The gamepad that was driving is disconnected.
     #[error("the gamepad is gone")]
     Gamepad,
-    /// The actuator did not take a write.
+    /// A write to the actuator failed.
     #[error("the actuator did not take a write")]
     Actuator,
 }
 
-/// Why a guard stopped.
+/// Why a guard stopped the car.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StopReason {
     /// The deadline passed without a good command.
     #[error("no good command within the deadline")]
     Deadline,
-    /// Armed, but no first good command came.
+    /// Armed, but no good command arrived in time.
     #[error("armed, but no good command came")]
     NoFirstCommand,
     /// Time went backwards, so no deadline can be trusted.
     #[error("the clock went backwards")]
     ClockWentBack,
-    /// A person asked for it.
+    /// An operator stopped the car.
     #[error("an operator stopped the car")]
     Person,
-    /// A part of the car failed.
+    /// A component of the car failed.
     #[error(transparent)]
     Fault(Fault),
 }
 
-/// Where a guard stands. A new one is [`State::Disarmed`].
+/// The state of a guard. A new guard is [`State::Disarmed`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum State {
-    /// Nobody has armed it.
+    /// No operator has armed the car.
     #[default]
     Disarmed,
     /// Armed, without a good command so far.
     Armed(Armed),
     /// A good command is in force.
     Driving(Driving),
-    /// An operator looks for the servo's centre and ends.
+    /// An operator trims the servo's centre and ends.
     Trimming(Trimming),
     /// Stopped, until an operator arms or disarms it.
     Stopped {
-        /// What stopped it first.
+        /// The first reason for the stop.
         reason: StopReason,
     },
 }
@@ -79,13 +79,13 @@ pub enum State {
 /// Armed, without a good command so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Armed {
-    /// When it was armed.
+    /// When the car was armed.
     pub armed: Time,
-    /// The last step's moment.
+    /// The time of the last step.
     pub seen: Time,
 }
 
-/// A trim value is in force. It is held for one deadline and then ends in failsafe.
+/// A trim value is in force. It is held for one deadline; then the guard stops the car.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trimming {
     /// When the operator's program last confirmed the value.
@@ -97,13 +97,13 @@ pub struct Trimming {
 /// A good command is in force.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Driving {
-    /// When it was armed.
+    /// When the car was armed.
     pub armed: Time,
-    /// The last step's moment: the channels have moved up to here.
+    /// The time of the last step, up to which the channels have moved.
     pub seen: Time,
     /// When the last good command was accepted.
     pub accepted: Time,
-    /// The last good command's sequence.
+    /// The sequence number of the last good command.
     pub sequence: u64,
     /// The steering channel.
     pub steering: Motion,
@@ -111,17 +111,17 @@ pub struct Driving {
     pub throttle: Motion,
 }
 
-/// One channel on its way.
+/// A channel that moves towards its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motion {
-    /// What goes out now.
+    /// The current output.
     pub value: f32,
-    /// What the last good command asked for, within the channel's range.
+    /// The value of the last good command, clamped to the channel's range.
     pub target: f32,
 }
 
 impl State {
-    /// What goes out in this state.
+    /// The output in this state.
     pub const fn output(&self, limits: &Limits) -> Output {
         match self {
             Self::Disarmed => Output::disarmed(limits),
@@ -139,8 +139,8 @@ impl State {
         }
     }
 
-    /// The moment at which this state stops by itself unless a good command
-    /// comes first. Whoever runs the guard steps it then, not only at the next tick.
+    /// When this state expires and the car is stopped, unless a good command is accepted before.
+    /// The executor must run [`step`](crate::step) at that time, not only at the next tick.
     pub fn expires(&self, limits: &Limits) -> Option<Time> {
         match self {
             Self::Armed(armed) => Some(armed.armed + limits.spec().first_command),
@@ -150,7 +150,7 @@ impl State {
         }
     }
 
-    /// Why it is stopped, if it is.
+    /// Why the car is stopped, if it is.
     pub const fn stopped(&self) -> Option<StopReason> {
         match self {
             Self::Stopped { reason } => Some(*reason),

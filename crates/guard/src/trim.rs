@@ -1,5 +1,5 @@
-//! Trimming: an operator looks for a servo's centre and ends and the motor's neutral, one
-//! value after the other, through the guard.
+//! Trimming: through the guard, an operator finds a servo's centre and ends and the motor's neutral
+//! by trying values.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use pilotage_vehicle::Time;
 use crate::actuators::{ActuatorSettings, Kind, Motors, VescSettings};
 use crate::{Actuator, ActuatorError, Output};
 
-/// A point that is looked for.
+/// A point to trim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Point {
     /// Straight ahead.
@@ -22,10 +22,10 @@ pub enum Point {
 }
 
 impl Point {
-    /// In the order in which they are looked for.
+    /// All points, in the order in which they are trimmed.
     pub const ALL: [Self; 4] = [Self::Centre, Self::Left, Self::Right, Self::Neutral];
 
-    /// The steering that shows it.
+    /// The steering value at which the actuator is at this point.
     pub(crate) const fn steering(self) -> f32 {
         match self {
             Self::Left => 1.0,
@@ -54,14 +54,14 @@ const PULSES: (Value, Value) = (400, 2600);
 /// The ends of a VESC's servo range, thousandths.
 const SERVO: (Value, Value) = (0, 1000);
 
-/// The points of a car's actuator, and their values.
+/// The points of a car's actuator and their values.
 #[derive(Debug, Clone)]
 pub struct TrimTable {
     settings: ActuatorSettings,
 }
 
 impl TrimTable {
-    /// The points of `settings`; none where the actuator has nothing to be found.
+    /// The points of `settings`; `None` if the actuator has no points to trim.
     pub fn of(settings: &ActuatorSettings) -> Option<Self> {
         table(settings, Point::Centre)?;
         Some(Self {
@@ -81,7 +81,7 @@ impl TrimTable {
         slot(&mut settings, point).map_or(0, |slot| slot.get())
     }
 
-    /// The least and the most value that may be tried.
+    /// The least and the greatest value that may be tried.
     pub fn range(&self) -> (Value, Value) {
         match self.settings.kind {
             Kind::Vesc => SERVO,
@@ -89,18 +89,18 @@ impl TrimTable {
         }
     }
 
-    /// Where the value is written in car.toml: tables, then the key.
+    /// The place of the value in car.toml: the tables, then the key.
     pub fn key(&self, point: Point) -> Option<[&'static str; 4]> {
         table(&self.settings, point)
     }
 }
 
-/// The motors of a car with points that can be moved.
+/// The motors of a car whose points can be trimmed.
 pub(crate) struct TrimmedMotors {
     motors: Motors,
-    /// As car.toml has them.
+    /// The settings in car.toml.
     settings: ActuatorSettings,
-    /// With the points that are being tried; the space for it is there from the start.
+    /// The settings with the points that are being tried.
     tried: ActuatorSettings,
 }
 
@@ -146,7 +146,7 @@ impl Actuator for TrimmedMotors {
     }
 }
 
-/// Where a number is written.
+/// The place of a point's value in car.toml.
 fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]> {
     let (kind, servo) = match settings.kind {
         Kind::Pca9685 => ("pca9685", settings.pca9685.as_ref()?.steering.is_some()),
@@ -171,7 +171,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
     servo.then_some(["actuator", kind, table, key])
 }
 
-/// A number in the settings.
+/// A point's value in the settings.
 enum Slot<'a> {
     Micros(&'a mut u16),
     Share(&'a mut f32),

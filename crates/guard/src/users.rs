@@ -1,32 +1,32 @@
-//! Users and groups by name.
+//! Looks up users and groups by name.
 
 use std::fs;
 use std::path::Path;
 
-/// Why there is no such group.
+/// The group does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no group `{0}` in /etc/group; name one that is, or give its number")]
 pub struct NoSuchGroup(String);
 
-/// The number of the group called `name`, or `name` itself where it is a number. Only
-/// /etc/group is asked: services' groups are there.
+/// The number of the group `name`, or `name` itself if it is a number. Only /etc/group is read: it
+/// contains the groups of services.
 ///
 /// # Errors
-/// When there is none.
+/// When it does not exist.
 pub fn group_id(name: &str) -> Result<u32, NoSuchGroup> {
     in_file(Path::new("/etc/group"), name).ok_or_else(|| NoSuchGroup(name.to_owned()))
 }
 
-/// Why there is no such user.
+/// The user does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no user `{0}` in /etc/passwd; name one that is, or give its number")]
 pub struct NoSuchUser(String);
 
-/// The number of the user called `name`, or `name` itself where it is a number. Only
-/// /etc/passwd is asked: services' users are there.
+/// The number of the user `name`, or `name` itself if it is a number. Only /etc/passwd is read: it
+/// contains the users of services.
 ///
 /// # Errors
-/// When there is none.
+/// When it does not exist.
 pub fn user_id(name: &str) -> Result<u32, NoSuchUser> {
     in_file(Path::new("/etc/passwd"), name).ok_or_else(|| NoSuchUser(name.to_owned()))
 }

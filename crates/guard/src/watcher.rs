@@ -1,5 +1,5 @@
-//! Watches over a guard that a pilot started: a process of its own, in a session of its own,
-//! which outlives both and writes failsafe when the guard dies.
+//! The watcher of a guard that a pilot started. It runs in its own process and session, outlives
+//! both, and writes failsafe when the guard dies.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,18 +16,18 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use crate::process::PRIORITY;
 use crate::{DaemonError, Running, failsafe, sys};
 
-/// How often it looks whether it is asked to end.
-const GLANCE: Duration = Duration::from_millis(100);
-/// And how often it looks at the guard where the kernel has no descriptors of processes.
-const SHORT_GLANCE: Duration = Duration::from_millis(2);
+/// How often the watcher checks for a signal to end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the watcher checks the guard if the kernel does not have pidfds.
+const FALLBACK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The exit status of a guard that did not start: nothing has moved.
+/// The exit status of a guard that did not start. No motor has moved then.
 pub const NOT_STARTED: u8 = 2;
 
-/// Why there is no watched guard.
+/// Why a guard is not watched, or its car could not be stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// The system would not start it.
+    /// The guard's process could not be started.
     #[error("{program}: the guard cannot be started: {reason}")]
     Start {
         /// The program.
@@ -38,18 +38,18 @@ pub enum WatchError {
     /// The guard died, and failsafe could not be written.
     #[error("the guard died ({status}), and {reason}")]
     Failsafe {
-        /// How it died.
+        /// The guard's exit status.
         status: ExitStatus,
-        /// What went wrong.
+        /// Why failsafe was not written.
         reason: DaemonError,
     },
 }
 
-/// Runs this program again with `arguments` as the guard of the car of `file`, with standard
-/// input for its connection to the pilot, and waits for its end.
+/// Runs this program again with `arguments` as the guard of the car of `file`, and waits for its
+/// end. The guard's standard input is its connection to the pilot.
 ///
 /// # Errors
-/// When it does not start, or dies and failsafe does not reach the motors.
+/// When the guard cannot be started, or dies and failsafe cannot be written.
 pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError> {
     let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
     let failed = |reason| WatchError::Start {
@@ -57,16 +57,17 @@ pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError
         reason,
     };
     sys::catch_signals().map_err(failed)?;
-    // The guard's alone: while this process held it too, the pilot would not see it close.
+    // Only the guard may hold the connection. If this process held it too, the pilot would not see
+    // the guard disconnect.
     let pilot = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    let nothing = File::open("/dev/null").map_err(failed)?;
-    rustix::stdio::dup2_stdin(&nothing).map_err(|reason| failed(reason.into()))?;
+    let null_device = File::open("/dev/null").map_err(failed)?;
+    rustix::stdio::dup2_stdin(&null_device).map_err(|reason| failed(reason.into()))?;
     let mut guard = Command::new(&program)
         .args(arguments)
         .stdin(Stdio::from(pilot))
         .spawn()
         .map_err(failed)?;
-    // Not before: a child inherits it.
+    // Set after the spawn, because a child inherits the priority.
     if let Err(error) = sys::real_time(PRIORITY) {
         log::info!("the guard's watcher has no real-time priority ({error})");
     }
@@ -75,10 +76,11 @@ pub fn watch(arguments: &[OsString], file: &Path) -> Result<ExitCode, WatchError
         return Ok(ExitCode::SUCCESS);
     }
     if status.code() == Some(NOT_STARTED.into()) {
-        // Its message is on standard error; the motors may be another guard's.
+        // The guard has printed its error. Failsafe is not written: the motors may belong to
+        // another guard.
         return Ok(ExitCode::from(NOT_STARTED));
     }
-    // A guard that has started since has the car.
+    // If another guard has started since, that guard controls the car.
     match failsafe(file, Running::Leave) {
         Ok(()) => {
             log::error!("the guard died ({}): failsafe was written", death(status));
@@ -95,30 +97,30 @@ fn death(status: ExitStatus) -> String {
     }
 }
 
-/// Waits for the guard's end; a signal that asks this process to end is passed on.
+/// Waits for the guard's end, and forwards a signal to end as SIGTERM.
 fn wait(guard: &mut Child) -> io::Result<ExitStatus> {
     let pid = Pid::from_child(guard);
     let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok();
-    let mut asked = false;
+    let mut forwarded = false;
     loop {
         if let Some(status) = guard.try_wait()? {
             return Ok(status);
         }
-        if sys::ended() && !asked {
-            asked = true;
+        if sys::ended() && !forwarded {
+            forwarded = true;
             let _ = kill_process(pid, Signal::TERM);
         }
         match &descriptor {
             Some(descriptor) => {
                 let mut ended = [PollFd::new(descriptor, PollFlags::IN)];
-                let glance = Timespec {
+                let interval = Timespec {
                     tv_sec: 0,
-                    tv_nsec: GLANCE.subsec_nanos().into(),
+                    tv_nsec: POLL_INTERVAL.subsec_nanos().into(),
                 };
-                // A signal ends it early.
-                let _ = poll(&mut ended, Some(&glance));
+                // A signal ends the wait early.
+                let _ = poll(&mut ended, Some(&interval));
             }
-            None => std::thread::sleep(SHORT_GLANCE),
+            None => std::thread::sleep(FALLBACK_POLL_INTERVAL),
         }
     }
 }

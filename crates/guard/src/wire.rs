@@ -1,10 +1,9 @@
-//! What a pilot and a guard send each other: messages of a fixed size, each with a version,
-//! a number and a checksum, over a socket that keeps the bounds of messages
-//! (`SOCK_SEQPACKET`).
+//! The messages between a pilot and a guard. Each has a version, a number and a checksum. All but
+//! [`About`] have a fixed size. They are sent over a `SOCK_SEQPACKET` socket.
 //!
-//! Numbers are little-endian. Times are nanoseconds of `CLOCK_MONOTONIC`, which is one for
-//! all processes of a machine. The first eight bytes keep their form in every version:
-//! magic, version, kind, detail.
+//! Numbers are little-endian. Times are nanoseconds of `CLOCK_MONOTONIC`, which all processes of a
+//! machine share. The layout of the first eight bytes is the same in every version: magic, version,
+//! kind, detail.
 
 mod bytes;
 mod codes;
@@ -16,72 +15,74 @@ use crate::{ArmRequest, Domain, Fault, Output, Refusal, Status};
 
 pub use bytes::{APPLIED, LONGEST_ABOUT, REPLY, REQUEST};
 
-/// The version of this protocol. It changes with each change of a message.
+/// The version of this protocol. It changes with each change to a message.
 pub const VERSION: u16 = 2;
 
-/// What a client asks of a guard.
+/// A client's request to a guard.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Request {
-    /// The client is the pilot, or an operator's program that trims in its place.
+    /// The client declares itself as the pilot, or as a program that trims in place of a pilot.
     Hello {
-        /// Where its engine was trained; none for one that trims.
+        /// Where its engine was trained; `None` for trimming.
         engine: Option<Domain>,
         /// [`Identity::fingerprint`](crate::Identity::fingerprint) of its car.
         fingerprint: u64,
     },
-    /// Drive like this from now on.
+    /// A driving command.
     Command(Command),
-    /// An operator arms the car, for the pilot's engine; where one is named, only for that.
+    /// An operator arms the car for the pilot's engine. If the request names an engine, only for
+    /// that one.
     Arm(Option<ArmRequest>),
-    /// An operator disarms it.
+    /// An operator disarms the car.
     Disarm,
-    /// An operator stops it.
+    /// An operator stops the car.
     Stop,
-    /// An operator holds a stop button down, or has released it.
+    /// An operator holds a stop button down (true), or has released it (false).
     HoldStop(bool),
     /// A component failed.
     Fault(Fault),
-    /// The guard's status is asked for.
+    /// Requests the guard's status.
     Ask,
-    /// What the guard guards is asked for: an [`About`] answers.
+    /// Requests a description of the guarded car; the reply is an [`About`].
     Describe,
-    /// An operator tries a value.
+    /// An operator tries a trim value.
     Trim {
-        /// Of which point.
+        /// The point.
         point: Point,
         /// Microseconds, or thousandths of a servo's range.
         value: Value,
     },
 }
 
-/// A request and its number, which only ever rises on a connection.
+/// A request and its number, which must increase on a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Numbered {
-    /// Its number, from 1 on.
+    /// The number, starting at 1.
     pub number: u64,
-    /// What is asked.
+    /// The request.
     pub request: Request,
 }
 
-/// What a guard answers.
+/// A guard's reply or report.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reply {
-    /// Which request this answers; 0 where it answers none.
+    /// The number of the request that this answers; 0 for a report.
     pub answers: u64,
-    /// Why that was refused, if it was.
+    /// Why the request was refused, if it was.
     pub refused: Option<Refusal>,
     /// The guard's status.
     pub status: Status,
-    /// What came over the sockets and was rejected.
+    /// Counts of rejected messages and connections.
     pub rejected: Rejected,
 }
 
-/// What a guard guards, as text: lines of `key = value`.
+/// A description of the guarded car.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Which request this answers.
+    /// The number of the request that this answers.
     pub answers: u64,
-    /// [`GuardedCar::about`](crate::GuardedCar::about).
+    /// [`Identification::about`](crate::Identification::about): a line for operators, then lines of
+    /// `key = value`.
     pub text: String,
 }
 
@@ -89,53 +90,53 @@ pub struct About {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "one at a time, and a report must not allocate"
+    reason = "only one value exists at a time, and receiving a report must not allocate"
 )]
 pub enum FromGuard {
-    /// An answer or a report.
+    /// A reply or a report.
     Reply(Reply),
-    /// What it guards.
+    /// A description of the guarded car.
     About(About),
 }
 
-/// An output that is in force from a moment on.
+/// An output and the time from which it is in force.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Applied {
-    /// From then on.
+    /// When the output takes effect.
     pub at: Time,
-    /// What the motors do.
+    /// The output for the motors.
     pub output: Output,
 }
 
-/// What came over a guard's sockets and was rejected.
+/// Counts of messages and connections that a guard has rejected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Messages of a wrong size, magic, version, checksum or content.
     pub malformed: u64,
-    /// Numbers that did not rise.
+    /// Messages whose number did not increase.
     pub replayed: u64,
-    /// Connections of users who may not connect, and requests that only the pilot may make.
+    /// Connections of users who may not connect, and requests that the client may not make.
     pub unauthorized: u64,
-    /// Connections that were closed to make room for newer ones.
+    /// Connections that were closed because they were idle, or to make room for newer ones.
     pub evicted: u64,
 }
 
-/// Why bytes are not a message.
+/// Why a message was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Of another length.
+    /// The length is wrong.
     #[error("unexpected message length: {0} bytes")]
     Length(usize),
-    /// Of another protocol.
+    /// The message belongs to another protocol.
     #[error("not a message of this protocol")]
     Magic,
-    /// Of another version of this protocol.
+    /// The message has another version of this protocol.
     #[error("a message of protocol version {0}; this is version {VERSION}")]
     Version(u16),
-    /// Damaged.
+    /// The checksum does not match.
     #[error("checksum mismatch")]
     Checksum,
-    /// Whole, with a code that has no meaning.
+    /// The message is intact, but contains an unknown code.
     #[error("the message has a code without a meaning")]
     Content,
 }

@@ -126,6 +126,26 @@ mod tests {
     }
 
     #[test]
+    fn at_once_waits_for_nothing() {
+        let (_folder, path, [first, second]) = node(0o660);
+        lock(&first, &path, AT_ONCE.into()).unwrap();
+        let began = Instant::now();
+        let patient = Hold::from(Duration::from_secs(10));
+        lock(&second, &path, patient.at_once()).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(Hold::regardless(AT_ONCE).at_once().is_regardless());
+        assert!(!patient.at_once().is_regardless());
+    }
+
+    #[test]
+    fn an_attempt_that_a_signal_interrupted_is_made_again() {
+        let mut attempts = [io::ErrorKind::Interrupted, io::ErrorKind::NotFound].into_iter();
+        let hold = Hold::from(AT_ONCE);
+        let result: io::Result<()> = hold.wait(|| Err(attempts.next().unwrap().into()));
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn failsafe_waits_and_goes_on_without_the_lock() {
         let (_folder, path, [first, second]) = node(0o660);
         lock(&first, &path, AT_ONCE.into()).unwrap();

@@ -1,4 +1,4 @@
-//! The suite for actuators.
+//! The conformance suite for actuators.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use pilotage_vehicle::Time;
 
 use crate::{Actuator, Mode, Output};
 
-/// Writes to `actuator` as a guard does, and reads back by `in_force` the
-/// steering and throttle that it holds, which may be off by `tolerance`
-/// (a PWM chip has steps).
+/// Writes to `actuator` as a guard does, and reads with `in_force` the steering and throttle that
+/// are in force. They may be off by `tolerance`, because a PWM chip has steps.
 ///
 /// # Panics
-/// At the first thing that is not as it must be.
+/// At the first violation.
 pub fn actuator<A: Actuator>(
     actuator: &mut A,
     tolerance: f32,
@@ -21,7 +20,8 @@ pub fn actuator<A: Actuator>(
     let mut now = Time::from_nanos(1);
     let tick = Duration::from_millis(5);
     let outputs = [
-        // Both rests are the same each time, as a car's are: some motors have them set up.
+        // The disarmed and failsafe values never change, as on a car: some motors are configured
+        // with them.
         (Mode::Disarmed, -0.5, 0.0),
         (Mode::Failsafe, 0.5, 0.0),
         (Mode::Drive, 1.0, 1.0),
@@ -37,7 +37,7 @@ pub fn actuator<A: Actuator>(
             steering,
             throttle,
         };
-        // At a new moment, again at the same one, and once more as the next tick does.
+        // Write at a new time, again at the same time, and again at the next tick.
         for wait in [tick, Duration::ZERO, tick] {
             now = now + wait;
             let taken = actuator.write(now, &output);

@@ -1,4 +1,4 @@
-//! The suite for links, each with the guard behind it.
+//! The conformance suite for links, each with its guard.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     State, StopReason,
 };
 
-/// A link under test with its guard, clock and an actuator that can be looked at.
+/// A link under test with its guard, clock and an actuator that can be inspected.
 pub trait LinkRig {
     /// The link under test.
     type Link: Link;
@@ -17,23 +17,23 @@ pub trait LinkRig {
     /// The link under test.
     fn link(&mut self) -> &mut Self::Link;
 
-    /// The present.
+    /// The current time.
     fn now(&self) -> Time;
 
     /// Lets time pass for the guard.
     fn wait(&mut self, duration: Duration);
 
-    /// What the actuator holds.
+    /// The output that is in force.
     fn in_force(&mut self) -> Output;
 
-    /// How far off the guard's timing may be here; zero on simulated time.
+    /// The tolerance of the guard's timing; zero on simulated time.
     fn slack(&self) -> Duration;
 }
 
 /// Runs the suite; `start` starts a guard with the given limits and a link to it.
 ///
 /// # Panics
-/// At the first thing that is not as it must be.
+/// At the first violation.
 pub fn link<R: LinkRig>(start: impl Fn(Limits) -> R) {
     let bench = |actuator| Bench::start(&start, actuator);
     starts_disarmed(bench(Domain::Simulated));
@@ -41,17 +41,17 @@ pub fn link<R: LinkRig>(start: impl Fn(Limits) -> R) {
     arming_holds_failsafe_and_is_not_repeated(bench(Domain::Simulated));
     good_commands_drive_and_bad_ones_do_not(bench(Domain::Simulated));
     silence_stops(bench(Domain::Simulated));
-    people_and_faults_stop(bench(Domain::Simulated));
+    operators_and_faults_stop(bench(Domain::Simulated));
 }
 
-/// Runs the suite for links on simulated time, whose commands may be sent for later.
+/// Runs the suite for links on simulated time, whose commands may be sent ahead.
 ///
 /// # Panics
 /// As [`link`].
 pub fn delayed_link<R: LinkRig>(start: impl Fn(Limits) -> R) {
     let bench = |actuator| Bench::start(&start, actuator);
     commands_arrive_when_they_are_due(bench(Domain::Simulated));
-    what_an_operator_asks_for_ends_commands_in_flight(bench(Domain::Simulated));
+    an_operators_request_ends_commands_in_flight(bench(Domain::Simulated));
 }
 
 /// The disarmed, failsafe and driving values all differ.
@@ -125,14 +125,14 @@ impl<R: LinkRig> Bench<R> {
         self.settle();
     }
 
-    /// Time for one tick.
+    /// Waits for one tick.
     fn settle(&mut self) {
         let slack = self.rig.slack();
         self.rig.wait(Duration::from_millis(5) + slack);
     }
 
     fn drive(&mut self) {
-        assert_eq!(self.arm(ENGINE), Ok(()), "a person can arm the car");
+        assert_eq!(self.arm(ENGINE), Ok(()), "an operator can arm the car");
         let command = self.command();
         self.send(command);
         self.expect(
@@ -150,7 +150,7 @@ impl<R: LinkRig> Bench<R> {
         assert_eq!(
             self.rig.link().status().output,
             output,
-            "{rule}, and so says the status"
+            "{rule}, also in the status"
         );
     }
 
@@ -192,7 +192,7 @@ fn simulated_engine_on_a_physical_car_is_refused<R: LinkRig>(mut bench: Bench<R>
 fn arming_holds_failsafe_and_is_not_repeated<R: LinkRig>(mut bench: Bench<R>) {
     let early = bench.command();
     bench.settle();
-    assert_eq!(bench.arm(ENGINE), Ok(()), "a person can arm the car");
+    assert_eq!(bench.arm(ENGINE), Ok(()), "an operator can arm the car");
     bench.expect_failsafe("an armed guard holds failsafe until a command comes");
     let again = Err(LinkError::Refused(Refusal::AlreadyArmed));
     assert_eq!(
@@ -280,14 +280,14 @@ fn commands_arrive_when_they_are_due<R: LinkRig>(mut bench: Bench<R>) {
     assert_eq!(bench.rig.in_force().steering, 0.75, "at its moment");
 }
 
-fn what_an_operator_asks_for_ends_commands_in_flight<R: LinkRig>(mut bench: Bench<R>) {
-    type Ask<R> = fn(&mut <R as LinkRig>::Link, Time) -> Result<(), LinkError>;
-    let asks: [Ask<R>; 3] = [
+fn an_operators_request_ends_commands_in_flight<R: LinkRig>(mut bench: Bench<R>) {
+    type RequestFn<R> = fn(&mut <R as LinkRig>::Link, Time) -> Result<(), LinkError>;
+    let requests: [RequestFn<R>; 3] = [
         |link, now| link.stop(now),
         |link, now| link.disarm(now),
         |link, now| link.report(now, Fault::Camera),
     ];
-    for ask in asks {
+    for send_request in requests {
         bench.drive();
         let now = bench.rig.now();
         let command = bench.command();
@@ -297,7 +297,7 @@ fn what_an_operator_asks_for_ends_commands_in_flight<R: LinkRig>(mut bench: Benc
         };
         let sent = bench.rig.link().send_at(now + FRAME, ahead);
         assert_eq!(sent, Ok(()), "a command can be sent ahead");
-        assert_eq!(ask(bench.rig.link(), now), Ok(()));
+        assert_eq!(send_request(bench.rig.link(), now), Ok(()));
         assert_eq!(bench.arm(ENGINE), Ok(()), "an operator can arm again");
         bench.rig.wait(2 * FRAME);
         bench.settle();
@@ -324,7 +324,7 @@ fn silence_stops<R: LinkRig>(mut bench: Bench<R>) {
     bench.drive();
 }
 
-fn people_and_faults_stop<R: LinkRig>(mut bench: Bench<R>) {
+fn operators_and_faults_stop<R: LinkRig>(mut bench: Bench<R>) {
     bench.drive();
     let now = bench.rig.now();
     assert_eq!(bench.rig.link().report(now, Fault::Engine), Ok(()));
@@ -341,7 +341,7 @@ fn people_and_faults_stop<R: LinkRig>(mut bench: Bench<R>) {
     bench.drive();
     let now = bench.rig.now();
     assert_eq!(bench.rig.link().disarm(now), Ok(()));
-    bench.expect_disarmed("a person can disarm the car");
+    bench.expect_disarmed("an operator can disarm the car");
     let command = bench.command();
     bench.send(command);
     bench.expect_disarmed("a command does not arm");

@@ -1,5 +1,5 @@
-//! A PCA9685 after NXP's data sheet (rev. 4, chapter 7), as far as pulses go: a stand-in for
-//! tests, behind whatever bus they have.
+//! A model of the PCA9685 after NXP's data sheet (rev. 4, chapter 7), as far as pulses are
+//! concerned. It is a stand-in for tests, which connect it to their own bus.
 
 const MODE1: usize = 0x00;
 const MODE2: usize = 0x01;
@@ -11,31 +11,31 @@ const EXTERNAL_CLOCK: u8 = 0x40;
 const AUTO_INCREMENT: u8 = 0x20;
 const SLEEP: u8 = 0x10;
 const FULL: u8 = 0x10;
-/// In MODE2 (table 6): outputs inverted; driven to both sides, else only to ground.
+/// Bits of MODE2 (table 6): the outputs are inverted; the outputs are totem-pole, else open-drain.
 const INVERTED: u8 = 0x10;
 const TOTEM_POLE: u8 = 0x04;
 
-/// What comes out of a channel.
+/// A channel's output.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Out {
     /// Nothing.
     Low,
-    /// All of the cycle.
+    /// High for the whole cycle.
     High,
-    /// So many of a cycle's 4,096 ticks.
+    /// High for this many of a cycle's 4,096 ticks.
     Ticks(u16),
 }
 
 /// The chip.
 #[derive(Debug, Clone)]
 pub struct ModelPca9685 {
-    /// As the chip holds them.
+    /// The chip's registers.
     pub registers: [u8; 256],
     /// Channels in the order in which they were written.
     pub written: Vec<usize>,
-    /// How often it was put to sleep while it ran.
+    /// How often the running chip was put to sleep.
     pub slept: u32,
-    /// How often that was with a pulse of any channel coming out.
+    /// How often it was put to sleep while a channel put out pulses.
     pub cut: u32,
     pointer: usize,
 }
@@ -55,7 +55,7 @@ impl Default for ModelPca9685 {
 }
 
 impl ModelPca9685 {
-    /// Power lost and back: as it comes up (data sheet, tables 4 to 8).
+    /// The state after a power cycle (data sheet, tables 4 to 8).
     pub fn reset(&mut self) {
         self.registers = [0; 256];
         self.registers[MODE1] = SLEEP | 1;
@@ -67,12 +67,12 @@ impl ModelPca9685 {
         self.pointer = 0;
     }
 
-    /// What comes out of a channel, 0 to 15, at a pin without a resistor to the supply.
+    /// The output of a channel, 0 to 15, at a pin without a pull-up resistor.
     pub fn out(&self, channel: usize) -> Out {
         let mode = self.registers[MODE2];
         let level = self.level(channel);
         if mode & TOTEM_POLE == 0 {
-            // An open drain never puts out a high level.
+            // An open-drain output is never driven high.
             return Out::Low;
         }
         match (level, mode & INVERTED != 0) {
@@ -83,12 +83,12 @@ impl ModelPca9685 {
         }
     }
 
-    /// What a channel's counters make of it, before the outputs.
+    /// A channel's level before the output stage.
     fn level(&self, channel: usize) -> Out {
         let at = FIRST + 4 * channel;
         let [on_low, on_high, off_low, off_high] =
             [0, 1, 2, 3].map(|byte| self.registers[at + byte]);
-        // Asleep no channel runs, and after it none does until restarted or written.
+        // During sleep no channel runs. After it, none runs until it is restarted or written.
         if self.registers[MODE1] & (SLEEP | RESTART) != 0 || off_high & FULL != 0 {
             return Out::Low;
         }
@@ -102,7 +102,7 @@ impl ModelPca9685 {
         }
     }
 
-    /// A channel's pulse in microseconds, 0 for none, infinite for one without end.
+    /// A channel's pulse in microseconds: 0 for no pulse, infinite for always high.
     pub fn micros(&self, channel: usize) -> f32 {
         match self.out(channel) {
             Out::Low => 0.0,
@@ -111,12 +111,12 @@ impl ModelPca9685 {
         }
     }
 
-    /// A tick in microseconds, with the chip's own clock of 25 MHz.
+    /// A tick in microseconds, with the chip's internal clock of 25 MHz.
     pub fn tick_us(&self) -> f32 {
         (f32::from(self.registers[PRESCALE]) + 1.0) / 25.0
     }
 
-    /// A write of the bus's master: the register's number, and what goes there and behind.
+    /// A write from the bus: a register number, and the values for it and the following registers.
     pub fn write(&mut self, bytes: &[u8]) {
         if let Some((&register, values)) = bytes.split_first() {
             self.pointer = register.into();
@@ -127,7 +127,7 @@ impl ModelPca9685 {
         }
     }
 
-    /// A read of the bus's master, from where it wrote last.
+    /// A read from the bus, starting at the current register.
     pub fn read(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             *byte = self.registers[self.pointer];
@@ -141,7 +141,7 @@ impl ModelPca9685 {
                 let before = self.registers[MODE1];
                 let pulses = (0..16).any(|channel| self.level(channel) != Out::Low);
                 let mut after = value & !RESTART;
-                // The external clock stays chosen until the power goes.
+                // The external clock stays selected until power is lost.
                 after |= before & EXTERNAL_CLOCK;
                 if before & SLEEP == 0 && value & SLEEP != 0 {
                     self.slept += 1;
@@ -152,7 +152,7 @@ impl ModelPca9685 {
                 }
                 self.registers[MODE1] = after;
             }
-            // Only asleep (7.3.5).
+            // The prescaler can be written only during sleep (7.3.5).
             PRESCALE if self.registers[MODE1] & SLEEP != 0 => {
                 self.registers[PRESCALE] = value.max(3);
             }

@@ -154,5 +154,5 @@ fn failsafe_is_tried_again_where_the_motors_do_not_take_it() {
     motors.refusals = u32::MAX;
     let began = Instant::now();
     insist(&mut motors, &output).unwrap_err();
-    assert!(began.elapsed() >= INSISTENCE);
+    assert!(began.elapsed() >= RETRY_FOR);
 }

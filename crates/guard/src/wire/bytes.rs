@@ -1,4 +1,4 @@
-//! The bytes of each message.
+//! The byte layout of each message.
 
 use pilotage_vehicle::{Command, Time};
 use zerocopy::little_endian::{F32, U16, U32, U64};
@@ -14,7 +14,7 @@ use crate::{
 pub const REQUEST: usize = size_of::<RequestBytes>();
 /// Bytes of a reply.
 pub const REPLY: usize = size_of::<ReplyBytes>();
-/// Bytes of an output on its way to a simulated car.
+/// Bytes of an output for a simulated car.
 pub const APPLIED: usize = size_of::<AppliedBytes>();
 /// Most bytes of an [`About`].
 pub const LONGEST_ABOUT: usize = 24 * 1024;
@@ -35,7 +35,7 @@ mod kind {
     pub const HOLD_STOP: u8 = 8;
     pub const DESCRIBE: u8 = 9;
     pub const TRIM: u8 = 10;
-    /// Of messages from a guard.
+    /// Kinds of messages from a guard.
     pub const REPLY: u8 = 1;
     pub const ABOUT: u8 = 2;
 }
@@ -46,7 +46,7 @@ struct Header {
     magic: [u8; 4],
     version: U16,
     kind: u8,
-    /// What the kind makes of it.
+    /// Its meaning depends on the kind.
     detail: u8,
     number: U64,
 }
@@ -82,16 +82,16 @@ struct RequestBytes {
 struct ReplyBytes {
     header: Header,
     state: u8,
-    /// Why it is stopped.
+    /// The stop reason.
     reason: u8,
     mode: u8,
-    /// Bit 0: a stop is held; bit 1: the actuator fails.
+    /// Bit 0: a stop is held; bit 1: writes to the actuator fail.
     flags: u8,
     armed: U64,
     seen: U64,
     accepted: U64,
     sequence: U64,
-    /// Steering's and throttle's value and target.
+    /// Value and target of steering, then of throttle.
     motions: [F32; 4],
     output: [F32; 2],
     counters: [U64; Counters::NUMBERS],
@@ -101,7 +101,7 @@ struct ReplyBytes {
     checksum: U32,
 }
 
-/// Bytes of a failure's text.
+/// Largest length of a failure's text in bytes.
 const FAILURE: usize = 240;
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -114,15 +114,15 @@ struct AppliedBytes {
     checksum: U32,
 }
 
-/// A whole message with its checksum in the last four bytes.
-fn sealed<const N: usize>(message: &impl IntoBytesArray<N>) -> [u8; N] {
+/// The bytes of a message, with the checksum in the last four bytes.
+fn with_checksum<const N: usize>(message: &impl IntoBytesArray<N>) -> [u8; N] {
     let mut bytes = message.array();
     let checksum = crc32fast::hash(&bytes[..N - 4]);
     bytes[N - 4..].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-/// Messages as arrays of their size.
+/// Converts a message to an array of its size.
 trait IntoBytesArray<const N: usize> {
     fn array(&self) -> [u8; N];
 }
@@ -145,9 +145,12 @@ into_array!(
     AppliedBytes = APPLIED
 );
 
-/// The header, if `bytes` begin with one of this protocol and version and end with their
-/// checksum.
-fn opened(bytes: &[u8], magic: [u8; 4], length: Option<usize>) -> Result<Header, Malformed> {
+/// Returns the header of `bytes` after checking magic, version, length and checksum.
+fn checked_header(
+    bytes: &[u8],
+    magic: [u8; 4],
+    length: Option<usize>,
+) -> Result<Header, Malformed> {
     let wrong_length = Malformed::Length(bytes.len());
     let (header, _) = Header::read_from_prefix(bytes).map_err(|_| wrong_length)?;
     if header.magic != magic {
@@ -179,7 +182,7 @@ fn time(nanos: U64) -> Time {
 }
 
 impl Numbered {
-    /// As bytes.
+    /// Converts to bytes.
     pub fn write(&self) -> [u8; REQUEST] {
         let mut command = Command {
             steering: 0.0,
@@ -187,7 +190,7 @@ impl Numbered {
             captured: Time::ZERO,
             sequence: 0,
         };
-        let (mut fingerprint, mut tried) = (0, 0);
+        let (mut fingerprint, mut trim_value) = (0, 0);
         let (kind, detail) = match self.request {
             Request::Hello {
                 engine,
@@ -209,29 +212,29 @@ impl Numbered {
             Request::Ask => (kind::ASK, 0),
             Request::Describe => (kind::DESCRIBE, 0),
             Request::Trim { point, value } => {
-                tried = value;
+                trim_value = value;
                 (kind::TRIM, point.code())
             }
         };
-        sealed(&RequestBytes {
+        with_checksum(&RequestBytes {
             header: Header::new(REQUEST_MAGIC, kind, detail, self.number),
             captured: nanos(command.captured),
             sequence: command.sequence.into(),
             fingerprint: fingerprint.into(),
             steering: command.steering.into(),
             throttle: command.throttle.into(),
-            value: tried.into(),
+            value: trim_value.into(),
             spare: [0; 2],
             checksum: 0.into(),
         })
     }
 
-    /// From bytes.
+    /// Parses bytes.
     ///
     /// # Errors
-    /// When they are not a request.
+    /// When the bytes are not a valid request.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = opened(bytes, REQUEST_MAGIC, Some(REQUEST))?;
+        let header = checked_header(bytes, REQUEST_MAGIC, Some(REQUEST))?;
         let message: RequestBytes = message(bytes)?;
         let request = match (header.kind, header.detail) {
             (kind::HELLO, engine) => Request::Hello {
@@ -253,7 +256,7 @@ impl Numbered {
             })),
             (kind::DISARM, _) => Request::Disarm,
             (kind::STOP, _) => Request::Stop,
-            // Whatever is not "released" is a held stop.
+            // Every value except "released" is a held stop.
             (kind::HOLD_STOP, held) => Request::HoldStop(held != 0),
             (kind::FAULT, fault) => Request::Fault(Code::decode(fault)?),
             (kind::ASK, _) => Request::Ask,
@@ -271,7 +274,7 @@ impl Numbered {
     }
 }
 
-/// States, in a message.
+/// Codes of the states.
 mod state {
     pub const DISARMED: u8 = 1;
     pub const ARMED: u8 = 2;
@@ -284,7 +287,7 @@ const STOP_HELD: u8 = 1;
 const FAILING: u8 = 2;
 
 impl Reply {
-    /// As bytes.
+    /// Converts to bytes.
     pub fn write(&self) -> [u8; REPLY] {
         let Status {
             state: of,
@@ -336,7 +339,7 @@ impl Reply {
             evicted,
         } = self.rejected;
         let refused = self.refused.map_or(0, Code::code);
-        sealed(&ReplyBytes {
+        with_checksum(&ReplyBytes {
             header: Header::new(REPLY_MAGIC, kind::REPLY, refused, self.answers),
             state,
             reason,
@@ -350,19 +353,19 @@ impl Reply {
             output: [output.steering, output.throttle].map(F32::new),
             counters: counters.numbers().map(U64::new),
             rejected: [malformed, replayed, unauthorized, evicted].map(U64::new),
-            // At most FAILURE, which fits.
+            // At most FAILURE bytes, which fits a u8.
             failure_length: failing.len() as u8,
             failure: text,
             checksum: 0.into(),
         })
     }
 
-    /// From bytes.
+    /// Parses bytes.
     ///
     /// # Errors
-    /// When they are not a reply.
+    /// When the bytes are not a valid reply.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = opened(bytes, REPLY_MAGIC, Some(REPLY))?;
+        let header = checked_header(bytes, REPLY_MAGIC, Some(REPLY))?;
         if header.kind != kind::REPLY {
             return Err(Malformed::Content);
         }
@@ -433,8 +436,8 @@ impl Reply {
 }
 
 impl About {
-    /// The bytes of an answer to the request of number `answers`, with `text` cut where it
-    /// is longer than a message may be, into `bytes`; how many they are.
+    /// Writes a reply to the request with number `answers` into `bytes`, and returns its length.
+    /// `text` is truncated if it does not fit into a message.
     pub(crate) fn write(answers: u64, text: &str, bytes: &mut [u8; LONGEST_ABOUT]) -> usize {
         let header = Header::new(REPLY_MAGIC, kind::ABOUT, 0, answers);
         let room = LONGEST_ABOUT - size_of::<Header>() - 4;
@@ -452,7 +455,7 @@ impl About {
     }
 
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = opened(bytes, REPLY_MAGIC, None)?;
+        let header = checked_header(bytes, REPLY_MAGIC, None)?;
         let text = bytes.get(size_of::<Header>()..bytes.len() - 4);
         let text = text.and_then(|text| std::str::from_utf8(text).ok());
         match (header.kind, text) {
@@ -466,10 +469,10 @@ impl About {
 }
 
 impl FromGuard {
-    /// From bytes.
+    /// Parses bytes.
     ///
     /// # Errors
-    /// When they are no message of a guard's.
+    /// When the bytes are not a valid message from a guard.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         match Reply::read(bytes) {
             Ok(reply) => Ok(Self::Reply(reply)),
@@ -480,9 +483,9 @@ impl FromGuard {
 }
 
 impl Applied {
-    /// As bytes.
+    /// Converts to bytes.
     pub fn write(&self) -> [u8; APPLIED] {
-        sealed(&AppliedBytes {
+        with_checksum(&AppliedBytes {
             header: Header::new(APPLIED_MAGIC, 1, self.output.mode.code(), 0),
             at: nanos(self.at),
             steering: self.output.steering.into(),
@@ -491,12 +494,12 @@ impl Applied {
         })
     }
 
-    /// From bytes.
+    /// Parses bytes.
     ///
     /// # Errors
-    /// When they are not an output.
+    /// When the bytes are not a valid output.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = opened(bytes, APPLIED_MAGIC, Some(APPLIED))?;
+        let header = checked_header(bytes, APPLIED_MAGIC, Some(APPLIED))?;
         let message: AppliedBytes = message(bytes)?;
         Ok(Self {
             at: time(message.at),

@@ -1,13 +1,13 @@
-//! The number that stands for each variant in a message. The `match` has no catch-all, so a
-//! variant without a code does not compile. A code is never given to another variant.
+//! The code of each enum variant in a message. The `match` has no catch-all arm, so a variant
+//! without a code does not compile. A code must never be reused for another variant.
 
 use super::Malformed;
 use crate::trim::Point;
 use crate::{Domain, Fault, Mode, Refusal, StopReason};
 
-/// A value that one byte of a message stands for.
+/// A value that is encoded as one byte of a message.
 pub(super) trait Code: Sized {
-    /// Its code; never 0.
+    /// The code of this value; never 0.
     fn code(self) -> u8;
 
     /// The value of a code.
@@ -68,7 +68,7 @@ codes!(Refusal:
     NotTrimming = 17,
 );
 
-/// A fault's code as a stop reason.
+/// Offset of a fault's code in a stop reason's code.
 const FAULTS: u8 = 16;
 
 impl Code for StopReason {
