@@ -1,5 +1,5 @@
-//! Where frames come from: [`open`] makes the camera that car.toml describes. The
-//! simulator's is in [`simulation`](crate::simulation).
+//! Sources of frames: [`open`] makes the camera that car.toml describes. The simulator's camera is
+//! in [`simulation`](crate::simulation).
 
 mod clock;
 mod config;
@@ -23,24 +23,24 @@ use pipe::PipeCamera;
 use supervised::{ByThread, Supervised};
 use v4l::V4lCamera;
 
-/// Gives frames, the newest there is each time it is asked.
+/// A source of frames; each call gives the newest one.
 pub trait Camera {
-    /// One line for people: kind, size, rate.
+    /// A description in one line: kind, size, rate.
     fn describe(&self) -> String;
 
-    /// What [`next`](Self::next) fills: format, width, height.
+    /// The format that [`next`](Self::next) needs: pixel format, width, height.
     fn format(&self) -> (PixelFormat, u32, u32);
 
     /// Time from one frame to the next.
     fn frame_period(&self) -> Duration;
 
-    /// Waits for the next frame and fills `frame` with it, its capture time and
-    /// its number. Frames that went by unseen are skipped; their numbers are missing.
-    /// After an error it may be called again: a camera from [`open`] comes back by
-    /// itself when it can, and each call returns within a bounded time.
+    /// Waits for the next frame and fills `frame` with its pixels, capture time and sequence
+    /// number. Frames that were missed are skipped; their numbers are missing. It may be called
+    /// again after an error: a camera from [`open`] recovers by itself when possible, and each call
+    /// returns within a bounded time.
     ///
     /// # Errors
-    /// When no frame comes in time, or the camera is gone.
+    /// Fails if no frame comes in time, or if the camera is gone.
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError>;
 
     /// What became of the frames so far.
@@ -49,21 +49,21 @@ pub trait Camera {
     }
 }
 
-/// A camera that can be opened and closed by another thread than uses it.
+/// A camera that may be used by another thread than the one that opens and closes it.
 pub type BoxedCamera = Box<dyn Camera + Send>;
 
-/// What became of the frames.
+/// What became of a camera's frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Handed over.
+    /// Passed to the caller.
     pub frames: u64,
-    /// Passed over, because a newer one was there.
+    /// Skipped, because a newer one was there.
     pub skipped: u64,
-    /// Never seen: gaps in the numbers that the camera gives its frames.
+    /// Missing: gaps in the camera's sequence numbers.
     pub lost: u64,
-    /// Of the wrong size, or marked or found damaged.
+    /// Of the wrong size, or damaged.
     pub broken: u64,
-    /// Times that the camera was lost and opened again.
+    /// How often the camera was lost and opened again.
     pub reopened: u64,
 }
 
@@ -81,16 +81,17 @@ impl std::ops::Add for Counters {
     }
 }
 
-/// Opens the camera that `config` describes, and keeps watch over it: a camera that
-/// is lost, stuck or frozen is an error at each [`Camera::next`] until it is back.
+/// Opens the camera that `config` describes, and supervises it: while a camera is lost, stuck or
+/// frozen, each [`Camera::next`] fails until it has recovered.
 ///
 /// # Errors
-/// When it is not there, or cannot do what is asked of it; the message says what it can.
+/// Fails if the camera does not exist, or lacks the requested mode; the message lists the modes
+/// that it has.
 pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
-    let first = once(config)?;
+    let first = open_unsupervised(config)?;
     let again = {
         let config = config.clone();
-        move || once(&config)
+        move || open_unsupervised(&config)
     };
     let limits = monitor::Limits {
         frozen_frames: config.frozen_frames,
@@ -105,8 +106,8 @@ pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     )))
 }
 
-/// The bare camera, unwatched.
-fn once(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
+/// The camera without supervision.
+fn open_unsupervised(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     Ok(match &config.source {
         Source::V4l(source) => Box::new(V4lCamera::open(source, config)?),
         Source::Pipe(source) => Box::new(PipeCamera::start(source, config)?),

@@ -1,8 +1,8 @@
-//! An operator's gamepad: the kernel's event device, and what its sticks and buttons mean.
+//! An operator's gamepad: the kernel's event device, and the meaning of its sticks and buttons.
 //!
-//! [`Gamepad`] reads one, [`Hand`] turns what it reports into driving, and [`Buttons`] reads
-//! arm and stop while an engine drives. [`RawPad`] reads one whose mapping is not known yet,
-//! and [`Lesson`] finds the mapping.
+//! [`Gamepad`] reads a gamepad, [`Hand`] converts its reports to the operator's wish, and
+//! [`Buttons`] reads arm and stop while an engine drives. [`RawPad`] reads a gamepad whose mapping
+//! is not known yet, and [`Lesson`] learns the mapping.
 
 mod axis;
 mod buttons;
@@ -40,56 +40,57 @@ pub use source::Capabilities;
 
 use source::AnySource;
 
-/// Inputs that are read at once.
+/// The number of inputs that are read at once.
 const BATCH: usize = 64;
-/// More than these at one iteration is no hand's: what is left waits for the next.
+/// The largest number of batches per iteration: an operator's hand does not produce more. The rest
+/// waits for the next iteration.
 const MOST_BATCHES: usize = 16;
 
 /// Why there is no gamepad, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum GamepadError {
-    /// It cannot be opened.
+    /// The device cannot be opened.
     #[error("{path}: the gamepad cannot be opened ({reason}): {fix}")]
     Open {
-        /// Its node.
+        /// The device node.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         reason: std::io::Error,
-        /// What to do.
+        /// How to fix it.
         fix: &'static str,
     },
-    /// It has not what car.toml asks of it.
+    /// The device lacks an axis or a button that car.toml requires.
     #[error(
         "{path} ({name}) has no {lacks}: name what it has in car.toml's [gamepad]; `pilotage \
          gamepad --device {path}` shows it"
     )]
     Lacks {
-        /// Its node.
+        /// The device node.
         path: PathBuf,
-        /// What it calls itself.
+        /// The device's name.
         name: String,
-        /// Axes and buttons.
+        /// The missing axes and buttons.
         lacks: String,
     },
-    /// There is none that fits.
+    /// No device fits.
     #[error(
         "no gamepad: none of the {seen} event devices in /dev/input that may be read here has what \
          [gamepad] asks for ({wanted}); plug it in or pair it (`bluetoothctl`){hidden}"
     )]
     None {
-        /// How many were looked at.
+        /// How many devices were examined.
         seen: usize,
-        /// What one must have.
+        /// What a gamepad must have.
         wanted: String,
-        /// What of those that may not be read.
+        /// The devices that may not be read.
         hidden: String,
     },
-    /// It was there.
+    /// The gamepad was unplugged, or fails.
     #[error("the gamepad is gone: {0}")]
     Gone(std::io::Error),
 }
 
-/// A gamepad that is there.
+/// An open gamepad.
 pub struct Gamepad {
     source: AnySource,
     mapping: Mapping,
@@ -98,10 +99,10 @@ pub struct Gamepad {
 }
 
 impl Gamepad {
-    /// Opens the gamepad that `config` describes, for a car held to `limits`.
+    /// Opens the gamepad that `config` describes, for a car with `limits`.
     ///
     /// # Errors
-    /// When it is not there, may not be read, or lacks an axis or a button.
+    /// Fails if the gamepad does not exist, may not be read, or lacks an axis or a button.
     pub fn open(config: &GamepadConfig, limits: &Limits) -> Result<Self, GamepadError> {
         let (source, mapping) = source::open(config)?;
         let ranges = mapping.axes().map(|axis| source.range(axis));
@@ -114,28 +115,28 @@ impl Gamepad {
         })
     }
 
-    /// One line for people.
+    /// A description in one line.
     pub fn describe(&self) -> String {
         self.source.describe()
     }
 
-    /// What its axes and buttons are for.
+    /// The mapping of its axes and buttons.
     pub const fn mapping(&self) -> &Mapping {
         &self.mapping
     }
 
-    /// Waits until it reports something, at most for `patience`.
+    /// Waits until the gamepad reports something, at most for `patience`.
     pub fn wait(&self, patience: Duration) {
         wait(self.source.fd(), patience);
     }
 
-    /// Reads all that it has reported, as of `now`, and never waits. Whether all was read:
-    /// then what is known of it is how it is.
+    /// Reads all pending reports as of `now`, without waiting. Returns whether all were read, so
+    /// that the known state is the current state.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Fails if the gamepad is gone.
     pub fn read(&mut self, now: Time) -> Result<bool, GamepadError> {
-        self.learn(now)?;
+        self.query_state(now)?;
         for _ in 0..MOST_BATCHES {
             self.source
                 .read(&mut self.batch)
@@ -146,8 +147,8 @@ impl Gamepad {
             for index in 0..self.batch.len() {
                 self.hand.take(now, self.batch[index]);
                 if self.hand.wants_state() {
-                    // What came after is older than what is asked for now.
-                    self.learn(now)?;
+                    // Pending reports are older than the state that is queried now.
+                    self.query_state(now)?;
                     if self.hand.is_known() {
                         break;
                     }
@@ -158,13 +159,13 @@ impl Gamepad {
         Ok(false)
     }
 
-    /// What its sticks and buttons mean.
+    /// The interpretation of its sticks and buttons.
     pub const fn hand(&mut self) -> &mut Hand {
         &mut self.hand
     }
 
-    /// After opening it, and where the kernel dropped events, it is asked how it is.
-    fn learn(&mut self, now: Time) -> Result<(), GamepadError> {
+    /// Queries the gamepad's state after it was opened, and after the kernel dropped events.
+    fn query_state(&mut self, now: Time) -> Result<(), GamepadError> {
         if self.hand.wants_state() {
             let state = self.source.state(&self.mapping);
             match state.map_err(GamepadError::Gone)? {
@@ -183,6 +184,6 @@ fn wait(fd: BorrowedFd<'_>, patience: Duration) {
         tv_sec: patience.as_secs().try_into().unwrap_or(0),
         tv_nsec: patience.subsec_nanos().into(),
     };
-    // Whatever it says, the gamepad is read next.
+    // The gamepad is read next, whatever the result of `poll`.
     let _ = poll(&mut fds, Some(&patience));
 }

@@ -1,6 +1,6 @@
 use pilotage_vehicle::{Clock, Time};
 
-/// CLOCK_MONOTONIC, on which the kernel stamps frames.
+/// CLOCK_MONOTONIC, which the kernel uses for the time stamps of frames.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Monotonic;
 

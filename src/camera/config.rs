@@ -8,23 +8,23 @@ use super::v4l::Fourcc;
 /// A camera other than the simulator's, as a checked car.toml describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraConfig {
-    /// Where its frames come from.
+    /// The source of frames.
     pub source: Source,
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Frames a second.
+    /// Frames per second.
     pub rate: f64,
-    /// A frame that takes longer is an error.
+    /// The longest time for a frame; beyond it, the read fails.
     pub timeout: Duration,
-    /// So many identical frames are a frozen picture; 0 for never.
+    /// How many identical frames count as a frozen picture; 0 for never.
     pub frozen_frames: u32,
-    /// So many black frames are a fault; 0 for never.
+    /// How many black frames count as a fault; 0 for never.
     pub black_frames: u32,
 }
 
-/// Where frames come from.
+/// The source of frames.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A V4L2 device.
@@ -38,30 +38,29 @@ pub enum Source {
 /// A V4L2 device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct V4lSource {
-    /// Its node: /dev/video0, or a link in /dev/v4l/by-id.
+    /// The device node: /dev/video0, or a link in /dev/v4l/by-id.
     pub device: PathBuf,
-    /// How pixels are to come; the best the device has when none.
+    /// The pixel format; `None` for the cheapest that the device has.
     pub format: Option<Fourcc>,
-    /// Controls to set: by the kernel's name, `exposure_time_absolute`, or its number,
-    /// `0x009a0902`.
+    /// Controls to set: by the kernel's name, `exposure_time_absolute`, or by number, `0x009a0902`.
     pub controls: Vec<(String, i64)>,
 }
 
-/// A command that writes raw frames to its standard output, one after the other.
+/// A command that writes raw frames to its standard output, one after another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipeSource {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// How a frame's pixels are laid out.
+    /// The pixel format of a frame.
     pub format: PixelFormat,
 }
 
 /// Pictures (.png, .jpg, .jpeg), in the order of their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderSource {
-    /// Where they are.
+    /// The folder.
     pub folder: PathBuf,
-    /// Whether the first comes again after the last.
+    /// Whether to start over after the last picture.
     pub repeat: bool,
 }
 

@@ -12,7 +12,7 @@ pub enum CameraError {
     /// The frame to fill has another size than the camera's.
     #[error("the camera gives {width}x{height} pixels, but the frame to fill is of another size")]
     FrameSize {
-        /// Pixels in a row.
+        /// Pixels per row.
         width: u32,
         /// Rows.
         height: u32,
@@ -26,49 +26,49 @@ pub enum CameraError {
     /// The device cannot be opened.
     #[error("{camera} cannot be opened: {reason}{hint}")]
     Open {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
-        /// What may be wrong.
+        /// A hint at the cause.
         hint: String,
     },
-    /// The device cannot be asked or told something.
+    /// The device refused a query or a setting.
     #[error("{camera} does not {what}: {reason}")]
     SetUp {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// What it was to do.
+        /// The operation that failed.
         what: &'static str,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
     },
     /// The device has no such mode.
     #[error("{camera} has no {wanted}; it has {offers}")]
     Offer {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// Format, size and rate as car.toml has them.
+        /// Format, size and rate from car.toml.
         wanted: String,
-        /// What to choose from.
+        /// The modes that the device offers.
         offers: String,
     },
-    /// The device took another mode than it was told, and than it offers.
+    /// The device selected another mode than the requested one.
     #[error("{camera} was set to {wanted}, but took {got}; set `camera` in car.toml to that")]
     Refused {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// The mode it was told.
+        /// The requested mode.
         wanted: String,
-        /// The mode it took.
+        /// The selected mode.
         got: String,
     },
     /// A control cannot be set.
     #[error("{camera}: `camera.controls.{control}`: {problem}")]
     Control {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// As car.toml names it.
+        /// The control's name in car.toml.
         control: String,
         /// What is wrong with it.
         problem: String,
@@ -78,15 +78,15 @@ pub enum CameraError {
     Start {
         /// The program.
         command: String,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
     },
-    /// No frame in time.
+    /// No frame came in time.
     #[error("{camera} gave no frame in {} ms{hint}", waited.as_millis())]
     NoFrame {
-        /// Which.
+        /// The camera.
         camera: String,
-        /// How long it was waited for.
+        /// The waiting time.
         waited: Duration,
         /// What came instead.
         hint: &'static str,
@@ -94,9 +94,9 @@ pub enum CameraError {
     /// The device was unplugged, or fails.
     #[error("{camera} is gone or fails: {reason}")]
     Gone {
-        /// Its node.
+        /// The device node.
         camera: String,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
     },
     /// The command ended.
@@ -104,7 +104,7 @@ pub enum CameraError {
     Exited {
         /// The program.
         command: String,
-        /// How, where that is known.
+        /// The exit status, if it is known.
         status: Option<ExitStatus>,
     },
     /// The picture does not change.
@@ -113,25 +113,25 @@ pub enum CameraError {
          a fixed exposure (`camera.controls`), a lower `camera.rate`, or plug the camera in again"
     )]
     Frozen {
-        /// How many.
+        /// The number of identical frames.
         frames: u32,
     },
-    /// There is nothing to see.
+    /// The picture is black.
     #[error(
         "the camera's picture is black for {frames} frames: uncover the lens, add light, or set a \
          longer exposure (`camera.controls`) at a lower `camera.rate`"
     )]
     Black {
-        /// How many.
+        /// The number of black frames.
         frames: u32,
     },
     /// The camera is being opened again.
     #[error("the camera is away and being opened again: {reason}")]
     Away {
-        /// What happened to it last.
+        /// Why it was lost.
         reason: String,
     },
-    /// Opened again, it gives other frames than before.
+    /// The reopened camera has another format or size than before.
     #[error("the camera came back with {now} frames where {before} ones were set up; start again")]
     Changed {
         /// Format and size before.
@@ -142,21 +142,21 @@ pub enum CameraError {
     /// A folder cannot be read.
     #[error("{}: {reason}", folder.display())]
     Folder {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
-        /// The system's word on it.
+        /// The system's error.
         reason: io::Error,
     },
     /// A folder without pictures.
     #[error("{}: no pictures (.png, .jpg, .jpeg) there", folder.display())]
     Empty {
-        /// Which.
+        /// The folder.
         folder: PathBuf,
     },
     /// A picture cannot be used.
     #[error("{}: {problem}", picture.display())]
     Picture {
-        /// Which.
+        /// The picture.
         picture: PathBuf,
         /// What is wrong with it.
         problem: String,
@@ -164,15 +164,15 @@ pub enum CameraError {
     /// All pictures have been shown.
     #[error("{}: all {pictures} pictures have been shown", folder.display())]
     Ended {
-        /// Where they are.
+        /// The folder.
         folder: PathBuf,
-        /// How many.
+        /// The number of pictures.
         pictures: usize,
     },
 }
 
 impl CameraError {
-    /// What the guard is told.
+    /// The fault that is reported to the guard.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Frozen { .. } => Fault::FrozenPicture,

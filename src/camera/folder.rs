@@ -1,4 +1,4 @@
-//! Pictures in a folder, as if they were a camera's.
+//! Pictures in a folder, as a camera.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,9 @@ use pilotage_vision::{Frame, PixelFormat};
 use super::config::{CameraConfig, FolderSource};
 use super::{Camera, CameraError, Counters, Monotonic};
 
-/// Pictures of a folder in the order of their names, each at its moment: one whose
-/// moment has passed is skipped. Each is decoded as it is due, which takes memory anew.
+/// Shows the pictures of a folder in the order of their names, each at its due time. A picture
+/// whose time has passed is skipped. Each picture is decoded when it is due, which allocates
+/// memory.
 pub struct FolderCamera {
     folder: PathBuf,
     pictures: Vec<PathBuf>,
@@ -28,7 +29,7 @@ impl FolderCamera {
     /// Lists the pictures.
     ///
     /// # Errors
-    /// When the folder cannot be read, or has none.
+    /// Fails if the folder cannot be read, or if it has no pictures.
     pub fn open(source: &FolderSource, config: &CameraConfig) -> Result<Self, CameraError> {
         Ok(Self {
             pictures: list(&source.folder)?,

@@ -1,48 +1,48 @@
-//! Whether what a camera shows can be driven by. No clock and no I/O in here.
+//! Checks whether a camera's picture can be used for driving. Without clock and I/O.
 
 use std::time::Duration;
 
 use pilotage_vision::{FrameView, PixelFormat};
 
-/// A pixel this dark is black: in the limited range black itself is 16, and a covered
-/// sensor's noise lies above that.
+/// A pixel up to this value is black: in the limited range black is 16, and a covered sensor's
+/// noise lies above that.
 const BLACK: u8 = 32;
-/// In a black picture at most one pixel of so many is brighter: hot pixels.
+/// In a black picture at most one pixel in this many is brighter: hot pixels.
 const BRIGHT_PIXEL_OF: usize = 200;
-/// So many pixels are looked at, more or less.
+/// The approximate number of pixels that are checked.
 const PIXELS_LOOKED_AT: usize = 4096;
 
-/// What is put up with.
+/// The limits of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// So many identical frames are a frozen picture; 0 for never.
+    /// How many identical frames count as a frozen picture; 0 for never.
     pub frozen_frames: u32,
-    /// So many black frames are a fault; 0 for never.
+    /// How many black frames count as a fault; 0 for never.
     pub black_frames: u32,
 }
 
 /// What is wrong with a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// So many frames in a row are the same, byte for byte.
+    /// This many frames in a row are the same, byte for byte.
     Frozen(u32),
-    /// So many frames in a row are black.
+    /// This many frames in a row are black.
     Black(u32),
 }
 
-/// Looks at each frame.
+/// Checks each frame.
 #[derive(Debug, Clone)]
 pub struct Monitor {
     limits: Limits,
     previous: Vec<u8>,
     number: Option<u64>,
-    /// Frames in a row, this one counted.
+    /// The number of identical frames in a row, including this one.
     same: u32,
     black: u32,
 }
 
 impl Monitor {
-    /// That has seen nothing yet. Frames have `len` bytes.
+    /// A monitor for frames of `len` bytes that has seen no frame yet.
     pub fn new(limits: Limits, len: usize) -> Self {
         Self {
             limits,
@@ -53,14 +53,14 @@ impl Monitor {
         }
     }
 
-    /// Looks at a new frame. One whose number does not advance is no new one.
+    /// Checks a new frame. A frame whose number does not advance is ignored.
     pub fn look(&mut self, frame: FrameView<'_>) -> Option<Finding> {
         let advances = self.number.is_none_or(|number| frame.sequence > number);
         if !advances {
             return None;
         }
         self.number = Some(frame.sequence);
-        // Equal pictures are rare: the comparison ends at the first grain of noise.
+        // Identical pictures are rare: the comparison ends at the first noisy pixel.
         if self.limits.frozen_frames > 0 {
             if self.previous == frame.data {
                 self.same = self.same.saturating_add(1);
@@ -84,7 +84,7 @@ impl Monitor {
         }
     }
 
-    /// The camera was opened again: what it showed before counts no more.
+    /// The camera was opened again: forget what it showed before.
     pub fn restart(&mut self) {
         self.same = 0;
         self.black = 0;
@@ -93,7 +93,7 @@ impl Monitor {
 }
 
 fn black(frame: FrameView<'_>) -> bool {
-    // Where luma, or a colour that stands for it, is found.
+    // The positions of luma, or of colour values that represent it.
     let (pixels, first, step) = match frame.format {
         PixelFormat::Yuyv => (frame.data, 0, 2),
         PixelFormat::Uyvy => (frame.data, 1, 2),
@@ -102,7 +102,7 @@ fn black(frame: FrameView<'_>) -> bool {
         _ => (frame.data, 0, 1),
     };
     let all = pixels.len() / step;
-    // Odd, so that it meets all columns and all colours.
+    // Odd, so that it covers all columns and all colours.
     let stride = (all / PIXELS_LOOKED_AT).max(1) | 1;
     let looked_at = pixels.iter().skip(first).step_by(step * stride);
     let (mut count, mut bright) = (0_usize, 0_usize);
@@ -113,7 +113,7 @@ fn black(frame: FrameView<'_>) -> bool {
     bright * BRIGHT_PIXEL_OF <= count
 }
 
-/// How long to wait before a lost camera is tried again: longer each time.
+/// The wait before a lost camera is opened again: longer each time.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     next: Duration,
@@ -122,17 +122,17 @@ pub struct Backoff {
 impl Backoff {
     /// The first wait.
     pub const LEAST: Duration = Duration::from_millis(250);
-    /// The longest one.
+    /// The longest wait.
     pub const MOST: Duration = Duration::from_secs(5);
 
-    /// The wait before the next try.
+    /// The wait before the next attempt.
     pub fn wait(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(Self::MOST);
         wait
     }
 
-    /// It works again.
+    /// The camera works again.
     pub fn reset(&mut self) {
         *self = Self::default();
     }

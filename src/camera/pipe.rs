@@ -1,9 +1,10 @@
-//! Raw frames from a command's standard output:
-//! `gst-launch-1.0 nvarguscamerasrc ! ... ! fdsink` and its like.
+//! Raw frames from a command's standard output, such as `gst-launch-1.0 nvarguscamerasrc ! ... !
+//! fdsink`.
 //!
-//! A thread reads without a pause, so that the command never waits for the pilot and a
-//! frame's first byte is stamped as it arrives. Frames are told apart by their length
-//! alone; a pause within one means that its rest is lost, and what follows is the next.
+//! A thread reads without a pause, so that the command never waits for the pilot and a frame's
+//! first byte gets its time stamp on arrival. Frames are separated by their length alone. A pause
+//! within a frame means that the rest of it is lost, and that the following bytes are the next
+//! frame.
 
 mod assemble;
 
@@ -26,12 +27,12 @@ use super::config::{CameraConfig, PipeSource};
 use super::{Camera, CameraError, Counters, Monotonic};
 use assemble::Assembler;
 
-/// The reading thread looks this often whether it is still wanted.
-const LOOK_UP: Timespec = Timespec {
+/// How often the reading thread checks whether it shall end.
+const POLL_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// What the system allows any user for a pipe.
+/// The pipe size that the system allows any user.
 const PIPE: usize = 1 << 20;
 
 /// A command that writes frames.
@@ -40,7 +41,7 @@ pub struct PipeCamera {
     child: Child,
     reader: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
-    /// Swapped with the newest frame.
+    /// The buffer that is swapped with the newest frame.
     spare: Vec<u8>,
     format: PixelFormat,
     size: (u32, u32),
@@ -49,11 +50,11 @@ pub struct PipeCamera {
     counters: Counters,
 }
 
-/// What the thread and the camera share. The lock is held for a swap.
+/// State shared by the thread and the camera. The lock is only held for a swap.
 struct Shared {
     newest: Mutex<Newest>,
     arrived: Condvar,
-    unwanted: AtomicBool,
+    stopping: AtomicBool,
 }
 
 #[derive(Default)]
@@ -78,7 +79,7 @@ impl PipeCamera {
     /// Starts the command.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Fails if the command cannot be started.
     pub fn start(source: &PipeSource, config: &CameraConfig) -> Result<Self, CameraError> {
         let len = source.format.frame_len(config.width, config.height)?;
         let command = source.command.join(" ");
@@ -94,7 +95,7 @@ impl PipeCamera {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // A group of its own: what the command starts ends with it.
+            // In a process group of its own, so that the command's children can be killed with it.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
@@ -104,11 +105,11 @@ impl PipeCamera {
                 ..Newest::default()
             }),
             arrived: Condvar::new(),
-            unwanted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
         });
         let reader = child.stdout.take().map(|output| {
-            // A frame that fits into the pipe arrives at once. Where that is not allowed,
-            // it arrives in pieces.
+            // A frame that fits into the pipe arrives at once. If the size is not allowed, it
+            // arrives in pieces.
             let _ = rustix::pipe::fcntl_setpipe_size(&output, PIPE);
             let (shared, period) = (Arc::clone(&shared), config.period());
             let assembler = Assembler::new(len, period);
@@ -128,8 +129,8 @@ impl PipeCamera {
         })
     }
 
-    /// How the command ended, when it did; the last moments of one that is just about
-    /// to are waited for.
+    /// The command's exit status, if it has ended; waits a moment for a command that is about to
+    /// end.
     fn status(&mut self) -> Option<ExitStatus> {
         const PATIENCE: u32 = 20;
         for _ in 0..PATIENCE {
@@ -205,8 +206,8 @@ impl Camera for PipeCamera {
 
 impl Drop for PipeCamera {
     fn drop(&mut self) {
-        self.shared.unwanted.store(true, Ordering::Relaxed);
-        // Its group is there at least until the child is waited for.
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        // The process group exists at least until the child has been waited for.
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -218,11 +219,11 @@ impl Drop for PipeCamera {
     }
 }
 
-/// Reads until the command ends or nobody wants it any more.
+/// Reads until the command ends or the camera is dropped.
 fn watch(output: &ChildStdout, mut assembler: Assembler, shared: &Shared) {
-    while !shared.unwanted.load(Ordering::Relaxed) {
+    while !shared.stopping.load(Ordering::Relaxed) {
         let mut fds = [PollFd::new(output, PollFlags::IN)];
-        match poll(&mut fds, Some(&LOOK_UP)) {
+        match poll(&mut fds, Some(&POLL_INTERVAL)) {
             Ok(0) | Err(Errno::INTR | Errno::AGAIN) => continue,
             Ok(_) => {}
             Err(_) => break,

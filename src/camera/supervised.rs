@@ -1,4 +1,4 @@
-//! A camera that is watched, and opened again when it is lost.
+//! A camera that is supervised, and opened again when it is lost.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -11,31 +11,31 @@ use pilotage_vision::{Frame, PixelFormat};
 use super::monitor::{Backoff, Finding, Limits, Monitor};
 use super::{BoxedCamera, Camera, CameraError, Counters};
 
-/// A camera that was just opened may take this long for its first frame: those on USB
-/// find their exposure first.
+/// How long a newly opened camera may take for its first frame: USB cameras adjust their exposure
+/// first.
 const FIRST_FRAME: Duration = Duration::from_secs(3);
 /// A camera without a frame for this long is closed and opened again.
 const STUCK: Duration = Duration::from_secs(1);
-/// One that has worked for this long is trusted again: the next wait is the shortest.
-const PROVEN: Duration = Duration::from_secs(10);
+/// After working for this long a camera is trusted again: the next wait is the shortest one.
+const TRUSTED_AFTER: Duration = Duration::from_secs(10);
 
-/// Opens a camera again, out of the loop's way: that may take the kernel seconds.
+/// Opens a camera again outside of the loop, because that may take the kernel seconds.
 pub trait Opener {
     /// Closes `old` now, and opens it again after `wait`.
     fn begin(&mut self, old: Option<BoxedCamera>, wait: Duration);
 
-    /// What came of it, once it is known; none within `timeout`.
+    /// The result, if it is known within `timeout`.
     fn wait(&mut self, timeout: Duration) -> Option<Result<BoxedCamera, CameraError>>;
 }
 
-/// Opens by a thread of its own each time.
+/// Opens a camera on a new thread each time.
 pub struct ByThread {
     open: Arc<dyn Fn() -> Result<BoxedCamera, CameraError> + Send + Sync>,
     answer: Option<Receiver<Result<BoxedCamera, CameraError>>>,
 }
 
 impl ByThread {
-    /// By `open`.
+    /// Opens with `open`.
     pub fn new(
         open: impl Fn() -> Result<BoxedCamera, CameraError> + Send + Sync + 'static,
     ) -> Self {
@@ -54,10 +54,10 @@ impl Opener for ByThread {
         let work = move || {
             drop(old);
             thread::sleep(wait);
-            // Nobody waits any more when the car is given up meanwhile.
+            // The receiver is gone if the camera was dropped in the meantime.
             let _ = sender.send(open());
         };
-        // Without a thread the answer is a channel without a sender: tried again.
+        // Without a thread the channel has no sender, which counts as a failed attempt.
         let _ = thread::Builder::new().name("camera".to_owned()).spawn(work);
     }
 
@@ -74,9 +74,9 @@ impl Opener for ByThread {
     }
 }
 
-/// A camera that is watched ([`Monitor`]), and opened again by `opener` when it is
-/// lost, stuck or frozen. While it is away each [`Camera::next`] fails after at most
-/// the time-out, or, in the call that has it back, twice that.
+/// A camera that is checked ([`Monitor`]), and opened again by `opener` when it is lost, stuck or
+/// frozen. While the camera is lost, each [`Camera::next`] fails after at most the time-out. The
+/// call in which the camera returns may take twice the time-out.
 pub struct Supervised<O, C> {
     camera: Option<BoxedCamera>,
     opener: O,
@@ -87,20 +87,20 @@ pub struct Supervised<O, C> {
     description: String,
     format: (PixelFormat, u32, u32),
     period: Duration,
-    /// When it was opened, and had its last frame.
+    /// When the camera was opened, and when its last frame came.
     opened: Time,
     last: Option<Time>,
-    /// What it was lost for.
+    /// Why the camera was lost.
     reason: String,
-    /// Added to its numbers, so that they rise although it starts anew.
+    /// Added to the camera's sequence numbers, so that they rise after it was opened again.
     offset: u64,
     number: Option<u64>,
-    /// Of those cameras that are closed.
+    /// The sum of the counters of closed cameras.
     counters: Counters,
 }
 
 impl<O: Opener, C: Clock> Supervised<O, C> {
-    /// Watches `camera`.
+    /// Supervises `camera`.
     pub fn new(
         camera: BoxedCamera,
         opener: O,
@@ -129,7 +129,7 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
         }
     }
 
-    /// The camera that is away: back, or an error.
+    /// Waits for the lost camera: returns the reopened camera, or an error.
     fn wait_for_it(&mut self) -> Result<BoxedCamera, CameraError> {
         let away = |reason: &str| CameraError::Away {
             reason: reason.to_owned(),
@@ -162,7 +162,7 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
         }
     }
 
-    /// Closes the camera for `error`.
+    /// Closes the camera because of `error`.
     fn lose(&mut self, error: &CameraError) {
         log::warn!("the camera is lost: {error}");
         self.reason = error.to_string();
@@ -172,10 +172,10 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
         self.opener.begin(self.camera.take(), self.backoff.wait());
     }
 
-    /// Whether a camera that failed with `error` is better closed.
+    /// Whether a camera that failed with `error` must be closed.
     fn is_lost(&self, error: &CameraError) -> bool {
         match error {
-            // The caller's fault, or the end: the camera can do nothing about it.
+            // The caller's fault, or the end: reopening does not help.
             CameraError::FrameSize { .. } | CameraError::Ended { .. } => false,
             CameraError::NoFrame { .. } => {
                 let now = self.clock.now();
@@ -195,12 +195,12 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
         self.last = Some(now);
         match self.monitor.look(frame.view()) {
             None => {
-                if now.since(self.opened) >= PROVEN {
+                if now.since(self.opened) >= TRUSTED_AFTER {
                     self.backoff.reset();
                 }
                 Ok(())
             }
-            // Nothing that opening it again would mend.
+            // Reopening does not help.
             Some(Finding::Black(frames)) => Err(CameraError::Black { frames }),
             Some(Finding::Frozen(frames)) => {
                 let error = CameraError::Frozen { frames };

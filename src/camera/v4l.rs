@@ -1,8 +1,8 @@
-//! A V4L2 camera: mode and controls chosen from what the device offers, then always
-//! its newest frame.
+//! A V4L2 camera. Mode and controls are chosen from what the device offers; each read gives the
+//! newest frame.
 //!
-//! What talks to the kernel is behind [`Device`] and [`Buffers`]; everything above is
-//! tested with devices that follow a script.
+//! Access to the kernel is behind [`Device`] and [`Buffers`]; everything above is tested with
+//! scripted devices.
 
 mod choose;
 mod controls;
@@ -28,99 +28,99 @@ use super::{Camera, CameraError, Counters, Monotonic};
 use newest::Newest;
 use pixels::Pixels;
 
-/// Buffers that the kernel fills while one is looked at.
+/// The number of buffers that the kernel fills while one is in use.
 const BUFFERS: u32 = 4;
 
-/// A capture device, opened.
+/// An open capture device.
 pub trait Device {
-    /// Its buffers, once it runs.
+    /// The device's buffers, once it runs.
     type Buffers: Buffers;
 
-    /// The formats it has, also those that nobody here can read.
+    /// The device's formats, including unsupported ones.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn formats(&self) -> io::Result<Vec<[u8; 4]>>;
 
-    /// The sizes it has in a format; none when it does not say.
+    /// The device's sizes in a format; empty if the device does not list them.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn sizes(&self, format: [u8; 4]) -> io::Result<Vec<Sizes>>;
 
-    /// The rates it has in a format and size; none when it does not say.
+    /// The device's rates in a format and size; empty if the device does not list them.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn rates(&self, format: [u8; 4], width: u32, height: u32) -> io::Result<Vec<Rates>>;
 
-    /// Asks for `mode`; what it took instead may differ.
+    /// Requests `mode`. The mode that the device selects may differ.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn set(&mut self, mode: &Mode) -> io::Result<Granted>;
 
-    /// What can be set.
+    /// The device's controls.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn controls(&self) -> io::Result<Vec<Description>>;
 
     /// Sets a control.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn set_control(&mut self, control: &Description, value: i64) -> io::Result<()>;
 
-    /// Starts it with `buffers` buffers, all of them the kernel's.
+    /// Starts the device with `buffers` buffers, all queued in the kernel.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn start(self, buffers: u32) -> io::Result<Self::Buffers>;
 }
 
-/// The mode a device took.
+/// The mode that a device selected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Granted {
-    /// Its format.
+    /// The pixel format.
     pub format: [u8; 4],
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: u32,
     /// Rows.
     pub height: u32,
     /// Bytes from one row to the next.
     pub stride: u32,
-    /// Frames a second, where it says.
+    /// Frames per second, if the device reports it.
     pub rate: Option<f64>,
 }
 
-/// The buffers of a running device, as the crate `v4l` hands them out: what a buffer
-/// holds can be seen only as it is taken in exchange for another.
+/// The buffers of a running device, with the interface of the crate `v4l`: the content of a buffer
+/// is only accessible when it is taken in exchange for another.
 pub trait Buffers {
-    /// How many there are.
+    /// The number of buffers.
     fn count(&self) -> usize;
 
-    /// Waits until a filled one can be taken; false when none was in time.
+    /// Waits until a filled buffer can be taken; false if none was filled in time.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn wait(&mut self, timeout: Duration) -> io::Result<bool>;
 
-    /// Takes a filled one, unseen.
+    /// Takes a filled buffer without its content.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` when there is none.
+    /// The system's error; `WouldBlock` if there is none.
     fn take(&mut self) -> io::Result<()>;
 
-    /// Gives the one taken last back, then takes another, and shows it.
+    /// Returns the held buffer to the kernel, then takes another with its content.
     ///
     /// # Errors
-    /// The system's: EINVAL when the one to give back is the kernel's already,
-    /// `WouldBlock` when there is none to take; the kernel has them all then.
+    /// The system's error: EINVAL if the buffer to return is already the kernel's, `WouldBlock` if
+    /// there is none to take; the kernel then has all buffers.
     fn exchange(&mut self) -> io::Result<(&[u8], Metadata)>;
 }
 
-/// A V4L2 device's frames, the newest there is each time.
+/// Frames of a V4L2 device, always the newest one.
 pub struct V4lCamera<B = kernel::KernelBuffers, C = Monotonic> {
     name: String,
     mode: Mode,
@@ -133,7 +133,7 @@ impl V4lCamera {
     /// Opens the device that `source` names.
     ///
     /// # Errors
-    /// When it is not there, or lacks what `source` and `config` ask for.
+    /// Fails if the device does not exist, or lacks what `source` and `config` request.
     pub fn open(source: &V4lSource, config: &CameraConfig) -> Result<Self, CameraError> {
         let device = KernelDevice::open(&source.device)?;
         Self::with_device(device, Monotonic, source, config)
@@ -141,10 +141,10 @@ impl V4lCamera {
 }
 
 impl<B: Buffers, C: Clock> V4lCamera<B, C> {
-    /// Sets up `device` and starts it; `clock` is the one its time stamps are on.
+    /// Sets up `device` and starts it; `clock` is the clock of its time stamps.
     ///
     /// # Errors
-    /// When it lacks what `source` and `config` ask for.
+    /// Fails if the device lacks what `source` and `config` request.
     pub fn with_device<D: Device<Buffers = B>>(
         mut device: D,
         clock: C,

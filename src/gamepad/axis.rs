@@ -1,10 +1,10 @@
-//! One axis that drives: where it rests, and whether it was seen there. Pure: time comes in
-//! as an argument.
+//! One driving axis: its rest position, and whether it was seen at rest. Pure: time is passed as an
+//! argument.
 //!
 //! An axis drives nothing until it has been seen at rest since it was last [locked]. Its rest
-//! position is its nominal one, the middle or the end, until the axis was seen to stay
-//! somewhere close to it; then that place counts as rest too, for few sticks come back to
-//! their exact middle.
+//! position is the nominal one, the middle or the end, until the axis was seen to stay at a
+//! position close to it. That position then counts as rest too, because few sticks return to their
+//! exact middle.
 //!
 //! [locked]: DrivingAxis::lock
 
@@ -14,36 +14,36 @@ use pilotage_vehicle::Time;
 
 use super::config::{Axis, AxisName, Rest};
 
-/// The values that an axis can have.
+/// The range of an axis' values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The least.
+    /// The least value.
     pub least: i32,
-    /// The most.
+    /// The largest value.
     pub most: i32,
-    /// Deviations from rest up to this one mean nothing, by the kernel's driver.
+    /// The kernel driver's `flat`: deviations from rest up to this one are ignored.
     pub flat: i32,
 }
 
-/// An axis was found where it should not rest.
+/// An axis was found at an unexpected rest position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Misplaced {
     /// At an end, though it should rest in the middle.
     AtEnd,
-    /// About the middle, though it should rest at its end.
+    /// Near the middle, though it should rest at its end.
     InMiddle,
 }
 
-/// After so long without moving an axis rests where it is.
+/// An axis that has not moved for this long rests at its position.
 pub(super) const SETTLED: Duration = Duration::from_millis(300);
-/// No axis rests farther from its nominal rest position, as a share of its way.
+/// The largest distance of a rest position from the nominal one, as a share of the axis' travel.
 const FARTHEST_REST: f32 = 0.15;
-/// No dead zone is wider, whatever the kernel's driver says.
+/// The widest dead zone, whatever the kernel's driver reports.
 const WIDEST_ZONE: f32 = 0.5;
-/// Where an axis that should rest at its end is taken for a stick: about its middle.
+/// The positions at which an axis that should rest at its end is taken for a stick.
 const ABOUT_THE_MIDDLE: std::ops::RangeInclusive<f32> = 0.25..=0.75;
 
-/// Where an axis has stayed.
+/// The position at which an axis has stayed.
 #[derive(Debug, Clone, Copy)]
 struct Still {
     position: f32,
@@ -55,32 +55,32 @@ struct Still {
 pub(super) struct DrivingAxis {
     axis: Axis,
     range: Range,
-    /// Within this of its rest position an axis is at rest.
+    /// The axis is at rest within this distance of its rest position.
     zone: f32,
-    /// -1 to 1 about the middle, or 0 to 1 from the end; unknown until it is reported.
+    /// -1 to 1 around the middle, or 0 to 1 from the end; `None` until it is reported.
     position: Option<f32>,
-    /// The same as it was reported.
+    /// The position as it was reported.
     value: i32,
-    /// Where it was seen to rest; 0 is the nominal place.
+    /// The rest position that was learned; 0 is the nominal one.
     centre: f32,
     still: Option<Still>,
-    /// It was seen at rest since it was locked.
+    /// The axis was seen at rest since it was locked.
     at_rest: bool,
-    /// Where it was found, if not where it should rest.
+    /// The position at which the axis was found, if it is not a valid rest position.
     misplaced: Option<Misplaced>,
-    /// Where it was when the gamepad was taken has been looked at.
+    /// The position at which the gamepad was opened has been checked.
     found: bool,
 }
 
 impl DrivingAxis {
     pub(super) fn new(axis: Axis, range: Range, dead_zone: f32) -> Self {
-        let way = f64::from(range.most) - f64::from(range.least);
-        let way = match axis.rest {
-            Rest::Middle => way / 2.0,
-            Rest::End => way,
+        let travel = f64::from(range.most) - f64::from(range.least);
+        let travel = match axis.rest {
+            Rest::Middle => travel / 2.0,
+            Rest::End => travel,
         };
-        let flat = match way > 0.0 {
-            true => (f64::from(range.flat.max(0)) / way) as f32,
+        let flat = match travel > 0.0 {
+            true => (f64::from(range.flat.max(0)) / travel) as f32,
             false => 0.0,
         };
         Self {
@@ -101,19 +101,19 @@ impl DrivingAxis {
         self.axis.axis
     }
 
-    /// It drives nothing until it is seen at rest.
+    /// Locks the axis: it drives nothing until it is seen at rest.
     pub(super) const fn lock(&mut self) {
         self.at_rest = false;
     }
 
-    /// Its position is no longer known.
+    /// Forgets the position, which is no longer known.
     pub(super) const fn forget(&mut self) {
         self.position = None;
         self.still = None;
         self.lock();
     }
 
-    /// It is at `value`.
+    /// Sets the reported `value`.
     pub(super) fn set(&mut self, now: Time, value: i32) {
         let (least, most) = (f64::from(self.range.least), f64::from(self.range.most));
         if most <= least {
@@ -135,8 +135,8 @@ impl DrivingAxis {
         }
     }
 
-    /// All of a report has been read. The first one says where the axis is found: what the
-    /// kernel knows before it is 0, which no pad has reported.
+    /// A report is complete. The first report shows where the axis was found: before it the
+    /// kernel's value is 0, which no gamepad has reported.
     pub(super) fn reported(&mut self) {
         if let Some(position) = self.position.filter(|_| !self.found) {
             self.found = true;
@@ -147,7 +147,7 @@ impl DrivingAxis {
 
     fn misplaced(&self, position: f32) -> Option<Misplaced> {
         let (Range { least, most, flat }, value) = (self.range, self.value);
-        // A flat as wide as the way says nothing of its ends.
+        // If the flat is as wide as the travel, it cannot be used to detect the ends.
         let flat = match self.zone < WIDEST_ZONE {
             true => flat.max(0),
             false => 0,
@@ -161,10 +161,10 @@ impl DrivingAxis {
         }
     }
 
-    /// The dead-man button goes down at `now`, and was up until now: where the axis has
-    /// stayed meanwhile, close to its nominal rest position, is where it rests. Then it is
-    /// locked. An axis that was misplaced is trusted here alone: a trigger that is squeezed
-    /// passes the middle, and must not drive when it is released.
+    /// The dead-man button was up until `now`, and goes down. If the axis stayed near its nominal
+    /// rest position meanwhile, this position becomes its rest position. Then the axis is locked.
+    /// Only here a misplaced axis becomes valid again: a squeezed trigger passes the middle, and
+    /// must not drive when it is released.
     pub(super) fn pressed(&mut self, now: Time) {
         let near = |position: f32| position.abs() <= FARTHEST_REST;
         if let (Some(position), Some(still)) = (self.position, self.still)
@@ -177,7 +177,8 @@ impl DrivingAxis {
         self.lock();
     }
 
-    /// Between reports it is where it is known to be: at rest there, it drives from now on.
+    /// Between reports the axis is at its known position: if it is at rest there, it may drive from
+    /// now on.
     pub(super) fn settle(&mut self) {
         let rests = self.position.is_some_and(|position| {
             let (least, most) = self.rest();
@@ -186,9 +187,8 @@ impl DrivingAxis {
         self.at_rest |= rests && self.misplaced.is_none();
     }
 
-    /// The positions that count as rest: those about the place where it was seen to rest, the
-    /// nominal one and all between, so that a place that was learned wrongly moves nothing
-    /// once the axis is released.
+    /// The positions that count as rest: around the learned rest position, around the nominal one,
+    /// and all between, so that a wrongly learned position moves nothing once the axis is released.
     fn rest(&self) -> (f32, f32) {
         let least = self.centre.min(0.0) - self.zone;
         let most = self.centre.max(0.0) + self.zone;
@@ -198,12 +198,12 @@ impl DrivingAxis {
         }
     }
 
-    /// It was seen at rest since it was locked.
+    /// The axis was seen at rest since it was locked.
     pub(super) const fn is_free(&self) -> bool {
         self.at_rest
     }
 
-    /// Where it rests though it should not, once it has stayed there.
+    /// The wrong position at which the axis rests, once it has stayed there.
     pub(super) fn rests_elsewhere(&self, now: Time) -> Option<Misplaced> {
         let still = self.still?;
         let stays = now.since(still.since) >= SETTLED;
@@ -211,7 +211,7 @@ impl DrivingAxis {
         self.misplaced.filter(|_| stays && away)
     }
 
-    /// What it commands: -1 to 1, or 0 to 1 from its end; 0 while it is locked.
+    /// The command: -1 to 1, or 0 to 1 from the end; 0 while the axis is locked.
     pub(super) fn command(&self) -> f32 {
         let Some(position) = self.position.filter(|_| self.at_rest) else {
             return 0.0;

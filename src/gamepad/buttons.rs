@@ -1,4 +1,4 @@
-//! An operator's buttons while an engine drives.
+//! The operator's buttons while an engine drives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use pilotage_guard::{Limits, monotonic};
 
 use super::{Gamepad, GamepadConfig, Operator, Orders};
 
-/// How often the thread looks whether it is to end.
+/// How often the thread checks whether it shall end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// A gamepad that is away is looked for this often.
+/// The interval at which a lost gamepad is searched for.
 pub const AGAIN: Duration = Duration::from_millis(500);
 
-/// Reads arm and stop on a thread of its own, so that a pilot that waits for its camera or
-/// hangs does not delay a stop. Dropped, it ends.
+/// Reads arm and stop on a separate thread, so that a pilot that waits for its camera or hangs does
+/// not delay a stop. The thread ends when this is dropped.
 #[derive(Debug)]
 pub struct Buttons {
     end: Arc<AtomicBool>,
@@ -23,11 +23,10 @@ pub struct Buttons {
 }
 
 impl Buttons {
-    /// Reads the gamepad of `config`, there or plugged in later, and reports each thing that
-    /// happens to `say`.
+    /// Reads the gamepad of `config`, present or plugged in later, and reports each event to `say`.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// Fails if the system cannot create a thread.
     pub fn start(
         config: GamepadConfig,
         limits: Limits,
@@ -92,7 +91,7 @@ fn read(
         open.wait(POLL_INTERVAL);
         let now = monotonic();
         if let Err(error) = open.read(now) {
-            // Before anything else: the car stops.
+            // Before anything else: stop the car.
             let stopped = orders.lost();
             say(&error.to_string());
             pad = None;
@@ -104,7 +103,7 @@ fn read(
         }
         let hand = open.hand();
         orders.obey(hand.take_presses(), say);
-        // Its axes drive nothing here.
+        // The axes drive nothing here.
         while let Some(notice) = hand.notice(now, false) {
             say(&notice.to_string());
         }

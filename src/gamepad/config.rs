@@ -1,4 +1,4 @@
-//! What car.toml's `[gamepad]` means.
+//! The checked `[gamepad]` of car.toml.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,29 +14,29 @@ use super::known;
 /// A gamepad, and how it drives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GamepadConfig {
-    /// Its event device; when none, one with the axes and buttons needed is looked for.
+    /// The event device; `None` to search for one with the needed axes and buttons.
     pub device: Option<PathBuf>,
-    /// A part of the name that it must have.
+    /// A part of the name that the device must have.
     pub name: Option<String>,
-    /// What its axes and buttons are for; when none, the known pad's mapping, or the default
-    /// one where the pad is not known.
+    /// The mapping of axes and buttons; `None` for the known gamepad's mapping, or the default one
+    /// if the gamepad is not known.
     pub mapping: Option<Mapping>,
-    /// The share of a stick's way about its rest position that counts as rest.
+    /// The share of a stick's travel around its rest position that counts as rest.
     pub dead_zone: f32,
-    /// The share of the guard's throttle limit that full throttle is.
+    /// Full throttle as a share of the guard's throttle limit.
     pub throttle_scale: f32,
-    /// After so long without an event the car is commanded to stand.
+    /// After this long without an event the car is commanded to stand still.
     pub silence: Duration,
 }
 
-/// What a gamepad's axes and buttons are for.
+/// The mapping of a gamepad's axes and buttons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mapping {
     /// Left and right.
     pub steering: Axis,
     /// Ahead and back.
     pub throttle: Axis,
-    /// The car moves only while it is held.
+    /// The car moves only while this button is held.
     pub dead_man: Button,
     /// Arms the car.
     pub arm: Button,
@@ -44,32 +44,32 @@ pub struct Mapping {
     pub stop: Button,
 }
 
-/// An axis, where it rests and which way it goes.
+/// An axis, its rest position and its direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Axis {
-    /// Which.
+    /// The axis.
     pub axis: AxisName,
-    /// Where it is when it is released.
+    /// The position when it is released.
     pub rest: Rest,
     /// The direction is reversed.
     pub inverted: bool,
 }
 
-/// Where an axis is when it is released.
+/// The position of an axis when it is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rest {
-    /// Half way: a stick.
+    /// The middle: a stick.
     Middle,
-    /// At its least value: a trigger.
+    /// The least value: a trigger.
     End,
 }
 
-/// An axis by the kernel's number.
+/// An axis by the kernel's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AxisName(pub u16);
 
-/// A button by the kernel's number.
+/// A button by the kernel's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Button(pub u16);
 
@@ -82,12 +82,12 @@ pub struct UnknownName {
     meant: String,
 }
 
-/// ABS_X to ABS_HAT3Y: what a stick, a trigger or a cross can be.
+/// ABS_X to ABS_HAT3Y: the codes of sticks, triggers and directional pads.
 const AXES: std::ops::RangeInclusive<u16> = 0x00..=0x17;
 /// BTN_MISC to the last of BTN_TRIGGER_HAPPY.
 const BUTTONS: std::ops::RangeInclusive<u16> = 0x100..=0x2e7;
 
-/// Second names that input-event-codes.h gives buttons.
+/// Alternative names of buttons in input-event-codes.h.
 const ALIASES: [(&str, u16); 4] = [
     ("BTN_A", 0x130),
     ("BTN_B", 0x131),
@@ -96,14 +96,14 @@ const ALIASES: [(&str, u16); 4] = [
 ];
 
 impl AxisName {
-    /// Whether car.toml can name it.
+    /// Whether car.toml can name the axis.
     pub fn has_name(self) -> bool {
         AXES.contains(&self.0) && self.to_string().starts_with("ABS_")
     }
 }
 
 impl Button {
-    /// Whether car.toml can name it.
+    /// Whether car.toml can name the button.
     pub fn has_name(self) -> bool {
         BUTTONS.contains(&self.0) && self.to_string().starts_with("BTN_")
     }
@@ -142,7 +142,7 @@ impl FromStr for Button {
     }
 }
 
-/// The number of `name`, which is one of `named` and begins with `start`.
+/// The code of `name`, which is one of `named` and begins with `start`.
 fn find(
     what: &'static str,
     start: &str,
@@ -150,13 +150,13 @@ fn find(
     named: Vec<(String, u16)>,
     such: &str,
 ) -> Result<u16, UnknownName> {
-    // Numbers that have no name are shown as something else.
+    // Codes without a name are formatted differently, and are skipped.
     let named = named.iter().filter(|(known, _)| known.starts_with(start));
     let named: Vec<_> = named.map(|(known, code)| (known.as_str(), *code)).collect();
     if let Some((_, code)) = named.iter().find(|(known, _)| *known == name) {
         return Ok(*code);
     }
-    // The prefix, which all names share, would make each look like the other.
+    // The prefix is removed, because it would make all names similar to each other.
     let short = |name: &str| name.to_lowercase().replacen(&start.to_lowercase(), "", 1);
     let known: Vec<String> = named.iter().map(|(known, _)| short(known)).collect();
     let meant = nearest(&short(name), known.iter().map(String::as_str)).map_or_else(
@@ -172,8 +172,8 @@ fn find(
 
 impl Default for Mapping {
     /// The layout of the kernel's Documentation/input/gamepad.rst, which xpad, hid-playstation,
-    /// hid-sony and hid-nintendo keep: left stick, right stick; left shoulder button, start,
-    /// and the right one of the four.
+    /// hid-sony and hid-nintendo follow: left stick, right stick; left shoulder button, start, and
+    /// the right one of the four.
     fn default() -> Self {
         let axis = |code| Axis {
             axis: AxisName(code),
@@ -191,12 +191,12 @@ impl Default for Mapping {
 }
 
 impl Mapping {
-    /// The buttons it needs.
+    /// The buttons that are needed.
     pub(super) const fn buttons(&self) -> [Button; 3] {
         [self.dead_man, self.arm, self.stop]
     }
 
-    /// The axes it needs: steering, throttle.
+    /// The axes that are needed: steering, throttle.
     pub(super) const fn axes(&self) -> [AxisName; 2] {
         [self.steering.axis, self.throttle.axis]
     }
@@ -224,14 +224,14 @@ impl Default for GamepadConfig {
 }
 
 impl GamepadConfig {
-    /// What the axes and buttons of a device with `capabilities` are for.
+    /// The mapping for a device with `capabilities`.
     pub fn mapping_of(&self, capabilities: &Capabilities) -> Mapping {
         self.mapping.unwrap_or_else(|| {
             known::find(capabilities).map_or_else(Mapping::default, |pad| pad.mapping)
         })
     }
 
-    /// What a gamepad must have, in words.
+    /// What a gamepad must have, as text.
     pub fn wanted(&self) -> String {
         let what = match &self.mapping {
             Some(mapping) => mapping.to_string(),

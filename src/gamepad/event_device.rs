@@ -1,4 +1,4 @@
-//! A gamepad of the kernel's.
+//! A gamepad that is an event device of the kernel.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,12 +14,12 @@ use super::hand::{Input, Snapshot};
 use super::source::{Capabilities, Source, input};
 use super::{BATCH, GamepadError, known};
 
-/// An event device of the kernel's.
+/// An event device of the kernel.
 pub(super) struct EventDevice {
     path: PathBuf,
     device: RawDevice,
     capabilities: Capabilities,
-    /// Of each axis that it has.
+    /// The range of each of its axes.
     ranges: Vec<(AxisName, Range)>,
 }
 
@@ -100,7 +100,7 @@ impl Source for EventDevice {
     }
 }
 
-/// The range of each axis, as the kernel (EVIOCGABS) has it.
+/// The range of each axis, from the kernel (EVIOCGABS).
 fn ranges(infos: impl Iterator<Item = (AbsoluteAxisCode, AbsInfo)>) -> Vec<(AxisName, Range)> {
     let range = |(axis, info): (AbsoluteAxisCode, AbsInfo)| {
         let range = Range {
@@ -113,7 +113,7 @@ fn ranges(infos: impl Iterator<Item = (AbsoluteAxisCode, AbsInfo)>) -> Vec<(Axis
     infos.map(range).collect()
 }
 
-/// The range of `axis`; one that is not there has none, and drives nothing.
+/// The range of `axis`. A missing axis has an empty range, and drives nothing.
 fn range(ranges: &[(AxisName, Range)], axis: AxisName) -> Range {
     let found = ranges.iter().find(|(name, _)| *name == axis);
     let none = Range {
@@ -124,7 +124,7 @@ fn range(ranges: &[(AxisName, Range)], axis: AxisName) -> Range {
     found.map_or(none, |(_, range)| *range)
 }
 
-/// A batch that is full has lost what comes next.
+/// If the batch is full, the input is lost, and the last entry becomes [`Input::Dropped`].
 fn put(batch: &mut ArrayVec<Input, BATCH>, input: Input) {
     if batch.try_push(input).is_err() {
         batch[BATCH - 1] = Input::Dropped;
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// What a DualShock 4 has under hid-playstation, and a stick with a flat beside it.
+    /// The axes of a DualShock 4 under hid-playstation, and a stick with a flat.
     #[test]
     fn each_axis_has_its_own_range() {
         let infos = [

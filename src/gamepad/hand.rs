@@ -1,4 +1,4 @@
-//! From events to what an operator wants of the car. Pure: time comes in as an argument.
+//! Converts events to the operator's wish. Pure: time is passed as an argument.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use super::axis::{DrivingAxis, Range};
 use super::config::{GamepadConfig, Mapping, Rest};
 use super::notice::{Notice, Noticed};
 
-/// What a gamepad reports.
+/// An input of a gamepad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// An axis has moved.
     Axis {
-        /// The kernel's number of it.
+        /// The kernel's code of the axis.
         code: u16,
-        /// Where to.
+        /// The new value.
         value: i32,
     },
     /// A button was pressed or released.
     Button {
-        /// The kernel's number of it.
+        /// The kernel's code of the button.
         code: u16,
-        /// Which of the two.
+        /// Whether it was pressed.
         pressed: bool,
     },
-    /// Something of no meaning here.
+    /// An input that is not used here.
     Other,
     /// The events of one moment are complete.
     Report,
-    /// The kernel had no room for more events, and dropped some.
+    /// The kernel's buffer was full, and events were dropped.
     Dropped,
 }
 
-/// How a gamepad is, as the kernel knows it.
+/// The state of a gamepad, from the kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where the steering axis is; unknown when none.
+    /// The value of the steering axis; `None` if unknown.
     pub steering: Option<i32>,
-    /// Where the throttle axis is.
+    /// The value of the throttle axis.
     pub throttle: Option<i32>,
     /// Whether the dead-man button is down.
     pub dead_man: bool,
-    /// Whether the arm button is.
+    /// Whether the arm button is down.
     pub arm: bool,
-    /// Whether the stop button is.
+    /// Whether the stop button is down.
     pub stop: bool,
 }
 
-/// What an operator wants of the car.
+/// The driving that the operator requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Wish {
     /// -1 (full right) to 1 (full left), within the guard's limits; 0 unless driven.
@@ -60,12 +60,12 @@ pub struct Wish {
     pub driven: bool,
 }
 
-/// Buttons that were pressed, and the stop button's level.
+/// Button presses, and the stop button's level.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presses {
     /// The operator arms the car.
     pub arm: bool,
-    /// The operator stops it.
+    /// The operator stops the car.
     pub stop: bool,
     /// The stop button is held.
     pub stop_held: bool,
@@ -73,29 +73,29 @@ pub struct Presses {
     pub arm_dropped: bool,
 }
 
-/// What of the gamepad is known.
+/// How much of the gamepad's state is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// Nothing; it must be asked.
+    /// Nothing; the state must be queried.
     Unasked,
-    /// The next report says how it is.
+    /// Nothing; the next report will contain the state.
     Collecting,
-    /// Events were dropped; those up to the next report are useless.
+    /// Events were dropped; those up to the next report must be ignored.
     Broken,
-    /// All.
+    /// Everything.
     All,
 }
 
-/// A button, of which presses count and not that it is down.
+/// A button whose presses count, and not its level.
 #[derive(Debug, Clone, Copy, Default)]
 struct Key {
     down: bool,
-    /// It went down while it was watched.
+    /// It was pressed while its state was known, and is still down.
     pressed: bool,
 }
 
 impl Key {
-    /// Whether this is a press.
+    /// Sets the level; returns whether this is a press.
     const fn set(&mut self, down: bool) -> bool {
         let press = down && !self.down;
         self.pressed = down && (self.pressed || press);
@@ -103,7 +103,7 @@ impl Key {
         press
     }
 
-    /// It was found like that: down, it must be released first.
+    /// Sets the level at which the button was found. A button found down must be released first.
     const fn found(&mut self, down: bool) {
         *self = Self {
             down,
@@ -112,7 +112,7 @@ impl Key {
     }
 }
 
-/// What an operator does with a gamepad.
+/// The operator's hand on a gamepad.
 #[derive(Debug, Clone)]
 pub struct Hand {
     mapping: Mapping,
@@ -121,7 +121,7 @@ pub struct Hand {
     steering_limits: (f32, f32),
     throttle_limits: (f32, f32),
     known: Known,
-    /// Events have come since the last complete report.
+    /// Events have arrived since the last complete report.
     in_report: bool,
     steering: DrivingAxis,
     throttle: DrivingAxis,
@@ -130,16 +130,16 @@ pub struct Hand {
     stop: Key,
     stop_proven: bool,
     presses: Presses,
-    /// The last event's moment.
+    /// The time of the latest event.
     last_event: Option<Time>,
-    /// When the axes were locked last.
+    /// The time when the axes were last locked.
     locked: Time,
     noticed: Noticed,
 }
 
 impl Hand {
-    /// Of a gamepad with `mapping`, whose steering and throttle axes have `ranges`, on a car
-    /// held to `limits`. Nothing is known of it yet.
+    /// For a gamepad with `mapping`, whose steering and throttle axes have `ranges`, on a car with
+    /// `limits`. Its state is not known yet.
     pub fn new(
         config: &GamepadConfig,
         mapping: &Mapping,
@@ -169,12 +169,12 @@ impl Hand {
         }
     }
 
-    /// Whether the gamepad is to be asked how it is: [`know`](Self::know) takes the answer.
+    /// Whether the gamepad's state must be queried; pass the result to [`know`](Self::know).
     pub fn wants_state(&self) -> bool {
         self.known == Known::Unasked
     }
 
-    /// Whether what was read is all there is to know.
+    /// Whether the complete state is known.
     pub(super) fn is_known(&self) -> bool {
         self.known == Known::All
     }
@@ -184,13 +184,13 @@ impl Hand {
         self.stop.down
     }
 
-    /// The stop button was pressed since the gamepad was taken.
+    /// The stop button was pressed since the gamepad was opened.
     pub const fn stop_proven(&self) -> bool {
         self.stop_proven
     }
 
-    /// The gamepad is like that. What is held down counts for nothing until it was released
-    /// and pressed again, except for the stop button.
+    /// Sets the gamepad's state. Buttons that are down have no effect until they are released and
+    /// pressed again, except for the stop button.
     pub fn know(&mut self, now: Time, snapshot: Snapshot) {
         self.known = Known::All;
         self.in_report = false;
@@ -211,29 +211,29 @@ impl Hand {
         self.last_event = Some(now);
     }
 
-    /// No one can say how the gamepad is: its next report will.
+    /// The gamepad's state cannot be queried: wait for its next report.
     pub fn collect(&mut self) {
         self.know(Time::ZERO, Snapshot::default());
         self.known = Known::Collecting;
         self.last_event = None;
     }
 
-    /// The guard has been armed: each axis must be seen at rest anew.
+    /// The guard has been armed: each axis must be seen at rest again.
     pub fn armed(&mut self, now: Time) {
         self.lock(now);
-        // Within a report, what is known of an axis may be older than the arming.
+        // Within a report, an axis' known position may be older than the arming.
         if !self.in_report && self.known == Known::All {
             self.steering.settle();
             self.throttle.settle();
         }
     }
 
-    /// Takes an input that came at `now`.
+    /// Takes an input that arrived at `now`.
     pub fn take(&mut self, now: Time, input: Input) {
         match (self.known, input) {
             (_, Input::Dropped) => {
                 self.known = Known::Broken;
-                // Whether the dead-man button is still wanted is no longer known.
+                // Whether the dead-man button is still held is unknown.
                 self.dead_man.found(true);
                 self.lock(now);
             }
@@ -244,7 +244,7 @@ impl Hand {
             }
             (Known::All, Input::Report) => self.reported(),
             (Known::Broken | Known::Unasked, Input::Button { code, pressed }) => {
-                // However old it is: a stop is never one too many.
+                // However old the press is: a superfluous stop does no harm.
                 self.presses.stop |= pressed && code == self.mapping.stop.0;
             }
             (Known::Broken | Known::Unasked, _) => {}
@@ -294,7 +294,7 @@ impl Hand {
                 }
             }
         } else if code == self.mapping.stop.0 {
-            // Found down or pressed: a stop is never one too many.
+            // Found down or pressed: a superfluous stop does no harm.
             let press = self.stop.set(pressed);
             self.presses.stop |= press;
             self.stop_proven |= press && !found;
@@ -308,14 +308,15 @@ impl Hand {
         self.noticed.not_at_rest = false;
     }
 
-    /// What was pressed since the last call, and the stop button's level.
+    /// The presses since the last call, and the stop button's level.
     pub fn take_presses(&mut self) -> Presses {
         let mut presses = std::mem::take(&mut self.presses);
         presses.stop_held = self.stop.down;
         presses
     }
 
-    /// The next thing that the operator should know, each once; of the axes where they drive.
+    /// The next notice for the operator, each once; notices on axes only if the axes drive
+    /// (`drives`).
     pub fn notice(&mut self, now: Time, drives: bool) -> Option<Notice> {
         if self.known != Known::All {
             return None;
@@ -338,9 +339,9 @@ impl Hand {
         }
     }
 
-    /// What the car is to do at `now`: to stand, unless the dead-man button is held, was
-    /// pressed while it was watched, the stop button is not held, and the gamepad has reported
-    /// something within `silence`. An axis that was not seen at rest since then commands
+    /// The operator's wish at `now`. The car moves only if the dead-man button was pressed while
+    /// its state was known and is still held, the stop button is not held, and the gamepad has
+    /// reported something within `silence`. An axis that was not seen at rest since then commands
     /// nothing.
     pub fn wish(&self, now: Time) -> Wish {
         let silence: Duration = self.silence;
@@ -366,7 +367,7 @@ impl Hand {
     }
 }
 
-/// Within limits; without the zero that has a sign.
+/// Clamps to the limits; `+ 0.0` converts -0 to 0.
 fn within(value: f32, (least, most): (f32, f32)) -> f32 {
     value.max(least).min(most) + 0.0
 }

@@ -1,15 +1,15 @@
-//! Gamepads that are known, and what their axes and buttons are for.
+//! Known gamepads, and the mappings of their axes and buttons.
 //!
-//! One pad is several under different drivers. A driver of its own keeps the layout of the
-//! kernel's Documentation/input/gamepad.rst. hid-generic, which knows no pad, numbers the
-//! buttons in the order of the pad's HID descriptor from BTN_SOUTH on, BTN_C and BTN_Z
-//! included, and names the axes as the descriptor does: BTN_TL is then another button, and
-//! ABS_RY may be a trigger. BTN_C tells the two apart, as no driver of its own has it.
+//! One gamepad has several layouts under different drivers. A driver of its own keeps the layout of
+//! the kernel's Documentation/input/gamepad.rst. hid-generic, which knows no gamepad, numbers the
+//! buttons in the order of the HID descriptor from BTN_SOUTH on, including BTN_C and BTN_Z, and
+//! names the axes as the descriptor does: BTN_TL is then another button, and ABS_RY may be a
+//! trigger. BTN_C distinguishes the two, because no specific driver reports it.
 //!
-//! Sources: drivers/input/joystick/xpad.c, drivers/hid/hid-sony.c (before 6.2, with the
-//! DualShock 4), hid-playstation.c and hid-nintendo.c of Linux; the key layouts of Android's
+//! Sources: drivers/input/joystick/xpad.c, drivers/hid/hid-sony.c (before 6.2, with the DualShock
+//! 4), hid-playstation.c and hid-nintendo.c of Linux; the key layouts of Android's
 //! frameworks/base/data/keyboards; the Linux rows of SDL_GameControllerDB, whose numbers count
-//! buttons and axes in the order of their codes. No row was tried with the pad itself.
+//! buttons and axes in the order of their codes. No row has been tested with the gamepad itself.
 
 use evdev::{AbsoluteAxisCode, KeyCode};
 
@@ -19,15 +19,15 @@ use super::source::Capabilities;
 /// A known gamepad under one of its drivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownPad {
-    /// The pad, and the driver.
+    /// The gamepad, and the driver.
     pub name: &'static str,
-    /// The maker's number.
+    /// The USB vendor ID.
     pub vendor: u16,
-    /// Its numbers of such pads; all of its pads when empty.
+    /// The product IDs of these gamepads; empty for all products of the vendor.
     pub products: &'static [u16],
     /// The buttons are numbered in the descriptor's order.
     pub numbered: bool,
-    /// What its axes and buttons are for.
+    /// The mapping of axes and buttons.
     pub mapping: Mapping,
 }
 
@@ -37,7 +37,7 @@ const NINTENDO: u16 = 0x057e;
 const LOGITECH: u16 = 0x046d;
 const EIGHTBITDO: u16 = 0x2dc8;
 
-/// With a stick for the throttle.
+/// A mapping with a stick for the throttle.
 const fn mapping(throttle: AbsoluteAxisCode, buttons: [KeyCode; 3]) -> Mapping {
     const fn stick(code: AbsoluteAxisCode) -> Axis {
         Axis {
@@ -57,30 +57,30 @@ const fn mapping(throttle: AbsoluteAxisCode, buttons: [KeyCode; 3]) -> Mapping {
 }
 
 /// The layout of the kernel's Documentation/input/gamepad.rst.
-const USUAL: Mapping = mapping(
+const STANDARD: Mapping = mapping(
     AbsoluteAxisCode::ABS_RY,
     [KeyCode::BTN_TL, KeyCode::BTN_START, KeyCode::BTN_EAST],
 );
 
-/// The order that Sony's descriptors have: square, cross, circle, triangle, L1, R1, L2, R2,
-/// share, options; the right stick is Z and RZ, the triggers are RX and RY.
+/// The order in Sony's descriptors: square, cross, circle, triangle, L1, R1, L2, R2, share,
+/// options; the right stick is Z and RZ, the triggers are RX and RY.
 const SONY_NUMBERED: Mapping = mapping(
     AbsoluteAxisCode::ABS_RZ,
     [KeyCode::BTN_WEST, KeyCode::BTN_TR2, KeyCode::BTN_C],
 );
 
-/// All of them. The first that matches counts.
+/// All known gamepads. The first match is used.
 pub const PADS: &[KnownPad] = &[
     // xpad.c: xpad_common_btn, xpad360_btn, xpad_abs, and xpad_set_up_abs: sticks of -32768 to
     // 32767 with a flat of 128, triggers ABS_Z and ABS_RZ. xpadneo's mappings.c gives the same
-    // buttons; that its right stick is RX and RY is from SDL_GameControllerDB
-    // (050000005e0400008e02000030110000), not from its source.
+    // buttons; the axes of its right stick, RX and RY, are from SDL_GameControllerDB
+    // (050000005e0400008e02000030110000) and not from its source.
     KnownPad {
         name: "Xbox, xpad or xpadneo",
         vendor: MICROSOFT,
         products: &[],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
     // Android's Vendor_045e_Product_02e0.kl: LB 0x134, menu 0x137, B 0x131; right stick RX and
     // RY, triggers Z and RZ.
@@ -94,8 +94,8 @@ pub const PADS: &[KnownPad] = &[
             [KeyCode::BTN_WEST, KeyCode::BTN_TR, KeyCode::BTN_EAST],
         ),
     },
-    // Android's Vendor_045e_Product_02fd.kl: LB 0x136, menu 0x13b, B 0x131; right stick Z and
-    // RZ, triggers GAS and BRAKE. That 0b05, 0b13, 0b20 and 0b22 are alike is from
+    // Android's Vendor_045e_Product_02fd.kl: LB 0x136, menu 0x13b, B 0x131; right stick Z and RZ,
+    // triggers GAS and BRAKE. 0b05, 0b13, 0b20 and 0b22 have the same layout according to
     // SDL_GameControllerDB (050000005e040000130b000001050000 and others).
     KnownPad {
         name: "Xbox over Bluetooth, hid-generic or hid-microsoft",
@@ -114,11 +114,11 @@ pub const PADS: &[KnownPad] = &[
         vendor: SONY,
         products: &[0x05c4, 0x09cc, 0x0ba0],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
     // Android's Vendor_054c_Product_09cc.kl, SDL_GameControllerDB
-    // (030000004c050000cc09000011010000). That the wireless adapter 0ba0 is alike is not
-    // confirmed.
+    // (030000004c050000cc09000011010000). It is not confirmed that the wireless adapter 0ba0 has
+    // the same layout.
     KnownPad {
         name: "DualShock 4, hid-generic",
         vendor: SONY,
@@ -132,7 +132,7 @@ pub const PADS: &[KnownPad] = &[
         vendor: SONY,
         products: &[0x0ce6, 0x0df2],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
     // Android's Vendor_054c_Product_0ce6_fallback.kl, SDL_GameControllerDB
     // (030000004c050000e60c000011010000, and 0df2, the Edge).
@@ -143,18 +143,18 @@ pub const PADS: &[KnownPad] = &[
         numbered: true,
         mapping: SONY_NUMBERED,
     },
-    // hid-nintendo.c: procon_button_mappings, joycon_config_right_stick,
-    // joycon_report_right_stick, which turns Y over so that it grows towards the operator.
+    // hid-nintendo.c: procon_button_mappings, joycon_config_right_stick, joycon_report_right_stick,
+    // which inverts Y so that it grows towards the operator.
     KnownPad {
         name: "Switch Pro, hid-nintendo",
         vendor: NINTENDO,
         products: &[0x2009],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
     // SDL_GameControllerDB (050000007e0500000920000001000000): L is the fifth button, plus the
-    // tenth, A (the right one) the second. The names of its right stick's axes, RX and RY, are
-    // not confirmed: SDL counts them only.
+    // tenth, A (the right one) the second. The names of its right stick's axes, RX and RY, are not
+    // confirmed, because SDL only counts them.
     KnownPad {
         name: "Switch Pro over Bluetooth, hid-generic",
         vendor: NINTENDO,
@@ -165,16 +165,16 @@ pub const PADS: &[KnownPad] = &[
             [KeyCode::BTN_WEST, KeyCode::BTN_TR2, KeyCode::BTN_EAST],
         ),
     },
-    // xpad.c has 8BitDo's pads in their mode for XInput.
+    // xpad.c contains 8BitDo's gamepads in their XInput mode.
     KnownPad {
         name: "8BitDo in XInput mode, xpad",
         vendor: EIGHTBITDO,
         products: &[],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
-    // SDL_GameControllerDB (05000000c82d00001230000000010000 and others): four buttons as an
-    // Xbox pad's, B the second.
+    // SDL_GameControllerDB (05000000c82d00001230000000010000 and others): four buttons as on an
+    // Xbox pad, B the second.
     KnownPad {
         name: "8BitDo Ultimate in D-input mode, hid-generic",
         vendor: EIGHTBITDO,
@@ -187,9 +187,9 @@ pub const PADS: &[KnownPad] = &[
             [KeyCode::BTN_TL, KeyCode::BTN_START, KeyCode::BTN_EAST],
         ),
     },
-    // SDL_GameControllerDB (05000000c82d00000660000000010000 and others): four buttons as
-    // Nintendo's, A (the right one) the first. Products that it does not list are taken to be
-    // alike, which is not confirmed.
+    // SDL_GameControllerDB (05000000c82d00000660000000010000 and others): four buttons as on
+    // Nintendo's, A (the right one) the first. Products that it does not list are assumed to have
+    // the same layout, which is not confirmed.
     KnownPad {
         name: "8BitDo (SN30 Pro, Pro 2) in D-input mode, hid-generic",
         vendor: EIGHTBITDO,
@@ -206,7 +206,7 @@ pub const PADS: &[KnownPad] = &[
         vendor: LOGITECH,
         products: &[0xc21d, 0xc21e, 0xc21f],
         numbered: false,
-        mapping: USUAL,
+        mapping: STANDARD,
     },
     // Android's Vendor_046d_Product_c219.kl, SDL_GameControllerDB
     // (030000006d04000019c2000011010000): X, A, B, Y, LB, RB, LT, RT, back, start; right stick
@@ -220,7 +220,7 @@ pub const PADS: &[KnownPad] = &[
     },
 ];
 
-/// The known pad that a device with `capabilities` is.
+/// The known gamepad that matches a device with `capabilities`.
 pub fn find(capabilities: &Capabilities) -> Option<&'static KnownPad> {
     let numbered = capabilities.has_button(Button(KeyCode::BTN_C.0));
     PADS.iter().find(|pad| {

@@ -1,5 +1,4 @@
-//! Learning a gamepad's mapping by asking for each control. Pure: time comes in as an
-//! argument.
+//! Learns a gamepad's mapping by asking for each control. Pure: time is passed as an argument.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,10 +9,10 @@ use super::axis::Range;
 use super::config::{Axis, AxisName, Button, Mapping, Rest};
 use super::hand::Input;
 
-/// What is asked for.
+/// A question to the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// That every axis reports itself, and then rests.
+    /// Move every axis, then release all.
     Rest,
     /// The axis that steers.
     Steering,
@@ -45,46 +44,46 @@ impl fmt::Display for Question {
     }
 }
 
-/// What an input led to.
+/// The effect of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The question is answered, and the next one follows.
     Next(Question),
-    /// The answer is of no use, for this reason; the question stays.
+    /// The answer cannot be used, for this reason; the question stays.
     Refused(&'static str),
     /// All questions are answered.
     Learned(Mapping),
 }
 
-/// After so long without a button the axes are taken to rest.
+/// This long after the latest press of a button the axes are taken to be at rest.
 const SETTLED: Duration = Duration::from_millis(500);
-/// The share of the way from rest to the farther end that counts as all of it.
+/// The share of the travel from rest to the farther end that counts as full deflection.
 const FULLY: f32 = 0.7;
-/// The share of that way within which an axis is back at rest.
+/// The share of that travel within which an axis counts as released.
 const RELEASED: f32 = 0.2;
 /// An axis that rests in this share of its range is a stick.
 const MIDDLE: std::ops::RangeInclusive<f32> = 0.25..=0.75;
-/// ABS_HAT0X: from here on axes are crosses and other things that drive nothing well.
+/// ABS_HAT0X: this axis and those after it are directional pads and other unsuitable controls.
 const FIRST_HAT: u16 = 0x10;
 
-/// An axis as it was seen, as shares of its range.
+/// A seen axis, in shares of its range.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     axis: AxisName,
     now: f32,
     rest: f32,
-    /// The farthest deviation from rest since the question was asked.
+    /// The largest deviation from rest since the question was asked.
     farthest: f32,
 }
 
 impl Seen {
-    /// A deviation as a share of the way to the farther end.
-    fn way(&self, deviation: f32) -> f32 {
+    /// A deviation as a share of the travel to the farther end.
+    fn travel(&self, deviation: f32) -> f32 {
         deviation / self.rest.max(1.0 - self.rest)
     }
 }
 
-/// The questions, and what has been answered.
+/// The questions, and the answers so far.
 #[derive(Debug, Clone)]
 pub struct Lesson {
     question: Question,
@@ -105,12 +104,12 @@ impl Default for Lesson {
 }
 
 impl Lesson {
-    /// What is asked for now.
+    /// The current question.
     pub const fn question(&self) -> Question {
         self.question
     }
 
-    /// Takes an input that came at `now`; an axis reports what `range` gives for it.
+    /// Takes an input that arrived at `now`; `range` gives the range of an axis.
     pub fn take(
         &mut self,
         now: Time,
@@ -135,7 +134,7 @@ impl Lesson {
         }
     }
 
-    /// Time has passed.
+    /// Advances the time.
     pub fn tick(&mut self, now: Time) -> Option<Step> {
         let pressed = self.last_button.is_some_and(|at| now.since(at) >= SETTLED);
         (self.question == Question::Rest && pressed).then(|| {
@@ -163,7 +162,7 @@ impl Lesson {
                     seen.farthest = deviation;
                 }
             }
-            // It did not report itself before: a stick, until it shows otherwise.
+            // A new axis is taken for a stick at first.
             None => self.axes.push(Seen {
                 axis,
                 now,
@@ -173,14 +172,14 @@ impl Lesson {
         }
     }
 
-    /// Whether the axis that went farthest answers the question, being released now.
+    /// Whether the axis with the largest deviation answers the question, now that it is released.
     fn moved(&mut self) -> Option<Step> {
         if !matches!(self.question, Question::Steering | Question::Throttle) {
             return None;
         }
-        let far = |seen: &Seen| seen.way(seen.farthest).abs();
+        let far = |seen: &Seen| seen.travel(seen.farthest).abs();
         let seen = *self.axes.iter().max_by(|a, b| far(a).total_cmp(&far(b)))?;
-        let released = seen.way(seen.now - seen.rest).abs() < RELEASED;
+        let released = seen.travel(seen.now - seen.rest).abs() < RELEASED;
         if far(&seen) < FULLY || !released {
             return None;
         }
@@ -214,7 +213,7 @@ impl Lesson {
         self.mapping.throttle = Axis {
             axis: seen.axis,
             rest: if middle { Rest::Middle } else { Rest::End },
-            // The kernel's axes grow towards the operator; a trigger, when it is pulled.
+            // The kernel's axes grow towards the operator; triggers grow when pulled.
             inverted: middle && seen.farthest > 0.0,
         };
         Some(self.ask(Question::DeadMan))
@@ -244,7 +243,7 @@ impl Lesson {
     }
 }
 
-/// Where a value is in a range, 0 to 1; none where the range is none.
+/// The position of a value in its range, 0 to 1; `None` if the range is empty.
 fn share(value: i32, range: Range) -> Option<f32> {
     let (least, most) = (f64::from(range.least), f64::from(range.most));
     let share = (f64::from(value) - least) / (most - least);

@@ -1,4 +1,4 @@
-//! What an operator should know of the gamepad, each thing once.
+//! Notices about the gamepad for the operator, each reported once.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use pilotage_vehicle::Time;
 use super::axis::{DrivingAxis, Misplaced};
 use super::config::{AxisName, Button};
 
-/// What an operator should know.
+/// A notice for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// The stop button was not pressed since the gamepad was taken.
+    /// The stop button was not pressed since the gamepad was opened.
     StopNotProven(Button),
-    /// It was.
+    /// The stop button was pressed.
     StopProven,
-    /// An axis rests where it should not, and drives nothing.
+    /// An axis rests at a wrong position, and drives nothing.
     RestsElsewhere {
-        /// Which.
+        /// The axis.
         axis: AxisName,
-        /// What it is for.
+        /// Its role.
         role: Role,
         /// Where it rests.
         found: Misplaced,
     },
-    /// The dead-man button is held, and an axis is waited for.
+    /// The dead-man button is held, and an axis is not at rest yet.
     NotAtRest(AxisName),
 }
 
-/// What an axis is for.
+/// The role of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Left and right.
@@ -69,10 +69,10 @@ impl fmt::Display for Notice {
 }
 
 /// How long the dead-man button is held before an axis that is not at rest is named.
-const IMPATIENT: Duration = Duration::from_secs(1);
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 const ROLES: [Role; 2] = [Role::Steering, Role::Throttle];
 
-/// What was noticed already.
+/// The notices that were reported already.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Noticed {
     stop_not_proven: bool,
@@ -109,7 +109,7 @@ impl Noticed {
         locked: Time,
         axes: [&DrivingAxis; 2],
     ) -> Option<Notice> {
-        if self.not_at_rest || now.since(locked) < IMPATIENT {
+        if self.not_at_rest || now.since(locked) < REPORT_AFTER {
             return None;
         }
         let axis = axes.into_iter().find(|axis| !axis.is_free())?;

@@ -1,5 +1,5 @@
-//! What an operator with a gamepad asks of the guard, on a connection of its own each time: a
-//! pilot that hangs, or a guard that was restarted, does not come between.
+//! The requests of an operator with a gamepad to the guard. Each uses a connection of its own, so
+//! that a hanging pilot or a restarted guard does not interfere.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::guarded::write_failsafe;
 /// An operator's requests to a car's guard.
 #[derive(Debug)]
 pub struct Operator {
-    /// Holds the stop while the button is down: the guard releases it with the connection.
+    /// Holds the stop while the button is down: the guard releases the stop with the connection.
     holding: Option<SocketLink>,
-    /// When that was last tried.
+    /// The time of the latest attempt to hold.
     tried: Time,
     car: GuardedCar,
 }
 
-/// A stop that is not held, with the button down, is tried to be held again after this.
+/// The interval between attempts to hold a stop while the button is down.
 const AGAIN: Duration = Duration::from_millis(100);
 
 impl Operator {
@@ -37,37 +37,37 @@ impl Operator {
     /// As `pilotage arm`.
     ///
     /// # Errors
-    /// When the guard refuses, or there is none.
+    /// Fails if the guard refuses, or if there is none.
     pub fn arm(&self) -> Result<(), ConnectError> {
         let mut link = SocketLink::connect(&self.car.socket)?;
         Ok(link.arm_pilot()?)
     }
 
-    /// As `pilotage stop`: a guard that does not answer is killed, and failsafe written
-    /// without it.
+    /// As `pilotage stop`: a guard that does not answer is killed, and failsafe is written without
+    /// it.
     ///
     /// # Errors
-    /// When neither can be done.
+    /// Fails if neither is possible.
     pub fn stop(&self) -> Result<Stopped, StopError> {
         stop(&self.car.file, write_failsafe)
     }
 
-    /// The stop button's level has changed. Held, it stops the car as [`stop`](Self::stop)
-    /// does, and nothing arms until it is released.
+    /// Sets the stop button's level. A held button stops the car as [`stop`](Self::stop) does, and
+    /// nothing arms until it is released.
     ///
     /// # Errors
-    /// When the car cannot be stopped.
+    /// Fails if the car cannot be stopped.
     pub fn hold_stop(&mut self, held: bool) -> Result<(), StopError> {
         if !held {
             if let Some(mut link) = self.holding.take() {
-                // The end of the connection releases it too.
+                // The end of the connection releases the stop too.
                 let _ = link.hold_stop(false);
             }
             return Ok(());
         }
         match self.try_hold() {
             Ok(()) => Ok(()),
-            // Without a guard that answers the car is stopped; the next guard's stop is held.
+            // No guard answers: stop the car; `keep_holding` holds the stop of the next guard.
             Err(_) => self.stop().map(drop),
         }
     }
@@ -80,20 +80,21 @@ impl Operator {
         Ok(())
     }
 
-    /// The stop button is still down: where the guard was restarted, or has closed the
+    /// Must be called while the stop button is down: if the guard was restarted, or has closed the
     /// connection, the stop is held again.
     pub fn keep_holding(&mut self) {
         let lost = self.holding.as_ref().is_none_or(SocketLink::is_gone);
         if lost && monotonic().since(self.tried) >= AGAIN {
-            // It is tried again in a moment.
+            // The next call tries again.
             let _ = self.try_hold();
         }
     }
 
-    /// The gamepad is gone: a stop, with that for its reason where the guard answers.
+    /// The gamepad is gone: stops the car. If the guard answers, the lost gamepad is the stop's
+    /// reason.
     ///
     /// # Errors
-    /// When the car cannot be stopped.
+    /// Fails if the car cannot be stopped.
     pub fn lost(&self) -> Result<(), StopError> {
         let reported = SocketLink::connect(&self.car.socket)
             .and_then(|mut link| Ok(link.report(monotonic(), Fault::Gamepad)?));

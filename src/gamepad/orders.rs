@@ -1,11 +1,11 @@
-//! What an operator's buttons do to the guard.
+//! Forwards an operator's buttons to the guard.
 
 use pilotage_guard::StopError;
 
 use super::{Operator, Presses};
 
-/// Passes an operator's buttons to the guard: presses once each, the stop button's level at
-/// each change.
+/// Forwards an operator's buttons to the guard: each press once, the stop button's level at each
+/// change.
 #[derive(Debug)]
 pub struct Orders {
     operator: Operator,
@@ -13,7 +13,7 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Those of `operator`, whose stop button is not held.
+    /// For `operator`, whose stop button is not held.
     pub const fn new(operator: Operator) -> Self {
         Self {
             operator,
@@ -21,7 +21,7 @@ impl Orders {
         }
     }
 
-    /// Does what was pressed; what fails goes to `say`.
+    /// Executes the presses; failures are reported to `say`.
     pub fn obey(&mut self, presses: Presses, say: &impl Fn(&str)) {
         let changed = presses.stop_held != self.held;
         self.held = presses.stop_held;
@@ -48,7 +48,7 @@ impl Orders {
     /// The gamepad is gone: the car stops, and no button is held any more.
     ///
     /// # Errors
-    /// When the car cannot be stopped.
+    /// Fails if the car cannot be stopped.
     pub fn lost(&mut self) -> Result<(), StopError> {
         let stopped = self.operator.lost();
         if std::mem::take(&mut self.held) {
@@ -59,7 +59,7 @@ impl Orders {
 }
 
 impl Drop for Orders {
-    /// A thread that panics with an operator's buttons in hand is a gamepad that is gone.
+    /// A thread that panics while it owns an operator's buttons is treated as a lost gamepad.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let _ = self.operator.lost();

@@ -1,4 +1,4 @@
-//! A gamepad as it is, whatever its axes and buttons are for.
+//! A gamepad without a mapping.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub struct RawPad {
 }
 
 impl RawPad {
-    /// Opens the device at `path`, or the first one that looks like a gamepad, `name` in its
-    /// name where that is given.
+    /// Opens the device at `path`, or the first one that looks like a gamepad; with `name`, the
+    /// first whose name contains it.
     ///
     /// # Errors
-    /// When there is none, or it may not be read.
+    /// Fails if there is none, or if it may not be read.
     pub fn open(path: Option<&Path>, name: Option<&str>) -> Result<Self, GamepadError> {
         Ok(Self {
             source: source::open_any(path, name)?,
@@ -27,38 +27,38 @@ impl RawPad {
         })
     }
 
-    /// One line for people.
+    /// A description in one line.
     pub fn describe(&self) -> String {
         self.source.describe()
     }
 
-    /// What it has; none where no one can be asked.
+    /// The device's capabilities; `None` if they cannot be queried.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.source.capabilities()
     }
 
-    /// What an axis can report.
+    /// The range of an axis.
     pub fn range(&self, axis: AxisName) -> Range {
         self.source.range(axis)
     }
 
-    /// Where its axes are; empty where no one can be asked.
+    /// The positions of its axes; empty if they cannot be queried.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Fails if the gamepad is gone.
     pub fn values(&mut self) -> Result<Vec<(AxisName, i32)>, GamepadError> {
         self.source.values().map_err(GamepadError::Gone)
     }
 
-    /// Waits until it reports something, at most for `patience`.
+    /// Waits until the gamepad reports something, at most for `patience`.
     pub fn wait(&self, patience: Duration) {
         wait(self.source.fd(), patience);
     }
 
-    /// Reads what it has reported, and never waits. False when more may be there.
+    /// Reads pending reports without waiting. Returns false if there may be more.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Fails if the gamepad is gone.
     pub fn read(&mut self, mut take: impl FnMut(Input)) -> Result<bool, GamepadError> {
         for _ in 0..MOST_BATCHES {
             self.source

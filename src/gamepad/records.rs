@@ -1,4 +1,4 @@
-//! A stand-in for a gamepad, where there is none.
+//! A substitute for a gamepad, for machines without one.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,19 +13,18 @@ use super::hand::{Input, Snapshot};
 use super::source::{Capabilities, Source, failed, input, open_file};
 use super::{BATCH, GamepadError};
 
-/// A pipe with the kernel's records (`struct input_event`) in it: a stand-in for a gamepad.
-/// Its axes report -32768 to 32767. No one can be asked how it is: its first report says so,
-/// and so does the second after SYN_DROPPED. When the last writer closes the pipe, the gamepad
-/// is gone.
+/// A pipe with records of the kernel (`struct input_event`), as a substitute for a gamepad. Its
+/// axes have the range -32768 to 32767. Its state cannot be queried: its first report contains the
+/// state, and so does the second after SYN_DROPPED. When the last writer closes the pipe, the
+/// gamepad is gone.
 pub(super) struct Records {
     path: PathBuf,
     pipe: OwnedFd,
-    /// A record that has come in part.
+    /// An incomplete record.
     part: ArrayVec<u8, RECORD>,
 }
 
-/// Bytes of a `struct input_event` where time has 64 bits: seconds, microseconds, type, code,
-/// value.
+/// The size of a `struct input_event` with 64-bit time: seconds, microseconds, type, code, value.
 const RECORD: usize = 24;
 
 impl Records {
@@ -35,7 +34,7 @@ impl Records {
             pipe: open_file(path)?,
             part: ArrayVec::new(),
         };
-        // One without a writer is at its end.
+        // A pipe without a writer is at its end.
         let mut first = [0; RECORD];
         match rustix::io::read(&records.pipe, &mut first) {
             Ok(0) => Err(failed(path, ErrorKind::NotFound.into())),

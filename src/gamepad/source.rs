@@ -1,4 +1,4 @@
-//! Where a gamepad's events come from: an event device of the kernel's, or a pipe.
+//! Sources of a gamepad's events: an event device of the kernel, or a pipe.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -18,37 +18,37 @@ use super::hand::{Input, Snapshot};
 use super::records::Records;
 use super::{BATCH, GamepadError};
 
-/// Where event devices are.
+/// The folder of event devices.
 const FOLDER: &str = "/dev/input";
 
-/// Where events come from. Nothing of it waits.
+/// A source of events. None of its functions waits.
 pub(super) trait Source {
-    /// One line for people.
+    /// A description in one line.
     fn describe(&self) -> String;
 
-    /// What to wait on.
+    /// The file descriptor to wait on.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// What it has; none where no one can be asked.
+    /// The device's capabilities; `None` if they cannot be queried.
     fn capabilities(&self) -> Option<&Capabilities>;
 
-    /// What an axis can report.
+    /// The range of an axis.
     fn range(&self, axis: AxisName) -> Range;
 
-    /// Adds what there is to `batch`; nothing when there is nothing more.
+    /// Appends pending inputs to `batch`; appends nothing if there are no more.
     fn read(&mut self, batch: &mut ArrayVec<Input, BATCH>) -> io::Result<()>;
 
-    /// How the gamepad is now; none where no one can be asked.
+    /// The current state of the gamepad; `None` if it cannot be queried.
     fn state(&mut self, mapping: &Mapping) -> io::Result<Option<Snapshot>>;
 
-    /// Where all its axes are now; empty where no one can be asked.
+    /// The current positions of all axes; empty if they cannot be queried.
     fn values(&mut self) -> io::Result<Vec<(AxisName, i32)>>;
 }
 
-/// A source that may move to another thread.
+/// A source that can be moved to another thread.
 pub(super) type AnySource = Box<dyn Source + Send>;
 
-/// The gamepad that `config` describes, and what its axes and buttons are for.
+/// Opens the gamepad that `config` describes; returns its mapping, too.
 pub(super) fn open(config: &GamepadConfig) -> Result<(AnySource, Mapping), GamepadError> {
     let Some(path) = &config.device else {
         let found = find(
@@ -74,8 +74,7 @@ pub(super) fn open(config: &GamepadConfig) -> Result<(AnySource, Mapping), Gamep
     }
 }
 
-/// The device at `path`, or the first that looks like a gamepad, whatever its axes and
-/// buttons are for.
+/// Opens the device at `path`, or the first that looks like a gamepad, whatever its mapping.
 pub(super) fn open_any(path: Option<&Path>, name: Option<&str>) -> Result<AnySource, GamepadError> {
     let Some(path) = path else {
         let lacks = |capabilities: &Capabilities| {
@@ -101,7 +100,7 @@ fn is_pipe(path: &Path) -> Result<bool, GamepadError> {
     Ok(file.file_type().is_fifo())
 }
 
-/// Looks for one that lacks nothing, in the order of their numbers.
+/// Searches for the first device, in the order of their numbers, that lacks nothing.
 fn find(
     lacks: impl Fn(&Capabilities) -> Option<String>,
     wanted: impl Fn() -> String,
@@ -131,7 +130,7 @@ fn find(
             {
                 hidden += 1;
             }
-            // Unplugged meanwhile.
+            // Unplugged in the meantime.
             Err(_) => {}
         }
     }
@@ -175,19 +174,19 @@ fn event_device(path: &Path) -> Result<RawDevice, GamepadError> {
 /// What an event device has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What it calls itself.
+    /// Its name.
     pub name: String,
-    /// Its maker, by the number of its bus.
+    /// Its vendor ID, from its bus.
     pub vendor: u16,
-    /// The maker's number of it.
+    /// Its product ID.
     pub product: u16,
-    /// The numbers of its axes.
+    /// The codes of its axes.
     pub axes: Vec<u16>,
-    /// The numbers of its buttons.
+    /// The codes of its buttons.
     pub buttons: Vec<u16>,
 }
 
-/// BTN_TRIGGER to BTN_THUMBR: what joysticks and gamepads have.
+/// BTN_TRIGGER to BTN_THUMBR: the buttons of joysticks and gamepads.
 const PAD_BUTTONS: std::ops::RangeInclusive<u16> = 0x120..=0x13e;
 
 impl Capabilities {
@@ -212,7 +211,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether `part` is in its name, in capitals or not.
+    /// Whether its name contains `part`, ignoring case.
     pub fn is_called(&self, part: &str) -> bool {
         self.name.to_lowercase().contains(&part.to_lowercase())
     }
@@ -236,7 +235,7 @@ impl Capabilities {
 }
 
 impl Mapping {
-    /// Whether a device with `capabilities` has all that it needs.
+    /// Whether a device with `capabilities` has everything that is needed.
     pub(super) fn has_all(&self, capabilities: &Capabilities) -> bool {
         let mut axes = self.axes().into_iter();
         let mut buttons = self.buttons().into_iter();
@@ -244,7 +243,7 @@ impl Mapping {
             && buttons.all(|button| capabilities.has_button(button))
     }
 
-    /// What a device with `capabilities` has not of what this and `config` ask for.
+    /// What this mapping and `config` require and a device with `capabilities` lacks.
     pub fn lacks(&self, config: &GamepadConfig, capabilities: &Capabilities) -> Option<String> {
         let axes = self.axes().into_iter();
         let axes = axes.filter(|axis| !capabilities.has_axis(*axis));
@@ -261,7 +260,7 @@ impl Mapping {
     }
 }
 
-/// The input of a record of the kernel's.
+/// The input of a record of the kernel.
 pub(super) fn input(event: InputEvent) -> Input {
     let (code, value) = (event.code(), event.value());
     match event.event_type() {
@@ -279,5 +278,5 @@ pub(super) fn input(event: InputEvent) -> Input {
     }
 }
 
-/// More axes than the kernel's have.
+/// More than the number of the kernel's axes.
 const AXES: usize = AbsoluteAxisCode::ABS_MT_TOOL_Y.0 as usize + 1;

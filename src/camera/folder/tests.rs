@@ -44,7 +44,7 @@ fn pictures_come_in_the_order_of_their_names_once() {
             Err(error) => break error,
         }
     };
-    // A machine that is busy may skip some, but tells.
+    // A busy machine may skip pictures, but counts them.
     let all = [(0, 1), (1, 2), (2, 30)];
     assert!(seen.iter().all(|frame| all.contains(frame)), "{seen:?}");
     assert_eq!(seen[0], all[0]);

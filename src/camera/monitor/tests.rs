@@ -8,7 +8,7 @@ const LIMITS: Limits = Limits {
     black_frames: 2,
 };
 
-/// What becomes of pictures of these levels, one after the other.
+/// The findings for pictures of these levels in order.
 fn looks(limits: Limits, format: PixelFormat, levels: &[u8]) -> Vec<Option<Finding>> {
     let mut monitor = Monitor::new(limits, 0);
     let mut frame = Frame::new(format, 64, 64).unwrap();
@@ -134,7 +134,7 @@ fn a_dark_picture_with_a_lamp_in_it_is_not_black() {
         frame.sequence = number;
         assert_eq!(monitor.look(frame.view()), None);
     }
-    // A hot pixel is no lamp.
+    // A hot pixel is no light.
     frame.data_mut()[2004..2064].fill(0);
     frame.sequence = 2;
     monitor.look(frame.view());

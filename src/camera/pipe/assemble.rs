@@ -2,24 +2,24 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-/// A pause longer than this share of the frame period, within a frame, ends it.
+/// A pause within a frame ends the frame if it is longer than the frame period divided by this.
 const PAUSE: u32 = 2;
 
-/// Puts frames together from the pieces in which they arrive. No clock and no I/O.
+/// Assembles frames from the pieces in which they arrive. Without clock and I/O.
 pub(super) struct Assembler {
     data: Vec<u8>,
     filled: usize,
     pause: Duration,
-    /// When the first and the latest piece of this frame came.
+    /// The arrival of the first and of the latest piece of this frame.
     first: Time,
     latest: Time,
     number: u64,
-    /// Frames whose rest never came.
+    /// Incomplete frames.
     pub broken: u64,
 }
 
 impl Assembler {
-    /// For frames of `len` bytes, one each `period`.
+    /// For frames of `len` bytes, one per `period`.
     pub fn new(len: usize, period: Duration) -> Self {
         Self {
             data: vec![0; len],
@@ -32,7 +32,7 @@ impl Assembler {
         }
     }
 
-    /// Where the piece goes that has come `now`: never further than this frame's end.
+    /// The buffer for a piece that arrives `now`: up to the end of this frame.
     pub fn room(&mut self, now: Time) -> &mut [u8] {
         if self.filled > 0 && now.since(self.latest) > self.pause {
             self.filled = 0;
@@ -46,13 +46,13 @@ impl Assembler {
         &mut self.data[self.filled..]
     }
 
-    /// `count` bytes have come; whether the frame is whole with them.
+    /// `count` bytes have arrived; returns whether the frame is complete.
     pub fn received(&mut self, count: usize) -> bool {
         self.filled += count;
         self.filled >= self.data.len()
     }
 
-    /// Gives the whole frame away for `spare`, and says when it began and its number.
+    /// Exchanges the complete frame for `spare`; returns the frame's start time and number.
     pub fn swap(&mut self, spare: &mut Vec<u8>) -> (Time, u64) {
         std::mem::swap(&mut self.data, spare);
         self.filled = 0;

@@ -9,7 +9,7 @@ fn at(millis: u32) -> Time {
     Time::ZERO + MS * millis
 }
 
-/// Lets `bytes` arrive; the frames that are whole with them: time, number, first byte.
+/// Passes `bytes` to the assembler; returns the completed frames: time, number, first byte.
 fn arrive(assembler: &mut Assembler, now: Time, mut bytes: &[u8]) -> Vec<(Time, u64, u8)> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
@@ -112,7 +112,7 @@ fn of_frames_that_waited_the_newest_is_taken() {
 
 #[test]
 fn the_command_and_what_it_started_end_with_the_camera() {
-    // The child of the child keeps the pipe open and would write for ever.
+    // The child's child keeps the pipe open and would write forever.
     let name = format!("/tmp/pilotage-pipe-{}", std::process::id());
     let script = format!("(while sleep 0.02; do date +%s%N > {name}; done) & sleep 60");
     let camera = camera(&script);

@@ -31,7 +31,7 @@ impl Clock for HandClock {
 enum Act {
     /// A frame of this level.
     Shows(u8),
-    /// Nothing in time.
+    /// No frame in time.
     Stuck,
     Gone,
 }
@@ -99,7 +99,7 @@ impl Camera for Scripted {
     }
 }
 
-/// Answers by script, each answer after the wait it was told and `TIMEOUT` of opening.
+/// Answers by script. Each answer comes after the requested wait and `TIMEOUT` for opening.
 struct ScriptedOpener {
     clock: HandClock,
     answers: Arc<Mutex<VecDeque<Result<BoxedCamera, CameraError>>>>,
@@ -186,7 +186,7 @@ impl Bench {
         result
     }
 
-    /// Errors until the next frame.
+    /// Collects errors until the next frame.
     fn errors(&mut self) -> Vec<CameraError> {
         let mut errors = Vec::new();
         while let Err(error) = self.next() {
@@ -293,7 +293,7 @@ fn a_camera_that_freezes_again_and_again_is_tried_less_and_less_often() {
         [250, 500, 1000, 2000, 4000]
     );
 
-    // One that has worked for long is not suspected.
+    // A camera that has worked for long is trusted.
     let sound: Vec<_> = (0..250).map(|n| Shows(40 + n % 200)).collect();
     let mut bench = Bench::new(&[Gone]);
     bench.plugged_in(&[sound.as_slice(), &[Gone]].concat());
@@ -366,7 +366,7 @@ fn it_is_opened_again_by_a_thread() {
         frozen_frames: 0,
         black_frames: 0,
     };
-    // The thread that the real one uses, on the wall clock.
+    // With the real opener's thread, on the wall clock.
     let mut camera = Supervised::new(first, ByThread::new(again), clock, limits, MS * 100);
     let mut frame = Frame::new(PixelFormat::Grey8, 16, 16).unwrap();
     assert!(matches!(

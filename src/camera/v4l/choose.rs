@@ -1,4 +1,4 @@
-//! Which of a device's modes to use, or a message that lists them.
+//! Selects one of a device's modes, or returns a message that lists them.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -7,28 +7,29 @@ use super::fourcc::letters;
 use super::{Device, Fourcc, Granted};
 use crate::camera::{CameraConfig, CameraError};
 
-/// Rates closer than this share are the same: 29.97 is no 30, 30.0003 is.
+/// Rates within this relative difference are the same: 29.97 is not 30, but 30.0003 is.
 const SAME_RATE: f64 = 5e-4;
-/// Rates closer than this share will do, where a device takes another than it was told.
+/// Rates within this relative difference are accepted if a device selects another rate than the
+/// requested one.
 const NEAR_RATE: f64 = 0.02;
-/// Modes named in a message, at most.
+/// The largest number of modes in a message.
 const MOST_NAMED: usize = 40;
 
 /// A format, a size and a rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mode {
-    /// How pixels come.
+    /// The pixel format.
     pub format: Fourcc,
-    /// Pixels in a row.
+    /// Pixels per row.
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Seconds from one frame to the next, as a fraction.
+    /// The frame interval in seconds, as a fraction.
     pub interval: (u32, u32),
 }
 
 impl Mode {
-    /// Frames a second.
+    /// Frames per second.
     pub fn rate(&self) -> f64 {
         f64::from(self.interval.1) / f64::from(self.interval.0)
     }
@@ -55,13 +56,13 @@ impl fmt::Display for Mode {
 /// Sizes that a device has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sizes {
-    /// This one.
+    /// A single size.
     One(u32, u32),
-    /// From the first to the second, in steps of the third; width and height each.
+    /// All sizes from the least to the largest in steps; width and height separately.
     Steps {
-        /// Least, greatest and step of the width.
+        /// Least, largest and step of the width.
         width: (u32, u32, u32),
-        /// Least, greatest and step of the height.
+        /// Least, largest and step of the height.
         height: (u32, u32, u32),
     },
 }
@@ -94,17 +95,17 @@ impl fmt::Display for Sizes {
     }
 }
 
-/// Rates that a device has, as the time from one frame to the next: fractions of seconds.
+/// Rates that a device has, as frame intervals: fractions of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rates {
-    /// This one.
+    /// A single interval.
     One((u32, u32)),
-    /// From the shortest time to the longest.
+    /// All intervals from the shortest to the longest.
     Between((u32, u32), (u32, u32)),
 }
 
 impl Rates {
-    /// The interval of `rate` frames a second, where it is among these.
+    /// The interval of `rate` frames per second, if it is among these.
     fn interval(self, rate: f64) -> Option<(u32, u32)> {
         match self {
             Self::One(interval) => alike(hertz(interval), rate, SAME_RATE).then_some(interval),
@@ -128,11 +129,11 @@ impl fmt::Display for Rates {
     }
 }
 
-/// The mode of `device` that `config` asks for; with no `format`, the one that costs
-/// least to read of those in that size and rate.
+/// The mode of `device` that `config` requests. Without a `format`, the one that is cheapest to
+/// convert in the requested size and rate.
 ///
 /// # Errors
-/// When it has none; the message lists those it has.
+/// Fails if there is none; the message lists the modes that the device has.
 pub(super) fn mode<D: Device>(
     device: &D,
     camera: &str,
@@ -152,7 +153,8 @@ pub(super) fn mode<D: Device>(
         .filter(|candidate| formats.contains(&candidate.letters()));
     for format in candidates {
         let code = format.letters();
-        // A device that lists no sizes or rates is asked to take them, and held to it.
+        // If a device lists no sizes or rates, the requested ones are set, and the result is
+        // checked.
         let sizes = device.sizes(code).map_err(failed)?;
         if !sizes.is_empty() && !sizes.iter().any(|sizes| sizes.have(width, height)) {
             continue;
@@ -182,7 +184,7 @@ pub(super) fn mode<D: Device>(
     })
 }
 
-/// That the device took what it was told.
+/// Checks that the device selected the requested mode.
 pub(super) fn granted(camera: &str, mode: &Mode, granted: &Granted) -> Result<(), CameraError> {
     let size = (granted.format, granted.width, granted.height);
     let rate = granted.rate.unwrap_or(mode.rate());
@@ -204,7 +206,7 @@ pub(super) fn granted(camera: &str, mode: &Mode, granted: &Granted) -> Result<()
     })
 }
 
-/// All modes of `device` for people.
+/// All modes of `device`, as text.
 fn offers<D: Device>(device: &D, formats: &[[u8; 4]]) -> std::io::Result<String> {
     let mut text = String::new();
     let mut named = 0;

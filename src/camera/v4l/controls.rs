@@ -1,16 +1,16 @@
-//! Exposure, gain, white balance and the like, by the names the kernel has for them.
+//! Sets controls such as exposure, gain and white balance by the kernel's names.
 
 use v4l2_sys_mit::Description;
 
 use super::Device;
 use crate::camera::CameraError;
 
-/// Sets each of `wanted`; switches and menus first, since they decide whether others
+/// Sets each of `wanted`. Switches and menus are set first, because they determine whether others
 /// can be set.
 ///
 /// # Errors
-/// When the device has no such control, or does not take the value; the message says
-/// which it has, or which values.
+/// Fails if the device has no such control, or does not accept the value. The message lists the
+/// device's controls, or the valid values.
 pub(super) fn set<D: Device>(
     device: &mut D,
     camera: &str,
@@ -69,7 +69,7 @@ fn is(control: &Description, name: &str) -> bool {
     id == Some(control.id) || key(&control.name) == name
 }
 
-/// A control's name as v4l2-ctl writes it: `Exposure Time, Absolute` is
+/// A control's name in the notation of v4l2-ctl: `Exposure Time, Absolute` is
 /// `exposure_time_absolute`.
 fn key(name: &str) -> String {
     let mut key = String::new();

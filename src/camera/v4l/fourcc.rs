@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use pilotage_vision::PixelFormat;
 
-/// The formats that a camera's pixels may come in, by the kernel's four letters.
+/// The supported pixel formats, by their FourCC codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fourcc {
     /// [`PixelFormat::Yuyv`]
@@ -22,13 +22,13 @@ pub enum Fourcc {
     Grey,
 }
 
-/// No format that can be read here.
+/// A format that is not supported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no format `{0}`: name one of YUYV, UYVY, NV12, BGR3, RGB3, MJPG, GREY")]
 pub struct UnknownFourcc(String);
 
 impl Fourcc {
-    /// Each of them; those that cost least to read first, and colours before grey.
+    /// All formats: the cheapest to convert first, and colours before grey.
     pub const ALL: [Self; 7] = [
         Self::Yuyv,
         Self::Uyvy,
@@ -39,7 +39,7 @@ impl Fourcc {
         Self::Grey,
     ];
 
-    /// The kernel's name for it.
+    /// The FourCC code.
     pub const fn letters(self) -> [u8; 4] {
         match self {
             Self::Yuyv => *b"YUYV",
@@ -52,7 +52,7 @@ impl Fourcc {
         }
     }
 
-    /// What a frame holds of it.
+    /// The pixel format of a converted frame.
     pub const fn pixels(self) -> PixelFormat {
         match self {
             Self::Yuyv => PixelFormat::Yuyv,
@@ -82,7 +82,7 @@ impl FromStr for Fourcc {
     }
 }
 
-/// Four letters for people: what is none of them is a question mark.
+/// A FourCC code as text; unprintable letters are question marks.
 pub(super) fn letters(code: [u8; 4]) -> String {
     let letter = |byte: u8| match byte {
         b' '..=b'~' => char::from(byte),

@@ -1,4 +1,4 @@
-//! A device as the kernel has it, through the crate `v4l`.
+//! A device of the kernel, through the crate `v4l`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -21,15 +21,15 @@ use v4l::video::capture::Parameters;
 use super::{Buffers, Description, Device, Granted, Metadata, Mode, Rates, Sizes};
 use crate::camera::CameraError;
 
-/// With fewer, the kernel would have none to fill while one is looked at.
+/// With fewer buffers the kernel would have none to fill while one is in use.
 const FEWEST: usize = 2;
-/// `poll`'s word for "something to read".
+/// `poll`'s flag for "data to read".
 const POLLIN: i16 = 1;
 
-/// A V4L2 device, opened.
+/// An open V4L2 device.
 pub struct KernelDevice {
     device: v4l::Device,
-    /// Opened a second time, for what `v4l` has no safe call for.
+    /// A second file descriptor, for calls that `v4l` has no safe function for.
     file: File,
 }
 
@@ -37,14 +37,14 @@ impl KernelDevice {
     /// Opens the node at `path`.
     ///
     /// # Errors
-    /// When it is not there or not ours to use.
+    /// Fails if the node does not exist or may not be used.
     pub fn open(path: &Path) -> Result<Self, CameraError> {
         let failed = |reason: io::Error| CameraError::Open {
             camera: path.display().to_string(),
             hint: hint(&reason),
             reason,
         };
-        // This is also what tells a path that no C string can hold.
+        // This also rejects a path that contains a NUL byte.
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(failed)?;
         let device = v4l::Device::with_path(path).map_err(failed)?;
@@ -52,7 +52,7 @@ impl KernelDevice {
     }
 }
 
-/// What a person can do about `reason`.
+/// A hint for the user on how to fix `reason`.
 pub(super) fn hint(reason: &io::Error) -> String {
     match reason.kind() {
         io::ErrorKind::NotFound => {
@@ -70,7 +70,7 @@ pub(super) fn hint(reason: &io::Error) -> String {
     }
 }
 
-/// /dev/video0 and its like.
+/// The nodes such as /dev/video0.
 fn nodes() -> Vec<String> {
     let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
     let mut nodes: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -82,8 +82,8 @@ fn nodes() -> Vec<String> {
         .collect()
 }
 
-/// `v4l` panics on what it does not know: a name that is not UTF-8, a newer colour
-/// space. A camera may be as odd as it likes and end no more than this.
+/// Converts a panic of `v4l` to an error. `v4l` panics on unknown values: a name that is not UTF-8,
+/// a newer colour space. An unusual camera must not end the program.
 fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let what = "its driver says something that the crate `v4l` does not understand";
@@ -91,16 +91,16 @@ fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// An empty list where the driver does not have the question.
+/// An empty list if the driver does not implement the query.
 fn listed<T>(answer: io::Result<Vec<T>>) -> io::Result<Vec<T>> {
     match answer {
-        Err(error) if unasked(&error) => Ok(Vec::new()),
+        Err(error) if not_implemented(&error) => Ok(Vec::new()),
         answer => answer,
     }
 }
 
-/// ENOTTY and EINVAL: a driver without the call.
-fn unasked(error: &io::Error) -> bool {
+/// ENOTTY and EINVAL: the driver does not implement the call.
+fn not_implemented(error: &io::Error) -> bool {
     const ENOTTY: i32 = 25;
     error.raw_os_error() == Some(ENOTTY) || error.kind() == io::ErrorKind::InvalidInput
 }
@@ -154,7 +154,7 @@ impl Device for KernelDevice {
                 Some(f64::from(denominator) / f64::from(numerator))
             }
             Ok(_) => None,
-            Err(error) if unasked(&error) => None,
+            Err(error) if not_implemented(&error) => None,
             Err(error) => return Err(error),
         };
         Ok(Granted {
@@ -190,16 +190,16 @@ impl Device for KernelDevice {
     }
 }
 
-/// The mapped buffers of a running device. It is closed with them.
+/// The mapped buffers of a running device, which is closed with them.
 pub struct KernelBuffers {
-    /// None only while it is dropped.
+    /// `None` only during `drop`.
     stream: Option<Stream<'static>>,
     count: usize,
 }
 
 impl KernelBuffers {
-    /// Gives the kernel the `wanted` buffers, and starts. A driver that has made fewer
-    /// refuses the first one too many.
+    /// Queues the `wanted` buffers in the kernel, and starts. If the driver has allocated fewer, it
+    /// refuses the first buffer beyond them.
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         let stream = self.stream()?;
         let mut count = 0;
@@ -232,7 +232,7 @@ impl Buffers for KernelBuffers {
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
-        // Rounded up: a wait of less than a millisecond is none.
+        // Rounded up: `poll` would not wait at all for less than a millisecond.
         let millis = timeout.as_micros().div_ceil(1000);
         let millis = i32::try_from(millis).unwrap_or(i32::MAX);
         Ok(self.stream()?.handle().poll(POLLIN, millis)? > 0)
@@ -268,7 +268,7 @@ fn moment(stamp: v4l::Timestamp) -> Time {
 impl Drop for KernelBuffers {
     fn drop(&mut self) {
         let stream = self.stream.take();
-        // `v4l` panics when a device that fails cannot be stopped either.
+        // `v4l` panics if a failed device cannot be stopped.
         let _ = contained(|| {
             drop(stream);
             Ok(())

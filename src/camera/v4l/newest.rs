@@ -1,9 +1,9 @@
-//! The newest frame out of a queue of buffers.
+//! Takes the newest frame from a queue of buffers.
 //!
-//! Two things the crate `v4l` does not do by itself. Its stream gives the buffer taken
-//! last back before each wait, so that after one that timed out it gives back what the
-//! kernel has already, and fails for good (EINVAL): here nothing is given back before
-//! another is known to be there. And it hands out the oldest: here the queue is emptied.
+//! The crate `v4l` lacks two things. First, its stream returns the held buffer to the kernel before
+//! each wait. After a wait that timed out it would return a buffer that the kernel already has, and
+//! then fail permanently (EINVAL). Here no buffer is returned before another one is known to be
+//! filled. Second, `v4l` gives the oldest frame. Here the queue is emptied.
 
 use std::io;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use pilotage_vehicle::{Clock, Time};
 use super::Buffers;
 use crate::camera::Counters;
 
-/// A wait this short keeps a device that says "ready" and has nothing from taking a core.
+/// A short sleep, so that a device that reports "ready" without a frame does not keep a core busy.
 const SHORT: Duration = Duration::from_millis(1);
-/// Numbers that jump further have started anew.
+/// A larger jump of the sequence numbers means that they have restarted.
 const GREATEST_GAP: u32 = 1 << 16;
 
-/// What the kernel says of a frame.
+/// The kernel's metadata of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Metadata {
-    /// The kernel's number of it.
+    /// The kernel's sequence number.
     pub sequence: u32,
-    /// When it was captured, on CLOCK_MONOTONIC, where the kernel says.
+    /// When it was captured, on CLOCK_MONOTONIC, if the kernel reports it.
     pub captured: Option<Time>,
     /// Marked as damaged.
     pub damaged: bool,
-    /// Bytes of it.
+    /// The length in bytes.
     pub len: usize,
 }
 
 /// A frame that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// When it was captured; when it was taken, where the kernel does not say.
+    /// When it was captured; if the kernel does not report it, when it was taken.
     pub captured: Time,
-    /// Its number, which only rises.
+    /// The sequence number, which only rises.
     pub sequence: u64,
 }
 
@@ -44,9 +44,9 @@ pub(super) struct Taken {
 pub(super) struct Newest<B, C> {
     buffers: B,
     clock: C,
-    /// Whether a buffer is ours: one to give in exchange.
+    /// Whether a buffer is held, which can be given in exchange.
     held: bool,
-    /// The kernel's number of the frame before, and ours.
+    /// The kernel's sequence number of the previous frame, and the continuous one.
     before: Option<(u32, u64)>,
     counters: Counters,
     /// Whether there were broken frames since the last good one.
@@ -54,7 +54,7 @@ pub(super) struct Newest<B, C> {
 }
 
 impl<B: Buffers, C: Clock> Newest<B, C> {
-    /// Of running `buffers`, all of them the kernel's.
+    /// For running `buffers`, all of which the kernel has.
     pub fn new(buffers: B, clock: C) -> Self {
         Self {
             buffers,
@@ -66,12 +66,12 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         }
     }
 
-    /// Waits up to `timeout` for a frame newer than the last. `put` gets the bytes of
-    /// each that is taken, the newest last, and says whether they are a frame. None
-    /// when no good one came in time.
+    /// Waits up to `timeout` for a frame newer than the last one. `put` gets the bytes of each
+    /// frame that is taken, the newest last, and returns whether they are a valid frame. `None` if
+    /// no valid frame came in time.
     ///
     /// # Errors
-    /// The system's: the device is gone or fails.
+    /// The system's error: the device is gone or fails.
     pub fn next(
         &mut self,
         timeout: Duration,
@@ -80,9 +80,9 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         let until = self.clock.now() + timeout;
         let mut best = None;
         let mut drained = 0;
-        // What is there already is taken without waiting. When that was all that the
-        // kernel had, it had none left to fill, and newer frames were lost: the next one
-        // is worth its wait.
+        // Frames that are there already are taken without waiting. If these were all of the
+        // kernel's buffers, the kernel had none left to fill, and newer frames were lost: then it
+        // is better to wait for the next frame.
         let mut starved = false;
         loop {
             let mut there = self.ready(Duration::ZERO)?;
@@ -120,10 +120,11 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         }
     }
 
-    /// Takes one buffer: none when it holds no frame, or is not there after all.
+    /// Takes one buffer; `None` if it contains no valid frame, or if there is no filled buffer
+    /// after all.
     fn take(&mut self, put: &mut impl FnMut(&[u8]) -> bool) -> io::Result<Option<Taken>> {
         if !self.held {
-            // The only way to hold one; what is in it cannot be seen.
+            // This is the only way to hold a buffer; its content is not accessible.
             return match self.buffers.take() {
                 Ok(()) => {
                     self.held = true;
@@ -132,7 +133,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
                 Err(error) => spurious(error).map(|()| None),
             };
         }
-        // Until it is taken, the kernel has them all.
+        // Until the exchange succeeds, the kernel has all buffers.
         self.held = false;
         let now = self.clock.now();
         let (bytes, metadata) = match self.buffers.exchange() {
@@ -147,19 +148,19 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
             self.broken = true;
             return Ok(None);
         }
-        // What is in hand was not captured later than now, whatever its stamp says.
+        // A frame in hand cannot have been captured later than now, whatever its time stamp.
         let captured = metadata.captured.unwrap_or(now).min(now);
         Ok(Some(Taken { captured, sequence }))
     }
 
-    /// Our number for the frame that the kernel calls `sequence`.
+    /// The continuous number of the frame with the kernel's number `sequence`.
     fn number(&mut self, sequence: u32) -> u64 {
         let number = match self.before {
             None => 0,
             Some((before, number)) => {
                 let passed = match sequence.wrapping_sub(before) {
                     passed @ 1..GREATEST_GAP => passed,
-                    // The same again, or started anew: a driver that does not count.
+                    // Unchanged or restarted: a driver that does not count.
                     _ => 1,
                 };
                 self.counters.lost += u64::from(passed - 1);
@@ -170,14 +171,14 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         number
     }
 
-    /// The frame taken last turned out to be none.
+    /// The frame that was taken last could not be decoded.
     pub fn was_broken(&mut self) {
         self.counters.frames -= 1;
         self.counters.broken += 1;
         self.broken = true;
     }
 
-    /// The present moment.
+    /// The present time.
     pub fn now(&self) -> Time {
         self.clock.now()
     }
@@ -196,7 +197,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
     }
 }
 
-/// A device that said "ready" and had nothing is waited for again.
+/// A device that reported "ready" without a frame: wait again.
 fn spurious(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::WouldBlock {
         std::thread::sleep(SHORT);

@@ -1,4 +1,4 @@
-//! From a buffer's bytes to a frame's.
+//! Converts a buffer's bytes to a frame's.
 
 use pilotage_vision::{PixelFormat, VisionError};
 use zune_core::bytestream::ZCursor;
@@ -11,19 +11,19 @@ use super::{Fourcc, Mode};
 /// The end of a JPEG picture.
 const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
 
-/// Turns buffers of one mode into frames.
+/// Converts buffers of one mode to frames.
 pub(super) enum Pixels {
     Raw(Rows),
     Jpeg(Jpeg),
 }
 
-/// Rows of pixels, which may have gaps between them.
+/// Rows of pixels, which may have padding between them.
 pub(super) struct Rows {
     /// Bytes from one row to the next in a buffer.
     stride: usize,
-    /// Bytes of a row, which is all there is of it in a frame.
+    /// Bytes of a row without padding, as in a frame.
     row: usize,
-    /// Of all planes.
+    /// Rows of all planes.
     rows: usize,
 }
 
@@ -31,15 +31,15 @@ pub(super) struct Rows {
 pub(super) struct Jpeg {
     width: usize,
     height: usize,
-    /// The newest, until it is known that it is: decoding others would be wasted.
+    /// The newest picture so far. It is decoded only when it is known to be the newest.
     compressed: Vec<u8>,
 }
 
 impl Pixels {
-    /// For buffers with `stride` bytes from one row to the next; 0 where there are none.
+    /// For buffers with `stride` bytes from one row to the next; 0 if there are no rows.
     ///
     /// # Errors
-    /// When the mode's size does not fit its format.
+    /// Fails if the mode's size does not fit its format.
     pub fn new(mode: &Mode, stride: u32) -> Result<Self, VisionError> {
         let pixels = mode.format.pixels();
         let len = pixels.frame_len(mode.width, mode.height)?;
@@ -48,12 +48,12 @@ impl Pixels {
             return Ok(Self::Jpeg(Jpeg {
                 width,
                 height,
-                // JPEG is shorter than the pixels, but for noise.
+                // A JPEG is shorter than its pixels, except for noise.
                 compressed: Vec::with_capacity(len),
             }));
         }
         let rows = match pixels {
-            // The second plane has half as many rows, each as long.
+            // The second plane has half as many rows of the same length.
             PixelFormat::Nv12 => height + height / 2,
             _ => height,
         };
@@ -65,8 +65,8 @@ impl Pixels {
         }))
     }
 
-    /// Takes a buffer's bytes into `frame`, or keeps them for [`finish`](Self::finish).
-    /// False, and nothing done, when they are no whole frame.
+    /// Copies a buffer's bytes into `frame`, or stores them for [`finish`](Self::finish). Returns
+    /// false, and changes nothing, if they are no complete frame.
     pub fn put(&mut self, bytes: &[u8], frame: &mut [u8]) -> bool {
         match self {
             Self::Raw(rows) => rows.copy(bytes, frame),
@@ -74,7 +74,8 @@ impl Pixels {
         }
     }
 
-    /// Makes `frame` what was put last. False when that is no frame after all.
+    /// Completes `frame` from the latest [`put`](Self::put). Returns false if the bytes are no
+    /// valid frame.
     pub fn finish(&mut self, frame: &mut [u8]) -> bool {
         match self {
             Self::Raw(_) => true,
@@ -85,7 +86,7 @@ impl Pixels {
 
 impl Rows {
     fn copy(&self, bytes: &[u8], frame: &mut [u8]) -> bool {
-        // The gap after the last row may be missing.
+        // The padding after the last row may be missing.
         let needed = self.stride * (self.rows - 1) + self.row;
         let Some(bytes) = bytes.get(..needed) else {
             return false;
@@ -104,7 +105,7 @@ impl Rows {
 
 impl Jpeg {
     fn keep(&mut self, bytes: &[u8]) -> bool {
-        // Cameras fill up behind the picture; one cut short would be grey from there on.
+        // Cameras append padding to the picture; a truncated picture would be grey after its end.
         let end = bytes.windows(2).rposition(|two| two == END_OF_IMAGE);
         let Some(end) = end else {
             return false;

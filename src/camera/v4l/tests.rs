@@ -1,4 +1,4 @@
-//! The camera against devices that follow a script.
+//! The camera with scripted devices.
 
 mod modes;
 mod script;
@@ -23,7 +23,7 @@ fn open(script: &Rc<RefCell<Script>>) -> (ScriptCamera, Frame) {
     (camera, frame)
 }
 
-/// Frame `sequence`, captured 4 ms before it is there; its pixels are its number.
+/// Frame `sequence`, captured 4 ms before its arrival; its pixels are its number.
 fn grey(sequence: u32, arrives: u64) -> Arrival {
     Arrival {
         at: at(arrives),
@@ -82,7 +82,7 @@ fn the_scripts_buffers_fail_as_the_crates_do_when_given_back_twice() {
     let script = Script::new();
     every_50_ms(&script, 0..3);
     let mut buffers = device(&script).start(BUFFERS).unwrap();
-    // What `v4l::io::mmap::Stream::next` does: give back, wait, take.
+    // What `v4l::io::mmap::Stream::next` does: return, wait, take.
     assert!(buffers.wait(MS * 60).unwrap());
     buffers.take().unwrap();
     let nothing_there = buffers.exchange().map(|_| ()).unwrap_err();
@@ -109,7 +109,7 @@ fn of_several_frames_the_newest_is_taken() {
     let (mut camera, mut frame) = open(&script);
     camera.next(&mut frame).unwrap();
     assert_eq!(frame.data(), [1; 256]);
-    // Two more came while the pilot was busy.
+    // Two more frames arrived while the pilot was busy.
     script.borrow_mut().pass_to(at(210));
     camera.next(&mut frame).unwrap();
     assert_eq!(frame.data(), [3; 256]);
@@ -123,7 +123,7 @@ fn after_a_long_stall_what_the_kernel_kept_is_too_old() {
     every_50_ms(&script, 0..40);
     let (mut camera, mut frame) = open(&script);
     camera.next(&mut frame).unwrap();
-    // It has room for 2 to 4; those after them are lost, and 4 is old.
+    // The buffers hold 2 to 4; later frames are lost, and 4 is old.
     script.borrow_mut().pass_to(at(1010));
     camera.next(&mut frame).unwrap();
     assert_eq!(frame.data(), [20; 256]);
@@ -259,7 +259,7 @@ fn rows_with_gaps_between_them_are_closed_up() {
     assert_eq!(camera.counters().broken, 1);
 }
 
-/// A picture, half red and half blue, as a camera compresses it.
+/// A picture, half red and half blue, in a camera's compression.
 fn jpeg(width: u32) -> Vec<u8> {
     let pixel = |x, _| image::Rgb(if x < 8 { [250, 0, 0] } else { [0, 0, 250] });
     let picture = image::RgbImage::from_fn(width, 16, pixel);

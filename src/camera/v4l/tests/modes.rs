@@ -1,4 +1,4 @@
-//! Modes and controls: what is chosen of what a device offers.
+//! Modes and controls: the selection from what a device offers.
 
 use std::rc::Rc;
 
@@ -75,7 +75,7 @@ fn sizes_and_rates_may_be_ranges_or_unknown() {
         "{error}"
     );
 
-    // A device that does not say is asked, and held to its answer.
+    // A device that lists nothing gets the request, and its answer is checked.
     let silent = |takes| ScriptDevice {
         sizes: Vec::new(),
         rates: Vec::new(),

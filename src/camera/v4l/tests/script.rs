@@ -1,5 +1,5 @@
-//! Devices that follow a script: their buffers are owned as the kernel's are, and handed
-//! out as the crate `v4l` hands them out.
+//! Scripted devices: their buffers have owners as the kernel's have, and the interface of the crate
+//! `v4l`.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ pub(super) fn at(millis: u64) -> Time {
     Time::ZERO + MS * millis as u32
 }
 
-/// A frame on its way.
+/// A frame that will arrive.
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub at: Time,
@@ -26,18 +26,18 @@ pub(super) struct Arrival {
     pub bytes: Vec<u8>,
 }
 
-/// What a scripted device does next.
+/// The script and the state of a device.
 #[derive(Default)]
 pub(super) struct Script {
     pub now: Time,
     pub arrivals: VecDeque<Arrival>,
-    /// Filled, oldest first.
+    /// Filled buffers, oldest first.
     filled: VecDeque<Arrival>,
-    /// Empty ones of the kernel.
+    /// The number of empty buffers that the kernel has.
     empty: usize,
-    /// Whether one is held outside.
+    /// Whether the caller holds a buffer.
     held: bool,
-    /// Waits that say "ready" with nothing there.
+    /// How many waits report "ready" without a frame.
     pub spurious: u32,
     /// Unplugged from then on.
     pub gone: Option<Time>,
@@ -52,7 +52,7 @@ impl Script {
         }))
     }
 
-    /// Lets time pass: frames arrive, or are lost where there is no empty buffer.
+    /// Advances the time: frames arrive, or are lost if no buffer is empty.
     pub fn pass_to(&mut self, now: Time) {
         while self.arrivals.front().is_some_and(|next| next.at <= now) {
             let arrival = self.arrivals.pop_front().unwrap();
