@@ -1,8 +1,9 @@
-//! What an engine file's network says of the frames that travel with it, by every
-//! instruction set of this machine, as SHA-256 of all outputs' bits;
-//! `cargo xtask test --only arm` compares two architectures'.
+//! Prints the SHA-256 of an engine's outputs for the validation frames in an engine file, for
+//! every instruction set of this machine. The digest covers the bits of all outputs.
+//! `cargo xtask test --only arm` compares the digests of two architectures.
 //!
-//! `answers RECIPE.toml FILE.engine` compiles the file, `answers FILE.engine` answers.
+//! `answers RECIPE.toml FILE.engine` compiles the file, `answers FILE.engine` computes the
+//! outputs.
 
 #![allow(
     clippy::print_stdout,
@@ -36,7 +37,7 @@ fn answer(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
         .map(|frame| frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect())
         .collect();
     for set in InstructionSet::ALL {
-        // The plain loops would take minutes where they are emulated.
+        // Skip the scalar loops where they are emulated, because they would take minutes.
         let emulated = set == InstructionSet::Scalar && cfg!(target_arch = "aarch64");
         if emulated || !set.is_available() {
             continue;
@@ -59,11 +60,11 @@ fn answer(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
             .collect();
         let mut digest = Sha256::new();
         for frame in &frames {
-            let mut lent: Vec<_> = outputs
+            let mut output_views: Vec<_> = outputs
                 .iter_mut()
                 .map(|output| TensorMut::F32(output))
                 .collect();
-            engine.infer(&[TensorRef::I8(frame)], &mut lent)?;
+            engine.infer(&[TensorRef::I8(frame)], &mut output_views)?;
             for value in outputs.iter().flatten() {
                 digest.update(value.to_le_bytes());
             }

@@ -1,5 +1,5 @@
-//! Compiles recipes and tells their engine files apart by SHA-256, part by part;
-//! `cargo xtask test --only arm` compares what two architectures make of the same.
+//! Compiles recipes and prints the SHA-256 of each section of their engine files.
+//! `cargo xtask test --only arm` compares the digests of two architectures.
 
 #![allow(
     clippy::print_stdout,

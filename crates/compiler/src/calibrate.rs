@@ -81,7 +81,7 @@ pub enum CalibrateError {
     /// A value is 0 on all frames.
     #[error(
         "`{value}` is 0 on all {frames} calibration frames, so it has no range; use frames of \
-         driving, or check that this part of the model is alive"
+         driving, or check this part of the model"
     )]
     Zero {
         /// The value's name in the model.

@@ -105,7 +105,7 @@ pub fn compile_recipe(
             if frames.pixels.len() < FEW {
                 warnings.push(format!(
                     "{}: only {} pictures; with fewer than {FEW} the ranges may be too narrow \
-                     and the gate says little",
+                     and the gate is unreliable",
                     path.display(),
                     frames.pixels.len()
                 ));
@@ -301,7 +301,7 @@ impl Model {
                     return Err(self.error(ModelError::Gate {
                         precision: self.recipe.precision.name(),
                         results: made.results,
-                        layers: "not looked for in floating point".to_owned(),
+                        layers: "not measured in floating point".to_owned(),
                     }));
                 }
                 made
@@ -310,8 +310,8 @@ impl Model {
                 if !quantized::takes_pixels(&self.simple) {
                     warnings.push(format!(
                         "{}: its first layer has padding, and a black border after the \
-                         normalisation is no pixel value; the normalisation stays a step of its \
-                         own, rounded to 8 bits once more",
+                         normalisation is not a pixel value; the normalisation stays a separate \
+                         step with one more rounding to 8 bits",
                         self.path.display()
                     ));
                 }

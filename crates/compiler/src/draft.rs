@@ -45,8 +45,8 @@ pub enum DraftError {
     },
     /// The model does not have exactly one image input.
     #[error(
-        "{path}: none of its inputs is alone a picture (float32, 1 x channels x height x width or \
-         1 x height x width x channels, of 1 or 3 channels): {inputs}. Write a recipe \
+        "{path}: the model must have one input, an image (float32, 1 x channels x height x width \
+         or 1 x height x width x channels, of 1 or 3 channels), but has: {inputs}. Write a recipe \
          (docs/recipes.md)"
     )]
     Inputs {
@@ -107,8 +107,8 @@ pub fn draft(model: &Path, named: &Path, wishes: &Wishes) -> Result<String, Draf
         "# Made from the model; docs/recipes.md explains every key.\n\
          model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n\n\
          [input]\n\
-         # The whole frame, values 0 to 1. Crop, scale, mean and std have to be what the\n\
-         # training did.\n\
+         # The whole frame, values 0 to 1. Crop, scale, mean and std have to match the\n\
+         # training.\n\
          width = {}\nheight = {}\ncolour = \"{}\"\nlayout = \"{}\"\n",
         quoted(&named.to_string_lossy()),
         wishes.precision.name(),

@@ -48,14 +48,14 @@ pub struct NarrowError {
     pub number: f32,
 }
 
-/// Converts the nodes that `wanted` selects to float16. Casts are inserted where float32 values
+/// Converts the nodes that `selects` accepts to float16. Casts are inserted where float32 values
 /// enter and leave, so that every type is explicit in the graph, as strongly typed runtimes
 /// require. Inputs and outputs of the graph keep their types, and so do QuantizeLinear and
 /// DequantizeLinear nodes.
 ///
 /// # Errors
 /// If a constant is too large for float16.
-pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, NarrowError> {
+pub fn narrow(graph: &Graph, selects: impl Fn(&Node) -> bool) -> Result<Graph, NarrowError> {
     let mut narrowed = Graph {
         nodes: Vec::new(),
         ..graph.clone()
@@ -71,7 +71,7 @@ pub fn narrow(graph: &Graph, wanted: impl Fn(&Node) -> bool) -> Result<Graph, Na
                 node.op,
                 Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
             );
-            !quantises && node.outputs.iter().any(|&v| is_float(v)) && wanted(node)
+            !quantises && node.outputs.iter().any(|&v| is_float(v)) && selects(node)
         })
         .collect();
     let outside = graph

@@ -57,8 +57,8 @@ pub enum FramesError {
     },
     /// The folder has only one image.
     #[error(
-        "{}: {found} picture(s) are too few: some are for calibration, others to prove the engine \
-         with; record some hundred", path.display()
+        "{}: {found} picture(s) are too few: some are for calibration, others for validation; \
+         record some hundred", path.display()
     )]
     TooFew {
         /// The folder.

@@ -28,7 +28,7 @@ pub enum NetworkError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The network does not have one image input.
-    #[error("the network's input is not one picture of {expected} float32 or int8 elements")]
+    #[error("the network's input is not one image of {expected} float32 or int8 elements")]
     Input {
         /// Elements of a frame.
         expected: usize,

@@ -18,7 +18,7 @@ pub enum ProofError {
     )]
     NoFrames,
     /// The sections in the engine file are inconsistent.
-    #[error("what should prove this engine does not fit it ({0}); compile it again")]
+    #[error("the validation data in this engine file is inconsistent ({0}); compile it again")]
     Unfit(&'static str),
 }
 
@@ -45,7 +45,7 @@ impl Proof {
         };
         let plan = &bundle.plan;
         let [input] = plan.inputs.as_slice() else {
-            return Err(ProofError::Unfit("it has not one input"));
+            return Err(ProofError::Unfit("the engine does not have one input"));
         };
         let input = plan.port(input);
         let lengths: Vec<(&str, usize)> = (plan.outputs.iter())
@@ -64,7 +64,7 @@ impl Proof {
         }
         if count > MOST_TRAVELLING || answers.len() != count * numbers * 4 {
             return Err(ProofError::Unfit(
-                "its answers are not those of some frames",
+                "the length of the answers does not match the outputs",
             ));
         }
         let pixels = strip::unpack(picture, count * input.len())
@@ -89,7 +89,7 @@ impl Proof {
             };
             // The manifest's scale includes the scale of an integer output. fp32 answers do not
             // use that scale.
-            let scale = scale(index).ok_or(ProofError::Unfit("its recipe has no such output"))?;
+            let scale = scale(index).ok_or(ProofError::Unfit("the recipe lacks an output"))?;
             units.push((output.name.clone(), output.scale / scale));
             let output = Output {
                 scale,

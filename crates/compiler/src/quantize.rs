@@ -55,7 +55,7 @@ pub enum QuantizeError {
         name: String,
     },
     /// The quantized graph breaks a rule. This is a defect of the compiler.
-    #[error("the quantised graph is not sound ({0}); report this as a defect of Pilotage")]
+    #[error("the quantised graph is invalid ({0}); report this as a defect of Pilotage")]
     Unsound(#[from] GraphError),
 }
 

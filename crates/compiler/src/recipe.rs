@@ -310,7 +310,7 @@ impl Recipe {
                 "precision",
                 format!(
                     "\"{}\" needs a [calibration] table with frames = \"FOLDER\": frames as the \
-                     car sees them, to choose ranges from and to prove the engine with",
+                     car sees them, for its ranges and its validation",
                     self.precision.name()
                 ),
             ));

@@ -1,4 +1,4 @@
-//! The table for trtexec against ONNX Runtime.
+//! Compares the calibration table for trtexec with ONNX Runtime's ranges.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,7 +13,7 @@ use std::process::Command;
 use pilotage_compiler::{Frames, Recipe, compile};
 use pilotage_engine::Bundle;
 
-/// Enough to be split; ONNX Runtime sees those that were not held back.
+/// Enough frames to be split. ONNX Runtime runs on the frames that were not held back.
 const FRAMES: usize = 18;
 
 fn python() -> PathBuf {
@@ -37,7 +37,7 @@ fn parse(line: &str) -> (String, f64, f64) {
 #[test]
 fn every_tensor_of_the_file_has_onnxruntimes_range() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The gates: three times the larger of the two outputs' errors measured.
+    // The gates are three times the larger of the two outputs' measured errors.
     for (name, layout, outputs, gate) in [
         (
             "pytorch",
@@ -53,12 +53,12 @@ fn every_tensor_of_the_file_has_onnxruntimes_range() {
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let place = |name: &str| folder.path().join(name);
-        fs::create_dir(place("frames")).unwrap();
+        let file_in = |name: &str| folder.path().join(name);
+        fs::create_dir(file_in("frames")).unwrap();
         for number in 0..FRAMES {
             let file = format!("{number:03}.jpg");
             let shipped = root.join("../../engines/frames").join(&file);
-            fs::copy(shipped, place("frames").join(file)).unwrap();
+            fs::copy(shipped, file_in("frames").join(file)).unwrap();
         }
         let model = root.join(format!("tests/exports/{name}.onnx"));
         let [first, second] = outputs;
@@ -69,18 +69,18 @@ fn every_tensor_of_the_file_has_onnxruntimes_range() {
              [[output]]\n{second}\nmeaning = \"throttle\"\n{gate}\n\
              [calibration]\nframes = \"frames\"\nmethod = \"minmax\"\n"
         );
-        fs::write(place("net.toml"), text).unwrap();
-        let compiled = compile(&place("net.toml")).unwrap_or_else(|error| panic!("{error}"));
+        fs::write(file_in("net.toml"), text).unwrap();
+        let compiled = compile(&file_in("net.toml")).unwrap_or_else(|error| panic!("{error}"));
         let bundle = Bundle::read(&compiled.bytes).unwrap();
-        fs::write(place("table"), &bundle.sections["calibration.cache"]).unwrap();
+        fs::write(file_in("table"), &bundle.sections["calibration.cache"]).unwrap();
 
-        let (recipe, _) = Recipe::read(&place("net.toml")).unwrap();
-        let frames = Frames::read(&place("frames"), &recipe.input).unwrap();
-        fs::write(place("pixels"), frames.split().0.concat()).unwrap();
+        let (recipe, _) = Recipe::read(&file_in("net.toml")).unwrap();
+        let frames = Frames::read(&file_in("frames"), &recipe.input).unwrap();
+        fs::write(file_in("pixels"), frames.split().0.concat()).unwrap();
         let python = python();
         let output = Command::new(&python)
             .arg(root.join("tests/tensor_ranges.py"))
-            .args([model, place("pixels"), place("table")])
+            .args([model, file_in("pixels"), file_in("table")])
             .output()
             .unwrap_or_else(|error| {
                 panic!(
@@ -88,13 +88,13 @@ fn every_tensor_of_the_file_has_onnxruntimes_range() {
                     python.display()
                 )
             });
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{complaint}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
         let lines = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<_> = lines.lines().map(parse).collect();
         assert!(lines.len() > 15, "{lines:?}");
         for (tensor, largest, scale) in lines {
-            // Also false where either is missing.
+            // False too if either number is missing.
             let near = (scale * 127.0 / largest - 1.0).abs() < 1e-4;
             assert!(near, "{name}: {tensor}: {scale} for {largest}");
         }

@@ -1,6 +1,6 @@
-//! Networks in the form in which PyTorch and Keras export theirs, against ONNX Runtime's
-//! answers. They are imitations: tests/write_exports.py built them by hand with `onnx.helper`,
-//! and no exporter has been at them.
+//! Compares networks in the form that PyTorch and Keras export with ONNX Runtime's outputs. The
+//! networks are imitations: tests/write_exports.py built them by hand with `onnx.helper`, not
+//! with an exporter.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,7 +32,7 @@ fn answers(name: &str) -> Vec<f32> {
     all[name].clone()
 }
 
-/// Element i, as a grey level.
+/// The grey level of element i.
 fn level(i: usize) -> f32 {
     let hash = (i as u64 * 2_654_435_761) % (1 << 32);
     (hash >> 24) as f32
@@ -98,7 +98,7 @@ fn exports_agree_with_onnx_runtime() {
 }
 
 #[test]
-fn nothing_but_layers_is_left() {
+fn simplification_leaves_only_layers() {
     let plan = lower(&simplify(&graph("pytorch")), PortLayout::Native).unwrap();
     assert_eq!(plan.inputs[0].layout, Layout::Nhwc);
     assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
@@ -107,7 +107,7 @@ fn nothing_but_layers_is_left() {
 }
 
 #[test]
-fn recipes_for_them_take_raw_pixels() {
+fn recipes_for_exports_take_raw_pixels() {
     let pytorch =
         "[[output]]\nmeaning = \"steering\"\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n";
     let keras = "[[output]]\nname = \"steering\"\nmeaning = \"steering\"\n\

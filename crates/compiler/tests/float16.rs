@@ -1,4 +1,4 @@
-//! The shipped model in float16, whole and in part, as other runtimes take it.
+//! Checks the shipped model in float16, in whole and in part, with ONNX Runtime.
 
 #![allow(
     clippy::print_stdout,
@@ -33,7 +33,7 @@ fn compiled(precision: Precision, layers: &[(&str, LayerPrecision)]) -> Bundle {
     Bundle::read(&compiled.bytes).unwrap()
 }
 
-/// What each layer's weights are, behind a DequantizeLinear or not.
+/// The element type of each layer's weights, before a DequantizeLinear if there is one.
 fn weights(graph: &Graph) -> BTreeMap<&str, ElementType> {
     let layers = graph
         .nodes
@@ -52,7 +52,7 @@ fn weights(graph: &Graph) -> BTreeMap<&str, ElementType> {
         .collect()
 }
 
-/// How far ONNX Runtime is from fp32 with that model, on the frames that travel.
+/// The error of ONNX Runtime with `model` against fp32, on the validation frames.
 fn gate(bundle: &Bundle, model: &[u8]) -> Vec<GateResult> {
     let proof = Proof::of(bundle).unwrap();
     let frames: Vec<&[u8]> = proof.frames().iter().map(Vec::as_slice).collect();
@@ -71,7 +71,7 @@ fn the_float16_model_is_strongly_typed_and_as_near_as_its_recipe_allows() {
     let model = &bundle.sections["model.fp16.onnx"];
     assert!(model.len() < 3_300_000, "{} bytes", model.len());
     let graph = Graph::read(model, &ReadOptions::default()).unwrap();
-    // TensorRT's parser is given the model as it is written anew.
+    // The model is written in the same form again, as for TensorRT's parser.
     assert!(graph.write() == *model);
     let ports = graph.inputs.iter().chain(&graph.outputs);
     assert!(
@@ -92,12 +92,12 @@ fn the_float16_model_is_strongly_typed_and_as_near_as_its_recipe_allows() {
     assert_eq!(casts.count(), 2);
     for result in gate(&bundle, model) {
         assert!(result.passes(), "{result:?}");
-        // Far nearer than 8 bits are.
+        // The error is far smaller than that of 8 bits.
         assert!(result.mse * 100.0 < result.most_mse, "{result:?}");
     }
 }
 
-/// A model of one layer that makes numbers beyond float16 of bright pixels.
+/// A model with one layer whose output for bright pixels exceeds float16's range.
 #[test]
 fn what_float16_cannot_hold_is_refused_by_name() {
     use pilotage_graph::{GraphBuilder, Tensor, TensorType};
@@ -166,7 +166,7 @@ fn layers_kept_in_floating_point_are_float16_unless_asked_for_in_fp32() {
         assert_eq!(of, expected, "{layer}");
     }
     assert!(gate(&bundle, model).iter().all(GateResult::passes));
-    // Our own executor looked at that very model.
+    // The CPU engine's gate checked the same model.
     let forms = bundle
         .manifest
         .gate

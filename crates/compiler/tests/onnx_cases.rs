@@ -1,15 +1,15 @@
-//! The ONNX standard's own cases, through the reader, the compiler and the CPU
-//! engine.
+//! Runs the ONNX standard's own cases through the reader, the compiler and the CPU engine.
 //!
-//! `write_onnx_cases.py` writes them out (`cargo xtask test --install` runs it).
-//! In scope are all cases whose operators the reader takes and whose tensors are
-//! float32 where they are floating point; 1-D and 3-D convolution and pooling do
-//! not fit, nor do BatchNormalization and Dropout as they are in training. Inputs that only a constant can be here (weights, normalisation's
-//! statistics, shapes, axes, limits: see [`needs_constant`]) are bound when the
-//! model is read. Each case runs as read and simplified, by the scalar kernels
-//! and the machine's best, with the model's order of axes and the engine's own.
-//! Tolerances are those of ONNX's backend runner (numpy's `assert_allclose` with
-//! the case's rtol, 1e-3, and atol, 1e-7).
+//! `write_onnx_cases.py` writes the cases to files (`cargo xtask test --install` runs it). In
+//! scope are all cases whose operators the reader supports and whose floating-point tensors are
+//! float32. Not in scope are 1-D and 3-D convolution and pooling, and BatchNormalization and
+//! Dropout in training mode.
+//!
+//! Inputs that must be constant here (weights, statistics of normalization, shapes, axes, limits:
+//! see [`needs_constant`]) are bound when the model is read. Each case runs as read and
+//! simplified, with the scalar kernels and the machine's best kernels, in the model's axis order
+//! and in the engine's. Tolerances are those of ONNX's backend runner (numpy's `assert_allclose`
+//! with the case's rtol, 1e-3, and atol, 1e-7).
 
 #![allow(
     clippy::print_stdout,
@@ -45,7 +45,7 @@ struct Case {
     atol: f64,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// For each data set the shapes of its inputs and of its outputs.
+    /// The shapes of the inputs and of the outputs, for each data set.
     sets: Vec<[Vec<Vec<usize>>; 2]>,
 }
 
@@ -64,10 +64,10 @@ struct Output {
     element_type: String,
 }
 
-/// Operators that the reader takes only where they compute a shape.
+/// Operators that the reader supports only for computing shapes.
 const ONLY_IN_SHAPES: [&str; 2] = ["Gather", "Shape"];
 
-/// Whether an operator's input has to be known when compiling.
+/// Whether an operator's input must be known at compile time.
 fn needs_constant(operator: &str, position: usize) -> bool {
     match operator {
         "BatchNormalization" | "Clip" | "Conv" | "DequantizeLinear" | "Dropout" | "Pad"
@@ -128,7 +128,7 @@ fn elements<T, const N: usize>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
         .collect()
 }
 
-/// Runs all data sets of a case in all ways; the first thing that is wrong.
+/// Runs all data sets of a case in all ways. Returns the first error.
 fn run(folder: &Path, case: &Case) -> Result<(), String> {
     let model = fs::read(folder.join("model.onnx")).unwrap();
     let bound: BTreeSet<&str> = case
@@ -229,7 +229,7 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
     }
 }
 
-/// Name and reason of each case that is known not to run.
+/// Name and reason of each case that is known to fail.
 fn left_out() -> BTreeMap<String, String> {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx_cases_left_out.txt");
     let text = fs::read_to_string(list).unwrap();

@@ -1,5 +1,5 @@
-//! Networks of others in 8 bits: how near they are to fp32, and what is said
-//! where they cannot be.
+//! Compiles networks from other tools to 8 bits: checks their error against fp32, and the
+//! messages for networks that cannot be compiled.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,9 +17,9 @@ use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{Graph, ReadOptions};
 use tempfile::TempDir;
 
-/// The limits for steering and throttle: three times the largest error measured, for
-/// PyTorch's form in 8 bits twice. These networks were never trained, and 8 bits cost
-/// them more than they would one that drives.
+/// The limits for steering and throttle: three times the largest measured error, or twice for
+/// PyTorch's form in 8 bits. These networks were never trained, and 8 bits cost them more
+/// accuracy than a trained network.
 fn gates(name: &str, precision: &str) -> [&'static str; 2] {
     match (name, precision) {
         ("pytorch", "fp32") => ["gate = { mse = 1e-10, worst = 3e-5 }\n"; 2],
@@ -40,7 +40,7 @@ fn gates(name: &str, precision: &str) -> [&'static str; 2] {
     }
 }
 
-/// Pictures of shapes and shades, no two the same.
+/// Draws images with shapes and shades, all different.
 fn draw(folder: &Path, count: u32) {
     fs::create_dir(folder).unwrap();
     for number in 0..count {
@@ -58,7 +58,7 @@ fn draw(folder: &Path, count: u32) {
     }
 }
 
-/// A recipe of an export in a folder of its own.
+/// A recipe for an exported model, in a temporary folder.
 struct Project {
     folder: TempDir,
     head: String,
@@ -137,8 +137,8 @@ fn imitations_of_pytorchs_and_kerass_exports_become_integers() {
             let layers = 8;
             assert_eq!(steps(&plan, integer_layer), layers, "{:#?}", plan.steps);
             assert_eq!(steps(&plan, float_layer), 0);
-            let curves = steps(&plan, |o| matches!(o, Operation::Lookup { .. }));
-            assert_eq!(curves, if name == "keras" { 5 } else { 1 });
+            let lookup_tables = steps(&plan, |o| matches!(o, Operation::Lookup { .. }));
+            assert_eq!(lookup_tables, if name == "keras" { 5 } else { 1 });
             let kept = compiled.manifest.trials.iter().filter(|trial| trial.kept);
             assert!(kept.clone().all(|trial| trial.after < trial.before));
             assert_eq!(compiled.layers.len(), layers);
@@ -152,9 +152,9 @@ fn imitations_of_pytorchs_and_kerass_exports_become_integers() {
     }
 }
 
-/// The integer plan and the QDQ graph with floating-point arithmetic differ by rounding
-/// only. Half of the answers are the same to the last digits. The others may differ by
-/// what a single value costs that the two round to different sides.
+/// The integer plan and the QDQ graph in floating-point arithmetic differ only by rounding. Half
+/// of the answers are equal to the last digits. The others may differ by the effect of a single
+/// value that is rounded in different directions.
 #[test]
 fn integers_and_the_qdq_graph_agree() {
     for name in ["pytorch", "keras"] {
@@ -175,21 +175,22 @@ fn integers_and_the_qdq_graph_agree() {
             let floats = answers(&bundle, dequantized, last).concat();
             let integers = answers(&bundle, bundle.plan.clone(), last).concat();
             assert_eq!((floats.len(), integers.len()), (10, 10));
-            let mut apart: Vec<f32> = floats
+            let mut differences: Vec<f32> = floats
                 .iter()
                 .zip(&integers)
                 .map(|(a, b)| (a - b).abs())
                 .collect();
-            apart.sort_by(f32::total_cmp);
+            differences.sort_by(f32::total_cmp);
             assert!(
-                apart[apart.len() / 2] < 1e-6 && apart[apart.len() - 1] < 0.01,
-                "{name}, {method}: {apart:?}"
+                differences[differences.len() / 2] < 1e-6
+                    && differences[differences.len() - 1] < 0.01,
+                "{name}, {method}: {differences:?}"
             );
         }
     }
 }
 
-/// What `plan` answers to the frames that travel with `bundle`.
+/// The outputs of `plan` for the validation frames of `bundle`.
 fn answers(bundle: &Bundle, plan: Plan, channels_last: bool) -> Vec<Vec<f32>> {
     let proof = Proof::of(bundle).unwrap();
     let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
@@ -199,8 +200,8 @@ fn answers(bundle: &Bundle, plan: Plan, channels_last: bool) -> Vec<Vec<f32>> {
         .unwrap()
 }
 
-/// A network that gave its mean answer whatever it sees would not pass. The answers of
-/// Keras' form vary too little for this.
+/// A network whose output is always its mean must not pass the gate. The outputs of Keras' form
+/// vary too little for this test.
 #[test]
 fn the_gates_are_a_fraction_of_the_variance_of_the_answers() {
     let fp32 = Bundle::read(&Project::new("pytorch", "fp32").compile().bytes).unwrap();
@@ -219,7 +220,7 @@ fn the_gates_are_a_fraction_of_the_variance_of_the_answers() {
 }
 
 #[test]
-fn every_precision_is_compiled_and_proven() {
+fn every_precision_is_compiled_and_gated() {
     for name in ["pytorch", "keras"] {
         let mut sizes = Vec::new();
         for precision in ["fp32", "fp16", "int8", "int8-integer", "int8-dynamic"] {
@@ -243,7 +244,7 @@ fn every_precision_is_compiled_and_proven() {
                 };
                 matches!(finish, Some(Finish::Dynamic { .. }))
             });
-            // The picture is integers already.
+            // The input is already integers, so the first layer is not dynamic.
             assert_eq!(
                 dynamic,
                 if precision == "int8-dynamic" { 7 } else { 0 },
@@ -266,7 +267,7 @@ fn every_precision_is_compiled_and_proven() {
 }
 
 #[test]
-fn the_gate_fails_by_name_and_mixed_precision_passes_it() {
+fn a_failed_gate_names_layers_and_mixed_precision_passes() {
     let mut project = Project::new("pytorch", "int8");
     let strict = "gate = { mse = 1e-9, worst = 0.0001 }\n";
     project.tables = project
@@ -286,7 +287,7 @@ fn the_gate_fails_by_name_and_mixed_precision_passes_it() {
     assert!(compiled.manifest.gate.iter().all(GateResult::passes));
     let raised = &compiled.manifest.raised;
     assert!(!raised.is_empty());
-    // So tight a gate is too much for float16 as well.
+    // The gate is too strict for float16 as well.
     assert!(
         raised.iter().all(|layer| layer.ends_with(" (fp32)")),
         "{raised:?}"
@@ -311,7 +312,7 @@ fn single_layers_stay_in_floating_point() {
 }
 
 #[test]
-fn frames_that_cannot_calibrate_say_so() {
+fn unusable_frames_are_errors() {
     let project = Project::new("pytorch", "int8");
     let frames = project.folder.path().join("frames");
     fs::write(frames.join("000.png"), b"no picture").unwrap();

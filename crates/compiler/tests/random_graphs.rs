@@ -1,4 +1,4 @@
-//! Random networks compute the same however they are compiled.
+//! Checks that random networks compute the same in every way of compiling them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,13 +24,13 @@ use proptest::prelude::*;
 
 use layout::in_layout;
 
-/// A choice among many, and what it needs to know.
+/// The kind of an operator, and its parameters.
 type Choice = (u8, [u8; 4]);
 
-/// Builds a network from choices; those that do not fit what there is are passed over.
+/// Builds a network from choices. Skips choices that do not fit the existing values.
 struct Random {
     b: GraphBuilder,
-    /// What was made so far, with shapes.
+    /// The existing values, with their shapes.
     made: Vec<(ValueId, Vec<usize>)>,
     names: usize,
     seed: u32,
@@ -57,7 +57,7 @@ impl Random {
         format!("n{}", self.names)
     }
 
-    /// Away from 0, so that it can divide, and below 1.5.
+    /// Elements that are not close to 0, so that they can be divisors, and below 1.5.
     fn constant(&mut self, shape: &[usize]) -> ValueId {
         let name = self.name();
         let tensor = numbers(shape, &mut self.seed);
@@ -72,7 +72,7 @@ impl Random {
         self.b.constant(name, tensor).unwrap()
     }
 
-    /// Adds a node; not where its output would be large or the operator refuses.
+    /// Adds a node, unless its output would be large or the operator rejects the inputs.
     fn node(&mut self, op: Op, inputs: &[ValueId], shapes: &[Vec<usize>]) {
         let name = self.name();
         let Ok(outputs) = self.b.node_with_shapes(name, op, inputs, shapes) else {
@@ -89,7 +89,7 @@ impl Random {
 
     fn step(&mut self, (kind, with): Choice) {
         let with = with.map(usize::from);
-        // Mostly what was made last, at times something earlier.
+        // Mostly the last value, sometimes an earlier one.
         let back = if with[0] % 4 == 0 {
             with[1] % self.made.len()
         } else {
@@ -230,7 +230,7 @@ impl Random {
         }
         let c = self.constant(&along);
         let op = [Op::Add, Op::Sub, Op::Mul, Op::Div][with[3] % 4].clone();
-        // What divides must not come near 0, so a value never does.
+        // A divisor must not be close to 0, so a computed value is never a divisor.
         let constant_first = with[1] % 3 == 0 && op != Op::Div;
         let inputs = if constant_first { [c, x] } else { [x, c] };
         self.node(op, &inputs, &[]);
@@ -360,8 +360,8 @@ proptest! {
         }
     }
 
-    /// The integers that the CPU computes, and the QDQ graph taken at its word, as ONNX Runtime
-    /// and TensorRT take it.
+    /// Compares the integers that the CPU engine computes with the QDQ graph executed in floats,
+    /// as ONNX Runtime and TensorRT execute it.
     #[test]
     fn integers_stay_near_the_quantised_graph_in_floats(
         channels in 1_usize..5,
@@ -387,9 +387,9 @@ proptest! {
 
         let form = if integer { Form::Int8Integer } else { Form::Int8 };
         let options = QuantizeOptions { form, float_layers: BTreeSet::new() };
-        let wanted = values(&graph, &options).unwrap();
-        let ranges = match calibrate(&graph, false, &wanted, &frames, Method::MinMax) {
-            // Never anything but 0, or beyond all floats: there is no range.
+        let to_calibrate = values(&graph, &options).unwrap();
+        let ranges = match calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax) {
+            // A value is always 0, or outside the range of floats: it has no range.
             Err(CalibrateError::Zero { .. } | CalibrateError::NotFinite { .. }) => return Ok(()),
             ranges => ranges.unwrap(),
         };
@@ -408,7 +408,7 @@ proptest! {
             }
         }
 
-        // What is float in it can be float16, and be read back.
+        // The float nodes can be converted to float16, written and read back.
         let layer = |op: &Op| matches!(op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul);
         let half = narrow(&quantised, |node| !layer(&node.op)).unwrap();
         prop_assert!(half.check().is_ok());

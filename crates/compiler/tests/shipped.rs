@@ -1,4 +1,4 @@
-//! The recipes of engines/, compiled and run.
+//! Compiles and runs the recipes in engines/.
 
 #![allow(
     clippy::print_stdout,
@@ -51,13 +51,14 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
         .filter(|s| s.operation == Operation::Reshape);
     assert_eq!(reshapes.count(), plan.steps.len() - 10, "{:?}", plan.steps);
 
-    // What travels with it proves it again, and so does the model for other runtimes.
+    // Recompute the engine's outputs, and those of the model for other runtimes, from the
+    // validation frames in the engine file.
     assert_eq!(bundle.manifest.gate.len(), 4);
     assert!(bundle.manifest.gate.iter().all(GateResult::passes));
     let proof = Proof::of(&bundle).unwrap();
     let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
     assert_eq!(frames.len(), 64);
-    let wanted: Vec<f32> = bundle.sections["gate.answers"]
+    let expected: Vec<f32> = bundle.sections["gate.answers"]
         .as_chunks::<4>()
         .0
         .iter()
@@ -74,9 +75,9 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
         .unwrap();
     assert_eq!(engine, again);
     let mut squares = [0.0_f64; 2];
-    for (found, wanted) in engine.iter().zip(wanted.chunks(2)) {
-        for ((sum, &found), &wanted) in squares.iter_mut().zip(found).zip(wanted) {
-            *sum += f64::from(found - wanted).powi(2);
+    for (found, expected) in engine.iter().zip(expected.chunks(2)) {
+        for ((sum, &found), &expected) in squares.iter_mut().zip(found).zip(expected) {
+            *sum += f64::from(found - expected).powi(2);
         }
     }
     for ((sum, output), result) in squares
@@ -88,9 +89,9 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
         assert!((mse / result.mse - 1.0).abs() < 1e-3, "{mse} {result:?}");
     }
 
-    // ONNX Runtime, on all frames. It computes this model in floats between its
-    // roundings, so that now and then one of them falls the other way. In the last
-    // hidden layer a level is worth more than a step of the answer.
+    // Compare with ONNX Runtime on all frames. It computes this model in floats between the
+    // roundings, so some values are rounded in the other direction. In the last hidden layer, one
+    // quantization step changes the output by more than one of its steps.
     let (content, _) = Recipe::read(&recipe).unwrap();
     let frames = Frames::read(&recipe.with_file_name("frames"), &content.input).unwrap();
     let frames: Vec<&[u8]> = frames.pixels.iter().map(AsRef::as_ref).collect();

@@ -40,7 +40,7 @@ pub enum GraphError {
         found: i64,
     },
     /// The model does not declare its opset.
-    #[error("the model does not say which ONNX opset it uses; export it again")]
+    #[error("the model does not declare its ONNX opset; export it again")]
     MissingOpset,
     /// An operator that is not supported.
     #[error(
@@ -84,7 +84,7 @@ pub enum GraphError {
         name: String,
     },
     /// The length of a tensor's data does not match its shape, or the shape has a negative size.
-    #[error("the tensor `{name}` says shape {shape:?}, but holds {found} elements")]
+    #[error("the tensor `{name}` has shape {shape:?}, but {found} elements")]
     WrongTensorSize {
         /// The tensor's name.
         name: String,
@@ -129,7 +129,7 @@ pub enum GraphError {
     },
     /// An input without a declared type and shape.
     #[error(
-        "the input `{input}` does not say its type and shape; export the model with fixed sizes"
+        "the input `{input}` has no declared type and shape; export the model with fixed sizes"
     )]
     MissingShape {
         /// The input's name.
@@ -148,7 +148,7 @@ pub enum GraphError {
         place: &'static str,
     },
     /// A node or output refers to a value that does not exist.
-    #[error("{reader} reads `{name}`, which nothing in the graph makes")]
+    #[error("{reader} reads `{name}`, which nothing in the graph computes")]
     UnknownValue {
         /// A node, or the list of outputs.
         reader: String,
@@ -193,7 +193,7 @@ pub enum GraphError {
         source: OpError,
     },
     /// A graph that was built in memory breaks a rule of [`Graph`](crate::Graph).
-    #[error("the graph is not sound: {problem} (`{name}`)")]
+    #[error("the graph is invalid: {problem} (`{name}`)")]
     Unsound {
         /// The rule that is broken.
         problem: &'static str,

@@ -179,11 +179,14 @@ impl Graph {
                 return Err(unsound("a node's value is out of range", &node.name));
             }
             if !node.inputs.iter().all(|v| made[v.0]) {
-                return Err(unsound("a node reads what is not made yet", &node.name));
+                return Err(unsound(
+                    "a node reads a value that is not computed yet",
+                    &node.name,
+                ));
             }
             for v in &node.outputs {
                 if std::mem::replace(&mut made[v.0], true) {
-                    return Err(unsound("a value is made twice", &self.value(*v).name));
+                    return Err(unsound("a value is computed twice", &self.value(*v).name));
                 }
             }
             let in_node = |source| GraphError::InNode {
@@ -200,14 +203,14 @@ impl Graph {
             for (v, t) in node.outputs.iter().zip(&types) {
                 if self.value(*v).element_type != t.element_type {
                     return Err(unsound(
-                        "a value is of another type than its node makes",
+                        "a value has another type than its node's output",
                         &node.name,
                     ));
                 }
             }
         }
         match self.outputs.iter().find(|v| !made[v.0]) {
-            Some(v) => Err(unsound("an output is not made", &self.value(*v).name)),
+            Some(v) => Err(unsound("an output is not computed", &self.value(*v).name)),
             None => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::*;
 
-/// What tests/write_calibration.py wrote.
+/// A case that tests/write_calibration.py wrote.
 #[derive(Deserialize)]
 struct Case {
     limit: f64,
@@ -40,7 +40,7 @@ impl Case {
 fn entropy_is_onnxruntimes_on_the_same_histograms() {
     for (name, case) in Case::all() {
         let found = f64::from(Method::Entropy.limit(&case.histogram()));
-        // The same bin: the numbers differ by f32 rounding alone.
+        // The same bin: the numbers differ only by f32 rounding.
         let near = (found - case.entropy).abs() < 0.01 * case.bin_width();
         assert!(near, "{name}: {found}, onnxruntime {}", case.entropy);
     }
@@ -59,8 +59,8 @@ fn percentile_is_numpys_within_a_bin() {
 fn least_squares_is_numpys_on_the_data_itself() {
     for (name, case) in Case::all() {
         let found = f64::from(Method::Mse.limit(&case.histogram()));
-        // The histogram knows each number only to its bin, and near its least the
-        // error is flat: 5 % of the limit.
+        // The histogram resolves each number only to its bin, and the error is flat near its
+        // minimum. Hence the tolerance of 5 % of the limit.
         let near = (found - case.least_squares).abs() <= 0.05 * case.limit;
         assert!(near, "{name}: {found}, numpy {}", case.least_squares);
     }
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn every_method_keeps_some_of_what_was_seen(
+    fn every_method_keeps_a_part_of_the_observed_range(
         data in prop::collection::vec(-3.0_f32..3.0, 1..300),
         scale in 1e-3_f32..1e3,
     ) {
@@ -107,8 +107,8 @@ proptest! {
     }
 }
 
-/// A picture of 2 x 2 grey pixels times -1, then ReLU: 0 wherever pixels are
-/// above 128.
+/// The negative sum of an image of 2 x 2 grey pixels, then ReLU. The output is 0 if all pixels
+/// are above 128.
 fn darkness() -> (Graph, Vec<ValueId>) {
     let mut b = GraphBuilder::new("net");
     let x = TensorType::new(ElementType::F32, [1, 1, 2, 2]);

@@ -11,7 +11,7 @@ use crate::permute::{TO_NHWC, permute, pick};
 use pilotage_graph::ElementType;
 use pilotage_vision::Preprocess;
 
-/// A small network of PilotNet's kind; `nhwc` as Keras exports it.
+/// A small network like PilotNet. With `nhwc`, in the form that Keras exports.
 fn model(nhwc: bool, pads: usize) -> Graph {
     let numbers = |n: usize| -> Vec<f32> {
         (0..n)
@@ -100,8 +100,8 @@ fn error(graph: &Graph, recipe: &str) -> String {
     message.replace(&format!("{}/", folder.path().display()), "")
 }
 
-/// What the model makes of a picture normalised as the recipe says, and what
-/// the engine makes of its pixels.
+/// The model's outputs for an image that is normalized as the recipe specifies, and the engine's
+/// outputs for the raw pixels.
 fn answers(graph: &Graph, nhwc: bool, bundle: &Bundle) -> (Vec<f32>, Vec<f32>) {
     let pixels: Vec<f32> = (0..216_u32).map(|i| ((i * 89 + 3) % 256) as f32).collect();
     let shape = if nhwc { [1, 8, 9, 3] } else { [1, 3, 8, 9] };
@@ -132,7 +132,7 @@ fn assert_close((expected, found): (Vec<f32>, Vec<f32>)) {
 }
 
 #[test]
-fn normalisation_becomes_part_of_the_first_layer() {
+fn normalization_becomes_part_of_the_first_layer() {
     for (nhwc, layout) in [(false, "nchw"), (true, "nhwc")] {
         let graph = model(nhwc, 0);
         let bundle = compiled(&graph, &recipe(layout));
@@ -145,7 +145,7 @@ fn normalisation_becomes_part_of_the_first_layer() {
 }
 
 #[test]
-fn padding_keeps_normalisation_a_step_of_its_own() {
+fn padding_keeps_normalization_a_separate_step() {
     let graph = model(false, 1);
     let bundle = compiled(&graph, &recipe("nchw"));
     let first = &bundle.plan.steps[0].operation;
@@ -154,7 +154,7 @@ fn padding_keeps_normalisation_a_step_of_its_own() {
 }
 
 #[test]
-fn the_manifest_says_what_is_left_to_do() {
+fn the_manifest_describes_the_remaining_preprocessing() {
     let bundle = compiled(&model(false, 0), &recipe("nchw"));
     let manifest = bundle.manifest;
     assert_eq!(manifest.name, "net");
@@ -177,24 +177,24 @@ fn the_same_recipe_gives_the_same_bytes() {
 }
 
 #[test]
-fn what_does_not_fit_the_model_names_the_line() {
+fn mismatches_with_the_model_name_the_line() {
     let graph = model(false, 0);
     let good = recipe("nchw");
-    let said = |from: &str, to: &str| error(&graph, &good.replacen(from, to, 1));
+    let error_for = |from: &str, to: &str| error(&graph, &good.replacen(from, to, 1));
     assert_eq!(
-        said("\"controls\"", "\"steer\""),
+        error_for("\"controls\"", "\"steer\""),
         "net.toml:13: `output.0.name`: the model has no output `steer`, only `controls`"
     );
     assert_eq!(
-        said("index = 1", "index = 2"),
+        error_for("index = 1", "index = 2"),
         "net.toml:18: `output.1.index`: the model's `controls` has 2 elements, counted from 0"
     );
     assert_eq!(
-        said("height = 8", "height = 66"),
+        error_for("height = 8", "height = 66"),
         "net.toml:4: `input`: the model's input `image` is float32 [1, 3, 8, 9], but width, \
          height, colour and layout here make float32 [1, 3, 66, 9]"
     );
-    let missing = said("net.onnx", "net2.onnx");
+    let missing = error_for("net.onnx", "net2.onnx");
     assert!(
         missing.starts_with("net.toml:1: `model`: net2.onnx cannot be read"),
         "{missing}"
@@ -219,10 +219,10 @@ fn a_build_watches_recipe_and_model() {
 }
 
 #[test]
-fn a_model_file_without_end_is_not_read_whole() {
+fn an_oversized_model_file_is_not_read() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
     let file = File::create(folder.path().join("net.onnx")).unwrap();
-    // Sparse: the disk holds nothing of it.
+    // The file is sparse, so it takes no disk space.
     file.set_len(1 << 40).unwrap();
     let message = compile(&path).unwrap_err().to_string();
     assert!(

@@ -4,7 +4,7 @@ use super::*;
 use crate::calibrate::{Method, calibrate};
 use crate::quantize::{Form, QuantizeOptions, quantize, values};
 
-/// Weights that all round the same way, so that every unit's mean is moved.
+/// Weights that all round in the same direction, so that the mean of every unit shifts.
 fn net() -> Graph {
     let mut b = GraphBuilder::new("net");
     let x = TensorType::new(ElementType::F32, [1, 1, 4, 4]);
@@ -40,8 +40,8 @@ fn the_mean_of_every_unit_is_as_before_quantisation() {
         form: Form::Int8,
         float_layers: Default::default(),
     };
-    let wanted = values(&graph, &options).unwrap();
-    let ranges = calibrate(&graph, false, &wanted, &frames, Method::MinMax).unwrap();
+    let to_calibrate = values(&graph, &options).unwrap();
+    let ranges = calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax).unwrap();
     let (quantized, _) = quantize(&graph, &ranges, &options).unwrap();
     let (corrected, count) = correct_biases(&graph, &quantized, false, &frames).unwrap();
     assert_eq!(count, 1);
@@ -55,7 +55,7 @@ fn the_mean_of_every_unit_is_as_before_quantisation() {
     for ((exact, before), after) in exact.iter().zip(before).zip(after) {
         // 15 of 16 weights are 0.0045 too small.
         assert!((exact - before).abs() > 1.0, "{exact} {before}");
-        // One level of the sum is 0.01.
+        // One quantization step of the sum is 0.01.
         assert!((exact - after).abs() <= 0.006, "{exact} {after}");
     }
 }

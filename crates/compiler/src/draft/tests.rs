@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::recipe::Recipe;
 
-/// A model that flattens a picture of `shape` into two numbers.
+/// A model that flattens an image of `shape` into two numbers.
 fn model(shape: [usize; 4]) -> Graph {
     let mut b = GraphBuilder::new("net");
     let x = b
@@ -35,7 +35,7 @@ fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, 
 }
 
 #[test]
-fn the_recipe_is_one_and_fits_the_model() {
+fn the_drafted_recipe_parses_and_fits_the_model() {
     let both = vec![Some(Meaning::Steering), Some(Meaning::Throttle)];
     for (shape, layout) in [
         ([1, 3, 12, 20], pilotage_vision::Layout::Nchw),
@@ -55,22 +55,22 @@ fn the_recipe_is_one_and_fits_the_model() {
 }
 
 #[test]
-fn what_the_model_does_not_say_is_asked_for() {
-    let said = drafted([1, 3, 12, 20], Vec::new()).unwrap_err().to_string();
-    assert!(said.contains("--outputs steering,throttle"), "{said}");
-    assert!(said.contains("`controls` float32 [1, 2]"), "{said}");
-    let said = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
-    assert!(matches!(said, DraftError::Inputs { .. }), "{said}");
-    let nowhere = Path::new("/nowhere/model.onnx");
+fn missing_information_is_requested() {
+    let error = drafted([1, 3, 12, 20], Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("--outputs steering,throttle"), "{error}");
+    assert!(error.contains("`controls` float32 [1, 2]"), "{error}");
+    let error = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
+    assert!(matches!(error, DraftError::Inputs { .. }), "{error}");
+    let missing = Path::new("/missing/model.onnx");
     let wishes = Wishes {
         meanings: Vec::new(),
         precision: Precision::Int8,
         domain: Domain::Simulated,
         frames: None,
     };
-    let said = draft(nowhere, nowhere, &wishes).unwrap_err().to_string();
+    let error = draft(missing, missing, &wishes).unwrap_err().to_string();
     assert!(
-        said.starts_with("/nowhere/model.onnx: cannot be read"),
-        "{said}"
+        error.starts_with("/missing/model.onnx: cannot be read"),
+        "{error}"
     );
 }

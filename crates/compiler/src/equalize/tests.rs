@@ -4,7 +4,7 @@ use super::*;
 use crate::evaluate::evaluate;
 use crate::quantize::layers;
 
-/// Numbers that look random, the same every time.
+/// A tensor of deterministic pseudo-random numbers.
 fn tensor(shape: &[usize], seed: u32) -> Tensor {
     let mut state = seed.wrapping_mul(2_654_435_761);
     let data: Vec<f32> = (0..shape.iter().product())
@@ -16,8 +16,8 @@ fn tensor(shape: &[usize], seed: u32) -> Tensor {
     Tensor::new(shape, data).unwrap()
 }
 
-/// Two convolutions and a fully connected layer; the first convolution's channels
-/// differ a thousandfold. `between` stands between the convolutions.
+/// Two convolutions and a fully connected layer. The ranges of the first convolution's channels
+/// differ by a factor of 1000. `between` is the operator between the convolutions.
 fn net(between: Op) -> Graph {
     let mut b = GraphBuilder::new("net");
     let x = TensorType::new(ElementType::F32, [1, 2, 6, 6]);
@@ -67,7 +67,8 @@ fn ranges_become_equal_and_the_function_stays() {
         let first = Layer::of(&equal, 0).unwrap();
         let second = Layer::of(&equal, 2).unwrap();
         for (out, into) in first.ranges_out().iter().zip(second.ranges_in(4)) {
-            // The second pair changed the second layer's units by then, not its channels' order.
+            // Equalizing the second pair changes the second layer's units, but not the order of
+            // its channels.
             assert!((out / into).abs() > 1e-3 && (out / into).abs() < 1e3);
         }
         let spread = |graph: &Graph| {
@@ -92,9 +93,9 @@ fn ranges_become_equal_and_the_function_stays() {
 }
 
 #[test]
-fn nothing_is_changed_across_a_curve_or_shared_values() {
+fn nothing_changes_across_other_activations_or_shared_values() {
     for between in [Op::Tanh, Op::Elu { alpha: 1.0 }] {
-        // Only the second pair.
+        // Only the second pair is equalized.
         assert_eq!(equalize(&net(between)).1, 1);
     }
     let mut graph = net(Op::Relu);

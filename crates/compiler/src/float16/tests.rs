@@ -5,7 +5,7 @@ use super::*;
 use crate::evaluate::{EvaluateError, evaluate};
 use crate::lower::LowerError;
 
-/// 0.1 x + 2 at least 0, in float16 between float32 ports.
+/// max(0.1 x + 2, 0) in float16, between float32 ports.
 fn halves() -> Graph {
     let mut b = GraphBuilder::new("halves");
     let x = b.input("x", TensorType::new(ElementType::F32, [1, 3]));
@@ -50,7 +50,7 @@ fn a_network_in_float16_becomes_one_in_float32_of_the_same_weights() {
     assert_eq!(answers[0].as_f32().unwrap(), [0.0, w + 2.0, 3.0 * w + 2.0]);
 }
 
-/// Two layers, one after the other, and a port of each.
+/// Two consecutive layers, with an output after each.
 fn floats() -> Graph {
     let mut b = GraphBuilder::new("floats");
     let x = b
@@ -74,7 +74,7 @@ fn types(graph: &Graph, node: &str) -> Vec<ElementType> {
 }
 
 #[test]
-fn what_is_picked_becomes_float16_with_casts_at_its_borders() {
+fn selected_nodes_become_float16_with_casts_at_the_borders() {
     use ElementType::{F16, F32};
     let graph = floats();
     let casts = |graph: &Graph| graph.nodes.iter().filter(|n| n.op.name() == "Cast").count();
@@ -82,7 +82,7 @@ fn what_is_picked_becomes_float16_with_casts_at_its_borders() {
     all.check().unwrap();
     assert_eq!(types(&all, "first"), [F16; 3]);
     assert_eq!(types(&all, "second"), [F16; 3]);
-    // One in, two out.
+    // One cast at the input, two at the outputs.
     assert_eq!(casts(&all), 3);
     let part = narrow(&graph, |node| node.name == "second").unwrap();
     part.check().unwrap();
@@ -97,20 +97,24 @@ fn what_is_picked_becomes_float16_with_casts_at_its_borders() {
             values.map(|v| (v.name.clone(), v.element_type)).collect()
         };
         assert_eq!(ports(&made), ports(&graph));
-        // What is written is read as it was.
+        // The written model reads back unchanged.
         let read = Graph::read(&made.write(), &pilotage_graph::ReadOptions::default()).unwrap();
         assert_eq!(read.write(), made.write());
-        // In float32 again, it is the same network with rounded weights.
+        // Converted back to float32, it is the same network with rounded weights.
         let mut wide = made;
         widen(&mut wide);
         let input = Tensor::new([1, 2], vec![0.5_f32, 2.0]).unwrap();
-        let [found, wanted] =
+        let [found, expected] =
             [&wide, &graph].map(|graph| evaluate(graph, std::slice::from_ref(&input)).unwrap());
-        for (found, wanted) in found.iter().zip(&wanted) {
-            let pairs = found.as_f32().unwrap().iter().zip(wanted.as_f32().unwrap());
-            for (found, wanted) in pairs {
-                let miss = (found - wanted).abs();
-                assert!(miss <= wanted.abs() * 1e-3, "{found} {wanted}");
+        for (found, expected) in found.iter().zip(&expected) {
+            let pairs = found
+                .as_f32()
+                .unwrap()
+                .iter()
+                .zip(expected.as_f32().unwrap());
+            for (found, expected) in pairs {
+                let deviation = (found - expected).abs();
+                assert!(deviation <= expected.abs() * 1e-3, "{found} {expected}");
             }
         }
     }

@@ -21,7 +21,7 @@ fn input() -> Preprocess {
     }
 }
 
-/// A picture of one colour but for its first pixel's red.
+/// An image of one colour, except for the red of its lower left pixel.
 fn picture(path: &Path, width: u32, height: u32, level: u8) {
     let mut picture = RgbImage::from_pixel(width, height, image::Rgb([level, 20, 30]));
     picture.put_pixel(0, height - 1, image::Rgb([255, 20, 30]));
@@ -36,14 +36,14 @@ fn error(folder: &TempDir) -> String {
 }
 
 #[test]
-fn camera_frames_are_cropped_and_small_ones_taken_as_they_are() {
+fn camera_frames_are_cropped_and_input_sized_images_are_not() {
     let folder = TempDir::new().unwrap();
     picture(&folder.path().join("1.png"), 32, 24, 10);
     picture(&folder.path().join("2.PNG"), 8, 4, 11);
     fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
     let frames = Frames::read(folder.path(), &input()).unwrap();
     assert_eq!(frames.pixels.len(), 2);
-    // Interleaved, whatever the recipe's layout; the marked pixel is in the lower left corner.
+    // Interleaved for every layout of the recipe. The marked pixel is in the lower left corner.
     assert_eq!(frames.pixels[1][..3], [11, 20, 30]);
     assert_eq!(frames.pixels[1][3 * 8 * 3..][..3], [255, 20, 30]);
     let camera = &frames.pixels[0];
@@ -53,7 +53,7 @@ fn camera_frames_are_cropped_and_small_ones_taken_as_they_are() {
 }
 
 #[test]
-fn data_csv_says_which_and_in_which_order() {
+fn data_csv_selects_and_orders_the_images() {
     let folder = TempDir::new().unwrap();
     for (name, level) in [("a.png", 1), ("b.png", 2), ("c.png", 3)] {
         picture(&folder.path().join(name), 8, 4, level);
@@ -84,7 +84,7 @@ fn data_csv_says_which_and_in_which_order() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_says_why() {
+fn unusable_folders_are_errors_with_the_reason() {
     let folder = TempDir::new().unwrap();
     assert!(error(&folder).starts_with("FRAMES: no pictures"));
     picture(&folder.path().join("1.png"), 8, 4, 7);
@@ -103,8 +103,11 @@ fn a_folder_that_cannot_be_used_says_why() {
         broken.starts_with("FRAMES/3.png") && broken.contains("remove it"),
         "{broken}"
     );
-    let nowhere = Frames::read(&folder.path().join("nowhere"), &input()).unwrap_err();
-    assert!(nowhere.to_string().contains("nowhere"), "{nowhere}");
+    let missing_folder = Frames::read(&folder.path().join("missing_folder"), &input()).unwrap_err();
+    assert!(
+        missing_folder.to_string().contains("missing_folder"),
+        "{missing_folder}"
+    );
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn every_ninth_frame_is_held_back() {
     let (calibration, held_back) = frames.split();
     assert_eq!(held_back, [[8], [17]]);
     assert_eq!(calibration.len(), 18);
-    // With fewer than nine there is still one.
+    // With fewer than nine frames, one is still held back.
     let frames = Frames {
         pixels: vec![vec![1], vec![2]],
     };

@@ -34,7 +34,7 @@ fn answers(first: f32, second: f32) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn errors_are_those_of_the_output_in_its_unit() {
+fn errors_are_in_the_unit_of_the_output() {
     let gate = gate(GateLimits {
         mse: Some(1.0),
         worst: Some(2.0),
@@ -54,7 +54,7 @@ fn errors_are_those_of_the_output_in_its_unit() {
 }
 
 #[test]
-fn integers_count_in_their_units() {
+fn integer_answers_are_scaled() {
     let gate = gate(GateLimits::default());
     let units = [("b".to_owned(), 0.5)];
     let results = gate.results("plan", &answers(2.0, 6.0), &units);
@@ -62,7 +62,7 @@ fn integers_count_in_their_units() {
 }
 
 #[test]
-fn without_limits_they_follow_from_the_span() {
+fn default_limits_follow_from_the_span() {
     let result = &gate(GateLimits::default()).results("plan", &answers(1.0, 3.0), &[])[0];
     // From 7 to 11 m/s.
     assert!((result.most_mse - (0.02_f64 * 4.0).powi(2)).abs() < 1e-12);
@@ -71,7 +71,7 @@ fn without_limits_they_follow_from_the_span() {
 }
 
 #[test]
-fn what_is_not_a_number_or_missing_never_passes() {
+fn nan_or_missing_answers_never_pass() {
     let gate = gate(GateLimits {
         mse: Some(f64::MAX / 2.0),
         worst: Some(f64::MAX / 2.0),

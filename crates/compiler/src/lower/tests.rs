@@ -16,7 +16,7 @@ fn conv(kernel: usize, stride: usize) -> Op {
     })
 }
 
-/// Numbers that look random, the same every time.
+/// Deterministic pseudo-random numbers.
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
     let mut next = || {
@@ -138,7 +138,7 @@ fn the_model_layout_keeps_the_models_order() {
         [5.0, 7.0, 13.0, 15.0, 21.0, 23.0, 29.0, 31.0]
     );
     let native = lower(&graph, PortLayout::Native).unwrap();
-    // Either way there is one transposition in front or behind.
+    // Either way there is one transposition, before or after the pooling.
     assert_eq!(native.outputs[0].layout, Layout::Plain);
 }
 
@@ -182,7 +182,7 @@ fn flattening_permutes_the_columns_of_the_layer_after() {
         panic!("not f32");
     };
     let planes = numbers(120, 4);
-    // Column (h, w, c) of NHWC is column (c, h, w) of the model; 5 channels, 3x4 pixels.
+    // Column (h, w, c) of NHWC is column (c, h, w) of the model, with 5 channels and 3x4 pixels.
     assert_eq!(found[1], planes[12]);
     assert_eq!(found[5], planes[1]);
     assert_eq!(found[60 + 7], planes[60 + 2 * 12 + 1]);

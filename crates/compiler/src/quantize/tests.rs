@@ -25,7 +25,7 @@ fn net() -> Graph {
     };
     let w1 = b.constant("w1", weights(1)).unwrap();
     let w2 = b.constant("w2", weights(2)).unwrap();
-    // So large that in units of a tiny weight it would not fit 32 bits.
+    // The bias is so large that it would not fit 32 bits in units of a small weight scale.
     let huge = Tensor::new([2], vec![3e6_f32, -1.0]).unwrap();
     let bias = b.constant("bias", huge).unwrap();
     let a = b.node("conv1", conv(), &[x, w1]).unwrap();
@@ -46,7 +46,7 @@ fn options(form: Form, float: &[&str]) -> QuantizeOptions {
     }
 }
 
-/// Every value with the same range.
+/// The same kind of range for every value.
 fn ranges(graph: &Graph, options: &QuantizeOptions) -> BTreeMap<ValueId, Range> {
     let range = |value: ValueId| {
         let range = Range {
@@ -64,7 +64,7 @@ fn count(graph: &Graph, name: &str) -> usize {
 }
 
 #[test]
-fn a_quantised_graph_is_sound_and_keeps_its_ports() {
+fn a_quantized_graph_is_valid_and_keeps_its_ports() {
     let graph = net();
     for form in [Form::Int8, Form::Int8Integer, Form::Weights] {
         let options = options(form, &[]);
@@ -81,22 +81,22 @@ fn a_quantised_graph_is_sound_and_keeps_its_ports() {
             assert_eq!(integer, form == Form::Int8Integer, "{form:?}");
             assert_eq!(unit != 1.0, integer, "{form:?} {unit}");
         }
-        // What it says as ONNX is what it is.
+        // The graph can be written as ONNX and read back.
         let read = Graph::read(&made.write(), &Default::default()).unwrap();
         assert_eq!(read.nodes.len(), made.nodes.len());
     }
 }
 
 #[test]
-fn pairs_stand_where_layers_read_and_share_scales_across_moves() {
+fn layers_read_qdq_pairs_and_moved_values_share_scales() {
     let graph = net();
     let int8 = options(Form::Int8, &[]);
     let (made, _) = quantize(&graph, &ranges(&graph, &int8), &int8).unwrap();
-    // The first ReLU, which the second layer reads; nothing wants the rest as integers.
+    // Only the first ReLU, which the second layer reads, is quantized.
     assert_eq!(count(&made, "QuantizeLinear"), 1);
     let integer = options(Form::Int8Integer, &[]);
     let (made, _) = quantize(&graph, &ranges(&graph, &integer), &integer).unwrap();
-    // Concat's inputs and output have one scale, the widest.
+    // Concat's inputs and output share the widest scale.
     let scale_of = |name: &str| {
         let node = made
             .nodes
@@ -126,13 +126,13 @@ fn a_bias_that_is_too_large_widens_its_units_scale() {
         .find(|v| v.name == "bias as int32")
         .unwrap();
     let scale = made.values.iter().find(|v| v.name == "bias scale").unwrap();
-    let TensorData::I32(levels) = bias.constant.as_ref().unwrap().data() else {
+    let TensorData::I32(quantized) = bias.constant.as_ref().unwrap().data() else {
         panic!("{bias:?}");
     };
     let scales = scale.constant.as_ref().unwrap().as_f32().unwrap();
-    let back = f64::from(levels[0]) * f64::from(scales[0]);
+    let back = f64::from(quantized[0]) * f64::from(scales[0]);
     assert!((back / 3e6 - 1.0).abs() < 1e-6, "{back}");
-    // And the sums fit: the engine's own check says so.
+    // The plan's validation checks that the sums fit 32 bits.
     let plan = crate::lower::lower(&made, crate::lower::PortLayout::Native).unwrap();
     plan.validate().unwrap();
 }
@@ -144,7 +144,7 @@ fn layers_stay_in_floating_point_by_name() {
     let float = options(Form::Int8, &["conv1", "conv2"]);
     let (made, _) = quantize(&graph, &ranges(&graph, &float), &float).unwrap();
     assert_eq!(count(&made, "QuantizeLinear"), 0);
-    // Only the picture.
+    // Only the input is dequantized.
     assert_eq!(count(&made, "DequantizeLinear"), 1);
     let unknown = options(Form::Int8, &["conv3"]);
     let error = values(&graph, &unknown).unwrap_err().to_string();

@@ -10,7 +10,7 @@ pub(super) enum Role {
     /// Multiplies with constant weights, in integers.
     Layer,
     /// An activation function that becomes a lookup table.
-    Curve,
+    Activation,
     /// Moves or selects elements. Its outputs have its inputs' scale.
     Moves,
     /// Computes in floats.
@@ -98,7 +98,7 @@ impl Wanted {
                 | Op::Elu { .. }
                 | Op::Sigmoid
                 | Op::HardSigmoid { .. }
-                | Op::Tanh => Role::Curve,
+                | Op::Tanh => Role::Activation,
                 Op::Pad(pad) if !pad_of_zeros(&pad.mode) => Role::Float,
                 Op::Flatten { .. }
                 | Op::Reshape
@@ -121,14 +121,14 @@ impl Wanted {
                 _ => Role::Float,
             }
         };
-        let mut wanted = Self {
+        let mut plan = Self {
             roles: graph.nodes.iter().map(role).collect(),
             values: vec![false; graph.values.len()],
             group: (0..graph.values.len()).collect(),
         };
-        wanted.mark(graph, options.form);
-        wanted.join(graph);
-        Ok(wanted)
+        plan.mark(graph, options.form);
+        plan.join(graph);
+        Ok(plan)
     }
 
     /// Marks the values to quantize, from the outputs back. A node that computes in integers
@@ -151,17 +151,17 @@ impl Wanted {
             }
         }
         for (node, role) in graph.nodes.iter().zip(&mut self.roles).rev() {
-            let wanted = node.outputs.iter().any(|v| self.values[v.0]);
+            let quantized = node.outputs.iter().any(|v| self.values[v.0]);
             let inputs = match role {
                 Role::Layer => &node.inputs[..1],
-                Role::Curve if wanted => &node.inputs[..1],
-                Role::Curve => {
+                Role::Activation if quantized => &node.inputs[..1],
+                Role::Activation => {
                     // No reader needs integers, so the activation is computed in floats, after
                     // its layer.
                     *role = Role::Float;
                     &[]
                 }
-                Role::Moves if wanted => &node.inputs[..],
+                Role::Moves if quantized => &node.inputs[..],
                 Role::Moves => {
                     *role = Role::Float;
                     &[]

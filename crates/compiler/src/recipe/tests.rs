@@ -1,6 +1,6 @@
 use super::*;
 
-const GOOD: &str = r#"
+const VALID: &str = r#"
 model = "net.onnx"
 precision = "fp32"
 domain = "simulated"
@@ -21,16 +21,16 @@ meaning = "yaw_rate"
 index = 1
 "#;
 
-/// What is said of the good recipe with one thing changed.
+/// The error message for the valid recipe with one change.
 fn message(from: &str, to: &str) -> String {
-    assert!(GOOD.contains(from));
-    let text = GOOD.replacen(from, to, 1);
+    assert!(VALID.contains(from));
+    let text = VALID.replacen(from, to, 1);
     Recipe::parse("net.toml", &text).unwrap_err().to_string()
 }
 
 #[test]
 fn a_recipe_is_read_and_defaults_are_filled_in() {
-    let recipe = Recipe::parse("net.toml", GOOD).unwrap();
+    let recipe = Recipe::parse("net.toml", VALID).unwrap();
     assert_eq!(recipe.model, Path::new("net.onnx"));
     assert_eq!(recipe.domain, Domain::Simulated);
     assert_eq!(recipe.input.shape(), [1, 3, 66, 200]);
@@ -63,12 +63,12 @@ fn errors_name_line_key_and_near_miss() {
 }
 
 #[test]
-fn precisions_below_fp32_want_frames() {
+fn precisions_below_fp32_need_frames() {
     for precision in ["fp16", "int8", "int8-dynamic", "int8-integer"] {
         let found = message("fp32", precision);
         let start = format!("net.toml:3: `precision`: \"{precision}\" needs a [calibration]");
         assert!(found.starts_with(&start), "{found}");
-        let text = GOOD.replace("fp32", precision) + "\n[calibration]\nframes = \"frames\"\n";
+        let text = VALID.replace("fp32", precision) + "\n[calibration]\nframes = \"frames\"\n";
         let recipe = Recipe::parse("net.toml", &text).unwrap();
         assert_eq!(recipe.precision.name(), precision);
         let calibration = recipe.calibration.unwrap();
@@ -78,7 +78,7 @@ fn precisions_below_fp32_want_frames() {
 }
 
 #[test]
-fn an_int8_recipe_says_everything() {
+fn an_int8_recipe_with_every_key_is_read() {
     let text = r#"
 model = "net.onnx"
 precision = "int8"
@@ -158,7 +158,7 @@ dla_core = 0
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused() {
+fn invalid_values_are_rejected() {
     let line = |from, to| {
         let found = message(from, to);
         let line = found
@@ -178,7 +178,7 @@ fn values_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_recipe_that_is_not_there_is_named() {
+fn a_missing_recipe_is_named() {
     let error = Recipe::read(Path::new("no/such.toml")).unwrap_err();
     assert!(
         error

@@ -5,7 +5,7 @@ use pilotage_graph::{
 use super::*;
 use crate::evaluate::evaluate;
 
-/// A graph in the making whose constants look random.
+/// A graph under construction, with pseudo-random constants.
 struct Net {
     b: GraphBuilder,
     seed: u32,
@@ -27,7 +27,7 @@ impl Net {
         self.b.input(name, ty).unwrap()
     }
 
-    /// Elements from -1 to 1 away from 0, so that they can divide.
+    /// Elements from -1 to 1 that are not close to 0, so that they can be divisors.
     fn constant(&mut self, shape: &[usize]) -> ValueId {
         let name = self.name("c");
         let tensor = self.tensor(shape);
@@ -90,8 +90,8 @@ impl Net {
         format!("{prefix}{}", self.next)
     }
 
-    /// Finishes, simplifies, checks that the function is the same and its
-    /// outputs' names too, and gives back the simplified graph's operators.
+    /// Finishes and simplifies the graph. Checks that the function and the names of the outputs
+    /// stay the same. Returns the operators of the simplified graph.
     fn simplified(mut self, outputs: &[ValueId]) -> Vec<&'static str> {
         for (i, &output) in outputs.iter().enumerate() {
             self.b.output(format!("y{i}"), output).unwrap();
@@ -187,7 +187,7 @@ fn input_normalisation_goes_into_the_first_layer() {
 }
 
 #[test]
-fn keras_normalisation_meets_its_convolution_behind_the_transposition() {
+fn keras_normalization_is_folded_through_the_transposition() {
     let mut n = Net::new();
     let x = n.input(&[1, 6, 7, 3]);
     let (scale, shift) = (n.constant(&[1]), n.constant(&[1, 1, 1, 3]));
@@ -200,7 +200,7 @@ fn keras_normalisation_meets_its_convolution_behind_the_transposition() {
 }
 
 #[test]
-fn a_scale_and_shift_with_no_layer_beside_become_one_node() {
+fn a_scale_and_shift_without_an_adjacent_layer_become_one_node() {
     let mut n = Net::new();
     let x = n.input(&[2, 3, 4, 5]);
     let (a, b) = (n.constant(&[3, 1, 1]), n.constant(&[1, 3, 1, 1]));
@@ -227,7 +227,7 @@ fn constants_that_vary_along_other_axes_stay() {
 }
 
 #[test]
-fn what_others_read_too_is_not_folded_away() {
+fn values_with_other_readers_are_not_folded_away() {
     let mut n = Net::new();
     let x = n.input(&[1, 3, 5, 5]);
     let conv = n.conv(x, &[4, 3, 3, 3], 1, 1);
@@ -304,7 +304,7 @@ fn an_output_that_is_constant_stays_one() {
 }
 
 #[test]
-fn nodes_that_do_nothing_go_but_outputs_keep_their_names() {
+fn nodes_that_do_nothing_are_removed_and_outputs_keep_their_names() {
     let mut n = Net::new();
     let x = n.input(&[1, 6]);
     let y = n.node(Op::Identity, &[x]);
@@ -330,6 +330,6 @@ fn a_fold_that_would_overflow_is_left_alone() {
     let y = n.node(Op::Mul, &[huge, huge]);
     let y = n.node(Op::Sigmoid, &[y]);
     let y = n.node(Op::Mul, &[x, y]);
-    // The product overflows, its sigmoid is 1: the nodes stay and agree.
+    // The product overflows, but its sigmoid is 1: the nodes stay and compute the same.
     assert_eq!(n.simplified(&[y]), ["Mul", "Sigmoid", "Mul"]);
 }

@@ -13,7 +13,7 @@ fn checksum(bytes: &[u8]) -> u32 {
     !all
 }
 
-/// The same file, said to be so many pixels wide and high.
+/// The same file, with another width and height in its header.
 fn resized(png: &[u8], width: u32, height: u32) -> Vec<u8> {
     let mut png = png.to_vec();
     png[16..20].copy_from_slice(&width.to_be_bytes());
@@ -25,7 +25,7 @@ fn resized(png: &[u8], width: u32, height: u32) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn every_bit_comes_back(
+    fn packing_is_lossless(
         (width, height, channels, count) in
             (1..40_u32, 1..20_u32, prop_oneof![Just(1_u32), Just(3)], 1..6_usize),
         seed in any::<u32>(),
@@ -38,13 +38,13 @@ proptest! {
         let png = pack(&frames, (width, height)).unwrap();
         prop_assert!(unpack(&png, pixels.len()).as_deref() == Some(&pixels[..]));
         prop_assert!(unpack(&png, pixels.len() + 1).is_none());
-        // Half a file is none.
+        // A truncated file does not unpack.
         prop_assert!(unpack(&png[..png.len() / 2], pixels.len()).is_none());
     }
 }
 
 #[test]
-fn frames_of_another_size_are_not_packed() {
+fn frames_of_different_sizes_are_not_packed() {
     let frame = [7; 12];
     assert!(pack(&[&frame, &frame], (2, 2)).is_ok());
     assert!(pack(&[&frame, &frame[1..]], (2, 2)).is_err());
@@ -52,7 +52,7 @@ fn frames_of_another_size_are_not_packed() {
 }
 
 #[test]
-fn a_picture_that_says_it_is_huge_is_refused_by_its_header() {
+fn a_huge_size_in_the_header_is_rejected() {
     let frame = [7; 12];
     let png = pack(&[&frame], (2, 2)).unwrap();
     assert_eq!(resized(&png, 2, 2), png);

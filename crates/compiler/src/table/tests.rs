@@ -2,7 +2,7 @@ use pilotage_graph::{GraphBuilder, Op, TensorType};
 
 use super::*;
 
-/// `y = relu(x) + fixed`, and branches with names or ranges that are none.
+/// `y = relu(x) + 2 * fixed`, with branches whose name or range is invalid in a table.
 fn graph() -> Graph {
     let mut b = GraphBuilder::new("net");
     let float = |shape: &[usize]| TensorType::new(ElementType::F32, shape);
@@ -22,10 +22,10 @@ fn graph() -> Graph {
 fn each_tensor_has_the_bits_of_its_scale() {
     let mut graph = graph();
     let tensors = Tensors::of(&graph);
-    // The second input gets a value for good.
+    // Bind the second input to a constant.
     let fixed = graph.inputs.pop().unwrap();
     graph.values[fixed.0].constant = Some(Tensor::new([1], vec![-0.5_f32]).unwrap());
-    // Pixels less 128: -128 and 127 at the ends.
+    // Pixels minus 128 range from -128 to 127.
     let frames: [&[u8]; 2] = [&[0, 228], &[255, 128]];
     let table = tensors.table(&graph, false, &frames, Method::MinMax);
     let table = table.unwrap();
@@ -34,7 +34,7 @@ fn each_tensor_has_the_bits_of_its_scale() {
     let mut lines: Vec<&str> = lines.lines().collect();
     lines.sort_unstable();
     let line = |name: &str, limit: f32| format!("{name}: {:08x}", (limit / 127.0).to_bits());
-    let mut wanted = [
+    let mut expected = [
         line("fixed", 0.5),
         line("relu", 127.0),
         line("sum", 126.0),
@@ -42,7 +42,7 @@ fn each_tensor_has_the_bits_of_its_scale() {
         line("x", 128.0),
         line("y", 126.0),
     ];
-    wanted.sort_unstable();
-    assert_eq!(lines, wanted, "{table}");
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{table}");
     assert!(table.contains("relu: 3f800000\n"), "{table}");
 }

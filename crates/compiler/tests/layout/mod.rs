@@ -1,9 +1,9 @@
-//! Inputs in the order a plan's port wants them.
+//! Converts inputs to the layout of a plan's port.
 
 use pilotage_engine::Layout;
 use pilotage_graph::Tensor;
 
-/// NCHW to NHWC where the port wants it; all such inputs are float32 here.
+/// Converts NCHW to NHWC if the port requires it. All such inputs are float32 here.
 pub fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
     let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
     else {

@@ -1,10 +1,10 @@
-//! ONNX Runtime, in the Python that `cargo xtask test --install` makes.
+//! Runs ONNX Runtime, in the Python environment that `cargo xtask test --install` creates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// ONNX Runtime's answers, frame after frame; ONNX's own checker has looked at the model.
+/// ONNX Runtime's outputs, frame after frame. ONNX's checker validates the model first.
 pub fn answers(model: &[u8], frames: &[&[u8]]) -> Vec<f32> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = match std::env::var_os("PILOTAGE_PYTHON") {
@@ -12,12 +12,12 @@ pub fn answers(model: &[u8], frames: &[&[u8]]) -> Vec<f32> {
         None => root.join("../../target/python/bin/python"),
     };
     let folder = tempfile::tempdir().unwrap();
-    let place = |name: &str| folder.path().join(name);
-    fs::write(place("model.onnx"), model).unwrap();
-    fs::write(place("frames"), frames.concat()).unwrap();
+    let file = |name: &str| folder.path().join(name);
+    fs::write(file("model.onnx"), model).unwrap();
+    fs::write(file("frames"), frames.concat()).unwrap();
     let status = Command::new(&python)
         .arg(root.join("tests/onnxruntime_answers.py"))
-        .args([place("model.onnx"), place("frames"), place("answers")])
+        .args([file("model.onnx"), file("frames"), file("answers")])
         .status()
         .unwrap_or_else(|error| {
             panic!(
@@ -26,7 +26,7 @@ pub fn answers(model: &[u8], frames: &[&[u8]]) -> Vec<f32> {
             )
         });
     assert!(status.success());
-    let answers = fs::read(place("answers")).unwrap();
+    let answers = fs::read(file("answers")).unwrap();
     let words = answers.as_chunks::<4>().0.iter();
     words.map(|&word| f32::from_le_bytes(word)).collect()
 }

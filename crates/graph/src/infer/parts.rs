@@ -89,7 +89,7 @@ pub(super) fn pad(p: &Pad, x: &[usize]) -> Result<Vec<usize>, OpError> {
         .map(|(&size, (&before, &after))| {
             let total = size as i128 + before as i128 + after as i128;
             let out = usize::try_from(total)
-                .map_err(|_| wrong(before, after, "not more cut off than there is"))?;
+                .map_err(|_| wrong(before, after, "cuts no larger than the axis"))?;
             // Negative pads cut first. The mode then repeats what remains.
             let remaining = size as i128 + before.min(0) as i128 + after.min(0) as i128;
             let longest = before.max(after) as i128;
@@ -100,7 +100,11 @@ pub(super) fn pad(p: &Pad, x: &[usize]) -> Result<Vec<usize>, OpError> {
                 PadMode::Wrap => remaining.max(0),
             };
             if remaining < 0 || longest > most {
-                return Err(wrong(before, after, "no more than the input can fill"));
+                return Err(wrong(
+                    before,
+                    after,
+                    "no more padding than the input can fill",
+                ));
             }
             Ok(out)
         })

@@ -12,8 +12,8 @@ fn shape(op: Op, inputs: &[&[usize]]) -> Result<Vec<usize>, OpError> {
     Ok(op.output_types(&inputs, &[])?.remove(0).shape)
 }
 
-/// Slides a window along and counts the places that `allowed` lets it stand,
-/// given its first and last element relative to the input.
+/// Counts the positions of a sliding window that `allowed` accepts. Its arguments are the
+/// window's first and last element relative to the input.
 fn count(stride: usize, covers: usize, before: usize, allowed: impl Fn(i64, i64) -> bool) -> usize {
     (0..)
         .map(|i| (i * stride) as i64 - before as i64)
@@ -23,7 +23,7 @@ fn count(stride: usize, covers: usize, before: usize, allowed: impl Fn(i64, i64)
 
 proptest! {
     #[test]
-    fn sizes_are_the_places_a_window_can_stand(
+    fn output_sizes_count_the_window_positions(
         size in 1..30usize,
         kernel in 1..6usize,
         stride in 1..5usize,
@@ -37,8 +37,8 @@ proptest! {
         let inside = count(stride, covers, pads[0], |_, last| last < end);
         let floor = floor_output(size, kernel, stride, dilation, pads);
         prop_assert_eq!(floor.unwrap_or(0), inside);
-        // Rounded up: one more may reach past the end, as long as the one before
-        // it left something over and it starts on the input or the pad before it.
+        // Rounded up: one more window may extend past the end if the window before it left
+        // elements uncovered, and if it starts in the input or the leading padding.
         if inside > 0 {
             let more = count(stride, covers, pads[0], |first, last| {
                 first < size as i64 && last - (stride as i64) < end - 1
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn types_never_panic_on_wild_sizes(
+    fn types_never_panic_on_arbitrary_sizes(
         sizes in prop::collection::vec(prop_oneof![0..5usize, any::<usize>()], 0..5),
         other in prop::collection::vec(prop_oneof![0..5usize, any::<usize>()], 0..5),
         numbers in prop::collection::vec(prop_oneof![0..5usize, any::<usize>()], 12),
@@ -123,7 +123,7 @@ proptest! {
 
 #[test]
 fn matrices_multiply_as_in_numpy() {
-    // numpy.matmul's documentation
+    // The cases are from numpy.matmul's documentation.
     for (a, b, out) in [
         (&[2, 3][..], &[3, 4][..], Some(vec![2, 4])),
         (&[3], &[3], Some(vec![])),

@@ -1,5 +1,4 @@
-//! The reader on models written message by message, as exporters of different
-//! ages would.
+//! Tests the reader on hand-built models, as exporters of different versions write them.
 
 mod halves;
 mod hostile;
@@ -15,7 +14,7 @@ use crate::onnx::{
 use crate::{Graph, GraphError, ReadOptions};
 use prost::Message;
 
-/// An ONNX model in the making.
+/// An ONNX model under construction.
 #[derive(Clone)]
 struct Onnx(ModelProto);
 
@@ -88,7 +87,7 @@ impl Onnx {
         self
     }
 
-    /// Zeros of this shape.
+    /// Adds an initializer of zeros.
     fn weights(self, name: &str, dims: &[i64]) -> Self {
         let count = dims.iter().product::<i64>() as usize;
         self.initializer(floats(name, dims, &vec![0.0; count]))
@@ -112,7 +111,7 @@ impl Onnx {
         self
     }
 
-    /// Outputs without a declared type.
+    /// Adds outputs without a declared type.
     fn outputs(mut self, names: &[&str]) -> Self {
         for name in names {
             self.graph().output.push(ValueInfoProto {

@@ -6,7 +6,7 @@ use super::*;
 use crate::evaluate::run_plan;
 use crate::lower::{PortLayout, Weights, lower_weights};
 
-/// Quantised layers as other tools write them.
+/// Builds QDQ graphs in the form that other tools write.
 struct Qdq {
     b: GraphBuilder,
     names: usize,
@@ -50,11 +50,11 @@ impl Qdq {
     }
 
     fn round_trip(&mut self, x: ValueId, scale: f32) -> ValueId {
-        let levels = self.quantize(x, scale);
-        self.dequantize(levels, scale)
+        let quantized = self.quantize(x, scale);
+        self.dequantize(quantized, scale)
     }
 
-    /// Weights per unit of the first axis.
+    /// Weights with a scale for each unit of the first axis.
     fn weights(&mut self, shape: &[usize], zero: i8) -> ValueId {
         let data: Vec<i8> = (0..shape.iter().product::<usize>())
             .map(|i| ((i * 89 + 31) % 255) as u8 as i8)
@@ -149,7 +149,7 @@ fn answers(graph: &Graph, weights: Weights) -> Vec<f32> {
 }
 
 #[test]
-fn a_network_of_others_computes_in_integers() {
+fn a_qdq_network_computes_in_integers() {
     let graph = net(0);
     let plan = lower_weights(&graph, PortLayout::Native, Weights::AsTheyAre).unwrap();
     let expected = [
@@ -169,7 +169,7 @@ fn a_network_of_others_computes_in_integers() {
         answers(&graph, Weights::Dequantized),
     );
     for (a, b) in integers.iter().zip(&floats) {
-        // A few levels of the last activation, at most.
+        // A few quantization steps of the last activation, at most.
         assert!(
             (a - b).abs() <= 60.0 + 1e-3 * b.abs(),
             "{integers:?} {floats:?}"
@@ -178,7 +178,7 @@ fn a_network_of_others_computes_in_integers() {
 }
 
 #[test]
-fn what_is_not_symmetric_is_computed_in_floats_and_right() {
+fn asymmetric_quantization_is_computed_in_floats() {
     let graph = net(3);
     let plan = lower_weights(&graph, PortLayout::Native, Weights::AsTheyAre).unwrap();
     assert!(finishes(&plan).is_empty());
@@ -189,7 +189,7 @@ fn what_is_not_symmetric_is_computed_in_floats_and_right() {
 }
 
 #[test]
-fn curves_between_integers_become_tables_of_the_same_levels() {
+fn activations_between_integers_become_equal_tables() {
     for op in [
         Op::Tanh,
         Op::Sigmoid,

@@ -1,4 +1,4 @@
-//! float16, in the forms of PyTorch's `.half()` and onnxconverter-common, built by hand.
+//! float16 models in the forms of PyTorch's `.half()` and onnxconverter-common, built by hand.
 
 use half::f16;
 
@@ -59,19 +59,19 @@ fn elements_come_from_raw_data_or_from_the_bits_in_int32_data() {
 }
 
 #[test]
-fn weights_have_to_be_numbers() {
+fn weights_must_be_finite() {
     let result = constant(halves("w", &[1.0, f32::INFINITY]));
     assert!(
         matches!(result, Err(GraphError::NotFinite { index: 1, .. })),
         "{result:?}"
     );
     assert!(constant(halves("w", &[f32::NAN])).is_err());
-    // A limit of Clip.
+    // A single infinity may be a limit of Clip.
     assert!(constant(halves("w", &[f32::INFINITY])).is_ok());
 }
 
 #[test]
-fn a_network_of_float16_is_typed_so_throughout() {
+fn a_float16_network_has_float16_types_throughout() {
     let graph = onnx(19)
         .input("x", &[1, 3])
         .initializer(halves("least", &[0.0]))
@@ -88,14 +88,14 @@ fn a_network_of_float16_is_typed_so_throughout() {
         .collect();
     use ElementType::{F16, U8};
     assert_eq!(types, [F16, F16, U8, F16]);
-    // Quantising float16 came with opset 19 (onnx/docs/Changelog.md).
+    // Quantization of float16 was added in opset 19 (onnx/docs/Changelog.md).
     let model = ModelProto::decode(&*graph.write()).unwrap();
     assert_eq!(model.opset_import[0].version, 19);
     assert_eq!(model.ir_version, 9);
 }
 
 #[test]
-fn two_types_of_float_do_not_meet_without_a_cast() {
+fn float_types_do_not_mix_without_a_cast() {
     let model = onnx(17)
         .input("x", &[1, 2])
         .initializer(halves("w", &[1.0, 2.0]));
@@ -113,7 +113,7 @@ fn two_types_of_float_do_not_meet_without_a_cast() {
     }
 }
 
-/// Before opset 11 the limits of Clip are float32 attributes, whatever it clips.
+/// Before opset 11, the limits of Clip are float32 attributes for every input type.
 #[test]
 fn limits_from_attributes_are_those_that_float16_can_hold() {
     let mut model = onnx(9);
@@ -133,7 +133,7 @@ fn limits_from_attributes_are_those_that_float16_can_hold() {
 
 #[test]
 fn casts_of_constants_round_to_nearest() {
-    // numpy.float16 of each: halfway cases go to the even neighbour.
+    // numpy.float16 of each value. Halfway cases round to even.
     for (value, bits) in [
         (1.0, 0x3c00),
         (1.000_488_3, 0x3c00),
@@ -153,7 +153,7 @@ fn casts_of_constants_round_to_nearest() {
             .read()
             .unwrap();
         let tensor = graph.value(graph.outputs[0]).constant.as_ref();
-        let wanted = TensorData::F16(vec![f16::from_bits(bits)]);
-        assert_eq!(tensor.map(Tensor::data), Some(&wanted), "{value}");
+        let expected = TensorData::F16(vec![f16::from_bits(bits)]);
+        assert_eq!(tensor.map(Tensor::data), Some(&expected), "{value}");
     }
 }

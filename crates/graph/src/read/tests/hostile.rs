@@ -1,11 +1,11 @@
-//! Bytes that nobody exported: never a panic, never memory without bounds.
+//! Malformed and malicious models: the reader must not panic, and memory must stay bounded.
 
 use proptest::prelude::*;
 
 use super::models::{any_graph, arbitrary_graph};
 use super::*;
 
-/// Limits under which a test would notice.
+/// Limits that are low enough for a test to exceed them.
 fn tight() -> ReadOptions {
     ReadOptions {
         max_bytes: 1 << 20,
@@ -15,8 +15,8 @@ fn tight() -> ReadOptions {
     }
 }
 
-/// What is read is sound, and what is written reads back.
-fn survive(bytes: &[u8]) {
+/// A graph that is read must be valid, and must read back after it is written.
+fn check_if_readable(bytes: &[u8]) {
     if let Ok(graph) = Graph::read(bytes, &tight()) {
         graph.check().unwrap();
         let again = Graph::read(&graph.write(), &ReadOptions::default());
@@ -28,12 +28,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn random_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        survive(&bytes);
+    fn random_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        check_if_readable(&bytes);
     }
 
     #[test]
-    fn damaged_models_are_survived(
+    fn damaged_models_do_not_panic(
         graph in any_graph(),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u8), 1..6),
         cut in prop::option::of(any::<prop::sample::Index>()),
@@ -46,18 +46,18 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        survive(&bytes);
+        check_if_readable(&bytes);
     }
 }
 
-/// What fuzzing found worth keeping.
+/// Models from fuzzing that are kept as regression tests.
 #[test]
-fn the_fuzzers_corpus_is_survived() {
+fn the_fuzz_corpus_does_not_panic() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/onnx_read");
     let mut read = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        survive(&bytes);
+        check_if_readable(&bytes);
         read += usize::from(Graph::read(&bytes, &tight()).is_ok());
     }
     assert!(read > 20, "only {read} of the corpus are models");
@@ -83,7 +83,7 @@ fn too_large(bytes: &[u8], options: &ReadOptions) -> bool {
 }
 
 #[test]
-fn small_files_cannot_ask_for_much() {
+fn small_files_cannot_request_much_memory() {
     assert!(too_large(&vec![0; (1 << 20) + 1], &tight()));
 
     // Half a million empty nodes in a megabyte.
@@ -91,7 +91,7 @@ fn small_files_cannot_ask_for_much() {
     many.extend([0x0a, 0x00].repeat(0x3c << 13));
     assert!(too_large(&many, &tight()));
 
-    // Shapes whose product is more than the limit, or more than 64 bits.
+    // Shapes whose number of elements exceeds the limit, or 64 bits.
     for dims in [&[1, 1 << 20][..], &[1, 1 << 31, 1 << 31, 1 << 31]] {
         let model = onnx(17).input("x", dims).outputs(&["x"]);
         assert!(too_large(&model.bytes(), &tight()), "{dims:?}");
@@ -109,7 +109,7 @@ fn small_files_cannot_ask_for_much() {
     }
     assert!(too_large(&model.outputs(&["c60"]).bytes(), &tight()));
 
-    // The same while the network runs.
+    // The same at run time, with an input instead of constants.
     let mut model = onnx(17).input("c0", &[256]);
     for i in 0..60 {
         let (from, to) = (format!("c{i}"), format!("c{}", i + 1));
@@ -125,7 +125,7 @@ fn small_files_cannot_ask_for_much() {
     assert!(model.read().is_err());
 }
 
-/// Comparing each output with all before it would take minutes.
+/// A reader that compares each output with all earlier ones would take minutes.
 #[test]
 fn many_outputs_are_read_in_their_order() {
     let count = 150_000;

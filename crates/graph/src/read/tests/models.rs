@@ -1,4 +1,4 @@
-//! Random graphs through the writer and back.
+//! Writes random graphs and reads them back.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     Tensor, TensorData, TensorType, ValueId,
 };
 
-/// Numbers drawn from bytes, 0 when they have run out.
+/// Draws numbers from bytes. Returns 0 after the last byte.
 struct Draw<'a>(std::slice::Iter<'a, u8>);
 
 impl Draw<'_> {
@@ -33,8 +33,8 @@ impl Draw<'_> {
     }
 }
 
-/// The graph that these bytes describe: each step picks an operator and a value
-/// for it; what does not fit together is left out.
+/// Builds a graph from bytes. Each step selects an operator and a value for it. Combinations that
+/// do not fit are skipped.
 pub(super) fn arbitrary_graph(bytes: &[u8]) -> Graph {
     let mut draw = Draw(bytes.iter());
     let mut b = GraphBuilder::new("random");
@@ -171,7 +171,7 @@ fn step(
                 dilations: draw.pair(2),
                 count_include_pad: op == 17 && draw.flag(),
             };
-            // Rounding up or down, whichever this shape turns out to be.
+            // Rounds up or down, depending on the shape.
             if draw.flag() {
                 let size = |i: usize| {
                     let room = of.shape.get(i + 2)? + pool.pads[i] + pool.pads[i + 2];
@@ -301,16 +301,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_written_reads_back_the_same(graph in any_graph()) {
+    fn written_graphs_read_back_unchanged(graph in any_graph()) {
         let again = Graph::read(&graph.write(), &ReadOptions::default());
         prop_assert_eq!(again.as_ref(), Ok(&graph));
     }
 }
 
-/// The property above is worth what its graphs hold: all operators have to
-/// come up.
+/// The property test above is only as good as its graphs, so they must contain all operators.
 #[test]
-fn random_graphs_hold_every_operator() {
+fn random_graphs_contain_every_operator() {
     let mut runner = TestRunner::deterministic();
     let (mut seen, mut halves) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..300 {
@@ -325,7 +324,7 @@ fn random_graphs_hold_every_operator() {
         .filter(|o| !seen.contains(**o) && !["Constant", "Dropout", "Gather", "Shape"].contains(o))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // All but QuantizeLinear can make float16.
+    // All operators except QuantizeLinear can output float16.
     assert_eq!(halves.len(), seen.len() - 1, "{halves:?}");
 }
 

@@ -1,9 +1,9 @@
-//! What each operator becomes, and that older and newer opsets agree.
+//! Tests how each operator is read, and that older and newer opsets agree.
 
 use super::*;
 use crate::{Op, Pad, PadMode, SliceAxis};
 
-/// The only node of a graph that reads `x`, and the shapes it makes.
+/// The only node of a graph, and the shapes of its outputs.
 fn read_one(model: Onnx) -> (Op, Vec<Vec<usize>>) {
     let graph = model.read().unwrap();
     assert_eq!(graph.nodes.len(), 1, "{:?}", graph.nodes);
@@ -14,7 +14,7 @@ fn read_one(model: Onnx) -> (Op, Vec<Vec<usize>>) {
     (node.op.clone(), shapes)
 }
 
-/// One node on `x` with attributes and constant integer inputs.
+/// Reads one node on `x` with attributes and constant integer inputs.
 fn with_integers(
     opset: i64,
     dims: &[i64],
@@ -104,7 +104,7 @@ fn axes_are_attributes_or_inputs() {
 }
 
 #[test]
-fn softmax_means_another_thing_before_opset_13() {
+fn softmax_covers_more_axes_before_opset_13() {
     let softmax =
         |opset, attributes| with_integers(opset, &[1, 2, 3, 4], "Softmax", attributes, &[]).0;
     let op = |axis, end_axis| Op::Softmax { axis, end_axis };
@@ -113,7 +113,7 @@ fn softmax_means_another_thing_before_opset_13() {
     assert_eq!(softmax(12, vec![int("axis", 2)]), op(2, 4));
     assert_eq!(softmax(12, vec![int("axis", -1)]), op(3, 4));
     assert_eq!(softmax(13, vec![int("axis", 1)]), op(1, 2));
-    // Trailing ones make no difference.
+    // Trailing axes of size 1 make no difference.
     let ones = with_integers(11, &[1, 5, 1, 1], "Softmax", vec![], &[]);
     assert_eq!(ones.0, op(1, 2));
 }
@@ -277,7 +277,7 @@ fn pooling_rounds_up_where_asked() {
         pool(10, "MaxPool", vec![int("ceil_mode", 1)]),
         [[1, 1, 3, 2]]
     );
-    // A last window that would start in the pad is dropped.
+    // A last window that would start in the trailing padding is dropped.
     let padded = vec![int("ceil_mode", 1), ints("pads", &[1, 1, 1, 1])];
     assert_eq!(pool(19, "AveragePool", padded), [[1, 1, 3, 3]]);
     let dilated = vec![ints("dilations", &[3, 3])];

@@ -1,4 +1,4 @@
-//! What cannot be read, and what the errors say.
+//! Models that the reader rejects, and the errors.
 
 use super::*;
 use crate::OpError;
@@ -83,7 +83,7 @@ fn unknown_operators_are_named_with_what_is_supported() {
     foreign.graph().node[0].domain = "com.microsoft".into();
     let text = message(foreign);
     assert!(text.contains("com.microsoft"), "{text}");
-    // QuantizeLinear came with opset 10.
+    // QuantizeLinear was added in opset 10.
     let early = onnx(9)
         .input("x", &[1, 2])
         .initializer(floats("s", &[], &[1.0]))
@@ -185,7 +185,7 @@ fn wrong_shapes_name_the_node_and_the_shapes() {
 }
 
 #[test]
-fn a_declared_output_has_to_agree() {
+fn a_declared_output_must_match() {
     let mut model = relu();
     model.graph().output[0] = value_info("y", data_type::FLOAT, &[1, 2]);
     assert!(model.read().is_ok());
@@ -200,7 +200,7 @@ fn a_declared_output_has_to_agree() {
 }
 
 #[test]
-fn weights_have_to_be_numbers() {
+fn weights_must_be_finite() {
     for (values, index) in [([1.0, f32::NAN], 1), ([f32::INFINITY, 1.0], 0)] {
         let model = onnx(17)
             .input("x", &[1, 2])
@@ -230,7 +230,7 @@ fn weights_have_to_be_numbers() {
 }
 
 #[test]
-fn tensors_hold_what_their_shape_says() {
+fn tensor_data_must_match_the_shape() {
     let sizes: [&[i64]; 6] = [
         &[3],
         &[],
@@ -282,7 +282,7 @@ fn external_data_is_refused_with_advice() {
     };
     for model in [
         onnx(17).initializer(tensor.clone()).outputs(&["w"]),
-        // Not needed by any node.
+        // A tensor that no node needs.
         relu().initializer(tensor),
     ] {
         let text = message(model);
@@ -291,7 +291,7 @@ fn external_data_is_refused_with_advice() {
 }
 
 #[test]
-fn names_are_unique_and_known() {
+fn names_must_be_unique_and_known() {
     let duplicate = |name: &str| Err(GraphError::DuplicateName { name: name.into() });
     let base = || onnx(17).input("x", &[1, 2]);
     let relu = |m: Onnx, from: &str, to: &str| m.node("Relu", &[from], &[to], vec![]);

@@ -23,7 +23,7 @@ fn nodes_are_put_in_order_and_dead_ones_dropped() {
 }
 
 #[test]
-fn the_batch_is_bound_to_one_and_nothing_else_is() {
+fn only_the_batch_axis_is_bound_to_one() {
     let symbol = |value: Option<i64>, param: Option<&str>| Dimension {
         dim_value: value,
         dim_param: param.map(str::to_owned),
@@ -50,7 +50,7 @@ fn the_batch_is_bound_to_one_and_nothing_else_is() {
 
 #[test]
 fn an_input_with_an_initializer_is_a_constant() {
-    // As IR version 3 wants it.
+    // IR version 3 requires an input for every initializer.
     let model = onnx(9)
         .input("x", &[1, 2])
         .input("w", &[2])
@@ -183,7 +183,7 @@ fn constant_nodes_take_every_form() {
     );
 }
 
-/// What PyTorch writes for `x.reshape(1, 2 * 3, -1)` and the like.
+/// The nodes that PyTorch writes for `x.reshape(1, 2 * 3, -1)` and similar expressions.
 #[test]
 fn chains_of_integer_constants_are_folded() {
     let cast = vec![int("to", data_type::INT64.into())];
@@ -216,7 +216,7 @@ fn chains_of_integer_constants_are_folded() {
 }
 
 #[test]
-fn constants_are_moved_as_numpy_moves_them() {
+fn constants_are_moved_as_in_numpy() {
     let model = |op: &str, attributes| {
         let values: Vec<f32> = (0..6u8).map(f32::from).collect();
         let model = onnx(9)
@@ -229,8 +229,8 @@ fn constants_are_moved_as_numpy_moves_them() {
         (tensor.shape().to_vec(), tensor.as_f32().unwrap().to_vec())
     };
     // numpy.arange(6).reshape(2, 3).T and [:, ::2] by hand
-    let turned = model("Transpose", vec![]);
-    assert_eq!(turned, (vec![3, 2], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
+    let transposed = model("Transpose", vec![]);
+    assert_eq!(transposed, (vec![3, 2], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
     let cut = vec![ints("axes", &[1]), ints("starts", &[1]), ints("ends", &[3])];
     assert_eq!(model("Slice", cut), (vec![2, 2], vec![1.0, 2.0, 4.0, 5.0]));
     assert_eq!(model("Flatten", vec![int("axis", 0)]).0, [1, 6]);
@@ -254,7 +254,7 @@ fn several_inputs_and_outputs_keep_their_order() {
     assert_eq!(graph.value(graph.outputs[0]).element_type, ElementType::F32);
 }
 
-/// What PyTorch writes for `x.view(x.size(0), -1)` when the batch is dynamic.
+/// The nodes that PyTorch writes for `x.view(x.size(0), -1)` when the batch is dynamic.
 #[test]
 fn shapes_of_values_are_constants() {
     let view = |data: &'static str, first: i64| {
