@@ -8,7 +8,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 use std::error::Error;

@@ -1,11 +1,12 @@
-"""Answers of ONNX Runtime to frames, for the tests to compare with the engine's.
+"""Computes ONNX Runtime's outputs for frames. Tests compare them with the engine's.
 
     python onnxruntime_answers.py MODEL.onnx FRAMES OUT
 
-FRAMES holds pictures of the model's size, one after the other: rows of interleaved
-channels, a byte each. The model takes pixels less 128 as int8, or pixels as float32,
-1 x channels x height x width. OUT becomes the answers: float32, little-endian, frame
-after frame, the model's outputs end to end. Needs the packages of requirements.txt.
+FRAMES contains images of the model's input size, concatenated: rows of interleaved
+channels, one byte each. The model's input is pixels minus 128 as int8, or pixels as
+float32, with shape 1 x channels x height x width. The outputs are written to OUT:
+float32, little-endian, frame after frame, with the model's outputs concatenated.
+Needs the packages of requirements.txt.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""How a calibration table compares with what ONNX Runtime computes, for the tests.
+"""Compares a calibration table with the ranges that ONNX Runtime computes, for the tests.
 
     python tensor_ranges.py MODEL.onnx FRAMES TABLE
 
-FRAMES holds pictures of the model's size, one after the other: rows of interleaved
-channels, a byte each. The model takes them divided by 255. TABLE is a calibration
-table in TensorRT's format. Prints a line for each float tensor that depends on the
-picture and for each line of TABLE: name, largest magnitude over all frames (or
-nan), scale in TABLE (or nan), separated by tabs. Needs the packages of
+FRAMES contains images of the model's input size, concatenated: rows of interleaved
+channels, one byte each. The model's input is the bytes divided by 255. TABLE is a
+calibration table in TensorRT's format. Prints a line for each float tensor that
+depends on the input and for each line of TABLE: name, largest magnitude over all
+frames (or nan), scale in TABLE (or nan), separated by tabs. Needs the packages of
 requirements.txt.
 """
 
@@ -31,7 +31,7 @@ def read_table(path: str) -> dict[str, float]:
 
 def largest(path: str, frames: str) -> dict[str, float]:
     model = onnx.load(path)
-    # What depends on a constant alone is no activation.
+    # Tensors that depend only on constants are not activations.
     depends = {port.name for port in model.graph.input}
     depends -= {tensor.name for tensor in model.graph.initializer}
     inputs = sorted(depends)
@@ -43,7 +43,7 @@ def largest(path: str, frames: str) -> dict[str, float]:
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # As it is in the file: fused operators would round differently.
+    # Run the model without optimization: fused operators would round differently.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -1,11 +1,9 @@
 """Writes tests/calibration.json: histograms, and the limits that onnxruntime's
-quantizer (entropy) and plain numpy (percentile, squared error) choose from the
-same data.
+quantizer (entropy) and numpy (percentile, squared error) choose from the same data.
 
     python write_calibration.py OUT.json
 
-Needs the packages of requirements.txt. The file is committed; this is how it was
-made.
+Needs the packages of requirements.txt. The file that this script wrote is committed.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""Writes tests/exports: two small networks of PilotNet's shape, built by hand with onnx.helper
-in the forms in which PyTorch and Keras (through tf2onnx) export theirs: imitations. And ONNX
-Runtime's answers.
+"""Writes tests/exports: two small networks with PilotNet's structure, and ONNX Runtime's outputs.
+The networks are imitations of exports: they are built by hand with onnx.helper, in the forms that
+PyTorch and Keras (through tf2onnx) export.
 
     python write_exports.py OUT
 
-Needs the packages of requirements.txt. The files are committed; this is how they
-were made. Element i of the input is ((i * 2654435761 mod 2^32) >> 24) / 255.
+Needs the packages of requirements.txt. The files that this script wrote are committed.
+Element i of the input is ((i * 2654435761 mod 2^32) >> 24) / 255.
 """
 
 import json

@@ -1,29 +1,29 @@
-"""Writes out the ONNX standard's own backend test cases, one folder each.
+"""Writes the ONNX standard's own backend test cases to files, one folder for each case.
 
     python write_onnx_cases.py OUT
 
-Needs the packages of requirements.txt. Takes the node cases (made by calling
-onnx.backend.test.case.node.collect_testcases) and the models that PyTorch
-exported (onnx/backend/test/data/pytorch-converted, pytorch-operator) and the
-small ones under simple. Models under real and light are left out: their weights
-or inputs would have to be downloaded.
+Needs the packages of requirements.txt. Reads the node cases (from
+onnx.backend.test.case.node.collect_testcases), the models that PyTorch exported
+(onnx/backend/test/data/pytorch-converted, pytorch-operator) and the small models
+under simple. Models under real and light are left out, because their weights or
+inputs would have to be downloaded.
 
-Only cases whose operators are all among OPERATORS, whose tensors are all of
-TYPES and some of float32, are written. OUT/operators.json holds OPERATORS, for
-the test to compare with what the reader takes.
+A case is written only if all its operators are in OPERATORS, all its tensors have
+a type in TYPES, and at least one tensor is float32. OUT/operators.json contains
+OPERATORS. The test compares them with the operators that the reader supports.
 
-OUT/NAME/ holds
+OUT/NAME/ contains
     model.onnx
-    case.json   element types, shapes, tolerances, and for each input what reads
-                it ([operator, position] pairs)
+    case.json   element types, shapes, tolerances, and for each input the nodes that
+                read it ([operator, position] pairs)
     set_N.bin   the elements of all inputs, then of all outputs, little-endian
                 and row-major
 
-Pilotage reads opsets 9 to 22. Models of an earlier opset (PyTorch's are of 6) go
-through ONNX's own version converter. A case of a later opset is stamped 22 where
-every operator in it has the same inputs, outputs and attributes in both versions
-(later versions mostly add element types); where one differs the case keeps its
-opset, and the test's list of left-out cases says so.
+Pilotage reads opsets 9 to 22. Models of an earlier opset (PyTorch's have opset 6)
+are converted with ONNX's own version converter. A case of a later opset is changed to
+opset 22 if all its operators have the same inputs, outputs and attributes in both
+versions (later versions mostly add element types). If an operator differs, the case
+keeps its opset and is on the test's list of left-out cases.
 """
 
 import json
@@ -38,13 +38,13 @@ from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 FIRST_OPSET, LAST_OPSET = 9, 22
-# What pilotage_graph::SUPPORTED_OPERATORS holds.
+# The operators in pilotage_graph::SUPPORTED_OPERATORS, except Gather and Shape.
 OPERATORS = """
 Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Dropout Elu
 Flatten Gemm GlobalAveragePool HardSigmoid Identity LeakyRelu MatMul MaxPool Mul Pad QuantizeLinear
 ReduceMean Relu Reshape Sigmoid Slice Softmax Split Squeeze Sub Tanh Transpose Unsqueeze
 """.split()
-# Element types that a folder may hold; cases with others are no float32 cases.
+# Element types that a case may have; cases with other types are not float32 cases.
 TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}
 
 
@@ -163,7 +163,7 @@ def describe(name, tensor):
 
 
 def trains(graph, inputs):
-    """Whether a node computes as it does while a network is trained."""
+    """Whether a node is in training mode."""
     values = {init.name: array(init) for init in graph.initializer} | inputs
     for node in graph.node:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -177,7 +177,7 @@ def trains(graph, inputs):
 
 
 def windowed_ranks(model):
-    """The number of axes that each convolution, pooling or the like works on."""
+    """The rank of the input of each convolution and pooling node."""
     model = onnx.shape_inference.infer_shapes(model)
     graph = model.graph
     ranks = {}
@@ -189,13 +189,13 @@ def windowed_ranks(model):
 
 
 def in_range(model):
-    """The model with an opset of FIRST_OPSET to LAST_OPSET where that changes nothing."""
+    """The model with an opset of FIRST_OPSET to LAST_OPSET, if its function stays the same."""
     imports = [o for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(imports) != 1 or FIRST_OPSET <= imports[0].version <= LAST_OPSET:
         return model
     if imports[0].version < FIRST_OPSET:
         return onnx.version_converter.convert_version(model, FIRST_OPSET)
-    if not all(means_the_same(node, imports[0].version) for node in model.graph.node):
+    if not all(is_same_operator(node, imports[0].version) for node in model.graph.node):
         return model
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
@@ -210,9 +210,9 @@ def in_range(model):
     return lowered
 
 
-def means_the_same(node, version):
+def is_same_operator(node, version):
     """Whether LAST_OPSET has this node's operator with the same inputs, outputs
-    and attributes; attributes that are newer than that must be unused."""
+    and attributes. Attributes that are newer than LAST_OPSET must be unused."""
     new = onnx.defs.get_schema(node.op_type, version, "")
     old = onnx.defs.get_schema(node.op_type, LAST_OPSET, "")
     used = {attribute.name for attribute in node.attribute}
