@@ -1,10 +1,10 @@
-//! Prints length, smallest radius and turns of the shipped circuits, and of random
-//! ones: `circuits [COUNT]`.
+//! Prints length, smallest radius and bends of the shipped circuits, and of random circuits:
+//! `circuits [COUNT]`.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 use std::time::Instant;

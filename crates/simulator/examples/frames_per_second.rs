@@ -1,18 +1,18 @@
-//! Prints how many frames a second the renderer draws on one core, for all shipped
-//! circuits or for those named. Where the system tells (Linux), only time on the
-//! processor counts, so that other work on the machine spoils little.
+//! Prints how many frames per second the renderer draws on one core, for all shipped circuits or
+//! for the given ones. On Linux it measures CPU time instead of wall-clock time, so that other work
+//! on the machine has little influence.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 use std::time::Instant;
 
 use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};
 
-/// Nanoseconds this thread has spent on a processor.
+/// The CPU time of this thread in nanoseconds.
 fn processor_nanos() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Writes circuits as seen from above: `maps FOLDER NAME or SEED..`.
+//! Renders circuits from above: `maps FOLDER NAME or SEED..`.
 
 use std::error::Error;
 use std::path::Path;
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let ((x0, x1), (y0, y1)) = (bounds(0), bounds(1));
         let camera = CameraSpec {
             forward: 0.0,
-            // At this angle of view the height is half the width seen.
+            // With this field of view, the height is half the visible width.
             up: 0.55 * (x1 - x0).max((y1 - y0) * 4.0 / 3.0),
             pitch: std::f64::consts::FRAC_PI_2,
             ..CameraSpec::default()

@@ -1,8 +1,8 @@
-/// How the camera looks and where it sits on the car.
+/// The camera's optics and its position on the car.
 ///
-/// A pinhole without distortion; the optical axis meets the picture in its centre.
-/// Angles are radians and follow ROS REP 103: a positive yaw turns the camera left,
-/// a positive pitch down, a positive roll clockwise as the camera itself sees it.
+/// A pinhole camera without distortion, whose optical axis meets the picture in its centre. Angles
+/// are in radians and follow ROS REP 103: positive yaw turns the camera left, positive pitch turns
+/// it down, and positive roll turns it clockwise as seen by the camera.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CameraSpec {
     /// Pixels.
@@ -11,19 +11,19 @@ pub struct CameraSpec {
     pub height: usize,
     /// The angle between the left and right edges of the picture.
     pub horizontal_fov: f64,
-    /// Ahead of the car's centre, metres.
+    /// Distance ahead of the car's centre, metres.
     pub forward: f64,
-    /// To the left of the car's centre, metres.
+    /// Distance to the left of the car's centre, metres.
     pub left: f64,
-    /// Above the ground, metres.
+    /// Height above the ground, metres.
     pub up: f64,
-    /// Downwards.
+    /// Pitch, positive down.
     pub pitch: f64,
-    /// To the left.
+    /// Yaw, positive left.
     pub yaw: f64,
-    /// Clockwise about the axis of view.
+    /// Roll, positive clockwise about the optical axis.
     pub roll: f64,
-    /// Frames a second.
+    /// Frames per second.
     pub rate_hz: f64,
 }
 

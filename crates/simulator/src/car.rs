@@ -4,30 +4,29 @@ use pilotage_vehicle::Mixer;
 
 use crate::Pose;
 
-/// How a car answers its commands.
+/// How a car responds to its commands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CarKind {
-    /// Speed and yaw rate act at once, as with Gazebo's planar-move plugin.
+    /// Speed and yaw rate take effect at once, as with Gazebo's planar-move plugin.
     #[default]
     Unicycle,
-    /// Steered front wheels and a motor, both with a delay.
+    /// Steered front wheels and a motor, which both respond with a delay.
     Ackermann,
 }
 
 /// The dynamics of the Ackermann car.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ackermann {
-    /// How fast the wheels turn at most, rad/s of wheel angle. A tenth-scale
-    /// servo takes about 0.1 s from the middle to one side.
+    /// The highest rate of the wheel angle, rad/s. A tenth-scale servo takes about 0.1 s from the
+    /// middle to one side.
     pub steering_rate: f64,
     /// Time constant of the motor and its controller, s.
     pub throttle_lag: f64,
-    /// Drag of motor and rolling wheels: the share of speed lost a second when
-    /// coasting, 1/s.
+    /// Drag of motor and rolling wheels: the fraction of speed lost per second when coasting, 1/s.
     pub drag: f64,
-    /// Most the tyres accelerate the car, m/s2.
+    /// The highest acceleration that the tyres allow, m/s2.
     pub acceleration: f64,
-    /// Most the tyres brake the car, m/s2.
+    /// The highest deceleration that the tyres allow, m/s2.
     pub braking: f64,
 }
 
@@ -43,7 +42,7 @@ impl Default for Ackermann {
     }
 }
 
-/// A car in the plane; its pose is that of the middle of the rear axle.
+/// A car in the plane. Its pose is that of the middle of the rear axle.
 #[derive(Debug, Clone)]
 pub struct Car {
     mixer: Mixer,
@@ -60,7 +59,7 @@ enum Drive {
         dynamics: Ackermann,
         /// Wheel angle, radians, left positive.
         angle: f64,
-        /// The throttle as the motor has it by now.
+        /// The throttle after the motor's lag.
         throttle: f64,
     },
 }
@@ -74,7 +73,7 @@ impl Car {
         }
     }
 
-    /// An Ackermann car with dynamics of its own, at rest at `pose`.
+    /// An Ackermann car with the given dynamics, at rest at `pose`.
     pub fn ackermann(dynamics: Ackermann, mixer: Mixer, pose: Pose) -> Self {
         let drive = Drive::Ackermann {
             dynamics,
@@ -94,12 +93,12 @@ impl Car {
         }
     }
 
-    /// Moves the car by `dt` seconds under a command, both parts within -1..=1.
-    /// What is not a number counts as zero, what is out of range as the nearest
-    /// value within it: this is the actuator's last resort, not the guard.
+    /// Moves the car by `dt` seconds with a command, both parts within -1..=1. NaN counts as zero,
+    /// and a value out of range is clamped. This is the actuator's last check; it does not replace
+    /// the guard.
     pub fn step(&mut self, steering: f32, throttle: f32, dt: f64) {
-        let steering = sane(steering);
-        let throttle = sane(throttle);
+        let steering = clamped(steering);
+        let throttle = clamped(throttle);
         match &mut self.drive {
             Drive::Unicycle => {
                 (self.speed, self.yaw_rate) = self.mixer.twist(steering, throttle);
@@ -109,11 +108,11 @@ impl Car {
                 angle,
                 throttle: motor,
             } => {
-                let asked = f64::from(steering) * self.mixer.steering_range();
+                let target = f64::from(steering) * self.mixer.steering_range();
                 let most = dynamics.steering_rate * dt;
-                *angle += (asked - *angle).clamp(-most, most);
-                *motor += (f64::from(throttle) - *motor) * share(dt, dynamics.throttle_lag);
-                // Drive and linear drag balance where the mixer's curve says.
+                *angle += (target - *angle).clamp(-most, most);
+                *motor += (f64::from(throttle) - *motor) * lag_fraction(dt, dynamics.throttle_lag);
+                // At the speed of the mixer's curve, drive and linear drag balance.
                 let pull = dynamics.drag * (self.mixer.speed(*motor) - self.speed);
                 let (forwards, backwards) = if self.speed >= 0.0 {
                     (dynamics.acceleration, dynamics.braking)
@@ -127,7 +126,7 @@ impl Car {
                 self.yaw_rate = self.speed * libm::tan(*angle) / self.mixer.wheelbase();
             }
         }
-        // Second order in dt: along the direction in the middle of the step.
+        // Second order in dt: along the heading in the middle of the step.
         let middle = self.pose.heading + 0.5 * self.yaw_rate * dt;
         let (sin, cos) = libm::sincos(middle);
         self.pose.x += self.speed * cos * dt;
@@ -135,12 +134,12 @@ impl Car {
         self.pose.heading = crate::pose::wrap_angle(self.pose.heading + self.yaw_rate * dt);
     }
 
-    /// Puts the car elsewhere without changing how it moves.
+    /// Moves the car to another pose without changing its speed.
     pub fn place(&mut self, pose: Pose) {
         self.pose = pose;
     }
 
-    /// Lets the car roll at `speed` (m/s) from now on, its motor in step.
+    /// Sets the car's speed to `speed` (m/s), with the motor's throttle to match.
     pub fn roll(&mut self, speed: f64) {
         self.speed = speed;
         if let Drive::Ackermann { throttle, .. } = &mut self.drive {
@@ -148,7 +147,7 @@ impl Car {
         }
     }
 
-    /// Where the car is.
+    /// The car's pose.
     pub fn pose(&self) -> Pose {
         self.pose
     }
@@ -163,14 +162,14 @@ impl Car {
         self.yaw_rate
     }
 
-    /// The mixer the car is driven through.
+    /// The mixer that converts between the car's commands and its speed and yaw rate.
     pub fn mixer(&self) -> &Mixer {
         &self.mixer
     }
 }
 
-/// How much of the way to its end a first-order lag goes in `dt`.
-fn share(dt: f64, constant: f64) -> f64 {
+/// The fraction of the way to its final value that a first-order lag covers in `dt`.
+fn lag_fraction(dt: f64, constant: f64) -> f64 {
     if constant > 0.0 {
         1.0 - libm::exp(-dt / constant)
     } else {
@@ -178,7 +177,7 @@ fn share(dt: f64, constant: f64) -> f64 {
     }
 }
 
-fn sane(command: f32) -> f32 {
+fn clamped(command: f32) -> f32 {
     if command.is_nan() {
         0.0
     } else {

@@ -1,4 +1,4 @@
-//! Closed circuits: a centre line with a painted line along it, a road, perhaps walls.
+//! Closed circuits: a centre line with a painted line along it, a road, and optional walls.
 
 mod centre_line;
 mod csv;
@@ -15,35 +15,36 @@ pub use csv::CsvOptions;
 pub(crate) use csv::points as csv_points;
 pub use generator::RandomOptions;
 
-/// Road width where nothing says otherwise, metres.
+/// The default road width, metres.
 const ROAD_WIDTH: f64 = 3.0;
-/// Width of the painted line where nothing says otherwise, metres.
+/// The default width of the painted line, metres.
 const LINE_WIDTH: f64 = 0.10;
 
-/// Why something is not a circuit.
+/// Why something is not a valid circuit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CircuitError {
-    /// Not TOML, or not the keys of a circuit; the message names line and key.
+    /// The file is not TOML, or its keys are not those of a circuit; the message states line and
+    /// key.
     #[error("not a circuit file: {0}")]
     Toml(String),
-    /// A line of the CSV holds no point.
+    /// A line of the CSV has no point.
     #[error("line {line}: {problem}; a circuit's CSV has x,y in metres on each line")]
     Csv {
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in the line.
         problem: String,
     },
-    /// A reference path without a point.
+    /// A reference path has no point.
     #[error("the reference path holds no point: give x,y in metres on each line")]
     EmptyReference,
-    /// Too few distinct points to enclose anything.
+    /// There are too few distinct points for a closed circuit.
     #[error("{0} distinct points are too few: a circuit needs at least 4")]
     TooFewPoints(usize),
-    /// More points than anyone drew.
+    /// There are more points than are accepted.
     #[error("{0} points are too many: a circuit has at most {max}", max = MAX_POINTS)]
     TooManyPoints(usize),
-    /// A coordinate is infinite, NaN or absurd.
+    /// A coordinate is infinite, NaN or too large.
     #[error("point {index} is at {x}, {y}: coordinates are metres, within 10 km of the origin")]
     Coordinate {
         /// Counted from 1.
@@ -53,10 +54,10 @@ pub enum CircuitError {
         /// As read.
         y: f64,
     },
-    /// Shorter than a room or longer than the simulator takes.
+    /// The circuit is shorter or longer than the simulator accepts.
     #[error("the circuit is {0:.1} m long: it must be between 10 m and 20 km")]
     Length(f64),
-    /// A width that is not a width.
+    /// A width is out of range.
     #[error("`{key}` is {value} m: it must lie between {least} and {most} m")]
     Width {
         /// The setting.
@@ -68,7 +69,7 @@ pub enum CircuitError {
         /// The most allowed.
         most: f64,
     },
-    /// The start is not near the line.
+    /// The start is not on the road.
     #[error(
         "the start lies {offset} m off the line: at most half the road width of {road_width} m"
     )]
@@ -86,20 +87,20 @@ const MAX_POINTS: usize = 200_000;
 /// Walls along both sides of the road.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Walls {
-    /// From the road's edge to the wall, metres.
+    /// Distance from the road's edge to the wall, metres.
     pub margin: f64,
     /// Metres.
     pub height: f64,
 }
 
-/// Colours a circuit prescribes, sRGB; what it leaves open the looks decide.
+/// The colours that a circuit prescribes, sRGB. The looks decide those that it does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Colours {
     /// The painted line.
     pub line: Option<[u8; 3]>,
     /// The road.
     pub asphalt: Option<[u8; 3]>,
-    /// What lies beside the road.
+    /// The ground beside the road.
     pub surroundings: Option<[u8; 3]>,
     /// The sky overhead.
     pub sky: Option<[u8; 3]>,
@@ -121,15 +122,14 @@ pub struct Circuit {
 }
 
 impl Circuit {
-    /// Random circuits with seeds from here on are for evaluation: training draws
-    /// below.
+    /// The first seed of random circuits for evaluation: training uses only lower seeds.
     pub const UNSEEN: u64 = 1 << 40;
 
-    /// A circuit along the periodic cubic spline through `points` (metres), with
-    /// the default widths. It is driven in the order of the points and starts at the first.
+    /// A circuit along the periodic cubic spline through `points` (metres), with the default
+    /// widths. It is driven in the order of the points, and starts at the first.
     ///
     /// # Errors
-    /// When the points are too few, not finite, or enclose a circuit too short or too long.
+    /// When the points are too few or not finite, or the circuit is too short or too long.
     pub fn from_points(name: &str, points: &[[f64; 2]]) -> Result<Self, CircuitError> {
         Ok(Self {
             name: name.to_owned(),
@@ -151,38 +151,38 @@ impl Circuit {
         file::read(text)
     }
 
-    /// Reads a centre line from CSV: x and y in metres, one point a line, in the
-    /// order they are driven; further columns, a header, blank lines and comments
-    /// (`#`) are passed over. Fields are separated by commas, semicolons or tabs, on
-    /// lines without any by blanks. The line is closed if the file does not close it.
+    /// Reads a centre line from CSV: x and y in metres, one point per line, in driving order.
+    /// Further columns, a header, blank lines and comments (`#`) are ignored. Fields are separated
+    /// by commas, semicolons or tabs; lines without any of these, by blanks. The line is closed if
+    /// the file does not close it.
     ///
     /// # Errors
-    /// When a line holds no point, naming the line, or the points form no circuit.
+    /// When a line has no point (the error states the line), or the points form no circuit.
     pub fn from_csv(text: &str, options: &CsvOptions) -> Result<Self, CircuitError> {
         csv::read(text, options)
     }
 
-    /// A random circuit; the same for the same seed.
+    /// A random circuit, the same for the same seed.
     pub fn random(seed: u64) -> Self {
         Self::random_with(seed, &RandomOptions::default())
     }
 
-    /// A random circuit within `options`; the same for the same seed and options.
+    /// A random circuit within `options`, the same for the same seed and options.
     pub fn random_with(seed: u64, options: &RandomOptions) -> Self {
         generator::generate(seed, options)
     }
 
-    /// The names [`shipped`](Self::shipped) knows.
+    /// The names of the circuits that come with Pilotage.
     pub fn shipped_names() -> &'static [&'static str] {
         shipped::NAMES
     }
 
-    /// One of the circuits that come with Pilotage.
+    /// The circuit with this name that comes with Pilotage, if there is one.
     pub fn shipped(name: &str) -> Option<Self> {
         shipped::find(name)
     }
 
-    /// What the circuit is called.
+    /// The circuit's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -207,17 +207,17 @@ impl Circuit {
         self.walls
     }
 
-    /// The colours the circuit prescribes.
+    /// The colours that the circuit prescribes.
     pub fn colours(&self) -> Colours {
         self.colours
     }
 
-    /// Where a run starts, pointing along the line.
+    /// The pose at the start of a run, pointing along the line.
     pub fn start(&self) -> Pose {
         self.pose(self.start_s, self.start_offset, 0.0)
     }
 
-    /// Where along the line a run starts, metres.
+    /// The position of the start along the line, metres.
     pub fn start_s(&self) -> f64 {
         self.start_s
     }
@@ -242,8 +242,8 @@ impl Circuit {
         1.0 / self.line.tightest_curvature()
     }
 
-    /// The pose `offset` metres left of the line at `s`, turned `heading_error`
-    /// radians to the left of the line's direction.
+    /// The pose `offset` metres left of the line at `s`, turned `heading_error` radians to the left
+    /// of the line's direction.
     pub fn pose(&self, s: f64, offset: f64, heading_error: f64) -> Pose {
         let [x, y] = self.point(s);
         let heading = self.heading(s);
@@ -255,9 +255,9 @@ impl Circuit {
         }
     }
 
-    /// The place on the line nearest to `point`: of the whole circuit, or, with a
-    /// `hint` of where along the line it was last, of the stretch around there, so
-    /// that a neighbouring stretch of road is never mistaken for the own one.
+    /// The position on the line nearest to `point`. With a `hint` of the last position along the
+    /// line, only the stretch around it is searched, so that a neighbouring stretch of road is not
+    /// mistaken for the car's own. Without it, the whole circuit is searched.
     pub fn nearest(&self, point: [f64; 2], hint: Option<f64>) -> Nearest {
         match hint {
             Some(s) => self.line.nearest_around(point, s),
@@ -265,7 +265,7 @@ impl Circuit {
         }
     }
 
-    /// The same circuit seen in a mirror: every left turn becomes a right turn.
+    /// The mirrored circuit: every left turn becomes a right turn.
     #[must_use]
     pub fn mirrored(&self) -> Self {
         Self {
@@ -275,7 +275,7 @@ impl Circuit {
         }
     }
 
-    /// The same circuit driven the other way round.
+    /// The same circuit, driven in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {
         let length = self.length();
@@ -287,21 +287,21 @@ impl Circuit {
         }
     }
 
-    /// The same circuit with another road width (0.5 to 30 m; held within).
+    /// The same circuit with another road width, clamped to 0.5 to 30 m.
     #[must_use]
     pub fn with_road_width(mut self, metres: f64) -> Self {
         self.road_width = metres.clamp(0.5, 30.0);
         self
     }
 
-    /// The same circuit with another line width (0.01 to 2 m; held within).
+    /// The same circuit with another line width, clamped to 0.01 to 2 m.
     #[must_use]
     pub fn with_line_width(mut self, metres: f64) -> Self {
         self.line_width = metres.clamp(0.01, 2.0);
         self
     }
 
-    /// The same circuit with these walls, or none.
+    /// The same circuit with these walls, or without walls.
     #[must_use]
     pub fn with_walls(mut self, walls: Option<Walls>) -> Self {
         self.walls = walls;

@@ -1,14 +1,13 @@
-//! A camera and an actuator for a road that does not exist.
+//! The simulator: a camera and an actuator on a simulated road.
 //!
-//! A [`Circuit`] is a closed line with a road along it, a [`Car`] moves on it by
-//! commands, a [`Renderer`] draws what the car's camera sees, and a [`World`] holds
-//! all three. There is no loop and no thread here, and time moves only when
-//! [`World::advance_to`] is called: the loop that drives this car is the one that
-//! drives the real car.
+//! A [`Circuit`] is a closed line with a road along it. A [`Car`] moves on it by commands. A
+//! [`Renderer`] draws the view of the car's camera. A [`World`] holds all three. The crate has no
+//! loop and no thread, and time advances only when [`World::advance_to`] is called: the same loop
+//! drives this car and the physical car.
 //!
-//! Lengths are metres, angles radians, x ahead and y to the left (ROS REP 103).
-//! All arithmetic is in a fixed order and uses `libm`, so that the same inputs give
-//! the same frames and the same motion on every machine.
+//! Lengths are in metres and angles in radians, with x ahead and y to the left (ROS REP 103). All
+//! arithmetic has a fixed order and uses `libm`, so that the same inputs give the same frames and
+//! the same motion on every machine.
 
 mod camera;
 mod car;

@@ -1,9 +1,9 @@
-//! What the world looks like: colours, textures, light, the camera's noise.
+//! The appearance of the world: colours, textures, light, sensor noise.
 
 use crate::circuit::Colours;
 use crate::random::Random;
 
-/// What lies beside the road; it decides the texture, the colour is set apart.
+/// The kind of ground beside the road. It selects the texture; the colour is set separately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Surroundings {
     /// Coarse and blotchy.
@@ -13,44 +13,44 @@ pub enum Surroundings {
     Gravel,
 }
 
-/// What the world looks like. Colours are sRGB.
+/// The appearance of the world. Colours are sRGB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Looks {
     /// The painted line.
     pub line: [u8; 3],
     /// The road.
     pub asphalt: [u8; 3],
-    /// What lies beside the road.
+    /// The ground beside the road.
     pub ground: [u8; 3],
-    /// The texture of what lies beside the road.
+    /// The texture of the ground beside the road.
     pub surroundings: Surroundings,
     /// The sky overhead.
     pub sky: [u8; 3],
     /// The sky above the horizon.
     pub haze: [u8; 3],
-    /// The walls; every other panel is a shade darker.
+    /// The walls; every other group of panels is darker.
     pub walls: [u8; 3],
     /// Grain of the road and the line, 0 (none) to 1 (coarse).
     pub asphalt_texture: f64,
-    /// Grain of what lies beside the road, 0 to 1.
+    /// Grain of the ground beside the road, 0 to 1.
     pub ground_texture: f64,
-    /// Lighter and darker patches metres across, 0 to 1.
+    /// Strength of lighter and darker patches, which are metres wide, 0 to 1.
     pub patches: f64,
-    /// How much light shadows take away, 0 (no shadows) to 0.8.
+    /// The fraction of light that shadows remove, 0 (no shadows) to 0.8.
     pub shadows: f64,
     /// Factor on the light, about 0.5 to 1.6.
     pub brightness: f64,
     /// Factor on the distance from middle grey.
     pub contrast: f64,
-    /// Exponent of the camera's curve; 1 leaves colours as they are.
+    /// Exponent of the camera's response curve; 1 leaves colours unchanged.
     pub gamma: f64,
     /// Darkening towards the corners, 0 to 1.
     pub vignetting: f64,
-    /// Light falling off to the left (negative) or right (positive), -0.6 to 0.6.
+    /// Decrease of light towards the left (negative) or the right (positive), -0.6 to 0.6.
     pub sidelight: f64,
-    /// Deviation of the sensor's noise, grey levels.
+    /// Standard deviation of the sensor noise, grey levels.
     pub noise: f64,
-    /// Which textures and shadows lie where.
+    /// Seed of the position of textures and shadows.
     pub seed: u64,
 }
 
@@ -81,8 +81,8 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// Strongly varied looks, the same for the same seed. The line is of any hue,
-    /// but always plainly different from the road.
+    /// A strongly varied appearance, the same for the same seed. The line has any hue, but its
+    /// colour always differs clearly from the road's.
     pub fn random(seed: u64) -> Self {
         let mut random = Random::stream(seed, 0x100c);
         let r = &mut random;
@@ -159,7 +159,7 @@ impl Looks {
         }
     }
 
-    /// These looks with the colours a circuit prescribes.
+    /// This appearance with the colours that a circuit prescribes.
     #[must_use]
     pub fn with_colours(mut self, colours: Colours) -> Self {
         self.line = colours.line.unwrap_or(self.line);
@@ -191,7 +191,7 @@ fn grey(random: &mut Random, low: f64, high: f64, tint: f64) -> [u8; 3] {
     [(); 3].map(|()| (level + random.range(-tint, tint)).clamp(0.0, 255.0) as u8)
 }
 
-/// From hue, saturation and value, each 0..1; the hue wraps.
+/// Converts hue, saturation and value, each 0..1, to sRGB; the hue wraps.
 fn colour(hue: f64, saturation: f64, value: f64) -> [u8; 3] {
     let channel = |shift: f64| {
         let k = libm::fmod(shift + (hue + 1.0) * 6.0, 6.0);
@@ -201,7 +201,7 @@ fn colour(hue: f64, saturation: f64, value: f64) -> [u8; 3] {
     [channel(5.0), channel(3.0), channel(1.0)]
 }
 
-/// Distance of two colours, 0..441.
+/// The distance between two colours, 0..441.
 fn difference(a: [u8; 3], b: [u8; 3]) -> f64 {
     let square = |i: usize| (f64::from(a[i]) - f64::from(b[i])).powi(2);
     libm::sqrt(square(0) + square(1) + square(2))

@@ -1,8 +1,6 @@
-//! How well a run was driven.
+//! Metrics of a run.
 //!
 //! Names and formulas follow JdeRobot's Behavior Metrics
-//! (<https://github.com/JdeRobot/BehaviorMetrics>, `metrics_gazebo.py` and the
-//! brains' `suddenness_distance`), so that figures can stand beside its own.
 
 use serde::Serialize;
 
@@ -10,10 +8,10 @@ use crate::circuit::{self, CircuitError};
 use crate::spline::Cubic;
 use crate::{PathPoint, World};
 
-/// What the loop that drove the car measured of itself.
+/// The timing that the control loop measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoopTiming {
-    /// Mean seconds of work in one turn of the loop, sleeping not counted.
+    /// Mean seconds of work per iteration of the loop, without sleep.
     pub loop_seconds: f64,
     /// Mean seconds of inference.
     pub inference_seconds: f64,
@@ -24,7 +22,7 @@ pub struct LoopTiming {
 /// The report on one run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
-    /// Laps finished.
+    /// The number of finished laps.
     pub laps: usize,
     /// Mean simulated seconds of a finished lap.
     pub lap_time: Option<f64>,
@@ -32,23 +30,23 @@ pub struct Metrics {
     pub time: f64,
     /// Metres driven.
     pub distance: f64,
-    /// Way made along the line, in per cent of one lap; 200 after two laps.
+    /// Progress along the line in per cent of one lap; 200 after two laps.
     pub percentage_completed: f64,
-    /// Metres driven by simulated time, m/s.
+    /// Distance driven divided by simulated time, m/s.
     pub average_speed: f64,
     /// Mean distance from the line over the path at 20 Hz, metres.
     pub deviation_mean: f64,
     /// 95th percentile of that distance, metres.
     pub deviation_p95: f64,
-    /// Most distance from the line at any millisecond, metres.
+    /// Largest distance from the line at any millisecond, metres.
     pub deviation_max: f64,
-    /// Mean over the reference points of 1000^d, d the distance in metres from the
-    /// point to the driven path; 1 is perfect. None before a lap is finished, and
-    /// where there are no points.
+    /// Mean over the reference points of 1000^d, where d is the distance in metres from the point
+    /// to the driven path; 1 is the best value. None before a lap is finished, and when there are
+    /// no points.
     pub position_deviation_mae: Option<f64>,
     /// Mean L2 distance between consecutive pairs of normalised controls at 20 Hz.
     pub suddenness: f64,
-    /// Turns of the loop a second if it never slept, 1/s.
+    /// Iterations per second of the loop without sleep, 1/s.
     pub brain_iteration_frequency: Option<f64>,
     /// Mean seconds of inference.
     pub mean_inference_time: Option<f64>,
@@ -56,22 +54,22 @@ pub struct Metrics {
     pub real_time_factor: Option<f64>,
 }
 
-/// Behavior Metrics' controls are normalised over 6.5 to 24 m/s ..
+/// Behavior Metrics normalises the controls over 6.5 to 24 m/s: the least value, and the span.
 const SPEED: (f64, f64) = (6.5, 17.5);
-/// .. and -7.1 to 7.1 rad/s: least, and span.
+/// And over -7.1 to 7.1 rad/s: the least value, and the span.
 const YAW_RATE: (f64, f64) = (-7.1, 14.2);
 
-/// Metres between the points of the centre line when it serves as reference.
+/// Distance between the points of the centre line when it is the reference, metres.
 const REFERENCE_STEP: f64 = 0.5;
 
-/// Points looked at in each interval of the path before the nearest is refined.
+/// Points that are tested in each interval of the path before the nearest is refined.
 const PIECES: usize = 4;
 
 /// Reads a reference path from CSV: x and y in metres on each line.
 ///
 /// # Errors
-/// When a line holds no point (the error names it), a point is not finite or lies
-/// further away than a circuit may, or there is no point at all.
+/// When a line has no point (the error states the line), when a point is not finite or is further
+/// away than a circuit may be, or when there is no point at all.
 pub fn reference_from_csv(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
     let points = circuit::csv_points(text)?;
     if points.is_empty() {
@@ -82,8 +80,8 @@ pub fn reference_from_csv(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
 }
 
 impl World {
-    /// The report on the run up to now. `reference` is the path to compare with,
-    /// the centre line when none is given; `timing` is the loop's own.
+    /// The report on the run up to now. `reference` is the path to compare with; without it, the
+    /// centre line. `timing` is the loop's measurement.
     pub fn metrics(&self, reference: Option<&[[f64; 2]]>, timing: Option<LoopTiming>) -> Metrics {
         let path = self.path();
         let time = path.last().map_or(0.0, |p| p.time);
@@ -149,9 +147,9 @@ impl World {
     }
 }
 
-/// Mean over `reference` of 1000^d, d the distance in metres from the reference
-/// point to the natural cubic spline through the path, its knots the numbers of
-/// the path's points. None where there is nothing to compare.
+/// Mean over `reference` of 1000^d, where d is the distance in metres from the reference point to
+/// the natural cubic spline through the path, whose knots are the indices of the path's points.
+/// None when there is nothing to compare.
 fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> Option<f64> {
     if path.len() < 2 || reference.is_empty() {
         return None;
@@ -178,14 +176,13 @@ fn position_deviation(path: &[PathPoint], reference: &[[f64; 2]]) -> Option<f64>
         }
         let low = best.1.saturating_sub(1) as f64 / PIECES as f64;
         let high = (best.1 + 1).min(last) as f64 / PIECES as f64;
-        let nearest = least(low, high, |t| square(at(t))).min(best.0);
+        let nearest = minimum(low, high, |t| square(at(t))).min(best.0);
         libm::pow(1000.0, libm::sqrt(nearest))
     })))
 }
 
-/// The least of `value` between `low` and `high`, where it has one valley, by
-/// golden section.
-fn least(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f64 {
+/// The minimum of `value` between `low` and `high`, where it is unimodal, by golden-section search.
+fn minimum(mut low: f64, mut high: f64, value: impl Fn(f64) -> f64) -> f64 {
     const RATIO: f64 = 0.618_033_988_749_894_9;
     let mut inner = [high - RATIO * (high - low), low + RATIO * (high - low)];
     let mut values = inner.map(&value);
@@ -212,7 +209,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count.max(1) as f64
 }
 
-/// The least of the sorted values that `share` of them do not exceed.
+/// The smallest of the sorted values that is not exceeded by the fraction `share` of them.
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = libm::ceil(share * sorted.len() as f64) as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)

@@ -1,4 +1,4 @@
-/// Where a car is and where it points, in the plane.
+/// Position and heading of a car in the plane.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Pose {
     /// Metres.
@@ -20,7 +20,7 @@ impl Pose {
     }
 }
 
-/// `angle` brought into -pi..=pi.
+/// `angle` wrapped to -pi..=pi.
 pub fn wrap_angle(angle: f64) -> f64 {
     libm::remainder(angle, std::f64::consts::TAU)
 }

@@ -1,4 +1,4 @@
-//! Seeded random numbers that are the same on every machine and in every release.
+//! Seeded random numbers, the same on every machine and in every release.
 
 /// The SplitMix64 generator (G. Steele, D. Lea, C. Flood, "Fast Splittable
 /// Pseudorandom Number Generators", OOPSLA 2014).
@@ -8,7 +8,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// A generator that gives the same numbers for the same `seed` for ever.
+    /// A generator whose numbers depend only on `seed`, in every release.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
@@ -38,7 +38,7 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in the logarithm between `low` and `high`, both positive.
+    /// Between `low` and `high`, both positive; uniform in the logarithm.
     pub fn log_range(&mut self, low: f64, high: f64) -> f64 {
         libm::exp(self.range(libm::log(low), libm::log(high)))
     }
@@ -53,7 +53,8 @@ impl Random {
         self.unit() < share
     }
 
-    /// Normal with mean 0 and deviation 1, as the sum of twelve uniforms.
+    /// Approximately normal with mean 0 and standard deviation 1: the sum of twelve uniform
+    /// numbers.
     pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }

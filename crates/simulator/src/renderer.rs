@@ -1,4 +1,4 @@
-//! What the camera sees: the ground row by row, walls over it, then light and noise.
+//! Renders the camera's view: the ground row by row, walls over it, then light and noise.
 
 mod coverage;
 mod ground;
@@ -20,10 +20,9 @@ use strip::Strips;
 use view::View;
 use wall::Fence;
 
-/// Draws frames of one circuit, with one look, for one camera.
+/// Renders frames of one circuit, with one appearance, for one camera.
 ///
-/// The same circuit, looks, camera, pose and frame seed give the same bytes on
-/// every machine.
+/// The same circuit, looks, camera, pose and frame seed give identical frames on every machine.
 pub struct Renderer {
     line: Arc<CentreLine>,
     half_road: f64,
@@ -38,7 +37,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Colours that the circuit prescribes replace those of `looks`.
+    /// Makes a renderer. Colours that the circuit prescribes replace those of `looks`.
     pub fn new(circuit: &Circuit, looks: &Looks, camera: &CameraSpec) -> Self {
         let looks = looks.clone().with_colours(circuit.colours());
         let half_road = 0.5 * circuit.road_width();
@@ -59,20 +58,20 @@ impl Renderer {
         }
     }
 
-    /// The camera frames are drawn for.
+    /// The camera whose view is rendered.
     pub fn camera(&self) -> &CameraSpec {
         &self.camera
     }
 
-    /// Draws a whole frame as RGB8, row by row from the top left. `rgb` holds
-    /// width * height * 3 bytes; what lies beyond stays as it is, and in a shorter
-    /// buffer the rows that do not fit are left out. `frame_seed` decides the noise.
+    /// Renders a frame as RGB8, row by row from the top left. `rgb` has width * height * 3 bytes.
+    /// Bytes beyond that are unchanged, and in a shorter buffer the rows that do not fit are
+    /// omitted. `frame_seed` is the seed of the noise.
     pub fn render(&mut self, pose: Pose, frame_seed: u64, rgb: &mut [u8]) {
         self.render_rows(0..self.camera.height, pose, frame_seed, rgb);
     }
 
-    /// Draws some of the rows of the frame that [`render`](Self::render) would
-    /// draw; `rgb` begins with the first of them.
+    /// Renders some rows of the frame that [`render`](Self::render) would render; `rgb` begins with
+    /// the first of them.
     pub fn render_rows(&mut self, rows: Range<usize>, pose: Pose, frame_seed: u64, rgb: &mut [u8]) {
         let stride = self.camera.width * 3;
         let first = rows.start.min(self.camera.height);

@@ -1,9 +1,9 @@
-//! Cubic splines through given points: periodic for circuits, natural for paths.
+//! Cubic interpolating splines: periodic for circuits, natural for paths.
 
-/// A cubic spline of one value over rising knots, twice continuously differentiable.
+/// A cubic spline of one value over increasing knots, twice continuously differentiable.
 ///
-/// The equations are those of Press et al., Numerical Recipes, 3rd ed., 3.3; the
-/// cyclic system of the periodic case is solved by Sherman and Morrison's formula (2.7.2).
+/// The equations are those of Press et al., Numerical Recipes, 3rd ed., 3.3. The cyclic system of
+/// the periodic case is solved with the Sherman-Morrison formula (2.7.2).
 #[derive(Debug, Clone)]
 pub struct Cubic {
     knots: Vec<f64>,
@@ -13,9 +13,9 @@ pub struct Cubic {
 }
 
 impl Cubic {
-    /// Through `values[i]` at `knots[i]`, and back to `values[0]` at the last knot:
-    /// there is one knot more than there are values. Needs at least three values
-    /// and strictly rising knots.
+    /// The spline through `values[i]` at `knots[i]`, and back to `values[0]` at the last knot:
+    /// there is one more knot than there are values. It needs at least three values and strictly
+    /// increasing knots.
     pub fn periodic(knots: &[f64], values: &[f64]) -> Self {
         let n = values.len();
         let step = |i: usize| knots[i + 1] - knots[i];
@@ -43,8 +43,8 @@ impl Cubic {
         }
     }
 
-    /// Through `values[i]` at `knots[i]`, without curvature at either end. Needs
-    /// at least two points and strictly rising knots.
+    /// The spline through `values[i]` at `knots[i]`, without curvature at its ends. It needs at
+    /// least two points and strictly increasing knots.
     pub fn natural(knots: &[f64], values: &[f64]) -> Self {
         let n = values.len();
         let mut lower = vec![0.0; n];
@@ -65,8 +65,8 @@ impl Cubic {
         }
     }
 
-    /// The value and its first and second derivative at `at`, by the polynomial of
-    /// the interval that begins at knot `interval`.
+    /// The value and its first and second derivative at `at`, from the polynomial of the interval
+    /// that begins at knot `interval`.
     pub fn at(&self, interval: usize, at: f64) -> [f64; 3] {
         let (k0, k1) = (self.knots[interval], self.knots[interval + 1]);
         let h = k1 - k0;
@@ -98,8 +98,8 @@ fn solve_tridiagonal(lower: &[f64], diagonal: &[f64], upper: &[f64], right: &[f6
     x
 }
 
-/// As the tridiagonal system, with `lower[0]` in the top right corner and the last
-/// of `upper` in the bottom left.
+/// Solves the tridiagonal system with `lower[0]` in the top right corner and the last element of
+/// `upper` in the bottom left corner.
 fn solve_cyclic(lower: &[f64], diagonal: &[f64], upper: &[f64], right: &[f64]) -> Vec<f64> {
     let n = diagonal.len();
     let (top_right, bottom_left) = (lower[0], upper[n - 1]);
@@ -124,13 +124,13 @@ mod tests {
     #[test]
     fn periodic_spline_follows_a_circle() {
         let n = 24;
-        let turn = std::f64::consts::TAU;
-        let knots: Vec<f64> = (0..=n).map(|i| turn * i as f64 / n as f64).collect();
+        let period = std::f64::consts::TAU;
+        let knots: Vec<f64> = (0..=n).map(|i| period * i as f64 / n as f64).collect();
         let values: Vec<f64> = knots[..n].iter().map(|&k| libm::sin(k)).collect();
         let spline = Cubic::periodic(&knots, &values);
         for (i, knot) in knots[..n].iter().enumerate() {
             for share in [0.0, 0.3, 0.5, 1.0] {
-                let at = knot + share * turn / n as f64;
+                let at = knot + share * period / n as f64;
                 let [y, d, dd] = spline.at(i, at);
                 assert!((y - libm::sin(at)).abs() < 1e-4);
                 assert!((d - libm::cos(at)).abs() < 1e-3);

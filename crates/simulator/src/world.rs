@@ -5,32 +5,32 @@ use pilotage_vehicle::{Mixer, Time};
 use crate::random::Random;
 use crate::{CameraSpec, Car, CarKind, Circuit, Looks, Pose, Renderer};
 
-/// Simulated time moves in whole steps of this length.
+/// Simulated time advances in whole steps of this length.
 const STEP_NANOS: u64 = 1_000_000;
 const STEP_SECONDS: f64 = 1e-3;
 
-/// Steps between two entries of the recorded path: 20 a second.
+/// Steps between two entries of the recorded path: 20 entries per second.
 const RECORD_EVERY: u64 = 50;
 
-/// Room for the path is made ahead for this much driving at most, seconds.
+/// The longest drive for which the path's memory is reserved, seconds.
 const LONGEST_RESERVED: f64 = 7200.0;
 
-/// Room for lap times is made ahead for this many at most.
+/// The most laps for which memory is reserved.
 const MOST_LAPS_RESERVED: u32 = 10_000;
 
-/// Entries of the path in the time in which a car must move.
+/// Entries of the path in the ten seconds in which a car must move.
 const STALL_ENTRIES: usize = 200;
 
 /// A car that moves less than this in ten seconds is stalled, metres.
 const STALL_METRES: f64 = 0.5;
 
-/// Metres beyond half a road width at which a car is off the road.
+/// A car is off the road at this distance beyond half the road width, metres.
 const OFF_ROAD_MARGIN: f64 = 1.0;
 
 /// When a run ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Laps to drive.
+    /// The number of laps to drive.
     pub laps: u32,
     /// Simulated seconds.
     pub seconds: f64,
@@ -45,22 +45,22 @@ impl Default for Limits {
     }
 }
 
-/// Why a run is over.
+/// Why a run has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Outcome {
-    /// Every lap asked for is done.
+    /// Every lap is finished.
     LapDone {
         /// Simulated seconds from the start.
         seconds: f64,
     },
-    /// More than half a road width and a metre away from the line.
+    /// The car was further from the line than half the road width and a metre.
     OffRoad {
         /// Where along the line, metres.
         s: f64,
         /// Distance from the line, metres, left positive.
         offset: f64,
     },
-    /// Moved less than half a metre in ten seconds.
+    /// The car moved less than half a metre in ten seconds.
     Stalled {
         /// Where along the line, metres.
         s: f64,
@@ -69,7 +69,7 @@ pub enum Outcome {
     TimeLimit,
 }
 
-/// One entry of the recorded path.
+/// An entry of the recorded path.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PathPoint {
     /// Simulated seconds.
@@ -80,16 +80,16 @@ pub struct PathPoint {
     pub y: f64,
     /// Metres per second.
     pub speed: f64,
-    /// From the line, metres, left positive.
+    /// Distance from the line, metres, left positive.
     pub offset: f64,
-    /// The command in force: -1..=1, left positive.
+    /// The steering of the current command: -1..=1, left positive.
     pub steering: f32,
-    /// The command in force: -1..=1.
+    /// The throttle of the current command: -1..=1.
     pub throttle: f32,
 }
 
-/// A circuit, a car on it, and the camera on the car. It has no clock of its own:
-/// time moves when it is moved.
+/// A circuit, a car on it, and the camera on the car. It has no clock: time advances only by
+/// [`advance_to`](Self::advance_to).
 pub struct World {
     circuit: Circuit,
     renderer: Renderer,
@@ -99,10 +99,10 @@ pub struct World {
     steps: u64,
     s: f64,
     offset: f64,
-    /// Metres along the line since the start; going back takes away.
+    /// Metres along the line since the start; driving back decreases it.
     progress: f64,
     outcome: Option<Outcome>,
-    /// Seconds at which each lap was done.
+    /// The time at which each lap was finished, seconds.
     laps: Vec<f64>,
     distance: f64,
     widest: f64,
@@ -110,7 +110,7 @@ pub struct World {
 }
 
 impl World {
-    /// The car stands at the circuit's start.
+    /// A world with the car at rest at the circuit's start.
     pub fn new(
         circuit: Circuit,
         looks: &Looks,
@@ -140,8 +140,8 @@ impl World {
         world
     }
 
-    /// The car stands `offset` metres left of the line at `s`, turned
-    /// `heading_error` radians to the left. Laps count from there.
+    /// Places the car `offset` metres left of the line at `s`, turned `heading_error` radians to
+    /// the left. Laps count from there.
     #[must_use]
     pub fn placed(mut self, s: f64, offset: f64, heading_error: f64) -> Self {
         let pose = self.circuit.pose(s, offset, heading_error);
@@ -149,8 +149,8 @@ impl World {
         self
     }
 
-    /// The run ends by these limits. Room is made for all it will record, so that
-    /// driving allocates nothing; beyond two hours of driving it does again.
+    /// Sets the limits of the run. Memory for everything that it records is reserved, so that
+    /// driving does not allocate, except in runs of more than two hours.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -158,21 +158,21 @@ impl World {
         self
     }
 
-    /// The camera's noise follows this seed.
+    /// Sets the seed of the camera's noise.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// The car already rolls at `speed`, metres per second.
+    /// Starts with the car already moving at `speed`, metres per second.
     #[must_use]
     pub fn rolling(mut self, speed: f64) -> Self {
         self.car.roll(speed);
         self
     }
 
-    /// Room for the whole run, within reason, so that driving allocates nothing.
+    /// Reserves memory for the whole run, within limits, so that driving does not allocate.
     fn reserve(&mut self) {
         let seconds = self.limits.seconds.clamp(0.0, LONGEST_RESERVED);
         let entries = (seconds / (RECORD_EVERY as f64 * STEP_SECONDS)) as usize + 2;
@@ -192,9 +192,8 @@ impl World {
         self.record(0.0, 0.0);
     }
 
-    /// Moves simulated time forward to `time` under one command, in whole
-    /// milliseconds; what is left over is made up by the next call. After the run
-    /// has ended time goes on but the car stands.
+    /// Advances simulated time to `time` with one command, in whole milliseconds; the remainder is
+    /// left to the next call. After the run has ended, time advances but the car does not move.
     pub fn advance_to(&mut self, time: Time, steering: f32, throttle: f32) {
         let target = time.as_nanos() / STEP_NANOS;
         while self.steps < target {
@@ -295,7 +294,7 @@ impl World {
         &self.car
     }
 
-    /// Where the car is.
+    /// The car's pose.
     pub fn pose(&self) -> Pose {
         self.car.pose()
     }
@@ -305,23 +304,23 @@ impl World {
         self.offset
     }
 
-    /// How far along the line the car is, metres.
+    /// The position of the car along the line, metres.
     pub fn s(&self) -> f64 {
         self.s
     }
 
-    /// The car's direction against the line's, radians, left positive.
+    /// The difference between the car's heading and the line's, radians, left positive.
     pub fn heading_error(&self) -> f64 {
         crate::pose::wrap_angle(self.pose().heading - self.circuit.heading(self.s))
     }
 
-    /// Laps driven, as a fraction: 0 at the start, 1 after the first lap; negative
-    /// behind the start.
+    /// Laps driven, as a fraction: 0 at the start, 1 after the first lap, negative behind the
+    /// start.
     pub fn lap_fraction(&self) -> f64 {
         self.progress / self.circuit.length()
     }
 
-    /// Simulated seconds at which each finished lap was done.
+    /// The simulated time at which each lap was finished, seconds.
     pub fn laps(&self) -> &[f64] {
         &self.laps
     }
@@ -331,28 +330,28 @@ impl World {
         self.distance
     }
 
-    /// The most distance from the line so far, metres.
+    /// The largest distance from the line so far, metres.
     pub fn widest(&self) -> f64 {
         self.widest
     }
 
-    /// Why the run is over, once it is.
+    /// Why the run has ended; none while it goes on.
     pub fn outcome(&self) -> Option<Outcome> {
         self.outcome
     }
 
-    /// The path driven, 20 entries a second from the start.
+    /// The driven path, 20 entries per second from the start.
     pub fn path(&self) -> &[PathPoint] {
         &self.path
     }
 
-    /// What the camera sees now, as RGB8. The noise depends on the seed and the time.
+    /// Renders the camera's current view as RGB8. The noise depends on the seed and the time.
     pub fn render(&mut self, rgb: &mut [u8]) {
         let height = self.camera().height;
         self.render_rows(0..height, rgb);
     }
 
-    /// Some of the rows of what the camera sees; `rgb` begins with the first.
+    /// Renders some rows of the camera's current view; `rgb` begins with the first of them.
     pub fn render_rows(&mut self, rows: std::ops::Range<usize>, rgb: &mut [u8]) {
         let noise = Random::stream(self.seed, self.steps).bits();
         self.renderer.render_rows(rows, self.car.pose(), noise, rgb);

@@ -7,7 +7,7 @@ fn run(car: &mut Car, steering: f32, throttle: f32, seconds: f64) {
 }
 
 #[test]
-fn the_unicycle_does_at_once_what_the_mixer_asks() {
+fn the_unicycle_follows_the_mixer_at_once() {
     let mixer = Mixer::simulated();
     let mut car = Car::new(CarKind::Unicycle, mixer.clone(), Pose::default());
     car.step(0.5, 0.25, 1e-3);
@@ -30,7 +30,7 @@ fn a_turn_of_the_unicycle_is_a_circle() {
 }
 
 #[test]
-fn the_ackermann_car_settles_where_the_mixers_curve_says() {
+fn the_ackermann_car_settles_at_the_mixers_speed() {
     let mixer = Mixer::simulated();
     let mut car = Car::new(CarKind::Ackermann, mixer.clone(), Pose::default());
     for (steering, throttle) in [(0.3_f32, 0.4_f32), (-0.2, 0.2)] {
@@ -42,7 +42,7 @@ fn the_ackermann_car_settles_where_the_mixers_curve_says() {
 }
 
 #[test]
-fn the_ackermann_car_answers_with_a_delay() {
+fn the_ackermann_car_responds_with_a_delay() {
     let dynamics = Ackermann::default();
     let mixer = Mixer::simulated();
     let mut car = Car::new(CarKind::Ackermann, mixer.clone(), Pose::default());
@@ -78,7 +78,7 @@ fn reverse_goes_back() {
 }
 
 #[test]
-fn what_is_no_command_moves_nothing_out_of_range() {
+fn invalid_commands_stay_within_range() {
     for kind in [CarKind::Unicycle, CarKind::Ackermann] {
         let mut car = Car::new(kind, Mixer::simulated(), Pose::default());
         run(&mut car, f32::NAN, f32::NAN, 0.5);

@@ -1,21 +1,21 @@
-//! The centre line: a spline sampled evenly along its length.
+//! The centre line: a spline, sampled evenly along its length.
 
 use super::{CircuitError, MAX_POINTS};
 use crate::spline::Cubic;
 
-/// Distance between samples, metres; a circuit's own step is the nearest that
-/// divides its length.
+/// The nominal distance between samples, metres. A circuit's step is the nearest value that divides
+/// its length.
 const STEP: f64 = 0.05;
 
-/// Samples in one block of the global search for the nearest point.
+/// Samples per block of the global search for the nearest point.
 const BLOCK: usize = 16;
 
-/// A place on the centre line and how far from it something is.
+/// A position on the centre line, and a distance from it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nearest {
-    /// Along the line from its first point, metres.
+    /// Position along the line from its first point, metres.
     pub s: f64,
-    /// From the line, metres, left positive.
+    /// Distance from the line, metres, left positive.
     pub offset: f64,
 }
 
@@ -28,8 +28,8 @@ pub(crate) struct Sample {
     pub curvature: f64,
 }
 
-/// A closed line as evenly spaced samples; between them it is the cubic Hermite
-/// curve of their points and tangents.
+/// A closed line as evenly spaced samples. Between samples it is the cubic Hermite curve of their
+/// points and tangents.
 #[derive(Debug)]
 pub(crate) struct CentreLine {
     samples: Vec<Sample>,
@@ -37,7 +37,7 @@ pub(crate) struct CentreLine {
     length: f64,
 }
 
-/// Whether all points are finite and not absurdly far away.
+/// Checks that all points are finite and within 10 km of the origin.
 pub(crate) fn check_coordinates(points: &[[f64; 2]]) -> Result<(), CircuitError> {
     let bad = |p: &[f64; 2]| !p.iter().all(|c| c.abs() <= 10_000.0);
     match points.iter().position(bad) {
@@ -87,7 +87,7 @@ impl CentreLine {
             let (dx, dy) = (x.at(interval, at)[1], y.at(interval, at)[1]);
             libm::sqrt(dx * dx + dy * dy)
         };
-        // Knots of a finer table: interval, parameter, length so far.
+        // A finer table: interval, parameter, length so far.
         let mut table = Vec::new();
         let mut length = 0.0;
         for interval in 0..knots.len() - 1 {
@@ -97,7 +97,7 @@ impl CentreLine {
             for piece in 0..pieces {
                 let at = from + width * piece as f64;
                 table.push((interval, at, length));
-                // Gauss-Legendre, three points.
+                // Gauss-Legendre quadrature with three points.
                 let middle = at + 0.5 * width;
                 let reach = 0.5 * width * 0.774_596_669_241_483_4;
                 length += width / 18.0
@@ -118,7 +118,7 @@ impl CentreLine {
             }
             let (interval, start, s_start) = table[row];
             let mut at = start;
-            // Two steps of Heun's kind along a piece of a few centimetres.
+            // A step of Heun's method, over a few centimetres.
             let rate = speed(interval, start).max(1e-6);
             let guess = start + (s - s_start) / rate;
             at += (s - s_start) / (0.5 * (rate + speed(interval, guess))).max(1e-6);
@@ -138,7 +138,7 @@ impl CentreLine {
         })
     }
 
-    /// A circle about the origin, anticlockwise; the radius is held within 2 m to 3 km.
+    /// A circle about the origin, anticlockwise; the radius is clamped to 2 m to 3 km.
     pub fn circle(radius: f64) -> Self {
         let radius = if radius.is_finite() {
             radius.clamp(2.0, 3_000.0)
@@ -182,7 +182,7 @@ impl CentreLine {
             .fold(0.0, |most: f64, sample| most.max(sample.curvature.abs()))
     }
 
-    /// `s` within 0..length, 0 for what is not finite.
+    /// `s` wrapped to 0..length; 0 if `s` is not finite.
     fn wrap(&self, s: f64) -> f64 {
         let wrapped = libm::fmod(s, self.length);
         let wrapped = if wrapped < 0.0 {
@@ -197,7 +197,7 @@ impl CentreLine {
         }
     }
 
-    /// The samples around `s` and how far between them it lies, 0..1.
+    /// The samples around `s`, and the position of `s` between them, 0..1.
     fn around(&self, s: f64) -> (&Sample, &Sample, f64) {
         let position = self.wrap(s) / self.step;
         let i = (position as usize).min(self.samples.len() - 1);
@@ -240,7 +240,7 @@ impl CentreLine {
         let reach = BLOCK as f64 * self.step;
         let blocks = || (0..self.samples.len()).step_by(BLOCK);
         let least = blocks().map(square).fold(f64::INFINITY, f64::min);
-        // Nothing in a block is nearer than its first sample less the block's length.
+        // No sample of a block is nearer than its first sample minus the block's length.
         let bound = libm::sqrt(least) + reach;
         let mut best = (f64::INFINITY, 0);
         for first in blocks().filter(|&i| square(i) <= bound * bound) {
@@ -260,8 +260,8 @@ impl CentreLine {
         let square =
             |i: isize| square_distance(self.samples[i.rem_euclid(n) as usize].point, point);
         let mut centre = (self.wrap(hint) / self.step) as isize;
-        // Each round ends at the window's border only when the line goes on
-        // towards the point; once round the circuit is enough.
+        // The search goes on only while the best sample is at the border of the window, and at most
+        // once round the circuit.
         for _ in 0..=(n / window.max(1)) {
             let mut best = (square(centre), centre);
             for i in centre - window..=centre + window {
@@ -279,7 +279,7 @@ impl CentreLine {
         self.refine(point, centre.rem_euclid(n) as usize)
     }
 
-    /// Newton's method on the foot of the perpendicular, from the nearest sample.
+    /// Finds the foot of the perpendicular by Newton's method, from the nearest sample.
     fn refine(&self, point: [f64; 2], sample: usize) -> Nearest {
         let base = sample as f64 * self.step;
         let mut s = base;
@@ -314,7 +314,7 @@ impl CentreLine {
         Self { samples, ..*self }
     }
 
-    /// The other way round, from the same first point.
+    /// The same line in the other direction, from the same first point.
     pub fn reversed(&self) -> Self {
         let (first, rest) = (&self.samples[..1], &self.samples[1..]);
         let samples = first

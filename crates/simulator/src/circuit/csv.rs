@@ -2,17 +2,17 @@
 
 use super::{Circuit, CircuitError, LINE_WIDTH, ROAD_WIDTH, check_width};
 
-/// What a CSV of points leaves open.
+/// Properties of a circuit that a CSV of points does not have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CsvOptions {
-    /// What to call the circuit.
+    /// The circuit's name.
     pub name: String,
     /// Metres, 0.5 to 30.
     pub road_width: f64,
     /// Width of the painted line, metres, 0.01 to 2.
     pub line_width: f64,
-    /// Points nearer than this to the one before are passed over, metres. Dense
-    /// recordings carry measuring noise that a spline through all of it would bend to.
+    /// Points nearer than this to the point before are skipped, metres. Dense recordings contain
+    /// measurement noise, which a spline through all points would follow.
     pub spacing: f64,
 }
 
@@ -34,14 +34,13 @@ pub(super) fn read(text: &str, options: &CsvOptions) -> Result<Circuit, CircuitE
     Ok(circuit)
 }
 
-/// The points of a CSV of x,y in metres; a header, blank lines and `#` comments
-/// are passed over.
+/// The points of a CSV of x,y in metres; a header, blank lines and `#` comments are skipped.
 pub(crate) fn points(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
     let mut points = Vec::new();
     let mut header_allowed = true;
     let text = text.trim_start_matches('\u{feff}');
     for (index, line) in text.lines().enumerate() {
-        // A tab in front is a separator, no indent.
+        // A leading tab is a separator, not an indent.
         let line = line.trim_end();
         if line.is_empty() || line.trim_start().starts_with('#') {
             continue;
@@ -49,7 +48,7 @@ pub(crate) fn points(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
         let (x, y) = first_two(line);
         match (x.parse::<f64>(), y.parse::<f64>()) {
             (Ok(x), Ok(y)) => points.push([x, y]),
-            // One line of column titles, before the first point.
+            // One line of column titles is allowed before the first point.
             (Err(_), Err(_)) if header_allowed && !x.is_empty() && !y.is_empty() => {}
             _ => {
                 let shown: String = line.chars().take(40).collect();
@@ -64,7 +63,7 @@ pub(crate) fn points(text: &str) -> Result<Vec<[f64; 2]>, CircuitError> {
     Ok(points)
 }
 
-/// The first two fields. Blanks in a row separate once; a separator with nothing
+/// The first two fields. Consecutive blanks are one separator; another separator with nothing
 /// before it leaves an empty field.
 fn first_two(line: &str) -> (&str, &str) {
     const SEPARATORS: [char; 3] = [',', ';', '\t'];

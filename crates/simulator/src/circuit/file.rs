@@ -1,4 +1,4 @@
-//! A circuit as a TOML file.
+//! The TOML format of circuits.
 
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -47,18 +47,18 @@ struct ColoursTable {
     walls: Option<Colour>,
 }
 
-/// `"#rrggbb"`.
+/// A colour in the form `"#rrggbb"`.
 struct Colour([u8; 3]);
 
 impl<'de> Deserialize<'de> for Colour {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wrong = || D::Error::custom(format!("a colour is \"#rrggbb\", not {text:?}"));
+        let invalid = || D::Error::custom(format!("a colour is \"#rrggbb\", not {text:?}"));
         let digits = text
             .strip_prefix('#')
             .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
-            .ok_or_else(wrong)?;
-        let value = u32::from_str_radix(digits, 16).map_err(|_| wrong())?;
+            .ok_or_else(invalid)?;
+        let value = u32::from_str_radix(digits, 16).map_err(|_| invalid())?;
         let [_, r, g, b] = value.to_be_bytes();
         Ok(Self([r, g, b]))
     }

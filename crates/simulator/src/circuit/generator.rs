@@ -1,9 +1,9 @@
-//! Random circuits.
+//! Generates random circuits.
 //!
-//! The outline of a random tree of grid cells is a closed polygon that never
-//! crosses itself and turns both ways. It is warped, its corners are rounded with
-//! random radii, and the result is smoothed so that curvature grows over a metre
-//! or two as a driver's does. What then breaks a rule is thrown away and drawn again.
+//! The outline of a random tree of grid cells is a closed polygon that never crosses itself and
+//! turns both ways. The polygon is warped, its corners are rounded with random radii, and the path
+//! is smoothed so that curvature changes over a metre or two, as with a human driver. A circuit
+//! that violates a bound is discarded, and another one is drawn.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::random::Random;
 /// Bounds of a random circuit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RandomOptions {
-    /// Least and most length, metres.
+    /// Range of the length, metres.
     pub length: (f64, f64),
-    /// No bend is tighter than this, metres.
+    /// The smallest radius of a bend, metres.
     pub smallest_radius: f64,
-    /// Least and most road width, metres.
+    /// Range of the road width, metres.
     pub road_width: (f64, f64),
-    /// Least and most width of the painted line, metres.
+    /// Range of the width of the painted line, metres.
     pub line_width: (f64, f64),
 }
 
@@ -37,7 +37,7 @@ impl Default for RandomOptions {
 const ATTEMPTS: u64 = 400;
 
 impl RandomOptions {
-    /// The same bounds within what the simulator can do, low before high.
+    /// The bounds clamped to the simulator's limits, with the lower bound first.
     fn feasible(&self) -> Self {
         let within = |value: f64, least: f64, most: f64| {
             if value.is_nan() {
@@ -65,9 +65,9 @@ pub(super) fn generate(seed: u64, options: &RandomOptions) -> Circuit {
     let road_width = random.range(options.road_width.0, options.road_width.1);
     let line_width = random.range(options.line_width.0, options.line_width.1);
     let line = (1..=ATTEMPTS)
-        .find_map(|attempt| draw(&mut Random::stream(seed, attempt), options, road_width))
+        .find_map(|attempt| draw_candidate(&mut Random::stream(seed, attempt), options, road_width))
         .unwrap_or_else(|| {
-            // Bounds that leave no room for bends are fairly met by a ring.
+            // No circuit with bends meets these bounds: use a circle.
             let around = 0.5 * (options.length.0 + options.length.1);
             CentreLine::circle(around / std::f64::consts::TAU)
         });
@@ -83,21 +83,25 @@ pub(super) fn generate(seed: u64, options: &RandomOptions) -> Circuit {
     }
 }
 
-fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option<CentreLine> {
+fn draw_candidate(
+    random: &mut Random,
+    options: &RandomOptions,
+    road_width: f64,
+) -> Option<CentreLine> {
     let target = random.range(options.length.0, options.length.1);
-    // Each circuit has a tightest bend of its own, so that fast ones occur too.
-    let tightest = options.smallest_radius * random.log_range(1.0, 3.0);
-    let least = (2.3 * tightest).max(1.35 * road_width);
+    // The smallest radius varies from circuit to circuit, so that fast circuits occur too.
+    let smallest_radius = options.smallest_radius * random.log_range(1.0, 3.0);
+    let least = (2.3 * smallest_radius).max(1.35 * road_width);
     let cell = random.log_range(least, (target / 7.0).min(26.0).max(least));
     let cells = libm::round(target / (1.75 * cell)).clamp(2.0, 400.0) as usize;
-    let mut polygon = outline(&grow(random, cells));
+    let mut polygon = outline(&grow_tree(random, cells));
     let stretch = random.range(1.0, 1.6);
     for point in &mut polygon {
         *point = [point[0] * cell * stretch, point[1] * cell];
     }
-    thin(random, &mut polygon);
-    jitter(random, &mut polygon, cell);
-    let path = rounded(random, &polygon, tightest)?;
+    remove_corners(random, &mut polygon);
+    move_corners(random, &mut polygon, cell);
+    let path = rounded(random, &polygon, smallest_radius)?;
     let mut path = smoothed(warped(random, path, cell));
     let turn = random.range(0.0, std::f64::consts::TAU);
     let (sin, cos) = libm::sincos(turn);
@@ -113,14 +117,14 @@ fn draw(random: &mut Random, options: &RandomOptions, road_width: f64) -> Option
     let line = CentreLine::through(&from_straightest(path)).ok()?;
     let fits = (options.length.0..=options.length.1).contains(&line.length());
     let open = line.tightest_curvature() * options.smallest_radius <= 1.0;
-    (fits && open && apart(&line, road_width)).then_some(line)
+    (fits && open && keeps_distance(&line, road_width)).then_some(line)
 }
 
-/// A tree of grid cells: each new cell touches exactly one old one, so that the
-/// outline is a single loop.
-fn grow(random: &mut Random, count: usize) -> Vec<[i32; 2]> {
+/// Grows a tree of grid cells. Each new cell touches exactly one old cell, so that the outline is a
+/// single loop.
+fn grow_tree(random: &mut Random, count: usize) -> Vec<[i32; 2]> {
     let mut cells = vec![[0, 0]];
-    // From bushy to snake-like.
+    // Low values give bushy trees, high values snake-like ones.
     let newest = random.range(0.1, 0.95);
     for _ in 0..count * 40 {
         if cells.len() >= count {
@@ -138,8 +142,8 @@ fn grow(random: &mut Random, count: usize) -> Vec<[i32; 2]> {
             cell != next && (cell[0] - next[0]).abs() <= 1 && (cell[1] - next[1]).abs() <= 1
         };
         let touching = |cell: [i32; 2]| (cell[0] - next[0]).abs() + (cell[1] - next[1]).abs() == 1;
-        // Cells that meet only at a corner would pinch the outline there, save
-        // where both touch the cell it grows from.
+        // Cells that meet only at a corner would pinch the outline there, unless both touch the
+        // cell from which the new one grows.
         let allowed = cells.iter().all(|&cell| {
             cell != next
                 && (!around(cell)
@@ -158,37 +162,37 @@ const NEIGHBOURS: [[i32; 2]; 4] = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 /// The corners of the cells' outline, anticlockwise.
 fn outline(cells: &[[i32; 2]]) -> Vec<[f64; 2]> {
     let inside = |x: i32, y: i32| cells.contains(&[x, y]);
-    // Walk with the cells on the left, from the bottom of the lowest, leftmost cell.
+    // Walks with the cells on the left, from the bottom of the lowest, leftmost cell.
     let Some(&start) = cells.iter().min_by_key(|cell| (cell[1], cell[0])) else {
         return Vec::new();
     };
-    let (mut at, mut way) = (start, 0_usize);
+    let (mut at, mut direction_index) = (start, 0_usize);
     let mut corners: Vec<[f64; 2]> = vec![[f64::from(at[0]), f64::from(at[1])]];
     loop {
-        let [dx, dy] = NEIGHBOURS[way];
+        let [dx, dy] = NEIGHBOURS[direction_index];
         at = [at[0] + dx, at[1] + dy];
         if at == start {
             return corners;
         }
-        // The cells ahead of the new corner, to the left and to the right.
-        let (left, right) = match way {
+        // The cells ahead of the new corner, on the left and on the right.
+        let (left, right) = match direction_index {
             0 => ([at[0], at[1]], [at[0], at[1] - 1]),
             1 => ([at[0] - 1, at[1]], [at[0], at[1]]),
             2 => ([at[0] - 1, at[1] - 1], [at[0] - 1, at[1]]),
             _ => ([at[0], at[1] - 1], [at[0] - 1, at[1] - 1]),
         };
         if inside(right[0], right[1]) {
-            way = (way + 3) % 4;
+            direction_index = (direction_index + 3) % 4;
         } else if !inside(left[0], left[1]) {
-            way = (way + 1) % 4;
+            direction_index = (direction_index + 1) % 4;
         }
         corners.push([f64::from(at[0]), f64::from(at[1])]);
     }
 }
 
-/// Leaves out most corners on straights, so that the straights stay straight, and
-/// a few real ones, which makes diagonals.
-fn thin(random: &mut Random, polygon: &mut Vec<[f64; 2]>) {
+/// Removes most corners on straights, so that straights stay straight when corners are moved, and a
+/// few real corners, which makes diagonals.
+fn remove_corners(random: &mut Random, polygon: &mut Vec<[f64; 2]>) {
     let straight_kept = random.range(0.0, 0.6);
     let corner_dropped = random.range(0.0, 0.2);
     let n = polygon.len();
@@ -207,7 +211,7 @@ fn thin(random: &mut Random, polygon: &mut Vec<[f64; 2]>) {
     *polygon = kept;
 }
 
-fn jitter(random: &mut Random, polygon: &mut [[f64; 2]], cell: f64) {
+fn move_corners(random: &mut Random, polygon: &mut [[f64; 2]], cell: f64) {
     let reach = random.range(0.0, 0.3) * cell;
     for point in polygon {
         point[0] += random.range(-reach, reach);
@@ -215,8 +219,8 @@ fn jitter(random: &mut Random, polygon: &mut [[f64; 2]], cell: f64) {
     }
 }
 
-/// The polygon with its corners rounded, as points about 0.25 m apart; nothing when
-/// a corner is too tight for the smallest radius.
+/// The polygon with rounded corners, as points about 0.25 m apart; none when a corner has no room
+/// for the smallest radius.
 fn rounded(random: &mut Random, polygon: &[[f64; 2]], smallest: f64) -> Option<Vec<[f64; 2]>> {
     let n = polygon.len();
     if n < 3 {
@@ -232,7 +236,7 @@ fn rounded(random: &mut Random, polygon: &[[f64; 2]], smallest: f64) -> Option<V
         let turn = libm::atan2(cross, into[0] * out[0] + into[1] * out[1]);
         let half = libm::tan(turn.abs() / 2.0);
         let room = 0.49 * into_length.min(out_length);
-        // Smoothing tightens a short arc a little, hence the margin.
+        // The margin allows for smoothing, which reduces the radius of a short arc slightly.
         let least = 1.12 * smallest;
         if half * least > room {
             return None;
@@ -269,7 +273,7 @@ fn direction(a: [f64; 2], b: [f64; 2]) -> ([f64; 2], f64) {
     ([dx / length, dy / length], length)
 }
 
-/// Points every quarter of a metre, both ends left out.
+/// Appends points about every 0.25 m between both ends, without the ends.
 fn line_to(path: &mut Vec<[f64; 2]>, from: [f64; 2], to: [f64; 2]) {
     let (along, length) = direction(from, to);
     let steps = libm::ceil(length / 0.25) as usize;
@@ -279,7 +283,7 @@ fn line_to(path: &mut Vec<[f64; 2]>, from: [f64; 2], to: [f64; 2]) {
     }
 }
 
-/// Bends the plane smoothly, in two of three circuits; too gently to fold it.
+/// Warps the plane smoothly, in two of three circuits, without folding it.
 fn warped(random: &mut Random, mut path: Vec<[f64; 2]>, cell: f64) -> Vec<[f64; 2]> {
     if random.chance(0.33) {
         return path;
@@ -299,7 +303,7 @@ fn warped(random: &mut Random, mut path: Vec<[f64; 2]>, cell: f64) -> Vec<[f64; 
     path
 }
 
-/// Evens out the curvature over about a metre and a half, then takes every third point.
+/// Smooths the curvature over about 1.5 m, and keeps every third point.
 fn smoothed(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
     const PASSES: usize = 12;
     let n = path.len();
@@ -316,7 +320,7 @@ fn smoothed(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
     path.into_iter().step_by(3).collect()
 }
 
-/// The same loop from the middle of its longest nearly straight stretch.
+/// The same loop, starting in the middle of its longest nearly straight stretch.
 fn from_straightest(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
     let n = path.len();
     let bend = |i: usize| {
@@ -339,9 +343,9 @@ fn from_straightest(mut path: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
     path
 }
 
-/// Whether stretches of the line that are far apart along it are at least a road
-/// width apart in the plane too.
-fn apart(line: &CentreLine, road_width: f64) -> bool {
+/// Whether stretches that are far apart along the line are also at least a road width apart in the
+/// plane.
+fn keeps_distance(line: &CentreLine, road_width: f64) -> bool {
     let stride = (0.5 / line.step()) as usize;
     let points: Vec<[f64; 2]> = line
         .samples()
@@ -351,7 +355,7 @@ fn apart(line: &CentreLine, road_width: f64) -> bool {
         .collect();
     let n = points.len();
     let near = libm::ceil(2.6 * road_width / 0.5) as usize;
-    // Samples are half a metre apart: the closest approach lies between them.
+    // The points are half a metre apart, and the closest approach may be between them.
     let least = road_width + 0.1;
     (0..n).all(|i| {
         (i + near..n).all(|j| {

@@ -2,7 +2,7 @@
 
 use super::Circuit;
 
-/// Name and file, in the order they are listed.
+/// Name and file, in the order of the list.
 const FILES: &[(&str, &str)] = &[
     ("simple", include_str!("../../circuits/simple.toml")),
     ("speedway", include_str!("../../circuits/speedway.toml")),

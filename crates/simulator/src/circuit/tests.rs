@@ -14,12 +14,12 @@ fn polyline(circuit: &Circuit, step: f64) -> Vec<[f64; 2]> {
         .collect()
 }
 
-/// Whether two of the polyline's sides cross, by orientation tests.
+/// Whether two sides of the polyline cross, by orientation tests.
 fn crosses_itself(points: &[[f64; 2]]) -> bool {
     let n = points.len();
-    // Sides of one straight lie in line but for rounding, which is not a crossing:
-    // within a micrometre of the line (the sides are about a metre long) is on it.
-    let turn = |a: [f64; 2], b: [f64; 2], c: [f64; 2]| {
+    // The sides of a straight are collinear except for rounding, which is not a crossing: points
+    // within a micrometre of the line count as on it (the sides are about a metre long).
+    let orientation = |a: [f64; 2], b: [f64; 2], c: [f64; 2]| {
         let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
         if area.abs() < 1e-6 {
             0.0
@@ -32,14 +32,14 @@ fn crosses_itself(points: &[[f64; 2]]) -> bool {
         (i + 2..n).any(|j| {
             let (c, d) = (points[j], points[(j + 1) % n]);
             (j + 1) % n != i
-                && turn(a, b, c) * turn(a, b, d) < 0.0
-                && turn(c, d, a) * turn(c, d, b) < 0.0
+                && orientation(a, b, c) * orientation(a, b, d) < 0.0
+                && orientation(c, d, a) * orientation(c, d, b) < 0.0
         })
     })
 }
 
-/// The least distance between places at least `along` metres apart on the line.
-fn closest_strands(circuit: &Circuit, along: f64) -> f64 {
+/// The smallest distance between positions at least `along` metres apart on the line.
+fn closest_approach(circuit: &Circuit, along: f64) -> f64 {
     let points = polyline(circuit, 0.5);
     let n = points.len();
     let skip = (along / 0.5) as usize;
@@ -54,7 +54,8 @@ fn closest_strands(circuit: &Circuit, along: f64) -> f64 {
     least
 }
 
-/// Radius by three points half a metre apart, independent of the spline's derivatives.
+/// The smallest radius from three points a quarter of a metre apart, without the spline's
+/// derivatives.
 fn smallest_circumradius(circuit: &Circuit) -> f64 {
     let points = polyline(circuit, 0.25);
     let n = points.len();
@@ -77,7 +78,7 @@ fn circle(radius: f64, count: u32) -> Vec<[f64; 2]> {
 }
 
 #[test]
-fn shipped_circuits_are_what_the_list_promises() {
+fn shipped_circuits_have_their_documented_properties() {
     assert!(Circuit::shipped_names().len() >= 6);
     for &name in Circuit::shipped_names() {
         let circuit = Circuit::shipped(name).unwrap();
@@ -86,7 +87,7 @@ fn shipped_circuits_are_what_the_list_promises() {
         assert!(circuit.smallest_radius() >= 2.0, "{name}");
         assert!(smallest_circumradius(&circuit) >= 1.95, "{name}");
         assert!(!crosses_itself(&polyline(&circuit, 1.0)), "{name}");
-        let apart = closest_strands(&circuit, 12.0);
+        let apart = closest_approach(&circuit, 12.0);
         assert!(apart >= circuit.road_width(), "{name}: {apart}");
     }
     let length = |name| Circuit::shipped(name).unwrap().length();
@@ -97,7 +98,7 @@ fn shipped_circuits_are_what_the_list_promises() {
 }
 
 #[test]
-fn a_circle_has_the_circles_length_curvature_and_heading() {
+fn a_circle_has_the_right_length_curvature_and_heading() {
     let circuit = Circuit::from_points("circle", &circle(20.0, 36)).unwrap();
     assert!((circuit.length() - std::f64::consts::TAU * 20.0).abs() < 0.01);
     for i in 0..100 {
@@ -114,7 +115,7 @@ fn a_circle_has_the_circles_length_curvature_and_heading() {
 }
 
 #[test]
-fn places_wrap_round_the_circuit() {
+fn positions_wrap_round_the_circuit() {
     let circuit = Circuit::shipped("simple").unwrap();
     let length = circuit.length();
     for s in [0.0, 17.3, length - 0.01] {
@@ -142,9 +143,9 @@ fn a_mirror_turns_left_into_right_and_reversing_runs_backwards() {
 }
 
 #[test]
-fn a_hint_keeps_to_the_own_stretch_of_road() {
+fn a_hint_selects_the_stretch_of_road() {
     let circuit = Circuit::shipped("hairpins").unwrap();
-    // Far to the left of the line, beside another stretch, the hint still decides.
+    // Far to the left of the line, next to another stretch, the hint decides.
     let step = 2.0;
     for i in 0..(circuit.length() / step) as u32 {
         let s = f64::from(i) * step;
@@ -178,7 +179,7 @@ fn csv_may_have_a_header_comments_and_further_columns() {
 }
 
 #[test]
-fn blanks_in_a_row_separate_once() {
+fn consecutive_blanks_are_one_separator() {
     for separator in [" ", "   ", ", ", " ; ", "\t", " \t "] {
         let line = |x: &str, y: &str| format!("  {x}{separator}{y}{separator}7\n");
         let text = line("x", "y") + &line("1.5", "-2") + &line("3", "4");
@@ -191,7 +192,7 @@ fn blanks_in_a_row_separate_once() {
 }
 
 #[test]
-fn csv_errors_name_the_line() {
+fn csv_errors_state_the_line() {
     let message = |text: &str| {
         Circuit::from_csv(text, &CsvOptions::default())
             .unwrap_err()
@@ -200,7 +201,7 @@ fn csv_errors_name_the_line() {
     assert!(message("x,y\n0,0\n1,zero\n").starts_with("line 3: "));
     assert!(message("0,0\n\n# note\n5\n").starts_with("line 4: "));
     assert!(message("x,y\nx,y\n").starts_with("line 2: "));
-    // An empty field is no number, and what follows it is not moved up.
+    // An empty field is not a number, and the fields after it do not move up.
     for line in [",3,4", "3,,4", "\t3\t4", "3;;4", "3, ,4", ";", ",,"] {
         for text in [
             format!("x,y\n0,0\n{line}\n"),
@@ -216,7 +217,7 @@ fn csv_errors_name_the_line() {
 }
 
 #[test]
-fn toml_errors_name_key_and_line() {
+fn toml_errors_state_key_and_line() {
     let square = "name = \"square\"\npoints = [[0,0],[20,0],[20,20],[0,20]]\n";
     let circuit = Circuit::from_toml(square).unwrap();
     assert_eq!((circuit.road_width(), circuit.line_width()), (3.0, 0.1));
@@ -249,10 +250,10 @@ fn a_start_off_the_line_is_where_the_file_says() {
 }
 
 #[test]
-fn a_crossing_is_told_from_a_long_straight() {
+fn a_crossing_differs_from_a_long_straight() {
     let eight = [[0.0, 0.0], [4.0, 4.0], [4.0, 0.0], [0.0, 4.0]];
     assert!(crosses_itself(&eight));
-    // Its straight, sampled every metre, lies in line but for the last bit.
+    // The circuit's straight, sampled every metre, is collinear except for the last bit.
     let circuit = Circuit::random(6_425_015_471_107_851_634);
     assert!(!crosses_itself(&polyline(&circuit, 1.0)));
 }
@@ -280,7 +281,7 @@ fn random_circuits_turn_both_ways_and_have_tight_and_open_ones() {
 }
 
 #[test]
-fn impossible_bounds_still_give_a_circuit() {
+fn impossible_bounds_give_a_circuit() {
     for options in [
         RandomOptions {
             smallest_radius: 60.0,
@@ -313,11 +314,11 @@ proptest! {
         prop_assert!(smallest_circumradius(&circuit) >= options.smallest_radius - 0.05);
         prop_assert!(!crosses_itself(&polyline(&circuit, 1.0)));
         let along = 2.6 * circuit.road_width() + 0.5;
-        prop_assert!(closest_strands(&circuit, along) >= circuit.road_width());
+        prop_assert!(closest_approach(&circuit, along) >= circuit.road_width());
     }
 
     #[test]
-    fn nearest_agrees_with_trying_every_place(
+    fn nearest_agrees_with_an_exhaustive_search(
         seed in 0..500_u64,
         share in 0.0..1.0,
         aside in -6.0..6.0,
@@ -342,7 +343,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn no_text_is_too_odd_to_answer(text in "\\PC{0,200}") {
+    fn any_text_gives_a_circuit_or_an_error(text in "\\PC{0,200}") {
         let _ = Circuit::from_toml(&text);
         if let Err(CircuitError::Csv { line, .. }) =
             Circuit::from_csv(&text, &CsvOptions::default())

@@ -45,7 +45,7 @@ fn distances_are_to_the_spline_and_not_to_its_knots() {
 }
 
 #[test]
-fn nothing_to_compare_is_no_score() {
+fn without_points_there_is_no_score() {
     let start = entry(0.0, 0.0, 0.0);
     let point = [[0.0, 0.0]];
     assert_eq!(position_deviation(&[], &point), None);
@@ -65,7 +65,7 @@ fn suddenness_is_the_mean_step_of_the_normalised_controls() {
         CarKind::Unicycle,
         Mixer::simulated(),
     );
-    // 6 and 12 m/s in turn, straight on: each step is 6 / 17.5.
+    // Alternately 6 and 12 m/s, straight on: each step is 6 / 17.5.
     for i in 1..=20_u64 {
         let throttle = if i % 2 == 0 { 0.25 } else { 0.5 };
         world.advance_to(Time::from_nanos(i * 50_000_000), 0.0, throttle);
@@ -115,7 +115,7 @@ fn a_reference_is_read_from_csv() {
 }
 
 #[test]
-fn a_reference_that_scores_nothing_is_refused() {
+fn a_reference_without_valid_points_is_rejected() {
     let message = |text: &str| reference_from_csv(text).unwrap_err().to_string();
     for text in ["", "\n\n", "# a comment\n", "x,y\n"] {
         assert!(message(text).contains("no point"), "{text:?}");

@@ -1,16 +1,16 @@
-//! Which share of each pixel a shape covers, exactly.
+//! Computes exactly which fraction of each pixel a shape covers.
 
-/// Signed areas, accumulated edge by edge along each row; the sum from the left up
-/// to a pixel is the share of it inside the shape (the method of R. Levien's font-rs).
+/// Signed areas, accumulated edge by edge along each row. The sum from the left up to a pixel is
+/// the fraction of the pixel inside the shape (the method of R. Levien's font-rs).
 ///
-/// Shapes are closed loops of edges. What lies left of the picture still counts,
-/// what lies right, above or below does not.
+/// Shapes are closed loops of edges. Edges to the left of the picture count; edges to the right of
+/// it, above it or below it do not.
 pub struct Coverage {
     width: usize,
     first_row: usize,
-    /// `width + 2` a row.
+    /// `width + 2` values per row.
     areas: Vec<f32>,
-    /// The columns touched in each row, the end excluded.
+    /// The range of columns with areas in each row, the end excluded.
     touched: Vec<(usize, usize)>,
 }
 
@@ -24,7 +24,7 @@ impl Coverage {
         }
     }
 
-    /// Forgets everything and covers `rows` rows from `first_row`.
+    /// Clears all areas, and covers `rows` rows from `first_row`.
     pub fn reset(&mut self, width: usize, first_row: usize, rows: usize) {
         self.width = width;
         self.first_row = first_row;
@@ -49,7 +49,7 @@ impl Coverage {
         let slope = (bottom[0] - top[0]) / (bottom[1] - top[1]);
         let line = Line { top, slope };
         let (y0, y1) = (top[1].max(least), bottom[1].min(most));
-        // Where the edge crosses the left and right borders it is cut.
+        // The edge is cut where it crosses the left and right borders.
         let width = self.width as f64;
         let mut cuts = [y0, y1, y1, y1];
         let mut count = 1;
@@ -76,8 +76,8 @@ impl Coverage {
         }
     }
 
-    /// The part of an edge between `y0` and `y1`, all of it within the picture's
-    /// columns or (`outside`) left of them.
+    /// Adds the part of an edge between `y0` and `y1`, which is either within the picture's columns
+    /// or (`outside`) to the left of them.
     fn piece(&mut self, line: &Line, outside: bool, y0: f64, y1: f64, sign: f64) {
         let width = self.width as f64;
         let mut row = y0 as usize;
@@ -114,8 +114,7 @@ impl Coverage {
         let per_column = height / (right - left);
         let mut before = 0.0;
         for (column, area) in areas.iter_mut().enumerate().take(last).skip(first) {
-            // The integral, up to the column's right border, of how far the edge
-            // has come down by then.
+            // The area to the left of the column's right border and under the edge.
             let (x0, x1) = ((column as f64).max(left), ((column + 1) as f64).min(right));
             let (h0, h1) = ((x0 - left) * per_column, (x1 - left) * per_column);
             let covered = 0.5 * (h0 + h1) * (x1 - x0) + h1 * ((column + 1) as f64 - x1);
@@ -125,8 +124,8 @@ impl Coverage {
         areas[last] += (height - before) as f32;
     }
 
-    /// Writes the shares of a row's pixels, 0..=256, and returns the columns outside
-    /// of which they are all 0.
+    /// Writes the covered fractions of a row's pixels, 0..=256, and returns the range of columns
+    /// outside of which all are 0.
     pub fn row(&self, row: usize, shares: &mut [u16]) -> (usize, usize) {
         let (from, to) = self.touched[row];
         if from >= to {

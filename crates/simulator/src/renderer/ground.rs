@@ -1,4 +1,4 @@
-//! Sky and ground of one row, with texture.
+//! Renders sky and ground of one row, with texture.
 
 use std::ops::Range;
 
@@ -9,25 +9,25 @@ use crate::Looks;
 use crate::looks::Surroundings;
 use crate::random::Random;
 
-/// Pixels between two places where the view's rays are followed to the ground;
-/// between them position and shade run evenly.
+/// Pixels between two knots. At a knot the ray is intersected with the ground; between knots,
+/// position and shade are interpolated linearly.
 const KNOT: usize = 16;
 
-/// Levels of shade in a palette; one half of them is full daylight.
+/// The number of shades in a palette; half of it is full daylight.
 const SHADES: usize = 1024;
 
-/// Metres of one texel of the patches.
+/// Size of a texel of the patches, metres.
 const PATCH: f64 = 0.5;
 
 /// A pixel's red, green and blue.
 type Rgb = [u8; 3];
 
-/// The colours of the pixels between two knots, and a byte to spare.
+/// The colours of the pixels between two knots, and one spare byte.
 type Colours = [u8; KNOT * 3 + 1];
 
-/// One material's colour in every shade.
+/// The colour of a material in every shade.
 struct Palette {
-    /// Red, green, blue and a byte that makes copying cheap.
+    /// Red, green, blue, and a byte of padding for fast copies.
     shades: Vec<[u8; 4]>,
     /// Shades per step of the grain, in 1/65536.
     grain: i32,
@@ -42,7 +42,8 @@ impl Palette {
                 [r, g, b, 0]
             })
             .collect();
-        // The grain's deviation is 40 steps; at full strength it is a quarter of the light.
+        // The grain's standard deviation is 40 steps; at full strength that is a quarter of the
+        // light.
         let grain = grain * 0.25 * (SHADES / 2) as f64 / 40.0 * 65536.0;
         Self {
             shades,
@@ -56,7 +57,7 @@ impl Palette {
             let lit = (light + i32::from(grain) * self.grain) >> 16;
             *shade = lit.clamp(0, SHADES as i32 - 1);
         }
-        // Each colour's fourth byte is overwritten by the next colour.
+        // The next colour overwrites the fourth byte of each colour.
         let mut colours = [0; KNOT * 3 + 1];
         for (i, &shade) in shades.iter().enumerate() {
             colours[i * 3..i * 3 + 4].copy_from_slice(&self.shades[shade as usize]);
@@ -71,7 +72,7 @@ impl Palette {
     }
 }
 
-/// Light to grey level, by the looks' exposure.
+/// Converts light to a grey level, with the exposure of the looks.
 pub fn camera_level(looks: &Looks, level: f64) -> u8 {
     let lit = (level * looks.brightness / 255.0).max(0.0);
     let curved = if looks.gamma == 1.0 {
@@ -94,17 +95,17 @@ pub struct Ground {
     patches: Option<&'static Patches>,
     patch_strength: f64,
     shadow_strength: f64,
-    /// Where in the patches the world's origin lies.
+    /// The position of the world's origin in the patches.
     origin: [f64; 2],
     road_shares: Vec<u16>,
     line_shares: Vec<u16>,
     knots: Vec<Knot>,
 }
 
-/// What a ray at a knot meets.
+/// The ground point of the ray at a knot.
 #[derive(Clone, Copy, Default)]
 struct Knot {
-    /// Texels of the finest level, in 1/256, wrapping.
+    /// Position in texels of the finest level, in 1/256, wrapping.
     u: i32,
     v: i32,
     /// Shade in 1/65536.
@@ -137,7 +138,7 @@ impl Ground {
         }
     }
 
-    /// Draws row `row` of the frame, the `index`-th of the coverages.
+    /// Renders row `row` of the frame, which is row `index` of the coverages.
     pub fn row(
         &mut self,
         view: &View,
@@ -149,7 +150,7 @@ impl Ground {
     ) {
         let width = self.road_shares.len();
         let (ray, step) = view.row_rays(row as f64 + 0.5);
-        // How far below the horizon a column's middle is, in pixels.
+        // How far the middle of a column is below the horizon, in pixels.
         let slope = view.horizon_slope();
         let below = |column: f64| -(ray[2] + column * step[2]) / slope;
         let (left, right) = (below(0.5), below(width as f64 - 0.5));
@@ -160,7 +161,7 @@ impl Ground {
             }
             return;
         }
-        self.follow(view, ray, step, width);
+        self.intersect_ground(view, ray, step, width);
         let road_span = road.row(index, &mut self.road_shares);
         let line_span = paint.row(index, &mut self.line_shares);
         let all_ground = left >= 0.5 && right >= 0.5;
@@ -213,19 +214,19 @@ impl Ground {
         }
     }
 
-    /// Follows the row's rays to the ground at every knot.
-    fn follow(&mut self, view: &View, ray: [f64; 3], step: [f64; 3], width: usize) {
+    /// Intersects the row's rays with the ground at every knot.
+    fn intersect_ground(&mut self, view: &View, ray: [f64; 3], step: [f64; 3], width: usize) {
         let height = view.position[2];
         for block in 0..=width.div_ceil(KNOT) {
             let column = (block * KNOT) as f64 + 0.5;
             let fall = -(ray[2] + column * step[2]);
-            // Above the horizon nothing of this is seen; just below it, the ground
-            // is too far for texture.
+            // Above the horizon the result is not used; just below it, the ground is too far away
+            // for texture.
             let reach = height / fall.max(1e-4 * view.focal);
             let x = view.position[0] + reach * (ray[0] + column * step[0]);
             let y = view.position[1] + reach * (ray[1] + column * step[1]);
             let texel = |metres: f64| (metres * (256.0 / texture::TEXEL)) as i64 as i32;
-            // What one pixel spans on the ground, across and along the ray.
+            // The size of a pixel on the ground, across and along the ray.
             let across = reach.max(1e-9);
             let along = across * reach * view.focal / height;
             let span = across * libm::sqrt(libm::sqrt(along / across)) / texture::TEXEL;
@@ -244,7 +245,7 @@ impl Ground {
     fn shade(&self, x: f64, y: f64, along: f64) -> i32 {
         let mut light = 1.0;
         if let Some(patches) = self.patches {
-            // Patches finer than a pixel fade.
+            // Patches that are smaller than a pixel fade out.
             let seen = (1.0 - along / (4.0 * PATCH)).clamp(0.0, 1.0);
             if seen > 0.0 {
                 let (px, py) = (x / PATCH + self.origin[0], y / PATCH + self.origin[1]);
@@ -259,7 +260,7 @@ impl Ground {
         (light.clamp(0.0, 1.99) * (SHADES / 2) as f64 * 65536.0) as i32
     }
 
-    /// The sky's colour in a row: haze at the horizon, the sky's own above.
+    /// The sky's colour in a row: haze at the horizon, the sky colour above.
     fn sky_colour(&self, view: &View, row: usize) -> Rgb {
         let above = (view.centre[1] - row as f64 - 0.5) / view.focal;
         let share = (above * 1.8).clamp(0.0, 1.0) * 256.0;
@@ -272,7 +273,7 @@ impl Ground {
     }
 }
 
-/// Texture places and shades of the columns between two knots.
+/// Texture positions and shades of the columns between two knots.
 struct Run {
     u: [i32; KNOT],
     v: [i32; KNOT],
@@ -297,7 +298,7 @@ impl Run {
     }
 }
 
-/// How much of a few neighbouring pixels something covers.
+/// How far a shape covers a group of neighbouring pixels.
 #[derive(Clone, Copy)]
 enum Shares {
     None,
@@ -306,7 +307,8 @@ enum Shares {
 }
 
 impl Shares {
-    /// `span`: the columns outside of which nothing is covered and `shares` is stale.
+    /// `span` is the range of columns outside of which nothing is covered; there, `shares` is out
+    /// of date.
     fn of(shares: &[u16], span: (usize, usize), columns: &Range<usize>) -> Self {
         if columns.end <= span.0 || columns.start >= span.1 {
             return Self::None;
@@ -330,7 +332,7 @@ impl Shares {
     }
 }
 
-/// One level of a grain, addressed in 1/256 texels of the finest.
+/// One level of a grain, addressed in 1/256 texels of the finest level.
 struct Texels<'a> {
     texels: &'a [i8],
     shift: u32,
@@ -364,7 +366,7 @@ impl<'a> Texels<'a> {
     }
 }
 
-/// Colours by their shares of 256.
+/// Mixes colours by their weights, whose sum is 256.
 fn mix(parts: [(Rgb, u32); 4]) -> Rgb {
     let channel = |k: usize| {
         let sum: u32 = parts

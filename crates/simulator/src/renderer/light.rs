@@ -1,25 +1,24 @@
-//! Uneven light across the picture and the sensor's noise.
+//! Applies uneven light and sensor noise to the picture.
 
 use super::texture;
 use crate::random::Random;
 use crate::{CameraSpec, Looks};
 
-/// Factors are in 1/256, at most 1.
+/// The factor 1: factors are in units of 1/256, and at most 1.
 const ONE: f64 = 256.0;
 
 pub struct Light {
-    /// A factor for every byte of a row, and one for every row; none where the
-    /// light is even.
+    /// A factor for every byte of a row, and a factor for every row. Unused when the light is even.
     columns: Vec<u16>,
     rows: Vec<u16>,
     even: bool,
-    /// Deviation of the noise in 1/256 grey levels per step of the noise table.
+    /// Standard deviation of the noise in 1/256 grey levels per step of the noise table.
     noise: i16,
 }
 
 impl Light {
     pub fn new(looks: &Looks, camera: &CameraSpec) -> Self {
-        // Falls off as the square of the distance from the middle, apart for both axes.
+        // Decreases with the square of the distance from the middle, separately for both axes.
         let vignette = |i: usize, n: usize| {
             let t = (2.0 * (i as f64 + 0.5) / n as f64) - 1.0;
             (1.0 - 0.5 * looks.vignetting * t * t, t)
@@ -43,7 +42,7 @@ impl Light {
         if !self.even {
             let across = self.rows[row];
             let dim = |byte: &mut u8, factor: u16| *byte = ((u16::from(*byte) * factor) >> 8) as u8;
-            // Sixteen bits hold every product as long as not both factors are ONE.
+            // The product fits in 16 bits unless both factors are ONE.
             if across == ONE as u16 {
                 for (byte, &column) in rgb.iter_mut().zip(&self.columns) {
                     dim(byte, column);

@@ -1,17 +1,17 @@
-//! Strips along the centre line, road and painted line, drawn as coarsely as the
-//! eye cannot tell.
+//! Draws strips along the centre line, the road and the painted line, as coarsely as is not
+//! visible.
 
 use super::coverage::Coverage;
 use super::view::{NEAR, Seen, View};
 use crate::circuit::{CentreLine, Sample};
 
-/// How far, in pixels, a drawn edge may lie from the true one.
+/// The largest deviation of a drawn edge from the true one, in pixels.
 const TOLERANCE: f64 = 0.06;
 
-/// Blocks of 2^k samples, for the coarsest k.
+/// The coarsest level k, whose blocks have 2^k samples.
 const COARSEST: u32 = 10;
 
-/// A stretch of the line: a ball around it and how far it bows from its chord.
+/// A stretch of the line: its bounding sphere, and how far it deviates from its chord.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     centre: [f64; 2],
@@ -19,15 +19,15 @@ struct Block {
     bow: f64,
 }
 
-/// The centre line in halving blocks.
+/// The centre line in levels of blocks, each level with half the block size of the one above.
 pub struct Strips {
-    /// The finest level holds single samples' stretches.
+    /// From the finest level, with one block per sample, to the coarsest.
     levels: Vec<Vec<Block>>,
     count: usize,
 }
 
 impl Strips {
-    /// `half_width`: of the widest strip, metres.
+    /// `half_width` is that of the widest strip, metres.
     pub fn new(line: &CentreLine, half_width: f64) -> Self {
         let samples = line.samples();
         let count = samples.len();
@@ -51,7 +51,7 @@ impl Strips {
         Self { levels, count }
     }
 
-    /// Draws the strips of the given half widths, each into its own coverage.
+    /// Draws the strips with the given half widths, each into its coverage.
     pub fn draw(&self, line: &CentreLine, view: &View, strips: &mut [(f64, &mut Coverage)]) {
         let mut pen = Pen::new(view, line.samples(), strips);
         for index in 0..self.levels[COARSEST as usize].len() {
@@ -102,7 +102,7 @@ fn block(samples: &[Sample], from: usize, to: usize, half_width: f64, step: f64)
     }
 }
 
-/// Walks along the line and draws both borders of every strip.
+/// Draws both borders of every strip along the line.
 struct Pen<'a, 'b> {
     view: &'a View,
     samples: &'a [Sample],
@@ -122,8 +122,8 @@ impl<'a, 'b> Pen<'a, 'b> {
         }
     }
 
-    /// Neighbouring stretches share their cross edge, and its two directions
-    /// cancel out, so only the borders are drawn, and where the near plane cuts.
+    /// Draws a stretch. Neighbouring stretches share their cross edge, whose two directions cancel
+    /// out. So only the borders are drawn, and the edges where the near plane cuts.
     fn stretch(&mut self, from: usize, to: usize) {
         let (a, b) = (self.samples[from], self.samples[to]);
         for (half_width, coverage) in self.strips.iter_mut() {
@@ -134,7 +134,7 @@ impl<'a, 'b> Pen<'a, 'b> {
                     0.0,
                 )
             };
-            // Left border ahead, right border back.
+            // The left border forwards, the right border backwards.
             let corners = [
                 corner(&a, *half_width),
                 corner(&b, *half_width),
@@ -152,8 +152,8 @@ impl<'a, 'b> Pen<'a, 'b> {
     }
 }
 
-/// The borders (first and third edge) of a four-sided loop ahead of the near
-/// plane, and the edges along the plane that close it.
+/// Draws the part of a four-sided loop ahead of the near plane: its borders (first and third edge),
+/// and the edges along the plane that close it.
 fn clipped(view: &View, corners: [Seen; 4], coverage: &mut Coverage) {
     let ahead = |c: Seen| c[2] >= NEAR;
     let cut = |a: Seen, b: Seen| {

@@ -17,7 +17,7 @@ fn frame(circuit: &Circuit, looks: &Looks, camera: &CameraSpec, pose: Pose, seed
     rgb
 }
 
-/// The colours of line, road and ground at full daylight, in looks without texture.
+/// An appearance without texture, with clear colours of line, road and ground.
 fn looks() -> Looks {
     Looks {
         line: [250, 0, 0],
@@ -27,8 +27,8 @@ fn looks() -> Looks {
     }
 }
 
-/// What one pixel shows, by following many rays and asking the circuit what is
-/// there: nothing of the renderer is used.
+/// The expected colour of a pixel, by tracing many rays and testing their ground points against the
+/// circuit. It uses no code of the renderer.
 fn traced(
     circuit: &Circuit,
     camera: &CameraSpec,
@@ -71,14 +71,14 @@ fn pixels_below_the_horizon_agree_with_traced_rays() {
         let pose = circuit.pose(s, 0.2, 0.1);
         let rgb = frame(&circuit, &looks(), &camera, pose, 0);
         let (mut total, mut count) = (0.0, 0);
-        // The rows that tell how the road goes on, and one near the car.
+        // The rows that show the course of the road, and one near the car.
         for row in [45, 46, 47, 48, 50, 55, 80] {
             for column in 0..camera.width {
                 let expected = traced(&circuit, &camera, pose, row, column);
                 let at = (row * camera.width + column) * 3;
                 for k in 0..2 {
                     let off = (f64::from(rgb[at + k]) - expected[k]).abs();
-                    // Rays this sparse miss up to some 8 % of a pixel.
+                    // With so few rays the error is up to about 8 % of a pixel.
                     assert!(off < 22.0, "row {row} column {column}: {off}");
                     total += off;
                     count += 1;
@@ -96,7 +96,7 @@ fn pixels_below_the_horizon_agree_with_traced_rays() {
 #[test]
 fn a_mirrored_circuit_gives_the_mirrored_picture() {
     let camera = small_camera();
-    // The sun stands on one side, so walls would differ.
+    // The sun shines from one side, so walls would differ.
     let circuit = Circuit::shipped("walled").unwrap().with_walls(None);
     let mirrored = circuit.mirrored();
     for s in [0.0, 50.0, 140.0] {
@@ -140,14 +140,14 @@ fn walls_hide_what_is_behind_them() {
         rgb.chunks_exact(3).filter(|p| p[2] > 120).count() as f64
             / (camera.width * camera.height) as f64
     };
-    // Facing the left wall from a metre away: half a metre of it, a third of the picture.
+    // Facing the left wall from a metre away: half a metre of it fills a third of the picture.
     assert!(blue(walled.pose(10.0, 0.6, std::f64::consts::FRAC_PI_2)) > 0.3);
     let along = blue(walled.pose(10.0, 0.0, 0.0));
     assert!((0.02..0.3).contains(&along), "{along}");
 }
 
 #[test]
-fn noise_follows_the_frame_seed_and_nothing_else_moves() {
+fn noise_depends_only_on_the_frame_seed() {
     let camera = small_camera();
     let circuit = Circuit::shipped("simple").unwrap();
     let pose = circuit.start();
@@ -186,7 +186,7 @@ fn random_looks_show_a_line_that_differs_from_the_road() {
 }
 
 #[test]
-fn a_pose_that_is_nowhere_still_gives_a_picture() {
+fn an_invalid_pose_gives_a_picture() {
     let camera = small_camera();
     let circuit = Circuit::shipped("walled").unwrap();
     for x in [5e3, 1e9, f64::INFINITY, f64::NAN] {
@@ -199,7 +199,7 @@ fn a_pose_that_is_nowhere_still_gives_a_picture() {
 }
 
 #[test]
-fn a_short_buffer_gets_the_rows_that_fit() {
+fn a_short_buffer_receives_the_rows_that_fit() {
     let camera = small_camera();
     let circuit = Circuit::shipped("simple").unwrap();
     let whole = frame(&circuit, &Looks::default(), &camera, circuit.start(), 7);
@@ -214,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn some_rows_are_the_rows_of_the_whole(
+    fn some_rows_equal_those_of_the_whole_frame(
         looks in 0..50_u64,
         share in 0.0..1.0,
         aside in -2.0..2.0,

@@ -1,17 +1,17 @@
-//! Tiling textures, made once for the whole program.
+//! Tiling textures, made once per process.
 
 use std::sync::OnceLock;
 
 use crate::random::Random;
 
-/// Metres of one texel of the finest level.
+/// Size of a texel of the finest level, metres.
 pub const TEXEL: f64 = 0.001;
-/// log2 of the texels along a side of the finest level.
+/// log2 of the number of texels along a side of the finest level.
 pub const BITS: u32 = 10;
-/// Number of levels, each half the size of the one before.
+/// The number of levels, each with half the side of the one before.
 pub const LEVELS: usize = BITS as usize + 1;
 
-/// A grain that tiles, in halving levels, as deviations from the mean.
+/// A tiling grain in several levels (a mipmap), as deviations from the mean.
 pub struct Grain {
     levels: Vec<Vec<i8>>,
 }
@@ -21,7 +21,7 @@ impl Grain {
         &self.levels[level.min(LEVELS - 1)]
     }
 
-    /// Sums blurred white noise: (radius in texels, weight) a layer.
+    /// Sums layers of blurred white noise, each given by its radius in texels and its weight.
     fn new(seed: u64, layers: &[(usize, f32)]) -> Self {
         let size = 1_usize << BITS;
         let mut sum = vec![0.0_f32; size * size];
@@ -68,7 +68,7 @@ impl Grain {
     }
 }
 
-/// A box of `2 * radius + 1` texels along each row, which wraps.
+/// A box blur over `2 * radius + 1` texels along each row, which wraps.
 fn blur_rows(values: &mut [f32], size: usize, radius: usize) {
     if radius == 0 {
         return;
@@ -94,19 +94,19 @@ fn transpose(values: &mut [f32], size: usize) {
     }
 }
 
-/// Stones and bitumen.
+/// The grain of stones and bitumen.
 pub fn asphalt() -> &'static Grain {
     static GRAIN: OnceLock<Grain> = OnceLock::new();
     GRAIN.get_or_init(|| Grain::new(1, &[(1, 1.0), (2, 0.8), (12, 0.4)]))
 }
 
-/// Tufts of grass.
+/// The grain of tufts of grass.
 pub fn grass() -> &'static Grain {
     static GRAIN: OnceLock<Grain> = OnceLock::new();
     GRAIN.get_or_init(|| Grain::new(2, &[(1, 0.5), (4, 0.9), (20, 0.9)]))
 }
 
-/// Smooth noise that tiles: values -1..1 for patches and shadows.
+/// Smooth tiling noise with values in -1..1, for patches and shadows.
 pub struct Patches {
     values: Vec<f32>,
 }
@@ -132,7 +132,7 @@ impl Patches {
         Self { values }
     }
 
-    /// The value at (x, y), in texels, between the four around it; wraps.
+    /// The value at (x, y) in texels, interpolated between the four texels around it; wraps.
     pub fn at(&self, x: f64, y: f64) -> f32 {
         let (fx, fy) = (libm::floor(x), libm::floor(y));
         let (tx, ty) = ((x - fx) as f32, (y - fy) as f32);
@@ -146,7 +146,7 @@ impl Patches {
     }
 }
 
-/// The patches all renderers share.
+/// The patches that all renderers share.
 pub fn patches() -> &'static Patches {
     static PATCHES: OnceLock<Patches> = OnceLock::new();
     PATCHES.get_or_init(Patches::new)
@@ -155,7 +155,8 @@ pub fn patches() -> &'static Patches {
 /// Log2 of the number of noise values.
 const NOISE_BITS: u32 = 16;
 
-/// Normal noise, deviation 32, enough for a row to begin anywhere.
+/// Normal noise with standard deviation 32. The table is long enough that a row can begin at many
+/// places.
 pub fn noise() -> &'static [i8] {
     static NOISE: OnceLock<Vec<i8>> = OnceLock::new();
     NOISE.get_or_init(|| {

@@ -1,11 +1,11 @@
-//! The camera's geometry for one frame.
+//! The camera's projection for one frame.
 
 use crate::{CameraSpec, Pose};
 
-/// Nothing nearer than this along the axis of view is drawn, metres.
+/// The near plane: nothing nearer than this along the optical axis is drawn, metres.
 pub const NEAR: f64 = 0.02;
 
-/// A camera in the world, z up.
+/// The camera's pose and projection in the world, with z up.
 pub struct View {
     pub position: [f64; 3],
     forward: [f64; 3],
@@ -15,7 +15,7 @@ pub struct View {
     pub centre: [f64; 2],
 }
 
-/// A point in the camera's own axes: right, down, ahead; metres.
+/// A point in the camera's axes: right, down, ahead; metres.
 pub type Seen = [f64; 3];
 
 impl View {
@@ -34,13 +34,13 @@ impl View {
             forward,
             right: left.map(|c| -c),
             down: up.map(|c| -c),
-            // A pinhole sees less than half the world.
+            // The view of a pinhole camera is narrower than 180 degrees.
             focal: half / libm::tan(0.5 * spec.horizontal_fov.clamp(0.01, 3.1)),
             centre: [half, 0.5 * spec.height as f64],
         }
     }
 
-    /// The point (x, y) at height z.
+    /// The point (x, y) at height z, in the camera's axes.
     pub fn see(&self, x: f64, y: f64, z: f64) -> Seen {
         let d = [
             x - self.position[0],
@@ -50,7 +50,7 @@ impl View {
         [dot(d, self.right), dot(d, self.down), dot(d, self.forward)]
     }
 
-    /// Where a point ahead of the camera falls in the picture, pixels.
+    /// Projects a point ahead of the camera to the picture, in pixels.
     pub fn project(&self, [right, down, ahead]: Seen) -> [f64; 2] {
         let scale = self.focal / ahead;
         [
@@ -59,8 +59,8 @@ impl View {
         ]
     }
 
-    /// Whether a ball about `seen` lies wholly out of sight: behind the camera, or
-    /// beyond the left or right edge of the picture.
+    /// Whether a sphere around `seen` is completely out of sight: behind the camera, or beyond the
+    /// left or right edge of the picture.
     pub fn out_of_sight(&self, seen: Seen, radius: f64) -> bool {
         let [right, _, ahead] = seen;
         let side = libm::sqrt(self.focal * self.focal + self.centre[0] * self.centre[0]);
@@ -68,8 +68,8 @@ impl View {
         ahead < NEAR - radius || inwards(right) < -radius || inwards(-right) < -radius
     }
 
-    /// The rays of a row as `start + column * step`, in the world's axes; columns
-    /// and rows are in pixels, a pixel's middle is at one half.
+    /// The rays of a row as `start + column * step`, in the world's axes. Columns and rows are in
+    /// pixels; the middle of a pixel is at one half.
     pub fn row_rays(&self, row: f64) -> ([f64; 3], [f64; 3]) {
         let axis = |k: usize| {
             self.focal * self.forward[k] - self.centre[0] * self.right[k]
@@ -78,7 +78,7 @@ impl View {
         ([axis(0), axis(1), axis(2)], self.right)
     }
 
-    /// How much a ray's fall changes over one pixel across the horizon.
+    /// How much a ray's downward slope changes over one pixel across the horizon.
     pub fn horizon_slope(&self) -> f64 {
         libm::sqrt(self.right[2] * self.right[2] + self.down[2] * self.down[2]).max(1e-9)
     }

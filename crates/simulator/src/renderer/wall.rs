@@ -1,13 +1,13 @@
-//! Walls along both sides of the road, drawn from far to near.
+//! Draws the walls along both sides of the road, from far to near.
 
 use super::ground::camera_level;
 use super::view::{NEAR, Seen, View};
 use crate::{Circuit, Looks, Walls};
 
-/// Metres of wall between two posts.
+/// Length of a panel between two posts, metres.
 const PANEL: f64 = 0.5;
 
-/// Panels of one shade in a row.
+/// The number of consecutive panels with the same shade.
 const SHADE_PANELS: usize = 4;
 
 struct Panel {
@@ -16,11 +16,11 @@ struct Panel {
     colour: [u8; 3],
 }
 
-/// Every panel of a circuit's walls.
+/// The panels of a circuit's walls.
 pub struct Fence {
     panels: Vec<Panel>,
     height: f64,
-    /// Distance and number of the panels in sight.
+    /// Square of the distance, and index, of the panels in sight.
     order: Vec<(f64, usize)>,
 }
 
@@ -35,8 +35,8 @@ impl Fence {
                     let s = circuit.length() * i as f64 / count as f64;
                     let pose = circuit.pose(s, side * away, 0.0);
                     let post = [pose.x, pose.y];
-                    // Inside tight bends, and between near stretches of road, the
-                    // wall would stand on the road.
+                    // Inside tight bends, and between near stretches of road, the wall would be on
+                    // the road.
                     let near = circuit.nearest(post, None).offset.abs();
                     (near > away - 0.02).then_some(post)
                 })
@@ -58,7 +58,7 @@ impl Fence {
         }
     }
 
-    /// Draws over the rows of `rgb`, the first of which is row `first_row`.
+    /// Draws onto the rows of `rgb`, whose first row is row `first_row` of the frame.
     pub fn draw(&mut self, view: &View, width: usize, first_row: usize, rgb: &mut [u8]) {
         self.order.clear();
         for (index, panel) in self.panels.iter().enumerate() {
@@ -91,7 +91,7 @@ impl Fence {
     }
 }
 
-/// Alternating shades, and one side of the sun.
+/// The shade of a panel: alternating along the wall, and lighter on the side of the sun.
 fn shade(looks: &Looks, index: usize, from: [f64; 2], to: [f64; 2]) -> [u8; 3] {
     let panel = if (index / SHADE_PANELS).is_multiple_of(2) {
         1.0
@@ -105,7 +105,7 @@ fn shade(looks: &Looks, index: usize, from: [f64; 2], to: [f64; 2]) -> [u8; 3] {
         .map(|c| camera_level(looks, f64::from(c) * panel * sun))
 }
 
-/// Four corners, of which a plane may cut one into two.
+/// Up to six corners: a plane that cuts four corners may replace one by two.
 #[derive(Default)]
 struct Outline {
     corners: [[f64; 2]; 6],
@@ -142,7 +142,7 @@ fn in_front(view: &View, corners: &[Seen; 4]) -> Outline {
     outline
 }
 
-/// Fills a convex outline column by column; neighbouring panels share no column.
+/// Fills a convex outline column by column. Neighbouring panels share no column.
 fn fill(outline: &[[f64; 2]], colour: [u8; 3], width: usize, first_row: usize, rgb: &mut [u8]) {
     let rows = rgb.len() / (width * 3);
     let (left, right) = outline

@@ -20,8 +20,8 @@ fn world(name: &str, kind: CarKind) -> World {
     )
 }
 
-/// Steers for the point 1.5 m ahead on the line (pure pursuit, R. C. Coulter 1992).
-fn pursue(world: &World, speed: f64) -> (f32, f32) {
+/// Steers towards the point 1.5 m ahead on the line (pure pursuit, R. C. Coulter 1992).
+fn pursuit(world: &World, speed: f64) -> (f32, f32) {
     let goal = world.circuit().point(world.s() + 1.5);
     let pose = world.pose();
     let (dx, dy) = (goal[0] - pose.x, goal[1] - pose.y);
@@ -35,7 +35,7 @@ fn pursue(world: &World, speed: f64) -> (f32, f32) {
 
 fn drive(world: &mut World, speed: f64) -> Outcome {
     loop {
-        let (steering, throttle) = pursue(world, speed);
+        let (steering, throttle) = pursuit(world, speed);
         world.advance_to(world.now() + Duration::from_millis(10), steering, throttle);
         if let Some(outcome) = world.outcome() {
             return outcome;
@@ -44,7 +44,7 @@ fn drive(world: &mut World, speed: f64) -> Outcome {
 }
 
 #[test]
-fn a_lap_is_a_lap_with_either_car() {
+fn a_lap_is_counted_with_either_car() {
     for kind in [CarKind::Unicycle, CarKind::Ackermann] {
         let mut world = world("simple", kind);
         let length = world.circuit().length();
@@ -67,7 +67,7 @@ fn a_lap_is_a_lap_with_either_car() {
 }
 
 #[test]
-fn laps_are_counted_from_wherever_the_car_was_put() {
+fn laps_are_counted_from_where_the_car_was_placed() {
     let limits = Limits {
         laps: 2,
         seconds: 300.0,
@@ -83,11 +83,11 @@ fn laps_are_counted_from_wherever_the_car_was_put() {
 }
 
 #[test]
-fn crossing_the_start_back_and_forth_is_no_lap() {
+fn crossing_the_start_back_and_forth_is_not_a_lap() {
     let mut world = world("simple", CarKind::Unicycle);
-    for turn in 0..40_u64 {
-        let throttle = if turn % 2 == 0 { -0.1 } else { 0.1 };
-        world.advance_to(Time::from_nanos((turn + 1) * 500_000_000), 0.0, throttle);
+    for step in 0..40_u64 {
+        let throttle = if step % 2 == 0 { -0.1 } else { 0.1 };
+        world.advance_to(Time::from_nanos((step + 1) * 500_000_000), 0.0, throttle);
     }
     assert_eq!(world.outcome(), None);
     assert!(world.laps().is_empty());
@@ -101,22 +101,22 @@ fn driving_straight_on_ends_off_the_road() {
     let Some(Outcome::OffRoad { offset, .. }) = world.outcome() else {
         panic!("{:?}", world.outcome());
     };
-    // Half of 3 m and a metre more.
+    // Half of the road's 3 m, and the margin of 1 m.
     assert!(offset.abs() > 2.5 && offset.abs() < 2.6);
     assert_eq!(world.now(), Time::from_nanos(60_000_000_000));
     assert!(world.metrics(None, None).position_deviation_mae.is_none());
-    let rest = world.pose();
+    let end_pose = world.pose();
     world.advance_to(Time::from_nanos(70_000_000_000), 0.0, 0.4);
-    assert_eq!(world.pose(), rest);
+    assert_eq!(world.pose(), end_pose);
 }
 
 #[test]
-fn a_standing_car_stalls_and_a_slow_one_runs_out_of_time() {
-    let mut standing = world("simple", CarKind::Unicycle);
-    standing.advance_to(Time::from_nanos(9_990_000_000), 0.0, 0.0);
-    assert_eq!(standing.outcome(), None);
-    standing.advance_to(Time::from_nanos(10_010_000_000), 0.0, 0.0);
-    assert!(matches!(standing.outcome(), Some(Outcome::Stalled { .. })));
+fn a_car_at_rest_stalls_and_a_slow_one_reaches_the_time_limit() {
+    let mut at_rest = world("simple", CarKind::Unicycle);
+    at_rest.advance_to(Time::from_nanos(9_990_000_000), 0.0, 0.0);
+    assert_eq!(at_rest.outcome(), None);
+    at_rest.advance_to(Time::from_nanos(10_010_000_000), 0.0, 0.0);
+    assert!(matches!(at_rest.outcome(), Some(Outcome::Stalled { .. })));
     let limits = Limits {
         laps: 1,
         seconds: 12.0,
@@ -155,7 +155,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn it_does_not_matter_how_time_is_cut(
+    fn the_result_does_not_depend_on_the_calls(
         cuts in prop::collection::vec(0..2_000_000_000_u64, 0..30),
         ackermann in any::<bool>(),
         steering in -0.05..0.05_f32,
@@ -165,22 +165,22 @@ proptest! {
         let mut cuts = cuts;
         cuts.sort_unstable();
         let end = Time::from_nanos(2_000_000_000);
-        let mut cut = world("simple", kind);
+        let mut in_parts = world("simple", kind);
         for at in cuts {
-            cut.advance_to(Time::from_nanos(at), steering, throttle);
+            in_parts.advance_to(Time::from_nanos(at), steering, throttle);
         }
-        cut.advance_to(end, steering, throttle);
+        in_parts.advance_to(end, steering, throttle);
         let mut whole = world("simple", kind);
         whole.advance_to(end, steering, throttle);
-        prop_assert_eq!(cut.pose(), whole.pose());
-        prop_assert_eq!(cut.path(), whole.path());
-        prop_assert_eq!(cut.outcome(), whole.outcome());
-        prop_assert_eq!(cut.now(), whole.now());
+        prop_assert_eq!(in_parts.pose(), whole.pose());
+        prop_assert_eq!(in_parts.path(), whole.path());
+        prop_assert_eq!(in_parts.outcome(), whole.outcome());
+        prop_assert_eq!(in_parts.now(), whole.now());
     }
 }
 
 #[test]
-fn room_is_made_once_for_the_whole_run() {
+fn memory_for_the_whole_run_is_reserved_once() {
     for seconds in [600.0, 7_200.0] {
         let limits = Limits {
             laps: 3_000,
@@ -188,10 +188,10 @@ fn room_is_made_once_for_the_whole_run() {
         };
         let world = world("simple", CarKind::Unicycle).with_limits(limits);
         let entries = (seconds * 20.0) as usize + 2;
-        let room = world.path.capacity();
+        let capacity = world.path.capacity();
         assert!(
-            (entries..entries + entries / 2).contains(&room),
-            "{room} for {entries}"
+            (entries..entries + entries / 2).contains(&capacity),
+            "{capacity} for {entries}"
         );
         assert!(world.laps.capacity() >= 3_000);
     }
