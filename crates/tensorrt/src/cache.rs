@@ -1,7 +1,8 @@
-//! Plans that were built on this machine, kept between starts.
+//! A cache on disk of the plans that were built on this machine.
 //!
-//! A plan fits one device, one version of TensorRT and one model. TensorRT checks some of that
-//! when it loads a plan, after having trusted its bytes; here all of it is checked first.
+//! A plan is valid for one device, one version of TensorRT and one model. TensorRT checks only
+//! part of this, and only after it has started to read the plan. The cache checks all of it, and
+//! a checksum, before TensorRT sees the plan.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,38 +15,39 @@ use crate::compiler::{create_folder, write_whole};
 use crate::trust::{Owner, trusted};
 use crate::version::Version;
 
-/// The most a plan may weigh: driving networks are megabytes.
-const LARGEST: u64 = 1 << 30;
+/// The largest plan file, in bytes. Plans of driving networks are megabytes.
+const MAX_PLAN_BYTES: u64 = 1 << 30;
 const MAGIC: &[u8] = b"pilotage plan 2\n";
-const DIGEST: usize = 32;
+const DIGEST_BYTES: usize = 32;
 
-/// What a plan was built from and for. Every part has to be the same for it to be loaded.
+/// Identifies a plan: its model, options, library and device. A plan is loaded only if every
+/// field is equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanKey {
-    /// SHA-256 of the ONNX file that was built.
+    /// SHA-256 of the ONNX file that the plan was built from.
     pub model: [u8; 32],
-    /// `fp32`, `fp16` or `int8`, and whatever else of the options shapes the plan.
+    /// `fp32`, `fp16` or `int8`, and the other options that change the plan.
     pub precision: String,
-    /// The library.
+    /// The version of the TensorRT library.
     pub tensorrt: Version,
-    /// SHA-256 of what it was proven by: frames, fp32's answers, limits.
+    /// SHA-256 of the validation set: frames, fp32 answers, limits.
     pub proof: [u8; 32],
-    /// The driver's CUDA version, as 12060 for 12.6.
+    /// The driver's CUDA version, for example 12060 for 12.6.
     pub cuda: i32,
-    /// As 87 for 8.7 (Orin).
+    /// The device's compute capability, for example 87 for 8.7 (Orin).
     pub compute_capability: u16,
-    /// As the driver names it.
+    /// The device's name, as reported by the driver.
     pub device: String,
 }
 
 impl PlanKey {
-    /// SHA-256 of an ONNX file, for [`PlanKey::model`].
+    /// Computes the SHA-256 of an ONNX file, for [`PlanKey::model`].
     #[must_use]
     pub fn of_model(model: &[u8]) -> [u8; 32] {
         Sha256::digest(model).into()
     }
 
-    /// The key as lines of text, as they stand in the plan's file.
+    /// The key as lines of text, as stored in the plan's file.
     fn text(&self) -> String {
         let mut text = String::new();
         for (name, value) in [
@@ -57,83 +59,83 @@ impl PlanKey {
             ("compute capability", self.compute_capability.to_string()),
             ("device", one_line(&self.device)),
         ] {
-            // Writing to a string does not fail.
+            // Writing to a String does not fail.
             let _ = writeln!(text, "{name}: {value}");
         }
         text
     }
 }
 
-/// Why a plan could not be loaded or kept.
+/// Why a plan could not be loaded or stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// None was built.
+    /// There is no plan for this model.
     #[error("{}: no plan has been built for this model on this machine; run `pilotage compile --for-this-machine`", .path.display())]
     None {
-        /// Where it would be.
+        /// The file where the plan would be.
         path: PathBuf,
     },
-    /// Others could have put it there.
+    /// Another user could have written the file.
     #[error(
         "{reason}: what others may have written is not loaded; take the right to write it from \
          them (`sudo chown -R root: {0}; sudo chmod -R go-w {0}`), or delete it", .folder.display()
     )]
     Untrusted {
-        /// Which place, and whose it is.
+        /// Which path is not trusted, and why.
         reason: String,
-        /// The folder of the cache.
+        /// The cache's folder.
         folder: PathBuf,
     },
-    /// It cannot be read.
+    /// The plan's file cannot be read.
     #[error("{}: {reason}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
-    /// It is not what was written.
+    /// The plan's file is damaged.
     #[error("{}: the plan is damaged ({reason}); it is not loaded: build it anew with `pilotage compile --for-this-machine`", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How that shows.
+        /// The check that failed.
         reason: &'static str,
     },
-    /// It is whole, and for something else.
+    /// The plan is intact, and was built for another key.
     #[error("{}: the plan was built for another {what} ({was}, here {is}); it is not loaded: build it anew with `pilotage compile --for-this-machine`", .path.display())]
     OtherKey {
         /// The file.
         path: PathBuf,
         /// The part of the key that differs.
         what: String,
-        /// What it was built for.
+        /// The value that the plan was built for.
         was: String,
-        /// What is here.
+        /// The value on this machine.
         is: String,
     },
-    /// The plan was built and cannot be kept.
+    /// The plan was built and cannot be stored.
     #[error("{}: the plan cannot be kept: {reason}", .path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         reason: String,
     },
 }
 
-/// A folder of plans, one file for each model.
+/// A folder of plans, one file for each model and precision.
 #[derive(Debug, Clone)]
 pub struct PlanCache {
     folder: PathBuf,
 }
 
 impl PlanCache {
-    /// Where an installed Pilotage keeps them.
+    /// The folder that an installed Pilotage uses.
     pub const INSTALLED: &'static str = "/var/lib/pilotage/plans";
 
-    /// The plans in `folder`, which is made when the first is kept.
+    /// A cache in `folder`, which is created when the first plan is stored.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -141,8 +143,9 @@ impl PlanCache {
         }
     }
 
-    /// The file of a key's plan. Model and precision name it, so that a machine whose TensorRT
-    /// was updated replaces the old plan, and says what has changed.
+    /// The path of a key's plan. The file name depends on model and precision only. After an
+    /// update of TensorRT the new plan therefore replaces the old one, and [`Self::load`] reports
+    /// what has changed.
     #[must_use]
     pub fn path(&self, key: &PlanKey) -> PathBuf {
         let precision = PlanKey::of_model(key.precision.as_bytes());
@@ -151,13 +154,13 @@ impl PlanCache {
         self.folder.join(format!("{model}-{options}.plan"))
     }
 
-    /// The plan for `key`.
+    /// Loads the plan for `key`.
     ///
     /// # Errors
-    /// When there is none, or it is damaged or of another key.
+    /// When there is no plan, or it is not trusted, cannot be read, is damaged or has another key.
     pub fn load(&self, key: &PlanKey) -> Result<Vec<u8>, CacheError> {
         let path = self.path(key);
-        let content = match self.read(&path, LARGEST)? {
+        let content = match self.read(&path, MAX_PLAN_BYTES)? {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(CacheError::None { path });
@@ -174,7 +177,7 @@ impl PlanCache {
             reason,
         };
         let (body, digest) = content
-            .split_last_chunk::<DIGEST>()
+            .split_last_chunk::<DIGEST_BYTES>()
             .ok_or_else(|| damaged("it is too short"))?;
         if Sha256::digest(body).as_slice() != digest {
             return Err(damaged("its checksum is another"));
@@ -199,8 +202,8 @@ impl PlanCache {
         Ok(plan.get(1..).unwrap_or_default().to_vec())
     }
 
-    /// Whose files are read: in the installed folder root's, in one that the user chose the
-    /// user's own too. A checksum tells that a plan is whole, not who wrote it.
+    /// The trusted owners of plan files: only root in the installed folder; root and the current
+    /// user in any other folder. A checksum shows that a plan is intact, not who wrote it.
     fn owner(&self) -> Owner {
         match self.folder == Path::new(Self::INSTALLED) {
             true => Owner::Root,
@@ -215,22 +218,23 @@ impl PlanCache {
         })
     }
 
-    /// What a file in the folder says, and the system's word where it cannot be read.
+    /// Reads a file of the folder, of at most `most` bytes. The inner result is the operating
+    /// system's.
     ///
     /// # Errors
-    /// When others could have put it there.
+    /// When another user could have written the file.
     pub(crate) fn read(&self, path: &Path, most: u64) -> Result<io::Result<Vec<u8>>, CacheError> {
-        // A link that leads nowhere is not there; one that leads somewhere is looked at.
+        // A dangling symlink counts as missing; a symlink with a target is checked.
         match path.exists() {
             true => Ok(read(&self.trusted(path)?, most)),
             false => Ok(read(path, most)),
         }
     }
 
-    /// Keeps a plan: whole, or the one that was there stays.
+    /// Stores a plan atomically: on failure the previous plan stays.
     ///
     /// # Errors
-    /// When the folder cannot be made or written, others may write it, or the disk is full.
+    /// When the folder cannot be created or written, is writable by others, or the disk is full.
     pub fn keep(&self, key: &PlanKey, plan: &[u8]) -> Result<PathBuf, CacheError> {
         let path = self.path(key);
         let mut content = MAGIC.to_vec();
@@ -245,7 +249,7 @@ impl PlanCache {
                 path: path.clone(),
                 reason: error.to_string(),
             })?;
-        // What would never be loaded is not said to be kept.
+        // Fail now if `load` would reject the stored plan as untrusted.
         self.trusted(&path)?;
         Ok(path)
     }
@@ -263,21 +267,22 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The first line that differs: its name, and both values.
+/// The first line that differs: its name, its value in `was`, its value in `is`.
 fn difference(was: &str, is: &str) -> Option<(String, String, String)> {
-    let mut there = was.lines();
+    let mut was_lines = was.lines();
     for line in is.lines() {
-        let other = there.next().unwrap_or_default();
+        let other = was_lines.next().unwrap_or_default();
         if line != other {
-            let (what, here) = line.split_once(": ").unwrap_or((line, ""));
+            let (what, is) = line.split_once(": ").unwrap_or((line, ""));
             let was = other.split_once(": ").map_or(other, |(_, value)| value);
-            return Some((what.to_owned(), was.to_owned(), here.to_owned()));
+            return Some((what.to_owned(), was.to_owned(), is.to_owned()));
         }
     }
     None
 }
 
-/// Names come from outside; a line break in one would look like the key's next line.
+/// Replaces control characters by spaces. Names are untrusted: a line break in a name would look
+/// like the next line of the key.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,5 +1,5 @@
-//! Compiling the shim against the headers of the TensorRT that is there, as DKMS does for kernel
-//! modules: NVIDIA's headers are not ours to carry.
+//! Compiles the shim against the headers of the installed TensorRT, as DKMS does for kernel
+//! modules. NVIDIA's headers may not be redistributed here.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,14 +14,15 @@ use crate::version::{Product, Version};
 const SOURCE: &str = include_str!("../shim/shim.cpp");
 const MESSAGES: &str = include_str!("../shim/messages.h");
 const INTERFACE: &str = include_str!("../shim/shim.h");
-/// The few names of CUDA's header that TensorRT's own need, for where there is no CUDA toolkit.
+/// A substitute for CUDA's header on machines without a CUDA toolkit: the few names that
+/// TensorRT's headers need.
 pub const CUDA_HEADERS: &str = include_str!("../shim/stand-in/cuda_runtime_api.h");
 
 /// Why there is no shim.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShimError {
-    /// No headers.
+    /// No TensorRT headers were found.
     #[error(
         "no TensorRT headers ({} not found); install the Debian packages libnvinfer-headers-dev \
          and libnvonnxparsers-dev, or set TENSORRT_INCLUDE to the folder of NvInfer.h",
@@ -31,7 +32,7 @@ pub enum ShimError {
         /// The files looked for.
         tried: Vec<String>,
     },
-    /// Headers of no version.
+    /// The headers do not define their version.
     #[error("{}: {reason}", .file.display())]
     BadHeaders {
         /// The header.
@@ -39,7 +40,7 @@ pub enum ShimError {
         /// What is wrong with it.
         reason: String,
     },
-    /// No compiler.
+    /// The C++ compiler could not be started.
     #[error("no C++ compiler ({command}: {reason}); install the Debian package g++, or set CXX")]
     NoCompiler {
         /// The command tried.
@@ -47,20 +48,20 @@ pub enum ShimError {
         /// Why it did not start.
         reason: String,
     },
-    /// The compiler refused.
+    /// The compiler reported an error.
     #[error("the shim does not compile against {}:\n{output}", .headers.display())]
     Compile {
         /// The folder of NvInfer.h.
         headers: PathBuf,
-        /// What the compiler said.
+        /// The compiler's messages.
         output: String,
     },
-    /// The file cannot be written.
+    /// A file cannot be written.
     #[error("{}: {reason}", .path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The operating system's error, and a hint.
         reason: String,
     },
 }
@@ -72,8 +73,8 @@ pub struct Headers {
     pub folder: PathBuf,
 }
 
-/// The folders that JetPack, Debian's packages and NVIDIA's archives put the headers in.
-const PLACES: [&str; 5] = [
+/// The folders where JetPack, Debian's packages and NVIDIA's archives install the headers.
+const HEADER_FOLDERS: [&str; 5] = [
     "/usr/include/aarch64-linux-gnu",
     "/usr/include/x86_64-linux-gnu",
     "/usr/include",
@@ -81,13 +82,14 @@ const PLACES: [&str; 5] = [
     "/usr/local/TensorRT/include",
 ];
 
-/// Every folder with TensorRT's headers: of `given`, then `TENSORRT_INCLUDE`, then the system's.
+/// Finds the folders with TensorRT's headers: all of `given` if it is not empty; otherwise
+/// `TENSORRT_INCLUDE` if it is set; otherwise those of the system's folders that have them.
 ///
 /// # Errors
-/// When there is none, or one of `given` has none.
+/// When no folder has the headers, or one of `given` lacks them.
 pub fn find_headers(given: &[PathBuf]) -> Result<Vec<Headers>, ShimError> {
-    let wanted = |folder: &Path| ["NvInfer.h", "NvOnnxParser.h"].map(|name| folder.join(name));
-    let missing = |folder: &Path| wanted(folder).into_iter().find(|file| !file.is_file());
+    let required = |folder: &Path| ["NvInfer.h", "NvOnnxParser.h"].map(|name| folder.join(name));
+    let missing = |folder: &Path| required(folder).into_iter().find(|file| !file.is_file());
     let headers = |folder: &Path| Headers {
         folder: folder.to_owned(),
     };
@@ -112,7 +114,7 @@ pub fn find_headers(given: &[PathBuf]) -> Result<Vec<Headers>, ShimError> {
             Some(file) => Err(no_headers(vec![file])),
         };
     }
-    let (found, missing): (Vec<_>, Vec<_>) = PLACES
+    let (found, missing): (Vec<_>, Vec<_>) = HEADER_FOLDERS
         .iter()
         .map(|folder| (Path::new(folder), missing(Path::new(folder))))
         .partition(|(_, missing)| missing.is_none());
@@ -124,22 +126,24 @@ pub fn find_headers(given: &[PathBuf]) -> Result<Vec<Headers>, ShimError> {
     Ok(found.iter().map(|(folder, _)| headers(folder)).collect())
 }
 
-/// What the C++ compiler's warnings are.
+/// How the C++ compiler's warnings are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Warnings {
-    /// Errors: for whoever works on the shim.
+    /// Warnings are errors: for the development of the shim.
     Denied,
-    /// No reason to be without a shim: headers and compilers that nobody has tried have their own.
+    /// Warnings are ignored: untested headers and compilers may cause some.
     Allowed,
 }
 
-/// Compiles the shim for `headers` into `folder`, and gives its path: its name says the version.
-/// It is written whole or not at all. Its SHA-256 goes beside it, first: where the power fails
-/// between the two, the old shim no longer has its own checksum, is not opened, and is compiled
-/// anew.
+/// Compiles the shim for `headers` into `folder` and returns its path. The file name contains the
+/// version.
+///
+/// The shim and its SHA-256 are each written atomically, the SHA-256 first. After a power failure
+/// between the two writes the old shim does not match the new checksum: it is not opened, and is
+/// compiled again.
 ///
 /// # Errors
-/// When there is no compiler, it refuses, or the folder cannot be written.
+/// When there is no compiler, it reports an error, or the folder cannot be written.
 pub fn compile_shim(
     headers: &Headers,
     folder: &Path,
@@ -182,12 +186,13 @@ pub fn compile_shim(
             ])
             .args(["-Wall", "-Wextra"])
             .args((warnings == Warnings::Denied).then_some("-Werror"))
-            // TensorRT 10.5 to 10.11 deprecate what they have no other way for.
+            // TensorRT 10.5 to 10.11 deprecate functions that they do not replace.
             .arg("-Wno-deprecated-declarations")
             .arg("-pthread")
-            // One pointer, within reach without the loader's help.
+            // The shim has one thread-local pointer; this model accesses it without the loader.
             .arg("-ftls-model=initial-exec")
-            // Nothing of C++ crosses the border, and no C++ library has to be of one's own version.
+            // The shim's interface is C, so the C++ runtime is linked statically. The shim then
+            // does not depend on the version of the system's C++ library.
             .args(["-static-libstdc++", "-static-libgcc"])
             .args(["-Wl,--exclude-libs,ALL", "-Wl,-z,defs", "-o"])
             .arg(&built)
@@ -196,7 +201,7 @@ pub fn compile_shim(
 
     let content = fs::read(&built).map_err(|error| unwritable(&built, &error))?;
     let path = folder.join(file);
-    // The checksum goes first: a shim without its own is never opened.
+    // The checksum is written first: a shim that does not match its checksum is never opened.
     for (path, content) in [
         (checksum_file(&path), checksum(&content).as_bytes()),
         (path.clone(), &content),
@@ -206,7 +211,8 @@ pub fn compile_shim(
     Ok(path)
 }
 
-/// Prints the version as the preprocessor sees it: `8.5.2` or `rtx 1.7.1`.
+/// Expands under the preprocessor to one line with product and version, for example
+/// `PILOTAGE tensorrt 8 5 2` or `PILOTAGE rtx 1 7 1`.
 const VERSION_PROBE: &str = "#include <NvInferVersion.h>\n\
     #if defined(TRT_MAJOR_RTX) && !defined(TRT_MAJOR_ENTERPRISE)\n\
     PILOTAGE rtx NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
@@ -214,10 +220,10 @@ const VERSION_PROBE: &str = "#include <NvInferVersion.h>\n\
     PILOTAGE tensorrt NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
     #endif\n";
 
-/// The file name of the shim that `headers` would give.
+/// The file name of a shim that is compiled against `headers`.
 ///
 /// # Errors
-/// When there is no compiler, or they do not say their version.
+/// When there is no compiler, or the headers do not define their version.
 pub(crate) fn shim_file(headers: &Headers) -> Result<String, ShimError> {
     let sources = tempfile::tempdir().map_err(|error| ShimError::Write {
         path: std::env::temp_dir(),
@@ -260,7 +266,7 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
         "rtx" => Product::TensorRtRtx,
         _ => Product::TensorRt,
     };
-    // NV_TENSORRT_VERSION: 8.x kept a digit less.
+    // NV_TENSORRT_VERSION of 8.x has one digit less for the minor version.
     let step = if product == Product::TensorRt && major < 10 {
         1000
     } else {
@@ -276,12 +282,12 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
 fn compiler(headers: &Headers, sources: &Path) -> Command {
     let mut command = Command::new(compiler_name());
     command.arg("-std=c++14");
-    // Where the compiler looks by itself, and in its own order: put before C++'s folders,
-    // /usr/include hides C's headers from them.
+    // The compiler searches /usr/include by default. Named explicitly it would precede the C++
+    // folders, and their #include_next would not find the C headers.
     if headers.folder != Path::new("/usr/include") {
         command.arg("-isystem").arg(&headers.folder);
     }
-    // A toolkit's own header goes before the stand-in.
+    // The header of a CUDA toolkit takes precedence over the stand-in.
     let toolkit = Path::new("/usr/local/cuda/include");
     if toolkit.join("cuda_runtime_api.h").is_file() {
         command.arg("-isystem").arg(toolkit);
@@ -294,7 +300,7 @@ fn compiler_name() -> String {
     std::env::var("CXX").unwrap_or_else(|_| "c++".into())
 }
 
-/// Runs a compiler and gives what it printed.
+/// Runs a compiler and returns its standard output.
 fn run(headers: &Headers, command: &mut Command) -> Result<String, ShimError> {
     let output = command.output().map_err(|error| ShimError::NoCompiler {
         command: compiler_name(),
@@ -309,7 +315,8 @@ fn run(headers: &Headers, command: &mut Command) -> Result<String, ShimError> {
     })
 }
 
-/// Makes a folder, and those above it, that only the present user can write, whatever the umask.
+/// Creates a folder and its missing parents, with a mode of at most 0755: a permissive umask does
+/// not make them writable by other users.
 pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
@@ -318,8 +325,8 @@ pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
         .create(folder)
 }
 
-/// Writes a file so that a power cut leaves the old one or the new one: a temporary file beside
-/// it, synced, renamed over it, and the folder synced.
+/// Writes a file atomically: after a power failure either the old or the new file exists. It
+/// writes and syncs a temporary file in the same folder, renames it, and syncs the folder.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let folder = match path.parent() {

@@ -1,4 +1,4 @@
-//! The CUDA driver, and the first device it has.
+//! The CUDA driver's first device.
 
 #![allow(unsafe_code)]
 
@@ -14,42 +14,42 @@ use crate::driver::{self, Driver};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CudaError {
-    /// No driver.
+    /// There is no NVIDIA driver.
     #[error(
         "there is no NVIDIA driver on this machine (libcuda.so cannot be loaded); on a Jetson it \
          comes with JetPack's nvidia-l4t-cuda"
     )]
     NoDriver,
-    /// A driver without a function that is needed.
+    /// The driver lacks a required function.
     #[error("the NVIDIA driver has no {symbol}: it is older than CUDA 11.4, or damaged")]
     NoSymbol {
         /// The function.
         symbol: &'static str,
     },
-    /// No device.
+    /// The driver has no device.
     #[error(
         "the NVIDIA driver knows of no GPU here; in a container, start it with the NVIDIA runtime, \
          and anywhere else see what `sudo dmesg` says of it"
     )]
     NoDevice,
-    /// The driver said no.
+    /// A call of the driver failed.
     #[error("{doing} failed: {reason} ({name}){}", advice(*.code))]
     Call {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
         /// The `CUresult`.
         code: i32,
         /// CUDA's name for the error.
         name: String,
-        /// CUDA's words for it.
+        /// CUDA's description of the error.
         reason: String,
     },
 }
 
 impl CudaError {
-    /// Whether every later call of this process fails too. cuda.h of these: "This leaves the
-    /// process in an inconsistent state and any further CUDA work will return the same error. To
-    /// continue using CUDA, the process must be terminated and relaunched."
+    /// Whether every later CUDA call of this process fails too. cuda.h says of these errors: "This
+    /// leaves the process in an inconsistent state and any further CUDA work will return the same
+    /// error. To continue using CUDA, the process must be terminated and relaunched."
     #[must_use]
     pub fn is_sticky(&self) -> bool {
         match self {
@@ -59,8 +59,8 @@ impl CudaError {
     }
 }
 
-/// Numbers of cuda.h: an uncorrectable memory or link error, an illegal address, a kernel that took
-/// too long, a context that is gone or was stopped by an assertion, and what a kernel may do wrong.
+/// Error codes of cuda.h: an uncorrectable memory or link error, an illegal address, a kernel that
+/// timed out, a destroyed context or an assertion in a kernel, and other faults of a kernel.
 const STICKY: [RangeInclusive<i32>; 6] = [
     214..=214,
     220..=220,
@@ -70,7 +70,7 @@ const STICKY: [RangeInclusive<i32>; 6] = [
     714..=719,
 ];
 
-/// What to do about an error, where it is known.
+/// A hint for the errors with a known remedy.
 fn advice(code: i32) -> &'static str {
     match code {
         2 => {
@@ -112,7 +112,7 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// Its name, what it computes, its driver and its memory, in a line for people.
+/// Name, compute capability, driver version and kind of memory on one line.
 impl std::fmt::Display for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Inner {
@@ -137,62 +137,63 @@ impl std::fmt::Display for Device {
     }
 }
 
-// SAFETY: handles of the driver's, which may be used from any thread.
+// SAFETY: `Inner` holds handles of the CUDA driver, and these may be used from any thread.
 unsafe impl Send for Inner {}
-// SAFETY: as above.
+// SAFETY: as above; `Inner` is not modified after its creation.
 unsafe impl Sync for Inner {}
 
 impl Device {
-    /// Opens the driver and takes its first device.
+    /// Loads the driver and opens its first device.
     ///
     /// # Errors
     /// When there is no driver, it is too old, or there is no device.
     pub fn first() -> Result<Self, CudaError> {
         let driver = Driver::get()?;
-        // SAFETY: it takes a number.
+        // SAFETY: the only argument is a number.
         match unsafe { (driver.cuInit)(0) } {
             driver::NO_DEVICE => return Err(CudaError::NoDevice),
             status => driver.done("starting CUDA", status)?,
         }
         let mut count = 0;
-        // SAFETY: each call writes to the variable it is given, and nowhere else; so below.
-        let counted = unsafe { (driver.cuDeviceGetCount)(&raw mut count) };
-        if counted == driver::NO_DEVICE || (counted == driver::SUCCESS && count < 1) {
+        // SAFETY: the call writes one integer to `count`, which is valid.
+        let status = unsafe { (driver.cuDeviceGetCount)(&raw mut count) };
+        if status == driver::NO_DEVICE || (status == driver::SUCCESS && count < 1) {
             return Err(CudaError::NoDevice);
         }
-        driver.done("counting GPUs", counted)?;
+        driver.done("counting GPUs", status)?;
         let mut handle = 0;
-        // SAFETY: as above.
-        let opened = unsafe { (driver.cuDeviceGet)(&raw mut handle, 0) };
-        driver.done("opening the GPU", opened)?;
+        // SAFETY: the call writes one device handle to `handle`, which is valid.
+        let status = unsafe { (driver.cuDeviceGet)(&raw mut handle, 0) };
+        driver.done("opening the GPU", status)?;
         let attribute = |attribute: Attribute| {
             let mut value = 0;
-            // SAFETY: as above; the device was just given.
-            let asked =
+            // SAFETY: the call writes one integer to `value`; `handle` is a device of this driver.
+            let status =
                 unsafe { (driver.cuDeviceGetAttribute)(&raw mut value, attribute as i32, handle) };
-            driver.done("asking the GPU for its properties", asked)?;
+            driver.done("asking the GPU for its properties", status)?;
             Ok::<_, CudaError>(value)
         };
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
         let mut name = [0_u8; 256];
-        // SAFETY: it writes a string that ends in zero, of at most so many bytes.
-        let asked = unsafe { (driver.cuDeviceGetName)(name.as_mut_ptr().cast(), 256, handle) };
-        driver.done("asking the GPU for its name", asked)?;
+        // SAFETY: the call writes a NUL-terminated string of at most 256 bytes, the size of `name`.
+        let status = unsafe { (driver.cuDeviceGetName)(name.as_mut_ptr().cast(), 256, handle) };
+        driver.done("asking the GPU for its name", status)?;
         let end = name
             .iter()
             .position(|&byte| byte == 0)
             .unwrap_or(name.len());
         let name = String::from_utf8_lossy(&name[..end]).into_owned();
         let mut version = 0;
-        // SAFETY: as above.
-        let asked = unsafe { (driver.cuDriverGetVersion)(&raw mut version) };
-        driver.done("asking the driver for its version", asked)?;
+        // SAFETY: the call writes one integer to `version`, which is valid.
+        let status = unsafe { (driver.cuDriverGetVersion)(&raw mut version) };
+        driver.done("asking the driver for its version", status)?;
         let mut context = ptr::null_mut();
-        // SAFETY: the device was just given; the context is released once, when this is dropped.
-        let retained = unsafe { (driver.cuDevicePrimaryCtxRetain)(&raw mut context, handle) };
-        driver.done("making a CUDA context", retained)?;
+        // SAFETY: `handle` is a device of this driver. The call writes one pointer to `context`.
+        // `Inner::drop` releases the context once.
+        let status = unsafe { (driver.cuDevicePrimaryCtxRetain)(&raw mut context, handle) };
+        driver.done("making a CUDA context", status)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 functions: driver,
@@ -206,42 +207,42 @@ impl Device {
         })
     }
 
-    /// As the driver names it.
+    /// The device's name, as reported by the driver.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// As 87 for 8.7 (Orin).
+    /// The compute capability, for example 87 for 8.7 (Orin).
     #[must_use]
     pub fn compute_capability(&self) -> u16 {
         self.inner.compute_capability
     }
 
-    /// The CUDA version of the driver, as 12060 for 12.6.
+    /// The driver's CUDA version, for example 12060 for 12.6.
     #[must_use]
     pub fn cuda(&self) -> i32 {
         self.inner.cuda
     }
 
-    /// Whether it shares the processor's memory, as a Jetson's does.
+    /// Whether the device shares the processor's memory, as a Jetson's GPU does.
     #[must_use]
     pub fn integrated(&self) -> bool {
         self.inner.integrated
     }
 
-    /// Makes this thread's calls go to this device.
+    /// Makes this device's context current on the calling thread.
     ///
     /// # Errors
-    /// When the driver says no.
+    /// When the driver's call fails.
     pub fn use_here(&self) -> Result<(), CudaError> {
         let driver = self.inner.functions;
-        // SAFETY: the context lives as long as this.
-        let set = unsafe { (driver.cuCtxSetCurrent)(self.inner.context) };
-        driver.done("choosing the GPU", set)
+        // SAFETY: the context is retained for as long as `self.inner` lives.
+        let status = unsafe { (driver.cuCtxSetCurrent)(self.inner.context) };
+        driver.done("choosing the GPU", status)
     }
 
-    /// The driver this is a device of.
+    /// The functions of the driver that opened this device.
     pub(crate) fn driver(&self) -> &'static Driver {
         self.inner.functions
     }
@@ -249,7 +250,8 @@ impl Device {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: retained once in `first`. What it says no longer matters.
+        // SAFETY: `first` retained the context once, and it is released here once. A failure
+        // cannot be handled.
         let _ = unsafe { (self.functions.cuDevicePrimaryCtxRelease_v2)(self.handle) };
     }
 }

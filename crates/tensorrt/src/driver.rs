@@ -1,9 +1,9 @@
-//! The CUDA driver's functions, found at run time.
+//! The CUDA driver's functions, loaded at run time.
 //!
-//! cudarc finds and opens the library, and has its types. Its own calls are not used: they
-//! panic on a function that is missing, and hold results to an `enum` of one version's error
-//! codes, which a newer driver may leave. Here each function is looked for before any is
-//! called, and a result is the number it is.
+//! cudarc loads the library and provides its types. cudarc's calls are not used: they panic when
+//! a function is missing, and they represent results as an `enum` of one version's error codes,
+//! although a newer driver may return others. This module looks up every function before the first
+//! call, and represents a result as an integer.
 
 #![allow(unsafe_code, non_snake_case)]
 
@@ -16,29 +16,30 @@ use cudarc::driver::sys::{
 
 use crate::device::CudaError;
 
-/// A `CUresult`.
+/// A `CUresult`, as an integer.
 pub(crate) type Status = i32;
 
-/// Numbers of cuda.h.
+/// Result codes of cuda.h.
 pub(crate) const SUCCESS: Status = 0;
 pub(crate) const NO_DEVICE: Status = 100;
 pub(crate) const NOT_READY: Status = 600;
 
 macro_rules! functions {
     ($($name:ident($($argument:ty),*);)*) => {
-        /// The functions that are called; all are in CUDA 11.4's driver, JetPack 5.1's.
+        /// The functions that this crate calls. The driver of CUDA 11.4 (JetPack 5.1) has them all.
         pub(crate) struct Driver {
             $(pub(crate) $name: unsafe extern "C" fn($($argument),*) -> Status,)*
         }
 
         impl Driver {
-            /// The system's, loaded once.
+            /// The system's driver, loaded once.
             pub(crate) fn get() -> Result<&'static Self, CudaError> {
                 static DRIVER: OnceLock<Driver> = OnceLock::new();
                 if let Some(driver) = DRIVER.get() {
                     return Ok(driver);
                 }
-                // SAFETY: the system's driver library is loaded, as CUDA programs do.
+                // SAFETY: this loads the system's driver library, whose initialisers expect nothing
+                // of the process.
                 if !unsafe { sys::is_culib_present() } {
                     return Err(CudaError::NoDriver);
                 }
@@ -46,8 +47,8 @@ macro_rules! functions {
                 let library = unsafe { sys::culib() };
                 let driver = Self {
                     $(
-                        // SAFETY: cuda.h declares it so since CUDA 11.4, and changes functions
-                        // only under new names; an enum of C's is an int.
+                        // SAFETY: cuda.h declares this signature since CUDA 11.4, and gives a
+                        // function with another signature a new name. A C enum is an int.
                         $name: *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }
                             .map_err(|_| CudaError::NoSymbol { symbol: stringify!($name) })?,
                     )*
@@ -94,16 +95,16 @@ functions! {
 }
 
 impl Driver {
-    /// What a call said, `doing` that.
+    /// Converts the status of a call to a result; `doing` names the operation for the error.
     pub(crate) fn done(&self, doing: &'static str, status: Status) -> Result<(), CudaError> {
         if status == SUCCESS {
             return Ok(());
         }
-        let words = |ask: unsafe extern "C" fn(Status, *mut *const c_char) -> Status| {
+        let text_of = |function: unsafe extern "C" fn(Status, *mut *const c_char) -> Status| {
             let mut text = std::ptr::null();
-            // SAFETY: it writes one pointer: to a constant of the driver's, or null.
-            let found = unsafe { ask(status, &raw mut text) } == SUCCESS && !text.is_null();
-            // SAFETY: the constant ends in zero.
+            // SAFETY: the call writes one pointer: to a constant of the driver, or null.
+            let found = unsafe { function(status, &raw mut text) } == SUCCESS && !text.is_null();
+            // SAFETY: the constant is a NUL-terminated string and lives as long as the driver.
             found.then(|| {
                 unsafe { CStr::from_ptr(text) }
                     .to_string_lossy()
@@ -113,8 +114,8 @@ impl Driver {
         Err(CudaError::Call {
             doing,
             code: status,
-            name: words(self.cuGetErrorName).unwrap_or_else(|| format!("CUDA error {status}")),
-            reason: words(self.cuGetErrorString)
+            name: text_of(self.cuGetErrorName).unwrap_or_else(|| format!("CUDA error {status}")),
+            reason: text_of(self.cuGetErrorString)
                 .unwrap_or_else(|| "this driver has no words for it".into()),
         })
     }

@@ -1,4 +1,4 @@
-//! A plan on the device, as the [`Engine`] that every backend is.
+//! Runs a plan on the device behind the trait [`Engine`] that every backend implements.
 
 #![allow(unsafe_code)]
 
@@ -19,17 +19,18 @@ use crate::stream::{Graph, Priority, Stream, Wait};
 /// How an engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// How tensors get to the device; none: mapped where the device shares the processor's memory.
+    /// How tensors are transferred to and from the device. `None`: mapped on devices that share
+    /// the processor's memory, copied on others.
     pub transfer: Option<Transfer>,
-    /// How long an answer is waited for.
+    /// The time limit of an inference.
     pub limit: Duration,
-    /// How it is waited for.
+    /// How the thread waits for the device.
     pub wait: Wait,
     /// Whether an inference is recorded as a CUDA graph and replayed.
     pub graph: bool,
-    /// Whose work goes first.
+    /// The priority of the stream.
     pub priority: Priority,
-    /// The DLA core the plan was built for.
+    /// The DLA core that the plan was built for.
     pub dla_core: Option<u32>,
 }
 
@@ -46,46 +47,49 @@ impl Default for EngineOptions {
     }
 }
 
-/// Why a plan does not become an engine.
+/// Why a plan cannot be loaded as an engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// TensorRT's word.
+    /// A call of TensorRT failed.
     #[error(transparent)]
     TensorRt(#[from] TensorRtError),
-    /// The driver's word.
+    /// A call of the CUDA driver failed.
     #[error(transparent)]
     Cuda(#[from] CudaError),
-    /// A tensor that no frame or command can be.
+    /// A tensor's type, layout or shape is not supported.
     #[error("the plan's tensor `{name}` cannot be used: {reason}")]
     Tensor {
-        /// Its name.
+        /// The tensor's name.
         name: String,
-        /// Why not.
+        /// What is not supported.
         reason: String,
     },
 }
 
-/// How long an inference before driving may take at least.
-const WARM_UP: Duration = Duration::from_secs(2);
+/// The least time limit of each inference in [`Engine::prepare`].
+const WARM_UP_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs a plan with TensorRT on a stream of its own.
+/// Runs a plan with TensorRT on its own stream.
 pub struct TensorRtEngine {
     description: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     options: EngineOptions,
-    /// An answer that came too late is still owed: until then its memory is the device's.
-    owed: bool,
-    /// Work is under way whose end cannot be told any more: its memory is the device's for good.
+    /// An inference is in flight, and the device may access the buffers. Stays set after a
+    /// time-out, until the inference has finished.
+    in_flight: bool,
+    /// The end of the work in flight can no longer be detected, so the buffers may never be
+    /// accessed or freed again.
     lost: bool,
-    /// Dropped only when the device is done with it; the device last.
+    /// Dropped only when the device has finished its work. The device is dropped last.
     work: ManuallyDrop<(Work, Device)>,
 }
 
-/// What the device works with. The graph goes first, then the context, then what it was bound to.
+/// The objects that the device uses. The order of the fields is the order of dropping: the graph,
+/// then the context, then the buffers that the context is bound to.
 struct Work {
-    /// None until [`Engine::prepare`], or where recording failed.
+    /// `None` until [`Engine::prepare`], and if recording failed or is turned off.
     graph: Option<Graph>,
     context: Context,
     inputs: Vec<Buffer>,
@@ -93,15 +97,16 @@ struct Work {
     stream: Stream,
 }
 
-// SAFETY: neither TensorRT's nor the driver's objects are bound to a thread; each call first makes
-// the device the thread's own, and `&mut self` keeps them to one at a time.
+// SAFETY: the objects of TensorRT and of the driver are not bound to a thread. Each call makes the
+// device's context current on the calling thread first, and `&mut self` excludes concurrent calls.
 unsafe impl Send for TensorRtEngine {}
 
 impl TensorRtEngine {
-    /// Loads a plan that came from [`crate::PlanCache`] or was built just now.
+    /// Loads a plan. TensorRT trusts its bytes: the plan must come from [`crate::PlanCache`], or
+    /// have just been built.
     ///
     /// # Errors
-    /// When the plan is not for this machine, or the device refuses.
+    /// When the plan was built for another machine, or a call of TensorRT or the driver fails.
     pub fn new(
         library: &TensorRt,
         device: &Device,
@@ -120,7 +125,7 @@ impl TensorRtEngine {
         let mut side = |is_input| {
             let tensors = tensors.iter().filter(|tensor| tensor.is_input == is_input);
             tensors
-                .map(|tensor| bound(device, &mut context, tensor, transfer))
+                .map(|tensor| bind_buffer(device, &mut context, tensor, transfer))
                 .collect::<Result<(Vec<_>, Vec<_>), _>>()
         };
         let (inputs, input_memory) = side(true)?;
@@ -134,7 +139,7 @@ impl TensorRtEngine {
             inputs,
             outputs,
             options,
-            owed: false,
+            in_flight: false,
             lost: false,
             work: ManuallyDrop::new((
                 Work {
@@ -149,28 +154,29 @@ impl TensorRtEngine {
         })
     }
 
-    /// Waits until the device is done with the memory of an answer that was too late.
+    /// Waits until an earlier inference that timed out has finished, so that the buffers are free.
     fn settle(&mut self, until: Instant) -> Result<(), Failed> {
         if self.lost {
             return Err(Failed::Lost);
         }
         let (work, device) = &*self.work;
         device.use_here()?;
-        if self.owed && !work.stream.wait(until, self.options.wait)? {
+        if self.in_flight && !work.stream.wait(until, self.options.wait)? {
             return Err(Failed::Late);
         }
-        self.owed = false;
+        self.in_flight = false;
         Ok(())
     }
 
-    /// One inference of what is in the inputs' memory.
+    /// Runs one inference on the contents of the input buffers.
     fn run(&mut self, until: Instant) -> Result<(), Failed> {
         let work = &mut self.work.0;
         work.stream.begin()?;
-        // From here on the device may be using the memory.
-        self.owed = true;
+        // From here on the device may access the buffers.
+        self.in_flight = true;
         let started = work.start();
-        // Also when only some of it was started: the mark is what is waited for.
+        // Mark the end even if `start` failed: part of the work may be in the stream, and only the
+        // mark shows when it has finished.
         if let Err(error) = work.stream.mark() {
             self.lost = true;
             return Err(error.into());
@@ -179,11 +185,12 @@ impl TensorRtEngine {
         if !work.stream.wait(until, self.options.wait)? {
             return Err(Failed::Late);
         }
-        self.owed = false;
+        self.in_flight = false;
         Ok(())
     }
 
-    /// Records an inference, to be replayed from then on. TensorRT wants to have run once.
+    /// Records an inference as a CUDA graph that later inferences replay. TensorRT requires one
+    /// inference before the recording.
     fn record(&mut self) {
         let Work {
             graph,
@@ -199,7 +206,7 @@ impl TensorRtEngine {
         match recorded {
             Ok(recorded) => *graph = Some(recorded),
             Err(failed) => {
-                // Said once: it is not tried again.
+                // Recording is not tried again, so the warning is logged once.
                 self.options.graph = false;
                 let reason = self.error(&failed);
                 log::warn!(
@@ -215,20 +222,20 @@ impl TensorRtEngine {
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), Failed> {
-        // One limit for all of it.
+        // The time limit covers the wait for earlier work and the inference.
         let until = Instant::now() + self.options.limit;
         self.settle(until)?;
         for (buffer, tensor) in self.work.0.inputs.iter_mut().zip(inputs) {
-            put(*tensor, buffer.bytes());
+            write_bytes(*tensor, buffer.bytes());
         }
         self.run(until)?;
         for (buffer, tensor) in self.work.0.outputs.iter_mut().zip(outputs) {
-            get(buffer.bytes(), tensor);
+            read_bytes(buffer.bytes(), tensor);
         }
         Ok(())
     }
 
-    /// What the caller is told; with a sticky error the device is given up.
+    /// Converts a failure to the caller's error. A sticky CUDA error marks the engine as lost.
     fn error(&mut self, failed: &Failed) -> EngineError {
         match failed {
             Failed::Late => EngineError::Late {
@@ -256,8 +263,8 @@ impl TensorRtEngine {
 impl Work {
     fn start(&mut self) -> Result<(), Failed> {
         match &self.graph {
-            // SAFETY: the recorded work is this context's, on these buffers, and nobody
-            // touches them while an answer is owed.
+            // SAFETY: the recorded work uses this context and these buffers, which live as long
+            // as the graph. They are not accessed while an inference is in flight.
             Some(graph) => Ok(unsafe { self.stream.replay(graph) }?),
             None => enqueue(
                 &mut self.context,
@@ -269,7 +276,7 @@ impl Work {
     }
 }
 
-/// Puts one inference into `stream`, copies included.
+/// Enqueues one inference and its copies on `stream`.
 fn enqueue(
     context: &mut Context,
     inputs: &mut [Buffer],
@@ -279,8 +286,8 @@ fn enqueue(
     for buffer in inputs {
         buffer.send(stream)?;
     }
-    // SAFETY: the stream is of this device; every tensor is bound to memory of its size, and
-    // nobody touches it while an answer is owed.
+    // SAFETY: the stream belongs to this device. Every tensor is bound to a buffer of its size, and
+    // the buffers are not accessed while an inference is in flight.
     unsafe { context.enqueue(stream.raw()) }?;
     for buffer in outputs {
         buffer.fetch(stream)?;
@@ -288,7 +295,7 @@ fn enqueue(
     Ok(())
 }
 
-/// Why one inference gave no answer.
+/// Why an inference failed.
 enum Failed {
     TensorRt(TensorRtError),
     Cuda(CudaError),
@@ -322,19 +329,19 @@ impl Engine for TensorRtEngine {
     }
 
     fn prepare(&mut self) -> Result<(), EngineError> {
-        // The first inferences load kernels and take memory.
-        let limit = self.options.limit.max(WARM_UP);
+        // The first inferences load kernels and allocate memory, so they take longer.
+        let limit = self.options.limit.max(WARM_UP_LIMIT);
         let until = Instant::now() + limit;
         let done = self.settle(until).and_then(|()| self.run(until));
-        let told = |engine: &mut Self, failed| match failed {
+        let to_error = |engine: &mut Self, failed| match failed {
             Failed::Late => EngineError::Late { limit },
             other => engine.error(&other),
         };
-        done.map_err(|failed| told(self, failed))?;
+        done.map_err(|failed| to_error(self, failed))?;
         self.record();
-        // The first replay prepares what later ones need.
+        // The first replay of a graph also initialises it, so it is done here.
         let again = self.run(Instant::now() + limit);
-        again.map_err(|failed| told(self, failed))
+        again.map_err(|failed| to_error(self, failed))
     }
 
     fn infer(
@@ -362,20 +369,20 @@ impl Drop for TensorRtEngine {
         let until = Instant::now() + limit;
         let done = !self.lost
             && device.use_here().is_ok()
-            && (!self.owed || matches!(work.stream.wait(until, wait), Ok(true)));
+            && (!self.in_flight || matches!(work.stream.wait(until, wait), Ok(true)));
         if done {
-            // SAFETY: dropped once, here; the device has nothing more to do with it.
+            // SAFETY: `work` is dropped only here, and the device has finished its work with it.
             unsafe { ManuallyDrop::drop(&mut self.work) };
         } else {
-            // Memory that the device still writes to is better lost than given to others; so is
-            // its context.
+            // The device may still write to the buffers: leak them and the context rather than
+            // free memory that would then be allocated again.
             log::error!("the GPU did not end its work; its memory is not given back");
         }
     }
 }
 
-/// Gives `tensor` its memory, and its place among the engine's ports.
-fn bound(
+/// Allocates the buffer of `tensor`, binds it, and describes the tensor as a port.
+fn bind_buffer(
     device: &Device,
     context: &mut Context,
     tensor: &Tensor,
@@ -402,11 +409,11 @@ fn bound(
     let length = shape
         .iter()
         .try_fold(bytes, |length: usize, &size| length.checked_mul(size))
-        .filter(|&length| length <= LARGEST)
+        .filter(|&length| length <= MAX_TENSOR_BYTES)
         .ok_or_else(|| refused(format!("its shape {shape:?} is too large")))?;
     let buffer = Buffer::new(device, length, transfer)?;
-    // SAFETY: the buffer is of the tensor's size, pinned or the driver's own, both aligned to 256
-    // bytes and more, and it lives as long as the context.
+    // SAFETY: the buffer has the tensor's size. It is pinned memory or memory of the device; the
+    // driver aligns both to at least 256 bytes. The engine drops the context before the buffer.
     unsafe { context.bind(&tensor.name, buffer.address()) }?;
     let port = Port {
         name: tensor.name.clone(),
@@ -417,11 +424,11 @@ fn bound(
     Ok((port, buffer))
 }
 
-/// No frame and no answer is larger, bytes.
-const LARGEST: usize = 1 << 30;
+/// The largest tensor, in bytes. No input or output of a driving network is larger.
+const MAX_TENSOR_BYTES: usize = 1 << 30;
 
-/// Copies a tensor's elements as bytes; the lengths have been compared.
-fn put(tensor: TensorRef<'_>, bytes: &mut [u8]) {
+/// Copies a tensor's elements to the bytes of a buffer. The caller has checked the lengths.
+fn write_bytes(tensor: TensorRef<'_>, bytes: &mut [u8]) {
     fn each<T: Copy, const N: usize>(bytes: &mut [u8], data: &[T], to: fn(T) -> [u8; N]) {
         for (bytes, &element) in bytes.as_chunks_mut::<N>().0.iter_mut().zip(data) {
             *bytes = to(element);
@@ -436,8 +443,8 @@ fn put(tensor: TensorRef<'_>, bytes: &mut [u8]) {
     }
 }
 
-/// The other way.
-fn get(bytes: &[u8], tensor: &mut TensorMut<'_>) {
+/// Copies the bytes of a buffer to a tensor's elements. The caller has checked the lengths.
+fn read_bytes(bytes: &[u8], tensor: &mut TensorMut<'_>) {
     fn each<T, const N: usize>(bytes: &[u8], data: &mut [T], from: fn([u8; N]) -> T) {
         for (&bytes, element) in bytes.as_chunks::<N>().0.iter().zip(data) {
             *element = from(bytes);

@@ -1,25 +1,25 @@
-//! What can go wrong, and what to do about it.
+//! The errors of TensorRT, with hints for the user.
 
 use std::path::PathBuf;
 
 use crate::version::{Product, Version};
 
-/// TensorRT cannot be had, or it said no.
+/// TensorRT cannot be loaded, or a call of it failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorRtError {
-    /// No library of that product.
+    /// The product's library was not found.
     #[error(
         "{product} is not on this machine ({reason}); on a Jetson install the Debian package \
          tensorrt-libs (part of nvidia-jetpack), or drive with the CPU engine"
     )]
     NoLibrary {
-        /// The product looked for.
+        /// The product.
         product: Product,
-        /// What the loader said, for each name tried.
+        /// The loader's error for each name that was tried.
         reason: String,
     },
-    /// A library without one of the names that make it TensorRT.
+    /// The library lacks an entry point of TensorRT.
     #[error("{library} is not the TensorRT library it should be: it has no {symbol}")]
     NoSymbol {
         /// The library's name.
@@ -27,7 +27,7 @@ pub enum TensorRtError {
         /// The missing entry point.
         symbol: &'static str,
     },
-    /// No shim for this version.
+    /// There is no shim for this version.
     #[error(
         "there is no shim for {version} ({}); make it on this machine, as root, with \
          `pilotage compile --for-this-machine`", .tried.join("; ")
@@ -35,10 +35,10 @@ pub enum TensorRtError {
     NoShim {
         /// The library's version.
         version: Version,
-        /// Where it was looked for, and why it was not taken.
+        /// Each path that was tried, and why it was rejected.
         tried: Vec<String>,
     },
-    /// A shim that is not what was written.
+    /// The shim is damaged.
     #[error(
         "{}: the shim is damaged ({reason}); delete it and make it anew with \
          `pilotage compile --for-this-machine`", .path.display()
@@ -49,7 +49,7 @@ pub enum TensorRtError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A shim made for another version: calling it would crash.
+    /// The shim was compiled for another version: calling it would crash.
     #[error(
         "{}: this shim was made for {made_for}, and the library is {library}; make it anew with \
          `pilotage compile --for-this-machine`", .path.display()
@@ -57,38 +57,38 @@ pub enum TensorRtError {
     WrongShim {
         /// The shim.
         path: PathBuf,
-        /// What it was made for, in words.
+        /// The version that the shim was compiled for, as text.
         made_for: String,
-        /// What is there, in words.
+        /// The library's version, as text.
         library: String,
     },
-    /// The ONNX parser refused the model.
+    /// The ONNX parser rejected the model.
     #[error("TensorRT cannot read the model{}: {reason}", at_node(*.node, .name, .operator))]
     Parse {
-        /// Index of the node in the model, where known.
+        /// The index of the node in the model, if known.
         node: Option<usize>,
         /// The node's name; empty before TensorRT 10.
         name: String,
         /// The node's operator; empty before TensorRT 10.
         operator: String,
-        /// What the parser said.
+        /// The parser's message.
         reason: String,
     },
-    /// The device would be slower in INT8 than in FP16.
+    /// The device runs INT8 more slowly than FP16.
     #[error("this device has no fast INT8; compile for fp16")]
     NoFastInt8,
-    /// The caller's progress function asked for it.
+    /// The caller's progress function cancelled the build.
     #[error("the build was cancelled")]
     Cancelled,
-    /// This version cannot do what was asked for.
+    /// This version or device does not support the request.
     #[error("TensorRT cannot do that here: {0}")]
     Unsupported(String),
-    /// TensorRT failed.
+    /// A call of TensorRT failed.
     #[error("{doing} failed: {reason}{}", driver_hint(.reason))]
     Failed {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// TensorRT's first error.
+        /// The first error that TensorRT logged.
         reason: String,
     },
 }
@@ -105,7 +105,8 @@ fn at_node(node: Option<usize>, name: &str, operator: &str) -> String {
     }
 }
 
-/// CUDA's error 35, cudaErrorInsufficientDriver, is also what a machine without any driver gives.
+/// A hint for CUDA's error 35 (cudaErrorInsufficientDriver), which TensorRT also reports on a
+/// machine without a driver.
 fn driver_hint(reason: &str) -> &'static str {
     // "CUDA initialization failure with error: 35", "Cuda failure: 35", "(cudaError 35)"
     let code = |start: &str| {
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drivers_absence_is_told_from_other_numbers() {
+    fn the_driver_hint_is_given_for_error_35_only() {
         for reason in [
             "CUDA initialization failure with error: 35. Please check your CUDA installation",
             "Cuda failure: 35",

@@ -1,4 +1,4 @@
-//! The shim's C interface, as `shim/shim.h` has it.
+//! The shim's C interface, as declared in `shim/shim.h`.
 
 #![allow(unsafe_code)]
 
@@ -50,9 +50,12 @@ impl ErrorText {
     }
 }
 
-/// A C string in a buffer of ours, up to its end or the buffer's.
+/// Reads a C string from a buffer, up to the NUL or the end of the buffer.
 pub(crate) fn text(buffer: &[c_char]) -> String {
-    #[expect(clippy::cast_sign_loss, reason = "bytes, whichever sign C gave them")]
+    #[expect(
+        clippy::cast_sign_loss,
+        reason = "c_char is signed on some targets; bits are kept"
+    )]
     let bytes: Vec<u8> = buffer
         .iter()
         .map(|&byte| byte as u8)
@@ -121,13 +124,13 @@ macro_rules! functions {
         }
 
         impl Functions {
-            /// The functions of a shim, or the name of the first that is missing.
+            /// Looks up the functions of a shim. The error names the first missing one.
             ///
             /// # Safety
-            /// `shim` must have said that its interface is that of [`ABI`], and must never be closed.
+            /// `shim` must have reported the interface [`ABI`], and must never be closed.
             pub(crate) unsafe fn load(shim: &Library) -> Result<Self, &'static str> {
                 Ok(Self {
-                    // SAFETY: of this interface the functions have these signatures.
+                    // SAFETY: in the interface `ABI` the functions have these signatures.
                     $($field: unsafe { shim.get(concat!($symbol, "\0")) }
                         .map(|symbol: libloading::Symbol<'_, _>| *symbol)
                         .map_err(|_| $symbol)?,)*
@@ -154,18 +157,19 @@ functions! {
     context_enqueue = "pilotage_context_enqueue": fn(*mut RawContext, *mut c_void, *mut ErrorText) -> i32;
 }
 
-/// Where a build's messages go besides the log.
+/// What is extracted from the messages of a build.
 #[derive(Default)]
 pub(crate) struct Listening {
-    /// The layers of the finished engine, as the builder tells them.
+    /// The layers of the finished engine, as logged by the builder.
     pub layers: Mutex<Option<String>>,
 }
 
-/// What follows when the builder tells of the engine's layers: from TensorRT 8 on, and in
-/// TensorRT-RTX. (The inspector tells the same, but only of an engine loaded on a device.)
+/// The first line of the message in which the builder logs the engine's layers: TensorRT since
+/// version 8, and TensorRT-RTX. (The engine inspector reports the same, but only for an engine
+/// that is loaded on a device.)
 const LAYERS: [&str; 2] = ["Engine Layer Information:", "Layers:"];
 
-/// TensorRT's messages go to the `log` crate. What it calls information is for the curious.
+/// Passes TensorRT's messages to the `log` crate. TensorRT's severity "info" becomes debug.
 /// `user` is a [`Listening`], or null.
 pub(crate) unsafe extern "C" fn log_message(
     user: *mut c_void,
@@ -181,14 +185,15 @@ pub(crate) unsafe extern "C" fn log_message(
     if message.is_null() {
         return;
     }
-    // SAFETY: the shim passes a string that ends in zero and lives through the call.
+    // SAFETY: the shim passes a NUL-terminated string that lives until the call returns.
     let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
     log::log!(target: "tensorrt", level, "{message}");
     let layers = LAYERS.iter().find_map(|start| message.strip_prefix(start));
     let Some(layers) = layers.filter(|_| !user.is_null()) else {
         return;
     };
-    // SAFETY: whoever passed `user` keeps it until the call into the library returns.
+    // SAFETY: `user` is a `Listening`. `TensorRt::build`, which passes it, keeps it alive until the
+    // call into the library returns.
     let listening = unsafe { &*user.cast::<Listening>() };
     if let Ok(mut kept) = listening.layers.lock() {
         *kept = Some(layers.trim().to_owned());

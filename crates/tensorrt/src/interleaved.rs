@@ -1,30 +1,30 @@
-//! A plan with the ports of the engine file it was built from.
+//! Gives a TensorRT plan the ports of the engine file that it was built from.
 
 use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 
-/// An engine whose picture is planar, as models in ONNX have it, behind the ports of
-/// the CPU's plan of the same model, whose picture is interleaved: either can answer
-/// the same frame, and is given the same bytes.
+/// Adapts an engine with a planar input (NCHW, as in ONNX models) to the ports of the CPU plan of
+/// the same model, whose input is interleaved (NHWC). Both engines then take the same bytes for
+/// the same frame.
 #[derive(Debug)]
 pub struct Interleaved<E> {
     engine: E,
     inputs: [Port; 1],
     outputs: Vec<Port>,
-    /// Channels that lie apart in the engine's picture; 1 where nothing has to move.
+    /// The channels of the planar input; 1 if the input needs no transposition.
     planes: usize,
     picture: Picture,
-    /// Outputs that change places, to bring the ports' order into the engine's.
+    /// The swaps that bring the outputs from the ports' order into the engine's.
     swaps: Vec<(usize, usize)>,
 }
 
-/// The engine's picture.
+/// The buffer of the engine's input.
 #[derive(Debug)]
 enum Picture {
     F32(Vec<f32>),
     I8(Vec<i8>),
 }
 
-/// The engine does not take and give what the plan does.
+/// The inputs or outputs of the TensorRT plan differ from those of the engine file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the TensorRT plan takes and gives other tensors than the engine file: {reason}")]
 pub struct OtherTensors {
@@ -32,11 +32,11 @@ pub struct OtherTensors {
 }
 
 impl<E: Engine> Interleaved<E> {
-    /// Gives `engine` the ports of the CPU's. Outputs are matched by name, the one input
-    /// by being the only one.
+    /// Wraps `engine` behind the ports of the CPU plan. There must be exactly one input. Outputs
+    /// are matched by name.
     ///
     /// # Errors
-    /// When they do not match.
+    /// When inputs or outputs do not match.
     pub fn new(engine: E, inputs: &[Port], outputs: &[Port]) -> Result<Self, OtherTensors> {
         let refused = |reason: String| OtherTensors { reason };
         let ([port], [input]) = (inputs, engine.inputs()) else {
@@ -56,14 +56,14 @@ impl<E: Engine> Interleaved<E> {
             }
             (from, to) => return Err(refused(format!("the input is {to:?}, not {from:?}"))),
         };
-        let theirs = engine.outputs();
-        if outputs.len() != theirs.len() {
-            return Err(refused(format!("{} outputs", theirs.len())));
+        let engine_outputs = engine.outputs();
+        if outputs.len() != engine_outputs.len() {
+            return Err(refused(format!("{} outputs", engine_outputs.len())));
         }
         let mut order: Vec<&Port> = outputs.iter().collect();
         let mut swaps = Vec::new();
-        for (place, output) in theirs.iter().enumerate() {
-            let found = (place..order.len()).find(|&other| order[other].name == output.name);
+        for (index, output) in engine_outputs.iter().enumerate() {
+            let found = (index..order.len()).find(|&other| order[other].name == output.name);
             let found = found.ok_or_else(|| refused(format!("the output {}", output.name)))?;
             let port = order[found];
             if (port.len(), port.element_type) != (output.len(), output.element_type) {
@@ -76,8 +76,8 @@ impl<E: Engine> Interleaved<E> {
                     port.element_type
                 )));
             }
-            order.swap(place, found);
-            swaps.push((place, found));
+            order.swap(index, found);
+            swaps.push((index, found));
         }
         Ok(Self {
             inputs: [port.clone()],
@@ -90,12 +90,12 @@ impl<E: Engine> Interleaved<E> {
     }
 }
 
-/// `to[plane][pixel] = from[pixel][plane]`.
-fn part<T: Copy, U>(from: &[T], planes: usize, to: &mut [U], change: impl Fn(T) -> U) {
+/// Transposes from interleaved to planar: `to[plane][pixel] = convert(from[pixel][plane])`.
+fn deinterleave<T: Copy, U>(from: &[T], planes: usize, to: &mut [U], convert: impl Fn(T) -> U) {
     let pixels = (from.len() / planes).max(1);
     for (plane, to) in to.chunks_exact_mut(pixels).enumerate() {
         for (to, from) in to.iter_mut().zip(from.chunks_exact(planes)) {
-            *to = change(from[plane]);
+            *to = convert(from[plane]);
         }
     }
 }
@@ -126,19 +126,20 @@ impl<E: Engine> Engine for Interleaved<E> {
         EngineError::check_outputs(&self.outputs, outputs)?;
         let planes = self.planes;
         let picture = match (&mut self.picture, inputs) {
-            (Picture::I8(picture), [TensorRef::I8(levels)]) => {
-                part(levels, planes, picture, |level| level);
+            (Picture::I8(picture), [TensorRef::I8(values)]) => {
+                deinterleave(values, planes, picture, |value| value);
                 TensorRef::I8(picture)
             }
-            (Picture::F32(picture), [TensorRef::I8(levels)]) => {
-                part(levels, planes, picture, f32::from);
+            (Picture::F32(picture), [TensorRef::I8(values)]) => {
+                deinterleave(values, planes, picture, f32::from);
                 TensorRef::F32(picture)
             }
             (Picture::F32(picture), [TensorRef::F32(values)]) => {
-                part(values, planes, picture, |value| value);
+                deinterleave(values, planes, picture, |value| value);
                 TensorRef::F32(picture)
             }
-            // The port's type is one of these two, and was just compared.
+            // Unreachable: `check_inputs` has compared the input with the port, and `new` accepts
+            // no other combination of types.
             _ => {
                 return Err(EngineError::PortCount {
                     side: "inputs",

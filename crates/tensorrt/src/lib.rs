@@ -1,9 +1,10 @@
-//! NVIDIA's TensorRT, found at run time: ONNX to a plan, and a plan to an engine on a CUDA stream.
+//! Bindings to NVIDIA's TensorRT, loaded at run time: builds a plan from an ONNX model and runs a
+//! plan on a CUDA stream.
 //!
-//! Nothing here links TensorRT or CUDA, and the crate builds everywhere. TensorRT's interfaces are
-//! C++ virtual tables that change with every version, so a small shim (`shim/shim.cpp`) is
-//! compiled once per version against that version's own headers, and is opened only after the
-//! library's version has been compared with the one it was made for.
+//! The crate links neither TensorRT nor CUDA and builds on every machine. TensorRT's interfaces
+//! are C++ virtual tables that change with every version. Therefore a small shim
+//! (`shim/shim.cpp`) is compiled once per version against the headers of that version. The shim's
+//! version is compared with the library's before any function of TensorRT is called through it.
 //!
 //! ```no_run
 //! use pilotage_tensorrt::{BuildOptions, Product, Shims, TensorRt};

@@ -1,4 +1,4 @@
-//! Finding and opening TensorRT.
+//! Finds and loads TensorRT and its shim.
 
 #![allow(unsafe_code)]
 
@@ -15,10 +15,10 @@ use crate::ffi::{self, Entries, ErrorText, Functions};
 use crate::shim::{self, Shims};
 use crate::version::{Product, Version};
 
-/// TensorRT's libraries and the shim for them, open. Cheap to clone.
+/// TensorRT's libraries and their shim, loaded. Cheap to clone.
 ///
-/// They stay open until the process ends: TensorRT's threads and static objects do not survive
-/// being unloaded.
+/// They stay loaded until the process ends, because TensorRT's threads and static objects do not
+/// survive unloading.
 #[derive(Clone)]
 pub struct TensorRt {
     inner: Arc<Inner>,
@@ -31,10 +31,10 @@ struct Inner {
     entries: Entries,
 }
 
-// SAFETY: the pointers are addresses of code that stays loaded; TensorRT's creating functions may
-// be called from any thread.
+// SAFETY: the pointers are addresses of code that stays loaded. TensorRT's factory functions may be
+// called from any thread.
 unsafe impl Send for Inner {}
-// SAFETY: as above; nothing behind them is changed through this.
+// SAFETY: as above; nothing is modified through the pointers.
 unsafe impl Sync for Inner {}
 
 impl std::fmt::Debug for TensorRt {
@@ -44,12 +44,12 @@ impl std::fmt::Debug for TensorRt {
 }
 
 impl TensorRt {
-    /// Opens the library from `folder`, or from where the loader finds it (ldconfig's folders and
-    /// `LD_LIBRARY_PATH`), then the shim made for just its version.
+    /// Loads the library from `folder`, or from where the loader finds it (ldconfig's folders and
+    /// `LD_LIBRARY_PATH`), then the shim for exactly that version.
     ///
     /// # Errors
-    /// When one of them is missing, damaged or made for another; nothing of another version is
-    /// ever called.
+    /// When the library or the shim is missing or damaged, or their versions differ. In that case
+    /// no function of TensorRT is called but those that report its version.
     pub fn open(
         product: Product,
         folder: Option<&Path>,
@@ -59,7 +59,7 @@ impl TensorRt {
         let number = version_of(&inference, &name, "getInferLibVersion")?;
         let version = Version { product, number };
 
-        // Only building needs the parser; a car may do with the runtime alone.
+        // Only building needs the parser. A car that only runs plans may lack it.
         let parser = open_library(folder, parser_name).ok();
         let parser_version = match &parser {
             Some(parser) => Some(version_of(parser, parser_name, "getNvOnnxParserVersion")?),
@@ -70,7 +70,8 @@ impl TensorRt {
         let (opened, info) = shim::open(&path)?;
         shim::check(&path, info, version, parser_version)?;
         let opened = ManuallyDrop::new(opened);
-        // SAFETY: the shim's interface has just been compared; it is never closed.
+        // SAFETY: `shim::check` has compared the shim's interface with `ABI`, and `ManuallyDrop`
+        // keeps the shim open.
         let functions =
             unsafe { Functions::load(&opened) }.map_err(|symbol| TensorRtError::DamagedShim {
                 path: path.clone(),
@@ -104,24 +105,24 @@ impl TensorRt {
         })
     }
 
-    /// The version of the library that is there, whether or not there is a shim for it.
+    /// The version of the installed library. No shim is needed.
     ///
     /// # Errors
-    /// When there is none, or it does not say.
+    /// When there is no library, or it does not report its version.
     pub fn installed(product: Product, folder: Option<&Path>) -> Result<Version, TensorRtError> {
         let (name, inference, _) = load(product, folder)?;
         let number = version_of(&inference, &name, "getInferLibVersion")?;
         Ok(Version { product, number })
     }
 
-    /// Which library this is.
+    /// The library's product and version.
     #[must_use]
     pub fn version(&self) -> Version {
         self.inner.version
     }
 
-    /// Whether the precision comes from the model (an FP16 or a quantised ONNX file) rather than
-    /// from the build's options: from TensorRT 10.12 on, and in TensorRT-RTX.
+    /// Whether the precision comes from the model (an FP16 or a quantized ONNX file) rather than
+    /// from the build options. True since TensorRT 10.12, and for TensorRT-RTX.
     #[must_use]
     pub fn strongly_typed(&self) -> bool {
         self.inner.strongly_typed
@@ -135,7 +136,7 @@ impl TensorRt {
         &self.inner.entries
     }
 
-    /// What a failed call left in `error`.
+    /// Converts the status of a call, and the details that it left in `error`, to a result.
     pub(crate) fn failure(
         status: i32,
         doing: &'static str,
@@ -176,27 +177,28 @@ fn load(product: Product, folder: Option<&Path>) -> Result<Loaded, TensorRtError
 
 fn open_library(folder: Option<&Path>, name: &str) -> Result<ManuallyDrop<Library>, String> {
     let path = folder.map_or_else(|| name.into(), |folder| folder.join(name));
-    // The parser finds the library it was linked with among those already open.
+    // RTLD_GLOBAL lets the parser find the inference library, with which it was linked, among the
+    // libraries that are already loaded.
     let flags = RTLD_NOW
         | if folder.is_some() {
             RTLD_GLOBAL
         } else {
             RTLD_LOCAL
         };
-    // SAFETY: NVIDIA's library, from the system's folders or the caller's; its initialisers
-    // expect nothing of the process.
+    // SAFETY: this loads NVIDIA's library from the system's folders or the caller's. Its
+    // initialisers expect nothing of the process.
     unsafe { Library::open(Some(path), flags) }
         .map(ManuallyDrop::new)
         .map_err(|error| said(&error))
 }
 
-/// The loader's own words, which libloading keeps behind its error.
+/// The loader's message, which libloading keeps as the source of its error.
 pub(crate) fn said(error: &libloading::Error) -> String {
     let cause = std::error::Error::source(error);
     cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// Asks a library's C function for its version.
+/// Calls the C function of a library that returns its version.
 fn version_of(library: &Library, name: &str, symbol: &'static str) -> Result<i32, TensorRtError> {
     let function = address(library, symbol);
     if function.is_null() {
@@ -205,13 +207,14 @@ fn version_of(library: &Library, name: &str, symbol: &'static str) -> Result<i32
             symbol,
         });
     }
-    // SAFETY: a C function of this signature in every version (NvInferRuntime.h, NvOnnxParser.h).
+    // SAFETY: in every version the symbol is a C function of this signature (NvInferRuntime.h,
+    // NvOnnxParser.h).
     Ok(unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> i32>(function)() })
 }
 
-/// A symbol's address, null when there is none.
+/// A symbol's address, or null if the library lacks it.
 fn address(library: &Library, symbol: &str) -> *mut c_void {
-    // SAFETY: only its address is taken.
+    // SAFETY: only the symbol's address is used here, not its type.
     unsafe { library.get::<*mut c_void>(symbol) }
         .map_or(ptr::null_mut(), |symbol| symbol.into_raw())
 }

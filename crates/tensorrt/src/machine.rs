@@ -1,4 +1,5 @@
-//! `pilotage compile --for-this-machine`: from an engine file to a plan that has been proven here.
+//! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
+//! this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -20,16 +21,17 @@ use crate::proving;
 use crate::shim::{NOT_THERE, Shims};
 use crate::version::Product;
 
-/// Where things are on this machine.
+/// The folders of TensorRT, its shims and its plans on this machine.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// TensorRT's libraries; none: wherever the loader finds them.
+    /// The folder of TensorRT's libraries. `None`: the loader's search path.
     pub libraries: Option<PathBuf>,
-    /// The shims; a missing one is compiled.
+    /// The folders of the shims. A missing shim is compiled.
     pub shims: Shims,
-    /// TensorRT's headers; empty: `TENSORRT_INCLUDE`, or where JetPack puts them.
+    /// The folders of TensorRT's headers. Empty: `TENSORRT_INCLUDE`, or where JetPack installs
+    /// them.
     pub headers: Vec<PathBuf>,
-    /// The plans.
+    /// The folder of the plans.
     pub plans: PathBuf,
 }
 
@@ -44,45 +46,45 @@ impl Default for Places {
     }
 }
 
-/// A plan that this machine may drive with.
+/// A plan that is stored and has passed the gate on this machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
-    /// Its file.
+    /// The plan's file.
     pub file: PathBuf,
-    /// TensorRT and the device.
+    /// The version of TensorRT and the name of the device.
     pub backend: String,
-    /// What it computes in.
+    /// The plan's precision.
     pub precision: String,
-    /// How far it is from fp32, measured just now.
+    /// The errors against fp32, measured by this call.
     pub gate: Vec<GateResult>,
-    /// What a person should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
-    /// The layers, in TensorRT's own words; none when it had been built before.
+    /// The layers, as reported by TensorRT. `None` if the plan had been built before.
     pub layers: Option<String>,
 }
 
-/// Why there is no plan.
+/// Why no plan was prepared or loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// No device or driver.
+    /// There is no device or driver, or a call of the driver failed.
     #[error(transparent)]
     Cuda(#[from] CudaError),
-    /// No TensorRT, or it said no.
+    /// TensorRT is missing, or a call of it failed.
     #[error(transparent)]
     TensorRt(#[from] TensorRtError),
-    /// No shim could be made.
+    /// No shim could be compiled.
     #[error(transparent)]
     Shim(#[from] ShimError),
-    /// The headers are not the library's.
+    /// The headers are of another version than the library.
     #[error(
         "the library is {library}, but the headers here are of another version ({made}); \
          install the -dev packages of the same version"
     )]
     OtherHeaders {
-        /// The library's version, in words.
+        /// The library's version, as text.
         library: String,
-        /// The shims that the headers would give.
+        /// The file names of the shims that these headers would produce.
         made: String,
     },
     /// The engine file has no model for TensorRT.
@@ -90,41 +92,41 @@ pub enum PrepareError {
         "a {precision} engine brings no model for TensorRT; compile it with `precision = \"int8\"` or \"fp16\""
     )]
     NoModel {
-        /// Its precision.
+        /// The engine file's precision.
         precision: String,
     },
-    /// Its `[tensorrt]` is not what it should be.
+    /// The recipe's table `[tensorrt]` is malformed.
     #[error("the engine's [tensorrt] cannot be read: {0}")]
     Options(serde_json::Error),
-    /// Nothing to prove the plan by.
+    /// The engine file has no usable validation set.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// The model in the file is malformed, or keeps data in other files.
+    /// The engine file's model is malformed, or keeps data in other files.
     #[error("the engine's model cannot be read: {0}")]
     Model(#[from] GraphError),
-    /// The plan does not load.
+    /// The plan cannot be loaded.
     #[error("the plan was built, but does not load: {0}")]
     Plan(#[from] PlanError),
-    /// The plan takes a frame of another kind.
+    /// The plan's inputs or outputs differ from the engine file's.
     #[error(transparent)]
     Ports(#[from] OtherTensors),
     /// An inference failed.
     #[error("the plan was built, but does not run: {0}")]
     Run(#[from] EngineError),
-    /// The plan is too far from fp32. It has not been kept.
+    /// The plan's error against fp32 exceeds the gate. The plan was not stored.
     #[error(
         "the plan is too far from fp32 and is not used; more calibration frames, another method, \
          or `precision = \"fp16\"` in the recipe brings it nearer:{}",
-        .0.iter().map(told).collect::<String>()
+        .0.iter().map(gate_line).collect::<String>()
     )]
     Gate(Vec<GateResult>),
-    /// The plan could not be kept.
+    /// The plan could not be loaded from the cache, or stored there.
     #[error(transparent)]
     Keep(#[from] CacheError),
 }
 
 impl PrepareError {
-    /// Whether this machine simply has no NVIDIA GPU or no TensorRT.
+    /// Whether the error only means that this machine has no NVIDIA GPU or no TensorRT.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         matches!(
@@ -135,29 +137,29 @@ impl PrepareError {
     }
 }
 
-fn told(result: &GateResult) -> String {
+fn gate_line(result: &GateResult) -> String {
     format!(
         "\n  {}: mean squared error {:.3e} of {:.3e} allowed, worst {:.3e} of {:.3e} {}",
         result.output, result.mse, result.most_mse, result.worst, result.most_worst, result.unit
     )
 }
 
-/// Compiles the shim if need be, builds the plan of `bundle` for this machine's GPU, holds it
-/// against the fp32 answers that travel in the bundle, and keeps it only if it passes. A plan
-/// that was kept before is held against them again.
+/// Compiles the shim if needed, builds the plan of `bundle` for this machine's GPU, compares it
+/// with the fp32 answers in the bundle, and stores it only if it passes the gate. A plan that was
+/// stored before is not built again, but compared again.
 ///
-/// The model in the bundle is untrusted: `pilotage-graph` reads it before TensorRT is opened, and
-/// NVIDIA's parser is given what `pilotage-graph` writes of it.
+/// The model in the bundle is untrusted: `pilotage-graph` parses it before TensorRT is loaded, and
+/// NVIDIA's parser reads only what `pilotage-graph` writes of it.
 ///
 /// # Errors
-/// When anything of that fails; nothing is kept then.
+/// When any of these steps fails. In that case no plan is stored.
 pub fn prepare(
     bundle: &Bundle,
     places: &Places,
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
 ) -> Result<Prepared, PrepareError> {
     let device = Device::first()?;
-    // A bundle without a model is refused below, once it is known that TensorRT is here.
+    // A bundle without a model is rejected below, after TensorRT was found.
     let model = model_of(bundle).map_or_else(|_| Ok(Vec::new()), rewritten)?;
     let mut notes = Vec::new();
     let library = open(places, &mut notes)?;
@@ -180,21 +182,21 @@ pub fn prepare(
     target.build(&model, notes, progress)
 }
 
-/// A plan that has just been proven here, ready to drive.
+/// A plan that was loaded and validated on this machine.
 pub struct Proven {
-    /// Runs it, with the ports of the CPU's plan.
+    /// The engine that runs the plan, with the ports of the CPU plan.
     pub engine: Interleaved<TensorRtEngine>,
-    /// What it computes in.
+    /// The plan's precision.
     pub precision: String,
-    /// How far it is from fp32.
+    /// The errors against fp32.
     pub gate: Vec<GateResult>,
 }
 
-/// Loads the plan that [`prepare`] kept for `bundle`, and holds it once more against the fp32
-/// answers that travel in the bundle. Nothing is compiled, built or written.
+/// Loads the plan that [`prepare`] stored for `bundle`, and compares it again with the fp32 answers
+/// in the bundle. Nothing is compiled, built or written.
 ///
 /// # Errors
-/// When there is no such plan, or anything of that fails.
+/// When there is no such plan, or loading or comparing it fails.
 pub fn load(
     bundle: &Bundle,
     places: &Places,
@@ -212,7 +214,7 @@ pub fn load(
     })
 }
 
-/// An engine file's model, and the machine that is to run it.
+/// An engine file and the machine that its plan is for.
 struct Target<'a> {
     bundle: &'a Bundle,
     device: Device,
@@ -222,10 +224,10 @@ struct Target<'a> {
     model: &'a [u8],
     proof: Proof,
     proof_digest: [u8; 32],
-    wishes: TensorRtRecipe,
+    recipe: TensorRtRecipe,
 }
 
-/// A plan from the cache.
+/// A validated plan from the cache.
 struct Kept<'a> {
     engine: Interleaved<TensorRtEngine>,
     precision: &'a str,
@@ -239,7 +241,7 @@ impl<'a> Target<'a> {
         device: Device,
         library: TensorRt,
     ) -> Result<Self, PrepareError> {
-        let wishes = bundle.manifest.recipe.get("tensorrt").cloned();
+        let recipe = bundle.manifest.recipe.get("tensorrt").cloned();
         Ok(Self {
             bundle,
             device,
@@ -249,7 +251,7 @@ impl<'a> Target<'a> {
             model: model_of(bundle)?,
             proof: Proof::of(bundle)?,
             proof_digest: proving::digest(bundle),
-            wishes: wishes
+            recipe: recipe
                 .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
                 .map_err(PrepareError::Options)?,
         })
@@ -262,7 +264,7 @@ impl<'a> Target<'a> {
     fn key(&self, precision: &str) -> PlanKey {
         PlanKey {
             model: PlanKey::of_model(self.model),
-            precision: with_options(precision, &self.wishes),
+            precision: with_options(precision, &self.recipe),
             proof: self.proof_digest,
             tensorrt: self.library.version(),
             cuda: self.device.cuda(),
@@ -271,18 +273,19 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The plan that was kept, proven once more.
+    /// Loads the stored plan and validates it.
     fn kept(&self, options: EngineOptions) -> Result<Kept<'a>, PrepareError> {
         let precision = self.bundle.manifest.precision.as_str();
-        // An INT8 model on a device that is slow in INT8 was kept as what replaced it.
+        // On a device that runs INT8 slowly, the plan of an INT8 model was stored as FP16.
         let (plan, precision) = match self.cache.load(&self.key(precision)) {
-            Err(none @ CacheError::None { .. }) => match self.cache.load(&self.key(REPLACED)) {
+            Err(none @ CacheError::None { .. }) => match self.cache.load(&self.key(FP16_FROM_INT8))
+            {
                 Err(CacheError::None { .. }) => return Err(none.into()),
-                loaded => (loaded?, REPLACED),
+                loaded => (loaded?, FP16_FROM_INT8),
             },
             loaded => (loaded?, precision),
         };
-        let (engine, gate) = self.prove(&plan, options)?;
+        let (engine, gate) = self.validate(&plan, options)?;
         Ok(Kept {
             engine,
             precision,
@@ -290,14 +293,14 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Loads a plan and holds it against fp32's answers.
-    fn prove(
+    /// Loads a plan and compares its answers with those of fp32.
+    fn validate(
         &self,
         plan: &[u8],
         options: EngineOptions,
     ) -> Result<(Interleaved<TensorRtEngine>, Vec<GateResult>), PrepareError> {
         let options = EngineOptions {
-            dla_core: self.wishes.dla_core,
+            dla_core: self.recipe.dla_core,
             ..options
         };
         let engine = TensorRtEngine::new(&self.library, &self.device, plan, options)?;
@@ -316,21 +319,21 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Builds `model`, which is the bundle's [`rewritten`].
+    /// Builds, validates and stores a plan of `model`, the bundle's model after [`rewritten`].
     fn build(
         &self,
         model: &[u8],
         mut notes: Vec<String>,
         progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
     ) -> Result<Prepared, PrepareError> {
-        let (library, wishes) = (&self.library, &self.wishes);
+        let (library, recipe) = (&self.library, &self.recipe);
         self.device.use_here()?;
         let flags = !library.strongly_typed();
-        let times = self.times();
-        let keep_times = wishes.timing_cache.unwrap_or(true);
-        // Without it, or with one that cannot be read, the build only takes longer.
-        let known = match keep_times {
-            true => match self.cache.read(&times, MOST_TIMES) {
+        let timing_file = self.timing_file();
+        let use_timing_cache = recipe.timing_cache.unwrap_or(true);
+        // Without a timing cache, or with an unreadable one, the build only takes longer.
+        let timing_cache = match use_timing_cache {
+            true => match self.cache.read(&timing_file, MAX_TIMING_BYTES) {
                 Ok(read) => read.unwrap_or_default(),
                 Err(error) => {
                     notes.push(error.to_string());
@@ -342,17 +345,16 @@ impl<'a> Target<'a> {
         let options = BuildOptions {
             fp16: flags,
             int8: flags && self.bundle.sections.contains_key(QDQ),
-            workspace: wishes.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
-            dla_core: wishes.dla_core,
-            timing_cache: Some(known.as_slice()).filter(|known| !known.is_empty()),
+            workspace: recipe.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
+            dla_core: recipe.dla_core,
+            timing_cache: Some(timing_cache.as_slice()).filter(|cache| !cache.is_empty()),
             detailed: true,
             progress: Some(progress),
             ..BuildOptions::default()
         };
-        let first = match (wishes.dla_core, options.int8) {
-            // "DLA doesn't support QAT yet": NVIDIA in
-            // https://github.com/NVIDIA/TensorRT/issues/2222, of models that say where they are
-            // quantised. All of it would fall back to the GPU.
+        let first = match (recipe.dla_core, options.int8) {
+            // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
+            // yet", that is, QDQ models. All layers would fall back to the GPU.
             (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
             _ => match library.build(model, &options) {
                 Err(TensorRtError::NoFastInt8) => {
@@ -368,20 +370,23 @@ impl<'a> Target<'a> {
                     int8: false,
                     ..options
                 };
-                (library.build(&dequantize(model)?, &options)?, REPLACED)
+                (
+                    library.build(&dequantize(model)?, &options)?,
+                    FP16_FROM_INT8,
+                )
             }
             Ok(plan) => (plan, self.bundle.manifest.precision.as_str()),
         };
 
-        let (_, gate) = self.prove(&plan.bytes, EngineOptions::default())?;
+        let (_, gate) = self.validate(&plan.bytes, EngineOptions::default())?;
         let file = self.cache.keep(&self.key(made), &plan.bytes)?;
-        if keep_times
+        if use_timing_cache
             && let Some(new) = &plan.timing_cache
-            && let Err(error) = crate::compiler::write_whole(&times, new)
+            && let Err(error) = crate::compiler::write_whole(&timing_file, new)
         {
             notes.push(format!(
                 "{}: {error}; the next build takes as long",
-                times.display()
+                timing_file.display()
             ));
         }
         Ok(Prepared {
@@ -394,8 +399,8 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// The times that builds have measured, beside the plans: of one version and device.
-    fn times(&self) -> PathBuf {
+    /// The file of the timing cache for this library and device, in the folder of the plans.
+    fn timing_file(&self) -> PathBuf {
         let device = Sha256::digest(self.device.name());
         let device: String = device
             .iter()
@@ -410,26 +415,26 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Timing caches are some hundred kilobytes.
-const MOST_TIMES: u64 = 64 << 20;
-/// The section of a model in 8 bits.
+/// The largest timing cache, in bytes. Usual ones are some hundred kilobytes.
+const MAX_TIMING_BYTES: u64 = 64 << 20;
+/// The engine file's section with the QDQ model.
 const QDQ: &str = "model.qdq.onnx";
-/// What it becomes where INT8 is slow.
-const REPLACED: &str = "fp16, from int8";
+/// The precision of a plan that replaces an INT8 plan where INT8 is slow or not supported.
+const FP16_FROM_INT8: &str = "fp16, from int8";
 
-/// What tells one plan of a model from another.
-fn with_options(precision: &str, wishes: &TensorRtRecipe) -> String {
+/// The precision and the options that change the plan, as text for [`PlanKey::precision`].
+fn with_options(precision: &str, recipe: &TensorRtRecipe) -> String {
     let mut text = precision.to_owned();
-    if let Some(core) = wishes.dla_core {
+    if let Some(core) = recipe.dla_core {
         text += &format!(", DLA core {core}");
     }
-    if let Some(mib) = wishes.workspace_mib {
+    if let Some(mib) = recipe.workspace_mib {
         text += &format!(", workspace {mib} MiB");
     }
     text
 }
 
-/// The model for other runtimes.
+/// The engine file's ONNX model for other runtimes.
 fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
     let sections = &bundle.sections;
     let model = (sections.get(QDQ)).or_else(|| sections.get("model.fp16.onnx"));
@@ -440,14 +445,14 @@ fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
         })
 }
 
-/// The model for NVIDIA's parser: the graph that was read, written anew. Nothing that the reader
-/// skips (nodes without use, functions, unknown fields) reaches the parser, and no tensor with data
+/// Parses the model and writes the resulting graph for NVIDIA's parser. Nothing that the reader
+/// skips (unused nodes, functions, unknown fields) reaches NVIDIA's parser, and no tensor with data
 /// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
 fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     Ok(Graph::read(model, &ReadOptions::default())?.write())
 }
 
-/// Opens TensorRT, compiling the shim for it where there is none or it is not to be used.
+/// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
 fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareError> {
     let open = || {
         TensorRt::open(
@@ -457,7 +462,7 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
         )
     };
     match open() {
-        // The usual way on a new machine.
+        // The usual case on a new machine.
         Err(TensorRtError::NoShim { tried, .. })
             if tried.iter().all(|reason| reason.ends_with(NOT_THERE)) => {}
         Err(
@@ -468,19 +473,19 @@ fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareErr
         opened => return Ok(opened?),
     }
     let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
-    // Of several folders of headers only those of the library's own version are of use, and one
-    // that is of none does not make the others useless.
-    let wanted = version.shim_file();
+    // Use the headers of the library's version. A folder with unusable headers does not prevent the
+    // use of the next one.
+    let expected = version.shim_file();
     let (mut others, mut failed) = (Vec::new(), None);
     for headers in find_headers(&places.headers)? {
-        let made = shim_file(&headers).and_then(|file| match file == wanted {
+        let compiled = shim_file(&headers).and_then(|file| match file == expected {
             true => compile_shim(&headers, places.shims.made_here(), Warnings::Allowed).map(Some),
             false => {
                 others.push(format!("{} in {}", file, headers.folder.display()));
                 Ok(None)
             }
         });
-        match made {
+        match compiled {
             Ok(Some(shim)) => {
                 notes.push(format!("compiled {}", shim.display()));
                 return Ok(open()?);

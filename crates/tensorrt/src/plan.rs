@@ -1,4 +1,4 @@
-//! ONNX to a serialized plan.
+//! Builds a serialized plan from an ONNX model.
 
 #![allow(unsafe_code)]
 
@@ -13,57 +13,57 @@ use crate::error::TensorRtError;
 use crate::ffi::{self, Build, Bytes, ErrorText, Listening};
 use crate::library::TensorRt;
 
-/// How far the build is.
+/// The progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// What TensorRT calls the phase.
+    /// TensorRT's name of the phase.
     pub phase: &'a str,
-    /// Steps of the phase that are done.
+    /// The number of finished steps.
     pub done: u32,
-    /// Steps of the phase.
+    /// The number of steps of the phase.
     pub steps: u32,
 }
 
 /// How a plan is built.
 #[derive(Default)]
 pub struct BuildOptions<'a> {
-    /// Layers may run in FP16. Only where the library is not strongly typed.
+    /// Layers may run in FP16. Only for libraries that are not strongly typed.
     pub fp16: bool,
-    /// Layers may run in INT8. Only where the library is not strongly typed.
+    /// Layers may run in INT8. Only for libraries that are not strongly typed.
     pub int8: bool,
-    /// Memory that a layer may work in, bytes; none: the library's own choice.
+    /// The workspace limit of a layer, in bytes. `None`: the library's default.
     pub workspace: Option<usize>,
-    /// Run what it can on this DLA core, the rest on the GPU.
+    /// Run the layers that it supports on this DLA core, and the rest on the GPU.
     pub dla_core: Option<u32>,
     /// [`Plan::timing_cache`] of an earlier build on the same device.
     pub timing_cache: Option<&'a [u8]>,
-    /// Devices to build for, as 86 for 8.6: TensorRT-RTX only; empty: this machine's.
+    /// The devices to build for, for example 86 for 8.6. TensorRT-RTX only. Empty: this machine's.
     pub compute_capabilities: &'a [u16],
-    /// Keep what [`crate::Engine::report`] tells of each layer, and fill [`Plan::layers`].
+    /// Keep the details of each layer for [`crate::Engine::report`], and fill [`Plan::layers`].
     pub detailed: bool,
-    /// Told of each step, from TensorRT's threads; `false` cancels the build. Silent before
-    /// TensorRT 10.
+    /// Called for each step, from TensorRT's threads. The result `false` cancels the build. Never
+    /// called before TensorRT 10.
     pub progress: Option<&'a (dyn Fn(Progress<'_>) -> bool + Sync)>,
 }
 
-/// What a build gives.
+/// The result of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The serialized engine, for one version of TensorRT and one kind of device.
     pub bytes: Vec<u8>,
-    /// The times measured on this device, to make the next build quicker.
+    /// The timing cache: times measured on this device, which make the next build faster.
     pub timing_cache: Option<Vec<u8>>,
-    /// The engine's layers and the types they compute in, in the builder's own words, which are
-    /// others in each version. With [`BuildOptions::detailed`].
+    /// The engine's layers and their types, as logged by the builder. The format differs between
+    /// versions. Only with [`BuildOptions::detailed`].
     pub layers: Option<String>,
 }
 
 impl TensorRt {
-    /// Builds `model`, an ONNX file's content. This takes from a second to minutes.
+    /// Builds a plan from `model`, the content of an ONNX file. This takes a second to minutes.
     ///
     /// # Errors
-    /// When the model cannot be parsed (the node is named), the options do not fit the library or
-    /// the device, or the build fails.
+    /// When the model cannot be parsed (the error names the node), the library or the device does
+    /// not support the options, or the build fails.
     pub fn build(&self, model: &[u8], options: &BuildOptions<'_>) -> Result<Plan, TensorRtError> {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let unsupported = |what: &str| TensorRtError::Unsupported(what.into());
@@ -72,7 +72,7 @@ impl TensorRt {
             .iter()
             .map(|&capability| capability.into())
             .collect();
-        let listener = options.progress.map(Listener::new);
+        let reporter = options.progress.map(ProgressReporter::new);
         let cache = options.timing_cache.unwrap_or_default();
         let request = Build {
             model: model.as_ptr().cast(),
@@ -95,9 +95,11 @@ impl TensorRt {
             compute_capabilities: capabilities.as_ptr(),
             compute_capability_count: i32::try_from(capabilities.len())
                 .map_err(|_| unsupported("too many compute capabilities"))?,
-            progress: listener.as_ref().map(|_| Listener::call as ffi::ProgressFn),
-            progress_user: listener.as_ref().map_or(ptr::null_mut(), |listener| {
-                ptr::from_ref(listener).cast_mut().cast()
+            progress: reporter
+                .as_ref()
+                .map(|_| ProgressReporter::call as ffi::ProgressFn),
+            progress_user: reporter.as_ref().map_or(ptr::null_mut(), |reporter| {
+                ptr::from_ref(reporter).cast_mut().cast()
             }),
         };
         let (mut plan, mut times) = (ptr::null_mut(), ptr::null_mut());
@@ -107,7 +109,8 @@ impl TensorRt {
         if options.detailed {
             entries.user = ptr::from_ref(&listening).cast_mut().cast();
         }
-        // SAFETY: every pointer in `request` and `entries` outlives the call; the shim is the library's own.
+        // SAFETY: every pointer in `request` and `entries` outlives the call, and the shim was
+        // compiled for this library.
         let status = unsafe {
             (self.functions().build_plan)(
                 &raw const entries,
@@ -132,13 +135,14 @@ impl TensorRt {
         })
     }
 
-    /// Copies the library's bytes and gives them back.
+    /// Copies the shim's bytes, and frees the original.
     fn take(&self, bytes: *mut Bytes) -> Option<Vec<u8>> {
         if bytes.is_null() {
             return None;
         }
         let mut size = 0;
-        // SAFETY: `bytes` is one of the shim's, not yet freed; its memory is `size` long.
+        // SAFETY: the shim returned `bytes`, which is not yet freed, and its memory has `size`
+        // bytes. It is freed here once.
         unsafe {
             let data = (self.functions().bytes_data)(bytes, &raw mut size);
             let copy = if data.is_null() {
@@ -152,21 +156,21 @@ impl TensorRt {
     }
 }
 
-/// The caller's progress function, and the number of steps that each open phase was said to have.
-struct Listener<'a> {
-    tell: &'a (dyn Fn(Progress<'_>) -> bool + Sync),
+/// The caller's progress function, and the number of steps of each open phase.
+struct ProgressReporter<'a> {
+    report: &'a (dyn Fn(Progress<'_>) -> bool + Sync),
     steps: Mutex<HashMap<String, u32>>,
 }
 
-impl<'a> Listener<'a> {
-    fn new(tell: &'a (dyn Fn(Progress<'_>) -> bool + Sync)) -> Self {
+impl<'a> ProgressReporter<'a> {
+    fn new(report: &'a (dyn Fn(Progress<'_>) -> bool + Sync)) -> Self {
         Self {
-            tell,
+            report,
             steps: Mutex::default(),
         }
     }
 
-    /// What the shim calls, from any of TensorRT's threads.
+    /// The callback for the shim, called from any of TensorRT's threads.
     unsafe extern "C" fn call(
         user: *mut c_void,
         phase: *const c_char,
@@ -174,19 +178,22 @@ impl<'a> Listener<'a> {
         done: i32,
         steps: i32,
     ) -> i32 {
-        // SAFETY: `user` is the listener that `build` holds; `phase` is a string that ends in zero.
-        let (listener, phase) = unsafe { (&*user.cast::<Listener<'_>>(), CStr::from_ptr(phase)) };
+        // SAFETY: `user` is the `ProgressReporter` that `build` keeps alive during the call, and
+        // `phase` is a NUL-terminated string.
+        let (reporter, phase) =
+            unsafe { (&*user.cast::<ProgressReporter<'_>>(), CStr::from_ptr(phase)) };
         // A panic must not unwind into C++: it cancels the build.
-        let goes_on = catch_unwind(AssertUnwindSafe(|| {
-            listener.hear(&phase.to_string_lossy(), done, steps)
+        let continues = catch_unwind(AssertUnwindSafe(|| {
+            reporter.receive(&phase.to_string_lossy(), done, steps)
         }));
-        i32::from(goes_on.unwrap_or(false))
+        i32::from(continues.unwrap_or(false))
     }
 
-    /// `steps` is -1 for a step within a phase, 0 when the phase has ended.
-    fn hear(&self, phase: &str, done: i32, steps: i32) -> bool {
+    /// Handles one call of the shim. `steps` is -1 for a step within a phase, and 0 at the end of a
+    /// phase.
+    fn receive(&self, phase: &str, done: i32, steps: i32) -> bool {
         let count = |number: i32| u32::try_from(number).unwrap_or(0);
-        let all = {
+        let total = {
             let mut open = match self.steps.lock() {
                 Ok(open) => open,
                 Err(poisoned) => poisoned.into_inner(),
@@ -203,10 +210,10 @@ impl<'a> Listener<'a> {
                 }
             }
         };
-        (self.tell)(Progress {
+        (self.report)(Progress {
             phase,
             done: count(done),
-            steps: all,
+            steps: total,
         })
     }
 }

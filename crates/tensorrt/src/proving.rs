@@ -1,4 +1,4 @@
-//! What a plan is proven by, and its answers to that.
+//! The validation set of a plan, and the plan's answers to it.
 
 use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, ElementType, Engine, EngineError, TensorMut, TensorRef};
@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::engine::TensorRtEngine;
 use crate::interleaved::Interleaved;
 
-/// What a plan is proven by: the frames, fp32's answers to them, and the limits.
+/// The digest of the validation set: the frames, the fp32 answers, and the limits.
 pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
     let mut digest = Sha256::new();
     for name in ["gate.frames", "gate.answers"] {
@@ -19,24 +19,24 @@ pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
         for limit in [limits.most_mse, limits.most_worst] {
             digest.update(limit.to_le_bytes());
         }
-        // Which number of the answer it is, and its scale and unit.
+        // The output's index in the answer, its scale and its unit.
         let output = format!("{output:?}");
         digest.update((output.len() as u64).to_le_bytes());
         digest.update(output);
     }
-    // The scale of fp32's answers, where the engine's own has another.
+    // The scale of the fp32 answers, which may differ from the engine's.
     let outputs = bundle.manifest.recipe.get("output");
     digest.update(outputs.map(ToString::to_string).unwrap_or_default());
     digest.finalize().into()
 }
 
-/// The plan's answers to the frames that travel.
+/// Runs the plan on the validation frames and returns its answers.
 pub(crate) fn answers(
     engine: &mut Interleaved<TensorRtEngine>,
     proof: &Proof,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
-    // Models in 8 bits are given pixels less 128, and so are their forms in floating point.
-    let levels = engine
+    // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.
+    let is_int8 = engine
         .inputs()
         .iter()
         .all(|port| port.element_type == ElementType::I8);
@@ -46,7 +46,7 @@ pub(crate) fn answers(
     let mut all = Vec::new();
     for frame in proof.frames() {
         let (bytes, floats): (Vec<i8>, Vec<f32>);
-        let input = match levels {
+        let input = match is_int8 {
             true => {
                 bytes = frame
                     .iter()
@@ -59,42 +59,42 @@ pub(crate) fn answers(
                 TensorRef::F32(&floats)
             }
         };
-        let mut made: Vec<Answer> = lengths
+        let mut outputs: Vec<Output> = lengths
             .iter()
-            .map(|&(of, length)| Answer::new(of, length))
+            .map(|&(element_type, length)| Output::new(element_type, length))
             .collect();
-        let mut lent: Vec<_> = made.iter_mut().map(Answer::lend).collect();
-        engine.infer(&[input], &mut lent)?;
-        all.push(made.iter().flat_map(Answer::numbers).collect());
+        let mut views: Vec<_> = outputs.iter_mut().map(Output::view).collect();
+        engine.infer(&[input], &mut views)?;
+        all.push(outputs.iter().flat_map(Output::to_f32).collect());
     }
     Ok(all)
 }
 
-/// Room for an output.
-enum Answer {
+/// The buffer of an output.
+enum Output {
     Floats(Vec<f32>),
-    Levels(Vec<i8>),
+    Quantized(Vec<i8>),
 }
 
-impl Answer {
-    fn new(of: ElementType, length: usize) -> Self {
-        match of {
-            ElementType::I8 => Self::Levels(vec![0; length]),
+impl Output {
+    fn new(element_type: ElementType, length: usize) -> Self {
+        match element_type {
+            ElementType::I8 => Self::Quantized(vec![0; length]),
             _ => Self::Floats(vec![0.0; length]),
         }
     }
 
-    fn lend(&mut self) -> TensorMut<'_> {
+    fn view(&mut self) -> TensorMut<'_> {
         match self {
-            Self::Floats(numbers) => TensorMut::F32(numbers),
-            Self::Levels(levels) => TensorMut::I8(levels),
+            Self::Floats(values) => TensorMut::F32(values),
+            Self::Quantized(values) => TensorMut::I8(values),
         }
     }
 
-    fn numbers(&self) -> Vec<f32> {
+    fn to_f32(&self) -> Vec<f32> {
         match self {
-            Self::Floats(numbers) => numbers.clone(),
-            Self::Levels(levels) => levels.iter().map(|&level| f32::from(level)).collect(),
+            Self::Floats(values) => values.clone(),
+            Self::Quantized(values) => values.iter().map(|&value| f32::from(value)).collect(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A plan to an engine, and an engine onto a CUDA stream.
+//! Loads a plan as an engine, and runs an engine on a CUDA stream.
 
 #![allow(unsafe_code)]
 
@@ -10,7 +10,7 @@ use crate::error::TensorRtError;
 use crate::ffi::{ErrorText, OK, RawContext, RawEngine, RawRuntime, TensorInfo};
 use crate::library::TensorRt;
 
-/// What a tensor's elements are.
+/// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementType {
     /// 32-bit floats.
@@ -23,26 +23,26 @@ pub enum ElementType {
     I32,
     /// Unsigned bytes.
     U8,
-    /// Another, by `nvinfer1::DataType`'s number.
+    /// Another type, as the number of `nvinfer1::DataType`.
     Other(i32),
 }
 
 /// An input or output of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// Its name in the ONNX model.
+    /// The tensor's name in the ONNX model.
     pub name: String,
-    /// Input or output.
+    /// Whether the tensor is an input; otherwise it is an output.
     pub is_input: bool,
-    /// Its elements.
+    /// The type of the elements.
     pub element: ElementType,
-    /// Row by row, without padding or vectors of channels.
+    /// Whether the elements are stored row by row, without padding or vectors of channels.
     pub is_linear: bool,
-    /// Its shape.
+    /// The tensor's shape.
     pub shape: Vec<i64>,
 }
 
-/// What loads plans.
+/// A TensorRT runtime, which loads plans.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     inner: Arc<RuntimeHandle>,
@@ -54,7 +54,7 @@ struct RuntimeHandle {
     raw: *mut RawRuntime,
 }
 
-/// A plan, loaded on the device.
+/// A plan that is loaded on the device.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<EngineHandle>,
@@ -66,17 +66,18 @@ struct EngineHandle {
     raw: *mut RawEngine,
 }
 
-/// An engine's working state: one inference at a time.
+/// An execution context of an engine. It runs one inference at a time.
 #[derive(Debug)]
 pub struct Context {
     engine: Engine,
     raw: *mut RawContext,
-    /// Kept from call to call, so that an inference allocates nothing.
+    /// Reused by every call, so that an inference does not allocate.
     error: Box<ErrorText>,
 }
 
-// SAFETY: TensorRT's objects are bound to no thread. Runtimes and engines may be used from several
-// at a time (NvInferRuntime.h: thread-safe but for setters, of which none is offered here).
+// SAFETY: TensorRT's objects are not bound to a thread. Runtimes and engines may be used from
+// several threads at a time: by NvInferRuntime.h they are thread-safe except for setters, and this
+// module calls none after `TensorRt::runtime` has returned.
 unsafe impl Send for RuntimeHandle {}
 // SAFETY: as above.
 unsafe impl Sync for RuntimeHandle {}
@@ -84,14 +85,14 @@ unsafe impl Sync for RuntimeHandle {}
 unsafe impl Send for EngineHandle {}
 // SAFETY: as above.
 unsafe impl Sync for EngineHandle {}
-// SAFETY: a context may move between threads; `&mut self` keeps it to one at a time.
+// SAFETY: a context may move between threads, and `&mut self` excludes concurrent use.
 unsafe impl Send for Context {}
 
 impl TensorRt {
-    /// What loads plans, onto a DLA core where one is given.
+    /// Creates a runtime. With `dla_core` it loads plans on that DLA core.
     ///
     /// # Errors
-    /// When TensorRT makes none: on a machine without a driver, say.
+    /// When TensorRT creates no runtime, for example on a machine without a driver.
     pub fn runtime(&self, dla_core: Option<u32>) -> Result<Runtime, TensorRtError> {
         let core = match dla_core {
             Some(core) => i32::try_from(core).map_err(|_| {
@@ -101,7 +102,7 @@ impl TensorRt {
         };
         let mut raw = ptr::null_mut();
         let mut error = ErrorText::new();
-        // SAFETY: the entry points are this library's, the shim is its own.
+        // SAFETY: the entry points belong to this library, and the shim was compiled for it.
         let status = unsafe {
             (self.functions().runtime_new)(self.entries(), core, &raw mut raw, &raw mut *error)
         };
@@ -118,16 +119,16 @@ impl TensorRt {
 impl Runtime {
     /// Loads a plan on the current CUDA device.
     ///
-    /// The plan is trusted: TensorRT checks a plan's version and device, and no more. Whoever
-    /// calls has compared its SHA-256 and its key ([`crate::PlanCache`]).
+    /// The plan must be trusted, because TensorRT checks only its version and device. The caller
+    /// must have compared its SHA-256 and its key ([`crate::PlanCache`]).
     ///
     /// # Errors
-    /// When it is of another version or device, or there is no device.
+    /// When the plan is for another version or device, or there is no device.
     pub fn load(&self, plan: &[u8]) -> Result<Engine, TensorRtError> {
         let library = &self.inner.library;
         let mut raw = ptr::null_mut();
         let mut error = ErrorText::new();
-        // SAFETY: the runtime lives; the plan is `len` bytes long and not needed after the call.
+        // SAFETY: the runtime is alive. The plan has `len` bytes and is not used after the call.
         let status = unsafe {
             (library.functions().engine_new)(
                 self.inner.raw,
@@ -155,10 +156,10 @@ impl Engine {
     /// The engine's inputs and outputs, in the model's order.
     ///
     /// # Errors
-    /// When TensorRT does not tell.
+    /// When TensorRT does not describe a tensor.
     pub fn tensors(&self) -> Result<Vec<Tensor>, TensorRtError> {
         let functions = self.library().functions();
-        // SAFETY: the engine lives.
+        // SAFETY: the engine is alive.
         let count = unsafe { (functions.engine_tensors)(self.inner.raw) };
         (0..count)
             .map(|index| {
@@ -170,7 +171,7 @@ impl Engine {
                     rank: 0,
                     dims: [0; 8],
                 };
-                // SAFETY: the engine lives; `info` is the shim's to fill.
+                // SAFETY: the engine is alive. The shim writes to `info` during the call only.
                 let status =
                     unsafe { (functions.engine_tensor)(self.inner.raw, index, &raw mut info) };
                 if status != OK || info.name.is_null() {
@@ -179,7 +180,7 @@ impl Engine {
                         reason: format!("tensor {index} has no name"),
                     });
                 }
-                // SAFETY: the name lives as long as the engine, and ends in zero.
+                // SAFETY: the name is a NUL-terminated string and lives as long as the engine.
                 let name = unsafe { CStr::from_ptr(info.name) };
                 let rank = usize::try_from(info.rank).unwrap_or(0).min(info.dims.len());
                 Ok(Tensor {
@@ -200,21 +201,22 @@ impl Engine {
             .collect()
     }
 
-    /// The layers that TensorRT made, as its own JSON: names, precisions, tactics. In full for a
-    /// plan built with [`crate::BuildOptions::detailed`], the names alone without.
+    /// The engine's layers in TensorRT's JSON format: names, precisions, tactics. A plan that was
+    /// built without [`crate::BuildOptions::detailed`] has the names only.
     ///
     /// # Errors
-    /// When TensorRT gives none.
+    /// When TensorRT returns no report.
     pub fn report(&self) -> Result<String, TensorRtError> {
         unsafe extern "C" fn keep(user: *mut c_void, text: *const c_char) {
-            // SAFETY: `user` is the string below; the text ends in zero and lives through the call.
+            // SAFETY: `user` is the string `report` below. `text` is a NUL-terminated string that
+            // lives during the call.
             unsafe {
                 *user.cast::<String>() = CStr::from_ptr(text).to_string_lossy().into_owned();
             }
         }
         let mut report = String::new();
         let mut error = ErrorText::new();
-        // SAFETY: the engine lives; `keep` writes to `report` during the call only.
+        // SAFETY: the engine is alive. `keep` writes to `report` during the call only.
         let status = unsafe {
             (self.library().functions().engine_report)(
                 self.inner.raw,
@@ -227,14 +229,14 @@ impl Engine {
         Ok(report)
     }
 
-    /// State for one inference at a time.
+    /// Creates an execution context.
     ///
     /// # Errors
-    /// When the device lacks the memory.
+    /// When the device has too little memory.
     pub fn context(&self) -> Result<Context, TensorRtError> {
         let mut raw = ptr::null_mut();
         let mut error = ErrorText::new();
-        // SAFETY: the engine lives, and is kept by the context.
+        // SAFETY: the engine is alive, and the context keeps it alive.
         let status = unsafe {
             (self.library().functions().context_new)(self.inner.raw, &raw mut raw, &raw mut *error)
         };
@@ -248,21 +250,22 @@ impl Engine {
 }
 
 impl Context {
-    /// Says where a tensor is.
+    /// Sets the address of a tensor.
     ///
     /// # Errors
     /// When the engine has no such tensor.
     ///
     /// # Safety
-    /// `address` is memory that the device reaches, as large as the tensor and aligned to 256
-    /// bytes, until every inference enqueued with it has ended.
+    /// `address` must point to memory that the device can access, that is as large as the tensor
+    /// and aligned to 256 bytes. The memory must stay valid until every inference that was enqueued
+    /// with it has finished.
     pub unsafe fn bind(&mut self, tensor: &str, address: *mut c_void) -> Result<(), TensorRtError> {
         let name = CString::new(tensor).map_err(|_| TensorRtError::Failed {
             doing: "binding a tensor",
             reason: "its name has a zero in it".into(),
         })?;
         let mut error = ErrorText::new();
-        // SAFETY: the context lives; the caller vouches for the address.
+        // SAFETY: the context is alive. The contract of this function covers the address.
         let status = unsafe {
             (self.engine.library().functions().context_bind)(
                 self.raw,
@@ -274,17 +277,18 @@ impl Context {
         TensorRt::failure(status, "binding a tensor", &error)
     }
 
-    /// Puts one inference into `stream` and returns at once.
+    /// Enqueues one inference on `stream` and returns without waiting for it.
     ///
     /// # Errors
-    /// When TensorRT could not; errors of the work itself show when the stream is waited for.
+    /// When TensorRT cannot enqueue it. Errors of the inference itself are reported by the wait for
+    /// the stream.
     ///
     /// # Safety
-    /// `stream` is a `CUstream` of the current context; every tensor is bound, and nobody else
-    /// touches their memory until the work is done.
+    /// `stream` must be a `CUstream` of the current CUDA context. Every tensor must be bound, and
+    /// their memory must not be accessed until the inference has finished.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorRtError> {
         let functions = self.engine.library().functions();
-        // SAFETY: the context lives; the caller vouches for stream and memory.
+        // SAFETY: the context is alive. The contract of this function covers stream and memory.
         let status = unsafe { (functions.context_enqueue)(self.raw, stream, &raw mut *self.error) };
         TensorRt::failure(status, "starting the inference", &self.error)
     }
@@ -292,21 +296,24 @@ impl Context {
 
 impl Drop for RuntimeHandle {
     fn drop(&mut self) {
-        // SAFETY: made by the shim, freed once, after all its engines: they keep it.
+        // SAFETY: the shim created the runtime, and it is freed here once. Its engines hold a
+        // reference, so they have been freed before.
         unsafe { (self.library.functions().runtime_free)(self.raw) }
     }
 }
 
 impl Drop for EngineHandle {
     fn drop(&mut self) {
-        // SAFETY: made by the shim, freed once, after all its contexts: they keep it.
+        // SAFETY: the shim created the engine, and it is freed here once. Its contexts hold a
+        // reference, so they have been freed before.
         unsafe { (self.runtime.inner.library.functions().engine_free)(self.raw) }
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: made by the shim, freed once; the caller of `enqueue` has waited for its work.
+        // SAFETY: the shim created the context, and it is freed here once. The caller of `enqueue`
+        // has waited for its work.
         unsafe { (self.engine.library().functions().context_free)(self.raw) }
     }
 }

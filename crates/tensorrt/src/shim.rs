@@ -1,4 +1,4 @@
-//! Where shims are, and which of them may be opened.
+//! Finds a shim, checks that it is trusted and intact, and loads it.
 
 #![allow(unsafe_code)]
 
@@ -14,22 +14,23 @@ use crate::library::said;
 use crate::trust::{Owner, trusted};
 use crate::version::{Product, Version};
 
-/// The folders a shim may come from: a shim is code, run with the pilot's rights.
+/// The folders that a shim may be loaded from. A shim is code that runs with the pilot's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shims {
-    /// [`Shims::PACKAGED`] and [`Shims::MADE_HERE`], when root owns them and nobody else may write.
+    /// [`Shims::PACKAGED`] and [`Shims::MADE_HERE`]. They must belong to root, and only root may
+    /// be able to write them.
     Installed,
-    /// A folder of root's or the present user's own, that nobody else may write.
+    /// A folder that belongs to root or the current user, and that no other user can write.
     In(PathBuf),
 }
 
 impl Shims {
-    /// Those that the package brings.
+    /// The folder of the shims in the package.
     pub const PACKAGED: &'static str = "/usr/lib/pilotage/shims";
-    /// Those compiled on this machine by `pilotage compile --for-this-machine`.
+    /// The folder of the shims that `pilotage compile --for-this-machine` compiles.
     pub const MADE_HERE: &'static str = "/var/lib/pilotage/shims";
 
-    /// Where a shim that is compiled on this machine goes.
+    /// The folder for a shim that is compiled on this machine.
     pub(crate) fn made_here(&self) -> &Path {
         match self {
             Self::Installed => Path::new(Self::MADE_HERE),
@@ -44,11 +45,11 @@ impl Shims {
         }
     }
 
-    /// The shim for `version`: its path without links, so that what was looked at is opened, and
-    /// the checksum is that beside it.
+    /// Finds the shim for `version` and returns its path without symlinks. Opening that path opens
+    /// the file that was checked, and the checksum is read from that file's folder.
     pub(crate) fn find(&self, version: Version) -> Result<PathBuf, TensorRtError> {
         let folders: &[&Path] = match self {
-            // What was made against this machine's own headers is the better fit.
+            // A shim that was compiled against this machine's headers takes precedence.
             Self::Installed => &[Path::new(Self::MADE_HERE), Path::new(Self::PACKAGED)],
             Self::In(folder) => &[folder],
         };
@@ -68,15 +69,15 @@ impl Shims {
     }
 }
 
-/// How the reason ends where there is no file.
+/// The end of the reason for a missing file.
 pub(crate) const NOT_THERE: &str = "is not there";
 
-/// The file with a shim's SHA-256, written beside it.
+/// The file with a shim's SHA-256, in the same folder.
 pub(crate) fn checksum_file(shim: &Path) -> PathBuf {
     shim.with_extension("so.sha256")
 }
 
-/// A shim's SHA-256, as hexadecimal digits.
+/// A shim's SHA-256 in hexadecimal digits.
 pub(crate) fn checksum(content: &[u8]) -> String {
     Sha256::digest(content)
         .iter()
@@ -84,22 +85,24 @@ pub(crate) fn checksum(content: &[u8]) -> String {
         .collect()
 }
 
-/// Opens a shim, once it is sure to be whole: loading half a library ends in a signal.
+/// Loads a shim after its checksum was compared: loading a truncated library would end the process
+/// with a signal.
 pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     let damaged = |reason: String| TensorRtError::DamagedShim {
         path: path.to_owned(),
         reason,
     };
     let content = fs::read(path).map_err(|error| damaged(error.to_string()))?;
-    let wanted = fs::read_to_string(checksum_file(path))
+    let expected = fs::read_to_string(checksum_file(path))
         .map_err(|error| damaged(format!("its checksum cannot be read: {error}")))?;
-    if wanted.trim() != checksum(&content) {
+    if expected.trim() != checksum(&content) {
         return Err(damaged("its checksum is another".into()));
     }
-    // SAFETY: what was compiled from shim.cpp, whole, runs nothing when it is opened.
+    // SAFETY: the file is intact and was compiled from shim.cpp, whose static initialisers expect
+    // nothing of the process.
     let shim = unsafe { Library::new(path) }.map_err(|error| damaged(said(&error)))?;
-    // SAFETY: every interface since the first has this function, of this signature; its result
-    // is a constant of the shim's.
+    // SAFETY: every version of the interface has this function with this signature. It returns the
+    // address of a constant in the shim.
     let info = unsafe {
         let describe = shim
             .get::<Describe>("pilotage_shim_describe\0")
@@ -109,7 +112,8 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     Ok((shim, info))
 }
 
-/// Whether `info` is for this library; a virtual table of another version is never called.
+/// Compares the shim's versions with the library's, so that a virtual table of another version is
+/// never called.
 pub(crate) fn check(
     path: &Path,
     info: ShimInfo,

@@ -1,4 +1,4 @@
-//! Work in order on the device, recorded once and replayed, and the wait for its end.
+//! CUDA streams and graphs, and the wait for their end.
 
 #![allow(unsafe_code)]
 
@@ -11,35 +11,38 @@ use cudarc::driver::sys;
 use crate::device::{CudaError, Device};
 use crate::driver::{self, Driver};
 
-/// What the processor does until the device has an answer.
+/// How a thread waits for the device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// Looks all the time for half a millisecond, longer than a driving network takes, and
-    /// then now and then.
+    /// Polls continuously for half a millisecond, which is longer than a driving network takes,
+    /// and then as [`Self::Sleep`].
     #[default]
     Spin,
-    /// Looks now and then: up to 50 microseconds late, and the core is free meanwhile.
+    /// Polls every 50 microseconds and sleeps between the polls, so that the core is free. The
+    /// answer is noticed up to 50 microseconds late.
     Sleep,
 }
 
-/// Whose work goes first, where several streams have some.
+/// The priority of a stream's work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Priority {
-    /// This stream's.
+    /// The stream's work precedes that of streams with low priority.
     #[default]
     High,
-    /// That of streams with high priority.
+    /// The work of streams with high priority precedes this stream's.
     Low,
 }
 
+/// How long [`Wait::Spin`] polls continuously.
 const SPIN: Duration = Duration::from_micros(500);
-const NAP: Duration = Duration::from_micros(50);
-/// `CU_STREAM_NON_BLOCKING`: it waits for no work of other streams.
+/// The pause between two polls of [`Wait::Sleep`].
+const PAUSE: Duration = Duration::from_micros(50);
+/// `CU_STREAM_NON_BLOCKING`: the stream does not synchronise with the default stream.
 const NON_BLOCKING: u32 = 1;
-/// `CU_STREAM_CAPTURE_MODE_THREAD_LOCAL`: other threads may go on as they like.
+/// `CU_STREAM_CAPTURE_MODE_THREAD_LOCAL`: the capture does not restrict other threads.
 const THREAD_LOCAL: i32 = 1;
 
-/// A stream, and events at the beginning and the end of what it was last given.
+/// A stream, with events at the beginning and the end of its latest work.
 pub(crate) struct Stream {
     driver: &'static Driver,
     raw: sys::CUstream,
@@ -48,14 +51,14 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// An empty one. `device` is the thread's own.
+    /// Creates a stream. `device` must be current on the calling thread.
     pub(crate) fn new(device: &Device, priority: Priority) -> Result<Self, CudaError> {
         let driver = device.driver();
         let (mut least, mut greatest) = (0, 0);
-        // SAFETY: it writes two numbers. Where there are no priorities both are 0.
-        let asked =
+        // SAFETY: the call writes two integers. Both are 0 on devices without priorities.
+        let status =
             unsafe { (driver.cuCtxGetStreamPriorityRange)(&raw mut least, &raw mut greatest) };
-        driver.done("asking for the priorities of streams", asked)?;
+        driver.done("asking for the priorities of streams", status)?;
         let priority = match priority {
             Priority::High => greatest,
             Priority::Low => least,
@@ -66,11 +69,11 @@ impl Stream {
             began: ptr::null_mut(),
             done: ptr::null_mut(),
         };
-        // SAFETY: each writes one handle, which is destroyed once, when this is dropped.
+        // SAFETY: each call writes one handle, which `Drop` destroys once.
         unsafe {
-            let made =
+            let status =
                 (driver.cuStreamCreateWithPriority)(&raw mut stream.raw, NON_BLOCKING, priority);
-            driver.done("making a stream", made)?;
+            driver.done("making a stream", status)?;
             for event in [&raw mut stream.began, &raw mut stream.done] {
                 driver.done("making an event", (driver.cuEventCreate)(event, 0))?;
             }
@@ -82,31 +85,32 @@ impl Stream {
         self.raw
     }
 
-    /// As TensorRT takes it.
+    /// The stream as a pointer for TensorRT.
     pub(crate) fn raw(&self) -> *mut c_void {
         self.raw.cast()
     }
 
-    /// Marks the beginning of what comes next.
+    /// Marks the beginning of the work that is enqueued next.
     pub(crate) fn begin(&self) -> Result<(), CudaError> {
-        // SAFETY: both live.
-        let marked = unsafe { (self.driver.cuEventRecord)(self.began, self.raw) };
+        // SAFETY: the event and the stream are alive.
+        let status = unsafe { (self.driver.cuEventRecord)(self.began, self.raw) };
         self.driver
-            .done("marking the beginning of the work", marked)
+            .done("marking the beginning of the work", status)
     }
 
-    /// Marks the end of what is in the stream now.
+    /// Marks the end of the work that is enqueued so far.
     pub(crate) fn mark(&self) -> Result<(), CudaError> {
-        // SAFETY: both live.
-        let marked = unsafe { (self.driver.cuEventRecord)(self.done, self.raw) };
-        self.driver.done("marking the end of the work", marked)
+        // SAFETY: the event and the stream are alive.
+        let status = unsafe { (self.driver.cuEventRecord)(self.done, self.raw) };
+        self.driver.done("marking the end of the work", status)
     }
 
-    /// Whether the device has come to the mark by `until`.
+    /// Waits until the device reaches the mark of [`Self::mark`]. Returns false if it has not by
+    /// `until`.
     pub(crate) fn wait(&self, until: Instant, how: Wait) -> Result<bool, CudaError> {
         let start = Instant::now();
         loop {
-            // SAFETY: the event lives.
+            // SAFETY: the event is alive.
             match unsafe { (self.driver.cuEventQuery)(self.done) } {
                 driver::NOT_READY => {}
                 status => {
@@ -123,71 +127,76 @@ impl Stream {
             if how == Wait::Spin && now - start < SPIN {
                 std::hint::spin_loop();
             } else {
-                std::thread::sleep(NAP.min(until - now));
+                std::thread::sleep(PAUSE.min(until - now));
             }
         }
     }
 
-    /// From the beginning to the end, by the device's own clock, once that has been waited for.
+    /// The time from the beginning to the end of the work, by the device's clock. Call it after
+    /// [`Self::wait`] has returned true.
     pub(crate) fn elapsed(&self) -> Option<Duration> {
         let mut milliseconds = 0.0_f32;
-        // SAFETY: it writes one number; both events live.
-        let asked = unsafe {
+        // SAFETY: the call writes one number, and both events are alive.
+        let status = unsafe {
             (self.driver.cuEventElapsedTime)(&raw mut milliseconds, self.began, self.done)
         };
-        let known = asked == driver::SUCCESS && milliseconds.is_finite() && milliseconds >= 0.0;
-        known.then(|| Duration::from_secs_f64(f64::from(milliseconds) * 1e-3))
+        let valid = status == driver::SUCCESS && milliseconds.is_finite() && milliseconds >= 0.0;
+        valid.then(|| Duration::from_secs_f64(f64::from(milliseconds) * 1e-3))
     }
 
-    /// Records what `work` puts into the stream, without doing it, to be replayed.
+    /// Records the work that `work` enqueues on the stream as a graph, without running it.
     ///
     /// # Errors
-    /// When `work` fails, or the driver cannot record it; the stream is as it was then.
+    /// When `work` fails, or the driver cannot record it. The stream is then as before the call.
     pub(crate) fn capture<E: From<CudaError>>(
         &self,
         work: impl FnOnce() -> Result<(), E>,
     ) -> Result<Graph, E> {
         let driver = self.driver;
-        // SAFETY: the stream lives; the capture is ended below, whatever happens between.
-        let begun = unsafe { (driver.cuStreamBeginCapture_v2)(self.raw, THREAD_LOCAL) };
-        driver.done("beginning to record a graph", begun)?;
-        let worked = work();
+        // SAFETY: the stream is alive. The capture is ended below, whether `work` fails or not.
+        let status = unsafe { (driver.cuStreamBeginCapture_v2)(self.raw, THREAD_LOCAL) };
+        driver.done("beginning to record a graph", status)?;
+        let result = work();
         let mut graph = ptr::null_mut();
-        // SAFETY: it writes one handle, destroyed below.
+        // SAFETY: the call writes one handle, which is destroyed below.
         let ended = unsafe { (driver.cuStreamEndCapture)(self.raw, &raw mut graph) };
         let mut recorded = Graph {
             driver,
             raw: ptr::null_mut(),
         };
-        let made = worked.and_then(|()| {
+        let result = result.and_then(|()| {
             driver.done("recording a graph", ended)?;
-            // SAFETY: the graph was just given; the handle is destroyed once, by `Graph`.
-            let made =
+            // SAFETY: `graph` was just created. The call writes one handle, which `Graph` destroys
+            // once.
+            let status =
                 unsafe { (driver.cuGraphInstantiateWithFlags)(&raw mut recorded.raw, graph, 0) };
-            Ok(driver.done("preparing a graph", made)?)
+            Ok(driver.done("preparing a graph", status)?)
         });
         if !graph.is_null() {
-            // SAFETY: given above, and of no more use. What the driver says does not matter.
+            // SAFETY: the graph was created above and is not used any more. A failure cannot be
+            // handled.
             let _ = unsafe { (driver.cuGraphDestroy)(graph) };
         }
-        made.map(|()| recorded)
+        result.map(|()| recorded)
     }
 
-    /// Puts all of `graph` into the stream.
+    /// Enqueues the work of `graph` on the stream.
     ///
     /// # Safety
-    /// Everything that the recorded work reads and writes still lives, and nobody else
-    /// touches it until the work is done.
+    /// All memory that the recorded work accesses must be alive, and must not be accessed otherwise
+    /// until the work has finished.
     pub(crate) unsafe fn replay(&self, graph: &Graph) -> Result<(), CudaError> {
-        // SAFETY: both live; the memory is the caller's word.
-        let launched = unsafe { (self.driver.cuGraphLaunch)(graph.raw, self.raw) };
-        self.driver.done("starting the recorded work", launched)
+        // SAFETY: the graph and the stream are alive. The contract of this function covers the
+        // memory.
+        let status = unsafe { (self.driver.cuGraphLaunch)(graph.raw, self.raw) };
+        self.driver.done("starting the recorded work", status)
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // SAFETY: made in `new`, destroyed once. What the driver says no longer matters.
+        // SAFETY: `new` created the handles, and they are destroyed here once. A failure cannot be
+        // handled.
         unsafe {
             for event in [self.began, self.done] {
                 if !event.is_null() {
@@ -201,7 +210,7 @@ impl Drop for Stream {
     }
 }
 
-/// Recorded work.
+/// A recorded CUDA graph that can be replayed.
 pub(crate) struct Graph {
     driver: &'static Driver,
     raw: sys::CUgraphExec,
@@ -210,7 +219,8 @@ pub(crate) struct Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         if !self.raw.is_null() {
-            // SAFETY: made in `capture`, destroyed once, when its last run was waited for.
+            // SAFETY: `capture` created the handle, and it is destroyed here once, after the owner
+            // has waited for its last replay.
             let _ = unsafe { (self.driver.cuGraphExecDestroy)(self.raw) };
         }
     }

@@ -1,5 +1,5 @@
-//! Who could have put a file there. Shims and plans are run with the pilot's rights: what is
-//! loaded is only what root, or the user who asked for it, can have written.
+//! Checks which users could have written a file. Shims and plans run with the pilot's rights, so
+//! only files are loaded that no user other than root, or the current user, could have written.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,19 +7,19 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Whose files are taken.
+/// The owners of trusted files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Root's alone.
+    /// Only root.
     Root,
-    /// Root's and those of the user this process runs as.
+    /// Root, and the user that this process runs as.
     RootOrUser,
 }
 
 impl Owner {
     fn is(self, user: u32) -> bool {
-        let own = || user == rustix::process::geteuid().as_raw();
-        user == 0 || self == Self::RootOrUser && own()
+        let is_current = || user == rustix::process::geteuid().as_raw();
+        user == 0 || self == Self::RootOrUser && is_current()
     }
 
     fn name(self) -> &'static str {
@@ -30,20 +30,22 @@ impl Owner {
     }
 }
 
-/// Links followed before a path is said to go in circles, as in the kernel.
-const LINKS: u32 = 40;
+/// The most symlinks that are followed in one path, as in the kernel.
+const MAX_LINKS: u32 = 40;
 const STICKY: u32 = 0o1000;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// The path of what `path` leads to, without links, if only `owner` can have put it there: it, and
-/// every folder and link on the way, belongs to `owner` and nobody else may write it. What was
-/// looked at is then what is opened by that path: nobody else can change where it leads.
+/// Resolves the symlinks of `path`, and checks that only `owner` could have written the file: the
+/// file and every folder and symlink on the way must belong to `owner`, and no other user may be
+/// able to write them. Opening the returned path then opens the file that was checked, because no
+/// other user can change what it refers to.
 ///
-/// A folder further up may be one like /tmp, in which nobody can move what belongs to others.
+/// A folder above the file's own may be sticky and writable by others, as /tmp: other users cannot
+/// rename or delete entries there that are not theirs.
 pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
     let failed = |place: &Path, error: std::io::Error| format!("{}: {error}", place.display());
     let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
-    let mut rest = steps(&path);
+    let mut rest = components(&path);
     let mut real = PathBuf::from("/");
     let mut links = 0;
     belongs(&real, &look(&real)?, owner)?;
@@ -60,7 +62,7 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
             continue;
         }
         links += 1;
-        if links > LINKS {
+        if links > MAX_LINKS {
             return Err(format!("{}: its links go in circles", path.display()));
         }
         if !owner.is(about.uid()) {
@@ -70,12 +72,12 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
         if target.is_absolute() {
             real = PathBuf::from("/");
         }
-        for step in steps(&target).into_iter().rev() {
+        for step in components(&target).into_iter().rev() {
             rest.push_front(step);
         }
     }
-    // Its own folder is not even one like /tmp: others could put a name beside it, or in its place
-    // once it is gone.
+    // The file's own folder must not be like /tmp: other users could create files beside it, or in
+    // its place after it was deleted.
     let folder = real.parent().unwrap_or(&real);
     match look(folder)?.mode() & WRITABLE_BY_OTHERS {
         0 => Ok(real),
@@ -83,11 +85,13 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
     }
 }
 
-/// Checks, when this process runs as root, that only root can have written the engine file
-/// `path`: [`crate::prepare`] gives its content to NVIDIA's parser, with root's rights.
+/// Checks that only root could have written the engine file `path`, if this process runs as root.
+/// [`crate::prepare`] passes the file's content to NVIDIA's parser, which then runs with root's
+/// rights.
 ///
 /// # Errors
-/// When the file, a folder or a link on the way belongs to another user or is writable by others.
+/// When the file, or a folder or symlink on the way, belongs to another user or is writable by
+/// others.
 pub fn check_engine_file(path: &Path) -> Result<(), UntrustedEngine> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -101,7 +105,7 @@ pub fn check_engine_file(path: &Path) -> Result<(), UntrustedEngine> {
     }
 }
 
-/// Another user than root could have written an engine file.
+/// A user other than root could have written the engine file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{reason}: root builds a plan only from a file that no other user can write; for this file run \
@@ -109,14 +113,14 @@ pub fn check_engine_file(path: &Path) -> Result<(), UntrustedEngine> {
      copy it to one of root's first (`sudo install -m 644 {0} /etc/pilotage/`)", .file.display()
 )]
 pub struct UntrustedEngine {
-    /// Which file, folder or link, and what is wrong with it.
+    /// Which file, folder or symlink is not trusted, and why.
     pub reason: String,
     /// The engine file.
     pub file: PathBuf,
 }
 
-/// A path's names, without the root.
-fn steps(path: &Path) -> VecDeque<OsString> {
+/// The components of a path, without the root and `.`.
+fn components(path: &Path) -> VecDeque<OsString> {
     let names = path
         .components()
         .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir));
@@ -160,7 +164,8 @@ mod tests {
         fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A folder of the user's own, in it `good` with a file and `bad`, which others may write.
+    /// A folder of the current user with the folders `good` and `bad`, each with a file. Others may
+    /// write `bad`.
     fn folders() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, permissions) in [("good", 0o755), ("bad", 0o777)] {
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_could_have_put_there_is_refused() {
+    fn files_that_others_could_have_written_are_rejected() {
         let folder = folders();
         let at = |name: &str| folder.path().canonicalize().unwrap().join(name);
         let check = |name: &str| trusted(&at(name), Owner::RootOrUser);
@@ -187,7 +192,7 @@ mod tests {
                 .contains("gone: No such file")
         );
 
-        // A link is as good as the worst folder on its way.
+        // A symlink is rejected if any folder on its way is not trusted.
         symlink(at("bad/file"), at("good/to_bad")).unwrap();
         assert_eq!(check("good/to_bad"), Err(bad.clone()));
         symlink(at("good/file"), at("bad/to_good")).unwrap();
@@ -197,7 +202,7 @@ mod tests {
         symlink("turning", at("good/turning")).unwrap();
         assert!(check("good/turning").unwrap_err().contains("in circles"));
 
-        // In a folder like /tmp others can make names: it is no place for the file itself.
+        // Others can create files in a sticky folder like /tmp, so it is rejected.
         mode(&at("bad"), 0o1777);
         assert!(check("bad/file").unwrap_err().contains("written by others"));
         mode(&at("good/file"), 0o664);
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_changed_later_changes_nothing() {
+    fn the_resolved_path_does_not_follow_a_later_change_of_a_symlink() {
         let folder = folders();
         let link = folder.path().join("good/link");
         symlink("file", &link).unwrap();
@@ -221,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn root_and_the_user_are_told_apart() {
+    fn root_and_the_current_user_are_distinguished() {
         assert!(trusted(Path::new("/bin/sh"), Owner::Root).is_ok());
         let folder = folders();
         let file = folder.path().join("good/file");
         let as_root = trusted(&file, Owner::Root);
         match rustix::process::geteuid().as_raw() {
             0 => {
-                // Somebody else's.
+                // A file that belongs to another user.
                 std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
                 for owner in [Owner::Root, Owner::RootOrUser] {
                     let reason = trusted(&file, owner).unwrap_err();

@@ -1,13 +1,13 @@
-//! Which TensorRT.
+//! Products and versions of TensorRT.
 
 use std::fmt;
 
-/// NVIDIA sells two libraries of the same interface under different numbers.
+/// NVIDIA publishes two libraries with the same interface and separate version numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Product {
-    /// TensorRT, as JetPack and the Debian packages bring it.
+    /// TensorRT, as installed by JetPack and the Debian packages.
     TensorRt,
-    /// TensorRT for RTX: PCs' graphics cards. It builds plans on a machine without a GPU.
+    /// TensorRT for RTX, for PC graphics cards. It can build plans on a machine without a GPU.
     TensorRtRtx,
 }
 
@@ -19,7 +19,7 @@ impl Product {
         }
     }
 
-    /// The libraries' names, newest first: inference, then the ONNX parser of the same version.
+    /// The file names of the inference library and the ONNX parser of each version, newest first.
     pub(crate) fn libraries(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::TensorRt => &[
@@ -41,18 +41,18 @@ impl fmt::Display for Product {
     }
 }
 
-/// A library's version, to the patch level: no two share a shim.
+/// A library's version, to the patch level. Each version needs its own shim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// Whose numbers these are.
+    /// The product that the number belongs to.
     pub product: Product,
-    /// As `getInferLibVersion` gives it: 8502 is 8.5.2, 100300 is 10.3.0.
+    /// The number from `getInferLibVersion`: 8502 is 8.5.2, 100300 is 10.3.0.
     pub number: i32,
 }
 
 impl Version {
-    /// Major, minor and patch. Before version 10 a digit less was kept for each
-    /// (`NV_TENSORRT_VERSION` in the headers).
+    /// Major, minor and patch. Before version 10 the number has one digit for the minor version
+    /// instead of two (`NV_TENSORRT_VERSION` in the headers).
     #[must_use]
     pub fn parts(self) -> (i32, i32, i32) {
         let (major, minor) = if self.number < 10_000 {
@@ -67,7 +67,7 @@ impl Version {
         )
     }
 
-    /// The file of the shim that was made for this version.
+    /// The file name of the shim for this version.
     #[must_use]
     pub fn shim_file(self) -> String {
         let product = match self.product {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_read_as_the_headers_number_them() {
+    fn version_numbers_are_decoded_as_in_the_headers() {
         for (number, text) in [
             (8502, "TensorRT 8.5.2"),
             (8601, "TensorRT 8.6.1"),

@@ -1,14 +1,14 @@
-//! `PILOTAGE_TENSORRT`.
+//! The environment variable `PILOTAGE_TENSORRT`.
 
-/// What to do about TensorRT where it is not asked for by name: `PILOTAGE_TENSORRT`.
+/// Whether to use TensorRT when the command line does not request it: `PILOTAGE_TENSORRT`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wish {
-    /// Build a plan where there is a GPU and TensorRT; warn where they are there and it fails.
+    /// Build a plan on machines with a GPU and TensorRT, and warn if that fails.
     #[default]
     Auto,
-    /// Build none.
+    /// Build no plan.
     Off,
-    /// Fail without one.
+    /// Fail without a plan.
     Require,
 }
 
@@ -16,24 +16,24 @@ impl Wish {
     /// The variable's name.
     pub const VARIABLE: &'static str = "PILOTAGE_TENSORRT";
 
-    /// What the variable says; [`Wish::Auto`] where it is not set.
+    /// Reads the variable. The value is [`Wish::Auto`] if it is not set or empty.
     ///
     /// # Errors
-    /// When it says something else.
+    /// When the variable has an unknown value.
     pub fn from_environment() -> Result<Self, BadWish> {
-        let Some(word) = std::env::var_os(Self::VARIABLE) else {
+        let Some(value) = std::env::var_os(Self::VARIABLE) else {
             return Ok(Self::Auto);
         };
-        match word.to_str() {
+        match value.to_str() {
             Some("auto" | "") => Ok(Self::Auto),
             Some("off") => Ok(Self::Off),
             Some("require") => Ok(Self::Require),
-            _ => Err(BadWish(word.to_string_lossy().into_owned())),
+            _ => Err(BadWish(value.to_string_lossy().into_owned())),
         }
     }
 }
 
-/// `PILOTAGE_TENSORRT` is none of its words.
+/// `PILOTAGE_TENSORRT` has an unknown value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("PILOTAGE_TENSORRT is `{0}`; it can be auto, off or require")]
 pub struct BadWish(String);
