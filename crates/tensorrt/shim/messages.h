@@ -1,4 +1,4 @@
-// What TensorRT says, and how a call that failed says why.
+// TensorRT's log messages, and the error of a failed call.
 #ifndef PILOTAGE_TENSORRT_MESSAGES_H
 #define PILOTAGE_TENSORRT_MESSAGES_H
 
@@ -19,8 +19,8 @@ void copy(char* to, size_t size, char const* from)
     std::snprintf(to, size, "%s", from == nullptr ? "" : from);
 }
 
-// One call into TensorRT. It keeps the first error of the call: TensorRT returns null and says why
-// to its logger.
+// One call into TensorRT. It keeps the first error message of the call, because TensorRT returns
+// null and reports the reason to its logger.
 class Call final
 {
 public:
@@ -79,9 +79,9 @@ private:
     char mFirst[sizeof pilotage_error::message];
 };
 
-// The call that this thread is in.
+// The current call of this thread.
 thread_local Call* tCall = nullptr;
-// The build under way, whose threads are TensorRT's own.
+// The build in progress. TensorRT's own threads log messages of it.
 std::atomic<Call*> gBuild{nullptr};
 
 Call::Call(pilotage_library const* library)
@@ -97,8 +97,8 @@ Call::~Call()
     tCall = mBefore;
 }
 
-// TensorRT keeps the first logger it is given for as long as anything of it lives, and ignores later
-// ones: so there is one, and it is never destroyed.
+// TensorRT uses the first logger that it receives as long as any of its objects lives, and ignores
+// later loggers. Therefore there is one logger, and it is never destroyed.
 class Logger final : public nvinfer1::ILogger
 {
 public:
@@ -125,7 +125,7 @@ private:
     pilotage_log mLog;
 };
 
-// Null when there is no memory for it.
+// Null if there is not enough memory.
 Logger* logger(pilotage_library const& library)
 {
     static Logger* const it = new (std::nothrow) Logger(library.log);
@@ -138,14 +138,15 @@ void clear(pilotage_error* error)
     error->node = -1;
 }
 
-// The call has failed before TensorRT could say anything.
+// Reports a failure that TensorRT did not log.
 int32_t refuse(pilotage_error* error, int32_t status, char const* message)
 {
     copy(error->message, sizeof error->message, message);
     return status;
 }
 
-// Says whose messages those of TensorRT's own threads are.
+// Attributes the messages of TensorRT's own threads to `call`, as long as the object lives. Builds
+// exclude one another.
 struct Building
 {
     explicit Building(Call& call)

@@ -12,15 +12,15 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
-// RTX's headers alone number their own product.
+// Only the headers of TensorRT-RTX define TRT_MAJOR_RTX without TRT_MAJOR_ENTERPRISE.
 #if defined(TRT_MAJOR_RTX) && !defined(TRT_MAJOR_ENTERPRISE)
 #define SHIM_RTX 1
 #else
 #define SHIM_RTX 0
 #endif
 
-// Where the precision comes from the model: TensorRT 10.12 deprecated the flags, 11 removed them,
-// RTX never had them.
+// Whether the precision comes from the model instead of from flags. TensorRT 10.12 deprecated the
+// flags, 11 removed them, and RTX never had them.
 #if SHIM_RTX || NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR >= 12)
 #define SHIM_STRONGLY_TYPED 1
 #else
@@ -28,7 +28,7 @@
 #endif
 
 #if SHIM_RTX || NV_TENSORRT_MAJOR >= 10
-#define SHIM_PROGRESS 1  // IProgressMonitor: in no header of 8.5 and 8.6 that could be had
+#define SHIM_PROGRESS 1  // IProgressMonitor: not in the available headers of 8.5 and 8.6
 #define SHIM_NODE_NAMES 1
 #else
 #define SHIM_PROGRESS 0
@@ -59,7 +59,7 @@ public:
 
     bool stepComplete(char const* phase, int32_t step) noexcept override
     {
-        // A phase's steps are told at its start; the receiver remembers them.
+        // The number of a phase's steps is reported at its start; the receiver remembers it.
         tell(phase, nullptr, step + 1, -1);
         return !mCancelled;
     }
@@ -100,8 +100,9 @@ Function as(void* symbol)
     return reinterpret_cast<Function>(symbol);
 }
 
-// What one of TensorRT's creating functions made. Where it fails it is bound to give null, but
-// 11.4 gives 0x228 without a driver: null, moved to a base class. No object is in the first page.
+// Converts the result of one of TensorRT's factory functions. On failure they should return null,
+// but 11.4 returns 0x228 on a machine without a driver: a null pointer cast to a base class. No
+// object lies in the first page, so such pointers count as null.
 template <typename Interface>
 Interface* made(void* it)
 {
@@ -139,10 +140,11 @@ NetworkDefinitionCreationFlags network_flags()
 #endif
 }
 
-// What of `build` is the configuration's business. PILOTAGE_OK, or why not.
+// Applies the options of `build` to the builder's configuration. Returns PILOTAGE_OK or the status
+// of the failure.
 int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build const& build, pilotage_error* error)
 {
-    // Answers as exact as the model's precision says: no 10-bit mantissas in float32 layers.
+    // Compute float32 layers in float32: TF32 has a mantissa of 10 bits.
     config.clearFlag(BuilderFlag::kTF32);
     if (build.workspace != 0)
     {
@@ -191,7 +193,7 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
         }
         for (int32_t index = 0; index < build.compute_capability_count; ++index)
         {
-            // ComputeCapability's values are the capability itself, as 86 for 8.6.
+            // The values of ComputeCapability are the capability, for example 86 for 8.6.
             auto const capability = static_cast<ComputeCapability>(build.compute_capabilities[index]);
             if (!config.setComputeCapability(capability, index))
             {
@@ -207,7 +209,7 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
 
 } // namespace
 
-// A copy of TensorRT's: its own would have to go before the builder does.
+// A copy of TensorRT's memory, which would have to be freed before the builder.
 struct pilotage_bytes
 {
     std::unique_ptr<uint8_t[]> data;
@@ -266,8 +268,8 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     {
         return refuse(error, PILOTAGE_FAILED, "out of memory");
     }
-    // What the builder and the configuration are lent outlives them.
-#if !SHIM_RTX  // RTX times nothing when it builds: its kernels are compiled on the device.
+    // The builder and the configuration use these objects, which must outlive them.
+#if !SHIM_RTX  // RTX has no timing cache: its kernels are compiled later, on the device.
     std::unique_ptr<ITimingCache> cache;
 #endif
 #if SHIM_PROGRESS
@@ -298,7 +300,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     }
     if (network->getNbOutputs() == 0)
     {
-        // The parser is content with an empty file.
+        // The parser accepts an empty file.
         return refuse(error, PILOTAGE_PARSE, "it is empty");
     }
     int32_t const configured = configure(*builder, *config, *build, error);
@@ -311,7 +313,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     cache.reset(config->createTimingCache(build->timing_cache, build->timing_cache_size));
     if (!cache || !config->setTimingCache(*cache, false))
     {
-        // Of another device or version, or damaged: times are taken anew, and replace it.
+        // The cache is of another device or version, or damaged: start with an empty one.
         cache.reset(config->createTimingCache(nullptr, 0));
         if (cache)
         {
@@ -326,7 +328,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     }
 #endif
 
-    // What was said so far, of the cache for one, is not why the build fails, if it does.
+    // Earlier messages, for example about the timing cache, are not the reason if the build fails.
     call.forget();
     std::unique_ptr<IHostMemory> const memory(builder->buildSerializedNetwork(*network, *config));
 #if SHIM_PROGRESS

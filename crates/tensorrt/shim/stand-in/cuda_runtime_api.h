@@ -1,5 +1,6 @@
-// A stand-in for CUDA's header of that name: TensorRT's headers want only these two names of it.
-// It lets the shim be compiled where no CUDA toolkit is. Where there is one, its header is used.
+// A stand-in for CUDA's header of this name: TensorRT's headers use only these two names of it.
+// The shim can so be compiled without a CUDA toolkit. The header of an installed toolkit takes
+// precedence.
 #ifndef PILOTAGE_CUDA_STAND_IN
 #define PILOTAGE_CUDA_STAND_IN
 typedef struct CUstream_st* cudaStream_t;

@@ -1,10 +1,10 @@
-/* What the stand-ins of TensorRT answer: what a file says that they should.
+/* The answers of the stand-ins for TensorRT, which a file defines.
 
    STAND_IN_ANSWERS=FILE    text: `INPUT TYPE RANK SIZES.. OUTPUT TYPE RANK SIZES..`, then for each
                             input `HASH NUMBERS..` (FNV-1a, 64 bits, hexadecimal)
-   STAND_IN_ASK=SOCKET      answers are asked for there instead: the input's bytes go out, the
-                            numbers come back
-   and those of faults.h */
+   STAND_IN_ASK=SOCKET      the answers come from this socket instead: the stand-in sends the
+                            input's bytes and receives the numbers
+   and the variables of faults.h */
 #ifndef STAND_IN_ANSWERS_H
 #define STAND_IN_ANSWERS_H
 
@@ -44,7 +44,7 @@ static size_t stand_in_elements(const struct stand_in_tensor *tensor)
     return count;
 }
 
-/* Whoever listens at STAND_IN_ASK computes. */
+/* Sends the input to the server at STAND_IN_ASK, and receives the output. */
 static void stand_in_ask(const void *input, size_t in, void *output, size_t out)
 {
     static int line = -1;
@@ -88,11 +88,11 @@ static void stand_in_answer(void *with)
         if (known == hash) break;
     }
     fclose(answers);
-    /* What it does not know is as far from right as can be. */
+    /* The answer to an unknown input is far from any right one. */
     if (known != hash) for (size_t i = 0; i < numbers; i++) out[i] = 1e9f;
 }
 
-/* The stand-in of CUDA keeps the order, and records where it is told to. */
+/* Enqueues the inference on the stand-in for CUDA, which runs it, or records it during a capture. */
 static int stand_in_enqueue(struct stand_in_model *model, void *stream)
 {
     int (*launch)(void (*)(void *), void *, void *);

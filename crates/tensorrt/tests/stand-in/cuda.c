@@ -1,13 +1,13 @@
-/* A stand-in for libcuda.so, for tests on machines without a GPU: a driver of one device whose
-   memory is the processor's own and whose work is done when it is asked for. It computes nothing
-   itself. No figure of it is ever a GPU's.
+/* A stand-in for libcuda.so, for tests on machines without a GPU: a driver with one device. The
+   device's memory is the processor's, and its work runs as soon as it is enqueued. The stand-in
+   computes nothing itself. Its timings say nothing about a GPU.
 
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
-   STAND_IN_CODE=N         what it says then; the driver has words for 2 and 999 only
-   STAND_IN_LOG=FILE       each thing given back is written there
+   STAND_IN_CODE=N         the code of a failed call; there are texts for 2 and 999 only
+   STAND_IN_LOG=FILE       the file that lists freed memory, contexts and created streams
    STAND_IN_NO_DEVICE=1    there is a driver, and no device
-   STAND_IN_LATE_MS=N      work is done N ms after it was begun
-   and those of faults.h; where their file names `late`, no work is ever done */
+   STAND_IN_LATE_MS=N      work is finished N ms after it was enqueued
+   and the variables of faults.h; while their file names `late`, no work finishes */
 #include "faults.h"
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_READY = 600, UNKNOWN = 999 };
@@ -20,7 +20,7 @@ static int code(void)
 
 #define CALL(name) if (stand_in_fails(#name)) return code()
 
-/* What is given back, or would be: a call that fails has not done it. */
+/* Logs a call that frees something. A call that fails frees nothing and is not logged. */
 #define BACK(name) do { CALL(name); stand_in_append("STAND_IN_LOG", #name); } while (0)
 
 static double now(void)
@@ -30,13 +30,13 @@ static double now(void)
     return t.tv_sec * 1e3 + t.tv_nsec * 1e-6;
 }
 
-/* Work is done when it is put into a stream, or recorded where that is being captured. */
+/* Work runs when it is enqueued on a stream, or is recorded while the stream is captured. */
 struct step { void (*run)(void *); void *with; void *to; const void *from; size_t size; };
 struct graph { int count; struct step steps[16]; };
 struct stream { int priority; struct graph *capturing; };
 struct event { double at; };
 
-/* How many of each live. */
+/* The number of live objects of each kind. */
 static int contexts, pinned, memory, streams, events, graphs, recorded;
 #define MORE(count) __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED)
 #define LESS(count) __atomic_sub_fetch(&count, 1, __ATOMIC_RELAXED)
@@ -65,7 +65,7 @@ static int put(struct stream *stream, struct step step)
     else graph->steps[graph->count++] = step;
     return SUCCESS;
 }
-/* For the stand-in of TensorRT. */
+/* For the stand-in for TensorRT. */
 int stand_in_launch(void (*run)(void *), void *with, void *stream) { return put(stream, (struct step){.run = run, .with = with}); }
 
 static char primary;
@@ -74,7 +74,7 @@ int cuInit(unsigned flags)
 {
     (void)flags;
     CALL(cuInit);
-    /* What the real one says where there is a driver and no device. */
+    /* The real driver returns this when there is no device. */
     return getenv("STAND_IN_NO_DEVICE") == NULL ? SUCCESS : NO_DEVICE;
 }
 int cuDriverGetVersion(int *version) { CALL(cuDriverGetVersion); *version = 12060; return SUCCESS; }
@@ -111,7 +111,7 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; BACK(cuDevicePrimaryCtxRelease_v2); LESS(contexts); return SUCCESS; }
 int cuCtxSetCurrent(void *context) { (void)context; CALL(cuCtxSetCurrent); return SUCCESS; }
 
-/* Lines of 256 bytes, as the real one gives them. */
+/* Aligned to 256 bytes, as by the real driver. */
 static int take(void **to, size_t size, int *count)
 {
     *to = aligned_alloc(256, (size + 255) / 256 * 256);
@@ -238,7 +238,7 @@ int cuEventElapsedTime(float *milliseconds, void *from, void *to)
     return SUCCESS;
 }
 
-/* A driver has no words for what it does not know: INVALID_VALUE, and no text. */
+/* For an unknown code the driver returns INVALID_VALUE and no text. */
 int cuGetErrorName(int error, const char **name)
 {
     *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == UNKNOWN ? "CUDA_ERROR_UNKNOWN" : NULL;

@@ -1,11 +1,13 @@
-/* What a stand-in's calls are told to do wrong, and what is left of what they made.
+/* Fault injection for the stand-ins' calls, and a count of leaked objects.
 
-   STAND_IN_FAIL=NAME       the call of that name fails; of NAME:N the Nth alone
-   STAND_IN_FAIL_FILE=FILE  what FILE says at that moment: `NAME` or `NAME fail`; `NAME delay MS`,
-                            it takes so much longer; `NAME once MS`, the first time alone; `NAME
-                            hang`, it comes back only when FILE says something else
-   STAND_IN_TRACE=FILE      each call's name is written there
-   STAND_IN_LEFT=FILE       when the process ends: what was made and not given back, and how many */
+   STAND_IN_FAIL=NAME       calls of the function NAME fail; with NAME:N only the Nth
+   STAND_IN_FAIL_FILE=FILE  the same by the content of FILE at the time of the call: `NAME` or
+                            `NAME fail`; `NAME delay MS`, the call takes so much longer; `NAME once
+                            MS`, only the first call does; `NAME hang`, the call returns only when
+                            the content of FILE has changed
+   STAND_IN_TRACE=FILE      the name of each call is written to FILE
+   STAND_IN_LEFT=FILE       at the end of the process, the number of objects of each kind that
+                            were created and not freed is written to FILE */
 #ifndef STAND_IN_FAULTS_H
 #define STAND_IN_FAULTS_H
 
@@ -31,7 +33,7 @@ static void stand_in_append(const char *variable, const char *line)
     fclose(file);
 }
 
-/* What the file says of `name`: how, or an empty string. */
+/* Reads the fault of the function `name` from the file. `how` is empty without one. */
 static void stand_in_told(const char *name, char *how, long *milliseconds)
 {
     const char *path = getenv("STAND_IN_FAIL_FILE");
@@ -46,7 +48,7 @@ static void stand_in_told(const char *name, char *how, long *milliseconds)
     else if (read == 1) strcpy(how, "fail");
 }
 
-/* Whether the call of that name, which is being made, is to fail; it may take its time first. */
+/* Whether the current call of the function `name` must fail. Delays and hangs happen here. */
 __attribute__((unused)) static int stand_in_fails(const char *name)
 {
     static int calls, delayed;

@@ -1,11 +1,11 @@
-// A stand-in for TensorRT itself, behind the real shim: the interfaces are those of NVIDIA's own
-// headers, so that the shim calls through the tables of functions that it was compiled for. It
-// takes any model for a plan and answers what a file says (answers.h). No figure of it is a GPU's.
+// A stand-in for TensorRT behind the real shim. It has the interfaces of NVIDIA's headers, so the
+// shim calls it through the virtual tables that it was compiled for. It builds a plan from any
+// model, and a file defines its answers (answers.h). Its timings say nothing about a GPU.
 //
-// It is strict where TensorRT is not bound to be: whatever is used or destroyed in an order that
-// NVIDIA's headers do not allow, or called without being known here, ends the process.
+// It is stricter than TensorRT: it ends the process when an object is used or destroyed in an order
+// that NVIDIA's headers do not allow, or when a function is called that it does not implement.
 //
-//   STAND_IN_FAIL..       as faults.h has it: a call that fails says so to the logger
+//   STAND_IN_FAIL..       see faults.h; a call that fails reports it to the logger
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
 
@@ -22,7 +22,7 @@ using namespace nvinfer1;
 
 namespace {
 
-// The first logger is that of all that comes later, as in TensorRT; it must never go.
+// The first logger serves all later objects, as in TensorRT. It must never be destroyed.
 ILogger* gLogger = nullptr;
 
 void use_logger(void* logger)
@@ -47,7 +47,7 @@ bool fails(char const* name)
     return true;
 }
 
-// Runtimes and engines that have not gone.
+// The live runtimes and engines.
 std::set<void const*> gAlive;
 int gBuilders = 0, gOfBuilder = 0, gRuntimes = 0, gEngines = 0, gContexts = 0;
 
@@ -77,7 +77,7 @@ public:
     {
         demand(gBuilders == 1, "memory of the builder's outlived it");
         --gOfBuilder;
-        // Nothing of it may be read any more.
+        // Overwrite the content, so that a later read is noticed.
         std::fill(mContent.begin(), mContent.end(), '\xdd');
         say(ILogger::Severity::kVERBOSE, "memory given back");
     }
@@ -103,7 +103,7 @@ private:
     Named mTable{this};
 };
 
-// `times N`: N builds have added to them.
+// A timing cache. The content `times N` means that N builds have added to it.
 class Times final : public ITimingCache
 {
 public:
@@ -139,7 +139,7 @@ Times::~Times() noexcept
     demand(gTimes != this || gBuilders == 0, "the times went before the builder that uses them");
 }
 
-// What the builder makes goes before it does.
+// An object of the builder, which must be destroyed before the builder.
 template <typename Base>
 class OfBuilder : public Base
 {
@@ -211,7 +211,7 @@ private:
 
 IHostMemory* build(void*, INetworkDefinition&, IBuilderConfig&)
 {
-    // On threads of its own, as TensorRT does it.
+    // TensorRT logs from its own threads too.
     bool failed = false;
     std::thread([&failed] {
         failed = fails("buildSerializedNetwork");
@@ -259,7 +259,7 @@ public:
     ~Builder() noexcept override
     {
         demand(gOfBuilder == 0, "the builder went before what it had made");
-        // It may still tell of its progress, and write to its times.
+        // The destructor may still report progress and access the timing cache.
         if (gProgress != nullptr)
         {
             gProgress->phaseFinish("Building");
@@ -359,7 +359,7 @@ public:
             return dims;
         });
         mTable.with(&V::getTensorDataType, +[](void* self, char const* name) {
-            // What a failed call gives is something that no frame is.
+            // A failed call returns a type that no input or output may have.
             return fails("getTensorDataType") ? DataType::kBOOL : static_cast<DataType>(find(self, name).type);
         });
         mTable.with(&V::getTensorIOMode, +[](void* self, char const* name) {
@@ -480,7 +480,7 @@ public:
 
 extern "C" int32_t getInferLibVersion() noexcept
 {
-    // There is no logger yet.
+    // There is no logger yet, so a failure is not logged.
     return stand_in_fails("getInferLibVersion") ? 1 : NV_TENSORRT_VERSION;
 }
 

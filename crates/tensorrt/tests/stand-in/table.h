@@ -1,4 +1,4 @@
-// An object behind one of NVIDIA's interfaces that has only some of the functions.
+// An object with one of NVIDIA's interfaces that implements only some of the functions.
 #ifndef STAND_IN_TABLE_H
 #define STAND_IN_TABLE_H
 
@@ -28,8 +28,8 @@ void demand(bool holds, char const* what)
     never("a function that it does not have was called");
 }
 
-// An object behind one of the interfaces: a table of functions, of which those that are used
-// here are known. Their places come from the header, by way of pointers to members.
+// An object with one of the interfaces: a virtual table with the functions that are used here. The
+// index of each function comes from the header, through its pointer to member.
 template <typename Interface>
 class Table
 {
@@ -62,8 +62,8 @@ public:
     }
 
 private:
-    // Of the C++ ABI of Linux: a virtual function's pointer is its offset in the table (plus one
-    // but on ARM, which marks it in the second word).
+    // By the C++ ABI of Linux, the pointer to a virtual member function is its offset in the table
+    // plus one. On ARM it is the offset, and the second word marks it as virtual.
     static size_t place(void const* member)
     {
         size_t offset;

@@ -1,9 +1,9 @@
-/* A stand-in for TensorRT and its shim, for tests on machines without a GPU: it takes any model
-   for a plan, and answers what a file says that it should. No figure of it is ever a GPU's.
+/* A stand-in for TensorRT and its shim, for tests on machines without a GPU: it builds a plan from
+   any model, and a file defines its answers. Its timings say nothing about a GPU.
 
-   VERSION (when compiled)  what the library says it is; the shim is for 10.3.0
+   VERSION (when compiled)  the version that the library reports; the shim is for 10.3.0
    STAND_IN_SLOW_INT8=1     the device has no fast INT8
-   and those of answers.h */
+   and the variables of answers.h */
 #include "answers.h"
 #include "shim.h"
 
@@ -47,7 +47,7 @@ int32_t pilotage_build_plan(const struct pilotage_library *library, const struct
     (*plan)->size = sizeof stand_in_plan + build->model_size;
     memcpy((*plan)->data, stand_in_plan, sizeof stand_in_plan);
     memcpy((*plan)->data + sizeof stand_in_plan, build->model, build->model_size);
-    /* Its size tells a test whether the one of an earlier build came along. */
+    /* The size shows a test whether the timing cache of an earlier build was passed. */
     *times = calloc(1, sizeof **times + build->timing_cache_size + 1);
     (*times)->size = build->timing_cache_size + 1;
     return PILOTAGE_OK;
