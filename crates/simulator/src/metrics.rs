@@ -1,6 +1,8 @@
 //! Metrics of a run.
 //!
 //! Names and formulas follow JdeRobot's Behavior Metrics
+//! (<https://github.com/JdeRobot/BehaviorMetrics>, `metrics_gazebo.py` and the brains'
+//! `suddenness_distance`), so that the results can be compared.
 
 use serde::Serialize;
 

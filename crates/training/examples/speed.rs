@@ -1,9 +1,9 @@
-//! Prints how many samples a second each backend of this build works through.
+//! Prints how many samples per second each backend of this build processes.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 use std::time::Instant;

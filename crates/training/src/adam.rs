@@ -1,6 +1,6 @@
 //! Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015).
 
-/// Adam's memory: running means of the gradient and of its square.
+/// The state of Adam: running means of the gradient and of its square.
 #[derive(Debug, Clone)]
 pub struct Adam {
     mean: Vec<f32>,
@@ -13,7 +13,7 @@ const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
 impl Adam {
-    /// For `count` values.
+    /// The state for `count` values.
     pub fn new(count: usize) -> Self {
         Self {
             mean: vec![0.0; count],
@@ -22,7 +22,7 @@ impl Adam {
         }
     }
 
-    /// Moves `values` one step of size `rate` against `slope`.
+    /// Updates `values` by one step with the learning rate `rate`. `slope` is the gradient.
     pub fn step(&mut self, values: &mut [f32], slope: &[f32], rate: f32) {
         self.steps = self.steps.saturating_add(1);
         let first = 1.0 - libm::powf(BETA_1, self.steps as f32);

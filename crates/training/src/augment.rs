@@ -1,12 +1,12 @@
-//! Light and colour as no simulator draws them: a random curve over each
-//! picture's grey levels.
+//! Augmentation of light and colour beyond the simulator's: a random curve over each picture's grey
+//! levels.
 
 use pilotage_simulator::Random;
 
 use crate::network::Statistics;
 
-/// The normalised value of every byte by colour, through a random brightness,
-/// colour cast, contrast and gamma; half of the time as it is.
+/// The normalised value of every byte by colour, after a random brightness, colour cast, contrast
+/// and gamma. Half of the calls return `plain` unchanged.
 pub fn table(
     plain: &[[f32; 256]; 3],
     statistics: &Statistics,
@@ -24,7 +24,7 @@ pub fn table(
         let deviation = libm::sqrtf(statistics.variance[colour] + crate::network::EPSILON);
         for (byte, value) in values.iter_mut().enumerate() {
             let light = libm::pow(byte as f64 / 255.0, gamma) * cast + lift;
-            // Back to a byte's precision, as a camera would have given it.
+            // Rounded to the precision of a byte, as from a camera.
             let level = libm::round(light.clamp(0.0, 1.0) * 255.0) as f32 / 255.0;
             *value = (level - statistics.mean[colour]) / deviation;
         }

@@ -1,25 +1,25 @@
-//! What does the arithmetic of training: the choice of `--backend`.
+//! The training backends: the choices of `--backend`.
 
 use crate::network::Weights;
 use crate::trainer::{Learn, LearnError, Trainer};
 
-/// What does the arithmetic of training. Only what this build has is here: the
-/// cargo features `burn` and `burn-wgpu` add the others.
+/// A training backend. The list has only those in this build: the cargo features `burn` and
+/// `burn-wgpu` add the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
-    /// This crate's own passes, on all cores: the fastest on a CPU.
+    /// This crate's own implementation, on all cores: the fastest on a CPU.
     #[default]
     Own,
     /// burn on the CPU.
     #[cfg(feature = "burn")]
     Burn,
-    /// burn on a GPU, by Vulkan, Metal or DirectX 12.
+    /// burn on a GPU, with Vulkan, Metal or DirectX 12.
     #[cfg(feature = "burn-wgpu")]
     Wgpu,
 }
 
 impl Backend {
-    /// Something that trains `weights` with batches of up to `batch` pictures.
+    /// A learner that trains `weights` with batches of up to `batch` pictures.
     ///
     /// # Errors
     /// When this machine has no such device.
@@ -39,7 +39,7 @@ fn on(device: burn::tensor::Device, weights: &Weights) -> Box<dyn Learn> {
     Box::new(crate::burn_trainer::BurnTrainer::new(weights, device))
 }
 
-/// On the first device of that kind.
+/// A learner on the first device of this kind.
 #[cfg(feature = "burn-wgpu")]
 fn first(
     kind: burn::tensor::DeviceType,

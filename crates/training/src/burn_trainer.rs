@@ -1,8 +1,8 @@
-//! Training by burn: the same network, loss and Adam on any of burn's devices.
+//! Training with burn: the same network, loss and Adam on any of burn's devices.
 //!
-//! burn works on maps with one plane for each channel, so weights are reordered
-//! on their way in and out (`planes`). Only the arithmetic is burn's: samples,
-//! rates and checkpoints are the same as with this crate's own trainer.
+//! burn uses maps with one plane per channel, so weights are reordered when they are passed in and
+//! out (`planes`). Only the arithmetic is burn's: samples, rates and checkpoints are the same as
+//! with this crate's own trainer.
 
 use burn::optim::{Adam, AdamConfig, Optimizer};
 use burn::tensor::activation::relu;
@@ -16,36 +16,36 @@ use crate::network::{CONVOLUTIONS, HEIGHT, OUTPUTS, PICTURE, SPANS, Statistics, 
 use crate::planes::{order, planes};
 use crate::trainer::{Fill, Learn, LearnError, importance};
 
-/// Numbers that Adam changes, with its memory of them.
+/// Trained values, with Adam's state for them.
 struct Parameter<const D: usize> {
     value: Tensor<D>,
-    memory: Option<<Adam as Optimizer>::State<D>>,
+    state: Option<<Adam as Optimizer>::State<D>>,
 }
 
 impl<const D: usize> Parameter<D> {
     fn new(values: Vec<f32>, shape: [usize; D], device: &Device) -> Self {
         Self {
             value: Tensor::from_data(TensorData::new(values, shape), device),
-            memory: None,
+            state: None,
         }
     }
 
-    /// The value as the beginning of a graph that finds its gradient.
+    /// The value as a leaf of a graph that computes its gradient.
     fn tracked(&self) -> Tensor<D> {
         self.value.clone().autodiff().require_grad()
     }
 
-    /// One step against the gradient of `tracked`.
+    /// One step of Adam with the gradient of `tracked`.
     fn step(&mut self, adam: &Adam, rate: f32, tracked: &Tensor<D>, slopes: &mut Gradients) {
         if let Some(slope) = tracked.grad_remove(slopes) {
-            let (value, memory) = (self.value.clone(), self.memory.take());
-            (self.value, self.memory) = adam.step(f64::from(rate), value, slope, memory);
+            let (value, state) = (self.value.clone(), self.state.take());
+            (self.value, self.state) = adam.step(f64::from(rate), value, slope, state);
         }
     }
 }
 
-/// A layer's weights and bias: `D` is 4 for a convolution (out, channel, row,
-/// column) and 2 for a fully connected layer (out, input).
+/// A layer's weights and bias: `D` is 4 for a convolution (out, channel, row, column), and 2 for a
+/// fully connected layer (out, input).
 struct Layer<const D: usize> {
     weights: Parameter<D>,
     bias: Parameter<1>,
@@ -76,7 +76,7 @@ impl<const D: usize> Layer<D> {
         self.bias.step(adam, rate, &tracked.1, slopes);
     }
 
-    /// Writes what has been learned to `values`, which is laid out as in [`Weights`].
+    /// Writes the trained values to `values`, which has the layout of [`Weights`].
     fn write(&self, layer: usize, values: &mut [f32]) -> Result<(), LearnError> {
         let span = SPANS[layer];
         let matrix = &mut values[span.start..span.bias()];
@@ -127,7 +127,7 @@ impl BurnTrainer {
         Self {
             statistics: weights.statistics,
             device,
-            // burn's own default for epsilon is another one than this crate's.
+            // burn's default for epsilon differs from this crate's.
             adam: AdamConfig::new().with_epsilon(1e-8).build(),
             convolutions,
             linears,
@@ -135,14 +135,14 @@ impl BurnTrainer {
     }
 }
 
-/// What a batch says about the weights.
-struct Backward {
-    /// The plain mean squared error.
+/// The result of a forward and a backward pass over a batch.
+struct BatchResult {
+    /// The unweighted mean squared error.
     error: f64,
-    /// The beginnings of the graph: kernels and matrices, each with its bias.
+    /// The leaves of the graph: kernels and matrices, each with its bias.
     convolutions: Vec<(Tensor<4>, Tensor<1>)>,
     linears: Vec<(Tensor<2>, Tensor<1>)>,
-    /// The gradients at those beginnings.
+    /// The gradients of the leaves.
     slopes: Gradients,
 }
 
@@ -169,30 +169,30 @@ impl BurnTrainer {
         rows
     }
 
-    fn backward(&self, batch: &[Sample], fill: &Fill<'_>) -> Result<Backward, LearnError> {
+    fn backward(&self, batch: &[Sample], fill: &Fill<'_>) -> Result<BatchResult, LearnError> {
         let count = batch.len();
         let mut pictures = vec![0.0; count * PICTURE];
-        let wanted: Vec<[f32; OUTPUTS]> = pictures
+        let expected: Vec<[f32; OUTPUTS]> = pictures
             .par_chunks_exact_mut(PICTURE)
             .zip(batch)
             .map(|(picture, sample)| fill(sample, picture))
             .collect();
-        let counts = wanted.iter().flat_map(|&wanted| importance(wanted));
+        let counts = expected.iter().flat_map(|&expected| importance(expected));
         let counts = TensorData::new(counts.collect::<Vec<_>>(), [count, OUTPUTS]);
         let counts = Tensor::<2>::from_data(counts, &self.device);
         let pictures = TensorData::new(pictures, [count, HEIGHT, WIDTH, 3]);
         let pictures = Tensor::<4>::from_data(pictures, &self.device).permute([0, 3, 1, 2]);
-        let wanted = TensorData::new(wanted.concat(), [count, OUTPUTS]);
-        let wanted = Tensor::<2>::from_data(wanted, &self.device);
+        let expected = TensorData::new(expected.concat(), [count, OUTPUTS]);
+        let expected = Tensor::<2>::from_data(expected, &self.device);
 
         let convolutions: Vec<_> = self.convolutions.iter().map(Layer::tracked).collect();
         let linears: Vec<_> = self.linears.iter().map(Layer::tracked).collect();
         let outputs = Self::forward(pictures, &convolutions, &linears);
-        let squares = (outputs - wanted).square();
+        let squares = (outputs - expected).square();
         let errors = numbers(&squares.clone().inner())?;
         let outputs = (count * OUTPUTS) as f64;
         let loss = (squares * counts).sum() / outputs;
-        Ok(Backward {
+        Ok(BatchResult {
             error: errors.iter().map(|&error| f64::from(error)).sum::<f64>() / outputs,
             convolutions,
             linears,
@@ -203,14 +203,14 @@ impl BurnTrainer {
 
 impl Learn for BurnTrainer {
     fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> Result<f64, LearnError> {
-        let mut learned = self.backward(batch, fill)?;
-        for (layer, tracked) in self.convolutions.iter_mut().zip(&learned.convolutions) {
-            layer.step(&self.adam, rate, tracked, &mut learned.slopes);
+        let mut result = self.backward(batch, fill)?;
+        for (layer, tracked) in self.convolutions.iter_mut().zip(&result.convolutions) {
+            layer.step(&self.adam, rate, tracked, &mut result.slopes);
         }
-        for (layer, tracked) in self.linears.iter_mut().zip(&learned.linears) {
-            layer.step(&self.adam, rate, tracked, &mut learned.slopes);
+        for (layer, tracked) in self.linears.iter_mut().zip(&result.linears) {
+            layer.step(&self.adam, rate, tracked, &mut result.slopes);
         }
-        Ok(learned.error)
+        Ok(result.error)
     }
 
     fn weights(&self) -> Result<Weights, LearnError> {

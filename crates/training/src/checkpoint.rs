@@ -1,4 +1,4 @@
-//! What a run leaves on disk, so that it can go on after a stop.
+//! Checkpoints of a run on disk, from which it can be resumed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::dataset::Dataset;
 use crate::network::{OUTPUTS, PICTURE, Statistics, TRAINED, Weights};
 
-/// Why a checkpoint is of no use.
+/// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A file cannot be read or written.
@@ -15,35 +15,35 @@ pub enum CheckpointError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file is not what this program writes.
+    /// A file is not a valid weights file.
     #[error("{} is not a checkpoint of this network: delete it, or train without --resume", .0.display())]
     Strange(PathBuf),
 }
 
-/// First bytes of a weights file.
+/// The first bytes of a weights file.
 const MAGIC: &[u8; 8] = b"PLTGWT01";
 
-/// A folder of checkpoints: `weights` (the last finished round) and `frames`
-/// (every frame gathered so far with its label).
+/// A folder of checkpoints: `weights` (of the last finished round) and `frames` (all frames
+/// gathered so far, with their labels).
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
-    /// Rounds finished.
+    /// The number of finished rounds.
     pub rounds: usize,
-    /// The weights after them.
+    /// The weights after those rounds.
     pub weights: Option<Weights>,
-    /// Frames in the file.
+    /// The number of frames in the file.
     frames: usize,
 }
 
 impl Checkpoint {
-    /// The checkpoints in `folder`: those there when resuming, none otherwise.
+    /// Opens the folder of checkpoints. With `resume`, reads the checkpoint in it, if there is one.
     ///
     /// # Errors
-    /// When the folder cannot be made, or what is there cannot be read.
+    /// When the folder cannot be made, or its checkpoint cannot be read.
     pub fn open(folder: &Path, resume: bool) -> Result<Self, CheckpointError> {
         fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
         let mut checkpoint = Self {
@@ -65,7 +65,7 @@ impl Checkpoint {
     /// Adds the frames gathered so far to `data`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the frames cannot be read.
     pub fn restore(&self, data: &mut Dataset) -> Result<(), CheckpointError> {
         if self.frames == 0 {
             return Ok(());
@@ -84,8 +84,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes what `round` has brought. The first `recorded` frames of `data` came
-    /// from elsewhere and are left out.
+    /// Writes the weights and the new frames of `round`. The first `recorded` frames of `data` come
+    /// from recordings and are not written.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -154,17 +154,18 @@ fn write_weights(
     fs::write(path, bytes).map_err(|source| at(path, source))
 }
 
-/// Weights, finished rounds and gathered frames from a weights file.
+/// Reads the weights, the number of finished rounds and the number of gathered frames from a
+/// weights file.
 ///
 /// # Errors
-/// When the file cannot be read or is no weights file.
+/// When the file cannot be read or is not a weights file.
 pub fn read_weights(path: &Path) -> Result<(Weights, usize, usize), CheckpointError> {
     let bytes = fs::read(path).map_err(|source| at(path, source))?;
-    let strange = || CheckpointError::Strange(path.to_owned());
-    let (head, values) = bytes.split_at_checked(24).ok_or_else(strange)?;
+    let not_weights = || CheckpointError::Strange(path.to_owned());
+    let (head, values) = bytes.split_at_checked(24).ok_or_else(not_weights)?;
     let (values, rest) = values.as_chunks::<4>();
     if &head[..8] != MAGIC || values.len() != TRAINED + 6 || !rest.is_empty() {
-        return Err(strange());
+        return Err(not_weights());
     }
     let number = |bytes: &[u8]| {
         let byte = |sum, &byte| (sum << 8) | usize::from(byte);
@@ -172,7 +173,7 @@ pub fn read_weights(path: &Path) -> Result<(Weights, usize, usize), CheckpointEr
     };
     let values: Vec<f32> = values.iter().map(|bytes| float(bytes)).collect();
     if values.iter().any(|value| !value.is_finite()) {
-        return Err(strange());
+        return Err(not_weights());
     }
     let weights = Weights {
         statistics: Statistics {

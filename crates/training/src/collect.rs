@@ -1,8 +1,8 @@
-//! Frames to learn from: random drives, each frame labelled by the expert.
+//! Gathers training frames: random drives whose frames are labelled by the expert.
 //!
-//! DAgger (Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and
-//! Structured Prediction to No-Regret Online Learning", 2011): the student
-//! drives, the expert says at every frame what it would have done.
+//! The method is DAgger (Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured
+//! Prediction to No-Regret Online Learning", 2011): the student drives, and the expert labels every
+//! frame with the controls that it would have given.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::policy::expert_answer;
 use crate::rollout::{Conditions, Drive};
 use crate::trainer::answers;
 
-/// Cars that drive in step.
+/// The number of cars that drive at the same time.
 const LANES: usize = 32;
-/// Frames of one drive at most: new circuits and looks matter more than long drives.
+/// The most frames of one drive: new circuits and looks are worth more than long drives.
 const EPISODE: usize = 120;
 
-/// A random drive: everything that may vary does.
+/// Random conditions for a drive: everything that can vary does.
 pub fn conditions(seed: u64) -> Conditions {
     let mut random = Random::stream(seed, 1);
     let r = &mut random;
@@ -48,15 +48,15 @@ pub fn conditions(seed: u64) -> Conditions {
     };
     let mut camera = CameraSpec::default();
     if r.chance(0.6) {
-        // Highest in the middle; at most the given distance.
-        let mut around = |most: f64| 0.5 * most * (r.range(-1.0, 1.0) + r.range(-1.0, 1.0));
-        camera.forward += around(0.03);
-        camera.left += around(0.03);
-        camera.up += around(0.025);
+        // A triangular distribution with its peak at zero, at most `most` from zero.
+        let mut offset = |most: f64| 0.5 * most * (r.range(-1.0, 1.0) + r.range(-1.0, 1.0));
+        camera.forward += offset(0.03);
+        camera.left += offset(0.03);
+        camera.up += offset(0.025);
         let angle = 4.0_f64.to_radians();
-        camera.pitch += around(angle);
-        camera.roll += around(angle);
-        camera.yaw += around(angle);
+        camera.pitch += offset(angle);
+        camera.roll += offset(angle);
+        camera.yaw += offset(angle);
     }
     let latency = if r.chance(0.5) {
         r.range(0.0, 0.02)
@@ -86,18 +86,18 @@ pub fn conditions(seed: u64) -> Conditions {
     }
 }
 
-/// One drive with what disturbs it.
+/// A drive with its disturbances.
 struct Episode {
     drive: Drive,
     frames: usize,
-    /// Whether there are disturbances at all.
+    /// Whether the drive has no disturbances.
     calm: bool,
-    /// Frames for which the disturbance still lasts.
+    /// The number of frames for which the disturbance lasts.
     disturbed: usize,
-    /// Factor on the speed and addition to the yaw rate while disturbed.
+    /// The disturbance: a factor on the speed, and an offset of the yaw rate.
     disturbance: (f32, f32),
-    /// Frames until the driver may change.
-    turn: usize,
+    /// The number of frames until the driver may change.
+    frames_left: usize,
     expert_drives: bool,
 }
 
@@ -110,25 +110,31 @@ impl Episode {
             frames: 0,
             disturbed: 0,
             disturbance: (1.0, 0.0),
-            turn: 0,
+            frames_left: 0,
             expert_drives: true,
         })
     }
 
-    fn over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.frames >= EPISODE || self.drive.world.outcome().is_some()
     }
 
-    /// Drives one frame on: by the student's answer, or by the expert's during
-    /// its turns, both with bursts of noise on top.
-    fn go(&mut self, saw: bool, expert: (f32, f32), student: Option<(f32, f32)>, share: f64) {
+    /// Drives for one frame: with the expert's answer while the expert drives, otherwise with the
+    /// student's. Bursts of disturbance are added to both.
+    fn advance(
+        &mut self,
+        has_frame: bool,
+        expert: (f32, f32),
+        student: Option<(f32, f32)>,
+        share: f64,
+    ) {
         self.frames += 1;
         let random = self.drive.random();
-        if self.turn == 0 {
-            self.turn = 5 + random.below(25);
+        if self.frames_left == 0 {
+            self.frames_left = 5 + random.below(25);
             self.expert_drives = random.chance(share);
         }
-        self.turn -= 1;
+        self.frames_left -= 1;
         if self.disturbed > 0 {
             self.disturbed -= 1;
         } else if !self.calm && random.chance(0.03) {
@@ -146,19 +152,19 @@ impl Episode {
             speed *= self.disturbance.0;
             yaw_rate += self.disturbance.1;
         }
-        if saw {
+        if has_frame {
             self.drive.answer(speed, yaw_rate);
         }
         self.drive.advance();
     }
 }
 
-/// Adds `frames` labelled frames to `data`. The student of these weights drives,
-/// but for the expert's `share` of turns; without one the expert always drives.
-/// `tick` is called with the number of frames gathered so far.
+/// Adds `frames` labelled frames to `data`. The student with the given weights drives, except in
+/// the fraction `share` of the stretches, which the expert drives. Without a student, the expert
+/// always drives. `tick` is called with the number of frames gathered so far.
 ///
 /// # Errors
-/// Those of the resize; none for the cameras made here.
+/// When resizing fails, which it does not with the cameras made here.
 pub fn collect(
     data: &mut Dataset,
     frames: usize,
@@ -172,11 +178,11 @@ pub fn collect(
         .map(|_| Pass::new(LANES.div_ceil(threads)))
         .collect();
     let mut next = seed;
-    let mut begin = || {
+    let mut next_seed = || {
         next += 1;
         next
     };
-    let seeds: Vec<u64> = (0..LANES).map(|_| begin()).collect();
+    let seeds: Vec<u64> = (0..LANES).map(|_| next_seed()).collect();
     let mut episodes: Vec<Episode> = seeds
         .into_par_iter()
         .map(Episode::new)
@@ -185,7 +191,7 @@ pub fn collect(
     let end = data.len() + frames;
     let start = data.len();
     while data.len() < end {
-        let saw: Vec<bool> = episodes
+        let has_frame: Vec<bool> = episodes
             .par_iter_mut()
             .map(|episode| episode.drive.look())
             .collect::<Result<_, _>>()?;
@@ -200,19 +206,19 @@ pub fn collect(
                 answers.into_iter().map(|a| Some(physical(a))).collect()
             }
         };
-        for ((episode, saw), student) in episodes.iter_mut().zip(saw).zip(students) {
+        for ((episode, has_frame), student) in episodes.iter_mut().zip(has_frame).zip(students) {
             let answer = expert_answer(expert, &episode.drive);
-            if saw && data.len() < end {
+            if has_frame && data.len() < end {
                 let label = normalised(f64::from(answer.0), f64::from(answer.1));
                 data.push(&episode.drive.picture, label);
             }
-            episode.go(saw, answer, student, share);
+            episode.advance(has_frame, answer, student, share);
         }
         let fresh: Vec<(usize, u64)> = episodes
             .iter()
             .enumerate()
-            .filter(|(_, episode)| episode.over())
-            .map(|(lane, _)| (lane, begin()))
+            .filter(|(_, episode)| episode.has_ended())
+            .map(|(lane, _)| (lane, next_seed()))
             .collect();
         let fresh: Vec<(usize, Episode)> = fresh
             .into_par_iter()

@@ -1,11 +1,11 @@
-//! Pictures with the controls wanted for each.
+//! Pictures with the expected controls for each.
 
 use std::num::NonZeroUsize;
 
 use crate::network::{OUTPUTS, PICTURE};
 
-/// Normalised controls for a speed (m/s) and a yaw rate (rad/s):
-/// v = 17.5 a + 6.5, w = 14.2 b - 7.1.
+/// The normalised controls (a, b) of a speed v (m/s) and a yaw rate w (rad/s): v = 17.5 a + 6.5, w
+/// = 14.2 b - 7.1.
 pub fn normalised(speed: f64, yaw_rate: f64) -> [f32; OUTPUTS] {
     [
         ((speed - 6.5) / 17.5) as f32,
@@ -13,21 +13,21 @@ pub fn normalised(speed: f64, yaw_rate: f64) -> [f32; OUTPUTS] {
     ]
 }
 
-/// The speed (m/s) and yaw rate (rad/s) that normalised controls stand for.
+/// The speed (m/s) and yaw rate (rad/s) of normalised controls.
 pub fn physical([a, b]: [f32; OUTPUTS]) -> (f32, f32) {
     (17.5 * a + 6.5, 14.2 * b - 7.1)
 }
 
-/// One picture to learn from, as it is or with left and right exchanged.
+/// A training picture, unchanged or mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// Which picture of the [`Dataset`].
+    /// The index of the picture in the [`Dataset`].
     pub index: usize,
-    /// Left and right exchanged, in the picture and in the controls.
+    /// Whether left and right are exchanged, in the picture and in the controls.
     pub mirrored: bool,
 }
 
-/// Pictures as the network sees them, before scaling, and their labels.
+/// Pictures of the network's input size, before normalisation, and their labels.
 #[derive(Debug, Default)]
 pub struct Dataset {
     pictures: Vec<u8>,
@@ -48,7 +48,7 @@ impl Dataset {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no pictures.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -60,16 +60,16 @@ impl Dataset {
         self.labels.push(label);
     }
 
-    /// One of every `every` pictures, the first among them.
+    /// Keeps one of every `every` pictures, beginning with the first.
     pub fn thinned(&self, every: NonZeroUsize) -> Self {
-        let mut thin = Self::with_capacity(self.len().div_ceil(every.get()));
+        let mut kept = Self::with_capacity(self.len().div_ceil(every.get()));
         for index in (0..self.len()).step_by(every.get()) {
-            thin.push(self.picture(index), self.label(index));
+            kept.push(self.picture(index), self.label(index));
         }
-        thin
+        kept
     }
 
-    /// Picture `index`.
+    /// The picture with the index `index`.
     pub fn picture(&self, index: usize) -> &[u8] {
         &self.pictures[index * PICTURE..(index + 1) * PICTURE]
     }
@@ -79,12 +79,12 @@ impl Dataset {
         &self.pictures
     }
 
-    /// The normalised controls wanted for picture `index`.
+    /// The expected normalised controls for picture `index`.
     pub fn label(&self, index: usize) -> [f32; OUTPUTS] {
         self.labels[index]
     }
 
-    /// The controls wanted for `sample`.
+    /// The expected controls for `sample`.
     pub fn wanted(&self, sample: &Sample) -> [f32; OUTPUTS] {
         let [a, b] = self.labels[sample.index];
         [a, if sample.mirrored { 1.0 - b } else { b }]

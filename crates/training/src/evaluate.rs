@@ -1,4 +1,4 @@
-//! How well a policy drives.
+//! Evaluates how well a policy drives.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use pilotage_vision::VisionError;
 use crate::policy::Policy;
 use crate::rollout::{Conditions, Drive};
 
-/// How one drive went.
+/// The result of one drive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drove {
     /// The circuit.
     pub circuit: String,
-    /// Whether every lap was done.
+    /// Whether every lap was finished.
     pub done: bool,
-    /// Laps driven, in parts.
+    /// The number of driven laps, with its fraction.
     pub laps: f64,
     /// Mean speed, m/s.
     pub speed: f64,
@@ -26,7 +26,7 @@ pub struct Drove {
 /// Drives `laps` laps under each of `conditions`.
 ///
 /// # Errors
-/// Those of the resize; none for the cameras made here.
+/// When resizing fails, which it does not with the cameras made here.
 pub fn drive(
     policy: &mut Policy,
     conditions: &[Conditions],
@@ -83,7 +83,8 @@ fn drove(drive: &Drive, outcome: Outcome) -> Drove {
     }
 }
 
-/// The plain case: from rest at the start, default looks and camera, no latency.
+/// The standard conditions: from rest at the start, with default looks and camera and without
+/// latency.
 pub fn plain(circuit: Circuit, seed: u64) -> Conditions {
     let start = [circuit.start_s(), 0.0, 0.0];
     Conditions {
@@ -99,12 +100,12 @@ pub fn plain(circuit: Circuit, seed: u64) -> Conditions {
     }
 }
 
-/// Random circuits, looks and disturbances from here on are only ever evaluated on.
+/// The first seed of random circuits, looks and disturbances that are only used for evaluation.
 const UNSEEN: u64 = Circuit::UNSEEN;
 
-/// A set of drives with one thing in common.
+/// A set of drives that test one condition.
 pub struct Suite {
-    /// What it tries.
+    /// The condition.
     pub name: String,
     /// Laps of each drive.
     pub laps: u32,
@@ -112,9 +113,9 @@ pub struct Suite {
     pub conditions: Vec<Conditions>,
 }
 
-/// Everything a shipped model is tried on: all shipped circuits, `random` circuits
-/// never trained on, and the shipped ones with the first `hard` of the random ones
-/// under each hardship.
+/// The suites for a shipped model: all shipped circuits; `random` circuits that are not used for
+/// training; and, for each difficult condition, the shipped circuits and the first `hard` of the
+/// random ones.
 pub fn suites(random: u64, hard: u64) -> Vec<Suite> {
     let shipped: Vec<Conditions> = Circuit::shipped_names()
         .iter()

@@ -1,4 +1,4 @@
-//! The trained network as ONNX, and back.
+//! Writes the trained network as ONNX, and reads it.
 
 use pilotage_graph::{
     Conv, ElementType, Gemm, Graph, GraphBuilder, GraphError, Op, ReadOptions, Tensor,
@@ -8,16 +8,16 @@ use pilotage_graph::{
 use crate::network::{CONVOLUTIONS, EPSILON, HEIGHT, SPANS, Statistics, TRAINED, WIDTH, Weights};
 use crate::planes::{order, planes};
 
-/// Why a network cannot go to or come from ONNX.
+/// Why a network cannot be written as ONNX or read from it.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The graph could not be built or read.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// A tensor does not have the shape it should.
+    /// A tensor does not have the expected shape.
     #[error(transparent)]
     Size(#[from] TensorSizeError),
-    /// The model is another network.
+    /// The model is a different network.
     #[error(
         "this is not the network trained here: `{0}` is missing or has another shape; only \
          models written by `imitate` can be trained further or evaluated"
@@ -36,7 +36,7 @@ fn layer_name(layer: usize) -> String {
 /// output `controls`, float32 1x2, normalised speed and yaw rate.
 ///
 /// # Errors
-/// None for weights of this network's size.
+/// Never for weights of this network's size.
 pub fn to_onnx(weights: &Weights) -> Result<Vec<u8>, ExportError> {
     let mut graph = GraphBuilder::new("pilotnet");
     let image = TensorType::new(ElementType::F32, [1, 3, HEIGHT, WIDTH]);
@@ -95,10 +95,10 @@ pub fn to_onnx(weights: &Weights) -> Result<Vec<u8>, ExportError> {
     Ok(graph.finish()?.write())
 }
 
-/// The weights in a model that [`to_onnx`] wrote.
+/// Reads the weights from a model that [`to_onnx`] wrote.
 ///
 /// # Errors
-/// When `bytes` are not ONNX, or another network.
+/// When `bytes` are not ONNX, or are a different network.
 pub fn from_onnx(bytes: &[u8]) -> Result<Weights, ExportError> {
     let graph = Graph::read(bytes, &ReadOptions::default())?;
     let numbers = |name: &str, count: usize| {

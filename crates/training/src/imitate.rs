@@ -1,4 +1,4 @@
-//! The way from nothing to a model that drives.
+//! Imitation learning, from gathering frames to a trained network.
 
 use std::path::PathBuf;
 
@@ -17,30 +17,31 @@ use crate::network::{Statistics, Weights};
 use crate::policy::Policy;
 use crate::trainer::{LearnError, normalise};
 
-/// What to do, and how much of it.
+/// The parameters of a training run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Fixes every random choice.
+    /// The seed of every random choice.
     pub seed: u64,
-    /// Rounds in which the student drives, after the first in which the expert does.
+    /// The number of rounds in which the student drives, after the first round, in which the expert
+    /// drives.
     pub rounds: usize,
-    /// Frames gathered in each round.
+    /// The number of frames gathered in each round.
     pub frames: usize,
-    /// Times all frames are gone through after each round but the last.
+    /// The number of epochs after each round except the last.
     pub epochs: usize,
-    /// The same for the last round, while the rate falls to nothing.
+    /// The number of epochs after the last round, in which the rate decreases to a thousandth.
     pub last_epochs: usize,
-    /// Pictures in a batch.
+    /// The number of pictures in a batch.
     pub batch: usize,
-    /// Adam's rate at the start.
+    /// Adam's initial learning rate.
     pub rate: f64,
-    /// What trains.
+    /// The training backend.
     pub backend: Backend,
-    /// Who teaches.
+    /// The expert.
     pub expert: Expert,
-    /// Where checkpoints go.
+    /// The folder for checkpoints.
     pub checkpoints: PathBuf,
-    /// Whether to go on from the checkpoints there.
+    /// Whether to resume from the checkpoints there.
     pub resume: bool,
 }
 
@@ -71,24 +72,25 @@ pub enum ImitateError {
     /// The camera's frames do not fit the network.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The arithmetic cannot be done.
+    /// The training device failed.
     #[error(transparent)]
     Learn(#[from] LearnError),
-    /// There is nothing to learn from.
+    /// There are no frames, or the batch is empty.
     #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
     Nothing,
 }
 
-/// Gathers frames and trains, round after round, and gives the weights. `data`
-/// holds what was recorded before; the rounds' frames are added to it.
-/// `after_round` sees the weights after every round.
+/// Gathers frames and trains, round after round, and returns the weights. `data` contains the
+/// recorded frames; the frames of the rounds are added to it. `after_round` is called with the
+/// weights after every round.
 ///
-/// The same plan, data and build give the same weights on the same kind of
-/// machine, whatever its number of cores. Between instruction sets they differ,
-/// because matrix products round differently; so do the backends.
+/// The same plan, data and build give the same weights on the same kind of machine, with any number
+/// of cores. Different instruction sets give different weights, because matrix products are rounded
+/// differently; so do different backends.
 ///
 /// # Errors
-/// When a checkpoint cannot be read or written, the backend's device fails, or there is nothing to learn from.
+/// When a checkpoint cannot be read or written, the backend's device fails, or there is nothing to
+/// learn from.
 pub fn imitate(
     plan: &Plan,
     data: &mut Dataset,
@@ -124,7 +126,7 @@ fn gather(
         return Ok(());
     }
     let bar = progress(plan.frames, &format!("round {round}: driving"));
-    // Half of the expert's turns go with every round.
+    // The expert's share halves with every round.
     let student = weights.map(|weights| (weights, 0.5_f64.powi(round as i32)));
     let seed = Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2);
     collect(data, plan.frames, seed, &plan.expert, student, |frames| {
@@ -161,7 +163,7 @@ fn train(
         let mut errors = 0.0;
         for (batch, samples) in samples.chunks(plan.batch).enumerate() {
             let done = (epoch * batches + batch) as f64 / steps as f64;
-            // Cosine to a thousandth in the last round, to a fifth before.
+            // Cosine schedule, to a thousandth in the last round and to a fifth in the others.
             let floor = if last { 1e-3 } else { 0.2 };
             let cosine = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done));
             let rate = plan.rate * (floor + (1.0 - floor) * cosine);
@@ -177,7 +179,7 @@ fn train(
         bar.suspend(|| {
             let line = format!("round {round}, epoch {epoch}: mean squared error {error:.6}");
             pilotage_console::say_always(line);
-            // The bar is drawn anew behind it.
+            // The bar is drawn again after the message.
             pilotage_console::flush(pilotage_console::FLUSH);
         });
     }
@@ -185,11 +187,11 @@ fn train(
     learner.weights()
 }
 
-/// A quick look at how the student drives, printed: `simple` and a few random
-/// circuits, some with the Ackermann car.
+/// Evaluates the student briefly and prints the results: `simple` and a few random circuits, some
+/// with the Ackermann car.
 ///
 /// # Errors
-/// None for the cameras used here.
+/// Never for the cameras used here.
 pub fn report(weights: &Weights) -> Result<(), VisionError> {
     let mut conditions: Vec<_> = Circuit::shipped("simple")
         .into_iter()

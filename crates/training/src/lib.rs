@@ -1,8 +1,8 @@
-//! Imitation learning: from the simulator to an ONNX model that drives.
+//! Imitation learning: from the simulator to an ONNX model that drives a car.
 //!
-//! [`imitate::imitate`] is the way through: [`collect`] gathers frames labelled by
-//! the [`expert`], a [`trainer`] learns from them, [`evaluate`] sees how the result
-//! drives, [`export`] writes it as ONNX. `docs/training.md` tells the rest.
+//! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
+//! [`expert`], a [`trainer`] learns from them, [`evaluate`] tests the result, and [`export`] writes
+//! it as ONNX. `docs/training.md` describes the rest.
 
 pub mod adam;
 pub mod augment;

@@ -1,4 +1,4 @@
-//! `pilotage-training`: makes the models that drive.
+//! `pilotage-training`: trains driving policies in the simulator and from recordings.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Learn from an expert that sees everything.
+    /// Learn from an expert that knows the true state.
     Imitate(Imitate),
-    /// Drive every circuit under every hardship and print how it went.
+    /// Drive every circuit under every difficult condition and print the results.
     Evaluate(Evaluate),
     /// Write a checkpoint's weights as ONNX.
     Export(Export),
@@ -41,16 +41,16 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Imitate {
-    /// Fixes every random choice.
+    /// Seed of every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Rounds in which the student drives.
+    /// Number of rounds in which the student drives.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Frames gathered in each round; 10000, or none where --data gives some.
+    /// Frames gathered in each round; 10000, or none with --data.
     #[arg(long)]
     frames: Option<usize>,
-    /// A recording to learn from as well: a folder of images with data.csv. May be repeated.
+    /// A recording to learn from too: a folder of images with data.csv. May be repeated.
     #[arg(long, value_name = "FOLDER")]
     data: Vec<PathBuf>,
     /// Passes over all frames after each round but the last.
@@ -59,38 +59,38 @@ struct Imitate {
     /// Passes over all frames after the last round.
     #[arg(long, default_value_t = 12)]
     last_epochs: usize,
-    /// Adam's rate at the start.
+    /// Adam's initial learning rate.
     #[arg(long, default_value_t = 1e-3)]
     rate: f64,
-    /// What does the arithmetic of training.
+    /// Training backend.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
-    /// A short run, to see that everything works: the model will hardly drive.
+    /// A short run to check that everything works; the model will hardly drive.
     #[arg(long, conflicts_with_all = ["rounds", "frames", "epochs", "last_epochs"])]
     quick: bool,
-    /// Where the model goes.
+    /// The model's file.
     #[arg(long, default_value = "engines/pilotnet.onnx")]
     out: PathBuf,
-    /// Where checkpoints go.
+    /// Folder for checkpoints.
     #[arg(long, default_value = "target/training")]
     checkpoints: PathBuf,
-    /// Go on from the checkpoints.
+    /// Resume from the checkpoints.
     #[arg(long)]
     resume: bool,
 }
 
 #[derive(clap::Args)]
 struct Evaluate {
-    /// The model: one that `imitate` wrote, or a checkpoint's weights.
+    /// The model: a file that `imitate` wrote, or a checkpoint's weights.
     #[arg(long, default_value = "engines/pilotnet.onnx")]
     model: PathBuf,
     /// Let the expert drive instead of the model.
     #[arg(long)]
     expert: bool,
-    /// Random circuits to drive.
+    /// Number of random circuits.
     #[arg(long, default_value_t = 100)]
     random: u64,
-    /// How many of them to drive under each hardship too.
+    /// How many of them to drive under each difficult condition too.
     #[arg(long, default_value_t = 20)]
     hard: u64,
     /// Print every drive, not only those that failed.
@@ -103,13 +103,13 @@ struct Evaluate {
 
 #[derive(clap::Args)]
 struct Record {
-    /// Fixes every random choice.
+    /// Seed of every random choice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Frames to write.
     #[arg(long, default_value_t = 1000)]
     frames: usize,
-    /// Write one of so many frames: the same number of them from more drives.
+    /// Write one of every N frames: the same number of frames, from more drives.
     #[arg(long, default_value = "1", value_name = "N")]
     every: NonZeroUsize,
     /// Write JPEG of this quality, 1 to 100, instead of PNG.
@@ -124,7 +124,7 @@ struct Export {
     /// The checkpoint's weights.
     #[arg(long, default_value = "target/training/weights")]
     model: PathBuf,
-    /// Where the model goes.
+    /// The model's file.
     #[arg(long, default_value = "engines/pilotnet.onnx")]
     out: PathBuf,
 }
@@ -150,11 +150,18 @@ fn run() -> anyhow::Result<()> {
 
 fn record(arguments: &Record) -> anyhow::Result<()> {
     let every = arguments.every;
-    let driven = (arguments.frames.checked_mul(every.get()))
+    let drive_frames = (arguments.frames.checked_mul(every.get()))
         .context("--frames times --every is more than can be counted")?;
     let mut data = Dataset::default();
     let expert = Expert::default();
-    collect(&mut data, driven, arguments.seed, &expert, None, |_| ())?;
+    collect(
+        &mut data,
+        drive_frames,
+        arguments.seed,
+        &expert,
+        None,
+        |_| (),
+    )?;
     let encoding = arguments.jpeg.map_or(Encoding::Png, Encoding::Jpeg);
     let period = 0.05 * every.get() as f64;
     recording::write(&arguments.out, &data.thinned(every), period, encoding)?;
@@ -162,24 +169,24 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
 }
 
 fn learn(arguments: &Imitate) -> anyhow::Result<()> {
-    let gathered = match (arguments.data.is_empty(), arguments.quick) {
+    let default_frames = match (arguments.data.is_empty(), arguments.quick) {
         (true, false) => 10_000,
         (true, true) => 1000,
         (false, _) => 0,
     };
-    let frames = arguments.frames.unwrap_or(gathered);
-    let quickly = |asked: usize| if arguments.quick { asked.min(2) } else { asked };
+    let frames = arguments.frames.unwrap_or(default_frames);
+    let limited = |asked: usize| if arguments.quick { asked.min(2) } else { asked };
     let plan = Plan {
         seed: arguments.seed,
-        // Without the simulator there is nothing new to learn in a second round.
+        // Without the simulator, a second round has nothing new to learn from.
         rounds: if frames == 0 {
             0
         } else {
-            quickly(arguments.rounds)
+            limited(arguments.rounds)
         },
         frames,
-        epochs: quickly(arguments.epochs),
-        last_epochs: quickly(arguments.last_epochs),
+        epochs: limited(arguments.epochs),
+        last_epochs: limited(arguments.last_epochs),
         rate: arguments.rate,
         backend: arguments.backend,
         checkpoints: arguments.checkpoints.clone(),
@@ -202,7 +209,7 @@ fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Weights from an ONNX file or a checkpoint.
+/// Reads weights from an ONNX file or a checkpoint.
 fn load(path: &Path) -> anyhow::Result<Weights> {
     if path
         .extension()
@@ -238,7 +245,7 @@ fn evaluate(arguments: &Evaluate) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line for the suite; one for each drive that failed, or for every drive.
+/// Prints a line for the suite, and a line for each drive that failed, or for every drive.
 fn print_suite(name: &str, drives: &[Drove], each: bool) {
     let done = drives.iter().filter(|drove| drove.done).count();
     let count = drives.len().max(1) as f64;

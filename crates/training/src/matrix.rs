@@ -1,14 +1,14 @@
-//! Matrix products over slices, by `ndarray`.
+//! Matrix products over slices, with `ndarray`.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-/// A matrix within a slice.
+/// A view of a slice as a matrix.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a>(ArrayView2<'a, f32>);
 
 impl<'a> Matrix<'a> {
-    /// `rows` rows of `columns` numbers, one after another.
+    /// `rows` rows of `columns` numbers each, row by row.
     ///
     /// # Panics
     /// When the slice is too short.
@@ -19,15 +19,15 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// Rows and columns exchanged.
+    /// The transposed matrix.
     pub fn transposed(self) -> Self {
         Self(self.0.reversed_axes())
     }
 }
 
-/// `out = left * right`, or `out += left * right` when `add` is set; `out` holds
-/// rows one after another. One thread: the sums' order depends on the shapes
-/// and the machine's instruction set only.
+/// Computes `out = left * right`, or `out += left * right` when `add` is set. `out` has its rows
+/// one after another. It uses one thread, so that the order of the sums depends only on the shapes
+/// and the machine's instruction set.
 ///
 /// # Panics
 /// When the inner sizes differ or `out` is too short.

@@ -1,8 +1,8 @@
-//! The network: PilotNet as JdeRobot's DeepLearningStudio builds it.
+//! The network: PilotNet as in JdeRobot's DeepLearningStudio.
 //!
-//! Bojarski et al., "End to End Learning for Self-Driving Cars" (2016), with
-//! five fully connected layers ending in two outputs. The picture comes in as
-//! rows of interleaved RGB, and so do all feature maps (height, width, channels).
+//! Bojarski et al., "End to End Learning for Self-Driving Cars" (2016), with five fully connected
+//! layers that end in two outputs. The input picture is rows of interleaved RGB, and all feature
+//! maps have the same layout (height, width, channels).
 
 use pilotage_simulator::Random;
 
@@ -12,7 +12,7 @@ pub const HEIGHT: usize = 66;
 pub const WIDTH: usize = 200;
 /// Bytes of one input picture: rows of interleaved RGB.
 pub const PICTURE: usize = HEIGHT * WIDTH * 3;
-/// Numbers the network gives: normalised speed and yaw rate.
+/// The number of outputs: normalised speed and yaw rate.
 pub const OUTPUTS: usize = 2;
 /// Added to the variance when the input is normalised.
 pub const EPSILON: f32 = 1e-3;
@@ -90,39 +90,39 @@ pub const LINEARS: [[usize; 2]; 5] = [
     [10, OUTPUTS],
 ];
 
-/// Where one layer's numbers lie in [`Weights`].
+/// The position of one layer's numbers in [`Weights`].
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    /// First weight: `outputs` rows of `inputs` each.
+    /// Index of the first weight: `outputs` rows of `inputs` each.
     pub start: usize,
-    /// Inputs of one output (for a convolution, its patch).
+    /// The number of inputs of one output (for a convolution, the size of its patch).
     pub inputs: usize,
-    /// Outputs (for a convolution, its channels).
+    /// The number of outputs (for a convolution, its channels).
     pub outputs: usize,
 }
 
 impl Span {
-    /// First bias; the weights end here.
+    /// Index of the first bias; the weights end here.
     pub const fn bias(&self) -> usize {
         self.start + self.inputs * self.outputs
     }
 
-    /// One past the last bias.
+    /// Index after the last bias.
     pub const fn end(&self) -> usize {
         self.bias() + self.outputs
     }
 }
 
-/// Layers with weights: convolutions first.
+/// The number of layers with weights: the convolutions, then the fully connected layers.
 pub const LAYERS: usize = CONVOLUTIONS.len() + LINEARS.len();
 
-/// Where every layer's numbers lie.
+/// The positions of all layers' numbers.
 pub const SPANS: [Span; LAYERS] = spans();
 
-/// Numbers that training changes.
+/// The number of trained parameters.
 pub const TRAINED: usize = SPANS[LAYERS - 1].end();
 
-/// All parameters, with the twelve of the input's batch normalisation (scale,
+/// The number of all parameters, including the twelve of the input's batch normalisation (scale,
 /// shift, mean and variance of each colour).
 pub const PARAMETERS: usize = TRAINED + 12;
 
@@ -155,9 +155,9 @@ const fn spans() -> [Span; LAYERS] {
 
 /// Mean and variance of the input, by colour, on a scale of 0 to 1.
 ///
-/// Batch normalisation of the input: the statistics are those of the data set,
-/// measured once, and scale and shift stay 1 and 0, because the first
-/// convolution has no padding and so can express any scale and shift itself.
+/// They are those of the input's batch normalisation. They are measured once on the data set. Scale
+/// and shift stay 1 and 0, because the first convolution has no padding and can express any scale
+/// and shift itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Statistics {
     /// Mean of each colour.
@@ -167,7 +167,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Measures `pictures`, one after another as interleaved RGB bytes.
+    /// Measures `pictures`, which are interleaved RGB bytes, one picture after another.
     pub fn measure(pictures: &[u8]) -> Self {
         let mut counts = [[0u64; 256]; 3];
         for pixel in pictures.chunks_exact(3) {
@@ -208,19 +208,19 @@ impl Statistics {
     }
 }
 
-/// Everything the network has learned.
+/// The weights of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
-    /// How the input is normalised.
+    /// The normalisation of the input.
     pub statistics: Statistics,
-    /// [`TRAINED`] numbers, laid out as [`SPANS`] says.
+    /// [`TRAINED`] numbers, with the layout of [`SPANS`].
     pub values: Vec<f32>,
 }
 
 impl Weights {
-    /// Fresh weights: uniform within sqrt(6 / inputs), biases zero (He et al.,
-    /// "Delving Deep into Rectifiers", 2015). The last layer starts ten times
-    /// smaller, around the middle of the output range.
+    /// Initial weights: uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving
+    /// Deep into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its
+    /// biases are the middle of the output range.
     pub fn fresh(statistics: Statistics, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut values = vec![0.0; TRAINED];

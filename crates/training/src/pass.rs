@@ -1,15 +1,14 @@
-//! The network forwards and backwards, for a few pictures at a time.
+//! Forward and backward pass of the network, for a few pictures at a time.
 //!
-//! Convolutions are matrix products over unfolded patches (Chellapilla, Puri,
-//! Simard, "High Performance Convolutional Neural Networks for Document
-//! Processing", 2006).
+//! Convolutions are matrix products over unfolded patches (Chellapilla, Puri, Simard, "High
+//! Performance Convolutional Neural Networks for Document Processing", 2006).
 
 use crate::matrix::{Matrix, multiply};
 use crate::network::{
     CONVOLUTIONS, Convolution, LAYERS, LINEARS, OUTPUTS, PICTURE, SPANS, TRAINED, Weights,
 };
 
-/// Copies every patch of one map into a row of `patches`.
+/// Copies every patch of a map into a row of `patches`.
 fn unfold(convolution: &Convolution, input: &[f32], patches: &mut [f32]) {
     let [_, width, channels] = convolution.input;
     let [rows, columns, _] = convolution.output();
@@ -28,7 +27,7 @@ fn unfold(convolution: &Convolution, input: &[f32], patches: &mut [f32]) {
     }
 }
 
-/// The reverse of [`unfold`]: adds every patch to the places it came from.
+/// The adjoint of [`unfold`]: adds every patch to the positions that it was copied from.
 fn fold(convolution: &Convolution, patches: &[f32], input: &mut [f32]) {
     let [_, width, channels] = convolution.input;
     let [rows, columns, _] = convolution.output();
@@ -68,7 +67,7 @@ fn add_rows(rows: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Zeroes the gradients of what ReLU had cut off.
+/// Zeroes the gradients of outputs that ReLU has cut off.
 fn mask(gradients: &mut [f32], outputs: &[f32]) {
     for (gradient, &output) in gradients.iter_mut().zip(outputs) {
         if output <= 0.0 {
@@ -77,20 +76,20 @@ fn mask(gradients: &mut [f32], outputs: &[f32]) {
     }
 }
 
-/// Memory for up to `capacity` pictures, kept from one call to the next.
+/// The buffers for up to `capacity` pictures, reused from call to call.
 #[derive(Debug)]
 pub struct Pass {
     capacity: usize,
-    /// The normalised input, then every layer's output.
+    /// The normalised input, then the output of every layer.
     maps: Vec<Vec<f32>>,
     patches: Vec<f32>,
-    /// Gradients of two neighbouring layers' outputs.
+    /// Gradients of the outputs of two neighbouring layers.
     gradients: [Vec<f32>; 2],
-    /// The sum over pictures of every weight's gradient.
+    /// The gradient of every weight, summed over the pictures.
     pub slope: Vec<f32>,
 }
 
-/// Numbers of one picture after `layer` layers.
+/// The size of one picture's map after `layer` layers.
 fn size(layer: usize) -> usize {
     match layer.checked_sub(CONVOLUTIONS.len() + 1) {
         None if layer == 0 => PICTURE,
@@ -100,7 +99,7 @@ fn size(layer: usize) -> usize {
 }
 
 impl Pass {
-    /// Memory for up to `capacity` pictures.
+    /// Allocates the buffers for up to `capacity` pictures.
     pub fn new(capacity: usize) -> Self {
         let patches = CONVOLUTIONS
             .iter()
@@ -119,14 +118,13 @@ impl Pass {
         }
     }
 
-    /// Where the caller writes normalised picture `index` before
+    /// The buffer for the normalised picture `index`, which the caller fills before
     /// [`forward`](Self::forward).
     pub fn input(&mut self, index: usize) -> &mut [f32] {
         &mut self.maps[0][index * PICTURE..(index + 1) * PICTURE]
     }
 
-    /// Runs the first `count` inputs through the network; gives
-    /// [`OUTPUTS`] numbers for each.
+    /// Runs the first `count` inputs through the network, and returns [`OUTPUTS`] numbers for each.
     pub fn forward(&mut self, weights: &Weights, count: usize) -> &[f32] {
         assert!(count <= self.capacity, "at most {} pictures", self.capacity);
         for (layer, convolution) in CONVOLUTIONS.iter().enumerate() {
@@ -154,8 +152,8 @@ impl Pass {
         &self.maps[LAYERS][..count * OUTPUTS]
     }
 
-    /// After [`forward`](Self::forward): turns the loss's gradient at the outputs
-    /// into [`slope`](Self::slope).
+    /// After [`forward`](Self::forward): computes [`slope`](Self::slope) from the loss's gradient
+    /// at the outputs.
     pub fn backward(&mut self, weights: &Weights, output_gradients: &[f32]) {
         let count = output_gradients.len() / OUTPUTS;
         self.slope.fill(0.0);

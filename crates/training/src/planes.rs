@@ -1,10 +1,10 @@
-//! Between maps of interleaved channels, which the trainer works on, and maps with
-//! one plane for each channel, which ONNX wants: kernels and the first fully
-//! connected layer have to be reordered.
+//! Reorders weights between maps with interleaved channels, which the trainer uses, and maps with
+//! one plane per channel, which ONNX uses. Kernels and the first fully connected layer have to be
+//! reordered.
 
 use crate::network::{CONVOLUTIONS, LINEARS, Weights};
 
-/// For the place (out, channel, row, column) of a kernel, the place here.
+/// For each position (out, channel, row, column) of a kernel, the index in [`Weights::matrix`].
 fn kernel_order(layer: usize) -> Vec<usize> {
     let convolution = &CONVOLUTIONS[layer];
     let (kernel, channels) = (convolution.kernel, convolution.input[2]);
@@ -19,7 +19,7 @@ fn kernel_order(layer: usize) -> Vec<usize> {
     order
 }
 
-/// The same for a fully connected layer; the first reads the last map.
+/// The same for a fully connected layer. The first of them reads the last map.
 fn matrix_order(linear: usize) -> Vec<usize> {
     let [inputs, outputs] = LINEARS[linear];
     let channels = if linear == 0 {
@@ -39,8 +39,8 @@ fn matrix_order(linear: usize) -> Vec<usize> {
     order
 }
 
-/// For every place of a layer's matrix with one plane for each channel, the place
-/// in [`Weights::matrix`].
+/// For each position in a layer's matrix with one plane per channel, the index in
+/// [`Weights::matrix`].
 pub fn order(layer: usize) -> Vec<usize> {
     match layer.checked_sub(CONVOLUTIONS.len()) {
         None => kernel_order(layer),
@@ -48,8 +48,8 @@ pub fn order(layer: usize) -> Vec<usize> {
     }
 }
 
-/// A layer's matrix for maps with one plane for each channel: out, channel, row,
-/// column for a convolution, out, input for a fully connected layer.
+/// A layer's matrix for maps with one plane per channel: out, channel, row, column for a
+/// convolution; out, input for a fully connected layer.
 pub fn planes(weights: &Weights, layer: usize) -> Vec<f32> {
     let matrix = weights.matrix(layer);
     order(layer)

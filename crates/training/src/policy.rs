@@ -1,4 +1,4 @@
-//! Who drives: the expert, or a network.
+//! The policy that drives: the expert, or a network.
 
 use pilotage_simulator::CameraSpec;
 use pilotage_vision::VisionError;
@@ -11,42 +11,42 @@ use crate::pass::Pass;
 use crate::rollout::{Drive, FIRST_ROW};
 use crate::trainer::answers;
 
-/// Gives every car its speed (m/s) and yaw rate (rad/s).
+/// Computes the speed (m/s) and the yaw rate (rad/s) for every car.
 pub enum Policy<'a> {
-    /// Sees the true state.
+    /// The expert, which uses the true state.
     Expert(Expert),
-    /// Sees the picture.
+    /// A network, which uses the picture.
     Network {
-        /// What it has learned.
+        /// The network's weights.
         weights: &'a Weights,
-        /// Memory to work in, one for each thread.
+        /// The buffers, one for each thread.
         passes: Vec<Pass>,
     },
 }
 
-/// Pictures one thread answers at a time.
-const PART: usize = 16;
+/// The number of pictures that a thread processes at a time.
+const PASS_CAPACITY: usize = 16;
 
 impl<'a> Policy<'a> {
-    /// A policy of these weights.
+    /// A policy with these weights.
     pub fn network(weights: &'a Weights) -> Self {
         let threads = rayon::current_num_threads();
-        let passes = (0..threads).map(|_| Pass::new(PART)).collect();
+        let passes = (0..threads).map(|_| Pass::new(PASS_CAPACITY)).collect();
         Self::Network { weights, passes }
     }
 
-    /// How many cars it can answer at once.
+    /// The number of cars for which it can compute answers at once.
     pub fn capacity(&self) -> usize {
         match self {
             Self::Expert(_) => usize::MAX,
-            Self::Network { passes, .. } => passes.len() * PART,
+            Self::Network { passes, .. } => passes.len() * PASS_CAPACITY,
         }
     }
 
-    /// Lets every car look, and gives the answers of those that saw a new frame.
+    /// Takes a picture for every car, and returns the answers of the cars with a new frame.
     ///
     /// # Errors
-    /// Those of [`Drive::look`].
+    /// The errors of [`Drive::look`].
     pub fn answers(
         &mut self,
         drives: &mut [Drive],
@@ -71,7 +71,7 @@ impl<'a> Policy<'a> {
     }
 }
 
-/// What the expert would do in `drive`'s place.
+/// The expert's answer for `drive`.
 pub fn expert_answer(expert: &Expert, drive: &Drive) -> (f32, f32) {
     let world = &drive.world;
     let sight = sight(world.camera());
@@ -79,7 +79,7 @@ pub fn expert_answer(expert: &Expert, drive: &Drive) -> (f32, f32) {
     (speed as f32, yaw_rate as f32)
 }
 
-/// How far ahead the top of the network's picture shows the road, metres.
+/// The distance ahead at which the top of the network's picture shows the road, metres.
 fn sight(camera: &CameraSpec) -> f64 {
     let focal = 0.5 * camera.width as f64 / libm::tan(0.5 * camera.horizontal_fov);
     let above = 0.5 * camera.height as f64 - FIRST_ROW as f64;

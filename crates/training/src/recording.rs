@@ -1,9 +1,8 @@
-//! A data set on disk: a folder of images with `data.csv`.
+//! Recordings: a data set on disk as a folder of images with `data.csv`.
 //!
-//! The format is that of JdeRobot's DeepLearningStudio: a header and a line for
-//! each image, `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left
-//! positive) and the time in seconds. Further columns, such as those of `pilotage
-//! record`, are passed over.
+//! The format is that of JdeRobot's DeepLearningStudio: a header, and a line for each image,
+//! `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left positive) and the time in seconds.
+//! Further columns, such as those of `pilotage record`, are ignored.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -18,11 +17,11 @@ use pilotage_vision::{Crop, FrameView, PixelFormat, Preprocess, Vision, VisionEr
 use crate::dataset::{Dataset, normalised, physical};
 use crate::network::{HEIGHT, PICTURE, WIDTH};
 
-/// First line of `data.csv`.
+/// The first line of `data.csv`.
 const HEADER: &str = "image_name,v,w,timestamp";
-/// Most pixels along one side of an image.
+/// The most pixels along one side of an image.
 const MOST_PIXELS: u32 = 8192;
-/// Bytes of a line that nobody writes by intent.
+/// The longest line that is accepted, in bytes.
 const LONGEST_LINE: u64 = 4096;
 
 /// Why a recording cannot be used.
@@ -33,7 +32,7 @@ pub enum RecordingError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The first line does not begin with the header.
@@ -41,17 +40,17 @@ pub enum RecordingError {
     Header {
         /// The file.
         path: PathBuf,
-        /// What the line says.
+        /// The line.
         found: String,
     },
-    /// A line is not an image's.
+    /// A line does not describe an image.
     #[error("{}, line {line}: {problem}; expected `{HEADER}` with v in m/s and w in rad/s", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in the line.
         problem: &'static str,
     },
     /// An image cannot be decoded or encoded.
@@ -59,7 +58,7 @@ pub enum RecordingError {
     Image {
         /// The image.
         path: PathBuf,
-        /// What the decoder says.
+        /// The error of the decoder or encoder.
         source: ImageError,
     },
     /// An image cannot be resized for the network.
@@ -67,16 +66,16 @@ pub enum RecordingError {
     Resize {
         /// The image.
         path: PathBuf,
-        /// What the resize says.
+        /// The error of resizing.
         source: VisionError,
     },
 }
 
-/// Adds the recording in `folder` to `data`. Images of 200x66 are taken as they
-/// are; of others the lower half is resized, as of a camera's frame.
+/// Adds the recording in `folder` to `data`. Images of 200x66 are used unchanged; of other images
+/// the lower half is resized, as of a camera's frame.
 ///
 /// # Errors
-/// When a file is missing or is not what it should be; it says which and where.
+/// When a file is missing or invalid; the error states file and line.
 pub fn read(folder: &Path, data: &mut Dataset) -> Result<usize, RecordingError> {
     let path = folder.join("data.csv");
     let file = File::open(&path).map_err(|source| file_error(&path, source))?;
@@ -130,7 +129,7 @@ fn fields(line: &str) -> Result<(&str, f64, f64), &'static str> {
     Ok((name, speed, yaw_rate))
 }
 
-/// Reads images with one resize for all of the same size.
+/// Reads images, and reuses the resizer while the size stays the same.
 #[derive(Default)]
 struct Images {
     resize: Option<(u32, u32, Vision)>,
@@ -192,12 +191,12 @@ impl Images {
     }
 }
 
-/// How the images of a recording are kept.
+/// The encoding of a recording's images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// PNG: every pixel as it was.
+    /// PNG, which is lossless.
     Png,
-    /// JPEG of this quality, 1 to 100, with the colours at full resolution.
+    /// JPEG of this quality, 1 to 100, with full colour resolution.
     Jpeg(u8),
 }
 
@@ -209,7 +208,7 @@ impl Encoding {
         }
     }
 
-    /// Writes a picture of the network's size.
+    /// Encodes a picture of the network's input size.
     fn encode(self, picture: &[u8], to: impl Write) -> Result<(), ImageError> {
         let (width, height) = (WIDTH as u32, HEIGHT as u32);
         let colour = ExtendedColorType::Rgb8;
@@ -221,7 +220,7 @@ impl Encoding {
     }
 }
 
-/// Writes `data` to `folder`, `period` seconds from one image to the next.
+/// Writes `data` to `folder`, with `period` seconds between the images' times.
 ///
 /// # Errors
 /// When a file cannot be written.

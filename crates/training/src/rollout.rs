@@ -1,4 +1,4 @@
-//! Cars that drive in step with each other, frame by frame.
+//! Drives of simulated cars, frame by frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
 use crate::network::{HEIGHT, PICTURE, WIDTH};
 
-/// First row of the frame that the network sees.
+/// The first row of the frame that the network uses.
 pub const FIRST_ROW: usize = 240;
 
-/// What a drive is like, apart from who drives.
+/// The conditions of a drive, independent of the policy.
 #[derive(Debug, Clone)]
 pub struct Conditions {
     /// The circuit.
     pub circuit: Circuit,
-    /// What it looks like.
+    /// Its appearance.
     pub looks: Looks,
     /// The camera.
     pub camera: CameraSpec,
     /// The car.
     pub car: CarKind,
-    /// From a frame to its command's effect.
+    /// The time from a frame to the effect of its command.
     pub latency: Duration,
-    /// The share of frames that are lost.
+    /// The fraction of frames that are lost.
     pub dropped: f64,
-    /// Where it starts: metres along the line, metres left of it, radians.
+    /// The start: metres along the line, metres left of it, radians to the left of its direction.
     pub start: [f64; 3],
     /// Speed at the start, m/s.
     pub speed: f64,
-    /// For noise and lost frames.
+    /// The seed of noise and lost frames.
     pub seed: u64,
 }
 
-/// One car on its way.
+/// The drive of one car.
 pub struct Drive {
-    /// The world it drives in.
+    /// The simulated world.
     pub world: World,
-    /// What the camera saw last, as the network wants it: rows of RGB.
+    /// The last picture of the camera at the network's input size: rows of RGB.
     pub picture: Vec<u8>,
     mixer: Mixer,
     vision: Vision,
@@ -48,7 +48,7 @@ pub struct Drive {
     period: Duration,
     dropped: f64,
     random: Random,
-    /// Commands on their way, each with the moment of its effect.
+    /// Commands in flight, each with the time of its effect.
     pending: VecDeque<(Time, f32, f32)>,
     command: (f32, f32),
 }
@@ -98,11 +98,11 @@ impl Drive {
         })
     }
 
-    /// Takes a new picture. False when the frame was lost: the old picture stays,
-    /// and no command may follow from it.
+    /// Takes a new picture. Returns false when the frame was lost: the picture is unchanged, and no
+    /// command may be sent for it.
     ///
     /// # Errors
-    /// Those of the resize; none for frames of this drive's own camera.
+    /// When resizing fails, which it does not with frames of this drive's camera.
     pub fn look(&mut self) -> Result<bool, VisionError> {
         if self.random.chance(self.dropped) {
             return Ok(false);
@@ -122,14 +122,14 @@ impl Drive {
         Ok(true)
     }
 
-    /// Sends the answer to the picture taken now: speed (m/s), yaw rate (rad/s).
+    /// Sends the command for the current picture: speed (m/s), yaw rate (rad/s).
     pub fn answer(&mut self, speed: f32, yaw_rate: f32) {
         let (steering, throttle) = self.mixer.mix(Controls::Twist { speed, yaw_rate });
         let effect = self.world.now() + self.latency;
         self.pending.push_back((effect, steering, throttle));
     }
 
-    /// Drives on to the next frame.
+    /// Drives until the next frame.
     pub fn advance(&mut self) {
         let end = self.world.now() + self.period;
         while let Some(&(effect, steering, throttle)) = self.pending.front() {
@@ -144,7 +144,7 @@ impl Drive {
         self.world.advance_to(end, self.command.0, self.command.1);
     }
 
-    /// Random numbers of this drive.
+    /// The random generator of this drive.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random
     }

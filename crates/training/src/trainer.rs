@@ -1,4 +1,4 @@
-//! One step of training over a batch, and answers for many pictures at once.
+//! One training step over a batch, and inference for many pictures at once.
 
 use rayon::prelude::*;
 
@@ -7,53 +7,53 @@ use crate::dataset::{Sample, physical};
 use crate::network::{OUTPUTS, PICTURE, TRAINED, Weights};
 use crate::pass::Pass;
 
-/// A batch is cut into this many parts, whatever the number of threads, so that
-/// the gradient is summed in the same order everywhere.
+/// A batch is split into this many parts, independent of the number of threads, so that the
+/// gradient is always summed in the same order.
 const SHARDS: usize = 4;
 
-/// What a squared error of each output counts for a sample of these wanted outputs.
+/// The weight of each output's squared error, for a sample with these expected outputs.
 ///
-/// A wrong yaw rate w keeps the car off the line by w L^2 / (2 v), where the expert
-/// pulls back; with its look-ahead L in proportion to the speed v that is in
-/// proportion to v. So steering counts by the square of the speed: 4 at 8 m/s.
+/// A constant error w of the yaw rate keeps the car off the line by w L^2 / (2 v), where the
+/// expert's correction balances it. The look-ahead L is proportional to the speed v, so the offset
+/// is proportional to v. Therefore steering is weighted by the square of the speed: 4 at 8 m/s.
 pub fn importance(wanted: [f32; OUTPUTS]) -> [f32; OUTPUTS] {
     let (speed, _) = physical(wanted);
     [1.0, (speed * speed / 16.0).clamp(1.0, 16.0)]
 }
 
-/// Writes a sample's normalised picture and gives its wanted outputs.
+/// Writes a sample's normalised picture, and returns its expected outputs.
 pub type Fill<'a> = dyn Fn(&Sample, &mut [f32]) -> [f32; OUTPUTS] + Sync + 'a;
 
-/// Something that trains the network.
+/// A learner, which trains the network.
 pub trait Learn {
-    /// One step of Adam at `rate` on the squared error over `batch`, its outputs
-    /// weighted by [`importance`]; gives the plain mean squared error as it was
-    /// before the step. `batch` holds at least one sample.
+    /// One step of Adam with learning rate `rate` on the squared error over `batch`, whose outputs
+    /// are weighted by [`importance`]. Returns the unweighted mean squared error before the step.
+    /// `batch` has at least one sample.
     ///
     /// # Errors
-    /// When the device that does the arithmetic fails.
+    /// When the training device fails.
     fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> Result<f64, LearnError>;
 
-    /// What has been learned by now.
+    /// The current weights.
     ///
     /// # Errors
-    /// When the device that does the arithmetic fails.
+    /// When the training device fails.
     fn weights(&self) -> Result<Weights, LearnError>;
 }
 
-/// Why the arithmetic of training cannot be done.
+/// Why training on a device is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
-    /// The device gave up.
+    /// The device failed.
     #[error("the training device failed: {problem}; --resume goes on from the last round")]
     Device {
-        /// What it says.
+        /// The device's error.
         problem: String,
     },
     /// There is no such device.
     #[error("there is no {wanted} that burn can use; `--backend own` trains on the CPU")]
     Missing {
-        /// What was looked for.
+        /// The kind of device.
         wanted: &'static str,
     },
 }
@@ -105,10 +105,10 @@ impl Learn for Trainer {
                 let mut gradients = Vec::with_capacity(outputs.len());
                 for (output, wanted) in outputs.chunks_exact(OUTPUTS).zip(wanted) {
                     let pairs = output.iter().zip(wanted);
-                    for ((output, want), counts) in pairs.zip(importance(wanted)) {
-                        let miss = output - want;
-                        *error += f64::from(miss) * f64::from(miss);
-                        gradients.push(miss * scale * counts);
+                    for ((output, target), weight) in pairs.zip(importance(wanted)) {
+                        let error_value = output - target;
+                        *error += f64::from(error_value) * f64::from(error_value);
+                        gradients.push(error_value * scale * weight);
                     }
                 }
                 pass.backward(weights, &gradients);
@@ -131,7 +131,7 @@ impl Learn for Trainer {
     }
 }
 
-/// What `weights` answer to each picture, worked on by `passes` in parallel.
+/// The network's outputs for each picture, computed by `passes` in parallel.
 pub fn answers(weights: &Weights, passes: &mut [Pass], pictures: &[&[u8]]) -> Vec<[f32; OUTPUTS]> {
     let table = weights.statistics.table();
     let part = pictures.len().div_ceil(passes.len()).max(1);
@@ -152,8 +152,8 @@ pub fn answers(weights: &Weights, passes: &mut [Pass], pictures: &[&[u8]]) -> Ve
     answers
 }
 
-/// Writes `picture` as the network wants it, through a table of the value of
-/// every byte by colour; left and right exchanged when `mirrored`.
+/// Writes the network's input for `picture`, with a table of the normalised value of every byte by
+/// colour. Left and right are exchanged when `mirrored`.
 pub fn normalise(picture: &[u8], table: &[[f32; 256]; 3], mirrored: bool, out: &mut [f32]) {
     debug_assert_eq!(picture.len(), PICTURE);
     let row = crate::network::WIDTH * 3;

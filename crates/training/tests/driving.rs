@@ -1,4 +1,4 @@
-//! The expert drives, and what it teaches is repeatable.
+//! Tests that the expert drives, and that training is repeatable.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
@@ -45,7 +45,7 @@ fn the_expert_laps_every_shipped_circuit_close_to_the_line() {
 }
 
 #[test]
-fn the_expert_bears_a_tenth_of_a_second() {
+fn the_expert_drives_with_a_tenth_of_a_second_of_latency() {
     for drove in expert_drives(CarKind::Ackermann, Duration::from_millis(100)) {
         assert!(drove.done, "{drove:?}");
     }
@@ -88,8 +88,8 @@ fn a_seed_fixes_frames_and_weights() {
         again.install(|| tiny(&other, 1, 1, false)),
         (weights.clone(), pictures.clone())
     );
-    let (strange, frames) = tiny(&other, 2, 1, false);
-    assert!(strange != weights && frames != pictures);
+    let (other_weights, frames) = tiny(&other, 2, 1, false);
+    assert!(other_weights != weights && frames != pictures);
 }
 
 #[test]

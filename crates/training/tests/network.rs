@@ -1,4 +1,4 @@
-//! The network's size, its way to ONNX and back, and its checkpoints.
+//! Tests the network's size, its conversion to ONNX and back, and its checkpoints.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
@@ -22,14 +22,14 @@ fn the_network_is_pilotnet_of_deep_learning_studio() {
 }
 
 #[test]
-fn weights_come_back_from_onnx() {
+fn weights_are_read_back_from_onnx() {
     let weights = weights();
     let onnx = to_onnx(&weights).unwrap();
     assert_eq!(from_onnx(&onnx).unwrap(), weights);
 }
 
 #[test]
-fn another_network_is_refused_by_name() {
+fn a_different_network_is_rejected_by_name() {
     use pilotage_graph::{ElementType, GraphBuilder, Op, TensorType};
     let mut graph = GraphBuilder::new("other");
     let x = graph
@@ -52,7 +52,7 @@ fn labels_follow_the_scale_of_the_studio() {
 
 #[test]
 fn statistics_are_those_of_the_pictures() {
-    // Red alternates between 0 and 255, green is 51, blue 0, 51, 102, ... by fours.
+    // Red alternates between 0 and 255, green is 51, blue repeats 0, 51, 102, 153.
     let pixels: Vec<u8> = (0..400u32)
         .flat_map(|i| [if i % 2 == 0 { 0 } else { 255 }, 51, (i % 4 * 51) as u8])
         .collect();
@@ -64,10 +64,10 @@ fn statistics_are_those_of_the_pictures() {
 }
 
 #[test]
-fn checkpoints_bring_back_weights_and_frames() {
+fn checkpoints_restore_weights_and_frames() {
     let folder = tempfile::tempdir().unwrap();
     let mut data = Dataset::default();
-    // One recorded elsewhere, two gathered in the first round, one in the second.
+    // One recorded frame, two gathered in the first round, one gathered in the second.
     for value in 0..4u8 {
         data.push(&vec![value; PICTURE], [f32::from(value), 0.5]);
         if value == 2 {

@@ -1,4 +1,4 @@
-//! Data sets on disk.
+//! Tests recordings on disk.
 
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
@@ -16,7 +16,7 @@ fn folder_with(csv: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_data_set_comes_back_as_it_was_written() {
+fn a_data_set_is_read_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut data = Dataset::default();
     for index in 0..3usize {
@@ -36,13 +36,12 @@ fn a_data_set_comes_back_as_it_was_written() {
     assert_eq!(read(folder.path(), &mut back).unwrap(), 3);
     assert_eq!(back.pictures(), data.pictures());
     for index in 0..3 {
-        let (wanted, got) = (physical(data.label(index)), physical(back.label(index)));
-        assert!((wanted.0 - got.0).abs() < 1e-5 && (wanted.1 - got.1).abs() < 1e-5);
+        let (expected, got) = (physical(data.label(index)), physical(back.label(index)));
+        assert!((expected.0 - got.0).abs() < 1e-5 && (expected.1 - got.1).abs() < 1e-5);
     }
 }
 
-/// Neighbouring pixels of clear red and clear blue: halved colour resolution would
-/// turn both to purple.
+/// Neighbouring pixels of red and blue: with halved colour resolution, both would become purple.
 #[test]
 fn jpeg_keeps_the_colours_of_single_columns() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,7 +62,7 @@ fn jpeg_keeps_the_colours_of_single_columns() {
 }
 
 #[test]
-fn thinning_keeps_one_of_so_many() {
+fn thinning_keeps_every_third_picture() {
     let mut data = Dataset::default();
     for index in 0..8u8 {
         data.push(&vec![index; PICTURE], [f32::from(index), 0.5]);
@@ -76,9 +75,9 @@ fn thinning_keeps_one_of_so_many() {
     assert_eq!(thin.label(2), [6.0, 0.5]);
 }
 
-/// A camera's frame: the lower half counts, resized; the upper half does not.
+/// A camera's frame: the lower half is resized, and the upper half is not used.
 #[test]
-fn whole_frames_are_cut_and_resized() {
+fn whole_frames_are_cropped_and_resized() {
     let folder = folder_with("image_name,v,w,timestamp\nframe.png,6.5,0.0,0\n");
     let frame = image::RgbImage::from_fn(640, 480, |_, y| {
         image::Rgb(if y < 240 {
@@ -99,7 +98,7 @@ fn whole_frames_are_cut_and_resized() {
 }
 
 #[test]
-fn errors_say_which_line_of_which_file() {
+fn errors_state_file_and_line() {
     let bad = |csv: &str| read(folder_with(csv).path(), &mut Dataset::default()).unwrap_err();
     let header = "image_name,v,w,timestamp\n";
     assert!(matches!(bad("name,speed\n"), RecordingError::Header { .. }));

@@ -9,9 +9,9 @@ fn statistics() -> Statistics {
     }
 }
 
-/// The network written out plainly in double precision: no patches, no matrix
-/// product, no shared code but the table of shapes.
-fn plainly(values: &[f64], picture: &[f32]) -> Vec<f64> {
+/// A direct implementation of the network in double precision: without patches and matrix products,
+/// and with no shared code except the table of shapes.
+fn reference(values: &[f64], picture: &[f32]) -> Vec<f64> {
     let mut map: Vec<f64> = picture.iter().map(|&value| f64::from(value)).collect();
     for (convolution, span) in CONVOLUTIONS.iter().zip(&SPANS) {
         let [_, width, depth] = convolution.input;
@@ -56,7 +56,7 @@ fn plainly(values: &[f64], picture: &[f32]) -> Vec<f64> {
     map
 }
 
-/// Fresh weights with biases that matter, and two pictures.
+/// Fresh weights with biases that are not zero, and two pictures.
 fn example() -> (Weights, Vec<Vec<f32>>) {
     let mut random = Random::new(5);
     let mut weights = Weights::fresh(statistics(), 3);
@@ -78,7 +78,7 @@ fn double(values: &[f32]) -> Vec<f64> {
 }
 
 #[test]
-fn forward_agrees_with_the_network_written_out_plainly() {
+fn forward_agrees_with_the_direct_implementation() {
     let (weights, pictures) = example();
     let mut pass = Pass::new(3);
     for (index, picture) in pictures.iter().enumerate() {
@@ -86,7 +86,7 @@ fn forward_agrees_with_the_network_written_out_plainly() {
     }
     let outputs = pass.forward(&weights, 2).to_vec();
     let expected: Vec<f64> = (pictures.iter())
-        .flat_map(|picture| plainly(&double(&weights.values), picture))
+        .flat_map(|picture| reference(&double(&weights.values), picture))
         .collect();
     assert_eq!(outputs.len(), expected.len());
     for (output, expected) in outputs.iter().zip(&expected) {
@@ -97,18 +97,22 @@ fn forward_agrees_with_the_network_written_out_plainly() {
     }
 }
 
-/// The derivative along a random direction of every layer in turn, against the
-/// central difference of the plain network.
+/// For every layer, compares the derivative along a random direction with the central difference of
+/// the direct implementation.
 #[test]
 fn backward_agrees_with_differences_in_every_layer() {
     let (weights, pictures) = example();
-    let toward = [[0.7, -0.4], [0.3, 1.1]];
+    let output_weights = [[0.7, -0.4], [0.3, 1.1]];
     let loss = |values: &[f64]| -> f64 {
-        let pairs = pictures.iter().zip(toward);
+        let pairs = pictures.iter().zip(output_weights);
         pairs
-            .map(|(picture, toward)| {
-                let outputs = plainly(values, picture);
-                outputs.iter().zip(toward).map(|(o, t)| o * t).sum::<f64>()
+            .map(|(picture, output_weights)| {
+                let outputs = reference(values, picture);
+                outputs
+                    .iter()
+                    .zip(output_weights)
+                    .map(|(o, t)| o * t)
+                    .sum::<f64>()
             })
             .sum()
     };
@@ -117,11 +121,11 @@ fn backward_agrees_with_differences_in_every_layer() {
         pass.input(index).copy_from_slice(picture);
     }
     pass.forward(&weights, 2);
-    let gradients: Vec<f32> = toward.iter().flatten().map(|&t| t as f32).collect();
+    let gradients: Vec<f32> = output_weights.iter().flatten().map(|&t| t as f32).collect();
     pass.backward(&weights, &gradients);
     let values = double(&weights.values);
     for (layer, span) in SPANS.iter().enumerate() {
-        // Towards the slope, disturbed: a direction in which something happens.
+        // The gradient with random factors: a direction in which the loss changes.
         let mut random = Random::new(layer as u64);
         let slope = &pass.slope[span.start..span.end()];
         let size = slope.iter().map(|s| s * s).sum::<f32>().sqrt() + 1e-12;
@@ -132,8 +136,8 @@ fn backward_agrees_with_differences_in_every_layer() {
         let step = 1e-4;
         let moved = |sign: f64| {
             let mut moved = values.clone();
-            for (value, part) in moved[span.start..span.end()].iter_mut().zip(&direction) {
-                *value += sign * step * part;
+            for (value, component) in moved[span.start..span.end()].iter_mut().zip(&direction) {
+                *value += sign * step * component;
             }
             loss(&moved)
         };
@@ -144,7 +148,7 @@ fn backward_agrees_with_differences_in_every_layer() {
             .map(|(&s, d)| f64::from(s) * d)
             .sum();
         assert!(derivative > 1e-6, "layer {layer} has a slope");
-        let miss = (difference - derivative).abs() / derivative;
-        assert!(miss < 0.01, "layer {layer}: {derivative} but {difference}");
+        let error = (difference - derivative).abs() / derivative;
+        assert!(error < 0.01, "layer {layer}: {derivative} but {difference}");
     }
 }
