@@ -118,7 +118,7 @@ impl Series {
     fn new() -> Self {
         #[expect(
             clippy::expect_used,
-            reason = "constant bounds, which every test of this module builds"
+            reason = "the bounds are constants, and every test of this module constructs them"
         )]
         let histogram = Histogram::new_with_bounds(LEAST, MOST, DIGITS)
             .expect("the bounds of the loop's histogram are sound");

@@ -3,13 +3,9 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;
 
@@ -59,7 +55,7 @@ fn nor_do_they_on_the_ackermann_car_under_strange_light() {
 
 #[test]
 fn nor_does_an_engine_on_a_thread_of_its_own() {
-    // Spinning, it waits now and then; sleeping, at each answer.
+    // `Spin` blocks sometimes; `Sleep` blocks for each answer.
     for wait in [Wait::Spin, Wait::Sleep] {
         an_engine_apart_allocates_nothing(wait);
     }

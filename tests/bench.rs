@@ -1,10 +1,6 @@
-//! `pilotage bench` as a person uses it. How long things take is never asserted.
+//! `pilotage bench` from the command line. Durations are never asserted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -24,8 +20,8 @@ fn bench(arguments: &[&str]) -> Output {
 fn measured(arguments: &[&str]) -> Value {
     let output = bench(&[arguments, &["--json"]].concat());
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        panic!("{arguments:?}: {error}: {said}")
+        let message = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?}: {error}: {message}")
     })
 }
 
@@ -34,18 +30,18 @@ fn refusal(arguments: &[&str]) -> String {
     let output = bench(arguments);
     assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!said.contains("panicked"), "{said}");
-    said
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!message.contains("panicked"), "{message}");
+    message
 }
 
-/// The number at `path`, names between dots.
+/// The number at `path`, a list of names separated by dots.
 fn number(of: &Value, path: &str) -> f64 {
     let found = path.split('.').fold(of, |of, name| &of[name]);
     found.as_f64().unwrap_or_else(|| panic!("{path}: {found}"))
 }
 
-/// Whether each percentile is at least the one before.
+/// Checks that the percentiles rise.
 fn ordered(times: &Value) {
     let names = [
         "fastest_us",
@@ -151,11 +147,11 @@ fn the_table_names_every_layer_and_the_whole() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     assert!(!text.contains("NaN") && !text.contains("inf "), "{text}");
-    // Its input is no camera's picture.
+    // Its input is not a camera's picture.
     assert!(!text.contains("vision"), "{text}");
 }
 
-/// A fully connected layer and a curve.
+/// A fully connected layer and an activation.
 fn small_engine() -> Vec<u8> {
     use pilotage_engine::conformance::PlanBuilder;
     use pilotage_engine::plan::{Activation, Operation};
@@ -199,8 +195,8 @@ fn what_cannot_be_measured_is_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.engine");
     fs::write(&file, b"GIF89a, and then some").unwrap();
-    let said = refusal(&[file.to_str().unwrap()]);
-    assert!(said.contains("not an engine file"), "{said}");
+    let message = refusal(&[file.to_str().unwrap()]);
+    assert!(message.contains("not an engine file"), "{message}");
     let here = InstructionSet::best().name();
     for (arguments, expected) in [
         (&["nothing.engine"][..], "nothing.engine"),
@@ -215,14 +211,14 @@ fn what_cannot_be_measured_is_refused_with_a_reason() {
         (&["--instruction-set", "mmx"], here),
         (&["--picture", "/nowhere/times.png"], "/nowhere/times.png"),
     ] {
-        let said = refusal(arguments);
-        assert!(said.contains(expected), "{arguments:?}: {said}");
+        let message = refusal(arguments);
+        assert!(message.contains(expected), "{arguments:?}: {message}");
     }
     for set in InstructionSet::ALL {
         if !set.is_available() {
-            let said = refusal(&["--instruction-set", set.name()]);
-            assert!(said.contains(&set.to_string()), "{said}");
-            assert!(said.contains(here), "{said}");
+            let message = refusal(&["--instruction-set", set.name()]);
+            assert!(message.contains(&set.to_string()), "{message}");
+            assert!(message.contains(here), "{message}");
         }
     }
 }

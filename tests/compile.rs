@@ -1,10 +1,6 @@
-//! `pilotage compile` as a person uses it.
+//! `pilotage compile` from the command line.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::io;
@@ -14,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Where the shipped model, its recipe and its frames lie.
+/// The folder of the shipped model, its recipe and its frames.
 const ENGINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/engines");
 
 fn pilotage(folder: &Path, arguments: &[&str]) -> Output {
@@ -26,8 +22,8 @@ fn pilotage(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it prints, or what it complains of.
-fn said(output: Output) -> Result<String, String> {
+/// The program's standard output, or its standard error if it failed.
+fn printed(output: Output) -> Result<String, String> {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     match output.status.success() {
         true => Ok(text(output.stdout)),
@@ -39,7 +35,7 @@ fn model() -> String {
     format!("{ENGINES}/pilotnet.onnx")
 }
 
-/// The first `count` of the shipped frames.
+/// Copies the first `count` of the shipped frames.
 fn frames(folder: &Path, count: usize) {
     let frames = folder.join("frames");
     fs::create_dir(&frames).unwrap();
@@ -55,7 +51,7 @@ fn a_model_becomes_an_engine_that_a_car_takes() {
     let model = model();
     let meanings = ["--outputs", "speed,yaw_rate", "--save-recipe", "my.toml"];
     let arguments = [&["compile", &model][..], &meanings, &["-o", "my.engine"]].concat();
-    let out = said(pilotage(folder.path(), &arguments)).unwrap();
+    let out = printed(pilotage(folder.path(), &arguments)).unwrap();
     assert!(out.starts_with("my.engine: fp32, "), "{out}");
     assert!(out.contains("Not held against the model"), "{out}");
 
@@ -64,16 +60,16 @@ fn a_model_becomes_an_engine_that_a_car_takes() {
         "[engine]\nfile = \"my.engine\"\n",
     )
     .unwrap();
-    said(pilotage(folder.path(), &["check", "car.toml"])).unwrap();
-    // The recipe that it kept makes the same engine.
+    printed(pilotage(folder.path(), &["check", "car.toml"])).unwrap();
+    // The saved recipe makes the same engine.
     let engine = || fs::read(folder.path().join("my.engine")).unwrap();
     let first = engine();
-    said(pilotage(folder.path(), &["compile", "my.toml"])).unwrap();
+    printed(pilotage(folder.path(), &["compile", "my.toml"])).unwrap();
     assert!(first == engine());
 }
 
 #[test]
-fn frames_make_it_int8_and_say_how_far_it_is() {
+fn frames_make_an_int8_engine_and_its_error_is_reported() {
     let folder = TempDir::new().unwrap();
     frames(folder.path(), 45);
     let arguments = [
@@ -89,7 +85,7 @@ fn frames_make_it_int8_and_say_how_far_it_is() {
     let output = pilotage(folder.path(), &arguments);
     let warned = String::from_utf8(output.stderr.clone()).unwrap();
     assert!(warned.contains("only 45 pictures"), "{warned}");
-    let out = said(output).unwrap();
+    let out = printed(output).unwrap();
     for expected in [
         "int8, ",
         "CPU plan",
@@ -111,7 +107,7 @@ fn frames_make_it_int8_and_say_how_far_it_is() {
         "{table}"
     );
 
-    let json = said(pilotage(
+    let json = printed(pilotage(
         folder.path(),
         &["inspect", "--json", "pilotnet.engine"],
     ));
@@ -125,7 +121,7 @@ fn frames_make_it_int8_and_say_how_far_it_is() {
 
 /// As in `pilotage compile ... --export=folder | head -1`.
 #[test]
-fn all_is_written_though_nobody_reads_what_it_says() {
+fn all_files_are_written_when_nothing_reads_the_output() {
     let folder = TempDir::new().unwrap();
     frames(folder.path(), 45);
     let (reader, writer) = io::pipe().unwrap();
@@ -156,7 +152,7 @@ fn past_its_gate_nothing_is_written() {
         .replace("worst = 0.6", "worst = 1e-9");
     fs::write(folder.path().join("strict.toml"), recipe).unwrap();
     fs::write(folder.path().join("strict.engine"), "what was there before").unwrap();
-    let complaint = said(pilotage(folder.path(), &["compile", "strict.toml"])).unwrap_err();
+    let complaint = printed(pilotage(folder.path(), &["compile", "strict.toml"])).unwrap_err();
     for expected in ["TOO FAR", "speed", "1.000e-9", "dB", "on_gate_failure"] {
         assert!(complaint.contains(expected), "{expected}: {complaint}");
     }
@@ -165,7 +161,7 @@ fn past_its_gate_nothing_is_written() {
 }
 
 #[test]
-fn what_cannot_be_compiled_is_told() {
+fn errors_are_reported_and_nothing_is_written() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("torn.onnx"), [8, 7, 0xff, 0xff]).unwrap();
     fs::write(folder.path().join("notes.md"), "# not a model").unwrap();
@@ -191,7 +187,7 @@ fn what_cannot_be_compiled_is_told() {
     ];
     for (arguments, expected) in cases {
         let arguments = [&["compile"], arguments].concat();
-        let complaint = said(pilotage(folder.path(), &arguments)).unwrap_err();
+        let complaint = printed(pilotage(folder.path(), &arguments)).unwrap_err();
         assert!(complaint.contains(expected), "{arguments:?}: {complaint}");
         assert!(!complaint.contains("panicked"), "{complaint}");
     }

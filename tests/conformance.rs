@@ -1,6 +1,7 @@
-//! What every camera and every actuator must do, and that the simulated ones do it.
+//! Conformance suites of cameras and actuators, run on those of the simulator and on each kind of
+//! camera.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::cell::RefCell;
 use std::io;
@@ -21,7 +22,7 @@ use pilotage_guard::conformance;
 use pilotage_vehicle::{Clock, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
-/// The suite for cameras: each new one runs it.
+/// The conformance suite of cameras: every kind of camera runs it.
 fn camera(camera: &mut dyn Camera) {
     assert!(!camera.describe().is_empty());
     assert!(camera.frame_period() > Duration::ZERO);
@@ -69,7 +70,7 @@ fn the_simulated_camera_is_a_camera() {
     camera(&mut simulation(Latency::Measured, Dropped::default()).camera);
 }
 
-/// Six pictures that differ.
+/// Writes six different pictures.
 fn pictures(folder: &Path) {
     for number in 0..6 {
         let picture = image::RgbImage::from_fn(32, 24, |x, y| {
@@ -104,7 +105,7 @@ fn a_folder_of_pictures_is_a_camera() {
 
 #[test]
 fn a_command_that_writes_frames_is_a_camera() {
-    // One frame of 32 x 24 grey pixels each tenth of a second, as near as a shell can.
+    // One frame of 32 x 24 grey pixels each tenth of a second, as accurately as a shell can.
     let script = "while :; do for c in a b c d e f; do head -c 768 /dev/zero | tr '\\0' $c; \
                   sleep 0.09; done; done";
     let source = PipeSource {
@@ -114,10 +115,10 @@ fn a_command_that_writes_frames_is_a_camera() {
     camera(&mut *camera::open(&config(Source::Pipe(source))).unwrap());
 }
 
-/// Stands in for a V4L2 device: a frame each tenth of a second, on the wall clock.
+/// A substitute for a V4L2 device: a frame each tenth of a second, on the wall clock.
 struct Ticking {
     started: Time,
-    /// Frames taken.
+    /// The number of frames taken.
     taken: u32,
     bytes: Vec<u8>,
 }
@@ -214,7 +215,7 @@ fn a_v4l2_camera_is_a_camera() {
 }
 
 #[test]
-fn a_camera_that_is_not_there_is_said_not_to_be() {
+fn a_missing_camera_is_reported() {
     let missing = |source| camera::open(&config(source)).map(|_| ()).unwrap_err();
     let device = V4lSource {
         device: "/dev/nonexistent".into(),

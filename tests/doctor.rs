@@ -1,6 +1,6 @@
-//! `pilotage doctor` as a user runs it.
+//! `pilotage doctor` from the command line.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::process::Command;
 
@@ -38,7 +38,7 @@ fn the_page_names_every_part_and_the_simulated_car_can_drive() {
             .find(|line| line.trim_start().starts_with(part));
         assert!(line.is_some(), "{part}: {page}");
     }
-    // A machine may be hot, or its clocks low.
+    // The machine may be hot, or its clocks may be low.
     assert!(matches!(status, Some(0 | 1)), "{status:?}: {page}");
     assert!(page.contains("It can drive"), "{page}");
 }

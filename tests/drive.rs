@@ -1,15 +1,11 @@
-//! `pilotage drive` and `pilotage check` as a person uses them.
+//! `pilotage drive` and `pilotage check` from the command line.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Output, Stdio};
@@ -60,7 +56,7 @@ fn a_lap_of_simple_meets_the_floors() {
     assert!(metric("deviation_p95") <= 0.10, "{report}");
 }
 
-/// A report without what the wall clock says.
+/// Removes from a report the values that depend on the wall clock.
 fn without_clocks(mut report: Value) -> Value {
     let map = report.as_object_mut().unwrap();
     for clocked in ["timing", "wall_seconds", "first_command_seconds"] {
@@ -86,8 +82,8 @@ fn with_a_latency_and_a_seed_a_run_repeats_bit_for_bit() {
     assert_eq!(run(), run());
 }
 
-/// Drives with each of this machine's instruction sets among `sets`; each report, but for
-/// the clocks and its own name of the set, has to be that of the first.
+/// Drives with each of this machine's instruction sets among `sets`. All reports must be equal,
+/// except for values of the wall clock and the name of the set.
 fn drive_alike(sets: &[InstructionSet], arguments: &[&str]) {
     let mut first: Option<(InstructionSet, Value)> = None;
     for &set in sets {
@@ -119,7 +115,7 @@ fn a_lap_is_the_same_to_the_last_digit_with_every_instruction_set() {
     use InstructionSet::{Avx2, Avx512, Avx512Vnni, AvxVnni, Neon, NeonDotprod, NeonI8mm};
     let vectors = [Avx512Vnni, AvxVnni, Avx2, NeonI8mm, NeonDotprod, Neon];
     drive_alike(&vectors, &[]);
-    // Those that are slow or have another's INT8 drive a stretch.
+    // Sets that are slow, or use the INT8 kernels of another set, only drive a short distance.
     let all = [Avx512Vnni, Avx512, Avx2, Neon, InstructionSet::Scalar];
     drive_alike(&all, &["--time-limit", "3"]);
 }
@@ -164,12 +160,12 @@ fn a_run_that_does_not_finish_says_why_and_exits_with_1() {
         "2",
     ]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the time limit was reached"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("the time limit was reached"), "{message}");
 }
 
 #[test]
-fn what_is_not_there_is_named_before_anything_moves() {
+fn missing_things_are_named_before_anything_moves() {
     for (arguments, expected) in [
         (&["--circuit", "simpel"][..], "simple"),
         (&["--circuit", "nowhere.csv"], "nowhere.csv"),
@@ -188,9 +184,9 @@ fn what_is_not_there_is_named_before_anything_moves() {
         (&["--plot", "/nowhere/lap.png"], "/nowhere/lap.png"),
         (&["--latency", "200"], "max_age"),
     ] {
-        let said = refusal(&[&["drive", "--pace", "fast"], arguments].concat());
-        assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
+        let message = refusal(&[&["drive", "--pace", "fast"], arguments].concat());
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+        assert!(!message.contains("panicked"), "{message}");
     }
 }
 
@@ -212,9 +208,9 @@ fn files_of_garbage_are_errors() {
     ] {
         let file = folder.join(name);
         std::fs::write(&file, bytes).unwrap();
-        let said = refusal(&["drive", "--pace", "fast", option, file.to_str().unwrap()]);
-        assert!(said.starts_with("error: "), "{name}: {said}");
-        assert!(!said.contains("panicked"), "{name}: {said}");
+        let message = refusal(&["drive", "--pace", "fast", option, file.to_str().unwrap()]);
+        assert!(message.starts_with("error: "), "{name}: {message}");
+        assert!(!message.contains("panicked"), "{name}: {message}");
     }
 }
 
@@ -223,9 +219,9 @@ fn check_only_checks() {
     let folder = folder("check");
     let file = folder.join("car.toml");
     std::fs::write(&file, "[mixer]\nwheelbse = 0.3\n").unwrap();
-    let said = refusal(&["check", file.to_str().unwrap()]);
-    assert!(said.contains(":2: "), "{said}");
-    assert!(said.contains("did you mean `wheelbase`?"), "{said}");
+    let message = refusal(&["check", file.to_str().unwrap()]);
+    assert!(message.contains(":2: "), "{message}");
+    assert!(message.contains("did you mean `wheelbase`?"), "{message}");
     std::fs::write(&file, "[mixer]\nwheelbase = 0.3\n").unwrap();
     assert!(
         pilotage(&["check", file.to_str().unwrap()])
@@ -241,8 +237,8 @@ fn check_only_checks() {
         ("[simulator]\ncircuit = \"nowhere.csv\"\n", "nowhere.csv"),
     ] {
         std::fs::write(&file, text).unwrap();
-        let said = refusal(&["check", file.to_str().unwrap()]);
-        assert!(said.contains(expected), "{text}: {said}");
+        let message = refusal(&["check", file.to_str().unwrap()]);
+        assert!(message.contains(expected), "{text}: {message}");
     }
 }
 
@@ -256,11 +252,11 @@ fn ctrl_c_and_sigterm_bring_the_car_to_neutral() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Signals are caught before the car is announced.
+        // Signals are handled before the car is announced.
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("deadline") {
-            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+        let mut message = String::new();
+        while !message.contains("deadline") {
+            assert!(stderr.read_line(&mut message).unwrap() > 0, "{message}");
         }
         std::thread::sleep(Duration::from_millis(500));
         let sent = Command::new("kill")
@@ -276,11 +272,11 @@ fn ctrl_c_and_sigterm_bring_the_car_to_neutral() {
             assert!(start.elapsed() < Duration::from_secs(30), "{signal}: hangs");
             std::thread::sleep(Duration::from_millis(20));
         };
-        stderr.read_to_string(&mut said).unwrap();
-        assert_eq!(status.code(), Some(1), "{said}");
+        stderr.read_to_string(&mut message).unwrap();
+        assert_eq!(status.code(), Some(1), "{message}");
         assert!(
-            said.contains("the car is disarmed, steering 0, throttle 0"),
-            "{said}"
+            message.contains("the car is disarmed, steering 0, throttle 0"),
+            "{message}"
         );
     }
 }

@@ -1,10 +1,6 @@
-//! Engine files as a person uses them: signed, unsigned, damaged.
+//! Engine files from the command line: signed, unsigned, damaged.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +31,7 @@ fn sign(pair: &KeyPair, bytes: &[u8], folder: &Path) {
     fs::write(folder.join("my.engine.minisig"), signature.into_string()).unwrap();
 }
 
-/// What `pilotage check` says to a car with the engine in `folder`; nothing when it is sound.
+/// The error of `pilotage check` for a car with the engine in `folder`; `None` if the car is valid.
 fn complaint(folder: &Path, keys: &[&KeyPair], required: bool) -> Option<String> {
     let keys: Vec<String> = keys.iter().map(|pair| pair.pk.to_base64()).collect();
     let text = format!(
@@ -44,12 +40,12 @@ fn complaint(folder: &Path, keys: &[&KeyPair], required: bool) -> Option<String>
     let car = folder.join("car.toml");
     fs::write(&car, text).unwrap();
     let output = pilotage(&["check", car.to_str().unwrap()]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    (!output.status.success()).then_some(said)
+    let printed = String::from_utf8(output.stderr).unwrap();
+    (!output.status.success()).then_some(printed)
 }
 
 #[test]
-fn a_car_takes_only_the_engines_it_is_told_to_trust() {
+fn a_car_accepts_only_engines_with_a_trusted_signature() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let [mine, other] = [(); 2].map(|()| KeyPair::generate_unencrypted_keypair().unwrap());
@@ -77,19 +73,19 @@ fn a_car_takes_only_the_engines_it_is_told_to_trust() {
         assert!(wrong.contains("its signature is wrong"), "{wrong}");
     }
 
-    // One that cannot be read is not taken for one that is not there.
+    // An unreadable signature does not count as a missing one.
     fs::remove_file(folder.join("my.engine.minisig")).unwrap();
     fs::create_dir(folder.join("my.engine.minisig")).unwrap();
     let unreadable = complaint(folder, &[&mine], false).unwrap();
     assert!(unreadable.contains("my.engine.minisig"), "{unreadable}");
 }
 
-/// What `pilotage inspect` prints of the engine in `folder`, and its exit status.
+/// The output of `pilotage inspect` for the engine in `folder`, and its exit status.
 fn inspect(folder: &Path, more: &[&str]) -> (String, Option<i32>) {
     let file = folder.join("my.engine");
     let output = pilotage(&[&["inspect", file.to_str().unwrap()], more].concat());
-    let said = [output.stdout, output.stderr].concat();
-    (String::from_utf8(said).unwrap(), output.status.code())
+    let printed = [output.stdout, output.stderr].concat();
+    (String::from_utf8(printed).unwrap(), output.status.code())
 }
 
 #[test]
@@ -126,7 +122,7 @@ fn inspect_shows_what_is_in_an_engine() {
 }
 
 #[test]
-fn inspect_says_how_far_a_signature_goes() {
+fn inspect_reports_the_state_of_the_signature() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let pair = KeyPair::generate_unencrypted_keypair().unwrap();
@@ -135,23 +131,26 @@ fn inspect_says_how_far_a_signature_goes() {
     let car = folder.join("car.toml");
     let by_car = ["--car", car.to_str().unwrap()];
 
-    let (said, status) = inspect(folder, &[]);
-    assert!(said.contains("signature    none"), "{said}");
+    let (printed, status) = inspect(folder, &[]);
+    assert!(printed.contains("signature    none"), "{printed}");
     assert_eq!(status, Some(0));
-    let (said, status) = inspect(folder, &by_car);
-    assert!(said.contains("REFUSED: it has no signature"), "{said}");
+    let (printed, status) = inspect(folder, &by_car);
+    assert!(
+        printed.contains("REFUSED: it has no signature"),
+        "{printed}"
+    );
     assert_eq!(status, Some(1));
     sign(&pair, &bytes, folder);
-    let (said, status) = inspect(folder, &[]);
-    assert!(said.contains("not checked"), "{said}");
+    let (printed, status) = inspect(folder, &[]);
+    assert!(printed.contains("not checked"), "{printed}");
     assert_eq!(status, Some(0));
-    let (said, status) = inspect(folder, &by_car);
-    assert!(said.contains("good: for tests"), "{said}");
+    let (printed, status) = inspect(folder, &by_car);
+    assert!(printed.contains("good: for tests"), "{printed}");
     assert_eq!(status, Some(0));
 }
 
 #[test]
-fn inspect_explains_what_is_no_engine() {
+fn inspect_reports_invalid_engine_files() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut bytes = engine_file(folder);
@@ -165,8 +164,8 @@ fn inspect_explains_what_is_no_engine() {
         (b"GIF89a, and then some", "not an engine file"),
     ] {
         fs::write(folder.join("my.engine"), bytes).unwrap();
-        let (said, status) = inspect(folder, &[]);
-        assert!(said.contains(expected), "{said}");
+        let (printed, status) = inspect(folder, &[]);
+        assert!(printed.contains(expected), "{printed}");
         assert_eq!(status, Some(2));
     }
     let unknown = pilotage(&["inspect", "pilotnt"]).stderr;

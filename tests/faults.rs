@@ -1,10 +1,6 @@
-//! Rule 1 of the design, through the real loop: whatever fails, the car stops.
+//! Rule 1 of the design, with the real loop: whatever fails, the car stops.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +16,7 @@ use pilotage_guard::{Fault, LinkError, Mode, Refusal, StopReason};
 use pilotage_simulator::World;
 use pilotage_vision::{Frame, PixelFormat};
 
-/// The compiled-in engine until it has answered `good` times; then it fails as told.
+/// The compiled-in engine, until it has answered `good` times; then it fails with `failure`.
 struct Failing {
     engine: Box<dyn Engine>,
     good: u32,
@@ -79,7 +75,7 @@ impl Engine for Failing {
     }
 }
 
-/// The simulated camera until it has given `good` frames; then it is gone.
+/// The simulated camera, until it has given `good` frames; then it is unplugged.
 struct Unplugged {
     camera: Box<dyn Camera>,
     good: u32,
@@ -116,7 +112,7 @@ fn armed(
     camera: Wrap<dyn Camera>,
 ) -> (Pilot, Rc<RefCell<World>>) {
     let mut car = Car::load_with(None, |settings| settings.simulator.pace = Pace::Fast).unwrap();
-    // A car.toml with a latency that the guard would never accept is refused.
+    // A car.toml with a latency that the guard never accepts would be refused.
     car.simulator.latency = Latency::Fixed(latency);
     let mut loaded = engines::load(&car).unwrap();
     loaded.engine = engine(loaded.engine);
@@ -128,7 +124,7 @@ fn armed(
 
 const PROMPT: Duration = Duration::from_millis(10);
 
-/// Drives until the guard stops, 100 turns at most; the reason.
+/// Drives for at most 100 steps, until the guard stops the car; returns the reason.
 fn stops(pilot: &mut Pilot) -> Option<StopReason> {
     (0..100).find_map(|_| {
         let _ = pilot.step();
@@ -137,7 +133,7 @@ fn stops(pilot: &mut Pilot) -> Option<StopReason> {
 }
 
 #[test]
-fn an_engine_that_says_nan_stops_the_car_at_the_deadline() {
+fn an_engine_that_returns_nan_stops_the_car_at_the_deadline() {
     for failure in [
         |e| failing(e, Failure::Nan),
         |e| failing(e, Failure::Infinite),

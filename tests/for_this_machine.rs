@@ -1,12 +1,12 @@
-//! TensorRT plans from the command line, on a machine that has only stand-ins for CUDA and
-//! TensorRT (crates/tensorrt/tests/stand-in), of a version nobody has a shim for. What follows
-//! once there is one is tested in crates/tensorrt.
+//! TensorRT plans from the command line, on a machine that only has substitutes for CUDA and
+//! TensorRT (crates/tensorrt/tests/stand-in), of a version for which no shim exists. The tests of
+//! crates/tensorrt cover what follows once there is a shim.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a test that cannot go on fails, and one that is skipped says why"
+    reason = "tests fail by panicking, and a skipped test prints the reason"
 )]
 
 use std::fs::{self, Permissions};
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The stand-ins, compiled.
+/// Compiles the substitutes.
 fn stand_ins() -> TempDir {
     let folder = TempDir::new().unwrap();
     let sources = Path::new(ROOT).join("crates/tensorrt");
@@ -42,7 +42,7 @@ fn stand_ins() -> TempDir {
     folder
 }
 
-/// `pilotage` with the stand-ins where the loader looks first.
+/// `pilotage` with the substitutes first in the loader's search path.
 fn pilotage(stand_ins: &TempDir, wish: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilotage"))
         .args(arguments)
@@ -59,18 +59,18 @@ fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What is lacking on this machine, in words.
+/// The message about what this machine lacks.
 const LACKING: &str = "no TensorRT headers (/no/such/folder/NvInfer.h not found); install the \
                        Debian packages libnvinfer-headers-dev and libnvonnxparsers-dev";
 
 #[test]
-fn a_plan_for_this_machine_says_what_the_machine_lacks() {
+fn a_plan_for_this_machine_reports_what_the_machine_lacks() {
     let machine = stand_ins();
     let output = pilotage(&machine, "off", &["compile", "--for-this-machine"]);
-    let said = complaint(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.starts_with("error: pilotnet: "), "{said}");
-    assert!(said.contains(LACKING), "{said}");
+    let message = complaint(&output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.starts_with("error: pilotnet: "), "{message}");
+    assert!(message.contains(LACKING), "{message}");
 
     let nothing = pilotage(&machine, "off", &["compile"]);
     assert!(complaint(&nothing).contains("required"), "{nothing:?}");
@@ -116,17 +116,17 @@ fn tensorrt_is_used_off_or_required_as_the_environment_says() {
         ),
     ] {
         let output = pilotage(&machine, wish, &compile);
-        let said = complaint(&output);
-        assert_eq!(output.status.code(), Some(status), "{wish}: {said}");
+        let message = complaint(&output);
+        assert_eq!(output.status.code(), Some(status), "{wish}: {message}");
         match expected {
-            "" => assert_eq!(said, "", "{wish}"),
-            expected => assert!(said.contains(expected), "{wish}: {said}"),
+            "" => assert_eq!(message, "", "{wish}"),
+            expected => assert!(message.contains(expected), "{wish}: {message}"),
         }
     }
 }
 
 #[test]
-fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
+fn the_service_builds_plans_only_for_an_engine_that_the_car_runs_on_the_gpu() {
     let machine = stand_ins();
     let car = |engine: &str| {
         let text = format!("[engine]\n{engine}\n");
@@ -142,9 +142,9 @@ fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
     assert_eq!(lacking.status.code(), Some(2), "{lacking:?}");
     assert!(complaint(&lacking).contains(LACKING), "{lacking:?}");
 
-    // What the car would not drive with, nothing is built of: the signature is verified first.
+    // No plan is built from an engine that the car would refuse: the signature is verified first.
     let engine = compiled_in("pilotnet").unwrap();
-    put(&machine, "mine.engine", engine);
+    write_private(&machine, "mine.engine", engine);
     let pair = KeyPair::generate_unencrypted_keypair().unwrap();
     let text = format!(
         "file = \"mine.engine\"\nbackend = \"tensorrt\"\nrequire_signature = true\n\
@@ -153,7 +153,7 @@ fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
     );
     let signed = |bytes: &[u8], reason: &str| {
         let signature = minisign::sign(None, &pair.sk, bytes, None, None).unwrap();
-        put(&machine, "mine.engine.minisig", signature.into_string());
+        write_private(&machine, "mine.engine.minisig", signature.into_string());
         let output = car(&text);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(complaint(&output).contains(reason), "{output:?}");
@@ -165,18 +165,19 @@ fn the_service_builds_what_the_car_wants_the_gpu_for_and_nothing_else() {
     signed(engine, LACKING);
 }
 
-/// Writes a file that only its owner may write, whatever the umask is.
-fn put(machine: &TempDir, name: &str, content: impl AsRef<[u8]>) {
+/// Writes a file that only its owner may write, regardless of the umask.
+fn write_private(machine: &TempDir, name: &str, content: impl AsRef<[u8]>) {
     let path = machine.path().join(name);
     fs::write(&path, content).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
 }
 
-/// Fails with `reason`: for [`LACKING`] the engine was taken as far as this machine goes.
-fn builds(machine: &TempDir, engine: &str, reason: &str) {
+/// Expects a failure with `reason`. [`LACKING`] means that the engine passed all checks that this
+/// machine allows.
+fn expect_failure(machine: &TempDir, engine: &str, reason: &str) {
     let as_file = ["compile", engine, "--for-this-machine"];
     let text = format!("[engine]\nfile = \"{engine}\"\nbackend = \"tensorrt\"\n");
-    put(machine, "car.toml", text);
+    write_private(machine, "car.toml", text);
     let of_car = ["compile", "--for-this-machine", "--car", "car.toml"];
     for arguments in [&as_file[..], &of_car] {
         let output = pilotage(machine, "off", arguments);
@@ -190,27 +191,27 @@ fn builds(machine: &TempDir, engine: &str, reason: &str) {
 #[test]
 fn an_engine_with_data_in_another_file_is_refused_before_tensorrt_is_opened() {
     let machine = stand_ins();
-    put(&machine, "good.engine", compiled_in("pilotnet").unwrap());
-    builds(&machine, "good.engine", LACKING);
+    write_private(&machine, "good.engine", compiled_in("pilotnet").unwrap());
+    expect_failure(&machine, "good.engine", LACKING);
 
     let changed = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bundle = Bundle::read(compiled_in("pilotnet").unwrap()).unwrap();
         change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
-        put(&machine, "bad.engine", bundle.write().unwrap());
+        write_private(&machine, "bad.engine", bundle.write().unwrap());
     };
-    // An initializer `w` (crates/tensorrt/tests/machine.rs has its fields).
+    // An initializer `w` (crates/tensorrt/tests/machine.rs lists its fields).
     changed(&|model| {
         model.extend_from_slice(
             b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01",
         );
     });
-    builds(
+    expect_failure(
         &machine,
         "bad.engine",
         "the tensor `w` keeps its data in another file",
     );
     changed(&|model| model.truncate(model.len() / 2));
-    builds(
+    expect_failure(
         &machine,
         "bad.engine",
         "the engine's model cannot be read: ",
@@ -231,31 +232,31 @@ fn root_builds_only_from_a_file_that_no_other_user_can_write() {
     };
     mode(&folder, 0o755);
     let name = "engines/my.engine";
-    put(&machine, name, compiled_in("pilotnet").unwrap());
+    write_private(&machine, name, compiled_in("pilotnet").unwrap());
     let file = machine.path().join(name);
-    builds(&machine, name, LACKING);
+    expect_failure(&machine, name, LACKING);
 
     for open in [0o666, 0o664] {
         mode(&file, open);
-        builds(&machine, name, "my.engine can be written by others: ");
-        builds(&machine, name, "`sudo chown root:root ");
+        expect_failure(&machine, name, "my.engine can be written by others: ");
+        expect_failure(&machine, name, "`sudo chown root:root ");
     }
     mode(&file, 0o644);
     for open in [0o777, 0o1777] {
         mode(&folder, open);
-        builds(&machine, name, "engines can be written by others: ");
+        expect_failure(&machine, name, "engines can be written by others: ");
     }
     mode(&folder, 0o755);
     for path in [&file, &folder] {
         chown(path, Some(65_534), None).unwrap();
-        builds(&machine, name, " does not belong to root: ");
+        expect_failure(&machine, name, " does not belong to root: ");
         chown(path, Some(0), None).unwrap();
     }
-    builds(&machine, name, LACKING);
+    expect_failure(&machine, name, LACKING);
 }
 
 #[test]
-fn a_machine_without_tensorrt_is_no_failure_of_the_service() {
+fn the_service_does_not_fail_on_a_machine_without_tensorrt() {
     let machine = stand_ins();
     for library in ["libnvinfer.so.10", "libnvonnxparser.so.10"] {
         fs::remove_file(machine.path().join(library)).unwrap();

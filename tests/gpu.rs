@@ -1,17 +1,13 @@
-//! Driving with the GPU's engine, on a machine that has only stand-ins for CUDA and TensorRT
-//! (crates/tensorrt/tests/stand-in), behind the real shim, which is compiled here. What they
-//! answer is computed by the CPU engine in a thread beside. No figure from here is a GPU's.
+//! Driving with the GPU's engine, on a machine that only has substitutes for CUDA and TensorRT
+//! (crates/tensorrt/tests/stand-in) behind the real shim, which is compiled here. The CPU engine
+//! computes their answers in another thread. No figure from here is a GPU's.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 #[path = "gpu/machine.rs"]
 mod machine;
@@ -30,41 +26,41 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use machine::Machine;
 use pilotage::car::BackendKind;
 use pilotage_tensorrt::Places;
-use run::{Orders, Told, When};
+use run::{DriveOptions, DriveReport, When};
 
-/// The lap that the CPU drives.
-fn on_the_cpu() -> Told {
+/// A lap that the CPU drives.
+fn cpu_lap() -> DriveReport {
     let nowhere = tempfile::tempdir().unwrap();
-    let orders = Orders::default();
-    let told = run::drive(
+    let options = DriveOptions::default();
+    let report = run::drive(
         BackendKind::Cpu,
-        &orders,
+        &options,
         &Places::default(),
         nowhere.path(),
     );
-    assert!(told.completed && told.fallbacks.is_empty());
-    told
+    assert!(report.completed && report.fallbacks.is_empty());
+    report
 }
 
-/// Memory of its own, and no graph: an inference makes each of its calls anew.
+/// Device memory and no CUDA graph: each inference makes every call itself.
 const PLAIN: [(&str, &str); 2] = [
     ("STAND_IN_FAIL", "cuStreamBeginCapture_v2"),
     ("STAND_IN_INTEGRATED", "0"),
 ];
 
-/// The process that [`Machine::does`] starts is this program with this test, which there is
-/// one drive of whichever test started it.
+/// The process that [`Machine::run_drive`] starts is this program with this test. In that process
+/// it makes a single drive for whichever test started it.
 #[test]
-fn the_stand_in_drives_the_very_lap_that_the_cpu_drives() {
+fn the_stand_in_drives_the_same_lap_as_the_cpu() {
     if let Some(place) = std::env::var_os(machine::PLACE) {
-        return run::drives(Path::new(&place));
+        return run::run_in_child(Path::new(&place));
     }
-    let cpu = on_the_cpu();
+    let cpu = cpu_lap();
     let machine = Machine::new();
-    // Memory shared, and of its own; with a graph, and without one.
+    // With shared and with device memory; with and without a graph.
     for environment in [&[][..], &[("STAND_IN_INTEGRATED", "0")], &PLAIN] {
-        let drive = || machine.does(&Orders::default(), environment);
-        timed(drive, |gpu| {
+        let drive = || machine.run_drive(&DriveOptions::default(), environment);
+        repeat_if_held_up(drive, |gpu| {
             assert!(
                 gpu.backend.starts_with("TensorRT 11.4.0 on stand-in, "),
                 "{}",
@@ -73,31 +69,31 @@ fn the_stand_in_drives_the_very_lap_that_the_cpu_drives() {
             assert!(gpu.completed, "{environment:?}");
             assert_eq!(gpu.commands, cpu.commands, "{environment:?}");
             assert!(gpu.left.is_empty(), "{:?}", gpu.left);
-            moment(gpu.fallbacks.is_empty(), || {
+            check_timing(gpu.fallbacks.is_empty(), || {
                 format!("{environment:?}: the CPU answered {:?}", gpu.fallbacks)
             })
         });
     }
 }
 
-/// What is called in each part of a drive, found by watching one.
+/// The calls in each part of a drive, from a trace.
 fn calls(machine: &Machine) -> BTreeMap<When, BTreeSet<String>> {
     let mut calls = BTreeMap::<When, BTreeSet<String>>::new();
     for environment in [&[][..], &PLAIN] {
-        let orders = Orders {
+        let options = DriveOptions {
             trace: true,
             frames: Some(110),
-            ..Orders::default()
+            ..DriveOptions::default()
         };
-        let told = machine.does(&orders, environment);
+        let report = machine.run_drive(&options, environment);
         let mut part = When::Start;
-        for line in told.trace.lines() {
+        for line in report.trace.lines() {
             part = match line {
                 "-- Start" => When::Start,
                 "-- WarmUp" => When::WarmUp,
                 "-- MidLap" => When::MidLap,
                 "-- End" => When::End,
-                // Not a call, but what an event says.
+                // The result of an event query, and not a call.
                 "late" => part,
                 call => {
                     calls.entry(part).or_default().insert(call.to_owned());
@@ -109,15 +105,15 @@ fn calls(machine: &Machine) -> BTreeMap<When, BTreeSet<String>> {
     calls
 }
 
-/// How each call may go wrong, and in faults.h's words.
-const WAYS: [(&str, &str); 3] = [
+/// The failure modes of each call, and their notation in faults.h.
+const FAILURE_MODES: [(&str, &str); 3] = [
     ("fails", "fail"),
     ("is late", "once 400"),
     ("hangs", "hang"),
 ];
 
-/// Runs `of` of each, a few at a time, and gives the results in order.
-fn all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// Runs `of` for each item, a few at a time, and returns the results in order.
+fn run_all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = Mutex::new(0..items.len());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -138,128 +134,136 @@ fn all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Drives again, at most twice, where only a moment was not as it should be and the machine
-/// kept a thread of that drive waiting for longer than [`HELD_UP`]. Others use the machine. What
-/// `judge` asserts itself is final, and so is a moment of a drive that nothing held up.
-fn timed<T>(drive: impl Fn() -> Told, judge: impl Fn(&Told) -> Result<T, String>) -> T {
+/// Repeats a drive, at most twice, if only a time limit was missed and the machine held up a thread
+/// of that drive for longer than [`HELD_UP`], because other programs use the machine. What `judge`
+/// asserts itself is final, and so is a missed time limit of a drive that nothing held up.
+fn repeat_if_held_up<T>(
+    drive: impl Fn() -> DriveReport,
+    judge: impl Fn(&DriveReport) -> Result<T, String>,
+) -> T {
     for again in ["once more", "a last time"] {
-        let told = drive();
-        match judge(&told) {
+        let report = drive();
+        match judge(&report) {
             Ok(result) => return result,
             Err(late) => {
-                let held_up = told.held_up;
+                let held_up = report.held_up;
                 assert!(held_up > HELD_UP, "{late}; held up for {held_up} ms");
                 println!("held up for {held_up:.0} ms, driven {again}: {late}");
                 let again = REPEATED.fetch_add(1, Ordering::Relaxed) + 1;
-                assert!(again <= MOST_REPEATED, "{again} drives had to be repeated");
+                assert!(again <= MAX_REPEATED, "{again} drives had to be repeated");
             }
         }
     }
     judge(&drive()).unwrap()
 }
 
-/// Of a thread that sleeps, milliseconds: far below the limits that are looked at.
+/// The delay of a sleeping thread that excuses a missed time limit, milliseconds: far below the
+/// limits that are checked.
 const HELD_UP: f64 = 10.0;
-/// In one test, which drives up to two hundred times.
-const MOST_REPEATED: usize = 10;
+/// The largest number of repeated drives in one test, which drives up to two hundred times.
+const MAX_REPEATED: usize = 10;
 static REPEATED: AtomicUsize = AtomicUsize::new(0);
 
-/// `Err` when it does not hold: for what is a matter of moments.
-fn moment(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+/// `Err` if the condition is false: for conditions that depend on timing.
+fn check_timing(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     match holds {
         true => Ok(()),
         false => Err(what()),
     }
 }
 
-/// What one call's fault came to, in the words of docs/tensorrt.md and without its times, which
-/// are held to their limits here.
-fn outcome(case: &Case, cpu: &Told, told: &Told) -> Result<&'static str, String> {
+/// The outcome of one call's fault, in the words of docs/tensorrt.md and without its times. The
+/// times are checked against their limits here.
+fn outcome(case: &Case, cpu: &DriveReport, report: &DriveReport) -> Result<&'static str, String> {
     let &Case {
         when,
         ref call,
-        way,
+        mode,
         ..
     } = case;
     let case = || {
-        let Told { notes, left, .. } = told;
-        let (error, fallbacks) = (&told.error, &told.fallbacks);
+        let DriveReport { notes, left, .. } = report;
+        let (error, fallbacks) = (&report.error, &report.fallbacks);
         format!(
-            "{call} {way}, {when:?}: {notes:?} {error:?} {left:?} {fallbacks:?} first {} ms, \
+            "{call} {mode}, {when:?}: {notes:?} {error:?} {left:?} {fallbacks:?} first {} ms, \
              longest {} ms, started {} ms",
-            told.first, told.longest, told.started
+            report.first, report.longest, report.started
         )
     };
-    assert!(told.error.is_none() && told.stopped.is_none(), "{}", case());
-    // The same commands, whoever answers.
-    let count = told.commands.len();
+    assert!(
+        report.error.is_none() && report.stopped.is_none(),
+        "{}",
+        case()
+    );
+    // The commands must be the same, whichever engine answers.
+    let count = report.commands.len();
     assert!(count >= 120, "{}", case());
-    assert_eq!(told.commands, cpu.commands[..count], "{}", case());
-    let gives_back = ["Destroy", "Free", "Release"];
-    let came_back = match (when, way) {
-        // The thread that loads is still in the call when the process ends.
+    assert_eq!(report.commands, cpu.commands[..count], "{}", case());
+    let releases = ["Destroy", "Free", "Release"];
+    let all_released = match (when, mode) {
+        // The loading thread is still in the call when the process ends.
         (When::Start, "hangs") => false,
-        // Work that cannot be followed keeps its memory.
+        // Memory is kept if it is unknown whether the work on it has finished.
         (When::Start, "fails") if ["cuEventQuery", "cuEventRecord"].contains(&&**call) => false,
-        // What cannot be given back stays.
-        (_, "fails") if gives_back.iter().any(|word| call.contains(word)) => false,
+        // What cannot be released remains.
+        (_, "fails") if releases.iter().any(|word| call.contains(word)) => false,
         (When::End, "fails") => false,
         _ => true,
     };
-    if came_back {
-        assert!(told.left.is_empty(), "{}", case());
+    if all_released {
+        assert!(report.left.is_empty(), "{}", case());
     }
     // Rule 1: within the deadline, which is 150 ms.
-    moment(told.longest < 150.0, case)?;
-    let waited = told.started >= START_S * 1e3;
+    check_timing(report.longest < 150.0, case)?;
+    let waited = report.started >= START_S * 1e3;
     match when {
-        When::Start if !told.notes.is_empty() => {
-            assert_eq!(told.backend.find("TensorRT"), None, "{}", case());
+        When::Start if !report.notes.is_empty() => {
+            assert_eq!(report.backend.find("TensorRT"), None, "{}", case());
             Ok(match waited {
                 true => "the CPU drives, told after `gpu_start_s`",
                 false => "the CPU drives, told at once",
             })
         }
-        When::Start if way == "is late" => {
-            assert!(told.started >= LATE_MS, "{}", case());
+        When::Start if mode == "is late" => {
+            assert!(report.started >= LATE_MS, "{}", case());
             Ok("the GPU drives, later")
         }
         When::Start => Ok("the GPU drives"),
-        _ if told.fallbacks.is_empty() => Ok("nothing changes"),
+        _ if report.fallbacks.is_empty() => Ok("nothing changes"),
         When::MidLap => {
-            moment(told.fallbacks[0] == 100, case)?;
-            // An error is known at once; what does not come back is waited for.
-            match way {
-                "fails" => moment(told.first < LIMIT_MS, case)?,
-                _ => assert!(told.first >= LIMIT_MS, "{}", case()),
+            check_timing(report.fallbacks[0] == 100, case)?;
+            // An error is known at once; a call that does not return is waited for.
+            match mode {
+                "fails" => check_timing(report.first < LIMIT_MS, case)?,
+                _ => assert!(report.first >= LIMIT_MS, "{}", case()),
             }
             Ok("the CPU answers")
         }
         When::WarmUp => {
-            moment(told.fallbacks[0] == 0, case)?;
+            check_timing(report.fallbacks[0] == 0, case)?;
             Ok("the CPU answers")
         }
         When::End => panic!("{}", case()),
     }
 }
 
-/// `gpu_start_s` where a call hangs while the engine is loaded.
+/// `gpu_start_s` for a call that hangs while the engine is loaded.
 const START_S: f64 = 1.0;
-/// How late a call is that is late.
+/// The delay of a late call.
 const LATE_MS: f64 = 400.0;
 /// `gpu_limit_ms` (gpu/run.rs).
 const LIMIT_MS: f64 = 50.0;
 
-/// A call, how it goes wrong and in which part of a drive.
+/// A call, its failure mode, and the part of a drive.
 struct Case {
     when: When,
     call: String,
-    way: &'static str,
-    words: &'static str,
+    mode: &'static str,
+    notation: &'static str,
 }
 
-/// What docs/tensorrt.md says of each call in each part of a drive, for each of [`WAYS`], less
-/// the times that it measured.
+/// The outcomes in docs/tensorrt.md for each call in each part of a drive and each of
+/// [`FAILURE_MODES`], without the measured times.
 fn documented() -> BTreeMap<(When, String), Vec<String>> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tensorrt.md");
     let page = std::fs::read_to_string(page).unwrap();
@@ -280,7 +284,7 @@ fn documented() -> BTreeMap<(When, String), Vec<String>> {
             _ => panic!("{row}"),
         };
         let outcomes: Vec<String> = outcomes.iter().map(|cell| untimed(cell)).collect();
-        assert_eq!(outcomes.len(), WAYS.len(), "{row}");
+        assert_eq!(outcomes.len(), FAILURE_MODES.len(), "{row}");
         for call in calls.split(',') {
             let call = call.trim().trim_matches('`').to_owned();
             let before = found.insert((when, call), outcomes.clone());
@@ -290,7 +294,7 @@ fn documented() -> BTreeMap<(When, String), Vec<String>> {
     found
 }
 
-/// Less "after 53 ms" and "0.5 s".
+/// Removes "after 53 ms" and "0.5 s".
 fn untimed(cell: &str) -> String {
     match cell.split_once(" after ") {
         Some((outcome, time)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -300,14 +304,13 @@ fn untimed(cell: &str) -> String {
     }
 }
 
-/// Each call of the path, found by watching it, in each part of a drive: it fails, comes late,
-/// and never comes back.
+/// Each call of the path, from a trace, in each part of a drive: it fails, is late, or hangs.
 #[test]
-fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
-    let cpu = on_the_cpu();
+fn the_cars_commands_do_not_change_whichever_call_fails() {
+    let cpu = cpu_lap();
     let machine = Machine::new();
     let calls = calls(&machine);
-    // The path is what it is thought to be.
+    // Check that the trace is plausible.
     assert!(calls[&When::Start].len() > 30, "{calls:?}");
     for call in ["cuGraphLaunch", "cuEventQuery", "enqueueV3"] {
         assert!(calls[&When::MidLap].contains(call), "{calls:?}");
@@ -315,29 +318,29 @@ fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
     let mut cases = Vec::new();
     for (&when, calls) in &calls {
         for call in calls {
-            for (way, words) in WAYS {
+            for (mode, notation) in FAILURE_MODES {
                 cases.push(Case {
                     when,
                     call: call.clone(),
-                    way,
-                    words,
+                    mode,
+                    notation,
                 });
             }
         }
     }
-    let outcomes = all(&cases, |case| {
-        let orders = Orders {
-            fault: Some((case.when, format!("{} {}", case.call, case.words))),
+    let outcomes = run_all(&cases, |case| {
+        let options = DriveOptions {
+            fault: Some((case.when, format!("{} {}", case.call, case.notation))),
             frames: Some(160),
-            // What hangs is waited for in vain.
-            start_s: match (case.when, case.way) {
+            // A call that hangs is waited for in vain.
+            start_s: match (case.when, case.mode) {
                 (When::Start, "hangs") => START_S,
                 (When::WarmUp, "hangs") => 3.0,
                 _ => 60.0,
             },
-            ..Orders::default()
+            ..DriveOptions::default()
         };
-        // What only a plain inference calls.
+        // Calls that only an inference without a graph makes.
         let plain = [
             "enqueueV3",
             "cuMemAlloc_v2",
@@ -349,12 +352,12 @@ fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
             true => &PLAIN[..],
             false => &[],
         };
-        let drive = || machine.does(&orders, environment);
-        timed(drive, |told| outcome(case, &cpu, told))
+        let drive = || machine.run_drive(&options, environment);
+        repeat_if_held_up(drive, |report| outcome(case, &cpu, report))
     });
     let found: BTreeMap<(When, String), Vec<String>> = cases
-        .chunks(WAYS.len())
-        .zip(outcomes.chunks(WAYS.len()))
+        .chunks(FAILURE_MODES.len())
+        .zip(outcomes.chunks(FAILURE_MODES.len()))
         .map(|(cases, outcomes)| {
             let outcomes = outcomes.iter().map(|&outcome| outcome.to_owned());
             ((cases[0].when, cases[0].call.clone()), outcomes.collect())
@@ -362,8 +365,8 @@ fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
         .collect();
     let documented = documented();
     for (call, outcomes) in &found {
-        let said = documented.get(call);
-        assert_eq!(said, Some(outcomes), "docs/tensorrt.md on {call:?}");
+        let expected = documented.get(call);
+        assert_eq!(expected, Some(outcomes), "docs/tensorrt.md on {call:?}");
     }
     let more: Vec<_> = documented
         .keys()
@@ -376,8 +379,8 @@ fn whichever_call_goes_wrong_and_however_the_cars_commands_stay_the_same() {
 }
 
 #[test]
-fn what_is_no_answer_is_the_cpus_to_answer_and_a_lost_device_is_not_asked_again() {
-    let cpu = on_the_cpu();
+fn the_cpu_answers_in_place_of_an_invalid_answer_and_a_lost_device_is_not_used_again() {
+    let cpu = cpu_lap();
     let machine = Machine::new();
     for (fault, environment) in [
         ("late", &[][..]),
@@ -385,154 +388,163 @@ fn what_is_no_answer_is_the_cpus_to_answer_and_a_lost_device_is_not_asked_again(
         // cuda.h: an illegal address.
         ("cuGraphLaunch", &[("STAND_IN_CODE", "700")]),
     ] {
-        let orders = Orders {
+        let options = DriveOptions {
             fault: Some((When::MidLap, fault.to_owned())),
-            ..Orders::default()
+            ..DriveOptions::default()
         };
-        let drive = || machine.does(&orders, environment);
-        timed(drive, |told| {
-            assert!(told.completed && told.error.is_none(), "{fault}: {told:?}");
-            assert_eq!(told.commands, cpu.commands, "{fault}");
-            assert!(told.fallbacks.contains(&orders.fails), "{fault}");
+        let drive = || machine.run_drive(&options, environment);
+        repeat_if_held_up(drive, |report| {
+            assert!(
+                report.completed && report.error.is_none(),
+                "{fault}: {report:?}"
+            );
+            assert_eq!(report.commands, cpu.commands, "{fault}");
+            assert!(report.fallbacks.contains(&options.fails), "{fault}");
             if environment.is_empty() {
-                assert!(told.left.is_empty(), "{fault}: {told:?}");
+                assert!(report.left.is_empty(), "{fault}: {report:?}");
             } else {
-                let all: Vec<_> = (orders.fails..told.commands.len()).collect();
-                assert!(told.fallbacks.ends_with(&all), "it is not asked again");
+                let later: Vec<_> = (options.fails..report.commands.len()).collect();
+                assert!(report.fallbacks.ends_with(&later), "it is not asked again");
             }
-            let first = told.fallbacks[0];
-            moment(first == orders.fails, || format!("{fault}: {first}"))?;
-            moment(told.longest < 150.0, || {
-                format!("{fault}: {} ms", told.longest)
+            let first = report.fallbacks[0];
+            check_timing(first == options.fails, || format!("{fault}: {first}"))?;
+            check_timing(report.longest < 150.0, || {
+                format!("{fault}: {} ms", report.longest)
             })?;
-            println!("{fault}: the CPU answers after {:.0} ms", told.first);
+            println!("{fault}: the CPU answers after {:.0} ms", report.first);
             Ok(())
         });
     }
 }
 
 #[test]
-fn where_nothing_may_take_its_place_the_car_stops() {
+fn without_a_fallback_the_car_stops() {
     let machine = Machine::new();
     let calls = calls(&machine);
     let mut cases: Vec<String> = Vec::new();
     for call in &calls[&When::MidLap] {
-        for (_, words) in WAYS {
-            cases.push(format!("{call} {words}"));
+        for (_, notation) in FAILURE_MODES {
+            cases.push(format!("{call} {notation}"));
         }
     }
     cases.extend(["late", "nan"].map(str::to_owned));
-    all(&cases, |fault| {
-        let orders = Orders {
+    run_all(&cases, |fault| {
+        let options = DriveOptions {
             stop: true,
             fault: Some((When::MidLap, fault.clone())),
-            ..Orders::default()
+            ..DriveOptions::default()
         };
         let plain = fault.starts_with("enqueueV3") || fault.starts_with("cuMemcpy");
         let environment = if plain { &PLAIN[..] } else { &[] };
-        timed(
-            || machine.does(&orders, environment),
-            |told| stands(fault, told),
+        repeat_if_held_up(
+            || machine.run_drive(&options, environment),
+            |report| check_stopped(fault, report),
         );
     });
 }
 
-/// Nothing takes the GPU's place, so its fault in mid-lap is the end of the drive. A machine
-/// that holds the GPU up before the fault ends it too.
-fn stands(fault: &str, told: &Told) -> Result<(), String> {
-    let count = told.commands.len();
-    moment(count >= 100, || {
+/// There is no fallback, so the GPU's fault in mid-lap ends the drive. A machine that holds the GPU
+/// up before the fault ends it too.
+fn check_stopped(fault: &str, report: &DriveReport) -> Result<(), String> {
+    let count = report.commands.len();
+    check_timing(count >= 100, || {
         format!("{fault}: ended after {count} frames")
     })?;
     // The device's own time is not needed to drive.
     if fault == "cuEventElapsedTime fail" {
-        return moment(told.completed && told.error.is_none(), || {
-            format!("{fault}: {told:?}")
+        return check_timing(report.completed && report.error.is_none(), || {
+            format!("{fault}: {report:?}")
         });
     }
-    assert!(!told.completed && told.failsafe, "{fault}: {told:?}");
-    let stopped = told.stopped.as_deref();
-    // The network's answer is the guard's to refuse: the last good command runs out.
+    assert!(!report.completed && report.failsafe, "{fault}: {report:?}");
+    let stopped = report.stopped.as_deref();
+    // The guard must refuse the network's answer: the last good command expires.
     if fault == "nan" {
-        return moment(stopped.unwrap().contains("deadline"), || {
+        return check_timing(stopped.unwrap().contains("deadline"), || {
             format!("{fault}: {stopped:?}")
         });
     }
     assert_eq!(count, 100, "{fault}");
     assert_eq!(stopped, Some("the engine failed"), "{fault}");
-    assert!(told.left.is_empty(), "{fault}: {:?}", told.left);
+    assert!(report.left.is_empty(), "{fault}: {:?}", report.left);
     Ok(())
 }
 
-/// On the wall clock, the guard in a process of its own.
+/// On the wall clock, with the guard in a separate process.
 #[test]
-fn a_driver_that_hangs_stops_no_guarded_car_or_stops_it_at_once() {
+fn a_hanging_driver_does_not_stop_the_car_with_a_fallback_and_stops_it_at_once_without() {
     let machine = Machine::new();
     for call in ["cuGraphLaunch", "cuEventQuery", "cuCtxSetCurrent"] {
-        let hangs = Orders {
+        let hangs = DriveOptions {
             guard: Some(PathBuf::from(env!("CARGO_BIN_EXE_pilotage"))),
             fault: Some((When::MidLap, format!("{call} hang"))),
             fails: 20,
             heals: 30,
             frames: Some(70),
-            ..Orders::default()
+            ..DriveOptions::default()
         };
-        timed(
-            || machine.does(&hangs, &[]),
-            |told| {
-                assert!(told.error.is_none() && told.stopped.is_none(), "{told:?}");
-                assert_eq!(told.commands.len(), 70, "{told:?}");
-                assert!(told.left.is_empty(), "{told:?}");
-                // From the fault on the CPU answers, and the GPU again once it has come back.
-                assert!(told.fallbacks.len() > 15, "{told:?}");
-                let (first, last) = (told.fallbacks[0], told.fallbacks.contains(&69));
-                moment(first == 20 && !last, || format!("{told:?}"))
+        repeat_if_held_up(
+            || machine.run_drive(&hangs, &[]),
+            |report| {
+                assert!(
+                    report.error.is_none() && report.stopped.is_none(),
+                    "{report:?}"
+                );
+                assert_eq!(report.commands.len(), 70, "{report:?}");
+                assert!(report.left.is_empty(), "{report:?}");
+                // From the fault on the CPU answers; the GPU answers again after the call has
+                // returned.
+                assert!(report.fallbacks.len() > 15, "{report:?}");
+                let (first, last) = (report.fallbacks[0], report.fallbacks.contains(&69));
+                check_timing(first == 20 && !last, || format!("{report:?}"))
             },
         );
 
-        let stops = Orders {
+        let stops = DriveOptions {
             stop: true,
             ..hangs
         };
-        let told = machine.does(&stops, &[]);
-        let error = told.error.unwrap();
+        let report = machine.run_drive(&stops, &[]);
+        let error = report.error.unwrap();
         assert!(error.contains("has not come back within"), "{error}");
-        let after = told.failsafe_after.unwrap();
+        let after = report.failsafe_after.unwrap();
         println!("{call} hangs: failsafe at the motors after {after:.0} ms");
-        // A frame is waited for, then the GPU.
+        // First a frame is waited for, then the GPU.
         assert!(after < 150.0, "{after} ms");
     }
 }
 
-/// Shim and stand-ins under AddressSanitizer: what is used after it has gone, or beyond its end,
-/// ends the process.
+/// Shim and substitutes under AddressSanitizer: a use after free or out of bounds ends the process.
 #[test]
-fn no_memory_is_misused_on_a_lap_or_when_calls_go_wrong() {
+fn memory_is_used_correctly_on_a_lap_and_when_calls_fail() {
     let machine = Machine::watched();
     for environment in [&[][..], &PLAIN] {
-        let drive = || machine.does(&Orders::default(), environment);
-        timed(drive, |told| {
-            assert!(told.completed && told.left.is_empty(), "{told:?}");
-            moment(told.fallbacks.is_empty(), || format!("{told:?}"))
+        let drive = || machine.run_drive(&DriveOptions::default(), environment);
+        repeat_if_held_up(drive, |report| {
+            assert!(report.completed && report.left.is_empty(), "{report:?}");
+            check_timing(report.fallbacks.is_empty(), || format!("{report:?}"))
         });
     }
     let faults = ["cuGraphLaunch", "cuEventQuery", "cuEventRecord", "late"];
     let mut cases = Vec::new();
     for fault in faults {
-        for (_, words) in WAYS {
-            cases.push((When::MidLap, format!("{fault} {words}")));
+        for (_, notation) in FAILURE_MODES {
+            cases.push((When::MidLap, format!("{fault} {notation}")));
         }
     }
     for call in ["deserializeCudaEngine", "setTensorAddress", "cuEventCreate"] {
         cases.push((When::Start, format!("{call} fail")));
     }
-    all(&cases, |(when, fault)| {
-        let orders = Orders {
+    run_all(&cases, |(when, fault)| {
+        let options = DriveOptions {
             fault: Some((*when, fault.clone())),
             frames: Some(160),
-            ..Orders::default()
+            ..DriveOptions::default()
         };
-        let told = machine.does(&orders, &[]);
-        assert!(told.error.is_none() && told.left.is_empty(), "{told:?}");
+        let report = machine.run_drive(&options, &[]);
+        assert!(
+            report.error.is_none() && report.left.is_empty(),
+            "{report:?}"
+        );
     });
 }

@@ -1,16 +1,12 @@
-//! The guard in a process of its own, on the wall clock: whatever dies or freezes, the
-//! simulated car's motors get failsafe.
+//! The guard in a separate process, on the wall clock: whatever dies or freezes, the simulated
+//! car's motors get failsafe.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,9 +19,9 @@ use pilotage_guard::{
 };
 use pilotage_vehicle::Command as Drive;
 
-/// Long waits of a busy machine must not look like a guard's fault.
+/// Delays of a busy machine must not count as a guard's fault.
 const SLACK: Duration = Duration::from_millis(200);
-/// What is to be prompt is done by then.
+/// The limit for things that must be prompt.
 const PROMPT: Duration = Duration::from_secs(2);
 
 fn limits() -> Limits {
@@ -42,7 +38,8 @@ fn start() -> (Guarded, pilotage_guard::SocketLink) {
     Guarded::start_as(program, &limits(), Domain::Simulated).unwrap()
 }
 
-/// What the motors were told last, waiting until `is_it` for at most `limit`.
+/// Waits until the motors' latest output satisfies `is_it`, at most for `limit`; returns the
+/// waiting time.
 fn until(guarded: &Guarded, limit: Duration, is_it: impl Fn(&Output) -> bool) -> Option<Duration> {
     let started = Instant::now();
     while started.elapsed() < limit {
@@ -75,7 +72,7 @@ fn send(link: &mut pilotage_guard::SocketLink, sequence: u64) {
     link.send_at(now, command).unwrap();
 }
 
-/// The guard that this process started.
+/// The guards that this process started.
 fn guards() -> Vec<u32> {
     let own = std::process::id();
     let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -111,7 +108,7 @@ fn a_silent_pilot_is_stopped_at_the_deadline_and_stays_stopped() {
     let reason = StopReason::Deadline;
     link.refresh().unwrap();
     assert_eq!(link.status().state, State::Stopped { reason });
-    // Good commands do not lift it; a person does.
+    // Good commands do not lift the stop; an operator's arming does.
     send(&mut link, 2);
     link.refresh().unwrap();
     assert_eq!(link.status().state, State::Stopped { reason });
@@ -176,7 +173,7 @@ fn a_pilot_that_is_killed_or_ended_takes_its_guard_along() {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        // Some frames.
+        // Let it take some frames.
         std::thread::sleep(Duration::from_millis(500));
         signal(name, pilot.id());
         let ended = pilot.wait().unwrap();

@@ -1,16 +1,12 @@
-//! docs/log-lines.md explains every line that guard and pilot of a real car write.
+//! docs/log-lines.md explains every line that the guard and the pilot of a real car write.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where they write lines themselves.
-const SPEAKERS: [&str; 15] = [
+/// Files that write lines themselves.
+const WRITERS: [&str; 15] = [
     "crates/guard/src/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/watcher.rs",
@@ -35,8 +31,8 @@ const MARKS: [&str; 5] = [
     "print(",
 ];
 
-/// Errors and reasons that end up in such lines. Those of car.toml's keys and of TensorRT are
-/// left out, as the page says.
+/// Errors and reasons that appear in such lines. Those of car.toml's keys and of TensorRT are left
+/// out, as the page states.
 const REASONS: [&str; 23] = [
     "crates/guard/src/actuator.rs",
     "crates/guard/src/actuators/bus_lock.rs",
@@ -63,24 +59,24 @@ const REASONS: [&str; 23] = [
     "src/signature.rs",
 ];
 
-/// Shorter words between two things that are filled in say nothing by themselves.
-const TELLING: usize = 8;
+/// The least length of a literal part between two placeholders that identifies a line.
+const LEAST_PART: usize = 8;
 
 #[test]
 fn every_line_of_guard_and_pilot_is_explained() {
     let page = fs::read_to_string(root().join("docs/log-lines.md")).unwrap();
     let page = one_line(&page);
     let mut lines = Vec::new();
-    for file in SPEAKERS.iter().flat_map(|place| sources(place)) {
+    for file in WRITERS.iter().flat_map(|place| sources(place)) {
         lines.extend(literals(&file, &MARKS));
     }
-    let said = lines.len();
+    let written = lines.len();
     for file in REASONS.iter().flat_map(|place| sources(place)) {
         lines.extend(literals(&file, &["#[error("]));
     }
     assert!(
-        said > 20 && lines.len() > said + 30,
-        "what is looked for is no longer written like that: {said}, {}",
+        written > 20 && lines.len() > written + 30,
+        "what is looked for is no longer written like that: {written}, {}",
         lines.len()
     );
     let unexplained: Vec<&String> = lines
@@ -113,7 +109,7 @@ fn sources(place: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The text that follows each of `marks`, where one does; not in a file's tests.
+/// The string literals that follow each of `marks`, outside of a file's tests.
 fn literals(file: &Path, marks: &[&str]) -> Vec<String> {
     let source = fs::read_to_string(file).unwrap();
     let source = source.split("#[cfg(test)]").next().unwrap_or_default();
@@ -132,27 +128,27 @@ fn literals(file: &Path, marks: &[&str]) -> Vec<String> {
     found
 }
 
-/// A string literal's text up to its end.
+/// The text of a string literal, up to its closing quote.
 fn literal(text: &str) -> String {
-    let mut said = String::new();
+    let mut content = String::new();
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
             '"' => break,
             '\\' => match characters.next() {
-                // The line goes on, its indentation left out.
-                Some('\n') => said.push('\n'),
+                // A continued line; its indentation is removed.
+                Some('\n') => content.push('\n'),
                 Some('r' | 'x' | 'n') | None => {}
-                Some(other) => said.push(other),
+                Some(other) => content.push(other),
             },
-            other => said.push(other),
+            other => content.push(other),
         }
     }
-    // White space after a continued line is none of the text's.
-    one_line(&said.replace(" \n", "\n"))
+    // White space before a continued line is not part of the text.
+    one_line(&content.replace(" \n", "\n"))
 }
 
-/// What is written between the things that are filled in.
+/// The literal parts between the placeholders.
 fn parts(line: &str) -> impl Iterator<Item = String> {
     let mut outside = Vec::new();
     let (mut part, mut depth) = (String::new(), 0_u32);
@@ -171,7 +167,7 @@ fn parts(line: &str) -> impl Iterator<Item = String> {
     outside
         .into_iter()
         .map(|part| part.trim().to_owned())
-        .filter(|part| part.chars().count() >= TELLING)
+        .filter(|part| part.chars().count() >= LEAST_PART)
 }
 
 fn one_line(text: &str) -> String {

@@ -1,10 +1,6 @@
-//! Output never blocks or ends what drives, whatever becomes of its terminal and its reader.
+//! Output never blocks or ends a drive, whatever happens to its terminal and its reader.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs::{self, OpenOptions};
 use std::io::{PipeReader, PipeWriter, Write, pipe};
@@ -20,13 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 mod film;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
-/// A program that is not held up has ended by then, on a busy machine too.
+/// The limit for the end of a program that is not blocked, even on a busy machine.
 const PROMPT: Duration = Duration::from_secs(20);
 
 struct Car(tempfile::TempDir);
 
 impl Car {
-    /// A dry run whose camera is a pipe, if `piped`, or a folder, with a gamepad that is a pipe.
+    /// A dry run with a pipe (if `piped`) or a folder as its camera, and a pipe as its gamepad.
     fn new(piped: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -58,21 +54,24 @@ impl Car {
         self.0.path().join(name)
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PILOTAGE);
-        command.args(words).arg("--car").arg(self.path("car.toml"));
+        command
+            .args(arguments)
+            .arg("--car")
+            .arg(self.path("car.toml"));
         command.stdin(Stdio::null());
         command
     }
 
-    /// Commands that the guard accepted; none while there is no guard.
+    /// The number of commands that the guard accepted; `None` while there is no guard.
     fn accepted(&self) -> Option<u64> {
         let answer = self.command(&["status", "--json"]).output().unwrap();
         let status: serde_json::Value = serde_json::from_slice(&answer.stdout).ok()?;
         status["guard"]["accepted"].as_u64()
     }
 
-    /// Waits until the guard has accepted that many more commands.
+    /// Waits until the guard has accepted this many more commands.
     fn goes_on(&self, more: u64) {
         let mut first = None;
         wait("the car is driven", || match (self.accepted(), first) {
@@ -84,11 +83,11 @@ impl Car {
         });
     }
 
-    /// Stops the car and arms it again, of which the pilot has something to say each time.
+    /// Stops the car and arms it again; the pilot writes a message for each.
     fn stop_and_arm(&self) {
         for word in ["stop", "arm"] {
-            let said = self.command(&[word]).output().unwrap();
-            assert!(said.status.success(), "{said:?}");
+            let output = self.command(&[word]).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
         }
     }
 }
@@ -149,7 +148,7 @@ fn without_reader() -> PipeWriter {
     writer
 }
 
-/// A pipe that is full, and that no one reads.
+/// A full pipe without a reader.
 fn full() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
@@ -157,7 +156,7 @@ fn full() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// What the kernel says of a button that is pressed.
+/// Writes the kernel's records of a pressed button.
 fn press(pad: &mut fs::File, button: u16) {
     let mut bytes = Vec::new();
     for (kind, code, value) in [(1, button, 1), (0, 0, 0), (1, button, 0), (0, 0, 0)] {
@@ -189,7 +188,7 @@ fn a_command_whose_reader_is_gone_ends_quietly_with_its_own_status() {
             .is_some_and(|extension| extension == "toml")
     });
     let file = files.first().unwrap().to_str().unwrap();
-    for words in [
+    for arguments in [
         &["check", file][..],
         &["inspect"],
         &["inspect", "pilotnet"],
@@ -198,14 +197,14 @@ fn a_command_whose_reader_is_gone_ends_quietly_with_its_own_status() {
         &["check", "/nonexistent.toml"],
     ] {
         let mut command = Command::new(PILOTAGE);
-        command.args(words).stdin(Stdio::null());
+        command.args(arguments).stdin(Stdio::null());
         let expected = command.output().unwrap();
         let ended = command.stdout(without_reader()).output().unwrap();
-        assert_eq!(ended.status.code(), expected.status.code(), "{words:?}");
-        assert_eq!(ended.stderr, expected.stderr, "{words:?}");
-        // Nor is an error message that no one reads one more error.
+        assert_eq!(ended.status.code(), expected.status.code(), "{arguments:?}");
+        assert_eq!(ended.stderr, expected.stderr, "{arguments:?}");
+        // An error message without a reader is not another error either.
         let ended = command.stderr(without_reader()).output().unwrap();
-        assert_eq!(ended.status.code(), expected.status.code(), "{words:?}");
+        assert_eq!(ended.status.code(), expected.status.code(), "{arguments:?}");
     }
 }
 
@@ -225,7 +224,7 @@ fn a_drive_goes_on_when_the_reader_of_its_stderr_is_gone() {
     let (reader, writer) = pipe().unwrap();
     let drive = start(car.command(&["drive", "--json"]), writer);
     car.goes_on(5);
-    // The connection is lost.
+    // The reader of standard error disconnects.
     drop(reader);
     for _ in 0..2 {
         car.stop_and_arm();
@@ -242,7 +241,7 @@ fn a_drive_goes_on_and_ends_when_its_stderr_is_full() {
     let car = Car::new(false);
     let (_unread, writer) = full();
     let mut command = car.command(&["drive", "--json"]);
-    // The guard has as much to say as the pilot.
+    // With tracing, the guard writes as much as the pilot.
     command.env("RUST_LOG", "trace");
     let drive = start(command, writer);
     car.goes_on(5);
@@ -274,7 +273,7 @@ fn the_gamepad_is_still_read_after_a_refused_press_that_no_one_reads_of() {
     let mut pad = plug_in(&car);
     let drive = start(car.command(&["drive", "--json"]), without_reader());
     car.goes_on(5);
-    // Refused: the car is armed already.
+    // Refused, because the car is armed already.
     for _ in 0..5 {
         press(&mut pad, ARM);
         std::thread::sleep(Duration::from_millis(100));
@@ -301,7 +300,7 @@ fn a_recording_goes_on_when_no_one_reads_its_messages() {
     let pictures = || fs::read_dir(car.path("tape")).map_or(0, Iterator::count);
     wait("it records", || pictures() > 5);
     for _ in 0..2 {
-        // Its camera falters, which is worth a message, and is back, which is another.
+        // The camera stalls, which causes a message, and recovers, which causes another.
         what.store(film::STALL, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(500));
         what.store(film::RUN, Ordering::Relaxed);

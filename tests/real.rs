@@ -1,11 +1,7 @@
-//! `pilotage drive` with a real car's car.toml: pictures in a folder for a camera, a dry run
-//! or PWM pins that are files for motors.
+//! `pilotage drive` with a real car's car.toml: pictures in a folder as the camera, a dry run or
+//! PWM pins that are files as the motors.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::io::Write;
@@ -53,14 +49,14 @@ impl Car {
         pins::pulses(self.folder.path())
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PILOTAGE);
-        command.args(words).arg("--car").arg(self.file());
+        command.args(arguments).arg("--car").arg(self.file());
         command.stdin(Stdio::null());
         command
     }
 
-    fn say(&self, word: &str) -> Output {
+    fn run(&self, word: &str) -> Output {
         self.command(&[word]).output().unwrap()
     }
 
@@ -70,19 +66,20 @@ impl Car {
         Running(Some(command.spawn().unwrap()))
     }
 
-    /// Waits until the guard says that.
+    /// Waits until the guard's status starts with `state`.
     fn wait_for(&self, state: &str) {
         self.wait_within(START, state);
     }
 
-    /// The same for what has been asked for and is to be prompt.
-    fn soon(&self, state: &str) {
+    /// As [`wait_for`](Self::wait_for), for a state that was requested and must be reached
+    /// promptly.
+    fn wait_promptly(&self, state: &str) {
         self.wait_within(PROMPT, state);
     }
 
     fn wait_within(&self, patience: Duration, state: &str) {
         wait_for(patience, state, || {
-            let answer = self.say("status");
+            let answer = self.run("status");
             out(&answer).starts_with(state)
         });
     }
@@ -110,9 +107,9 @@ impl Drop for Running {
     }
 }
 
-/// A program has started by then on a busy machine.
+/// The start-up limit of a program on a busy machine.
 const START: Duration = Duration::from_secs(60);
-/// What is to be prompt is done by then, whatever else the machine does.
+/// The limit for things that must be prompt, whatever else the machine does.
 const PROMPT: Duration = Duration::from_secs(2);
 
 fn wait(what: &str, done: impl FnMut() -> bool) {
@@ -146,15 +143,15 @@ fn a_dry_run_drives_stops_and_is_armed_again() {
         };
         status["guard"]["accepted"].as_u64() > Some(10)
     });
-    let stopped = out(&car.say("stop"));
+    let stopped = out(&car.run("stop"));
     let mut lines = stopped.lines();
     assert_eq!(lines.next(), Some("stopped: an operator stopped the car"));
     assert!(lines.next().unwrap().contains("dry-run"), "{stopped}");
-    car.soon("stopped: an operator stopped the car");
-    assert!(car.say("arm").status.success());
-    car.soon("driving");
-    assert!(car.say("disarm").status.success());
-    car.soon("disarmed");
+    car.wait_promptly("stopped: an operator stopped the car");
+    assert!(car.run("arm").status.success());
+    car.wait_promptly("driving");
+    assert!(car.run("disarm").status.success());
+    car.wait_promptly("disarmed");
     drive.kill(Signal::TERM);
     let ended = drive.end();
     assert!(ended.status.success(), "{}", err(&ended));
@@ -167,13 +164,13 @@ fn a_dry_run_drives_stops_and_is_armed_again() {
     assert_eq!(report["actuator"], "dry-run");
     assert!(report["timing"]["reaction"]["p50_us"].as_f64().unwrap() > 0.0);
     assert_eq!(report["guard"]["stops"], 1);
-    // The guard went with its pilot.
-    let nobody = car.say("status");
-    assert_eq!(nobody.status.code(), Some(2));
+    // The guard ended with its pilot.
+    let no_guard = car.run("status");
+    assert_eq!(no_guard.status.code(), Some(2));
     assert!(
-        err(&nobody).contains("no guard answers"),
+        err(&no_guard).contains("no guard answers"),
         "{}",
-        err(&nobody)
+        err(&no_guard)
     );
 }
 
@@ -183,19 +180,19 @@ fn an_engine_from_the_simulator_never_moves_a_real_car() {
     let drive = car.drive();
     car.wait_for("disarmed");
     wait("the pilot is there", || {
-        let refused = err(&car.say("arm"));
+        let refused = err(&car.run("arm"));
         assert!(!refused.is_empty());
         refused.contains("trained in the simulator")
     });
     assert_eq!(car.pulses(), [0, 0]);
-    // A second pilot is not let in.
-    let second = car.say("drive");
+    // A second pilot is refused.
+    let second = car.run("drive");
     assert_eq!(second.status.code(), Some(2));
     assert!(err(&second).contains("another pilot"), "{}", err(&second));
     drive.kill(Signal::INT);
     let ended = drive.end();
     assert!(ended.status.success());
-    // It was said at the start, too.
+    // It was reported at the start, too.
     assert!(
         err(&ended).contains("so the guard will not arm this car"),
         "{}",
@@ -229,7 +226,7 @@ fn a_folder_ends_and_frames_are_counted() {
     assert_eq!(report["timing"]["frames"], 10);
     let text = fs::read_to_string(car.file()).unwrap();
     fs::write(car.file(), text.replace("repeat = true", "repeat = false")).unwrap();
-    let ended = car.say("drive");
+    let ended = car.run("drive");
     assert!(ended.status.success());
     assert!(
         out(&ended).contains("all pictures have been shown"),
@@ -239,7 +236,7 @@ fn a_folder_ends_and_frames_are_counted() {
 }
 
 #[test]
-fn what_is_the_simulators_is_refused() {
+fn options_of_the_simulator_are_refused() {
     let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
     for option in [["--laps", "2"], ["--deadline", "200"], ["--pace", "fast"]] {
         let refused = car.command(&["drive"]).args(option).output().unwrap();
@@ -252,17 +249,17 @@ fn what_is_the_simulators_is_refused() {
 }
 
 #[test]
-fn without_a_car_there_is_nobody_to_stop() {
+fn stop_without_a_car_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file: &Path = &folder.path().join("none.toml");
     let mut stop = Command::new(PILOTAGE);
-    let said = stop.arg("stop").arg("--car").arg(file).output().unwrap();
-    assert_eq!(said.status.code(), Some(2));
-    assert!(err(&said).contains("none.toml"), "{}", err(&said));
+    let output = stop.arg("stop").arg("--car").arg(file).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("none.toml"), "{}", err(&output));
 }
 
 #[test]
-fn trim_shows_each_number_and_writes_what_was_kept() {
+fn trim_shows_each_value_and_writes_the_accepted_ones() {
     let car = Car::pins();
     let before = fs::read_to_string(car.file()).unwrap();
     let commented = before.replace("centre_us = 1500", "centre_us = 1500   # straight, I think");
@@ -283,7 +280,7 @@ fn trim_shows_each_number_and_writes_what_was_kept() {
             .unwrap();
         child.wait_with_output().unwrap()
     };
-    // Nothing is written before the end, and the motors rest.
+    // Nothing is written before the end, and the motors are at rest.
     let ended = trim("+\nq\n");
     assert_eq!(ended.status.code(), Some(1), "{}", err(&ended));
     assert_eq!(fs::read_to_string(car.file()).unwrap(), commented);
@@ -302,7 +299,7 @@ fn trim_shows_each_number_and_writes_what_was_kept() {
     );
     assert!(after.contains("left_us = 1850\n"), "{after}");
     assert!(after.contains("right_us = 1100\n"), "{after}");
-    // What the car does at rest went with its centre, where it was the centre.
+    // The disarmed value was equal to the centre, and follows it.
     assert!(
         after.contains("failsafe_us = 1480\ndisarmed_us = 1545\n"),
         "{after}"
@@ -314,7 +311,7 @@ fn trim_shows_each_number_and_writes_what_was_kept() {
         [1_500_000, 0],
         "disarmed as the car was started"
     );
-    // Numbers that do not go together are not written.
+    // Values that are not valid together are not written.
     let crossed = trim("1900\n\n\n\n\n");
     assert_eq!(crossed.status.code(), Some(2));
     assert!(err(&crossed).contains("centre_us"), "{}", err(&crossed));

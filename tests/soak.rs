@@ -1,20 +1,16 @@
-//! The real programs for a long time: `pilotage drive` at 60 frames a second with the INT8
+//! The real programs for a long time: `pilotage drive` at 60 frames per second with the INT8
 //! engine, its guard, and motors that move nothing.
 //!
-//! `cargo xtask soak` runs it for 100,000 frames and prints what the time from the sensor to
-//! the guard's acting was; PILOTAGE_SOAK is the number of frames, PILOTAGE_SOAK_BUSY keeps the
-//! second core busy.
+//! `cargo xtask soak` runs it for 100,000 frames and prints the time from the sensor until the
+//! guard acts. PILOTAGE_SOAK is the number of frames; PILOTAGE_SOAK_BUSY keeps the second core
+//! busy.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -29,15 +25,14 @@ mod film;
 use film::{RUN, film};
 
 const RATE: u32 = 60;
-/// So many of the camera's frames may be passed over, miss the guard, or have no known
-/// reaction: a machine that others use takes the core away for longer than a frame now and
-/// then.
+/// The largest share of the camera's frames that may be skipped, not reach the guard, or have no
+/// known reaction: a shared machine sometimes takes the core away for longer than a frame.
 const MOST_LOST: f64 = 0.02;
-/// The drive may take that many times what the camera's rate makes of its frames, and half a
-/// second for the first of them.
+/// The largest duration of the drive as a multiple of the nominal duration of its frames, with half
+/// a second more for the first frame.
 const MOST_WALL: f64 = 1.05;
 const FIRST_FRAME: f64 = 0.5;
-/// Of 100 commands 99 are acted on before the next frame is there.
+/// The guard acts on 99 of 100 commands before the next frame.
 const MOST_REACTION: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 
 #[test]
@@ -99,7 +94,7 @@ fn every_frame_reaches_the_guard() {
     let without_reaction = frames as f64 - number(&timing["reactions"]);
     println!("{wall:.2} s; commands without a known reaction: {without_reaction}");
     assert_eq!(number(&timing["frames"]), frames as f64);
-    // `--frames` ends after that many frames seen: what the camera gave besides counts too.
+    // `--frames` counts the frames that the pilot took; the camera's other frames count too.
     let missed = number(&timing["missed_frames"]);
     let [skipped, lost, broken] =
         ["skipped", "lost", "broken"].map(|key| number(&report["frames"][key]));

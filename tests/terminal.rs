@@ -1,12 +1,12 @@
-//! `pilotage drive` in the foreground of a terminal: each key that sends a signal, the
-//! terminal's end, and signals to the whole process group. What the guard does must not depend
-//! on what happens to the pilot's terminal.
+//! `pilotage drive` in the foreground of a terminal: each key that sends a signal, the end of the
+//! terminal, and signals to the whole process group. The guard must not depend on what happens to
+//! the pilot's terminal.
 
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "tests fail by panicking"
 )]
 
 use std::fs;
@@ -26,17 +26,17 @@ use tty::{INTERRUPT, QUIT, SUSPEND, Shell, children, comm, lives, processes_with
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
 const DEADLINE: Duration = Duration::from_millis(150);
-/// Long waits of a busy machine must not look like a guard's fault.
+/// Delays of a busy machine must not count as a guard's fault.
 const SLACK: Duration = Duration::from_millis(100);
-/// What ends by itself has ended by then.
+/// The limit for the end of a program that ends by itself.
 const SOON: Duration = Duration::from_secs(2);
-/// A program of a debug build has started by then.
+/// The start-up limit of a program in a debug build.
 const START: Duration = Duration::from_secs(30);
 
-/// What only a guard that failed by itself may be reported as.
+/// Messages that only a guard that failed by itself may cause.
 const ALARMS: [&str; 3] = ["died or froze", "the guard is gone", "panicked"];
 
-/// A car over pins that are files, whose camera is a folder of pictures.
+/// A car with pins that are files, and a folder of pictures as its camera.
 struct Car {
     folder: tempfile::TempDir,
 }
@@ -77,7 +77,7 @@ impl Car {
     fn pulses(&self) -> [u32; 2] {
         loop {
             let pulses = pins::pulses(self.folder.path());
-            // A file that is just being written is empty for a moment.
+            // A file that is being written is empty for a moment.
             if !pulses.contains(&1) {
                 return pulses;
             }
@@ -101,7 +101,7 @@ impl Car {
         }
     }
 
-    /// The car stands within its deadline, and stays so for two more.
+    /// Checks that the car stops within its deadline, and stays stopped for two more.
     fn stands_and_stays(&self, what: &str, stands: impl Fn([u32; 2]) -> bool) {
         let struck = Instant::now();
         while !stands(self.pulses()) {
@@ -121,7 +121,7 @@ impl Car {
         }
     }
 
-    /// Whatever still runs for this car ends.
+    /// Waits until all programs of this car have ended.
     fn all_end(&self, what: &str) {
         wait(what, || {
             !processes_with(&self.file()).into_iter().any(lives)
@@ -148,8 +148,8 @@ fn guard_program() {
     );
 }
 
-/// The shipped network as if it had been trained on a real car: a stand-in for that, compiled
-/// once for all tests of this process.
+/// The shipped network, compiled as if it had been trained on a physical car, once for all tests of
+/// this process.
 fn engine() -> PathBuf {
     use std::sync::OnceLock;
     static ENGINE: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -183,13 +183,13 @@ fn wait(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A drive in a shell's foreground, and its process.
+/// Starts a drive in a shell's foreground; returns the shell and the process.
 fn at_a_terminal(car: &Car) -> (Shell, Pid) {
     let shell = Shell::open();
     shell.enter(&car.drive());
     let pilot = shell.job("pilotage", START);
     car.arm();
-    // On its way.
+    // Let the car drive.
     std::thread::sleep(DEADLINE);
     (shell, pilot)
 }
@@ -341,7 +341,7 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
             .pid;
         assert_ne!(guard, group);
         rustix::process::kill_process(guard, signal).unwrap();
-        // A broken pipe is a client's, and no reason for the guard to stop the car or to end.
+        // A broken pipe is a client's, and must not make the guard stop the car or end.
         if signal == Signal::PIPE {
             std::thread::sleep(DEADLINE);
             let _ = kill_process_group(group, Signal::KILL);
@@ -353,7 +353,8 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
     }
 }
 
-/// A drive of the simulated car on the wall clock, at a terminal; its pilot and its guard.
+/// Starts a drive of the simulated car on the wall clock, at a terminal; returns its pilot and its
+/// guard.
 fn simulated() -> (Shell, Pid, Pid) {
     let shell = Shell::open();
     shell.enter(&format!("{PILOTAGE} drive --pace real --time-limit 60"));
@@ -367,7 +368,7 @@ fn simulated() -> (Shell, Pid, Pid) {
         assert!(began.elapsed() < START, "no guard: {}", shell.text());
         std::thread::sleep(Duration::from_millis(5));
     };
-    // Some frames.
+    // Let it take some frames.
     std::thread::sleep(Duration::from_millis(700));
     (shell, pilot, guard)
 }
@@ -384,7 +385,7 @@ fn ctrl_c_ends_a_simulated_drive_in_one_calm_line() {
     wait("the pilot ends", || !lives(pilot));
     wait("its guard ends", || !lives(guard));
     shell.enter("echo \"status=$?\"");
-    // The laps are not done: 1, or as a shell has it for a signal.
+    // The laps are not complete: status 1, or the shell's status for a signal.
     shell.wait_for("status=1", SOON);
     let text = shell.text()[before..].to_owned();
     calm(&text);
@@ -413,7 +414,7 @@ fn ctrl_z_stops_the_simulated_car_as_it_stops_a_real_one() {
     let (shell, pilot, guard) = simulated();
     shell.press(SUSPEND);
     wait("the pilot is stopped", || state(pilot) == Some('T'));
-    // In a session of its own, so that it is there to stop the car.
+    // The guard has a session of its own, so that it survives to stop the car.
     assert_ne!(
         state(guard),
         Some('T'),
@@ -437,7 +438,7 @@ fn timeout_ends_a_drive_without_an_alarm() {
         timeout.stdin(Stdio::null()).stdout(Stdio::null());
         let ended = timeout.output().unwrap();
         let text = String::from_utf8_lossy(&ended.stderr).into_owned();
-        // What timeout itself reports.
+        // The exit status of timeout itself.
         assert_eq!(ended.status.code(), Some(124), "{text}");
         assert_eq!(ended.status.signal(), None);
         calm(&text);

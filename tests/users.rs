@@ -1,11 +1,8 @@
-//! The users of a car: a guard that runs as a service does, an operator of its group, and one
-//! who may do nothing. Runs as root alone, which may become each of them.
+//! The users of a car: a guard that runs as a service does, an operator of its group, and a user
+//! without permissions. Only root can run these tests, because they run programs as each of these
+//! users.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -19,20 +16,20 @@ mod pins;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
-/// The guard's user and group, as those of the service; none of them need have a name.
+/// The guard's user and group, like those of the service; none of these IDs needs a name.
 const GUARD: u32 = 40_001;
 /// A member of [`OPERATORS`].
 const MEMBER: u32 = 40_002;
 /// The group that the guard admits.
 const OPERATORS: u32 = 40_003;
 /// A member of no group but its own.
-const STRANGER: u32 = 40_004;
+const UNAUTHORIZED: u32 = 40_004;
 /// Another user, whom a guard admits by `--allow`.
-const FRIEND: u32 = 40_005;
+const ALLOWED: u32 = 40_005;
 
-/// A frozen guard lives as long as this.
+/// A frozen guard survives for this long.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// Programs have started by then on a busy machine.
+/// The start-up limit of a program on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
 struct Car {
@@ -47,7 +44,7 @@ impl Car {
         );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        // Copies, as a checkout may lie where others may not look.
+        // Copies, because other users may not be able to read the checkout.
         for program in ["pilotage", "pilotage-guard"] {
             let built = Path::new(PILOTAGE).with_file_name(program);
             fs::copy(&built, path.join(program)).unwrap_or_else(|error| {
@@ -67,7 +64,7 @@ impl Car {
         car
     }
 
-    /// Makes the folder the guard's, which others may read.
+    /// Makes the guard's user the owner of the folder; others may read it.
     fn hand_over(&self) {
         let mut left = vec![self.folder.path().to_owned()];
         while let Some(path) = left.pop() {
@@ -87,7 +84,7 @@ impl Car {
         self.folder.path().join(name)
     }
 
-    /// A command of `user`, who is in `groups` besides its own.
+    /// A command that runs as `user`, who is in `groups` besides their own.
     fn command(&self, user: u32, groups: &[u32], program: &str) -> Command {
         let mut command = Command::new("setpriv");
         command
@@ -112,9 +109,9 @@ impl Car {
         command.output().unwrap()
     }
 
-    /// And by one who is not.
-    fn stranger(&self, word: &str) -> Output {
-        let mut command = self.command(STRANGER, &[], "pilotage");
+    /// `pilotage WORD` by a user who is not a member.
+    fn unauthorized(&self, word: &str) -> Output {
+        let mut command = self.command(UNAUTHORIZED, &[], "pilotage");
         command.arg(word).arg("--car").arg(self.path("car.toml"));
         command.output().unwrap()
     }
@@ -123,7 +120,7 @@ impl Car {
         pins::pulses(self.folder.path())
     }
 
-    /// A guard that answers the operators of its group.
+    /// A guard that accepts the operators of its group.
     fn guard(&self, user: u32) -> Guard {
         self.guard_with(user, &[])
     }
@@ -176,7 +173,7 @@ fn an_operator_of_the_group_stops_the_car_without_sudo() {
     assert!(stopped.status.success(), "{}", error(&stopped));
     let disarmed = car.member("disarm");
     assert!(disarmed.status.success(), "{}", error(&disarmed));
-    // The guard answers, and says why not: the request was permitted.
+    // The request was permitted, and the guard reports why it is refused.
     let armed = car.member("arm");
     assert!(!armed.status.success());
     assert!(error(&armed).contains("no pilot"), "{}", error(&armed));
@@ -198,16 +195,16 @@ fn an_operator_who_may_not_kill_a_frozen_guard_learns_what_to_do() {
     assert!(error.contains("sudo pilotage stop"), "{error}");
 }
 
-/// What a stranger tries at a guard that runs.
-fn strangers_move_and_stop_nothing(car: &Car, mut guard: Guard, reason: &str) {
+/// Tries each request as an unauthorized user at a running guard.
+fn unauthorized_users_move_and_stop_nothing(car: &Car, mut guard: Guard, reason: &str) {
     let before = car.pulses();
     for word in ["status", "arm", "disarm", "stop"] {
-        let answer = car.stranger(word);
+        let answer = car.unauthorized(word);
         assert!(!answer.status.success(), "{word}");
         let error = error(&answer);
         assert!(error.contains(reason), "{word}: {error}");
     }
-    let mut failsafe = car.command(STRANGER, &[], "pilotage-guard");
+    let mut failsafe = car.command(UNAUTHORIZED, &[], "pilotage-guard");
     failsafe
         .arg("--failsafe")
         .arg("--car")
@@ -220,19 +217,19 @@ fn strangers_move_and_stop_nothing(car: &Car, mut guard: Guard, reason: &str) {
 }
 
 #[test]
-fn a_stranger_moves_and_stops_nothing() {
+fn an_unauthorized_user_moves_and_stops_nothing() {
     let car = Car::new();
     let guard = car.guard(GUARD);
-    strangers_move_and_stop_nothing(&car, guard, "Permission denied");
+    unauthorized_users_move_and_stop_nothing(&car, guard, "Permission denied");
 }
 
 #[test]
 fn a_guard_that_admits_single_users_admits_no_others() {
     let car = Car::new();
-    let guard = car.guard_with(GUARD, &[format!("--allow={FRIEND}")]);
-    let mut friend = car.command(FRIEND, &[], "pilotage");
-    friend.arg("status").arg("--car").arg(car.path("car.toml"));
-    let answer = friend.output().unwrap();
+    let guard = car.guard_with(GUARD, &[format!("--allow={ALLOWED}")]);
+    let mut allowed = car.command(ALLOWED, &[], "pilotage");
+    allowed.arg("status").arg("--car").arg(car.path("car.toml"));
+    let answer = allowed.output().unwrap();
     assert!(answer.status.success(), "{}", error(&answer));
-    strangers_move_and_stop_nothing(&car, guard, "this user");
+    unauthorized_users_move_and_stop_nothing(&car, guard, "this user");
 }

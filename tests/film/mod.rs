@@ -1,10 +1,11 @@
-//! Cameras for tests: frames of 640x480 in `GREY`, written to a named pipe, and pictures in
-//! a folder. But for `FREEZE` no two in a row are the same: that is a frozen picture.
+//! Cameras for tests: frames of 640x480 in `GREY`, written to a named pipe, and pictures in a
+//! folder. Except with `FREEZE`, no two frames in a row are identical, which would be a frozen
+//! picture.
 
 #![allow(
     dead_code,
     clippy::unwrap_used,
-    reason = "no test has a use for all of it; one that cannot go on fails"
+    reason = "no test uses all of it, and tests fail by panicking"
 )]
 
 use std::fs::File;
@@ -13,14 +14,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// Each frame differs from the one before.
+/// Each frame differs from the previous one.
 pub const RUN: u8 = 0;
-/// No frames come.
+/// No frames are written.
 pub const STALL: u8 = 1;
-/// The same frame comes again and again.
+/// The same frame is written again and again.
 pub const FREEZE: u8 = 2;
 
-/// Makes the folder `to` with some pictures in it.
+/// Creates the folder `to` with some pictures.
 pub fn pictures(to: &Path) {
     std::fs::create_dir(to).unwrap();
     for shade in 0..4_u8 {
@@ -30,20 +31,20 @@ pub fn pictures(to: &Path) {
     }
 }
 
-/// Writes a frame each `period` for as long as somebody reads, whoever that is.
+/// Writes a frame each `period` while the pipe has a reader, and waits for the next reader.
 pub fn film(pipe: &Path, period: Duration, what: &AtomicU8) {
     let mut frame = vec![0_u8; 640 * 480];
     let mut count = 0_u32;
     loop {
-        // Waits for somebody to read.
+        // Blocks until there is a reader.
         let Ok(mut camera) = File::options().write(true).open(pipe) else {
             return;
         };
         let mut next = Instant::now();
         loop {
             next += period;
-            // A frame that is a little late makes no later one late; a camera that was away for
-            // longer than a frame has missed it.
+            // A frame that is a little late does not delay later ones. After a gap of more than a
+            // frame, the missed frames are skipped.
             if next + period < Instant::now() {
                 next = Instant::now();
             }

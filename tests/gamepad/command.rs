@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::pipe::Pipe;
 use super::*;
 
-/// The program, run on a pipe.
+/// The program, running with a pipe as the gamepad.
 struct Shown {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -27,7 +27,7 @@ impl Shown {
         Self { child, lines }
     }
 
-    /// Reads on until a line has `what` in it.
+    /// Reads until a line contains `what`, and returns that line.
     fn wait_for(&mut self, what: &str) -> String {
         let mut all = String::new();
         loop {
@@ -45,7 +45,7 @@ impl Shown {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Its exit status, and what it wrote to standard error.
+    /// The exit status, and the output on standard error.
     fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
@@ -84,7 +84,7 @@ fn each_change_is_a_line_with_its_meaning() {
         (1, 0x13a, 1, "BTN_SELECT   pressed\n"),
         (0, 3, 0, "(events were lost)"),
     ] {
-        pipe.say(&[(kind, code, value)]);
+        pipe.send(&[(kind, code, value)]);
         shown.wait_for(line);
     }
     shown.signal(Signal::INT);
@@ -112,7 +112,7 @@ fn an_unplugged_pad_is_an_error_and_a_closed_output_an_end() {
     } = Shown::start(&pipe, &[]);
     lines.read_line(&mut String::new()).unwrap();
     drop(lines);
-    pipe.say(&[(1, STOP, 1)]);
+    pipe.send(&[(1, STOP, 1)]);
     let mut error = String::new();
     child
         .stderr
@@ -134,7 +134,7 @@ fn it_learns_a_pad_and_writes_it_with_the_comments_kept() {
     let text = "# mine\n[gamepad]\nstop = \"BTN_EAST\"  # the circle\n[car]\nname = \"x\"\n";
     fs::write(&file, text).unwrap();
     let learn = ["--learn", "--car", file.to_str().unwrap()];
-    // Ctrl-C on the way: nothing is written.
+    // Ctrl-C during the lesson: nothing is written.
     let mut shown = Shown::start(&pipe, &learn);
     shown.wait_for("1/6: move each stick");
     shown.signal(Signal::INT);
@@ -145,26 +145,26 @@ fn it_learns_a_pad_and_writes_it_with_the_comments_kept() {
     let mut shown = Shown::start(&pipe, &learn);
     shown.wait_for("1/6");
     // Sticks X and RZ, a trigger RY at its least value.
-    pipe.say(&[(3, 0, 9), (3, 5, -9), (3, 4, -32768), (1, 0x135, 1)]);
-    pipe.say(&[(1, 0x135, 0)]);
+    pipe.send(&[(3, 0, 9), (3, 5, -9), (3, 4, -32768), (1, 0x135, 1)]);
+    pipe.send(&[(1, 0x135, 0)]);
     shown.wait_for("2/6: move the steering stick fully left");
-    pipe.say(&[(3, 4, 32767)]);
-    pipe.say(&[(3, 4, -32768)]);
+    pipe.send(&[(3, 4, 32767)]);
+    pipe.send(&[(3, 4, -32768)]);
     shown.wait_for("that is a trigger");
-    pipe.say(&[(3, 0, -32768), (3, 5, 2000)]);
-    pipe.say(&[(3, 0, 300)]);
+    pipe.send(&[(3, 0, -32768), (3, 5, 2000)]);
+    pipe.send(&[(3, 0, 300)]);
     shown.wait_for("3/6: move the throttle");
-    pipe.say(&[(3, 5, 32000)]);
-    pipe.say(&[(3, 5, 100)]);
+    pipe.send(&[(3, 5, 32000)]);
+    pipe.send(&[(3, 5, 100)]);
     shown.wait_for("4/6: press the dead-man button");
-    pipe.say(&[(1, 0x134, 1)]);
+    pipe.send(&[(1, 0x134, 1)]);
     shown.wait_for("5/6: press the arm button");
-    pipe.say(&[(1, 0x134, 0)]);
-    pipe.say(&[(1, 0x134, 1)]);
+    pipe.send(&[(1, 0x134, 0)]);
+    pipe.send(&[(1, 0x134, 1)]);
     shown.wait_for("that button is taken already");
-    pipe.say(&[(1, 0x139, 1)]);
+    pipe.send(&[(1, 0x139, 1)]);
     shown.wait_for("6/6: press the stop button");
-    pipe.say(&[(1, 0x132, 1)]);
+    pipe.send(&[(1, 0x132, 1)]);
     shown.wait_for("written to [gamepad] of");
     let (code, error) = shown.end();
     assert_eq!((code, error.as_str()), (Some(0), ""));
@@ -195,9 +195,9 @@ fn learning_needs_a_file_that_is_there() {
     assert!(error.contains("/nowhere/car.toml"), "{error}");
 }
 
-/// A lesson on a trigger for the throttle, as a function.
+/// A lesson with a trigger for the throttle, tested as a function.
 #[test]
-fn a_lesson_tells_sticks_from_triggers() {
+fn a_lesson_distinguishes_sticks_from_triggers() {
     let byte = |_| Range {
         least: 0,
         most: 255,
@@ -209,13 +209,13 @@ fn a_lesson_tells_sticks_from_triggers() {
         assert_eq!(take(0, axis(code, value)), None);
     }
     assert_eq!(take(1, button(0x130, true)), None);
-    // A key without a name in car.toml is none of the pad's buttons.
+    // A key that car.toml cannot name is not a button of the gamepad.
     assert_eq!(take(1, button(158, true)), None);
     assert_eq!(lesson.tick(at(500)), None);
     assert_eq!(lesson.tick(at(501)), Some(Step::Next(Question::Steering)));
     assert_eq!(lesson.tick(at(9999)), None);
     let mut take = |input| lesson.take(at(9999), input, byte);
-    // Half of the way is not all of it, and a cross is no stick.
+    // Half of the travel is not full deflection, and a directional pad is not a stick.
     for input in [axis(0, 190), axis(0, 127), axis(0x10, 255), axis(0x10, 0)] {
         assert_eq!(take(input), None, "{input:?}");
     }

@@ -1,9 +1,9 @@
-//! What a hand's events mean.
+//! The wishes that result from a gamepad's events.
 
 use super::*;
 
 #[test]
-fn sticks_mean_what_they_say() {
+fn sticks_command_steering_and_throttle() {
     let car = car("", "max = 0.2\nmin = -0.1");
     let mut hand = holding(&car, 1000);
     let mut with = |code, value| {
@@ -18,13 +18,13 @@ fn sticks_mean_what_they_say() {
     assert_eq!(with(STEERING, 1200), (0.0, 0.0), "the middle is wide");
     assert_eq!(with(THROTTLE, -32768), (0.0, 0.2), "up is the limit");
     assert_eq!(with(THROTTLE, 32767), (0.0, -0.1), "and down the other");
-    // Just beyond the dead zone there is no jump.
+    // The command does not jump at the edge of the dead zone.
     let (_, little) = with(THROTTLE, -1700);
     assert!((0.0..0.001).contains(&little), "{little}");
 }
 
 #[test]
-fn axes_go_the_other_way_where_they_are_inverted() {
+fn inverted_axes_command_the_opposite() {
     let car = car(
         "steering_inverted = true\nthrottle_inverted = true",
         "max = 0.2\nmin = -0.1",
@@ -67,7 +67,7 @@ fn released_or_silent_the_car_stands() {
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
     assert_eq!(hand.wish(at(1499)).throttle, 0.2);
     assert_eq!(hand.wish(at(1500)), Wish::default(), "silent for 500 ms");
-    // Any event shows that it is there.
+    // Any event shows that the gamepad is alive.
     report(&mut hand, 1600, &[Input::Other]);
     assert_eq!(hand.wish(at(1600)).throttle, 0.2);
     report(&mut hand, 1601, &[button(DEAD_MAN, false)]);
@@ -75,7 +75,7 @@ fn released_or_silent_the_car_stands() {
 }
 
 #[test]
-fn what_is_found_held_down_has_to_be_released_first() {
+fn buttons_found_held_down_must_be_released_first() {
     let car = car("", "");
     let mut hand = hand(&car);
     let found = Snapshot {
@@ -97,7 +97,7 @@ fn what_is_found_held_down_has_to_be_released_first() {
     assert!(hand.take_presses().arm);
     assert!(!hand.take_presses().arm, "one press arms once");
     assert!(hand.wish(at(2)).driven);
-    // A stop is never one too many.
+    // A button found down stops the car: a superfluous stop does no harm.
     let found = Snapshot {
         stop: true,
         ..Snapshot::default()
@@ -107,7 +107,7 @@ fn what_is_found_held_down_has_to_be_released_first() {
 }
 
 #[test]
-fn events_that_were_lost_are_asked_for_and_the_button_pressed_anew() {
+fn after_lost_events_the_state_is_queried_and_the_button_must_be_pressed_again() {
     let car = car("", "max = 0.2");
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
@@ -115,7 +115,7 @@ fn events_that_were_lost_are_asked_for_and_the_button_pressed_anew() {
     assert_eq!(hand.wish(at(1001)), Wish::default());
     hand.take(at(1001), button(ARM, true));
     assert!(!hand.wants_state(), "what is cut off is read first");
-    // However old it is, a stop is a stop.
+    // A stop counts, however old it is.
     hand.take(at(1001), button(STOP, true));
     assert!(hand.take_presses().stop);
     hand.take(at(1001), Input::Report);
@@ -144,13 +144,13 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     assert_eq!(hand.wish(at(1001)), Wish::default());
     let presses = hand.take_presses();
     assert!(presses.stop && presses.stop_held, "{presses:?}");
-    // Held: the level stays, the press was one.
+    // The stop button is still held, but only counts as one press.
     report(&mut hand, 1002, &[button(ARM, true)]);
     let presses = hand.take_presses();
     assert!(presses.stop_held && presses.arm_dropped, "{presses:?}");
     assert!(!presses.stop && !presses.arm, "{presses:?}");
     assert_eq!(hand.wish(at(1002)), Wish::default());
-    // Nor does what was pressed meanwhile count once it is released.
+    // A press of the arm button during the stop does not count after the release either.
     report(&mut hand, 1003, &[button(ARM, false), button(ARM, true)]);
     report(&mut hand, 1004, &[button(STOP, false)]);
     let presses = hand.take_presses();
@@ -158,7 +158,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     assert!(!presses.stop_held, "{presses:?}");
     report(&mut hand, 1005, &[button(ARM, false), button(ARM, true)]);
     assert!(hand.take_presses().arm);
-    // Found held when the pad is taken, it is held.
+    // A button that is held when the gamepad is opened counts as held.
     let mut hand = self::hand(&car);
     let found = Snapshot {
         stop: true,
@@ -180,12 +180,12 @@ fn a_deflected_stick_waits_for_neutral() {
         assert_eq!((wish.steering, wish.throttle), (0.0, 0.0), "{why}");
         assert!(wish.driven, "{why}");
     };
-    // At the dead-man press, in the same report or before it.
+    // Deflected at the dead-man press, in the same report or before it.
     for together in [false, true] {
         let mut hand = hand(&car);
         hand.know(at(0), at_rest());
         if together {
-            // The button's event comes first, the axes' state is older than it.
+            // The button's event comes first; the axes' known state is older than the press.
             let mut all = vec![button(DEAD_MAN, true)];
             all.extend(deflected);
             report(&mut hand, 1000, &all);
@@ -201,10 +201,10 @@ fn a_deflected_stick_waits_for_neutral() {
         report(&mut hand, 1000, &deflected);
         assert!(hand.wish(at(1000)).throttle > 0.1);
         assert!(hand.wish(at(1000)).steering > 0.9);
-        // At each arming anew.
+        // Each arming locks the axes again.
         hand.armed(at(1000));
         stands(&mut hand, "armed");
-        // Each axis by itself.
+        // The axes are locked independently.
         report(&mut hand, 1000, &[axis(STEERING, 0)]);
         report(&mut hand, 1000, &deflected);
         let wish = hand.wish(at(1000));
@@ -213,24 +213,24 @@ fn a_deflected_stick_waits_for_neutral() {
         report(&mut hand, 1000, &deflected);
         assert!(hand.wish(at(1000)).throttle > 0.1);
     }
-    // Armed at rest, it drives without coming back to it once more.
+    // An axis that is at rest when the guard is armed need not return to rest again.
     let mut hand = holding(&car, 1000);
     hand.armed(at(1000));
     report(&mut hand, 1000, &deflected);
     assert!(hand.wish(at(1000)).throttle > 0.1);
-    // An operator who wonders is answered once.
+    // The reason why an axis does not drive is reported once.
     hand.armed(at(1000));
     report(&mut hand, 2000, &[Input::Other]);
-    let said = notices(&mut hand, 2000);
+    let messages = notices(&mut hand, 2000);
     assert!(
-        said[1].starts_with("ABS_X drives nothing until it is at rest"),
-        "{said:?}"
+        messages[1].starts_with("ABS_X drives nothing until it is at rest"),
+        "{messages:?}"
     );
     assert_eq!(notices(&mut hand, 2400), [""; 0]);
 }
 
 #[test]
-fn an_axis_of_which_nothing_is_known_drives_nothing() {
+fn an_axis_with_an_unknown_position_drives_nothing() {
     let car = car("", "max = 0.2");
     // A pipe whose axes have not reported, and an axis without a range.
     for ranges in [
@@ -260,10 +260,10 @@ fn an_axis_of_which_nothing_is_known_drives_nothing() {
     }
 }
 
-/// A DualShock 4 under hid-generic: with the mapping for a driver of its own, ABS_RY is R2,
-/// which rests at its least value.
+/// A DualShock 4 under hid-generic with the mapping of its specific driver: ABS_RY is R2, which
+/// rests at its least value.
 #[test]
-fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
+fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     let byte = Range {
         least: 0,
         most: 255,
@@ -277,7 +277,7 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
         ..Snapshot::default()
     };
     hand.know(at(0), found);
-    // What the kernel knows before the first report is nothing that the pad reported.
+    // The kernel's values before the first report are not values that the gamepad reported.
     assert_eq!(notices(&mut hand, 900).len(), 1);
     let mut hand = hand_with(&car, [byte; 2]);
     hand.know(at(0), found);
@@ -295,15 +295,16 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
     );
     assert_eq!(notices(&mut hand, 9999), [""; 0], "once");
     report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
-    // Squeezed, it passes the middle, and rests there for a while; released, it is at its end.
+    // When squeezed, the trigger passes the middle and stays there for a while; when released, it
+    // is at its end.
     for (ms, value) in [(1100, 60), (1110, 127), (1500, 128), (1510, 255), (1600, 0)] {
         report(&mut hand, ms, &[axis(THROTTLE, value)]);
         let wish = hand.wish(at(ms));
         assert!(wish.driven);
         assert_eq!(wish.throttle, 0.0, "{value} at {ms}");
     }
-    // A stick that was held at its end at the start rests in the middle, and drives from the
-    // next press of the dead-man button on.
+    // A stick that was held at its end at the start rests in the middle, and drives from the next
+    // press of the dead-man button on.
     report(
         &mut hand,
         2000,
@@ -325,7 +326,7 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
     report(&mut hand, 2600, &[axis(THROTTLE, 0)]);
     assert_eq!(hand.wish(at(2600)).throttle, 0.2);
 
-    // The same for steering, and for a stick in a trigger's place.
+    // The same for steering, and for a stick mapped as a trigger.
     let mut hand = hand_with(&car, [byte; 2]);
     hand.know(
         at(0),
@@ -336,10 +337,10 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
         },
     );
     report(&mut hand, 1, &[Input::Other]);
-    let said = notices(&mut hand, 300);
+    let messages = notices(&mut hand, 300);
     assert!(
-        said[1].contains("ABS_X rests at its end: it is a trigger; name another"),
-        "{said:?}"
+        messages[1].contains("ABS_X rests at its end: it is a trigger; name another"),
+        "{messages:?}"
     );
     let car = self::car("throttle_rests = \"end\"", "max = 0.2");
     let mut hand = hand_with(&car, [byte; 2]);
@@ -351,10 +352,10 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
         },
     );
     report(&mut hand, 1, &[Input::Other]);
-    let said = notices(&mut hand, 300);
+    let messages = notices(&mut hand, 300);
     assert!(
-        said[1].contains("ABS_RY rests in the middle: it is a stick"),
-        "{said:?}"
+        messages[1].contains("ABS_RY rests in the middle: it is a stick"),
+        "{messages:?}"
     );
     report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
     for value in [0, 127, 255] {
@@ -364,7 +365,7 @@ fn a_trigger_in_a_sticks_place_is_named_and_drives_nothing() {
 }
 
 #[test]
-fn the_kernels_flat_and_the_place_of_rest_widen_the_dead_zone() {
+fn the_kernels_flat_and_the_rest_position_widen_the_dead_zone() {
     let car = car("dead_zone = 0.0", "max = 1.0\nmin = -1.0");
     let throttle = |range: Range, rest: i32, value: i32| {
         let mut hand = hand_with(&car, [range; 2]);
@@ -386,7 +387,7 @@ fn the_kernels_flat_and_the_place_of_rest_widen_the_dead_zone() {
     assert_eq!(throttle(flat, 0, -4096), 0.0);
     assert!(throttle(flat, 0, -5000) > 0.0);
     assert!(throttle(RANGE, 0, -5000) > throttle(flat, 0, -5000));
-    // An eighth off the middle: that is where it rests, and the middle is rest too.
+    // An eighth off the middle: this is the rest position, and the middle counts as rest too.
     let off = Range { flat: 200, ..RANGE };
     assert_eq!(throttle(off, 4096, 4096), 0.0);
     assert_eq!(throttle(off, 4096, 0), 0.0);
@@ -395,9 +396,9 @@ fn the_kernels_flat_and_the_place_of_rest_widen_the_dead_zone() {
     assert!(throttle(off, 4096, 6000) < 0.0);
     assert_eq!(throttle(off, 4096, 32767), -1.0, "all of the way is there");
     assert_eq!(throttle(off, 4096, -32768), 1.0);
-    // Farther off it is a stick that is held, and drives nothing.
+    // Farther off the middle it is a stick that is held, and drives nothing.
     assert_eq!(throttle(off, 6000, 32767), 0.0);
-    // A flat as wide as the way leaves some of it.
+    // A flat as wide as the travel still leaves some of the travel.
     let absurd = Range {
         flat: i32::MAX,
         ..RANGE
@@ -422,7 +423,7 @@ fn the_stop_button_is_proven_by_one_press() {
     let car = car("", "");
     let mut hand = hand(&car);
     assert_eq!(notices(&mut hand, 0), [""; 0], "nothing is known yet");
-    // Found held it stops, and proves nothing.
+    // A button found held stops the car, but is not a press.
     hand.know(
         at(0),
         Snapshot {

@@ -1,25 +1,25 @@
-//! Known pads, as their drivers show them to the kernel.
+//! Known gamepads, as their drivers present them to the kernel.
 
 use pilotage::gamepad::known::{PADS, find};
 use pilotage::gamepad::{AxisName, Button, Capabilities};
 
 use super::*;
 
-/// A pad as a driver shows it: what it has, and where its controls are.
+/// A gamepad as a driver presents it: its capabilities, and the codes of its controls.
 struct Shown {
     name: &'static str,
     id: (u16, u16),
     axes: &'static [u16],
     buttons: &'static [u16],
-    /// Of its sticks; the least is left and ahead.
+    /// The range of its sticks; the least value is left and ahead.
     range: Range,
-    /// The right stick's axis of ahead and back.
+    /// The vertical axis of the right stick.
     right_y: u16,
     /// Axes that rest at their least value.
     triggers: &'static [u16],
     left_shoulder: u16,
     start: u16,
-    /// The right one of the four.
+    /// The right one of the four buttons.
     right: u16,
 }
 
@@ -46,7 +46,7 @@ const NINTENDO: &[u16] = &[
     0x130, 0x131, 0x133, 0x134, 0x135, 0x136, 0x137, 0x138, 0x139, 0x13a, 0x13b, 0x13c, 0x13d,
     0x13e,
 ];
-/// From BTN_SOUTH on, BTN_C and BTN_Z included: 10, 12, 14 and 15 of them.
+/// Numbered from BTN_SOUTH on, including BTN_C and BTN_Z: 10, 12, 14 and 15 buttons.
 const NUMBERED: &[u16] = &[
     0x130, 0x131, 0x132, 0x133, 0x134, 0x135, 0x136, 0x137, 0x138, 0x139, 0x13a, 0x13b, 0x13c,
     0x13d, 0x13e,
@@ -67,7 +67,7 @@ const BYTE: Range = Range {
     most: 255,
     flat: 0,
 };
-/// hid-input gives a sixteenth of the range.
+/// hid-input sets the flat to a sixteenth of the range.
 const GENERIC_BYTE: Range = Range { flat: 15, ..BYTE };
 
 fn shown() -> Vec<Shown> {
@@ -289,7 +289,7 @@ fn each_pad_under_each_driver_is_known_and_drives_the_right_way() {
             pad.name
         );
     }
-    // None is in the table without a description here.
+    // Every row of the table must have a description here.
     for pad in PADS {
         assert!(names.contains(&pad.name), "{}", pad.name);
     }
@@ -305,12 +305,12 @@ fn what_is_not_known_gets_the_usual_mapping_or_the_files() {
     let usual = car("", "");
     assert_eq!(find(&strange), None);
     assert_eq!(config(&usual).mapping_of(&strange), Default::default());
-    // What the file says counts for a known pad, too.
+    // The names in the file override the mapping of a known gamepad.
     let named = car("stop = \"BTN_TR\"", "");
     let mapping = config(&named).mapping_of(&known);
     assert_eq!(Some(mapping), config(&named).mapping);
     assert_eq!(mapping.stop, Button(0x137));
-    // A touchpad or a sensor of the same maker is no gamepad.
+    // A touchpad or a sensor of the same vendor is not a gamepad.
     let mut touchpad = known.clone();
     touchpad.buttons = vec![0x110, 0x145, 0x14a];
     assert_eq!(find(&touchpad), None);

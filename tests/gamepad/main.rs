@@ -1,10 +1,6 @@
-//! What a hand may do to a car, whatever its gamepad says.
+//! What an operator's hand may do to a car, whatever the gamepad reports.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::time::Duration;
 
@@ -60,7 +56,7 @@ fn button(code: u16, pressed: bool) -> Input {
     Input::Button { code, pressed }
 }
 
-/// A hand whose pad was found at rest 300 ms before `ms`, and that holds the dead-man button.
+/// A hand that holds the dead-man button, on a gamepad that was opened at rest 300 ms before `ms`.
 fn holding(car: &Car, ms: u64) -> Hand {
     let mut hand = hand(car);
     hand.know(at(ms - 300), at_rest());
@@ -77,7 +73,7 @@ fn at_rest() -> Snapshot {
     }
 }
 
-/// The inputs of one moment, complete.
+/// Passes the inputs of one complete report.
 fn report(hand: &mut Hand, ms: u64, inputs: &[Input]) {
     for input in inputs {
         hand.take(at(ms), *input);
@@ -85,7 +81,7 @@ fn report(hand: &mut Hand, ms: u64, inputs: &[Input]) {
     hand.take(at(ms), Input::Report);
 }
 
-/// All that there is to say at `ms`.
+/// All notices that are due at `ms`.
 fn notices(hand: &mut Hand, ms: u64) -> Vec<String> {
     std::iter::from_fn(|| hand.notice(at(ms), true))
         .map(|notice| notice.to_string())

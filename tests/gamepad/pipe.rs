@@ -1,4 +1,4 @@
-//! The stand-in for a gamepad: a pipe.
+//! A pipe as a substitute for a gamepad.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,7 +8,7 @@ use pilotage::gamepad::{Gamepad, GamepadError};
 
 use super::*;
 
-/// A named pipe with the kernel's records in it.
+/// A named pipe with records of the kernel.
 pub struct Pipe {
     folder: tempfile::TempDir,
     both: File,
@@ -22,7 +22,7 @@ impl Pipe {
         Self::at(folder)
     }
 
-    /// The one that was made in `folder`.
+    /// Opens the pipe that exists in `folder`.
     pub fn at(folder: tempfile::TempDir) -> Self {
         let path = folder.path().join("pad");
         let both = OpenOptions::new().read(true).write(true).open(path);
@@ -30,7 +30,7 @@ impl Pipe {
         Self { folder, both }
     }
 
-    /// Closes it; its folder stays.
+    /// Closes the pipe; its folder is kept.
     pub fn unplug(self) -> tempfile::TempDir {
         self.folder
     }
@@ -39,15 +39,15 @@ impl Pipe {
         self.folder.path().join("pad")
     }
 
-    /// Writes events of kind, code and value, and that they are complete.
-    pub fn say(&mut self, events: &[(u16, u16, i32)]) {
+    /// Writes events of type, code and value, followed by the end of the report.
+    pub fn send(&mut self, events: &[(u16, u16, i32)]) {
         let all = events.iter().chain([&(0, 0, 0)]);
         let bytes: Vec<u8> = all.flat_map(|&(a, b, c)| record(a, b, c)).collect();
         self.both.write_all(&bytes).unwrap();
     }
 }
 
-/// The kernel's records, in a pipe.
+/// A record of the kernel.
 fn record(kind: u16, code: u16, value: i32) -> Vec<u8> {
     let mut record = vec![0; 16];
     record.extend(kind.to_ne_bytes());
@@ -57,7 +57,7 @@ fn record(kind: u16, code: u16, value: i32) -> Vec<u8> {
 }
 
 #[test]
-fn reading_takes_no_memory_and_a_flood_not_all_the_time() {
+fn reading_allocates_nothing_and_a_flood_does_not_block() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pad");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -84,7 +84,7 @@ fn reading_takes_no_memory_and_a_flood_not_all_the_time() {
         record(3, THROTTLE, -32768),
         record(0, 0, 0),
     ];
-    // In two pieces, as no kernel does.
+    // In two pieces, which the kernel never does.
     let driven = driven.concat();
     pipe.write_all(&driven[..31]).unwrap();
     let mut wish = Wish::default();
@@ -101,7 +101,7 @@ fn reading_takes_no_memory_and_a_flood_not_all_the_time() {
     pipe.write_all(&flood).unwrap();
     assert!(
         !pad.read(at(3)).unwrap(),
-        "more is left than one turn takes"
+        "more is left than one read takes"
     );
     assert!(pad.read(at(3)).unwrap());
     drop(pipe);

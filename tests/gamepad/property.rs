@@ -1,20 +1,20 @@
-//! What holds over arbitrary events and silences.
+//! Properties that hold for arbitrary events and silences.
 
 use pilotage::gamepad::Rest;
 use proptest::prelude::*;
 
 use super::*;
 
-/// An event, a silence, or what else a hand hears of.
+/// An event, a silence, a queried state, or an arming.
 #[derive(Debug, Clone)]
-enum Happening {
+enum Event {
     Input(Input),
     Silence(u64),
     Known(Snapshot),
     Armed,
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn event() -> impl Strategy<Value = Event> {
     let value = || {
         prop_oneof![
             2 => any::<i32>(),
@@ -44,29 +44,29 @@ fn happening() -> impl Strategy<Value = Happening> {
         stop: down[2],
     });
     prop_oneof![
-        6 => (code, value()).prop_map(|(code, value)| Happening::Input(axis(code, value))),
-        6 => (key, any::<bool>()).prop_map(|(key, down)| Happening::Input(button(key, down))),
-        5 => Just(Happening::Input(Input::Report)),
-        1 => Just(Happening::Input(Input::Other)),
-        1 => Just(Happening::Input(Input::Dropped)),
-        3 => (0_u64..700).prop_map(Happening::Silence),
-        1 => known.prop_map(Happening::Known),
-        1 => Just(Happening::Armed),
+        6 => (code, value()).prop_map(|(code, value)| Event::Input(axis(code, value))),
+        6 => (key, any::<bool>()).prop_map(|(key, down)| Event::Input(button(key, down))),
+        5 => Just(Event::Input(Input::Report)),
+        1 => Just(Event::Input(Input::Other)),
+        1 => Just(Event::Input(Input::Dropped)),
+        3 => (0_u64..700).prop_map(Event::Silence),
+        1 => known.prop_map(Event::Known),
+        1 => Just(Event::Armed),
     ]
 }
 
-/// A second, simpler book on an axis: whether it may drive.
+/// A simpler model of an axis: whether it may drive.
 #[derive(Debug, Default)]
-struct Book {
+struct AxisModel {
     range: (i64, i64),
     rests: Option<Rest>,
     value: Option<i64>,
     free: bool,
 }
 
-impl Book {
-    /// Nowhere near rest, wherever that was learned to be: 15 % and the dead zone about the
-    /// nominal place.
+impl AxisModel {
+    /// Whether the value may count as rest, whatever rest position was learned: within 15 % plus
+    /// the dead zone of the nominal position.
     fn near_rest(&self) -> bool {
         let (Some(value), (least, most)) = (self.value, self.range) else {
             return false;
@@ -84,12 +84,12 @@ impl Book {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// The dead-man button is followed by a second, simpler book: a press after it was last
-    /// seen up, and since then nothing but events that keep it so. The stop button is down when
-    /// it was last seen down. Each axis has a book too.
+    /// A simpler model tracks the dead-man button: a press after it was last seen up, and since
+    /// then only events that keep it pressed. The stop button is down if it was last seen down.
+    /// Each axis has a model too.
     #[test]
-    fn nothing_moves_beyond_the_limits_or_without_the_hands_consent(
-        all in prop::collection::vec(happening(), 0..80),
+    fn nothing_moves_beyond_the_limits_or_without_the_dead_man_button(
+        all in prop::collection::vec(event(), 0..80),
         (least, most) in (-1.0_f32..=0.0, 0.0_f32..=1.0),
         scale in 0.01_f64..=1.0,
         silence in 50_u64..=5000,
@@ -106,37 +106,37 @@ proptest! {
         let throttle = Range { least: range.0, most: range.1, flat: 0 };
         let mut hand = hand_with(&car, [RANGE, throttle]);
         let mut now = 0;
-        // As it was seen: up, pressed since, or not to be relied on.
+        // The last known state: up, pressed since, or unknown.
         let (mut up, mut held, mut stop) = (false, false, false);
         let mut last = None;
         let mut broken = true;
         let mut in_report = false;
-        let mut books = [
-            Book { range: (-32768, 32767), ..Book::default() },
-            Book {
+        let mut models = [
+            AxisModel { range: (-32768, 32767), ..AxisModel::default() },
+            AxisModel {
                 range: (range.0.into(), range.1.into()),
                 rests: Some(if end { Rest::End } else { Rest::Middle }),
-                ..Book::default()
+                ..AxisModel::default()
             },
         ];
-        for happening in all {
+        for event in all {
             let mut locked = false;
-            match happening {
-                Happening::Silence(ms) => now += ms,
-                Happening::Armed => {
+            match event {
+                Event::Silence(ms) => now += ms,
+                Event::Armed => {
                     hand.armed(at(now));
                     locked = true;
                 }
-                Happening::Known(snapshot) => {
+                Event::Known(snapshot) => {
                     hand.know(at(now), snapshot);
                     (up, held, broken, in_report) = (!snapshot.dead_man, false, false, false);
                     stop = snapshot.stop;
                     last = Some(now);
                     locked = true;
-                    books[0].value = snapshot.steering.map(i64::from);
-                    books[1].value = snapshot.throttle.map(i64::from);
+                    models[0].value = snapshot.steering.map(i64::from);
+                    models[1].value = snapshot.throttle.map(i64::from);
                 }
-                Happening::Input(input) => {
+                Event::Input(input) => {
                     hand.take(at(now), input);
                     in_report = input != Input::Report;
                     match input {
@@ -156,7 +156,7 @@ proptest! {
                         Input::Axis { code, value } => {
                             let at = usize::from(code != STEERING);
                             if code == STEERING || code == THROTTLE {
-                                books[at].value = Some(value.into());
+                                models[at].value = Some(value.into());
                             }
                             last = Some(now);
                         }
@@ -164,9 +164,9 @@ proptest! {
                     }
                 }
             }
-            for book in &mut books {
-                book.free &= !locked;
-                book.free |= !in_report && !broken && book.near_rest();
+            for model in &mut models {
+                model.free &= !locked;
+                model.free |= !in_report && !broken && model.near_rest();
             }
             let wish = hand.wish(at(now));
             let fresh = last.is_some_and(|last| now - last < silence);
@@ -174,8 +174,8 @@ proptest! {
             if !wish.driven {
                 prop_assert_eq!(wish, Wish::default());
             }
-            prop_assert!(wish.steering == 0.0 || books[0].free, "{:?} {:?}", wish, books[0]);
-            prop_assert!(wish.throttle == 0.0 || books[1].free, "{:?} {:?}", wish, books[1]);
+            prop_assert!(wish.steering == 0.0 || models[0].free, "{:?} {:?}", wish, models[0]);
+            prop_assert!(wish.throttle == 0.0 || models[1].free, "{:?} {:?}", wish, models[1]);
             prop_assert_eq!(hand.stop_held(), stop);
             let presses = hand.take_presses();
             prop_assert!(!(presses.arm && presses.stop_held && !presses.stop), "{:?}", presses);

@@ -1,5 +1,5 @@
-//! A machine that has a stand-in of CUDA, and one of TensorRT 11.4 behind NVIDIA's own
-//! interfaces and the real shim, compiled here.
+//! A machine with a substitute for CUDA, and one for TensorRT 11.4 behind NVIDIA's own interfaces
+//! and the real shim, compiled here.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,13 +10,13 @@ use pilotage::engines;
 use pilotage_engine::Bundle;
 use pilotage_tensorrt::{Places, Shims};
 
-use crate::run::{Orders, Told};
+use crate::run::{DriveOptions, DriveReport};
 
-/// Where everything is, in the process that [`Machine::does`] starts.
+/// The folder of the machine, in the process that [`Machine::run_drive`] starts.
 pub const PLACE: &str = "PILOTAGE_TEST_PLACE";
 
-/// The test that is a drive in that process.
-const DRIVES: &str = "the_stand_in_drives_the_very_lap_that_the_cpu_drives";
+/// The test that makes the drive in that process.
+const DRIVE_TEST: &str = "the_stand_in_drives_the_same_lap_as_the_cpu";
 
 pub struct Machine {
     place: tempfile::TempDir,
@@ -38,7 +38,7 @@ fn headers() -> PathBuf {
     found
 }
 
-/// NVIDIA's own library of that folder and name.
+/// NVIDIA's own library `name` in `folder`.
 pub fn library(folder: &str, name: &str) -> PathBuf {
     let python = match std::env::var_os("PILOTAGE_PYTHON") {
         Some(python) => PathBuf::from(python).ancestors().nth(2).unwrap().to_owned(),
@@ -55,13 +55,13 @@ pub fn library(folder: &str, name: &str) -> PathBuf {
 }
 
 impl Machine {
-    /// With the engine's plan built and proven.
+    /// A machine with the engine's plan built and validated.
     pub fn new() -> Self {
-        Self::made("c++", &[])
+        Self::build("c++", &[])
     }
 
-    /// The same, watched by AddressSanitizer: shim and stand-ins are compiled for it, and the
-    /// whole process takes its memory from it.
+    /// As [`new`](Self::new), under AddressSanitizer: shim and substitutes are compiled for it, and
+    /// the whole process allocates from it.
     pub fn watched() -> Self {
         let tools = tempfile::tempdir().unwrap();
         let compiler = tools.path().join("c++");
@@ -73,7 +73,7 @@ impl Machine {
             .output()
             .unwrap();
         let compiler = compiler.display().to_string();
-        let machine = Self::made(
+        let machine = Self::build(
             &compiler,
             &[
                 ("CXX", compiler.clone()),
@@ -81,7 +81,7 @@ impl Machine {
                     "LD_PRELOAD",
                     String::from_utf8(library.stdout).unwrap().trim().to_owned(),
                 ),
-                // What is left is counted by the stand-ins.
+                // The substitutes count leaks.
                 (
                     "ASAN_OPTIONS",
                     "detect_leaks=0:detect_stack_use_after_return=1".to_owned(),
@@ -94,7 +94,7 @@ impl Machine {
         machine
     }
 
-    fn made(compiler: &str, environment: &[(&'static str, String)]) -> Self {
+    fn build(compiler: &str, environment: &[(&'static str, String)]) -> Self {
         let machine = Self {
             place: tempfile::tempdir().unwrap(),
             environment: environment.to_vec(),
@@ -139,11 +139,11 @@ impl Machine {
         // INT8 in, planar; float out.
         let header = format!("{input} 2 4 1 3 66 200 {output} 0 2 1 2\n");
         fs::write(machine.path("answers"), header).unwrap();
-        let prepared = machine.does(
-            &Orders {
+        let prepared = machine.run_drive(
+            &DriveOptions {
                 prepare: true,
                 frames: Some(0),
-                ..Orders::default()
+                ..DriveOptions::default()
             },
             &[],
         );
@@ -151,12 +151,12 @@ impl Machine {
         machine
     }
 
-    /// With another library in TensorRT's place, under its name.
+    /// Replaces TensorRT's library with another one, under the same name.
     pub fn with_library(&self, library: &Path) {
         let place = self.path("libraries/libnvinfer.so.11");
         fs::remove_file(&place).unwrap();
         symlink(library, place).unwrap();
-        // The stand-in's parser is of no use to another.
+        // The substitute's parser does not fit the other library.
         let _ = fs::remove_file(self.path("libraries/libnvonnxparser.so.11"));
     }
 
@@ -164,17 +164,17 @@ impl Machine {
         self.place.path().join(name)
     }
 
-    /// What becomes of a drive in a process of its own.
-    pub fn does(&self, orders: &Orders, environment: &[(&str, &str)]) -> Told {
+    /// Makes a drive in a separate process, and returns its report.
+    pub fn run_drive(&self, options: &DriveOptions, environment: &[(&str, &str)]) -> DriveReport {
         let run = tempfile::tempdir_in(self.place.path()).unwrap();
         let at = |name: &str| run.path().join(name);
-        fs::write(at("orders"), serde_json::to_vec(orders).unwrap()).unwrap();
+        fs::write(at("options"), serde_json::to_vec(options).unwrap()).unwrap();
         let mut folders = vec![self.path("libraries")];
         let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         folders.extend(std::env::split_paths(&given));
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", DRIVES, "--nocapture"])
+            .args(["--exact", DRIVE_TEST, "--nocapture"])
             .env(PLACE, self.place.path())
             .env("PILOTAGE_TEST_RUN", run.path())
             .env("LD_LIBRARY_PATH", std::env::join_paths(folders).unwrap())
@@ -182,7 +182,7 @@ impl Machine {
             .env("STAND_IN_ASK", at("ask"))
             .env("STAND_IN_FAIL_FILE", at("fault"))
             .env("STAND_IN_LEFT", at("left"));
-        if orders.trace {
+        if options.trace {
             command.env("STAND_IN_TRACE", at("trace"));
         }
         let done = command
@@ -192,25 +192,26 @@ impl Machine {
             .unwrap();
         assert!(
             done.status.success(),
-            "{orders:?}, {environment:?}: {:?}\n{}\n{}",
+            "{options:?}, {environment:?}: {:?}\n{}\n{}",
             done.status,
             String::from_utf8_lossy(&done.stdout),
             String::from_utf8_lossy(&done.stderr)
         );
-        let mut told: Told = serde_json::from_slice(&fs::read(at("said")).unwrap()).unwrap();
-        told.trace = fs::read_to_string(at("trace")).unwrap_or_default();
+        let mut report: DriveReport =
+            serde_json::from_slice(&fs::read(at("report")).unwrap()).unwrap();
+        report.trace = fs::read_to_string(at("trace")).unwrap_or_default();
         let left = fs::read_to_string(at("left")).unwrap();
         assert!(left.contains("pinned "), "{left}");
-        told.left = left
+        report.left = left
             .lines()
             .filter(|line| !line.ends_with(" 0"))
             .map(str::to_owned)
             .collect();
-        told
+        report
     }
 }
 
-/// Where the machine of this process has everything.
+/// The paths of this machine's libraries and files.
 pub fn places(place: &Path) -> Places {
     Places {
         libraries: Some(place.join("libraries")),
@@ -220,7 +221,7 @@ pub fn places(place: &Path) -> Places {
     }
 }
 
-/// Whatever the umask is where the tests run.
+/// Sets a file's mode, regardless of the umask.
 fn mode(place: &Path, mode: u32) {
     fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
 }

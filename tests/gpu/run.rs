@@ -1,4 +1,4 @@
-//! One drive on stand-ins, in a process of its own, and what went wrong in it.
+//! One drive with the substitutes, in a separate process, and its faults.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine;
 
-/// The part of a drive in which something goes wrong.
+/// The part of a drive in which a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum When {
     /// Until the engine is loaded.
@@ -29,32 +29,32 @@ pub enum When {
     WarmUp,
     /// From frame `fails` to frame `heals`.
     MidLap,
-    /// When everything is given back.
+    /// While all resources are released.
     End,
 }
 
-/// What a run is told.
+/// The options of a drive.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Orders {
-    /// Build the plan before.
+pub struct DriveOptions {
+    /// Build the plan first.
     pub prepare: bool,
     /// `fallback = "stop"`.
     pub stop: bool,
-    /// Write what is called, and in which part.
+    /// Write a trace of the calls, with the parts of the drive.
     pub trace: bool,
-    /// On the wall clock, the guard in a process of its own: this program.
+    /// Drive on the wall clock, with the guard in a separate process: this program.
     pub guard: Option<PathBuf>,
-    /// What goes wrong (faults.h).
+    /// The fault (faults.h).
     pub fault: Option<(When, String)>,
     pub fails: usize,
     pub heals: usize,
-    /// Drive no more than these.
+    /// The largest number of frames.
     pub frames: Option<usize>,
     /// `gpu_start_s`.
     pub start_s: f64,
 }
 
-impl Default for Orders {
+impl Default for DriveOptions {
     fn default() -> Self {
         Self {
             prepare: false,
@@ -70,9 +70,9 @@ impl Default for Orders {
     }
 }
 
-/// What it came to.
+/// The result of a drive.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Told {
+pub struct DriveReport {
     pub backend: String,
     pub notes: Vec<String>,
     pub completed: bool,
@@ -80,58 +80,59 @@ pub struct Told {
     pub commands: Vec<(u32, u32)>,
     /// Frames that the fallback answered.
     pub fallbacks: Vec<usize>,
-    /// Of frame to command, where the fault began, milliseconds.
+    /// From frame to command, for the frame at which the fault began, milliseconds.
     pub first: f64,
-    /// The longest of all from there on.
+    /// The longest time from that frame on.
     pub longest: f64,
     /// From the fault to failsafe at the motors, milliseconds.
     pub failsafe_after: Option<f64>,
-    /// How the pilot and the guard ended, where they did not go on.
+    /// Why the pilot and the guard stopped, if they did.
     pub error: Option<String>,
     pub stopped: Option<String>,
     pub failsafe: bool,
-    /// How long the engine took to be there, milliseconds.
+    /// The start-up time of the engine, milliseconds.
     pub started: f64,
-    /// The longest that a thread which slept was kept waiting beyond its time, milliseconds.
+    /// The longest delay of a sleeping thread, milliseconds.
     pub held_up: f64,
-    /// What was called, and the parts, after `-- `.
+    /// The trace of calls; the parts follow `-- `.
     #[serde(skip)]
     pub trace: String,
-    /// What the driver or TensorRT was not given back.
+    /// Resources of the driver or TensorRT that were not released.
     #[serde(skip)]
     pub left: Vec<String>,
 }
 
-/// A lap of `simple` with a fixed latency, so that the same answers give the same lap; with a
-/// guard of its own on the wall clock.
-pub fn car(backend: BackendKind, orders: &Orders) -> Car {
+/// A lap of `simple` with a fixed latency, so that the same answers give the same lap; with
+/// `guard`, on the wall clock.
+pub fn car(backend: BackendKind, options: &DriveOptions) -> Car {
     Car::load_with(None, |settings| {
-        if orders.guard.is_none() {
+        if options.guard.is_none() {
             settings.simulator.pace = Pace::Fast;
             settings.simulator.latency_ms = Some(10.0);
-            // The longest there is: other tests may be using the machine.
+            // The largest allowed value: other tests may use the machine.
             settings.engine.gpu_limit_ms = Some(50.0);
         }
         settings.engine.backend = backend;
-        settings.engine.gpu_start_s = orders.start_s;
-        if orders.stop {
+        settings.engine.gpu_start_s = options.start_s;
+        if options.stop {
             settings.engine.fallback = OnGpuFailure::Stop;
         }
     })
     .unwrap()
 }
 
-/// What the tests run in another process, with stand-ins in its way.
-pub fn drives(place: &Path) {
+/// The main function of the separate process, which finds the substitutes first.
+pub fn run_in_child(place: &Path) {
     let run = PathBuf::from(std::env::var_os("PILOTAGE_TEST_RUN").unwrap());
-    let orders: Orders = serde_json::from_slice(&fs::read(run.join("orders")).unwrap()).unwrap();
+    let options: DriveOptions =
+        serde_json::from_slice(&fs::read(run.join("options")).unwrap()).unwrap();
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
     let listener = UnixListener::bind(run.join("ask")).unwrap();
     let engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let fault = run.join("fault");
     std::thread::spawn(move || answer(&listener, engine, &fault));
     let places = machine::places(place);
-    if orders.prepare {
+    if options.prepare {
         prepare(&bundle, &places, &|_| true).unwrap();
     }
     let ended = Arc::new(AtomicBool::new(false));
@@ -139,13 +140,13 @@ pub fn drives(place: &Path) {
         let ended = ended.clone();
         move || held_up(&ended)
     });
-    let mut told = drive(BackendKind::TensorRt, &orders, &places, &run);
+    let mut report = drive(BackendKind::TensorRt, &options, &places, &run);
     ended.store(true, Ordering::Relaxed);
-    told.held_up = held_up.join().unwrap();
-    fs::write(run.join("said"), serde_json::to_vec(&told).unwrap()).unwrap();
+    report.held_up = held_up.join().unwrap();
+    fs::write(run.join("report"), serde_json::to_vec(&report).unwrap()).unwrap();
 }
 
-/// Sleeps for a millisecond at a time until the drive has `ended`.
+/// Sleeps repeatedly for a millisecond until the drive has `ended`; returns the longest delay.
 fn held_up(ended: &AtomicBool) -> f64 {
     let nap = Duration::from_millis(1);
     let mut longest = Duration::ZERO;
@@ -157,27 +158,27 @@ fn held_up(ended: &AtomicBool) -> f64 {
     longest.as_secs_f64() * 1e3
 }
 
-/// What goes wrong, in its part of a drive.
+/// A fault in one part of a drive.
 struct Fault<'a> {
-    orders: &'a Orders,
+    options: &'a DriveOptions,
     file: PathBuf,
     trace: PathBuf,
 }
 
 impl Fault<'_> {
     fn begin(&self, when: When) {
-        if self.orders.trace {
+        if self.options.trace {
             let mut file = fs::OpenOptions::new();
             let mut file = file.append(true).create(true).open(&self.trace).unwrap();
             writeln!(file, "-- {when:?}").unwrap();
         }
-        if let Some((at, what)) = &self.orders.fault
+        if let Some((at, what)) = &self.options.fault
             && *at == when
         {
-            // Whole at once: it is looked at meanwhile.
-            let beside = self.file.with_extension("new");
-            fs::write(&beside, what).unwrap();
-            fs::rename(beside, &self.file).unwrap();
+            // Written atomically, because it is read at the same time.
+            let temporary = self.file.with_extension("new");
+            fs::write(&temporary, what).unwrap();
+            fs::rename(temporary, &self.file).unwrap();
         }
     }
 
@@ -186,42 +187,53 @@ impl Fault<'_> {
     }
 }
 
-/// Drives, without a GPU where the backend is the CPU.
-pub fn drive(backend: BackendKind, orders: &Orders, places: &Places, run: &Path) -> Told {
+/// Drives; without a GPU if the backend is the CPU.
+pub fn drive(
+    backend: BackendKind,
+    options: &DriveOptions,
+    places: &Places,
+    run: &Path,
+) -> DriveReport {
     let fault = Fault {
-        orders,
+        options,
         file: run.join("fault"),
         trace: run.join("trace"),
     };
-    let car = car(backend, orders);
+    let car = car(backend, options);
     fault.begin(When::Start);
     let start = Instant::now();
     let loaded = engines::load_with(&car, places);
-    let mut told = Told {
+    let mut report = DriveReport {
         started: start.elapsed().as_secs_f64() * 1e3,
-        ..Told::default()
+        ..DriveReport::default()
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
-            told.error = Some(error.to_string());
-            return told;
+            report.error = Some(error.to_string());
+            return report;
         }
     };
-    told.backend = loaded.engine.describe();
-    told.notes = loaded.notes.clone();
-    // A thread that is stuck stays so: nobody waits for it.
-    if told.notes.is_empty() {
+    report.backend = loaded.engine.describe();
+    report.notes = loaded.notes.clone();
+    // If the loading thread is stuck, the fault remains, because nothing waits for that thread.
+    if report.notes.is_empty() {
         fault.end();
     }
-    lap(&car, loaded, orders, &fault, &mut told);
-    told
+    lap(&car, loaded, options, &fault, &mut report);
+    report
 }
 
-fn lap(car: &Car, loaded: Loaded, orders: &Orders, fault: &Fault<'_>, told: &mut Told) {
+fn lap(
+    car: &Car,
+    loaded: Loaded,
+    options: &DriveOptions,
+    fault: &Fault<'_>,
+    report: &mut DriveReport,
+) {
     let world = car.world().unwrap();
     let mut motors = None;
-    let mut drive = match &orders.guard {
+    let mut drive = match &options.guard {
         None => SimulatedDrive::new(car, world, loaded, Dropped::default()),
         Some(program) => {
             let guarded = Guarded::start_as(program, &car.limits, Domain::Simulated).unwrap();
@@ -234,64 +246,65 @@ fn lap(car: &Car, loaded: Loaded, orders: &Orders, fault: &Fault<'_>, told: &mut
     let warmed = drive.pilot.prepare();
     fault.end();
     if let Err(error) = warmed {
-        told.error = Some(error.to_string());
+        report.error = Some(error.to_string());
         return;
     }
     drive.arm().unwrap();
     let mut began = monotonic();
-    for frame in 0..orders.frames.unwrap_or(usize::MAX) {
-        if frame == orders.fails {
+    for frame in 0..options.frames.unwrap_or(usize::MAX) {
+        if frame == options.fails {
             fault.begin(When::MidLap);
             began = monotonic();
         }
-        if frame == orders.heals {
+        if frame == options.heals {
             fault.end();
         }
         match drive.pilot.step() {
             Ok(step) => {
                 let command = step.command;
-                told.commands
+                report
+                    .commands
                     .push((command.steering.to_bits(), command.throttle.to_bits()));
                 if step.fallback {
-                    told.fallbacks.push(frame);
+                    report.fallbacks.push(frame);
                 }
-                let thought = step.thinking.as_secs_f64() * 1e3;
-                if frame == orders.fails {
-                    told.first = thought;
+                let thinking_ms = step.thinking.as_secs_f64() * 1e3;
+                if frame == options.fails {
+                    report.first = thinking_ms;
                 }
-                if frame >= orders.fails {
-                    told.longest = told.longest.max(thought);
+                if frame >= options.fails {
+                    report.longest = report.longest.max(thinking_ms);
                 }
             }
-            Err(error) => told.error = Some(error.to_string()),
+            Err(error) => report.error = Some(error.to_string()),
         }
         let status = drive.pilot.link().status();
-        told.stopped = status.state.stopped().map(|reason| reason.to_string());
-        told.failsafe = status.output.mode == Mode::Failsafe;
+        report.stopped = status.state.stopped().map(|reason| reason.to_string());
+        report.failsafe = status.output.mode == Mode::Failsafe;
         let outcome = drive.world.borrow().outcome();
-        told.completed = matches!(outcome, Some(pilotage_simulator::Outcome::LapDone { .. }));
-        if outcome.is_some() || told.error.is_some() || told.stopped.is_some() {
+        report.completed = matches!(outcome, Some(pilotage_simulator::Outcome::LapDone { .. }));
+        if outcome.is_some() || report.error.is_some() || report.stopped.is_some() {
             break;
         }
     }
-    // Nobody else takes from them once the loop has ended.
+    // After the loop nothing else takes the outputs.
     let until = Instant::now() + Duration::from_secs(2);
     while let Some(motors) = &motors
-        && told.error.is_some()
-        && told.failsafe_after.is_none()
+        && report.error.is_some()
+        && report.failsafe_after.is_none()
         && Instant::now() < until
     {
         let all = motors.take();
         let safe = all.iter().find(|a| a.output.mode == Mode::Failsafe);
-        told.failsafe_after = safe.map(|a| a.at.since(began).as_secs_f64() * 1e3);
+        report.failsafe_after = safe.map(|a| a.at.since(began).as_secs_f64() * 1e3);
         std::thread::sleep(Duration::from_millis(1));
     }
-    if told.error.is_some() {
+    if report.error.is_some() {
         fault.end();
     }
     fault.begin(When::End);
     let file = fault.file.clone();
-    let heals = !matches!(orders.fault, Some((When::Start, _)));
+    let heals = !matches!(options.fault, Some((When::Start, _)));
     let healed = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
         if heals {
@@ -302,19 +315,19 @@ fn lap(car: &Car, loaded: Loaded, orders: &Orders, fault: &Fault<'_>, told: &mut
     healed.join().unwrap();
 }
 
-/// Computes what the stand-in is asked for: planar levels in, numbers out.
+/// Computes the substitute's answers: planar quantized values in, numbers out.
 pub fn answer(listener: &UnixListener, mut engine: CpuEngine, fault: &Path) {
-    let (mut line, _) = listener.accept().unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
     let length = engine.inputs()[0].len();
-    let (mut planes, mut levels) = (vec![0; length], vec![0_i8; length]);
-    while line.read_exact(&mut planes).is_ok() {
-        for (at, level) in levels.iter_mut().enumerate() {
-            *level = planes[at % 3 * (length / 3) + at / 3].cast_signed();
+    let (mut planes, mut values) = (vec![0; length], vec![0_i8; length]);
+    while connection.read_exact(&mut planes).is_ok() {
+        for (at, value) in values.iter_mut().enumerate() {
+            *value = planes[at % 3 * (length / 3) + at / 3].cast_signed();
         }
         let mut numbers = [0.0; 2];
         engine
             .infer(
-                &[TensorRef::I8(&levels)],
+                &[TensorRef::I8(&values)],
                 &mut [TensorMut::F32(&mut numbers)],
             )
             .unwrap();
@@ -322,6 +335,6 @@ pub fn answer(listener: &UnixListener, mut engine: CpuEngine, fault: &Path) {
             numbers = [f32::NAN; 2];
         }
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        line.write_all(&bytes).unwrap();
+        connection.write_all(&bytes).unwrap();
     }
 }

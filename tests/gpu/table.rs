@@ -1,10 +1,6 @@
-//! `cargo xtask gpu-test`, without a GPU: what is missing, and on stand-ins the block that it
-//! prints, which says that they are.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+//! `cargo xtask gpu-test` without a GPU: it reports what is missing. With the substitutes it prints
+//! a block that names them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -30,13 +26,13 @@ fn gpu_test() -> Command {
     command
 }
 
-fn said(output: &Output) -> (String, String) {
+fn output_text(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
-fn without_a_gpu_it_says_what_is_missing_and_fails() {
+fn without_a_gpu_it_reports_what_is_missing_and_fails() {
     let place = tempfile::tempdir().unwrap();
     let nothing = gpu_test()
         .arg("--place")
@@ -45,7 +41,7 @@ fn without_a_gpu_it_says_what_is_missing_and_fails() {
         .env("CXX", "/nonexistent/c++")
         .output()
         .unwrap();
-    let (block, lacks) = said(&nothing);
+    let (block, lacks) = output_text(&nothing);
     assert_eq!(nothing.status.code(), Some(1), "{lacks}");
     assert!(block.is_empty(), "{block}");
     for lack in [
@@ -58,9 +54,10 @@ fn without_a_gpu_it_says_what_is_missing_and_fails() {
     }
 }
 
-/// Nothing in this block is a GPU's figure, and it says so: the device's name is the stand-in's.
+/// No figure of this block is a GPU's, and the block shows it: the device's name is the
+/// substitute's.
 #[test]
-fn on_stand_ins_the_block_is_whole_and_named_for_them() {
+fn with_stand_ins_the_block_is_complete_and_names_them() {
     let machine = Machine::new();
     let run = tempfile::tempdir().unwrap();
     let ask: PathBuf = run.path().join("ask");
@@ -82,8 +79,8 @@ fn on_stand_ins_the_block_is_whole_and_named_for_them() {
         .env("STAND_IN_ASK", &ask)
         .output()
         .unwrap();
-    let (block, told) = said(&output);
-    assert_eq!(output.status.code(), Some(0), "{block}{told}");
+    let (block, stderr) = output_text(&output);
+    assert_eq!(output.status.code(), Some(0), "{block}{stderr}");
     println!("STAND-IN, no GPU's figures:\n{block}");
     assert!(
         block.starts_with("### stand-in\n\nstand-in, compute capability 8.7, driver for CUDA "),

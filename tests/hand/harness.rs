@@ -1,4 +1,4 @@
-//! The stand-in for a gamepad, a car, and the programs that are run on them.
+//! A substitute for a gamepad, a car, and the programs that run on them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -12,11 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
 
-/// A pipe that says what the kernel would.
+/// A pipe with records as the kernel writes them.
 pub struct Pad(File);
 
 impl Pad {
-    /// Both ends, so that opening it does not wait.
+    /// Opens both ends, so that opening does not block.
     pub fn open(path: &Path) -> Self {
         let both = OpenOptions::new().read(true).write(true).open(path);
         Self(both.unwrap())
@@ -24,12 +24,12 @@ impl Pad {
 
     pub fn plug_in(path: &Path) -> Self {
         let mut pad = Self::open(path);
-        // How it is found.
-        pad.say(&CENTRE);
+        // The first report, by which the gamepad is found.
+        pad.send(&CENTRE);
         pad
     }
 
-    pub fn say(&mut self, events: &[(u16, u16, i32)]) {
+    pub fn send(&mut self, events: &[(u16, u16, i32)]) {
         let mut bytes = Vec::new();
         for (kind, code, value) in events.iter().chain([&REPORT]) {
             bytes.extend([0; 16]);
@@ -41,11 +41,11 @@ impl Pad {
     }
 
     pub fn hold(&mut self, button: u16) {
-        self.say(&[(KEY, button, 1)]);
+        self.send(&[(KEY, button, 1)]);
     }
 
     pub fn release(&mut self, button: u16) {
-        self.say(&[(KEY, button, 0)]);
+        self.send(&[(KEY, button, 0)]);
     }
 
     pub fn press(&mut self, button: u16) {
@@ -55,13 +55,13 @@ impl Pad {
 
     /// Moves both sticks from rest to their ends.
     pub fn go(&mut self) {
-        self.say(&CENTRE);
-        self.say(&GO);
+        self.send(&CENTRE);
+        self.send(&GO);
     }
 
-    /// What a stick that is not quite still says.
+    /// Sends the events of an axis that is not quite still.
     pub fn jitter(&mut self) {
-        self.say(&[(ABS, OTHER_AXIS, 1), (ABS, OTHER_AXIS, 2)]);
+        self.send(&[(ABS, OTHER_AXIS, 1), (ABS, OTHER_AXIS, 2)]);
     }
 }
 
@@ -114,25 +114,25 @@ impl Car {
         pins::pulses(self.folder.path())
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PILOTAGE);
-        command.args(words).arg("--car").arg(self.file());
+        command.args(arguments).arg("--car").arg(self.file());
         command.stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, words: &[&str]) -> Running {
-        Running::start(self.command(words))
+    pub fn run(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments))
     }
 
     pub fn record(&self, more: &[&str]) -> Running {
         let mut command = self.command(&["record", "--json", "--to"]);
-        let mut words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         // --to FOLDER --car FILE
-        words.insert(3, self.tape().into());
-        words.extend(more.iter().map(Into::into));
+        arguments.insert(3, self.tape().into());
+        arguments.extend(more.iter().map(Into::into));
         command = Command::new(PILOTAGE);
-        command.args(words).stdin(Stdio::null());
+        command.args(arguments).stdin(Stdio::null());
         Running::start(command)
     }
 
@@ -140,18 +140,18 @@ impl Car {
         out(&self.command(&["status"]).output().unwrap())
     }
 
-    /// Waits until the guard says that.
+    /// Waits until the guard's status starts with `state`.
     pub fn wait_for(&self, state: &str) {
         wait(state, || self.status().starts_with(state));
     }
 
-    /// Arms by the button, and waits until the pilot has seen it: then it sends commands.
+    /// Presses the arm button, and waits until the pilot sends commands.
     pub fn arm(&self, pad: &mut Pad) {
         pad.press(ARM);
         self.wait_for("driving");
     }
 
-    /// Waits until the motors have that, the stick not quite still.
+    /// Waits until the motors have these pulses, while the gamepad reports jitter.
     pub fn wait_pulses(&self, pad: &mut Pad, pulses: [u32; 2]) {
         wait(&format!("{pulses:?}"), || {
             pad.jitter();
@@ -159,7 +159,7 @@ impl Car {
         });
     }
 
-    /// The rows of what was recorded, without their header.
+    /// The rows of the recording, without the header.
     pub fn rows(&self) -> Vec<Vec<String>> {
         let list = fs::read_to_string(self.tape().join("data.csv")).unwrap_or_default();
         let rows = list.lines().skip(1);
@@ -170,8 +170,8 @@ impl Car {
 
 pub struct Running {
     child: Option<Child>,
-    pub said: Receiver<String>,
-    pub heard: String,
+    pub line_receiver: Receiver<String>,
+    pub log: String,
 }
 
 impl Running {
@@ -179,28 +179,28 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (saying, said) = channel();
+        let (line_sender, line_receiver) = channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let _ = saying.send(line);
+                let _ = line_sender.send(line);
             }
         });
         Self {
             child: Some(child),
-            said,
-            heard: String::new(),
+            line_receiver,
+            log: String::new(),
         }
     }
 
-    /// Waits until it says something with `what` in it, since the last such thing.
-    pub fn wait_until_said(&mut self, what: &str) {
+    /// Waits for the next line of output that contains `what`.
+    pub fn wait_for_message(&mut self, what: &str) {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.said.recv_timeout(left) else {
-                panic!("it never said {what:?}, but: {}", self.heard);
+            let Ok(line) = self.line_receiver.recv_timeout(left) else {
+                panic!("{what:?} was not printed, but: {}", self.log);
             };
-            self.heard += &(line.clone() + "\n");
+            self.log += &(line.clone() + "\n");
             if line.contains(what) {
                 return;
             }
@@ -215,11 +215,11 @@ impl Running {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the program ends.
     pub fn end(mut self) -> (Output, String) {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        let rest: Vec<String> = self.said.iter().collect();
-        (output, self.heard.clone() + &rest.join("\n"))
+        let rest: Vec<String> = self.line_receiver.iter().collect();
+        (output, self.log.clone() + &rest.join("\n"))
     }
 }
 
@@ -240,7 +240,7 @@ pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The same, no later than `limit` after `began`.
+/// As [`wait`], but fails if it takes `limit` or longer.
 pub fn wait_at_most(limit: Duration, what: &str, done: impl FnMut() -> bool) {
     let began = Instant::now();
     wait(what, done);
@@ -249,7 +249,7 @@ pub fn wait_at_most(limit: Duration, what: &str, done: impl FnMut() -> bool) {
     assert!(took < limit, "{what} after {took:?}");
 }
 
-/// Sooner than the guard's deadline of 400 ms would do it, on a busy machine.
+/// Sooner than the guard's deadline of 400 ms would act, on a busy machine.
 pub const AT_ONCE: Duration = Duration::from_millis(300);
 
 pub fn out(output: &Output) -> String {

@@ -1,17 +1,13 @@
-//! A gamepad at a real car: driving by hand, arm and stop while an engine drives, and
-//! recording. The gamepad is a stand-in: a pipe with the kernel's event records in it. The
-//! motors are PWM pins that are files, or a dry run.
+//! A gamepad with a real car: driving by hand, arm and stop while an engine drives, and recording.
+//! The gamepad is a substitute: a pipe with the kernel's event records. The motors are PWM pins
+//! that are files, or a dry run.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "tests print their measurements"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -45,7 +41,7 @@ const STOP: u16 = 0x131;
 const DEAD_MAN: u16 = 0x136;
 const ARM: u16 = 0x13b;
 
-/// At rest.
+/// Sticks at rest.
 const CENTRE: [(u16, u16, i32); 2] = [(ABS, STEERING, 0), (ABS, THROTTLE, 0)];
 /// Full left and full ahead.
 const GO: [(u16, u16, i32); 2] = [(ABS, STEERING, -32768), (ABS, THROTTLE, -32768)];
@@ -53,7 +49,7 @@ const NEUTRAL: [u32; 2] = [1_500_000, 1_500_000];
 /// Full left, and a fifth of full ahead.
 const GOING: [u32; 2] = [1_900_000, 1_600_000];
 
-/// Whatever is said, for this long nothing moves.
+/// Checks for a while that nothing moves, whatever the gamepad reports.
 fn stays(car: &Car, pad: &mut Pad, pulses: [u32; 2]) {
     for _ in 0..40 {
         pad.jitter();
@@ -63,16 +59,16 @@ fn stays(car: &Car, pad: &mut Pad, pulses: [u32; 2]) {
 }
 
 #[test]
-fn a_hand_moves_the_car_while_it_holds_the_button() {
+fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     let car = Car::pins();
     let mut pad = car.pad();
     let drive = car.run(&["drive", "--by-hand"]);
     car.wait_for("disarmed");
-    pad.say(&GO);
+    pad.send(&GO);
     pad.hold(DEAD_MAN);
     stays(&car, &mut pad, [0, 0]);
 
-    // Armed with deflected sticks it waits until they were at rest.
+    // Armed with deflected sticks, the car waits until they are at rest.
     car.arm(&mut pad);
     car.wait_pulses(&mut pad, NEUTRAL);
     stays(&car, &mut pad, NEUTRAL);
@@ -81,13 +77,13 @@ fn a_hand_moves_the_car_while_it_holds_the_button() {
     pad.release(DEAD_MAN);
     wait_at_most(AT_ONCE, "released, it stands", || car.pulses() == NEUTRAL);
     assert!(car.status().starts_with("driving"), "it only stands");
-    // The same when the button is pressed with deflected sticks.
+    // The same if the dead-man button is pressed with deflected sticks.
     pad.hold(DEAD_MAN);
     stays(&car, &mut pad, NEUTRAL);
     pad.go();
     car.wait_pulses(&mut pad, GOING);
 
-    // The stick still and the button held: nothing is reported for 500 ms.
+    // The stick is still and the button is held: nothing is reported for 500 ms.
     let silent = Instant::now();
     wait("silent, it stands", || car.pulses() == NEUTRAL);
     let stood = silent.elapsed();
@@ -106,12 +102,12 @@ fn a_hand_moves_the_car_while_it_holds_the_button() {
     pad.go();
     car.wait_pulses(&mut pad, GOING);
     drive.kill(Signal::TERM);
-    let (ended, said) = drive.end();
-    assert!(ended.status.success(), "{said}");
-    assert!(said.contains("the car is disarmed"), "{said}");
-    let works = said.find("stop button works");
-    let unproven = said.find("stop button not proven: press it once (BTN_EAST)");
-    assert!(unproven < works && unproven.is_some(), "{said}");
+    let (ended, log) = drive.end();
+    assert!(ended.status.success(), "{log}");
+    assert!(log.contains("the car is disarmed"), "{log}");
+    let works = log.find("stop button works");
+    let unproven = log.find("stop button not proven: press it once (BTN_EAST)");
+    assert!(unproven < works && unproven.is_some(), "{log}");
     let report = out(&ended);
     assert!(!report.contains("its stop button not proven"), "{report}");
     assert_eq!(car.pulses(), [0, 0]);
@@ -131,7 +127,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     wait_at_most(AT_ONCE, "stopped", || car.pulses() == FAILSAFE);
     for _ in 0..3 {
         pad.press(ARM);
-        drive.wait_until_said("not armed: the stop button is held");
+        drive.wait_for_message("not armed: the stop button is held");
         pad.go();
         stays(&car, &mut pad, FAILSAFE);
     }
@@ -146,25 +142,25 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     car.wait_pulses(&mut pad, GOING);
 }
 
-/// A stop button that is held when the pad is taken.
+/// A stop button that is held when the gamepad is opened.
 #[test]
-fn a_stop_button_that_is_found_held_is_held() {
+fn a_stop_button_held_at_the_start_counts_as_held() {
     let car = Car::pins();
     let mut pad = Pad::open(&car.folder.path().join("pad"));
-    pad.say(&[(KEY, STOP, 1), CENTRE[0], CENTRE[1]]);
+    pad.send(&[(KEY, STOP, 1), CENTRE[0], CENTRE[1]]);
     let mut drive = car.run(&["drive", "--by-hand"]);
-    drive.wait_until_said("stop button not proven");
+    drive.wait_for_message("stop button not proven");
     pad.press(ARM);
-    drive.wait_until_said("not armed: the stop button is held");
+    drive.wait_for_message("not armed: the stop button is held");
     let status = car.status();
     assert!(
         status.starts_with("disarmed") || status.starts_with("stopped"),
         "{status}"
     );
     drive.kill(Signal::TERM);
-    let (ended, said) = drive.end();
-    assert!(!said.contains("stop button works"), "{said}");
-    assert!(out(&ended).contains("its stop button not proven"), "{said}");
+    let (ended, log) = drive.end();
+    assert!(!log.contains("stop button works"), "{log}");
+    assert!(out(&ended).contains("its stop button not proven"), "{log}");
 }
 
 #[test]
@@ -182,9 +178,9 @@ fn a_gamepad_that_is_gone_stops_the_car_for_good() {
     car.wait_for("stopped: the gamepad is gone");
 
     let mut pad = car.pad();
-    drive.wait_until_said("the gamepad is back");
-    // Another pad, perhaps: its stop button is proven anew.
-    drive.wait_until_said("stop button not proven");
+    drive.wait_for_message("the gamepad is back");
+    // It may be another gamepad: its stop button must be pressed again.
+    drive.wait_for_message("stop button not proven");
     pad.hold(DEAD_MAN);
     pad.go();
     stays(&car, &mut pad, FAILSAFE);
@@ -194,37 +190,39 @@ fn a_gamepad_that_is_gone_stops_the_car_for_good() {
 }
 
 #[test]
-fn what_is_held_down_at_the_start_arms_and_moves_nothing() {
+fn buttons_held_at_the_start_arm_and_move_nothing() {
     let car = Car::pins();
-    // Not found before its first report: this is it.
+    // The gamepad is not found before its first report, which is this one.
     let mut pad = Pad::open(&car.folder.path().join("pad"));
-    pad.say(&[(KEY, ARM, 1), (KEY, DEAD_MAN, 1), GO[0], GO[1]]);
+    pad.send(&[(KEY, ARM, 1), (KEY, DEAD_MAN, 1), GO[0], GO[1]]);
     let mut drive = car.run(&["drive", "--by-hand"]);
     car.wait_for("disarmed");
-    // As of a key that repeats.
-    pad.say(&[(KEY, ARM, 2), (KEY, DEAD_MAN, 2)]);
+    // Auto-repeat events of a key.
+    pad.send(&[(KEY, ARM, 2), (KEY, DEAD_MAN, 2)]);
     stays(&car, &mut pad, [0, 0]);
     assert!(car.status().starts_with("disarmed"));
-    drive.wait_until_said("ABS_X rests at its end: it is a trigger");
-    drive.wait_until_said("ABS_RY rests at its end: it is a trigger; set throttle_rests = \"end\"");
+    drive.wait_for_message("ABS_X rests at its end: it is a trigger");
+    drive
+        .wait_for_message("ABS_RY rests at its end: it is a trigger; set throttle_rests = \"end\"");
     pad.press(DEAD_MAN);
     pad.release(ARM);
     car.arm(&mut pad);
     car.wait_pulses(&mut pad, NEUTRAL);
-    // An axis that was found at its end may be a trigger: passing the middle is no rest.
+    // An axis that was found at its end may be a trigger: passing the middle does not count as
+    // rest.
     pad.hold(DEAD_MAN);
     pad.go();
     stays(&car, &mut pad, NEUTRAL);
     pad.release(DEAD_MAN);
-    pad.say(&CENTRE);
+    pad.send(&CENTRE);
     std::thread::sleep(Duration::from_millis(500));
     pad.hold(DEAD_MAN);
     pad.go();
     car.wait_pulses(&mut pad, GOING);
 
-    // Nor does what is held while events were lost.
-    pad.say(&[DROPPED, (KEY, DEAD_MAN, 0)]);
-    pad.say(&[(KEY, DEAD_MAN, 1), GO[0], GO[1]]);
+    // Buttons held while events were lost do not count either.
+    pad.send(&[DROPPED, (KEY, DEAD_MAN, 0)]);
+    pad.send(&[(KEY, DEAD_MAN, 1), GO[0], GO[1]]);
     car.wait_pulses(&mut pad, NEUTRAL);
     stays(&car, &mut pad, NEUTRAL);
     pad.release(DEAD_MAN);
@@ -256,45 +254,45 @@ fn a_frozen_pilot_is_stopped_though_the_button_is_held() {
 fn while_an_engine_drives_its_buttons_arm_and_stop() {
     let car = Car::dry();
     let mut drive = car.run(&["drive", "--json"]);
-    drive.wait_until_said("until then `pilotage stop` stops the car");
+    drive.wait_for_message("until then `pilotage stop` stops the car");
     car.wait_for("driving");
     let mut pad = car.pad();
-    drive.wait_until_said("its buttons arm and stop");
-    drive.wait_until_said("stop button not proven: press it once (BTN_EAST)");
+    drive.wait_for_message("its buttons arm and stop");
+    drive.wait_for_message("stop button not proven: press it once (BTN_EAST)");
     pad.press(STOP);
-    drive.wait_until_said("stop button works");
+    drive.wait_for_message("stop button works");
     car.wait_for("stopped: an operator stopped the car");
     car.arm(&mut pad);
-    // Held, nothing arms.
+    // While it is held, nothing arms.
     pad.hold(STOP);
     car.wait_for("stopped: an operator stopped the car");
     pad.press(ARM);
-    drive.wait_until_said("not armed: the stop button is held");
+    drive.wait_for_message("not armed: the stop button is held");
     assert!(
         car.status()
             .starts_with("stopped: an operator stopped the car")
     );
     pad.release(STOP);
     car.arm(&mut pad);
-    // A stick means nothing, and silence is no fault.
+    // The sticks have no effect here, and silence is not a fault.
     std::thread::sleep(Duration::from_millis(700));
     assert!(car.status().starts_with("driving"));
     drop(pad);
     car.wait_for("stopped: the gamepad is gone");
     let _pad = car.pad();
-    drive.wait_until_said("its buttons arm and stop");
+    drive.wait_for_message("its buttons arm and stop");
     assert!(car.status().starts_with("stopped: the gamepad is gone"));
     assert!(car.command(&["arm"]).status().unwrap().success());
     car.wait_for("driving");
 }
 
 #[test]
-fn without_a_gamepad_nobody_drives_by_hand() {
+fn without_a_gamepad_driving_by_hand_is_refused() {
     let car = Car::dry();
-    let refused = |words: &[&str]| {
-        let (ended, said) = car.run(words).end();
-        assert_eq!(ended.status.code(), Some(2), "{said}");
-        said
+    let refused = |arguments: &[&str]| {
+        let (ended, log) = car.run(arguments).end();
+        assert_eq!(ended.status.code(), Some(2), "{log}");
+        log
     };
     let away = refused(&["drive", "--by-hand"]);
     assert!(away.contains("plug it in or pair it"), "{away}");

@@ -1,4 +1,4 @@
-//! What `pilotage record` keeps, whatever ends it.
+//! The recordings of `pilotage record`, whatever ends it.
 
 use pilotage_compiler::Frames;
 use pilotage_training::dataset::Dataset;
@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::*;
 
-/// Drives until `done`, wiggling the throttle.
+/// Drives until `done`, with a jittering gamepad.
 fn hold_until(pad: &mut Pad, mut done: impl FnMut() -> bool) {
     pad.hold(DEAD_MAN);
     pad.go();
@@ -20,18 +20,18 @@ fn hold_until(pad: &mut Pad, mut done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_a_hand_drives_is_kept_for_training_and_calibration() {
+fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     let car = Car::dry();
     let mut pad = car.pad();
     let record = car.record(&[]);
     car.wait_for("driving");
-    // The button is not held: nothing is kept.
+    // The dead-man button is not held: nothing is recorded.
     std::thread::sleep(Duration::from_millis(200));
     assert!(car.rows().is_empty());
     hold_until(&mut pad, || car.rows().len() >= 8);
     record.kill(Signal::TERM);
-    let (ended, said) = record.end();
-    assert!(ended.status.success(), "{said}");
+    let (ended, messages) = record.end();
+    assert!(ended.status.success(), "{messages}");
     let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
     let rows = car.rows();
     assert_eq!(report["recording"]["written"], rows.len());
@@ -49,11 +49,11 @@ fn what_a_hand_drives_is_kept_for_training_and_calibration() {
         before = number(time);
         let (steering, throttle) = (number(steering), number(throttle));
         assert!((0.0..=0.2).contains(&throttle), "{row:?}");
-        // The mixer's inverse: 4 m/s at full throttle.
+        // The inverse of the mixer: 4 m/s at full throttle.
         let speed = 4.0 * throttle;
-        let turn = speed * (0.4 * steering).tan() / 0.3;
+        let yaw_rate = speed * (0.4 * steering).tan() / 0.3;
         assert!((number(v) - speed).abs() < 1e-5, "{row:?}");
-        assert!((number(w) - turn).abs() < 1e-5, "{row:?}");
+        assert!((number(w) - yaw_rate).abs() < 1e-5, "{row:?}");
         assert_eq!(
             image::image_dimensions(car.tape().join(name)).unwrap(),
             (640, 480)
@@ -68,13 +68,13 @@ fn what_a_hand_drives_is_kept_for_training_and_calibration() {
     assert!((f64::from(v) - (0.8 - 6.5) / 17.5).abs() < 1e-5, "{v}");
     Frames::read(&car.tape(), &Preprocess::new(200, 66)).unwrap();
 
-    // Gone on with, as PNG, until so many more are there.
+    // The recording is continued, as PNG, with three more frames.
     let record = car.record(&["--png", "--frames", "3"]);
     car.wait_for("driving");
     pad.jitter();
     hold_until(&mut pad, || car.rows().len() >= rows.len() + 3);
-    let (ended, said) = record.end();
-    assert!(ended.status.success(), "{said}");
+    let (ended, messages) = record.end();
+    assert!(ended.status.success(), "{messages}");
     let more = car.rows();
     assert_eq!(more[..rows.len()], rows[..]);
     assert!(more.len() >= rows.len() + 3, "{}", more.len());
@@ -85,7 +85,7 @@ fn what_a_hand_drives_is_kept_for_training_and_calibration() {
 }
 
 #[test]
-fn a_recorder_that_is_killed_leaves_a_folder_that_reads() {
+fn a_killed_recorder_leaves_a_readable_folder() {
     let car = Car::dry();
     let mut pad = car.pad();
     let record = car.record(&[]);
@@ -96,14 +96,14 @@ fn a_recorder_that_is_killed_leaves_a_folder_that_reads() {
     let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
     let rows = read();
     assert!(rows >= 5);
-    // A row that a power cut tore is taken away, a picture that was not finished too.
+    // A row that a power failure cut off is removed, and so is an incomplete picture.
     let list = car.tape().join("data.csv");
     let mut file = OpenOptions::new().append(true).open(&list).unwrap();
     file.write_all(b"000099.jpg,0.1").unwrap();
     fs::write(car.tape().join(".000098.jpg.part"), "half").unwrap();
     wait("the guard went with it", || car.status().is_empty());
     let record = car.record(&["--frames", "1"]);
-    // One at a time.
+    // Only one recorder at a time.
     wait("it is at it", || car.status().starts_with("driving"));
     pad.jitter();
     pad.hold(DEAD_MAN);
@@ -111,18 +111,21 @@ fn a_recorder_that_is_killed_leaves_a_folder_that_reads() {
         pad.jitter();
         car.rows().len() > rows
     });
-    let (ended, said) = record.end();
-    assert!(ended.status.success(), "{said}");
+    let (ended, messages) = record.end();
+    assert!(ended.status.success(), "{messages}");
     assert!(read() > rows);
     assert!(!car.tape().join(".000098.jpg.part").exists());
-    // What is not ours is left alone.
+    // A folder of another program is not changed.
     fs::write(&list, "image_name,v,w,timestamp\n").unwrap();
-    let (ended, said) = car.record(&[]).end();
+    let (ended, messages) = car.record(&[]).end();
     assert_eq!(ended.status.code(), Some(2));
-    assert!(said.contains("no recording of `pilotage record`"), "{said}");
+    assert!(
+        messages.contains("no recording of `pilotage record`"),
+        "{messages}"
+    );
 }
 
-/// Files that may not grow stand in for a full disk.
+/// A limit on the file size simulates a full disk.
 #[test]
 fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     let car = Car::pins();
@@ -151,8 +154,8 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     let pausing = Instant::now();
     loop {
         pad.jitter();
-        if let Ok(line) = record.said.recv_timeout(Duration::from_millis(50)) {
-            record.heard += &line;
+        if let Ok(line) = record.line_receiver.recv_timeout(Duration::from_millis(50)) {
+            record.log += &line;
             if line.contains("the recording pauses, driving goes on") {
                 break;
             }
@@ -160,7 +163,7 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
         assert!(
             pausing.elapsed() < Duration::from_secs(60),
             "{}",
-            record.heard
+            record.log
         );
     }
     let rows = car.rows().len();
@@ -177,8 +180,8 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
         car.rows().len() > rows
     });
     record.kill(Signal::TERM);
-    let (ended, said) = record.end();
-    assert!(ended.status.success(), "{said}");
-    assert!(said.contains("the recording goes on"), "{said}");
+    let (ended, messages) = record.end();
+    assert!(ended.status.success(), "{messages}");
+    assert!(messages.contains("the recording goes on"), "{messages}");
     assert!(read() > rows);
 }

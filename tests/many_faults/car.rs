@@ -1,4 +1,4 @@
-//! The car: its files, its camera, its gamepad, its pilot and what its pins hold.
+//! The car: its files, its camera, its gamepad, its pilot and the values of its pins.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -26,7 +26,7 @@ const ABS: u16 = 3;
 pub const STOP_BUTTON: u16 = 0x131;
 pub const ARM_BUTTON: u16 = 0x13b;
 
-/// A gamepad's stand-in: a pipe with the kernel's event records in it.
+/// A substitute for a gamepad: a pipe with the kernel's event records.
 pub struct Pad(File);
 
 impl Pad {
@@ -41,7 +41,7 @@ impl Pad {
         self.0.write_all(&bytes).unwrap();
     }
 
-    /// Its first report, by which it is found: all axes at rest.
+    /// The first report, by which the gamepad is found: all axes at rest.
     fn plug_in(&mut self) {
         self.send(&[(ABS, 0, 0), (ABS, 4, 0)]);
     }
@@ -71,7 +71,7 @@ pub struct Car {
 
 impl Car {
     pub fn new() -> Self {
-        // In memory where that can be, so that no disk's pauses are measured.
+        // In memory if possible, so that pauses of a disk are not measured.
         let shared = Path::new("/dev/shm");
         let folder = tempfile::tempdir_in(shared).or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
@@ -110,7 +110,7 @@ impl Car {
             let file = folder.path().join(file);
             inotify::add_watch(&watch, file, inotify::WatchFlags::MODIFY).unwrap();
         }
-        // Both ends, so that opening it waits for no reader and it never ends.
+        // Both ends, so that opening does not block, and the pipe never ends.
         let both = OpenOptions::new().read(true).write(true).open(pad);
         Self {
             folder,
@@ -140,7 +140,7 @@ impl Car {
     pub fn pulses(&self) -> Pulses {
         loop {
             let pulses = pins::pulses(self.folder());
-            // A file that is just being written is empty for a moment.
+            // A file that is being written is empty for a moment.
             if !pulses.contains(&1) {
                 return pulses;
             }
@@ -148,8 +148,8 @@ impl Car {
         }
     }
 
-    /// Follows the pins until they are as wanted, or for that long; each change becomes a
-    /// sample that counts from `since`.
+    /// Records the pins until they are as `wanted`, at most for `patience`. Each change becomes a
+    /// sample with the time since `since`.
     pub fn follow(
         &self,
         trace: &mut Vec<Sample>,
@@ -170,20 +170,20 @@ impl Car {
             if Instant::now() >= until {
                 return false;
             }
-            let mut lines = [PollFd::new(&self.watch, PollFlags::IN)];
+            let mut fds = [PollFd::new(&self.watch, PollFlags::IN)];
             let soon = Timespec {
                 tv_sec: 0,
                 tv_nsec: 2_000_000,
             };
-            let _ = poll(&mut lines, Some(&soon));
+            let _ = poll(&mut fds, Some(&soon));
             let _ = rustix::io::read(&self.watch, &mut [0_u8; 4096]);
         }
     }
 
-    /// A command of the program about this car.
-    pub fn command(&self, words: &[&str]) -> Command {
+    /// A command of the program for this car.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PILOTAGE);
-        command.args(words).arg("--car").arg(self.file());
+        command.args(arguments).arg("--car").arg(self.file());
         command.stdin(Stdio::null());
         command
     }
@@ -192,7 +192,7 @@ impl Car {
         self.command(&[word]).output().unwrap()
     }
 
-    /// A connection to the guard that nothing is sent over; none where it takes none.
+    /// A connection to the guard without any requests; `None` if the guard accepts none.
     pub fn connection(&self) -> Option<OwnedFd> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
@@ -215,12 +215,12 @@ impl Car {
             Seat::Terminal => Pilot::terminal(self),
         };
         self.pad.plug_in();
-        // That a stop button works is shown before the car is armed.
+        // The stop button is pressed once before the car is armed, to show that it works.
         self.pad.press(STOP_BUTTON);
         pilot
     }
 
-    /// Arms the car, as often as it takes, until it drives.
+    /// Requests arming repeatedly until the car drives.
     pub fn arm(&self, pilot: &Pilot) {
         let began = Instant::now();
         let mut answer = None;
@@ -288,7 +288,7 @@ impl Pilot {
         lives(self.process)
     }
 
-    /// The shell in whose foreground it runs.
+    /// The shell in whose foreground the pilot runs.
     pub fn shell(&self) -> &Shell {
         match &self.kind {
             Kind::Terminal(shell) => shell,
@@ -296,20 +296,20 @@ impl Pilot {
         }
     }
 
-    /// Closes what its standard error goes to.
+    /// Closes the reader of its standard error.
     pub fn close_stderr(&self) {
         if let Kind::Service(_, stderr) = &self.kind {
             stderr.close();
         }
     }
 
-    /// The camera's command, its child.
+    /// The camera's command, a child of the pilot.
     pub fn camera(&self) -> Option<Pid> {
         let mut children = children(self.process).into_iter();
         children.find(|&child| comm(child).as_deref() == Some("cat"))
     }
 
-    /// The end of what it printed.
+    /// The last lines that it printed.
     pub fn log(&self) -> String {
         let all = match &self.kind {
             Kind::Service(_, stderr) => stderr.text(),
@@ -330,7 +330,7 @@ impl Drop for Pilot {
     }
 }
 
-/// The shipped network as if it had been trained on a real car: a stand-in for that.
+/// Compiles the shipped network as if it had been trained on a physical car.
 fn compile(folder: &Path) {
     let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines");
     fs::copy(engines.join("pilotnet.onnx"), folder.join("physical.onnx")).unwrap();

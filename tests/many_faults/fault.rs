@@ -1,4 +1,4 @@
-//! What happens to the car, and what has to become of it.
+//! The faults, and the expected results.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{DEADLINE, FROZEN, PERIOD, SLACK, STOP};
 /// Where the pilot runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seat {
-    /// As a process of its own group, its standard error a pipe.
+    /// In a process group of its own, with standard error to a pipe.
     Service,
     /// In the foreground of an interactive shell on a pseudo-terminal.
     Terminal,
@@ -117,10 +117,10 @@ impl Fault {
         }
     }
 
-    /// From the fault to failsafe at the most, jitter not counted.
+    /// The longest time from the fault to failsafe, without jitter.
     pub fn limit(self) -> Duration {
         match self {
-            // One frame more may have been on its way.
+            // One more frame may have been in flight.
             Self::PictureFreezes => PERIOD * (FROZEN + 1) + DEADLINE + SLACK,
             Self::GuardKilled
             | Self::GuardFreezes
@@ -167,12 +167,12 @@ impl Fault {
         matches!(self, Self::HeldStopButton | Self::StopButtonWithoutStderr)
     }
 
-    /// Whether the guard answers when it is to stop the car.
+    /// Whether the guard responds when it shall stop the car.
     pub fn leaves_the_guard_healthy(self) -> bool {
         !matches!(self, Self::StopOfAFrozenGuard | Self::StopWithoutSocket)
     }
 
-    /// Whether pilot and guard are started anew afterwards, though both may live.
+    /// Whether pilot and guard must be restarted afterwards, though both may still run.
     pub fn uses_up_the_pilot(self) -> bool {
         self.seat() == Seat::Terminal || self == Self::StopButtonWithoutStderr
     }

@@ -1,25 +1,25 @@
-//! The verdict on one case, from what the pins held and when: a pure function, so that each
-//! kind of defect can be planted in a trace and shown to be found.
+//! The verdict on one case, from the values of the pins over time. It is a pure function, so that
+//! tests can plant each kind of defect in a trace.
 
 use std::time::Duration;
 
-/// Steering's pulse and throttle's, nanoseconds.
+/// The pulses of steering and throttle, nanoseconds.
 pub type Pulses = [u32; 2];
 
-/// What the pins held from a moment on.
+/// The values of the pins from a time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// After the fault.
+    /// Time since the fault.
     pub at: Duration,
     pub pulses: Pulses,
 }
 
-/// What has to become of the pins.
+/// The expected result at the pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// The failsafe values.
     Failsafe,
-    /// Those or the disarmed ones: the drive was ended as an operator ends it.
+    /// The failsafe or the disarmed values: an operator ended the drive.
     Rest,
     /// The car does not move at all.
     Nothing,
@@ -28,23 +28,23 @@ pub enum Expected {
 /// How a `pilotage stop` ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopSeen {
-    /// Its exit status; none where it did not end or was killed.
+    /// The exit status; `None` if it did not end or was killed.
     pub status: Option<i32>,
-    /// The guard answered before, and could be reached.
+    /// The guard was responsive before, and could be reached.
     pub healthy_guard: bool,
     /// The guard was gone afterwards.
     pub guard_gone: bool,
 }
 
-/// What happened meanwhile.
+/// What happened during a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Events {
     pub expected: Expected,
-    /// From the fault to rest at the most, the machine's jitter not counted.
+    /// The longest time from the fault to rest, without the machine's jitter.
     pub limit: Duration,
-    /// How much longer than asked the longest sleep of a real-time thread took meanwhile.
+    /// The longest delay of a real-time thread's sleep during the case.
     pub jitter: Duration,
-    /// From when on what was frozen or broken worked again.
+    /// When the frozen or broken part worked again.
     pub mended: Duration,
     /// Until when the pins were watched.
     pub watched: Duration,
@@ -58,30 +58,30 @@ pub struct Events {
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
-    /// It did not drive when the fault struck: nothing was shown.
+    /// The car did not drive when the fault struck: the case shows nothing.
     DidNotDrive,
     NeverStood,
     Late,
-    /// It stood, and moved once more before anything was mended.
+    /// The car stopped, and moved again before the fault was repaired.
     DidNotStay,
-    /// It stood, and drove off once what was broken worked again.
+    /// The car stopped, and drove off after the fault was repaired.
     DroveOff,
-    /// It moved though nothing had armed it.
+    /// The car moved though it was not armed.
     Moved,
     StopFailed,
     StopKilledAHealthyGuard,
     ArmedWhileHeld,
-    /// The test looked too short a time.
+    /// The test did not watch for long enough.
     NotWatched,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// In time on the clock's word alone.
+    /// In time by the clock.
     InTime(Duration),
-    /// In time only because the machine was late by that much and more.
+    /// In time only if the machine's jitter is subtracted.
     InTimeWithJitter(Duration),
-    /// The machine was away for too long to measure anything.
+    /// The machine's jitter was too large to measure anything.
     Void(Duration),
     Missed(Defect, Duration),
 }
@@ -105,10 +105,10 @@ impl Verdict {
     }
 }
 
-/// The jitter that a case may have. With more it is repeated.
+/// The largest jitter of a valid case; a case with more is repeated.
 pub const MOST_JITTER: Duration = Duration::from_millis(20);
 
-/// The values that hold the car in failsafe, and the neutral of its throttle.
+/// The failsafe values; that of the throttle is its neutral.
 pub const FAILSAFE: Pulses = [1_480_000, 1_500_000];
 
 /// Whether the motor turns.
@@ -205,7 +205,7 @@ mod tests {
         guard_gone: false,
     };
 
-    /// A good case, and then what is added.
+    /// A good case, followed by additional samples.
     fn trace(stood: u64, more: &[(u64, Pulses)]) -> Vec<Sample> {
         let usual = [(0, MOVING), (stood, FAILSAFE)];
         let all = usual.iter().chain(more);
@@ -239,7 +239,7 @@ mod tests {
         let moving = &trace(61, &[])[..1];
         let events = Events { jitter, ..EVENTS };
         assert_eq!(defect(moving, events), Some(Defect::NeverStood));
-        // The steering alone is not the car.
+        // Failsafe of the steering alone does not stop the car.
         let half = [trace(61, &[])[0]]
             .into_iter()
             .chain([Sample {

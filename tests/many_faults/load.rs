@@ -1,5 +1,5 @@
-//! The machine: what else it does meanwhile, how late it wakes its threads, and what runs with
-//! real-time priority so that the test itself is not what is measured.
+//! The machine: its load, its jitter, and the real-time priority of the test's own threads, so that
+//! the test does not measure itself.
 
 use std::io::{Seek, Write};
 use std::process::{Command, Stdio};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity};
 
-/// Busy processes' number on a machine under load.
+/// The number of busy threads on a machine under load.
 const SPINNERS: usize = 6;
-/// Above the guard, whose priority is 40: what it does is then no jitter of the machine's.
+/// Above the guard, whose priority is 40: the guard's work then does not count as jitter.
 const PRIORITY: &str = "60";
 
-/// Gives this thread, but not what it starts, a real-time priority by util-linux's chrt. False
-/// where that is not allowed.
+/// Gives this thread, but not its children, a real-time priority with util-linux's chrt. Returns
+/// false if that is not allowed.
 pub fn real_time() -> bool {
     let thread = gettid().as_raw_nonzero().to_string();
     let mut chrt = Command::new("chrt");
@@ -25,13 +25,13 @@ pub fn real_time() -> bool {
     done.is_ok_and(|done| done.success())
 }
 
-/// The longest that a sleep has overslept on any processor since it was last asked for.
+/// The longest delay of a sleep on any CPU since the last reset.
 pub struct Jitter(Arc<AtomicU64>);
 
 impl Jitter {
     pub fn watch() -> Self {
         let most = Arc::new(AtomicU64::new(0));
-        // A host may take any one of them away for a while.
+        // A hypervisor may take any of the CPUs away for a while.
         let ours = sched_getaffinity(None).unwrap();
         for processor in (0..CpuSet::MAX_CPU).filter(|&processor| ours.is_set(processor)) {
             let most = Arc::clone(&most);
@@ -65,7 +65,7 @@ fn oversleep(most: &AtomicU64) {
     }
 }
 
-/// Spinning threads and one that has the disk write, until dropped.
+/// Busy threads, and one that writes to the disk, until dropped.
 pub struct Load(Arc<AtomicBool>);
 
 impl Load {

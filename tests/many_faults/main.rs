@@ -1,17 +1,16 @@
-//! Faults at random moments, by the hundred: the real programs, `pilotage drive` with a
-//! camera that writes frames to a pipe and a guard over PWM pins that are files. Each time
-//! the car drives first, must stand within its deadline, and must stay so when what was
-//! broken works again.
+//! Hundreds of faults at random times, with the real programs: `pilotage drive` with a camera that
+//! writes frames to a pipe, and a guard over PWM pins that are files. In each case the car drives
+//! first, must stop within its deadline, and must stay stopped after the fault has been repaired.
 //!
-//! `cargo xtask faults` runs it for 10,000. In the environment: PILOTAGE_FAULTS is the number
-//! of faults, PILOTAGE_LOAD=1 keeps the machine busy meanwhile, PILOTAGE_FAULTS_ONLY is a part
-//! of the names of those to strike.
+//! `cargo xtask faults` runs it for 10,000. Environment variables: PILOTAGE_FAULTS is the number of
+//! faults, PILOTAGE_LOAD=1 keeps the machine busy meanwhile, PILOTAGE_FAULTS_ONLY selects the
+//! faults whose names contain it.
 
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "tests fail by panicking"
 )]
 
 use std::path::PathBuf;
@@ -40,15 +39,16 @@ use load::{Jitter, Load};
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
-/// Frames a second.
+/// Frames per second.
 const RATE: u32 = 60;
 const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / RATE as u64);
 const DEADLINE: Duration = Duration::from_millis(60);
-/// What a stop may take beyond its deadline, the timer's jitter not counted.
+/// The allowance for a stop beyond its deadline, without the timer's jitter.
 const SLACK: Duration = Duration::from_millis(5);
-/// What `pilotage stop` may take, its own start included; a debug build is no measure.
+/// The limit of `pilotage stop`, including its start; the limit is not meaningful for a debug
+/// build.
 const STOP: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 20 });
-/// Identical frames that are a frozen picture.
+/// How many identical frames count as a frozen picture.
 const FROZEN: u32 = 10;
 
 /// `pilotage-guard` beside `pilotage`, which `pilotage drive` starts.
@@ -85,7 +85,7 @@ struct Drive {
 }
 
 impl Drive {
-    /// Starts one where none of that kind runs, and arms the car.
+    /// Starts a drive if none of the required kind runs, and arms the car.
     fn ready(drive: Option<Self>, car: &mut Car, fault: Fault) -> Self {
         let drive = match drive {
             Some(drive) if drive.pilot.seat == fault.seat() => drive,
@@ -102,7 +102,7 @@ impl Drive {
         drive
     }
 
-    /// Ends it, if that is not done yet: its guard goes with it.
+    /// Ends the pilot, if it still runs, and waits for its guard.
     fn end(self, car: &Car) {
         let Self { pilot, guard } = self;
         drop(pilot);
@@ -126,20 +126,20 @@ fn listening(car: &Car, pilot: &Pilot) -> Pid {
     }
 }
 
-/// Those whose names have the wanted text in them.
-fn wanted() -> Vec<Fault> {
+/// The faults whose names contain the requested text.
+fn selected() -> Vec<Fault> {
     let only = std::env::var("PILOTAGE_FAULTS_ONLY").unwrap_or_default();
     let all = Fault::ALL.into_iter();
-    let wanted: Vec<Fault> = all.filter(|fault| fault.name().contains(&only)).collect();
-    assert!(!wanted.is_empty(), "no fault's name contains {only:?}");
-    wanted
+    let selected: Vec<Fault> = all.filter(|fault| fault.name().contains(&only)).collect();
+    assert!(!selected.is_empty(), "no fault's name contains {only:?}");
+    selected
 }
 
 #[test]
-fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
+fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
     let count = std::env::var("PILOTAGE_FAULTS").ok();
     let count: usize = count.map_or(300, |count| count.parse().unwrap());
-    let faults = wanted();
+    let faults = selected();
     guard_program();
     let mut car = Car::new();
     let jitter = Jitter::watch();
@@ -173,7 +173,7 @@ fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
         };
         match case.verdict {
             Verdict::Void(_) => void.push(case),
-            // The machine had stopped it before.
+            // The car had stopped before the fault, because of the machine.
             Verdict::Missed(Defect::DidNotDrive, _) => idle += 1,
             Verdict::Missed(defect, took) => {
                 let (name, jitter) = (fault.name(), case.jitter);
@@ -189,7 +189,7 @@ fn whatever_fails_and_whenever_the_car_stands_in_time_and_stays() {
             "{} void: the machine is too busy",
             void.len()
         );
-        // Under load the pilot itself, which has no priority, is late now and then.
+        // Under load the pilot, which has no real-time priority, is late at times.
         let few = if busy { 3.max(count / 3) } else { few };
         assert!(idle <= few, "{idle} times the car stood before its fault");
         if cases.len() % 1000 == 0 {

@@ -10,8 +10,8 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Late is what took longer than the limit by the clock alone; missed is what did so by more
-/// than the machine's own jitter, or went wrong in another way.
+/// A case is late if it took longer than the limit by the clock. It is missed if it did so even
+/// without the machine's jitter, or failed in another way.
 pub fn print(cases: &[Case], void: &[Case]) {
     println!(
         "| fault | times | median ms | 99 % ms | longest ms | at most ms | jitter ms | late | \

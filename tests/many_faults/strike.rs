@@ -1,4 +1,4 @@
-//! One case: from the moment the fault strikes until it is clear that the car stands and stays.
+//! One case: from the fault until it is clear that the car has stopped and stays stopped.
 
 use std::fs;
 use std::io::Read;
@@ -22,46 +22,46 @@ use crate::load::Jitter;
 use crate::tty::{INTERRUPT, QUIT, SUSPEND, lives};
 use crate::{DEADLINE, PERIOD, guard_program, judge};
 
-/// A car that does not stand by then does not stand.
+/// If the car has not stopped by then, it counts as never stopped.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the pins are watched before and after all is mended: two deadlines and a little.
+/// How long the pins are watched before and after the repair: a little more than two deadlines.
 const WATCH: Duration = Duration::from_millis(DEADLINE.as_millis() as u64 * 2 + 5);
-/// Connections that say nothing: twice as many as a guard has room for.
+/// The number of idle connections: twice as many as a guard has room for.
 const IDLE: usize = 16;
-/// A dry run has found its guard by then, or given up.
+/// By then a dry run has found its guard, or given up.
 const DRY_RUN: Duration = Duration::from_millis(2500);
 
-/// What came of one.
+/// The result of one case.
 pub struct Case {
     pub fault: Fault,
     pub verdict: Verdict,
     pub jitter: Duration,
-    /// What helps to find out why, where it was missed.
+    /// Information for the diagnosis of a missed case.
     pub note: String,
 }
 
 impl Case {
-    /// Whether it took longer than the limit, jitter not counted.
+    /// Whether it took longer than the limit, jitter included.
     pub fn is_late(&self) -> bool {
         self.verdict.took() > self.fault.limit()
     }
 }
 
-/// What was made ready for a fault, and is undone afterwards.
+/// What was prepared for a fault, and is undone afterwards.
 #[derive(Default)]
 struct Staged {
     idle: Vec<OwnedFd>,
     flood: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
-/// What a fault began.
+/// What a fault started.
 #[derive(Default)]
 struct Begun {
     stop: Option<Child>,
     armed_while_held: bool,
 }
 
-/// Lets `fault` strike a car that drives.
+/// Applies `fault` to a driving car.
 pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: Fault) -> Case {
     let staged = stage(car, pilot, guard, fault);
     let camera = (fault == Fault::CameraEnds)
@@ -71,7 +71,7 @@ pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: 
     let mut trace = Vec::new();
     let mut struck = Instant::now();
     car.follow(&mut trace, struck, Duration::ZERO, |_| true);
-    // Waiting for the button's log is no part of the time.
+    // The wait for the button's log message does not count.
     if fault == Fault::StopButtonWithoutStderr {
         car.pad.press(ARM_BUTTON);
         std::thread::sleep(PERIOD);
@@ -132,7 +132,7 @@ pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: 
     }
 }
 
-/// What has to be so before the fault.
+/// Prepares the fault.
 fn stage(car: &Car, pilot: &Pilot, guard: Pid, fault: Fault) -> Staged {
     let mut staged = Staged::default();
     match fault {
@@ -143,8 +143,8 @@ fn stage(car: &Car, pilot: &Pilot, guard: Pid, fault: Fault) -> Staged {
             staged.flood = Some((end, thread));
             std::thread::sleep(PERIOD);
         }
-        // Rust's own handler takes the first for a fault that will repeat by itself, and
-        // leaves the next to the system.
+        // On the first signal Rust's handler assumes a fault that will repeat by itself, and
+        // restores the default action for the next.
         Fault::PilotCrashes => {
             pilot.kill(Signal::SEGV);
             let began = Instant::now();
@@ -171,7 +171,7 @@ fn stage(car: &Car, pilot: &Pilot, guard: Pid, fault: Fault) -> Staged {
     staged
 }
 
-/// Whether a process has a handler for a signal. False where there is no such process.
+/// Whether a process has a handler for a signal. False if there is no such process.
 fn catches(process: Pid, signal: Signal) -> bool {
     let process = process.as_raw_nonzero();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
@@ -233,7 +233,7 @@ fn begin(car: &mut Car, pilot: &Pilot, guard: Pid, fault: Fault, camera: Option<
     begun
 }
 
-/// All works again: nothing of that may move the car.
+/// Repairs everything; the repair must not move the car.
 fn mend(car: &mut Car, pilot: &Pilot, fault: Fault, staged: Staged) {
     match fault {
         Fault::TerminalSuspend => pilot.shell().enter("fg"),
@@ -251,7 +251,7 @@ fn mend(car: &mut Car, pilot: &Pilot, fault: Fault, staged: Staged) {
     }
 }
 
-/// The exit status of a program that should have ended long since, and what it printed.
+/// The exit status of a program that should have ended long ago, and its output.
 fn ended(mut child: Child) -> (Option<i32>, String) {
     let until = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() && Instant::now() < until {
@@ -264,27 +264,27 @@ fn ended(mut child: Child) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), text)
 }
 
-/// Garbage on the guard's socket, as fast as it goes.
+/// Sends garbage to the guard's socket, as fast as possible.
 fn flood(socket: &Path, end: &AtomicBool) {
     let address = SocketAddrUnix::new(socket).unwrap();
     while !end.load(Ordering::Relaxed) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let line =
+        let connection =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
-        let line = line.unwrap();
-        if rustix::net::connect(&line, &address).is_err() {
+        let connection = connection.unwrap();
+        if rustix::net::connect(&connection, &address).is_err() {
             std::thread::yield_now();
             continue;
         }
         for _ in 0..200 {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let _ = rustix::net::send(&line, &[0x5A; 52], flags);
+            let _ = rustix::net::send(&connection, &[0x5A; 52], flags);
         }
     }
 }
 
-/// A dry run is started beside the guard of a real car that has no pilot, with that guard's
-/// socket: the real car's pins hold what they held.
+/// Starts a dry run beside the guard of a real car without a pilot, with that guard's socket. The
+/// real car's pins must not change.
 pub fn dry_run(car: &Car, jitter: &Jitter) -> Case {
     let fault = Fault::DryRunBeside;
     let dry = car.folder().join("dry.toml");
@@ -343,7 +343,7 @@ pub fn dry_run(car: &Car, jitter: &Jitter) -> Case {
     }
 }
 
-/// A process that is killed, if it has not ended.
+/// A process that is killed if it has not ended.
 struct Ended(Child);
 
 impl Drop for Ended {

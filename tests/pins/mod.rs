@@ -1,19 +1,19 @@
-//! Motors for tests: PWM pins that are files in a folder, as sysfs has them.
+//! Motors for tests: PWM pins that are files in a folder, laid out as in sysfs.
 
 #![allow(
     dead_code,
     clippy::unwrap_used,
-    reason = "no test has a use for all of it; one that cannot go on fails"
+    reason = "no test uses all of it, and tests fail by panicking"
 )]
 
 use std::fs;
 use std::path::Path;
 
-/// What the pins hold when the car is in failsafe: steering's pulse and throttle's, in
-/// nanoseconds. Not what they hold at rest, so that the two can be told apart.
+/// The pulses of steering and throttle in failsafe, in nanoseconds. They differ from those at rest,
+/// so that the two can be distinguished.
 pub const FAILSAFE: [u32; 2] = [1_480_000, 1_500_000];
 
-/// Lays a chip with two pins into `folder`; the tables of car.toml that name them.
+/// Creates a PWM chip with two pins in `folder`; returns the tables of car.toml that name them.
 pub fn lay(folder: &Path) -> String {
     let chip = folder.join("pwmchip0");
     for channel in 0..2 {
@@ -34,7 +34,7 @@ pub fn lay(folder: &Path) -> String {
     )
 }
 
-/// Steering's and throttle's pulses, nanoseconds; 1 for a file that is just being written.
+/// The pulses of steering and throttle, nanoseconds; 1 for a file that is being written.
 pub fn pulses(folder: &Path) -> [u32; 2] {
     [0, 1].map(|channel| {
         let file = folder.join(format!("pwmchip0/pwm{channel}/duty_cycle"));

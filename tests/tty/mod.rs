@@ -1,11 +1,11 @@
-//! Terminals for tests: an interactive shell with job control on a pseudo-terminal, as a user
-//! at a console or over ssh has it, and pipes whose reader can go away.
+//! Terminals for tests: an interactive shell with job control on a pseudo-terminal, as a user at a
+//! console or over ssh has it, and pipes whose reader can disconnect.
 
 #![allow(
     dead_code,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "no test uses all of it; one that cannot go on fails"
+    reason = "no test uses all of it, and tests fail by panicking"
 )]
 
 use std::ffi::OsStr;
@@ -21,12 +21,12 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// What the terminal's keys send.
+/// The characters of the terminal's keys.
 pub const INTERRUPT: u8 = 0x03;
 pub const QUIT: u8 = 0x1C;
 pub const SUSPEND: u8 = 0x1A;
 
-/// Reads all that arrives at a descriptor, until the descriptor is closed from either side.
+/// Reads everything from a descriptor until either side closes it.
 pub struct Drain {
     source: Arc<Mutex<Option<OwnedFd>>>,
     text: Arc<Mutex<Vec<u8>>>,
@@ -49,7 +49,7 @@ impl Drain {
                     None => return,
                 };
                 match read {
-                    // Both are how an end looks: of a pipe, and of a pseudo-terminal.
+                    // The end of a pipe, and of a pseudo-terminal.
                     Ok(0) | Err(rustix::io::Errno::IO) => return,
                     Ok(length) => lock(&text).extend(&bytes[..length]),
                     Err(_) => std::thread::sleep(Duration::from_millis(2)),
@@ -79,7 +79,8 @@ fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An interactive bash that has a terminal of its own. Dropped, it is killed with its jobs.
+/// An interactive bash with a terminal of its own. When this is dropped, it is killed with its
+/// jobs.
 pub struct Shell {
     shell: Child,
     terminal: Drain,
@@ -100,7 +101,7 @@ impl Shell {
             options.read(true).write(true).custom_flags(no_controlling);
             Stdio::from(options.open(name).unwrap())
         };
-        // util-linux, on every Debian: a new session with the terminal for its own.
+        // util-linux, on every Debian: a new session with the terminal as its controlling terminal.
         let mut command = Command::new("setsid");
         command
             .args([
@@ -115,7 +116,7 @@ impl Shell {
             .env("TERM", "dumb");
         command.stdin(open()).stdout(open()).stderr(open());
         let shell = command.spawn().unwrap();
-        // The command holds the terminal's other end; with it open nothing hangs up.
+        // The command holds the terminal's other end; while that is open, nothing hangs up.
         drop(command);
         let shell = Self {
             shell,
@@ -140,17 +141,17 @@ impl Shell {
         self.terminal.close();
     }
 
-    /// Sends the shell itself a signal.
+    /// Sends a signal to the shell itself.
     pub fn kill(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.shell), signal);
     }
 
-    /// All that appeared on the terminal.
+    /// All text that appeared on the terminal.
     pub fn text(&self) -> String {
         self.terminal.text()
     }
 
-    /// Waits until that has appeared.
+    /// Waits until the terminal shows `what`.
     pub fn wait_for(&self, what: &str, patience: Duration) {
         let began = Instant::now();
         while !self.text().contains(what) {
@@ -160,7 +161,7 @@ impl Shell {
         }
     }
 
-    /// Waits until the shell runs a program of that name; the leader of its job's group.
+    /// Waits until the shell runs a program of this name; returns the leader of its job's group.
     pub fn job(&self, name: &str, patience: Duration) -> Pid {
         let began = Instant::now();
         loop {
@@ -202,26 +203,26 @@ pub fn children(of: Pid) -> Vec<Pid> {
     ids.filter_map(Pid::from_raw).collect()
 }
 
-/// A process's name, at most 15 bytes of it.
+/// A process's name, truncated to 15 bytes.
 pub fn comm(of: Pid) -> Option<String> {
     let of = of.as_raw_nonzero();
     let name = fs::read_to_string(format!("/proc/{of}/comm")).ok()?;
     Some(name.trim().to_owned())
 }
 
-/// A process's state by its letter in /proc; none where there is no such process.
+/// A process's state letter in /proc; `None` if there is no such process.
 pub fn state(of: Pid) -> Option<char> {
     let of = of.as_raw_nonzero();
     let stat = fs::read_to_string(format!("/proc/{of}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// Whether it runs or could: no zombie, and not gone.
+/// Whether the process exists and is not a zombie.
 pub fn lives(process: Pid) -> bool {
     !matches!(state(process), None | Some('Z' | 'X'))
 }
 
-/// All processes whose command line has `what` in one of its arguments.
+/// All processes whose command line has an argument that contains `what`.
 pub fn processes_with(what: &Path) -> Vec<Pid> {
     let wanted = what.as_os_str().as_bytes();
     let entries = fs::read_dir("/proc").unwrap();
