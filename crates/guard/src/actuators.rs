@@ -1,9 +1,8 @@
-//! Motors: what a guard writes to on a real car.
+//! Actuators of physical cars, and the dry run.
 //!
-//! Each is an [`Actuator`](crate::Actuator) that neither allocates nor waits long after it
-//! is opened, but for what a failure takes, holds a lock on its device while it lives where
-//! not everybody could take that lock, and checks once a second that the device still holds
-//! each setting that was written to it.
+//! Each is an [`Actuator`](crate::Actuator). After it is opened it does not allocate or block for
+//! long, except on a failure. It holds a lock on its device, unless every user could take that
+//! lock. Once per second it checks that the device still has each setting that was written to it.
 
 pub(crate) mod bus_lock;
 mod differential;

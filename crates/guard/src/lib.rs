@@ -30,6 +30,7 @@ mod record;
 mod relay;
 mod server;
 mod settings;
+mod share;
 mod socket_link;
 mod state;
 mod stop;

@@ -17,6 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::executor::TICK;
 use crate::notify::Manager;
 use crate::server::MOST_CLIENTS;
+use crate::share::Share;
 use crate::sys::KillTimer;
 use crate::{
     Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError, sys,
@@ -25,11 +26,6 @@ use crate::{
 /// The guard's real-time priority. It is below that of the kernel's interrupt threads (50), because
 /// bus transfers wait for them.
 pub(crate) const PRIORITY: i32 = 40;
-
-/// Limits the guard's CPU use during a flood of messages, so that the pilot, which has a lower
-/// priority, still runs. When the guard's CPU time beyond one third of the elapsed time reaches
-/// this limit, the guard sleeps.
-const BUSY_LIMIT: Duration = Duration::from_millis(1);
 
 /// Ticks per deadline. The default deadline of 150 ms then has the shortest tick, [`TICK`].
 const TICKS_PER_DEADLINE: u32 = 30;
@@ -100,6 +96,14 @@ pub fn monotonic() -> Time {
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// The processor time that this thread has used.
+fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(used.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
 }
 
 /// Makes this process the leader of a new session without a terminal. The keys of the pilot's
@@ -175,23 +179,20 @@ pub fn run<A: Actuator>(
     } = reach;
     let mut server = Server::new(executor, identification, listener, pilot, allowed);
     manager.ready();
-    let mut ended = monotonic();
-    let mut busy = Duration::ZERO;
+    let mut share = Share::new(monotonic(), processor_time());
     // Created last, so that it is dropped first.
     let _abort = AbortOnPanic;
     while !sys::ended() && !server.orphaned() {
         wait(&server);
         let mut now = monotonic();
-        if busy >= BUSY_LIMIT {
+        let rest = share.rest(now, processor_time());
+        if !rest.is_zero() {
             // Sleep no longer than until the next event is due, so that deadlines are kept.
-            std::thread::sleep((2 * busy).min(server.due().since(now)));
+            std::thread::sleep(rest.min(server.due().since(now)));
             now = monotonic();
         }
-        busy = busy.saturating_sub(now.since(ended) / 2);
         server.skip_missed_ticks(now);
         server.poll(monotonic);
-        ended = monotonic();
-        busy += ended.since(now);
         manager.alive(now);
         if let Some(kill_timer) = &kill_timer {
             kill_timer.restart();

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_written_and_read_back() {
+    fn a_process_id_survives_a_round_trip() {
         let own = ProcessId::own().unwrap();
         assert_eq!(own.to_string().parse(), Ok(own.clone()));
         assert_eq!("".parse::<ProcessId>(), Err(()));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_is_told_from_another_where_both_are_known() {
+    fn boots_differ_only_if_both_are_known() {
         let file = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(boot(), file.trim());
         for (one, other, same) in [
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_another_program_nor_another_start_is_the_guard() {
+    fn another_program_is_not_the_guard() {
         // The test program's name is not that of a guard's program.
         let own = ProcessId::own().unwrap();
         assert_eq!(started(own.pid), Some(own.started));

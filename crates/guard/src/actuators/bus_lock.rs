@@ -1,4 +1,4 @@
-//! One writer to a device.
+//! Locks that allow one writer to a device.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
-/// How long another writer is waited for, and whether a device may be used beside it.
+/// How long to wait for another writer, and whether to use the device without the lock.
 #[derive(Debug, Clone, Copy)]
 pub struct Hold {
     patience: Duration,
@@ -15,7 +15,7 @@ pub struct Hold {
 }
 
 impl From<Duration> for Hold {
-    /// As a guard holds its motors: alone, or not at all.
+    /// For a guard: exclusive use of the device, or an error.
     fn from(patience: Duration) -> Self {
         Self {
             patience,
@@ -25,7 +25,7 @@ impl From<Duration> for Hold {
 }
 
 impl Hold {
-    /// As failsafe is written: after `patience` without the lock.
+    /// For writing failsafe: after `patience` the device is used without the lock.
     pub const fn regardless(patience: Duration) -> Self {
         Self {
             patience,
@@ -33,7 +33,7 @@ impl Hold {
         }
     }
 
-    /// The same without waiting.
+    /// The same, without waiting.
     pub(crate) const fn at_once(self) -> Self {
         Self {
             patience: Duration::ZERO,
@@ -41,12 +41,12 @@ impl Hold {
         }
     }
 
-    /// Whether a device that another holds is used all the same.
+    /// Whether the device is used even if another process holds the lock.
     pub(crate) const fn is_regardless(self) -> bool {
         self.regardless
     }
 
-    /// Tries until another has released what is `attempt`ed, or the patience has ended.
+    /// Repeats `attempt` while its result is "busy", until the patience has ended.
     pub(crate) fn wait<T>(self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let began = Instant::now();
         loop {
@@ -67,14 +67,14 @@ impl Hold {
     }
 }
 
-/// Locks `device`, open at `path`, for as long as it stays open: the kernel releases the lock
-/// with its holder, however that ends.
+/// Locks `device`, which was opened from `path`, until it is closed. The kernel releases the lock
+/// when the process ends in any way.
 ///
-/// What everybody may read is not locked: a lock takes no more than that, so any user of the
-/// computer could keep the guard, and failsafe, from such a device. The pins in /sys are such.
+/// A device that all users may read, such as a pin in /sys, is not locked: flock(2) needs only read
+/// permission, so any user could block the guard and failsafe.
 ///
 /// # Errors
-/// `WouldBlock` when another still holds it, unless it is used regardless.
+/// `WouldBlock` when another process still holds the lock, unless the device is used regardless.
 pub(crate) fn lock(device: &File, path: &Path, hold: Hold) -> io::Result<()> {
     const READ_BY_ALL: u32 = 0o004;
     if rustix::fs::fstat(device)?.st_mode & READ_BY_ALL != 0 {
@@ -103,7 +103,7 @@ mod tests {
 
     const AT_ONCE: Duration = Duration::ZERO;
 
-    /// A node with these permissions, opened twice.
+    /// A file with these permissions, opened twice.
     fn node(mode: u32) -> (tempfile::TempDir, PathBuf, [File; 2]) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i2c-1");
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_waits_until_the_first_is_gone() {
+    fn the_second_waits_until_the_first_releases_the_lock() {
         let (_folder, path, [first, second]) = node(0o660);
         lock(&first, &path, AT_ONCE.into()).unwrap();
         let refused = lock(&second, &path, Duration::from_millis(5).into()).unwrap_err();
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn failsafe_waits_and_goes_on_without_the_lock() {
+    fn failsafe_waits_and_then_continues_without_the_lock() {
         let (_folder, path, [first, second]) = node(0o660);
         lock(&first, &path, AT_ONCE.into()).unwrap();
         let began = Instant::now();
         let patience = Duration::from_millis(20);
         lock(&second, &path, Hold::regardless(patience)).unwrap();
         assert!(began.elapsed() >= patience);
-        // It does not hold it: the first one still does.
+        // `second` does not hold the lock: `first` still does.
         let third = File::open(&path).unwrap();
         drop(second);
         lock(&third, &path, AT_ONCE.into()).unwrap_err();
@@ -162,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn what_all_may_read_is_not_locked() {
+    fn a_device_that_all_users_may_read_is_not_locked() {
         let (_folder, path, [first, second]) = node(0o644);
-        // Any user's lock.
+        // A lock that any user could hold.
         rustix::fs::flock(&second, FlockOperation::LockExclusive).unwrap();
         lock(&first, &path, AT_ONCE.into()).unwrap();
     }

@@ -1,23 +1,23 @@
-//! A car that steers by the difference between its wheels.
+//! Differential drive: a car that steers with the speed difference between its sides.
 
 use super::settings::Stop;
 use super::targets::{Level, Target, Targets};
 use crate::{Mode, Output};
 
-/// A motor on an H-bridge (TB6612) behind a PWM chip: one channel for its speed, two for
-/// its direction.
+/// A motor on an H-bridge (TB6612) behind a PWM chip: one channel for the speed, two for the
+/// direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Motor {
     /// The bridge's PWM input.
     pub pwm: u8,
-    /// High to go ahead.
+    /// High to drive ahead.
     pub ahead: u8,
-    /// High to go back.
+    /// High to drive backwards.
     pub back: u8,
 }
 
 impl Motor {
-    /// Its channels.
+    /// The channels of this motor.
     pub const fn channels(&self) -> [u8; 3] {
         [self.pwm, self.ahead, self.back]
     }
@@ -25,25 +25,25 @@ impl Motor {
 
 /// Two motors, one on each side.
 ///
-/// Steering scales with throttle, as the curvature of a steered car's path does not
-/// depend on its speed; so where throttle is 0, both motors stand.
+/// The speed difference scales with throttle, so that the curvature of the path does not depend on
+/// the speed, as on a car with steered wheels. With throttle at 0 both motors are stopped.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Differential {
     /// On the left.
     pub left: Motor,
     /// On the right.
     pub right: Motor,
-    /// By how much of its speed a side is faster or slower at full steering, 0 to 1.
+    /// The relative speed difference of each side at full steering, 0 to 1.
     pub turn: f32,
     /// What the motors do when stopped, and while armed without a command.
     pub failsafe: Stop,
-    /// What they do while disarmed.
+    /// What the motors do while disarmed.
     pub disarmed: Stop,
 }
 
 impl Differential {
-    /// The sides' speeds, -1 to 1: left, right. A side that would be too fast slows both,
-    /// so that the path stays.
+    /// The speeds of the left and the right side, -1 to 1. If one side exceeds 1, both are scaled
+    /// down, so that the path stays the same.
     pub fn speeds(&self, steering: f32, throttle: f32) -> (f32, f32) {
         let left = throttle * (1.0 - self.turn * steering);
         let right = throttle * (1.0 + self.turn * steering);
@@ -64,7 +64,7 @@ impl Differential {
             let (pwm, ahead, back) = match speed {
                 Some(speed) if speed > 0.0 => (Level::share(speed), Level::High, Level::Low),
                 Some(speed) if speed < 0.0 => (Level::share(-speed), Level::Low, Level::High),
-                // Both inputs high short the motor: it brakes.
+                // Both inputs high short the motor, which brakes it.
                 Some(_) => (Level::Low, Level::High, Level::High),
                 None => (Level::Low, Level::Low, Level::Low),
             };
@@ -75,7 +75,8 @@ impl Differential {
                 target(motor.back, back),
             ]
         });
-        // Speeds first: a bridge without it brakes already (TB6612: whatever the direction).
+        // Speed channels first: a bridge with its PWM input low brakes, whatever the direction
+        // (TB6612).
         let mut targets = Targets::new();
         targets.extend([left[0], right[0]]);
         targets.extend([left[1], left[2], right[1], right[2]]);
@@ -84,7 +85,7 @@ impl Differential {
 }
 
 impl Stop {
-    /// A speed to hold, or none.
+    /// The speed to hold; `None` to coast.
     const fn speed(self) -> Option<f32> {
         match self {
             Self::Brake => Some(0.0),

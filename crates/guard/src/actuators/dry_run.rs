@@ -1,18 +1,18 @@
-//! No motors: what would be done is said.
+//! The dry run: no motors, only log messages.
 
 use pilotage_vehicle::Time;
 
 use crate::{Actuator, ActuatorError, Mode, Output};
 
-/// Takes every output and moves nothing. Says in the log when it would begin to drive and
-/// when it would stop.
+/// Accepts every output and moves nothing. Logs when the car would start to drive and when it would
+/// stop.
 #[derive(Debug, Default)]
 pub struct DryRun {
     last: Option<Output>,
 }
 
 impl DryRun {
-    /// What it was last told.
+    /// The last output.
     pub const fn last(&self) -> Option<Output> {
         self.last
     }
@@ -25,12 +25,12 @@ impl Actuator for DryRun {
 
     fn write(&mut self, _now: Time, output: &Output) -> Result<(), ActuatorError> {
         if self.last.map(|last| last.mode) != Some(output.mode) {
-            let does = match output.mode {
+            let action = match output.mode {
                 Mode::Disarmed => "be disarmed",
-                Mode::Failsafe => "stand",
+                Mode::Failsafe => "stop",
                 Mode::Drive => "drive",
             };
-            log::info!("dry run: the car would {does}");
+            log::info!("dry run: the car would {action}");
         }
         self.last = Some(*output);
         Ok(())

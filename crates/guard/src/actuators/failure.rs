@@ -1,4 +1,4 @@
-//! Why a device failed, and what is logged of it.
+//! Failures of a device, and how they are retried and logged.
 
 use std::io;
 use std::sync::Arc;
@@ -9,33 +9,34 @@ use pilotage_vehicle::Time;
 use super::retry::Retry;
 use crate::ActuatorError;
 
-/// A setting's value as text, or the beginning of it.
+/// A setting's value as text, possibly truncated.
 pub(crate) type Text = ArrayString<16>;
 
-/// Why an attempt failed, small enough to be reported again while the next one waits.
+/// Why an attempt failed. It is `Copy`, so that it can be reported again until the next attempt is
+/// due.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Failure {
-    /// The system's number.
+    /// The system's error number.
     System(i32),
-    /// What the system has no number for.
+    /// An error without a system number.
     Kind(io::ErrorKind),
-    /// A register holds something else.
+    /// A register does not have the expected value.
     Register {
         register: u8,
         written: u8,
         holds: u8,
     },
-    /// A pin's setting holds something else.
+    /// A setting of a pin does not have the expected value.
     Setting {
         setting: &'static str,
         written: Text,
         holds: Text,
     },
-    /// A pin is inverted, and stays so.
+    /// A pin is inverted, and its polarity cannot be changed.
     Polarity { holds: Text },
-    /// No answer for so many milliseconds.
+    /// No answer for this many milliseconds.
     Silent { millis: u64 },
-    /// There is no device of that name.
+    /// The device's path does not exist.
     Gone,
 }
 
@@ -43,7 +44,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::NotFound, _) => Self::Gone,
-            // A lock that another holds, when a device is opened again.
+            // When a device is opened again: another process holds the lock.
             (io::ErrorKind::WouldBlock, _) => Self::Kind(io::ErrorKind::ResourceBusy),
             (_, Some(code)) => Self::System(code),
             (kind, None) => Self::Kind(kind),
@@ -58,7 +59,7 @@ impl From<io::ErrorKind> for Failure {
 }
 
 impl Failure {
-    /// As an error of `device`.
+    /// Converts to an error of `device`.
     pub(crate) fn of(self, device: &Arc<str>) -> ActuatorError {
         let device = Arc::clone(device);
         let source = match self {
@@ -95,19 +96,19 @@ impl Failure {
         ActuatorError::Write { device, source }
     }
 
-    /// Whether it is the same reason; for how long a device has been silent is none.
-    fn is_as(&self, other: &Self) -> bool {
+    /// Whether both failures have the same reason. The duration of a silence is ignored.
+    fn has_same_reason(&self, other: &Self) -> bool {
         let silent = |failure: &Self| matches!(failure, Self::Silent { .. });
         self == other || (silent(self) && silent(other))
     }
 }
 
-/// Attempts at a device: when the next one is due, and how the last one failed.
+/// Attempts to write to a device: when the next one is due, and how the last one failed.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     device: Arc<str>,
     retry: Retry,
-    /// Of the last attempt, if it failed.
+    /// The failure of the last attempt, if it failed.
     last: Option<Failure>,
 }
 
@@ -121,7 +122,7 @@ impl Attempts {
     }
 
     /// # Errors
-    /// While the next attempt waits: how the last one failed.
+    /// The last attempt's failure, until the next attempt is due.
     pub(crate) fn due(&self, now: Time) -> Result<(), ActuatorError> {
         match self.last {
             Some(failure) if !self.retry.due(now) => Err(failure.of(&self.device)),
@@ -136,19 +137,18 @@ impl Attempts {
         }
     }
 
-    /// Takes the failure of `device`, a part of this one perhaps, and logs it where its reason
-    /// is a new one. `note` goes behind that.
+    /// Records a failed attempt, and logs it with `note` appended if its reason is new.
     pub(crate) fn failed(&mut self, now: Time, failure: Failure, note: &str) -> ActuatorError {
         let error = failure.of(&self.device);
         let first = self.retry.failed(now);
-        if first || !self.last.is_some_and(|last| last.is_as(&failure)) {
+        if first || !self.last.is_some_and(|last| last.has_same_reason(&failure)) {
             log::error!("{error}{note}");
         }
         self.last = Some(failure);
         error
     }
 
-    /// The failures from now on are of this device.
+    /// Sets the device of the following failures.
     pub(crate) fn blame(&mut self, device: &Arc<str>) {
         self.device = Arc::clone(device);
     }

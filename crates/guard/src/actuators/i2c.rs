@@ -14,50 +14,50 @@ use embedded_hal::i2c::{
 use super::bus_lock::{self, Hold};
 use crate::sys::{self, I2cPart, MOST_I2C_PARTS, SMBUS_BLOCK};
 
-/// A transfer on a bus that hangs gives up after this: the shortest the kernel knows.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// The timeout of a transfer on a hanging bus: the shortest that the kernel supports.
+const TRANSFER_TIMEOUT: Duration = Duration::from_millis(10);
 
 // <linux/i2c.h>
 const FUNC_I2C: u64 = 0x0000_0001;
 const FUNC_READ_BYTE_DATA: u64 = 0x0008_0000;
 const FUNC_WRITE_I2C_BLOCK: u64 = 0x0800_0000;
 
-/// How an adapter transfers.
+/// How transfers are made with an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// Whatever is asked, by I2C_RDWR.
+enum TransferMode {
+    /// Any I2C transfer, with I2C_RDWR.
     Plain,
-    /// Only what SMBus knows.
+    /// Only SMBus commands.
     Smbus,
 }
 
-/// One `/dev/i2c-N`, locked against a second writer while its adapter is there. One that was
-/// unplugged is opened again, and locked, at the first transfer after it came back.
+/// One `/dev/i2c-N`, locked against a second writer. If its adapter is unplugged, the bus is opened
+/// and locked again at the first transfer after the adapter is back.
 #[derive(Debug)]
 pub struct I2cBus {
     path: PathBuf,
     hold: Hold,
-    /// None while its adapter is gone.
+    /// `None` while the adapter is gone.
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
     device: File,
-    way: Way,
+    mode: TransferMode,
 }
 
-/// What the kernel said of a transfer.
+/// The kernel's error of a transfer.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct I2cError(#[from] pub io::Error);
 
 impl I2cBus {
-    /// Opens a bus; waits for another writer as `hold` has it.
+    /// Opens a bus, and waits for another writer as `hold` specifies.
     ///
     /// # Errors
-    /// `WouldBlock` when another holds it, `Unsupported` when its adapter can neither I2C
-    /// transfers nor SMBus's blocks; else the system's reason.
+    /// `WouldBlock` when another process holds it, `Unsupported` when its adapter supports neither
+    /// I2C transfers nor SMBus block writes; otherwise the system's error.
     pub fn open(path: &Path, hold: impl Into<Hold>) -> io::Result<Self> {
         let hold = hold.into();
         Ok(Self {
@@ -74,17 +74,17 @@ impl Open {
         bus_lock::lock(&device, path, hold)?;
         let functions = sys::i2c_functions(device.as_fd())?;
         let smbus = FUNC_READ_BYTE_DATA | FUNC_WRITE_I2C_BLOCK;
-        let way = if functions & FUNC_I2C != 0 {
-            Way::Plain
+        let mode = if functions & FUNC_I2C != 0 {
+            TransferMode::Plain
         } else if functions & smbus == smbus {
-            Way::Smbus
+            TransferMode::Smbus
         } else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        // An adapter that does not know these keeps its own (a Jetson's, i2c-tegra, waits as
-        // long as it always does): so transfers run on a thread of their own, see `Worker`.
-        let _ = sys::i2c_patience(device.as_fd(), PATIENCE);
-        Ok(Self { device, way })
+        // Some adapter drivers ignore these settings (a Jetson's i2c-tegra keeps its own timeout).
+        // Transfers therefore run on their own thread, see `Worker`.
+        let _ = sys::i2c_patience(device.as_fd(), TRANSFER_TIMEOUT);
+        Ok(Self { device, mode })
     }
 
     fn plain(&self, address: u8, operations: &mut [Operation<'_>]) -> io::Result<()> {
@@ -101,7 +101,7 @@ impl Open {
         sys::i2c_transfer(self.device.as_fd(), address, &mut parts)
     }
 
-    /// Writes to registers, and reads of registers, of a device that counts them up.
+    /// Writes to and reads of consecutive registers of a device with auto-increment.
     fn smbus(&self, address: u8, operations: &mut [Operation<'_>]) -> io::Result<()> {
         let bus = self.device.as_fd();
         match operations {
@@ -140,12 +140,12 @@ impl I2c<SevenBitAddress> for I2cBus {
             Some(open) => open,
             None => self.open.insert(Open::at(&self.path, self.hold)?),
         };
-        let done = match open.way {
-            Way::Plain => open.plain(address, operations),
-            Way::Smbus => open.smbus(address, operations),
+        let done = match open.mode {
+            TransferMode::Plain => open.plain(address, operations),
+            TransferMode::Smbus => open.smbus(address, operations),
         };
-        // As long as somebody holds the device of an adapter that is gone, the kernel makes
-        // none of it when it comes back: `i2c_del_adapter` waits for the last.
+        // Close the device of an adapter that is gone. While it is open, the kernel cannot create
+        // it again when the adapter comes back: `i2c_del_adapter` waits for the last user.
         if done.is_err() && replaced(&open.device, &self.path) {
             self.open = None;
         }
@@ -153,7 +153,7 @@ impl I2c<SevenBitAddress> for I2cBus {
     }
 }
 
-/// Whether `path` names another device than the open one, or none.
+/// Whether `path` is now another device than the open one, or does not exist.
 fn replaced(device: &File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.rdev(), metadata.ino());
     match (device.metadata(), fs::metadata(path)) {
@@ -164,7 +164,7 @@ fn replaced(device: &File, path: &Path) -> bool {
 
 impl embedded_hal::i2c::Error for I2cError {
     fn kind(&self) -> ErrorKind {
-        // As the kernel's Documentation/i2c/fault-codes.rst has them.
+        // As listed in the kernel's Documentation/i2c/fault-codes.rst.
         match self.0.raw_os_error() {
             Some(libc::ENXIO) => ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address),
             Some(libc::EREMOTEIO) => ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_that_is_gone_or_another_is_known() {
+    fn a_missing_or_replaced_device_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("i2c-1");
         let open = File::create(&path).unwrap();

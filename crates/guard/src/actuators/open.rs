@@ -1,4 +1,4 @@
-//! From car.toml's `[actuator]` to the motors.
+//! Opens the motors that `[actuator]` of car.toml describes.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::{Actuator, ActuatorError, Output};
 
-/// The motors of a car, whichever they are.
+/// The motors of a car, of any kind.
 pub enum Motors {
-    /// None.
+    /// No motors.
     DryRun(DryRun),
-    /// Behind a PWM chip, written to by a thread of its own.
+    /// Behind a PWM chip, with writes on a separate thread.
     Pca9685(Worker<Pca9685<I2cBus>>),
-    /// The same, written to by the thread that writes: for failsafe, which has no ticks to keep
-    /// and must not depend on another thread.
+    /// Behind a PWM chip, with writes on the calling thread: for failsafe, which has no ticks to
+    /// keep and must not depend on another thread.
     Pca9685Direct(Box<Pca9685<I2cBus>>),
     /// Behind a VESC.
     Vesc(Box<Vesc>),
@@ -28,19 +28,19 @@ pub enum Motors {
     Pwm(Box<Pwm>),
 }
 
-/// Why there are no motors.
+/// Why the motors could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The simulated car's motors are the simulator's.
+    /// The simulator moves the simulated car; there are no motors to open.
     #[error(
         "`actuator.kind` is `simulator`, whose car the simulator moves: name the car's motors in its \
          car.toml (docs/car.md)"
     )]
     Simulated,
-    /// The kind's table is not there.
+    /// The table of the kind is missing.
     #[error("`actuator.kind` is `{0}`, but there is no table `[actuator.{0}]`: docs/car.md")]
     NoTable(&'static str),
-    /// Another writes to it.
+    /// Another process holds the device.
     #[error(
         "{device}: another guard holds it; there can be one for each car (`pilotage stop` ends \
          it); or another program does (`sudo fuser -v {device}`)"
@@ -49,7 +49,7 @@ pub enum OpenError {
         /// The device.
         device: PathBuf,
     },
-    /// The bus's adapter is of no use.
+    /// The bus's adapter does not support the transfers.
     #[error(
         "{device}: this bus's adapter can neither I2C transfers nor SMBus's blocks; connect the \
          chip to another bus"
@@ -58,7 +58,7 @@ pub enum OpenError {
         /// The bus.
         device: PathBuf,
     },
-    /// It is not there, or not to be used.
+    /// The device does not exist, or cannot be used.
     #[error("{device}: {reason}{advice}", advice = advice(.reason))]
     Device {
         /// The device.
@@ -66,10 +66,10 @@ pub enum OpenError {
         /// The system's error.
         reason: io::Error,
     },
-    /// There is no thread for its transfers.
+    /// The thread for the transfers could not be started.
     #[error("no thread can be started for the transfers to the motors: {0}")]
     Thread(io::Error),
-    /// The OE pin is not there, or not to be used.
+    /// The OE pin does not exist, or cannot be used.
     #[error("{chip}, line {line}: the output-enable pin cannot be had: {reason}")]
     OutputEnable {
         /// The chip.
@@ -95,7 +95,7 @@ fn advice(reason: &io::Error) -> &'static str {
 }
 
 impl OpenError {
-    /// `device` could not be opened, for the system's `reason`.
+    /// Converts the system's `reason` why `device` could not be opened.
     pub(crate) fn of(device: PathBuf, reason: io::Error) -> Self {
         match reason.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy => Self::Taken { device },
@@ -106,20 +106,20 @@ impl OpenError {
 }
 
 impl Motors {
-    /// Opens the motors of `settings` for a guard, and waits up to `patience` for another one to
-    /// release them. Nothing is written yet: a guard's first write does that.
+    /// Opens the motors of `settings` for a guard, and waits up to `patience` for another guard to
+    /// release them. Nothing is written until the guard's first write.
     ///
     /// # Errors
-    /// When they are not there or held by another.
+    /// When they do not exist, or another process holds them.
     pub fn open(settings: &ActuatorSettings, patience: Duration) -> Result<Self, OpenError> {
         Self::open_with(settings, patience.into())
     }
 
-    /// Opens them for failsafe: after `patience` without their locks, and without an OE pin
-    /// that another holds.
+    /// Opens the motors for failsafe: after `patience` without their locks, and without an OE pin
+    /// that another process holds.
     ///
     /// # Errors
-    /// When they are not there.
+    /// When they do not exist.
     pub fn open_regardless(
         settings: &ActuatorSettings,
         patience: Duration,
@@ -140,8 +140,8 @@ impl Motors {
                     return Ok(Self::Pca9685Direct(Box::new(chip)));
                 }
                 let device = settings.bus.display().to_string();
-                let theirs = pin.clone();
-                let build = move || pca9685(&settings, theirs, hold);
+                let worker_pin = pin.clone();
+                let build = move || pca9685(&settings, worker_pin, hold);
                 let worker = Worker::start("pca9685", device, build)?;
                 Ok(Self::Pca9685(match pin {
                     Some(pin) => worker.held_back_by(pin),
@@ -163,8 +163,8 @@ impl Motors {
         }
     }
 
-    /// Fits the waits to a guard of this `deadline`: the slower a car, the slower its bus or
-    /// computer may be.
+    /// Adapts the timeouts to the guard's `deadline`: a car with a longer deadline may have a
+    /// slower bus or computer.
     pub fn keep_to(&mut self, deadline: Duration) {
         if let Self::Pca9685(worker) = self {
             worker.keep_to(deadline);
@@ -173,8 +173,8 @@ impl Motors {
 }
 
 impl Motors {
-    /// Takes other pulses, ends and centres from `settings`, which are of the same device:
-    /// for an operator who looks for the right ones.
+    /// Sets the pulses, ends and centres from `settings`, which must be for the same device. It is
+    /// used for trimming.
     pub fn adjust(&mut self, settings: &ActuatorSettings) {
         match self {
             Self::DryRun(_) => {}

@@ -1,4 +1,4 @@
-//! The pin that lets a PWM chip's outputs through.
+//! The output-enable pin of a PWM chip.
 
 use std::io;
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use gpiocdev::request::Builder;
 use super::bus_lock::Hold;
 use super::settings::OutputEnableSettings;
 
-/// Lets a chip's outputs through, or not.
+/// Enables or disables a chip's outputs.
 pub trait OutputEnable {
-    /// Lets them through, or holds them back.
+    /// Enables (`through`) or disables the outputs.
     ///
     /// # Errors
-    /// When the pin does not do it.
+    /// When the pin cannot be set.
     fn set(&mut self, through: bool) -> io::Result<()>;
 }
 
-/// A PCA9685's OE pin on a GPIO line: low lets the outputs through. The kernel releases the
-/// line when its holder dies; the pull-up that the wiring must have then holds the outputs
-/// back, where the line's driver makes an input of a line that is released.
+/// A PCA9685's OE pin on a GPIO line: low enables the outputs. The kernel releases the line when
+/// the process dies. If the GPIO driver makes a released line an input, the pull-up resistor, which
+/// the wiring must have, then disables the outputs.
 #[derive(Debug, Clone)]
 pub struct GpioOutputEnable(Arc<Request>);
 
 impl GpioOutputEnable {
-    /// Takes the line, and holds the outputs back. A line that is refused is tried again for
-    /// the patience of `hold`: that of a guard which was killed is busy for a moment.
+    /// Requests the line, and disables the outputs. A refused request is repeated for the patience
+    /// of `hold`, because the line of a killed guard is busy for a moment.
     ///
     /// # Errors
-    /// When the chip is not there, or the line is another's.
+    /// When the chip does not exist, or another process holds the line.
     pub fn open(settings: &OutputEnableSettings, hold: impl Into<Hold>) -> io::Result<Self> {
         let request = hold.into().wait(|| {
             request(settings).request().map_err(|error| match error {
-                // What the kernel answered to the request for the line, as a rule that it is
-                // busy; what else it may be is not told apart here.
+                // The kernel refused the request, usually because the line is busy. Other reasons
+                // are not distinguished here.
                 gpiocdev::Error::Uapi(..) => io::Error::new(io::ErrorKind::ResourceBusy, error),
                 error => io::Error::other(error),
             })
@@ -44,7 +44,7 @@ impl GpioOutputEnable {
     }
 }
 
-/// The request for the line, as an output that holds the chip's outputs back.
+/// The request for the line, as an output that disables the chip's outputs.
 fn request(settings: &OutputEnableSettings) -> Builder {
     let mut builder = Request::builder();
     builder
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chip_that_is_not_there_is_not_waited_for() {
+    fn opening_a_missing_chip_fails_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let settings = OutputEnableSettings {
             chip: folder.path().join("gpiochip7"),

@@ -1,8 +1,8 @@
 //! The PCA9685, the PWM chip of Donkeycar, JetRacer and JetBot.
 //!
-//! It keeps putting out its last pulses whatever dies, so what is written to it last has to be
-//! right. Where no pulse is wanted, its channels are set fully off one by one, the motor's
-//! first: sleep would stop all of them at once, wherever they are in their cycle.
+//! The chip keeps putting out its last pulses when the guard or the computer dies, so the last
+//! write has to be safe. To put out no pulse, the channels are set fully off one by one, the
+//! motor's first. Sleep mode would stop all channels at once, in the middle of a cycle.
 
 use std::cell::RefCell;
 use std::io;
@@ -32,19 +32,18 @@ const PRESCALE: u8 = 0xFE;
 const SLEEP: u8 = 0x10;
 const AUTO_INCREMENT: u8 = 0x20;
 const EXTERNAL_CLOCK: u8 = 0x40;
-/// The outputs as the chip comes up (data sheet, table 6): not inverted (INVRT), taking effect
-/// with the end of a transfer (OCH), driven to both sides (OUTDRV), low while OE holds them
-/// back (OUTNE).
+/// MODE2 after power-up (data sheet, table 6): outputs not inverted (INVRT), updated at the end of
+/// a transfer (OCH), totem-pole (OUTDRV), and low while OE disables them (OUTNE).
 const OUTPUTS: u8 = 0x04;
-/// Its bits that are no other's.
+/// The bits of MODE2 that are not reserved.
 const OUTPUTS_MASK: u8 = 0x1F;
-/// In the high byte of a channel's ON and OFF: always.
+/// Bit in the high byte of a channel's ON and OFF: fully on or fully off.
 const FULL: u8 = 0x10;
 
 /// The oscillator needs 500 us to start (data sheet, 7.3.1).
 const WAKE_UP: Duration = Duration::from_micros(500);
 
-/// What turns a car's wheels.
+/// What drives and steers a car's wheels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wheels {
     /// A steering servo and a speed controller.
@@ -53,14 +52,14 @@ pub enum Wheels {
         steering: (u8, Pulses),
         /// The speed controller's.
         throttle: (u8, Pulses),
-        /// What the speed controller wants to see first.
+        /// The pulses that arm the speed controller.
         arming: Arming,
     },
     /// A motor on each side.
     Differential(Differential),
 }
 
-/// A chip on an I2C bus.
+/// A PCA9685 on an I2C bus.
 pub struct Pca9685<B: I2c> {
     bus: Rc<RefCell<B>>,
     chip: pwm_pca9685::Pca9685<RcDevice<B>>,
@@ -69,11 +68,11 @@ pub struct Pca9685<B: I2c> {
     frequency: f32,
     wheels: Wheels,
     output_enable: Option<Box<dyn OutputEnable>>,
-    /// Whether it is set up and, as far as is known, still is.
+    /// Whether the chip is set up, as far as is known.
     ready: bool,
-    /// What was last written to it, in order.
+    /// The last written targets, in order.
     written: Targets,
-    /// Which of them is written again next.
+    /// The index of the target that is written again next.
     refresh: usize,
     rotation: Rotation,
     attempts: Attempts,
@@ -84,9 +83,8 @@ where
     B: I2c,
     B::Error: Into<io::Error>,
 {
-    /// The chip at `address` (0x40 to 0x7F, not 0x70), which is to make `frequency` cycles a
-    /// second with its oscillator at `oscillator` Hz (25 MHz unless measured). Nothing is
-    /// written yet.
+    /// The chip at `address` (0x40 to 0x7F, not 0x70), with `frequency` cycles per second and an
+    /// oscillator of `oscillator` Hz (25 MHz unless measured). Nothing is written yet.
     ///
     /// # Errors
     /// `InvalidInput` at a forbidden address.
@@ -103,7 +101,7 @@ where
             pwm_pca9685::Pca9685::new(RcDevice::new(Rc::clone(&bus)), Address::from(address))
                 .map_err(|_| io::ErrorKind::InvalidInput)?;
         let cycle = f32::from(Level::CYCLE);
-        // Data sheet, 7.3.5; what the chip does not take becomes the nearest that it does.
+        // Data sheet, 7.3.5; clamped to the range that the chip supports.
         let prescale = (oscillator / (cycle * frequency)).round() - 1.0;
         let prescale = prescale.clamp(3.0, 255.0) as u8;
         Ok(Self {
@@ -122,18 +120,18 @@ where
         })
     }
 
-    /// Its errors name `device`.
+    /// Sets the device name for errors.
     pub fn named(mut self, device: impl Into<Arc<str>>) -> Self {
         self.attempts = Attempts::new(device.into());
         self
     }
 
-    /// Takes other pulses.
+    /// Sets other pulses.
     pub(crate) fn adjust(&mut self, wheels: Wheels) {
         self.wheels = wheels;
     }
 
-    /// Cycles a second, as near to what was asked as the chip comes.
+    /// Cycles per second, as close to the requested frequency as the chip supports.
     pub const fn frequency(&self) -> f32 {
         self.frequency
     }
@@ -149,7 +147,7 @@ where
                 let arming = arming.pulse(now, output.mode);
                 let motor = arming.or_else(|| throttle.1.micros(output.mode, output.throttle));
                 let servo = steering.1.micros(output.mode, output.steering);
-                // The motor first: it is what hurts.
+                // The motor first: it is the dangerous one.
                 [(throttle.0, motor), (steering.0, servo)]
                     .into_iter()
                     .map(|(channel, micros)| Target {
@@ -174,14 +172,14 @@ where
                 changed = true;
             }
         }
-        // On other ticks one channel is written again: so a bus that is gone shows at once.
+        // Without a change, write one channel again, so that a failed bus is detected at once.
         if !changed {
             self.refresh = (self.refresh + 1) % targets.len().max(1);
             if let Some(target) = targets.get(self.refresh) {
                 self.put(*target)?;
             }
         }
-        // The two modes, the prescaler and every channel.
+        // MODE1, MODE2, the prescaler and every channel.
         let checks = 3 + self.written.len() as u32;
         match self.rotation.due(now, checks) {
             Some(index) => self.check(index),
@@ -189,21 +187,22 @@ where
         }
     }
 
-    /// Brings a chip in whatever state to put out `targets`.
+    /// Sets up a chip in any state to put out `targets`.
     fn set_up(&mut self, now: Time, targets: &Targets) -> Result<(), Failure> {
         self.chip.reset_internal_driver_state();
-        // First: inverted outputs put out the complement of each channel.
+        // First, because inverted outputs put out the complement of each channel.
         self.write_register(MODE2, OUTPUTS)?;
         let mode = self.read(MODE1)?;
-        let right = mode & (SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK) == AUTO_INCREMENT
+        let configured = mode & (SLEEP | AUTO_INCREMENT | EXTERNAL_CLOCK) == AUTO_INCREMENT
             && self.read(PRESCALE)? == self.prescale;
         if mode & SLEEP == 0 {
-            // The driver takes a chip to be asleep, and would put it to sleep first.
+            // The chip is awake, but the driver crate assumes that it is asleep and would put it to
+            // sleep first. This call updates the driver's state.
             self.chip.enable().map_err(failure)?;
         }
-        if !right {
+        if !configured {
             if mode & SLEEP == 0 {
-                // It runs at another frequency, so each of its pulses is a wrong one.
+                // The chip runs at another frequency, so all of its pulses are wrong.
                 for target in targets {
                     self.put(Target {
                         level: Level::Low,
@@ -214,14 +213,15 @@ where
             self.chip.disable().map_err(failure)?;
             self.chip.set_prescale(self.prescale).map_err(failure)?;
         }
-        // Before it wakes: what it wakes with is what is written here.
+        // Before it wakes up: the chip then starts with these targets.
         for target in targets {
             self.put(*target)?;
         }
-        if !right {
+        if !configured {
             self.chip.enable().map_err(failure)?;
             std::thread::sleep(WAKE_UP);
-            // The prescaler and the clock are taken only as the data sheet's order has it.
+            // Check that the chip accepted the prescaler and the clock: it does so only in the
+            // order given in the data sheet.
             self.expect(PRESCALE, self.prescale, 0xFF)?;
             self.expect(
                 MODE1,
@@ -242,7 +242,7 @@ where
         match level {
             Level::Low => self.chip.set_channel_full_off(channel),
             Level::High => {
-                // Fully off wins over fully on, so that goes first.
+                // Fully off has priority over fully on, so clear it first.
                 let cleared = self.chip.set_channel_off(channel, 0);
                 cleared.and_then(|()| self.chip.set_channel_full_on(channel, 0))
             }
@@ -251,7 +251,7 @@ where
         .map_err(failure)
     }
 
-    /// Reads one of the chip's settings back.
+    /// Reads back one of the chip's settings.
     fn check(&mut self, index: u32) -> Result<(), Failure> {
         match index {
             0 => self.expect(
@@ -347,12 +347,12 @@ where
                 Ok(())
             }
             Err(failure) => {
-                // Nothing that was written is known to hold, and the pulses stopped perhaps.
+                // The chip's settings are unknown now, and the pulses may have stopped.
                 self.ready = false;
                 if let Wheels::Servo { arming, .. } = &mut self.wheels {
                     arming.again();
                 }
-                // Where the bus is gone, the pin may not be.
+                // The pin may work even if the bus does not.
                 let held_back = self.enable_output(false).is_ok() && self.output_enable.is_some();
                 let note = match held_back {
                     true => "; its outputs are held back",

@@ -1,4 +1,4 @@
-//! From a channel's value to the length of its pulse.
+//! Converts a channel's value to the length of its pulse.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use pilotage_vehicle::Time;
 
 use crate::Mode;
 
-/// What a channel puts out while the car does not drive.
+/// A channel's output while the car does not drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     /// A pulse of this many microseconds.
@@ -16,7 +16,7 @@ pub enum Rest {
 }
 
 impl Rest {
-    /// As written in car.toml: 0 is no pulse.
+    /// Converts a value of car.toml: 0 means no pulse.
     pub const fn of_micros(micros: u16) -> Self {
         match micros {
             0 => Self::Silent,
@@ -32,13 +32,13 @@ impl Rest {
     }
 }
 
-/// A servo's or a speed controller's pulses, microseconds. Which end is the longer one
-/// says which way it turns.
+/// The pulses of a servo or a speed controller, in microseconds. The direction of rotation depends
+/// on which end has the longer pulse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulses {
     /// At -1: full right, full reverse.
     pub minus: u16,
-    /// At 0: straight, standing.
+    /// At 0: straight, neutral.
     pub zero: u16,
     /// At 1: full left, full ahead.
     pub plus: u16,
@@ -66,9 +66,8 @@ impl Pulses {
 /// Most steps of a speed controller's arming.
 pub const MOST_STEPS: usize = 4;
 
-/// What a speed controller wants to see before it takes commands: pulses, one after the
-/// other. They go out when the car first drives after it was disarmed, in place of
-/// throttle; a stop does not wait for them.
+/// The sequence of pulses that arms a speed controller, before it accepts commands. They replace
+/// throttle when the car first drives after it was disarmed. A stop interrupts them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arming {
     steps: arrayvec::ArrayVec<(u16, Duration), MOST_STEPS>,
@@ -77,7 +76,8 @@ pub struct Arming {
 }
 
 impl Arming {
-    /// `steps` of microseconds and how long; those past the most there can be are left out.
+    /// `steps` of a pulse in microseconds and its duration; steps beyond [`MOST_STEPS`] are
+    /// ignored.
     pub fn new(steps: impl IntoIterator<Item = (u16, Duration)>) -> Self {
         Self {
             steps: steps.into_iter().take(MOST_STEPS).collect(),
@@ -86,12 +86,12 @@ impl Arming {
         }
     }
 
-    /// The pulse to put out now in place of throttle's, if it is not over yet.
+    /// The pulse to put out now in place of throttle, until the arming is complete.
     pub fn pulse(&mut self, now: Time, mode: Mode) -> Option<f32> {
         match mode {
-            // The controller may have been switched off meanwhile.
+            // Restart the arming: the controller may have been switched off while disarmed.
             Mode::Disarmed => self.again(),
-            // A stop is a stop; what was begun begins anew.
+            // A stop interrupts the arming, which then starts from the beginning.
             Mode::Failsafe => self.began = None,
             Mode::Drive if !self.done => {
                 let began = *self.began.get_or_insert(now);
@@ -109,7 +109,7 @@ impl Arming {
         None
     }
 
-    /// It has to be done anew: the pulses were interrupted.
+    /// Restarts the arming, because the pulses were interrupted.
     pub const fn again(&mut self) {
         self.began = None;
         self.done = false;

@@ -25,21 +25,21 @@ pub struct Pwm {
     arming: Arming,
     rotation: Rotation,
     attempts: Attempts,
-    /// Whether the pins are set up and, as far as is known, still are.
+    /// Whether the pins are set up, as far as is known.
     ready: bool,
 }
 
 impl Pwm {
-    /// Opens both pins; waits for another writer as `hold` has it. Nothing is set yet.
+    /// Opens both pins, and waits for another writer as `hold` specifies. Nothing is written yet.
     ///
     /// # Errors
-    /// When a pin is not there, or held by another.
+    /// When a pin does not exist, or another process holds it.
     pub fn open(settings: &PwmSettings, hold: impl Into<Hold>) -> Result<Self, OpenError> {
         let hold = hold.into();
         let (steering, throttle) = (&settings.steering, &settings.throttle);
         let period = (1e9 / settings.frequency) as u32;
         let open = |chip, channel, pulses| Pin::open(chip, channel, period, pulses, hold);
-        // The motor first: it is what hurts.
+        // The motor first: it is the dangerous one.
         let chip = &settings.throttle_pin.chip;
         let throttle_pin = open(chip, throttle.channel, throttle.pulses())?;
         let chip = &settings.steering_pin.chip;
@@ -53,7 +53,7 @@ impl Pwm {
         })
     }
 
-    /// Takes other pulses.
+    /// Sets other pulses.
     pub(crate) fn adjust(&mut self, settings: &PwmSettings) {
         let [throttle, steering] = &mut self.pins;
         throttle.pulses = settings.throttle.pulses();
@@ -61,7 +61,7 @@ impl Pwm {
     }
 
     /// # Errors
-    /// What failed, and at which pin.
+    /// The index of the pin, and its failure.
     fn attempt(&mut self, now: Time, output: &Output) -> Result<(), (usize, Failure)> {
         if !self.ready {
             for (index, pin) in self.pins.iter_mut().enumerate() {
@@ -101,7 +101,7 @@ impl Actuator for Pwm {
                 Ok(())
             }
             Err((pin, failure)) => {
-                // None of what was written is known to hold, and the pulses stopped perhaps.
+                // The pins' settings are unknown now, and the pulses may have stopped.
                 self.ready = false;
                 self.arming.again();
                 self.attempts.blame(&self.pins[pin].device);

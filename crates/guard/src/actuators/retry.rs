@@ -1,16 +1,16 @@
-//! How often a device that fails is tried again.
+//! The intervals at which a failed device is retried.
 
 use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 const LONGEST: Duration = Duration::from_millis(320);
 const FIRST: Duration = Duration::from_millis(5);
 
-/// Tries at once after a first failure, since a single disturbance on a bus is common and
-/// failsafe must not wait for it; then at waits that double, so that a dead bus, each try of
-/// which can take its time-out, does not eat the guard's ticks.
+/// Retries at once after the first failure, because a single disturbance on a bus is common and
+/// must not delay failsafe. After that the waits double: each attempt on a dead bus can take its
+/// full timeout, which must not use up the guard's ticks.
 #[derive(Debug, Default)]
 pub(crate) struct Retry {
     failures: u32,
@@ -18,12 +18,12 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Whether a try is due.
+    /// Whether an attempt is due.
     pub(crate) fn due(&self, now: Time) -> bool {
         self.next.is_none_or(|next| now >= next)
     }
 
-    /// A try failed. True for the first one since all was well.
+    /// Records a failed attempt. Returns true for the first failure since the last success.
     pub(crate) fn failed(&mut self, now: Time) -> bool {
         self.next = self.failures.checked_sub(1).map(|doublings| {
             let wait = FIRST.saturating_mul(1 << doublings.min(10));
@@ -33,11 +33,11 @@ impl Retry {
         self.failures == 1
     }
 
-    /// A try succeeded. True for the first one since a failure.
+    /// Records a successful attempt. Returns true for the first success since a failure.
     pub(crate) fn succeeded(&mut self) -> bool {
-        let was = self.failures > 0;
+        let had_failed = self.failures > 0;
         *self = Self::default();
-        was
+        had_failed
     }
 }
 

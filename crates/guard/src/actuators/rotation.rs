@@ -1,13 +1,13 @@
-//! Which of a device's settings is read back next.
+//! Selects the setting of a device that is read back next.
 
 use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-/// Within this time each of a device's settings is read back once.
+/// Each setting of a device is read back once within this time.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Settings that are read back one after the other, at most one at a tick.
+/// Settings that are read back one after the other, at most one per tick.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     next: Time,
@@ -24,21 +24,21 @@ impl Default for Rotation {
 }
 
 impl Rotation {
-    /// The one of `count` settings that is due now, if one is.
+    /// The index of the setting, out of `count`, that is due now, if one is.
     pub(crate) fn due(&mut self, now: Time, count: u32) -> Option<u32> {
         if now < self.next || count == 0 {
             return None;
         }
-        // A share to spare, as the moments are those of ticks.
+        // One share more than needed, because checks happen only at ticks.
         let share = CHECK_EVERY / (count + 1);
-        // Late ticks are made up for, a pause is not.
+        // Catch up after late ticks, but not after a pause.
         let late = now.since(self.next) > CHECK_EVERY;
         self.next = if late { now } else { self.next } + share;
         self.index = (self.index + 1) % count;
         Some(self.index)
     }
 
-    /// Begins anew: all has just been set up.
+    /// Starts again, after all settings have been written.
     pub(crate) fn restart(&mut self, now: Time) {
         self.next = now;
         self.index = 0;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_setting_has_its_turn_within_a_second_whatever_the_ticks() {
+    fn each_setting_is_read_back_within_a_second_at_any_tick() {
         for tick in [1, 5, 7, 13, 40, 100] {
             let mut rotation = Rotation::default();
             let mut now = Time::from_nanos(1);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_not_made_up_for() {
+    fn a_pause_is_not_caught_up() {
         let mut rotation = Rotation::default();
         let mut now = Time::from_nanos(1);
         let _ = rotation.due(now, 4);

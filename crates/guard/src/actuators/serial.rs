@@ -1,4 +1,4 @@
-//! A serial port, raw and without waiting.
+//! A serial port in raw, non-blocking mode.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,16 +10,16 @@ use rustix::termios::{OptionalActions, QueueSelector};
 
 use super::bus_lock::{self, Hold};
 
-/// An open port, held against a second one while it lives: by a lock, and by the kernel, which
-/// refuses to open it again (but to root).
+/// An open port. A second user is excluded by a lock, and by the kernel, which refuses to open the
+/// port again (except for root).
 #[derive(Debug)]
 pub(crate) struct Port(File);
 
 impl Port {
-    /// Opens `path` at `baud` bits a second; waits for another writer as `hold` has it.
+    /// Opens `path` with `baud` bits per second, and waits for another writer as `hold` specifies.
     ///
     /// # Errors
-    /// `WouldBlock` or `ResourceBusy` when another holds it; else the system's reason.
+    /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
     pub(crate) fn open(path: &Path, baud: u32, hold: Hold) -> io::Result<Self> {
         let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
         let port = hold.wait(|| {
@@ -35,15 +35,15 @@ impl Port {
         termios.make_raw();
         termios.set_speed(baud)?;
         rustix::termios::tcsetattr(&port, OptionalActions::Now, &termios)?;
-        // What an earlier holder left half sent.
+        // Discard what an earlier process left in the buffers.
         rustix::termios::tcflush(&port, QueueSelector::IOFlush)?;
         Ok(Self(port))
     }
 
-    /// Writes all of `bytes` at once.
+    /// Writes all of `bytes` in one call.
     ///
     /// # Errors
-    /// `TimedOut` when the port does not take them, as nothing reads at the other end.
+    /// `TimedOut` when the port does not accept all of them, because the other end does not read.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.0.write(bytes) {
             Ok(written) if written == bytes.len() => Ok(()),
@@ -55,7 +55,7 @@ impl Port {
         }
     }
 
-    /// Takes what has come, up to `buffer`'s length.
+    /// Reads the bytes that have arrived, up to the length of `buffer`.
     ///
     /// # Errors
     /// When the port is gone.

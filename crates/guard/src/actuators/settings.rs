@@ -1,7 +1,6 @@
-//! `[actuator]` of car.toml as written, and what is checked of it.
+//! `[actuator]` of car.toml and its checks.
 //!
-//! Pulses, failsafe and disarmed values have no defaults: where a car's neutral lies only
-//! its owner knows.
+//! Pulses, failsafe and disarmed values have no defaults, because they differ from car to car.
 
 mod check;
 
@@ -12,11 +11,11 @@ use serde::Deserialize;
 
 use crate::Domain;
 
-/// `[actuator]`: the kind, and for each physical kind a table of its own.
+/// `[actuator]`: the kind, and a table for each physical kind.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ActuatorSettings {
-    /// Which of them the guard writes to.
+    /// The kind that the guard writes to.
     pub kind: Kind,
     /// `[actuator.pca9685]`
     pub pca9685: Option<Pca9685Settings>,
@@ -27,7 +26,7 @@ pub struct ActuatorSettings {
 }
 
 impl ActuatorSettings {
-    /// The kind and the device in a few words, such as `pwm on /sys/class/pwm/pwmchip0`.
+    /// The kind and the device, such as `pwm on /sys/class/pwm/pwmchip0`.
     pub fn describe(&self) -> String {
         match self.device() {
             Some(device) => format!("{} on {}", self.kind, device.display()),
@@ -35,7 +34,8 @@ impl ActuatorSettings {
         }
     }
 
-    /// What the guard writes to, each of which may have one writer: a bus, a port, or each pin.
+    /// The paths that the guard writes to, each of which may have only one writer: a bus, a port,
+    /// or each pin.
     pub(crate) fn outputs(&self) -> Vec<PathBuf> {
         match (self.kind, &self.pwm) {
             (Kind::Pwm, Some(pwm)) => {
@@ -49,7 +49,7 @@ impl ActuatorSettings {
         }
     }
 
-    /// The device that the guard writes to; none where it writes to none.
+    /// The device that the guard writes to, if there is one.
     pub fn device(&self) -> Option<&Path> {
         match self.kind {
             Kind::Simulator | Kind::DryRun => None,
@@ -67,11 +67,11 @@ pub enum Kind {
     /// The simulated car.
     #[default]
     Simulator,
-    /// Nothing: it says what it would do.
+    /// Nothing; the guard logs what the car would do.
     DryRun,
     /// A PCA9685 on an I2C bus.
     Pca9685,
-    /// A VESC on a serial line.
+    /// A VESC on a serial port.
     Vesc,
     /// The computer's own PWM pins.
     Pwm,
@@ -83,21 +83,21 @@ pub enum Kind {
 pub struct Pca9685Settings {
     /// Such as `/dev/i2c-1`.
     pub bus: PathBuf,
-    /// On the bus.
-    #[serde(default = "usual_address")]
+    /// The chip's address on the bus.
+    #[serde(default = "default_address")]
     pub address: u8,
-    /// Cycles a second, 24 to 1526.
+    /// Cycles per second, 24 to 1526.
     pub frequency: f32,
-    /// The chip's clock, Hz, if it was measured.
-    #[serde(default = "usual_oscillator")]
+    /// The frequency of the chip's clock in Hz, if it was measured.
+    #[serde(default = "default_oscillator")]
     pub oscillator: f32,
-    /// Where the OE pin is, if it is wired.
+    /// The OE pin, if it is wired.
     pub output_enable: Option<OutputEnableSettings>,
-    /// A steering servo, with `throttle`.
+    /// A steering servo; requires `throttle`.
     pub steering: Option<SteeringSettings>,
-    /// A speed controller, with `steering`.
+    /// A speed controller; requires `steering`.
     pub throttle: Option<ThrottleSettings>,
-    /// Two motors, instead.
+    /// Two motors, in place of `steering` and `throttle`.
     pub differential: Option<DifferentialSettings>,
 }
 
@@ -107,11 +107,11 @@ pub struct Pca9685Settings {
 pub struct OutputEnableSettings {
     /// Such as `/dev/gpiochip0`.
     pub chip: PathBuf,
-    /// Its line.
+    /// The line of the chip.
     pub line: u32,
 }
 
-/// A steering servo. Pulses in microseconds, 0 for none where that is allowed.
+/// A steering servo. Pulses are in microseconds; 0 is no pulse, where it is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SteeringSettings {
@@ -129,7 +129,7 @@ pub struct SteeringSettings {
     pub disarmed_us: u16,
 }
 
-/// A speed controller. Pulses in microseconds, 0 for none where that is allowed.
+/// A speed controller. Pulses are in microseconds; 0 is no pulse, where it is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThrottleSettings {
@@ -137,15 +137,15 @@ pub struct ThrottleSettings {
     pub channel: u8,
     /// Full ahead.
     pub ahead_us: u16,
-    /// Standing.
+    /// Neutral.
     pub neutral_us: u16,
-    /// Full reverse; neutral where it has none.
+    /// Full reverse; neutral if the controller has no reverse.
     pub reverse_us: u16,
     /// When stopped: neutral, or 0 for no pulse.
     pub failsafe_us: u16,
     /// While disarmed: neutral, or 0 for no pulse.
     pub disarmed_us: u16,
-    /// What it wants to see before it takes commands, at most four steps.
+    /// The pulses that arm the controller, at most four steps.
     #[serde(default)]
     pub arming: Vec<ArmingStep>,
 }
@@ -156,7 +156,7 @@ pub struct ThrottleSettings {
 pub struct ArmingStep {
     /// The pulse.
     pub us: u16,
-    /// For how long.
+    /// Its duration in milliseconds.
     pub ms: u16,
 }
 
@@ -164,7 +164,7 @@ pub struct ArmingStep {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DifferentialSettings {
-    /// By how much of its speed a side is faster or slower at full steering, 0 to 1.
+    /// The relative speed difference of each side at full steering, 0 to 1.
     pub turn: f32,
     /// When stopped.
     pub failsafe: Stop,
@@ -176,25 +176,25 @@ pub struct DifferentialSettings {
     pub right: MotorSettings,
 }
 
-/// How a motor stands.
+/// How a motor is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stop {
-    /// Shorted.
+    /// The motor is shorted.
     Brake,
-    /// Let go.
+    /// The motor runs free.
     Coast,
 }
 
-/// A motor's three channels. Where it turns the wrong way, `ahead` and `back` change places.
+/// A motor's three channels. If the motor turns the wrong way, swap `ahead` and `back`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MotorSettings {
     /// The bridge's PWM input.
     pub pwm: u8,
-    /// High to go ahead.
+    /// High to drive ahead.
     pub ahead: u8,
-    /// High to go back.
+    /// High to drive backwards.
     pub back: u8,
 }
 
@@ -204,14 +204,14 @@ pub struct MotorSettings {
 pub struct VescSettings {
     /// Such as `/dev/serial/by-id/usb-...`.
     pub port: PathBuf,
-    /// Bits a second; a USB line has no use for it.
-    #[serde(default = "usual_baud")]
+    /// Bits per second; has no effect on a USB port.
+    #[serde(default = "default_baud")]
     pub baud: u32,
-    /// The duty cycle at full throttle, -0.95 to 0.95; below 0 turns the motor about.
+    /// The duty cycle at full throttle, -0.95 to 0.95; a negative value reverses the motor.
     pub full_duty: f32,
-    /// Braking current when stopped, A; 0 lets the wheels go.
+    /// Braking current when stopped, in A; at 0 the motor coasts.
     pub failsafe_brake_a: f32,
-    /// The same while disarmed.
+    /// Braking current while disarmed, in A; at 0 the motor coasts.
     pub disarmed_brake_a: f32,
     /// The servo output at full left, 0 to 1.
     pub left: f32,
@@ -229,15 +229,15 @@ pub struct VescSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PwmSettings {
-    /// Cycles a second.
+    /// Cycles per second.
     pub frequency: f32,
-    /// Where the servo's pin is.
+    /// The chip of the servo's pin.
     pub steering_pin: PwmChannelSettings,
-    /// Where the speed controller's is.
+    /// The chip of the speed controller's pin.
     pub throttle_pin: PwmChannelSettings,
-    /// The servo; its `channel` is that of `steering_pin.chip`.
+    /// The servo; its `channel` is a channel of `steering_pin.chip`.
     pub steering: SteeringSettings,
-    /// The speed controller; its `channel` is that of `throttle_pin.chip`.
+    /// The speed controller; its `channel` is a channel of `throttle_pin.chip`.
     pub throttle: ThrottleSettings,
 }
 
@@ -249,20 +249,20 @@ pub struct PwmChannelSettings {
     pub chip: PathBuf,
 }
 
-fn usual_address() -> u8 {
+fn default_address() -> u8 {
     0x40
 }
 
-fn usual_oscillator() -> f32 {
+fn default_oscillator() -> f32 {
     25e6
 }
 
-fn usual_baud() -> u32 {
+fn default_baud() -> u32 {
     115_200
 }
 
 impl Kind {
-    /// What it moves. A dry run moves nothing, so any engine may be tried with it.
+    /// What the actuator moves. A dry run moves nothing, so it accepts any engine.
     pub const fn domain(self) -> Domain {
         match self {
             Self::Simulator | Self::DryRun => Domain::Simulated,

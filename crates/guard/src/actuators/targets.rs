@@ -1,11 +1,11 @@
-//! What the channels of a PWM chip are to put out.
+//! The outputs of a PWM chip's channels.
 
 use arrayvec::ArrayVec;
 
 /// Most channels that a car uses: two motors of three each.
 pub(crate) const MOST_TARGETS: usize = 6;
 
-/// What one channel puts out.
+/// The output of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Always low: no pulse.
@@ -17,21 +17,21 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// Ticks of a cycle.
+    /// Ticks per cycle.
     pub(crate) const CYCLE: u16 = 4096;
 
-    /// The share of a cycle, 0 to 1.
+    /// A level that is high for this share of a cycle, 0 to 1.
     pub(crate) fn share(share: f32) -> Self {
         Self::ticks(share * f32::from(Self::CYCLE))
     }
 
-    /// A pulse of some microseconds every `1 / frequency` seconds; none is no pulse.
+    /// A pulse of `micros` microseconds every `1 / frequency` seconds; `None` is no pulse.
     pub(crate) fn pulse(micros: Option<f32>, frequency: f32) -> Self {
         micros.map_or(Self::Low, |micros| Self::share(micros * frequency / 1e6))
     }
 
     fn ticks(ticks: f32) -> Self {
-        // A float becomes the nearest there is; NaN becomes 0.
+        // The conversion saturates, and NaN becomes 0.
         match ticks.round() as u16 {
             0 => Self::Low,
             ticks if ticks < Self::CYCLE => Self::Ticks(ticks),
@@ -40,7 +40,7 @@ impl Level {
     }
 }
 
-/// A channel and what it is to put out.
+/// A channel and its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) channel: u8,

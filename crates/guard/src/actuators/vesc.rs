@@ -1,7 +1,7 @@
-//! A VESC, the motor controller of F1TENTH cars, which drives the steering servo too.
+//! The VESC, the motor controller of F1TENTH cars, which also drives the steering servo.
 //!
-//! It also has a time-out of its own, set in VESC Tool: without commands it lets the motor
-//! go, or brakes. That holds where this program cannot.
+//! The VESC also has its own timeout, set in VESC Tool: without commands it releases the motor or
+//! brakes. That protects the car if this program cannot.
 
 mod packet;
 
@@ -20,21 +20,21 @@ use packet::{Packet, Parser};
 
 const NAME: &str = "vesc";
 
-/// All of it is sent again this often: a packet with a wrong checksum is dropped by the
-/// VESC without an answer.
-const REFRESH: Duration = Duration::from_millis(20);
-/// It is asked for its firmware's version this often, since a line takes bytes though
-/// nothing reads them.
-const ASK_EVERY: Duration = Duration::from_millis(250);
-/// With so many questions one after the other unanswered it is taken for gone. A pause in
-/// which it is not asked is no silence.
-const QUESTIONS: u32 = 4;
-/// Bytes that are read at once, and how often in one write: all that waits is to be read, so
-/// that noise holds up no answer, but a line that never falls silent must not hold up a tick.
-const READ: usize = 1024;
-const READS: usize = 8;
+/// All values are sent again at this interval, because the VESC drops a packet with a wrong
+/// checksum without an answer.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
+/// The firmware version is requested at this interval, because a port accepts bytes even if the
+/// VESC does not read them.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
+/// After this many consecutive requests without an answer the VESC is considered gone. A pause
+/// without requests does not count.
+const MAX_UNANSWERED: u32 = 4;
+/// Bytes per read, and most reads per write. All waiting bytes are read, so that noise does not
+/// delay an answer. The number of reads is limited, so that endless noise does not delay a tick.
+const READ_SIZE: usize = 1024;
+const MAX_READS: usize = 8;
 
-/// A VESC on a serial line.
+/// A VESC on a serial port.
 #[derive(Debug)]
 pub struct Vesc {
     settings: VescSettings,
@@ -43,16 +43,16 @@ pub struct Vesc {
     parser: Parser,
     sent: Option<(Time, Output)>,
     asked: Option<Time>,
-    /// Questions since the last answer: the first one, and how many.
+    /// Requests since the last answer: the time of the first one, and their number.
     unanswered: Option<(Time, u32)>,
     attempts: Attempts,
 }
 
 impl Vesc {
-    /// Opens the line; waits for another writer as `hold` has it. Nothing is sent yet.
+    /// Opens the port, and waits for another writer as `hold` specifies. Nothing is sent yet.
     ///
     /// # Errors
-    /// `WouldBlock` or `ResourceBusy` when another holds it; else the system's reason.
+    /// `WouldBlock` or `ResourceBusy` when another process holds it; otherwise the system's error.
     pub fn open(settings: &VescSettings, hold: impl Into<Hold>) -> io::Result<Self> {
         let hold = hold.into();
         Ok(Self {
@@ -67,19 +67,19 @@ impl Vesc {
         })
     }
 
-    /// Takes other ends and centres.
+    /// Sets other ends and centres.
     pub(crate) fn adjust(&mut self, settings: &VescSettings) {
         self.settings = settings.clone();
         self.sent = None;
     }
 
-    /// The line.
+    /// The serial port's path.
     pub fn path(&self) -> &PathBuf {
         &self.settings.port
     }
 
     fn attempt(&mut self, now: Time, output: &Output) -> Result<(), Failure> {
-        // A USB line that was unplugged comes back as a new one.
+        // After a USB port was unplugged, it has to be opened again.
         let port = match &mut self.port {
             Some(port) => port,
             None => {
@@ -92,17 +92,19 @@ impl Vesc {
         if answers(port, &mut self.parser)? {
             self.unanswered = None;
         }
-        let ask = self.asked.is_none_or(|asked| now.since(asked) >= ASK_EVERY);
+        let ask = self
+            .asked
+            .is_none_or(|asked| now.since(asked) >= REQUEST_INTERVAL);
         let silent = self.unanswered.and_then(|(first, questions)| {
-            // The last of them has its time for an answer, too.
-            let all = questions > QUESTIONS || (questions == QUESTIONS && ask);
+            // The last request also gets its full time for an answer.
+            let all = questions > MAX_UNANSWERED || (questions == MAX_UNANSWERED && ask);
             all.then_some(first)
         });
         let due = self
             .sent
-            .is_none_or(|(at, sent)| sent != *output || now.since(at) >= REFRESH);
+            .is_none_or(|(at, sent)| sent != *output || now.since(at) >= REFRESH_INTERVAL);
         if ask || due {
-            // A silent one is sent everything all the same: it may only be unable to answer.
+            // Also send to a silent VESC: it may receive, and only be unable to answer.
             send(port, &self.settings, output, ask)?;
             self.sent = Some((now, *output));
         }
@@ -120,11 +122,11 @@ impl Vesc {
     }
 }
 
-/// Reads what waits; whether an answer is in it.
+/// Reads the waiting bytes. Returns whether they contain an answer.
 fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<bool> {
     let mut answered = false;
-    let mut bytes = [0; READ];
-    for _ in 0..READS {
+    let mut bytes = [0; READ_SIZE];
+    for _ in 0..MAX_READS {
         let length = port.receive(&mut bytes)?;
         if length == 0 {
             break;
@@ -136,7 +138,7 @@ fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<bool> {
     Ok(answered)
 }
 
-/// All that `output` means, in one write.
+/// Sends all commands for `output` in one write.
 fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) -> io::Result<()> {
     let mut packet = Packet::default();
     let servo = match output.mode {
@@ -158,7 +160,7 @@ fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) ->
         }
     };
     packet.set_servo(servo);
-    // Whatever it is doing, its own time-out starts anew only from here.
+    // ALIVE restarts the VESC's own timeout, whatever the output is.
     packet.alive();
     if ask {
         packet.ask_version();

@@ -1,10 +1,10 @@
-//! An actuator on a thread of its own.
+//! An actuator on a separate thread.
 //!
-//! A transfer on a stuck I2C bus can take longer than a guard's tick, and longer than its
-//! deadline: the kernel's own limit (I2C_TIMEOUT) is not kept by each adapter's driver. So a
-//! guard does not transfer itself. It passes its newest output on and waits a bounded time for
-//! what becomes of it. Of outputs that wait only the newest is written, as soon as the bus is
-//! free again: of a car that was stopped meanwhile, that is failsafe.
+//! A transfer on a stuck I2C bus can take longer than a guard's tick and its deadline, because not
+//! every adapter's driver keeps to the kernel's limit (I2C_TIMEOUT). The guard's thread therefore
+//! makes no transfers. It passes its newest output to the worker thread, and waits a bounded time
+//! for the outcome. Of the outputs that wait, only the newest is written when the bus is free
+//! again. If the car was stopped meanwhile, that output is failsafe.
 
 use std::io;
 use std::sync::mpsc;
@@ -18,35 +18,36 @@ use super::open::OpenError;
 use super::output_enable::OutputEnable;
 use crate::{Actuator, ActuatorError, Output, sys};
 
-/// As the guard's own thread, which waits for this one.
+/// The same priority as the guard's thread, which waits for this thread.
 const PRIORITY: i32 = 40;
-/// Memory is locked, a thread's stack too.
+/// Small, because memory is locked, including a thread's stack.
 const STACK: usize = 256 * 1024;
-/// The first write sets the device up. Nothing moves yet, so there is time.
-const START: Duration = Duration::from_secs(1);
-/// The shortest wait for a write: what I2C_TIMEOUT is where a driver keeps to it.
-const WAIT: Duration = Duration::from_millis(10);
-/// The share of a deadline that may be waited: 10 ms of the usual 150 ms.
-const SHARE: u32 = 15;
-/// The end of an actuator that hangs is not waited for longer.
-const END: Duration = Duration::from_millis(200);
+/// Timeout of the first write, which sets up the device. Nothing moves before it, so it may take
+/// longer.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Shortest timeout of a write: the value of I2C_TIMEOUT.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+/// A write's timeout is the deadline divided by this: 10 ms of the default 150 ms.
+const DEADLINE_SHARE: u32 = 15;
+/// How long to wait for the end of an actuator that hangs.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Writes to an actuator on a thread of its own.
+/// Writes to an actuator on a separate thread.
 ///
-/// In order, [`write`](Actuator::write) is as the actuator's own: it returns what that
-/// returned, with the output in force. An actuator that hangs delays it by the wait, once;
-/// after that each write fails at once, until the hang has ended.
+/// Normally [`write`](Actuator::write) behaves like the actuator's own: it returns the same result,
+/// with the output in force. An actuator that hangs delays one write by the timeout. After that
+/// each write fails at once, until the hang has ended.
 pub struct Worker<A> {
     name: &'static str,
     device: Arc<str>,
     shared: Arc<Shared<A>>,
     wait: Duration,
     thread: Option<JoinHandle<()>>,
-    /// Holds the outputs back while it hangs.
+    /// Disables the outputs while the actuator hangs.
     output_enable: Option<Box<dyn OutputEnable + Send>>,
-    /// Whether a write has been taken yet.
+    /// Whether a write has succeeded or timed out before.
     started: bool,
-    /// Whether it is known that it hangs.
+    /// Whether the actuator is known to hang.
     stuck: bool,
 }
 
@@ -57,22 +58,22 @@ struct Shared<A> {
     changed: Condvar,
 }
 
-/// What the two threads pass to each other.
+/// The state that the two threads share.
 struct Slot<A> {
-    /// The newest output, until it is begun.
-    order: Option<(Time, Output)>,
-    /// To be done before it.
+    /// The newest output, until its write begins.
+    pending: Option<(Time, Output)>,
+    /// A change to make before the next write.
     adjust: Option<Adjust<A>>,
-    /// How many were ordered.
-    ordered: u64,
-    /// When the write that runs began.
+    /// The number of submitted outputs.
+    submitted: u64,
+    /// When the current write began.
     began: Option<Instant>,
-    /// The last that was written, and what became of it.
+    /// The number of the last written output; `outcome` is its result.
     done: u64,
     outcome: Option<Result<(), ActuatorError>>,
-    /// No more will be ordered.
+    /// No more outputs will be submitted.
     closed: bool,
-    /// The actuator is gone.
+    /// The actuator has been dropped.
     ended: bool,
 }
 
@@ -97,11 +98,11 @@ impl<A> Shared<A> {
 }
 
 impl<A: Actuator + 'static> Worker<A> {
-    /// Starts a thread, and on it the actuator that `build` makes there. `device` is for its
+    /// Starts a thread, and calls `build` there to create the actuator. `device` is named in
     /// errors.
     ///
     /// # Errors
-    /// `build`'s, or `Thread` where there is none to be had.
+    /// The error of `build`, or `Thread` if no thread can be started.
     pub fn start(
         name: &'static str,
         device: impl Into<Arc<str>>,
@@ -110,9 +111,9 @@ impl<A: Actuator + 'static> Worker<A> {
         sys::one_heap();
         let shared = Arc::new(Shared {
             slot: Mutex::new(Slot {
-                order: None,
+                pending: None,
                 adjust: None,
-                ordered: 0,
+                submitted: 0,
                 began: None,
                 done: 0,
                 outcome: None,
@@ -122,15 +123,16 @@ impl<A: Actuator + 'static> Worker<A> {
             changed: Condvar::new(),
         });
         let (built, opened) = mpsc::sync_channel(1);
-        let theirs = Arc::clone(&shared);
+        let worker_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                // Where it is refused, so it is to the guard's own thread, which says so.
+                // If the priority is refused here, it is also refused to the guard's thread, which
+                // logs that.
                 let _ = sys::real_time(PRIORITY);
-                let _together = Together;
-                let result = build().map(|actuator| serve(&theirs, actuator, &built));
+                let _abort_on_panic = AbortOnPanic;
+                let result = build().map(|actuator| serve(&worker_shared, actuator, &built));
                 if let Err(error) = result {
                     let _ = built.send(Err(error));
                 }
@@ -142,7 +144,7 @@ impl<A: Actuator + 'static> Worker<A> {
             name,
             device: device.into(),
             shared,
-            wait: WAIT,
+            wait: SHORTEST_TIMEOUT,
             thread: Some(thread),
             output_enable: None,
             started: false,
@@ -150,40 +152,47 @@ impl<A: Actuator + 'static> Worker<A> {
         })
     }
 
-    /// While the actuator hangs `pin` holds its outputs back: it needs no bus.
+    /// Sets the pin that disables the outputs while the actuator hangs. The pin does not need the
+    /// bus.
     pub fn held_back_by(mut self, pin: impl OutputEnable + Send + 'static) -> Self {
         self.output_enable = Some(Box::new(pin));
         self
     }
 
-    /// Fits the wait to a guard of this `deadline`: a fifteenth of it, and at least 10 ms.
+    /// Sets the write timeout for a guard with this `deadline`: a fifteenth of it, at least 10 ms.
     pub fn keep_to(&mut self, deadline: Duration) {
-        self.wait = (deadline / SHARE).max(WAIT);
+        self.wait = (deadline / DEADLINE_SHARE).max(SHORTEST_TIMEOUT);
     }
 
-    /// Changes the actuator before its next write. Of several such changes the last one is made.
+    /// Changes the actuator before its next write. Of several pending changes only the last is
+    /// made.
     pub fn adjust(&mut self, change: impl FnOnce(&mut A) + Send + 'static) {
         self.shared.slot().adjust = Some(Box::new(change));
     }
 
-    /// Whether there is a pin that did it.
-    fn let_through(&mut self, through: bool) -> bool {
+    /// Enables or disables the outputs. Returns whether there is a pin that could be set.
+    fn set_output_enable(&mut self, through: bool) -> bool {
         let pin = self.output_enable.as_mut();
         pin.is_some_and(|pin| pin.set(through).is_ok())
     }
 
-    /// Passes `output` on; the outcome, unless it takes too long: then for how long it has.
+    /// Submits `output` and waits for its outcome. On a timeout, returns how long the current write
+    /// has taken.
     fn pass(&self, now: Time, output: Output) -> Result<Result<(), ActuatorError>, Duration> {
-        let patience = if self.started { self.wait } else { START };
+        let patience = if self.started {
+            self.wait
+        } else {
+            SETUP_TIMEOUT
+        };
         let mut slot = self.shared.slot();
-        slot.ordered += 1;
-        let ours = slot.ordered;
-        slot.order = Some((now, output));
+        slot.submitted += 1;
+        let number = slot.submitted;
+        slot.pending = Some((now, output));
         self.shared.changed.notify_all();
-        // A write that has had its time is not waited for again.
+        // A write that has already timed out is not waited for again.
         let began = slot.began.unwrap_or_else(Instant::now);
         loop {
-            if slot.done == ours
+            if slot.done == number
                 && let Some(outcome) = slot.outcome.take()
             {
                 return Ok(outcome);
@@ -197,10 +206,10 @@ impl<A: Actuator + 'static> Worker<A> {
     }
 }
 
-/// A panic of this thread is one of the guard: what watches over that writes failsafe.
-struct Together;
+/// Aborts the process when this thread panics. The guard's watcher then writes failsafe.
+struct AbortOnPanic;
 
-impl Drop for Together {
+impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             std::process::abort();
@@ -208,7 +217,7 @@ impl Drop for Together {
     }
 }
 
-/// Writes what is ordered, until no more will be.
+/// Writes the submitted outputs, until the worker is closed.
 fn serve<A: Actuator>(
     shared: &Shared<A>,
     mut actuator: A,
@@ -217,8 +226,8 @@ fn serve<A: Actuator>(
     let _ = built.send(Ok(()));
     let mut slot = shared.slot();
     loop {
-        if let Some((now, output)) = slot.order.take() {
-            let (number, adjust) = (slot.ordered, slot.adjust.take());
+        if let Some((now, output)) = slot.pending.take() {
+            let (number, adjust) = (slot.submitted, slot.adjust.take());
             slot.began = Some(Instant::now());
             drop(slot);
             if let Some(adjust) = adjust {
@@ -250,8 +259,8 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
             Ok(outcome) => {
                 if self.stuck {
                     log::warn!("{}: the transfer that was stuck has ended", self.device);
-                    // Where this output was not taken, the actuator holds back by itself.
-                    self.let_through(outcome.is_ok());
+                    // If this write failed, the outputs stay disabled.
+                    self.set_output_enable(outcome.is_ok());
                 }
                 self.stuck = false;
                 self.started |= outcome.is_ok();
@@ -263,7 +272,7 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
                     millis: time.as_millis() as u64,
                 };
                 if !self.stuck {
-                    let held_back = match self.let_through(false) {
+                    let held_back = match self.set_output_enable(false) {
                         true => "; its outputs are held back",
                         false => "",
                     };
@@ -277,16 +286,16 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
 }
 
 impl<A> Drop for Worker<A> {
-    /// What was ordered is still written, and the device released, unless it hangs.
+    /// Writes the pending output and releases the device, unless the actuator hangs.
     fn drop(&mut self) {
         let began = Instant::now();
         let mut slot = self.shared.slot();
         slot.closed = true;
         self.shared.changed.notify_all();
         while !slot.ended {
-            let left = END.saturating_sub(began.elapsed());
+            let left = SHUTDOWN_TIMEOUT.saturating_sub(began.elapsed());
             if left.is_zero() {
-                // The process's end ends it.
+                // The thread ends with the process.
                 return;
             }
             slot = self.shared.wait_for(slot, left);

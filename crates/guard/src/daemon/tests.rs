@@ -5,10 +5,10 @@ use pilotage_vehicle::Time;
 use super::*;
 use crate::{Limits, LimitsSpec, ProcessId};
 
-/// Of no user of this computer.
-const ANOTHER: u32 = 40_001;
+/// A user that does not exist on this computer.
+const OTHER_USER: u32 = 40_001;
 
-/// A record that this user trusts, as the service's user wrote it.
+/// A trusted record, as written by the service's user.
 fn record(owner: u32, actuator: &str) -> Record {
     Record {
         path: "/run/pilotage/0.guard".into(),
@@ -59,7 +59,7 @@ fn vesc(port: &str) -> String {
 }
 
 #[test]
-fn what_another_user_wrote_reaches_only_devices_of_the_kernels() {
+fn a_record_of_another_user_reaches_only_kernel_devices() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -70,7 +70,7 @@ fn what_another_user_wrote_reaches_only_devices_of_the_kernels() {
     let [folder, file, to_device, to_file] =
         [folder.path(), &file, &to_device, &to_file].map(|path| path.to_str().unwrap());
 
-    for (actuator, reached) in [
+    for (actuator, accepted) in [
         (pca9685("/dev/null", None), true),
         (pca9685("/dev/null", Some("/dev/zero")), true),
         (pca9685(to_device, None), true),
@@ -79,9 +79,9 @@ fn what_another_user_wrote_reaches_only_devices_of_the_kernels() {
         (pca9685(file, None), false),
         (pca9685(to_file, None), false),
         (pca9685("/dev/null", Some(file)), false),
-        // Under /dev, and no device.
+        // Under /dev, but not a device.
         (pca9685("/dev/shm", None), false),
-        // A device under another folder's name.
+        // Under another folder than /dev.
         (pca9685("/sys/class", None), false),
         (pca9685("/dev/missing", None), false),
         (vesc(file), false),
@@ -90,23 +90,23 @@ fn what_another_user_wrote_reaches_only_devices_of_the_kernels() {
         (pwm("/sys/class", "/dev/null"), false),
         ("kind = \"dry-run\"\n".to_owned(), false),
     ] {
-        let record = record(ANOTHER, &actuator);
+        let record = record(OTHER_USER, &actuator);
         record.car().unwrap();
-        assert_eq!(confined(&record).is_some(), reached, "{actuator}");
+        assert_eq!(confined(&record).is_some(), accepted, "{actuator}");
     }
 }
 
 #[test]
-fn the_path_behind_a_link_is_the_one_that_is_opened() {
+fn a_link_is_replaced_by_its_target() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("i2c-1");
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-    let car = confined(&record(ANOTHER, &pca9685(link.to_str().unwrap(), None))).unwrap();
+    let car = confined(&record(OTHER_USER, &pca9685(link.to_str().unwrap(), None))).unwrap();
     assert_eq!(car.actuator.pca9685.unwrap().bus, Path::new("/dev/null"));
 }
 
 #[test]
-fn what_this_user_or_root_wrote_is_taken_as_it_is() {
+fn a_record_of_this_user_or_root_is_not_confined() {
     let file = pca9685("/a/file", None);
     for owner in [geteuid().as_raw(), 0] {
         let car = confined(&record(owner, &file)).unwrap();
@@ -117,20 +117,20 @@ fn what_this_user_or_root_wrote_is_taken_as_it_is() {
     assert_eq!(confined(&untrusted), None);
 }
 
-/// Motors that take nothing for a number of writes.
-struct Reluctant {
-    refusals: u32,
+/// Motors whose first writes fail.
+struct FailingMotors {
+    failures: u32,
     written: Vec<Output>,
 }
 
-impl Actuator for Reluctant {
+impl Actuator for FailingMotors {
     fn name(&self) -> &str {
-        "reluctant stand-in"
+        "failing stand-in"
     }
 
     fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
-        if self.refusals > 0 {
-            self.refusals -= 1;
+        if self.failures > 0 {
+            self.failures -= 1;
             return Err(ActuatorError::Write {
                 device: Arc::from("a stand-in"),
                 source: io::ErrorKind::NotConnected.into(),
@@ -142,16 +142,16 @@ impl Actuator for Reluctant {
 }
 
 #[test]
-fn failsafe_is_tried_again_where_the_motors_do_not_take_it() {
+fn failsafe_is_retried_when_a_write_fails() {
     let output = Output::failsafe(&Limits::new(LimitsSpec::simulated()).unwrap());
-    let mut motors = Reluctant {
-        refusals: 20,
+    let mut motors = FailingMotors {
+        failures: 20,
         written: Vec::new(),
     };
     insist(&mut motors, &output).unwrap();
     assert_eq!(motors.written, [output]);
 
-    motors.refusals = u32::MAX;
+    motors.failures = u32::MAX;
     let began = Instant::now();
     insist(&mut motors, &output).unwrap_err();
     assert!(began.elapsed() >= RETRY_FOR);

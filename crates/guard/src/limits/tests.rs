@@ -8,7 +8,7 @@ fn refused(change: impl FnOnce(&mut LimitsSpec)) -> String {
     Limits::new(spec).unwrap_err().to_string()
 }
 
-fn taken(change: impl FnOnce(&mut LimitsSpec)) -> Limits {
+fn accepted(change: impl FnOnce(&mut LimitsSpec)) -> Limits {
     let mut spec = LimitsSpec::simulated();
     change(&mut spec);
     let limits = Limits::new(spec).unwrap();
@@ -18,7 +18,7 @@ fn taken(change: impl FnOnce(&mut LimitsSpec)) -> Limits {
 
 #[test]
 fn the_simulated_cars_own_limits_pass_the_check() {
-    assert_eq!(taken(|_| ()), Limits::simulated());
+    assert_eq!(accepted(|_| ()), Limits::simulated());
     assert_eq!(Limits::simulated().patience(), Duration::from_millis(150));
     let spec = LimitsSpec::simulated();
     assert_eq!(spec.actuator, Domain::Simulated);
@@ -35,7 +35,7 @@ fn a_deadline_is_3_to_20_frame_periods() {
         "the deadline must be from 3 to 20 frame periods, here 150 to 1000 ms, not 149.999 ms"
     );
     refused(|spec| spec.deadline = Duration::from_micros(1_000_001));
-    taken(|spec| spec.deadline = Duration::from_millis(1000));
+    accepted(|spec| spec.deadline = Duration::from_millis(1000));
     refused(|spec| spec.frame_period = Duration::from_micros(50_001));
     refused(|spec| spec.frame_period = Duration::MAX);
     let message = refused(|spec| spec.frame_period = Duration::ZERO);
@@ -44,7 +44,7 @@ fn a_deadline_is_3_to_20_frame_periods() {
 
 #[test]
 fn a_slow_actuator_leaves_the_guard_a_frame_period() {
-    let limits = taken(|spec| spec.actuator_delay = Duration::from_millis(100));
+    let limits = accepted(|spec| spec.actuator_delay = Duration::from_millis(100));
     assert_eq!(limits.patience(), Duration::from_millis(50));
     let message = refused(|spec| spec.actuator_delay = Duration::from_millis(101));
     assert!(message.contains("101 ms to act"), "{message}");
@@ -53,16 +53,16 @@ fn a_slow_actuator_leaves_the_guard_a_frame_period() {
 
 #[test]
 fn a_command_may_be_as_old_as_the_deadline() {
-    taken(|spec| spec.max_age = Duration::from_nanos(1));
+    accepted(|spec| spec.max_age = Duration::from_nanos(1));
     let message = refused(|spec| spec.max_age = Duration::from_micros(150_001));
     assert!(message.contains("not 150.001 ms"), "{message}");
     refused(|spec| spec.max_age = Duration::ZERO);
 }
 
 #[test]
-fn the_first_command_is_awaited_from_the_deadline_to_a_minute() {
-    taken(|spec| spec.first_command = Duration::from_millis(150));
-    taken(|spec| spec.first_command = Duration::from_secs(60));
+fn the_wait_for_the_first_command_is_from_the_deadline_to_a_minute() {
+    accepted(|spec| spec.first_command = Duration::from_millis(150));
+    accepted(|spec| spec.first_command = Duration::from_secs(60));
     let message = refused(|spec| spec.first_command = Duration::from_millis(149));
     assert!(message.contains("not 149 ms"), "{message}");
     refused(|spec| spec.first_command = Duration::from_millis(60_001));
@@ -70,9 +70,9 @@ fn the_first_command_is_awaited_from_the_deadline_to_a_minute() {
 
 #[test]
 fn a_channels_values_lie_within_their_ranges() {
-    taken(|spec| spec.steering.failsafe = 1.0);
-    taken(|spec| spec.steering.disarmed = -1.0);
-    taken(|spec| (spec.throttle.min, spec.throttle.max) = (0.0, 0.0));
+    accepted(|spec| spec.steering.failsafe = 1.0);
+    accepted(|spec| spec.steering.disarmed = -1.0);
+    accepted(|spec| (spec.throttle.min, spec.throttle.max) = (0.0, 0.0));
     assert_eq!(
         refused(|spec| spec.steering.max = 1.5),
         "steering: `max` must lie between -1 and 1, not 1.5"
@@ -99,7 +99,7 @@ fn a_channels_values_lie_within_their_ranges() {
 
 #[test]
 fn a_slew_rate_is_a_positive_number() {
-    taken(|spec| spec.throttle.slew_per_second = f32::MIN_POSITIVE);
+    accepted(|spec| spec.throttle.slew_per_second = f32::MIN_POSITIVE);
     for value in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let message = refused(|spec| spec.throttle.slew_per_second = value);
         assert!(message.contains("throttle: `slew_per_second`"), "{message}");
@@ -108,7 +108,7 @@ fn a_slew_rate_is_a_positive_number() {
 }
 
 #[test]
-fn a_car_that_is_not_driving_is_not_told_to_move() {
+fn throttle_is_zero_while_the_car_is_not_driving() {
     for value in [0.1, -0.1] {
         let message = refused(|spec| spec.throttle.failsafe = value);
         assert!(message.contains("`failsafe` must be 0"), "{message}");
@@ -128,9 +128,9 @@ proptest! {
         let channel = Channel { slew_per_second, ..LimitsSpec::simulated().steering };
         let elapsed = Duration::from_micros(micros);
         let moved = channel.approach(value, target, elapsed);
-        let reach = f64::from(slew_per_second) * elapsed.as_secs_f64();
-        let way = f64::from(target) - f64::from(value);
-        let expected = f64::from(value) + way.clamp(-reach, reach);
+        let step = f64::from(slew_per_second) * elapsed.as_secs_f64();
+        let distance = f64::from(target) - f64::from(value);
+        let expected = f64::from(value) + distance.clamp(-step, step);
         prop_assert!((f64::from(moved) - expected).abs() < 1e-6, "{moved} {expected}");
         prop_assert!(moved >= value.min(target) && moved <= value.max(target));
     }

@@ -3,18 +3,18 @@ use std::process::Command;
 
 use super::*;
 
-/// In the environment of a test that is to run again in a process of its own.
-const AGAIN: &str = "PILOTAGE_TEST_AGAIN";
+/// Environment variable of a test that runs in a child process.
+const CHILD_PROCESS: &str = "PILOTAGE_TEST_CHILD";
 
-/// Runs the test of this name again, in a process of its own.
-fn again(name: &str) -> std::process::Output {
+/// Runs the test with this name again, in a child process.
+fn run_in_child(name: &str) -> std::process::Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &format!("process::tests::{name}")]);
-    command.env(AGAIN, "1").output().unwrap()
+    command.env(CHILD_PROCESS, "1").output().unwrap()
 }
 
-fn is_again() -> bool {
-    std::env::var_os(AGAIN).is_some()
+fn is_child() -> bool {
+    std::env::var_os(CHILD_PROCESS).is_some()
 }
 
 fn spec(deadline_ms: u64, frame_period_ms: u64) -> LimitsSpec {
@@ -25,7 +25,7 @@ fn spec(deadline_ms: u64, frame_period_ms: u64) -> LimitsSpec {
 }
 
 #[test]
-fn motors_are_written_thirty_times_a_deadline_and_twice_a_frame() {
+fn motors_are_written_thirty_times_per_deadline_and_twice_per_frame() {
     let millis = Duration::from_millis;
     assert_eq!(tick(&spec(150, 20)), millis(5));
     assert_eq!(tick(&spec(600, 50)), millis(20));
@@ -34,21 +34,21 @@ fn motors_are_written_thirty_times_a_deadline_and_twice_a_frame() {
 
 #[test]
 fn a_panic_ends_the_process_at_once() {
-    if is_again() {
+    if is_child() {
         let _abort = AbortOnPanic;
-        panic!("as a defect of the guard's would");
+        panic!("as a bug in the guard would");
     }
-    let ended = again("a_panic_ends_the_process_at_once").status;
+    let ended = run_in_child("a_panic_ends_the_process_at_once").status;
     assert_eq!(ended.signal(), Some(libc::SIGABRT), "{ended}");
 }
 
 #[test]
 fn an_end_without_a_panic_is_none() {
-    if is_again() {
+    if is_child() {
         drop(AbortOnPanic);
         std::process::exit(7);
     }
-    let ended = again("an_end_without_a_panic_is_none").status;
+    let ended = run_in_child("an_end_without_a_panic_is_none").status;
     assert_eq!(ended.code(), Some(7), "{ended}");
 }
 
@@ -65,7 +65,7 @@ fn scheduling() -> (i64, i64) {
 
 #[test]
 fn an_operators_stop_runs_before_all_but_the_guard() {
-    if is_again() {
+    if is_child() {
         run_first();
         let allowed = sys::real_time(1).is_ok();
         run_first();
@@ -76,6 +76,6 @@ fn an_operators_stop_runs_before_all_but_the_guard() {
         assert_eq!(scheduling(), expected);
         return;
     }
-    let ended = again("an_operators_stop_runs_before_all_but_the_guard");
+    let ended = run_in_child("an_operators_stop_runs_before_all_but_the_guard");
     assert!(ended.status.success(), "{ended:?}");
 }

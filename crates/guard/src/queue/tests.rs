@@ -13,7 +13,7 @@ fn command(sequence: u64) -> Command {
 
 proptest! {
     #[test]
-    fn a_queue_is_a_stable_sort_by_arrival_in_a_fixed_space(
+    fn a_queue_is_a_stable_sort_by_arrival_of_fixed_size(
         moves in prop::collection::vec((0u64..8, any::<bool>()), 1..200),
     ) {
         let mut queue = Queue::default();

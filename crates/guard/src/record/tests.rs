@@ -25,7 +25,7 @@ fn written(folder: &Path, mode: u32) -> PathBuf {
 }
 
 #[test]
-fn a_record_comes_back_as_it_was_written() {
+fn a_record_survives_a_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let path = written(folder.path(), 0o640);
     assert_eq!(Record::read(&path), Some(record(&path)));
@@ -43,23 +43,27 @@ fn a_record_that_others_may_write_is_not_used() {
     }
     let path = written(folder.path(), 0o640);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    assert_eq!(Record::read(&path), None, "nor one in a folder of all");
+    assert_eq!(
+        Record::read(&path),
+        None,
+        "in a folder that all may write to"
+    );
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let link = folder.path().join("1.guard");
     symlink(&path, &link).unwrap();
-    assert_eq!(Record::read(&link), None, "nor one behind a link");
+    assert_eq!(Record::read(&link), None, "behind a link");
     if geteuid().is_root() {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         assert_eq!(
             Record::read(&path),
             None,
-            "nor one of another than its folder"
+            "of another owner than its folder"
         );
     }
 }
 
 #[test]
-fn anything_else_is_no_record() {
+fn other_texts_are_not_parsed() {
     let path = Path::new("x.guard");
     let good = record(path).to_text();
     assert!(Record::parse(path, 0, &good).is_some());
@@ -80,7 +84,7 @@ fn anything_else_is_no_record() {
 }
 
 #[test]
-fn the_own_directory_is_one_that_nobody_else_writes_to() {
+fn only_this_user_may_write_to_the_own_directory() {
     let folder = own_directory().unwrap();
     let metadata = fs::symlink_metadata(&folder).unwrap();
     assert!(metadata.is_dir());
@@ -89,7 +93,7 @@ fn the_own_directory_is_one_that_nobody_else_writes_to() {
 }
 
 #[test]
-fn a_file_has_one_name_however_it_is_written() {
+fn equivalent_paths_have_one_canonical_name() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();
     let file = root.join("car.toml");
@@ -109,7 +113,7 @@ fn a_file_has_one_name_however_it_is_written() {
     assert_eq!(
         canonical(&root.join("./car.toml")),
         file,
-        "gone, it has it still"
+        "a removed file keeps its name"
     );
     assert_ne!(usual_socket(&file), usual_socket(&root.join("other.toml")));
 }

@@ -4,7 +4,7 @@ use super::codes::Code;
 use super::*;
 use crate::{Armed, Counters, Driving, FailureText, Mode, Motion, State, StopReason, Trimming};
 
-/// Every value that has a code.
+/// All values that have a code.
 fn all<T: Code>() -> Vec<T> {
     (0..=u8::MAX)
         .filter_map(|code| T::decode(code).ok())
@@ -74,13 +74,13 @@ fn states() -> impl Strategy<Value = State> {
 
 proptest! {
     #[test]
-    fn requests_come_back_as_they_were(number: u64, request in requests()) {
+    fn requests_survive_a_round_trip(number: u64, request in requests()) {
         let numbered = Numbered { number, request };
         prop_assert_eq!(Numbered::read(&numbered.write()), Ok(numbered));
     }
 
     #[test]
-    fn replies_come_back_as_they_were(
+    fn replies_survive_a_round_trip(
         answers: u64,
         refused in prop::option::of(any_of::<Refusal>()),
         state in states(),
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_guard_guards_comes_back_as_it_was(answers: u64, text in "[ -~\n]{0,1000}") {
+    fn descriptions_survive_a_round_trip(answers: u64, text in "[ -~\n]{0,1000}") {
         let mut bytes = [0; LONGEST_ABOUT];
         let length = About::write(answers, &text, &mut bytes);
         let about = About { answers, text };
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn outputs_come_back_as_they_were(
+    fn outputs_survive_a_round_trip(
         at: u64,
         mode in any_of::<Mode>(),
         steering in -1.0_f32..1.0,
@@ -149,8 +149,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..800)) {
-        // A magic, a version and a checksum that fit are put there, so that what is behind
-        // them is reached.
+        // Magic, version and checksum are made valid, so that the rest is parsed.
         let mut bytes = bytes;
         for (magic, length) in [(*b"PLGR", REQUEST), (*b"PLGS", REPLY), (*b"PLGO", APPLIED)] {
             bytes.resize(length, 7);
@@ -165,7 +164,7 @@ proptest! {
     }
 }
 
-/// Programs of two builds meet on one machine: a code never changes its meaning.
+/// Programs of two builds may run on one machine, so a code must never change its meaning.
 #[test]
 fn the_codes_are_fixed() {
     let faults = [
@@ -208,7 +207,7 @@ fn the_bytes_of_a_request_are_fixed() {
 }
 
 #[test]
-fn another_version_is_named() {
+fn another_version_is_reported() {
     let mut bytes = Numbered {
         number: 1,
         request: Request::Ask,

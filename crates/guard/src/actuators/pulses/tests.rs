@@ -9,7 +9,7 @@ const SERVO: Pulses = Pulses {
 };
 
 #[test]
-fn ends_centre_and_rest_are_as_written() {
+fn ends_centre_and_rest_are_as_configured() {
     let drive = |value| SERVO.micros(Mode::Drive, value);
     assert_eq!(drive(-1.0), Some(1900.0));
     assert_eq!(drive(-0.5), Some(1675.0));
@@ -30,13 +30,17 @@ fn arming_runs_once_and_after_each_disarming() {
     assert_eq!(arming.pulse(at(500), Mode::Failsafe), None);
     assert_eq!(arming.pulse(at(1000), Mode::Drive), Some(1000.0));
     assert_eq!(arming.pulse(at(1999), Mode::Drive), Some(1000.0));
-    // A stop in between is obeyed, and what was begun begins anew.
+    // A stop interrupts the arming, which then starts from the beginning.
     assert_eq!(arming.pulse(at(1999), Mode::Failsafe), None);
     assert_eq!(arming.pulse(at(3000), Mode::Drive), Some(1000.0));
     assert_eq!(arming.pulse(at(4000), Mode::Drive), Some(1500.0));
     assert_eq!(arming.pulse(at(5000), Mode::Drive), None);
     assert_eq!(arming.pulse(at(5100), Mode::Failsafe), None);
-    assert_eq!(arming.pulse(at(5200), Mode::Drive), None, "done is done");
+    assert_eq!(
+        arming.pulse(at(5200), Mode::Drive),
+        None,
+        "arming is complete"
+    );
     assert_eq!(arming.pulse(at(5300), Mode::Disarmed), None);
     assert_eq!(arming.pulse(at(6000), Mode::Drive), Some(1000.0));
 }

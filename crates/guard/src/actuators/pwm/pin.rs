@@ -1,5 +1,4 @@
-//! One pin: its files in sysfs.
-//! <https://docs.kernel.org/driver-api/pwm.html>
+//! One PWM pin, through its files in sysfs. <https://docs.kernel.org/driver-api/pwm.html>
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -14,8 +13,8 @@ use crate::actuators::failure::{Failure, Text};
 use crate::actuators::open::OpenError;
 use crate::actuators::pulses::Pulses;
 
-/// udev sets the rights of a pin some time after it is exported.
-const EXPORT: Duration = Duration::from_secs(1);
+/// How long to wait for udev to set the permissions of an exported pin.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 const PERIOD: &str = "period";
 const DUTY: &str = "duty_cycle";
@@ -23,19 +22,19 @@ const ENABLE: &str = "enable";
 const POLARITY: &str = "polarity";
 const NORMAL: &str = "normal";
 
-/// How many settings of a pin are read back.
+/// Number of settings of a pin that are read back.
 pub(super) const SETTINGS: u32 = 4;
 
-/// A pin that is exported.
+/// An exported pin.
 #[derive(Debug)]
 pub(super) struct Pin {
-    /// Its path.
+    /// The pin's path.
     pub(super) device: Arc<str>,
     pub(super) pulses: Pulses,
     duty: File,
     period: File,
     enable: File,
-    /// Not each kernel has it for each pin.
+    /// `None` if the kernel does not provide it for this pin.
     polarity: Option<File>,
     /// Nanoseconds of a cycle.
     cycle: u32,
@@ -45,7 +44,7 @@ pub(super) struct Pin {
 
 impl Pin {
     /// # Errors
-    /// When it is not there, or held by another.
+    /// When the pin does not exist, or another process holds it.
     pub(super) fn open(
         chip: &Path,
         channel: u8,
@@ -54,11 +53,11 @@ impl Pin {
         hold: Hold,
     ) -> Result<Self, OpenError> {
         let path = chip.join(format!("pwm{channel}"));
-        Self::exported(chip, &path, channel, cycle, pulses, hold)
+        Self::export_and_open(chip, &path, channel, cycle, pulses, hold)
             .map_err(|reason| OpenError::of(path.clone(), reason))
     }
 
-    fn exported(
+    fn export_and_open(
         chip: &Path,
         path: &Path,
         channel: u8,
@@ -72,7 +71,7 @@ impl Pin {
         let began = Instant::now();
         let open = |name| wait_for(&path.join(name), began);
         let duty = open(DUTY)?;
-        // One lock for each pin: two pins of a chip may be two cars'.
+        // One lock for each pin, because two pins of a chip may belong to two cars.
         bus_lock::lock(&duty, path, hold)?;
         let polarity = match File::open(path.join(POLARITY)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -90,20 +89,20 @@ impl Pin {
         })
     }
 
-    /// Brings the pin, in whatever state, to make cycles without a pulse.
+    /// Sets up a pin in any state: normal polarity, enabled, without a pulse.
     ///
     /// # Errors
-    /// When it refuses a setting.
+    /// When the pin refuses a setting.
     pub(super) fn set_up(&mut self) -> Result<(), Failure> {
         self.written = None;
-        // A kernel changes the polarity of a pin only while it is disabled.
+        // The kernel changes the polarity of a pin only while the pin is disabled.
         let inverted = self.polarity()?.is_some_and(|holds| &holds != NORMAL);
         if inverted && &text(&self.enable)? != "0" {
             write(&self.enable, "0")?;
         }
-        // No pulse while the rest is set: a cycle shorter than the pulse would be refused. A
-        // fresh pin has a cycle of 0, and kernels refuse it any other setting until it has
-        // one; it puts out nothing.
+        // Set no pulse before the period, because a period shorter than the pulse would be refused.
+        // A fresh pin has a period of 0 and puts out nothing; kernels refuse any other setting
+        // until it has a period.
         if &text(&self.period)? != "0" {
             write(&self.duty, "0")?;
         }
@@ -120,7 +119,7 @@ impl Pin {
     /// # Errors
     /// When the pin refuses it.
     pub(super) fn put(&mut self, micros: Option<f32>) -> Result<(), Failure> {
-        // 0 ends with the cycle that runs, and keeps the pin low.
+        // 0 takes effect at the end of the current cycle, and keeps the pin low.
         let nanos = micros.map_or(0, |micros| (micros * 1e3).round() as u32);
         if self.written == Some(nanos) {
             return Ok(());
@@ -131,10 +130,10 @@ impl Pin {
         Ok(())
     }
 
-    /// Reads one of the [`SETTINGS`] back.
+    /// Reads back one of the [`SETTINGS`].
     ///
     /// # Errors
-    /// When it is not what was written.
+    /// When the value differs from what was written.
     pub(super) fn check(&self, index: u32) -> Result<(), Failure> {
         match (index, self.written) {
             (0, Some(nanos)) => expect(DUTY, &self.duty, &number(nanos)),
@@ -148,7 +147,7 @@ impl Pin {
         }
     }
 
-    /// What it holds, where the pin has one.
+    /// The polarity, if the pin has that setting.
     fn polarity(&self) -> io::Result<Option<Text>> {
         self.polarity.as_ref().map(text).transpose()
     }
@@ -170,7 +169,7 @@ fn wait_for(path: &Path, began: Instant) -> io::Result<File> {
     loop {
         match File::options().read(true).write(true).open(path) {
             Ok(file) => return Ok(file),
-            Err(error) if began.elapsed() >= EXPORT => return Err(error),
+            Err(error) if began.elapsed() >= EXPORT_TIMEOUT => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
@@ -189,7 +188,7 @@ fn write(file: &File, value: &str) -> io::Result<()> {
     file.write_all_at(line.as_bytes(), 0)
 }
 
-/// The first line of a file, or its beginning.
+/// The first line of a file, possibly truncated.
 fn text(file: &File) -> io::Result<Text> {
     let mut bytes = [0; 32];
     let length = file.read_at(&mut bytes, 0)?;

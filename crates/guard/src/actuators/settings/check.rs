@@ -1,4 +1,4 @@
-//! What is checked of `[actuator]`, and what it then means.
+//! Checks `[actuator]`, and converts it to drivers' parameters.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -14,18 +14,18 @@ use super::{
     ThrottleSettings, VescSettings,
 };
 
-/// Pulses that servos and speed controllers know, microseconds.
+/// Range of pulses for servos and speed controllers, in microseconds.
 const PULSES: RangeInclusive<u16> = 400..=2600;
-/// Longest arming.
+/// Longest arming sequence.
 const LONGEST_ARMING: Duration = Duration::from_secs(10);
-/// A VESC works at most this share of a cycle, and takes a duty beyond it for an error.
+/// A VESC's largest duty cycle; it treats a larger value as an error.
 const MOST_DUTY: f32 = 0.95;
 
 impl ActuatorSettings {
-    /// Checks what is written in `source`, whichever kind is chosen.
+    /// Checks the tables of all kinds in `source`, not only that of the chosen kind.
     ///
     /// # Errors
-    /// When a value makes no sense, or the chosen kind's table is not there.
+    /// When a value is invalid, or the table of the chosen kind is missing.
     pub fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let chip = self.pca9685.as_ref().map(|settings| settings.check(source));
         let vesc = self.vesc.as_ref().map(|settings| settings.check(source));
@@ -47,7 +47,7 @@ impl ActuatorSettings {
         })
     }
 
-    /// How long it takes until a write acts: a PWM's cycle.
+    /// The time until a write takes effect: one PWM cycle.
     pub fn delay(&self) -> Duration {
         let frequency = match (self.kind, &self.pca9685, &self.pwm) {
             (Kind::Pca9685, Some(settings), _) => settings.frequency,
@@ -96,7 +96,8 @@ impl Pca9685Settings {
         distinct(source, "actuator.pca9685", &channels, 16)
     }
 
-    /// What its channels turn; `None` only where [`ActuatorSettings::check`] refuses.
+    /// The wheels that the channels drive; `None` only for settings that
+    /// [`ActuatorSettings::check`] rejects.
     pub(crate) fn wheels(&self) -> Option<Wheels> {
         if let Some(motors) = &self.differential {
             let motor = |motor: MotorSettings| Motor {
@@ -122,7 +123,7 @@ impl Pca9685Settings {
 }
 
 impl SteeringSettings {
-    /// Its pulses.
+    /// The pulses of this channel.
     pub const fn pulses(&self) -> Pulses {
         Pulses {
             minus: self.right_us,
@@ -135,7 +136,7 @@ impl SteeringSettings {
 }
 
 impl ThrottleSettings {
-    /// Its pulses.
+    /// The pulses of this channel.
     pub const fn pulses(&self) -> Pulses {
         Pulses {
             minus: self.reverse_us,
@@ -146,7 +147,7 @@ impl ThrottleSettings {
         }
     }
 
-    /// Its arming.
+    /// The arming sequence.
     pub fn arming(&self) -> Arming {
         let steps = self.arming.iter();
         Arming::new(steps.map(|step| (step.us, Duration::from_millis(step.ms.into()))))
@@ -297,7 +298,7 @@ fn check_throttle(
     }
     for step in &throttle.arming {
         pulse(source, &key, step.us, frequency)?;
-        // Throttle's limit does not hold for them.
+        // The throttle limit does not apply to arming pulses.
         let ahead = (ahead_us > neutral_us) == (step.us > neutral_us);
         if ahead && step.us != neutral_us {
             let reason = format!("a pulse of {} us would drive the car ahead", step.us);

@@ -1,4 +1,4 @@
-//! A VESC's packets: 2, the payload's length, the payload, its CRC, 3.
+//! The VESC's packets: 2, the length of the payload, the payload, its CRC, 3.
 //! <https://github.com/vedderb/bldc/blob/master/comm/packet.c> and `datatypes.h`.
 
 use arrayvec::ArrayVec;
@@ -13,7 +13,7 @@ const ALIVE: u8 = 30;
 const START: u8 = 2;
 const END: u8 = 3;
 
-/// Some packets, one after the other.
+/// A sequence of packets.
 #[derive(Debug, Default)]
 pub(super) struct Packet(ArrayVec<u8, 64>);
 
@@ -22,12 +22,12 @@ impl Packet {
         &self.0
     }
 
-    /// -1 to 1 of the battery's voltage.
+    /// Sets the duty cycle, -1 to 1.
     pub(super) fn set_duty(&mut self, duty: f32) {
         self.number(SET_DUTY, (duty * 1e5) as i32);
     }
 
-    /// Brakes with this current, A, or at 0 lets the wheels go.
+    /// Brakes with this current in A; at 0 the motor coasts.
     pub(super) fn stop(&mut self, amperes: f32) {
         let command = if amperes > 0.0 {
             SET_CURRENT_BRAKE
@@ -37,7 +37,7 @@ impl Packet {
         self.number(command, (amperes * 1e3) as i32);
     }
 
-    /// 0 to 1.
+    /// Sets the servo's position, 0 to 1.
     pub(super) fn set_servo(&mut self, position: f32) {
         let [high, low] = ((position * 1e3).round() as i16).to_be_bytes();
         self.add(&[SET_SERVO_POS, high, low]);
@@ -64,18 +64,19 @@ impl Packet {
     }
 }
 
-/// Finds the answers to [`Packet::ask_version`] in what comes over a line, wherever they end:
-/// also inside what began as another, longer packet, as noise can.
+/// Finds the answers to [`Packet::ask_version`] in the received bytes, at any position: also inside
+/// bytes that look like the start of a longer packet, as noise can.
 #[derive(Debug)]
 pub(super) struct Parser {
-    /// What came last, up to `length`.
+    /// The last received bytes, up to `length`.
     bytes: [u8; 2 * MOST],
     length: usize,
 }
 
-/// A payload of at most 255 bytes and what is around it.
+/// The longest packet: a payload of 255 bytes and its frame.
 const MOST: usize = 2 + 255 + 3;
-/// The command and the two numbers of the version: a question that comes back has only one.
+/// The shortest answer: the command and the two numbers of the version. An echoed request has only
+/// the command.
 const LEAST: usize = 3;
 
 impl Default for Parser {
@@ -88,7 +89,7 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// Takes a byte. True where it ends a version's packet whose checksum is right.
+    /// Parses a byte. Returns true if it completes a version packet with a correct checksum.
     pub(super) fn answers(&mut self, byte: u8) -> bool {
         if self.length == self.bytes.len() {
             self.bytes.copy_within(self.length - MOST.., 0);
@@ -99,7 +100,7 @@ impl Parser {
         byte == END && (LEAST..=255).any(|length| self.ends_with_version(length))
     }
 
-    /// Whether the last bytes are a version's packet with a payload of `length`.
+    /// Whether the last bytes are a version packet with a payload of `length` bytes.
     fn ends_with_version(&self, length: usize) -> bool {
         let Some(start) = self.length.checked_sub(length + 5) else {
             return false;

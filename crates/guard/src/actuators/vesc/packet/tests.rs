@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn the_checksum_is_the_catalogue_s() {
+fn the_checksum_has_the_published_check_value() {
     // CRC-16/XMODEM's check value (reveng's catalogue).
     assert_eq!(crc16(b"123456789"), 0x31C3);
 }
@@ -30,23 +30,23 @@ fn version(payload: &[u8]) -> Vec<u8> {
 #[test]
 fn answers_are_found_among_noise() {
     let mut parser = Parser::default();
-    let mut line = vec![7, 3, START, 0, 9];
-    line.extend(version(&[0, 6, 2]));
-    line.extend(version(&[4, 1]));
+    let mut bytes = vec![7, 3, START, 0, 9];
+    bytes.extend(version(&[0, 6, 2]));
+    bytes.extend(version(&[4, 1]));
     let mut broken = version(&[0, 6, 2]);
     broken[4] ^= 1;
-    line.extend(broken);
-    line.extend(version(&[0, 6, 2, b'V', 0]));
-    let found = line.iter().filter(|byte| parser.answers(**byte)).count();
+    bytes.extend(broken);
+    bytes.extend(version(&[0, 6, 2, b'V', 0]));
+    let found = bytes.iter().filter(|byte| parser.answers(**byte)).count();
     assert_eq!(found, 2);
 }
 
 #[test]
-fn a_question_that_comes_back_is_no_answer() {
-    let mut question = Packet::default();
-    question.ask_version();
+fn an_echoed_request_is_not_an_answer() {
+    let mut request = Packet::default();
+    request.ask_version();
     let mut parser = Parser::default();
-    assert!(!question.bytes().iter().any(|byte| parser.answers(*byte)));
+    assert!(!request.bytes().iter().any(|byte| parser.answers(*byte)));
 }
 
 proptest! {
@@ -56,7 +56,7 @@ proptest! {
         for byte in noise {
             let _ = parser.answers(byte);
         }
-        // Whatever began as a packet before.
+        // The start of a longer packet.
         for byte in [START, 250, FW_VERSION] {
             let _ = parser.answers(byte);
         }
