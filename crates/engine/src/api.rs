@@ -1,16 +1,16 @@
-//! What every backend offers.
+//! The interface of every backend.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Element types at an engine's border and inside a plan.
+/// Element types of an engine's ports and of the tensors in a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ElementType {
     /// IEEE 754 binary32.
     F32,
-    /// IEEE 754 binary16; only stored weights have it.
+    /// IEEE 754 binary16; only for stored weights.
     F16,
     /// Signed 64-bit integer.
     I64,
@@ -28,17 +28,17 @@ pub enum ElementType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// As the ONNX model has it.
+    /// The order of the ONNX model.
     Plain,
-    /// Batch, height, width, channels: pixels stay together. The model's own
-    /// order is batch, channels, height, width.
+    /// Batch, height, width, channels: the channels of a pixel are adjacent. The
+    /// order of the ONNX model is batch, channels, height, width.
     Nhwc,
 }
 
 /// One input or output of an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
-    /// The model's name for it.
+    /// Its name in the ONNX model.
     pub name: String,
     /// Sizes in memory order, outermost first.
     pub shape: Vec<usize>,
@@ -60,7 +60,7 @@ impl Port {
     }
 }
 
-/// Elements the caller lends an engine to read.
+/// A borrowed tensor that an engine reads.
 #[derive(Debug, Clone, Copy)]
 pub enum TensorRef<'a> {
     /// See [`ElementType::F32`].
@@ -69,13 +69,13 @@ pub enum TensorRef<'a> {
     I64(&'a [i64]),
     /// See [`ElementType::I32`].
     I32(&'a [i32]),
-    /// See [`ElementType::U8`]; also bools.
+    /// See [`ElementType::U8`]; also for [`ElementType::Bool`].
     U8(&'a [u8]),
     /// See [`ElementType::I8`].
     I8(&'a [i8]),
 }
 
-/// Elements the caller lends an engine to fill.
+/// A borrowed tensor that an engine fills.
 #[derive(Debug)]
 pub enum TensorMut<'a> {
     /// See [`ElementType::F32`].
@@ -84,45 +84,45 @@ pub enum TensorMut<'a> {
     I64(&'a mut [i64]),
     /// See [`ElementType::I32`].
     I32(&'a mut [i32]),
-    /// See [`ElementType::U8`]; also bools.
+    /// See [`ElementType::U8`]; also for [`ElementType::Bool`].
     U8(&'a mut [u8]),
     /// See [`ElementType::I8`].
     I8(&'a mut [i8]),
 }
 
-/// Where one inference's time went.
+/// The duration of one inference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// From the call to the answer.
+    /// From the call to the return.
     pub total: Duration,
-    /// On the device itself, where that differs (a GPU).
+    /// On the device itself, if the device is not the caller's CPU (a GPU).
     pub device: Option<Duration>,
-    /// Another engine answered in this one's place.
+    /// Whether the fallback engine ran this inference.
     pub fallback: bool,
 }
 
-/// Something that runs one network. Prepared once, then asked many times.
+/// Runs one network: prepared once, then called for each frame.
 pub trait Engine {
-    /// One line for people: backend, instruction set or device, precision.
+    /// A description on one line: backend, instruction set or device, precision.
     fn describe(&self) -> String;
 
-    /// What [`infer`](Self::infer) reads, in order.
+    /// The tensors that [`infer`](Self::infer) reads, in order.
     fn inputs(&self) -> &[Port];
 
-    /// What [`infer`](Self::infer) fills, in order.
+    /// The tensors that [`infer`](Self::infer) fills, in order.
     fn outputs(&self) -> &[Port];
 
-    /// Does all that need not be done per frame (touch memory, warm caches,
-    /// capture graphs). May be called again; never needed for correct answers.
+    /// Does the work that is not needed for each frame (touch memory, warm caches,
+    /// capture graphs). It may be called again. Results are correct without it.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When the device fails.
     fn prepare(&mut self) -> Result<(), EngineError>;
 
     /// Runs the network once. Allocates nothing.
     ///
     /// # Errors
-    /// When what is lent does not match the ports, or the device fails.
+    /// When the tensors do not match the ports, or the device fails.
     fn infer(
         &mut self,
         inputs: &[TensorRef<'_>],
@@ -130,66 +130,66 @@ pub trait Engine {
     ) -> Result<Timing, EngineError>;
 }
 
-/// Why an engine did not answer.
+/// Why an inference failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// The number of tensors lent is not the number of ports.
-    #[error("the engine has {expected} {side} but was lent {found}")]
+    /// The number of tensors is not the number of ports.
+    #[error("the engine has {expected} {side}, got {found}")]
     PortCount {
         /// `inputs` or `outputs`.
         side: &'static str,
-        /// How many ports there are.
+        /// Number of ports.
         expected: usize,
-        /// How many were lent.
+        /// Number of tensors.
         found: usize,
     },
-    /// A tensor lent has another type or length than its port.
-    #[error("`{port}` wants {expected}, but was lent {found}")]
+    /// A tensor differs from its port in element type or length.
+    #[error("`{port}`: expected {expected}, got {found}")]
     PortMismatch {
         /// The port's name.
         port: String,
-        /// Type and length wanted.
+        /// Length and type of the port.
         expected: String,
-        /// Type and length lent.
+        /// Length and type of the tensor.
         found: String,
     },
-    /// A thread that shares the work panicked: there is no answer, now or later.
+    /// A worker thread of the engine panicked: this inference and all later ones fail.
     #[error(
-        "a thread of the engine panicked, so it has no answer; make the engine anew, and report \
+        "a thread of the engine panicked, so it has no answer; create the engine again, and report \
          the panic's message (on standard error) as a defect of Pilotage"
     )]
     ThreadPanicked,
-    /// The device did not do what it was asked for.
+    /// A request to the device failed.
     #[error("{reason}")]
     Device {
         /// What failed and why.
         reason: String,
     },
-    /// The answer is not a number.
+    /// An output is not a number.
     #[error(
         "the answer is not a number; where the engine is float16, a value beyond 65,504 does that: \
          compile it with `precision = \"int8\"`"
     )]
     NotFinite,
-    /// The device had no answer in time. It may still be at work.
+    /// The device did not answer in time. It may still be running.
     #[error(
         "no answer from the device within {} ms; something else keeps it busy, or its clocks are \
          low (on a Jetson: `sudo jetson_clocks`)", .limit.as_millis()
     )]
     Late {
-        /// How long it was waited for.
+        /// How long the engine waited.
         limit: Duration,
     },
-    /// A call into the device's driver has not come back.
+    /// A call into the device's driver has not returned.
     #[error(
         "a call into the device's driver has not come back within {} ms; where it never does, \
          restart the machine and look at `sudo dmesg`", .limit.as_millis()
     )]
     Stuck {
-        /// How long it was waited for.
+        /// How long the engine waited.
         limit: Duration,
     },
-    /// The device is of no more use to this process.
+    /// This process can no longer use the device.
     #[error("{reason}; this process cannot use the device again: start Pilotage again")]
     Lost {
         /// What happened.
@@ -214,7 +214,7 @@ impl TensorRef<'_> {
         self.len() == 0
     }
 
-    /// Type of the elements; bools are lent as [`ElementType::U8`].
+    /// Type of the elements; bools are passed as [`ElementType::U8`].
     pub fn element_type(&self) -> ElementType {
         match self {
             Self::F32(_) => ElementType::F32,
@@ -227,7 +227,7 @@ impl TensorRef<'_> {
 }
 
 impl TensorMut<'_> {
-    /// The same elements, to read.
+    /// A read-only view of the same elements.
     pub fn as_ref(&self) -> TensorRef<'_> {
         match self {
             Self::F32(data) => TensorRef::F32(data),
@@ -240,29 +240,29 @@ impl TensorMut<'_> {
 }
 
 impl EngineError {
-    /// Whether what is lent to read matches an engine's ports. For those who
-    /// write a backend; allocates only when it does not.
+    /// Checks that input tensors match an engine's ports. For implementations of
+    /// [`Engine`]. Allocates only when a tensor does not match.
     ///
     /// # Errors
-    /// When it does not.
-    pub fn check_inputs(ports: &[Port], lent: &[TensorRef<'_>]) -> Result<(), Self> {
-        Self::check_count("inputs", ports, lent.len())?;
+    /// When the number, the type or the length of the tensors differs from the ports.
+    pub fn check_inputs(ports: &[Port], tensors: &[TensorRef<'_>]) -> Result<(), Self> {
+        Self::check_count("inputs", ports, tensors.len())?;
         ports
             .iter()
-            .zip(lent)
-            .try_for_each(|(port, &lent)| Self::check_port(port, lent))
+            .zip(tensors)
+            .try_for_each(|(port, &tensor)| Self::check_port(port, tensor))
     }
 
-    /// As [`check_inputs`](Self::check_inputs), for what is lent to fill.
+    /// As [`check_inputs`](Self::check_inputs), for output tensors.
     ///
     /// # Errors
-    /// When it does not match.
-    pub fn check_outputs(ports: &[Port], lent: &[TensorMut<'_>]) -> Result<(), Self> {
-        Self::check_count("outputs", ports, lent.len())?;
+    /// As [`check_inputs`](Self::check_inputs).
+    pub fn check_outputs(ports: &[Port], tensors: &[TensorMut<'_>]) -> Result<(), Self> {
+        Self::check_count("outputs", ports, tensors.len())?;
         ports
             .iter()
-            .zip(lent)
-            .try_for_each(|(port, lent)| Self::check_port(port, lent.as_ref()))
+            .zip(tensors)
+            .try_for_each(|(port, tensor)| Self::check_port(port, tensor.as_ref()))
     }
 
     fn check_count(side: &'static str, ports: &[Port], found: usize) -> Result<(), Self> {
@@ -276,18 +276,18 @@ impl EngineError {
         })
     }
 
-    fn check_port(port: &Port, lent: TensorRef<'_>) -> Result<(), Self> {
-        let wanted = match port.element_type {
+    fn check_port(port: &Port, tensor: TensorRef<'_>) -> Result<(), Self> {
+        let expected = match port.element_type {
             ElementType::Bool => ElementType::U8,
             other => other,
         };
-        if wanted == lent.element_type() && port.len() == lent.len() {
+        if expected == tensor.element_type() && port.len() == tensor.len() {
             return Ok(());
         }
         Err(Self::PortMismatch {
             port: port.name.clone(),
-            expected: format!("{} elements of {wanted:?}", port.len()),
-            found: format!("{} of {:?}", lent.len(), lent.element_type()),
+            expected: format!("{} elements of {expected:?}", port.len()),
+            found: format!("{} of {:?}", tensor.len(), tensor.element_type()),
         })
     }
 }

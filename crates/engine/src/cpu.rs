@@ -1,4 +1,4 @@
-//! The engine that runs a plan on this machine's processor.
+//! The engine that runs a plan on the machine's CPU.
 #![allow(unsafe_code)]
 
 mod instruction_set;
@@ -26,15 +26,15 @@ use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing
 /// How a [`CpuEngine`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuOptions {
-    /// Threads that share the work, the caller's among them.
+    /// Number of threads, including the caller's.
     pub threads: usize,
-    /// `None` is the best this machine has.
+    /// `None` is the best that the machine has.
     pub instruction_set: Option<InstructionSet>,
-    /// Whether the time of each step is kept, see [`CpuEngine::profile`].
+    /// Whether the time of each step is measured, see [`CpuEngine::profile`].
     pub profile: bool,
-    /// Whether float layers give the bits of [`InstructionSet::Scalar`], so that
-    /// every machine answers alike: no product is fused with its sum, which takes
-    /// longer. Integer layers give the same bits in any case.
+    /// Whether float layers give the same bits as [`InstructionSet::Scalar`], so that
+    /// results are identical on every machine. No multiply-add is fused, which is
+    /// slower. Integer layers give the same bits in any case.
     pub exact: bool,
 }
 
@@ -49,43 +49,43 @@ impl Default for CpuOptions {
     }
 }
 
-/// Most threads an engine takes.
+/// Maximum number of threads of an engine.
 pub const MAX_THREADS: usize = 64;
 
-/// Why a [`CpuEngine`] could not be made.
+/// Why a [`CpuEngine`] could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CpuError {
     /// The plan is not valid.
     #[error("the plan cannot be run: {0}")]
     Plan(#[from] PlanError),
-    /// The machine lacks the instructions asked for.
+    /// The machine lacks the requested instruction set.
     #[error(
         "this machine has no {0}, only {here}; leave the instruction set out to use the best there is",
         here = instruction_set::those_here()
     )]
     Unavailable(InstructionSet),
-    /// No engine runs on this many threads.
+    /// The number of threads is 0 or above [`MAX_THREADS`].
     #[error("cannot run on {0} threads; ask for 1 to {MAX_THREADS}")]
     Threads(usize),
-    /// The system refused a thread.
+    /// The system did not start a thread.
     #[error("could not start a thread: {0}")]
     ThreadStart(#[from] std::io::Error),
 }
 
-/// What one step took over all inferences so far.
+/// The time that one step took over all inferences so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepProfile<'a> {
     /// The step's name.
     pub name: &'a str,
-    /// Multiply-adds of one run; 0 for steps that have none.
+    /// Multiply-adds of one run; 0 for steps without any.
     pub multiply_adds: u64,
     /// Shortest run.
     pub fastest: Duration,
-    /// All runs together.
+    /// Sum of all runs.
     pub total: Duration,
     /// Number of runs.
     pub runs: u64,
-    /// Whether the engine's threads share it; one thread does all the others.
+    /// Whether the engine's threads share the step; other steps run on one thread.
     pub shared: bool,
 }
 
@@ -96,10 +96,10 @@ struct Spent {
     runs: u64,
 }
 
-/// Runs a [`Plan`] on the processor.
+/// Runs a [`Plan`] on the CPU.
 ///
-/// Weights are packed for the machine and all memory is set aside when the
-/// engine is made; [`infer`](Engine::infer) allocates nothing.
+/// [`new`](Self::new) packs the weights for the machine and allocates all memory;
+/// [`infer`](Engine::infer) allocates nothing.
 pub struct CpuEngine {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -108,7 +108,7 @@ pub struct CpuEngine {
     arena: AlignedBytes,
     constants: AlignedBytes,
     instruction_set: InstructionSet,
-    /// None where the caller's thread does everything.
+    /// `None` if the caller's thread does all the work.
     workers: Option<Workers>,
     threads: usize,
     precision: &'static str,
@@ -116,10 +116,10 @@ pub struct CpuEngine {
 }
 
 impl CpuEngine {
-    /// Checks the plan and packs it for this machine.
+    /// Validates the plan and packs it for the machine.
     ///
     /// # Errors
-    /// When the plan is not valid, or the machine lacks what `options` ask for.
+    /// When the plan is not valid, or `options` cannot be met on this machine.
     pub fn new(plan: &Plan, options: CpuOptions) -> Result<Self, CpuError> {
         plan.validate()?;
         let instruction_set = options.instruction_set.unwrap_or_else(InstructionSet::best);
@@ -173,10 +173,11 @@ impl CpuEngine {
     /// Runs all steps.
     ///
     /// # Errors
-    /// When a thread has panicked; no step is begun after that.
+    /// When a worker thread has panicked; no further step is started.
     ///
     /// # Safety
-    /// The inputs match the ports.
+    /// `inputs` match the input ports in number, element type and length, as
+    /// [`EngineError::check_inputs`] checks.
     unsafe fn run(&mut self, inputs: &[TensorRef<'_>], profiled: bool) -> Result<(), EngineError> {
         let check = |workers: &Option<Workers>| match workers {
             Some(workers) if workers.panicked() => Err(EngineError::ThreadPanicked),
@@ -187,8 +188,11 @@ impl CpuEngine {
         match self.spent.as_mut().filter(|_| profiled) {
             None => {
                 for step in &self.steps {
-                    // SAFETY: arena and constants are those of the map the steps were
-                    // prepared with, the inputs match, and no slice outlives its step.
+                    // SAFETY: `arena` and `constants` have the sizes of the map that `new`
+                    // prepared the steps with; the caller guarantees that `inputs` match
+                    // the ports; a step keeps no slice of the memory after it returns, so
+                    // no other slice is alive; `new` checked that the machine has the
+                    // instruction set.
                     unsafe { step.run(views, self.workers.as_mut()) };
                     check(&self.workers)?;
                 }
@@ -196,7 +200,7 @@ impl CpuEngine {
             Some(spent) => {
                 let mut last = Instant::now();
                 for (step, spent) in self.steps.iter().zip(spent) {
-                    // SAFETY: as above.
+                    // SAFETY: as in the loop without a profile.
                     unsafe { step.run(views, self.workers.as_mut()) };
                     check(&self.workers)?;
                     let now = Instant::now();
@@ -214,17 +218,17 @@ impl CpuEngine {
         Ok(())
     }
 
-    /// The instructions the hot kernels use.
+    /// The instruction set that the hot kernels use.
     pub fn instruction_set(&self) -> InstructionSet {
         self.instruction_set
     }
 
-    /// Bytes set aside for tensors between steps.
+    /// Bytes of the arena, which holds the tensors between steps.
     pub fn arena_bytes(&self) -> usize {
         self.arena.len()
     }
 
-    /// What each step took; empty unless [`CpuOptions::profile`] was set.
+    /// The time of each step; empty unless [`CpuOptions::profile`] is set.
     pub fn profile(&self) -> impl Iterator<Item = StepProfile<'_>> {
         let spent = self.spent.as_deref().unwrap_or_default();
         self.steps
@@ -241,7 +245,7 @@ impl CpuEngine {
     }
 }
 
-/// What the layers with weights compute in.
+/// The precision of the layers with weights.
 fn precision(plan: &Plan) -> &'static str {
     let (mut int8, mut float) = (false, false);
     for step in &plan.steps {
@@ -291,8 +295,8 @@ impl Engine for CpuEngine {
         &self.outputs
     }
 
-    /// Runs the network once on zeros, so that the first frame finds all memory
-    /// in place and the other threads started.
+    /// Runs the network once on zeros, so that all memory is mapped and the worker
+    /// threads have started before the first frame.
     fn prepare(&mut self) -> Result<(), EngineError> {
         let longest = self.inputs.iter().map(Port::len).max().unwrap_or(0);
         let (f32s, i64s, i32s) = (vec![0.0; longest], vec![0; longest], vec![0; longest]);
@@ -311,7 +315,7 @@ impl Engine for CpuEngine {
                 ElementType::I8 => TensorRef::I8(&i8s[..port.len()]),
             })
             .collect();
-        // SAFETY: made from the ports.
+        // SAFETY: `zeros` has one tensor for each input port, of its type and length.
         unsafe { self.run(&zeros, false) }
     }
 
@@ -323,12 +327,13 @@ impl Engine for CpuEngine {
         let start = Instant::now();
         EngineError::check_inputs(&self.inputs, inputs)?;
         EngineError::check_outputs(&self.outputs, outputs)?;
-        // SAFETY: just checked.
+        // SAFETY: `check_inputs` verified that `inputs` match the ports.
         unsafe { self.run(inputs, true) }?;
         let views = Views::new(&mut self.arena, &self.constants, inputs);
         for (output, &slot) in outputs.iter_mut().zip(&self.output_slots) {
-            // SAFETY: the memory is as above; the outputs were checked, so that each
-            // has the slot's type; no step runs any more.
+            // SAFETY: `views` covers the memory of the map that the output slots come
+            // from; `check_outputs` verified that each output has the element type of its
+            // port, which is that of its slot; no step is running, so nothing writes.
             unsafe {
                 match output {
                     TensorMut::F32(data) => data.copy_from_slice(views.read(slot)),
@@ -352,7 +357,7 @@ mod tests {
     use crate::conformance;
 
     #[test]
-    fn after_a_panic_in_a_thread_there_is_no_answer() {
+    fn inference_fails_after_a_worker_panic() {
         let (_, plan) = conformance::networks().swap_remove(0);
         let options = CpuOptions {
             threads: 2,

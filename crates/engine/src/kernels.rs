@@ -1,7 +1,7 @@
-//! What each operation does to its elements.
+//! The kernels of the operations.
 //!
-//! The plain loops here are the definition; the convolution and the fully
-//! connected layer also have packed, vectorised forms. All sizes are those of a
+//! The plain loops define each operation. The convolution and the fully connected layer
+//! also have vectorised kernels with packed weights. All kernels rely on the sizes of a
 //! validated plan.
 
 pub(crate) mod activation;

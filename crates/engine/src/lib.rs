@@ -1,6 +1,9 @@
-//! The [`Engine`] trait that every backend implements, the [`Plan`] a compiled
-//! network is, the [`Bundle`] a plan is kept in, and the [`CpuEngine`] that runs
-//! it on any processor.
+//! The inference engine of Pilotage:
+//!
+//! - [`Engine`], the trait that every backend implements;
+//! - [`Plan`], a compiled network;
+//! - [`Bundle`], the engine file that contains a plan;
+//! - [`CpuEngine`], which runs a plan on any CPU.
 //!
 //! ```
 //! use pilotage_engine::conformance::PlanBuilder;

@@ -1,11 +1,11 @@
-//! What an engine file says about itself.
+//! The manifest of an engine file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Output;
 
-/// Where an engine was trained to drive. One trained in the simulator never
-/// arms a physical actuator.
+/// Where an engine was trained to drive. An engine that was trained in the
+/// simulator never arms a physical actuator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Domain {
@@ -15,51 +15,52 @@ pub enum Domain {
     Physical,
 }
 
-/// What an engine file says about itself.
+/// The manifest of an engine file: what the engine is and how it was compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// The engine's name.
     pub name: String,
-    /// Where it may drive.
+    /// Where the engine may drive.
     pub domain: Domain,
-    /// What it computes in, as the recipe spells it.
+    /// The precision of the arithmetic, spelled as in the recipe.
     pub precision: String,
-    /// How a camera's frame becomes the input, as the recipe has it.
+    /// How a camera frame is converted to the input, copied from the recipe.
     pub preprocessing: serde_json::Value,
     /// What the outputs mean. The scale of an integer output is part of `scale`.
     pub outputs: Vec<Output>,
     /// The whole recipe.
     pub recipe: serde_json::Value,
-    /// What it was calibrated on.
+    /// The data that the engine was calibrated on.
     pub calibration: Option<Calibration>,
-    /// How far its forms are from fp32; empty for fp32 without frames.
+    /// The error of each form of the engine against fp32; empty for fp32 without
+    /// frames.
     pub gate: Vec<GateResult>,
-    /// What was tried to come nearer to fp32, and whether it was kept.
+    /// Attempts to reduce the error against fp32, and whether each was kept.
     pub trials: Vec<Trial>,
-    /// Layers that the gate had raised to floating point.
+    /// Layers that the compiler kept in floating point to pass the gate.
     pub raised: Vec<String>,
-    /// SHA-256 of the ONNX file it was compiled from, in hexadecimal.
+    /// SHA-256 of the ONNX file that was compiled, in hexadecimal.
     pub source_sha256: String,
     /// Version of the compiler.
     pub tool_version: String,
 }
 
-/// What an engine was calibrated on.
+/// The data that an engine was calibrated on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// How ranges were chosen.
+    /// How the ranges of activations were chosen.
     pub method: String,
-    /// Frames they were chosen from.
+    /// Number of calibration frames.
     pub frames: usize,
-    /// Frames held back to prove the engine with.
+    /// Number of validation frames, which are not used for calibration.
     pub held_back: usize,
-    /// SHA-256 of all frames' pixels as the network sees them, in hexadecimal.
+    /// SHA-256 of the pixels of all frames after preprocessing, in hexadecimal.
     pub sha256: String,
 }
 
-/// How far one form of an engine is from fp32 in one output.
+/// The error of one form of an engine against fp32 in one output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateResult {
@@ -67,36 +68,36 @@ pub struct GateResult {
     pub form: String,
     /// Which output.
     pub output: String,
-    /// Its unit.
+    /// The output's unit.
     pub unit: String,
     /// Mean squared error against fp32, in the unit squared.
     pub mse: f64,
-    /// The largest allowed.
+    /// The largest mean squared error allowed.
     pub most_mse: f64,
     /// Largest error of a single frame, in the unit.
     pub worst: f64,
-    /// The largest allowed.
+    /// The largest error of a single frame allowed.
     pub most_worst: f64,
 }
 
 impl GateResult {
-    /// Whether it is within its limits. What is not a number is not.
+    /// Whether the errors are within their limits. An error that is NaN is not.
     pub fn passes(&self) -> bool {
         self.mse <= self.most_mse && self.worst <= self.most_worst
     }
 }
 
-/// Something that was tried to come nearer to fp32.
+/// An attempt to reduce the error against fp32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trial {
-    /// What.
+    /// What was tried.
     pub name: String,
-    /// The error without it: mean squared errors, each over the variance of fp32's
-    /// answers, summed over the outputs.
+    /// The error without it: the sum over the outputs of the mean squared error
+    /// divided by the variance of the fp32 outputs.
     pub before: f64,
     /// The error with it.
     pub after: f64,
-    /// Whether it was kept: the error fell.
+    /// Whether it was kept, because the error decreased.
     pub kept: bool,
 }

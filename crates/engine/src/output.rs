@@ -1,8 +1,8 @@
-//! What the numbers that come out of a network mean for a car.
+//! What a network's outputs mean for a car.
 
 use serde::{Deserialize, Serialize};
 
-/// What a network may tell a car.
+/// The controls that a network may output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Meaning {
@@ -17,7 +17,7 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// As recipes spell it.
+    /// The name in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Speed => "speed",
@@ -27,7 +27,7 @@ impl Meaning {
         }
     }
 
-    /// The unit, for people.
+    /// The unit, for display.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Speed => "m/s",
@@ -37,18 +37,19 @@ impl Meaning {
     }
 }
 
-/// One number of the network's and what it is for the car: `number * scale + offset`.
+/// One number that the network outputs, and the control it stands for:
+/// `number * scale + offset`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
-    /// The model's name for the output.
+    /// The name of the output in the ONNX model.
     pub name: String,
-    /// Which element of it.
+    /// The index of the element in the output.
     pub index: usize,
-    /// What it is.
+    /// The control.
     pub meaning: Meaning,
-    /// Multiplies the number.
+    /// Factor of the number.
     pub scale: f32,
-    /// Added after.
+    /// Added after the multiplication.
     pub offset: f32,
 }

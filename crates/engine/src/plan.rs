@@ -1,8 +1,9 @@
-//! The instruction-set-neutral plan: what the compiler makes and a CPU engine runs.
+//! The plan: the output of the compiler and the input of a CPU engine. It does not
+//! depend on an instruction set.
 //!
-//! Shapes are in memory order. Convolution and pooling work on NHWC; the
-//! compiler has put layout changes where they are needed. Weights are stored
-//! neutral (see [`Operation`]) and packed for the machine when a plan is loaded.
+//! Shapes are in memory order. Convolution and pooling operate on NHWC; the
+//! compiler inserts layout changes where they are needed. Weights are stored in one
+//! order for all machines (see [`Operation`]) and packed when a plan is loaded.
 
 use half::f16;
 use serde::{Deserialize, Serialize};
@@ -19,15 +20,15 @@ pub use error::PlanError;
 pub use layers::Layer;
 pub use validate::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK};
 
-/// A tensor's place in [`Plan::tensors`].
+/// A tensor's index in [`Plan::tensors`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TensorId(pub usize);
 
-/// A constant's place in [`Plan::constants`].
+/// A constant's index in [`Plan::constants`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConstantId(pub usize);
 
-/// What a step reads: something made at run time, or something stored.
+/// An input of a step: a tensor computed at run time, or a stored constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operand {
@@ -37,7 +38,7 @@ pub enum Operand {
     Constant(ConstantId),
 }
 
-/// A tensor made at run time.
+/// A tensor that is computed at run time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorSpec {
     /// Sizes in memory order.
@@ -46,7 +47,7 @@ pub struct TensorSpec {
     pub element_type: ElementType,
 }
 
-/// Stored elements, row-major. In a bundle they lie apart from the manifest.
+/// Stored elements, row-major. In an engine file they have a section of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConstantData {
     /// See [`ElementType::F32`].
@@ -75,9 +76,9 @@ pub struct Constant {
 /// An input or output of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanPort {
-    /// The model's name for it.
+    /// Its name in the ONNX model.
     pub name: String,
-    /// Where it is read from or written to. An output may be a constant.
+    /// The tensor that is read or written. An output may be a constant.
     pub operand: Operand,
     /// What the axes mean.
     pub layout: Layout,
@@ -86,21 +87,21 @@ pub struct PlanPort {
 /// One step of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The ONNX node (or nodes) behind it, for messages and reports.
+    /// The ONNX node (or nodes) that it comes from, for messages and reports.
     pub name: String,
-    /// What is computed.
+    /// What it computes.
     pub operation: Operation,
-    /// What it reads.
+    /// Its inputs.
     pub inputs: Vec<Operand>,
-    /// What it makes (one tensor for every operation there is today).
+    /// Its output; every operation has exactly one.
     pub output: TensorId,
 }
 
-/// Applied to each element as it is stored.
+/// The activation function that is applied to each element when it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// As it is.
+    /// The identity.
     None,
     /// max(x, 0)
     Relu,
@@ -125,7 +126,7 @@ pub enum Activation {
     },
     /// Hyperbolic tangent.
     Tanh,
-    /// Held between two limits, which may be infinite.
+    /// Clamped between two limits, which may be infinite.
     Clip {
         /// Lower limit; `None` is minus infinity (JSON has no infinities).
         min: Option<f32>,
@@ -134,7 +135,7 @@ pub enum Activation {
     },
 }
 
-/// Two operands into one.
+/// An arithmetic operator of two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BinaryOperator {
@@ -155,50 +156,51 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// Down, across.
     pub strides: [usize; 2],
-    /// Top, left. How far windows reach past the bottom and right follows from
-    /// the output's shape.
+    /// Top, left. The padding at the bottom and right follows from the output's
+    /// shape.
     pub pads: [usize; 2],
     /// Down, across.
     pub dilations: [usize; 2],
 }
 
-/// What to do in a window.
+/// What a pooling computes of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PoolKind {
-    /// The largest element; padding never wins.
+    /// The largest element; padding is ignored.
     Max,
-    /// The mean of the elements inside the picture.
+    /// The mean of the elements inside the input; padding is not counted.
     Average,
-    /// The mean with the padding (bottom, right given here) counted as zeros.
+    /// The mean with the padding counted as zeros. Its top and left padding are
+    /// those of the window.
     AverageWithPads {
-        /// Pads that count below.
+        /// Rows of padding at the bottom that are counted.
         bottom: usize,
-        /// Pads that count to the right.
+        /// Columns of padding at the right that are counted.
         right: usize,
     },
 }
 
-/// What a [`Operation::Pad`] fills with.
+/// What [`Operation::Pad`] fills the border with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
-    /// This value.
+    /// A value.
     Constant(f32),
-    /// Mirrored at the border element.
+    /// The elements mirrored at the border element.
     Reflect,
     /// The border element.
     Edge,
-    /// The other side.
+    /// The elements of the opposite side.
     Wrap,
 }
 
-/// One axis of an [`Operation::Slice`]; its length is the output's size.
+/// One axis of an [`Operation::Slice`]; its length is the output's size on the axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceStep {
     /// First index.
     pub start: usize,
-    /// Distance to the next; may be negative, never 0.
+    /// Distance to the next index; may be negative, never 0.
     pub step: isize,
 }
 
@@ -212,11 +214,11 @@ pub enum Operation {
         weights: ConstantId,
         /// f32 (M).
         bias: Option<ConstantId>,
-        /// Where the windows lie.
+        /// Size, stride, padding and dilation of the windows.
         window: Window,
         /// Groups of channels; `groups == C == M` is depthwise.
         groups: usize,
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
     /// Input (.., K) to output (.., M).
@@ -225,7 +227,7 @@ pub enum Operation {
         weights: ConstantId,
         /// f32 (M).
         bias: Option<ConstantId>,
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
     /// (.., M, K) by (.., K, N) to (.., M, N), leading axes broadcast; both
@@ -233,59 +235,60 @@ pub enum Operation {
     MatMul,
     /// Element by element.
     Unary {
-        /// The curve.
+        /// The function.
         activation: Activation,
     },
     /// Element by element, numpy broadcasting.
     Binary {
-        /// What joins them.
+        /// The operator.
         operator: BinaryOperator,
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
-    /// x * scale + shift along the last axis: a batch norm that nothing took in.
+    /// x * scale + shift along the last axis: a batch normalization that could not
+    /// be folded into another layer.
     Affine {
         /// f32 (last axis).
         scale: ConstantId,
         /// f32 (last axis).
         shift: ConstantId,
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
     /// Input (N, H, W, C) to output (N, H', W', C).
     Pool2d {
         /// Maximum or mean.
         kind: PoolKind,
-        /// Where the windows lie.
+        /// Size, stride, padding and dilation of the windows.
         window: Window,
     },
-    /// Mean over `axes`; the output's shape has them as 1 or not at all.
+    /// Mean over `axes`, which have size 1 in the output's shape or are absent.
     ReduceMean {
         /// Sorted axes of the input.
         axes: Vec<usize>,
     },
-    /// Over the axes `axis..end_axis` taken together.
+    /// Over the axes `axis..end_axis` flattened into one.
     Softmax {
         /// First axis.
         axis: usize,
         /// One past the last axis.
         end_axis: usize,
     },
-    /// Inputs one after the other.
+    /// The inputs concatenated along an axis.
     Concat {
-        /// Axis of all inputs.
+        /// The axis, the same in all inputs.
         axis: usize,
     },
-    /// A regular part of the input (Split is several of these).
+    /// A strided part of the input (an ONNX Split is several slices).
     Slice {
         /// One for every axis.
         axes: Vec<SliceStep>,
     },
-    /// A border added, or cut where negative.
+    /// Adds a border; a negative width crops.
     Pad {
-        /// Before each axis; how much after follows from the output's shape.
+        /// Width before each axis; the width after follows from the output's shape.
         before: Vec<isize>,
-        /// What is added.
+        /// Elements of the border.
         fill: Fill,
     },
     /// Output axis i is input axis `perm[i]`.
@@ -293,26 +296,26 @@ pub enum Operation {
         /// A permutation.
         perm: Vec<usize>,
     },
-    /// The same elements in the output's shape; costs nothing where memory can be shared.
+    /// The same elements with the output's shape; free where memory can be shared.
     Reshape,
-    /// To the output's element type, as ONNX's Cast does.
+    /// Converts to the output's element type, as the ONNX operator Cast does.
     Cast,
     /// saturate(round_half_even(x / scale) + zero_point) to the output's type.
     Quantize {
         /// f32: one element, or one for each index of `axis`.
         scale: ConstantId,
-        /// The output's type, as many as scales; 0 where absent.
+        /// Of the output's type, one for each scale; 0 if absent.
         zero_point: Option<ConstantId>,
-        /// The axis the scales run along.
+        /// The axis of the scales.
         axis: usize,
     },
     /// (x - zero_point) * scale to f32.
     Dequantize {
         /// f32: one element, or one for each index of `axis`.
         scale: ConstantId,
-        /// The input's type, as many as scales; 0 where absent.
+        /// Of the input's type, one for each scale; 0 if absent.
         zero_point: Option<ConstantId>,
-        /// The axis the scales run along.
+        /// The axis of the scales.
         axis: usize,
     },
     /// [`Conv2d`](Self::Conv2d) on an i8 input, in integers; padding is 0.
@@ -323,11 +326,11 @@ pub enum Operation {
         bias: Option<ConstantId>,
         /// f32 (M).
         multiplier: ConstantId,
-        /// Where the windows lie.
+        /// Size, stride, padding and dilation of the windows.
         window: Window,
         /// Groups of channels.
         groups: usize,
-        /// From the sum to the output.
+        /// The epilogue.
         finish: Finish,
     },
     /// [`FullyConnected`](Self::FullyConnected) on an i8 input, in integers.
@@ -338,64 +341,65 @@ pub enum Operation {
         bias: Option<ConstantId>,
         /// f32 (M).
         multiplier: ConstantId,
-        /// From the sum to the output.
+        /// The epilogue.
         finish: Finish,
     },
-    /// i8 to i8 through a table: the entry at x + 128. A curve of an INT8 network.
+    /// i8 to i8 through a table: the entry at x + 128. An activation function of an
+    /// INT8 network.
     Lookup {
         /// i8 (256).
         table: ConstantId,
     },
-    /// The scale that takes an f32 tensor to -127..=127: its largest magnitude
-    /// over 127, or 1 where that is 0 or not finite. Output f32 (1).
+    /// The scale that maps an f32 tensor to -127..=127: its largest magnitude
+    /// divided by 127, or 1 where that is 0 or not finite. Output f32 (1).
     DynamicScale,
-    /// saturate(round_half_even(x / scale)), scale being the second input, f32
-    /// (1); from f32 to i8.
+    /// saturate(round_half_even(x / scale)) from f32 to i8. The scale is the second
+    /// input, f32 (1).
     DynamicQuantize,
 }
 
-/// How a sum of integer products becomes an output.
+/// The epilogue of an INT8 layer: how a sum of integer products becomes an output.
 ///
-/// This, with the sum, is the arithmetic that every INT8 kernel has to
-/// reproduce to the bit: the sum and its bias in i32 (which cannot overflow in a
-/// valid plan), the conversion to f32 and the one multiplication each rounded
-/// to nearest, ties to even, no fused multiply-add.
+/// Every INT8 kernel has to reproduce this arithmetic bit for bit. The products and
+/// the bias are summed in i32, which cannot overflow in a valid plan. The conversion
+/// to f32 and each f32 operation after it are rounded to nearest, ties to even.
+/// No multiply-add is fused.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// i8: round_half_even(f32(sum) * multiplier), held between the limits.
+    /// i8: round_half_even(f32(sum) * multiplier), clamped between the limits.
     Int8 {
-        /// 0 where a ReLU follows.
+        /// Lower limit; 0 where a ReLU follows.
         low: i8,
-        /// 127 where nothing is cut off.
+        /// Upper limit; 127 where nothing is cut off.
         high: i8,
     },
     /// f32: activation(f32(sum) * multiplier).
     Float {
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
-    /// f32: activation(f32(sum) * (scale * multiplier) + bias), where the scale
-    /// of the input is the step's second input, f32 (1). The bias is f32.
+    /// f32: activation(f32(sum) * (scale * multiplier) + bias). The scale is that of
+    /// the input and is the step's second input, f32 (1). The bias is f32.
     Dynamic {
         /// f32 (M).
         bias: Option<ConstantId>,
-        /// Fused.
+        /// Fused activation.
         activation: Activation,
     },
 }
 
-/// A network ready to be packed and run.
+/// A compiled network, ready to be packed and run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    /// Everything made at run time.
+    /// All tensors that are computed at run time, and the inputs.
     pub tensors: Vec<TensorSpec>,
-    /// Everything stored.
+    /// All stored constants.
     pub constants: Vec<Constant>,
-    /// What the caller gives; each a tensor.
+    /// The inputs, which the caller passes; each is a tensor, not a constant.
     pub inputs: Vec<PlanPort>,
-    /// What the caller gets.
+    /// The outputs, which the caller receives.
     pub outputs: Vec<PlanPort>,
-    /// In order.
+    /// In the order in which they run.
     pub steps: Vec<Step>,
 }

@@ -1,9 +1,9 @@
-//! The arithmetic that makes a camera's rows smaller: weighted sums of rows, then
-//! of the columns of what they gave, then the colours. On integers, so that every
-//! instruction set gives the same bytes; the plain loops here are the definition.
+//! The arithmetic that downscales camera frames: weighted sums of rows, then weighted sums
+//! of columns, then the colour conversion. It uses integers, so that every instruction set
+//! gives the same bytes. The plain loops define the result.
 //!
-//! This is what `pilotage-vision` is made of, which knows cameras' formats and
-//! networks' inputs. It is in this crate because vectors are.
+//! `pilotage-vision`, which knows the formats of cameras and the inputs of networks, is
+//! built on this module. It is in this crate because the vector code is.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -17,27 +17,27 @@ use crate::cpu::InstructionSet;
 
 /// Fractional bits of a weight: the weights of one output sum to `1 << WEIGHT_BITS`.
 pub const WEIGHT_BITS: u32 = 15;
-/// Fractional bits that the sum of rows keeps.
+/// Fractional bits of a sum of rows.
 const BETWEEN_BITS: u32 = 8;
-/// Those that the sum of columns has.
+/// Fractional bits of a sum of columns.
 const FRACTION: u32 = WEIGHT_BITS + BETWEEN_BITS;
 const HALF: i32 = 1 << (FRACTION - 1);
 
-/// The sums of rows are kept less this, so that they are signed 16-bit numbers.
+/// Subtracted from the sums of rows, so that they fit signed 16-bit numbers.
 const MIDDLE: i32 = 1 << 15;
-/// What that takes from the sum of columns.
+/// The effect of [`MIDDLE`] on a sum of columns, which is added back.
 const OFFSET: i32 = MIDDLE << WEIGHT_BITS;
 
-/// What one load of columns reads.
+/// Samples that one load reads.
 pub const SAMPLES: usize = 8;
 
-/// Pixels whose weights lie together.
+/// Pixels whose weights are stored together.
 const PIXELS: usize = 8;
 
-/// Weights from here on do not fit the signed numbers that vectors multiply.
+/// The smallest weight that does not fit the signed 16-bit numbers that vectors multiply.
 const TOO_HEAVY: u16 = 1 << 15;
 
-/// Which vectors are used; plain loops where the machine lacks them.
+/// The vector code to use; plain loops if the machine lacks the instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vectors(Kind);
 
@@ -46,7 +46,7 @@ enum Kind {
     Plain,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// With BW and VNNI.
+    /// AVX-512 F, BW and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "aarch64")]
@@ -54,7 +54,7 @@ enum Kind {
 }
 
 impl Vectors {
-    /// Those of an instruction set.
+    /// The vectors of an instruction set.
     pub fn of(instruction_set: InstructionSet) -> Self {
         Self(match instruction_set {
             set if !set.is_available() => Kind::Plain,
@@ -70,17 +70,18 @@ impl Vectors {
         })
     }
 
-    /// For each place of `out` the weighted sum of the bytes at that place of rows
-    /// `stride` bytes apart, with 8 bits of fraction and less 32,768. The weights
-    /// sum to `1 << WEIGHT_BITS`.
+    /// Computes for each index of `out` the weighted sum of the bytes at this index of the
+    /// rows, which are `stride` bytes apart. The sums have 8 fractional bits, and 32,768 is
+    /// subtracted from them. The weights sum to `1 << WEIGHT_BITS`.
     ///
     /// # Panics
-    /// Where `rows` does not hold a row of `out`'s length for each weight.
+    /// If `rows` does not contain a row of `out`'s length for each weight.
     pub fn sum_rows(self, rows: &[u8], stride: usize, weights: &[u16], out: &mut [i16]) {
         let last = weights.len().saturating_sub(1) * stride;
         let rows = &rows[..last + out.len()];
-        // SAFETY: the machine has the instructions (see `of`); `rows` was just cut so
-        // that it holds a row for each weight.
+        // SAFETY: `of` selects vectors only if the machine has the instructions. The slice
+        // above has exactly the bytes up to the end of the last weight's row, of `out`'s
+        // length. The first arm excludes weights over 32,767.
         let done = match self.0 {
             _ if weights.iter().any(|&weight| weight >= TOO_HEAVY) => 0,
             Kind::Plain => 0,
@@ -96,11 +97,12 @@ impl Vectors {
 }
 
 const ROW_SHIFT: u32 = WEIGHT_BITS - BETWEEN_BITS;
-/// Half of the last bit kept, less the middle.
+/// The initial value of a sum of rows: half of the last bit that is kept, for rounding, minus
+/// [`MIDDLE`].
 const ROW_START: i32 = (1 << (ROW_SHIFT - 1)) - (MIDDLE << ROW_SHIFT);
 
 fn sum_rows(rows: &[u8], stride: usize, weights: &[u16], out: &mut [i16]) {
-    /// Sums held at a time.
+    /// Sums that are computed at a time.
     const BLOCK: usize = 32;
     for (block, out) in out.chunks_mut(BLOCK).enumerate() {
         let mut sums = [ROW_START; BLOCK];
@@ -116,22 +118,22 @@ fn sum_rows(rows: &[u8], stride: usize, weights: &[u16], out: &mut [i16]) {
     }
 }
 
-/// How four sums become the bytes of a pixel.
+/// How the four sums of a pixel are converted to its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The first three are three channels.
+    /// The first three sums are three channels.
     Three,
-    /// All together are one channel.
+    /// The four sums are added to one channel.
     One,
-    /// Red, green and blue become one channel, their luminance by ITU-R BT.601
-    /// (in the 16-bit weights of Pillow's `src/libImaging/Convert.c`).
+    /// Red, green and blue are converted to one channel, their luminance by ITU-R BT.601
+    /// (with the 16-bit weights of Pillow's `src/libImaging/Convert.c`).
     Luminance,
-    /// The first two together are luma, the others blue and red chroma, of the limited
-    /// range (16 to 235 and 240) by ITU-R BT.601; they become red, green, blue.
+    /// The sum of the first two is luma, the others are blue and red chroma, in the limited
+    /// range of ITU-R BT.601 (16 to 235 and 16 to 240). Converted to red, green, blue.
     Rgb,
-    /// Likewise, to blue, green, red.
+    /// As [`Rgb`](Self::Rgb), but converted to blue, green, red.
     Bgr,
-    /// Likewise, to the luma alone, of the full range.
+    /// As [`Rgb`](Self::Rgb), but converted to the luma alone, in the full range.
     Grey,
 }
 
@@ -144,7 +146,7 @@ impl Finish {
         }
     }
 
-    /// What each sum starts with: back what the middle took.
+    /// The initial values of the sums, which compensate for [`MIDDLE`].
     fn start(self) -> [i32; 4] {
         match self {
             Self::Three | Self::Luminance => [OFFSET, OFFSET, OFFSET, 0],
@@ -154,11 +156,11 @@ impl Finish {
     }
 }
 
-/// Fractional bits that luma and chroma keep.
+/// Fractional bits of luma and chroma.
 const YUV_BITS: u32 = 5;
 const YUV_SHIFT: u32 = FRACTION - YUV_BITS;
 const YUV_HALF: i32 = 1 << (YUV_SHIFT - 1);
-/// Black's luma and no colour's chroma.
+/// The luma of black, and the chroma of grey.
 const BLACK: i32 = 16 << YUV_BITS;
 const NO_COLOUR: i32 = 128 << YUV_BITS;
 /// Fractional bits of the factors below.
@@ -173,30 +175,30 @@ const BLUE_OF_U: i32 = 16_525;
 const LEVEL_SHIFT: u32 = FACTOR_BITS + YUV_BITS;
 const LEVEL_HALF: i32 = 1 << (LEVEL_SHIFT - 1);
 
-/// One pixel by its four sums.
+/// Converts the four sums of one pixel to its bytes.
 #[inline(always)]
 fn finish(finish: Finish, sums: [i32; 4], out: &mut [u8]) {
-    let level = |sum: i32| ((sum + HALF) >> FRACTION) as u8;
-    let less = |sum: i32, zero: i32| ((sum + YUV_HALF) >> YUV_SHIFT) - zero;
-    let hold = |sum: i32| ((sum + LEVEL_HALF) >> LEVEL_SHIFT).clamp(0, 255) as u8;
-    let luma = || less(sums[0] + sums[1], BLACK) * LUMA;
+    let round = |sum: i32| ((sum + HALF) >> FRACTION) as u8;
+    let round_yuv = |sum: i32, zero: i32| ((sum + YUV_HALF) >> YUV_SHIFT) - zero;
+    let clamp = |sum: i32| ((sum + LEVEL_HALF) >> LEVEL_SHIFT).clamp(0, 255) as u8;
+    let luma = || round_yuv(sums[0] + sums[1], BLACK) * LUMA;
     match (finish, out) {
         (Finish::Three, [a, b, c]) => {
-            [*a, *b, *c] = [level(sums[0]), level(sums[1]), level(sums[2])];
+            [*a, *b, *c] = [round(sums[0]), round(sums[1]), round(sums[2])];
         }
-        (Finish::One, [out]) => *out = level(sums.iter().sum()),
+        (Finish::One, [out]) => *out = round(sums.iter().sum()),
         (Finish::Luminance, [out]) => {
             let [red, green, blue, _] = sums.map(i64::from);
             let sum = red * 19_595 + green * 38_470 + blue * 7_471;
-            *out = level((sum >> 16) as i32);
+            *out = round((sum >> 16) as i32);
         }
-        (Finish::Grey, [out]) => *out = hold(luma()),
+        (Finish::Grey, [out]) => *out = clamp(luma()),
         (Finish::Rgb | Finish::Bgr, [a, b, c]) => {
-            let (u, v) = (less(sums[2], NO_COLOUR), less(sums[3], NO_COLOUR));
+            let (u, v) = (round_yuv(sums[2], NO_COLOUR), round_yuv(sums[3], NO_COLOUR));
             let luma = luma();
-            let red = hold(luma + v * RED_OF_V);
-            let green = hold(luma + u * GREEN_OF_U + v * GREEN_OF_V);
-            let blue = hold(luma + u * BLUE_OF_U);
+            let red = clamp(luma + v * RED_OF_V);
+            let green = clamp(luma + u * GREEN_OF_U + v * GREEN_OF_V);
+            let blue = clamp(luma + u * BLUE_OF_U);
             [*a, *b, *c] = match finish {
                 Finish::Bgr => [blue, green, red],
                 _ => [red, green, blue],
@@ -206,45 +208,45 @@ fn finish(finish: Finish, sums: [i32; 4], out: &mut [u8]) {
     }
 }
 
-/// Weighted sums along a row: for each pixel of the output four sums of the samples
-/// around it, and the bytes made of them.
+/// Weighted sums along a row: for each output pixel, four sums of the samples around it,
+/// which are then converted to the pixel's bytes.
 ///
-/// A pixel's samples are read eight at a time and put in an order, in which each two
-/// belong to one of the four sums.
+/// A pixel's samples are read eight at a time and permuted, so that each pair of adjacent
+/// samples belongs to one of the four sums.
 #[derive(Debug, Clone)]
 pub struct Columns {
     vectors: Vectors,
-    /// For each place, which of the eight samples goes there.
+    /// The permutation: for each place, the index of the sample that goes there.
     order: [u8; SAMPLES],
     /// Samples from one load to the next.
     advance: usize,
-    /// As many for each pixel.
+    /// Number of loads for each pixel.
     loads: usize,
     /// The first sample of each pixel.
     starts: Vec<u32>,
-    /// Eight for each load of each pixel, in the order; see [`Columns::weight`].
+    /// Eight for each load of each pixel, permuted; see [`Columns::weight`].
     weights: Vec<u16>,
     finish: Finish,
     row: usize,
-    /// Where vectors hold four pixels at a time.
+    /// For vectors that hold four pixels.
     #[cfg(target_arch = "x86_64")]
     fours: Option<avx512::Fours>,
 }
 
-/// What one sample weighs.
+/// The weight of one sample of a pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
-    /// Which load from the pixel's first sample on.
+    /// The index of the load, from the pixel's first sample on.
     pub load: usize,
-    /// Which place of the eight in their order; two for each sum.
+    /// The place after the permutation, 0 to 7; two for each sum.
     pub place: usize,
-    /// How much.
+    /// The weight.
     pub weight: u16,
 }
 
 impl Columns {
-    /// For each pixel its first sample and shares. The samples of one load come
-    /// `advance` after those of the last, and go where `order` says.
+    /// `pixels` is the first sample and the shares of each pixel. The samples of each load
+    /// are `advance` after those of the previous load, and are permuted by `order`.
     pub fn new<S: IntoIterator<Item = Share>>(
         vectors: Vectors,
         order: [u8; SAMPLES],
@@ -292,30 +294,31 @@ impl Columns {
         this
     }
 
-    /// Where a load's eight weights are. Of eight pixels the first and the fifth lie
-    /// together, and so on, for vectors that hold two.
+    /// The index of a load's eight weights. Of eight pixels the first and the fifth are
+    /// adjacent, then the second and the sixth, and so on, for vectors that hold two.
     fn weight(loads: usize, x: usize, load: usize) -> usize {
         let (group, pixel) = (x / PIXELS, x % PIXELS);
         let pair = group * PIXELS / 2 + pixel % (PIXELS / 2);
         ((pair * loads + load) * 2 + pixel / (PIXELS / 2)) * SAMPLES
     }
 
-    /// Samples that a row must have, some of which weigh nothing.
+    /// Number of samples that a row must have, some of which have no weight.
     pub fn row_len(&self) -> usize {
         self.row
     }
 
-    /// One row of sums of rows to one row of pixels.
+    /// Converts one row of sums (see [`Vectors::sum_rows`]) to one row of pixels.
     ///
     /// # Panics
-    /// Where `row` is not at least [`row_len`](Self::row_len) long or `out` not as long as
-    /// the pixels' bytes.
+    /// If `row` is shorter than [`row_len`](Self::row_len), or the length of `out` is not the
+    /// number of bytes of the pixels.
     pub fn run(&self, row: &[i16], out: &mut [u8]) {
         assert!(row.len() >= self.row, "the row's samples");
         let channels = self.finish.channels();
         assert_eq!(out.len(), self.starts.len() * channels, "the row's bytes");
-        // SAFETY: the machine has the instructions (see `Vectors::of`), and the
-        // lengths were just checked.
+        // SAFETY: `Vectors::of` selects vectors only if the machine has the instructions. The
+        // assertions above check the lengths. `new` uses plain loops if a weight is over
+        // 32,767, and creates `fours` only for AVX-512, from these columns.
         let done = match self.vectors.0 {
             Kind::Plain => 0,
             #[cfg(target_arch = "x86_64")]

@@ -1,13 +1,14 @@
-//! The vector instructions an engine can be told to use.
+//! The instruction sets that an engine can use.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The vector instructions the hot kernels use.
+/// The vector instructions that the hot kernels use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InstructionSet {
-    /// Plain loops, no fused multiply-add: the reference. Every machine has it.
+    /// Plain loops without fused multiply-adds: the reference. Available on every
+    /// machine.
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2,
@@ -26,7 +27,7 @@ pub enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// All there are, the fastest first.
+    /// All instruction sets, the fastest first.
     pub const ALL: [Self; 8] = [
         Self::Avx512Vnni,
         Self::Avx512,
@@ -38,7 +39,7 @@ impl InstructionSet {
         Self::Scalar,
     ];
 
-    /// Whether this machine has it.
+    /// Whether the machine has the instruction set.
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
@@ -70,17 +71,17 @@ impl InstructionSet {
         }
     }
 
-    /// Those this machine has, the fastest first.
+    /// The instruction sets of the machine, the fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|set| set.is_available())
     }
 
-    /// The fastest this machine has.
+    /// The fastest instruction set of the machine.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::Scalar)
     }
 
-    /// The name that is typed, and that [`FromStr`] reads.
+    /// The name on the command line, which [`FromStr`] parses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -95,7 +96,7 @@ impl InstructionSet {
     }
 }
 
-/// The names of what this machine has, for messages.
+/// The names of the machine's instruction sets, for messages.
 pub(crate) fn those_here() -> String {
     let names: Vec<_> = InstructionSet::available().map(|set| set.name()).collect();
     names.join(", ")
@@ -108,7 +109,7 @@ pub(crate) fn those_here() -> String {
     those_here()
 )]
 pub struct UnknownInstructionSet {
-    /// What was asked for.
+    /// The unknown name.
     pub name: String,
 }
 
@@ -116,8 +117,8 @@ impl FromStr for InstructionSet {
     type Err = UnknownInstructionSet;
 
     fn from_str(name: &str) -> Result<Self, UnknownInstructionSet> {
-        let named = Self::ALL.into_iter().find(|set| set.name() == name);
-        named.ok_or_else(|| UnknownInstructionSet { name: name.into() })
+        let found = Self::ALL.into_iter().find(|set| set.name() == name);
+        found.ok_or_else(|| UnknownInstructionSet { name: name.into() })
     }
 }
 
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_back_and_others_refused_with_what_there_is() {
+    fn known_names_parse_and_unknown_names_list_what_is_available() {
         for set in InstructionSet::ALL {
             assert_eq!(set.name().parse(), Ok(set));
         }

@@ -1,4 +1,4 @@
-//! What the steps of a plan do, made ready for this machine.
+//! The kernels of a plan's steps, packed for the machine.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::plan::{
     Activation, BinaryOperator, ConstantData, ConstantId, Finish, Operation, Plan, Step, Window,
 };
 
-/// What a step does, with everything it needs but its tensors.
+/// A step's computation with all its constants, but without its tensors.
 pub(super) enum Kernel {
     Scalar(ScalarConvolution),
     Tiled(TiledConvolution),
@@ -53,7 +53,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// Packs a step of a validated plan. Also its multiply-adds.
+    /// Packs a step of a validated plan. Also returns its multiply-adds.
     pub(super) fn new(plan: &Plan, step: &Step, arithmetic: Arithmetic) -> (Self, u64) {
         let instruction_set = arithmetic.instruction_set;
         let output = plan.tensors[step.output.0].shape.as_slice();
@@ -185,7 +185,7 @@ impl Kernel {
         (kernel, multiply_adds)
     }
 
-    /// Bytes of memory that it wants for itself while it runs.
+    /// Bytes of scratch memory that it needs while it runs.
     pub(super) fn scratch(&self) -> usize {
         match self {
             Self::TiledInt8(layer) => layer.scratch(),
@@ -194,7 +194,7 @@ impl Kernel {
     }
 }
 
-/// A constant of a validated plan that is f32.
+/// The elements of an f32 constant of a validated plan.
 fn floats(plan: &Plan, id: ConstantId) -> &[f32] {
     match &plan.constants[id.0].data {
         ConstantData::F32(data) => data,
@@ -218,7 +218,7 @@ fn scales(
     Scales::new(shape, axis, floats(plan, scale), zero_point)
 }
 
-/// A constant of a validated plan that is i8.
+/// The elements of an i8 constant of a validated plan.
 fn integers(plan: &Plan, id: ConstantId) -> &[i8] {
     match &plan.constants[id.0].data {
         ConstantData::I8(data) => data,
@@ -226,7 +226,7 @@ fn integers(plan: &Plan, id: ConstantId) -> &[i8] {
     }
 }
 
-/// A constant of a validated plan that is f32 or f16.
+/// The elements of an f32 or f16 constant of a validated plan, as f32.
 fn widened(plan: &Plan, id: ConstantId) -> Cow<'_, [f32]> {
     match &plan.constants[id.0].data {
         ConstantData::F16(data) => data.iter().map(|x| x.to_f32()).collect(),
@@ -253,7 +253,7 @@ fn fully_connected(plan: &Plan, weights: ConstantId, output: &[usize]) -> Convol
     ConvolutionShape::fully_connected(rows, sizes[1], sizes[0])
 }
 
-/// A layer on integers, its constants in hand.
+/// The kernel of an INT8 layer.
 fn quantized_layer(
     plan: &Plan,
     shape: ConvolutionShape,
@@ -282,7 +282,7 @@ fn quantized_layer(
         let layer = QuantizedConvolution::new(shape, weights, bias, multiplier, ending, set);
         Kernel::Quantized(layer)
     };
-    // Tiles of a channel each would leave most lanes empty.
+    // A tile of a depthwise layer has one channel: most lanes would be empty.
     if shape.is_depthwise() {
         return plain(ending);
     }

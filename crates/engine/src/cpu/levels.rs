@@ -1,8 +1,8 @@
-//! How levels are held between INT8 layers.
+//! How INT8 activations are stored between layers.
 //!
-//! Tiles of some instruction sets read levels plus 128. Where such tiles alone read
-//! what another layer makes, that layer stores it so, and a layer without padding then
-//! reads its input where it lies.
+//! Tiles of some instruction sets read quantized values plus 128. Where such tiles are
+//! the only readers of another layer's output, that layer stores its output in this
+//! form. A layer without padding then reads its input in place.
 
 use super::kernel::Kernel;
 use super::memory::owners;
@@ -10,18 +10,20 @@ use crate::kernels::int8::{Form, SLACK};
 use crate::kernels::quantized::Ending;
 use crate::plan::{Operand, Plan, TensorId};
 
-/// Who has to do with a tensor's memory.
+/// The steps that write and read a tensor's memory.
 #[derive(Debug, Clone, Default)]
 struct Users {
-    maker: Option<usize>,
-    /// INT8 layers whose levels it is.
-    layers: Vec<usize>,
-    /// Whether anything else reads it, the caller among them.
-    others: bool,
+    /// The step that writes it; `None` for an input of the plan.
+    writer: Option<usize>,
+    /// Tiled INT8 layers that read it as their input.
+    int8_readers: Vec<usize>,
+    /// Whether anything else reads it: another step or the caller.
+    other_readers: bool,
 }
 
-/// Settles it for the kernels of a validated plan's steps. Returns the bytes that
-/// each tensor needs behind it, for tiles that read past the end.
+/// Chooses the storage format of each INT8 activation of a validated plan and sets it in
+/// the kernels of the steps. Returns for each tensor the bytes that have to follow it in
+/// memory, for tiles that read past its end.
 pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> {
     let owner = owners(plan);
     let mut users = vec![Users::default(); plan.tensors.len()];
@@ -29,36 +31,36 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
         if matches!(kernel, Kernel::Shared) {
             continue;
         }
-        users[step.output.0].maker = Some(index);
+        users[step.output.0].writer = Some(index);
         for (place, input) in step.inputs.iter().enumerate() {
             let Operand::Tensor(TensorId(id)) = *input else {
                 continue;
             };
             let users = &mut users[owner[id]];
-            // A layer's second input is a scale.
+            // The second input of a layer is a scale.
             match kernel {
-                Kernel::TiledInt8(_) if place == 0 => users.layers.push(index),
-                _ => users.others = true,
+                Kernel::TiledInt8(_) if place == 0 => users.int8_readers.push(index),
+                _ => users.other_readers = true,
             }
         }
     }
     for port in &plan.outputs {
         if let Operand::Tensor(TensorId(id)) = port.operand {
-            users[owner[id]].others = true;
+            users[owner[id]].other_readers = true;
         }
     }
     let mut slack = vec![0; plan.tensors.len()];
     for (slack, users) in slack.iter_mut().zip(&users) {
-        // The caller's memory ends where it ends.
-        let Some(maker) = users.maker else { continue };
+        // An input of the plan is the caller's memory, which has no slack behind it.
+        let Some(writer) = users.writer else { continue };
         let mut form = Form::Plain;
-        if let Kernel::TiledInt8(layer) = &mut kernels[maker].0
+        if let Kernel::TiledInt8(layer) = &mut kernels[writer].0
             && matches!(layer.ending(), Ending::Int8 { .. })
-            && !users.others
+            && !users.other_readers
         {
             form = layer.store_as_read();
         }
-        for &reader in &users.layers {
+        for &reader in &users.int8_readers {
             if let Kernel::TiledInt8(layer) = &mut kernels[reader].0
                 && layer.hold(form)
             {

@@ -1,18 +1,18 @@
-//! Where tensors lie: one arena whose places are used again once a tensor is
-//! no longer read.
+//! The memory layout of a plan: one arena, whose bytes are reused once a tensor is no
+//! longer read.
 #![allow(unsafe_code)]
 
 use crate::plan::{ConstantData, ConstantId, Operand, Operation, Plan, TensorId};
 use crate::{ElementType, TensorRef};
 
-/// A cache line, and the widest vector there is.
+/// Bytes of a cache line, and of the widest vector.
 const LINE: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-/// Bytes that start at a cache line.
+/// Bytes that are aligned to a cache line.
 #[derive(Debug)]
 pub(crate) struct AlignedBytes {
     lines: Vec<Line>,
@@ -33,7 +33,7 @@ impl AlignedBytes {
         self.lines.as_ptr().cast()
     }
 
-    /// A copy.
+    /// A copy of `data`.
     pub(crate) fn holding(data: &[i8]) -> Self {
         let mut this = Self::zeroed(data.len());
         for (to, &x) in this.bytes_mut().iter_mut().zip(data) {
@@ -43,12 +43,14 @@ impl AlignedBytes {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: a `Line` is its 64 bytes, without padding.
+        // SAFETY: a `Line` is 64 initialised bytes without padding, so that `lines` is
+        // `len` contiguous bytes, which the slice borrows from `self`.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: a `Line` is its 64 bytes, without padding.
+        // SAFETY: as in `bytes`; the borrow of `self` is exclusive, and any bytes are a
+        // valid `Line`.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
     }
 
@@ -57,14 +59,14 @@ impl AlignedBytes {
     }
 }
 
-/// Which memory a tensor is in.
+/// The location of a tensor in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Byte offset in the arena.
     Arena(usize),
     /// Byte offset in the constants.
     Constants(usize),
-    /// What the caller lent for this input.
+    /// The tensor that the caller passes for the input with this index.
     Input(usize),
 }
 
@@ -77,27 +79,28 @@ pub(crate) struct Slot {
     pub(crate) element_type: ElementType,
 }
 
-/// A type that may lie in the memory: any bits are a value of it.
+/// An element type of the memory.
 ///
 /// # Safety
-/// Plain old data without padding, and of no greater alignment than a cache line.
+/// Any bits are a valid value, the type has no padding, and its alignment is at most a
+/// cache line.
 pub(crate) unsafe trait Element: Copy {}
-// SAFETY: these are plain numbers.
+// SAFETY: a primitive number: any bits are valid, no padding, alignment of at most 8.
 unsafe impl Element for f32 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for i64 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for i32 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for u64 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for u32 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for u8 {}
-// SAFETY: as above.
+// SAFETY: as for `f32`.
 unsafe impl Element for i8 {}
 
-/// All memory of one inference.
+/// All the memory of one inference.
 #[derive(Clone, Copy)]
 pub(crate) struct Views<'a> {
     arena: *mut u8,
@@ -123,21 +126,24 @@ impl<'a> Views<'a> {
     /// The elements of a slot.
     ///
     /// # Safety
-    /// The slot comes from the [`MemoryMap`] these views' memory was made for, the
-    /// inputs match their ports, `T` has the size of the slot's elements, and no
-    /// slice that [`write`](Self::write) gave of overlapping memory is alive.
+    /// - The arena and the constants have the sizes of the [`MemoryMap`] that the slot
+    ///   comes from. The slot's length may exceed the tensor's by the slack that the map
+    ///   reserved behind it.
+    /// - The inputs match their ports in element type and length.
+    /// - `T` has the size of the slot's elements.
+    /// - No slice of overlapping memory from [`write`](Self::write) is alive.
     pub(crate) unsafe fn read<T: Element>(&self, slot: Slot) -> &'a [T] {
         debug_assert_eq!(size_of::<T>(), slot.element_type.size());
         let bytes = slot.len * size_of::<T>();
         let start = match slot.place {
             Place::Arena(offset) => {
                 debug_assert!(offset + bytes <= self.arena_len);
-                // SAFETY: the map gives offsets inside the arena it sized.
+                // SAFETY: the map gives offsets inside the arena, whose size it determines.
                 unsafe { self.arena.add(offset).cast_const() }
             }
             Place::Constants(offset) => {
                 debug_assert!(offset + bytes <= self.constants.len());
-                // SAFETY: likewise for the constants.
+                // SAFETY: the map gives offsets inside the constants, which it allocates.
                 unsafe { self.constants.as_ptr().add(offset) }
             }
             Place::Input(index) => match self.inputs[index] {
@@ -148,44 +154,50 @@ impl<'a> Views<'a> {
                 TensorRef::I8(data) => data.as_ptr().cast(),
             },
         };
-        // SAFETY: the slot's length was sized from the same shape; offsets are
-        // multiples of a cache line and the caller's slices are aligned for an
-        // element of this size; the caller rules out aliasing.
+        // SAFETY: `start` points to `slot.len` elements: the map reserves as many, and
+        // the inputs have the lengths of their ports. It is aligned for `T`: the arena
+        // and the constants start at a cache line, offsets are multiples of one, and an
+        // input's elements have the size of `T`. The memory is initialised, and any bits
+        // are a valid `T`. The caller guarantees that no mutable slice overlaps.
         unsafe { std::slice::from_raw_parts(start.cast(), slot.len) }
     }
 
-    /// The elements of a slot in the arena, to fill.
+    /// The elements of a slot in the arena, mutable.
     ///
     /// # Safety
     /// As for [`read`](Self::read), and no other slice of overlapping memory is alive.
-    #[allow(clippy::mut_from_ref, reason = "the arena is apart from these views")]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the slice borrows the arena, not the views"
+    )]
     pub(crate) unsafe fn write<T: Element>(&self, slot: Slot) -> &'a mut [T] {
         debug_assert_eq!(size_of::<T>(), slot.element_type.size());
         let Place::Arena(offset) = slot.place else {
             unreachable!("a step's output is in the arena");
         };
         debug_assert!(offset + slot.len * size_of::<T>() <= self.arena_len);
-        // SAFETY: as in `read`; the arena was lent mutably.
+        // SAFETY: as in `read`; `new` borrowed the arena mutably for `'a`, and the caller
+        // guarantees that no other slice overlaps.
         unsafe { std::slice::from_raw_parts_mut(self.arena.add(offset).cast(), slot.len) }
     }
 }
 
-/// Where everything of a plan lies.
+/// The locations of all tensors, constants and scratch memory of a plan.
 pub(crate) struct MemoryMap {
     tensors: Vec<Slot>,
     constants: Vec<Slot>,
-    /// Memory of each step for itself while it runs.
+    /// Scratch memory of each step while it runs.
     pub(crate) scratch: Vec<Slot>,
     /// Bytes of the arena.
     pub(crate) arena: usize,
-    /// The constants that steps or outputs read as tensors.
+    /// The constants that are inputs of steps or outputs of the plan.
     pub(crate) data: AlignedBytes,
 }
 
 impl MemoryMap {
-    /// Lays out a validated plan, whose steps each want so many bytes of scratch, and
-    /// whose tensors, where they own their memory (see [`owners`]), so many behind them
-    /// that no other has meanwhile.
+    /// Lays out a validated plan. `scratch` is the bytes of scratch memory of each step.
+    /// `slack` is the bytes behind each tensor that no other tensor may use during its
+    /// lifetime; it counts for tensors that own their memory, see [`owners`].
     pub(crate) fn new(plan: &Plan, scratch: &[usize], slack: &[usize]) -> Self {
         let (constants, data) = place_constants(plan);
         let mut map = Self {
@@ -223,21 +235,21 @@ impl MemoryMap {
 
     fn place_tensors(&mut self, plan: &Plan, slack: &[usize]) {
         let owner = owners(plan);
-        let mut lives: Vec<Option<Life>> = vec![None; plan.tensors.len()];
+        let mut lifetimes: Vec<Option<Lifetime>> = vec![None; plan.tensors.len()];
         for (index, port) in plan.inputs.iter().enumerate() {
             if let Operand::Tensor(TensorId(id)) = port.operand {
                 self.tensors[id].place = Place::Input(index);
             }
         }
-        let extend = |lives: &mut [Option<Life>], id: usize, step: usize| {
-            if let Some(life) = &mut lives[id] {
-                life.last = step;
+        let extend = |lifetimes: &mut [Option<Lifetime>], id: usize, step: usize| {
+            if let Some(lifetime) = &mut lifetimes[id] {
+                lifetime.last = step;
             }
         };
         for (index, step) in plan.steps.iter().enumerate() {
             for operand in &step.inputs {
                 if let Operand::Tensor(TensorId(id)) = operand {
-                    extend(&mut lives, owner[*id], index);
+                    extend(&mut lifetimes, owner[*id], index);
                 }
             }
             let output = step.output.0;
@@ -246,7 +258,7 @@ impl MemoryMap {
             } else {
                 let slot = self.tensors[output];
                 let bytes = slot.len * slot.element_type.size() + slack[output];
-                lives[output] = Some(Life {
+                lifetimes[output] = Some(Lifetime {
                     first: index,
                     last: index,
                     bytes: bytes.next_multiple_of(LINE),
@@ -256,31 +268,35 @@ impl MemoryMap {
         }
         for port in &plan.outputs {
             if let Operand::Tensor(TensorId(id)) = port.operand {
-                extend(&mut lives, owner[id], plan.steps.len());
+                extend(&mut lifetimes, owner[id], plan.steps.len());
             }
         }
-        lives.extend(self.scratch.iter().enumerate().map(|(step, slot)| {
-            (slot.len > 0).then(|| Life {
+        lifetimes.extend(self.scratch.iter().enumerate().map(|(step, slot)| {
+            (slot.len > 0).then(|| Lifetime {
                 first: step,
                 last: step,
                 bytes: slot.len.next_multiple_of(LINE),
                 offset: 0,
             })
         }));
-        self.arena = place_lives(&mut lives);
-        for (slot, life) in self.scratch.iter_mut().zip(&lives[plan.tensors.len()..]) {
-            slot.place = Place::Arena(life.map_or(0, |life| life.offset));
+        self.arena = place_lifetimes(&mut lifetimes);
+        for (slot, lifetime) in self
+            .scratch
+            .iter_mut()
+            .zip(&lifetimes[plan.tensors.len()..])
+        {
+            slot.place = Place::Arena(lifetime.map_or(0, |lifetime| lifetime.offset));
         }
         for (slot, &owner) in self.tensors.iter_mut().zip(&owner) {
-            if let (Place::Arena(_), Some(life)) = (slot.place, lives[owner]) {
-                slot.place = Place::Arena(life.offset);
+            if let (Place::Arena(_), Some(lifetime)) = (slot.place, lifetimes[owner]) {
+                slot.place = Place::Arena(lifetime.offset);
             }
         }
     }
 }
 
-/// Whose memory each tensor of a validated plan is in: a reshaped one is the tensor it
-/// came from.
+/// The tensor that owns the memory of each tensor of a validated plan. The output of a
+/// reshape is in the memory of its input; all others own their memory.
 pub(crate) fn owners(plan: &Plan) -> Vec<usize> {
     let mut owner: Vec<usize> = (0..plan.tensors.len()).collect();
     for step in &plan.steps {
@@ -293,61 +309,70 @@ pub(crate) fn owners(plan: &Plan) -> Vec<usize> {
     owner
 }
 
-/// From the step that makes a tensor to the last that reads it.
+/// The lifetime of a tensor: from the step that writes it to the last that reads it.
 #[derive(Debug, Clone, Copy)]
-struct Life {
+struct Lifetime {
     first: usize,
     last: usize,
     bytes: usize,
     offset: usize,
 }
 
-/// Gives each its offset, the largest first, each at the lowest place that is
-/// free throughout its life. Returns the bytes needed.
-fn place_lives(lives: &mut [Option<Life>]) -> usize {
-    let mut order: Vec<usize> = (0..lives.len()).filter(|&id| lives[id].is_some()).collect();
-    order.sort_by_key(|&id| (lives[id].map(|life| std::cmp::Reverse(life.bytes)), id));
+/// Assigns the offsets, the largest tensor first, each at the lowest offset that is
+/// free during its whole lifetime. Returns the bytes needed.
+fn place_lifetimes(lifetimes: &mut [Option<Lifetime>]) -> usize {
+    let mut order: Vec<usize> = (0..lifetimes.len())
+        .filter(|&id| lifetimes[id].is_some())
+        .collect();
+    order.sort_by_key(|&id| {
+        (
+            lifetimes[id].map(|lifetime| std::cmp::Reverse(lifetime.bytes)),
+            id,
+        )
+    });
     // Kept sorted by offset.
-    let mut placed: Vec<Life> = Vec::new();
+    let mut placed: Vec<Lifetime> = Vec::new();
     let mut total = 0;
     for id in order {
-        let Some(life) = &mut lives[id] else { continue };
+        let Some(lifetime) = &mut lifetimes[id] else {
+            continue;
+        };
         let mut offset = 0;
         for other in &placed {
-            if other.first > life.last || other.last < life.first {
+            if other.first > lifetime.last || other.last < lifetime.first {
                 continue;
             }
-            if offset + life.bytes <= other.offset {
+            if offset + lifetime.bytes <= other.offset {
                 break;
             }
             offset = offset.max(other.offset + other.bytes);
         }
-        life.offset = offset;
-        total = total.max(offset + life.bytes);
+        lifetime.offset = offset;
+        total = total.max(offset + lifetime.bytes);
         let at = placed.partition_point(|other| other.offset <= offset);
-        placed.insert(at, *life);
+        placed.insert(at, *lifetime);
     }
     total
 }
 
-/// The constants read as tensors, copied to one place.
+/// Copies the constants that are read as tensors into one block.
 fn place_constants(plan: &Plan) -> (Vec<Slot>, AlignedBytes) {
-    let mut wanted = vec![false; plan.constants.len()];
+    let mut used = vec![false; plan.constants.len()];
     let operands = plan.steps.iter().flat_map(|step| &step.inputs);
     let ports = plan.outputs.iter().map(|port| &port.operand);
     for operand in operands.chain(ports) {
         if let Operand::Constant(ConstantId(id)) = operand {
-            wanted[*id] = true;
+            used[*id] = true;
         }
     }
     let mut total = 0;
     let slots: Vec<Slot> = plan
         .constants
         .iter()
-        .zip(&wanted)
-        .map(|(constant, &wanted)| {
+        .zip(&used)
+        .map(|(constant, &used)| {
             let element_type = constant.data.element_type();
-            let len = if wanted { constant.data.len() } else { 0 };
+            let len = if used { constant.data.len() } else { 0 };
             let slot = Slot {
                 place: Place::Constants(total),
                 len,
@@ -383,7 +408,7 @@ fn write_bytes(data: &ConstantData, target: &mut [u8]) {
     }
     match data {
         ConstantData::F32(data) => copy!(data),
-        // Only weights are, and those are packed; the plan's check saw to it.
+        // `Plan::validate` allows f16 only for weights, which are packed and not copied.
         ConstantData::F16(_) => {}
         ConstantData::I64(data) => copy!(data),
         ConstantData::I32(data) => copy!(data),

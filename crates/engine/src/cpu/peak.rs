@@ -1,7 +1,7 @@
-//! What this machine could do at most: multiply-adds, and reading.
+//! The peak performance of the machine: multiply-adds and bytes read per second.
 //!
-//! The loops are made of the kernels' own instructions on operands that lie in
-//! the nearest cache, with as many sums under way as the widest tiles have.
+//! The multiply-add loops use the kernels' instructions on operands in the level 1 cache,
+//! with as many independent sums as the widest tiles have.
 #![allow(unsafe_code)]
 
 mod loops;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::loops::{Dots, Reads};
 use super::{AlignedBytes, CpuError, InstructionSet, MAX_THREADS};
 
-/// What is multiplied and added.
+/// The type of the multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Numbers {
     /// Products of 8-bit integers, summed in 32 bits.
@@ -23,20 +23,20 @@ pub enum Numbers {
     Float32,
 }
 
-/// How long one measurement is; the best of [`WINDOWS`] counts, so that what else
-/// runs here has to come between often to be seen.
+/// Duration of one measurement. The best of [`WINDOWS`] measurements counts, so that
+/// other programs affect the result only if they interrupt every one.
 const WINDOW: Duration = Duration::from_millis(2);
 const WINDOWS: usize = 60;
-/// The clock is given this long to rise.
+/// Time for the CPU clock to rise before the measurements.
 const WARM_UP: Duration = Duration::from_millis(40);
 
-/// The most multiply-adds a second that `threads` threads of this machine were
-/// seen to do with the instructions of `set`, all operands in registers or the
-/// nearest cache. `None` for plain loops, whose instructions the compiler chooses.
-/// Takes about 0.2 s.
+/// Measures the peak rate of multiply-adds per second with `threads` threads and the
+/// instructions of `set`, all operands in registers or the level 1 cache. `None` for
+/// plain loops, whose instructions the compiler chooses. Takes about 0.2 s.
 ///
 /// # Errors
-/// When the machine lacks the instructions, or there cannot be so many threads.
+/// When the machine lacks the instruction set, `threads` is out of range, or a thread
+/// cannot be started.
 pub fn peak(
     set: InstructionSet,
     numbers: Numbers,
@@ -46,31 +46,32 @@ pub fn peak(
     let Some(Dots { run, in_a_round }) = loops::multiplying(set, numbers) else {
         return Ok(None);
     };
-    // SAFETY: the machine was just seen to have the instructions.
+    // SAFETY: `check` verified that the machine has the instructions of `set`.
     let work = |_, rounds| unsafe { run(rounds) };
     Ok(Some(
         (in_a_round * threads) as f64 * best_rate(threads, &work)?,
     ))
 }
 
-/// The most bytes a second that `threads` threads of this machine were seen to
-/// read, each its part of `bytes` bytes, from first to last and over again: what
-/// an engine's weights are read at, which lie in whichever cache holds that many.
-/// Takes about 0.2 s.
+/// Measures the peak rate of bytes read per second with `threads` threads. Each thread
+/// reads its part of `bytes` bytes from start to end, repeatedly. This is the rate at
+/// which an engine's weights are read from the cache (or memory) that holds so many
+/// bytes. Takes about 0.2 s.
 ///
 /// # Errors
 /// As [`peak`].
 pub fn read_speed(set: InstructionSet, bytes: usize, threads: usize) -> Result<f64, CpuError> {
     check(set, threads)?;
     let Reads { run, step } = loops::reading(set);
-    // Whole steps for every thread, and one at least. Ones are normal numbers as f32.
+    // Each thread reads whole steps, at least one. Bytes of 1 are normal f32 numbers.
     let part = (bytes / threads).max(1).next_multiple_of(step);
     let block = AlignedBytes::holding(&vec![1; part * threads]);
     let bytes = block.bytes();
     let work = |thread: usize, rounds| {
         let part = &bytes[part * thread..][..part];
         for _ in 0..rounds {
-            // SAFETY: the machine has the instructions; the part is of whole steps.
+            // SAFETY: `check` verified that the machine has the instructions of `set`; the
+            // length of the part is a multiple of `step`.
             unsafe { run(black_box(part)) };
         }
     };
@@ -85,18 +86,18 @@ fn check(set: InstructionSet, threads: usize) -> Result<(), CpuError> {
     }
 }
 
-/// A thread's work: its number, and how many rounds.
+/// The work of a thread, called with its index and the number of rounds.
 type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// The most rounds a second that each of the threads does while all are at it.
+/// The best rate, in rounds per second and thread, while all threads run.
 fn best_rate(threads: usize, work: Work<'_>) -> Result<f64, CpuError> {
     let mut rounds = 1;
     let start = Instant::now();
     loop {
         let took = window(threads, rounds, work)?;
         if start.elapsed() >= WARM_UP && took >= WINDOW / 4 {
-            let wanted = WINDOW.as_secs_f64() / took.as_secs_f64();
-            rounds = ((rounds as f64 * wanted) as usize).max(1);
+            let factor = WINDOW.as_secs_f64() / took.as_secs_f64();
+            rounds = ((rounds as f64 * factor) as usize).max(1);
             break;
         }
         if took < WINDOW / 2 {
@@ -110,12 +111,12 @@ fn best_rate(threads: usize, work: Work<'_>) -> Result<f64, CpuError> {
     Ok(rounds as f64 / best.as_secs_f64())
 }
 
-/// How long it takes from the first thread's start to the last one's end.
+/// The time from the first thread's start to the last thread's end.
 fn window(threads: usize, rounds: usize, work: Work<'_>) -> Result<Duration, CpuError> {
     let arrived = AtomicUsize::new(0);
     let timed = |thread: usize| {
         arrived.fetch_add(1, Ordering::AcqRel);
-        // A thread that could not be started must not be waited for: see below.
+        // If a thread cannot be started, the loop below releases the others.
         while arrived.load(Ordering::Acquire) < threads {
             thread::yield_now();
         }
@@ -131,7 +132,7 @@ fn window(threads: usize, rounds: usize, work: Work<'_>) -> Result<Duration, Cpu
             match thread::Builder::new().spawn_scoped(scope, move || timed(thread)) {
                 Ok(other) => others.push(other),
                 Err(error) => {
-                    // Lets those that wait go on, and end.
+                    // Releases the threads that wait, so that they end.
                     arrived.fetch_add(threads, Ordering::AcqRel);
                     return Err(error);
                 }
@@ -154,14 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instruction_set_here_has_a_peak_and_reads() {
+    fn available_instruction_sets_have_a_peak_and_a_read_speed() {
         for set in InstructionSet::available() {
             for numbers in [Numbers::Int8, Numbers::Float32] {
                 let peak = peak(set, numbers, 1).unwrap();
                 assert_eq!(peak.is_some(), set != InstructionSet::Scalar, "{set}");
                 assert!(peak.is_none_or(|peak| peak > 1e6), "{set}: {peak:?}");
             }
-            // Neither a whole number of steps nor of parts.
+            // Not a multiple of the step or of the number of threads.
             for threads in [1, 2] {
                 let speed = read_speed(set, 12_345, threads).unwrap();
                 assert!(speed > 1e6 && speed.is_finite(), "{set}: {speed}");
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_refused() {
+    fn unavailable_instruction_sets_and_thread_counts_are_errors() {
         for threads in [0, MAX_THREADS + 1] {
             let peak = peak(InstructionSet::best(), Numbers::Int8, threads);
             assert!(matches!(peak, Err(CpuError::Threads(_))));

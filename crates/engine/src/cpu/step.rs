@@ -1,4 +1,4 @@
-//! One step of a plan at work.
+//! Runs one step of a plan.
 #![allow(unsafe_code)]
 
 use super::InstructionSet;
@@ -15,11 +15,11 @@ use crate::kernels::quantized::{self, Ending};
 use crate::kernels::tiled::Output;
 use crate::plan::{Operand, Step};
 
-/// Multiply-adds below which sharing costs more than it saves: a job takes about half
-/// a microsecond beside its parts.
+/// Multiply-adds below which sharing costs more than it saves: the overhead of a job is
+/// about half a microsecond.
 const WORTH_SHARING: u64 = 100_000;
 
-/// Bytes of a layer's staged input below which that alone is not shared.
+/// Bytes of a layer's packed input below which one thread packs it.
 const WORTH_FILLING: usize = 16 << 10;
 
 /// A step ready to run.
@@ -30,7 +30,8 @@ pub(crate) struct PreparedStep {
     inputs: Vec<Slot>,
     output: Slot,
     scratch: Slot,
-    /// Whether plain loops may use AVX2.
+    /// Whether plain loops use AVX2. True only for instruction sets of x86-64 other than
+    /// scalar: all of them include AVX2.
     wide: bool,
 }
 
@@ -66,7 +67,7 @@ macro_rules! by_type {
                 type $T = i64;
                 $body
             }
-            // No tensor is F16: a valid plan has it in weights only.
+            // No tensor is F16: in a valid plan only weights are.
             ElementType::F16 | ElementType::I32 => {
                 type $T = i32;
                 $body
@@ -84,7 +85,7 @@ macro_rules! by_type {
 }
 
 impl PreparedStep {
-    /// Gives a step's kernel its memory: `scratch` is the map's for the step.
+    /// Assigns memory to a step's kernel; `scratch` is the step's slot in the map.
     pub(crate) fn new(
         step: &Step,
         (kernel, multiply_adds): (Kernel, u64),
@@ -108,7 +109,7 @@ impl PreparedStep {
         }
     }
 
-    /// Whether threads share it, where there are several.
+    /// Whether the engine's threads share the step, if there are several.
     pub(crate) fn shared(&self) -> bool {
         let divisible = matches!(self.kernel, Kernel::Tiled(_) | Kernel::TiledInt8(_));
         divisible && self.multiply_adds >= WORTH_SHARING
@@ -117,21 +118,26 @@ impl PreparedStep {
     /// Runs the step.
     ///
     /// # Safety
-    /// `views` are of the memory that the map given to [`new`](Self::new) was
-    /// made for, the inputs lent match their ports, and no other slice of that
-    /// memory is alive.
+    /// - `views` covers an arena and constants of the map that was given to
+    ///   [`new`](Self::new).
+    /// - Its inputs match their ports in element type and length.
+    /// - No other slice of this memory is alive.
+    /// - The machine has the instruction set that was given to [`new`](Self::new) and to
+    ///   the kernel.
     pub(crate) unsafe fn run(&self, views: Views<'_>, mut workers: Option<&mut Workers>) {
-        // The map keeps a step's output apart from all tensors alive at the step, its
-        // inputs among them, and `by_type` and `by_size` choose types of the slot's size.
         macro_rules! read {
             ($index:expr) => {
-                // SAFETY: see above; the caller vouches for the memory.
+                // SAFETY: the slots come from the map of `views`, as the caller guarantees.
+                // `Plan::validate` checked that the tensors have the kernel's element
+                // types, and `by_type` and `by_size` choose types of the slot's size. The
+                // map gives a step's output memory that no tensor alive at the step uses,
+                // so that it does not overlap the inputs.
                 unsafe { views.read(self.inputs[$index]) }
             };
         }
         macro_rules! write {
             () => {
-                // SAFETY: as above.
+                // SAFETY: as in `read!`; an earlier slice of the output is no longer alive.
                 unsafe { views.write(self.output) }
             };
         }
@@ -139,9 +145,9 @@ impl PreparedStep {
             Kernel::Scalar(kernel) => kernel.run(read!(0), write!()),
             Kernel::Tiled(kernel) => {
                 let (input, output) = (read!(0), Output::new(write!()));
-                // SAFETY: the engine checked that the machine has the instruction set;
-                // the plan is valid, so that the slots have the sizes of the shape; the
-                // workers run disjoint units and are done when they return.
+                // SAFETY: the caller guarantees the instruction set (`CpuEngine::new` checks
+                // it); the plan is valid, so that the slots have the sizes of the shape; the
+                // workers run disjoint units and `Workers::run` waits for all of them.
                 let run = |units| unsafe { kernel.run(input, output, units) };
                 match workers {
                     Some(workers) if self.shared() => {
@@ -151,22 +157,24 @@ impl PreparedStep {
                 }
             }
             Kernel::TiledInt8(kernel) => {
-                let staged: &[u8] = if kernel.in_place() {
+                let packed: &[u8] = if kernel.in_place() {
                     read!(0)
                 } else {
-                    // SAFETY: the map keeps the scratch apart from all tensors alive at the step.
-                    let staged = Target::new::<u8>(unsafe { views.write(self.scratch) });
+                    // SAFETY: the scratch slot comes from the map of `views`, which gives it
+                    // memory that no tensor alive at the step uses.
+                    let packed = Target::new::<u8>(unsafe { views.write(self.scratch) });
                     let input = read!(0);
-                    // SAFETY: the engine checked that the machine has the instruction set,
-                    // and the workers fill different rows.
-                    let fill = |rows| unsafe { kernel.stage(input, staged, rows) };
+                    // SAFETY: the caller guarantees the instruction set (`CpuEngine::new`
+                    // checks it), and the workers fill disjoint rows.
+                    let fill = |rows| unsafe { kernel.stage(input, packed, rows) };
                     match workers.as_deref_mut() {
                         Some(workers) if self.shared() && self.scratch.len >= WORTH_FILLING => {
                             workers.run(kernel.stage_rows(), &fill);
                         }
                         _ => fill(0..kernel.stage_rows()),
                     }
-                    // SAFETY: nothing writes it any more.
+                    // SAFETY: all rows are filled, and nothing writes to the scratch memory
+                    // until the next inference.
                     unsafe { views.read(self.scratch) }
                 };
                 let mut scale = 1.0;
@@ -179,8 +187,9 @@ impl PreparedStep {
                         Target::new::<f32>(write!())
                     }
                 };
-                // SAFETY: as for float tiles.
-                let run = |units| unsafe { kernel.run(staged, output, scale, units) };
+                // SAFETY: as for `Kernel::Tiled`; `packed` is the output of `stage`, or the
+                // input and its slack.
+                let run = |units| unsafe { kernel.run(packed, output, scale, units) };
                 match workers {
                     Some(workers) if self.shared() => {
                         workers.run(kernel.units(), &run);
@@ -189,30 +198,32 @@ impl PreparedStep {
                 }
             }
             _ if self.wide => {
-                // SAFETY: the engine checked that the machine has AVX2; the memory is as above.
+                // SAFETY: the machine has AVX2: `wide` is set only for instruction sets that
+                // include it, and the caller guarantees the instruction set. The rest is the
+                // contract of this function.
                 #[cfg(target_arch = "x86_64")]
                 unsafe {
                     self.loops_avx2(views);
                 }
             }
-            // SAFETY: the memory is as above.
+            // SAFETY: `loops` has the contract of this function.
             _ => unsafe { self.loops(views) },
         }
     }
 
-    /// [`loops`](Self::loops) with wider vectors; the same answers to the last bit.
+    /// [`loops`](Self::loops), compiled for AVX2; the results have the same bits.
     ///
     /// # Safety
     /// As for [`run`](Self::run), and the machine has AVX2.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     unsafe fn loops_avx2(&self, views: Views<'_>) {
-        // SAFETY: the caller's word.
+        // SAFETY: `loops` has the contract of `run`, which the caller guarantees here too.
         unsafe { self.loops(views) }
     }
 
-    /// The operations that are plain loops, which the compiler vectorises for
-    /// whichever instructions the caller has.
+    /// The operations that are plain loops, which the compiler vectorises for the
+    /// instruction set of the function that this is inlined into.
     ///
     /// # Safety
     /// As for [`run`](Self::run).
@@ -220,7 +231,7 @@ impl PreparedStep {
     unsafe fn loops(&self, views: Views<'_>) {
         macro_rules! read {
             ($index:expr) => {
-                // SAFETY: as in `run`.
+                // SAFETY: as in `run`, whose contract this function has.
                 unsafe { views.read(self.inputs[$index]) }
             };
         }
@@ -301,14 +312,17 @@ impl PreparedStep {
         let [input] = self.inputs[..] else { return };
         let from_float = input.element_type == ElementType::F32;
         by_type!(input, A => {
-            // SAFETY: as in `run`, which is the only caller.
+            // SAFETY: the contract of `loops`, the only caller, covers `views`; `A` has the
+            // size of the input's elements.
             let data = unsafe { views.read::<A>(input) };
             if self.output.element_type == ElementType::Bool {
-                // SAFETY: as above.
+                // SAFETY: as for the input, which the output does not overlap; a bool is one
+                // byte.
                 convert::cast_bool(data, unsafe { views.write::<u8>(self.output) });
             } else {
                 by_type!(self.output, B => {
-                    // SAFETY: as above.
+                    // SAFETY: as for the input, which the output does not overlap; `B` has the
+                    // size of the output's elements.
                     convert::cast(from_float, data, unsafe { views.write::<B>(self.output) });
                 });
             }

@@ -1,10 +1,10 @@
-//! Threads that share one piece of work at a time.
+//! A pool of threads that work on one job at a time.
 //!
-//! The work is a list of parts, of which every thread, the caller too, has a share:
-//! the same from job to job, so that what it made is in its own cache when the next
-//! job reads it. Whoever is done with its share takes parts of the others', from the
-//! end, so that a thread the system has not scheduled costs nothing: the caller does
-//! its parts and waits only for parts that were begun.
+//! A job is divided into parts. Each thread, including the caller, has a share of the
+//! parts, the same in each job, so that the output of one job is in the thread's cache
+//! when the next job reads it. A thread that has finished its share steals parts from the
+//! end of the other shares. A thread that the system has not scheduled therefore causes
+//! no delay: the caller waits only for parts that have been started.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -13,57 +13,60 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::thread::{self, JoinHandle, Thread};
 
-/// Parts of a share: what another thread can take over.
+/// Parts of a share: the granularity of stealing.
 const PARTS: usize = 4;
-/// Rounds a worker looks for work before it sleeps; some tens of microseconds.
+/// Iterations for which a worker spins before it sleeps; some tens of microseconds.
 const SPINS: u32 = 4_000;
-/// Rounds the caller looks before it lets other threads run.
+/// Iterations for which the caller spins before it yields to other threads.
 const CALLER_SPINS: u32 = 500;
 
-/// A part of the list of units, run by one thread.
+/// Runs a range of units on one thread.
 type Part<'a> = &'a (dyn Fn(Range<usize>) + Sync);
 
-/// What is being done. Written by the caller while no part is out.
+/// The current job. The caller writes it while no part is being run.
 #[derive(Clone, Copy)]
 struct Job {
     /// Its lifetime is erased; see [`Workers::run`].
     part: Part<'static>,
     units: usize,
-    /// All parts, of all shares.
+    /// The parts of all shares.
     parts: usize,
 }
 
-/// A thread's share of the job, on cache lines of its own (processors fetch two).
+/// A thread's share of the job, on its own cache lines (CPUs prefetch two at a time).
 #[repr(align(128))]
 struct Share {
-    /// Which job (32 bits), the first part that no one took (16), the end of those (16).
+    /// The job's number (32 bits), the first part not taken (16), the end of these (16).
     ticket: AtomicU64,
     job: UnsafeCell<Job>,
-    /// Parts of any share that this thread has done since the start. Only it writes this.
+    /// Parts, of any share, that this thread has finished since the start. Only this
+    /// thread writes it.
     done: AtomicUsize,
 }
 
 struct Shared {
     /// The caller's, then each worker's.
     shares: Vec<Share>,
-    /// Set for good once a part did not come to its end.
+    /// Set, and never cleared, when a part has panicked.
     panicked: AtomicBool,
     stop: AtomicBool,
-    /// Of each worker.
+    /// Whether each worker is asleep.
     asleep: Vec<AtomicBool>,
 }
 
-// SAFETY: a share's `job` is written only by the caller, when every part taken of
-// the last job is done and none of the next is out; it is read only by those who
-// took a part of the job in it. The ticket orders the two.
+// SAFETY: only `Share::job` is not `Sync`. `Workers::run` writes it when all parts of the
+// previous job are done and before it publishes the next ticket with a Release store. It
+// is read only by a thread that has taken a part from the ticket, with Acquire, and has
+// not yet counted the part in `done`, with Release. Writes and reads therefore never
+// overlap.
 unsafe impl Sync for Shared {}
 
-/// The threads that help a caller.
+/// The worker threads of a caller.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
-    /// Jobs so far, and their parts.
+    /// Number of jobs so far, and of their parts.
     jobs: u32,
     parts: usize,
 }
@@ -95,7 +98,7 @@ impl Workers {
         };
         for index in 0..count {
             let shared = Arc::clone(&this.shared);
-            // Should one fail, dropping `this` stops the others.
+            // On an error, dropping `this` stops the threads that have started.
             let thread = thread::Builder::new()
                 .name(format!("engine-{index}"))
                 .spawn(move || shared.work(index))?;
@@ -105,9 +108,9 @@ impl Workers {
         Ok(this)
     }
 
-    /// Runs `part` over all of `0..units`, divided among the threads. Where it
-    /// panics in another thread, units are left undone and [`panicked`](Self::panicked)
-    /// says so from then on.
+    /// Runs `part` over all of `0..units`, divided among the threads. If it panics in
+    /// a worker, some units are not done, and [`panicked`](Self::panicked) returns true
+    /// from then on.
     pub(crate) fn run(&mut self, units: usize, part: Part<'_>) {
         let shared = &*self.shared;
         let threads = shared.shares.len();
@@ -118,54 +121,57 @@ impl Workers {
         }
         self.jobs = self.jobs.wrapping_add(1);
         self.parts = self.parts.wrapping_add(parts);
-        // SAFETY: `run` returns only when every part is done, and parts are only run by
-        // those who took one, so nothing calls `part` after its life.
+        // SAFETY: `run` returns or unwinds only after `WaitForParts` has been dropped,
+        // which waits until every part is counted as done. Only a thread that has taken a
+        // part and not yet counted it calls `part`, so no call outlives the borrow.
         let part = unsafe { std::mem::transmute::<Part<'_>, Part<'static>>(part) };
         let first = |thread: usize| parts * thread / threads;
-        // The others' first: they have further to go.
+        // The workers' shares first: the workers need time to notice them.
         for (thread, share) in shared.shares.iter().enumerate().rev() {
             let (first, end) = (first(thread), first(thread + 1));
             if first == end {
                 continue;
             }
-            // SAFETY: the last job's parts are all done (below), so no one reads the job.
+            // SAFETY: the previous call of `run` waited (in `WaitForParts`) until all parts
+            // of its job were done, so no thread reads `job`.
             unsafe { *share.job.get() = Job { part, units, parts } };
             let ticket = u64::from(self.jobs) << 32 | (first as u64) << 16 | end as u64;
             share.ticket.store(ticket, Ordering::Release);
         }
-        let finish = Finish {
+        let wait = WaitForParts {
             shared,
             parts: self.parts,
         };
-        // Pairs with the one in `work`: either this sees the flag, or the worker the ticket.
+        // Pairs with the fence in `work`: either this thread sees the flag, or the worker
+        // sees the ticket.
         fence(Ordering::SeqCst);
         for (worker, (asleep, handle)) in shared.asleep.iter().zip(&self.handles).enumerate() {
             if asleep.load(Ordering::Relaxed) && first(worker + 1) < first(worker + 2) {
                 handle.unpark();
             }
         }
-        shared.help(0);
-        drop(finish);
+        shared.run_parts(0);
+        drop(wait);
     }
 
     /// Whether a part has panicked in any thread since the start.
     pub(crate) fn panicked(&self) -> bool {
-        // Ordered by `done`, which the caller has waited for.
+        // The caller has waited for `done`, which orders this load after the store.
         self.shared.panicked.load(Ordering::Relaxed)
     }
 }
 
-/// Returns only when no part is out, even when a part of the caller panics.
-struct Finish<'a> {
+/// Waits on drop until all parts are done, also when a part of the caller panics.
+struct WaitForParts<'a> {
     shared: &'a Shared,
-    /// That will have been done.
+    /// The number of parts, of all jobs, to wait for.
     parts: usize,
 }
 
-impl Drop for Finish<'_> {
+impl Drop for WaitForParts<'_> {
     fn drop(&mut self) {
         let shares = &self.shared.shares;
-        // After a panic, parts that no one took are not run.
+        // After a panic of the caller, untaken parts are counted without being run.
         for share in shares {
             while share.take(true).is_some() {
                 shares[0].count();
@@ -191,30 +197,30 @@ impl Drop for Workers {
             handle.unpark();
         }
         for thread in self.threads.drain(..) {
-            // That a worker panicked was said by `panicked`.
+            // `panicked` has already reported a worker's panic.
             let _ = thread.join();
         }
     }
 }
 
-/// The parts of a ticket that no one took.
-fn left(ticket: u64) -> Range<usize> {
+/// The parts of a ticket that have not been taken.
+fn untaken(ticket: u64) -> Range<usize> {
     (ticket >> 16 & 0xffff) as usize..(ticket & 0xffff) as usize
 }
 
 impl Share {
-    /// Takes the first part, or the last for another thread.
-    fn take(&self, for_another: bool) -> Option<usize> {
+    /// Takes the first part; another thread steals the last.
+    fn take(&self, steal: bool) -> Option<usize> {
         let mut ticket = self.ticket.load(Ordering::Acquire);
         loop {
-            let left = left(ticket);
-            if left.is_empty() {
+            let untaken = untaken(ticket);
+            if untaken.is_empty() {
                 return None;
             }
-            let (taken, next) = if for_another {
-                (left.end - 1, ticket - 1)
+            let (taken, next) = if steal {
+                (untaken.end - 1, ticket - 1)
             } else {
-                (left.start, ticket + (1 << 16))
+                (untaken.start, ticket + (1 << 16))
             };
             match self.ticket.compare_exchange_weak(
                 ticket,
@@ -228,7 +234,7 @@ impl Share {
         }
     }
 
-    /// Counts a part that the share's thread has done.
+    /// Counts a part that the share's thread has finished.
     fn count(&self) {
         let done = self.done.load(Ordering::Relaxed).wrapping_add(1);
         self.done.store(done, Ordering::Release);
@@ -236,18 +242,19 @@ impl Share {
 }
 
 impl Shared {
-    /// Runs the parts of a thread's own share, then what is left of the others'.
-    fn help(&self, thread: usize) {
+    /// Runs the parts of a thread's own share, then steals those of the other shares.
+    fn run_parts(&self, thread: usize) {
         let (before, from) = self.shares.split_at(thread);
         for share in from.iter().chain(before) {
             let own = std::ptr::eq(share, &from[0]);
             while let Some(part) = share.take(!own) {
-                // Counts the part even when it panics: the caller must not wait for ever.
-                let mut count = Count {
+                // Counts the part even if it panics: the caller must not wait forever.
+                let mut count = CountOnDrop {
                     share: &from[0],
                     panicked: Some(&self.panicked),
                 };
-                // SAFETY: this part was taken from the job, which stays until it is done.
+                // SAFETY: the part was taken from this share's ticket and is not counted
+                // yet, so that the caller does not write the job.
                 let job = unsafe { *share.job.get() };
                 let unit = |part: usize| job.units * part / job.parts;
                 (job.part)(unit(part)..unit(part + 1));
@@ -258,11 +265,11 @@ impl Shared {
 
     fn work(&self, index: usize) {
         let ticket = &self.shares[index + 1].ticket;
-        let idle = || left(ticket.load(Ordering::Acquire)).is_empty();
+        let idle = || untaken(ticket.load(Ordering::Acquire)).is_empty();
         let mut spins = 0;
         while !self.stop.load(Ordering::Relaxed) {
             if !idle() {
-                self.help(index + 1);
+                self.run_parts(index + 1);
                 spins = 0;
             } else if spins < SPINS {
                 spins += 1;
@@ -280,14 +287,14 @@ impl Shared {
     }
 }
 
-/// Counts a part when dropped, and notes a panic.
-struct Count<'a> {
+/// Counts a part on drop, and records a panic.
+struct CountOnDrop<'a> {
     share: &'a Share,
-    /// Until the part has come to its end.
+    /// `Some` until the part has returned.
     panicked: Option<&'a AtomicBool>,
 }
 
-impl Drop for Count<'_> {
+impl Drop for CountOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(panicked) = self.panicked {
             panicked.store(true, Ordering::Relaxed);
@@ -300,24 +307,24 @@ impl Drop for Count<'_> {
 pub(super) mod tests {
     use super::*;
 
-    /// Runs a job in which another thread panics, as a defect in a kernel would.
+    /// Runs a job in which a worker panics, as a defect in a kernel would make it.
     pub(in crate::cpu) fn panic_in_a_worker(workers: &mut Workers) {
-        let helper = AtomicBool::new(false);
+        let worker_ran = AtomicBool::new(false);
         let caller = thread::current().id();
-        // The caller waits in its part for a helper to have taken another.
+        // The caller waits in its part until a worker has taken another part.
         workers.run(8, &|_| {
             if thread::current().id() != caller {
-                helper.store(true, Ordering::SeqCst);
-                panic!("a panic that a test asked for");
+                worker_ran.store(true, Ordering::SeqCst);
+                panic!("a panic requested by a test");
             }
-            while !helper.load(Ordering::SeqCst) {
+            while !worker_ran.load(Ordering::SeqCst) {
                 thread::yield_now();
             }
         });
     }
 
     #[test]
-    fn a_panic_in_a_worker_is_not_forgotten() {
+    fn a_panic_in_a_worker_is_reported_from_then_on() {
         let mut workers = Workers::new(2).unwrap();
         workers.run(8, &|_| {});
         assert!(!workers.panicked());
@@ -328,7 +335,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_unit_is_done_once_in_every_job() {
+    fn each_job_runs_each_unit_once() {
         let mut workers = Workers::new(3).unwrap();
         for units in (0..60).chain([1000]).cycle().take(2000) {
             let counts: Vec<_> = (0..units).map(|_| AtomicUsize::new(0)).collect();
@@ -346,23 +353,23 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_worker_that_sleeps_is_woken() {
+    fn a_sleeping_worker_is_woken() {
         let mut workers = Workers::new(1).unwrap();
         while !workers.shared.asleep[0].load(Ordering::SeqCst) {
             thread::yield_now();
         }
-        let helper = AtomicBool::new(false);
+        let worker_ran = AtomicBool::new(false);
         let caller = thread::current().id();
-        // The caller waits in its part for the helper to have taken another.
+        // The caller waits in its part until the worker has taken another part.
         workers.run(8, &|_| {
             if thread::current().id() == caller {
-                while !helper.load(Ordering::SeqCst) {
+                while !worker_ran.load(Ordering::SeqCst) {
                     thread::yield_now();
                 }
             } else {
-                helper.store(true, Ordering::SeqCst);
+                worker_ran.store(true, Ordering::SeqCst);
             }
         });
-        assert!(helper.load(Ordering::SeqCst));
+        assert!(worker_ran.load(Ordering::SeqCst));
     }
 }

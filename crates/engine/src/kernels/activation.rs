@@ -1,8 +1,8 @@
-//! Curves, element by element.
+//! Activation functions, element by element.
 
 use crate::plan::Activation;
 
-/// The curve at one point. A NaN stays a NaN: it must reach the guard.
+/// The activation function of one value. A NaN remains a NaN, so that the guard sees it.
 #[inline(always)]
 pub(crate) fn at(activation: Activation, x: f32) -> f32 {
     match activation {
@@ -26,7 +26,7 @@ pub(crate) fn at(activation: Activation, x: f32) -> f32 {
         Activation::HardSigmoid { alpha, beta } => at_most(at_least(alpha * x + beta, 0.0), 1.0),
         Activation::Tanh => libm::tanhf(x),
         Activation::Clip { min, max } => {
-            // ONNX: where the limits cross, the upper one wins.
+            // As in ONNX, the upper limit is the result where min > max.
             at_most(
                 at_least(x, min.unwrap_or(f32::NEG_INFINITY)),
                 max.unwrap_or(f32::INFINITY),
@@ -45,10 +45,10 @@ fn at_most(x: f32, limit: f32) -> f32 {
     if x > limit { limit } else { x }
 }
 
-/// The curve over `data`, in place.
+/// Applies the activation function to `data` in place.
 #[inline(always)]
 pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
-    // One loop for each curve, so that the simple ones vectorise.
+    // One loop for each function, so that the simple ones are vectorised.
     macro_rules! each {
         ($activation:expr) => {
             data.iter_mut().for_each(|x| *x = at($activation, *x))

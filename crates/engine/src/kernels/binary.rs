@@ -1,10 +1,9 @@
-//! Two operands into one, with numpy's broadcasting; and the affine map along
-//! the last axis.
+//! Binary operators with numpy's broadcasting, and the affine map along the last axis.
 
 use super::activation;
 use crate::plan::{Activation, BinaryOperator, MAX_RANK};
 
-/// One run of axes over which an operand either moves or stays.
+/// Adjacent axes merged into one, over which each operand has a constant stride.
 #[derive(Debug, Clone, Copy, Default)]
 struct Axis {
     length: usize,
@@ -12,7 +11,7 @@ struct Axis {
     strides: [usize; 2],
 }
 
-/// How two operands walk over the output.
+/// How two operands are indexed for each element of the output.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {
     outer: Vec<Axis>,
@@ -71,7 +70,7 @@ impl Broadcast {
     pub(crate) fn run(
         &self,
         operator: BinaryOperator,
-        curve: Activation,
+        function: Activation,
         a: &[f32],
         b: &[f32],
         output: &mut [f32],
@@ -80,10 +79,10 @@ impl Broadcast {
             return;
         }
         match operator {
-            BinaryOperator::Add => self.each(a, b, output, curve, |x, y| x + y),
-            BinaryOperator::Sub => self.each(a, b, output, curve, |x, y| x - y),
-            BinaryOperator::Mul => self.each(a, b, output, curve, |x, y| x * y),
-            BinaryOperator::Div => self.each(a, b, output, curve, |x, y| x / y),
+            BinaryOperator::Add => self.each(a, b, output, function, |x, y| x + y),
+            BinaryOperator::Sub => self.each(a, b, output, function, |x, y| x - y),
+            BinaryOperator::Mul => self.each(a, b, output, function, |x, y| x * y),
+            BinaryOperator::Div => self.each(a, b, output, function, |x, y| x / y),
         }
     }
 
@@ -93,34 +92,34 @@ impl Broadcast {
         a: &[f32],
         b: &[f32],
         output: &mut [f32],
-        curve: Activation,
-        join: impl Fn(f32, f32) -> f32 + Copy,
+        function: Activation,
+        compute: impl Fn(f32, f32) -> f32 + Copy,
     ) {
         let mut index = [0_usize; MAX_RANK];
         let mut at = [0_usize; 2];
         let length = self.inner.length;
         for row in output.chunks_exact_mut(length) {
             match self.inner.strides {
-                [0, 0] => row.fill(join(a[at[0]], b[at[1]])),
+                [0, 0] => row.fill(compute(a[at[0]], b[at[1]])),
                 [0, _] => {
                     let x = a[at[0]];
                     let b = &b[at[1]..at[1] + length];
-                    row.iter_mut().zip(b).for_each(|(o, &y)| *o = join(x, y));
+                    row.iter_mut().zip(b).for_each(|(o, &y)| *o = compute(x, y));
                 }
                 [_, 0] => {
                     let y = b[at[1]];
                     let a = &a[at[0]..at[0] + length];
-                    row.iter_mut().zip(a).for_each(|(o, &x)| *o = join(x, y));
+                    row.iter_mut().zip(a).for_each(|(o, &x)| *o = compute(x, y));
                 }
                 _ => {
                     let a = &a[at[0]..at[0] + length];
                     let b = &b[at[1]..at[1] + length];
                     row.iter_mut()
                         .zip(a.iter().zip(b))
-                        .for_each(|(o, (&x, &y))| *o = join(x, y));
+                        .for_each(|(o, (&x, &y))| *o = compute(x, y));
                 }
             }
-            activation::apply(curve, row);
+            activation::apply(function, row);
             for (axis, index) in self.outer.iter().zip(&mut index).rev() {
                 *index += 1;
                 at[0] += axis.strides[0];
@@ -141,7 +140,7 @@ impl Broadcast {
 pub(crate) fn affine(
     scale: &[f32],
     shift: &[f32],
-    curve: Activation,
+    function: Activation,
     input: &[f32],
     output: &mut [f32],
 ) {
@@ -155,6 +154,6 @@ pub(crate) fn affine(
         for (((o, &x), &scale), &shift) in row.iter_mut().zip(input).zip(scale).zip(shift) {
             *o = x * scale + shift;
         }
-        activation::apply(curve, row);
+        activation::apply(function, row);
     }
 }

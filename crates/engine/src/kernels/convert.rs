@@ -1,14 +1,14 @@
-//! Casts, and the way to 8-bit numbers and back.
+//! Casts, quantization and dequantization.
 
-/// A type a cast can read or make.
+/// An element type that a cast converts from or to.
 pub(crate) trait Number: Copy {
     /// ONNX's Cast to f32.
     fn to_f32(self) -> f32;
-    /// To an integer: the fraction is dropped, what does not fit saturates; NaN is 0.
+    /// To an integer: truncates toward zero and saturates; NaN becomes 0.
     fn to_i64(self) -> i64;
     /// From f32, likewise.
     fn from_f32(value: f32) -> Self;
-    /// From a wider integer: the higher bits are dropped, as numpy does.
+    /// From a wider integer: drops the higher bits, as numpy does.
     fn from_i64(value: i64) -> Self;
 }
 
@@ -47,7 +47,8 @@ impl Number for f32 {
     }
 }
 
-/// A cast; `from_float` says which of the two ways keeps what there is.
+/// A cast, through f32 if `from_float` and through i64 otherwise: the choice that loses
+/// nothing of the input.
 pub(crate) fn cast<A: Number, B: Number>(from_float: bool, input: &[A], output: &mut [B]) {
     let both = output.iter_mut().zip(input);
     if from_float {
@@ -57,7 +58,7 @@ pub(crate) fn cast<A: Number, B: Number>(from_float: bool, input: &[A], output: 
     }
 }
 
-/// A cast to bool: whatever is not zero is true.
+/// A cast to bool: every value other than zero is true.
 pub(crate) fn cast_bool<A: Number + Default + PartialEq>(input: &[A], output: &mut [u8]) {
     let zero = A::default();
     let both = output.iter_mut().zip(input);
@@ -74,10 +75,10 @@ pub(crate) fn quantize<T: Number>(
     output: &mut [T],
 ) {
     for (o, &x) in output.iter_mut().zip(x) {
-        // The cast saturates far outside the 8 bits, so adding cannot wrap.
-        let level = (x / scale).round_ties_even() as i32;
-        let level = level.saturating_add(zero_point).clamp(least, most);
-        *o = T::from_i64(i64::from(level));
+        // The cast to i32 and the addition saturate, so that nothing wraps.
+        let quantized = (x / scale).round_ties_even() as i32;
+        let quantized = quantized.saturating_add(zero_point).clamp(least, most);
+        *o = T::from_i64(i64::from(quantized));
     }
 }
 

@@ -1,11 +1,11 @@
-//! Convolution over NHWC: its geometry, and the plain loops that define it.
+//! Convolution on NHWC: its geometry, and the plain loops that define it.
 
 use std::ops::Range;
 
 use super::activation;
 use crate::plan::{Activation, Window};
 
-/// Where a window lies along one axis.
+/// The windows of a convolution or pooling along one axis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WindowAxis {
     pub(crate) kernel: usize,
@@ -28,7 +28,7 @@ impl WindowAxis {
         })
     }
 
-    /// Taps of the window at `output` that lie inside the input.
+    /// The taps of the window of output index `output` that lie inside the input.
     pub(crate) fn taps(&self, output: usize) -> Range<usize> {
         let start = output * self.stride;
         let first = self.pad.saturating_sub(start).div_ceil(self.dilation);
@@ -39,14 +39,14 @@ impl WindowAxis {
         first.min(end)..end
     }
 
-    /// Input index of a tap that [`taps`](Self::taps) gave.
+    /// The input index of a tap in [`taps`](Self::taps).
     pub(crate) fn position(&self, output: usize, tap: usize) -> usize {
         output * self.stride + tap * self.dilation - self.pad
     }
 }
 
-/// Sizes of a convolution. A fully connected layer is one over a picture one
-/// pixel high, with a kernel of one pixel.
+/// Sizes of a convolution. A fully connected layer is a convolution with a kernel of one
+/// pixel, on an input that is one pixel high.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvolutionShape {
     pub(crate) batch: usize,
@@ -80,12 +80,12 @@ impl ConvolutionShape {
         }
     }
 
-    /// Whether every channel has a kernel of its own.
+    /// Whether the convolution is depthwise: each channel has its own kernel.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.depth == 1 && self.units == 1
     }
 
-    /// Multiply-adds, padding counted as if it were picture.
+    /// Multiply-adds, including those with padding.
     pub(crate) fn multiply_adds(&self) -> u64 {
         [
             self.batch,
@@ -103,8 +103,8 @@ impl ConvolutionShape {
     }
 }
 
-/// The plain convolution: products are added to the bias in the order of the
-/// kernel's rows, columns and channels, none fused.
+/// The plain convolution. Products are added to the bias in the order of the kernel's
+/// rows, columns and channels; no multiply-add is fused.
 #[derive(Debug)]
 pub(crate) struct ScalarConvolution {
     shape: ConvolutionShape,
@@ -112,7 +112,7 @@ pub(crate) struct ScalarConvolution {
     weights: Vec<f32>,
     /// (groups * units)
     bias: Vec<f32>,
-    curve: Activation,
+    activation: Activation,
 }
 
 impl ScalarConvolution {
@@ -121,7 +121,7 @@ impl ScalarConvolution {
         shape: ConvolutionShape,
         weights: &[f32],
         bias: Option<&[f32]>,
-        curve: Activation,
+        activation: Activation,
     ) -> Self {
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
         let mut packed = Vec::with_capacity(weights.len());
@@ -137,7 +137,7 @@ impl ScalarConvolution {
             shape,
             weights: packed,
             bias,
-            curve,
+            activation,
         }
     }
 
@@ -175,7 +175,7 @@ impl ScalarConvolution {
                     }
                 }
             }
-            activation::apply(self.curve, output);
+            activation::apply(self.activation, output);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Depthwise convolution over NHWC: every channel has its own kernel, so that
-//! channels lie side by side in vectors.
+//! Depthwise convolution on NHWC: each channel has its own kernel, so that adjacent
+//! channels are the lanes of a vector.
 
 use super::activation;
 use super::convolution::ConvolutionShape;
@@ -12,7 +12,7 @@ pub(crate) struct Depthwise {
     /// (kH, kW, channels)
     weights: Vec<f32>,
     bias: Vec<f32>,
-    curve: Activation,
+    activation: Activation,
 }
 
 impl Depthwise {
@@ -21,7 +21,7 @@ impl Depthwise {
         shape: ConvolutionShape,
         weights: &[f32],
         bias: Option<&[f32]>,
-        curve: Activation,
+        activation: Activation,
     ) -> Self {
         let channels = shape.groups;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel;
@@ -32,7 +32,7 @@ impl Depthwise {
             shape,
             weights: packed,
             bias: bias.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec),
-            curve,
+            activation,
         }
     }
 
@@ -63,7 +63,7 @@ impl Depthwise {
                     }
                 }
             }
-            activation::apply(self.curve, output);
+            activation::apply(self.activation, output);
         }
     }
 }

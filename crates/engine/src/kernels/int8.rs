@@ -1,11 +1,11 @@
-//! Convolution and fully connected layers on 8-bit integers by tiles, their
-//! weights packed for the machine. The same bits as the plain loops of
-//! [`quantized`](super::quantized) give.
+//! INT8 convolutions and fully connected layers, computed in tiles with packed weights.
+//! The results have the same bits as those of the plain loops in
+//! [`quantized`](super::quantized).
 //!
-//! The input is first staged (see [`Stage`]), so that every window is whole, or
-//! read where it lies, see [`TiledLayer::hold`]. Instructions that multiply u8 by
-//! i8 read levels plus 128; the bias takes 128 times the sum of the weights off
-//! again, padding included.
+//! The input is first copied with its padding (see [`Stage`]), so that every window is
+//! complete, or read in place, see [`TiledLayer::hold`]. Instructions that multiply u8 by
+//! i8 read quantized values plus 128. The bias compensates for it: 128 times the sum of
+//! the weights, including those of the padding, is subtracted from it.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -36,16 +36,16 @@ use super::quantized::Ending;
 use crate::cpu::InstructionSet;
 use crate::plan::Activation;
 
-/// Places of a tile from which on the layer is divided by place, not by tile.
+/// Minimum number of places of each tile for a layer to be divided by place.
 const MANY_PLACES: usize = 32;
 
-/// An INT8 layer ready to run on a machine with vectors.
+/// An INT8 layer that is packed for vectors.
 ///
-/// A tile's places are its spans of columns, row by row. The layer's work is a list
-/// of units, any division of which may run at the same time. Where a tile has many
-/// places a unit is a share of the places of all tiles, so that who did a part of
-/// this layer's input does the same part of its output; otherwise it is a place of a
-/// tile, tile by tile.
+/// A tile's places are its spans of columns, row by row. The layer's work is a list of
+/// units; disjoint ranges of it may run at the same time. If each tile has many places, a
+/// unit is a share of the places of all tiles: a thread then computes the part of the
+/// output that corresponds to the part of the input it has computed. Otherwise a unit is
+/// one place of one tile, ordered by tile.
 #[derive(Debug)]
 pub(crate) struct TiledLayer {
     shape: ConvolutionShape,
@@ -54,16 +54,16 @@ pub(crate) struct TiledLayer {
     packed: Packed,
     by_place: bool,
     units: usize,
-    /// Places before each tile, and all.
+    /// The number of places before each tile, and in total.
     before: Vec<usize>,
     ending: Ending,
-    /// Whether levels are stored plus 128.
+    /// Whether outputs are stored plus 128.
     offset: bool,
 }
 
 impl TiledLayer {
-    /// `weights` is (groups * units, kH, kW, depth). `None`, and the ending
-    /// back, where plain loops have to do it.
+    /// `weights` is (groups * units, kH, kW, depth). Returns the epilogue as the error if
+    /// the layer has to run as plain loops.
     pub(crate) fn new(
         shape: ConvolutionShape,
         weights: &[i8],
@@ -115,14 +115,14 @@ impl TiledLayer {
         })
     }
 
-    /// Has the input in this form, plain or the one in which tiles read it, and
-    /// [`SLACK`] bytes behind it that may be read. True where the layer then reads the
-    /// input itself, those bytes among it.
+    /// Sets the storage format of the input: plain or the one that the tiles read. Returns
+    /// true if the layer then reads the input in place, and [`SLACK`] bytes behind it.
     pub(crate) fn hold(&mut self, form: Form) -> bool {
         self.stage.hold(form)
     }
 
-    /// Stores levels as tiles read them, unless that is wide. Returns the form.
+    /// Stores outputs in the format that tiles read, unless that is [`Form::Wide`]. Returns
+    /// the format.
     pub(crate) fn store_as_read(&mut self) -> Form {
         self.offset = self.tiling.form == Form::Offset;
         match self.offset {
@@ -131,18 +131,19 @@ impl TiledLayer {
         }
     }
 
-    /// Bytes of scratch memory that [`stage`](Self::stage) fills; 0 where the input
-    /// itself is read.
+    /// Bytes of scratch memory that [`stage`](Self::stage) fills; 0 if the input is read in
+    /// place.
     pub(crate) fn scratch(&self) -> usize {
         self.stage.bytes()
     }
 
-    /// Whether the input itself is read.
+    /// Whether the input is read in place.
     pub(crate) fn in_place(&self) -> bool {
         self.stage.in_place()
     }
 
-    /// Rows to [`stage`](Self::stage), any of them at the same time.
+    /// Number of rows to [`stage`](Self::stage); different rows may be staged at the same
+    /// time.
     pub(crate) fn stage_rows(&self) -> usize {
         self.stage.rows()
     }
@@ -151,39 +152,42 @@ impl TiledLayer {
         &self.ending
     }
 
-    /// Stages some rows of the input for [`run`](Self::run); `staged` has the bytes
-    /// that [`scratch`](Self::scratch) gives.
+    /// Copies some rows of the input to `packed` for [`run`](Self::run). `packed` has
+    /// [`scratch`](Self::scratch) bytes.
     ///
     /// # Safety
-    /// The machine has the instruction set, and nothing else reads or writes these
-    /// rows of `staged` meanwhile.
-    pub(crate) unsafe fn stage(&self, input: &[i8], staged: Target, rows: Range<usize>) {
-        // SAFETY: every x86-64 instruction set with tiles has AVX2; the rest is the
-        // caller's word.
+    /// - The machine has the instruction set that was given to [`new`](Self::new).
+    /// - During the call nothing else reads or writes these rows of `packed`.
+    pub(crate) unsafe fn stage(&self, input: &[i8], packed: Target, rows: Range<usize>) {
+        // SAFETY: the caller guarantees the instruction set; every x86-64 instruction set with
+        // tiles includes AVX2. `Stage::fill` and `x86::fill` have the same contract for the
+        // rows as this function.
         unsafe {
             #[cfg(target_arch = "x86_64")]
-            x86::fill(&self.stage, input, staged, rows);
+            x86::fill(&self.stage, input, packed, rows);
             #[cfg(not(target_arch = "x86_64"))]
-            self.stage.fill(input, staged, rows);
+            self.stage.fill(input, packed, rows);
         }
     }
 
-    /// How much there is to divide.
+    /// Number of units.
     pub(crate) fn units(&self) -> usize {
         self.units
     }
 
-    /// Computes some of the units. `scale` is the input's, for an ending that
-    /// has it at run time.
+    /// Computes a range of the units. `scale` is the input's scale; only a dynamic epilogue
+    /// uses it.
     ///
     /// # Safety
-    /// The machine has the instruction set, `staged` is what [`stage`](Self::stage)
-    /// made, or the input and the bytes behind it, `output` has the sizes and type of
-    /// the layer's, and nothing else reads it, or writes what these units write,
-    /// meanwhile.
+    /// - The machine has the instruction set that was given to [`new`](Self::new).
+    /// - `packed` is filled by [`stage`](Self::stage), or is the input and [`SLACK`] bytes
+    ///   behind it if the layer reads it in place.
+    /// - `output` has the sizes and the type of the layer's output.
+    /// - During the call nothing else reads the output, or writes the elements that these
+    ///   units write.
     pub(crate) unsafe fn run(
         &self,
-        staged: &[u8],
+        packed: &[u8],
         output: Target,
         scale: f32,
         units: Range<usize>,
@@ -199,8 +203,8 @@ impl TiledLayer {
             };
             let spans = tile.spans.len();
             for place in places {
-                // SAFETY: as for this function.
-                unsafe { self.unit(staged, output, scale, tile, [place / spans, place % spans]) };
+                // SAFETY: `unit` has the contract of this function.
+                unsafe { self.unit(packed, output, scale, tile, [place / spans, place % spans]) };
             }
         }
     }
@@ -209,7 +213,7 @@ impl TiledLayer {
     /// See [`run`](Self::run).
     unsafe fn unit(
         &self,
-        staged: &[u8],
+        packed: &[u8],
         output: Target,
         scale: f32,
         tile: &ChannelTile,
@@ -221,9 +225,9 @@ impl TiledLayer {
         let channels = self.stage.channels;
         let out_channels = self.shape.units * self.shape.groups;
         let (batch, y) = (row / height, row % height);
-        let [staged_height, staged_width] = self.stage.size;
+        let [packed_height, packed_width] = self.stage.size;
         let place =
-            (batch * staged_height + y * down.stride) * staged_width + span.start * across.stride;
+            (batch * packed_height + y * down.stride) * packed_width + span.start * across.stride;
         let bytes = self.tiling.form.bytes();
         let first = (place * channels + tile.input) * bytes;
         let (levels, size) = match self.ending {
@@ -238,10 +242,10 @@ impl TiledLayer {
         let pixel = (batch * height + y) * width + span.start;
         let start = (pixel * out_channels + tile.output) * size;
         let work = Tile {
-            input: staged.as_ptr().wrapping_add(first),
+            input: packed.as_ptr().wrapping_add(first),
             pixel_stride: across.stride * channels * bytes,
             rows: down.kernel,
-            row_stride: down.dilation * staged_width * channels * bytes,
+            row_stride: down.dilation * packed_width * channels * bytes,
             runs,
             run_stride: across.dilation * channels * bytes,
             steps: run.div_ceil(self.tiling.group),
@@ -265,41 +269,44 @@ impl TiledLayer {
                 + (work.rows - 1) * work.row_stride
                 + (runs - 1) * work.run_stride
                 + work.steps * self.tiling.group * bytes;
-            debug_assert!(last <= staged.len());
+            debug_assert!(last <= packed.len());
         }
         let last = start + (span.pixels - 1) * work.output_stride + tile.stored * size;
         debug_assert!(last <= output.bytes);
-        // SAFETY: the stage holds every window and the slack behind the last, the
-        // weights were packed for every tap and lane, and the output has every
-        // pixel and channel.
+        // SAFETY: the caller guarantees the instruction set. `packed` contains every window
+        // and the slack behind the last (`Stage::new` and `hold` determine its size); `new`
+        // packed weights, biases and multipliers for every tap and lane; the output has every
+        // pixel and channel of the shape. The debug assertions above check these bounds.
         unsafe { (span.function)(&work) };
         if levels.is_some() {
             return;
         }
         for pixel in 0..span.pixels {
             let start = work.output.wrapping_add(pixel * work.output_stride);
-            // SAFETY: just written, and no one else's; any bits are an f32.
+            // SAFETY: the tile function has just written these 4-byte sums, which belong to
+            // this unit alone: the caller guarantees that nothing else accesses them. The
+            // output is aligned for f32, its element type, and any bits are a valid f32.
             let sums = unsafe { std::slice::from_raw_parts_mut(start.cast(), tile.stored) };
             self.finish(tile, scale, sums);
         }
     }
 
-    /// Makes floats of a pixel's sums, which lie where the floats will.
+    /// Converts the i32 sums of a pixel to its f32 outputs, in place.
     fn finish(&self, tile: &ChannelTile, scale: f32, sums: &mut [f32]) {
         let multiplier = &self.packed.multiplier[tile.bias..][..sums.len()];
-        let whole = |x: f32| x.to_bits().cast_signed() as f32;
+        let sum = |x: f32| x.to_bits().cast_signed() as f32;
         let curve = match &self.ending {
             Ending::Dynamic { bias, curve } => {
                 let bias = &bias[tile.output..][..sums.len()];
                 for ((x, &m), &bias) in sums.iter_mut().zip(multiplier).zip(bias) {
-                    let product = whole(*x) * (scale * m);
+                    let product = sum(*x) * (scale * m);
                     *x = product + bias;
                 }
                 *curve
             }
             Ending::Float { curve } => {
                 for (x, &m) in sums.iter_mut().zip(multiplier) {
-                    *x = whole(*x) * m;
+                    *x = sum(*x) * m;
                 }
                 *curve
             }
@@ -309,7 +316,7 @@ impl TiledLayer {
     }
 }
 
-/// An output that several threads fill, each its own part.
+/// Memory that several threads fill, each a disjoint part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     start: *mut u8,
@@ -324,19 +331,22 @@ impl Target {
         }
     }
 
-    /// Some of its bytes.
+    /// A mutable slice of some of its bytes.
     ///
     /// # Safety
-    /// Nothing else reads or writes these bytes while the slice is alive.
+    /// The memory is still borrowed for this target, and nothing else reads or writes these
+    /// bytes while the slice is alive.
     #[inline(always)]
     unsafe fn part<'a>(self, first: usize, bytes: usize) -> &'a mut [u8] {
         assert!(first <= self.bytes && bytes <= self.bytes - first);
-        // SAFETY: inside what the target was made of; the caller rules out aliasing.
+        // SAFETY: the assertion keeps the range inside the slice that the target was created
+        // from; the caller guarantees that the slice is still borrowed and not aliased.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(first), bytes) }
     }
 }
 
-// SAFETY: whoever writes through it promises to write apart from all others.
+// SAFETY: the pointer is only used in `TiledLayer::stage` and `TiledLayer::run`, whose
+// callers guarantee that no other thread accesses the same bytes at the same time.
 unsafe impl Send for Target {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Target {}

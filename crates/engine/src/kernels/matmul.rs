@@ -1,4 +1,4 @@
-//! Matrix products of two operands made at run time.
+//! Matrix products of two operands.
 
 /// (.., M, K) by (.., K, N), leading axes broadcast.
 #[derive(Debug)]
@@ -6,13 +6,13 @@ pub(crate) struct MatMul {
     rows: usize,
     depth: usize,
     columns: usize,
-    /// Leading axes: length, and the matrices from one index to the next in
-    /// either operand (0 where it is broadcast).
+    /// Leading axes: the length, and for each operand the stride in matrices (0 where it
+    /// is broadcast).
     lead: Vec<(usize, [usize; 2])>,
 }
 
 impl MatMul {
-    /// Shapes of a validated plan.
+    /// `a`, `b` and `output` are shapes of a validated plan.
     pub(crate) fn new(a: &[usize], b: &[usize], output: &[usize]) -> Self {
         let lead = output.len() - 2;
         let (rows, columns) = (output[lead], output[lead + 1]);
@@ -22,7 +22,7 @@ impl MatMul {
             .rev()
             .map(|axis| {
                 let step = [a, b].map(|shape| {
-                    // The matrix axes end both shapes, so that the leading ones line up.
+                    // Shapes are aligned at the last axis; missing leading axes are 1.
                     (axis + shape.len())
                         .checked_sub(output.len())
                         .map_or(1, |axis| shape[axis])

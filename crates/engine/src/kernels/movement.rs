@@ -1,8 +1,8 @@
-//! Elements moved and not changed, whatever their type.
+//! Operations that move elements of any type without changing them.
 
 use crate::plan::{Fill, MAX_RANK, SliceStep};
 
-/// A copy out of regular places: slices and transpositions.
+/// A strided copy: slices and transpositions.
 #[derive(Debug)]
 pub(crate) struct StridedCopy {
     base: usize,
@@ -14,7 +14,7 @@ pub(crate) struct StridedCopy {
 impl StridedCopy {
     pub(crate) fn slice(input: &[usize], axes: &[SliceStep], output: &[usize]) -> Self {
         if output.contains(&0) {
-            // The start of a slice that takes nothing may be anywhere.
+            // An empty slice may start outside the input.
             return Self::collapsed(0, Vec::new());
         }
         let mut stride = 1;
@@ -23,7 +23,7 @@ impl StridedCopy {
         for axis in (0..input.len()).rev() {
             let SliceStep { start, step } = axes[axis];
             base += start * stride;
-            // A step that is never taken may be of any size.
+            // The step of an axis with one element is not used; it may be of any size.
             let step = if output[axis] > 1 { step } else { 1 };
             found.push((output[axis], step * stride as isize));
             stride *= input[axis];
@@ -41,7 +41,7 @@ impl StridedCopy {
         Self::collapsed(0, axes)
     }
 
-    /// `axes` innermost first; those that lie end to end become one.
+    /// `axes` are innermost first. Axes that are contiguous are merged.
     fn collapsed(base: usize, axes: Vec<(usize, isize)>) -> Self {
         let mut kept: Vec<(usize, isize)> = Vec::new();
         for (length, stride) in axes {
@@ -96,7 +96,7 @@ impl StridedCopy {
     }
 }
 
-/// One input of a concatenation into its place.
+/// Copies one input of a concatenation to its offset in each row of the output.
 pub(crate) fn concat_part<T: Copy>(input: &[T], output: &mut [T], rows: usize, offset: usize) {
     if input.is_empty() || rows == 0 {
         return;
@@ -121,14 +121,14 @@ struct PadAxis {
 }
 
 impl PadAxis {
-    /// Where the input is read for an index of the output; `None` is the fill.
+    /// The offset in the input for an index of the output; `None` is the fill value.
     fn offset(&self, index: usize, fill: Fill) -> Option<usize> {
         source(index as isize - self.before, self.size as isize, fill)
             .map(|place| place * self.stride)
     }
 }
 
-/// A border added or cut.
+/// Adds or crops a border.
 #[derive(Debug)]
 pub(crate) struct Pad {
     axes: Vec<PadAxis>,
@@ -155,7 +155,7 @@ impl Pad {
         Self { axes, fill }
     }
 
-    /// The constant, where the fill is one.
+    /// The fill value if the fill is constant, otherwise 0.
     pub(crate) fn value(&self) -> f32 {
         match self.fill {
             Fill::Constant(value) => value,
@@ -163,7 +163,7 @@ impl Pad {
         }
     }
 
-    /// `value` is [`value`](Self::value) in the elements' type.
+    /// `value` is [`value`](Self::value) converted to the element type.
     pub(crate) fn run<T: Copy>(&self, value: T, input: &[T], output: &mut [T]) {
         if output.is_empty() {
             return;
@@ -172,7 +172,7 @@ impl Pad {
             output.copy_from_slice(input);
             return;
         };
-        // What lies inside the input is copied in one piece.
+        // The part of each row that is inside the input is copied at once.
         let first = inner.before.clamp(0, inner.length as isize).unsigned_abs();
         let end = (inner.before + inner.size as isize)
             .clamp(first as isize, inner.length as isize)
@@ -210,7 +210,7 @@ impl Pad {
     }
 }
 
-/// Which index of an axis of `size` is read at `place`, which may lie outside.
+/// The index that is read at `place` of an axis of `size`; `place` may be outside.
 fn source(place: isize, size: isize, fill: Fill) -> Option<usize> {
     if (0..size).contains(&place) {
         return Some(place.unsigned_abs());

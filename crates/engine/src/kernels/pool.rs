@@ -1,4 +1,4 @@
-//! Pooling over NHWC.
+//! Pooling on NHWC.
 
 use super::convolution::WindowAxis;
 use crate::plan::{PoolKind, Window};
@@ -23,7 +23,7 @@ impl Pool {
         }
     }
 
-    /// The maximum of integers.
+    /// Max pooling of i8.
     #[inline(always)]
     pub(crate) fn run_i8(&self, input: &[i8], output: &mut [i8]) {
         if output.is_empty() {
@@ -61,14 +61,14 @@ impl Pool {
         }
     }
 
-    /// `take`s each element of a window, in order, and `finish`es a pixel's
-    /// channels with the number of elements that count in its mean.
+    /// Calls `accumulate` for each element of a window, in order, then `finish` for the
+    /// pixel's channels with the number of elements that the mean counts.
     #[inline(always)]
     fn windows<T: Copy>(
         &self,
         input: &[T],
         output: &mut [T],
-        take: impl Fn(&mut T, T),
+        accumulate: impl Fn(&mut T, T),
         finish: impl Fn(&mut [T], usize),
     ) {
         let [down, across] = &self.axes;
@@ -85,7 +85,8 @@ impl Pool {
                     let place = (batch * down.size + down.position(y, row)) * across.size
                         + across.position(x, column);
                     let input = &input[place * self.channels..][..self.channels];
-                    output.iter_mut().zip(input).for_each(|(o, &x)| take(o, x));
+                    let elements = output.iter_mut().zip(input);
+                    elements.for_each(|(o, &x)| accumulate(o, x));
                 }
             }
             let count = match self.kind {
@@ -94,13 +95,13 @@ impl Pool {
                 }
                 _ => rows.len() * columns.len(),
             };
-            // A window wholly outside has nothing to take the mean of.
+            // A window that is completely outside the input has no elements.
             finish(output, count.max(1));
         }
     }
 }
 
-/// Taps inside the picture with its padding.
+/// Number of taps inside the input and its padding.
 fn padded_taps(axis: &WindowAxis, output: usize, after: usize) -> usize {
     let end = axis.size + axis.pad + after;
     end.saturating_sub(output * axis.stride)

@@ -1,16 +1,16 @@
-//! Convolution and fully connected layers on 8-bit integers, and what belongs
-//! to them: the plain loops that define their arithmetic (see [`Finish`]).
+//! INT8 layers: the plain loops that define the arithmetic (see [`Finish`]) of
+//! convolutions and fully connected layers, and the other operations on i8.
 
 use super::activation;
 use super::convolution::ConvolutionShape;
 use crate::cpu::InstructionSet;
 use crate::plan::Activation;
 
-/// Units that share a pass over their inputs; their sums stay in registers or
-/// the nearest cache.
+/// Units (output channels) that are computed in one pass over their inputs. Their sums
+/// stay in registers or the level 1 cache.
 const BLOCK: usize = 64;
 
-/// How sums become outputs; [`Finish`](crate::plan::Finish) with its constants.
+/// The epilogue of a layer: [`Finish`](crate::plan::Finish) with its constants.
 #[derive(Debug)]
 pub(crate) enum Ending {
     Int8 { low: i8, high: i8 },
@@ -18,13 +18,13 @@ pub(crate) enum Ending {
     Dynamic { bias: Vec<f32>, curve: Activation },
 }
 
-/// A layer's weights as its loops read them.
+/// A layer's weights, packed in the order in which its loops read them.
 #[derive(Debug)]
 enum Weights {
     /// For each group, for each block of its units: (taps, units of the block).
     Blocks(Vec<i8>),
-    /// (kH, kW, channels): every channel has its own kernel, so that channels lie side by
-    /// side in vectors.
+    /// (kH, kW, channels): each channel has its own kernel, so that adjacent channels are
+    /// the lanes of a vector.
     Depthwise(Vec<i16>),
 }
 
@@ -44,7 +44,7 @@ impl Weights {
         Self::Blocks(packed)
     }
 
-    fn side_by_side(shape: &ConvolutionShape, weights: &[i8]) -> Self {
+    fn depthwise(shape: &ConvolutionShape, weights: &[i8]) -> Self {
         let taps = shape.axes[0].kernel * shape.axes[1].kernel;
         let of = |place| weights[place % shape.groups * taps + place / shape.groups];
         Self::Depthwise((0..weights.len()).map(|place| of(place).into()).collect())
@@ -62,8 +62,8 @@ pub(crate) struct QuantizedConvolution {
 }
 
 impl QuantizedConvolution {
-    /// `weights` is (groups * units, kH, kW, depth). For [`InstructionSet::Scalar`] the
-    /// loops are those of the definition whatever the shape.
+    /// `weights` is (groups * units, kH, kW, depth). [`InstructionSet::Scalar`] uses the
+    /// loops of the definition for every shape.
     pub(crate) fn new(
         shape: ConvolutionShape,
         weights: &[i8],
@@ -76,7 +76,7 @@ impl QuantizedConvolution {
         Self {
             shape,
             weights: match depthwise {
-                true => Weights::side_by_side(&shape, weights),
+                true => Weights::depthwise(&shape, weights),
                 false => Weights::in_blocks(&shape, weights),
             },
             bias: bias.map_or_else(|| vec![0; shape.groups * shape.units], <[i32]>::to_vec),
@@ -89,21 +89,21 @@ impl QuantizedConvolution {
         &self.ending
     }
 
-    /// A layer that ends in i8.
+    /// Runs a layer with i8 output.
     #[inline(always)]
     pub(crate) fn run_to_i8(&self, low: i8, high: i8, input: &[i8], output: &mut [i8]) {
         let (low, high) = (i32::from(low), i32::from(high));
         self.run(input, output, |unit, sums, output| {
             let multiplier = &self.multiplier[unit..][..sums.len()];
             for ((o, &sum), &m) in output.iter_mut().zip(sums).zip(multiplier) {
-                // The cast saturates; the limits are within i8.
-                let level = (sum as f32 * m).round_ties_even() as i32;
-                *o = level.clamp(low, high) as i8;
+                // The cast to i32 saturates; the limits are within i8.
+                let quantized = (sum as f32 * m).round_ties_even() as i32;
+                *o = quantized.clamp(low, high) as i8;
             }
         });
     }
 
-    /// A layer that ends in f32.
+    /// Runs a layer with f32 output.
     #[inline(always)]
     pub(crate) fn run_to_f32(&self, curve: Activation, input: &[i8], output: &mut [f32]) {
         self.run(input, output, |unit, sums, output| {
@@ -115,7 +115,7 @@ impl QuantizedConvolution {
         });
     }
 
-    /// A layer whose input was quantised at run time, by `scale`.
+    /// Runs a layer whose input was quantized at run time with `scale`.
     #[inline(always)]
     pub(crate) fn run_dynamic(
         &self,
@@ -136,8 +136,8 @@ impl QuantizedConvolution {
         });
     }
 
-    /// Makes the sums of each pixel and block of units and hands them on, with
-    /// the number of the block's first unit and its outputs.
+    /// Computes the sums of each pixel and block of units. Calls `finish` with the index of
+    /// the block's first unit, the sums and the block's outputs.
     #[inline(always)]
     fn run<T>(&self, input: &[i8], output: &mut [T], finish: impl Fn(usize, &[i32], &mut [T])) {
         if output.is_empty() {
@@ -179,7 +179,7 @@ impl QuantizedConvolution {
                         let tap = row * across.kernel + column;
                         let weights = &weights[tap * channels + first..][..output.len()];
                         for ((sum, &value), &weight) in sums.iter_mut().zip(input).zip(weights) {
-                            // At most 128 times 128.
+                            // The product is at most 128 * 128, which fits i16.
                             *sum += i32::from(i16::from(value).wrapping_mul(weight));
                         }
                     }
@@ -241,7 +241,7 @@ impl QuantizedConvolution {
     }
 }
 
-/// The entry of each element, at x + 128.
+/// Replaces each element x by the table's entry at x + 128.
 #[inline(always)]
 pub(crate) fn look_up(table: &[i8], input: &[i8], output: &mut [i8]) {
     for (o, &x) in output.iter_mut().zip(input) {
@@ -252,8 +252,8 @@ pub(crate) fn look_up(table: &[i8], input: &[i8], output: &mut [i8]) {
 /// See [`Operation::DynamicScale`](crate::plan::Operation::DynamicScale).
 #[inline(always)]
 pub(crate) fn dynamic_scale(input: &[f32]) -> f32 {
-    // The largest magnitude is the same whatever the order; a NaN or an infinity
-    // has no scale, goes through the division and reaches the guard as it is.
+    // The largest magnitude does not depend on the order of the elements. NaNs are ignored.
+    // `DynamicQuantize` then maps a NaN to 0 and an infinity to the limit of i8.
     let largest = input.iter().fold(0.0_f32, |most, &x| {
         let x = x.abs();
         if x > most { x } else { most }

@@ -3,7 +3,7 @@
 /// Mean over some axes.
 #[derive(Debug)]
 pub(crate) struct ReduceMean {
-    /// Length, and the output's stride (0 for an axis taken away).
+    /// Length, and the output's stride (0 for a reduced axis).
     axes: Vec<[usize; 2]>,
     count: usize,
 }
@@ -16,9 +16,9 @@ impl ReduceMean {
         let mut count = 1;
         for axis in (0..input.len()).rev() {
             let length = input[axis];
-            let away = reduced.binary_search(&axis).is_ok();
-            let next = [length, if away { 0 } else { stride }];
-            if away {
+            let is_reduced = reduced.binary_search(&axis).is_ok();
+            let next = [length, if is_reduced { 0 } else { stride }];
+            if is_reduced {
                 count *= length;
             } else {
                 stride *= length;

@@ -1,35 +1,36 @@
-//! The inner loop of convolutions and fully connected layers: some output
-//! pixels by some vectors of output channels, all sums in registers.
+//! The inner loop of float convolutions and fully connected layers. A tile is a block of
+//! output pixels by vectors of output channels whose sums are all in registers.
 #![allow(unsafe_code)]
 
 use super::simd::Vector;
 use crate::cpu::InstructionSet;
 
-/// What one tile reads and writes. Strides and runs are in elements.
+/// The memory that one tile reads and writes. Strides and runs are in elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
-    /// First element that the first pixel reads.
+    /// The first element that the first pixel reads.
     pub(crate) input: *const f32,
-    /// From one output pixel's first element to the next one's.
+    /// From the first input element of an output pixel to that of the next pixel.
     pub(crate) pixel_stride: usize,
     /// Rows of the kernel.
     pub(crate) rows: usize,
     pub(crate) row_stride: usize,
-    /// Runs of elements in a row that lie end to end.
+    /// Contiguous runs of input elements in a row, and the elements of each.
     pub(crate) runs: usize,
     pub(crate) run_stride: usize,
     pub(crate) run: usize,
-    /// A vector group for each element, rows and runs in order.
+    /// As many weights as the tile has lanes for each element, in the order of rows and
+    /// runs.
     pub(crate) weights: *const f32,
-    /// From one row's first weight to the next one's.
+    /// From the first weight of a row to that of the next.
     pub(crate) weights_stride: usize,
     /// As many as the tile has lanes.
     pub(crate) bias: *const f32,
     pub(crate) output: *mut f32,
     pub(crate) output_stride: usize,
-    /// Channels stored; the other lanes are padding.
+    /// Channels that are stored; the other lanes are padding.
     pub(crate) stored: usize,
-    /// The sums are held between these.
+    /// The limits between which the sums are clamped.
     pub(crate) low: f32,
     pub(crate) high: f32,
 }
@@ -37,30 +38,33 @@ pub(crate) struct Tile {
 /// Computes a tile.
 ///
 /// # Safety
-/// The machine has the instructions, everything the tile's strides and runs
-/// reach can be read, and `stored` channels of each pixel can be written.
+/// - The machine has the instruction set that the function was chosen for.
+/// - All input elements and weights that the strides and runs reach, and a bias for each
+///   lane, are readable.
+/// - `stored` channels of each output pixel are writable, and `stored` is at most the number
+///   of lanes.
 pub(crate) type TileFunction = unsafe fn(&Tile);
 
-/// How tiles compute.
+/// The arithmetic of tiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arithmetic {
     pub(crate) instruction_set: InstructionSet,
-    /// Products are rounded before they are added, as by plain loops.
+    /// Whether products are rounded before they are added, as in the plain loops.
     pub(crate) exact: bool,
 }
 
-/// How an instruction set tiles.
+/// The sizes of an instruction set's tiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
     pub(crate) lanes: usize,
-    /// Lanes of a narrower vector for the rest of the channels; 0 is none.
+    /// Lanes of a narrower vector for the remaining channels; 0 if there is none.
     pub(crate) half: usize,
-    /// Most full vectors of channels.
+    /// Maximum number of full vectors of channels.
     pub(crate) vectors: usize,
 }
 
 impl Tiling {
-    /// For rows of so many output pixels. `None` for plain loops.
+    /// The sizes for rows of `pixels` output pixels. `None` for plain loops.
     pub(crate) fn of(arithmetic: Arithmetic, pixels: usize) -> Option<Self> {
         match arithmetic.instruction_set {
             InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !arithmetic.exact => {
@@ -70,14 +74,14 @@ impl Tiling {
                     vectors: 4,
                 })
             }
-            // Exact tiles are not for driving; of AVX-512 machines they use AVX2.
+            // Exact tiles are not used for driving; on AVX-512 machines they use AVX2.
             InstructionSet::Avx512
             | InstructionSet::Avx512Vnni
             | InstructionSet::Avx2
             | InstructionSet::AvxVnni => Some(Self {
                 lanes: 8,
                 half: 0,
-                // A single pixel needs wide tiles to have enough sums under way.
+                // A single pixel needs wide tiles to have enough independent sums.
                 vectors: if pixels == 1 { 4 } else { 2 },
             }),
             InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
@@ -92,11 +96,11 @@ impl Tiling {
     }
 }
 
-/// `P` pixels by `Z` full vectors and `H` narrower ones; products are rounded before
-/// they are added where `EXACT`.
+/// Computes a tile of `P` pixels by `Z` full vectors and `H` narrower ones. With `EXACT`,
+/// products are rounded before they are added.
 ///
 /// # Safety
-/// See [`TileFunction`].
+/// The machine has the instructions of `V` and `N`; the rest as for [`TileFunction`].
 #[inline(always)]
 unsafe fn tile<
     V: Vector,
@@ -108,7 +112,9 @@ unsafe fn tile<
 >(
     tile: &Tile,
 ) {
-    // SAFETY: the caller vouches for everything read and written.
+    // SAFETY: the caller guarantees the instructions of `V` and `N`, and that the tile's input,
+    // weights, bias and output are in bounds. A tile with padding lanes is stored in `aside`,
+    // which has `MOST_LANES` elements, at least `width`.
     unsafe {
         let width = Z * V::LANES + H * N::LANES;
         let narrow = Z * V::LANES;
@@ -160,7 +166,7 @@ unsafe fn tile<
         let (narrow_low, narrow_high) = (N::splat(tile.low), N::splat(tile.high));
         for (p, (full, half)) in full.iter().zip(&half).enumerate() {
             let output = tile.output.add(p * tile.output_stride);
-            // A tile with padding is stored aside, and its channels copied.
+            // A tile with padding lanes is stored in a buffer, of which `stored` are copied.
             let mut aside = [0.0_f32; MOST_LANES];
             let whole = tile.stored == width;
             let lanes = if whole { output } else { aside.as_mut_ptr() };
@@ -181,7 +187,7 @@ unsafe fn tile<
 /// See [`Vector`].
 #[inline(always)]
 unsafe fn multiply_add<V: Vector, const EXACT: bool>(value: V, factor: V, sum: V) -> V {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees that the machine has the instructions of `V`.
     unsafe {
         match EXACT {
             true => value.mul_then_add(factor, sum),
@@ -193,7 +199,7 @@ unsafe fn multiply_add<V: Vector, const EXACT: bool>(value: V, factor: V, sum: V
 /// Lanes of the widest tile.
 pub(crate) const MOST_LANES: usize = 64;
 
-/// Chooses among the pixel counts of one shape of tile.
+/// Selects the instance of a tile function for a number of pixels.
 macro_rules! choose {
     (
         $function:ident, $pixels:expr, $vectors:literal, $half:literal, $exact:expr,
@@ -206,7 +212,7 @@ macro_rules! choose {
     };
 }
 
-/// The most pixels of a tile `vectors` wide (`half` more, narrower).
+/// The maximum number of pixels of a tile of `vectors` full and `half` narrower vectors.
 pub(crate) fn most_pixels(arithmetic: Arithmetic, vectors: usize, half: usize) -> usize {
     (1..=16)
         .rev()
@@ -214,8 +220,8 @@ pub(crate) fn most_pixels(arithmetic: Arithmetic, vectors: usize, half: usize) -
         .unwrap_or(1)
 }
 
-/// The function for a shape of tile. All counts of pixels from 1 to
-/// [`most_pixels`] have one.
+/// The function for a shape of tile. There is one for each number of pixels from 1 to
+/// [`most_pixels`].
 pub(crate) fn function(
     arithmetic: Arithmetic,
     pixels: usize,
@@ -257,7 +263,8 @@ mod x86 {
     /// See [`TileFunction`].
     #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
     unsafe fn wide<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(t: &Tile) {
-        // SAFETY: this function has the instructions; the rest is the caller's word.
+        // SAFETY: this function enables AVX-512 F and VL, AVX2 and FMA; the caller guarantees
+        // the rest of the contract of `TileFunction`, which is that of `tile`.
         unsafe { tile::<__m512, __m256, P, Z, H, EXACT>(t) }
     }
 
@@ -265,7 +272,8 @@ mod x86 {
     /// See [`TileFunction`].
     #[target_feature(enable = "avx2,fma")]
     unsafe fn narrow<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(t: &Tile) {
-        // SAFETY: this function has the instructions; the rest is the caller's word.
+        // SAFETY: this function enables AVX2 and FMA; the caller guarantees the rest of the
+        // contract of `TileFunction`, which is that of `tile`.
         unsafe { tile::<__m256, __m256, P, Z, H, EXACT>(t) }
     }
 
@@ -284,7 +292,7 @@ mod x86 {
         }
     }
 
-    // Likewise in 16.
+    // Sums, weights and one value have to fit in 16 registers.
     pub(super) fn avx2<const EXACT: bool>(
         pixels: usize,
         vectors: usize,
@@ -311,7 +319,8 @@ mod arm {
     unsafe fn neon_tile<const P: usize, const Z: usize, const H: usize, const EXACT: bool>(
         t: &Tile,
     ) {
-        // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+        // SAFETY: NEON is part of aarch64; the caller guarantees the rest of the contract of
+        // `TileFunction`, which is that of `tile`.
         unsafe { tile::<float32x4_t, float32x4_t, P, Z, H, EXACT>(t) }
     }
 

@@ -1,5 +1,4 @@
-//! Convolution and fully connected layers by tiles, their weights packed for
-//! the machine.
+//! Float convolutions and fully connected layers, computed in tiles with packed weights.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -18,14 +17,14 @@ struct ChannelTile {
     output: usize,
     stored: usize,
     lanes: usize,
-    /// First weight and first bias.
+    /// Index of the first weight and of the first bias.
     weights: usize,
     bias: usize,
-    /// Which of [`TiledConvolution::spans`] tile the columns for it.
+    /// The tile's spans of columns in [`TiledConvolution::spans`].
     spans: Range<usize>,
 }
 
-/// Output columns that are computed together: the same taps for each.
+/// Output columns that are computed together; all use the same taps.
 #[derive(Debug)]
 struct Span {
     start: usize,
@@ -34,10 +33,10 @@ struct Span {
     function: TileFunction,
 }
 
-/// A convolution ready to run on a machine with vectors.
+/// A convolution that is packed for vectors.
 ///
-/// Its work is a list of units, tile by tile of channels, each a row's span of
-/// columns; any division of the list may run at the same time.
+/// Its work is a list of units, ordered by channel tile. A unit is one span of columns of
+/// one row. Disjoint ranges of the list may run at the same time.
 #[derive(Debug)]
 pub(crate) struct TiledConvolution {
     shape: ConvolutionShape,
@@ -46,29 +45,29 @@ pub(crate) struct TiledConvolution {
     bias: Vec<f32>,
     tiles: Vec<ChannelTile>,
     spans: Vec<Span>,
-    /// Units before each tile, and all.
+    /// The number of units before each tile, and in total.
     units: Vec<usize>,
     low: f32,
     high: f32,
-    /// What the limits cannot express, done after.
-    curve: Activation,
+    /// Applied after the limits: what they cannot express.
+    activation: Activation,
 }
 
 impl TiledConvolution {
-    /// `weights` is (groups * units, kH, kW, depth). `None` where the
-    /// instruction set has no tiles.
+    /// `weights` is (groups * units, kH, kW, depth). `None` if the instruction set has no
+    /// tiles.
     pub(crate) fn new(
         shape: ConvolutionShape,
         weights: &[f32],
         bias: Option<&[f32]>,
-        curve: Activation,
+        activation: Activation,
         arithmetic: Arithmetic,
     ) -> Option<Self> {
         let tiling = Tiling::of(arithmetic, shape.output[1])?;
         let taps = shape.axes[0].kernel * shape.axes[1].kernel * shape.depth;
-        let (low, high, curve) = match curve {
-            // Vectors may have the other zero where a limit is one.
-            curve if arithmetic.exact => (f32::NEG_INFINITY, f32::INFINITY, curve),
+        let (low, high, activation) = match activation {
+            // Where a limit is 0, the vector clamp may give a zero of the other sign.
+            activation if arithmetic.exact => (f32::NEG_INFINITY, f32::INFINITY, activation),
             Activation::None => (f32::NEG_INFINITY, f32::INFINITY, Activation::None),
             Activation::Relu => (0.0, f32::INFINITY, Activation::None),
             Activation::Clip { min, max } => (
@@ -87,7 +86,7 @@ impl TiledConvolution {
             units: vec![0],
             low,
             high,
-            curve,
+            activation,
         };
         let mut known: Vec<([usize; 2], Range<usize>)> = Vec::new();
         for group in 0..shape.groups {
@@ -130,7 +129,7 @@ impl TiledConvolution {
         Some(this)
     }
 
-    /// Divides the columns for tiles of one width.
+    /// Divides the columns into spans for tiles of one width.
     fn add_spans(
         &mut self,
         arithmetic: Arithmetic,
@@ -147,7 +146,7 @@ impl TiledConvolution {
             let same = (start..width)
                 .take_while(|&x| across.taps(x) == taps)
                 .count();
-            // The first span's input index must exist even where no tap does.
+            // Columns without taps have a span each.
             let same = if taps.is_empty() { 1 } else { same };
             let count = same.div_ceil(most);
             for index in 0..count {
@@ -165,17 +164,18 @@ impl TiledConvolution {
         Some(first..self.spans.len())
     }
 
-    /// How much there is to divide.
+    /// Number of units.
     pub(crate) fn units(&self) -> usize {
         self.units.last().copied().unwrap_or(0)
     }
 
-    /// Computes some of the units.
+    /// Computes a range of the units.
     ///
     /// # Safety
-    /// The machine has the instruction set, `input` and `output` have the sizes
-    /// of the shape, and nothing else reads the output, or writes what these
-    /// units write, meanwhile.
+    /// - The machine has the instruction set that was given to [`new`](Self::new).
+    /// - `input` and `output` have the sizes of the shape.
+    /// - During the call nothing else reads the output, or writes the elements that these
+    ///   units write.
     pub(crate) unsafe fn run(&self, input: &[f32], output: Output, units: Range<usize>) {
         let [height, width] = self.shape.output;
         let channels = self.shape.units * self.shape.groups;
@@ -191,7 +191,7 @@ impl TiledConvolution {
             let before = at - self.units[tile];
             let (mut row, mut span) = (before / spans.len(), before % spans.len());
             while at < end {
-                // SAFETY: as for this function.
+                // SAFETY: `unit` has the contract of this function.
                 unsafe { self.unit(input, output, tile, row, span) };
                 span += 1;
                 if span == spans.len() {
@@ -263,21 +263,24 @@ impl TiledConvolution {
         }
         let last = (pixel + span.pixels - 1) * out_channels + tile.output + tile.stored;
         debug_assert!(last <= output.len);
-        // SAFETY: `taps` keeps every position inside the input, the weights were packed
-        // for every tap and lane, and the output has every pixel and channel.
+        // SAFETY: the caller guarantees the instruction set. `WindowAxis::taps` gives only
+        // taps inside the input, so that all input reads are in bounds; `new` packed weights
+        // and biases for every tap and lane; the output has every pixel and channel of the
+        // shape. The debug assertions above check these bounds.
         unsafe { (span.function)(&work) };
-        if self.curve != Activation::None {
+        if self.activation != Activation::None {
             for pixel in 0..span.pixels {
                 let start = work.output.wrapping_add(pixel * out_channels);
-                // SAFETY: just written, and no one else's.
+                // SAFETY: the tile function has just written these elements, which belong to
+                // this unit alone: the caller guarantees that nothing else accesses them.
                 let stored = unsafe { std::slice::from_raw_parts_mut(start, tile.stored) };
-                activation::apply(self.curve, stored);
+                activation::apply(self.activation, stored);
             }
         }
     }
 }
 
-/// An output that several threads fill, each its own part.
+/// An output that several threads fill, each a disjoint part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     start: *mut f32,
@@ -293,12 +296,14 @@ impl Output {
     }
 }
 
-// SAFETY: whoever writes through it promises to write apart from all others.
+// SAFETY: the pointer is only written in `TiledConvolution::run`, whose caller guarantees
+// that no other thread accesses the same elements at the same time.
 unsafe impl Send for Output {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Output {}
 
-/// Full and narrower vectors of each tile for so many channels.
+/// Divides `units` channels into tiles of at most `most` vectors. Returns the number of
+/// full and of narrower vectors of each tile.
 pub(super) fn divide(units: usize, lanes: usize, narrow: usize, most: usize) -> Vec<[usize; 2]> {
     let rest = units % lanes;
     let half = usize::from(rest > 0 && rest <= narrow);

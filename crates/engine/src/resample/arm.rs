@@ -1,4 +1,4 @@
-//! The sums on aarch64.
+//! The weighted sums on aarch64.
 #![allow(unsafe_code)]
 
 use std::arch::aarch64::*;
@@ -9,11 +9,12 @@ use super::{
     finish,
 };
 
-/// [`Vectors::sum_rows`](super::Vectors::sum_rows), by 16 columns; returns how
-/// many are done, all or none.
+/// [`Vectors::sum_rows`](super::Vectors::sum_rows), 16 columns at a time. Returns the number
+/// of columns that are done: all or none.
 ///
 /// # Safety
-/// `rows` holds a row of `out`'s length for each weight, of which none is over 32,767.
+/// `rows` contains a row of `out`'s length for each weight. No weight is over 32,767, or the
+/// sums are wrong.
 pub(super) unsafe fn sum_rows(
     rows: &[u8],
     stride: usize,
@@ -25,10 +26,10 @@ pub(super) unsafe fn sum_rows(
         return 0;
     }
     for start in (0..out.len()).step_by(WIDTH) {
-        // The last columns are done again rather than apart.
+        // The last vector overlaps the one before it, instead of a scalar loop.
         let start = start.min(out.len() - WIDTH);
-        // SAFETY: every aarch64 machine has NEON; all rows are there, `start + WIDTH`
-        // is within them and within `out`.
+        // SAFETY: NEON is part of aarch64; `rows` contains a row for each weight, and
+        // `start + WIDTH` is at most `out.len()`, the length of a row.
         unsafe {
             let mut sums = [vdupq_n_s32(ROW_START); 4];
             for (k, &weight) in weights.iter().enumerate() {
@@ -50,11 +51,11 @@ pub(super) unsafe fn sum_rows(
     out.len()
 }
 
-/// [`Columns::run`]; returns how many pixels are done.
+/// [`Columns::run`]. Returns the number of pixels that are done.
 ///
 /// # Safety
-/// `row` has [`Columns::row_len`] samples and `out` all pixels' bytes; no weight is
-/// over 32,767.
+/// `row` has [`Columns::row_len`] samples, and `out` the bytes of all pixels. No weight is
+/// over 32,767, or the sums are wrong.
 pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8]) -> usize {
     let pixels = columns.starts.len();
     let channels = columns.finish.channels();
@@ -64,14 +65,15 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
         bytes.copy_from_slice(&[2 * sample, 2 * sample + 1]);
     }
     let start = columns.finish.start();
-    // SAFETY: every aarch64 machine has NEON; sixteen and four times four bytes.
+    // SAFETY: NEON is part of aarch64; `order` has 16 bytes and `start` 4 times 4 bytes.
     let (order, start) = unsafe { (vld1q_u8(order.as_ptr()), vld1q_s32(start.as_ptr())) };
-    // The four sums of pixel `x`, which is one.
+    // The four sums of pixel `x`.
     let sums = |x: usize| {
         let mut sum = start;
         for load in 0..columns.loads {
-            // SAFETY: `Columns::new` made `row_len` so that every load of every pixel
-            // lies within, and as many weights.
+            // SAFETY: NEON is part of aarch64; `x` is less than the number of pixels.
+            // `Columns::new` computes `row_len` so that it includes every load of every pixel,
+            // and stores eight weights for each load.
             unsafe {
                 let first = columns.starts[x] as usize + load * columns.advance;
                 let samples = vld1q_u8(row.as_ptr().add(first).cast());
@@ -89,14 +91,14 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
         Finish::Three => {
             let whole = pixels - pixels % 4;
             for x in (0..whole).step_by(4) {
-                let levels = [0, 1, 2, 3].map(|i| {
-                    // SAFETY: every aarch64 machine has NEON.
+                let values = [0, 1, 2, 3].map(|i| {
+                    // SAFETY: NEON is part of aarch64.
                     unsafe {
-                        let level = vaddq_s32(sums(x + i), vdupq_n_s32(HALF));
-                        vshrq_n_u32::<{ FRACTION as i32 }>(vreinterpretq_u32_s32(level))
+                        let rounded = vaddq_s32(sums(x + i), vdupq_n_s32(HALF));
+                        vshrq_n_u32::<{ FRACTION as i32 }>(vreinterpretq_u32_s32(rounded))
                     }
                 });
-                store(levels, &mut out[x * 3..]);
+                store(values, &mut out[x * 3..]);
             }
             whole
         }
@@ -109,12 +111,12 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
                     Finish::Bgr => [blue, red],
                     _ => [red, blue],
                 };
-                // SAFETY: every aarch64 machine has NEON.
+                // SAFETY: NEON is part of aarch64.
                 let pixels = unsafe {
                     let green = vshlq_n_u32::<8>(green);
                     vorrq_u32(vorrq_u32(first, green), vshlq_n_u32::<16>(last))
                 };
-                // SAFETY: as above.
+                // SAFETY: NEON is part of aarch64.
                 store_three(unsafe { vreinterpretq_u8_u32(pixels) }, &mut out[x * 3..]);
             }
             whole
@@ -122,7 +124,7 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
         Finish::One | Finish::Luminance | Finish::Grey => {
             for (x, out) in out.chunks_exact_mut(channels).enumerate() {
                 let mut four = [0_i32; 4];
-                // SAFETY: four times four bytes.
+                // SAFETY: NEON is part of aarch64; `four` has 4 times 4 bytes.
                 unsafe { vst1q_s32(four.as_mut_ptr(), sums(x)) };
                 finish(columns.finish, four, out);
             }
@@ -131,10 +133,10 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
     }
 }
 
-/// Four pixels of three levels each.
-fn store(levels: [uint32x4_t; 4], out: &mut [u8]) {
-    let [a, b, c, d] = levels;
-    // SAFETY: every aarch64 machine has NEON.
+/// Stores four pixels of three values each.
+fn store(values: [uint32x4_t; 4], out: &mut [u8]) {
+    let [a, b, c, d] = values;
+    // SAFETY: NEON is part of aarch64.
     let bytes = unsafe {
         let first = vcombine_u16(vmovn_u32(a), vmovn_u32(b));
         let second = vcombine_u16(vmovn_u32(c), vmovn_u32(d));
@@ -143,54 +145,54 @@ fn store(levels: [uint32x4_t; 4], out: &mut [u8]) {
     store_three(bytes, out);
 }
 
-/// The first three bytes of each four, to the front of `out`.
+/// Stores the first three bytes of each four at the start of `out`.
 fn store_three(bytes: uint8x16_t, out: &mut [u8]) {
     const ORDER: [u8; 16] = [0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255];
-    let mut aside = [0_u8; 16];
-    // SAFETY: every aarch64 machine has NEON; sixteen bytes each.
+    let mut buffer = [0_u8; 16];
+    // SAFETY: NEON is part of aarch64; `ORDER` and `buffer` have 16 bytes.
     unsafe {
         let bytes = vqtbl1q_u8(bytes, vld1q_u8(ORDER.as_ptr()));
-        vst1q_u8(aside.as_mut_ptr(), bytes);
+        vst1q_u8(buffer.as_mut_ptr(), bytes);
     }
-    out[..12].copy_from_slice(&aside[..12]);
+    out[..12].copy_from_slice(&buffer[..12]);
 }
 
-/// Four pixels of luma and chroma to red, green and blue.
+/// Converts four pixels of luma and chroma to red, green and blue.
 fn colours(sums: [int32x4_t; 4]) -> [uint32x4_t; 3] {
     let [a, b, c, d] = sums;
-    // SAFETY: every aarch64 machine has NEON.
+    // SAFETY: NEON is part of aarch64.
     unsafe {
-        // Four by four, turned over.
+        // A transposition of four by four.
         let (ab, cd) = (vzip1q_s32(a, b), vzip1q_s32(c, d));
         let luma = vaddq_s32(low(ab, cd), high(ab, cd));
         let (ab, cd) = (vzip2q_s32(a, b), vzip2q_s32(c, d));
         let (u, v) = (low(ab, cd), high(ab, cd));
-        let less = |sum: int32x4_t, zero: i32| {
+        let round_yuv = |sum: int32x4_t, zero: i32| {
             let rounded = vaddq_s32(sum, vdupq_n_s32(YUV_HALF));
             vsubq_s32(
                 vshrq_n_s32::<{ YUV_SHIFT as i32 }>(rounded),
                 vdupq_n_s32(zero),
             )
         };
-        let hold = |sum: int32x4_t| {
-            let level = vaddq_s32(sum, vdupq_n_s32(LEVEL_HALF));
-            let level = vshrq_n_s32::<{ LEVEL_SHIFT as i32 }>(level);
-            let level = vminq_s32(vmaxq_s32(level, vdupq_n_s32(0)), vdupq_n_s32(255));
-            vreinterpretq_u32_s32(level)
+        let clamp = |sum: int32x4_t| {
+            let value = vaddq_s32(sum, vdupq_n_s32(LEVEL_HALF));
+            let value = vshrq_n_s32::<{ LEVEL_SHIFT as i32 }>(value);
+            let value = vminq_s32(vmaxq_s32(value, vdupq_n_s32(0)), vdupq_n_s32(255));
+            vreinterpretq_u32_s32(value)
         };
-        let (u, v) = (less(u, NO_COLOUR), less(v, NO_COLOUR));
-        let luma = vmulq_n_s32(less(luma, BLACK), LUMA);
+        let (u, v) = (round_yuv(u, NO_COLOUR), round_yuv(v, NO_COLOUR));
+        let luma = vmulq_n_s32(round_yuv(luma, BLACK), LUMA);
         [
-            hold(vmlaq_n_s32(luma, v, RED_OF_V)),
-            hold(vmlaq_n_s32(vmlaq_n_s32(luma, u, GREEN_OF_U), v, GREEN_OF_V)),
-            hold(vmlaq_n_s32(luma, u, BLUE_OF_U)),
+            clamp(vmlaq_n_s32(luma, v, RED_OF_V)),
+            clamp(vmlaq_n_s32(vmlaq_n_s32(luma, u, GREEN_OF_U), v, GREEN_OF_V)),
+            clamp(vmlaq_n_s32(luma, u, BLUE_OF_U)),
         ]
     }
 }
 
-/// The lower halves.
+/// The lower halves of two vectors.
 fn low(a: int32x4_t, b: int32x4_t) -> int32x4_t {
-    // SAFETY: every aarch64 machine has NEON.
+    // SAFETY: NEON is part of aarch64.
     unsafe {
         vreinterpretq_s32_s64(vzip1q_s64(
             vreinterpretq_s64_s32(a),
@@ -199,9 +201,9 @@ fn low(a: int32x4_t, b: int32x4_t) -> int32x4_t {
     }
 }
 
-/// The upper halves.
+/// The upper halves of two vectors.
 fn high(a: int32x4_t, b: int32x4_t) -> int32x4_t {
-    // SAFETY: every aarch64 machine has NEON.
+    // SAFETY: NEON is part of aarch64.
     unsafe {
         vreinterpretq_s32_s64(vzip2q_s64(
             vreinterpretq_s64_s32(a),

@@ -1,4 +1,4 @@
-//! The sums along a row with AVX-512: sixteen pixels at a time.
+//! The weighted sums along a row with AVX-512, sixteen pixels at a time.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -8,32 +8,32 @@ use super::{
     LEVEL_SHIFT, LUMA, NO_COLOUR, RED_OF_V, SAMPLES, YUV_HALF, YUV_SHIFT,
 };
 
-/// Pixels whose samples come out of one load.
+/// Pixels whose samples are in one load.
 const FOUR: usize = 4;
-/// Pixels that are finished together.
+/// Pixels that are converted to bytes together.
 const SIXTEEN: usize = 4 * FOUR;
 /// Samples of a load.
 const LOADED: usize = 32;
 
-/// A vector of samples, their weights or their places.
+/// A vector of weights, or of indices of samples.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Line([u16; LOADED]);
 
-/// What [`Columns`] are to vectors that hold four pixels' samples.
+/// The tables of [`Columns`], arranged for vectors that hold the samples of four pixels.
 #[derive(Debug, Clone)]
 pub(super) struct Fours {
-    /// For each four pixels, where the first load begins.
+    /// The first sample of the first load, for each four pixels.
     starts: Vec<u32>,
-    /// For each four pixels, which sample of a load goes where.
+    /// The permutation of the samples of a load, for each four pixels.
     order: Vec<Line>,
-    /// For each four pixels, for each load.
+    /// The weights, for each load of each four pixels.
     weights: Vec<Line>,
 }
 
 impl Fours {
-    /// `None` where four pixels' samples do not lie within one load, or where there are
-    /// too few or the colours are not three.
+    /// `None` if the samples of four pixels are not always within one load, if there are
+    /// fewer than sixteen pixels, or if a pixel does not have three channels.
     pub(super) fn new(columns: &Columns) -> Option<Self> {
         let fours = columns.starts.len() / FOUR;
         let three = matches!(columns.finish, Finish::Three | Finish::Rgb | Finish::Bgr);
@@ -55,7 +55,7 @@ impl Fours {
                         let weights = Columns::weight(columns.loads, four * FOUR + pixel, load);
                         columns.weights[weights + place]
                     });
-                    // What weighs nothing need not be there.
+                    // A sample without weight may be outside the load.
                     if at < LOADED {
                         order.0[pixel * SAMPLES + place] = at as u16;
                     } else if shares.into_iter().any(|weight| weight > 0) {
@@ -77,18 +77,18 @@ impl Fours {
         Some(this)
     }
 
-    /// Samples that a row must have.
+    /// Number of samples that a row must have.
     pub(super) fn row_len(&self, columns: &Columns) -> usize {
         let last = self.starts.iter().copied().max().unwrap_or(0) as usize;
         last + columns.loads.saturating_sub(1) * columns.advance + LOADED
     }
 }
 
-/// [`Columns::run`]; returns how many pixels are done.
+/// [`Columns::run`]. Returns the number of pixels that are done.
 ///
 /// # Safety
-/// The machine has AVX-512 F, BW and VNNI, `fours` is of `columns`, `row` has
-/// [`Fours::row_len`] samples and `out` all pixels' bytes.
+/// The machine has AVX-512 F, BW and VNNI, `fours` was created from `columns`, `row` has
+/// [`Fours::row_len`] samples, and `out` the bytes of all pixels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) unsafe fn sum_columns(
     columns: &Columns,
@@ -96,8 +96,8 @@ pub(super) unsafe fn sum_columns(
     row: &[i16],
     out: &mut [u8],
 ) -> usize {
-    // Loops of a known length are what makes this fast.
-    // SAFETY: the caller's word.
+    // Loops with a constant number of iterations are much faster.
+    // SAFETY: `sum_loads` has the contract of this function.
     unsafe {
         match columns.loads {
             2 => sum_loads::<2>(columns, fours, row, out),
@@ -108,10 +108,10 @@ pub(super) unsafe fn sum_columns(
     }
 }
 
-/// [`sum_columns`], for a number of loads; 0 is any.
+/// [`sum_columns`] for `LOADS` loads; 0 is any number.
 ///
 /// # Safety
-/// As there.
+/// As for [`sum_columns`]; `LOADS` is 0 or `columns.loads`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn sum_loads<const LOADS: usize>(
     columns: &Columns,
@@ -126,8 +126,9 @@ unsafe fn sum_loads<const LOADS: usize>(
     // The four sums of each of four pixels.
     let sums = |four: usize| {
         let mut sum = start;
-        // SAFETY: there are so many fours. `row_len` made the row so long that every
-        // load of each lies within, and there are weights for each.
+        // SAFETY: `four` is less than `count`. The row has `Fours::row_len` samples, which
+        // include every load, and `Fours::new` stores weights for each load. `order` and
+        // `weights` are arrays of `Line`, which is aligned to 64 bytes.
         unsafe {
             let first = *fours.starts.get_unchecked(four) as usize;
             let order = _mm512_load_si512(fours.order.as_ptr().add(four).cast());
@@ -143,7 +144,7 @@ unsafe fn sum_loads<const LOADS: usize>(
     };
     let count = fours.starts.len();
     for four in (0..count).step_by(4) {
-        // The last are done again rather than apart.
+        // The last sixteen pixels overlap those before, instead of a scalar loop.
         let four = four.min(count - 4);
         let sums = [sums(four), sums(four + 1), sums(four + 2), sums(four + 3)];
         let bytes = match columns.finish {
@@ -152,14 +153,15 @@ unsafe fn sum_loads<const LOADS: usize>(
             _ => three(sums),
         };
         let out = &mut out[3 * FOUR * four..][..BYTES];
-        // SAFETY: the mask keeps to these bytes.
+        // SAFETY: `out` has `BYTES` bytes, and the mask limits the store to these.
         unsafe { _mm512_mask_storeu_epi8(out.as_mut_ptr().cast(), (1 << BYTES) - 1, bytes) };
     }
     count * FOUR
 }
 
-/// What the sums of each pixel start with: that of [`Finish::start`], what rounds, and
-/// less what no light and no colour are, each in its first sum.
+/// The initial values of the sums of each pixel: those of [`Finish::start`], plus a half for
+/// rounding, minus the luma of black and the chroma of grey. Luma has two sums; only the
+/// first includes the half and the luma of black.
 #[target_feature(enable = "avx512f")]
 fn start(finish: Finish) -> __m512i {
     let [a, b, c, d] = finish.start();
@@ -175,7 +177,7 @@ fn start(finish: Finish) -> __m512i {
     _mm512_set4_epi32(d, c, b, a)
 }
 
-/// Four pixels of three sums in each vector to all their bytes, in order.
+/// Converts four pixels of three sums in each vector to the bytes of all pixels, in order.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn three(sums: [__m512i; 4]) -> __m512i {
     let [a, b, c, d] = sums.map(|sum| _mm512_srli_epi32::<FRACTION>(sum));
@@ -183,28 +185,29 @@ fn three(sums: [__m512i; 4]) -> __m512i {
     in_order(_mm512_packus_epi16(ab, cd))
 }
 
-/// From pixels of four bytes, of which each quarter of the vector has one of each four,
-/// to pixels of three in order.
+/// Converts pixels of four bytes to pixels of three bytes, in order. Quarter q of the input
+/// has pixels q, 4 + q, 8 + q and 12 + q.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn in_order(pixels: __m512i) -> __m512i {
-    let turned = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let transposed = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let three = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    let close = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
-    let pixels = _mm512_permutexvar_epi32(turned, pixels);
+    let packed = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+    let pixels = _mm512_permutexvar_epi32(transposed, pixels);
     let pixels = _mm512_shuffle_epi8(pixels, _mm512_broadcast_i32x4(three));
-    _mm512_permutexvar_epi32(close, pixels)
+    _mm512_permutexvar_epi32(packed, pixels)
 }
 
-/// Four pixels of luma and chroma in each vector to all their bytes, in order.
+/// Converts four pixels of luma and chroma in each vector to the bytes of all pixels, in
+/// order.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn colours(sums: [__m512i; 4], blue_first: bool) -> __m512i {
     let [a, b, c, d] = sums;
-    // Four by four, turned over.
+    // Four by four, transposed over.
     let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
     let luma = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     let (ab, cd) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
     let (u, v) = (_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    // Luma to the low half of each lane, chroma to the high one.
+    // Luma in the low half of each lane, chroma in the high half.
     let luma = _mm512_srai_epi32::<YUV_SHIFT>(luma);
     let beside = |chroma: __m512i| {
         let high = _mm512_srai_epi32::<{ YUV_SHIFT - 16 }>(chroma);
@@ -221,7 +224,7 @@ fn colours(sums: [__m512i; 4], blue_first: bool) -> __m512i {
     let (first, last) = if blue_first { (blue, red) } else { (red, blue) };
     let [first, green, last] =
         [first, green, last].map(|sum| _mm512_srai_epi32::<LEVEL_SHIFT>(sum));
-    // Packing holds to 0 to 255.
+    // The packs saturate to 0 to 255.
     let low = _mm512_packs_epi32(first, green);
     let bytes = _mm512_packus_epi16(low, _mm512_packs_epi32(last, last));
     let by_pixel = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -2,14 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn machines() -> Vec<Vectors> {
+fn available_vectors() -> Vec<Vectors> {
     let sets = InstructionSet::ALL.into_iter();
     sets.filter(|set| set.is_available())
         .map(Vectors::of)
         .collect()
 }
 
-/// Weights that sum to one, and now and then a single one.
+/// Weights that sum to one, sometimes a single weight.
 fn weights() -> impl Strategy<Value = Vec<u16>> {
     proptest::collection::vec(1..1_000_u32, 1..20).prop_map(|shares| {
         let total: u32 = shares.iter().sum();
@@ -38,7 +38,7 @@ fn finishes() -> impl Strategy<Value = Finish> {
     ])
 }
 
-/// Black, white and all between, the ends often.
+/// Bytes; 0 and 255 are frequent.
 fn bytes(count: usize) -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![Just(0_u8), Just(255), any::<u8>()];
     proptest::collection::vec(byte, count)
@@ -48,7 +48,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn rows_sum_alike_with_every_instruction_set(
+    fn row_sums_are_equal_on_all_instruction_sets(
         (weights, width, gap, pixels) in (weights(), 0..200_usize, 0..9_usize).prop_flat_map(
             |(weights, width, gap)| {
                 let count = (weights.len() - 1) * (width + gap) + width;
@@ -66,7 +66,7 @@ proptest! {
                 .sum();
             *expected = ((sum / 128.0 + 0.5).floor() - 32_768.0) as i16;
         }
-        for vectors in machines() {
+        for vectors in available_vectors() {
             let mut out = vec![77; width];
             vectors.sum_rows(&pixels, stride, &weights, &mut out);
             prop_assert_eq!(&out, &expected, "{:?}", vectors);
@@ -74,13 +74,13 @@ proptest! {
     }
 
     #[test]
-    fn columns_sum_alike_with_every_instruction_set(
+    fn column_sums_are_equal_on_all_instruction_sets(
         order in proptest::array::uniform8(0..8_u8),
         advance in 1..9_usize,
         finish in finishes(),
         pixels in prop_oneof![
             proptest::collection::vec((0..50_usize, weights()), 0..40),
-            // One after the other, as they are where a row is made smaller.
+            // In ascending order, as when a row is downscaled.
             proptest::collection::vec((0..8_usize, weights()), 0..90).prop_map(|pixels| {
                 let steps = pixels.into_iter().scan(0, |at, (step, weights)| {
                     *at += step;
@@ -91,7 +91,7 @@ proptest! {
         ],
         seed: u64,
     ) {
-        // Each lane's weights sum to one, or to one with the first lane's.
+        // The weights of each sum add up to one; the sums that form one value share the one.
         let lanes: &[&[usize]] = match finish {
             Finish::Three | Finish::Luminance => &[&[0, 1], &[2, 3], &[4, 5]],
             Finish::One => &[&[0, 1, 2, 3, 4, 5, 6, 7]],
@@ -114,7 +114,7 @@ proptest! {
             Vectors::of(InstructionSet::Scalar), order, advance, finish, pixels.clone(),
         );
         let mut state = seed | 1;
-        let all: Vec<_> = machines()
+        let all: Vec<_> = available_vectors()
             .into_iter()
             .map(|vectors| Columns::new(vectors, order, advance, finish, pixels.clone()))
             .collect();
@@ -122,7 +122,7 @@ proptest! {
         let row: Vec<i16> = (0..longest.unwrap_or(plain.row_len()))
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                // What `sum_rows` can give, its ends often.
+                // Possible results of `sum_rows`; the extremes are frequent.
                 match state >> 61 {
                     0 => -32_768,
                     1 => 32_512,
@@ -142,8 +142,8 @@ proptest! {
 }
 
 #[test]
-fn colours_are_those_of_the_standard() {
-    // 8-bit levels of luma, blue and red chroma, and the colours of ITU-R BT.601's bars.
+fn colours_match_itu_bt_601() {
+    // 8-bit luma, blue and red chroma, and the colours, of the bars of ITU-R BT.601.
     let bars = [
         ([235, 128, 128], [255, 255, 255]),
         ([16, 128, 128], [0, 0, 0]),
@@ -153,11 +153,11 @@ fn colours_are_those_of_the_standard() {
         ([126, 128, 128], [128, 128, 128]),
     ];
     for (yuv, colour) in bars {
-        let [y, u, v] = yuv.map(|level| level << FRACTION);
+        let [y, u, v] = yuv.map(|value| value << FRACTION);
         let mut out = [0; 3];
         finish(Finish::Rgb, [y, 0, u, v], &mut out);
-        for (level, wanted) in out.iter().zip(colour) {
-            assert!(level.abs_diff(wanted) <= 1, "{yuv:?} became {out:?}");
+        for (found, expected) in out.iter().zip(colour) {
+            assert!(found.abs_diff(expected) <= 1, "{yuv:?} became {out:?}");
         }
         let [red, green, blue] = out;
         finish(Finish::Bgr, [y, 0, u, v], &mut out);

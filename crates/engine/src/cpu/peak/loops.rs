@@ -1,4 +1,4 @@
-//! The loops whose speed is the peak.
+//! The loops that are timed to find the peak performance.
 
 use std::hint::black_box;
 
@@ -7,25 +7,30 @@ use crate::cpu::InstructionSet;
 use crate::kernels::int8::tile::Sums;
 use crate::kernels::simd::Vector;
 
-/// Multiplies and adds for some rounds.
+/// A loop of multiply-adds.
 pub(super) struct Dots {
+    /// Runs a number of rounds.
+    ///
     /// # Safety
-    /// The machine has the instructions.
+    /// The machine has the instruction set that the loop was chosen for.
     pub(super) run: unsafe fn(usize),
     /// Multiply-adds of a round.
     pub(super) in_a_round: usize,
 }
 
-/// Reads memory from end to end.
+/// A loop that reads memory from start to end.
 pub(super) struct Reads {
+    /// Reads the bytes once.
+    ///
     /// # Safety
-    /// The machine has the instructions, and the memory is some whole steps.
+    /// The machine has the instruction set that the loop was chosen for, and the number of
+    /// bytes is a multiple of `step`.
     pub(super) run: unsafe fn(&[u8]),
-    /// Bytes.
+    /// Bytes of an iteration.
     pub(super) step: usize,
 }
 
-/// Values and weights: more than any loop takes, in the nearest cache.
+/// Values and weights: enough for every loop, small enough for the level 1 cache.
 #[repr(align(64))]
 struct Operands {
     values: [u8; 64],
@@ -37,16 +42,17 @@ static OPERANDS: Operands = Operands {
     weights: [1; 256],
 };
 
-/// Adds the products of `P` values and `Z` vectors of weights to a sum each. What is
-/// read could be other in each round as far as the compiler knows, so that every
-/// product is made in every round.
+/// Adds the products of `P` values and `Z` vectors of weights, each to its own sum. The
+/// operands go through `black_box` in each round, so that the compiler cannot move the
+/// products out of the loop.
 ///
 /// # Safety
-/// The machine has the instructions.
+/// The machine has the instructions of `V`.
 #[inline(always)]
 unsafe fn dots<V: Sums, const P: usize, const Z: usize>(rounds: usize) {
     const { assert!(P * V::STEP <= 64 && Z * V::COUNT * V::GROUP <= 256 && V::COUNT <= 16) };
-    // SAFETY: the operands are as long as was just asserted, and `aside` holds a vector.
+    // SAFETY: the caller guarantees the instructions. The assertion above bounds all reads of
+    // `OPERANDS`; `bias` and `aside` have 16 elements, at least `V::COUNT`.
     unsafe {
         let bias = [0_i32; 16];
         let mut sums = [[V::load(bias.as_ptr()); Z]; P];
@@ -70,17 +76,18 @@ unsafe fn dots<V: Sums, const P: usize, const Z: usize>(rounds: usize) {
     }
 }
 
-/// The operands of [`products`]: ones, which no sum of them makes slower.
+/// The operands of [`products`]: ones, so that no sum becomes denormal, which is slow.
 static FLOATS: [f32; 64] = [1.0; 64];
 
 /// As [`dots`], on f32.
 ///
 /// # Safety
-/// The machine has the instructions.
+/// The machine has the instructions of `V`.
 #[inline(always)]
 unsafe fn products<V: Vector, const P: usize, const Z: usize>(rounds: usize) {
     const { assert!(P <= 64 && Z * V::LANES <= 64 && V::LANES <= 16) };
-    // SAFETY: the operands are as long as was just asserted, and `aside` holds a vector.
+    // SAFETY: the caller guarantees the instructions. The assertion above bounds all reads of
+    // `FLOATS`; `aside` has 16 elements, at least `V::LANES`.
     unsafe {
         let mut sums = [[V::splat(0.0); Z]; P];
         for _ in 0..rounds {
@@ -102,15 +109,19 @@ unsafe fn products<V: Vector, const P: usize, const Z: usize>(rounds: usize) {
     }
 }
 
-/// Vectors that are read in one step, each into a sum of its own.
+/// Vectors that are read in one iteration, each added to its own sum.
 const READ_AT_ONCE: usize = 8;
 
+/// Reads `bytes` once.
+///
 /// # Safety
-/// The machine has the instructions, and `bytes` is whole steps of so many vectors.
+/// The machine has the instructions of `V`.
 #[inline(always)]
 unsafe fn reads<V: Vector>(bytes: &[u8]) {
     let step = READ_AT_ONCE * V::LANES * 4;
-    // SAFETY: every load lies within a step, and the steps within `bytes`.
+    // SAFETY: the caller guarantees the instructions. `chunks_exact` gives chunks of
+    // `READ_AT_ONCE` vectors, and each load reads one of them; loads may be unaligned.
+    // `aside` has 16 elements, at least `V::LANES`.
     unsafe {
         let one = V::splat(1.0);
         let mut sums = [V::splat(0.0); READ_AT_ONCE];
@@ -128,7 +139,7 @@ unsafe fn reads<V: Vector>(bytes: &[u8]) {
     }
 }
 
-/// Plain loops read by words.
+/// The loop without vectors: reads words of 8 bytes.
 fn read_words(bytes: &[u8]) {
     let words = bytes.as_chunks::<8>().0.iter();
     let sum = words.fold(0_u64, |sum, &word| {
@@ -144,16 +155,16 @@ mod x86 {
     use super::{dots, products, reads};
     use crate::kernels::int8::x86::{AvxVnni, Madd, Vnni512};
 
-    /// Declares functions that have an instruction set and run a loop of it.
+    /// Declares functions that enable an instruction set and run a loop with it.
     macro_rules! with {
-        ($($features:literal fn $name:ident = $body:ident::<$($argument:tt),*>($taken:ty);)*) => {
+        ($($features:literal fn $name:ident = $body:ident::<$($argument:tt),*>($input:ty);)*) => {
             $(
                 /// # Safety
-                /// The machine has the instructions, and what the loop reads.
+                /// The machine has the features that this function enables.
                 #[target_feature(enable = $features)]
-                pub(super) unsafe fn $name(taken: $taken) {
-                    // SAFETY: this function has the instructions; the rest is the caller's word.
-                    unsafe { $body::<$($argument),*>(taken) }
+                pub(super) unsafe fn $name(input: $input) {
+                    // SAFETY: this function enables the instructions that the loop needs.
+                    unsafe { $body::<$($argument),*>(input) }
                 }
             )*
         };
@@ -183,11 +194,11 @@ mod arm {
     /// [`dots`] of six pairs of pixels by four pairs of channels.
     ///
     /// # Safety
-    /// The machine has the matrix product.
+    /// The machine has i8mm (the INT8 matrix product) and dotprod.
     #[target_feature(enable = "i8mm,dotprod")]
     pub(super) unsafe fn i8mm(rounds: usize) {
-        // SAFETY: this function has the instructions, and the operands are long enough:
-        // values overlap.
+        // SAFETY: this function enables the instructions. Weights are read up to byte 64 of
+        // 256 and values, which overlap, up to byte 56 of 64. `aside` has four elements.
         unsafe {
             let mut sums: [[int32x4_t; 4]; 6] = [[vdupq_n_s32(0); 4]; 6];
             for _ in 0..rounds {
@@ -210,82 +221,82 @@ mod arm {
     }
 
     /// # Safety
-    /// The machine has the dot product.
+    /// The machine has dotprod.
     #[target_feature(enable = "dotprod")]
     pub(super) unsafe fn dotprod(rounds: usize) {
-        // SAFETY: this function has the instructions.
+        // SAFETY: this function enables the instructions of `Dotprod`.
         unsafe { dots::<Dotprod, 6, 4>(rounds) }
     }
 
     /// # Safety
     /// None: NEON is part of aarch64.
     pub(super) unsafe fn neon(rounds: usize) {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64.
         unsafe { dots::<Neon, 6, 4>(rounds) }
     }
 
     /// # Safety
     /// None: NEON is part of aarch64.
     pub(super) unsafe fn neon_floats(rounds: usize) {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64.
         unsafe { products::<float32x4_t, 6, 4>(rounds) }
     }
 
     /// # Safety
-    /// `bytes` is whole steps.
+    /// None: NEON is part of aarch64.
     pub(super) unsafe fn read_neon(bytes: &[u8]) {
-        // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+        // SAFETY: NEON is part of aarch64.
         unsafe { reads::<float32x4_t>(bytes) }
     }
 }
 
-/// The loop of the instructions that tiles of `set` are made of.
+/// The loop with the multiply-add instructions that tiles of `set` use.
 pub(super) fn multiplying(set: InstructionSet, numbers: Numbers) -> Option<Dots> {
     use Numbers::{Float32, Int8};
-    let made = |run: unsafe fn(usize), in_a_round| Some(Dots { run, in_a_round });
+    let entry = |run: unsafe fn(usize), in_a_round| Some(Dots { run, in_a_round });
     match (set, numbers) {
         #[cfg(target_arch = "x86_64")]
-        (InstructionSet::Avx512Vnni, Int8) => made(x86::vnni512, 6 * 4 * 16 * 4),
+        (InstructionSet::Avx512Vnni, Int8) => entry(x86::vnni512, 6 * 4 * 16 * 4),
         #[cfg(target_arch = "x86_64")]
-        (InstructionSet::AvxVnni, Int8) => made(x86::avx_vnni, 6 * 2 * 8 * 4),
+        (InstructionSet::AvxVnni, Int8) => entry(x86::avx_vnni, 6 * 2 * 8 * 4),
         #[cfg(target_arch = "x86_64")]
-        (InstructionSet::Avx2 | InstructionSet::Avx512, Int8) => made(x86::madd, 6 * 2 * 8 * 2),
+        (InstructionSet::Avx2 | InstructionSet::Avx512, Int8) => entry(x86::madd, 6 * 2 * 8 * 2),
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, Float32) => {
-            made(x86::wide, 6 * 4 * 16)
+            entry(x86::wide, 6 * 4 * 16)
         }
         #[cfg(target_arch = "x86_64")]
-        (InstructionSet::Avx2 | InstructionSet::AvxVnni, Float32) => made(x86::narrow, 6 * 2 * 8),
+        (InstructionSet::Avx2 | InstructionSet::AvxVnni, Float32) => entry(x86::narrow, 6 * 2 * 8),
         #[cfg(target_arch = "aarch64")]
-        (InstructionSet::NeonI8mm, Int8) => made(arm::i8mm, 6 * 4 * 2 * 2 * 8),
+        (InstructionSet::NeonI8mm, Int8) => entry(arm::i8mm, 6 * 4 * 2 * 2 * 8),
         #[cfg(target_arch = "aarch64")]
-        (InstructionSet::NeonDotprod, Int8) => made(arm::dotprod, 6 * 4 * 4 * 4),
+        (InstructionSet::NeonDotprod, Int8) => entry(arm::dotprod, 6 * 4 * 4 * 4),
         #[cfg(target_arch = "aarch64")]
-        (InstructionSet::Neon, Int8) => made(arm::neon, 6 * 4 * 4 * 2),
+        (InstructionSet::Neon, Int8) => entry(arm::neon, 6 * 4 * 4 * 2),
         #[cfg(target_arch = "aarch64")]
         (
             InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm,
             Float32,
-        ) => made(arm::neon_floats, 6 * 4 * 4),
+        ) => entry(arm::neon_floats, 6 * 4 * 4),
         _ => None,
     }
 }
 
-/// The widest loads of `set`.
+/// The loop with the widest loads of `set`.
 pub(super) fn reading(set: InstructionSet) -> Reads {
-    let made = |run: unsafe fn(&[u8]), lanes: usize| Reads {
+    let entry = |run: unsafe fn(&[u8]), lanes: usize| Reads {
         run,
         step: READ_AT_ONCE * lanes * 4,
     };
     match set {
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => made(x86::read_wide, 16),
+        InstructionSet::Avx512 | InstructionSet::Avx512Vnni => entry(x86::read_wide, 16),
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 | InstructionSet::AvxVnni => made(x86::read_narrow, 8),
+        InstructionSet::Avx2 | InstructionSet::AvxVnni => entry(x86::read_narrow, 8),
         #[cfg(target_arch = "aarch64")]
         InstructionSet::Neon | InstructionSet::NeonDotprod | InstructionSet::NeonI8mm => {
-            made(arm::read_neon, 4)
+            entry(arm::read_neon, 4)
         }
-        _ => made(read_words, 4),
+        _ => entry(read_words, 4),
     }
 }

@@ -1,4 +1,4 @@
-//! INT8 sums on aarch64.
+//! INT8 multiply-accumulate on aarch64.
 #![allow(unsafe_code)]
 
 use std::arch::aarch64::*;
@@ -6,29 +6,29 @@ use std::arch::aarch64::*;
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
 use crate::cpu::InstructionSet;
 
-/// The dot product of Armv8.2: four taps of i8 to a lane.
+/// The dot product of Armv8.2: four taps of i8 for each lane.
 #[derive(Clone, Copy)]
 pub(crate) struct Dotprod(pub(super) int32x4_t);
 
-/// NEON: two taps of i8 to a lane. Their products fit 16 bits each, and are
-/// widened as they are added.
+/// NEON: two taps of i8 for each lane. The products fit 16 bits each and are widened when
+/// they are added.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(int32x4_t);
 
-/// The functions in which the two are alike.
+/// The functions of [`Sums`] that are the same for both.
 macro_rules! four_lanes {
     () => {
         #[inline(always)]
         unsafe fn load(from: *const i32) -> Self {
-            // SAFETY: the caller says the machine has the instructions and the memory
-            // can be read; so for all below.
+            // SAFETY: NEON is part of aarch64; the caller guarantees 4 readable i32.
             unsafe { Self(vld1q_s32(from)) }
         }
         no_split!();
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
             let mut sums = [0; 4];
-            // SAFETY: as above, and `stored` sums can be written.
+            // SAFETY: NEON is part of aarch64; `sums` has 4 elements, and the caller guarantees
+            // `stored` writable i32 (at most 4) at `to`.
             unsafe {
                 vst1q_s32(sums.as_mut_ptr(), self.0);
                 to.copy_from_nonoverlapping(sums.as_ptr(), stored);
@@ -36,7 +36,8 @@ macro_rules! four_lanes {
         }
         #[inline(always)]
         unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize) {
-            // SAFETY: as above, and `stored` levels can be written.
+            // SAFETY: NEON is part of aarch64; the caller guarantees 4 readable multipliers and
+            // `stored` writable bytes (at most 4) at `to`.
             unsafe {
                 let x = vmulq_f32(vcvtq_f32_s32(self.0), vld1q_f32(multiplier));
                 let x = vmaxq_f32(x, vdupq_n_f32(levels.limits[0]));
@@ -56,7 +57,8 @@ macro_rules! four_lanes {
     };
 }
 
-// SAFETY: four lanes of four bytes; for machines with the dot product.
+// SAFETY: four lanes of four taps: `value` reads 4 bytes, `weights` 16. The instruction
+// sets are NEON, which is part of aarch64, and dotprod.
 unsafe impl Sums for Dotprod {
     const COUNT: usize = 4;
     const GROUP: usize = 4;
@@ -67,19 +69,19 @@ unsafe impl Sums for Dotprod {
     four_lanes!();
     #[inline(always)]
     unsafe fn value(from: *const u8) -> int8x16_t {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64; the caller guarantees 4 readable bytes.
         unsafe { vreinterpretq_s8_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())) }
     }
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> int8x16_t {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64; the caller guarantees 16 readable bytes.
         unsafe { vld1q_s8(from) }
     }
     #[inline(always)]
     unsafe fn dot(self, value: int8x16_t, weights: int8x16_t) -> Self {
         // `vdotq_s32` is not stable yet.
         let mut sums = self.0;
-        // SAFETY: as above; the instruction touches nothing but its registers.
+        // SAFETY: the caller guarantees dotprod; the instruction accesses only its registers.
         unsafe {
             std::arch::asm!(
                 "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
@@ -91,7 +93,8 @@ unsafe impl Sums for Dotprod {
     }
 }
 
-// SAFETY: four lanes of two bytes; every aarch64 machine has NEON.
+// SAFETY: four lanes of two taps: `value` reads 2 bytes, `weights` 8. The instruction set
+// is NEON, which is part of aarch64.
 unsafe impl Sums for Neon {
     const COUNT: usize = 4;
     const GROUP: usize = 2;
@@ -102,17 +105,17 @@ unsafe impl Sums for Neon {
     four_lanes!();
     #[inline(always)]
     unsafe fn value(from: *const u8) -> int8x8_t {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64; the caller guarantees 2 readable bytes.
         unsafe { vreinterpret_s8_s16(vdup_n_s16(from.cast::<i16>().read_unaligned())) }
     }
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> int8x8_t {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64; the caller guarantees 8 readable bytes.
         unsafe { vld1_s8(from) }
     }
     #[inline(always)]
     unsafe fn dot(self, value: int8x8_t, weights: int8x8_t) -> Self {
-        // SAFETY: as above.
+        // SAFETY: NEON is part of aarch64.
         unsafe { Self(vpadalq_s16(self.0, vmull_s8(value, weights))) }
     }
 }
@@ -121,18 +124,20 @@ unsafe impl Sums for Neon {
 /// See [`TileFunction`].
 #[target_feature(enable = "dotprod")]
 unsafe fn dotprod<const P: usize, const Z: usize>(t: &Tile) {
-    // SAFETY: this function has the instructions; the rest is the caller's word.
+    // SAFETY: this function enables dotprod; the caller guarantees the rest of the contract
+    // of `TileFunction`, which is that of `tile`.
     unsafe { tile::<Dotprod, P, Z, 1>(t) }
 }
 
 /// # Safety
 /// See [`TileFunction`].
 unsafe fn neon<const P: usize, const Z: usize>(t: &Tile) {
-    // SAFETY: NEON is part of aarch64; the rest is the caller's word.
+    // SAFETY: NEON is part of aarch64; the caller guarantees the rest of the contract of
+    // `TileFunction`, which is that of `tile`.
     unsafe { tile::<Neon, P, Z, 1>(t) }
 }
 
-/// Chooses among the pixel counts of one shape of tile.
+/// Selects the instance of a tile function for a number of pixels.
 macro_rules! choose {
     ($function:ident, $pixels:expr, $vectors:literal, [$($count:literal)*]) => {
         match $pixels {
@@ -142,7 +147,7 @@ macro_rules! choose {
     };
 }
 
-/// Sums, weights and one value have to fit in 32 registers.
+/// Selects a tile function. Sums, weights and one value have to fit in 32 registers.
 macro_rules! tiles {
     ($function:ident, $pixels:expr, $vectors:expr) => {
         match $vectors {

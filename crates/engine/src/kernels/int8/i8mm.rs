@@ -1,5 +1,5 @@
-//! INT8 sums with the matrix product of Armv8.6: eight taps of two pixels by those of
-//! two channels, in one instruction.
+//! INT8 multiply-accumulate with the matrix product of Armv8.6: eight taps of two pixels by
+//! eight taps of two channels in one instruction.
 #![allow(unsafe_code)]
 
 use std::arch::aarch64::*;
@@ -7,8 +7,8 @@ use std::arch::aarch64::*;
 use super::arm::Dotprod;
 use super::tile::{Tile, TileFunction, store};
 
-/// Adds to each of four sums eight products: of the first pixel and the first
-/// channel, the first and the second, the second and the first, and the second of both.
+/// Adds eight products to each of four sums. The sums are, in order, those of (pixel 0,
+/// channel 0), (pixel 0, channel 1), (pixel 1, channel 0) and (pixel 1, channel 1).
 ///
 /// # Safety
 /// The machine has i8mm.
@@ -19,7 +19,7 @@ pub(crate) unsafe fn multiply(
     weights: int8x16_t,
 ) -> int32x4_t {
     // `vmmlaq_s32` is not stable yet.
-    // SAFETY: the caller's word; the instruction touches nothing but its registers.
+    // SAFETY: the caller guarantees i8mm; the instruction accesses only its registers.
     unsafe {
         std::arch::asm!(
             "smmla {0:v}.4s, {1:v}.16b, {2:v}.16b",
@@ -30,14 +30,16 @@ pub(crate) unsafe fn multiply(
     sums
 }
 
-/// `P` pixels, `Q` pairs of them, by `Z` times four channels. Where `P` is odd the last
-/// pixel is its own neighbour.
+/// Computes a tile of `P` pixels, in `Q` pairs, by `Z` times four channels. If `P` is odd,
+/// the last pixel is paired with itself.
 ///
 /// # Safety
-/// See [`TileFunction`].
+/// The machine has i8mm and dotprod; the rest as for [`TileFunction`].
 #[inline(always)]
 unsafe fn tile<const P: usize, const Q: usize, const Z: usize>(tile: &Tile) {
-    // SAFETY: the caller vouches for everything read and written.
+    // SAFETY: the caller guarantees i8mm and dotprod, and that the tile's input, weights,
+    // bias, multipliers and output are in bounds. `p.min(P - 1)` keeps the second pixel of
+    // the last pair inside the tile.
     unsafe {
         let bias: [[int32x4_t; 2]; Z] = std::array::from_fn(|z| {
             [0, 2].map(|half| {
@@ -86,11 +88,12 @@ unsafe fn tile<const P: usize, const Q: usize, const Z: usize>(tile: &Tile) {
 /// See [`TileFunction`].
 #[target_feature(enable = "i8mm,dotprod")]
 unsafe fn i8mm<const P: usize, const Q: usize, const Z: usize>(t: &Tile) {
-    // SAFETY: this function has the instructions; the rest is the caller's word.
+    // SAFETY: this function enables i8mm and dotprod; the caller guarantees the rest of the
+    // contract of `TileFunction`, which is that of `tile`.
     unsafe { tile::<P, Q, Z>(t) }
 }
 
-/// Chooses among the pixel counts of one shape of tile.
+/// Selects the instance of the tile function for a number of pixels.
 macro_rules! choose {
     ($pixels:expr, $vectors:literal, [$($count:literal)*]) => {
         match $pixels {

@@ -1,4 +1,4 @@
-//! A layer's weights in the order in which its tiles read them.
+//! Packs a layer's constants in the order in which its tiles read them.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ pub(super) struct ChannelTile {
     /// First output channel.
     pub(super) output: usize,
     pub(super) stored: usize,
-    /// First weight, and first bias and multiplier.
+    /// Index of the first weight, and of the first bias and multiplier.
     pub(super) weights: usize,
     pub(super) bias: usize,
-    /// Which of [`Packed::spans`] tile the columns.
+    /// The tile's spans of columns in [`Packed::spans`].
     pub(super) spans: Range<usize>,
 }
 
@@ -32,22 +32,22 @@ pub(super) struct Span {
     pub(super) function: TileFunction,
 }
 
-/// A layer's constants, as wide as its tiles, and its tiles.
+/// A layer's tiles and its constants, padded to the width of the tiles.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// Runs in a kernel's row, and elements of each.
+    /// Contiguous runs in a row of the kernel, and the elements of each.
     pub(super) runs: [usize; 2],
     /// For each tile (kH, runs, steps, lanes, group).
     pub(super) weights: AlignedBytes,
     pub(super) bias: Vec<i32>,
     pub(super) multiplier: Vec<f32>,
     pub(super) tiles: Vec<ChannelTile>,
-    /// Whether no sum times its multiplier leaves i32.
+    /// Whether every possible sum times its multiplier fits i32.
     pub(super) within_i32: bool,
     pub(super) spans: Vec<Span>,
 }
 
-/// A layer's constants as the plan has them.
+/// A layer's constants in the plan.
 #[derive(Clone, Copy)]
 pub(super) struct Constants<'a> {
     /// (groups * units, kH, kW, depth).
@@ -57,7 +57,7 @@ pub(super) struct Constants<'a> {
 }
 
 impl Packed {
-    /// `None` where there is no function for a tile.
+    /// `None` if there is no function for a tile.
     pub(super) fn new(
         shape: &ConvolutionShape,
         constants: Constants<'_>,
@@ -120,7 +120,7 @@ impl Packed {
         Some(this)
     }
 
-    /// Divides so many columns for tiles of one width.
+    /// Divides the columns into spans for tiles of one width.
     fn add_spans(
         &mut self,
         columns: usize,
@@ -141,7 +141,7 @@ impl Packed {
         Some(first..self.spans.len())
     }
 
-    /// Adds a tile's weights to `packed`; lanes and taps beyond the layer's are 0.
+    /// Appends a tile's weights to `packed`; those of padding lanes and taps are 0.
     fn add_weights(
         &self,
         tile: &ChannelTile,
@@ -168,7 +168,7 @@ impl Packed {
                 for channel in 0..whole {
                     packed.extend((0..tiling.group).map(|t| tap(channel, step, t)));
                 }
-                // Those of what is split, for as many steps at once, follow these.
+                // The weights of the split vectors follow, for `split` steps at once.
                 let behind = step % width.split + 1;
                 if width.rests() && (behind == width.split || step + 1 == steps) {
                     let start = step + 1 - behind;
@@ -182,7 +182,7 @@ impl Packed {
         }
     }
 
-    /// Adds what a tile's sums begin with, and what they are multiplied by.
+    /// Appends a tile's biases, with which the sums start, and its multipliers.
     fn add_sums(
         &mut self,
         tile: &ChannelTile,
@@ -199,7 +199,7 @@ impl Packed {
                     .fold(0, i32::wrapping_add),
                 Form::Plain | Form::Wide => 0,
             };
-            // Sums wrap; the last, which is the true one, fits.
+            // Intermediate sums may wrap; the final sum fits i32.
             constants
                 .bias
                 .map_or(0, |bias| bias[unit])
@@ -215,7 +215,7 @@ impl Packed {
             } else {
                 0
             });
-            // Sums of a split channel's lanes come first.
+            // `Sums::gather` moves the sums of split channels to the first lanes.
             self.multiplier.push(if lane < tile.stored {
                 constants.multiplier[tile.output + lane]
             } else {
@@ -226,13 +226,13 @@ impl Packed {
             let of = |channel| constants.multiplier.get(tile.output + channel).copied();
             self.multiplier
                 .extend(in_pairs().map(|channel| of(channel).unwrap_or(0.0)));
-            // Both begin at one place.
+            // Biases and multipliers of a tile start at the same index.
             self.bias.resize(self.multiplier.len(), 0);
         }
     }
 }
 
-/// The tiles' widths, of one group of channels.
+/// The widths of the tiles of one group of channels.
 fn widths(shape: &ConvolutionShape, tiling: Tiling) -> Vec<Width> {
     let rest = shape.units % tiling.lanes;
     let narrow = match shape.units / tiling.lanes {
@@ -248,8 +248,8 @@ fn widths(shape: &ConvolutionShape, tiling: Tiling) -> Vec<Width> {
         .collect()
 }
 
-/// The channels in the lanes of three vectors, each made of two of [`Width::HALVES`] by
-/// adding neighbours: two lanes of the one, two of the other, in each quarter.
+/// The channel of each lane of three vectors. Each vector is the pairwise sum of two vectors
+/// of [`Width::HALVES`]: each quarter has two lanes of the one and two of the other.
 fn in_pairs() -> impl Iterator<Item = usize> {
     (0..3 * 16).map(|lane| {
         let (vector, quarter, place) = (lane / 16, lane % 16 / 4, lane % 4);
@@ -258,7 +258,7 @@ fn in_pairs() -> impl Iterator<Item = usize> {
     })
 }
 
-/// By the greatest magnitude that a sum can have.
+/// See [`Packed::within_i32`]; computed from the largest possible magnitude of each sum.
 fn within_i32(constants: Constants<'_>) -> bool {
     let units = constants.multiplier.len();
     let taps = constants.weights.len() / units.max(1);

@@ -1,5 +1,5 @@
-//! A layer's input as its tiles read it: padded all around, in the form that
-//! the multiply instruction wants.
+//! The packed input: a layer's input as its tiles read it, with the padding, in the storage
+//! format of the multiply instruction.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -7,10 +7,10 @@ use std::ops::Range;
 use super::Target;
 use crate::kernels::convolution::ConvolutionShape;
 
-/// How a level is held.
+/// The storage format of a quantized value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// As it is: i8.
+    /// i8, unchanged.
     Plain,
     /// Plus 128: u8, for instructions that multiply u8 by i8.
     Offset,
@@ -27,29 +27,30 @@ impl Form {
     }
 }
 
-/// Elements past the end that a tile may read, and multiplies by 0.
+/// Elements past the end that a tile may read; it multiplies them by 0.
 pub(crate) const SLACK: usize = 16;
 
-/// Sizes of the input as tiles read it. A window of every output pixel lies inside it.
+/// The sizes of the packed input. It contains the window of every output pixel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
     batch: usize,
     /// Input height, width.
     input: [usize; 2],
-    /// Rows above, columns before.
+    /// Rows of padding above, columns of padding at the left.
     pads: [usize; 2],
     /// Height, width.
     pub(crate) size: [usize; 2],
     pub(crate) channels: usize,
+    /// The format that the tiles read.
     form: Form,
-    /// How the input is held: plain, or already as tiles read it.
-    held: Form,
-    /// Whether the input itself is read.
+    /// The format of the input: plain or `form`.
+    input_form: Form,
+    /// Whether the tiles read the input in place.
     in_place: bool,
 }
 
 impl Stage {
-    /// `None` where the padded input would be much larger than input and output.
+    /// `None` if the packed input would be much larger than the input.
     pub(crate) fn new(shape: &ConvolutionShape, form: Form) -> Option<Self> {
         let channels = shape.depth * shape.groups;
         let size = [0, 1].map(|axis| {
@@ -73,17 +74,17 @@ impl Stage {
             size,
             channels,
             form,
-            held: Form::Plain,
+            input_form: Form::Plain,
             in_place: false,
         })
     }
 
-    /// Has the input in this form, plain or this stage's, and [`SLACK`] bytes behind it
-    /// that may be read. True where tiles then read the input itself.
-    pub(crate) fn hold(&mut self, held: Form) -> bool {
-        self.held = held;
+    /// Sets the format of the input: plain or that of the tiles. Returns true if the tiles
+    /// then read the input in place, and [`SLACK`] bytes behind it.
+    pub(crate) fn hold(&mut self, input_form: Form) -> bool {
+        self.input_form = input_form;
         let padded = (0..2).any(|axis| self.pads[axis] > 0 || self.size[axis] > self.input[axis]);
-        self.in_place = held == self.form && !padded;
+        self.in_place = input_form == self.form && !padded;
         if self.in_place {
             self.size = self.input;
         }
@@ -94,35 +95,36 @@ impl Stage {
         self.in_place
     }
 
-    /// Bytes of memory for what [`fill`](Self::fill) makes.
+    /// Bytes that [`fill`](Self::fill) writes.
     pub(crate) fn bytes(&self) -> usize {
         let elements = self.rows() * self.size[1] * self.channels + SLACK;
         usize::from(!self.in_place) * elements * self.form.bytes()
     }
 
-    /// Rows to fill, of all pictures.
+    /// Number of rows to fill, of the whole batch.
     pub(crate) fn rows(&self) -> usize {
         self.batch * self.size[0]
     }
 
-    /// Fills some rows of `staged`, which has [`bytes`](Self::bytes) bytes.
+    /// Fills some rows of `packed`, which has [`bytes`](Self::bytes) bytes.
     ///
     /// # Safety
-    /// Nothing else reads or writes these rows meanwhile.
+    /// During the call nothing else reads or writes these rows, or the slack behind the last
+    /// row if it is one of them.
     #[inline(always)]
-    pub(crate) unsafe fn fill(&self, input: &[i8], staged: Target, rows: Range<usize>) {
-        // SAFETY: the caller's word.
+    pub(crate) unsafe fn fill(&self, input: &[i8], packed: Target, rows: Range<usize>) {
+        // SAFETY: `fill_as` has the contract of this function.
         unsafe {
-            match (self.form, self.held) {
+            match (self.form, self.input_form) {
                 (Form::Plain, _) | (Form::Offset, Form::Offset) => {
                     let zero = if self.form == Form::Offset { 0x80 } else { 0 };
-                    self.fill_as::<1>(input, staged, rows, [zero], |x| [x.cast_unsigned()]);
+                    self.fill_as::<1>(input, packed, rows, [zero], |x| [x.cast_unsigned()]);
                 }
                 (Form::Offset, _) => {
-                    self.fill_as::<1>(input, staged, rows, [0x80], |x| [x.cast_unsigned() ^ 0x80]);
+                    self.fill_as::<1>(input, packed, rows, [0x80], |x| [x.cast_unsigned() ^ 0x80]);
                 }
                 (Form::Wide, _) => {
-                    self.fill_as::<2>(input, staged, rows, [0; 2], |x| i16::from(x).to_ne_bytes());
+                    self.fill_as::<2>(input, packed, rows, [0; 2], |x| i16::from(x).to_ne_bytes());
                 }
             }
         }
@@ -134,40 +136,41 @@ impl Stage {
     unsafe fn fill_as<const B: usize>(
         &self,
         input: &[i8],
-        staged: Target,
+        packed: Target,
         rows: Range<usize>,
         zero: [u8; B],
-        form: impl Fn(i8) -> [u8; B],
+        convert: impl Fn(i8) -> [u8; B],
     ) {
         let [height, width] = self.size;
-        let line = width * self.channels;
+        let row_len = width * self.channels;
         if rows.end == self.rows() {
-            // SAFETY: behind the last row, which is the caller's.
-            let slack = unsafe { staged.part(self.rows() * line * B, SLACK * B) };
+            // SAFETY: the slack is behind the last row, which is one of `rows`; the caller
+            // guarantees that nothing else accesses it.
+            let slack = unsafe { packed.part(self.rows() * row_len * B, SLACK * B) };
             slack.as_chunks_mut::<B>().0.fill(zero);
         }
-        if line == 0 {
+        if row_len == 0 {
             return;
         }
         let before = self.pads[1] * self.channels;
-        let held = (width - self.pads[1]).min(self.input[1]) * self.channels;
+        let copied = (width - self.pads[1]).min(self.input[1]) * self.channels;
         for row in rows {
-            // SAFETY: the row is the caller's.
-            let staged = unsafe { staged.part(row * line * B, line * B) };
-            let (staged, _) = staged.as_chunks_mut::<B>();
+            // SAFETY: the caller guarantees that nothing else accesses the row.
+            let packed = unsafe { packed.part(row * row_len * B, row_len * B) };
+            let (packed, _) = packed.as_chunks_mut::<B>();
             let (batch, y) = (row / height, row % height);
             let y = y.wrapping_sub(self.pads[0]);
             if y >= self.input[0] {
-                staged.fill(zero);
+                packed.fill(zero);
                 continue;
             }
             let start = (batch * self.input[0] + y) * self.input[1] * self.channels;
-            staged[..before].fill(zero);
-            let input = &input[start..start + held];
-            for (to, &x) in staged[before..before + held].iter_mut().zip(input) {
-                *to = form(x);
+            packed[..before].fill(zero);
+            let input = &input[start..start + copied];
+            for (to, &x) in packed[before..before + copied].iter_mut().zip(input) {
+                *to = convert(x);
             }
-            staged[before + held..].fill(zero);
+            packed[before + copied..].fill(zero);
         }
     }
 }

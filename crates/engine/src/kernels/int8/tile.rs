@@ -1,47 +1,47 @@
-//! The inner loop of INT8 layers: some output pixels by some vectors of output
-//! channels, all sums in registers.
+//! The inner loop of INT8 layers. A tile is a block of output pixels by vectors of output
+//! channels whose sums are all in registers.
 #![allow(unsafe_code)]
 
-/// What one tile reads and writes.
+/// The memory that one tile reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
-    /// First staged byte that the first pixel reads.
+    /// The first byte of the packed input that the first pixel reads.
     pub(crate) input: *const u8,
-    /// Bytes from one output pixel's first staged byte to the next one's.
+    /// Bytes from the first input byte of an output pixel to that of the next pixel.
     pub(crate) pixel_stride: usize,
     /// Rows of the kernel, and bytes from one to the next.
     pub(crate) rows: usize,
     pub(crate) row_stride: usize,
-    /// Runs of elements in a row, and bytes from one to the next.
+    /// Contiguous runs of elements in a row, and bytes from one to the next.
     pub(crate) runs: usize,
     pub(crate) run_stride: usize,
     /// Groups of taps in a run.
     pub(crate) steps: usize,
-    /// A group of taps for each lane, step by step; where the last vector is split,
-    /// its taps for so many steps follow them.
+    /// A group of taps for each lane, step by step. If the last vector is split by `S`, its
+    /// taps for `S` steps follow those of the full vectors for these steps.
     pub(crate) weights: *const i8,
-    /// As many as the tile has lanes; so is `multiplier`.
+    /// As many biases, and multipliers, as the tile has lanes.
     pub(crate) bias: *const i32,
     pub(crate) multiplier: *const f32,
-    /// First output byte of the first pixel.
+    /// The first output byte of the first pixel.
     pub(crate) output: *mut u8,
     /// Bytes from one output pixel to the next.
     pub(crate) output_stride: usize,
-    /// Channels stored; the other lanes are padding.
+    /// Channels that are stored; the other lanes are padding.
     pub(crate) stored: usize,
-    /// Whether pixels lie without a gap, and no sum times its multiplier leaves i32.
+    /// Whether output pixels are contiguous, and every sum times its multiplier fits i32.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86-64"))]
     pub(crate) dense: bool,
-    /// `None` stores the sums as they are, 4 bytes each.
+    /// How sums are quantized; `None` stores the i32 sums, 4 bytes each.
     pub(crate) levels: Option<Levels>,
 }
 
-/// What becomes of sums that are stored as levels.
+/// The epilogue of sums that are stored as quantized values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Levels {
-    /// Least and most; whole numbers.
+    /// Lower and upper limit; whole numbers.
     pub(crate) limits: [f32; 2],
-    /// Whether they are stored plus 128, for tiles that read them so.
+    /// Whether values are stored plus 128, for tiles that read this format.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86-64"))]
     pub(crate) offset: bool,
 }
@@ -49,50 +49,61 @@ pub(crate) struct Levels {
 /// Computes a tile.
 ///
 /// # Safety
-/// The machine has the instructions, everything the tile's strides, runs and
-/// steps reach can be read, and `stored` channels of each pixel can be written.
+/// - The machine has the instruction set that the function was chosen for.
+/// - All input bytes and weights that the strides, runs and steps reach, and a bias and a
+///   multiplier for each lane, are readable.
+/// - `stored` channels of each output pixel are writable, and `stored` is at most the number
+///   of lanes.
 pub(crate) type TileFunction = unsafe fn(&Tile);
 
 /// A register of i32 sums.
 ///
 /// # Safety
-/// `COUNT`, `GROUP` and `STEP` are what the functions read and write. All may
-/// only be called where the machine has the instructions.
+/// An implementation guarantees that its functions access only this memory:
+/// - `load` reads `COUNT` sums;
+/// - `value` reads `STEP` bytes, and `values` `S * STEP`;
+/// - `weights` reads `COUNT * GROUP` bytes;
+/// - `store` writes `stored` sums;
+/// - `levels` reads `COUNT` multipliers and writes `stored` bytes.
+///
+/// A caller of any function guarantees that the machine has the implementation's
+/// instruction set, that this memory is accessible, and that `stored` is at most `COUNT`.
+/// Pointers are aligned for their element type, but not for the vector.
 pub(crate) unsafe trait Sums: Copy {
     /// Lanes.
     const COUNT: usize;
-    /// Taps of a lane that are multiplied at once.
+    /// Taps that are multiplied at once for each lane.
     const GROUP: usize;
-    /// Staged bytes of so many taps.
+    /// Bytes of `GROUP` taps in the packed input.
     const STEP: usize;
-    /// One group of staged taps, in every lane.
+    /// One group of input taps in every lane.
     type Value: Copy;
     type Weights: Copy;
 
     unsafe fn load(from: *const i32) -> Self;
     unsafe fn value(from: *const u8) -> Self::Value;
-    /// `S` groups of staged taps in turn, from lane to lane.
+    /// `S` groups of input taps: lane i has group i % `S`.
     unsafe fn values<const S: usize>(from: *const u8) -> Self::Value;
-    /// The sums of each `S` lanes, the first lanes in their order.
+    /// Adds each `S` adjacent lanes; the sums are in the first lanes, in order.
     unsafe fn gather<const S: usize>(self) -> Self;
-    /// Of `COUNT` lanes.
+    /// One group of weights for each of `COUNT` lanes.
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// Adds the products of a group to each lane, exactly.
     unsafe fn dot(self, value: Self::Value, weights: Self::Weights) -> Self;
     /// Stores the first `stored` lanes.
     unsafe fn store(self, to: *mut i32, stored: usize);
-    /// Stores the first `stored` lanes as levels: times the multiplier, held
-    /// between the limits, rounded half to even. The limits are whole numbers,
-    /// so that holding first is holding last.
+    /// Stores the first `stored` lanes as quantized values: multiplied by the multiplier,
+    /// clamped between the limits and rounded half to even. The limits are whole numbers,
+    /// so that clamping before rounding gives the same result as clamping after.
     unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize);
 }
 
-/// The functions of [`Sums`] that split lanes, where no vector is split.
+/// The functions of [`Sums`] for split vectors, for instruction sets that split none.
 macro_rules! no_split {
     () => {
         #[inline(always)]
         unsafe fn values<const S: usize>(from: *const u8) -> Self::Value {
-            // SAFETY: the caller says that the memory can be read.
+            // SAFETY: `value` has the contract of this function.
             unsafe { Self::value(from) }
         }
         #[inline(always)]
@@ -103,19 +114,21 @@ macro_rules! no_split {
 }
 pub(crate) use no_split;
 
-/// `P` pixels by `Z` vectors, and one more where `S` is above 1: its lanes are `S` to
-/// a channel, each for a group of taps of its own.
+/// Computes a tile of `P` pixels by `Z` vectors. If `S` is above 1 there is one more vector,
+/// which has `S` lanes for each channel, each for a different group of taps.
 ///
 /// # Safety
-/// See [`TileFunction`].
+/// The machine has the instructions of `V`; the rest as for [`TileFunction`].
 #[inline(always)]
 pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usize>(tile: &Tile) {
-    // SAFETY: the caller vouches for everything read and written.
+    // SAFETY: the caller guarantees the instructions of `V`, and that the tile's input,
+    // weights, bias, multipliers and output are in bounds. The last group of a run may read
+    // past the run into the slack behind the packed input; its weights are 0 there.
     unsafe {
         let vector = V::COUNT * V::GROUP;
         let bias: [V; Z] = std::array::from_fn(|z| V::load(tile.bias.add(z * V::COUNT)));
         let mut sums = [bias; P];
-        // Of no use where nothing is split.
+        // Unused if no vector is split.
         let mut split = [V::load(tile.bias.add(if S > 1 { Z * V::COUNT } else { 0 })); P];
         let mut weights = tile.weights;
         for row in 0..tile.rows {
@@ -143,7 +156,7 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
                 if left == 0 {
                     continue;
                 }
-                // The split vector's factors are 0 beyond the run.
+                // The weights of the split vector are 0 beyond the run.
                 for step in 0..left {
                     let x = x.wrapping_add(step * V::STEP);
                     add::<V, P, Z>(&mut sums, x, tile.pixel_stride, weights);
@@ -169,10 +182,10 @@ pub(crate) unsafe fn tile<V: Sums, const P: usize, const Z: usize, const S: usiz
     }
 }
 
-/// Adds one group of taps' products for each pixel.
+/// Adds the products of one group of taps for each pixel.
 ///
 /// # Safety
-/// See [`TileFunction`].
+/// As for [`tile`].
 #[inline(always)]
 unsafe fn add<V: Sums, const P: usize, const Z: usize>(
     sums: &mut [[V; Z]; P],
@@ -180,7 +193,8 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
     stride: usize,
     weights: *const i8,
 ) {
-    // SAFETY: the caller vouches for everything read.
+    // SAFETY: the caller guarantees the instructions of `V`, and that the weights of `Z`
+    // vectors and a group of taps of each pixel are readable.
     unsafe {
         let factors: [V::Weights; Z] =
             std::array::from_fn(|z| V::weights(weights.wrapping_add(z * V::COUNT * V::GROUP)));
@@ -196,11 +210,13 @@ unsafe fn add<V: Sums, const P: usize, const Z: usize>(
 /// Stores a pixel's sums of the channels from `first` on.
 ///
 /// # Safety
-/// See [`TileFunction`].
+/// As for [`tile`].
 #[inline(always)]
 pub(super) unsafe fn store<V: Sums>(tile: &Tile, sums: V, output: *mut u8, first: usize) {
     let stored = tile.stored.saturating_sub(first).min(V::COUNT);
-    // SAFETY: the caller vouches for everything read and written.
+    // SAFETY: the caller guarantees the instructions of `V`, a multiplier for each lane, and
+    // that `tile.stored` channels of the pixel are writable; `stored` is limited to those from
+    // `first` on.
     unsafe {
         match tile.levels {
             Some(levels) => {

@@ -4,25 +4,26 @@ use super::stage::Form;
 use super::tile::TileFunction;
 use crate::cpu::InstructionSet;
 
-/// How an instruction set tiles.
+/// The sizes of an instruction set's tiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiling {
-    /// Whose functions compute the tiles.
+    /// The instruction set whose functions compute the tiles.
     pub(super) set: InstructionSet,
+    /// The storage format of the packed input.
     pub(super) form: Form,
-    /// Taps of a lane that are multiplied at once.
+    /// Taps that are multiplied at once for each lane.
     pub(super) group: usize,
     pub(super) lanes: usize,
-    /// Most vectors of channels.
+    /// Maximum number of vectors of channels.
     pub(super) vectors: usize,
-    /// Most channels that are split over the lanes of a last vector; see [`Width`].
+    /// Maximum number of remaining channels that a split vector computes; see [`Width`].
     pub(super) narrow: usize,
 }
 
 impl Tiling {
-    /// For rows of so many output pixels. `None` for plain loops.
+    /// The sizes for rows of `pixels` output pixels. `None` for plain loops.
     pub(super) fn of(instruction_set: InstructionSet, pixels: usize) -> Option<Self> {
-        // A single pixel is bound by reading weights: many sums under way.
+        // A single pixel is limited by the reads of weights: it needs many independent sums.
         let vectors = |usual| if pixels == 1 { 8 } else { usual };
         match instruction_set {
             InstructionSet::Avx512Vnni => Some(Self {
@@ -57,7 +58,7 @@ impl Tiling {
                 vectors: vectors(4),
                 narrow: 0,
             }),
-            // A single pixel has no neighbour.
+            // The matrix product needs two pixels.
             InstructionSet::NeonI8mm if pixels == 1 => {
                 Self::of(InstructionSet::NeonDotprod, pixels)
             }
@@ -82,15 +83,16 @@ impl Tiling {
     }
 }
 
-/// Vectors of channels of a tile.
+/// The width of a tile in vectors of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Width {
-    /// Vectors whose lanes are each a channel.
+    /// Vectors with one lane for each channel.
     pub(super) full: usize,
-    /// Above 1: there is one more vector, each channel of which has so many lanes,
-    /// for as many groups of taps. 36 channels then cost 2.25 vectors of 16, not 3.
+    /// Lanes for each channel in a split vector; 1 if there is none. The lanes of a channel
+    /// are for different groups of taps, so that the vector is multiplied once for `split`
+    /// groups: 36 channels cost 2.25 vectors of 16 lanes, not 3.
     pub(super) split: usize,
-    /// Vectors that are split: one at most, or all where none is full.
+    /// Number of split vectors: at most one, or all three of [`HALVES`](Self::HALVES).
     pub(super) splits: usize,
 }
 
@@ -108,9 +110,10 @@ impl Width {
         }
     }
 
-    /// Three vectors, each channel of which has two lanes: beside a single full vector,
-    /// half a one would have as many values loaded as multiplied. So 24 channels cost
-    /// 1.5 vectors, too, and one load of two groups of taps serves them all.
+    /// Three split vectors with two lanes for each channel, for 21 to 24 channels. With a
+    /// single full vector and a split one, as many values would be loaded as multiplied.
+    /// Here 24 channels also cost 1.5 vectors, and all three use one load of two groups of
+    /// taps.
     pub(super) const HALVES: Self = Self {
         full: 0,
         split: 2,
@@ -126,8 +129,8 @@ impl Width {
     }
 }
 
-/// The function for a shape of tile. All counts of pixels from 1 to
-/// [`most_pixels`] have one.
+/// The function for a shape of tile. There is one for each number of pixels from 1 to
+/// [`most_pixels`].
 pub(super) fn function(
     instruction_set: InstructionSet,
     pixels: usize,
@@ -144,7 +147,7 @@ pub(super) fn function(
     }
 }
 
-/// The most pixels of a tile so wide.
+/// The maximum number of pixels of a tile of this width.
 pub(super) fn most_pixels(instruction_set: InstructionSet, width: Width) -> usize {
     (1..=12)
         .rev()

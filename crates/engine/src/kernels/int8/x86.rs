@@ -1,4 +1,4 @@
-//! INT8 sums on x86-64.
+//! INT8 multiply-accumulate on x86-64.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -11,13 +11,13 @@ use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
 use crate::cpu::InstructionSet;
 
-/// What AVX-VNNI and AVX2 share.
+/// Quantizes eight sums: multiplies, clamps and rounds them. For AVX-VNNI and AVX2.
 ///
 /// # Safety
-/// The machine has AVX2 and eight multipliers can be read.
+/// The machine has AVX2, and eight multipliers are readable.
 #[inline(always)]
 unsafe fn requantize(sums: __m256i, multiplier: *const f32, limits: [f32; 2]) -> __m256i {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees AVX2 and eight readable multipliers.
     unsafe {
         let x = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multiplier));
         let x = _mm256_max_ps(x, _mm256_set1_ps(limits[0]));
@@ -25,16 +25,19 @@ unsafe fn requantize(sums: __m256i, multiplier: *const f32, limits: [f32; 2]) ->
     }
 }
 
+/// Stores the first `stored` of eight quantized values.
+///
 /// # Safety
-/// The machine has AVX2, and `stored` bytes can be written.
+/// The machine has AVX2, `stored` is at most 8, and as many bytes are writable.
 #[inline(always)]
-unsafe fn store_levels(levels: __m256i, offset: bool, to: *mut i8, stored: usize) {
-    // Plus 128 turns a level's first bit.
+unsafe fn store_quantized(values: __m256i, offset: bool, to: *mut i8, stored: usize) {
+    // Adding 128 to an i8 flips its highest bit.
     let flip = if offset { 0x8080_8080_8080_8080 } else { 0 };
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees AVX2 and `stored` writable bytes; at most `stored` are
+    // written.
     unsafe {
-        let low = _mm256_castsi256_si128(levels);
-        let words = _mm_packs_epi32(low, _mm256_extracti128_si256(levels, 1));
+        let low = _mm256_castsi256_si128(values);
+        let words = _mm_packs_epi32(low, _mm256_extracti128_si256(values, 1));
         let bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words)).cast_unsigned() ^ flip;
         let bytes = bytes.to_le_bytes();
         if stored == 8 {
@@ -47,11 +50,14 @@ unsafe fn store_levels(levels: __m256i, offset: bool, to: *mut i8, stored: usize
     }
 }
 
+/// Stores the first `stored` of eight sums.
+///
 /// # Safety
-/// The machine has AVX2, and `stored` sums can be written.
+/// The machine has AVX2, and `stored` i32 are writable.
 #[inline(always)]
 unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees AVX2 and `stored` writable i32; the mask limits the store
+    // to these.
     unsafe {
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(stored as i32), lanes);
@@ -59,46 +65,47 @@ unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
     }
 }
 
-/// AVX-VNNI: as [`Vnni512`], half as wide.
+/// AVX-VNNI: as [`Vnni512`], but half as wide.
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnni(__m256i);
 
-/// AVX2: two taps of i16 by i16 to a lane; neither product nor sum saturates.
+/// AVX2: two taps of i16 by i16 for each lane; neither products nor sums saturate.
 #[derive(Clone, Copy)]
 pub(crate) struct Madd(__m256i);
 
-/// The functions in which the two are alike.
+/// The functions of [`Sums`] that are the same for both.
 macro_rules! eight_lanes {
     () => {
         #[inline(always)]
         unsafe fn load(from: *const i32) -> Self {
-            // SAFETY: the caller says the machine has the instructions and the memory
-            // can be read; so for all below.
+            // SAFETY: the caller guarantees AVX2 and 8 readable i32.
             unsafe { Self(_mm256_loadu_si256(from.cast())) }
         }
         #[inline(always)]
         unsafe fn value(from: *const u8) -> __m256i {
-            // SAFETY: as above.
+            // SAFETY: the caller guarantees AVX2 and 4 readable bytes.
             unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
         }
         no_split!();
         #[inline(always)]
         unsafe fn store(self, to: *mut i32, stored: usize) {
-            // SAFETY: as above.
+            // SAFETY: the caller guarantees AVX2 and `stored` writable i32.
             unsafe { store_sums(self.0, to, stored) }
         }
         #[inline(always)]
         unsafe fn levels(self, multiplier: *const f32, levels: Levels, to: *mut i8, stored: usize) {
-            // SAFETY: as above.
+            // SAFETY: the caller guarantees AVX2, 8 readable multipliers, and `stored` writable
+            // bytes (at most 8).
             unsafe {
-                let whole = requantize(self.0, multiplier, levels.limits);
-                store_levels(whole, levels.offset, to, stored);
+                let values = requantize(self.0, multiplier, levels.limits);
+                store_quantized(values, levels.offset, to, stored);
             }
         }
     };
 }
 
-// SAFETY: eight lanes of four bytes; for machines with AVX2 and AVX-VNNI.
+// SAFETY: eight lanes of four taps: `value` reads 4 bytes, `weights` 32. The instruction sets
+// are AVX2 and AVX-VNNI.
 unsafe impl Sums for AvxVnni {
     const COUNT: usize = 8;
     const GROUP: usize = 4;
@@ -109,17 +116,18 @@ unsafe impl Sums for AvxVnni {
     eight_lanes!();
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees AVX2 and 32 readable bytes.
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
     unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees AVX-VNNI.
         unsafe { Self(_mm256_dpbusd_avx_epi32(self.0, value, weights)) }
     }
 }
 
-// SAFETY: eight lanes of two bytes, the staged ones two i16; for machines with AVX2.
+// SAFETY: eight lanes of two taps: `value` reads two i16 (4 bytes), `weights` 16 bytes. The
+// instruction set is AVX2.
 unsafe impl Sums for Madd {
     const COUNT: usize = 8;
     const GROUP: usize = 2;
@@ -130,12 +138,12 @@ unsafe impl Sums for Madd {
     eight_lanes!();
     #[inline(always)]
     unsafe fn weights(from: *const i8) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees AVX2 and 16 readable bytes.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
     }
     #[inline(always)]
     unsafe fn dot(self, value: __m256i, weights: __m256i) -> Self {
-        // SAFETY: as above.
+        // SAFETY: the caller guarantees AVX2.
         unsafe { Self(_mm256_add_epi32(self.0, _mm256_madd_epi16(value, weights))) }
     }
 }
@@ -144,7 +152,8 @@ unsafe impl Sums for Madd {
 /// See [`TileFunction`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2")]
 unsafe fn vnni512<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
-    // SAFETY: this function has the instructions; the rest is the caller's word.
+    // SAFETY: this function enables the instructions of `Vnni512`; the caller guarantees the
+    // rest of the contract of `TileFunction`, which is that of `tile`.
     unsafe { tile::<Vnni512, P, Z, S>(t) }
 }
 
@@ -152,7 +161,8 @@ unsafe fn vnni512<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn avx_vnni<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
-    // SAFETY: this function has the instructions; the rest is the caller's word.
+    // SAFETY: this function enables the instructions of `AvxVnni`; the caller guarantees the
+    // rest of the contract of `TileFunction`, which is that of `tile`.
     unsafe { tile::<AvxVnni, P, Z, S>(t) }
 }
 
@@ -160,11 +170,12 @@ unsafe fn avx_vnni<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
 /// See [`TileFunction`].
 #[target_feature(enable = "avx2")]
 unsafe fn madd<const P: usize, const Z: usize, const S: usize>(t: &Tile) {
-    // SAFETY: this function has the instructions; the rest is the caller's word.
+    // SAFETY: this function enables the instructions of `Madd`; the caller guarantees the
+    // rest of the contract of `TileFunction`, which is that of `tile`.
     unsafe { tile::<Madd, P, Z, S>(t) }
 }
 
-/// Chooses among the pixel counts of one shape of tile.
+/// Selects the instance of a tile function for a number of pixels.
 macro_rules! choose {
     ($function:ident, $pixels:expr, $vectors:tt, $split:tt, [$($count:literal)*]) => {
         match $pixels {
@@ -174,7 +185,7 @@ macro_rules! choose {
     };
 }
 
-/// Sums, weights and one value have to fit in 32 registers.
+/// Tiles without a split vector. Sums, weights and one value have to fit in 32 registers.
 fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
         1 => choose!(vnni512, pixels, 1, 1, [1 2 3 4 5 6 7 8 9 10 11 12]),
@@ -189,7 +200,7 @@ fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
     }
 }
 
-/// Likewise with one more vector that is split.
+/// Tiles with one more vector, which is split. 32 registers.
 fn split_of_32<const S: usize>(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
         0 => choose!(vnni512, pixels, 0, S, [1 2 3 4 5 6 7 8 9 10 11 12]),
@@ -204,7 +215,7 @@ fn split_of_32<const S: usize>(pixels: usize, vectors: usize) -> Option<TileFunc
     }
 }
 
-/// Likewise in 16.
+/// Tiles without a split vector. Sums, weights and one value have to fit in 16 registers.
 macro_rules! tiles_of_16 {
     ($function:ident, $pixels:expr, $vectors:expr) => {
         match $vectors {
@@ -240,12 +251,12 @@ pub(super) fn function(
     }
 }
 
-/// [`Stage::fill`] with wider vectors.
+/// [`Stage::fill`], compiled for AVX2.
 ///
 /// # Safety
-/// As for that, and the machine has AVX2.
+/// As for [`Stage::fill`], and the machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fill(stage: &Stage, input: &[i8], staged: Target, rows: Range<usize>) {
-    // SAFETY: the caller's word.
-    unsafe { stage.fill(input, staged, rows) }
+pub(super) unsafe fn fill(stage: &Stage, input: &[i8], packed: Target, rows: Range<usize>) {
+    // SAFETY: the caller guarantees the contract of `Stage::fill`.
+    unsafe { stage.fill(input, packed, rows) }
 }
