@@ -188,7 +188,7 @@ fn report(outcome: &Outcome) -> bool {
 fn host() -> Result<String> {
     let version = Invocation::new("rustc -vV")
         .answer()
-        .context("rustc -vV says nothing")?;
+        .context("rustc -vV failed")?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }

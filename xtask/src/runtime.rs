@@ -112,7 +112,7 @@ fn links_only_the_c_library(program: &Path) -> Result<bool> {
     let linked = Invocation::new("ldd")
         .path(program)
         .answer()
-        .with_context(|| format!("ldd says nothing of {}", program.display()))?;
+        .with_context(|| format!("ldd failed on {}", program.display()))?;
     let other_libraries: Vec<_> = other_libraries(&linked).collect();
     for library in &other_libraries {
         println!("the runtime links {library}, which a fresh machine may lack");

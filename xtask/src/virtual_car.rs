@@ -270,7 +270,7 @@ fn engine(checkout: &Checkout, folder: &Path) -> Result<PathBuf> {
         .replace("domain = \"simulated\"", "domain = \"physical\"");
     ensure!(
         recipe.contains("\"physical\""),
-        "{} says no domain",
+        "{} has no domain",
         shipped.display()
     );
     let file = folder.join("mine.toml");

@@ -66,9 +66,9 @@ fn main() -> ExitCode {
     {
         return run(|| child(what));
     }
-    let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     for (name, test) in TESTS {
-        if wanted.is_none_or(|wanted| name.contains(wanted.as_str())) {
+        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
             test();
             println!("test {name} ... ok");
         }

@@ -27,26 +27,26 @@ impl Backend {
         match self {
             Self::Own => Ok(Box::new(Trainer::new(weights, batch))),
             #[cfg(feature = "burn")]
-            Self::Burn => Ok(on(burn::tensor::Device::flex(), &weights)),
+            Self::Burn => Ok(on_device(burn::tensor::Device::flex(), &weights)),
             #[cfg(feature = "burn-wgpu")]
-            Self::Wgpu => first(burn::tensor::DeviceType::Wgpu, "GPU", &weights),
+            Self::Wgpu => on_first_device(burn::tensor::DeviceType::Wgpu, "GPU", &weights),
         }
     }
 }
 
 #[cfg(any(feature = "burn", feature = "burn-wgpu"))]
-fn on(device: burn::tensor::Device, weights: &Weights) -> Box<dyn Learn> {
+fn on_device(device: burn::tensor::Device, weights: &Weights) -> Box<dyn Learn> {
     Box::new(crate::burn_trainer::BurnTrainer::new(weights, device))
 }
 
 /// A learner on the first device of this kind.
 #[cfg(feature = "burn-wgpu")]
-fn first(
+fn on_first_device(
     kind: burn::tensor::DeviceType,
     wanted: &'static str,
     weights: &Weights,
 ) -> Result<Box<dyn Learn>, LearnError> {
     let found = burn::tensor::Device::enumerate(kind).into_iter().next();
     let device = found.ok_or(LearnError::Missing { wanted })?;
-    Ok(on(device, weights))
+    Ok(on_device(device, weights))
 }

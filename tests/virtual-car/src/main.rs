@@ -100,7 +100,7 @@ fn run() -> anyhow::Result<()> {
     wait_for_node(&device)?;
     wait_for_udev();
     let feeder = Feeder::start(device, plant, size, shared.clone())?;
-    let line = line()?;
+    let port = open_port()?;
     eprintln!("rig: the chip is on {}", bus.display());
     manager.ready();
     let mut rig = Rig {
@@ -109,7 +109,7 @@ fn run() -> anyhow::Result<()> {
         cable: Some(cable),
         pad: None,
     };
-    rig.serve(line)
+    rig.serve(port)
 }
 
 /// Waits until udev has set the groups of bus and camera. On a real computer, udev does so long
@@ -135,7 +135,7 @@ fn wait_for_node(node: &Path) -> anyhow::Result<()> {
 }
 
 /// Opens the virtual serial port to the host.
-fn line() -> anyhow::Result<File> {
+fn open_port() -> anyhow::Result<File> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         let ports = fs::read_dir("/sys/class/virtio-ports")
@@ -146,8 +146,8 @@ fn line() -> anyhow::Result<File> {
             let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
             let node = Path::new("/dev").join(port.file_name());
             if name.trim() == "rig" && node.exists() {
-                let line = File::options().read(true).write(true).open(&node);
-                return line.with_context(|| node.display().to_string());
+                let file = File::options().read(true).write(true).open(&node);
+                return file.with_context(|| node.display().to_string());
             }
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -11,16 +11,24 @@ use crate::virtual_car::guest::{Guest, deadline};
 use crate::virtual_car::table::Row;
 
 /// A pilot that cannot start exits and is restarted by systemd. The car does not move.
-fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<Row> {
+fn rejected(
+    guest: &mut Guest,
+    break_command: &str,
+    repair_command: &str,
+    reasons: &[&str],
+) -> Result<Row> {
     guest.must("systemctl stop pilotage", 60)?;
     let since = guest.must("date '+%Y-%m-%d %H:%M:%S'", 30)?;
     let since = since.trim();
     // The journal's `--since` has a resolution of one second.
     std::thread::sleep(Duration::from_millis(1500));
     let before = guest.pulses()?.len();
-    guest.must(&format!("{spoil}\nsystemctl --no-block start pilotage"), 60)?;
+    guest.must(
+        &format!("{break_command}\nsystemctl --no-block start pilotage"),
+        60,
+    )?;
     let journal = guest.wait(
-        "the pilot says what is wrong",
+        "the pilot reports the error",
         Duration::from_secs(120),
         |guest| {
             let output = guest
@@ -29,14 +37,17 @@ fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<R
                     30,
                 )?
                 .output;
-            Ok(why.iter().any(|why| output.contains(why)).then_some(output))
+            Ok(reasons
+                .iter()
+                .any(|reason| output.contains(reason))
+                .then_some(output))
         },
     );
     let armed = guest.run("pilotage arm 2>&1", 30);
     // Long enough for a pilot that started by mistake to drive.
     std::thread::sleep(deadline() * 3);
     let pulses = guest.pulses()?;
-    guest.must(mend, 60)?;
+    guest.must(repair_command, 60)?;
     let journal = journal?;
     ensure!(
         pulses[before..].iter().all(|pulses| pulses.stands()),
@@ -46,7 +57,7 @@ fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<R
     let line = journal
         .lines()
         .rev()
-        .find(|line| why.iter().any(|why| line.contains(why)));
+        .find(|line| reasons.iter().any(|reason| line.contains(reason)));
     let armed = armed?;
     let answer = armed.output.lines().next().unwrap_or("").to_owned();
     ensure!(armed.code != Some(0), "it could be armed: {answer}");
@@ -57,7 +68,7 @@ fn refused(guest: &mut Guest, spoil: &str, mend: &str, why: &[&str]) -> Result<R
 }
 
 pub fn damaged(guest: &mut Guest) -> Result<Row> {
-    refused(
+    rejected(
         guest,
         "cp /etc/pilotage/mine.engine /root/kept.engine
          printf '\\125' | dd of=/etc/pilotage/mine.engine bs=1 seek=100000 conv=notrunc status=none",
@@ -67,7 +78,7 @@ pub fn damaged(guest: &mut Guest) -> Result<Row> {
 }
 
 pub fn simulated(guest: &mut Guest) -> Result<Row> {
-    refused(
+    rejected(
         guest,
         "cp /etc/pilotage/car.toml /root/kept.toml
          sed -i 's/^file = .*/name = \"pilotnet\"/' /etc/pilotage/car.toml",

@@ -37,8 +37,8 @@ const AFTER_TRIMMING: [(&str, &str); 3] = [
     ("sudo systemctl enable --now pilotage", ""),
 ];
 
-/// The command that stands in for the user's editor. The car is a Donkeycar with a USB camera, and
-/// the emulated car is slower.
+/// The command that replaces the user's editor. The car is a Donkeycar with a USB camera, and the
+/// emulated car is slower.
 fn edit() -> String {
     format!(
         "sed -i 's/^rate = .*/rate = {:.1}/' /etc/pilotage/car.toml
@@ -56,12 +56,12 @@ const TRIMMING: &str = "sudo pilotage trim";
 const TYPED: &str = "printf '+\\n\\n\\n\\n\\n\\n\\n\\n'";
 
 fn follow(guest: &mut Guest, (command, answer): (&str, &str)) -> Result<()> {
-    let line = said(command)?;
-    answers(guest, &line, answer)
+    let line = shell_command(command)?;
+    run_and_check(guest, &line, answer)
 }
 
 /// The shell command for `command`, which has to be in the page.
-fn said(command: &str) -> Result<String> {
+fn shell_command(command: &str) -> Result<String> {
     ensure!(
         PAGE.lines()
             .any(|line| line.split("  ").any(|part| part.trim() == command)),
@@ -73,11 +73,11 @@ fn said(command: &str) -> Result<String> {
         .replace("jetracer", "donkeycar"))
 }
 
-fn answers(guest: &mut Guest, line: &str, answer: &str) -> Result<()> {
-    let said = guest.must(&format!("cd /run/rig && {line} 2>&1"), 300)?;
+fn run_and_check(guest: &mut Guest, line: &str, answer: &str) -> Result<()> {
+    let output = guest.must(&format!("cd /run/rig && {line} 2>&1"), 300)?;
     ensure!(
-        said.contains(answer),
-        "`{line}` says nothing of `{answer}`:\n{said}"
+        output.contains(answer),
+        "`{line}` did not print `{answer}`:\n{output}"
     );
     Ok(())
 }
@@ -115,9 +115,9 @@ pub fn walk(made: &Made) -> Result<Row> {
     }
     let file = "cat /etc/pilotage/car.toml";
     let before = guest.must(file, 30)?;
-    answers(
+    run_and_check(
         &mut guest,
-        &format!("{TYPED} | {}", said(TRIMMING)?),
+        &format!("{TYPED} | {}", shell_command(TRIMMING)?),
         "written to /etc/pilotage/car.toml",
     )?;
     let after = guest.must(file, 30)?;
@@ -130,7 +130,7 @@ pub fn walk(made: &Made) -> Result<Row> {
     for step in AFTER_TRIMMING {
         follow(&mut guest, step)?;
     }
-    let arm = said("pilotage arm")?;
+    let arm = shell_command("pilotage arm")?;
     guest.arm(&arm, Duration::from_secs(180))?;
     guest.wait("armed, it drives", Duration::from_secs(60), |guest| {
         let driving = guest.status()?.starts_with("driving");
