@@ -1,4 +1,4 @@
-//! The guard inside the process: what it writes, and when.
+//! The guard in the pilot's process: what it writes, and when.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -46,7 +46,7 @@ fn command(captured: Time, sequence: u64) -> Command {
     }
 }
 
-/// Armed at the start, with a command in force from 12 ms on.
+/// A guard that was armed at the start, with a command in force since 12 ms.
 fn driving() -> InProcessLink<RecordingActuator> {
     let mut link = start();
     link.arm(START, ENGINE).unwrap();
@@ -56,7 +56,7 @@ fn driving() -> InProcessLink<RecordingActuator> {
     link
 }
 
-/// When each write was made, in microseconds after the start, and in which mode.
+/// The time of each write, in microseconds after the start, and its mode.
 fn modes(link: &InProcessLink<RecordingActuator>) -> Vec<(u64, Mode)> {
     let writes = link.actuator().writes.iter();
     writes
@@ -65,7 +65,7 @@ fn modes(link: &InProcessLink<RecordingActuator>) -> Vec<(u64, Mode)> {
 }
 
 #[test]
-fn its_first_act_is_the_disarmed_values() {
+fn the_disarmed_values_are_written_first() {
     let link = start();
     let disarmed = Output::disarmed(&limits());
     assert_eq!(link.actuator().writes, [(START, disarmed)]);
@@ -93,7 +93,7 @@ fn it_writes_on_every_tick_and_on_every_change() {
         (25_000, Drive),
     ];
     assert_eq!(modes(&link), expected);
-    // 40 a second from the failsafe value, from the last step on.
+    // 40 per second, starting at the failsafe value at the time of the last step.
     let steering = |at: usize| link.actuator().writes[at].1.steering;
     assert!((steering(5) - 0.29).abs() < 1e-6, "{}", steering(5));
     assert!((steering(6) - 0.45).abs() < 1e-6, "{}", steering(6));
@@ -112,7 +112,7 @@ fn a_command_that_arrives_with_a_tick_takes_effect_with_it() {
 }
 
 #[test]
-fn a_pilot_that_hangs_finds_that_the_car_stopped_at_the_deadline() {
+fn a_pilot_that_hangs_is_stopped_at_the_deadline() {
     let mut link = driving();
     link.advance_to(after(1012)).unwrap();
     let writes = modes(&link);
@@ -128,7 +128,7 @@ fn a_pilot_that_hangs_finds_that_the_car_stopped_at_the_deadline() {
             .iter()
             .all(|&(_, mode)| mode == Mode::Failsafe)
     );
-    assert_eq!(writes.last().unwrap().0, 1_010_000, "the ticks go on");
+    assert_eq!(writes.last().unwrap().0, 1_010_000, "the ticks continue");
     let reason = StopReason::Deadline;
     assert_eq!(link.status().state, State::Stopped { reason });
     assert_eq!(link.status().counters.stops, 1);
@@ -140,7 +140,7 @@ fn a_pilot_that_hangs_finds_that_the_car_stopped_at_the_deadline() {
 }
 
 #[test]
-fn a_moment_that_has_passed_means_now() {
+fn a_time_in_the_past_means_now() {
     let mut link = driving();
     link.send_at(START, command(after(12), 2)).unwrap();
     link.advance_to(START).unwrap();
@@ -152,15 +152,22 @@ fn a_moment_that_has_passed_means_now() {
 }
 
 #[test]
-fn what_an_operator_asks_for_ends_commands_in_flight() {
+fn an_operators_request_discards_commands_in_flight() {
     let mut link = driving();
     link.send_at(after(20), command(after(12), 2)).unwrap();
     link.send_at(after(30), command(after(12), 3)).unwrap();
     link.stop(after(25)).unwrap();
     link.advance_to(after(40)).unwrap();
     let counters = link.status().counters;
-    assert_eq!(counters.accepted, 2, "what arrived before counts");
-    assert_eq!(counters.refused_in_all(), 0, "what was in flight is gone");
+    assert_eq!(
+        counters.accepted, 2,
+        "commands that arrived before are accepted"
+    );
+    assert_eq!(
+        counters.refused_in_all(),
+        0,
+        "commands in flight are discarded"
+    );
     assert_eq!(link.status().output, Output::failsafe(&limits()));
 }
 
@@ -179,19 +186,19 @@ fn a_full_queue_refuses_and_counts() {
     assert_eq!(
         link.status().state,
         State::Stopped { reason },
-        "a fault finds its way"
+        "a fault is reported although the queue is full"
     );
     link.disarm(after(14)).unwrap();
     link.arm(after(15), ENGINE).unwrap();
     link.advance_to(after(20)).unwrap();
     let counters = link.status().counters;
-    assert_eq!(counters.refused_in_all(), 0, "the fault ended them");
+    assert_eq!(counters.refused_in_all(), 0, "the fault discarded them");
     let sent = link.send_at(after(21), command(after(20), 100));
     assert_eq!(sent, Ok(()));
 }
 
 #[test]
-fn an_actuator_that_fails_stops_the_car_and_is_tried_again_each_tick() {
+fn an_actuator_that_fails_stops_the_car_and_is_retried_each_tick() {
     let mut link = driving();
     link.actuator_mut().broken = true;
     link.advance_to(after(22)).unwrap();
@@ -222,7 +229,7 @@ fn an_actuator_that_fails_stops_the_car_and_is_tried_again_each_tick() {
     assert_eq!(
         link.status().state,
         State::Stopped { reason },
-        "until armed again"
+        "stopped until armed again"
     );
     assert_eq!(link.status().failure, None);
     link.arm(after(27), ENGINE).unwrap();
@@ -244,7 +251,7 @@ fn a_disarmed_guard_stays_disarmed_when_its_actuator_fails() {
 }
 
 #[test]
-fn a_guard_does_not_start_without_its_actuator_or_a_sound_tick() {
+fn a_guard_does_not_start_without_an_actuator_or_a_valid_tick() {
     let broken = RecordingActuator {
         broken: true,
         ..RecordingActuator::default()
@@ -265,7 +272,7 @@ fn a_guard_does_not_start_without_its_actuator_or_a_sound_tick() {
 }
 
 #[test]
-fn what_the_clock_has_overtaken_is_not_made_up_for() {
+fn missed_ticks_are_skipped() {
     let tick = InProcessLink::<RecordingActuator>::TICK;
     let actuator = RecordingActuator::default();
     let mut guard = Executor::start(limits(), actuator, START, tick).unwrap();
@@ -277,7 +284,7 @@ fn what_the_clock_has_overtaken_is_not_made_up_for() {
     let writes = &guard.actuator().writes[before..];
     assert_eq!(writes.len(), 1, "of six ticks the newest: {writes:?}");
     assert!(then.since(writes[0].0) < millis(5));
-    // A stop is never left out, however late it is seen.
+    // A stop is never skipped.
     let late = then + Duration::from_secs(1);
     guard.skip_missed_ticks(late);
     guard.advance(late);
@@ -297,7 +304,7 @@ fn an_absurd_jump_of_the_clock_is_not_a_hang() {
         let reason = StopReason::Deadline;
         assert_eq!(link.status().state, State::Stopped { reason });
         let writes = &link.actuator().writes;
-        // 36 up to the stop, then the last minute's ticks, both ends included.
+        // 36 writes until the stop, then the ticks of the last minute, both ends included.
         assert_eq!(writes.len(), 36 + 12_001);
         let (last, output) = *writes.last().unwrap();
         assert!(then.since(last) < millis(5), "the last tick is written");
@@ -305,7 +312,7 @@ fn an_absurd_jump_of_the_clock_is_not_a_hang() {
         assert_eq!(
             last.since(START).as_nanos() % millis(5).as_nanos(),
             0,
-            "in step"
+            "at the same ticks"
         );
         link.arm(then, ENGINE).unwrap();
         link.send_at(then, command(then, 2)).unwrap();
@@ -343,12 +350,12 @@ fn a_held_stop_keeps_the_car_from_being_armed_until_it_is_released() {
     assert_eq!(guard.arm(after(18), ENGINE), Some(Refusal::StopHeld));
     guard.hold_stop(after(20), false);
     let state = guard.status().state;
-    assert_eq!(state, State::Disarmed, "a release moves nothing");
+    assert_eq!(state, State::Disarmed, "a release does not arm");
     assert_eq!(guard.arm(after(22), ENGINE), None);
 }
 
 #[test]
-fn a_release_of_what_is_not_held_stops_nothing() {
+fn releasing_a_stop_that_is_not_held_has_no_effect() {
     let tick = InProcessLink::<RecordingActuator>::TICK;
     let mut guard = Executor::start(limits(), RecordingActuator::default(), START, tick).unwrap();
     assert_eq!(guard.arm(after(10), ENGINE), None);
@@ -366,7 +373,7 @@ fn an_actuator_without_points_is_not_trimmed() {
     assert_eq!(guard.status().state, State::Disarmed);
 }
 
-/// Takes writes without keeping them, as an actuator that does not allocate.
+/// Counts writes, and does not allocate.
 struct Sink(u64);
 
 impl Actuator for Sink {
@@ -414,9 +421,9 @@ enum Act {
 }
 
 proptest! {
-    /// The same calls, with the guard run rarely or often in between, write the same.
+    /// The writes do not depend on how often the guard is run between calls.
     #[test]
-    fn how_often_the_guard_is_run_makes_no_difference(
+    fn writes_do_not_depend_on_how_often_the_guard_is_run(
         acts in prop::collection::vec(
             (0u64..300_000, prop_oneof![
                 3 => Just(Act::Arm),
@@ -450,7 +457,8 @@ proptest! {
                     Act::Send { delay, age } => {
                         let captured = now - Duration::from_micros(age);
                         let at = now + Duration::from_micros(delay);
-                        // A full queue depends on how often the guard is run.
+                        // Advance first: whether the queue is full depends on how often the guard
+                        // is run.
                         link.advance_to(now).and_then(|()| {
                             link.send_at(at, command(captured, sequence))
                         })

@@ -1,10 +1,10 @@
-//! A guard behind its socket: the suite for links, and what a socket brings with it.
-//! The guard's clock is the test's, so that a busy machine changes nothing.
+//! A guard behind its socket: the conformance suite for links, and tests of the server. The test
+//! controls the guard's clock, so that the load of the machine does not matter.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot continue fails"
 )]
 
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ use pilotage_guard::{
 use pilotage_vehicle::{Command, Time};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Keeps the last write where the test sees it.
+/// Shares the last write with the test.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Option<Output>>>);
 
@@ -43,7 +43,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
 }
 
-/// A server with the pilot's end of its connection.
+/// A server that has one end, `pilot`, of the connection to its pilot.
 fn server<A: Actuator>(
     limits: Limits,
     actuator: A,
@@ -60,7 +60,7 @@ fn server<A: Actuator>(
 /// A guard's thread, and the pilot's connection to it.
 struct Rig {
     clock: Arc<AtomicU64>,
-    turns: Arc<AtomicU64>,
+    polls: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
     held: Shared,
     link: SocketLink,
@@ -68,36 +68,37 @@ struct Rig {
 }
 
 impl Rig {
-    /// `pilot` says that it is, for an engine from there.
+    /// Starts a guard. With `pilot`, the link declares itself as the pilot, with an engine from
+    /// that domain.
     fn start(limits: Limits, pilot: Option<Domain>) -> Self {
-        let (ours, theirs) = pair();
+        let (pilot_end, guard_end) = pair();
         let held = Shared::default();
-        // A clock that begins at zero could not be told from none.
+        // Not zero, so that an unset time can be distinguished.
         let clock = Arc::new(AtomicU64::new(1_000_000_000));
-        let (turns, end) = (
+        let (polls, end) = (
             Arc::new(AtomicU64::new(0)),
             Arc::new(AtomicBool::new(false)),
         );
         let thread = {
             let (held, clock) = (held.clone(), Arc::clone(&clock));
-            let (turns, end) = (Arc::clone(&turns), Arc::clone(&end));
+            let (polls, end) = (Arc::clone(&polls), Arc::clone(&end));
             std::thread::spawn(move || {
                 let now = || Time::from_nanos(clock.load(Ordering::SeqCst));
-                let mut server = server(limits, held, now(), None, theirs);
+                let mut server = server(limits, held, now(), None, guard_end);
                 while !end.load(Ordering::SeqCst) && !server.orphaned() {
                     server.poll(now);
-                    turns.fetch_add(1, Ordering::SeqCst);
+                    polls.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(50));
                 }
-                turns.store(u64::MAX / 2, Ordering::SeqCst);
+                polls.store(u64::MAX / 2, Ordering::SeqCst);
             })
         };
         let mut rig = Self {
             clock,
-            turns,
+            polls,
             end,
             held,
-            link: SocketLink::over(ours),
+            link: SocketLink::over(pilot_end),
             thread: Some(thread),
         };
         if let Some(domain) = pilot {
@@ -108,10 +109,10 @@ impl Rig {
         rig
     }
 
-    /// A whole turn of the guard's.
+    /// Waits for a complete poll of the guard.
     fn settle(&self) {
-        let before = self.turns.load(Ordering::SeqCst);
-        while self.turns.load(Ordering::SeqCst) < before + 2 {
+        let before = self.polls.load(Ordering::SeqCst);
+        while self.polls.load(Ordering::SeqCst) < before + 2 {
             std::thread::sleep(Duration::from_micros(50));
         }
     }
@@ -162,7 +163,7 @@ impl LinkRig for Rig {
     }
 
     fn wait(&mut self, duration: Duration) {
-        // What was sent before is heard before.
+        // What has been sent is received before time passes.
         self.settle();
         let nanos = u64::try_from(duration.as_nanos()).unwrap();
         self.clock.fetch_add(nanos, Ordering::SeqCst);
@@ -189,20 +190,23 @@ fn a_socket_is_a_link() {
 }
 
 #[test]
-fn a_pilot_whose_line_ends_stops_the_car_at_once() {
+fn a_pilot_that_disconnects_stops_the_car_at_once() {
     let mut rig = Rig::start(simulated(), Some(Domain::Simulated));
     rig.drive();
-    let (ours, _) = pair();
-    // As when the system closes what a killed process had open.
-    drop(std::mem::replace(&mut rig.link, SocketLink::over(ours)));
-    while rig.turns.load(Ordering::SeqCst) < u64::MAX / 2 {
+    let (pilot_end, _) = pair();
+    // Like the system, which closes the connections of a killed process.
+    drop(std::mem::replace(
+        &mut rig.link,
+        SocketLink::over(pilot_end),
+    ));
+    while rig.polls.load(Ordering::SeqCst) < u64::MAX / 2 {
         std::thread::sleep(Duration::from_micros(50));
     }
     assert_eq!(rig.held().mode, Mode::Failsafe);
 }
 
 #[test]
-fn a_pilot_that_falls_silent_is_stopped_at_the_deadline() {
+fn a_pilot_that_sends_nothing_is_stopped_at_the_deadline() {
     let mut rig = Rig::start(simulated(), Some(Domain::Simulated));
     rig.drive();
     rig.wait(Duration::from_millis(129));
@@ -221,7 +225,7 @@ fn without_a_pilot_the_car_is_not_armed() {
     let car = Identification::of_limits(&simulated());
     rig.link.hello(Domain::Simulated, &car).unwrap();
     assert_eq!(rig.link.arm_pilot(), Ok(()));
-    // A second declaration comes from the same pilot still.
+    // The pilot may declare itself again.
     rig.link.hello(Domain::Simulated, &car).unwrap();
 }
 
@@ -250,11 +254,11 @@ fn hello() -> Request {
 }
 
 #[test]
-fn garbage_replays_and_floods_are_counted_and_move_nothing() {
-    let (raw, theirs) = pair();
+fn garbage_replays_and_floods_are_counted_and_have_no_effect() {
+    let (raw, guard_end) = pair();
     let held = Shared::default();
     let mut now = Time::from_nanos(1_000_000_000);
-    let mut server = server(simulated(), held.clone(), now, None, theirs);
+    let mut server = server(simulated(), held.clone(), now, None, guard_end);
     let send = |bytes: &[u8]| rustix::net::send(&raw, bytes, SendFlags::DONTWAIT).is_ok();
     let numbered = |number, request| Numbered { number, request }.write();
     for (number, request) in [(1, hello()), (2, Request::Arm(None))] {
@@ -263,7 +267,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     server.poll(|| now);
     assert!(matches!(server.executor().status().state, State::Armed(_)));
 
-    // None of these is a message, or a new one.
+    // Malformed messages, and a replayed one.
     let command = |captured: Time, sequence| {
         Request::Command(Command {
             steering: 1.0,
@@ -287,7 +291,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     server.poll(|| now);
     assert!(matches!(server.executor().status().state, State::Armed(_)));
 
-    // A flood: more than the socket holds, again and again. The deadline holds none the less.
+    // A flood: more messages than the socket holds, repeatedly. The deadline is kept.
     assert!(send(&good));
     server.poll(|| now);
     assert!(matches!(
@@ -297,7 +301,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     let began = now;
     let mut number = 4;
     while now.since(began) < Duration::from_millis(150) {
-        // Old commands: the sequence does not rise.
+        // Old commands: the sequence number does not increase.
         while send(&numbered(number, command(began, 1))) {
             number += 1;
         }
@@ -310,7 +314,7 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
     assert_eq!(held.0.lock().unwrap().unwrap().mode, Mode::Failsafe);
     assert!(status.counters.refused(Refusal::Replayed) > 0);
 
-    // What it reports of that.
+    // The counters that the guard reports.
     let link = SocketLink::over(raw);
     let rejected = link.rejected();
     let counted = (rejected.malformed, rejected.replayed);
@@ -318,10 +322,10 @@ fn garbage_replays_and_floods_are_counted_and_move_nothing() {
 }
 
 #[test]
-fn a_turn_allocates_nothing() {
-    let (raw, theirs) = pair();
+fn a_poll_allocates_nothing() {
+    let (raw, guard_end) = pair();
     let now = Time::from_nanos(1_000_000_000);
-    let mut server = server(simulated(), Shared::default(), now, None, theirs);
+    let mut server = server(simulated(), Shared::default(), now, None, guard_end);
     let mut link = SocketLink::over(raw);
     let mut moment = now;
     let allocated = allocation_counter::measure(|| {
@@ -342,7 +346,7 @@ fn a_turn_allocates_nothing() {
     assert_eq!(allocated.count_total, 0);
 }
 
-/// A server that listens, a pilot that drives, and further clients; the clock is the test's.
+/// A server with a listener, a pilot and further clients. The test controls the clock.
 struct Crowd {
     server: Server<Shared>,
     held: Shared,
@@ -353,11 +357,11 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn driving() -> Self {
-        Self::driving_in(simulated(), Domain::Simulated)
+    fn with_pilot() -> Self {
+        Self::with_pilot_for(simulated(), Domain::Simulated)
     }
 
-    fn driving_in(limits: Limits, engine: Domain) -> Self {
+    fn with_pilot_for(limits: Limits, engine: Domain) -> Self {
         let path = tempfile::tempdir().unwrap();
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener =
@@ -366,10 +370,10 @@ impl Crowd {
         let address = SocketAddrUnix::new(path.path().join("sock")).unwrap();
         rustix::net::bind(&listener, &address).unwrap();
         rustix::net::listen(&listener, 64).unwrap();
-        let (pilot, theirs) = pair();
+        let (pilot, guard_end) = pair();
         let held = Shared::default();
         let now = Time::from_nanos(1_000_000_000);
-        let server = server(limits, held.clone(), now, Some(listener), theirs);
+        let server = server(limits, held.clone(), now, Some(listener), guard_end);
         let mut crowd = Self {
             server,
             held,
@@ -388,13 +392,13 @@ impl Crowd {
 
     fn client(&mut self) -> OwnedFd {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let line =
+        let connection =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
-        let line = line.unwrap();
+        let connection = connection.unwrap();
         let address = SocketAddrUnix::new(self.path.path().join("sock")).unwrap();
-        rustix::net::connect(&line, &address).unwrap();
+        rustix::net::connect(&connection, &address).unwrap();
         self.poll();
-        line
+        connection
     }
 
     fn poll(&mut self) {
@@ -450,8 +454,8 @@ impl Crowd {
 }
 
 #[test]
-fn commands_of_another_connection_move_nothing_and_are_counted() {
-    let mut crowd = Crowd::driving();
+fn commands_of_another_connection_are_dropped_and_counted() {
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let second = crowd.client();
     let before = crowd.server.executor().status();
@@ -463,11 +467,11 @@ fn commands_of_another_connection_move_nothing_and_are_counted() {
     let after = crowd.server.executor().status();
     assert_eq!(after.counters.accepted, before.counters.accepted);
     let State::Driving(driving) = after.state else {
-        panic!("it drives on");
+        panic!("the car keeps driving");
     };
-    assert_eq!(driving.steering.target, 0.5, "by the pilot's command");
+    assert_eq!(driving.steering.target, 0.5, "the pilot's command");
     assert_eq!(crowd.server.rejected().unauthorized, 3);
-    // Nor can a second pilot take over.
+    // A second pilot cannot take over.
     crowd.send(&second, 4, hello());
     crowd.send(&second, 5, full_right);
     assert_eq!(crowd.server.rejected().unauthorized, 5);
@@ -475,16 +479,16 @@ fn commands_of_another_connection_move_nothing_and_are_counted() {
 
 #[test]
 fn stops_that_come_at_once_with_many_connections_are_not_lost() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let connect = |crowd: &Crowd| {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let line =
+        let connection =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
-        let line = line.unwrap();
+        let connection = connection.unwrap();
         let address = SocketAddrUnix::new(crowd.path.path().join("sock")).unwrap();
-        rustix::net::connect(&line, &address).unwrap();
-        line
+        rustix::net::connect(&connection, &address).unwrap();
+        connection
     };
     let operator = connect(&crowd);
     let stop = Numbered {
@@ -492,7 +496,7 @@ fn stops_that_come_at_once_with_many_connections_are_not_lost() {
         request: Request::Stop,
     };
     rustix::net::send(&operator, &stop.write(), SendFlags::empty()).unwrap();
-    // All of them are accepted in polls that none of the others has seen.
+    // More connections wait than the server has room for, and all of them are accepted in one poll.
     let others: Vec<OwnedFd> = (0..30).map(|_| connect(&crowd)).collect();
     crowd.poll();
     let reason = StopReason::Person;
@@ -502,7 +506,7 @@ fn stops_that_come_at_once_with_many_connections_are_not_lost() {
 
 #[test]
 fn a_stop_finds_room_however_many_are_connected() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
     let operator = crowd.client();
@@ -516,13 +520,13 @@ fn a_stop_finds_room_however_many_are_connected() {
         crowd.server.rejected()
     );
     drop(idle);
-    // The pilot was not among those that made room.
+    // The pilot's connection was not closed.
     crowd.drive();
 }
 
 #[test]
-fn connections_that_hold_a_stop_make_room_last() {
-    let mut crowd = Crowd::driving();
+fn connections_that_hold_a_stop_are_evicted_last() {
+    let mut crowd = Crowd::with_pilot();
     let holder = crowd.client();
     crowd.send(&holder, 1, Request::HoldStop(true));
     let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
@@ -535,7 +539,7 @@ fn connections_that_hold_a_stop_make_room_last() {
 
 #[test]
 fn idle_connections_are_closed() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     let client = crowd.client();
     let before = crowd.server.connections().len();
     crowd.now = crowd.now + Duration::from_secs(11);
@@ -546,8 +550,8 @@ fn idle_connections_are_closed() {
 }
 
 #[test]
-fn of_two_operators_the_one_who_holds_a_stop_wins() {
-    let mut crowd = Crowd::driving();
+fn a_stop_held_by_one_operator_overrides_the_other() {
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let (first, second) = (crowd.client(), crowd.client());
     crowd.send(&first, 1, Request::HoldStop(true));
@@ -559,11 +563,11 @@ fn of_two_operators_the_one_who_holds_a_stop_wins() {
         crowd.send_as_pilot(command);
         assert_eq!(crowd.mode(), Mode::Failsafe);
     }
-    // Released, the car stands until an operator arms it.
+    // After the release the car is stopped until an operator arms it.
     crowd.send(&first, 2, Request::HoldStop(false));
     assert_eq!(crowd.mode(), Mode::Failsafe);
     crowd.drive();
-    // The end of the connection is a release too, and moves nothing.
+    // A disconnect also releases the stop, and the car does not move.
     crowd.send(&first, 3, Request::HoldStop(true));
     drop(first);
     crowd.poll();
@@ -576,7 +580,7 @@ fn arming_is_for_the_engine_that_the_pilot_declared() {
     let mut spec = LimitsSpec::simulated();
     spec.actuator = Domain::Physical;
     let limits = Limits::new(spec).unwrap();
-    let mut crowd = Crowd::driving_in(limits, Domain::Simulated);
+    let mut crowd = Crowd::with_pilot_for(limits, Domain::Simulated);
     let operator = crowd.client();
     let engine = Domain::Physical;
     crowd.send(&operator, 1, Request::Arm(Some(ArmRequest { engine })));
@@ -598,7 +602,7 @@ fn a_pilot_does_not_arm_a_physical_car_itself() {
     let mut spec = LimitsSpec::simulated();
     spec.actuator = Domain::Physical;
     let limits = Limits::new(spec).unwrap();
-    let mut crowd = Crowd::driving_in(limits, Domain::Physical);
+    let mut crowd = Crowd::with_pilot_for(limits, Domain::Physical);
     crowd.send_as_pilot(Request::Arm(None));
     let engine = Domain::Physical;
     crowd.send_as_pilot(Request::Arm(Some(ArmRequest { engine })));
@@ -608,7 +612,7 @@ fn a_pilot_does_not_arm_a_physical_car_itself() {
 
 #[test]
 fn a_dead_pilots_commands_and_those_of_the_future_never_act() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let accepted = crowd.server.executor().status().counters.accepted;
     for ahead in [1, 100, 10_000, u64::MAX / 4_000_000] {
@@ -623,7 +627,7 @@ fn a_dead_pilots_commands_and_those_of_the_future_never_act() {
     let status = crowd.server.executor().status();
     assert_eq!(status.counters.accepted, accepted);
     assert_eq!(status.counters.refused(Refusal::FromFuture), 4);
-    // Silence from here on: the deadline holds, and nothing is left for later.
+    // No more commands: the deadline is kept, and no command takes effect later.
     for _ in 0..400 {
         crowd.now = crowd.now + Duration::from_millis(5);
         crowd.poll();
@@ -642,12 +646,12 @@ fn a_dead_pilots_commands_and_those_of_the_future_never_act() {
     }
 }
 
-/// A pilot, whose engine may be anyone's, never tries values.
+/// A pilot with an engine must not trim.
 #[test]
-fn only_who_came_to_trim_trims_and_it_never_drives() {
+fn only_a_trimming_client_trims_and_it_never_drives() {
     let point = pilotage_guard::Point::Neutral;
     let trim = Request::Trim { point, value: 1800 };
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     crowd.send_as_pilot(trim);
     assert_eq!(crowd.state(), State::Disarmed);
     assert_eq!(crowd.server.rejected().unauthorized, 1);
@@ -666,7 +670,7 @@ fn only_who_came_to_trim_trims_and_it_never_drives() {
 
 #[test]
 fn faults_and_trims_of_another_connection() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     let second = crowd.client();
     let value = 1500;
@@ -674,14 +678,14 @@ fn faults_and_trims_of_another_connection() {
     crowd.send(&second, 1, Request::Trim { point, value });
     assert_eq!(crowd.mode(), Mode::Drive);
     assert_eq!(crowd.server.rejected().unauthorized, 1);
-    // A fault is a stop, and a stop is never one too many.
+    // A fault stops the car, and every client may stop it.
     crowd.send(&second, 2, Request::Fault(Fault::Gamepad));
     assert_eq!(crowd.mode(), Mode::Failsafe);
 }
 
 #[test]
 fn a_client_of_another_version_is_answered_with_this_one() {
-    let mut crowd = Crowd::driving();
+    let mut crowd = Crowd::with_pilot();
     let client = crowd.client();
     let mut bytes = Numbered {
         number: 1,
@@ -697,11 +701,10 @@ fn a_client_of_another_version_is_answered_with_this_one() {
     assert_eq!(reply[4..6], VERSION.to_le_bytes());
 }
 
-/// Between the moment at which a poll begins and the one at which it reads a message, the
-/// pilot may have captured its frame.
+/// The pilot may capture a frame after a poll begins and before that poll reads the command.
 #[test]
-fn a_command_that_is_sent_while_others_are_read_is_not_of_the_future() {
-    let mut crowd = Crowd::driving();
+fn a_command_that_is_sent_during_a_poll_is_not_from_the_future() {
+    let mut crowd = Crowd::with_pilot();
     crowd.drive();
     crowd.number += 1;
     let captured = crowd.now + Duration::from_micros(50);

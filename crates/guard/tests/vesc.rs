@@ -1,4 +1,4 @@
-//! The VESC's actuator over a pseudo-terminal, with a model VESC at its other end.
+//! The VESC actuator over a pseudo-terminal, with a model VESC at the other end.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::thread::CapabilitySet;
 
-/// What a VESC is told, decoded.
+/// A message to the VESC, decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Told {
+enum Message {
     Version,
     Duty(i32),
     Current(i32),
@@ -29,14 +29,14 @@ enum Told {
     Other(u8),
 }
 
-/// The other end of the line.
+/// A model VESC at the other end of the port.
 struct Model {
     end: File,
     left: Vec<u8>,
 }
 
 impl Model {
-    /// Plugs one in, so that `port` leads to it.
+    /// Plugs in a VESC, and links `port` to it.
     fn plug(port: &Path) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
         let end = rustix::pty::openpt(flags).unwrap();
@@ -52,37 +52,41 @@ impl Model {
         }
     }
 
-    /// All that it was told since, and nothing but whole packets.
-    fn told(&mut self) -> Vec<Told> {
+    /// All messages since the last call. Asserts that they are complete packets.
+    fn received(&mut self) -> Vec<Message> {
         let mut bytes = [0; 4096];
         loop {
             match self.end.read(&mut bytes) {
                 Ok(length) => self.left.extend(&bytes[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // Nobody has the line open.
+                // The port is closed at the other end.
                 Err(_) => break,
             }
         }
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         while let [2, length, rest @ ..] = self.left.as_slice() {
             let length = usize::from(*length);
             let (payload, tail) = rest.split_at(length);
             assert_eq!(u16::from_be_bytes([tail[0], tail[1]]), remainder(payload));
             assert_eq!(tail[2], 3);
             let number = || i32::from_be_bytes(payload[1..].try_into().unwrap());
-            told.push(match payload[0] {
-                0 => Told::Version,
-                5 => Told::Duty(number()),
-                6 => Told::Current(number()),
-                7 => Told::Brake(number()),
-                12 => Told::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
-                30 => Told::Alive,
-                other => Told::Other(other),
+            messages.push(match payload[0] {
+                0 => Message::Version,
+                5 => Message::Duty(number()),
+                6 => Message::Current(number()),
+                7 => Message::Brake(number()),
+                12 => Message::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
+                30 => Message::Alive,
+                other => Message::Other(other),
             });
             self.left.drain(..length + 5);
         }
-        assert!(self.left.is_empty(), "no half packets: {:?}", self.left);
-        told
+        assert!(
+            self.left.is_empty(),
+            "no incomplete packets: {:?}",
+            self.left
+        );
+        messages
     }
 
     fn answer(&mut self) {
@@ -94,7 +98,7 @@ impl Model {
     }
 }
 
-/// CRC-16/XMODEM as what it is: the message's remainder by x^16 + x^12 + x^5 + 1.
+/// CRC-16/XMODEM by its definition: the remainder of the message by x^16 + x^12 + x^5 + 1.
 fn remainder(payload: &[u8]) -> u16 {
     let bits = payload
         .iter()
@@ -145,36 +149,39 @@ const FAILSAFE: Output = Output {
 };
 
 #[test]
-fn each_output_is_told_in_the_vescs_units() {
+fn each_output_is_sent_in_the_vescs_units() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let mut model = Model::plug(&port);
     let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-    assert_eq!(model.told(), [], "nothing before the first write");
+    assert_eq!(model.received(), [], "nothing before the first write");
     let disarmed = output(Mode::Disarmed, 0.0, 0.0);
     vesc.write(at(0), &disarmed).unwrap();
     let rest = [
-        Told::Current(0),
-        Told::Servo(450),
-        Told::Alive,
-        Told::Version,
+        Message::Current(0),
+        Message::Servo(450),
+        Message::Alive,
+        Message::Version,
     ];
-    assert_eq!(model.told(), rest);
+    assert_eq!(model.received(), rest);
     let cases = [
-        (FAILSAFE, Told::Brake(5000), 550),
-        (output(Mode::Drive, 1.0, 1.0), Told::Duty(50_000), 100),
-        (output(Mode::Drive, -1.0, -0.5), Told::Duty(-25_000), 800),
-        (output(Mode::Drive, 0.0, 0.0), Told::Duty(0), 500),
-        (output(Mode::Drive, 0.5, 0.25), Told::Duty(12_500), 300),
+        (FAILSAFE, Message::Brake(5000), 550),
+        (output(Mode::Drive, 1.0, 1.0), Message::Duty(50_000), 100),
+        (output(Mode::Drive, -1.0, -0.5), Message::Duty(-25_000), 800),
+        (output(Mode::Drive, 0.0, 0.0), Message::Duty(0), 500),
+        (output(Mode::Drive, 0.5, 0.25), Message::Duty(12_500), 300),
     ];
     for (index, (output, motor, servo)) in cases.into_iter().enumerate() {
         vesc.write(at(1 + index as u64), &output).unwrap();
-        assert_eq!(model.told(), [motor, Told::Servo(servo), Told::Alive]);
+        assert_eq!(
+            model.received(),
+            [motor, Message::Servo(servo), Message::Alive]
+        );
     }
 }
 
 #[test]
-fn what_holds_is_told_again_and_the_vesc_is_asked() {
+fn outputs_are_sent_again_and_the_version_is_requested() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let mut model = Model::plug(&port);
@@ -182,13 +189,13 @@ fn what_holds_is_told_again_and_the_vesc_is_asked() {
     let (mut alive, mut asked) = (0, 0);
     for millis in (0..3000).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap();
-        for told in model.told() {
-            match told {
-                Told::Version => {
+        for received in model.received() {
+            match received {
+                Message::Version => {
                     asked += 1;
                     model.answer();
                 }
-                Told::Alive => alive += 1,
+                Message::Alive => alive += 1,
                 _ => {}
             }
         }
@@ -205,7 +212,7 @@ fn silence_is_an_error_and_an_answer_ends_it() {
     let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
     for millis in (0..1000).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap();
-        let _ = model.told();
+        let _ = model.received();
     }
     let error = vesc.write(at(1000), &FAILSAFE).unwrap_err();
     assert!(
@@ -213,10 +220,10 @@ fn silence_is_an_error_and_an_answer_ends_it() {
         "{error}"
     );
     assert!(
-        model.told().contains(&Told::Brake(5000)),
-        "it is told all the same"
+        model.received().contains(&Message::Brake(5000)),
+        "a silent VESC is also sent failsafe"
     );
-    // Noise is no answer.
+    // Noise is not an answer.
     model
         .end
         .write_all(&[2, 5, 0, 6, 2, 2, 2, 0, 3, 255])
@@ -224,30 +231,30 @@ fn silence_is_an_error_and_an_answer_ends_it() {
     for millis in (1005..3000).step_by(5) {
         vesc.write(at(millis), &FAILSAFE).unwrap_err();
         if millis < 2600 {
-            let _ = model.told();
+            let _ = model.received();
         }
     }
-    // Its battery is back: it answers when asked, and only then.
+    // The VESC has power again, and answers each request.
     let mut back = false;
     for millis in (3000..3700).step_by(5) {
-        if model.told().contains(&Told::Version) {
+        if model.received().contains(&Message::Version) {
             model.answer();
         }
         back |= vesc.write(at(millis), &FAILSAFE).is_ok();
     }
-    assert!(back, "it is asked while it is silent");
+    assert!(back, "requests are sent to a silent VESC");
 }
 
 #[test]
-fn a_pause_in_which_it_is_not_asked_is_no_silence() {
+fn a_pause_without_requests_is_not_silence() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let mut model = Model::plug(&port);
     let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-    // An operator looks at the wheels between two values; one answer is lost besides.
+    // Pauses as while an operator trims, with one answer lost.
     for (index, millis) in [0, 1600, 3200, 60_000, 61_600].into_iter().enumerate() {
         vesc.write(at(millis), &FAILSAFE).unwrap();
-        assert!(model.told().contains(&Told::Version));
+        assert!(model.received().contains(&Message::Version));
         if index != 2 {
             model.answer();
         }
@@ -255,10 +262,10 @@ fn a_pause_in_which_it_is_not_asked_is_no_silence() {
 }
 
 #[test]
-fn noise_holds_up_no_answer() {
+fn noise_does_not_hide_answers() {
     for noise in [
         vec![0xAA; 4000],
-        // Each byte begins a packet; as many end one; and one that would be long.
+        // Bytes that each start a packet, bytes that each end one, and starts of long packets.
         vec![2; 4000],
         vec![3; 4000],
         [2, 250, 0].repeat(1333),
@@ -267,17 +274,17 @@ fn noise_holds_up_no_answer() {
         let port = folder.path().join("vesc");
         let mut model = Model::plug(&port);
         let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-        // Questions without an answer, up to the moment at which they are silence.
+        // Requests without an answer, until just before the VESC counts as silent.
         for millis in (0..1000).step_by(5) {
             vesc.write(at(millis), &FAILSAFE).unwrap();
-            let _ = model.told();
+            let _ = model.received();
         }
         model.end.write_all(&noise).unwrap();
         model.answer();
-        // The answer behind the noise is read at once, and each one after it.
+        // The answer after the noise is found at once, and each one after it.
         for millis in (1000..4000).step_by(5) {
             vesc.write(at(millis), &FAILSAFE).unwrap();
-            if model.told().contains(&Told::Version) {
+            if model.received().contains(&Message::Version) {
                 model.answer();
             }
         }
@@ -285,7 +292,7 @@ fn noise_holds_up_no_answer() {
 }
 
 #[test]
-fn an_unplugged_line_is_an_error_and_opened_again_when_back() {
+fn an_unplugged_port_is_an_error_and_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let model = Model::plug(&port);
@@ -307,19 +314,19 @@ fn an_unplugged_line_is_an_error_and_opened_again_when_back() {
         .step_by(5)
         .find(|millis| vesc.write(at(*millis), &FAILSAFE).is_ok());
     assert!(back.is_some_and(|millis| millis <= 1325), "{back:?}");
-    let told = [
-        Told::Brake(5000),
-        Told::Servo(550),
-        Told::Alive,
-        Told::Version,
+    let received = [
+        Message::Brake(5000),
+        Message::Servo(550),
+        Message::Alive,
+        Message::Version,
     ];
-    assert_eq!(model.told(), told);
-    // It is held as before: by its lock at least, as root may open it again.
+    assert_eq!(model.received(), received);
+    // The port is locked again; as root only by the lock, because root may open it a second time.
     Vesc::open(&settings(&port), Duration::ZERO).unwrap_err();
 }
 
 #[test]
-fn one_that_came_back_under_another_name_is_reported_with_the_name_to_use() {
+fn a_port_with_a_new_name_is_reported_with_advice() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("ttyACM0");
     let model = Model::plug(&port);
@@ -328,7 +335,7 @@ fn one_that_came_back_under_another_name_is_reported_with_the_name_to_use() {
     drop(model);
     std::fs::remove_file(&port).unwrap();
     let _elsewhere = Model::plug(&folder.path().join("ttyACM1"));
-    // The line hung up; from then on the reason is that nothing has this name.
+    // First the port is hung up; after that the path does not exist.
     let first = vesc.write(at(5), &FAILSAFE).unwrap_err();
     assert!(
         first
@@ -337,22 +344,25 @@ fn one_that_came_back_under_another_name_is_reported_with_the_name_to_use() {
     );
     for millis in (10..2000).step_by(5) {
         let error = vesc.write(at(millis), &FAILSAFE).unwrap_err();
-        let said = error.to_string();
-        assert!(matches!(error, ActuatorError::Gone { .. }), "{said}");
-        assert!(said.starts_with(&format!("{}: ", port.display())), "{said}");
-        assert!(said.contains("/dev/serial/by-id"), "{said}");
+        let message = error.to_string();
+        assert!(matches!(error, ActuatorError::Gone { .. }), "{message}");
+        assert!(
+            message.starts_with(&format!("{}: ", port.display())),
+            "{message}"
+        );
+        assert!(message.contains("/dev/serial/by-id"), "{message}");
     }
 }
 
 #[test]
-fn a_line_that_nobody_reads_never_blocks() {
+fn a_port_that_is_not_read_never_blocks() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let mut model = Model::plug(&port);
     let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
     let began = Instant::now();
     let mut failed = false;
-    // 60,000 packets of about 30 bytes; a line holds a few thousand bytes.
+    // 60,000 packets of about 30 bytes; a port buffers a few thousand bytes.
     for millis in 0..60_000 {
         if millis % 500 == 0 {
             model.answer();
@@ -362,12 +372,12 @@ fn a_line_that_nobody_reads_never_blocks() {
             .write(at(millis), &output(Mode::Drive, value, value))
             .is_err();
     }
-    assert!(failed, "what the line does not take is said");
+    assert!(failed, "a full port is reported");
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
-fn garbage_from_the_line_harms_nothing() {
+fn garbage_from_the_port_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let mut model = Model::plug(&port);
@@ -379,7 +389,7 @@ fn garbage_from_the_line_harms_nothing() {
             (noise >> 24) as u8
         });
         model.end.write_all(&bytes).unwrap();
-        if model.told().contains(&Told::Version) {
+        if model.received().contains(&Message::Version) {
             model.answer();
         }
         vesc.write(at(millis), &FAILSAFE).unwrap();
@@ -393,7 +403,7 @@ fn a_second_holder_is_refused() {
     let _model = Model::plug(&port);
     let first = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
     let refused = Vesc::open(&settings(&port), Duration::ZERO).unwrap_err();
-    // Root is refused by the lock, others by the kernel.
+    // The lock refuses root, the kernel refuses other users.
     assert!(
         matches!(
             refused.kind(),
@@ -405,29 +415,29 @@ fn a_second_holder_is_refused() {
     Vesc::open(&settings(&port), Duration::from_secs(1)).unwrap();
 }
 
-/// ModemManager and others that know of no lock of ours.
+/// For example ModemManager, which does not use the guard's lock.
 #[test]
 fn no_other_program_can_open_the_port() {
     let folder = tempfile::tempdir().unwrap();
     let port = folder.path().join("vesc");
     let _model = Model::plug(&port);
     let held = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
-    let opened = || {
+    let open_again = || {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         rustix::fs::open(&port, flags, rustix::fs::Mode::empty())
     };
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
-            // Of this thread alone; only with it may a port be opened again.
+            // CAP_SYS_ADMIN, which allows opening the port again, is dropped for this thread only.
             let mut rights = rustix::thread::capabilities(None).unwrap();
             rights.effective -= CapabilitySet::SYS_ADMIN;
             rustix::thread::set_capabilities(None, rights).unwrap();
-            opened().map(drop)
+            open_again().map(drop)
         });
         assert_eq!(other.join().unwrap(), Err(Errno::BUSY));
     });
     drop(held);
-    opened().unwrap();
+    open_again().unwrap();
 }
 
 #[test]
@@ -443,6 +453,6 @@ fn after_the_first_a_write_does_not_allocate() {
             vesc.write(at(millis), &FAILSAFE).unwrap();
         });
         assert_eq!(counted.count_total, 0);
-        let _ = model.told();
+        let _ = model.received();
     }
 }

@@ -1,15 +1,15 @@
-//! A long random conversation with a guard behind its socket: messages of a pilot and of
-//! operators, good ones, nearly good ones and garbage, while connections come and go and time
-//! passes. Commands are accepted among them, so that what is looked at is a guard that drives.
+//! A long sequence of random messages to a guard behind its socket: valid ones, nearly valid ones
+//! and garbage, from a pilot and operators, while clients connect and disconnect and time passes.
+//! Many commands are accepted, so that the guard is tested while it drives.
 //!
-//! `cargo xtask wire` sends a million. PILOTAGE_MESSAGES is the number of messages, PILOTAGE_SEED
-//! another beginning.
+//! `cargo xtask wire` sends a million. PILOTAGE_MESSAGES sets the number of messages, PILOTAGE_SEED
+//! the seed.
 
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot continue fails"
 )]
 
 use std::os::fd::OwnedFd;
@@ -26,21 +26,21 @@ use pilotage_vehicle::{Command, Time};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-/// The number of messages where none is given.
+/// The default number of messages.
 const MESSAGES: u64 = 50_000;
-/// Of all messages at least one in so many is a command that is accepted; a guard that can be
-/// made deaf accepts fewer.
+/// At least one in this many messages is an accepted command. A guard that can be made to ignore
+/// its pilot accepts fewer.
 const ACCEPTED: u64 = 5;
-/// Connections beside the pilot's: the first is an operator's, who alone arms the car.
+/// Connections besides the pilot's.
 const OTHERS: usize = 3;
-/// The clock goes on by at most this much between two messages.
+/// The clock advances by at most this much between two messages.
 const STEP_NS: u64 = 300_000;
-/// Of time without messages the guard is woken this often, as by its own timer.
+/// Without messages the guard is polled at this interval, as by its own timer.
 const TICK: Duration = Duration::from_millis(5);
-/// A message of no kind is no longer than this.
+/// Bytes of the longest garbage message.
 const LONGEST: u64 = 600;
 
-// What depends on how requests are built stands here alone.
+// Only these functions depend on how requests are built.
 
 fn hello() -> Request {
     Request::Hello {
@@ -57,7 +57,7 @@ fn bytes(number: u64, request: Request) -> Vec<u8> {
     Numbered { number, request }.write().to_vec()
 }
 
-/// The steering that a request asks for, if it is a command.
+/// The steering of a request, if it is a command.
 fn steering(of: &Request) -> Option<f32> {
     match of {
         Request::Command(command) => Some(command.steering),
@@ -85,7 +85,7 @@ impl Random {
         self.next() % most
     }
 
-    /// True in so many of a hundred cases.
+    /// True with a probability of `percent`.
     fn share(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
@@ -133,7 +133,7 @@ impl Random {
     }
 }
 
-/// Keeps every output since it was last looked at.
+/// Records every output until it is checked.
 #[derive(Clone, Default)]
 struct Motors(Arc<Mutex<Vec<Output>>>);
 
@@ -153,7 +153,7 @@ struct Connection {
     number: u64,
 }
 
-/// A guard, all that is connected to it, and what the test knows of both.
+/// A guard, its clients, and the state that the test tracks.
 struct World {
     random: Random,
     limits: Limits,
@@ -169,8 +169,9 @@ struct World {
     sent: u64,
 }
 
-/// The pilot steers to the left only. To the right steer those who have no say.
-const PILOTS: std::ops::RangeInclusive<f32> = 0.0..=1.0;
+/// The pilot steers only to the left. Other clients, whose commands must be dropped, steer to the
+/// right.
+const PILOT_STEERING: std::ops::RangeInclusive<f32> = 0.0..=1.0;
 
 fn limits() -> Limits {
     let spec = LimitsSpec::simulated();
@@ -213,8 +214,8 @@ impl World {
         }
     }
 
-    /// The guard's next turn, after which every output must have been within the limits.
-    fn turn(&mut self) {
+    /// Polls the guard, and checks that every output is within the limits.
+    fn poll(&mut self) {
         let now = self.now;
         self.server.poll(|| now);
         let spec = *self.limits.spec();
@@ -244,10 +245,10 @@ impl World {
 
     fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
-        self.turn();
+        self.poll();
     }
 
-    fn stands(&self, why: &str) {
+    fn assert_stopped(&self, why: &str) {
         assert_ne!(
             self.last.mode,
             Mode::Drive,
@@ -261,24 +262,24 @@ impl World {
         let socket = socket();
         let address = SocketAddrUnix::new(&self.address).unwrap();
         rustix::net::connect(&socket, &address).ok()?;
-        self.turn();
+        self.poll();
         Some(Connection { socket, number: 0 })
     }
 
-    /// Sends bytes over a connection; without one that goes on.
+    /// Sends bytes over a connection, if there is one.
     fn send(&mut self, over: &mut Option<Connection>, bytes: &[u8]) {
         self.sent += 1;
         let Some(connection) = over else { return };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::net::send(&connection.socket, bytes, flags) {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::MSGSIZE) => {}
-            // The guard has closed it.
+            // The guard has closed the connection.
             Err(_) => *over = None,
         }
     }
 
-    /// Sends a request as it should be; whether it was answered with a refusal.
-    fn ask(&mut self, over: &mut Option<Connection>, request: Request) -> Option<bool> {
+    /// Sends a valid request. Returns whether it was refused, if there is a reply.
+    fn request_refused(&mut self, over: &mut Option<Connection>, request: Request) -> Option<bool> {
         let number = match over {
             Some(connection) => {
                 drain(connection);
@@ -288,7 +289,7 @@ impl World {
             None => return None,
         };
         self.send(over, &bytes(number, request));
-        self.turn();
+        self.poll();
         let connection = over.as_ref()?;
         let mut answer = None;
         receive(connection, |reply| {
@@ -297,7 +298,7 @@ impl World {
         answer
     }
 
-    /// The pilot's next command, good unless its frame is of a moment ahead.
+    /// Sends the pilot's next command, which is good unless its capture time is `ahead`.
     fn drive(&mut self, ahead: Duration) {
         self.sequence += 1;
         let steering = self.random.below(1000) as f32 / 1000.0;
@@ -317,23 +318,23 @@ impl World {
         self.pilot = pilot;
     }
 
-    /// A command whose fields are anything; but only others than the pilot steer to the right.
-    fn odd(&mut self, number: u64, pilots: bool) -> (u64, Request) {
+    /// A command with arbitrary fields. Only clients other than the pilot steer to the right.
+    fn odd(&mut self, number: u64, from_pilot: bool) -> (u64, Request) {
         let now = self.now.as_nanos();
         let captured = match self.random.share(50) {
             true => now.saturating_sub(self.random.below(200_000_000)),
             false => self.random.extreme(now),
         };
-        // A sequence that never rises again would end the pilot's drive.
-        let sequence = match pilots {
+        // The pilot's sequence number must stay low enough to increase again.
+        let sequence = match from_pilot {
             true => self.random.below(self.sequence + 2),
             false => self.random.extreme(self.sequence),
         };
         let mut steering = self.random.float();
-        if pilots && !PILOTS.contains(&steering) && steering >= -1.0 {
+        if from_pilot && !PILOT_STEERING.contains(&steering) && steering >= -1.0 {
             steering = 0.5;
         }
-        if !pilots {
+        if !from_pilot {
             steering = self.random.of(&[-1.0, -0.5, steering]);
         }
         let odd = Command {
@@ -342,19 +343,19 @@ impl World {
             captured: Time::from_nanos(captured),
             sequence,
         };
-        let number = match self.random.share(80) || pilots {
+        let number = match self.random.share(80) || from_pilot {
             true => number,
             false => self.random.extreme(number),
         };
         (number, Request::Command(odd))
     }
 
-    /// Bytes of a request with some of them changed, its checksum right in half the cases.
-    fn mutated(&mut self, number: u64, pilots: bool) -> Vec<u8> {
+    /// A request with some bytes changed, and with a correct checksum in half of the cases.
+    fn mutated(&mut self, number: u64, from_pilot: bool) -> Vec<u8> {
         let request = match self.random.below(4) {
             0 => hello(),
             1 => Request::Ask,
-            _ => self.odd(number, pilots).1,
+            _ => self.odd(number, from_pilot).1,
         };
         let mut message = bytes(number, request);
         for _ in 0..1 + self.random.below(3) {
@@ -374,13 +375,13 @@ impl World {
         (0..length).map(|_| self.random.next() as u8).collect()
     }
 
-    /// Whether a message that came about by chance would make this test's book-keeping wrong:
-    /// it is a real request that only some may make.
-    fn is_real(message: &[u8], pilots: bool) -> bool {
+    /// Whether a random message happens to be a valid request that would invalidate the state that
+    /// the test tracks.
+    fn is_real(message: &[u8], from_pilot: bool) -> bool {
         match Numbered::read(message) {
             Err(_) => false,
             Ok(Numbered { request, .. }) => match request {
-                Request::Command(_) if !pilots => false,
+                Request::Command(_) if !from_pilot => false,
                 Request::Command(_) => !steering(&request).is_some_and(|it| it >= 0.0),
                 Request::Ask => false,
                 _ => true,
@@ -388,14 +389,14 @@ impl World {
         }
     }
 
-    /// The pilot's next message.
-    fn pilot_speaks(&mut self) {
+    /// Sends the pilot's next message.
+    fn pilot_sends(&mut self) {
         if self.random.share(85) {
             return self.drive(Duration::ZERO);
         }
         if self.random.share(10) {
-            // Good in all but its moment: what were kept for later would move a car whose pilot
-            // has fallen silent.
+            // Good except for its capture time. If the guard kept it for later, it would move a car
+            // whose pilot sends nothing.
             let ahead = self.random.below(200);
             return self.drive(Duration::from_millis(ahead));
         }
@@ -414,7 +415,7 @@ impl World {
             return;
         }
         let read = Numbered::read(&message).ok().map(|read| read.number);
-        // Its numbers must be able to rise.
+        // The pilot's numbers must be able to increase.
         if read.is_some_and(|read| read > number + 1000) {
             return;
         }
@@ -426,8 +427,8 @@ impl World {
         self.pilot = pilot;
     }
 
-    /// A message of one who is not the pilot.
-    fn other_speaks(&mut self) {
+    /// Sends a message of a client that is not the pilot.
+    fn other_sends(&mut self) {
         let index = self.random.below(OTHERS as u64) as usize;
         let mut other = self.others[index].take();
         if other.is_none() {
@@ -435,12 +436,12 @@ impl World {
         }
         let number = other.as_ref().map_or(1, |other| other.number + 1);
         match self.random.below(100) {
-            // A connection that ends, in one way or another.
+            // Disconnect, by closing or by an empty message.
             0..4 => other = None,
             4..6 => self.send(&mut other, &[]),
-            // It is not the pilot, and never will be: there is one.
+            // There is a pilot, so this client must be refused.
             6..10 if self.pilot.is_some() => {
-                let refused = self.ask(&mut other, hello());
+                let refused = self.request_refused(&mut other, hello());
                 assert_ne!(refused, Some(false), "two pilots");
             }
             10..12 => {
@@ -449,14 +450,14 @@ impl World {
                     Request::Disarm,
                     Request::Fault(Fault::Camera),
                 ]);
-                if self.ask(&mut other, stop) == Some(false) {
-                    self.stands("stopped by an operator");
+                if self.request_refused(&mut other, stop) == Some(false) {
+                    self.assert_stopped("stopped by an operator");
                 }
             }
             12..40 => {
                 let message = self.mutated(number, false);
                 if !Self::is_real(&message, false) {
-                    note(&mut other, &message);
+                    record_number(&mut other, &message);
                     self.send(&mut other, &message);
                 }
             }
@@ -467,47 +468,47 @@ impl World {
             _ => {
                 let (number, odd) = self.odd(number, false);
                 let message = bytes(number, odd);
-                note(&mut other, &message);
+                record_number(&mut other, &message);
                 self.send(&mut other, &message);
             }
         }
         self.others[index] = other;
     }
 
-    /// There is a pilot, and the car is armed.
-    fn armed(&mut self) {
+    /// Connects a pilot if there is none, and arms the car.
+    fn connect_and_arm(&mut self) {
         if self.pilot.is_none() {
             let mut pilot = self.connect();
-            if self.ask(&mut pilot, hello()) == Some(false) {
+            if self.request_refused(&mut pilot, hello()) == Some(false) {
                 self.pilot = pilot;
             }
         }
-        // One who connects anew has numbers that rise.
+        // A new connection, whose numbers can increase.
         let mut operator = self.connect();
-        self.ask(&mut operator, arm());
+        self.request_refused(&mut operator, arm());
     }
 
-    /// The pilot's process dies.
+    /// Closes the pilot's connection, as when its process dies.
     fn pilot_dies(&mut self) {
         if self.pilot.take().is_some() {
-            self.turn();
-            self.stands("the pilot is gone");
+            self.poll();
+            self.assert_stopped("the pilot is gone");
         }
     }
 
-    /// Without a message for a deadline the car stands, and stays so.
+    /// Without a message for a deadline the car is stopped, and stays stopped.
     fn silence(&mut self) {
         let deadline = self.limits.spec().deadline;
-        // What was sent is read first.
-        self.turn();
+        // Messages that were sent are read first.
+        self.poll();
         let silent = self.now;
         while self.now.since(silent) < deadline {
             self.pass(TICK);
         }
-        self.stands("silent for a deadline");
+        self.assert_stopped("silent for a deadline");
         while self.now.since(silent) < deadline * 3 {
             self.pass(TICK);
-            self.stands("silent for more than a deadline");
+            self.assert_stopped("silent for more than a deadline");
         }
     }
 }
@@ -530,19 +531,19 @@ fn drain(connection: &Connection) {
     receive(connection, |_| {});
 }
 
-/// A valid number counts, whatever the request. One so high that no other can follow is left to
-/// the connection's next life.
-fn note(connection: &mut Option<Connection>, message: &[u8]) {
+/// Records the number of a message, which the guard counts for every valid request. A number that
+/// is too high for another to follow is used only until the next connection.
+fn record_number(connection: &mut Option<Connection>, message: &[u8]) {
     if let (Some(connection), Ok(read)) = (connection, Numbered::read(message)) {
         connection.number = connection.number.max(read.number.min(u64::MAX - 1_000_000));
     }
 }
 
 #[test]
-fn whatever_is_sent_only_the_pilot_moves_the_car_and_only_within_its_limits() {
-    let number = |name: &str, usual: u64| {
+fn only_the_pilot_moves_the_car_and_only_within_its_limits() {
+    let number = |name: &str, default: u64| {
         let given = std::env::var(name).ok();
-        given.map_or(usual, |given| given.parse().unwrap())
+        given.map_or(default, |given| given.parse().unwrap())
     };
     let messages = number("PILOTAGE_MESSAGES", MESSAGES);
     let mut world = World::new(number("PILOTAGE_SEED", 0x5EED_0001));
@@ -554,9 +555,9 @@ fn whatever_is_sent_only_the_pilot_moves_the_car_and_only_within_its_limits() {
                 silences += 1;
             }
             1..3 => world.pilot_dies(),
-            3..30 => world.armed(),
-            30..600 => world.pilot_speaks(),
-            _ => world.other_speaks(),
+            3..30 => world.connect_and_arm(),
+            30..600 => world.pilot_sends(),
+            _ => world.other_sends(),
         }
         for connection in world.pilot.iter().chain(world.others.iter().flatten()) {
             drain(connection);

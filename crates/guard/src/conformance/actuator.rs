@@ -40,8 +40,8 @@ pub fn actuator<A: Actuator>(
         // Write at a new time, again at the same time, and again at the next tick.
         for wait in [tick, Duration::ZERO, tick] {
             now = now + wait;
-            let taken = actuator.write(now, &output);
-            assert!(taken.is_ok(), "{output:?} is taken: {taken:?}");
+            let written = actuator.write(now, &output);
+            assert!(written.is_ok(), "{output:?} is accepted: {written:?}");
             let held = in_force(actuator);
             let close = |a: f32, b: f32| (a - b).abs() <= tolerance;
             assert!(

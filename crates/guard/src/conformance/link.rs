@@ -249,7 +249,7 @@ fn good_commands_drive_and_bad_ones_do_not<R: LinkRig>(mut bench: Bench<R>) {
     ];
     for (command, refusal) in bad {
         bench.send(command);
-        assert_eq!(bench.rig.in_force().steering, -0.5, "{refusal}: not heeded");
+        assert_eq!(bench.rig.in_force().steering, -0.5, "{refusal}: no effect");
         assert_eq!(bench.refused(refusal), 1, "{refusal}: counted");
     }
     let command = bench.command();
