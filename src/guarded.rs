@@ -29,7 +29,7 @@ const MOST_APPLIED: usize = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum GuardedError {
     /// The path of this program is unknown, so it cannot be started as the guard.
-    #[error("the guard cannot be started: this program does not know where it is ({0})")]
+    #[error("the guard cannot be started: the path of this program is unknown ({0})")]
     Itself(io::Error),
     /// The system could not start the guard.
     #[error("{program}: the guard cannot be started: {reason}")]
@@ -40,7 +40,7 @@ pub enum GuardedError {
         reason: io::Error,
     },
     /// The limits cannot be encoded for the guard's command line.
-    #[error("the guard cannot be told its limits: {0}")]
+    #[error("the guard's limits cannot be encoded: {0}")]
     Limits(serde_json::Error),
     /// The guard's program is missing.
     #[error(
@@ -71,7 +71,7 @@ pub enum GuardedError {
     #[error("the guard ended as soon as it was started ({0}); its message is above")]
     Ended(ExitStatus),
     /// The guard started, but did not accept its pilot.
-    #[error("the guard was started, and then: {0}")]
+    #[error("the guard was started, but did not accept its pilot: {0}")]
     Hello(#[from] HelloError),
 }
 
@@ -249,7 +249,7 @@ fn watch(
             output: failsafe,
         });
         motors.shared.failed.store(true, Ordering::Release);
-        log::error!("the guard died or froze; the car stands");
+        log::error!("the guard died or froze; the car is stopped");
     }
     // The guard was killed, or is ending because its connection is closed.
     if !ends_soon(&mut child) {

@@ -121,7 +121,7 @@ impl Series {
             reason = "the bounds are constants, and every test of this module constructs them"
         )]
         let histogram = Histogram::new_with_bounds(LEAST, MOST, DIGITS)
-            .expect("the bounds of the loop's histogram are sound");
+            .expect("the bounds of the loop's histogram are valid");
         Self {
             histogram,
             sum: 0,

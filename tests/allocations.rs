@@ -40,12 +40,12 @@ fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
 }
 
 #[test]
-fn two_hundred_turns_of_the_loop_allocate_nothing() {
+fn two_hundred_iterations_of_the_loop_allocate_nothing() {
     assert_eq!(allocations_per_lap_of(|_| ()), (0, 200));
 }
 
 #[test]
-fn nor_do_they_on_the_ackermann_car_under_strange_light() {
+fn the_loop_allocates_nothing_on_the_ackermann_car_with_random_light() {
     let counted = allocations_per_lap_of(|settings| {
         settings.car.kind = pilotage::car::Kind::Ackermann;
         settings.simulator.looks = Some(3);
@@ -54,14 +54,14 @@ fn nor_do_they_on_the_ackermann_car_under_strange_light() {
 }
 
 #[test]
-fn nor_does_an_engine_on_a_thread_of_its_own() {
+fn the_engine_thread_allocates_nothing() {
     // `Spin` blocks sometimes; `Sleep` blocks for each answer.
     for wait in [Wait::Spin, Wait::Sleep] {
-        an_engine_apart_allocates_nothing(wait);
+        check_engine_thread(wait);
     }
 }
 
-fn an_engine_apart_allocates_nothing(wait: Wait) {
+fn check_engine_thread(wait: Wait) {
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
     let mut direct = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let limits = ApartLimits {

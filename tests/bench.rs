@@ -191,7 +191,7 @@ fn the_picture_is_a_png_of_its_size() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused_with_a_reason() {
+fn invalid_measurements_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.engine");
     fs::write(&file, b"GIF89a, and then some").unwrap();

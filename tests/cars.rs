@@ -9,7 +9,7 @@ use pilotage::car::Car;
 use pilotage_guard::{Domain, GuardedCar};
 
 #[test]
-fn each_is_sound_slow_and_physical() {
+fn each_shipped_car_is_valid_slow_and_physical() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

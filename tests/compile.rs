@@ -143,7 +143,7 @@ fn all_files_are_written_when_nothing_reads_the_output() {
 }
 
 #[test]
-fn past_its_gate_nothing_is_written() {
+fn nothing_is_written_when_the_gate_fails() {
     let folder = TempDir::new().unwrap();
     frames(folder.path(), 9);
     let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();

@@ -56,7 +56,7 @@ fn the_findings_are_json_for_programs() {
 }
 
 #[test]
-fn an_engine_that_is_not_there_is_a_problem_with_a_name() {
+fn a_missing_engine_is_a_problem_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let car = folder.path().join("car.toml");
     std::fs::write(&car, "[engine]\nfile = \"gone.engine\"\n").unwrap();

@@ -46,7 +46,7 @@ fn folder(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_lap_of_simple_meets_the_floors() {
+fn a_lap_of_simple_meets_the_requirements() {
     let report = report(&["--latency", "10"]);
     let metric = |name: &str| report["metrics"][name].as_f64().unwrap();
     assert_eq!(report["completed"], true, "{report}");
@@ -149,7 +149,7 @@ fn a_circuit_from_a_csv_is_driven_and_drawn() {
 }
 
 #[test]
-fn a_run_that_does_not_finish_says_why_and_exits_with_1() {
+fn a_run_that_does_not_finish_reports_why_and_exits_with_1() {
     let output = pilotage(&[
         "drive",
         "--pace",

@@ -157,7 +157,7 @@ fn a_guard_ends_with_its_pilot() {
 }
 
 #[test]
-fn a_pilot_that_is_killed_or_ended_takes_its_guard_along() {
+fn the_guard_ends_when_its_pilot_is_killed_or_ended() {
     let program = env!("CARGO_BIN_EXE_pilotage");
     for name in ["-KILL", "-TERM"] {
         let mut pilot = Command::new(program)

@@ -1,15 +1,16 @@
 //! The users of a car: a guard that runs as a service does, an operator of its group, and a user
-//! without permissions. Only root can run these tests, because they run programs as each of these
-//! users.
+//! without permissions. Only root can run programs as each of these users; for others the tests
+//! count as skipped.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
 mod pins;
@@ -38,10 +39,6 @@ struct Car {
 
 impl Car {
     fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "these tests become other users, which root alone can: run them as root"
-        );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         // Copies, because other users may not be able to read the checkout.
@@ -165,7 +162,6 @@ fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-#[test]
 fn an_operator_of_the_group_stops_the_car_without_sudo() {
     let car = Car::new();
     let mut guard = car.guard(GUARD);
@@ -180,7 +176,6 @@ fn an_operator_of_the_group_stops_the_car_without_sudo() {
     assert!(guard.runs(), "nothing of this ends a guard");
 }
 
-#[test]
 fn an_operator_who_may_not_kill_a_frozen_guard_learns_what_to_do() {
     let car = Car::new();
     let guard = car.guard(GUARD);
@@ -216,14 +211,12 @@ fn unauthorized_users_move_and_stop_nothing(car: &Car, mut guard: Guard, reason:
     assert!(car.member("status").status.success());
 }
 
-#[test]
 fn an_unauthorized_user_moves_and_stops_nothing() {
     let car = Car::new();
     let guard = car.guard(GUARD);
     unauthorized_users_move_and_stop_nothing(&car, guard, "Permission denied");
 }
 
-#[test]
 fn a_guard_that_admits_single_users_admits_no_others() {
     let car = Car::new();
     let guard = car.guard_with(GUARD, &[format!("--allow={ALLOWED}")]);
@@ -232,4 +225,34 @@ fn a_guard_that_admits_single_users_admits_no_others() {
     let answer = allowed.output().unwrap();
     assert!(answer.status.success(), "{}", error(&answer));
     unauthorized_users_move_and_stop_nothing(&car, guard, "this user");
+}
+
+fn main() -> ExitCode {
+    let root = rustix::process::geteuid().is_root();
+    let tests: [(&str, fn()); 4] = [
+        (
+            "an_operator_of_the_group_stops_the_car_without_sudo",
+            an_operator_of_the_group_stops_the_car_without_sudo,
+        ),
+        (
+            "an_operator_who_may_not_kill_a_frozen_guard_learns_what_to_do",
+            an_operator_who_may_not_kill_a_frozen_guard_learns_what_to_do,
+        ),
+        (
+            "an_unauthorized_user_moves_and_stops_nothing",
+            an_unauthorized_user_moves_and_stops_nothing,
+        ),
+        (
+            "a_guard_that_admits_single_users_admits_no_others",
+            a_guard_that_admits_single_users_admits_no_others,
+        ),
+    ];
+    let trials = tests.into_iter().map(|(name, test)| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(!root)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

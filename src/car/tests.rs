@@ -78,7 +78,7 @@ fn every_commented_key_of_the_default_file_can_be_used() {
 }
 
 #[test]
-fn a_gamepad_is_asked_for_by_its_table() {
+fn the_gamepad_table_enables_the_gamepad() {
     assert_eq!(accepted("").gamepad, None);
     assert_eq!(
         accepted("[gamepad]").gamepad,
@@ -99,7 +99,7 @@ fn a_gamepad_is_asked_for_by_its_table() {
 }
 
 #[test]
-fn one_named_axis_or_button_makes_the_mapping_the_files() {
+fn one_named_axis_or_button_overrides_the_known_mapping() {
     // The mapping of a known gamepad is used only if the file sets nothing of its own.
     for nothing in [
         "",
@@ -129,8 +129,8 @@ fn one_named_axis_or_button_makes_the_mapping_the_files() {
 }
 
 #[test]
-fn a_gamepads_names_and_numbers_are_checked_where_they_are_written() {
-    for (key, value, says) in [
+fn invalid_gamepad_settings_are_refused_with_their_line() {
+    for (key, value, expected) in [
         ("stop", "\"btn_start\"", "did you mean `BTN_START`?"),
         (
             "steering",
@@ -162,14 +162,14 @@ fn a_gamepads_names_and_numbers_are_checked_where_they_are_written() {
         let error = refused(&format!("[gamepad]\n{key} = {value}"));
         let at = format!("car.toml:2: `gamepad.{key}`: ");
         assert!(error.starts_with(&at), "{error}");
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
     let near = refused("[gamepad]\ndeadman = \"BTN_TL\"");
     assert!(near.contains("did you mean `dead_man`?"), "{near}");
 }
 
 #[test]
-fn each_key_reaches_the_part_it_is_for() {
+fn each_key_is_applied_to_its_part() {
     let car = accepted(
         r#"
         [car]
@@ -297,7 +297,7 @@ fn a_channel_that_is_partly_written_keeps_its_own_defaults() {
 }
 
 #[test]
-fn times_that_are_not_written_follow_the_frame_rate() {
+fn default_times_follow_the_frame_rate() {
     let limits = |rate: &str| *accepted(&format!("[camera]\nrate = {rate}")).limits.spec();
     assert_eq!(limits("60").deadline, Duration::from_millis(150));
     assert_eq!(limits("10").deadline, Duration::from_millis(300));
@@ -306,7 +306,7 @@ fn times_that_are_not_written_follow_the_frame_rate() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_line_and_key() {
+fn errors_name_their_line_and_key() {
     for (text, expected) in [
         (
             "[mixer]\n\nwheelbse = 0.3",
@@ -424,7 +424,7 @@ fn every_rule_names_its_key() {
 }
 
 #[test]
-fn a_camera_and_motors_are_of_one_world() {
+fn camera_and_actuator_must_both_be_simulated_or_physical() {
     let camera = "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\n";
     let message = refused(camera);
     assert!(
@@ -439,7 +439,7 @@ fn a_camera_and_motors_are_of_one_world() {
 }
 
 #[test]
-fn the_guard_reads_the_same_file_alike() {
+fn guard_and_pilot_read_the_same_settings() {
     let real = "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrate = 30\n\
                 [guard]\ndeadline_ms = 200\nsocket = \"/run/here.sock\"\n\
                 [guard.throttle]\nmax = 0.2\nmin = -0.1\n\
@@ -452,7 +452,7 @@ fn the_guard_reads_the_same_file_alike() {
 }
 
 #[test]
-fn the_command_line_is_named_when_it_is_at_fault() {
+fn errors_of_the_command_line_name_it() {
     let error = Car::load_with(None, |settings| settings.guard.deadline_ms = Some(20.0));
     let message = error.unwrap_err().to_string();
     assert!(
@@ -464,7 +464,7 @@ fn the_command_line_is_named_when_it_is_at_fault() {
 }
 
 #[test]
-fn files_are_looked_for_beside_the_file_that_names_them() {
+fn relative_paths_are_resolved_from_the_file_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("car.toml");
     fs::write(
@@ -500,7 +500,7 @@ fn files_are_looked_for_beside_the_file_that_names_them() {
 }
 
 #[test]
-fn a_file_that_cannot_be_one_is_refused() {
+fn an_invalid_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Car::load(&folder.path().join("none.toml")).unwrap_err();
     assert!(missing.to_string().contains("none.toml"), "{missing}");
@@ -523,7 +523,7 @@ fn a_file_that_cannot_be_one_is_refused() {
 }
 
 #[test]
-fn a_misspelt_engine_is_told_with_its_line() {
+fn a_misspelt_engine_is_reported_with_its_line() {
     assert_eq!(
         refused("[engine]\nname = \"pilotnt\""),
         "car.toml:2: `engine.name`: there is no compiled-in engine `pilotnt`: did you mean \
@@ -537,7 +537,7 @@ fn a_misspelt_engine_is_told_with_its_line() {
 }
 
 #[test]
-fn keys_that_may_sign_engines_are_checked_where_they_are_written() {
+fn invalid_trusted_keys_are_refused_with_their_line() {
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
     let car = accepted(&format!(
         "[engine]\ntrusted_keys = [\"{key}\"]\nrequire_signature = true"
@@ -552,9 +552,9 @@ fn keys_that_may_sign_engines_are_checked_where_they_are_written() {
         cut.starts_with("car.toml:4: `engine.trusted_keys.1`: "),
         "{cut}"
     );
-    let nobody = refused("[engine]\nrequire_signature = true");
+    let without_keys = refused("[engine]\nrequire_signature = true");
     assert!(
-        nobody.starts_with("car.toml:2: `engine.require_signature`: "),
-        "{nobody}"
+        without_keys.starts_with("car.toml:2: `engine.require_signature`: "),
+        "{without_keys}"
     );
 }

@@ -35,7 +35,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let format = format.unwrap_or(PixelFormat::Rgb8);
     Vision::new(&engine.preprocess, width, height, format)
-        .context("the camera does not give what the engine wants to see")?;
+        .context("the camera's frames do not fit the engine's input")?;
     pilotage_console::print(format_args!("{}: sound", options.file.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -144,7 +144,7 @@ fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Com
         (options.save_recipe.is_some(), "--save-recipe"),
     ] {
         if given {
-            bail!("{option} is for models; a recipe says it itself");
+            bail!("{option} is for models; a recipe has this setting itself");
         }
     }
     let text = read_recipe_text(path)?;

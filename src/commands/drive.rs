@@ -145,7 +145,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(
         options.frames.is_none(),
-        "--frames is of a real car; the simulated one ends with its --laps or --time-limit"
+        "--frames applies only to a real car; the simulated one ends with its --laps or --time-limit"
     );
     let mut assembled = assemble::assemble(options, car)?;
     if let Some(path) = &options.plot {
@@ -162,7 +162,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     assembled
         .drive
         .arm()
-        .context("the guard would not arm the car")?;
+        .context("the guard did not arm the car")?;
     log::info!("armed after {:?}", born.elapsed());
 
     let mut timing = LoopTiming::new();

@@ -45,8 +45,8 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load(&options.car)?;
     let capture = car.capture.as_ref().context(
-        "recording is of a real car, or of `actuator.kind = \"dry-run\"`; frames of the simulated \
-         one are made by `pilotage-training record`",
+        "recording needs a real car, or `actuator.kind = \"dry-run\"`; `pilotage-training record` \
+         records frames of the simulated one",
     )?;
     let camera = camera::open(capture)?;
     let encoding = match options.png {

@@ -83,7 +83,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let edited = edit(&text, &table, &found)?;
     GuardedCar::from_toml(&options.car.display().to_string(), &edited)
-        .context("these values do not fit each other, so nothing was written")?;
+        .context("these values are not valid together, so nothing was written")?;
     replace(&options.car, &edited)?;
     print(format_args!("written to {}", options.car.display()));
     if Record::of(&options.car).iter().any(Record::runs) {

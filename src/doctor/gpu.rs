@@ -115,7 +115,7 @@ impl Gpu {
             _ => Finding {
                 part: "plans",
                 level: Level::Fine,
-                found: format!("{count} in {folder}, each proven when it was built"),
+                found: format!("{count} in {folder}, each validated when it was built"),
                 fix: None,
             },
         }

@@ -28,7 +28,7 @@ fn processor() -> Finding {
             "processor",
             Level::Warning,
             found,
-            "the engine has vectors for AVX2 and NEON and up; here it runs plain loops, slowly",
+            "the engine has kernels for AVX2 and NEON and up; here it runs scalar loops, slowly",
         ),
         _ => Finding::fine("processor", found),
     }
@@ -61,7 +61,7 @@ fn kernel(system: &System) -> Finding {
             "system",
             Level::Warning,
             found,
-            "the packages want glibc 2.27 or newer; build from source here",
+            "the packages need glibc 2.27 or newer; build from source here",
         ),
         _ => Finding::fine("system", found),
     }
@@ -182,7 +182,7 @@ fn heat(system: &System) -> Vec<Finding> {
                 "heat",
                 Level::Warning,
                 format!("{found}, throttled from {limit} C on"),
-                "cool it: a fan, and air to it",
+                "improve the cooling: add a fan, or more air",
             ),
             _ => Finding::fine("heat", found),
         });

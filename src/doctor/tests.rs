@@ -19,7 +19,7 @@ fn found<'a>(findings: &'a [Finding], part: &str) -> Vec<&'a Finding> {
 }
 
 #[test]
-fn what_is_missing_is_a_problem_only_where_it_is_needed() {
+fn a_missing_part_is_a_problem_only_if_it_is_needed() {
     let (_root, system) = system(&[]);
     for (needed, level) in [(false, Level::Absent), (true, Level::Problem)] {
         let needs = Needs {
@@ -101,7 +101,7 @@ fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
         assert_eq!(pad.level, Level::Fine);
         assert_eq!(pad.found, "/dev/input/event12: Xbox pad");
     }
-    for (asks, says) in [
+    for (asks, expected) in [
         ("name = \"PlayStation\"", "none of 2 event device(s) has"),
         ("stop = \"BTN_TRIGGER\"", "none of 2 event device(s) has"),
         ("device = \"/dev/input/event9\"", "event9 is not there"),
@@ -112,7 +112,7 @@ fn a_gamepad_is_an_event_device_with_the_buttons_needed() {
     ] {
         let findings = devices::findings(&system, &gamepad(&format!("[gamepad]\n{asks}")));
         let pad = found(&findings, "gamepad")[0];
-        assert!(pad.found.contains(says), "{asks}: {}", pad.found);
+        assert!(pad.found.contains(expected), "{asks}: {}", pad.found);
         assert_eq!(pad.level, Level::Warning, "{asks}");
         assert!(pad.fix.is_some());
     }
@@ -157,7 +157,7 @@ fn a_known_gamepad_is_named_and_has_what_it_needs() {
 }
 
 #[test]
-fn no_gamepad_is_no_lack_where_nobody_wants_one() {
+fn a_missing_gamepad_is_no_problem_for_a_car_without_one() {
     let (_root, system) = system(&[]);
     let findings = devices::findings(&system, &Needs::default());
     assert_eq!(found(&findings, "gamepad")[0].level, Level::Absent);
@@ -194,7 +194,7 @@ const ORIN: [(&str, &str); 12] = [
 ];
 
 #[test]
-fn a_slow_jetson_is_told_how_to_be_fast() {
+fn a_slow_jetson_gets_fixes() {
     let (_root, system) = system(&ORIN);
     let findings = machine::findings(&system);
     let [board] = found(&findings, "board")[..] else {
@@ -205,7 +205,7 @@ fn a_slow_jetson_is_told_how_to_be_fast() {
         "NVIDIA Jetson Orin Nano Developer Kit, Jetson Linux R36.3.0"
     );
     assert_eq!(board.level, Level::Fine);
-    for (part, says) in [
+    for (part, expected) in [
         ("power", "7W (mode 1)"),
         ("clocks", "GPU at 306 MHz, held between 306 and 624"),
         ("heat", "cpu-thermal at 99 C, throttled from 99 C on"),
@@ -213,7 +213,7 @@ fn a_slow_jetson_is_told_how_to_be_fast() {
         let finding = found(&findings, part)[0];
         assert_eq!(
             (finding.level, finding.found.as_str()),
-            (Level::Warning, says)
+            (Level::Warning, expected)
         );
     }
     assert!(
@@ -242,7 +242,7 @@ fn a_jetson_of_jetpack_4_has_the_cpu_engine() {
 }
 
 #[test]
-fn files_that_say_nonsense_are_passed_over() {
+fn files_with_invalid_content_are_ignored() {
     let nonsense: Vec<_> = ORIN
         .iter()
         .map(|(path, _)| (*path, "\u{fffd} <<>> NAME= -"))

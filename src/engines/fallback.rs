@@ -53,7 +53,7 @@ enum State {
 
 /// The engines' ports differ.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the engine and its fallback do not take and give the same: {first} and {second}")]
+#[error("the engine and its fallback have different inputs or outputs: {first} and {second}")]
 pub struct OtherPorts {
     /// The first engine's ports, as text.
     pub first: String,

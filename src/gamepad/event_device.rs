@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_batch_is_lost_and_known_to_be() {
+    fn inputs_beyond_a_batch_are_reported_as_dropped() {
         let mut batch = ArrayVec::new();
         for _ in 0..BATCH {
             put(&mut batch, Input::Report);

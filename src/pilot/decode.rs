@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_that_make_no_controls_are_refused() {
+    fn invalid_outputs_are_refused() {
         let mixed = [
             output("a", 0, Meaning::Speed),
             output("b", 0, Meaning::Steering),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_that_is_not_there_is_named() {
+    fn a_missing_element_is_named() {
         let uses = [
             output("controls", 0, Meaning::Speed),
             output("controls", 2, Meaning::YawRate),

@@ -73,7 +73,7 @@ fn difference(picture: &RgbImage, other: &RgbImage, rows: std::ops::Range<u32>) 
 }
 
 #[test]
-fn the_path_lies_where_it_was_driven_and_shows_how_fast() {
+fn the_path_is_drawn_at_its_position_with_the_speeds_colour() {
     let picture = picture("speeds", &lap(1.0), &caption(true));
     assert_eq!(colour_at(&picture, [0.0, RADIUS]), speed_colour(0.0));
     assert_eq!(colour_at(&picture, [0.0, -RADIUS]), speed_colour(1.0));
@@ -101,7 +101,7 @@ fn the_caption_is_written() {
 }
 
 #[test]
-fn whatever_the_path_holds_there_is_a_picture() {
+fn arbitrary_paths_can_be_drawn() {
     let mut broken = lap(1.0);
     broken[3].x = f64::NAN;
     broken[4].speed = f64::INFINITY;

@@ -22,7 +22,7 @@ fn frame(format: PixelFormat, value: u8) -> Frame {
 }
 
 #[test]
-fn nobody_drives_until_somebody_does() {
+fn nothing_is_recorded_until_the_operator_drives() {
     let steered = Steered::new(false);
     assert_eq!(steered.get(), None);
     steered.set(true, -1.0, 0.2);
@@ -31,7 +31,7 @@ fn nobody_drives_until_somebody_does() {
     assert_eq!(steered.get(), None);
     let always = Steered::new(true);
     always.set(false, -1.0, 0.2);
-    assert_eq!(always.get(), Some((0.0, 0.0)), "the car stands");
+    assert_eq!(always.get(), Some((0.0, 0.0)), "the car is at rest");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn frames_of_each_format_become_pictures_in_their_colours() {
 }
 
 #[test]
-fn a_folder_is_gone_on_with_and_never_shared_or_spoilt() {
+fn a_recording_is_continued_and_never_shared_or_damaged() {
     let tape = folder();
     let first = open(&tape).unwrap();
     assert!(matches!(open(&tape), Err(FolderError::Taken(_))));

@@ -95,7 +95,7 @@ loop
 }
 
 #[test]
-fn what_was_not_measured_is_not_in_the_table() {
+fn missing_measurements_are_not_in_the_table() {
     let mut report = report();
     report.metrics.lap_time = None;
     report.metrics.position_deviation_mae = None;
@@ -115,7 +115,7 @@ fn what_was_not_measured_is_not_in_the_table() {
 }
 
 #[test]
-fn the_json_holds_the_figures_under_their_names() {
+fn the_json_has_the_figures_under_their_names() {
     let mut report = report();
     report.metrics.suddenness = f64::NAN;
     let value: serde_json::Value = serde_json::from_str(&json(&report).unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn the_json_holds_the_figures_under_their_names() {
 }
 
 #[test]
-fn the_caption_says_how_far_a_run_came_that_finished_no_lap() {
+fn the_caption_of_an_incomplete_lap_has_its_progress() {
     let mut report = report();
     assert_eq!(report.caption().title, "simple, 430 m: done in 36.42 s");
     assert_eq!(report.caption().figures[0].1, "36.42 s");

@@ -70,7 +70,7 @@ fn any_trusted_key_may_have_signed_and_no_other() {
 }
 
 #[test]
-fn a_key_that_borrows_a_trusted_key_s_number_is_found_out() {
+fn a_key_with_the_number_of_a_trusted_key_is_refused() {
     let [signer, trusted] = [(); 2].map(|()| KeyPair::generate_unencrypted_keypair().unwrap());
     // Bytes 2 to 10 are the key's number, which only selects a key.
     let mut bytes = trusted.pk.to_bytes();
@@ -97,15 +97,15 @@ fn a_signature_may_be_left_out_only_where_none_is_required() {
         Err(SignatureError::Wrong),
         "one that is there counts all the same"
     );
-    let nobody = Trust::default();
-    assert_eq!(nobody.check(b"test", None), Ok(Signature::Absent));
+    let no_keys = Trust::default();
+    assert_eq!(no_keys.check(b"test", None), Ok(Signature::Absent));
     assert_eq!(
-        nobody.check(b"Test", Some(BY_PROGRAM.as_bytes())),
+        no_keys.check(b"Test", Some(BY_PROGRAM.as_bytes())),
         Ok(Signature::Unchecked)
     );
     let required = Trust {
         required: true,
-        ..nobody
+        ..no_keys
     };
     assert_eq!(
         required.check(b"test", Some(BY_PROGRAM.as_bytes())),
@@ -114,7 +114,7 @@ fn a_signature_may_be_left_out_only_where_none_is_required() {
 }
 
 #[test]
-fn what_minisign_never_writes_is_no_signature() {
+fn invalid_signature_files_are_refused() {
     let trust = trusting(&[PROGRAM]);
     let mut long = BY_PROGRAM.to_owned();
     long.push_str(&"\n".repeat(LONGEST_FILE as usize));

@@ -93,7 +93,7 @@ fn each_change_is_a_line_with_its_meaning() {
 }
 
 #[test]
-fn an_unplugged_pad_is_an_error_and_a_closed_output_an_end() {
+fn an_unplugged_gamepad_is_an_error_and_a_closed_output_ends_the_program() {
     let pipe = Pipe::new();
     let mut shown = Shown::start(&pipe, &[]);
     shown.wait_for("steering");
@@ -127,7 +127,7 @@ fn an_unplugged_pad_is_an_error_and_a_closed_output_an_end() {
 }
 
 #[test]
-fn it_learns_a_pad_and_writes_it_with_the_comments_kept() {
+fn a_learned_mapping_is_written_and_comments_are_kept() {
     let mut pipe = Pipe::new();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("car.toml");
@@ -185,7 +185,7 @@ fn it_learns_a_pad_and_writes_it_with_the_comments_kept() {
 }
 
 #[test]
-fn learning_needs_a_file_that_is_there() {
+fn learning_needs_an_existing_file() {
     let pipe = Pipe::new();
     let (code, error) = Shown::start(&pipe, &["--learn"]).end();
     assert_eq!(code, Some(2));

@@ -61,7 +61,7 @@ fn a_trigger_rests_at_its_end() {
 }
 
 #[test]
-fn released_or_silent_the_car_stands() {
+fn a_released_or_silent_gamepad_commands_rest() {
     let car = car("", "max = 0.2");
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
@@ -419,7 +419,7 @@ fn the_kernels_flat_and_the_rest_position_widen_the_dead_zone() {
 }
 
 #[test]
-fn the_stop_button_is_proven_by_one_press() {
+fn one_press_proves_the_stop_button() {
     let car = car("", "");
     let mut hand = hand(&car);
     assert_eq!(notices(&mut hand, 0), [""; 0], "nothing is known yet");

@@ -296,7 +296,7 @@ fn each_pad_under_each_driver_is_known_and_drives_the_right_way() {
 }
 
 #[test]
-fn what_is_not_known_gets_the_usual_mapping_or_the_files() {
+fn an_unknown_gamepad_gets_the_default_or_the_files_mapping() {
     let dualshock = shown().swap_remove(9);
     assert_eq!(dualshock.name, "DualShock 4, hid-generic");
     let known = capabilities(&dualshock);

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_car_that_stands_only_when_all_is_mended_did_not_stand() {
+    fn a_car_that_stops_only_after_the_repair_counts_as_not_stopped() {
         let stood = trace(210, &[]);
         assert_eq!(defect(&stood, EVENTS), Some(Defect::NeverStood));
     }
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_that_was_not_watched_for_long_enough_is_none() {
+    fn a_case_that_was_not_watched_for_long_enough_is_invalid() {
         for (mended, watched) in [(ms(100), ms(400)), (ms(200), ms(300))] {
             let events = Events {
                 mended,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_car_that_stood_before_the_fault_shows_nothing() {
+    fn a_car_that_did_not_drive_before_the_fault_shows_nothing() {
         let stood = &trace(0, &[])[1..];
         assert_eq!(defect(stood, EVENTS), Some(Defect::DidNotDrive));
         assert_eq!(defect(&[], EVENTS), Some(Defect::DidNotDrive));

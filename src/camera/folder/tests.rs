@@ -28,7 +28,7 @@ fn frame() -> Frame {
 }
 
 #[test]
-fn pictures_come_in_the_order_of_their_names_once() {
+fn pictures_are_shown_once_in_the_order_of_their_names() {
     let folder = tempfile::tempdir().unwrap();
     for (name, level) in [("b.png", 2), ("a.png", 1), ("c.JPG", 30)] {
         picture(folder.path(), name, level, 32);
@@ -55,7 +55,7 @@ fn pictures_come_in_the_order_of_their_names_once() {
 }
 
 #[test]
-fn pictures_come_again_and_again_where_asked_for() {
+fn pictures_repeat_if_configured() {
     let folder = tempfile::tempdir().unwrap();
     picture(folder.path(), "a.png", 1, 32);
     picture(folder.path(), "b.png", 2, 32);
@@ -70,7 +70,7 @@ fn pictures_come_again_and_again_where_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_said_by_name() {
+fn unusable_pictures_are_reported_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let (source, config) = config(folder.path(), false);
     let message = |camera: Result<FolderCamera, CameraError>| match camera {

@@ -47,7 +47,7 @@ fn as_many_identical_frames_as_are_allowed_are_frozen() {
 }
 
 #[test]
-fn one_grain_of_noise_is_a_new_picture() {
+fn one_noisy_pixel_is_a_new_picture() {
     let mut monitor = Monitor::new(LIMITS, 0);
     let mut frame = Frame::new(PixelFormat::Grey8, 64, 64).unwrap();
     frame.data_mut().fill(90);

@@ -28,7 +28,7 @@ fn arrive(assembler: &mut Assembler, now: Time, mut bytes: &[u8]) -> Vec<(Time, 
 }
 
 #[test]
-fn frames_are_put_together_from_pieces() {
+fn frames_are_assembled_from_pieces() {
     let mut pipe = Assembler::new(4, MS * 50);
     assert_eq!(arrive(&mut pipe, at(10), &[1, 1]), []);
     assert_eq!(arrive(&mut pipe, at(12), &[1, 1, 2]), [(at(10), 0, 1)]);
@@ -69,7 +69,7 @@ fn frame() -> Frame {
 }
 
 #[test]
-fn frames_come_from_the_command_and_its_end_is_told() {
+fn frames_come_from_the_command_and_its_end_is_reported() {
     let script =
         "for c in a b c; do head -c 4096 /dev/zero | tr '\\0' $c; sleep 0.05; done; exit 3";
     let mut camera = camera(script);
@@ -96,7 +96,7 @@ fn frames_come_from_the_command_and_its_end_is_told() {
 }
 
 #[test]
-fn of_frames_that_waited_the_newest_is_taken() {
+fn the_newest_of_the_waiting_frames_is_taken() {
     let script = "for c in a b c d; do head -c 4096 /dev/zero | tr '\\0' $c; done; sleep 60";
     let mut camera = camera(script);
     thread::sleep(Duration::from_millis(800));
@@ -111,22 +111,22 @@ fn of_frames_that_waited_the_newest_is_taken() {
 }
 
 #[test]
-fn the_command_and_what_it_started_end_with_the_camera() {
+fn the_command_and_its_children_end_with_the_camera() {
     // The child's child keeps the pipe open and would write forever.
     let name = format!("/tmp/pilotage-pipe-{}", std::process::id());
     let script = format!("(while sleep 0.02; do date +%s%N > {name}; done) & sleep 60");
     let camera = camera(&script);
-    let told = || std::fs::read_to_string(&name).unwrap_or_default();
+    let written = || std::fs::read_to_string(&name).unwrap_or_default();
     let started = Instant::now();
-    while told().is_empty() && started.elapsed() < Duration::from_secs(10) {
+    while written().is_empty() && started.elapsed() < Duration::from_secs(10) {
         thread::sleep(MS * 10);
     }
     let stopping = Instant::now();
     drop(camera);
     assert!(stopping.elapsed() < Duration::from_secs(5));
-    let last = told();
+    let last = written();
     thread::sleep(MS * 300);
-    assert_eq!(told(), last);
+    assert_eq!(written(), last);
     assert!(!last.is_empty(), "it ran");
     std::fs::remove_file(&name).unwrap();
 }

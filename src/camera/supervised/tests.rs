@@ -213,7 +213,7 @@ fn scripted(
 }
 
 #[test]
-fn unplugged_and_plugged_in_again_it_goes_on_with_rising_numbers() {
+fn after_replugging_the_frame_numbers_continue_to_rise() {
     let mut bench = Bench::new(&[Shows(50), Shows(51), Gone]);
     bench.not_there();
     bench.not_there();
@@ -279,7 +279,7 @@ fn a_frozen_picture_is_its_own_fault_and_the_camera_is_opened_again() {
 }
 
 #[test]
-fn a_camera_that_freezes_again_and_again_is_tried_less_and_less_often() {
+fn a_camera_that_freezes_repeatedly_is_reopened_less_often() {
     let frozen = [Shows(51); 4];
     let mut bench = Bench::new(&frozen);
     for _ in 0..5 {
@@ -334,7 +334,7 @@ fn a_covered_lens_is_a_fault_while_it_is_covered() {
 }
 
 #[test]
-fn another_camera_in_its_place_is_not_taken_for_it() {
+fn another_camera_in_its_place_is_refused() {
     let mut bench = Bench::new(&[Shows(50), Gone]);
     bench.plugged_in_another(&[Shows(90)], PixelFormat::Rgb8);
     bench.plugged_in(&[Shows(60)]);
@@ -351,7 +351,7 @@ fn another_camera_in_its_place_is_not_taken_for_it() {
 }
 
 #[test]
-fn it_is_opened_again_by_a_thread() {
+fn a_camera_is_reopened_by_a_thread() {
     let clock = HandClock::default();
     let (opened, closed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let again = {

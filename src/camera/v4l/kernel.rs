@@ -86,7 +86,7 @@ fn nodes() -> Vec<String> {
 /// a newer colour space. An unusual camera must not end the program.
 fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let what = "its driver says something that the crate `v4l` does not understand";
+        let what = "its driver returned a value that the crate `v4l` does not support";
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
     })
 }

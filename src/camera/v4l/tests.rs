@@ -78,7 +78,7 @@ fn after_a_time_out_frames_come_again() {
 }
 
 #[test]
-fn the_scripts_buffers_fail_as_the_crates_do_when_given_back_twice() {
+fn the_scripted_buffers_fail_like_the_crates_when_returned_twice() {
     let script = Script::new();
     every_50_ms(&script, 0..3);
     let mut buffers = device(&script).start(BUFFERS).unwrap();
@@ -93,7 +93,7 @@ fn the_scripts_buffers_fail_as_the_crates_do_when_given_back_twice() {
 }
 
 #[test]
-fn no_first_frame_in_time_is_no_end_either() {
+fn a_missing_first_frame_is_an_error_and_not_the_end() {
     let script = Script::new();
     every_50_ms(&script, 10..14);
     let (mut camera, mut frame) = open(&script);
@@ -103,7 +103,7 @@ fn no_first_frame_in_time_is_no_end_either() {
 }
 
 #[test]
-fn of_several_frames_the_newest_is_taken() {
+fn the_newest_of_several_frames_is_taken() {
     let script = Script::new();
     every_50_ms(&script, 0..20);
     let (mut camera, mut frame) = open(&script);
@@ -133,7 +133,7 @@ fn after_a_long_stall_what_the_kernel_kept_is_too_old() {
 }
 
 #[test]
-fn a_stall_and_then_nothing_gives_what_there_is() {
+fn after_a_stall_the_available_frame_is_returned() {
     let script = Script::new();
     every_50_ms(&script, 0..5);
     let (mut camera, mut frame) = open(&script);
@@ -144,7 +144,7 @@ fn a_stall_and_then_nothing_gives_what_there_is() {
 }
 
 #[test]
-fn damaged_and_short_frames_are_passed_over() {
+fn damaged_and_short_frames_are_skipped() {
     let script = Script::new();
     every_50_ms(&script, 0..6);
     {
@@ -163,7 +163,7 @@ fn damaged_and_short_frames_are_passed_over() {
 }
 
 #[test]
-fn an_unplugged_camera_says_so() {
+fn an_unplugged_camera_is_reported() {
     let script = Script::new();
     every_50_ms(&script, 0..3);
     script.borrow_mut().gone = Some(at(120));
@@ -175,7 +175,7 @@ fn an_unplugged_camera_says_so() {
 }
 
 #[test]
-fn a_device_that_says_ready_and_has_nothing_is_waited_for() {
+fn a_device_that_reports_ready_without_a_frame_is_waited_for() {
     let script = Script::new();
     every_50_ms(&script, 0..5);
     let (mut camera, mut frame) = open(&script);
@@ -188,7 +188,7 @@ fn a_device_that_says_ready_and_has_nothing_is_waited_for() {
 }
 
 #[test]
-fn without_the_kernels_time_the_arrival_counts_and_none_is_in_the_future() {
+fn without_a_kernel_time_stamp_the_arrival_is_used_and_no_time_is_in_the_future() {
     let script = Script::new();
     every_50_ms(&script, 0..4);
     script.borrow_mut().arrivals[1].metadata.captured = None;
@@ -201,7 +201,7 @@ fn without_the_kernels_time_the_arrival_counts_and_none_is_in_the_future() {
 }
 
 #[test]
-fn numbers_rise_though_the_kernels_wrap_or_stand() {
+fn numbers_rise_when_the_kernels_wrap_or_do_not_change() {
     let script = Script::new();
     every_50_ms(&script, 0..8);
     for (arrival, number) in
@@ -233,7 +233,7 @@ fn a_frame_of_another_size_is_refused() {
 }
 
 #[test]
-fn rows_with_gaps_between_them_are_closed_up() {
+fn padding_between_rows_is_removed() {
     let script = Script::new();
     let device = ScriptDevice {
         formats: vec![*b"NV12"],
@@ -270,7 +270,7 @@ fn jpeg(width: u32) -> Vec<u8> {
 }
 
 #[test]
-fn jpeg_pictures_are_decoded_and_broken_ones_passed_over() {
+fn jpeg_pictures_are_decoded_and_damaged_ones_are_skipped() {
     let script = Script::new();
     let clock = ScriptClock(Rc::clone(&script));
     let mjpg = source(Some(Fourcc::Mjpg));

@@ -14,7 +14,7 @@ fn accepted(text: &str) -> Car {
 }
 
 #[test]
-fn a_camera_of_each_kind_is_what_is_written() {
+fn each_kind_of_camera_is_configured_as_written() {
     let capture = |text: &str| {
         let text = format!("[actuator]\nkind = \"dry-run\"\n[camera]\n{text}");
         let capture = accepted(&text).capture;
@@ -81,7 +81,7 @@ fn a_camera_of_each_kind_is_what_is_written() {
 }
 
 #[test]
-fn a_camera_that_makes_no_sense_is_refused_where_it_is_written() {
+fn an_invalid_camera_is_refused_with_its_line() {
     for (text, line, expected) in [
         (
             "kind = \"v4\"",

@@ -163,7 +163,7 @@ fn with_value(section: &str, key: &str, value: &str) -> String {
 }
 
 #[test]
-fn one_value_is_all_that_is_wrong_with_a_table() {
+fn a_table_with_one_invalid_value_is_refused_for_that_value() {
     for good in MOTORS {
         accepted(good);
     }

@@ -29,7 +29,7 @@ impl Tensor {
         }
     }
 
-    pub(super) fn lend(&self) -> TensorRef<'_> {
+    pub(super) fn view(&self) -> TensorRef<'_> {
         match self {
             Self::F32(data) => TensorRef::F32(data),
             Self::I64(data) => TensorRef::I64(data),
@@ -39,7 +39,7 @@ impl Tensor {
         }
     }
 
-    pub(super) fn lend_mut(&mut self) -> TensorMut<'_> {
+    pub(super) fn view_mut(&mut self) -> TensorMut<'_> {
         match self {
             Self::F32(data) => TensorMut::F32(data),
             Self::I64(data) => TensorMut::I64(data),

@@ -63,8 +63,8 @@ impl<'a> Subject<'a> {
             self.input.clone_from_slice(frame);
             self.next = (self.next + 1) % self.frames.len();
         }
-        let inputs: Vec<_> = self.input.iter().map(Tensor::lend).collect();
-        let mut outputs: Vec<_> = self.outputs.iter_mut().map(Tensor::lend_mut).collect();
+        let inputs: Vec<_> = self.input.iter().map(Tensor::view).collect();
+        let mut outputs: Vec<_> = self.outputs.iter_mut().map(Tensor::view_mut).collect();
         self.engine.infer(&inputs, &mut outputs)
     }
 

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_what_so_many_took_at_most() {
+    fn a_quantile_is_an_upper_bound_of_its_share() {
         let mut nanos: Vec<u64> = (1..=1000).rev().map(|n| n * 1000).collect();
         let times = Times::of(&mut nanos);
         assert_eq!((times.count, times.mean_us), (1000, 500.5));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_tail_tells_of_a_disturbance() {
+    fn a_long_tail_indicates_a_disturbance() {
         let quiet = Times::of(&mut [100; 200]);
         assert!(!quiet.disturbed());
         let mut nanos = [100; 200];

@@ -123,7 +123,7 @@ fn say(prepared: &Prepared, report: bool) {
         prepared.backend
     )];
     match prepared.gate.as_slice() {
-        [] => parts.push("It had been built and proven before.".to_owned()),
+        [] => parts.push("It was built and validated before.".to_owned()),
         gate => parts.push(table::gate(gate)),
     }
     if report && let Some(layers) = &prepared.layers {

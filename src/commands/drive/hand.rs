@@ -55,11 +55,11 @@ pub fn run(
     recording: Option<Recording>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let file = file.context("driving by hand is of a real car: name its car.toml with --car")?;
+    let file = file.context("driving by hand needs a real car: name its car.toml with --car")?;
     let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
     anyhow::ensure!(
         car.capture.is_some(),
-        "driving by hand is of a real car, or of `actuator.kind = \"dry-run\"`, and this car.toml \
+        "driving by hand needs a real car, or `actuator.kind = \"dry-run\"`; this car.toml \
          describes the simulated one"
     );
     let config = car.gamepad.as_ref().context(
@@ -88,7 +88,7 @@ pub fn run(
         // car.
         let engine = Domain::Physical;
         link.arm(monotonic(), ArmRequest { engine })
-            .context("the guard would not arm the dry run")?;
+            .context("the guard did not arm the dry run")?;
     }
     let mut hand_loop = HandLoop::new(car, config, pad, link);
     let live = LiveLine::start(!json);

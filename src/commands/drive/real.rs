@@ -184,7 +184,7 @@ impl RealDrive {
             engine: self.domain,
         };
         match self.pilot.link().arm(now, request) {
-            Err(error) => Err(error).context("the guard would not arm the dry run"),
+            Err(error) => Err(error).context("the guard did not arm the dry run"),
             Ok(()) => Ok(()),
         }
     }

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_added_in_whatever_form_there_is() {
+    fn a_table_is_edited_in_any_toml_form() {
         for text in [
             "",
             "# empty\n",

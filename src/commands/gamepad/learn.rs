@@ -20,8 +20,9 @@ pub(super) fn run(session: &mut Session, file: &Path) -> anyhow::Result<End> {
     };
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let edited = edit(&text, &mapping)?;
-    Car::from_toml(&file.display().to_string(), &edited)
-        .context("what was learned does not go with the rest, so nothing was written")?;
+    Car::from_toml(&file.display().to_string(), &edited).context(
+        "the learned mapping is not valid with the rest of the file, so nothing was written",
+    )?;
     pilotage_config::replace(file, &edited)?;
     print(&format!(
         "{mapping}: written to [gamepad] of {}\n",

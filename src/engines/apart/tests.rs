@@ -60,13 +60,13 @@ impl Engine for Gated {
     ) -> Result<Timing, EngineError> {
         self.gate.pass();
         let ([TensorRef::F32(given)], [TensorMut::F32(answer)]) = (inputs, outputs) else {
-            panic!("what was lent is what the ports are");
+            panic!("the tensors have the types of the ports");
         };
         if given[0] < 0.0 {
             return Err(EngineError::NotFinite);
         }
         if given[0] > 1e6 {
-            panic!("told to");
+            panic!("requested by the test");
         }
         answer[0] = given[0] + 1.0;
         Ok(Timing {
@@ -111,7 +111,7 @@ fn ask(engine: &mut Apart, given: f32) -> Result<f32, EngineError> {
 }
 
 #[test]
-fn its_ports_answers_and_errors_are_the_engines() {
+fn ports_answers_and_errors_are_forwarded() {
     for wait in [Wait::Spin, Wait::Sleep] {
         let (mut engine, gate) = gated(limits(wait));
         assert_eq!(engine.describe(), "gated");

@@ -18,7 +18,7 @@ fn drawn(name: &str, points: &[[f64; 2]], percentiles: &[(&str, f64)]) -> image:
 }
 
 #[test]
-fn an_inference_lies_where_it_was_and_as_high_as_it_took() {
+fn an_inference_is_drawn_at_its_start_and_duration() {
     let mut points: Vec<_> = (0..=100).map(|i| [f64::from(i) * 0.01, 100.0]).collect();
     points[50][1] = 900.0;
     let picture = drawn("jitter", &points, &[("median", 100.0)]);
@@ -38,7 +38,7 @@ fn an_inference_lies_where_it_was_and_as_high_as_it_took() {
 }
 
 #[test]
-fn whatever_was_measured_there_is_a_picture() {
+fn arbitrary_measurements_can_be_drawn() {
     for (name, points) in [
         ("none", &[][..]),
         ("one", &[[0.0, 5.0]]),
@@ -50,7 +50,7 @@ fn whatever_was_measured_there_is_a_picture() {
 }
 
 #[test]
-fn names_do_not_lie_on_each_other() {
+fn names_do_not_overlap() {
     for rows in [
         [700.0, 699.0, 698.0, 500.0, 300.0],
         [ROWS.0 + 3.0, ROWS.0 + 2.0, ROWS.0 + 1.0, ROWS.0, ROWS.0],
@@ -67,7 +67,7 @@ fn names_do_not_lie_on_each_other() {
 }
 
 #[test]
-fn there_are_round_times_on_every_scale() {
+fn every_scale_has_round_ticks() {
     for times in [[100.0, 103.0], [0.4, 0.5], [99.0, 320.0], [130.0, 40_000.0]] {
         let scale = Scale::of(&times);
         let ticks = scale.ticks();

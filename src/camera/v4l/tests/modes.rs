@@ -34,7 +34,7 @@ fn the_cheapest_format_with_size_and_rate_is_chosen() {
 }
 
 #[test]
-fn what_a_device_lacks_is_said_with_what_it_has() {
+fn an_unsupported_mode_is_reported_with_the_available_ones() {
     let script = Script::new();
     let has = "it has H264 (cannot be read here) 1280x720 at 30/20 Hz, H264 (cannot be read \
                here) 16x16 at 30/20 Hz, MJPG 1280x720 at 30/20 Hz, MJPG 16x16 at 30/20 Hz, \
@@ -142,7 +142,7 @@ fn controls_are_set_by_name_or_number_and_switches_first() {
 }
 
 #[test]
-fn a_control_that_cannot_be_set_is_an_error_that_says_why() {
+fn a_control_that_cannot_be_set_is_an_error_with_the_reason() {
     for (name, value, expected) in [
         (
             "exposure",

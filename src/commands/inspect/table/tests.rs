@@ -10,7 +10,7 @@ fn columns_are_as_wide_as_their_widest_cell() {
 }
 
 #[test]
-fn what_a_file_says_neither_steers_the_terminal_nor_floods_it() {
+fn text_from_a_file_cannot_control_or_flood_the_terminal() {
     let rows = [
         ["\u{1b}[2Jgone\nfor good".to_owned()],
         ["x".repeat(1 << 20)],
@@ -26,6 +26,6 @@ fn what_a_file_says_neither_steers_the_terminal_nor_floods_it() {
 }
 
 #[test]
-fn nothing_is_shown_of_nothing() {
+fn no_rows_give_an_empty_table() {
     assert_eq!(columns(["gate", "limit>"], []), "");
 }
