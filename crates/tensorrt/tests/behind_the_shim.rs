@@ -1,11 +1,11 @@
-//! The real shim, compiled here against NVIDIA's headers, over a stand-in of TensorRT that only
-//! NVIDIA's own interfaces lead to (tests/stand-in/nvinfer.cpp), and one of CUDA.
+//! Tests of the real shim. It is compiled here against NVIDIA's headers. Behind it are a stand-in
+//! for TensorRT with NVIDIA's C++ interfaces (tests/stand-in/nvinfer.cpp) and one for CUDA.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     unsafe_code,
-    reason = "a failure is a panic; the environment and the allocator are C's"
+    reason = "a failure is a panic; set_var and GlobalAlloc are unsafe"
 )]
 
 #[path = "stand-in/mod.rs"]
@@ -24,23 +24,23 @@ use pilotage_engine::{Engine, TensorMut, TensorRef};
 use pilotage_tensorrt::{EngineOptions, Priority, Product, TensorRt, load};
 use stand_in::{Machine, mode};
 
-/// Counts what a thread takes.
+/// The system's allocator, which counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
-    static TAKEN: Cell<u32> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<u32> = const { Cell::new(0) };
 }
 
-// SAFETY: the system's allocator, counted.
+// SAFETY: both functions forward to the system's allocator, which fulfils the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.with(|taken| taken.set(taken.get() + 1));
-        // SAFETY: as the caller says.
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller fulfils the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as the caller says.
+        // SAFETY: the caller fulfils the same contract.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// What the tests below run in another process, with stand-ins in its way.
+/// Runs a role of the tests below in the child process, which loads the stand-ins.
 fn play(role: &str) {
     match role {
         "prepares" => stand_in::prepares(),
@@ -59,7 +59,7 @@ fn play(role: &str) {
     }
 }
 
-/// A plan that was prepared answers four frames. A line for each.
+/// Loads a prepared plan and runs it on four frames. Writes a line for each.
 fn drives() {
     let (place, bundle, places) = stand_in::told();
     let graph = std::env::var_os("PILOTAGE_TEST_NO_GRAPH").is_none();
@@ -67,13 +67,13 @@ fn drives() {
         graph,
         ..EngineOptions::default()
     };
-    let mut said = String::new();
+    let mut output = String::new();
     match load(&bundle, &places, options) {
-        Err(error) => write!(said, "error: {error}").unwrap(),
+        Err(error) => write!(output, "error: {error}").unwrap(),
         Ok(mut proven) => {
             let proof = Proof::of(&bundle).unwrap();
             let frame = &proof.frames()[0];
-            let levels: Vec<i8> = frame
+            let pixels: Vec<i8> = frame
                 .iter()
                 .map(|&pixel| (pixel ^ 0x80).cast_signed())
                 .collect();
@@ -81,33 +81,33 @@ fn drives() {
                 if round == 2
                     && let Some(call) = std::env::var_os("PILOTAGE_TEST_THEN_FAILS")
                 {
-                    // SAFETY: nothing else reads the environment now.
+                    // SAFETY: no other thread reads or writes the environment at this point.
                     unsafe { std::env::set_var("STAND_IN_FAIL", call) };
                 }
                 let mut answer = [f32::NAN; 2];
-                let before = TAKEN.with(Cell::get);
-                let done = proven.engine.infer(
-                    &[TensorRef::I8(&levels)],
+                let before = ALLOCATIONS.with(Cell::get);
+                let result = proven.engine.infer(
+                    &[TensorRef::I8(&pixels)],
                     &mut [TensorMut::F32(&mut answer)],
                 );
-                let taken = TAKEN.with(Cell::get) - before;
-                match done {
+                let allocations = ALLOCATIONS.with(Cell::get) - before;
+                match result {
                     Ok(_) => {
                         assert!(
                             answer.iter().all(|number| number.abs() < 10.0),
                             "{answer:?}"
                         );
-                        writeln!(said, "answered, {taken} allocations").unwrap();
+                        writeln!(output, "answered, {allocations} allocations").unwrap();
                     }
-                    Err(error) => writeln!(said, "{error}").unwrap(),
+                    Err(error) => writeln!(output, "{error}").unwrap(),
                 }
             }
         }
     }
-    fs::write(place.join("said"), said).unwrap();
+    fs::write(place.join("said"), output).unwrap();
 }
 
-/// Two engines of one plan, one whose work goes first, answer by turns.
+/// Runs two engines of one plan alternately, one with high and one with low priority.
 fn shares() {
     let (place, bundle, places) = stand_in::told();
     let priorities = [Priority::High, Priority::Low];
@@ -121,14 +121,14 @@ fn shares() {
     let proof = Proof::of(&bundle).unwrap();
     let mut answers = Vec::new();
     for round in 0..4 {
-        // Each is given another frame, so that an answer of the other's would show.
-        for (place, engine) in engines.iter_mut().enumerate() {
-            let frame = &proof.frames()[(round + place) % 2];
-            let levels: Vec<i8> = frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect();
+        // Each engine gets another frame, so that an answer of the other engine would be noticed.
+        for (index, engine) in engines.iter_mut().enumerate() {
+            let frame = &proof.frames()[(round + index) % 2];
+            let pixels: Vec<i8> = frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect();
             let mut answer = [f32::NAN; 2];
-            let lent = &mut [TensorMut::F32(&mut answer)];
-            engine.infer(&[TensorRef::I8(&levels)], lent).unwrap();
-            answers.push(((round + place) % 2, answer.map(f32::to_bits)));
+            let outputs = &mut [TensorMut::F32(&mut answer)];
+            engine.infer(&[TensorRef::I8(&pixels)], outputs).unwrap();
+            answers.push(((round + index) % 2, answer.map(f32::to_bits)));
         }
     }
     let of = |frame| answers.iter().filter(move |answer| answer.0 == frame);
@@ -138,7 +138,7 @@ fn shares() {
     fs::write(place.join("said"), "shared").unwrap();
 }
 
-/// What TensorRT tells of a plan's layers.
+/// Writes TensorRT's report of a plan's layers.
 fn reports() {
     let (place, _, places) = stand_in::told();
     let plan = fs::read_dir(&places.plans)
@@ -147,7 +147,7 @@ fn reports() {
         .find(|file| file.extension().is_some_and(|e| e == "plan"));
     let content = fs::read(plan.unwrap()).unwrap();
     let key = content.windows(2).position(|pair| pair == b"\n\n").unwrap();
-    // The checksum is behind it.
+    // The file ends with the checksum.
     let plan = &content[key + 2..content.len() - 32];
     let library = TensorRt::open(
         Product::TensorRt,
@@ -155,41 +155,41 @@ fn reports() {
         &places.shims,
     );
     let engine = library.unwrap().runtime(None).unwrap().load(plan).unwrap();
-    let said = match engine.report() {
+    let output = match engine.report() {
         Ok(report) => report,
         Err(error) => error.to_string(),
     };
-    fs::write(place.join("said"), said).unwrap();
+    fs::write(place.join("said"), output).unwrap();
 }
 
 #[test]
-fn a_plans_layers_are_told_in_tensorrts_own_words() {
+fn the_layer_report_is_tensorrts_own() {
     let machine = Machine::behind_the_shim("c++");
-    built(&machine.run(&[]));
+    assert_built(&machine.run(&[]));
     assert_eq!(machine.does("reports", &[]), r#"{"Layers": ["only"]}"#);
-    let said = machine.does("reports", &[("STAND_IN_FAIL", "createEngineInspector")]);
+    let output = machine.does("reports", &[("STAND_IN_FAIL", "createEngineInspector")]);
     assert!(
-        said.starts_with("asking for the layer report failed: createEngineInspector was told"),
-        "{said}"
+        output.starts_with("asking for the layer report failed: createEngineInspector was told"),
+        "{output}"
     );
 }
 
 #[test]
 fn two_engines_share_the_device_on_streams_of_their_own_priority() {
     let machine = Machine::behind_the_shim("c++");
-    built(&machine.run(&[]));
+    assert_built(&machine.run(&[]));
     let log = machine.path("log");
-    let said = machine.does("shares", &[("STAND_IN_LOG", log.to_str().unwrap())]);
-    assert_eq!(said, "shared");
+    let output = machine.does("shares", &[("STAND_IN_LOG", log.to_str().unwrap())]);
+    assert_eq!(output, "shared");
     let log = fs::read_to_string(&log).unwrap();
     let streams: Vec<_> = log.lines().filter(|line| line.contains("stream")).collect();
     // CUDA's greatest priority is its lowest number.
-    let wanted = ["a stream of priority -5", "a stream of priority 0"];
-    assert_eq!(streams, wanted, "{log}");
+    let expected = ["a stream of priority -5", "a stream of priority 0"];
+    assert_eq!(streams, expected, "{log}");
 }
 
-/// The file of the times that were measured.
-fn times(machine: &Machine) -> PathBuf {
+/// The file of the timing cache.
+fn timing_file(machine: &Machine) -> PathBuf {
     let files = fs::read_dir(machine.path("plans")).unwrap();
     let mut files = files.map(|entry| entry.unwrap().path());
     files
@@ -197,32 +197,32 @@ fn times(machine: &Machine) -> PathBuf {
         .unwrap()
 }
 
-fn built(said: &str) {
+fn assert_built(output: &str) {
     assert!(
-        said.starts_with("int8 on TensorRT 11.4.0 on stand-in; 2 results; "),
-        "{said}"
+        output.starts_with("int8 on TensorRT 11.4.0 on stand-in; 2 results; "),
+        "{output}"
     );
 }
 
 #[test]
-fn a_plan_is_built_proven_and_driven_with() {
+fn a_plan_is_built_validated_and_run() {
     let machine = Machine::behind_the_shim("c++");
-    let said = machine.run(&[]);
-    built(&said);
+    let output = machine.run(&[]);
+    assert_built(&output);
     assert!(
-        said.contains("layers Some(\"Name: only, LayerType: stand-in\")"),
-        "{said}"
+        output.contains("layers Some(\"Name: only, LayerType: stand-in\")"),
+        "{output}"
     );
     assert!(
-        said.contains("compiled ") && said.contains("110400.so"),
-        "{said}"
+        output.contains("compiled ") && output.contains("110400.so"),
+        "{output}"
     );
-    let said = machine.run(&[("STAND_IN_FAIL", "buildSerializedNetwork")]);
-    assert!(said.contains("2 results; 0 steps"), "{said}");
+    let output = machine.run(&[("STAND_IN_FAIL", "buildSerializedNetwork")]);
+    assert!(output.contains("2 results; 0 steps"), "{output}");
     for environment in [&[][..], &[("PILOTAGE_TEST_NO_GRAPH", "1")]] {
-        let said = machine.does("drives", environment);
+        let output = machine.does("drives", environment);
         assert_eq!(
-            said,
+            output,
             "answered, 0 allocations\n".repeat(4),
             "{environment:?}"
         );
@@ -230,43 +230,43 @@ fn a_plan_is_built_proven_and_driven_with() {
 }
 
 #[test]
-fn times_that_cannot_be_used_are_replaced_and_are_not_why_a_build_fails() {
+fn an_unusable_timing_cache_is_replaced_and_is_not_the_reported_reason() {
     let machine = Machine::behind_the_shim("c++");
-    built(&machine.run(&[]));
-    let file = times(&machine);
+    assert_built(&machine.run(&[]));
+    let file = timing_file(&machine);
     assert_eq!(fs::read_to_string(&file).unwrap(), "times 1");
-    let anew = || {
+    let remove_plans = || {
         machine
             .plans()
             .iter()
             .for_each(|plan| fs::remove_file(plan).unwrap())
     };
-    anew();
-    built(&machine.run(&[]));
+    remove_plans();
+    assert_built(&machine.run(&[]));
     assert_eq!(fs::read_to_string(&file).unwrap(), "times 2");
     for bad in ["times of another device", "half of a fi"] {
         fs::write(&file, bad).unwrap();
-        anew();
-        let said = machine.run(&[("STAND_IN_FAIL", "buildSerializedNetwork")]);
+        remove_plans();
+        let output = machine.run(&[("STAND_IN_FAIL", "buildSerializedNetwork")]);
         assert_eq!(
-            said,
+            output,
             "error: building the plan failed: buildSerializedNetwork was told to fail"
         );
-        built(&machine.run(&[]));
+        assert_built(&machine.run(&[]));
         assert_eq!(fs::read_to_string(&file).unwrap(), "times 1", "{bad}");
     }
-    // What others may write is not even given to TensorRT.
+    // A file that others may write is not passed to TensorRT.
     fs::write(&file, "half of a fi").unwrap();
     mode(&file, 0o666);
-    anew();
-    let said = machine.run(&[]);
-    built(&said);
-    assert!(said.contains("can be written by others"), "{said}");
+    remove_plans();
+    let output = machine.run(&[]);
+    assert_built(&output);
+    assert!(output.contains("can be written by others"), "{output}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "times 1");
 }
 
 #[test]
-fn what_fails_behind_the_shim_is_told_in_tensorrts_own_words() {
+fn errors_behind_the_shim_carry_tensorrts_message() {
     let machine = Machine::behind_the_shim("c++");
     for (call, doing) in [
         ("createInferBuilder", "building the plan failed"),
@@ -284,21 +284,21 @@ fn what_fails_behind_the_shim_is_told_in_tensorrts_own_words() {
         ("setTensorAddress", "binding a tensor failed"),
         ("enqueueV3", "starting the inference failed"),
     ] {
-        let said = machine.run(&[("STAND_IN_FAIL", call)]);
-        assert!(said.starts_with("error: "), "{call}: {said}");
-        assert!(said.contains(doing), "{call}: {said}");
+        let output = machine.run(&[("STAND_IN_FAIL", call)]);
+        assert!(output.starts_with("error: "), "{call}: {output}");
+        assert!(output.contains(doing), "{call}: {output}");
         assert!(
-            said.contains(&format!(": {call} was told to fail")),
-            "{said}"
+            output.contains(&format!(": {call} was told to fail")),
+            "{output}"
         );
         assert!(machine.plans().is_empty(), "{call}");
     }
 }
 
 #[test]
-fn work_whose_end_cannot_be_told_keeps_its_memory_for_good() {
+fn buffers_are_leaked_when_the_end_of_the_work_cannot_be_marked() {
     let machine = Machine::behind_the_shim("c++");
-    built(&machine.run(&[]));
+    assert_built(&machine.run(&[]));
     let log = machine.path("given-back");
     let environment = [("STAND_IN_LOG", log.to_str().unwrap())];
     machine.does("drives", &environment);
@@ -310,16 +310,16 @@ fn work_whose_end_cannot_be_told_keeps_its_memory_for_good() {
     );
 
     fs::remove_file(&log).unwrap();
-    // An inference marks its beginning, then its end.
-    let fails = ("PILOTAGE_TEST_THEN_FAILS", "cuEventRecord:2");
-    let said = machine.does("drives", &[environment[0], fails]);
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[..2], ["answered, 0 allocations"; 2], "{said}");
+    // The second mark of an inference is that of its end.
+    let fault = ("PILOTAGE_TEST_THEN_FAILS", "cuEventRecord:2");
+    let output = machine.does("drives", &[environment[0], fault]);
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[..2], ["answered, 0 allocations"; 2], "{output}");
     assert!(
         lines[2].contains("marking the end of the work failed"),
-        "{said}"
+        "{output}"
     );
-    assert!(lines[3].contains("cannot be followed any more"), "{said}");
+    assert!(lines[3].contains("cannot be followed any more"), "{output}");
     let log = fs::read_to_string(&log).unwrap();
     assert!(
         log.lines().all(|line| line.starts_with("a stream")),
@@ -328,48 +328,52 @@ fn work_whose_end_cannot_be_told_keeps_its_memory_for_good() {
 }
 
 #[test]
-fn an_error_that_cuda_11_4_did_not_have_is_told_by_its_number() {
+fn an_unknown_cuda_error_is_reported_by_its_code() {
     let machine = Machine::new();
-    let said = machine.run(&[
+    let output = machine.run(&[
         ("STAND_IN_FAIL", "cuStreamCreateWithPriority"),
         ("STAND_IN_CODE", "4242"),
     ]);
     assert!(
-        said.starts_with("error: ") && said.contains("making a stream failed"),
-        "{said}"
+        output.starts_with("error: ") && output.contains("making a stream failed"),
+        "{output}"
     );
-    assert!(said.contains("CUDA error 4242"), "{said}");
+    assert!(output.contains("CUDA error 4242"), "{output}");
 }
 
 #[test]
-fn what_a_power_cut_leaves_of_a_shim_is_compiled_again_and_never_opened() {
+fn a_shim_without_its_checksum_is_recompiled_and_never_opened() {
     let machine = Machine::behind_the_shim("c++");
-    built(&machine.run(&[]));
+    assert_built(&machine.run(&[]));
     let shim = machine.path("shims/libpilotage_tensorrt_110400.so");
     let checksum = shim.with_extension("so.sha256");
     let whole = fs::read_to_string(&checksum).unwrap();
-    // The checksum is written first: the old shim, or none, is beside a new one.
+    // The checksum is written first: after a power failure the old shim, or none, is beside the new
+    // checksum.
     fs::write(&checksum, "0".repeat(64)).unwrap();
-    let said = machine.run(&[]);
-    built(&said);
-    assert!(said.contains("compiled "), "{said}");
+    let output = machine.run(&[]);
+    assert_built(&output);
+    assert!(output.contains("compiled "), "{output}");
     assert_eq!(fs::read_to_string(&checksum).unwrap(), whole);
     fs::remove_file(&shim).unwrap();
-    let said = machine.run(&[]);
-    assert!(said.contains("compiled "), "{said}");
+    let output = machine.run(&[]);
+    assert!(output.contains("compiled "), "{output}");
 
-    // Where others may write, nothing is opened; that the headers are of another version would be
-    // the wrong thing to say.
+    // In a folder that others may write no shim is opened. The error must state this, and not that
+    // the headers are of another version.
     mode(&machine.path("shims"), 0o777);
-    let said = machine.run(&[]);
+    let output = machine.run(&[]);
     assert!(
-        said.starts_with("error: there is no shim for TensorRT 11.4.0"),
-        "{said}"
+        output.starts_with("error: there is no shim for TensorRT 11.4.0"),
+        "{output}"
     );
-    assert!(said.contains("/shims can be written by others"), "{said}");
+    assert!(
+        output.contains("/shims can be written by others"),
+        "{output}"
+    );
     mode(&machine.path("shims"), 0o755);
 
-    // One folder of headers that is of no use, of the same version, is not the only one.
+    // An unusable folder of headers of the same version does not prevent the use of the next one.
     let broken = machine.path("broken-headers");
     fs::create_dir(&broken).unwrap();
     let good = machine.path("headers");
@@ -378,18 +382,18 @@ fn what_a_power_cut_leaves_of_a_shim_is_compiled_again_and_never_opened() {
     }
     fs::write(broken.join("NvInfer.h"), "#error half of a download\n").unwrap();
     fs::remove_file(&shim).unwrap();
-    let said = machine.run(&[]);
-    built(&said);
-    assert!(said.contains("compiled "), "{said}");
+    let output = machine.run(&[]);
+    assert_built(&output);
+    assert!(output.contains("compiled "), "{output}");
     fs::remove_file(&shim).unwrap();
     fs::remove_file(&good).unwrap();
-    let said = machine.run(&[]);
-    assert!(said.contains("half of a download"), "{said}");
+    let output = machine.run(&[]);
+    assert!(output.contains("half of a download"), "{output}");
 }
 
-/// Shim and stand-in, watched by AddressSanitizer: what is used after it has gone ends the process.
+/// Shim and stand-in under AddressSanitizer: a use after free ends the process.
 #[test]
-fn nothing_is_used_after_it_has_gone() {
+fn address_sanitizer_finds_no_error() {
     let tools = tempfile::tempdir().unwrap();
     let compiler = tools.path().join("c++");
     fs::write(
@@ -404,29 +408,32 @@ fn nothing_is_used_after_it_has_gone() {
         .arg("-print-file-name=libasan.so")
         .output();
     let library = String::from_utf8(library.unwrap().stdout).unwrap();
-    let watched = [
+    let sanitized = [
         ("CXX", compiler),
         ("LD_PRELOAD", library.trim()),
-        // What stays open to the end is no leak, and Rust's part is not compiled for it.
+        // Objects that stay open until the end are not leaks. Rust's part is not instrumented.
         (
             "ASAN_OPTIONS",
             "detect_leaks=0:detect_stack_use_after_return=1",
         ),
     ];
-    built(&machine.run(&watched));
+    assert_built(&machine.run(&sanitized));
     let shim = fs::read(machine.path("shims/libpilotage_tensorrt_110400.so")).unwrap();
     assert!(shim.windows(6).any(|bytes| bytes == b"__asan"));
-    let said = machine.does("drives", &watched);
-    assert_eq!(said.matches("answered").count(), 4, "{said}");
+    let output = machine.does("drives", &sanitized);
+    assert_eq!(output.matches("answered").count(), 4, "{output}");
     for call in [
         "buildSerializedNetwork",
         "createBuilderConfig",
         "createExecutionContext",
     ] {
         machine.forget();
-        let mut environment = watched.to_vec();
+        let mut environment = sanitized.to_vec();
         environment.push(("STAND_IN_FAIL", call));
-        let said = machine.run(&environment);
-        assert!(said.contains(&format!("{call} was told to fail")), "{said}");
+        let output = machine.run(&environment);
+        assert!(
+            output.contains(&format!("{call} was told to fail")),
+            "{output}"
+        );
     }
 }

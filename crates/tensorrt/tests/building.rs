@@ -1,4 +1,4 @@
-//! NVIDIA's own compiler, for GPUs that are not here: TensorRT-RTX builds without one.
+//! Tests of NVIDIA's builder. TensorRT-RTX can build plans for GPUs that this machine lacks.
 
 #![allow(
     clippy::print_stdout,
@@ -28,7 +28,7 @@ use real::{checkout, headers, libraries};
 /// Ampere (Orin's family), Ada and Blackwell.
 const DEVICES: [u16; 4] = [80, 86, 89, 120];
 
-/// TensorRT-RTX through a shim made for it, and the folder that the shim is in.
+/// TensorRT-RTX through a shim that is compiled for it, and the shim's folder.
 fn rtx() -> (TensorRt, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     compile_shim(&headers("RTX-1.7"), folder.path(), Warnings::Denied).unwrap();
@@ -52,12 +52,12 @@ fn shipped() -> Vec<u8> {
     std::fs::read(checkout("engines/pilotnet.onnx")).unwrap()
 }
 
-/// The shipped recipe in another precision; how far it is from fp32 is for other tests.
+/// The shipped recipe in another precision. Other tests check its error against fp32.
 fn compiled(precision: Precision) -> Bundle {
     recipe(precision, &[])
 }
 
-/// In int8 but for some layers.
+/// The shipped recipe in int8, with some layers in another precision.
 fn mixed(layers: &[(&str, LayerPrecision)]) -> Bundle {
     recipe(Precision::Int8, layers)
 }
@@ -79,7 +79,7 @@ fn recipe(precision: Precision, layers: &[(&str, LayerPrecision)]) -> Bundle {
     Bundle::read(&engine.bytes).unwrap()
 }
 
-/// What one line of RTX's layer report says: `Name: fc1_myl0_11, LayerType: gemm, Inputs: [ { …
+/// One line of RTX's layer report: `Name: fc1_myl0_11, LayerType: gemm, Inputs: [ { …
 /// Datatype: Int8, … }], Constants: [ … ], Outputs: [ … ], …`.
 struct Layer<'a> {
     name: &'a str,
@@ -130,7 +130,8 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
     let report = fp32.layers.unwrap();
     let found = layers(&report);
     let float = multiplying(&found);
-    // The five convolutions and the largest of the others; for the small ones it writes code.
+    // The five convolutions and the largest fully connected layer. TensorRT generates code for the
+    // small ones.
     assert_eq!(float.len(), 6, "{report}");
     assert!(
         !report.contains("Int8") && !report.contains("Half"),
@@ -169,9 +170,9 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
     let half = build(&tensorrt, &half.sections["model.fp16.onnx"], &DEVICES).unwrap();
     let report = half.layers.unwrap();
     let found = layers(&report);
-    let layers_of_it = multiplying(&found);
-    assert!(layers_of_it.len() >= 6, "{report}");
-    for layer in layers_of_it {
+    let half_layers = multiplying(&found);
+    assert!(half_layers.len() >= 6, "{report}");
+    for layer in half_layers {
         assert_eq!(
             (layer.inputs[0], layer.weights),
             ("Half", "Half"),
@@ -182,7 +183,7 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
     println!("fp16: {} bytes", half.bytes.len());
     assert!(half.bytes.len() < fp32.bytes.len());
 
-    // One layer in float16 amid integers, as mixed precision makes them.
+    // Mixed precision: one layer in float16 between integer layers.
     let mixed = mixed(&[("conv3", LayerPrecision::Fp16)]);
     let mixed = build(&tensorrt, &mixed.sections["model.qdq.onnx"], &DEVICES).unwrap();
     let report = mixed.layers.unwrap();
@@ -194,26 +195,27 @@ fn the_shipped_model_becomes_a_plan_in_each_precision() {
         assert_eq!((layer.inputs[0], layer.weights), expected, "{}", layer.name);
     }
 
-    // TensorRT has no ranges chosen at run time: the weights are kept in 8 bits, or not even they.
+    // TensorRT does not support ranges that are chosen at run time: at most the weights are kept in
+    // 8 bits.
     let dynamic = compiled(Precision::Int8Dynamic);
     let dynamic = build(&tensorrt, &dynamic.sections["model.qdq.onnx"], &DEVICES).unwrap();
     let report = dynamic.layers.unwrap();
     assert!(multiplying(&layers(&report)).len() >= 6, "{report}");
 
-    // A plan for one kind of device is a part of that for several.
+    // A plan for one kind of device is at most as large as one for several.
     let one = build(&tensorrt, &shipped(), &DEVICES[..1]).unwrap();
     assert!(one.bytes.len() <= fp32.bytes.len());
 }
 
 #[test]
-fn without_a_driver_a_plan_is_refused_and_says_why() {
+fn without_a_driver_a_plan_is_rejected_with_the_reason() {
     let (tensorrt, _shim) = rtx();
     let plan = build(&tensorrt, &shipped(), &DEVICES).unwrap();
     match tensorrt
         .runtime(None)
         .and_then(|runtime| runtime.load(&plan.bytes))
     {
-        // A machine with a driver and a card.
+        // This machine has a driver and a GPU.
         Ok(engine) => assert_eq!(engine.tensors().unwrap().len(), 2),
         Err(error) => {
             let message = error.to_string();
@@ -233,7 +235,7 @@ fn without_a_driver_a_plan_is_refused_and_says_why() {
 }
 
 #[test]
-fn what_is_no_plan_is_refused() {
+fn malformed_plans_are_rejected() {
     let (tensorrt, _shim) = rtx();
     let plan = build(&tensorrt, &shipped(), &[86]).unwrap().bytes;
     let runtime = tensorrt.runtime(None).unwrap();
@@ -249,7 +251,7 @@ fn what_is_no_plan_is_refused() {
 }
 
 #[test]
-fn broken_models_are_refused_by_name() {
+fn malformed_models_are_rejected_by_node() {
     let (tensorrt, _shim) = rtx();
     let model = shipped();
     let mut damaged = model.clone();
@@ -261,7 +263,7 @@ fn broken_models_are_refused_by_name() {
         assert!(matches!(error, TensorRtError::Parse { .. }), "{error}");
     }
 
-    // An operator that nobody has: Relu's name stands in the file once for each node.
+    // An unknown operator: the file contains Relu's name once for each node.
     let relu = model
         .windows(6)
         .position(|bytes| bytes == b"\x22\x04Relu")
@@ -286,15 +288,15 @@ fn broken_models_are_refused_by_name() {
 }
 
 #[test]
-fn what_the_library_cannot_do_is_said() {
+fn unsupported_options_are_reported() {
     let (tensorrt, _shim) = rtx();
     let model = shipped();
     let attempt = |options: &BuildOptions<'_>| match tensorrt.build(&model, options) {
         Err(TensorRtError::Unsupported(what)) => what,
         other => panic!("{other:?}"),
     };
-    let asked = |options: BuildOptions<'_>| attempt(&options);
-    let int8 = asked(BuildOptions {
+    let unsupported = |options: BuildOptions<'_>| attempt(&options);
+    let int8 = unsupported(BuildOptions {
         int8: true,
         ..BuildOptions::default()
     });
@@ -302,12 +304,12 @@ fn what_the_library_cannot_do_is_said() {
         int8.contains("takes the precision from the model"),
         "{int8}"
     );
-    let dla = asked(BuildOptions {
+    let dla = unsupported(BuildOptions {
         dla_core: Some(0),
         ..BuildOptions::default()
     });
     assert!(dla.contains("no DLA core"), "{dla}");
-    let device = asked(BuildOptions {
+    let device = unsupported(BuildOptions {
         compute_capabilities: &[31],
         ..BuildOptions::default()
     });
@@ -318,7 +320,7 @@ fn what_the_library_cannot_do_is_said() {
 }
 
 #[test]
-fn a_build_tells_how_far_it_is_and_can_be_stopped() {
+fn a_build_reports_progress_and_can_be_cancelled() {
     let (tensorrt, _shim) = rtx();
     let model = shipped();
     let run = |progress: &(dyn Fn(Progress<'_>) -> bool + Sync)| {
@@ -331,19 +333,23 @@ fn a_build_tells_how_far_it_is_and_can_be_stopped() {
             },
         )
     };
-    let told = Mutex::new(Vec::new());
+    let reports = Mutex::new(Vec::new());
     run(&|progress| {
         let Progress { phase, done, steps } = progress;
-        told.lock().unwrap().push((phase.to_owned(), done, steps));
+        reports
+            .lock()
+            .unwrap()
+            .push((phase.to_owned(), done, steps));
         true
     })
     .unwrap();
-    let told = told.into_inner().unwrap();
-    assert!(told.len() > 3, "{told:?}");
+    let reports = reports.into_inner().unwrap();
+    assert!(reports.len() > 3, "{reports:?}");
     assert!(
-        told.iter()
+        reports
+            .iter()
             .all(|(_, done, steps)| done <= steps && *steps > 0),
-        "{told:?}"
+        "{reports:?}"
     );
 
     let calls = AtomicU32::new(0);

@@ -1,4 +1,4 @@
-//! What docs/tensorrt.md says of the shim's functions is said of all of them.
+//! Checks that docs/tensorrt.md lists every function of the shim.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
 mod real;
@@ -22,14 +22,14 @@ fn each_function_of_the_shim_is_in_the_table_of_what_has_run() {
     let docs = fs::read_to_string(real::checkout("docs/tensorrt.md")).unwrap();
     let table = docs.split("| of the shim |").nth(1).unwrap();
     let table = table.split("\n\n").next().unwrap();
-    let told: BTreeSet<&str> = table
+    let documented: BTreeSet<&str> = table
         .lines()
         .filter_map(|row| row.strip_prefix("| ")?.split(" |").next())
         .flat_map(|cell| cell.split(", ").map(|name| name.trim_matches('`')))
         .collect();
-    let untold: Vec<_> = functions.difference(&told).collect();
+    let missing: Vec<_> = functions.difference(&documented).collect();
     assert!(
-        untold.is_empty(),
-        "docs/tensorrt.md does not say of {untold:?}"
+        missing.is_empty(),
+        "docs/tensorrt.md does not list {missing:?}"
     );
 }

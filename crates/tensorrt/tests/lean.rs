@@ -1,5 +1,4 @@
-//! NVIDIA's real TensorRT 11.4, as far as it goes without a GPU: its lean runtime through the
-//! real shim.
+//! Tests of NVIDIA's TensorRT 11.4 without a GPU: its lean runtime through the real shim.
 
 #![allow(
     clippy::print_stdout,
@@ -24,31 +23,31 @@ use pilotage_tensorrt::{
 };
 use real::{headers, lean};
 
-/// A folder with the runtime under the name that JetPack gives the whole library.
-fn place() -> tempfile::TempDir {
-    let place = tempfile::tempdir().unwrap();
+/// A folder with the lean runtime under the file name of the full library.
+fn library_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
     symlink(
         lean().join("libnvinfer_lean.so.11"),
-        place.path().join("libnvinfer.so.11"),
+        folder.path().join("libnvinfer.so.11"),
     )
     .unwrap();
-    place
+    folder
 }
 
-fn open(place: &Path) -> Result<TensorRt, TensorRtError> {
-    let shims = Shims::In(place.to_owned());
-    TensorRt::open(Product::TensorRt, Some(place), &shims)
+fn open(folder: &Path) -> Result<TensorRt, TensorRtError> {
+    let shims = Shims::In(folder.to_owned());
+    TensorRt::open(Product::TensorRt, Some(folder), &shims)
 }
 
 #[test]
-fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
-    let place = place();
-    let installed = TensorRt::installed(Product::TensorRt, Some(place.path()));
+fn only_the_shim_of_the_same_version_is_used() {
+    let folder = library_folder();
+    let installed = TensorRt::installed(Product::TensorRt, Some(folder.path()));
     assert_eq!(installed.unwrap().to_string(), "TensorRT 11.4.0");
-    let error = open(place.path()).unwrap_err();
+    let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, TensorRtError::NoShim { .. }), "{error}");
 
-    // A shim of the next version, under this one's name.
+    // A shim of the next version, under the name of this version's shim.
     let other = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(headers("Enterprise-11.4").folder).unwrap() {
         let path = entry.unwrap().path();
@@ -67,8 +66,8 @@ fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
     let next = Headers {
         folder: other.path().to_owned(),
     };
-    let next = compile_shim(&next, place.path(), Warnings::Allowed).unwrap();
-    let own = place.path().join("libpilotage_tensorrt_110400.so");
+    let next = compile_shim(&next, folder.path(), Warnings::Allowed).unwrap();
+    let own = folder.path().join("libpilotage_tensorrt_110400.so");
     for extension in ["so", "so.sha256"] {
         fs::rename(
             next.with_extension(extension),
@@ -76,7 +75,7 @@ fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
         )
         .unwrap();
     }
-    let error = open(place.path()).unwrap_err();
+    let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, TensorRtError::WrongShim { .. }), "{error}");
     assert!(
         error
@@ -85,21 +84,21 @@ fn it_is_opened_by_the_shim_of_its_own_version_and_by_no_other() {
         "{error}"
     );
 
-    compile_shim(&headers("Enterprise-11.4"), place.path(), Warnings::Denied).unwrap();
-    let opened = open(place.path()).unwrap();
+    compile_shim(&headers("Enterprise-11.4"), folder.path(), Warnings::Denied).unwrap();
+    let opened = open(folder.path()).unwrap();
     assert_eq!(opened.version().to_string(), "TensorRT 11.4.0");
     assert!(opened.strongly_typed());
 }
 
 #[test]
-fn without_a_driver_no_plan_is_loaded_and_it_says_why() {
-    let place = place();
-    compile_shim(&headers("Enterprise-11.4"), place.path(), Warnings::Denied).unwrap();
-    let tensorrt = open(place.path()).unwrap();
+fn without_a_driver_no_plan_is_loaded_and_the_error_says_why() {
+    let folder = library_folder();
+    compile_shim(&headers("Enterprise-11.4"), folder.path(), Warnings::Denied).unwrap();
+    let tensorrt = open(folder.path()).unwrap();
     let built = tensorrt.build(b"a model", &BuildOptions::default());
     let message = built.unwrap_err().to_string();
     assert!(message.contains("can only run plans"), "{message}");
-    // The runtime itself needs no driver, or says at once that it has none.
+    // Creating the runtime may succeed without a driver, or already report the missing driver.
     let loaded = tensorrt
         .runtime(None)
         .and_then(|runtime| runtime.load(b"a plan").map(|_| ()));

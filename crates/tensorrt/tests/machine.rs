@@ -1,5 +1,5 @@
-//! `prepare`, from an engine file to a proven plan, on a machine that has only stand-ins for CUDA
-//! and TensorRT (tests/stand-in): each run is a process of its own, with its own environment.
+//! Tests of `prepare`, from an engine file to a validated plan, on a machine with stand-ins for
+//! CUDA and TensorRT (tests/stand-in). Each run is a process with its own environment.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,61 +16,65 @@ use pilotage_engine::Bundle;
 use stand_in::real;
 use stand_in::{LIBRARY, Machine, SHIM};
 
-/// What the tests below run in another process, with stand-ins in its way.
+/// Runs the role of the tests below in the child process, which loads the stand-ins.
 fn play(role: &str) {
     assert_eq!(role, "prepares");
     stand_in::prepares();
 }
 
 #[test]
-fn a_plan_is_built_proven_and_kept_once() {
+fn a_plan_is_built_validated_and_stored_once() {
     let machine = Machine::new();
-    let said = machine.run(&[]);
+    let output = machine.run(&[]);
     assert!(
-        said.starts_with(&format!("int8 on {LIBRARY} on stand-in; 2 results; ")),
-        "{said}"
+        output.starts_with(&format!("int8 on {LIBRARY} on stand-in; 2 results; ")),
+        "{output}"
     );
     assert!(
-        said.contains("2 steps; layers Some(\"Name: only, LayerType: stand-in\")"),
-        "{said}"
+        output.contains("2 steps; layers Some(\"Name: only, LayerType: stand-in\")"),
+        "{output}"
     );
     let [plan] = &machine.plans()[..] else {
         panic!()
     };
     assert_eq!(machine.times(), [1]);
 
-    // The second time nothing is built.
-    let said = machine.run(&[("STAND_IN_FAIL", "build_plan")]);
-    assert!(said.contains("2 results; 0 steps; layers None"), "{said}");
+    // The second run builds nothing.
+    let output = machine.run(&[("STAND_IN_FAIL", "build_plan")]);
+    assert!(
+        output.contains("2 results; 0 steps; layers None"),
+        "{output}"
+    );
 
-    // Half of it, as a power cut leaves a file: never loaded, built anew, the timings known.
+    // A truncated plan, as after a power failure, is not loaded. It is built again with the timing
+    // cache.
     let whole = fs::read(plan).unwrap();
     fs::write(plan, &whole[..whole.len() / 2]).unwrap();
-    let said = machine.run(&[]);
+    let output = machine.run(&[]);
     assert!(
-        said.contains("built anew: ") && said.contains("the plan is damaged"),
-        "{said}"
+        output.contains("built anew: ") && output.contains("the plan is damaged"),
+        "{output}"
     );
     assert_eq!(fs::read(plan).unwrap(), whole);
     assert_eq!(machine.times(), [2]);
 
-    // Answers that have become wrong, as of a driver that was repaired badly: a plan is proven
-    // whenever it is loaded, and is built anew once.
+    // Wrong answers, as from a faulty driver: a plan is validated whenever it is loaded, and is
+    // built again once.
     machine.answers("wrong", 2, |x| x + 0.6);
     let wrong = machine.path("wrong");
-    let said = machine.run(&[("STAND_IN_ANSWERS", wrong.to_str().unwrap())]);
-    assert!(said.starts_with("error: the plan is too far"), "{said}");
+    let output = machine.run(&[("STAND_IN_ANSWERS", wrong.to_str().unwrap())]);
+    assert!(output.starts_with("error: the plan is too far"), "{output}");
 
-    // One that does not load any more is built anew, once.
-    let said = machine.run(&[("STAND_IN_FAIL", "engine_new:1")]);
+    // A plan that cannot be loaded is built again, once.
+    let output = machine.run(&[("STAND_IN_FAIL", "engine_new:1")]);
     assert!(
-        said.contains("built anew: ") && said.contains("2 results; 2 steps"),
-        "{said}"
+        output.contains("built anew: ") && output.contains("2 results; 2 steps"),
+        "{output}"
     );
-    let said = machine.run(&[("STAND_IN_FAIL", "engine_new")]);
-    assert!(said.starts_with("error: "), "{said}");
+    let output = machine.run(&[("STAND_IN_FAIL", "engine_new")]);
+    assert!(output.starts_with("error: "), "{output}");
 
-    // A plan that was proven by other limits has not been proven.
+    // A plan that was validated with other limits is built again.
     let bytes = fs::read(machine.path("engine")).unwrap();
     let limits = |most_mse: f64| {
         let mut bundle = Bundle::read(&bytes).unwrap();
@@ -78,41 +82,41 @@ fn a_plan_is_built_proven_and_kept_once() {
         fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
         machine.run(&[])
     };
-    let said = limits(0.04);
+    let output = limits(0.04);
     assert!(
-        said.contains("the plan was built for another proof"),
-        "{said}"
+        output.contains("the plan was built for another proof"),
+        "{output}"
     );
-    let said = limits(1e-30);
-    assert!(said.starts_with("error: the plan is too far"), "{said}");
+    let output = limits(1e-30);
+    assert!(output.starts_with("error: the plan is too far"), "{output}");
     fs::write(machine.path("engine"), &bytes).unwrap();
 
-    // A device with memory of its own gives the same answers by copies.
+    // A device with separate memory returns the same answers through copies.
     machine.forget();
-    let said = machine.run(&[("STAND_IN_INTEGRATED", "0")]);
+    let output = machine.run(&[("STAND_IN_INTEGRATED", "0")]);
     assert!(
-        said.starts_with("int8 on ") && said.contains("2 results"),
-        "{said}"
+        output.starts_with("int8 on ") && output.contains("2 results"),
+        "{output}"
     );
 }
 
 #[test]
-fn a_plan_too_far_from_fp32_is_thrown_away() {
+fn a_plan_that_fails_the_gate_is_discarded() {
     let machine = Machine::new();
     for change in [|x| x + 0.6, |_| f32::NAN, |_| f32::INFINITY, |x| x * 1e6] {
         machine.answers("answers", 2, change);
-        let said = machine.run(&[]);
+        let output = machine.run(&[]);
         assert!(
-            said.starts_with("error: the plan is too far from fp32 and is not used; ")
-                && said.contains(":\n  steering: mean squared error "),
-            "{said}"
+            output.starts_with("error: the plan is too far from fp32 and is not used; ")
+                && output.contains(":\n  steering: mean squared error "),
+            "{output}"
         );
         assert!(machine.plans().is_empty());
     }
 }
 
 #[test]
-fn slow_int8_becomes_fp16_and_is_said() {
+fn slow_int8_becomes_fp16_with_a_note() {
     let machine = Machine::new();
     machine.answers("floats", 0, |answer| answer);
     let floats = machine.path("floats");
@@ -120,19 +124,19 @@ fn slow_int8_becomes_fp16_and_is_said() {
         ("STAND_IN_SLOW_INT8", "1"),
         ("STAND_IN_ANSWERS", floats.to_str().unwrap()),
     ];
-    let said = machine.run(&environment);
+    let output = machine.run(&environment);
     assert!(
-        said.starts_with("fp16, from int8 on ") && said.contains("2 results"),
-        "{said}"
+        output.starts_with("fp16, from int8 on ") && output.contains("2 results"),
+        "{output}"
     );
     assert!(
-        said.contains("stand-in has no fast INT8; the plan is fp16 instead"),
-        "{said}"
+        output.contains("stand-in has no fast INT8; the plan is fp16 instead"),
+        "{output}"
     );
-    let said = machine.run(&environment);
+    let output = machine.run(&environment);
     assert!(
-        said.starts_with("fp16, from int8 on ") && said.contains("2 results; 0 steps"),
-        "{said}"
+        output.starts_with("fp16, from int8 on ") && output.contains("2 results; 0 steps"),
+        "{output}"
     );
 }
 
@@ -141,11 +145,11 @@ fn a_dla_gets_the_model_in_fp16() {
     let machine =
         Machine::with("[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\n");
     machine.answers("answers", 0, |answer| answer);
-    let said = machine.run(&[]);
-    assert!(said.starts_with("fp16, from int8 on "), "{said}");
+    let output = machine.run(&[]);
+    assert!(output.starts_with("fp16, from int8 on "), "{output}");
     assert!(
-        said.contains("a DLA takes no quantised models; the plan is fp16 instead"),
-        "{said}"
+        output.contains("a DLA takes no quantised models; the plan is fp16 instead"),
+        "{output}"
     );
     let [plan] = &machine.plans()[..] else {
         panic!()
@@ -159,7 +163,7 @@ fn a_dla_gets_the_model_in_fp16() {
 }
 
 #[test]
-fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
+fn every_failed_call_is_reported_and_no_plan_is_stored() {
     let machine = Machine::new();
     for (call, expected) in [
         (
@@ -215,10 +219,10 @@ fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
         ("cuGraphLaunch", "starting the recorded work failed"),
         ("cuEventQuery", "waiting for the GPU failed"),
     ] {
-        let said = machine.run(&[("STAND_IN_FAIL", call)]);
+        let output = machine.run(&[("STAND_IN_FAIL", call)]);
         assert!(
-            said.starts_with("error: ") && said.contains(expected),
-            "{call}: {said}"
+            output.starts_with("error: ") && output.contains(expected),
+            "{call}: {output}"
         );
         assert!(machine.plans().is_empty(), "{call}");
     }
@@ -230,30 +234,30 @@ fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
         ("cuMemcpyHtoDAsync_v2", "copying to the GPU failed"),
         ("cuMemcpyDtoHAsync_v2", "copying from the GPU failed"),
     ] {
-        let said = machine.run(&[("STAND_IN_FAIL", call), ("STAND_IN_INTEGRATED", "0")]);
+        let output = machine.run(&[("STAND_IN_FAIL", call), ("STAND_IN_INTEGRATED", "0")]);
         assert!(
-            said.starts_with("error: ") && said.contains(expected),
-            "{call}: {said}"
+            output.starts_with("error: ") && output.contains(expected),
+            "{call}: {output}"
         );
     }
-    // Where no graph can be recorded, each inference is enqueued anew.
+    // Without a recorded graph each inference is enqueued.
     for call in [
         "cuStreamBeginCapture_v2",
         "cuStreamEndCapture",
         "cuGraphInstantiateWithFlags",
         "cuEventElapsedTime",
     ] {
-        let said = machine.run(&[("STAND_IN_FAIL", call)]);
+        let output = machine.run(&[("STAND_IN_FAIL", call)]);
         assert!(
-            said.starts_with("int8 on ") && said.contains("2 results"),
-            "{call}: {said}"
+            output.starts_with("int8 on ") && output.contains("2 results"),
+            "{call}: {output}"
         );
         machine.forget();
     }
-    let nothing = machine.run(&[("STAND_IN_NO_DEVICE", "1")]);
+    let none_found = machine.run(&[("STAND_IN_NO_DEVICE", "1")]);
     assert!(
-        nothing.starts_with("error: the NVIDIA driver knows of no GPU here; "),
-        "{nothing}"
+        none_found.starts_with("error: the NVIDIA driver knows of no GPU here; "),
+        "{none_found}"
     );
     let late = machine.run(&[("STAND_IN_LATE_MS", "400")]);
     assert!(
@@ -264,7 +268,7 @@ fn every_call_that_fails_ends_in_a_message_and_keeps_nothing() {
 }
 
 #[test]
-fn a_driver_without_a_function_is_refused_by_the_functions_name() {
+fn a_driver_that_lacks_a_function_is_rejected_by_its_name() {
     let machine = Machine::new();
     let source = include_str!("stand-in/cuda.c");
     let functions = source.lines().filter_map(|line| {
@@ -275,10 +279,10 @@ fn a_driver_without_a_function_is_refused_by_the_functions_name() {
     for function in functions {
         let hidden = format!("-D{function}=hidden");
         machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[&hidden]);
-        let said = machine.run(&[]);
+        let output = machine.run(&[]);
         assert!(
-            said.starts_with(&format!("error: the NVIDIA driver has no {function}: ")),
-            "{said}"
+            output.starts_with(&format!("error: the NVIDIA driver has no {function}: ")),
+            "{output}"
         );
         count += 1;
     }
@@ -286,36 +290,39 @@ fn a_driver_without_a_function_is_refused_by_the_functions_name() {
 }
 
 #[test]
-fn a_missing_shim_is_compiled_or_says_what_it_lacks() {
+fn a_missing_shim_is_compiled_or_the_error_names_what_is_missing() {
     let machine = Machine::new();
     fs::remove_file(machine.path("shims").join(SHIM)).unwrap();
-    let said = machine.run(&[]);
-    assert!(said.contains("headers/NvInfer.h not found"), "{said}");
-    assert!(said.contains("libnvinfer-headers-dev"), "{said}");
+    let output = machine.run(&[]);
+    assert!(output.contains("headers/NvInfer.h not found"), "{output}");
+    assert!(output.contains("libnvinfer-headers-dev"), "{output}");
 
-    // Headers of another version than the library.
+    // The headers are of another version than the library.
     fs::remove_dir(machine.path("headers")).unwrap();
     std::os::unix::fs::symlink(
         real::headers("Enterprise-11.4").folder,
         machine.path("headers"),
     )
     .unwrap();
-    let said = machine.run(&[("CXX", "no-such-compiler")]);
+    let output = machine.run(&[("CXX", "no-such-compiler")]);
     assert!(
-        said.contains("no C++ compiler (no-such-compiler: "),
-        "{said}"
+        output.contains("no C++ compiler (no-such-compiler: "),
+        "{output}"
     );
-    assert!(said.contains("install the Debian package g++"), "{said}");
-    let said = machine.run(&[]);
     assert!(
-        said.contains(
+        output.contains("install the Debian package g++"),
+        "{output}"
+    );
+    let output = machine.run(&[]);
+    assert!(
+        output.contains(
             "the library is TensorRT 10.3.0, but the headers here are of another version"
         ),
-        "{said}"
+        "{output}"
     );
     assert!(
-        said.contains("libpilotage_tensorrt_110400.so in "),
-        "{said}"
+        output.contains("libpilotage_tensorrt_110400.so in "),
+        "{output}"
     );
     let compiled = fs::read_dir(machine.path("shims")).unwrap().count();
     assert_eq!(
@@ -325,61 +332,62 @@ fn a_missing_shim_is_compiled_or_says_what_it_lacks() {
 }
 
 #[test]
-fn plans_that_cannot_be_kept_and_missing_libraries_are_said() {
+fn unwritable_plans_and_missing_libraries_are_reported() {
     let machine = Machine::new();
     fs::write(machine.path("plans"), "a file where the folder should be").unwrap();
-    let said = machine.run(&[]);
+    let output = machine.run(&[]);
     assert!(
-        said.starts_with("error: ") && said.contains("cannot be kept"),
-        "{said}"
+        output.starts_with("error: ") && output.contains("cannot be kept"),
+        "{output}"
     );
     machine.forget();
 
     fs::remove_file(machine.path("libraries/libnvonnxparser.so.10")).unwrap();
     fs::remove_file(machine.path("libraries/libnvinfer.so.10")).unwrap();
-    let said = machine.run(&[]);
+    let output = machine.run(&[]);
     assert!(
-        said.starts_with("error: TensorRT is not on this machine ("),
-        "{said}"
+        output.starts_with("error: TensorRT is not on this machine ("),
+        "{output}"
     );
 }
 
-/// A tensor `w` with its data in another file, to be added to a model: a further part of its field
-/// `graph` (7) with an initializer (5), whose name is field 8 and whose external_data 13.
+/// Protobuf bytes that add a tensor `w` with its data in another file to a model: a second part of
+/// the field `graph` (7) with an initializer (5), which has a name (8) and external_data (13).
 const EXTERNAL: &[u8] =
     b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01";
 
 #[test]
-fn the_parser_is_given_only_what_our_own_reader_has_read() {
+fn nvidias_parser_receives_only_what_pilotages_reader_has_read() {
     let machine = Machine::new();
     let bytes = fs::read(machine.path("engine")).unwrap();
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut bundle = Bundle::read(&bytes).unwrap();
         change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
         fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
-        // Says whether the parser, which the stand-in has in this function, was reached.
+        // The stand-in's parser is in this function, so the error shows whether it was called.
         machine.run(&[("STAND_IN_FAIL", "build_plan")])
     };
     let start = "error: the engine's model cannot be read: ";
-    let said = with(&|model| model.extend_from_slice(EXTERNAL));
+    let output = with(&|model| model.extend_from_slice(EXTERNAL));
     assert!(
-        said.starts_with(start) && said.contains("the tensor `w` keeps its data in another file"),
-        "{said}"
+        output.starts_with(start)
+            && output.contains("the tensor `w` keeps its data in another file"),
+        "{output}"
     );
-    let said = with(&|model| model.truncate(model.len() / 2));
-    assert!(said.starts_with(start), "{said}");
-    let said = with(&|model| *model = b"not a model".to_vec());
-    assert!(said.starts_with(start), "{said}");
-    // The control: a sound model reaches the parser.
-    let said = with(&|_| ());
-    assert!(!said.starts_with(start), "{said}");
+    let output = with(&|model| model.truncate(model.len() / 2));
+    assert!(output.starts_with(start), "{output}");
+    let output = with(&|model| *model = b"not a model".to_vec());
+    assert!(output.starts_with(start), "{output}");
+    // A valid model reaches the parser.
+    let output = with(&|_| ());
+    assert!(!output.starts_with(start), "{output}");
     assert!(
-        said.starts_with("error: building the plan failed"),
-        "{said}"
+        output.starts_with("error: building the plan failed"),
+        "{output}"
     );
 
-    // The stand-in's plan ends with the model that it was given: an unknown field (100) is gone,
-    // the rest is as our compiler wrote it.
+    // The stand-in's plan ends with the model that it received: an unknown field (100) was removed,
+    // and the rest is as Pilotage's compiler wrote it.
     let model = &Bundle::read(&bytes).unwrap().sections["model.qdq.onnx"];
     let mut more = Bundle::read(&bytes).unwrap();
     more.sections
@@ -387,18 +395,18 @@ fn the_parser_is_given_only_what_our_own_reader_has_read() {
         .unwrap()
         .extend_from_slice(b"\xa2\x06\x05extra");
     fs::write(machine.path("engine"), more.write().unwrap()).unwrap();
-    let said = machine.run(&[]);
-    assert!(said.starts_with("int8 on "), "{said}");
+    let output = machine.run(&[]);
+    assert!(output.starts_with("int8 on "), "{output}");
     let [plan] = &machine.plans()[..] else {
         panic!()
     };
     let plan = fs::read(plan).unwrap();
-    // Followed by the digest of the file.
+    // The file ends with its digest.
     assert!(plan[..plan.len() - 32].ends_with(model));
 }
 
 #[test]
-fn an_engine_without_a_model_or_frames_is_refused() {
+fn an_engine_file_without_a_model_or_frames_is_rejected() {
     let machine = Machine::new();
     let bytes = fs::read(machine.path("engine")).unwrap();
     let write = |change: fn(&mut Bundle)| {
@@ -407,11 +415,14 @@ fn an_engine_without_a_model_or_frames_is_refused() {
         fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
         machine.run(&[])
     };
-    let said = write(|bundle| drop(bundle.sections.remove("model.qdq.onnx")));
-    assert!(said.contains("brings no model for TensorRT"), "{said}");
-    let said = write(|bundle| drop(bundle.sections.remove("gate.frames")));
-    assert!(said.contains("no frames travel with this engine"), "{said}");
-    let said = write(|bundle| {
+    let output = write(|bundle| drop(bundle.sections.remove("model.qdq.onnx")));
+    assert!(output.contains("brings no model for TensorRT"), "{output}");
+    let output = write(|bundle| drop(bundle.sections.remove("gate.frames")));
+    assert!(
+        output.contains("no frames travel with this engine"),
+        "{output}"
+    );
+    let output = write(|bundle| {
         bundle
             .sections
             .get_mut("gate.answers")
@@ -419,13 +430,13 @@ fn an_engine_without_a_model_or_frames_is_refused() {
             .truncate(24)
     });
     assert!(
-        said.contains("frames and answers differ in number"),
-        "{said}"
+        output.contains("frames and answers differ in number"),
+        "{output}"
     );
-    let said = write(|bundle| bundle.manifest.gate.clear());
+    let output = write(|bundle| bundle.manifest.gate.clear());
     assert!(
-        said.contains("outputs and limits differ in number"),
-        "{said}"
+        output.contains("outputs and limits differ in number"),
+        "{output}"
     );
     assert!(machine.plans().is_empty());
 }

@@ -1,4 +1,5 @@
-//! Which shims are made, and which library is called through which: never one of another version.
+//! Tests of compiling and opening shims: a library is never called through a shim of another
+//! version.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +25,7 @@ fn open_with(shims: &Path) -> TensorRtError {
     TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap_err()
 }
 
-/// A shared object of C, in the place of a library.
+/// Compiles C source to a shared library.
 fn library(file: &Path, source: &str) {
     let code = file.with_extension("c");
     fs::write(&code, source).unwrap();
@@ -36,7 +37,7 @@ fn library(file: &Path, source: &str) {
 }
 
 #[test]
-fn one_source_fits_every_version_whose_headers_are_here() {
+fn the_shim_compiles_against_all_available_headers() {
     let folder = tempfile::tempdir().unwrap();
     for (version, file) in [
         ("Enterprise-11.4", "libpilotage_tensorrt_110400.so"),
@@ -49,7 +50,7 @@ fn one_source_fits_every_version_whose_headers_are_here() {
         let shim = compile_shim(&headers(version), folder.path(), Warnings::Denied).unwrap();
         assert_eq!(shim, folder.path().join(file));
         assert!(shim.with_extension("so.sha256").is_file());
-        // Nothing of TensorRT, CUDA or the C++ library is wanted when it is loaded.
+        // The shim does not depend on the libraries of TensorRT, CUDA or C++.
         let bytes = fs::read(&shim).unwrap();
         for needed in [
             &b"libnvinfer"[..],
@@ -66,7 +67,7 @@ fn one_source_fits_every_version_whose_headers_are_here() {
 }
 
 #[test]
-fn no_headers_and_bad_headers_are_told_apart() {
+fn missing_headers_and_bad_headers_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let none = find_headers(&[folder.path().to_owned()])
         .unwrap_err()
@@ -90,7 +91,7 @@ fn no_headers_and_bad_headers_are_told_apart() {
         assert!(error.contains(expected), "{error}");
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }
-    // Of a version, and nothing else: the compiler's own words are passed on.
+    // The headers define a version and nothing else: the compiler's message is passed on.
     let digits =
         "#define NV_TENSORRT_MAJOR 10\n#define NV_TENSORRT_MINOR 3\n#define NV_TENSORRT_PATCH 0\n";
     fs::write(folder.path().join("NvInferVersion.h"), digits).unwrap();
@@ -125,9 +126,9 @@ fn changed(file: &str, change: fn(String) -> String) -> (tempfile::TempDir, Head
 }
 
 #[test]
-fn headers_that_warn_are_no_reason_to_be_without_a_shim() {
+fn warnings_in_headers_do_not_prevent_a_shim() {
     let out = tempfile::tempdir().unwrap();
-    // What 10.5 to 10.11 do to the only way to ask for fast INT8.
+    // Versions 10.5 to 10.11 deprecate the only query for fast INT8 in this way.
     let (_folder, deprecated) = changed("NvInferRuntime.h", |text| {
         text.replace(
             "    bool enqueueV3(",
@@ -135,7 +136,7 @@ fn headers_that_warn_are_no_reason_to_be_without_a_shim() {
         )
     });
     compile_shim(&deprecated, out.path(), Warnings::Denied).unwrap();
-    // Something that nobody has seen yet.
+    // A warning of a hypothetical later version.
     let (_folder, strict) = changed("NvInfer.h", |text| {
         let strict = "    __attribute__((warn_unused_result)) int clearFlag(";
         text.replace("    void clearFlag(", strict).replace(
@@ -158,7 +159,7 @@ fn a_library_without_its_own_shim_is_not_called() {
         "{error}"
     );
 
-    // Version 1.3's shim, under 1.7's name: calling through it would crash.
+    // The shim of version 1.3 under the name of 1.7: calling through it would crash.
     let other = compile_shim(&headers("RTX-1.3"), folder.path(), Warnings::Denied).unwrap();
     let name = folder.path().join("libpilotage_tensorrt_rtx_10701.so");
     fs::copy(&other, &name).unwrap();
@@ -183,7 +184,7 @@ fn a_damaged_shim_is_not_opened() {
     let shim = compile_shim(&headers("RTX-1.7"), folder.path(), Warnings::Denied).unwrap();
     let whole = fs::read(&shim).unwrap();
     let checksum = shim.with_extension("so.sha256");
-    let refused = |reason: &str| {
+    let assert_damaged = |reason: &str| {
         let error = open_with(folder.path());
         assert!(
             matches!(error, TensorRtError::DamagedShim { .. }),
@@ -192,21 +193,21 @@ fn a_damaged_shim_is_not_opened() {
         assert!(error.to_string().contains(reason), "{error}");
     };
     fs::write(&shim, &whole[..whole.len() / 2]).unwrap();
-    refused("its checksum is another");
+    assert_damaged("its checksum is another");
     let mut changed = whole.clone();
     changed[whole.len() / 3] ^= 1;
     fs::write(&shim, &changed).unwrap();
-    refused("its checksum is another");
+    assert_damaged("its checksum is another");
     fs::write(&shim, &whole).unwrap();
     let digest = fs::read(&checksum).unwrap();
     fs::remove_file(&checksum).unwrap();
-    refused("its checksum cannot be read");
+    assert_damaged("its checksum cannot be read");
 
     fs::write(&checksum, &digest).unwrap();
     let shims = Shims::In(folder.path().to_owned());
     TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap();
 
-    // Whole, and with everything but the functions.
+    // An intact shim that lacks the functions.
     let folder = tempfile::tempdir().unwrap();
     let shim = folder.path().join(shim.file_name().unwrap());
     library(
@@ -221,7 +222,7 @@ fn a_damaged_shim_is_not_opened() {
 }
 
 #[test]
-fn what_is_not_tensorrt_is_refused() {
+fn a_library_that_is_not_tensorrt_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let shims = Shims::In(folder.path().to_owned());
     let open = |product| TensorRt::open(product, Some(folder.path()), &shims).unwrap_err();
@@ -247,9 +248,9 @@ fn what_is_not_tensorrt_is_refused() {
 }
 
 #[test]
-fn a_version_nobody_knew_of_is_refused_by_its_number() {
+fn an_unknown_version_is_rejected_by_its_number() {
     let folder = tempfile::tempdir().unwrap();
-    // Any call but the question for its version ends the process.
+    // Any call except the one for the version ends the process.
     library(
         &folder.path().join("libnvinfer.so.11"),
         "#include <stdlib.h>\n\
@@ -268,7 +269,7 @@ fn a_version_nobody_knew_of_is_refused_by_its_number() {
 }
 
 #[test]
-fn a_shim_is_opened_where_it_lies_and_only_if_nobody_else_could_have_put_it_there() {
+fn a_shim_is_opened_at_its_real_path_and_only_if_no_other_user_could_have_written_it() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
     let mode = |name: &str, mode: u32| {
@@ -285,8 +286,8 @@ fn a_shim_is_opened_where_it_lies_and_only_if_nobody_else_could_have_put_it_ther
         let shims = Shims::In(place("links"));
         TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims)
     };
-    // There is no checksum beside the link: that of the shim's own folder is read, and so is what
-    // is opened.
+    // There is no checksum beside the symlink: the checksum and the shim are read from the folder
+    // that the symlink points to.
     open().unwrap();
     let others = [
         ("real", 0o777),
@@ -315,8 +316,8 @@ fn a_shim_is_opened_where_it_lies_and_only_if_nobody_else_could_have_put_it_ther
 }
 
 #[test]
-fn only_roots_shims_are_trusted() {
-    // Nothing is installed on the machines that test; what is looked at shows in the message.
+fn only_installed_shims_of_root_are_looked_for() {
+    // No shims are installed on the test machines. The message shows which paths were tried.
     let error =
         TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &Shims::Installed).unwrap_err();
     let message = error.to_string();

@@ -1,4 +1,5 @@
-//! The cache of plans: what was kept comes back whole, and nothing else ever does.
+//! Tests of the plan cache: it loads exactly the plans that were stored, and no damaged or
+//! untrusted ones.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,9 +30,9 @@ fn key() -> PlanKey {
 }
 
 #[test]
-fn a_plan_comes_back_for_its_own_key_only() {
+fn a_plan_is_loaded_for_its_own_key_only() {
     let folder = tempfile::tempdir().unwrap();
-    // The folder is made when it is needed.
+    // The folder is created when the first plan is stored.
     let cache = PlanCache::new(folder.path().join("plans"));
     let none = cache.load(&key()).unwrap_err();
     assert!(matches!(none, CacheError::None { .. }), "{none}");
@@ -87,13 +88,13 @@ fn a_plan_comes_back_for_its_own_key_only() {
         let error = cache.load(&other).unwrap_err();
         assert!(matches!(error, CacheError::OtherKey { .. }), "{error}");
         assert!(error.to_string().contains(what), "{error}");
-        // Of this machine there is one plan: the new one takes the old one's place.
+        // There is one plan per model and precision: the new one replaces the old one.
         cache.keep(&other, b"new").unwrap();
         assert_eq!(cache.load(&other).unwrap(), b"new");
         assert!(cache.load(&key()).is_err());
         cache.keep(&key(), b"\n\nthe plan").unwrap();
     }
-    // Another model or precision is another file, and both stay.
+    // A plan of another model or precision is another file, and both are kept.
     for other in [
         PlanKey {
             precision: "fp16".into(),
@@ -115,7 +116,7 @@ fn a_plan_comes_back_for_its_own_key_only() {
 }
 
 #[test]
-fn a_key_from_outside_cannot_forge_lines() {
+fn a_device_name_cannot_forge_lines_of_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let cache = PlanCache::new(folder.path());
     let forged = PlanKey {
@@ -128,13 +129,13 @@ fn a_key_from_outside_cannot_forge_lines() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_says_so_and_keeps_the_old_plan() {
+fn an_unwritable_folder_is_an_error_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("not a folder");
     fs::write(&file, "").unwrap();
     let error = PlanCache::new(&file).keep(&key(), b"plan").unwrap_err();
     assert!(matches!(error, CacheError::Unwritable { .. }), "{error}");
-    // Where a folder stands in the plan's place, the rename fails, and nothing is left behind.
+    // If a folder has the plan's path, the rename fails, and no temporary file is left.
     let cache = PlanCache::new(folder.path().join("plans"));
     fs::create_dir_all(cache.path(&key()).join("in the way")).unwrap();
     let error = cache.keep(&key(), b"plan").unwrap_err();
@@ -175,7 +176,7 @@ fn a_plan_that_others_could_have_written_is_not_loaded() {
     mode(&place, 0o755);
     assert_eq!(cache.load(&key()).unwrap(), b"plan");
 
-    // A whole plan, its checksum right, that a link brings in from elsewhere.
+    // An intact plan in an untrusted folder, reached through a symlink.
     let elsewhere = folder.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::rename(&path, elsewhere.join("plan")).unwrap();
@@ -184,9 +185,9 @@ fn a_plan_that_others_could_have_written_is_not_loaded() {
     refused(&elsewhere);
 }
 
-/// A disk without room, as far as a process alone can have one: files of at most 4 blocks.
+/// A full disk, simulated by a limit on the process's file size: 4 blocks.
 #[test]
-fn a_disk_without_room_keeps_the_old_plan() {
+fn a_full_disk_keeps_the_old_plan() {
     let folder = tempfile::tempdir().unwrap();
     let cache = PlanCache::new(folder.path());
     if let Some(folder) = std::env::var_os("PILOTAGE_TEST_SMALL_DISK") {
@@ -200,7 +201,7 @@ fn a_disk_without_room_keeps_the_old_plan() {
     let again = std::process::Command::new("sh")
         .args(["-c", r#"ulimit -f 4; trap '' XFSZ; exec "$0" --exact "$1""#])
         .arg(std::env::current_exe().unwrap())
-        .arg("a_disk_without_room_keeps_the_old_plan")
+        .arg("a_full_disk_keeps_the_old_plan")
         .env("PILOTAGE_TEST_SMALL_DISK", folder.path())
         .output()
         .unwrap();
@@ -220,7 +221,7 @@ fn damaged(cache: &PlanCache) -> bool {
 
 proptest! {
     #[test]
-    fn a_plan_cut_short_or_changed_is_never_loaded(
+    fn a_truncated_or_changed_plan_is_never_loaded(
         plan in proptest::collection::vec(any::<u8>(), 0..300),
         place in any::<prop::sample::Index>(),
         flip in 1_u8..,

@@ -1,4 +1,4 @@
-//! NVIDIA's own library and headers, as `cargo xtask test --install` puts them under target/.
+//! NVIDIA's libraries and headers, which `cargo xtask test --install` installs under target/.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub fn libraries() -> PathBuf {
     package("tensorrt_rtx_libs")
 }
 
-/// The folder of the lean runtime of TensorRT 11.4, which runs plans and builds none.
+/// The folder of the lean runtime of TensorRT 11.4, which runs plans and cannot build them.
 pub fn lean() -> PathBuf {
     package("tensorrt_lean_libs")
 }
@@ -40,7 +40,7 @@ fn package(name: &str) -> PathBuf {
     })
 }
 
-/// NVIDIA's headers of one version, as `RTX-1.7`.
+/// NVIDIA's headers of one version, for example `RTX-1.7`.
 pub fn headers(version: &str) -> Headers {
     let all = std::env::var_os("PILOTAGE_TENSORRT_HEADERS")
         .map_or_else(|| checkout("target/tensorrt-headers"), PathBuf::from);

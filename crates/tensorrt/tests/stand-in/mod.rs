@@ -1,5 +1,4 @@
-//! A machine that has only stand-ins for CUDA and TensorRT: each run is a process of its own, with
-//! its own environment.
+//! A machine with stand-ins for CUDA and TensorRT. Each run is a process with its own environment.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 #[path = "../real/mod.rs"]
@@ -19,25 +18,29 @@ use tempfile::TempDir;
 pub const LIBRARY: &str = "TensorRT 10.3.0";
 pub const SHIM: &str = "libpilotage_tensorrt_100300.so";
 
-/// Where everything is, in the process that [`Machine::does`] starts.
+/// The variable with the machine's folder, for the child process of [`Machine::does`].
 const PLACE: &str = "PILOTAGE_TEST_PLACE";
-/// What that process does, in place of the test of this module.
+/// The variable with the role that the child process plays instead of the test of this module.
 const ROLE: &str = "PILOTAGE_TEST_ROLE";
 
-/// The process that [`Machine::does`] starts is this program with this test, which there
-/// plays a role of the tests of the file around it.
+/// [`Machine::does`] starts this program with this test only. In that child process the test plays
+/// a role of the including file's tests.
 #[test]
-fn a_process_with_stand_ins_in_its_way_prepares_a_plan() {
+fn a_child_process_with_the_stand_ins_prepares_a_plan() {
     if let Ok(role) = std::env::var(ROLE) {
         return crate::play(&role);
     }
     let machine = Machine::new();
-    let said = machine.run(&[]);
-    assert!(said.starts_with(&format!("int8 on {LIBRARY}")), "{said}");
+    let output = machine.run(&[]);
+    assert!(
+        output.starts_with(&format!("int8 on {LIBRARY}")),
+        "{output}"
+    );
     assert_eq!(machine.plans().len(), 1);
 }
 
-/// The engine file, and where things are, in a run of [`Machine::does`].
+/// The machine's folder, the engine file and the places, in the child process of
+/// [`Machine::does`].
 pub fn told() -> (PathBuf, Bundle, Places) {
     let place = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let bytes = fs::read(place.join("engine")).unwrap();
@@ -54,15 +57,15 @@ pub fn told() -> (PathBuf, Bundle, Places) {
     (place, Bundle::read(&bytes).unwrap(), places)
 }
 
-/// What [`Machine::run`] has done in another process: `prepare`.
+/// The role of [`Machine::run`]: calls `prepare` and writes its result.
 pub fn prepares() {
     let (place, bundle, places) = told();
     let progress = std::sync::atomic::AtomicU32::new(0);
-    let done = prepare(&bundle, &places, &|_| {
+    let result = prepare(&bundle, &places, &|_| {
         progress.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         true
     });
-    let text = match done {
+    let text = match result {
         Err(error) => format!("error: {error}"),
         Ok(prepared) => {
             assert!(prepared.file.starts_with(place.join("plans")));
@@ -88,12 +91,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Of the export of a small PyTorch model in 8 bits, which the machine answers as the CPU does.
+    /// A machine with an INT8 engine file of a small PyTorch model. It answers as the CPU engine.
     pub fn new() -> Self {
         Self::with("")
     }
 
-    /// With more in the recipe.
+    /// As [`Self::new`], with the lines `more` in the recipe.
     pub fn with(more: &str) -> Self {
         let machine = Self {
             place: TempDir::new().unwrap(),
@@ -126,8 +129,8 @@ impl Machine {
         machine
     }
 
-    /// With a stand-in of TensorRT 11.4 that only NVIDIA's interfaces lead to, the headers for the
-    /// shim, and no shim. `compiler` makes the stand-in.
+    /// A machine with a stand-in for TensorRT 11.4 that has NVIDIA's C++ interfaces, with headers
+    /// for the shim, and without a shim. `compiler` compiles the stand-in.
     pub fn behind_the_shim(compiler: &str) -> Self {
         let machine = Self::new();
         for folder in ["libraries", "shims", "headers"] {
@@ -160,7 +163,8 @@ impl Machine {
             .arg("-ldl")
             .status();
         assert!(compiled.unwrap().success());
-        // The same library, as far as the loader is concerned: with one logger, as the real two.
+        // The loader opens the same library for both names, so both have one logger, as the real
+        // libraries do.
         symlink(&library, machine.path("libraries/libnvonnxparser.so.11")).unwrap();
         machine
     }
@@ -198,8 +202,8 @@ impl Machine {
         fs::write(shim.with_extension("so.sha256"), &sum.stdout[..64]).unwrap();
     }
 
-    /// Writes what the device answers to each frame: what the CPU engine does, changed by `change`.
-    /// Its input has elements of TensorRT's number `element`.
+    /// Writes the device's answer to each frame: the CPU engine's answer, changed by `change`.
+    /// `element` is TensorRT's number of the input's element type.
     pub fn answers(&self, name: &str, element: i32, change: fn(f32) -> f32) {
         let bundle = Bundle::read(&fs::read(self.path("engine")).unwrap()).unwrap();
         let proof = Proof::of(&bundle).unwrap();
@@ -225,12 +229,12 @@ impl Machine {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// What `prepare` says here.
+    /// Runs `prepare` in a child process and returns what it wrote.
     pub fn run(&self, environment: &[(&str, &str)]) -> String {
         self.does("prepares", environment)
     }
 
-    /// What the role of that name says here.
+    /// Runs a role in a child process and returns what it wrote.
     pub fn does(&self, role: &str, environment: &[(&str, &str)]) -> String {
         let _ = fs::remove_file(self.path("said"));
         let mut folders = vec![self.path("libraries")];
@@ -239,7 +243,7 @@ impl Machine {
         let run = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "stand_in::a_process_with_stand_ins_in_its_way_prepares_a_plan",
+                "stand_in::a_child_process_with_the_stand_ins_prepares_a_plan",
             ])
             .env(ROLE, role)
             .env(PLACE, self.place.path())
@@ -258,7 +262,7 @@ impl Machine {
         fs::read_to_string(self.path("said")).unwrap()
     }
 
-    /// The plans that were kept.
+    /// The stored plans.
     pub fn plans(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path("plans")).into_iter().flatten();
         let files = entries.map(|entry| entry.unwrap().path());
@@ -267,7 +271,7 @@ impl Machine {
             .collect()
     }
 
-    /// The sizes of the timing caches: the stand-in's grow by one with each build.
+    /// The sizes of the timing caches. The stand-in's cache grows by one byte with each build.
     pub fn times(&self) -> Vec<u64> {
         let entries = fs::read_dir(self.path("plans")).unwrap();
         let files = entries.map(|entry| entry.unwrap().path());
@@ -277,18 +281,19 @@ impl Machine {
             .collect()
     }
 
+    /// Deletes the plans and timing caches.
     pub fn forget(&self) {
         let _ = fs::remove_dir_all(self.path("plans"));
         let _ = fs::remove_file(self.path("plans"));
     }
 }
 
-/// Whatever the umask is where the tests run.
+/// Sets the permissions of a file or folder, whatever the umask is.
 pub fn mode(place: &Path, mode: u32) {
     fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Pictures of shapes and shades, no two the same.
+/// Writes 36 different pictures with patterns of shades.
 fn frames(folder: &Path) {
     fs::create_dir(folder).unwrap();
     for number in 0..36_u32 {
