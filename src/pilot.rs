@@ -204,7 +204,7 @@ impl Pilot {
     /// # Errors
     /// Fails if a part fails; the fault has then been reported to the guard, which stops the car.
     pub fn step(&mut self) -> Result<Step, StepError> {
-        let result = self.think();
+        let result = self.process_frame();
         if let Err(error) = &result {
             let fault = match error {
                 StepError::Camera(error) => error.fault(),
@@ -218,7 +218,7 @@ impl Pilot {
         result
     }
 
-    fn think(&mut self) -> Result<Step, StepError> {
+    fn process_frame(&mut self) -> Result<Step, StepError> {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
         let reaction = self.reaction();

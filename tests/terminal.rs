@@ -102,14 +102,14 @@ impl Car {
     }
 
     /// Checks that the car stops within its deadline, and stays stopped for two more.
-    fn stands_and_stays(&self, what: &str, stands: impl Fn([u32; 2]) -> bool) {
+    fn stops_and_stays_stopped(&self, what: &str, is_stopped: impl Fn([u32; 2]) -> bool) {
         let struck = Instant::now();
-        while !stands(self.pulses()) {
+        while !is_stopped(self.pulses()) {
             let took = struck.elapsed();
             assert!(took < DEADLINE + SLACK, "{what}: {:?}", self.pulses());
             std::thread::sleep(Duration::from_millis(1));
         }
-        println!("{what}: stands after {:?}", struck.elapsed());
+        println!("{what}: stopped after {:?}", struck.elapsed());
         self.stays(what);
     }
 
@@ -206,7 +206,7 @@ fn ctrl_c_disarms_a_real_car_and_says_so_in_one_calm_line() {
     let (shell, _) = at_a_terminal(&car);
     let before = shell.text().len();
     shell.press(INTERRUPT);
-    car.stands_and_stays("Ctrl-C", rests);
+    car.stops_and_stays_stopped("Ctrl-C", rests);
     car.all_end("Ctrl-C: pilot and guard end");
     shell.enter("echo \"status=$?\"");
     shell.wait_for("status=0", SOON);
@@ -221,7 +221,7 @@ fn ctrl_z_stops_a_real_car_that_stands_still_when_the_pilot_goes_on() {
     let car = Car::new();
     let (shell, pilot) = at_a_terminal(&car);
     shell.press(SUSPEND);
-    car.stands_and_stays("Ctrl-Z", fails_safe);
+    car.stops_and_stays_stopped("Ctrl-Z", fails_safe);
     assert_eq!(state(pilot), Some('T'));
     shell.enter("fg");
     wait("it goes on", || state(pilot) != Some('T'));
@@ -236,7 +236,7 @@ fn ctrl_backslash_stops_a_real_car() {
     let car = Car::new();
     let (shell, _) = at_a_terminal(&car);
     shell.press(QUIT);
-    car.stands_and_stays(r"Ctrl-\", fails_safe);
+    car.stops_and_stays_stopped(r"Ctrl-\", fails_safe);
     car.all_end(r"Ctrl-\: pilot and guard end");
     calm(&shell.text());
 }
@@ -246,7 +246,7 @@ fn a_terminal_that_is_closed_stops_a_real_car() {
     let car = Car::new();
     let (shell, _) = at_a_terminal(&car);
     shell.hang_up();
-    car.stands_and_stays("the terminal is closed", rests);
+    car.stops_and_stays_stopped("the terminal is closed", rests);
     car.all_end("the terminal is closed: pilot and guard end");
 }
 
@@ -255,7 +255,7 @@ fn a_shell_that_is_killed_stops_a_real_car() {
     let car = Car::new();
     let (shell, _) = at_a_terminal(&car);
     shell.kill(Signal::KILL);
-    car.stands_and_stays("the shell is killed", rests);
+    car.stops_and_stays_stopped("the shell is killed", rests);
     car.all_end("the shell is killed: pilot and guard end");
 }
 
@@ -295,8 +295,8 @@ fn signals_to_the_whole_process_group_stop_a_real_car() {
         kill_process_group(group, signal).unwrap();
         let what = format!("{signal:?} to the group");
         match orderly {
-            true => car.stands_and_stays(&what, rests),
-            false => car.stands_and_stays(&what, fails_safe),
+            true => car.stops_and_stays_stopped(&what, rests),
+            false => car.stops_and_stays_stopped(&what, fails_safe),
         }
         kill_process_group(group, Signal::CONT).unwrap_or_default();
         car.stays(&what);
@@ -346,7 +346,7 @@ fn a_signal_to_the_guard_alone_stops_a_real_car() {
             std::thread::sleep(DEADLINE);
             let _ = kill_process_group(group, Signal::KILL);
         }
-        car.stands_and_stays(&format!("{signal:?} to the guard"), rests);
+        car.stops_and_stays_stopped(&format!("{signal:?} to the guard"), rests);
         let _ = kill_process_group(group, Signal::KILL);
         pilot.0.wait().unwrap();
         car.all_end("the guard got a signal");

@@ -90,7 +90,7 @@ pub(super) fn capture(
 /// Checks that each key that is set belongs to this kind.
 fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigError> {
     let kind = written.kind.as_str();
-    let there = [
+    let present = [
         ("device", written.device.is_some()),
         ("format", written.format.is_some()),
         ("controls", written.controls.is_some()),
@@ -98,7 +98,7 @@ fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigEr
         ("folder", written.folder.is_some()),
         ("repeat", written.repeat.is_some()),
     ];
-    for (key, _) in there.iter().filter(|(_, there)| *there) {
+    for (key, _) in present.iter().filter(|(_, present)| *present) {
         let of = |(kind, keys): &(&'static str, &[&str])| keys.contains(key).then_some(*kind);
         let kinds: Vec<_> = OWN_KEYS.iter().filter_map(of).collect();
         if !kinds.contains(&kind) {

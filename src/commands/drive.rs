@@ -145,7 +145,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(
         options.frames.is_none(),
-        "--frames applies only to a real car; the simulated one ends with its --laps or --time-limit"
+        "--frames applies only to a real car; a simulated drive ends with --laps or --time-limit"
     );
     let mut assembled = assemble::assemble(options, car)?;
     if let Some(path) = &options.plot {

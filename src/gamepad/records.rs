@@ -85,8 +85,8 @@ impl Source for Records {
                 continue;
             }
             let mut bytes = [0; RECORD];
-            let wanted = RECORD - self.part.len();
-            match rustix::io::read(&self.pipe, &mut bytes[..wanted]) {
+            let missing = RECORD - self.part.len();
+            match rustix::io::read(&self.pipe, &mut bytes[..missing]) {
                 Ok(0) => {
                     let what = "its pipe is closed";
                     return Err(io::Error::new(ErrorKind::UnexpectedEof, what));

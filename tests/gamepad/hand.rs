@@ -175,7 +175,7 @@ fn a_deflected_stick_waits_for_neutral() {
     let car = car("", "max = 0.2");
     let deflected = [axis(STEERING, -32000), axis(THROTTLE, -32000)];
     let neutral = [axis(STEERING, 100), axis(THROTTLE, -100)];
-    let stands = |hand: &mut Hand, why: &str| {
+    let assert_at_rest = |hand: &mut Hand, why: &str| {
         let wish = hand.wish(at(1000));
         assert_eq!((wish.steering, wish.throttle), (0.0, 0.0), "{why}");
         assert!(wish.driven, "{why}");
@@ -193,17 +193,17 @@ fn a_deflected_stick_waits_for_neutral() {
             report(&mut hand, 900, &deflected);
             report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
         }
-        stands(&mut hand, "pressed");
+        assert_at_rest(&mut hand, "pressed");
         report(&mut hand, 1000, &[axis(THROTTLE, -20000)]);
-        stands(&mut hand, "moved, and not at rest");
+        assert_at_rest(&mut hand, "moved, and not at rest");
         report(&mut hand, 1000, &neutral);
-        stands(&mut hand, "at rest");
+        assert_at_rest(&mut hand, "at rest");
         report(&mut hand, 1000, &deflected);
         assert!(hand.wish(at(1000)).throttle > 0.1);
         assert!(hand.wish(at(1000)).steering > 0.9);
         // Each arming locks the axes again.
         hand.armed(at(1000));
-        stands(&mut hand, "armed");
+        assert_at_rest(&mut hand, "armed");
         // The axes are locked independently.
         report(&mut hand, 1000, &[axis(STEERING, 0)]);
         report(&mut hand, 1000, &deflected);

@@ -75,8 +75,10 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     pad.go();
     car.wait_pulses(&mut pad, GOING);
     pad.release(DEAD_MAN);
-    wait_at_most(AT_ONCE, "released, it stands", || car.pulses() == NEUTRAL);
-    assert!(car.status().starts_with("driving"), "it only stands");
+    wait_at_most(AT_ONCE, "released, it is at rest", || {
+        car.pulses() == NEUTRAL
+    });
+    assert!(car.status().starts_with("driving"), "it is only at rest");
     // The same if the dead-man button is pressed with deflected sticks.
     pad.hold(DEAD_MAN);
     stays(&car, &mut pad, NEUTRAL);
@@ -85,11 +87,11 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
 
     // The stick is still and the button is held: nothing is reported for 500 ms.
     let silent = Instant::now();
-    wait("silent, it stands", || car.pulses() == NEUTRAL);
-    let stood = silent.elapsed();
-    println!("silent for {stood:?} when it stood");
+    wait("silent, it is at rest", || car.pulses() == NEUTRAL);
+    let stopped_after = silent.elapsed();
+    println!("silent for {stopped_after:?} when it stopped");
     let promised = Duration::from_millis(450)..Duration::from_millis(700);
-    assert!(promised.contains(&stood), "{stood:?}");
+    assert!(promised.contains(&stopped_after), "{stopped_after:?}");
     car.wait_pulses(&mut pad, GOING);
 
     pad.press(STOP);

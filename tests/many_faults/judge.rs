@@ -133,11 +133,11 @@ pub fn judge(trace: &[Sample], events: &Events) -> Verdict {
     if !trace.first().is_some_and(|first| moves(first.pulses)) {
         return Verdict::Missed(Defect::DidNotDrive, Duration::ZERO);
     }
-    let stands = |sample: &Sample| match events.expected {
+    let is_stopped = |sample: &Sample| match events.expected {
         Expected::Failsafe => sample.pulses == FAILSAFE,
         Expected::Rest | Expected::Nothing => rests(sample.pulses),
     };
-    let Some(first) = trace.iter().position(stands) else {
+    let Some(first) = trace.iter().position(is_stopped) else {
         return Verdict::Missed(Defect::NeverStood, events.watched);
     };
     let took = trace[first].at;
@@ -206,8 +206,8 @@ mod tests {
     };
 
     /// A good case, followed by additional samples.
-    fn trace(stood: u64, more: &[(u64, Pulses)]) -> Vec<Sample> {
-        let usual = [(0, MOVING), (stood, FAILSAFE)];
+    fn trace(stopped: u64, more: &[(u64, Pulses)]) -> Vec<Sample> {
+        let usual = [(0, MOVING), (stopped, FAILSAFE)];
         let all = usual.iter().chain(more);
         all.map(|&(at, pulses)| Sample { at: ms(at), pulses })
             .collect()
@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_car_that_stops_only_after_the_repair_counts_as_not_stopped() {
-        let stood = trace(210, &[]);
-        assert_eq!(defect(&stood, EVENTS), Some(Defect::NeverStood));
+        let stopped = trace(210, &[]);
+        assert_eq!(defect(&stopped, EVENTS), Some(Defect::NeverStood));
     }
 
     #[test]
@@ -285,8 +285,8 @@ mod tests {
 
     #[test]
     fn a_car_that_did_not_drive_before_the_fault_shows_nothing() {
-        let stood = &trace(0, &[])[1..];
-        assert_eq!(defect(stood, EVENTS), Some(Defect::DidNotDrive));
+        let stopped = &trace(0, &[])[1..];
+        assert_eq!(defect(stopped, EVENTS), Some(Defect::DidNotDrive));
         assert_eq!(defect(&[], EVENTS), Some(Defect::DidNotDrive));
     }
 

@@ -80,11 +80,11 @@ pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: 
         car.follow(&mut trace, struck, Duration::ZERO, |_| true);
     }
     let mut begun = begin(car, pilot, guard, fault, camera);
-    let stands = |pulses| match fault.expected() {
+    let is_stopped = |pulses| match fault.expected() {
         Expected::Rest => rests(pulses),
         Expected::Failsafe | Expected::Nothing => pulses == judge::FAILSAFE,
     };
-    car.follow(&mut trace, struck, PATIENCE, stands);
+    car.follow(&mut trace, struck, PATIENCE, is_stopped);
     let jitter = jitter.most();
     if fault == Fault::HeldStopButton {
         car.pad.press(ARM_BUTTON);

@@ -224,13 +224,13 @@ pub fn lives(process: Pid) -> bool {
 
 /// All processes whose command line has an argument that contains `what`.
 pub fn processes_with(what: &Path) -> Vec<Pid> {
-    let wanted = what.as_os_str().as_bytes();
+    let argument = what.as_os_str().as_bytes();
     let entries = fs::read_dir("/proc").unwrap();
     entries
         .filter_map(|entry| {
             let id: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let line = fs::read(format!("/proc/{id}/cmdline")).ok()?;
-            let has = line.split(|&byte| byte == 0).any(|word| word == wanted);
+            let has = line.split(|&byte| byte == 0).any(|word| word == argument);
             Pid::from_raw(id).filter(|_| has)
         })
         .collect()

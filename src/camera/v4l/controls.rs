@@ -5,8 +5,8 @@ use v4l2_sys_mit::Description;
 use super::Device;
 use crate::camera::CameraError;
 
-/// Sets each of `wanted`. Switches and menus are set first, because they determine whether others
-/// can be set.
+/// Sets each of `requested`. Switches and menus are set first, because they determine whether
+/// others can be set.
 ///
 /// # Errors
 /// Fails if the device has no such control, or does not accept the value. The message lists the
@@ -14,12 +14,12 @@ use crate::camera::CameraError;
 pub(super) fn set<D: Device>(
     device: &mut D,
     camera: &str,
-    wanted: &[(String, i64)],
+    requested: &[(String, i64)],
 ) -> Result<(), CameraError> {
-    if wanted.is_empty() {
+    if requested.is_empty() {
         return Ok(());
     }
-    let there = device.controls().map_err(|reason| CameraError::SetUp {
+    let available = device.controls().map_err(|reason| CameraError::SetUp {
         camera: camera.to_owned(),
         what: "list its controls",
         reason,
@@ -30,10 +30,10 @@ pub(super) fn set<D: Device>(
         problem,
     };
     let mut chosen = Vec::new();
-    for (name, value) in wanted {
-        let control = there.iter().find(|control| is(control, name));
+    for (name, value) in requested {
+        let control = available.iter().find(|control| is(control, name));
         let control = control.ok_or_else(|| {
-            let names: Vec<_> = there.iter().map(|control| key(&control.name)).collect();
+            let names: Vec<_> = available.iter().map(|control| key(&control.name)).collect();
             refused(
                 name,
                 format!("there is none such; it has {}", names.join(", ")),

@@ -56,10 +56,10 @@ impl KernelDevice {
 pub(super) fn hint(reason: &io::Error) -> String {
     match reason.kind() {
         io::ErrorKind::NotFound => {
-            let there = nodes();
-            match there.is_empty() {
+            let existing = nodes();
+            match existing.is_empty() {
                 true => "; is the camera plugged in? No video device is there".to_owned(),
-                false => format!("; there is {}", there.join(", ")),
+                false => format!("; there is {}", existing.join(", ")),
             }
         }
         io::ErrorKind::PermissionDenied => {
@@ -141,11 +141,11 @@ impl Device for KernelDevice {
 
     fn set(&mut self, mode: &Mode) -> io::Result<Granted> {
         let code = FourCC::new(&mode.format.letters());
-        let wanted = Format::new(mode.width, mode.height, code);
-        let got = contained(|| self.device.set_format(&wanted))?;
+        let requested = Format::new(mode.width, mode.height, code);
+        let got = contained(|| self.device.set_format(&requested))?;
         let (seconds, parts) = mode.interval;
-        let wanted = Parameters::new(Fraction::new(seconds, parts));
-        let rate = match contained(|| self.device.set_params(&wanted)) {
+        let requested = Parameters::new(Fraction::new(seconds, parts));
+        let rate = match contained(|| self.device.set_params(&requested)) {
             Ok(got) if got.interval.numerator > 0 && got.interval.denominator > 0 => {
                 let Fraction {
                     numerator,
@@ -198,12 +198,12 @@ pub struct KernelBuffers {
 }
 
 impl KernelBuffers {
-    /// Queues the `wanted` buffers in the kernel, and starts. If the driver has allocated fewer, it
-    /// refuses the first buffer beyond them.
-    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+    /// Queues the `requested` buffers in the kernel, and starts. If the driver has allocated fewer,
+    /// it refuses the first buffer beyond them.
+    fn fill(&mut self, requested: usize) -> io::Result<()> {
         let stream = self.stream()?;
         let mut count = 0;
-        while count < wanted {
+        while count < requested {
             match CaptureStream::queue(stream, count) {
                 Ok(()) => count += 1,
                 Err(error) if count > 0 && error.kind() == io::ErrorKind::InvalidInput => break,

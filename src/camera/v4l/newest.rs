@@ -85,16 +85,16 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         // is better to wait for the next frame.
         let mut starved = false;
         loop {
-            let mut there = self.ready(Duration::ZERO)?;
-            if !there {
+            let mut is_ready = self.ready(Duration::ZERO)?;
+            if !is_ready {
                 if best.is_some() && !starved {
                     break;
                 }
                 drained = 0;
-                there = self.ready(until.since(self.clock.now()))?;
-                starved &= !there;
+                is_ready = self.ready(until.since(self.clock.now()))?;
+                starved &= !is_ready;
             }
-            if there {
+            if is_ready {
                 if let Some(taken) = self.take(put)? {
                     self.counters.skipped += u64::from(best.is_some());
                     best = Some(taken);
@@ -116,7 +116,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
     fn ready(&mut self, wait: Duration) -> io::Result<bool> {
         match self.buffers.wait(wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            there => there,
+            is_ready => is_ready,
         }
     }
 

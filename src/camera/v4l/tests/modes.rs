@@ -21,7 +21,7 @@ fn the_cheapest_format_with_size_and_rate_is_chosen() {
         formats: formats.iter().map(|&&format| format).collect(),
         ..device(&script)
     };
-    for (formats, wanted, expected) in [
+    for (formats, requested, expected) in [
         (&[b"MJPG", b"YUYV"][..], None, "YUYV"),
         (&[b"MJPG", b"YUYV"], Some(Fourcc::Mjpg), "MJPG"),
         (&[b"GREY", b"MJPG"], None, "MJPG"),
@@ -29,7 +29,7 @@ fn the_cheapest_format_with_size_and_rate_is_chosen() {
         (&[b"UYVY", b"H264"], None, "UYVY"),
     ] {
         let expected = format!("/dev/video7, {expected} 16x16 at 20 Hz");
-        assert_eq!(chosen(with(formats), wanted, 20.0), Ok(expected));
+        assert_eq!(chosen(with(formats), requested, 20.0), Ok(expected));
     }
 }
 
@@ -111,7 +111,7 @@ fn control(id: u32, name: &str, chooses: bool) -> Description {
     }
 }
 
-fn set(wanted: &[(&str, i64)]) -> Result<Vec<(u32, i64)>, String> {
+fn set(requested: &[(&str, i64)]) -> Result<Vec<(u32, i64)>, String> {
     let script = Script::new();
     let device = ScriptDevice {
         controls: vec![
@@ -121,9 +121,11 @@ fn set(wanted: &[(&str, i64)]) -> Result<Vec<(u32, i64)>, String> {
         ],
         ..device(&script)
     };
-    let wanted = wanted.iter().map(|&(name, value)| (name.to_owned(), value));
+    let requested = requested
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value));
     let source = V4lSource {
-        controls: wanted.collect(),
+        controls: requested.collect(),
         ..source(None)
     };
     let clock = ScriptClock(Rc::clone(&script));
