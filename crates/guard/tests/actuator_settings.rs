@@ -1,4 +1,4 @@
-//! `[actuator]` of car.toml: what is taken, what is refused and how that is said.
+//! `[actuator]` of car.toml: what is accepted, what is rejected, and the error messages.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -68,7 +68,7 @@ failsafe = 0.5
 disarmed = 0.5
 "#;
 
-/// The pins take the same servo and speed controller.
+/// PWM pins with the same servo and speed controller.
 fn pins() -> String {
     let chips = "[actuator.pwm]\nfrequency = 60\n\
                  steering_pin.chip = \"/sys/class/pwm/pwmchip0\"\n\
@@ -79,7 +79,7 @@ fn pins() -> String {
 }
 
 #[test]
-fn a_good_table_of_each_kind_is_taken() {
+fn a_valid_table_of_each_kind_is_accepted() {
     let pins = pins();
     for (text, kind) in [
         (SERVO, Kind::Pca9685),
@@ -93,9 +93,9 @@ fn a_good_table_of_each_kind_is_taken() {
     }
 }
 
-/// As docs/car.md has them.
+/// The defaults that docs/car.md lists.
 #[test]
-fn what_is_left_out_has_its_default() {
+fn missing_keys_have_their_defaults() {
     let text = SERVO.replace("arming = [{ us = 1510, ms = 500 }]\n", "");
     assert_ne!(text, SERVO);
     let chip = load(&text).unwrap().pca9685.unwrap();
@@ -106,7 +106,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn what_is_refused_names_the_line_and_the_key() {
+fn errors_name_the_line_and_the_key() {
     let pins = pins();
     let cases = [
         (SERVO, "bus = \"/dev/i2c-1\"", "bus = \"i2c-1\"", "bus"),
@@ -211,7 +211,7 @@ fn what_is_refused_names_the_line_and_the_key() {
 }
 
 #[test]
-fn what_concerns_a_whole_table_names_the_table() {
+fn errors_of_a_table_name_the_table() {
     let twice = MOTORS.replace("pwm = 13", "pwm = 8");
     let none = MOTORS.replace("pwm = 13", "pwm = 16");
     let both = format!(
@@ -219,7 +219,7 @@ fn what_concerns_a_whole_table_names_the_table() {
         &MOTORS[MOTORS.find("[actuator.pca9685.d").unwrap()..]
     );
     let missing = "[actuator]\nkind = \"vesc\"";
-    for (text, key, says) in [
+    for (text, key, expected) in [
         (
             twice.as_str(),
             "`actuator.pca9685`",
@@ -231,12 +231,15 @@ fn what_concerns_a_whole_table_names_the_table() {
     ] {
         let message = load(text).unwrap_err().to_string();
         assert!(message.starts_with("car.toml:"), "{message}");
-        assert!(message.contains(key) && message.contains(says), "{message}");
+        assert!(
+            message.contains(key) && message.contains(expected),
+            "{message}"
+        );
     }
 }
 
 #[test]
-fn every_needed_key_is_asked_for() {
+fn every_missing_required_key_is_reported() {
     let pins = pins();
     for text in [SERVO, MOTORS, VESC, &pins] {
         for (index, line) in text.lines().enumerate() {
@@ -264,13 +267,13 @@ fn every_needed_key_is_asked_for() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+    fn no_text_causes_a_panic(text in "\\PC{0,200}") {
         let _ = load(&text);
         let _ = load(&format!("{SERVO}{text}"));
     }
 
     #[test]
-    fn no_value_makes_it_panic(
+    fn no_value_causes_a_panic(
         which in 0..3_usize, line in 0..20_usize,
         value in prop_oneof![
             any::<i64>().prop_map(|n| n.to_string()),

@@ -1,4 +1,5 @@
-//! The suites, run on what this crate has; and on faulty ones, which they must find.
+//! Runs the conformance suites on this crate's implementations, and on faulty ones, which the
+//! suites must detect.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,8 +26,8 @@ fn the_recording_stand_in_is_an_actuator() {
 }
 
 #[test]
-#[should_panic(expected = "is taken")]
-fn an_actuator_that_takes_nothing_is_found() {
+#[should_panic(expected = "is accepted")]
+fn an_actuator_whose_writes_fail_is_detected() {
     let mut broken = RecordingActuator {
         broken: true,
         ..RecordingActuator::default()
@@ -34,12 +35,12 @@ fn an_actuator_that_takes_nothing_is_found() {
     conformance::actuator(&mut broken, 0.0, |_| (0.0, 0.0));
 }
 
-/// Loses one of its channels.
-struct Deaf(bool, (f32, f32));
+/// Ignores one of the channels.
+struct OneChannel(bool, (f32, f32));
 
-impl Actuator for Deaf {
+impl Actuator for OneChannel {
     fn name(&self) -> &str {
-        "deaf stand-in"
+        "one-channel stand-in"
     }
 
     fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
@@ -53,45 +54,49 @@ impl Actuator for Deaf {
 
 #[test]
 #[should_panic(expected = "is in force at once")]
-fn an_actuator_without_throttle_is_found() {
-    conformance::actuator(&mut Deaf(true, (0.0, 0.0)), 0.1, |deaf| deaf.1);
+fn an_actuator_without_throttle_is_detected() {
+    conformance::actuator(&mut OneChannel(true, (0.0, 0.0)), 0.1, |actuator| {
+        actuator.1
+    });
 }
 
 #[test]
 #[should_panic(expected = "is in force at once")]
-fn an_actuator_without_steering_is_found() {
-    conformance::actuator(&mut Deaf(false, (0.0, 0.0)), 0.1, |deaf| deaf.1);
+fn an_actuator_without_steering_is_detected() {
+    conformance::actuator(&mut OneChannel(false, (0.0, 0.0)), 0.1, |actuator| {
+        actuator.1
+    });
 }
 
-/// What can be wrong with a link.
+/// Faults of a link.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
     None,
     /// Arms the car when it starts.
     StartsArmed,
-    /// Says that it armed the car, and does not.
+    /// Reports that it armed the car, but does not.
     IgnoresArm,
-    /// Arms again what is armed.
+    /// Accepts arming an armed car.
     ArmsAgain,
     /// Arms for any engine.
     IgnoresDomain,
-    /// Says that it disarmed the car, and does not.
+    /// Reports that it disarmed the car, but does not.
     IgnoresDisarm,
-    /// Says that it stopped the car, and does not.
+    /// Reports that it stopped the car, but does not.
     IgnoresStop,
-    /// Keeps faults to itself.
+    /// Does not report faults.
     IgnoresFaults,
-    /// Says that every frame is new.
+    /// Replaces the capture time with the present.
     Restamps,
-    /// Makes a number of what is none.
+    /// Replaces NaN with a number.
     Clamps,
     /// Loses commands.
     LosesCommands,
-    /// Arms the car again when a command comes after a stop.
+    /// Arms the car again when a command arrives after a stop.
     Wakes,
     /// Delivers every command at once.
     Hasty,
-    /// Makes commands of its own when none has come for more than a frame.
+    /// Repeats the last command when none has arrived for more than a frame.
     Repeats,
 }
 
@@ -239,13 +244,13 @@ impl LinkRig for Rig {
 }
 
 #[test]
-fn the_link_inside_the_process_is_a_link() {
+fn the_in_process_link_is_a_link() {
     conformance::link(|limits| Rig::start(limits, Flaw::None));
     conformance::delayed_link(|limits| Rig::start(limits, Flaw::None));
 }
 
 #[test]
-fn faulty_links_are_found() {
+fn faulty_links_are_detected() {
     let flaws = [
         (Flaw::StartsArmed, "a guard starts disarmed"),
         (Flaw::IgnoresDomain, "the domain is checked"),
@@ -259,7 +264,7 @@ fn faulty_links_are_found() {
         (Flaw::Repeats, "a stopped guard holds failsafe"),
         (Flaw::IgnoresFaults, "a stopped guard holds failsafe"),
         (Flaw::IgnoresStop, "a stopped guard holds failsafe"),
-        (Flaw::IgnoresDisarm, "a person can disarm the car"),
+        (Flaw::IgnoresDisarm, "an operator can disarm the car"),
     ];
     for (flaw, rule) in flaws {
         let found = std::panic::catch_unwind(|| {

@@ -1,8 +1,8 @@
-//! Several programs at one guard, any of which may be the pilot: whatever they send in
-//! whatever order, only the pilot's commands move the car, only after an arming that came
-//! after it, and never while somebody holds a stop.
+//! Several clients of one guard, any of which may become the pilot. For any sequence of requests,
+//! only the pilot's commands move the car, only after an arming for that pilot, and never while a
+//! client holds a stop.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-/// Where each program steers to: who moves the car can be seen by that.
+/// The steering of each program, which shows whose commands move the car.
 const STEERING: [f32; 3] = [0.5, -0.5, 0.0];
 const PROGRAMS: usize = STEERING.len();
 const TICK: Duration = Duration::from_millis(5);
@@ -76,7 +76,7 @@ struct Program {
     holds: bool,
 }
 
-/// A guard, its programs, and what must be true of them.
+/// A guard, its clients, and the state that the test expects.
 struct World {
     server: Server<Motors>,
     motors: Motors,
@@ -85,9 +85,9 @@ struct World {
     _folder: tempfile::TempDir,
     programs: [Option<Program>; PROGRAMS],
     sequence: u64,
-    /// The one whose commands may move the car.
+    /// The program whose commands may move the car.
     pilot: Option<usize>,
-    /// An arming was accepted for that pilot, and nothing has stopped the car since.
+    /// Whether an arming was accepted for that pilot, and nothing has stopped the car since.
     armed: bool,
 }
 
@@ -127,7 +127,7 @@ impl World {
         self.server.poll(|| now);
     }
 
-    /// Sends a request; the guard's answer, where it gives one.
+    /// Sends a request. Returns the guard's reply, if there is one.
     fn ask(&mut self, index: usize, request: Request) -> Option<Reply> {
         let program = self.programs[index].as_mut()?;
         program.number += 1;
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// Looks at each output since the last look; whether the car drove.
+    /// Checks each output since the last check. Returns whether the car drove.
     fn check(&self, before: Option<usize>) -> bool {
         let mut drove = false;
         for output in self.motors.0.lock().unwrap().drain(..) {
@@ -247,7 +247,7 @@ impl World {
                 continue;
             }
             drove = true;
-            // What was in force before the action may be written once more by it.
+            // The output that was in force before the action may be written once more.
             let pilot = self.pilot.or(before).expect("a car drives with its pilot");
             let steering = STEERING[pilot];
             let between = steering.min(0.0)..=steering.max(0.0);
@@ -256,8 +256,8 @@ impl World {
         drove
     }
 
-    /// What is in force now.
-    fn settled(&self) {
+    /// Checks the output that is in force now.
+    fn check_in_force(&self) {
         if self.server.executor().status().output.mode == Mode::Drive {
             assert!(self.pilot.is_some(), "without a pilot");
             assert!(
@@ -270,7 +270,7 @@ impl World {
 }
 
 #[test]
-fn only_the_pilot_moves_the_car_whoever_else_is_there() {
+fn only_the_pilot_moves_the_car_among_several_clients() {
     let drives = RefCell::new([0_u32; PROGRAMS]);
     let taken_over = Cell::new(0_u32);
     let mut runner = TestRunner::new(Config {
@@ -292,12 +292,12 @@ fn only_the_pilot_moves_the_car_whoever_else_is_there() {
                 taken_over.set(taken_over.get() + u32::from(last.is_some_and(|it| it != pilot)));
                 last = Some(pilot);
             }
-            world.settled();
+            world.check_in_force();
         }
         Ok(())
     });
     result.unwrap();
-    // It was tried: each of them drove, and one after another.
+    // The test is effective only if each program drove, and one took over from another.
     assert!(
         drives.borrow().iter().all(|&drove| drove > 100),
         "{drives:?}"

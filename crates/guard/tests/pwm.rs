@@ -1,6 +1,6 @@
-//! The PWM pins' actuator on a made-up tree in place of sysfs. Its files are plain ones, so a
-//! kernel's refusals (a pulse longer than the cycle) are not among what is tried; only that
-//! of another polarity is, by a file that cannot be written to.
+//! The PWM actuator on a folder of regular files in place of sysfs. A kernel's refusals (a pulse
+//! longer than the cycle) are not tested, except the refusal of another polarity, with a file that
+//! cannot be written.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -17,7 +17,7 @@ use pilotage_guard::actuators::{
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
 
-/// A chip with two pins, exported and fresh.
+/// A chip with two freshly exported pins.
 struct Chip(tempfile::TempDir);
 
 impl Chip {
@@ -38,7 +38,7 @@ impl Chip {
         self.path().join(format!("pwm{channel}")).join(name)
     }
 
-    /// What the kernel does when told to.
+    /// Exports a pin, as the kernel does on a write to `export`.
     fn export(&self, channel: u8) {
         fs::create_dir(self.path().join(format!("pwm{channel}"))).unwrap();
         for name in ["period", "enable", "duty_cycle"] {
@@ -54,7 +54,7 @@ impl Chip {
         self
     }
 
-    /// What a file holds: its first line, as nothing here cuts a file off.
+    /// The first line of a file: writes do not truncate these files.
     fn text(&self, channel: u8, name: &str) -> String {
         let text = fs::read_to_string(self.file(channel, name)).unwrap();
         text.lines().next().unwrap().to_owned()
@@ -64,8 +64,9 @@ impl Chip {
         self.text(channel, name).parse().unwrap()
     }
 
-    /// The lock of a pin is on this file, where not everybody may read it.
-    fn only_for_the_guard(&self) {
+    /// Sets the permissions so that the pins are locked: a file that all users may read is not
+    /// locked.
+    fn restrict_permissions(&self) {
         for channel in [0, 1] {
             let mode = Permissions::from_mode(0o660);
             fs::set_permissions(self.file(channel, "duty_cycle"), mode).unwrap();
@@ -127,7 +128,7 @@ fn it_is_an_actuator() {
 #[test]
 fn opening_writes_nothing_and_the_first_write_sets_the_pins_up() {
     let chip = Chip::new();
-    // One is fresh, the other as a program that died left it.
+    // One pin is fresh, the other as a program that died left it.
     fs::write(chip.file(0, "period"), "10000000\n").unwrap();
     fs::write(chip.file(0, "duty_cycle"), "1900000\n").unwrap();
     let mut pins = chip.open();
@@ -152,8 +153,8 @@ fn no_pulse_is_a_duty_of_zero() {
     assert_eq!(chip.holds(1, "duty_cycle"), 1_300_000);
 }
 
-/// Another program's doing at a pin: the file, what it writes there.
-const OTHERS: [(&str, &str); 4] = [
+/// Another program's writes to a pin: the file and the value.
+const FOREIGN_WRITES: [(&str, &str); 4] = [
     ("duty_cycle", "1900000"),
     ("period", "2500000"),
     ("enable", "0"),
@@ -161,8 +162,11 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn another_writer_is_noticed_within_a_second_and_overruled() {
-    for (channel, (name, value)) in [0, 1].into_iter().flat_map(|pin| OTHERS.map(|o| (pin, o))) {
+fn another_writer_is_detected_within_a_second_and_overwritten() {
+    for (channel, (name, value)) in [0, 1]
+        .into_iter()
+        .flat_map(|pin| FOREIGN_WRITES.map(|o| (pin, o)))
+    {
         let chip = Chip::new().polarised();
         let mut pins = chip.open();
         pins.write(at(0), &FAILSAFE).unwrap();
@@ -170,20 +174,20 @@ fn another_writer_is_noticed_within_a_second_and_overruled() {
             pins.write(at(millis), &FAILSAFE).unwrap();
         }
         fs::write(chip.file(channel, name), format!("{value}\n")).unwrap();
-        let noticed = (500..=1505).step_by(5).find_map(|millis| {
+        let detected = (500..=1505).step_by(5).find_map(|millis| {
             let written = pins.write(at(millis), &FAILSAFE);
             written.err().map(|error| (millis, error))
         });
-        let (millis, error) = noticed.unwrap();
+        let (millis, error) = detected.unwrap();
         assert!(millis <= 500 + CHECK_EVERY.as_millis() as u64);
-        let said = error.to_string();
+        let message = error.to_string();
         let ActuatorError::Overwritten { setting, holds, .. } = error else {
             panic!("{error}");
         };
         assert_eq!((setting, holds.as_str()), (name, value));
         let pin = chip.path().join(format!("pwm{channel}"));
-        assert!(said.starts_with(&pin.display().to_string()), "{said}");
-        // All of it is written anew, to both.
+        assert!(message.starts_with(&pin.display().to_string()), "{message}");
+        // All settings of both pins are written again.
         pins.write(at(millis), &FAILSAFE).unwrap();
         for (pin, pulse) in [(0, 1_500_000), (1, 1_300_000)] {
             assert_eq!(chip.holds(pin, "duty_cycle"), pulse);
@@ -205,29 +209,29 @@ fn an_inverted_pin_is_made_normal_at_the_start() {
     assert_eq!(chip.holds(0, "enable"), 1);
 }
 
-/// A file that is not `normal` and takes no writes, as that of a pin whose driver refuses.
+/// The polarity is not `normal` and cannot be written, as with a driver that refuses it.
 #[test]
-fn a_pin_that_stays_inverted_is_refused_and_says_what_to_do() {
+fn a_pin_that_stays_inverted_is_refused_with_advice() {
     let chip = Chip::new().polarised();
     let polarity = chip.file(1, "polarity");
     fs::remove_file(&polarity).unwrap();
     std::os::unix::fs::symlink("/proc/version", &polarity).unwrap();
     let error = chip.open().write(at(0), &FAILSAFE).unwrap_err();
-    let said = error.to_string();
-    assert!(matches!(error, ActuatorError::Polarity { .. }), "{said}");
+    let message = error.to_string();
+    assert!(matches!(error, ActuatorError::Polarity { .. }), "{message}");
     assert!(
-        said.contains("pwm1: ") && said.contains("use another pin"),
-        "{said}"
+        message.contains("pwm1: ") && message.contains("use another pin"),
+        "{message}"
     );
-    assert_eq!(chip.holds(1, "enable"), 0, "it puts out nothing");
+    assert_eq!(chip.holds(1, "enable"), 0, "the pin puts out nothing");
 }
 
 #[test]
-fn a_pin_is_exported_where_it_is_not_yet() {
+fn a_pin_that_is_not_exported_is_exported() {
     let chip = Chip::new();
     fs::remove_dir_all(chip.path().join("pwm1")).unwrap();
     std::thread::scope(|scope| {
-        // The kernel, and udev a little later.
+        // In place of the kernel and udev, which export the pin a little later.
         scope.spawn(|| {
             while fs::read_to_string(chip.path().join("export")).unwrap() != "1" {
                 std::thread::sleep(Duration::from_millis(1));
@@ -240,7 +244,7 @@ fn a_pin_is_exported_where_it_is_not_yet() {
 }
 
 #[test]
-fn a_pin_that_is_not_there_is_an_error() {
+fn a_missing_pin_is_an_error() {
     let chip = Chip::new();
     fs::remove_dir_all(chip.path().join("pwm1")).unwrap();
     let mut elsewhere = chip.settings();
@@ -257,11 +261,11 @@ fn a_pin_that_is_not_there_is_an_error() {
 #[test]
 fn a_second_holder_is_refused() {
     let chip = Chip::new();
-    chip.only_for_the_guard();
+    chip.restrict_permissions();
     let first = chip.open();
     let refused = Pwm::open(&chip.settings(), Duration::ZERO).unwrap_err();
     assert!(matches!(refused, OpenError::Taken { .. }), "{refused}");
-    // Failsafe is none, and does not wait for ever.
+    // Failsafe is not refused, and does not wait indefinitely.
     let settings = ActuatorSettings {
         kind: Kind::Pwm,
         pwm: Some(chip.settings()),
@@ -278,7 +282,7 @@ fn a_second_holder_is_refused() {
 }
 
 #[test]
-fn a_lock_that_any_user_can_take_keeps_nobody_out() {
+fn a_lock_that_any_user_can_take_is_ignored() {
     let chip = Chip::new();
     let duty = fs::File::open(chip.file(0, "duty_cycle")).unwrap();
     rustix::fs::flock(&duty, rustix::fs::FlockOperation::LockExclusive).unwrap();

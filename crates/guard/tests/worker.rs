@@ -1,4 +1,4 @@
-//! An actuator on a thread of its own: one that hangs must not hang the guard.
+//! An actuator on a separate thread: if it hangs, the guard must not hang.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -10,14 +10,14 @@ use pilotage_guard::actuators::{OpenError, OutputEnable, Worker};
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
 
-/// What the device does.
+/// The state of a stand-in device.
 #[derive(Default)]
 struct Device {
     written: Mutex<Vec<Output>>,
-    /// Its next write takes so long.
+    /// How long the next write takes.
     hang: Mutex<Duration>,
     broken: AtomicBool,
-    /// Whether the driver is still there.
+    /// Whether the driver exists.
     open: AtomicBool,
 }
 
@@ -31,7 +31,7 @@ impl Device {
     }
 }
 
-/// Its driver, which stays on its thread.
+/// The device's driver, which is not `Send` and stays on its thread.
 struct Driver(Arc<Device>, f32, std::marker::PhantomData<std::rc::Rc<()>>);
 
 impl Actuator for Driver {
@@ -63,10 +63,10 @@ impl Drop for Driver {
 
 fn started() -> (Arc<Device>, Worker<Driver>) {
     let device = Arc::new(Device::default());
-    let theirs = Arc::clone(&device);
+    let driver_device = Arc::clone(&device);
     let worker = Worker::start("stand-in", "/dev/stand-in", move || {
-        theirs.open.store(true, Ordering::Relaxed);
-        Ok(Driver(theirs, 1.0, std::marker::PhantomData))
+        driver_device.open.store(true, Ordering::Relaxed);
+        Ok(Driver(driver_device, 1.0, std::marker::PhantomData))
     });
     (device, worker.unwrap())
 }
@@ -83,11 +83,11 @@ fn output(mode: Mode, throttle: f32) -> Output {
     }
 }
 
-/// Longer than the wait of 10 ms by what a busy machine may add.
+/// The write timeout of 10 ms, with a margin for a busy machine.
 const SOON: Duration = Duration::from_millis(300);
 
 #[test]
-fn in_order_it_is_an_actuator_as_the_one_behind_it() {
+fn without_a_hang_it_behaves_like_its_actuator() {
     let (device, mut worker) = started();
     assert_eq!(worker.name(), "stand-in");
     conformance::actuator(&mut worker, 0.0, |_| {
@@ -98,14 +98,14 @@ fn in_order_it_is_an_actuator_as_the_one_behind_it() {
 }
 
 #[test]
-fn one_that_hangs_holds_no_write_up_and_then_gets_the_newest_output() {
+fn a_hang_delays_no_write_and_then_the_newest_output_is_written() {
     let (device, mut worker) = started();
     worker.write(at(0), &output(Mode::Drive, 0.1)).unwrap();
     let hang = Duration::from_secs(1);
     device.hang(hang);
     let began = Instant::now();
     let (mut longest, mut count, mut last, mut prompt) = (Duration::ZERO, 0, 0, 0);
-    // A guard's ticks: it drives, then stops.
+    // Ticks of a guard that drives, then stops.
     while began.elapsed() < Duration::from_millis(800) {
         let mode = if count < 10 {
             Mode::Drive
@@ -127,9 +127,9 @@ fn one_that_hangs_holds_no_write_up_and_then_gets_the_newest_output() {
     }
     assert!(longest < SOON, "{longest:?}");
     assert!(last >= 700, "{last}");
-    // The wait is taken once.
+    // Only the first write waits.
     assert!(prompt > count / 2, "{prompt} of {count} took no time");
-    // Nothing is written from here on, and failsafe comes as the hang ends.
+    // No more outputs are submitted. Failsafe is written when the hang ends.
     while began.elapsed() < hang + SOON && device.written.lock().unwrap().len() < 3 {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -140,17 +140,17 @@ fn one_that_hangs_holds_no_write_up_and_then_gets_the_newest_output() {
         .iter()
         .map(|o| o.mode)
         .collect();
-    // What it hung with, and the newest; none of those between.
+    // The output during the hang, and the newest output; none of those between.
     assert_eq!(written, [Mode::Drive, Mode::Drive, Mode::Failsafe]);
     let newest = 0.2 * (count - 1) as f32;
     assert!((device.last().unwrap().throttle - newest).abs() < 1e-6);
-    // And all is well.
+    // Writes succeed again.
     worker
         .write(at(2000), &output(Mode::Failsafe, 0.0))
         .unwrap();
 }
 
-/// An output-enable pin, and what it was last set to.
+/// An output-enable pin, with its last value.
 struct Pin(Arc<Mutex<Option<bool>>>);
 
 impl OutputEnable for Pin {
@@ -161,13 +161,17 @@ impl OutputEnable for Pin {
 }
 
 #[test]
-fn while_it_hangs_its_pin_holds_the_outputs_back() {
+fn during_a_hang_the_pin_disables_the_outputs() {
     let set = Arc::new(Mutex::new(None));
     let (device, worker) = started();
     let mut worker = worker.held_back_by(Pin(Arc::clone(&set)));
     let failsafe = output(Mode::Failsafe, 0.0);
     worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
-    assert_eq!(*set.lock().unwrap(), None, "the actuator's own business");
+    assert_eq!(
+        *set.lock().unwrap(),
+        None,
+        "the actuator sets the pin itself"
+    );
     device.hang(Duration::from_millis(300));
     worker.write(at(5), &failsafe).unwrap_err();
     assert_eq!(*set.lock().unwrap(), Some(false));
@@ -176,7 +180,7 @@ fn while_it_hangs_its_pin_holds_the_outputs_back() {
     std::thread::sleep(Duration::from_millis(400));
     worker.write(at(500), &failsafe).unwrap();
     assert_eq!(*set.lock().unwrap(), Some(true));
-    // One that is free again, but takes nothing.
+    // After the hang, writes fail.
     device.hang(Duration::from_millis(300));
     worker.write(at(505), &failsafe).unwrap_err();
     device.broken.store(true, Ordering::Relaxed);
@@ -186,7 +190,7 @@ fn while_it_hangs_its_pin_holds_the_outputs_back() {
 }
 
 #[test]
-fn its_errors_come_back_and_so_does_success() {
+fn errors_and_success_of_the_actuator_are_returned() {
     let (device, mut worker) = started();
     worker.write(at(0), &output(Mode::Failsafe, 0.0)).unwrap();
     device.broken.store(true, Ordering::Relaxed);
@@ -202,7 +206,7 @@ fn its_errors_come_back_and_so_does_success() {
 }
 
 #[test]
-fn a_start_has_time_and_a_slow_cars_bus_too() {
+fn the_first_write_and_a_slow_cars_bus_may_take_longer() {
     let (device, mut worker) = started();
     device.hang(Duration::from_millis(200));
     worker.write(at(0), &output(Mode::Disarmed, 0.0)).unwrap();
@@ -217,7 +221,7 @@ fn a_start_has_time_and_a_slow_cars_bus_too() {
 }
 
 #[test]
-fn what_is_adjusted_holds_from_the_next_write_on() {
+fn adjustments_apply_from_the_next_write_on() {
     let (device, mut worker) = started();
     let steer = Output {
         steering: 1.0,
@@ -238,13 +242,13 @@ fn what_is_adjusted_holds_from_the_next_write_on() {
 }
 
 #[test]
-fn what_cannot_be_built_is_the_start_s_error() {
+fn a_build_error_is_returned_by_start() {
     let none = Worker::<Driver>::start("stand-in", "nowhere", || Err(OpenError::Simulated));
     assert!(matches!(none.err(), Some(OpenError::Simulated)));
 }
 
 #[test]
-fn dropped_it_has_written_the_last_output_and_released_the_device() {
+fn dropping_it_writes_the_last_output_and_releases_the_device() {
     let (device, mut worker) = started();
     worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
     device.hang(Duration::from_millis(30));
@@ -255,7 +259,7 @@ fn dropped_it_has_written_the_last_output_and_released_the_device() {
     drop(worker);
     assert_eq!(device.last().unwrap().mode, Mode::Failsafe);
     assert!(!device.open.load(Ordering::Relaxed));
-    // One that hangs for long is left behind.
+    // An actuator that hangs for long is abandoned.
     let (device, mut worker) = started();
     worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
     device.hang(Duration::from_secs(2));
@@ -267,7 +271,7 @@ fn dropped_it_has_written_the_last_output_and_released_the_device() {
 }
 
 #[test]
-fn a_write_in_order_does_not_allocate() {
+fn a_write_does_not_allocate() {
     let (device, mut worker) = started();
     device.written.lock().unwrap().reserve(1000);
     worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();

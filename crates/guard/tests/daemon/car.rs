@@ -1,4 +1,4 @@
-//! A car of files, its guard, and how long it is waited for.
+//! A car whose pins are files, its guard, and helpers to wait for it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub const GUARD: &str = env!("CARGO_BIN_EXE_pilotage-guard");
 
 pub const DISARMED: [u32; 2] = [0, 0];
 
-/// A car in a folder, with failsafe and disarmed values that can be told apart.
+/// A car in a folder, with different failsafe and disarmed values.
 pub struct Car {
     pub folder: tempfile::TempDir,
 }
@@ -42,7 +42,7 @@ impl Car {
         GuardedCar::load(&self.file()).unwrap()
     }
 
-    /// Steering's and throttle's pulses, nanoseconds.
+    /// The pulses of steering and throttle, in nanoseconds.
     pub fn pulses(&self) -> [u32; 2] {
         pins::pulses(self.folder.path())
     }
@@ -69,14 +69,14 @@ impl Car {
         link.unwrap()
     }
 
-    /// Drives ahead until the motors say so.
+    /// Declares the pilot, arms the car and drives until the pulses are written.
     pub fn drive(&self, link: &mut SocketLink) {
         let car = self.settings().identification();
         link.hello(Domain::Physical, &car).unwrap();
         self.arm(link);
     }
 
-    /// Arms as an operator does, and drives as the pilot.
+    /// Arms the car as an operator, and drives it as the pilot.
     pub fn arm(&self, link: &mut SocketLink) {
         self.connect().arm_pilot().unwrap();
         let mut sequence = 0;
@@ -122,19 +122,19 @@ impl Drop for Running {
     }
 }
 
-/// A program has started by then on a busy machine.
+/// Longest start of a program on a busy machine.
 pub const START: Duration = Duration::from_secs(30);
-/// What is to be prompt is done by then, whatever else the machine does.
+/// Longest prompt action on a busy machine.
 pub const PROMPT: Duration = Duration::from_secs(2);
 
 pub fn wait(what: &str, done: impl FnMut() -> bool) {
     wait_for(PROMPT, what, done);
 }
 
-pub fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_for(timeout: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < patience, "{what}");
+        assert!(began.elapsed() < timeout, "{what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! How a guard ends, and what watches over it.
+//! How a guard ends, and how it is watched.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -20,20 +20,24 @@ fn a_killed_guard_is_followed_by_failsafe() {
     car.drive(&mut link);
     guard.kill(Signal::KILL);
     guard.ended();
-    assert_ne!(car.pulses(), FAILSAFE, "nobody has written it yet");
+    assert_ne!(car.pulses(), FAILSAFE, "failsafe is not written yet");
     let written = car.command(&["--failsafe"]).output().unwrap();
     assert!(written.status.success(), "{}", message(&written));
     assert_eq!(car.pulses(), FAILSAFE);
-    // What is left of the dead one does not keep the next from starting.
+    // The files of the dead guard do not keep the next one from starting.
     let _again = car.guard(&[]);
     let mut link = car.connect();
     link.refresh().unwrap();
-    assert_eq!(link.status().state, State::Disarmed, "no restart arms");
+    assert_eq!(
+        link.status().state,
+        State::Disarmed,
+        "a restart does not arm"
+    );
     assert_eq!(car.pulses(), DISARMED);
 }
 
 #[test]
-fn a_frozen_guard_that_nobody_watches_is_killed_at_its_deadline() {
+fn a_frozen_guard_without_a_watcher_is_killed_at_its_deadline() {
     let car = Car::new();
     let mut guard = car.guard(&[]);
     let mut link = car.connect();
@@ -70,14 +74,14 @@ fn each_signal_that_ends_a_process_leaves_the_car_stopped() {
         let mut link = car.connect();
         car.drive(&mut link);
         guard.kill(signal);
-        wait("its deadline holds", || car.pulses() == FAILSAFE);
+        wait("the deadline is kept", || car.pulses() == FAILSAFE);
         link.refresh().unwrap();
         assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
     }
 }
 
 #[test]
-fn the_pilot_that_started_it_is_its_life() {
+fn a_guard_ends_with_the_pilot_that_started_it() {
     let car = Car::new();
     let (mut guard, mut link) = watched(&car);
     car.drive(&mut link);
@@ -88,7 +92,7 @@ fn the_pilot_that_started_it_is_its_life() {
 
 /// A guard that a pilot started, with its watcher, and the pilot's connection.
 fn watched(car: &Car) -> (Running, SocketLink) {
-    let (ours, theirs) = rustix::net::socketpair(
+    let (pilot_end, guard_end) = rustix::net::socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
@@ -96,12 +100,12 @@ fn watched(car: &Car) -> (Running, SocketLink) {
     )
     .unwrap();
     let mut command = car.command(&["--pilot-on-stdin"]);
-    command.stdin(Stdio::from(theirs));
+    command.stdin(Stdio::from(guard_end));
     let watcher = Running(command.spawn().unwrap());
     drop(command);
-    // Others may come and go.
+    // Other clients may connect and disconnect.
     drop(car.connect());
-    (watcher, SocketLink::over(ours))
+    (watcher, SocketLink::over(pilot_end))
 }
 
 #[test]
@@ -114,7 +118,8 @@ fn a_watcher_writes_failsafe_when_the_guard_dies_or_freezes() {
         assert_ne!(guard, watcher.pid(), "two processes");
         kill_process(guard, signal).unwrap();
         if signal == Signal::SEGV {
-            // Rust's handler takes the first to be a fault that will come again by itself.
+            // Rust's handler returns after the first SIGSEGV, because a real fault would be raised
+            // again.
             std::thread::sleep(Duration::from_millis(5));
             let _ = kill_process(guard, signal);
         }
@@ -133,11 +138,11 @@ fn a_guard_ends_in_order_when_its_watcher_dies() {
     wait("its connection closes", || link.is_gone());
 }
 
-/// The process group and the session of `process`, both 0 where they are outside this PID
-/// namespace (in a container): fields 5 and 6 of /proc/PID/stat (proc(5)).
+/// The process group and the session of `process`: fields 5 and 6 of /proc/PID/stat (proc(5)). Both
+/// are 0 if they are outside this PID namespace (in a container).
 fn group_and_session(process: &str) -> (u32, u32) {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in parentheses, may hold spaces.
+    // The name, in parentheses, may contain spaces.
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let mut fields = fields.split_whitespace().skip(2);
     let mut next = || fields.next().unwrap().parse().unwrap();

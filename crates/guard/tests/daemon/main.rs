@@ -1,15 +1,15 @@
-//! `pilotage-guard` itself, over PWM pins that are files in a folder: whatever becomes of
-//! it, the pins hold what they must.
+//! The program `pilotage-guard`, with PWM pins that are files in a folder. However the guard ends,
+//! the pins must have the right values.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "a test prints its measurements"
 )]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot continue fails"
 )]
 
 #[path = "../../../../tests/pins/mod.rs"]

@@ -1,4 +1,4 @@
-//! One guard to a car: a second one, other files at the socket, and locks.
+//! One guard for each car: a second guard, other files at the socket's path, and locks.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::car::{Car, GUARD, Running, message, wait};
 use crate::pins::FAILSAFE;
 
 #[test]
-fn there_is_one_writer() {
+fn a_second_guard_is_refused() {
     let car = Car::new();
     let _guard = car.guard(&[]);
     car.drive(&mut car.connect());
@@ -52,7 +52,7 @@ fn a_file_that_is_not_a_socket_is_kept() {
     );
 }
 
-/// The files of a guard that it has open.
+/// The files that a guard has open.
 fn open_files(guard: &Running) -> Vec<PathBuf> {
     let folder = format!("/proc/{}/fd", guard.pid().as_raw_nonzero());
     let links = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -61,7 +61,7 @@ fn open_files(guard: &Running) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Two defences, each of which has to do alone.
+/// Two defences, each of which has to be sufficient alone.
 #[test]
 fn a_second_guard_is_kept_out_by_the_lock_and_by_the_record() {
     for without in ["the record", "the locks"] {
@@ -79,7 +79,7 @@ fn a_second_guard_is_kept_out_by_the_lock_and_by_the_record() {
                 locks.iter().for_each(|lock| fs::remove_file(lock).unwrap());
             }
         }
-        // The same motors at another socket.
+        // The same motors, with another socket.
         let text = fs::read_to_string(car.file()).unwrap();
         let file = car.folder.path().join("copy.toml");
         fs::write(&file, text.replace("guard.sock", "other.sock")).unwrap();
@@ -99,7 +99,7 @@ fn a_guard_waits_for_one_that_is_ending() {
     let mut first = car.guard(&[]);
     car.connect();
     let second = car.guard(&[]);
-    // It has found the first one by then, and not given up.
+    // By then the second guard has found the first one, and still waits.
     std::thread::sleep(Duration::from_millis(200));
     first.kill(Signal::TERM);
     assert!(first.ended().success());

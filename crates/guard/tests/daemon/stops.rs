@@ -1,4 +1,4 @@
-//! Stop and failsafe without the guard, its socket, or car.toml.
+//! Stopping the car and writing failsafe without the guard, its socket, or car.toml.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -90,10 +90,10 @@ fn a_stop_needs_no_socket_file() {
 #[test]
 fn a_stop_needs_no_guard_that_answers() {
     let car = Car::new();
-    let nobody = stop(&car).unwrap();
+    let without_guard = stop(&car).unwrap();
     assert!(
-        matches!(nobody, Stopped::WithoutGuard { killed: None, .. }),
-        "{nobody:?}"
+        matches!(without_guard, Stopped::WithoutGuard { killed: None, .. }),
+        "{without_guard:?}"
     );
     assert_eq!(car.pulses(), FAILSAFE);
 
@@ -117,7 +117,7 @@ fn a_stop_needs_no_guard_that_answers() {
     assert_eq!(car.pulses(), FAILSAFE);
 }
 
-/// A copy of car.toml names the same motors: what is stopped is the car, not a file.
+/// A copy of car.toml describes the same motors, so the same car is stopped.
 #[test]
 fn a_stop_by_a_copy_of_the_file_stops_the_guard_of_these_motors() {
     let car = Car::new();
@@ -153,17 +153,20 @@ fn a_stop_reaches_the_guard_behind_more_connections_than_it_has_room_for() {
     let idle: Vec<SocketLink> = (0..20).map(|_| car.connect()).collect();
     let stopped = stop(&car).unwrap();
     assert!(matches!(stopped, Stopped::ByGuard { .. }), "{stopped:?}");
-    assert!(guard.0.try_wait().unwrap().is_none(), "the guard goes on");
+    assert!(
+        guard.0.try_wait().unwrap().is_none(),
+        "the guard keeps running"
+    );
     drop(idle);
 }
 
 #[test]
-fn a_stop_finds_its_guard_among_any_number_of_records() {
+fn a_stop_finds_its_guard_among_many_records() {
     let car = Car::new();
     let guard = car.guard(&[]);
     car.drive(&mut car.connect());
     let own = Record::of(&car.file()).remove(0);
-    // Those of guards that were killed, of cars whose files are still there.
+    // Records of killed guards, whose cars' files still exist.
     let text = fs::read_to_string(&own.path).unwrap();
     let process = guard.pid().as_raw_nonzero().to_string();
     let stale = text.replace(&format!("process = {process} "), "process = 999999999 ");
@@ -175,7 +178,7 @@ fn a_stop_finds_its_guard_among_any_number_of_records() {
         fs::set_permissions(other, fs::Permissions::from_mode(0o640)).unwrap();
     }
     let by_file = stop(&car);
-    // The same motors by another file.
+    // The same motors, by another file.
     let copy = car.folder.path().join("copy.toml");
     fs::copy(car.file(), &copy).unwrap();
     let by_motors = Command::new(GUARD)
@@ -190,7 +193,7 @@ fn a_stop_finds_its_guard_among_any_number_of_records() {
         matches!(by_file, Ok(Stopped::ByGuard { .. })),
         "{by_file:?}"
     );
-    // It was found, and left to itself.
+    // The guard was found, and was not stopped.
     assert!(by_motors.status.success(), "{}", message(&by_motors));
     assert_eq!(message(&by_motors), "");
     assert!(car.connect().refresh().is_ok());
