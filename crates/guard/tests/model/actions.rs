@@ -1,21 +1,22 @@
-//! What may happen to the guard of the model, and the limits it keeps.
+//! The actions of the model, and the guard's limits in it.
 
 use std::time::Duration;
 
 use pilotage_guard::{ArmRequest, Channel, Domain, Event, Fault, Interlocks, Limits, LimitsSpec};
 use pilotage_vehicle::{Command, Time};
 
-/// 1/64 s, so that the slew of half a range a tick is exact in f32.
+/// 1/64 s, so that the slew per tick is exact in f32.
 pub const TICK: Duration = Duration::from_nanos(15_625_000);
 pub const DEADLINE: u8 = 4;
 pub const ACTUATOR_DELAY: u8 = 1;
 pub const MAX_AGE: u8 = 2;
 pub const FIRST_COMMAND: u8 = 5;
-/// Ages saturate here: past every limit, and past a whole range at the slew rate.
+/// Ages saturate at this number of ticks, which exceeds every limit and the time for a full range
+/// at the slew rate.
 pub const FAR: u8 = 6;
-/// The present, in every state of the model.
+/// The current time, in every state of the model.
 pub const NOW: Time = Time::from_nanos(1_000_000_000_000);
-/// The last good command's sequence, in every state of the model.
+/// The sequence number of the last good command, in every state of the model.
 pub const SEQUENCE: u64 = 1000;
 
 pub fn ago(ticks: u8) -> Time {
@@ -51,23 +52,23 @@ pub fn limits() -> Limits {
 /// The steering of a trim value.
 pub const TRIMMED: f32 = -1.0;
 
-/// The kinds of command that a pilot, sane or not, may send.
+/// The kinds of command that a correct or faulty pilot may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     Neutral,
     Least,
     Most,
-    /// As old as a command may be.
+    /// The greatest allowed age.
     Oldest,
     OutOfRange,
     NotANumber,
     Infinite,
     /// One tick too old.
     Stale,
-    /// Captured one tick from now.
+    /// Captured one tick in the future.
     FromFuture,
     Replayed,
-    /// Older than the last one.
+    /// With a lower sequence number than the last one.
     Overtaken,
 }
 
@@ -140,8 +141,8 @@ impl Class {
         }
     }
 
-    /// Whether the car may heed it, `armed` ticks after it was armed and with or
-    /// without a good command before it.
+    /// Whether the guard must accept the command, `armed` ticks after the arming, and with
+    /// (`driven`) or without an earlier good command.
     pub fn good(self, armed: u8, driven: bool) -> bool {
         match self {
             Self::Neutral | Self::Least | Self::Most => true,
@@ -154,22 +155,22 @@ impl Class {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A tick's time passes, and the guard is not run in it.
+    /// One tick passes without a step of the guard.
     Pass,
     Tick,
-    /// The guard is run a tick before the moment it was last run at.
+    /// A step one tick before the last step's time.
     ClockBack,
     ArmPhysical,
     ArmSimulated,
-    /// While an operator holds a stop button.
+    /// Arming while an operator holds a stop button.
     ArmHeld,
-    /// While the actuator takes no writes.
+    /// Arming while writes to the actuator fail.
     ArmFailed,
     Disarm,
     Stop,
     /// A trim value is confirmed.
     Trim,
-    /// The same while an operator holds a stop button.
+    /// A trim value while an operator holds a stop button.
     TrimHeld,
     Fault,
     Command(Class),

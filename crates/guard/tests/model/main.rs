@@ -1,16 +1,15 @@
-//! Every way the policy can go, walked by stateright over the shipped `step`.
+//! Model checks every reachable state of the shipped `step` with stateright.
 //!
-//! Time is counted in ticks, each shorter than any of the limits. The policy's
-//! moments are kept as ages that saturate past the longest limit, and its
-//! sequence is moved back to a fixed number after every step; `tests/rules`
-//! shows that `step` does not care where time and sequence start. What the
-//! promises speak of (when the last good command came, what a person asked for)
-//! the model keeps for itself: it does not ask the policy.
+//! Time is counted in ticks, each shorter than any of the limits. The policy's times are
+//! represented as ages that saturate past the longest limit, and its sequence number is reset to a
+//! fixed number after every step; `tests/rules` tests that `step` does not depend on the origins of
+//! time and sequence. The facts that the properties refer to (the time of the last good command,
+//! the operator's requests) are tracked by the model itself, not read from the policy.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a test prints what it measured"
+    reason = "a test prints its measurements"
 )]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -30,21 +29,24 @@ use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, HELD_KEPT, SLEW_KEPT, STO
 fn the_policy_keeps_its_promises_in_every_state() {
     let checker = Guard::new(step).checker().spawn_bfs().join();
     println!(
-        "{} states, {} transitions, longest way {}",
+        "{} states, {} transitions, longest path {}",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth()
     );
-    assert!(checker.is_done(), "every state was walked");
-    assert!(checker.unique_state_count() > 1000, "the walk went far");
+    assert!(checker.is_done(), "every state was visited");
+    assert!(
+        checker.unique_state_count() > 1000,
+        "the model has many states"
+    );
     checker.assert_properties();
 }
 
-/// The same walk over a faulty policy must find the promise that it breaks.
-fn assert_found(step: fn(State, &Limits, Time, Event) -> Step, promise: &'static str) {
+/// Checks a faulty policy, and asserts that the violated property is found.
+fn assert_found(step: fn(State, &Limits, Time, Event) -> Step, property: &'static str) {
     let checker = Guard::new(step).checker().spawn_bfs().join();
-    let path = checker.assert_any_discovery(promise);
-    println!("found in {} steps: {promise}", path.into_actions().len());
+    let path = checker.assert_any_discovery(property);
+    println!("found in {} steps: {property}", path.into_actions().len());
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn a_policy_that_ignores_the_actuators_delay_is_found() {
 }
 
 #[test]
-fn a_policy_whose_deadline_runs_anew_with_refused_commands_is_found() {
+fn a_policy_that_extends_the_deadline_with_refused_commands_is_found() {
     fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         let mut step = step(state, limits, now, event);
         if let (State::Driving(driving), Some(_)) = (&mut step.state, step.refused) {
@@ -81,7 +83,7 @@ fn a_policy_whose_deadline_runs_anew_with_refused_commands_is_found() {
 }
 
 #[test]
-fn a_policy_that_takes_replays_is_found() {
+fn a_policy_that_accepts_replays_is_found() {
     fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
         if let State::Driving(driving) = &mut state {
             driving.sequence = 0;
@@ -92,7 +94,7 @@ fn a_policy_that_takes_replays_is_found() {
 }
 
 #[test]
-fn a_policy_that_takes_old_frames_is_found() {
+fn a_policy_that_accepts_old_frames_is_found() {
     fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         let event = match event {
             Event::Command(command) if command.captured < now => Event::Command(Command {
@@ -107,7 +109,7 @@ fn a_policy_that_takes_old_frames_is_found() {
 }
 
 #[test]
-fn a_policy_that_a_good_command_wakes_is_found() {
+fn a_policy_that_a_command_revives_is_found() {
     fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         let state = match (state, event) {
             (State::Stopped { .. }, Event::Command(_)) => State::Armed(Armed {
@@ -174,7 +176,7 @@ fn a_policy_that_arms_while_a_stop_is_held_is_found() {
 }
 
 #[test]
-fn a_policy_whose_trim_is_held_for_ever_is_found() {
+fn a_policy_that_holds_a_trim_indefinitely_is_found() {
     fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
         if let State::Trimming(trimming) = &mut state {
             trimming.confirmed = now;

@@ -1,4 +1,4 @@
-//! The guard as stateright walks it, and the promises it is held to.
+//! The guard as a stateright model, and the properties that it must have.
 
 use std::hash::{Hash, Hasher};
 
@@ -13,16 +13,16 @@ use crate::actions::{
     ago, limits,
 };
 
-/// What a person who watches the pilot and the clock knows that the guard must do.
+/// The state that the guard must be in, derived only from the requests and the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Witness {
-    /// Nobody armed it since it started or was disarmed.
+    /// Not armed since the start or the last disarm.
     Disarmed,
-    /// Armed so many ticks ago, and nothing has stopped it.
+    /// Armed this many ticks ago, and not stopped since.
     Armed { ago: u8 },
-    /// A trim value was confirmed so many ticks ago, and nothing has stopped it.
+    /// A trim value was confirmed this many ticks ago, and the car was not stopped since.
     Trimming { ago: u8 },
-    /// Something has stopped it since.
+    /// Stopped since it was armed.
     Stopped,
 }
 
@@ -32,8 +32,7 @@ pub struct World {
     witness: Witness,
     /// Ticks since the last good command after the last arming.
     good: Option<u8>,
-    /// What was last written, how many ticks before that write the one before
-    /// it was, and what that one was.
+    /// The last output, the ticks between the last two writes, and the output before the last.
     output: Output,
     since: u8,
     before: Output,
@@ -108,7 +107,7 @@ fn seen(policy: State) -> Option<Time> {
     }
 }
 
-/// The policy's state with every moment put through `shift`.
+/// The policy's state, with `shift` applied to every time.
 fn shifted(policy: State, shift: impl Fn(Time) -> Time) -> State {
     match policy {
         State::Armed(Armed { armed, seen }) => State::Armed(Armed {
@@ -158,14 +157,14 @@ fn pass(world: &World) -> World {
     }
 }
 
-/// Good commands hold so many ticks.
-const PATIENCE: u8 = DEADLINE - ACTUATOR_DELAY;
+/// A good command is in force for this many ticks.
+const COMMAND_TICKS: u8 = DEADLINE - ACTUATOR_DELAY;
 
 fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
     let late = match (world.witness, world.good) {
-        (Witness::Armed { .. }, Some(good)) => good >= PATIENCE,
+        (Witness::Armed { .. }, Some(good)) => good >= COMMAND_TICKS,
         (Witness::Armed { ago }, None) => ago >= FIRST_COMMAND,
-        (Witness::Trimming { ago }, _) => ago >= PATIENCE,
+        (Witness::Trimming { ago }, _) => ago >= COMMAND_TICKS,
         _ => false,
     };
     let witness = match (world.witness, action) {
@@ -239,13 +238,13 @@ impl Model for Guard {
         vec![
             Property::always(DEADLINE_KEPT, |guard: &Self, world: &World| {
                 world.unwritten > 0
-                    || world.good.is_some_and(|ticks| ticks < PATIENCE)
+                    || world.good.is_some_and(|ticks| ticks < COMMAND_TICKS)
                     || matches!(world.witness, Witness::Disarmed | Witness::Trimming { .. })
                     || world.output == Output::failsafe(&guard.limits)
             }),
             Property::always(TRIM_KEPT, |_: &Self, world: &World| {
                 let confirmed =
-                    matches!(world.witness, Witness::Trimming { ago } if ago < PATIENCE);
+                    matches!(world.witness, Witness::Trimming { ago } if ago < COMMAND_TICKS);
                 let trims = world.output.mode == Mode::Drive
                     && world.output.steering == TRIMMED
                     && world.output.throttle == 0.0;
@@ -253,14 +252,14 @@ impl Model for Guard {
             }),
             Property::always(HELD_KEPT, |_: &Self, world: &World| {
                 let moves = world.output.mode == Mode::Drive;
-                let asked =
+                let requested =
                     world.good.is_some() || matches!(world.witness, Witness::Trimming { .. });
-                world.unwritten > 0 || !moves || asked
+                world.unwritten > 0 || !moves || requested
             }),
-            Property::always(HEEDED, |_: &Self, world: &World| {
-                let heeded = matches!(world.witness, Witness::Armed { .. })
-                    && world.good.is_some_and(|ticks| ticks < PATIENCE);
-                !heeded || world.output.mode == Mode::Drive
+            Property::always(COMMAND_KEPT, |_: &Self, world: &World| {
+                let in_force = matches!(world.witness, Witness::Armed { .. })
+                    && world.good.is_some_and(|ticks| ticks < COMMAND_TICKS);
+                !in_force || world.output.mode == Mode::Drive
             }),
             Property::always(DISARMED_KEPT, |guard: &Self, world: &World| {
                 world.witness != Witness::Disarmed
@@ -281,7 +280,7 @@ impl Model for Guard {
                     || fits(world.output.steering, world.before.steering, 1.0)
                         && fits(world.output.throttle, world.before.throttle, 0.5)
             }),
-            // The walk is worth something only if it gets to these.
+            // The model is effective only if these states are reached.
             Property::sometimes(GOES_LEFT, |_: &Self, world: &World| {
                 world.output.steering == 1.0 && world.output.throttle == 0.5
             }),
@@ -310,16 +309,15 @@ impl Model for Guard {
     }
 }
 
-pub const DEADLINE_KEPT: &str =
-    "no output but failsafe later than the deadline after the last good command";
-pub const DISARMED_KEPT: &str = "none but the disarmed values while disarmed";
-pub const STOP_KEPT: &str = "stopped stays stopped until a person arms or disarms it";
-const TRIM_KEPT: &str = "a confirmed trim value is shown, with the throttle at rest";
+pub const DEADLINE_KEPT: &str = "only failsafe after the deadline since the last good command";
+pub const DISARMED_KEPT: &str = "only the disarmed values while disarmed";
+pub const STOP_KEPT: &str = "stopped until an operator arms or disarms the car";
+const TRIM_KEPT: &str = "a confirmed trim value is written, with the throttle at 0";
 pub const HELD_KEPT: &str =
-    "nothing moves but for a good command or a trim after an operator's request";
-const HEEDED: &str = "a good command drives until its deadline";
+    "no movement without a good command or a trim after an operator's request";
+const COMMAND_KEPT: &str = "a good command drives until its deadline";
 const RANGE_KEPT: &str = "no output outside the channels' ranges";
-pub const SLEW_KEPT: &str = "no faster than the slew rate while driving";
+pub const SLEW_KEPT: &str = "no change faster than the slew rate while driving";
 const GOES_LEFT: &str = "drives full left at the throttle limit";
 const GOES_RIGHT: &str = "drives full right in reverse";
 const STOPS_LATE: &str = "stops at the deadline";

@@ -13,16 +13,16 @@ pub const ADDRESS: u8 = 0x40;
 
 pub struct State {
     pub model: ModelPca9685,
-    /// Transactions from now on that are not acknowledged.
+    /// How many of the next transactions are not acknowledged.
     pub nacks: u32,
-    /// Attempts at a transfer with it.
+    /// The number of attempted transactions.
     pub transactions: u32,
-    /// The bytes of each write, where they are recorded.
+    /// The bytes of each write, if they are recorded.
     pub bytes: Option<Vec<Vec<u8>>>,
     pub through: Option<bool>,
 }
 
-/// A handle on one chip; each can write to it.
+/// A handle to a chip; all handles share the chip.
 #[derive(Clone)]
 pub struct Chip(pub Rc<RefCell<State>>);
 
@@ -37,7 +37,7 @@ impl Chip {
         })))
     }
 
-    /// Power lost and back.
+    /// Simulates a power cycle.
     pub fn reset(&self) {
         self.0.borrow_mut().model.reset();
     }
@@ -55,7 +55,7 @@ impl Chip {
         self.0.borrow().model.tick_us()
     }
 
-    /// Another program's doing: it knows the registers.
+    /// Writes a register as another program would.
     pub fn poke(&self, register: usize, value: u8) {
         self.0.borrow_mut().model.registers[register] = value;
     }
@@ -71,7 +71,7 @@ impl Error for Refused {
 }
 
 impl From<Refused> for io::Error {
-    /// As Linux's adapters say it: ENXIO.
+    /// The error that Linux's adapter drivers return: ENXIO.
     fn from(Refused: Refused) -> Self {
         Self::from_raw_os_error(6)
     }
@@ -104,7 +104,7 @@ impl I2c for Chip {
     }
 }
 
-/// The pin, wired to the same chip.
+/// The OE pin, wired to the chip.
 pub struct Pin(pub Chip);
 
 impl OutputEnable for Pin {

@@ -1,5 +1,5 @@
-//! The PCA9685's actuator against a model of the chip. The way through /dev/i2c-N is not
-//! tried here: no machine that builds this has such a bus.
+//! The PCA9685 actuator with a model of the chip. Access through /dev/i2c-N is not tested here,
+//! because no build machine has such a bus.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -67,13 +67,13 @@ const MOTORS: Differential = Differential {
     disarmed: Stop::Coast,
 };
 
-fn on(chip: &Chip, wheels: Wheels) -> Pca9685<Chip> {
+fn driver(chip: &Chip, wheels: Wheels) -> Pca9685<Chip> {
     let pin = Box::new(Pin(chip.clone()));
     Pca9685::new(chip.clone(), ADDRESS, 25e6, 60.0, wheels, Some(pin)).unwrap()
 }
 
-fn usual(chip: &Chip) -> Pca9685<Chip> {
-    on(chip, wheels(&servo(), &controller()))
+fn servo_driver(chip: &Chip) -> Pca9685<Chip> {
+    driver(chip, wheels(&servo(), &controller()))
 }
 
 fn at(millis: u64) -> Time {
@@ -99,7 +99,7 @@ const FAILSAFE: Output = Output {
 };
 
 #[track_caller]
-fn near(chip: &Chip, channel: usize, micros: f32) {
+fn assert_pulse(chip: &Chip, channel: usize, micros: f32) {
     let held = chip.micros(channel);
     let tick = chip.tick_us();
     assert!(
@@ -111,19 +111,19 @@ fn near(chip: &Chip, channel: usize, micros: f32) {
 #[test]
 fn it_is_an_actuator() {
     let chip = Chip::new();
-    // A tick of 4 us on 400 us to the end.
-    conformance::actuator(&mut usual(&chip), 0.011, |_| {
+    // Tolerance: a tick of about 4 us, of 400 us from the centre to an end.
+    conformance::actuator(&mut servo_driver(&chip), 0.011, |_| {
         let value = |channel, left: f32| (chip.micros(channel) - 1500.0) / left;
         (value(STEERING, -400.0), value(THROTTLE, 500.0))
     });
 }
 
 #[test]
-fn the_first_write_brings_a_fresh_chip_to_its_disarmed_pulses() {
+fn the_first_write_sets_a_fresh_chip_to_the_disarmed_pulses() {
     let chip = Chip::new();
-    usual(&chip).write(at(0), &DISARMED).unwrap();
-    near(&chip, THROTTLE, 1500.0);
-    near(&chip, STEERING, 1700.0);
+    servo_driver(&chip).write(at(0), &DISARMED).unwrap();
+    assert_pulse(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, STEERING, 1700.0);
     assert!((chip.tick_us() * 4096.0 * 60.0 / 1e6 - 1.0).abs() < 0.01);
     let state = chip.0.borrow();
     assert_eq!(state.model.written[0], THROTTLE, "the motor first");
@@ -134,17 +134,17 @@ fn the_first_write_brings_a_fresh_chip_to_its_disarmed_pulses() {
 }
 
 #[test]
-fn a_running_chip_in_order_is_never_put_to_sleep() {
+fn a_running_chip_with_the_right_settings_is_never_put_to_sleep() {
     let chip = Chip::new();
-    usual(&chip)
+    servo_driver(&chip)
         .write(at(0), &output(Mode::Drive, 0.0, 0.5))
         .unwrap();
-    // The guard died, and another one comes.
-    let mut next = usual(&chip);
+    // The guard dies, and another one starts.
+    let mut next = servo_driver(&chip);
     next.write(at(0), &FAILSAFE).unwrap();
     next.write(at(5), &DISARMED).unwrap();
     assert_eq!(chip.0.borrow().model.slept, 0);
-    near(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, THROTTLE, 1500.0);
 }
 
 #[test]
@@ -154,12 +154,12 @@ fn pulses_of_a_wrong_length_are_off_before_the_chip_sleeps() {
     let controls = wheels(&servo(), &controller());
     let mut fast = Pca9685::new(chip.clone(), ADDRESS, 25e6, 100.0, controls, Some(fast)).unwrap();
     fast.write(at(0), &output(Mode::Drive, 0.3, 0.5)).unwrap();
-    usual(&chip).write(at(0), &FAILSAFE).unwrap();
+    servo_driver(&chip).write(at(0), &FAILSAFE).unwrap();
     let state = chip.0.borrow();
     assert_eq!((state.model.slept, state.model.cut), (1, 0));
     drop(state);
-    near(&chip, THROTTLE, 1500.0);
-    near(&chip, STEERING, 1300.0);
+    assert_pulse(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, STEERING, 1300.0);
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn no_pulse_is_fully_off() {
     let chip = Chip::new();
     let mut throttle = controller();
     (throttle.failsafe_us, throttle.disarmed_us) = (0, 0);
-    let mut motors = on(&chip, wheels(&servo(), &throttle));
+    let mut motors = driver(&chip, wheels(&servo(), &throttle));
     for rest in [DISARMED, FAILSAFE] {
         motors.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
-        near(&chip, THROTTLE, 2000.0);
+        assert_pulse(&chip, THROTTLE, 2000.0);
         motors.write(at(0), &rest).unwrap();
         assert_eq!(chip.out(THROTTLE), Out::Low);
         assert_ne!(
@@ -183,7 +183,7 @@ fn no_pulse_is_fully_off() {
 }
 
 #[test]
-fn the_controller_sees_its_arming_when_the_car_first_drives() {
+fn the_controller_is_armed_when_the_car_first_drives() {
     let chip = Chip::new();
     let throttle = ThrottleSettings {
         arming: vec![
@@ -192,26 +192,26 @@ fn the_controller_sees_its_arming_when_the_car_first_drives() {
         ],
         ..controller()
     };
-    let mut motors = on(&chip, wheels(&servo(), &throttle));
+    let mut motors = driver(&chip, wheels(&servo(), &throttle));
     let drive = output(Mode::Drive, 0.0, 1.0);
     motors.write(at(0), &FAILSAFE).unwrap();
     for (millis, micros) in [(5, 1200.0), (100, 1200.0), (105, 1500.0), (205, 2000.0)] {
         motors.write(at(millis), &drive).unwrap();
-        near(&chip, THROTTLE, micros);
+        assert_pulse(&chip, THROTTLE, micros);
     }
     motors.write(at(210), &FAILSAFE).unwrap();
-    near(&chip, THROTTLE, 1500.0);
-    // The chip failed meanwhile: what the controller saw, nobody knows.
+    assert_pulse(&chip, THROTTLE, 1500.0);
+    // After a failure of the chip, the pulses that the controller received are unknown.
     chip.0.borrow_mut().nacks = 1;
     motors.write(at(215), &drive).unwrap_err();
     motors.write(at(220), &drive).unwrap();
-    near(&chip, THROTTLE, 1200.0);
+    assert_pulse(&chip, THROTTLE, 1200.0);
 }
 
 #[test]
-fn a_refused_write_is_tried_again_at_once_and_all_is_told_anew() {
+fn a_failed_write_is_retried_at_once_with_all_outputs() {
     let chip = Chip::new();
-    let mut motors = usual(&chip);
+    let mut motors = servo_driver(&chip);
     motors.write(at(0), &output(Mode::Drive, 0.0, 1.0)).unwrap();
     chip.0.borrow_mut().nacks = 1;
     let error = motors.write(at(5), &FAILSAFE).unwrap_err();
@@ -221,13 +221,13 @@ fn a_refused_write_is_tried_again_at_once_and_all_is_told_anew() {
     motors.write(at(5), &FAILSAFE).unwrap();
     assert_eq!(chip.0.borrow().model.written, [THROTTLE, STEERING]);
     assert_eq!(chip.0.borrow().through, Some(true));
-    near(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, THROTTLE, 1500.0);
 }
 
 #[test]
-fn a_dead_bus_is_tried_less_and_less_often_and_noticed_when_back() {
+fn a_dead_bus_is_retried_less_often_and_recovers() {
     let chip = Chip::new();
-    let mut motors = usual(&chip);
+    let mut motors = servo_driver(&chip);
     motors.write(at(0), &DISARMED).unwrap();
     chip.0.borrow_mut().nacks = u32::MAX;
     let before = chip.0.borrow().transactions;
@@ -244,13 +244,14 @@ fn a_dead_bus_is_tried_less_and_less_often_and_noticed_when_back() {
         }
     }
     assert!(back.is_some_and(|millis| millis <= 2330), "{back:?}");
-    near(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, THROTTLE, 1500.0);
 }
 
-/// Does `change` to a chip in use; the guard must see it within [`CHECK_EVERY`] and mend it.
-fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
+/// Applies `change` to a chip in use. The driver must detect it within [`CHECK_EVERY`] and restore
+/// the registers.
+fn assert_change_detected(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
     let chip = Chip::new();
-    let mut motors = on(&chip, wheels);
+    let mut motors = driver(&chip, wheels);
     let mut now = at(0);
     for _ in 0..37 {
         motors.write(now, &steady).unwrap();
@@ -264,30 +265,30 @@ fn noticed(wheels: Wheels, steady: Output, change: impl Fn(&Chip)) {
             Ok(()) => now = now + TICK,
             Err(error) => break error,
         }
-        assert!(now.since(changed) <= CHECK_EVERY, "not noticed");
+        assert!(now.since(changed) <= CHECK_EVERY, "not detected");
     };
     assert!(matches!(error, ActuatorError::Changed { .. }), "{error}");
     motors.write(now, &steady).unwrap();
-    let mended = chip.0.borrow().model.registers;
-    assert_eq!(mended[0xFE], registers[0xFE]);
-    assert_eq!(mended[0x01], 0x04);
-    assert_eq!(mended[0x06..0x46], registers[0x06..0x46]);
+    let restored = chip.0.borrow().model.registers;
+    assert_eq!(restored[0xFE], registers[0xFE]);
+    assert_eq!(restored[0x01], 0x04);
+    assert_eq!(restored[0x06..0x46], registers[0x06..0x46]);
 }
 
 #[test]
-fn a_reset_behind_its_back_is_noticed_and_mended() {
-    noticed(wheels(&servo(), &controller()), FAILSAFE, Chip::reset);
-    noticed(Wheels::Differential(MOTORS), FAILSAFE, Chip::reset);
-    // Asleep, with its registers kept.
+fn a_reset_is_detected_and_corrected() {
+    assert_change_detected(wheels(&servo(), &controller()), FAILSAFE, Chip::reset);
+    assert_change_detected(Wheels::Differential(MOTORS), FAILSAFE, Chip::reset);
+    // Sleep mode, with the other registers unchanged.
     let sleep = |chip: &Chip| chip.poke(0, 0x31);
-    noticed(wheels(&servo(), &controller()), DISARMED, sleep);
+    assert_change_detected(wheels(&servo(), &controller()), DISARMED, sleep);
 }
 
 #[test]
-fn another_writer_to_the_prescaler_is_noticed() {
+fn another_writer_to_the_prescaler_is_detected() {
     let other = |chip: &Chip| chip.poke(0xFE, 0x79);
-    noticed(wheels(&servo(), &controller()), FAILSAFE, other);
-    noticed(
+    assert_change_detected(wheels(&servo(), &controller()), FAILSAFE, other);
+    assert_change_detected(
         Wheels::Differential(MOTORS),
         output(Mode::Drive, 0.2, 0.4),
         other,
@@ -295,56 +296,56 @@ fn another_writer_to_the_prescaler_is_noticed() {
 }
 
 #[test]
-fn inverted_or_weak_outputs_are_noticed_and_mended() {
+fn inverted_or_open_drain_outputs_are_detected_and_corrected() {
     for mode2 in [0x14, 0x00, 0x0C, 0x06] {
         let other = |chip: &Chip| chip.poke(1, mode2);
-        noticed(wheels(&servo(), &controller()), FAILSAFE, other);
-        noticed(Wheels::Differential(MOTORS), DISARMED, other);
+        assert_change_detected(wheels(&servo(), &controller()), FAILSAFE, other);
+        assert_change_detected(Wheels::Differential(MOTORS), DISARMED, other);
     }
 }
 
 #[test]
-fn another_writer_to_a_channel_is_overruled_by_the_second_tick() {
+fn another_writer_to_a_channel_is_overwritten_by_the_second_tick() {
     let chip = Chip::new();
-    let mut motors = usual(&chip);
+    let mut motors = servo_driver(&chip);
     let mut now = at(0);
     motors.write(now, &FAILSAFE).unwrap();
     for channel in [STEERING, THROTTLE] {
-        // A pulse of another length, none at all, and one without end.
+        // A pulse of another length, no pulse, and always high.
         for (byte, value) in [(2, 0xFF), (3, 0x10), (1, 0x10)] {
             chip.poke(6 + 4 * channel + byte, value);
             let mut ticks = 0;
             while ticks < 2 {
                 now = now + TICK;
-                // Where its turn to be read back comes first, it is an error, and mended at once.
+                // If the channel is read back first, the write fails, and the next one restores it.
                 if motors.write(now, &FAILSAFE).is_ok() {
                     ticks += 1;
                 }
             }
-            near(&chip, THROTTLE, 1500.0);
-            near(&chip, STEERING, 1300.0);
+            assert_pulse(&chip, THROTTLE, 1500.0);
+            assert_pulse(&chip, STEERING, 1300.0);
         }
     }
 }
 
 #[test]
-fn a_chip_with_inverted_outputs_is_set_right_before_anything_else() {
+fn inverted_outputs_are_corrected_first() {
     let chip = Chip::new();
-    usual(&chip).write(at(0), &FAILSAFE).unwrap();
-    // What ran before inverts its outputs, as a motor shield's driver may.
+    servo_driver(&chip).write(at(0), &FAILSAFE).unwrap();
+    // Another program has inverted the outputs, as a motor shield's driver may.
     chip.poke(1, 0x14);
     assert_ne!(chip.micros(THROTTLE), 1500.0);
     chip.0.borrow_mut().bytes = Some(Vec::new());
-    usual(&chip).write(at(0), &FAILSAFE).unwrap();
-    near(&chip, THROTTLE, 1500.0);
-    near(&chip, STEERING, 1300.0);
+    servo_driver(&chip).write(at(0), &FAILSAFE).unwrap();
+    assert_pulse(&chip, THROTTLE, 1500.0);
+    assert_pulse(&chip, STEERING, 1300.0);
     let first = chip.0.borrow_mut().bytes.take().unwrap().swap_remove(0);
     assert_eq!(first, [0x01, 0x04]);
 }
 
-/// Written down from NXP's data sheet (rev. 4: tables 4 to 8, chapter 7.3.5), not from what
-/// the driver does: prescaler of 25 MHz / (4096 * 50 Hz) - 1 = 121; a pulse's end at
-/// micros * 50 * 4096 / 1e6 ticks.
+/// The expected bytes are derived from NXP's data sheet (rev. 4: tables 4 to 8, chapter 7.3.5), not
+/// from the driver: prescaler of 25 MHz / (4096 * 50 Hz) - 1 = 121; a pulse's end at micros * 50 *
+/// 4096 / 1e6 ticks.
 #[test]
 fn a_fresh_chip_is_written_these_bytes() {
     let chip = Chip::new();
@@ -359,10 +360,10 @@ fn a_fresh_chip_is_written_these_bytes() {
         [
             // MODE2: not inverted, totem pole.
             vec![0x01, 0x04],
-            // MODE1: asleep (SLEEP), answering to all-call as it comes up (ALLCALL).
+            // MODE1: asleep (SLEEP), with all-call enabled as after power-up (ALLCALL).
             vec![0x00, 0x11],
             vec![0xFE, 121],
-            // And registers count up (AI).
+            // MODE1: register auto-increment (AI).
             vec![0x00, 0x31],
             // Throttle, channel 0: from tick 0 to 307 (1500 us).
             vec![0x06, 0x00, 0x00, 0x33, 0x01],
@@ -377,7 +378,7 @@ fn a_fresh_chip_is_written_these_bytes() {
 #[test]
 fn errors_name_the_device() {
     let chip = Chip::new();
-    let mut motors = usual(&chip).named("/dev/i2c-7, address 0x40");
+    let mut motors = servo_driver(&chip).named("/dev/i2c-7, address 0x40");
     motors.write(at(0), &DISARMED).unwrap();
     chip.0.borrow_mut().nacks = 1;
     let error = motors.write(at(5), &FAILSAFE).unwrap_err().to_string();
@@ -386,9 +387,9 @@ fn errors_name_the_device() {
 }
 
 #[test]
-fn a_differential_car_brakes_and_coasts_as_told() {
+fn a_differential_car_brakes_and_coasts_as_configured() {
     let chip = Chip::new();
-    let mut motors = on(&chip, Wheels::Differential(MOTORS));
+    let mut motors = driver(&chip, Wheels::Differential(MOTORS));
     let direction = |motor: Motor| {
         let [pwm, ahead, back] = motor.channels();
         [pwm, ahead, back].map(|channel| chip.out(channel.into()))
@@ -412,9 +413,9 @@ fn after_the_first_a_write_does_not_allocate() {
         Wheels::Differential(MOTORS),
     ] {
         let chip = Chip::new();
-        // The model's own lists are no part of the count.
+        // The allocations of the model must not be counted.
         chip.0.borrow_mut().model.written.reserve(10_000);
-        let mut motors = on(&chip, wheels);
+        let mut motors = driver(&chip, wheels);
         motors.write(at(0), &DISARMED).unwrap();
         let counted = allocation_counter::measure(|| {
             for step in 1..500_u16 {
@@ -436,7 +437,7 @@ proptest! {
         outputs in prop::collection::vec((0..3, -1.0_f32..=1.0, -1.0_f32..=1.0), 1..40)
     ) {
         let chip = Chip::new();
-        let mut motors = usual(&chip);
+        let mut motors = servo_driver(&chip);
         for (index, (mode, steering, throttle)) in outputs.into_iter().enumerate() {
             let mode = [Mode::Disarmed, Mode::Failsafe, Mode::Drive][mode as usize];
             motors.write(at(5 * index as u64), &output(mode, steering, throttle)).unwrap();
@@ -445,8 +446,8 @@ proptest! {
                 Mode::Failsafe => (1300.0, 1500.0),
                 Mode::Drive => (1500.0 - 400.0 * steering, 1500.0 + 500.0 * throttle),
             };
-            near(&chip, STEERING, servo);
-            near(&chip, THROTTLE, motor);
+            assert_pulse(&chip, STEERING, servo);
+            assert_pulse(&chip, THROTTLE, motor);
         }
     }
 
@@ -456,9 +457,9 @@ proptest! {
     ) {
         let (left, right) = Differential { turn, ..MOTORS }.speeds(steering, throttle);
         prop_assert!(left.abs() <= 1.0 && right.abs() <= 1.0);
-        // Curvature is the sides' difference over their sum.
+        // The curvature is the difference of the sides' speeds divided by their sum.
         prop_assert!(((right - left) - turn * steering * (right + left)).abs() < 1e-5);
-        prop_assert!(left * throttle >= 0.0 && right * throttle >= 0.0, "no side goes the other way");
+        prop_assert!(left * throttle >= 0.0 && right * throttle >= 0.0, "no side is reversed");
         prop_assert!((left + right).abs() <= 2.0 * throttle.abs() + 1e-6);
     }
 }

@@ -1,4 +1,4 @@
-//! Arbitrary limits, and arbitrary lives of a guard.
+//! Arbitrary limits, and arbitrary sequences of events for a guard.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use pilotage_guard::{
 use pilotage_vehicle::{Command, Time};
 use proptest::prelude::*;
 
-/// What happens next, and how long after the last thing.
+/// The next event, and the time since the previous one.
 #[derive(Debug, Clone)]
 pub struct Happening {
     pub wait: Duration,
@@ -19,7 +19,7 @@ pub struct Happening {
 #[derive(Debug, Clone)]
 pub enum What {
     Event(Event),
-    /// A command captured so long ago, with a sequence so far from the last good one's.
+    /// A command of this age, whose sequence number differs by `rise` from the last good one's.
     Command {
         age: Duration,
         rise: i64,
@@ -28,7 +28,7 @@ pub enum What {
     },
 }
 
-/// One step of a life.
+/// One step of a sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub now: Time,
@@ -41,7 +41,7 @@ pub struct Moment {
 
 pub const START: Time = Time::from_nanos(1_000_000_000_000_000);
 
-/// A guard's life from its start.
+/// Runs a guard from its start through these events.
 pub fn live(limits: &Limits, happenings: &[Happening]) -> Vec<Moment> {
     let (mut state, mut held, mut now) = (State::default(), Output::disarmed(limits), START);
     let mut sequence = 1_000_000u64;

@@ -1,5 +1,4 @@
-//! The rules of `docs/safety.md`, each over arbitrary limits and arbitrary lives
-//! of a guard.
+//! The rules of `docs/safety.md`, each tested with arbitrary limits and event sequences.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -22,7 +21,7 @@ proptest! {
         let mut armed = false;
         for moment in moments {
             match moment.event {
-                // A trim is an operator's too, and stops as a drive does.
+                // An operator also requests a trim, which ends in a stop like a drive.
                 Event::Arm(..) | Event::Trim(..) if moment.step.refused.is_none() => armed = true,
                 Event::Disarm => armed = false,
                 _ => {}
@@ -63,7 +62,7 @@ proptest! {
             match command_of(&moment) {
                 Some(_) if moment.step.refused.is_none() => {
                     let first = matches!(moment.before, State::Armed(_));
-                    prop_assert!(alive || first, "a late command revives nothing");
+                    prop_assert!(alive || first, "a late command does not revive the car");
                     good = Some(moment.now);
                 }
                 _ if matches!(moment.step.state, State::Trimming(_)) => good = None,
@@ -86,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_5_a_stop_stays_until_a_person_arms_or_disarms((limits, moments) in life()) {
+    fn rule_5_a_stop_lasts_until_an_operator_arms_or_disarms((limits, moments) in life()) {
         for moment in moments {
             let State::Stopped { .. } = moment.before else { continue };
             match moment.event {
@@ -96,7 +95,7 @@ proptest! {
                     prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
                 }
                 _ => {
-                    prop_assert_eq!(moment.step.state, moment.before, "and its reason with it");
+                    prop_assert_eq!(moment.step.state, moment.before, "the reason is kept");
                     prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
                 }
             }
@@ -104,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn rule_6_people_and_faults_stop_at_once((limits, moments) in life()) {
+    fn rule_6_operators_and_faults_stop_at_once((limits, moments) in life()) {
         for moment in moments {
             let reason = match moment.event {
                 Event::Stop => StopReason::Person,
@@ -185,7 +184,7 @@ proptest! {
         for moment in moments {
             let output = moment.step.output;
             if let State::Trimming(_) = moment.step.state {
-                // An end of the servo is looked for, whatever part of its way driving may use.
+                // Trimming may use the servo's full range, also beyond the limits for driving.
                 prop_assert!(output.steering.abs() <= 1.0 && output.throttle == 0.0);
                 continue;
             }
@@ -201,7 +200,7 @@ proptest! {
             let (Some(command), State::Driving(mut driving)) =
                 (command_of(&moment), moment.step.state) else { continue };
             if moment.step.refused.is_none() {
-                // With an hour's slew the output is at its target.
+                // After an hour of slewing the output is at its target.
                 driving.seen = driving.seen - Duration::from_secs(3600);
                 driving.accepted = moment.now;
                 let output = step(State::Driving(driving), &limits, moment.now, Event::Tick).output;
@@ -226,9 +225,9 @@ proptest! {
                     (output.steering, moment.held.steering, spec.steering),
                     (output.throttle, moment.held.throttle, spec.throttle),
                 ] {
-                    let reach = f64::from(channel.slew_per_second) * seconds;
-                    let way = (f64::from(now) - f64::from(then)).abs();
-                    prop_assert!(way <= reach * (1.0 + 1e-6) + 1e-6, "{} in {}", way, seconds);
+                    let largest_step = f64::from(channel.slew_per_second) * seconds;
+                    let step_made = (f64::from(now) - f64::from(then)).abs();
+                    prop_assert!(step_made <= largest_step * (1.0 + 1e-6) + 1e-6, "{} in {}", step_made, seconds);
                 }
             }
         }
@@ -255,7 +254,7 @@ proptest! {
                 prop_assert_eq!(after.state, State::Stopped { reason });
                 prop_assert_eq!(after.output, Output::failsafe(&limits));
             }
-            // A trim is confirmed again and again; what is older than that went back.
+            // For a trim, the clock went back if the time is before the last confirmation.
             State::Trimming(trimming) if now < trimming.confirmed => {
                 prop_assert!(after.state.stopped().is_some());
             }
@@ -299,9 +298,10 @@ proptest! {
         }
     }
 
-    /// What lets the model checker count time in ages and start every step at one sequence.
+    /// The model checker relies on this: it represents times as ages and starts every step with the
+    /// same sequence number.
     #[test]
-    fn where_time_and_sequence_start_makes_no_difference(
+    fn the_origins_of_time_and_sequence_have_no_effect(
         limits in limits(),
         happenings in prop::collection::vec(happening(), 1..60),
         later in 0u64..1_000_000_000_000,
@@ -326,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn no_moment_is_too_far_for_the_policy(
+    fn the_policy_accepts_any_time(
         limits in limits(),
         moments in prop::collection::vec((any::<u64>(), happening()), 1..60),
     ) {
@@ -346,9 +346,9 @@ proptest! {
     }
 }
 
-/// The lives above are worth something only if cars drive in them.
+/// The rule tests are effective only if the sequences contain enough driving, stops and refusals.
 #[test]
-fn lives_are_lived() {
+fn the_sequences_drive_stop_and_refuse() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
 
