@@ -1,9 +1,9 @@
 #!/bin/sh
-# Writes src/bindings.rs anew. Wants bindgen (cargo install bindgen-cli --version 0.73.2) with
-# libclang (LIBCLANG_PATH; PyPI's libclang serves) and the kernel's headers; C_HEADERS is
-# gcc's folder of stddef.h where libclang came without clang. What `v4l` 0.14 uses is named
-# here, the rest left out; what codecs are controlled with stays opaque, for it differs from
-# kernel to kernel and is only pointed at.
+# Regenerates src/bindings.rs. Needs bindgen (cargo install bindgen-cli --version 0.73.2) with
+# libclang (LIBCLANG_PATH; the libclang of PyPI works) and the kernel's headers. If libclang was
+# installed without clang, C_HEADERS must be gcc's folder with stddef.h. The allow list has only
+# the types that `v4l` 0.14 uses. The structures of codec controls stay opaque, because they differ
+# between kernels and are only used through pointers.
 set -e
 cd "$(dirname "$0")"
 types='v4l2_(audio|audioout|buffer|capability|captureparm|control|crop|cropcap|edid|enc_idx'

@@ -1,5 +1,5 @@
-//! What can be set on a device. `v4l`'s own list panics on control types that are newer
-//! than it (a webcam's region of interest, say) and on names that are not UTF-8.
+//! Lists a device's controls. The list of the crate `v4l` panics on control types that it does not
+//! know (for example a webcam's region of interest) and on names that are not UTF-8.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,8 +9,8 @@ use crate::bindings::{
     v4l2_query_ext_ctrl,
 };
 
-/// More controls than any device has.
-const MOST: usize = 1024;
+/// The most controls that are listed. No device has as many.
+const MAX_CONTROLS: usize = 1024;
 
 /// `_IOWR('V', 103, struct v4l2_query_ext_ctrl)` of linux/videodev2.h.
 const VIDIOC_QUERY_EXT_CTRL: libc::Ioctl =
@@ -25,51 +25,52 @@ const INTEGER_MENU: u32 = 9;
 /// A control and its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// The kernel's number for it.
+    /// The kernel's number of the control.
     pub id: u32,
-    /// Its name, for people.
+    /// The name for display.
     pub name: String,
     /// The least value.
     pub minimum: i64,
     /// The greatest value.
     pub maximum: i64,
-    /// From one value to the next.
+    /// The difference between two adjacent values.
     pub step: u64,
-    /// The value it has after the driver was loaded.
+    /// The value after the driver was loaded.
     pub default: i64,
-    /// Whether it chooses among few: a switch or a menu. Such ones decide whether others
-    /// can be set (automatic exposure, say).
+    /// Whether the control is a switch or a menu. Such controls decide whether others can be set
+    /// (for example automatic exposure).
     pub chooses: bool,
-    /// Whether it can be set.
+    /// Whether the control can be set.
     pub settable: bool,
 }
 
-/// The simple controls of a V4L2 `device`, headings and disabled ones left out.
+/// Lists the simple controls of a V4L2 `device`, without headings and disabled controls.
 ///
 /// # Errors
-/// When the device is gone, or is no V4L2 device.
+/// When the device was removed, or is not a V4L2 device.
 pub fn controls(device: impl AsFd) -> io::Result<Vec<Description>> {
     let device = device.as_fd();
     let mut found = Vec::new();
     let mut last = 0;
-    while found.len() < MOST {
-        // SAFETY: the structure is integers and arrays of them, for which zeros are values.
+    while found.len() < MAX_CONTROLS {
+        // SAFETY: the structure consists of integers and arrays of integers, for which all zeros
+        // are valid.
         let mut query: v4l2_query_ext_ctrl = unsafe { std::mem::zeroed() };
         query.id = last | V4L2_CTRL_FLAG_NEXT_CTRL;
-        // SAFETY: the descriptor is open while borrowed, and the request's number carries the
-        // structure's size, which the kernel reads and writes and no more.
+        // SAFETY: the descriptor is open while it is borrowed. The request's number contains the
+        // size of the structure, and the kernel accesses only that many bytes of `query`.
         let answer = unsafe { libc::ioctl(device.as_raw_fd(), VIDIOC_QUERY_EXT_CTRL, &mut query) };
         if answer == -1 {
             let error = io::Error::last_os_error();
             return match error.raw_os_error() {
-                // So the kernel says that there are no more.
+                // The kernel's answer when there are no more controls.
                 Some(libc::EINVAL) => Ok(found),
                 Some(libc::EINTR) => continue,
                 _ => Err(error),
             };
         }
         if query.id <= last {
-            // A driver that goes in circles.
+            // The driver repeats itself.
             break;
         }
         last = query.id;
@@ -100,27 +101,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_camera_has_no_controls() {
+    fn a_file_that_is_not_a_v4l2_device_is_an_error() {
         let null = std::fs::File::open("/dev/null").unwrap();
         let error = controls(&null).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
     }
 
     #[test]
-    fn the_request_is_the_kernels() {
-        // What linux/videodev2.h comes to in C.
+    fn the_request_number_equals_the_kernels() {
+        // The value of the macro of linux/videodev2.h in C.
         assert_eq!(VIDIOC_QUERY_EXT_CTRL as u32, 0xc0e8_5667);
     }
 
     #[test]
-    fn a_name_need_not_be_text() {
-        // SAFETY: integers and arrays of them.
+    fn a_name_that_is_not_utf_8_is_accepted() {
+        // SAFETY: the structure consists of integers and arrays of integers, for which all zeros
+        // are valid.
         let mut query: v4l2_query_ext_ctrl = unsafe { std::mem::zeroed() };
         query.name[..3].copy_from_slice(&[b'G' as _, 0xC3_u8 as _, b'n' as _]);
         query.type_ = MENU;
         query.flags = V4L2_CTRL_FLAG_READ_ONLY;
-        let seen = description(&query);
-        assert_eq!(seen.name, "G\u{fffd}n");
-        assert!(seen.chooses && !seen.settable);
+        let control = description(&query);
+        assert_eq!(control.name, "G\u{fffd}n");
+        assert!(control.chooses && !control.settable);
     }
 }

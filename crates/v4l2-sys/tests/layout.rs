@@ -1,4 +1,5 @@
-//! The kept bindings against the kernel's header, as the C compilers for both architectures see it.
+//! Compares the layout of the stored bindings with the kernel's headers, as the C compilers of both
+//! architectures see them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
@@ -8,7 +9,7 @@ use std::process::Command;
 
 use v4l2_sys_mit::*;
 
-/// `_Static_assert`s on the size of each structure and the offset of each field named.
+/// `_Static_assert`s on the size of each structure and the offset of each listed field.
 macro_rules! assertions {
     ($($kind:ident $name:ident { $($field:ident $(= $c:literal)?),* })*) => {{
         let mut text = String::new();
@@ -29,7 +30,7 @@ fn offset(name: &str, field: &str, bytes: usize) -> String {
     format!("_Static_assert(offsetof({name}, {field}) == {bytes}, \"{name}.{field}\");\n")
 }
 
-/// All that `v4l` hands to the kernel.
+/// C source with assertions on every structure that `v4l` passes to the kernel.
 fn source() -> String {
     let mut text = "#include <stddef.h>\n#include <linux/videodev2.h>\n".to_owned();
     text += &assertions! {
@@ -84,11 +85,11 @@ fn accepts(compiler: &str, source: &Path) -> Option<Result<(), String>> {
 }
 
 #[test]
-fn the_kernels_header_has_the_layout_of_the_kept_bindings() {
+fn the_bindings_have_the_layout_of_the_kernels_header() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("layout.c");
     std::fs::write(&file, source()).unwrap();
-    // That a compiler would say so.
+    // A wrong offset, which the compilers must reject.
     let wrong = folder.join("wrong.c");
     let line = offset("struct v4l2_buffer", "sequence", 1);
     std::fs::write(&wrong, source() + &line).unwrap();
@@ -96,10 +97,10 @@ fn the_kernels_header_has_the_layout_of_the_kept_bindings() {
         let accepted = accepts(compiler, &file);
         let accepted = accepted
             .unwrap_or_else(|| panic!("no {compiler}; `cargo xtask test --install` puts it there"));
-        accepted.unwrap_or_else(|complaint| panic!("{compiler}: {complaint}"));
+        accepted.unwrap_or_else(|error| panic!("{compiler}: {error}"));
         assert!(
             matches!(accepts(compiler, &wrong), Some(Err(_))),
-            "{compiler} does not look"
+            "{compiler} does not check the assertions"
         );
     }
 }

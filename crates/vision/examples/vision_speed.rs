@@ -1,5 +1,5 @@
-//! How long a 640x480 frame takes to the INT8 input of 200x66, by each instruction set:
-//! `cargo run --release -p pilotage-vision --example vision_speed`.
+//! Measures the conversion of a 640x480 frame to the INT8 input of 200x66 with each instruction
+//! set: `cargo run --release -p pilotage-vision --example vision_speed`.
 
 #![allow(
     clippy::print_stdout,
@@ -41,7 +41,7 @@ fn main() -> Result<(), VisionError> {
     Ok(())
 }
 
-/// Median and 99th percentile in microseconds.
+/// The median and the 99th percentile, in microseconds.
 fn time(vision: &mut Vision, format: PixelFormat) -> Result<(f64, f64), VisionError> {
     let mut frame = Frame::new(format, 640, 480)?;
     for (i, byte) in frame.data_mut().iter_mut().enumerate() {

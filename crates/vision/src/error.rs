@@ -1,9 +1,9 @@
-//! What can be wrong with a frame or a recipe's input.
+//! The errors of a frame or a recipe's `[input]`.
 
 use crate::resample::GREATEST_SHRINK;
 use crate::{Crop, PixelFormat};
 
-/// Why a frame cannot become an input.
+/// Why a frame cannot be converted to a network's input.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisionError {
@@ -15,7 +15,7 @@ pub enum VisionError {
         /// Rows.
         height: u32,
     },
-    /// The frame's sides do not fit its format.
+    /// The frame's width or height is odd, and its format needs an even one.
     #[error(
         "a {format:?} frame of {width} x {height} pixels: two neighbours share a colour, so {needs}"
     )]
@@ -26,34 +26,34 @@ pub enum VisionError {
         width: u32,
         /// Rows.
         height: u32,
-        /// What has to be even.
+        /// Which side must be even.
         needs: &'static str,
     },
-    /// The frame's bytes do not fit its size.
+    /// The frame's length in bytes does not match its size and format.
     #[error("a frame of {got} bytes where its size and format need {expected}")]
     FrameLength {
-        /// Bytes its size and format need.
+        /// The bytes that the size and format need.
         expected: usize,
-        /// Bytes it has.
+        /// The frame's bytes.
         got: usize,
     },
-    /// The frame is not of the kind the tables were built for.
+    /// The frame's size or format differs from those that the tables were built for.
     #[error(
         "a {got_width} x {got_height} {got:?} frame where {width} x {height} {format:?} was set up: \
          the camera changed its mode; start again"
     )]
     FrameKind {
-        /// Pixels in a row, as set up.
+        /// The expected width, in pixels.
         width: u32,
-        /// Rows, as set up.
+        /// The expected height, in pixels.
         height: u32,
-        /// The format, as set up.
+        /// The expected format.
         format: PixelFormat,
-        /// Pixels in a row of this frame.
+        /// The frame's width.
         got_width: u32,
-        /// Rows of this frame.
+        /// The frame's height.
         got_height: u32,
-        /// The format of this frame.
+        /// The frame's format.
         got: PixelFormat,
     },
     /// The input's sides are out of range.
@@ -64,7 +64,7 @@ pub enum VisionError {
         /// Rows.
         height: u32,
     },
-    /// The crop leaves the frame.
+    /// The crop extends beyond the frame.
     #[error(
         "`crop` of {} x {} at ({}, {}) does not lie within the {width} x {height} frame",
         crop.width, crop.height, crop.x, crop.y
@@ -77,7 +77,7 @@ pub enum VisionError {
         /// Rows of the frame.
         height: u32,
     },
-    /// The resize shrinks too much to stay exact.
+    /// The resize shrinks so much that the rounding of the weights would be visible.
     #[error(
         "resizing {from} pixels to {to} shrinks more than {GREATEST_SHRINK} times: \
          crop less of the frame or give the network a larger input"
@@ -97,12 +97,12 @@ pub enum VisionError {
     /// A deviation is zero or not finite.
     #[error("`std` divides, so it must be finite numbers other than zero, not {0}")]
     Deviation(f32),
-    /// The caller's memory has the wrong length.
+    /// The caller's buffer has the wrong length.
     #[error("memory for {got} values where the input has {expected}")]
     OutputLength {
-        /// Values of the input.
+        /// The number of values of the input.
         expected: usize,
-        /// Values the memory holds.
+        /// The buffer's length, in values.
         got: usize,
     },
 }

@@ -1,13 +1,13 @@
-//! What a camera gives.
+//! Frames and their pixel formats.
 
 use pilotage_vehicle::Time;
 
 use crate::VisionError;
 
-/// The longest side of a frame, in pixels; larger ones are refused.
+/// The greatest width and height of a frame, in pixels.
 pub(crate) const LONGEST_SIDE: u32 = 16_384;
 
-/// How a camera lays pixels out in memory. Rows follow one another without gaps.
+/// The layout of a frame's pixels in memory. Rows follow one another without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -18,23 +18,23 @@ pub enum PixelFormat {
     Bgr8,
     /// One byte of luminance.
     Grey8,
-    /// Two pixels in four bytes: luma, blue chroma, luma, red chroma, of the limited
-    /// range (16 to 235 and 240) by ITU-R BT.601, as USB cameras give them. V4L2 calls
-    /// it `YUYV`.
+    /// Two pixels in four bytes: luma, blue chroma, luma, red chroma. The colours are those of
+    /// ITU-R BT.601 with limited range (luma 16 to 235, chroma 16 to 240), as USB cameras send
+    /// them. V4L2's name is `YUYV`.
     Yuyv,
-    /// As [`Yuyv`](Self::Yuyv), chroma first. V4L2 calls it `UYVY`.
+    /// As [`Yuyv`](Self::Yuyv), with chroma before luma. V4L2's name is `UYVY`.
     Uyvy,
-    /// A plane of luma, then one of blue and red chroma by turns, each for two by two
-    /// pixels; range and colours as [`Yuyv`](Self::Yuyv). V4L2 calls it `NV12`.
+    /// A plane of luma, then a plane of interleaved blue and red chroma, one pair for two by two
+    /// pixels. Range and colours are as in [`Yuyv`](Self::Yuyv). V4L2's name is `NV12`.
     Nv12,
 }
 
 impl PixelFormat {
-    /// Bytes in a frame of `width` x `height` pixels.
+    /// The number of bytes of a frame of `width` x `height` pixels.
     ///
     /// # Errors
-    /// When a side is zero or longer than 16,384 pixels, or odd where pixels share
-    /// their colour.
+    /// When a side is zero or longer than 16,384 pixels, or is odd along an axis where pixels share
+    /// chroma.
     pub fn frame_len(self, width: u32, height: u32) -> Result<usize, VisionError> {
         let fits = 1..=LONGEST_SIDE;
         if !fits.contains(&width) || !fits.contains(&height) {
@@ -63,38 +63,38 @@ impl PixelFormat {
     }
 }
 
-/// One picture, borrowed from whoever holds its bytes.
+/// One picture that borrows its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameView<'a> {
-    /// How `data` is laid out.
+    /// The format of `data`.
     pub format: PixelFormat,
-    /// Pixels in a row.
+    /// The width, in pixels.
     pub width: u32,
-    /// Rows, the topmost first.
+    /// The height, in pixels. The topmost row comes first.
     pub height: u32,
     /// The pixels: [`PixelFormat::frame_len`] bytes.
     pub data: &'a [u8],
-    /// When the picture was taken.
+    /// The capture time.
     pub captured: Time,
-    /// The picture's number; it only ever rises.
+    /// The sequence number, which increases with every frame of a camera.
     pub sequence: u64,
 }
 
-/// One picture with its own memory, meant to be filled again and again.
+/// One picture that owns its bytes, and is reused for many frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     format: PixelFormat,
     width: u32,
     height: u32,
     data: Vec<u8>,
-    /// When the picture was taken.
+    /// The capture time.
     pub captured: Time,
-    /// The picture's number; it only ever rises.
+    /// The sequence number, which increases with every frame of a camera.
     pub sequence: u64,
 }
 
 impl Frame {
-    /// A black frame.
+    /// Creates a frame whose bytes are zero.
     ///
     /// # Errors
     /// As [`PixelFormat::frame_len`].
@@ -109,17 +109,17 @@ impl Frame {
         })
     }
 
-    /// How [`data`](Self::data) is laid out.
+    /// The format of [`data`](Self::data).
     pub fn format(&self) -> PixelFormat {
         self.format
     }
 
-    /// Pixels in a row.
+    /// The width, in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// The height, in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
@@ -129,17 +129,17 @@ impl Frame {
         &self.data
     }
 
-    /// The pixels, to be filled.
+    /// The pixels, for writing.
     pub fn data_mut(&mut self) -> &mut [u8] {
         &mut self.data
     }
 
-    /// Makes this frame a copy of `view`. Allocates only when `view` is larger
-    /// than any frame held here before.
+    /// Copies `view` to this frame. Allocates only if `view` is larger than every frame that was
+    /// stored here before.
     ///
     /// # Errors
-    /// When `view`'s data is not as long as its size and format say; the frame
-    /// is then as it was.
+    /// When the length of `view`'s data does not match its size and format. The frame is then
+    /// unchanged.
     pub fn copy_from(&mut self, view: FrameView<'_>) -> Result<(), VisionError> {
         let expected = view.format.frame_len(view.width, view.height)?;
         if view.data.len() != expected {
@@ -158,7 +158,7 @@ impl Frame {
         Ok(())
     }
 
-    /// This frame, borrowed.
+    /// A view of this frame.
     pub fn view(&self) -> FrameView<'_> {
         FrameView {
             format: self.format,

@@ -1,16 +1,15 @@
-//! From a camera's frame to a network's input in one pass: crop, resize, colours,
+//! Converts a camera's frame to a network's input in one pass: crop, resize, colour conversion,
 //! layout, scale.
 //!
-//! A recipe says what the network was trained on ([`Preprocess`]); [`Vision`]
-//! builds its tables for one kind of frame and then turns [`FrameView`]s into
-//! input tensors. Training and the runtime run this very code.
+//! A recipe describes the input that the network was trained on ([`Preprocess`]). [`Vision`]
+//! builds tables for frames of one size and format, and then converts [`FrameView`]s to input
+//! tensors. Training and the runtime use the same code.
 //!
-//! The resize is the antialiased triangle filter with half-pixel centres that
-//! Pillow calls `BILINEAR`: `image.crop(box).resize(size, BILINEAR)`, to within
-//! one grey level. Nothing outside the crop is ever seen. The arithmetic is on
-//! integers, so every machine gives the same bytes. Frames of luma and chroma are
-//! resized as they are, neighbours that share a colour as if each had it, and only
-//! what is left becomes red, green and blue.
+//! The resize uses the antialiased triangle filter with half-pixel centres that Pillow calls
+//! `BILINEAR`. The result equals `image.crop(box).resize(size, BILINEAR)` to within one grey
+//! level. Pixels outside the crop have no influence. The arithmetic is in integers, so the result
+//! is the same on every machine. Luma and chroma are resized before the conversion to RGB, each
+//! pixel with the chroma that it shares with its neighbours.
 //!
 //! ```
 //! use pilotage_vision::{Crop, Frame, PixelFormat, Preprocess, Vision};

@@ -1,12 +1,12 @@
-//! How a format's bytes become pixels of the network's size.
+//! Resizes the bytes of each pixel format to pixels of the network's input.
 
 use pilotage_engine::resample::{Columns, Finish, SAMPLES, Share, Vectors};
 
 use crate::resample::Axis;
 use crate::{ColourOrder, Crop, PixelFormat, Preprocess};
 
-/// Tables for frames of one format and size, and one crop, size and colour of the
-/// network's input.
+/// The resize tables for frames of one format and size, and for one crop, input size and colour
+/// order.
 #[derive(Debug, Clone)]
 pub(crate) struct Planes {
     vectors: Vectors,
@@ -14,27 +14,26 @@ pub(crate) struct Planes {
     /// The chroma of [`PixelFormat::Nv12`].
     second: Option<Plane>,
     columns: Columns,
-    /// One row of the crop after its rows were summed, and what [`Columns`] want
-    /// beyond it.
+    /// One row of the crop after the vertical resize, padded as [`Columns`] require.
     line: Vec<i16>,
 }
 
-/// Rows of bytes.
+/// One plane of a frame.
 #[derive(Debug, Clone)]
 struct Plane {
     /// The crop's first byte.
     start: usize,
-    /// Bytes from row to row.
+    /// The distance between the starts of two rows, in bytes.
     stride: usize,
     rows: Axis,
-    /// The crop's bytes of a row.
+    /// The crop's bytes in a row.
     len: usize,
-    /// The sums of rows, where they do not go to the line at once.
+    /// The result of the vertical resize, for formats with two planes; otherwise empty.
     sums: Vec<i16>,
 }
 
 impl Plane {
-    /// The sums that make row `y` of the output.
+    /// Computes the vertical resize for row `y` of the output.
     fn sum(&self, vectors: Vectors, data: &[u8], y: usize, out: &mut [i16]) {
         let (first, weights) = self.rows.taps(y);
         let rows = &data[self.start + first * self.stride..];
@@ -43,7 +42,8 @@ impl Plane {
 }
 
 impl Planes {
-    /// `crop` lies within frames of `size`, which the format can have.
+    /// Builds the tables. The caller has checked that `size` is valid for `format`, and that `crop`
+    /// lies within it.
     pub(crate) fn new(
         vectors: Vectors,
         format: PixelFormat,
@@ -54,7 +54,8 @@ impl Planes {
         let rows = Axis::triangle(crop.height, preprocess.height);
         let across = Axis::triangle(crop.width, preprocess.width);
         let [width, height, x, y] = [size.0, size.1, crop.x, crop.y].map(|n| n as usize);
-        // Where pixels share colours, the crop begins and ends with whole pairs.
+        // In formats with shared chroma, the processed part begins and ends with whole pairs of
+        // pixels.
         let odd = crop.x % 2 == 1;
         let pairs = (crop.x + crop.width).div_ceil(2) - crop.x / 2;
         let (pairs, pixels) = (pairs as usize, crop.width as usize);
@@ -101,12 +102,12 @@ impl Planes {
         }
     }
 
-    /// Rows of the input.
+    /// The number of rows of the input.
     pub(crate) fn rows(&self) -> usize {
         self.first.rows.len()
     }
 
-    /// Row `y` of the input, its channels interleaved.
+    /// Computes row `y` of the input, with interleaved channels.
     pub(crate) fn resize_row(&mut self, data: &[u8], y: usize, out: &mut [u8]) {
         let vectors = self.vectors;
         match &mut self.second {
@@ -116,7 +117,7 @@ impl Planes {
             }
             Some(chroma) => {
                 for plane in [&mut self.first, chroma] {
-                    // Taken out so that the plane can be borrowed beside it.
+                    // Move the buffer out, so that the plane can be borrowed at the same time.
                     let mut sums = std::mem::take(&mut plane.sums);
                     plane.sum(vectors, data, y, &mut sums);
                     plane.sums = sums;
@@ -132,7 +133,7 @@ impl Planes {
     }
 }
 
-/// The sums along a row. NV12's line is interleaved as YUYV's is.
+/// The table of the horizontal resize. The two planes of NV12 are interleaved as in YUYV.
 fn columns(
     vectors: Vectors,
     format: PixelFormat,
@@ -160,7 +161,7 @@ fn columns(
             Columns::new(vectors, order, SAMPLES, Finish::One, pixels)
         }
         PixelFormat::Rgb8 | PixelFormat::Bgr8 | PixelFormat::Grey8 => {
-            // Two pixels to a load; each of three sums takes one channel of both.
+            // One load covers two pixels. Each of the three sums takes one channel of both.
             let blue_first = match colour {
                 ColourOrder::Bgr => format == PixelFormat::Rgb8,
                 ColourOrder::Rgb | ColourOrder::Grey => format == PixelFormat::Bgr8,
@@ -189,7 +190,7 @@ fn columns(
             Columns::new(vectors, order, 2 * samples, finish, pixels)
         }
         PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12 => {
-            // Two pairs to a load: four of luma, two of each chroma.
+            // One load covers two pairs of pixels: four luma samples, and two of each chroma.
             let shared = across.paired(odd);
             let pixels = (0..across.len()).map(|i| {
                 let (first, taps) = taps(i);

@@ -1,41 +1,41 @@
-//! What a recipe says about a network's input.
+//! A recipe's description of a network's input.
 
 use serde::{Deserialize, Serialize};
 
 use crate::VisionError;
 
-/// The longest side of a network's input, in pixels; larger ones are refused.
+/// The greatest width and height of a network's input, in pixels.
 const LONGEST_OUTPUT_SIDE: u32 = 4_096;
 
-/// How a frame becomes a network's input.
+/// How a frame is converted to a network's input.
 ///
-/// The value of a channel is `(pixel * scale - mean) / std`, computed in f32 on
-/// the pixel after it was resized and rounded to 0..=255. A network therefore
-/// only ever sees 256 different values per channel, in float as in INT8.
+/// The value of a channel is `(pixel * scale - mean) / std`, computed in f32 from the resized pixel
+/// after it was rounded to 0..=255. Therefore a channel has at most 256 different values, in float
+/// as in INT8.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocess {
-    /// The part of the frame that is looked at; all of it when left out.
+    /// The part of the frame that is used. Default: the whole frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<Crop>,
-    /// Pixels in a row of the input.
+    /// The input's width, in pixels.
     pub width: u32,
-    /// Rows of the input.
+    /// The input's height, in pixels.
     pub height: u32,
-    /// Which channels the network wants, and in which order.
+    /// The network's channels and their order.
     #[serde(default)]
     pub colour: ColourOrder,
-    /// How the input lies in memory.
+    /// The input's layout in memory.
     #[serde(default)]
     pub layout: Layout,
-    /// Multiplies a pixel of 0..=255; 1/255 when left out.
+    /// The factor for a pixel of 0..=255. Default: 1/255.
     #[serde(default = "one_over_255")]
     pub scale: f32,
-    /// Subtracted after the scale, per channel in the order of `colour`; grey
-    /// takes the first. Zeros when left out.
+    /// Subtracted after the scale, for each channel in the order of `colour`. Grey uses the first.
+    /// Default: zeros.
     #[serde(default)]
     pub mean: [f32; 3],
-    /// Divides last, per channel as `mean`. Ones when left out.
+    /// The final divisor, for each channel as `mean`. Default: ones.
     #[serde(default = "ones")]
     pub std: [f32; 3],
 }
@@ -44,13 +44,13 @@ pub struct Preprocess {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
-    /// Columns left of it.
+    /// The number of columns left of the rectangle.
     pub x: u32,
-    /// Rows above it.
+    /// The number of rows above the rectangle.
     pub y: u32,
-    /// Its columns.
+    /// The width.
     pub width: u32,
-    /// Its rows.
+    /// The height.
     pub height: u32,
 }
 
@@ -61,14 +61,14 @@ pub enum ColourOrder {
     /// Red, green, blue.
     #[default]
     Rgb,
-    /// Blue, green, red, as OpenCV has it.
+    /// Blue, green, red, as in OpenCV.
     Bgr,
     /// One channel: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601).
     Grey,
 }
 
 impl ColourOrder {
-    /// How many channels there are.
+    /// The number of channels.
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb | Self::Bgr => 3,
@@ -77,7 +77,7 @@ impl ColourOrder {
     }
 }
 
-/// A tensor's order of axes, the last one contiguous.
+/// The order of a tensor's axes. The last axis is contiguous.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
@@ -89,7 +89,7 @@ pub enum Layout {
 }
 
 impl Preprocess {
-    /// The whole frame to `width` x `height`, RGB, NCHW, values 0 to 1.
+    /// Converts the whole frame to `width` x `height`, RGB, NCHW, values 0 to 1.
     pub fn new(width: u32, height: u32) -> Self {
         Self {
             crop: None,
@@ -103,7 +103,7 @@ impl Preprocess {
         }
     }
 
-    /// The shape of the input, batch of one.
+    /// The shape of the input, with a batch size of one.
     pub fn shape(&self) -> [usize; 4] {
         let (width, height) = (self.width as usize, self.height as usize);
         let channels = self.colour.channels();
@@ -113,11 +113,11 @@ impl Preprocess {
         }
     }
 
-    /// The crop on a frame of `width` x `height`, once everything here proved sound.
+    /// Validates the settings for frames of `width` x `height`, and returns the crop.
     ///
     /// # Errors
-    /// When the crop does not lie within the frame, the input's size is
-    /// unreasonable, or a scale, mean or deviation is not usable.
+    /// When the crop does not lie within the frame, the input's size is out of range, or a scale,
+    /// mean or deviation is invalid.
     pub fn validate(&self, width: u32, height: u32) -> Result<Crop, VisionError> {
         let fits = 1..=LONGEST_OUTPUT_SIDE;
         if !fits.contains(&self.width) || !fits.contains(&self.height) {

@@ -1,10 +1,9 @@
-//! One axis of the resize: which source pixels make an output pixel, and how much
-//! of each.
+//! One axis of the resize: the source pixels of each output pixel, and their weights.
 
 pub(crate) use pilotage_engine::resample::WEIGHT_BITS;
 
-/// The greatest shrink. Up to here, by worst-case sums over both axes, rounding
-/// the weights to [`WEIGHT_BITS`] moves an output by less than half a grey level.
+/// The greatest shrink factor. Up to it, rounding the weights to [`WEIGHT_BITS`] changes an output
+/// by less than half a grey level, by worst-case sums over both axes.
 pub(crate) const GREATEST_SHRINK: u32 = 32;
 
 /// The weights of every output pixel along one axis.
@@ -22,11 +21,11 @@ struct Span {
 }
 
 impl Axis {
-    /// The triangle filter from `source` pixels to `target` pixels, widened by the
-    /// shrink factor and centred on half pixels: `precompute_coeffs` of Pillow's
+    /// The triangle filter from `source` pixels to `target` pixels, widened by the shrink factor
+    /// and centred on half pixels. It equals `precompute_coeffs` of Pillow's
     /// `src/libImaging/Resample.c` with the filter `BILINEAR`.
     ///
-    /// The caller has bounded both lengths and the shrink.
+    /// The caller has checked the bounds of both lengths and of the shrink factor.
     pub(crate) fn triangle(source: u32, target: u32) -> Self {
         let step = f64::from(source) / f64::from(target);
         let support = step.max(1.0);
@@ -60,8 +59,8 @@ impl Axis {
             offset: self.weights.len() as u32,
             taps: used.len() as u32,
         });
-        // Rounding the running sum rather than each weight makes the total exact, so
-        // that a flat picture stays flat.
+        // Rounding the running sum instead of each weight makes the total exact. A picture of one
+        // colour therefore keeps it.
         let (mut sum, mut before) = (0.0, 0);
         for share in used {
             sum += share;
@@ -71,8 +70,8 @@ impl Axis {
         }
     }
 
-    /// The same sums where each two source pixels share a sample; `odd` when the first
-    /// source pixel is the second of its two.
+    /// The same filter for samples that two source pixels share. `odd` means that the first source
+    /// pixel is the second of its pair.
     pub(crate) fn paired(&self, odd: bool) -> Self {
         let shift = usize::from(odd);
         let mut axis = Self {
@@ -96,12 +95,12 @@ impl Axis {
         axis
     }
 
-    /// Output pixels.
+    /// The number of output pixels.
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// The first source pixel of output pixel `i`, and the weights from there on.
+    /// The first source pixel of output pixel `i`, and the weights of it and the following pixels.
     pub(crate) fn taps(&self, i: usize) -> (usize, &[u16]) {
         let span = self.spans[i];
         let start = span.offset as usize;

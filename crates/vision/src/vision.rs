@@ -1,4 +1,4 @@
-//! The pass itself.
+//! The conversion of a frame to a network's input.
 
 use pilotage_engine::InstructionSet;
 use pilotage_engine::resample::Vectors;
@@ -8,7 +8,7 @@ use crate::planes::Planes;
 use crate::resample::GREATEST_SHRINK;
 use crate::{FrameView, Layout, Preprocess, VisionError};
 
-/// Turns frames of one size and format into inputs of one network.
+/// Converts frames of one size and format to inputs of one network.
 #[derive(Debug, Clone)]
 pub struct Vision {
     format: PixelFormat,
@@ -18,7 +18,7 @@ pub struct Vision {
     planes: Planes,
     /// A channel's f32 value for each of the 256 grey levels.
     values: Vec<[f32; 256]>,
-    /// One row of the input, interleaved.
+    /// One row of the input, with interleaved channels.
     row: Vec<u8>,
 }
 
@@ -26,7 +26,7 @@ impl Vision {
     /// Builds the tables for frames of `width` x `height` in `format`.
     ///
     /// # Errors
-    /// When the recipe does not fit such frames; see [`VisionError`].
+    /// When the recipe cannot be used for such frames; see [`VisionError`].
     pub fn new(
         preprocess: &Preprocess,
         width: u32,
@@ -37,8 +37,8 @@ impl Vision {
         Self::with_instruction_set(preprocess, width, height, format, best)
     }
 
-    /// As [`new`](Self::new), by the instructions asked for; plain loops where the
-    /// machine lacks them. All give the same bytes.
+    /// As [`new`](Self::new), with the given instruction set, or with scalar code if the machine
+    /// lacks it. The result is the same for all of them.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -83,25 +83,25 @@ impl Vision {
         })
     }
 
-    /// The shape of the input, batch of one, in the recipe's layout.
+    /// The shape of the input in the recipe's layout, with a batch size of one.
     pub fn shape(&self) -> [usize; 4] {
         self.shape
     }
 
-    /// How many values the input has.
+    /// The number of values of the input.
     pub fn output_len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// The whole pass: `frame` to the network's float input, in its layout.
-    /// Allocates nothing.
+    /// Converts `frame` to the network's float input, in the recipe's layout. Does not allocate.
     ///
     /// # Errors
-    /// When `frame` is not of the kind given to [`new`](Self::new), or `out` does
-    /// not hold [`output_len`](Self::output_len) values.
+    /// When the size or format of `frame` differs from that given to [`new`](Self::new), or `out`
+    /// does not have [`output_len`](Self::output_len) values.
     pub fn run(&mut self, frame: FrameView<'_>, out: &mut [f32]) -> Result<(), VisionError> {
         self.check(&frame, out.len())?;
-        // Taken out so that `self` can be borrowed beside it; nothing is allocated.
+        // Move the buffer out, so that `self` can be borrowed at the same time. This does not
+        // allocate.
         let mut row = std::mem::take(&mut self.row);
         for y in 0..self.planes.rows() {
             self.planes.resize_row(frame.data, y, &mut row);
@@ -111,10 +111,9 @@ impl Vision {
         Ok(())
     }
 
-    /// The pass up to the scale: pixels 0..=255 as rows of interleaved channels
-    /// (NHWC whatever the recipe's layout), in the recipe's colour order.
-    /// Allocates nothing. [`run`](Self::run) is this followed by
-    /// [`scale`](Self::scale), to the bit.
+    /// Converts `frame` without the scale: pixels 0..=255 as rows of interleaved channels (NHWC in
+    /// every recipe's layout), in the recipe's colour order. Does not allocate.
+    /// [`run`](Self::run) equals this followed by [`scale`](Self::scale), bit for bit.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -131,9 +130,8 @@ impl Vision {
         Ok(())
     }
 
-    /// The whole pass for an INT8 engine: `frame` to pixels less 128, in the
-    /// layout of the recipe, without scale, mean and deviation (which such an
-    /// engine has in its first layer). Allocates nothing.
+    /// Converts `frame` for an INT8 engine: pixels minus 128 in the recipe's layout, without scale,
+    /// mean and deviation, which such an engine has in its first layer. Does not allocate.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -144,7 +142,7 @@ impl Vision {
         for y in 0..self.planes.rows() {
             self.planes.resize_row(frame.data, y, &mut row);
             match self.layout {
-                // The usual layout, apart since it is much faster as one loop.
+                // The usual layout has its own code, because one loop is much faster.
                 Layout::Nhwc => {
                     let out = &mut out[y * row.len()..][..row.len()];
                     for (out, &level) in out.iter_mut().zip(&row) {
@@ -158,11 +156,11 @@ impl Vision {
         Ok(())
     }
 
-    /// The rest of the pass: what [`resize_to_u8`](Self::resize_to_u8) gave to
-    /// float values in the recipe's layout.
+    /// Converts the pixels of [`resize_to_u8`](Self::resize_to_u8) to float values in the recipe's
+    /// layout.
     ///
     /// # Errors
-    /// When a slice does not hold [`output_len`](Self::output_len) values.
+    /// When a slice does not have [`output_len`](Self::output_len) values.
     pub fn scale(&self, pixels: &[u8], out: &mut [f32]) -> Result<(), VisionError> {
         self.check_len(pixels.len())?;
         self.check_len(out.len())?;
@@ -202,14 +200,16 @@ impl Vision {
         }
     }
 
-    /// Row `y` of the input from interleaved grey levels to values in place.
+    /// Converts row `y` of interleaved pixels to float values, and stores them in `out` in the
+    /// recipe's layout.
     fn scale_row(&self, row: &[u8], y: usize, out: &mut [f32]) {
         self.place_row(row, y, out, |channel, level| {
             self.values[channel][usize::from(level)]
         });
     }
 
-    /// Row `y` of the input, each level as `value` makes it of channel and level.
+    /// Stores row `y` of interleaved pixels in `out` in the recipe's layout. `value` converts a
+    /// channel's number and level.
     fn place_row<T>(&self, row: &[u8], y: usize, out: &mut [T], value: impl Fn(usize, u8) -> T) {
         let channels = self.values.len();
         let width = row.len() / channels;
@@ -238,7 +238,7 @@ impl Vision {
     }
 }
 
-/// A grey level less 128: one exclusive or.
+/// A grey level minus 128, computed with one exclusive or.
 fn centred(level: u8) -> i8 {
     (level ^ 0x80).cast_signed()
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::resample::{Axis, WEIGHT_BITS};
 use crate::{ColourOrder, Crop, Frame};
 
-/// The generator of `tests/pillow/make.py`.
+/// The random generator of `tests/pillow/make.py`.
 fn noise(count: usize) -> Vec<u8> {
     let mut state = 1_u64;
     std::iter::repeat_with(|| {
@@ -30,7 +30,7 @@ fn resized(preprocess: &Preprocess, frame: &Frame) -> Vec<u8> {
 }
 
 #[test]
-fn pillow_gives_the_same_pictures_to_one_grey_level() {
+fn results_equal_pillows_to_one_grey_level() {
     let lines = include_str!("../../tests/pillow/reference.txt").lines();
     let mut cases = 0;
     for line in lines.filter(|line| !line.starts_with('#')) {
@@ -69,8 +69,8 @@ fn pillow_gives_the_same_pictures_to_one_grey_level() {
     assert_eq!(cases, 9);
 }
 
-/// Where a pixel's sample lies: channels in the order of the format, luma, blue and
-/// red chroma.
+/// The index of a pixel's sample. Channels are numbered in the order of the format, or luma, blue
+/// chroma, red chroma.
 fn byte_of(frame: &Frame, x: usize, y: usize, channel: usize) -> usize {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
     let pixel = y * width + x;
@@ -84,8 +84,7 @@ fn byte_of(frame: &Frame, x: usize, y: usize, channel: usize) -> usize {
     }
 }
 
-/// The resize as its definition reads, in f64: the triangle filter over both axes,
-/// on one channel of a picture.
+/// The reference resize in f64: the triangle filter over both axes, on one channel of a picture.
 fn reference(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32), channel: usize) -> f64 {
     let weights = |from: u32, to: u32, i: u32| {
         let shrink = f64::from(from) / f64::from(to);
@@ -120,7 +119,7 @@ fn formats() -> impl Strategy<Value = PixelFormat> {
     ]
 }
 
-/// A side as the format can have it.
+/// The size, rounded up to even where the format needs it.
 fn even(format: PixelFormat, width: u32, height: u32) -> (u32, u32) {
     let up = |side: u32| side.next_multiple_of(2);
     match format {
@@ -148,7 +147,7 @@ fn colours_of(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32)) -> [f
     }
 }
 
-/// Luminance of an output pixel, exactly.
+/// The exact luminance of an output pixel.
 fn grey_of(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32)) -> f64 {
     match frame.format() {
         PixelFormat::Yuyv | PixelFormat::Uyvy | PixelFormat::Nv12 => {
@@ -162,18 +161,18 @@ fn grey_of(frame: &Frame, crop: Crop, size: (u32, u32), at: (u32, u32)) -> f64 {
     }
 }
 
-/// A frame of noise, or of black and white only (the hardest on rounded weights),
-/// and a crop within it.
+/// A frame of noise, or of black and white only (the worst case for rounded weights), and a crop
+/// within it.
 fn pictures() -> impl Strategy<Value = (Frame, Crop)> {
     let start = (formats(), 1..48_u32, 1..48_u32, any::<bool>());
-    start.prop_flat_map(|(format, width, height, stark)| {
+    start.prop_flat_map(|(format, width, height, black_and_white)| {
         let (width, height) = even(format, width, height);
         let len = format.frame_len(width, height).unwrap();
         let data = proptest::collection::vec(any::<u8>(), len);
         let crop = (0..width, 0..height)
             .prop_flat_map(move |(x, y)| (Just(x), Just(y), 1..=width - x, 1..=height - y));
         (data, crop).prop_map(move |(mut data, (x, y, w, h))| {
-            if stark {
+            if black_and_white {
                 data.iter_mut()
                     .for_each(|p| *p = if *p < 128 { 0 } else { 255 });
             }
@@ -269,21 +268,21 @@ proptest! {
     }
 
     #[test]
-    fn nothing_outside_the_crop_is_seen((frame, crop) in pictures(), size in 2..40_u32) {
+    fn pixels_outside_the_crop_have_no_influence((frame, crop) in pictures(), size in 2..40_u32) {
         let mut preprocess = Preprocess::new(size, size);
         preprocess.crop = Some(crop);
         let before = resized(&preprocess, &frame);
         let mut inverted = frame.clone();
-        let mut seen = vec![false; frame.data().len()];
+        let mut inside = vec![false; frame.data().len()];
         for y in crop.y..crop.y + crop.height {
             for x in crop.x..crop.x + crop.width {
                 for channel in 0..3 {
-                    seen[byte_of(&frame, x as usize, y as usize, channel)] = true;
+                    inside[byte_of(&frame, x as usize, y as usize, channel)] = true;
                 }
             }
         }
-        for (byte, seen) in inverted.data_mut().iter_mut().zip(seen) {
-            if !seen {
+        for (byte, inside) in inverted.data_mut().iter_mut().zip(inside) {
+            if !inside {
                 *byte = !*byte;
             }
         }
@@ -340,8 +339,8 @@ proptest! {
     }
 }
 
-/// The worst input there is for the rounded weights: white exactly where they were
-/// rounded up, at the greatest shrink along both axes.
+/// The worst input for the rounded weights: white exactly where they were rounded up, at the
+/// greatest shrink along both axes.
 #[test]
 fn the_greatest_shrink_is_exact_enough_for_any_picture() {
     let (from, to) = (1_013, 32);
@@ -368,7 +367,7 @@ fn the_greatest_shrink_is_exact_enough_for_any_picture() {
     }
 }
 
-/// On a frame as large as a camera's, since vectors work where pictures are wide.
+/// Uses a frame of a camera's size, because only wide pictures reach the vector code.
 #[test]
 fn a_camera_frame_is_resized_as_defined() {
     let all = [
@@ -400,7 +399,7 @@ fn a_camera_frame_is_resized_as_defined() {
 }
 
 #[test]
-fn sides_that_do_not_fit_the_format_are_refused() {
+fn odd_sides_are_rejected_for_formats_with_shared_chroma() {
     let whole = Preprocess::new(20, 10);
     let new = |format, width, height| {
         Vision::new(&whole, width, height, format)
@@ -423,13 +422,13 @@ fn sides_that_do_not_fit_the_format_are_refused() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
-    type Spoil = fn(&mut Preprocess);
+fn invalid_settings_are_rejected() {
+    type Change = fn(&mut Preprocess);
     let whole = Preprocess::new(20, 10);
     let new = |p: &Preprocess| Vision::new(p, 64, 48, PixelFormat::Rgb8).map(|_| ());
     assert_eq!(new(&whole), Ok(()));
 
-    let cases: [(Spoil, &str); 12] = [
+    let cases: [(Change, &str); 12] = [
         (|p| p.width = 0, "must be 1 to 4096"),
         (|p| p.height = u32::MAX, "must be 1 to 4096"),
         (|p| p.width = 1, "shrinks more than 32 times"),
@@ -446,10 +445,10 @@ fn what_does_not_fit_is_refused() {
         (|p| p.crop = crop(0, 0, 0, 5), "does not lie within"),
         (|p| p.crop = crop(u32::MAX, 0, 2, 5), "does not lie within"),
     ];
-    for (spoil, message) in cases {
-        let mut spoilt = whole.clone();
-        spoil(&mut spoilt);
-        let error = new(&spoilt).unwrap_err().to_string();
+    for (change, message) in cases {
+        let mut changed = whole.clone();
+        change(&mut changed);
+        let error = new(&changed).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
     for (width, height) in [(0, 48), (64, 0), (16_385, 48), (64, u32::MAX)] {
@@ -468,7 +467,7 @@ fn crop(x: u32, y: u32, width: u32, height: u32) -> Option<Crop> {
 }
 
 #[test]
-fn a_frame_of_another_kind_is_refused() {
+fn a_frame_of_another_size_or_format_is_rejected() {
     let mut vision = Vision::new(&Preprocess::new(4, 4), 8, 8, PixelFormat::Rgb8).unwrap();
     let mut out = vec![0; vision.output_len()];
     let frame = Frame::new(PixelFormat::Rgb8, 8, 8).unwrap();

@@ -1,11 +1,11 @@
-"""Writes reference.txt: what Pillow makes of small pictures.
+"""Writes reference.txt: small pictures resized by Pillow.
 
     python3 -m venv venv && venv/bin/pip install pillow==13.0.0
     venv/bin/python make.py > reference.txt
 
 A line holds: source width and height, channels, crop x y width height, output
 width and height, "grey" when the result is converted, and the resulting bytes in
-hexadecimal. The source is noise from a generator simple enough to write twice.
+hexadecimal. The source is noise from a generator that the Rust test implements too.
 """
 
 from PIL import Image, __version__
@@ -22,9 +22,9 @@ def noise(count):
 CASES = [
     (64, 48, 3, (0, 24, 64, 24), (20, 7), False),  # the lower half, shrunk as PilotNet's
     (64, 48, 3, (5, 3, 41, 37), (9, 11), False),  # a crop that touches no edge
-    (16, 12, 3, (0, 0, 16, 12), (16, 12), False),  # as it is
-    (7, 5, 3, (0, 0, 7, 5), (18, 13), False),  # grown
-    (33, 40, 3, (1, 2, 31, 37), (40, 6), False),  # grown one way, shrunk the other
+    (16, 12, 3, (0, 0, 16, 12), (16, 12), False),  # unchanged
+    (7, 5, 3, (0, 0, 7, 5), (18, 13), False),  # enlarged
+    (33, 40, 3, (1, 2, 31, 37), (40, 6), False),  # enlarged along one axis, shrunk along the other
     (96, 96, 3, (0, 0, 96, 96), (3, 3), False),  # 32 times smaller
     (48, 36, 1, (4, 6, 40, 30), (13, 11), False),  # grey
     (48, 36, 3, (4, 6, 40, 30), (13, 11), True),  # colour to grey
