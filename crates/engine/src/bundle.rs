@@ -1,15 +1,15 @@
-//! The engine file, `NAME.engine`: a manifest, the plan, its weights, and what
-//! else travels with them.
+//! The engine file, `NAME.engine`: a manifest, the plan, its weights and further
+//! sections.
 //!
-//! | section | what |
+//! | section | content |
 //! |---|---|
 //! | `plan` | the plan without its weights, JSON |
 //! | `constants` | the weights, little-endian, each at a multiple of 64 bytes |
-//! | `model.qdq.onnx` | the network for other runtimes, INT8 |
-//! | `model.fp16.onnx` | the same in 16-bit floating point |
-//! | `gate.frames` | held-back frames as the network sees them, one PNG |
-//! | `gate.answers` | what fp32 answers to them, f32, frame after frame |
-//! | `calibration.cache` | ranges in TensorRT's text format |
+//! | `model.qdq.onnx` | the INT8 network for other runtimes, an ONNX file |
+//! | `model.fp16.onnx` | the network in 16-bit floating point, an ONNX file |
+//! | `gate.frames` | the validation frames after preprocessing, one PNG |
+//! | `gate.answers` | the fp32 outputs for these frames, f32, frame after frame |
+//! | `calibration.cache` | the ranges of activations in TensorRT's text format |
 //!
 //! docs/engine-file.md describes the container (container.rs).
 
@@ -26,14 +26,14 @@ use crate::plan::{
 use crate::{ElementType, Manifest};
 
 const ALIGNMENT: usize = 64;
-/// Most bytes of the plan: far more than an engine needs, and little enough that
-/// what it becomes in memory stays bounded.
+/// Maximum number of bytes of the plan section: far more than an engine needs. It bounds the
+/// memory of the parsed plan.
 const MAX_PLAN: usize = 1 << 26;
 
 /// The content of an engine file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
-    /// What it says about itself.
+    /// The manifest.
     pub manifest: Manifest,
     /// The network.
     pub plan: Plan,
@@ -48,15 +48,15 @@ pub struct Section {
     pub name: String,
     /// Its length.
     pub bytes: usize,
-    /// SHA-256 of it, in hexadecimal.
+    /// Its SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
-/// Sections that make up [`Bundle::plan`].
+/// The sections that [`Bundle::plan`] is read from.
 const PLAN: &str = "plan";
 const CONSTANTS: &str = "constants";
 
-/// Why bytes are not an engine, or an engine cannot be written.
+/// Why an engine file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The first bytes are not those of an engine file.
@@ -65,7 +65,7 @@ pub enum BundleError {
          is built"
     )]
     NotAnEngine,
-    /// Written by another version.
+    /// The file has another format version.
     #[error(
         "the engine file has format version {found}, this program reads {}; compile it again",
         container::VERSION
@@ -86,21 +86,21 @@ pub enum BundleError {
         /// Its name.
         section: String,
     },
-    /// A section that every engine has is not there.
+    /// A required section is missing.
     #[error("the engine file has no section `{section}`; compile it again")]
     Missing {
         /// Its name.
         section: &'static str,
     },
-    /// More sections than any engine has.
+    /// The file has too many sections.
     #[error("the engine file has {found} sections, more than the {limit} allowed")]
     TooManySections {
-        /// How many.
+        /// Number of sections.
         found: usize,
-        /// How many there may be.
+        /// Maximum number of sections.
         limit: usize,
     },
-    /// A section is larger than an engine's may be.
+    /// A section is too large.
     #[error("the engine file's section `{section}` of {length} bytes is larger than allowed")]
     SectionTooLarge {
         /// Its name.
@@ -108,49 +108,50 @@ pub enum BundleError {
         /// Its length.
         length: usize,
     },
-    /// The content is not what was written.
+    /// The checksum of a section, or of the header, is wrong.
     #[error(
         "the engine file's section `{section}` is damaged: its checksum is wrong; copy it again"
     )]
     Checksum {
-        /// Which part.
+        /// The name of the section.
         section: String,
     },
-    /// A section is not the JSON it has to be.
+    /// A section is not the JSON that is expected.
     #[error("the engine file's {section} cannot be read: {source}")]
     Json {
-        /// Which section.
+        /// The name of the section.
         section: &'static str,
-        /// What is wrong with it.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// A constant lies outside the constants, or its size overflows.
-    #[error("constant {id} of the engine file does not lie where constants do")]
+    /// A constant is outside the section of constants, its padding is not zero, or its size
+    /// overflows.
+    #[error("constant {id} of the engine file has an invalid position or size")]
     ConstantPlace {
-        /// Its number.
+        /// Its index.
         id: usize,
     },
-    /// Bytes after the last constant.
+    /// There are bytes after the last constant.
     #[error("the engine file has {bytes} bytes after its last constant; compile it again")]
     ConstantsLeft {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
     /// A constant has an element type that is not stored.
     #[error("constant {id} of the engine file is of type {found:?}, which is not stored")]
     ConstantType {
-        /// Its number.
+        /// Its index.
         id: usize,
-        /// The type it names.
+        /// Its element type.
         found: ElementType,
     },
     /// A weight is infinite or not a number.
     #[error("constant {id} has a weight that is infinite or not a number; train the model again")]
     NotFinite {
-        /// Its number.
+        /// Its index.
         id: usize,
     },
-    /// The plan inside cannot be run.
+    /// The plan is not valid.
     #[error("the engine's plan cannot be run: {0}")]
     Plan(#[from] PlanError),
 }
@@ -184,10 +185,10 @@ struct PlanDocumentRef<'a> {
 }
 
 impl Bundle {
-    /// The version of the format that is written, and the only one read.
+    /// The version of the format that is written, and the only one that is read.
     pub const FORMAT_VERSION: u32 = container::VERSION;
 
-    /// The file's bytes; the same for the same content.
+    /// The bytes of the file; the same content gives the same bytes.
     ///
     /// # Errors
     /// When the plan is not valid or a weight is not finite.
@@ -220,11 +221,10 @@ impl Bundle {
         container::write(&self.manifest, &sections)
     }
 
-    /// Reads and checks a file's bytes: bounds, checksums, and the plan as
-    /// [`Plan::validate`] does.
+    /// Reads a file and checks bounds, checksums and the plan (with [`Plan::validate`]).
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// When the file is not a valid engine file of this version.
     pub fn read(file: &[u8]) -> Result<Self, BundleError> {
         let (manifest, mut sections) = container::read(file)?;
         let mut take = |section: &'static str, limit: usize| {
@@ -260,7 +260,7 @@ impl Bundle {
                 .iter()
                 .try_fold(element_type.size(), |bytes, &size| bytes.checked_mul(size))
                 .ok_or_else(place)?;
-            let start = zeros(blob, end).ok_or_else(place)?;
+            let start = aligned_start(blob, end).ok_or_else(place)?;
             end = start
                 .checked_add(bytes)
                 .filter(|&end| end <= blob.len())
@@ -297,10 +297,10 @@ impl Bundle {
     }
 }
 
-/// What sections an engine file has, every checksum right, sorted by name.
+/// The sections of an engine file, sorted by name. Checks all checksums.
 ///
 /// # Errors
-/// As [`Bundle::read`], but for the plan, which is not looked at.
+/// As [`Bundle::read`], but the plan and the constants are not parsed.
 pub fn sections(file: &[u8]) -> Result<Vec<Section>, BundleError> {
     let (_, sections) = container::read(file)?;
     let section = |(name, content): (String, &[u8])| Section {
@@ -311,11 +311,11 @@ pub fn sections(file: &[u8]) -> Result<Vec<Section>, BundleError> {
     Ok(sections.into_iter().map(section).collect())
 }
 
-/// The next multiple of the alignment, if only zeros lie between.
-fn zeros(bytes: &[u8], end: usize) -> Option<usize> {
+/// The next multiple of the alignment, if the bytes up to there are zeros.
+fn aligned_start(bytes: &[u8], end: usize) -> Option<usize> {
     let start = end.next_multiple_of(ALIGNMENT);
-    let between = bytes.get(end..start)?;
-    between.iter().all(|&byte| byte == 0).then_some(start)
+    let padding = bytes.get(end..start)?;
+    padding.iter().all(|&byte| byte == 0).then_some(start)
 }
 
 fn json(section: &'static str, content: &impl Serialize) -> Result<Vec<u8>, BundleError> {

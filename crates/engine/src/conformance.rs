@@ -1,11 +1,11 @@
-//! What every [`Engine`] has to do, checked on small networks. For tests: a
+//! The conformance suite that every [`Engine`] has to pass, on small networks. For tests: a
 //! failure panics.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     missing_docs,
-    reason = "a suite for tests, whose failures are panics"
+    reason = "a test suite: failures are panics"
 )]
 
 mod builder;
@@ -20,7 +20,7 @@ pub use networks::networks;
 use crate::plan::Plan;
 use crate::{ElementType, Engine, EngineError, TensorMut, TensorRef};
 
-/// Runs the whole suite on the engines that `make` makes from plans.
+/// Runs the whole suite on the engines that `make` creates from plans.
 pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
     for (name, plan) in networks() {
         plan.validate()
@@ -28,17 +28,18 @@ pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
         let mut engine = make(&plan);
         assert!(!engine.describe().is_empty() && !engine.describe().contains('\n'));
         check_ports(name, &plan, engine.as_ref());
-        check_refusals(name, engine.as_mut());
-        check_answers(name, &plan, engine.as_mut());
+        check_mismatches(name, engine.as_mut());
+        check_outputs(name, &plan, engine.as_mut());
     }
 }
 
-/// All of the suite but the arithmetic, on an engine that was made from a model file and not from
-/// `plan`, the CPU's of the same model: TensorRT's, whose arithmetic the gate holds to fp32's.
+/// Runs the suite except for the check of the arithmetic, on an engine that was created from a
+/// model file, such as TensorRT's. `plan` is the CPU plan of the same model. The gate checks
+/// the arithmetic of such an engine against fp32.
 pub fn check_manners(name: &str, plan: &Plan, engine: &mut dyn Engine) {
     assert!(!engine.describe().is_empty() && !engine.describe().contains('\n'));
     check_ports(name, plan, engine);
-    check_refusals(name, engine);
+    check_mismatches(name, engine);
     engine.prepare().expect(name);
     for seed in 0..3 {
         let (inputs, _) = lend(plan, seed);
@@ -51,7 +52,7 @@ pub fn check_manners(name: &str, plan: &Plan, engine: &mut dyn Engine) {
     }
 }
 
-/// The ports are the plan's.
+/// Checks that the ports are those of the plan.
 fn check_ports(name: &str, plan: &Plan, engine: &dyn Engine) {
     for (ports, described) in [
         (&plan.inputs, engine.inputs()),
@@ -68,26 +69,27 @@ fn check_ports(name: &str, plan: &Plan, engine: &dyn Engine) {
     }
 }
 
-/// What does not match the ports is refused, and the engine works on.
-fn check_refusals(name: &str, engine: &mut dyn Engine) {
+/// Checks that tensors that do not match the ports are errors, after which the engine still
+/// works.
+fn check_mismatches(name: &str, engine: &mut dyn Engine) {
     let inputs: Vec<Buffer> = engine.inputs().iter().map(Buffer::zeros).collect();
     let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
-    let lent: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
-    let mut fill: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
-    let more = [&lent[..], &[TensorRef::F32(&[])]].concat();
-    for wrong in [&lent[..lent.len() - 1], &more] {
+    let inputs: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+    let mut outputs: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
+    let more = [&inputs[..], &[TensorRef::F32(&[])]].concat();
+    for wrong in [&inputs[..inputs.len() - 1], &more] {
         assert!(
             matches!(
-                engine.infer(wrong, &mut fill),
+                engine.infer(wrong, &mut outputs),
                 Err(EngineError::PortCount { side: "inputs", .. })
             ),
             "{name}"
         );
     }
-    let count = fill.len();
+    let count = outputs.len();
     assert!(
         matches!(
-            engine.infer(&lent, &mut fill[..count - 1]),
+            engine.infer(&inputs, &mut outputs[..count - 1]),
             Err(EngineError::PortCount {
                 side: "outputs",
                 ..
@@ -101,33 +103,33 @@ fn check_refusals(name: &str, engine: &mut dyn Engine) {
             "{name}"
         );
     };
-    for index in 0..lent.len() {
-        let long = vec![0.0; lent[index].len() + 1];
-        let other_type = vec![0_i64; lent[index].len()];
-        let short_type = vec![0_i8; lent[index].len()];
+    for index in 0..inputs.len() {
+        let long = vec![0.0; inputs[index].len() + 1];
+        let other_type = vec![0_i64; inputs[index].len()];
+        let short_type = vec![0_i8; inputs[index].len()];
         for tensor in [
             TensorRef::F32(&long),
             TensorRef::F32(&long[2..]),
             TensorRef::I64(&other_type),
             TensorRef::I8(&short_type),
         ] {
-            if tensor.element_type() == lent[index].element_type()
-                && tensor.len() == lent[index].len()
+            if tensor.element_type() == inputs[index].element_type()
+                && tensor.len() == inputs[index].len()
             {
                 continue;
             }
-            let mut wrong = lent.clone();
+            let mut wrong = inputs.clone();
             wrong[index] = tensor;
-            mismatch(engine.infer(&wrong, &mut fill));
+            mismatch(engine.infer(&wrong, &mut outputs));
         }
     }
-    let mut long = vec![0.0; fill[0].as_ref().len() + 1];
-    fill[0] = TensorMut::F32(&mut long);
-    mismatch(engine.infer(&lent, &mut fill));
+    let mut long = vec![0.0; outputs[0].as_ref().len() + 1];
+    outputs[0] = TensorMut::F32(&mut long);
+    mismatch(engine.infer(&inputs, &mut outputs));
 }
 
-/// Answers are near the naive evaluation's, and the same bits every time.
-fn check_answers(name: &str, plan: &Plan, engine: &mut dyn Engine) {
+/// Checks that outputs are close to the naive evaluation, with the same bits each time.
+fn check_outputs(name: &str, plan: &Plan, engine: &mut dyn Engine) {
     for seed in 0..3 {
         let (inputs, values) = lend(plan, seed);
         let expected = evaluate(plan, &values);
@@ -139,13 +141,14 @@ fn check_answers(name: &str, plan: &Plan, engine: &mut dyn Engine) {
             }
         }
         engine.prepare().expect(name);
-        // Other frames in between must leave nothing behind.
+        // An inference of another frame in between must not change the result.
         infer(engine, &lend(plan, seed + 100).0);
         assert_eq!(bits(&first), bits(&infer(engine, &inputs)), "{name}");
     }
 }
 
-/// The first element further off than f32 arithmetic explains.
+/// The first element whose difference is larger than the rounding of f32 explains: its index,
+/// the found and the expected value.
 pub fn first_difference(found: &[f64], expected: &[f64]) -> Option<(usize, f64, f64)> {
     assert_eq!(found.len(), expected.len());
     let near = |a: f64, b: f64| {
@@ -156,7 +159,7 @@ pub fn first_difference(found: &[f64], expected: &[f64]) -> Option<(usize, f64, 
         .map(|at| (at, found[at], expected[at]))
 }
 
-/// Inputs for a plan: for an engine, and for [`evaluate`].
+/// Pseudo-random inputs of a plan: as buffers for an engine, and as values for [`evaluate`].
 pub fn lend(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
     plan.inputs
         .iter()
@@ -183,16 +186,16 @@ pub fn lend(plan: &Plan, mut seed: u64) -> (Vec<Buffer>, Vec<Value>) {
         .unzip()
 }
 
-/// One inference into fresh memory.
+/// Runs one inference with newly allocated outputs.
 pub fn infer(engine: &mut dyn Engine, inputs: &[Buffer]) -> Vec<Buffer> {
     let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
-    let lent: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
-    let mut fill: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
-    engine.infer(&lent, &mut fill).unwrap();
+    let inputs: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+    let mut views: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
+    engine.infer(&inputs, &mut views).unwrap();
     outputs
 }
 
-/// Every element as bits, zeros of both signs apart.
+/// The bits of every element; 0 and -0 are different.
 pub fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
     buffers
         .iter()
@@ -203,7 +206,7 @@ pub fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
         .collect()
 }
 
-/// Elements to lend an engine.
+/// The memory of one input or output.
 #[derive(Debug, Clone)]
 pub enum Buffer {
     F32(Vec<f32>),

@@ -1,4 +1,4 @@
-//! An inference allocates nothing.
+//! An inference does not allocate memory.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,27 +8,29 @@ use pilotage_engine::conformance::{self, Buffer, PlanBuilder};
 use pilotage_engine::plan::{Activation, ConstantData, Finish, Operation, Plan, Window};
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 
-/// Counts what every thread asks for.
+/// Counts the allocations of all threads.
 struct Counting;
 
-static ASKED: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is passed on to the system's allocator.
+// SAFETY: every method forwards its arguments to the system allocator, which fulfils the
+// contract of `GlobalAlloc`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller promises.
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: the caller guarantees the contract of `alloc`, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller guarantees that `at` was allocated here, so by `System`, with
+        // `layout`.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ASKED.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller promises.
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as for `dealloc`; the caller guarantees a valid new size.
         unsafe { System.realloc(at, layout, size) }
     }
 }
@@ -36,17 +38,17 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// INT8 layers of each kind: of odd channels, padded, depthwise, and fully connected to
-/// levels and to floats.
+/// INT8 layers of each kind: with an odd number of channels, padded, depthwise, and fully
+/// connected with i8 and with f32 output.
 fn integers() -> Plan {
     let mut b = PlanBuilder::default();
     let mut x = b.input(&[1, 21, 31, 3], ElementType::I8);
     let mut layer = |depth: usize, taps: &[usize]| {
         let shape = [&[depth], taps].concat();
         let count = shape.iter().product::<usize>();
-        let levels = (0..count).map(|i| (i * 37 % 255) as i8).collect();
+        let weights = (0..count).map(|i| (i * 37 % 255) as i8).collect();
         let multiplier = ConstantData::F32(vec![0.001; depth]);
-        let weights = b.constant(&shape, ConstantData::I8(levels));
+        let weights = b.constant(&shape, ConstantData::I8(weights));
         (weights, b.constant(&[depth], multiplier))
     };
     let convolutions = [
@@ -74,7 +76,7 @@ fn integers() -> Plan {
     }
     x = b.typed_step(Operation::Reshape, &[x], &[1, 4536], ElementType::I8);
     let activation = Activation::Tanh;
-    for ((weights, multiplier), finish, units, made) in [
+    for ((weights, multiplier), finish, units, element_type) in [
         (hidden, finish, 70, ElementType::I8),
         (last, Finish::Float { activation }, 2, ElementType::F32),
     ] {
@@ -84,12 +86,12 @@ fn integers() -> Plan {
             multiplier,
             finish,
         };
-        x = b.typed_step(dense, &[x], &[1, units], made);
+        x = b.typed_step(dense, &[x], &[1, units], element_type);
     }
     b.finish(&[x])
 }
 
-// The only test of this file: another would be counted too.
+// The only test of this file: the allocations of another test would be counted too.
 #[test]
 fn infer_allocates_nothing() {
     for (name, plan) in [conformance::networks(), vec![("integers", integers())]].concat() {
@@ -102,17 +104,17 @@ fn infer_allocates_nothing() {
             let mut engine = CpuEngine::new(&plan, options).unwrap();
             let (inputs, _) = conformance::lend(&plan, 7);
             let mut outputs: Vec<Buffer> = engine.outputs().iter().map(Buffer::zeros).collect();
-            let lent: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
-            let mut fill: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
-            // The new threads' own start may allocate.
-            engine.infer(&lent, &mut fill).unwrap();
+            let inputs: Vec<TensorRef<'_>> = inputs.iter().map(Buffer::as_ref).collect();
+            let mut outputs: Vec<TensorMut<'_>> = outputs.iter_mut().map(Buffer::as_mut).collect();
+            // The start of the worker threads may allocate.
+            engine.infer(&inputs, &mut outputs).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
-            let before = ASKED.load(Ordering::SeqCst);
+            let before = ALLOCATIONS.load(Ordering::SeqCst);
             for _ in 0..20 {
-                engine.infer(&lent, &mut fill).unwrap();
+                engine.infer(&inputs, &mut outputs).unwrap();
             }
-            let asked = ASKED.load(Ordering::SeqCst) - before;
-            assert_eq!(asked, 0, "{name}, {threads} threads");
+            let allocations = ALLOCATIONS.load(Ordering::SeqCst) - before;
+            assert_eq!(allocations, 0, "{name}, {threads} threads");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The suite every backend runs, a test for each instruction set that this machine has: what
-//! that is, is known only at run time, so the tests are listed here and not by attributes.
+//! Runs the conformance suite on the CPU engine, one test for each instruction set of the
+//! machine. These are known only at run time, so that the tests are listed in `main` and not
+//! by attributes.
 //!
-//! `PILOTAGE_MUST_HAVE`, names separated by commas, fails where one of them is lacking.
-//! The crate's other tests pass over what is lacking.
+//! The variable `PILOTAGE_MUST_HAVE` lists instruction sets, separated by commas; a test fails
+//! if one of them is missing. The other tests of the crate skip instruction sets that are
+//! missing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
@@ -11,10 +13,10 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet, conformance};
 
-// A pilot may make an engine on one thread and run it on another.
+// A pilot may create an engine on one thread and run it on another.
 const _: () = {
-    const fn moves<T: Send + Sync>() {}
-    moves::<CpuEngine>();
+    const fn assert_send_and_sync<T: Send + Sync>() {}
+    assert_send_and_sync::<CpuEngine>();
 };
 
 const MUST_HAVE: &str = "PILOTAGE_MUST_HAVE";

@@ -1,4 +1,4 @@
-//! Memory is shared between tensors that are not alive together, and only those.
+//! Tensors share memory only if their lifetimes do not overlap.
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use pilotage_engine::conformance::{self, PlanBuilder};
@@ -6,7 +6,7 @@ use pilotage_engine::plan::{Activation, BinaryOperator, Operand, Operation, Plan
 use pilotage_engine::{CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
 use proptest::prelude::*;
 
-/// One step of a random graph; indices choose among the tensors there are.
+/// One step of a random graph; indices select one of the tensors so far.
 #[derive(Debug, Clone, Copy)]
 enum Pick {
     Unary(usize),
@@ -27,27 +27,27 @@ fn pick() -> impl Strategy<Value = Pick> {
     ]
 }
 
-/// Tensors are (1, n) or, reshaped, (n, 1); `Add` falls back to a curve where
-/// the sizes differ.
+/// Tensors are (1, n) or, reshaped, (n, 1). `Add` becomes an activation if the shapes
+/// differ.
 fn build(picks: &[Pick], outputs: &[usize]) -> Plan {
     let mut b = PlanBuilder::default();
-    let mut made: Vec<(Operand, [usize; 2])> = vec![
+    let mut tensors: Vec<(Operand, [usize; 2])> = vec![
         (b.input_f32(&[1, 6]), [1, 6]),
         (b.input_f32(&[1, 40]), [1, 40]),
     ];
-    let curve = Operation::Unary {
+    let activation = Operation::Unary {
         activation: Activation::HardSigmoid {
             alpha: 0.9,
             beta: 0.3,
         },
     };
     for &pick in picks {
-        let get = |place: usize| made[place % made.len()];
+        let get = |place: usize| tensors[place % tensors.len()];
         let next = match pick {
             Pick::Constant => (Operand::Constant(b.weights(&[1, 6], 1.0)), [1, 6]),
             Pick::Unary(at) => {
                 let (x, shape) = get(at);
-                (b.step(curve.clone(), &[x], &shape), shape)
+                (b.step(activation.clone(), &[x], &shape), shape)
             }
             Pick::Reshape(at) => {
                 let (x, [a, c]) = get(at);
@@ -62,7 +62,7 @@ fn build(picks: &[Pick], outputs: &[usize]) -> Plan {
                 if shape == other {
                     (b.step(add, &[x, y], &shape), shape)
                 } else {
-                    (b.step(curve.clone(), &[y], &other), other)
+                    (b.step(activation.clone(), &[y], &other), other)
                 }
             }
             Pick::Concat(first, second) => {
@@ -83,9 +83,12 @@ fn build(picks: &[Pick], outputs: &[usize]) -> Plan {
                 (b.step(Operation::Concat { axis }, &parts, &shape), shape)
             }
         };
-        made.push(next);
+        tensors.push(next);
     }
-    let outputs: Vec<Operand> = outputs.iter().map(|at| made[at % made.len()].0).collect();
+    let outputs: Vec<Operand> = outputs
+        .iter()
+        .map(|at| tensors[at % tensors.len()].0)
+        .collect();
     b.finish(&outputs)
 }
 
@@ -93,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn random_graphs_give_the_naive_answers(
+    fn random_graphs_match_the_naive_evaluation(
         picks in prop::collection::vec(pick(), 1..30),
         outputs in prop::collection::vec(any::<usize>(), 1..4),
         seed in any::<u64>(),
@@ -122,8 +125,8 @@ fn a_long_chain_needs_the_memory_of_two_tensors() {
     assert_eq!(engine.arena_bytes(), 2 * 4 * 1024);
 }
 
-/// A broken picture must not become a plausible command: what is not a number
-/// stays so through limits and rectifiers, on every instruction set.
+/// A NaN in the input must not become a plausible command: it remains a NaN through clamps
+/// and rectifiers, on every instruction set.
 #[test]
 fn a_nan_reaches_the_output() {
     let networks = conformance::networks();

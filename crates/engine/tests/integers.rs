@@ -1,5 +1,5 @@
-//! INT8 layers: the same integers from every instruction set as from the
-//! definition, over random shapes.
+//! INT8 layers with random shapes: every instruction set gives the same integers as the
+//! definition.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +15,8 @@ use pilotage_engine::plan::{
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, PlanError};
 use proptest::prelude::*;
 
-/// The answers of every instruction set, each the same bits as the first.
-fn answers(plan: &Plan, inputs: &[Buffer]) -> Vec<Buffer> {
+/// The outputs of the plan; checks that they have the same bits on every instruction set.
+fn outputs_of(plan: &Plan, inputs: &[Buffer]) -> Vec<Buffer> {
     let mut first: Option<Vec<Buffer>> = None;
     let sets = InstructionSet::ALL.into_iter().rev();
     for set in sets.filter(|set| set.is_available()) {
@@ -37,13 +37,14 @@ fn answers(plan: &Plan, inputs: &[Buffer]) -> Vec<Buffer> {
     first.unwrap()
 }
 
-fn assert_defined(plan: &Plan, seed: u64) {
+/// Checks the plan's outputs on every instruction set against the naive evaluation.
+fn assert_matches_definition(plan: &Plan, seed: u64) {
     plan.validate().unwrap();
     let (inputs, values) = lend(plan, seed);
     let expected = evaluate(plan, &values);
-    for (found, expected) in answers(plan, &inputs).iter().zip(&expected) {
+    for (found, expected) in outputs_of(plan, &inputs).iter().zip(&expected) {
         let same = |a: f64, b: f64| match found {
-            // Curves are rounded to f32.
+            // Activation functions are rounded to f32.
             Buffer::F32(_) => (a - b).abs() <= 1e-6 * b.abs().max(1.0),
             _ => a == b,
         };
@@ -55,7 +56,7 @@ fn assert_defined(plan: &Plan, seed: u64) {
     }
 }
 
-/// Whole numbers from a fixed sequence.
+/// A pseudo-random sequence of numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -76,20 +77,21 @@ impl Numbers {
         b.constant(&[count], data)
     }
 
-    /// So that sums of `depth` products mostly land within -128..=127, some outside.
+    /// Multipliers with which most sums of `depth` products are within -128..=127 and some are
+    /// outside.
     fn multipliers(&mut self, b: &mut PlanBuilder, count: usize, depth: usize) -> ConstantId {
-        self.louder_multipliers(b, count, depth, 1.0)
+        self.scaled_multipliers(b, count, depth, 1.0)
     }
 
-    fn louder_multipliers(
+    fn scaled_multipliers(
         &mut self,
         b: &mut PlanBuilder,
         count: usize,
         depth: usize,
-        loud: f32,
+        factor: f32,
     ) -> ConstantId {
         let least = 0.01 / (depth as f32).sqrt();
-        let data = (0..count).map(|_| ((1.0 + self.next()) * least + 1e-5) * loud);
+        let data = (0..count).map(|_| ((1.0 + self.next()) * least + 1e-5) * factor);
         let data = ConstantData::F32(data.collect());
         b.constant(&[count], data)
     }
@@ -123,13 +125,14 @@ fn shapes() -> impl Strategy<Value = Shape> {
                 dilations,
                 groups: g,
                 depth,
-                // Depthwise where there are as many groups as channels.
+                // Depthwise if there is one input channel for each group.
                 units: if depth == 1 { 1 } else { units },
             },
         )
 }
 
-/// Rows of many pixels, of as many channels as three halved vectors have, or fewer.
+/// Rows of many pixels with 17 to 24 channels. With AVX-512 VNNI, 21 or more channels use tiles
+/// of three split vectors.
 fn wide_rows() -> impl Strategy<Value = Shape> {
     let columns = (1_usize..70, 1_usize..6, 1_usize..3, 0_usize..3);
     (columns, 1_usize..4, 1_usize..6, 17_usize..25).prop_map(
@@ -146,7 +149,7 @@ fn wide_rows() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// More channels than one block of sums has, too.
+/// Depthwise convolutions, some with more channels than a block of sums.
 fn depthwise() -> impl Strategy<Value = Shape> {
     (shapes(), 1_usize..150).prop_map(|(shape, groups)| Shape {
         groups,
@@ -156,7 +159,7 @@ fn depthwise() -> impl Strategy<Value = Shape> {
     })
 }
 
-/// How many windows fit, the padding the same on both sides; none fit at 0.
+/// The number of windows along an axis with the same padding on both sides; 0 if none fits.
 fn windows(shape: &Shape, axis: usize) -> usize {
     let reach = (shape.kernel[axis] - 1) * shape.dilations[axis] + 1;
     let padded = shape.size[axis] + 2 * shape.pads[axis];
@@ -183,15 +186,15 @@ fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Fin
     ]
 }
 
-fn made(finish: &Finish) -> ElementType {
+fn output_type(finish: &Finish) -> ElementType {
     match finish {
         Finish::Int8 { .. } => ElementType::I8,
         _ => ElementType::F32,
     }
 }
 
-/// What a layer that ends so reads.
-fn read(finish: &Finish, x: Operand, scale: Operand) -> Vec<Operand> {
+/// The inputs of a layer with this epilogue.
+fn inputs_of(finish: &Finish, x: Operand, scale: Operand) -> Vec<Operand> {
     match finish {
         Finish::Dynamic { .. } => vec![x, scale],
         _ => vec![x],
@@ -202,9 +205,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn convolutions_are_as_defined(
+    fn convolutions_match_the_definition(
         shape in prop_oneof![shapes(), wide_rows(), depthwise()],
-        loud in prop_oneof![9 => Just(1.0), 1 => Just(1e9_f32)],
+        factor in prop_oneof![9 => Just(1.0), 1 => Just(1e9_f32)],
         seed in 0_u64..1000,
     ) {
         let (height, width) = (windows(&shape, 0), windows(&shape, 1));
@@ -218,8 +221,8 @@ proptest! {
         let weights = numbers.i8s(&mut b, &[units, rows, columns, shape.depth]);
         let bias = numbers.i32s(&mut b, units);
         let taps = rows * columns * shape.depth;
-        // Loud: beyond what an i32 holds, before it is held to the levels.
-        let multiplier = numbers.louder_multipliers(&mut b, units, taps, loud);
+        // With the large factor, products exceed i32 before they are clamped.
+        let multiplier = numbers.scaled_multipliers(&mut b, units, taps, factor);
         let mut outputs = Vec::new();
         for finish in finishes(&mut b, &mut numbers, units) {
             let operation = Operation::QuantizedConv2d {
@@ -235,15 +238,15 @@ proptest! {
                 groups: shape.groups,
                 finish,
             };
-            let inputs = read(&finish, x, scale);
+            let inputs = inputs_of(&finish, x, scale);
             let output = [1, height, width, units];
-            outputs.push(b.typed_step(operation, &inputs, &output, made(&finish)));
+            outputs.push(b.typed_step(operation, &inputs, &output, output_type(&finish)));
         }
-        assert_defined(&b.finish(&outputs), seed);
+        assert_matches_definition(&b.finish(&outputs), seed);
     }
 
     #[test]
-    fn fully_connected_layers_are_as_defined(
+    fn fully_connected_layers_match_the_definition(
         rows in 1_usize..4,
         depth in 0_usize..200,
         units in 1_usize..150,
@@ -264,21 +267,25 @@ proptest! {
                 multiplier,
                 finish,
             };
-            let inputs = read(&finish, x, scale);
-            outputs.push(b.typed_step(operation, &inputs, &[rows, units], made(&finish)));
+            let inputs = inputs_of(&finish, x, scale);
+            outputs.push(b.typed_step(operation, &inputs, &[rows, units], output_type(&finish)));
         }
-        assert_defined(&b.finish(&outputs), seed);
+        assert_matches_definition(&b.finish(&outputs), seed);
     }
 
     #[test]
-    fn the_rest_is_as_defined(side in 1_usize..8, channels in 1_usize..40, seed in 0_u64..1000) {
+    fn other_operations_match_the_definition(
+        side in 1_usize..8,
+        channels in 1_usize..40,
+        seed in 0_u64..1000,
+    ) {
         let mut numbers = Numbers(seed);
         let mut b = PlanBuilder::default();
         let shape = [1, side, side, channels];
         let x = b.input(&shape, ElementType::I8);
         let y = b.input_f32(&shape);
         let table = numbers.i8s(&mut b, &[256]);
-        let curved = b.typed_step(Operation::Lookup { table }, &[x], &shape, ElementType::I8);
+        let looked_up = b.typed_step(Operation::Lookup { table }, &[x], &shape, ElementType::I8);
         let kind = PoolKind::Max;
         let window = Window {
             kernel: [2, 2],
@@ -288,15 +295,15 @@ proptest! {
         };
         let pooled = [1, side + 1, side.div_ceil(2), channels];
         let pool = Operation::Pool2d { kind, window };
-        let pooled = b.typed_step(pool, &[curved], &pooled, ElementType::I8);
+        let pooled = b.typed_step(pool, &[looked_up], &pooled, ElementType::I8);
         let scale = b.step(Operation::DynamicScale, &[y], &[1]);
-        let levels = b.typed_step(
+        let quantized = b.typed_step(
             Operation::DynamicQuantize,
             &[y, scale],
             &shape,
             ElementType::I8,
         );
-        assert_defined(&b.finish(&[curved, pooled, scale, levels]), seed);
+        assert_matches_definition(&b.finish(&[looked_up, pooled, scale, quantized]), seed);
     }
 }
 
@@ -313,17 +320,17 @@ fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Finish) -> Pla
         multiplier,
         finish,
     };
-    let y = b.typed_step(operation, &[x], &[1, 1], made(&finish));
+    let y = b.typed_step(operation, &[x], &[1, 1], output_type(&finish));
     b.finish(&[y])
 }
 
-const WHOLE: Finish = Finish::Int8 {
+const FULL_RANGE: Finish = Finish::Int8 {
     low: -128,
     high: 127,
 };
 
 #[test]
-fn halves_go_to_the_even_and_what_is_too_large_is_held() {
+fn halves_are_rounded_to_even_and_large_values_are_clamped() {
     for (x, bias, expected) in [
         (1, 0, 0.0),
         (3, 0, 2.0),
@@ -334,14 +341,14 @@ fn halves_go_to_the_even_and_what_is_too_large_is_held() {
         (-128, -1000, -128.0),
         (0, 7, 4.0),
     ] {
-        let plan = one_unit(vec![1], bias, 0.5, WHOLE);
-        let found = answers(&plan, &[Buffer::I8(vec![x])]);
+        let plan = one_unit(vec![1], bias, 0.5, FULL_RANGE);
+        let found = outputs_of(&plan, &[Buffer::I8(vec![x])]);
         assert_eq!(found[0].to_f64(), [expected], "{x} {bias}");
     }
 }
 
 #[test]
-fn threads_divide_the_work_and_change_nothing() {
+fn threads_do_not_change_the_results() {
     let mut numbers = Numbers(5);
     let mut b = PlanBuilder::default();
     let x = b.input(&[2, 21, 33, 12], ElementType::I8);
@@ -349,7 +356,7 @@ fn threads_divide_the_work_and_change_nothing() {
     let multiplier = numbers.multipliers(&mut b, 72, 108);
     let mut outputs = Vec::new();
     let activation = Activation::Relu;
-    for finish in [WHOLE, Finish::Float { activation }] {
+    for finish in [FULL_RANGE, Finish::Float { activation }] {
         let operation = Operation::QuantizedConv2d {
             weights,
             bias: None,
@@ -363,11 +370,11 @@ fn threads_divide_the_work_and_change_nothing() {
             groups: 1,
             finish,
         };
-        outputs.push(b.typed_step(operation, &[x], &[2, 21, 17, 72], made(&finish)));
+        outputs.push(b.typed_step(operation, &[x], &[2, 21, 17, 72], output_type(&finish)));
     }
     let plan = b.finish(&outputs);
     let (inputs, _) = lend(&plan, 5);
-    let expected = answers(&plan, &inputs);
+    let expected = outputs_of(&plan, &inputs);
     for set in InstructionSet::ALL {
         if set.is_available() {
             let options = CpuOptions {
@@ -385,19 +392,19 @@ fn threads_divide_the_work_and_change_nothing() {
 }
 
 #[test]
-fn what_could_overflow_or_makes_no_sense_is_refused() {
-    let refused = |plan: Plan| plan.validate().unwrap_err();
-    let parameter = |plan| match refused(plan) {
+fn plans_that_could_overflow_or_are_inconsistent_are_errors() {
+    let error = |plan: Plan| plan.validate().unwrap_err();
+    let parameter = |plan| match error(plan) {
         PlanError::OutOfRange { parameter, .. } => parameter,
         other => panic!("{other}"),
     };
-    let deep = |depth: usize, bias| one_unit(vec![1; depth], bias, 1.0, WHOLE);
+    let deep = |depth: usize, bias| one_unit(vec![1; depth], bias, 1.0, FULL_RANGE);
     deep(131_071, 16_383).validate().unwrap();
     assert_eq!(parameter(deep(131_071, 16_384)), "weights and bias");
     assert_eq!(parameter(deep(131_072, 0)), "weights and bias");
     assert_eq!(parameter(deep(1, i32::MIN)), "weights and bias");
     for multiplier in [-1.0, f32::NAN, f32::INFINITY] {
-        let plan = one_unit(vec![1], 0, multiplier, WHOLE);
+        let plan = one_unit(vec![1], 0, multiplier, FULL_RANGE);
         assert_eq!(parameter(plan), "multiplier");
     }
     let crossed = Finish::Int8 { low: 1, high: 0 };
@@ -406,12 +413,12 @@ fn what_could_overflow_or_makes_no_sense_is_refused() {
         bias: None,
         activation: Activation::None,
     };
-    let error = refused(one_unit(vec![1], 0, 1.0, dynamic));
+    let error = error(one_unit(vec![1], 0, 1.0, dynamic));
     assert!(matches!(error, PlanError::InputCount { .. }), "{error}");
 }
 
 #[test]
-fn half_weights_are_widened_exactly_and_nothing_else_is_half() {
+fn only_weights_may_be_f16_and_they_are_converted_exactly() {
     let weights: Vec<f16> = (0..64)
         .map(|i| f16::from_f32(i as f32 / 7.0 - 4.0))
         .collect();

@@ -1,5 +1,5 @@
-//! INT8 layers one after another: however levels are held between them, every
-//! instruction set and any number of threads give the same integers as the definition.
+//! Chains of INT8 layers: for every storage format between the layers, every instruction set
+//! and any number of threads give the same integers as the definition.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
 use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend, number};
@@ -9,12 +9,12 @@ use pilotage_engine::plan::{
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, InstructionSet};
 use proptest::prelude::*;
 
-/// A plan of INT8 layers being put together.
+/// Builds a plan of INT8 layers.
 struct Layers {
     b: PlanBuilder,
     seed: u64,
-    /// What has been made, and its size.
-    made: Vec<(Operand, [usize; 4])>,
+    /// The tensors so far and their shapes.
+    tensors: Vec<(Operand, [usize; 4])>,
 }
 
 impl Layers {
@@ -24,12 +24,12 @@ impl Layers {
         Self {
             b,
             seed: 1,
-            made: vec![(x, input)],
+            tensors: vec![(x, input)],
         }
     }
 
     fn last(&self) -> (Operand, [usize; 4]) {
-        self.made[self.made.len() - 1]
+        self.tensors[self.tensors.len() - 1]
     }
 
     fn numbers(&mut self, count: usize) -> Vec<f32> {
@@ -38,20 +38,20 @@ impl Layers {
 
     fn add(&mut self, operation: Operation, x: Operand, shape: [usize; 4]) {
         let y = self.b.typed_step(operation, &[x], &shape, ElementType::I8);
-        self.made.push((y, shape));
+        self.tensors.push((y, shape));
     }
 
-    /// Weights of this shape, biases and multipliers.
+    /// Adds weights of this shape, biases and multipliers.
     fn constants(&mut self, shape: &[usize]) -> (ConstantId, Option<ConstantId>, ConstantId) {
         let depth: usize = shape[1..].iter().product();
-        let levels = |x: f32| (x * 127.5) as i8;
+        let quantized = |x: f32| (x * 127.5) as i8;
         let weights = self.numbers(shape.iter().product());
-        let weights = weights.into_iter().map(levels).collect();
+        let weights = weights.into_iter().map(quantized).collect();
         let weights = self.b.constant(shape, ConstantData::I8(weights));
         let bias = self.numbers(shape[0]);
         let bias = bias.into_iter().map(|x| (x * 9000.0) as i32).collect();
         let bias = self.b.constant(&shape[..1], ConstantData::I32(bias));
-        // So that most levels are within the limits, and not 0.
+        // With this multiplier most outputs are within the limits and not 0.
         let least = 0.015 / (depth.max(1) as f32).sqrt();
         let multiplier = self.numbers(shape[0]);
         let multiplier = multiplier.into_iter().map(|x| (1.2 + x) * least);
@@ -61,7 +61,7 @@ impl Layers {
     }
 
     fn convolve(&mut self, at: usize, units: usize, kernel: usize, stride: usize, pad: usize) {
-        let (x, [batch, height, width, depth]) = self.made[at % self.made.len()];
+        let (x, [batch, height, width, depth]) = self.tensors[at % self.tensors.len()];
         let kernel = kernel.min(height + pad).min(width + pad);
         let (weights, bias, multiplier) = self.constants(&[units, kernel, kernel, depth]);
         let output = |size: usize| (size + pad - kernel) / stride + 1;
@@ -85,13 +85,13 @@ impl Layers {
     }
 
     fn flatten(&mut self, at: usize) {
-        let (x, shape) = self.made[at % self.made.len()];
+        let (x, shape) = self.tensors[at % self.tensors.len()];
         let flat = [1, 1, 1, shape.iter().product()];
         self.add(Operation::Reshape, x, flat);
     }
 
     fn connect(&mut self, at: usize, units: usize) {
-        let (x, [a, b, c, depth]) = self.made[at % self.made.len()];
+        let (x, [a, b, c, depth]) = self.tensors[at % self.tensors.len()];
         let (weights, bias, multiplier) = self.constants(&[units, depth]);
         let operation = Operation::QuantizedFullyConnected {
             weights,
@@ -103,7 +103,7 @@ impl Layers {
     }
 
     fn pool(&mut self, at: usize) {
-        let (x, [batch, height, width, depth]) = self.made[at % self.made.len()];
+        let (x, [batch, height, width, depth]) = self.tensors[at % self.tensors.len()];
         let window = Window {
             kernel: [1, 1],
             strides: [2, 1],
@@ -115,18 +115,18 @@ impl Layers {
         self.add(operation, x, [batch, height.div_ceil(2), width, depth]);
     }
 
-    /// The last tensor and these are what the plan gives.
+    /// Returns the plan; its outputs are these tensors and the last.
     fn finish(self, outputs: &[usize]) -> Plan {
-        let made = |&at: &usize| self.made[1 + at % (self.made.len() - 1)].0;
-        let mut outputs: Vec<_> = outputs.iter().map(made).collect();
+        let tensor = |&at: &usize| self.tensors[1 + at % (self.tensors.len() - 1)].0;
+        let mut outputs: Vec<_> = outputs.iter().map(tensor).collect();
         outputs.push(self.last().0);
         self.b.finish(&outputs)
     }
 }
 
-/// Runs the plan on every instruction set, several times: what one inference
-/// leaves in the memory is nothing to the next.
-fn assert_defined(plan: &Plan, threads: &[usize]) {
+/// Checks the plan's outputs on every instruction set. Each engine runs several times: the
+/// memory contents after one inference must not affect the next.
+fn assert_matches_definition(plan: &Plan, threads: &[usize]) {
     plan.validate().unwrap();
     let cases: Vec<_> = (0..2)
         .map(|seed| {
@@ -181,7 +181,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
-    fn layers_in_any_order_are_as_defined(
+    fn random_layers_match_the_definition(
         picks in prop::collection::vec(pick(), 1..8),
         outputs in prop::collection::vec(any::<usize>(), 0..2),
         size in (1..3_usize, 1..9_usize, 1..9_usize, 1..6_usize),
@@ -198,12 +198,12 @@ proptest! {
                 Pick::Pool(at) => layers.pool(at),
             }
         }
-        assert_defined(&layers.finish(&outputs), &[1]);
+        assert_matches_definition(&layers.finish(&outputs), &[1]);
     }
 }
 
-/// Layers large enough that threads share them: two convolutions, flattened for a
-/// fully connected one.
+/// Adds layers large enough to be shared between threads: two convolutions, and fully
+/// connected layers on their flattened output.
 fn chain(layers: &mut Layers) {
     layers.convolve(0, 24, 5, 2, 0);
     layers.convolve(1, 36, 5, 2, 0);
@@ -213,27 +213,27 @@ fn chain(layers: &mut Layers) {
 }
 
 #[test]
-fn a_chain_of_layers_is_as_defined() {
+fn a_chain_of_layers_matches_the_definition() {
     let mut layers = Layers::new([1, 33, 61, 3]);
     chain(&mut layers);
-    assert_defined(&layers.finish(&[]), &[1, 2, 3]);
+    assert_matches_definition(&layers.finish(&[]), &[1, 2, 3]);
 }
 
 #[test]
-fn a_tensor_that_two_layers_read_one_of_them_padded_is_as_defined() {
+fn a_tensor_read_with_and_without_padding_matches_the_definition() {
     let mut layers = Layers::new([1, 33, 61, 3]);
     chain(&mut layers);
     layers.convolve(1, 20, 3, 1, 2);
-    assert_defined(&layers.finish(&[4]), &[1, 2, 3]);
+    assert_matches_definition(&layers.finish(&[4]), &[1, 2, 3]);
 }
 
 #[test]
-fn an_output_in_the_middle_is_as_defined() {
+fn an_intermediate_output_matches_the_definition() {
     let mut layers = Layers::new([1, 33, 61, 3]);
     chain(&mut layers);
-    // The second convolution's, as it is and flattened, and the first's.
-    assert_defined(&layers.finish(&[0, 1, 2]), &[1, 2, 3]);
+    // Additional outputs: the first convolution, the second, and the second flattened.
+    assert_matches_definition(&layers.finish(&[0, 1, 2]), &[1, 2, 3]);
     let mut layers = Layers::new([1, 33, 61, 3]);
     chain(&mut layers);
-    assert_defined(&layers.finish(&[2]), &[1, 2, 3]);
+    assert_matches_definition(&layers.finish(&[2]), &[1, 2, 3]);
 }

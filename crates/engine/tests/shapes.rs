@@ -1,5 +1,5 @@
-//! Operations over random shapes, each instruction set against the naive
-//! evaluation in f64, and where they are to be exact against one another.
+//! Operations with random shapes: each instruction set against the naive evaluation in f64,
+//! and exact arithmetic of each against the scalar one, bit for bit.
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use pilotage_engine::conformance::{self, PlanBuilder};
@@ -9,11 +9,11 @@ use pilotage_engine::plan::{
 use pilotage_engine::{CpuEngine, CpuOptions, InstructionSet};
 use proptest::prelude::*;
 
-/// Runs the plan everywhere and compares.
-fn agree(plan: &Plan, seed: u64) -> Result<(), TestCaseError> {
+/// Runs the plan on every instruction set and compares the outputs.
+fn check(plan: &Plan, seed: u64) -> Result<(), TestCaseError> {
     let (inputs, values) = conformance::lend(plan, seed);
     let expected = conformance::evaluate(plan, &values);
-    let answers = |instruction_set, threads, exact| {
+    let run = |instruction_set, threads, exact| {
         let options = CpuOptions {
             threads,
             instruction_set: Some(instruction_set),
@@ -23,13 +23,13 @@ fn agree(plan: &Plan, seed: u64) -> Result<(), TestCaseError> {
         let mut engine = CpuEngine::new(plan, options).unwrap();
         conformance::infer(&mut engine, &inputs)
     };
-    let plain = conformance::bits(&answers(InstructionSet::Scalar, 1, false));
+    let plain = conformance::bits(&run(InstructionSet::Scalar, 1, false));
     let sets = InstructionSet::ALL.into_iter();
     for instruction_set in sets.filter(|set| set.is_available()) {
         for threads in [1, 3] {
-            let exact = conformance::bits(&answers(instruction_set, threads, true));
+            let exact = conformance::bits(&run(instruction_set, threads, true));
             prop_assert!(exact == plain, "{} x{}, exact", instruction_set, threads);
-            let found = answers(instruction_set, threads, false);
+            let found = run(instruction_set, threads, false);
             for (found, expected) in found.iter().zip(&expected) {
                 let difference = conformance::first_difference(&found.to_f64(), &expected.data);
                 prop_assert_eq!(difference, None, "{} x{}", instruction_set, threads);
@@ -51,7 +51,7 @@ fn activation() -> impl Strategy<Value = Activation> {
     ]
 }
 
-/// A window, and the input's and output's height and width.
+/// A window, and the height and width of the input and of the output.
 fn window() -> impl Strategy<Value = (Window, [[usize; 2]; 2])> {
     let axis = || {
         (
@@ -101,7 +101,7 @@ proptest! {
         let bias = bias.then(|| b.weights(&[channels], 0.5));
         let convolution = Operation::Conv2d { weights, bias, window, groups, activation };
         let y = b.step(convolution, &[x], &[batch, output[0], output[1], channels]);
-        agree(&b.finish(&[y]), seed)?;
+        check(&b.finish(&[y]), seed)?;
     }
 
     #[test]
@@ -122,7 +122,7 @@ proptest! {
             &[x],
             &[rows, units],
         );
-        agree(&b.finish(&[y]), seed)?;
+        check(&b.finish(&[y]), seed)?;
     }
 
     #[test]
@@ -141,7 +141,7 @@ proptest! {
         let x = b.input_f32(&[1, height, width, channels]);
         let shape = [1, output[0], output[1], channels];
         let y = b.step(Operation::Pool2d { kind, window }, &[x], &shape);
-        agree(&b.finish(&[y]), seed)?;
+        check(&b.finish(&[y]), seed)?;
     }
 
     #[test]
@@ -173,7 +173,7 @@ proptest! {
         let mut b = PlanBuilder::default();
         let (x, y) = (b.input_f32(&a), b.input_f32(&second));
         let z = b.step(Operation::Binary { operator, activation }, &[x, y], &output);
-        agree(&b.finish(&[z]), seed)?;
+        check(&b.finish(&[z]), seed)?;
     }
 
     #[test]
@@ -193,13 +193,13 @@ proptest! {
             .collect();
         let sliced: Vec<usize> = parts.iter().map(|part| part.1).collect();
         let perm: Vec<usize> = order.into_iter().filter(|&axis| axis < axes.len()).collect();
-        let turned: Vec<usize> = perm.iter().map(|&axis| sliced[axis]).collect();
+        let transposed: Vec<usize> = perm.iter().map(|&axis| sliced[axis]).collect();
         let mut b = PlanBuilder::default();
         let x = b.input_f32(&input);
         let axes = parts.into_iter().map(|part| part.0).collect();
         let y = b.step(Operation::Slice { axes }, &[x], &sliced);
-        let z = b.step(Operation::Transpose { perm }, &[y], &turned);
-        agree(&b.finish(&[y, z]), seed)?;
+        let z = b.step(Operation::Transpose { perm }, &[y], &transposed);
+        check(&b.finish(&[y, z]), seed)?;
     }
 
     #[test]
@@ -224,7 +224,7 @@ proptest! {
         let x = b.input_f32(&input);
         let before = axes.iter().map(|axis| axis.1).collect();
         let y = b.step(Operation::Pad { before, fill }, &[x], &output);
-        agree(&b.finish(&[y]), seed)?;
+        check(&b.finish(&[y]), seed)?;
     }
 
     #[test]
@@ -248,6 +248,6 @@ proptest! {
         let y = b.input_f32(&[&second[..], &[depth, columns]].concat());
         output.extend([rows, columns]);
         let z = b.step(Operation::MatMul, &[x, y], &output);
-        agree(&b.finish(&[z]), seed)?;
+        check(&b.finish(&[z]), seed)?;
     }
 }

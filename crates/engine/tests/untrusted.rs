@@ -1,4 +1,4 @@
-//! Plans that someone has tampered with are errors, or run within their memory.
+//! Plans that have been tampered with are errors, or run without invalid memory accesses.
 #![allow(clippy::unwrap_used, reason = "a failure is a panic")]
 
 use pilotage_engine::conformance;
@@ -17,7 +17,7 @@ fn numbers<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
     }
 }
 
-/// The plan with some numbers changed, if that is still a plan.
+/// The plan with some numbers changed, if it can still be deserialized.
 fn tampered(plan: &Plan, changes: &[(usize, i64, bool)]) -> Option<Plan> {
     let shapes: Vec<_> = plan
         .constants
@@ -66,7 +66,7 @@ fn tampered(plan: &Plan, changes: &[(usize, i64, bool)]) -> Option<Plan> {
     })
 }
 
-/// Few enough elements to run in a test.
+/// Whether the plan has few enough elements to run in a test.
 fn small(plan: &Plan) -> bool {
     let elements = |shape: &Vec<usize>| shape.iter().product::<usize>();
     plan.tensors
@@ -76,11 +76,12 @@ fn small(plan: &Plan) -> bool {
         < 200_000
 }
 
-/// Runs the plan if it is valid. Debug assertions watch every access.
-fn survives(plan: &Plan) -> Result<bool, TestCaseError> {
+/// Runs the plan if it is valid and small; returns whether it is valid. Debug assertions check
+/// the kernels' memory accesses.
+fn run_if_valid(plan: &Plan) -> Result<bool, TestCaseError> {
     if plan.validate().is_err() {
-        let refused = CpuEngine::new(plan, CpuOptions::default());
-        prop_assert!(matches!(refused, Err(CpuError::Plan(_))));
+        let result = CpuEngine::new(plan, CpuOptions::default());
+        prop_assert!(matches!(result, Err(CpuError::Plan(_))));
         return Ok(false);
     }
     if small(plan) {
@@ -128,7 +129,7 @@ proptest! {
     ) {
         let (_, plan) = &conformance::networks()[network];
         if let Some(plan) = tampered(plan, &changes) {
-            survives(&plan)?;
+            run_if_valid(&plan)?;
         }
     }
 
@@ -165,20 +166,20 @@ proptest! {
             }
             _ => {}
         }
-        survives(&plan)?;
+        run_if_valid(&plan)?;
     }
 }
 
-/// The property above would say nothing if no tampered plan were valid, or all were.
+/// The properties above would be vacuous if no tampered plan were valid, or all were.
 #[test]
-fn tampering_finds_both_kinds() {
-    let mut kinds = [0, 0];
+fn tampering_gives_valid_and_invalid_plans() {
+    let mut counts = [0, 0];
     for (_, plan) in conformance::networks() {
         for place in 0..400 {
             if let Some(plan) = tampered(&plan, &[(place, 1, false)]) {
-                kinds[usize::from(survives(&plan).unwrap())] += 1;
+                counts[usize::from(run_if_valid(&plan).unwrap())] += 1;
             }
         }
     }
-    assert!(kinds[0] > 100 && kinds[1] > 20, "{kinds:?}");
+    assert!(counts[0] > 100 && counts[1] > 20, "{counts:?}");
 }

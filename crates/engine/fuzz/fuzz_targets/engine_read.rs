@@ -1,4 +1,5 @@
-//! Whatever the bytes of an engine file: as they are, and with right checksums.
+//! Fuzzes the reader of engine files with arbitrary bytes: unchanged, and with corrected
+//! checksums.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

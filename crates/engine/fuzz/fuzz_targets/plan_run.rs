@@ -1,5 +1,5 @@
-//! Whatever the plan (JSON, up to the first zero byte) and its constants (the rest):
-//! one that is taken for sound runs without reaching past its memory.
+//! Fuzzes the CPU engine with a plan (JSON, up to the first zero byte) and its constants (the
+//! rest): a plan that passes validation runs without accesses outside its memory.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Engine files with right checksums: without them no fuzzer gets past the first.
+//! Builds engine files with correct checksums for the fuzz targets. Without correct checksums
+//! no input would get past the first check.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,25 +10,30 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// Most work and memory, so that an input takes little time.
+/// Maximum work and memory of a plan that is run, so that an input takes little time.
 const MOST: u64 = 1 << 20;
 
 type Sections<'a> = BTreeMap<String, &'a [u8]>;
 
-/// Reading ends in an engine or an error. What was read is sound, and writing and
-/// reading it again gives the same.
+/// Reads an engine file, which gives a bundle or an error. Checks that the plan of a bundle is
+/// valid, and that writing and reading the bundle gives the same bundle.
 pub fn read(file: &[u8]) -> Option<Bundle> {
     let bundle = Bundle::read(file).ok()?;
-    bundle.plan.validate().expect("what was read is sound");
+    bundle
+        .plan
+        .validate()
+        .expect("a plan that was read is valid");
     bundle.plan.layers();
-    sections(file).expect("what can be read has sections");
-    let written = bundle.write().expect("what was read can be written");
-    let again = Bundle::read(&written).expect("what was written can be read");
+    sections(file).expect("a file that was read has sections");
+    let written = bundle
+        .write()
+        .expect("a bundle that was read can be written");
+    let again = Bundle::read(&written).expect("a bundle that was written can be read");
     assert_eq!(again, bundle);
     Some(bundle)
 }
 
-/// The container in `file` with its checksums put right.
+/// The container in `file` with corrected checksums.
 pub fn sealed(file: &[u8]) -> Option<Vec<u8>> {
     let container = SafeTensors::deserialize(file).ok()?;
     let (_, metadata) = SafeTensors::read_metadata(file).ok()?;
@@ -41,7 +47,7 @@ pub fn sealed(file: &[u8]) -> Option<Vec<u8>> {
     seal(serde_json::from_str(text).ok()?, &sections)
 }
 
-/// An engine file of a plan's JSON and its constants.
+/// An engine file with this JSON of a plan and these constants.
 pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
     let manifest = Manifest {
         name: "fuzz".to_owned(),
@@ -63,8 +69,8 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
     seal(head, &sections.into_iter().collect())
 }
 
-/// Runs the plan (JSON, up to the first zero byte) with its constants (the rest), where it
-/// is sound and small. Whether it ran.
+/// Runs the plan (JSON, up to the first zero byte) with its constants (the rest), if it is
+/// valid and small. Returns whether it ran.
 pub fn run(bytes: &[u8]) -> bool {
     let end = bytes.iter().position(|&byte| byte == 0);
     let (plan, constants) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -86,13 +92,13 @@ pub fn run(bytes: &[u8]) -> bool {
 fn work(plan: &Plan) -> u64 {
     let layers = plan.layers();
     let steps = plan.steps.iter().zip(&layers).map(|(step, layer)| {
-        let made: u64 = layer.output.iter().map(|&size| size as u64).product();
+        let elements: u64 = layer.output.iter().map(|&size| size as u64).product();
         match &step.operation {
             Operation::Pool2d { window, .. } => {
                 let [height, width] = window.kernel.map(|size| size as u64);
-                made.saturating_mul(height.saturating_mul(width))
+                elements.saturating_mul(height.saturating_mul(width))
             }
-            _ => made.saturating_add(layer.multiply_adds),
+            _ => elements.saturating_add(layer.multiply_adds),
         }
     });
     let inputs = plan.tensors.iter().map(|tensor| {

@@ -1,9 +1,9 @@
-//! The file around an engine: named sections in a safetensors container.
+//! The container of an engine file: named sections in the safetensors format.
 //!
-//! The container's metadata has one entry, `pilotage`: a JSON object of the
-//! format's version, the manifest and the SHA-256 of every section but `header`,
-//! which is itself the SHA-256 of the container's header: the eight bytes of its
-//! length, and its JSON. Thus every byte is covered.
+//! The container's metadata has one entry, `pilotage`: a JSON object with the version of
+//! the format, the manifest, and the SHA-256 of every section except `header`. The section
+//! `header` is the SHA-256 of the container's header: the eight bytes of its length and its
+//! JSON. Together the checksums cover every byte of the file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,17 +14,17 @@ use sha2::{Digest, Sha256};
 use super::BundleError;
 use crate::Manifest;
 
-/// The version of the format that is written, and the only one read.
+/// The version of the format that is written, and the only one that is read.
 pub(super) const VERSION: u32 = 2;
-/// The one entry of the metadata.
+/// The only entry of the metadata.
 const KEY: &str = "pilotage";
-/// The section that covers the header.
+/// The section with the checksum of the header.
 const HEADER: &str = "header";
-/// Bytes before the header: its length.
+/// Bytes before the header, which are its length.
 const PREFIX: usize = 8;
-/// Most bytes of the header. What its JSON becomes in memory stays bounded by it.
+/// Maximum number of bytes of the header. It bounds the memory of the parsed JSON.
 const MAX_HEADER: usize = 1 << 22;
-/// Most sections.
+/// Maximum number of sections.
 const MAX_SECTIONS: usize = 256;
 
 /// A file's sections by name.
@@ -44,7 +44,7 @@ struct Head {
     sections: BTreeMap<String, String>,
 }
 
-/// The bytes of a file; the same for the same content.
+/// The bytes of a file; the same content gives the same bytes.
 pub(super) fn write(
     manifest: &Manifest,
     sections: &BTreeMap<String, Vec<u8>>,
@@ -66,7 +66,7 @@ pub(super) fn write(
     for (name, content) in sections {
         views.push((name, view(content)?));
     }
-    // One entry: a map of several would be written in any order.
+    // Only one entry: the order of several entries of a `HashMap` is not defined.
     let metadata = HashMap::from([(KEY.to_owned(), head)]);
     let mut file = serialize(views, Some(metadata)).map_err(BundleError::Container)?;
     let (digest, place) = {
@@ -82,7 +82,7 @@ pub(super) fn write(
     Ok(file)
 }
 
-/// The manifest and the sections of a file, every checksum right.
+/// The manifest and the sections of a file. Checks all checksums.
 pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError> {
     let (header, container) = parse(file)?;
     let (_, metadata) = SafeTensors::read_metadata(file).map_err(BundleError::Container)?;
@@ -105,7 +105,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
         if view.dtype() != Dtype::U8 || view.shape() != [view.data().len()] {
             return Err(BundleError::Section { section: name });
         }
-        // The views borrow the file, not the container, but do not say so.
+        // The lifetime of `view` is that of `container`, although its data is in `file`.
         let start = view.data().as_ptr() as usize - file.as_ptr() as usize;
         sections.insert(name, &file[start..start + view.data().len()]);
     }
@@ -134,7 +134,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
     Ok((head.manifest, sections))
 }
 
-/// The header's bytes with their length before them, and the container.
+/// The bytes of the header, including its length, and the container.
 fn parse(file: &[u8]) -> Result<(&[u8], SafeTensors<'_>), BundleError> {
     let prefix = file.first_chunk::<PREFIX>();
     let length = u64::from_le_bytes(*prefix.ok_or(BundleError::NotAnEngine)?);
@@ -144,7 +144,7 @@ fn parse(file: &[u8]) -> Result<(&[u8], SafeTensors<'_>), BundleError> {
         .map(|length| length + PREFIX)
         .ok_or(BundleError::NotAnEngine)?;
     let header = file.get(..end).ok_or(BundleError::Truncated)?;
-    // Reading it as UTF-8 and JSON is the container's; this tells other files apart.
+    // Distinguishes files of other kinds; `SafeTensors` then parses the UTF-8 and the JSON.
     if header.get(PREFIX) != Some(&b'{') {
         return Err(BundleError::NotAnEngine);
     }

@@ -69,7 +69,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_was_written_is_read(
+    fn written_bundles_are_read_back(
         weights in prop::collection::vec(prop::num::f32::NORMAL, 6..=6),
         alpha in prop::num::f32::NORMAL,
     ) {
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_an_engine_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn random_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let file = bundle(vec![0.5; 6], 0.1).write().unwrap();
         let mut tail = file[..200].to_vec();
         tail.extend(&bytes);
@@ -119,7 +119,7 @@ fn every_shorter_or_longer_file_is_an_error() {
     assert!(!message.contains("pilotage compile"), "{message}");
 }
 
-/// A file whose checksums are right but whose content is not: what an attacker writes.
+/// A file with correct checksums and invalid content, as an attacker would write it.
 fn forged(manifest: &Manifest, plan: &str, constants: &[u8]) -> Vec<u8> {
     let sections = [("plan", plan.as_bytes()), ("constants", constants)];
     let sections = sections.map(|(name, content)| (name.to_owned(), content.to_vec()));
@@ -198,9 +198,9 @@ fn a_weight_that_is_not_finite_is_not_written() {
     assert!(matches!(bad.write(), Err(BundleError::NotFinite { id: 0 })));
 }
 
-/// A container as anyone may write it, around content that is another's.
+/// Safetensors containers that are not engine files.
 #[test]
-fn other_containers_are_no_engines() {
+fn other_containers_are_errors() {
     let wrap = |metadata: Option<&str>, sections: &[(&str, &[u8])]| {
         let views = sections.iter().map(|(name, content)| {
             let shape = vec![content.len()];

@@ -1,4 +1,4 @@
-//! Plans for tests, put together step by step.
+//! Builds plans for tests step by step.
 
 use crate::plan::{
     Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
@@ -6,7 +6,7 @@ use crate::plan::{
 };
 use crate::{ElementType, Layout};
 
-/// A plan being put together. Numbers come from a fixed sequence.
+/// Builds a plan. Its constants are from a fixed pseudo-random sequence.
 #[derive(Debug, Default)]
 pub struct PlanBuilder {
     plan: Plan,
@@ -14,7 +14,7 @@ pub struct PlanBuilder {
 }
 
 impl PlanBuilder {
-    /// An input of the plan.
+    /// Adds an input.
     pub fn input(&mut self, shape: &[usize], element_type: ElementType) -> Operand {
         let operand = Operand::Tensor(self.tensor(shape, element_type));
         self.plan.inputs.push(PlanPort {
@@ -25,12 +25,12 @@ impl PlanBuilder {
         operand
     }
 
-    /// An f32 input of the plan.
+    /// Adds an f32 input.
     pub fn input_f32(&mut self, shape: &[usize]) -> Operand {
         self.input(shape, ElementType::F32)
     }
 
-    /// A constant.
+    /// Adds a constant.
     pub fn constant(&mut self, shape: &[usize], data: ConstantData) -> ConstantId {
         self.plan.constants.push(Constant {
             shape: shape.to_vec(),
@@ -39,7 +39,7 @@ impl PlanBuilder {
         ConstantId(self.plan.constants.len() - 1)
     }
 
-    /// An f32 constant of numbers from -1 to 1, times `scale`.
+    /// Adds an f32 constant of numbers from -1 to 1, times `scale`.
     pub fn weights(&mut self, shape: &[usize], scale: f32) -> ConstantId {
         let data = (0..shape.iter().product())
             .map(|_| self.number() * scale)
@@ -47,12 +47,12 @@ impl PlanBuilder {
         self.constant(shape, ConstantData::F32(data))
     }
 
-    /// A step making f32.
+    /// Adds a step with f32 output.
     pub fn step(&mut self, operation: Operation, inputs: &[Operand], shape: &[usize]) -> Operand {
         self.typed_step(operation, inputs, shape, ElementType::F32)
     }
 
-    /// A step.
+    /// Adds a step.
     pub fn typed_step(
         &mut self,
         operation: Operation,
@@ -70,7 +70,7 @@ impl PlanBuilder {
         Operand::Tensor(output)
     }
 
-    /// The plan with these outputs.
+    /// Returns the plan with these outputs.
     pub fn finish(mut self, outputs: &[Operand]) -> Plan {
         self.plan.outputs = outputs
             .iter()
@@ -97,7 +97,7 @@ impl PlanBuilder {
     }
 }
 
-/// The next of a fixed sequence of numbers from -1 to 1 (splitmix64).
+/// The next number, from -1 to 1, of a pseudo-random sequence (splitmix64).
 pub fn number(seed: &mut u64) -> f32 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut x = *seed;

@@ -1,10 +1,10 @@
-//! The INT8 operations evaluated from their definition: whole numbers as they
-//! are, f32 where the definition rounds to f32.
+//! Evaluates the INT8 operations by their definition: in exact integers, and in f32 where the
+//! definition rounds to f32.
 
 use super::naive::{Value, constant, curve, tap};
 use crate::plan::{Finish, Operation, Plan, Step};
 
-/// One step on integers.
+/// Evaluates one integer step.
 pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
     let shape = plan.tensors[step.output.0].shape.as_slice();
     let x = &inputs[0];
@@ -39,7 +39,7 @@ pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                         }
                     }
                 }
-                ended(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
+                epilogue(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
             })
         }
         Operation::QuantizedFullyConnected {
@@ -58,7 +58,7 @@ pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                     let pixel = x.at(&[lead, &[depth]].concat());
                     sum += pixel as i64 * weights.at(&[unit, depth]) as i64;
                 }
-                ended(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
+                epilogue(plan, finish, inputs, (unit, sum, multiplier.data[unit]))
             })
         }
         Operation::Lookup { table } => {
@@ -74,15 +74,15 @@ pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
         _ => {
             let scale = inputs[1].data[0] as f32;
             Value::build(shape, |index| {
-                let level = (x.at(index) as f32 / scale).round_ties_even();
-                f64::from(level.clamp(-128.0, 127.0))
+                let rounded = (x.at(index) as f32 / scale).round_ties_even();
+                f64::from(rounded.clamp(-128.0, 127.0))
             })
         }
     }
 }
 
-/// From a unit's sum and multiplier to its output.
-fn ended(
+/// Applies the epilogue to a unit's sum.
+fn epilogue(
     plan: &Plan,
     finish: &Finish,
     inputs: &[Value],
@@ -91,8 +91,8 @@ fn ended(
     let (sum, multiplier) = (sum as f32, multiplier as f32);
     match finish {
         Finish::Int8 { low, high } => {
-            let level = (sum * multiplier).round_ties_even();
-            f64::from(level.clamp((*low).into(), (*high).into()))
+            let rounded = (sum * multiplier).round_ties_even();
+            f64::from(rounded.clamp((*low).into(), (*high).into()))
         }
         Finish::Float { activation } => curve(*activation, f64::from(sum * multiplier)),
         Finish::Dynamic { bias, activation } => {

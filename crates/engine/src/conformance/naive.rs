@@ -1,5 +1,5 @@
-//! A plan evaluated in f64 straight from the operations' definitions, one
-//! output element at a time. Slow, and written apart from every kernel.
+//! Evaluates a plan in f64 by the operations' definitions, one output element at a time. It is
+//! slow and shares no code with the kernels.
 
 use super::integer;
 use crate::ElementType;
@@ -8,7 +8,7 @@ use crate::plan::{
     Step, Window,
 };
 
-/// A tensor; integers are exact up to 2^53.
+/// A tensor in f64; integers are exact up to 2^53.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
     /// Sizes in memory order.
@@ -26,7 +26,7 @@ impl Value {
         self.data[place]
     }
 
-    /// The element at an index broadcast to more or longer axes.
+    /// The element at an index of the broadcast shape.
     fn broadcast(&self, index: &[usize]) -> f64 {
         let index: Vec<usize> = index[index.len() - self.shape.len()..]
             .iter()
@@ -56,7 +56,7 @@ impl Value {
     }
 }
 
-/// The outputs of a valid plan.
+/// Computes the outputs of a valid plan.
 pub fn evaluate(plan: &Plan, inputs: &[Value]) -> Vec<Value> {
     let mut tensors: Vec<Option<Value>> = vec![None; plan.tensors.len()];
     for (port, input) in plan.inputs.iter().zip(inputs) {
@@ -120,7 +120,7 @@ pub(super) fn curve(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// Input position of a tap, if it lies inside.
+/// The input index of a tap, if it is inside the input.
 pub(super) fn tap(
     window: Window,
     axis: usize,
@@ -337,17 +337,17 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
         },
         Operation::Cast => Value::build(shape, |index| {
             let x = x.at(index);
-            let held = |least: f64, most: f64| {
-                let whole = if x.is_nan() { 0.0 } else { x.trunc() };
-                whole.clamp(least, most)
+            let saturated = |least: f64, most: f64| {
+                let truncated = if x.is_nan() { 0.0 } else { x.trunc() };
+                truncated.clamp(least, most)
             };
             match spec.element_type {
                 ElementType::F32 | ElementType::F16 => f64::from(x as f32),
                 ElementType::Bool => f64::from(u8::from(x != 0.0)),
-                ElementType::U8 => held(0.0, 255.0),
-                ElementType::I8 => held(-128.0, 127.0),
-                ElementType::I32 => held(i32::MIN.into(), i32::MAX.into()),
-                ElementType::I64 => held(i64::MIN as f64, i64::MAX as f64),
+                ElementType::U8 => saturated(0.0, 255.0),
+                ElementType::I8 => saturated(-128.0, 127.0),
+                ElementType::I32 => saturated(i32::MIN.into(), i32::MAX.into()),
+                ElementType::I64 => saturated(i64::MIN as f64, i64::MAX as f64),
             }
         }),
         Operation::Quantize {
@@ -362,8 +362,8 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
             };
             Value::build(shape, |index| {
                 let place = if scale.len() == 1 { 0 } else { index[*axis] };
-                let level = (x.at(index) as f32 / scale[place] as f32).round_ties_even();
-                (f64::from(level) + zero[place]).clamp(least, most)
+                let rounded = (x.at(index) as f32 / scale[place] as f32).round_ties_even();
+                (f64::from(rounded) + zero[place]).clamp(least, most)
             })
         }
         Operation::Dequantize {
@@ -386,7 +386,7 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
 }
 
 impl Value {
-    /// As [`broadcast`](Self::broadcast), the last two axes as they are.
+    /// As [`broadcast`](Self::broadcast), but the last two axes are not broadcast.
     fn broadcast_matrix(&self, index: &[usize]) -> f64 {
         let lead = self.shape.len() - 2;
         let index = &index[index.len() - self.shape.len()..];

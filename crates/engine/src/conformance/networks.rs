@@ -14,7 +14,7 @@ const PLAIN: Window = Window {
     dilations: [1, 1],
 };
 
-/// All of them, with a name each.
+/// All networks with their names.
 pub fn networks() -> Vec<(&'static str, Plan)> {
     vec![
         ("driving", driving()),
@@ -28,7 +28,7 @@ pub fn networks() -> Vec<(&'static str, Plan)> {
     ]
 }
 
-/// PilotNet in small.
+/// A small PilotNet.
 fn driving() -> Plan {
     let mut b = PlanBuilder::default();
     let mut x = b.input_f32(&[1, 21, 31, 3]);
@@ -121,7 +121,7 @@ fn convolutions() -> Plan {
         pads: [2, 3],
         ..PLAIN
     };
-    // Windows that see nothing but padding give the bias.
+    // A window that is completely in the padding gives the bias.
     let outside = convolution(other, 9, 4, far, 1, Activation::Relu, &[1, 9, 8, 9]);
     b.finish(&[same, wide, depthwise, doubled, outside])
 }
@@ -259,7 +259,7 @@ fn pooling() -> Plan {
         (with_pads, padded, [2, 4, 4, 19]),
         (PoolKind::Max, dilated, [2, 5, 5, 19]),
         (PoolKind::Average, dilated, [2, 5, 5, 19]),
-        // The last windows reach past the picture, as with ceil_mode.
+        // The last windows extend past the input, as with ONNX's ceil_mode.
         (with_pads, padded, [2, 4, 5, 19]),
     ]
     .into_iter()
@@ -368,7 +368,7 @@ fn conversion() -> Plan {
     b.finish(&outputs)
 }
 
-/// An input and a constant as outputs; an input reshaped.
+/// An input and a constant as outputs, and a reshaped input.
 fn straight_through() -> Plan {
     let mut b = PlanBuilder::default();
     let x = b.input_f32(&[2, 3]);

@@ -1,4 +1,4 @@
-//! What can be wrong with a plan.
+//! The errors of a plan.
 
 use super::validate::{MAX_BYTES, MAX_RANK, MAX_WORK};
 use crate::ElementType;
@@ -6,20 +6,20 @@ use crate::ElementType;
 /// Why a plan cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// More items than any driving network needs.
+    /// More items than a driving network needs.
     #[error("the plan has {found} {what}, more than the {limit} allowed")]
     TooMany {
         /// Tensors, constants, steps or ports.
         what: &'static str,
-        /// How many there are.
+        /// Number of items.
         found: usize,
-        /// How many there may be.
+        /// Maximum number of items.
         limit: usize,
     },
     /// More axes than supported.
     #[error("{what} has {rank} axes, more than the {MAX_RANK} supported")]
     Rank {
-        /// Which tensor or constant.
+        /// The tensor or constant.
         what: String,
         /// Its number of axes.
         rank: usize,
@@ -27,7 +27,7 @@ pub enum PlanError {
     /// More memory than allowed.
     #[error("{what} needs more than the {MAX_BYTES} bytes allowed; use a smaller network")]
     TooLarge {
-        /// Which tensor or constant, or all of them together.
+        /// The tensor or constant, or all of them together.
         what: String,
     },
     /// More arithmetic than allowed.
@@ -35,13 +35,13 @@ pub enum PlanError {
         "step `{step}` takes the plan past {MAX_WORK} operations for one inference; use a smaller network"
     )]
     TooMuchWork {
-        /// The step at which the limit is passed.
+        /// The step at which the limit is exceeded.
         step: String,
     },
-    /// An identifier points at nothing.
+    /// An identifier does not exist.
     #[error("{place} names {kind} {id}, which the plan does not have")]
     Unknown {
-        /// Where it is used.
+        /// What uses it.
         place: String,
         /// Tensor or constant.
         kind: &'static str,
@@ -51,28 +51,28 @@ pub enum PlanError {
     /// Something other than weights is 16-bit floating point.
     #[error("{place} is float16; only stored weights can be")]
     Half {
-        /// Which tensor, or what reads it.
+        /// The tensor, or what reads it.
         place: String,
     },
-    /// A constant's data does not fill its shape.
+    /// The number of a constant's elements does not match its shape.
     #[error("constant {id} has {found} elements, but its shape has {expected}")]
     ConstantLength {
         /// The constant.
         id: usize,
-        /// Elements of its shape.
+        /// Number of elements of its shape.
         expected: usize,
-        /// Elements stored.
+        /// Number of elements stored.
         found: usize,
     },
-    /// Two steps, or an input and a step, make the same tensor.
+    /// Two steps, or an input and a step, write the same tensor.
     #[error("{place} makes tensor {id}, which is made already")]
     MadeTwice {
-        /// The second maker.
+        /// The second writer.
         place: String,
         /// The tensor.
         id: usize,
     },
-    /// A tensor is read before anything made it.
+    /// A tensor is read before it is written.
     #[error("{place} reads tensor {id} before it is made; put its maker first")]
     NotMade {
         /// The reader.
@@ -91,9 +91,9 @@ pub enum PlanError {
     InputCount {
         /// The step.
         step: String,
-        /// How many it takes.
+        /// Number of inputs of the operation.
         expected: usize,
-        /// How many it has.
+        /// Number of inputs of the step.
         found: usize,
     },
     /// A tensor or constant of a step has the wrong element type.
@@ -101,9 +101,9 @@ pub enum PlanError {
     WrongType {
         /// The step.
         step: String,
-        /// Which of its tensors or constants.
+        /// The tensor or constant.
         what: &'static str,
-        /// The type it has.
+        /// Its element type.
         found: ElementType,
     },
     /// A tensor or constant of a step has a shape that does not fit.
@@ -111,9 +111,9 @@ pub enum PlanError {
     WrongShape {
         /// The step.
         step: String,
-        /// Which of its tensors or constants.
+        /// The tensor or constant.
         what: &'static str,
-        /// The shape it has.
+        /// Its shape.
         found: Vec<usize>,
     },
     /// A number of a step is out of its range.
@@ -121,9 +121,9 @@ pub enum PlanError {
     OutOfRange {
         /// The step.
         step: String,
-        /// Which number.
+        /// The parameter.
         parameter: &'static str,
-        /// What it has to be.
+        /// Its range.
         rule: &'static str,
     },
 }

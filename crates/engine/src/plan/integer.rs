@@ -1,4 +1,4 @@
-//! Whether a step of an INT8 network fits its tensors.
+//! Validates the integer operations of a plan.
 
 use super::error::PlanError;
 use super::step::Check;
@@ -7,10 +7,10 @@ use crate::ElementType::{self, F32, I8, I32};
 
 /// The largest product of two 8-bit integers.
 const LARGEST_PRODUCT: u64 = 128 * 128;
-/// Entries of a table.
-const LEVELS: usize = 256;
+/// Number of entries of a table.
+const TABLE_LEN: usize = 256;
 
-/// How many inputs a layer has that ends so.
+/// Number of inputs of a layer with this epilogue.
 pub(super) fn inputs(finish: &Finish) -> usize {
     match finish {
         Finish::Int8 { .. } | Finish::Float { .. } => 1,
@@ -27,13 +27,13 @@ struct Layer<'a> {
 }
 
 impl Check<'_> {
-    /// Checks an operation on integers and returns how much work it is.
+    /// Checks an integer operation and returns the amount of work.
     pub(super) fn integer(
         &self,
         input: &[usize],
         input_type: ElementType,
     ) -> Result<u64, PlanError> {
-        let made = self.output.shape.iter().map(|&size| size as u64).product();
+        let written = self.output.shape.iter().map(|&size| size as u64).product();
         match &self.step.operation {
             Operation::QuantizedConv2d {
                 weights,
@@ -53,7 +53,7 @@ impl Check<'_> {
                 let depth = self.grouped_window(input, *window, *groups)?;
                 let [height, width] = window.kernel;
                 let units = self.output.shape[3];
-                self.layer(&layer, &[units, height, width, depth], made)
+                self.layer(&layer, &[units, height, width, depth], written)
             }
             Operation::QuantizedFullyConnected {
                 weights,
@@ -69,14 +69,14 @@ impl Check<'_> {
                 };
                 self.types("input", input_type, &[I8])?;
                 let (units, depth) = self.rows(input)?;
-                self.layer(&layer, &[units, depth], made)
+                self.layer(&layer, &[units, depth], written)
             }
             Operation::Lookup { table } => {
                 self.types("input", input_type, &[I8])?;
                 self.same_type(input_type)?;
                 self.same_shape(input)?;
-                self.constant(*table, "table", &[I8], &[LEVELS])?;
-                Ok(made)
+                self.constant(*table, "table", &[I8], &[TABLE_LEN])?;
+                Ok(written)
             }
             Operation::DynamicScale => {
                 self.types("input", input_type, &[F32])?;
@@ -91,19 +91,19 @@ impl Check<'_> {
                 self.types("output", self.output.element_type, &[I8])?;
                 self.same_shape(input)?;
                 self.run_time_scale()?;
-                Ok(made)
+                Ok(written)
             }
         }
     }
 
-    /// Weights are (units, ..taps).
-    fn layer(&self, layer: &Layer<'_>, weights: &[usize], made: u64) -> Result<u64, PlanError> {
+    /// Checks a layer's constants. `weights` is their shape (units, ..taps).
+    fn layer(&self, layer: &Layer<'_>, weights: &[usize], written: u64) -> Result<u64, PlanError> {
         let (units, taps) = (weights[0], &weights[1..]);
         self.constant(layer.weights, "weights", &[I8], weights)?;
         self.constant(layer.multiplier, "multiplier", &[F32], &[units])?;
         if let ConstantData::F32(data) = &self.find(layer.multiplier, "multiplier")?.data {
-            let sound = |&m: &f32| m >= 0.0 && m.is_finite();
-            self.number(data.iter().all(sound), "multiplier", "finite, 0 or more")?;
+            let in_range = |&m: &f32| m >= 0.0 && m.is_finite();
+            self.number(data.iter().all(in_range), "multiplier", "finite, 0 or more")?;
         }
         let mut largest = 0_u64;
         if let Some(bias) = layer.bias {
@@ -138,10 +138,10 @@ impl Check<'_> {
                 self.run_time_scale()?;
             }
         }
-        Ok(made.saturating_mul(depth))
+        Ok(written.saturating_mul(depth))
     }
 
-    /// The second input is one float.
+    /// Checks that the second input is one f32.
     fn run_time_scale(&self) -> Result<(), PlanError> {
         let (shape, element_type) = self.plan.spec(self.step.inputs[1]);
         self.types("scale", element_type, &[F32])?;

@@ -1,4 +1,4 @@
-//! What a plan's steps are, for reports.
+//! A plan's steps, described for reports.
 
 use serde::Serialize;
 
@@ -8,19 +8,20 @@ use crate::{ElementType, Port};
 /// One step of a plan, for reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Layer {
-    /// The ONNX node (or nodes) behind it.
+    /// The ONNX node (or nodes) that it comes from.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub operation: &'static str,
-    /// Sizes of what it reads at run time, in memory order.
+    /// Shapes of its inputs except constants, in memory order.
     pub inputs: Vec<Vec<usize>>,
-    /// Sizes of what it makes.
+    /// Shape of its output.
     pub output: Vec<usize>,
-    /// What it computes in, as a recipe spells it, or the type of what it moves.
+    /// The precision of its arithmetic, spelled as in a recipe, or the type of the elements
+    /// that it moves.
     pub precision: &'static str,
     /// Multiplications of an input by a weight or by another input.
     pub multiply_adds: u64,
-    /// Bytes of the constants it multiplies by, biases and scales left out.
+    /// Bytes of the constants that it multiplies by, without biases and scales.
     pub weight_bytes: usize,
 }
 
@@ -43,7 +44,7 @@ impl Plan {
 
     fn layer(&self, step: &Step) -> Layer {
         let output = self.tensors[step.output.0].shape.clone();
-        let made = product(&output);
+        let elements = product(&output);
         let read = step.inputs.first().map(|&input| self.spec(input));
         let moved = match &step.operation {
             Operation::Quantize { .. } | Operation::DynamicQuantize => {
@@ -53,7 +54,7 @@ impl Plan {
         };
         let weights = weights(&step.operation).map(|ConstantId(id)| &self.constants[id]);
         let (multiply_adds, weight_bytes) = match (&step.operation, weights, read) {
-            // Weights are (units, ..) and each unit's are used for each of its outputs.
+            // Weights are (units, ..); the weights of a unit are used for each of its outputs.
             (_, Some(weights), _) => {
                 let units = weights
                     .shape
@@ -61,13 +62,16 @@ impl Plan {
                     .map_or(1, |&units| units.max(1) as u64);
                 let element = weights.data.element_type().size();
                 (
-                    made.saturating_mul(product(&weights.shape) / units),
+                    elements.saturating_mul(product(&weights.shape) / units),
                     weights.data.len() * element,
                 )
             }
             (Operation::MatMul, None, Some((shape, _))) => {
                 let depth = shape.last().map_or(1, |&depth| depth as u64);
-                (made.saturating_mul(depth), self.stored(&step.inputs))
+                (
+                    elements.saturating_mul(depth),
+                    self.constant_bytes(&step.inputs),
+                )
             }
             _ => (0, 0),
         };
@@ -100,8 +104,8 @@ impl Plan {
         tensors.map(|&input| self.spec(input).0.to_vec()).collect()
     }
 
-    /// Bytes of the inputs that are constants.
-    fn stored(&self, inputs: &[Operand]) -> usize {
+    /// Number of bytes of the inputs that are constants.
+    fn constant_bytes(&self, inputs: &[Operand]) -> usize {
         let constants = inputs.iter().filter_map(|input| match *input {
             Operand::Constant(ConstantId(id)) => Some(&self.constants[id].data),
             Operand::Tensor(_) => None,

@@ -1,4 +1,4 @@
-//! Whether one step's operation fits its tensors.
+//! Validates one step of a plan: whether its operation fits its tensors.
 
 use super::error::PlanError;
 use super::integer;
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::ElementType;
 
-/// Most of any stride, pad, dilation or kernel size.
+/// Maximum of a stride, pad, dilation or kernel size.
 const MAX_EXTENT: usize = 1 << 20;
-/// Most of a picture's height, width or channels.
+/// Maximum height, width or number of channels of an NHWC tensor.
 const MAX_SIDE: usize = 1 << 16;
 
-/// Leading axes of `a` and `b`, broadcast as numpy does.
+/// The shape of `a` and `b` broadcast as in numpy; `None` if they do not fit.
 fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], axis: usize| {
@@ -32,7 +32,7 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         .collect()
 }
 
-/// One step being checked; its operands and its output exist.
+/// The check of one step, whose operands and output exist.
 pub(super) struct Check<'a> {
     pub(super) plan: &'a Plan,
     pub(super) step: &'a Step,
@@ -48,14 +48,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks the operation and returns how much work it is.
+    /// Checks the operation and returns the amount of work.
     pub(super) fn operation(&self) -> Result<u64, PlanError> {
         use ElementType::{F16, F32, I8, I32, U8};
         let elements = |shape: &[usize]| shape.iter().map(|&size| size as u64).product::<u64>();
-        let made = elements(&self.output.shape);
+        let written = elements(&self.output.shape);
         if let Operation::Concat { axis } = self.step.operation {
             self.concat(axis)?;
-            return Ok(made);
+            return Ok(written);
         }
         let inputs = match self.step.operation {
             Operation::MatMul | Operation::Binary { .. } | Operation::DynamicQuantize => 2,
@@ -74,7 +74,7 @@ impl<'a> Check<'a> {
         let output = self.output.shape.as_slice();
         let read = elements(input);
         match &self.step.operation {
-            Operation::Concat { .. } => Ok(made),
+            Operation::Concat { .. } => Ok(written),
             Operation::Conv2d {
                 weights,
                 bias,
@@ -85,18 +85,18 @@ impl<'a> Check<'a> {
                 self.all_f32()?;
                 self.activation(*activation)?;
                 let inner = self.grouped_window(input, *window, *groups)?;
-                let made_channels = output[3];
+                let output_channels = output[3];
                 let [height, width] = window.kernel;
                 self.constant(
                     *weights,
                     "weights",
                     &[F32, F16],
-                    &[made_channels, height, width, inner],
+                    &[output_channels, height, width, inner],
                 )?;
                 if let Some(bias) = bias {
-                    self.constant(*bias, "bias", &[F32], &[made_channels])?;
+                    self.constant(*bias, "bias", &[F32], &[output_channels])?;
                 }
-                Ok(made.saturating_mul((height * width) as u64 * inner as u64))
+                Ok(written.saturating_mul((height * width) as u64 * inner as u64))
             }
             Operation::FullyConnected {
                 weights,
@@ -110,7 +110,7 @@ impl<'a> Check<'a> {
                 if let Some(bias) = bias {
                     self.constant(*bias, "bias", &[F32], &[units])?;
                 }
-                Ok(made.saturating_mul(depth as u64))
+                Ok(written.saturating_mul(depth as u64))
             }
             Operation::MatMul => {
                 self.all_f32()?;
@@ -127,13 +127,13 @@ impl<'a> Check<'a> {
                 if depth != other_depth || expected.as_deref() != Some(output) {
                     return self.shape("output", output);
                 }
-                Ok(made.saturating_mul(*depth as u64))
+                Ok(written.saturating_mul(*depth as u64))
             }
             Operation::Unary { activation } => {
                 self.all_f32()?;
                 self.activation(*activation)?;
                 self.same_shape(input)?;
-                Ok(made)
+                Ok(written)
             }
             Operation::Binary { activation, .. } => {
                 self.all_f32()?;
@@ -142,7 +142,7 @@ impl<'a> Check<'a> {
                 if broadcast(input, other).as_deref() != Some(output) {
                     return self.shape("output", output);
                 }
-                Ok(made)
+                Ok(written)
             }
             Operation::Affine {
                 scale,
@@ -157,7 +157,7 @@ impl<'a> Check<'a> {
                 };
                 self.constant(*scale, "scale", &[F32], &[last])?;
                 self.constant(*shift, "shift", &[F32], &[last])?;
-                Ok(made)
+                Ok(written)
             }
             Operation::Pool2d { kind, window } => {
                 match (kind, input_type) {
@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
                     return self.shape("output", output);
                 }
                 let [height, width] = window.kernel;
-                Ok(made.saturating_mul(height as u64 * width as u64))
+                Ok(written.saturating_mul(height as u64 * width as u64))
             }
             Operation::ReduceMean { axes } => {
                 self.all_f32()?;
@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
                 {
                     return self.shape("output", output);
                 }
-                Ok(read.saturating_add(made))
+                Ok(read.saturating_add(written))
             }
             Operation::Softmax { axis, end_axis } => {
                 self.all_f32()?;
@@ -205,7 +205,7 @@ impl<'a> Check<'a> {
                     "axis",
                     "axis < end_axis, both within the input's axes",
                 )?;
-                Ok(made.saturating_mul(4))
+                Ok(written.saturating_mul(4))
             }
             Operation::Slice { axes } => {
                 self.same_type(input_type)?;
@@ -225,7 +225,7 @@ impl<'a> Check<'a> {
                                 .is_some_and(|last| (0..size as isize).contains(&last));
                     self.number(inside, "start and step", "every index inside the input")?;
                 }
-                Ok(made)
+                Ok(written)
             }
             Operation::Pad { before, fill } => {
                 self.same_type(input_type)?;
@@ -242,10 +242,10 @@ impl<'a> Check<'a> {
                 if matches!(fill, Fill::Constant(value) if !value.is_finite()) {
                     self.number(false, "fill", "a finite number")?;
                 }
-                if !matches!(fill, Fill::Constant(_)) && read == 0 && made != 0 {
+                if !matches!(fill, Fill::Constant(_)) && read == 0 && written != 0 {
                     return self.shape("input", input);
                 }
-                Ok(made)
+                Ok(written)
             }
             Operation::Transpose { perm } => {
                 self.same_type(input_type)?;
@@ -263,18 +263,18 @@ impl<'a> Check<'a> {
                 {
                     return self.shape("output", output);
                 }
-                Ok(made)
+                Ok(written)
             }
             Operation::Reshape => {
                 self.same_type(input_type)?;
-                if read != made {
+                if read != written {
                     return self.shape("output", output);
                 }
-                Ok(made)
+                Ok(written)
             }
             Operation::Cast => {
                 self.same_shape(input)?;
-                Ok(made)
+                Ok(written)
             }
             Operation::Quantize {
                 scale,
@@ -285,7 +285,7 @@ impl<'a> Check<'a> {
                 self.types("output", self.output.element_type, &[U8, I8])?;
                 self.same_shape(input)?;
                 self.scales(input, *axis, *scale, *zero_point, self.output.element_type)?;
-                Ok(made)
+                Ok(written)
             }
             Operation::Dequantize {
                 scale,
@@ -296,7 +296,7 @@ impl<'a> Check<'a> {
                 self.types("output", self.output.element_type, &[F32])?;
                 self.same_shape(input)?;
                 self.scales(input, *axis, *scale, *zero_point, input_type)?;
-                Ok(made)
+                Ok(written)
             }
             Operation::QuantizedConv2d { .. }
             | Operation::QuantizedFullyConnected { .. }
@@ -306,7 +306,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Checks groups and windows; returns the channels of one group.
+    /// Checks groups and windows. Returns the number of input channels of one group.
     pub(super) fn grouped_window(
         &self,
         input: &[usize],
@@ -314,20 +314,20 @@ impl<'a> Check<'a> {
         groups: usize,
     ) -> Result<usize, PlanError> {
         self.window(input, window)?;
-        let (channels, made_channels) = (input[3], self.output.shape[3]);
+        let (channels, output_channels) = (input[3], self.output.shape[3]);
         self.number(
-            groups > 0 && channels % groups == 0 && made_channels % groups == 0,
+            groups > 0 && channels % groups == 0 && output_channels % groups == 0,
             "groups",
             "it divides the channels of input and output",
         )?;
         Ok(channels / groups)
     }
 
-    /// Units and depth of a fully connected layer.
+    /// The number of units and the depth of a fully connected layer.
     pub(super) fn rows(&self, input: &[usize]) -> Result<(usize, usize), PlanError> {
         let output = self.output.shape.as_slice();
         match (input.split_last(), output.split_last()) {
-            (Some((&depth, rows)), Some((&units, made_rows))) if rows == made_rows => {
+            (Some((&depth, rows)), Some((&units, output_rows))) if rows == output_rows => {
                 Ok((units, depth))
             }
             _ => self.shape("output", output),

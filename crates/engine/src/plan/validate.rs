@@ -1,26 +1,26 @@
-//! Whether a plan may be packed and run.
+//! Validates a plan before it is packed and run.
 //!
-//! A plan may come from a file, so nothing in it is trusted. Kernels read and
-//! write through the bounds proven here.
+//! A plan may come from a file, so nothing in it is trusted. The kernels rely on the bounds
+//! that are checked here, also in unsafe code.
 
 use super::error::PlanError;
 use super::step::Check;
 use super::{Constant, ConstantData, ConstantId, Operand, Plan, TensorId, TensorSpec};
 use crate::ElementType;
 
-/// Most axes a tensor may have.
+/// Maximum number of axes of a tensor.
 pub const MAX_RANK: usize = 8;
-/// Most tensors, constants, steps or ports.
+/// Maximum number of tensors, of constants, of steps and of ports.
 pub const MAX_ITEMS: usize = 16_384;
-/// Most bytes of all constants, and of all tensors made at run time: ten times
-/// what driving networks need, and little enough that what packing makes of a
-/// hostile plan (up to eight times as much) fits a small machine.
+/// Maximum number of bytes of all constants, and of all tensors that are computed at run
+/// time. It is ten times what driving networks need. Packing a hostile plan takes up to
+/// eight times as much, which fits a small machine.
 pub const MAX_BYTES: usize = 1 << 28;
-/// Most multiply-adds (or element visits) of one inference.
+/// Maximum number of multiply-adds (or element visits) of one inference.
 pub const MAX_WORK: u64 = 1 << 37;
 
 impl ElementType {
-    /// Bytes of one element.
+    /// Number of bytes of one element.
     pub fn size(self) -> usize {
         match self {
             Self::F32 | Self::I32 => 4,
@@ -44,7 +44,7 @@ impl ConstantData {
         }
     }
 
-    /// Whether nothing is stored.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -89,7 +89,7 @@ impl Plan {
             }
         }
         self.check_sizes()?;
-        let mut made = vec![false; self.tensors.len()];
+        let mut written = vec![false; self.tensors.len()];
         for port in &self.inputs {
             let place = || format!("input `{}`", port.name);
             let Operand::Tensor(id) = port.operand else {
@@ -97,15 +97,15 @@ impl Plan {
                     name: port.name.clone(),
                 });
             };
-            make(&mut made, id, place)?;
+            mark_written(&mut written, id, place)?;
         }
         let mut work = 0_u64;
         for step in &self.steps {
             let place = || format!("step `{}`", step.name);
             for &operand in &step.inputs {
-                self.check_readable(&made, operand, place)?;
+                self.check_readable(&written, operand, place)?;
             }
-            make(&mut made, step.output, place)?;
+            mark_written(&mut written, step.output, place)?;
             let check = Check::new(self, step);
             work = work.saturating_add(check.operation()?);
             if work > MAX_WORK {
@@ -115,12 +115,12 @@ impl Plan {
             }
         }
         for port in &self.outputs {
-            self.check_readable(&made, port.operand, || format!("output `{}`", port.name))?;
+            self.check_readable(&written, port.operand, || format!("output `{}`", port.name))?;
         }
         Ok(())
     }
 
-    /// Shape and element type of an operand that exists.
+    /// The shape and the element type of an operand, which must exist.
     pub(crate) fn spec(&self, operand: Operand) -> (&[usize], ElementType) {
         match operand {
             Operand::Tensor(TensorId(id)) => {
@@ -179,7 +179,7 @@ impl Plan {
 
     fn check_readable(
         &self,
-        made: &[bool],
+        written: &[bool],
         operand: Operand,
         place: impl Fn() -> String,
     ) -> Result<(), PlanError> {
@@ -194,7 +194,7 @@ impl Plan {
                 id,
             });
         }
-        if matches!(operand, Operand::Tensor(_)) && !made[id] {
+        if matches!(operand, Operand::Tensor(_)) && !written[id] {
             return Err(PlanError::NotMade { place: place(), id });
         }
         if self.spec(operand).1 == ElementType::F16 {
@@ -204,12 +204,12 @@ impl Plan {
     }
 }
 
-fn make(
-    made: &mut [bool],
+fn mark_written(
+    written: &mut [bool],
     TensorId(id): TensorId,
     place: impl Fn() -> String,
 ) -> Result<(), PlanError> {
-    match made.get_mut(id) {
+    match written.get_mut(id) {
         None => Err(PlanError::Unknown {
             place: place(),
             kind: "tensor",
@@ -223,7 +223,8 @@ fn make(
     }
 }
 
-/// Bytes of a tensor; also checks that the product of any of its axes fits.
+/// Number of bytes of a tensor. Also checks that the product of any of its axes is at most
+/// [`MAX_BYTES`].
 fn bytes(
     shape: &[usize],
     element_type: ElementType,
@@ -235,7 +236,7 @@ fn bytes(
             rank: shape.len(),
         });
     }
-    // Zero-sized axes are left out of the product, so that strides cannot overflow either.
+    // Axes of size 0 are not part of the product, so that strides cannot overflow either.
     let mut bytes = element_type.size();
     for &size in shape.iter().filter(|&&size| size != 0) {
         bytes = bytes

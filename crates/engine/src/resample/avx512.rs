@@ -202,7 +202,7 @@ fn in_order(pixels: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn colours(sums: [__m512i; 4], blue_first: bool) -> __m512i {
     let [a, b, c, d] = sums;
-    // Four by four, transposed over.
+    // A transposition of four by four.
     let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
     let luma = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
     let (ab, cd) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));

@@ -9,13 +9,13 @@ const WINDOW: Window = Window {
     dilations: [1, 1],
 };
 
-/// Multiply-adds counted one by one: each output element has `taps` of them.
-fn counted(output: &[usize], taps: usize) -> u64 {
+/// The expected multiply-adds: `taps` for each output element.
+fn expected_adds(output: &[usize], taps: usize) -> u64 {
     output.iter().fold(taps, |count, size| count * size) as u64
 }
 
 #[test]
-fn multiply_adds_are_those_of_the_loops() {
+fn layers_report_multiply_adds_and_weight_bytes() {
     let mut builder = PlanBuilder::default();
     let x = builder.input_f32(&[1, 9, 9, 4]);
     let conv = Operation::Conv2d {
@@ -45,10 +45,10 @@ fn multiply_adds_are_those_of_the_loops() {
     let layers = plan.layers();
     let adds: Vec<_> = layers.iter().map(|layer| layer.multiply_adds).collect();
     let expected = [
-        counted(&[1, 4, 4, 6], 3 * 3 * 2),
+        expected_adds(&[1, 4, 4, 6], 3 * 3 * 2),
         0,
-        counted(&[1, 1, 1, 5], 6),
-        counted(&[1, 1, 1, 7], 5),
+        expected_adds(&[1, 1, 1, 5], 6),
+        expected_adds(&[1, 1, 1, 7], 5),
     ];
     assert_eq!(adds, expected);
     let bytes: Vec<_> = layers.iter().map(|layer| layer.weight_bytes).collect();
@@ -59,7 +59,7 @@ fn multiply_adds_are_those_of_the_loops() {
 }
 
 #[test]
-fn a_layer_s_precision_is_that_of_its_weights_and_arithmetic() {
+fn precision_is_that_of_the_weights_and_the_arithmetic() {
     let mut builder = PlanBuilder::default();
     let x = builder.input(&[1, 3], ElementType::I8);
     let int8 = |builder: &mut PlanBuilder, finish| Operation::QuantizedFullyConnected {

@@ -2,7 +2,7 @@ use super::super::{Activation, Operation, Step, Window};
 use super::*;
 use crate::conformance::PlanBuilder;
 
-/// A convolution and a layer over it.
+/// A convolution and a fully connected layer on its output.
 fn plan() -> Plan {
     let mut b = PlanBuilder::default();
     let x = b.input_f32(&[1, 5, 6, 4]);
@@ -34,18 +34,21 @@ fn plan() -> Plan {
 }
 
 #[test]
-fn a_good_plan_is_valid() {
+fn the_unchanged_plan_is_valid() {
     assert_eq!(plan().validate(), Ok(()));
 }
 
-/// What `change` makes of the good plan is refused with a message saying all of `says`.
+/// Checks that the plan after `change` is an error whose message contains all `parts`.
 #[track_caller]
-fn refused(change: impl FnOnce(&mut Plan), says: &[&str]) {
+fn assert_invalid(change: impl FnOnce(&mut Plan), parts: &[&str]) {
     let mut plan = plan();
     change(&mut plan);
     let message = plan.validate().unwrap_err().to_string();
-    for part in says {
-        assert!(message.contains(part), "`{message}` does not say `{part}`");
+    for part in parts {
+        assert!(
+            message.contains(part),
+            "`{message}` does not contain `{part}`"
+        );
     }
 }
 
@@ -57,78 +60,78 @@ fn convolution(plan: &mut Plan) -> (&mut Window, &mut usize) {
 }
 
 #[test]
-fn identifiers_have_to_exist() {
-    refused(
+fn unknown_identifiers_are_errors() {
+    assert_invalid(
         |plan| plan.steps[2].output = TensorId(9),
         &["step 2", "tensor 9"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.steps[0].inputs[0] = Operand::Constant(ConstantId(7)),
         &["step 0", "constant 7"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.outputs[0].operand = Operand::Tensor(TensorId(usize::MAX)),
         &["output 0", "does not have"],
     );
 }
 
 #[test]
-fn tensors_are_made_once_and_before_use() {
-    refused(
+fn tensors_are_written_once_and_before_use() {
+    assert_invalid(
         |plan| plan.steps.swap(0, 2),
         &["step 2", "before it is made"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.steps[2].output = TensorId(0),
         &["step 2", "tensor 0", "made already"],
     );
-    refused(
+    assert_invalid(
         |plan| {
             plan.steps.pop();
         },
         &["output 0", "before it is made"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.inputs.push(plan.inputs[0].clone()),
         &["input 0", "made already"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.inputs[0].operand = Operand::Constant(ConstantId(0)),
         &["input 0", "is a constant"],
     );
 }
 
 #[test]
-fn shapes_and_types_have_to_fit() {
-    refused(
+fn wrong_shapes_and_types_are_errors() {
+    assert_invalid(
         |plan| plan.tensors[1].shape = vec![1, 3, 4, 9],
         &["step 0", "groups"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.tensors[2].shape = vec![1, 97],
         &["step 1", "output", "97"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.tensors[3].shape = vec![2, 2],
         &["step 2", "output", "[2, 2]"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.tensors[3].element_type = ElementType::I32,
         &["step 2", "output", "I32"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.constants[1].data = ConstantData::I32(vec![0; 8]),
         &["step 0", "bias", "I32"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.constants[0].shape = vec![8, 3, 2, 3],
         &["step 0", "weights", "[8, 3, 2, 3]"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.constants[1].shape = vec![9],
         &["constant 1", "8", "9"],
     );
-    refused(
+    assert_invalid(
         |plan| {
             let input = plan.steps[0].inputs[0];
             plan.steps[0].inputs.push(input);
@@ -138,18 +141,18 @@ fn shapes_and_types_have_to_fit() {
 }
 
 #[test]
-fn numbers_have_to_be_in_range() {
-    refused(|plan| *convolution(plan).1 = 0, &["step 0", "groups"]);
-    refused(|plan| *convolution(plan).1 = 3, &["step 0", "groups"]);
-    refused(
+fn numbers_out_of_range_are_errors() {
+    assert_invalid(|plan| *convolution(plan).1 = 0, &["step 0", "groups"]);
+    assert_invalid(|plan| *convolution(plan).1 = 3, &["step 0", "groups"]);
+    assert_invalid(
         |plan| convolution(plan).0.strides[1] = 0,
         &["step 0", "strides"],
     );
-    refused(
+    assert_invalid(
         |plan| convolution(plan).0.dilations[0] = usize::MAX,
         &["step 0", "dilations"],
     );
-    refused(
+    assert_invalid(
         |plan| {
             plan.steps[1].operation = Operation::Unary {
                 activation: Activation::Elu { alpha: f32::NAN },
@@ -161,16 +164,16 @@ fn numbers_have_to_be_in_range() {
 
 #[test]
 fn memory_and_work_are_bounded() {
-    refused(
+    assert_invalid(
         |plan| plan.tensors[0].shape = vec![1 << 40, 1 << 40],
         &["tensor 0", "bytes"],
     );
-    refused(
+    assert_invalid(
         |plan| plan.tensors[0].shape = vec![0, usize::MAX],
         &["tensor 0", "bytes"],
     );
-    refused(|plan| plan.tensors[0].shape = vec![1; 9], &["9 axes"]);
-    refused(
+    assert_invalid(|plan| plan.tensors[0].shape = vec![1; 9], &["9 axes"]);
+    assert_invalid(
         |plan| {
             let spec = TensorSpec {
                 shape: vec![1 << 25],
@@ -180,15 +183,15 @@ fn memory_and_work_are_bounded() {
         },
         &["all tensors together"],
     );
-    refused(
+    assert_invalid(
         |plan| {
             let step = plan.steps[0].clone();
             plan.steps.resize(MAX_ITEMS + 1, step);
         },
         &["steps", "16384"],
     );
-    // Matrices of 64 MiB: little memory, but much work.
-    refused(
+    // Matrices of 64 MiB: within the memory limit, but above the work limit.
+    assert_invalid(
         |plan| {
             let side = 1 << 12;
             let spec = TensorSpec {
