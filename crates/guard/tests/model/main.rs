@@ -26,7 +26,7 @@ use crate::actions::{Action, TICK};
 use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, HELD_KEPT, SLEW_KEPT, STOP_KEPT};
 
 #[test]
-fn the_policy_keeps_its_promises_in_every_state() {
+fn the_policy_has_its_properties_in_every_state() {
     let checker = Guard::new(step).checker().spawn_bfs().join();
     println!(
         "{} states, {} transitions, longest path {}",

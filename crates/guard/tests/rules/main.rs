@@ -225,9 +225,9 @@ proptest! {
                     (output.steering, moment.held.steering, spec.steering),
                     (output.throttle, moment.held.throttle, spec.throttle),
                 ] {
-                    let largest_step = f64::from(channel.slew_per_second) * seconds;
-                    let step_made = (f64::from(now) - f64::from(then)).abs();
-                    prop_assert!(step_made <= largest_step * (1.0 + 1e-6) + 1e-6, "{} in {}", step_made, seconds);
+                    let largest = f64::from(channel.slew_per_second) * seconds;
+                    let moved = (f64::from(now) - f64::from(then)).abs();
+                    prop_assert!(moved <= largest * (1.0 + 1e-6) + 1e-6, "{} in {}", moved, seconds);
                 }
             }
         }
