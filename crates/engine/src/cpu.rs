@@ -89,8 +89,9 @@ pub struct StepProfile<'a> {
     pub shared: bool,
 }
 
+/// The measured times of one step.
 #[derive(Debug, Clone, Copy, Default)]
-struct Spent {
+struct StepTimes {
     fastest: Duration,
     total: Duration,
     runs: u64,
@@ -112,7 +113,7 @@ pub struct CpuEngine {
     workers: Option<Workers>,
     threads: usize,
     precision: &'static str,
-    spent: Option<Vec<Spent>>,
+    times: Option<Vec<StepTimes>>,
 }
 
 impl CpuEngine {
@@ -156,7 +157,9 @@ impl CpuEngine {
                 .iter()
                 .map(|port| map.slot(port.operand))
                 .collect(),
-            spent: options.profile.then(|| vec![Spent::default(); steps.len()]),
+            times: options
+                .profile
+                .then(|| vec![StepTimes::default(); steps.len()]),
             steps,
             arena: AlignedBytes::zeroed(map.arena),
             constants: map.data,
@@ -185,7 +188,7 @@ impl CpuEngine {
         };
         check(&self.workers)?;
         let views = Views::new(&mut self.arena, &self.constants, inputs);
-        match self.spent.as_mut().filter(|_| profiled) {
+        match self.times.as_mut().filter(|_| profiled) {
             None => {
                 for step in &self.steps {
                     // SAFETY: `arena` and `constants` have the sizes of the map that `new`
@@ -197,21 +200,21 @@ impl CpuEngine {
                     check(&self.workers)?;
                 }
             }
-            Some(spent) => {
+            Some(times) => {
                 let mut last = Instant::now();
-                for (step, spent) in self.steps.iter().zip(spent) {
+                for (step, times) in self.steps.iter().zip(times) {
                     // SAFETY: as in the loop without a profile.
                     unsafe { step.run(views, self.workers.as_mut()) };
                     check(&self.workers)?;
                     let now = Instant::now();
-                    let took = now - last;
+                    let elapsed = now - last;
                     last = now;
-                    spent.fastest = match spent.runs {
-                        0 => took,
-                        _ => spent.fastest.min(took),
+                    times.fastest = match times.runs {
+                        0 => elapsed,
+                        _ => times.fastest.min(elapsed),
                     };
-                    spent.total += took;
-                    spent.runs += 1;
+                    times.total += elapsed;
+                    times.runs += 1;
                 }
             }
         }
@@ -230,16 +233,16 @@ impl CpuEngine {
 
     /// The time of each step; empty unless [`CpuOptions::profile`] is set.
     pub fn profile(&self) -> impl Iterator<Item = StepProfile<'_>> {
-        let spent = self.spent.as_deref().unwrap_or_default();
+        let times = self.times.as_deref().unwrap_or_default();
         self.steps
             .iter()
-            .zip(spent)
-            .map(|(step, spent)| StepProfile {
+            .zip(times)
+            .map(|(step, times)| StepProfile {
                 name: &step.name,
                 multiply_adds: step.multiply_adds,
-                fastest: spent.fastest,
-                total: spent.total,
-                runs: spent.runs,
+                fastest: times.fastest,
+                total: times.total,
+                runs: times.runs,
                 shared: self.threads > 1 && step.shared(),
             })
     }

@@ -37,7 +37,7 @@ impl Meaning {
     }
 }
 
-/// One number that the network outputs, and the control it stands for:
+/// One number that the network outputs, and the control that it is:
 /// `number * scale + offset`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

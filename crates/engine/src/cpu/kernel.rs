@@ -62,16 +62,16 @@ impl Kernel {
         let mut convolution = |shape: ConvolutionShape,
                                weights: ConstantId,
                                bias: Option<ConstantId>,
-                               curve: Activation| {
+                               activation: Activation| {
             multiply_adds = shape.multiply_adds();
             let weights = &*widened(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
             if shape.is_depthwise() && instruction_set != InstructionSet::Scalar {
-                return Kernel::Depthwise(Depthwise::new(shape, weights, bias, curve));
+                return Kernel::Depthwise(Depthwise::new(shape, weights, bias, activation));
             }
-            match TiledConvolution::new(shape, weights, bias, curve, arithmetic) {
+            match TiledConvolution::new(shape, weights, bias, activation, arithmetic) {
                 Some(kernel) => Kernel::Tiled(kernel),
-                None => Kernel::Scalar(ScalarConvolution::new(shape, weights, bias, curve)),
+                None => Kernel::Scalar(ScalarConvolution::new(shape, weights, bias, activation)),
             }
         };
         let kernel = match &step.operation {
@@ -265,7 +265,7 @@ fn quantized_layer(
         ConstantData::I32(data) => data.as_slice(),
         _ => &[],
     });
-    let ending = match *finish {
+    let epilogue = match *finish {
         Finish::Int8 { low, high } => Ending::Int8 { low, high },
         Finish::Float { activation } => Ending::Float { curve: activation },
         Finish::Dynamic { bias, activation } => Ending::Dynamic {
@@ -277,17 +277,17 @@ fn quantized_layer(
         },
     };
     let (weights, multiplier) = (integers(plan, weights), floats(plan, multiplier));
-    let plain = |ending| {
+    let plain = |epilogue| {
         let set = instruction_set;
-        let layer = QuantizedConvolution::new(shape, weights, bias, multiplier, ending, set);
+        let layer = QuantizedConvolution::new(shape, weights, bias, multiplier, epilogue, set);
         Kernel::Quantized(layer)
     };
     // A tile of a depthwise layer has one channel: most lanes would be empty.
     if shape.is_depthwise() {
-        return plain(ending);
+        return plain(epilogue);
     }
-    match TiledLayer::new(shape, weights, bias, multiplier, ending, instruction_set) {
+    match TiledLayer::new(shape, weights, bias, multiplier, epilogue, instruction_set) {
         Ok(kernel) => Kernel::TiledInt8(Box::new(kernel)),
-        Err(ending) => plain(ending),
+        Err(epilogue) => plain(epilogue),
     }
 }

@@ -245,13 +245,13 @@ impl PreparedStep {
             Kernel::Scalar(_) | Kernel::Tiled(_) | Kernel::TiledInt8(_) | Kernel::Shared => {}
             Kernel::Depthwise(kernel) => kernel.run(read!(0), write!()),
             Kernel::MatMul(kernel) => kernel.run(read!(0), read!(1), write!()),
-            Kernel::Unary(curve) => {
+            Kernel::Unary(function) => {
                 let output: &mut [f32] = write!();
                 output.copy_from_slice(read!(0));
-                activation::apply(*curve, output);
+                activation::apply(*function, output);
             }
-            Kernel::Binary(operator, curve, kernel) => {
-                kernel.run(*operator, *curve, read!(0), read!(1), write!());
+            Kernel::Binary(operator, function, kernel) => {
+                kernel.run(*operator, *function, read!(0), read!(1), write!());
             }
             Kernel::Affine {
                 scale,

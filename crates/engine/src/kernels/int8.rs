@@ -56,7 +56,7 @@ pub(crate) struct TiledLayer {
     units: usize,
     /// The number of places before each tile, and in total.
     before: Vec<usize>,
-    ending: Ending,
+    epilogue: Ending,
     /// Whether outputs are stored plus 128.
     offset: bool,
 }
@@ -69,7 +69,7 @@ impl TiledLayer {
         weights: &[i8],
         bias: Option<&[i32]>,
         multiplier: &[f32],
-        ending: Ending,
+        epilogue: Ending,
         instruction_set: InstructionSet,
     ) -> Result<Self, Ending> {
         let constants = Constants {
@@ -88,7 +88,7 @@ impl TiledLayer {
             Some((tiling, stage, packed))
         };
         let Some((tiling, stage, packed)) = tiled() else {
-            return Err(ending);
+            return Err(epilogue);
         };
         let rows = shape.batch * shape.output[0];
         let places = |tile: &ChannelTile| rows * tile.spans.len();
@@ -110,7 +110,7 @@ impl TiledLayer {
             by_place,
             units: units.unwrap_or(0),
             before,
-            ending,
+            epilogue,
             offset: false,
         })
     }
@@ -149,7 +149,7 @@ impl TiledLayer {
     }
 
     pub(crate) fn ending(&self) -> &Ending {
-        &self.ending
+        &self.epilogue
     }
 
     /// Copies some rows of the input to `packed` for [`run`](Self::run). `packed` has
@@ -230,7 +230,7 @@ impl TiledLayer {
             (batch * packed_height + y * down.stride) * packed_width + span.start * across.stride;
         let bytes = self.tiling.form.bytes();
         let first = (place * channels + tile.input) * bytes;
-        let (levels, size) = match self.ending {
+        let (levels, size) = match self.epilogue {
             Ending::Int8 { low, high } => {
                 let limits = [f32::from(low), f32::from(high)];
                 let offset = self.offset;
@@ -295,7 +295,7 @@ impl TiledLayer {
     fn finish(&self, tile: &ChannelTile, scale: f32, sums: &mut [f32]) {
         let multiplier = &self.packed.multiplier[tile.bias..][..sums.len()];
         let sum = |x: f32| x.to_bits().cast_signed() as f32;
-        let curve = match &self.ending {
+        let curve = match &self.epilogue {
             Ending::Dynamic { bias, curve } => {
                 let bias = &bias[tile.output..][..sums.len()];
                 for ((x, &m), &bias) in sums.iter_mut().zip(multiplier).zip(bias) {

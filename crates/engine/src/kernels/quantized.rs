@@ -58,7 +58,7 @@ pub(crate) struct QuantizedConvolution {
     weights: Weights,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
-    ending: Ending,
+    epilogue: Ending,
 }
 
 impl QuantizedConvolution {
@@ -69,7 +69,7 @@ impl QuantizedConvolution {
         weights: &[i8],
         bias: Option<&[i32]>,
         multiplier: &[f32],
-        ending: Ending,
+        epilogue: Ending,
         instruction_set: InstructionSet,
     ) -> Self {
         let depthwise = shape.is_depthwise() && instruction_set != InstructionSet::Scalar;
@@ -81,12 +81,12 @@ impl QuantizedConvolution {
             },
             bias: bias.map_or_else(|| vec![0; shape.groups * shape.units], <[i32]>::to_vec),
             multiplier: multiplier.to_vec(),
-            ending,
+            epilogue,
         }
     }
 
     pub(crate) fn ending(&self) -> &Ending {
-        &self.ending
+        &self.epilogue
     }
 
     /// Runs a layer with i8 output.
@@ -105,13 +105,13 @@ impl QuantizedConvolution {
 
     /// Runs a layer with f32 output.
     #[inline(always)]
-    pub(crate) fn run_to_f32(&self, curve: Activation, input: &[i8], output: &mut [f32]) {
+    pub(crate) fn run_to_f32(&self, function: Activation, input: &[i8], output: &mut [f32]) {
         self.run(input, output, |unit, sums, output| {
             let multiplier = &self.multiplier[unit..][..sums.len()];
             for ((o, &sum), &m) in output.iter_mut().zip(sums).zip(multiplier) {
                 *o = sum as f32 * m;
             }
-            activation::apply(curve, output);
+            activation::apply(function, output);
         });
     }
 
@@ -119,7 +119,7 @@ impl QuantizedConvolution {
     #[inline(always)]
     pub(crate) fn run_dynamic(
         &self,
-        (bias, curve): (&[f32], Activation),
+        (bias, function): (&[f32], Activation),
         scale: f32,
         input: &[i8],
         output: &mut [f32],
@@ -132,7 +132,7 @@ impl QuantizedConvolution {
                 let product = sum as f32 * (scale * m);
                 *o = product + bias;
             }
-            activation::apply(curve, output);
+            activation::apply(function, output);
         });
     }
 

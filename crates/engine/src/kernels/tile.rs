@@ -113,7 +113,7 @@ unsafe fn tile<
     tile: &Tile,
 ) {
     // SAFETY: the caller guarantees the instructions of `V` and `N`, and that the tile's input,
-    // weights, bias and output are in bounds. A tile with padding lanes is stored in `aside`,
+    // weights, bias and output are in bounds. A tile with padding lanes is stored in `buffer`,
     // which has `MOST_LANES` elements, at least `width`.
     unsafe {
         let width = Z * V::LANES + H * N::LANES;
@@ -167,9 +167,9 @@ unsafe fn tile<
         for (p, (full, half)) in full.iter().zip(&half).enumerate() {
             let output = tile.output.add(p * tile.output_stride);
             // A tile with padding lanes is stored in a buffer, of which `stored` are copied.
-            let mut aside = [0.0_f32; MOST_LANES];
+            let mut buffer = [0.0_f32; MOST_LANES];
             let whole = tile.stored == width;
-            let lanes = if whole { output } else { aside.as_mut_ptr() };
+            let lanes = if whole { output } else { buffer.as_mut_ptr() };
             for (z, sum) in full.iter().enumerate() {
                 sum.clamp(low, high).store(lanes.add(z * V::LANES));
             }
@@ -177,7 +177,7 @@ unsafe fn tile<
                 sum.clamp(narrow_low, narrow_high).store(lanes.add(narrow));
             }
             if !whole {
-                output.copy_from_nonoverlapping(aside.as_ptr(), tile.stored);
+                output.copy_from_nonoverlapping(buffer.as_ptr(), tile.stored);
             }
         }
     }

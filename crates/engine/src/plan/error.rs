@@ -65,7 +65,7 @@ pub enum PlanError {
         found: usize,
     },
     /// Two steps, or an input and a step, write the same tensor.
-    #[error("{place} makes tensor {id}, which is made already")]
+    #[error("{place} writes tensor {id}, which is already written")]
     MadeTwice {
         /// The second writer.
         place: String,
@@ -73,7 +73,7 @@ pub enum PlanError {
         id: usize,
     },
     /// A tensor is read before it is written.
-    #[error("{place} reads tensor {id} before it is made; put its maker first")]
+    #[error("{place} reads tensor {id} before it is written; put its writer first")]
     NotMade {
         /// The reader.
         place: String,

@@ -52,7 +52,7 @@ static OPERANDS: Operands = Operands {
 unsafe fn dots<V: Sums, const P: usize, const Z: usize>(rounds: usize) {
     const { assert!(P * V::STEP <= 64 && Z * V::COUNT * V::GROUP <= 256 && V::COUNT <= 16) };
     // SAFETY: the caller guarantees the instructions. The assertion above bounds all reads of
-    // `OPERANDS`; `bias` and `aside` have 16 elements, at least `V::COUNT`.
+    // `OPERANDS`; `bias` and `buffer` have 16 elements, at least `V::COUNT`.
     unsafe {
         let bias = [0_i32; 16];
         let mut sums = [[V::load(bias.as_ptr()); Z]; P];
@@ -69,9 +69,9 @@ unsafe fn dots<V: Sums, const P: usize, const Z: usize>(rounds: usize) {
             }
         }
         for sum in sums.iter().flatten() {
-            let mut aside = [0_i32; 16];
-            sum.store(aside.as_mut_ptr(), V::COUNT);
-            black_box(aside);
+            let mut buffer = [0_i32; 16];
+            sum.store(buffer.as_mut_ptr(), V::COUNT);
+            black_box(buffer);
         }
     }
 }
@@ -87,7 +87,7 @@ static FLOATS: [f32; 64] = [1.0; 64];
 unsafe fn products<V: Vector, const P: usize, const Z: usize>(rounds: usize) {
     const { assert!(P <= 64 && Z * V::LANES <= 64 && V::LANES <= 16) };
     // SAFETY: the caller guarantees the instructions. The assertion above bounds all reads of
-    // `FLOATS`; `aside` has 16 elements, at least `V::LANES`.
+    // `FLOATS`; `buffer` has 16 elements, at least `V::LANES`.
     unsafe {
         let mut sums = [[V::splat(0.0); Z]; P];
         for _ in 0..rounds {
@@ -102,9 +102,9 @@ unsafe fn products<V: Vector, const P: usize, const Z: usize>(rounds: usize) {
             }
         }
         for sum in sums.iter().flatten() {
-            let mut aside = [0.0_f32; 16];
-            sum.store(aside.as_mut_ptr());
-            black_box(aside);
+            let mut buffer = [0.0_f32; 16];
+            sum.store(buffer.as_mut_ptr());
+            black_box(buffer);
         }
     }
 }
@@ -121,7 +121,7 @@ unsafe fn reads<V: Vector>(bytes: &[u8]) {
     let step = READ_AT_ONCE * V::LANES * 4;
     // SAFETY: the caller guarantees the instructions. `chunks_exact` gives chunks of
     // `READ_AT_ONCE` vectors, and each load reads one of them; loads may be unaligned.
-    // `aside` has 16 elements, at least `V::LANES`.
+    // `buffer` has 16 elements, at least `V::LANES`.
     unsafe {
         let one = V::splat(1.0);
         let mut sums = [V::splat(0.0); READ_AT_ONCE];
@@ -132,9 +132,9 @@ unsafe fn reads<V: Vector>(bytes: &[u8]) {
             }
         }
         for sum in sums {
-            let mut aside = [0.0_f32; 16];
-            sum.store(aside.as_mut_ptr());
-            black_box(aside);
+            let mut buffer = [0.0_f32; 16];
+            sum.store(buffer.as_mut_ptr());
+            black_box(buffer);
         }
     }
 }
@@ -198,7 +198,7 @@ mod arm {
     #[target_feature(enable = "i8mm,dotprod")]
     pub(super) unsafe fn i8mm(rounds: usize) {
         // SAFETY: this function enables the instructions. Weights are read up to byte 64 of
-        // 256 and values, which overlap, up to byte 56 of 64. `aside` has four elements.
+        // 256 and values, which overlap, up to byte 56 of 64. `buffer` has four elements.
         unsafe {
             let mut sums: [[int32x4_t; 4]; 6] = [[vdupq_n_s32(0); 4]; 6];
             for _ in 0..rounds {
@@ -213,9 +213,9 @@ mod arm {
                 }
             }
             for sum in sums.iter().flatten() {
-                let mut aside = [0_i32; 4];
-                vst1q_s32(aside.as_mut_ptr(), *sum);
-                black_box(aside);
+                let mut buffer = [0_i32; 4];
+                vst1q_s32(buffer.as_mut_ptr(), *sum);
+                black_box(buffer);
             }
         }
     }

@@ -25,7 +25,7 @@ unsafe fn halves<const P: usize>(tile: &Tile) {
     // SAFETY: this function enables the instructions. The caller guarantees that the tile's
     // input, weights, bias, multipliers and output are in bounds; the last pair of groups of
     // a run may read past the run into the slack behind the packed input, where the weights
-    // are 0. `aside` has `MOST` vectors, and the first `end` are written before they are read.
+    // are 0. `buffer` has `MOST` vectors, and the first `end` are written before they are read.
     unsafe {
         let bias = [0, 1, 2].map(|z| _mm512_loadu_si512(tile.bias.add(z * 16).cast()));
         let mut sums = [bias; P];
@@ -51,22 +51,22 @@ unsafe fn halves<const P: usize>(tile: &Tile) {
             }
         }
         // The epilogue reads the sums from memory, so that they stay in registers above.
-        let mut aside = [MaybeUninit::<__m512i>::uninit(); MOST];
+        let mut buffer = [MaybeUninit::<__m512i>::uninit(); MOST];
         for (p, sums) in sums.iter().enumerate() {
             for (z, &sum) in sums.iter().enumerate() {
-                aside[p * VECTORS + z].write(sum);
+                buffer[p * VECTORS + z].write(sum);
             }
         }
         let end = (P * VECTORS).next_multiple_of(TOGETHER);
-        for rest in &mut aside[P * VECTORS..end] {
+        for rest in &mut buffer[P * VECTORS..end] {
             rest.write(_mm512_setzero_si512());
         }
-        let aside = aside.as_ptr().cast();
+        let buffer = buffer.as_ptr().cast();
         match tile.levels {
             Some(levels) if tile.dense && tile.stored == VECTORS * CHANNELS => {
-                store_dense(tile, levels, aside, P * VECTORS);
+                store_dense(tile, levels, buffer, P * VECTORS);
             }
-            _ => store_each(tile, aside, P),
+            _ => store_each(tile, buffer, P),
         }
     }
 }

@@ -79,21 +79,21 @@ fn unknown_identifiers_are_errors() {
 fn tensors_are_written_once_and_before_use() {
     assert_invalid(
         |plan| plan.steps.swap(0, 2),
-        &["step 2", "before it is made"],
+        &["step 2", "before it is written"],
     );
     assert_invalid(
         |plan| plan.steps[2].output = TensorId(0),
-        &["step 2", "tensor 0", "made already"],
+        &["step 2", "tensor 0", "already written"],
     );
     assert_invalid(
         |plan| {
             plan.steps.pop();
         },
-        &["output 0", "before it is made"],
+        &["output 0", "before it is written"],
     );
     assert_invalid(
         |plan| plan.inputs.push(plan.inputs[0].clone()),
-        &["input 0", "made already"],
+        &["input 0", "already written"],
     );
     assert_invalid(
         |plan| plan.inputs[0].operand = Operand::Constant(ConstantId(0)),
