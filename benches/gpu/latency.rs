@@ -1,4 +1,4 @@
-//! How long an inference takes, on the CPU and on the GPU, and each way there.
+//! Measures the latency of an inference on the CPU and on the GPU, with each option of the engines.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 use pilotage_tensorrt::{EngineOptions, Places, Transfer, Wait, load};
 
-/// The table.
+/// The table of results.
 #[derive(Default)]
 pub struct Rows {
     rows: Vec<Row>,
@@ -18,17 +18,17 @@ struct Row {
     engine: String,
     precision: String,
     how: String,
-    /// By the clock, sorted, nanoseconds.
+    /// The sorted times by the CPU's clock, in nanoseconds.
     total: Vec<u64>,
-    /// By the device's own events, sorted, nanoseconds.
+    /// The sorted times by the device's events, in nanoseconds.
     device: Vec<u64>,
 }
 
-/// As when it drives: 20 frames a second.
+/// The period of frames while driving: 20 frames a second.
 const PERIOD: Duration = Duration::from_millis(50);
 const PACED: usize = 200;
 const WARM_UP: usize = 200;
-/// An inference may take this long; what takes longer fails the test.
+/// The time limit of an inference. A longer one fails the test.
 const LIMIT: Duration = Duration::from_secs(1);
 
 impl Rows {
@@ -69,11 +69,11 @@ impl Rows {
                 self.time(&mut engine, &frames, precision, &how, count, None)?;
             }
         }
-        let sleeps = EngineOptions {
+        let sleeping = EngineOptions {
             wait: Wait::Sleep,
             ..options
         };
-        let mut engine = load(bundle, places, sleeps)?.engine;
+        let mut engine = load(bundle, places, sleeping)?.engine;
         self.time(
             &mut engine,
             &frames,
@@ -83,14 +83,14 @@ impl Rows {
             None,
         )?;
         drop(engine);
-        // As `pilotage drive` has it.
+        // The options of `pilotage drive`.
         let limits = ApartLimits {
             start: Duration::from_secs(600),
             answer: LIMIT,
             wait: Wait::Spin,
         };
-        let (own, there) = (bundle.clone(), places.clone());
-        let make = move || load(&own, &there, options).map(|proven| proven.engine);
+        let (bundle, places) = (bundle.clone(), places.clone());
+        let make = move || load(&bundle, &places, options).map(|proven| proven.engine);
         let mut engine = Apart::start(make, limits)?;
         let how = "graph, own thread";
         self.time(&mut engine, &frames, precision, how, count, None)?;
@@ -123,8 +123,8 @@ impl Rows {
             .collect();
         let mut infer = |index: usize| {
             let input = &frames[index % frames.len()];
-            let mut lent: Vec<_> = outputs.iter_mut().map(|o| TensorMut::F32(o)).collect();
-            engine.infer(&[input.lend()], &mut lent)
+            let mut views: Vec<_> = outputs.iter_mut().map(|o| TensorMut::F32(o)).collect();
+            engine.infer(&[input.view()], &mut views)
         };
         for index in 0..WARM_UP.min(count) {
             infer(index)?;
@@ -154,38 +154,38 @@ impl Rows {
     }
 }
 
-/// A picture as the engine's port wants it.
+/// A frame in the element type of the engine's input.
 enum Input {
     I8(Vec<i8>),
     F32(Vec<f32>),
 }
 
 impl Input {
-    fn lend(&self) -> TensorRef<'_> {
+    fn view(&self) -> TensorRef<'_> {
         match self {
-            Self::I8(levels) => TensorRef::I8(levels),
+            Self::I8(values) => TensorRef::I8(values),
             Self::F32(values) => TensorRef::F32(values),
         }
     }
 }
 
-/// The frames that travel in the engine file.
+/// The validation frames of the engine file.
 fn frames(bundle: &Bundle) -> anyhow::Result<Vec<Input>> {
     let proof = Proof::of(bundle)?;
-    let levels = (bundle.plan.inputs.iter())
+    let is_int8 = (bundle.plan.inputs.iter())
         .all(|port| bundle.plan.port(port).element_type == ElementType::I8);
-    let frames = proof.frames().iter().map(|frame| match levels {
+    let frames = proof.frames().iter().map(|frame| match is_int8 {
         true => Input::I8(frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect()),
         false => Input::F32(frame.iter().map(|&p| f32::from(p)).collect()),
     });
     Ok(frames.collect())
 }
 
-/// Microseconds that a share of them took at most; a dash where there are none.
+/// The quantile of `sorted` nanoseconds at `share`, in microseconds; a dash if there are none.
 fn microseconds(sorted: &[u64], share: f64) -> String {
     let last = sorted.len().saturating_sub(1);
-    let place = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
-    sorted.get(place.min(last)).map_or_else(
+    let index = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
+    sorted.get(index.min(last)).map_or_else(
         || "-".to_owned(),
         |&nanos| format!("{:.0}", nanos as f64 * 1e-3),
     )

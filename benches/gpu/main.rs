@@ -1,10 +1,11 @@
-//! What `cargo xtask gpu-test` runs: on a machine with a GPU and TensorRT, whether plans are right
-//! and how fast they are, as a block for docs/performance.md. Without one, what is missing.
+//! The program of `cargo xtask gpu-test`. On a machine with a GPU and TensorRT it checks the plans'
+//! answers and measures their latency, and prints a block for docs/performance.md. On other
+//! machines it prints what is missing.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 mod latency;
@@ -28,19 +29,19 @@ struct Arguments {
     /// The recipe whose engine is measured
     #[arg(long, default_value = "engines/pilotnet.toml")]
     recipe: PathBuf,
-    /// In which precisions
+    /// The precisions to measure
     #[arg(long, value_delimiter = ',', default_value = "int8,fp16")]
     precision: Vec<String>,
-    /// Inferences timed for each row
+    /// The number of timed inferences in each row
     #[arg(long, default_value_t = 5000)]
     count: usize,
-    /// Where the shim and the plans go
+    /// The folder for the shim and the plans
     #[arg(long, default_value = "target/gpu-test")]
     place: PathBuf,
-    /// TensorRT's libraries, where the loader does not find them
+    /// The folder of TensorRT's libraries, if the loader does not find them
     #[arg(long)]
     libraries: Option<PathBuf>,
-    /// TensorRT's headers, where they are not in the usual folders
+    /// A folder of TensorRT's headers, if they are not in the usual folders
     #[arg(long)]
     include: Vec<PathBuf>,
 }
@@ -88,7 +89,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             eprintln!("note: {note}");
         }
         let mut proven = load(&bundle, &places, EngineOptions::default())?;
-        // It panics where an engine does not do what every engine must.
+        // The conformance suite panics if the engine violates a rule for engines.
         let sound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             conformance::check_manners(precision, &bundle.plan, &mut proven.engine);
         }));
@@ -110,7 +111,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         rows.measure(&bundle, &places, precision, arguments.count)?;
     }
     let _ = write!(block, "\n{rows}");
-    // Nobody reading any more is no reason to fail.
+    // A closed pipe is not an error.
     let _ = writeln!(std::io::stdout(), "{block}");
     Ok(match failed {
         true => ExitCode::FAILURE,
@@ -118,24 +119,24 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The machine, as it says itself what it is.
+/// The heading and the description of the machine.
 fn head(device: &Device, tensorrt: &str) -> String {
     let mut head = format!(
         "### {}\n\n{device}; {tensorrt}; Pilotage {}.\n",
         device.name(),
         env!("CARGO_PKG_VERSION")
     );
-    // Clocks and power are half of any figure from a Jetson.
+    // A Jetson's results depend strongly on its clocks and power mode.
     let parts = ["processor", "system", "board", "power", "clocks", "heat"];
     let findings = examine(&System::here(), &Gpu::here(), &Needs::default());
-    let told = |finding: &&Finding| parts.contains(&finding.part);
-    for Finding { part, found, .. } in findings.iter().filter(told) {
+    let relevant = |finding: &&Finding| parts.contains(&finding.part);
+    for Finding { part, found, .. } in findings.iter().filter(relevant) {
         let _ = write!(head, "\n- {part}: {found}");
     }
     head + "\n"
 }
 
-/// The recipe's engine in that precision.
+/// Compiles the recipe's engine in the given precision.
 fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
     let (mut content, text) = Recipe::read(recipe)?;
     content.precision = match precision {
@@ -151,7 +152,7 @@ fn bundle(recipe: &Path, precision: &str) -> anyhow::Result<Bundle> {
     Ok(Bundle::read(&compiled.bytes)?)
 }
 
-/// Adds how far the plan is from fp32; true when that is too far.
+/// Adds the plan's errors against fp32 to `block`. Returns true if the plan fails the gate.
 fn gate(block: &mut String, results: &[GateResult]) -> bool {
     block.push_str(
         "| output | mean squared error | of | worst | of | |\n|---|---|---|---|---|---|\n",

@@ -1,8 +1,9 @@
-"""The shipped network, read from ONNX, as LiteRT and ncnn want it.
+"""Converts the shipped network from ONNX to the formats of LiteRT and ncnn.
 
-Both are written by hand here: neither's own converter takes our ONNX without
-TensorFlow or PyTorch. Weights and scales are those of the ONNX files, to the bit;
-the INT8 model is the QDQ one that `pilotage compile --export` writes.
+The conversion is written by hand, because the converters of LiteRT and ncnn need
+TensorFlow or PyTorch to read our ONNX files. Weights and scales equal those of the
+ONNX files bit for bit. The INT8 model is the QDQ model that
+`pilotage compile --export` writes.
 """
 
 import dataclasses
@@ -21,11 +22,11 @@ class Layer:
     """A convolution (weights OIHW) or a fully connected layer (weights OI)."""
 
     name: str
-    weights: np.ndarray  # float32, or int8 levels
-    bias: np.ndarray  # float32 always
+    weights: np.ndarray  # float32, or quantized values in int8
+    bias: np.ndarray  # always float32
     stride: int = 1
     relu: bool = False
-    # Only of a quantised layer; one scale for the input, one for each output channel.
+    # Only for quantized layers: one scale for the input, one for each output channel.
     input_scale: np.float32 | None = None
     weight_scales: np.ndarray | None = None
 
@@ -41,16 +42,16 @@ class Layer:
 
 
 def read(path):
-    """The layers, in order; a batch normalisation before one is folded into it."""
+    """The layers, in order. A batch normalisation before a layer is folded into it."""
     graph = onnx.load(path).graph
-    constants = {held.name: numpy_helper.to_array(held) for held in graph.initializer}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     maker = {output: node for node in graph.node for output in node.output}
     relus = {node.input[0] for node in graph.node if node.op_type == "Relu"}
     layers = []
     for node in graph.node:
         if node.op_type not in ("Conv", "Gemm"):
             continue
-        settings = {held.name: onnx.helper.get_attribute_value(held) for held in node.attribute}
+        settings = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
         source, weights, bias = node.input
         layer = Layer(
             name=node.output[0],
@@ -61,8 +62,8 @@ def read(path):
         )
         assert not any(settings.get("pads", [0])), f"{layer.name} is padded"
         if layer.weights is None:
-            levels, scales, _ = maker[weights].input
-            layer.weights, layer.weight_scales = constants[levels], constants[scales]
+            values, scales, _ = maker[weights].input
+            layer.weights, layer.weight_scales = constants[values], constants[scales]
             layer.input_scale = constants[maker[source].input[1]]
         elif source in maker and maker[source].op_type == "BatchNormalization":
             fold(layer, maker[source], constants)
@@ -79,7 +80,7 @@ def fold(layer, norm, constants):
 
 
 class Builder:
-    """An ONNX model of uint8 pixels, node by node."""
+    """Builds an ONNX model with an input of uint8 pixels, node by node."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -102,45 +103,45 @@ class Builder:
 
 
 def write_unsigned(layers, path):
-    """The QDQ model as ONNX Runtime wants it. It runs a layer in integers only where
-    the bias is int32, and where the lowest level of the output is the zero that a Relu
-    stops at: uint8. Steps and weights are those of the exported model."""
-    made = Builder()
+    """Writes the QDQ model in the form that suits ONNX Runtime. It runs a layer in integers
+    only if the bias is int32 and the output is uint8, whose lowest quantized value is the
+    zero that a Relu clips at. Scales and weights are those of the exported model."""
+    model = Builder()
 
-    def dequantised(name, levels, scale, zero):
-        held = [levels, made.constant(f"{name} scale", scale), made.constant(f"{name} zero", zero)]
-        return made.node("DequantizeLinear", held, f"{name} number", axis=0)
+    def dequantised(name, values, scale, zero):
+        scale, zero = model.constant(f"{name} scale", scale), model.constant(f"{name} zero", zero)
+        return model.node("DequantizeLinear", [values, scale, zero], f"{name} number", axis=0)
 
-    # Levels 0 to 255 stand for what -128 to 127 do in the exported model.
+    # The values 0 to 255 correspond to -128 to 127 in the exported model.
     last = dequantised("image", "image", layers[0].input_scale, np.uint8(128))
     for layer, after in zip(layers, layers[1:] + [None]):
         name, scales = layer.name, layer.weight_scales
         zeros = np.zeros(len(scales), np.int8)
-        weights = made.constant(f"{name} levels", layer.weights)
+        weights = model.constant(f"{name} levels", layer.weights)
         weights = dequantised(f"{name} weights", weights, scales, zeros)
         unit = layer.input_scale * scales
-        bias = made.constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
+        bias = model.constant(f"{name} bias levels", np.round(layer.bias / unit).astype(np.int32))
         bias = dequantised(f"{name} bias", bias, unit, zeros.astype(np.int32))
         if layer.is_convolution:
-            last = made.node("Conv", [last, weights, bias], name, strides=[layer.stride] * 2)
+            last = model.node("Conv", [last, weights, bias], name, strides=[layer.stride] * 2)
         else:
-            last = made.node("Gemm", [last, weights, bias], name, transB=1)
+            last = model.node("Gemm", [last, weights, bias], name, transB=1)
         if after is None:
             break
         if layer.relu:
-            last = made.node("Relu", [last], f"{name} relu")
-        step, zero = made.constant(f"{name} step", after.input_scale), np.uint8(0)
-        held = [last, step, made.constant(f"{name} least", zero)]
-        levels = made.node("QuantizeLinear", held, f"{name} out levels")
+            last = model.node("Relu", [last], f"{name} relu")
+        step, zero = model.constant(f"{name} step", after.input_scale), np.uint8(0)
+        inputs = [last, step, model.constant(f"{name} least", zero)]
+        values = model.node("QuantizeLinear", inputs, f"{name} out levels")
         if layer.is_convolution and not after.is_convolution:
-            levels = made.node("Flatten", [levels], "flat")
-        last = dequantised(f"{name} out", levels, after.input_scale, zero)
-    made.save(last, path)
+            values = model.node("Flatten", [values], "flat")
+        last = dequantised(f"{name} out", values, after.input_scale, zero)
+    model.save(last, path)
 
 
 def write_litert(layers, path):
-    """A .tflite file. LiteRT is NHWC. The last layer of an INT8 model has no scale
-    for its output (ours gives float32 there), so it is a float layer here."""
+    """Writes a .tflite file. LiteRT uses NHWC. The last layer of an INT8 model is a float
+    layer here, because its output has no scale: it is float32 in our model."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -152,32 +153,32 @@ def write_litert(layers, path):
              "int32": schema.TensorType.INT32}
 
     def tensor(name, shape, kind, data=None, scales=None):
-        held = schema.TensorT()
-        held.name, held.shape, held.type = name, list(shape), types[kind]
+        entry = schema.TensorT()
+        entry.name, entry.shape, entry.type = name, list(shape), types[kind]
         if data is not None:
             buffer = schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
             model.buffers.append(buffer)
-            held.buffer = len(model.buffers) - 1
+            entry.buffer = len(model.buffers) - 1
         if scales is not None:
             scales = np.atleast_1d(scales)
-            held.quantization = schema.QuantizationParametersT()
-            held.quantization.scale = scales.astype(np.float32)
-            held.quantization.zeroPoint = np.zeros(len(scales), np.int64)
-        graph.tensors.append(held)
+            entry.quantization = schema.QuantizationParametersT()
+            entry.quantization.scale = scales.astype(np.float32)
+            entry.quantization.zeroPoint = np.zeros(len(scales), np.int64)
+        graph.tensors.append(entry)
         return len(graph.tensors) - 1
 
     def operator(code, version, inputs, output, options=None, kind=0):
         if code not in codes:
-            held = schema.OperatorCodeT()
-            held.builtinCode = held.deprecatedBuiltinCode = code
-            held.version = version
+            entry = schema.OperatorCodeT()
+            entry.builtinCode = entry.deprecatedBuiltinCode = code
+            entry.version = version
             codes[code] = len(model.operatorCodes)
-            model.operatorCodes.append(held)
-        held = schema.OperatorT()
-        held.opcodeIndex, held.inputs, held.outputs = codes[code], inputs, [output]
-        held.builtinOptions, held.builtinOptionsType = options, kind
-        graph.operators.append(held)
+            model.operatorCodes.append(entry)
+        entry = schema.OperatorT()
+        entry.opcodeIndex, entry.inputs, entry.outputs = codes[code], inputs, [output]
+        entry.builtinOptions, entry.builtinOptionsType = options, kind
+        graph.operators.append(entry)
 
     quantised = layers[0].input_scale is not None
     kind = "int8" if quantised else "float32"
@@ -187,14 +188,14 @@ def write_litert(layers, path):
     for layer, after in zip(layers, layers[1:] + [None]):
         weights, bias, scales = layer.weights, layer.bias, layer.weight_scales
         if len(shape) == 4 and not layer.is_convolution:
-            # ONNX flattens NCHW, LiteRT NHWC: the weights move instead of the numbers.
+            # ONNX flattens NCHW, LiteRT NHWC: reorder the weights instead of the activations.
             _, height, width, depth = shape
             weights = weights.reshape(-1, depth, height, width).transpose(0, 2, 3, 1)
             weights = weights.reshape(len(weights), -1)
             shape = (1, weights.shape[1])
             flat = tensor("flat", shape, kind, scales=layer.input_scale)
-            wanted = tensor("flat shape", (2,), "int32", np.array(shape, np.int32))
-            operator(schema.BuiltinOperator.RESHAPE, 1, [last, wanted], flat)
+            new_shape = tensor("flat shape", (2,), "int32", np.array(shape, np.int32))
+            operator(schema.BuiltinOperator.RESHAPE, 1, [last, new_shape], flat)
             last = flat
         if quantised and after is None:
             weights, scales, kind = layer.float_weights(), None, "float32"
@@ -216,18 +217,18 @@ def write_litert(layers, path):
             places = [(shape[side] - weights.shape[side]) // layer.stride + 1 for side in (1, 2)]
             shape = (1, *places, len(weights))
             code, version = schema.BuiltinOperator.CONV_2D, 3
-            of = schema.BuiltinOptions.Conv2DOptions
+            options_type = schema.BuiltinOptions.Conv2DOptions
         else:
             options = schema.FullyConnectedOptionsT()
             shape = (1, len(weights))
             code, version = schema.BuiltinOperator.FULLY_CONNECTED, 4
-            of = schema.BuiltinOptions.FullyConnectedOptions
+            options_type = schema.BuiltinOptions.FullyConnectedOptions
         if layer.relu:
             options.fusedActivationFunction = schema.ActivationFunctionType.RELU
-        held = tensor(f"{layer.name} weights", weights.shape, kind, weights, scales)
+        weights = tensor(f"{layer.name} weights", weights.shape, kind, weights, scales)
         scale = after.input_scale if after else None
         output = tensor(layer.name, shape, kind, scales=scale)
-        operator(code, version, [last, held, bias], output, options, of)
+        operator(code, version, [last, weights, bias], output, options, options_type)
         last = output
     graph.outputs = [last]
 
@@ -237,7 +238,8 @@ def write_litert(layers, path):
 
 
 def write_ncnn(layers, path):
-    """path.param and path.bin. ncnn's scales multiply: they are one over ONNX's."""
+    """Writes path.param and path.bin. ncnn multiplies by its scales: they are the inverse of
+    ONNX's."""
     lines = [f"Input image 0 1 image 0={WIDTH} 1={HEIGHT} 2=3"]
     weights = bytearray()
     last = "image"
@@ -255,7 +257,7 @@ def write_ncnn(layers, path):
             weights += layer.weights.astype("<f4").tobytes()
             weights += layer.bias.astype("<f4").tobytes()
         else:
-            # Above 100 a convolution's output stays int8, in the scale of the layer after it.
+            # Above 100, a convolution's output stays int8, in the input scale of the next layer.
             stays = layer.is_convolution and after.is_convolution
             settings[8] = 102 if stays else 2
             weights += struct.pack("<I", 0x000D4B38)  # int8 follows, padded to four bytes

@@ -1,9 +1,9 @@
-"""Runs this engine and others in turn and prints how they compare.
+"""Runs this engine and others alternately, and prints a comparison.
 
-`cargo xtask peers` builds what this needs and calls it. Every measurement is a fresh
-process, pinned to one core or to two. A round runs each engine once, with ONNX Runtime
-in float32 on one thread at both ends: the times of a round are compared with that, and
-the tables give medians over the rounds.
+`cargo xtask peers` builds the programs and calls this script. Every measurement is a new
+process, pinned to one core or to two. A round runs each engine once, and ONNX Runtime in
+float32 on one thread at its start and its end. The times of a round are compared with the
+latter, and the tables contain medians over the rounds.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import table
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 RECIPE = ROOT / "engines/pilotnet.toml"
-# What both sides take.
+# The pixel formats that Pilotage and OpenCV both support.
 CAMERAS = ["rgb8", "yuyv"]
-# Names on the command line, names in the tables, and where the version is found.
+# The names on the command line, the names in the tables, and the packages with the version.
 PYTHON = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "ncnn": "ncnn"}
 PACKAGES = {"litert": "ai-edge-litert"}
 RUST = {"rten": "rten", "tract": "tract-onnx"}
@@ -69,7 +69,7 @@ def keep(found, file):
 
 
 def prepare(options):
-    """All models and frames, anew: they are quick to make."""
+    """Writes all models and frames again, which is fast."""
     folder = options.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def prepare(options):
 
 
 def write_camera(folder):
-    """The frames as a 640x480 camera would give them: stretched over its lower half."""
+    """Writes the frames as 640x480 camera frames: stretched over the lower half."""
     import cv2
 
     roads = np.fromfile(folder / "pixels.u8", np.uint8).reshape(-1, models.HEIGHT, models.WIDTH, 3)
@@ -109,7 +109,7 @@ def quietly(command):
 
 
 def all_jobs(options):
-    """What is run, in the order of a round."""
+    """The jobs of a round, in their order."""
     folder, count = options.folder, str(options.count)
     cores = sorted(os.sched_getaffinity(0))
     jobs = []
@@ -152,7 +152,7 @@ def all_jobs(options):
         add("camera", "OpenCV", version, camera, 1, runner("opencv", camera, 1), part="picture")
         add("camera", "OpenCV, INTER_AREA", version, camera, 1,
             runner("opencv_area", camera, 1), part="picture")
-        # RGB needs no conversion, so that there is nothing to do too early.
+        # The order of conversion and crop matters only for YUYV: RGB needs no conversion.
         if camera == "yuyv":
             add("camera", "OpenCV, ONNX Runtime, whole frame", f"{version}, {runtime}", camera, 1,
                 runner("camera_whole", camera, 1), part="controls")
@@ -163,7 +163,7 @@ def all_jobs(options):
 
 
 def one_round(jobs):
-    """What each job found, the anchor (which is first) once more at the end."""
+    """The result of each job. The anchor, which is the first job, runs again at the end."""
     return [run(job) for job in [*jobs, jobs[0]]]
 
 
@@ -172,15 +172,15 @@ def run(job):
     environment = os.environ | {
         "OMP_NUM_THREADS": threads,
         "RAYON_NUM_THREADS": threads,
-        # numpy's, which would compete with what is measured.
+        # numpy's threads would compete with the measured code.
         "OPENBLAS_NUM_THREADS": "1",
         "RUST_BACKTRACE": "0",
     }
     done = subprocess.run(job["command"], env=environment, capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        # Python's last line says what was wrong, Rust's first.
-        reason = next((line for line in said if line.startswith("Error: ")), said[-1])
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        # Rust prints the reason in the first line, Python in the last.
+        reason = next((line for line in lines if line.startswith("Error: ")), lines[-1])
         if job.get("anchor"):
             sys.exit(f"error: ONNX Runtime, which all is compared with, failed: {reason}")
         return {"failed": reason}
@@ -197,7 +197,7 @@ def ours():
 
 def locked(package):
     lock = tomllib.loads((HERE / "rust/Cargo.lock").read_text())
-    return next(held["version"] for held in lock["package"] if held["name"] == package)
+    return next(entry["version"] for entry in lock["package"] if entry["name"] == package)
 
 
 def machine():

@@ -1,10 +1,9 @@
-//! This engine as `cargo xtask peers` runs it, and the frames that it and the others
-//! are given.
+//! Runs Pilotage's engine for `cargo xtask peers`, and writes the frames for all engines.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 #[path = "timing.rs"]
@@ -22,30 +21,30 @@ use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, Tensor
 use pilotage_vehicle::Time;
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision};
 
-/// What to do.
+/// The program's tasks.
 #[derive(Debug, Parser)]
 enum Task {
-    /// Write held-back frames of a recipe: pixels.u8 as rows of RGB, and as ONNX models take
-    /// them (NCHW) values.f32, and levels.u8 and levels.i8 for those that fold the scale away
+    /// Write validation frames of a recipe: pixels.u8 with rows of RGB; values.f32 in NCHW for ONNX
+    /// models; levels.u8 and levels.i8 in NCHW for models that have folded the scale
     Frames {
         /// The recipe
         recipe: PathBuf,
-        /// Where they go
+        /// The folder for the files
         folder: PathBuf,
-        /// How many
+        /// The number of frames
         #[arg(long, default_value_t = 16)]
         frames: usize,
     },
-    /// Time an engine on such frames
+    /// Time an engine on frames of pixels.u8
     Engine(Engines),
-    /// Time the way from a 640x480 frame to controls
+    /// Time the computation from a 640x480 frame to controls
     Camera {
         #[command(flatten)]
         engine: Engines,
-        /// How the frames lie in memory, as pilotage-vision spells it
+        /// The frames' pixel format, by its name in pilotage-vision
         #[arg(long)]
         format: String,
-        /// Without the engine
+        /// Skip the engine
         #[arg(long)]
         vision_only: bool,
     },
@@ -54,19 +53,19 @@ enum Task {
 /// An engine, and how to time it.
 #[derive(Debug, Args)]
 struct Engines {
-    /// An engine file
+    /// The engine file
     engine: PathBuf,
-    /// The frames, one after the other
+    /// The file with the frames, one after the other
     frames: PathBuf,
-    /// Threads that share the work
+    /// The number of the engine's threads
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// How many inferences are timed
+    /// The number of timed inferences
     #[arg(long, default_value_t = 500)]
     count: usize,
 }
 
-/// The camera's picture.
+/// The size of the camera's frames.
 const CAMERA: (u32, u32) = (640, 480);
 
 fn main() -> Result<()> {
@@ -91,21 +90,21 @@ fn main() -> Result<()> {
     }
 }
 
-/// Frames that the engine was not calibrated on.
+/// Writes frames that the engine was not calibrated on.
 fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     let text = pilotage_compiler::read_recipe_text(recipe)?;
     let file = recipe.display().to_string();
     let parsed: Recipe = Source::new(&file, &text).parse()?;
     let calibration = parsed.calibration.context("the recipe has no frames")?;
-    let beside = recipe.parent().unwrap_or(Path::new(""));
+    let recipe_folder = recipe.parent().unwrap_or(Path::new(""));
     let preprocess = parsed.input;
-    let all = Frames::read(&beside.join(calibration.frames), &preprocess)?;
-    let (_, held_back) = all.split();
-    ensure!(held_back.len() >= count, "{count} frames are not there");
-    // Spread over all drives.
-    let chosen = held_back
+    let all = Frames::read(&recipe_folder.join(calibration.frames), &preprocess)?;
+    let (_, validation) = all.split();
+    ensure!(validation.len() >= count, "{count} frames are not there");
+    // Spread the frames over all drives.
+    let chosen = validation
         .iter()
-        .step_by(held_back.len() / count)
+        .step_by(validation.len() / count)
         .take(count);
 
     let planar = Preprocess {
@@ -132,14 +131,14 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// On inputs as vision makes them from the frames' pixels (pixels.u8).
+/// Times the engine on inputs that pilotage-vision computes from pixels.u8.
 fn time_engine(options: &Engines) -> Result<String> {
     let (bundle, mut engine) = load(options)?;
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
     let (mut vision, size) = uncropped(&preprocess)?;
-    let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
+    let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;
     let pixels = bytes.chunks_exact(vision.output_len());
-    let said = engine.describe();
+    let description = engine.describe();
     let mut answer = [0.0; 2];
     match engine.inputs()[0].element_type {
         ElementType::F32 => {
@@ -147,7 +146,7 @@ fn time_engine(options: &Engines) -> Result<String> {
             for (pixels, frame) in pixels.zip(&mut frames) {
                 vision.run(view(PixelFormat::Rgb8, size, pixels), frame)?;
             }
-            timing::measured(&said, frames.len(), options.count, |frame| {
+            timing::measured(&description, frames.len(), options.count, |frame| {
                 let input = TensorRef::F32(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
                 Ok(answer)
@@ -158,7 +157,7 @@ fn time_engine(options: &Engines) -> Result<String> {
             for (pixels, frame) in pixels.zip(&mut frames) {
                 vision.run_i8(view(PixelFormat::Rgb8, size, pixels), frame)?;
             }
-            timing::measured(&said, frames.len(), options.count, |frame| {
+            timing::measured(&description, frames.len(), options.count, |frame| {
                 let input = TensorRef::I8(&frames[frame]);
                 engine.infer(&[input], &mut [TensorMut::F32(&mut answer)])?;
                 Ok(answer)
@@ -168,8 +167,8 @@ fn time_engine(options: &Engines) -> Result<String> {
     }
 }
 
-/// As the pilot does it: a frame to the engine's INT8 input, the engine, its numbers
-/// to controls.
+/// Times the steps of the pilot: conversion of a frame to the engine's INT8 input, inference, and
+/// conversion of the answer to controls.
 fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<String> {
     let format: PixelFormat = serde_json::from_value(format.into())?;
     let (bundle, mut engine) = load(options)?;
@@ -177,14 +176,14 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     let mut decoder = Decoder::new(&bundle.manifest.outputs)?;
     decoder.bind(engine.outputs())?;
     let mut vision = Vision::new(&preprocess, CAMERA.0, CAMERA.1, format)?;
-    let bytes = fs::read(&options.frames).with_context(|| shown(&options.frames))?;
+    let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;
     let frames: Vec<&[u8]> = bytes
         .chunks_exact(format.frame_len(CAMERA.0, CAMERA.1)?)
         .collect();
-    let said = engine.describe();
+    let description = engine.describe();
     let mut input = vec![0_i8; vision.output_len()];
     let mut answer = [0.0; 2];
-    timing::measured(&said, frames.len(), options.count, |frame| {
+    timing::measured(&description, frames.len(), options.count, |frame| {
         vision.run_i8(view(format, CAMERA, frames[frame]), &mut input)?;
         if !vision_only {
             let input = TensorRef::I8(&input);
@@ -195,7 +194,7 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     })
 }
 
-/// For frames that have been cropped and resized already, and their size.
+/// The conversion without a crop, for frames that are already cropped and resized, and their size.
 fn uncropped(preprocess: &Preprocess) -> Result<(Vision, (u32, u32))> {
     let whole = Preprocess {
         crop: None,
@@ -207,13 +206,13 @@ fn uncropped(preprocess: &Preprocess) -> Result<(Vision, (u32, u32))> {
 }
 
 fn load(options: &Engines) -> Result<(Bundle, CpuEngine)> {
-    let bytes = fs::read(&options.engine).with_context(|| shown(&options.engine))?;
-    let bundle = Bundle::read(&bytes).with_context(|| shown(&options.engine))?;
-    let wanted = CpuOptions {
+    let bytes = fs::read(&options.engine).with_context(|| path_text(&options.engine))?;
+    let bundle = Bundle::read(&bytes).with_context(|| path_text(&options.engine))?;
+    let cpu_options = CpuOptions {
         threads: options.threads,
         ..CpuOptions::default()
     };
-    let mut engine = CpuEngine::new(&bundle.plan, wanted)?;
+    let mut engine = CpuEngine::new(&bundle.plan, cpu_options)?;
     engine.prepare()?;
     Ok((bundle, engine))
 }
@@ -229,6 +228,6 @@ fn view(format: PixelFormat, (width, height): (u32, u32), data: &[u8]) -> FrameV
     }
 }
 
-fn shown(path: &Path) -> String {
+fn path_text(path: &Path) -> String {
     path.display().to_string()
 }

@@ -1,11 +1,12 @@
 """Times one engine in this process: runners.py ENGINE WHAT THREADS COUNT FOLDER.
 
-Every engine is given what suits it best. The frame is put where the engine reads it
-before the clock starts, so only the inference is timed: ours reads its input where
-vision has written it, and the others could be used so. INT8 models take INT8 levels, as
-ours does, not floats. The garbage collector is off meanwhile. What is left of Python in
-a timed call is the call itself: 2 or 3 us with ONNX Runtime; with OpenVINO, where it
-would be 7, the time is what OpenVINO's C++ measures of the call.
+Every engine gets the input format that suits it best. The frame is written to the
+engine's input buffer before the clock starts, so only the inference is timed: Pilotage's
+engine reads its input where pilotage-vision has written it, and the others can be used in
+the same way. INT8 models take quantized INT8 values, as Pilotage's, and not floats. The
+garbage collector is off during the measurement. Python's part of a timed call is only the
+call: 2 or 3 us with ONNX Runtime. With OpenVINO it would be 7 us, so its time is the one
+that OpenVINO's C++ code measures.
 """
 
 import gc
@@ -21,14 +22,14 @@ FRAMES = 16
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 FRAMES_OF = {"float32": "values.f32", "int8": "levels.i8", "uint8": "levels.u8"}
-# ONNX models that runtimes of ONNX are given, and the type of their input.
+# The models for the ONNX runtimes, and the type of their input.
 ONNX = {
     "fp32": ("fp32.onnx", "float32"),
-    # See models.write_unsigned. OpenVINO too is quicker with it.
+    # See models.write_unsigned. It is also faster with OpenVINO.
     "int8": ("uint8.onnx", "uint8"),
     "exported": ("int8.onnx", "int8"),
 }
-# Of the models that models.py writes for the others.
+# The input types of the models that models.py writes for the other runtimes.
 KINDS = {"fp32": "float32", "int8": "int8"}
 
 
@@ -49,9 +50,9 @@ def session(folder, precision, threads):
 
 def onnxruntime(folder, precision, threads):
     run = session(folder, precision, threads)
-    held = frames(folder, ONNX[precision][1])
+    inputs = frames(folder, ONNX[precision][1])
     bindings = []
-    for frame in held:
+    for frame in inputs:
         binding = run.io_binding()
         binding.bind_cpu_input("image", frame)
         binding.bind_output("controls", "cpu")
@@ -73,9 +74,9 @@ def openvino(folder, precision, threads):
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
-        # Otherwise bfloat16 on machines that have it.
+        # The default is bfloat16 on machines that support it.
         "INFERENCE_PRECISION_HINT": "f32",
-        # taskset has pinned the process.
+        # taskset pins the process.
         "ENABLE_CPU_PINNING": False,
     }
     model, kind = ONNX[precision]
@@ -86,7 +87,7 @@ def openvino(folder, precision, threads):
     def place(index):
         request.set_input_tensor(tensors[index])
 
-    # InferRequest's own `infer` would do the same with more Python in between.
+    # The `infer` of InferRequest does the same with more Python code.
     run = super(type(request), request).infer
 
     def infer():
@@ -99,15 +100,15 @@ def openvino(folder, precision, threads):
 def litert(folder, precision, threads):
     from ai_edge_litert.interpreter import Interpreter
 
-    # The interpreter hands everything to XNNPACK by itself.
+    # By default the interpreter delegates everything to XNNPACK.
     interpreter = Interpreter(str(folder / f"{precision}.tflite"), num_threads=threads)
     interpreter.allocate_tensors()
     image = interpreter.tensor(interpreter.get_input_details()[0]["index"])
     answer = interpreter.get_output_details()[0]["index"]
-    held = [frame.transpose(0, 2, 3, 1) for frame in frames(folder, KINDS[precision])]
+    inputs = [frame.transpose(0, 2, 3, 1) for frame in frames(folder, KINDS[precision])]
 
     def place(index):
-        image()[...] = held[index]
+        image()[...] = inputs[index]
 
     return place, interpreter.invoke, lambda: interpreter.get_tensor(answer)
 
@@ -117,14 +118,14 @@ def ncnn(folder, precision, threads):
 
     net = ncnn.Net()
     net.opt.num_threads = threads
-    # fp32 means fp32; the INT8 model is no faster with them.
+    # Compute fp32 models in fp32. The INT8 model is not faster with these options.
     for kind in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
         setattr(net.opt, f"use_{kind}", False)
     assert net.load_param(str(folder / f"{precision}.param")) == 0
     assert net.load_model(str(folder / f"{precision}.bin")) == 0
-    # ncnn's int8 levels end at -127.
-    held = np.maximum(frames(folder, KINDS[precision]), -127)
-    mats = [ncnn.Mat(frame[0]).clone() for frame in held]
+    # The least int8 value of ncnn is -127.
+    inputs = np.maximum(frames(folder, KINDS[precision]), -127)
+    mats = [ncnn.Mat(frame[0]).clone() for frame in inputs]
     found = mat = None
 
     def place(index):
@@ -141,18 +142,18 @@ def ncnn(folder, precision, threads):
 
 
 def camera(folder, layout, threads, engine=True, area=False, whole=False):
-    """640x480 frames by OpenCV to INT8 levels, and those by ONNX Runtime to numbers.
+    """Converts 640x480 frames to INT8 inputs with OpenCV, and runs ONNX Runtime on them.
 
-    As quick as we could write it: the road is cut out first, the resize is bilinear
-    without antialiasing (INTER_AREA, with it, is what ours comes close to), and no float
-    picture is made, because the INT8 model takes none. `whole` is as it is usually
-    written: the whole frame's colours first, then the crop.
+    This is the fastest code that we could write: the crop comes first, the resize is bilinear
+    without antialiasing (INTER_AREA antialiases, and ours is close to it), and there is no
+    float picture, because the INT8 model does not need one. `whole` is the usual code: colour
+    conversion of the whole frame first, then the crop.
     """
     import cv2
 
     cv2.setNumThreads(1)
     raw = np.fromfile(folder / f"camera.{layout}", np.uint8)
-    held = raw.reshape(-1, 480, 640, 2 if layout == "yuyv" else 3)
+    inputs = raw.reshape(-1, 480, 640, 2 if layout == "yuyv" else 3)
     levels = np.empty(SHAPE, np.uint8)
     planes = list(levels[0])
     run = session(folder, "int8", threads)
@@ -164,7 +165,7 @@ def camera(folder, layout, threads, engine=True, area=False, whole=False):
 
     def place(index):
         nonlocal frame
-        frame = held[index]
+        frame = inputs[index]
 
     def infer():
         road = frame if whole else frame[240:]

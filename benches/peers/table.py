@@ -1,10 +1,10 @@
-"""What was measured, as the tables and ratios of docs/performance.md."""
+"""Formats the measurements as the tables and ratios of docs/performance.md."""
 
 import statistics
 
 import numpy as np
 
-# Of fp32's answers, in the network's own unit.
+# The greatest error of fp32 answers, in the unit of the network's outputs.
 MOST_FP32 = 1e-4
 
 
@@ -25,18 +25,18 @@ def text(found, rows):
 
 
 def measured(found, outputs):
-    """One row for each job: medians over the rounds, worst errors, a verdict.
+    """One row for each job: medians over the rounds, greatest errors, a verdict.
 
-    `outputs` are those of the recipe, whose gates INT8's answers are held to.
+    `outputs` are the recipe's, whose gates limit the errors of INT8 answers.
     """
     scales = [output["scale"] for output in outputs]
     gates = np.array([output["gate"]["mse"] for output in outputs])
     rounds = found["rounds"]
     reference = np.array(rounds[0][0]["answers"])
-    anchors = [(held[0]["median_us"] + held[-1]["median_us"]) / 2 for held in rounds]
+    anchors = [(runs[0]["median_us"] + runs[-1]["median_us"]) / 2 for runs in rounds]
     rows = []
     for index, job in enumerate(found["jobs"]):
-        row, each = dict(job), [held[index] for held in rounds]
+        row, each = dict(job), [runs[index] for runs in rounds]
         rows.append(row)
         row["failed"] = next((run["failed"] for run in each if "failed" in run), None)
         if row["failed"]:
@@ -55,12 +55,12 @@ def measured(found, outputs):
 
 
 def ours_wrong(rows):
-    """Our own rows that failed or answered wrongly."""
+    """Pilotage's rows that failed or gave wrong answers."""
     own = (row for row in rows if row["engine"] == "Pilotage")
     return [row for row in own if row["verdict"] not in ("right", NOT_JUDGED)]
 
 
-# What is timed from a camera's frames: they have been resized twice.
+# The verdict on rows that start from camera frames, which were resized twice.
 NOT_JUDGED = "not judged"
 
 
@@ -75,13 +75,13 @@ def verdict(row, gates):
     return "right" if times <= 1 else f"wrong: {times:.1f} times the recipe's gate"
 
 
-def find(rows, **wanted):
-    fits = (row for row in rows if not row["failed"] and wanted.items() <= row.items())
+def find(rows, **criteria):
+    fits = (row for row in rows if not row["failed"] and criteria.items() <= row.items())
     return next(fits, None)
 
 
 def over(ones, others):
-    """The median over the rounds of one time over another."""
+    """The ratio of two times in the same round, as the median over the rounds."""
     return statistics.median(one / other for one, other in zip(ones, others))
 
 
@@ -115,14 +115,14 @@ def markdown(columns, rows):
         for name, cell in columns.items():
             try:
                 cells.append(cell(row))
-            except KeyError:  # Nothing was measured.
+            except KeyError:  # The job failed, so the row has no measurements.
                 cells.append("")
         lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def ratios(engines, cameras):
-    """The project's aims, each a ratio of times in the same rounds."""
+    """The project's aims as ratios of times in the same rounds."""
     ours = {(what, threads): find(engines, engine="Pilotage", what=what, threads=threads)
             for what in ("fp32", "int8") for threads in (1, 2)}
     int8, fp32 = ours["int8", 1], ours["fp32", 1]

@@ -1,12 +1,13 @@
-//! How the Rust programs here time an engine, and how they say what they found.
+//! Times an engine for the Rust programs here, and formats the result.
 
 use std::time::Instant;
 
-/// Asks for the answers to all frames, warms up, and times `count` inferences one by
-/// one. The result is one line of JSON, the same that runners.py prints.
+/// Computes the answers to all frames, warms up, and times `count` inferences one by one. Returns
+/// one line of JSON in the format of runners.py. `infer` runs the engine on the frame with the
+/// given index.
 ///
 /// # Errors
-/// As `infer`, which runs the engine on the frame of that index.
+/// When `infer` fails.
 pub fn measured<E>(
     engine: &str,
     frames: usize,
@@ -25,7 +26,7 @@ pub fn measured<E>(
     }
     micros.sort_by(f64::total_cmp);
     let quantile = |share: f64| micros[((micros.len() - 1) as f64 * share) as usize];
-    // An array of floats prints as JSON wants it, as long as they are finite.
+    // The Debug format of an array of finite floats is valid JSON.
     Ok(format!(
         r#"{{"engine": "{engine}", "median_us": {:.2}, "p90_us": {:.2}, "p99_us": {:.2}, "#,
         quantile(0.5),

@@ -1,4 +1,4 @@
-//! Times rten or tract on one model:
+//! Times the engine rten or tract on one model:
 //! `pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT`.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ mod timing;
 const SHAPE: [usize; 4] = [1, 3, 66, 200];
 const LENGTH: usize = 3 * 66 * 200;
 
-/// All frames, one after the other, in the type the model takes.
+/// All frames, one after the other, in the element type of the model's input.
 enum Frames {
     Float(Vec<f32>),
     Int8(Vec<i8>),
@@ -52,7 +52,7 @@ fn with_rten(model: &Path, frames: &Frames, threads: usize, count: usize) -> Res
         .load_file(model)?;
     let pool = Arc::new(ThreadPool::with_num_threads(threads));
     let options = RunOptions::default().with_thread_pool(Some(pool));
-    // Views, so that no frame is copied.
+    // Views avoid a copy of each frame.
     let views: Vec<ValueOrView<'_>> = match frames {
         Frames::Float(values) => views(values),
         Frames::Int8(levels) => views(levels),
@@ -86,7 +86,7 @@ fn with_tract(model: &Path, frames: &Frames, threads: usize, count: usize) -> Re
         Frames::Float(values) => tensors(values)?,
         Frames::Int8(levels) => tensors(levels)?,
     };
-    // The state keeps its memory from run to run.
+    // The state reuses its memory in every run.
     let mut state = model.spawn()?;
     timing::measured("tract", tensors.len(), count, |frame| {
         let answer = state.run(tvec!(tensors[frame].clone()))?;
