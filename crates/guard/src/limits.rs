@@ -125,8 +125,8 @@ pub enum LimitsError {
     },
     /// A stopped or disarmed car would move.
     #[error(
-        "throttle: `{key}` must be 0, not {value}: a car that is not driving must not be told to \
-         move (a brake is the actuator's to apply)"
+        "throttle: `{key}` must be 0, not {value}: a car that is not driving must not \
+         move (brakes are applied by the actuator)"
     )]
     Moving {
         /// The key.

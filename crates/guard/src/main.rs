@@ -17,12 +17,12 @@ Usage: pilotage-guard [--car FILE] [--allow USER]... [--allow-group GROUP]...
        pilotage-guard --failsafe [--if-dead] [--car FILE]
 
   --car FILE           the car [default: /etc/pilotage/car.toml]
-  --allow USER         may connect, besides root and the guard's own user
+  --allow USER         may connect, in addition to root and the guard's own user
   --allow-group GROUP  members may connect
   --pilot-on-stdin     standard input is the connection to the pilot that started this guard;
-                       it ends with that, and a second process watches over it
-  --failsafe           kill the car's guard if it runs, write the failsafe values, and end
-  --if-dead            with --failsafe: do nothing where a guard of these motors runs
+                       the guard ends when the pilot disconnects, and a watcher is started
+  --failsafe           kill the car's guard if it runs, write the failsafe values, and exit
+  --if-dead            with --failsafe: do nothing if a guard of these motors runs
   --help, --version
 
 It starts disarmed: `pilotage arm` arms the car, `pilotage stop` stops it.

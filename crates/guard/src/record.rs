@@ -67,7 +67,7 @@ fn directory() -> (PathBuf, u32) {
     }
 }
 
-/// Returns [`directory`], and creates it if it is missing.
+/// The directory for this user's records, locks and sockets. It is created if it is missing.
 ///
 /// # Errors
 /// When it cannot be created, has another owner, or other users may write to it.

@@ -227,7 +227,7 @@ pub enum CarFileError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// It is the record of an untrusted user.
-    #[error("{path}: the record of another user is not acted on")]
+    #[error("{path}: the record of an untrusted user is not used")]
     Untrusted {
         /// The record.
         path: PathBuf,

@@ -11,10 +11,10 @@ fn connection_of_another_user() -> (OwnedFd, u32, Option<u32>) {
         let mut second = None;
         if geteuid().is_root() {
             // These calls change only this thread.
-            let nobody = (Uid::from_raw(65534), Gid::from_raw(65534));
+            let unprivileged = (Uid::from_raw(65534), Gid::from_raw(65534));
             set_thread_groups(&[Gid::from_raw(4242)]).unwrap();
-            set_thread_res_gid(nobody.1, nobody.1, nobody.1).unwrap();
-            set_thread_res_uid(nobody.0, nobody.0, nobody.0).unwrap();
+            set_thread_res_gid(unprivileged.1, unprivileged.1, unprivileged.1).unwrap();
+            set_thread_res_uid(unprivileged.0, unprivileged.0, unprivileged.0).unwrap();
             second = Some(4242);
         }
         let (connection, _) = socketpair(

@@ -282,7 +282,7 @@ fn check_throttle(
         if micros != 0 && micros != neutral_us {
             let reason = format!(
                 "must be `neutral_us` ({neutral_us}) or 0 (no pulse), not {micros}: a car that is \
-                 not driving is not told to move"
+                 not driving must not move"
             );
             return Err(source.error(&format!("{table}.{name}"), reason));
         }
