@@ -138,9 +138,9 @@ def ratios(engines, cameras):
         ("our fp32 / OpenVINO's fp32", fp32, openvino, 0.9),
     ]
     for frame in ("rgb8", "yuyv"):
-        theirs = find(cameras, part="controls", what=frame, engine="OpenCV, ONNX Runtime")
+        rival_row = find(cameras, part="controls", what=frame, engine="OpenCV, ONNX Runtime")
         own = find(cameras, part="controls", what=frame, engine="Pilotage")
-        pairs.append((f"{frame} to controls, ours / OpenCV and ONNX Runtime", own, theirs, 0.25))
+        pairs.append((f"{frame} to controls, ours / OpenCV and ONNX Runtime", own, rival_row, 0.25))
         whole = find(cameras, part="controls", what=frame,
                      engine="OpenCV, ONNX Runtime, whole frame")
         pairs.append((f"{frame} to controls, ours / the same, whole frame", own, whole, 0.25))

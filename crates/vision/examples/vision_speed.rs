@@ -4,7 +4,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "an example prints to whoever runs it"
+    reason = "an example prints its results"
 )]
 
 use std::time::Instant;

@@ -213,11 +213,11 @@ impl Machine {
         let mut text = format!("{input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");
         for (frame, answer) in frames.iter().zip(answers.unwrap()) {
             let planes = (0..3).flat_map(|channel| frame.iter().skip(channel).step_by(3));
-            let levels = planes.map(|&pixel| i16::from(pixel) - 128);
+            let pixels = planes.map(|&pixel| i16::from(pixel) - 128);
             let bytes: Vec<u8> = match element {
-                2 => levels.map(|level| level.to_le_bytes()[0]).collect(),
-                _ => levels
-                    .flat_map(|level| f32::from(level).to_le_bytes())
+                2 => pixels.map(|pixel| pixel.to_le_bytes()[0]).collect(),
+                _ => pixels
+                    .flat_map(|pixel| f32::from(pixel).to_le_bytes())
                     .collect(),
             };
             let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
