@@ -1,5 +1,5 @@
-//! INT8 layers: the plain loops that define the arithmetic (see [`Finish`]) of
-//! convolutions and fully connected layers, and the other operations on i8.
+//! INT8 layers: the plain loops that define the arithmetic (see [`Finish`](crate::plan::Finish))
+//! of convolutions and fully connected layers, and the other operations on i8.
 
 use super::activation;
 use super::convolution::ConvolutionShape;
