@@ -103,8 +103,8 @@ fn trusted_owner(owner: u32) -> bool {
     owner == geteuid().as_raw() || owner == 0 || service() == Some(owner)
 }
 
-/// The directories in which this user looks for records: the service's and its own, and for root
-/// those of all users.
+/// The directories in which this user looks for records: the service's, root's and its own, and for
+/// root those of all users.
 fn directories() -> Vec<PathBuf> {
     let mut all = vec![PathBuf::from(SERVICE), PathBuf::from("/run/pilotage-0")];
     let user = geteuid().as_raw();
