@@ -63,11 +63,11 @@ impl ConstantData {
 }
 
 impl Plan {
-    /// Checks all that running the plan relies on: identifiers, order, shapes,
-    /// types, windows, and limits on memory and work.
+    /// Checks everything that running the plan relies on: identifiers, order, shapes, types,
+    /// windows, and limits on memory and work.
     ///
     /// # Errors
-    /// Says which step or tensor is wrong and how.
+    /// When the plan is not valid. The error names the step or tensor and the reason.
     pub fn validate(&self) -> Result<(), PlanError> {
         for (what, found) in [
             ("tensors", self.tensors.len()),

@@ -88,7 +88,8 @@ pub(super) unsafe fn sum_rows_wide(
     /// Bits of the lower part of a weight. Weights are split so that both parts fit a signed
     /// byte.
     const PARTS: u32 = 7;
-    /// Maximum number of rows, in fours; more rows use [`sum_rows`].
+    /// Maximum number of rows, in fours: those of the strongest downscaling there is. More rows
+    /// use [`sum_rows`].
     const FOURS: usize = 17;
     let small = weights.iter().all(|&weight| weight >> PARTS <= 127);
     if out.len() < WIDTH || weights.len() > 4 * FOURS || !small {
