@@ -1,4 +1,4 @@
-//! A guard that runs: what it takes, says, and does with what it is sent.
+//! A running guard: its resources, its messages, and how it handles requests.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -17,7 +17,7 @@ use crate::pins::FAILSAFE;
 fn it_starts_disarmed_and_a_term_signal_leaves_it_so() {
     let car = Car::new();
     let pin = car.folder.path().join("pwmchip0/pwm1/duty_cycle");
-    // What a dead guard left behind.
+    // The pulse that a dead guard left.
     fs::write(pin, "1900000\n").unwrap();
     let mut guard = car.guard(&[]);
     let mut link = car.connect();
@@ -47,7 +47,7 @@ fn it_takes_little_memory() {
 }
 
 #[test]
-fn the_service_manager_is_told_the_deadline_and_that_it_lives() {
+fn the_service_manager_is_sent_the_deadline_and_reports() {
     let car = Car::new();
     let path = car.folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -74,7 +74,7 @@ fn received(manager: &UnixDatagram) -> String {
 }
 
 #[test]
-fn a_manager_that_does_not_watch_is_sent_nothing_more() {
+fn a_manager_without_a_watchdog_is_sent_nothing_more() {
     for limit in [Some("0"), None] {
         let car = Car::new();
         let path = car.folder.path().join("notify");
@@ -97,7 +97,7 @@ fn a_manager_that_does_not_watch_is_sent_nothing_more() {
 }
 
 #[test]
-fn a_manager_that_does_not_read_holds_up_no_tick() {
+fn a_manager_that_does_not_read_delays_no_tick() {
     let car = Car::new();
     let path = car.folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -111,9 +111,9 @@ fn a_manager_that_does_not_read_holds_up_no_tick() {
     let mut guard = Running(command.spawn().unwrap());
     let mut link = car.connect();
     car.drive(&mut link);
-    // Longer than its own timer would let a guard live that waits.
+    // Longer than the kill timer's limit, which would kill a guard that waits.
     std::thread::sleep(Duration::from_millis(900));
-    assert!(guard.0.try_wait().unwrap().is_none(), "it runs");
+    assert!(guard.0.try_wait().unwrap().is_none(), "the guard runs");
     drop(manager);
 }
 
@@ -126,14 +126,14 @@ fn a_trim_value_lasts_only_while_it_is_confirmed() {
     link.hello_to_trim(&identification).unwrap();
     let point = pilotage_guard::Point::Neutral;
     link.trim(point, 1800).unwrap();
-    assert_eq!(car.pulses()[1], 1_800_000, "the motor gets what is tried");
+    assert_eq!(car.pulses()[1], 1_800_000, "the motor gets the trim value");
     for _ in 0..20 {
         link.trim(point, 1800).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(car.pulses()[1], 1_800_000, "while it is confirmed");
     wait("it ends", || car.pulses() == FAILSAFE);
-    // A stop ends it for good, and the end of its connection at once.
+    // A stop ends trimming until the car is disarmed. A disconnect ends it at once.
     link.disarm(monotonic()).unwrap();
     link.trim(point, 1800).unwrap();
     let Ok(Stopped::ByGuard { .. }) = stop(&car) else {
@@ -150,19 +150,19 @@ fn a_trim_value_lasts_only_while_it_is_confirmed() {
 }
 
 #[test]
-fn a_pilot_that_falls_silent_is_stopped_by_it() {
+fn a_pilot_that_sends_nothing_is_stopped() {
     let car = Car::new();
     let _guard = car.guard(&[]);
     let mut link = car.connect();
     car.drive(&mut link);
-    // No word more, the line still open.
+    // No more messages, with the connection still open.
     wait("the motors stand", || car.pulses() == FAILSAFE);
     link.refresh().unwrap();
     assert_eq!(link.status().state.stopped(), Some(StopReason::Deadline));
 }
 
 #[test]
-fn a_pin_that_another_changes_stops_the_car() {
+fn a_pin_that_another_program_changes_stops_the_car() {
     let car = Car::new();
     let _guard = car.guard(&[]);
     let mut link = car.connect();
@@ -172,7 +172,7 @@ fn a_pin_that_another_changes_stops_the_car() {
     let pin: &Path = &car.folder.path().join("pwmchip0/pwm1/duty_cycle");
     let mut sequence = 0;
     let mut changed = false;
-    // Settings are read back each second.
+    // Settings are read back once per second.
     wait_for(2 * PROMPT, "the guard sees it", || {
         sequence += 1;
         let command = Drive {
@@ -193,7 +193,7 @@ fn a_pin_that_another_changes_stops_the_car() {
 }
 
 #[test]
-fn what_cannot_be_is_said() {
+fn invalid_options_and_settings_are_reported() {
     let car = Car::new();
     let unknown = Command::new(GUARD).arg("--arm").output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
@@ -202,12 +202,12 @@ fn what_cannot_be_is_said() {
         "{}",
         message(&unknown)
     );
-    let nobody = car.command(&["--allow", "nobody-of-that-name"]).output();
-    let nobody = nobody.unwrap();
+    let no_user = car.command(&["--allow", "no-such-user"]).output();
+    let no_user = no_user.unwrap();
     assert!(
-        message(&nobody).contains("/etc/passwd"),
+        message(&no_user).contains("/etc/passwd"),
         "{}",
-        message(&nobody)
+        message(&no_user)
     );
     let text = fs::read_to_string(car.file()).unwrap();
     fs::write(
@@ -217,17 +217,17 @@ fn what_cannot_be_is_said() {
     .unwrap();
     let moving = car.command(&[]).output().unwrap();
     assert_eq!(moving.status.code(), Some(2));
-    let said = message(&moving);
+    let error = message(&moving);
     assert!(
-        said.contains("`actuator.pwm.throttle.failsafe_us`"),
-        "{said}"
+        error.contains("`actuator.pwm.throttle.failsafe_us`"),
+        "{error}"
     );
     assert_eq!(car.pulses(), DISARMED, "nothing was written");
     let missing = Command::new(GUARD).args(["--car", "/none.toml"]).output();
     assert!(message(&missing.unwrap()).contains("/none.toml"));
 }
 
-/// A field of /proc/PID/stat as proc(5) numbers them, of those after the name.
+/// A field of /proc/PID/stat after the name, numbered as in proc(5).
 fn field(process: Pid, number: usize) -> i64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -235,7 +235,7 @@ fn field(process: Pid, number: usize) -> i64 {
     field.parse().unwrap()
 }
 
-/// Memory that stays in RAM, kB: now, and of all that is mapped.
+/// Locked and mapped memory of a process, in kB.
 fn locked(process: Pid) -> (u64, u64) {
     let file = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = fs::read_to_string(file).unwrap();
@@ -250,7 +250,7 @@ fn locked(process: Pid) -> (u64, u64) {
 const FIFO: i64 = 1;
 
 #[test]
-fn a_guard_runs_before_others_and_stays_in_memory_or_says_that_it_does_not() {
+fn a_guard_has_priority_and_locked_memory_or_logs_that_it_has_not() {
     let car = Car::new();
     let log = car.folder.path().join("log");
     let mut command = car.command(&[]);
@@ -271,7 +271,7 @@ fn a_guard_runs_before_others_and_stays_in_memory_or_says_that_it_does_not() {
 }
 
 #[test]
-fn a_guard_that_waits_uses_hardly_any_processor() {
+fn an_idle_guard_uses_little_cpu_time() {
     let car = Car::new();
     let guard = car.guard(&[]);
     car.connect().refresh().unwrap();
