@@ -121,10 +121,10 @@ fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
 }
 
 /// Locks the outputs of the motors against a second guard of this user.
-fn lock(settings: &ActuatorSettings, patience: Duration) -> Result<Vec<File>, DaemonError> {
+fn lock(settings: &ActuatorSettings, timeout: Duration) -> Result<Vec<File>, DaemonError> {
     let locks = settings.outputs().into_iter().map(|output| {
         let file = lock_file(&output).map_err(DaemonError::Runtime)?;
-        match bus_lock::lock(&file, &output, patience.into()) {
+        match bus_lock::lock(&file, &output, timeout.into()) {
             Ok(()) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(OpenError::Taken { device: output }.into())

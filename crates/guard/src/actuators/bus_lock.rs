@@ -10,25 +10,25 @@ use rustix::fs::FlockOperation;
 /// How long to wait for another writer, and whether to use the device without the lock.
 #[derive(Debug, Clone, Copy)]
 pub struct Hold {
-    patience: Duration,
+    timeout: Duration,
     regardless: bool,
 }
 
 impl From<Duration> for Hold {
     /// For a guard: exclusive use of the device, or an error.
-    fn from(patience: Duration) -> Self {
+    fn from(timeout: Duration) -> Self {
         Self {
-            patience,
+            timeout,
             regardless: false,
         }
     }
 }
 
 impl Hold {
-    /// For writing failsafe: after `patience` the device is used without the lock.
-    pub const fn regardless(patience: Duration) -> Self {
+    /// For writing failsafe: after `timeout` the device is used without the lock.
+    pub const fn regardless(timeout: Duration) -> Self {
         Self {
-            patience,
+            timeout,
             regardless: true,
         }
     }
@@ -36,7 +36,7 @@ impl Hold {
     /// The same, without waiting.
     pub(crate) const fn at_once(self) -> Self {
         Self {
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
             ..self
         }
     }
@@ -46,7 +46,7 @@ impl Hold {
         self.regardless
     }
 
-    /// Repeats `attempt` while its result is "busy", until the patience has ended.
+    /// Repeats `attempt` while its result is "busy", until the timeout.
     pub(crate) fn wait<T>(self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let began = Instant::now();
         loop {
@@ -57,7 +57,7 @@ impl Hold {
             match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy
-                    if began.elapsed() < self.patience =>
+                    if began.elapsed() < self.timeout =>
                 {
                     std::thread::sleep(Duration::from_micros(200));
                 }
@@ -150,9 +150,9 @@ mod tests {
         let (_folder, path, [first, second]) = node(0o660);
         lock(&first, &path, AT_ONCE.into()).unwrap();
         let began = Instant::now();
-        let patience = Duration::from_millis(20);
-        lock(&second, &path, Hold::regardless(patience)).unwrap();
-        assert!(began.elapsed() >= patience);
+        let timeout = Duration::from_millis(20);
+        lock(&second, &path, Hold::regardless(timeout)).unwrap();
+        assert!(began.elapsed() >= timeout);
         // `second` does not hold the lock: `first` still does.
         let third = File::open(&path).unwrap();
         drop(second);

@@ -106,25 +106,25 @@ impl OpenError {
 }
 
 impl Motors {
-    /// Opens the motors of `settings` for a guard, and waits up to `patience` for another guard to
+    /// Opens the motors of `settings` for a guard, and waits up to `timeout` for another guard to
     /// release them. Nothing is written until the guard's first write.
     ///
     /// # Errors
     /// When they do not exist, or another process holds them.
-    pub fn open(settings: &ActuatorSettings, patience: Duration) -> Result<Self, OpenError> {
-        Self::open_with(settings, patience.into())
+    pub fn open(settings: &ActuatorSettings, timeout: Duration) -> Result<Self, OpenError> {
+        Self::open_with(settings, timeout.into())
     }
 
-    /// Opens the motors for failsafe: after `patience` without their locks, and without an OE pin
+    /// Opens the motors for failsafe: after `timeout` without their locks, and without an OE pin
     /// that another process holds.
     ///
     /// # Errors
     /// When they do not exist.
     pub fn open_regardless(
         settings: &ActuatorSettings,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, OpenError> {
-        Self::open_with(settings, Hold::regardless(patience))
+        Self::open_with(settings, Hold::regardless(timeout))
     }
 
     fn open_with(settings: &ActuatorSettings, hold: Hold) -> Result<Self, OpenError> {

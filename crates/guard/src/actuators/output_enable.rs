@@ -26,7 +26,7 @@ pub trait OutputEnable {
 pub struct GpioOutputEnable(Arc<Request>);
 
 impl GpioOutputEnable {
-    /// Requests the line, and disables the outputs. A refused request is repeated for the patience
+    /// Requests the line, and disables the outputs. A refused request is repeated until the timeout
     /// of `hold`, because the line of a killed guard is busy for a moment.
     ///
     /// # Errors
@@ -94,8 +94,8 @@ mod tests {
             line: 12,
         };
         let began = std::time::Instant::now();
-        let patience = std::time::Duration::from_secs(60);
-        GpioOutputEnable::open(&settings, patience).unwrap_err();
-        assert!(began.elapsed() < patience / 2);
+        let timeout = std::time::Duration::from_secs(60);
+        GpioOutputEnable::open(&settings, timeout).unwrap_err();
+        assert!(began.elapsed() < timeout / 2);
     }
 }

@@ -95,9 +95,9 @@ impl Vesc {
         let ask = self
             .asked
             .is_none_or(|asked| now.since(asked) >= REQUEST_INTERVAL);
-        let silent = self.unanswered.and_then(|(first, questions)| {
+        let silent = self.unanswered.and_then(|(first, requests)| {
             // The last request also gets its full time for an answer.
-            let all = questions > MAX_UNANSWERED || (questions == MAX_UNANSWERED && ask);
+            let all = requests > MAX_UNANSWERED || (requests == MAX_UNANSWERED && ask);
             all.then_some(first)
         });
         let due = self
@@ -110,8 +110,8 @@ impl Vesc {
         }
         if ask {
             self.asked = Some(now);
-            let (first, questions) = self.unanswered.unwrap_or((now, 0));
-            self.unanswered = Some((first, questions.saturating_add(1)));
+            let (first, requests) = self.unanswered.unwrap_or((now, 0));
+            self.unanswered = Some((first, requests.saturating_add(1)));
         }
         match silent {
             Some(first) => Err(Failure::Silent {

@@ -41,7 +41,7 @@ pub struct Worker<A> {
     name: &'static str,
     device: Arc<str>,
     shared: Arc<Shared<A>>,
-    wait: Duration,
+    timeout: Duration,
     thread: Option<JoinHandle<()>>,
     /// Disables the outputs while the actuator hangs.
     output_enable: Option<Box<dyn OutputEnable + Send>>,
@@ -144,7 +144,7 @@ impl<A: Actuator + 'static> Worker<A> {
             name,
             device: device.into(),
             shared,
-            wait: SHORTEST_TIMEOUT,
+            timeout: SHORTEST_TIMEOUT,
             thread: Some(thread),
             output_enable: None,
             started: false,
@@ -161,7 +161,7 @@ impl<A: Actuator + 'static> Worker<A> {
 
     /// Sets the write timeout for a guard with this `deadline`: a fifteenth of it, at least 10 ms.
     pub fn keep_to(&mut self, deadline: Duration) {
-        self.wait = (deadline / DEADLINE_SHARE).max(SHORTEST_TIMEOUT);
+        self.timeout = (deadline / DEADLINE_SHARE).max(SHORTEST_TIMEOUT);
     }
 
     /// Changes the actuator before its next write. Of several pending changes only the last is
@@ -179,8 +179,8 @@ impl<A: Actuator + 'static> Worker<A> {
     /// Submits `output` and waits for its outcome. On a timeout, returns how long the current write
     /// has taken.
     fn pass(&self, now: Time, output: Output) -> Result<Result<(), ActuatorError>, Duration> {
-        let patience = if self.started {
-            self.wait
+        let timeout = if self.started {
+            self.timeout
         } else {
             SETUP_TIMEOUT
         };
@@ -197,7 +197,7 @@ impl<A: Actuator + 'static> Worker<A> {
             {
                 return Ok(outcome);
             }
-            let left = patience.saturating_sub(began.elapsed());
+            let left = timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Err(slot.began.unwrap_or(began).elapsed());
             }
