@@ -54,16 +54,19 @@ pub struct Record {
 /// directory, else one in /tmp. It does not depend on environment variables.
 fn directory() -> (PathBuf, u32) {
     let user = geteuid().as_raw();
-    let service = fs::symlink_metadata(SERVICE);
-    if user != 0 && service.is_ok_and(|service| service.is_dir() && service.uid() == user) {
-        return (SERVICE.into(), 0o750);
-    }
-    let sessions = PathBuf::from(format!("/run/user/{user}"));
+    let session = Path::new(&format!("/run/user/{user}")).is_dir();
+    directory_of(user, trusted_directory(Path::new(SERVICE)), session)
+}
+
+/// The same for `user`, with the owner of the service's directory, and whether the user has a
+/// runtime directory.
+fn directory_of(user: u32, service: Option<u32>, session: bool) -> (PathBuf, u32) {
     match user {
         // Other users can see that root's guard exists, and cannot read its record.
-        0 => (PathBuf::from("/run/pilotage-0"), 0o755),
-        _ if sessions.is_dir() => (sessions.join("pilotage"), 0o700),
-        _ => (PathBuf::from(format!("/tmp/pilotage-{user}")), 0o700),
+        0 => ("/run/pilotage-0".into(), 0o755),
+        _ if service == Some(user) => (SERVICE.into(), 0o750),
+        _ if session => (format!("/run/user/{user}/pilotage").into(), 0o700),
+        _ => (format!("/tmp/pilotage-{user}").into(), 0o700),
     }
 }
 
@@ -72,14 +75,15 @@ fn directory() -> (PathBuf, u32) {
 /// # Errors
 /// When it cannot be created, has another owner, or other users may write to it.
 pub fn own_directory() -> io::Result<PathBuf> {
-    let user = geteuid().as_raw();
     let (path, mode) = directory();
-    match fs::DirBuilder::new().mode(mode).create(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    match trusted_directory(&path) {
-        Some(owner) if owner == user => Ok(path),
+    create_directory(path, mode, geteuid().as_raw())
+}
+
+fn create_directory(path: PathBuf, mode: u32, user: u32) -> io::Result<PathBuf> {
+    let created = fs::DirBuilder::new().mode(mode).create(&path);
+    match (trusted_directory(&path), created) {
+        (Some(owner), _) if owner == user => Ok(path),
+        (None, Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             format!(
@@ -99,30 +103,40 @@ fn trusted_directory(path: &Path) -> Option<u32> {
 /// Whether this user may act on the records of `owner`: of this user, of root, and of the service's
 /// user. That user owns a directory that only root can have created.
 fn trusted_owner(owner: u32) -> bool {
-    let service = || trusted_directory(Path::new(SERVICE));
-    owner == geteuid().as_raw() || owner == 0 || service() == Some(owner)
+    let service = trusted_directory(Path::new(SERVICE));
+    is_trusted(owner, geteuid().as_raw(), service)
+}
+
+/// The same for `user`, with the owner of the service's directory.
+fn is_trusted(owner: u32, user: u32, service: Option<u32>) -> bool {
+    owner == user || owner == 0 || service == Some(owner)
 }
 
 /// The directories in which this user looks for records: the service's, root's and its own, and for
 /// root those of all users.
 fn directories() -> Vec<PathBuf> {
     let mut all = vec![PathBuf::from(SERVICE), PathBuf::from("/run/pilotage-0")];
-    let user = geteuid().as_raw();
-    if user != 0 {
-        all.push(format!("/run/user/{user}/pilotage").into());
-        all.push(format!("/tmp/pilotage-{user}").into());
-        return all;
+    match geteuid().as_raw() {
+        0 => all.extend(directories_of_users(Path::new("/"))),
+        user => all.extend([
+            format!("/run/user/{user}/pilotage").into(),
+            format!("/tmp/pilotage-{user}").into(),
+        ]),
     }
-    for (folder, prefix, suffix) in [("/run/user", "", "pilotage"), ("/tmp", "pilotage-", "")] {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let of_a_user = entries.filter_map(|entry| {
+    all
+}
+
+/// The directories of all users' guards in the file system below `root`.
+fn directories_of_users(root: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for (folder, prefix, inner) in [("run/user", "", "pilotage"), ("tmp", "pilotage-", "")] {
+        let entries = fs::read_dir(root.join(folder)).into_iter().flatten();
+        let of_a_user = entries.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let user: u32 = name.strip_prefix(prefix)?.parse().ok()?;
-            let path = entry.path();
-            let path = if suffix.is_empty() {
-                path
-            } else {
-                path.join(suffix)
+            let path = match inner {
+                "" => entry.path(),
+                inner => entry.path().join(inner),
             };
             (trusted_directory(&path) == Some(user)).then_some(path)
         });

@@ -93,3 +93,43 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The levels of the left motor's channels at this throttle.
+    fn left(throttle: f32) -> [Level; 3] {
+        let motor = |first| Motor {
+            pwm: first,
+            ahead: first + 1,
+            back: first + 2,
+        };
+        let differential = Differential {
+            left: motor(0),
+            right: motor(3),
+            turn: 0.5,
+            failsafe: Stop::Brake,
+            disarmed: Stop::Coast,
+        };
+        let targets = differential.targets(&Output {
+            mode: Mode::Drive,
+            steering: 0.0,
+            throttle,
+        });
+        [0, 1, 2].map(|channel| {
+            let mut targets = targets.iter();
+            let target = targets.find(|target| target.channel == channel).unwrap();
+            target.level
+        })
+    }
+
+    #[test]
+    fn a_motor_turns_ahead_and_back_and_brakes_at_rest() {
+        let half = Level::share(0.5);
+        assert_eq!(left(0.5), [half, Level::High, Level::Low]);
+        assert_eq!(left(-0.5), [half, Level::Low, Level::High]);
+        assert_eq!(left(0.0), [Level::Low, Level::High, Level::High]);
+        assert_eq!(left(-0.0), [Level::Low, Level::High, Level::High]);
+    }
+}

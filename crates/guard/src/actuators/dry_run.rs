@@ -8,14 +8,7 @@ use crate::{Actuator, ActuatorError, Mode, Output};
 /// stop.
 #[derive(Debug, Default)]
 pub struct DryRun {
-    last: Option<Output>,
-}
-
-impl DryRun {
-    /// The last output.
-    pub const fn last(&self) -> Option<Output> {
-        self.last
-    }
+    last: Option<Mode>,
 }
 
 impl Actuator for DryRun {
@@ -24,7 +17,7 @@ impl Actuator for DryRun {
     }
 
     fn write(&mut self, _now: Time, output: &Output) -> Result<(), ActuatorError> {
-        if self.last.map(|last| last.mode) != Some(output.mode) {
+        if self.last.replace(output.mode) != Some(output.mode) {
             let action = match output.mode {
                 Mode::Disarmed => "be disarmed",
                 Mode::Failsafe => "stop",
@@ -32,7 +25,6 @@ impl Actuator for DryRun {
             };
             log::info!("dry run: the car would {action}");
         }
-        self.last = Some(*output);
         Ok(())
     }
 }

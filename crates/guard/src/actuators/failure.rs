@@ -140,16 +140,60 @@ impl Attempts {
     /// Records a failed attempt, and logs it with `note` appended if its reason is new.
     pub(crate) fn failed(&mut self, now: Time, failure: Failure, note: &str) -> ActuatorError {
         let error = failure.of(&self.device);
-        let first = self.retry.failed(now);
-        if first || !self.last.is_some_and(|last| last.has_same_reason(&failure)) {
+        if self.is_news(now, failure) {
             log::error!("{error}{note}");
         }
-        self.last = Some(failure);
         error
+    }
+
+    /// Whether the failure is the first one, or has another reason than the last one.
+    fn is_news(&mut self, now: Time, failure: Failure) -> bool {
+        let first = self.retry.failed(now);
+        let last = self.last.replace(failure);
+        first || !last.is_some_and(|last| last.has_same_reason(&failure))
     }
 
     /// Sets the device of the following failures.
     pub(crate) fn blame(&mut self, device: &Arc<str>) {
         self.device = Arc::clone(device);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENT: Failure = Failure::Silent { millis: 100 };
+
+    #[test]
+    fn a_failure_is_news_once_until_its_reason_changes_or_it_is_over() {
+        let mut attempts = Attempts::new("a device".into());
+        let mut now = Time::ZERO;
+        let mut next = || {
+            now = now + std::time::Duration::from_secs(10);
+            now
+        };
+        assert!(attempts.is_news(next(), SILENT));
+        assert!(!attempts.is_news(next(), SILENT));
+        assert!(!attempts.is_news(next(), Failure::Silent { millis: 200 }));
+        assert!(attempts.is_news(next(), Failure::Gone));
+        assert!(!attempts.is_news(next(), Failure::Gone));
+        assert!(attempts.is_news(next(), SILENT));
+        attempts.succeeded();
+        assert!(attempts.is_news(next(), SILENT));
+    }
+
+    #[test]
+    fn a_device_that_works_again_is_due_at_once() {
+        let mut attempts = Attempts::new("a device".into());
+        let now = Time::from_nanos(1);
+        assert!(attempts.due(now).is_ok());
+        // The second failure in a row makes the next attempt wait.
+        for _ in 0..3 {
+            attempts.failed(now, Failure::Gone, "");
+        }
+        assert!(attempts.due(now).is_err());
+        attempts.succeeded();
+        assert!(attempts.due(now).is_ok());
     }
 }

@@ -117,3 +117,110 @@ fn equivalent_paths_have_one_canonical_name() {
     );
     assert_ne!(usual_socket(&file), usual_socket(&root.join("other.toml")));
 }
+
+/// Of no user of this computer.
+const ANOTHER: u32 = 40_001;
+
+#[test]
+fn each_user_has_a_directory_of_its_own() {
+    for (user, service, session, path, mode) in [
+        (0, None, true, "/run/pilotage-0", 0o755),
+        (0, Some(0), false, "/run/pilotage-0", 0o755),
+        (1000, Some(1000), true, SERVICE, 0o750),
+        (1000, Some(997), true, "/run/user/1000/pilotage", 0o700),
+        (1000, None, true, "/run/user/1000/pilotage", 0o700),
+        (1000, None, false, "/tmp/pilotage-1000", 0o700),
+    ] {
+        let expected = (PathBuf::from(path), mode);
+        assert_eq!(directory_of(user, service, session), expected);
+    }
+}
+
+#[test]
+fn records_of_the_own_user_of_root_and_of_the_service_are_trusted() {
+    for (owner, user, service, trusted) in [
+        (1000, 1000, None, true),
+        (0, 1000, None, true),
+        (997, 1000, Some(997), true),
+        (997, 0, Some(997), true),
+        (1001, 1000, None, false),
+        (1001, 1000, Some(997), false),
+        (1001, 0, Some(997), false),
+    ] {
+        let found = is_trusted(owner, user, service);
+        assert_eq!(found, trusted, "{owner} for {user}, {service:?}");
+    }
+}
+
+#[test]
+fn a_directory_is_created_for_its_user_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = geteuid().as_raw();
+    let path = folder.path().join("pilotage");
+    // A second time it is there.
+    for _ in 0..2 {
+        assert_eq!(create_directory(path.clone(), 0o700, user).unwrap(), path);
+    }
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+
+    let error = create_directory(path.clone(), 0o700, ANOTHER).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "of another");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o720)).unwrap();
+    let error = create_directory(path, 0o700, user).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "writable");
+    let error = create_directory(folder.path().join("none/pilotage"), 0o700, user).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn root_finds_the_directories_of_all_users() {
+    let root = tempfile::tempdir().unwrap();
+    let own = geteuid().as_raw();
+    let make = |path: String, mode: u32| {
+        let path = root.path().join(path);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let session = make(format!("run/user/{own}/pilotage"), 0o700);
+    let temporary = make(format!("tmp/pilotage-{own}"), 0o700);
+    // Of another user than its name says, of no user, and one that others may write to.
+    make(format!("tmp/pilotage-{ANOTHER}"), 0o700);
+    make("tmp/pilotage-x".to_owned(), 0o700);
+    make(format!("tmp/other-{own}"), 0o700);
+    assert_eq!(
+        directories_of_users(root.path()),
+        [session, temporary.clone()]
+    );
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(directories_of_users(root.path()).len(), 1);
+}
+
+#[test]
+fn a_record_holds_the_longest_car_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), 0o640);
+    let mut long = record(&path);
+    long.text = "# comment\n".repeat((1 << 20) / 10);
+    fs::write(&path, long.to_text()).unwrap();
+    assert_eq!(Record::read(&path), Some(long));
+}
+
+#[test]
+fn the_text_of_an_untrusted_user_is_not_taken() {
+    if !geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs as root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(folder.path(), 0o640);
+    for path in [folder.path(), &path] {
+        std::os::unix::fs::chown(path, Some(ANOTHER), None).unwrap();
+    }
+    let found = Record::read(&path).unwrap();
+    assert!(!found.trusted);
+    assert_eq!(found.owner, ANOTHER);
+    assert_eq!(found.text, "");
+    assert_eq!(found.socket, Path::new("/run/x/guard.sock"));
+    assert!(found.car().is_err());
+}
