@@ -181,6 +181,8 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
             elementwise::unary(l, node, Activation::HardSigmoid { alpha, beta })
         }
         Op::Tanh => elementwise::unary(l, node, Activation::Tanh),
+        Op::Softplus => elementwise::unary(l, node, Activation::Softplus),
+        Op::Softsign => elementwise::unary(l, node, Activation::Softsign),
         Op::Clip { min, max } => {
             let (min, max) = (finite(*min), finite(*max));
             elementwise::unary(l, node, Activation::Clip { min, max })

@@ -42,7 +42,8 @@ FIRST_OPSET, LAST_OPSET = 9, 22
 OPERATORS = """
 Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Dropout Elu
 Flatten Gemm GlobalAveragePool HardSigmoid Identity LeakyRelu MatMul MaxPool Mul Pad QuantizeLinear
-ReduceMean Relu Reshape Sigmoid Slice Softmax Split Squeeze Sub Tanh Transpose Unsqueeze
+ReduceMean Relu Reshape Sigmoid Slice Softmax Softplus Softsign Split Squeeze Sub Tanh Transpose
+Unsqueeze
 """.split()
 # Element types that a case may have; cases with other types are not float32 cases.
 TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}

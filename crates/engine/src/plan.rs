@@ -126,6 +126,10 @@ pub enum Activation {
     },
     /// Hyperbolic tangent.
     Tanh,
+    /// ln(1 + exp(x))
+    Softplus,
+    /// x / (1 + |x|)
+    Softsign,
     /// Clamped between two limits, which may be infinite.
     Clip {
         /// Lower limit; `None` is minus infinity (JSON has no infinities).

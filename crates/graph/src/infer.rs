@@ -168,6 +168,8 @@ impl Op {
             | Op::Sigmoid
             | Op::HardSigmoid { .. }
             | Op::Tanh
+            | Op::Softplus
+            | Op::Softsign
             | Op::Softmax { .. }
             | Op::AveragePool(_)
             | Op::GlobalAveragePool
@@ -260,7 +262,13 @@ impl Op {
                 }
                 one(x.to_vec())
             }
-            Op::Relu | Op::Sigmoid | Op::Tanh | Op::Identity | Op::Cast { .. } => {
+            Op::Relu
+            | Op::Sigmoid
+            | Op::Tanh
+            | Op::Softplus
+            | Op::Softsign
+            | Op::Identity
+            | Op::Cast { .. } => {
                 count(inputs, 1, 1, "1")?;
                 one(x.to_vec())
             }

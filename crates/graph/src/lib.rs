@@ -64,6 +64,8 @@ pub const SUPPORTED_OPERATORS: &[&str] = &[
     "Sigmoid",
     "Slice",
     "Softmax",
+    "Softplus",
+    "Softsign",
     "Split",
     "Squeeze",
     "Sub",

@@ -45,6 +45,10 @@ pub enum Op {
     },
     /// Hyperbolic tangent.
     Tanh,
+    /// ln(1 + exp(x))
+    Softplus,
+    /// x / (1 + |x|)
+    Softsign,
     /// Clamps to the limits. A limit that ONNX omits is infinite.
     Clip {
         /// Lower limit.
@@ -154,6 +158,8 @@ impl Op {
             Self::Sigmoid => "Sigmoid",
             Self::HardSigmoid { .. } => "HardSigmoid",
             Self::Tanh => "Tanh",
+            Self::Softplus => "Softplus",
+            Self::Softsign => "Softsign",
             Self::Clip { .. } => "Clip",
             Self::Softmax { .. } => "Softmax",
             Self::Add => "Add",

@@ -216,6 +216,8 @@ impl Writer<'_> {
             | Op::Relu
             | Op::Sigmoid
             | Op::Tanh
+            | Op::Softplus
+            | Op::Softsign
             | Op::Add
             | Op::Sub
             | Op::Mul

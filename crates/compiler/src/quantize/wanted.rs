@@ -98,7 +98,9 @@ impl Wanted {
                 | Op::Elu { .. }
                 | Op::Sigmoid
                 | Op::HardSigmoid { .. }
-                | Op::Tanh => Role::Activation,
+                | Op::Tanh
+                | Op::Softplus
+                | Op::Softsign => Role::Activation,
                 Op::Pad(pad) if !pad_of_zeros(&pad.mode) => Role::Float,
                 Op::Flatten { .. }
                 | Op::Reshape

@@ -113,6 +113,8 @@ pub(super) fn curve(activation: Activation, x: f64) -> f64 {
             (f64::from(alpha) * x + f64::from(beta)).clamp(0.0, 1.0)
         }
         Activation::Tanh => x.tanh(),
+        Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Activation::Softsign => x / (1.0 + x.abs()),
         Activation::Clip { min, max } => {
             let x = min.map_or(x, |min| x.max(min.into()));
             max.map_or(x, |max| x.min(max.into()))

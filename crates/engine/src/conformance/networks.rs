@@ -149,6 +149,8 @@ fn curves() -> Plan {
             beta: 0.5,
         },
         Activation::Tanh,
+        Activation::Softplus,
+        Activation::Softsign,
         Activation::Clip {
             min: None,
             max: Some(2.0),

@@ -25,6 +25,9 @@ pub(crate) fn at(activation: Activation, x: f32) -> f32 {
         Activation::Sigmoid => 1.0 / (1.0 + libm::expf(-x)),
         Activation::HardSigmoid { alpha, beta } => at_most(at_least(alpha * x + beta, 0.0), 1.0),
         Activation::Tanh => libm::tanhf(x),
+        // ln(1 + exp(x)), of which exp(x) would overflow.
+        Activation::Softplus => at_least(x, 0.0) + libm::log1pf(libm::expf(-x.abs())),
+        Activation::Softsign => x / (1.0 + x.abs()),
         Activation::Clip { min, max } => {
             // As in ONNX, the upper limit is the result where min > max.
             at_most(
@@ -62,6 +65,8 @@ pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
         Activation::Sigmoid => each!(Activation::Sigmoid),
         Activation::HardSigmoid { alpha, beta } => each!(Activation::HardSigmoid { alpha, beta }),
         Activation::Tanh => each!(Activation::Tanh),
+        Activation::Softplus => each!(Activation::Softplus),
+        Activation::Softsign => each!(Activation::Softsign),
         Activation::Clip { min, max } => each!(Activation::Clip { min, max }),
     }
 }

@@ -448,7 +448,12 @@ impl<'a> Check<'a> {
 
     pub(super) fn activation(&self, activation: Activation) -> Result<(), PlanError> {
         let finite = match activation {
-            Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh => true,
+            Activation::None
+            | Activation::Relu
+            | Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Softplus
+            | Activation::Softsign => true,
             Activation::LeakyRelu { alpha } | Activation::Elu { alpha } => alpha.is_finite(),
             Activation::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
             Activation::Clip { min, max } => [min, max]

@@ -50,6 +50,8 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading
         "Sigmoid" => site.simple(|_| Ok(Op::Sigmoid)),
         "HardSigmoid" => site.simple(arithmetic::hard_sigmoid),
         "Tanh" => site.simple(|_| Ok(Op::Tanh)),
+        "Softplus" => site.simple(|_| Ok(Op::Softplus)),
+        "Softsign" => site.simple(|_| Ok(Op::Softsign)),
         "Clip" => site.first_input(arithmetic::clip),
         "Softmax" => site.simple(arithmetic::softmax),
         "Add" => site.simple(|_| Ok(Op::Add)),

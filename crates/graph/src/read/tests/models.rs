@@ -89,7 +89,7 @@ fn step(
         let tensor = Tensor::new(shape, data).unwrap();
         b.constant(format!("{name}.{suffix}"), tensor).unwrap()
     };
-    let op = match draw.below(32) {
+    let op = match draw.below(34) {
         0 => {
             let kernel = draw.pair(3);
             let channels = of.shape.get(1).copied().unwrap_or(1);
@@ -277,6 +277,8 @@ fn step(
             inputs.push(constant(draw, "scale", &[size]));
             Op::QuantizeLinear { axis }
         }
+        31 => Op::Softplus,
+        32 => Op::Softsign,
         _ => {
             inputs.push(constant(draw, "scale", &[]));
             Op::DequantizeLinear { axis }
