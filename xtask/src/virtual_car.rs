@@ -1,7 +1,7 @@
 //! `cargo xtask virtual-car`: an emulated arm64 computer with a camera and an I2C bus of its
 //! kernel. A .deb is installed on it, and it drives a simulated car.
 //!
-//! The rig in the guest (tests/virtual-car) emulates what surrounds that computer on a car. This
+//! The rig in the guest (cross/virtual-car) emulates what surrounds that computer on a car. This
 //! module boots the guest, injects faults, and checks the pulses.
 
 mod car;
