@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{Places, Wish, prepare};
+use pilotage_tensorrt::{GpuPolicy, TensorRtPaths, prepare};
 
 const RECIPES: &str = "engines";
 
@@ -33,8 +33,8 @@ fn run() -> Vec<String> {
         Ok(recipes) => recipes,
         Err(error) => return vec![format!("{RECIPES}: {error}")],
     };
-    println!("cargo::rerun-if-env-changed={}", Wish::VARIABLE);
-    let wish = match Wish::from_environment() {
+    println!("cargo::rerun-if-env-changed={}", GpuPolicy::VARIABLE);
+    let wish = match GpuPolicy::from_environment() {
         Ok(wish) => wish,
         Err(error) => return vec![error.to_string()],
     };
@@ -76,24 +76,24 @@ fn run() -> Vec<String> {
 
 /// Builds the TensorRT plan if this machine can use it. Returns an error only if the plan is
 /// required.
-fn plan(name: &str, engine: &[u8], wish: Wish) -> Option<String> {
+fn plan(name: &str, engine: &[u8], wish: GpuPolicy) -> Option<String> {
     let here = env::var_os("HOST") == env::var_os("TARGET");
-    if wish == Wish::Off || (!here && wish == Wish::Auto) {
+    if wish == GpuPolicy::Off || (!here && wish == GpuPolicy::Auto) {
         return None;
     }
     if !here {
         return Some(format!(
             "{name}: {} is `require`, but a plan is built on the machine that drives, and this is \
              a cross build; run `pilotage compile --for-this-machine` there",
-            Wish::VARIABLE
+            GpuPolicy::VARIABLE
         ));
     }
     let bundle = match Bundle::read(engine) {
         Ok(bundle) => bundle,
         Err(error) => return Some(format!("{name}: {error}")),
     };
-    let error = prepare(&bundle, &Places::default(), &|_| true).err()?;
-    if wish == Wish::Require {
+    let error = prepare(&bundle, &TensorRtPaths::default(), &|_| true).err()?;
+    if wish == GpuPolicy::Require {
         return Some(format!("{name}: {error}"));
     }
     if !error.is_absence() {

@@ -16,7 +16,7 @@ use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use pilotage_engine::InstructionSet;
 use pilotage_guard::actuators::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
-use pilotage_simulator::{CameraSpec, CarKind, Circuit, CircuitError, Looks, World};
+use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, CircuitError, World};
 use pilotage_tensorrt::{Transfer, Wait};
 use pilotage_vehicle::Mixer;
 
@@ -271,7 +271,7 @@ impl Car {
             time_limit,
             ..
         } = self.simulator;
-        let looks = looks.map_or_else(Looks::default, Looks::random);
+        let looks = looks.map_or_else(Appearance::default, Appearance::random);
         let limits = pilotage_simulator::Limits {
             laps,
             seconds: time_limit.as_secs_f64(),

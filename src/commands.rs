@@ -1,4 +1,4 @@
-//! One file per subcommand; `person` has the four that an operator sends to a guard.
+//! One file per subcommand; `operator` has the four that an operator sends to a guard.
 
 pub mod bench;
 pub mod check;
@@ -8,6 +8,6 @@ pub mod drive;
 pub mod gamepad;
 pub mod guard;
 pub mod inspect;
-pub mod person;
+pub mod operator;
 pub mod record;
 pub mod trim;

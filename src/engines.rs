@@ -1,7 +1,7 @@
 //! Engines that are compiled in, and engines in files.
 
-mod apart;
 mod fallback;
+mod threaded;
 
 use std::borrow::Cow;
 use std::io;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
 use pilotage_guard::Domain;
-use pilotage_tensorrt::{EngineOptions, Places, PrepareError};
+use pilotage_tensorrt::{EngineOptions, PrepareError, TensorRtPaths};
 use pilotage_vision::Preprocess;
 use serde::Deserialize;
 
@@ -18,8 +18,8 @@ use crate::car::{Backend, Car, EngineSource, OnGpuFailure};
 use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
-pub use apart::{Apart, Limits as ApartLimits, NotStarted};
 pub use fallback::{Backoff, Fallback, OtherPorts};
+pub use threaded::{Limits as ThreadLimits, NotStarted, ThreadedEngine};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));
@@ -214,14 +214,14 @@ pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError>
 /// Fails if the engine does not exist, its signature is not accepted, it is not valid, or it cannot
 /// run on this machine.
 pub fn load(car: &Car) -> Result<Loaded, LoadError> {
-    load_with(car, &Places::default())
+    load_with(car, &TensorRtPaths::default())
 }
 
 /// As [`load`], with TensorRT's libraries at `places`: for tests, which have no GPU.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(car: &Car, places: &Places) -> Result<Loaded, LoadError> {
+pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError> {
     let Fetched {
         name,
         bytes,
@@ -264,7 +264,7 @@ fn engine(
     name: &str,
     bundle: &Bundle,
     car: &Car,
-    places: &Places,
+    places: &TensorRtPaths,
     notes: &mut Vec<String>,
 ) -> Result<Box<dyn Engine>, LoadError> {
     let cpu = || {
@@ -294,7 +294,7 @@ fn engine(
     };
     // NVIDIA's libraries are only called from a separate thread: a call that hangs does not block
     // the pilot.
-    let limits = ApartLimits {
+    let limits = ThreadLimits {
         start: gpu.start,
         answer: limit + GRACE,
         wait: gpu.wait,
@@ -302,7 +302,7 @@ fn engine(
     let (own, places) = (bundle.clone(), places.clone());
     let make =
         move || pilotage_tensorrt::load(&own, &places, options).map(|started| started.engine);
-    let started = Apart::start(make, limits);
+    let started = ThreadedEngine::start(make, limits);
     match (started, on_failure) {
         (Ok(gpu), OnGpuFailure::Stop) => Ok(Box::new(gpu)),
         (Ok(gpu), OnGpuFailure::Cpu) => {

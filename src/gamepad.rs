@@ -30,7 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use axis::{Misplaced, Range};
 pub use buttons::{AGAIN, Buttons};
 pub use config::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest, UnknownName};
-pub use hand::{Hand, Input, Presses, Snapshot, Wish};
+pub use hand::{DriveRequest, Hand, Input, Presses, Snapshot};
 pub use lesson::{Lesson, Question, Step};
 pub use notice::{Notice, Role};
 pub use operator::Operator;

@@ -1,5 +1,5 @@
 //! A guard in a separate process: the simulated car's, which the pilot starts and watches, and a
-//! real car's ([`RealGuard`]).
+//! real car's ([`GuardConnection`]).
 
 mod real;
 
@@ -20,7 +20,7 @@ use pilotage_guard::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-pub use real::{OwnGuard, RealGuard, guard_program, write_failsafe};
+pub use real::{GuardConnection, OwnGuard, guard_program, write_failsafe};
 
 /// More outputs than a guard sends between two frames; if there are more, the oldest are dropped.
 const MOST_APPLIED: usize = 128;
@@ -118,13 +118,13 @@ impl Motors {
 /// The guard's process. When this is dropped, the process ends: its connection closes, and it
 /// writes failsafe.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct GuardProcess {
     /// The guard's outputs.
     pub motors: Motors,
     watch: Option<JoinHandle<()>>,
 }
 
-impl Guarded {
+impl GuardProcess {
     /// Starts this program as a guard with `limits` for the simulated car, and connects to it.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardProcess {
     fn drop(&mut self) {
         self.motors.shared.end.store(true, Ordering::Release);
         if let Some(watch) = self.watch.take() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, doctor, drive, gamepad, guard, inspect, person, record, trim,
+    bench, check, compile, doctor, drive, gamepad, guard, inspect, operator, record, trim,
 };
 
 /// Makes a driving policy in ONNX drive a car.
@@ -23,13 +23,13 @@ enum Command {
     /// Drive a real car with a gamepad, and record its frames and commands in a folder
     Record(record::Options),
     /// Arm a car, so that its pilot may drive it
-    Arm(person::Options),
+    Arm(operator::Options),
     /// Disarm a car
-    Disarm(person::Options),
+    Disarm(operator::Options),
     /// Stop a car; kills its guard if that does not respond
-    Stop(person::Options),
+    Stop(operator::Options),
     /// Show the state of a car's guard
-    Status(person::StatusOptions),
+    Status(operator::StatusOptions),
     /// Find a car's centre and ends, wheels off the ground, and write them to its car.toml
     Trim(trim::Options),
     /// Show a gamepad's axes and buttons, or learn their mapping
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         .nth(1)
         .is_some_and(|word| word == "stop")
     {
-        pilotage_guard::run_first();
+        pilotage_guard::raise_priority();
     }
     pilotage_console::run(run)
 }
@@ -67,10 +67,10 @@ fn run() -> ExitCode {
     let result = match command {
         Command::Drive(options) => drive::run(&options),
         Command::Record(options) => record::run(&options),
-        Command::Arm(options) => person::arm(&options),
-        Command::Disarm(options) => person::disarm(&options),
-        Command::Stop(options) => person::stop(&options),
-        Command::Status(options) => person::status(&options),
+        Command::Arm(options) => operator::arm(&options),
+        Command::Disarm(options) => operator::disarm(&options),
+        Command::Stop(options) => operator::stop(&options),
+        Command::Status(options) => operator::status(&options),
         Command::Trim(options) => trim::run(&options),
         Command::Gamepad(options) => gamepad::run(&options),
         Command::Check(options) => check::run(&options),

@@ -4,8 +4,8 @@
 //! to the frame's moment and writes to the actuator, the world follows those writes, and then the
 //! frame is rendered at the car's position.
 
-mod beside;
 mod drive;
+mod out_of_process;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,8 +22,8 @@ use pilotage_vision::{Frame, PixelFormat};
 use crate::camera::{Camera, CameraError};
 use crate::pilot::Dropped;
 
-pub use beside::BesideCamera;
 pub use drive::{DriveError, SimulatedDrive};
+pub use out_of_process::BesideCamera;
 
 /// How simulated time relates to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use pilotage::car::{Car, Settings};
-use pilotage::engines::{self, Apart, ApartLimits};
+use pilotage::engines::{self, ThreadLimits, ThreadedEngine};
 use pilotage::pilot::Dropped;
 use pilotage::report::LoopTiming;
 use pilotage::simulation::{Pace, SimulatedDrive};
@@ -64,14 +64,14 @@ fn the_engine_thread_allocates_nothing() {
 fn check_engine_thread(wait: Wait) {
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
     let mut direct = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
-    let limits = ApartLimits {
+    let limits = ThreadLimits {
         start: Duration::from_secs(60),
         answer: Duration::from_secs(60),
         wait,
     };
     let plan = bundle.plan.clone();
     let make = move || CpuEngine::new(&plan, CpuOptions::default());
-    let mut apart = Apart::start(make, limits).unwrap();
+    let mut apart = ThreadedEngine::start(make, limits).unwrap();
     let picture = vec![3_i8; direct.inputs()[0].len()];
     let mut medians = Vec::new();
     for engine in [&mut direct as &mut dyn Engine, &mut apart] {

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use machine::Machine;
 use pilotage::car::BackendKind;
-use pilotage_tensorrt::Places;
+use pilotage_tensorrt::TensorRtPaths;
 use run::{DriveOptions, DriveReport, When};
 
 /// A lap that the CPU drives.
@@ -35,7 +35,7 @@ fn cpu_lap() -> DriveReport {
     let report = run::drive(
         BackendKind::Cpu,
         &options,
-        &Places::default(),
+        &TensorRtPaths::default(),
         nowhere.path(),
     );
     assert!(report.completed && report.fallbacks.is_empty());

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pilotage::guarded::Guarded;
+use pilotage::guarded::GuardProcess;
 use pilotage_guard::{
     ArmRequest, Domain, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
     monotonic,
@@ -33,14 +33,18 @@ fn limits() -> Limits {
     Limits::new(spec).unwrap()
 }
 
-fn start() -> (Guarded, pilotage_guard::SocketLink) {
+fn start() -> (GuardProcess, pilotage_guard::SocketLink) {
     let program = Path::new(env!("CARGO_BIN_EXE_pilotage"));
-    Guarded::start_as(program, &limits(), Domain::Simulated).unwrap()
+    GuardProcess::start_as(program, &limits(), Domain::Simulated).unwrap()
 }
 
 /// Waits until the motors' latest output satisfies `is_it`, at most for `limit`; returns the
 /// waiting time.
-fn until(guarded: &Guarded, limit: Duration, is_it: impl Fn(&Output) -> bool) -> Option<Duration> {
+fn until(
+    guarded: &GuardProcess,
+    limit: Duration,
+    is_it: impl Fn(&Output) -> bool,
+) -> Option<Duration> {
     let started = Instant::now();
     while started.elapsed() < limit {
         let last = guarded.motors.take().last().copied();
@@ -53,7 +57,7 @@ fn until(guarded: &Guarded, limit: Duration, is_it: impl Fn(&Output) -> bool) ->
 }
 
 /// Arms the car and drives until the motors move.
-fn drive(guarded: &Guarded, link: &mut pilotage_guard::SocketLink) {
+fn drive(guarded: &GuardProcess, link: &mut pilotage_guard::SocketLink) {
     let now = monotonic();
     let engine = Domain::Simulated;
     link.arm(now, ArmRequest { engine }).unwrap();

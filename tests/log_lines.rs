@@ -50,7 +50,7 @@ const REASONS: [&str; 23] = [
     "src/camera/error.rs",
     "src/camera/supervised.rs",
     "src/engines.rs",
-    "src/engines/apart.rs",
+    "src/engines/threaded.rs",
     "src/gamepad.rs",
     "src/gamepad/buttons.rs",
     "src/pilot.rs",

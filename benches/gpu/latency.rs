@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use pilotage::engines::{Apart, ApartLimits};
+use pilotage::engines::{ThreadLimits, ThreadedEngine};
 use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
-use pilotage_tensorrt::{EngineOptions, Places, Transfer, Wait, load};
+use pilotage_tensorrt::{EngineOptions, TensorRtPaths, Transfer, Wait, load};
 
 /// The table of results.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Rows {
     pub fn measure(
         &mut self,
         bundle: &Bundle,
-        places: &Places,
+        places: &TensorRtPaths,
         precision: &str,
         count: usize,
     ) -> anyhow::Result<()> {
@@ -84,14 +84,14 @@ impl Rows {
         )?;
         drop(engine);
         // The options of `pilotage drive`.
-        let limits = ApartLimits {
+        let limits = ThreadLimits {
             start: Duration::from_secs(600),
             answer: LIMIT,
             wait: Wait::Spin,
         };
         let (bundle, places) = (bundle.clone(), places.clone());
         let make = move || load(&bundle, &places, options).map(|proven| proven.engine);
-        let mut engine = Apart::start(make, limits)?;
+        let mut engine = ThreadedEngine::start(make, limits)?;
         let how = "graph, own thread";
         self.time(&mut engine, &frames, precision, how, count, None)?;
         let how = "the same, 20 a second";

@@ -22,7 +22,9 @@ use pilotage::doctor::{Finding, Gpu, Needs, System, examine};
 use pilotage_compiler::{Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, GateResult, conformance};
-use pilotage_tensorrt::{Device, EngineOptions, Places, Product, Shims, TensorRt, load, prepare};
+use pilotage_tensorrt::{
+    Device, EngineOptions, Product, Shims, TensorRt, TensorRtPaths, load, prepare,
+};
 
 #[derive(Parser)]
 struct Arguments {
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let place = std::path::absolute(&arguments.place)?;
-    let places = Places {
+    let places = TensorRtPaths {
         libraries: arguments.libraries.clone(),
         shims: Shims::In(place.join("shims")),
         headers: arguments.include.clone(),

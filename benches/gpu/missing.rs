@@ -2,10 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use pilotage_tensorrt::{Device, Places, Product, TensorRt, TensorRtError, find_headers};
+use pilotage_tensorrt::{Device, Product, TensorRt, TensorRtError, TensorRtPaths, find_headers};
 
 /// Lists each missing requirement with a remedy. Empty if nothing is missing.
-pub fn here(places: &Places) -> Vec<String> {
+pub fn here(places: &TensorRtPaths) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = Device::first() {
         missing.push(format!("a GPU: {error}"));

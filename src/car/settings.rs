@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pilotage_guard::actuators::ActuatorSettings;
-use pilotage_guard::{GuardSettings, USUAL_RATE};
+use pilotage_guard::{DEFAULT_RATE, GuardSettings};
 use pilotage_tensorrt::Wait;
 use serde::Deserialize;
 
@@ -267,7 +267,7 @@ impl Default for CameraSettings {
             black_frames: None,
             width: 640,
             height: 480,
-            rate: USUAL_RATE,
+            rate: DEFAULT_RATE,
             horizontal_fov: 1.57,
             forward: 0.45,
             left: 0.0,

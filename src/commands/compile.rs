@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use pilotage_compiler::{
-    CalibrationMethod, CalibrationRecipe, Compiled, LayerTable, Precision, Recipe, Wishes,
+    CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, LayerTable, Precision, Recipe,
     compile_recipe, draft, read_recipe_text,
 };
 use pilotage_config::Source;
 use pilotage_console::print;
 use pilotage_engine::{Bundle, Domain, Meaning};
-use pilotage_tensorrt::Wish;
+use pilotage_tensorrt::GpuPolicy;
 use serde::de::DeserializeOwned;
 
 use super::inspect::table;
@@ -83,8 +83,8 @@ pub struct Options {
 /// written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let wish = match options.for_this_machine {
-        true => Wish::Require,
-        false => Wish::from_environment()?,
+        true => GpuPolicy::Require,
+        false => GpuPolicy::from_environment()?,
     };
     let stem = |path: &Path| {
         path.file_stem()
@@ -182,7 +182,7 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
         word => spelled::<Meaning>(word).map(Some),
     });
     let meanings: Result<Vec<_>, String> = meanings.collect();
-    let wishes = Wishes {
+    let wishes = DraftOptions {
         meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
         precision,
         domain: options.domain.unwrap_or(Domain::Simulated),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use pilotage_guard::{
-    Allowed, Domain, GuardedCar, Identification, Limits, LimitsSpec, Reach, Relay,
+    Allowed, Domain, GuardedCar, Identification, Limits, LimitsSpec, Relay, ServeOptions,
 };
 
 /// Options of `pilotage guard`.
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let spec: LimitsSpec = serde_json::from_str(limits).context("--limits")?;
     let limits = Limits::new(spec)?;
     let motors = std::io::stdout().as_fd().try_clone_to_owned();
-    let reach = Reach {
+    let reach = ServeOptions {
         socket: None,
         pilot: Some(pilot),
         allowed: Allowed::own(),

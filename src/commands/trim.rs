@@ -15,7 +15,7 @@ use pilotage_guard::{
 };
 use toml_edit::DocumentMut;
 
-use crate::guarded::RealGuard;
+use crate::guarded::GuardConnection;
 
 /// Options of `pilotage trim`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })?;
     let typed = listen()?;
     // Drop order: `link` before `own`, so that a guard that was started here ends.
-    let RealGuard { own, mut link } = RealGuard::reach(&car, &options.car)?;
+    let GuardConnection { own, mut link } = GuardConnection::reach(&car, &options.car)?;
     link.hello_to_trim(&car.identification())?;
     // A stopped car cannot be trimmed; the operator who trims disarms it.
     link.disarm(monotonic())?;

@@ -51,7 +51,7 @@ pub struct Snapshot {
 
 /// The driving that the operator requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Wish {
+pub struct DriveRequest {
     /// -1 (full right) to 1 (full left), within the guard's limits; 0 unless driven.
     pub steering: f32,
     /// Within the guard's limits; 0 unless driven.
@@ -343,12 +343,12 @@ impl Hand {
     /// its state was known and is still held, the stop button is not held, and the gamepad has
     /// reported something within `silence`. An axis that was not seen at rest since then commands
     /// nothing.
-    pub fn wish(&self, now: Time) -> Wish {
+    pub fn wish(&self, now: Time) -> DriveRequest {
         let silence: Duration = self.silence;
         let fresh = |last: Time| now.since(last) < silence;
         let held = self.dead_man.pressed && !self.stop.down;
         if !(held && self.known == Known::All && self.last_event.is_some_and(fresh)) {
-            return Wish::default();
+            return DriveRequest::default();
         }
         // The kernel's axes grow to the right and towards the operator.
         let steering = -self.steering.command();
@@ -359,7 +359,7 @@ impl Hand {
         let (least, most) = self.throttle_limits;
         let limit = if ahead < 0.0 { -least } else { most };
         let throttle = ahead * limit * self.throttle_scale;
-        Wish {
+        DriveRequest {
             steering: within(steering, self.steering_limits),
             throttle: within(throttle, self.throttle_limits),
             driven: true,

@@ -33,7 +33,7 @@ const SILENT: Duration = Duration::from_millis(10);
 const PROGRAM: &str = "pilotage-guard";
 
 /// The connection to a car's guard.
-pub struct RealGuard {
+pub struct GuardConnection {
     /// The guard, if the pilot started it. When this is dropped, the guard ends, provided that the
     /// link was dropped before.
     pub own: Option<OwnGuard>,
@@ -41,7 +41,7 @@ pub struct RealGuard {
     pub link: SocketLink,
 }
 
-impl RealGuard {
+impl GuardConnection {
     /// Connects to the guard of `car`, which `file` describes. If no guard listens, one is started.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ pub struct OwnGuard {
 }
 
 impl OwnGuard {
-    fn start(car: &GuardedCar, file: &Path) -> Result<RealGuard, GuardedError> {
+    fn start(car: &GuardedCar, file: &Path) -> Result<GuardConnection, GuardedError> {
         let mut command = command(car)?;
         let program = PathBuf::from(command.get_program());
         let failed = |reason: io::Error| GuardedError::Start {
@@ -169,7 +169,7 @@ impl OwnGuard {
             Ok(link) => {
                 drop(ours);
                 let _ = ended_with(&mut child, START);
-                return Ok(RealGuard { own: None, link });
+                return Ok(GuardConnection { own: None, link });
             }
             Err(error) => {
                 // The child's connection to this pilot closes, so it ends in order.
@@ -188,7 +188,7 @@ impl OwnGuard {
             name.spawn(move || watch(child, heartbeat, &car, &end))
                 .map_err(failed)?
         };
-        Ok(RealGuard {
+        Ok(GuardConnection {
             own: Some(Self {
                 end,
                 watch: Some(watch),

@@ -11,7 +11,7 @@ use super::{BesideCamera, Simulation};
 use crate::camera::{Camera, Monotonic};
 use crate::car::Car;
 use crate::engines::Loaded;
-use crate::guarded::{Guarded, GuardedError};
+use crate::guarded::{GuardProcess, GuardedError};
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
 
 /// A simulated car, its guard and its pilot; the car is not armed yet.
@@ -41,7 +41,7 @@ pub enum DriveError {
     Guard(#[from] StartError),
     /// The guard's process does not start.
     #[error(transparent)]
-    Guarded(#[from] GuardedError),
+    GuardProcess(#[from] GuardedError),
     /// The parts do not fit together.
     #[error(transparent)]
     Pilot(#[from] BuildError),
@@ -94,7 +94,7 @@ impl SimulatedDrive {
         world: World,
         loaded: Loaded,
         dropped: Dropped,
-        (guarded, link): (Guarded, SocketLink),
+        (guarded, link): (GuardProcess, SocketLink),
     ) -> Result<Self, DriveError> {
         let mut world = world;
         // The first frame allocates the renderer's memory.

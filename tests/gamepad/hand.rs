@@ -8,7 +8,7 @@ fn sticks_command_steering_and_throttle() {
     let mut hand = holding(&car, 1000);
     let mut with = |code, value| {
         report(&mut hand, 1000, &[axis(code, value)]);
-        let Wish {
+        let DriveRequest {
             steering, throttle, ..
         } = hand.wish(at(1000));
         (steering, throttle)
@@ -66,12 +66,16 @@ fn a_released_or_silent_gamepad_commands_rest() {
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
     assert_eq!(hand.wish(at(1499)).throttle, 0.2);
-    assert_eq!(hand.wish(at(1500)), Wish::default(), "silent for 500 ms");
+    assert_eq!(
+        hand.wish(at(1500)),
+        DriveRequest::default(),
+        "silent for 500 ms"
+    );
     // Any event shows that the gamepad is alive.
     report(&mut hand, 1600, &[Input::Other]);
     assert_eq!(hand.wish(at(1600)).throttle, 0.2);
     report(&mut hand, 1601, &[button(DEAD_MAN, false)]);
-    assert_eq!(hand.wish(at(1601)), Wish::default());
+    assert_eq!(hand.wish(at(1601)), DriveRequest::default());
 }
 
 #[test]
@@ -86,7 +90,7 @@ fn buttons_found_held_down_must_be_released_first() {
     hand.know(at(0), found);
     report(&mut hand, 1, &[button(ARM, true), button(DEAD_MAN, true)]);
     assert!(!hand.take_presses().arm);
-    assert_eq!(hand.wish(at(1)), Wish::default());
+    assert_eq!(hand.wish(at(1)), DriveRequest::default());
     for pressed in [false, true] {
         report(
             &mut hand,
@@ -112,7 +116,7 @@ fn after_lost_events_the_state_is_queried_and_the_button_must_be_pressed_again()
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
     hand.take(at(1001), Input::Dropped);
-    assert_eq!(hand.wish(at(1001)), Wish::default());
+    assert_eq!(hand.wish(at(1001)), DriveRequest::default());
     hand.take(at(1001), button(ARM, true));
     assert!(!hand.wants_state(), "what is cut off is read first");
     // A stop counts, however old it is.
@@ -126,7 +130,7 @@ fn after_lost_events_the_state_is_queried_and_the_button_must_be_pressed_again()
     };
     hand.know(at(1002), found);
     assert!(!hand.take_presses().arm);
-    assert_eq!(hand.wish(at(1002)), Wish::default());
+    assert_eq!(hand.wish(at(1002)), DriveRequest::default());
     for pressed in [false, true] {
         report(&mut hand, 1003, &[button(DEAD_MAN, pressed)]);
     }
@@ -141,7 +145,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
     assert_eq!(hand.wish(at(1000)).throttle, 0.2);
     report(&mut hand, 1001, &[button(STOP, true)]);
-    assert_eq!(hand.wish(at(1001)), Wish::default());
+    assert_eq!(hand.wish(at(1001)), DriveRequest::default());
     let presses = hand.take_presses();
     assert!(presses.stop && presses.stop_held, "{presses:?}");
     // The stop button is still held, but only counts as one press.
@@ -149,7 +153,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     let presses = hand.take_presses();
     assert!(presses.stop_held && presses.arm_dropped, "{presses:?}");
     assert!(!presses.stop && !presses.arm, "{presses:?}");
-    assert_eq!(hand.wish(at(1002)), Wish::default());
+    assert_eq!(hand.wish(at(1002)), DriveRequest::default());
     // A press of the arm button during the stop does not count after the release either.
     report(&mut hand, 1003, &[button(ARM, false), button(ARM, true)]);
     report(&mut hand, 1004, &[button(STOP, false)]);
@@ -167,7 +171,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     hand.know(at(0), found);
     report(&mut hand, 500, &[button(DEAD_MAN, true)]);
     assert!(hand.stop_held() && hand.take_presses().stop_held);
-    assert_eq!(hand.wish(at(500)), Wish::default());
+    assert_eq!(hand.wish(at(500)), DriveRequest::default());
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn reading_allocates_nothing_and_a_flood_does_not_block() {
     // In two pieces, which the kernel never does.
     let driven = driven.concat();
     pipe.write_all(&driven[..31]).unwrap();
-    let mut wish = Wish::default();
+    let mut wish = DriveRequest::default();
     let taken = allocation_counter::measure(|| {
         pad.read(at(1)).unwrap();
         pipe.write_all(&driven[31..]).unwrap();

@@ -172,7 +172,7 @@ proptest! {
             let fresh = last.is_some_and(|last| now - last < silence);
             prop_assert_eq!(wish.driven, held && fresh && !broken && !stop);
             if !wish.driven {
-                prop_assert_eq!(wish, Wish::default());
+                prop_assert_eq!(wish, DriveRequest::default());
             }
             prop_assert!(wish.steering == 0.0 || models[0].free, "{:?} {:?}", wish, models[0]);
             prop_assert!(wish.throttle == 0.0 || models[1].free, "{:?} {:?}", wish, models[1]);

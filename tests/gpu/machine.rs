@@ -8,7 +8,7 @@ use std::process::Command;
 
 use pilotage::engines;
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{Places, Shims};
+use pilotage_tensorrt::{Shims, TensorRtPaths};
 
 use crate::run::{DriveOptions, DriveReport};
 
@@ -212,8 +212,8 @@ impl Machine {
 }
 
 /// The paths of this machine's libraries and files.
-pub fn places(place: &Path) -> Places {
-    Places {
+pub fn places(place: &Path) -> TensorRtPaths {
+    TensorRtPaths {
         libraries: Some(place.join("libraries")),
         shims: Shims::In(place.join("shims")),
         headers: vec![place.join("headers")],

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use pilotage::car::{BackendKind, Car, OnGpuFailure};
 use pilotage::engines::{self, Loaded};
-use pilotage::guarded::Guarded;
+use pilotage::guarded::GuardProcess;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Pace, SimulatedDrive};
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
 use pilotage_guard::{Domain, Mode, monotonic};
-use pilotage_tensorrt::{Places, prepare};
+use pilotage_tensorrt::{TensorRtPaths, prepare};
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
@@ -191,7 +191,7 @@ impl Fault<'_> {
 pub fn drive(
     backend: BackendKind,
     options: &DriveOptions,
-    places: &Places,
+    places: &TensorRtPaths,
     run: &Path,
 ) -> DriveReport {
     let fault = Fault {
@@ -236,7 +236,7 @@ fn lap(
     let mut drive = match &options.guard {
         None => SimulatedDrive::new(car, world, loaded, Dropped::default()),
         Some(program) => {
-            let guarded = Guarded::start_as(program, &car.limits, Domain::Simulated).unwrap();
+            let guarded = GuardProcess::start_as(program, &car.limits, Domain::Simulated).unwrap();
             motors = Some(guarded.0.motors.clone());
             SimulatedDrive::beside(car, world, loaded, Dropped::default(), guarded)
         }

@@ -12,7 +12,7 @@ use crate::recipe::Precision;
 
 /// The parts of a recipe that cannot be derived from the model.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wishes {
+pub struct DraftOptions {
     /// The meaning of each output element, in the model's order. `None` for elements that the car
     /// does not use.
     pub meanings: Vec<Option<Meaning>>,
@@ -76,7 +76,7 @@ pub enum DraftError {
 ///
 /// # Errors
 /// If the model cannot be read, or `wishes` does not fit it.
-pub fn draft(model: &Path, named: &Path, wishes: &Wishes) -> Result<String, DraftError> {
+pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String, DraftError> {
     let options = ReadOptions::default();
     let path = || model.to_owned();
     let bytes = read_at_most(model, options.max_bytes).map_err(|reason| DraftError::Read {

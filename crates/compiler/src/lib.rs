@@ -33,7 +33,7 @@ pub use compile::{
 };
 pub use correct::correct_biases;
 pub use dequantize::dequantize;
-pub use draft::{DraftError, Wishes, draft};
+pub use draft::{DraftError, DraftOptions, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use float16::{NarrowError, narrow, widen};

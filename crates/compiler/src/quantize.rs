@@ -6,14 +6,14 @@
 //! DequantizeLinear where a value is quantized, and float operators between the pairs.
 
 mod build;
-mod wanted;
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_graph::{Graph, GraphError, ValueId};
 
-pub use wanted::layers;
-pub(crate) use wanted::unit_axis;
+pub use plan::layers;
+pub(crate) use plan::unit_axis;
 
 use crate::calibrate::Range;
 
@@ -64,7 +64,7 @@ pub enum QuantizeError {
 /// # Errors
 /// If an option names a layer that does not exist.
 pub fn values(graph: &Graph, options: &QuantizeOptions) -> Result<Vec<ValueId>, QuantizeError> {
-    let wanted = wanted::Wanted::new(graph, options)?;
+    let wanted = plan::QuantizationPlan::new(graph, options)?;
     Ok(wanted.sources(graph))
 }
 
@@ -79,7 +79,7 @@ pub fn quantize(
     ranges: &BTreeMap<ValueId, Range>,
     options: &QuantizeOptions,
 ) -> Result<(Graph, Vec<f32>), QuantizeError> {
-    let wanted = wanted::Wanted::new(graph, options)?;
+    let wanted = plan::QuantizationPlan::new(graph, options)?;
     build::Builder::new(graph, ranges, &wanted, options)?.build()
 }
 

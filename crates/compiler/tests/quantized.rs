@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use pilotage_compiler::{Compiled, Network, PortLayout, Proof, Weights, compile, lower_weights};
-use pilotage_engine::plan::{Finish, Operation, Plan};
+use pilotage_engine::plan::{Epilogue, Operation, Plan};
 use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{Graph, ReadOptions};
 use tempfile::TempDir;
@@ -242,7 +242,7 @@ fn every_precision_is_compiled_and_gated() {
                     | Operation::QuantizedFullyConnected { finish, .. } => Some(finish),
                     _ => None,
                 };
-                matches!(finish, Some(Finish::Dynamic { .. }))
+                matches!(finish, Some(Epilogue::Dynamic { .. }))
             });
             // The input is already integers, so the first layer is not dynamic.
             assert_eq!(

@@ -17,7 +17,7 @@ mod onnxruntime;
 use std::path::Path;
 
 use pilotage_compiler::{Frames, Network, Proof, Recipe, compile};
-use pilotage_engine::plan::{Finish, Operation};
+use pilotage_engine::plan::{Epilogue, Operation};
 use pilotage_engine::{Bundle, ElementType, GateResult, Layout};
 use pilotage_graph::{Graph, ReadOptions};
 
@@ -32,7 +32,7 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
     let input = &plan.inputs[0];
     assert_eq!(input.layout, Layout::Nhwc);
     assert_eq!(plan.tensors[0].element_type, ElementType::I8);
-    let finishes: Vec<Finish> = plan
+    let finishes: Vec<Epilogue> = plan
         .steps
         .iter()
         .filter_map(|step| match step.operation {
@@ -41,10 +41,10 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
             _ => None,
         })
         .collect();
-    let relu = Finish::Int8 { low: 0, high: 127 };
+    let relu = Epilogue::Int8 { low: 0, high: 127 };
     assert_eq!(finishes.len(), 10);
     assert!(finishes[..9].iter().all(|finish| *finish == relu));
-    assert!(matches!(finishes[9], Finish::Float { .. }));
+    assert!(matches!(finishes[9], Epilogue::Float { .. }));
     let reshapes = plan
         .steps
         .iter()

@@ -335,7 +335,7 @@ pub enum Operation {
         /// Groups of channels.
         groups: usize,
         /// The epilogue.
-        finish: Finish,
+        finish: Epilogue,
     },
     /// [`FullyConnected`](Self::FullyConnected) on an i8 input, in integers.
     QuantizedFullyConnected {
@@ -346,7 +346,7 @@ pub enum Operation {
         /// f32 (M).
         multiplier: ConstantId,
         /// The epilogue.
-        finish: Finish,
+        finish: Epilogue,
     },
     /// i8 to i8 through a table: the entry at x + 128. An activation function of an
     /// INT8 network.
@@ -370,7 +370,7 @@ pub enum Operation {
 /// No multiply-add is fused.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Finish {
+pub enum Epilogue {
     /// i8: round_half_even(f32(sum) * multiplier), clamped between the limits.
     Int8 {
         /// Lower limit; 0 where a ReLU follows.

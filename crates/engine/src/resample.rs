@@ -120,7 +120,7 @@ fn sum_rows(rows: &[u8], stride: usize, weights: &[u16], out: &mut [i16]) {
 
 /// How the four sums of a pixel are converted to its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
+pub enum Epilogue {
     /// The first three sums are three channels.
     Three,
     /// The four sums are added to one channel.
@@ -137,7 +137,7 @@ pub enum Finish {
     Grey,
 }
 
-impl Finish {
+impl Epilogue {
     /// Bytes of a pixel.
     pub fn channels(self) -> usize {
         match self {
@@ -177,30 +177,30 @@ const LEVEL_HALF: i32 = 1 << (LEVEL_SHIFT - 1);
 
 /// Converts the four sums of one pixel to its bytes.
 #[inline(always)]
-fn finish(finish: Finish, sums: [i32; 4], out: &mut [u8]) {
+fn finish(finish: Epilogue, sums: [i32; 4], out: &mut [u8]) {
     let round = |sum: i32| ((sum + HALF) >> FRACTION) as u8;
     let round_yuv = |sum: i32, zero: i32| ((sum + YUV_HALF) >> YUV_SHIFT) - zero;
     let clamp = |sum: i32| ((sum + LEVEL_HALF) >> LEVEL_SHIFT).clamp(0, 255) as u8;
     let luma = || round_yuv(sums[0] + sums[1], BLACK) * LUMA;
     match (finish, out) {
-        (Finish::Three, [a, b, c]) => {
+        (Epilogue::Three, [a, b, c]) => {
             [*a, *b, *c] = [round(sums[0]), round(sums[1]), round(sums[2])];
         }
-        (Finish::One, [out]) => *out = round(sums.iter().sum()),
-        (Finish::Luminance, [out]) => {
+        (Epilogue::One, [out]) => *out = round(sums.iter().sum()),
+        (Epilogue::Luminance, [out]) => {
             let [red, green, blue, _] = sums.map(i64::from);
             let sum = red * 19_595 + green * 38_470 + blue * 7_471;
             *out = round((sum >> 16) as i32);
         }
-        (Finish::Grey, [out]) => *out = clamp(luma()),
-        (Finish::Rgb | Finish::Bgr, [a, b, c]) => {
+        (Epilogue::Grey, [out]) => *out = clamp(luma()),
+        (Epilogue::Rgb | Epilogue::Bgr, [a, b, c]) => {
             let (u, v) = (round_yuv(sums[2], NO_COLOUR), round_yuv(sums[3], NO_COLOUR));
             let luma = luma();
             let red = clamp(luma + v * RED_OF_V);
             let green = clamp(luma + u * GREEN_OF_U + v * GREEN_OF_V);
             let blue = clamp(luma + u * BLUE_OF_U);
             [*a, *b, *c] = match finish {
-                Finish::Bgr => [blue, green, red],
+                Epilogue::Bgr => [blue, green, red],
                 _ => [red, green, blue],
             };
         }
@@ -226,7 +226,7 @@ pub struct Columns {
     starts: Vec<u32>,
     /// Eight for each load of each pixel, permuted; see [`Columns::weight`].
     weights: Vec<u16>,
-    finish: Finish,
+    finish: Epilogue,
     row: usize,
     /// For vectors that hold four pixels.
     #[cfg(target_arch = "x86_64")]
@@ -251,7 +251,7 @@ impl Columns {
         vectors: Vectors,
         order: [u8; SAMPLES],
         advance: usize,
-        finish: Finish,
+        finish: Epilogue,
         pixels: impl IntoIterator<Item = (usize, S)>,
     ) -> Self {
         let pixels: Vec<(usize, Vec<Share>)> = pixels

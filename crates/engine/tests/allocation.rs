@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pilotage_engine::conformance::{self, Buffer, PlanBuilder};
-use pilotage_engine::plan::{Activation, ConstantData, Finish, Operation, Plan, Window};
+use pilotage_engine::plan::{Activation, ConstantData, Epilogue, Operation, Plan, Window};
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 
 /// Counts the allocations of all threads.
@@ -57,7 +57,7 @@ fn integers() -> Plan {
         (layer(36, &[3, 3, 1]), [3, 1, 1, 36], [1, 9, 14, 36]),
     ];
     let (hidden, last) = (layer(70, &[4536]), layer(2, &[70]));
-    let finish = Finish::Int8 { low: 0, high: 127 };
+    let finish = Epilogue::Int8 { low: 0, high: 127 };
     for ((weights, multiplier), [kernel, stride, pad, groups], shape) in convolutions {
         let convolution = Operation::QuantizedConv2d {
             weights,
@@ -78,7 +78,7 @@ fn integers() -> Plan {
     let activation = Activation::Tanh;
     for ((weights, multiplier), finish, units, element_type) in [
         (hidden, finish, 70, ElementType::I8),
-        (last, Finish::Float { activation }, 2, ElementType::F32),
+        (last, Epilogue::Float { activation }, 2, ElementType::F32),
     ] {
         let dense = Operation::QuantizedFullyConnected {
             weights,

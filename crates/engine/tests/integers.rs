@@ -10,7 +10,7 @@
 use half::f16;
 use pilotage_engine::conformance::{Buffer, PlanBuilder, evaluate, infer, lend};
 use pilotage_engine::plan::{
-    Activation, ConstantData, ConstantId, Finish, Operand, Operation, Plan, PoolKind, Window,
+    Activation, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PoolKind, Window,
 };
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, PlanError};
 use proptest::prelude::*;
@@ -168,35 +168,35 @@ fn windows(shape: &Shape, axis: usize) -> usize {
         .map_or(0, |rest| rest / shape.strides[axis] + 1)
 }
 
-fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Finish> {
+fn finishes(b: &mut PlanBuilder, numbers: &mut Numbers, units: usize) -> Vec<Epilogue> {
     let floats = (0..units).map(|_| numbers.next()).collect();
     let bias = b.constant(&[units], ConstantData::F32(floats));
     let activation = Activation::Elu { alpha: 0.5 };
     vec![
-        Finish::Int8 {
+        Epilogue::Int8 {
             low: -128,
             high: 127,
         },
-        Finish::Int8 { low: 0, high: 90 },
-        Finish::Float { activation },
-        Finish::Dynamic {
+        Epilogue::Int8 { low: 0, high: 90 },
+        Epilogue::Float { activation },
+        Epilogue::Dynamic {
             bias: Some(bias),
             activation,
         },
     ]
 }
 
-fn output_type(finish: &Finish) -> ElementType {
+fn output_type(finish: &Epilogue) -> ElementType {
     match finish {
-        Finish::Int8 { .. } => ElementType::I8,
+        Epilogue::Int8 { .. } => ElementType::I8,
         _ => ElementType::F32,
     }
 }
 
 /// The inputs of a layer with this epilogue.
-fn inputs_of(finish: &Finish, x: Operand, scale: Operand) -> Vec<Operand> {
+fn inputs_of(finish: &Epilogue, x: Operand, scale: Operand) -> Vec<Operand> {
     match finish {
-        Finish::Dynamic { .. } => vec![x, scale],
+        Epilogue::Dynamic { .. } => vec![x, scale],
         _ => vec![x],
     }
 }
@@ -307,7 +307,7 @@ proptest! {
     }
 }
 
-fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Finish) -> Plan {
+fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Epilogue) -> Plan {
     let mut b = PlanBuilder::default();
     let depth = weights.len();
     let x = b.input(&[1, depth], ElementType::I8);
@@ -324,7 +324,7 @@ fn one_unit(weights: Vec<i8>, bias: i32, multiplier: f32, finish: Finish) -> Pla
     b.finish(&[y])
 }
 
-const FULL_RANGE: Finish = Finish::Int8 {
+const FULL_RANGE: Epilogue = Epilogue::Int8 {
     low: -128,
     high: 127,
 };
@@ -356,7 +356,7 @@ fn threads_do_not_change_the_results() {
     let multiplier = numbers.multipliers(&mut b, 72, 108);
     let mut outputs = Vec::new();
     let activation = Activation::Relu;
-    for finish in [FULL_RANGE, Finish::Float { activation }] {
+    for finish in [FULL_RANGE, Epilogue::Float { activation }] {
         let operation = Operation::QuantizedConv2d {
             weights,
             bias: None,
@@ -407,9 +407,9 @@ fn plans_that_could_overflow_or_are_inconsistent_are_errors() {
         let plan = one_unit(vec![1], 0, multiplier, FULL_RANGE);
         assert_eq!(parameter(plan), "multiplier");
     }
-    let crossed = Finish::Int8 { low: 1, high: 0 };
+    let crossed = Epilogue::Int8 { low: 1, high: 0 };
     assert_eq!(parameter(one_unit(vec![1], 0, 1.0, crossed)), "limits");
-    let dynamic = Finish::Dynamic {
+    let dynamic = Epilogue::Dynamic {
         bias: None,
         activation: Activation::None,
     };

@@ -4,7 +4,7 @@
 
 use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend, number};
 use pilotage_engine::plan::{
-    ConstantData, ConstantId, Finish, Operand, Operation, Plan, PoolKind, Window,
+    ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PoolKind, Window,
 };
 use pilotage_engine::{CpuEngine, CpuOptions, ElementType, InstructionSet};
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ impl Layers {
                 dilations: [1; 2],
             },
             groups: 1,
-            finish: Finish::Int8 {
+            finish: Epilogue::Int8 {
                 low: -100,
                 high: 127,
             },
@@ -97,7 +97,7 @@ impl Layers {
             weights,
             bias,
             multiplier,
-            finish: Finish::Int8 { low: 0, high: 127 },
+            finish: Epilogue::Int8 { low: 0, high: 127 },
         };
         self.add(operation, x, [a, b, c, units]);
     }

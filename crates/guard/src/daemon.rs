@@ -13,7 +13,7 @@ use crate::actuators::{ActuatorSettings, Kind, Motors, OpenError, bus_lock};
 use crate::record::{Record, lock_file, own_directory};
 use crate::trim::TrimmedMotors;
 use crate::{
-    Actuator, ActuatorError, Allowed, CarFileError, GuardedCar, Output, ProcessError, Reach,
+    Actuator, ActuatorError, Allowed, CarFileError, GuardedCar, Output, ProcessError, ServeOptions,
     monotonic, run,
 };
 
@@ -48,7 +48,7 @@ pub enum DaemonError {
         "another guard holds it (process {process}): {car}; there can be one for each car \
          (`pilotage stop` ends it)"
     )]
-    Guarded {
+    GuardProcess {
         /// The guard's process number.
         process: i32,
         /// The car of that guard.
@@ -81,9 +81,9 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     alone(&car)?;
     let lock = lock(&car.actuator, HANDOVER)?;
     let mut motors = Motors::open(&car.actuator, HANDOVER)?;
-    motors.keep_to(car.limits.spec().deadline);
+    motors.set_deadline(car.limits.spec().deadline);
     let motors = TrimmedMotors::new(motors, &car.actuator);
-    let reach = Reach {
+    let reach = ServeOptions {
         socket: Some(car.socket.clone()),
         pilot,
         allowed,
@@ -110,7 +110,7 @@ fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
         if began.elapsed() >= HANDOVER {
-            return Err(DaemonError::Guarded {
+            return Err(DaemonError::GuardProcess {
                 process: other.process.pid().as_raw_nonzero().get(),
                 car: other.name.clone(),
             });
@@ -232,7 +232,7 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     let mut motors = match Motors::open(&car.actuator, TAKEOVER) {
         Err(OpenError::Taken { .. }) => {
             held = true;
-            Motors::open_regardless(&car.actuator, Duration::ZERO)?
+            Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?
         }
         motors => motors?,
     };

@@ -49,17 +49,19 @@ pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
 pub use link::{Counters, FailureText, Link, LinkError, Status};
 pub use output::{Mode, Output};
 pub use policy::{ArmRequest, Event, Interlocks, Refusal, Step, step};
-pub use process::{ProcessError, Reach, end_with_parent, leave_session, monotonic, run, run_first};
+pub use process::{
+    ProcessError, ServeOptions, end_with_parent, leave_session, monotonic, raise_priority, run,
+};
 pub use process_id::ProcessId;
 pub use queue::QUEUE_CAPACITY;
-pub use record::{INSTALLED, Record, canonical, own_directory, usual_socket};
+pub use record::{INSTALLED, Record, canonical, default_socket, own_directory};
 pub use relay::Relay;
 pub use server::{Allowed, Identification, Server};
-pub use settings::{CarFileError, ChannelSettings, GuardSettings, GuardedCar, USUAL_RATE};
+pub use settings::{CarFileError, ChannelSettings, DEFAULT_RATE, GuardSettings, GuardedCar};
 pub use socket_link::{ConnectError, HelloError, SocketLink};
 pub use state::{Armed, Domain, Driving, Fault, Motion, State, StopReason, Trimming};
 pub use stop::{StopError, Stopped, Target, stop, stop_all};
-pub use sys::one_heap;
+pub use sys::limit_to_one_heap;
 pub use trim::{Point, TrimTable, Value};
 pub use users::{NoSuchGroup, NoSuchUser, group_id, user_id};
 pub use watcher::{NOT_STARTED, WatchError, watch};

@@ -142,7 +142,7 @@ pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         Event::Tick => Ok(state),
         Event::Arm(request, interlocks) => arm(state, limits, now, request, interlocks),
         Event::Disarm => Ok(State::Disarmed),
-        Event::Stop => Ok(stop(state, StopReason::Person)),
+        Event::Stop => Ok(stop(state, StopReason::Operator)),
         Event::Fault(fault) => Ok(stop(state, StopReason::Fault(fault))),
         Event::Command(command) => accept(state, limits, now, command),
         Event::Trim(steering, interlocks) => trim(state, now, steering, interlocks),

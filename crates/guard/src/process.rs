@@ -32,7 +32,7 @@ const TICKS_PER_DEADLINE: u32 = 30;
 
 /// How clients connect to a guard, and how the guard runs.
 #[derive(Debug)]
-pub struct Reach {
+pub struct ServeOptions {
     /// The path of the socket that the guard listens on.
     pub socket: Option<PathBuf>,
     /// An open connection to the pilot that started this guard.
@@ -115,7 +115,7 @@ pub fn leave_session() {
 
 /// Gives this process a real-time priority just below the guard's, so that an operator's stop does
 /// not wait for busy programs. Where the system does not allow it, nothing changes.
-pub fn run_first() {
+pub fn raise_priority() {
     let _ = sys::real_time(PRIORITY - 1);
 }
 
@@ -151,7 +151,7 @@ impl Drop for AbortOnPanic {
 pub fn run<A: Actuator>(
     limits: Limits,
     actuator: A,
-    reach: Reach,
+    reach: ServeOptions,
     listening: impl FnOnce() -> io::Result<()>,
 ) -> Result<(), ProcessError> {
     let deadline = limits.spec().deadline;
@@ -171,7 +171,7 @@ pub fn run<A: Actuator>(
     // The setup above may have taken longer than a tick.
     executor.skip_missed_ticks(monotonic());
     executor.advance(monotonic());
-    let Reach {
+    let ServeOptions {
         pilot,
         allowed,
         identification,

@@ -180,7 +180,7 @@ fn record_name(file: &Path) -> String {
 
 /// The default socket of a car: the service's for the installed car, else one for each car.toml in
 /// this user's runtime directory.
-pub fn usual_socket(file: &Path) -> PathBuf {
+pub fn default_socket(file: &Path) -> PathBuf {
     let file = canonical(file);
     let service = Path::new(SERVICE);
     if file == Path::new(INSTALLED) && service.is_dir() {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::actuators::ActuatorSettings;
 use crate::{
-    Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, usual_socket,
+    Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, default_socket,
 };
 
 /// The default deadline, unless three frame periods are longer.
@@ -29,7 +29,7 @@ pub struct GuardSettings {
     pub max_age_ms: Option<f64>,
     /// Milliseconds.
     pub first_command_ms: Option<f64>,
-    /// The path of the guard's socket; see [`usual_socket`] for the default.
+    /// The path of the guard's socket; see [`default_socket`] for the default.
     pub socket: Option<PathBuf>,
     /// The steering channel.
     #[serde(deserialize_with = "steering")]
@@ -210,12 +210,12 @@ struct WrittenCamera {
 
 impl Default for WrittenCamera {
     fn default() -> Self {
-        Self { rate: USUAL_RATE }
+        Self { rate: DEFAULT_RATE }
     }
 }
 
 /// Default frame rate in frames per second.
-pub const USUAL_RATE: f64 = 20.0;
+pub const DEFAULT_RATE: f64 = 20.0;
 
 /// Why a guard could not read its car.
 #[derive(Debug, thiserror::Error)]
@@ -298,6 +298,6 @@ impl GuardSettings {
     /// the installed car, else one in the user's runtime directory.
     pub fn socket(&self, file: &Path) -> PathBuf {
         let written = self.socket.clone();
-        written.unwrap_or_else(|| usual_socket(file))
+        written.unwrap_or_else(|| default_socket(file))
     }
 }

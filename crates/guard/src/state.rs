@@ -51,7 +51,7 @@ pub enum StopReason {
     ClockWentBack,
     /// An operator stopped the car.
     #[error("an operator stopped the car")]
-    Person,
+    Operator,
     /// A component of the car failed.
     #[error(transparent)]
     Fault(Fault),

@@ -186,7 +186,7 @@ impl Drop for KillTimer {
 
 /// Makes all threads share one heap. Each further heap reserves 64 MB of addresses, which count
 /// against the limit of locked memory (LimitMEMLOCK).
-pub fn one_heap() {
+pub fn limit_to_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: `mallopt` takes two integers and no pointer; if it fails, nothing changes.
     unsafe {
@@ -259,7 +259,7 @@ fn i2c_number(
 
 /// Disables retries by the kernel, and sets the timeout of a transfer: in steps of 10 ms, at least
 /// 10 ms.
-pub(crate) fn i2c_patience(bus: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
+pub(crate) fn set_i2c_timeout(bus: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
     let tens = (time.as_millis() / 10).clamp(1, 100);
     i2c_number(bus, I2C_RETRIES, 0)?;
     i2c_number(bus, I2C_TIMEOUT, tens as libc::c_ulong)

@@ -147,7 +147,7 @@ fn a_time_in_the_past_means_now() {
     assert_eq!(link.now(), after(12), "time does not go back");
     assert_eq!(link.status().counters.accepted, 2);
     link.stop(START).unwrap();
-    let reason = StopReason::Person;
+    let reason = StopReason::Operator;
     assert_eq!(link.status().state, State::Stopped { reason });
 }
 
@@ -340,7 +340,7 @@ fn a_held_stop_keeps_the_car_from_being_armed_until_it_is_released() {
     assert_eq!(guard.arm(after(10), ENGINE), None);
     assert_eq!(guard.command(after(12), command(after(12), 1)), None);
     guard.hold_stop(after(14), true);
-    let reason = StopReason::Person;
+    let reason = StopReason::Operator;
     assert_eq!(guard.status().state, State::Stopped { reason });
     assert!(guard.status().stop_held);
     assert_eq!(guard.arm(after(16), ENGINE), Some(Refusal::StopHeld));

@@ -273,7 +273,7 @@ fn a_second_holder_is_refused() {
     };
     let refused = Motors::open(&settings, Duration::from_millis(5)).err();
     assert!(matches!(refused, Some(OpenError::Taken { .. })));
-    let failsafe = Motors::open_regardless(&settings, Duration::from_millis(5));
+    let failsafe = Motors::open_for_failsafe(&settings, Duration::from_millis(5));
     let mut failsafe = failsafe.unwrap();
     failsafe.write(at(0), &FAILSAFE).unwrap();
     assert_eq!(chip.holds(0, "duty_cycle"), 1_500_000);

@@ -499,7 +499,7 @@ fn stops_that_come_at_once_with_many_connections_are_not_lost() {
     // More connections wait than the server has room for, and all of them are accepted in one poll.
     let others: Vec<OwnedFd> = (0..30).map(|_| connect(&crowd)).collect();
     crowd.poll();
-    let reason = StopReason::Person;
+    let reason = StopReason::Operator;
     assert_eq!(crowd.state(), State::Stopped { reason });
     drop(others);
 }
@@ -511,7 +511,7 @@ fn a_stop_finds_room_however_many_are_connected() {
     let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
     let operator = crowd.client();
     crowd.send(&operator, 1, Request::Stop);
-    let reason = StopReason::Person;
+    let reason = StopReason::Operator;
     assert_eq!(crowd.state(), State::Stopped { reason });
     assert_eq!(crowd.mode(), Mode::Failsafe);
     assert!(

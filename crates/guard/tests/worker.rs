@@ -164,7 +164,7 @@ impl OutputEnable for Pin {
 fn during_a_hang_the_pin_disables_the_outputs() {
     let set = Arc::new(Mutex::new(None));
     let (device, worker) = started();
-    let mut worker = worker.held_back_by(Pin(Arc::clone(&set)));
+    let mut worker = worker.with_output_enable(Pin(Arc::clone(&set)));
     let failsafe = output(Mode::Failsafe, 0.0);
     worker.write(at(0), &output(Mode::Drive, 0.5)).unwrap();
     assert_eq!(
@@ -210,10 +210,10 @@ fn the_first_write_and_a_slow_cars_bus_may_take_longer() {
     let (device, mut worker) = started();
     device.hang(Duration::from_millis(200));
     worker.write(at(0), &output(Mode::Disarmed, 0.0)).unwrap();
-    worker.keep_to(Duration::from_secs(6));
+    worker.set_deadline(Duration::from_secs(6));
     device.hang(Duration::from_millis(100));
     worker.write(at(5), &output(Mode::Disarmed, 0.0)).unwrap();
-    worker.keep_to(Duration::from_millis(150));
+    worker.set_deadline(Duration::from_millis(150));
     device.hang(Duration::from_millis(100));
     worker
         .write(at(10), &output(Mode::Disarmed, 0.0))

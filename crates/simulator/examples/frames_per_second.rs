@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};
+use pilotage_simulator::{Appearance, CameraSpec, Circuit, Renderer};
 
 /// The CPU time of this thread in nanoseconds.
 fn processor_nanos() -> Option<u64> {
@@ -51,12 +51,12 @@ fn main() {
             continue;
         };
         for (looks_name, looks) in [
-            ("default", Looks::default()),
+            ("default", Appearance::default()),
             (
                 "random",
-                Looks {
+                Appearance {
                     shadows: 0.4,
-                    ..Looks::random(5)
+                    ..Appearance::random(5)
                 },
             ),
         ] {

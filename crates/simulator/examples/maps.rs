@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use pilotage_simulator::{CameraSpec, Circuit, Looks, Pose, Renderer};
+use pilotage_simulator::{Appearance, CameraSpec, Circuit, Pose, Renderer};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -35,9 +35,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             heading: std::f64::consts::FRAC_PI_2,
         };
         let mut frame = vec![0_u8; camera.frame_bytes()];
-        let looks = Looks {
+        let looks = Appearance {
             line: [255, 220, 220],
-            ..Looks::default().plain()
+            ..Appearance::default().plain()
         };
         Renderer::new(&circuit.with_walls(None), &looks, &camera).render(pose, 0, &mut frame);
         image::save_buffer(

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use pilotage_simulator::{CameraSpec, Circuit, Looks, Renderer};
+use pilotage_simulator::{Appearance, CameraSpec, Circuit, Renderer};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -14,8 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(_) => Circuit::shipped(&which).ok_or("no such circuit")?,
     };
     let looks = match arguments.next() {
-        Some(seed) => Looks::random(seed.parse()?),
-        None => Looks::default(),
+        Some(seed) => Appearance::random(seed.parse()?),
+        None => Appearance::default(),
     };
     let camera = CameraSpec::default();
     let mut renderer = Renderer::new(&circuit, &looks, &camera);

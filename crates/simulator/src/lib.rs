@@ -9,10 +9,10 @@
 //! arithmetic has a fixed order and uses `libm`, so that the same inputs give the same frames and
 //! the same motion on every machine.
 
+mod appearance;
 mod camera;
 mod car;
 mod circuit;
-mod looks;
 mod metrics;
 mod pose;
 mod random;
@@ -20,10 +20,10 @@ mod renderer;
 mod spline;
 mod world;
 
+pub use appearance::{Appearance, Surroundings};
 pub use camera::CameraSpec;
 pub use car::{Ackermann, Car, CarKind};
 pub use circuit::{Circuit, CircuitError, Colours, CsvOptions, Nearest, RandomOptions, Walls};
-pub use looks::{Looks, Surroundings};
 pub use metrics::{LoopTiming, Metrics, reference_from_csv};
 pub use pose::Pose;
 pub use random::Random;

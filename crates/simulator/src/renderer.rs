@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::circuit::CentreLine;
-use crate::{CameraSpec, Circuit, Looks, Pose};
+use crate::{Appearance, CameraSpec, Circuit, Pose};
 use coverage::Coverage;
 use ground::Ground;
 use light::Light;
@@ -38,7 +38,7 @@ pub struct Renderer {
 
 impl Renderer {
     /// Makes a renderer. Colours that the circuit prescribes replace those of `looks`.
-    pub fn new(circuit: &Circuit, looks: &Looks, camera: &CameraSpec) -> Self {
+    pub fn new(circuit: &Circuit, looks: &Appearance, camera: &CameraSpec) -> Self {
         let looks = looks.clone().with_colours(circuit.colours());
         let half_road = 0.5 * circuit.road_width();
         let half_line = 0.5 * circuit.line_width();

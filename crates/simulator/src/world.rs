@@ -3,7 +3,7 @@
 use pilotage_vehicle::{Mixer, Time};
 
 use crate::random::Random;
-use crate::{CameraSpec, Car, CarKind, Circuit, Looks, Pose, Renderer};
+use crate::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer};
 
 /// Simulated time advances in whole steps of this length.
 const STEP_NANOS: u64 = 1_000_000;
@@ -113,7 +113,7 @@ impl World {
     /// A world with the car at rest at the circuit's start.
     pub fn new(
         circuit: Circuit,
-        looks: &Looks,
+        looks: &Appearance,
         camera: &CameraSpec,
         car: CarKind,
         mixer: Mixer,

@@ -14,16 +14,16 @@ use crate::compiler::{ShimError, Warnings, compile_shim, find_headers, shim_file
 use crate::device::{CudaError, Device};
 use crate::engine::{EngineOptions, PlanError, TensorRtEngine};
 use crate::error::TensorRtError;
-use crate::interleaved::{Interleaved, OtherTensors};
 use crate::library::TensorRt;
+use crate::nhwc::{NhwcAdapter, PortMismatch};
 use crate::plan::{BuildOptions, Progress};
-use crate::proving;
+use crate::validation;
 use crate::shim::{NOT_THERE, Shims};
 use crate::version::Product;
 
 /// The folders of TensorRT, its shims and its plans on this machine.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct TensorRtPaths {
     /// The folder of TensorRT's libraries. `None`: the loader's search path.
     pub libraries: Option<PathBuf>,
     /// The folders of the shims. A missing shim is compiled.
@@ -35,7 +35,7 @@ pub struct Places {
     pub plans: PathBuf,
 }
 
-impl Default for Places {
+impl Default for TensorRtPaths {
     fn default() -> Self {
         Self {
             libraries: None,
@@ -109,7 +109,7 @@ pub enum PrepareError {
     Plan(#[from] PlanError),
     /// The plan's inputs or outputs differ from the engine file's.
     #[error(transparent)]
-    Ports(#[from] OtherTensors),
+    Ports(#[from] PortMismatch),
     /// An inference failed.
     #[error("the plan was built, but does not run: {0}")]
     Run(#[from] EngineError),
@@ -155,7 +155,7 @@ fn gate_line(result: &GateResult) -> String {
 /// When any of these steps fails. In that case no plan is stored.
 pub fn prepare(
     bundle: &Bundle,
-    places: &Places,
+    places: &TensorRtPaths,
     progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
 ) -> Result<Prepared, PrepareError> {
     let device = Device::first()?;
@@ -183,9 +183,9 @@ pub fn prepare(
 }
 
 /// A plan that was loaded and validated on this machine.
-pub struct Proven {
+pub struct ValidatedPlan {
     /// The engine that runs the plan, with the ports of the CPU plan.
-    pub engine: Interleaved<TensorRtEngine>,
+    pub engine: NhwcAdapter<TensorRtEngine>,
     /// The plan's precision.
     pub precision: String,
     /// The errors against fp32.
@@ -199,15 +199,15 @@ pub struct Proven {
 /// When there is no such plan, or loading or comparing it fails.
 pub fn load(
     bundle: &Bundle,
-    places: &Places,
+    places: &TensorRtPaths,
     options: EngineOptions,
-) -> Result<Proven, PrepareError> {
+) -> Result<ValidatedPlan, PrepareError> {
     let device = Device::first()?;
     let product = Product::TensorRt;
     let library = TensorRt::open(product, places.libraries.as_deref(), &places.shims)?;
     let target = Target::new(bundle, places, device, library)?;
     let kept = target.kept(options)?;
-    Ok(Proven {
+    Ok(ValidatedPlan {
         engine: kept.engine,
         precision: kept.precision.to_owned(),
         gate: kept.gate,
@@ -229,7 +229,7 @@ struct Target<'a> {
 
 /// A validated plan from the cache.
 struct Kept<'a> {
-    engine: Interleaved<TensorRtEngine>,
+    engine: NhwcAdapter<TensorRtEngine>,
     precision: &'a str,
     gate: Vec<GateResult>,
 }
@@ -237,7 +237,7 @@ struct Kept<'a> {
 impl<'a> Target<'a> {
     fn new(
         bundle: &'a Bundle,
-        places: &'a Places,
+        places: &'a TensorRtPaths,
         device: Device,
         library: TensorRt,
     ) -> Result<Self, PrepareError> {
@@ -250,7 +250,7 @@ impl<'a> Target<'a> {
             folder: &places.plans,
             model: model_of(bundle)?,
             proof: Proof::of(bundle)?,
-            proof_digest: proving::digest(bundle),
+            proof_digest: validation::digest(bundle),
             recipe: recipe
                 .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
                 .map_err(PrepareError::Options)?,
@@ -298,7 +298,7 @@ impl<'a> Target<'a> {
         &self,
         plan: &[u8],
         options: EngineOptions,
-    ) -> Result<(Interleaved<TensorRtEngine>, Vec<GateResult>), PrepareError> {
+    ) -> Result<(NhwcAdapter<TensorRtEngine>, Vec<GateResult>), PrepareError> {
         let options = EngineOptions {
             dla_core: self.recipe.dla_core,
             ..options
@@ -309,9 +309,9 @@ impl<'a> Target<'a> {
             ports.iter().map(|port| plan.port(port)).collect()
         };
         let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
-        let mut engine = Interleaved::new(engine, &ports(inputs), &ports(outputs))?;
+        let mut engine = NhwcAdapter::new(engine, &ports(inputs), &ports(outputs))?;
         engine.prepare()?;
-        let answers = proving::answers(&mut engine, &self.proof)?;
+        let answers = validation::answers(&mut engine, &self.proof)?;
         let gate = self.proof.results("TensorRT plan", &answers);
         match gate.iter().all(GateResult::passes) {
             true => Ok((engine, gate)),
@@ -453,7 +453,7 @@ fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
 }
 
 /// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
-fn open(places: &Places, notes: &mut Vec<String>) -> Result<TensorRt, PrepareError> {
+fn open(places: &TensorRtPaths, notes: &mut Vec<String>) -> Result<TensorRt, PrepareError> {
     let open = || {
         TensorRt::open(
             Product::TensorRt,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use pilotage_simulator::{CameraSpec, CarKind, Circuit, Looks, Random, Walls};
+use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, Walls};
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
@@ -38,13 +38,13 @@ pub fn conditions(seed: u64) -> Conditions {
         }));
     }
     let looks = if r.chance(0.25) {
-        Looks {
+        Appearance {
             brightness: r.log_range(0.8, 1.25),
             seed,
-            ..Looks::default()
+            ..Appearance::default()
         }
     } else {
-        Looks::random(seed)
+        Appearance::random(seed)
     };
     let mut camera = CameraSpec::default();
     if r.chance(0.6) {

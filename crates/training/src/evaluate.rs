@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_simulator::{CameraSpec, CarKind, Circuit, Limits, Looks, Outcome, Random};
+use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Limits, Outcome, Random};
 use pilotage_vision::VisionError;
 
 use crate::policy::Policy;
@@ -89,7 +89,7 @@ pub fn plain(circuit: Circuit, seed: u64) -> Conditions {
     let start = [circuit.start_s(), 0.0, 0.0];
     Conditions {
         circuit,
-        looks: Looks::default(),
+        looks: Appearance::default(),
         camera: CameraSpec::default(),
         car: CarKind::Unicycle,
         latency: Duration::ZERO,
@@ -163,7 +163,7 @@ pub fn suites(random: u64, hard: u64) -> Vec<Suite> {
         },
     );
     add("looks never seen", 1, &both, &|index, c| {
-        c.looks = Looks::random(UNSEEN + index);
+        c.looks = Appearance::random(UNSEEN + index);
     });
     add("camera off by 2 cm and 3 degrees", 1, &both, &|index, c| {
         let mut random = Random::stream(UNSEEN, index);

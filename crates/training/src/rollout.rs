@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use pilotage_simulator::{CameraSpec, CarKind, Circuit, Looks, Random, World};
+use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, World};
 use pilotage_vehicle::{Controls, Mixer, Time};
 use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
@@ -18,7 +18,7 @@ pub struct Conditions {
     /// The circuit.
     pub circuit: Circuit,
     /// Its appearance.
-    pub looks: Looks,
+    pub looks: Appearance,
     /// The camera.
     pub camera: CameraSpec,
     /// The car.

@@ -1,6 +1,6 @@
 //! Resizes the bytes of each pixel format to pixels of the network's input.
 
-use pilotage_engine::resample::{Columns, Finish, SAMPLES, Share, Vectors};
+use pilotage_engine::resample::{Columns, Epilogue, SAMPLES, Share, Vectors};
 
 use crate::resample::Axis;
 use crate::{ColourOrder, Crop, PixelFormat, Preprocess};
@@ -158,7 +158,7 @@ fn columns(
                 (first, shares)
             });
             let order = [0, 1, 2, 3, 4, 5, 6, 7];
-            Columns::new(vectors, order, SAMPLES, Finish::One, pixels)
+            Columns::new(vectors, order, SAMPLES, Epilogue::One, pixels)
         }
         PixelFormat::Rgb8 | PixelFormat::Bgr8 | PixelFormat::Grey8 => {
             // One load covers two pixels. Each of the three sums takes one channel of both.
@@ -183,9 +183,9 @@ fn columns(
                 (first * samples, shares)
             });
             let finish = if grey {
-                Finish::Luminance
+                Epilogue::Luminance
             } else {
-                Finish::Three
+                Epilogue::Three
             };
             Columns::new(vectors, order, 2 * samples, finish, pixels)
         }
@@ -218,9 +218,9 @@ fn columns(
                 _ => [0, 2, 4, 6, 1, 5, 3, 7],
             };
             let finish = match colour {
-                ColourOrder::Rgb => Finish::Rgb,
-                ColourOrder::Bgr => Finish::Bgr,
-                ColourOrder::Grey => Finish::Grey,
+                ColourOrder::Rgb => Epilogue::Rgb,
+                ColourOrder::Bgr => Epilogue::Bgr,
+                ColourOrder::Grey => Epilogue::Grey,
             };
             Columns::new(vectors, order, SAMPLES, finish, pixels)
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use pilotage_config::{LONGEST_FILE, Source};
 use pilotage_guard::GuardedCar;
 use pilotage_guard::actuators::{SteeringSettings, ThrottleSettings};
-use pilotage_simulator::{CameraSpec, Car, CarKind, Circuit, Looks, Pose, Renderer};
+use pilotage_simulator::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer};
 use pilotage_vehicle::Mixer;
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,7 @@ impl Plant {
         );
         let circuit = Circuit::shipped(&world.circuit).context("there is no such circuit")?;
         let start = circuit.start_s() + world.start;
-        let renderer = Renderer::new(&circuit, &Looks::default(), &camera);
+        let renderer = Renderer::new(&circuit, &Appearance::default(), &camera);
         Ok(Self {
             car: Car::new(CarKind::Ackermann, mixer, circuit.pose(start, 0.0, 0.0)),
             rgb: vec![0; camera.width * camera.height / 2 * 3],

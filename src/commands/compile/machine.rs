@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{Places, Prepared, Progress, Wish, check_engine_file, prepare};
+use pilotage_tensorrt::{GpuPolicy, Prepared, Progress, TensorRtPaths, check_engine_file, prepare};
 
 use super::table;
 use crate::car::{Backend, Car, EngineSource};
@@ -26,7 +26,7 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
     for source in sources {
         let Fetched { name, bytes, .. } = fetch(&source, &Trust::default())?;
         let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
-        plan(&bundle, Wish::Require, report).with_context(|| name)?;
+        plan(&bundle, GpuPolicy::Require, report).with_context(|| name)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -53,7 +53,7 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     print(format_args!(
         "{name}: building and proving the plan for this machine's GPU; this takes minutes"
     ));
-    match prepare(&bundle, &Places::default(), &show) {
+    match prepare(&bundle, &TensorRtPaths::default(), &show) {
         Ok(prepared) => say(&prepared, report),
         Err(error) if error.is_absence() => {
             print(format_args!("{name}: no plan is built here: {error}"));
@@ -78,15 +78,15 @@ fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
 }
 
 /// Makes the plan of `bundle`, if it is requested and possible.
-pub(super) fn plan(bundle: &Bundle, wish: Wish, report: bool) -> anyhow::Result<()> {
-    if wish == Wish::Off {
+pub(super) fn plan(bundle: &Bundle, wish: GpuPolicy, report: bool) -> anyhow::Result<()> {
+    if wish == GpuPolicy::Off {
         return Ok(());
     }
-    let made = prepare(bundle, &Places::default(), &show);
+    let made = prepare(bundle, &TensorRtPaths::default(), &show);
     clear();
     match made {
         Ok(prepared) => say(&prepared, report),
-        Err(error) if wish == Wish::Require => return Err(error.into()),
+        Err(error) if wish == GpuPolicy::Require => return Err(error.into()),
         Err(error) if error.is_absence() => log::info!("no TensorRT plan: {error}"),
         Err(error) => say_always(format_args!("warning: there is no TensorRT plan: {error}")),
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Ending, Options};
+use super::{EpilogueKernel, Options};
 use crate::car::{Car, CarError, CircuitSource, Settings};
 use crate::engines;
-use crate::guarded::Guarded;
+use crate::guarded::GuardProcess;
 use crate::pilot::Dropped;
 use crate::plot::{self, PlotError};
 use crate::report::{LoopTiming, RunReport};
@@ -63,7 +63,7 @@ pub fn assemble(options: &Options, car: Car) -> anyhow::Result<Assembled> {
     let (engine, backend) = (loaded.name.clone(), loaded.engine.describe());
     let dropped = Dropped::new(share, car.simulator.seed);
     let drive = if guard_beside(&car) {
-        let guarded = Guarded::start(&car.limits, loaded.domain)?;
+        let guarded = GuardProcess::start(&car.limits, loaded.domain)?;
         SimulatedDrive::beside(&car, world, loaded, dropped, guarded)?
     } else {
         SimulatedDrive::new(&car, world, loaded, dropped)?
@@ -206,7 +206,7 @@ fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
 
 impl Assembled {
     /// The report on the drive so far.
-    pub fn report(&mut self, timing: &LoopTiming, ending: &Ending) -> RunReport {
+    pub fn report(&mut self, timing: &LoopTiming, ending: &EpilogueKernel) -> RunReport {
         let world = self.drive.world.borrow();
         let wall_seconds = ending.wall.as_secs_f64();
         let simulated = world.path().last().map_or(0.0, |point| point.time);

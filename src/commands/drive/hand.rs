@@ -16,8 +16,8 @@ use pilotage_vehicle::{Command, Time};
 use super::watch::{Watch, say, say_the_end};
 use super::{PATIENCE, catch_signals};
 use crate::car::Car;
-use crate::gamepad::{AGAIN, Gamepad, GamepadConfig, GamepadError, Operator, Orders, Wish};
-use crate::guarded::RealGuard;
+use crate::gamepad::{AGAIN, DriveRequest, Gamepad, GamepadConfig, GamepadError, Operator, Orders};
+use crate::guarded::GuardConnection;
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::recorder::{FrameTaker, Steered};
 use crate::report::HandReport;
@@ -70,7 +70,7 @@ pub fn run(
     let mut manager = Manager::from_environment();
     let pad = Gamepad::open(config, &car.limits)?;
     // Drop order: `link` before `own`, so that a guard that was started here ends.
-    let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), &file)?;
+    let GuardConnection { own, mut link } = GuardConnection::reach(&car.guarded(), &file)?;
     // No engine drives: an operator drives in the physical world.
     link.hello(Domain::Physical, &car.guarded().identification())?;
     let (gamepad, mapping) = (pad.describe(), *pad.mapping());
@@ -193,7 +193,7 @@ impl<'a> HandLoop<'a> {
     }
 
     /// Waits for the gamepad or until the next command is due, and sends the command.
-    fn step(&mut self, recording: Option<&Recording>) -> Result<Wish, LinkError> {
+    fn step(&mut self, recording: Option<&Recording>) -> Result<DriveRequest, LinkError> {
         let patience = self.due.since(monotonic());
         match &self.pad {
             Some(pad) => pad.wait(patience),
@@ -215,7 +215,7 @@ impl<'a> HandLoop<'a> {
                 if let Err(error) = stopped {
                     say(&error.to_string());
                 }
-                Wish::default()
+                DriveRequest::default()
             }
         };
         // A release is sent at once.
@@ -257,7 +257,7 @@ impl<'a> HandLoop<'a> {
     }
 
     /// The operator's wish. If the gamepad is lost, it is searched for.
-    fn read(&mut self, now: Time) -> Result<Wish, GamepadError> {
+    fn read(&mut self, now: Time) -> Result<DriveRequest, GamepadError> {
         if self.pad.is_none() && now.since(self.tried) >= AGAIN {
             self.tried = now;
             if let Ok(found) = Gamepad::open(self.config, &self.car.limits) {
@@ -266,7 +266,7 @@ impl<'a> HandLoop<'a> {
             }
         }
         let Some(pad) = &mut self.pad else {
-            return Ok(Wish::default());
+            return Ok(DriveRequest::default());
         };
         if pad.read(now)? {
             self.read_at = now;
@@ -279,13 +279,13 @@ impl<'a> HandLoop<'a> {
             say(&notice.to_string());
         }
         Ok(match presses.stop || presses.stop_held {
-            true => Wish::default(),
+            true => DriveRequest::default(),
             false => wish,
         })
     }
 
     /// Sends the operator's wish; the guard was in `state` before the wish was read.
-    fn send(&mut self, now: Time, wish: Wish, state: State) -> Result<(), LinkError> {
+    fn send(&mut self, now: Time, wish: DriveRequest, state: State) -> Result<(), LinkError> {
         // In any other state a command moves nothing, and would only be refused.
         if self.pad.is_none() || !matches!(state, State::Armed(_) | State::Driving(_)) {
             return Ok(());
@@ -306,7 +306,7 @@ impl<'a> HandLoop<'a> {
     }
 }
 
-fn numbers(state: State, wish: Wish, proven: bool) -> Numbers {
+fn numbers(state: State, wish: DriveRequest, proven: bool) -> Numbers {
     Numbers {
         progress: Progress::Hand {
             state,

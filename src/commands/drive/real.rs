@@ -17,7 +17,7 @@ use crate::camera::{self, CameraConfig, CameraError, Monotonic};
 use crate::car::Car;
 use crate::engines;
 use crate::gamepad::{Buttons, Operator};
-use crate::guarded::{OwnGuard, RealGuard};
+use crate::guarded::{GuardConnection, OwnGuard};
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
 use crate::report::{LoopTiming, RealReport};
@@ -143,7 +143,7 @@ impl RealDrive {
         let camera = camera::open(capture)?;
         let described = camera.describe();
         // Drop order: `link` before `own`, so that a guard that was started here ends.
-        let RealGuard { own, mut link } = RealGuard::reach(&car.guarded(), file)?;
+        let GuardConnection { own, mut link } = GuardConnection::reach(&car.guarded(), file)?;
         link.hello(domain, &car.guarded().identification())?;
         let whose = match own {
             Some(_) => "its guard was started",

@@ -25,7 +25,7 @@ fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, 
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("my \"first\" model.onnx");
     fs::write(&file, model(shape).write()).unwrap();
-    let wishes = Wishes {
+    let wishes = DraftOptions {
         meanings,
         precision: Precision::Fp32,
         domain: Domain::Physical,
@@ -62,7 +62,7 @@ fn missing_information_is_requested() {
     let error = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
     assert!(matches!(error, DraftError::Inputs { .. }), "{error}");
     let missing = Path::new("/missing/model.onnx");
-    let wishes = Wishes {
+    let wishes = DraftOptions {
         meanings: Vec::new(),
         precision: Precision::Int8,
         domain: Domain::Simulated,

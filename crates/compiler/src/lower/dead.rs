@@ -1,6 +1,6 @@
 //! Removes steps that no output needs, and renumbers tensors and constants in order of use.
 
-use pilotage_engine::plan::{ConstantId, Finish, Operand, Operation, Plan, TensorId};
+use pilotage_engine::plan::{ConstantId, Epilogue, Operand, Operation, Plan, TensorId};
 
 pub(super) fn remove(plan: &mut Plan) {
     let mut needed = vec![false; plan.tensors.len()];
@@ -101,8 +101,8 @@ fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
             finish,
         } => {
             let added = match finish {
-                Finish::Dynamic { bias, .. } => bias.as_mut(),
-                Finish::Int8 { .. } | Finish::Float { .. } => None,
+                Epilogue::Dynamic { bias, .. } => bias.as_mut(),
+                Epilogue::Int8 { .. } | Epilogue::Float { .. } => None,
             };
             [Some(weights), bias.as_mut(), Some(multiplier), added]
         }

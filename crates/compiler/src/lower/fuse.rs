@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pilotage_engine::plan::{
-    Activation, Constant, ConstantData, ConstantId, Finish, Operand, Operation, Plan, PlanPort,
+    Activation, Constant, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PlanPort,
     Step, TensorId, TensorSpec,
 };
 use pilotage_engine::{CpuOptions, ElementType, InstructionSet, Layout};
@@ -77,8 +77,10 @@ fn activation_of(operation: &mut Operation) -> Option<&mut Activation> {
         | Operation::Affine { activation, .. } => Some(activation),
         Operation::QuantizedConv2d { finish, .. }
         | Operation::QuantizedFullyConnected { finish, .. } => match finish {
-            Finish::Float { activation } | Finish::Dynamic { activation, .. } => Some(activation),
-            Finish::Int8 { .. } => None,
+            Epilogue::Float { activation } | Epilogue::Dynamic { activation, .. } => {
+                Some(activation)
+            }
+            Epilogue::Int8 { .. } => None,
         },
         _ => None,
     }
@@ -242,14 +244,14 @@ pub(super) fn requantise(plan: &mut Plan, exact: &BTreeMap<ConstantId, Vec<f64>>
         else {
             continue;
         };
-        let Finish::Float { activation } = *finish else {
+        let Epilogue::Float { activation } = *finish else {
             continue;
         };
         let (Some((low, high)), Some(exact)) = (limits(activation, scale), exact.get(multiplier))
         else {
             continue;
         };
-        *finish = Finish::Int8 { low, high };
+        *finish = Epilogue::Int8 { low, high };
         let rounded = exact.iter().map(|&m| (m / f64::from(scale)) as f32);
         let constant = Constant {
             shape: vec![exact.len()],

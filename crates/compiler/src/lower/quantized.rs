@@ -1,7 +1,7 @@
 //! Layers with 8-bit weights.
 
 use pilotage_engine::ElementType;
-use pilotage_engine::plan::{Activation, ConstantData, ConstantId, Finish, Operand, Operation};
+use pilotage_engine::plan::{Activation, ConstantData, ConstantId, Epilogue, Operand, Operation};
 use pilotage_graph::{Node, ValueId};
 
 use super::forms::{Form, Lowering};
@@ -14,7 +14,7 @@ pub(super) struct Stored {
     pub(super) weights: ConstantId,
     pub(super) bias: Option<ConstantId>,
     pub(super) multiplier: ConstantId,
-    pub(super) finish: Finish,
+    pub(super) finish: Epilogue,
 }
 
 /// The weights and bias of a node that may become an integer layer.
@@ -62,7 +62,7 @@ pub(super) fn store(
             let bias = layer.bias.clone();
             let bias = bias.map(|bias| l.store(vec![units], ConstantData::I32(bias)));
             let inputs = vec![l.get(integers, form)];
-            let finish = Finish::Float { activation };
+            let finish = Epilogue::Float { activation };
             (scales(scale.into()), inputs, bias, finish)
         }
         None => {
@@ -81,7 +81,7 @@ pub(super) fn store(
                 }
                 None => None,
             };
-            let finish = Finish::Dynamic { bias, activation };
+            let finish = Epilogue::Dynamic { bias, activation };
             (scales(1.0), vec![quantized, scale], None, finish)
         }
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, Value, ValueId};
 
-use super::wanted::{Role, Wanted, unit_axis};
+use super::plan::{QuantizationPlan, Role, unit_axis};
 use super::{Form, QuantizeError, QuantizeOptions};
 use crate::calibrate::Range;
 
@@ -13,7 +13,7 @@ const LARGEST_PRODUCT: i64 = 128 * 128;
 
 pub(super) struct Builder<'g> {
     graph: &'g Graph,
-    wanted: &'g Wanted,
+    wanted: &'g QuantizationPlan,
     form: Form,
     /// The scale of each value that the quantization plan selects.
     scales: Vec<Option<f32>>,
@@ -28,7 +28,7 @@ impl<'g> Builder<'g> {
     pub(super) fn new(
         graph: &'g Graph,
         ranges: &BTreeMap<ValueId, Range>,
-        wanted: &'g Wanted,
+        wanted: &'g QuantizationPlan,
         options: &QuantizeOptions,
     ) -> Result<Self, QuantizeError> {
         let sources = wanted.sources(graph);

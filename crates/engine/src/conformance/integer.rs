@@ -2,7 +2,7 @@
 //! definition rounds to f32.
 
 use super::naive::{Value, constant, curve, tap};
-use crate::plan::{Finish, Operation, Plan, Step};
+use crate::plan::{Epilogue, Operation, Plan, Step};
 
 /// Evaluates one integer step.
 pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
@@ -84,18 +84,18 @@ pub(super) fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
 /// Applies the epilogue to a unit's sum.
 fn epilogue(
     plan: &Plan,
-    finish: &Finish,
+    finish: &Epilogue,
     inputs: &[Value],
     (unit, sum, multiplier): (usize, i64, f64),
 ) -> f64 {
     let (sum, multiplier) = (sum as f32, multiplier as f32);
     match finish {
-        Finish::Int8 { low, high } => {
+        Epilogue::Int8 { low, high } => {
             let rounded = (sum * multiplier).round_ties_even();
             f64::from(rounded.clamp((*low).into(), (*high).into()))
         }
-        Finish::Float { activation } => curve(*activation, f64::from(sum * multiplier)),
-        Finish::Dynamic { bias, activation } => {
+        Epilogue::Float { activation } => curve(*activation, f64::from(sum * multiplier)),
+        Epilogue::Dynamic { bias, activation } => {
             let bias = bias.map_or(0.0, |bias| constant(plan, bias).data[unit] as f32);
             let scale = inputs[1].data[0] as f32;
             curve(*activation, f64::from(sum * (scale * multiplier) + bias))

@@ -11,12 +11,12 @@ use crate::kernels::int8::TiledLayer;
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Pad, StridedCopy};
 use crate::kernels::pool::Pool;
-use crate::kernels::quantized::{Ending, QuantizedConvolution};
+use crate::kernels::quantized::{EpilogueKernel, QuantizedConvolution};
 use crate::kernels::reduce::{ReduceMean, Softmax};
 use crate::kernels::tile::Arithmetic;
 use crate::kernels::tiled::TiledConvolution;
 use crate::plan::{
-    Activation, BinaryOperator, ConstantData, ConstantId, Finish, Operation, Plan, Step, Window,
+    Activation, BinaryOperator, ConstantData, ConstantId, Epilogue, Operation, Plan, Step, Window,
 };
 
 /// A step's computation with all its constants, but without its tensors.
@@ -258,7 +258,7 @@ fn quantized_layer(
     plan: &Plan,
     shape: ConvolutionShape,
     (weights, bias, multiplier): (ConstantId, Option<ConstantId>, ConstantId),
-    finish: &Finish,
+    finish: &Epilogue,
     instruction_set: InstructionSet,
 ) -> Kernel {
     let bias = bias.map(|id| match &plan.constants[id.0].data {
@@ -266,9 +266,9 @@ fn quantized_layer(
         _ => &[],
     });
     let epilogue = match *finish {
-        Finish::Int8 { low, high } => Ending::Int8 { low, high },
-        Finish::Float { activation } => Ending::Float { curve: activation },
-        Finish::Dynamic { bias, activation } => Ending::Dynamic {
+        Epilogue::Int8 { low, high } => EpilogueKernel::Int8 { low, high },
+        Epilogue::Float { activation } => EpilogueKernel::Float { curve: activation },
+        Epilogue::Dynamic { bias, activation } => EpilogueKernel::Dynamic {
             bias: match bias {
                 Some(bias) => floats(plan, bias).to_vec(),
                 None => vec![0.0; shape.units * shape.groups],

@@ -7,7 +7,7 @@
 use super::kernel::Kernel;
 use super::memory::owners;
 use crate::kernels::int8::{Form, SLACK};
-use crate::kernels::quantized::Ending;
+use crate::kernels::quantized::EpilogueKernel;
 use crate::plan::{Operand, Plan, TensorId};
 
 /// The steps that write and read a tensor's memory.
@@ -55,7 +55,7 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
         let Some(writer) = users.writer else { continue };
         let mut form = Form::Plain;
         if let Kernel::TiledInt8(layer) = &mut kernels[writer].0
-            && matches!(layer.ending(), Ending::Int8 { .. })
+            && matches!(layer.ending(), EpilogueKernel::Int8 { .. })
             && !users.other_readers
         {
             form = layer.store_as_read();

@@ -11,7 +11,7 @@ use crate::kernels::binary::affine;
 use crate::kernels::convert;
 use crate::kernels::int8::{SLACK, Target};
 use crate::kernels::movement::concat_part;
-use crate::kernels::quantized::{self, Ending};
+use crate::kernels::quantized::{self, EpilogueKernel};
 use crate::kernels::tiled::Output;
 use crate::plan::{Operand, Step};
 
@@ -179,9 +179,9 @@ impl PreparedStep {
                 };
                 let mut scale = 1.0;
                 let output = match kernel.ending() {
-                    Ending::Int8 { .. } => Target::new::<i8>(write!()),
-                    Ending::Float { .. } => Target::new::<f32>(write!()),
-                    Ending::Dynamic { .. } => {
+                    EpilogueKernel::Int8 { .. } => Target::new::<i8>(write!()),
+                    EpilogueKernel::Float { .. } => Target::new::<f32>(write!()),
+                    EpilogueKernel::Dynamic { .. } => {
                         let read: &[f32] = read!(1);
                         scale = read[0];
                         Target::new::<f32>(write!())
@@ -288,9 +288,11 @@ impl PreparedStep {
                 scales.dequantize::<T>(read!(0), write!());
             }),
             Kernel::Quantized(kernel) => match kernel.ending() {
-                Ending::Int8 { low, high } => kernel.run_to_i8(*low, *high, read!(0), write!()),
-                Ending::Float { curve } => kernel.run_to_f32(*curve, read!(0), write!()),
-                Ending::Dynamic { bias, curve } => {
+                EpilogueKernel::Int8 { low, high } => {
+                    kernel.run_to_i8(*low, *high, read!(0), write!())
+                }
+                EpilogueKernel::Float { curve } => kernel.run_to_f32(*curve, read!(0), write!()),
+                EpilogueKernel::Dynamic { bias, curve } => {
                     let scale: &[f32] = read!(1);
                     kernel.run_dynamic((bias, *curve), scale[0], read!(0), write!());
                 }

@@ -2,7 +2,7 @@
 //! The results have the same bits as those of the plain loops in
 //! [`quantized`](super::quantized).
 //!
-//! The input is first copied with its padding (see [`Stage`]), so that every window is
+//! The input is first copied with its padding (see [`PackedInput`]), so that every window is
 //! complete, or read in place, see [`TiledLayer::hold`]. Instructions that multiply u8 by
 //! i8 read quantized values plus 128. The bias compensates for it: 128 times the sum of
 //! the weights, including those of the padding, is subtracted from it.
@@ -14,8 +14,8 @@ pub(crate) mod arm;
 mod halves;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod i8mm;
+mod packed_input;
 mod packing;
-mod stage;
 pub(crate) mod tile;
 mod tiling;
 #[cfg(target_arch = "x86_64")]
@@ -25,14 +25,14 @@ pub(crate) mod x86;
 
 use std::ops::Range;
 
+use self::packed_input::PackedInput;
+pub(crate) use self::packed_input::{Form, SLACK};
 use self::packing::{ChannelTile, Constants, Packed};
-use self::stage::Stage;
-pub(crate) use self::stage::{Form, SLACK};
 use self::tile::{Levels, Tile};
 use self::tiling::Tiling;
 use super::activation;
 use super::convolution::ConvolutionShape;
-use super::quantized::Ending;
+use super::quantized::EpilogueKernel;
 use crate::cpu::InstructionSet;
 use crate::plan::Activation;
 
@@ -49,14 +49,14 @@ const MANY_PLACES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct TiledLayer {
     shape: ConvolutionShape,
-    stage: Stage,
+    stage: PackedInput,
     tiling: Tiling,
     packed: Packed,
     by_place: bool,
     units: usize,
     /// The number of places before each tile, and in total.
     before: Vec<usize>,
-    epilogue: Ending,
+    epilogue: EpilogueKernel,
     /// Whether outputs are stored plus 128.
     offset: bool,
 }
@@ -69,9 +69,9 @@ impl TiledLayer {
         weights: &[i8],
         bias: Option<&[i32]>,
         multiplier: &[f32],
-        epilogue: Ending,
+        epilogue: EpilogueKernel,
         instruction_set: InstructionSet,
-    ) -> Result<Self, Ending> {
+    ) -> Result<Self, EpilogueKernel> {
         let constants = Constants {
             weights,
             bias,
@@ -83,7 +83,7 @@ impl TiledLayer {
             if shape.batch * sizes.iter().product::<usize>() == 0 {
                 return None;
             }
-            let stage = Stage::new(&shape, tiling.form)?;
+            let stage = PackedInput::new(&shape, tiling.form)?;
             let packed = Packed::new(&shape, constants, tiling)?;
             Some((tiling, stage, packed))
         };
@@ -148,7 +148,7 @@ impl TiledLayer {
         self.stage.rows()
     }
 
-    pub(crate) fn ending(&self) -> &Ending {
+    pub(crate) fn ending(&self) -> &EpilogueKernel {
         &self.epilogue
     }
 
@@ -160,7 +160,7 @@ impl TiledLayer {
     /// - During the call nothing else reads or writes these rows of `packed`.
     pub(crate) unsafe fn stage(&self, input: &[i8], packed: Target, rows: Range<usize>) {
         // SAFETY: the caller guarantees the instruction set; every x86-64 instruction set with
-        // tiles includes AVX2. `Stage::fill` and `x86::fill` have the same contract for the
+        // tiles includes AVX2. `PackedInput::fill` and `x86::fill` have the same contract for the
         // rows as this function.
         unsafe {
             #[cfg(target_arch = "x86_64")]
@@ -231,12 +231,12 @@ impl TiledLayer {
         let bytes = self.tiling.form.bytes();
         let first = (place * channels + tile.input) * bytes;
         let (levels, size) = match self.epilogue {
-            Ending::Int8 { low, high } => {
+            EpilogueKernel::Int8 { low, high } => {
                 let limits = [f32::from(low), f32::from(high)];
                 let offset = self.offset;
                 (Some(Levels { limits, offset }), 1)
             }
-            Ending::Float { .. } | Ending::Dynamic { .. } => (None, 4),
+            EpilogueKernel::Float { .. } | EpilogueKernel::Dynamic { .. } => (None, 4),
         };
         let [runs, run] = self.packed.runs;
         let pixel = (batch * height + y) * width + span.start;
@@ -274,7 +274,7 @@ impl TiledLayer {
         let last = start + (span.pixels - 1) * work.output_stride + tile.stored * size;
         debug_assert!(last <= output.bytes);
         // SAFETY: the caller guarantees the instruction set. `packed` contains every window
-        // and the slack behind the last (`Stage::new` and `hold` determine its size); `new`
+        // and the slack behind the last (`PackedInput::new` and `hold` determine its size); `new`
         // packed weights, biases and multipliers for every tap and lane; the output has every
         // pixel and channel of the shape. The debug assertions above check these bounds.
         unsafe { (span.function)(&work) };
@@ -296,7 +296,7 @@ impl TiledLayer {
         let multiplier = &self.packed.multiplier[tile.bias..][..sums.len()];
         let sum = |x: f32| x.to_bits().cast_signed() as f32;
         let curve = match &self.epilogue {
-            Ending::Dynamic { bias, curve } => {
+            EpilogueKernel::Dynamic { bias, curve } => {
                 let bias = &bias[tile.output..][..sums.len()];
                 for ((x, &m), &bias) in sums.iter_mut().zip(multiplier).zip(bias) {
                     let product = sum(*x) * (scale * m);
@@ -304,13 +304,13 @@ impl TiledLayer {
                 }
                 *curve
             }
-            Ending::Float { curve } => {
+            EpilogueKernel::Float { curve } => {
                 for (x, &m) in sums.iter_mut().zip(multiplier) {
                     *x = sum(*x) * m;
                 }
                 *curve
             }
-            Ending::Int8 { .. } => Activation::None,
+            EpilogueKernel::Int8 { .. } => Activation::None,
         };
         activation::apply(curve, sums);
     }

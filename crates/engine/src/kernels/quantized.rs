@@ -1,4 +1,4 @@
-//! INT8 layers: the plain loops that define the arithmetic (see [`Finish`](crate::plan::Finish))
+//! INT8 layers: the plain loops that define the arithmetic (see [`Epilogue`](crate::plan::Epilogue))
 //! of convolutions and fully connected layers, and the other operations on i8.
 
 use super::activation;
@@ -10,9 +10,9 @@ use crate::plan::Activation;
 /// stay in registers or the level 1 cache.
 const BLOCK: usize = 64;
 
-/// The epilogue of a layer: [`Finish`](crate::plan::Finish) with its constants.
+/// The epilogue of a layer: [`Epilogue`](crate::plan::Epilogue) with its constants.
 #[derive(Debug)]
-pub(crate) enum Ending {
+pub(crate) enum EpilogueKernel {
     Int8 { low: i8, high: i8 },
     Float { curve: Activation },
     Dynamic { bias: Vec<f32>, curve: Activation },
@@ -58,7 +58,7 @@ pub(crate) struct QuantizedConvolution {
     weights: Weights,
     bias: Vec<i32>,
     multiplier: Vec<f32>,
-    epilogue: Ending,
+    epilogue: EpilogueKernel,
 }
 
 impl QuantizedConvolution {
@@ -69,7 +69,7 @@ impl QuantizedConvolution {
         weights: &[i8],
         bias: Option<&[i32]>,
         multiplier: &[f32],
-        epilogue: Ending,
+        epilogue: EpilogueKernel,
         instruction_set: InstructionSet,
     ) -> Self {
         let depthwise = shape.is_depthwise() && instruction_set != InstructionSet::Scalar;
@@ -85,7 +85,7 @@ impl QuantizedConvolution {
         }
     }
 
-    pub(crate) fn ending(&self) -> &Ending {
+    pub(crate) fn ending(&self) -> &EpilogueKernel {
         &self.epilogue
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::PlanError;
 use super::step::Check;
-use super::{ConstantData, ConstantId, Finish, Operation};
+use super::{ConstantData, ConstantId, Epilogue, Operation};
 use crate::ElementType::{self, F32, I8, I32};
 
 /// The largest product of two 8-bit integers.
@@ -11,10 +11,10 @@ const LARGEST_PRODUCT: u64 = 128 * 128;
 const TABLE_LEN: usize = 256;
 
 /// Number of inputs of a layer with this epilogue.
-pub(super) fn inputs(finish: &Finish) -> usize {
+pub(super) fn inputs(finish: &Epilogue) -> usize {
     match finish {
-        Finish::Int8 { .. } | Finish::Float { .. } => 1,
-        Finish::Dynamic { .. } => 2,
+        Epilogue::Int8 { .. } | Epilogue::Float { .. } => 1,
+        Epilogue::Dynamic { .. } => 2,
     }
 }
 
@@ -23,7 +23,7 @@ struct Layer<'a> {
     weights: ConstantId,
     bias: Option<ConstantId>,
     multiplier: ConstantId,
-    finish: &'a Finish,
+    finish: &'a Epilogue,
 }
 
 impl Check<'_> {
@@ -121,15 +121,15 @@ impl Check<'_> {
             "so few and small that a 32-bit sum cannot overflow",
         )?;
         match layer.finish {
-            Finish::Int8 { low, high } => {
+            Epilogue::Int8 { low, high } => {
                 self.types("output", self.output.element_type, &[I8])?;
                 self.number(low <= high, "limits", "the low one not above the high one")?;
             }
-            Finish::Float { activation } => {
+            Epilogue::Float { activation } => {
                 self.types("output", self.output.element_type, &[F32])?;
                 self.activation(*activation)?;
             }
-            Finish::Dynamic { bias, activation } => {
+            Epilogue::Dynamic { bias, activation } => {
                 self.types("output", self.output.element_type, &[F32])?;
                 self.activation(*activation)?;
                 if let Some(bias) = bias {

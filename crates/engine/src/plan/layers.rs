@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ConstantId, Finish, Operand, Operation, Plan, PlanPort, Step};
+use super::{ConstantId, Epilogue, Operand, Operation, Plan, PlanPort, Step};
 use crate::{ElementType, Port};
 
 /// One step of a plan, for reports.
@@ -86,8 +86,8 @@ impl Plan {
                     | Operation::QuantizedFullyConnected { finish, .. },
                     _,
                 ) => match finish {
-                    Finish::Dynamic { .. } => "int8-dynamic",
-                    Finish::Int8 { .. } | Finish::Float { .. } => "int8",
+                    Epilogue::Dynamic { .. } => "int8-dynamic",
+                    Epilogue::Int8 { .. } | Epilogue::Float { .. } => "int8",
                 },
                 (_, Some(weights)) => precision(weights.data.element_type()),
                 (_, None) => precision(moved),

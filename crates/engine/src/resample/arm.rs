@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::{
-    BLACK, BLUE_OF_U, Columns, FRACTION, Finish, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
+    BLACK, BLUE_OF_U, Columns, Epilogue, FRACTION, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
     LEVEL_SHIFT, LUMA, NO_COLOUR, RED_OF_V, ROW_SHIFT, ROW_START, SAMPLES, YUV_HALF, YUV_SHIFT,
     finish,
 };
@@ -88,7 +88,7 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
         sum
     };
     match columns.finish {
-        Finish::Three => {
+        Epilogue::Three => {
             let whole = pixels - pixels % 4;
             for x in (0..whole).step_by(4) {
                 let values = [0, 1, 2, 3].map(|i| {
@@ -102,13 +102,13 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
             }
             whole
         }
-        Finish::Rgb | Finish::Bgr => {
+        Epilogue::Rgb | Epilogue::Bgr => {
             let whole = pixels - pixels % 4;
             for x in (0..whole).step_by(4) {
                 let sums = [sums(x), sums(x + 1), sums(x + 2), sums(x + 3)];
                 let [red, green, blue] = colours(sums);
                 let [first, last] = match columns.finish {
-                    Finish::Bgr => [blue, red],
+                    Epilogue::Bgr => [blue, red],
                     _ => [red, blue],
                 };
                 // SAFETY: NEON is part of aarch64.
@@ -121,7 +121,7 @@ pub(super) unsafe fn sum_columns(columns: &Columns, row: &[i16], out: &mut [u8])
             }
             whole
         }
-        Finish::One | Finish::Luminance | Finish::Grey => {
+        Epilogue::One | Epilogue::Luminance | Epilogue::Grey => {
             for (x, out) in out.chunks_exact_mut(channels).enumerate() {
                 let mut four = [0_i32; 4];
                 // SAFETY: NEON is part of aarch64; `four` has 4 times 4 bytes.

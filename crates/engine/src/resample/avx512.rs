@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::{
-    BLACK, BLUE_OF_U, Columns, FRACTION, Finish, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
+    BLACK, BLUE_OF_U, Columns, Epilogue, FRACTION, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
     LEVEL_SHIFT, LUMA, NO_COLOUR, RED_OF_V, SAMPLES, YUV_HALF, YUV_SHIFT,
 };
 
@@ -36,7 +36,10 @@ impl Fours {
     /// fewer than sixteen pixels, or if a pixel does not have three channels.
     pub(super) fn new(columns: &Columns) -> Option<Self> {
         let fours = columns.starts.len() / FOUR;
-        let three = matches!(columns.finish, Finish::Three | Finish::Rgb | Finish::Bgr);
+        let three = matches!(
+            columns.finish,
+            Epilogue::Three | Epilogue::Rgb | Epilogue::Bgr
+        );
         if !three || fours * FOUR < SIXTEEN {
             return None;
         }
@@ -148,8 +151,8 @@ unsafe fn sum_loads<const LOADS: usize>(
         let four = four.min(count - 4);
         let sums = [sums(four), sums(four + 1), sums(four + 2), sums(four + 3)];
         let bytes = match columns.finish {
-            Finish::Bgr => colours(sums, true),
-            Finish::Rgb => colours(sums, false),
+            Epilogue::Bgr => colours(sums, true),
+            Epilogue::Rgb => colours(sums, false),
             _ => three(sums),
         };
         let out = &mut out[3 * FOUR * four..][..BYTES];
@@ -159,14 +162,14 @@ unsafe fn sum_loads<const LOADS: usize>(
     count * FOUR
 }
 
-/// The initial values of the sums of each pixel: those of [`Finish::start`], plus a half for
+/// The initial values of the sums of each pixel: those of [`Epilogue::start`], plus a half for
 /// rounding, minus the luma of black and the chroma of grey. Luma has two sums; only the
 /// first includes the half and the luma of black.
 #[target_feature(enable = "avx512f")]
-fn start(finish: Finish) -> __m512i {
+fn start(finish: Epilogue) -> __m512i {
     let [a, b, c, d] = finish.start();
     let [a, b, c, d] = match finish {
-        Finish::Rgb | Finish::Bgr => [
+        Epilogue::Rgb | Epilogue::Bgr => [
             a + YUV_HALF - (BLACK << YUV_SHIFT),
             b,
             c + YUV_HALF - (NO_COLOUR << YUV_SHIFT),

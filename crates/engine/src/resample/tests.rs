@@ -27,14 +27,14 @@ fn weights() -> impl Strategy<Value = Vec<u16>> {
     })
 }
 
-fn finishes() -> impl Strategy<Value = Finish> {
+fn finishes() -> impl Strategy<Value = Epilogue> {
     proptest::sample::select(vec![
-        Finish::Three,
-        Finish::One,
-        Finish::Luminance,
-        Finish::Rgb,
-        Finish::Bgr,
-        Finish::Grey,
+        Epilogue::Three,
+        Epilogue::One,
+        Epilogue::Luminance,
+        Epilogue::Rgb,
+        Epilogue::Bgr,
+        Epilogue::Grey,
     ])
 }
 
@@ -93,9 +93,9 @@ proptest! {
     ) {
         // The weights of each sum add up to one; the sums that form one value share the one.
         let lanes: &[&[usize]] = match finish {
-            Finish::Three | Finish::Luminance => &[&[0, 1], &[2, 3], &[4, 5]],
-            Finish::One => &[&[0, 1, 2, 3, 4, 5, 6, 7]],
-            Finish::Rgb | Finish::Bgr | Finish::Grey => &[&[0, 1, 2, 3], &[4, 5], &[6, 7]],
+            Epilogue::Three | Epilogue::Luminance => &[&[0, 1], &[2, 3], &[4, 5]],
+            Epilogue::One => &[&[0, 1, 2, 3, 4, 5, 6, 7]],
+            Epilogue::Rgb | Epilogue::Bgr | Epilogue::Grey => &[&[0, 1, 2, 3], &[4, 5], &[6, 7]],
         };
         let pixels: Vec<(usize, Vec<Share>)> = pixels
             .into_iter()
@@ -155,12 +155,12 @@ fn colours_match_itu_bt_601() {
     for (yuv, colour) in bars {
         let [y, u, v] = yuv.map(|value| value << FRACTION);
         let mut out = [0; 3];
-        finish(Finish::Rgb, [y, 0, u, v], &mut out);
+        finish(Epilogue::Rgb, [y, 0, u, v], &mut out);
         for (found, expected) in out.iter().zip(colour) {
             assert!(found.abs_diff(expected) <= 1, "{yuv:?} became {out:?}");
         }
         let [red, green, blue] = out;
-        finish(Finish::Bgr, [y, 0, u, v], &mut out);
+        finish(Epilogue::Bgr, [y, 0, u, v], &mut out);
         assert_eq!(out, [blue, green, red]);
     }
 }

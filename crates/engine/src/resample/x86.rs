@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::{
-    BLACK, BLUE_OF_U, Columns, FRACTION, Finish, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
+    BLACK, BLUE_OF_U, Columns, Epilogue, FRACTION, GREEN_OF_U, GREEN_OF_V, HALF, LEVEL_HALF,
     LEVEL_SHIFT, LUMA, NO_COLOUR, PIXELS, RED_OF_V, ROW_SHIFT, ROW_START, SAMPLES, YUV_HALF,
     YUV_SHIFT, finish,
 };
@@ -225,10 +225,10 @@ unsafe fn sum_loads<const LOADS: usize>(columns: &Columns, row: &[i16], out: &mu
         let sums = [sums(x), sums(x + 1), sums(x + 2), sums(x + 3)];
         let out = &mut out[x * channels..];
         let bytes = match columns.finish {
-            Finish::Three => three(sums),
-            Finish::Rgb => colours(sums, false),
-            Finish::Bgr => colours(sums, true),
-            Finish::One | Finish::Luminance | Finish::Grey => {
+            Epilogue::Three => three(sums),
+            Epilogue::Rgb => colours(sums, false),
+            Epilogue::Bgr => colours(sums, true),
+            Epilogue::One | Epilogue::Luminance | Epilogue::Grey => {
                 for (i, sums) in sums.into_iter().enumerate() {
                     let mut both = [0_i32; 8];
                     // SAFETY: `both` has 8 times 4 bytes.

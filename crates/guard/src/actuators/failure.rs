@@ -154,7 +154,7 @@ impl Attempts {
     }
 
     /// Sets the device of the following failures.
-    pub(crate) fn blame(&mut self, device: &Arc<str>) {
+    pub(crate) fn set_device(&mut self, device: &Arc<str>) {
         self.device = Arc::clone(device);
     }
 }

@@ -83,7 +83,7 @@ impl Open {
         };
         // Some adapter drivers ignore these settings (a Jetson's i2c-tegra keeps its own timeout).
         // Transfers therefore run on their own thread, see `Worker`.
-        let _ = sys::i2c_patience(device.as_fd(), TRANSFER_TIMEOUT);
+        let _ = sys::set_i2c_timeout(device.as_fd(), TRANSFER_TIMEOUT);
         Ok(Self { device, mode })
     }
 

@@ -120,7 +120,7 @@ impl Motors {
     ///
     /// # Errors
     /// When they do not exist.
-    pub fn open_regardless(
+    pub fn open_for_failsafe(
         settings: &ActuatorSettings,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
@@ -144,7 +144,7 @@ impl Motors {
                 let build = move || pca9685(&settings, worker_pin, hold);
                 let worker = Worker::start("pca9685", device, build)?;
                 Ok(Self::Pca9685(match pin {
-                    Some(pin) => worker.held_back_by(pin),
+                    Some(pin) => worker.with_output_enable(pin),
                     None => worker,
                 }))
             }
@@ -165,9 +165,9 @@ impl Motors {
 
     /// Adapts the timeouts to the guard's `deadline`: a car with a longer deadline may have a
     /// slower bus or computer.
-    pub fn keep_to(&mut self, deadline: Duration) {
+    pub fn set_deadline(&mut self, deadline: Duration) {
         if let Self::Pca9685(worker) = self {
-            worker.keep_to(deadline);
+            worker.set_deadline(deadline);
         }
     }
 }

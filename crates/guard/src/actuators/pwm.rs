@@ -104,7 +104,7 @@ impl Actuator for Pwm {
                 // The pins' settings are unknown now, and the pulses may have stopped.
                 self.ready = false;
                 self.arming.again();
-                self.attempts.blame(&self.pins[pin].device);
+                self.attempts.set_device(&self.pins[pin].device);
                 Err(self.attempts.failed(now, failure, ""))
             }
         }

@@ -108,7 +108,7 @@ impl<A: Actuator + 'static> Worker<A> {
         device: impl Into<Arc<str>>,
         build: impl FnOnce() -> Result<A, OpenError> + Send + 'static,
     ) -> Result<Self, OpenError> {
-        sys::one_heap();
+        sys::limit_to_one_heap();
         let shared = Arc::new(Shared {
             slot: Mutex::new(Slot {
                 pending: None,
@@ -154,13 +154,13 @@ impl<A: Actuator + 'static> Worker<A> {
 
     /// Sets the pin that disables the outputs while the actuator hangs. The pin does not need the
     /// bus.
-    pub fn held_back_by(mut self, pin: impl OutputEnable + Send + 'static) -> Self {
+    pub fn with_output_enable(mut self, pin: impl OutputEnable + Send + 'static) -> Self {
         self.output_enable = Some(Box::new(pin));
         self
     }
 
     /// Sets the write timeout for a guard with this `deadline`: a fifteenth of it, at least 10 ms.
-    pub fn keep_to(&mut self, deadline: Duration) {
+    pub fn set_deadline(&mut self, deadline: Duration) {
         self.timeout = (deadline / DEADLINE_SHARE).max(SHORTEST_TIMEOUT);
     }
 

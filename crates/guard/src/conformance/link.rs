@@ -336,7 +336,7 @@ fn operators_and_faults_stop<R: LinkRig>(mut bench: Bench<R>) {
     bench.drive();
     let now = bench.rig.now();
     assert_eq!(bench.rig.link().stop(now), Ok(()));
-    bench.expect_stopped(StopReason::Person);
+    bench.expect_stopped(StopReason::Operator);
 
     bench.drive();
     let now = bench.rig.now();

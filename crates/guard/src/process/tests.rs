@@ -66,9 +66,9 @@ fn scheduling() -> (i64, i64) {
 #[test]
 fn an_operators_stop_runs_before_all_but_the_guard() {
     if is_child() {
-        run_first();
+        raise_priority();
         let allowed = sys::real_time(1).is_ok();
-        run_first();
+        raise_priority();
         let expected = match allowed {
             true => (i64::from(libc::SCHED_FIFO), i64::from(PRIORITY) - 1),
             false => (i64::from(libc::SCHED_OTHER), 0),

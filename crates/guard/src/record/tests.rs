@@ -115,7 +115,10 @@ fn equivalent_paths_have_one_canonical_name() {
         file,
         "a removed file keeps its name"
     );
-    assert_ne!(usual_socket(&file), usual_socket(&root.join("other.toml")));
+    assert_ne!(
+        default_socket(&file),
+        default_socket(&root.join("other.toml"))
+    );
 }
 
 /// Of no user of this computer.

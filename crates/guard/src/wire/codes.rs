@@ -77,7 +77,7 @@ impl Code for StopReason {
             Self::Deadline => 1,
             Self::NoFirstCommand => 2,
             Self::ClockWentBack => 3,
-            Self::Person => 4,
+            Self::Operator => 4,
             Self::Fault(fault) => FAULTS + fault.code(),
         }
     }
@@ -87,7 +87,7 @@ impl Code for StopReason {
             1 => Ok(Self::Deadline),
             2 => Ok(Self::NoFirstCommand),
             3 => Ok(Self::ClockWentBack),
-            4 => Ok(Self::Person),
+            4 => Ok(Self::Operator),
             fault => {
                 let code = fault.checked_sub(FAULTS).ok_or(Malformed::Content)?;
                 Fault::decode(code).map(Self::Fault)

@@ -184,7 +184,7 @@ fn the_codes_are_fixed() {
     );
     assert_eq!(all::<Mode>(), [Mode::Disarmed, Mode::Failsafe, Mode::Drive]);
     assert_eq!(all::<Point>(), Point::ALL);
-    assert_eq!(StopReason::Person.code(), 4);
+    assert_eq!(StopReason::Operator.code(), 4);
     assert_eq!(StopReason::Fault(Fault::Camera).code(), 17);
 }
 

@@ -145,7 +145,7 @@ pub fn message(output: &Output) -> String {
 
 /// Stops the car as `pilotage stop` does.
 pub fn stop(car: &Car) -> Result<Stopped, StopError> {
-    pilotage_guard::run_first();
+    pilotage_guard::raise_priority();
     pilotage_guard::stop(&car.file(), |file| {
         let mut failsafe = Command::new(GUARD);
         failsafe.args(["--failsafe", "--car"]).arg(file);

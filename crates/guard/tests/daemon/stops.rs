@@ -50,7 +50,7 @@ fn failsafe_and_stop_need_no_car_toml() {
         let Ok(Stopped::ByGuard { status, .. }) = stop(&car) else {
             panic!("{what}: the guard answers");
         };
-        assert_eq!(status.state.stopped(), Some(StopReason::Person), "{what}");
+        assert_eq!(status.state.stopped(), Some(StopReason::Operator), "{what}");
         assert_eq!(car.pulses(), FAILSAFE, "{what}");
 
         fs::write(car.file(), &good).unwrap();
@@ -103,7 +103,7 @@ fn a_stop_needs_no_guard_that_answers() {
     let Ok(Stopped::ByGuard { status, .. }) = stop(&car) else {
         panic!("the guard answers");
     };
-    assert_eq!(status.state.stopped(), Some(StopReason::Person));
+    assert_eq!(status.state.stopped(), Some(StopReason::Operator));
     assert_eq!(status.failure, None);
     assert_eq!(car.pulses(), FAILSAFE);
 

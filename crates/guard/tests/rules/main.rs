@@ -106,7 +106,7 @@ proptest! {
     fn rule_6_operators_and_faults_stop_at_once((limits, moments) in life()) {
         for moment in moments {
             let reason = match moment.event {
-                Event::Stop => StopReason::Person,
+                Event::Stop => StopReason::Operator,
                 Event::Fault(fault) => StopReason::Fault(fault),
                 _ => continue,
             };
@@ -395,7 +395,7 @@ fn each_refusal_names_its_cause() {
 
     assert_eq!(refusal(driving, next), None);
     assert_eq!(refusal(State::Disarmed, next), Some(Refusal::NotArmed));
-    let reason = StopReason::Person;
+    let reason = StopReason::Operator;
     assert_eq!(
         refusal(State::Stopped { reason }, next),
         Some(Refusal::NotArmed)

@@ -1,7 +1,7 @@
 use pilotage_vehicle::{Mixer, Time};
 
 use super::*;
-use crate::{CameraSpec, CarKind, Circuit, Looks};
+use crate::{Appearance, CameraSpec, CarKind, Circuit};
 
 fn entry(time: f64, x: f64, y: f64) -> PathPoint {
     PathPoint {
@@ -60,7 +60,7 @@ fn without_points_there_is_no_score() {
 fn suddenness_is_the_mean_step_of_the_normalised_controls() {
     let mut world = World::new(
         Circuit::shipped("simple").unwrap(),
-        &Looks::default(),
+        &Appearance::default(),
         &CameraSpec::default(),
         CarKind::Unicycle,
         Mixer::simulated(),
@@ -80,7 +80,7 @@ fn suddenness_is_the_mean_step_of_the_normalised_controls() {
 fn the_loops_own_timing_is_reported() {
     let world = World::new(
         Circuit::shipped("simple").unwrap(),
-        &Looks::default(),
+        &Appearance::default(),
         &CameraSpec::default(),
         CarKind::Unicycle,
         Mixer::simulated(),

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::coverage::Coverage;
 use super::texture::{self, Grain, Patches};
 use super::view::View;
-use crate::Looks;
-use crate::looks::Surroundings;
+use crate::Appearance;
+use crate::appearance::Surroundings;
 use crate::random::Random;
 
 /// Pixels between two knots. At a knot the ray is intersected with the ground; between knots,
@@ -34,7 +34,7 @@ struct Palette {
 }
 
 impl Palette {
-    fn new(looks: &Looks, colour: Rgb, grain: f64) -> Self {
+    fn new(looks: &Appearance, colour: Rgb, grain: f64) -> Self {
         let shades = (0..SHADES)
             .map(|shade| {
                 let light = shade as f64 / (SHADES / 2) as f64;
@@ -73,7 +73,7 @@ impl Palette {
 }
 
 /// Converts light to a grey level, with the exposure of the looks.
-pub fn camera_level(looks: &Looks, level: f64) -> u8 {
+pub fn camera_level(looks: &Appearance, level: f64) -> u8 {
     let lit = (level * looks.brightness / 255.0).max(0.0);
     let curved = if looks.gamma == 1.0 {
         lit
@@ -114,7 +114,7 @@ struct Knot {
 }
 
 impl Ground {
-    pub fn new(looks: &Looks, width: usize) -> Self {
+    pub fn new(looks: &Appearance, width: usize) -> Self {
         let mut random = Random::stream(looks.seed, 0x6d);
         let patterned = looks.patches > 0.0 || looks.shadows > 0.0;
         Self {

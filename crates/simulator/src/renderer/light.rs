@@ -2,7 +2,7 @@
 
 use super::texture;
 use crate::random::Random;
-use crate::{CameraSpec, Looks};
+use crate::{Appearance, CameraSpec};
 
 /// The factor 1: factors are in units of 1/256, and at most 1.
 const ONE: f64 = 256.0;
@@ -17,7 +17,7 @@ pub struct Light {
 }
 
 impl Light {
-    pub fn new(looks: &Looks, camera: &CameraSpec) -> Self {
+    pub fn new(looks: &Appearance, camera: &CameraSpec) -> Self {
         // Decreases with the square of the distance from the middle, separately for both axes.
         let vignette = |i: usize, n: usize| {
             let t = (2.0 * (i as f64 + 0.5) / n as f64) - 1.0;

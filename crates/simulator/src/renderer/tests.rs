@@ -11,19 +11,25 @@ fn small_camera() -> CameraSpec {
     }
 }
 
-fn frame(circuit: &Circuit, looks: &Looks, camera: &CameraSpec, pose: Pose, seed: u64) -> Vec<u8> {
+fn frame(
+    circuit: &Circuit,
+    looks: &Appearance,
+    camera: &CameraSpec,
+    pose: Pose,
+    seed: u64,
+) -> Vec<u8> {
     let mut rgb = vec![0; camera.frame_bytes()];
     Renderer::new(circuit, looks, camera).render(pose, seed, &mut rgb);
     rgb
 }
 
 /// An appearance without texture, with clear colours of line, road and ground.
-fn looks() -> Looks {
-    Looks {
+fn looks() -> Appearance {
+    Appearance {
         line: [250, 0, 0],
         asphalt: [0, 0, 0],
         ground: [0, 200, 0],
-        ..Looks::default().plain()
+        ..Appearance::default().plain()
     }
 }
 
@@ -124,7 +130,7 @@ fn a_mirrored_circuit_gives_the_mirrored_picture() {
 fn walls_hide_what_is_behind_them() {
     let camera = small_camera();
     let circuit = Circuit::shipped("simple").unwrap();
-    let looks = Looks {
+    let looks = Appearance {
         walls: [0, 0, 255],
         sky: [0; 3],
         haze: [0; 3],
@@ -151,14 +157,14 @@ fn noise_depends_only_on_the_frame_seed() {
     let camera = small_camera();
     let circuit = Circuit::shipped("simple").unwrap();
     let pose = circuit.start();
-    let noisy = Looks {
+    let noisy = Appearance {
         noise: 4.0,
-        ..Looks::default()
+        ..Appearance::default()
     };
     let first = frame(&circuit, &noisy, &camera, pose, 1);
     assert_eq!(first, frame(&circuit, &noisy, &camera, pose, 1));
     assert_ne!(first, frame(&circuit, &noisy, &camera, pose, 2));
-    let clean = Looks {
+    let clean = Appearance {
         noise: 0.0,
         ..noisy
     };
@@ -178,11 +184,11 @@ fn random_looks_show_a_line_that_differs_from_the_road() {
     let away =
         |a: [u8; 3], b: [u8; 3]| -> i32 { (0..3).map(|k| i32::from(a[k].abs_diff(b[k]))).sum() };
     for seed in 0..300 {
-        let looks = Looks::random(seed);
-        assert_eq!(looks, Looks::random(seed));
+        let looks = Appearance::random(seed);
+        assert_eq!(looks, Appearance::random(seed));
         assert!(away(looks.line, looks.asphalt) > 75, "seed {seed}");
     }
-    assert_ne!(Looks::random(1), Looks::random(2));
+    assert_ne!(Appearance::random(1), Appearance::random(2));
 }
 
 #[test]
@@ -192,7 +198,7 @@ fn an_invalid_pose_gives_a_picture() {
     for x in [5e3, 1e9, f64::INFINITY, f64::NAN] {
         for heading in [0.0, f64::NAN] {
             let pose = Pose { x, y: -x, heading };
-            let rgb = frame(&circuit, &Looks::random(3), &camera, pose, 0);
+            let rgb = frame(&circuit, &Appearance::random(3), &camera, pose, 0);
             assert_eq!(rgb.len(), camera.frame_bytes());
         }
     }
@@ -202,9 +208,15 @@ fn an_invalid_pose_gives_a_picture() {
 fn a_short_buffer_receives_the_rows_that_fit() {
     let camera = small_camera();
     let circuit = Circuit::shipped("simple").unwrap();
-    let whole = frame(&circuit, &Looks::default(), &camera, circuit.start(), 7);
+    let whole = frame(
+        &circuit,
+        &Appearance::default(),
+        &camera,
+        circuit.start(),
+        7,
+    );
     let mut part = vec![9_u8; 10 * camera.width * 3 + 5];
-    Renderer::new(&circuit, &Looks::default(), &camera).render(circuit.start(), 7, &mut part);
+    Renderer::new(&circuit, &Appearance::default(), &camera).render(circuit.start(), 7, &mut part);
     let full_rows = 10 * camera.width * 3;
     assert_eq!(part[..full_rows], whole[..full_rows]);
     assert_eq!(part[full_rows..], [9; 5]);
@@ -232,7 +244,7 @@ proptest! {
         };
         let circuit = Circuit::shipped("walled").unwrap();
         let pose = circuit.pose(share * circuit.length(), aside, heading);
-        let mut renderer = Renderer::new(&circuit, &Looks::random(looks), &camera);
+        let mut renderer = Renderer::new(&circuit, &Appearance::random(looks), &camera);
         let mut whole = vec![0; camera.frame_bytes()];
         renderer.render(pose, 5, &mut whole);
         let mut part = vec![0; camera.frame_bytes()];
@@ -261,7 +273,7 @@ proptest! {
             ..CameraSpec::default()
         };
         let circuit = Circuit::shipped("walled").unwrap();
-        let rgb = frame(&circuit, &Looks::random(1), &camera, circuit.start(), 0);
+        let rgb = frame(&circuit, &Appearance::random(1), &camera, circuit.start(), 0);
         prop_assert_eq!(rgb.len(), width * height * 3);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ground::camera_level;
 use super::view::{NEAR, Seen, View};
-use crate::{Circuit, Looks, Walls};
+use crate::{Appearance, Circuit, Walls};
 
 /// Length of a panel between two posts, metres.
 const PANEL: f64 = 0.5;
@@ -25,7 +25,7 @@ pub struct Fence {
 }
 
 impl Fence {
-    pub fn new(circuit: &Circuit, walls: Walls, looks: &Looks) -> Self {
+    pub fn new(circuit: &Circuit, walls: Walls, looks: &Appearance) -> Self {
         let count = libm::ceil(circuit.length() / PANEL) as usize;
         let away = 0.5 * circuit.road_width() + walls.margin;
         let mut panels = Vec::new();
@@ -92,7 +92,7 @@ impl Fence {
 }
 
 /// The shade of a panel: alternating along the wall, and lighter on the side of the sun.
-fn shade(looks: &Looks, index: usize, from: [f64; 2], to: [f64; 2]) -> [u8; 3] {
+fn shade(looks: &Appearance, index: usize, from: [f64; 2], to: [f64; 2]) -> [u8; 3] {
     let panel = if (index / SHADE_PANELS).is_multiple_of(2) {
         1.0
     } else {

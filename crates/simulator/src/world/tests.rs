@@ -13,7 +13,7 @@ fn world(name: &str, kind: CarKind) -> World {
     let circuit = Circuit::shipped(name).unwrap();
     World::new(
         circuit,
-        &Looks::default(),
+        &Appearance::default(),
         &camera,
         kind,
         Mixer::simulated(),

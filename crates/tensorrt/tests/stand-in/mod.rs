@@ -12,7 +12,7 @@ use std::process::Command;
 
 use pilotage_compiler::{Network, Proof, compile};
 use pilotage_engine::{Bundle, GateResult};
-use pilotage_tensorrt::{Places, Shims, prepare};
+use pilotage_tensorrt::{Shims, TensorRtPaths, prepare};
 use tempfile::TempDir;
 
 pub const LIBRARY: &str = "TensorRT 10.3.0";
@@ -41,11 +41,11 @@ fn a_child_process_with_the_stand_ins_prepares_a_plan() {
 
 /// The machine's folder, the engine file and the places, in the child process of
 /// [`Machine::does`].
-pub fn told() -> (PathBuf, Bundle, Places) {
+pub fn told() -> (PathBuf, Bundle, TensorRtPaths) {
     let place = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let bytes = fs::read(place.join("engine")).unwrap();
     let headers = ["broken-headers", "headers"].map(|name| place.join(name));
-    let places = Places {
+    let places = TensorRtPaths {
         libraries: Some(place.join("libraries")),
         shims: Shims::In(place.join("shims")),
         headers: headers

@@ -1,5 +1,5 @@
 use pilotage_engine::CpuOptions;
-use pilotage_engine::plan::{Finish, Operation, Plan};
+use pilotage_engine::plan::{Epilogue, Operation, Plan};
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Pool, TensorType};
 
 use super::*;
@@ -123,7 +123,7 @@ fn net(zero: i8) -> Graph {
     q.b.finish().unwrap()
 }
 
-fn finishes(plan: &Plan) -> Vec<Finish> {
+fn finishes(plan: &Plan) -> Vec<Epilogue> {
     let finish = |operation: &Operation| match operation {
         Operation::QuantizedConv2d { finish, .. }
         | Operation::QuantizedFullyConnected { finish, .. } => Some(*finish),
@@ -153,12 +153,12 @@ fn a_qdq_network_computes_in_integers() {
     let graph = net(0);
     let plan = lower_weights(&graph, PortLayout::Native, Weights::AsTheyAre).unwrap();
     let expected = [
-        Finish::Int8 { low: 0, high: 127 },
-        Finish::Int8 { low: -5, high: 35 },
+        Epilogue::Int8 { low: 0, high: 127 },
+        Epilogue::Int8 { low: -5, high: 35 },
     ];
     let found = finishes(&plan);
     assert_eq!(found[..2], expected);
-    assert!(matches!(found[2..], [Finish::Float { .. }]));
+    assert!(matches!(found[2..], [Epilogue::Float { .. }]));
     let kinds = |is: fn(&Operation) -> bool| plan.steps.iter().filter(|s| is(&s.operation)).count();
     assert_eq!(kinds(|o| matches!(o, Operation::Quantize { .. })), 0);
     assert_eq!(kinds(|o| matches!(o, Operation::Dequantize { .. })), 0);

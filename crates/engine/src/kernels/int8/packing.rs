@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::stage::Form;
+use super::packed_input::Form;
 use super::tile::TileFunction;
 use super::tiling::{Tiling, Width, function, most_pixels};
 use crate::cpu::{AlignedBytes, InstructionSet};

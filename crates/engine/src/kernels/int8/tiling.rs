@@ -1,6 +1,6 @@
 //! How a layer is divided into tiles.
 
-use super::stage::Form;
+use super::packed_input::Form;
 use super::tile::TileFunction;
 use crate::cpu::InstructionSet;
 

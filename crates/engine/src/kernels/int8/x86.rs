@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::Target;
-use super::stage::Stage;
+use super::packed_input::PackedInput;
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
 use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
@@ -251,12 +251,12 @@ pub(super) fn function(
     }
 }
 
-/// [`Stage::fill`], compiled for AVX2.
+/// [`PackedInput::fill`], compiled for AVX2.
 ///
 /// # Safety
-/// As for [`Stage::fill`], and the machine has AVX2.
+/// As for [`PackedInput::fill`], and the machine has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn fill(stage: &Stage, input: &[i8], packed: Target, rows: Range<usize>) {
-    // SAFETY: the caller guarantees the contract of `Stage::fill`.
+pub(super) unsafe fn fill(stage: &PackedInput, input: &[i8], packed: Target, rows: Range<usize>) {
+    // SAFETY: the caller guarantees the contract of `PackedInput::fill`.
     unsafe { stage.fill(input, packed, rows) }
 }

@@ -69,12 +69,12 @@ fn precision_is_that_of_the_weights_and_the_arithmetic() {
         finish,
     };
     let activation = Activation::None;
-    let first = int8(&mut builder, Finish::Float { activation });
+    let first = int8(&mut builder, Epilogue::Float { activation });
     let y = builder.step(first, &[x], &[1, 2]);
     let scale = builder.step(Operation::DynamicScale, &[y], &[1]);
     let dynamic = Operation::DynamicQuantize;
     let q = builder.typed_step(dynamic, &[y, scale], &[1, 2], ElementType::I8);
-    let finish = Finish::Dynamic {
+    let finish = Epilogue::Dynamic {
         bias: None,
         activation,
     };

@@ -14,7 +14,7 @@ use pilotage_tensorrt::Wait;
 ///
 /// Input and output tensors are moved to the thread and back, so no memory is shared and no lock is
 /// held while the engine works. After [`Engine::prepare`] nothing is allocated.
-pub struct Apart {
+pub struct ThreadedEngine {
     description: String,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -85,7 +85,7 @@ const MOST_PORTS: usize = 8;
 /// How long the caller waits for the thread to end and to release its resources.
 const END: Duration = Duration::from_secs(1);
 
-impl Apart {
+impl ThreadedEngine {
     /// Makes an engine on a thread of its own.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Apart {
             let _ = made_sender.send(Ok(about));
             drop(made_sender);
             serve(&mut engine, &requests, &done);
-            // Drop the engine before the channel, whose end `Apart::drop` waits for.
+            // Drop the engine before the channel, whose end `ThreadedEngine::drop` waits for.
             drop(engine);
             drop(done);
         });
@@ -212,7 +212,7 @@ fn serve(engine: &mut impl Engine, requests: &Receiver<Box<Order>>, done: &SyncS
     }
 }
 
-impl Engine for Apart {
+impl Engine for ThreadedEngine {
     fn describe(&self) -> String {
         self.description.clone()
     }
@@ -262,7 +262,7 @@ impl Engine for Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for ThreadedEngine {
     fn drop(&mut self) {
         self.orders = None;
         // Wait until the engine has released the device before the process ends. A stuck thread

@@ -15,7 +15,7 @@ pub enum Surroundings {
 
 /// The appearance of the world. Colours are sRGB.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Looks {
+pub struct Appearance {
     /// The painted line.
     pub line: [u8; 3],
     /// The road.
@@ -54,7 +54,7 @@ pub struct Looks {
     pub seed: u64,
 }
 
-impl Default for Looks {
+impl Default for Appearance {
     /// A red line on dark asphalt, green grass, a blue-grey sky.
     fn default() -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Default for Looks {
     }
 }
 
-impl Looks {
+impl Appearance {
     /// A strongly varied appearance, the same for the same seed. The line has any hue, but its
     /// colour always differs clearly from the road's.
     pub fn random(seed: u64) -> Self {

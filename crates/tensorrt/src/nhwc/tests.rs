@@ -57,14 +57,14 @@ impl Engine for Echo {
 fn adapter(
     port_type: ElementType,
     engine_type: ElementType,
-) -> Result<Interleaved<Echo>, OtherTensors> {
+) -> Result<NhwcAdapter<Echo>, PortMismatch> {
     let output = |name, length| port(name, &[1, length], ElementType::F32);
     let engine = Echo {
         inputs: vec![port("input", &[1, 3, 1, 2], engine_type)],
         outputs: vec![output("yaw", 1), output("speed", 2)],
     };
     let input = port("pixels", &[1, 1, 2, 3], port_type);
-    Interleaved::new(engine, &[input], &[output("speed", 2), output("yaw", 1)])
+    NhwcAdapter::new(engine, &[input], &[output("speed", 2), output("yaw", 1)])
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn the_input_is_deinterleaved_and_outputs_are_matched_by_name() {
 #[test]
 fn mismatched_tensors_are_rejected_by_name() {
     let message =
-        |result: Result<Interleaved<Echo>, OtherTensors>| result.err().unwrap().to_string();
+        |result: Result<NhwcAdapter<Echo>, PortMismatch>| result.err().unwrap().to_string();
     assert!(
         message(adapter(ElementType::F32, ElementType::I8)).contains("the input is I8, not F32")
     );
@@ -107,7 +107,7 @@ fn mismatched_tensors_are_rejected_by_name() {
             inputs: inputs.to_vec(),
             outputs,
         };
-        message(Interleaved::new(
+        message(NhwcAdapter::new(
             engine,
             std::slice::from_ref(&input),
             &[output("speed", 2)],

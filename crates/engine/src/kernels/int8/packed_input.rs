@@ -32,7 +32,7 @@ pub(crate) const SLACK: usize = 16;
 
 /// The sizes of the packed input. It contains the window of every output pixel.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stage {
+pub(crate) struct PackedInput {
     batch: usize,
     /// Input height, width.
     input: [usize; 2],
@@ -49,7 +49,7 @@ pub(crate) struct Stage {
     in_place: bool,
 }
 
-impl Stage {
+impl PackedInput {
     /// `None` if the packed input would be much larger than the input.
     pub(crate) fn new(shape: &ConvolutionShape, form: Form) -> Option<Self> {
         let channels = shape.depth * shape.groups;

@@ -2,7 +2,7 @@
 
 /// Whether to use TensorRT when the command line does not request it: `PILOTAGE_TENSORRT`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Wish {
+pub enum GpuPolicy {
     /// Build a plan on machines with a GPU and TensorRT, and warn if that fails.
     #[default]
     Auto,
@@ -12,15 +12,15 @@ pub enum Wish {
     Require,
 }
 
-impl Wish {
+impl GpuPolicy {
     /// The variable's name.
     pub const VARIABLE: &'static str = "PILOTAGE_TENSORRT";
 
-    /// Reads the variable. The value is [`Wish::Auto`] if it is not set or empty.
+    /// Reads the variable. The value is [`GpuPolicy::Auto`] if it is not set or empty.
     ///
     /// # Errors
     /// When the variable has an unknown value.
-    pub fn from_environment() -> Result<Self, BadWish> {
+    pub fn from_environment() -> Result<Self, UnknownGpuPolicy> {
         let Some(value) = std::env::var_os(Self::VARIABLE) else {
             return Ok(Self::Auto);
         };
@@ -28,7 +28,7 @@ impl Wish {
             Some("auto" | "") => Ok(Self::Auto),
             Some("off") => Ok(Self::Off),
             Some("require") => Ok(Self::Require),
-            _ => Err(BadWish(value.to_string_lossy().into_owned())),
+            _ => Err(UnknownGpuPolicy(value.to_string_lossy().into_owned())),
         }
     }
 }
@@ -36,4 +36,4 @@ impl Wish {
 /// `PILOTAGE_TENSORRT` has an unknown value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("PILOTAGE_TENSORRT is `{0}`; it can be auto, off or require")]
-pub struct BadWish(String);
+pub struct UnknownGpuPolicy(String);

@@ -63,7 +63,7 @@ fn is_layer(graph: &Graph, node: &Node) -> bool {
 }
 
 /// The quantization plan of a graph.
-pub(super) struct Wanted {
+pub(super) struct QuantizationPlan {
     /// The role of each node.
     pub(super) roles: Vec<Role>,
     /// Whether each value is quantized.
@@ -72,7 +72,7 @@ pub(super) struct Wanted {
     group: Vec<usize>,
 }
 
-impl Wanted {
+impl QuantizationPlan {
     pub(super) fn new(graph: &Graph, options: &QuantizeOptions) -> Result<Self, QuantizeError> {
         let known = layers(graph);
         for name in &options.float_layers {

@@ -5,7 +5,7 @@ use pilotage_engine::{Bundle, ElementType, Engine, EngineError, TensorMut, Tenso
 use sha2::{Digest, Sha256};
 
 use crate::engine::TensorRtEngine;
-use crate::interleaved::Interleaved;
+use crate::nhwc::NhwcAdapter;
 
 /// The digest of the validation set: the frames, the fp32 answers, and the limits.
 pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
@@ -32,7 +32,7 @@ pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
 
 /// Runs the plan on the validation frames and returns its answers.
 pub(crate) fn answers(
-    engine: &mut Interleaved<TensorRtEngine>,
+    engine: &mut NhwcAdapter<TensorRtEngine>,
     proof: &Proof,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
     // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.

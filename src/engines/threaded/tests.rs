@@ -84,7 +84,7 @@ fn limits(wait: Wait) -> Limits {
     }
 }
 
-fn gated(limits: Limits) -> (Apart, Arc<Gate>) {
+fn gated(limits: Limits) -> (ThreadedEngine, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let port = Port {
         name: "x".into(),
@@ -96,11 +96,11 @@ fn gated(limits: Limits) -> (Apart, Arc<Gate>) {
         ports: [port],
         gate: Arc::clone(&gate),
     };
-    let apart = Apart::start(move || Ok::<_, EngineError>(engine), limits);
+    let apart = ThreadedEngine::start(move || Ok::<_, EngineError>(engine), limits);
     (apart.unwrap(), gate)
 }
 
-fn ask(engine: &mut Apart, given: f32) -> Result<f32, EngineError> {
+fn ask(engine: &mut ThreadedEngine, given: f32) -> Result<f32, EngineError> {
     let mut answer = [f32::NAN];
     let timing = engine.infer(
         &[TensorRef::F32(&[given])],
@@ -125,7 +125,7 @@ fn ports_answers_and_errors_are_forwarded() {
         assert_eq!(ask(&mut engine, 1.0), Ok(2.0));
         let refused = engine.infer(&[], &mut []);
         assert!(matches!(refused, Err(EngineError::PortCount { .. })));
-        // Dropping `Apart` waits until the engine has been dropped.
+        // Dropping `ThreadedEngine` waits until the engine has been dropped.
         drop(engine);
         assert!(*gate.gone.lock().unwrap());
     }
@@ -171,7 +171,7 @@ fn an_engine_that_is_never_made_is_not_waited_for() {
         start: Duration::from_millis(20),
         ..limits(Wait::Sleep)
     };
-    let late = Apart::start(
+    let late = ThreadedEngine::start(
         move || {
             inside.pass();
             Err::<Gated, _>(EngineError::NotFinite)
@@ -180,7 +180,7 @@ fn an_engine_that_is_never_made_is_not_waited_for() {
     );
     assert_eq!(late.err(), Some(NotStarted::Stuck(short.start)));
     gate.open();
-    let refused = Apart::start(
+    let refused = ThreadedEngine::start(
         || Err::<Gated, _>(EngineError::NotFinite),
         limits(Wait::Spin),
     );

@@ -10,13 +10,13 @@ use pilotage_vehicle::Time;
 use pilotage_vision::{Frame, PixelFormat};
 
 use crate::camera::{Camera, CameraError};
-use crate::guarded::Guarded;
+use crate::guarded::GuardProcess;
 use crate::pilot::Dropped;
 
 /// Frames of a world that follows the guard's outputs at the times when they were written.
 pub struct BesideCamera {
     world: Rc<RefCell<World>>,
-    guarded: Guarded,
+    guarded: GuardProcess,
     drops: Dropped,
     period: Duration,
     width: u32,
@@ -30,7 +30,7 @@ pub struct BesideCamera {
 
 impl BesideCamera {
     /// Films `world`'s car, which `guarded` drives.
-    pub fn new(world: Rc<RefCell<World>>, guarded: Guarded, drops: Dropped) -> Self {
+    pub fn new(world: Rc<RefCell<World>>, guarded: GuardProcess, drops: Dropped) -> Self {
         let spec = *world.borrow().camera();
         Self {
             world,

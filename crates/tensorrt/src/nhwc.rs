@@ -6,7 +6,7 @@ use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorR
 /// the same model, whose input is interleaved (NHWC). Both engines then take the same bytes for
 /// the same frame.
 #[derive(Debug)]
-pub struct Interleaved<E> {
+pub struct NhwcAdapter<E> {
     engine: E,
     inputs: [Port; 1],
     outputs: Vec<Port>,
@@ -27,18 +27,18 @@ enum Picture {
 /// The inputs or outputs of the TensorRT plan differ from those of the engine file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the TensorRT plan takes and gives other tensors than the engine file: {reason}")]
-pub struct OtherTensors {
+pub struct PortMismatch {
     reason: String,
 }
 
-impl<E: Engine> Interleaved<E> {
+impl<E: Engine> NhwcAdapter<E> {
     /// Wraps `engine` behind the ports of the CPU plan. There must be exactly one input. Outputs
     /// are matched by name.
     ///
     /// # Errors
     /// When inputs or outputs do not match.
-    pub fn new(engine: E, inputs: &[Port], outputs: &[Port]) -> Result<Self, OtherTensors> {
-        let refused = |reason: String| OtherTensors { reason };
+    pub fn new(engine: E, inputs: &[Port], outputs: &[Port]) -> Result<Self, PortMismatch> {
+        let refused = |reason: String| PortMismatch { reason };
         let ([port], [input]) = (inputs, engine.inputs()) else {
             return Err(refused("there is not one input".into()));
         };
@@ -100,7 +100,7 @@ fn deinterleave<T: Copy, U>(from: &[T], planes: usize, to: &mut [U], convert: im
     }
 }
 
-impl<E: Engine> Engine for Interleaved<E> {
+impl<E: Engine> Engine for NhwcAdapter<E> {
     fn describe(&self) -> String {
         self.engine.describe()
     }
