@@ -2,7 +2,11 @@
 //! only the pilot's commands move the car, only after an arming for that pilot, and never while a
 //! client holds a stop.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot continue fails"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
