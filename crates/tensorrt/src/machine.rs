@@ -17,8 +17,8 @@ use crate::error::TensorRtError;
 use crate::library::TensorRt;
 use crate::nhwc::{NhwcAdapter, PortMismatch};
 use crate::plan::{BuildOptions, Progress};
-use crate::validation;
 use crate::shim::{NOT_THERE, Shims};
+use crate::validation;
 use crate::version::Product;
 
 /// The folders of TensorRT, its shims and its plans on this machine.
