@@ -188,6 +188,8 @@ fn an_operator_who_may_not_kill_a_frozen_guard_learns_what_to_do() {
         "{error}"
     );
     assert!(error.contains("sudo pilotage stop"), "{error}");
+    let process = format!("process {}", guard.0.id());
+    assert!(error.contains(&process), "{error}");
 }
 
 /// Tries each request as an unauthorized user at a running guard.

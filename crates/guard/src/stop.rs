@@ -212,22 +212,21 @@ fn stop_recorded(record: &Record) -> Result<Answer, StopError> {
     {
         return Ok(Answer::Stopped(by_guard(record.name.clone(), link)));
     }
-    let socket = record.socket.display().to_string();
-    Err(unstoppable(&record.name, socket, link.as_ref(), reason))
+    if link.is_some_and(|link| link.is_gone()) {
+        return Err(not_allowed(&record.socket, reason));
+    }
+    Err(StopError::Unkillable {
+        car: record.name.clone(),
+        process: record.process.pid().as_raw_nonzero().get(),
+        reason,
+    })
 }
 
-/// Why a guard that could not be killed did not stop the car. A guard that closes the connection
-/// does not admit this user.
-fn unstoppable(car: &str, path: String, link: Option<&SocketLink>, reason: Errno) -> StopError {
-    match link {
-        Some(link) if link.is_gone() => StopError::NotAllowed { path, reason },
-        _ => StopError::Unkillable {
-            car: car.to_owned(),
-            process: link
-                .and_then(SocketLink::process)
-                .map_or(0, |pid| pid.as_raw_nonzero().get()),
-            reason,
-        },
+/// A guard that closes the connection does not admit this user.
+fn not_allowed(socket: &Path, reason: Errno) -> StopError {
+    StopError::NotAllowed {
+        path: socket.display().to_string(),
+        reason,
     }
 }
 
@@ -239,13 +238,13 @@ enum Found {
 
 /// Stops the car through the guard that listens on the first of `sockets` with a listener.
 fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, StopError> {
-    let mut not_allowed = None;
+    let mut refused = None;
     for socket in sockets {
         let mut link = match SocketLink::connect(&socket) {
             Ok(link) => link,
             Err(ConnectError::Unreachable { path, reason }) => {
                 if reason == Errno::ACCESS || reason == Errno::PERM {
-                    not_allowed = Some(StopError::NotAllowed { path, reason });
+                    refused = Some(StopError::NotAllowed { path, reason });
                 }
                 continue;
             }
@@ -263,10 +262,16 @@ fn stop_listening(car: &str, sockets: Vec<PathBuf>) -> Result<Option<Found>, Sto
         if link.refresh_within(SLOW_GUARD_TIMEOUT).is_ok() && is_stopped(&link) {
             return Ok(Some(Found::Stopped(by_guard(car.to_owned(), &link))));
         }
-        let path = socket.display().to_string();
-        return Err(unstoppable(car, path, Some(&link), reason));
+        if link.is_gone() {
+            return Err(not_allowed(&socket, reason));
+        }
+        return Err(StopError::Unkillable {
+            car: car.to_owned(),
+            process: link.process().map_or(0, |pid| pid.as_raw_nonzero().get()),
+            reason,
+        });
     }
-    match not_allowed {
+    match refused {
         Some(error) => Err(error),
         None => Ok(None),
     }
