@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let spec: LimitsSpec = serde_json::from_str(limits).context("--limits")?;
     let limits = Limits::new(spec)?;
     let motors = std::io::stdout().as_fd().try_clone_to_owned();
-    let reach = ServeOptions {
+    let options = ServeOptions {
         socket: None,
         pilot: Some(pilot),
         allowed: Allowed::own(),
@@ -56,6 +56,6 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         privileged: false,
     };
     let relay = Relay::new(motors.context(started_by_hand)?);
-    pilotage_guard::run(limits, relay, reach, || Ok(())).context(started_by_hand)?;
+    pilotage_guard::run(limits, relay, options, || Ok(())).context(started_by_hand)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -48,7 +48,7 @@ pub enum DaemonError {
         "another guard holds it (process {process}): {car}; there can be one for each car \
          (`pilotage stop` ends it)"
     )]
-    GuardProcess {
+    Guarded {
         /// The guard's process number.
         process: i32,
         /// The car of that guard.
@@ -83,7 +83,7 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     let mut motors = Motors::open(&car.actuator, HANDOVER)?;
     motors.set_deadline(car.limits.spec().deadline);
     let motors = TrimmedMotors::new(motors, &car.actuator);
-    let reach = ServeOptions {
+    let options = ServeOptions {
         socket: Some(car.socket.clone()),
         pilot,
         allowed,
@@ -91,7 +91,7 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
         privileged: true,
     };
     let mut record = None;
-    run(car.limits, motors, reach, || {
+    run(car.limits, motors, options, || {
         record = Some(Record::write(&car, &text)?);
         Ok(())
     })?;
@@ -110,7 +110,7 @@ fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
         if began.elapsed() >= HANDOVER {
-            return Err(DaemonError::GuardProcess {
+            return Err(DaemonError::Guarded {
                 process: other.process.pid().as_raw_nonzero().get(),
                 car: other.name.clone(),
             });

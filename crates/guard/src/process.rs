@@ -100,10 +100,10 @@ pub fn monotonic() -> Time {
 
 /// The processor time that this thread has used.
 fn processor_time() -> Duration {
-    let used = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(used.tv_sec).unwrap_or(0);
-    let nanos = u32::try_from(used.tv_nsec).unwrap_or(0);
-    Duration::new(seconds, nanos)
+    // The clock is never negative.
+    clock_gettime(ClockId::ThreadCPUTime)
+        .try_into()
+        .unwrap_or_default()
 }
 
 /// Makes this process the leader of a new session without a terminal. The keys of the pilot's
@@ -151,17 +151,17 @@ impl Drop for AbortOnPanic {
 pub fn run<A: Actuator>(
     limits: Limits,
     actuator: A,
-    reach: ServeOptions,
+    options: ServeOptions,
     listening: impl FnOnce() -> io::Result<()>,
 ) -> Result<(), ProcessError> {
     let deadline = limits.spec().deadline;
     let tick = tick(limits.spec()).max(TICK);
     let mut executor = Executor::start(limits, actuator, monotonic(), tick)?;
-    let listen = |path| listen(path, &reach.allowed);
-    let listener = reach.socket.as_deref().map(listen).transpose()?;
+    let listen = |path| listen(path, &options.allowed);
+    let listener = options.socket.as_deref().map(listen).transpose()?;
     sys::catch_signals().map_err(ProcessError::Signals)?;
     let mut kill_timer = None;
-    if reach.privileged {
+    if options.privileged {
         privileges();
         kill_timer = kill_timer_after(deadline);
     }
@@ -176,7 +176,7 @@ pub fn run<A: Actuator>(
         allowed,
         identification,
         ..
-    } = reach;
+    } = options;
     let mut server = Server::new(executor, identification, listener, pilot, allowed);
     manager.ready();
     let mut share = Share::new(monotonic(), processor_time());
@@ -202,7 +202,7 @@ pub fn run<A: Actuator>(
     // failsafe.
     drop(kill_timer);
     server.end(monotonic(), sys::ended());
-    if let Some(path) = reach.socket {
+    if let Some(path) = options.socket {
         // A leftover socket file is harmless.
         let _ = remove_socket(&path);
     }

@@ -10,13 +10,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use pilotage_guard::conformance::RecordingActuator;
 use pilotage_guard::wire::{Numbered, Reply, Request};
 use pilotage_guard::{
-    Actuator, ActuatorError, Allowed, Domain, Executor, Fault, Identification, Limits, LimitsSpec,
-    Mode, Output, Server,
+    Allowed, Domain, Executor, Fault, Identification, Limits, LimitsSpec, Mode, Server,
 };
 use pilotage_vehicle::{Command, Time};
 use proptest::prelude::*;
@@ -60,20 +59,6 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-#[derive(Clone, Default)]
-struct Motors(Arc<Mutex<Vec<Output>>>);
-
-impl Actuator for Motors {
-    fn name(&self) -> &str {
-        "a list"
-    }
-
-    fn write(&mut self, _: Time, output: &Output) -> Result<(), ActuatorError> {
-        self.0.lock().unwrap().push(*output);
-        Ok(())
-    }
-}
-
 struct Program {
     socket: std::os::fd::OwnedFd,
     number: u64,
@@ -82,8 +67,9 @@ struct Program {
 
 /// A guard, its clients, and the state that the test expects.
 struct World {
-    server: Server<Motors>,
-    motors: Motors,
+    server: Server<RecordingActuator>,
+    /// How many writes have been checked.
+    checked: usize,
     now: Time,
     address: PathBuf,
     _folder: tempfile::TempDir,
@@ -109,13 +95,12 @@ impl World {
         rustix::net::listen(&listener, 16).unwrap();
         let limits = Limits::new(LimitsSpec::simulated()).unwrap();
         let now = Time::from_nanos(1_000_000_000);
-        let motors = Motors::default();
-        let executor = Executor::start(limits, motors.clone(), now, TICK).unwrap();
+        let executor = Executor::start(limits, RecordingActuator::default(), now, TICK).unwrap();
         let car = Identification::of_limits(&limits);
         let server = Server::new(executor, car, Some(listener), None, Allowed::own());
         Self {
             server,
-            motors,
+            checked: 0,
             now,
             address,
             _folder: folder,
@@ -244,9 +229,10 @@ impl World {
     }
 
     /// Checks each output since the last check. Returns whether the car drove.
-    fn check(&self, before: Option<usize>) -> bool {
+    fn check(&mut self, before: Option<usize>) -> bool {
         let mut drove = false;
-        for output in self.motors.0.lock().unwrap().drain(..) {
+        let writes = &self.server.executor().actuator().writes;
+        for (_, output) in &writes[self.checked..] {
             if output.mode != Mode::Drive {
                 continue;
             }
@@ -257,6 +243,7 @@ impl World {
             let between = steering.min(0.0)..=steering.max(0.0);
             assert!(between.contains(&output.steering), "{output:?} of {pilot}");
         }
+        self.checked = writes.len();
         drove
     }
 

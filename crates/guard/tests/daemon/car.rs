@@ -154,3 +154,20 @@ pub fn stop(car: &Car) -> Result<Stopped, StopError> {
         Ok(())
     })
 }
+
+/// A field of /proc/PID/stat after the name, numbered as in proc(5).
+pub fn stat_field(process: Pid, number: usize) -> i64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
+    // The name, in parentheses, may contain spaces.
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let field = fields.split_whitespace().nth(number - 3).unwrap();
+    field.parse().unwrap()
+}
+
+/// An amount of memory in /proc/PID/status, in kB.
+pub fn kilobytes(process: Pid, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    let amount = line.strip_prefix(name).unwrap().trim();
+    amount.strip_suffix(" kB").unwrap().parse().unwrap()
+}

@@ -1,15 +1,14 @@
 //! How a guard ends, and how it is watched.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{Link, SocketLink, State, StopReason};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::car::{Car, DISARMED, Running, message, wait};
+use crate::car::{Car, DISARMED, Running, message, stat_field, wait};
 use crate::pins::FAILSAFE;
 
 #[test]
@@ -140,13 +139,8 @@ fn a_guard_ends_in_order_when_its_watcher_dies() {
 
 /// The process group and the session of `process`: fields 5 and 6 of /proc/PID/stat (proc(5)). Both
 /// are 0 if they are outside this PID namespace (in a container).
-fn group_and_session(process: &str) -> (u32, u32) {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in parentheses, may contain spaces.
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let mut fields = fields.split_whitespace().skip(2);
-    let mut next = || fields.next().unwrap().parse().unwrap();
-    (next(), next())
+fn group_and_session(process: Pid) -> [i64; 2] {
+    [5, 6].map(|number| stat_field(process, number))
 }
 
 #[test]
@@ -154,9 +148,9 @@ fn a_guard_that_a_pilot_started_is_in_no_session_of_its_pilots() {
     let car = Car::new();
     let (watcher, link) = watched(&car);
     let guard = car.connect().process().unwrap();
-    let (own_group, own_session) = group_and_session("self");
+    let [own_group, own_session] = group_and_session(rustix::process::getpid());
     for process in [watcher.pid(), guard] {
-        let (group, session) = group_and_session(&process.as_raw_nonzero().to_string());
+        let [group, session] = group_and_session(process);
         assert_ne!(session, own_session);
         assert_ne!(group, own_group);
     }

@@ -10,7 +10,10 @@ use pilotage_guard::{Domain, Link, LinkError, Refusal, State, StopReason, Stoppe
 use pilotage_vehicle::Command as Drive;
 use rustix::process::{Pid, Signal};
 
-use crate::car::{Car, DISARMED, GUARD, PROMPT, Running, START, message, stop, wait, wait_for};
+use crate::car::{
+    Car, DISARMED, GUARD, PROMPT, Running, START, kilobytes, message, stat_field, stop, wait,
+    wait_for,
+};
 use crate::pins::FAILSAFE;
 
 #[test]
@@ -37,11 +40,7 @@ fn it_takes_little_memory() {
     let guard = car.guard(&[]);
     let mut link = car.connect();
     car.drive(&mut link);
-    let file = format!("/proc/{}/status", guard.pid().as_raw_nonzero());
-    let status = fs::read_to_string(file).unwrap();
-    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
-    let kilobytes: u32 = most.unwrap().parse().unwrap();
+    let kilobytes = kilobytes(guard.pid(), "VmHWM:");
     println!("at most {kilobytes} kB resident");
     assert!(kilobytes <= 5 * 1024, "{kilobytes} kB");
 }
@@ -227,28 +226,9 @@ fn invalid_options_and_settings_are_reported() {
     assert!(message(&missing.unwrap()).contains("/none.toml"));
 }
 
-/// A field of /proc/PID/stat after the name, numbered as in proc(5).
-fn field(process: Pid, number: usize) -> i64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    let field = fields.split_whitespace().nth(number - 3).unwrap();
-    field.parse().unwrap()
-}
-
-/// Locked and mapped memory of a process, in kB.
-fn locked(process: Pid) -> (u64, u64) {
-    let file = format!("/proc/{}/status", process.as_raw_nonzero());
-    let status = fs::read_to_string(file).unwrap();
-    let value = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    (value("VmLck:"), value("VmSize:"))
-}
-
 /// User and system time of `process`, in hundredths of a second.
 fn used(process: Pid) -> i64 {
-    field(process, 14) + field(process, 15)
+    stat_field(process, 14) + stat_field(process, 15)
 }
 
 /// `SCHED_FIFO` of sched(7).
@@ -263,12 +243,12 @@ fn a_guard_has_priority_and_locked_memory_or_logs_that_it_has_not() {
     let guard = Running(command.spawn().unwrap());
     car.connect().refresh().unwrap();
     let log = fs::read_to_string(log).unwrap();
-    let priority = (field(guard.pid(), 41), field(guard.pid(), 40));
+    let priority = (stat_field(guard.pid(), 41), stat_field(guard.pid(), 40));
     match log.contains("no real-time priority") {
         false => assert_eq!(priority, (FIFO, 40), "{log}"),
         true => assert_eq!(priority, (0, 0), "{log}"),
     }
-    let (locked, mapped) = locked(guard.pid());
+    let [locked, mapped] = ["VmLck:", "VmSize:"].map(|name| kilobytes(guard.pid(), name));
     match log.contains("memory is not locked") {
         false => assert!(locked > mapped / 2, "{locked} of {mapped} kB: {log}"),
         true => {
