@@ -220,8 +220,8 @@ fn outcome(case: &Case, cpu: &DriveReport, report: &DriveReport) -> Result<&'sta
         When::Start if !report.notes.is_empty() => {
             assert_eq!(report.backend.find("TensorRT"), None, "{}", case());
             Ok(match waited {
-                true => "the CPU drives, told after `gpu_start_s`",
-                false => "the CPU drives, told at once",
+                true => "the CPU drives, reported after `gpu_start_s`",
+                false => "the CPU drives, reported at once",
             })
         }
         When::Start if mode == "is late" => {

@@ -61,7 +61,7 @@ fn play(role: &str) {
 
 /// Loads a prepared plan and runs it on four frames. Writes a line for each.
 fn drives() {
-    let (place, bundle, places) = stand_in::told();
+    let (place, bundle, places) = stand_in::child_environment();
     let graph = std::env::var_os("PILOTAGE_TEST_NO_GRAPH").is_none();
     let options = EngineOptions {
         graph,
@@ -104,12 +104,12 @@ fn drives() {
             }
         }
     }
-    fs::write(place.join("said"), output).unwrap();
+    fs::write(place.join("output"), output).unwrap();
 }
 
 /// Runs two engines of one plan alternately, one with high and one with low priority.
 fn shares() {
-    let (place, bundle, places) = stand_in::told();
+    let (place, bundle, places) = stand_in::child_environment();
     let priorities = [Priority::High, Priority::Low];
     let mut engines = priorities.map(|priority| {
         let options = EngineOptions {
@@ -135,12 +135,12 @@ fn shares() {
     assert!(of(0).all(|answer| answer == &answers[0]));
     assert!(of(1).all(|answer| answer == &answers[1]));
     assert_ne!(answers[0].1, answers[1].1);
-    fs::write(place.join("said"), "shared").unwrap();
+    fs::write(place.join("output"), "shared").unwrap();
 }
 
 /// Writes TensorRT's report of a plan's layers.
 fn reports() {
-    let (place, _, places) = stand_in::told();
+    let (place, _, places) = stand_in::child_environment();
     let plan = fs::read_dir(&places.plans)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -159,7 +159,7 @@ fn reports() {
         Ok(report) => report,
         Err(error) => error.to_string(),
     };
-    fs::write(place.join("said"), output).unwrap();
+    fs::write(place.join("output"), output).unwrap();
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_layer_report_is_tensorrts_own() {
     assert_eq!(machine.does("reports", &[]), r#"{"Layers": ["only"]}"#);
     let output = machine.does("reports", &[("STAND_IN_FAIL", "createEngineInspector")]);
     assert!(
-        output.starts_with("asking for the layer report failed: createEngineInspector was told"),
+        output.starts_with("asking for the layer report failed: createEngineInspector was set"),
         "{output}"
     );
 }
@@ -250,7 +250,7 @@ fn an_unusable_timing_cache_is_replaced_and_is_not_the_reported_reason() {
         let output = machine.run(&[("STAND_IN_FAIL", "buildSerializedNetwork")]);
         assert_eq!(
             output,
-            "error: building the plan failed: buildSerializedNetwork was told to fail"
+            "error: building the plan failed: buildSerializedNetwork was set to fail"
         );
         assert_built(&machine.run(&[]));
         assert_eq!(fs::read_to_string(&file).unwrap(), "times 1", "{bad}");
@@ -288,7 +288,7 @@ fn errors_behind_the_shim_carry_tensorrts_message() {
         assert!(output.starts_with("error: "), "{call}: {output}");
         assert!(output.contains(doing), "{call}: {output}");
         assert!(
-            output.contains(&format!(": {call} was told to fail")),
+            output.contains(&format!(": {call} was set to fail")),
             "{output}"
         );
         assert!(machine.plans().is_empty(), "{call}");
@@ -432,7 +432,7 @@ fn address_sanitizer_finds_no_error() {
         environment.push(("STAND_IN_FAIL", call));
         let output = machine.run(&environment);
         assert!(
-            output.contains(&format!("{call} was told to fail")),
+            output.contains(&format!("{call} was set to fail")),
             "{output}"
         );
     }

@@ -185,15 +185,15 @@ fn every_failed_call_is_reported_and_no_plan_is_stored() {
         ("cuCtxSetCurrent", "choosing the GPU failed"),
         (
             "build_plan",
-            "building the plan failed: build_plan was told to fail",
+            "building the plan failed: build_plan was set to fail",
         ),
         (
             "runtime_new",
-            "starting TensorRT failed: runtime_new was told to fail",
+            "starting TensorRT failed: runtime_new was set to fail",
         ),
         (
             "engine_new",
-            "loading the plan failed: engine_new was told to fail",
+            "loading the plan failed: engine_new was set to fail",
         ),
         ("context_new", "making an execution context failed"),
         (
@@ -213,7 +213,7 @@ fn every_failed_call_is_reported_and_no_plan_is_stored() {
         ("cuEventCreate", "making an event failed"),
         (
             "context_enqueue",
-            "starting the inference failed: context_enqueue was told to fail",
+            "starting the inference failed: context_enqueue was set to fail",
         ),
         ("cuEventRecord", "marking the beginning of the work failed"),
         ("cuGraphLaunch", "starting the recorded work failed"),

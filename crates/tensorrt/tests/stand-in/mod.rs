@@ -41,7 +41,7 @@ fn a_child_process_with_the_stand_ins_prepares_a_plan() {
 
 /// The machine's folder, the engine file and the places, in the child process of
 /// [`Machine::does`].
-pub fn told() -> (PathBuf, Bundle, TensorRtPaths) {
+pub fn child_environment() -> (PathBuf, Bundle, TensorRtPaths) {
     let place = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let bytes = fs::read(place.join("engine")).unwrap();
     let headers = ["broken-headers", "headers"].map(|name| place.join(name));
@@ -59,7 +59,7 @@ pub fn told() -> (PathBuf, Bundle, TensorRtPaths) {
 
 /// The role of [`Machine::run`]: calls `prepare` and writes its result.
 pub fn prepares() {
-    let (place, bundle, places) = told();
+    let (place, bundle, places) = child_environment();
     let progress = std::sync::atomic::AtomicU32::new(0);
     let result = prepare(&bundle, &places, &|_| {
         progress.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -82,7 +82,7 @@ pub fn prepares() {
             )
         }
     };
-    fs::write(place.join("said"), text).unwrap();
+    fs::write(place.join("output"), text).unwrap();
 }
 
 /// A machine with stand-ins, and an engine file to prepare.
@@ -236,7 +236,7 @@ impl Machine {
 
     /// Runs a role in a child process and returns what it wrote.
     pub fn does(&self, role: &str, environment: &[(&str, &str)]) -> String {
-        let _ = fs::remove_file(self.path("said"));
+        let _ = fs::remove_file(self.path("output"));
         let mut folders = vec![self.path("libraries")];
         let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         folders.extend(std::env::split_paths(&given));
@@ -259,7 +259,7 @@ impl Machine {
             run.status,
             String::from_utf8_lossy(&run.stderr)
         );
-        fs::read_to_string(self.path("said")).unwrap()
+        fs::read_to_string(self.path("output")).unwrap()
     }
 
     /// The stored plans.

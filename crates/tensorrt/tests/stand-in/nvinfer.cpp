@@ -43,7 +43,7 @@ bool fails(char const* name)
     {
         return false;
     }
-    say(ILogger::Severity::kERROR, std::string(name) + " was told to fail");
+    say(ILogger::Severity::kERROR, std::string(name) + " was set to fail");
     return true;
 }
 

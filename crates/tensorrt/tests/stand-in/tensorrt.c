@@ -27,7 +27,7 @@ static int fail(struct pilotage_error *error, const char *name)
     memset(error, 0, sizeof *error);
     error->node = -1;
     if (!stand_in_fails(name)) return PILOTAGE_OK;
-    snprintf(error->message, sizeof error->message, "%s was told to fail", name);
+    snprintf(error->message, sizeof error->message, "%s was set to fail", name);
     return PILOTAGE_FAILED;
 }
 
