@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs every check and test in order, and prints the total counts.
 
+use std::fs;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -129,6 +130,16 @@ impl Step {
         }
     }
 
+    /// The builds that no step after this one uses, relative to cargo's target directory.
+    fn leaves(self) -> &'static [&'static str] {
+        match self {
+            Self::Arm => &["aarch64-unknown-linux-gnu/debug"],
+            Self::Doctests => &["debug"],
+            Self::Lap => &["runtime"],
+            _ => &[],
+        }
+    }
+
     /// The step's name on the command line.
     fn name(self) -> String {
         self.to_possible_value()
@@ -162,6 +173,13 @@ pub fn run(checkout: &Checkout, install: bool, skip: &[Step], only: &[Step]) -> 
             Tally::FAILED
         });
         times.push(format!("{} {} s", step.name(), start.elapsed().as_secs()));
+        println!("    {} free on the disk", free(checkout));
+        if in_ci() {
+            // A machine of CI is used once, and its disk is small.
+            for folder in step.leaves() {
+                let _ = fs::remove_dir_all(checkout.builds().join(folder));
+            }
+        }
         if tally.failed > 0 {
             failures.push(format!("{} failed ({tally})", step.name()));
         } else if tally.skipped > 0 && in_ci() {
@@ -183,6 +201,14 @@ pub fn run(checkout: &Checkout, install: bool, skip: &[Step], only: &[Step]) -> 
     }
     println!("{total}");
     Ok(failures.is_empty())
+}
+
+/// The free space of the checkout's disk, as `df` prints it.
+fn free(checkout: &Checkout) -> String {
+    let df = Invocation::new("df --output=avail --human-readable").path(checkout.root());
+    let printed = df.answer().unwrap_or_default();
+    let free = printed.lines().nth(1).unwrap_or("an unknown amount");
+    free.trim().to_owned()
 }
 
 /// Runs a command that passes or fails as a whole.
@@ -207,14 +233,11 @@ fn counted(command: &Invocation, mut count: impl FnMut(&str) -> Option<Tally>) -
     Ok(tally)
 }
 
-/// Prepares a command for the checkout. CI starts cold, so there only the debug information for
-/// backtraces is built.
+/// Prepares a command for the checkout. CI starts cold, so incremental builds are of no use there.
 fn prepared(command: Invocation, checkout: &Checkout) -> Invocation {
     let command = command.within(checkout.root());
     if in_ci() {
-        command
-            .env("CARGO_INCREMENTAL", "0")
-            .env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only")
+        command.env("CARGO_INCREMENTAL", "0")
     } else {
         command
     }
