@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{GpuPolicy, TensorRtPaths, prepare};
+use pilotage_gpu::{GpuPolicy, TensorRtPaths, prepare};
 
 const RECIPES: &str = "engines";
 

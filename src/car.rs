@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use pilotage_engine::InstructionSet;
-use pilotage_guard::actuators::ActuatorSettings;
+use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
 use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, CircuitError, World};
-use pilotage_tensorrt::{Transfer, Wait};
 use pilotage_vehicle::Mixer;
+use tensorrt_rs::{Transfer, Wait};
 
-use crate::camera::CameraConfig;
 use crate::gamepad::GamepadConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
+use pilotage_camera::CameraConfig;
 
 pub use gamepad::GamepadSettings;
 pub use settings::{

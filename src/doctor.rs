@@ -7,12 +7,12 @@ mod gpu;
 mod machine;
 mod system;
 
-use pilotage_guard::actuators;
+use pilotage_guard::drivers;
 use serde::Serialize;
 
-use crate::camera::Source;
 use crate::car::{Backend, Car};
 use crate::gamepad::GamepadConfig;
+use pilotage_camera::Source;
 
 pub use gpu::Gpu;
 pub use system::System;
@@ -115,7 +115,7 @@ impl Needs {
         Self {
             // The simulator, a command or a folder needs no device.
             camera: matches!(source, Some(Source::V4l(_))),
-            i2c: car.actuator.kind == actuators::Kind::Pca9685,
+            i2c: car.actuator.kind == drivers::Kind::Pca9685,
             gpu: matches!(car.backend, Backend::TensorRt { .. }),
             gamepad: car.gamepad.clone(),
         }

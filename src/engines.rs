@@ -9,10 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
-use pilotage_guard::Domain;
-use pilotage_tensorrt::{EngineOptions, PrepareError, TensorRtPaths};
+use pilotage_gpu::{PrepareError, TensorRtPaths};
+use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::Deserialize;
+use tensorrt_rs::RunOptions;
 
 use crate::car::{Backend, Car, EngineSource, OnGpuFailure};
 use crate::pilot::{DecodeError, Decoder};
@@ -251,10 +252,7 @@ pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError>
         name: manifest.name.clone(),
         preprocess,
         decoder,
-        domain: match manifest.domain {
-            pilotage_engine::Domain::Simulated => Domain::Simulated,
-            pilotage_engine::Domain::Physical => Domain::Physical,
-        },
+        domain: manifest.domain,
         notes,
     })
 }
@@ -286,11 +284,11 @@ fn engine(
     else {
         return Ok(Box::new(cpu()?));
     };
-    let options = EngineOptions {
+    let options = RunOptions {
         limit,
         transfer: gpu.transfer,
         wait: gpu.wait,
-        ..EngineOptions::default()
+        ..RunOptions::default()
     };
     // NVIDIA's libraries are only called from a separate thread: a call that hangs does not block
     // the pilot.
@@ -300,8 +298,7 @@ fn engine(
         wait: gpu.wait,
     };
     let (own, places) = (bundle.clone(), places.clone());
-    let make =
-        move || pilotage_tensorrt::load(&own, &places, options).map(|started| started.engine);
+    let make = move || pilotage_gpu::load(&own, &places, options).map(|started| started.engine);
     let started = ThreadedEngine::start(make, limits);
     match (started, on_failure) {
         (Ok(gpu), OnGpuFailure::Stop) => Ok(Box::new(gpu)),

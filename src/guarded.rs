@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use pilotage_guard::wire::Applied;
-use pilotage_guard::{
-    ConnectError, Domain, HelloError, Identification, Limits, Output, Relay, SocketLink, monotonic,
-};
+use pilotage_guard::{ConnectError, HelloError, Identification, Limits, Output, Relay, SocketLink};
+use pilotage_vehicle::{Domain, monotonic};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 

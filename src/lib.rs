@@ -2,7 +2,6 @@
 //!
 //! `pilotage drive` is [`commands::drive`]; the loop body is [`pilot::Pilot::step`].
 
-pub mod camera;
 pub mod car;
 pub mod commands;
 pub mod doctor;

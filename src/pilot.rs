@@ -9,11 +9,11 @@ pub use dropped::Dropped;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
-use pilotage_guard::{Fault, Link, LinkError, State};
-use pilotage_vehicle::{Clock, Command, Controls, Mixer, Time};
+use pilotage_guard::{Link, LinkError, State};
+use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
 use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
 
-use crate::camera::{Camera, CameraError};
+use pilotage_camera::{Camera, CameraError};
 
 /// The parts of a pilot.
 pub struct Parts {

@@ -19,7 +19,7 @@ use pilotage_vehicle::Mixer;
 use pilotage_vision::{Frame, VisionError};
 use serde::Serialize;
 
-use crate::camera::{BoxedCamera, CameraError};
+use pilotage_camera::{BoxedCamera, CameraError};
 
 pub use folder::{Encoding, Folder, FolderError};
 

@@ -12,15 +12,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, Fault, InProcessLink, Limits, Link, LinkError, Output,
+    Actuator, ActuatorError, ArmRequest, InProcessLink, Limits, Link, LinkError, Output,
     StartError, Status,
 };
 use pilotage_simulator::World;
-use pilotage_vehicle::{Clock, Command, Time};
+use pilotage_vehicle::{Clock, Command, Fault, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
-use crate::camera::{Camera, CameraError};
 use crate::pilot::Dropped;
+use pilotage_camera::{Camera, CameraError};
 
 pub use drive::{DriveError, SimulatedDrive};
 pub use out_of_process::BesideCamera;
@@ -214,7 +214,9 @@ impl Camera for SimulatedCamera {
             std::thread::sleep(due.saturating_sub(started.elapsed()));
         }
         let mut guard = self.guard.borrow_mut();
-        guard.advance_to(moment)?;
+        guard
+            .advance_to(moment)
+            .map_err(|error| CameraError::Guard(error.into()))?;
         guard.actuator_mut().advance_world(moment);
         self.world.borrow_mut().render(frame.data_mut());
         frame.captured = moment;

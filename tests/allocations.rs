@@ -15,7 +15,7 @@ use pilotage::pilot::Dropped;
 use pilotage::report::LoopTiming;
 use pilotage::simulation::{Pace, SimulatedDrive};
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
-use pilotage_tensorrt::Wait;
+use tensorrt_rs::Wait;
 
 fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
     let car = Car::load_with(None, |settings| {

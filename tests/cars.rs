@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use pilotage::car::Car;
-use pilotage_guard::{Domain, GuardedCar};
+use pilotage_guard::GuardedCar;
+use pilotage_vehicle::Domain;
 
 #[test]
 fn each_shipped_car_is_valid_slow_and_physical() {

@@ -9,17 +9,17 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pilotage::camera::v4l::{
-    Buffers, Description, Device, Fourcc, Granted, Metadata, Mode, Rates, Sizes, V4lCamera,
-};
-use pilotage::camera::{
-    self, Camera, CameraConfig, CameraError, FolderSource, Monotonic, PipeSource, Source, V4lSource,
-};
 use pilotage::car::Car;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Latency, Pace, SimulatedActuator, Simulation};
+use pilotage_camera::v4l::{
+    Buffers, Description, Device, Fourcc, Granted, Metadata, Mode, Rates, Sizes, V4lCamera,
+};
+use pilotage_camera::{
+    self as camera, Camera, CameraConfig, CameraError, FolderSource, PipeSource, Source, V4lSource,
+};
 use pilotage_guard::conformance;
-use pilotage_vehicle::{Clock, Time};
+use pilotage_vehicle::{Clock, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
 /// The conformance suite of cameras: every kind of camera runs it.

@@ -6,14 +6,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pilotage::camera::{Camera, CameraError};
 use pilotage::car::Car;
 use pilotage::engines;
 use pilotage::pilot::{Dropped, Pilot, StepError};
 use pilotage::simulation::{Latency, Pace, SimulatedDrive};
+use pilotage_camera::{Camera, CameraError};
 use pilotage_engine::{Engine, EngineError, Port, TensorMut, TensorRef, Timing};
-use pilotage_guard::{Fault, LinkError, Mode, Refusal, StopReason};
+use pilotage_guard::{LinkError, Mode, Refusal, StopReason};
 use pilotage_simulator::World;
+use pilotage_vehicle::Fault;
 use pilotage_vision::{Frame, PixelFormat};
 
 /// The compiled-in engine, until it has answered `good` times; then it fails with `failure`.
@@ -96,7 +97,7 @@ impl Camera for Unplugged {
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
         if self.good == 0 {
-            return Err(CameraError::Guard(LinkError::QueueFull));
+            return Err(CameraError::Guard(LinkError::QueueFull.into()));
         }
         self.good -= 1;
         self.camera.next(frame)

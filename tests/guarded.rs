@@ -14,10 +14,16 @@ use std::time::{Duration, Instant};
 
 use pilotage::guarded::GuardProcess;
 use pilotage_guard::{
-    ArmRequest, Domain, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
-    monotonic,
+    ArmRequest, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
 };
 use pilotage_vehicle::Command as Drive;
+use pilotage_vehicle::{Domain, monotonic};
+use rustix::process::{Pid, getpid};
+
+#[path = "support/processes.rs"]
+mod processes;
+
+use processes::{children, lives};
 
 /// Delays of a busy machine must not count as a guard's fault.
 const SLACK: Duration = Duration::from_millis(200);
@@ -76,27 +82,16 @@ fn send(link: &mut pilotage_guard::SocketLink, sequence: u64) {
     link.send_at(now, command).unwrap();
 }
 
-/// The guards that this process started.
-fn guards() -> Vec<u32> {
-    let own = std::process::id();
-    let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let id: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // "id (name) state parent ..."
-        let parent: u32 = status
-            .rsplit(") ")
-            .next()?
-            .split(' ')
-            .nth(1)?
-            .parse()
-            .ok()?;
-        (parent == own).then_some(id)
-    });
-    children.collect()
+/// The guards that this process started and that have not ended.
+fn guards() -> Vec<Pid> {
+    let mut guards = children(getpid());
+    guards.retain(|&guard| lives(guard));
+    guards
 }
 
-fn signal(name: &str, id: u32) {
-    let sent = Command::new("kill").args([name, &id.to_string()]).status();
+fn signal(name: &str, id: Pid) {
+    let id = id.as_raw_nonzero().to_string();
+    let sent = Command::new("kill").args([name, &id]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -171,30 +166,20 @@ fn the_guard_ends_when_its_pilot_is_killed_or_ended() {
             .spawn()
             .unwrap();
         let guard = loop {
-            let children = children_of(pilot.id());
-            if let [guard] = children[..] {
+            if let [guard] = children(Pid::from_child(&pilot))[..] {
                 break guard;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
         // Let it take some frames.
         std::thread::sleep(Duration::from_millis(500));
-        signal(name, pilot.id());
+        signal(name, Pid::from_child(&pilot));
         let ended = pilot.wait().unwrap();
         assert!(!ended.success(), "{name}");
         let started = Instant::now();
-        while Path::new(&format!("/proc/{guard}")).exists() {
+        while lives(guard) {
             assert!(started.elapsed() < PROMPT, "{name}: the guard lives on");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-fn children_of(id: u32) -> Vec<u32> {
-    let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-    let listed = listed.unwrap_or_default();
-    listed
-        .split_whitespace()
-        .filter_map(|id| id.parse().ok())
-        .collect()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "support/film.rs"]
 mod film;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");

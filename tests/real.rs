@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use pilotage_guard::SocketLink;
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "support/film.rs"]
 mod film;
+#[path = "support/pins.rs"]
 mod pins;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");

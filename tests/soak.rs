@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+#[path = "support/film.rs"]
 mod film;
 
 use film::{RUN, film};

@@ -17,11 +17,16 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+#[path = "support/pins.rs"]
 mod pins;
+#[path = "support/processes.rs"]
+mod processes;
+#[path = "support/tty.rs"]
 mod tty;
 
 use pins::FAILSAFE;
-use tty::{INTERRUPT, QUIT, SUSPEND, Shell, children, comm, lives, processes_with, state};
+use processes::{children, comm, lives, processes_with, state};
+use tty::{INTERRUPT, QUIT, SUSPEND, Shell};
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 

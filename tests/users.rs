@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "support/pins.rs"]
 mod pins;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");

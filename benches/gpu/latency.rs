@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use pilotage::engines::{ThreadLimits, ThreadedEngine};
 use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
-use pilotage_tensorrt::{EngineOptions, TensorRtPaths, Transfer, Wait, load};
+use pilotage_gpu::{TensorRtPaths, load};
+use tensorrt_rs::{RunOptions, Transfer, Wait};
 
 /// The table of results.
 #[derive(Default)]
@@ -53,13 +54,13 @@ impl Rows {
             let how = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
             self.time(&mut engine, &frames, precision, &how, count, None)?;
         }
-        let options = EngineOptions {
+        let options = RunOptions {
             limit: LIMIT,
-            ..EngineOptions::default()
+            ..RunOptions::default()
         };
         for (transfer, memory) in [(Transfer::Mapped, "mapped"), (Transfer::Copied, "copied")] {
             for (graph, start) in [(true, "graph"), (false, "enqueue")] {
-                let options = EngineOptions {
+                let options = RunOptions {
                     transfer: Some(transfer),
                     graph,
                     ..options
@@ -69,7 +70,7 @@ impl Rows {
                 self.time(&mut engine, &frames, precision, &how, count, None)?;
             }
         }
-        let sleeping = EngineOptions {
+        let sleeping = RunOptions {
             wait: Wait::Sleep,
             ..options
         };

@@ -22,9 +22,8 @@ use pilotage::doctor::{Finding, Gpu, Needs, System, examine};
 use pilotage_compiler::{Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, GateResult, conformance};
-use pilotage_tensorrt::{
-    Device, EngineOptions, Product, Shims, TensorRt, TensorRtPaths, load, prepare,
-};
+use pilotage_gpu::{TensorRtPaths, load, prepare};
+use tensorrt_rs::{Device, Product, RunOptions, Shims, TensorRt};
 
 #[derive(Parser)]
 struct Arguments {
@@ -90,7 +89,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         for note in &prepared.notes {
             eprintln!("note: {note}");
         }
-        let mut proven = load(&bundle, &places, EngineOptions::default())?;
+        let mut proven = load(&bundle, &places, RunOptions::default())?;
         // The conformance suite panics if the engine violates a rule for engines.
         let sound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             conformance::check_manners(precision, &bundle.plan, &mut proven.engine);

@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use pilotage_tensorrt::{Device, Product, TensorRt, TensorRtError, TensorRtPaths, find_headers};
+use pilotage_gpu::TensorRtPaths;
+use tensorrt_rs::{Device, Product, TensorRt, TensorRtError, find_headers};
 
 /// Lists each missing requirement with a remedy. Empty if nothing is missing.
 pub fn here(places: &TensorRtPaths) -> Vec<String> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pilotage_guard::actuators::ActuatorSettings;
+use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{DEFAULT_RATE, GuardSettings};
-use pilotage_tensorrt::Wait;
 use serde::Deserialize;
+use tensorrt_rs::Wait;
 
 use super::gamepad::GamepadSettings;
 use crate::simulation::Pace;

@@ -435,7 +435,7 @@ fn camera_and_actuator_must_both_be_simulated_or_physical() {
     assert!(message.starts_with("car.toml: `camera.kind`"), "{message}");
     let both = format!("{camera}[actuator]\nkind = \"dry-run\"\n");
     let car = Car::from_toml("car.toml", &both).unwrap();
-    assert_eq!(car.actuator.kind, pilotage_guard::actuators::Kind::DryRun);
+    assert_eq!(car.actuator.kind, pilotage_guard::drivers::Kind::DryRun);
 }
 
 #[test]

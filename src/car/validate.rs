@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
-use pilotage_guard::{Limits, actuators};
+use pilotage_guard::{Limits, drivers};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit};
-use pilotage_tensorrt::Transfer;
 use pilotage_vehicle::{Mixer, MixerError};
+use tensorrt_rs::Transfer;
 
 use super::settings::{
     BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings,
@@ -71,9 +71,9 @@ pub(super) fn car(
 fn of_one_world(
     source: &Source<'_>,
     real_camera: bool,
-    actuator: actuators::Kind,
+    actuator: drivers::Kind,
 ) -> Result<(), ConfigError> {
-    let simulated = actuator == actuators::Kind::Simulator;
+    let simulated = actuator == drivers::Kind::Simulator;
     if real_camera != simulated {
         return Ok(());
     }

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_vision::{PixelFormat, Vision};
 
-use crate::camera::Source;
-use crate::camera::v4l::Fourcc;
 use crate::car::Car;
 use crate::engines;
+use pilotage_camera::Source;
+use pilotage_camera::v4l::Fourcc;
 
 /// Options of `pilotage check`.
 #[derive(Debug, clap::Args)]

@@ -12,8 +12,9 @@ use pilotage_compiler::{
 };
 use pilotage_config::Source;
 use pilotage_console::print;
-use pilotage_engine::{Bundle, Domain, Meaning};
-use pilotage_tensorrt::GpuPolicy;
+use pilotage_engine::{Bundle, Meaning};
+use pilotage_gpu::GpuPolicy;
+use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
 use super::inspect::table;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use pilotage_guard::{
-    Allowed, Domain, GuardedCar, Identification, Limits, LimitsSpec, Relay, ServeOptions,
+    Allowed, GuardedCar, Identification, Limits, LimitsSpec, Relay, ServeOptions,
 };
+use pilotage_vehicle::Domain;
 
 /// Options of `pilotage guard`.
 #[derive(Debug, clap::Args)]

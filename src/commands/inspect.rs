@@ -47,7 +47,7 @@ struct Inspection {
 #[derive(Debug, Serialize)]
 struct Entry {
     name: String,
-    domain: pilotage_engine::Domain,
+    domain: pilotage_vehicle::Domain,
     precision: String,
     bytes: usize,
 }

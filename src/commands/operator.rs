@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::print;
 use pilotage_guard::{
-    GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, monotonic,
-    stop_all,
+    GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, stop_all,
 };
+use pilotage_vehicle::monotonic;
 use serde::Serialize;
 
 use crate::guarded::write_failsafe;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::drive::{Recording, by_hand, say};
-use crate::camera;
 use crate::car::Car;
 use crate::recorder::{Encoding, Folder, FrameTaker, Steered};
+use pilotage_camera as camera;
 
 /// Options of `pilotage record`.
 #[derive(Debug, clap::Args)]

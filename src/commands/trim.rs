@@ -11,8 +11,9 @@ use pilotage_config::{LONGEST_FILE, replace};
 use pilotage_console::{out, print};
 use pilotage_guard::{
     GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, State, StopReason,
-    TrimTable, Value, monotonic,
+    TrimTable, Value,
 };
+use pilotage_vehicle::monotonic;
 use toml_edit::DocumentMut;
 
 use crate::guarded::GuardConnection;

@@ -1,6 +1,6 @@
 //! The modes that a camera offers.
 
-use crate::camera::v4l::{Device, Sizes};
+use pilotage_camera::v4l::{Device, Sizes};
 
 /// Formats, sizes and rates, as `YUYV 640x480 at 30, 15; MJPG 1280x720 at 30`. `None` if the device
 /// has no pictures, as the second node of many webcams.
@@ -40,7 +40,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::camera::v4l::{Buffers, Description, Granted, Metadata, Mode, Rates};
+    use pilotage_camera::v4l::{Buffers, Description, Granted, Metadata, Mode, Rates};
 
     /// A webcam with two formats; a node without any.
     struct Webcam {

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use pilotage_tensorrt::{
-    CudaError, Device, PlanCache, Product, ShimError, Shims, TensorRt, TensorRtError, find_headers,
-};
+use pilotage_gpu::{PlanCache, installed_shims};
+use tensorrt_rs::{CudaError, Device, Product, ShimError, TensorRt, TensorRtError, find_headers};
 
 use super::{Finding, Level};
 
@@ -22,7 +21,7 @@ impl Gpu {
     /// Examines this machine.
     pub fn here() -> Self {
         let device = Device::first().map(|device| device.to_string());
-        let library = TensorRt::open(Product::TensorRt, None, &Shims::Installed);
+        let library = TensorRt::open(Product::TensorRt, None, &installed_shims());
         let headers = find_headers(&[]).map(|found| {
             let folders = found.iter().map(|headers| headers.folder.display());
             folders.map(|folder| folder.to_string()).collect()

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cameras;
-use crate::camera::v4l::KernelDevice;
+use pilotage_camera::v4l::KernelDevice;
 
 /// The system below a folder: `/`, or a copy in a test.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
-use pilotage_tensorrt::Wait;
+use tensorrt_rs::Wait;
 
 /// An engine on a thread of its own. A call into its driver that never returns does not block the
 /// caller: the caller gets an error after a limit, and the thread gets a new request only after the

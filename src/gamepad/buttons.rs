@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pilotage_guard::{Limits, monotonic};
+use pilotage_guard::Limits;
+use pilotage_vehicle::monotonic;
 
 use super::{Gamepad, GamepadConfig, Operator, Orders};
 

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use pilotage_guard::{
-    ConnectError, Fault, GuardedCar, Link, SocketLink, StopError, Stopped, monotonic, stop,
-};
+use pilotage_guard::{ConnectError, GuardedCar, Link, SocketLink, StopError, Stopped, stop};
 
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{Fault, Time, monotonic};
 
 use crate::guarded::write_failsafe;
 

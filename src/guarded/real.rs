@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{ConnectError, Domain, GuardedCar, ProcessId, SocketLink};
+use pilotage_guard::{ConnectError, GuardedCar, ProcessId, SocketLink};
+use pilotage_vehicle::Domain;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 

@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use pilotage_guard::monotonic;
-use pilotage_vehicle::Mixer;
+use pilotage_vehicle::{Mixer, monotonic};
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
 

@@ -5,7 +5,7 @@ use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
 use super::*;
-use crate::camera::Camera;
+use pilotage_camera::Camera;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::table::Table;
 use super::{GuardCounts, TimingSummary};
-use crate::camera::Counters;
+use pilotage_camera::Counters;
 
 /// The result of a drive of a real car.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use pilotage_guard::{ArmRequest, Domain, Link, LinkError, SocketLink, StartError};
+use pilotage_guard::{ArmRequest, Link, LinkError, SocketLink, StartError};
 use pilotage_simulator::World;
-use pilotage_vehicle::Clock;
+use pilotage_vehicle::{Clock, Domain, Monotonic};
 
 use super::{BesideCamera, Simulation};
-use crate::camera::{Camera, Monotonic};
 use crate::car::Car;
 use crate::engines::Loaded;
 use crate::guarded::{GuardProcess, GuardedError};
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
+use pilotage_camera::Camera;
 
 /// A simulated car, its guard and its pilot; the car is not armed yet.
 pub struct SimulatedDrive {

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pilotage_guard::{LinkError, monotonic};
+use pilotage_guard::LinkError;
 use pilotage_simulator::World;
-use pilotage_vehicle::Time;
+use pilotage_vehicle::{Time, monotonic};
 use pilotage_vision::{Frame, PixelFormat};
 
-use crate::camera::{Camera, CameraError};
 use crate::guarded::GuardProcess;
 use crate::pilot::Dropped;
+use pilotage_camera::{Camera, CameraError};
 
 /// Frames of a world that follows the guard's outputs at the times when they were written.
 pub struct BesideCamera {
@@ -95,7 +95,7 @@ impl Camera for BesideCamera {
         std::thread::sleep(due.since(monotonic()));
         self.advance_world(origin, moment);
         if self.guarded.motors.failed() {
-            return Err(CameraError::Guard(LinkError::Gone));
+            return Err(CameraError::Guard(LinkError::Gone.into()));
         }
         self.world.borrow_mut().render(frame.data_mut());
         frame.captured = due;

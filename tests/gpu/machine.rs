@@ -8,7 +8,8 @@ use std::process::Command;
 
 use pilotage::engines;
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{Shims, TensorRtPaths};
+use pilotage_gpu::TensorRtPaths;
+use tensorrt_rs::Shims;
 
 use crate::run::{DriveOptions, DriveReport};
 

@@ -14,8 +14,9 @@ use pilotage::guarded::GuardProcess;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Pace, SimulatedDrive};
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
-use pilotage_guard::{Domain, Mode, monotonic};
-use pilotage_tensorrt::{TensorRtPaths, prepare};
+use pilotage_gpu::{TensorRtPaths, prepare};
+use pilotage_guard::Mode;
+use pilotage_vehicle::{Domain, monotonic};
 use serde::{Deserialize, Serialize};
 
 use crate::machine;

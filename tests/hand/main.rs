@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-#[path = "../film/mod.rs"]
+#[path = "../support/film.rs"]
 mod film;
 mod harness;
-#[path = "../pins/mod.rs"]
+#[path = "../support/pins.rs"]
 mod pins;
 mod recording;
 

@@ -18,7 +18,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::fault::Seat;
 use crate::film::{RUN, film};
 use crate::judge::{Pulses, Sample, moves};
-use crate::tty::{Drain, Shell, children, comm, lives};
+use crate::processes::{children, comm, lives};
+use crate::tty::{Drain, Shell};
 use crate::{DEADLINE, FROZEN, PERIOD, PILOTAGE, RATE, load, pins};
 
 const KEY: u16 = 1;

@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
-#[path = "../film/mod.rs"]
+#[path = "../support/film.rs"]
 mod film;
-#[path = "../pins/mod.rs"]
+#[path = "../support/pins.rs"]
 mod pins;
-#[path = "../tty/mod.rs"]
+#[path = "../support/processes.rs"]
+mod processes;
+#[path = "../support/tty.rs"]
 mod tty;
 
 mod car;
@@ -108,7 +110,7 @@ impl Drive {
         let Self { pilot, guard } = self;
         drop(pilot);
         let began = Instant::now();
-        while tty::lives(guard) || car.connection().is_some() {
+        while processes::lives(guard) || car.connection().is_some() {
             assert!(began.elapsed() < Duration::from_secs(10), "the guard stays");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -175,7 +177,7 @@ fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
             std::thread::sleep(Duration::from_micros(random.below(60_000)));
             let case = strike::strike(&mut car, &jitter, &ready.pilot, ready.guard, fault);
             let used_up = fault.uses_up_the_pilot() || case.verdict.defect().is_some();
-            let lives = ready.pilot.lives() && tty::lives(ready.guard);
+            let lives = ready.pilot.lives() && processes::lives(ready.guard);
             match used_up || !lives {
                 true => ready.end(&car),
                 false => drive = Some(ready),

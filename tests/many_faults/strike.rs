@@ -19,7 +19,8 @@ use crate::fault::{Broken, Fault};
 use crate::film::{FREEZE, RUN, STALL};
 use crate::judge::{Events, Expected, StopSeen, Verdict, judge, moves, rests};
 use crate::load::Jitter;
-use crate::tty::{INTERRUPT, QUIT, SUSPEND, lives};
+use crate::processes::lives;
+use crate::tty::{INTERRUPT, QUIT, SUSPEND};
 use crate::{DEADLINE, PERIOD, guard_program, judge};
 
 /// If the car has not stopped by then, it counts as never stopped.

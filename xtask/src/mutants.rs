@@ -26,6 +26,7 @@ pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<b
     let mut mutants = requirements::mutants(checkout)?
         .env("PATH", path)
         .arg("--package=pilotage-guard")
+        .arg("--package=pilotage-guard-policy")
         .arg("--dir")
         .path(checkout.root())
         .arg("--output")

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use pilotage_tensorrt::{Warnings, compile_shim, find_headers};
+use tensorrt_rs::{Warnings, compile_shim, find_headers};
 
 use crate::checkout::Checkout;
 

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use pilotage_engine::{Domain, Meaning};
+use pilotage_engine::Meaning;
 use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
+use pilotage_vehicle::Domain;
 
 use crate::compile::read_at_most;
 use crate::float16::widen;

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::{Domain, Meaning};
+use pilotage_engine::Meaning;
+use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 

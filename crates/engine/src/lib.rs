@@ -43,6 +43,6 @@ pub use cpu::{
     CpuEngine, CpuError, CpuOptions, InstructionSet, MAX_THREADS, Numbers, StepProfile,
     UnknownInstructionSet, peak, read_speed,
 };
-pub use manifest::{Calibration, Domain, GateResult, Manifest, Trial};
+pub use manifest::{Calibration, GateResult, Manifest, Trial};
 pub use output::{Meaning, Output};
 pub use plan::{Plan, PlanError};

@@ -1,19 +1,9 @@
 //! The manifest of an engine file.
 
+use pilotage_vehicle::Domain;
 use serde::{Deserialize, Serialize};
 
 use crate::Output;
-
-/// Where an engine was trained to drive. An engine that was trained in the
-/// simulator never arms a physical actuator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Domain {
-    /// In the simulator only.
-    Simulated,
-    /// On a physical car.
-    Physical,
-}
 
 /// The manifest of an engine file: what the engine is and how it was compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

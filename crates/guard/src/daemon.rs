@@ -1,5 +1,13 @@
 //! Runs the guard of a physical or dry-run car, for the program `pilotage-guard`.
 
+pub mod notify;
+pub(crate) mod process;
+pub(crate) mod process_id;
+pub(crate) mod record;
+mod share;
+pub(crate) mod stop;
+pub(crate) mod watcher;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,14 +15,15 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pilotage_vehicle::monotonic;
 use rustix::process::geteuid;
 
-use crate::actuators::{ActuatorSettings, Kind, Motors, OpenError, bus_lock};
-use crate::record::{Record, lock_file, own_directory};
+use crate::daemon::record::{Record, lock_file, own_directory};
+use crate::drivers::{ActuatorSettings, Kind, Motors, OpenError, bus_lock};
 use crate::trim::TrimmedMotors;
 use crate::{
     Actuator, ActuatorError, Allowed, CarFileError, GuardedCar, Output, ProcessError, ServeOptions,
-    monotonic, run,
+    run,
 };
 
 /// How long another guard that is ending, or was killed, may take to release the motors.

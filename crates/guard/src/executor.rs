@@ -2,15 +2,19 @@
 //! thread, clock or socket; [`InProcessLink`](crate::InProcessLink) and [`Server`](crate::Server)
 //! drive it.
 
+pub(crate) mod actuator;
+pub(crate) mod in_process;
+pub(crate) mod queue;
+
 use std::fmt::Write;
 use std::time::Duration;
 
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Fault, Time};
 
 use crate::trim::{Point, Value};
 use crate::{
-    Actuator, ActuatorError, ArmRequest, Counters, Event, FailureText, Fault, Interlocks, Limits,
-    Output, Refusal, State, Status, step,
+    Actuator, ActuatorError, ArmRequest, Counters, Event, FailureText, Interlocks, Limits, Output,
+    Refusal, State, Status, step,
 };
 
 /// A policy and its actuator. It does not allocate after the start, except when a write fails.

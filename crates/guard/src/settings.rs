@@ -8,7 +8,7 @@ use std::time::Duration;
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use serde::Deserialize;
 
-use crate::actuators::ActuatorSettings;
+use crate::drivers::ActuatorSettings;
 use crate::{
     Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, default_socket,
 };

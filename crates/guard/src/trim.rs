@@ -5,7 +5,7 @@ use std::fmt;
 
 use pilotage_vehicle::Time;
 
-use crate::actuators::{ActuatorSettings, Kind, Motors, VescSettings};
+use crate::drivers::{ActuatorSettings, Kind, Motors, VescSettings};
 use crate::{Actuator, ActuatorError, Output};
 
 /// A point to trim.

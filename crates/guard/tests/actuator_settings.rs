@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_guard::actuators::{ActuatorSettings, Kind};
+use pilotage_guard::drivers::{ActuatorSettings, Kind};
 use proptest::prelude::*;
 use serde::Deserialize;
 

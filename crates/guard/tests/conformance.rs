@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::{self, LinkRig, RecordingActuator};
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, Fault, InProcessLink, Limits, Link, LinkError, Output,
-    Refusal, Status,
+    Actuator, ActuatorError, ArmRequest, InProcessLink, Limits, Link, LinkError, Output, Refusal,
+    Status,
 };
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Fault, Time};
 
 fn held(actuator: &mut RecordingActuator) -> (f32, f32) {
     let output = actuator.last().unwrap();

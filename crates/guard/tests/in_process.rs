@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::RecordingActuator;
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, Domain, Executor, Fault, InProcessLink, Limits,
-    LimitsSpec, Link, LinkError, Mode, Output, Point, QUEUE_CAPACITY, Refusal, StartError, State,
-    StopReason,
+    Actuator, ActuatorError, ArmRequest, Executor, InProcessLink, Limits, LimitsSpec, Link,
+    LinkError, Mode, Output, Point, QUEUE_CAPACITY, Refusal, StartError, State, StopReason,
 };
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 use proptest::prelude::*;
 
 const START: Time = Time::from_nanos(7_000_000_001);

@@ -14,10 +14,8 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::RecordingActuator;
 use pilotage_guard::wire::{Numbered, Reply, Request};
-use pilotage_guard::{
-    Allowed, Domain, Executor, Fault, Identification, Limits, LimitsSpec, Mode, Server,
-};
-use pilotage_vehicle::{Command, Time};
+use pilotage_guard::{Allowed, Executor, Identification, Limits, LimitsSpec, Mode, Server};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};

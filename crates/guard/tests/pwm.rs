@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pilotage_guard::actuators::{
+use pilotage_guard::drivers::{
     ActuatorSettings, CHECK_EVERY, Kind, Motors, OpenError, Pwm, PwmChannelSettings, PwmSettings,
     SteeringSettings, ThrottleSettings,
 };

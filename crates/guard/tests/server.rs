@@ -16,11 +16,11 @@ use std::time::Duration;
 use pilotage_guard::conformance::{self, LinkRig};
 use pilotage_guard::wire::{Numbered, REQUEST, Request, VERSION};
 use pilotage_guard::{
-    Actuator, ActuatorError, Allowed, ArmRequest, Domain, Executor, Fault, HelloError,
-    Identification, InProcessLink, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal,
-    Server, SocketLink, State, StopReason,
+    Actuator, ActuatorError, Allowed, ArmRequest, Executor, HelloError, Identification,
+    InProcessLink, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal, Server, SocketLink,
+    State, StopReason,
 };
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Shares the last write with the test.

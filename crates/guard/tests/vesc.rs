@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::actuators::{Vesc, VescSettings};
+use pilotage_guard::drivers::{Vesc, VescSettings};
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output};
 use pilotage_vehicle::Time;
 use rustix::fs::OFlags;

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use pilotage_guard::wire::{Numbered, Reply, Request};
 use pilotage_guard::{
-    Actuator, ActuatorError, Allowed, Channel, Domain, Executor, Fault, Identification, Limits,
-    LimitsSpec, Mode, Output, Server,
+    Actuator, ActuatorError, Allowed, Channel, Executor, Identification, Limits, LimitsSpec, Mode,
+    Output, Server,
 };
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 

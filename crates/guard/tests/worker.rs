@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pilotage_guard::actuators::{OpenError, OutputEnable, Worker};
+use pilotage_guard::drivers::{OpenError, OutputEnable, Worker};
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
 use pilotage_vehicle::Time;
 

@@ -2,13 +2,12 @@
 //! modules. NVIDIA's headers may not be redistributed here.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tempfile::NamedTempFile;
-
 use crate::shim::{checksum, checksum_file};
+use crate::trust::{create_folder, write_whole};
 use crate::version::{Product, Version};
 
 const SOURCE: &str = include_str!("../shim/shim.cpp");
@@ -220,21 +219,23 @@ const VERSION_PROBE: &str = "#include <NvInferVersion.h>\n\
     PILOTAGE tensorrt NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
     #endif\n";
 
-/// The file name of a shim that is compiled against `headers`.
-///
-/// # Errors
-/// When there is no compiler, or the headers do not define their version.
-pub(crate) fn shim_file(headers: &Headers) -> Result<String, ShimError> {
-    let sources = tempfile::tempdir().map_err(|error| ShimError::Write {
-        path: std::env::temp_dir(),
-        reason: error.to_string(),
-    })?;
-    let path = sources.path().join("version.cpp");
-    fs::write(&path, VERSION_PROBE).map_err(|error| ShimError::Write {
-        path,
-        reason: error.to_string(),
-    })?;
-    shim_name(headers, sources.path())
+impl Headers {
+    /// The file name of a shim that is compiled against these headers.
+    ///
+    /// # Errors
+    /// When there is no compiler, or the headers do not define their version.
+    pub fn shim_file(&self) -> Result<String, ShimError> {
+        let sources = tempfile::tempdir().map_err(|error| ShimError::Write {
+            path: std::env::temp_dir(),
+            reason: error.to_string(),
+        })?;
+        let path = sources.path().join("version.cpp");
+        fs::write(&path, VERSION_PROBE).map_err(|error| ShimError::Write {
+            path,
+            reason: error.to_string(),
+        })?;
+        shim_name(self, sources.path())
+    }
 }
 
 fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
@@ -313,32 +314,4 @@ fn run(headers: &Headers, command: &mut Command) -> Result<String, ShimError> {
         headers: headers.folder.clone(),
         output: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
-}
-
-/// Creates a folder and its missing parents, with a mode of at most 0755: a permissive umask does
-/// not make them writable by other users.
-pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(folder)
-}
-
-/// Writes a file atomically: after a power failure either the old or the new file exists. It
-/// writes and syncs a temporary file in the same folder, renames it, and syncs the folder.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut temporary = NamedTempFile::new_in(folder)?;
-    temporary.write_all(content)?;
-    temporary
-        .as_file()
-        .set_permissions(fs::Permissions::from_mode(0o644))?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    fs::File::open(folder)?.sync_all()
 }

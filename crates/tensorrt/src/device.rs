@@ -73,10 +73,7 @@ const STICKY: [RangeInclusive<i32>; 6] = [
 /// A hint for the errors with a known remedy.
 fn advice(code: i32) -> &'static str {
     match code {
-        2 => {
-            "; the memory is used up: end other programs (a desktop takes much of a Jetson's), or \
-             drive with the CPU engine"
-        }
+        2 => "; the memory is used up: end other programs (a desktop takes much of a Jetson's)",
         3 | 4 | 802 | 999 => "; restart the machine: the driver is not in order",
         34 => {
             "; this libcuda.so is CUDA's stub for building: take its folder out of LD_LIBRARY_PATH"

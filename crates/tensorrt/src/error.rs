@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::shim::RejectedShim;
 use crate::version::{Product, Version};
 
 /// TensorRT cannot be loaded, or a call of it failed.
@@ -11,7 +12,7 @@ pub enum TensorRtError {
     /// The product's library was not found.
     #[error(
         "{product} is not on this machine ({reason}); on a Jetson install the Debian package \
-         tensorrt-libs (part of nvidia-jetpack), or drive with the CPU engine"
+         tensorrt-libs (part of nvidia-jetpack)"
     )]
     NoLibrary {
         /// The product.
@@ -28,21 +29,15 @@ pub enum TensorRtError {
         symbol: &'static str,
     },
     /// There is no shim for this version.
-    #[error(
-        "there is no shim for {version} ({}); make it on this machine, as root, with \
-         `pilotage compile --for-this-machine`", .tried.join("; ")
-    )]
+    #[error("there is no shim for {version} ({})", join(.tried))]
     NoShim {
         /// The library's version.
         version: Version,
         /// Each path that was tried, and why it was rejected.
-        tried: Vec<String>,
+        tried: Vec<RejectedShim>,
     },
     /// The shim is damaged.
-    #[error(
-        "{}: the shim is damaged ({reason}); delete it and make it anew with \
-         `pilotage compile --for-this-machine`", .path.display()
-    )]
+    #[error("{}: the shim is damaged ({reason})", .path.display())]
     DamagedShim {
         /// The shim.
         path: PathBuf,
@@ -51,8 +46,7 @@ pub enum TensorRtError {
     },
     /// The shim was compiled for another version: calling it would crash.
     #[error(
-        "{}: this shim was made for {made_for}, and the library is {library}; make it anew with \
-         `pilotage compile --for-this-machine`", .path.display()
+        "{}: this shim was made for {made_for}, and the library is {library}", .path.display()
     )]
     WrongShim {
         /// The shim.
@@ -91,6 +85,11 @@ pub enum TensorRtError {
         /// The first error that TensorRT logged.
         reason: String,
     },
+}
+
+fn join(tried: &[RejectedShim]) -> String {
+    let tried: Vec<_> = tried.iter().map(ToString::to_string).collect();
+    tried.join("; ")
 }
 
 fn at_node(node: Option<usize>, name: &str, operator: &str) -> String {

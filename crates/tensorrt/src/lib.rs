@@ -1,53 +1,57 @@
-//! Bindings to NVIDIA's TensorRT, loaded at run time: builds a plan from an ONNX model and runs a
-//! plan on a CUDA stream.
+//! Safe bindings to NVIDIA's TensorRT (8.2 to 11) and TensorRT-RTX, loaded at run time: build a plan
+//! from an ONNX model, load it, and run it on a CUDA stream.
 //!
 //! The crate links neither TensorRT nor CUDA and builds on every machine. TensorRT's interfaces
 //! are C++ virtual tables that change with every version. Therefore a small shim
-//! (`shim/shim.cpp`) is compiled once per version against the headers of that version. The shim's
-//! version is compared with the library's before any function of TensorRT is called through it.
+//! (`shim/shim.cpp`) is compiled once per version against the headers of that version
+//! ([`compile_shim`]). The shim's version is compared with the library's before any function of
+//! TensorRT is called through it.
+//!
+//! | step | here |
+//! |---|---|
+//! | find the library and its shim | [`TensorRt::open`], [`Shims`], [`find_headers`], [`compile_shim`] |
+//! | build a plan from ONNX | [`TensorRt::build`], [`BuildOptions`] |
+//! | run a plan | [`Session`]: memory, stream, CUDA graph, time limit |
+//! | the same, by hand | [`Runtime`], [`Engine`], [`Context`] |
+//! | keep plans and shims from others | [`store`], [`trusted`] |
 //!
 //! ```no_run
-//! use pilotage_tensorrt::{BuildOptions, Product, Shims, TensorRt};
+//! use tensorrt_rs::{BuildOptions, Product, Shims, TensorRt, Warnings, compile_shim, find_headers};
 //!
-//! let model = std::fs::read("model.onnx")?;
-//! let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::Installed)?;
-//! let plan = tensorrt.build(&model, &BuildOptions::default())?;
+//! // Once on each machine, with the headers of the installed version.
+//! let headers = find_headers(&[])?;
+//! compile_shim(&headers[0], "shims".as_ref(), Warnings::Allowed)?;
+//!
+//! let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::In("shims".into()))?;
+//! let plan = tensorrt.build(&std::fs::read("model.onnx")?, &BuildOptions::default())?;
+//! std::fs::write("model.plan", &plan.bytes)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod cache;
 mod compiler;
 mod device;
 mod driver;
-mod engine;
 mod error;
 mod ffi;
-mod gpu_policy;
 mod library;
-mod machine;
 mod memory;
-mod nhwc;
 mod plan;
 mod runtime;
+mod session;
 mod shim;
 mod stream;
 mod trust;
-mod validation;
 mod version;
 
-pub use cache::{CacheError, PlanCache, PlanKey};
 pub use compiler::{CUDA_HEADERS, Headers, ShimError, Warnings, compile_shim, find_headers};
 pub use device::{CudaError, Device};
-pub use engine::{EngineOptions, PlanError, TensorRtEngine};
 pub use error::TensorRtError;
-pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
 pub use library::TensorRt;
-pub use machine::{PrepareError, Prepared, TensorRtPaths, ValidatedPlan, load, prepare};
 pub use memory::Transfer;
-pub use nhwc::{NhwcAdapter, PortMismatch};
 pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
-pub use shim::Shims;
+pub use session::{Binding, PlanError, RunError, RunOptions, Session};
+pub use shim::{RejectedShim, Shims};
 pub use stream::{Priority, Wait};
-pub use trust::{UntrustedEngine, check_engine_file};
+pub use trust::{Owner, Untrusted, store, trusted};
 pub use version::{Product, Version};

@@ -27,6 +27,19 @@ pub enum ElementType {
     Other(i32),
 }
 
+impl ElementType {
+    /// The size of an element in bytes; `None` for a type that this crate does not know.
+    #[must_use]
+    pub const fn size(self) -> Option<usize> {
+        match self {
+            Self::F32 | Self::I32 => Some(4),
+            Self::F16 => Some(2),
+            Self::I8 | Self::U8 => Some(1),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// An input or output of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
@@ -119,8 +132,9 @@ impl TensorRt {
 impl Runtime {
     /// Loads a plan on the current CUDA device.
     ///
-    /// The plan must be trusted, because TensorRT checks only its version and device. The caller
-    /// must have compared its SHA-256 and its key ([`crate::PlanCache`]).
+    /// The plan must be trusted, because TensorRT checks only its version and device, after it has
+    /// begun to read it. The caller must have checked that nobody else wrote the plan ([`crate::trusted`]),
+    /// that it is whole, and that it was built for this device and this library.
     ///
     /// # Errors
     /// When the plan is for another version or device, or there is no device.

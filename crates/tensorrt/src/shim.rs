@@ -11,36 +11,33 @@ use sha2::{Digest, Sha256};
 use crate::error::TensorRtError;
 use crate::ffi::{ABI, Describe, ShimInfo};
 use crate::library::said;
-use crate::trust::{Owner, trusted};
+use crate::trust::{Owner, Untrusted, trusted};
 use crate::version::{Product, Version};
 
-/// The folders that a shim may be loaded from. A shim is code that runs with the pilot's rights.
+/// The folders that a shim may be loaded from. A shim is code that runs with the program's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shims {
-    /// [`Shims::PACKAGED`] and [`Shims::MADE_HERE`]. They must belong to root, and only root may
-    /// be able to write them.
-    Installed,
+    /// Folders that must belong to root, and that only root may be able to write. The first that
+    /// has the shim is used.
+    RootOnly(Vec<PathBuf>),
     /// A folder that belongs to root or the current user, and that no other user can write.
     In(PathBuf),
 }
 
 impl Shims {
-    /// The folder of the shims in the package.
-    pub const PACKAGED: &'static str = "/usr/lib/pilotage/shims";
-    /// The folder of the shims that `pilotage compile --for-this-machine` compiles.
-    pub const MADE_HERE: &'static str = "/var/lib/pilotage/shims";
-
-    /// The folder for a shim that is compiled on this machine.
-    pub(crate) fn made_here(&self) -> &Path {
+    /// The folders, in the order in which they are searched. A shim that is compiled on this
+    /// machine belongs in the first.
+    #[must_use]
+    pub fn folders(&self) -> &[PathBuf] {
         match self {
-            Self::Installed => Path::new(Self::MADE_HERE),
-            Self::In(folder) => folder,
+            Self::RootOnly(folders) => folders,
+            Self::In(folder) => std::slice::from_ref(folder),
         }
     }
 
     fn owner(&self) -> Owner {
         match self {
-            Self::Installed => Owner::Root,
+            Self::RootOnly(_) => Owner::Root,
             Self::In(_) => Owner::RootOrUser,
         }
     }
@@ -48,29 +45,32 @@ impl Shims {
     /// Finds the shim for `version` and returns its path without symlinks. Opening that path opens
     /// the file that was checked, and the checksum is read from that file's folder.
     pub(crate) fn find(&self, version: Version) -> Result<PathBuf, TensorRtError> {
-        let folders: &[&Path] = match self {
-            // A shim that was compiled against this machine's headers takes precedence.
-            Self::Installed => &[Path::new(Self::MADE_HERE), Path::new(Self::PACKAGED)],
-            Self::In(folder) => &[folder],
-        };
         let mut tried = Vec::new();
-        for folder in folders {
+        for folder in self.folders() {
             let path = folder.join(version.shim_file());
             if !path.exists() {
-                tried.push(format!("{} {NOT_THERE}", path.display()));
+                tried.push(RejectedShim::Missing(path));
                 continue;
             }
             match trusted(&path, self.owner()) {
                 Ok(real) => return Ok(real),
-                Err(reason) => tried.push(reason),
+                Err(untrusted) => tried.push(RejectedShim::Untrusted(untrusted)),
             }
         }
         Err(TensorRtError::NoShim { version, tried })
     }
 }
 
-/// The end of the reason for a missing file.
-pub(crate) const NOT_THERE: &str = "is not there";
+/// Why a shim was not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RejectedShim {
+    /// The folder has no shim of this version.
+    #[error("{} is not there", .0.display())]
+    Missing(PathBuf),
+    /// Another user could have written the shim.
+    #[error(transparent)]
+    Untrusted(Untrusted),
+}
 
 /// The file with a shim's SHA-256, in the same folder.
 pub(crate) fn checksum_file(shim: &Path) -> PathBuf {

@@ -4,12 +4,15 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 /// The owners of trusted files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     /// Only root.
     Root,
     /// Root, and the user that this process runs as.
@@ -30,6 +33,61 @@ impl Owner {
     }
 }
 
+/// Why a file is not trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Untrusted {
+    /// The path, or a part of it, does not exist or cannot be read.
+    #[error("{}: {reason}", .path.display())]
+    Unreadable {
+        /// The part of the path.
+        path: PathBuf,
+        /// The operating system's error.
+        reason: String,
+    },
+    /// The path's symlinks go in circles.
+    #[error("{}: its links go in circles", .path.display())]
+    Circular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file, folder or symlink on the way belongs to another user.
+    #[error("{} does not belong to {}", .path.display(), .owner.name())]
+    OtherOwner {
+        /// The part of the path.
+        path: PathBuf,
+        /// The owners that are trusted.
+        owner: Owner,
+    },
+    /// A file or folder on the way can be written by other users.
+    #[error("{} can be written by others", .path.display())]
+    Writable {
+        /// The part of the path.
+        path: PathBuf,
+    },
+}
+
+impl Untrusted {
+    fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+
+    fn other_owner(path: &Path, owner: Owner) -> Self {
+        Self::OtherOwner {
+            path: path.to_owned(),
+            owner,
+        }
+    }
+
+    fn writable(path: &Path) -> Self {
+        Self::Writable {
+            path: path.to_owned(),
+        }
+    }
+}
+
 /// The most symlinks that are followed in one path, as in the kernel.
 const MAX_LINKS: u32 = 40;
 const STICKY: u32 = 0o1000;
@@ -42,9 +100,11 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 ///
 /// A folder above the file's own may be sticky and writable by others, as /tmp: other users cannot
 /// rename or delete entries there that are not theirs.
-pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
-    let failed = |place: &Path, error: std::io::Error| format!("{}: {error}", place.display());
-    let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
+///
+/// # Errors
+/// When the file does not exist, or another user could have written it.
+pub fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, Untrusted> {
+    let path = std::path::absolute(path).map_err(|error| Untrusted::unreadable(path, &error))?;
     let mut rest = components(&path);
     let mut real = PathBuf::from("/");
     let mut links = 0;
@@ -63,12 +123,13 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
         }
         links += 1;
         if links > MAX_LINKS {
-            return Err(format!("{}: its links go in circles", path.display()));
+            return Err(Untrusted::Circular { path });
         }
         if !owner.is(about.uid()) {
-            return Err(not_of(&place, owner));
+            return Err(Untrusted::other_owner(&place, owner));
         }
-        let target = fs::read_link(&place).map_err(|error| failed(&place, error))?;
+        let target =
+            fs::read_link(&place).map_err(|error| Untrusted::unreadable(&place, &error))?;
         if target.is_absolute() {
             real = PathBuf::from("/");
         }
@@ -81,42 +142,49 @@ pub(crate) fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, String> {
     let folder = real.parent().unwrap_or(&real);
     match look(folder)?.mode() & WRITABLE_BY_OTHERS {
         0 => Ok(real),
-        _ => Err(writable(folder)),
+        _ => Err(Untrusted::writable(folder)),
     }
 }
 
-/// Checks that only root could have written the engine file `path`, if this process runs as root.
-/// [`crate::prepare`] passes the file's content to NVIDIA's parser, which then runs with root's
-/// rights.
+/// Stores a file that [`trusted`] accepts for root and the present user, if the folders above its
+/// own are: atomically, readable by all and writable by this user only. Its folder is created if it
+/// is missing.
 ///
 /// # Errors
-/// When the file, or a folder or symlink on the way, belongs to another user or is writable by
-/// others.
-pub fn check_engine_file(path: &Path) -> Result<(), UntrustedEngine> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
+/// When the folder cannot be created or written, or the disk is full. The old file stays then.
+pub fn store(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
     }
-    match trusted(path, Owner::Root) {
-        Ok(_) => Ok(()),
-        Err(reason) => Err(UntrustedEngine {
-            reason,
-            file: path.to_owned(),
-        }),
-    }
+    write_whole(path, content)
 }
 
-/// A user other than root could have written the engine file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{reason}: root builds a plan only from a file that no other user can write; for this file run \
-     `sudo chown root:root {0}; sudo chmod go-w {0}`, or, if a folder above it is another user's, \
-     copy it to one of root's first (`sudo install -m 644 {0} /etc/pilotage/`)", .file.display()
-)]
-pub struct UntrustedEngine {
-    /// Which file, folder or symlink is not trusted, and why.
-    pub reason: String,
-    /// The engine file.
-    pub file: PathBuf,
+/// Creates a folder and its missing parents, with a mode of at most 0755: a permissive umask does
+/// not make them writable by other users.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+}
+
+/// Writes a file atomically: after a power failure either the old or the new file exists. It
+/// writes and syncs a temporary file in the same folder, renames it, and syncs the folder.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = NamedTempFile::new_in(folder)?;
+    temporary.write_all(content)?;
+    temporary
+        .as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    fs::File::open(folder)?.sync_all()
 }
 
 /// The components of a path, without the root and `.`.
@@ -127,28 +195,20 @@ fn components(path: &Path) -> VecDeque<OsString> {
     names.map(|name| name.as_os_str().to_owned()).collect()
 }
 
-fn look(place: &Path) -> Result<Metadata, String> {
-    fs::symlink_metadata(place).map_err(|error| format!("{}: {error}", place.display()))
+fn look(place: &Path) -> Result<Metadata, Untrusted> {
+    fs::symlink_metadata(place).map_err(|error| Untrusted::unreadable(place, &error))
 }
 
-fn belongs(place: &Path, about: &Metadata, owner: Owner) -> Result<(), String> {
+fn belongs(place: &Path, about: &Metadata, owner: Owner) -> Result<(), Untrusted> {
     if !owner.is(about.uid()) {
-        return Err(not_of(place, owner));
+        return Err(Untrusted::other_owner(place, owner));
     }
     let shared = about.is_dir() && about.mode() & STICKY != 0;
     match about.mode() & WRITABLE_BY_OTHERS {
         0 => Ok(()),
         _ if shared => Ok(()),
-        _ => Err(writable(place)),
+        _ => Err(Untrusted::writable(place)),
     }
-}
-
-fn not_of(place: &Path, owner: Owner) -> String {
-    format!("{} does not belong to {}", place.display(), owner.name())
-}
-
-fn writable(place: &Path) -> String {
-    format!("{} can be written by others", place.display())
 }
 
 #[cfg(test)]
@@ -182,7 +242,9 @@ mod tests {
     fn files_that_others_could_have_written_are_rejected() {
         let folder = folders();
         let at = |name: &str| folder.path().canonicalize().unwrap().join(name);
-        let check = |name: &str| trusted(&at(name), Owner::RootOrUser);
+        let check = |name: &str| {
+            trusted(&at(name), Owner::RootOrUser).map_err(|untrusted| untrusted.to_string())
+        };
         assert_eq!(check("good/file"), Ok(at("good/file")));
         let bad = format!("{} can be written by others", at("bad").display());
         assert_eq!(check("bad/file"), Err(bad.clone()));
@@ -236,11 +298,14 @@ mod tests {
                 // A file that belongs to another user.
                 std::os::unix::fs::chown(&file, Some(65_534), None).unwrap();
                 for owner in [Owner::Root, Owner::RootOrUser] {
-                    let reason = trusted(&file, owner).unwrap_err();
+                    let reason = trusted(&file, owner).unwrap_err().to_string();
                     assert!(reason.contains("does not belong to root"), "{reason}");
                 }
             }
-            _ => assert!(as_root.unwrap_err().contains("does not belong to root")),
+            _ => {
+                let reason = as_root.unwrap_err().to_string();
+                assert!(reason.contains("does not belong to root"), "{reason}");
+            }
         }
     }
 }

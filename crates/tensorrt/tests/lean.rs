@@ -18,10 +18,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use pilotage_tensorrt::{
+use real::{headers, lean};
+use tensorrt_rs::{
     BuildOptions, Headers, Product, Shims, TensorRt, TensorRtError, Warnings, compile_shim,
 };
-use real::{headers, lean};
 
 /// A folder with the lean runtime under the file name of the full library.
 fn library_folder() -> tempfile::TempDir {

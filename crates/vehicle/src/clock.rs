@@ -3,6 +3,8 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A point in time: nanoseconds since the origin of the [`Clock`] that returned it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
@@ -48,6 +50,25 @@ impl Sub<Duration> for Time {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_sub(nanos))
     }
+}
+
+/// The machine's `CLOCK_MONOTONIC`. Guard processes, their pilots and the kernel's camera drivers
+/// use this clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Monotonic;
+
+impl Clock for Monotonic {
+    fn now(&self) -> Time {
+        monotonic()
+    }
+}
+
+/// The current time of [`Monotonic`].
+pub fn monotonic() -> Time {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
 /// A source of time.

@@ -1,13 +1,18 @@
 //! The types that all of Pilotage shares: time, the network's answer ([`Controls`]), the actuator's
-//! command ([`Command`]), and the [`Mixer`] that converts between them.
+//! command ([`Command`]), the [`Mixer`] that converts between them, a part's [`Fault`], and the
+//! [`Domain`] of engines and actuators.
 //!
 //! Signs follow ROS REP 103: x ahead, y to the left; positive yaw rate and positive steering are to
 //! the left. Units are SI: metres, seconds, radians.
 
 mod clock;
 mod command;
+mod domain;
+mod fault;
 mod mixer;
 
-pub use clock::{Clock, Time};
+pub use clock::{Clock, Monotonic, Time, monotonic};
 pub use command::{Command, Controls};
+pub use domain::Domain;
+pub use fault::Fault;
 pub use mixer::{Mixer, MixerError};

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use pilotage_guard::monotonic;
+use pilotage_vehicle::monotonic;
 use v4l::format::{Format, FourCC};
 use v4l::video::Output;
 use v4l::video::output::Parameters;

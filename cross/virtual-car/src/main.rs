@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use pilotage_config::{LONGEST_FILE, Source};
-use pilotage_guard::monotonic;
 use pilotage_guard::notify::Manager;
+use pilotage_vehicle::monotonic;
 use serde::Deserialize;
 
 use crate::bus::Cable;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use pilotage_config::{LONGEST_FILE, Source};
 use pilotage_guard::GuardedCar;
-use pilotage_guard::actuators::{SteeringSettings, ThrottleSettings};
+use pilotage_guard::drivers::{SteeringSettings, ThrottleSettings};
 use pilotage_simulator::{Appearance, CameraSpec, Car, CarKind, Circuit, Pose, Renderer};
 use pilotage_vehicle::Mixer;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilotage_guard::conformance::ModelPca9685;
-use pilotage_guard::monotonic;
+use pilotage_vehicle::monotonic;
 use serde::Serialize;
 
 use crate::adapter;

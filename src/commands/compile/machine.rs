@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
-use pilotage_tensorrt::{GpuPolicy, Prepared, Progress, TensorRtPaths, check_engine_file, prepare};
+use pilotage_gpu::{GpuPolicy, Prepared, TensorRtPaths, check_engine_file, prepare};
+use tensorrt_rs::Progress;
 
 use super::table;
 use crate::car::{Backend, Car, EngineSource};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use pilotage_console::print_within;
 use pilotage_guard::notify::Manager;
-use pilotage_guard::{ArmRequest, Domain, Link, LinkError, SocketLink, State, monotonic};
-use pilotage_vehicle::{Command, Time};
+use pilotage_guard::{ArmRequest, Link, LinkError, SocketLink, State};
+use pilotage_vehicle::{Command, Domain, Time, monotonic};
 
 use super::watch::{Watch, say, say_the_end};
 use super::{PATIENCE, catch_signals};

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use pilotage_console::print_within;
 use pilotage_guard::notify::Manager;
-use pilotage_guard::{ArmRequest, Domain, LinkError, State, monotonic};
+use pilotage_guard::{ArmRequest, LinkError, State};
+use pilotage_vehicle::{Domain, Monotonic, monotonic};
 
 use super::watch::{Watch, say, say_the_end};
 use super::{Options, PATIENCE, catch_signals};
-use crate::camera::{self, CameraConfig, CameraError, Monotonic};
 use crate::car::Car;
 use crate::engines;
 use crate::gamepad::{Buttons, Operator};
@@ -21,6 +21,7 @@ use crate::guarded::{GuardConnection, OwnGuard};
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
 use crate::report::{LoopTiming, RealReport};
+use pilotage_camera::{self as camera, CameraConfig, CameraError};
 
 /// A lost camera answers at once; it is asked again after this.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use pilotage_guard::monotonic;
+use pilotage_vehicle::monotonic;
 
 use super::edit::edit;
 use super::{End, POLL_INTERVAL, Session, print};

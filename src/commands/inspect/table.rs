@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use pilotage_engine::{Domain, GateResult, Layout, Meaning, Port, Trial};
+use pilotage_engine::{GateResult, Layout, Meaning, Port, Trial};
+use pilotage_vehicle::Domain;
 
 use super::{Entry, Inspection, SignatureState};
 

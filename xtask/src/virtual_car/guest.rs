@@ -434,7 +434,7 @@ mod tests {
             "error: no guard answers at /run/pilotage/guard.sock"
         ));
         assert!(!not_ready("error: the guard did not answer"));
-        let refusals = include_str!("../../../crates/guard/src/policy.rs");
+        let refusals = include_str!("../../../crates/guard-policy/src/policy.rs");
         assert!(refusals.contains(NOT_READY[0]), "as the guard has it");
     }
 }

@@ -1,8 +1,9 @@
 use std::fs;
 
+use pilotage_engine::CpuOptions;
 use pilotage_engine::plan::Operation;
-use pilotage_engine::{CpuOptions, Domain};
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Op, Tensor, TensorType};
+use pilotage_vehicle::Domain;
 use tempfile::TempDir;
 
 use super::*;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use pilotage_engine::conformance::{infer, lend};
 use pilotage_engine::plan::Operation;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Domain, Manifest, Plan, sections};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Manifest, Plan, sections};
+use pilotage_vehicle::Domain;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

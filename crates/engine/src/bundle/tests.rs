@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
-use crate::{Domain, Layout, Meaning, Output};
+use pilotage_vehicle::Domain;
+
+use crate::{Layout, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use pilotage_vehicle::{Command, Time};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 
 use crate::{
-    ArmRequest, Channel, Domain, Fault, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal,
-    State, StopReason,
+    ArmRequest, Channel, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal, State,
+    StopReason,
 };
 
 /// A link under test with its guard, clock and an actuator that can be inspected.

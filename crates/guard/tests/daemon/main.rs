@@ -12,7 +12,7 @@
     reason = "a test that cannot continue fails"
 )]
 
-#[path = "../../../../tests/pins/mod.rs"]
+#[path = "../../../../tests/support/pins.rs"]
 mod pins;
 
 mod car;

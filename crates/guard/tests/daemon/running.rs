@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{Domain, Link, LinkError, Refusal, State, StopReason, Stopped, monotonic};
+use pilotage_guard::{Link, LinkError, Refusal, State, StopReason, Stopped};
 use pilotage_vehicle::Command as Drive;
+use pilotage_vehicle::{Domain, monotonic};
 use rustix::process::{Pid, Signal};
 
 use crate::car::{
@@ -186,7 +187,7 @@ fn a_pin_that_another_program_changes_stops_the_car() {
             changed = true;
         }
         let stopped = link.status().state.stopped();
-        stopped == Some(StopReason::Fault(pilotage_guard::Fault::Actuator))
+        stopped == Some(StopReason::Fault(pilotage_vehicle::Fault::Actuator))
     });
     wait("the motors stand", || car.pulses() == FAILSAFE);
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::rc::Rc;
 
 use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
-use pilotage_guard::actuators::OutputEnable;
 use pilotage_guard::conformance::ModelPca9685;
 pub use pilotage_guard::conformance::Out;
+use pilotage_guard::drivers::OutputEnable;
 
 pub const ADDRESS: u8 = 0x40;
 

@@ -8,7 +8,7 @@ mod chip;
 use std::time::Duration;
 
 use chip::{ADDRESS, Chip, Out, Pin};
-use pilotage_guard::actuators::{
+use pilotage_guard::drivers::{
     ArmingStep, CHECK_EVERY, Differential, Motor, Pca9685, SteeringSettings, Stop,
     ThrottleSettings, Wheels,
 };

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pilotage_tensorrt::Headers;
+use tensorrt_rs::Headers;
 
 /// A path from the top of the checkout.
 pub fn checkout(path: &str) -> PathBuf {

@@ -12,8 +12,9 @@ use std::process::Command;
 
 use pilotage_compiler::{Network, Proof, compile};
 use pilotage_engine::{Bundle, GateResult};
-use pilotage_tensorrt::{Shims, TensorRtPaths, prepare};
+use pilotage_gpu::{TensorRtPaths, prepare};
 use tempfile::TempDir;
+use tensorrt_rs::Shims;
 
 pub const LIBRARY: &str = "TensorRT 10.3.0";
 pub const SHIM: &str = "libpilotage_tensorrt_100300.so";
@@ -144,7 +145,7 @@ impl Machine {
         let headers = real::headers("Enterprise-11.4").folder;
         symlink(&headers, machine.path("headers")).unwrap();
         let library = machine.path("libraries/libnvinfer.so.11");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sources = real::checkout("crates/tensorrt");
         let compiled = Command::new(compiler)
             .args(["-std=c++14", "-shared", "-fPIC", "-O1", "-g", "-pthread"])
             .args([
@@ -174,10 +175,8 @@ impl Machine {
     }
 
     pub fn compile(&self, source: &str, to: &Path, options: &[&str]) {
-        let shim = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/stand-in")
-            .join(source);
+        let shim = real::checkout("crates/tensorrt/shim");
+        let source = real::checkout("crates/tensorrt/tests/stand-in").join(source);
         let compiler = Command::new("cc")
             .args([
                 "-shared",

@@ -1,0 +1,189 @@
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use pilotage_vehicle::Fault;
+use pilotage_vision::VisionError;
+
+/// Why there is no frame, or no camera.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraError {
+    /// The frame to fill has another size than the camera's.
+    #[error("the camera gives {width}x{height} pixels, but the frame to fill is of another size")]
+    FrameSize {
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// The guard that shares simulated time with the camera failed.
+    #[error("the guard failed while the next frame was awaited: {0}")]
+    Guard(Box<dyn std::error::Error + Send + Sync>),
+    /// The size does not fit the pixel format.
+    #[error(transparent)]
+    Size(#[from] VisionError),
+    /// The device cannot be opened.
+    #[error("{camera} cannot be opened: {reason}{hint}")]
+    Open {
+        /// The device node.
+        camera: String,
+        /// The system's error.
+        reason: io::Error,
+        /// A hint at the cause.
+        hint: String,
+    },
+    /// The device refused a query or a setting.
+    #[error("{camera} does not {what}: {reason}")]
+    SetUp {
+        /// The device node.
+        camera: String,
+        /// The operation that failed.
+        what: &'static str,
+        /// The system's error.
+        reason: io::Error,
+    },
+    /// The device has no such mode.
+    #[error("{camera} has no {wanted}; it has {offers}")]
+    Offer {
+        /// The device node.
+        camera: String,
+        /// Format, size and rate from car.toml.
+        wanted: String,
+        /// The modes that the device offers.
+        offers: String,
+    },
+    /// The device selected another mode than the requested one.
+    #[error("{camera} was set to {wanted}, but took {got}; set `camera` in car.toml to that")]
+    Refused {
+        /// The device node.
+        camera: String,
+        /// The requested mode.
+        wanted: String,
+        /// The selected mode.
+        got: String,
+    },
+    /// A control cannot be set.
+    #[error("{camera}: `camera.controls.{control}`: {problem}")]
+    Control {
+        /// The device node.
+        camera: String,
+        /// The control's name in car.toml.
+        control: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The command cannot be started.
+    #[error("`{command}` cannot be started: {reason}")]
+    Start {
+        /// The program.
+        command: String,
+        /// The system's error.
+        reason: io::Error,
+    },
+    /// No frame came in time.
+    #[error("{camera} gave no frame in {} ms{hint}", waited.as_millis())]
+    NoFrame {
+        /// The camera.
+        camera: String,
+        /// The waiting time.
+        waited: Duration,
+        /// What came instead.
+        hint: &'static str,
+    },
+    /// The device was unplugged, or fails.
+    #[error("{camera} is gone or fails: {reason}")]
+    Gone {
+        /// The device node.
+        camera: String,
+        /// The system's error.
+        reason: io::Error,
+    },
+    /// The command ended.
+    #[error("`{command}` ended ({})", how(*.status))]
+    Exited {
+        /// The program.
+        command: String,
+        /// The exit status, if it is known.
+        status: Option<ExitStatus>,
+    },
+    /// The picture does not change.
+    #[error(
+        "the camera's picture is frozen: {frames} frames in a row are the same; try more light, \
+         a fixed exposure (`camera.controls`), a lower `camera.rate`, or plug the camera in again"
+    )]
+    Frozen {
+        /// The number of identical frames.
+        frames: u32,
+    },
+    /// The picture is black.
+    #[error(
+        "the camera's picture is black for {frames} frames: uncover the lens, add light, or set a \
+         longer exposure (`camera.controls`) at a lower `camera.rate`"
+    )]
+    Black {
+        /// The number of black frames.
+        frames: u32,
+    },
+    /// The camera is being opened again.
+    #[error("the camera is away and being opened again: {reason}")]
+    Away {
+        /// Why it was lost.
+        reason: String,
+    },
+    /// The reopened camera has another format or size than before.
+    #[error("the camera came back with {now} frames where {before} ones were set up; start again")]
+    Changed {
+        /// Format and size before.
+        before: String,
+        /// Format and size now.
+        now: String,
+    },
+    /// A folder cannot be read.
+    #[error("{}: {reason}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's error.
+        reason: io::Error,
+    },
+    /// A folder without pictures.
+    #[error("{}: no pictures (.png, .jpg, .jpeg) there", folder.display())]
+    Empty {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A picture cannot be used.
+    #[error("{}: {problem}", picture.display())]
+    Picture {
+        /// The picture.
+        picture: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// All pictures have been shown.
+    #[error("{}: all {pictures} pictures have been shown", folder.display())]
+    Ended {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of pictures.
+        pictures: usize,
+    },
+}
+
+impl CameraError {
+    /// The fault that is reported to the guard.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Frozen { .. } => Fault::FrozenPicture,
+            _ => Fault::Camera,
+        }
+    }
+}
+
+fn how(status: Option<ExitStatus>) -> String {
+    status.map_or_else(
+        || "closed its output".to_owned(),
+        |status| status.to_string(),
+    )
+}

@@ -1,0 +1,127 @@
+//! Sources of frames: [`open`] makes a V4L2 device, a command that writes frames to a pipe, or a
+//! folder of pictures, from a [`CameraConfig`]; a lost camera is opened again.
+//!
+//! ```no_run
+//! use pilotage_camera::{CameraConfig, open};
+//! use pilotage_vision::Frame;
+//! # fn config() -> CameraConfig { unimplemented!() }
+//!
+//! let mut camera = open(&config())?;
+//! let (format, width, height) = camera.format();
+//! let mut frame = Frame::new(format, width, height)?;
+//! camera.next(&mut frame)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod error;
+pub mod folder;
+pub mod monitor;
+pub mod pipe;
+pub mod supervised;
+pub mod v4l;
+
+use std::time::Duration;
+
+use pilotage_vehicle::Monotonic;
+use pilotage_vision::{Frame, PixelFormat};
+
+pub use config::{CameraConfig, FolderSource, PipeSource, Source, V4lSource};
+pub use error::CameraError;
+
+use folder::FolderCamera;
+use pipe::PipeCamera;
+use supervised::{ByThread, Supervised};
+use v4l::V4lCamera;
+
+/// A source of frames; each call gives the newest one.
+pub trait Camera {
+    /// A description in one line: kind, size, rate.
+    fn describe(&self) -> String;
+
+    /// The format that [`next`](Self::next) needs: pixel format, width, height.
+    fn format(&self) -> (PixelFormat, u32, u32);
+
+    /// Time from one frame to the next.
+    fn frame_period(&self) -> Duration;
+
+    /// Waits for the next frame and fills `frame` with its pixels, capture time and sequence
+    /// number. Frames that were missed are skipped; their numbers are missing. It may be called
+    /// again after an error: a camera from [`open`] recovers by itself when possible, and each call
+    /// returns within a bounded time.
+    ///
+    /// # Errors
+    /// Fails if no frame comes in time, or if the camera is gone.
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError>;
+
+    /// What became of the frames so far.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+/// A camera that may be used by another thread than the one that opens and closes it.
+pub type BoxedCamera = Box<dyn Camera + Send>;
+
+/// What became of a camera's frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Passed to the caller.
+    pub frames: u64,
+    /// Skipped, because a newer one was there.
+    pub skipped: u64,
+    /// Missing: gaps in the camera's sequence numbers.
+    pub lost: u64,
+    /// Of the wrong size, or damaged.
+    pub broken: u64,
+    /// How often the camera was lost and opened again.
+    pub reopened: u64,
+}
+
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            frames: self.frames + other.frames,
+            skipped: self.skipped + other.skipped,
+            lost: self.lost + other.lost,
+            broken: self.broken + other.broken,
+            reopened: self.reopened + other.reopened,
+        }
+    }
+}
+
+/// Opens the camera that `config` describes, and supervises it: while a camera is lost, stuck or
+/// frozen, each [`Camera::next`] fails until it has recovered.
+///
+/// # Errors
+/// Fails if the camera does not exist, or lacks the requested mode; the message lists the modes
+/// that it has.
+pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
+    let first = open_unsupervised(config)?;
+    let again = {
+        let config = config.clone();
+        move || open_unsupervised(&config)
+    };
+    let limits = monitor::Limits {
+        frozen_frames: config.frozen_frames,
+        black_frames: config.black_frames,
+    };
+    Ok(Box::new(Supervised::new(
+        first,
+        ByThread::new(again),
+        Monotonic,
+        limits,
+        config.timeout,
+    )))
+}
+
+/// The camera without supervision.
+fn open_unsupervised(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
+    Ok(match &config.source {
+        Source::V4l(source) => Box::new(V4lCamera::open(source, config)?),
+        Source::Pipe(source) => Box::new(PipeCamera::start(source, config)?),
+        Source::Folder(source) => Box::new(FolderCamera::open(source, config)?),
+    })
+}

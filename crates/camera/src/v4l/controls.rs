@@ -1,0 +1,84 @@
+//! Sets controls such as exposure, gain and white balance by the kernel's names.
+
+use v4l2_sys_mit::Description;
+
+use super::Device;
+use crate::CameraError;
+
+/// Sets each of `requested`. Switches and menus are set first, because they determine whether
+/// others can be set.
+///
+/// # Errors
+/// Fails if the device has no such control, or does not accept the value. The message lists the
+/// device's controls, or the valid values.
+pub(super) fn set<D: Device>(
+    device: &mut D,
+    camera: &str,
+    requested: &[(String, i64)],
+) -> Result<(), CameraError> {
+    if requested.is_empty() {
+        return Ok(());
+    }
+    let available = device.controls().map_err(|reason| CameraError::SetUp {
+        camera: camera.to_owned(),
+        what: "list its controls",
+        reason,
+    })?;
+    let refused = |control: &str, problem: String| CameraError::Control {
+        camera: camera.to_owned(),
+        control: control.to_owned(),
+        problem,
+    };
+    let mut chosen = Vec::new();
+    for (name, value) in requested {
+        let control = available.iter().find(|control| is(control, name));
+        let control = control.ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|control| key(&control.name)).collect();
+            refused(
+                name,
+                format!("there is none such; it has {}", names.join(", ")),
+            )
+        })?;
+        if !control.settable {
+            return Err(refused(name, "can only be read".to_owned()));
+        }
+        if !(control.minimum..=control.maximum).contains(value) {
+            let (least, most) = (control.minimum, control.maximum);
+            return Err(refused(name, format!("is {least} to {most}, not {value}")));
+        }
+        chosen.push((control, *value));
+    }
+    chosen.sort_by_key(|(control, _)| !control.chooses);
+    for (control, value) in chosen {
+        device.set_control(control, value).map_err(|reason| {
+            let problem = format!(
+                "{value} is not taken ({reason}); is it automatic? Automatic exposure, white \
+                 balance or gain has to be switched off first"
+            );
+            refused(&key(&control.name), problem)
+        })?;
+    }
+    Ok(())
+}
+
+fn is(control: &Description, name: &str) -> bool {
+    let id = match name.strip_prefix("0x") {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok(),
+        None => name.parse().ok(),
+    };
+    id == Some(control.id) || key(&control.name) == name
+}
+
+/// A control's name in the notation of v4l2-ctl: `Exposure Time, Absolute` is
+/// `exposure_time_absolute`.
+fn key(name: &str) -> String {
+    let mut key = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_alphanumeric() {
+            key.push(letter.to_ascii_lowercase());
+        } else if !key.is_empty() && !key.ends_with('_') {
+            key.push('_');
+        }
+    }
+    key.trim_end_matches('_').to_owned()
+}

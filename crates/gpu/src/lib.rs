@@ -1,0 +1,22 @@
+//! Engines on NVIDIA GPUs: [`prepare`] builds the TensorRT plan of an engine file for this machine,
+//! compares it with the file's fp32 answers and keeps it; [`load`] loads it again and compares it
+//! again, as an [`Engine`](pilotage_engine::Engine) with the ports of the CPU's.
+//!
+//! What is TensorRT's and CUDA's own is in the crate `tensorrt-rs`.
+
+mod cache;
+mod engine;
+mod gpu_policy;
+mod machine;
+mod nhwc;
+mod trust;
+mod validation;
+
+pub use cache::{CacheError, PlanCache, PlanKey};
+pub use engine::TensorRtEngine;
+pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
+pub use machine::{
+    PrepareError, Prepared, TensorRtPaths, ValidatedPlan, installed_shims, load, prepare,
+};
+pub use nhwc::{NhwcAdapter, PortMismatch};
+pub use trust::{UntrustedEngine, check_engine_file};

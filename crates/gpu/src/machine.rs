@@ -1,0 +1,562 @@
+//! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
+//! this machine.
+
+use std::path::{Path, PathBuf};
+
+use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize};
+use pilotage_engine::plan::PlanPort;
+use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
+use pilotage_graph::{Graph, GraphError, ReadOptions};
+use sha2::{Digest, Sha256};
+use tensorrt_rs::{
+    BuildOptions, CudaError, Device, PlanError, Product, Progress, RejectedShim, RunOptions,
+    ShimError, Shims, TensorRt, TensorRtError, Warnings, compile_shim, find_headers, store,
+};
+
+use crate::cache::{CacheError, PlanCache, PlanKey};
+use crate::engine::TensorRtEngine;
+use crate::nhwc::{NhwcAdapter, PortMismatch};
+use crate::validation;
+
+/// The folder of the shims that `pilotage compile --for-this-machine` compiles.
+const COMPILED_SHIMS: &str = "/var/lib/pilotage/shims";
+/// The folder of the shims in the package.
+const PACKAGED_SHIMS: &str = "/usr/lib/pilotage/shims";
+
+/// The folders of an installed Pilotage's shims. A shim that was compiled against this machine's
+/// headers takes precedence.
+#[must_use]
+pub fn installed_shims() -> Shims {
+    Shims::RootOnly(vec![COMPILED_SHIMS.into(), PACKAGED_SHIMS.into()])
+}
+
+/// The folders of TensorRT, its shims and its plans on this machine.
+#[derive(Debug, Clone)]
+pub struct TensorRtPaths {
+    /// The folder of TensorRT's libraries. `None`: the loader's search path.
+    pub libraries: Option<PathBuf>,
+    /// The folders of the shims. A missing shim is compiled.
+    pub shims: Shims,
+    /// The folders of TensorRT's headers. Empty: `TENSORRT_INCLUDE`, or where JetPack installs
+    /// them.
+    pub headers: Vec<PathBuf>,
+    /// The folder of the plans.
+    pub plans: PathBuf,
+}
+
+impl Default for TensorRtPaths {
+    fn default() -> Self {
+        Self {
+            libraries: None,
+            shims: installed_shims(),
+            headers: Vec::new(),
+            plans: PlanCache::INSTALLED.into(),
+        }
+    }
+}
+
+/// A plan that is stored and has passed the gate on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// The plan's file.
+    pub file: PathBuf,
+    /// The version of TensorRT and the name of the device.
+    pub backend: String,
+    /// The plan's precision.
+    pub precision: String,
+    /// The errors against fp32, measured by this call.
+    pub gate: Vec<GateResult>,
+    /// Notes for the user.
+    pub notes: Vec<String>,
+    /// The layers, as reported by TensorRT. `None` if the plan had been built before.
+    pub layers: Option<String>,
+}
+
+/// Why no plan was prepared or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// There is no device or driver, or a call of the driver failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// TensorRT is missing, or a call of it failed.
+    #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
+    TensorRt(#[from] TensorRtError),
+    /// No shim could be compiled.
+    #[error(transparent)]
+    Shim(#[from] ShimError),
+    /// The headers are of another version than the library.
+    #[error(
+        "the library is {library}, but the headers here are of another version ({made}); \
+         install the -dev packages of the same version"
+    )]
+    OtherHeaders {
+        /// The library's version, as text.
+        library: String,
+        /// The file names of the shims that these headers would produce.
+        made: String,
+    },
+    /// The engine file has no model for TensorRT.
+    #[error(
+        "a {precision} engine brings no model for TensorRT; compile it with `precision = \"int8\"` or \"fp16\""
+    )]
+    NoModel {
+        /// The engine file's precision.
+        precision: String,
+    },
+    /// The recipe's table `[tensorrt]` is malformed.
+    #[error("the engine's [tensorrt] cannot be read: {0}")]
+    Options(serde_json::Error),
+    /// The engine file has no usable validation set.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The engine file's model is malformed, or keeps data in other files.
+    #[error("the engine's model cannot be read: {0}")]
+    Model(#[from] GraphError),
+    /// The plan cannot be loaded.
+    #[error("the plan was built, but does not load: {0}")]
+    Plan(#[from] PlanError),
+    /// The plan's inputs or outputs differ from the engine file's.
+    #[error(transparent)]
+    Ports(#[from] PortMismatch),
+    /// An inference failed.
+    #[error("the plan was built, but does not run: {0}")]
+    Run(#[from] EngineError),
+    /// The plan's error against fp32 exceeds the gate. The plan was not stored.
+    #[error(
+        "the plan is too far from fp32 and is not used; more calibration frames, another method, \
+         or `precision = \"fp16\"` in the recipe brings it nearer:{}",
+        .0.iter().map(gate_line).collect::<String>()
+    )]
+    Gate(Vec<GateResult>),
+    /// The plan could not be loaded from the cache, or stored there.
+    #[error(transparent)]
+    Keep(#[from] CacheError),
+}
+
+impl PrepareError {
+    /// Whether the error only means that this machine has no NVIDIA GPU or no TensorRT.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Cuda(CudaError::NoDriver | CudaError::NoDevice)
+                | Self::TensorRt(TensorRtError::NoLibrary { .. })
+        )
+    }
+}
+
+/// What to do about an error of TensorRT.
+fn remedy(error: &TensorRtError) -> &'static str {
+    match error {
+        TensorRtError::NoLibrary { .. } => ", or drive with the CPU engine",
+        TensorRtError::NoShim { .. } => {
+            "; make it on this machine, as root, with `pilotage compile --for-this-machine`"
+        }
+        TensorRtError::DamagedShim { .. } => {
+            "; delete it and make it anew with `pilotage compile --for-this-machine`"
+        }
+        TensorRtError::WrongShim { .. } => {
+            "; make it anew with `pilotage compile --for-this-machine`"
+        }
+        _ => "",
+    }
+}
+
+fn gate_line(result: &GateResult) -> String {
+    format!(
+        "\n  {}: mean squared error {:.3e} of {:.3e} allowed, worst {:.3e} of {:.3e} {}",
+        result.output, result.mse, result.most_mse, result.worst, result.most_worst, result.unit
+    )
+}
+
+/// Compiles the shim if needed, builds the plan of `bundle` for this machine's GPU, compares it
+/// with the fp32 answers in the bundle, and stores it only if it passes the gate. A plan that was
+/// stored before is not built again, but compared again.
+///
+/// The model in the bundle is untrusted: `pilotage-graph` parses it before TensorRT is loaded, and
+/// NVIDIA's parser reads only what `pilotage-graph` writes of it.
+///
+/// # Errors
+/// When any of these steps fails. In that case no plan is stored.
+pub fn prepare(
+    bundle: &Bundle,
+    places: &TensorRtPaths,
+    progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
+) -> Result<Prepared, PrepareError> {
+    let device = Device::first()?;
+    // A bundle without a model is rejected below, after TensorRT was found.
+    let model = model_of(bundle).map_or_else(|_| Ok(Vec::new()), rewritten)?;
+    let mut notes = Vec::new();
+    let library = open(places, &mut notes)?;
+    let target = Target::new(bundle, places, device, library)?;
+    let options = RunOptions::default();
+    match target.kept(options) {
+        Ok(kept) => {
+            return Ok(Prepared {
+                file: target.cache.path(&target.key(kept.precision)),
+                backend: target.backend(),
+                precision: kept.precision.to_owned(),
+                gate: kept.gate,
+                notes,
+                layers: None,
+            });
+        }
+        Err(PrepareError::Keep(CacheError::None { .. })) => {}
+        Err(error) => notes.push(format!("built anew: {error}")),
+    }
+    target.build(&model, notes, progress)
+}
+
+/// A plan that was loaded and validated on this machine.
+pub struct ValidatedPlan {
+    /// The engine that runs the plan, with the ports of the CPU plan.
+    pub engine: NhwcAdapter<TensorRtEngine>,
+    /// The plan's precision.
+    pub precision: String,
+    /// The errors against fp32.
+    pub gate: Vec<GateResult>,
+}
+
+/// Loads the plan that [`prepare`] stored for `bundle`, and compares it again with the fp32 answers
+/// in the bundle. Nothing is compiled, built or written.
+///
+/// # Errors
+/// When there is no such plan, or loading or comparing it fails.
+pub fn load(
+    bundle: &Bundle,
+    places: &TensorRtPaths,
+    options: RunOptions,
+) -> Result<ValidatedPlan, PrepareError> {
+    let device = Device::first()?;
+    let product = Product::TensorRt;
+    let library = TensorRt::open(product, places.libraries.as_deref(), &places.shims)?;
+    let target = Target::new(bundle, places, device, library)?;
+    let kept = target.kept(options)?;
+    Ok(ValidatedPlan {
+        engine: kept.engine,
+        precision: kept.precision.to_owned(),
+        gate: kept.gate,
+    })
+}
+
+/// An engine file and the machine that its plan is for.
+struct Target<'a> {
+    bundle: &'a Bundle,
+    device: Device,
+    library: TensorRt,
+    cache: PlanCache,
+    folder: &'a Path,
+    model: &'a [u8],
+    proof: Proof,
+    proof_digest: [u8; 32],
+    recipe: TensorRtRecipe,
+}
+
+/// A validated plan from the cache.
+struct Kept<'a> {
+    engine: NhwcAdapter<TensorRtEngine>,
+    precision: &'a str,
+    gate: Vec<GateResult>,
+}
+
+impl<'a> Target<'a> {
+    fn new(
+        bundle: &'a Bundle,
+        places: &'a TensorRtPaths,
+        device: Device,
+        library: TensorRt,
+    ) -> Result<Self, PrepareError> {
+        let recipe = bundle.manifest.recipe.get("tensorrt").cloned();
+        Ok(Self {
+            bundle,
+            device,
+            library,
+            cache: PlanCache::new(&places.plans),
+            folder: &places.plans,
+            model: model_of(bundle)?,
+            proof: Proof::of(bundle)?,
+            proof_digest: validation::digest(bundle),
+            recipe: recipe
+                .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
+                .map_err(PrepareError::Options)?,
+        })
+    }
+
+    fn backend(&self) -> String {
+        format!("{} on {}", self.library.version(), self.device.name())
+    }
+
+    fn key(&self, precision: &str) -> PlanKey {
+        PlanKey {
+            model: PlanKey::of_model(self.model),
+            precision: with_options(precision, &self.recipe),
+            proof: self.proof_digest,
+            tensorrt: self.library.version(),
+            cuda: self.device.cuda(),
+            compute_capability: self.device.compute_capability(),
+            device: self.device.name().to_owned(),
+        }
+    }
+
+    /// Loads the stored plan and validates it.
+    fn kept(&self, options: RunOptions) -> Result<Kept<'a>, PrepareError> {
+        let precision = self.bundle.manifest.precision.as_str();
+        // On a device that runs INT8 slowly, the plan of an INT8 model was stored as FP16.
+        let (plan, precision) = match self.cache.load(&self.key(precision)) {
+            Err(none @ CacheError::None { .. }) => match self.cache.load(&self.key(FP16_FROM_INT8))
+            {
+                Err(CacheError::None { .. }) => return Err(none.into()),
+                loaded => (loaded?, FP16_FROM_INT8),
+            },
+            loaded => (loaded?, precision),
+        };
+        let (engine, gate) = self.validate(&plan, options)?;
+        Ok(Kept {
+            engine,
+            precision,
+            gate,
+        })
+    }
+
+    /// Loads a plan and compares its answers with those of fp32.
+    fn validate(
+        &self,
+        plan: &[u8],
+        options: RunOptions,
+    ) -> Result<(NhwcAdapter<TensorRtEngine>, Vec<GateResult>), PrepareError> {
+        let options = RunOptions {
+            dla_core: self.recipe.dla_core,
+            ..options
+        };
+        let engine = TensorRtEngine::new(&self.library, &self.device, plan, options)?;
+        let ports = |ports: &[PlanPort]| -> Vec<Port> {
+            let plan = &self.bundle.plan;
+            ports.iter().map(|port| plan.port(port)).collect()
+        };
+        let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
+        let mut engine = NhwcAdapter::new(engine, &ports(inputs), &ports(outputs))?;
+        engine.prepare()?;
+        let answers = validation::answers(&mut engine, &self.proof)?;
+        let gate = self.proof.results("TensorRT plan", &answers);
+        match gate.iter().all(GateResult::passes) {
+            true => Ok((engine, gate)),
+            false => Err(PrepareError::Gate(gate)),
+        }
+    }
+
+    /// Builds, validates and stores a plan of `model`, the bundle's model after [`rewritten`].
+    fn build(
+        &self,
+        model: &[u8],
+        mut notes: Vec<String>,
+        progress: &(dyn Fn(Progress<'_>) -> bool + Sync),
+    ) -> Result<Prepared, PrepareError> {
+        let (library, recipe) = (&self.library, &self.recipe);
+        self.device.use_here()?;
+        let flags = !library.strongly_typed();
+        let timing_file = self.timing_file();
+        let use_timing_cache = recipe.timing_cache.unwrap_or(true);
+        // Without a timing cache, or with an unreadable one, the build only takes longer.
+        let timing_cache = match use_timing_cache {
+            true => match self.cache.read(&timing_file, MAX_TIMING_BYTES) {
+                Ok(read) => read.unwrap_or_default(),
+                Err(error) => {
+                    notes.push(error.to_string());
+                    Vec::new()
+                }
+            },
+            false => Vec::new(),
+        };
+        let options = BuildOptions {
+            fp16: flags,
+            int8: flags && self.bundle.sections.contains_key(QDQ),
+            workspace: recipe.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
+            dla_core: recipe.dla_core,
+            timing_cache: Some(timing_cache.as_slice()).filter(|cache| !cache.is_empty()),
+            detailed: true,
+            progress: Some(progress),
+            ..BuildOptions::default()
+        };
+        let first = match (recipe.dla_core, options.int8) {
+            // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
+            // yet", that is, QDQ models. All layers would fall back to the GPU.
+            (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
+            _ => match library.build(model, &options) {
+                Err(TensorRtError::NoFastInt8) => {
+                    Err(format!("{} has no fast INT8", self.device.name()))
+                }
+                built => Ok(built?),
+            },
+        };
+        let (plan, made) = match first {
+            Err(reason) => {
+                notes.push(format!("{reason}; the plan is fp16 instead"));
+                let options = BuildOptions {
+                    int8: false,
+                    ..options
+                };
+                (
+                    library.build(&dequantize(model)?, &options)?,
+                    FP16_FROM_INT8,
+                )
+            }
+            Ok(plan) => (plan, self.bundle.manifest.precision.as_str()),
+        };
+
+        let (_, gate) = self.validate(&plan.bytes, RunOptions::default())?;
+        let file = self.cache.keep(&self.key(made), &plan.bytes)?;
+        if use_timing_cache
+            && let Some(new) = &plan.timing_cache
+            && let Err(error) = store(&timing_file, new)
+        {
+            notes.push(format!(
+                "{}: {error}; the next build takes as long",
+                timing_file.display()
+            ));
+        }
+        Ok(Prepared {
+            file,
+            backend: self.backend(),
+            precision: made.to_owned(),
+            gate,
+            notes,
+            layers: plan.layers,
+        })
+    }
+
+    /// The file of the timing cache for this library and device, in the folder of the plans.
+    fn timing_file(&self) -> PathBuf {
+        let device = Sha256::digest(self.device.name());
+        let device: String = device
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.folder.join(format!(
+            "timing-{}-{}-{device}.cache",
+            self.library.version().number,
+            self.device.compute_capability()
+        ))
+    }
+}
+
+/// The largest timing cache, in bytes. Usual ones are some hundred kilobytes.
+const MAX_TIMING_BYTES: u64 = 64 << 20;
+/// The engine file's section with the QDQ model.
+const QDQ: &str = "model.qdq.onnx";
+/// The precision of a plan that replaces an INT8 plan where INT8 is slow or not supported.
+const FP16_FROM_INT8: &str = "fp16, from int8";
+
+/// The precision and the options that change the plan, as text for [`PlanKey::precision`].
+fn with_options(precision: &str, recipe: &TensorRtRecipe) -> String {
+    let mut text = precision.to_owned();
+    if let Some(core) = recipe.dla_core {
+        text += &format!(", DLA core {core}");
+    }
+    if let Some(mib) = recipe.workspace_mib {
+        text += &format!(", workspace {mib} MiB");
+    }
+    text
+}
+
+/// The engine file's ONNX model for other runtimes.
+fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
+    let sections = &bundle.sections;
+    let model = (sections.get(QDQ)).or_else(|| sections.get("model.fp16.onnx"));
+    model
+        .map(Vec::as_slice)
+        .ok_or_else(|| PrepareError::NoModel {
+            precision: bundle.manifest.precision.clone(),
+        })
+}
+
+/// Parses the model and writes the resulting graph for NVIDIA's parser. Nothing that the reader
+/// skips (unused nodes, functions, unknown fields) reaches NVIDIA's parser, and no tensor with data
+/// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
+fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
+    Ok(Graph::read(model, &ReadOptions::default())?.write())
+}
+
+/// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
+fn open(places: &TensorRtPaths, notes: &mut Vec<String>) -> Result<TensorRt, PrepareError> {
+    let open = || {
+        TensorRt::open(
+            Product::TensorRt,
+            places.libraries.as_deref(),
+            &places.shims,
+        )
+    };
+    match open() {
+        // The usual case on a new machine.
+        Err(TensorRtError::NoShim { tried, .. })
+            if tried
+                .iter()
+                .all(|rejected| matches!(rejected, RejectedShim::Missing(_))) => {}
+        Err(
+            error @ (TensorRtError::NoShim { .. }
+            | TensorRtError::DamagedShim { .. }
+            | TensorRtError::WrongShim { .. }),
+        ) => log::warn!("{error}"),
+        opened => return Ok(opened?),
+    }
+    let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
+    // Use the headers of the library's version. A folder with unusable headers does not prevent the
+    // use of the next one.
+    let expected = version.shim_file();
+    let folder = places
+        .shims
+        .folders()
+        .first()
+        .map_or(Path::new(COMPILED_SHIMS), PathBuf::as_path);
+    let (mut others, mut failed) = (Vec::new(), None);
+    for headers in find_headers(&places.headers)? {
+        let compiled = headers.shim_file().and_then(|file| match file == expected {
+            true => compile_shim(&headers, folder, Warnings::Allowed).map(Some),
+            false => {
+                others.push(format!("{} in {}", file, headers.folder.display()));
+                Ok(None)
+            }
+        });
+        match compiled {
+            Ok(Some(shim)) => {
+                notes.push(format!("compiled {}", shim.display()));
+                return Ok(open()?);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("{error}");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Err(PrepareError::OtherHeaders {
+            library: version.to_string(),
+            made: others.join(", "),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tensorrt_rs::Version;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_tensorrt_name_the_remedy() {
+        let version = Version {
+            product: Product::TensorRt,
+            number: 100_300,
+        };
+        let tried = vec![RejectedShim::Missing("/var/lib/none.so".into())];
+        let error = PrepareError::from(TensorRtError::NoShim { version, tried });
+        assert_eq!(
+            error.to_string(),
+            "there is no shim for TensorRT 10.3.0 (/var/lib/none.so is not there); make it on this \
+             machine, as root, with `pilotage compile --for-this-machine`"
+        );
+    }
+}

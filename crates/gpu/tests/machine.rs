@@ -1,0 +1,442 @@
+//! Tests of `prepare`, from an engine file to a validated plan, on a machine with stand-ins for
+//! CUDA and TensorRT (tests/stand-in). Each run is a process with its own environment.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failure is a panic"
+)]
+
+#[path = "../../tensorrt/tests/stand-in/mod.rs"]
+mod stand_in;
+
+use std::fs;
+
+use pilotage_engine::Bundle;
+use stand_in::real;
+use stand_in::{LIBRARY, Machine, SHIM};
+
+/// Runs the role of the tests below in the child process, which loads the stand-ins.
+fn play(role: &str) {
+    assert_eq!(role, "prepares");
+    stand_in::prepares();
+}
+
+#[test]
+fn a_plan_is_built_validated_and_stored_once() {
+    let machine = Machine::new();
+    let output = machine.run(&[]);
+    assert!(
+        output.starts_with(&format!("int8 on {LIBRARY} on stand-in; 2 results; ")),
+        "{output}"
+    );
+    assert!(
+        output.contains("2 steps; layers Some(\"Name: only, LayerType: stand-in\")"),
+        "{output}"
+    );
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    assert_eq!(machine.times(), [1]);
+
+    // The second run builds nothing.
+    let output = machine.run(&[("STAND_IN_FAIL", "build_plan")]);
+    assert!(
+        output.contains("2 results; 0 steps; layers None"),
+        "{output}"
+    );
+
+    // A truncated plan, as after a power failure, is not loaded. It is built again with the timing
+    // cache.
+    let whole = fs::read(plan).unwrap();
+    fs::write(plan, &whole[..whole.len() / 2]).unwrap();
+    let output = machine.run(&[]);
+    assert!(
+        output.contains("built anew: ") && output.contains("the plan is damaged"),
+        "{output}"
+    );
+    assert_eq!(fs::read(plan).unwrap(), whole);
+    assert_eq!(machine.times(), [2]);
+
+    // Wrong answers, as from a faulty driver: a plan is validated whenever it is loaded, and is
+    // built again once.
+    machine.answers("wrong", 2, |x| x + 0.6);
+    let wrong = machine.path("wrong");
+    let output = machine.run(&[("STAND_IN_ANSWERS", wrong.to_str().unwrap())]);
+    assert!(output.starts_with("error: the plan is too far"), "{output}");
+
+    // A plan that cannot be loaded is built again, once.
+    let output = machine.run(&[("STAND_IN_FAIL", "engine_new:1")]);
+    assert!(
+        output.contains("built anew: ") && output.contains("2 results; 2 steps"),
+        "{output}"
+    );
+    let output = machine.run(&[("STAND_IN_FAIL", "engine_new")]);
+    assert!(output.starts_with("error: "), "{output}");
+
+    // A plan that was validated with other limits is built again.
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let limits = |most_mse: f64| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        bundle.manifest.gate[0].most_mse = most_mse;
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        machine.run(&[])
+    };
+    let output = limits(0.04);
+    assert!(
+        output.contains("the plan was built for another proof"),
+        "{output}"
+    );
+    let output = limits(1e-30);
+    assert!(output.starts_with("error: the plan is too far"), "{output}");
+    fs::write(machine.path("engine"), &bytes).unwrap();
+
+    // A device with separate memory returns the same answers through copies.
+    machine.forget();
+    let output = machine.run(&[("STAND_IN_INTEGRATED", "0")]);
+    assert!(
+        output.starts_with("int8 on ") && output.contains("2 results"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_plan_that_fails_the_gate_is_discarded() {
+    let machine = Machine::new();
+    for change in [|x| x + 0.6, |_| f32::NAN, |_| f32::INFINITY, |x| x * 1e6] {
+        machine.answers("answers", 2, change);
+        let output = machine.run(&[]);
+        assert!(
+            output.starts_with("error: the plan is too far from fp32 and is not used; ")
+                && output.contains(":\n  steering: mean squared error "),
+            "{output}"
+        );
+        assert!(machine.plans().is_empty());
+    }
+}
+
+#[test]
+fn slow_int8_becomes_fp16_with_a_note() {
+    let machine = Machine::new();
+    machine.answers("floats", 0, |answer| answer);
+    let floats = machine.path("floats");
+    let environment = [
+        ("STAND_IN_SLOW_INT8", "1"),
+        ("STAND_IN_ANSWERS", floats.to_str().unwrap()),
+    ];
+    let output = machine.run(&environment);
+    assert!(
+        output.starts_with("fp16, from int8 on ") && output.contains("2 results"),
+        "{output}"
+    );
+    assert!(
+        output.contains("stand-in has no fast INT8; the plan is fp16 instead"),
+        "{output}"
+    );
+    let output = machine.run(&environment);
+    assert!(
+        output.starts_with("fp16, from int8 on ") && output.contains("2 results; 0 steps"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_dla_gets_the_model_in_fp16() {
+    let machine =
+        Machine::with("[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\n");
+    machine.answers("answers", 0, |answer| answer);
+    let output = machine.run(&[]);
+    assert!(output.starts_with("fp16, from int8 on "), "{output}");
+    assert!(
+        output.contains("a DLA takes no quantised models; the plan is fp16 instead"),
+        "{output}"
+    );
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    let key = String::from_utf8_lossy(&fs::read(plan).unwrap()).into_owned();
+    assert!(
+        key.contains("precision: fp16, from int8, DLA core 0, workspace 64 MiB\n"),
+        "{key}"
+    );
+    assert!(machine.times().is_empty());
+}
+
+#[test]
+fn every_failed_call_is_reported_and_no_plan_is_stored() {
+    let machine = Machine::new();
+    for (call, expected) in [
+        (
+            "cuInit",
+            "starting CUDA failed: unknown error (CUDA_ERROR_UNKNOWN)",
+        ),
+        ("cuDeviceGetCount", "the NVIDIA driver knows of no GPU here"),
+        ("cuDeviceGet", "opening the GPU failed"),
+        (
+            "cuDeviceGetAttribute",
+            "asking the GPU for its properties failed",
+        ),
+        ("cuDeviceGetName", "asking the GPU for its name failed"),
+        (
+            "cuDriverGetVersion",
+            "asking the driver for its version failed",
+        ),
+        ("cuDevicePrimaryCtxRetain", "making a CUDA context failed"),
+        ("cuCtxSetCurrent", "choosing the GPU failed"),
+        (
+            "build_plan",
+            "building the plan failed: build_plan was set to fail",
+        ),
+        (
+            "runtime_new",
+            "starting TensorRT failed: runtime_new was set to fail",
+        ),
+        (
+            "engine_new",
+            "loading the plan failed: engine_new was set to fail",
+        ),
+        ("context_new", "making an execution context failed"),
+        (
+            "cuMemHostAlloc",
+            "taking pinned memory failed: out of memory (CUDA_ERROR_OUT_OF_MEMORY)",
+        ),
+        (
+            "cuMemHostGetDevicePointer_v2",
+            "mapping memory for the GPU failed",
+        ),
+        ("context_bind", "binding a tensor failed"),
+        (
+            "cuCtxGetStreamPriorityRange",
+            "asking for the priorities of streams failed",
+        ),
+        ("cuStreamCreateWithPriority", "making a stream failed"),
+        ("cuEventCreate", "making an event failed"),
+        (
+            "context_enqueue",
+            "starting the inference failed: context_enqueue was set to fail",
+        ),
+        ("cuEventRecord", "marking the beginning of the work failed"),
+        ("cuGraphLaunch", "starting the recorded work failed"),
+        ("cuEventQuery", "waiting for the GPU failed"),
+    ] {
+        let output = machine.run(&[("STAND_IN_FAIL", call)]);
+        assert!(
+            output.starts_with("error: ") && output.contains(expected),
+            "{call}: {output}"
+        );
+        assert!(machine.plans().is_empty(), "{call}");
+    }
+    for (call, expected) in [
+        (
+            "cuMemAlloc_v2",
+            "taking the GPU's memory failed: out of memory",
+        ),
+        ("cuMemcpyHtoDAsync_v2", "copying to the GPU failed"),
+        ("cuMemcpyDtoHAsync_v2", "copying from the GPU failed"),
+    ] {
+        let output = machine.run(&[("STAND_IN_FAIL", call), ("STAND_IN_INTEGRATED", "0")]);
+        assert!(
+            output.starts_with("error: ") && output.contains(expected),
+            "{call}: {output}"
+        );
+    }
+    // Without a recorded graph each inference is enqueued.
+    for call in [
+        "cuStreamBeginCapture_v2",
+        "cuStreamEndCapture",
+        "cuGraphInstantiateWithFlags",
+        "cuEventElapsedTime",
+    ] {
+        let output = machine.run(&[("STAND_IN_FAIL", call)]);
+        assert!(
+            output.starts_with("int8 on ") && output.contains("2 results"),
+            "{call}: {output}"
+        );
+        machine.forget();
+    }
+    let none_found = machine.run(&[("STAND_IN_NO_DEVICE", "1")]);
+    assert!(
+        none_found.starts_with("error: the NVIDIA driver knows of no GPU here; "),
+        "{none_found}"
+    );
+    let late = machine.run(&[("STAND_IN_LATE_MS", "400")]);
+    assert!(
+        late.contains("no answer from the device within 100 ms; "),
+        "{late}"
+    );
+    assert!(machine.plans().is_empty());
+}
+
+#[test]
+fn a_driver_that_lacks_a_function_is_rejected_by_its_name() {
+    let machine = Machine::new();
+    let source = include_str!("../../tensorrt/tests/stand-in/cuda.c");
+    let functions = source.lines().filter_map(|line| {
+        let name = line.strip_prefix("int ")?.split('(').next()?;
+        name.starts_with("cu").then_some(name)
+    });
+    let mut count = 0;
+    for function in functions {
+        let hidden = format!("-D{function}=hidden");
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[&hidden]);
+        let output = machine.run(&[]);
+        assert!(
+            output.starts_with(&format!("error: the NVIDIA driver has no {function}: ")),
+            "{output}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 32);
+}
+
+#[test]
+fn a_missing_shim_is_compiled_or_the_error_names_what_is_missing() {
+    let machine = Machine::new();
+    fs::remove_file(machine.path("shims").join(SHIM)).unwrap();
+    let output = machine.run(&[]);
+    assert!(output.contains("headers/NvInfer.h not found"), "{output}");
+    assert!(output.contains("libnvinfer-headers-dev"), "{output}");
+
+    // The headers are of another version than the library.
+    fs::remove_dir(machine.path("headers")).unwrap();
+    std::os::unix::fs::symlink(
+        real::headers("Enterprise-11.4").folder,
+        machine.path("headers"),
+    )
+    .unwrap();
+    let output = machine.run(&[("CXX", "no-such-compiler")]);
+    assert!(
+        output.contains("no C++ compiler (no-such-compiler: "),
+        "{output}"
+    );
+    assert!(
+        output.contains("install the Debian package g++"),
+        "{output}"
+    );
+    let output = machine.run(&[]);
+    assert!(
+        output.contains(
+            "the library is TensorRT 10.3.0, but the headers here are of another version"
+        ),
+        "{output}"
+    );
+    assert!(
+        output.contains("libpilotage_tensorrt_110400.so in "),
+        "{output}"
+    );
+    let compiled = fs::read_dir(machine.path("shims")).unwrap().count();
+    assert_eq!(
+        compiled, 1,
+        "only the checksum of the shim that was taken away"
+    );
+}
+
+#[test]
+fn unwritable_plans_and_missing_libraries_are_reported() {
+    let machine = Machine::new();
+    fs::write(machine.path("plans"), "a file where the folder should be").unwrap();
+    let output = machine.run(&[]);
+    assert!(
+        output.starts_with("error: ") && output.contains("cannot be kept"),
+        "{output}"
+    );
+    machine.forget();
+
+    fs::remove_file(machine.path("libraries/libnvonnxparser.so.10")).unwrap();
+    fs::remove_file(machine.path("libraries/libnvinfer.so.10")).unwrap();
+    let output = machine.run(&[]);
+    assert!(
+        output.starts_with("error: TensorRT is not on this machine ("),
+        "{output}"
+    );
+}
+
+/// Protobuf bytes that add a tensor `w` with its data in another file to a model: a second part of
+/// the field `graph` (7) with an initializer (5), which has a name (8) and external_data (13).
+const EXTERNAL: &[u8] =
+    b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01";
+
+#[test]
+fn nvidias_parser_receives_only_what_pilotages_reader_has_read() {
+    let machine = Machine::new();
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        // The stand-in's parser is in this function, so the error shows whether it was called.
+        machine.run(&[("STAND_IN_FAIL", "build_plan")])
+    };
+    let start = "error: the engine's model cannot be read: ";
+    let output = with(&|model| model.extend_from_slice(EXTERNAL));
+    assert!(
+        output.starts_with(start)
+            && output.contains("the tensor `w` keeps its data in another file"),
+        "{output}"
+    );
+    let output = with(&|model| model.truncate(model.len() / 2));
+    assert!(output.starts_with(start), "{output}");
+    let output = with(&|model| *model = b"not a model".to_vec());
+    assert!(output.starts_with(start), "{output}");
+    // A valid model reaches the parser.
+    let output = with(&|_| ());
+    assert!(!output.starts_with(start), "{output}");
+    assert!(
+        output.starts_with("error: building the plan failed"),
+        "{output}"
+    );
+
+    // The stand-in's plan ends with the model that it received: an unknown field (100) was removed,
+    // and the rest is as Pilotage's compiler wrote it.
+    let model = &Bundle::read(&bytes).unwrap().sections["model.qdq.onnx"];
+    let mut more = Bundle::read(&bytes).unwrap();
+    more.sections
+        .get_mut("model.qdq.onnx")
+        .unwrap()
+        .extend_from_slice(b"\xa2\x06\x05extra");
+    fs::write(machine.path("engine"), more.write().unwrap()).unwrap();
+    let output = machine.run(&[]);
+    assert!(output.starts_with("int8 on "), "{output}");
+    let [plan] = &machine.plans()[..] else {
+        panic!()
+    };
+    let plan = fs::read(plan).unwrap();
+    // The file ends with its digest.
+    assert!(plan[..plan.len() - 32].ends_with(model));
+}
+
+#[test]
+fn an_engine_file_without_a_model_or_frames_is_rejected() {
+    let machine = Machine::new();
+    let bytes = fs::read(machine.path("engine")).unwrap();
+    let write = |change: fn(&mut Bundle)| {
+        let mut bundle = Bundle::read(&bytes).unwrap();
+        change(&mut bundle);
+        fs::write(machine.path("engine"), bundle.write().unwrap()).unwrap();
+        machine.run(&[])
+    };
+    let output = write(|bundle| drop(bundle.sections.remove("model.qdq.onnx")));
+    assert!(output.contains("brings no model for TensorRT"), "{output}");
+    let output = write(|bundle| drop(bundle.sections.remove("gate.frames")));
+    assert!(
+        output.contains("no frames travel with this engine"),
+        "{output}"
+    );
+    let output = write(|bundle| {
+        bundle
+            .sections
+            .get_mut("gate.answers")
+            .unwrap()
+            .truncate(24)
+    });
+    assert!(
+        output.contains("frames and answers differ in number"),
+        "{output}"
+    );
+    let output = write(|bundle| bundle.manifest.gate.clear());
+    assert!(
+        output.contains("outputs and limits differ in number"),
+        "{output}"
+    );
+    assert!(machine.plans().is_empty());
+}

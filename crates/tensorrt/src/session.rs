@@ -1,0 +1,484 @@
+//! Runs a plan with memory, a stream and a time limit of its own.
+
+#![allow(unsafe_code)]
+
+use std::mem::ManuallyDrop;
+use std::time::{Duration, Instant};
+
+use crate::device::{CudaError, Device};
+use crate::error::TensorRtError;
+use crate::library::TensorRt;
+use crate::memory::{Buffer, Transfer};
+use crate::runtime::{Context, ElementType, Tensor};
+use crate::stream::{Graph, Priority, Stream, Wait};
+
+/// How a plan is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOptions {
+    /// How tensors are transferred to and from the device. `None`: mapped on devices that share
+    /// the processor's memory, copied on others.
+    pub transfer: Option<Transfer>,
+    /// The time limit of an inference.
+    pub limit: Duration,
+    /// How the thread waits for the device.
+    pub wait: Wait,
+    /// Whether an inference is recorded as a CUDA graph and replayed.
+    pub graph: bool,
+    /// The priority of the stream.
+    pub priority: Priority,
+    /// The DLA core that the plan was built for.
+    pub dla_core: Option<u32>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            transfer: None,
+            limit: Duration::from_millis(100),
+            wait: Wait::default(),
+            graph: true,
+            priority: Priority::default(),
+            dla_core: None,
+        }
+    }
+}
+
+/// An input or output of a plan, with its memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The tensor's name in the ONNX model.
+    pub name: String,
+    /// The tensor's shape.
+    pub shape: Vec<usize>,
+    /// The type of the elements, which are stored row by row in the processor's byte order.
+    pub element: ElementType,
+    /// The size of the tensor, in bytes.
+    pub bytes: usize,
+}
+
+/// Why a plan cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A call of TensorRT failed.
+    #[error(transparent)]
+    TensorRt(#[from] TensorRtError),
+    /// A call of the CUDA driver failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// A tensor's type, layout or shape is not supported.
+    #[error("the plan's tensor `{name}` cannot be used: {reason}")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What is not supported.
+        reason: String,
+    },
+}
+
+/// Why an inference failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A call of TensorRT failed.
+    #[error(transparent)]
+    TensorRt(#[from] TensorRtError),
+    /// A call of the CUDA driver failed. The next inference may succeed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// The device did not end its work within the limit. It may still be working; the next
+    /// inference first waits for it, within its own limit.
+    #[error("the GPU took longer than the limit of {} ms", .limit.as_secs_f64() * 1e3)]
+    Late {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The device's work can no longer be followed, or CUDA failed for good in this process: every
+    /// later inference fails too.
+    #[error("{reason}")]
+    Lost {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The least time limit of each inference in [`Session::prepare`].
+const WARM_UP_LIMIT: Duration = Duration::from_secs(2);
+
+/// A loaded plan with the memory of its tensors, on its own stream. It runs one inference at a
+/// time and allocates nothing for it.
+///
+/// ```no_run
+/// use tensorrt_rs::{Device, Product, RunOptions, Session, Shims, TensorRt};
+///
+/// let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::In("shims".into()))?;
+/// let plan = std::fs::read("model.plan")?;
+/// let device = Device::first()?;
+/// let mut session = Session::new(&tensorrt, &device, &plan, RunOptions::default())?;
+/// session.prepare()?;
+/// let mut answer = vec![0; session.outputs()[0].bytes];
+/// session.infer(
+///     |_input, bytes| bytes.fill(0),
+///     |_output, bytes| answer.copy_from_slice(bytes),
+/// )?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Session {
+    description: String,
+    inputs: Vec<Binding>,
+    outputs: Vec<Binding>,
+    options: RunOptions,
+    /// An inference is in flight, and the device may access the buffers. Stays set after a
+    /// time-out, until the inference has finished.
+    in_flight: bool,
+    /// The end of the work in flight can no longer be detected, so the buffers may never be
+    /// accessed or freed again.
+    lost: bool,
+    /// Dropped only when the device has finished its work. The device is dropped last.
+    work: ManuallyDrop<(Work, Device)>,
+}
+
+/// The objects that the device uses. The order of the fields is the order of dropping: the graph,
+/// then the context, then the buffers that the context is bound to.
+struct Work {
+    /// `None` until [`Session::prepare`], and if recording failed or is turned off.
+    graph: Option<Graph>,
+    context: Context,
+    inputs: Vec<Buffer>,
+    outputs: Vec<Buffer>,
+    stream: Stream,
+}
+
+// SAFETY: the objects of TensorRT and of the driver are not bound to a thread. Each call makes the
+// device's context current on the calling thread first, and `&mut self` excludes concurrent calls.
+unsafe impl Send for Session {}
+
+impl Session {
+    /// Loads a plan. TensorRT trusts its bytes: the plan must have been built by this machine's
+    /// user, and be whole ([`crate::Runtime::load`]).
+    ///
+    /// # Errors
+    /// When the plan was built for another machine, or a call of TensorRT or the driver fails.
+    pub fn new(
+        library: &TensorRt,
+        device: &Device,
+        plan: &[u8],
+        options: RunOptions,
+    ) -> Result<Self, PlanError> {
+        device.use_here()?;
+        let engine = library.runtime(options.dla_core)?.load(plan)?;
+        let transfer = options.transfer.unwrap_or(if device.integrated() {
+            Transfer::Mapped
+        } else {
+            Transfer::Copied
+        });
+        let tensors = engine.tensors()?;
+        let mut context = engine.context()?;
+        let mut side = |is_input| {
+            let tensors = tensors.iter().filter(|tensor| tensor.is_input == is_input);
+            tensors
+                .map(|tensor| bind_buffer(device, &mut context, tensor, transfer))
+                .collect::<Result<(Vec<_>, Vec<_>), _>>()
+        };
+        let (inputs, input_memory) = side(true)?;
+        let (outputs, output_memory) = side(false)?;
+        let memory = match transfer {
+            Transfer::Mapped => "mapped memory",
+            Transfer::Copied => "copies",
+        };
+        Ok(Self {
+            description: format!("{} on {}, {memory}", library.version(), device.name()),
+            inputs,
+            outputs,
+            options,
+            in_flight: false,
+            lost: false,
+            work: ManuallyDrop::new((
+                Work {
+                    graph: None,
+                    context,
+                    inputs: input_memory,
+                    outputs: output_memory,
+                    stream: Stream::new(device, options.priority)?,
+                },
+                device.clone(),
+            )),
+        })
+    }
+
+    /// The library, the device and the kind of memory, on one line.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// The plan's inputs, in the model's order.
+    #[must_use]
+    pub fn inputs(&self) -> &[Binding] {
+        &self.inputs
+    }
+
+    /// The plan's outputs, in the model's order.
+    #[must_use]
+    pub fn outputs(&self) -> &[Binding] {
+        &self.outputs
+    }
+
+    /// Runs inferences on the inputs' present contents until later ones take their usual time, and
+    /// records the CUDA graph. Each has a limit of at least two seconds.
+    ///
+    /// # Errors
+    /// As [`infer`](Self::infer).
+    pub fn prepare(&mut self) -> Result<(), RunError> {
+        // The first inferences load kernels and allocate memory, so they take longer.
+        let limit = self.options.limit.max(WARM_UP_LIMIT);
+        let until = Instant::now() + limit;
+        self.settle(until)
+            .and_then(|()| self.run(until))
+            .map_err(|failed| self.error(failed, limit))?;
+        self.record();
+        // The first replay of a graph also initialises it, so it is done here.
+        self.run(Instant::now() + limit)
+            .map_err(|failed| self.error(failed, limit))
+    }
+
+    /// Runs one inference. `fill` is called for each input with its index and the bytes to write,
+    /// `take` for each output with its index and its bytes. The time limit covers the wait for
+    /// earlier work, `fill` and the inference.
+    ///
+    /// # Errors
+    /// When a call of TensorRT or CUDA fails, or the limit passes. `take` is not called then.
+    pub fn infer(
+        &mut self,
+        mut fill: impl FnMut(usize, &mut [u8]),
+        mut take: impl FnMut(usize, &[u8]),
+    ) -> Result<(), RunError> {
+        let limit = self.options.limit;
+        let until = Instant::now() + limit;
+        self.settle(until)
+            .map_err(|failed| self.error(failed, limit))?;
+        for (index, buffer) in self.work.0.inputs.iter_mut().enumerate() {
+            fill(index, buffer.bytes());
+        }
+        self.run(until)
+            .map_err(|failed| self.error(failed, limit))?;
+        for (index, buffer) in self.work.0.outputs.iter_mut().enumerate() {
+            take(index, buffer.bytes());
+        }
+        Ok(())
+    }
+
+    /// The time of the latest inference on the device, by the device's clock.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.work.0.stream.elapsed()
+    }
+
+    /// Waits until an earlier inference that timed out has finished, so that the buffers are free.
+    fn settle(&mut self, until: Instant) -> Result<(), Failed> {
+        if self.lost {
+            return Err(Failed::Lost);
+        }
+        let (work, device) = &*self.work;
+        device.use_here()?;
+        if self.in_flight && !work.stream.wait(until, self.options.wait)? {
+            return Err(Failed::Late);
+        }
+        self.in_flight = false;
+        Ok(())
+    }
+
+    /// Runs one inference on the contents of the input buffers.
+    fn run(&mut self, until: Instant) -> Result<(), Failed> {
+        let work = &mut self.work.0;
+        work.stream.begin()?;
+        // From here on the device may access the buffers.
+        self.in_flight = true;
+        let started = work.start();
+        // Mark the end even if `start` failed: part of the work may be in the stream, and only the
+        // mark shows when it has finished.
+        if let Err(error) = work.stream.mark() {
+            self.lost = true;
+            return Err(error.into());
+        }
+        started?;
+        if !work.stream.wait(until, self.options.wait)? {
+            return Err(Failed::Late);
+        }
+        self.in_flight = false;
+        Ok(())
+    }
+
+    /// Records an inference as a CUDA graph that later inferences replay. TensorRT requires one
+    /// inference before the recording.
+    fn record(&mut self) {
+        let Work {
+            graph,
+            context,
+            inputs,
+            outputs,
+            stream,
+        } = &mut self.work.0;
+        if !self.options.graph || graph.is_some() {
+            return;
+        }
+        let recorded = stream.capture(|| enqueue(context, inputs, outputs, stream));
+        match recorded {
+            Ok(recorded) => *graph = Some(recorded),
+            Err(failed) => {
+                // Recording is not tried again, so the warning is logged once.
+                self.options.graph = false;
+                let reason = self.error(failed, self.options.limit);
+                log::warn!(
+                    "no CUDA graph of {}: {reason}; each inference is enqueued anew",
+                    self.description
+                );
+            }
+        }
+    }
+
+    /// Converts a failure to the caller's error. A sticky CUDA error marks the session as lost.
+    fn error(&mut self, failed: Failed, limit: Duration) -> RunError {
+        match failed {
+            Failed::Late => RunError::Late { limit },
+            Failed::Lost => RunError::Lost {
+                reason: "the GPU's work cannot be followed any more".into(),
+            },
+            Failed::TensorRt(error) => RunError::TensorRt(error),
+            Failed::Cuda(error) if self.lost || error.is_sticky() => {
+                self.lost = true;
+                RunError::Lost {
+                    reason: error.to_string(),
+                }
+            }
+            Failed::Cuda(error) => RunError::Cuda(error),
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("description", &self.description)
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    fn start(&mut self) -> Result<(), Failed> {
+        match &self.graph {
+            // SAFETY: the recorded work uses this context and these buffers, which live as long
+            // as the graph. They are not accessed while an inference is in flight.
+            Some(graph) => Ok(unsafe { self.stream.replay(graph) }?),
+            None => enqueue(
+                &mut self.context,
+                &mut self.inputs,
+                &mut self.outputs,
+                &self.stream,
+            ),
+        }
+    }
+}
+
+/// Enqueues one inference and its copies on `stream`.
+fn enqueue(
+    context: &mut Context,
+    inputs: &mut [Buffer],
+    outputs: &mut [Buffer],
+    stream: &Stream,
+) -> Result<(), Failed> {
+    for buffer in inputs {
+        buffer.send(stream)?;
+    }
+    // SAFETY: the stream belongs to this device. Every tensor is bound to a buffer of its size, and
+    // the buffers are not accessed while an inference is in flight.
+    unsafe { context.enqueue(stream.raw()) }?;
+    for buffer in outputs {
+        buffer.fetch(stream)?;
+    }
+    Ok(())
+}
+
+/// Why an inference failed.
+enum Failed {
+    TensorRt(TensorRtError),
+    Cuda(CudaError),
+    Late,
+    Lost,
+}
+
+impl From<TensorRtError> for Failed {
+    fn from(error: TensorRtError) -> Self {
+        Self::TensorRt(error)
+    }
+}
+
+impl From<CudaError> for Failed {
+    fn from(error: CudaError) -> Self {
+        Self::Cuda(error)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let (work, device) = &*self.work;
+        let RunOptions { limit, wait, .. } = self.options;
+        let until = Instant::now() + limit;
+        let done = !self.lost
+            && device.use_here().is_ok()
+            && (!self.in_flight || matches!(work.stream.wait(until, wait), Ok(true)));
+        if done {
+            // SAFETY: `work` is dropped only here, and the device has finished its work with it.
+            unsafe { ManuallyDrop::drop(&mut self.work) };
+        } else {
+            // The device may still write to the buffers: leak them and the context rather than
+            // free memory that would then be allocated again.
+            log::error!("the GPU did not end its work; its memory is not given back");
+        }
+    }
+}
+
+/// Allocates the buffer of `tensor` and binds it.
+fn bind_buffer(
+    device: &Device,
+    context: &mut Context,
+    tensor: &Tensor,
+    transfer: Transfer,
+) -> Result<(Binding, Buffer), PlanError> {
+    let refused = |reason: String| PlanError::Tensor {
+        name: tensor.name.clone(),
+        reason,
+    };
+    let element = tensor.element;
+    let Some(size) = element.size() else {
+        return Err(refused(format!("its elements are {element:?}")));
+    };
+    if !tensor.is_linear {
+        return Err(refused("its elements do not lie row by row".into()));
+    }
+    let sizes = tensor.shape.iter().map(|&size| usize::try_from(size).ok());
+    let shape = sizes
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| refused(format!("its shape {:?} is not fixed", tensor.shape)))?;
+    let bytes = shape
+        .iter()
+        .try_fold(size, |bytes: usize, &size| bytes.checked_mul(size))
+        .filter(|&bytes| bytes <= MAX_TENSOR_BYTES)
+        .ok_or_else(|| refused(format!("its shape {shape:?} is too large")))?;
+    let buffer = Buffer::new(device, bytes, transfer)?;
+    // SAFETY: the buffer has the tensor's size. It is pinned memory or memory of the device; the
+    // driver aligns both to at least 256 bytes. The session drops the context before the buffer.
+    unsafe { context.bind(&tensor.name, buffer.address()) }?;
+    let binding = Binding {
+        name: tensor.name.clone(),
+        shape,
+        element,
+        bytes,
+    };
+    Ok((binding, buffer))
+}
+
+/// The largest tensor, in bytes.
+const MAX_TENSOR_BYTES: usize = 1 << 30;
