@@ -95,7 +95,7 @@ pub struct Options {
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Drive a real car with a gamepad instead of an engine: car.toml's [gamepad]
+    /// Drive a real car with a gamepad instead of an engine: car.toml's table `gamepad`
     #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
     pub by_hand: bool,
     /// For a real car: end after this many frames

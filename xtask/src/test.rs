@@ -33,7 +33,7 @@ pub enum Step {
     Tests,
     /// For aarch64, with qemu-user: all tests of the engine and of vision, the compiler's output
     Arm,
-    /// The documentation's examples
+    /// The documentation: its examples, and that it builds without warnings
     Doctests,
     /// The release runtime builds without pkg-config, libclang and similar tools
     Runtime,
@@ -118,10 +118,14 @@ impl Step {
                 tally += Tally::of_step(arm::answers_alike(checkout)?);
                 Ok(tally)
             }
-            Self::Doctests => counted(
-                &prepared(Invocation::new("cargo test --doc --workspace"), checkout),
-                Tally::from_harness,
-            ),
+            Self::Doctests => {
+                let examples = Invocation::new("cargo test --doc --workspace");
+                let mut tally = counted(&prepared(examples, checkout), Tally::from_harness)?;
+                let pages = Invocation::new("cargo doc --workspace --no-deps")
+                    .env("RUSTDOCFLAGS", "--deny warnings");
+                tally += Tally::of_step(prepared(pages, checkout).stream(|_| ())?);
+                Ok(tally)
+            }
             Self::Runtime => Ok(Tally::of_step(runtime::builds_alone(checkout)?)),
             Self::Lap => Ok(Tally::of_step(runtime::drives(checkout)?)),
             Self::Package => package::tests::run(checkout),

@@ -3,7 +3,7 @@
 //! [`say`] and the `log` macros put a message into a bounded ring and return at once: they never
 //! wait for a terminal or a reader. A separate thread writes to standard error. While standard
 //! error is blocked, messages that do not fit are dropped and counted. A closed standard error ends
-//! the output and is not an error. [`print`] writes to standard output for one-shot commands; when
+//! the output and is not an error. [`print()`] writes to standard output for one-shot commands; when
 //! the reader has closed it, the output ends.
 //!
 //! A program calls [`run`] from `main`, before it requests real-time priority and after it blocks

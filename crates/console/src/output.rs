@@ -28,13 +28,13 @@ pub fn print(line: impl Display) {
     out(format_args!("{line}\n"));
 }
 
-/// Like [`print`], but does not end the line.
+/// Like [`print()`], but does not end the line.
 pub fn out(text: impl Display) {
     crate::flush(crate::FLUSH);
     write_out(text.to_string().as_bytes());
 }
 
-/// Like [`print`], but waits at most `limit` for a slow reader. For the report of a program that
+/// Like [`print()`], but waits at most `limit` for a slow reader. For the report of a program that
 /// drove a car. Returns whether everything was printed.
 pub fn print_within(line: impl Display, limit: Duration) -> bool {
     crate::flush(crate::FLUSH);

@@ -38,8 +38,8 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGXFSZ,
 ];
 
-/// Installs the signal handlers. From then on each signal of [`ENDING`] and each real-time signal
-/// interrupts a wait, and [`ended`] returns true.
+/// Installs the signal handlers. From then on each signal that ends a process by default, and each
+/// real-time signal, interrupts a wait, and [`ended`] returns true.
 ///
 /// # Errors
 /// When the system does not allow it.

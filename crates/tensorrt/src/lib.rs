@@ -55,3 +55,8 @@ pub use shim::{RejectedShim, Shims};
 pub use stream::{Priority, Wait};
 pub use trust::{Owner, Untrusted, store, trusted};
 pub use version::{Product, Version};
+
+/// The examples of README.md compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
