@@ -1,4 +1,4 @@
-//! Checks this machine part by part for what driving needs, with a fix for each problem.
+//! Checks each part of this machine that driving needs, and suggests a fix for each problem.
 
 mod cameras;
 mod devices;
@@ -7,12 +7,14 @@ mod gpu;
 mod machine;
 mod system;
 
+use std::path::{Path, PathBuf};
+
+use pilotage_camera::Source;
 use pilotage_guard::drivers;
 use serde::Serialize;
 
-use crate::car::{Backend, Car};
+use crate::car::{Backend, Car, OnGpuFailure};
 use crate::gamepad::GamepadConfig;
-use pilotage_camera::Source;
 
 pub use gpu::Gpu;
 pub use system::System;
@@ -21,9 +23,9 @@ pub use system::System;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// No problem was found.
     Fine,
-    /// Not there, and not needed by this car.
+    /// The part is missing, and this car does not need it.
     Absent,
     /// The car drives, though not as well as it could.
     Warning,
@@ -32,7 +34,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The text for people, with a fixed width.
+    /// The text in the report for the operator, at most 7 characters.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Fine => "ok",
@@ -43,7 +45,7 @@ impl Level {
     }
 }
 
-/// One line of the report.
+/// One finding of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The part, such as `camera`.
@@ -98,12 +100,16 @@ impl Finding {
 /// The parts that a car needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Needs {
-    /// A camera of the system.
+    /// A camera device (V4L2).
     pub camera: bool,
     /// An I2C bus.
     pub i2c: bool,
-    /// A GPU; also `true` if the CPU may answer in its place.
-    pub gpu: bool,
+    /// A GPIO line, for the PCA9685's output-enable pin.
+    pub gpio: bool,
+    /// The VESC's port, or the PWM chip.
+    pub motors: Option<PathBuf>,
+    /// How bad it is if there is no GPU; `None` for a car that drives with the CPU engine.
+    pub gpu: Option<Level>,
     /// The operator's gamepad; an engine drives without one.
     pub gamepad: Option<GamepadConfig>,
 }
@@ -116,17 +122,36 @@ impl Needs {
             // The simulator, a command or a folder needs no device.
             camera: matches!(source, Some(Source::V4l(_))),
             i2c: car.actuator.kind == drivers::Kind::Pca9685,
-            gpu: matches!(car.backend, Backend::TensorRt { .. }),
+            gpio: output_enable(&car.actuator),
+            motors: match car.actuator.kind {
+                drivers::Kind::Vesc | drivers::Kind::Pwm => {
+                    car.actuator.device().map(Path::to_owned)
+                }
+                _ => None,
+            },
+            gpu: match car.backend {
+                Backend::TensorRt {
+                    on_failure: OnGpuFailure::Stop,
+                    ..
+                } => Some(Level::Problem),
+                Backend::TensorRt { .. } => Some(Level::Warning),
+                Backend::Cpu => None,
+            },
             gamepad: car.gamepad.clone(),
         }
     }
 }
 
-/// Examines everything. Nothing is changed and nothing moves: devices are opened, not written to.
+fn output_enable(actuator: &drivers::ActuatorSettings) -> bool {
+    let chip = actuator.pca9685.as_ref();
+    actuator.kind == drivers::Kind::Pca9685 && chip.is_some_and(|chip| chip.output_enable.is_some())
+}
+
+/// Examines every part. Nothing is changed and nothing moves: devices are opened, but not written.
 pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
     let mut findings = machine::findings(system);
     findings.extend(devices::findings(system, needs));
-    findings.extend(gpu.findings(needs.gpu));
+    findings.extend(gpu.findings(needs.gpu.unwrap_or(Level::Absent)));
     findings
 }
 

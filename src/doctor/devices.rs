@@ -1,6 +1,7 @@
 //! Camera, the actuator's bus, pins.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::{Finding, Level, Needs, System, gamepad};
 
@@ -47,11 +48,31 @@ const GPIO: Kind = Kind {
 
 pub(super) fn findings(system: &System, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (kind, needed) in [(&CAMERA, needs.camera), (&I2C, needs.i2c), (&GPIO, false)] {
+    for (kind, needed) in [
+        (&CAMERA, needs.camera),
+        (&I2C, needs.i2c),
+        (&GPIO, needs.gpio),
+    ] {
         findings.extend(of_kind(system, kind, "/dev", needed));
     }
+    findings.extend(needs.motors.as_deref().map(|path| motors(system, path)));
     findings.extend(gamepad::findings(system, needs.gamepad.as_ref()));
     findings
+}
+
+/// The VESC's port or the PWM chip. It is not opened: a guard may be using it.
+fn motors(system: &System, path: &Path) -> Finding {
+    let path = path.display().to_string();
+    match system.target(&path) {
+        Some(_) => Finding::fine("motors", path),
+        None => Finding::missing(
+            "motors",
+            true,
+            format!("no {path}"),
+            "connect it; a VESC's name is in /dev/serial/by-id, and a PWM chip's in /sys/class/pwm \
+             (a Jetson's pins are set up with `sudo /opt/nvidia/jetson-io/jetson-io.py`)",
+        ),
+    }
 }
 
 fn of_kind(system: &System, kind: &Kind, folder: &str, needed: bool) -> Vec<Finding> {

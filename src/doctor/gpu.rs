@@ -37,41 +37,42 @@ impl Gpu {
         }
     }
 
-    pub(super) fn findings(&self, needed: bool) -> Vec<Finding> {
-        let mut findings = vec![self.driver(needed), self.tensorrt(needed)];
-        findings.extend(self.shim(needed));
-        findings.push(self.kept(needed));
+    /// The findings; whatever is missing has the level `missing`.
+    pub(super) fn findings(&self, missing: Level) -> Vec<Finding> {
+        let mut findings = vec![self.driver(missing), self.tensorrt(missing)];
+        findings.extend(self.shim(missing));
+        findings.push(self.kept(missing));
         findings
     }
 
-    fn driver(&self, needed: bool) -> Finding {
+    fn driver(&self, missing: Level) -> Finding {
         match &self.device {
             Ok(device) => Finding::fine("GPU", device.clone()),
-            Err(error @ (CudaError::NoDriver | CudaError::NoDevice)) => Finding::missing(
+            Err(error @ (CudaError::NoDriver | CudaError::NoDevice)) => Finding::wrong(
                 "GPU",
-                needed,
+                missing,
                 error.to_string(),
                 "on a Jetson install nvidia-l4t-cuda, in a container start it with `--runtime \
                  nvidia`; anywhere else the CPU engine drives",
             ),
-            Err(error) => Finding::missing(
+            Err(error) => Finding::wrong(
                 "GPU",
-                needed,
+                missing,
                 error.to_string(),
                 "sudo apt-get install --reinstall nvidia-l4t-cuda, then reboot",
             ),
         }
     }
 
-    fn tensorrt(&self, needed: bool) -> Finding {
+    fn tensorrt(&self, missing: Level) -> Finding {
         match &self.library {
             Ok(version) => Finding::fine("TensorRT", version.clone()),
             Err(TensorRtError::NoShim { version, .. }) => {
                 Finding::fine("TensorRT", version.to_string())
             }
-            Err(error) => Finding::missing(
+            Err(error) => Finding::wrong(
                 "TensorRT",
-                needed,
+                missing,
                 error.to_string(),
                 "sudo apt-get install tensorrt-libs",
             ),
@@ -79,21 +80,21 @@ impl Gpu {
     }
 
     /// Only useful if there is a TensorRT.
-    fn shim(&self, needed: bool) -> Option<Finding> {
+    fn shim(&self, missing: Level) -> Option<Finding> {
         let part = "shim";
         match &self.library {
             Ok(_) => Some(Finding::fine(part, "for this TensorRT, whole")),
             Err(TensorRtError::NoLibrary { .. } | TensorRtError::NoSymbol { .. }) => None,
             Err(error) => Some(match &self.headers {
-                Ok(folders) => Finding::missing(
+                Ok(folders) => Finding::wrong(
                     part,
-                    needed,
+                    missing,
                     format!("{error}; there are headers in {}", folders.join(", ")),
                     "sudo pilotage compile --for-this-machine",
                 ),
-                Err(headers) => Finding::missing(
+                Err(headers) => Finding::wrong(
                     part,
-                    needed,
+                    missing,
                     format!("{error}; {headers}"),
                     "sudo apt-get install g++ libnvinfer-headers-dev libnvonnxparsers-dev, then \
                      sudo pilotage compile --for-this-machine",
@@ -102,12 +103,12 @@ impl Gpu {
         }
     }
 
-    fn kept(&self, needed: bool) -> Finding {
+    fn kept(&self, missing: Level) -> Finding {
         let (count, folder) = &self.plans;
         match count {
-            0 => Finding::missing(
+            0 => Finding::wrong(
                 "plans",
-                needed,
+                missing,
                 format!("none in {folder}"),
                 "sudo pilotage compile --for-this-machine, once there are a GPU and TensorRT",
             ),

@@ -1,25 +1,26 @@
-//! The files that describe a machine.
+//! Reads the files and devices that describe a machine.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cameras;
 use pilotage_camera::v4l::KernelDevice;
 
-/// The system below a folder: `/`, or a copy in a test.
+use super::cameras;
+
+/// The file system below a root folder: `/`, or the folder of a test.
 #[derive(Debug, Clone)]
 pub struct System {
     root: PathBuf,
 }
 
 impl System {
-    /// This machine's system.
+    /// This machine's file system.
     pub fn here() -> Self {
         Self::below("/")
     }
 
-    /// The system in `root`.
+    /// The file system below `root`.
     pub fn below(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -28,8 +29,8 @@ impl System {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The text of a small file, trimmed of line ends and other control characters. `None` if it
-    /// cannot be read.
+    /// The text of a small file, without whitespace and control characters at both ends. `None` if
+    /// the file cannot be read.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let bytes = fs::read(self.path(path)).ok()?;
         let text = String::from_utf8_lossy(&bytes);
@@ -42,7 +43,8 @@ impl System {
         self.text(path)?.parse().ok()
     }
 
-    /// The names in a folder that begin with `start`; names with a number are in numerical order.
+    /// The names in a folder that begin with `start`. Names that continue with a number come last,
+    /// in numerical order.
     pub(super) fn names(&self, folder: &str, start: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(folder)) else {
             return Vec::new();
@@ -60,7 +62,7 @@ impl System {
         names
     }
 
-    /// The name of the file that a path resolves to, through all links.
+    /// The name of the file that `path` refers to after all links are resolved.
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::canonicalize(self.path(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
@@ -71,7 +73,7 @@ impl System {
         fs::File::open(self.path(path)).map(drop)
     }
 
-    /// The modes that a camera offers; `None` if there is no camera, or if it does not list them.
+    /// The modes that a camera offers; `None` if the camera cannot be opened or lists no modes.
     pub(super) fn camera_modes(&self, path: &str) -> Option<String> {
         let device = KernelDevice::open(&self.path(path)).ok()?;
         cameras::modes(&device)

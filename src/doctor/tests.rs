@@ -25,11 +25,11 @@ fn a_missing_part_is_a_problem_only_if_it_is_needed() {
         let needs = Needs {
             camera: needed,
             i2c: needed,
-            gpu: needed,
-            gamepad: None,
+            gpio: needed,
+            ..Needs::default()
         };
         let findings = devices::findings(&system, &needs);
-        for part in ["camera", "I2C"] {
+        for part in ["camera", "I2C", "GPIO"] {
             let [finding] = found(&findings, part)[..] else {
                 panic!("{part}: {findings:?}")
             };
@@ -37,6 +37,37 @@ fn a_missing_part_is_a_problem_only_if_it_is_needed() {
             assert!(finding.fix.is_some(), "{part}");
         }
     }
+}
+
+#[test]
+fn the_cars_own_motors_are_looked_for() {
+    let car = |text: &str| Needs::of(&Car::from_toml("car.toml", text).unwrap());
+    let vesc = include_str!("../../cars/f1tenth.toml");
+    let port = "/dev/serial/by-id/usb-STMicroelectronics_ChibiOS_RT_Virtual_COM_Port_301-if00";
+    for (files, level) in [(&[][..], Level::Problem), (&[(port, "")], Level::Fine)] {
+        let (_root, system) = system(files);
+        let findings = devices::findings(&system, &car(vesc));
+        assert_eq!(found(&findings, "motors")[0].level, level);
+    }
+    let jetracer = include_str!("../../cars/jetracer.toml");
+    assert!(!car(jetracer).gpio);
+    let with_pin = jetracer.replace(
+        "[actuator.pca9685.steering]",
+        "[actuator.pca9685.output_enable]\nchip = \"/dev/gpiochip0\"\nline = 7\n\
+         [actuator.pca9685.steering]",
+    );
+    assert!(car(&with_pin).gpio);
+}
+
+/// With `fallback = "cpu"`, the default, a car without a GPU drives.
+#[test]
+fn a_gpu_is_needed_only_where_nothing_takes_its_place() {
+    let needs = |text: &str| Needs::of(&Car::from_toml("car.toml", text).unwrap()).gpu;
+    assert_eq!(needs(""), None);
+    let gpu = "[engine]\nbackend = \"tensorrt\"\n";
+    assert_eq!(needs(gpu), Some(Level::Warning));
+    let alone = format!("{gpu}fallback = \"stop\"\n");
+    assert_eq!(needs(&alone), Some(Level::Problem));
 }
 
 #[test]
@@ -258,8 +289,8 @@ fn files_with_invalid_content_are_ignored() {
 
 #[test]
 fn a_real_car_needs_its_camera_and_its_bus() {
-    let cars = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
-    let what = |needs: &Needs| [needs.camera, needs.i2c, needs.gpu];
+    let cars = Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
+    let what = |needs: &Needs| [needs.camera, needs.i2c, needs.gpu.is_some()];
     let named = |name: &str| what(&Needs::of(&Car::load(&cars.join(name)).unwrap()));
     let written = |text: &str| what(&Needs::of(&Car::from_toml("car.toml", text).unwrap()));
     assert_eq!(named("donkeycar.toml"), [true, true, false]);
