@@ -1,6 +1,6 @@
 //! TensorRT plans from the command line, on a machine that only has substitutes for CUDA and
 //! TensorRT (crates/tensorrt/tests/stand-in), of a version for which no shim exists. The tests of
-//! crates/tensorrt cover what follows once there is a shim.
+//! crates/gpu cover what follows once there is a shim.
 
 #![allow(
     clippy::unwrap_used,
@@ -199,7 +199,7 @@ fn an_engine_with_data_in_another_file_is_refused_before_tensorrt_is_opened() {
         change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
         write_private(&machine, "bad.engine", bundle.write().unwrap());
     };
-    // An initializer `w` (crates/tensorrt/tests/machine.rs lists its fields).
+    // An initializer `w` (crates/gpu/tests/machine.rs lists its fields).
     changed(&|model| {
         model.extend_from_slice(
             b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01",

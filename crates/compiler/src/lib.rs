@@ -32,7 +32,7 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, sources,
 };
 pub use correct::correct_biases;
-pub use dequantize::dequantize;
+pub use dequantize::{dequantize, float_weights};
 pub use draft::{DraftError, DraftOptions, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};

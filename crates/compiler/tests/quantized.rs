@@ -11,10 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use pilotage_compiler::{Compiled, Network, PortLayout, Proof, Weights, compile, lower_weights};
+use pilotage_compiler::{
+    Compiled, Network, PortLayout, Proof, Weights, compile, float_weights, lower_weights, simplify,
+};
 use pilotage_engine::plan::{Epilogue, Operation, Plan};
 use pilotage_engine::{Bundle, GateResult};
-use pilotage_graph::{Graph, ReadOptions};
+use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions};
 use tempfile::TempDir;
 
 /// The limits for steering and throttle: three times the largest measured error, or twice for
@@ -186,6 +188,58 @@ fn integers_and_the_qdq_graph_agree() {
                     && differences[differences.len() - 1] < 0.01,
                 "{name}, {method}: {differences:?}"
             );
+        }
+    }
+}
+
+/// With float weights for TensorRT 8, no integer constant is dequantized, and the levels come back:
+/// the answers are the same bits.
+#[test]
+fn float_weights_quantize_to_the_same_levels() {
+    for name in ["pytorch", "keras"] {
+        let bundle = Bundle::read(&Project::new(name, "int8").compile().bytes).unwrap();
+        let model = &bundle.sections["model.qdq.onnx"];
+        let graph = |model: &[u8]| Graph::read(model, &ReadOptions::default()).unwrap();
+        let (integers, floats) = (graph(model), graph(&float_weights(model).unwrap()));
+        let dequantized_constants = |graph: &Graph| {
+            let is_constant = |node: &&Node| {
+                let value = graph.value(node.inputs[0]);
+                value.element_type == ElementType::I8 && value.constant.is_some()
+            };
+            let nodes = graph.nodes.iter();
+            nodes
+                .filter(|node| matches!(node.op, Op::DequantizeLinear { .. }))
+                .filter(is_constant)
+                .count()
+        };
+        assert_eq!(dequantized_constants(&integers), 8);
+        assert_eq!(dequantized_constants(&floats), 0);
+        let ports = match name {
+            "keras" => PortLayout::Model,
+            _ => PortLayout::Native,
+        };
+        let answers = |graph: &Graph| {
+            let plan = lower_weights(&simplify(graph), ports, Weights::Dequantized).unwrap();
+            answers(&bundle, plan, name == "keras").concat()
+        };
+        let bits = |answers: Vec<f32>| answers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(answers(&integers)), bits(answers(&floats)), "{name}");
+    }
+}
+
+/// All levels, at scales of every size, whether a runtime divides by the scale or multiplies with
+/// its reciprocal.
+#[test]
+fn every_level_times_its_scale_is_quantized_to_that_level() {
+    for exponent in -60..=30 {
+        for mantissa in 0..64_u16 {
+            let scale = (1.0 + f32::from(mantissa) / 64.0 + 1e-7) * 2.0_f32.powi(exponent);
+            for level in -127_i8..=127 {
+                let float = f32::from(level) * scale;
+                for quotient in [float / scale, float * (1.0 / scale)] {
+                    assert_eq!(quotient.round_ties_even(), f32::from(level), "{scale}");
+                }
+            }
         }
     }
 }

@@ -5,12 +5,11 @@
 //! a checksum, before TensorRT sees the plan.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tensorrt_rs::{Owner, Untrusted, Version, store, trusted};
+use tensorrt_rs::{Owner, TrustedBytes, TrustedReadError, Untrusted, Version, store, trusted};
 
 /// The largest plan file, in bytes. Plans of driving networks are megabytes.
 const MAX_PLAN_BYTES: u64 = 1 << 30;
@@ -155,19 +154,14 @@ impl PlanCache {
     ///
     /// # Errors
     /// When there is no plan, or it is not trusted, cannot be read, is damaged or has another key.
-    pub fn load(&self, key: &PlanKey) -> Result<Vec<u8>, CacheError> {
+    pub fn load(&self, key: &PlanKey) -> Result<TrustedBytes, CacheError> {
         let path = self.path(key);
-        let content = match self.read(&path, MAX_PLAN_BYTES)? {
+        let content = match self.read(&path, MAX_PLAN_BYTES) {
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(TrustedReadError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(CacheError::None { path });
             }
-            Err(error) => {
-                return Err(CacheError::Unreadable {
-                    path,
-                    reason: error.to_string(),
-                });
-            }
+            Err(error) => return Err(self.unread(path, error)),
         };
         let damaged = |reason| CacheError::Damaged {
             path: path.clone(),
@@ -186,7 +180,7 @@ impl PlanCache {
             .windows(2)
             .position(|pair| pair == b"\n\n")
             .ok_or_else(|| damaged("it has no key"))?;
-        let (header, plan) = body.split_at(end + 1);
+        let header = &body[..end + 1];
         let header = std::str::from_utf8(header).map_err(|_| damaged("its key is not text"))?;
         if let Some((what, was, is)) = difference(header, &key.text()) {
             return Err(CacheError::OtherKey {
@@ -196,7 +190,9 @@ impl PlanCache {
                 is,
             });
         }
-        Ok(plan.get(1..).unwrap_or_default().to_vec())
+        let start = MAGIC.len() + end + 2;
+        let plan = content.part(start..content.len() - DIGEST_BYTES);
+        plan.ok_or_else(|| damaged("it has no plan"))
     }
 
     /// The trusted owners of plan files: only root in the installed folder; root and the current
@@ -215,16 +211,25 @@ impl PlanCache {
         })
     }
 
-    /// Reads a file of the folder, of at most `most` bytes. The inner result is the operating
-    /// system's.
+    /// Reads a file of the folder, of at most `limit` bytes.
     ///
     /// # Errors
-    /// When another user could have written the file.
-    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<io::Result<Vec<u8>>, CacheError> {
-        // A dangling symlink counts as missing; a symlink with a target is checked.
-        match path.exists() {
-            true => Ok(read(&self.trusted(path)?, most)),
-            false => Ok(read(path, most)),
+    /// When another user could have written the file, or it cannot be read.
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<TrustedBytes, TrustedReadError> {
+        TrustedBytes::read(path, self.owner(), limit)
+    }
+
+    /// Converts the error of [`read`](Self::read).
+    pub(crate) fn unread(&self, path: PathBuf, error: TrustedReadError) -> CacheError {
+        match error {
+            TrustedReadError::Untrusted(reason) => CacheError::Untrusted {
+                reason,
+                folder: self.folder.clone(),
+            },
+            error => CacheError::Unreadable {
+                path,
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -248,18 +253,6 @@ impl PlanCache {
         self.trusted(&path)?;
         Ok(path)
     }
-}
-
-fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let mut content = Vec::new();
-    file.take(most + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        return Err(io::Error::other(format!(
-            "it is larger than {most} bytes, as no such file is"
-        )));
-    }
-    Ok(content)
 }
 
 /// The first line that differs: its name, its value in `was`, its value in `is`.

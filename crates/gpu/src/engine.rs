@@ -1,11 +1,13 @@
 //! Runs a plan on the device behind the trait [`Engine`] that every backend implements.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pilotage_engine::{
     ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing,
 };
-use tensorrt_rs::{Binding, Device, PlanError, RunError, RunOptions, Session, TensorRt};
+use tensorrt_rs::{
+    Binding, Device, PlanError, RunError, RunOptions, Session, TensorRt, TrustedBytes,
+};
 
 /// Runs a plan with TensorRT on its own stream.
 pub struct TensorRtEngine {
@@ -15,8 +17,7 @@ pub struct TensorRtEngine {
 }
 
 impl TensorRtEngine {
-    /// Loads a plan. TensorRT trusts its bytes: the plan must come from [`crate::PlanCache`], or
-    /// have just been built.
+    /// Loads a plan.
     ///
     /// # Errors
     /// When the plan was built for another machine, a tensor's type is not one of an engine's, or a
@@ -24,7 +25,7 @@ impl TensorRtEngine {
     pub fn new(
         library: &TensorRt,
         device: &Device,
-        plan: &[u8],
+        plan: &TrustedBytes,
         options: RunOptions,
     ) -> Result<Self, PlanError> {
         let session = Session::new(library, device, plan, options)?;
@@ -34,6 +35,11 @@ impl TensorRtEngine {
             outputs: ports(session.outputs())?,
             session,
         })
+    }
+
+    /// Changes the time limit of an inference.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.session.set_limit(limit);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The environment variable `PILOTAGE_TENSORRT`.
 
-/// Whether to use TensorRT when the command line does not request it: `PILOTAGE_TENSORRT`.
+/// Whether `pilotage compile` without `--for-this-machine`, and Pilotage's build script, build a
+/// TensorRT plan. Set by `PILOTAGE_TENSORRT`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GpuPolicy {
     /// Build a plan on machines with a GPU and TensorRT, and warn if that fails.
@@ -8,7 +9,7 @@ pub enum GpuPolicy {
     Auto,
     /// Build no plan.
     Off,
-    /// Fail without a plan.
+    /// Build a plan, and fail if that is not possible.
     Require,
 }
 
@@ -16,7 +17,7 @@ impl GpuPolicy {
     /// The variable's name.
     pub const VARIABLE: &'static str = "PILOTAGE_TENSORRT";
 
-    /// Reads the variable. The value is [`GpuPolicy::Auto`] if it is not set or empty.
+    /// Reads the variable. Returns [`GpuPolicy::Auto`] if the variable is not set or is empty.
     ///
     /// # Errors
     /// When the variable has an unknown value.

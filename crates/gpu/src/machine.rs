@@ -1,16 +1,19 @@
 //! `pilotage compile --for-this-machine`: builds a plan from an engine file and validates it on
 //! this machine.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize};
+use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize, float_weights};
 use pilotage_engine::plan::PlanPort;
 use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
 use pilotage_graph::{Graph, GraphError, ReadOptions};
 use sha2::{Digest, Sha256};
 use tensorrt_rs::{
-    BuildOptions, CudaError, Device, PlanError, Product, Progress, RejectedShim, RunOptions,
-    ShimError, Shims, TensorRt, TensorRtError, Warnings, compile_shim, find_headers, store,
+    BuildOptions, CudaError, Device, Plan, PlanError, Product, Progress, RejectedShim, RunOptions,
+    ShimError, Shims, TensorRt, TensorRtError, TrustedBytes, TrustedReadError, Warnings,
+    compile_shim, find_headers, store,
 };
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
@@ -77,11 +80,11 @@ pub struct Prepared {
 #[non_exhaustive]
 pub enum PrepareError {
     /// There is no device or driver, or a call of the driver failed.
-    #[error(transparent)]
-    Cuda(#[from] CudaError),
+    #[error("{error}{remedy}", error = .0, remedy = cuda_remedy(.0))]
+    Cuda(CudaError),
     /// TensorRT is missing, or a call of it failed.
     #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
-    TensorRt(#[from] TensorRtError),
+    TensorRt(TensorRtError),
     /// No shim could be compiled.
     #[error(transparent)]
     Shim(#[from] ShimError),
@@ -112,16 +115,16 @@ pub enum PrepareError {
     Proof(#[from] ProofError),
     /// The engine file's model is malformed, or keeps data in other files.
     #[error("the engine's model cannot be read: {0}")]
-    Model(#[from] GraphError),
+    Model(GraphError),
     /// The plan cannot be loaded.
     #[error("the plan was built, but does not load: {0}")]
-    Plan(#[from] PlanError),
+    Plan(PlanError),
     /// The plan's inputs or outputs differ from the engine file's.
     #[error(transparent)]
     Ports(#[from] PortMismatch),
     /// An inference failed.
     #[error("the plan was built, but does not run: {0}")]
-    Run(#[from] EngineError),
+    Run(EngineError),
     /// The plan's error against fp32 exceeds the gate. The plan was not stored.
     #[error(
         "the plan is too far from fp32 and is not used; more calibration frames, another method, \
@@ -133,6 +136,27 @@ pub enum PrepareError {
     #[error(transparent)]
     Keep(#[from] CacheError),
 }
+
+/// The messages contain those of their causes, so the causes are not sources too.
+macro_rules! causes {
+    ($($variant:ident($cause:ty)),*) => {
+        $(
+            impl From<$cause> for PrepareError {
+                fn from(cause: $cause) -> Self {
+                    Self::$variant(cause)
+                }
+            }
+        )*
+    };
+}
+
+causes!(
+    Cuda(CudaError),
+    TensorRt(TensorRtError),
+    Model(GraphError),
+    Plan(PlanError),
+    Run(EngineError)
+);
 
 impl PrepareError {
     /// Whether the error only means that this machine has no NVIDIA GPU or no TensorRT.
@@ -159,6 +183,19 @@ fn remedy(error: &TensorRtError) -> &'static str {
         TensorRtError::WrongShim { .. } => {
             "; make it anew with `pilotage compile --for-this-machine`"
         }
+        _ => "",
+    }
+}
+
+/// `CUDA_ERROR_OUT_OF_MEMORY`.
+const OUT_OF_MEMORY: i32 = 2;
+
+fn cuda_remedy(error: &CudaError) -> &'static str {
+    match error {
+        CudaError::Call {
+            code: OUT_OF_MEMORY,
+            ..
+        } => ", or drive with the CPU engine",
         _ => "",
     }
 }
@@ -322,11 +359,14 @@ impl<'a> Target<'a> {
     /// Loads a plan and compares its answers with those of fp32.
     fn validate(
         &self,
-        plan: &[u8],
+        plan: &TrustedBytes,
         options: RunOptions,
     ) -> Result<(NhwcAdapter<TensorRtEngine>, Vec<GateResult>), PrepareError> {
+        // A car's limit is for driving. At the start a Jetson's clocks are low and its disk is busy.
+        let limit = options.limit;
         let options = RunOptions {
             dla_core: self.recipe.dla_core,
+            limit: limit.max(VALIDATION_LIMIT),
             ..options
         };
         let engine = TensorRtEngine::new(&self.library, &self.device, plan, options)?;
@@ -337,11 +377,38 @@ impl<'a> Target<'a> {
         let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
         let mut engine = NhwcAdapter::new(engine, &ports(inputs), &ports(outputs))?;
         engine.prepare()?;
-        let answers = validation::answers(&mut engine, &self.proof)?;
+        let answers = match validation::answers(&mut engine, &self.proof) {
+            // Once may be the machine's fault.
+            Err(EngineError::Late { .. }) => validation::answers(&mut engine, &self.proof)?,
+            answers => answers?,
+        };
+        engine.engine_mut().set_limit(limit);
         let gate = self.proof.results("TensorRT plan", &answers);
         match gate.iter().all(GateResult::passes) {
             true => Ok((engine, gate)),
             false => Err(PrepareError::Gate(gate)),
+        }
+    }
+
+    /// Builds a plan of `model` and validates it.
+    fn attempt(
+        &self,
+        model: &[u8],
+        options: &BuildOptions<'_>,
+    ) -> Result<(Plan, Vec<GateResult>), PrepareError> {
+        let plan = self.library.build(model, options)?;
+        let (_, gate) = self.validate(&plan.bytes, RunOptions::default())?;
+        Ok((plan, gate))
+    }
+
+    /// The model in a form that this version reads. TensorRT 8 refuses quantized weights that are
+    /// stored as integers ("invalid weights type of Int8",
+    /// https://github.com/NVIDIA/TensorRT/issues/2163).
+    fn readable<'m>(&self, model: &'m [u8]) -> Result<Cow<'m, [u8]>, PrepareError> {
+        let version = self.library.version();
+        match version.product == Product::TensorRt && version.number < FIRST_OF_TENSORRT_10 {
+            true => Ok(Cow::Owned(float_weights(model)?)),
+            false => Ok(Cow::Borrowed(model)),
         }
     }
 
@@ -360,51 +427,54 @@ impl<'a> Target<'a> {
         // Without a timing cache, or with an unreadable one, the build only takes longer.
         let timing_cache = match use_timing_cache {
             true => match self.cache.read(&timing_file, MAX_TIMING_BYTES) {
-                Ok(read) => read.unwrap_or_default(),
+                Ok(read) => Some(read),
+                Err(TrustedReadError::Read(_)) => None,
                 Err(error) => {
-                    notes.push(error.to_string());
-                    Vec::new()
+                    notes.push(self.cache.unread(timing_file.clone(), error).to_string());
+                    None
                 }
             },
-            false => Vec::new(),
+            false => None,
         };
         let options = BuildOptions {
             fp16: flags,
             int8: flags && self.bundle.sections.contains_key(QDQ),
             workspace: recipe.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
             dla_core: recipe.dla_core,
-            timing_cache: Some(timing_cache.as_slice()).filter(|cache| !cache.is_empty()),
+            timing_cache: timing_cache.as_ref(),
             detailed: true,
             progress: Some(progress),
             ..BuildOptions::default()
         };
-        let first = match (recipe.dla_core, options.int8) {
+        let int8 = self.bundle.sections.contains_key(QDQ);
+        let first = match recipe.dla_core {
             // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
             // yet", that is, QDQ models. All layers would fall back to the GPU.
-            (Some(_), true) => Err("a DLA takes no quantised models".to_owned()),
-            _ => match library.build(model, &options) {
-                Err(TensorRtError::NoFastInt8) => {
-                    Err(format!("{} has no fast INT8", self.device.name()))
-                }
-                built => Ok(built?),
+            Some(_) if int8 => Err("a DLA takes no quantised models".to_owned()),
+            _ => match self.attempt(&self.readable(model)?, &options) {
+                Err(error) if int8 && fp16_may_do(&error) => Err(match error {
+                    PrepareError::TensorRt(TensorRtError::NoFastInt8) => {
+                        format!("{} has no fast INT8", self.device.name())
+                    }
+                    error => format!("no INT8 plan: {error}"),
+                }),
+                attempt => Ok(attempt?),
             },
         };
-        let (plan, made) = match first {
+        let ((plan, gate), made) = match first {
             Err(reason) => {
-                notes.push(format!("{reason}; the plan is fp16 instead"));
+                let reason = format!("{reason}; the plan is fp16 instead");
+                log::warn!("{reason}");
+                notes.push(reason);
                 let options = BuildOptions {
                     int8: false,
                     ..options
                 };
-                (
-                    library.build(&dequantize(model)?, &options)?,
-                    FP16_FROM_INT8,
-                )
+                (self.attempt(&dequantize(model)?, &options)?, FP16_FROM_INT8)
             }
-            Ok(plan) => (plan, self.bundle.manifest.precision.as_str()),
+            Ok(attempt) => (attempt, self.bundle.manifest.precision.as_str()),
         };
 
-        let (_, gate) = self.validate(&plan.bytes, RunOptions::default())?;
         let file = self.cache.keep(&self.key(made), &plan.bytes)?;
         if use_timing_cache
             && let Some(new) = &plan.timing_cache
@@ -441,6 +511,27 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Whether an FP16 plan may do where the INT8 plan failed.
+fn fp16_may_do(error: &PrepareError) -> bool {
+    match error {
+        PrepareError::TensorRt(error) => matches!(
+            error,
+            TensorRtError::NoFastInt8
+                | TensorRtError::Parse { .. }
+                | TensorRtError::Unsupported(_)
+                | TensorRtError::Failed { .. }
+        ),
+        PrepareError::Plan(PlanError::Tensor { .. } | PlanError::TensorRt(_))
+        | PrepareError::Ports(_)
+        | PrepareError::Gate(_) => true,
+        _ => false,
+    }
+}
+
+/// The least time limit of an inference while a plan is validated.
+const VALIDATION_LIMIT: Duration = Duration::from_secs(1);
+/// [`Version::number`](tensorrt_rs::Version) of TensorRT 10.0.0.
+const FIRST_OF_TENSORRT_10: i32 = 100_000;
 /// The largest timing cache, in bytes. Usual ones are some hundred kilobytes.
 const MAX_TIMING_BYTES: u64 = 64 << 20;
 /// The engine file's section with the QDQ model.
@@ -553,6 +644,7 @@ mod tests {
         };
         let tried = vec![RejectedShim::Missing("/var/lib/none.so".into())];
         let error = PrepareError::from(TensorRtError::NoShim { version, tried });
+        assert!(std::error::Error::source(&error).is_none());
         assert_eq!(
             error.to_string(),
             "there is no shim for TensorRT 10.3.0 (/var/lib/none.so is not there); make it on this \

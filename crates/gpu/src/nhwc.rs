@@ -88,6 +88,11 @@ impl<E: Engine> NhwcAdapter<E> {
             engine,
         })
     }
+
+    /// The adapted engine.
+    pub fn engine_mut(&mut self) -> &mut E {
+        &mut self.engine
+    }
 }
 
 /// Transposes from interleaved to planar: `to[plane][pixel] = convert(from[pixel][plane])`.

@@ -1,5 +1,5 @@
 //! Tests of the real shim. It is compiled here against NVIDIA's headers. Behind it are a stand-in
-//! for TensorRT with NVIDIA's C++ interfaces (tests/stand-in/nvinfer.cpp) and one for CUDA.
+//! for TensorRT with NVIDIA's C++ interfaces (crates/tensorrt/tests/stand-in/nvinfer.cpp) and one for CUDA.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +8,7 @@
     reason = "a failure is a panic; set_var and GlobalAlloc are unsafe"
 )]
 
-#[path = "../../tensorrt/tests/stand-in/mod.rs"]
+#[path = "stand-in/mod.rs"]
 mod stand_in;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -22,8 +22,9 @@ use std::process::Command;
 use pilotage_compiler::Proof;
 use pilotage_engine::{Engine, TensorMut, TensorRef};
 use pilotage_gpu::load;
+use tensorrt_rs::{Priority, Product, RunOptions, TensorRt, TrustedBytes};
+
 use stand_in::{Machine, mode};
-use tensorrt_rs::{Priority, Product, RunOptions, TensorRt};
 
 /// The system's allocator, which counts the allocations of each thread.
 struct Counting;
@@ -149,13 +150,14 @@ fn reports() {
     let content = fs::read(plan.unwrap()).unwrap();
     let key = content.windows(2).position(|pair| pair == b"\n\n").unwrap();
     // The file ends with the checksum.
-    let plan = &content[key + 2..content.len() - 32];
+    // SAFETY: the stand-in made this plan.
+    let plan = unsafe { TrustedBytes::assume(content[key + 2..content.len() - 32].to_vec()) };
     let library = TensorRt::open(
         Product::TensorRt,
         places.libraries.as_deref(),
         &places.shims,
     );
-    let engine = library.unwrap().runtime(None).unwrap().load(plan).unwrap();
+    let engine = library.unwrap().runtime(None).unwrap().load(&plan).unwrap();
     let output = match engine.report() {
         Ok(report) => report,
         Err(error) => error.to_string(),

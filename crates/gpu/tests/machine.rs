@@ -1,5 +1,5 @@
 //! Tests of `prepare`, from an engine file to a validated plan, on a machine with stand-ins for
-//! CUDA and TensorRT (tests/stand-in). Each run is a process with its own environment.
+//! CUDA and TensorRT (crates/tensorrt/tests/stand-in). Each run is a process with its own environment.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,7 +7,7 @@
     reason = "a failure is a panic"
 )]
 
-#[path = "../../tensorrt/tests/stand-in/mod.rs"]
+#[path = "stand-in/mod.rs"]
 mod stand_in;
 
 use std::fs;
@@ -141,6 +141,29 @@ fn slow_int8_becomes_fp16_with_a_note() {
 }
 
 #[test]
+fn where_no_int8_plan_can_be_built_the_plan_is_fp16_and_the_reason_is_kept() {
+    let machine = Machine::new();
+    machine.answers("floats", 0, |answer| answer);
+    let floats = machine.path("floats");
+    let output = machine.run(&[
+        ("STAND_IN_FAIL", "build_plan:1"),
+        ("STAND_IN_ANSWERS", floats.to_str().unwrap()),
+    ]);
+    assert!(
+        output.starts_with("fp16, from int8 on ") && output.contains("2 results"),
+        "{output}"
+    );
+    assert!(
+        output.contains(
+            "no INT8 plan: building the plan failed: build_plan was set to fail; the plan is fp16 \
+             instead"
+        ),
+        "{output}"
+    );
+    assert_eq!(machine.plans().len(), 1);
+}
+
+#[test]
 fn a_dla_gets_the_model_in_fp16() {
     let machine =
         Machine::with("[tensorrt]\ndla_core = 0\nworkspace_mib = 64\ntiming_cache = false\n");
@@ -259,9 +282,13 @@ fn every_failed_call_is_reported_and_no_plan_is_stored() {
         none_found.starts_with("error: the NVIDIA driver knows of no GPU here; "),
         "{none_found}"
     );
+    // A plan has more time for its validation than for driving.
     let late = machine.run(&[("STAND_IN_LATE_MS", "400")]);
+    assert!(late.starts_with("int8 on "), "{late}");
+    machine.forget();
+    let late = machine.run(&[("STAND_IN_LATE_MS", "1400")]);
     assert!(
-        late.contains("no answer from the device within 100 ms; "),
+        late.contains("no answer from the device within 1000 ms; "),
         "{late}"
     );
     assert!(machine.plans().is_empty());

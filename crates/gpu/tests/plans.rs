@@ -43,7 +43,7 @@ fn a_plan_is_loaded_for_its_own_key_only() {
         "{none}"
     );
     cache.keep(&key(), b"\n\nthe plan").unwrap();
-    assert_eq!(cache.load(&key()).unwrap(), b"\n\nthe plan");
+    assert_eq!(cache.load(&key()).unwrap().to_vec(), b"\n\nthe plan");
 
     let version = |number| Version {
         product: Product::TensorRt,
@@ -91,7 +91,7 @@ fn a_plan_is_loaded_for_its_own_key_only() {
         assert!(error.to_string().contains(what), "{error}");
         // There is one plan per model and precision: the new one replaces the old one.
         cache.keep(&other, b"new").unwrap();
-        assert_eq!(cache.load(&other).unwrap(), b"new");
+        assert_eq!(cache.load(&other).unwrap().to_vec(), b"new");
         assert!(cache.load(&key()).is_err());
         cache.keep(&key(), b"\n\nthe plan").unwrap();
     }
@@ -109,7 +109,7 @@ fn a_plan_is_loaded_for_its_own_key_only() {
         assert!(matches!(cache.load(&other), Err(CacheError::None { .. })));
         cache.keep(&other, b"beside").unwrap();
     }
-    assert_eq!(cache.load(&key()).unwrap(), b"\n\nthe plan");
+    assert_eq!(cache.load(&key()).unwrap().to_vec(), b"\n\nthe plan");
     assert_eq!(
         fs::read_dir(folder.path().join("plans")).unwrap().count(),
         3
@@ -125,7 +125,7 @@ fn a_device_name_cannot_forge_lines_of_the_key() {
         ..key()
     };
     cache.keep(&forged, b"content").unwrap();
-    assert_eq!(cache.load(&forged).unwrap(), b"content");
+    assert_eq!(cache.load(&forged).unwrap().to_vec(), b"content");
     assert!(cache.load(&key()).is_err());
 }
 
@@ -175,7 +175,7 @@ fn a_plan_that_others_could_have_written_is_not_loaded() {
     let error = cache.keep(&key(), b"plan").unwrap_err();
     assert!(matches!(error, CacheError::Untrusted { .. }), "{error}");
     mode(&place, 0o755);
-    assert_eq!(cache.load(&key()).unwrap(), b"plan");
+    assert_eq!(cache.load(&key()).unwrap().to_vec(), b"plan");
 
     // An intact plan in an untrusted folder, reached through a symlink.
     let elsewhere = folder.path().join("elsewhere");
@@ -212,7 +212,7 @@ fn a_full_disk_keeps_the_old_plan() {
         String::from_utf8_lossy(&again.stdout)
     );
     assert!(String::from_utf8_lossy(&again.stdout).contains("1 passed"));
-    assert_eq!(cache.load(&key()).unwrap(), b"old");
+    assert_eq!(cache.load(&key()).unwrap().to_vec(), b"old");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
@@ -230,7 +230,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let cache = PlanCache::new(folder.path());
         let path = cache.keep(&key(), &plan).unwrap();
-        prop_assert_eq!(cache.load(&key()).unwrap(), plan);
+        prop_assert_eq!(cache.load(&key()).unwrap().to_vec(), plan);
         let whole = fs::read(&path).unwrap();
         let at = place.index(whole.len());
         fs::write(&path, &whole[..at]).unwrap();

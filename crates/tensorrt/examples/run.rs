@@ -7,17 +7,13 @@
 use std::error::Error;
 use std::time::Instant;
 
-use tensorrt_rs::{Device, Product, RunOptions, Session, Shims, TensorRt};
+use tensorrt_rs::{Device, Owner, Product, RunOptions, Session, Shims, TensorRt, TrustedBytes};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let plan = std::env::args_os().nth(1).ok_or("usage: run MODEL.plan")?;
     let device = Device::first()?;
     let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::In("shims".into()))?;
-    // TensorRT trusts a plan's bytes: only run a plan that nobody else could have written.
-    let plan = std::fs::read(tensorrt_rs::trusted(
-        plan.as_ref(),
-        tensorrt_rs::Owner::RootOrUser,
-    )?)?;
+    let plan = TrustedBytes::read(plan.as_ref(), Owner::RootOrUser, 1 << 30)?;
     let mut session = Session::new(&tensorrt, &device, &plan, RunOptions::default())?;
     println!("{device}; {}", session.describe());
     for tensor in session.inputs().iter().chain(session.outputs()) {

@@ -140,12 +140,31 @@ NetworkDefinitionCreationFlags network_flags()
 #endif
 }
 
+// Inputs and outputs hold their elements row by row. By default a builder may choose any format, such
+// as vectors of channels for an INT8 picture.
+void use_linear_formats(INetworkDefinition const& network)
+{
+    constexpr auto linear = 1U << static_cast<uint32_t>(TensorFormat::kLINEAR);
+    for (int32_t index = 0; index < network.getNbInputs(); ++index)
+    {
+        network.getInput(index)->setAllowedFormats(linear);
+    }
+    for (int32_t index = 0; index < network.getNbOutputs(); ++index)
+    {
+        network.getOutput(index)->setAllowedFormats(linear);
+    }
+}
+
 // Applies the options of `build` to the builder's configuration. Returns PILOTAGE_OK or the status
 // of the failure.
 int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build const& build, pilotage_error* error)
 {
     // Compute float32 layers in float32: TF32 has a mantissa of 10 bits.
     config.clearFlag(BuilderFlag::kTF32);
+#if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
+    // All of an inference's work is on the caller's stream, with its priority.
+    config.setMaxAuxStreams(0);
+#endif
     if (build.workspace != 0)
     {
         config.setMemoryPoolLimit(MemoryPoolType::kWORKSPACE, build.workspace);
@@ -303,6 +322,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
         // The parser accepts an empty file.
         return refuse(error, PILOTAGE_PARSE, "it is empty");
     }
+    use_linear_formats(*network);
     int32_t const configured = configure(*builder, *config, *build, error);
     if (configured != PILOTAGE_OK)
     {

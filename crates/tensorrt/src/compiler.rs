@@ -135,14 +135,15 @@ pub enum Warnings {
 }
 
 /// Compiles the shim for `headers` into `folder` and returns its path. The file name contains the
-/// version.
+/// version of TensorRT.
 ///
 /// The shim and its SHA-256 are each written atomically, the SHA-256 first. After a power failure
 /// between the two writes the old shim does not match the new checksum: it is not opened, and is
 /// compiled again.
 ///
 /// # Errors
-/// When there is no compiler, it reports an error, or the folder cannot be written.
+/// When there is no compiler, the compiler reports an error, the headers do not define their
+/// version, or the folder cannot be written.
 pub fn compile_shim(
     headers: &Headers,
     folder: &Path,
@@ -185,11 +186,9 @@ pub fn compile_shim(
             ])
             .args(["-Wall", "-Wextra"])
             .args((warnings == Warnings::Denied).then_some("-Werror"))
-            // TensorRT 10.5 to 10.11 deprecate functions that they do not replace.
+            // TensorRT 10.5 to 10.11 deprecate functions without providing a replacement.
             .arg("-Wno-deprecated-declarations")
             .arg("-pthread")
-            // The shim has one thread-local pointer; this model accesses it without the loader.
-            .arg("-ftls-model=initial-exec")
             // The shim's interface is C, so the C++ runtime is linked statically. The shim then
             // does not depend on the version of the system's C++ library.
             .args(["-static-libstdc++", "-static-libgcc"])
@@ -267,7 +266,8 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
         "rtx" => Product::TensorRtRtx,
         _ => Product::TensorRt,
     };
-    // NV_TENSORRT_VERSION of 8.x has one digit less for the minor version.
+    // Before version 10 the number (NV_TENSORRT_VERSION) has one digit for the minor version
+    // instead of two.
     let step = if product == Product::TensorRt && major < 10 {
         1000
     } else {

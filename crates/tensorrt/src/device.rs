@@ -59,15 +59,20 @@ impl CudaError {
     }
 }
 
-/// Error codes of cuda.h: an uncorrectable memory or link error, an illegal address, a kernel that
-/// timed out, a destroyed context or an assertion in a kernel, and other faults of a kernel.
-const STICKY: [RangeInclusive<i32>; 6] = [
+/// Error codes of cuda.h: a driver that is shut down, an invalid context, an uncorrectable memory or
+/// link error, a contained error, an illegal address, a kernel that timed out, a destroyed context
+/// or an assertion in a kernel, other faults of a kernel, and a leak of tensor memory.
+const STICKY: [RangeInclusive<i32>; 10] = [
+    4..=4,
+    201..=201,
     214..=214,
     220..=220,
+    226..=226,
     700..=700,
     702..=702,
     709..=710,
     714..=719,
+    721..=721,
 ];
 
 /// A hint for the errors with a known remedy.

@@ -1,4 +1,4 @@
-//! Safe bindings to NVIDIA's TensorRT (8.2 to 11) and TensorRT-RTX, loaded at run time: build a plan
+//! Safe bindings to NVIDIA's TensorRT (8.5 to 11) and TensorRT-RTX, loaded at run time: build a plan
 //! from an ONNX model, load it, and run it on a CUDA stream.
 //!
 //! The crate links neither TensorRT nor CUDA and builds on every machine. TensorRT's interfaces
@@ -13,7 +13,11 @@
 //! | build a plan from ONNX | [`TensorRt::build`], [`BuildOptions`] |
 //! | run a plan | [`Session`]: memory, stream, CUDA graph, time limit |
 //! | the same, by hand | [`Runtime`], [`Engine`], [`Context`] |
-//! | keep plans and shims from others | [`store`], [`trusted`] |
+//! | keep plans and shims from others | [`store`], [`TrustedBytes`], [`trusted`] |
+//!
+//! TensorRT runs what a plan contains and checks little of it, so a plan is [`TrustedBytes`]. The
+//! libraries are loaded from the system's folders, or from the folder that the caller names: both are
+//! the caller's trust.
 //!
 //! ```no_run
 //! use tensorrt_rs::{BuildOptions, Product, Shims, TensorRt, Warnings, compile_shim, find_headers};
@@ -24,7 +28,7 @@
 //!
 //! let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::In("shims".into()))?;
 //! let plan = tensorrt.build(&std::fs::read("model.onnx")?, &BuildOptions::default())?;
-//! std::fs::write("model.plan", &plan.bytes)?;
+//! tensorrt_rs::store("model.plan".as_ref(), &plan.bytes)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -53,7 +57,7 @@ pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};
 pub use session::{Binding, PlanError, RunError, RunOptions, Session};
 pub use shim::{RejectedShim, Shims};
 pub use stream::{Priority, Wait};
-pub use trust::{Owner, Untrusted, store, trusted};
+pub use trust::{Owner, TrustedBytes, TrustedReadError, Untrusted, store, trusted};
 pub use version::{Product, Version};
 
 /// The examples of README.md compile.

@@ -59,7 +59,7 @@ impl TensorRt {
         let number = version_of(&inference, &name, "getInferLibVersion")?;
         let version = Version { product, number };
 
-        // Only building needs the parser. A car that only runs plans may lack it.
+        // Only building needs the parser. A machine that only runs plans may lack it.
         let parser = open_library(folder, parser_name).ok();
         let parser_version = match &parser {
             Some(parser) => Some(version_of(parser, parser_name, "getNvOnnxParserVersion")?),

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use crate::error::TensorRtError;
 use crate::ffi::{self, Build, Bytes, ErrorText, Listening};
 use crate::library::TensorRt;
+use crate::trust::TrustedBytes;
 
 /// The progress of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct BuildOptions<'a> {
     /// Run the layers that it supports on this DLA core, and the rest on the GPU.
     pub dla_core: Option<u32>,
     /// [`Plan::timing_cache`] of an earlier build on the same device.
-    pub timing_cache: Option<&'a [u8]>,
+    pub timing_cache: Option<&'a TrustedBytes>,
     /// The devices to build for, for example 86 for 8.6. TensorRT-RTX only. Empty: this machine's.
     pub compute_capabilities: &'a [u16],
     /// Keep the details of each layer for [`crate::Engine::report`], and fill [`Plan::layers`].
@@ -50,9 +51,9 @@ pub struct BuildOptions<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The serialized engine, for one version of TensorRT and one kind of device.
-    pub bytes: Vec<u8>,
+    pub bytes: TrustedBytes,
     /// The timing cache: times measured on this device, which make the next build faster.
-    pub timing_cache: Option<Vec<u8>>,
+    pub timing_cache: Option<TrustedBytes>,
     /// The engine's layers and their types, as logged by the builder. The format differs between
     /// versions. Only with [`BuildOptions::detailed`].
     pub layers: Option<String>,
@@ -73,7 +74,7 @@ impl TensorRt {
             .map(|&capability| capability.into())
             .collect();
         let reporter = options.progress.map(ProgressReporter::new);
-        let cache = options.timing_cache.unwrap_or_default();
+        let cache: &[u8] = options.timing_cache.map_or(&[], |cache| cache);
         let request = Build {
             model: model.as_ptr().cast(),
             model_size: model.len(),
@@ -129,8 +130,8 @@ impl TensorRt {
             });
         }
         Ok(Plan {
-            bytes,
-            timing_cache: self.take(times),
+            bytes: TrustedBytes::made_by_tensorrt(bytes),
+            timing_cache: self.take(times).map(TrustedBytes::made_by_tensorrt),
             layers: listening.layers.into_inner().unwrap_or_default(),
         })
     }

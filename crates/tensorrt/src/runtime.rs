@@ -9,9 +9,11 @@ use std::sync::Arc;
 use crate::error::TensorRtError;
 use crate::ffi::{ErrorText, OK, RawContext, RawEngine, RawRuntime, TensorInfo};
 use crate::library::TensorRt;
+use crate::trust::TrustedBytes;
 
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ElementType {
     /// 32-bit floats.
     F32,
@@ -130,15 +132,14 @@ impl TensorRt {
 }
 
 impl Runtime {
-    /// Loads a plan on the current CUDA device.
-    ///
-    /// The plan must be trusted, because TensorRT checks only its version and device, after it has
-    /// begun to read it. The caller must have checked that nobody else wrote the plan ([`crate::trusted`]),
-    /// that it is whole, and that it was built for this device and this library.
+    /// Loads a plan on the device that is current on this thread ([`crate::Device::use_here`]), whose
+    /// [`crate::Device`] must outlive the engine. The plan should be known to be whole, and to be built
+    /// for this device and this library: TensorRT checks only a part of that. A [`crate::Session`] sees
+    /// to the device itself.
     ///
     /// # Errors
     /// When the plan is for another version or device, or there is no device.
-    pub fn load(&self, plan: &[u8]) -> Result<Engine, TensorRtError> {
+    pub fn load(&self, plan: &TrustedBytes) -> Result<Engine, TensorRtError> {
         let library = &self.inner.library;
         let mut raw = ptr::null_mut();
         let mut error = ErrorText::new();
@@ -272,7 +273,7 @@ impl Context {
     /// # Safety
     /// `address` must point to memory that the device can access, that is as large as the tensor
     /// and aligned to 256 bytes. The memory must stay valid until every inference that was enqueued
-    /// with it has finished.
+    /// with it has finished. No inference may be in flight.
     pub unsafe fn bind(&mut self, tensor: &str, address: *mut c_void) -> Result<(), TensorRtError> {
         let name = CString::new(tensor).map_err(|_| TensorRtError::Failed {
             doing: "binding a tensor",
@@ -298,8 +299,10 @@ impl Context {
     /// the stream.
     ///
     /// # Safety
-    /// `stream` must be a `CUstream` of the current CUDA context. Every tensor must be bound, and
-    /// their memory must not be accessed until the inference has finished.
+    /// `stream` must be a `CUstream` of the current CUDA context, whose device must be the one that the
+    /// plan was loaded on. Every tensor must be bound, and their memory must not be accessed until the
+    /// inference has finished. Until then the context must not be bound, enqueued again or dropped,
+    /// also if this call returns an error.
     pub unsafe fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorRtError> {
         let functions = self.engine.library().functions();
         // SAFETY: the context is alive. The contract of this function covers stream and memory.

@@ -11,6 +11,7 @@ use crate::library::TensorRt;
 use crate::memory::{Buffer, Transfer};
 use crate::runtime::{Context, ElementType, Tensor};
 use crate::stream::{Graph, Priority, Stream, Wait};
+use crate::trust::TrustedBytes;
 
 /// How a plan is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,17 +103,21 @@ pub enum RunError {
     },
 }
 
-/// The least time limit of each inference in [`Session::prepare`].
-const WARM_UP_LIMIT: Duration = Duration::from_secs(2);
+/// The least time limit of each inference in [`Session::prepare`]. CUDA loads its kernels at the
+/// first launch, on a Jetson from an SD card.
+const WARM_UP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longer limits are shortened to this, so that a time after them exists.
+const MAX_LIMIT: Duration = Duration::from_secs(86_400);
 
 /// A loaded plan with the memory of its tensors, on its own stream. It runs one inference at a
 /// time and allocates nothing for it.
 ///
 /// ```no_run
-/// use tensorrt_rs::{Device, Product, RunOptions, Session, Shims, TensorRt};
+/// use tensorrt_rs::{Device, Owner, Product, RunOptions, Session, Shims, TensorRt, TrustedBytes};
 ///
 /// let tensorrt = TensorRt::open(Product::TensorRt, None, &Shims::In("shims".into()))?;
-/// let plan = std::fs::read("model.plan")?;
+/// let plan = TrustedBytes::read("model.plan".as_ref(), Owner::RootOrUser, 1 << 30)?;
 /// let device = Device::first()?;
 /// let mut session = Session::new(&tensorrt, &device, &plan, RunOptions::default())?;
 /// session.prepare()?;
@@ -154,15 +159,15 @@ struct Work {
 unsafe impl Send for Session {}
 
 impl Session {
-    /// Loads a plan. TensorRT trusts its bytes: the plan must have been built by this machine's
-    /// user, and be whole ([`crate::Runtime::load`]).
+    /// Loads a plan, and makes `device` current on this thread.
     ///
     /// # Errors
-    /// When the plan was built for another machine, or a call of TensorRT or the driver fails.
+    /// When the plan was built for another machine, a tensor has more than 1 GiB or is not stored row
+    /// by row, or a call of TensorRT or the driver fails.
     pub fn new(
         library: &TensorRt,
         device: &Device,
-        plan: &[u8],
+        plan: &TrustedBytes,
         options: RunOptions,
     ) -> Result<Self, PlanError> {
         device.use_here()?;
@@ -190,7 +195,10 @@ impl Session {
             description: format!("{} on {}, {memory}", library.version(), device.name()),
             inputs,
             outputs,
-            options,
+            options: RunOptions {
+                limit: options.limit.min(MAX_LIMIT),
+                ..options
+            },
             in_flight: false,
             lost: false,
             work: ManuallyDrop::new((
@@ -225,7 +233,7 @@ impl Session {
     }
 
     /// Runs inferences on the inputs' present contents until later ones take their usual time, and
-    /// records the CUDA graph. Each has a limit of at least two seconds.
+    /// records the CUDA graph. Each has a limit of at least twenty seconds.
     ///
     /// # Errors
     /// As [`infer`](Self::infer).
@@ -244,7 +252,7 @@ impl Session {
 
     /// Runs one inference. `fill` is called for each input with its index and the bytes to write,
     /// `take` for each output with its index and its bytes. The time limit covers the wait for
-    /// earlier work, `fill` and the inference.
+    /// earlier work, `fill` and the inference. The device becomes current on this thread.
     ///
     /// # Errors
     /// When a call of TensorRT or CUDA fails, or the limit passes. `take` is not called then.
@@ -268,10 +276,18 @@ impl Session {
         Ok(())
     }
 
-    /// The time of the latest inference on the device, by the device's clock.
+    /// Changes the time limit of an inference.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.options.limit = limit.min(MAX_LIMIT);
+    }
+
+    /// The time of the latest inference on the device, by the device's clock. `None` before the
+    /// first, and while one is in flight.
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
-        self.work.0.stream.elapsed()
+        let (work, device) = &*self.work;
+        device.use_here().ok()?;
+        work.stream.elapsed().filter(|_| !self.in_flight)
     }
 
     /// Waits until an earlier inference that timed out has finished, so that the buffers are free.
@@ -290,7 +306,9 @@ impl Session {
 
     /// Runs one inference on the contents of the input buffers.
     fn run(&mut self, until: Instant) -> Result<(), Failed> {
-        let work = &mut self.work.0;
+        let (work, device) = &mut *self.work;
+        // The caller's `fill` may have made another device current.
+        device.use_here()?;
         work.stream.begin()?;
         // From here on the device may access the buffers.
         self.in_flight = true;
@@ -469,7 +487,8 @@ fn bind_buffer(
         .ok_or_else(|| refused(format!("its shape {shape:?} is too large")))?;
     let buffer = Buffer::new(device, bytes, transfer)?;
     // SAFETY: the buffer has the tensor's size. It is pinned memory or memory of the device; the
-    // driver aligns both to at least 256 bytes. The session drops the context before the buffer.
+    // driver aligns both to at least 256 bytes. The session drops the context before the buffer; if
+    // binding another tensor fails, the context is never enqueued.
     unsafe { context.bind(&tensor.name, buffer.address()) }?;
     let binding = Binding {
         name: tensor.name.clone(),

@@ -17,8 +17,8 @@ use crate::version::{Product, Version};
 /// The folders that a shim may be loaded from. A shim is code that runs with the program's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shims {
-    /// Folders that must belong to root, and that only root may be able to write. The first that
-    /// has the shim is used.
+    /// Folders that must belong to root and be writable by root only. The first trusted shim that
+    /// is found in them is used.
     RootOnly(Vec<PathBuf>),
     /// A folder that belongs to root or the current user, and that no other user can write.
     In(PathBuf),
@@ -26,7 +26,7 @@ pub enum Shims {
 
 impl Shims {
     /// The folders, in the order in which they are searched. A shim that is compiled on this
-    /// machine belongs in the first.
+    /// machine belongs in the first folder.
     #[must_use]
     pub fn folders(&self) -> &[PathBuf] {
         match self {
@@ -67,7 +67,7 @@ pub enum RejectedShim {
     /// The folder has no shim of this version.
     #[error("{} is not there", .0.display())]
     Missing(PathBuf),
-    /// Another user could have written the shim.
+    /// The shim is not trusted, for example because another user could have written it.
     #[error(transparent)]
     Untrusted(Untrusted),
 }
@@ -98,8 +98,8 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     if expected.trim() != checksum(&content) {
         return Err(damaged("its checksum is another".into()));
     }
-    // SAFETY: the file is intact and was compiled from shim.cpp, whose static initialisers expect
-    // nothing of the process.
+    // SAFETY: the file is intact and was compiled from shim.cpp, whose static initialisers
+    // have no preconditions.
     let shim = unsafe { Library::new(path) }.map_err(|error| damaged(said(&error)))?;
     // SAFETY: every version of the interface has this function with this signature. It returns the
     // address of a constant in the shim.
@@ -112,8 +112,8 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     Ok((shim, info))
 }
 
-/// Compares the shim's versions with the library's, so that a virtual table of another version is
-/// never called.
+/// Compares the shim's versions with the library's, so that no function is called through a virtual
+/// table of another version.
 pub(crate) fn check(
     path: &Path,
     info: ShimInfo,
@@ -127,7 +127,7 @@ pub(crate) fn check(
     };
     if info.abi != ABI {
         return Err(wrong(
-            format!("interface {} of another Pilotage", info.abi),
+            format!("interface {} of another version of tensorrt-rs", info.abi),
             format!("for interface {ABI}"),
         ));
     }

@@ -14,7 +14,7 @@ use crate::driver::{self, Driver};
 /// How a thread waits for the device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// Polls continuously for half a millisecond, which is longer than a driving network takes,
+    /// Polls continuously for half a millisecond, which is longer than a small network takes,
     /// and then as [`Self::Sleep`].
     #[default]
     Spin,

@@ -1,10 +1,11 @@
-//! Checks which users could have written a file. Shims and plans run with the pilot's rights, so
+//! Checks which users could have written a file. Shims and plans run with the program's rights, so
 //! only files are loaded that no user other than root, or the current user, could have written.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -143,6 +144,80 @@ pub fn trusted(path: &Path, owner: Owner) -> Result<PathBuf, Untrusted> {
     match look(folder)?.mode() & WRITABLE_BY_OTHERS {
         0 => Ok(real),
         _ => Err(Untrusted::writable(folder)),
+    }
+}
+
+/// The content of a plan or a timing cache, which TensorRT runs or uses without checking all of it:
+/// bytes that TensorRT has just made, or of a file that no other user could have written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TrustedBytes(Vec<u8>);
+
+/// Why a file's bytes are not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustedReadError {
+    /// Another user could have written the file.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// The file does not exist, cannot be read, or is too long.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+impl TrustedBytes {
+    /// Reads a file of at most `limit` bytes that only `owner` could have written.
+    ///
+    /// # Errors
+    /// When another user could have written the file, or it cannot be read.
+    pub fn read(path: &Path, owner: Owner, limit: u64) -> Result<Self, TrustedReadError> {
+        // A dangling symlink counts as missing; a symlink with a target is checked.
+        if !path.exists() {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        let mut content = Vec::new();
+        let file = fs::File::open(trusted(path, owner)?)?;
+        file.take(limit + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            return Err(io::Error::other(format!(
+                "it is larger than {limit} bytes, as no such file is"
+            ))
+            .into());
+        }
+        Ok(Self(content))
+    }
+
+    /// Trusts `bytes`.
+    ///
+    /// # Safety
+    /// TensorRT must have made `bytes`, and nobody else may have changed them since.
+    #[allow(unsafe_code)]
+    #[must_use]
+    pub unsafe fn assume(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Bytes that TensorRT has returned.
+    pub(crate) fn made_by_tensorrt(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// A part of the bytes; `None` if they do not reach so far.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Option<Self> {
+        self.0.get(range).map(|part| Self(part.to_vec()))
+    }
+}
+
+impl std::ops::Deref for TrustedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for TrustedBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TrustedBytes({} bytes)", self.0.len())
     }
 }
 

@@ -167,6 +167,7 @@ public:
             .with(&V::setProfilingVerbosity, +[](void*, ProfilingVerbosity) {})
             .with(&V::setDefaultDeviceType, +[](void*, DeviceType) {})
             .with(&V::setDLACore, +[](void*, int32_t) {})
+            .with(&V::setMaxAuxStreams, +[](void*, int32_t) { return true; })
             .with(&V::setProgressMonitor, +[](void*, IProgressMonitor* monitor) { gProgress = monitor; });
         mTable.with(&V::createTimingCache, +[](void*, void const* blob, std::size_t size) -> ITimingCache* {
             std::string const text(static_cast<char const*>(blob == nullptr ? "" : blob), size);
@@ -196,21 +197,61 @@ private:
     Table<apiv::VBuilderConfig> mTable;
 };
 
+// An input or output of the network.
+class IoTensor final : public ITensor
+{
+public:
+    IoTensor()
+    {
+        mTable.with(&apiv::VTensor::setAllowedFormats, +[](void* self, TensorFormats formats) {
+            static_cast<Named*>(self)->formats = formats;
+        });
+        mImpl = mTable.object();
+    }
+    TensorFormats formats() const
+    {
+        return mTable.formats;
+    }
+
+private:
+    struct Named : Table<apiv::VTensor>
+    {
+        // A builder may use all formats, unless it is told otherwise.
+        TensorFormats formats = ~TensorFormats{0};
+    };
+    Named mTable;
+};
+
 class Network final : public OfBuilder<INetworkDefinition>
 {
 public:
     Network()
     {
-        mTable.with(&apiv::VNetworkDefinition::getNbOutputs, +[](void*) { return int32_t{1}; });
+        using V = apiv::VNetworkDefinition;
+        mTable.with(&V::getNbInputs, +[](void*) { return int32_t{1}; })
+            .with(&V::getNbOutputs, +[](void*) { return int32_t{1}; })
+            .with(&V::getInput, +[](void* self, int32_t) -> ITensor* { return &static_cast<Named*>(self)->input; })
+            .with(&V::getOutput, +[](void* self, int32_t) -> ITensor* { return &static_cast<Named*>(self)->output; });
         mImpl = mTable.object();
+    }
+    void check() const
+    {
+        constexpr auto linear = 1U << static_cast<uint32_t>(TensorFormat::kLINEAR);
+        demand(mTable.input.formats() == linear, "the input may have another format than the linear one");
+        demand(mTable.output.formats() == linear, "the output may have another format than the linear one");
     }
 
 private:
-    Table<apiv::VNetworkDefinition> mTable;
+    struct Named : Table<apiv::VNetworkDefinition>
+    {
+        IoTensor input, output;
+    };
+    Named mTable;
 };
 
-IHostMemory* build(void*, INetworkDefinition&, IBuilderConfig&)
+IHostMemory* build(void*, INetworkDefinition& network, IBuilderConfig&)
 {
+    static_cast<Network&>(network).check();
     // TensorRT logs from its own threads too.
     bool failed = false;
     std::thread([&failed] {

@@ -1,7 +1,7 @@
 //! A machine with stand-ins for CUDA and TensorRT. Each run is a process with its own environment.
 #![allow(dead_code, reason = "no test uses all of it")]
 
-#[path = "../real/mod.rs"]
+#[path = "../../../tensorrt/tests/real/mod.rs"]
 pub mod real;
 
 use std::fmt::Write as _;
