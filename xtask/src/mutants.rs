@@ -27,6 +27,7 @@ pub fn run(checkout: &Checkout, install: bool, arguments: &[String]) -> Result<b
         .env("PATH", path)
         .arg("--package=pilotage-guard")
         .arg("--package=pilotage-guard-policy")
+        .arg("--package=pilotage-linux")
         .arg("--dir")
         .path(checkout.root())
         .arg("--output")

@@ -34,10 +34,10 @@ const TAKEOVER: Duration = Duration::from_millis(50);
 const RETRY_FOR: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Why a guard or failsafe did not run.
+/// Why a guard did not start, or why a failsafe request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// There is no car to guard.
+    /// car.toml cannot be read or is not valid.
     #[error(transparent)]
     Car(#[from] CarFileError),
     /// The motors cannot be opened.
@@ -79,11 +79,12 @@ pub enum DaemonError {
     },
 }
 
-/// Guards the car that `file` describes, until a signal ends the guard. With `pilot`, the
-/// connection to the pilot that started this guard, also until that pilot disconnects.
+/// Guards the car that `file` describes, until a signal ends the guard. If a pilot started this
+/// guard, `pilot` is the connection to that pilot; the guard then also ends when the pilot
+/// disconnects.
 ///
 /// # Errors
-/// When the guard does not start. No motor has moved then.
+/// When the guard does not start. At most the disarmed values have been written to the motors then.
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
     own_directory().map_err(DaemonError::Runtime)?;
@@ -112,9 +113,9 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     Ok(())
 }
 
-/// Waits until no other guard whose record this user can read writes to these motors. Guards of
-/// other users are included, because their lock files are in other directories. A guard that is
-/// ending takes a moment.
+/// Waits up to [`HANDOVER`] until no other guard writes to these motors. It finds the guards whose
+/// records this user can read. These may be guards of other users, which [`lock`] does not detect,
+/// because their lock files are in other directories.
 fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
@@ -144,7 +145,7 @@ fn lock(settings: &ActuatorSettings, timeout: Duration) -> Result<Vec<File>, Dae
     locks.collect()
 }
 
-/// Records of running guards that write to the same motors.
+/// The records of running guards that write to the same motors as `car`.
 fn others(car: &GuardedCar) -> Vec<Record> {
     Record::of_outputs(&car.actuator.outputs())
 }
@@ -152,18 +153,18 @@ fn others(car: &GuardedCar) -> Vec<Record> {
 /// What [`failsafe`] does with a running guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Running {
-    /// Kill the guard first: an operator stops the car.
+    /// Kill the guard, then write failsafe: an operator stops the car.
     Kill,
-    /// Write nothing: the running guard controls the car, and another guard died.
+    /// Write nothing: another guard has died, and the running guard now controls the car.
     Leave,
 }
 
-/// Writes failsafe to the motors of the car that `file` describes. The guard's record is used if
-/// there is one; `file` is read only without a record.
+/// Writes failsafe to the motors of the car that `file` describes. If a guard has left a record of
+/// the car that this user may use, the motors are those of the record, and `file` is not read.
 ///
 /// # Errors
-/// When neither the record nor `file` describes a car, the motors cannot be opened, a write to them
-/// fails, or another process may overwrite failsafe.
+/// When neither a record nor `file` describes a car, the motors cannot be opened, a write to them
+/// fails, a guard cannot be killed, or another process may overwrite failsafe.
 pub fn failsafe(file: &Path, running: Running) -> Result<(), DaemonError> {
     let records = Record::of(file);
     let runs: Vec<&Record> = records.iter().filter(|record| record.runs()).collect();
@@ -197,8 +198,9 @@ fn kill(record: &Record) -> Result<(), DaemonError> {
     })
 }
 
-/// The car of a record, if this user may act on it. The text of the service's user is confined to
-/// the kernel's devices, by paths that the service's user cannot have created.
+/// The car of a record, if this user may act on the record. In a record of the service's user, each
+/// path to the motors must resolve to a character device in /dev or to a path in /sys, which the
+/// service's user cannot create.
 fn confined(record: &Record) -> Option<GuardedCar> {
     let mut car = record.car().ok()?;
     if record.owner == geteuid().as_raw() || record.owner == 0 {
@@ -230,11 +232,11 @@ fn confined(record: &Record) -> Option<GuardedCar> {
 
 fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
     if car.actuator.kind == Kind::Simulator {
-        // The simulator moves this car, and ends with its pilot.
+        // This car has no motors: the simulator moves it, and ends together with the pilot.
         return Ok(());
     }
-    // The lock is held while failsafe is written, so that no guard starts meanwhile. Without the
-    // lock failsafe is written all the same.
+    // The lock is held while failsafe is written, so that no guard starts meanwhile. If the lock
+    // cannot be taken, failsafe is written nevertheless.
     let lock = lock(&car.actuator, TAKEOVER)
         .inspect_err(|error| log::warn!("failsafe is written without the lock: {error}"));
     let mut held = matches!(lock, Err(DaemonError::Motors(OpenError::Taken { .. })));

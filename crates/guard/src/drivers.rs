@@ -1,4 +1,5 @@
-//! Actuators of physical cars, and the dry run.
+//! Actuators: the motors of physical cars, the dry run, and the relay to a simulated car in another
+//! process.
 //!
 //! Each is an [`Actuator`](crate::Actuator). After it is opened it does not allocate or block for
 //! long, except on a failure. It holds a lock on its device, unless every user could take that
@@ -14,6 +15,7 @@ mod output_enable;
 mod pca9685;
 mod pulses;
 mod pwm;
+mod relay;
 mod retry;
 mod rotation;
 mod serial;
@@ -29,8 +31,9 @@ pub use i2c::{I2cBus, I2cError};
 pub use open::{Motors, OpenError};
 pub use output_enable::{GpioOutputEnable, OutputEnable};
 pub use pca9685::{Pca9685, Wheels};
-pub use pulses::{Pulses, Rest};
+pub use pulses::{Arming, Pulses, Rest};
 pub use pwm::Pwm;
+pub use relay::Relay;
 pub use rotation::CHECK_EVERY;
 pub use settings::{
     ActuatorSettings, ArmingStep, DifferentialSettings, Kind, MotorSettings, OutputEnableSettings,

@@ -19,7 +19,8 @@ use crate::{
 
 /// A policy and its actuator. It does not allocate after the start, except when a write fails.
 ///
-/// Each call first advances to its time tick by tick, and stops at the exact time a stop is due.
+/// A request first advances the executor to the time of the request, tick by tick. If a stop is due
+/// before that time, the car is stopped at the exact time when it is due.
 #[derive(Debug)]
 pub struct Executor<A> {
     limits: Limits,
@@ -38,7 +39,7 @@ pub struct Executor<A> {
 /// Why a guard did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The tick is under 0.1 ms or no shorter than a frame.
+    /// The tick is under 0.1 ms or not shorter than the frame period.
     #[error("the guard's tick must be at least 0.1 ms and shorter than a frame, not {0:?}")]
     Tick(Duration),
     /// The disarmed values could not be written to the actuator.
@@ -46,8 +47,8 @@ pub enum StartError {
     Actuator(#[from] ActuatorError),
 }
 
-/// A disarmed or stopped guard skips ticks that are further back than this, so that a large jump of
-/// the clock does not become a hang.
+/// A disarmed or stopped guard skips ticks that are overdue by more than this, so that it does not
+/// hang for a long time after a large jump of the clock.
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(60);
 
 const SHORTEST_TICK: Duration = Duration::from_micros(100);
@@ -63,8 +64,8 @@ impl<A: Actuator> Executor<A> {
     /// Starts at `now` with this tick, and writes the disarmed values.
     ///
     /// # Errors
-    /// When the tick is under 0.1 ms or no shorter than a frame, or the disarmed values cannot be
-    /// written.
+    /// When the tick is under 0.1 ms or not shorter than the frame period, or the disarmed values
+    /// cannot be written.
     pub fn start(
         limits: Limits,
         mut actuator: A,
@@ -140,8 +141,8 @@ impl<A: Actuator> Executor<A> {
         self.now = target;
     }
 
-    /// Advances to `target`, but does not run what is due exactly then: a command that arrives at
-    /// the time of a tick is handled before the tick.
+    /// Advances to `target`, but does not run ticks and stops that are due exactly at `target`: a
+    /// command that arrives at the time of a tick is handled before the tick.
     pub(crate) fn advance_before(&mut self, target: Time) {
         let target = target.clamp(self.now, END_OF_TIME);
         loop {
@@ -165,8 +166,8 @@ impl<A: Actuator> Executor<A> {
         self.write(refresh);
     }
 
-    /// Skips all missed ticks except the newest. A bus that was slow then gets the current output,
-    /// not the missed ones. Stops are not skipped.
+    /// Skips all missed ticks except the newest. After a slow write the actuator then gets only the
+    /// current output, and not one write for each missed tick. Stops are not skipped.
     pub fn skip_missed_ticks(&mut self, now: Time) {
         self.skip_ticks(now.since(self.next_tick));
     }
@@ -202,8 +203,8 @@ impl<A: Actuator> Executor<A> {
         self.decide(Event::Stop);
     }
 
-    /// Sets whether an operator holds a stop button down. Pressing it stops the car; the car cannot
-    /// be armed until it is released.
+    /// Sets whether an operator holds a stop button down. Pressing the button stops the car, which
+    /// cannot be armed until the button is released.
     pub fn hold_stop(&mut self, now: Time, held: bool) {
         if held && !self.stop_held {
             self.stop(now);
@@ -223,13 +224,14 @@ impl<A: Actuator> Executor<A> {
         self.decide(Event::Command(command))
     }
 
-    /// As [`command`](Self::command), but before what is due at `now`.
+    /// As [`command`](Self::command), but the command is handled before the ticks and stops that
+    /// are due at `now`.
     pub(crate) fn command_before(&mut self, now: Time, command: Command) -> Option<Refusal> {
         self.advance_before(now);
         self.decide(Event::Command(command))
     }
 
-    /// Holds `value` at `point` for one deadline.
+    /// Sets the trim point `point` to `value`, and holds the output there for one deadline.
     pub fn trim(&mut self, now: Time, point: Point, value: Value) -> Option<Refusal> {
         self.advance(now);
         let event = Event::Trim(point.steering(), self.interlocks());
@@ -241,7 +243,7 @@ impl<A: Actuator> Executor<A> {
         }
         let refused = self.decide(event);
         if refused.is_none() {
-            // The output may be unchanged, but the pulse for it has changed.
+            // The output may be unchanged, but the pulse for this output has changed.
             self.write(true);
         }
         refused
@@ -297,7 +299,8 @@ impl<A: Actuator> Executor<A> {
         self.counters.write_errors += 1;
         let fault = Event::Fault(Fault::Actuator);
         self.enter(step(self.state, &self.limits, self.now, fault).state);
-        // The fault has stopped an armed car. The recursion ends after one more attempt.
+        // The fault has stopped the car if it was armed. The recursion ends after at most one more
+        // write, because the output then no longer changes.
         self.write(false);
     }
 }

@@ -28,6 +28,7 @@ pub use daemon::record::{INSTALLED, Record, canonical, default_socket, own_direc
 pub use daemon::stop::{StopError, Stopped, Target, stop, stop_all};
 pub use daemon::watcher::{NOT_STARTED, WatchError, watch};
 pub use daemon::{DaemonError, Running, failsafe, guard};
+pub use drivers::Relay;
 pub use executor::actuator::{Actuator, ActuatorError};
 pub use executor::in_process::InProcessLink;
 pub use executor::queue::QUEUE_CAPACITY;
@@ -36,13 +37,15 @@ pub use pilotage_guard_policy::{
     ArmRequest, Armed, Channel, Driving, Event, Interlocks, Limits, LimitsError, LimitsSpec, Mode,
     Motion, Output, Refusal, State, Step, StopReason, Trimming, step,
 };
-pub use pilotage_linux::limit_to_one_heap;
 pub use protocol::identity::{Difference, Identity, LONGEST_IDENTITY};
 pub use protocol::link::{Counters, FailureText, Link, LinkError, Status};
-pub use protocol::relay::Relay;
 pub use protocol::server::{Allowed, Identification, Server};
 pub use protocol::socket_link::{ConnectError, HelloError, SocketLink};
 pub use protocol::users::{NoSuchGroup, NoSuchUser, group_id, user_id};
 pub use protocol::wire;
 pub use settings::{CarFileError, ChannelSettings, DEFAULT_RATE, GuardSettings, GuardedCar};
 pub use trim::{Point, TrimTable, Value};
+
+/// The guard's real-time priority. It is below that of the kernel's interrupt threads (50), because
+/// bus transfers wait for them.
+pub(crate) const PRIORITY: i32 = 40;

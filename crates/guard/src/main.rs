@@ -122,7 +122,7 @@ fn run() -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
-    pilotage_guard::limit_to_one_heap();
+    pilotage_linux::limit_to_one_heap();
     // The console's writer thread starts here, before the guard requests real-time priority, which
     // a thread inherits.
     pilotage_console::run(|| match run() {

@@ -2,7 +2,6 @@
 
 pub(crate) mod identity;
 pub(crate) mod link;
-pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod socket_link;
 pub(crate) mod users;

@@ -115,7 +115,8 @@ pub fn transfer(bus: BorrowedFd<'_>, address: u8, parts: &mut [Part<'_>]) -> io:
     // SAFETY: `count` messages are initialised, each with a buffer of its length that is valid
     // during the call. The kernel writes only to the buffers of reads, which are borrowed mutably.
     match unsafe { libc::ioctl(bus.as_raw_fd(), I2C_RDWR as _, &raw mut transfer) } {
-        0.. => Ok(()),
+        done if usize::try_from(done) == Ok(parts.len()) => Ok(()),
+        0.. => Err(io::ErrorKind::WriteZero.into()),
         _ => Err(io::Error::last_os_error()),
     }
 }

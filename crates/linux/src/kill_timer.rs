@@ -17,8 +17,11 @@ impl KillTimer {
     /// Creates a timer that does not run until [`restart`](Self::restart) is first called.
     ///
     /// # Errors
-    /// When the system cannot create a timer.
+    /// When `limit` is zero, which would stop the timer, or the system cannot create one.
     pub fn new(limit: Duration) -> io::Result<Self> {
+        if limit.is_zero() || limit.as_secs() > i32::MAX as u64 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut timer: libc::c_int = 0;
         // SAFETY: an all-zero `sigevent` is valid. The kernel reads `event` and writes one int to
         // `timer`; both are valid during the call. The system call is made directly, because glibc

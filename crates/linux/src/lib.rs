@@ -1,4 +1,4 @@
-//! Linux system calls for which no kept crate has a safe wrapper: real-time priority, signals, a
+//! Linux system calls for which no maintained crate has a safe wrapper: real-time priority, signals, a
 //! timer that kills, a peer's groups, and I2C. The functions are safe; each `unsafe` block states
 //! why.
 

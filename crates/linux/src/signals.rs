@@ -1,4 +1,4 @@
-//! Signals that end the process in order.
+//! Handles the signals that end a process, so that the program can exit in order.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -10,8 +10,9 @@ extern "C" fn end(_signal: libc::c_int) {
     ENDED.store(true, Ordering::Relaxed);
 }
 
-/// Signals that end a process by default. Here each of them makes the guard write failsafe and exit
-/// in order. The signals of a crash keep their default action.
+/// Signals that end a process by default. Here each of them only makes [`ended`] return true; the
+/// guard then writes failsafe and exits in order. The signals of a crash, such as SIGSEGV, keep
+/// their default action.
 const ENDING: [libc::c_int; 13] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -28,8 +29,8 @@ const ENDING: [libc::c_int; 13] = [
     libc::SIGXCPU,
 ];
 
-/// Ignored signals: those that would suspend the process, those of a write without a reader, and
-/// that of the file size limit.
+/// Ignored signals: those that would suspend the process, SIGPIPE (a write to a pipe or socket
+/// without a reader) and SIGXFSZ (a write beyond the file size limit).
 const IGNORED: [libc::c_int; 5] = [
     libc::SIGTSTP,
     libc::SIGTTIN,
@@ -38,8 +39,9 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGXFSZ,
 ];
 
-/// Installs the signal handlers. From then on each signal that ends a process by default, and each
-/// real-time signal, interrupts a wait, and [`ended`] returns true.
+/// Installs the signal handlers. From then on each signal that requests the end of the process, and
+/// each real-time signal, interrupts a blocking system call, and [`ended`] returns true. Signals
+/// that would suspend the process, SIGPIPE and SIGXFSZ are ignored.
 ///
 /// # Errors
 /// When the system does not allow it.

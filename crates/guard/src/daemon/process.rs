@@ -19,11 +19,9 @@ use crate::daemon::notify::Manager;
 use crate::daemon::share::Share;
 use crate::executor::TICK;
 use crate::protocol::server::MOST_CLIENTS;
-use crate::{Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, Server, StartError};
-
-/// The guard's real-time priority. It is below that of the kernel's interrupt threads (50), because
-/// bus transfers wait for them.
-pub(crate) const PRIORITY: i32 = 40;
+use crate::{
+    Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, PRIORITY, Server, StartError,
+};
 
 /// Ticks per deadline. The default deadline of 150 ms then has the shortest tick, [`TICK`].
 const TICKS_PER_DEADLINE: u32 = 30;
@@ -136,7 +134,7 @@ impl Drop for AbortOnPanic {
 /// the disarmed values if a signal ended it. `listening` is called when clients can connect.
 ///
 /// # Errors
-/// When the guard does not start. No motor has moved then.
+/// When the guard does not start. At most the disarmed values have been written then.
 pub fn run<A: Actuator>(
     limits: Limits,
     actuator: A,

@@ -73,7 +73,8 @@ impl ProcessId {
         PROGRAMS.contains(&name.trim_end())
     }
 
-    /// Kills the process, and waits up to `timeout` until it is gone.
+    /// Kills the process, and waits up to `timeout` until it is gone. In a system call that cannot be
+    /// interrupted it may live longer; it keeps its locks then, and whoever needs them is told so.
     ///
     /// # Errors
     /// When the system does not allow it.

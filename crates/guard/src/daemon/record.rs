@@ -191,7 +191,7 @@ pub fn default_socket(file: &Path) -> PathBuf {
 
 /// Opens the lock file that keeps a second guard of this user off a device. Only this user may open
 /// it.
-pub fn lock_file(device: &Path) -> io::Result<File> {
+pub(crate) fn lock_file(device: &Path) -> io::Result<File> {
     let path = own_directory()?.join(format!("{}.lock", hash(&canonical(device))));
     File::options()
         .create(true)

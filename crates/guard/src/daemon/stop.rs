@@ -8,12 +8,9 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::daemon::record::INSTALLED;
+use crate::protocol::socket_link::STOP_PATIENCE;
 use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, State, Status};
 
-/// How long to wait for the guard's reply before the guard is killed. A guard that runs replies at
-/// its next poll, within microseconds. Together with the start of the program and the write of
-/// failsafe, a stop has to take at most 20 ms.
-pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(7);
 /// How long to wait for a guard that this user may not kill.
 const SLOW_GUARD_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long to wait for the end of a guard that was killed.

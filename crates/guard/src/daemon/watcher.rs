@@ -14,15 +14,14 @@ use pilotage_linux::signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::daemon::process::PRIORITY;
-use crate::{DaemonError, Running, failsafe};
+use crate::{DaemonError, PRIORITY, Running, failsafe};
 
 /// How often the watcher checks for a signal to end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the watcher checks the guard if the kernel does not have pidfds.
 const FALLBACK_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The exit status of a guard that did not start. No motor has moved then.
+/// The exit status of a guard that did not start. At most the disarmed values have been written then.
 pub const NOT_STARTED: u8 = 2;
 
 /// Why a guard is not watched, or its car could not be stopped.

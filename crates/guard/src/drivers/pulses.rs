@@ -64,7 +64,7 @@ impl Pulses {
 }
 
 /// Most steps of a speed controller's arming.
-pub const MOST_STEPS: usize = 4;
+pub(crate) const MOST_STEPS: usize = 4;
 
 /// The sequence of pulses that arms a speed controller, before it accepts commands. They replace
 /// throttle when the car first drives after it was disarmed. A stop interrupts them.

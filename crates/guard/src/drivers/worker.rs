@@ -16,10 +16,8 @@ use pilotage_vehicle::Time;
 
 use super::open::OpenError;
 use super::output_enable::OutputEnable;
-use crate::{Actuator, ActuatorError, Output};
+use crate::{Actuator, ActuatorError, Output, PRIORITY};
 
-/// The same priority as the guard's thread, which waits for this thread.
-const PRIORITY: i32 = 40;
 /// Small, because memory is locked, including a thread's stack.
 const STACK: usize = 256 * 1024;
 /// Timeout of the first write, which sets up the device. Nothing moves before it, so it may take
@@ -108,6 +106,7 @@ impl<A: Actuator + 'static> Worker<A> {
         device: impl Into<Arc<str>>,
         build: impl FnOnce() -> Result<A, OpenError> + Send + 'static,
     ) -> Result<Self, OpenError> {
+        // The guard's only other threads are started later.
         pilotage_linux::limit_to_one_heap();
         let shared = Arc::new(Shared {
             slot: Mutex::new(Slot {

@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
-use crate::daemon::stop::STOP_PATIENCE;
 use crate::protocol::wire::{
     FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
 };
@@ -21,6 +20,10 @@ use crate::{
     Status,
 };
 
+/// How long to wait for the guard's reply before the guard is killed. A guard that runs replies at
+/// its next poll, within microseconds. Together with the start of the program and the write of
+/// failsafe, a stop has to take at most 20 ms.
+pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(7);
 /// How long to wait for a reply. A guard replies at its next poll, within microseconds.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
 

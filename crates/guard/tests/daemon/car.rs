@@ -6,8 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{GuardedCar, Link, SocketLink, StopError, Stopped};
-use pilotage_vehicle::Command as Drive;
-use pilotage_vehicle::{Domain, monotonic};
+use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::pins;

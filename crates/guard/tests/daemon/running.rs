@@ -7,8 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pilotage_guard::{Link, LinkError, Refusal, State, StopReason, Stopped};
-use pilotage_vehicle::Command as Drive;
-use pilotage_vehicle::{Domain, monotonic};
+use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, Signal};
 
 use crate::car::{
