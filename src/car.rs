@@ -12,6 +12,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pilotage_camera::CameraConfig;
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
 use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
@@ -23,7 +24,6 @@ use tensorrt_rs::{Transfer, Wait};
 use crate::gamepad::GamepadConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
-use pilotage_camera::CameraConfig;
 
 pub use gamepad::GamepadSettings;
 pub use settings::{

@@ -7,7 +7,7 @@ use pilotage::commands::{
     bench, check, compile, doctor, drive, gamepad, guard, inspect, operator, record, trim,
 };
 
-/// Makes a driving policy in ONNX drive a car.
+/// Drives a car with a driving policy in ONNX.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Cli {
@@ -17,7 +17,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Drive a car: the simulated one unless car.toml says otherwise
+    /// Drive the car that --car describes; without --car, the simulated car
     #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
     /// Drive a real car with a gamepad, and record its frames and commands in a folder
@@ -26,11 +26,12 @@ enum Command {
     Arm(operator::Options),
     /// Disarm a car
     Disarm(operator::Options),
-    /// Stop a car; kills its guard if that does not respond
+    /// Stop a car; kill its guard if the guard does not respond
     Stop(operator::Options),
     /// Show the state of a car's guard
     Status(operator::StatusOptions),
-    /// Find a car's centre and ends, wheels off the ground, and write them to its car.toml
+    /// Find a car's centre, ends and neutral with the wheels off the ground, and write them to its
+    /// car.toml
     Trim(trim::Options),
     /// Show a gamepad's axes and buttons, or learn their mapping
     Gamepad(gamepad::Options),
@@ -40,12 +41,12 @@ enum Command {
     Compile(Box<compile::Options>),
     /// Show an engine's limits, layers, sections and signature
     Inspect(inspect::Options),
-    /// Run as a guard; `drive` starts it
+    /// Run as the guard of a simulated or dry-run car; `drive` starts this command
     #[command(hide = true)]
     Guard(guard::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
-    /// Show what this machine has and lacks for driving, and how to fix it
+    /// Show what this machine has and lacks for driving, and how to fix each problem
     Doctor(doctor::Options),
 }
 

@@ -1,5 +1,6 @@
-//! Pictures. Of a lap: the circuit, the driven path coloured by speed, and the main figures. Of an
-//! engine: the quantisation error of its layers, and the jitter of its inference time.
+//! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
+//! the main figures. The pictures of an engine show the quantisation error of its layers and the
+//! jitter of its inference time.
 
 mod canvas;
 mod jitter;
@@ -42,7 +43,8 @@ pub enum PlotError {
 pub struct Caption {
     /// The title.
     pub title: String,
-    /// Name and value of each figure, the most important first; five fit well.
+    /// Name and value of each figure, the most important first. There is space for five; more are
+    /// drawn closer together.
     pub figures: Vec<(String, String)>,
     /// Whether the run was completed; if not, its end is marked with a cross.
     pub completed: bool,
@@ -92,11 +94,12 @@ struct Waypoint {
     speed: f64,
 }
 
-/// The path, with seven points of a Catmull-Rom spline between each two: at 20 entries per second a
-/// hairpin would have visible corners. Entries that are not valid positions are left out.
+/// The path, with seven points of a Catmull-Rom spline inserted between consecutive entries: at 20
+/// entries per second a hairpin would otherwise have visible corners. Entries that are not valid
+/// positions are left out.
 fn smooth(path: &[PathPoint]) -> Vec<Waypoint> {
     const BETWEEN: usize = 8;
-    /// Metres, metres per second: larger values are not a position on a circuit.
+    /// The limit of a valid coordinate in metres, and of a valid speed in metres per second.
     const MOST: f64 = 1e6;
     let known: Vec<Waypoint> = path
         .iter()
@@ -179,7 +182,7 @@ impl View {
         ]
     }
 
-    /// The width in pixels of `metres`, and at least `least`.
+    /// The width of `metres` in pixels, but at least `least` pixels.
     fn width(&self, metres: f64, least: f64) -> f64 {
         (metres * self.scale).max(least)
     }
@@ -210,7 +213,7 @@ fn draw_path(
     canvas.stroke(&points, width, |i| speed_colour(share(i)))
 }
 
-/// A chequered strip across the road, and an arrow in driving direction.
+/// Draws a chequered strip across the road, and an arrow in the driving direction.
 fn draw_start(canvas: &mut Canvas, view: &View, circuit: &Circuit) -> Result<(), PlotError> {
     const ROWS: i32 = 2;
     let start = circuit.start();
@@ -285,7 +288,7 @@ fn draw_header(canvas: &mut Canvas, caption: &Caption) -> Result<(), PlotError> 
     Ok(())
 }
 
-/// A scale bar of a round number of metres.
+/// Draws a scale bar whose length is a round number of metres.
 fn draw_length_bar(canvas: &mut Canvas, view: &View, y: f64) -> Result<(), PlotError> {
     let metres = round_number(220.0 / view.scale);
     let end = MARGIN + metres * view.scale;
@@ -298,7 +301,7 @@ fn draw_length_bar(canvas: &mut Canvas, view: &View, y: f64) -> Result<(), PlotE
     canvas.text(&text, place, 20.0, Weight::Regular, Align::Centre, MUTED)
 }
 
-/// The colours of the path and the speeds that they represent.
+/// Draws a bar with the colours of the path and the speeds that they represent.
 fn draw_speed_bar(
     canvas: &mut Canvas,
     (slowest, fastest): (f64, f64),
@@ -329,8 +332,8 @@ fn draw_speed_bar(
     canvas.text("m/s", place, 20.0, Weight::Regular, Align::Right, MUTED)
 }
 
-/// The slowest and fastest speed of the bar: whole numbers around the path's speeds, without a
-/// start from standstill.
+/// The slowest and fastest speed of the bar, in whole m/s. The slowest 2 % of the path's points are
+/// ignored, because they may belong to a start from standstill.
 fn speed_range(path: &[Waypoint]) -> (f64, f64) {
     let mut speeds: Vec<f64> = path.iter().map(|p| p.speed.abs()).collect();
     speeds.sort_by(f64::total_cmp);
@@ -343,7 +346,8 @@ fn speed_range(path: &[Waypoint]) -> (f64, f64) {
     (slowest, fastest.max(slowest + 1.0))
 }
 
-/// The largest of 1, 2, 5 times a power of ten that is at most `value`.
+/// The largest number of the form 1, 2 or 5 times a power of ten that is at most `value`, for
+/// values of at least 0.001.
 fn round_number(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1e-3).log10().floor());
     let digit = match value / power {

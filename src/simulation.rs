@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use pilotage_camera::{Camera, CameraError};
 use pilotage_guard::{
     Actuator, ActuatorError, ArmRequest, InProcessLink, Limits, Link, LinkError, Output,
     StartError, Status,
@@ -20,10 +21,9 @@ use pilotage_vehicle::{Clock, Command, Fault, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
 use crate::pilot::Dropped;
-use pilotage_camera::{Camera, CameraError};
 
 pub use drive::{DriveError, SimulatedDrive};
-pub use out_of_process::BesideCamera;
+pub use out_of_process::OutOfProcessCamera;
 
 /// How simulated time relates to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -216,7 +216,7 @@ impl Camera for SimulatedCamera {
         let mut guard = self.guard.borrow_mut();
         guard
             .advance_to(moment)
-            .map_err(|error| CameraError::Guard(error.into()))?;
+            .map_err(|error| CameraError::Simulation(error.into()))?;
         guard.actuator_mut().advance_world(moment);
         self.world.borrow_mut().render(frame.data_mut());
         frame.captured = moment;

@@ -97,7 +97,7 @@ impl Camera for Unplugged {
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
         if self.good == 0 {
-            return Err(CameraError::Guard(LinkError::QueueFull.into()));
+            return Err(CameraError::Simulation(LinkError::QueueFull.into()));
         }
         self.good -= 1;
         self.camera.next(frame)

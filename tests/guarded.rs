@@ -16,8 +16,7 @@ use pilotage::guarded::GuardProcess;
 use pilotage_guard::{
     ArmRequest, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
 };
-use pilotage_vehicle::Command as Drive;
-use pilotage_vehicle::{Domain, monotonic};
+use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, getpid};
 
 #[path = "support/processes.rs"]

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use pilotage_camera::v4l::Fourcc;
+use pilotage_camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
 use pilotage_config::{ConfigError, Source, nearest};
 
 use super::settings::{CameraSettings, ControlSetting};
 use super::validate::{milliseconds, within};
 use pilotage_camera as camera;
-use pilotage_camera::v4l::Fourcc;
-use pilotage_camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
 
 /// The default time-out of a frame, in frame periods. It is shorter than the guard's deadline, so
 /// that the message names the camera.

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use pilotage_camera::Source;
+use pilotage_camera::v4l::Fourcc;
 use pilotage_vision::{PixelFormat, Vision};
 
 use crate::car::Car;
 use crate::engines;
-use pilotage_camera::Source;
-use pilotage_camera::v4l::Fourcc;
 
 /// Options of `pilotage check`.
 #[derive(Debug, clap::Args)]

@@ -120,7 +120,7 @@ enum End {
 
 /// How the drive ended, for the report.
 #[derive(Debug)]
-pub(crate) struct EpilogueKernel {
+pub(crate) struct Ending {
     completed: bool,
     outcome: String,
     wall: Duration,
@@ -194,7 +194,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     bring_to_neutral(&mut assembled, &end)?;
 
     let done = matches!(end, End::World(Outcome::LapDone { .. }));
-    let ending = EpilogueKernel {
+    let ending = Ending {
         completed: done,
         outcome: explain(&end),
         wall,

@@ -12,7 +12,7 @@ use super::hand::Input;
 /// A question to the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Move every axis, then release all.
+    /// Move every axis, release all of them, then press any button.
     Rest,
     /// The axis that steers.
     Steering,
@@ -49,41 +49,41 @@ impl fmt::Display for Question {
 pub enum Step {
     /// The question is answered, and the next one follows.
     Next(Question),
-    /// The answer cannot be used, for this reason; the question stays.
+    /// The answer cannot be used, for this reason; the same question remains.
     Refused(&'static str),
     /// All questions are answered.
     Learned(Mapping),
 }
 
-/// This long after the latest press of a button the axes are taken to be at rest.
+/// This long after the latest press or release of a button, the axes are assumed to be at rest.
 const SETTLED: Duration = Duration::from_millis(500);
 /// The share of the travel from rest to the farther end that counts as full deflection.
 const FULLY: f32 = 0.7;
 /// The share of that travel within which an axis counts as released.
 const RELEASED: f32 = 0.2;
-/// An axis that rests in this share of its range is a stick.
+/// An axis is a stick if its rest position, as a share of its range, is in this interval.
 const MIDDLE: std::ops::RangeInclusive<f32> = 0.25..=0.75;
 /// ABS_HAT0X: this axis and those after it are directional pads and other unsuitable controls.
 const FIRST_HAT: u16 = 0x10;
 
-/// A seen axis, in shares of its range.
+/// An axis whose value is known. Positions are shares of its range, from 0 to 1.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     axis: AxisName,
     now: f32,
     rest: f32,
-    /// The largest deviation from rest since the question was asked.
+    /// The largest deviation from rest since the question was asked, with its sign.
     farthest: f32,
 }
 
 impl Seen {
-    /// A deviation as a share of the travel to the farther end.
+    /// A deviation as a share of the travel from rest to the farther end.
     fn travel(&self, deviation: f32) -> f32 {
         deviation / self.rest.max(1.0 - self.rest)
     }
 }
 
-/// The questions, and the answers so far.
+/// The current question, and the answers so far.
 #[derive(Debug, Clone)]
 pub struct Lesson {
     question: Question,
@@ -162,7 +162,7 @@ impl Lesson {
                     seen.farthest = deviation;
                 }
             }
-            // A new axis is taken for a stick at first.
+            // The rest position is not known yet: assume that of a stick.
             None => self.axes.push(Seen {
                 axis,
                 now,
@@ -172,7 +172,8 @@ impl Lesson {
         }
     }
 
-    /// Whether the axis with the largest deviation answers the question, now that it is released.
+    /// Evaluates an axis movement. The axis with the largest deviation answers the question once it
+    /// is released; until then the result is `None`.
     fn moved(&mut self) -> Option<Step> {
         if !matches!(self.question, Question::Steering | Question::Throttle) {
             return None;
@@ -195,7 +196,7 @@ impl Lesson {
             self.mapping.steering = Axis {
                 axis: seen.axis,
                 rest: Rest::Middle,
-                // The kernel's axes grow to the right.
+                // The kernel's axis values increase to the right.
                 inverted: seen.farthest > 0.0,
             };
             return Some(self.ask(Question::Throttle));
@@ -213,7 +214,8 @@ impl Lesson {
         self.mapping.throttle = Axis {
             axis: seen.axis,
             rest: if middle { Rest::Middle } else { Rest::End },
-            // The kernel's axes grow towards the operator; triggers grow when pulled.
+            // The kernel's values of a stick increase towards the operator, those of a trigger
+            // when it is pulled.
             inverted: middle && seen.farthest > 0.0,
         };
         Some(self.ask(Question::DeadMan))

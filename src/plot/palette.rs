@@ -1,4 +1,4 @@
-//! The colours of the picture.
+//! The colours of the pictures.
 
 /// Red, green, blue; sRGB.
 pub(super) type Colour = [u8; 3];
@@ -12,8 +12,8 @@ pub(super) const CHEQUER_LIGHT: Colour = [0xf5, 0xf7, 0xfa];
 pub(super) const CHEQUER_DARK: Colour = [0x0a, 0x0c, 0x10];
 pub(super) const TROUBLE: Colour = [0xff, 0x5a, 0x4f];
 
-/// From slow to fast: lightness rises monotonically, so that the picture can be read in grey and by
-/// the colour-blind.
+/// The colour scale, from slow to fast. The lightness rises monotonically, so that the scale can be
+/// read in greyscale and by colour-blind readers.
 const SPEEDS: [Colour; 6] = [
     [0x4a, 0x3a, 0xc8],
     [0x8f, 0x36, 0xc4],
@@ -23,7 +23,7 @@ const SPEEDS: [Colour; 6] = [
     [0xf7, 0xed, 0x5f],
 ];
 
-/// The colour at `share` of the way from slow (0) to fast (1).
+/// The colour at the position `share` of the scale, from slow (0) to fast (1).
 pub(super) fn speed_colour(share: f64) -> Colour {
     let place = share.clamp(0.0, 1.0) * (SPEEDS.len() - 1) as f64;
     let below = (place as usize).min(SPEEDS.len() - 2);

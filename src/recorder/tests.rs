@@ -1,11 +1,11 @@
 use std::fs;
 
+use pilotage_camera::Camera;
 use pilotage_vehicle::Time;
 use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
 use super::*;
-use pilotage_camera::Camera;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -1,15 +1,15 @@
-//! The report on a drive of a real car.
+//! The report on a drive of a physical or dry-run car.
 
+use pilotage_camera::Counters;
 use serde::Serialize;
 
 use super::table::Table;
 use super::{GuardCounts, TimingSummary};
-use pilotage_camera::Counters;
 
-/// The result of a drive of a real car.
+/// The result of a drive of a physical or dry-run car.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RealReport {
-    /// How it ended, as text.
+    /// How the drive ended, as text.
     pub outcome: String,
     /// The car's name.
     pub car: String,
@@ -21,26 +21,26 @@ pub struct RealReport {
     pub engine: String,
     /// What ran the engine: instruction set, precision, threads.
     pub backend: String,
-    /// Seconds.
+    /// The duration of the drive in seconds.
     pub wall_seconds: f64,
-    /// The durations of the loop's parts.
+    /// The durations of the parts of an iteration.
     pub timing: TimingSummary,
-    /// What became of the camera's frames.
+    /// The counts of the camera's frames.
     pub frames: FrameCounts,
     /// The guard's counters.
     pub guard: GuardCounts,
 }
 
-/// What became of a camera's frames.
+/// The counts of a camera's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FrameCounts {
     /// Passed to the pilot.
     pub frames: u64,
-    /// Skipped for newer ones.
+    /// Skipped, because a newer frame was available.
     pub skipped: u64,
-    /// Missing in the camera's sequence numbers.
+    /// Lost: gaps in the camera's sequence numbers.
     pub lost: u64,
-    /// Damaged.
+    /// Damaged, or of the wrong size.
     pub broken: u64,
     /// How often the camera was opened again.
     pub reopened: u64,
@@ -59,7 +59,7 @@ impl From<Counters> for FrameCounts {
 }
 
 impl RealReport {
-    /// The report as a table for people.
+    /// The report as a text table.
     pub fn table(&self) -> String {
         let mut table = Table::default();
         table.section(&format!("{}: {}", self.car, self.outcome));
@@ -80,10 +80,10 @@ impl RealReport {
         table.text
     }
 
-    /// The report as JSON for programs.
+    /// The report as JSON.
     ///
     /// # Errors
-    /// Never, as long as every number can be written in JSON.
+    /// When the serialization fails, which does not happen with these types.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

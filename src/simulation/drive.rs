@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use pilotage_camera::Camera;
 use pilotage_guard::{ArmRequest, Link, LinkError, SocketLink, StartError};
 use pilotage_simulator::World;
 use pilotage_vehicle::{Clock, Domain, Monotonic};
 
-use super::{BesideCamera, Simulation};
+use super::{OutOfProcessCamera, Simulation};
 use crate::car::Car;
 use crate::engines::Loaded;
 use crate::guarded::{GuardProcess, GuardedError};
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
-use pilotage_camera::Camera;
 
 /// A simulated car, its guard and its pilot; the car is not armed yet.
 pub struct SimulatedDrive {
@@ -101,7 +101,7 @@ impl SimulatedDrive {
         let bytes = world.camera().frame_bytes();
         world.render(&mut vec![0; bytes]);
         let world = Rc::new(RefCell::new(world));
-        let camera = BesideCamera::new(Rc::clone(&world), guarded, dropped);
+        let camera = OutOfProcessCamera::new(Rc::clone(&world), guarded, dropped);
         let environment = Environment {
             world,
             camera: Box::new(camera),

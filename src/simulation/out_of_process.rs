@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use pilotage_camera::{Camera, CameraError};
 use pilotage_guard::LinkError;
 use pilotage_simulator::World;
 use pilotage_vehicle::{Time, monotonic};
@@ -11,10 +12,9 @@ use pilotage_vision::{Frame, PixelFormat};
 
 use crate::guarded::GuardProcess;
 use crate::pilot::Dropped;
-use pilotage_camera::{Camera, CameraError};
 
 /// Frames of a world that follows the guard's outputs at the times when they were written.
-pub struct BesideCamera {
+pub struct OutOfProcessCamera {
     world: Rc<RefCell<World>>,
     guarded: GuardProcess,
     drops: Dropped,
@@ -28,7 +28,7 @@ pub struct BesideCamera {
     next: u64,
 }
 
-impl BesideCamera {
+impl OutOfProcessCamera {
     /// Films `world`'s car, which `guarded` drives.
     pub fn new(world: Rc<RefCell<World>>, guarded: GuardProcess, drops: Dropped) -> Self {
         let spec = *world.borrow().camera();
@@ -62,7 +62,7 @@ impl BesideCamera {
     }
 }
 
-impl Camera for BesideCamera {
+impl Camera for OutOfProcessCamera {
     fn describe(&self) -> String {
         let rate = 1.0 / self.period.as_secs_f64();
         format!("simulated, {}x{} at {rate} Hz", self.width, self.height)
@@ -95,7 +95,7 @@ impl Camera for BesideCamera {
         std::thread::sleep(due.since(monotonic()));
         self.advance_world(origin, moment);
         if self.guarded.motors.failed() {
-            return Err(CameraError::Guard(LinkError::Gone.into()));
+            return Err(CameraError::Simulation(LinkError::Gone.into()));
         }
         self.world.borrow_mut().render(frame.data_mut());
         frame.captured = due;

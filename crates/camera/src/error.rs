@@ -1,3 +1,5 @@
+//! Why there is no frame, or no camera.
+
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
@@ -17,9 +19,9 @@ pub enum CameraError {
         /// Rows.
         height: u32,
     },
-    /// The guard that shares simulated time with the camera failed.
+    /// The guard of the simulated car, whose world the camera films, failed.
     #[error("the guard failed while the next frame was awaited: {0}")]
-    Guard(Box<dyn std::error::Error + Send + Sync>),
+    Simulation(Box<dyn std::error::Error + Send + Sync>),
     /// The size does not fit the pixel format.
     #[error(transparent)]
     Size(#[from] VisionError),

@@ -15,10 +15,10 @@
 
 mod config;
 mod error;
-pub mod folder;
-pub mod monitor;
-pub mod pipe;
-pub mod supervised;
+mod folder;
+mod monitor;
+mod pipe;
+mod supervised;
 pub mod v4l;
 
 use std::time::Duration;

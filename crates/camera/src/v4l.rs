@@ -1,8 +1,8 @@
-//! A V4L2 camera. Mode and controls are chosen from what the device offers; each read gives the
-//! newest frame.
+//! A V4L2 camera. The mode is chosen from those that the device offers, the requested controls are
+//! set, and each read gives the newest frame.
 //!
-//! Access to the kernel is behind [`Device`] and [`Buffers`]; everything above is tested with
-//! scripted devices.
+//! The kernel is accessed through the traits [`Device`] and [`Buffers`]; the code that uses them is
+//! tested with scripted devices.
 
 mod choose;
 mod controls;
@@ -28,12 +28,12 @@ use super::{Camera, CameraError, Counters};
 use newest::Newest;
 use pixels::Pixels;
 
-/// The number of buffers that the kernel fills while one is in use.
+/// The number of buffers to request. While one is in use, the kernel fills the others.
 const BUFFERS: u32 = 4;
 
 /// An open capture device.
 pub trait Device {
-    /// The device's buffers, once it runs.
+    /// The device's buffers, once the device is started.
     type Buffers: Buffers;
 
     /// The device's formats, including unsupported ones.
@@ -106,17 +106,18 @@ pub trait Buffers {
     /// The system's error.
     fn wait(&mut self, timeout: Duration) -> io::Result<bool>;
 
-    /// Takes a filled buffer without its content.
+    /// Takes a filled buffer, whose content is not accessible.
     ///
     /// # Errors
     /// The system's error; `WouldBlock` if there is none.
     fn take(&mut self) -> io::Result<()>;
 
-    /// Returns the held buffer to the kernel, then takes another with its content.
+    /// Returns the held buffer to the kernel, then takes a filled one and gives access to its
+    /// content.
     ///
     /// # Errors
-    /// The system's error: EINVAL if the buffer to return is already the kernel's, `WouldBlock` if
-    /// there is none to take; the kernel then has all buffers.
+    /// The system's error: EINVAL if the kernel already has the buffer to return, `WouldBlock` if
+    /// there is no filled buffer to take. In both cases the kernel then has all buffers.
     fn exchange(&mut self) -> io::Result<(&[u8], Metadata)>;
 }
 
@@ -141,7 +142,7 @@ impl V4lCamera {
 }
 
 impl<B: Buffers, C: Clock> V4lCamera<B, C> {
-    /// Sets up `device` and starts it; `clock` is the clock of its time stamps.
+    /// Sets up `device` and starts it; `clock` is the clock of the device's time stamps.
     ///
     /// # Errors
     /// Fails if the device lacks what `source` and `config` request.

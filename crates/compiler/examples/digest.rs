@@ -1,4 +1,4 @@
-//! Compiles recipes and prints the SHA-256 of each section of their engine files.
+//! Compiles recipes and prints the SHA-256 of each engine file and of each of its sections.
 //! `cargo xtask test --only arm` compares the digests of two architectures.
 
 #![allow(

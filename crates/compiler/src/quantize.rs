@@ -1,9 +1,10 @@
 //! Quantizes a float graph to a graph with QuantizeLinear and DequantizeLinear nodes (QDQ).
 //!
 //! Quantization is symmetric with zero point 0. Weights have a scale per output channel,
-//! activations per tensor. Biases have 32 bits and the scale input scale times weight scale. The
-//! graph has the form that ONNX Runtime and TensorRT read: a pair of QuantizeLinear and
-//! DequantizeLinear where a value is quantized, and float operators between the pairs.
+//! activations one per tensor. The bias of a layer with a quantized input has 32 bits and the scale
+//! `input scale * weight scale`; other biases stay in float. The graph has the form that ONNX
+//! Runtime and TensorRT read: a pair of QuantizeLinear and DequantizeLinear where a value is
+//! quantized, and float operators between the pairs.
 
 mod build;
 mod plan;
@@ -22,9 +23,9 @@ use crate::calibrate::Range;
 pub enum Form {
     /// Layers and activations compute in integers. Outputs are floats.
     Int8,
-    /// The outputs are integers too.
+    /// As [`Int8`](Self::Int8), but the outputs are integers too.
     Int8Integer,
-    /// Only weights are integers.
+    /// Only the weights and the input are quantized.
     Weights,
 }
 
@@ -54,7 +55,7 @@ pub enum QuantizeError {
         /// The value.
         name: String,
     },
-    /// The quantized graph breaks a rule. This is a defect of the compiler.
+    /// The quantized graph is not valid. This is a defect of the compiler.
     #[error("the quantised graph is invalid ({0}); report this as a defect of Pilotage")]
     Unsound(#[from] GraphError),
 }
@@ -68,9 +69,9 @@ pub fn values(graph: &Graph, options: &QuantizeOptions) -> Result<Vec<ValueId>, 
     Ok(wanted.sources(graph))
 }
 
-/// Quantizes a graph whose input is an image of pixels minus 128. The input becomes int8 with
-/// scale 1. `ranges` has the ranges of the graph's [`values`]. Returns the graph and the scales
-/// of its outputs, in order; the scale of a float output is 1.
+/// Quantizes a graph whose input is an image with 128 subtracted from each pixel. The input becomes
+/// int8 with scale 1. `ranges` has the ranges of the graph's [`values`]. Returns the quantized
+/// graph and the scales of its outputs, in order; the scale of a float output is 1.
 ///
 /// # Errors
 /// If an option names a layer that does not exist, or a range is missing.

@@ -11,7 +11,7 @@ const NEAR_MISS: f64 = 0.8;
 pub struct ConfigError {
     /// The file, as the user named it.
     pub file: String,
-    /// The line, counted from 1; none when the error concerns the whole file.
+    /// The line, counted from 1; `None` if the error has no position in the file.
     pub line: Option<usize>,
     /// What is wrong, and how to correct it.
     pub reason: String,
@@ -40,7 +40,7 @@ impl<'a> Source<'a> {
     }
 
     /// Parses the file. With `#[serde(deny_unknown_fields)]` on every struct, an unknown key is an
-    /// error that suggests the nearest known key.
+    /// error that suggests the most similar known key, or lists the known keys if none is similar.
     ///
     /// # Errors
     /// When the text is not TOML, or does not fit `T`.
@@ -49,8 +49,8 @@ impl<'a> Source<'a> {
     }
 
     /// An error about the value of a key, for rules that a type cannot express. `key` is its path,
-    /// with indices for arrays of tables: `output.1.scale`. If the key is not in the file, the line
-    /// is that of the innermost table that is.
+    /// with indices for arrays of tables: `output.1.scale`. If the file does not have the key, the
+    /// line is that of the innermost table on its path that the file has.
     pub fn error(&self, key: &str, reason: impl fmt::Display) -> ConfigError {
         ConfigError {
             file: self.file.to_owned(),
@@ -60,7 +60,7 @@ impl<'a> Source<'a> {
     }
 
     /// The values under each of `roots`, as pairs of a dotted key and a value, sorted by key. A
-    /// root is a table, or the path of a single key (`car.name`). The value is in TOML's syntax;
+    /// root is a table, or the path of a single key (`car.name`). Strings are quoted and escaped;
     /// numbers are written as floats. Comments, order and spacing of the file make no difference.
     /// Empty if the text is not TOML.
     pub fn flatten(&self, roots: &[&str]) -> Vec<(String, String)> {
@@ -169,8 +169,8 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// A shorter message for serde's "unknown field `x`, expected one of `a`, `b`", with the most
-/// similar of the expected names.
+/// A shorter message for serde's "unknown field `x`, expected one of `a`, `b`" and "unknown variant
+/// ...": with the most similar of the expected names, or all of them if none is similar.
 fn misspelling(message: &str) -> Option<String> {
     let (kind, rest) = if let Some(rest) = message.strip_prefix("unknown field `") {
         ("key", rest)

@@ -1,19 +1,20 @@
-//! The rule for reporting an intermittent fault. No clock and no I/O.
+//! Decides when to report an intermittent fault. Uses no clock and does no I/O.
 
 use std::time::{Duration, Instant};
 
 use crate::repeats::{Note, Repeats};
 
-/// After this time without the fault, the fault is over, and the held reports are written.
+/// A fault that has been absent for this time is over, and the held reports are written.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Reports a fault and its end once each; an intermittent fault is reported with a count and the
-/// time that it covers. Two texts that differ only in their numbers are the same fault.
+/// Reports a fault and its end once each. An intermittent fault is reported with the number of its
+/// occurrences and the time in which they occurred. Two texts that differ only in their numbers are
+/// the same fault.
 #[derive(Debug, Default)]
 pub struct FaultReports {
-    /// The key of the fault that is present, or was until less than [`SETTLED`] ago.
+    /// The key of the present fault, or of a fault that ended less than [`SETTLED`] ago.
     present: Option<String>,
-    /// Since when the fault is absent.
+    /// Since when the fault has been absent; `None` while it is present.
     absent_since: Option<Instant>,
     repeats: Repeats,
 }
@@ -65,7 +66,7 @@ impl FaultReports {
     }
 }
 
-/// Replaces each number with one `#`.
+/// Replaces each run of digits with one `#`.
 fn without_numbers(text: &str) -> String {
     let mut key = String::with_capacity(text.len());
     for character in text.chars() {
@@ -138,7 +139,7 @@ mod tests {
                 "well again (48 times in 6 s)",
             ]
         );
-        // The last line is the current state.
+        // The last line reports the current state.
         bench.well(start + MS * 12_000);
         assert_eq!(
             bench.lines[6..],

@@ -1,8 +1,8 @@
-//! Gathers training frames: random drives whose frames are labelled by the expert.
+//! Collects training frames from random drives. The expert labels the frames.
 //!
 //! The method is DAgger (Ross, Gordon, Bagnell, "A Reduction of Imitation Learning and Structured
 //! Prediction to No-Regret Online Learning", 2011): the student drives, and the expert labels every
-//! frame with the controls that it would have given.
+//! frame with the expert's controls for that frame.
 
 use std::time::Duration;
 
@@ -20,10 +20,11 @@ use crate::trainer::answers;
 
 /// The number of cars that drive at the same time.
 const LANES: usize = 32;
-/// The most frames of one drive: new circuits and looks are worth more than long drives.
+/// The largest number of frames of one drive. Short drives give more different circuits and
+/// appearances for the same number of frames.
 const EPISODE: usize = 120;
 
-/// Random conditions for a drive: everything that can vary does.
+/// Random conditions for a drive. `seed` determines all of them.
 pub fn conditions(seed: u64) -> Conditions {
     let mut random = Random::stream(seed, 1);
     let r = &mut random;
@@ -92,11 +93,11 @@ struct Episode {
     frames: usize,
     /// Whether the drive has no disturbances.
     calm: bool,
-    /// The number of frames for which the disturbance lasts.
+    /// The number of frames that the current disturbance still lasts; 0 if there is none.
     disturbed: usize,
     /// The disturbance: a factor on the speed, and an offset of the yaw rate.
     disturbance: (f32, f32),
-    /// The number of frames until the driver may change.
+    /// The number of frames until the driver (expert or student) is chosen again.
     frames_left: usize,
     expert_drives: bool,
 }
@@ -119,8 +120,9 @@ impl Episode {
         self.frames >= EPISODE || self.drive.world.outcome().is_some()
     }
 
-    /// Drives for one frame: with the expert's answer while the expert drives, otherwise with the
-    /// student's. Bursts of disturbance are added to both.
+    /// Drives for one frame, with the answer of the expert or of the student, whichever drives now.
+    /// Without a student the expert drives. Disturbances apply to both. If `has_frame` is false, no
+    /// answer is sent. `share` is the probability that the expert is chosen.
     fn advance(
         &mut self,
         has_frame: bool,
@@ -159,12 +161,13 @@ impl Episode {
     }
 }
 
-/// Adds `frames` labelled frames to `data`. The student with the given weights drives, except in
-/// the fraction `share` of the stretches, which the expert drives. Without a student, the expert
-/// always drives. `tick` is called with the number of frames gathered so far.
+/// Adds `frames` labelled frames to `data`. `student` is the student's weights and the probability
+/// that the expert, not the student, drives a stretch of 5 to 29 frames. Without a student, the
+/// expert always drives. `tick` is called with the number of frames collected so far.
 ///
 /// # Errors
-/// When resizing fails, which it does not with the cameras made here.
+/// When a frame cannot be resized to the network's input. This does not happen with the cameras of
+/// [`conditions`].
 pub fn collect(
     data: &mut Dataset,
     frames: usize,

@@ -2,7 +2,7 @@
 //!
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
 //! [`expert`], a [`trainer`] learns from them, [`evaluate`] tests the result, and [`export`] writes
-//! it as ONNX. `docs/training.md` describes the rest.
+//! it as ONNX. `docs/training.md` describes the method and how the shipped model was made.
 
 pub mod adam;
 pub mod augment;

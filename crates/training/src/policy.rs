@@ -24,7 +24,7 @@ pub enum Policy<'a> {
     },
 }
 
-/// The number of pictures that a thread processes at a time.
+/// The maximum number of pictures that a thread processes at a time.
 const PASS_CAPACITY: usize = 16;
 
 impl<'a> Policy<'a> {
@@ -35,7 +35,7 @@ impl<'a> Policy<'a> {
         Self::Network { weights, passes }
     }
 
-    /// The number of cars for which it can compute answers at once.
+    /// The maximum number of cars for one call of [`answers`](Self::answers).
     pub fn capacity(&self) -> usize {
         match self {
             Self::Expert(_) => usize::MAX,
@@ -43,7 +43,8 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Takes a picture for every car, and returns the answers of the cars with a new frame.
+    /// Computes an answer for every car. A network first takes a picture with each car's camera;
+    /// the answer is `None` if that frame was lost.
     ///
     /// # Errors
     /// The errors of [`Drive::look`].

@@ -1,6 +1,6 @@
-//! The device's side of USB/IP, as the kernel's vhci-hcd uses it over a socket: the kernel's
-//! Documentation/usb/usbip_protocol.rst. Only control transfers are implemented, because an
-//! i2c-tiny-usb adapter needs no others.
+//! The device's side of USB/IP, as the kernel's vhci-hcd uses it over a socket. The protocol is
+//! described in the kernel's Documentation/usb/usbip_protocol.rst. Only control transfers are
+//! implemented, because an i2c-tiny-usb adapter needs no others.
 
 use std::io::{self, Read, Write};
 
@@ -49,8 +49,8 @@ impl Setup {
 
 /// A device that handles control transfers.
 pub trait Device {
-    /// Answers the request `setup` with the data `sent`; none is a stall. An answer that is longer
-    /// than requested is truncated.
+    /// Handles the request `setup` with the data `sent` by the host, and returns the answer. `None`
+    /// stalls the endpoint. An answer that is longer than requested is truncated by the caller.
     fn control(&mut self, setup: Setup, sent: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -65,7 +65,7 @@ fn put(header: &mut [u8; HEADER], index: usize, value: u32) {
     header[4 * index..4 * index + 4].copy_from_slice(&value.to_be_bytes());
 }
 
-/// Serves one message of the kernel. Returns false once the connection has ended.
+/// Handles one message from the kernel. Returns false once the connection has ended.
 ///
 /// # Errors
 /// When the connection fails, or a message is not valid USB/IP.

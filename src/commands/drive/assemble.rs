@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{EpilogueKernel, Options};
+use super::{Ending, Options};
 use crate::car::{Car, CarError, CircuitSource, Settings};
 use crate::engines;
 use crate::guarded::GuardProcess;
@@ -206,7 +206,7 @@ fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
 
 impl Assembled {
     /// The report on the drive so far.
-    pub fn report(&mut self, timing: &LoopTiming, ending: &EpilogueKernel) -> RunReport {
+    pub fn report(&mut self, timing: &LoopTiming, ending: &Ending) -> RunReport {
         let world = self.drive.world.borrow();
         let wall_seconds = ending.wall.as_secs_f64();
         let simulated = world.path().last().map_or(0.0, |point| point.time);

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_camera::{self as camera, CameraConfig, CameraError};
 use pilotage_console::print_within;
 use pilotage_guard::notify::Manager;
 use pilotage_guard::{ArmRequest, LinkError, State};
@@ -21,7 +22,6 @@ use crate::guarded::{GuardConnection, OwnGuard};
 use crate::live::{LiveLine, Numbers, Progress};
 use crate::pilot::{Parts, Pilot, Step, StepError};
 use crate::report::{LoopTiming, RealReport};
-use pilotage_camera::{self as camera, CameraConfig, CameraError};
 
 /// A lost camera answers at once; it is asked again after this.
 const PAUSE: Duration = Duration::from_millis(20);

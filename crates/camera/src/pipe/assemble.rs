@@ -2,19 +2,20 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-/// A pause within a frame ends the frame if it is longer than the frame period divided by this.
+/// The frame period divided by this is the longest pause within a frame. After a longer pause the
+/// incomplete frame is dropped.
 const PAUSE: u32 = 2;
 
-/// Assembles frames from the pieces in which they arrive. Without clock and I/O.
+/// Assembles frames from the pieces in which they arrive. It has no clock and performs no I/O.
 pub(super) struct Assembler {
     data: Vec<u8>,
     filled: usize,
     pause: Duration,
-    /// The arrival of the first and of the latest piece of this frame.
+    /// The arrival times of the first and of the latest piece of this frame.
     first: Time,
     latest: Time,
     number: u64,
-    /// Incomplete frames.
+    /// The number of incomplete frames that were dropped.
     pub broken: u64,
 }
 
@@ -32,7 +33,8 @@ impl Assembler {
         }
     }
 
-    /// The buffer for a piece that arrives `now`: up to the end of this frame.
+    /// The buffer for a piece that arrives at `now`: the rest of this frame, or a whole frame if
+    /// the pause was too long.
     pub fn room(&mut self, now: Time) -> &mut [u8] {
         if self.filled > 0 && now.since(self.latest) > self.pause {
             self.filled = 0;
@@ -52,7 +54,8 @@ impl Assembler {
         self.filled >= self.data.len()
     }
 
-    /// Exchanges the complete frame for `spare`; returns the frame's start time and number.
+    /// Swaps the complete frame with `spare`; returns the arrival time of the frame's first piece
+    /// and the frame's number.
     pub fn swap(&mut self, spare: &mut Vec<u8>) -> (Time, u64) {
         std::mem::swap(&mut self.data, spare);
         self.filled = 0;

@@ -7,7 +7,7 @@ use pilotage_graph::{ElementType, Graph, Tensor};
 
 use crate::recipe::FixedInput;
 
-/// Makes constants of the inputs that have a value in the recipe.
+/// Replaces the inputs that have a value in the recipe by constants.
 pub(super) fn bind(
     graph: &mut Graph,
     values: &BTreeMap<String, FixedInput>,

@@ -19,13 +19,13 @@ use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
 use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
 use crate::report::{LayerReport, layer_reports};
 
-/// Number of frames for bias correction, which runs the network once for every layer.
+/// Maximum number of frames for bias correction, which runs the network once for every layer.
 const CORRECTION_FRAMES: usize = 128;
-/// Number of frames for the layer report.
+/// Maximum number of frames for the layer report.
 const REPORT_FRAMES: usize = 32;
-/// The name of the first form that is checked against the gate.
+/// The name of the CPU engine's plan in gate results.
 const CPU_PLAN: &str = "CPU plan";
-/// Number of layers that are named when the gate fails.
+/// Maximum number of layers that are named when the gate fails.
 const NAMED: usize = 3;
 
 /// A model in 8-bit integers.
@@ -94,7 +94,8 @@ pub(super) fn quantized(
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
     let mut float_layers = asked.clone();
-    // The automatically kept layers that must be fp32, because float16 is not accurate enough.
+    // The automatically kept layers that must be fp32, because float16's range or accuracy does
+    // not suffice.
     let mut wide = BTreeSet::new();
     loop {
         let (best, trials) = context.best(&float_layers)?;
@@ -292,8 +293,9 @@ impl Context<'_> {
         Ok(narrow(&graph, half)?)
     }
 
-    /// Gate results of every form that can run here. The CPU engine rounds the weights of
-    /// `exported` to float16, but not the activations between nodes.
+    /// The gate results of the CPU plan and of the QDQ model `exported`. The CPU engine computes
+    /// the float16 nodes of `exported` in float32: their weights are rounded to float16, the
+    /// activations between nodes are not.
     fn gated(&self, attempt: &Attempt, exported: &Graph) -> Result<Vec<GateResult>, CompileError> {
         let plan = self.plan(&attempt.graph)?;
         let mut results = self.results(CPU_PLAN, plan, &attempt.units)?;
@@ -306,8 +308,9 @@ impl Context<'_> {
     }
 }
 
-/// Whether every reader of the input is a layer or moves elements, so that the layer receives
-/// pixels directly. Otherwise the normalization is a separate step with one more rounding.
+/// Whether every node that reads the graph's input is a layer or only moves elements, so that
+/// layers receive pixels directly. Otherwise the normalization is a separate step with one more
+/// rounding.
 pub(super) fn takes_pixels(graph: &Graph) -> bool {
     let names = layers(graph);
     let Some(&input) = graph.inputs.first() else {

@@ -2,15 +2,15 @@ use std::fs;
 
 use pilotage_engine::CpuOptions;
 use pilotage_engine::plan::Operation;
+use pilotage_graph::ElementType;
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Op, Tensor, TensorType};
 use pilotage_vehicle::Domain;
+use pilotage_vision::Preprocess;
 use tempfile::TempDir;
 
 use super::*;
 use crate::evaluate::{evaluate, run_plan};
 use crate::permute::{TO_NHWC, permute, pick};
-use pilotage_graph::ElementType;
-use pilotage_vision::Preprocess;
 
 /// A small network like PilotNet. With `nhwc`, in the form that Keras exports.
 fn model(nhwc: bool, pads: usize) -> Graph {

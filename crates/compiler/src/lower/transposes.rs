@@ -1,11 +1,12 @@
-//! Merges consecutive transpositions and reshapes, and removes those that change nothing.
+//! Merges consecutive transpositions and consecutive reshapes, and removes merged ones that change
+//! nothing.
 
 use pilotage_engine::plan::{Operand, Operation, Plan};
 
 use crate::permute::{moves_nothing, pick};
 
-/// Makes each transposition or reshape read as far up the chain as possible. Dead step removal
-/// drops the steps that are no longer read.
+/// In a chain of transpositions, or of reshapes, makes each step read the input of the first step.
+/// A later pass, `dead::remove`, drops the steps whose outputs are no longer read.
 pub(super) fn merge(plan: &mut Plan) {
     let mut maker = vec![None; plan.tensors.len()];
     let mut replaced: Vec<Option<Operand>> = vec![None; plan.tensors.len()];

@@ -11,20 +11,20 @@ pub(super) enum Role {
     Layer,
     /// An activation function that becomes a lookup table.
     Activation,
-    /// Moves or selects elements. Its outputs have its inputs' scale.
+    /// Moves or selects elements. Its outputs have the same scale as its inputs.
     Moves,
     /// Computes in floats.
     Float,
 }
 
-/// Names of the layers that multiply with constant weights, in order.
+/// Names of the layers that multiply with constant weights, in the order of the nodes.
 pub fn layers(graph: &Graph) -> Vec<String> {
     let nodes = graph.nodes.iter();
     let layers = nodes.filter(|node| is_layer(graph, node));
     layers.map(|node| node.name.clone()).collect()
 }
 
-/// The axis of a layer's weights that has one entry for each unit.
+/// The axis of a layer's weights that has one entry for each unit (output channel).
 pub(crate) fn unit_axis(op: &Op) -> usize {
     match op {
         Op::Gemm(gemm) => usize::from(!gemm.transpose_b),
@@ -133,12 +133,12 @@ impl QuantizationPlan {
         Ok(plan)
     }
 
-    /// Marks the values to quantize, from the outputs back. A node that computes in integers
-    /// needs quantized inputs. A node that moves elements needs quantized inputs if its output is
-    /// quantized.
+    /// Marks the values to quantize, from the outputs back. A layer needs a quantized input. An
+    /// activation function, or a node that moves elements, needs quantized inputs if an output is
+    /// quantized; otherwise its role becomes [`Role::Float`].
     fn mark(&mut self, graph: &Graph, form: Form) {
         if form == Form::Weights {
-            // Only the input is quantized.
+            // Besides weights and biases, only the graph's input is quantized.
             for &input in &graph.inputs {
                 self.values[input.0] = true;
             }
@@ -158,8 +158,8 @@ impl QuantizationPlan {
                 Role::Layer => &node.inputs[..1],
                 Role::Activation if quantized => &node.inputs[..1],
                 Role::Activation => {
-                    // No reader needs integers, so the activation is computed in floats, after
-                    // its layer.
+                    // No reader of the output needs integers, so the activation is computed in
+                    // floats, after its layer.
                     *role = Role::Float;
                     &[]
                 }
@@ -176,7 +176,8 @@ impl QuantizationPlan {
         }
     }
 
-    /// Gives the inputs and outputs of each node that moves elements one common scale.
+    /// Puts the inputs and outputs of each node that moves elements into one group, which shares a
+    /// scale.
     fn join(&mut self, graph: &Graph) {
         for (node, role) in graph.nodes.iter().zip(&self.roles) {
             if *role != Role::Moves {
@@ -193,8 +194,8 @@ impl QuantizationPlan {
         }
     }
 
-    /// The values whose scales have to be calibrated: quantized values, except outputs of nodes
-    /// that move elements, and except the input, whose scale is 1.
+    /// The values whose scales have to be calibrated: the quantized values, except the outputs of
+    /// nodes that move elements, and except the graph's input, whose scale is 1.
     pub(super) fn sources(&self, graph: &Graph) -> Vec<ValueId> {
         let mut moved = vec![false; graph.values.len()];
         for (node, role) in graph.nodes.iter().zip(&self.roles) {

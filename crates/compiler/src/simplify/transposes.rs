@@ -1,5 +1,5 @@
-//! Moves arithmetic with constants behind a transposition, so that a Keras model's normalization
-//! (NHWC) can be folded into the convolution (NCHW) that it precedes.
+//! Moves arithmetic with constants from before a Transpose node to after it, so that a Keras
+//! model's normalization (NHWC) can be folded into the next convolution (NCHW).
 
 use pilotage_graph::{Graph, Node, Op};
 

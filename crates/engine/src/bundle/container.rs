@@ -2,7 +2,7 @@
 //!
 //! The container's metadata has one entry, `pilotage`: a JSON object with the version of
 //! the format, the manifest, and the SHA-256 of every section except `header`. The section
-//! `header` is the SHA-256 of the container's header: the eight bytes of its length and its
+//! `header` is the SHA-256 of the container's header, which is the eight length bytes and the
 //! JSON. Together the checksums cover every byte of the file.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,13 +16,13 @@ use crate::Manifest;
 
 /// The version of the format that is written, and the only one that is read.
 pub(super) const VERSION: u32 = 2;
-/// The only entry of the metadata.
+/// The key of the only entry of the metadata.
 const KEY: &str = "pilotage";
 /// The section with the checksum of the header.
 const HEADER: &str = "header";
-/// Bytes before the header, which are its length.
+/// The number of bytes before the JSON of the header; they contain the length of the JSON.
 const PREFIX: usize = 8;
-/// Maximum number of bytes of the header. It bounds the memory of the parsed JSON.
+/// Maximum number of bytes of the header's JSON. It bounds the memory of the parsed JSON.
 const MAX_HEADER: usize = 1 << 22;
 /// Maximum number of sections.
 const MAX_SECTIONS: usize = 256;
@@ -66,7 +66,8 @@ pub(super) fn write(
     for (name, content) in sections {
         views.push((name, view(content)?));
     }
-    // Only one entry: the order of several entries of a `HashMap` is not defined.
+    // There is only one entry, because the order of several entries of a `HashMap` is not defined,
+    // and the same content has to give the same bytes.
     let metadata = HashMap::from([(KEY.to_owned(), head)]);
     let mut file = serialize(views, Some(metadata)).map_err(BundleError::Container)?;
     let (digest, place) = {
@@ -105,7 +106,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
         if view.dtype() != Dtype::U8 || view.shape() != [view.data().len()] {
             return Err(BundleError::Section { section: name });
         }
-        // The lifetime of `view` is that of `container`, although its data is in `file`.
+        // The same bytes as `view.data()`, as a slice of `file`.
         let start = view.data().as_ptr() as usize - file.as_ptr() as usize;
         sections.insert(name, &file[start..start + view.data().len()]);
     }
@@ -144,7 +145,7 @@ fn parse(file: &[u8]) -> Result<(&[u8], SafeTensors<'_>), BundleError> {
         .map(|length| length + PREFIX)
         .ok_or(BundleError::NotAnEngine)?;
     let header = file.get(..end).ok_or(BundleError::Truncated)?;
-    // Distinguishes files of other kinds; `SafeTensors` then parses the UTF-8 and the JSON.
+    // Rejects files of most other formats; `SafeTensors` then parses the UTF-8 and the JSON.
     if header.get(PREFIX) != Some(&b'{') {
         return Err(BundleError::NotAnEngine);
     }

@@ -1,8 +1,8 @@
+use pilotage_vehicle::Domain;
 use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
-use pilotage_vehicle::Domain;
 
 use crate::{Layout, Meaning, Output};
 

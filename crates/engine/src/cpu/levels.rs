@@ -1,8 +1,8 @@
-//! How INT8 activations are stored between layers.
+//! Chooses the storage formats of INT8 activations between layers.
 //!
-//! Tiles of some instruction sets read quantized values plus 128. Where such tiles are
-//! the only readers of another layer's output, that layer stores its output in this
-//! form. A layer without padding then reads its input in place.
+//! The tiles of some instruction sets read quantized values plus 128. If such tiles are
+//! the only readers of a layer's output, the layer stores its output in that format. A
+//! reader without padding then reads its input in place, without a copy.
 
 use super::kernel::Kernel;
 use super::memory::owners;
@@ -13,11 +13,11 @@ use crate::plan::{Operand, Plan, TensorId};
 /// The steps that write and read a tensor's memory.
 #[derive(Debug, Clone, Default)]
 struct Users {
-    /// The step that writes it; `None` for an input of the plan.
+    /// The step that writes the tensor; `None` for an input of the plan.
     writer: Option<usize>,
-    /// Tiled INT8 layers that read it as their input.
+    /// Tiled INT8 layers that read the tensor as their input.
     int8_readers: Vec<usize>,
-    /// Whether anything else reads it: another step or the caller.
+    /// Whether another step or the caller reads the tensor.
     other_readers: bool,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
                 continue;
             };
             let users = &mut users[owner[id]];
-            // The second input of a layer is a scale.
+            // The second input of a dynamically quantized layer is its scale.
             match kernel {
                 Kernel::TiledInt8(_) if place == 0 => users.int8_readers.push(index),
                 _ => users.other_readers = true,
@@ -51,7 +51,7 @@ pub(crate) fn arrange(plan: &Plan, kernels: &mut [(Kernel, u64)]) -> Vec<usize> 
     }
     let mut slack = vec![0; plan.tensors.len()];
     for (slack, users) in slack.iter_mut().zip(&users) {
-        // An input of the plan is the caller's memory, which has no slack behind it.
+        // An input of the plan is in the caller's memory, which has no slack behind the input.
         let Some(writer) = users.writer else { continue };
         let mut form = Form::Plain;
         if let Kernel::TiledInt8(layer) = &mut kernels[writer].0

@@ -1,4 +1,4 @@
-//! Convolution on NHWC: its geometry, and the plain loops that define it.
+//! Convolution on NHWC tensors: its geometry, and a scalar reference implementation.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub(crate) struct WindowAxis {
 }
 
 impl WindowAxis {
-    /// Down and across.
+    /// The vertical axis, then the horizontal axis.
     pub(crate) fn both(window: Window, height: usize, width: usize) -> [Self; 2] {
         [(0, height), (1, width)].map(|(axis, size)| Self {
             kernel: window.kernel[axis],
@@ -50,7 +50,7 @@ impl WindowAxis {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvolutionShape {
     pub(crate) batch: usize,
-    /// Down, across.
+    /// Vertical, horizontal.
     pub(crate) axes: [WindowAxis; 2],
     /// Output height, width.
     pub(crate) output: [usize; 2],
@@ -103,8 +103,8 @@ impl ConvolutionShape {
     }
 }
 
-/// The plain convolution. Products are added to the bias in the order of the kernel's
-/// rows, columns and channels; no multiply-add is fused.
+/// The scalar convolution. Each sum starts with the bias, and products are added in the order
+/// of the kernel's rows, columns and channels. No multiply-add is fused.
 #[derive(Debug)]
 pub(crate) struct ScalarConvolution {
     shape: ConvolutionShape,

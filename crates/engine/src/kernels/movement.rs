@@ -2,12 +2,14 @@
 
 use crate::plan::{Fill, MAX_RANK, SliceStep};
 
-/// A strided copy: slices and transpositions.
+/// A strided copy, for slices and transpositions.
 #[derive(Debug)]
 pub(crate) struct StridedCopy {
     base: usize,
-    /// Length in the output, and the input's stride.
+    /// For each outer axis, outermost first: its length in the output and its stride in the
+    /// input.
     outer: Vec<(usize, isize)>,
+    /// The same for the innermost axis.
     inner: (usize, isize),
 }
 
@@ -23,7 +25,7 @@ impl StridedCopy {
         for axis in (0..input.len()).rev() {
             let SliceStep { start, step } = axes[axis];
             base += start * stride;
-            // The step of an axis with one element is not used; it may be of any size.
+            // The step of an axis with one element is not used and may have any value.
             let step = if output[axis] > 1 { step } else { 1 };
             found.push((output[axis], step * stride as isize));
             stride *= input[axis];
@@ -116,12 +118,12 @@ struct PadAxis {
     /// Size in the output.
     length: usize,
     before: isize,
-    /// Elements of the input from one index to the next.
+    /// Input elements between consecutive indices of the axis.
     stride: usize,
 }
 
 impl PadAxis {
-    /// The offset in the input for an index of the output; `None` is the fill value.
+    /// The offset in the input for an index of the output; `None` selects the fill value.
     fn offset(&self, index: usize, fill: Fill) -> Option<usize> {
         source(index as isize - self.before, self.size as isize, fill)
             .map(|place| place * self.stride)
@@ -172,7 +174,7 @@ impl Pad {
             output.copy_from_slice(input);
             return;
         };
-        // The part of each row that is inside the input is copied at once.
+        // The part of each row that is inside the input is copied as one slice.
         let first = inner.before.clamp(0, inner.length as isize).unsigned_abs();
         let end = (inner.before + inner.size as isize)
             .clamp(first as isize, inner.length as isize)
@@ -210,7 +212,8 @@ impl Pad {
     }
 }
 
-/// The index that is read at `place` of an axis of `size`; `place` may be outside.
+/// The input index for position `place` of an axis of `size` elements; `place` may be outside the
+/// axis. `None` selects the fill value.
 fn source(place: isize, size: isize, fill: Fill) -> Option<usize> {
     if (0..size).contains(&place) {
         return Some(place.unsigned_abs());

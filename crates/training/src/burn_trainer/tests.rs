@@ -1,10 +1,11 @@
 //! Compares burn's arithmetic with this crate's own.
 
+use pilotage_simulator::Random;
+
 use super::*;
 use crate::network::{LAYERS, TRAINED};
 use crate::pass::Pass;
 use crate::trainer::Trainer;
-use pilotage_simulator::Random;
 
 /// Fresh weights with biases that are not zero.
 fn weights() -> Weights {

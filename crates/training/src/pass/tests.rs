@@ -1,6 +1,7 @@
+use pilotage_simulator::Random;
+
 use super::*;
 use crate::network::Statistics;
-use pilotage_simulator::Random;
 
 fn statistics() -> Statistics {
     Statistics {

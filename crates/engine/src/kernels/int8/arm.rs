@@ -164,7 +164,7 @@ macro_rules! tiles {
     };
 }
 
-/// The function for a shape of tile.
+/// The function that computes tiles of `pixels` by `vectors`, if there is one.
 pub(super) fn function(
     instruction_set: InstructionSet,
     pixels: usize,

@@ -28,7 +28,7 @@ unsafe fn requantize(sums: __m256i, multiplier: *const f32, limits: [f32; 2]) ->
 /// Stores the first `stored` of eight quantized values.
 ///
 /// # Safety
-/// The machine has AVX2, `stored` is at most 8, and as many bytes are writable.
+/// The machine has AVX2, `stored` is at most 8, and `stored` bytes at `to` are writable.
 #[inline(always)]
 unsafe fn store_quantized(values: __m256i, offset: bool, to: *mut i8, stored: usize) {
     // Adding 128 to an i8 flips its highest bit.
@@ -65,7 +65,7 @@ unsafe fn store_sums(sums: __m256i, to: *mut i32, stored: usize) {
     }
 }
 
-/// AVX-VNNI: as [`Vnni512`], but half as wide.
+/// AVX-VNNI: like [`Vnni512`], with half as many lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnni(__m256i);
 
@@ -200,7 +200,8 @@ fn tiles_of_32(pixels: usize, vectors: usize) -> Option<TileFunction> {
     }
 }
 
-/// Tiles with one more vector, which is split. 32 registers.
+/// Tiles with a split vector after `vectors` full ones. Sums, weights and one value have to fit
+/// in 32 registers.
 fn split_of_32<const S: usize>(pixels: usize, vectors: usize) -> Option<TileFunction> {
     match vectors {
         0 => choose!(vnni512, pixels, 0, S, [1 2 3 4 5 6 7 8 9 10 11 12]),
@@ -215,7 +216,8 @@ fn split_of_32<const S: usize>(pixels: usize, vectors: usize) -> Option<TileFunc
     }
 }
 
-/// Tiles without a split vector. Sums, weights and one value have to fit in 16 registers.
+/// Tiles without a split vector. Sums, weights and one value have to fit in 16 registers; with
+/// one pixel, each weight is used once and need not stay in a register.
 macro_rules! tiles_of_16 {
     ($function:ident, $pixels:expr, $vectors:expr) => {
         match $vectors {
@@ -232,7 +234,7 @@ macro_rules! tiles_of_16 {
     };
 }
 
-/// The function for a shape of tile.
+/// The function that computes tiles of `pixels` by `width`, if there is one.
 pub(super) fn function(
     instruction_set: InstructionSet,
     pixels: usize,
