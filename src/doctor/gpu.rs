@@ -96,7 +96,8 @@ impl Gpu {
                     part,
                     missing,
                     format!("{error}; {headers}"),
-                    "sudo apt-get install g++ libnvinfer-headers-dev libnvonnxparsers-dev, then \
+                    "sudo apt-get install g++ libnvinfer-headers-dev libnvonnxparsers-dev \
+                     (JetPack 5.1: libnvinfer-dev in place of libnvinfer-headers-dev), then \
                      sudo pilotage compile --for-this-machine",
                 ),
             }),

@@ -32,8 +32,12 @@ pub struct PlanKey {
     pub cuda: i32,
     /// The device's compute capability, for example 87 for 8.7 (Orin).
     pub compute_capability: u16,
-    /// The device's name, as reported by the driver.
+    /// The device's name, as reported by the driver. All Jetsons of a generation have the same.
     pub device: String,
+    /// The device's number of multiprocessors, which depends on the module and its power mode.
+    pub multiprocessors: i32,
+    /// The size of the device's L2 cache, in bytes.
+    pub l2_cache: i32,
 }
 
 impl PlanKey {
@@ -54,6 +58,11 @@ impl PlanKey {
             ("cuda", self.cuda.to_string()),
             ("compute capability", self.compute_capability.to_string()),
             ("device", one_line(&self.device)),
+            (
+                "number of multiprocessors",
+                self.multiprocessors.to_string(),
+            ),
+            ("L2 cache", self.l2_cache.to_string()),
         ] {
             // Writing to a String does not fail.
             let _ = writeln!(text, "{name}: {value}");

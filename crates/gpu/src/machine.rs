@@ -333,6 +333,8 @@ impl<'a> Target<'a> {
             cuda: self.device.cuda(),
             compute_capability: self.device.compute_capability(),
             device: self.device.name().to_owned(),
+            multiprocessors: self.device.multiprocessors(),
+            l2_cache: self.device.l2_cache(),
         }
     }
 
@@ -497,7 +499,14 @@ impl<'a> Target<'a> {
 
     /// The file of the timing cache for this library and device, in the folder of the plans.
     fn timing_file(&self) -> PathBuf {
-        let device = Sha256::digest(self.device.name());
+        // Devices of one name may differ in the number of multiprocessors.
+        let device = format!(
+            "{}, {} multiprocessors, {} bytes of L2 cache",
+            self.device.name(),
+            self.device.multiprocessors(),
+            self.device.l2_cache()
+        );
+        let device = Sha256::digest(device);
         let device: String = device
             .iter()
             .take(4)

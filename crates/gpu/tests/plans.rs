@@ -27,6 +27,8 @@ fn key() -> PlanKey {
         cuda: 12_060,
         compute_capability: 87,
         device: "Orin".into(),
+        multiprocessors: 8,
+        l2_cache: 2 << 20,
     }
 }
 
@@ -84,6 +86,20 @@ fn a_plan_is_loaded_for_its_own_key_only() {
                 ..key()
             },
             "another device (Orin, here Xavier)",
+        ),
+        (
+            PlanKey {
+                multiprocessors: 4,
+                ..key()
+            },
+            "another number of multiprocessors (8, here 4)",
+        ),
+        (
+            PlanKey {
+                l2_cache: 4 << 20,
+                ..key()
+            },
+            "another L2 cache (2097152, here 4194304)",
         ),
     ] {
         let error = cache.load(&other).unwrap_err();

@@ -24,7 +24,7 @@ pub enum ShimError {
     /// No TensorRT headers were found.
     #[error(
         "no TensorRT headers ({} not found); install the Debian packages libnvinfer-headers-dev \
-         and libnvonnxparsers-dev, or set TENSORRT_INCLUDE to the folder of NvInfer.h",
+         and libnvonnxparsers-dev (before TensorRT 8.6: libnvinfer-dev and libnvonnxparsers-dev), or set TENSORRT_INCLUDE to the folder of NvInfer.h",
         .tried.join(", ")
     )]
     NoHeaders {
@@ -277,8 +277,19 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
         product,
         number: major * step + minor * 100 + patch,
     };
-    Ok(version.shim_file())
+    match version.product == Product::TensorRt && version.number < FIRST_OF_TENSORRT_8_5 {
+        false => Ok(version.shim_file()),
+        true => Err(ShimError::BadHeaders {
+            file: headers.folder.join("NvInferVersion.h"),
+            reason: format!(
+                "they are of {version}, and 8.5 (JetPack 5.1) is the first version that can be used"
+            ),
+        }),
+    }
 }
+
+/// [`Version::number`] of TensorRT 8.5.0.
+const FIRST_OF_TENSORRT_8_5: i32 = 8_500;
 
 fn compiler(headers: &Headers, sources: &Path) -> Command {
     let mut command = Command::new(compiler_name());

@@ -79,7 +79,11 @@ const STICKY: [RangeInclusive<i32>; 10] = [
 fn advice(code: i32) -> &'static str {
     match code {
         2 => "; the memory is used up: end other programs (a desktop takes much of a Jetson's)",
-        3 | 4 | 802 | 999 => "; restart the machine: the driver is not in order",
+        3 | 4 | 802 => "; restart the machine: the driver is not in order",
+        999 => {
+            "; on a Jetson this user may lack the groups video and render (`sudo usermod -aG \
+             video,render $USER`, then log in again); otherwise restart the machine"
+        }
         34 => {
             "; this libcuda.so is CUDA's stub for building: take its folder out of LD_LIBRARY_PATH"
         }
@@ -102,6 +106,8 @@ struct Inner {
     context: sys::CUcontext,
     name: String,
     compute_capability: u16,
+    multiprocessors: i32,
+    l2_cache: i32,
     cuda: i32,
     integrated: bool,
 }
@@ -177,6 +183,8 @@ impl Device {
         };
         let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
         let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let multiprocessors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let l2_cache = attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
         let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
         let mut name = [0_u8; 256];
         // SAFETY: the call writes a NUL-terminated string of at most 256 bytes, the size of `name`.
@@ -203,6 +211,8 @@ impl Device {
                 context,
                 name,
                 compute_capability: u16::try_from(major * 10 + minor).unwrap_or(0),
+                multiprocessors,
+                l2_cache,
                 cuda: version,
                 integrated: integrated != 0,
             }),
@@ -219,6 +229,19 @@ impl Device {
     #[must_use]
     pub fn compute_capability(&self) -> u16 {
         self.inner.compute_capability
+    }
+
+    /// The number of streaming multiprocessors. It differs between modules of one name ("Orin"), and
+    /// with the power mode.
+    #[must_use]
+    pub fn multiprocessors(&self) -> i32 {
+        self.inner.multiprocessors
+    }
+
+    /// The size of the L2 cache, in bytes.
+    #[must_use]
+    pub fn l2_cache(&self) -> i32 {
+        self.inner.l2_cache
     }
 
     /// The driver's CUDA version, for example 12060 for 12.6.

@@ -29,6 +29,8 @@ struct Inner {
     strongly_typed: bool,
     functions: Functions,
     entries: Entries,
+    /// Why there is no ONNX parser; `None` if there is one.
+    no_parser: Option<String>,
 }
 
 // SAFETY: the pointers are addresses of code that stays loaded. TensorRT's factory functions may be
@@ -60,7 +62,14 @@ impl TensorRt {
         let version = Version { product, number };
 
         // Only building needs the parser. A machine that only runs plans may lack it.
-        let parser = open_library(folder, parser_name).ok();
+        if let (Some(folder), Some(plugin)) = (folder, plugin_of(parser_name)) {
+            // The parser of TensorRT 8 is linked with it, and the loader does not look into `folder`.
+            let _ = open_library(Some(folder), &plugin);
+        }
+        let (parser, no_parser) = match open_library(folder, parser_name) {
+            Ok(parser) => (Some(parser), None),
+            Err(reason) => (None, Some(reason)),
+        };
         let parser_version = match &parser {
             Some(parser) => Some(version_of(parser, parser_name, "getNvOnnxParserVersion")?),
             None => None,
@@ -101,6 +110,7 @@ impl TensorRt {
                 strongly_typed: info.strongly_typed != 0,
                 functions,
                 entries,
+                no_parser,
             }),
         })
     }
@@ -132,6 +142,11 @@ impl TensorRt {
         &self.inner.functions
     }
 
+    /// Why there is no ONNX parser, if there is none.
+    pub(crate) fn no_parser(&self) -> Option<&str> {
+        self.inner.no_parser.as_deref()
+    }
+
     pub(crate) fn entries(&self) -> &Entries {
         &self.inner.entries
     }
@@ -157,6 +172,12 @@ impl TensorRt {
             _ => TensorRtError::Failed { doing, reason },
         })
     }
+}
+
+/// The plugin library of the same version as an ONNX parser; `None` for TensorRT-RTX, which has none.
+fn plugin_of(parser: &str) -> Option<String> {
+    let version = parser.strip_prefix("libnvonnxparser")?;
+    Some(format!("libnvinfer_plugin{version}"))
 }
 
 type Loaded = (String, ManuallyDrop<Library>, &'static str);

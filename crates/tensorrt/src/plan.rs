@@ -68,6 +68,11 @@ impl TensorRt {
     pub fn build(&self, model: &[u8], options: &BuildOptions<'_>) -> Result<Plan, TensorRtError> {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let unsupported = |what: &str| TensorRtError::Unsupported(what.into());
+        if let Some(reason) = self.no_parser() {
+            return Err(unsupported(&format!(
+                "this TensorRT can only run plans: it has no ONNX parser ({reason})"
+            )));
+        }
         let capabilities: Vec<i32> = options
             .compute_capabilities
             .iter()

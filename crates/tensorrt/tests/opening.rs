@@ -150,6 +150,34 @@ fn warnings_in_headers_do_not_prevent_a_shim() {
 }
 
 #[test]
+fn headers_of_a_version_that_is_too_old_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("NvInfer.h", "");
+    write("NvOnnxParser.h", "");
+    write(
+        "NvInferVersion.h",
+        "#define NV_TENSORRT_MAJOR 8\n#define NV_TENSORRT_MINOR 2\n#define NV_TENSORRT_PATCH 1\n",
+    );
+    let [old] = &find_headers(&[folder.path().to_owned()]).unwrap()[..] else {
+        panic!()
+    };
+    for error in [
+        old.shim_file().unwrap_err(),
+        compile_shim(old, folder.path(), Warnings::Allowed).unwrap_err(),
+    ] {
+        let message = error.to_string();
+        assert!(
+            message.ends_with(
+                "they are of TensorRT 8.2.1, and 8.5 (JetPack 5.1) is the first version that can be \
+                 used"
+            ),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_library_without_its_own_shim_is_not_called() {
     let folder = tempfile::tempdir().unwrap();
     let error = open_with(folder.path()).to_string();

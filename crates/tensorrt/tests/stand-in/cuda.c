@@ -95,6 +95,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
     switch (attribute) {
     case 75: *value = 8; break;  /* compute capability, major */
     case 76: *value = 7; break;  /* minor */
+    case 16: *value = 8; break;        /* multiprocessors */
+    case 38: *value = 2 << 20; break;  /* bytes of L2 cache */
     case 18: *value = integrated == NULL || *integrated != '0'; break;
     default: *value = 0;
     }
