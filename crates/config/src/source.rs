@@ -110,11 +110,24 @@ impl<'a> Source<'a> {
         let (root, _) = DeTable::parse_recoverable(self.text);
         let mut offset = None;
         let mut value = DeValue::Table(root.into_inner());
-        for part in key.split('.') {
+        let mut rest = Some(key);
+        while let Some(path) = rest {
+            let (part, after) = match path.split_once('.') {
+                Some((part, after)) => (part, Some(after)),
+                None => (path, None),
+            };
+            rest = after;
             let next = match &value {
-                DeValue::Table(table) => match table.get_key_value(part) {
-                    Some((name, inner)) => (name.span().start, inner.get_ref().clone()),
-                    None => break,
+                // A quoted key may have dots itself.
+                DeValue::Table(table) => match table.get_key_value(path) {
+                    Some((name, inner)) => {
+                        rest = None;
+                        (name.span().start, inner.get_ref().clone())
+                    }
+                    None => match table.get_key_value(part) {
+                        Some((name, inner)) => (name.span().start, inner.get_ref().clone()),
+                        None => break,
+                    },
                 },
                 DeValue::Array(array) => {
                     match part.parse::<usize>().ok().and_then(|i| array.get(i)) {

@@ -13,12 +13,12 @@ pub(super) fn bind(
     values: &BTreeMap<String, FixedInput>,
     source: &Source<'_>,
 ) -> Result<(), ConfigError> {
+    let known = graph.inputs.iter().map(|&v| &graph.value(v).name);
+    let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
     for (name, value) in values {
         let wrong = |reason: String| source.error(&format!("fixed_inputs.{name}"), reason);
         let mut inputs = graph.inputs.iter().copied();
         let Some(input) = inputs.find(|&v| graph.value(v).name == *name) else {
-            let known = graph.inputs.iter().map(|&v| &graph.value(v).name);
-            let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
             let reason = format!("the model has no such input, only {}", known.join(", "));
             return Err(wrong(reason));
         };

@@ -76,6 +76,16 @@ fn wrong_types_and_missing_keys_name_the_key() {
 }
 
 #[test]
+fn a_quoted_key_with_dots_is_found() {
+    let source = Source::new("net.toml", "[fixed_inputs]\nspeed = 1\n\"input.1\" = 2\n");
+    let error = source.error("fixed_inputs.input.1", "must be finite");
+    assert_eq!(
+        error.to_string(),
+        "net.toml:3: `fixed_inputs.input.1`: must be finite"
+    );
+}
+
+#[test]
 fn rules_beyond_types_find_their_line() {
     let text = "kind = \"unicycle\"\n[[output]]\nname = \"a\"\nscale = 1.0\n[[output]]\nname = \"b\"\nscale = 0.0\n";
     let source = Source::new("f.toml", text);
