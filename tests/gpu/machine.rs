@@ -89,7 +89,7 @@ impl Machine {
                 ),
             ],
         );
-        let shim = machine.path("shims/libpilotage_tensorrt_110400.so");
+        let shim = machine.path("shims/libtensorrt_rs_shim_110400.so");
         let shim = fs::read(shim).unwrap();
         assert!(shim.windows(6).any(|bytes| bytes == b"__asan"));
         machine

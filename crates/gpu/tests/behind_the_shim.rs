@@ -348,7 +348,7 @@ fn an_unknown_cuda_error_is_reported_by_its_code() {
 fn a_shim_without_its_checksum_is_recompiled_and_never_opened() {
     let machine = Machine::behind_the_shim("c++");
     assert_built(&machine.run(&[]));
-    let shim = machine.path("shims/libpilotage_tensorrt_110400.so");
+    let shim = machine.path("shims/libtensorrt_rs_shim_110400.so");
     let checksum = shim.with_extension("so.sha256");
     let whole = fs::read_to_string(&checksum).unwrap();
     // The checksum is written first: after a power failure the old shim, or none, is beside the new
@@ -421,7 +421,7 @@ fn address_sanitizer_finds_no_error() {
         ),
     ];
     assert_built(&machine.run(&sanitized));
-    let shim = fs::read(machine.path("shims/libpilotage_tensorrt_110400.so")).unwrap();
+    let shim = fs::read(machine.path("shims/libtensorrt_rs_shim_110400.so")).unwrap();
     assert!(shim.windows(6).any(|bytes| bytes == b"__asan"));
     let output = machine.does("drives", &sanitized);
     assert_eq!(output.matches("answered").count(), 4, "{output}");

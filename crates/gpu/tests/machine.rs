@@ -348,7 +348,7 @@ fn a_missing_shim_is_compiled_or_the_error_names_what_is_missing() {
         "{output}"
     );
     assert!(
-        output.contains("libpilotage_tensorrt_110400.so in "),
+        output.contains("libtensorrt_rs_shim_110400.so in "),
         "{output}"
     );
     let compiled = fs::read_dir(machine.path("shims")).unwrap().count();

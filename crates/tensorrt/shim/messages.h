@@ -1,6 +1,6 @@
 // TensorRT's log messages, and the error of a failed call.
-#ifndef PILOTAGE_TENSORRT_MESSAGES_H
-#define PILOTAGE_TENSORRT_MESSAGES_H
+#ifndef TENSORRT_RS_MESSAGES_H
+#define TENSORRT_RS_MESSAGES_H
 
 #include "shim.h"
 
@@ -24,7 +24,7 @@ void copy(char* to, size_t size, char const* from)
 class Call final
 {
 public:
-    explicit Call(pilotage_library const* library = nullptr);
+    explicit Call(tensorrt_rs_library const* library = nullptr);
     ~Call();
     Call(Call const&) = delete;
     Call& operator=(Call const&) = delete;
@@ -44,7 +44,7 @@ public:
         mFirst[0] = '\0';
     }
 
-    int32_t fail(pilotage_error* error, char const* otherwise, int32_t status = PILOTAGE_FAILED) noexcept
+    int32_t fail(tensorrt_rs_error* error, char const* otherwise, int32_t status = TENSORRT_RS_FAILED) noexcept
     {
         Held const held(mBusy);
         copy(error->message, sizeof error->message, mFirst[0] == '\0' ? otherwise : mFirst);
@@ -76,7 +76,7 @@ private:
     Call* mBefore;
     void* mUser;
     std::atomic_flag mBusy = ATOMIC_FLAG_INIT;
-    char mFirst[sizeof pilotage_error::message];
+    char mFirst[sizeof tensorrt_rs_error::message];
 };
 
 // The current call of this thread.
@@ -84,7 +84,7 @@ thread_local Call* tCall = nullptr;
 // The build in progress. TensorRT's own threads log messages of it.
 std::atomic<Call*> gBuild{nullptr};
 
-Call::Call(pilotage_library const* library)
+Call::Call(tensorrt_rs_library const* library)
     : mBefore(tCall)
     , mUser(library == nullptr ? nullptr : library->user)
 {
@@ -102,7 +102,7 @@ Call::~Call()
 class Logger final : public nvinfer1::ILogger
 {
 public:
-    explicit Logger(pilotage_log log)
+    explicit Logger(tensorrt_rs_log log)
         : mLog(log)
     {
     }
@@ -122,24 +122,24 @@ public:
     }
 
 private:
-    pilotage_log mLog;
+    tensorrt_rs_log mLog;
 };
 
 // Null if there is not enough memory.
-Logger* logger(pilotage_library const& library)
+Logger* logger(tensorrt_rs_library const& library)
 {
     static Logger* const it = new (std::nothrow) Logger(library.log);
     return it;
 }
 
-void clear(pilotage_error* error)
+void clear(tensorrt_rs_error* error)
 {
     std::memset(error, 0, sizeof *error);
     error->node = -1;
 }
 
 // Reports a failure that TensorRT did not log.
-int32_t refuse(pilotage_error* error, int32_t status, char const* message)
+int32_t refuse(tensorrt_rs_error* error, int32_t status, char const* message)
 {
     copy(error->message, sizeof error->message, message);
     return status;

@@ -39,14 +39,14 @@ namespace {
 
 using namespace nvinfer1;
 
-const pilotage_shim kShim = {PILOTAGE_SHIM_ABI, SHIM_RTX ? PILOTAGE_TENSORRT_RTX : PILOTAGE_TENSORRT,
+const tensorrt_rs_shim kShim = {TENSORRT_RS_SHIM_ABI, SHIM_RTX ? TENSORRT_RS_RTX : TENSORRT_RS_TENSORRT,
     static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_STRONGLY_TYPED};
 
 #if SHIM_PROGRESS
 class Progress final : public IProgressMonitor
 {
 public:
-    Progress(pilotage_progress progress, void* user)
+    Progress(tensorrt_rs_progress progress, void* user)
         : mProgress(progress)
         , mUser(user)
     {
@@ -84,7 +84,7 @@ private:
         }
     }
 
-    pilotage_progress mProgress;
+    tensorrt_rs_progress mProgress;
     void* mUser;
     std::atomic<bool> mCancelled{false};
 };
@@ -109,11 +109,11 @@ Interface* made(void* it)
     return reinterpret_cast<uintptr_t>(it) < 4096 ? nullptr : static_cast<Interface*>(it);
 }
 
-int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, pilotage_error* error)
+int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, tensorrt_rs_error* error)
 {
     if (parser.getNbErrors() == 0)
     {
-        return call.fail(error, "the ONNX parser refused the model and gave no reason", PILOTAGE_PARSE);
+        return call.fail(error, "the ONNX parser refused the model and gave no reason", TENSORRT_RS_PARSE);
     }
     nvonnxparser::IParserError const* const first = parser.getError(0);
     copy(error->message, sizeof error->message, first->desc());
@@ -122,7 +122,7 @@ int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, pilotage
     copy(error->name, sizeof error->name, first->nodeName());
     copy(error->operator_name, sizeof error->operator_name, first->nodeOperator());
 #endif
-    return PILOTAGE_PARSE;
+    return TENSORRT_RS_PARSE;
 }
 
 NetworkDefinitionCreationFlags network_flags()
@@ -155,9 +155,9 @@ void use_linear_formats(INetworkDefinition const& network)
     }
 }
 
-// Applies the options of `build` to the builder's configuration. Returns PILOTAGE_OK or the status
+// Applies the options of `build` to the builder's configuration. Returns TENSORRT_RS_OK or the status
 // of the failure.
-int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build const& build, pilotage_error* error)
+int32_t configure(IBuilder& builder, IBuilderConfig& config, tensorrt_rs_build const& build, tensorrt_rs_error* error)
 {
     // Compute float32 layers in float32: TF32 has a mantissa of 10 bits.
     config.clearFlag(BuilderFlag::kTF32);
@@ -169,26 +169,26 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
     {
         config.setMemoryPoolLimit(MemoryPoolType::kWORKSPACE, build.workspace);
     }
-    if ((build.flags & PILOTAGE_DETAILED) != 0)
+    if ((build.flags & TENSORRT_RS_DETAILED) != 0)
     {
         config.setProfilingVerbosity(ProfilingVerbosity::kDETAILED);
     }
 #if SHIM_STRONGLY_TYPED
-    if ((build.flags & (PILOTAGE_FP16 | PILOTAGE_INT8)) != 0)
+    if ((build.flags & (TENSORRT_RS_FP16 | TENSORRT_RS_INT8)) != 0)
     {
-        return refuse(error, PILOTAGE_UNSUPPORTED,
+        return refuse(error, TENSORRT_RS_UNSUPPORTED,
             "this TensorRT takes the precision from the model: give it an FP16 or a quantized ONNX model");
     }
 #else
-    if ((build.flags & PILOTAGE_INT8) != 0)
+    if ((build.flags & TENSORRT_RS_INT8) != 0)
     {
         if (!builder.platformHasFastInt8())
         {
-            return refuse(error, PILOTAGE_NO_FAST_INT8, "this device has no fast INT8");
+            return refuse(error, TENSORRT_RS_NO_FAST_INT8, "this device has no fast INT8");
         }
         config.setFlag(BuilderFlag::kINT8);
     }
-    if ((build.flags & PILOTAGE_FP16) != 0)
+    if ((build.flags & TENSORRT_RS_FP16) != 0)
     {
         config.setFlag(BuilderFlag::kFP16);
     }
@@ -197,7 +197,7 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
     {
         if (build.dla_core >= builder.getNbDLACores())
         {
-            return refuse(error, PILOTAGE_UNSUPPORTED, "this device has no DLA core of that number");
+            return refuse(error, TENSORRT_RS_UNSUPPORTED, "this device has no DLA core of that number");
         }
         config.setDefaultDeviceType(DeviceType::kDLA);
         config.setDLACore(build.dla_core);
@@ -208,7 +208,7 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
 #if SHIM_RTX
         if (!config.setNbComputeCapabilities(build.compute_capability_count))
         {
-            return refuse(error, PILOTAGE_UNSUPPORTED, "too many compute capabilities");
+            return refuse(error, TENSORRT_RS_UNSUPPORTED, "too many compute capabilities");
         }
         for (int32_t index = 0; index < build.compute_capability_count; ++index)
         {
@@ -216,20 +216,20 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, pilotage_build cons
             auto const capability = static_cast<ComputeCapability>(build.compute_capabilities[index]);
             if (!config.setComputeCapability(capability, index))
             {
-                return refuse(error, PILOTAGE_UNSUPPORTED, "TensorRT-RTX does not know that compute capability");
+                return refuse(error, TENSORRT_RS_UNSUPPORTED, "TensorRT-RTX does not know that compute capability");
             }
         }
 #else
-        return refuse(error, PILOTAGE_UNSUPPORTED, "only TensorRT-RTX builds for devices that are not there");
+        return refuse(error, TENSORRT_RS_UNSUPPORTED, "only TensorRT-RTX builds for devices that are not there");
 #endif
     }
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
 } // namespace
 
 // A copy of TensorRT's memory, which would have to be freed before the builder.
-struct pilotage_bytes
+struct tensorrt_rs_bytes
 {
     std::unique_ptr<uint8_t[]> data;
     size_t size;
@@ -237,7 +237,7 @@ struct pilotage_bytes
 
 namespace {
 
-pilotage_bytes* copied(IHostMemory const& memory)
+tensorrt_rs_bytes* copied(IHostMemory const& memory)
 {
     std::unique_ptr<uint8_t[]> data(new (std::nothrow) uint8_t[memory.size()]);
     if (!data)
@@ -245,47 +245,47 @@ pilotage_bytes* copied(IHostMemory const& memory)
         return nullptr;
     }
     std::memcpy(data.get(), memory.data(), memory.size());
-    return new (std::nothrow) pilotage_bytes{std::move(data), memory.size()};
+    return new (std::nothrow) tensorrt_rs_bytes{std::move(data), memory.size()};
 }
 
 } // namespace
 
-struct pilotage_runtime
+struct tensorrt_rs_runtime
 {
     std::unique_ptr<IRuntime> runtime;
 };
 
-struct pilotage_engine
+struct tensorrt_rs_engine
 {
     std::unique_ptr<ICudaEngine> engine;
 };
 
-struct pilotage_context
+struct tensorrt_rs_context
 {
     std::unique_ptr<IExecutionContext> context;
 };
 
-EXPORT pilotage_shim const* pilotage_shim_describe(void)
+EXPORT tensorrt_rs_shim const* tensorrt_rs_shim_describe(void)
 {
     return &kShim;
 }
 
-EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_build const* build, pilotage_bytes** plan,
-    pilotage_bytes** timing_cache, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensorrt_rs_build const* build, tensorrt_rs_bytes** plan,
+    tensorrt_rs_bytes** timing_cache, tensorrt_rs_error* error)
 {
     clear(error);
     *plan = nullptr;
     *timing_cache = nullptr;
     if (library->create_builder == nullptr || library->create_parser == nullptr)
     {
-        return refuse(error, PILOTAGE_UNSUPPORTED, "this TensorRT can only run plans: its builder or parser is missing");
+        return refuse(error, TENSORRT_RS_UNSUPPORTED, "this TensorRT can only run plans: its builder or parser is missing");
     }
     Call call(library);
     Building const building(call);
     Logger* const log = logger(*library);
     if (log == nullptr)
     {
-        return refuse(error, PILOTAGE_FAILED, "out of memory");
+        return refuse(error, TENSORRT_RS_FAILED, "out of memory");
     }
     // The builder and the configuration use these objects, which must outlive them.
 #if !SHIM_RTX  // RTX has no timing cache: its kernels are compiled later, on the device.
@@ -320,11 +320,11 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     if (network->getNbOutputs() == 0)
     {
         // The parser accepts an empty file.
-        return refuse(error, PILOTAGE_PARSE, "it is empty");
+        return refuse(error, TENSORRT_RS_PARSE, "it is empty");
     }
     use_linear_formats(*network);
     int32_t const configured = configure(*builder, *config, *build, error);
-    if (configured != PILOTAGE_OK)
+    if (configured != TENSORRT_RS_OK)
     {
         return configured;
     }
@@ -354,7 +354,7 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
 #if SHIM_PROGRESS
     if (build->progress != nullptr && progress.cancelled())
     {
-        return refuse(error, PILOTAGE_CANCELLED, "the build was cancelled");
+        return refuse(error, TENSORRT_RS_CANCELLED, "the build was cancelled");
     }
 #endif
     if (!memory || memory->size() == 0)
@@ -376,33 +376,33 @@ EXPORT int32_t pilotage_build_plan(pilotage_library const* library, pilotage_bui
     {
         delete *timing_cache;
         *timing_cache = nullptr;
-        return refuse(error, PILOTAGE_FAILED, "out of memory");
+        return refuse(error, TENSORRT_RS_FAILED, "out of memory");
     }
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-EXPORT void const* pilotage_bytes_data(pilotage_bytes const* bytes, size_t* size)
+EXPORT void const* tensorrt_rs_bytes_data(tensorrt_rs_bytes const* bytes, size_t* size)
 {
     *size = bytes->size;
     return bytes->data.get();
 }
 
-EXPORT void pilotage_bytes_free(pilotage_bytes* bytes)
+EXPORT void tensorrt_rs_bytes_free(tensorrt_rs_bytes* bytes)
 {
     delete bytes;
 }
 
-EXPORT int32_t pilotage_runtime_new(
-    pilotage_library const* library, int32_t dla_core, pilotage_runtime** runtime, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_runtime_new(
+    tensorrt_rs_library const* library, int32_t dla_core, tensorrt_rs_runtime** runtime, tensorrt_rs_error* error)
 {
     clear(error);
     *runtime = nullptr;
     Call call(library);
     Logger* const log = logger(*library);
-    std::unique_ptr<pilotage_runtime> own(new (std::nothrow) pilotage_runtime{nullptr});
+    std::unique_ptr<tensorrt_rs_runtime> own(new (std::nothrow) tensorrt_rs_runtime{nullptr});
     if (log == nullptr || !own)
     {
-        return refuse(error, PILOTAGE_FAILED, "out of memory");
+        return refuse(error, TENSORRT_RS_FAILED, "out of memory");
     }
     own->runtime.reset(made<IRuntime>(
         as<CreateRuntime>(library->create_runtime)(log, static_cast<int32_t>(NV_TENSORRT_VERSION))));
@@ -415,16 +415,16 @@ EXPORT int32_t pilotage_runtime_new(
         own->runtime->setDLACore(dla_core);
     }
     *runtime = own.release();
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-EXPORT void pilotage_runtime_free(pilotage_runtime* runtime)
+EXPORT void tensorrt_rs_runtime_free(tensorrt_rs_runtime* runtime)
 {
     delete runtime;
 }
 
-EXPORT int32_t pilotage_engine_new(
-    pilotage_runtime* runtime, void const* plan, size_t size, pilotage_engine** engine, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_engine_new(
+    tensorrt_rs_runtime* runtime, void const* plan, size_t size, tensorrt_rs_engine** engine, tensorrt_rs_error* error)
 {
     clear(error);
     *engine = nullptr;
@@ -434,32 +434,32 @@ EXPORT int32_t pilotage_engine_new(
     {
         return call.fail(error, "TensorRT refused the plan and gave no reason");
     }
-    *engine = new (std::nothrow) pilotage_engine{std::move(made)};
-    return *engine == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
+    *engine = new (std::nothrow) tensorrt_rs_engine{std::move(made)};
+    return *engine == nullptr ? refuse(error, TENSORRT_RS_FAILED, "out of memory") : TENSORRT_RS_OK;
 }
 
-EXPORT void pilotage_engine_free(pilotage_engine* engine)
+EXPORT void tensorrt_rs_engine_free(tensorrt_rs_engine* engine)
 {
     delete engine;
 }
 
-EXPORT int32_t pilotage_engine_tensors(pilotage_engine const* engine)
+EXPORT int32_t tensorrt_rs_engine_tensors(tensorrt_rs_engine const* engine)
 {
     return engine->engine->getNbIOTensors();
 }
 
-EXPORT int32_t pilotage_engine_tensor(pilotage_engine const* engine, int32_t index, pilotage_tensor* tensor)
+EXPORT int32_t tensorrt_rs_engine_tensor(tensorrt_rs_engine const* engine, int32_t index, tensorrt_rs_tensor* tensor)
 {
     ICudaEngine const& it = *engine->engine;
     char const* const name = it.getIOTensorName(index);
     if (name == nullptr)
     {
-        return PILOTAGE_FAILED;
+        return TENSORRT_RS_FAILED;
     }
     Dims const shape = it.getTensorShape(name);
     if (shape.nbDims < 0 || shape.nbDims > 8)
     {
-        return PILOTAGE_FAILED;
+        return TENSORRT_RS_FAILED;
     }
     tensor->name = name;
     tensor->is_input = it.getTensorIOMode(name) == TensorIOMode::kINPUT ? 1 : 0;
@@ -470,11 +470,11 @@ EXPORT int32_t pilotage_engine_tensor(pilotage_engine const* engine, int32_t ind
     {
         tensor->dims[axis] = axis < shape.nbDims ? shape.d[axis] : 0;
     }
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-EXPORT int32_t pilotage_engine_report(
-    pilotage_engine const* engine, void (*sink)(void*, char const*), void* user, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_engine_report(
+    tensorrt_rs_engine const* engine, void (*sink)(void*, char const*), void* user, tensorrt_rs_error* error)
 {
     clear(error);
     Call call;
@@ -486,10 +486,10 @@ EXPORT int32_t pilotage_engine_report(
         return call.fail(error, "TensorRT gave no layer report");
     }
     sink(user, text);
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-EXPORT int32_t pilotage_context_new(pilotage_engine* engine, pilotage_context** context, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_context_new(tensorrt_rs_engine* engine, tensorrt_rs_context** context, tensorrt_rs_error* error)
 {
     clear(error);
     *context = nullptr;
@@ -499,30 +499,30 @@ EXPORT int32_t pilotage_context_new(pilotage_engine* engine, pilotage_context** 
     {
         return call.fail(error, "TensorRT made no execution context");
     }
-    *context = new (std::nothrow) pilotage_context{std::move(made)};
-    return *context == nullptr ? refuse(error, PILOTAGE_FAILED, "out of memory") : PILOTAGE_OK;
+    *context = new (std::nothrow) tensorrt_rs_context{std::move(made)};
+    return *context == nullptr ? refuse(error, TENSORRT_RS_FAILED, "out of memory") : TENSORRT_RS_OK;
 }
 
-EXPORT void pilotage_context_free(pilotage_context* context)
+EXPORT void tensorrt_rs_context_free(tensorrt_rs_context* context)
 {
     delete context;
 }
 
-EXPORT int32_t pilotage_context_bind(
-    pilotage_context* context, char const* tensor, void* address, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_context_bind(
+    tensorrt_rs_context* context, char const* tensor, void* address, tensorrt_rs_error* error)
 {
     clear(error);
     Call call;
     return context->context->setTensorAddress(tensor, address)
-        ? static_cast<int32_t>(PILOTAGE_OK)
+        ? static_cast<int32_t>(TENSORRT_RS_OK)
         : call.fail(error, "TensorRT refused the tensor's address");
 }
 
-EXPORT int32_t pilotage_context_enqueue(pilotage_context* context, void* stream, pilotage_error* error)
+EXPORT int32_t tensorrt_rs_context_enqueue(tensorrt_rs_context* context, void* stream, tensorrt_rs_error* error)
 {
     clear(error);
     Call call;
     return context->context->enqueueV3(static_cast<cudaStream_t>(stream))
-        ? static_cast<int32_t>(PILOTAGE_OK)
+        ? static_cast<int32_t>(TENSORRT_RS_OK)
         : call.fail(error, "TensorRT could not enqueue the inference");
 }

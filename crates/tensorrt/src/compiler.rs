@@ -210,12 +210,12 @@ pub fn compile_shim(
 }
 
 /// Expands under the preprocessor to one line with product and version, for example
-/// `PILOTAGE tensorrt 8 5 2` or `PILOTAGE rtx 1 7 1`.
+/// `TENSORRT_RS tensorrt 8 5 2` or `TENSORRT_RS rtx 1 7 1`.
 const VERSION_PROBE: &str = "#include <NvInferVersion.h>\n\
     #if defined(TRT_MAJOR_RTX) && !defined(TRT_MAJOR_ENTERPRISE)\n\
-    PILOTAGE rtx NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
+    TENSORRT_RS rtx NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
     #else\n\
-    PILOTAGE tensorrt NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
+    TENSORRT_RS tensorrt NV_TENSORRT_MAJOR NV_TENSORRT_MINOR NV_TENSORRT_PATCH\n\
     #endif\n";
 
 impl Headers {
@@ -246,7 +246,7 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
     )?;
     let words: Vec<_> = output
         .lines()
-        .find_map(|line| line.strip_prefix("PILOTAGE "))
+        .find_map(|line| line.strip_prefix("TENSORRT_RS "))
         .unwrap_or_default()
         .split_whitespace()
         .collect();

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use libloading::Library;
 
-/// `PILOTAGE_SHIM_ABI`.
+/// `TENSORRT_RS_SHIM_ABI`.
 pub(crate) const ABI: u32 = 1;
 
 pub(crate) const OK: i32 = 0;
@@ -141,20 +141,20 @@ macro_rules! functions {
 }
 
 functions! {
-    build_plan = "pilotage_build_plan": fn(*const Entries, *const Build, *mut *mut Bytes, *mut *mut Bytes, *mut ErrorText) -> i32;
-    bytes_data = "pilotage_bytes_data": fn(*const Bytes, *mut usize) -> *const c_void;
-    bytes_free = "pilotage_bytes_free": fn(*mut Bytes);
-    runtime_new = "pilotage_runtime_new": fn(*const Entries, i32, *mut *mut RawRuntime, *mut ErrorText) -> i32;
-    runtime_free = "pilotage_runtime_free": fn(*mut RawRuntime);
-    engine_new = "pilotage_engine_new": fn(*mut RawRuntime, *const c_void, usize, *mut *mut RawEngine, *mut ErrorText) -> i32;
-    engine_free = "pilotage_engine_free": fn(*mut RawEngine);
-    engine_tensors = "pilotage_engine_tensors": fn(*const RawEngine) -> i32;
-    engine_tensor = "pilotage_engine_tensor": fn(*const RawEngine, i32, *mut TensorInfo) -> i32;
-    engine_report = "pilotage_engine_report": fn(*const RawEngine, unsafe extern "C" fn(*mut c_void, *const c_char), *mut c_void, *mut ErrorText) -> i32;
-    context_new = "pilotage_context_new": fn(*mut RawEngine, *mut *mut RawContext, *mut ErrorText) -> i32;
-    context_free = "pilotage_context_free": fn(*mut RawContext);
-    context_bind = "pilotage_context_bind": fn(*mut RawContext, *const c_char, *mut c_void, *mut ErrorText) -> i32;
-    context_enqueue = "pilotage_context_enqueue": fn(*mut RawContext, *mut c_void, *mut ErrorText) -> i32;
+    build_plan = "tensorrt_rs_build_plan": fn(*const Entries, *const Build, *mut *mut Bytes, *mut *mut Bytes, *mut ErrorText) -> i32;
+    bytes_data = "tensorrt_rs_bytes_data": fn(*const Bytes, *mut usize) -> *const c_void;
+    bytes_free = "tensorrt_rs_bytes_free": fn(*mut Bytes);
+    runtime_new = "tensorrt_rs_runtime_new": fn(*const Entries, i32, *mut *mut RawRuntime, *mut ErrorText) -> i32;
+    runtime_free = "tensorrt_rs_runtime_free": fn(*mut RawRuntime);
+    engine_new = "tensorrt_rs_engine_new": fn(*mut RawRuntime, *const c_void, usize, *mut *mut RawEngine, *mut ErrorText) -> i32;
+    engine_free = "tensorrt_rs_engine_free": fn(*mut RawEngine);
+    engine_tensors = "tensorrt_rs_engine_tensors": fn(*const RawEngine) -> i32;
+    engine_tensor = "tensorrt_rs_engine_tensor": fn(*const RawEngine, i32, *mut TensorInfo) -> i32;
+    engine_report = "tensorrt_rs_engine_report": fn(*const RawEngine, unsafe extern "C" fn(*mut c_void, *const c_char), *mut c_void, *mut ErrorText) -> i32;
+    context_new = "tensorrt_rs_context_new": fn(*mut RawEngine, *mut *mut RawContext, *mut ErrorText) -> i32;
+    context_free = "tensorrt_rs_context_free": fn(*mut RawContext);
+    context_bind = "tensorrt_rs_context_bind": fn(*mut RawContext, *const c_char, *mut c_void, *mut ErrorText) -> i32;
+    context_enqueue = "tensorrt_rs_context_enqueue": fn(*mut RawContext, *mut c_void, *mut ErrorText) -> i32;
 }
 
 /// What is extracted from the messages of a build.

@@ -105,7 +105,7 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     // address of a constant in the shim.
     let info = unsafe {
         let describe = shim
-            .get::<Describe>("pilotage_shim_describe\0")
+            .get::<Describe>("tensorrt_rs_shim_describe\0")
             .map_err(|error| damaged(said(&error)))?;
         *describe()
     };

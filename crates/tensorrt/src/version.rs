@@ -74,7 +74,7 @@ impl Version {
             Product::TensorRt => "",
             Product::TensorRtRtx => "rtx_",
         };
-        format!("libpilotage_tensorrt_{product}{}.so", self.number)
+        format!("libtensorrt_rs_shim_{product}{}.so", self.number)
     }
 }
 
@@ -109,6 +109,6 @@ mod tests {
             number: 10_701,
         };
         assert_eq!(rtx.to_string(), "TensorRT-RTX 1.7.1");
-        assert_eq!(rtx.shim_file(), "libpilotage_tensorrt_rtx_10701.so");
+        assert_eq!(rtx.shim_file(), "libtensorrt_rs_shim_rtx_10701.so");
     }
 }

@@ -10,7 +10,7 @@ use std::fs;
 fn each_function_of_the_shim_is_in_the_table_of_what_has_run() {
     let header = fs::read_to_string(real::checkout("crates/tensorrt/shim/shim.h")).unwrap();
     let functions: BTreeSet<&str> = header
-        .split("pilotage_")
+        .split("tensorrt_rs_")
         .filter_map(|text| {
             let name = text
                 .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))

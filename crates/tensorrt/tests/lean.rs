@@ -69,7 +69,7 @@ fn only_the_shim_of_the_same_version_is_used() {
         folder: other.path().to_owned(),
     };
     let next = compile_shim(&next, folder.path(), Warnings::Allowed).unwrap();
-    let own = folder.path().join("libpilotage_tensorrt_110400.so");
+    let own = folder.path().join("libtensorrt_rs_shim_110400.so");
     for extension in ["so", "so.sha256"] {
         fs::rename(
             next.with_extension(extension),

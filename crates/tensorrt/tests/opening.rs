@@ -40,12 +40,12 @@ fn library(file: &Path, source: &str) {
 fn the_shim_compiles_against_all_available_headers() {
     let folder = tempfile::tempdir().unwrap();
     for (version, file) in [
-        ("Enterprise-11.4", "libpilotage_tensorrt_110400.so"),
-        ("RTX-1.3", "libpilotage_tensorrt_rtx_10300.so"),
-        ("RTX-1.4", "libpilotage_tensorrt_rtx_10400.so"),
-        ("RTX-1.5", "libpilotage_tensorrt_rtx_10500.so"),
-        ("RTX-1.6", "libpilotage_tensorrt_rtx_10601.so"),
-        ("RTX-1.7", "libpilotage_tensorrt_rtx_10701.so"),
+        ("Enterprise-11.4", "libtensorrt_rs_shim_110400.so"),
+        ("RTX-1.3", "libtensorrt_rs_shim_rtx_10300.so"),
+        ("RTX-1.4", "libtensorrt_rs_shim_rtx_10400.so"),
+        ("RTX-1.5", "libtensorrt_rs_shim_rtx_10500.so"),
+        ("RTX-1.6", "libtensorrt_rs_shim_rtx_10601.so"),
+        ("RTX-1.7", "libtensorrt_rs_shim_rtx_10701.so"),
     ] {
         let shim = compile_shim(&headers(version), folder.path(), Warnings::Denied).unwrap();
         assert_eq!(shim, folder.path().join(file));
@@ -185,7 +185,7 @@ fn a_library_without_its_own_shim_is_not_called() {
 
     // The shim of version 1.3 under the name of 1.7: calling through it would crash.
     let other = compile_shim(&headers("RTX-1.3"), folder.path(), Warnings::Denied).unwrap();
-    let name = folder.path().join("libpilotage_tensorrt_rtx_10701.so");
+    let name = folder.path().join("libtensorrt_rs_shim_rtx_10701.so");
     fs::copy(&other, &name).unwrap();
     fs::copy(
         other.with_extension("so.sha256"),
@@ -237,12 +237,15 @@ fn a_damaged_shim_is_not_opened() {
     library(
         &shim,
         "struct { unsigned abi; int product, version, parser, typed; } info = {1, 1, 10701, 200, 1};\n\
-         const void *pilotage_shim_describe(void) { return &info; }\n",
+         const void *tensorrt_rs_shim_describe(void) { return &info; }\n",
     );
     let sum = Command::new("sha256sum").arg(&shim).output().unwrap();
     fs::write(shim.with_extension("so.sha256"), &sum.stdout[..64]).unwrap();
     let error = open_with(folder.path()).to_string();
-    assert!(error.contains("it has no pilotage_build_plan"), "{error}");
+    assert!(
+        error.contains("it has no tensorrt_rs_build_plan"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn all_folders_are_searched_and_named() {
     let error = TensorRt::open(Product::TensorRtRtx, Some(&libraries()), &shims).unwrap_err();
     let message = error.to_string();
     for folder in ["/var/lib/none", "/usr/lib/none"] {
-        let missing = format!("{folder}/libpilotage_tensorrt_rtx_10701.so is not there");
+        let missing = format!("{folder}/libtensorrt_rs_shim_rtx_10701.so is not there");
         assert!(message.contains(&missing), "{message}");
     }
 }

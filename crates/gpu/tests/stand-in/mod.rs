@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tensorrt_rs::Shims;
 
 pub const LIBRARY: &str = "TensorRT 10.3.0";
-pub const SHIM: &str = "libpilotage_tensorrt_100300.so";
+pub const SHIM: &str = "libtensorrt_rs_shim_100300.so";
 
 /// The variable with the machine's folder, for the child process of [`Machine::does`].
 const PLACE: &str = "PILOTAGE_TEST_PLACE";

@@ -13,30 +13,30 @@ void *createInferBuilder_INTERNAL(void *logger, int version) { (void)logger, (vo
 void *createInferRuntime_INTERNAL(void *logger, int version) { (void)logger, (void)version; abort(); }
 void *createNvOnnxParser_INTERNAL(void *network, void *logger, int version) { (void)network, (void)logger, (void)version; abort(); }
 
-static const struct pilotage_shim about = {PILOTAGE_SHIM_ABI, PILOTAGE_TENSORRT, 100300, 1000, 0};
+static const struct tensorrt_rs_shim about = {TENSORRT_RS_SHIM_ABI, TENSORRT_RS_TENSORRT, 100300, 1000, 0};
 
-struct pilotage_bytes { size_t size; char data[]; };
-struct pilotage_runtime { char empty; };
-struct pilotage_engine { struct stand_in_model model; };
-struct pilotage_context { struct stand_in_model model; };
+struct tensorrt_rs_bytes { size_t size; char data[]; };
+struct tensorrt_rs_runtime { char empty; };
+struct tensorrt_rs_engine { struct stand_in_model model; };
+struct tensorrt_rs_context { struct stand_in_model model; };
 
-const struct pilotage_shim *pilotage_shim_describe(void) { return &about; }
+const struct tensorrt_rs_shim *tensorrt_rs_shim_describe(void) { return &about; }
 
-static int fail(struct pilotage_error *error, const char *name)
+static int fail(struct tensorrt_rs_error *error, const char *name)
 {
     memset(error, 0, sizeof *error);
     error->node = -1;
-    if (!stand_in_fails(name)) return PILOTAGE_OK;
+    if (!stand_in_fails(name)) return TENSORRT_RS_OK;
     snprintf(error->message, sizeof error->message, "%s was set to fail", name);
-    return PILOTAGE_FAILED;
+    return TENSORRT_RS_FAILED;
 }
 
-int32_t pilotage_build_plan(const struct pilotage_library *library, const struct pilotage_build *build,
-    struct pilotage_bytes **plan, struct pilotage_bytes **times, struct pilotage_error *error)
+int32_t tensorrt_rs_build_plan(const struct tensorrt_rs_library *library, const struct tensorrt_rs_build *build,
+    struct tensorrt_rs_bytes **plan, struct tensorrt_rs_bytes **times, struct tensorrt_rs_error *error)
 {
     *plan = *times = NULL;
-    if (fail(error, "build_plan")) return PILOTAGE_FAILED;
-    if ((build->flags & PILOTAGE_INT8) != 0 && getenv("STAND_IN_SLOW_INT8") != NULL) return PILOTAGE_NO_FAST_INT8;
+    if (fail(error, "build_plan")) return TENSORRT_RS_FAILED;
+    if ((build->flags & TENSORRT_RS_INT8) != 0 && getenv("STAND_IN_SLOW_INT8") != NULL) return TENSORRT_RS_NO_FAST_INT8;
     if (build->progress != NULL) {
         build->progress(build->progress_user, "Building", NULL, 0, 2);
         build->progress(build->progress_user, "Building", NULL, 1, -1);
@@ -50,70 +50,70 @@ int32_t pilotage_build_plan(const struct pilotage_library *library, const struct
     /* The size shows a test whether the timing cache of an earlier build was passed. */
     *times = calloc(1, sizeof **times + build->timing_cache_size + 1);
     (*times)->size = build->timing_cache_size + 1;
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-const void *pilotage_bytes_data(const struct pilotage_bytes *bytes, size_t *size) { *size = bytes->size; return bytes->data; }
-void pilotage_bytes_free(struct pilotage_bytes *bytes) { free(bytes); }
+const void *tensorrt_rs_bytes_data(const struct tensorrt_rs_bytes *bytes, size_t *size) { *size = bytes->size; return bytes->data; }
+void tensorrt_rs_bytes_free(struct tensorrt_rs_bytes *bytes) { free(bytes); }
 
-int32_t pilotage_runtime_new(const struct pilotage_library *library, int32_t dla_core,
-    struct pilotage_runtime **runtime, struct pilotage_error *error)
+int32_t tensorrt_rs_runtime_new(const struct tensorrt_rs_library *library, int32_t dla_core,
+    struct tensorrt_rs_runtime **runtime, struct tensorrt_rs_error *error)
 {
     (void)library, (void)dla_core;
-    if (fail(error, "runtime_new")) return PILOTAGE_FAILED;
+    if (fail(error, "runtime_new")) return TENSORRT_RS_FAILED;
     *runtime = malloc(sizeof **runtime);
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
-void pilotage_runtime_free(struct pilotage_runtime *runtime) { free(runtime); }
+void tensorrt_rs_runtime_free(struct tensorrt_rs_runtime *runtime) { free(runtime); }
 
-int32_t pilotage_engine_new(struct pilotage_runtime *runtime, const void *plan, size_t size,
-    struct pilotage_engine **engine, struct pilotage_error *error)
+int32_t tensorrt_rs_engine_new(struct tensorrt_rs_runtime *runtime, const void *plan, size_t size,
+    struct tensorrt_rs_engine **engine, struct tensorrt_rs_error *error)
 {
     (void)runtime;
-    if (fail(error, "engine_new")) return PILOTAGE_FAILED;
+    if (fail(error, "engine_new")) return TENSORRT_RS_FAILED;
     if (size < sizeof stand_in_plan || memcmp(plan, stand_in_plan, sizeof stand_in_plan) != 0) {
         snprintf(error->message, sizeof error->message, "this is no plan");
-        return PILOTAGE_FAILED;
+        return TENSORRT_RS_FAILED;
     }
     *engine = calloc(1, sizeof **engine);
     stand_in_describe(&(*engine)->model);
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
-void pilotage_engine_free(struct pilotage_engine *engine) { free(engine); }
-int32_t pilotage_engine_tensors(const struct pilotage_engine *engine) { (void)engine; return 2; }
-int32_t pilotage_engine_tensor(const struct pilotage_engine *engine, int32_t index, struct pilotage_tensor *tensor)
+void tensorrt_rs_engine_free(struct tensorrt_rs_engine *engine) { free(engine); }
+int32_t tensorrt_rs_engine_tensors(const struct tensorrt_rs_engine *engine) { (void)engine; return 2; }
+int32_t tensorrt_rs_engine_tensor(const struct tensorrt_rs_engine *engine, int32_t index, struct tensorrt_rs_tensor *tensor)
 {
     const struct stand_in_tensor *known = &engine->model.tensors[index];
-    *tensor = (struct pilotage_tensor){.name = known->name, .is_input = index == 0, .type = known->type, .rank = known->rank};
+    *tensor = (struct tensorrt_rs_tensor){.name = known->name, .is_input = index == 0, .type = known->type, .rank = known->rank};
     for (int axis = 0; axis < known->rank; axis++) tensor->dims[axis] = known->dims[axis];
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
-int32_t pilotage_engine_report(const struct pilotage_engine *engine, void (*sink)(void *, const char *),
-    void *user, struct pilotage_error *error)
+int32_t tensorrt_rs_engine_report(const struct tensorrt_rs_engine *engine, void (*sink)(void *, const char *),
+    void *user, struct tensorrt_rs_error *error)
 {
     (void)engine;
-    if (fail(error, "engine_report")) return PILOTAGE_FAILED;
+    if (fail(error, "engine_report")) return TENSORRT_RS_FAILED;
     sink(user, "{}");
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-int32_t pilotage_context_new(struct pilotage_engine *engine, struct pilotage_context **context, struct pilotage_error *error)
+int32_t tensorrt_rs_context_new(struct tensorrt_rs_engine *engine, struct tensorrt_rs_context **context, struct tensorrt_rs_error *error)
 {
-    if (fail(error, "context_new")) return PILOTAGE_FAILED;
+    if (fail(error, "context_new")) return TENSORRT_RS_FAILED;
     *context = calloc(1, sizeof **context);
     (*context)->model = engine->model;
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
-void pilotage_context_free(struct pilotage_context *context) { free(context); }
-int32_t pilotage_context_bind(struct pilotage_context *context, const char *name, void *address, struct pilotage_error *error)
+void tensorrt_rs_context_free(struct tensorrt_rs_context *context) { free(context); }
+int32_t tensorrt_rs_context_bind(struct tensorrt_rs_context *context, const char *name, void *address, struct tensorrt_rs_error *error)
 {
-    if (fail(error, "context_bind")) return PILOTAGE_FAILED;
+    if (fail(error, "context_bind")) return TENSORRT_RS_FAILED;
     context->model.bound[strcmp(name, context->model.tensors[0].name) != 0] = address;
-    return PILOTAGE_OK;
+    return TENSORRT_RS_OK;
 }
 
-int32_t pilotage_context_enqueue(struct pilotage_context *context, void *stream, struct pilotage_error *error)
+int32_t tensorrt_rs_context_enqueue(struct tensorrt_rs_context *context, void *stream, struct tensorrt_rs_error *error)
 {
-    if (fail(error, "context_enqueue")) return PILOTAGE_FAILED;
-    return stand_in_enqueue(&context->model, stream) == 0 ? PILOTAGE_OK : PILOTAGE_FAILED;
+    if (fail(error, "context_enqueue")) return TENSORRT_RS_FAILED;
+    return stand_in_enqueue(&context->model, stream) == 0 ? TENSORRT_RS_OK : TENSORRT_RS_FAILED;
 }
