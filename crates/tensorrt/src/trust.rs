@@ -287,7 +287,7 @@ fn belongs(place: &Path, about: &Metadata, owner: Owner) -> Result<(), Untrusted
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failure is a panic")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -348,6 +348,34 @@ mod tests {
             reason.ends_with("good/file can be written by others"),
             "{reason}"
         );
+    }
+
+    #[test]
+    fn only_a_file_of_bounded_length_that_no_other_user_could_write_is_read() {
+        let folder = folders();
+        let read = |name: &str, limit: u64| {
+            TrustedBytes::read(&folder.path().join(name), Owner::RootOrUser, limit)
+        };
+        assert_eq!(&*read("good/file", 4).unwrap(), b"good");
+        let error = read("good/file", 3).unwrap_err().to_string();
+        assert!(error.contains("larger than 3 bytes"), "{error}");
+        assert!(matches!(
+            read("bad/file", 4),
+            Err(TrustedReadError::Untrusted(Untrusted::Writable { .. }))
+        ));
+        match read("good/gone", 4) {
+            Err(TrustedReadError::Read(error)) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+            other => panic!("{other:?}"),
+        }
+        let whole = read("good/file", 4).unwrap();
+        assert_eq!(&*whole.part(1..3).unwrap(), b"oo");
+        assert_eq!(whole.part(1..5), None);
+
+        // What is stored can be read back, in a folder that is created for it.
+        let new = folder.path().join("good/new/plan");
+        store(&new, b"a plan").unwrap();
+        let stored = TrustedBytes::read(&new, Owner::RootOrUser, 100).unwrap();
+        assert_eq!(&*stored, b"a plan");
     }
 
     #[test]
