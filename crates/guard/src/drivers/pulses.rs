@@ -76,7 +76,7 @@ pub struct Arming {
 }
 
 impl Arming {
-    /// `steps` of a pulse in microseconds and its duration; steps beyond [`MOST_STEPS`] are
+    /// `steps` of a pulse in microseconds and its duration; steps beyond four are
     /// ignored.
     pub fn new(steps: impl IntoIterator<Item = (u16, Duration)>) -> Self {
         Self {
