@@ -244,8 +244,8 @@ impl<A: Actuator> Server<A> {
             let Some(listener) = &self.listener else {
                 return;
             };
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let Ok(connection) = rustix::net::accept_with(listener, flags) else {
+            // Each call on the connection says itself that it must not wait.
+            let Ok(connection) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) else {
                 return;
             };
             if !self.allowed.permits(&connection) {

@@ -17,16 +17,32 @@ fn connection_of_another_user() -> (OwnedFd, u32, Option<u32>) {
             set_thread_res_uid(unprivileged.0, unprivileged.0, unprivileged.0).unwrap();
             second = Some(4242);
         }
-        let (connection, _) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
-        (connection, getegid().as_raw(), second)
+        (connection(), getegid().as_raw(), second)
     });
     thread.join().unwrap()
+}
+
+/// A connection whose peer is this thread's user.
+fn connection() -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+    pair.unwrap().0
+}
+
+#[test]
+fn root_and_the_allowed_users_may_connect() {
+    let users = |users: &[u32]| Allowed {
+        users: users.to_vec(),
+        groups: Vec::new(),
+    };
+    let own = geteuid().as_raw();
+    assert_eq!(users(&[]).permits(&connection()), own == 0);
+    assert!(users(&[4_000_000, own]).permits(&connection()));
+    if own == 0 {
+        let (other, ..) = connection_of_another_user();
+        assert!(!users(&[own]).permits(&other));
+        assert!(users(&[own, 65534]).permits(&other));
+    }
 }
 
 #[test]
