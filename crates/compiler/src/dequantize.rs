@@ -1,10 +1,8 @@
 //! Converts a QDQ model for runtimes that cannot use it as it is: to floating point for devices that
 //! are slow in 8 bits, or to float weights for TensorRT 8.
 
-use std::collections::HashSet;
-
 use pilotage_graph::{
-    ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, Value, ValueId,
+    ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId,
 };
 
 /// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights become
@@ -67,15 +65,6 @@ pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
 /// If `model` is not a valid model.
 pub fn float_weights(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     let mut graph = Graph::read(model, &ReadOptions::default())?;
-    let values = graph.values.iter().map(|value| &value.name);
-    let mut names: HashSet<String> = values.cloned().collect();
-    let mut unique = |name: String| {
-        let mut name = name;
-        while !names.insert(name.clone()) {
-            name.push('_');
-        }
-        name
-    };
     for mut node in std::mem::take(&mut graph.nodes) {
         // Without a zero point QuantizeLinear would give unsigned bytes.
         if let (Op::DequantizeLinear { axis }, &[levels, scale, zero]) =
@@ -83,21 +72,11 @@ pub fn float_weights(model: &[u8]) -> Result<Vec<u8>, GraphError> {
             && graph.value(levels).element_type == ElementType::I8
             && let Some(floats) = weights(&graph, levels, scale, *axis)
         {
-            let Value { name, shape, .. } = graph.value(levels).clone();
-            let float = ValueId(graph.values.len());
-            graph.values.push(Value {
-                name: unique(format!("{name} as float32")),
-                element_type: ElementType::F32,
-                shape: shape.clone(),
-                constant: Some(floats),
-            });
-            let quantized = ValueId(graph.values.len());
-            graph.values.push(Value {
-                name: unique(format!("{name} quantized")),
-                element_type: ElementType::I8,
-                shape,
-                constant: None,
-            });
+            let name = graph.value(levels).name.clone();
+            let quantized = graph.value(levels).tensor_type();
+            let quantized = graph.add_value(&format!("{name} quantized"), quantized, None);
+            let name = format!("{name} as float32");
+            let float = graph.add_value(&name, floats.tensor_type(), Some(floats));
             graph.nodes.push(Node {
                 name: format!("{} weights", node.name),
                 op: Op::QuantizeLinear { axis: *axis },

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use half::f16;
-use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, Tensor, Value, ValueId};
+use pilotage_graph::{ElementType, Graph, Node, Op, PadMode, Tensor, TensorType, ValueId};
 
 use crate::quantize::layers;
 
@@ -176,23 +176,9 @@ fn twin(graph: &mut Graph, id: ValueId) -> Result<ValueId, NarrowError> {
         Some(floats) => Tensor::new(value.shape.clone(), halves(floats)?).ok(),
         None => None,
     };
-    let twin = Value {
-        name: unused(graph, &format!("{} float16", value.name)),
-        element_type: ElementType::F16,
-        shape: value.shape.clone(),
-        constant,
-    };
-    graph.values.push(twin);
-    Ok(ValueId(graph.values.len() - 1))
-}
-
-/// `name`, or a longer name if it is taken.
-fn unused(graph: &Graph, name: &str) -> String {
-    let mut name = name.to_owned();
-    while graph.values.iter().any(|value| value.name == name) {
-        name.push('\'');
-    }
-    name
+    let name = format!("{} float16", value.name);
+    let tensor_type = TensorType::new(ElementType::F16, &*value.shape);
+    Ok(graph.add_value(&name, tensor_type, constant))
 }
 
 fn cast(graph: &mut Graph, from: ValueId, to: ValueId, element_type: ElementType) {

@@ -1,6 +1,6 @@
 //! Adds the recipe's normalization of pixel values to the network.
 
-use pilotage_graph::{Graph, Node, Op, Tensor, Value, ValueId};
+use pilotage_graph::{Graph, Node, Op, Tensor, TensorType, ValueId};
 use pilotage_vision::{Layout, Preprocess};
 
 /// Makes `input` take pixel values from 0 to 255 minus `centre`. The former input becomes
@@ -52,7 +52,7 @@ pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Prepro
     graph.nodes.splice(0..0, first);
     // The port keeps the model's name.
     let name = std::mem::take(&mut graph.values[input.0].name);
-    let new_name = free_name(graph, &format!("{name} normalised"));
+    let new_name = graph.unused_name(&format!("{name} normalised"));
     graph.values[input.0].name = new_name;
     graph.values[at.0].name = name;
     for port in &mut graph.inputs {
@@ -64,23 +64,8 @@ pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Prepro
 
 fn push(graph: &mut Graph, what: &str, like: ValueId, constant: Option<Tensor>) -> ValueId {
     let like = graph.value(like);
-    let value = Value {
-        name: free_name(graph, &format!("pixel {what} of {}", like.name)),
-        element_type: like.element_type,
-        shape: match &constant {
-            Some(tensor) => tensor.shape().to_vec(),
-            None => like.shape.clone(),
-        },
-        constant,
-    };
-    graph.values.push(value);
-    ValueId(graph.values.len() - 1)
-}
-
-fn free_name(graph: &Graph, name: &str) -> String {
-    let mut name = name.to_owned();
-    while graph.values.iter().any(|value| value.name == name) {
-        name.push('\'');
-    }
-    name
+    let name = format!("pixel {what} of {}", like.name);
+    let shape = constant.as_ref().map_or(&*like.shape, Tensor::shape);
+    let tensor_type = TensorType::new(like.element_type, shape);
+    graph.add_value(&name, tensor_type, constant)
 }

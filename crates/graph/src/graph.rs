@@ -81,6 +81,41 @@ impl Graph {
         inputs.map(|&v| self.value(v).tensor_type()).collect()
     }
 
+    /// `name`, or a longer name if a value has it already.
+    pub fn unused_name(&self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while self.values.iter().any(|value| value.name == name) {
+            name.push('\'');
+        }
+        name
+    }
+
+    /// Adds a value with an [unused name](Self::unused_name).
+    ///
+    /// ```
+    /// use pilotage_graph::{ElementType, Graph, TensorType};
+    ///
+    /// let mut graph = Graph::default();
+    /// for expected in ["x", "x'"] {
+    ///     let x = graph.add_value("x", TensorType::new(ElementType::F32, [2]), None);
+    ///     assert_eq!(graph.value(x).name, expected);
+    /// }
+    /// ```
+    pub fn add_value(
+        &mut self,
+        name: &str,
+        tensor_type: TensorType,
+        constant: Option<Tensor>,
+    ) -> ValueId {
+        self.values.push(Value {
+            name: self.unused_name(name),
+            element_type: tensor_type.element_type,
+            shape: tensor_type.shape,
+            constant,
+        });
+        ValueId(self.values.len() - 1)
+    }
+
     /// Removes everything that no output needs. Sorts the values: inputs, constants, then node
     /// outputs in node order. Ids change. The graph's inputs stay, even if they are not needed.
     pub fn prune(&mut self) {

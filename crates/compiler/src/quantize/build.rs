@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, Value, ValueId};
+use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, TensorType, ValueId};
 
 use super::plan::{QuantizationPlan, Role, unit_axis};
 use super::{Form, QuantizeError, QuantizeOptions};
@@ -116,7 +116,7 @@ impl<'g> Builder<'g> {
         if self.made.value(made).name != name {
             let taken = self.made.values.iter().position(|v| v.name == name);
             if let Some(taken) = taken {
-                let other = self.free_name(&format!("{name} as float"));
+                let other = self.made.unused_name(&format!("{name} as float"));
                 self.made.values[taken].name = other;
             }
             self.made.values[made.0].name = name;
@@ -303,30 +303,16 @@ impl<'g> Builder<'g> {
 
     fn constant<D: Into<TensorData>>(&mut self, name: &str, shape: &[usize], data: D) -> ValueId {
         let data = data.into();
-        let made = self.value(name, data.element_type(), shape);
+        let tensor_type = TensorType::new(data.element_type(), shape);
         // All callers pass data of the shape's length. If not, the final check of the graph
         // reports it.
-        self.made.values[made.0].constant = Tensor::new(shape, data).ok();
-        made
+        let tensor = Tensor::new(shape, data).ok();
+        self.made.add_value(name, tensor_type, tensor)
     }
 
     fn value(&mut self, name: &str, element_type: ElementType, shape: &[usize]) -> ValueId {
-        let name = self.free_name(name);
-        self.made.values.push(Value {
-            name,
-            element_type,
-            shape: shape.to_vec(),
-            constant: None,
-        });
-        ValueId(self.made.values.len() - 1)
-    }
-
-    fn free_name(&self, name: &str) -> String {
-        let mut name = name.to_owned();
-        while self.made.values.iter().any(|value| value.name == name) {
-            name.push('\'');
-        }
-        name
+        let tensor_type = TensorType::new(element_type, shape);
+        self.made.add_value(name, tensor_type, None)
     }
 }
 
