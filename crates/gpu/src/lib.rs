@@ -6,17 +6,19 @@
 
 mod cache;
 mod engine;
+mod error;
 mod gpu_policy;
 mod machine;
 mod nhwc;
+mod shims;
 mod trust;
 mod validation;
 
 pub use cache::{CacheError, PlanCache, PlanKey};
 pub use engine::TensorRtEngine;
+pub use error::PrepareError;
 pub use gpu_policy::{GpuPolicy, UnknownGpuPolicy};
-pub use machine::{
-    PrepareError, Prepared, TensorRtPaths, ValidatedPlan, installed_shims, load, prepare,
-};
+pub use machine::{Prepared, TensorRtPaths, ValidatedPlan, load, prepare};
 pub use nhwc::{NhwcAdapter, PortMismatch};
+pub use shims::installed_shims;
 pub use trust::{UntrustedEngine, check_engine_file};

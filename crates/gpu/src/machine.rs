@@ -5,33 +5,21 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pilotage_compiler::{Proof, ProofError, TensorRtRecipe, dequantize, float_weights};
+use pilotage_compiler::{Proof, TensorRtRecipe, dequantize, float_weights};
 use pilotage_engine::plan::PlanPort;
 use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
 use pilotage_graph::{Graph, GraphError, ReadOptions};
 use sha2::{Digest, Sha256};
 use tensorrt_rs::{
-    BuildOptions, CudaError, Device, Plan, PlanError, Product, Progress, RejectedShim, RunOptions,
-    ShimError, Shims, TensorRt, TensorRtError, TrustedBytes, TrustedReadError, Warnings,
-    compile_shim, find_headers, store,
+    BuildOptions, Device, Plan, PlanError, Product, Progress, RunOptions, Shims, TensorRt,
+    TensorRtError, TrustedBytes, TrustedReadError, store,
 };
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
 use crate::engine::TensorRtEngine;
-use crate::nhwc::{NhwcAdapter, PortMismatch};
-use crate::validation;
-
-/// The folder of the shims that `pilotage compile --for-this-machine` compiles.
-const COMPILED_SHIMS: &str = "/var/lib/pilotage/shims";
-/// The folder of the shims in the package.
-const PACKAGED_SHIMS: &str = "/usr/lib/pilotage/shims";
-
-/// The folders of an installed Pilotage's shims. A shim that was compiled against this machine's
-/// headers takes precedence.
-#[must_use]
-pub fn installed_shims() -> Shims {
-    Shims::RootOnly(vec![COMPILED_SHIMS.into(), PACKAGED_SHIMS.into()])
-}
+use crate::error::PrepareError;
+use crate::nhwc::NhwcAdapter;
+use crate::{shims, validation};
 
 /// The folders of TensorRT, its shims and its plans on this machine.
 #[derive(Debug, Clone)]
@@ -51,7 +39,7 @@ impl Default for TensorRtPaths {
     fn default() -> Self {
         Self {
             libraries: None,
-            shims: installed_shims(),
+            shims: shims::installed_shims(),
             headers: Vec::new(),
             plans: PlanCache::INSTALLED.into(),
         }
@@ -75,138 +63,6 @@ pub struct Prepared {
     pub layers: Option<String>,
 }
 
-/// Why no plan was prepared or loaded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PrepareError {
-    /// There is no device or driver, or a call of the driver failed.
-    #[error("{error}{remedy}", error = .0, remedy = cuda_remedy(.0))]
-    Cuda(CudaError),
-    /// TensorRT is missing, or a call of it failed.
-    #[error("{error}{remedy}", error = .0, remedy = remedy(.0))]
-    TensorRt(TensorRtError),
-    /// No shim could be compiled.
-    #[error(transparent)]
-    Shim(#[from] ShimError),
-    /// The headers are of another version than the library.
-    #[error(
-        "the library is {library}, but the headers here are of another version ({made}); \
-         install the -dev packages of the same version"
-    )]
-    OtherHeaders {
-        /// The library's version, as text.
-        library: String,
-        /// The file names of the shims that these headers would produce.
-        made: String,
-    },
-    /// The engine file has no model for TensorRT.
-    #[error(
-        "a {precision} engine brings no model for TensorRT; compile it with `precision = \"int8\"` or \"fp16\""
-    )]
-    NoModel {
-        /// The engine file's precision.
-        precision: String,
-    },
-    /// The recipe's table `[tensorrt]` is malformed.
-    #[error("the engine's [tensorrt] cannot be read: {0}")]
-    Options(serde_json::Error),
-    /// The engine file has no usable validation set.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The engine file's model is malformed, or keeps data in other files.
-    #[error("the engine's model cannot be read: {0}")]
-    Model(GraphError),
-    /// The plan cannot be loaded.
-    #[error("the plan was built, but does not load: {0}")]
-    Plan(PlanError),
-    /// The plan's inputs or outputs differ from the engine file's.
-    #[error(transparent)]
-    Ports(#[from] PortMismatch),
-    /// An inference failed.
-    #[error("the plan was built, but does not run: {0}")]
-    Run(EngineError),
-    /// The plan's error against fp32 exceeds the gate. The plan was not stored.
-    #[error(
-        "the plan is too far from fp32 and is not used; more calibration frames, another method, \
-         or `precision = \"fp16\"` in the recipe brings it nearer:{}",
-        .0.iter().map(gate_line).collect::<String>()
-    )]
-    Gate(Vec<GateResult>),
-    /// The plan could not be loaded from the cache, or stored there.
-    #[error(transparent)]
-    Keep(#[from] CacheError),
-}
-
-/// The messages contain those of their causes, so the causes are not sources too.
-macro_rules! causes {
-    ($($variant:ident($cause:ty)),*) => {
-        $(
-            impl From<$cause> for PrepareError {
-                fn from(cause: $cause) -> Self {
-                    Self::$variant(cause)
-                }
-            }
-        )*
-    };
-}
-
-causes!(
-    Cuda(CudaError),
-    TensorRt(TensorRtError),
-    Model(GraphError),
-    Plan(PlanError),
-    Run(EngineError)
-);
-
-impl PrepareError {
-    /// Whether the error only means that this machine has no NVIDIA GPU or no TensorRT.
-    #[must_use]
-    pub fn is_absence(&self) -> bool {
-        matches!(
-            self,
-            Self::Cuda(CudaError::NoDriver | CudaError::NoDevice)
-                | Self::TensorRt(TensorRtError::NoLibrary { .. })
-        )
-    }
-}
-
-/// What to do about an error of TensorRT.
-fn remedy(error: &TensorRtError) -> &'static str {
-    match error {
-        TensorRtError::NoLibrary { .. } => ", or drive with the CPU engine",
-        TensorRtError::NoShim { .. } => {
-            "; make it on this machine, as root, with `pilotage compile --for-this-machine`"
-        }
-        TensorRtError::DamagedShim { .. } => {
-            "; delete it and make it anew with `pilotage compile --for-this-machine`"
-        }
-        TensorRtError::WrongShim { .. } => {
-            "; make it anew with `pilotage compile --for-this-machine`"
-        }
-        _ => "",
-    }
-}
-
-/// `CUDA_ERROR_OUT_OF_MEMORY`.
-const OUT_OF_MEMORY: i32 = 2;
-
-fn cuda_remedy(error: &CudaError) -> &'static str {
-    match error {
-        CudaError::Call {
-            code: OUT_OF_MEMORY,
-            ..
-        } => ", or drive with the CPU engine",
-        _ => "",
-    }
-}
-
-fn gate_line(result: &GateResult) -> String {
-    format!(
-        "\n  {}: mean squared error {:.3e} of {:.3e} allowed, worst {:.3e} of {:.3e} {}",
-        result.output, result.mse, result.most_mse, result.worst, result.most_worst, result.unit
-    )
-}
-
 /// Compiles the shim if needed, builds the plan of `bundle` for this machine's GPU, compares it
 /// with the fp32 answers in the bundle, and stores it only if it passes the gate. A plan that was
 /// stored before is not built again, but compared again.
@@ -225,7 +81,7 @@ pub fn prepare(
     // A bundle without a model is rejected below, after TensorRT was found.
     let model = model_of(bundle).map_or_else(|_| Ok(Vec::new()), rewritten)?;
     let mut notes = Vec::new();
-    let library = open(places, &mut notes)?;
+    let library = shims::open(places, &mut notes)?;
     let target = Target::new(bundle, places, device, library)?;
     let options = RunOptions::default();
     match target.kept(options) {
@@ -576,88 +432,4 @@ fn model_of(bundle: &Bundle) -> Result<&[u8], PrepareError> {
 /// in another file. A model that [`Graph::write`] wrote stays the same, byte for byte.
 fn rewritten(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     Ok(Graph::read(model, &ReadOptions::default())?.write())
-}
-
-/// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
-fn open(places: &TensorRtPaths, notes: &mut Vec<String>) -> Result<TensorRt, PrepareError> {
-    let open = || {
-        TensorRt::open(
-            Product::TensorRt,
-            places.libraries.as_deref(),
-            &places.shims,
-        )
-    };
-    match open() {
-        // The usual case on a new machine.
-        Err(TensorRtError::NoShim { tried, .. })
-            if tried
-                .iter()
-                .all(|rejected| matches!(rejected, RejectedShim::Missing(_))) => {}
-        Err(
-            error @ (TensorRtError::NoShim { .. }
-            | TensorRtError::DamagedShim { .. }
-            | TensorRtError::WrongShim { .. }),
-        ) => log::warn!("{error}"),
-        opened => return Ok(opened?),
-    }
-    let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
-    // Use the headers of the library's version. A folder with unusable headers does not prevent the
-    // use of the next one.
-    let expected = version.shim_file();
-    let folder = places
-        .shims
-        .folders()
-        .first()
-        .map_or(Path::new(COMPILED_SHIMS), PathBuf::as_path);
-    let (mut others, mut failed) = (Vec::new(), None);
-    for headers in find_headers(&places.headers)? {
-        let compiled = headers.shim_file().and_then(|file| match file == expected {
-            true => compile_shim(&headers, folder, Warnings::Allowed).map(Some),
-            false => {
-                others.push(format!("{} in {}", file, headers.folder.display()));
-                Ok(None)
-            }
-        });
-        match compiled {
-            Ok(Some(shim)) => {
-                notes.push(format!("compiled {}", shim.display()));
-                return Ok(open()?);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                log::warn!("{error}");
-                failed.get_or_insert(error);
-            }
-        }
-    }
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Err(PrepareError::OtherHeaders {
-            library: version.to_string(),
-            made: others.join(", "),
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tensorrt_rs::Version;
-
-    use super::*;
-
-    #[test]
-    fn errors_of_tensorrt_name_the_remedy() {
-        let version = Version {
-            product: Product::TensorRt,
-            number: 100_300,
-        };
-        let tried = vec![RejectedShim::Missing("/var/lib/none.so".into())];
-        let error = PrepareError::from(TensorRtError::NoShim { version, tried });
-        assert!(std::error::Error::source(&error).is_none());
-        assert_eq!(
-            error.to_string(),
-            "there is no shim for TensorRT 10.3.0 (/var/lib/none.so is not there); make it on this \
-             machine, as root, with `pilotage compile --for-this-machine`"
-        );
-    }
 }

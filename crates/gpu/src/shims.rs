@@ -1,0 +1,86 @@
+//! Where Pilotage's shims are, and TensorRT through the right one.
+
+use std::path::{Path, PathBuf};
+
+use tensorrt_rs::{
+    Product, RejectedShim, Shims, TensorRt, TensorRtError, Warnings, compile_shim, find_headers,
+};
+
+use crate::error::PrepareError;
+use crate::machine::TensorRtPaths;
+
+/// The folder of the shims that `pilotage compile --for-this-machine` compiles.
+const COMPILED_SHIMS: &str = "/var/lib/pilotage/shims";
+/// The folder of the shims in the package.
+const PACKAGED_SHIMS: &str = "/usr/lib/pilotage/shims";
+
+/// The folders of an installed Pilotage's shims. A shim that was compiled against this machine's
+/// headers takes precedence.
+#[must_use]
+pub fn installed_shims() -> Shims {
+    Shims::RootOnly(vec![COMPILED_SHIMS.into(), PACKAGED_SHIMS.into()])
+}
+
+/// Opens TensorRT. Compiles its shim first if the shim is missing or cannot be used.
+pub(crate) fn open(
+    places: &TensorRtPaths,
+    notes: &mut Vec<String>,
+) -> Result<TensorRt, PrepareError> {
+    let open = || {
+        TensorRt::open(
+            Product::TensorRt,
+            places.libraries.as_deref(),
+            &places.shims,
+        )
+    };
+    match open() {
+        // The usual case on a new machine.
+        Err(TensorRtError::NoShim { tried, .. })
+            if tried
+                .iter()
+                .all(|rejected| matches!(rejected, RejectedShim::Missing(_))) => {}
+        Err(
+            error @ (TensorRtError::NoShim { .. }
+            | TensorRtError::DamagedShim { .. }
+            | TensorRtError::WrongShim { .. }),
+        ) => log::warn!("{error}"),
+        opened => return Ok(opened?),
+    }
+    let version = TensorRt::installed(Product::TensorRt, places.libraries.as_deref())?;
+    // Use the headers of the library's version. A folder with unusable headers does not prevent the
+    // use of the next one.
+    let expected = version.shim_file();
+    let folder = places
+        .shims
+        .folders()
+        .first()
+        .map_or(Path::new(COMPILED_SHIMS), PathBuf::as_path);
+    let (mut others, mut failed) = (Vec::new(), None);
+    for headers in find_headers(&places.headers)? {
+        let compiled = headers.shim_file().and_then(|file| match file == expected {
+            true => compile_shim(&headers, folder, Warnings::Allowed).map(Some),
+            false => {
+                others.push(format!("{} in {}", file, headers.folder.display()));
+                Ok(None)
+            }
+        });
+        match compiled {
+            Ok(Some(shim)) => {
+                notes.push(format!("compiled {}", shim.display()));
+                return Ok(open()?);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                log::warn!("{error}");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Err(PrepareError::OtherHeaders {
+            library: version.to_string(),
+            made: others.join(", "),
+        }),
+    }
+}
