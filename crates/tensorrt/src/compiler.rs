@@ -24,7 +24,8 @@ pub enum ShimError {
     /// No TensorRT headers were found.
     #[error(
         "no TensorRT headers ({} not found); install the Debian packages libnvinfer-headers-dev \
-         and libnvonnxparsers-dev (before TensorRT 8.6: libnvinfer-dev and libnvonnxparsers-dev), or set TENSORRT_INCLUDE to the folder of NvInfer.h",
+         and libnvonnxparsers-dev (before TensorRT 8.6: libnvinfer-dev and libnvonnxparsers-dev), \
+         or set TENSORRT_INCLUDE to the folder of NvInfer.h",
         .tried.join(", ")
     )]
     NoHeaders {

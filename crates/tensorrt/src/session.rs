@@ -282,12 +282,10 @@ impl Session {
     }
 
     /// The time of the latest inference on the device, by the device's clock. `None` before the
-    /// first, and while one is in flight.
+    /// first, while one is in flight, and where another device is current.
     #[must_use]
     pub fn elapsed(&self) -> Option<Duration> {
-        let (work, device) = &*self.work;
-        device.use_here().ok()?;
-        work.stream.elapsed().filter(|_| !self.in_flight)
+        self.work.0.stream.elapsed()
     }
 
     /// Waits until an earlier inference that timed out has finished, so that the buffers are free.
@@ -295,12 +293,14 @@ impl Session {
         if self.lost {
             return Err(Failed::Lost);
         }
-        let (work, device) = &*self.work;
-        device.use_here()?;
-        if self.in_flight && !work.stream.wait(until, self.options.wait)? {
-            return Err(Failed::Late);
+        if self.in_flight {
+            let (work, device) = &*self.work;
+            device.use_here()?;
+            if !work.stream.wait(until, self.options.wait)? {
+                return Err(Failed::Late);
+            }
+            self.in_flight = false;
         }
-        self.in_flight = false;
         Ok(())
     }
 

@@ -185,16 +185,6 @@ impl TrustedBytes {
         Ok(Self(content))
     }
 
-    /// Trusts `bytes`.
-    ///
-    /// # Safety
-    /// TensorRT must have made `bytes`, and nobody else may have changed them since.
-    #[allow(unsafe_code)]
-    #[must_use]
-    pub unsafe fn assume(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
     /// Bytes that TensorRT has returned.
     pub(crate) fn made_by_tensorrt(bytes: Vec<u8>) -> Self {
         Self(bytes)
