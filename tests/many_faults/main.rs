@@ -205,8 +205,8 @@ fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
             "{} void: the machine is too busy",
             void.len()
         );
-        // The pilot has no real-time priority: its commands are late when the machine is busy.
-        let few = if busy { few.max(count / 3) } else { 10 * few };
+        // Under load the pilot, which has no real-time priority, is late at times.
+        let few = if busy { 3.max(count / 3) } else { few };
         assert!(idle <= few, "{idle} times the car stood before its fault");
         if cases.len() % 1000 == 0 {
             println!("{} faults, {} void, {idle} idle", cases.len(), void.len());
