@@ -7,6 +7,7 @@ use std::path::Path;
 
 use pilotage::car::Car;
 use pilotage_guard::GuardedCar;
+use pilotage_guard::drivers::{MotorSettings, Pca9685Settings};
 use pilotage_vehicle::Domain;
 
 #[test]
@@ -29,31 +30,41 @@ fn each_shipped_car_is_valid_slow_and_physical() {
     assert_eq!(names, ["Donkeycar", "F1TENTH", "JetBot", "JetRacer"]);
 }
 
-/// The actuator's table of a shipped car file, as written.
-fn actuator(file: &str) -> toml_edit::Table {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("cars")
-        .join(file);
-    let document: toml_edit::DocumentMut = fs::read_to_string(path).unwrap().parse().unwrap();
-    document["actuator"].as_table().unwrap().clone()
+fn car(file: &str) -> Car {
+    let cars = Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
+    Car::load(&cars.join(file)).unwrap()
 }
 
-/// The number at a path such as `pca9685.steering.left_us`.
-fn number(table: &toml_edit::Table, path: &str) -> f64 {
-    let mut item = &toml_edit::Item::Table(table.clone());
-    for key in path.split('.') {
-        item = item.get(key).unwrap_or_else(|| panic!("{path}"));
+fn pca9685(file: &str) -> Pca9685Settings {
+    car(file).actuator.pca9685.unwrap()
+}
+
+/// Compares the channel and the pulses of a servo or speed controller with the vendor's, in
+/// microseconds.
+fn assert_pulses(found: (u8, [u16; 3]), channel: u8, expected: [f64; 3], tolerance: f64) {
+    assert_eq!(found.0, channel);
+    for (found, expected) in found.1.into_iter().zip(expected) {
+        let difference = (f64::from(found) - expected).abs();
+        assert!(difference <= tolerance, "{found} us, not {expected} us");
     }
-    let integer = item.as_integer().map(|integer| integer as f64);
-    integer.or(item.as_float()).unwrap()
 }
 
-fn assert_close(table: &toml_edit::Table, path: &str, expected: f64, tolerance: f64) {
-    let found = number(table, path);
-    assert!(
-        (found - expected).abs() <= tolerance,
-        "{path}: {found}, not {expected}"
-    );
+/// Left, centre, right.
+fn steering(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
+    let servo = chip.steering.unwrap();
+    (
+        servo.channel,
+        [servo.left_us, servo.centre_us, servo.right_us],
+    )
+}
+
+/// Ahead, neutral, reverse.
+fn throttle(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
+    let motor = chip.throttle.as_ref().unwrap();
+    (
+        motor.channel,
+        [motor.ahead_us, motor.neutral_us, motor.reverse_us],
+    )
 }
 
 /// NVIDIA's jetbot/motor.py (NVIDIA-AI-IOT/jetbot, 402f348) runs a motor of Adafruit's MotorHAT
@@ -61,14 +72,12 @@ fn assert_close(table: &toml_edit::Table, path: &str, expected: f64, tolerance: 
 /// motor 2 is PWM 13, IN2 12, IN1 11; `BACKWARD` sets IN1 low and IN2 high.
 #[test]
 fn a_jetbots_motors_turn_as_nvidias_program_turns_them() {
-    let jetbot = actuator("jetbot.toml");
-    for (motor, pwm, in2, in1) in [("left", 8.0, 9.0, 10.0), ("right", 13.0, 12.0, 11.0)] {
-        for (key, channel) in [("pwm", pwm), ("ahead", in2), ("back", in1)] {
-            let path = format!("pca9685.differential.{motor}.{key}");
-            assert_close(&jetbot, &path, channel, 0.0);
-        }
-    }
-    assert_close(&jetbot, "pca9685.address", 96.0, 0.0);
+    let jetbot = pca9685("jetbot.toml");
+    let motors = jetbot.differential.unwrap();
+    let channels = |motor: MotorSettings| [motor.pwm, motor.ahead, motor.back];
+    assert_eq!(channels(motors.left), [8, 9, 10]);
+    assert_eq!(channels(motors.right), [13, 12, 11]);
+    assert_eq!(jetbot.address, 0x60);
 }
 
 /// NVIDIA's jetracer/nvidia_racecar.py: steering on channel 0 with gain -0.65, throttle on channel
@@ -76,58 +85,38 @@ fn a_jetbots_motors_turn_as_nvidias_program_turns_them() {
 /// basic_motion.ipynb: "`1` goes fully right, and `-1` fully left".
 #[test]
 fn a_jetracer_steers_as_nvidias_program_steers_it() {
-    let jetracer = actuator("jetracer.toml");
+    let jetracer = pca9685("jetracer.toml");
     let pulse = |value: f64| 1500.0 + 750.0 * value;
-    let steering = |value: f64| pulse(value * -0.65);
-    for (path, expected) in [
-        ("pca9685.steering.channel", 0.0),
-        ("pca9685.steering.right_us", steering(1.0)),
-        ("pca9685.steering.centre_us", steering(0.0)),
-        ("pca9685.steering.left_us", steering(-1.0)),
-        ("pca9685.throttle.channel", 1.0),
-        ("pca9685.throttle.ahead_us", pulse(0.8)),
-        ("pca9685.throttle.neutral_us", pulse(0.0)),
-        ("pca9685.throttle.reverse_us", pulse(-0.8)),
-    ] {
-        assert_close(&jetracer, path, expected, 0.5);
-    }
+    let expected = [-1.0, 0.0, 1.0].map(|value| pulse(value * -0.65));
+    assert_pulses(steering(&jetracer), 0, expected, 0.5);
+    let expected = [1.0, 0.0, -1.0].map(|value| pulse(value * 0.8));
+    assert_pulses(throttle(&jetracer), 1, expected, 0.5);
 }
 
 /// donkeycar/templates/cfg_complete.py, in ticks of 1/4096 of a period at 60 Hz: steering on channel
 /// 1, 460 left and 290 right; throttle on channel 0, 500 ahead, 370 stopped, 220 reverse.
 #[test]
 fn a_donkeycar_has_the_pulses_of_donkeycars_configuration() {
-    let donkeycar = actuator("donkeycar.toml");
+    let donkeycar = pca9685("donkeycar.toml");
+    assert!((donkeycar.frequency - 60.0).abs() < f32::EPSILON);
     let ticks = |ticks: f64| ticks / 4096.0 / 60.0 * 1e6;
-    for (path, expected) in [
-        ("pca9685.frequency", 60.0),
-        ("pca9685.steering.channel", 1.0),
-        ("pca9685.steering.left_us", ticks(460.0)),
-        ("pca9685.steering.right_us", ticks(290.0)),
-        ("pca9685.throttle.channel", 0.0),
-        ("pca9685.throttle.ahead_us", ticks(500.0)),
-        ("pca9685.throttle.neutral_us", ticks(370.0)),
-        ("pca9685.throttle.reverse_us", ticks(220.0)),
-    ] {
-        assert_close(&donkeycar, path, expected, 0.6);
-    }
+    let expected = [460.0, 375.0, 290.0].map(ticks);
+    assert_pulses(steering(&donkeycar), 1, expected, 0.6);
+    let expected = [500.0, 370.0, 220.0].map(ticks);
+    assert_pulses(throttle(&donkeycar), 0, expected, 0.6);
 }
 
 /// f1tenth_system's vesc.yaml: servo = -1.2135 * angle + 0.5304, from 0.15 to 0.85; a positive
 /// angle is to the left (REP 103). At most 1 m/s until the operator raises it.
 #[test]
 fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
-    let f1tenth = actuator("f1tenth.toml");
-    let car = Path::new(env!("CARGO_MANIFEST_DIR")).join("cars/f1tenth.toml");
-    let car = Car::load(&car).unwrap();
-    let servo = |angle: f64| (-1.2135 * angle + 0.5304).clamp(0.15, 0.85);
-    for (path, expected) in [
-        ("vesc.left", servo(0.29)),
-        ("vesc.centre", servo(0.0)),
-        ("vesc.right", servo(-0.29)),
-    ] {
-        assert_close(&f1tenth, path, expected, 0.005);
+    let f1tenth = car("f1tenth.toml");
+    let vesc = f1tenth.actuator.vesc.unwrap();
+    let servo = |angle: f32| (-1.2135 * angle + 0.5304).clamp(0.15, 0.85);
+    for (found, angle) in [(vesc.left, 0.29), (vesc.centre, 0.0), (vesc.right, -0.29)] {
+        let expected = servo(angle);
+        assert!((found - expected).abs() <= 0.005, "{found}, not {expected}");
     }
     // The table of the file: 15 m/s at full throttle.
-    assert!(car.limits.spec().throttle.max * 15.0 <= 1.0);
+    assert!(f1tenth.limits.spec().throttle.max * 15.0 <= 1.0);
 }
