@@ -118,17 +118,17 @@ impl<'a> Source<'a> {
             };
             rest = after;
             let next = match &value {
-                // A quoted key may have dots itself.
-                DeValue::Table(table) => match table.get_key_value(path) {
-                    Some((name, inner)) => {
+                DeValue::Table(table) => {
+                    // A quoted key may have dots itself.
+                    let whole = table.get_key_value(path);
+                    if whole.is_some() {
                         rest = None;
-                        (name.span().start, inner.get_ref().clone())
                     }
-                    None => match table.get_key_value(part) {
+                    match whole.or_else(|| table.get_key_value(part)) {
                         Some((name, inner)) => (name.span().start, inner.get_ref().clone()),
                         None => break,
-                    },
-                },
+                    }
+                }
                 DeValue::Array(array) => {
                     match part.parse::<usize>().ok().and_then(|i| array.get(i)) {
                         Some(inner) => (inner.span().start, inner.get_ref().clone()),
