@@ -1,16 +1,18 @@
 //! Sources of frames: [`open`] makes a V4L2 device, a command that writes frames to a pipe, or a
 //! folder of pictures, from a [`CameraConfig`]; a lost camera is opened again.
 //!
-//! ```no_run
-//! use pilotage_camera::{CameraConfig, open};
+//! ```
+//! use pilotage_camera::{CameraConfig, CameraError, open};
 //! use pilotage_vision::Frame;
-//! # fn config() -> CameraConfig { unimplemented!() }
 //!
-//! let mut camera = open(&config())?;
-//! let (format, width, height) = camera.format();
-//! let mut frame = Frame::new(format, width, height)?;
-//! camera.next(&mut frame)?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! /// The first frame of the camera that car.toml describes.
+//! fn first_frame(config: &CameraConfig) -> Result<Frame, CameraError> {
+//!     let mut camera = open(config)?;
+//!     let (format, width, height) = camera.format();
+//!     let mut frame = Frame::new(format, width, height)?;
+//!     camera.next(&mut frame)?;
+//!     Ok(frame)
+//! }
 //! ```
 
 mod config;

@@ -1,4 +1,4 @@
-//! What a guard and its clients say to each other, and who may say it.
+//! The messages between a guard and its clients, and which client may send which.
 
 pub(crate) mod identity;
 pub(crate) mod link;

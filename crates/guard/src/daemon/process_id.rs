@@ -74,7 +74,7 @@ impl ProcessId {
     }
 
     /// Kills the process, and waits up to `timeout` until it is gone. In a system call that cannot be
-    /// interrupted it may live longer; it keeps its locks then, and whoever needs them is told so.
+    /// interrupted it may live longer; it keeps its locks then, and taking them fails.
     ///
     /// # Errors
     /// When the system does not allow it.

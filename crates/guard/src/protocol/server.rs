@@ -244,7 +244,7 @@ impl<A: Actuator> Server<A> {
             let Some(listener) = &self.listener else {
                 return;
             };
-            // Each call on the connection says itself that it must not wait.
+            // Each call on the connection has the flag DONTWAIT.
             let Ok(connection) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) else {
                 return;
             };

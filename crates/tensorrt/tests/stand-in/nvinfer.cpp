@@ -216,7 +216,7 @@ public:
 private:
     struct Named : Table<apiv::VTensor>
     {
-        // A builder may use all formats, unless it is told otherwise.
+        // A builder may use all formats, unless setAllowedFormats restricts them.
         TensorFormats formats = ~TensorFormats{0};
     };
     Named mTable;
