@@ -185,8 +185,9 @@ pub enum LimitsError {
     },
 }
 
+/// Milliseconds with three decimal places: the nearest f64 prints without further digits.
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    duration.as_micros() as f64 / 1e3
 }
 
 impl Limits {

@@ -24,8 +24,12 @@ const STATUS: u8 = 3;
 const TRANSFER: u8 = 4;
 const TRANSFER_END: u8 = 7;
 const READ: u16 = 1;
-/// I2C_FUNC_I2C, and the SMBus functions that can be built on it.
-const FUNCTIONALITY: u32 = 0x0000_0001 | 0x0EFF_0000;
+/// I2C_FUNC_I2C.
+const PLAIN: u32 = 0x0000_0001;
+/// I2C_FUNC_SMBUS_EMUL: the SMBus functions that can be built on I2C transfers.
+const SMBUS: u32 = 0x0EFF_0000;
+/// The longest transfer that an SMBus command makes: a register and a block of 32 bytes.
+const LONGEST_COMMAND: usize = 33;
 
 const ACKNOWLEDGED: u8 = 1;
 const REFUSED: u8 = 2;
@@ -34,6 +38,8 @@ const REFUSED: u8 = 2;
 pub trait Chip {
     /// Whether the chip acknowledges now.
     fn acknowledges(&mut self) -> bool;
+    /// Whether the adapter makes SMBus commands only. The kernel asks when it is plugged in.
+    fn is_smbus(&mut self) -> bool;
     /// Accesses the chip's model for a transfer.
     fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T;
 }
@@ -51,7 +57,9 @@ impl<C: Chip> Adapter<C> {
     }
 
     fn transfer(&mut self, setup: Setup, sent: &[u8]) -> Vec<u8> {
-        if setup.index != ADDRESS || !self.chip.acknowledges() {
+        let length = sent.len().max(setup.length.into());
+        let is_too_long = self.chip.is_smbus() && length > LONGEST_COMMAND;
+        if setup.index != ADDRESS || !self.chip.acknowledges() || is_too_long {
             self.status = REFUSED;
             return Vec::new();
         }
@@ -71,7 +79,10 @@ impl<C: Chip> Device for Adapter<C> {
         if setup.is_vendors() {
             return match setup.request {
                 ECHO => Some(setup.value.to_le_bytes().to_vec()),
-                FUNCTIONS => Some(FUNCTIONALITY.to_le_bytes().to_vec()),
+                FUNCTIONS => {
+                    let plain = if self.chip.is_smbus() { 0 } else { PLAIN };
+                    Some((plain | SMBUS).to_le_bytes().to_vec())
+                }
                 DELAY => Some(Vec::new()),
                 STATUS => Some(vec![self.status]),
                 TRANSFER..=TRANSFER_END => Some(self.transfer(setup, sent)),
@@ -93,15 +104,33 @@ impl<C: Chip> Device for Adapter<C> {
 mod tests {
     use super::*;
 
-    struct TestChip(ModelPca9685, bool);
+    struct TestChip {
+        model: ModelPca9685,
+        acknowledges: bool,
+        smbus: bool,
+    }
+
+    impl TestChip {
+        fn new(acknowledges: bool, smbus: bool) -> Self {
+            Self {
+                model: ModelPca9685::default(),
+                acknowledges,
+                smbus,
+            }
+        }
+    }
 
     impl Chip for TestChip {
         fn acknowledges(&mut self) -> bool {
-            self.1
+            self.acknowledges
+        }
+
+        fn is_smbus(&mut self) -> bool {
+            self.smbus
         }
 
         fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T {
-            what(&mut self.0)
+            what(&mut self.model)
         }
     }
 
@@ -128,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_register_written_is_read_back_from_the_chip() {
-        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), true));
+        let mut adapter = Adapter::new(TestChip::new(true, false));
         adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![ACKNOWLEDGED]));
         adapter.control(transfer(false, ADDRESS, 1), &[0xFE]);
@@ -140,12 +169,37 @@ mod tests {
 
     #[test]
     fn other_addresses_and_a_silent_chip_are_not_acknowledged() {
-        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), true));
+        let mut adapter = Adapter::new(TestChip::new(true, false));
         adapter.control(transfer(false, 0x41, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
-        let mut adapter = Adapter::new(TestChip(ModelPca9685::default(), false));
+        let mut adapter = Adapter::new(TestChip::new(false, false));
         adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
-        assert_ne!(adapter.chip.0.registers[0xFE], 0x79);
+        assert_ne!(adapter.chip.model.registers[0xFE], 0x79);
+    }
+
+    #[test]
+    fn an_smbus_adapter_has_no_plain_transfers_and_no_long_ones() {
+        let functions = |adapter: &mut Adapter<TestChip>| {
+            let setup = Setup {
+                kind: 0xC0,
+                request: FUNCTIONS,
+                value: 0,
+                index: 0,
+                length: 4,
+            };
+            adapter.control(setup, &[]).unwrap()
+        };
+        let mut plain = Adapter::new(TestChip::new(true, false));
+        assert_eq!(functions(&mut plain), [1, 0, 0xFF, 0x0E]);
+        plain.control(transfer(false, ADDRESS, 65), &[6; 65]);
+        assert_eq!(status(&mut plain), Some(vec![ACKNOWLEDGED]));
+
+        let mut smbus = Adapter::new(TestChip::new(true, true));
+        assert_eq!(functions(&mut smbus), [0, 0, 0xFF, 0x0E]);
+        smbus.control(transfer(false, ADDRESS, 33), &[6; 33]);
+        assert_eq!(status(&mut smbus), Some(vec![ACKNOWLEDGED]));
+        smbus.control(transfer(false, ADDRESS, 34), &[6; 34]);
+        assert_eq!(status(&mut smbus), Some(vec![REFUSED]));
     }
 }

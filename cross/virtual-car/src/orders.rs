@@ -45,6 +45,8 @@ enum Order {
     Chip { answers: bool },
     /// Power-cycle the chip.
     ResetChip,
+    /// Set whether the adapter makes SMBus commands only, from its next plugging in on.
+    Adapter { smbus: bool },
     /// Plug in or unplug the adapter.
     Cable { plugged: bool },
     /// Plug in or unplug the gamepad.
@@ -156,6 +158,10 @@ impl Rig {
             }
             Order::ResetChip => {
                 self.shared.lock().reset_chip();
+                json!({ "at": at })
+            }
+            Order::Adapter { smbus } => {
+                self.shared.lock().smbus = smbus;
                 json!({ "at": at })
             }
             Order::Cable { plugged } => {

@@ -43,6 +43,8 @@ pub struct State {
     pub pulses: Vec<Pulses>,
     /// Whether the chip acknowledges.
     pub acknowledges: bool,
+    /// Whether the adapter makes SMBus commands only.
+    pub smbus: bool,
     /// The number of transfers that the chip did not acknowledge.
     pub refused: u64,
     /// What the camera shows.
@@ -65,6 +67,7 @@ impl Shared {
             channels: [throttle, steering],
             pulses: Vec::new(),
             acknowledges: true,
+            smbus: false,
             refused: 0,
             picture: Picture::Live,
             frames: 0,
@@ -110,6 +113,10 @@ impl adapter::Chip for Shared {
             state.refused += 1;
         }
         state.acknowledges
+    }
+
+    fn is_smbus(&mut self) -> bool {
+        self.lock().smbus
     }
 
     fn speak<T>(&mut self, what: impl FnOnce(&mut ModelPca9685) -> T) -> T {

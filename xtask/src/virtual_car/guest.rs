@@ -252,8 +252,16 @@ impl Guest {
     /// # Errors
     /// When it does not drive, or too many requests to arm were lost.
     pub fn drive(&mut self) -> Result<()> {
+        self.drive_armed_by("pilotage arm")
+    }
+
+    /// As [`drive`](Self::drive), with another command to arm the car.
+    ///
+    /// # Errors
+    /// When it does not drive, or too many requests to arm were lost.
+    pub fn drive_armed_by(&mut self, command: &str) -> Result<()> {
         self.order(json!({ "do": "restart" }))?;
-        self.arm("pilotage arm", Duration::from_secs(120))?;
+        self.arm(command, Duration::from_secs(120))?;
         self.wait("the motor turns", Duration::from_secs(60), |guest| {
             let pulses = guest.pulses()?;
             Ok(pulses

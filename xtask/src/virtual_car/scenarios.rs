@@ -6,8 +6,10 @@ mod first_lap;
 mod gamepad;
 mod machine;
 mod motors;
+mod operators;
 mod processes;
 mod senses;
+mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -73,7 +75,7 @@ const fn ending(
 }
 
 /// All scenarios. Those of one boot run in this order.
-pub static SCENARIOS: [Scenario; 28] = [
+pub static SCENARIOS: [Scenario; 31] = [
     scenario(
         "clean-drive",
         "car",
@@ -213,6 +215,27 @@ pub static SCENARIOS: [Scenario; 28] = [
         false,
         motors::bus,
         "the I2C adapter is unplugged, and plugged in",
+    ),
+    scenario(
+        "smbus",
+        "car",
+        false,
+        wiring::smbus,
+        "an I2C adapter that makes SMBus commands only",
+    ),
+    scenario(
+        "output-enable",
+        "car",
+        false,
+        wiring::output_enable,
+        "the chip's OE pin on a GPIO, and a chip that does not answer",
+    ),
+    scenario(
+        "group",
+        "car",
+        false,
+        operators::group,
+        "a member of the group `pilotage` arms and stops the car",
     ),
     scenario(
         "gamepad",
