@@ -222,3 +222,6 @@ fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
         Point::Neutral => return None,
     }))
 }
+
+#[cfg(test)]
+mod tests;
