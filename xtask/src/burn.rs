@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The steps in order: burn and the crate's own trainer agree; the GPU backend compiles; the CPU
 /// backends are timed. All steps run, even when one fails.

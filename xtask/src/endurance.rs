@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// Injects `count` random faults; with `load`, while six threads spin and another writes to the
 /// disk. Returns true when the car stopped in time after each fault and stayed stopped.

@@ -8,14 +8,16 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
-use pilotage_simulator::Circuit;
 use serde_json::Value;
-
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The number of concurrent drives.
 const LANES: usize = 2;
+
+/// The seeds of random circuits on which no shipped network was trained begin here:
+/// `pilotage_simulator::Circuit::UNSEEN`.
+const UNSEEN: u64 = 1 << 40;
 
 /// The folder of the shipped circuits.
 const SHIPPED_FOLDER: &str = "crates/simulator/circuits";
@@ -199,7 +201,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
         let circuits = match group.circuits {
             Circuits::Shipped => circuits(&shipped),
             Circuits::Random => (0..(random * group.share).div_ceil(100))
-                .map(|index| Circuit::UNSEEN + index)
+                .map(|index| UNSEEN + index)
                 .map(|seed| vec!["--seed".to_owned(), seed.to_string()])
                 .collect(),
         };
@@ -349,5 +351,13 @@ fn row_of_group(text: &mut String, group: &Group, drives: &[Drove]) {
             "{circuits}, {}: {}: {}",
             group.name, drove.circuit, drove.outcome
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn unseen_circuits_are_those_of_the_simulator() {
+        assert_eq!(super::UNSEEN, pilotage_simulator::Circuit::UNSEEN);
     }
 }

@@ -9,8 +9,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The flags of cargo-fuzz (its `src/project.rs`). Only the sanitizer needs `RUSTC_BOOTSTRAP`; it
 /// detects a single huge allocation. With that variable, the project's stable compiler builds the

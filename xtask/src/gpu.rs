@@ -4,8 +4,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The options of the test.
 #[derive(Debug, Args)]

@@ -7,30 +7,23 @@
     reason = "a developer tool, which drives no car"
 )]
 
-mod arm;
-mod arm_root;
 mod burn;
-mod checkout;
 mod endurance;
 mod evaluate;
 mod fuzz;
 mod gpu;
-mod invocation;
 mod mutants;
-mod package;
 mod peers;
-mod requirements;
 mod runtime;
 mod shims;
-mod tally;
 mod test;
-mod virtual_car;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use cross::{package, virtual_car};
 
-use crate::checkout::Checkout;
+use tooling::checkout::Checkout;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the Pilotage project")]

@@ -4,9 +4,9 @@ use std::env;
 
 use anyhow::{Context, Result};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
-use crate::requirements::{self, Requirement};
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
+use tooling::requirements::{self, Requirement};
 
 /// Runs the tests in their own PID and mount namespaces. A faulty guard may kill any process that
 /// it sees and write records of other guards in /run. In the namespaces it sees neither other

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
-use crate::requirements;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
+use tooling::requirements;
 
 /// The options: what to measure, and for how long.
 #[derive(Debug, Args)]

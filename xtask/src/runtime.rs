@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use anyhow::{Context, Result};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// Tools that a build script could find on one machine and not on another. A fresh Debian with Rust
 /// and a C compiler, which is all that the README requires, may lack them.

@@ -6,11 +6,12 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::checkout::{Checkout, in_ci};
-use crate::invocation::Invocation;
-use crate::requirements::{self, Requirement};
-use crate::tally::Tally;
-use crate::{arm, fuzz, package, runtime, virtual_car};
+use crate::{fuzz, runtime};
+use cross::{arm, package, virtual_car};
+use tooling::checkout::{Checkout, in_ci};
+use tooling::invocation::Invocation;
+use tooling::requirements::{self, Requirement};
+use tooling::tally::Tally;
 
 /// The engine's instruction sets for x86-64, by the names of their tests in
 /// crates/engine/tests/conformance.rs. That program lists only the tests that the machine can run.

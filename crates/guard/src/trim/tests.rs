@@ -123,6 +123,7 @@ fn values_are_tried_within_their_range_and_dropped_at_the_end() {
         (vesc(), Point::Centre, 1001, 1000),
     ] {
         let mut motors = motors(&settings);
+        assert_eq!(motors.name(), "dry run");
         assert!(motors.trim(point, tried));
         let table = TrimTable::of(&motors.tried).unwrap();
         assert_eq!(table.value(point), got, "{point}");

@@ -366,7 +366,7 @@ fn not_ready(answer: &str) -> bool {
 
 /// Copies a disk image and keeps it sparse.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    let copied = crate::invocation::Invocation::new("cp --sparse=always --reflink=auto")
+    let copied = tooling::invocation::Invocation::new("cp --sparse=always --reflink=auto")
         .path(from)
         .path(to);
     ensure!(copied.succeeds()?, "`{copied}` failed");

@@ -13,8 +13,9 @@ impl Checkout {
     /// The checkout that this program was built from.
     pub fn find() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask has no parent directory")?;
+            .ancestors()
+            .nth(2)
+            .context("xtask/tooling has no parent directory")?;
         Ok(Self {
             root: root.to_path_buf(),
         })

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
-use crate::requirements::{self, Requirement};
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
+use tooling::requirements::{self, Requirement};
 
 /// The oldest C library with which the programs start: that of JetPack 4.6 (Ubuntu 18.04).
 /// Cargo.toml's `depends` and `pilotage doctor` have the same version.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 const TARGET: &str = "--target=aarch64-unknown-linux-gnu";
 /// Runs the compiler, and prints the SHA-256 of each engine file and of its sections.

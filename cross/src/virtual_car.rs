@@ -19,16 +19,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
 use crate::package;
-use crate::requirements::{self, Requirement};
-use crate::tally::Tally;
 use guest::Guest;
 use image::Image;
 use packages::Packages;
 use scenarios::{SCENARIOS, Scenario};
 use table::Row;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
+use tooling::requirements::{self, Requirement};
+use tooling::tally::Tally;
 
 /// How many times slower than a real car the virtual car runs. A camera of 20 frames a second
 /// delivers 1, a deadline of 150 ms becomes 3 s, and the simulated car's time passes at a twentieth

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::PROGRAMS;
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The beginnings of the names of licence files.
 const NAMES: [&str; 4] = ["LICENSE", "LICENCE", "COPYING", "NOTICE"];

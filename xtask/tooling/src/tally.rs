@@ -6,22 +6,28 @@ use std::ops::AddAssign;
 /// The numbers of tests that passed, failed and were skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Tests that passed.
     pub passed: u64,
+    /// Tests that failed.
     pub failed: u64,
+    /// Tests that were not run.
     pub skipped: u64,
 }
 
 impl Tally {
+    /// One test that passed.
     pub const PASSED: Self = Self {
         passed: 1,
         failed: 0,
         skipped: 0,
     };
+    /// One test that failed.
     pub const FAILED: Self = Self {
         passed: 0,
         failed: 1,
         skipped: 0,
     };
+    /// One test that was skipped.
     pub const SKIPPED: Self = Self {
         passed: 0,
         failed: 0,

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{Architecture, Build, make};
 use crate::arm_root::{ArmRoot, Emulation};
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
-use crate::requirements::Requirement;
-use crate::tally::Tally;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
+use tooling::requirements::Requirement;
+use tooling::tally::Tally;
 
 /// The highest exposure rating that `systemd-analyze security` may give each unit, in tenths.
 const EXPOSURES: [(&str, u32); 2] = [("pilotage-guard.service", 12), ("pilotage.service", 20)];

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The packages in the root besides those that apt needs. The list covers both uses, so that the
 /// root is made only once.

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use super::packages::Packages;
 use crate::arm_root::ArmRoot;
-use crate::checkout::Checkout;
-use crate::invocation::Invocation;
+use tooling::checkout::Checkout;
+use tooling::invocation::Invocation;
 
 /// The modules that the kernel needs to mount its disk.
 const DISK: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];

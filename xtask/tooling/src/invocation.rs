@@ -49,20 +49,24 @@ impl Invocation {
         Self::new(if root { "sh -c" } else { "sudo sh -c" }).arg(script)
     }
 
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
+    /// Adds a path as an argument.
     pub fn path(self, path: &Path) -> Self {
         self.arg(path.display().to_string())
     }
 
+    /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
     }
 
+    /// Sets the working directory.
     pub fn within(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_path_buf());
         self

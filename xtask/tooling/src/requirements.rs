@@ -26,14 +26,19 @@ const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Something that has to be installed before the tests can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
+    /// Rust's formatter.
     Rustfmt,
+    /// Rust's linter.
     Clippy,
+    /// A C compiler and the C library's headers.
     CCompiler,
     /// For libFuzzer and the shim for TensorRT, which are C++.
     CppCompiler,
     /// Rust's standard library for aarch64.
     ArmTarget,
+    /// A C compiler for aarch64.
     ArmCompiler,
+    /// qemu-user for aarch64.
     ArmEmulator,
     /// For arm64 Debian systems: mmdebstrap, and a qemu that works after chroot.
     ArmRoots,
@@ -41,8 +46,11 @@ pub enum Requirement {
     GuestTools,
     /// The systemd of this machine, which checks unit files.
     Systemd,
+    /// The tool that makes the .deb.
     CargoDeb,
+    /// The test runner.
     Nextest,
+    /// The tool for mutation testing.
     Mutants,
     /// A Python that can make virtual environments.
     Python,
