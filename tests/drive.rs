@@ -56,6 +56,30 @@ fn a_lap_of_simple_meets_the_requirements() {
     assert!(metric("deviation_p95") <= 0.10, "{report}");
 }
 
+/// docs/results.md is of this engine, this loop and this simulator: its first table has what a
+/// drive reports now.
+#[test]
+fn the_published_results_are_those_of_this_program() {
+    for circuit in ["chicane", "simple", "walled"] {
+        let report = report(&["--latency", "10", "--circuit", circuit]);
+        let metric = |name: &str| report["metrics"][name].as_f64().unwrap();
+        let row = format!(
+            "| {circuit} | {:.0} m | {:.2} s | {:.2} | {:.3} | {:.3} | {:.3} | {:.3} |",
+            report["circuit_length"].as_f64().unwrap(),
+            metric("lap_time"),
+            metric("average_speed"),
+            metric("deviation_mean"),
+            metric("deviation_p95"),
+            metric("deviation_max"),
+            metric("position_deviation_mae"),
+        );
+        assert!(
+            include_str!("../docs/results.md").contains(&row),
+            "docs/results.md lacks `{row}`: run `cargo xtask evaluate` and commit it"
+        );
+    }
+}
+
 /// Removes from a report the values that depend on the wall clock.
 fn without_clocks(mut report: Value) -> Value {
     let map = report.as_object_mut().unwrap();

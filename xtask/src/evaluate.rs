@@ -183,7 +183,7 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     }
 
     let single = drive_all(&program, &circuits(&shipped), &[])?;
-    let mut text = head(random);
+    let mut text = head(random, &origin(checkout));
     table_of_circuits(&mut text, &single);
     let meets = |drove: &Drove| {
         drove.speed >= LEAST_SPEED && drove.mean <= MOST_MEAN && drove.p95 <= MOST_P95
@@ -292,10 +292,28 @@ fn drive(program: &Path, circuit: &[String], options: &[&str]) -> Result<Drove> 
     })
 }
 
-fn head(random: u64) -> String {
+/// The day and the commit of this run.
+fn origin(checkout: &Checkout) -> String {
+    let of = |command: &str| {
+        let command = Invocation::new(command).within(checkout.root());
+        let answer = command.answer().unwrap_or_default();
+        answer.trim().to_owned()
+    };
+    let changed = match of("git status --porcelain --untracked-files=no").as_str() {
+        "" => "",
+        _ => ", with changes",
+    };
+    format!(
+        "{}, commit {}{changed}",
+        of("date +%F"),
+        of("git rev-parse --short HEAD")
+    )
+}
+
+fn head(random: u64, origin: &str) -> String {
     format!(
         "# Driving results\n\n\
-         Written by `cargo xtask evaluate`: every figure is a drive of the release binary with the \
+         Written by `cargo xtask evaluate` ({origin}): every figure is a drive of the release binary with the \
          compiled-in engine, in the simulator, from camera frames alone. Nothing here has run on a \
          real car or a Jetson.\n\n\
          Simulated time as fast as it goes, 10 ms from frame to command unless stated, so the \

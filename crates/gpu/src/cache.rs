@@ -14,6 +14,9 @@ use tensorrt_rs::{Owner, TrustedBytes, TrustedReadError, Untrusted, Version, sto
 /// The largest plan file, in bytes. Plans of driving networks are megabytes.
 const MAX_PLAN_BYTES: u64 = 1 << 30;
 const MAGIC: &[u8] = b"pilotage plan 2\n";
+/// How plans are built from a model: incremented when that changes, so that older plans are built
+/// again.
+const BUILD_RULES: u32 = 2;
 const DIGEST_BYTES: usize = 32;
 
 /// Identifies a plan: its model, options, library and device. A plan is loaded only if every
@@ -63,6 +66,7 @@ impl PlanKey {
                 self.multiprocessors.to_string(),
             ),
             ("L2 cache", self.l2_cache.to_string()),
+            ("build rules", BUILD_RULES.to_string()),
         ] {
             // Writing to a String does not fail.
             let _ = writeln!(text, "{name}: {value}");

@@ -12,7 +12,7 @@ use pilotage_graph::{Graph, GraphError, ReadOptions};
 use sha2::{Digest, Sha256};
 use tensorrt_rs::{
     BuildOptions, Device, Plan, PlanError, Product, Progress, RunOptions, Shims, TensorRt,
-    TensorRtError, TrustedBytes, TrustedReadError, store,
+    TensorRtError, TrustedBytes, TrustedReadError, Typing, store,
 };
 
 use crate::cache::{CacheError, PlanCache, PlanKey};
@@ -197,13 +197,15 @@ impl<'a> Target<'a> {
     /// Loads the stored plan and validates it.
     fn kept(&self, options: RunOptions) -> Result<Kept<'a>, PrepareError> {
         let precision = self.bundle.manifest.precision.as_str();
-        // On a device that runs INT8 slowly, the plan of an INT8 model was stored as FP16.
+        // Where no INT8 plan could be had, another was stored in its place.
         let (plan, precision) = match self.cache.load(&self.key(precision)) {
-            Err(none @ CacheError::None { .. }) => match self.cache.load(&self.key(FP16_FROM_INT8))
-            {
-                Err(CacheError::None { .. }) => return Err(none.into()),
-                loaded => (loaded?, FP16_FROM_INT8),
-            },
+            Err(none @ CacheError::None { .. }) => {
+                let replacement = self.replacement();
+                match self.cache.load(&self.key(replacement)) {
+                    Err(CacheError::None { .. }) => return Err(none.into()),
+                    loaded => (loaded?, replacement),
+                }
+            }
             loaded => (loaded?, precision),
         };
         let (engine, gate) = self.validate(&plan, options)?;
@@ -279,7 +281,6 @@ impl<'a> Target<'a> {
     ) -> Result<Prepared, PrepareError> {
         let (library, recipe) = (&self.library, &self.recipe);
         self.device.use_here()?;
-        let flags = !library.strongly_typed();
         let timing_file = self.timing_file();
         let use_timing_cache = recipe.timing_cache.unwrap_or(true);
         // Without a timing cache, or with an unreadable one, the build only takes longer.
@@ -294,9 +295,15 @@ impl<'a> Target<'a> {
             },
             false => None,
         };
+        let int8 = self.bundle.sections.contains_key(QDQ);
+        // A DLA runs layers in the precisions of the flags only.
+        let strongly_typed = library.typing() == Typing::Either && recipe.dla_core.is_none();
+        let by_flags = library.typing() != Typing::ByModel && !strongly_typed;
         let options = BuildOptions {
-            fp16: flags,
-            int8: flags && self.bundle.sections.contains_key(QDQ),
+            strongly_typed,
+            // Layers that the recipe keeps out of INT8 are float32 in the model, and stay so.
+            fp16: by_flags && !int8,
+            int8: int8 && library.typing() != Typing::ByModel,
             workspace: recipe.workspace_mib.map(|mib| mib as usize * 1024 * 1024),
             dla_core: recipe.dla_core,
             timing_cache: timing_cache.as_ref(),
@@ -304,13 +311,12 @@ impl<'a> Target<'a> {
             progress: Some(progress),
             ..BuildOptions::default()
         };
-        let int8 = self.bundle.sections.contains_key(QDQ);
         let first = match recipe.dla_core {
             // NVIDIA in https://github.com/NVIDIA/TensorRT/issues/2222: "DLA doesn't support QAT
             // yet", that is, QDQ models. All layers would fall back to the GPU.
             Some(_) if int8 => Err("a DLA takes no quantised models".to_owned()),
             _ => match self.attempt(&self.readable(model)?, &options) {
-                Err(error) if int8 && fp16_may_do(&error) => Err(match error {
+                Err(error) if int8 && other_may_do(&error) => Err(match error {
                     PrepareError::TensorRt(TensorRtError::NoFastInt8) => {
                         format!("{} has no fast INT8", self.device.name())
                     }
@@ -321,14 +327,18 @@ impl<'a> Target<'a> {
         };
         let ((plan, gate), made) = match first {
             Err(reason) => {
-                let reason = format!("{reason}; the plan is fp16 instead");
+                let made = self.replacement();
+                let (precision, _) = made.split_once(',').unwrap_or((made, ""));
+                let reason = format!("{reason}; the plan is {precision} instead");
                 log::warn!("{reason}");
                 notes.push(reason);
                 let options = BuildOptions {
+                    strongly_typed: false,
+                    fp16: made == FP16_FROM_INT8,
                     int8: false,
                     ..options
                 };
-                (self.attempt(&dequantize(model)?, &options)?, FP16_FROM_INT8)
+                (self.attempt(&dequantize(model)?, &options)?, made)
             }
             Ok(attempt) => (attempt, self.bundle.manifest.precision.as_str()),
         };
@@ -351,6 +361,15 @@ impl<'a> Target<'a> {
             notes,
             layers: plan.layers,
         })
+    }
+
+    /// The precision of the plan that replaces an INT8 plan. The replacing model has float32 types,
+    /// so it runs in FP16 only where flags allow that.
+    fn replacement(&self) -> &'static str {
+        match self.library.typing() {
+            Typing::ByFlags | Typing::Either => FP16_FROM_INT8,
+            Typing::ByModel => FP32_FROM_INT8,
+        }
     }
 
     /// The file of the timing cache for this library and device, in the folder of the plans.
@@ -376,8 +395,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether an FP16 plan may do where the INT8 plan failed.
-fn fp16_may_do(error: &PrepareError) -> bool {
+/// Whether another plan may do where the INT8 plan failed.
+fn other_may_do(error: &PrepareError) -> bool {
     match error {
         PrepareError::TensorRt(error) => matches!(
             error,
@@ -403,6 +422,8 @@ const MAX_TIMING_BYTES: u64 = 64 << 20;
 const QDQ: &str = "model.qdq.onnx";
 /// The precision of a plan that replaces an INT8 plan where INT8 is slow or not supported.
 const FP16_FROM_INT8: &str = "fp16, from int8";
+/// The same where the precision comes from the model alone.
+const FP32_FROM_INT8: &str = "fp32, from int8";
 
 /// The precision and the options that change the plan, as text for [`PlanKey::precision`].
 fn with_options(precision: &str, recipe: &TensorRtRecipe) -> String {

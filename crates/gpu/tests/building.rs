@@ -25,7 +25,7 @@ use pilotage_engine::Bundle;
 use real::{checkout, headers, libraries};
 use tensorrt_rs::{
     BuildOptions, Owner, Plan, Product, Progress, Shims, TensorRt, TensorRtError, TrustedBytes,
-    Warnings, compile_shim,
+    Typing, Warnings, compile_shim,
 };
 
 /// Ampere (Orin's family), Ada and Blackwell.
@@ -127,7 +127,7 @@ fn multiplying<'a>(layers: &'a [Layer<'a>]) -> Vec<&'a Layer<'a>> {
 fn the_shipped_model_becomes_a_plan_in_each_precision() {
     let (tensorrt, _shim) = rtx();
     assert_eq!(tensorrt.version().to_string(), "TensorRT-RTX 1.7.1");
-    assert!(tensorrt.strongly_typed());
+    assert_eq!(tensorrt.typing(), Typing::ByModel);
 
     let fp32 = build(&tensorrt, &shipped(), &DEVICES).unwrap();
     let report = fp32.layers.unwrap();

@@ -163,6 +163,40 @@ fn where_no_int8_plan_can_be_built_the_plan_is_fp16_and_the_reason_is_kept() {
     assert_eq!(machine.plans().len(), 1);
 }
 
+/// The flags of shim.h with which plans were built.
+fn flags(machine: &Machine, environment: &[(&str, &str)]) -> Vec<u32> {
+    let file = machine.path("flags");
+    let _ = fs::remove_file(&file);
+    let environment = [environment, &[("STAND_IN_FLAGS", file.to_str().unwrap())]].concat();
+    machine.run(&environment);
+    let flags = fs::read_to_string(&file).unwrap();
+    flags.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+const FP16: u32 = 1;
+const INT8: u32 = 2;
+const DETAILED: u32 = 4;
+const STRONGLY_TYPED: u32 = 8;
+
+/// TensorRT 10 takes each layer's type from the model, so that layers kept in float32 are computed
+/// in float32. A plan that replaces an INT8 plan has float32 types, and may run in FP16.
+#[test]
+fn tensorrt_10_builds_networks_that_are_strongly_typed() {
+    let machine = Machine::new();
+    machine.answers("answers", 0, |answer| answer);
+    assert_eq!(flags(&machine, &[]), [INT8 | DETAILED | STRONGLY_TYPED]);
+    let machine = Machine::new();
+    machine.answers("answers", 0, |answer| answer);
+    let slow = [("STAND_IN_SLOW_INT8", "1")];
+    assert_eq!(
+        flags(&machine, &slow),
+        [INT8 | DETAILED | STRONGLY_TYPED, FP16 | DETAILED]
+    );
+    let machine = Machine::with("[tensorrt]\ndla_core = 0\n");
+    machine.answers("answers", 0, |answer| answer);
+    assert_eq!(flags(&machine, &[]), [FP16 | DETAILED]);
+}
+
 #[test]
 fn a_dla_gets_the_model_in_fp16() {
     let machine =

@@ -10,8 +10,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use tensorrt_rs::{
-    BuildOptions, Product, Shims, TensorRt, TensorRtError, Warnings, compile_shim, find_headers,
-    store,
+    BuildOptions, Product, Shims, TensorRt, TensorRtError, Typing, Warnings, compile_shim,
+    find_headers, store,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -20,9 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: build MODEL.onnx OUT.plan".into());
     };
     let tensorrt = open(Path::new("shims"))?;
-    // A strongly typed TensorRT takes each layer's precision from the model.
+    // The precision of each layer is the model's, where TensorRT can take it from there.
     let options = BuildOptions {
-        fp16: !tensorrt.strongly_typed(),
+        strongly_typed: tensorrt.typing() == Typing::Either,
+        fp16: tensorrt.typing() == Typing::ByFlags,
         ..BuildOptions::default()
     };
     let built = tensorrt.build(&std::fs::read(&model)?, &options)?;

@@ -19,12 +19,17 @@
 #define SHIM_RTX 0
 #endif
 
-// Whether the precision comes from the model instead of from flags. TensorRT 10.12 deprecated the
-// flags, 11 removed them, and RTX never had them.
-#if SHIM_RTX || NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR >= 12)
-#define SHIM_STRONGLY_TYPED 1
+// Where a layer's precision comes from. TensorRT 10.0 added networks that are strongly typed, 10.12
+// deprecated the flags, 11 removed them, and RTX never had them.
+#if SHIM_RTX || NV_TENSORRT_MAJOR > 10
+#define SHIM_TYPING TENSORRT_RS_BY_MODEL
+#define SHIM_FLAGS 0
+#elif NV_TENSORRT_MAJOR == 10
+#define SHIM_TYPING TENSORRT_RS_EITHER
+#define SHIM_FLAGS 1
 #else
-#define SHIM_STRONGLY_TYPED 0
+#define SHIM_TYPING TENSORRT_RS_BY_FLAGS
+#define SHIM_FLAGS 1
 #endif
 
 #if SHIM_RTX || NV_TENSORRT_MAJOR >= 10
@@ -40,7 +45,7 @@ namespace {
 using namespace nvinfer1;
 
 const tensorrt_rs_shim kShim = {TENSORRT_RS_SHIM_ABI, SHIM_RTX ? TENSORRT_RS_RTX : TENSORRT_RS_TENSORRT,
-    static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_STRONGLY_TYPED};
+    static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_TYPING};
 
 #if SHIM_PROGRESS
 class Progress final : public IProgressMonitor
@@ -125,17 +130,16 @@ int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, tensorrt
     return TENSORRT_RS_PARSE;
 }
 
-NetworkDefinitionCreationFlags network_flags()
+NetworkDefinitionCreationFlags network_flags(tensorrt_rs_build const& build)
 {
 #if SHIM_RTX || NV_TENSORRT_MAJOR > 10
+    static_cast<void>(build);
     return 0;
 #elif NV_TENSORRT_MAJOR == 10
-#if SHIM_STRONGLY_TYPED
-    return 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED);
+    bool const typed = (build.flags & TENSORRT_RS_STRONGLY_TYPED) != 0;
+    return typed ? 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED) : 0U;
 #else
-    return 0;
-#endif
-#else
+    static_cast<void>(build);
     return 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
 #endif
 }
@@ -173,20 +177,30 @@ int32_t configure(IBuilder& builder, IBuilderConfig& config, tensorrt_rs_build c
     {
         config.setProfilingVerbosity(ProfilingVerbosity::kDETAILED);
     }
-#if SHIM_STRONGLY_TYPED
-    if ((build.flags & (TENSORRT_RS_FP16 | TENSORRT_RS_INT8)) != 0)
+    bool const typed = (build.flags & TENSORRT_RS_STRONGLY_TYPED) != 0;
+    if (typed && SHIM_TYPING == TENSORRT_RS_BY_FLAGS)
+    {
+        return refuse(error, TENSORRT_RS_UNSUPPORTED, "TensorRT before 10 has no strongly typed networks");
+    }
+    uint32_t const precisions = SHIM_TYPING == TENSORRT_RS_BY_MODEL ? TENSORRT_RS_FP16 | TENSORRT_RS_INT8
+        : typed                                                      ? TENSORRT_RS_FP16
+                                                                     : 0;
+    if ((build.flags & precisions) != 0)
     {
         return refuse(error, TENSORRT_RS_UNSUPPORTED,
             "this TensorRT takes the precision from the model: give it an FP16 or a quantized ONNX model");
     }
-#else
+#if SHIM_FLAGS
     if ((build.flags & TENSORRT_RS_INT8) != 0)
     {
         if (!builder.platformHasFastInt8())
         {
             return refuse(error, TENSORRT_RS_NO_FAST_INT8, "this device has no fast INT8");
         }
-        config.setFlag(BuilderFlag::kINT8);
+        if (!typed)
+        {
+            config.setFlag(BuilderFlag::kINT8);
+        }
     }
     if ((build.flags & TENSORRT_RS_FP16) != 0)
     {
@@ -300,7 +314,7 @@ EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensor
     {
         return call.fail(error, "TensorRT made no builder");
     }
-    std::unique_ptr<INetworkDefinition> const network(builder->createNetworkV2(network_flags()));
+    std::unique_ptr<INetworkDefinition> const network(builder->createNetworkV2(network_flags(*build)));
     std::unique_ptr<IBuilderConfig> const config(builder->createBuilderConfig());
     if (!network || !config)
     {

@@ -15,9 +15,16 @@ extern "C" {
 #endif
 
 // Incremented with every change of meaning or layout below.
-#define TENSORRT_RS_SHIM_ABI 1
+#define TENSORRT_RS_SHIM_ABI 2
 
 enum tensorrt_rs_product { TENSORRT_RS_TENSORRT = 0, TENSORRT_RS_RTX = 1 };
+
+// Where a layer's precision comes from.
+enum tensorrt_rs_typing {
+    TENSORRT_RS_BY_FLAGS = 0,  // the build's flags: TensorRT before 10
+    TENSORRT_RS_EITHER = 1,    // as TENSORRT_RS_STRONGLY_TYPED says: TensorRT 10
+    TENSORRT_RS_BY_MODEL = 2,  // the model's types: TensorRT 11 and later, and TensorRT-RTX
+};
 
 // The interface of a shim, and the versions of the headers that it was compiled against.
 struct tensorrt_rs_shim {
@@ -25,7 +32,7 @@ struct tensorrt_rs_shim {
     int32_t product;          // tensorrt_rs_product
     int32_t version;          // as returned by getInferLibVersion
     int32_t parser_version;   // as returned by getNvOnnxParserVersion
-    int32_t strongly_typed;   // the precision comes from the model, not from flags
+    int32_t typing;           // tensorrt_rs_typing
 };
 
 enum tensorrt_rs_status {
@@ -64,9 +71,10 @@ struct tensorrt_rs_library {
 };
 
 enum tensorrt_rs_flags {
-    TENSORRT_RS_FP16 = 1,      // layers may run in FP16 (only if not strongly typed)
-    TENSORRT_RS_INT8 = 2,      // layers may run in INT8 (only if not strongly typed)
-    TENSORRT_RS_DETAILED = 4,  // the engine keeps the details of its layers for the report
+    TENSORRT_RS_FP16 = 1,            // layers may run in FP16 (only if not strongly typed)
+    TENSORRT_RS_INT8 = 2,            // the model is quantized; devices without fast INT8 are refused
+    TENSORRT_RS_DETAILED = 4,        // the engine keeps the details of its layers for the report
+    TENSORRT_RS_STRONGLY_TYPED = 8,  // each layer runs in the model's types (TENSORRT_RS_EITHER only)
 };
 
 struct tensorrt_rs_build {

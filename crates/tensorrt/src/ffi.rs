@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use libloading::Library;
 
 /// `TENSORRT_RS_SHIM_ABI`.
-pub(crate) const ABI: u32 = 1;
+pub(crate) const ABI: u32 = 2;
 
 pub(crate) const OK: i32 = 0;
 pub(crate) const PARSE: i32 = 2;
@@ -19,6 +19,10 @@ pub(crate) const UNSUPPORTED: i32 = 5;
 pub(crate) const FP16: u32 = 1;
 pub(crate) const INT8: u32 = 2;
 pub(crate) const DETAILED: u32 = 4;
+pub(crate) const STRONGLY_TYPED: u32 = 8;
+
+pub(crate) const BY_FLAGS: i32 = 0;
+pub(crate) const EITHER: i32 = 1;
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +31,7 @@ pub(crate) struct ShimInfo {
     pub product: i32,
     pub version: i32,
     pub parser_version: i32,
-    pub strongly_typed: i32,
+    pub typing: i32,
 }
 
 #[repr(C)]

@@ -50,7 +50,7 @@ mod version;
 pub use compiler::{CUDA_HEADERS, Headers, ShimError, Warnings, compile_shim, find_headers};
 pub use device::{CudaError, Device};
 pub use error::TensorRtError;
-pub use library::TensorRt;
+pub use library::{TensorRt, Typing};
 pub use memory::Transfer;
 pub use plan::{BuildOptions, Plan, Progress};
 pub use runtime::{Context, ElementType, Engine, Runtime, Tensor};

@@ -26,11 +26,25 @@ pub struct TensorRt {
 
 struct Inner {
     version: Version,
-    strongly_typed: bool,
+    typing: Typing,
     functions: Functions,
     entries: Entries,
     /// Why there is no ONNX parser; `None` if there is one.
     no_parser: Option<String>,
+}
+
+/// Where a layer's precision comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typing {
+    /// [`BuildOptions::fp16`](crate::BuildOptions::fp16) and
+    /// [`int8`](crate::BuildOptions::int8) allow lower precisions, and the builder chooses by
+    /// speed: TensorRT before 10.
+    ByFlags,
+    /// As [`BuildOptions::strongly_typed`](crate::BuildOptions::strongly_typed) says: TensorRT 10.
+    Either,
+    /// The types of the model (an FP16 or a quantized ONNX file): TensorRT 11 and later, and
+    /// TensorRT-RTX.
+    ByModel,
 }
 
 // SAFETY: the pointers are addresses of code that stays loaded. TensorRT's factory functions may be
@@ -107,7 +121,11 @@ impl TensorRt {
         Ok(Self {
             inner: Arc::new(Inner {
                 version,
-                strongly_typed: info.strongly_typed != 0,
+                typing: match info.typing {
+                    ffi::BY_FLAGS => Typing::ByFlags,
+                    ffi::EITHER => Typing::Either,
+                    _ => Typing::ByModel,
+                },
                 functions,
                 entries,
                 no_parser,
@@ -131,11 +149,10 @@ impl TensorRt {
         self.inner.version
     }
 
-    /// Whether the precision comes from the model (an FP16 or a quantized ONNX file) rather than
-    /// from the build options. True since TensorRT 10.12, and for TensorRT-RTX.
+    /// Where a layer's precision comes from.
     #[must_use]
-    pub fn strongly_typed(&self) -> bool {
-        self.inner.strongly_typed
+    pub fn typing(&self) -> Typing {
+        self.inner.typing
     }
 
     pub(crate) fn functions(&self) -> &Functions {

@@ -28,9 +28,13 @@ pub struct Progress<'a> {
 /// How a plan is built.
 #[derive(Default)]
 pub struct BuildOptions<'a> {
-    /// Layers may run in FP16. Only for libraries that are not strongly typed.
+    /// Each layer runs in the types of the model. Without effect where [`TensorRt::typing`] is
+    /// [`Typing::ByModel`], an error where it is [`Typing::ByFlags`].
+    pub strongly_typed: bool,
+    /// Layers may run in FP16. An error for networks that are strongly typed.
     pub fp16: bool,
-    /// Layers may run in INT8. Only for libraries that are not strongly typed.
+    /// The model is quantized, and layers may run in INT8; the device must have fast INT8. An error
+    /// where [`TensorRt::typing`] is [`Typing::ByModel`].
     pub int8: bool,
     /// The workspace limit of a layer, in bytes. `None`: the library's default.
     pub workspace: Option<usize>,
@@ -85,7 +89,8 @@ impl TensorRt {
             model_size: model.len(),
             flags: flag(options.fp16, ffi::FP16)
                 | flag(options.int8, ffi::INT8)
-                | flag(options.detailed, ffi::DETAILED),
+                | flag(options.detailed, ffi::DETAILED)
+                | flag(options.strongly_typed, ffi::STRONGLY_TYPED),
             dla_core: match options.dla_core {
                 Some(core) => i32::try_from(core)
                     .map_err(|_| unsupported("there is no DLA core of that number"))?,

@@ -20,8 +20,8 @@ use std::path::Path;
 
 use real::{headers, lean};
 use tensorrt_rs::{
-    BuildOptions, Headers, Owner, Product, Shims, TensorRt, TensorRtError, TrustedBytes, Warnings,
-    compile_shim,
+    BuildOptions, Headers, Owner, Product, Shims, TensorRt, TensorRtError, TrustedBytes, Typing,
+    Warnings, compile_shim,
 };
 
 /// A folder with the lean runtime under the file name of the full library.
@@ -88,7 +88,7 @@ fn only_the_shim_of_the_same_version_is_used() {
     compile_shim(&headers("Enterprise-11.4"), folder.path(), Warnings::Denied).unwrap();
     let opened = open(folder.path()).unwrap();
     assert_eq!(opened.version().to_string(), "TensorRT 11.4.0");
-    assert!(opened.strongly_typed());
+    assert_eq!(opened.typing(), Typing::ByModel);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
    VERSION (when compiled)  the version that the library reports; the shim is for 10.3.0
    STAND_IN_SLOW_INT8=1     the device has no fast INT8
+   STAND_IN_FLAGS=FILE      appends the flags of each build
    and the variables of answers.h */
 #include "answers.h"
 #include "shim.h"
@@ -13,7 +14,7 @@ void *createInferBuilder_INTERNAL(void *logger, int version) { (void)logger, (vo
 void *createInferRuntime_INTERNAL(void *logger, int version) { (void)logger, (void)version; abort(); }
 void *createNvOnnxParser_INTERNAL(void *network, void *logger, int version) { (void)network, (void)logger, (void)version; abort(); }
 
-static const struct tensorrt_rs_shim about = {TENSORRT_RS_SHIM_ABI, TENSORRT_RS_TENSORRT, 100300, 1000, 0};
+static const struct tensorrt_rs_shim about = {TENSORRT_RS_SHIM_ABI, TENSORRT_RS_TENSORRT, 100300, 1000, TENSORRT_RS_EITHER};
 
 struct tensorrt_rs_bytes { size_t size; char data[]; };
 struct tensorrt_rs_runtime { char empty; };
@@ -36,6 +37,16 @@ int32_t tensorrt_rs_build_plan(const struct tensorrt_rs_library *library, const 
 {
     *plan = *times = NULL;
     if (fail(error, "build_plan")) return TENSORRT_RS_FAILED;
+    if ((build->flags & TENSORRT_RS_STRONGLY_TYPED) != 0 && (build->flags & TENSORRT_RS_FP16) != 0)
+        return TENSORRT_RS_UNSUPPORTED;
+    const char* const flags = getenv("STAND_IN_FLAGS");
+    if (flags != NULL) {
+        FILE* const file = fopen(flags, "a");
+        if (file != NULL) {
+            fprintf(file, "%u\n", build->flags);
+            fclose(file);
+        }
+    }
     if ((build->flags & TENSORRT_RS_INT8) != 0 && getenv("STAND_IN_SLOW_INT8") != NULL) return TENSORRT_RS_NO_FAST_INT8;
     if (build->progress != NULL) {
         build->progress(build->progress_user, "Building", NULL, 0, 2);
