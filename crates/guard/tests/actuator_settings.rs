@@ -296,3 +296,84 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_write_takes_one_cycle_to_act() {
+    let delay = |text: &str| load(text).unwrap().delay();
+    let cycle = |frequency: f32| std::time::Duration::from_secs_f32(1.0 / frequency);
+    assert_eq!(delay(SERVO), cycle(60.0));
+    assert_eq!(delay(&pins()), cycle(60.0));
+    assert_eq!(delay(MOTORS), cycle(1500.0));
+    for text in [VESC, "[actuator]\nkind = \"dry-run\"", "[actuator]"] {
+        assert!(delay(text).is_zero(), "{text}");
+    }
+}
+
+#[test]
+fn a_pulse_is_shorter_than_the_cycle() {
+    let text = |frequency: u32, micros: u32| {
+        pins()
+            .replace("frequency = 60", &format!("frequency = {frequency}"))
+            .replace("ahead_us = 2000", &format!("ahead_us = {micros}"))
+    };
+    load(&text(400, 2499)).unwrap();
+    let error = load(&text(400, 2500)).unwrap_err().to_string();
+    assert!(
+        error.contains("ahead_us`: 2500 us do not fit into the 2500 us of a cycle"),
+        "{error}"
+    );
+}
+
+#[test]
+fn pins_of_two_chips_may_have_one_channel() {
+    let same = pins().replace("channel = 1", "channel = 0");
+    let error = load(&same).unwrap_err().to_string();
+    assert!(error.contains("channel 0 is used twice"), "{error}");
+    let second = same.replace(
+        "throttle_pin.chip = \"/sys/class/pwm/pwmchip0\"",
+        "throttle_pin.chip = \"/sys/class/pwm/pwmchip1\"",
+    );
+    assert_ne!(second, same);
+    load(&second).unwrap();
+}
+
+/// Arming pulses are not limited by the throttle's `max`, so none of them may drive the car ahead,
+/// whichever side of neutral that is.
+#[test]
+fn arming_pulses_are_few_short_and_never_ahead() {
+    let with = |steps: &str, ends: (u32, u32)| {
+        let text = SERVO
+            .replace("arming = [{ us = 1510, ms = 500 }]", steps)
+            .replace("ahead_us = 2000", &format!("ahead_us = {}", ends.0))
+            .replace("reverse_us = 1000", &format!("reverse_us = {}", ends.1));
+        load(&text).map(|settings| settings.pca9685.unwrap().throttle.unwrap())
+    };
+    let (usual, turned) = ((2000, 1000), (1000, 2000));
+    for (us, ends, accepted) in [
+        (1510, usual, true),
+        (1509, usual, true),
+        (1511, usual, false),
+        (1510, turned, true),
+        (1511, turned, true),
+        (1509, turned, false),
+    ] {
+        let result = with(&format!("arming = [{{ us = {us}, ms = 500 }}]"), ends);
+        assert_eq!(result.is_ok(), accepted, "{us} {ends:?}");
+        if let Err(error) = result {
+            let error = error.to_string();
+            assert!(error.contains("would drive the car ahead"), "{error}");
+        }
+    }
+    let steps = |count: usize, ms: u32| {
+        let step = format!("{{ us = 1510, ms = {ms} }}");
+        with(
+            &format!("arming = [{}]", vec![step; count].join(", ")),
+            usual,
+        )
+    };
+    assert_eq!(steps(4, 2500).unwrap().arming.len(), 4);
+    let error = steps(5, 1).unwrap_err().to_string();
+    assert!(error.contains("at most 4 steps"), "{error}");
+    let error = steps(4, 2501).unwrap_err().to_string();
+    assert!(error.contains("within 10 s"), "{error}");
+}

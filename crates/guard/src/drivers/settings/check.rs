@@ -299,8 +299,7 @@ fn check_throttle(
     for step in &throttle.arming {
         pulse(source, &key, step.us, frequency)?;
         // The throttle limit does not apply to arming pulses.
-        let ahead = (ahead_us > neutral_us) == (step.us > neutral_us);
-        if ahead && step.us != neutral_us {
+        if step.us.cmp(&neutral_us) == ahead_us.cmp(&neutral_us) {
             let reason = format!("a pulse of {} us would drive the car ahead", step.us);
             return Err(source.error(&key, reason));
         }
