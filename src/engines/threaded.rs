@@ -1,11 +1,13 @@
 //! An engine on a thread of its own.
 
+use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use pilotage_engine::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
+use rustix::thread::set_current_timer_slack;
 use tensorrt_rs::Wait;
 
 /// An engine on a thread of its own. A call into its driver that never returns does not block the
@@ -104,6 +106,10 @@ impl ThreadedEngine {
         let (done, answers) = sync_channel::<Box<Order>>(1);
         let thread = thread::Builder::new().name("engine".into());
         let started = thread.spawn(move || {
+            // The kernel adds up to 50 microseconds to the end of each sleep of a thread, as long as
+            // an engine's pauses between two looks at its device. If this fails, answers are only
+            // noticed that much later.
+            let _ = set_current_timer_slack(NonZeroU64::new(1));
             let mut engine = match make() {
                 Ok(engine) => engine,
                 Err(error) => {
