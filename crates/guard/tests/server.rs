@@ -730,3 +730,34 @@ fn a_command_that_is_sent_during_a_poll_is_not_from_the_future() {
         0
     );
 }
+
+#[test]
+fn a_full_server_waits_on_its_listener_and_on_each_connection() {
+    let mut crowd = Crowd::with_pilot();
+    let all: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
+    assert_eq!(crowd.server.connections().len(), 17);
+    drop(all);
+}
+
+#[test]
+fn the_end_of_a_guard_stops_the_car_and_an_operators_end_disarms_it() {
+    for (disarm, mode) in [(false, Mode::Failsafe), (true, Mode::Disarmed)] {
+        let mut crowd = Crowd::with_pilot();
+        crowd.drive();
+        crowd.server.end(crowd.now, disarm);
+        assert_eq!(crowd.mode(), mode);
+    }
+}
+
+#[test]
+fn a_tick_is_due_within_a_tick_from_now() {
+    let mut crowd = Crowd::with_pilot();
+    crowd.drive();
+    for _ in 0..10 {
+        let due = crowd.server.due();
+        let tick = InProcessLink::<Shared>::TICK;
+        assert!(due > crowd.now && due <= crowd.now + tick, "{due:?}");
+        crowd.now = due;
+        crowd.poll();
+    }
+}

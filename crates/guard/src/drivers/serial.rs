@@ -69,3 +69,66 @@ impl Port {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::time::Duration;
+
+    use rustix::io::Errno;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    use super::*;
+
+    /// A port, and its other end.
+    fn port() -> (Port, File) {
+        let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&end).unwrap();
+        unlockpt(&end).unwrap();
+        let name = ptsname(&end, Vec::new()).unwrap();
+        let path = Path::new(OsStr::from_bytes(name.as_bytes()));
+        let port = Port::open(path, 115_200, Duration::ZERO.into()).unwrap();
+        (port, end.into())
+    }
+
+    #[test]
+    fn bytes_pass_unchanged_and_no_bytes_are_no_error() {
+        let (mut port, mut end) = port();
+        let mut buffer = [0; 16];
+        assert_eq!(port.receive(&mut buffer).unwrap(), 0);
+        // With the line discipline of a terminal these would be changed.
+        let bytes = b"\r\n\x03\x04\x11\x13\x7f";
+        end.write_all(bytes).unwrap();
+        assert_eq!(port.receive(&mut buffer).unwrap(), bytes.len());
+        assert_eq!(buffer[..bytes.len()], *bytes);
+        port.send(bytes).unwrap();
+        let length = end.read(&mut buffer).unwrap();
+        assert_eq!(buffer[..length], *bytes);
+    }
+
+    /// Nobody reads at the other end: the first write is cut short, the next is refused.
+    #[test]
+    fn a_port_that_accepts_too_little_is_late() {
+        let (mut port, _end) = port();
+        let bytes = vec![0; 1 << 20];
+        for _ in 0..3 {
+            let error = port.send(&bytes).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert_eq!(error.raw_os_error(), None);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_gone_is_an_error() {
+        let (mut port, end) = port();
+        drop(end);
+        let gone = Some(Errno::IO.raw_os_error());
+        assert_eq!(port.send(b"x").unwrap_err().raw_os_error(), gone);
+        let error = port.receive(&mut [0; 16]).unwrap_err();
+        assert!(
+            error.raw_os_error() == gone || error.kind() == io::ErrorKind::UnexpectedEof,
+            "{error}"
+        );
+    }
+}

@@ -6,7 +6,6 @@
 mod packet;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pilotage_vehicle::Time;
@@ -71,11 +70,6 @@ impl Vesc {
     pub(crate) fn adjust(&mut self, settings: &VescSettings) {
         self.settings = settings.clone();
         self.sent = None;
-    }
-
-    /// The serial port's path.
-    pub fn path(&self) -> &PathBuf {
-        &self.settings.port
     }
 
     fn attempt(&mut self, now: Time, output: &Output) -> Result<(), Failure> {
@@ -144,7 +138,7 @@ fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) ->
     let servo = match output.mode {
         Mode::Drive => {
             packet.set_duty(output.throttle * settings.full_duty);
-            let end = match output.steering < 0.0 {
+            let end = match output.steering.is_sign_negative() {
                 true => settings.right,
                 false => settings.left,
             };
@@ -195,3 +189,6 @@ impl Actuator for Vesc {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
