@@ -362,6 +362,17 @@ impl Crowd {
     }
 
     fn with_pilot_for(limits: Limits, engine: Domain) -> Self {
+        let mut crowd = Self::with_starter(limits);
+        let fingerprint = Identification::of_limits(&limits).fingerprint;
+        crowd.send_as_pilot(Request::Hello {
+            engine: Some(engine),
+            fingerprint,
+        });
+        crowd
+    }
+
+    /// The program that started the guard has sent nothing yet.
+    fn with_starter(limits: Limits) -> Self {
         let path = tempfile::tempdir().unwrap();
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener =
@@ -374,20 +385,14 @@ impl Crowd {
         let held = Shared::default();
         let now = Time::from_nanos(1_000_000_000);
         let server = server(limits, held.clone(), now, Some(listener), guard_end);
-        let mut crowd = Self {
+        Self {
             server,
             held,
             now,
             pilot,
             number: 0,
             path,
-        };
-        let fingerprint = Identification::of_limits(&limits).fingerprint;
-        crowd.send_as_pilot(Request::Hello {
-            engine: Some(engine),
-            fingerprint,
-        });
-        crowd
+        }
     }
 
     fn client(&mut self) -> OwnedFd {
@@ -522,6 +527,30 @@ fn a_stop_finds_room_however_many_are_connected() {
     drop(idle);
     // The pilot's connection was not closed.
     crowd.drive();
+}
+
+#[test]
+fn the_program_that_started_the_guard_is_never_evicted() {
+    let mut crowd = Crowd::with_starter(simulated());
+    let all: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
+    assert!(!crowd.server.orphaned());
+    drop(all);
+}
+
+/// A longer message is not read as the message that it begins with.
+#[test]
+fn a_request_with_a_byte_too_many_is_malformed() {
+    let mut crowd = Crowd::with_pilot();
+    crowd.drive();
+    let client = crowd.client();
+    let request = Request::Stop;
+    let mut bytes = Numbered { number: 1, request }.write().to_vec();
+    assert_eq!(bytes.len(), REQUEST);
+    bytes.push(0);
+    rustix::net::send(&client, &bytes, SendFlags::empty()).unwrap();
+    crowd.poll();
+    assert_eq!(crowd.server.rejected().malformed, 1);
+    assert!(matches!(crowd.state(), State::Driving(_)));
 }
 
 #[test]

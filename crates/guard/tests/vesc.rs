@@ -376,6 +376,32 @@ fn a_port_that_is_not_read_never_blocks() {
     assert!(began.elapsed() < Duration::from_secs(20));
 }
 
+/// A VESC that is late is not unplugged: the port stays open, so what it has not read yet is not
+/// discarded.
+#[test]
+fn a_port_that_is_not_read_stays_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let mut vesc = Vesc::open(&settings(&port), Duration::ZERO).unwrap();
+    assert_eq!(vesc.name(), "vesc");
+    let mut failures = 0;
+    for millis in 0..60_000 {
+        model.answer();
+        let value = (millis % 100) as f32 / 100.0;
+        let written = vesc.write(at(millis), &output(Mode::Drive, value, value));
+        failures += u32::from(written.is_err());
+        // Longer than the pause until the next attempt.
+        if failures == 500 {
+            break;
+        }
+    }
+    assert_eq!(failures, 500);
+    let mut waiting = [0; 1 << 16];
+    let length = model.end.read(&mut waiting).unwrap();
+    assert!(length > 1000, "only {length} bytes are left");
+}
+
 #[test]
 fn garbage_from_the_port_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
