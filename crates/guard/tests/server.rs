@@ -712,6 +712,37 @@ fn faults_and_trims_of_another_connection() {
     assert_eq!(crowd.mode(), Mode::Failsafe);
 }
 
+/// Before any pilot has declared itself.
+#[test]
+fn a_client_that_did_not_declare_itself_does_not_trim() {
+    let mut crowd = Crowd::with_starter(simulated());
+    let client = crowd.client();
+    let point = pilotage_guard::Point::Centre;
+    let trim = Request::Trim { point, value: 1500 };
+    crowd.send(&client, 1, trim);
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
+    // This actuator has no points, which is not the client's fault.
+    let hello = Request::Hello {
+        engine: None,
+        fingerprint: Identification::of_limits(&simulated()).fingerprint,
+    };
+    crowd.send(&client, 2, hello);
+    crowd.send(&client, 3, trim);
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
+}
+
+#[test]
+fn a_pilot_of_another_car_is_counted() {
+    let mut crowd = Crowd::with_starter(simulated());
+    for count in [1, 2] {
+        crowd.send_as_pilot(Request::Hello {
+            engine: Some(Domain::Simulated),
+            fingerprint: 42,
+        });
+        assert_eq!(crowd.server.rejected().unauthorized, count);
+    }
+}
+
 #[test]
 fn a_client_of_another_version_is_answered_with_this_one() {
     let mut crowd = Crowd::with_pilot();

@@ -73,8 +73,8 @@ pub(super) struct Parser {
     length: usize,
 }
 
-/// The longest packet: a payload of 255 bytes and its frame.
-const MOST: usize = 2 + 255 + 3;
+/// The longest packet: a payload of 255 bytes, two bytes before it and three after it.
+const MOST: usize = 260;
 /// The shortest answer: the command and the two numbers of the version. An echoed request has only
 /// the command.
 const LEAST: usize = 3;
