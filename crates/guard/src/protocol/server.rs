@@ -13,6 +13,7 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
+use crate::protocol::peer_groups::{self, MOST_GROUPS};
 use crate::protocol::wire::{
     About, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
 };
@@ -23,9 +24,6 @@ pub(crate) const MOST_CLIENTS: usize = 16;
 /// Most messages of a connection that are read in one poll. A flood cannot delay the guard's ticks:
 /// the remaining messages wait for the next poll.
 const MOST_READ: usize = 32;
-/// A client with more supplementary groups than this is authorized by its user and primary group
-/// only.
-const MOST_GROUPS: usize = 64;
 /// Longest time between two reports to the pilot.
 const HEARTBEAT: Duration = Duration::from_millis(20);
 /// A connection without a request for this long is closed, unless it is the pilot's, belongs to the
@@ -60,9 +58,11 @@ impl Allowed {
             return true;
         }
         let mut others = [0; MOST_GROUPS];
+        let is_allowed = |group: &u32| self.groups.contains(group);
         !self.groups.is_empty()
-            && pilotage_linux::peer_groups(connection.as_fd(), &mut others)
-                .is_ok_and(|others| others.iter().any(|group| self.groups.contains(group)))
+            && peer_groups::of(connection, &peer, &mut others)
+                .iter()
+                .any(is_allowed)
     }
 }
 
