@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_guard::GuardedCar;
 use pilotage_guard::drivers::{ActuatorSettings, Kind};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -295,4 +296,25 @@ proptest! {
             let _ = settings.delay();
         }
     }
+}
+
+/// The charge pump of docs/hardware.md is calculated for a beat each 5 ms: a thirtieth of the
+/// deadline.
+#[test]
+fn a_pulsed_pin_needs_a_short_deadline() {
+    let text = SERVO.replace(
+        "frequency = 60",
+        "frequency = 60\noutput_enable = { chip = \"/dev/gpiochip0\", line = 7, pulse = true }",
+    );
+    assert_ne!(text, SERVO);
+    let car = |deadline: u32| {
+        let guard = format!("[camera]\nrate = 30\n[guard]\ndeadline_ms = {deadline}\n{text}");
+        GuardedCar::from_toml("car.toml", &guard)
+    };
+    let chip = car(150).unwrap().actuator.pca9685.unwrap();
+    assert!(chip.output_enable.unwrap().pulse);
+    let error = car(151).unwrap_err().to_string();
+    assert!(error.contains("`guard.deadline_ms`: is 151 ms"), "{error}");
+    let slow = format!("[camera]\nrate = 10\n{text}");
+    assert!(GuardedCar::from_toml("car.toml", &slow).is_err());
 }

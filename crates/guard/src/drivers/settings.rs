@@ -109,6 +109,9 @@ pub struct OutputEnableSettings {
     pub chip: PathBuf,
     /// The line of the chip.
     pub line: u32,
+    /// Whether the line feeds a charge pump, and toggles at each write.
+    #[serde(default)]
+    pub pulse: bool,
 }
 
 /// A steering servo. Pulses are in microseconds; 0 is no pulse, where it is allowed.
