@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use pilotage::car::Car;
+use pilotage_camera::Source;
 use pilotage_guard::GuardedCar;
-use pilotage_guard::drivers::{MotorSettings, Pca9685Settings};
+use pilotage_guard::drivers::{MotorSettings, Pca9685Settings, Stop};
 use pilotage_vehicle::Domain;
+use pilotage_vision::PixelFormat;
 
 #[test]
 fn each_shipped_car_is_valid_slow_and_physical() {
@@ -27,7 +30,16 @@ fn each_shipped_car_is_valid_slow_and_physical() {
         assert_eq!(GuardedCar::load(&path).unwrap(), car.guarded());
     }
     names.sort();
-    assert_eq!(names, ["Donkeycar", "F1TENTH", "JetBot", "JetRacer"]);
+    assert_eq!(
+        names,
+        [
+            "Donkeycar",
+            "F1TENTH",
+            "JetBot",
+            "JetRacer",
+            "Waveshare JetBot"
+        ]
+    );
 }
 
 fn car(file: &str) -> Car {
@@ -74,10 +86,61 @@ fn throttle(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
 fn a_jetbots_motors_turn_as_nvidias_program_turns_them() {
     let jetbot = pca9685("jetbot.toml");
     let motors = jetbot.differential.unwrap();
-    let channels = |motor: MotorSettings| [motor.pwm, motor.ahead, motor.back];
-    assert_eq!(channels(motors.left), [8, 9, 10]);
-    assert_eq!(channels(motors.right), [13, 12, 11]);
+    assert_eq!(channels(motors.left), (Some(8), 9, 10));
+    assert_eq!(channels(motors.right), (Some(13), 12, 11));
     assert_eq!(jetbot.address, 0x60);
+    // Adafruit_MotorHAT.py's frequency is 1600; the chip's highest is 1526.
+    assert!((jetbot.frequency - 1526.0).abs() < f32::EPSILON);
+}
+
+fn channels(motor: MotorSettings) -> (Option<u8>, u8, u8) {
+    (motor.pwm, motor.ahead, motor.back)
+}
+
+/// The same file of NVIDIA's, "required for the Waveshare JetBot Board only": a positive value is
+/// the speed on channel 1 of motor 1 and 2 of motor 2, a negative one that on 0 and 3.
+#[test]
+fn a_waveshare_jetbots_motors_turn_as_nvidias_program_turns_them() {
+    let jetbot = pca9685("jetbot-waveshare.toml");
+    let motors = jetbot.differential.unwrap();
+    assert_eq!(channels(motors.left), (None, 1, 0));
+    assert_eq!(channels(motors.right), (None, 2, 3));
+    assert_eq!(
+        (motors.failsafe, motors.disarmed),
+        (Stop::Coast, Stop::Coast)
+    );
+    assert_eq!(jetbot.address, 0x60);
+}
+
+/// The CSI cameras: a mode with the sensor's full view, in 4:3 as the picture, whose messages do not
+/// get into the picture, and whose frames do not queue.
+#[test]
+fn csi_cameras_show_the_full_view_and_no_messages() {
+    for file in ["jetbot.toml", "jetbot-waveshare.toml", "jetracer.toml"] {
+        let capture = car(file).capture.unwrap();
+        assert_eq!((capture.width, capture.height), (640, 480));
+        let Source::Pipe(pipe) = capture.source else {
+            panic!("{file}: not a pipe")
+        };
+        assert_eq!(pipe.format, PixelFormat::Nv12);
+        assert_eq!(pipe.latency.as_millis(), 80);
+        let [shell, option, script] = &pipe.command[..] else {
+            panic!("{file}: {:?}", pipe.command)
+        };
+        assert_eq!((shell.as_str(), option.as_str()), ("sh", "-c"));
+        for part in [
+            "exec gst-launch-1.0 -q nvarguscamerasrc ! \
+             'video/x-raw(memory:NVMM),width=1640,height=1232,framerate=30/1' ! ",
+            " ! video/x-raw,width=640,height=480,format=NV12 ! ",
+            " ! queue leaky=downstream max-size-buffers=1 ! ",
+            " ! fdsink fd=3 sync=false 3>&1 1>&2",
+        ] {
+            assert!(script.contains(part), "{file}: {script}");
+        }
+        // A shell accepts it.
+        let checked = Command::new("sh").args(["-n", "-c", script]).status();
+        assert!(checked.unwrap().success(), "{file}: {script}");
+    }
 }
 
 /// NVIDIA's jetracer/nvidia_racecar.py: steering on channel 0 with gain -0.65, throttle on channel
@@ -117,6 +180,8 @@ fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
         let expected = servo(angle);
         assert!((found - expected).abs() <= 0.005, "{found}, not {expected}");
     }
+    // 4614 ERPM at 1 m/s, and at most 23,250: the table's 15 m/s at full throttle is more than
+    // f1tenth_system allows, so `max` limits it.
     // The table of the file: 15 m/s at full throttle.
     assert!(f1tenth.limits.spec().throttle.max * 15.0 <= 1.0);
 }

@@ -109,6 +109,13 @@ fn missing_keys_have_their_defaults() {
 #[test]
 fn errors_name_the_line_and_the_key() {
     let pins = pins();
+    // Motors without a PWM input, and only one of them.
+    let coasting = MOTORS.replace("failsafe = \"brake\"", "failsafe = \"coast\"");
+    let one = coasting.replace("pwm = 13, ", "");
+    let braked = one.replace("pwm = 8, ", "");
+    load(&one).unwrap();
+    load(&braked).unwrap();
+    load(&braked.replace("ahead = 9", "ahead = 11")).unwrap_err();
     let cases = [
         (SERVO, "bus = \"/dev/i2c-1\"", "bus = \"i2c-1\"", "bus"),
         (SERVO, "frequency = 60", "frequency = 20", "frequency"),
@@ -177,6 +184,24 @@ fn errors_name_the_line_and_the_key() {
         (SERVO, "ms = 500", "ms = 10001", "throttle.arming"),
         (SERVO, "{ us = 1510", "{ us = 1520", "throttle.arming"),
         (MOTORS, "turn = 0.6", "turn = 1.1", "differential.turn"),
+        (
+            &braked,
+            "failsafe = \"coast\"",
+            "failsafe = \"brake\"",
+            "differential.failsafe",
+        ),
+        (
+            &one,
+            "failsafe = \"coast\"",
+            "failsafe = \"brake\"",
+            "differential.failsafe",
+        ),
+        (
+            &braked,
+            "disarmed = \"coast\"",
+            "disarmed = \"brake\"",
+            "differential.disarmed",
+        ),
         (
             VESC,
             "port = \"/dev/serial/by-id/usb-vesc-if00\"",
