@@ -79,6 +79,21 @@ fn throttle(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
     )
 }
 
+/// Stopped and disarmed, the servo is in its centre and the motor in neutral, which also arms the
+/// controller: 2 s, as Donkeycar's and JetRacer's controllers need it.
+fn assert_rests(chip: &Pca9685Settings) {
+    let (servo, motor) = (chip.steering.unwrap(), chip.throttle.as_ref().unwrap());
+    assert_eq!([servo.failsafe_us, servo.disarmed_us], [servo.centre_us; 2]);
+    assert_eq!(
+        [motor.failsafe_us, motor.disarmed_us],
+        [motor.neutral_us; 2]
+    );
+    let [step] = motor.arming[..] else {
+        panic!("{:?}", motor.arming)
+    };
+    assert_eq!((step.us, step.ms), (motor.neutral_us, 2000));
+}
+
 /// NVIDIA's jetbot/motor.py (NVIDIA-AI-IOT/jetbot, 402f348) runs a motor of Adafruit's MotorHAT
 /// with `BACKWARD` for a positive value. Adafruit_MotorHAT.py: motor 1 is PWM 8, IN2 9, IN1 10,
 /// motor 2 is PWM 13, IN2 12, IN1 11; `BACKWARD` sets IN1 low and IN2 high.
@@ -154,6 +169,10 @@ fn a_jetracer_steers_as_nvidias_program_steers_it() {
     assert_pulses(steering(&jetracer), 0, expected, 0.5);
     let expected = [1.0, 0.0, -1.0].map(|value| pulse(value * 0.8));
     assert_pulses(throttle(&jetracer), 1, expected, 0.5);
+    // ServoKit's defaults.
+    assert_eq!(jetracer.address, 0x40);
+    assert!((jetracer.frequency - 50.0).abs() < f32::EPSILON);
+    assert_rests(&jetracer);
 }
 
 /// donkeycar/templates/cfg_complete.py, in ticks of 1/4096 of a period at 60 Hz: steering on channel
@@ -167,6 +186,9 @@ fn a_donkeycar_has_the_pulses_of_donkeycars_configuration() {
     assert_pulses(steering(&donkeycar), 1, expected, 0.6);
     let expected = [500.0, 370.0, 220.0].map(ticks);
     assert_pulses(throttle(&donkeycar), 0, expected, 0.6);
+    // PCA9685_I2C_ADDR
+    assert_eq!(donkeycar.address, 0x40);
+    assert_rests(&donkeycar);
 }
 
 /// f1tenth_system's vesc.yaml: servo = -1.2135 * angle + 0.5304, from 0.15 to 0.85; a positive
@@ -180,6 +202,8 @@ fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
         let expected = servo(angle);
         assert!((found - expected).abs() <= 0.005, "{found}, not {expected}");
     }
+    assert_eq!([vesc.failsafe, vesc.disarmed], [vesc.centre; 2]);
+    assert!(vesc.failsafe_brake_a > 0.0, "a stopped car brakes");
     // 4614 ERPM at 1 m/s, and at most 23,250: the table's 15 m/s at full throttle is more than
     // f1tenth_system allows, so `max` limits it.
     // The table of the file: 15 m/s at full throttle.
