@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{Finding, Level, System};
 
@@ -59,8 +59,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     let Some(name) = name.strip_prefix(start) else {
         return false;
     };
-    let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-    ends.into_iter().any(|at| matches(rest, &name[at..]))
+    let mut ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+    ends.any(|at| matches(rest, &name[at..]))
 }
 
 /// The names of a major number in the text of /proc/devices.
@@ -179,7 +179,7 @@ pub fn write_devices(system: &System) -> io::Result<Vec<String>> {
 }
 
 /// Writes a file as a whole or not at all.
-fn write(file: &PathBuf, text: &str) -> io::Result<()> {
+fn write(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
