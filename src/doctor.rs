@@ -5,7 +5,9 @@ mod devices;
 mod gamepad;
 mod gpu;
 mod machine;
+mod services;
 mod system;
+mod wifi;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,7 @@ use crate::car::{Backend, Car, OnGpuFailure};
 use crate::gamepad::GamepadConfig;
 
 pub use gpu::Gpu;
+pub use services::{DROP_IN, write_devices};
 pub use system::System;
 
 /// The severity of a finding, in rising order.
@@ -104,10 +107,14 @@ pub struct Needs {
     pub camera: bool,
     /// An I2C bus.
     pub i2c: bool,
+    /// The bus and the address of the motors' PWM chip.
+    pub chip: Option<(PathBuf, u8)>,
     /// A GPIO line, for the PCA9685's output-enable pin.
     pub gpio: bool,
     /// The VESC's port, or the PWM chip.
     pub motors: Option<PathBuf>,
+    /// A command gives the frames: on a Jetson it uses NVIDIA's drivers.
+    pub pipe: bool,
     /// How bad it is if there is no GPU; `None` for a car that drives with the CPU engine.
     pub gpu: Option<Level>,
     /// The operator's gamepad; an engine drives without one.
@@ -122,6 +129,11 @@ impl Needs {
             // The simulator, a command or a folder needs no device.
             camera: matches!(source, Some(Source::V4l(_))),
             i2c: car.actuator.kind == drivers::Kind::Pca9685,
+            chip: match (car.actuator.kind, &car.actuator.pca9685) {
+                (drivers::Kind::Pca9685, Some(chip)) => Some((chip.bus.clone(), chip.address)),
+                _ => None,
+            },
+            pipe: matches!(source, Some(Source::Pipe(_))),
             gpio: output_enable(&car.actuator),
             motors: match car.actuator.kind {
                 drivers::Kind::Vesc | drivers::Kind::Pwm => {
@@ -147,11 +159,21 @@ fn output_enable(actuator: &drivers::ActuatorSettings) -> bool {
     actuator.kind == drivers::Kind::Pca9685 && chip.is_some_and(|chip| chip.output_enable.is_some())
 }
 
-/// Examines every part. Nothing is changed and nothing moves: devices are opened, but not written.
+/// Examines every part. Nothing is changed and nothing moves: devices are opened and read, but not
+/// written.
 pub fn examine(system: &System, gpu: &Gpu, needs: &Needs) -> Vec<Finding> {
     let mut findings = machine::findings(system);
     findings.extend(devices::findings(system, needs));
+    // A physical car is stopped over the network.
+    if needs.i2c || needs.motors.is_some() {
+        findings.extend(wifi::findings(system));
+    }
     findings.extend(gpu.findings(needs.gpu.unwrap_or(Level::Absent)));
+    let missing = match needs.gpu.is_some() || needs.pipe {
+        true => Level::Warning,
+        false => Level::Absent,
+    };
+    findings.extend(services::finding(system, missing));
     findings
 }
 

@@ -23,7 +23,7 @@ enum Command {
     /// Drive a real car with a gamepad, and record its frames and commands in a folder
     Record(record::Options),
     /// Arm a car, so that its pilot may drive it
-    Arm(operator::Options),
+    Arm(operator::ArmOptions),
     /// Disarm a car
     Disarm(operator::Options),
     /// Stop a car; kill its guard if the guard does not respond

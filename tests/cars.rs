@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use pilotage::car::Car;
+use pilotage_camera::Source;
 use pilotage_guard::GuardedCar;
-use pilotage_guard::drivers::{MotorSettings, Pca9685Settings};
+use pilotage_guard::drivers::{MotorSettings, Pca9685Settings, Stop};
 use pilotage_vehicle::Domain;
+use pilotage_vision::PixelFormat;
 
 #[test]
 fn each_shipped_car_is_valid_slow_and_physical() {
@@ -27,7 +30,16 @@ fn each_shipped_car_is_valid_slow_and_physical() {
         assert_eq!(GuardedCar::load(&path).unwrap(), car.guarded());
     }
     names.sort();
-    assert_eq!(names, ["Donkeycar", "F1TENTH", "JetBot", "JetRacer"]);
+    assert_eq!(
+        names,
+        [
+            "Donkeycar",
+            "F1TENTH",
+            "JetBot",
+            "JetRacer",
+            "Waveshare JetBot"
+        ]
+    );
 }
 
 fn car(file: &str) -> Car {
@@ -67,6 +79,21 @@ fn throttle(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
     )
 }
 
+/// Stopped and disarmed, the servo is in its centre and the motor in neutral, which also arms the
+/// controller: 2 s, as Donkeycar's and JetRacer's controllers need it.
+fn assert_rests(chip: &Pca9685Settings) {
+    let (servo, motor) = (chip.steering.unwrap(), chip.throttle.as_ref().unwrap());
+    assert_eq!([servo.failsafe_us, servo.disarmed_us], [servo.centre_us; 2]);
+    assert_eq!(
+        [motor.failsafe_us, motor.disarmed_us],
+        [motor.neutral_us; 2]
+    );
+    let [step] = motor.arming[..] else {
+        panic!("{:?}", motor.arming)
+    };
+    assert_eq!((step.us, step.ms), (motor.neutral_us, 2000));
+}
+
 /// NVIDIA's jetbot/motor.py (NVIDIA-AI-IOT/jetbot, 402f348) runs a motor of Adafruit's MotorHAT
 /// with `BACKWARD` for a positive value. Adafruit_MotorHAT.py: motor 1 is PWM 8, IN2 9, IN1 10,
 /// motor 2 is PWM 13, IN2 12, IN1 11; `BACKWARD` sets IN1 low and IN2 high.
@@ -74,10 +101,61 @@ fn throttle(chip: &Pca9685Settings) -> (u8, [u16; 3]) {
 fn a_jetbots_motors_turn_as_nvidias_program_turns_them() {
     let jetbot = pca9685("jetbot.toml");
     let motors = jetbot.differential.unwrap();
-    let channels = |motor: MotorSettings| [motor.pwm, motor.ahead, motor.back];
-    assert_eq!(channels(motors.left), [8, 9, 10]);
-    assert_eq!(channels(motors.right), [13, 12, 11]);
+    assert_eq!(channels(motors.left), (Some(8), 9, 10));
+    assert_eq!(channels(motors.right), (Some(13), 12, 11));
     assert_eq!(jetbot.address, 0x60);
+    // Adafruit_MotorHAT.py's frequency is 1600; the chip's highest is 1526.
+    assert!((jetbot.frequency - 1526.0).abs() < f32::EPSILON);
+}
+
+fn channels(motor: MotorSettings) -> (Option<u8>, u8, u8) {
+    (motor.pwm, motor.ahead, motor.back)
+}
+
+/// The same file of NVIDIA's, "required for the Waveshare JetBot Board only": a positive value is
+/// the speed on channel 1 of motor 1 and 2 of motor 2, a negative one that on 0 and 3.
+#[test]
+fn a_waveshare_jetbots_motors_turn_as_nvidias_program_turns_them() {
+    let jetbot = pca9685("jetbot-waveshare.toml");
+    let motors = jetbot.differential.unwrap();
+    assert_eq!(channels(motors.left), (None, 1, 0));
+    assert_eq!(channels(motors.right), (None, 2, 3));
+    assert_eq!(
+        (motors.failsafe, motors.disarmed),
+        (Stop::Coast, Stop::Coast)
+    );
+    assert_eq!(jetbot.address, 0x60);
+}
+
+/// The CSI cameras: a mode with the sensor's full view, in 4:3 as the picture, whose messages do not
+/// get into the picture, and whose frames do not queue.
+#[test]
+fn csi_cameras_show_the_full_view_and_no_messages() {
+    for file in ["jetbot.toml", "jetbot-waveshare.toml", "jetracer.toml"] {
+        let capture = car(file).capture.unwrap();
+        assert_eq!((capture.width, capture.height), (640, 480));
+        let Source::Pipe(pipe) = capture.source else {
+            panic!("{file}: not a pipe")
+        };
+        assert_eq!(pipe.format, PixelFormat::Nv12);
+        assert_eq!(pipe.latency.as_millis(), 80);
+        let [shell, option, script] = &pipe.command[..] else {
+            panic!("{file}: {:?}", pipe.command)
+        };
+        assert_eq!((shell.as_str(), option.as_str()), ("sh", "-c"));
+        for part in [
+            "exec gst-launch-1.0 -q nvarguscamerasrc ! \
+             'video/x-raw(memory:NVMM),width=1640,height=1232,framerate=30/1' ! ",
+            " ! video/x-raw,width=640,height=480,format=NV12 ! ",
+            " ! queue leaky=downstream max-size-buffers=1 ! ",
+            " ! fdsink fd=3 sync=false 3>&1 1>&2",
+        ] {
+            assert!(script.contains(part), "{file}: {script}");
+        }
+        // A shell accepts it.
+        let checked = Command::new("sh").args(["-n", "-c", script]).status();
+        assert!(checked.unwrap().success(), "{file}: {script}");
+    }
 }
 
 /// NVIDIA's jetracer/nvidia_racecar.py: steering on channel 0 with gain -0.65, throttle on channel
@@ -91,6 +169,10 @@ fn a_jetracer_steers_as_nvidias_program_steers_it() {
     assert_pulses(steering(&jetracer), 0, expected, 0.5);
     let expected = [1.0, 0.0, -1.0].map(|value| pulse(value * 0.8));
     assert_pulses(throttle(&jetracer), 1, expected, 0.5);
+    // ServoKit's defaults.
+    assert_eq!(jetracer.address, 0x40);
+    assert!((jetracer.frequency - 50.0).abs() < f32::EPSILON);
+    assert_rests(&jetracer);
 }
 
 /// donkeycar/templates/cfg_complete.py, in ticks of 1/4096 of a period at 60 Hz: steering on channel
@@ -104,6 +186,9 @@ fn a_donkeycar_has_the_pulses_of_donkeycars_configuration() {
     assert_pulses(steering(&donkeycar), 1, expected, 0.6);
     let expected = [500.0, 370.0, 220.0].map(ticks);
     assert_pulses(throttle(&donkeycar), 0, expected, 0.6);
+    // PCA9685_I2C_ADDR
+    assert_eq!(donkeycar.address, 0x40);
+    assert_rests(&donkeycar);
 }
 
 /// f1tenth_system's vesc.yaml: servo = -1.2135 * angle + 0.5304, from 0.15 to 0.85; a positive
@@ -117,6 +202,10 @@ fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
         let expected = servo(angle);
         assert!((found - expected).abs() <= 0.005, "{found}, not {expected}");
     }
+    assert_eq!([vesc.failsafe, vesc.disarmed], [vesc.centre; 2]);
+    assert!(vesc.failsafe_brake_a > 0.0, "a stopped car brakes");
+    // 4614 ERPM at 1 m/s, and at most 23,250: the table's 15 m/s at full throttle is more than
+    // f1tenth_system allows, so `max` limits it.
     // The table of the file: 15 m/s at full throttle.
     assert!(f1tenth.limits.spec().throttle.max * 15.0 <= 1.0);
 }

@@ -111,6 +111,8 @@ fn a_command_that_writes_frames_is_a_camera() {
     let source = PipeSource {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         format: PixelFormat::Grey8,
+        planar: false,
+        latency: Duration::ZERO,
     };
     camera(&mut *camera::open(&config(Source::Pipe(source))).unwrap());
 }

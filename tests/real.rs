@@ -260,6 +260,40 @@ fn stop_without_a_car_is_an_error() {
     assert!(err(&output).contains("none.toml"), "{}", err(&output));
 }
 
+/// Runs `pilotage trim` for `car` with these lines.
+fn trimmed(car: &Car, typed: &str) -> Output {
+    let mut command = car.command(&["trim"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut keys = child.stdin.take().unwrap();
+    keys.write_all(typed.as_bytes()).unwrap();
+    drop(keys);
+    child.wait_with_output().unwrap()
+}
+
+/// The wheels turn right at the value that the file has for full left.
+#[test]
+fn trim_swaps_the_ends_of_a_car_that_steers_to_the_wrong_side() {
+    let car = Car::pins();
+    let before = fs::read_to_string(car.file()).unwrap();
+    assert!(before.contains("left_us = 1900") && before.contains("right_us = 1100"));
+    // Left and right are swapped, then the new left end is moved.
+    let swapped = trimmed(&car, "\nn\ny\n1110\n\n\n\n");
+    assert!(swapped.status.success(), "{}", err(&swapped));
+    let after = fs::read_to_string(car.file()).unwrap();
+    assert!(after.contains("left_us = 1110"), "{after}");
+    assert!(after.contains("right_us = 1900"), "{after}");
+    // Two swaps are none.
+    let twice = trimmed(&car, "\nn\nn\ny\n\n\n\n");
+    assert!(out(&twice).contains("nothing changed"), "{}", out(&twice));
+    // Without an answer nothing is written.
+    for typed in ["\n", "\nn\n", "\nn\nq\n", "\n1200\n\n\n\n\n"] {
+        let ended = trimmed(&car, typed);
+        assert_eq!(ended.status.code(), Some(1), "{typed:?}: {}", out(&ended));
+        assert_eq!(fs::read_to_string(car.file()).unwrap(), after);
+    }
+}
+
 #[test]
 fn trim_shows_each_value_and_writes_the_accepted_ones() {
     let car = Car::pins();
@@ -270,24 +304,13 @@ fn trim_shows_each_value_and_writes_the_accepted_ones() {
         "disarmed_us = 1500\n[actuator.pwm.throttle]",
     );
     fs::write(car.file(), &commented).unwrap();
-    let trim = |typed: &str| {
-        let mut command = car.command(&["trim"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(typed.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
-    };
+    let trim = |typed: &str| trimmed(&car, typed);
     // Nothing is written before the end, and the motors are at rest.
     let ended = trim("+\nq\n");
     assert_eq!(ended.status.code(), Some(1), "{}", err(&ended));
     assert_eq!(fs::read_to_string(car.file()).unwrap(), commented);
     assert_eq!(car.pulses(), [1_500_000, 0]);
-    let kept = trim("++\n-\nnonsense\n9999\n\n1850\n\n\n1510\n\n");
+    let kept = trim("++\n-\nnonsense\n9999\n\n\ny\n1850\n\n\n1510\n\n");
     assert!(kept.status.success(), "{}", err(&kept));
     assert!(
         out(&kept).contains("a number from 400 to 2600"),
@@ -313,8 +336,13 @@ fn trim_shows_each_value_and_writes_the_accepted_ones() {
         [1_500_000, 0],
         "disarmed as the car was started"
     );
+    assert!(
+        out(&kept).contains("1900: do the wheels turn LEFT, seen from behind? y, n > y, n, ="),
+        "nothing but an answer goes on: {}",
+        out(&kept)
+    );
     // Values that are not valid together are not written.
-    let crossed = trim("1900\n\n\n\n\n");
+    let crossed = trim("1900\n\ny\n\n\n\n");
     assert_eq!(crossed.status.code(), Some(2));
     assert!(err(&crossed).contains("centre_us"), "{}", err(&crossed));
     assert_eq!(fs::read_to_string(car.file()).unwrap(), after);

@@ -22,10 +22,13 @@ const LEAST_FROZEN: u32 = 10;
 /// The largest number of arguments of a command, and the longest argument.
 const MOST_ARGUMENTS: usize = 256;
 
+/// NV12 with its chroma in two planes, which only a pipe may have.
+const PLANAR: &str = "I420";
+
 /// The keys that only one kind has.
 const OWN_KEYS: [(&str, &[&str]); 3] = [
     ("v4l", &["device", "format", "controls"]),
-    ("pipe", &["command", "format"]),
+    ("pipe", &["command", "format", "latency_ms"]),
     ("folder", &["folder", "repeat"]),
 ];
 
@@ -95,6 +98,7 @@ fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigEr
         ("format", written.format.is_some()),
         ("controls", written.controls.is_some()),
         ("command", written.command.is_some()),
+        ("latency_ms", written.latency_ms.is_some()),
         ("folder", written.folder.is_some()),
         ("repeat", written.repeat.is_some()),
     ];
@@ -137,7 +141,12 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
         let problem = "must be a program and its arguments, as [\"gst-launch-1.0\", \"...\"]";
         return Err(source.error("camera.command", problem));
     }
-    let format = format(source, required(source, "format", &written.format)?)?;
+    let name = required(source, "format", &written.format)?;
+    let planar = name == PLANAR;
+    let format = match planar {
+        true => Fourcc::Nv12,
+        false => format(source, name)?,
+    };
     if format == Fourcc::Mjpg {
         let problem = "cannot be MJPG in a pipe: its pictures differ in length; name a raw format";
         return Err(source.error("camera.format", problem));
@@ -145,6 +154,11 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
     Ok(PipeSource {
         command,
         format: format.pixels(),
+        planar,
+        latency: match written.latency_ms {
+            Some(ms) => milliseconds(within(source, "camera.latency_ms", ms, 0.0..=1000.0)?),
+            None => Duration::ZERO,
+        },
     })
 }
 
@@ -163,7 +177,7 @@ fn required<'a>(
         let what = match key {
             "device" => "must name the camera: \"/dev/video0\", or its link in /dev/v4l/by-id",
             "folder" => "must name the folder of the pictures",
-            _ => "must name one of YUYV, UYVY, NV12, BGR3, RGB3, GREY",
+            _ => "must name one of YUYV, UYVY, NV12, I420, BGR3, RGB3, GREY",
         };
         return Err(source.error(&format!("camera.{key}"), what));
     }

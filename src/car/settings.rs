@@ -72,12 +72,14 @@ pub struct CameraSettings {
     pub kind: String,
     /// For `v4l`: the device node.
     pub device: Option<String>,
-    /// For `v4l` and `pipe`: the FourCC code of the pixel format.
+    /// For `v4l` and `pipe`: the FourCC code of the pixel format; `I420` only for `pipe`.
     pub format: Option<String>,
     /// For `v4l`: controls to set, by name or number.
     pub controls: Option<BTreeMap<String, ControlSetting>>,
     /// For `pipe`: a program and its arguments.
     pub command: Option<Vec<String>>,
+    /// For `pipe`: milliseconds from a frame's capture to the arrival of its first byte.
+    pub latency_ms: Option<f64>,
     /// For `folder`: the folder of the pictures.
     pub folder: Option<String>,
     /// For `folder`: whether to start over after the last picture.
@@ -260,6 +262,7 @@ impl Default for CameraSettings {
             format: None,
             controls: None,
             command: None,
+            latency_ms: None,
             folder: None,
             repeat: None,
             timeout_ms: None,

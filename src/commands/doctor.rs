@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use crate::car::Car;
-use crate::doctor::{Finding, Gpu, Level, Needs, System, examine};
+use crate::doctor::{DROP_IN, Finding, Gpu, Level, Needs, System, examine, write_devices};
 use crate::engines;
 
 /// Options of `pilotage doctor`.
@@ -17,6 +19,9 @@ pub struct Options {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+    /// Only write the systemd drop-in that lets pilotage.service open this machine's GPU; needs root
+    #[arg(long, conflicts_with_all = ["car", "json"])]
+    write_devices: bool,
 }
 
 /// Prints the report. The exit status is 0 if the car can drive, 1 if something would make it drive
@@ -25,6 +30,14 @@ pub struct Options {
 /// # Errors
 /// Fails if car.toml cannot be read or is not valid.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.write_devices {
+        let nodes = write_devices(&System::here()).with_context(|| format!("{DROP_IN}: sudo?"))?;
+        pilotage_console::print(match &nodes[..] {
+            [] => "pilotage.service names all nodes of a GPU that this machine has".to_owned(),
+            nodes => format!("{DROP_IN} allows {}", nodes.join(", ")),
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
     let car = Car::load_with(options.car.as_deref(), |_| ())?;
     let mut findings = vec![engine(&car)];
     findings.extend(examine(&System::here(), &Gpu::here(), &Needs::of(&car)));

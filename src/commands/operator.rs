@@ -1,5 +1,7 @@
 //! `pilotage arm`, `disarm`, `stop` and `status`: an operator's requests to a car's guard.
 
+mod held;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +22,16 @@ pub struct Options {
     /// The car's file [default: /etc/pilotage/car.toml]
     #[arg(long, value_name = "FILE")]
     car: Option<PathBuf>,
+}
+
+/// Options of `arm`.
+#[derive(Debug, clap::Args)]
+pub struct ArmOptions {
+    #[command(flatten)]
+    of: Options,
+    /// Only while a key is held down in this terminal
+    #[arg(long)]
+    while_held: bool,
 }
 
 /// Options of `status`.
@@ -60,18 +72,26 @@ impl Options {
 /// Allows the pilot to drive the car.
 ///
 /// # Errors
-/// Fails if the guard refuses, or if there is none.
-pub fn arm(options: &Options) -> anyhow::Result<ExitCode> {
-    let (mut link, car) = options.connect()?;
+/// Fails if the guard refuses, or if there is none; with `--while-held` also without a terminal.
+pub fn arm(options: &ArmOptions) -> anyhow::Result<ExitCode> {
+    let (mut link, car) = options.of.connect()?;
+    if options.while_held {
+        return held::arm(link, &car);
+    }
+    arm_pilot(&mut link, &car)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn arm_pilot(link: &mut SocketLink, car: &str) -> anyhow::Result<()> {
     let armed = link.arm_pilot();
     let failure = link.status().failure;
     armed.with_context(|| match failure {
         Some(failure) => format!("{car}: {failure}"),
-        None => car.clone(),
+        None => car.to_owned(),
     })?;
     print("armed: the car drives as soon as the pilot's next frame comes");
     print(format_args!("  {car}"));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Disarms the car.

@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = GuardedCar::load(&options.car)?;
     let table = TrimTable::of(&car.actuator).with_context(|| {
         let kind = car.actuator.kind;
-        format!("`actuator.kind` is `{kind}`, which has no centre and no ends to look for")
+        format!("`actuator.kind` is `{kind}`, which has nothing to look for")
     })?;
     let typed = listen()?;
     // Drop order: `link` before `own`, so that a guard that was started here ends.
@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         print("nothing was written");
         return Ok(ExitCode::FAILURE);
     };
-    if found.is_empty() {
+    if found.values.is_empty() && found.turned.is_empty() {
         print("nothing changed");
         return Ok(ExitCode::SUCCESS);
     }
@@ -114,8 +114,17 @@ fn listen() -> anyhow::Result<Receiver<Option<String>>> {
     Ok(typed)
 }
 
-/// A point, its value before, and its new value.
-type Found = (Point, Value, Value);
+/// What the operator found.
+#[derive(Default)]
+struct Found {
+    /// A point, its value before, and its new value.
+    values: Vec<(Point, Value, Value)>,
+    /// Wheels that turn back where they should turn ahead.
+    turned: Vec<Point>,
+}
+
+/// The speed at which a wheel is tried, thousandths of full speed.
+const WHEEL: Value = 300;
 
 /// A guard that applies values, and their table.
 struct Session<'a> {
@@ -127,18 +136,87 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Lets the operator find each value; `None` if the operator quits.
-    fn find_all(&mut self, typed: &Receiver<Option<String>>) -> anyhow::Result<Option<Vec<Found>>> {
+    fn find_all(&mut self, typed: &Receiver<Option<String>>) -> anyhow::Result<Option<Found>> {
         let points: Vec<Point> = self.table.points().collect();
-        let mut found = Vec::new();
+        let mut found = Found::default();
+        let mut is_swapped = false;
         for point in points {
+            if point == Point::Left {
+                match self.ask_direction(typed)? {
+                    None => return Ok(None),
+                    Some(swapped) => is_swapped = swapped,
+                }
+            }
+            if let Point::LeftWheel | Point::RightWheel = point {
+                match self.ask_wheel(point, typed)? {
+                    None => return Ok(None),
+                    Some(true) => {}
+                    Some(false) => found.turned.push(point),
+                }
+                continue;
+            }
             let before = self.table.value(point);
-            match self.find(point, before, typed)? {
+            let from = self
+                .table
+                .value(if is_swapped { opposite(point) } else { point });
+            match self.find(point, from, typed)? {
                 None => return Ok(None),
-                Some(value) if value != before => found.push((point, before, value)),
+                Some(value) if value != before => found.values.push((point, before, value)),
                 Some(_) => {}
             }
         }
         Ok(Some(found))
+    }
+
+    /// Shows the end that is on the left according to the file, and asks whether the wheels turn
+    /// left; if not, shows the other end as the left one. Returns whether the ends of the file are
+    /// swapped; `None` if the operator quits. A car whose ends are swapped steers off the road as
+    /// soon as it drives, so there is no other way on.
+    fn ask_direction(&mut self, typed: &Receiver<Option<String>>) -> anyhow::Result<Option<bool>> {
+        let mut is_swapped = false;
+        loop {
+            let end = if is_swapped {
+                Point::Right
+            } else {
+                Point::Left
+            };
+            let value = self.table.value(end);
+            let question = format!("{value}: do the wheels turn LEFT, seen from behind? y, n");
+            let Some(line) = self.show_with(Point::Left, value, &question, typed)? else {
+                return Ok(None);
+            };
+            match line.trim() {
+                "y" => return Ok(Some(is_swapped)),
+                "n" => is_swapped = !is_swapped,
+                "q" => return Ok(None),
+                "=" => {}
+                _ => print("y, n, = to show it again, or q"),
+            }
+        }
+    }
+
+    /// Turns a wheel, and asks whether it turns ahead; `None` if the operator quits.
+    fn ask_wheel(
+        &mut self,
+        point: Point,
+        typed: &Receiver<Option<String>>,
+    ) -> anyhow::Result<Option<bool>> {
+        let question = format!("{point}: does it turn AHEAD, and no other? y, n");
+        loop {
+            let Some(line) = self.show_with(point, WHEEL, &question, typed)? else {
+                return Ok(None);
+            };
+            match line.trim() {
+                "y" => return Ok(Some(true)),
+                "n" => return Ok(Some(false)),
+                "q" => return Ok(None),
+                "=" => {}
+                _ => print(
+                    "y, n if it turns back, = to turn it again, or q; where the other wheel turns, \
+                     swap `left` and `right` in the file",
+                ),
+            }
+        }
     }
 
     /// Lets the operator find one value; `None` if the operator quits.
@@ -149,10 +227,10 @@ impl Session<'_> {
         typed: &Receiver<Option<String>>,
     ) -> anyhow::Result<Option<Value>> {
         let mut value = from;
-        let (least, most) = self.table.range();
+        let (least, most) = self.table.range(point);
         loop {
-            prompt(point, value);
-            let Some(line) = self.show(point, value, typed)? else {
+            let question = format!("{point}: {value}");
+            let Some(line) = self.show_with(point, value, &question, typed)? else {
                 return Ok(None);
             };
             let moved = |by: i32| (i32::from(value) + by).clamp(least.into(), most.into());
@@ -178,26 +256,28 @@ impl Session<'_> {
         }
     }
 
-    /// Confirms `value` repeatedly until a line is typed, for as long as an operator may be at the
-    /// terminal. `None` at the end of the input.
-    fn show(
+    /// Prints `question` and confirms `value` repeatedly until a line is typed, for as long as an
+    /// operator may be at the terminal. `None` at the end of the input.
+    fn show_with(
         &mut self,
         point: Point,
         value: Value,
+        question: &str,
         typed: &Receiver<Option<String>>,
     ) -> anyhow::Result<Option<String>> {
+        prompt(question);
         let began = Instant::now();
         let mut shown = true;
         loop {
             let limit = match point {
-                Point::Neutral => MOTOR,
+                Point::Neutral | Point::LeftWheel | Point::RightWheel => MOTOR,
                 Point::Centre | Point::Left | Point::Right => SERVO,
             };
             if shown && began.elapsed() >= limit {
                 shown = false;
                 self.link.disarm(monotonic())?;
                 print("\nthe motors are off again: = shows the value once more, Enter keeps it");
-                prompt(point, value);
+                prompt(question);
             }
             if shown {
                 self.confirm(point, value)?;
@@ -236,15 +316,39 @@ impl Session<'_> {
     }
 }
 
-fn prompt(point: Point, value: Value) {
-    out(format_args!("{point}: {value} > "));
+fn prompt(question: &str) {
+    out(format_args!("{question} > "));
+}
+
+/// The point that has the value of `point` in a file whose ends are swapped.
+const fn opposite(point: Point) -> Point {
+    match point {
+        Point::Left => Point::Right,
+        Point::Right => Point::Left,
+        _ => point,
+    }
 }
 
 /// The file's text with the new values; comments are kept. If the failsafe or disarmed value was
 /// equal to the centre or neutral, it follows.
-fn edit(text: &str, table_of: &TrimTable, found: &[Found]) -> anyhow::Result<String> {
+fn edit(text: &str, table_of: &TrimTable, found: &Found) -> anyhow::Result<String> {
     let mut document: DocumentMut = text.parse()?;
-    for &(point, before, value) in found {
+    for &point in &found.turned {
+        let [first, kind, table, motor] = table_of.key(point).unwrap_or_default();
+        let motor = document
+            .get_mut(first)
+            .and_then(|actuator| actuator.get_mut(kind)?.get_mut(table)?.get_mut(motor));
+        let Some(motor) = motor else {
+            bail!("there is no [{first}.{kind}.{table}] to write to");
+        };
+        let channels = ["ahead", "back"].map(|key| number(motor, key, false));
+        let [Some(ahead), Some(back)] = channels else {
+            bail!("[{first}.{kind}.{table}] has no `ahead` and `back`");
+        };
+        set(motor, "ahead", back, false);
+        set(motor, "back", ahead, false);
+    }
+    for &(point, before, value) in &found.values {
         let Some([first, kind, table, key]) = table_of.key(point) else {
             continue;
         };
@@ -293,4 +397,50 @@ fn set(table: &mut toml_edit::Item, key: &str, value: Value, thousandths: bool) 
         false => i64::from(value).into(),
     };
     *old.decor_mut() = decor;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JETBOT: &str = include_str!("../../cars/jetbot.toml");
+
+    fn table(text: &str) -> TrimTable {
+        let car = GuardedCar::from_toml("car.toml", text).unwrap();
+        TrimTable::of(&car.actuator).unwrap()
+    }
+
+    #[test]
+    fn each_car_has_a_step_for_its_direction() {
+        for (text, points) in [
+            (JETBOT, &[Point::LeftWheel, Point::RightWheel][..]),
+            (include_str!("../../cars/donkeycar.toml"), &Point::ALL[..4]),
+            (include_str!("../../cars/f1tenth.toml"), &Point::ALL[..3]),
+        ] {
+            let found: Vec<Point> = table(text).points().collect();
+            assert_eq!(found, points);
+        }
+        let dry = GuardedCar::from_toml("car.toml", "[actuator]\nkind = \"dry-run\"").unwrap();
+        assert!(TrimTable::of(&dry.actuator).is_none());
+    }
+
+    #[test]
+    fn a_wheel_that_turns_back_gets_its_channels_swapped() {
+        let found = |turned: &[Point]| Found {
+            turned: turned.to_vec(),
+            ..Found::default()
+        };
+        let table = table(JETBOT);
+        assert_eq!(table.range(Point::LeftWheel), (0, 300));
+        let edited = edit(JETBOT, &table, &found(&[Point::LeftWheel])).unwrap();
+        let swapped = JETBOT.replace("ahead = 9, back = 10", "ahead = 10, back = 9");
+        assert_ne!(swapped, JETBOT);
+        assert_eq!(edited, swapped);
+        let both = [Point::LeftWheel, Point::RightWheel];
+        let edited = edit(JETBOT, &table, &found(&both)).unwrap();
+        assert_eq!(
+            edited,
+            swapped.replace("ahead = 12, back = 11", "ahead = 11, back = 12")
+        );
+    }
 }

@@ -1,7 +1,8 @@
 //! Camera, the actuator's bus, pins.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Finding, Level, Needs, System, gamepad};
 
@@ -33,8 +34,8 @@ const I2C: Kind = Kind {
     named: ("/sys/class/i2c-adapter", "name"),
     group: "i2c",
     none: "no /dev/i2c-*",
-    fix: "sudo modprobe i2c-dev; for a motor board on the 40-pin header see `sudo \
-          /opt/nvidia/jetson-io/jetson-io.py`",
+    fix: "sudo modprobe i2c-dev; on a Raspberry Pi first `sudo raspi-config nonint do_i2c 0`; on a \
+          Jetson the buses of the 40-pin header are on by default",
 };
 
 const GPIO: Kind = Kind {
@@ -55,9 +56,57 @@ pub(super) fn findings(system: &System, needs: &Needs) -> Vec<Finding> {
     ] {
         findings.extend(of_kind(system, kind, "/dev", needed));
     }
+    if let Some((bus, address)) = &needs.chip {
+        findings.push(chip(bus, *address, system.time_reads(bus, *address, MODE1)));
+    }
     findings.extend(needs.motors.as_deref().map(|path| motors(system, path)));
     findings.extend(gamepad::findings(system, needs.gamepad.as_ref()));
     findings
+}
+
+/// A register of the PCA9685 that can be read without an effect.
+const MODE1: u8 = 0;
+/// A read takes three bytes on the bus, 0.3 ms at 100 kHz. Slower ones delay the guard's ticks, of
+/// 5 ms.
+const SLOW_READ: Duration = Duration::from_millis(5);
+
+/// Whether the motors' chip answers, from the longest of some reads. A running guard's writes are
+/// not disturbed: the kernel makes one transfer after another.
+pub(super) fn chip(bus: &Path, address: u8, read: io::Result<Duration>) -> Finding {
+    let part = "motors";
+    let chip = format!("the chip at {address:#04x} on {}", bus.display());
+    match read {
+        Ok(longest) if longest <= SLOW_READ => Finding::fine(
+            part,
+            format!(
+                "{chip} answers within {:.1} ms",
+                longest.as_secs_f64() * 1e3
+            ),
+        ),
+        Ok(longest) => Finding::wrong(
+            part,
+            Level::Warning,
+            format!(
+                "{chip} takes {:.0} ms to answer",
+                longest.as_secs_f64() * 1e3
+            ),
+            "shorten the wires, add ground, remove other programs from the bus (`sudo fuser -v \
+             /dev/i2c-*`); a bus that hangs delays a stop (docs/hardware.md)",
+        ),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Finding::wrong(
+            part,
+            Level::Warning,
+            format!("{chip} cannot be asked ({error})"),
+            "sudo usermod -aG i2c $USER, then log in again",
+        ),
+        Err(error) => Finding::missing(
+            part,
+            true,
+            format!("{chip} does not answer ({error})"),
+            "check its supply, SDA and SCL, and the bus: `i2cdetect -l` and `i2cdetect -y -r N` \
+             (apt install i2c-tools) show what is where",
+        ),
+    }
 }
 
 /// The VESC's port or the PWM chip. It is not opened: a guard may be using it.
@@ -69,8 +118,7 @@ fn motors(system: &System, path: &Path) -> Finding {
             "motors",
             true,
             format!("no {path}"),
-            "connect it; a VESC's name is in /dev/serial/by-id, and a PWM chip's in /sys/class/pwm \
-             (a Jetson's pins are set up with `sudo /opt/nvidia/jetson-io/jetson-io.py`)",
+            "connect it; a VESC's name is in /dev/serial/by-id, and a PWM chip's in /sys/class/pwm",
         ),
     }
 }

@@ -32,8 +32,9 @@ pub(super) fn findings(system: &System, wanted: Option<&GamepadConfig>) -> Vec<F
         0 => "no event device (/dev/input/event*)".to_owned(),
         devices => format!("none of {devices} event device(s) has {}", config.wanted()),
     };
-    let fix = "plug it in or pair it (`bluetoothctl`), to drive by hand; where it has other axes \
-               and buttons, `pilotage gamepad --learn --car FILE` names them in car.toml's [gamepad]";
+    let fix = "plug it in or pair it (`bluetoothctl`), to drive by hand; a kernel without its driver \
+               (xpad on JetPack 6) does not show it: docs/hardware.md; where it has other axes and \
+               buttons, `pilotage gamepad --learn --car FILE` names them in car.toml's [gamepad]";
     // An engine drives without a gamepad.
     vec![match wanted {
         Some(_) => Finding::wrong(PART, Level::Warning, what, fix),

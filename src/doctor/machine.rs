@@ -110,15 +110,11 @@ fn power_mode(system: &System) -> Option<Finding> {
         let name = words.iter().find_map(|word| word.strip_prefix("NAME="));
         is_it.then_some(name?.to_owned())
     });
-    let name = name.unwrap_or_else(|| format!("mode {mode}"));
-    Some(match mode {
-        0 => Finding::fine("power", name),
-        _ => Finding::wrong(
-            "power",
-            Level::Warning,
-            format!("{name} (mode {mode})"),
-            "sudo nvpmodel -m 0 gives the GPU and the cores all the battery has",
-        ),
+    // The numbers mean other modes on each board: 0 is MAXN on an AGX Orin and 15W on an Orin Nano
+    // Super. A lower mode is the right one on a battery that cannot supply more.
+    Some(match name {
+        Some(name) => Finding::fine("power", format!("power mode {name}")),
+        None => Finding::fine("power", format!("power mode number {mode}")),
     })
 }
 
@@ -144,8 +140,9 @@ fn clocks(system: &System) -> Option<Finding> {
             "clocks",
             Level::Warning,
             found,
-            "sudo jetson_clocks holds them at the top: the first frames after a pause are slow \
-             otherwise",
+            "sudo jetson_clocks holds them at the top of the power mode until the next boot: the \
+             first frames after a pause are slow otherwise; on a battery check first that the \
+             computer does not reset under load",
         ),
         false => Finding::fine("clocks", found),
     })
@@ -200,7 +197,8 @@ fn heat(system: &System) -> Vec<Finding> {
             "power",
             Level::Warning,
             format!("throttled {events} times since the start because it drew too much current"),
-            "a stronger supply, or a lower power mode (`sudo nvpmodel -q`)",
+            "a stronger supply, or a lower power mode: `grep POWER_MODEL /etc/nvpmodel.conf` lists \
+             their names and numbers, `sudo nvpmodel -m NUMBER` sets one",
         ));
     }
     findings

@@ -2,9 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use pilotage_camera::v4l::KernelDevice;
+use pilotage_linux::i2c;
 
 use super::cameras;
 
@@ -25,7 +30,8 @@ impl System {
         Self { root: root.into() }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    /// The place of `path` on this file system.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
@@ -66,6 +72,59 @@ impl System {
     pub(super) fn target(&self, path: &str) -> Option<String> {
         let target = fs::canonicalize(self.path(path)).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Whether a file or folder is there.
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    /// What a program prints; `None` if it is not installed or fails, and in tests, where the
+    /// program would describe another file system.
+    pub(super) fn output(&self, program: &str, arguments: &[&str]) -> Option<String> {
+        if self.root != Path::new("/") {
+            return None;
+        }
+        let output = Command::new(program).args(arguments).output().ok()?;
+        let text = output.status.success().then_some(output.stdout)?;
+        String::from_utf8(text).ok()
+    }
+
+    /// Reads a register of a chip on an I2C bus some times; returns the longest time of a read.
+    pub(super) fn time_reads(&self, bus: &Path, address: u8, register: u8) -> io::Result<Duration> {
+        const READS: u32 = 5;
+        let bus = self.path(&bus.display().to_string());
+        let device = OpenOptions::new().read(true).write(true).open(bus)?;
+        let mut longest = Duration::ZERO;
+        for _ in 0..READS {
+            let began = Instant::now();
+            i2c::smbus_read(device.as_fd(), address, register)?;
+            longest = longest.max(began.elapsed());
+        }
+        Ok(longest)
+    }
+
+    /// The major number of a character device.
+    pub(super) fn major(&self, path: &str) -> Option<u32> {
+        let metadata = fs::metadata(self.path(path)).ok()?;
+        let is_device = metadata.file_type().is_char_device();
+        is_device.then(|| rustix::fs::major(metadata.rdev()))
+    }
+
+    /// The paths of the files in `folder` and in its folders.
+    pub(super) fn below_folder(&self, folder: &str) -> Vec<String> {
+        let mut files = Vec::new();
+        for name in self.names(folder, "") {
+            let path = format!("{folder}/{name}");
+            match self.path(&path).is_dir() {
+                true => {
+                    let below = self.names(&path, "").into_iter();
+                    files.extend(below.map(|name| format!("{path}/{name}")));
+                }
+                false => files.push(path),
+            }
+        }
+        files
     }
 
     /// Opens a device for reading, and closes it again.

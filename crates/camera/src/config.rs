@@ -53,6 +53,11 @@ pub struct PipeSource {
     pub command: Vec<String>,
     /// The pixel format of a frame.
     pub format: PixelFormat,
+    /// Whether the two chromas of an NV12 frame arrive as two planes, blue before red (I420, which
+    /// rpicam-vid calls yuv420). They are interleaved here.
+    pub planar: bool,
+    /// The time from a frame's capture to the arrival of its first byte.
+    pub latency: Duration,
 }
 
 /// Pictures (.png, .jpg, .jpeg), in the order of their names.

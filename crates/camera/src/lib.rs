@@ -56,9 +56,34 @@ pub trait Camera {
     /// Fails if no frame comes in time, or if the camera is gone.
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError>;
 
+    /// How long the camera may take before it counts as stuck.
+    fn patience(&self) -> Patience {
+        Patience::default()
+    }
+
     /// What became of the frames so far.
     fn counters(&self) -> Counters {
         Counters::default()
+    }
+}
+
+/// How long a camera may take before it is closed and opened again. The guard stops the car long
+/// before that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first frame after it was opened.
+    pub first_frame: Duration,
+    /// For each later frame.
+    pub frame: Duration,
+}
+
+impl Default for Patience {
+    /// For a device: USB cameras adjust their exposure before the first frame.
+    fn default() -> Self {
+        Self {
+            first_frame: Duration::from_secs(3),
+            frame: Duration::from_secs(1),
+        }
     }
 }
 

@@ -21,10 +21,10 @@ use pilotage_vehicle::{Clock, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::config::{CameraConfig, PipeSource};
-use super::{Camera, CameraError, Counters};
+use super::{Camera, CameraError, Counters, Patience};
 use assemble::Assembler;
 
 /// How often the reading thread checks whether it shall end.
@@ -34,6 +34,18 @@ const POLL_INTERVAL: Timespec = Timespec {
 };
 /// The pipe size that the system allows any user.
 const PIPE: usize = 1 << 20;
+/// GStreamer without a registry scans its plugins, then NVIDIA's daemon starts the sensor.
+/// nvarguscamerasrc itself waits up to 5 s for a frame: a command that is restarted earlier does
+/// not report what is wrong.
+const PATIENCE: Patience = Patience {
+    first_frame: Duration::from_secs(15),
+    frame: Duration::from_secs(6),
+};
+/// How long the command may take to end after SIGINT. NVIDIA's daemon keeps the session of a
+/// program that was killed, and may not open the camera again.
+const END: Duration = Duration::from_secs(2);
+/// How often the command is checked meanwhile.
+const END_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A command that writes frames.
 pub struct PipeCamera {
@@ -44,6 +56,8 @@ pub struct PipeCamera {
     /// The buffer that is swapped with the newest frame.
     spare: Vec<u8>,
     format: PixelFormat,
+    planar: bool,
+    latency: Duration,
     size: (u32, u32),
     period: Duration,
     timeout: Duration,
@@ -122,6 +136,8 @@ impl PipeCamera {
             shared,
             spare: vec![0; len],
             format: source.format,
+            planar: source.planar,
+            latency: source.latency,
             size: (config.width, config.height),
             period: config.period(),
             timeout: config.timeout,
@@ -190,13 +206,20 @@ impl Camera for PipeCamera {
             });
         }
         newest.fresh = false;
-        frame.captured = newest.captured;
+        frame.captured = newest.captured - self.latency;
         frame.sequence = newest.number;
         std::mem::swap(&mut newest.data, &mut self.spare);
         drop(newest);
-        frame.data_mut().copy_from_slice(&self.spare);
+        match self.planar {
+            true => interleave(&self.spare, frame.data_mut()),
+            false => frame.data_mut().copy_from_slice(&self.spare),
+        }
         self.counters.frames += 1;
         Ok(())
+    }
+
+    fn patience(&self) -> Patience {
+        PATIENCE
     }
 
     fn counters(&self) -> Counters {
@@ -204,19 +227,43 @@ impl Camera for PipeCamera {
     }
 }
 
+/// Copies an I420 picture (a plane of luma, one of blue chroma, one of red) to an NV12 one of the
+/// same length.
+fn interleave(planes: &[u8], frame: &mut [u8]) {
+    let luma = planes.len() / 3 * 2;
+    let (blue, red) = planes[luma..].split_at((planes.len() - luma) / 2);
+    let (brightness, pairs) = frame.split_at_mut(luma);
+    brightness.copy_from_slice(&planes[..luma]);
+    for (pair, (blue, red)) in pairs.chunks_exact_mut(2).zip(blue.iter().zip(red)) {
+        pair.copy_from_slice(&[*blue, *red]);
+    }
+}
+
 impl Drop for PipeCamera {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
         // The process group exists at least until the child has been waited for.
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process_group(group, Signal::INT);
+            // The thread continues to read, so that the command does not block on its output.
+            let until = Instant::now() + END;
+            while runs(group) && Instant::now() < until {
+                thread::sleep(END_INTERVAL);
+            }
             let _ = kill_process_group(group, Signal::KILL);
         }
+        self.shared.stopping.store(true, Ordering::Relaxed);
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
     }
+}
+
+/// Whether a child runs. It is not waited for, so that its number is not given to another process.
+fn runs(child: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    matches!(waitid(WaitId::Pid(child), options), Ok(None))
 }
 
 /// Reads until the command ends or the camera is dropped.

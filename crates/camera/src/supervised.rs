@@ -9,13 +9,8 @@ use pilotage_vehicle::{Clock, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
 use super::monitor::{Backoff, Finding, Limits, Monitor};
-use super::{BoxedCamera, Camera, CameraError, Counters};
+use super::{BoxedCamera, Camera, CameraError, Counters, Patience};
 
-/// How long a newly opened camera may take for its first frame: USB cameras adjust their exposure
-/// first.
-const FIRST_FRAME: Duration = Duration::from_secs(3);
-/// A camera without a frame for this long is closed and opened again.
-const STUCK: Duration = Duration::from_secs(1);
 /// After working for this long a camera is trusted again: the next wait is the shortest one.
 const TRUSTED_AFTER: Duration = Duration::from_secs(10);
 
@@ -179,9 +174,11 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
             CameraError::FrameSize { .. } | CameraError::Ended { .. } => false,
             CameraError::NoFrame { .. } => {
                 let now = self.clock.now();
+                let camera = self.camera.as_ref();
+                let patience = camera.map_or_else(Patience::default, |camera| camera.patience());
                 match self.last {
-                    Some(last) => now.since(last) >= STUCK,
-                    None => now.since(self.opened) >= FIRST_FRAME,
+                    Some(last) => now.since(last) >= patience.frame,
+                    None => now.since(self.opened) >= patience.first_frame,
                 }
             }
             _ => true,

@@ -2,6 +2,7 @@
 
 pub(crate) mod identity;
 pub(crate) mod link;
+mod peer_groups;
 pub(crate) mod server;
 pub(crate) mod socket_link;
 pub(crate) mod users;

@@ -132,6 +132,19 @@ impl GuardSettings {
         let frame_period = Duration::from_micros((1e6 / rate) as u64);
         let deadline = duration("deadline_ms", self.deadline_ms)?
             .unwrap_or_else(|| DEADLINE.max(frame_period.saturating_mul(FRAME_PERIODS)));
+        let chip = actuator.pca9685.as_ref();
+        let pin = chip.and_then(|chip| chip.output_enable.as_ref());
+        if pin.is_some_and(|pin| pin.pulse) && deadline > DEADLINE {
+            // The guard's tick is a thirtieth of the deadline: docs/hardware.md calculates the
+            // pump for 5 ms.
+            let reason = format!(
+                "is {} ms: `output_enable.pulse` needs at most {} ms, because the line toggles less \
+                 often otherwise",
+                deadline.as_millis(),
+                DEADLINE.as_millis()
+            );
+            return Err(source.error("guard.deadline_ms", reason));
+        }
         let spec = LimitsSpec {
             steering: self.steering.into(),
             throttle: self.throttle.into(),

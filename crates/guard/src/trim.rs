@@ -5,7 +5,7 @@ use std::fmt;
 
 use pilotage_vehicle::Time;
 
-use crate::drivers::{ActuatorSettings, Kind, Motors, VescSettings};
+use crate::drivers::{ActuatorSettings, DifferentialSettings, Kind, Motors, VescSettings};
 use crate::{Actuator, ActuatorError, Output};
 
 /// A point to trim.
@@ -19,18 +19,29 @@ pub enum Point {
     Right,
     /// The motor is stopped.
     Neutral,
+    /// The left motor of a car with two turns ahead, alone.
+    LeftWheel,
+    /// The right motor, alone.
+    RightWheel,
 }
 
 impl Point {
     /// All points, in the order in which they are trimmed.
-    pub const ALL: [Self; 4] = [Self::Centre, Self::Left, Self::Right, Self::Neutral];
+    pub const ALL: [Self; 6] = [
+        Self::Centre,
+        Self::Left,
+        Self::Right,
+        Self::Neutral,
+        Self::LeftWheel,
+        Self::RightWheel,
+    ];
 
     /// The steering value at which the actuator is at this point.
     pub(crate) const fn steering(self) -> f32 {
         match self {
             Self::Left => 1.0,
             Self::Right => -1.0,
-            Self::Centre | Self::Neutral => 0.0,
+            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel => 0.0,
         }
     }
 }
@@ -42,17 +53,32 @@ impl fmt::Display for Point {
             Self::Left => "full left",
             Self::Right => "full right",
             Self::Neutral => "the motor's neutral",
+            Self::LeftWheel => "the left wheel",
+            Self::RightWheel => "the right wheel",
         })
     }
 }
 
-/// A value of a point: microseconds of a pulse, or thousandths of a VESC's servo range.
+/// A value of a point: microseconds of a pulse, thousandths of a VESC's servo range, or thousandths
+/// of a motor's full speed.
 pub type Value = u16;
 
 /// Shortest and longest pulse that may be tried, microseconds.
 const PULSES: (Value, Value) = (400, 2600);
 /// The ends of a VESC's servo range, thousandths.
 const SERVO: (Value, Value) = (0, 1000);
+
+/// The speeds at which a wheel may be tried, thousandths.
+const WHEEL: (Value, Value) = (0, 300);
+
+/// The least and the greatest value of a point that may be tried.
+const fn range(kind: Kind, point: Point) -> (Value, Value) {
+    match (kind, point) {
+        (_, Point::LeftWheel | Point::RightWheel) => WHEEL,
+        (Kind::Vesc, _) => SERVO,
+        _ => PULSES,
+    }
+}
 
 /// The points of a car's actuator and their values.
 #[derive(Debug, Clone)]
@@ -63,10 +89,11 @@ pub struct TrimTable {
 impl TrimTable {
     /// The points of `settings`; `None` if the actuator has no points to trim.
     pub fn of(settings: &ActuatorSettings) -> Option<Self> {
-        table(settings, Point::Centre)?;
-        Some(Self {
+        let table = Self {
             settings: settings.clone(),
-        })
+        };
+        table.points().next()?;
+        Some(table)
     }
 
     /// The points that this actuator has.
@@ -82,14 +109,12 @@ impl TrimTable {
     }
 
     /// The least and the greatest value that may be tried.
-    pub fn range(&self) -> (Value, Value) {
-        match self.settings.kind {
-            Kind::Vesc => SERVO,
-            _ => PULSES,
-        }
+    pub const fn range(&self, point: Point) -> (Value, Value) {
+        range(self.settings.kind, point)
     }
 
-    /// The place of the value in car.toml: the tables, then the key.
+    /// The place of the value in car.toml: the tables, then the key. For a wheel, the key is that of
+    /// its motor's channels.
     pub fn key(&self, point: Point) -> Option<[&'static str; 4]> {
         table(&self.settings, point)
     }
@@ -124,10 +149,7 @@ impl Actuator for TrimmedMotors {
     }
 
     fn trim(&mut self, point: Point, value: Value) -> bool {
-        let range = match self.settings.kind {
-            Kind::Vesc => SERVO,
-            _ => PULSES,
-        };
+        let range = range(self.settings.kind, point);
         let Some(mut slot) = slot(&mut self.tried, point) else {
             return false;
         };
@@ -149,7 +171,17 @@ impl Actuator for TrimmedMotors {
 /// The place of a point's value in car.toml.
 fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]> {
     let (kind, servo) = match settings.kind {
-        Kind::Pca9685 => ("pca9685", settings.pca9685.as_ref()?.steering.is_some()),
+        Kind::Pca9685 => {
+            let chip = settings.pca9685.as_ref()?;
+            if chip.differential.is_some() {
+                return match point {
+                    Point::LeftWheel => Some(["actuator", "pca9685", "differential", "left"]),
+                    Point::RightWheel => Some(["actuator", "pca9685", "differential", "right"]),
+                    _ => None,
+                };
+            }
+            ("pca9685", chip.steering.is_some())
+        }
         Kind::Pwm => ("pwm", settings.pwm.is_some()),
         Kind::Vesc => {
             settings.vesc.as_ref()?;
@@ -157,7 +189,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
                 Point::Centre => Some(["actuator", "vesc", "", "centre"]),
                 Point::Left => Some(["actuator", "vesc", "", "left"]),
                 Point::Right => Some(["actuator", "vesc", "", "right"]),
-                Point::Neutral => None,
+                Point::Neutral | Point::LeftWheel | Point::RightWheel => None,
             };
         }
         Kind::Simulator | Kind::DryRun => return None,
@@ -167,27 +199,29 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
         Point::Left => ("steering", "left_us"),
         Point::Right => ("steering", "right_us"),
         Point::Neutral => ("throttle", "neutral_us"),
+        Point::LeftWheel | Point::RightWheel => return None,
     };
     servo.then_some(["actuator", kind, table, key])
 }
 
 /// A point's value in the settings.
 enum Slot<'a> {
-    Micros(&'a mut u16),
+    /// Microseconds, or thousandths.
+    Whole(&'a mut u16),
     Share(&'a mut f32),
 }
 
 impl Slot<'_> {
     fn get(&self) -> Value {
         match self {
-            Self::Micros(micros) => **micros,
+            Self::Whole(value) => **value,
             Self::Share(share) => (**share * 1000.0).round() as Value,
         }
     }
 
     fn set(&mut self, value: Value) {
         match self {
-            Self::Micros(micros) => **micros = value,
+            Self::Whole(whole) => **whole = value,
             Self::Share(share) => **share = f32::from(value) / 1000.0,
         }
     }
@@ -197,6 +231,9 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
     let (steering, throttle) = match settings.kind {
         Kind::Pca9685 => {
             let chip = settings.pca9685.as_mut()?;
+            if let Some(motors) = &mut chip.differential {
+                return of_motors(motors, point);
+            }
             (chip.steering.as_mut()?, chip.throttle.as_mut()?)
         }
         Kind::Pwm => {
@@ -206,12 +243,24 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
         Kind::Vesc => return of_vesc(settings.vesc.as_mut()?, point),
         Kind::Simulator | Kind::DryRun => return None,
     };
-    Some(Slot::Micros(match point {
+    Some(Slot::Whole(match point {
         Point::Centre => &mut steering.centre_us,
         Point::Left => &mut steering.left_us,
         Point::Right => &mut steering.right_us,
         Point::Neutral => &mut throttle.neutral_us,
+        Point::LeftWheel | Point::RightWheel => return None,
     }))
+}
+
+/// The speed at which a motor is tried; the other motor is not tried any more.
+fn of_motors(motors: &mut DifferentialSettings, point: Point) -> Option<Slot<'_>> {
+    let (tried, other) = match point {
+        Point::LeftWheel => (&mut motors.left.tried, &mut motors.right.tried),
+        Point::RightWheel => (&mut motors.right.tried, &mut motors.left.tried),
+        _ => return None,
+    };
+    *other = 0;
+    Some(Slot::Whole(tried))
 }
 
 fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
@@ -219,7 +268,7 @@ fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
         Point::Centre => &mut vesc.centre,
         Point::Left => &mut vesc.left,
         Point::Right => &mut vesc.right,
-        Point::Neutral => return None,
+        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
     }))
 }
 

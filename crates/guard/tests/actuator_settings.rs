@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_guard::GuardedCar;
 use pilotage_guard::drivers::{ActuatorSettings, Kind};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -108,6 +109,13 @@ fn missing_keys_have_their_defaults() {
 #[test]
 fn errors_name_the_line_and_the_key() {
     let pins = pins();
+    // Motors without a PWM input, and only one of them.
+    let coasting = MOTORS.replace("failsafe = \"brake\"", "failsafe = \"coast\"");
+    let one = coasting.replace("pwm = 13, ", "");
+    let braked = one.replace("pwm = 8, ", "");
+    load(&one).unwrap();
+    load(&braked).unwrap();
+    load(&braked.replace("ahead = 9", "ahead = 11")).unwrap_err();
     let cases = [
         (SERVO, "bus = \"/dev/i2c-1\"", "bus = \"i2c-1\"", "bus"),
         (SERVO, "frequency = 60", "frequency = 20", "frequency"),
@@ -176,6 +184,24 @@ fn errors_name_the_line_and_the_key() {
         (SERVO, "ms = 500", "ms = 10001", "throttle.arming"),
         (SERVO, "{ us = 1510", "{ us = 1520", "throttle.arming"),
         (MOTORS, "turn = 0.6", "turn = 1.1", "differential.turn"),
+        (
+            &braked,
+            "failsafe = \"coast\"",
+            "failsafe = \"brake\"",
+            "differential.failsafe",
+        ),
+        (
+            &one,
+            "failsafe = \"coast\"",
+            "failsafe = \"brake\"",
+            "differential.failsafe",
+        ),
+        (
+            &braked,
+            "disarmed = \"coast\"",
+            "disarmed = \"brake\"",
+            "differential.disarmed",
+        ),
         (
             VESC,
             "port = \"/dev/serial/by-id/usb-vesc-if00\"",
@@ -376,4 +402,25 @@ fn arming_pulses_are_few_short_and_never_ahead() {
     assert!(error.contains("at most 4 steps"), "{error}");
     let error = steps(4, 2501).unwrap_err().to_string();
     assert!(error.contains("within 10 s"), "{error}");
+}
+
+/// The charge pump of docs/hardware.md is calculated for a beat each 5 ms: a thirtieth of the
+/// deadline.
+#[test]
+fn a_pulsed_pin_needs_a_short_deadline() {
+    let text = SERVO.replace(
+        "frequency = 60",
+        "frequency = 60\noutput_enable = { chip = \"/dev/gpiochip0\", line = 7, pulse = true }",
+    );
+    assert_ne!(text, SERVO);
+    let car = |deadline: u32| {
+        let guard = format!("[camera]\nrate = 30\n[guard]\ndeadline_ms = {deadline}\n{text}");
+        GuardedCar::from_toml("car.toml", &guard)
+    };
+    let chip = car(150).unwrap().actuator.pca9685.unwrap();
+    assert!(chip.output_enable.unwrap().pulse);
+    let error = car(151).unwrap_err().to_string();
+    assert!(error.contains("`guard.deadline_ms`: is 151 ms"), "{error}");
+    let slow = format!("[camera]\nrate = 10\n{text}");
+    assert!(GuardedCar::from_toml("car.toml", &slow).is_err());
 }

@@ -153,6 +153,47 @@ fn no_pulse_is_a_duty_of_zero() {
     assert_eq!(chip.holds(1, "duty_cycle"), 1_300_000);
 }
 
+/// pwm-tegra's duty cycle has 8 bits: 20 ms / 256 = 78 us, a thirteenth of a servo's range.
+#[test]
+fn a_chip_that_is_too_coarse_for_a_servo_is_refused() {
+    let chip = Chip::new();
+    fs::create_dir(chip.path().join("device")).unwrap();
+    let driver = chip.path().join("device/driver");
+    let bind = |name: &str| {
+        let _ = fs::remove_file(&driver);
+        std::os::unix::fs::symlink(format!("../../../bus/platform/drivers/{name}"), &driver)
+    };
+    bind("tegra-pwm").unwrap();
+    let open = |frequency: f32| {
+        let mut settings = chip.settings();
+        settings.frequency = frequency;
+        Pwm::open(&settings, Duration::ZERO)
+    };
+    let error = open(50.0).unwrap_err();
+    assert!(matches!(error, OpenError::Coarse { .. }), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("tegra-pwm, sets pulses in steps of 78 us"),
+        "{message}"
+    );
+    // 10.02 us and 9.99 us.
+    assert!(open(390.0).is_err());
+    assert!(open(391.0).is_ok());
+    bind("pwm-bcm2835").unwrap();
+    assert!(open(50.0).is_ok());
+    // Only one of the pins is on such a chip.
+    let other = Chip::new();
+    bind("tegra-pwm").unwrap();
+    for throttle in [true, false] {
+        let mut settings = other.settings();
+        match throttle {
+            true => settings.throttle_pin.chip = chip.path().to_owned(),
+            false => settings.steering_pin.chip = chip.path().to_owned(),
+        }
+        assert!(Pwm::open(&settings, Duration::ZERO).is_err());
+    }
+}
+
 /// Another program's writes to a pin: the file and the value.
 const FOREIGN_WRITES: [(&str, &str); 4] = [
     ("duty_cycle", "1900000"),

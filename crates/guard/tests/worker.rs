@@ -160,6 +160,50 @@ impl OutputEnable for Pin {
     }
 }
 
+/// A pin that counts its beats, or refuses them.
+struct Beating(Arc<Mutex<Result<u32, ()>>>);
+
+impl OutputEnable for Beating {
+    fn set(&mut self, _: bool) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn beat(&mut self) -> std::io::Result<()> {
+        match &mut *self.0.lock().unwrap() {
+            Ok(count) => *count += 1,
+            Err(()) => return Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+        Ok(())
+    }
+}
+
+/// A charge pump on the pin disables the outputs when the beats end.
+#[test]
+fn the_pin_beats_with_each_write_that_succeeds_and_with_no_other() {
+    let beats = Arc::new(Mutex::new(Ok(0)));
+    let (device, worker) = started();
+    let mut worker = worker.with_output_enable(Beating(Arc::clone(&beats)));
+    let drive = output(Mode::Drive, 0.5);
+    for count in 1..=3 {
+        worker.write(at(5 * u64::from(count)), &drive).unwrap();
+        assert_eq!(*beats.lock().unwrap(), Ok(count));
+    }
+    device.broken.store(true, Ordering::Relaxed);
+    worker.write(at(20), &drive).unwrap_err();
+    device.broken.store(false, Ordering::Relaxed);
+    device.hang(Duration::from_millis(300));
+    for millis in [25, 30, 35] {
+        worker.write(at(millis), &drive).unwrap_err();
+    }
+    assert_eq!(*beats.lock().unwrap(), Ok(3));
+    std::thread::sleep(Duration::from_millis(400));
+    worker.write(at(500), &drive).unwrap();
+    assert_eq!(*beats.lock().unwrap(), Ok(4));
+    // Without beats nothing drives, so the guard must not count the write as done.
+    *beats.lock().unwrap() = Err(());
+    worker.write(at(505), &drive).unwrap_err();
+}
+
 #[test]
 fn during_a_hang_the_pin_disables_the_outputs() {
     let set = Arc::new(Mutex::new(None));

@@ -24,7 +24,7 @@ const UNITS: [&str; 4] = [
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; it contains more.
-const CONTENTS: [&str; 23] = [
+const CONTENTS: [&str; 24] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
@@ -45,6 +45,7 @@ const CONTENTS: [&str; 23] = [
     "usr/share/doc/pilotage/safety.md",
     "usr/share/pilotage/cars/donkeycar.toml",
     "usr/share/pilotage/cars/jetracer.toml",
+    "usr/share/pilotage/opt-in/argus-restart.conf",
     "usr/share/pilotage/opt-in/csi-camera.conf",
     "usr/share/pilotage/opt-in/hardware-watchdog.conf",
     "usr/share/pilotage/opt-in/pwm-pins.conf",
@@ -191,7 +192,7 @@ root 755\"
         "opting in is what the files say, and systemd's users exist for it",
         "cd /usr/share/pilotage/opt-in
         sed -n 's/^# *sudo install/install/p' *.conf > /opt-in.sh
-        test $(wc -l < /opt-in.sh) = 3
+        test $(wc -l < /opt-in.sh) = 4
         sh -e /opt-in.sh",
     ),
     (

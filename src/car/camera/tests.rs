@@ -54,8 +54,19 @@ fn each_kind_of_camera_is_configured_as_written() {
     let expected = camera::Source::Pipe(PipeSource {
         command: vec!["cat".to_owned(), "frames".to_owned()],
         format: PixelFormat::Nv12,
+        planar: false,
+        latency: Duration::ZERO,
     });
     assert_eq!(pipe.source, expected);
+    let planar =
+        capture("kind = \"pipe\"\nformat = \"I420\"\ncommand = [\"rpicam-vid\"]\nlatency_ms = 80");
+    let expected = camera::Source::Pipe(PipeSource {
+        command: vec!["rpicam-vid".to_owned()],
+        format: PixelFormat::Nv12,
+        planar: true,
+        latency: Duration::from_millis(80),
+    });
+    assert_eq!(planar.source, expected);
     // Shorter than the guard's deadline of three periods.
     assert_eq!(pipe.timeout, Duration::from_millis(125));
     assert_eq!((pipe.frozen_frames, pipe.black_frames), (20, 20));
@@ -128,6 +139,21 @@ fn an_invalid_camera_is_refused_with_its_line() {
             "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"MJPG\"",
             4,
             "camera.format`: cannot be MJPG in a pipe",
+        ),
+        (
+            "kind = \"v4l\"\ndevice = \"/dev/video0\"\nformat = \"I420\"",
+            4,
+            "camera.format`: there is no format `I420`",
+        ),
+        (
+            "kind = \"v4l\"\ndevice = \"/dev/video0\"\nlatency_ms = 80",
+            4,
+            "camera.latency_ms`: is for a camera of kind `pipe`, and this one is `v4l`",
+        ),
+        (
+            "kind = \"pipe\"\nformat = \"I420\"\ncommand = [\"cat\"]\nlatency_ms = -1",
+            5,
+            "camera.latency_ms`: must be from 0 to 1000, and is -1",
         ),
         (
             "kind = \"folder\"",

@@ -47,12 +47,17 @@ fn after_a_frame_without_its_end_the_next_is_whole() {
     assert_eq!(pipe.broken, 1);
 }
 
-fn camera(script: &str) -> PipeCamera {
-    let source = PipeSource {
+fn source(script: &str) -> PipeSource {
+    PipeSource {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         format: PixelFormat::Grey8,
-    };
-    let config = CameraConfig {
+        planar: false,
+        latency: Duration::ZERO,
+    }
+}
+
+fn config(source: &PipeSource) -> CameraConfig {
+    CameraConfig {
         source: Source::Pipe(source.clone()),
         width: 64,
         height: 64,
@@ -60,8 +65,12 @@ fn camera(script: &str) -> PipeCamera {
         timeout: Duration::from_millis(400),
         frozen_frames: 0,
         black_frames: 0,
-    };
-    PipeCamera::start(&source, &config).unwrap()
+    }
+}
+
+fn camera(script: &str) -> PipeCamera {
+    let source = source(script);
+    PipeCamera::start(&source, &config(&source)).unwrap()
 }
 
 fn frame() -> Frame {
@@ -131,22 +140,74 @@ fn the_command_and_its_children_end_with_the_camera() {
     std::fs::remove_file(&name).unwrap();
 }
 
+/// As gst-launch-1.0, which closes the camera's session then.
+#[test]
+fn the_command_is_asked_to_end_before_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (started, ended) = (folder.path().join("started"), folder.path().join("ended"));
+    for (trap, ends) in [("echo > \"$1\"; exit", true), ("", false)] {
+        let script = format!("trap '{trap}' INT; echo > \"$0\"; while :; do sleep 0.02; done");
+        let places = [&started, &ended].map(|path| path.display().to_string());
+        let [shell, option] = ["sh", "-c"].map(str::to_owned);
+        let command = [vec![shell, option, script], places.to_vec()].concat();
+        let source = PipeSource {
+            command,
+            ..source("")
+        };
+        let camera = PipeCamera::start(&source, &config(&source)).unwrap();
+        let began = Instant::now();
+        while !started.exists() && began.elapsed() < Duration::from_secs(10) {
+            thread::sleep(MS);
+        }
+        let pid = Pid::from_raw(camera.child.id().cast_signed()).unwrap();
+        drop(camera);
+        assert_eq!(ended.exists(), ends);
+        assert!(rustix::process::test_kill_process(pid).is_err(), "it runs");
+        std::fs::remove_file(&started).unwrap();
+        let _ = std::fs::remove_file(&ended);
+    }
+}
+
+/// Two by two pixels share a blue and a red chroma.
+#[test]
+fn planes_of_chroma_are_interleaved() {
+    let planes = [1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 30, 31];
+    let mut frame = [0; 12];
+    interleave(&planes, &mut frame);
+    assert_eq!(frame, [1, 2, 3, 4, 5, 6, 7, 8, 20, 30, 21, 31]);
+}
+
+#[test]
+fn a_planar_frame_arrives_as_nv12_and_is_as_old_as_its_latency() {
+    // 4096 bytes of luma, then 1024 of blue and 1024 of red chroma.
+    let script = "for part in '4096 a' '1024 b' '1024 c'; do set -- $part; head -c $1 /dev/zero | \
+                  tr '\\0' $2; done; sleep 60";
+    let source = PipeSource {
+        format: PixelFormat::Nv12,
+        planar: true,
+        latency: Duration::from_secs(3),
+        ..source(script)
+    };
+    let before = Monotonic.now();
+    let mut camera = PipeCamera::start(&source, &config(&source)).unwrap();
+    let mut frame = Frame::new(PixelFormat::Nv12, 64, 64).unwrap();
+    camera.next(&mut frame).unwrap();
+    let (luma, chroma) = frame.data().split_at(4096);
+    assert!(luma.iter().all(|byte| *byte == b'a'));
+    assert!(chroma.chunks(2).all(|pair| pair == b"bc"));
+    let captured = frame.captured + source.latency;
+    assert!(captured >= before && captured <= Monotonic.now());
+}
+
 #[test]
 fn a_command_that_is_not_there_is_an_error() {
     let source = PipeSource {
         command: vec!["/nonexistent/gst-launch".to_owned()],
-        format: PixelFormat::Grey8,
+        ..source("")
     };
-    let config = CameraConfig {
-        source: Source::Pipe(source.clone()),
-        width: 64,
-        height: 64,
-        rate: 20.0,
-        timeout: MS * 400,
-        frozen_frames: 0,
-        black_frames: 0,
-    };
-    let error = PipeCamera::start(&source, &config).map(|_| ()).unwrap_err();
+    let error = PipeCamera::start(&source, &config(&source))
+        .map(|_| ())
+        .unwrap_err();
     assert!(
         error
             .to_string()

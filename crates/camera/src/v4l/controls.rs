@@ -66,8 +66,32 @@ fn is(control: &Description, name: &str) -> bool {
         Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok(),
         None => name.parse().ok(),
     };
-    id == Some(control.id) || key(&control.name) == name
+    let renamed = || {
+        let mut renamed = RENAMED.iter();
+        renamed.any(|(id, names)| *id == control.id && names.contains(&name))
+    };
+    id == Some(control.id) || key(&control.name) == name || renamed()
 }
+
+/// Controls whose names differ between kernels: before 5.16 uvcvideo had names of its own (its
+/// commit "media: uvcvideo: Use control names from framework"), which JetPack 4 to 6 still have.
+/// The numbers are those of <linux/v4l2-controls.h>.
+const RENAMED: [(u32, &[&str]); 5] = [
+    (
+        0x0098_090C,
+        &["white_balance_automatic", "white_balance_temperature_auto"],
+    ),
+    (0x009A_0901, &["auto_exposure", "exposure_auto"]),
+    (
+        0x009A_0902,
+        &["exposure_time_absolute", "exposure_absolute"],
+    ),
+    (
+        0x009A_0903,
+        &["exposure_dynamic_framerate", "exposure_auto_priority"],
+    ),
+    (0x009A_090C, &["focus_automatic_continuous", "focus_auto"]),
+];
 
 /// A control's name in the notation of v4l2-ctl: `Exposure Time, Absolute` is
 /// `exposure_time_absolute`.

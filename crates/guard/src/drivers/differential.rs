@@ -4,22 +4,36 @@ use super::settings::Stop;
 use super::targets::{Level, Target, Targets};
 use crate::{Mode, Output};
 
-/// A motor on an H-bridge (TB6612) behind a PWM chip: one channel for the speed, two for the
-/// direction.
+/// A motor on an H-bridge behind a PWM chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Motor {
-    /// The bridge's PWM input.
-    pub pwm: u8,
+    /// The bridge's PWM input (TB6612). `None` if that is tied high: the inputs of the directions
+    /// then set the speed.
+    pub pwm: Option<u8>,
     /// High to drive ahead.
     pub ahead: u8,
     /// High to drive backwards.
     pub back: u8,
+    /// The speed ahead at which trimming tries it, in thousandths; 0 for none.
+    pub tried: u16,
 }
 
 impl Motor {
-    /// The channels of this motor.
-    pub const fn channels(&self) -> [u8; 3] {
-        [self.pwm, self.ahead, self.back]
+    /// The levels of the PWM input, and of those for ahead and back. `None` lets the motor coast.
+    fn levels(&self, speed: Option<f32>) -> [Level; 3] {
+        let full = |speed: f32| match self.pwm {
+            Some(_) => Level::High,
+            None => Level::share(speed),
+        };
+        match speed {
+            Some(speed) if speed > 0.0 => [Level::share(speed), full(speed), Level::Low],
+            Some(speed) if speed < 0.0 => [Level::share(-speed), Level::Low, full(-speed)],
+            // Both inputs high short the motor, which brakes it.
+            Some(_) if self.pwm.is_some() => [Level::Low, Level::High, Level::High],
+            // Without the PWM input a brake would pass through full speed: one input is set high
+            // after the other, and the bus may fail in between.
+            _ => [Level::Low; 3],
+        }
     }
 }
 
@@ -60,26 +74,22 @@ impl Differential {
             Mode::Failsafe => (self.failsafe.speed(), self.failsafe.speed()),
             Mode::Disarmed => (self.disarmed.speed(), self.disarmed.speed()),
         };
-        let [left, right] = [(self.left, left), (self.right, right)].map(|(motor, speed)| {
-            let (pwm, ahead, back) = match speed {
-                Some(speed) if speed > 0.0 => (Level::share(speed), Level::High, Level::Low),
-                Some(speed) if speed < 0.0 => (Level::share(-speed), Level::Low, Level::High),
-                // Both inputs high short the motor, which brakes it.
-                Some(_) => (Level::Low, Level::High, Level::High),
-                None => (Level::Low, Level::Low, Level::Low),
-            };
-            let target = |channel, level| Target { channel, level };
-            [
-                target(motor.pwm, pwm),
-                target(motor.ahead, ahead),
-                target(motor.back, back),
-            ]
-        });
+        let motors = [(self.left, left), (self.right, right)]
+            .map(|(motor, speed)| match (output.mode, motor.tried) {
+                (Mode::Drive, 1..) => (motor, Some(f32::from(motor.tried) / 1e3)),
+                _ => (motor, speed),
+            })
+            .map(|(motor, speed)| (motor, motor.levels(speed)));
+        let target = |channel, level| Target { channel, level };
+        let mut targets = Targets::new();
         // Speed channels first: a bridge with its PWM input low brakes, whatever the direction
         // (TB6612).
-        let mut targets = Targets::new();
-        targets.extend([left[0], right[0]]);
-        targets.extend([left[1], left[2], right[1], right[2]]);
+        for (motor, [pwm, ..]) in motors {
+            targets.extend(motor.pwm.map(|channel| target(channel, pwm)));
+        }
+        for (motor, [_, ahead, back]) in motors {
+            targets.extend([target(motor.ahead, ahead), target(motor.back, back)]);
+        }
         targets
     }
 }
@@ -98,18 +108,19 @@ impl Stop {
 mod tests {
     use super::*;
 
-    /// The levels of the left motor's channels at this throttle.
-    fn left(throttle: f32) -> [Level; 3] {
-        let motor = |first| Motor {
-            pwm: first,
+    /// The levels of the left motor's channels at this throttle; low for a channel that it lacks.
+    fn left(pwm: bool, throttle: f32) -> [Level; 3] {
+        let motor = |first: u8| Motor {
+            pwm: pwm.then_some(first),
             ahead: first + 1,
             back: first + 2,
+            tried: 0,
         };
         let differential = Differential {
             left: motor(0),
             right: motor(3),
             turn: 0.5,
-            failsafe: Stop::Brake,
+            failsafe: Stop::Coast,
             disarmed: Stop::Coast,
         };
         let targets = differential.targets(&Output {
@@ -119,17 +130,29 @@ mod tests {
         });
         [0, 1, 2].map(|channel| {
             let mut targets = targets.iter();
-            let target = targets.find(|target| target.channel == channel).unwrap();
-            target.level
+            let target = targets.find(|target| target.channel == channel);
+            target.map_or(Level::Low, |target| target.level)
         })
     }
 
     #[test]
     fn a_motor_turns_ahead_and_back_and_brakes_at_rest() {
         let half = Level::share(0.5);
-        assert_eq!(left(0.5), [half, Level::High, Level::Low]);
-        assert_eq!(left(-0.5), [half, Level::Low, Level::High]);
-        assert_eq!(left(0.0), [Level::Low, Level::High, Level::High]);
-        assert_eq!(left(-0.0), [Level::Low, Level::High, Level::High]);
+        assert_eq!(left(true, 0.5), [half, Level::High, Level::Low]);
+        assert_eq!(left(true, -0.5), [half, Level::Low, Level::High]);
+        assert_eq!(left(true, 0.0), [Level::Low, Level::High, Level::High]);
+        assert_eq!(left(true, -0.0), [Level::Low, Level::High, Level::High]);
+    }
+
+    /// As Waveshare's JetBot board is driven in NVIDIA's jetbot/motor.py: the speed on one input,
+    /// the other low, and both low to stop.
+    #[test]
+    fn a_motor_with_two_inputs_turns_ahead_and_back_and_coasts_at_rest() {
+        let half = Level::share(0.5);
+        assert_eq!(left(false, 0.5), [Level::Low, half, Level::Low]);
+        assert_eq!(left(false, -0.5), [Level::Low, Level::Low, half]);
+        for rest in [0.0, -0.0] {
+            assert_eq!(left(false, rest), [Level::Low; 3]);
+        }
     }
 }

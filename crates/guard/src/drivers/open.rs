@@ -58,6 +58,22 @@ pub enum OpenError {
         /// The bus.
         device: PathBuf,
     },
+    /// A PWM chip that sets pulses too coarsely for a servo or a speed controller.
+    #[error(
+        "{device}: its driver, {driver}, sets pulses in steps of {step:.0} us at this frequency, and \
+         a servo needs steps of {longest:.0} us or less; connect servo and speed controller to a \
+         PCA9685, or to a computer with finer PWM pins (docs/hardware.md)"
+    )]
+    Coarse {
+        /// The chip.
+        device: PathBuf,
+        /// The kernel's driver.
+        driver: &'static str,
+        /// Microseconds.
+        step: f32,
+        /// The longest step that is accepted, in microseconds.
+        longest: f32,
+    },
     /// The device does not exist, or cannot be used.
     #[error("{device}: {reason}{advice}", advice = advice(.reason))]
     Device {

@@ -17,13 +17,33 @@ pub trait OutputEnable {
     /// # Errors
     /// When the pin cannot be set.
     fn set(&mut self, through: bool) -> io::Result<()>;
+
+    /// Called after each successful write to the chip.
+    ///
+    /// # Errors
+    /// When the pin cannot be set.
+    fn beat(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A PCA9685's OE pin on a GPIO line: low enables the outputs. The kernel releases the line when
 /// the process dies. If the GPIO driver makes a released line an input, the pull-up resistor, which
 /// the wiring must have, then disables the outputs.
+///
+/// With `pulse` the line feeds a charge pump (docs/hardware.md), which enables the outputs while
+/// the line toggles: at each successful write. A line that stays at either level disables them.
 #[derive(Debug, Clone)]
-pub struct GpioOutputEnable(Arc<Request>);
+pub struct GpioOutputEnable {
+    request: Arc<Request>,
+    pulse: Option<Pulse>,
+}
+
+/// The level of a line that toggles.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pulse {
+    active: bool,
+}
 
 impl GpioOutputEnable {
     /// Requests the line, and disables the outputs. A refused request is repeated until the timeout
@@ -40,7 +60,10 @@ impl GpioOutputEnable {
                 error => io::Error::other(error),
             })
         });
-        request.map(|request| Self(Arc::new(request)))
+        request.map(|request| Self {
+            request: Arc::new(request),
+            pulse: settings.pulse.then(Pulse::default),
+        })
     }
 }
 
@@ -58,12 +81,31 @@ fn request(settings: &OutputEnableSettings) -> Builder {
 
 impl OutputEnable for GpioOutputEnable {
     fn set(&mut self, through: bool) -> io::Result<()> {
-        let value = if through {
+        match self.pulse {
+            None => self.put(through),
+            // Without a further beat the outputs are disabled.
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn beat(&mut self) -> io::Result<()> {
+        let Some(pulse) = &mut self.pulse else {
+            return Ok(());
+        };
+        pulse.active = !pulse.active;
+        let active = pulse.active;
+        self.put(active)
+    }
+}
+
+impl GpioOutputEnable {
+    fn put(&self, active: bool) -> io::Result<()> {
+        let value = if active {
             Value::Active
         } else {
             Value::Inactive
         };
-        self.0.set_lone_value(value).map_err(io::Error::other)
+        self.request.set_lone_value(value).map_err(io::Error::other)
     }
 }
 
@@ -77,6 +119,7 @@ mod tests {
         let settings = OutputEnableSettings {
             chip: "/dev/gpiochip7".into(),
             line: 12,
+            pulse: false,
         };
         let config = request(&settings).config();
         assert_eq!(config.lines().as_slice(), [12]);
@@ -92,6 +135,7 @@ mod tests {
         let settings = OutputEnableSettings {
             chip: folder.path().join("gpiochip7"),
             line: 12,
+            pulse: false,
         };
         let began = std::time::Instant::now();
         let timeout = std::time::Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! The computer's own PWM pins, through sysfs.
 
 mod pin;
+mod resolution;
 
 use std::sync::Arc;
 
@@ -33,10 +34,14 @@ impl Pwm {
     /// Opens both pins, and waits for another writer as `hold` specifies. Nothing is written yet.
     ///
     /// # Errors
-    /// When a pin does not exist, or another process holds it.
+    /// When a pin does not exist, its chip's steps are too coarse for a servo, or another process
+    /// holds it.
     pub fn open(settings: &PwmSettings, hold: impl Into<Hold>) -> Result<Self, OpenError> {
         let hold = hold.into();
         let (steering, throttle) = (&settings.steering, &settings.throttle);
+        for pin in [&settings.throttle_pin, &settings.steering_pin] {
+            resolution::check(&pin.chip, settings.frequency)?;
+        }
         let period = (1e9 / settings.frequency) as u32;
         let open = |chip, channel, pulses| Pin::open(chip, channel, period, pulses, hold);
         // The motor first: it is the dangerous one.

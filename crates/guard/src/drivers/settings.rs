@@ -109,6 +109,9 @@ pub struct OutputEnableSettings {
     pub chip: PathBuf,
     /// The line of the chip.
     pub line: u32,
+    /// Whether the line feeds a charge pump, and toggles at each write.
+    #[serde(default)]
+    pub pulse: bool,
 }
 
 /// A steering servo. Pulses are in microseconds; 0 is no pulse, where it is allowed.
@@ -186,16 +189,19 @@ pub enum Stop {
     Coast,
 }
 
-/// A motor's three channels. If the motor turns the wrong way, swap `ahead` and `back`.
+/// A motor's channels. If the motor turns the wrong way, swap `ahead` and `back`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MotorSettings {
-    /// The bridge's PWM input.
-    pub pwm: u8,
+    /// The bridge's PWM input, if it has one.
+    pub pwm: Option<u8>,
     /// High to drive ahead.
     pub ahead: u8,
     /// High to drive backwards.
     pub back: u8,
+    /// The speed at which trimming tries it, in thousandths; 0 for none. Not in car.toml.
+    #[serde(skip)]
+    pub tried: u16,
 }
 
 /// `[actuator.vesc]`

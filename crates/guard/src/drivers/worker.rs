@@ -263,7 +263,14 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
                 }
                 self.stuck = false;
                 self.started |= outcome.is_ok();
-                outcome
+                outcome?;
+                match self.output_enable.as_mut().map(|pin| pin.beat()) {
+                    Some(Err(source)) => Err(ActuatorError::Write {
+                        device: Arc::clone(&self.device),
+                        source,
+                    }),
+                    _ => Ok(()),
+                }
             }
             Err(time) => {
                 let error = ActuatorError::Stuck {

@@ -13,8 +13,9 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
+use crate::protocol::peer_groups::{self, MOST_GROUPS};
 use crate::protocol::wire::{
-    About, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
+    About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
 };
 use crate::{Actuator, ArmRequest, Executor, Identity, Limits, Refusal, State};
 
@@ -23,9 +24,6 @@ pub(crate) const MOST_CLIENTS: usize = 16;
 /// Most messages of a connection that are read in one poll. A flood cannot delay the guard's ticks:
 /// the remaining messages wait for the next poll.
 const MOST_READ: usize = 32;
-/// A client with more supplementary groups than this is authorized by its user and primary group
-/// only.
-const MOST_GROUPS: usize = 64;
 /// Longest time between two reports to the pilot.
 const HEARTBEAT: Duration = Duration::from_millis(20);
 /// A connection without a request for this long is closed, unless it is the pilot's, belongs to the
@@ -60,9 +58,11 @@ impl Allowed {
             return true;
         }
         let mut others = [0; MOST_GROUPS];
+        let is_allowed = |group: &u32| self.groups.contains(group);
         !self.groups.is_empty()
-            && pilotage_linux::peer_groups(connection.as_fd(), &mut others)
-                .is_ok_and(|others| others.iter().any(|group| self.groups.contains(group)))
+            && peer_groups::of(connection, &peer, &mut others)
+                .iter()
+                .any(is_allowed)
     }
 }
 
@@ -78,6 +78,8 @@ struct Client {
     starter: bool,
     /// Whether this client holds a stop button down.
     holds_stop: bool,
+    /// When this client's lease was last renewed; `None` without a lease.
+    lease: Option<Time>,
 }
 
 impl Client {
@@ -89,12 +91,13 @@ impl Client {
             pilot: false,
             starter,
             holds_stop: false,
+            lease: None,
         }
     }
 
     /// Whether the connection may be closed when it is idle.
     const fn expendable(&self) -> bool {
-        !self.pilot && !self.starter && !self.holds_stop
+        !self.pilot && !self.starter && !self.holds_stop && self.lease.is_none()
     }
 }
 
@@ -213,6 +216,8 @@ impl<A: Actuator> Server<A> {
                 self.disconnect(index, clock());
             }
         }
+        // After the requests, so that a guard that was late does not end a lease that was renewed.
+        self.end_leases(clock());
         self.report(clock());
     }
 
@@ -222,6 +227,23 @@ impl<A: Actuator> Server<A> {
         self.executor.report(now, Fault::Pilot);
         if disarm {
             self.executor.disarm(now);
+        }
+    }
+
+    /// Stops the car if a lease was not renewed in time.
+    fn end_leases(&mut self, now: Time) {
+        let mut ended = false;
+        for client in &mut self.clients {
+            if client
+                .lease
+                .is_some_and(|renewed| now.since(renewed) >= LEASE)
+            {
+                client.lease = None;
+                ended = true;
+            }
+        }
+        if ended {
+            self.executor.stop(now);
         }
     }
 
@@ -266,14 +288,18 @@ impl<A: Actuator> Server<A> {
     }
 
     /// Closes the connection that has been idle longest, if there is no room. Connections that hold
-    /// a stop are closed last: the others that hold a stop keep the car stopped.
+    /// a stop or a lease are closed last: the others that hold a stop keep the car stopped, and the
+    /// end of a lease stops it.
     fn make_room(&mut self, now: Time) {
         if !self.clients.is_full() {
             return;
         }
         let clients = self.clients.iter().enumerate();
         let closable = clients.filter(|(_, client)| !client.pilot && !client.starter);
-        let idlest = closable.min_by_key(|(_, client)| (client.holds_stop, client.active));
+        let idlest = closable.min_by_key(|(_, client)| {
+            let holds = client.holds_stop || client.lease.is_some();
+            (holds, client.active)
+        });
         if let Some((index, _)) = idlest {
             self.rejected.evicted += 1;
             self.disconnect(index, now);
@@ -370,6 +396,12 @@ impl<A: Actuator> Server<A> {
                 self.clients[index].holds_stop = held;
                 self.update_held_stop(now);
             }
+            Request::Lease(true) => self.clients[index].lease = Some(now),
+            Request::Lease(false) => {
+                if self.clients[index].lease.take().is_some() {
+                    self.executor.stop(now);
+                }
+            }
             Request::Fault(fault) => self.executor.report(now, fault),
             Request::Ask => {}
             // Handled by the caller.
@@ -423,6 +455,9 @@ impl<A: Actuator> Server<A> {
         }
         if client.holds_stop {
             self.update_held_stop(now);
+        }
+        if client.lease.is_some() {
+            self.executor.stop(now);
         }
     }
 

@@ -225,6 +225,16 @@ impl SocketLink {
         self.ask_within(Request::HoldStop(held), STOP_PATIENCE)
     }
 
+    /// Lets the car be armed only as long as this is repeated within
+    /// [`LEASE`](crate::wire::LEASE); with false, or when this client disconnects, the car is
+    /// stopped.
+    ///
+    /// # Errors
+    /// When the guard does not answer.
+    pub fn lease(&mut self, held: bool) -> Result<(), LinkError> {
+        self.ask(Request::Lease(held))
+    }
+
     /// Tries `value` at `point` for one deadline. Only a client that called
     /// [`hello_to_trim`](Self::hello_to_trim) may.
     ///

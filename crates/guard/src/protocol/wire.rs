@@ -8,6 +8,8 @@
 mod bytes;
 mod codes;
 
+use std::time::Duration;
+
 use pilotage_vehicle::{Command, Domain, Fault, Time};
 
 use crate::trim::{Point, Value};
@@ -16,7 +18,11 @@ use crate::{ArmRequest, Output, Refusal, Status};
 pub use bytes::{APPLIED, LONGEST_ABOUT, REPLY, REQUEST};
 
 /// The version of this protocol. It changes with each change to a message.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
+
+/// How long a lease ([`Request::Lease`]) lasts. Shorter than an operator notices, and several times
+/// the interval at which a client renews it.
+pub const LEASE: Duration = Duration::from_millis(300);
 
 /// A client's request to a guard.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +45,9 @@ pub enum Request {
     Stop,
     /// An operator holds a stop button down (true), or has released it (false).
     HoldStop(bool),
+    /// An operator lets the car be armed only as long as this request, with true, is repeated within
+    /// [`LEASE`]. When it is not, when the connection closes, or with false, the car is stopped.
+    Lease(bool),
     /// A component failed.
     Fault(Fault),
     /// Requests the guard's status.

@@ -15,6 +15,8 @@ pub struct State {
     pub model: ModelPca9685,
     /// How many of the next transactions are not acknowledged.
     pub nacks: u32,
+    /// After this many more transactions none is acknowledged.
+    pub fails_after: Option<u32>,
     /// The number of attempted transactions.
     pub transactions: u32,
     /// The bytes of each write, if they are recorded.
@@ -31,6 +33,7 @@ impl Chip {
         Self(Rc::new(RefCell::new(State {
             model: ModelPca9685::default(),
             nacks: 0,
+            fails_after: None,
             transactions: 0,
             bytes: None,
             through: None,
@@ -85,6 +88,12 @@ impl I2c for Chip {
     fn transaction(&mut self, address: u8, parts: &mut [Operation<'_>]) -> Result<(), Refused> {
         let state = &mut *self.0.borrow_mut();
         state.transactions += 1;
+        if let Some(left) = &mut state.fails_after {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => return Err(Refused),
+            }
+        }
         if address != ADDRESS || state.nacks > 0 {
             state.nacks = state.nacks.saturating_sub(1);
             return Err(Refused);

@@ -53,7 +53,7 @@ fn edit() -> String {
 /// Trims centre and ends. The keys that are sent move the first value by one step and keep the
 /// others.
 const TRIMMING: &str = "sudo pilotage trim";
-const TYPED: &str = "printf '+\\n\\n\\n\\n\\n\\n\\n\\n'";
+const TYPED: &str = "printf '+\\n\\ny\\n\\n\\n\\n\\n\\n'";
 
 fn follow(guest: &mut Guest, (command, answer): (&str, &str)) -> Result<()> {
     let line = shell_command(command)?;

@@ -190,7 +190,7 @@ pub fn reboot(made: &Made, mut guest: Guest) -> Result<Row> {
 pub fn hang(made: &Made, mut guest: Guest) -> Result<Row> {
     guest.must(
         "install -D -m 644 /usr/share/pilotage/opt-in/hardware-watchdog.conf \
-         /etc/systemd/system.conf.d/pilotage-watchdog.conf
+         /etc/systemd/system.conf.d/zz-pilotage-watchdog.conf
          systemctl daemon-reexec; sync; sysctl --quiet kernel.panic=0",
         120,
     )?;

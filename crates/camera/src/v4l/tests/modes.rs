@@ -112,13 +112,22 @@ fn control(id: u32, name: &str, chooses: bool) -> Description {
 }
 
 fn set(requested: &[(&str, i64)]) -> Result<Vec<(u32, i64)>, String> {
+    let controls = vec![
+        control(0x009a_0902, "Exposure Time, Absolute", false),
+        control(0x009a_0901, "Auto Exposure", true),
+        control(0x009a_0910, "Privacy", true),
+    ];
+    set_on(controls, requested)
+}
+
+/// Sets controls of a device that has `controls`.
+fn set_on(
+    controls: Vec<Description>,
+    requested: &[(&str, i64)],
+) -> Result<Vec<(u32, i64)>, String> {
     let script = Script::new();
     let device = ScriptDevice {
-        controls: vec![
-            control(0x009a_0902, "Exposure Time, Absolute", false),
-            control(0x009a_0901, "Auto Exposure", true),
-            control(0x009a_0910, "Privacy", true),
-        ],
+        controls,
         ..device(&script)
     };
     let requested = requested
@@ -141,6 +150,44 @@ fn controls_are_set_by_name_or_number_and_switches_first() {
     let names = [("exposure_time_absolute", 157), ("auto_exposure", 1)];
     assert_eq!(set(&names), expected);
     assert_eq!(set(&[("0x009a0902", 157), ("10094849", 1)]), expected);
+}
+
+/// uvcvideo's names before and since Linux 5.16.
+#[test]
+fn a_control_has_its_old_and_its_new_name() {
+    let newer = [
+        (0x0098_090C, "White Balance, Automatic"),
+        (0x009A_0901, "Auto Exposure"),
+        (0x009A_0902, "Exposure Time, Absolute"),
+        (0x009A_0903, "Exposure, Dynamic Framerate"),
+        (0x009A_090C, "Focus, Automatic Continuous"),
+    ];
+    let older = [
+        (0x0098_090C, "White Balance Temperature, Auto"),
+        (0x009A_0901, "Exposure, Auto"),
+        (0x009A_0902, "Exposure (Absolute)"),
+        (0x009A_0903, "Exposure, Auto Priority"),
+        (0x009A_090C, "Focus, Auto"),
+    ];
+    for (kernel, (_, requested)) in [newer, older]
+        .into_iter()
+        .zip([older, newer])
+        .flat_map(|(kernel, others)| others.map(|other| (kernel, other)))
+    {
+        let key: String = requested
+            .to_lowercase()
+            .split(|letter: char| !letter.is_alphanumeric())
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("_");
+        let controls = kernel.map(|(id, name)| control(id, name, false));
+        let id = newer
+            .iter()
+            .chain(&older)
+            .find(|(_, name)| *name == requested);
+        let set = set_on(controls.to_vec(), &[(key.as_str(), 1)]);
+        assert_eq!(set, Ok(vec![(id.unwrap().0, 1)]), "{key}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::differential::{Differential, Motor};
 use super::super::pca9685::Wheels;
 use super::super::pulses::{Arming, MOST_STEPS, Pulses, Rest};
 use super::{
-    ActuatorSettings, Kind, MotorSettings, Pca9685Settings, PwmSettings, SteeringSettings,
+    ActuatorSettings, Kind, MotorSettings, Pca9685Settings, PwmSettings, SteeringSettings, Stop,
     ThrottleSettings, VescSettings,
 };
 
@@ -82,7 +82,17 @@ impl Pca9685Settings {
             (None, None, Some(motors)) => {
                 within(source, &key("differential.turn"), motors.turn, 0.0..=1.0)?;
                 for motor in [motors.left, motors.right] {
-                    channels.extend([motor.pwm, motor.ahead, motor.back]);
+                    channels.extend(motor.pwm);
+                    channels.extend([motor.ahead, motor.back]);
+                    for (name, stop) in
+                        [("failsafe", motors.failsafe), ("disarmed", motors.disarmed)]
+                    {
+                        if motor.pwm.is_none() && stop == Stop::Brake {
+                            let reason = "must be \"coast\" for motors without `pwm`: a brake would \
+                                          pass through full speed";
+                            return Err(source.error(&key(&format!("differential.{name}")), reason));
+                        }
+                    }
                 }
             }
             _ => {
@@ -104,6 +114,7 @@ impl Pca9685Settings {
                 pwm: motor.pwm,
                 ahead: motor.ahead,
                 back: motor.back,
+                tried: motor.tried,
             };
             return Some(Wheels::Differential(Differential {
                 left: motor(motors.left),

@@ -35,6 +35,7 @@ mod kind {
     pub const HOLD_STOP: u8 = 8;
     pub const DESCRIBE: u8 = 9;
     pub const TRIM: u8 = 10;
+    pub const LEASE: u8 = 11;
     /// Kinds of messages from a guard.
     pub const REPLY: u8 = 1;
     pub const ABOUT: u8 = 2;
@@ -208,6 +209,7 @@ impl Numbered {
             Request::Disarm => (kind::DISARM, 0),
             Request::Stop => (kind::STOP, 0),
             Request::HoldStop(held) => (kind::HOLD_STOP, held.into()),
+            Request::Lease(held) => (kind::LEASE, held.into()),
             Request::Fault(fault) => (kind::FAULT, fault.code()),
             Request::Ask => (kind::ASK, 0),
             Request::Describe => (kind::DESCRIBE, 0),
@@ -258,6 +260,8 @@ impl Numbered {
             (kind::STOP, _) => Request::Stop,
             // Every value except "released" is a held stop.
             (kind::HOLD_STOP, held) => Request::HoldStop(held != 0),
+            // Every value except 1 is the end of a lease.
+            (kind::LEASE, held) => Request::Lease(held == 1),
             (kind::FAULT, fault) => Request::Fault(Code::decode(fault)?),
             (kind::ASK, _) => Request::Ask,
             (kind::DESCRIBE, _) => Request::Describe,

@@ -39,7 +39,14 @@ codes!(Domain: Simulated = 1, Physical = 2);
 
 codes!(Mode: Disarmed = 1, Failsafe = 2, Drive = 3);
 
-codes!(Point: Centre = 1, Left = 2, Right = 3, Neutral = 4);
+codes!(Point:
+    Centre = 1,
+    Left = 2,
+    Right = 3,
+    Neutral = 4,
+    LeftWheel = 5,
+    RightWheel = 6,
+);
 
 codes!(Fault:
     Camera = 1,
