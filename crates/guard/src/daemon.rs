@@ -1,5 +1,6 @@
 //! Runs the guard of a physical or dry-run car, for the program `pilotage-guard`.
 
+mod locks;
 pub mod notify;
 pub(crate) mod process;
 pub(crate) mod process_id;
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 use pilotage_vehicle::monotonic;
 use rustix::process::geteuid;
 
-use crate::daemon::record::{Record, lock_file, own_directory};
-use crate::drivers::{ActuatorSettings, Kind, Motors, OpenError, bus_lock};
+use crate::daemon::record::{Record, own_directory};
+use crate::drivers::{ActuatorSettings, Kind, Motors, OpenError};
 use crate::trim::TrimmedMotors;
 use crate::{
     Actuator, ActuatorError, Allowed, CarFileError, GuardedCar, Output, ProcessError, ServeOptions,
@@ -115,7 +116,7 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
 
 /// Waits up to [`HANDOVER`] until no other guard writes to these motors. It finds the guards whose
 /// records this user can read. These may be guards of other users, which [`lock`] does not detect,
-/// because their lock files are in other directories.
+/// because their locks are in other directories.
 fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
@@ -132,16 +133,16 @@ fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
 
 /// Locks the outputs of the motors against a second guard of this user.
 fn lock(settings: &ActuatorSettings, timeout: Duration) -> Result<Vec<File>, DaemonError> {
-    let locks = settings.outputs().into_iter().map(|output| {
-        let file = lock_file(&output).map_err(DaemonError::Runtime)?;
-        match bus_lock::lock(&file, &output, timeout.into()) {
-            Ok(()) => Ok(file),
+    let locks = settings
+        .outputs()
+        .into_iter()
+        .map(|output| match locks::lock(&output, timeout) {
+            Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(OpenError::Taken { device: output }.into())
             }
             Err(error) => Err(DaemonError::Runtime(error)),
-        }
-    });
+        });
     locks.collect()
 }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
+use crate::daemon::locks;
 use crate::daemon::process_id::ProcessId;
 use crate::protocol::identity::fnv1a;
 use crate::{CarFileError, GuardedCar};
@@ -131,7 +132,8 @@ fn directories_of_users(root: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for (folder, prefix, inner) in [("run/user", "", "pilotage"), ("tmp", "pilotage-", "")] {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten();
-        let of_a_user = entries.flatten().filter_map(|entry| {
+        let entries = entries.flatten().take(MOST_ENTRIES);
+        let of_a_user = entries.filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let user: u32 = name.strip_prefix(prefix)?.parse().ok()?;
             let path = match inner {
@@ -148,6 +150,8 @@ fn directories_of_users(root: &Path) -> Vec<PathBuf> {
 /// Upper bound on other users' directories, so that they cannot delay a stop. A car's computer has
 /// fewer users.
 const MOST_DIRECTORIES: usize = 64;
+/// Upper bound on the entries of a directory to which other users may write.
+const MOST_ENTRIES: usize = 4096;
 /// Upper bound on the records of an untrusted user, so that they cannot delay a stop. A user has
 /// fewer cars.
 const MOST_RECORDS: usize = 32;
@@ -169,7 +173,8 @@ pub fn canonical(file: &Path) -> PathBuf {
         .unwrap_or_else(|_| file.to_owned())
 }
 
-fn hash(path: &Path) -> String {
+/// A file name for what belongs to `path`.
+pub(crate) fn hash(path: &Path) -> String {
     format!("{:016x}", fnv1a(path.as_os_str().as_encoded_bytes()))
 }
 
@@ -189,19 +194,6 @@ pub fn default_socket(file: &Path) -> PathBuf {
     directory().0.join(format!("{}.sock", hash(&file)))
 }
 
-/// Opens the lock file that keeps a second guard of this user off a device. Only this user may open
-/// it.
-pub(crate) fn lock_file(device: &Path) -> io::Result<File> {
-    let path = own_directory()?.join(format!("{}.lock", hash(&canonical(device))));
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
-        .open(path)
-}
-
 impl Record {
     /// Writes the record of this process, which guards `car` as described by `text`. The write is
     /// atomic. Stale records are removed: those of dead guards whose car.toml is gone.
@@ -211,6 +203,7 @@ impl Record {
     pub fn write(car: &GuardedCar, text: &str) -> io::Result<Self> {
         let folder = own_directory()?;
         prune(&folder);
+        locks::prune();
         let record = Self {
             path: folder.join(record_name(&car.file)),
             owner: geteuid().as_raw(),
@@ -306,12 +299,12 @@ impl Record {
     /// All records that this user may read.
     pub fn all() -> Vec<Self> {
         let in_directory = |directory: PathBuf| {
-            let most = match trusted_directory(&directory) {
-                Some(owner) if trusted_owner(owner) => usize::MAX,
-                _ => MOST_RECORDS,
+            let (entries_read, most) = match trusted_directory(&directory) {
+                Some(owner) if trusted_owner(owner) => (usize::MAX, usize::MAX),
+                _ => (MOST_ENTRIES, MOST_RECORDS),
             };
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            let paths = entries.map(|entry| entry.path());
+            let paths = entries.take(entries_read).map(|entry| entry.path());
             let named = |path: &PathBuf| path.extension().is_some_and(|it| it == "guard");
             let records = paths.filter(named).take(most);
             records
@@ -337,13 +330,14 @@ impl Record {
     pub fn of_outputs(outputs: &[PathBuf]) -> Vec<Self> {
         let outputs: Vec<PathBuf> = outputs.iter().map(|output| canonical(output)).collect();
         let mut found = Self::all();
+        // Most records of a long uptime are of guards that have ended: their text is not parsed.
+        found.retain(Self::runs);
         found.retain(|record| {
-            let shared = record.car().is_ok_and(|car| {
+            record.car().is_ok_and(|car| {
                 let own = car.actuator.outputs();
                 own.iter()
                     .any(|output| outputs.contains(&canonical(output)))
-            });
-            shared && record.runs()
+            })
         });
         found
     }

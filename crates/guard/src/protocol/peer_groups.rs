@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn another_users_process_has_no_groups() {
-        let peer = socket_peercred(&connection()).unwrap();
+        let peer = socket_peercred(connection()).unwrap();
         let mut groups = [0; MOST_GROUPS];
         for (user, group) in [(1, 0), (0, 1)] {
             let other = UCred {

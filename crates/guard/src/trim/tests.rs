@@ -68,7 +68,12 @@ fn a_servo_has_four_points_in_microseconds() {
         let expected =
             rows.map(|(point, value, table, key)| (point, value, ["actuator", kind, table, key]));
         assert_eq!(points(&settings), expected);
-        assert_eq!(TrimTable::of(&settings).unwrap().range(), (400, 2600));
+        let table = TrimTable::of(&settings).unwrap();
+        assert!(
+            table
+                .points()
+                .all(|point| table.range(point) == (400, 2600))
+        );
     }
 }
 
@@ -82,13 +87,35 @@ fn a_vesc_has_three_points_in_thousandths() {
     ];
     assert_eq!(points(&vesc()), expected);
     let table = TrimTable::of(&vesc()).unwrap();
-    assert_eq!(table.range(), (0, 1000));
+    assert!(table.points().all(|point| table.range(point) == (0, 1000)));
     assert_eq!(table.key(Point::Neutral), None);
 }
 
 #[test]
-fn motors_without_a_servo_have_no_points() {
-    assert!(TrimTable::of(&differential()).is_none());
+fn two_motors_are_tried_each_alone_and_slowly() {
+    let key = |side| ["actuator", "pca9685", "differential", side];
+    let expected = [
+        (Point::LeftWheel, 0, key("left")),
+        (Point::RightWheel, 0, key("right")),
+    ];
+    assert_eq!(points(&differential()), expected);
+    let table = TrimTable::of(&differential()).unwrap();
+    assert!(table.points().all(|point| table.range(point) == (0, 300)));
+    let mut motors = TrimmedMotors::new(Motors::DryRun(DryRun::default()), &differential());
+    let tried = |motors: &TrimmedMotors| {
+        let table = TrimTable::of(&motors.tried).unwrap();
+        [Point::LeftWheel, Point::RightWheel].map(|point| table.value(point))
+    };
+    assert!(motors.trim(Point::LeftWheel, 200));
+    assert_eq!(tried(&motors), [200, 0]);
+    assert!(motors.trim(Point::RightWheel, 1000));
+    assert_eq!(tried(&motors), [0, 300]);
+    motors.end_trim();
+    assert_eq!(tried(&motors), [0, 0]);
+}
+
+#[test]
+fn a_car_without_motors_has_no_points() {
     for kind in ["simulator", "dry-run"] {
         let settings = settings(&format!("[actuator]\nkind = \"{kind}\"\n"));
         assert!(TrimTable::of(&settings).is_none(), "{kind}");
@@ -105,6 +132,8 @@ fn each_point_has_its_steering_and_its_name() {
             (1.0, "full left".to_owned()),
             (-1.0, "full right".to_owned()),
             (0.0, "the motor's neutral".to_owned()),
+            (0.0, "the left wheel".to_owned()),
+            (0.0, "the right wheel".to_owned()),
         ]
     );
 }
