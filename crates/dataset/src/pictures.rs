@@ -56,8 +56,8 @@ pub fn evenly(count: usize, most: usize) -> Vec<usize> {
 
 impl Recording {
     /// Decodes the pictures of the records `chosen`, on all cores. `work` converts a picture, in
-    /// any order; `take` receives the results in the order of `chosen`. Bad pictures are passed
-    /// over.
+    /// any order; `take` receives the index of a record and its result, in the order of `chosen`.
+    /// Bad pictures and indices beyond the records are passed over.
     ///
     /// # Errors
     /// The first error of `work`, in the order of `chosen`; or, after all pictures were read, the
@@ -66,29 +66,25 @@ impl Recording {
         &self,
         chosen: &[usize],
         work: impl Fn(&Record, Picture) -> Result<T, E> + Sync,
-        mut take: impl FnMut(&Record, T),
+        mut take: impl FnMut(usize, T),
     ) -> Result<Decoded, E> {
         let mut found = Decoded::default();
         found.bad.folder = self.folder().to_owned();
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         for chosen in chosen.chunks(threads * TOGETHER) {
-            let records: Vec<_> = chosen
-                .iter()
-                .filter_map(|&i| self.records().get(i))
-                .collect();
-            for (record, result) in records
-                .iter()
-                .zip(self.decode_all(&records, threads, &work))
-            {
+            let known = chosen.iter().filter(|&&index| index < self.records().len());
+            let known: Vec<usize> = known.copied().collect();
+            let results = self.decode_all(&known, threads, &work);
+            for (&index, result) in known.iter().zip(results) {
                 found.bad.of += 1;
                 match result {
                     Some(Ok((size, item))) => {
                         *found.sizes.entry(size).or_default() += 1;
                         found.used += 1;
-                        take(record, item?);
+                        take(index, item?);
                     }
                     Some(Err(problem)) => found.bad.bad.push(BadPicture {
-                        picture: record.picture.clone(),
+                        picture: self.records()[index].picture.clone(),
                         problem,
                     }),
                     // After an error of `work`, which comes first in the order.
@@ -102,7 +98,7 @@ impl Recording {
         }
     }
 
-    /// The results in the order of `records`. After an error of `work`, later records may have no
+    /// The results in the order of `indices`. After an error of `work`, later records may have no
     /// result.
     #[expect(
         clippy::type_complexity,
@@ -110,7 +106,7 @@ impl Recording {
     )]
     fn decode_all<T: Send, E: Send>(
         &self,
-        records: &[&Record],
+        indices: &[usize],
         threads: usize,
         work: &(impl Fn(&Record, Picture) -> Result<T, E> + Sync),
     ) -> Vec<Option<Result<((u32, u32), Result<T, E>), PictureProblem>>> {
@@ -119,30 +115,31 @@ impl Recording {
         let decode = || {
             let mut done = Vec::new();
             while !failed.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(record) = records.get(index) else {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&index) = indices.get(place) else {
                     break;
                 };
+                let record = &self.records()[index];
                 let result = self.decode(record).map(|picture| {
                     let size = (picture.width, picture.height);
                     let item = work(record, picture);
                     failed.fetch_or(item.is_err(), Ordering::Relaxed);
                     (size, item)
                 });
-                done.push((index, result));
+                done.push((place, result));
             }
             done
         };
-        let mut results: Vec<_> = records.iter().map(|_| None).collect();
+        let mut results: Vec<_> = indices.iter().map(|_| None).collect();
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.min(records.len()))
+            let workers: Vec<_> = (0..threads.min(indices.len()))
                 .map(|_| scope.spawn(decode))
                 .collect();
             for worker in workers {
                 match worker.join() {
                     Ok(done) => {
-                        for (index, result) in done {
-                            results[index] = Some(result);
+                        for (place, result) in done {
+                            results[place] = Some(result);
                         }
                     }
                     Err(panic) => std::panic::resume_unwind(panic),
