@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod compile;
+pub mod data;
 pub mod doctor;
 pub mod drive;
 pub mod gamepad;

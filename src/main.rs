@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, doctor, drive, gamepad, guard, inspect, operator, record, trim,
+    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, operator, record, trim,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -39,6 +39,8 @@ enum Command {
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
     Compile(Box<compile::Options>),
+    /// Show, import and clean recordings
+    Data(data::Options),
     /// Show an engine's limits, layers, sections and signature
     Inspect(inspect::Options),
     /// Run as the guard of a simulated or dry-run car; `drive` starts this command
@@ -76,6 +78,7 @@ fn run() -> ExitCode {
         Command::Gamepad(options) => gamepad::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
+        Command::Data(options) => data::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Guard(options) => guard::run(&options),
         Command::Bench(options) => bench::run(&options),

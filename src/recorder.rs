@@ -1,11 +1,13 @@
 //! Records the frames and the commands of a drive by hand, in a folder that training, calibration
 //! and the `folder` camera read.
 //!
-//! Two threads run beside the driving loop: one waits for frames and copies each into one of a
-//! fixed number of buffers; the other encodes and writes. If no buffer is free, the frame is
-//! dropped and counted: a slow disk costs frames, but no memory and no commands.
+//! Three threads run beside the driving loop: one waits for frames and copies each into one of a
+//! fixed number of buffers; one encodes and writes; one waits until all of it is on the disk. If no
+//! buffer is free, the frame is dropped and counted: a slow disk costs frames, but no memory and no
+//! commands.
 
 mod folder;
+mod sync;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use serde::Serialize;
 use pilotage_camera::{BoxedCamera, CameraError};
 
 pub use folder::{Encoding, Folder, FolderError};
+use sync::Synced;
 
 /// The number of buffers for frames on their way to the disk: 15 MB of 640x480 RGB.
 const BUFFERS: usize = 16;
@@ -104,14 +107,34 @@ pub enum RecorderError {
     Thread(std::io::Error),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// The most frames to write.
+    limit: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
     failed: AtomicU64,
     /// The camera has no more pictures.
     ended: AtomicBool,
     end: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            limit: AtomicU64::new(u64::MAX),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            end: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether as many frames are written as are wanted.
+    fn is_full(&self) -> bool {
+        self.written.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
+    }
 }
 
 /// A frame on its way to the disk.
@@ -144,7 +167,7 @@ impl FrameTaker {
         say: fn(&str),
     ) -> Result<Self, RecorderError> {
         let (format, width, height) = camera.format();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         let path = folder.path().to_owned();
         let (free_sender, free) = sync_channel(BUFFERS);
         let (full, full_receiver) = sync_channel(BUFFERS);
@@ -158,11 +181,13 @@ impl FrameTaker {
             let _ = free_sender.try_send(slot);
         }
         let frame = Frame::new(format, width, height)?;
+        let file_system = folder.file_system()?;
+        let synced = Synced::start(file_system, say).map_err(RecorderError::Thread)?;
         let folder = folder.of(format, width, height, mixer)?;
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let writer = {
             let shared = Arc::clone(&shared);
-            let work = move || write(folder, &full_receiver, &free_sender, &shared, say);
+            let work = move || write(folder, synced, &full_receiver, &free_sender, &shared, say);
             named("recorder")
                 .spawn(work)
                 .map_err(RecorderError::Thread)?
@@ -178,6 +203,15 @@ impl FrameTaker {
             camera: Some(camera),
             writer: Some(writer),
         })
+    }
+
+    /// Writes at most this many frames in all, however many are in flight when the last of them is
+    /// written. Call it before the first frame.
+    #[must_use]
+    pub fn keep(self, most: Option<u64>) -> Self {
+        let most = most.unwrap_or(u64::MAX);
+        self.shared.limit.store(most, Ordering::Relaxed);
+        self
     }
 
     /// What became of the frames so far.
@@ -250,7 +284,7 @@ fn take(
                 continue;
             }
         }
-        let Some((steering, throttle)) = steered.get() else {
+        let Some((steering, throttle)) = steered.get().filter(|_| !shared.is_full()) else {
             continue;
         };
         let Ok(mut slot) = free.try_recv() else {
@@ -270,6 +304,7 @@ fn take(
 /// Writes frames until the camera's thread ends.
 fn write(
     mut folder: folder::Writer,
+    mut synced: Synced,
     full_receiver: &Receiver<Slot>,
     free_sender: &SyncSender<Slot>,
     shared: &Shared,
@@ -279,12 +314,15 @@ fn write(
     let mut faults = FaultReports::default();
     for slot in full_receiver {
         let is_paused = paused.is_some_and(|paused| paused.elapsed() < PAUSE);
-        if is_paused {
+        if shared.is_full() {
+            // In flight when the last wanted frame was written.
+        } else if is_paused {
             shared.failed.fetch_add(1, Ordering::Relaxed);
         } else {
             match folder.write(slot.frame.view(), slot.steering, slot.throttle) {
                 Ok(()) => {
                     shared.written.fetch_add(1, Ordering::Relaxed);
+                    synced.written();
                     paused = None;
                     faults.well("the recording goes on", Instant::now(), say);
                 }

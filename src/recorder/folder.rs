@@ -1,7 +1,8 @@
 //! The folder of a recording: pictures, and data.csv with a row for each.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,8 +16,9 @@ use rustix::fs::{FlockOperation, flock};
 /// The first line of data.csv: the columns of crates/training's recordings, and the car's own
 /// values.
 const HEADER: &str = "image_name,v,w,timestamp,steering,throttle";
-/// The largest data.csv, bytes; that of a million frames is smaller.
-const LONGEST_LIST: u64 = 256 << 20;
+/// The end of a data.csv whose rows are checked when a recording is continued, bytes: the rows of
+/// half a minute at 30 Hz.
+const TAIL: u64 = 1 << 16;
 
 /// The file format of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +89,9 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder, or continues the recording in it: an incomplete row is removed, and
-    /// numbers continue after the largest.
+    /// Creates the folder, or continues the recording in it: an incomplete row is removed, and so
+    /// are last rows whose pictures did not survive a power cut. Numbers continue after the
+    /// largest.
     ///
     /// # Errors
     /// Fails if the folder contains other files, or cannot be written.
@@ -119,30 +122,7 @@ impl Folder {
             .map_err(of_list)?;
         flock(&list, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FolderError::Taken(path.to_owned()))?;
-        let mut text = Vec::new();
-        let mut limited = Read::take(&mut list, LONGEST_LIST);
-        limited.read_to_end(&mut text).map_err(of_list)?;
-        let mut length = text
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |end| end as u64 + 1);
-        if length == 0 {
-            // New, or cut off in its first line.
-            if !HEADER.as_bytes().starts_with(&text) {
-                return Err(FolderError::Header { path: list_path });
-            }
-            list.set_len(0).map_err(of_list)?;
-            let header = format!("{HEADER}\n");
-            list.write_all(header.as_bytes()).map_err(of_list)?;
-            length = header.len() as u64;
-        } else {
-            let first = text.split(|&byte| byte == b'\n').next();
-            let first = first.unwrap_or(&[]).trim_ascii();
-            if first != HEADER.as_bytes() {
-                return Err(FolderError::Header { path: list_path });
-            }
-            list.set_len(length).map_err(of_list)?;
-        }
+        let length = continued(path, &mut list, &list_path)?;
         // Left by a recorder that was killed.
         for entry in fs::read_dir(path).map_err(failed)?.flatten() {
             if is_part(&entry.file_name().to_string_lossy()) {
@@ -161,6 +141,14 @@ impl Folder {
     /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder's file system, to wait until all that was written is on the disk.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be opened.
+    pub(super) fn file_system(&self) -> Result<File, FolderError> {
+        File::open(&self.path).map_err(|reason| file(&self.path, reason))
     }
 
     /// A writer for frames of this format.
@@ -186,6 +174,84 @@ impl Folder {
             epoch,
         })
     }
+}
+
+/// Checks a data.csv, of any length, that rows are to be added to, and removes what a power cut
+/// left at its end. Returns its length in bytes.
+fn continued(folder: &Path, list: &mut File, path: &Path) -> Result<u64, FolderError> {
+    let of_list = |reason| file(path, reason);
+    let total = list.metadata().map_err(of_list)?.len();
+    let start = read_at(list, 0, total.min(TAIL)).map_err(of_list)?;
+    let length = complete(list, total).map_err(of_list)?;
+    let header = || FolderError::Header {
+        path: path.to_owned(),
+    };
+    if length == 0 {
+        // New, or cut off in its first line.
+        if total > TAIL || !HEADER.as_bytes().starts_with(&start) {
+            return Err(header());
+        }
+        list.set_len(0).map_err(of_list)?;
+        let text = format!("{HEADER}\n");
+        list.write_all(text.as_bytes()).map_err(of_list)?;
+        return Ok(text.len() as u64);
+    }
+    let first = start.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+    if first.trim_ascii() != HEADER.as_bytes() {
+        return Err(header());
+    }
+    let length = with_pictures(folder, list, first.len() as u64 + 1, length).map_err(of_list)?;
+    list.set_len(length).map_err(of_list)?;
+    Ok(length)
+}
+
+/// The length of the complete lines at the start of the first `total` bytes.
+fn complete(list: &File, total: u64) -> io::Result<u64> {
+    let mut end = total;
+    while end > 0 {
+        let start = end.saturating_sub(TAIL);
+        let part = read_at(list, start, end - start)?;
+        if let Some(found) = part.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + found as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// The length of the list without the last rows whose pictures are missing or not whole: a row may
+/// survive a power cut that its picture does not. The rows begin at `first` and end at `end`.
+fn with_pictures(folder: &Path, list: &File, first: u64, end: u64) -> io::Result<u64> {
+    let start = first.max(end.saturating_sub(TAIL));
+    let text = read_at(list, start, end - start)?;
+    let mut length = end;
+    for row in text.split_inclusive(|&byte| byte == b'\n').rev() {
+        let name = row.split(|&byte| byte == b',').next().unwrap_or(&[]);
+        let name = str::from_utf8(name).unwrap_or("");
+        // The first row of the part may be cut by it, and is left as it is.
+        if number(name).is_none() || is_whole(&folder.join(name)) {
+            break;
+        }
+        length -= row.len() as u64;
+    }
+    Ok(length)
+}
+
+fn is_whole(picture: &Path) -> bool {
+    // Only files of the recorder's own names get here, in a folder that is locked.
+    let is_file = fs::metadata(picture).is_ok_and(|it| it.is_file());
+    let bytes = if is_file {
+        fs::read(picture)
+    } else {
+        return false;
+    };
+    bytes.is_ok_and(|bytes| pilotage_dataset::decode(&bytes).is_ok())
+}
+
+fn read_at(list: &File, start: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length as usize];
+    list.read_exact_at(&mut bytes, start)?;
+    Ok(bytes)
 }
 
 /// Writes frames to a folder.

@@ -115,6 +115,55 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
     }
 }
 
+#[test]
+fn last_rows_without_a_whole_picture_are_removed() {
+    let tape = folder();
+    let mut writer = open(&tape)
+        .unwrap()
+        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .unwrap();
+    for value in 0..6 {
+        let frame = frame(PixelFormat::Rgb8, value);
+        writer.write(frame.view(), 0.0, 0.0).unwrap();
+    }
+    drop(writer);
+    // What a power cut leaves of pictures that were not yet on the disk.
+    let place = |index: usize| tape.path().join(format!("{index:06}.png"));
+    let cut = fs::read(place(3)).unwrap();
+    fs::write(place(3), &cut[..cut.len() / 2]).unwrap();
+    fs::write(place(4), "").unwrap();
+    fs::remove_file(place(5)).unwrap();
+    drop(open(&tape).unwrap());
+    let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
+    let names: Vec<_> = list.lines().skip(1).map(|row| &row[..10]).collect();
+    assert_eq!(names, ["000000.png", "000001.png", "000002.png"]);
+}
+
+/// 256 MiB, beyond which rows were once lost. The file is sparse but for its ends.
+#[test]
+fn a_long_recording_is_continued_without_a_loss() {
+    use std::io::{Seek, SeekFrom, Write};
+
+    let tape = folder();
+    let mut writer = open(&tape)
+        .unwrap()
+        .of(PixelFormat::Rgb8, 16, 16, Mixer::simulated())
+        .unwrap();
+    let frame = frame(PixelFormat::Rgb8, 1);
+    writer.write(frame.view(), 0.0, 0.0).unwrap();
+    drop(writer);
+    let path = tape.path().join("data.csv");
+    let mut list = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    list.seek(SeekFrom::Start(300 << 20)).unwrap();
+    let rows = "\n000000.png,1,0,3,0,0\n000000.png,1,0,4,0,0\n";
+    list.write_all(rows.as_bytes()).unwrap();
+    list.write_all(b"000001.pn").unwrap();
+    drop(list);
+    drop(open(&tape).unwrap());
+    let length = fs::metadata(&path).unwrap().len();
+    assert_eq!(length, (300 << 20) + rows.len() as u64);
+}
+
 /// A camera that never waits, and sometimes fails.
 struct Fast {
     next: u64,
@@ -184,4 +233,52 @@ fn a_disk_too_slow_costs_frames_that_are_counted() {
         fs::read_dir(tape.path()).unwrap().count() as u64,
         1 + counts.written
     );
+}
+
+/// A camera that waits until it is released.
+struct Held(Fast, Arc<AtomicBool>);
+
+impl Camera for Held {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn format(&self) -> (PixelFormat, u32, u32) {
+        self.0.format()
+    }
+
+    fn frame_period(&self) -> Duration {
+        self.0.frame_period()
+    }
+
+    fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+        while !self.1.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.0.next(frame)
+    }
+}
+
+#[test]
+fn no_more_frames_are_written_than_are_wanted() {
+    let tape = folder();
+    let released = Arc::new(AtomicBool::new(false));
+    let fast = Fast {
+        next: 0,
+        frames: 400,
+    };
+    let camera = Box::new(Held(fast, Arc::clone(&released)));
+    let steered = Arc::new(Steered::new(false));
+    steered.set(true, 0.5, 0.1);
+    let (folder, mixer) = (open(&tape).unwrap(), Mixer::simulated());
+    let taker = FrameTaker::start(camera, folder, mixer, steered, |_| ()).unwrap();
+    let taker = taker.keep(Some(3));
+    released.store(true, Ordering::Release);
+    while !taker.ended() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let counts = taker.finish().counts;
+    assert_eq!((counts.written, counts.failed), (3, 0), "{counts:?}");
+    let list = fs::read_to_string(tape.path().join("data.csv")).unwrap();
+    assert_eq!(list.lines().count() as u64, 1 + counts.written);
 }

@@ -63,7 +63,8 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     assert_eq!(last[4..], ["1.000000", "0.200000"]);
 
     let mut data = Dataset::default();
-    assert_eq!(recording::read(&car.tape(), &mut data).unwrap(), rows.len());
+    let added = recording::read(&car.tape(), &mut data).unwrap();
+    assert_eq!(added.frames, rows.len());
     let [v, _] = data.label(rows.len() - 1);
     assert!((f64::from(v) - (0.8 - 6.5) / 17.5).abs() < 1e-5, "{v}");
     Frames::read(&car.tape(), &Preprocess::new(200, 66)).unwrap();
@@ -80,7 +81,8 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     assert!(more.len() >= rows.len() + 3, "{}", more.len());
     assert_eq!(more[rows.len()][0], format!("{:06}.png", rows.len()));
     let before = data.len();
-    assert_eq!(recording::read(&car.tape(), &mut data).unwrap(), more.len());
+    let added = recording::read(&car.tape(), &mut data).unwrap();
+    assert_eq!(added.frames, more.len());
     assert_eq!(data.len(), before + more.len());
 }
 
@@ -93,7 +95,11 @@ fn a_killed_recorder_leaves_a_readable_folder() {
     hold_until(&mut pad, || car.rows().len() >= 5);
     record.kill(Signal::KILL);
     drop(record);
-    let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
+    let read = || {
+        recording::read(&car.tape(), &mut Dataset::default())
+            .unwrap()
+            .frames
+    };
     let rows = read();
     assert!(rows >= 5);
     // A row that a power failure cut off is removed, and so is an incomplete picture.
@@ -172,7 +178,11 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     pad.hold(DEAD_MAN);
     pad.go();
     car.wait_pulses(&mut pad, GOING);
-    let read = || recording::read(&car.tape(), &mut Dataset::default()).unwrap();
+    let read = || {
+        recording::read(&car.tape(), &mut Dataset::default())
+            .unwrap()
+            .frames
+    };
     assert_eq!(read(), rows, "no row without its picture");
     limit(None);
     wait("it goes on", || {

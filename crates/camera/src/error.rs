@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use pilotage_dataset::DatasetError;
 use pilotage_vehicle::Fault;
 use pilotage_vision::VisionError;
 
@@ -141,20 +142,9 @@ pub enum CameraError {
         /// Format and size now.
         now: String,
     },
-    /// A folder cannot be read.
-    #[error("{}: {reason}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// The system's error.
-        reason: io::Error,
-    },
-    /// A folder without pictures.
-    #[error("{}: no pictures (.png, .jpg, .jpeg) there", folder.display())]
-    Empty {
-        /// The folder.
-        folder: PathBuf,
-    },
+    /// A folder has no recording that can be read.
+    #[error(transparent)]
+    Folder(#[from] DatasetError),
     /// A picture cannot be used.
     #[error("{}: {problem}", picture.display())]
     Picture {

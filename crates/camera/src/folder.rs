@@ -1,22 +1,20 @@
-//! Pictures in a folder, as a camera.
+//! The pictures of a recording, as a camera.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use image::{ImageReader, Limits};
+use pilotage_dataset::{Record, Recording};
 use pilotage_vehicle::{Clock, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
 use super::config::{CameraConfig, FolderSource};
 use super::{Camera, CameraError, Counters};
 
-/// Shows the pictures of a folder in the order of their names, each at its due time. A picture
+/// Shows the pictures of a recording in its order, each at its due time. Without a list of records
+/// the order is that of the pictures' names. A picture
 /// whose time has passed is skipped. Each picture is decoded when it is due, which allocates
 /// memory.
 pub struct FolderCamera {
-    folder: PathBuf,
-    pictures: Vec<PathBuf>,
+    recording: Recording,
     repeat: bool,
     size: (u32, u32),
     period: Duration,
@@ -26,14 +24,13 @@ pub struct FolderCamera {
 }
 
 impl FolderCamera {
-    /// Lists the pictures.
+    /// Reads the list of pictures.
     ///
     /// # Errors
-    /// Fails if the folder cannot be read, or if it has no pictures.
+    /// Fails if the folder has no recording that can be read.
     pub fn open(source: &FolderSource, config: &CameraConfig) -> Result<Self, CameraError> {
         Ok(Self {
-            pictures: list(&source.folder)?,
-            folder: source.folder.clone(),
+            recording: Recording::open(&source.folder)?,
             repeat: source.repeat,
             size: (config.width, config.height),
             period: config.period(),
@@ -48,29 +45,21 @@ impl FolderCamera {
         started + Duration::from_nanos(number.saturating_mul(period))
     }
 
-    fn decode(&self, path: &Path, frame: &mut Frame) -> Result<(), CameraError> {
+    fn decode(&self, record: &Record, frame: &mut Frame) -> Result<(), CameraError> {
         let failed = |problem: String| CameraError::Picture {
-            picture: path.to_owned(),
+            picture: self.recording.folder().join(&record.picture),
             problem,
         };
         let (width, height) = self.size;
-        let mut reader = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(|error| failed(error.to_string()))?;
-        let mut limits = Limits::default();
-        limits.max_image_width = Some(width);
-        limits.max_image_height = Some(height);
-        reader.limits(limits);
-        let picture = reader.decode().map_err(|error| failed(error.to_string()))?;
-        let (w, h) = (picture.width(), picture.height());
+        let picture = self.recording.decode(record);
+        let picture = picture.map_err(|problem| failed(problem.to_string()))?;
+        let (w, h) = (picture.width, picture.height);
         if (w, h) != self.size {
             return Err(failed(format!(
                 "is {w}x{h} pixels, but `camera.width` and `camera.height` say {width}x{height}"
             )));
         }
-        frame
-            .data_mut()
-            .copy_from_slice(picture.into_rgb8().as_raw());
+        frame.data_mut().copy_from_slice(&picture.rgb);
         Ok(())
     }
 }
@@ -81,8 +70,8 @@ impl Camera for FolderCamera {
         let rate = 1.0 / self.period.as_secs_f64();
         format!(
             "{} pictures in {}, {width}x{height} at {rate:.4} Hz",
-            self.pictures.len(),
-            self.folder.display()
+            self.recording.records().len(),
+            self.recording.folder().display()
         )
     }
 
@@ -103,15 +92,15 @@ impl Camera for FolderCamera {
         let started = *self.started.get_or_insert(now);
         let passed = now.since(started).as_nanos() / self.period.as_nanos().max(1);
         let number = self.next.max(passed as u64);
-        let pictures = self.pictures.len();
+        let pictures = self.recording.records().len();
         if !self.repeat && number >= pictures as u64 {
             return Err(CameraError::Ended {
-                folder: self.folder.clone(),
+                folder: self.recording.folder().to_owned(),
                 pictures,
             });
         }
         let picture = (number % pictures as u64) as usize;
-        self.decode(&self.pictures[picture], frame)?;
+        self.decode(&self.recording.records()[picture], frame)?;
         let moment = self.moment(started, number);
         std::thread::sleep(moment.since(Monotonic.now()));
         frame.captured = moment;
@@ -125,28 +114,6 @@ impl Camera for FolderCamera {
     fn counters(&self) -> Counters {
         self.counters
     }
-}
-
-fn list(folder: &Path) -> Result<Vec<PathBuf>, CameraError> {
-    let failed = |reason| CameraError::Folder {
-        folder: folder.to_owned(),
-        reason,
-    };
-    let mut pictures = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        let extension = extension.unwrap_or("").to_ascii_lowercase();
-        if ["png", "jpg", "jpeg"].contains(&extension.as_str()) {
-            pictures.push(path);
-        }
-    }
-    pictures.sort();
-    if pictures.is_empty() {
-        let folder = folder.to_owned();
-        return Err(CameraError::Empty { folder });
-    }
-    Ok(pictures)
 }
 
 #[cfg(test)]

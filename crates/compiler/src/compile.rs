@@ -101,7 +101,8 @@ pub fn compile_recipe(
         None => None,
         Some(settings) => {
             let path = folder.join(&settings.frames);
-            let frames = Frames::read(&path, &recipe.input)?;
+            let mut frames = Frames::read(&path, &recipe.input)?;
+            warnings.append(&mut frames.notes);
             if frames.pixels.len() < FEW {
                 warnings.push(format!(
                     "{}: only {} pictures; with fewer than {FEW} the ranges may be too narrow \

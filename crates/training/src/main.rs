@@ -50,7 +50,7 @@ struct Imitate {
     /// Frames gathered in each round; 10000, or none with --data.
     #[arg(long)]
     frames: Option<usize>,
-    /// A recording to learn from too: a folder of images with data.csv. May be repeated.
+    /// A recording to learn from too: a folder with data.csv, v and w. May be repeated.
     #[arg(long, value_name = "FOLDER")]
     data: Vec<PathBuf>,
     /// Passes over all frames after each round but the last.
@@ -195,8 +195,15 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
     };
     let mut data = Dataset::with_capacity((plan.rounds + 1) * plan.frames);
     for folder in &arguments.data {
-        let frames = recording::read(folder, &mut data)?;
-        print(format_args!("{}: {frames} frames", folder.display()));
+        let added = recording::read(folder, &mut data)?;
+        for note in &added.notes {
+            print(format_args!("warning: {note}"));
+        }
+        print(format_args!(
+            "{}: {} frames",
+            folder.display(),
+            added.frames
+        ));
     }
     let weights = imitate(&plan, &mut data, |_, weights| Ok(report(weights)?))?;
     write(&weights, &arguments.out)

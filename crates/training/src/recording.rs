@@ -1,16 +1,18 @@
-//! Recordings: a data set on disk as a folder of images with `data.csv`.
+//! Recordings: reads any format of `pilotage-dataset` as training data, and writes folders of
+//! images with `data.csv`.
 //!
-//! The format is that of JdeRobot's DeepLearningStudio: a header, and a line for each image,
-//! `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left positive) and the time in seconds.
-//! Further columns, such as those of `pilotage record`, are ignored.
+//! The written format is that of JdeRobot's DeepLearningStudio: a header, and a line for each
+//! image, `image_name,v,w,timestamp`, with v in m/s, w in rad/s (left positive) and the time in
+//! seconds.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder, ImageError, ImageReader};
+use image::{ExtendedColorType, ImageEncoder, ImageError};
+use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording};
 use pilotage_vehicle::Time;
 use pilotage_vision::{Crop, FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
@@ -19,10 +21,6 @@ use crate::network::{HEIGHT, PICTURE, WIDTH};
 
 /// The first line of `data.csv`.
 const HEADER: &str = "image_name,v,w,timestamp";
-/// The most pixels along one side of an image.
-const MOST_PIXELS: u32 = 8192;
-/// The longest line that is accepted, in bytes.
-const LONGEST_LINE: u64 = 4096;
 
 /// Why a recording cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,30 +33,28 @@ pub enum RecordingError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The first line does not begin with the header.
-    #[error("{}: the first line must begin with `{HEADER}`, not `{found}`", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        found: String,
+    /// The recording cannot be read, or too many of its pictures are bad.
+    #[error(transparent)]
+    Recording(#[from] DatasetError),
+    /// A record has no speed or no yaw rate.
+    #[error(
+        "{}: the record of {} has no {missing}; this training learns v in m/s and w in rad/s, the \
+         columns of a data.csv", folder.display(), picture.display()
+    )]
+    NoLabel {
+        /// The recording.
+        folder: PathBuf,
+        /// The record's picture.
+        picture: PathBuf,
+        /// The missing value: v or w.
+        missing: &'static str,
     },
-    /// A line does not describe an image.
-    #[error("{}, line {line}: {problem}; expected `{HEADER}` with v in m/s and w in rad/s", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// The error in the line.
-        problem: &'static str,
-    },
-    /// An image cannot be decoded or encoded.
+    /// An image cannot be encoded.
     #[error("{}: {source}", path.display())]
     Image {
         /// The image.
         path: PathBuf,
-        /// The error of the decoder or encoder.
+        /// The error of the encoder.
         source: ImageError,
     },
     /// An image cannot be resized for the network.
@@ -71,124 +67,85 @@ pub enum RecordingError {
     },
 }
 
+/// What was added to a data set.
+#[derive(Debug)]
+pub struct Added {
+    /// The number of frames.
+    pub frames: usize,
+    /// What an operator should know, such as pictures that are passed over.
+    pub notes: Vec<String>,
+}
+
 /// Adds the recording in `folder` to `data`. Images of 200x66 are used unchanged; of other images
 /// the lower half is resized, as of a camera's frame.
 ///
 /// # Errors
-/// When a file is missing or invalid; the error states file and line.
-pub fn read(folder: &Path, data: &mut Dataset) -> Result<usize, RecordingError> {
-    let path = folder.join("data.csv");
-    let file = File::open(&path).map_err(|source| file_error(&path, source))?;
-    let mut lines = BufReader::new(file);
-    let mut text = String::new();
-    let mut line = 0;
-    let mut images = Images::default();
-    let before = data.len();
-    loop {
-        text.clear();
-        line += 1;
-        let taken = io::Read::take(&mut lines, LONGEST_LINE).read_line(&mut text);
-        if taken.map_err(|source| file_error(&path, source))? == 0 {
-            return Ok(data.len() - before);
-        }
-        let content = text.trim_start_matches('\u{feff}').trim();
-        if line == 1 {
-            let more = content.strip_prefix(HEADER);
-            if !more.is_some_and(|more| more.is_empty() || more.starts_with(',')) {
-                let (path, found) = (path, content.chars().take(60).collect());
-                return Err(RecordingError::Header { path, found });
-            }
-            continue;
-        }
-        if content.is_empty() {
-            continue;
-        }
-        let (name, speed, yaw_rate) = fields(content).map_err(|problem| RecordingError::Line {
-            path: path.clone(),
-            line,
-            problem,
-        })?;
-        let picture = images.read(&folder.join(name))?;
-        data.push(picture, normalised(speed, yaw_rate));
+/// When the recording cannot be read, too many of its pictures are bad, or a record has no speed or
+/// yaw rate. `data` may then have a part of the recording.
+pub fn read(folder: &Path, data: &mut Dataset) -> Result<Added, RecordingError> {
+    let recording = Recording::open(folder)?;
+    let records = recording.records();
+    for record in records {
+        label(folder, record)?;
     }
-}
-
-fn fields(line: &str) -> Result<(&str, f64, f64), &'static str> {
-    let mut fields = line.split(',').map(str::trim);
-    let name = fields.next().filter(|name| !name.is_empty());
-    let name = name.ok_or("the image's name is missing")?;
-    if Path::new(name).is_absolute() || name.split(['/', '\\']).any(|part| part == "..") {
-        return Err("the image must lie in the data set's folder");
-    }
-    let mut number = |problem| {
-        let number = fields.next().and_then(|field| field.parse::<f64>().ok());
-        number.filter(|n| n.abs() < 1e3).ok_or(problem)
+    let all: Vec<usize> = (0..records.len()).collect();
+    let prepared = |record: &Record, picture| {
+        let picture = resize(&folder.join(&record.picture), picture)?;
+        Ok::<_, RecordingError>((picture, label(folder, record)?))
     };
-    let speed = number("v is missing or not a speed")?;
-    let yaw_rate = number("w is missing or not a yaw rate")?;
-    Ok((name, speed, yaw_rate))
+    let decoded = recording.for_each_picture(&all, prepared, |_, (picture, (v, w))| {
+        data.push(&picture, normalised(v, w));
+    })?;
+    let frames = decoded.used;
+    let found = decoded.notes(&recording);
+    let notes = recording.notes().iter().chain(&found).map(Note::to_string);
+    let notes = notes.collect();
+    Ok(Added { frames, notes })
 }
 
-/// Reads images, and reuses the resizer while the size stays the same.
-#[derive(Default)]
-struct Images {
-    resize: Option<(u32, u32, Vision)>,
-    picture: Vec<u8>,
+/// The speed (m/s) and the yaw rate (rad/s) of a record.
+fn label(folder: &Path, record: &Record) -> Result<(f64, f64), RecordingError> {
+    let missing = |missing| RecordingError::NoLabel {
+        folder: folder.to_owned(),
+        picture: record.picture.clone(),
+        missing,
+    };
+    let speed = record.speed.ok_or_else(|| missing("v"))?;
+    let yaw_rate = record.yaw_rate.ok_or_else(|| missing("w"))?;
+    Ok((speed, yaw_rate))
 }
 
-impl Images {
-    fn read(&mut self, path: &Path) -> Result<&[u8], RecordingError> {
-        let image = |source| RecordingError::Image {
-            path: path.to_owned(),
-            source,
-        };
-        let reader = ImageReader::open(path).map_err(|source| file_error(path, source))?;
-        let mut reader = reader
-            .with_guessed_format()
-            .map_err(|source| file_error(path, source))?;
-        let mut limits = image::Limits::default();
-        limits.max_image_width = Some(MOST_PIXELS);
-        limits.max_image_height = Some(MOST_PIXELS);
-        reader.limits(limits);
-        let pixels = reader.decode().map_err(image)?.into_rgb8();
-        let (width, height) = pixels.dimensions();
-        if (width as usize, height as usize) == (WIDTH, HEIGHT) {
-            self.picture = pixels.into_raw();
-            return Ok(&self.picture);
-        }
-        let resize = |source| RecordingError::Resize {
-            path: path.to_owned(),
-            source,
-        };
-        let known = self.resize.take().filter(|r| (r.0, r.1) == (width, height));
-        let (.., vision) = match known {
-            Some(known) => self.resize.insert(known),
-            None => {
-                let mut preprocess = Preprocess::new(WIDTH as u32, HEIGHT as u32);
-                preprocess.crop = Some(Crop {
-                    x: 0,
-                    y: height / 2,
-                    width,
-                    height: height - height / 2,
-                });
-                let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8);
-                self.resize.insert((width, height, vision.map_err(resize)?))
-            }
-        };
-        self.picture.resize(PICTURE, 0);
-        let frame = FrameView {
-            format: PixelFormat::Rgb8,
-            width,
-            height,
-            data: pixels.as_raw(),
-            captured: Time::ZERO,
-            sequence: 0,
-        };
-        vision
-            .resize_to_u8(frame, &mut self.picture)
-            .map_err(resize)?;
-        Ok(&self.picture)
+/// The pixels of the network's input.
+fn resize(path: &Path, picture: Picture) -> Result<Vec<u8>, RecordingError> {
+    let (width, height) = (picture.width, picture.height);
+    if (width as usize, height as usize) == (WIDTH, HEIGHT) {
+        return Ok(picture.rgb);
     }
+    let failed = |source| RecordingError::Resize {
+        path: path.to_owned(),
+        source,
+    };
+    let mut preprocess = Preprocess::new(WIDTH as u32, HEIGHT as u32);
+    preprocess.crop = Some(Crop {
+        x: 0,
+        y: height / 2,
+        width,
+        height: height - height / 2,
+    });
+    let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8);
+    let mut resized = vec![0; PICTURE];
+    let frame = FrameView {
+        format: PixelFormat::Rgb8,
+        width,
+        height,
+        data: &picture.rgb,
+        captured: Time::ZERO,
+        sequence: 0,
+    };
+    vision
+        .and_then(|mut vision| vision.resize_to_u8(frame, &mut resized))
+        .map_err(failed)?;
+    Ok(resized)
 }
 
 /// The encoding of a recording's images.

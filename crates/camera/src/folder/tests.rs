@@ -1,3 +1,6 @@
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::config::Source;
 
@@ -30,11 +33,26 @@ fn frame() -> Frame {
 #[test]
 fn pictures_are_shown_once_in_the_order_of_their_names() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, level) in [("b.png", 2), ("a.png", 1), ("c.JPG", 30)] {
+    for (name, level) in [("10.png", 2), ("9.png", 1), ("c.JPG", 30)] {
         picture(folder.path(), name, level, 32);
     }
-    fs::write(folder.path().join("data.csv"), "image_name\n").unwrap();
-    let (source, config) = config(folder.path(), false);
+    are_shown_once(folder.path());
+}
+
+#[test]
+fn a_recording_is_shown_in_the_order_of_its_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, level) in [("b.png", 1), ("a.png", 2), ("c.JPG", 30), ("d.png", 40)] {
+        picture(folder.path(), name, level, 32);
+    }
+    let list = "image_name,v\nb.png,1\na.png,1\nc.JPG,1\n";
+    fs::write(folder.path().join("data.csv"), list).unwrap();
+    are_shown_once(folder.path());
+}
+
+/// Checks that pictures of the levels 1, 2 and 30 are shown, and no others.
+fn are_shown_once(folder: &Path) {
+    let (source, config) = config(folder, false);
     let mut camera = FolderCamera::open(&source, &config).unwrap();
     let mut frame = frame();
     let mut seen = Vec::new();

@@ -65,21 +65,61 @@ fn data_csv_selects_and_orders_the_images() {
     assert_eq!(firsts, [3, 1]);
 
     fs::write(folder.path().join("data.csv"), "name,v\na.png,1\n").unwrap();
-    assert_eq!(
-        error(&folder),
-        "FRAMES/data.csv, line 1: the first column must be image_name"
-    );
-    fs::write(folder.path().join("data.csv"), "image_name,v\n,1\n").unwrap();
-    assert_eq!(
-        error(&folder),
-        "FRAMES/data.csv, line 2: there is no image name"
+    assert!(
+        error(&folder).starts_with("FRAMES/data.csv, line 1: no column `image_name`"),
+        "{}",
+        error(&folder)
     );
     let list = "image_name,v\na.png,1\nlost.png,1\n";
     fs::write(folder.path().join("data.csv"), list).unwrap();
     assert!(
-        error(&folder).starts_with("FRAMES/lost.png: No such file"),
+        error(&folder).contains("1 of 2 pictures cannot be used, more than 5 %: lost.png does"),
         "{}",
         error(&folder)
+    );
+}
+
+#[test]
+fn a_few_bad_pictures_are_passed_over_with_a_note() {
+    let folder = TempDir::new().unwrap();
+    for index in 0..20 {
+        picture(&folder.path().join(format!("{index}.png")), 8, 4, index);
+    }
+    fs::write(folder.path().join("9.png"), "").unwrap();
+    let frames = Frames::read(folder.path(), &input()).unwrap();
+    let firsts: Vec<u8> = frames.pixels.iter().map(|frame| frame[0]).collect();
+    // In natural order.
+    let expected: Vec<u8> = (0..20).filter(|&level| level != 9).collect();
+    assert_eq!(firsts, expected);
+    let [note] = &frames.notes[..] else {
+        panic!("{:?}", frames.notes);
+    };
+    assert!(
+        note.contains("1 of 20 pictures cannot be used and are passed over"),
+        "{note}"
+    );
+}
+
+#[test]
+fn of_many_pictures_a_thousand_are_chosen_evenly() {
+    let folder = TempDir::new().unwrap();
+    let mut list = "image_name\n".to_owned();
+    for level in 0..100 {
+        picture(&folder.path().join(format!("{level}.png")), 8, 4, level);
+    }
+    for row in 0..5000 {
+        list += &format!("{}.png\n", row / 50);
+    }
+    fs::write(folder.path().join("data.csv"), list).unwrap();
+    let frames = Frames::read(folder.path(), &input()).unwrap();
+    assert_eq!(frames.pixels.len(), 1000);
+    for (index, frame) in frames.pixels.iter().enumerate() {
+        assert_eq!(usize::from(frame[0]), index / 10);
+    }
+    assert!(
+        frames.notes[0].ends_with("1000 of 5000 pictures are used, evenly chosen"),
+        "{:?}",
+        frames.notes
     );
 }
 
@@ -100,7 +140,7 @@ fn unusable_folders_are_errors_with_the_reason() {
     fs::write(folder.path().join("3.png"), b"\x89PNG\r\n\x1a\nbroken").unwrap();
     let broken = error(&folder);
     assert!(
-        broken.starts_with("FRAMES/3.png") && broken.contains("remove it"),
+        broken.contains(": 3.png is ") && broken.contains("remove them"),
         "{broken}"
     );
     let missing_folder = Frames::read(&folder.path().join("missing_folder"), &input()).unwrap_err();
@@ -114,6 +154,7 @@ fn unusable_folders_are_errors_with_the_reason() {
 fn every_ninth_frame_is_held_back() {
     let frames = Frames {
         pixels: (0..20).map(|level| vec![level]).collect(),
+        ..Frames::default()
     };
     let (calibration, held_back) = frames.split();
     assert_eq!(held_back, [[8], [17]]);
@@ -121,6 +162,7 @@ fn every_ninth_frame_is_held_back() {
     // With fewer than nine frames, one is still held back.
     let frames = Frames {
         pixels: vec![vec![1], vec![2]],
+        ..Frames::default()
     };
     let (calibration, held_back) = frames.split();
     assert_eq!((calibration.len(), held_back.len()), (1, 1));

@@ -1,0 +1,153 @@
+//! Folders with `data.csv`, as JdeRobot's DeepLearningStudio and `pilotage record` write them:
+//! `image_name,v,w,timestamp[,steering,throttle]`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{DatasetError, RowProblem};
+use crate::notes::Note;
+use crate::path::{Finder, ListedPath};
+use crate::recording::{Found, Record};
+use crate::table::{Fields, Table, Titles, row_error};
+
+pub(crate) const LIST: &str = "data.csv";
+/// No car is faster, in m/s, or turns faster, in rad/s.
+const MOST_SPEED: f64 = 1e3;
+/// Rounding may lead a little beyond 1.
+const MOST_COMMAND: f64 = 1.0 + 1e-3;
+
+struct Columns {
+    titles: Titles,
+    image_name: usize,
+    v: Option<usize>,
+    w: Option<usize>,
+    timestamp: Option<usize>,
+    steering: Option<usize>,
+    throttle: Option<usize>,
+    extra: Vec<(usize, Arc<str>)>,
+}
+
+pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
+    let path = folder.join(LIST);
+    let Some(mut table) = Table::open(folder, LIST)? else {
+        return Err(DatasetError::NoColumn {
+            path,
+            line: 1,
+            column: "image_name",
+            found: String::new(),
+        });
+    };
+    let columns = columns(table.titles()?)?;
+    let mut found = Found::default();
+    let mut reader = Reader {
+        folder,
+        finder: Finder::default(),
+        no_times: 0,
+    };
+    while let Some(row) = table.next()? {
+        let record = match row.fields {
+            Ok(fields) => reader.record(fields, &columns),
+            Err(problem) => Err(("", problem)),
+        };
+        match record {
+            Ok(record) => found.push(
+                &path,
+                Record {
+                    line: row.line,
+                    ..record
+                },
+            )?,
+            // A power cut or a full disk ended it.
+            Err(_) if !row.ended => found.notes.push(Note::CutRow {
+                path: path.clone(),
+                line: row.line,
+            }),
+            Err((column, problem)) => return Err(row_error(&path, row.line, column, problem)),
+        }
+    }
+    reader.notes(path, &mut found);
+    Ok(found)
+}
+
+fn columns(titles: Titles) -> Result<Columns, DatasetError> {
+    let extra = titles.titles.iter().enumerate();
+    let extra = extra.filter(|(_, title)| title.starts_with("pilot/"));
+    Ok(Columns {
+        image_name: titles.needed("image_name")?,
+        v: titles.find("v"),
+        w: titles.find("w"),
+        timestamp: titles.find("timestamp"),
+        steering: titles.find("steering"),
+        throttle: titles.find("throttle"),
+        extra: extra.map(|(i, title)| (i, title.as_str().into())).collect(),
+        titles,
+    })
+}
+
+struct Reader<'a> {
+    folder: &'a Path,
+    finder: Finder,
+    no_times: usize,
+}
+
+/// A problem with the title of its column.
+type InColumn = (&'static str, RowProblem);
+
+impl Reader<'_> {
+    fn record(&mut self, fields: &Fields, columns: &Columns) -> Result<Record, InColumn> {
+        columns
+            .titles
+            .check(fields)
+            .map_err(|problem| ("", problem))?;
+        let number = |column: Option<usize>, title, most, range| match column {
+            None => Ok(None),
+            Some(column) => {
+                let number = fields.number(column, most, range);
+                number.map_err(|problem| (title, problem))
+            }
+        };
+        let command = |column, title| {
+            let number = number(column, title, MOST_COMMAND, "-1 to 1")?;
+            Ok(number.map(|number| number.clamp(-1.0, 1.0)))
+        };
+        let mut record = Record {
+            steering: command(columns.steering, "steering")?,
+            throttle: command(columns.throttle, "throttle")?,
+            speed: number(columns.v, "v", MOST_SPEED, "-1000 to 1000 m/s")?,
+            yaw_rate: number(columns.w, "w", MOST_SPEED, "-1000 to 1000 rad/s")?,
+            ..Record::default()
+        };
+        if let Some(column) = columns.timestamp {
+            let text = fields.get(column);
+            let text = text.map_err(|problem| ("timestamp", problem))?;
+            record.time = fields.parse(text);
+            self.no_times += usize::from(!text.is_empty() && record.time.is_none());
+        }
+        for (column, name) in &columns.extra {
+            // Another program's columns: what is no number is passed over.
+            let text = fields.get(*column).unwrap_or("");
+            if let Some(value) = fields.parse(text) {
+                record.extra.push((Arc::clone(name), value));
+            }
+        }
+        let name = |problem| ("image_name", problem);
+        let text = fields.get(columns.image_name).map_err(name)?;
+        let listed = ListedPath::new(text).and_then(ListedPath::relative);
+        let listed = listed.map_err(|problem| name(problem.into()))?;
+        record.picture = self.finder.find(self.folder, &listed);
+        Ok(record)
+    }
+
+    fn notes(&self, path: PathBuf, found: &mut Found) {
+        if self.no_times > 0 {
+            found.notes.push(Note::NoTimes {
+                path: path.clone(),
+                count: self.no_times,
+            });
+        }
+        if self.finder.elsewhere > 0 {
+            let count = self.finder.elsewhere;
+            found.notes.push(Note::Elsewhere { path, count });
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Why a recording cannot be read.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::path::PathProblem;
+use crate::picture::PictureProblem;
+use crate::pictures::BAD_SHARE_PERCENT;
+use crate::recording::MOST_RECORDS;
+
+/// Bad pictures that a message names; the rest are counted.
+const NAMED: usize = 8;
+
+/// Why a recording cannot be read. Messages name the file, the line and the column, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// A file or folder cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A file of the recording is a FIFO, a device, a socket or a folder.
+    #[error("{}: is {kind}, not a file; remove it", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A file of the recording is a symbolic link out of the folder.
+    #[error("{}: is a link out of the folder; copy the file into it", path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder has no recording of a known format.
+    #[error(
+        "{}: no pictures (.png, .jpg, .jpeg) there, and no data.csv, manifest.json, \
+         record_*.json or driving_log.csv; {hint}", folder.display()
+    )]
+    Empty {
+        /// The folder.
+        folder: PathBuf,
+        /// What to do.
+        hint: String,
+    },
+    /// The folder has the lists of two formats.
+    #[error(
+        "{}: has both {first} and {second}; move one of them to another folder", folder.display()
+    )]
+    Ambiguous {
+        /// The folder.
+        folder: PathBuf,
+        /// The first list.
+        first: &'static str,
+        /// The second list.
+        second: &'static str,
+    },
+    /// More records than a recording may have.
+    #[error("{}: more than {MOST_RECORDS} records; split the recording", path.display())]
+    TooMany {
+        /// The list or folder.
+        path: PathBuf,
+    },
+    /// A list is in an encoding that is not read.
+    #[error("{}: {problem}; save the file as UTF-8", path.display())]
+    Encoding {
+        /// The list.
+        path: PathBuf,
+        /// What the file seems to be.
+        problem: &'static str,
+    },
+    /// A list has no such column.
+    #[error(
+        "{}, line {line}: no column `{column}` among the titles `{found}`; the first line names \
+         the columns, such as `image_name,v,w,timestamp`", path.display()
+    )]
+    NoColumn {
+        /// The list.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// The missing column.
+        column: &'static str,
+        /// The titles that were found.
+        found: String,
+    },
+    /// A list names a column twice.
+    #[error("{}, line 1: two columns are called `{column}`; rename or remove one", path.display())]
+    ColumnTwice {
+        /// The list.
+        path: PathBuf,
+        /// The title.
+        column: String,
+    },
+    /// A row of a list cannot be read.
+    #[error("{}, line {line}{}: {problem}; correct the row or delete it", path.display(), in_column(column))]
+    Row {
+        /// The list.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// The column's title, or empty.
+        column: String,
+        /// What is wrong.
+        problem: RowProblem,
+    },
+    /// A tub's manifest cannot be read.
+    #[error(
+        "{}, line {line}: {problem}; restore the file from a copy of the tub", path.display()
+    )]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Too many records of a tub cannot be read.
+    #[error(
+        "{}: {bad} of {of} records cannot be read, more than {BAD_SHARE_PERCENT} %; the first is \
+         {first}", folder.display()
+    )]
+    BadRecords {
+        /// The tub.
+        folder: PathBuf,
+        /// Records that cannot be read.
+        bad: usize,
+        /// Records in all.
+        of: usize,
+        /// The first of them, with the reason.
+        first: String,
+    },
+    /// Too many pictures cannot be used.
+    #[error(transparent)]
+    BadPictures(BadPictures),
+}
+
+fn in_column(column: &str) -> String {
+    match column {
+        "" => String::new(),
+        column => format!(", column `{column}`"),
+    }
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowProblem {
+    /// A needed field is empty.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// A field is not a number.
+    #[error("`{0}` is not a number")]
+    NotNumber(String),
+    /// A number lies outside its range.
+    #[error("{value} is outside {range}")]
+    Range {
+        /// The number.
+        value: String,
+        /// The range, with its unit.
+        range: &'static str,
+    },
+    /// A picture's path is not one within the folder.
+    #[error(transparent)]
+    Path(#[from] PathProblem),
+    /// The row has another number of fields than the title row.
+    #[error("{found} fields, but {expected} columns")]
+    Fields {
+        /// The row's fields.
+        found: usize,
+        /// The columns.
+        expected: usize,
+    },
+    /// A quoted field does not end.
+    #[error("a quote is not closed")]
+    Quote,
+    /// The text is not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// The line is longer than any row of such a list.
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
+    /// The line is not a JSON object.
+    #[error("not a JSON object ({0})")]
+    Json(String),
+}
+
+/// A picture that cannot be used.
+#[derive(Debug)]
+pub struct BadPicture {
+    /// Its path, relative to the recording's folder.
+    pub picture: PathBuf,
+    /// Why it cannot be used.
+    pub problem: PictureProblem,
+}
+
+impl fmt::Display for BadPicture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.picture.display(), self.problem)
+    }
+}
+
+/// The pictures of a recording that cannot be used.
+#[derive(Debug, Default)]
+pub struct BadPictures {
+    /// The recording.
+    pub folder: PathBuf,
+    /// The bad pictures, in the order of the recording.
+    pub bad: Vec<BadPicture>,
+    /// How many pictures were read.
+    pub of: usize,
+}
+
+impl BadPictures {
+    /// Whether the share of bad pictures is small enough to go on without them: at most
+    /// [`BAD_SHARE_PERCENT`] percent.
+    pub fn tolerable(&self) -> bool {
+        self.bad.len().saturating_mul(100) <= self.of.saturating_mul(BAD_SHARE_PERCENT)
+    }
+}
+
+impl fmt::Display for BadPictures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.bad.len();
+        write!(
+            f,
+            "{}: {count} of {} pictures",
+            self.folder.display(),
+            self.of
+        )?;
+        match self.tolerable() {
+            true => write!(f, " cannot be used and are passed over: ")?,
+            false => write!(f, " cannot be used, more than {BAD_SHARE_PERCENT} %: ")?,
+        }
+        for (index, bad) in self.bad.iter().take(NAMED).enumerate() {
+            write!(f, "{}{bad}", if index > 0 { ", " } else { "" })?;
+        }
+        if count > NAMED {
+            write!(f, ", and {} more", count - NAMED)?;
+        }
+        match self.tolerable() {
+            true => Ok(()),
+            false => write!(
+                f,
+                "; remove them, or leave them out with `pilotage data clean`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadPictures {}

@@ -1,0 +1,56 @@
+//! One reader for recordings: pictures with what the driver did, in the order of the drive.
+//!
+//! [`Recording::open`] detects the format by the folder's content:
+//!
+//! | format | recognised by | written by |
+//! |---|---|---|
+//! | data.csv | `data.csv` | `pilotage record`, JdeRobot's DeepLearningStudio, [`FolderWriter`] |
+//! | tub, version 2 | `manifest.json` | Donkeycar from 4.0 on, [`TubWriter`] |
+//! | tub, version 1 | `record_N.json` | Donkeycar before 4.0 |
+//! | Udacity | `driving_log.csv` | Udacity's self-driving car simulator |
+//! | pictures | PNG and JPEG files only | anything |
+//!
+//! Every format gives the same [`Record`]s: steering is positive to the left, times are in
+//! seconds. A list file is read as a stream and never cut short silently; no path leaves the
+//! folder; nothing but a regular file is opened. [`Recording::for_each_picture`] decodes pictures
+//! with checks, collects the bad ones, and accepts up to [`BAD_SHARE_PERCENT`] of them.
+//! docs/recordings.md describes the formats and the rules for users.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use pilotage_dataset::Recording;
+//!
+//! let recording = Recording::open(Path::new("tub"))?;
+//! for record in recording.records() {
+//!     let picture = recording.decode(record);
+//!     println!("{}: {:?} {}", record.picture.display(), record.steering, picture.is_ok());
+//! }
+//! # Ok::<(), pilotage_dataset::DatasetError>(())
+//! ```
+
+mod data_csv;
+mod error;
+mod file;
+mod lines;
+mod marks;
+mod notes;
+mod order;
+mod path;
+mod picture;
+mod pictures;
+mod plain;
+mod recording;
+mod table;
+mod tub;
+mod udacity;
+mod write;
+
+pub use error::{BadPicture, BadPictures, DatasetError, RowProblem};
+pub use marks::{LEFT_OUT, mark};
+pub use notes::Note;
+pub use order::natural;
+pub use path::PathProblem;
+pub use picture::{LARGEST_SIDE, Picture, PictureProblem, decode};
+pub use pictures::{BAD_SHARE_PERCENT, Decoded, evenly};
+pub use recording::{Extra, Format, MOST_RECORDS, Record, Recording};
+pub use write::{FolderWriter, PictureFile, TubWriter, WriteError};

@@ -1,0 +1,148 @@
+//! What was passed over or assumed in reading a recording.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::BadPictures;
+
+/// Something that an operator should know about a recording that was read.
+#[derive(Debug)]
+pub enum Note {
+    /// The last row of a list was cut off and is passed over.
+    CutRow {
+        /// The list.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+    },
+    /// Records that are marked as deleted are passed over.
+    Deleted {
+        /// The file with the marks.
+        path: PathBuf,
+        /// How many records of the recording are marked.
+        count: usize,
+    },
+    /// Records that cannot be read are passed over.
+    BadRecords {
+        /// The tub.
+        folder: PathBuf,
+        /// How many.
+        count: usize,
+        /// The first of them, with the reason.
+        first: String,
+    },
+    /// Records without a picture are passed over.
+    NoPicture {
+        /// The tub.
+        folder: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// The manifest of a tub has no list of catalogs; the catalogs in the folder are read.
+    NoCatalogList {
+        /// The manifest.
+        path: PathBuf,
+    },
+    /// Times that are not numbers are passed over.
+    NoTimes {
+        /// The list.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Records of a tub that the car's pilot drove; their steering is the operator's.
+    Piloted {
+        /// The tub.
+        folder: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Pictures were found by the last parts of their paths.
+    Elsewhere {
+        /// The list.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// A few pictures cannot be used and are passed over.
+    BadPictures(BadPictures),
+    /// The pictures have several sizes.
+    Sizes {
+        /// The recording.
+        folder: PathBuf,
+        /// The number of pictures of each width and height.
+        sizes: BTreeMap<(u32, u32), usize>,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutRow { path, line } => write!(
+                f,
+                "{}, line {line}: the last row is cut off and is passed over",
+                path.display()
+            ),
+            Self::Deleted { path, count } => write!(
+                f,
+                "{}: {count} records are marked as deleted and are passed over",
+                path.display()
+            ),
+            Self::BadRecords {
+                folder,
+                count,
+                first,
+            } => write!(
+                f,
+                "{}: {count} records cannot be read and are passed over; the first is {first}",
+                folder.display()
+            ),
+            Self::NoPicture { folder, count } => write!(
+                f,
+                "{}: {count} records have no picture and are passed over",
+                folder.display()
+            ),
+            Self::NoCatalogList { path } => write!(
+                f,
+                "{}: the list of catalogs and deleted records is missing; all records of the \
+                 catalogs in the folder are read",
+                path.display()
+            ),
+            Self::NoTimes { path, count } => write!(
+                f,
+                "{}: {count} timestamps are not a number of seconds and are passed over",
+                path.display()
+            ),
+            Self::Piloted { folder, count } => write!(
+                f,
+                "{}: in {count} records the car's pilot drove, not the operator; their steering \
+                 and throttle are the operator's, often 0",
+                folder.display()
+            ),
+            Self::Elsewhere { path, count } => write!(
+                f,
+                "{}: {count} pictures do not lie where the list names them; they were found by \
+                 the last parts of their paths",
+                path.display()
+            ),
+            Self::BadPictures(bad) => bad.fmt(f),
+            Self::Sizes { folder, sizes } => {
+                write!(
+                    f,
+                    "{}: pictures of {} sizes: ",
+                    folder.display(),
+                    sizes.len()
+                )?;
+                for (index, ((width, height), count)) in sizes.iter().take(4).enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}{count} of {width}x{height}")?;
+                }
+                if sizes.len() > 4 {
+                    write!(f, ", ...")?;
+                }
+                write!(f, "; are they all of one camera?")
+            }
+        }
+    }
+}

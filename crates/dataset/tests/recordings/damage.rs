@@ -1,0 +1,460 @@
+//! What is damaged, missing or hostile.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use pilotage_dataset::{LEFT_OUT, PictureProblem, Recording, decode, mark};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::support::*;
+
+#[test]
+fn errors_name_the_file_the_line_the_column_and_the_remedy() {
+    let remedy = "; correct the row or delete it";
+    for (text, expected) in [
+        (
+            "image_name,v\n000000.jpg,1\n000001.jpg,x\n000000.jpg,1\n",
+            "line 3, column `v`: `x` is not a number",
+        ),
+        (
+            "image_name,w\n\n000000.jpg,nan\n",
+            "line 3, column `w`: `nan` is not a number",
+        ),
+        (
+            "image_name,v\n000000.jpg,1e9\n",
+            "line 2, column `v`: 1e9 is outside -1000 to 1000 m/s",
+        ),
+        (
+            "image_name,steering\n000000.jpg,15\n",
+            "line 2, column `steering`: 15 is outside -1 to 1",
+        ),
+        (
+            "image_name,v\n,1\n",
+            "line 2, column `image_name`: there is no image name",
+        ),
+        (
+            "image_name,v\n000000.jpg\n",
+            "line 2: 1 fields, but 2 columns",
+        ),
+        (
+            "image_name,v\n000000.jpg,1,2\n",
+            "line 2: 3 fields, but 2 columns",
+        ),
+        (
+            "image_name,v\n\"000000.jpg,1\n000001.jpg,1\n",
+            "line 2: a quote is not closed",
+        ),
+        (
+            "image_name,v\r000000.jpg,1\r000001.jpg,x\r",
+            "line 3, column `v`: `x` is not a number",
+        ),
+        (
+            "image_name,v\n../plain/000000.jpg,1\n",
+            "line 2, column `image_name`: `../plain/000000.jpg` leaves the recording's folder",
+        ),
+        (
+            "image_name,v\na\\..\\..\\000000.jpg,1\n",
+            "line 2, column `image_name`: `a\\..\\..\\000000.jpg` leaves the recording's folder",
+        ),
+        (
+            "image_name,v\n/etc/000000.jpg,1\n",
+            "line 2, column `image_name`: `/etc/000000.jpg` is an absolute path, but pictures must \
+             lie in the recording's folder",
+        ),
+    ] {
+        let folder = Folder::new();
+        let error = folder.frames(2).list(text).error();
+        assert_eq!(error, format!("FOLDER/data.csv, {expected}{remedy}"));
+    }
+    for (text, expected) in [
+        (
+            "name,v\n000000.jpg,1\n",
+            "line 1: no column `image_name` among the titles `name,v`; the \
+            first line names the columns, such as `image_name,v,w,timestamp`",
+        ),
+        (
+            "",
+            "line 1: no column `image_name` among the titles ``; the first line names the \
+            columns, such as `image_name,v,w,timestamp`",
+        ),
+        (
+            "image_name,v,v\n",
+            "line 1: two columns are called `v`; rename or remove one",
+        ),
+    ] {
+        let folder = Folder::new();
+        let error = folder.frames(2).list(text).error();
+        assert_eq!(error, format!("FOLDER/data.csv, {expected}"));
+    }
+    let folder = Folder::new();
+    let text = plain_rows(2);
+    let utf16 = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let error = folder.frames(2).list(utf16.collect::<Vec<u8>>()).error();
+    assert!(
+        error.contains("UTF-16 without a byte order mark; save the file as UTF-8"),
+        "{error}"
+    );
+    let latin = folder.list(b"image_name,v\ncaf\xe9.jpg,1\n").error();
+    assert_eq!(latin, format!("FOLDER/data.csv, line 2: not UTF-8{remedy}"));
+    let long = folder
+        .list(format!("image_name,v\n{},1\n", "x".repeat(100_000)))
+        .error();
+    assert_eq!(
+        long,
+        format!("FOLDER/data.csv, line 2: longer than 65536 bytes{remedy}")
+    );
+}
+
+#[test]
+fn only_a_last_row_without_its_line_end_may_be_cut_off() {
+    let whole = plain_rows(FRAMES);
+    for tail in [
+        "000060.jpg",
+        "000060.jpg,1.5,0.2",
+        "000060.jpg,1.5,-",
+        "\"0000",
+        "\0\0\0\0",
+    ] {
+        let folder = Folder::new();
+        let recording = folder.frames(FRAMES).list(whole.clone() + tail).open();
+        check(&recording, FRAMES);
+        let note = "FOLDER/data.csv, line 62: the last row is cut off and is passed over";
+        assert_eq!(folder.notes(&recording), [note], "{tail}");
+        let inner = format!("{whole}{tail}\n");
+        folder.list(inner);
+        assert!(folder.error().contains("line 62"), "{tail}");
+    }
+    // Megabytes of NULs, as a file system may leave them after a power cut.
+    let folder = Folder::new();
+    let mut bytes = whole.into_bytes();
+    bytes.extend(vec![0; 1 << 20]);
+    check(&folder.frames(FRAMES).list(bytes).open(), FRAMES);
+}
+
+#[test]
+fn a_list_of_any_length_is_read_whole() {
+    let folder = Folder::new();
+    let mut text = "image_name,v\n".to_owned();
+    for index in 0..300_000 {
+        text += &format!("000000.jpg,{}\n", index % 7);
+    }
+    let recording = folder.frames(1).list(text).open();
+    assert_eq!(recording.records().len(), 300_000);
+    assert_eq!(recording.records()[299_999].line, 300_001);
+}
+
+#[test]
+fn bad_pictures_are_counted_and_named_and_a_few_are_passed_over() {
+    // Every third picture is cut off.
+    let folder = Folder::new();
+    folder.frames(FRAMES).list(plain_rows(FRAMES));
+    for index in (0..FRAMES).step_by(3) {
+        let bytes = jpeg(index);
+        folder.write(&name(index), &bytes[..bytes.len() / 3]);
+    }
+    let error = folder.decode().unwrap_err();
+    let start = "FOLDER: 20 of 60 pictures cannot be used, more than 5 %: 000000.jpg is cut off, \
+                 000003.jpg is cut off, ";
+    assert!(error.starts_with(start), "{error}");
+    assert!(error.contains(", and 12 more; remove them, or "), "{error}");
+
+    // 5 % are passed over.
+    let folder = Folder::new();
+    folder
+        .frames(FRAMES)
+        .list(plain_rows(FRAMES))
+        .write(&name(41), "");
+    folder.write(&name(47), "no picture");
+    fs::remove_file(folder.path().join(name(53))).unwrap();
+    let (used, notes) = folder.decode().unwrap();
+    assert_eq!(used, 57);
+    assert_eq!(
+        notes,
+        [
+            "FOLDER: 3 of 60 pictures cannot be used and are passed over: 000041.jpg is empty \
+          (0 bytes), 000047.jpg is neither PNG nor JPEG, 000053.jpg does not exist"
+        ]
+    );
+    // One more is too many.
+    folder.write(&name(0), "");
+    assert!(folder.decode().unwrap_err().contains("4 of 60"));
+}
+
+#[test]
+fn cut_off_pictures_are_found_wherever_the_cut_is() {
+    let jpeg = jpeg(5);
+    // The last two bytes are the end marker; before that a cut may only lose padding.
+    for length in (1..jpeg.len() - 1).step_by(7) {
+        assert!(
+            decode(&jpeg[..length]).is_err(),
+            "{length} of {}",
+            jpeg.len()
+        );
+    }
+    let mut padded = jpeg.clone();
+    padded.extend([0; 64]);
+    assert_eq!(decode(&padded).unwrap(), decode(&jpeg).unwrap());
+    let mut lost = jpeg.clone();
+    let middle = lost.len() / 2;
+    lost[middle..].fill(0);
+    assert!(matches!(decode(&lost), Err(PictureProblem::CutOff)));
+    let png = png(&picture(5, 40, 30));
+    for length in (1..png.len() - 12).step_by(13) {
+        assert!(decode(&png[..length]).is_err(), "{length} of {}", png.len());
+    }
+    let mut flipped = png.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    assert!(matches!(decode(&flipped), Err(PictureProblem::Damaged(_))));
+}
+
+#[test]
+fn pictures_of_several_sizes_are_reported() {
+    let folder = Folder::new();
+    folder.frames(FRAMES).list(plain_rows(FRAMES));
+    for index in (1..FRAMES).step_by(2) {
+        folder.write(&name(index), encode_jpeg(&picture(index, 32, 18)));
+    }
+    let (used, notes) = folder.decode().unwrap();
+    assert_eq!(used, FRAMES);
+    let note = "FOLDER: pictures of 2 sizes: 30 of 32x18, 30 of 40x30; are they all of one camera?";
+    assert_eq!(notes, [note]);
+}
+
+#[test]
+fn nothing_but_a_regular_file_in_the_folder_is_opened() {
+    let secret = Folder::new();
+    secret.write("secret.jpg", jpeg(1));
+    let folder = Folder::new();
+    folder.frames(3);
+    let place = |name: &str| folder.path().join(name);
+    symlink(secret.path().join("secret.jpg"), place("link.jpg")).unwrap();
+    symlink(secret.path(), place("out")).unwrap();
+    symlink("000001.jpg", place("inner.jpg")).unwrap();
+    let fifo = |path: PathBuf| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+    fifo(place("fifo.jpg")).unwrap();
+    symlink("/dev/zero", place("device.jpg")).unwrap();
+    fs::create_dir(place("folder.jpg")).unwrap();
+    let names = ["link", "out/secret", "fifo", "device", "folder", "inner"];
+    let list: String = names.iter().map(|name| format!("{name}.jpg\n")).collect();
+    let recording = folder.list(format!("image_name\n{list}")).open();
+    let problems: Vec<_> = recording
+        .records()
+        .iter()
+        .map(|record| recording.decode(record))
+        .collect();
+    let messages = problems.iter().map(|problem| match problem {
+        Ok(_) => String::new(),
+        Err(problem) => problem.to_string(),
+    });
+    assert_eq!(
+        messages.collect::<Vec<_>>(),
+        [
+            "is a link out of the folder",
+            "is a link out of the folder",
+            "is a FIFO, not a file",
+            "is a device, not a file",
+            "is a folder, not a file",
+            ""
+        ]
+    );
+    // The lists too.
+    for list in ["data.csv", "manifest.json", "driving_log.csv"] {
+        let folder = Folder::new();
+        fifo(folder.frames(2).path().join(list)).unwrap();
+        let error = folder.error();
+        assert_eq!(
+            error,
+            format!("FOLDER/{list}: is a FIFO, not a file; remove it")
+        );
+    }
+    let folder = Folder::new();
+    secret.list(plain_rows(2));
+    symlink(
+        secret.path().join("data.csv"),
+        folder.frames(2).path().join("data.csv"),
+    )
+    .unwrap();
+    assert!(folder.error().contains("is a link out of the folder"));
+}
+
+#[test]
+fn folders_without_a_recording_are_errors_that_say_what_to_do() {
+    let folder = Folder::new();
+    let error = folder.error();
+    assert!(
+        error.starts_with("FOLDER: no pictures (.png, .jpg, .jpeg) there"),
+        "{error}"
+    );
+    folder.write("tub/manifest.json", "[]");
+    let error = folder.error();
+    assert!(
+        error.ends_with("name a folder in it, such as FOLDER/tub"),
+        "{error}"
+    );
+    folder.list("image_name\n").write("manifest.json", "[]");
+    let both = "FOLDER: has both data.csv and manifest.json; move one of them to another folder";
+    assert_eq!(folder.error(), both);
+    let missing = Recording::open(&folder.path().join("missing")).unwrap_err();
+    assert!(
+        missing.to_string().contains("missing: No such file"),
+        "{missing}"
+    );
+}
+
+const MANIFEST: &str = "[\"cam/image_array\", \"user/angle\", \"user/throttle\", \"user/mode\"]\n\
+    [\"image_array\", \"float\", \"float\", \"str\"]\n{}\n{\"created_at\": 1.0, \"sessions\": {}}\n";
+
+fn tub(count: usize) -> Folder {
+    let folder = Folder::new();
+    let mut catalog = String::new();
+    for index in 0..count {
+        folder.write(&format!("images/{index}_cam_image_array_.jpg"), jpeg(index));
+        catalog += &format!(
+            "{{\"_index\": {index}, \"_timestamp_ms\": {}, \"cam/image_array\": \
+             \"{index}_cam_image_array_.jpg\", \"user/angle\": 0.5, \"user/mode\": \"user\", \
+             \"user/throttle\": 0.25}}\n",
+            50 * index
+        );
+    }
+    folder.write("catalog_0.catalog", catalog);
+    let last = "{\"paths\": [\"catalog_0.catalog\"], \"current_index\": 40, \"max_len\": 1000, \
+                \"deleted_indexes\": [3, 4, 5]}\n";
+    folder.write("manifest.json", MANIFEST.to_owned() + last);
+    folder
+}
+
+#[test]
+fn damaged_tubs_are_read_as_far_as_they_are_whole() {
+    let folder = tub(40);
+    assert_eq!(folder.open().records().len(), 37);
+    let catalog = fs::read_to_string(folder.path().join("catalog_0.catalog")).unwrap();
+
+    // A power cut in the last record.
+    folder.write("catalog_0.catalog", &catalog[..catalog.len() - 20]);
+    let recording = folder.open();
+    assert_eq!(recording.records().len(), 36);
+    assert!(folder.notes(&recording)[0].contains("line 40: the last row is cut off"));
+
+    // A record that was cut off, with the next one after it in the same line; and one without a
+    // picture, one of the pilot.
+    let bad = catalog
+        .replacen("\"_index\": 9, ", "\"_index\": {", 1)
+        .replacen(
+            "\"cam/image_array\": \"11_cam",
+            "\"cam/image\": \"11_cam",
+            1,
+        )
+        .replacen("\"user/mode\": \"user\"", "\"user/mode\": \"local\"", 1);
+    folder.write("catalog_0.catalog", &bad);
+    let recording = folder.open();
+    assert_eq!(recording.records().len(), 35);
+    let notes = folder.notes(&recording).join("\n");
+    for expected in [
+        "FOLDER: 1 records cannot be read and are passed over; the first is \
+         FOLDER/catalog_0.catalog, line 10: not a JSON object",
+        "FOLDER: 1 records have no picture",
+        "FOLDER: in 1 records the car's pilot drove",
+    ] {
+        assert!(notes.contains(expected), "{notes}");
+    }
+    // More than a few.
+    folder.write(
+        "catalog_0.catalog",
+        catalog.replace("\"user/angle\": 0.5", "\"user/angle\": 7"),
+    );
+    let error = folder.error();
+    assert!(
+        error.starts_with(
+            "FOLDER: 37 of 37 records cannot be read, more than 5 %; the first is \
+            FOLDER/catalog_0.catalog, line 1, key `user/angle`: 7 is outside -1 to 1"
+        ),
+        "{error}"
+    );
+
+    // The manifest's last line is missing: the catalogs are still there.
+    folder
+        .write("catalog_0.catalog", &catalog)
+        .write("manifest.json", MANIFEST);
+    let recording = folder.open();
+    assert_eq!(recording.records().len(), 40);
+    assert!(folder.notes(&recording)[0].contains("the list of catalogs"));
+}
+
+#[test]
+fn a_manifest_names_no_file_out_of_the_tub() {
+    let folder = tub(4);
+    for (last, expected) in [
+        (
+            "{\"paths\": [\"../x.catalog\"]}",
+            "line 5: a catalog's path is not the name",
+        ),
+        (
+            "{\"paths\": [\"/etc/passwd\"]}",
+            "line 5: a catalog's path is not the name",
+        ),
+        (
+            "{\"paths\": [7]}",
+            "line 5: a catalog's path is not the name",
+        ),
+        ("[]", "line 5: `paths`, the list of catalogs, is missing"),
+        ("{", "line 5: EOF"),
+    ] {
+        folder.write("manifest.json", format!("{MANIFEST}{last}\n"));
+        let error = folder.error();
+        assert!(
+            error.starts_with("FOLDER/manifest.json, ") && error.contains(expected),
+            "{error}"
+        );
+    }
+    folder.write("manifest.json", "{\"a\": 1}");
+    assert!(folder.error().contains("this is no tub's manifest"));
+    // A picture's name with folders is taken as a name.
+    let folder = tub(4);
+    let catalog = fs::read_to_string(folder.path().join("catalog_0.catalog")).unwrap();
+    let moved = catalog.replace("\"0_cam", "\"/home/pi/mycar/data/0_cam");
+    folder.write("catalog_0.catalog", moved);
+    assert_eq!(folder.decode().unwrap().0, 3);
+    folder.write(
+        "catalog_0.catalog",
+        catalog.replace("\"0_cam", "\"../../0_cam"),
+    );
+    assert!(folder.error().contains("leaves the recording's folder"));
+}
+
+#[test]
+fn marked_records_are_left_out_and_nothing_is_deleted() {
+    let folder = Folder::new();
+    folder.frames(FRAMES).list(plain_rows(FRAMES));
+    let reason = || "black, \"dark\"".to_owned();
+    let marks = |indexes: &[usize]| -> Vec<(PathBuf, String)> {
+        indexes
+            .iter()
+            .map(|&index| (name(index).into(), reason()))
+            .collect()
+    };
+    assert_eq!(mark(folder.path(), &marks(&[3, 7])).unwrap(), 2);
+    assert_eq!(mark(folder.path(), &marks(&[7, 9])).unwrap(), 1);
+    let recording = folder.open();
+    assert_eq!(recording.records().len(), FRAMES - 3);
+    assert!(
+        recording
+            .records()
+            .iter()
+            .all(|record| record.picture != Path::new("000007.jpg"))
+    );
+    assert_eq!(
+        folder.notes(&recording),
+        [format!(
+            "FOLDER/{LEFT_OUT}: 3 records are marked as deleted and are passed over"
+        )]
+    );
+    assert!(folder.path().join(name(7)).exists());
+    assert_eq!(
+        fs::read_to_string(folder.path().join("data.csv")).unwrap(),
+        plain_rows(FRAMES)
+    );
+    fs::remove_file(folder.path().join(LEFT_OUT)).unwrap();
+    check(&folder.open(), FRAMES);
+}

@@ -1,0 +1,13 @@
+//! Recordings as other programs leave them, read and written through the crate's public entries.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod damage;
+mod formats;
+mod properties;
+mod support;
+mod writers;

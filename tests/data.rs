@@ -1,0 +1,209 @@
+//! `pilotage data` from the command line.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use image::{Rgb, RgbImage};
+use pilotage_dataset::Recording;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn data(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pilotage"))
+        .arg("data")
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Standard output and standard error of a command that succeeds.
+fn printed(output: Output) -> (String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, errors) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "{errors}");
+    (out, errors)
+}
+
+fn refused(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A chequered picture, which is sharp; its brightness tells pictures apart.
+fn picture(level: u8) -> RgbImage {
+    RgbImage::from_fn(40, 30, |x, y| match (x / 4 + y / 4) % 2 {
+        0 => Rgb([200, level, 40]),
+        _ => Rgb([level, 60, 120]),
+    })
+}
+
+/// 40 frames at 20 Hz with a gap of 2 s: black at 5, blurred at 10, repeated at 15.
+fn recording(folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    let mut list = "image_name,v,w,timestamp,steering,throttle\n".to_owned();
+    for index in 0..40_u8 {
+        let picture = match index {
+            5 => RgbImage::new(40, 30),
+            10 => RgbImage::from_pixel(40, 30, Rgb([90, 90, 90])),
+            15 => picture(14),
+            _ => picture(index),
+        };
+        picture
+            .save(folder.join(format!("{index:06}.png")))
+            .unwrap();
+        let time = f64::from(index) / 20.0 + if index >= 20 { 1.95 } else { 0.0 };
+        let steering = f64::from(index) / 40.0 - 0.49;
+        list += &format!("{index:06}.png,1,0.5,{time:.3},{steering},0.25\n");
+    }
+    fs::write(folder.join("data.csv"), list).unwrap();
+}
+
+#[test]
+fn a_recording_is_shown_with_what_is_wrong_with_it() {
+    let folder = TempDir::new().unwrap();
+    recording(&folder.path().join("it"));
+    let arguments = ["show", "it", "--json", "--picture", "sheet.png"];
+    let (out, errors) = printed(data(folder.path(), &arguments));
+    assert_eq!(errors, "");
+    let content: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(content["format"], "data.csv");
+    assert_eq!(content["records"], 40);
+    assert_eq!(content["sizes"][0]["width"], 40);
+    assert_eq!(content["black"], serde_json::json!(["000005.png"]));
+    assert_eq!(content["blurred"], serde_json::json!(["000010.png"]));
+    assert_eq!(content["repeated"], serde_json::json!(["000015.png"]));
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!((number(&content["times"]["rate"]) - 20.0).abs() < 0.01);
+    assert_eq!(content["times"]["gaps"], 1);
+    assert!((number(&content["times"]["longest_gap"]) - 2.0).abs() < 1e-9);
+    let steering = &content["steering"];
+    let bars = steering["histogram"].as_array().unwrap();
+    assert_eq!(
+        bars.iter().map(|bar| bar.as_u64().unwrap()).sum::<u64>(),
+        40
+    );
+    assert!((number(&steering["least"]) + 0.49).abs() < 1e-9);
+    // -0.04, -0.015, 0.01, 0.035.
+    assert!((number(&content["straight"]) - 0.1).abs() < 1e-9);
+    let sheet = image::open(folder.path().join("sheet.png")).unwrap();
+    assert!(sheet.width() > 10 * 160 && sheet.height() > 4 * 120);
+
+    let (out, _) = printed(data(folder.path(), &["show", "it"]));
+    for expected in [
+        "it: data.csv",
+        "20.00 Hz",
+        "1, the longest 2.00 s",
+        "1: 000005.png",
+        "0.250 to 0.250",
+        "10 % straight ahead",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    let error = refused(data(
+        folder.path(),
+        &["show", "it", "--picture", "sheet.jpg"],
+    ));
+    assert!(
+        error.contains("sheet.jpg: the contact sheet is a PNG"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_recording_becomes_a_tub_and_a_folder_again() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    recording(&at("it"));
+    let (out, _) = printed(data(folder.path(), &["import", "it", "tub", "--tub"]));
+    assert_eq!(out, "tub: 40 records, Donkeycar tub\n");
+    let (out, _) = printed(data(folder.path(), &["import", "tub", "deep/back"]));
+    assert_eq!(out, "deep/back: 40 records, data.csv\n");
+    let (it, tub, back) = (at("it"), at("tub"), at("deep/back"));
+    let [it, tub, back] = [it, tub, back].map(|folder| Recording::open(&folder).unwrap());
+    for (index, first) in it.records().iter().enumerate() {
+        for other in [&tub.records()[index], &back.records()[index]] {
+            let error = first.steering.unwrap() - other.steering.unwrap();
+            assert!(error.abs() < 1e-9, "{other:?}");
+            assert_eq!(other.throttle, Some(0.25));
+            assert!((other.time.unwrap() - first.time.unwrap()).abs() < 1e-3);
+        }
+        assert_eq!(back.records()[index].speed, None, "a tub has no speed");
+        let pictures = [&it, &tub, &back].map(|it| it.decode(&it.records()[index]).unwrap());
+        // Copied from the tub; JPEG there.
+        assert_eq!(pictures[1], pictures[2]);
+        let errors = pictures[0].rgb.iter().zip(&pictures[1].rgb);
+        let error: u32 = errors.map(|(&a, &b)| u32::from(a.abs_diff(b))).sum();
+        assert!(
+            error / (pictures[0].rgb.len() as u32) < 24,
+            "{index}: {error}"
+        );
+    }
+    // Not into a folder with files; and nothing is left of an import that fails.
+    let error = refused(data(folder.path(), &["import", "it", "tub"]));
+    assert!(
+        error.contains("tub: is not empty; name a new folder"),
+        "{error}"
+    );
+    for index in 0..10 {
+        fs::write(at("it").join(format!("{index:06}.png")), "").unwrap();
+    }
+    let error = refused(data(folder.path(), &["import", "it", "new"]));
+    assert!(
+        error.contains("10 of 40 pictures cannot be used, more than 5 %"),
+        "{error}"
+    );
+    fs::write(at("deep/back/data.csv"), "image_name,v\n000000.jpg,1\n").unwrap();
+    let error = refused(data(
+        folder.path(),
+        &["import", "deep/back", "new", "--tub"],
+    ));
+    assert!(
+        error.contains("000000.jpg has no steering, which a tub needs"),
+        "{error}"
+    );
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    left.retain(|entry| {
+        !["it", "tub", "deep"]
+            .map(Into::into)
+            .contains(&entry.as_ref().unwrap().file_name())
+    });
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn clean_marks_and_deletes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let it = folder.path().join("it");
+    recording(&it);
+    for index in 30..36 {
+        fs::write(it.join(format!("{index:06}.png")), "").unwrap();
+    }
+    let list = fs::read(it.join("data.csv")).unwrap();
+    let (out, _) = printed(data(folder.path(), &["clean", "it", "--dry-run"]));
+    assert_eq!(out, "8 of 40 records would be left out\n");
+    assert!(!it.join("left_out.csv").exists());
+    let (out, _) = printed(data(folder.path(), &["clean", "it"]));
+    assert!(
+        out.starts_with("8 of 40 records are left out from now on; it/left_out.csv"),
+        "{out}"
+    );
+    assert_eq!(fs::read(it.join("data.csv")).unwrap(), list);
+    assert_eq!(fs::read_dir(&it).unwrap().count(), 40 + 2);
+    let (out, errors) = printed(data(folder.path(), &["show", "it", "--json"]));
+    assert!(
+        errors.contains("8 records are marked as deleted"),
+        "{errors}"
+    );
+    let content: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(content["records"], 32);
+    assert_eq!(content["bad_pictures"], serde_json::json!([]));
+    // The picture is blurred by default only in what is shown.
+    assert_eq!(content["blurred"], serde_json::json!(["000010.png"]));
+    let (out, _) = printed(data(folder.path(), &["clean", "it", "--blurred"]));
+    assert!(out.starts_with("1 of 32 records"), "{out}");
+}
