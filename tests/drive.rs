@@ -56,6 +56,29 @@ fn a_lap_of_simple_meets_the_requirements() {
     assert!(metric("deviation_p95") <= 0.10, "{report}");
 }
 
+#[test]
+fn the_report_of_a_simulated_drive_has_its_keys() {
+    let report = report(&["--latency", "10", "--time-limit", "1"]);
+    for key in [
+        "completed",
+        "outcome",
+        "circuit",
+        "circuit_length",
+        "car",
+        "engine",
+        "backend",
+        "metrics",
+        "timing",
+        "guard",
+        "wall_seconds",
+        "first_command_seconds",
+    ] {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
+    assert_eq!(report["car"], "unicycle");
+    assert_eq!(report["outcome"], "the time limit was reached");
+}
+
 /// Removes from a report the values that depend on the wall clock.
 fn without_clocks(mut report: Value) -> Value {
     let map = report.as_object_mut().unwrap();

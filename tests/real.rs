@@ -226,6 +226,21 @@ fn a_folder_ends_and_frames_are_counted() {
     let counted = car.command(&["drive", "--json", "--frames", "10"]).output();
     let report: serde_json::Value = serde_json::from_slice(&counted.unwrap().stdout).unwrap();
     assert_eq!(report["timing"]["frames"], 10);
+    for key in [
+        "outcome",
+        "car",
+        "camera",
+        "actuator",
+        "engine",
+        "backend",
+        "wall_seconds",
+        "timing",
+        "frames",
+        "guard",
+    ] {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
+    assert_eq!(report["outcome"], "the frames that were asked for are seen");
     let text = fs::read_to_string(car.file()).unwrap();
     fs::write(car.file(), text.replace("repeat = true", "repeat = false")).unwrap();
     let ended = car.run("drive");
