@@ -253,6 +253,31 @@ fn a_folder_ends_and_frames_are_counted() {
 }
 
 #[test]
+fn an_engines_drive_is_recorded_and_its_commands_are_drawn() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    let (tape, picture) = (
+        car.folder.path().join("tape"),
+        car.folder.path().join("drive.png"),
+    );
+    let mut drive = car.command(&["drive", "--json", "--frames", "20", "--all"]);
+    drive.arg("--record").arg(&tape).arg("--plot").arg(&picture);
+    let ended = drive.output().unwrap();
+    assert!(ended.status.success(), "{}", err(&ended));
+    assert!(
+        err(&ended).contains("the drive is drawn in"),
+        "{}",
+        err(&ended)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let recording = &report["recording"];
+    let of = |key: &str| recording[key].as_u64().unwrap();
+    assert_eq!(of("written") + of("dropped"), 20, "{recording}");
+    let rows = fs::read_to_string(tape.join("data.csv")).unwrap();
+    assert_eq!(rows.lines().count() as u64, of("written") + 1);
+    assert_eq!(image::image_dimensions(picture).unwrap(), (1600, 900));
+}
+
+#[test]
 fn options_of_the_simulator_are_refused() {
     let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
     for option in [["--laps", "2"], ["--deadline", "200"], ["--pace", "fast"]] {
