@@ -33,7 +33,7 @@ pub use config::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest, UnknownNa
 pub use hand::{DriveRequest, Hand, Input, Presses, Snapshot};
 pub use lesson::{Lesson, Question, Step};
 pub use notice::{Notice, Role};
-pub use operator::Operator;
+pub use operator::{Operator, RequestError, Requests};
 pub use orders::Orders;
 pub use raw::RawPad;
 pub use source::Capabilities;

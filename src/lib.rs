@@ -1,14 +1,14 @@
 //! The runtime: joins camera, vision, engine, pilot, guard and actuator into one loop.
 //!
-//! `pilotage drive` is [`commands::drive`]; the loop body is [`pilot::Pilot::step`].
+//! [`drive`] has the one loop; the loop body of an engine is [`pilot::Pilot::step`].
 
 pub mod car;
 pub mod commands;
 pub mod doctor;
+pub mod drive;
 pub mod engines;
 pub mod gamepad;
 pub mod guarded;
-pub mod live;
 mod machine;
 pub mod pilot;
 pub mod plot;

@@ -20,8 +20,10 @@ enum Command {
     /// Drive the car that --car describes; without --car, the simulated car
     #[command(allow_negative_numbers = true)]
     Drive(Box<drive::Options>),
-    /// Drive a real car with a gamepad, and record its frames and commands in a folder
-    Record(record::Options),
+    /// Drive a car with a gamepad, and record its frames and commands in a folder; `drive --record`
+    /// records an engine's drive
+    #[command(allow_negative_numbers = true)]
+    Record(Box<record::Options>),
     /// Arm a car, so that its pilot may drive it
     Arm(operator::ArmOptions),
     /// Disarm a car

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
 use pilotage_guard::{Link, LinkError, State};
 use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
-use pilotage_vision::{Frame, Preprocess, Vision, VisionError};
+use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
 use pilotage_camera::{Camera, CameraError};
 
@@ -192,6 +192,11 @@ impl Pilot {
     /// The source of frames.
     pub fn camera(&self) -> &dyn Camera {
         &*self.parts.camera
+    }
+
+    /// The latest frame; black before the first.
+    pub fn frame(&self) -> FrameView<'_> {
+        self.frame.view()
     }
 
     /// The present time.

@@ -1,10 +1,11 @@
-//! Records the frames and the commands of a drive by hand, in a folder that training, calibration
-//! and the `folder` camera read.
+//! Records the frames and the commands of a drive, in a folder that training, calibration and the
+//! `folder` camera read.
 //!
-//! Three threads run beside the driving loop: one waits for frames and copies each into one of a
-//! fixed number of buffers; one encodes and writes; one waits until all of it is on the disk. If no
-//! buffer is free, the frame is dropped and counted: a slow disk costs frames, but no memory and no
-//! commands.
+//! Beside the driving loop a thread encodes and writes, and another waits until all of it is on the
+//! disk. Each frame is copied into one of a fixed number of buffers, by the loop or, where an operator
+//! drives, by a thread that waits for frames. If no buffer is free, the frame is dropped and counted:
+//! a slow disk costs frames, but no memory and no commands. Only where time is simulated does the loop
+//! wait instead.
 
 mod folder;
 mod sync;
@@ -12,13 +13,13 @@ mod sync;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pilotage_console::FaultReports;
 use pilotage_vehicle::Mixer;
-use pilotage_vision::{Frame, VisionError};
+use pilotage_vision::{Frame, FrameView, PixelFormat, VisionError};
 use serde::Serialize;
 
 use pilotage_camera::{BoxedCamera, CameraError};
@@ -30,10 +31,12 @@ use sync::Synced;
 const BUFFERS: usize = 16;
 /// How long nothing is written after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often a patient recorder looks for a free buffer.
+const WAIT: Duration = Duration::from_millis(1);
 /// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
 
-/// The operator's steering and throttle, shared with the thread that takes frames.
+/// The steering and throttle in effect, shared with the thread that takes frames.
 #[derive(Debug)]
 pub struct Steered {
     /// Steering and throttle in one atomic value, so that they always belong to the same moment.
@@ -45,13 +48,13 @@ pub struct Steered {
 const UNDRIVEN: u64 = u64::MAX;
 
 impl Steered {
-    /// No operator drives yet. With `always`, frames are recorded even then, with the car at rest.
+    /// Nothing drives yet. With `always`, frames are recorded even then, with the car at rest.
     pub fn new(always: bool) -> Self {
         let both = AtomicU64::new(UNDRIVEN);
         Self { both, always }
     }
 
-    /// Sets the values in effect from now on; not `driven` means that no operator drives.
+    /// Sets the values in effect from now on; not `driven` means that nothing drives.
     pub fn set(&self, driven: bool, steering: f32, throttle: f32) {
         let both = match (driven, self.always) {
             (true, _) => pack(steering, throttle),
@@ -61,7 +64,8 @@ impl Steered {
         self.both.store(both, Ordering::Release);
     }
 
-    fn get(&self) -> Option<(f32, f32)> {
+    /// The values in effect; `None` while nothing is to be recorded.
+    pub fn get(&self) -> Option<(f32, f32)> {
         let both = self.both.load(Ordering::Acquire);
         let half = |shift: u32| f32::from_bits((both >> shift) as u32);
         (both != UNDRIVEN).then(|| (half(32), half(0)))
@@ -135,6 +139,15 @@ impl Shared {
     fn is_full(&self) -> bool {
         self.written.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
     }
+
+    fn counts(&self) -> RecordingCounts {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        RecordingCounts {
+            written: count(&self.written),
+            dropped: count(&self.dropped),
+            failed: count(&self.failed),
+        }
+    }
 }
 
 /// A frame on its way to the disk.
@@ -144,13 +157,136 @@ struct Slot {
     throttle: f32,
 }
 
+/// Records frames: copies each into a free buffer, which a thread encodes and writes.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    folder: PathBuf,
+    free: Receiver<Slot>,
+    /// `None` at the end, so that the writer ends.
+    full: Option<SyncSender<Slot>>,
+    writer: Option<JoinHandle<()>>,
+    patient: bool,
+    say: fn(&str),
+}
+
+impl Recorder {
+    /// Records frames of this format, width and height in `folder`. Where the recorder is
+    /// `patient`, a frame waits for a free buffer; else it is dropped and counted. Faults, and
+    /// their ends, are reported to `say`; the drive continues.
+    ///
+    /// # Errors
+    /// Fails if a part cannot be created; nothing is written then.
+    pub fn start(
+        (format, width, height): (PixelFormat, u32, u32),
+        folder: Folder,
+        mixer: Mixer,
+        patient: bool,
+        say: fn(&str),
+    ) -> Result<Self, RecorderError> {
+        let shared = Arc::new(Shared::new());
+        let path = folder.path().to_owned();
+        let (free_sender, free) = sync_channel(BUFFERS);
+        let (full, full_receiver) = sync_channel(BUFFERS);
+        for _ in 0..BUFFERS {
+            let slot = Slot {
+                frame: Frame::new(format, width, height)?,
+                steering: 0.0,
+                throttle: 0.0,
+            };
+            // The channel has room for every slot.
+            let _ = free_sender.try_send(slot);
+        }
+        let file_system = folder.file_system()?;
+        let synced = Synced::start(file_system, say).map_err(RecorderError::Thread)?;
+        let folder = folder.of(format, width, height, mixer)?;
+        let writer = {
+            let shared = Arc::clone(&shared);
+            let work = move || write(folder, synced, &full_receiver, &free_sender, &shared, say);
+            spawn("recorder", work)?
+        };
+        Ok(Self {
+            shared,
+            folder: path,
+            free,
+            full: Some(full),
+            writer: Some(writer),
+            patient,
+            say,
+        })
+    }
+
+    /// Writes at most this many frames in all, however many are in flight when the last of them is
+    /// written. Call it before the first frame.
+    #[must_use]
+    pub fn keep(self, most: Option<u64>) -> Self {
+        let most = most.unwrap_or(u64::MAX);
+        self.shared.limit.store(most, Ordering::Relaxed);
+        self
+    }
+
+    /// Records `frame` with steering and throttle. Allocates nothing, and waits only if the
+    /// recorder is patient.
+    pub fn take(&mut self, frame: FrameView<'_>, (steering, throttle): (f32, f32)) {
+        if self.shared.is_full() {
+            return;
+        }
+        let free = loop {
+            match self.free.try_recv() {
+                // A blocking receive would allocate.
+                Err(TryRecvError::Empty) if self.patient => std::thread::sleep(WAIT),
+                received => break received.ok(),
+            }
+        };
+        let Some(mut slot) = free else {
+            if self.shared.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                (self.say)("the disk is too slow: frames are dropped, and counted");
+            }
+            return;
+        };
+        (slot.steering, slot.throttle) = (steering, throttle);
+        // Both frames have the camera's format.
+        if slot.frame.copy_from(frame).is_ok()
+            && let Some(full) = &self.full
+        {
+            let _ = full.try_send(slot);
+        }
+    }
+
+    /// What became of the frames so far.
+    pub fn counts(&self) -> RecordingCounts {
+        self.shared.counts()
+    }
+
+    /// Writes the frames in flight, and returns the result.
+    pub fn finish(mut self) -> RecordingReport {
+        self.join();
+        RecordingReport {
+            folder: self.folder.clone(),
+            counts: self.counts(),
+        }
+    }
+
+    fn join(&mut self) {
+        self.full = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
 /// Takes a camera's frames, and records them while an operator drives.
 #[derive(Debug)]
 pub struct FrameTaker {
     shared: Arc<Shared>,
     folder: PathBuf,
     camera: Option<JoinHandle<()>>,
-    writer: Option<JoinHandle<()>>,
 }
 
 impl FrameTaker {
@@ -167,41 +303,14 @@ impl FrameTaker {
         say: fn(&str),
     ) -> Result<Self, RecorderError> {
         let (format, width, height) = camera.format();
-        let shared = Arc::new(Shared::new());
-        let path = folder.path().to_owned();
-        let (free_sender, free) = sync_channel(BUFFERS);
-        let (full, full_receiver) = sync_channel(BUFFERS);
-        for _ in 0..BUFFERS {
-            let slot = Slot {
-                frame: Frame::new(format, width, height)?,
-                steering: 0.0,
-                throttle: 0.0,
-            };
-            // The channel has room for every slot.
-            let _ = free_sender.try_send(slot);
-        }
         let frame = Frame::new(format, width, height)?;
-        let file_system = folder.file_system()?;
-        let synced = Synced::start(file_system, say).map_err(RecorderError::Thread)?;
-        let folder = folder.of(format, width, height, mixer)?;
-        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        let writer = {
-            let shared = Arc::clone(&shared);
-            let work = move || write(folder, synced, &full_receiver, &free_sender, &shared, say);
-            named("recorder")
-                .spawn(work)
-                .map_err(RecorderError::Thread)?
-        };
-        let camera = {
-            let shared = Arc::clone(&shared);
-            let work = move || take(camera, frame, &steered, &free, &full, &shared, say);
-            named("camera").spawn(work).map_err(RecorderError::Thread)?
-        };
+        let recorder = Recorder::start(camera.format(), folder, mixer, false, say)?;
+        let (shared, path) = (Arc::clone(&recorder.shared), recorder.folder.clone());
+        let work = move || take(camera, frame, &steered, recorder);
         Ok(Self {
             shared,
             folder: path,
-            camera: Some(camera),
-            writer: Some(writer),
+            camera: Some(spawn("camera", work)?),
         })
     }
 
@@ -215,13 +324,8 @@ impl FrameTaker {
     }
 
     /// What became of the frames so far.
-    pub fn counters(&self) -> RecordingCounts {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        RecordingCounts {
-            written: count(&self.shared.written),
-            dropped: count(&self.shared.dropped),
-            failed: count(&self.shared.failed),
-        }
+    pub fn counts(&self) -> RecordingCounts {
+        self.shared.counts()
     }
 
     /// Whether the camera has no more pictures.
@@ -234,18 +338,15 @@ impl FrameTaker {
         self.join();
         RecordingReport {
             folder: self.folder.clone(),
-            counts: self.counters(),
+            counts: self.counts(),
         }
     }
 
     fn join(&mut self) {
         self.shared.end.store(true, Ordering::Release);
-        // The camera's thread owns the channel to the writer's thread, which ends after it.
-        for thread in [self.camera.take(), self.writer.take()]
-            .into_iter()
-            .flatten()
-        {
-            let _ = thread.join();
+        // The camera's thread owns the recorder, and ends after it.
+        if let Some(camera) = self.camera.take() {
+            let _ = camera.join();
         }
     }
 }
@@ -256,22 +357,26 @@ impl Drop for FrameTaker {
     }
 }
 
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, RecorderError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(RecorderError::Thread)
+}
+
 /// Takes frames until the end.
-fn take(
-    mut camera: BoxedCamera,
-    mut frame: Frame,
-    steered: &Steered,
-    free: &Receiver<Slot>,
-    full: &SyncSender<Slot>,
-    shared: &Shared,
-    say: fn(&str),
-) {
+fn take(mut camera: BoxedCamera, mut frame: Frame, steered: &Steered, mut recorder: Recorder) {
+    let (shared, say) = (Arc::clone(&recorder.shared), recorder.say);
     let mut faults = FaultReports::default();
     while !shared.end.load(Ordering::Acquire) {
         match camera.next(&mut frame) {
             Ok(()) => {
                 let back = "the camera is back; the recording goes on";
                 faults.well(back, Instant::now(), say);
+                if let Some(values) = steered.get() {
+                    recorder.take(frame.view(), values);
+                }
             }
             Err(CameraError::Ended { .. }) => {
                 shared.ended.store(true, Ordering::Release);
@@ -281,27 +386,12 @@ fn take(
                 let text = format!("{error}; nothing is recorded, driving goes on");
                 faults.wrong(&text, Instant::now(), say);
                 std::thread::sleep(AWAY);
-                continue;
             }
-        }
-        let Some((steering, throttle)) = steered.get().filter(|_| !shared.is_full()) else {
-            continue;
-        };
-        let Ok(mut slot) = free.try_recv() else {
-            if shared.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                say("the disk is too slow: frames are dropped, and counted");
-            }
-            continue;
-        };
-        (slot.steering, slot.throttle) = (steering, throttle);
-        // Both frames have the camera's format.
-        if slot.frame.copy_from(frame.view()).is_ok() {
-            let _ = full.try_send(slot);
         }
     }
 }
 
-/// Writes frames until the camera's thread ends.
+/// Writes frames until the recorder ends.
 fn write(
     mut folder: folder::Writer,
     mut synced: Synced,

@@ -1,203 +1,89 @@
-//! Reports on runs: a table for people, JSON for programs.
-//!
-//! The driving figures are the simulator's [`Metrics`]; [`LoopTiming`] collects the loop's own
-//! timing during the drive.
+//! The report on a drive: a table for people, JSON for programs. Its parts depend on what drove
+//! and where.
 
-mod hand;
-mod real;
 mod table;
+mod timing;
 
-use std::time::Duration;
-
-use hdrhistogram::Histogram;
+use pilotage_camera::Counters as CameraCounters;
 use pilotage_guard::Counters;
 use pilotage_simulator::Metrics;
 use serde::Serialize;
 
-use crate::pilot::Step;
 use crate::plot::Caption;
-use table::{Table, duration};
+use crate::recorder::RecordingReport;
+use table::duration;
 
-pub use hand::HandReport;
-pub use real::RealReport;
+pub use timing::{LoopTiming, Spread, TimingSummary};
 
-/// Collects the duration of each iteration of the loop. Recording allocates nothing.
-#[derive(Debug, Clone)]
-pub struct LoopTiming {
-    vision: Series,
-    inference: Series,
-    device: Series,
-    thinking: Series,
-    reaction: Series,
-    missed: u64,
-    fallbacks: u64,
-}
-
-impl LoopTiming {
-    /// Without any iterations.
-    pub fn new() -> Self {
-        Self {
-            vision: Series::new(),
-            inference: Series::new(),
-            device: Series::new(),
-            thinking: Series::new(),
-            reaction: Series::new(),
-            missed: 0,
-            fallbacks: 0,
-        }
-    }
-
-    /// Adds one iteration of the loop.
-    pub fn record(&mut self, step: &Step) {
-        self.vision.record(step.vision);
-        self.inference.record(step.inference);
-        self.thinking.record(step.thinking);
-        self.missed += step.missed;
-        self.fallbacks += u64::from(step.fallback);
-        if let Some(device) = step.device {
-            self.device.record(device);
-        }
-        if let Some(reaction) = step.reaction {
-            self.reaction.record(reaction);
-        }
-    }
-
-    /// The 99th percentile of the time from frame to command so far.
-    pub fn thinking_p99(&self) -> Duration {
-        Duration::from_nanos(self.thinking.nanos(0.99))
-    }
-
-    /// The averages for the simulator's metrics, with the run's real-time factor (simulated seconds
-    /// per second of wall clock).
-    pub fn averages(&self, real_time_factor: f64) -> pilotage_simulator::LoopTiming {
-        pilotage_simulator::LoopTiming {
-            loop_seconds: self.thinking.mean() * 1e-9,
-            inference_seconds: self.inference.mean() * 1e-9,
-            real_time_factor,
-        }
-    }
-
-    /// The figures for the report.
-    pub fn summary(&self) -> TimingSummary {
-        TimingSummary {
-            frames: self.thinking.histogram.len(),
-            missed_frames: self.missed,
-            thinking: self.thinking.spread(),
-            vision: self.vision.spread(),
-            inference: self.inference.spread(),
-            device: self.device.known(),
-            reaction: self.reaction.known(),
-            reactions: self.reaction.histogram.len(),
-            fallback_frames: self.fallbacks,
-        }
-    }
-}
-
-impl Default for LoopTiming {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// One kind of duration: a histogram with three significant digits, the exact sum and maximum.
-#[derive(Debug, Clone)]
-struct Series {
-    histogram: Histogram<u64>,
-    sum: u64,
-    max: u64,
-}
-
-/// The least value that hdrhistogram distinguishes, nanoseconds. Its unit is the power of two below
-/// this, so the resolution is half a microsecond.
-const LEAST: u64 = 1_000;
-/// Longer durations count as this, nanoseconds; the maximum stays exact.
-const MOST: u64 = 10_000_000_000;
-const DIGITS: u8 = 3;
-
-impl Series {
-    fn new() -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "the bounds are constants, and every test of this module constructs them"
-        )]
-        let histogram = Histogram::new_with_bounds(LEAST, MOST, DIGITS)
-            .expect("the bounds of the loop's histogram are valid");
-        Self {
-            histogram,
-            sum: 0,
-            max: 0,
-        }
-    }
-
-    fn record(&mut self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(nanos.min(MOST));
-        self.sum = self.sum.saturating_add(nanos);
-        self.max = self.max.max(nanos);
-    }
-
-    fn nanos(&self, quantile: f64) -> u64 {
-        // The histogram returns the upper end of a bucket, which may exceed the maximum.
-        self.histogram.value_at_quantile(quantile).min(self.max)
-    }
-
-    fn mean(&self) -> f64 {
-        self.sum as f64 / self.histogram.len().max(1) as f64
-    }
-
-    /// The spread, if there is any duration.
-    fn known(&self) -> Option<Spread> {
-        (!self.histogram.is_empty()).then(|| self.spread())
-    }
-
-    fn spread(&self) -> Spread {
-        let micros = |nanos: u64| nanos as f64 * 1e-3;
-        Spread {
-            mean_us: self.mean() * 1e-3,
-            p50_us: micros(self.nanos(0.5)),
-            p99_us: micros(self.nanos(0.99)),
-            p999_us: micros(self.nanos(0.999)),
-            max_us: micros(self.max),
-        }
-    }
-}
-
-/// The durations of the loop's parts.
+/// The report on a drive. A part that does not apply is left out of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TimingSummary {
-    /// Iterations of the loop: the frames that were taken.
-    pub frames: u64,
-    /// Frames that were missed.
-    pub missed_frames: u64,
-    /// From frame to command, waiting not counted.
-    pub thinking: Spread,
-    /// From frame to the network's input.
-    pub vision: Spread,
-    /// The engine's own time.
-    pub inference: Spread,
-    /// The part of it on the device, where that differs (a GPU).
-    pub device: Option<Spread>,
-    /// From a frame's capture until the guard acts on its command.
-    pub reaction: Option<Spread>,
-    /// Commands whose reaction is known: the guard had not yet acted on a newer one.
-    pub reactions: u64,
-    /// Frames that the fallback answered in the engine's place.
-    pub fallback_frames: u64,
+pub struct DriveReport {
+    /// For the simulated car: whether every requested lap was driven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<bool>,
+    /// How the drive ended, as text.
+    pub outcome: String,
+    /// The simulated car's circuit.
+    #[serde(flatten)]
+    pub circuit: Option<CircuitPart>,
+    /// The car's name; the simulated car's kind.
+    pub car: String,
+    /// A physical car's camera, if the loop took its frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    /// The operator who drove.
+    #[serde(flatten)]
+    pub hand: Option<HandPart>,
+    /// A physical car's motors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actuator: Option<String>,
+    /// The engine that drove.
+    #[serde(flatten)]
+    pub engine: Option<EnginePart>,
+    /// The simulated car's driving figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
+    /// The durations of an engine's iterations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timing: Option<TimingSummary>,
+    /// The counts of a physical camera's frames.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FrameCounts>,
+    /// The guard's counters.
+    pub guard: GuardCounts,
+    /// The duration of the drive by the wall clock, seconds.
+    pub wall_seconds: f64,
+    /// From the start of the program to the first command that drives, seconds.
+    pub first_command_seconds: Option<f64>,
+    /// The result of the recording, if there was one.
+    pub recording: Option<RecordingReport>,
 }
 
-/// The spread of a duration, microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// The mean.
-    pub mean_us: f64,
-    /// The median.
-    pub p50_us: f64,
-    /// The 99th percentile.
-    pub p99_us: f64,
-    /// The 99.9th percentile.
-    pub p999_us: f64,
-    /// The maximum.
-    pub max_us: f64,
+/// The circuit of a simulated drive.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CircuitPart {
+    /// The circuit's name.
+    pub circuit: String,
+    /// Metres.
+    pub circuit_length: f64,
+}
+
+/// What drove: an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EnginePart {
+    /// The engine's name.
+    pub engine: String,
+    /// What ran the engine: instruction set, precision, threads.
+    pub backend: String,
+}
+
+/// What drove: an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HandPart {
+    /// The gamepad that the operator used.
+    pub gamepad: String,
+    /// Commands sent.
+    pub commands: u64,
 }
 
 /// The guard's counters.
@@ -227,118 +113,81 @@ impl From<Counters> for GuardCounts {
     }
 }
 
-/// The report on one simulated run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RunReport {
-    /// Whether every requested lap was driven.
-    pub completed: bool,
-    /// How the run ended, as text.
-    pub outcome: String,
-    /// The circuit's name.
-    pub circuit: String,
-    /// Metres.
-    pub circuit_length: f64,
-    /// The kind of car.
-    pub car: String,
-    /// The engine's name.
-    pub engine: String,
-    /// What ran the engine: instruction set, precision, threads.
-    pub backend: String,
-    /// The driving figures.
-    pub metrics: Metrics,
-    /// The durations of the loop's parts.
-    pub timing: TimingSummary,
-    /// The guard's counters.
-    pub guard: GuardCounts,
-    /// The duration of the drive by the wall clock, seconds.
-    pub wall_seconds: f64,
-    /// From the start of the program to the first command sent, seconds.
-    pub first_command_seconds: Option<f64>,
+/// The counts of a camera's frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FrameCounts {
+    /// Passed to the pilot.
+    pub frames: u64,
+    /// Skipped, because a newer frame was available.
+    pub skipped: u64,
+    /// Lost: gaps in the camera's sequence numbers.
+    pub lost: u64,
+    /// Damaged, or of the wrong size.
+    pub broken: u64,
+    /// How often the camera was opened again.
+    pub reopened: u64,
 }
 
-impl RunReport {
-    fn title(&self) -> String {
-        let (circuit, length) = (&self.circuit, self.circuit_length);
-        format!("{circuit}, {length:.0} m: {}", self.outcome)
-    }
-
-    /// The caption of the picture of this run.
-    pub fn caption(&self) -> Caption {
-        let m = &self.metrics;
-        let time = match m.lap_time {
-            Some(seconds) => ("Lap time", format!("{seconds:.2} s")),
-            None => ("Completed", format!("{:.1} %", m.percentage_completed)),
-        };
-        let figures = [
-            time,
-            ("Average speed", format!("{:.2} m/s", m.average_speed)),
-            ("Mean deviation", format!("{:.3} m", m.deviation_mean)),
-            ("95th percentile", format!("{:.3} m", m.deviation_p95)),
-            ("Frame to command", duration(self.timing.thinking.p50_us)),
-        ];
-        Caption {
-            title: self.title(),
-            figures: figures.map(|(name, value)| (name.to_owned(), value)).into(),
-            completed: self.completed,
+impl From<CameraCounters> for FrameCounts {
+    fn from(counters: CameraCounters) -> Self {
+        Self {
+            frames: counters.frames,
+            skipped: counters.skipped,
+            lost: counters.lost,
+            broken: counters.broken,
+            reopened: counters.reopened,
         }
     }
 }
 
-/// The report as JSON, indented, in SI units unless a name states another unit. A figure that is
-/// not finite is null.
-///
-/// # Errors
-/// Never fails for a report; serde_json's interface requires a result.
-pub fn json(report: &RunReport) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(report)
-}
+impl DriveReport {
+    fn title(&self) -> String {
+        match &self.circuit {
+            Some(CircuitPart {
+                circuit,
+                circuit_length,
+            }) => format!("{circuit}, {circuit_length:.0} m: {}", self.outcome),
+            None => format!("{}: {}", self.car, self.outcome),
+        }
+    }
 
-/// The report as a table for people, without a line break at its end.
-pub fn table(report: &RunReport) -> String {
-    let m = &report.metrics;
-    let mut table = Table::default();
-    table.section(&report.title());
-    table.row("laps", m.laps.to_string());
-    if let Some(seconds) = m.lap_time {
-        table.row("lap time", format!("{seconds:.2} s"));
+    /// The caption of the picture of this drive.
+    pub fn caption(&self) -> Caption {
+        let mut figures = Vec::new();
+        if let Some(m) = &self.metrics {
+            figures.push(match m.lap_time {
+                Some(seconds) => ("Lap time", format!("{seconds:.2} s")),
+                None => ("Completed", format!("{:.1} %", m.percentage_completed)),
+            });
+            figures.push(("Average speed", format!("{:.2} m/s", m.average_speed)));
+            figures.push(("Mean deviation", format!("{:.3} m", m.deviation_mean)));
+            figures.push(("95th percentile", format!("{:.3} m", m.deviation_p95)));
+        } else {
+            figures.push(("Duration", format!("{:.1} s", self.wall_seconds)));
+            figures.push(("Commands accepted", self.guard.accepted.to_string()));
+            figures.push(("Stops", self.guard.stops.to_string()));
+        }
+        if let Some(timing) = &self.timing {
+            figures.push(("Frame to command", duration(timing.thinking.p50_us)));
+        }
+        let figures = figures.into_iter();
+        Caption {
+            title: self.title(),
+            figures: figures
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            completed: self.completed != Some(false),
+        }
     }
-    table.row("completed", format!("{:.1} %", m.percentage_completed));
-    table.row("distance", format!("{:.1} m", m.distance));
-    table.row("average speed", format!("{:.2} m/s", m.average_speed));
-    table.row(
-        "lateral deviation",
-        format!(
-            "{:.3} m mean, {:.3} m 95th percentile, {:.3} m max",
-            m.deviation_mean, m.deviation_p95, m.deviation_max
-        ),
-    );
-    if let Some(mae) = m.position_deviation_mae {
-        table.row("position deviation MAE", format!("{mae:.3}"));
-    }
-    table.row("suddenness", format!("{:.4}", m.suddenness));
 
-    table.section("loop");
-    table.row("car", report.car.clone());
-    table.row("engine", format!("{}, {}", report.engine, report.backend));
-    let timing = &report.timing;
-    table.timing(timing);
-    if let Some(hertz) = m.brain_iteration_frequency {
-        table.row("brain iteration frequency", format!("{hertz:.0} Hz"));
+    /// The report as JSON, indented, in SI units unless a name states another unit. A figure that
+    /// is not finite is null.
+    ///
+    /// # Errors
+    /// Never fails for a report; serde_json's interface requires a result.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
     }
-    table.row(
-        "frames",
-        format!("{} seen, {} missed", timing.frames, timing.missed_frames),
-    );
-    if let Some(seconds) = report.first_command_seconds {
-        table.row("first command after", format!("{seconds:.2} s"));
-    }
-    let factor = m.real_time_factor.map(|f| format!(", {f:.2} of real time"));
-    table.row(
-        "wall clock",
-        format!("{:.2} s{}", report.wall_seconds, factor.unwrap_or_default()),
-    );
-    table.guard(&report.guard);
-    table.text
 }
 
 #[cfg(test)]

@@ -122,6 +122,15 @@ pub struct SimulatedClock {
 }
 
 impl SimulatedClock {
+    /// Does `work` in no simulated time: the pilot's latency does not include it.
+    pub fn outside(&self, work: impl FnOnce()) {
+        let began = Instant::now();
+        work();
+        let mut moment = self.moment.get();
+        moment.handed_over = moment.handed_over.map(|at| at + began.elapsed());
+        self.moment.set(moment);
+    }
+
     /// Passes a frame to the pilot at `simulated`.
     fn hand_over(&self, simulated: Time) {
         self.moment.set(Moment {

@@ -10,47 +10,63 @@
 use std::time::Duration;
 
 use pilotage::car::{Car, Settings};
+use pilotage::drive::{RecordingRequest, Request, Session};
 use pilotage::engines::{self, ThreadLimits, ThreadedEngine};
-use pilotage::pilot::Dropped;
-use pilotage::report::LoopTiming;
-use pilotage::simulation::{Pace, SimulatedDrive};
+use pilotage::recorder::Encoding;
+use pilotage::simulation::Pace;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
 use tensorrt_rs::Wait;
 
-fn allocations_per_lap_of(adjust: impl FnOnce(&mut Settings)) -> (u64, u64) {
+/// The allocations of 200 iterations of the loop, and how many there were.
+fn allocations_per_lap_of(
+    recording: Option<RecordingRequest>,
+    adjust: impl FnOnce(&mut Settings),
+) -> (u64, u64) {
     let car = Car::load_with(None, |settings| {
         settings.simulator.pace = Pace::Fast;
         settings.simulator.latency_ms = Some(10.0);
         adjust(settings);
     });
-    let car = car.unwrap();
-    let (world, loaded) = (car.world().unwrap(), engines::load(&car).unwrap());
-    let mut drive = SimulatedDrive::new(&car, world, loaded, Dropped::default()).unwrap();
-    drive.pilot.prepare().unwrap();
-    drive.arm().unwrap();
-    let mut timing = LoopTiming::new();
-    let mut turns = 0;
+    let mut session = Session::start(Request {
+        recording,
+        json: true,
+        ..Request::new(car.unwrap())
+    })
+    .unwrap();
+    let mut iterations = 0;
     let counted = allocation_counter::measure(|| {
-        while turns < 200 && drive.world.borrow().outcome().is_none() {
-            timing.record(&drive.pilot.step().unwrap());
-            turns += 1;
+        while iterations < 200 && session.step().is_none() {
+            iterations += 1;
         }
     });
-    (counted.count_total, turns)
+    (counted.count_total, iterations)
 }
 
 #[test]
 fn two_hundred_iterations_of_the_loop_allocate_nothing() {
-    assert_eq!(allocations_per_lap_of(|_| ()), (0, 200));
+    assert_eq!(allocations_per_lap_of(None, |_| ()), (0, 200));
 }
 
 #[test]
 fn the_loop_allocates_nothing_on_the_ackermann_car_with_random_light() {
-    let counted = allocations_per_lap_of(|settings| {
+    let counted = allocations_per_lap_of(None, |settings| {
         settings.car.kind = pilotage::car::Kind::Ackermann;
         settings.simulator.looks = Some(3);
     });
     assert_eq!(counted, (0, 200));
+}
+
+#[test]
+fn a_recording_allocates_nothing_in_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = RecordingRequest {
+        folder: folder.path().join("tape"),
+        encoding: Encoding::Jpeg(80),
+        always: false,
+    };
+    assert_eq!(allocations_per_lap_of(Some(recording), |_| ()), (0, 200));
+    let rows = std::fs::read_to_string(folder.path().join("tape/data.csv")).unwrap();
+    assert!(rows.lines().count() > 190, "{rows}");
 }
 
 #[test]

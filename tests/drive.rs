@@ -80,6 +80,29 @@ fn the_published_results_are_those_of_this_program() {
     }
 }
 
+#[test]
+fn the_report_of_a_simulated_drive_has_its_keys() {
+    let report = report(&["--latency", "10", "--time-limit", "1"]);
+    for key in [
+        "completed",
+        "outcome",
+        "circuit",
+        "circuit_length",
+        "car",
+        "engine",
+        "backend",
+        "metrics",
+        "timing",
+        "guard",
+        "wall_seconds",
+        "first_command_seconds",
+    ] {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
+    assert_eq!(report["car"], "unicycle");
+    assert_eq!(report["outcome"], "the time limit was reached");
+}
+
 /// Removes from a report the values that depend on the wall clock.
 fn without_clocks(mut report: Value) -> Value {
     let map = report.as_object_mut().unwrap();
@@ -104,6 +127,44 @@ fn with_a_latency_and_a_seed_a_run_repeats_bit_for_bit() {
         without_clocks(report(&[&arguments[..], &["--time-limit", "8"]].concat()))
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn an_engines_drive_is_recorded_and_is_the_same_as_without() {
+    let tape = tempfile::tempdir().unwrap();
+    let tape = tape.path().join("tape");
+    let arguments = ["--latency", "10", "--time-limit", "3"];
+    let record = ["--record", tape.to_str().unwrap(), "--jpeg-quality", "80"];
+    let mut recorded = report(&[&arguments[..], &record].concat());
+    let frames = recorded["timing"]["frames"].as_u64().unwrap();
+    let recording = recorded
+        .as_object_mut()
+        .unwrap()
+        .remove("recording")
+        .unwrap();
+    let written = recording["written"].as_u64().unwrap();
+    // The guard may not have accepted the first command when its frame is recorded.
+    assert!(written + 2 > frames && frames > 50, "{recording}");
+    assert_eq!(
+        (&recording["dropped"], &recording["failed"]),
+        (&Value::from(0), &Value::from(0))
+    );
+    let mut plain = report(&arguments);
+    assert_eq!(
+        plain.as_object_mut().unwrap().remove("recording"),
+        Some(Value::Null)
+    );
+    assert_eq!(without_clocks(recorded), without_clocks(plain));
+
+    let mut data = pilotage_training::dataset::Dataset::default();
+    let read = pilotage_training::recording::read(&tape, &mut data).unwrap();
+    assert_eq!(read as u64, written);
+    // A speed of the shipped engine's range: it drove, and did not rest.
+    let list = std::fs::read_to_string(tape.join("data.csv")).unwrap();
+    for row in list.lines().skip(1) {
+        let speed: f64 = row.split(',').nth(1).unwrap().parse().unwrap();
+        assert!((5.0..=25.0).contains(&speed), "{row}");
+    }
 }
 
 /// Drives with each of this machine's instruction sets among `sets`. All reports must be equal,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that write lines themselves.
-const WRITERS: [&str; 15] = [
+const WRITERS: [&str; 13] = [
     "crates/guard/src/daemon/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/daemon/watcher.rs",
@@ -14,9 +14,7 @@ const WRITERS: [&str; 15] = [
     "crates/tensorrt/src/session.rs",
     "crates/camera/src",
     "src/commands/compile/machine.rs",
-    "src/commands/drive/hand.rs",
-    "src/commands/drive/real.rs",
-    "src/commands/drive/watch.rs",
+    "src/drive",
     "src/engines/fallback.rs",
     "src/gamepad",
     "src/guarded/real.rs",

@@ -226,6 +226,21 @@ fn a_folder_ends_and_frames_are_counted() {
     let counted = car.command(&["drive", "--json", "--frames", "10"]).output();
     let report: serde_json::Value = serde_json::from_slice(&counted.unwrap().stdout).unwrap();
     assert_eq!(report["timing"]["frames"], 10);
+    for key in [
+        "outcome",
+        "car",
+        "camera",
+        "actuator",
+        "engine",
+        "backend",
+        "wall_seconds",
+        "timing",
+        "frames",
+        "guard",
+    ] {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
+    assert_eq!(report["outcome"], "the frames that were asked for are seen");
     let text = fs::read_to_string(car.file()).unwrap();
     fs::write(car.file(), text.replace("repeat = true", "repeat = false")).unwrap();
     let ended = car.run("drive");
@@ -235,6 +250,31 @@ fn a_folder_ends_and_frames_are_counted() {
         "{}",
         out(&ended)
     );
+}
+
+#[test]
+fn an_engines_drive_is_recorded_and_its_commands_are_drawn() {
+    let car = Car::new("[actuator]\nkind = \"dry-run\"\n");
+    let (tape, picture) = (
+        car.folder.path().join("tape"),
+        car.folder.path().join("drive.png"),
+    );
+    let mut drive = car.command(&["drive", "--json", "--frames", "20", "--all"]);
+    drive.arg("--record").arg(&tape).arg("--plot").arg(&picture);
+    let ended = drive.output().unwrap();
+    assert!(ended.status.success(), "{}", err(&ended));
+    assert!(
+        err(&ended).contains("the drive is drawn in"),
+        "{}",
+        err(&ended)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let recording = &report["recording"];
+    let of = |key: &str| recording[key].as_u64().unwrap();
+    assert_eq!(of("written") + of("dropped"), 20, "{recording}");
+    let rows = fs::read_to_string(tape.join("data.csv")).unwrap();
+    assert_eq!(rows.lines().count() as u64, of("written") + 1);
+    assert_eq!(image::image_dimensions(picture).unwrap(), (1600, 900));
 }
 
 #[test]

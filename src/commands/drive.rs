@@ -1,34 +1,15 @@
 //! `pilotage drive`: drives a car as described by car.toml and the command line, and reports.
 
-mod assemble;
-mod hand;
-mod real;
-mod watch;
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
-use pilotage_console::print_within;
 use pilotage_engine::InstructionSet;
-use pilotage_guard::LinkError;
-use pilotage_simulator::Outcome;
 
-use crate::car::{BackendKind, Kind};
-use crate::live::{LiveLine, Numbers, Progress};
-use crate::pilot::{Step, StepError};
-use crate::report::{self, LoopTiming};
+use super::record::RecordingOptions;
+use crate::car::{BackendKind, Car, GamepadSettings, Kind, Settings};
+use crate::drive::{self, RecordingRequest, Request, Start};
 use crate::simulation::Pace;
-use assemble::Assembled;
-
-pub(super) use hand::{Recording, run as by_hand};
-pub(super) use watch::say;
-
-/// How long a drive's report waits for a slow reader.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Options of `pilotage drive`; each overrides car.toml.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -36,6 +17,46 @@ pub struct Options {
     /// The car: see docs/car.md; without it the simulated car on `simple`
     #[arg(long, value_name = "FILE")]
     pub car: Option<PathBuf>,
+    /// The simulated car's world
+    #[command(flatten)]
+    pub simulator: SimulatorOptions,
+    /// A compiled-in engine's name, or an .engine file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub engine: Option<String>,
+    /// Threads that the engine may use
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
+    /// available if not given
+    #[arg(long, value_name = "NAME")]
+    pub instruction_set: Option<InstructionSet>,
+    /// What runs the engine
+    #[arg(long, value_enum)]
+    pub engine_backend: Option<BackendKind>,
+    /// Drive with a gamepad instead of an engine: car.toml's table `gamepad`; without --car the
+    /// first pad that fits
+    #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
+    pub by_hand: bool,
+    /// Record frames and commands to this folder: a new one, or a recording to continue
+    #[arg(id = "folder", long = "record", value_name = "FOLDER")]
+    pub record: Option<PathBuf>,
+    /// How frames are recorded
+    #[command(flatten)]
+    pub recording: RecordingOptions,
+    /// For a physical car: end after this many frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the driven path to this PNG; for a physical car the commands over time
+    #[arg(long, value_name = "FILE.png")]
+    pub plot: Option<PathBuf>,
+}
+
+/// Options of the simulated car's world; each overrides car.toml.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct SimulatorOptions {
     /// A shipped circuit's name, or a .toml or .csv file (x,y in metres)
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "seed")]
     pub circuit: Option<String>,
@@ -79,203 +100,162 @@ pub struct Options {
     /// Start turned this far to the left, degrees
     #[arg(long, value_name = "DEG")]
     pub start_heading: Option<f64>,
-    /// A compiled-in engine's name, or an .engine file
-    #[arg(long, value_name = "NAME|FILE")]
-    pub engine: Option<String>,
-    /// Threads that the engine may use
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
-    /// available if not given
-    #[arg(long, value_name = "NAME")]
-    pub instruction_set: Option<InstructionSet>,
-    /// What runs the engine
-    #[arg(long, value_enum)]
-    pub engine_backend: Option<BackendKind>,
     /// A CSV of x,y to measure the position deviation against, instead of the centre line
     #[arg(long, value_name = "FILE")]
     pub reference: Option<PathBuf>,
-    /// Drive a real car with a gamepad instead of an engine: car.toml's table `gamepad`
-    #[arg(long, conflicts_with_all = ["engine", "engine_backend", "frames"])]
-    pub by_hand: bool,
-    /// For a real car: end after this many frames
-    #[arg(long, value_name = "N")]
-    pub frames: Option<u64>,
-    /// Print the report as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Draw the driven path to this PNG
-    #[arg(long, value_name = "FILE.png")]
-    pub plot: Option<PathBuf>,
 }
 
-/// How a drive ended.
-#[derive(Debug)]
-enum End {
-    World(Outcome),
-    Guard(pilotage_guard::StopReason),
-    Signal,
-    Pilot(StepError),
-}
-
-/// How the drive ended, for the report.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    completed: bool,
-    outcome: String,
-    wall: Duration,
-    /// From the start of the program.
-    first_command: Option<Duration>,
-}
-
-/// Drives, and reports. The exit status is 0 if the laps were driven, 1 if they were not.
+/// Drives, and reports. The exit status is 0 if the drive ended as it should; see [`drive::run`].
 ///
 /// # Errors
 /// Fails if something that is requested does not exist or is not valid; nothing has moved then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let born = Instant::now();
-    let car = assemble::car(options)?;
-    if options.by_hand {
-        real::refuse_the_simulators(options)?;
-        let file = options.car.as_deref();
-        return hand::run(&car, file, None, options.json);
-    }
+    let car = Car::load_with(options.car.as_deref(), |settings| adjust(settings, options))?;
+    let simulator = &options.simulator;
     if car.capture.is_some() {
-        return real::run(options, &car);
-    }
-    anyhow::ensure!(
-        options.frames.is_none(),
-        "--frames applies only to a real car; a simulated drive ends with --laps or --time-limit"
-    );
-    let mut assembled = assemble::assemble(options, car)?;
-    if let Some(path) = &options.plot {
-        // Fail before the lap and not after it.
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    let signalled = catch_signals()?;
-    say(&assembled.announcement);
-    assembled.drive.pilot.prepare()?;
-    assembled
-        .drive
-        .arm()
-        .context("the guard did not arm the car")?;
-    log::info!("armed after {:?}", born.elapsed());
-
-    let mut timing = LoopTiming::new();
-    let live = LiveLine::start(!options.json);
-    let started = Instant::now();
-    let mut first_command = None;
-    let end = loop {
-        if signalled.load(Ordering::Relaxed) {
-            break End::Signal;
-        }
-        match assembled.drive.pilot.step() {
-            Ok(step) => {
-                first_command.get_or_insert_with(|| born.elapsed());
-                timing.record(&step);
-                show(&live, &assembled, &step, &timing);
-            }
-            Err(error) => break End::Pilot(error),
-        }
-        if let Some(outcome) = assembled.drive.world.borrow().outcome() {
-            break End::World(outcome);
-        }
-        if let Some(reason) = assembled.drive.pilot.link().status().state.stopped() {
-            break End::Guard(reason);
-        }
-    };
-    let wall = started.elapsed();
-    drop(live);
-    log::info!("ended after {wall:?}: {}", explain(&end));
-    bring_to_neutral(&mut assembled, &end)?;
-
-    let done = matches!(end, End::World(Outcome::LapDone { .. }));
-    let ending = Ending {
-        completed: done,
-        outcome: explain(&end),
-        wall,
-        first_command,
-    };
-    let report = assembled.report(&timing, &ending);
-    let text = match options.json {
-        true => report::json(&report)?,
-        false => report::table(&report),
-    };
-    print_within(text, PATIENCE);
-    let drawn = options.plot.as_ref().map(|path| {
-        let drawn = assembled.draw(path, &report);
-        match &drawn {
-            Ok(()) => say(&format!("the lap is drawn in {}", path.display())),
-            Err(error) => say(&format!("the lap is driven, but not drawn: {error}")),
-        }
-        drawn.is_ok()
-    });
-    if !done {
-        say(&format!("not done: {}", ending.outcome));
-    }
-    Ok(if done && drawn != Some(false) {
-        ExitCode::SUCCESS
+        simulator.refuse()?;
     } else {
-        ExitCode::FAILURE
+        anyhow::ensure!(
+            options.frames.is_none() || options.by_hand,
+            "--frames applies only to a real car; a simulated drive ends with --laps or --time-limit"
+        );
+    }
+    let dropped = simulator.drop_frames.unwrap_or(0.0);
+    anyhow::ensure!(
+        (0.0..=0.9).contains(&dropped),
+        "--drop-frames is a share between 0 and 0.9, not {dropped}"
+    );
+    let recording = options.record.as_ref();
+    drive::run(Request {
+        file: options.car.clone(),
+        by_hand: options.by_hand,
+        frames: options.frames,
+        start: simulator.start()?,
+        dropped,
+        reference: simulator.reference.clone(),
+        recording: recording.map(|folder| RecordingRequest {
+            folder: folder.clone(),
+            encoding: options.recording.encoding(),
+            always: options.recording.all,
+        }),
+        plot: options.plot.clone(),
+        json: options.json,
+        born,
+        ..Request::new(car)
     })
 }
 
-fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let signalled = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&signalled);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .context("Ctrl-C and SIGTERM cannot be caught")?;
-    Ok(signalled)
-}
-
-fn show(live: &LiveLine, assembled: &Assembled, step: &Step, timing: &LoopTiming) {
-    let world = assembled.drive.world.borrow();
-    live.show(Numbers {
-        progress: Progress::Lap {
-            lap: world.lap_fraction() as f32,
-            speed: world.car().speed() as f32,
-            deviation: world.offset() as f32,
-        },
-        inference: step.inference.as_secs_f32() * 1e6,
-        loop_p99: timing.thinking_p99().as_secs_f32() * 1e6,
-        fallback: step.fallback,
-    });
-}
-
-/// Disarms the car before anything is reported, however the drive ended.
-fn bring_to_neutral(assembled: &mut Assembled, end: &End) -> anyhow::Result<()> {
-    let pilot = &mut assembled.drive.pilot;
-    let now = pilot.now();
-    match pilot.link().disarm(now) {
-        Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
-        disarmed => disarmed.context("the guard could not be told to disarm the car")?,
+impl SimulatorOptions {
+    /// Where the car starts, if not at the circuit's start.
+    fn start(&self) -> anyhow::Result<Option<Start>> {
+        let start = Start {
+            offset: bounded(self.start_offset, "--start-offset", 10.0)?,
+            heading: bounded(self.start_heading, "--start-heading", 180.0)?,
+        };
+        let given = self.start_offset.is_some() || self.start_heading.is_some();
+        Ok(given.then_some(start))
     }
-    if matches!(end, End::Signal) {
-        let output = pilot.link().status().output;
-        say(&format!(
-            "stopped by a signal: the car is disarmed, steering {}, throttle {}",
-            output.steering, output.throttle
-        ));
+
+    /// Refuses these options for a physical car, where they would be useless, or worse.
+    fn refuse(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--circuit", self.circuit.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--road-width", self.road_width.is_some()),
+            ("--line-width", self.line_width.is_some()),
+            ("--looks", self.looks.is_some()),
+            ("--kind", self.kind.is_some()),
+            ("--laps", self.laps.is_some()),
+            ("--time-limit", self.time_limit.is_some()),
+            ("--pace", self.pace.is_some()),
+            ("--latency", self.latency.is_some()),
+            ("--drop-frames", self.drop_frames.is_some()),
+            ("--start-offset", self.start_offset.is_some()),
+            ("--start-heading", self.start_heading.is_some()),
+            ("--reference", self.reference.is_some()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            anyhow::bail!(
+                "{option} applies only to the simulated car; this car.toml describes a physical car"
+            );
+        }
+        anyhow::ensure!(
+            self.deadline.is_none(),
+            "--deadline applies only to the simulated car: a physical car's guard reads \
+             `guard.deadline_ms` in car.toml"
+        );
+        Ok(())
     }
-    Ok(())
+
+    fn adjust(&self, settings: &mut Settings) {
+        let simulator = &mut settings.simulator;
+        if let Some(circuit) = &self.circuit {
+            simulator.circuit = from_here(circuit, &["toml", "csv"]);
+        }
+        if let Some(seed) = self.seed {
+            simulator.circuit = "random".to_owned();
+            simulator.seed = seed;
+        }
+        simulator.road_width = self.road_width.or(simulator.road_width);
+        simulator.line_width = self.line_width.or(simulator.line_width);
+        simulator.looks = self.looks.or(simulator.looks);
+        simulator.laps = self.laps.unwrap_or(simulator.laps);
+        simulator.pace = self.pace.unwrap_or(simulator.pace);
+        simulator.latency_ms = self.latency.or(simulator.latency_ms);
+        simulator.time_limit = self.time_limit.unwrap_or(simulator.time_limit);
+        settings.car.kind = self.kind.unwrap_or(settings.car.kind);
+        settings.guard.deadline_ms = self.deadline.or(settings.guard.deadline_ms);
+    }
 }
 
-fn explain(end: &End) -> String {
-    match end {
-        End::World(Outcome::LapDone { seconds }) => format!("done in {seconds:.2} s"),
-        End::World(Outcome::OffRoad { s, offset }) => {
-            format!("off the road: {offset:+.2} m from the line, {s:.0} m along the circuit")
+/// A number within `limit` of zero; zero if none is given.
+fn bounded(value: Option<f64>, option: &str, limit: f64) -> anyhow::Result<f64> {
+    let value = value.unwrap_or(0.0);
+    anyhow::ensure!(
+        value.abs() <= limit,
+        "{option} must lie between {} and {limit}, not {value}",
+        -limit
+    );
+    Ok(value)
+}
+
+/// Applies the command line, which overrides car.toml.
+fn adjust(settings: &mut Settings, options: &Options) {
+    options.simulator.adjust(settings);
+    if options.by_hand && options.car.is_none() {
+        settings.gamepad = Some(GamepadSettings::default());
+    }
+    let engine = &mut settings.engine;
+    engine.threads = options.threads.unwrap_or(engine.threads);
+    engine.backend = options.engine_backend.unwrap_or(engine.backend);
+    if let Some(set) = options.instruction_set {
+        engine.instruction_set = Some(set.name().to_owned());
+    }
+    match options.engine.as_deref() {
+        Some(file) if has_extension(file, &["engine"]) => {
+            engine.file = Some(from_here(file, &["engine"]));
         }
-        End::World(Outcome::Stalled { s }) => {
-            format!("stalled {s:.0} m along the circuit: moved under 0.5 m in 10 s")
+        Some(name) => {
+            engine.name = name.to_owned();
+            engine.file = None;
         }
-        End::World(Outcome::TimeLimit) => "the time limit was reached".to_owned(),
-        End::Guard(reason) => format!("the guard stopped the car: {reason}"),
-        End::Signal => "stopped by a signal".to_owned(),
-        End::Pilot(error) => format!("the pilot could not go on: {error}"),
+        None => {}
+    }
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
+}
+
+/// A file on the command line is relative to the current folder, not to car.toml's.
+fn from_here(name: &str, extensions: &[&str]) -> String {
+    if has_extension(name, extensions) {
+        let path = std::path::absolute(name).unwrap_or_else(|_| PathBuf::from(name));
+        path.display().to_string()
+    } else {
+        name.to_owned()
     }
 }

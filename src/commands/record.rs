@@ -1,41 +1,58 @@
-//! `pilotage record`: an operator drives, and the car's frames and commands are recorded.
+//! `pilotage record`: an operator drives, and the car's frames and commands are recorded. It is
+//! `pilotage drive --by-hand --record FOLDER`, but may end after a number of frames.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context;
-
-use super::drive::{Recording, by_hand, say};
-use crate::car::Car;
-use crate::recorder::{Encoding, Folder, FrameTaker, Steered};
-use pilotage_camera as camera;
+use super::drive::{self, SimulatorOptions};
+use crate::recorder::Encoding;
 
 /// Options of `pilotage record`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The car, with a [gamepad]
+    /// The car, with a [gamepad]; without it the simulated car and the first pad that fits
     #[arg(long, value_name = "FILE")]
-    car: PathBuf,
+    car: Option<PathBuf>,
     /// The folder: a new one, or a recording to continue
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(id = "folder", long = "to", value_name = "FOLDER")]
     to: PathBuf,
-    /// Record lossless pictures instead of JPEG; three times as large and slow
-    #[arg(long, conflicts_with = "jpeg_quality")]
-    png: bool,
-    /// JPEG quality, 1 to 100
-    #[arg(long, value_name = "N", default_value_t = 92,
-        value_parser = clap::value_parser!(u8).range(1..=100))]
-    jpeg_quality: u8,
-    /// Record frames even while the car is not driven
-    #[arg(long)]
-    all: bool,
+    /// How frames are recorded
+    #[command(flatten)]
+    recording: RecordingOptions,
     /// End after this many recorded frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
+    /// The simulated car's world
+    #[command(flatten)]
+    simulator: SimulatorOptions,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How frames are recorded.
+#[derive(Debug, Default, Clone, Copy, clap::Args)]
+pub struct RecordingOptions {
+    /// Record lossless pictures instead of JPEG; three times as large and slow
+    #[arg(long, requires = "folder", conflicts_with = "jpeg_quality")]
+    png: bool,
+    /// JPEG quality, 1 to 100; 92 if not given
+    #[arg(long, value_name = "N", requires = "folder",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    jpeg_quality: Option<u8>,
+    /// Record frames even while the car is not driven
+    #[arg(long, requires = "folder")]
+    pub all: bool,
+}
+
+impl RecordingOptions {
+    /// The pictures' format.
+    pub fn encoding(&self) -> Encoding {
+        match self.png {
+            true => Encoding::Png,
+            false => Encoding::Jpeg(self.jpeg_quality.unwrap_or(92)),
+        }
+    }
 }
 
 /// Drives by hand and records.
@@ -43,23 +60,14 @@ pub struct Options {
 /// # Errors
 /// Fails if something that is needed does not exist or is not valid; nothing has moved then.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let car = Car::load(&options.car)?;
-    let capture = car.capture.as_ref().context(
-        "recording needs a real car, or `actuator.kind = \"dry-run\"`; `pilotage-training record` \
-         records frames of the simulated one",
-    )?;
-    let camera = camera::open(capture)?;
-    let encoding = match options.png {
-        true => Encoding::Png,
-        false => Encoding::Jpeg(options.jpeg_quality),
-    };
-    let folder = Folder::open(&options.to, encoding)?;
-    let steered = Arc::new(Steered::new(options.all));
-    let taken = Arc::clone(&steered);
-    let recording = Recording {
-        frames: FrameTaker::start(camera, folder, car.mixer.clone(), taken, say)?,
-        steered,
-        wanted: options.frames,
-    };
-    by_hand(&car, Some(&options.car), Some(recording), options.json)
+    drive::run(&drive::Options {
+        car: options.car.clone(),
+        simulator: options.simulator.clone(),
+        by_hand: true,
+        record: Some(options.to.clone()),
+        recording: options.recording,
+        frames: options.frames,
+        json: options.json,
+        ..drive::Options::default()
+    })
 }

@@ -38,7 +38,7 @@ impl Buttons {
         let thread = {
             let end = Arc::clone(&end);
             let name = std::thread::Builder::new().name("gamepad".to_owned());
-            name.spawn(move || read(&config, &limits, Orders::new(operator), &say, &end))?
+            name.spawn(move || read(&config, &limits, operator, &say, &end))?
         };
         Ok(Self {
             end,
@@ -59,10 +59,11 @@ impl Drop for Buttons {
 fn read(
     config: &GamepadConfig,
     limits: &Limits,
-    mut orders: Orders,
+    mut operator: Operator,
     say: &impl Fn(&str),
     end: &AtomicBool,
 ) {
+    let mut orders = Orders::default();
     let mut pad = None;
     let mut tried = None;
     let mut missed = false;
@@ -93,7 +94,7 @@ fn read(
         let now = monotonic();
         if let Err(error) = open.read(now) {
             // Before anything else: stop the car.
-            let stopped = orders.lost();
+            let stopped = orders.lost(&mut operator);
             say(&error.to_string());
             pad = None;
             missed = true;
@@ -103,7 +104,7 @@ fn read(
             continue;
         }
         let hand = open.hand();
-        orders.obey(hand.take_presses(), say);
+        orders.obey(hand.take_presses(), &mut operator, say);
         // The axes drive nothing here.
         while let Some(notice) = hand.notice(now, false) {
             say(&notice.to_string());

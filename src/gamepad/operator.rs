@@ -1,15 +1,79 @@
-//! The requests of an operator with a gamepad to the guard. Each uses a connection of its own, so
-//! that a hanging pilot or a restarted guard does not interfere.
+//! The requests of an operator with a gamepad to the guard.
 
 use std::time::Duration;
 
-use pilotage_guard::{ConnectError, GuardedCar, Link, SocketLink, StopError, Stopped, stop};
-
+use pilotage_guard::{ConnectError, GuardedCar, Link, LinkError, SocketLink, StopError, stop};
 use pilotage_vehicle::{Fault, Time, monotonic};
 
 use crate::guarded::write_failsafe;
 
-/// An operator's requests to a car's guard.
+/// How an operator's requests reach a guard.
+pub trait Requests {
+    /// Arms the car, as `pilotage arm`.
+    ///
+    /// # Errors
+    /// Fails if the guard refuses, or if there is none.
+    fn arm(&mut self) -> Result<(), RequestError>;
+
+    /// Stops the car.
+    ///
+    /// # Errors
+    /// Fails if the car cannot be stopped.
+    fn stop(&mut self) -> Result<(), RequestError>;
+
+    /// Sets the stop button's level. A held button stops the car as [`stop`](Self::stop) does, and
+    /// nothing arms until it is released.
+    ///
+    /// # Errors
+    /// Fails if the car cannot be stopped.
+    fn hold_stop(&mut self, held: bool) -> Result<(), RequestError>;
+
+    /// Must be called while the stop button is down, so that a restarted guard holds the stop too.
+    fn keep_holding(&mut self) {}
+
+    /// The gamepad is gone: stops the car. If the guard answers, the lost gamepad is the stop's
+    /// reason.
+    ///
+    /// # Errors
+    /// Fails if the car cannot be stopped.
+    fn lost(&mut self) -> Result<(), RequestError>;
+}
+
+/// Why a request had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The guard refused, or does not answer.
+    #[error(transparent)]
+    Guard(#[from] LinkError),
+    /// No guard can be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The car cannot be stopped.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+}
+
+/// An operator of the simulated car, whose guard has only the pilot's connection.
+impl Requests for SocketLink {
+    fn arm(&mut self) -> Result<(), RequestError> {
+        Ok(self.arm_pilot()?)
+    }
+
+    fn stop(&mut self) -> Result<(), RequestError> {
+        Ok(Link::stop(self, monotonic())?)
+    }
+
+    fn hold_stop(&mut self, held: bool) -> Result<(), RequestError> {
+        Ok(Self::hold_stop(self, held)?)
+    }
+
+    fn lost(&mut self) -> Result<(), RequestError> {
+        Ok(self.report(monotonic(), Fault::Gamepad)?)
+    }
+}
+
+/// An operator of a physical or dry-running car. Each request uses a connection of its own, so that
+/// a hanging pilot or a restarted guard does not interfere.
 #[derive(Debug)]
 pub struct Operator {
     /// Holds the stop while the button is down: the guard releases the stop with the connection.
@@ -32,30 +96,29 @@ impl Operator {
         }
     }
 
-    /// As `pilotage arm`.
-    ///
-    /// # Errors
-    /// Fails if the guard refuses, or if there is none.
-    pub fn arm(&self) -> Result<(), ConnectError> {
+    fn try_hold(&mut self) -> Result<(), ConnectError> {
+        self.tried = monotonic();
+        let mut link = SocketLink::connect(&self.car.socket)?;
+        link.hold_stop(true)?;
+        self.holding = Some(link);
+        Ok(())
+    }
+}
+
+impl Requests for Operator {
+    fn arm(&mut self) -> Result<(), RequestError> {
         let mut link = SocketLink::connect(&self.car.socket)?;
         Ok(link.arm_pilot()?)
     }
 
     /// As `pilotage stop`: a guard that does not answer is killed, and failsafe is written without
     /// it.
-    ///
-    /// # Errors
-    /// Fails if neither is possible.
-    pub fn stop(&self) -> Result<Stopped, StopError> {
-        stop(&self.car.file, write_failsafe)
+    fn stop(&mut self) -> Result<(), RequestError> {
+        stop(&self.car.file, write_failsafe)?;
+        Ok(())
     }
 
-    /// Sets the stop button's level. A held button stops the car as [`stop`](Self::stop) does, and
-    /// nothing arms until it is released.
-    ///
-    /// # Errors
-    /// Fails if the car cannot be stopped.
-    pub fn hold_stop(&mut self, held: bool) -> Result<(), StopError> {
+    fn hold_stop(&mut self, held: bool) -> Result<(), RequestError> {
         if !held {
             if let Some(mut link) = self.holding.take() {
                 // The end of the connection releases the stop too.
@@ -66,21 +129,11 @@ impl Operator {
         match self.try_hold() {
             Ok(()) => Ok(()),
             // No guard answers: stop the car; `keep_holding` holds the stop of the next guard.
-            Err(_) => self.stop().map(drop),
+            Err(_) => self.stop(),
         }
     }
 
-    fn try_hold(&mut self) -> Result<(), ConnectError> {
-        self.tried = monotonic();
-        let mut link = SocketLink::connect(&self.car.socket)?;
-        link.hold_stop(true)?;
-        self.holding = Some(link);
-        Ok(())
-    }
-
-    /// Must be called while the stop button is down: if the guard was restarted, or has closed the
-    /// connection, the stop is held again.
-    pub fn keep_holding(&mut self) {
+    fn keep_holding(&mut self) {
         let lost = self.holding.as_ref().is_none_or(SocketLink::is_gone);
         if lost && monotonic().since(self.tried) >= AGAIN {
             // The next call tries again.
@@ -88,17 +141,21 @@ impl Operator {
         }
     }
 
-    /// The gamepad is gone: stops the car. If the guard answers, the lost gamepad is the stop's
-    /// reason.
-    ///
-    /// # Errors
-    /// Fails if the car cannot be stopped.
-    pub fn lost(&self) -> Result<(), StopError> {
+    fn lost(&mut self) -> Result<(), RequestError> {
         let reported = SocketLink::connect(&self.car.socket)
             .and_then(|mut link| Ok(link.report(monotonic(), Fault::Gamepad)?));
         match reported {
             Ok(()) => Ok(()),
-            Err(_) => self.stop().map(drop),
+            Err(_) => self.stop(),
+        }
+    }
+}
+
+impl Drop for Operator {
+    /// A thread that panics while it owns an operator's buttons is treated as a lost gamepad.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.lost();
         }
     }
 }

@@ -1,46 +1,36 @@
 //! Forwards an operator's buttons to the guard.
 
-use pilotage_guard::StopError;
-
-use super::{Operator, Presses};
+use super::{Presses, RequestError, Requests};
 
 /// Forwards an operator's buttons to the guard: each press once, the stop button's level at each
 /// change.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Orders {
-    operator: Operator,
+    /// The stop button is held.
     held: bool,
 }
 
 impl Orders {
-    /// For `operator`, whose stop button is not held.
-    pub const fn new(operator: Operator) -> Self {
-        Self {
-            operator,
-            held: false,
-        }
-    }
-
-    /// Executes the presses; failures are reported to `say`.
-    pub fn obey(&mut self, presses: Presses, say: &impl Fn(&str)) {
+    /// Executes the presses by `requests`; failures are reported to `say`.
+    pub fn obey(&mut self, presses: Presses, requests: &mut dyn Requests, say: &impl Fn(&str)) {
         let changed = presses.stop_held != self.held;
         self.held = presses.stop_held;
         if changed && self.held {
-            report(self.operator.hold_stop(true), say);
+            report(requests.hold_stop(true), say);
         } else if presses.stop {
-            report(self.operator.stop(), say);
+            report(requests.stop(), say);
         } else if self.held {
-            self.operator.keep_holding();
+            requests.keep_holding();
         }
         if changed && !self.held {
-            report(self.operator.hold_stop(false), say);
+            report(requests.hold_stop(false), say);
         }
         let arm = presses.arm || presses.arm_dropped;
         if arm && (self.held || presses.arm_dropped) {
             say("not armed: the stop button is held");
         } else if arm && presses.stop {
             say("not armed: the stop button was pressed with it");
-        } else if arm && let Err(error) = self.operator.arm() {
+        } else if arm && let Err(error) = requests.arm() {
             say(&format!("not armed: {error}"));
         }
     }
@@ -49,25 +39,16 @@ impl Orders {
     ///
     /// # Errors
     /// Fails if the car cannot be stopped.
-    pub fn lost(&mut self) -> Result<(), StopError> {
-        let stopped = self.operator.lost();
+    pub fn lost(&mut self, requests: &mut dyn Requests) -> Result<(), RequestError> {
+        let stopped = requests.lost();
         if std::mem::take(&mut self.held) {
-            self.operator.hold_stop(false)?;
+            requests.hold_stop(false)?;
         }
         stopped
     }
 }
 
-impl Drop for Orders {
-    /// A thread that panics while it owns an operator's buttons is treated as a lost gamepad.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.operator.lost();
-        }
-    }
-}
-
-fn report<T>(stopped: Result<T, StopError>, say: &impl Fn(&str)) {
+fn report(stopped: Result<(), RequestError>, say: &impl Fn(&str)) {
     if let Err(error) = stopped {
         say(&error.to_string());
     }

@@ -136,3 +136,34 @@ fn round_numbers_are_round() {
         assert!((round_number(value) - round).abs() < 1e-9, "{value}");
     }
 }
+
+#[test]
+fn the_picture_of_a_physical_drive_shows_its_commands() {
+    let spans: Vec<_> = (0..400)
+        .map(|i| {
+            let steering = if i == 200 { [-1.0, 1.0] } else { [0.0, 0.0] };
+            crate::drive::Span {
+                start: f64::from(i) * 0.05,
+                steering,
+                throttle: [0.5; 2],
+                driving: i >= 100,
+            }
+        })
+        .collect();
+    let file = file("commands");
+    command_picture(&file, &spans, &caption(true)).unwrap();
+    let picture = image::open(&file).unwrap().to_rgb8();
+    std::fs::remove_file(file).unwrap();
+    let at = |x: u32, y: u32| picture.get_pixel(x, y).0;
+    // A quarter of the time the car was not driven.
+    assert_eq!(at(300, 250), BACKGROUND);
+    assert_eq!(at(1200, 250), ASPHALT);
+    // The extremes at half of the time, above and below the middle.
+    let curve = speed_colour(0.8);
+    let column = (64 + 84 + 1536) / 2;
+    for y in [250, 450] {
+        assert!((column - 5..column + 5).any(|x| at(x, y) == curve), "{y}");
+    }
+    // Nothing was commanded: there is no curve, and no panic.
+    command_picture(Path::new("/dev/null"), &[], &caption(true)).unwrap();
+}

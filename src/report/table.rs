@@ -1,30 +1,54 @@
-//! Tables for people.
+//! The report as a table for people.
 
 use std::fmt::Write as _;
 
-use super::{GuardCounts, Spread, TimingSummary};
+use pilotage_simulator::Metrics;
+
+use super::{DriveReport, GuardCounts, Spread, TimingSummary};
 
 /// Sections of named values.
 #[derive(Default)]
-pub(super) struct Table {
-    pub(super) text: String,
+struct Table {
+    text: String,
 }
 
 impl Table {
-    pub(super) fn section(&mut self, title: &str) {
+    fn section(&mut self, title: &str) {
         if !self.text.is_empty() {
             self.text.push_str("\n\n");
         }
         self.text.push_str(title);
     }
 
-    pub(super) fn row(&mut self, name: &str, value: String) {
+    fn row(&mut self, name: &str, value: String) {
         // Writing to a String does not fail.
         let _ = write!(self.text, "\n  {name:<26} {value}");
     }
 
+    /// The simulated car's driving figures.
+    fn metrics(&mut self, m: &Metrics) {
+        self.row("laps", m.laps.to_string());
+        if let Some(seconds) = m.lap_time {
+            self.row("lap time", format!("{seconds:.2} s"));
+        }
+        self.row("completed", format!("{:.1} %", m.percentage_completed));
+        self.row("distance", format!("{:.1} m", m.distance));
+        self.row("average speed", format!("{:.2} m/s", m.average_speed));
+        self.row(
+            "lateral deviation",
+            format!(
+                "{:.3} m mean, {:.3} m 95th percentile, {:.3} m max",
+                m.deviation_mean, m.deviation_p95, m.deviation_max
+            ),
+        );
+        if let Some(mae) = m.position_deviation_mae {
+            self.row("position deviation MAE", format!("{mae:.3}"));
+        }
+        self.row("suddenness", format!("{:.4}", m.suddenness));
+    }
+
     /// The durations of the loop's parts.
-    pub(super) fn timing(&mut self, timing: &TimingSummary) {
+    fn timing(&mut self, timing: &TimingSummary) {
         if let Some(reaction) = &timing.reaction {
             self.row("capture to guard", spread(reaction));
         }
@@ -41,7 +65,7 @@ impl Table {
     }
 
     /// The guard's counters.
-    pub(super) fn guard(&mut self, guard: &GuardCounts) {
+    fn guard(&mut self, guard: &GuardCounts) {
         self.row(
             "guard",
             format!(
@@ -49,6 +73,77 @@ impl Table {
                 guard.accepted, guard.refused, guard.dropped, guard.stops, guard.write_errors
             ),
         );
+    }
+}
+
+impl DriveReport {
+    /// The report as a table for people, without a line break at its end.
+    pub fn table(&self) -> String {
+        let mut table = Table::default();
+        table.section(&self.title());
+        if let Some(metrics) = &self.metrics {
+            table.metrics(metrics);
+            table.section("loop");
+            table.row("car", self.car.clone());
+        }
+        let mut optional = |name, value: Option<&String>| {
+            if let Some(value) = value {
+                table.row(name, value.clone());
+            }
+        };
+        optional("camera", self.camera.as_ref());
+        optional("gamepad", self.hand.as_ref().map(|hand| &hand.gamepad));
+        optional("motors", self.actuator.as_ref());
+        if let Some(engine) = &self.engine {
+            table.row("engine", format!("{}, {}", engine.engine, engine.backend));
+        }
+        if let Some(timing) = &self.timing {
+            table.timing(timing);
+        }
+        let frequency = self.metrics.as_ref();
+        if let Some(hertz) = frequency.and_then(|metrics| metrics.brain_iteration_frequency) {
+            table.row("brain iteration frequency", format!("{hertz:.0} Hz"));
+        }
+        self.frames(&mut table);
+        if let Some(hand) = &self.hand {
+            table.row("commands", hand.commands.to_string());
+        }
+        if let Some(seconds) = self.first_command_seconds {
+            table.row("first command after", format!("{seconds:.2} s"));
+        }
+        let factor = self.metrics.as_ref().and_then(|m| m.real_time_factor);
+        let factor = factor.map(|factor| format!(", {factor:.2} of real time"));
+        table.row(
+            "wall clock",
+            format!("{:.2} s{}", self.wall_seconds, factor.unwrap_or_default()),
+        );
+        table.guard(&self.guard);
+        if let Some(recording) = &self.recording {
+            let counts = &recording.counts;
+            let what = format!(
+                "{} frames in {}; {} dropped, the disk too slow; {} that it did not take",
+                counts.written,
+                recording.folder.display(),
+                counts.dropped,
+                counts.failed
+            );
+            table.row("recorded", what);
+        }
+        table.text
+    }
+
+    fn frames(&self, table: &mut Table) {
+        let text = match (&self.frames, &self.timing) {
+            (Some(frames), _) => format!(
+                "{} seen, {} passed over, {} lost, {} broken; camera opened again {} times",
+                frames.frames, frames.skipped, frames.lost, frames.broken, frames.reopened
+            ),
+            (None, Some(timing)) => {
+                format!("{} seen, {} missed", timing.frames, timing.missed_frames)
+            }
+            (None, None) => return,
+        };
+        table.row("frames", text);
     }
 }
 

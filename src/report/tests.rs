@@ -1,7 +1,12 @@
+use std::time::Duration;
+
 use pilotage_vehicle::{Command, Controls, Time};
 use proptest::prelude::*;
 
+use super::timing::MOST;
 use super::*;
+use crate::pilot::Step;
+use crate::recorder::RecordingCounts;
 
 fn step(thinking: Duration, missed: u64) -> Step {
     Step {
@@ -25,20 +30,27 @@ fn step(thinking: Duration, missed: u64) -> Step {
     }
 }
 
-fn report() -> RunReport {
+fn report() -> DriveReport {
     let mut timing = LoopTiming::new();
     for i in 1..=100 {
         timing.record(&step(Duration::from_micros(10 * i), i % 2));
     }
-    RunReport {
-        completed: true,
+    DriveReport {
+        completed: Some(true),
         outcome: "done in 36.42 s".to_owned(),
-        circuit: "simple".to_owned(),
-        circuit_length: 430.5,
+        circuit: Some(CircuitPart {
+            circuit: "simple".to_owned(),
+            circuit_length: 430.5,
+        }),
         car: "unicycle".to_owned(),
-        engine: "pilotnet".to_owned(),
-        backend: "CPU, AVX2+FMA, 1 thread".to_owned(),
-        metrics: Metrics {
+        camera: None,
+        hand: None,
+        actuator: None,
+        engine: Some(EnginePart {
+            engine: "pilotnet".to_owned(),
+            backend: "CPU, AVX2+FMA, 1 thread".to_owned(),
+        }),
+        metrics: Some(Metrics {
             laps: 1,
             lap_time: Some(36.42),
             time: 36.42,
@@ -53,8 +65,9 @@ fn report() -> RunReport {
             brain_iteration_frequency: Some(1980.0),
             mean_inference_time: Some(0.00025),
             real_time_factor: Some(0.999),
-        },
-        timing: timing.summary(),
+        }),
+        timing: Some(timing.summary()),
+        frames: None,
         guard: GuardCounts {
             accepted: 728,
             refused: 2,
@@ -64,6 +77,7 @@ fn report() -> RunReport {
         },
         wall_seconds: 36.5,
         first_command_seconds: Some(0.21),
+        recording: None,
     }
 }
 
@@ -91,18 +105,19 @@ loop
   first command after        0.21 s
   wall clock                 36.50 s, 1.00 of real time
   guard                      728 commands accepted, 2 refused, 1 dropped; 3 stops, 4 failed writes";
-    assert_eq!(table(&report()), expected);
+    assert_eq!(report().table(), expected);
 }
 
 #[test]
 fn missing_measurements_are_not_in_the_table() {
     let mut report = report();
-    report.metrics.lap_time = None;
-    report.metrics.position_deviation_mae = None;
-    report.metrics.brain_iteration_frequency = None;
-    report.metrics.real_time_factor = None;
+    let metrics = report.metrics.as_mut().unwrap();
+    metrics.lap_time = None;
+    metrics.position_deviation_mae = None;
+    metrics.brain_iteration_frequency = None;
+    metrics.real_time_factor = None;
     report.first_command_seconds = None;
-    let table = table(&report);
+    let table = report.table();
     for absent in [
         "lap time",
         "position deviation",
@@ -117,8 +132,8 @@ fn missing_measurements_are_not_in_the_table() {
 #[test]
 fn the_json_has_the_figures_under_their_names() {
     let mut report = report();
-    report.metrics.suddenness = f64::NAN;
-    let value: serde_json::Value = serde_json::from_str(&json(&report).unwrap()).unwrap();
+    report.metrics.as_mut().unwrap().suddenness = f64::NAN;
+    let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     assert_eq!(value["completed"], true);
     assert_eq!(value["circuit"], "simple");
     assert_eq!(value["metrics"]["lap_time"], 36.42);
@@ -129,14 +144,76 @@ fn the_json_has_the_figures_under_their_names() {
     assert_eq!(value["first_command_seconds"], 0.21);
 }
 
+/// The parts of a recorded drive by hand of a physical car, and none of the others.
+#[test]
+fn a_part_that_does_not_apply_is_left_out() {
+    let by_hand = DriveReport {
+        completed: None,
+        outcome: "stopped by a signal".to_owned(),
+        circuit: None,
+        car: "jetracer".to_owned(),
+        hand: Some(HandPart {
+            gamepad: "Xbox pad".to_owned(),
+            commands: 500,
+        }),
+        actuator: Some("pca9685".to_owned()),
+        engine: None,
+        metrics: None,
+        timing: None,
+        recording: Some(RecordingReport {
+            folder: "monday".into(),
+            counts: RecordingCounts {
+                written: 200,
+                dropped: 1,
+                failed: 0,
+            },
+        }),
+        ..report()
+    };
+    let expected = "\
+jetracer: stopped by a signal
+  gamepad                    Xbox pad
+  motors                     pca9685
+  commands                   500
+  first command after        0.21 s
+  wall clock                 36.50 s
+  guard                      728 commands accepted, 2 refused, 1 dropped; 3 stops, 4 failed writes
+  recorded                   200 frames in monday; 1 dropped, the disk too slow; 0 that it did not \
+                    take";
+    assert_eq!(by_hand.table(), expected);
+    let value: serde_json::Value = serde_json::from_str(&by_hand.json().unwrap()).unwrap();
+    let keys: Vec<&str> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "actuator",
+            "car",
+            "commands",
+            "first_command_seconds",
+            "gamepad",
+            "guard",
+            "outcome",
+            "recording",
+            "wall_seconds"
+        ]
+    );
+    assert_eq!(value["recording"]["written"], 200);
+}
+
 #[test]
 fn the_caption_of_an_incomplete_lap_has_its_progress() {
     let mut report = report();
     assert_eq!(report.caption().title, "simple, 430 m: done in 36.42 s");
     assert_eq!(report.caption().figures[0].1, "36.42 s");
-    report.completed = false;
-    report.metrics.lap_time = None;
-    report.metrics.percentage_completed = 41.27;
+    report.completed = Some(false);
+    let metrics = report.metrics.as_mut().unwrap();
+    metrics.lap_time = None;
+    metrics.percentage_completed = 41.27;
     let caption = report.caption();
     assert!(!caption.completed);
     assert_eq!(

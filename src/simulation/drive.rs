@@ -8,10 +8,10 @@ use pilotage_guard::{ArmRequest, Link, LinkError, SocketLink, StartError};
 use pilotage_simulator::World;
 use pilotage_vehicle::{Clock, Domain, Monotonic};
 
-use super::{OutOfProcessCamera, Simulation};
+use super::{OutOfProcessCamera, SimulatedClock, Simulation};
 use crate::car::Car;
 use crate::engines::Loaded;
-use crate::guarded::{GuardProcess, GuardedError};
+use crate::guarded::GuardProcess;
 use crate::pilot::{BuildError, Dropped, Parts, Pilot};
 
 /// A simulated car, its guard and its pilot; the car is not armed yet.
@@ -22,6 +22,8 @@ pub struct SimulatedDrive {
     pub world: Rc<RefCell<World>>,
     /// The camera's description.
     pub camera: String,
+    /// The clock, if time is simulated.
+    pub clock: Option<SimulatedClock>,
     domain: Domain,
 }
 
@@ -39,9 +41,6 @@ pub enum DriveError {
     /// The guard does not start.
     #[error(transparent)]
     Guard(#[from] StartError),
-    /// The guard's process does not start.
-    #[error(transparent)]
-    GuardProcess(#[from] GuardedError),
     /// The parts do not fit together.
     #[error(transparent)]
     Pilot(#[from] BuildError),
@@ -79,9 +78,11 @@ impl SimulatedDrive {
             world: simulation.world,
             camera: camera(Box::new(simulation.camera)),
             link: Box::new(simulation.link),
-            clock: Box::new(simulation.clock),
+            clock: Box::new(simulation.clock.clone()),
         };
-        Self::joined(car, loaded, environment)
+        let mut drive = Self::joined(car, loaded, environment)?;
+        drive.clock = Some(simulation.clock);
+        Ok(drive)
     }
 
     /// Lets the `loaded` engine drive at the pace of the wall clock. The guard runs in the process
@@ -96,12 +97,7 @@ impl SimulatedDrive {
         dropped: Dropped,
         (guarded, link): (GuardProcess, SocketLink),
     ) -> Result<Self, DriveError> {
-        let mut world = world;
-        // The first frame allocates the renderer's memory.
-        let bytes = world.camera().frame_bytes();
-        world.render(&mut vec![0; bytes]);
-        let world = Rc::new(RefCell::new(world));
-        let camera = OutOfProcessCamera::new(Rc::clone(&world), guarded, dropped);
+        let (world, camera) = OutOfProcessCamera::film(world, guarded, dropped);
         let environment = Environment {
             world,
             camera: Box::new(camera),
@@ -115,6 +111,7 @@ impl SimulatedDrive {
         Ok(Self {
             world: environment.world,
             camera: environment.camera.describe(),
+            clock: None,
             domain: loaded.domain,
             pilot: Pilot::new(Parts {
                 camera: environment.camera,

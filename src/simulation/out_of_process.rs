@@ -29,11 +29,18 @@ pub struct OutOfProcessCamera {
 }
 
 impl OutOfProcessCamera {
-    /// Films `world`'s car, which `guarded` drives.
-    pub fn new(world: Rc<RefCell<World>>, guarded: GuardProcess, drops: Dropped) -> Self {
-        let spec = *world.borrow().camera();
-        Self {
-            world,
+    /// Films `world`'s car, which `guarded` drives; returns the world too, to observe.
+    pub fn film(
+        mut world: World,
+        guarded: GuardProcess,
+        drops: Dropped,
+    ) -> (Rc<RefCell<World>>, Self) {
+        let spec = *world.camera();
+        // The first frame allocates the renderer's memory.
+        world.render(&mut vec![0; spec.frame_bytes()]);
+        let world = Rc::new(RefCell::new(world));
+        let camera = Self {
+            world: Rc::clone(&world),
             guarded,
             drops,
             period: Duration::from_secs_f64(1.0 / spec.rate_hz),
@@ -42,7 +49,15 @@ impl OutOfProcessCamera {
             origin: None,
             held: (0.0, 0.0),
             next: 0,
-        }
+        };
+        (world, camera)
+    }
+
+    /// When the next frame is due, on the monotonic clock: at once before the first.
+    pub fn due(&self) -> Time {
+        let period = self.period.as_nanos() as u64;
+        let moment = Duration::from_nanos(self.next.saturating_mul(period));
+        self.origin.map_or(Time::ZERO, |origin| origin + moment)
     }
 
     /// Steering and throttle that move the car now.

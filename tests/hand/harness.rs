@@ -71,20 +71,30 @@ pub struct Car {
 
 impl Car {
     pub fn new(motors: &str) -> Self {
+        let camera =
+            "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 50\n";
+        let car = Self::with(&format!("{camera}{motors}"));
+        film::pictures(&car.folder.path().join("pictures"));
+        car
+    }
+
+    fn with(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        film::pictures(&folder.path().join("pictures"));
         let socket = folder.path().join("guard.sock");
         let pad = folder.path().join("pad");
         mkfifoat(CWD, &pad, Mode::from_raw_mode(0o600)).unwrap();
         let text = format!(
-            "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 50\n\
-             [gamepad]\ndevice = \"pad\"\n\
+            "[gamepad]\ndevice = \"pad\"\n\
              [mixer]\nwheelbase = 0.3\nsteering_range = 0.4\n\
              speed_to_throttle = [[0.0, 0.0], [4.0, 1.0]]\n\
-             [guard]\ndeadline_ms = 400\nsocket = {socket:?}\n[guard.throttle]\nmax = 0.2\n{motors}"
+             [guard]\ndeadline_ms = 400\nsocket = {socket:?}\n[guard.throttle]\nmax = 0.2\n{text}"
         );
         fs::write(folder.path().join("car.toml"), text).unwrap();
         Self { folder }
+    }
+
+    pub fn simulated() -> Self {
+        Self::with("")
     }
 
     pub fn dry() -> Self {

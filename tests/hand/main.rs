@@ -1,4 +1,5 @@
-//! A gamepad with a real car: driving by hand, arm and stop while an engine drives, and recording.
+//! A gamepad with a physical or the simulated car: driving by hand, arm and stop while an engine
+//! drives, and recording.
 //! The gamepad is a substitute: a pipe with the kernel's event records. The motors are PWM pins
 //! that are files, or a dry run.
 
@@ -301,7 +302,89 @@ fn without_a_gamepad_driving_by_hand_is_refused() {
     let engine = refused(&["drive", "--by-hand", "--engine", "pilotnet"]);
     assert!(engine.contains("cannot be used with"), "{engine}");
     let laps = refused(&["drive", "--by-hand", "--laps", "2"]);
-    assert!(laps.contains("--laps is of the simulated car"), "{laps}");
+    assert!(
+        laps.contains("--laps applies only to the simulated car"),
+        "{laps}"
+    );
+    let text = fs::read_to_string(car.file()).unwrap();
+    let text = text.replace("[gamepad]\ndevice = \"pad\"\n", "");
+    fs::write(car.file(), text).unwrap();
+    let none = refused(&["drive", "--by-hand"]);
+    assert!(none.contains("car.toml has no [gamepad]"), "{none}");
+}
+
+#[test]
+fn the_simulated_car_is_driven_by_hand_and_recorded() {
+    let car = Car::simulated();
+    let mut pad = car.pad();
+    let mut record = car.record(&[]);
+    record.wait_for_message("driving; the stop button stops the car");
+    // The dead-man button is not held: nothing is recorded.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(car.rows().is_empty());
+    let ahead = |pad: &mut Pad, rows: usize| {
+        pad.hold(DEAD_MAN);
+        pad.send(&CENTRE);
+        pad.send(&[(ABS, THROTTLE, -32768)]);
+        wait("it records", || {
+            pad.jitter();
+            car.rows().len() >= rows
+        });
+        pad.release(DEAD_MAN);
+    };
+    ahead(&mut pad, 8);
+    pad.hold(STOP);
+    record.wait_for_message("stopped: an operator stopped the car; the arm button arms the car");
+    pad.press(ARM);
+    record.wait_for_message("not armed: the stop button is held");
+    pad.release(STOP);
+    pad.press(ARM);
+    record.wait_for_message("driving; the stop button stops the car");
+    let rows = car.rows().len();
+    ahead(&mut pad, rows + 8);
+    drop(pad);
+    record.wait_for_message("stopped: the gamepad is gone");
+    let mut pad = car.pad();
+    record.wait_for_message("the gamepad is back");
+    pad.press(ARM);
+    record.wait_for_message("driving; the stop button stops the car");
+    record.kill(Signal::TERM);
+    let (ended, log) = record.end();
+    assert!(ended.status.success(), "{log}");
+    assert!(
+        log.contains("the car is disarmed, steering 0, throttle 0"),
+        "{log}"
+    );
+    assert!(!log.contains("not done"), "{log}");
+    let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(report["completed"], false);
+    assert_eq!(report["circuit"], "simple");
+    assert_eq!(report["guard"]["stops"], 2);
+    assert_eq!(report["recording"]["written"], car.rows().len());
+    // 16 frames at 20 Hz, at a fifth of 4 m/s.
+    let distance = report["metrics"]["distance"].as_f64().unwrap();
+    assert!((0.3..5.0).contains(&distance), "{distance}");
+    let fastest = car.rows().iter().map(|row| row[5].clone()).max();
+    assert_eq!(fastest.as_deref(), Some("0.200000"));
+}
+
+#[test]
+fn driving_the_simulated_car_by_hand_needs_a_gamepad_and_the_wall_clock() {
+    let car = Car::simulated();
+    let refused = |arguments: &[&str]| {
+        let (ended, log) = car.run(arguments).end();
+        assert_eq!(ended.status.code(), Some(2), "{log}");
+        log
+    };
+    let away = refused(&["drive", "--by-hand"]);
+    assert!(away.contains("plug it in or pair it"), "{away}");
+    for option in [["--pace", "fast"], ["--latency", "20"]] {
+        let clock = refused(&[&["drive", "--by-hand"][..], &option].concat());
+        assert!(
+            clock.contains("leave out --pace fast and --latency"),
+            "{clock}"
+        );
+    }
     let text = fs::read_to_string(car.file()).unwrap();
     let text = text.replace("[gamepad]\ndevice = \"pad\"\n", "");
     fs::write(car.file(), text).unwrap();

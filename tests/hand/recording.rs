@@ -35,6 +35,17 @@ fn a_drive_by_hand_is_recorded_for_training_and_calibration() {
     let report: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
     let rows = car.rows();
     assert_eq!(report["recording"]["written"], rows.len());
+    for key in [
+        "outcome",
+        "car",
+        "gamepad",
+        "actuator",
+        "wall_seconds",
+        "commands",
+        "guard",
+    ] {
+        assert!(report.get(key).is_some(), "{key}: {report}");
+    }
 
     let text = fs::read_to_string(car.tape().join("data.csv")).unwrap();
     assert!(text.starts_with("image_name,v,w,timestamp,steering,throttle\n"));

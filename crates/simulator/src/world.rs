@@ -96,6 +96,7 @@ pub struct World {
     car: Car,
     seed: u64,
     limits: Limits,
+    patient: bool,
     steps: u64,
     s: f64,
     offset: f64,
@@ -126,6 +127,7 @@ impl World {
             car,
             seed: 0,
             limits: Limits::default(),
+            patient: false,
             steps: 0,
             s: 0.0,
             offset: 0.0,
@@ -155,6 +157,14 @@ impl World {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self.reserve();
+        self
+    }
+
+    /// The same world, in which a car that stays where it is does not end the run: an operator may
+    /// wait.
+    #[must_use]
+    pub const fn patient(mut self) -> Self {
+        self.patient = true;
         self
     }
 
@@ -231,7 +241,7 @@ impl World {
                 s: self.s,
                 offset: self.offset,
             })
-        } else if recorded && self.stalled() {
+        } else if recorded && !self.patient && self.stalled() {
             Some(Outcome::Stalled { s: self.s })
         } else if seconds >= self.limits.seconds {
             Some(Outcome::TimeLimit)

@@ -1,35 +1,47 @@
-//! Messages to the operator during a drive of a real car.
+//! Messages to the operator during a drive.
 
 use std::time::Instant;
 
 use pilotage_console::{FaultReports, say_always};
 use pilotage_guard::{State, StopReason};
 
-/// Reports each change once, and a recurring fault from time to time with a count.
+/// Reports each change once, and a recurring fault from time to time with a count. By default it
+/// reports no states: an engine's simulated drive ends with the first stop.
 #[derive(Default)]
 pub struct Watch {
+    /// What arms the car, and what stops it.
+    means: Option<(&'static str, &'static str)>,
     state: Option<std::mem::Discriminant<State>>,
     reason: Option<StopReason>,
     faults: FaultReports,
 }
 
 impl Watch {
+    /// Reports states; `arms` arms the car, and `stops` stops it.
+    pub fn naming(arms: &'static str, stops: &'static str) -> Self {
+        Self {
+            means: Some((arms, stops)),
+            ..Self::default()
+        }
+    }
+
     /// Reports the guard's state.
     pub fn state(&mut self, state: State) {
+        let Some((arms, stops)) = self.means else {
+            return;
+        };
         let kind = std::mem::discriminant(&state);
         if (self.state, self.reason) == (Some(kind), state.stopped()) {
             return;
         }
         (self.state, self.reason) = (Some(kind), state.stopped());
         match state {
-            State::Disarmed => say("disarmed: `pilotage arm` arms the car"),
+            State::Disarmed => say(&format!("disarmed: {arms} arms the car")),
             State::Armed(_) => say("armed"),
-            State::Driving(_) => say("driving; `pilotage stop` stops the car"),
+            State::Driving(_) => say(&format!("driving; {stops} stops the car")),
             State::Trimming(_) => say("being trimmed"),
             State::Stopped { reason } => {
-                say(&format!(
-                    "stopped: {reason}; `pilotage arm` arms the car again"
-                ));
+                say(&format!("stopped: {reason}; {arms} arms the car again"));
             }
         }
     }
@@ -49,13 +61,4 @@ impl Watch {
 /// is ignored.
 pub fn say(message: &str) {
     say_always(message);
-}
-
-/// Reports the car's state after a drive.
-pub fn say_the_end(disarmed: Result<(), pilotage_guard::LinkError>, own_guard: bool) {
-    match (disarmed, own_guard) {
-        (Ok(()), _) => say("the car is disarmed"),
-        (Err(error), true) => say(&format!("{error}; its motors get failsafe")),
-        (Err(error), false) => say(&format!("{error}; its service writes failsafe")),
-    }
 }

@@ -14,13 +14,23 @@ use pilotage_guard::State;
 /// no harm.
 #[derive(Debug, Default)]
 struct Shared {
-    /// The kind of [`Progress`], and for a real car the state of its guard.
+    /// The kind of [`Progress`], and for a physical car the state of its guard.
     what: AtomicU8,
     progress: [AtomicU32; 3],
+    /// The kind of [`Source`], as an index of [`SOURCES`].
+    source: AtomicU8,
     inference: AtomicU32,
     loop_p99: AtomicU32,
-    fallback: AtomicBool,
     done: AtomicBool,
+}
+
+/// What the line shows.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The progress of the drive.
+    pub progress: Progress,
+    /// Where the commands come from.
+    pub source: Source,
 }
 
 /// The progress of a drive.
@@ -35,8 +45,8 @@ pub enum Progress {
         /// Metres from the line, left positive.
         deviation: f32,
     },
-    /// The state of a real car that an engine drives.
-    Real {
+    /// The state of a physical car.
+    Command {
         /// The guard's state.
         state: State,
         /// -1 (full right) to 1 (full left).
@@ -44,48 +54,42 @@ pub enum Progress {
         /// -1 to 1.
         throttle: f32,
     },
-    /// The state of a real car that an operator drives.
+}
+
+/// Where the commands come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// An engine.
+    Engine {
+        /// Microseconds.
+        inference: f32,
+        /// Microseconds.
+        loop_p99: f32,
+        /// The fallback answers in the engine's place.
+        fallback: bool,
+    },
+    /// An operator.
     Hand {
-        /// The guard's state.
-        state: State,
-        /// -1 (full right) to 1 (full left).
-        steering: f32,
-        /// -1 to 1.
-        throttle: f32,
         /// The dead-man button is held.
         driven: bool,
         /// The stop button was pressed since the gamepad was opened.
-        proven: bool,
+        stop_proven: bool,
     },
 }
 
 const STATES: [&str; 5] = ["disarmed", "armed", "DRIVING", "stopped", "trimming"];
 const LAP: u8 = STATES.len() as u8;
-/// For a car driven by hand, in the third number: the dead-man button is held.
-const HELD: f32 = 1.0;
-const RELEASED: f32 = 2.0;
-/// Added if the stop button has not been pressed yet.
-const UNPROVEN: f32 = 2.0;
-/// The text for each sum, the first being [`HELD`].
-const BY_HAND: [&str; 4] = [
-    "   by hand",
-    "   by hand, released",
-    "   by hand, stop button not proven",
-    "   by hand, released, stop button not proven",
+/// The text for each source: an engine, its fallback, and by hand in each state of two buttons.
+const SOURCES: [&str; 6] = [
+    "engine",
+    "FALLBACK",
+    "by hand",
+    "by hand, released",
+    "by hand, stop button not proven",
+    "by hand, released, stop button not proven",
 ];
-
-/// The numbers for the line.
-#[derive(Debug, Clone, Copy)]
-pub struct Numbers {
-    /// The progress of the drive.
-    pub progress: Progress,
-    /// Microseconds.
-    pub inference: f32,
-    /// Microseconds.
-    pub loop_p99: f32,
-    /// The fallback answers in the engine's place.
-    pub fallback: bool,
-}
+/// The index of the first text for an operator.
+const BY_HAND: u8 = 2;
 
 /// Shows one line on standard error while it exists; nothing if standard error is no terminal.
 #[derive(Debug)]
@@ -112,39 +116,40 @@ impl LiveLine {
     }
 
     /// Stores what the line shows next.
-    pub fn show(&self, numbers: Numbers) {
+    pub fn show(&self, view: View) {
         let store = |slot: &AtomicU32, value: f32| slot.store(value.to_bits(), Ordering::Relaxed);
-        let (what, progress) = match numbers.progress {
+        let (what, progress) = match view.progress {
             Progress::Lap {
                 lap,
                 speed,
                 deviation,
             } => (LAP, [lap, speed, deviation]),
-            Progress::Real {
+            Progress::Command {
                 state,
                 steering,
                 throttle,
             } => (place(&state), [steering, throttle, 0.0]),
-            Progress::Hand {
-                state,
-                steering,
-                throttle,
-                driven,
-                proven,
+        };
+        let source = match view.source {
+            Source::Engine {
+                inference,
+                loop_p99,
+                fallback,
             } => {
-                let held = if driven { HELD } else { RELEASED };
-                let held = if proven { held } else { held + UNPROVEN };
-                (place(&state), [steering, throttle, held])
+                store(&self.shared.inference, inference);
+                store(&self.shared.loop_p99, loop_p99);
+                u8::from(fallback)
             }
+            Source::Hand {
+                driven,
+                stop_proven,
+            } => BY_HAND + u8::from(!driven) + 2 * u8::from(!stop_proven),
         };
         self.shared.what.store(what, Ordering::Relaxed);
+        self.shared.source.store(source, Ordering::Relaxed);
         for (slot, value) in self.shared.progress.iter().zip(progress) {
             store(slot, value);
         }
-        store(&self.shared.inference, numbers.inference);
-        store(&self.shared.loop_p99, numbers.loop_p99);
-        let fallback = &self.shared.fallback;
-        fallback.store(numbers.fallback, Ordering::Relaxed);
     }
 }
 
@@ -197,19 +202,14 @@ fn render(shared: &Shared, line: &mut String) -> std::fmt::Result {
             first * 100.0
         )?,
     }
-    let by_hand = BY_HAND.get((third as usize).wrapping_sub(1));
-    if what < LAP
-        && let Some(by_hand) = by_hand
-    {
-        line.push_str(by_hand);
+    let source = shared.source.load(Ordering::Relaxed);
+    let by = SOURCES.get(usize::from(source)).copied().unwrap_or("");
+    write!(line, "   {by}")?;
+    if source >= BY_HAND {
         return Ok(());
     }
-    let by = match shared.fallback.load(Ordering::Relaxed) {
-        true => "FALLBACK",
-        false => "engine",
-    };
     let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
-    write!(line, "   {by} {inference:4.0} us   loop p99 {p99:5.0} us")
+    write!(line, " {inference:4.0} us   loop p99 {p99:5.0} us")
 }
 
 fn place(state: &State) -> u8 {
@@ -264,21 +264,47 @@ mod tests {
     #[test]
     fn the_line_shows_what_was_stored() {
         let line = LiveLine::start(false);
-        line.show(Numbers {
-            progress: Progress::Real {
-                state: State::Disarmed,
-                steering: 0.5,
-                throttle: -0.25,
-            },
+        let shown = |view: View| {
+            line.show(view);
+            let mut text = String::new();
+            render(&line.shared, &mut text).unwrap();
+            text
+        };
+        let disarmed = Progress::Command {
+            state: State::Disarmed,
+            steering: 0.5,
+            throttle: -0.25,
+        };
+        let lap = Progress::Lap {
+            lap: 0.5,
+            speed: 4.0,
+            deviation: -0.1,
+        };
+        let fallback = Source::Engine {
             inference: 120.0,
             loop_p99: 900.0,
             fallback: true,
-        });
-        let mut text = String::new();
-        render(&line.shared, &mut text).unwrap();
-        assert!(
-            text.contains("disarmed   steering +0.50   throttle -0.25   FALLBACK  120 us"),
-            "{text}"
-        );
+        };
+        let hand = |driven, stop_proven| Source::Hand {
+            driven,
+            stop_proven,
+        };
+        for (progress, source, expected) in [
+            (
+                disarmed,
+                fallback,
+                "disarmed   steering +0.50   throttle -0.25   FALLBACK  120 us   loop p99   900 us",
+            ),
+            (disarmed, hand(true, true), "throttle -0.25   by hand"),
+            (
+                lap,
+                hand(false, false),
+                "lap  50.0 %    4.00 m/s   -0.100 m off the line   by hand, released, stop button \
+                 not proven",
+            ),
+        ] {
+            let text = shown(View { progress, source });
+            assert!(text.ends_with(expected), "{text}");
+        }
     }
 }

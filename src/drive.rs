@@ -1,0 +1,132 @@
+//! One drive session: a loop over what drives (an engine, or an operator's hand) and where (in the
+//! simulator, or with a physical or dry-running car), with one kind of ending and one report.
+//!
+//! [`run`] is `pilotage drive` and `pilotage record`; [`Session::step`] is one iteration.
+
+mod assemble;
+mod driver;
+mod ending;
+mod hand;
+mod live;
+mod recording;
+mod session;
+mod setting;
+mod trace;
+mod watch;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::car::Car;
+use crate::recorder::Encoding;
+
+pub use ending::Ending;
+pub use session::Session;
+pub use trace::{Span, Trace};
+
+/// A drive, as requested on the command line.
+#[derive(Debug)]
+pub struct Request {
+    /// The car, with the command line's changes.
+    pub car: Car,
+    /// The car's file; `None` for the default car. A physical car has one.
+    pub file: Option<PathBuf>,
+    /// An operator drives with the gamepad, and no engine.
+    pub by_hand: bool,
+    /// The number of frames after which the drive ends: recorded ones by hand, else taken ones.
+    pub frames: Option<u64>,
+    /// Where the simulated car starts.
+    pub start: Option<Start>,
+    /// The share of the simulated frames that are dropped, 0 to 1.
+    pub dropped: f64,
+    /// A CSV of the points that the simulated car's position is compared with.
+    pub reference: Option<PathBuf>,
+    /// Where and how frames and commands are recorded.
+    pub recording: Option<RecordingRequest>,
+    /// The file of the picture that is drawn after the drive.
+    pub plot: Option<PathBuf>,
+    /// The report is JSON, and no status line is shown.
+    pub json: bool,
+    /// The start of the program.
+    pub born: Instant,
+}
+
+impl Request {
+    /// The engine of `car` drives, and nothing is recorded or drawn.
+    pub fn new(car: Car) -> Self {
+        Self {
+            car,
+            file: None,
+            by_hand: false,
+            frames: None,
+            start: None,
+            dropped: 0.0,
+            reference: None,
+            recording: None,
+            plot: None,
+            json: false,
+            born: Instant::now(),
+        }
+    }
+}
+
+/// The simulated car's start, relative to the circuit's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Start {
+    /// Metres to the left of the line.
+    pub offset: f64,
+    /// Degrees to the left of the line's direction.
+    pub heading: f64,
+}
+
+/// What is recorded, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingRequest {
+    /// A new folder, or a recording to continue.
+    pub folder: PathBuf,
+    /// The pictures' format.
+    pub encoding: Encoding,
+    /// Frames are recorded even while the car is not driven.
+    pub always: bool,
+}
+
+/// Drives as requested, and reports. The exit status is 0 if the drive ended as it should: for an
+/// engine in the simulator with all laps driven, else also by a signal or after the requested
+/// frames.
+///
+/// # Errors
+/// Fails if something that is needed does not exist or is not valid; nothing has moved then.
+pub fn run(request: Request) -> anyhow::Result<ExitCode> {
+    let signalled = catch_signals()?;
+    if let Some(path) = &request.plot {
+        // Fail before the drive and not after it.
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let mut session = Session::start(request)?;
+    let ending = loop {
+        if signalled.load(Ordering::Relaxed) {
+            break Ending::Signal;
+        }
+        if let Some(ending) = session.step() {
+            break ending;
+        }
+    };
+    session.finish(&ending)
+}
+
+fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&signalled);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+        .context("Ctrl-C and SIGTERM cannot be caught")?;
+    Ok(signalled)
+}

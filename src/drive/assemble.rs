@@ -1,0 +1,336 @@
+//! Assembles the parts of a drive: the driver, its connection to a guard, and the recording.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use pilotage_camera::{self as camera, Camera, CameraConfig};
+use pilotage_guard::SocketLink;
+use pilotage_simulator::World;
+use pilotage_vehicle::{Domain, Monotonic};
+
+use super::driver::EngineDriver;
+use super::hand::{HandDriver, SimulatedView};
+use super::recording::Recording;
+use super::session::Parts;
+use super::setting::Setting;
+use super::watch::say;
+use super::{RecordingRequest, Request};
+use crate::car::{Car, CircuitSource};
+use crate::engines::{self, Loaded};
+use crate::gamepad::{Buttons, Gamepad, GamepadConfig, Operator};
+use crate::guarded::{GuardConnection, GuardProcess, OwnGuard};
+use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
+use crate::recorder::Folder;
+use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};
+
+/// Builds everything that a drive needs.
+///
+/// # Errors
+/// Fails if something does not exist or is not valid; nothing has moved then.
+pub fn parts(request: &Request) -> anyhow::Result<Parts> {
+    let car = &request.car;
+    let folder = |recording: &RecordingRequest| {
+        let folder = Folder::open(&recording.folder, recording.encoding);
+        folder.map(|folder| (folder, recording.always))
+    };
+    let folder = request.recording.as_ref().map(folder).transpose()?;
+    match (&car.capture, request.by_hand) {
+        (None, false) => simulated_by_engine(request, folder),
+        (None, true) => simulated_by_hand(request, folder),
+        (Some(capture), false) => physical_by_engine(request, capture, folder),
+        (Some(capture), true) => physical_by_hand(request, capture, folder),
+    }
+}
+
+/// Where frames are recorded, and whether even those of a car that is not driven.
+type To = Option<(Folder, bool)>;
+
+fn simulated_by_engine(request: &Request, to: To) -> anyhow::Result<Parts> {
+    let car = &request.car;
+    let reference = request.reference.as_deref().map(reference).transpose()?;
+    let (world, dropped) = simulated(request)?;
+    let loaded = load(car)?;
+    let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
+    let drive = match guard_beside(car) {
+        true => {
+            let guarded = GuardProcess::start(&car.limits, domain)?;
+            SimulatedDrive::beside(car, world, loaded, dropped, guarded)?
+        }
+        false => SimulatedDrive::new(car, world, loaded, dropped)?,
+    };
+    let driver = [("engine", engine.as_str()), ("backend", &backend)];
+    let announcement = announce(car, &drive.world.borrow(), &drive.camera, &driver);
+    Ok(Parts {
+        announcement,
+        recording: in_loop(car, drive.pilot.camera(), to, drive.clock)?,
+        driver: Box::new(EngineDriver {
+            pilot: drive.pilot,
+            domain,
+            engine,
+            backend,
+            camera: None,
+        }),
+        setting: Setting::Simulated {
+            world: drive.world,
+            reference,
+        },
+    })
+}
+
+fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
+    let car = &request.car;
+    anyhow::ensure!(
+        guard_beside(car),
+        "an operator drives at the pace of the wall clock: leave out --pace fast and --latency, and \
+         `pace` and `latency_ms` of car.toml's [simulator]"
+    );
+    let (config, pad) = gamepad(car)?;
+    let reference = request.reference.as_deref().map(reference).transpose()?;
+    let (world, dropped) = simulated(request)?;
+    let (guarded, link) = GuardProcess::start(&car.limits, Domain::Physical)?;
+    // An operator may wait.
+    let (world, camera) = OutOfProcessCamera::film(world.patient(), guarded, dropped);
+    let driver = [
+        ("by hand", &*pad.describe()),
+        ("buttons", &buttons_of(&pad)),
+    ];
+    let announcement = announce(car, &world.borrow(), &camera.describe(), &driver);
+    let recording = in_loop(car, &camera, to, None)?;
+    let view = Some(SimulatedView::new(camera)?);
+    Ok(Parts {
+        driver: Box::new(HandDriver::new(
+            pad,
+            (config, &car.limits),
+            link,
+            None,
+            view,
+        )),
+        setting: Setting::Simulated { world, reference },
+        recording,
+        announcement,
+    })
+}
+
+fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyhow::Result<Parts> {
+    let car = &request.car;
+    let loaded = load(car)?;
+    let (engine, backend, domain) = (loaded.name.clone(), loaded.engine.describe(), loaded.domain);
+    if (domain, car.limits.spec().actuator) == (Domain::Simulated, Domain::Physical) {
+        say(&format!(
+            "warning: engine {engine} was trained in the simulator, so the guard will not arm this \
+             car for it: name one that was trained on what its camera sees, `engine.file`"
+        ));
+    }
+    let camera = camera::open(capture)?;
+    let described = camera.describe();
+    let recording = in_loop(car, &*camera, to, None)?;
+    let (own_guard, link) = connect(request, domain)?;
+    let whose = match own_guard {
+        Some(_) => "its guard was started",
+        None => "its guard runs already",
+    };
+    let deadline = car.limits.spec().deadline.as_millis();
+    Ok(Parts {
+        announcement: format!(
+            "{}: {described}; engine {engine}, {backend}; motors {}, {whose}, deadline {deadline} \
+             ms",
+            car.name,
+            car.actuator.describe()
+        ),
+        driver: Box::new(EngineDriver {
+            pilot: Pilot::new(PilotParts {
+                camera,
+                preprocess: loaded.preprocess,
+                engine: loaded.engine,
+                decoder: loaded.decoder,
+                mixer: car.mixer.clone(),
+                link: Box::new(link),
+                clock: Box::new(Monotonic),
+            })?,
+            domain,
+            engine,
+            backend,
+            camera: Some(described),
+        }),
+        setting: Setting::Physical { own_guard },
+        recording,
+    })
+}
+
+fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow::Result<Parts> {
+    let car = &request.car;
+    let (config, pad) = gamepad(car)?;
+    let recording = match to {
+        Some((folder, always)) => {
+            let camera = camera::open(capture)?;
+            let mixer = car.mixer.clone();
+            Some(Recording::of_camera(camera, folder, mixer, always)?)
+        }
+        None => None,
+    };
+    let (own_guard, link) = connect(request, Domain::Physical)?;
+    let operator = Some(Operator::new(car.guarded()));
+    Ok(Parts {
+        announcement: format!(
+            "{}: by hand with {}; motors {}; {}",
+            car.name,
+            pad.describe(),
+            car.actuator.describe(),
+            buttons_of(&pad)
+        ),
+        driver: Box::new(HandDriver::new(
+            pad,
+            (config, &car.limits),
+            link,
+            operator,
+            None,
+        )),
+        setting: Setting::Physical { own_guard },
+        recording,
+    })
+}
+
+/// The world and the lost frames of a simulated drive.
+fn simulated(request: &Request) -> anyhow::Result<(World, Dropped)> {
+    let car = &request.car;
+    let mut world = car.world()?;
+    if let Some(start) = request.start {
+        let s = world.s();
+        world = world.placed(s, start.offset, start.heading.to_radians());
+    }
+    let dropped = Dropped::new(request.dropped, car.simulator.seed);
+    Ok((world, dropped))
+}
+
+/// Whether the guard runs in a separate process: on the wall clock, a hanging pilot must not block
+/// its guard.
+fn guard_beside(car: &Car) -> bool {
+    (car.simulator.pace, car.simulator.latency) == (Pace::Real, Latency::Measured)
+}
+
+fn load(car: &Car) -> anyhow::Result<Loaded> {
+    let loaded = engines::load(car)?;
+    for note in &loaded.notes {
+        say(&format!("note: {note}"));
+    }
+    Ok(loaded)
+}
+
+/// The gamepad that drives `car`.
+fn gamepad(car: &Car) -> anyhow::Result<(&GamepadConfig, Gamepad)> {
+    let config = car.gamepad.as_ref().context(
+        "car.toml has no [gamepad]: the line `[gamepad]` alone takes the first pad that fits \
+         (docs/car.md)",
+    )?;
+    Ok((config, Gamepad::open(config, &car.limits)?))
+}
+
+fn buttons_of(pad: &Gamepad) -> String {
+    let mapping = pad.mapping();
+    format!(
+        "hold {} to drive, {} arms, {} stops",
+        mapping.dead_man, mapping.arm, mapping.stop
+    )
+}
+
+/// Reads the operator's buttons while an engine drives a physical car, if car.toml has a gamepad.
+///
+/// # Errors
+/// Fails if the system cannot create a thread.
+pub fn buttons(car: &Car) -> anyhow::Result<Option<Buttons>> {
+    let Some(config) = car.gamepad.clone() else {
+        return Ok(None);
+    };
+    let operator = Operator::new(car.guarded());
+    Buttons::start(config, car.limits, operator, say)
+        .context("the system has no thread for the gamepad")
+        .map(Some)
+}
+
+/// Connects to the guard of a physical or dry-running car, as the pilot for a driver of `domain`.
+fn connect(request: &Request, domain: Domain) -> anyhow::Result<(Option<OwnGuard>, SocketLink)> {
+    let file = request.file.as_deref();
+    let file = file.context("a physical car needs its car.toml: name it with --car")?;
+    // An absolute path, because the guard reads the file too and may run in another folder.
+    let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
+    let guarded = request.car.guarded();
+    // On an error the link is dropped before the guard, which ends with it.
+    let GuardConnection { own, mut link } = GuardConnection::reach(&guarded, &file)?;
+    link.hello(domain, &guarded.identification())?;
+    Ok((own, link))
+}
+
+/// The recording of frames that the loop takes.
+fn in_loop(
+    car: &Car,
+    camera: &dyn Camera,
+    to: To,
+    clock: Option<SimulatedClock>,
+) -> anyhow::Result<Option<Recording>> {
+    let Some((folder, always)) = to else {
+        return Ok(None);
+    };
+    let (format, mixer) = (camera.format(), car.mixer.clone());
+    Ok(Some(Recording::of_loop(
+        format, folder, mixer, always, clock,
+    )?))
+}
+
+/// Describes a simulated drive; `driver` has the rows on what drives.
+fn announce(car: &Car, world: &World, camera: &str, driver: &[(&str, &str)]) -> String {
+    let circuit = match &car.simulator.circuit {
+        CircuitSource::Shipped(name) => name.clone(),
+        CircuitSource::Random => format!("random, seed {}", car.simulator.seed),
+        CircuitSource::File(path) => path.display().to_string(),
+    };
+    let length = world.circuit().length();
+    let pace = match car.simulator.pace {
+        Pace::Real => "the wall clock's",
+        Pace::Fast => "simulated, as fast as it goes",
+    };
+    let latency = match car.simulator.latency {
+        Latency::Measured => "latency as measured".to_owned(),
+        Latency::Fixed(latency) => format!("latency {} ms", latency.as_secs_f64() * 1e3),
+    };
+    let spec = car.limits.spec();
+    let before = [("car", car.name.as_str())];
+    let behind = [
+        ("camera", camera),
+        ("actuator", &format!("simulated {}", kind(car))),
+        ("circuit", &format!("{circuit}, {length:.0} m")),
+        (
+            "guard",
+            match guard_beside(car) {
+                true => "a process of its own",
+                false => "in this process",
+            },
+        ),
+        ("clock", &format!("{pace}; {latency}")),
+        (
+            "deadline",
+            &format!("{} ms", spec.deadline.as_secs_f64() * 1e3),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, value) in before.iter().chain(driver).chain(&behind) {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name:>10}  {value}");
+    }
+    text
+}
+
+/// The name of the car's kind.
+pub fn kind(car: &Car) -> &'static str {
+    match car.kind {
+        pilotage_simulator::CarKind::Unicycle => "unicycle",
+        pilotage_simulator::CarKind::Ackermann => "ackermann",
+    }
+}
+
+/// The points of a reference path: x,y in metres, one per line.
+fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    pilotage_simulator::reference_from_csv(&text).with_context(|| path.display().to_string())
+}

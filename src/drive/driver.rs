@@ -1,0 +1,124 @@
+//! What drives a car: an engine, or an operator's hand.
+
+use pilotage_guard::Link;
+use pilotage_vehicle::{Domain, Time};
+use pilotage_vision::FrameView;
+
+use crate::gamepad::DriveRequest;
+use crate::pilot::{Pilot, Step, StepError};
+use crate::report::{DriveReport, EnginePart};
+
+/// What drives a car.
+pub trait Driver {
+    /// Runs what the first iteration would otherwise wait for. Nothing is sent.
+    ///
+    /// # Errors
+    /// Fails if a part fails.
+    fn prepare(&mut self) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Waits for the next moment, decides, and sends a command. Allocates nothing.
+    ///
+    /// # Errors
+    /// Fails if a part fails; the guard has been sent a report of the fault.
+    fn step(&mut self) -> Result<Iteration, StepError>;
+
+    /// The connection to the guard.
+    fn link(&mut self) -> &mut dyn Link;
+
+    /// The present time, on the clock of the connection.
+    fn now(&self) -> Time;
+
+    /// The world that this driver was trained for: the physical one for an operator.
+    fn domain(&self) -> Domain;
+
+    /// The frame of the latest iteration, if this driver took one.
+    fn frame(&self) -> Option<FrameView<'_>>;
+
+    /// Adds this driver's part to a report.
+    fn describe(&mut self, report: &mut DriveReport);
+}
+
+/// The result of one iteration.
+#[derive(Debug, Clone, Copy)]
+pub enum Iteration {
+    /// An engine answered a frame.
+    Engine(Step),
+    /// An operator's gamepad was read.
+    Hand {
+        /// The operator's request.
+        request: DriveRequest,
+        /// The stop button was pressed since the gamepad was opened.
+        stop_proven: bool,
+    },
+}
+
+impl Iteration {
+    /// Steering and throttle as requested.
+    pub const fn command(&self) -> (f32, f32) {
+        match self {
+            Self::Engine(step) => (step.command.steering, step.command.throttle),
+            Self::Hand { request, .. } => (request.steering, request.throttle),
+        }
+    }
+
+    /// Whether anything drives: an operator only while the dead-man button is held.
+    pub const fn drives(&self) -> bool {
+        match self {
+            Self::Engine(_) => true,
+            Self::Hand { request, .. } => request.driven,
+        }
+    }
+}
+
+/// An engine that drives from a camera's frames.
+pub struct EngineDriver {
+    /// The loop body.
+    pub pilot: Pilot,
+    /// Where the engine was trained.
+    pub domain: Domain,
+    /// The engine's name.
+    pub engine: String,
+    /// What runs the engine, and its precision.
+    pub backend: String,
+    /// The physical camera, for the report.
+    pub camera: Option<String>,
+}
+
+impl Driver for EngineDriver {
+    fn prepare(&mut self) -> Result<(), StepError> {
+        self.pilot.prepare()
+    }
+
+    fn step(&mut self) -> Result<Iteration, StepError> {
+        self.pilot.step().map(Iteration::Engine)
+    }
+
+    fn link(&mut self) -> &mut dyn Link {
+        self.pilot.link()
+    }
+
+    fn now(&self) -> Time {
+        self.pilot.now()
+    }
+
+    fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    fn frame(&self) -> Option<FrameView<'_>> {
+        Some(self.pilot.frame())
+    }
+
+    fn describe(&mut self, report: &mut DriveReport) {
+        report.engine = Some(EnginePart {
+            engine: self.engine.clone(),
+            backend: self.backend.clone(),
+        });
+        report.camera.clone_from(&self.camera);
+        if self.camera.is_some() {
+            report.frames = Some(self.pilot.camera().counters().into());
+        }
+    }
+}

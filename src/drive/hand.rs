@@ -1,0 +1,267 @@
+//! An operator drives with a gamepad. The loop reads the gamepad itself: if the read hangs, no
+//! commands are sent, and the guard stops the car at its deadline.
+
+use std::time::Duration;
+
+use pilotage_camera::{Camera, CameraError};
+use pilotage_guard::{Limits, Link, LinkError, SocketLink, State};
+use pilotage_vehicle::{Command, Domain, Time, monotonic};
+use pilotage_vision::{Frame, FrameView};
+
+use super::driver::{Driver, Iteration};
+use super::watch::say;
+use crate::gamepad::{
+    AGAIN, DriveRequest, Gamepad, GamepadConfig, GamepadError, Operator, Orders, Requests,
+};
+use crate::pilot::StepError;
+use crate::report::{DriveReport, HandPart};
+use crate::simulation::OutOfProcessCamera;
+
+/// The longest interval between two commands.
+const TICK: Duration = Duration::from_millis(20);
+
+/// An operator with a gamepad.
+pub struct HandDriver {
+    config: GamepadConfig,
+    limits: Limits,
+    pad: Option<Gamepad>,
+    gamepad: String,
+    orders: Orders,
+    /// Sends the operator's requests; `None` for the simulated car, whose guard has no connection
+    /// but the pilot's.
+    operator: Option<Operator>,
+    link: SocketLink,
+    view: Option<SimulatedView>,
+    /// The time of the latest arming, as the guard reported it.
+    armed: Option<Time>,
+    /// The latest time at which all of the gamepad's reports had been read.
+    read_at: Time,
+    /// When the next command is due.
+    due: Time,
+    /// When the program last tried to open a lost gamepad.
+    tried: Time,
+    driven: bool,
+    sequence: u64,
+}
+
+/// The simulated camera, which the loop itself asks for each frame: the world advances with it.
+pub struct SimulatedView {
+    camera: OutOfProcessCamera,
+    frame: Frame,
+    /// The frame is of the latest iteration.
+    is_new: bool,
+}
+
+impl SimulatedView {
+    /// The frames of `camera`.
+    ///
+    /// # Errors
+    /// Fails if the camera's frames have no valid size.
+    pub fn new(camera: OutOfProcessCamera) -> Result<Self, pilotage_vision::VisionError> {
+        let (format, width, height) = camera.format();
+        Ok(Self {
+            camera,
+            frame: Frame::new(format, width, height)?,
+            is_new: false,
+        })
+    }
+
+    /// Takes the next frame if it is due.
+    fn look(&mut self) -> Result<(), CameraError> {
+        self.is_new = self.camera.due() <= monotonic();
+        match self.is_new {
+            true => self.camera.next(&mut self.frame),
+            false => Ok(()),
+        }
+    }
+}
+
+impl HandDriver {
+    /// Drives with `pad`, which `config` describes, a car with `limits` over `link`: a physical one
+    /// with its `operator`, or the simulated one with its `view`.
+    pub fn new(
+        pad: Gamepad,
+        (config, limits): (&GamepadConfig, &Limits),
+        link: SocketLink,
+        operator: Option<Operator>,
+        view: Option<SimulatedView>,
+    ) -> Self {
+        let now = monotonic();
+        Self {
+            config: config.clone(),
+            limits: *limits,
+            gamepad: pad.describe(),
+            pad: Some(pad),
+            orders: Orders::default(),
+            operator,
+            link,
+            view,
+            armed: None,
+            read_at: now,
+            due: now,
+            tried: now,
+            driven: false,
+            sequence: 0,
+        }
+    }
+
+    /// After each arming the axes must be seen at rest again.
+    fn arming(&mut self, now: Time, state: State) {
+        let armed = match state {
+            State::Armed(armed) => Some(armed.armed),
+            State::Driving(driving) => Some(driving.armed),
+            State::Disarmed | State::Stopped { .. } | State::Trimming(_) => None,
+        };
+        if armed.is_some()
+            && armed != self.armed
+            && let Some(pad) = &mut self.pad
+        {
+            pad.hand().armed(now);
+        }
+        self.armed = armed;
+    }
+
+    /// Whether the stop button was pressed since the gamepad was opened.
+    fn stop_proven(&mut self) -> bool {
+        let pad = self.pad.as_mut();
+        pad.is_some_and(|pad| pad.hand().stop_proven())
+    }
+
+    /// The operator's request. A lost gamepad stops the car, and is searched for.
+    fn request(&mut self, now: Time) -> DriveRequest {
+        self.read(now).unwrap_or_else(|error| {
+            // Before anything else: stop the car.
+            let requests = requests(&mut self.operator, &mut self.link);
+            let stopped = self.orders.lost(requests);
+            self.pad = None;
+            self.tried = now;
+            say(&error.to_string());
+            if let Err(error) = stopped {
+                say(&error.to_string());
+            }
+            DriveRequest::default()
+        })
+    }
+
+    fn read(&mut self, now: Time) -> Result<DriveRequest, GamepadError> {
+        if self.pad.is_none() && now.since(self.tried) >= AGAIN {
+            self.tried = now;
+            if let Ok(found) = Gamepad::open(&self.config, &self.limits) {
+                say(&format!("{}: the gamepad is back", found.describe()));
+                self.pad = Some(found);
+            }
+        }
+        let Some(pad) = &mut self.pad else {
+            return Ok(DriveRequest::default());
+        };
+        if pad.read(now)? {
+            self.read_at = now;
+        }
+        let hand = pad.hand();
+        let presses = hand.take_presses();
+        let request = hand.wish(now);
+        let requests = requests(&mut self.operator, &mut self.link);
+        self.orders.obey(presses, requests, &say);
+        while let Some(notice) = hand.notice(now, true) {
+            say(&notice.to_string());
+        }
+        Ok(match presses.stop || presses.stop_held {
+            true => DriveRequest::default(),
+            false => request,
+        })
+    }
+
+    /// Sends the operator's request; the guard was in `state` before the gamepad was read.
+    fn send(&mut self, now: Time, request: DriveRequest, state: State) -> Result<(), LinkError> {
+        // In any other state a command moves nothing, and would only be refused.
+        if self.pad.is_none() || !matches!(state, State::Armed(_) | State::Driving(_)) {
+            return Ok(());
+        }
+        self.sequence += 1;
+        let command = Command {
+            steering: request.steering,
+            throttle: request.throttle,
+            captured: self.read_at,
+            sequence: self.sequence,
+        };
+        match self.link.send_at(now, command) {
+            // If the guard takes no commands, it stops the car at its deadline, or its watcher
+            // does.
+            Ok(()) | Err(LinkError::QueueFull) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where the operator's requests go.
+fn requests<'a>(
+    operator: &'a mut Option<Operator>,
+    link: &'a mut SocketLink,
+) -> &'a mut dyn Requests {
+    match operator {
+        Some(operator) => operator,
+        None => link,
+    }
+}
+
+impl Driver for HandDriver {
+    /// Waits for the gamepad or until the next command is due, and sends the command.
+    fn step(&mut self) -> Result<Iteration, StepError> {
+        let due = match &self.view {
+            Some(view) => self.due.min(view.camera.due()),
+            None => self.due,
+        };
+        let patience = due.since(monotonic());
+        match &self.pad {
+            Some(pad) => pad.wait(patience),
+            None => std::thread::sleep(patience),
+        }
+        let now = monotonic();
+        // First: an arming that has come since must lock the axes before they are read.
+        self.link.advance_to(now)?;
+        let before = self.link.status().state;
+        self.arming(now, before);
+        let request = self.request(now);
+        // A release is sent at once.
+        if now >= self.due || self.driven != request.driven {
+            self.due = now + TICK.min(self.limits.spec().frame_period);
+            self.send(now, request, before)?;
+        }
+        self.driven = request.driven;
+        self.link.advance_to(now)?;
+        if let Some(view) = &mut self.view {
+            view.look()?;
+        }
+        Ok(Iteration::Hand {
+            request,
+            stop_proven: self.stop_proven(),
+        })
+    }
+
+    fn link(&mut self) -> &mut dyn Link {
+        &mut self.link
+    }
+
+    fn now(&self) -> Time {
+        monotonic()
+    }
+
+    fn domain(&self) -> Domain {
+        Domain::Physical
+    }
+
+    fn frame(&self) -> Option<FrameView<'_>> {
+        let view = self.view.as_ref()?;
+        view.is_new.then(|| view.frame.view())
+    }
+
+    fn describe(&mut self, report: &mut DriveReport) {
+        report.hand = Some(HandPart {
+            gamepad: match self.stop_proven() {
+                true => self.gamepad.clone(),
+                false => format!("{}, its stop button not proven", self.gamepad),
+            },
+            commands: self.sequence,
+        });
+    }
+}

@@ -1,0 +1,324 @@
+//! The loop: the only one, whatever drives and wherever.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pilotage_camera::CameraError;
+use pilotage_console::print_within;
+use pilotage_guard::notify::Manager;
+use pilotage_guard::{ArmRequest, LinkError, State};
+use pilotage_vehicle::{Domain, monotonic};
+
+use super::driver::{Driver, Iteration};
+use super::ending::Ending;
+use super::live::{LiveLine, Source, View};
+use super::recording::Recording;
+use super::setting::Setting;
+use super::trace::Trace;
+use super::watch::{Watch, say};
+use super::{Request, assemble};
+use crate::gamepad::Buttons;
+use crate::pilot::StepError;
+use crate::plot;
+use crate::report::{CircuitPart, DriveReport, LoopTiming};
+
+/// A lost camera answers at once; it is asked again after this.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long a drive's report waits for a slow reader.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A drive from its arming to its report.
+pub struct Session {
+    // Drop order: the operator's buttons, then the driver's connection to the guard, then the guard
+    // that was started here, so that it ends.
+    _buttons: Option<Buttons>,
+    driver: Box<dyn Driver>,
+    setting: Setting,
+    recording: Option<Recording>,
+    trace: Option<Trace>,
+    manager: Manager,
+    watch: Watch,
+    timing: LoopTiming,
+    live: Option<LiveLine>,
+    request: Request,
+    /// The frames that an engine has answered.
+    frames: u64,
+    started: Instant,
+    /// From the start of the program.
+    first_command: Option<Duration>,
+}
+
+/// What [`assemble`] makes of a request.
+pub(super) struct Parts {
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) setting: Setting,
+    pub(super) recording: Option<Recording>,
+    pub(super) announcement: String,
+}
+
+impl Session {
+    /// Assembles the parts of `request`, announces the drive, and arms a car that moves nothing.
+    ///
+    /// # Errors
+    /// Fails if something that is needed does not exist or is not valid; nothing has moved then.
+    pub fn start(request: Request) -> anyhow::Result<Self> {
+        let manager = Manager::from_environment();
+        let mut parts = assemble::parts(&request)?;
+        say(&parts.announcement);
+        parts.driver.prepare()?;
+        manager.ready();
+        let simulated = parts.setting.is_simulated();
+        if request.car.limits.spec().actuator == Domain::Simulated {
+            // Nothing moves, so that no operator has to arm. The guard, which knows its actuator,
+            // refuses this for any other car.
+            let now = parts.driver.now();
+            let engine = parts.driver.domain();
+            let armed = parts.driver.link().arm(now, ArmRequest { engine });
+            armed.context(match simulated {
+                true => "the guard did not arm the car",
+                false => "the guard did not arm the dry run",
+            })?;
+            log::info!("armed after {:?}", request.born.elapsed());
+        }
+        let watch = match (simulated, request.by_hand) {
+            (false, _) => Watch::naming("`pilotage arm`", "`pilotage stop`"),
+            (true, true) => Watch::naming("the arm button", "the stop button"),
+            (true, false) => Watch::default(),
+        };
+        Ok(Self {
+            _buttons: match simulated || request.by_hand {
+                true => None,
+                false => assemble::buttons(&request.car)?,
+            },
+            driver: parts.driver,
+            setting: parts.setting,
+            recording: parts.recording.map(|it| it.keep(request.frames)),
+            trace: (request.plot.is_some() && !simulated).then(Trace::default),
+            manager,
+            watch,
+            timing: LoopTiming::new(),
+            live: Some(LiveLine::start(!request.json)),
+            request,
+            frames: 0,
+            started: Instant::now(),
+            first_command: None,
+        })
+    }
+
+    /// Runs one iteration. Returns how the drive has ended, if it has. Allocates nothing, except to
+    /// report a fault or a change of the guard's state.
+    pub fn step(&mut self) -> Option<Ending> {
+        if let Some(ending) = self.enough() {
+            return Some(ending);
+        }
+        self.manager.alive(monotonic());
+        let result = self.driver.step();
+        let state = self.driver.link().status().state;
+        self.watch.state(state);
+        match result {
+            Ok(iteration) => self.add(&iteration, state),
+            Err(error) => {
+                if let Some(ending) = self.fault(error) {
+                    return Some(ending);
+                }
+            }
+        }
+        self.setting.ending(state, self.request.by_hand)
+    }
+
+    /// Whether the requested frames have been taken or recorded, or the camera has no more.
+    fn enough(&self) -> Option<Ending> {
+        let reached = |count: u64| self.request.frames.is_some_and(|limit| count >= limit);
+        match &self.recording {
+            Some(recording) if recording.ended() => Some(Ending::Pictures),
+            Some(recording) if self.request.by_hand && reached(recording.counts().written) => {
+                Some(Ending::Recorded)
+            }
+            _ if !self.request.by_hand && reached(self.frames) => Some(Ending::Frames),
+            _ => None,
+        }
+    }
+
+    /// Adds an iteration to what is measured, shown and recorded.
+    fn add(&mut self, iteration: &Iteration, state: State) {
+        let command = iteration.command();
+        if iteration.drives() {
+            self.first_command
+                .get_or_insert_with(|| self.request.born.elapsed());
+        }
+        let source = match iteration {
+            Iteration::Engine(step) => {
+                self.frames += 1;
+                self.timing.record(step);
+                Source::Engine {
+                    inference: step.inference.as_secs_f32() * 1e6,
+                    loop_p99: self.timing.thinking_p99().as_secs_f32() * 1e6,
+                    fallback: step.fallback,
+                }
+            }
+            Iteration::Hand {
+                request,
+                stop_proven,
+            } => Source::Hand {
+                driven: request.driven,
+                stop_proven: *stop_proven,
+            },
+        };
+        if let Some(live) = &self.live {
+            let progress = self.setting.progress(state, command);
+            live.show(View { progress, source });
+        }
+        let driving = iteration.drives() && matches!(state, State::Driving(_));
+        if let Some(recording) = &mut self.recording {
+            recording.take(driving, command, self.driver.frame());
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.add(self.started.elapsed().as_secs_f64(), driving, command);
+        }
+        self.watch
+            .well("the fault is over; the car is stopped until an operator arms it");
+    }
+
+    /// A fault ends a simulated drive. A physical car is stopped, and its loop continues: only an
+    /// operator arms it again.
+    fn fault(&mut self, error: StepError) -> Option<Ending> {
+        if self.setting.is_simulated() {
+            return Some(Ending::Fault(error));
+        }
+        match error {
+            StepError::Camera(CameraError::Ended { .. }) => Some(Ending::Pictures),
+            StepError::Link(error @ LinkError::Gone) => Some(Ending::Gone(error)),
+            error => {
+                self.watch.wrong(&error);
+                if let Err(error) = self.driver.link().advance_to(monotonic()) {
+                    return Some(Ending::Gone(error));
+                }
+                std::thread::sleep(PAUSE);
+                None
+            }
+        }
+    }
+
+    /// Disarms the car, however the drive ended; then reports and draws.
+    ///
+    /// # Errors
+    /// Fails if the simulated car cannot be disarmed, or the report cannot be written.
+    pub fn finish(mut self, ending: &Ending) -> anyhow::Result<ExitCode> {
+        let wall = self.started.elapsed();
+        drop(self.live.take());
+        log::info!("ended after {wall:?}: {ending}");
+        self.disarm(ending)?;
+        let report = self.report(ending, wall);
+        let text = match self.request.json {
+            true => report.json()?,
+            false => report.table(),
+        };
+        print_within(text, PATIENCE);
+        let drawn = self.draw(&report);
+        let laps = self.setting.is_simulated() && !self.request.by_hand;
+        let succeeded = ending.succeeded(laps);
+        if !succeeded && self.setting.is_simulated() {
+            say(&format!("not done: {ending}"));
+        }
+        Ok(match succeeded && drawn {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+
+    fn disarm(&mut self, ending: &Ending) -> anyhow::Result<()> {
+        let now = self.driver.now();
+        let link = self.driver.link();
+        let disarmed = match ending {
+            Ending::Gone(error) => Err(*error),
+            _ => link.disarm(now),
+        };
+        if !self.setting.is_simulated() {
+            self.setting.say_the_end(disarmed);
+            return Ok(());
+        }
+        match disarmed {
+            Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
+            disarmed => disarmed.context("the guard could not be told to disarm the car")?,
+        }
+        if matches!(ending, Ending::Signal) {
+            let output = link.status().output;
+            say(&format!(
+                "stopped by a signal: the car is disarmed, steering {}, throttle {}",
+                output.steering, output.throttle
+            ));
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, ending: &Ending, wall: Duration) -> DriveReport {
+        let car = &self.request.car;
+        let mut report = DriveReport {
+            completed: None,
+            outcome: ending.to_string(),
+            circuit: None,
+            car: car.name.clone(),
+            camera: None,
+            hand: None,
+            actuator: None,
+            engine: None,
+            metrics: None,
+            timing: (!self.request.by_hand).then(|| self.timing.summary()),
+            frames: None,
+            guard: self.driver.link().status().counters.into(),
+            wall_seconds: wall.as_secs_f64(),
+            first_command_seconds: self.first_command.map(|time| time.as_secs_f64()),
+            // Wait until the last frames are written, then count.
+            recording: self.recording.take().map(Recording::finish),
+        };
+        self.driver.describe(&mut report);
+        match &self.setting {
+            Setting::Physical { .. } => report.actuator = Some(car.actuator.kind.to_string()),
+            Setting::Simulated { world, reference } => {
+                let world = world.borrow();
+                let simulated = world.path().last().map_or(0.0, |point| point.time);
+                let factor = simulated / report.wall_seconds.max(f64::MIN_POSITIVE);
+                let averages = report
+                    .timing
+                    .is_some()
+                    .then(|| self.timing.averages(factor));
+                report.completed = Some(ending.completed());
+                report.car = assemble::kind(car).to_owned();
+                report.circuit = Some(CircuitPart {
+                    circuit: world.circuit().name().to_owned(),
+                    circuit_length: world.circuit().length(),
+                });
+                report.metrics = Some(world.metrics(reference.as_deref(), averages));
+            }
+        }
+        report
+    }
+
+    /// Draws the lap, or the commands of a physical car, if requested. Returns false if that
+    /// failed.
+    fn draw(&self, report: &DriveReport) -> bool {
+        let Some(path) = &self.request.plot else {
+            return true;
+        };
+        let (what, drawn) = match (&self.setting, &self.trace) {
+            (Setting::Simulated { world, .. }, _) => {
+                let world = world.borrow();
+                let (circuit, driven) = (world.circuit(), world.path());
+                let caption = report.caption();
+                let drawn = plot::lap_picture(path, circuit, driven, &caption);
+                ("the lap", drawn)
+            }
+            (_, trace) => {
+                let spans = trace.as_ref().map_or(&[][..], Trace::spans);
+                let drawn = plot::command_picture(path, spans, &report.caption());
+                ("the drive", drawn)
+            }
+        };
+        match &drawn {
+            Ok(()) => say(&format!("{what} is drawn in {}", path.display())),
+            Err(error) => say(&format!("{what} is driven, but not drawn: {error}")),
+        }
+        drawn.is_ok()
+    }
+}
