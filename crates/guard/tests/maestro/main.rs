@@ -394,6 +394,41 @@ fn a_burst_of_garbage_is_not_a_failure() {
     }
 }
 
+/// For example the late answer to an earlier request.
+#[test]
+fn one_wrong_answer_is_not_a_failure() {
+    let mut bench = Bench::new();
+    bench.run(500, &FAILSAFE);
+    for _ in 0..20 {
+        bench.model.answers = false;
+        bench.run(50, &FAILSAFE);
+        // In place of the answer, and of its length.
+        bench.model.end.write_all(&[0, 0, 1, 2, 3, 4]).unwrap();
+        bench.model.answers = true;
+        bench.run(200, &FAILSAFE);
+    }
+}
+
+/// Between two attempts on a failed board there may be more time than its own time-out.
+#[test]
+fn a_time_out_between_attempts_is_not_another_failure() {
+    let mut bench = Bench::new();
+    bench.run(500, &FAILSAFE);
+    bench.model.raise(TIME_OUT);
+    let _ = bench.failure(CHECK_EVERY, &FAILSAFE);
+    let mut attempts = 0;
+    loop {
+        bench.model.raise(TIME_OUT);
+        attempts += 1;
+        if bench.write(&FAILSAFE).is_ok() {
+            break;
+        }
+        assert!(attempts < 200);
+    }
+    bench.run(1000, &FAILSAFE);
+    assert_eq!(bench.model.micros(), [1510.0, 1300.0]);
+}
+
 #[test]
 fn an_unplugged_board_is_an_error_and_is_opened_again() {
     let mut bench = Bench::new();
