@@ -111,7 +111,7 @@ pub struct Needs {
     pub chip: Option<(PathBuf, u8)>,
     /// A GPIO line, for the PCA9685's output-enable pin.
     pub gpio: bool,
-    /// The VESC's port, or the PWM chip.
+    /// The VESC's or the Maestro's port, or the PWM chip.
     pub motors: Option<PathBuf>,
     /// A command gives the frames: on a Jetson it uses NVIDIA's drivers.
     pub pipe: bool,
@@ -136,7 +136,7 @@ impl Needs {
             pipe: matches!(source, Some(Source::Pipe(_))),
             gpio: output_enable(&car.actuator),
             motors: match car.actuator.kind {
-                drivers::Kind::Vesc | drivers::Kind::Pwm => {
+                drivers::Kind::Vesc | drivers::Kind::Pwm | drivers::Kind::Maestro => {
                     car.actuator.device().map(Path::to_owned)
                 }
                 _ => None,

@@ -109,7 +109,7 @@ pub(super) fn chip(bus: &Path, address: u8, read: io::Result<Duration>) -> Findi
     }
 }
 
-/// The VESC's port or the PWM chip. It is not opened: a guard may be using it.
+/// The VESC's or the Maestro's port, or the PWM chip. It is not opened: a guard may be using it.
 fn motors(system: &System, path: &Path) -> Finding {
     let path = path.display().to_string();
     match system.target(&path) {
@@ -118,7 +118,8 @@ fn motors(system: &System, path: &Path) -> Finding {
             "motors",
             true,
             format!("no {path}"),
-            "connect it; a VESC's name is in /dev/serial/by-id, and a PWM chip's in /sys/class/pwm",
+            "connect it; a VESC's or a Maestro's name is in /dev/serial/by-id, and a PWM chip's in \
+             /sys/class/pwm",
         ),
     }
 }

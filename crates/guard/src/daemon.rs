@@ -222,6 +222,7 @@ fn confined(record: &Record) -> Option<GuardedCar> {
             }
         }
         Kind::Vesc => device(&mut car.actuator.vesc.as_mut()?.port, "/dev")?,
+        Kind::Maestro => device(&mut car.actuator.maestro.as_mut()?.port, "/dev")?,
         Kind::Pwm => {
             let pins = car.actuator.pwm.as_mut()?;
             device(&mut pins.throttle_pin.chip, "/sys")?;

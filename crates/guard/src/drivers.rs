@@ -10,6 +10,7 @@ mod differential;
 mod dry_run;
 mod failure;
 mod i2c;
+mod maestro;
 mod open;
 mod output_enable;
 mod pca9685;
@@ -28,6 +29,7 @@ pub use bus_lock::Hold;
 pub use differential::{Differential, Motor};
 pub use dry_run::DryRun;
 pub use i2c::{I2cBus, I2cError};
+pub use maestro::Maestro;
 pub use open::{Motors, OpenError};
 pub use output_enable::{GpioOutputEnable, OutputEnable};
 pub use pca9685::{Pca9685, Wheels};
@@ -36,9 +38,9 @@ pub use pwm::Pwm;
 pub use relay::Relay;
 pub use rotation::CHECK_EVERY;
 pub use settings::{
-    ActuatorSettings, ArmingStep, DifferentialSettings, Kind, MotorSettings, OutputEnableSettings,
-    Pca9685Settings, PwmChannelSettings, PwmSettings, SteeringSettings, Stop, ThrottleSettings,
-    VescSettings,
+    ActuatorSettings, ArmingStep, DifferentialSettings, Kind, MaestroSettings, MotorSettings,
+    OutputEnableSettings, Pca9685Settings, PwmChannelSettings, PwmSettings, SteeringSettings, Stop,
+    ThrottleSettings, VescSettings,
 };
 pub use vesc::Vesc;
 pub use worker::Worker;

@@ -183,6 +183,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
             ("pca9685", chip.steering.is_some())
         }
         Kind::Pwm => ("pwm", settings.pwm.is_some()),
+        Kind::Maestro => ("maestro", settings.maestro.is_some()),
         Kind::Vesc => {
             settings.vesc.as_ref()?;
             return match point {
@@ -239,6 +240,10 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
         Kind::Pwm => {
             let pins = settings.pwm.as_mut()?;
             (&mut pins.steering, &mut pins.throttle)
+        }
+        Kind::Maestro => {
+            let board = settings.maestro.as_mut()?;
+            (&mut board.steering, &mut board.throttle)
         }
         Kind::Vesc => return of_vesc(settings.vesc.as_mut()?, point),
         Kind::Simulator | Kind::DryRun => return None,

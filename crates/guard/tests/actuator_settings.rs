@@ -1,10 +1,10 @@
 //! `[actuator]` of car.toml: what is accepted, what is rejected, and the error messages.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_guard::GuardedCar;
 use pilotage_guard::drivers::{ActuatorSettings, Kind};
+use pilotage_guard::{GuardedCar, Identity, Point, TrimTable};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -79,14 +79,24 @@ fn pins() -> String {
     text.replace("actuator.pca9685", "actuator.pwm")
 }
 
+/// A Maestro with the same servo and speed controller.
+fn maestro() -> String {
+    let board = "[actuator.maestro]\nport = \"/dev/serial/by-id/usb-Pololu-if00\"\n\
+                 [actuator.pca9685.steering]";
+    let (_, controls) = SERVO.split_once("[actuator.pca9685.steering]").unwrap();
+    let text = format!("[actuator]\nkind = \"maestro\"\n{board}{controls}");
+    text.replace("actuator.pca9685", "actuator.maestro")
+}
+
 #[test]
 fn a_valid_table_of_each_kind_is_accepted() {
-    let pins = pins();
+    let (pins, maestro) = (pins(), maestro());
     for (text, kind) in [
         (SERVO, Kind::Pca9685),
         (MOTORS, Kind::Pca9685),
         (VESC, Kind::Vesc),
         (&pins, Kind::Pwm),
+        (&maestro, Kind::Maestro),
         ("[actuator]\nkind = \"dry-run\"", Kind::DryRun),
         ("[actuator]", Kind::Simulator),
     ] {
@@ -108,7 +118,7 @@ fn missing_keys_have_their_defaults() {
 
 #[test]
 fn errors_name_the_line_and_the_key() {
-    let pins = pins();
+    let (pins, maestro) = (pins(), maestro());
     // Motors without a PWM input, and only one of them.
     let coasting = MOTORS.replace("failsafe = \"brake\"", "failsafe = \"coast\"");
     let one = coasting.replace("pwm = 13, ", "");
@@ -220,6 +230,24 @@ fn errors_name_the_line_and_the_key() {
         (VESC, "centre = 0.5", "centre = 0.95", "centre"),
         (VESC, "failsafe = 0.5", "failsafe = inf", "failsafe"),
         (&pins, "frequency = 60", "frequency = 500", "frequency"),
+        (
+            &maestro,
+            "port = \"/dev/serial/by-id/usb-Pololu-if00\"",
+            "port = \"ttyACM0\"",
+            "maestro.port",
+        ),
+        (
+            &maestro,
+            "left_us = 1100",
+            "left_us = 2700",
+            "maestro.steering.left_us",
+        ),
+        (
+            &maestro,
+            "failsafe_us = 1510",
+            "failsafe_us = 1520",
+            "maestro.throttle.failsafe_us",
+        ),
     ];
     for (good, from, to, key) in cases {
         let text = good.replacen(from, to, 1);
@@ -245,6 +273,10 @@ fn errors_of_a_table_name_the_table() {
         &MOTORS[MOTORS.find("[actuator.pca9685.d").unwrap()..]
     );
     let missing = "[actuator]\nkind = \"vesc\"";
+    let no_board = "[actuator]\nkind = \"maestro\"";
+    let maestro = maestro();
+    let same = maestro.replace("channel = 1", "channel = 0");
+    let beyond = maestro.replace("channel = 1", "channel = 24");
     for (text, key, expected) in [
         (
             twice.as_str(),
@@ -254,6 +286,9 @@ fn errors_of_a_table_name_the_table() {
         (&none, "`actuator.pca9685`", "there is no channel 16"),
         (&both, "`actuator.pca9685`", "needs either"),
         (missing, "`actuator.kind`", "[actuator.vesc]"),
+        (no_board, "`actuator.kind`", "[actuator.maestro]"),
+        (&same, "`actuator.maestro`", "channel 0 is used twice"),
+        (&beyond, "`actuator.maestro`", "there is no channel 24"),
     ] {
         let message = load(text).unwrap_err().to_string();
         assert!(message.starts_with("car.toml:"), "{message}");
@@ -266,8 +301,8 @@ fn errors_of_a_table_name_the_table() {
 
 #[test]
 fn every_missing_required_key_is_reported() {
-    let pins = pins();
-    for text in [SERVO, MOTORS, VESC, &pins] {
+    let (pins, maestro) = (pins(), maestro());
+    for text in [SERVO, MOTORS, VESC, &pins, &maestro] {
         for (index, line) in text.lines().enumerate() {
             let Some((key, _)) = line.split_once(" = ") else {
                 continue;
@@ -423,4 +458,57 @@ fn a_pulsed_pin_needs_a_short_deadline() {
     assert!(error.contains("`guard.deadline_ms`: is 151 ms"), "{error}");
     let slow = format!("[camera]\nrate = 10\n{text}");
     assert!(GuardedCar::from_toml("car.toml", &slow).is_err());
+}
+
+/// The settings that pilot and guard must agree on, and the points that `pilotage trim` sets.
+#[test]
+fn a_maestro_is_part_of_the_identity_and_can_be_trimmed() {
+    let text = maestro();
+    let identity = |text: &str| Identity::of_file(&Source::new("car.toml", text)).unwrap();
+    let port = identity(&text);
+    assert_eq!(
+        port.get("actuator.maestro.port"),
+        Some("/dev/serial/by-id/usb-Pololu-if00")
+    );
+    for (from, to, key) in [
+        ("if00", "if01", "actuator.maestro.port"),
+        (
+            "left_us = 1100",
+            "left_us = 1110",
+            "actuator.maestro.steering.left_us",
+        ),
+        (
+            "channel = 0",
+            "channel = 2",
+            "actuator.maestro.throttle.channel",
+        ),
+    ] {
+        let other = identity(&text.replace(from, to));
+        let differences = other.differences(&port);
+        let [difference] = differences.as_slice() else {
+            panic!("{differences:?}");
+        };
+        assert_eq!(difference.key, key);
+    }
+
+    let table = TrimTable::of(&load(&text).unwrap()).unwrap();
+    let points: Vec<_> = table
+        .points()
+        .map(|point| (point, table.value(point), table.key(point).unwrap()))
+        .collect();
+    let steering = |key| ["actuator", "maestro", "steering", key];
+    assert_eq!(
+        points,
+        [
+            (Point::Centre, 1500, steering("centre_us")),
+            (Point::Left, 1100, steering("left_us")),
+            (Point::Right, 1900, steering("right_us")),
+            (
+                Point::Neutral,
+                1510,
+                ["actuator", "maestro", "throttle", "neutral_us"]
+            ),
+        ]
+    );
+    assert_eq!(table.range(Point::Left), (400, 2600));
 }

@@ -46,6 +46,7 @@ fn the_documentation_has_each_key_and_no_other() {
             "actuator.pca9685.differential",
             "actuator.vesc",
             "actuator.pwm",
+            "actuator.maestro",
         ]
         .map(str::to_owned),
     );
@@ -93,7 +94,7 @@ fn the_documented_defaults_are_those_of_the_code() {
 
 /// Valid actuator tables, in which one value is replaced. A key of an actuator table alone is
 /// always refused, because other required keys are missing.
-const MOTORS: [&str; 4] = [
+const MOTORS: [&str; 5] = [
     r#"[actuator.pca9685]
 bus = "/dev/i2c-1"
 frequency = 60
@@ -140,6 +141,11 @@ throttle_pin = { chip = "/sys/class/pwm/pwmchip0" }
 steering = { channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
 throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, failsafe_us = 1510, disarmed_us = 0 }
 "#,
+    r#"[actuator.maestro]
+port = "/dev/ttyACM0"
+steering = { channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
+throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, failsafe_us = 1510, disarmed_us = 0 }
+"#,
 ];
 
 /// A file with only this key. For an actuator, a valid table in which this line is changed or
@@ -176,6 +182,12 @@ fn a_table_with_one_invalid_value_is_refused_for_that_value() {
         ("actuator.vesc", "full_duty", "0.9", "0.96"),
         ("actuator.vesc", "baud", "9600", "9599"),
         ("actuator.pwm", "frequency", "400", "401"),
+        (
+            "actuator.maestro",
+            "port",
+            "\"/dev/ttyACM1\"",
+            "\"ttyACM1\"",
+        ),
         // Not of an actuator, and alone in their file.
         ("guard.throttle", "max", "0.5", "1.5"),
         ("guard", "deadline_ms", "200", "nan"),

@@ -58,6 +58,13 @@ fn vesc(port: &str) -> String {
     )
 }
 
+fn maestro(port: &str) -> String {
+    format!(
+        "kind = \"maestro\"\n[actuator.maestro]\nport = {port:?}\n{}",
+        servo("maestro")
+    )
+}
+
 #[test]
 fn a_record_of_another_user_reaches_only_kernel_devices() {
     let folder = tempfile::tempdir().unwrap();
@@ -75,6 +82,7 @@ fn a_record_of_another_user_reaches_only_kernel_devices() {
         (pca9685("/dev/null", Some("/dev/zero")), true),
         (pca9685(to_device, None), true),
         (vesc("/dev/null"), true),
+        (maestro("/dev/null"), true),
         (pwm("/sys/class", "/sys/kernel"), true),
         (pca9685(file, None), false),
         (pca9685(to_file, None), false),
@@ -85,6 +93,7 @@ fn a_record_of_another_user_reaches_only_kernel_devices() {
         (pca9685("/sys/class", None), false),
         (pca9685("/dev/missing", None), false),
         (vesc(file), false),
+        (maestro(file), false),
         (pwm(folder, "/sys/class"), false),
         (pwm("/sys/class", folder), false),
         (pwm("/sys/class", "/dev/null"), false),

@@ -34,6 +34,15 @@ pub(crate) enum Failure {
     },
     /// A pin is inverted, and its polarity cannot be changed.
     Polarity { holds: Text },
+    /// A servo controller's channel does not have the expected position, in quarters of a
+    /// microsecond.
+    Position {
+        channel: u8,
+        written: u16,
+        holds: u16,
+    },
+    /// The error register of a servo controller.
+    Errors(u16),
     /// No answer for this many milliseconds.
     Silent { millis: u64 },
     /// The device's path does not exist.
@@ -88,6 +97,20 @@ impl Failure {
                 };
             }
             Self::Polarity { holds } => return ActuatorError::Polarity { device, holds },
+            Self::Position {
+                channel,
+                written,
+                holds,
+            } => {
+                let micros = |quarters| f32::from(quarters) / 4.0;
+                return ActuatorError::Moved {
+                    device,
+                    channel,
+                    written: micros(written),
+                    holds: micros(holds),
+                };
+            }
+            Self::Errors(register) => return ActuatorError::Reported { device, register },
             Self::Silent { millis } => return ActuatorError::Silent { device, millis },
             Self::Gone => return ActuatorError::Gone { device },
             Self::System(code) => io::Error::from_raw_os_error(code),
@@ -96,10 +119,16 @@ impl Failure {
         ActuatorError::Write { device, source }
     }
 
-    /// Whether both failures have the same reason. The duration of a silence is ignored.
+    /// Whether both failures have the same reason. The duration of a silence is ignored, and where
+    /// another program has moved a channel to.
     fn has_same_reason(&self, other: &Self) -> bool {
-        let silent = |failure: &Self| matches!(failure, Self::Silent { .. });
-        self == other || (silent(self) && silent(other))
+        match (self, other) {
+            (Self::Silent { .. }, Self::Silent { .. }) => true,
+            (Self::Position { channel: one, .. }, Self::Position { channel: other, .. }) => {
+                one == other
+            }
+            _ => self == other,
+        }
     }
 }
 
@@ -179,6 +208,16 @@ mod tests {
         assert!(attempts.is_news(next(), Failure::Gone));
         assert!(!attempts.is_news(next(), Failure::Gone));
         assert!(attempts.is_news(next(), SILENT));
+        let moved = |channel, holds| Failure::Position {
+            channel,
+            written: 6000,
+            holds,
+        };
+        assert!(attempts.is_news(next(), moved(0, 4000)));
+        assert!(!attempts.is_news(next(), moved(0, 4100)));
+        assert!(attempts.is_news(next(), moved(1, 4100)));
+        assert!(attempts.is_news(next(), Failure::Errors(0x20)));
+        assert!(attempts.is_news(next(), Failure::Errors(0x10)));
         attempts.succeeded();
         assert!(attempts.is_news(next(), SILENT));
     }

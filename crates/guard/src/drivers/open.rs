@@ -8,7 +8,7 @@ use pilotage_vehicle::Time;
 
 use super::bus_lock::Hold;
 use super::{
-    ActuatorSettings, DryRun, GpioOutputEnable, I2cBus, Kind, OutputEnable, Pca9685,
+    ActuatorSettings, DryRun, GpioOutputEnable, I2cBus, Kind, Maestro, OutputEnable, Pca9685,
     Pca9685Settings, Pwm, Vesc, Worker,
 };
 use crate::{Actuator, ActuatorError, Output};
@@ -26,6 +26,8 @@ pub enum Motors {
     Vesc(Box<Vesc>),
     /// On the computer's pins.
     Pwm(Box<Pwm>),
+    /// Behind a Maestro.
+    Maestro(Box<Maestro>),
 }
 
 /// Why the motors could not be opened.
@@ -176,6 +178,14 @@ impl Motors {
                 let settings = settings.ok_or(OpenError::NoTable("pwm"))?;
                 Ok(Self::Pwm(Box::new(Pwm::open(settings, hold)?)))
             }
+            Kind::Maestro => {
+                let settings = settings.maestro.as_ref();
+                let settings = settings.ok_or(OpenError::NoTable("maestro"))?;
+                let board = Maestro::open(settings, hold);
+                board
+                    .map(|board| Self::Maestro(Box::new(board)))
+                    .map_err(|reason| OpenError::of(settings.port.clone(), reason))
+            }
         }
     }
 
@@ -212,6 +222,11 @@ impl Motors {
             Self::Pwm(pwm) => {
                 if let Some(settings) = &settings.pwm {
                     pwm.adjust(settings);
+                }
+            }
+            Self::Maestro(board) => {
+                if let Some(settings) = &settings.maestro {
+                    board.adjust(settings);
                 }
             }
         }
@@ -269,6 +284,7 @@ impl Actuator for Motors {
             Self::Pca9685Direct(motors) => motors.name(),
             Self::Vesc(motors) => motors.name(),
             Self::Pwm(motors) => motors.name(),
+            Self::Maestro(motors) => motors.name(),
         }
     }
 
@@ -279,6 +295,7 @@ impl Actuator for Motors {
             Self::Pca9685Direct(motors) => motors.write(now, output),
             Self::Vesc(motors) => motors.write(now, output),
             Self::Pwm(motors) => motors.write(now, output),
+            Self::Maestro(motors) => motors.write(now, output),
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct ActuatorSettings {
     pub vesc: Option<VescSettings>,
     /// `[actuator.pwm]`
     pub pwm: Option<PwmSettings>,
+    /// `[actuator.maestro]`
+    pub maestro: Option<MaestroSettings>,
 }
 
 impl ActuatorSettings {
@@ -56,6 +58,7 @@ impl ActuatorSettings {
             Kind::Pca9685 => self.pca9685.as_ref().map(|chip| chip.bus.as_path()),
             Kind::Vesc => self.vesc.as_ref().map(|vesc| vesc.port.as_path()),
             Kind::Pwm => self.pwm.as_ref().map(|pwm| pwm.throttle_pin.chip.as_path()),
+            Kind::Maestro => self.maestro.as_ref().map(|board| board.port.as_path()),
         }
     }
 }
@@ -75,6 +78,8 @@ pub enum Kind {
     Vesc,
     /// The computer's own PWM pins.
     Pwm,
+    /// A Maestro servo controller on a serial port.
+    Maestro,
 }
 
 /// `[actuator.pca9685]`
@@ -255,6 +260,18 @@ pub struct PwmChannelSettings {
     pub chip: PathBuf,
 }
 
+/// `[actuator.maestro]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaestroSettings {
+    /// The board's Command Port, such as `/dev/serial/by-id/usb-Pololu_...-if00`.
+    pub port: PathBuf,
+    /// The servo.
+    pub steering: SteeringSettings,
+    /// The speed controller.
+    pub throttle: ThrottleSettings,
+}
+
 fn default_address() -> u8 {
     0x40
 }
@@ -272,7 +289,7 @@ impl Kind {
     pub const fn domain(self) -> Domain {
         match self {
             Self::Simulator | Self::DryRun => Domain::Simulated,
-            Self::Pca9685 | Self::Vesc | Self::Pwm => Domain::Physical,
+            Self::Pca9685 | Self::Vesc | Self::Pwm | Self::Maestro => Domain::Physical,
         }
     }
 }
@@ -285,6 +302,7 @@ impl fmt::Display for Kind {
             Self::Pca9685 => "pca9685",
             Self::Vesc => "vesc",
             Self::Pwm => "pwm",
+            Self::Maestro => "maestro",
         })
     }
 }

@@ -92,6 +92,34 @@ pub enum ActuatorError {
         /// The value that was read back.
         holds: ArrayString<16>,
     },
+    /// A channel of a servo controller does not put out the pulse that was written to it.
+    #[error(
+        "{device}: channel {channel} puts out {holds} us, expected {written} us (0 is no pulse): the \
+         board was reset, its own settings do not allow this pulse (mode, Min, Max), or its script \
+         or another program moves the channel; correct that, then arm the car again"
+    )]
+    Moved {
+        /// The device.
+        device: Arc<str>,
+        /// The channel.
+        channel: u8,
+        /// The pulse that was written, in microseconds.
+        written: f32,
+        /// The pulse that was read back, in microseconds.
+        holds: f32,
+    },
+    /// A servo controller reports errors, each of which makes it move its channels by itself.
+    #[error(
+        "{device}: the board reports {reason} (error register {register:#06x}), and has put its \
+         channels at its own \"On startup or error\" positions; correct that, then arm the car again",
+        reason = reported(*.register)
+    )]
+    Reported {
+        /// The device.
+        device: Arc<str>,
+        /// The error register of a Maestro.
+        register: u16,
+    },
     /// The device no longer answers.
     #[error(
         "{device}: questions have not been answered for {millis} ms: check power and wiring, then \
@@ -124,4 +152,19 @@ pub enum ActuatorError {
         /// Milliseconds since the transfer began.
         millis: u64,
     },
+}
+
+/// The lowest error in a Maestro's error register (User's Guide, "Errors":
+/// <https://www.pololu.com/docs/0J40/4.e>).
+const fn reported(register: u16) -> &'static str {
+    match register.trailing_zeros() {
+        0 => "a serial signal error",
+        1 => "a serial overrun",
+        2 => "a full serial buffer",
+        3 => "a wrong CRC",
+        4 => "a command that it does not understand",
+        5 => "that its serial time-out has passed without a command",
+        6..=8 => "an error of its script",
+        _ => "an unknown error",
+    }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use pilotage_config::{ConfigError, Source};
 
 use super::super::differential::{Differential, Motor};
+use super::super::maestro;
 use super::super::pca9685::Wheels;
 use super::super::pulses::{Arming, MOST_STEPS, Pulses, Rest};
 use super::{
-    ActuatorSettings, Kind, MotorSettings, Pca9685Settings, PwmSettings, SteeringSettings, Stop,
-    ThrottleSettings, VescSettings,
+    ActuatorSettings, Kind, MaestroSettings, MotorSettings, Pca9685Settings, PwmSettings,
+    SteeringSettings, Stop, ThrottleSettings, VescSettings,
 };
 
 /// Range of pulses for servos and speed controllers, in microseconds.
@@ -30,13 +31,15 @@ impl ActuatorSettings {
         let chip = self.pca9685.as_ref().map(|settings| settings.check(source));
         let vesc = self.vesc.as_ref().map(|settings| settings.check(source));
         let pwm = self.pwm.as_ref().map(|settings| settings.check(source));
+        let maestro = self.maestro.as_ref().map(|settings| settings.check(source));
         let (name, table) = match self.kind {
             Kind::Simulator | Kind::DryRun => ("", Some(())),
             Kind::Pca9685 => ("pca9685", chip.as_ref().map(drop)),
             Kind::Vesc => ("vesc", vesc.as_ref().map(drop)),
             Kind::Pwm => ("pwm", pwm.as_ref().map(drop)),
+            Kind::Maestro => ("maestro", maestro.as_ref().map(drop)),
         };
-        for checked in [chip, vesc, pwm] {
+        for checked in [chip, vesc, pwm, maestro] {
             checked.transpose()?;
         }
         table.ok_or_else(|| {
@@ -52,6 +55,7 @@ impl ActuatorSettings {
         let frequency = match (self.kind, &self.pca9685, &self.pwm) {
             (Kind::Pca9685, Some(settings), _) => settings.frequency,
             (Kind::Pwm, _, Some(settings)) => settings.frequency,
+            (Kind::Maestro, ..) => return maestro::PERIOD,
             _ => return Duration::ZERO,
         };
         Duration::try_from_secs_f32(1.0 / frequency).unwrap_or_default()
@@ -130,6 +134,18 @@ impl Pca9685Settings {
             throttle: (throttle.channel, throttle.pulses()),
             arming: throttle.arming(),
         })
+    }
+}
+
+impl MaestroSettings {
+    fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let key = |key: &str| format!("actuator.maestro.{key}");
+        let frequency = 1.0 / maestro::PERIOD.as_secs_f32();
+        path(source, &key("port"), &self.port)?;
+        check_steering(source, &key("steering"), &self.steering, frequency)?;
+        check_throttle(source, &key("throttle"), &self.throttle, frequency)?;
+        let channels = [self.steering.channel, self.throttle.channel];
+        distinct(source, "actuator.maestro", &channels, maestro::CHANNELS)
     }
 }
 
