@@ -158,7 +158,7 @@ fn an_engines_drive_is_recorded_and_is_the_same_as_without() {
 
     let mut data = pilotage_training::dataset::Dataset::default();
     let read = pilotage_training::recording::read(&tape, &mut data).unwrap();
-    assert_eq!(read as u64, written);
+    assert_eq!(read.frames as u64, written);
     // A speed of the shipped engine's range: it drove, and did not rest.
     let list = std::fs::read_to_string(tape.join("data.csv")).unwrap();
     for row in list.lines().skip(1) {
