@@ -51,11 +51,12 @@ fn the_cars_own_motors_are_looked_for() {
     }
     let port = "/dev/serial/by-id/usb-Pololu-if00";
     let maestro = format!(
-        "[actuator]\nkind = \"maestro\"\n[actuator.maestro]\nport = {port:?}\n\
+        "{}\n[actuator.maestro]\nport = {port:?}\n\
          steering = {{ channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, \
          failsafe_us = 1500, disarmed_us = 0 }}\n\
          throttle = {{ channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, \
-         failsafe_us = 1510, disarmed_us = 0 }}\n"
+         failsafe_us = 1510, disarmed_us = 0 }}\n",
+        vesc.replace("kind = \"vesc\"", "kind = \"maestro\"")
     );
     for (files, level) in [(&[][..], Level::Problem), (&[(port, "")], Level::Fine)] {
         let (_root, system) = system(files);
