@@ -38,12 +38,18 @@ from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 FIRST_OPSET, LAST_OPSET = 9, 22
-# The operators in pilotage_graph::SUPPORTED_OPERATORS, except Gather and Shape.
+# The operators in pilotage_graph::SUPPORTED_OPERATORS, except And, Not, Or and Xor.
 OPERATORS = """
-Add AveragePool BatchNormalization Cast Clip Concat Constant Conv DequantizeLinear Div Dropout Elu
-Flatten Gemm GlobalAveragePool HardSigmoid Identity LeakyRelu MatMul MaxPool Mul Pad QuantizeLinear
-ReduceMean Relu Reshape Sigmoid Slice Softmax Softplus Softsign Split Squeeze Sub Tanh Transpose
-Unsqueeze
+Abs Acos Acosh Add ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast Ceil
+Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh DepthToSpace
+DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm
+GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
+Identity InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
+LpNormalization MatMul Max MaxPool Mean MeanVarianceNormalization Min Mish Mul Neg PRelu Pad Pow
+QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign
+Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh
+Tile Transpose Unsqueeze Upsample Where
 """.split()
 # Element types that a case may have; cases with other types are not float32 cases.
 TYPES = {"float32": "<f4", "int64": "<i8", "int32": "<i4", "uint8": "u1", "int8": "i1", "bool": "u1"}
@@ -185,7 +191,7 @@ def windowed_ranks(model):
     for value in list(graph.input) + list(graph.value_info) + list(graph.output):
         if value.type.tensor_type.HasField("shape"):
             ranks[value.name] = len(value.type.tensor_type.shape.dim)
-    windowed = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool"}
+    windowed = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool"}
     return [ranks.get(n.input[0]) for n in graph.node if n.op_type in windowed]
 
 
