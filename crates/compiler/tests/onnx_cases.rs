@@ -2,8 +2,8 @@
 //!
 //! `write_onnx_cases.py` writes the cases to files (`cargo xtask test --install` runs it). In
 //! scope are all cases whose operators the reader supports and whose floating-point tensors are
-//! float32. Not in scope are 3-D convolution and pooling, and BatchNormalization and Dropout in
-//! training mode.
+//! float32. Not in scope are 3-D convolution and pooling, BatchNormalization and Dropout in
+//! training mode, Resize that is cubic, antialiased or a crop, and tensors without elements.
 //!
 //! Inputs that must be constant here (weights, statistics of normalization, shapes, axes, limits:
 //! see [`needs_constant`]) are bound when the model is read. Each case runs as read and

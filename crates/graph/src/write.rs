@@ -27,8 +27,9 @@ impl Graph {
     /// The graph as an ONNX model of opset 17, or of opset 19 if a node requires it (average
     /// pooling with dilations, Pad with mode wrap, quantization of float16).
     ///
-    /// Reading the model back gives an equal graph, with one exception: Softmax over several axes
-    /// does not exist in newer opsets and is written as a Softmax between two Reshapes.
+    /// Reading the model back gives an equal graph, with two exceptions: Softmax over several axes
+    /// does not exist in newer opsets and is written as a Softmax between two Reshapes, and Pow
+    /// with a constant exponent of 2, for example, is read as a product.
     ///
     /// The graph must be valid (see [`Graph::check`]). The model of an invalid graph does not
     /// read back.

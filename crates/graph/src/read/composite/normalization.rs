@@ -3,7 +3,7 @@
 use super::reductions::reduced;
 use super::{Composer, Source};
 use crate::read::operators::{Site, axis, sorted_axes};
-use crate::{Function, Op, OpError, Reduction};
+use crate::{Comparison, Function, Op, OpError, Reduction};
 
 type Composed = Result<Source, OpError>;
 
@@ -128,7 +128,7 @@ pub(super) fn group(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
     c.reshape(y, &shape)
 }
 
-/// x divided by its norm along an axis.
+/// x divided by its norm along an axis; 0 where the norm is 0.
 pub(super) fn lp(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
     let given = site.attributes.int("axis")?.unwrap_or(-1);
     let p = site.attributes.int("p")?.unwrap_or(2);
@@ -152,6 +152,10 @@ pub(super) fn lp(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
             });
         }
     };
+    let zero = c.number(x, 0.0)?;
+    let is_zero = c.node(Op::Compare(Comparison::Equal), &[norm, zero])?;
+    let one = c.number(x, 1.0)?;
+    let norm = c.node(Op::Where, &[is_zero, one, norm])?;
     c.node(Op::Div, &[x, norm])
 }
 

@@ -42,23 +42,26 @@ struct Axis {
 }
 
 impl Axis {
-    /// The place in the input of an element of the output.
+    /// The place in the input of an element of the output. It is computed in float32, as ONNX
+    /// Runtime does: which element is the nearest may depend on the last bit.
     fn place(self, coordinates: Coordinates, x: usize) -> f64 {
-        let (x, input, output) = (x as f64, self.input as f64, self.output as f64);
-        let half = (x + 0.5) / self.scale - 0.5;
-        match coordinates {
+        let (x, input, output) = (x as f32, self.input as f32, self.output as f32);
+        let scale = self.scale as f32;
+        let half = (x + 0.5) / scale - 0.5;
+        let place = match coordinates {
             Coordinates::HalfPixel => half,
             Coordinates::HalfPixelSymmetric => {
-                let adjustment = output / (self.scale * input);
+                let adjustment = output / (scale * input);
                 input / 2.0 * (1.0 - adjustment) + half
             }
             Coordinates::PytorchHalfPixel if self.output == 1 => 0.0,
             Coordinates::PytorchHalfPixel => half,
             Coordinates::AlignCorners if self.output == 1 => 0.0,
             Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
-            Coordinates::Asymmetric => x / self.scale,
-            Coordinates::TensorflowNearest => (x + 0.5) / self.scale,
-        }
+            Coordinates::Asymmetric => x / scale,
+            Coordinates::TensorflowNearest => (x + 0.5) / scale,
+        };
+        f64::from(place)
     }
 
     fn clamp(self, place: f64) -> usize {

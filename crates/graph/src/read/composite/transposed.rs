@@ -191,7 +191,8 @@ impl Given {
         let auto = self.auto.as_deref().unwrap_or("NOTSET");
         let output = match (&self.shape, auto) {
             (Some(shape), _) => Some(shape[axis]),
-            (None, "SAME_UPPER" | "SAME_LOWER") => Some(stride * input),
+            // As ONNX Runtime: a kernel smaller than the stride is not padded.
+            (None, "SAME_UPPER" | "SAME_LOWER") => Some(full.min(stride * input)),
             (None, "NOTSET" | "" | "VALID") => None,
             (None, other) => {
                 return Err(OpError::Attribute {

@@ -93,7 +93,12 @@ fn step(
         let tensor = Tensor::new(shape, data).unwrap();
         b.constant(format!("{name}.{suffix}"), tensor).unwrap()
     };
-    let op = match draw.below(36 + OTHERS) {
+    // Quantization is drawn more often, since it fits few values.
+    let kind = match draw.below(46 + OTHERS) {
+        more if more >= 36 + OTHERS => [30, 35][more % 2],
+        kind => kind,
+    };
+    let op = match kind {
         0 => {
             let kernel = draw.pair(3);
             let channels = of.shape.get(1).copied().unwrap_or(1);
@@ -308,7 +313,8 @@ fn step(
                     .chain([Op::Min, Op::Max, Op::Pow]);
             let op = others.collect::<Vec<_>>()[op - 36].clone();
             if !matches!(op, Op::Function(_) | Op::Reduce { .. }) {
-                inputs.push(constant(draw, "c", &[1]));
+                // With a single axis, some exponents would be read as a product.
+                inputs.push(constant(draw, "c", &[1, 1]));
             }
             op
         }
