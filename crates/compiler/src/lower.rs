@@ -17,8 +17,10 @@ mod reduce;
 mod transposes;
 
 use pilotage_engine::Layout;
-use pilotage_engine::plan::{Activation, BinaryOperator, Operation, Plan, PlanPort};
-use pilotage_graph::{ElementType, Graph, Node, Op, ValueId};
+use pilotage_engine::plan::{
+    Activation, BinaryOperator, Function as EngineFunction, Operation, Plan, PlanPort,
+};
+use pilotage_graph::{ElementType, Function, Graph, Node, Op, ValueId};
 
 use forms::{Form, Lowering};
 
@@ -187,15 +189,25 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
             let (min, max) = (finite(*min), finite(*max));
             elementwise::unary(l, node, Activation::Clip { min, max })
         }
+        Op::Function(function) => {
+            elementwise::unary(l, node, Activation::Function(engine_function(*function)));
+        }
         Op::Softmax { axis, end_axis } => reduce::softmax(l, node, *axis, *end_axis),
         Op::Add => elementwise::binary(l, node, BinaryOperator::Add),
         Op::Sub => elementwise::binary(l, node, BinaryOperator::Sub),
         Op::Mul => elementwise::binary(l, node, BinaryOperator::Mul),
         Op::Div => elementwise::binary(l, node, BinaryOperator::Div),
+        Op::Min => elementwise::binary(l, node, BinaryOperator::Min),
+        Op::Max => elementwise::binary(l, node, BinaryOperator::Max),
+        Op::Pow => elementwise::binary(l, node, BinaryOperator::Pow),
+        Op::Compare(comparison) => elementwise::compare(l, node, *comparison),
+        Op::Where => elementwise::select(l, node),
         Op::MaxPool(pool) => reduce::max_pool(l, node, pool),
         Op::AveragePool(pool) => reduce::average_pool(l, node, pool),
         Op::GlobalAveragePool => reduce::global_average_pool(l, node),
-        Op::ReduceMean { axes, .. } => reduce::mean(l, node, axes),
+        Op::Reduce {
+            reduction, axes, ..
+        } => reduce::reduce(l, node, *reduction, axes),
         Op::Flatten { .. } | Op::Reshape | Op::Squeeze { .. } | Op::Unsqueeze { .. } => {
             movement::reshape(l, node)
         }
@@ -203,6 +215,7 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
         Op::Concat { axis } => movement::concat(l, node, *axis),
         Op::Split { axis } => movement::split(l, node, *axis),
         Op::Slice { axes } => movement::slice(l, node, axes),
+        Op::Gather { axis, indices } => movement::gather(l, node, *axis, indices),
         Op::Pad(pad) => movement::pad(l, node, pad),
         Op::Identity => movement::identity(l, node),
         Op::Cast { .. } => elementwise::cast(l, node),
@@ -224,6 +237,7 @@ fn computes(op: &Op) -> bool {
             | Op::Concat { .. }
             | Op::Split { .. }
             | Op::Slice { .. }
+            | Op::Gather { .. }
             | Op::Pad(_)
             | Op::Identity
             | Op::Cast { .. }
@@ -249,6 +263,7 @@ fn float_only(graph: &Graph, node: &Node) -> Result<(), LowerError> {
     let types = node.inputs.iter().map(|&v| graph.value(v).element_type);
     let offered = |found: ElementType| match node.op {
         Op::MaxPool(_) => [ElementType::F32, ElementType::I8].contains(&found),
+        Op::Where => [ElementType::F32, ElementType::Bool].contains(&found),
         _ => found == ElementType::F32,
     };
     match types.into_iter().find(|&found| !offered(found)) {
@@ -258,6 +273,31 @@ fn float_only(graph: &Graph, node: &Node) -> Result<(), LowerError> {
             operator: node.op.name(),
             found,
         }),
+    }
+}
+
+fn engine_function(function: Function) -> EngineFunction {
+    match function {
+        Function::Abs => EngineFunction::Abs,
+        Function::Acos => EngineFunction::Acos,
+        Function::Acosh => EngineFunction::Acosh,
+        Function::Asin => EngineFunction::Asin,
+        Function::Asinh => EngineFunction::Asinh,
+        Function::Atan => EngineFunction::Atan,
+        Function::Atanh => EngineFunction::Atanh,
+        Function::Ceil => EngineFunction::Ceil,
+        Function::Cos => EngineFunction::Cos,
+        Function::Cosh => EngineFunction::Cosh,
+        Function::Erf => EngineFunction::Erf,
+        Function::Exp => EngineFunction::Exp,
+        Function::Floor => EngineFunction::Floor,
+        Function::Log => EngineFunction::Log,
+        Function::Round => EngineFunction::Round,
+        Function::Sign => EngineFunction::Sign,
+        Function::Sin => EngineFunction::Sin,
+        Function::Sinh => EngineFunction::Sinh,
+        Function::Sqrt => EngineFunction::Sqrt,
+        Function::Tan => EngineFunction::Tan,
     }
 }
 

@@ -17,8 +17,8 @@ use pilotage_compiler::{
 };
 use pilotage_engine::CpuOptions;
 use pilotage_graph::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions, SliceAxis,
-    Tensor, TensorType, ValueId,
+    Conv, ElementType, Function, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions,
+    Reduction, SliceAxis, Tensor, TensorType, ValueId,
 };
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ impl Random {
         let (x, shape) = self.made[self.made.len() - 1 - back].clone();
         let rank = shape.len();
         let axis = with[2] % rank.max(1);
-        match kind % 26 {
+        match kind % 30 {
             0..=2 => self.conv(x, &shape, with),
             3 => self.batch_norm(x, &shape),
             4 => self.node(Op::Relu, &[x], &[]),
@@ -154,7 +154,8 @@ impl Random {
             21 => {
                 let keep_dims = with[3] % 2 == 0;
                 self.node(
-                    Op::ReduceMean {
+                    Op::Reduce {
+                        reduction: Reduction::ALL[with[3] / 2 % 4],
                         axes: vec![axis],
                         keep_dims,
                     },
@@ -175,6 +176,34 @@ impl Random {
                     _ => vec![elements],
                 };
                 self.node(Op::Reshape, &[x], &[to]);
+            }
+            25 if rank > 0 => {
+                let size = shape[axis];
+                let indices = match with[3] % 3 {
+                    0 => vec![size - 1, 0, size / 2],
+                    1 => (0..size).rev().collect(),
+                    _ => (0..2 * size).map(|i| i / 2).collect(),
+                };
+                self.node(Op::Gather { axis, indices }, &[x], &[]);
+            }
+            26 => {
+                // Continuous functions: a step would turn rounding into a large difference.
+                let functions = [Function::Abs, Function::Atan, Function::Erf, Function::Sin];
+                self.node(Op::Function(functions[with[3] % 4]), &[x], &[]);
+            }
+            27 => {
+                let last = shape.last().copied().unwrap_or(1);
+                let constant = self.constant(&[last]);
+                let op = if with[3] % 2 == 0 { Op::Min } else { Op::Max };
+                self.node(op, &[x, constant], &[]);
+            }
+            28 => {
+                let name = self.name();
+                let last = shape.last().copied().unwrap_or(1);
+                let condition: Vec<bool> = (0..last).map(|i| (i + with[3]) % 3 == 0).collect();
+                let condition = self.b.constant(name, Tensor::vector(condition)).unwrap();
+                let constant = self.constant(&[last]);
+                self.node(Op::Where, &[condition, x, constant], &[]);
             }
             _ => self.product(x, &shape, with),
         }

@@ -13,6 +13,7 @@ use crate::{ElementType, Layout};
 mod error;
 mod integer;
 mod layers;
+mod selection;
 mod step;
 mod validate;
 
@@ -130,6 +131,8 @@ pub enum Activation {
     Softplus,
     /// x / (1 + |x|)
     Softsign,
+    /// One of the functions without parameters.
+    Function(Function),
     /// Clamped between two limits, which may be infinite.
     Clip {
         /// Lower limit; `None` is minus infinity (JSON has no infinities).
@@ -139,7 +142,80 @@ pub enum Activation {
     },
 }
 
-/// An arithmetic operator of two operands.
+/// A function of one element. All are computed by the crate `libm` or exactly, so that their
+/// results have the same bits on every machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// |x|
+    Abs,
+    /// Inverse cosine.
+    Acos,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse sine.
+    Asin,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse tangent.
+    Atan,
+    /// Inverse hyperbolic tangent.
+    Atanh,
+    /// The smallest integer that is not less.
+    Ceil,
+    /// Cosine.
+    Cos,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Error function.
+    Erf,
+    /// e to the power of x.
+    Exp,
+    /// The largest integer that is not greater.
+    Floor,
+    /// Natural logarithm.
+    Log,
+    /// The nearest integer; halves go to the even one.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
+    /// Sine.
+    Sin,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Square root.
+    Sqrt,
+    /// Tangent.
+    Tan,
+}
+
+impl Function {
+    /// All functions.
+    pub const ALL: [Self; 20] = [
+        Self::Abs,
+        Self::Acos,
+        Self::Acosh,
+        Self::Asin,
+        Self::Asinh,
+        Self::Atan,
+        Self::Atanh,
+        Self::Ceil,
+        Self::Cos,
+        Self::Cosh,
+        Self::Erf,
+        Self::Exp,
+        Self::Floor,
+        Self::Log,
+        Self::Round,
+        Self::Sign,
+        Self::Sin,
+        Self::Sinh,
+        Self::Sqrt,
+        Self::Tan,
+    ];
+}
+
+/// An operator of two operands. A comparison gives 1 if it holds, else 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BinaryOperator {
@@ -151,6 +227,34 @@ pub enum BinaryOperator {
     Mul,
     /// a / b
     Div,
+    /// The smaller operand; NaN if either is.
+    Min,
+    /// The larger operand; NaN if either is.
+    Max,
+    /// a to the power of b.
+    Pow,
+    /// a = b
+    Equal,
+    /// a > b
+    Greater,
+    /// a >= b
+    GreaterOrEqual,
+    /// a < b
+    Less,
+    /// a <= b
+    LessOrEqual,
+}
+
+/// How [`Operation::Reduce`] combines elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// The sum.
+    Sum,
+    /// The smallest; NaN if one is NaN.
+    Min,
+    /// The largest; NaN if one is NaN.
+    Max,
 }
 
 /// Windows of a convolution or a pooling, over NHWC.
@@ -270,6 +374,22 @@ pub enum Operation {
     ReduceMean {
         /// Sorted axes of the input.
         axes: Vec<usize>,
+    },
+    /// Another reduction over `axes`, which have size 1 in the output's shape or are absent.
+    Reduce {
+        /// How elements are combined.
+        reduction: Reduction,
+        /// Sorted axes of the input. An axis of size 0 gives 0 or an infinity.
+        axes: Vec<usize>,
+    },
+    /// The second input where the first one, bool, is true, else the third; numpy broadcasting.
+    Select,
+    /// The input's elements at `indices` of an axis.
+    Gather {
+        /// The axis.
+        axis: usize,
+        /// i64 (the output's size on the axis), each inside the input's axis.
+        indices: ConstantId,
     },
     /// Over the axes `axis..end_axis` flattened into one.
     Softmax {

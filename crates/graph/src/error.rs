@@ -44,18 +44,25 @@ pub enum GraphError {
     MissingOpset,
     /// An operator that is not supported.
     #[error(
-        "node `{node}` uses the operator {operator} (domain {domain}, opset {opset}), which is not supported; supported are {}",
-        crate::SUPPORTED_OPERATORS.join(", ")
+        "{} the operator {operator} (domain {domain}, opset {opset}), which is not supported; {}",
+        users(nodes),
+        crate::read::way_out(operator, domain)
     )]
     UnsupportedOperator {
-        /// The node's name.
-        node: String,
+        /// The names of all nodes with the operator.
+        nodes: Vec<String>,
         /// ONNX's operator name.
         operator: String,
         /// The operator's domain.
         domain: String,
         /// The opset that the model imports for that domain; 0 if none.
         opset: i64,
+    },
+    /// Several nodes are not supported or not valid.
+    #[error("{} problems: {}", problems.len(), joined(problems))]
+    Several {
+        /// One for each unsupported operator, and one for each node with another problem.
+        problems: Vec<GraphError>,
     },
     /// Another ONNX feature that is not supported.
     #[error("`{name}` {feature}, which is not supported")]
@@ -202,6 +209,19 @@ pub enum GraphError {
     },
 }
 
+/// The nodes that use an operator, for a message.
+fn users(nodes: &[String]) -> String {
+    match nodes {
+        [node] => format!("node `{node}` uses"),
+        nodes => format!("nodes `{}` use", nodes.join("`, `")),
+    }
+}
+
+fn joined(problems: &[GraphError]) -> String {
+    let numbered = (problems.iter().enumerate()).map(|(i, e)| format!("({}) {e}", i + 1));
+    numbered.collect::<Vec<_>>().join("; ")
+}
+
 /// The error of a single node.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -240,9 +260,9 @@ pub enum OpError {
         /// The differing type.
         second: ElementType,
     },
-    /// The convolution or pooling is not two-dimensional.
+    /// The convolution or pooling is neither one- nor two-dimensional.
     #[error(
-        "it is {axes}-D (its input has shape {shape:?}); only 2-D, over an input (N, C, H, W), is supported"
+        "it is {axes}-D (its input has shape {shape:?}); only 1-D and 2-D, over an input (N, C, L) or (N, C, H, W), are supported; stack frames or depth as channels"
     )]
     NotTwoDimensional {
         /// Number of axes besides batch and channels.
@@ -340,7 +360,7 @@ pub enum OpError {
     },
     /// An input that must be constant is computed at run time.
     #[error(
-        "its input {input} (`{value}`) is computed while the network runs; only a constant is supported there"
+        "its input {input} (`{value}`) is computed while the network runs; only a constant is supported there: make it a constant of the network, and export with fixed sizes"
     )]
     NotConstant {
         /// The input.

@@ -1,32 +1,44 @@
-//! Folds constants: operators that only move elements, and integer arithmetic. Exported models
-//! use these to compute shapes. Float arithmetic is folded by the compiler.
+//! Folds constants. Exported models use many operators only to compute shapes and tables, often
+//! operators that nothing else in the model uses.
+
+mod arithmetic;
 
 use half::f16;
 
 use crate::{ElementType, Op, Tensor, TensorData, TensorType};
 
-/// Whether [`fold`] supports the operator with these inputs.
-pub(crate) fn foldable(op: &Op, inputs: &[&Tensor]) -> bool {
-    match op {
+/// Whether [`fold`] supports the operator. Layers and QDQ pairs stay: the compiler folds or
+/// quantizes them.
+pub(crate) fn foldable(op: &Op) -> bool {
+    matches!(
+        op,
         Op::Identity
-        | Op::Reshape
-        | Op::Flatten { .. }
-        | Op::Squeeze { .. }
-        | Op::Unsqueeze { .. }
-        | Op::Transpose { .. }
-        | Op::Slice { .. }
-        | Op::Split { .. }
-        | Op::Concat { .. }
-        | Op::Cast { .. } => true,
-        Op::Add | Op::Sub | Op::Mul | Op::Div => {
-            (inputs.iter()).all(|t| matches!(t.element_type(), ElementType::I64 | ElementType::I32))
-        }
-        _ => false,
-    }
+            | Op::Reshape
+            | Op::Flatten { .. }
+            | Op::Squeeze { .. }
+            | Op::Unsqueeze { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Split { .. }
+            | Op::Concat { .. }
+            | Op::Gather { .. }
+            | Op::Cast { .. }
+            | Op::Add
+            | Op::Sub
+            | Op::Mul
+            | Op::Div
+            | Op::Min
+            | Op::Max
+            | Op::Pow
+            | Op::Compare(_)
+            | Op::Where
+            | Op::Function(_)
+            | Op::Reduce { .. }
+    )
 }
 
-/// Computes the outputs, with the given types. `None` if the operator is not supported or the
-/// result is undefined (a division by 0).
+/// Computes the outputs, with the given types. `None` if the operator is not supported on these
+/// elements or the result is undefined or not finite (a division by 0, for example).
 pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Option<Vec<Tensor>> {
     let x = *inputs.first()?;
     let out = outputs.first()?;
@@ -65,7 +77,19 @@ pub(crate) fn fold(op: &Op, inputs: &[&Tensor], outputs: &[TensorType]) -> Optio
         }
         Op::Concat { axis } => one(concat(inputs, *axis)?),
         Op::Cast { to } => one(cast(x.data(), *to)),
-        Op::Add | Op::Sub | Op::Mul | Op::Div => one(integers(op, x, inputs.get(1)?, &out.shape)?),
+        Op::Gather { axis, indices } => one(select(x, *axis, indices)),
+        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Min | Op::Max | Op::Pow => {
+            one(arithmetic::binary(op, x, inputs.get(1)?, &out.shape)?)
+        }
+        Op::Compare(comparison) => {
+            let holds = arithmetic::compare(*comparison, x, inputs.get(1)?, &out.shape)?;
+            one(holds.into())
+        }
+        Op::Where => one(choose(x, inputs.get(1)?, inputs.get(2)?, &out.shape)?),
+        Op::Function(function) => one(arithmetic::unary(*function, x)?),
+        Op::Reduce {
+            reduction, axes, ..
+        } => one(arithmetic::reduce(*reduction, axes, x)?),
         _ => None,
     }
 }
@@ -197,26 +221,40 @@ fn cast(data: &TensorData, to: ElementType) -> TensorData {
     }
 }
 
-fn integers(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<TensorData> {
-    macro_rules! pairs {
-        ($variant:ident, $a:expr, $b:expr) => {{
-            let a = gather($a, shape, &broadcast_strides(a.shape(), shape), 0);
-            let b = gather($b, shape, &broadcast_strides(b.shape(), shape), 0);
-            let made = a.into_iter().zip(b).map(|(a, b)| match op {
-                Op::Add => Some(a.wrapping_add(b)),
-                Op::Sub => Some(a.wrapping_sub(b)),
-                Op::Mul => Some(a.wrapping_mul(b)),
-                _ if b == 0 => None,
-                _ => Some(a.wrapping_div(b)),
-            });
-            made.collect::<Option<Vec<_>>>().map(TensorData::$variant)
-        }};
+/// The elements at `indices` of an axis.
+pub(crate) fn select(x: &Tensor, axis: usize, indices: &[usize]) -> TensorData {
+    let outer: usize = x.shape()[..axis].iter().product();
+    let inner: usize = x.shape()[axis + 1..].iter().product();
+    let run = x.shape()[axis] * inner;
+    each_type!(x.data(), v => (0..outer)
+        .flat_map(|i| indices.iter().map(move |index| i * run + index * inner))
+        .flat_map(|at| v[at..at + inner].iter().copied())
+        .collect())
+}
+
+/// Where: `a` where the condition holds, else `b`.
+fn choose(condition: &Tensor, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<TensorData> {
+    let strides = broadcast_strides(condition.shape(), shape);
+    let condition = gather(condition.as_bool()?, shape, &strides, 0);
+    let (a, b) = (broadcast(a, shape), broadcast(b, shape));
+    macro_rules! pick {
+        ($($variant:ident),*) => {
+            match (a, b) {
+                $((TensorData::$variant(a), TensorData::$variant(b)) => {
+                    let pairs = a.into_iter().zip(b).zip(condition);
+                    let picked = pairs.map(|((a, b), first)| if first { a } else { b });
+                    Some(TensorData::$variant(picked.collect()))
+                })*
+                _ => None,
+            }
+        };
     }
-    match (a.data(), b.data()) {
-        (TensorData::I64(x), TensorData::I64(y)) => pairs!(I64, x, y),
-        (TensorData::I32(x), TensorData::I32(y)) => pairs!(I32, x, y),
-        _ => None,
-    }
+    pick!(F32, F16, I64, I32, U8, I8, Bool)
+}
+
+/// The elements of a tensor that is broadcast to `shape`.
+pub(crate) fn broadcast(x: &Tensor, shape: &[usize]) -> TensorData {
+    view(x.data(), shape, &broadcast_strides(x.shape(), shape), 0)
 }
 
 /// The strides of a broadcast tensor: 0 along repeated axes.

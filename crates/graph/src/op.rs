@@ -56,6 +56,8 @@ pub enum Op {
         /// Upper limit.
         max: f32,
     },
+    /// A function of each element.
+    Function(Function),
     /// Softmax over the axes `axis..end_axis` combined: one axis from opset 13 on, all trailing
     /// axes before that.
     Softmax {
@@ -72,14 +74,26 @@ pub enum Op {
     Mul,
     /// Quotient with broadcasting. Inputs: a, b.
     Div,
+    /// The smaller element, with broadcasting; NaN if either is. Inputs: a, b.
+    Min,
+    /// The larger element, with broadcasting; NaN if either is. Inputs: a, b.
+    Max,
+    /// a to the power of b, with broadcasting. Inputs: a, b.
+    Pow,
+    /// Compares with broadcasting. The output is bool. Inputs: a, b.
+    Compare(Comparison),
+    /// a where the condition is true, else b, with broadcasting. Inputs: condition (bool), a, b.
+    Where,
     /// 2-D maximum. Padding is ignored.
     MaxPool(Pool),
     /// 2-D mean.
     AveragePool(Pool),
     /// Mean over H and W, which are kept with size 1.
     GlobalAveragePool,
-    /// Mean over `axes`.
-    ReduceMean {
+    /// Combines the elements along `axes`.
+    Reduce {
+        /// How they are combined.
+        reduction: Reduction,
         /// Sorted, without duplicates.
         axes: Vec<usize>,
         /// Whether the reduced axes are kept with size 1.
@@ -121,6 +135,14 @@ pub enum Op {
     Slice {
         /// One entry for every axis of the input.
         axes: Vec<SliceAxis>,
+    },
+    /// Selects indices along an axis. ONNX's Gather with other than one axis of indices is read
+    /// as this operator between reshapes.
+    Gather {
+        /// Axis of the input.
+        axis: usize,
+        /// The indices, each below the axis's size.
+        indices: Vec<usize>,
     },
     /// Adds a border, or cuts where the amount is negative.
     Pad(Pad),
@@ -169,7 +191,14 @@ impl Op {
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool(_) => "AveragePool",
             Self::GlobalAveragePool => "GlobalAveragePool",
-            Self::ReduceMean { .. } => "ReduceMean",
+            Self::Function(function) => function.name(),
+            Self::Min => "Min",
+            Self::Max => "Max",
+            Self::Pow => "Pow",
+            Self::Compare(comparison) => comparison.name(),
+            Self::Where => "Where",
+            Self::Reduce { reduction, .. } => reduction.name(),
+            Self::Gather { .. } => "Gather",
             Self::Flatten { .. } => "Flatten",
             Self::Reshape => "Reshape",
             Self::Squeeze { .. } => "Squeeze",
@@ -183,6 +212,155 @@ impl Op {
             Self::Cast { .. } => "Cast",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
+        }
+    }
+}
+
+/// Declares an enum of operators without attributes, whose variants have ONNX's names.
+macro_rules! named {
+    ($(#[$meta:meta])* $of:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $of {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl $of {
+            /// All variants.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// ONNX's name of the operator.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The variant with this ONNX name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|of| of.name() == name)
+            }
+        }
+    };
+}
+
+named! {
+    /// A function of one element, without attributes.
+    Function {
+        /// |x|
+        Abs = "Abs",
+        /// Inverse cosine.
+        Acos = "Acos",
+        /// Inverse hyperbolic cosine.
+        Acosh = "Acosh",
+        /// Inverse sine.
+        Asin = "Asin",
+        /// Inverse hyperbolic sine.
+        Asinh = "Asinh",
+        /// Inverse tangent.
+        Atan = "Atan",
+        /// Inverse hyperbolic tangent.
+        Atanh = "Atanh",
+        /// The smallest integer that is not less.
+        Ceil = "Ceil",
+        /// Cosine.
+        Cos = "Cos",
+        /// Hyperbolic cosine.
+        Cosh = "Cosh",
+        /// Error function.
+        Erf = "Erf",
+        /// e to the power of x.
+        Exp = "Exp",
+        /// The largest integer that is not greater.
+        Floor = "Floor",
+        /// Natural logarithm.
+        Log = "Log",
+        /// The nearest integer; halves go to the even one.
+        Round = "Round",
+        /// -1, 0 or 1.
+        Sign = "Sign",
+        /// Sine.
+        Sin = "Sin",
+        /// Hyperbolic sine.
+        Sinh = "Sinh",
+        /// Square root.
+        Sqrt = "Sqrt",
+        /// Tangent.
+        Tan = "Tan",
+    }
+}
+
+named! {
+    /// How [`Op::Reduce`] combines elements.
+    Reduction {
+        /// The largest; NaN if one is NaN.
+        Max = "ReduceMax",
+        /// The sum, divided by the number of elements.
+        Mean = "ReduceMean",
+        /// The smallest; NaN if one is NaN.
+        Min = "ReduceMin",
+        /// The sum.
+        Sum = "ReduceSum",
+    }
+}
+
+named! {
+    /// What [`Op::Compare`] compares. Every comparison with NaN is false.
+    Comparison {
+        /// a = b
+        Equal = "Equal",
+        /// a > b
+        Greater = "Greater",
+        /// a >= b
+        GreaterOrEqual = "GreaterOrEqual",
+        /// a < b
+        Less = "Less",
+        /// a <= b
+        LessOrEqual = "LessOrEqual",
+    }
+}
+
+impl Function {
+    /// The function's value, in the arithmetic of the crate `libm`, whose results have the same
+    /// bits on every machine.
+    pub fn at(self, x: f32) -> f32 {
+        match self {
+            Self::Abs => x.abs(),
+            Self::Acos => libm::acosf(x),
+            Self::Acosh => libm::acoshf(x),
+            Self::Asin => libm::asinf(x),
+            Self::Asinh => libm::asinhf(x),
+            Self::Atan => libm::atanf(x),
+            Self::Atanh => libm::atanhf(x),
+            Self::Ceil => x.ceil(),
+            Self::Cos => libm::cosf(x),
+            Self::Cosh => libm::coshf(x),
+            Self::Erf => libm::erff(x),
+            Self::Exp => libm::expf(x),
+            Self::Floor => x.floor(),
+            Self::Log => libm::logf(x),
+            Self::Round => x.round_ties_even(),
+            // NaN stays NaN, and 0 keeps its sign.
+            Self::Sign if x > 0.0 => 1.0,
+            Self::Sign if x < 0.0 => -1.0,
+            Self::Sign => x,
+            Self::Sin => libm::sinf(x),
+            Self::Sinh => libm::sinhf(x),
+            Self::Sqrt => x.sqrt(),
+            Self::Tan => libm::tanf(x),
+        }
+    }
+}
+
+impl Comparison {
+    /// Whether the comparison holds.
+    pub fn holds<T: PartialOrd>(self, a: &T, b: &T) -> bool {
+        match self {
+            Self::Equal => a == b,
+            Self::Greater => a > b,
+            Self::GreaterOrEqual => a >= b,
+            Self::Less => a < b,
+            Self::LessOrEqual => a <= b,
         }
     }
 }

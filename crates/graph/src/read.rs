@@ -2,9 +2,11 @@
 //! allocated for them, and every broken rule is a [`GraphError`].
 
 mod attributes;
+pub(crate) mod composite;
+pub(crate) mod constants;
 mod operators;
 mod order;
-mod shapes;
+mod refusals;
 mod tensors;
 mod types;
 mod wire;
@@ -18,6 +20,9 @@ use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
 use crate::{Graph, GraphError, Node, OPSETS, OpError, Tensor, TensorType, Value, ValueId};
 use attributes::Attributes;
 use operators::{Reading, Site};
+use refusals::Refusals;
+
+pub(crate) use refusals::way_out;
 
 /// Options and limits of [`Graph::read`].
 #[derive(Debug, Clone)]
@@ -53,11 +58,12 @@ impl Graph {
     /// Reads an ONNX model of opset 9 to 22.
     ///
     /// An open batch axis (the first axis of an input) becomes 1. Nodes are sorted topologically.
-    /// Nodes that no output needs are removed. Nodes that only move constants or do integer
-    /// arithmetic on constants are folded.
+    /// Nodes that no output needs are removed. Nodes that compute with constants only are folded,
+    /// except layers and quantization. Some operators are read as several nodes of simpler ones.
     ///
     /// # Errors
-    /// A [`GraphError`] that names the problem and its location.
+    /// A [`GraphError`] that names the problem and its location. If nodes are not supported, it
+    /// names all of them.
     pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, GraphError> {
         limit("the file", bytes.len(), options.max_bytes)?;
         wire::check(bytes, options.max_decoded_bytes)?;
@@ -147,11 +153,23 @@ impl Reader<'_> {
             }
         }
         let mut nodes: Vec<Option<NodeProto>> = proto.node.into_iter().map(Some).collect();
+        let mut refusals = Refusals::default();
         for i in plan.order {
-            if let Some(node) = nodes[i].take() {
-                self.node(i, node)?;
+            let Some(node) = nodes[i].take() else {
+                continue;
+            };
+            let outputs = node.output.clone();
+            if refusals.affect(&node) {
+                refusals.unread(outputs);
+                if let Err(error) = self.supported(i, &node) {
+                    refusals.add(error)?;
+                }
+            } else if let Err(error) = self.node(i, node) {
+                refusals.add(error)?;
+                refusals.unread(outputs);
             }
         }
+        refusals.finish()?;
         let mut listed = HashSet::new();
         for output in &proto.output {
             let id = self.lookup("the list of outputs", &output.name)?;
@@ -251,30 +269,41 @@ impl Reader<'_> {
         name
     }
 
-    fn node(&mut self, index: usize, proto: NodeProto) -> Result<(), GraphError> {
-        let name = order::node_name(index, &proto);
-        let operator = proto.op_type.clone();
-        let domain = default_domain(proto.domain.clone());
-        let unsupported = |opset| GraphError::UnsupportedOperator {
-            node: name.clone(),
-            operator: operator.clone(),
+    fn unsupported(&self, index: usize, node: &NodeProto) -> GraphError {
+        let domain = default_domain(node.domain.clone());
+        GraphError::UnsupportedOperator {
+            nodes: vec![order::node_name(index, node)],
+            operator: node.op_type.clone(),
+            opset: self.opsets.get(&domain).copied().unwrap_or(0),
             domain: match domain.as_str() {
                 "" => "ai.onnx".to_owned(),
                 other => other.to_owned(),
             },
-            opset,
-        };
-        if !domain.is_empty() {
-            let opset = self.opsets.get(&domain).copied().unwrap_or(0);
-            return Err(unsupported(opset));
         }
+    }
+
+    /// Checks that the node's operator is supported in some opset.
+    fn supported(&self, index: usize, node: &NodeProto) -> Result<(), GraphError> {
+        let known = matches!(node.domain.as_str(), "" | "ai.onnx")
+            && crate::SUPPORTED_OPERATORS.contains(&node.op_type.as_str());
+        match known {
+            true => Ok(()),
+            false => Err(self.unsupported(index, node)),
+        }
+    }
+
+    fn node(&mut self, index: usize, mut proto: NodeProto) -> Result<(), GraphError> {
+        self.supported(index, &proto)?;
+        let name = order::node_name(index, &proto);
+        let operator = proto.op_type.clone();
         let in_node = |source| GraphError::InNode {
             node: name.clone(),
             operator: operator.clone(),
             source,
         };
-        let attributes = Attributes::new(proto.attribute).map_err(in_node)?;
-        let mut outputs = proto.output;
+        let attributes = std::mem::take(&mut proto.attribute);
+        let attributes = Attributes::new(attributes).map_err(in_node)?;
+        let mut outputs = std::mem::take(&mut proto.output);
         while outputs.last().is_some_and(String::is_empty) {
             outputs.pop();
         }
@@ -296,17 +325,23 @@ impl Reader<'_> {
             inputs,
             outputs: &outputs,
             attributes,
+            max_elements: self.options.max_elements,
         };
-        if let Some(tensor) = shapes::read(&operator, &mut site) {
+        if let Some(tensor) = constants::read(&operator, &mut site) {
             let tensor = tensor.map_err(in_node)?;
             site.attributes.finish().map_err(in_node)?;
             let output = single_output(outputs).map_err(in_node)?;
             self.constant(output, tensor)?;
             return Ok(());
         }
+        if let Some(recipe) = composite::read(&operator, &mut site) {
+            let recipe = recipe.map_err(in_node)?;
+            site.attributes.finish().map_err(in_node)?;
+            return self.compose(&name, &operator, recipe, outputs);
+        }
         let reading = match operators::read(&operator, &mut site) {
             Some(reading) => reading.map_err(in_node)?,
-            None => return Err(unsupported(self.opset)),
+            None => return Err(self.unsupported(index, &proto)),
         };
         site.attributes.finish().map_err(in_node)?;
         self.add(name, operator, reading, outputs)
@@ -400,7 +435,7 @@ impl Reader<'_> {
             .map(|&v| self.graph.value(v).tensor_type())
             .collect();
         let folded = match constants {
-            Some(constants) if foldable(&node.op, &constants) => {
+            Some(constants) if foldable(&node.op) => {
                 // Count the elements before allocating them: a small file can request repeated
                 // doubling.
                 for t in &types {

@@ -12,8 +12,8 @@ use crate::onnx::{
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
 };
 use crate::{
-    ElementType, Graph, Node, Op, Pad, PadMode, Pool, SliceAxis, Tensor, TensorData, TensorType,
-    ValueId,
+    ElementType, Graph, Node, Op, Pad, PadMode, Pool, Reduction, SliceAxis, Tensor, TensorData,
+    TensorType, ValueId,
 };
 
 /// The default opset, the opset for nodes that need a newer one, and the IR version for each
@@ -27,8 +27,9 @@ impl Graph {
     /// The graph as an ONNX model of opset 17, or of opset 19 if a node requires it (average
     /// pooling with dilations, Pad with mode wrap, quantization of float16).
     ///
-    /// Reading the model back gives an equal graph, with one exception: Softmax over several axes
-    /// does not exist in newer opsets and is written as a Softmax between two Reshapes.
+    /// Reading the model back gives an equal graph, with two exceptions: Softmax over several axes
+    /// does not exist in newer opsets and is written as a Softmax between two Reshapes, and Pow
+    /// with a constant exponent of 2, for example, is read as a product.
     ///
     /// The graph must be valid (see [`Graph::check`]). The model of an invalid graph does not
     /// read back.
@@ -167,13 +168,18 @@ impl Writer<'_> {
                 pool_attributes(a, p, shape(0), out(0), self.opset >= NEWER_OPSET);
                 a.push(int("count_include_pad", usize::from(p.count_include_pad)));
             }
-            Op::ReduceMean { axes, keep_dims } => {
+            Op::Reduce {
+                reduction,
+                axes,
+                keep_dims,
+            } => {
                 a.push(int("keepdims", usize::from(*keep_dims)));
-                // In ONNX an empty list means all axes. The mean over no axes is the identity.
+                // In ONNX an empty list means all axes. A reduction over no axes is the identity.
                 if axes.is_empty() {
                     proto.op_type = Op::Identity.name().to_owned();
                     proto.attribute.clear();
-                } else if self.opset < 18 {
+                } else if self.opset < 18 && *reduction != Reduction::Sum {
+                    // ReduceSum has had them as an input since opset 13.
                     a.push(ints("axes", axes));
                 } else {
                     let name = self.indices(node, "axes", axes);
@@ -202,6 +208,11 @@ impl Writer<'_> {
                 let name = self.indices(node, "split", &sizes);
                 proto.input.push(name);
             }
+            Op::Gather { axis, indices } => {
+                a.push(int("axis", *axis));
+                let name = self.indices(node, "indices", indices);
+                proto.input.push(name);
+            }
             Op::Slice { axes } => self.slice_inputs(node, axes, &mut proto.input),
             Op::Pad(p) => {
                 let element_type = types.first().map(|t| t.element_type);
@@ -222,6 +233,12 @@ impl Writer<'_> {
             | Op::Sub
             | Op::Mul
             | Op::Div
+            | Op::Min
+            | Op::Max
+            | Op::Pow
+            | Op::Compare(_)
+            | Op::Where
+            | Op::Function(_)
             | Op::GlobalAveragePool
             | Op::Identity => {}
         }

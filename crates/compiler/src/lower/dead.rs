@@ -107,6 +107,7 @@ fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
             [Some(weights), bias.as_mut(), Some(multiplier), added]
         }
         Operation::Lookup { table } => [Some(table), None, None, None],
+        Operation::Gather { indices, .. } => [Some(indices), None, None, None],
         Operation::Affine { scale, shift, .. } => [Some(scale), Some(shift), None, None],
         Operation::Quantize {
             scale, zero_point, ..
@@ -119,6 +120,8 @@ fn stored(operation: &mut Operation) -> [Option<&mut ConstantId>; 4] {
         | Operation::Binary { .. }
         | Operation::Pool2d { .. }
         | Operation::ReduceMean { .. }
+        | Operation::Reduce { .. }
+        | Operation::Select
         | Operation::Softmax { .. }
         | Operation::Concat { .. }
         | Operation::Slice { .. }

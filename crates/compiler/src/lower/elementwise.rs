@@ -1,7 +1,8 @@
 //! Operators that compute each element separately.
 
+use pilotage_engine::ElementType;
 use pilotage_engine::plan::{Activation, BinaryOperator, ConstantId, Operand, Operation};
-use pilotage_graph::{Node, ValueId};
+use pilotage_graph::{Comparison, Node, ValueId};
 
 use super::LowerError;
 use super::forms::{Form, Lowering};
@@ -33,7 +34,44 @@ pub(super) fn binary(l: &mut Lowering<'_>, node: &Node, operator: BinaryOperator
     l.make(node, operation, operands, form);
 }
 
-/// The form in which two operands are combined.
+/// The comparison in f32, converted to bool.
+pub(super) fn compare(l: &mut Lowering<'_>, node: &Node, comparison: Comparison) {
+    let operator = match comparison {
+        Comparison::Equal => BinaryOperator::Equal,
+        Comparison::Greater => BinaryOperator::Greater,
+        Comparison::GreaterOrEqual => BinaryOperator::GreaterOrEqual,
+        Comparison::Less => BinaryOperator::Less,
+        Comparison::LessOrEqual => BinaryOperator::LessOrEqual,
+    };
+    let form = joint_form(l, node);
+    let mut operands = Vec::with_capacity(2);
+    for &value in &node.inputs {
+        operands.push(operand_in(l, value, form));
+    }
+    let activation = Activation::None;
+    let operation = Operation::Binary {
+        operator,
+        activation,
+    };
+    let shape = l.shape_in(node.outputs[0], form);
+    let holds = l.step(&node.name, operation, operands, shape, ElementType::F32);
+    l.make(node, Operation::Cast, vec![holds], form);
+}
+
+pub(super) fn select(l: &mut Lowering<'_>, node: &Node) {
+    let is_nhwc = |v: &ValueId| l.shape(*v).len() == 4 && l.native(*v) == Form::Nhwc;
+    let form = match l.shape(node.outputs[0]).len() == 4 && node.inputs.iter().any(is_nhwc) {
+        true => Form::Nhwc,
+        false => Form::Plain,
+    };
+    let mut operands = Vec::with_capacity(3);
+    for &value in &node.inputs {
+        operands.push(operand_in(l, value, form));
+    }
+    l.make(node, Operation::Select, operands, form);
+}
+
+/// The form in which operands are combined.
 fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
     let output = l.shape(node.outputs[0]);
     let moving = |v: &&ValueId| l.constant(**v).is_none();

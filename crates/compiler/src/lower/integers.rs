@@ -288,6 +288,7 @@ fn moves(op: &Op) -> bool {
         | Op::Concat { .. }
         | Op::Split { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::Identity
         | Op::MaxPool(_) => true,
         Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0),

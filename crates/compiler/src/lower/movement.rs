@@ -1,6 +1,6 @@
 //! Operators that move elements and compute nothing.
 
-use pilotage_engine::plan::{Fill, Operation, SliceStep};
+use pilotage_engine::plan::{ConstantData, Fill, Operation, SliceStep};
 use pilotage_graph::{Node, Pad, PadMode, SliceAxis};
 
 use super::elementwise::nhwc_axis;
@@ -153,6 +153,37 @@ pub(super) fn slice(l: &mut Lowering<'_>, node: &Node, axes: &[SliceAxis]) {
     let axes: Vec<SliceStep> = axes.iter().map(step).collect();
     let axes = pick(&axes, &memory_order(axes.len(), form));
     l.make(node, Operation::Slice { axes }, vec![operand], form);
+}
+
+/// A slice if the indices are at a constant distance, else a copy of each index.
+pub(super) fn gather(l: &mut Lowering<'_>, node: &Node, axis: usize, indices: &[usize]) {
+    let x = node.inputs[0];
+    let form = l.native_picture(x);
+    let operand = l.get(x, form);
+    let rank = l.shape(x).len();
+    let operation = match progression(indices) {
+        Some(step) => {
+            let mut axes = vec![SliceStep { start: 0, step: 1 }; rank];
+            axes[axis_in(form, axis)] = step;
+            Operation::Slice { axes }
+        }
+        None => {
+            let data = indices.iter().map(|&index| index as i64).collect();
+            let indices = l.store(vec![indices.len()], ConstantData::I64(data));
+            let axis = axis_in(form, axis);
+            Operation::Gather { axis, indices }
+        }
+    };
+    l.make(node, operation, vec![operand], form);
+}
+
+/// The start and the distance of indices at a constant distance other than 0.
+fn progression(indices: &[usize]) -> Option<SliceStep> {
+    let start = *indices.first()?;
+    let distance = |pair: &[usize]| pair[1] as isize - pair[0] as isize;
+    let step = indices.windows(2).next().map_or(1, distance);
+    let constant = indices.windows(2).all(|pair| distance(pair) == step);
+    (constant && step != 0).then_some(SliceStep { start, step })
 }
 
 pub(super) fn pad(l: &mut Lowering<'_>, node: &Node, pad: &Pad) {

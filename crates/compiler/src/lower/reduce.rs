@@ -1,7 +1,7 @@
 //! Operators that combine several elements into one.
 
-use pilotage_engine::plan::{Operation, PoolKind, Window};
-use pilotage_graph::{Node, Pool};
+use pilotage_engine::plan::{self, Operation, PoolKind, Window};
+use pilotage_graph::{Node, Pool, Reduction};
 
 use super::elementwise::nhwc_axis;
 use super::forms::{Form, Lowering};
@@ -40,10 +40,20 @@ fn windows(l: &mut Lowering<'_>, node: &Node, pool: &Pool, kind: PoolKind) {
 
 pub(super) fn global_average_pool(l: &mut Lowering<'_>, node: &Node) {
     let axes: Vec<usize> = (2..l.shape(node.inputs[0]).len()).collect();
-    mean(l, node, &axes);
+    reduce(l, node, Reduction::Mean, &axes);
 }
 
-pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) {
+fn operation(reduction: Reduction, axes: Vec<usize>) -> Operation {
+    let reduction = match reduction {
+        Reduction::Mean => return Operation::ReduceMean { axes },
+        Reduction::Sum => plan::Reduction::Sum,
+        Reduction::Min => plan::Reduction::Min,
+        Reduction::Max => plan::Reduction::Max,
+    };
+    Operation::Reduce { reduction, axes }
+}
+
+pub(super) fn reduce(l: &mut Lowering<'_>, node: &Node, reduction: Reduction, axes: &[usize]) {
     let (x, output) = (node.inputs[0], node.outputs[0]);
     let shape = l.shape(x);
     let keeps_axes = l.shape(output).len() == shape.len();
@@ -56,17 +66,12 @@ pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) {
         axes.sort_unstable();
         if keeps_axes {
             let operand = l.get(x, Form::Nhwc);
-            l.make(
-                node,
-                Operation::ReduceMean { axes },
-                vec![operand],
-                Form::Nhwc,
-            );
+            l.make(node, operation(reduction, axes), vec![operand], Form::Nhwc);
             return;
         }
         if in_order {
             let operand = l.get(x, Form::Nhwc);
-            let operation = Operation::ReduceMean { axes };
+            let operation = operation(reduction, axes);
             let ty = l.element_type_of(operand);
             let means = l.step(&node.name, operation, vec![operand], pick(shape, &kept), ty);
             let to = l.shape(output).to_vec();
@@ -77,12 +82,7 @@ pub(super) fn mean(l: &mut Lowering<'_>, node: &Node, axes: &[usize]) {
     }
     let operand = l.get(x, Form::Plain);
     let axes = axes.to_vec();
-    l.make(
-        node,
-        Operation::ReduceMean { axes },
-        vec![operand],
-        Form::Plain,
-    );
+    l.make(node, operation(reduction, axes), vec![operand], Form::Plain);
 }
 
 pub(super) fn softmax(l: &mut Lowering<'_>, node: &Node, axis: usize, end_axis: usize) {

@@ -110,6 +110,7 @@ impl QuantizationPlan {
                 | Op::Concat { .. }
                 | Op::Split { .. }
                 | Op::Slice { .. }
+                | Op::Gather { .. }
                 | Op::Identity
                 | Op::MaxPool(_)
                 | Op::Pad(_)

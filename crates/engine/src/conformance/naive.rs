@@ -4,8 +4,8 @@
 use super::integer;
 use crate::ElementType;
 use crate::plan::{
-    Activation, BinaryOperator, ConstantData, ConstantId, Fill, Operand, Operation, Plan, PoolKind,
-    Step, Window,
+    Activation, BinaryOperator, ConstantData, ConstantId, Fill, Function, Operand, Operation, Plan,
+    PoolKind, Reduction, Step, Window,
 };
 
 /// A tensor in f64; integers are exact up to 2^53.
@@ -115,10 +115,47 @@ pub(super) fn curve(activation: Activation, x: f64) -> f64 {
         Activation::Tanh => x.tanh(),
         Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         Activation::Softsign => x / (1.0 + x.abs()),
+        Activation::Function(function) => call(function, x),
         Activation::Clip { min, max } => {
             let x = min.map_or(x, |min| x.max(min.into()));
             max.map_or(x, |max| x.min(max.into()))
         }
+    }
+}
+
+fn call(function: Function, x: f64) -> f64 {
+    match function {
+        Function::Abs => x.abs(),
+        Function::Acos => x.acos(),
+        Function::Acosh => x.acosh(),
+        Function::Asin => x.asin(),
+        Function::Asinh => x.asinh(),
+        Function::Atan => x.atan(),
+        Function::Atanh => x.atanh(),
+        Function::Ceil => x.ceil(),
+        Function::Cos => x.cos(),
+        Function::Cosh => x.cosh(),
+        Function::Erf => libm::erf(x),
+        Function::Exp => x.exp(),
+        Function::Floor => x.floor(),
+        Function::Log => x.ln(),
+        Function::Round => x.round_ties_even(),
+        Function::Sign if x == 0.0 => 0.0,
+        Function::Sign => x.signum(),
+        Function::Sin => x.sin(),
+        Function::Sinh => x.sinh(),
+        Function::Sqrt => x.sqrt(),
+        Function::Tan => x.tan(),
+    }
+}
+
+/// Combines numbers; NaN if one is NaN.
+fn combined(reduction: Reduction, a: f64, b: f64) -> f64 {
+    match reduction {
+        _ if a.is_nan() || b.is_nan() => f64::NAN,
+        Reduction::Sum => a + b,
+        Reduction::Min => a.min(b),
+        Reduction::Max => a.max(b),
     }
 }
 
@@ -213,6 +250,14 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                 BinaryOperator::Sub => a - b,
                 BinaryOperator::Mul => a * b,
                 BinaryOperator::Div => a / b,
+                BinaryOperator::Min => combined(Reduction::Min, a, b),
+                BinaryOperator::Max => combined(Reduction::Max, a, b),
+                BinaryOperator::Pow => a.powf(b),
+                BinaryOperator::Equal => f64::from(u8::from(a == b)),
+                BinaryOperator::Greater => f64::from(u8::from(a > b)),
+                BinaryOperator::GreaterOrEqual => f64::from(u8::from(a >= b)),
+                BinaryOperator::Less => f64::from(u8::from(a < b)),
+                BinaryOperator::LessOrEqual => f64::from(u8::from(a <= b)),
             };
             curve(*activation, joined)
         }),
@@ -276,6 +321,37 @@ fn run(plan: &Plan, step: &Step, inputs: &[Value]) -> Value {
                 shape: shape.to_vec(),
                 data: sums.into_iter().map(|sum| sum / each).collect(),
             }
+        }
+        Operation::Reduce { reduction, axes } => {
+            let mut results: Vec<Option<f64>> = vec![None; shape.iter().product()];
+            let kept: Vec<usize> = (0..x.shape.len())
+                .filter(|axis| !axes.contains(axis))
+                .collect();
+            Value::build(&x.shape, |index| {
+                let place = kept
+                    .iter()
+                    .fold(0, |place, &axis| place * x.shape[axis] + index[axis]);
+                let element = x.at(index);
+                let before = &mut results[place];
+                *before = Some(before.map_or(element, |a| combined(*reduction, a, element)));
+                0.0
+            });
+            Value {
+                shape: shape.to_vec(),
+                data: results.into_iter().map(Option::unwrap).collect(),
+            }
+        }
+        Operation::Select => Value::build(shape, |index| {
+            let chosen = if x.broadcast(index) != 0.0 { 1 } else { 2 };
+            inputs[chosen].broadcast(index)
+        }),
+        Operation::Gather { axis, indices } => {
+            let indices = constant(plan, *indices);
+            Value::build(shape, |index| {
+                let mut index = index.to_vec();
+                index[*axis] = indices.data[index[*axis]] as usize;
+                x.at(&index)
+            })
         }
         Operation::Softmax { axis, end_axis } => {
             let part: Vec<usize> = x.shape[*axis..*end_axis].to_vec();

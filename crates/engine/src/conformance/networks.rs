@@ -3,8 +3,8 @@
 use super::PlanBuilder;
 use crate::ElementType;
 use crate::plan::{
-    Activation, BinaryOperator, ConstantData, Fill, Operand, Operation, Plan, PoolKind, SliceStep,
-    Window,
+    Activation, BinaryOperator, ConstantData, Fill, Function, Operand, Operation, Plan, PoolKind,
+    Reduction, SliceStep, Window,
 };
 
 const PLAIN: Window = Window {
@@ -20,7 +20,9 @@ pub fn networks() -> Vec<(&'static str, Plan)> {
         ("driving", driving()),
         ("convolutions", convolutions()),
         ("curves", curves()),
+        ("functions", functions()),
         ("arithmetic", arithmetic()),
+        ("comparison", comparison()),
         ("pooling", pooling()),
         ("movement", movement()),
         ("conversion", conversion()),
@@ -166,6 +168,76 @@ fn curves() -> Plan {
     b.finish(&outputs)
 }
 
+/// Inputs from -1 to 1 and from -4 to 4; some functions are NaN there. The factor is a power of
+/// two, since a tangent near its pole would amplify the rounding of a product.
+fn functions() -> Plan {
+    let mut b = PlanBuilder::default();
+    let x = b.input_f32(&[3, 37]);
+    let factor = Operand::Constant(b.constant(&[1], ConstantData::F32(vec![4.0])));
+    let mut outputs = Vec::new();
+    for function in Function::ALL {
+        let activation = Activation::Function(function);
+        let operator = BinaryOperator::Mul;
+        let fused = Operation::Binary {
+            operator,
+            activation,
+        };
+        outputs.push(b.step(Operation::Unary { activation }, &[x], &[3, 37]));
+        outputs.push(b.step(fused, &[x, factor], &[3, 37]));
+    }
+    b.finish(&outputs)
+}
+
+/// Minimum, maximum, power, comparisons, selection, and reductions other than the mean.
+fn comparison() -> Plan {
+    let mut b = PlanBuilder::default();
+    let shape = [2, 3, 4, 5];
+    let x = b.input_f32(&shape);
+    let row = b.input_f32(&[5]);
+    let column = b.input_f32(&[3, 1, 1]);
+    let condition = b.input(&[4, 1], ElementType::Bool);
+    let one = b.input(&[], ElementType::Bool);
+    let activation = Activation::None;
+    let mut outputs = Vec::new();
+    for operator in [
+        BinaryOperator::Min,
+        BinaryOperator::Max,
+        BinaryOperator::Pow,
+        BinaryOperator::Equal,
+        BinaryOperator::Greater,
+        BinaryOperator::GreaterOrEqual,
+        BinaryOperator::Less,
+        BinaryOperator::LessOrEqual,
+    ] {
+        let operation = Operation::Binary {
+            operator,
+            activation,
+        };
+        outputs.push(b.step(operation.clone(), &[x, x], &shape));
+        outputs.push(b.step(operation.clone(), &[x, row], &shape));
+        outputs.push(b.step(operation, &[column, x], &shape));
+    }
+    for inputs in [
+        [condition, x, row],
+        [condition, column, x],
+        [one, x, column],
+    ] {
+        outputs.push(b.step(Operation::Select, &inputs, &shape));
+    }
+    outputs.push(b.step(Operation::Select, &[condition, row, column], &[3, 4, 5]));
+    for reduction in [Reduction::Sum, Reduction::Min, Reduction::Max] {
+        for (axes, shape) in [
+            (vec![1, 2], vec![2, 5]),
+            (vec![0, 3], vec![1, 3, 4, 1]),
+            (vec![3], vec![2, 3, 4]),
+            (vec![0, 1, 2, 3], vec![]),
+        ] {
+            outputs.push(b.step(Operation::Reduce { reduction, axes }, &[x], &shape));
+        }
+    }
+    b.finish(&outputs)
+}
+
 fn arithmetic() -> Plan {
     let mut b = PlanBuilder::default();
     let x = b.input_f32(&[2, 3, 4, 5]);
@@ -299,6 +371,16 @@ fn movement() -> Plan {
             &[2, 1, 2],
             element_type,
         );
+        for (axis, indices, shape) in [
+            (0, vec![1, 1, 0], [3, 3, 4]),
+            (1, vec![2], [2, 1, 4]),
+            (2, vec![3, 0, 0, 2, 1], [2, 3, 5]),
+            (2, vec![], [2, 3, 0]),
+        ] {
+            let indices = b.constant(&[indices.len()], ConstantData::I64(indices));
+            let gather = Operation::Gather { axis, indices };
+            outputs.push(b.typed_step(gather, &[x], &shape, element_type));
+        }
         let flat = b.typed_step(Operation::Reshape, &[part], &[2, 2], element_type);
         let joined = b.typed_step(
             Operation::Concat { axis: 1 },

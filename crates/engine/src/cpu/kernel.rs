@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 
 use super::InstructionSet;
-use crate::kernels::binary::Broadcast;
+use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::int8::TiledLayer;
 use crate::kernels::matmul::MatMul;
-use crate::kernels::movement::{Pad, StridedCopy};
+use crate::kernels::movement::{Gather, Pad, StridedCopy};
 use crate::kernels::pool::Pool;
 use crate::kernels::quantized::{EpilogueKernel, QuantizedConvolution};
-use crate::kernels::reduce::{ReduceMean, Softmax};
+use crate::kernels::reduce::{Reduce, Softmax};
 use crate::kernels::tile::Arithmetic;
 use crate::kernels::tiled::TiledConvolution;
 use crate::plan::{
@@ -33,7 +33,9 @@ pub(super) enum Kernel {
         curve: Activation,
     },
     Pool(Pool),
-    ReduceMean(ReduceMean),
+    Reduce(Reduce),
+    Select(Select),
+    Gather(Gather),
     Softmax(Softmax),
     Concat {
         rows: usize,
@@ -120,7 +122,20 @@ impl Kernel {
             Operation::Pool2d { kind, window } => {
                 Kernel::Pool(Pool::new(*kind, *window, shape(0), output))
             }
-            Operation::ReduceMean { axes } => Kernel::ReduceMean(ReduceMean::new(shape(0), axes)),
+            Operation::ReduceMean { axes } => Kernel::Reduce(Reduce::new(None, shape(0), axes)),
+            Operation::Reduce { reduction, axes } => {
+                Kernel::Reduce(Reduce::new(Some(*reduction), shape(0), axes))
+            }
+            Operation::Select => {
+                Kernel::Select(Select::new([shape(0), shape(1), shape(2)], output))
+            }
+            Operation::Gather { axis, indices } => {
+                let indices = match &plan.constants[indices.0].data {
+                    ConstantData::I64(data) => data.iter().map(|&index| index as usize).collect(),
+                    _ => Vec::new(),
+                };
+                Kernel::Gather(Gather::new(shape(0), *axis, indices))
+            }
             Operation::Softmax { axis, end_axis } => {
                 Kernel::Softmax(Softmax::new(output, *axis, *end_axis))
             }

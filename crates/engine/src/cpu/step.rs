@@ -262,7 +262,11 @@ impl PreparedStep {
                 ElementType::I8 => kernel.run_i8(read!(0), write!()),
                 _ => kernel.run(read!(0), write!()),
             },
-            Kernel::ReduceMean(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Reduce(kernel) => kernel.run(read!(0), write!()),
+            Kernel::Select(kernel) => kernel.run(read!(0), read!(1), read!(2), write!()),
+            Kernel::Gather(kernel) => {
+                by_size!(self.output, T => kernel.run::<T>(read!(0), write!()));
+            }
             Kernel::Softmax(kernel) => kernel.run(read!(0), write!()),
             Kernel::Concat { rows } => {
                 let mut offset = 0;

@@ -1,6 +1,6 @@
 //! Activation functions, element by element.
 
-use crate::plan::Activation;
+use crate::plan::{Activation, Function};
 
 /// The activation function of one value. A NaN remains a NaN, so that the guard sees it.
 #[inline(always)]
@@ -28,6 +28,7 @@ pub(crate) fn at(activation: Activation, x: f32) -> f32 {
         // ln(1 + exp(x)), of which exp(x) would overflow.
         Activation::Softplus => at_least(x, 0.0) + libm::log1pf(libm::expf(-x.abs())),
         Activation::Softsign => x / (1.0 + x.abs()),
+        Activation::Function(function) => call(function, x),
         Activation::Clip { min, max } => {
             // As in ONNX, the upper limit is the result where min > max.
             at_most(
@@ -35,6 +36,35 @@ pub(crate) fn at(activation: Activation, x: f32) -> f32 {
                 max.unwrap_or(f32::INFINITY),
             )
         }
+    }
+}
+
+#[inline(always)]
+fn call(function: Function, x: f32) -> f32 {
+    match function {
+        Function::Abs => x.abs(),
+        Function::Acos => libm::acosf(x),
+        Function::Acosh => libm::acoshf(x),
+        Function::Asin => libm::asinf(x),
+        Function::Asinh => libm::asinhf(x),
+        Function::Atan => libm::atanf(x),
+        Function::Atanh => libm::atanhf(x),
+        Function::Ceil => x.ceil(),
+        Function::Cos => libm::cosf(x),
+        Function::Cosh => libm::coshf(x),
+        Function::Erf => libm::erff(x),
+        Function::Exp => libm::expf(x),
+        Function::Floor => x.floor(),
+        Function::Log => libm::logf(x),
+        Function::Round => x.round_ties_even(),
+        // A NaN is neither, and 0 keeps its sign.
+        Function::Sign if x > 0.0 => 1.0,
+        Function::Sign if x < 0.0 => -1.0,
+        Function::Sign => x,
+        Function::Sin => libm::sinf(x),
+        Function::Sinh => libm::sinhf(x),
+        Function::Sqrt => x.sqrt(),
+        Function::Tan => libm::tanf(x),
     }
 }
 
@@ -67,6 +97,10 @@ pub(crate) fn apply(activation: Activation, data: &mut [f32]) {
         Activation::Tanh => each!(Activation::Tanh),
         Activation::Softplus => each!(Activation::Softplus),
         Activation::Softsign => each!(Activation::Softsign),
+        // The functions that one instruction computes are vectorised.
+        Activation::Function(Function::Abs) => each!(Activation::Function(Function::Abs)),
+        Activation::Function(Function::Sqrt) => each!(Activation::Function(Function::Sqrt)),
+        Activation::Function(function) => each!(Activation::Function(function)),
         Activation::Clip { min, max } => each!(Activation::Clip { min, max }),
     }
 }

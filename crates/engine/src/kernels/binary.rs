@@ -1,4 +1,5 @@
-//! Binary operators with numpy's broadcasting, and the affine map along the last axis.
+//! Binary operators and selection with numpy's broadcasting, and the affine map along the last
+//! axis.
 
 use super::activation;
 use crate::plan::{Activation, BinaryOperator, MAX_RANK};
@@ -83,6 +84,18 @@ impl Broadcast {
             BinaryOperator::Sub => self.each(a, b, output, function, |x, y| x - y),
             BinaryOperator::Mul => self.each(a, b, output, function, |x, y| x * y),
             BinaryOperator::Div => self.each(a, b, output, function, |x, y| x / y),
+            BinaryOperator::Min => self.each(a, b, output, function, smaller),
+            BinaryOperator::Max => self.each(a, b, output, function, larger),
+            BinaryOperator::Pow => self.each(a, b, output, function, libm::powf),
+            BinaryOperator::Equal => self.each(a, b, output, function, |x, y| one_if(x == y)),
+            BinaryOperator::Greater => self.each(a, b, output, function, |x, y| one_if(x > y)),
+            BinaryOperator::GreaterOrEqual => {
+                self.each(a, b, output, function, |x, y| one_if(x >= y));
+            }
+            BinaryOperator::Less => self.each(a, b, output, function, |x, y| one_if(x < y)),
+            BinaryOperator::LessOrEqual => {
+                self.each(a, b, output, function, |x, y| one_if(x <= y));
+            }
         }
     }
 
@@ -130,6 +143,81 @@ impl Broadcast {
                 *index = 0;
                 at[0] -= axis.strides[0] * axis.length;
                 at[1] -= axis.strides[1] * axis.length;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn one_if(holds: bool) -> f32 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// The smaller number, or NaN if one of them is NaN.
+#[inline(always)]
+pub(crate) fn smaller(x: f32, y: f32) -> f32 {
+    if x < y || x.is_nan() { x } else { y }
+}
+
+/// The larger number, or NaN if one of them is NaN.
+#[inline(always)]
+pub(crate) fn larger(x: f32, y: f32) -> f32 {
+    if x > y || x.is_nan() { x } else { y }
+}
+
+/// Selects between two operands by a third.
+#[derive(Debug)]
+pub(crate) struct Select {
+    /// For each axis, outermost first: the output's length and the operands' strides.
+    axes: Vec<(usize, [usize; 3])>,
+}
+
+impl Select {
+    /// For operands of the given shapes (condition, a, b) and their broadcast shape.
+    pub(crate) fn new(operands: [&[usize]; 3], output: &[usize]) -> Self {
+        let rank = output.len();
+        let mut strides = [1; 3];
+        let mut axes: Vec<(usize, [usize; 3])> = (0..rank)
+            .rev()
+            .map(|axis| {
+                let mut along = [0; 3];
+                for (operand, shape) in operands.into_iter().enumerate() {
+                    let size = (axis + shape.len())
+                        .checked_sub(rank)
+                        .map_or(1, |axis| shape[axis]);
+                    if size != 1 {
+                        along[operand] = strides[operand];
+                        strides[operand] *= size;
+                    }
+                }
+                (output[axis], along)
+            })
+            .collect();
+        axes.reverse();
+        Self { axes }
+    }
+
+    /// `output[i] = if condition[..] { a[..] } else { b[..] }`; the condition's bytes are 0 or
+    /// not.
+    pub(crate) fn run(&self, condition: &[u8], a: &[f32], b: &[f32], output: &mut [f32]) {
+        let mut index = [0_usize; MAX_RANK];
+        let mut at = [0_usize; 3];
+        for o in output {
+            *o = if condition[at[0]] != 0 {
+                a[at[1]]
+            } else {
+                b[at[2]]
+            };
+            for ((length, strides), index) in self.axes.iter().zip(&mut index).rev() {
+                *index += 1;
+                at.iter_mut().zip(strides).for_each(|(at, s)| *at += s);
+                if *index < *length {
+                    break;
+                }
+                *index = 0;
+                at.iter_mut()
+                    .zip(strides)
+                    .for_each(|(at, s)| *at -= s * length);
             }
         }
     }

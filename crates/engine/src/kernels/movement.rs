@@ -2,6 +2,39 @@
 
 use crate::plan::{Fill, MAX_RANK, SliceStep};
 
+/// A copy of the elements at some indices of an axis.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    indices: Vec<usize>,
+    /// The input's size on the axis.
+    size: usize,
+    /// Elements after the axis.
+    inner: usize,
+}
+
+impl Gather {
+    pub(crate) fn new(input: &[usize], axis: usize, indices: Vec<usize>) -> Self {
+        Self {
+            indices,
+            size: input[axis],
+            inner: input[axis + 1..].iter().product(),
+        }
+    }
+
+    pub(crate) fn run<T: Copy>(&self, input: &[T], output: &mut [T]) {
+        let block = self.size * self.inner;
+        if output.is_empty() {
+            return;
+        }
+        let outputs = output.chunks_exact_mut(self.indices.len() * self.inner);
+        for (output, input) in outputs.zip(input.chunks_exact(block)) {
+            for (part, index) in output.chunks_exact_mut(self.inner).zip(&self.indices) {
+                part.copy_from_slice(&input[index * self.inner..][..self.inner]);
+            }
+        }
+    }
+}
+
 /// A strided copy, for slices and transpositions.
 #[derive(Debug)]
 pub(crate) struct StridedCopy {

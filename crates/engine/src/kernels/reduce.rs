@@ -1,16 +1,21 @@
-//! Means and softmax.
+//! Reductions and softmax.
 
-/// Mean over some axes.
+use super::binary::{larger, smaller};
+use crate::plan::Reduction;
+
+/// Mean or another reduction over some axes.
 #[derive(Debug)]
-pub(crate) struct ReduceMean {
+pub(crate) struct Reduce {
+    /// `None` is the mean.
+    reduction: Option<Reduction>,
     /// Length, and the output's stride (0 for a reduced axis).
     axes: Vec<[usize; 2]>,
     count: usize,
 }
 
-impl ReduceMean {
+impl Reduce {
     /// `reduced` are sorted axes of `input`.
-    pub(crate) fn new(input: &[usize], reduced: &[usize]) -> Self {
+    pub(crate) fn new(reduction: Option<Reduction>, input: &[usize], reduced: &[usize]) -> Self {
         let mut axes: Vec<[usize; 2]> = Vec::new();
         let mut stride = 1;
         let mut count = 1;
@@ -32,11 +37,36 @@ impl ReduceMean {
         if axes.is_empty() {
             axes.push([1, 0]);
         }
-        Self { axes, count }
+        Self {
+            reduction,
+            axes,
+            count,
+        }
     }
 
+    #[inline(always)]
     pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
-        output.fill(0.0);
+        match self.reduction {
+            None => {
+                self.each(input, output, 0.0, |a, x| a + x);
+                let count = self.count as f32;
+                output.iter_mut().for_each(|o| *o /= count);
+            }
+            Some(Reduction::Sum) => self.each(input, output, 0.0, |a, x| a + x),
+            Some(Reduction::Min) => self.each(input, output, f32::INFINITY, smaller),
+            Some(Reduction::Max) => self.each(input, output, f32::NEG_INFINITY, larger),
+        }
+    }
+
+    #[inline(always)]
+    fn each(
+        &self,
+        input: &[f32],
+        output: &mut [f32],
+        identity: f32,
+        combine: impl Fn(f32, f32) -> f32 + Copy,
+    ) {
+        output.fill(identity);
         let Some((&[length, stride], outer)) = self.axes.split_last() else {
             return;
         };
@@ -45,10 +75,11 @@ impl ReduceMean {
             let mut at = 0;
             for row in input.chunks_exact(length) {
                 if stride == 0 {
-                    output[at] += row.iter().sum::<f32>();
+                    let row = row.iter().fold(identity, |a, &x| combine(a, x));
+                    output[at] = combine(output[at], row);
                 } else {
                     let output = &mut output[at..at + length];
-                    output.iter_mut().zip(row).for_each(|(o, &x)| *o += x);
+                    (output.iter_mut().zip(row)).for_each(|(o, &x)| *o = combine(*o, x));
                 }
                 for (&[length, stride], index) in outer.iter().zip(&mut index).rev() {
                     *index += 1;
@@ -61,8 +92,6 @@ impl ReduceMean {
                 }
             }
         }
-        let count = self.count as f32;
-        output.iter_mut().for_each(|o| *o /= count);
     }
 }
 

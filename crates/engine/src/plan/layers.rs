@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ConstantId, Epilogue, Operand, Operation, Plan, PlanPort, Step};
+use super::{ConstantId, Epilogue, Operand, Operation, Plan, PlanPort, Reduction, Step};
 use crate::{ElementType, Port};
 
 /// One step of a plan, for reports.
@@ -155,6 +155,13 @@ fn name(operation: &Operation) -> &'static str {
         Operation::Affine { .. } => "scale and shift",
         Operation::Pool2d { .. } => "pooling",
         Operation::ReduceMean { .. } => "mean",
+        Operation::Reduce { reduction, .. } => match reduction {
+            Reduction::Sum => "sum",
+            Reduction::Min => "minimum",
+            Reduction::Max => "maximum",
+        },
+        Operation::Select => "selection",
+        Operation::Gather { .. } => "gather",
         Operation::Softmax { .. } => "softmax",
         Operation::Concat { .. } => "concatenation",
         Operation::Slice { .. } => "slice",

@@ -15,7 +15,7 @@ const MAX_EXTENT: usize = 1 << 20;
 const MAX_SIDE: usize = 1 << 16;
 
 /// The shape of `a` and `b` broadcast as in numpy; `None` if they do not fit.
-fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], axis: usize| {
         (axis + shape.len())
@@ -59,6 +59,7 @@ impl<'a> Check<'a> {
         }
         let inputs = match self.step.operation {
             Operation::MatMul | Operation::Binary { .. } | Operation::DynamicQuantize => 2,
+            Operation::Select => 3,
             Operation::QuantizedConv2d { finish, .. }
             | Operation::QuantizedFullyConnected { finish, .. } => integer::inputs(&finish),
             _ => 1,
@@ -178,24 +179,19 @@ impl<'a> Check<'a> {
                 let [height, width] = window.kernel;
                 Ok(written.saturating_mul(height as u64 * width as u64))
             }
-            Operation::ReduceMean { axes } => {
+            Operation::ReduceMean { axes } | Operation::Reduce { axes, .. } => {
                 self.all_f32()?;
-                self.number(
-                    axes.windows(2).all(|pair| pair[0] < pair[1])
-                        && axes.last().is_none_or(|&axis| axis < input.len()),
-                    "axes",
-                    "sorted axes of the input, each once",
-                )?;
-                let reduced = |axis: &usize| axes.binary_search(axis).is_ok();
-                let kept =
-                    (0..input.len()).map(|axis| if reduced(&axis) { 1 } else { input[axis] });
-                let left = (0..input.len()).filter(|axis| !reduced(axis));
-                if !kept.eq(output.iter().copied())
-                    && !left.map(|axis| input[axis]).eq(output.iter().copied())
-                {
-                    return self.shape("output", output);
-                }
+                self.reduction(input, axes)?;
                 Ok(read.saturating_add(written))
+            }
+            Operation::Select => {
+                self.select(input)?;
+                Ok(written)
+            }
+            Operation::Gather { axis, indices } => {
+                self.same_type(input_type)?;
+                self.gather(input, *axis, *indices)?;
+                Ok(written)
             }
             Operation::Softmax { axis, end_axis } => {
                 self.all_f32()?;
@@ -453,7 +449,8 @@ impl<'a> Check<'a> {
             | Activation::Sigmoid
             | Activation::Tanh
             | Activation::Softplus
-            | Activation::Softsign => true,
+            | Activation::Softsign
+            | Activation::Function(_) => true,
             Activation::LeakyRelu { alpha } | Activation::Elu { alpha } => alpha.is_finite(),
             Activation::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
             Activation::Clip { min, max } => [min, max]

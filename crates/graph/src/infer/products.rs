@@ -4,7 +4,7 @@ use super::finite;
 use crate::{Gemm, OpError};
 
 /// NumPy's broadcasting: axes are aligned at the end, and their sizes are equal or 1.
-pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
+pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, OpError> {
     let rank = a.len().max(b.len());
     let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
     (0..rank)

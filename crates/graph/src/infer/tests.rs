@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{ceil_output, floor_output, same_pads};
-use crate::{ElementType, Gemm, Op, OpError, Pad, PadMode, SliceAxis, TensorType};
+use crate::{ElementType, Gemm, Op, OpError, Pad, PadMode, Reduction, SliceAxis, TensorType};
 
 fn f32s(shape: &[usize]) -> TensorType {
     TensorType::new(ElementType::F32, shape)
@@ -97,7 +97,7 @@ proptest! {
             Op::Unsqueeze { axes: vec![n(0), n(1)] },
             Op::Transpose { perm: vec![n(0), n(1)] },
             Op::Softmax { axis: n(0), end_axis: n(1) },
-            Op::ReduceMean { axes: vec![n(0)], keep_dims: true },
+            Op::Reduce { reduction: Reduction::Mean, axes: vec![n(0)], keep_dims: true },
             Op::Slice {
                 axes: (0..sizes.len())
                     .map(|i| SliceAxis { start: n(i), step: n(i + 4) as isize, length: n(i + 7) })

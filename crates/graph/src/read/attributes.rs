@@ -92,6 +92,14 @@ impl Attributes {
         }
     }
 
+    pub(super) fn tensor(&mut self, name: &'static str) -> Result<Option<TensorProto>, OpError> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(AttributeProto { t: Some(t), .. }) => Ok(Some(t)),
+            Some(_) => Err(wrong(name, "a tensor")),
+        }
+    }
+
     /// Removes an attribute that has no effect at inference.
     pub(super) fn ignore(&mut self, name: &str) {
         self.0.remove(name);

@@ -1,15 +1,18 @@
 //! Converts a node's operator, attributes and constant inputs to an [`Op`]. Differences between
 //! opsets are noted where they are read; the source is onnx/docs/Changelog.md.
 
-mod arithmetic;
+pub(super) mod arithmetic;
 mod quantize;
 mod shapes;
-mod windows;
+pub(super) mod windows;
 
 use half::f16;
 
 use super::attributes::Attributes;
-use crate::{ElementType, Graph, Op, OpError, Tensor, TensorData, Value, ValueId};
+use crate::{
+    Comparison, ElementType, Function, Graph, Op, OpError, Reduction, Tensor, TensorData, Value,
+    ValueId,
+};
 
 /// A node that is being read.
 pub(super) struct Site<'a> {
@@ -20,6 +23,8 @@ pub(super) struct Site<'a> {
     /// Omitted outputs are empty. There are none at the end.
     pub outputs: &'a [String],
     pub attributes: Attributes,
+    /// The most elements of a constant.
+    pub max_elements: usize,
 }
 
 /// The result of reading a node.
@@ -58,7 +63,22 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading
         "Sub" => site.simple(|_| Ok(Op::Sub)),
         "Mul" => site.simple(|_| Ok(Op::Mul)),
         "Div" => site.simple(|_| Ok(Op::Div)),
-        "ReduceMean" => site.first_input(arithmetic::reduce_mean),
+        "Min" => site.two_inputs(Op::Min),
+        "Max" => site.two_inputs(Op::Max),
+        "Pow" => site.simple(|_| Ok(Op::Pow)),
+        "Where" => site.simple(|_| Ok(Op::Where)),
+        _ if Comparison::from_name(operator).is_some() => {
+            let comparison = Comparison::from_name(operator)?;
+            site.simple(|_| Ok(Op::Compare(comparison)))
+        }
+        _ if Function::from_name(operator).is_some() => {
+            let function = Function::from_name(operator)?;
+            site.simple(|_| Ok(Op::Function(function)))
+        }
+        _ if Reduction::from_name(operator).is_some() => {
+            let reduction = Reduction::from_name(operator)?;
+            site.first_input(|site| arithmetic::reduce(site, reduction))
+        }
         "Flatten" => site.simple(shapes::flatten),
         "Reshape" => shapes::reshape(site),
         "Squeeze" => site.first_input(shapes::squeeze),
@@ -78,7 +98,7 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Reading
     Some(op)
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
     /// Reads a node that keeps all its inputs.
     fn simple(
         &mut self,
@@ -107,6 +127,17 @@ impl Site<'_> {
         self.simple(|_| Ok(op))
     }
 
+    /// Reads an operator that ONNX defines for any number of inputs and that has two here.
+    fn two_inputs(&mut self, op: Op) -> Result<Reading, OpError> {
+        match self.inputs.len() {
+            2 => self.simple(|_| Ok(op)),
+            found => Err(OpError::InputCount {
+                expected: "2",
+                found,
+            }),
+        }
+    }
+
     /// Rejects more inputs than the opset defines.
     pub(super) fn at_most(&self, most: usize, expected: &'static str) -> Result<(), OpError> {
         match self.inputs.len() <= most {
@@ -118,19 +149,19 @@ impl Site<'_> {
         }
     }
 
-    fn value(&self, i: usize) -> Option<&Value> {
+    pub(super) fn value(&self, i: usize) -> Option<&'a Value> {
         let id = self.inputs.get(i).copied().flatten()?;
         Some(self.graph.value(id))
     }
 
-    pub(super) fn shape(&self, i: usize, input: &'static str) -> Result<&[usize], OpError> {
+    pub(super) fn shape(&self, i: usize, input: &'static str) -> Result<&'a [usize], OpError> {
         match self.value(i) {
             Some(value) => Ok(&value.shape),
             None => Err(OpError::MissingInput { input }),
         }
     }
 
-    fn rank(&self) -> Result<usize, OpError> {
+    pub(super) fn rank(&self) -> Result<usize, OpError> {
         Ok(self.shape(0, "data")?.len())
     }
 
@@ -139,7 +170,7 @@ impl Site<'_> {
         &self,
         i: usize,
         input: &'static str,
-    ) -> Result<Option<&Tensor>, OpError> {
+    ) -> Result<Option<&'a Tensor>, OpError> {
         match self.value(i) {
             None => Ok(None),
             Some(value) => match &value.constant {
@@ -153,7 +184,11 @@ impl Site<'_> {
     }
 
     /// An optional input that must be a constant list of integers.
-    fn integers(&self, i: usize, input: &'static str) -> Result<Option<Vec<i64>>, OpError> {
+    pub(super) fn integers(
+        &self,
+        i: usize,
+        input: &'static str,
+    ) -> Result<Option<Vec<i64>>, OpError> {
         let Some(tensor) = self.constant(i, input)? else {
             return Ok(None);
         };
@@ -177,7 +212,7 @@ impl Site<'_> {
 
     /// Integers that are an attribute before opset `since` and a constant input from that opset
     /// on.
-    fn attribute_or_input(
+    pub(super) fn attribute_or_input(
         &mut self,
         name: &'static str,
         since: i64,
@@ -190,7 +225,7 @@ impl Site<'_> {
     }
 
     /// An attribute's number, rounded to the type of the first input.
-    fn held(&self, number: f32) -> f32 {
+    pub(super) fn held(&self, number: f32) -> f32 {
         match self.value(0).map(|v| v.element_type) {
             Some(ElementType::F16) => f16::from_f32(number).to_f32(),
             _ => number,
@@ -198,7 +233,7 @@ impl Site<'_> {
     }
 
     /// An optional constant with a single element, as f32.
-    fn scalar(&self, i: usize, input: &'static str) -> Result<Option<f32>, OpError> {
+    pub(super) fn scalar(&self, i: usize, input: &'static str) -> Result<Option<f32>, OpError> {
         let Some(tensor) = self.constant(i, input)? else {
             return Ok(None);
         };
@@ -236,7 +271,7 @@ pub(super) fn axis(axis: i64, shape: &[usize]) -> Result<usize, OpError> {
 }
 
 /// Converts several axes to positive ones, in ascending order.
-fn sorted_axes(given: &[i64], shape: &[usize]) -> Result<Vec<usize>, OpError> {
+pub(super) fn sorted_axes(given: &[i64], shape: &[usize]) -> Result<Vec<usize>, OpError> {
     let mut axes = (given.iter())
         .map(|&a| axis(a, shape))
         .collect::<Result<Vec<_>, _>>()?;

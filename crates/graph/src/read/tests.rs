@@ -1,5 +1,6 @@
 //! Tests the reader on hand-built models, as exporters of different versions write them.
 
+mod composite;
 mod halves;
 mod hostile;
 mod models;

@@ -1,6 +1,6 @@
 use super::{Reading, Site, axis, sorted_axes};
 use crate::read::types::{element_type, type_name};
-use crate::{Gemm, Op, OpError};
+use crate::{Gemm, Op, OpError, Reduction};
 
 pub(super) fn gemm(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Gemm(Gemm {
@@ -60,7 +60,7 @@ pub(super) fn clip(site: &mut Site<'_>) -> Result<Op, OpError> {
 }
 
 /// Before opset 13, softmax is over all axes from `axis` on.
-pub(super) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
+pub(in crate::read) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
     let given = site.attributes.int("axis")?;
     let shape = site.shape(0, "input")?;
     let old = site.opset < 13;
@@ -71,25 +71,39 @@ pub(super) fn softmax(site: &mut Site<'_>) -> Result<Op, OpError> {
     Ok(Op::Softmax { axis, end_axis })
 }
 
-/// Axes are an attribute before opset 18, and an input from opset 18 on.
-pub(super) fn reduce_mean(site: &mut Site<'_>) -> Result<Op, OpError> {
+/// Axes are an attribute before opset 18 (ReduceSum: 13), and an input from then on.
+pub(in crate::read) fn reduced_axes(
+    site: &mut Site<'_>,
+    since: i64,
+) -> Result<(Vec<usize>, bool), OpError> {
     site.at_most(
-        if site.opset < 18 { 1 } else { 2 },
-        "1, or 2 from opset 18 on",
+        if site.opset < since { 1 } else { 2 },
+        "1, or 2 from opset 18 (ReduceSum: 13) on",
     )?;
-    let given = site.attribute_or_input("axes", 18, 1)?.unwrap_or_default();
+    let given = (site.attribute_or_input("axes", since, 1)?).unwrap_or_default();
     let keep_dims = site.attributes.flag("keepdims", true)?;
-    let none_is_none = site.opset >= 18 && site.attributes.flag("noop_with_empty_axes", false)?;
+    let none_is_none =
+        site.opset >= since && site.attributes.flag("noop_with_empty_axes", false)?;
     let shape = site.shape(0, "data")?;
     let axes = match given.is_empty() {
         true if none_is_none => Vec::new(),
         true => (0..shape.len()).collect(),
         false => sorted_axes(&given, shape)?,
     };
+    Ok((axes, keep_dims))
+}
+
+pub(super) fn reduce(site: &mut Site<'_>, reduction: Reduction) -> Result<Op, OpError> {
+    let since = if reduction == Reduction::Sum { 13 } else { 18 };
+    let (axes, keep_dims) = reduced_axes(site, since)?;
     if axes.is_empty() {
         return Ok(Op::Identity);
     }
-    Ok(Op::ReduceMean { axes, keep_dims })
+    Ok(Op::Reduce {
+        reduction,
+        axes,
+        keep_dims,
+    })
 }
 
 /// The ratio is an attribute before opset 12, and an input from opset 12 on. It has no effect at

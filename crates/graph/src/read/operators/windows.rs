@@ -2,11 +2,21 @@ use super::{Reading, Site};
 use crate::infer::{ceil_output, check_window, floor_output, picture, same_pads};
 use crate::{AutoPad, Conv, Op, OpError, Pool};
 
-/// Two or four sizes from an attribute.
+/// The axes N, C, H and W of a picture. A sequence (N, C, L) is a picture with one row.
+pub(in crate::read) fn sides(x: &[usize]) -> Result<[usize; 4], OpError> {
+    match *x {
+        [n, c, l] => Ok([n, c, 1, l]),
+        _ => picture(x),
+    }
+}
+
+/// Two or four sizes from an attribute. For a sequence, the attribute has half as many; `row` is
+/// the size down the only row.
 fn sizes<const N: usize>(
     site: &mut Site<'_>,
     attribute: &'static str,
     default: [usize; N],
+    row: usize,
 ) -> Result<[usize; N], OpError> {
     let Some(given) = site.attributes.ints(attribute)? else {
         return Ok(default);
@@ -14,12 +24,16 @@ fn sizes<const N: usize>(
     let sizes = (given.iter())
         .map(|&v| usize::try_from(v).ok())
         .collect::<Option<Vec<_>>>();
-    (sizes.and_then(|s| s.try_into().ok())).ok_or_else(|| OpError::Attribute {
+    let sizes = match (site.rank()?, sizes) {
+        (3, Some(sizes)) => Some(sizes.into_iter().flat_map(|size| [row, size]).collect()),
+        (_, sizes) => sizes,
+    };
+    (sizes.and_then(|s: Vec<usize>| s.try_into().ok())).ok_or_else(|| OpError::Attribute {
         attribute,
         found: format!("{given:?}"),
         expected: match N {
-            2 => "two sizes, down and across, not negative",
-            _ => "four sizes, top, left, bottom and right, not negative",
+            2 => "two sizes, down and across, not negative (1-D: one)",
+            _ => "four sizes, top, left, bottom and right, not negative (1-D: two)",
         },
     })
 }
@@ -46,13 +60,13 @@ struct Window {
 }
 
 fn window(site: &mut Site<'_>, kernel: [usize; 2], has_dilations: bool) -> Result<Window, OpError> {
-    let [_, _, h, w] = picture(site.shape(0, "X")?)?;
-    let strides = sizes(site, "strides", [1; 2])?;
+    let [_, _, h, w] = sides(site.shape(0, "X")?)?;
+    let strides = sizes(site, "strides", [1; 2], 1)?;
     let dilations = match has_dilations {
-        true => sizes(site, "dilations", [1; 2])?,
+        true => sizes(site, "dilations", [1; 2], 1)?,
         false => [1; 2],
     };
-    let given = sizes(site, "pads", [0; 4])?;
+    let given = sizes(site, "pads", [0; 4], 0)?;
     let auto = auto_pad(site)?;
     check_window(&kernel, &strides, &dilations, &given)?;
     let same = |odd_after| {
@@ -74,10 +88,12 @@ fn window(site: &mut Site<'_>, kernel: [usize; 2], has_dilations: bool) -> Resul
     })
 }
 
-pub(super) fn conv(site: &mut Site<'_>) -> Result<Op, OpError> {
-    picture(site.shape(0, "X")?)?;
+/// Of a sequence, the convolution of its picture.
+pub(in crate::read) fn conv(site: &mut Site<'_>) -> Result<Op, OpError> {
+    sides(site.shape(0, "X")?)?;
     let weights = site.shape(1, "W")?;
-    let &[_, _, kh, kw] = weights else {
+    let same_rank = weights.len() == site.rank()?;
+    let Some([_, _, kh, kw]) = sides(weights).ok().filter(|_| same_rank) else {
         return Err(OpError::Shape {
             input: "W",
             found: weights.to_vec(),
@@ -85,7 +101,7 @@ pub(super) fn conv(site: &mut Site<'_>) -> Result<Op, OpError> {
         });
     };
     let groups = site.attributes.int("group")?.unwrap_or(1);
-    let kernel = sizes(site, "kernel_shape", [kh, kw])?;
+    let kernel = sizes(site, "kernel_shape", [kh, kw], 1)?;
     let w = window(site, kernel, true)?;
     Ok(Op::Conv(Conv {
         kernel: w.kernel,
@@ -102,11 +118,11 @@ pub(super) fn conv(site: &mut Site<'_>) -> Result<Op, OpError> {
 
 /// `ceil_mode` and max pooling's dilations were added in opset 10, average pooling's dilations in
 /// opset 19.
-pub(super) fn pool(site: &mut Site<'_>, max: bool) -> Result<Reading, OpError> {
+pub(in crate::read) fn pool(site: &mut Site<'_>, max: bool) -> Result<Reading, OpError> {
     let shape = site.shape(0, "X")?;
-    let [n, c, h, w] = picture(shape)?;
+    let [n, c, h, w] = sides(shape)?;
     let attribute = "kernel_shape";
-    let kernel = sizes(site, attribute, [0; 2])?;
+    let kernel = sizes(site, attribute, [0; 2], 1)?;
     if kernel == [0; 2] {
         return Err(OpError::MissingAttribute { attribute });
     }

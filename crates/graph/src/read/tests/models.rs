@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use crate::read::{composite, constants};
 use crate::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions, SliceAxis,
-    Tensor, TensorData, TensorType, ValueId,
+    Comparison, Conv, ElementType, Function, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool,
+    ReadOptions, Reduction, SliceAxis, Tensor, TensorData, TensorType, ValueId,
 };
 
 /// Draws numbers from bytes. Returns 0 after the last byte.
@@ -58,6 +59,9 @@ pub(super) fn arbitrary_graph(bytes: &[u8]) -> Graph {
     b.finish().unwrap()
 }
 
+/// The number of functions, reductions, comparisons, and of Min, Max and Pow.
+const OTHERS: usize = Function::ALL.len() + Reduction::ALL.len() + Comparison::ALL.len() + 3;
+
 type Values = Vec<(ValueId, TensorType)>;
 
 fn step(
@@ -89,7 +93,12 @@ fn step(
         let tensor = Tensor::new(shape, data).unwrap();
         b.constant(format!("{name}.{suffix}"), tensor).unwrap()
     };
-    let op = match draw.below(34) {
+    // Quantization is drawn more often, since it fits few values.
+    let kind = match draw.below(46 + OTHERS) {
+        more if more >= 36 + OTHERS => [30, 35][more % 2],
+        kind => kind,
+    };
+    let op = match kind {
         0 => {
             let kernel = draw.pair(3);
             let channels = of.shape.get(1).copied().unwrap_or(1);
@@ -189,7 +198,8 @@ fn step(
             }
         }
         18 => Op::GlobalAveragePool,
-        19 => Op::ReduceMean {
+        19 => Op::Reduce {
+            reduction: Reduction::Mean,
             axes: vec![axis],
             keep_dims: draw.flag(),
         },
@@ -279,6 +289,35 @@ fn step(
         }
         31 => Op::Softplus,
         32 => Op::Softsign,
+        33 => Op::Gather {
+            axis,
+            indices: vec![size.saturating_sub(1), 0, size / 2],
+        },
+        34 => {
+            let one = Tensor::new([], vec![draw.flag()]).unwrap();
+            let condition = b.constant(format!("{name}.condition"), one).unwrap();
+            inputs = vec![condition, x, x];
+            Op::Where
+        }
+        op @ 36.. => {
+            let functions = Function::ALL.iter().map(|&f| Op::Function(f));
+            let reductions = Reduction::ALL.iter().map(|&reduction| Op::Reduce {
+                reduction,
+                axes: vec![axis],
+                keep_dims: draw.flag(),
+            });
+            let comparisons = Comparison::ALL.iter().map(|&c| Op::Compare(c));
+            let others =
+                (functions.chain(reductions))
+                    .chain(comparisons)
+                    .chain([Op::Min, Op::Max, Op::Pow]);
+            let op = others.collect::<Vec<_>>()[op - 36].clone();
+            if !matches!(op, Op::Function(_) | Op::Reduce { .. }) {
+                // With a single axis, some exponents would be read as a product.
+                inputs.push(constant(draw, "c", &[1, 1]));
+            }
+            op
+        }
         _ => {
             inputs.push(constant(draw, "scale", &[]));
             Op::DequantizeLinear { axis }
@@ -296,7 +335,7 @@ fn step(
 }
 
 pub(super) fn any_graph() -> impl Strategy<Value = Graph> {
-    prop::collection::vec(any::<u8>(), 8..240).prop_map(|bytes| arbitrary_graph(&bytes))
+    prop::collection::vec(any::<u8>(), 8..480).prop_map(|bytes| arbitrary_graph(&bytes))
 }
 
 proptest! {
@@ -323,11 +362,13 @@ fn random_graphs_contain_every_operator() {
         }));
     }
     let missing: Vec<&&str> = (crate::SUPPORTED_OPERATORS.iter())
-        .filter(|o| !seen.contains(**o) && !["Constant", "Dropout", "Gather", "Shape"].contains(o))
+        .filter(|o| !seen.contains(**o) && !["Constant", "Dropout"].contains(o))
+        .filter(|o| !composite::OPERATORS.contains(o) && !constants::OPERATORS.contains(o))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // All operators except QuantizeLinear can output float16.
-    assert_eq!(halves.len(), seen.len() - 1, "{halves:?}");
+    // All operators except QuantizeLinear and the comparisons can output float16.
+    let others = 1 + Comparison::ALL.len();
+    assert_eq!(halves.len(), seen.len() - others, "{halves:?}");
 }
 
 #[test]

@@ -1,0 +1,269 @@
+//! Operators that move or repeat elements.
+
+use super::{Composer, Source};
+use crate::infer::broadcast;
+use crate::read::operators::{Site, axis};
+use crate::{Op, OpError, Tensor, TensorData};
+
+type Composed = Result<Source, OpError>;
+
+/// The block size of DepthToSpace and SpaceToDepth.
+fn block(site: &mut Site<'_>) -> Result<usize, OpError> {
+    let attribute = "blocksize";
+    let given = (site.attributes.int(attribute)?).ok_or(OpError::MissingAttribute { attribute })?;
+    usize::try_from(given)
+        .ok()
+        .filter(|&block| (1..=1 << 16).contains(&block))
+        .ok_or_else(|| OpError::Attribute {
+            attribute,
+            found: given.to_string(),
+            expected: "1 to 65536",
+        })
+}
+
+fn picture(c: &Composer<'_>, x: Source) -> Result<[usize; 4], OpError> {
+    crate::infer::picture(&c.shape(x))
+}
+
+pub(super) fn depth_to_space(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let b = block(site)?;
+    let mode = match site.opset {
+        ..11 => None,
+        _ => site.attributes.string("mode")?,
+    };
+    let x = site.only()?;
+    let [n, channels, h, w] = picture(c, x)?;
+    if channels % (b * b) != 0 {
+        return Err(OpError::Shape {
+            input: "input",
+            found: c.shape(x),
+            expected: "a multiple of blocksize squared channels".into(),
+        });
+    }
+    let depth = channels / (b * b);
+    // Depth, column, row; or column, row, depth.
+    let (split, perm) = match mode.as_deref() {
+        None | Some("DCR") => ([n, b, b, depth, h, w], [0, 3, 4, 1, 5, 2]),
+        Some("CRD") => ([n, depth, b, b, h, w], [0, 1, 4, 2, 5, 3]),
+        Some(other) => {
+            return Err(OpError::Attribute {
+                attribute: "mode",
+                found: other.to_owned(),
+                expected: "DCR or CRD",
+            });
+        }
+    };
+    let split = c.reshape(x, &split)?;
+    let perm = perm.to_vec();
+    let moved = c.then(Op::Transpose { perm }, split)?;
+    c.reshape(moved, &[n, depth, h * b, w * b])
+}
+
+pub(super) fn space_to_depth(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    let b = block(site)?;
+    let x = site.only()?;
+    let [n, channels, h, w] = picture(c, x)?;
+    if h % b != 0 || w % b != 0 {
+        return Err(OpError::Shape {
+            input: "input",
+            found: c.shape(x),
+            expected: "height and width that blocksize divides".into(),
+        });
+    }
+    let split = c.reshape(x, &[n, channels, h / b, b, w / b, b])?;
+    let perm = vec![0, 3, 5, 1, 2, 4];
+    let moved = c.then(Op::Transpose { perm }, split)?;
+    c.reshape(moved, &[n, channels * b * b, h / b, w / b])
+}
+
+/// The product with ones, which repeats the axes of size 1.
+pub(super) fn expand(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let x = site.source(0, "input")?;
+    let shape = sizes(site, 1, "shape")?;
+    let from = c.shape(x);
+    let to = broadcast(&from, &shape)?;
+    let missing = to.len() - from.len();
+    let ones: Vec<usize> = (to.iter().enumerate())
+        .map(|(i, &size)| match i.checked_sub(missing).map(|i| from[i]) {
+            Some(before) if before == size => 1,
+            _ => size,
+        })
+        .collect();
+    if ones.iter().all(|&size| size == 1) {
+        return c.reshape(x, &to);
+    }
+    repeated(c, site, x, &ones)
+}
+
+/// The product with a tensor of ones.
+fn repeated(c: &mut Composer<'_>, site: &Site<'_>, x: Source, ones: &[usize]) -> Composed {
+    site.fits(&broadcast(&c.shape(x), ones)?)?;
+    let count = ones.iter().product();
+    let ones = c.numbers(x, ones, vec![1.0; count])?;
+    c.node(Op::Mul, &[x, ones])
+}
+
+fn sizes(site: &Site<'_>, i: usize, input: &'static str) -> Result<Vec<usize>, OpError> {
+    let given = (site.integers(i, input)?).ok_or(OpError::MissingInput { input })?;
+    let sizes = given.iter().map(|&size| usize::try_from(size).ok());
+    sizes
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| OpError::ConstantInput {
+            input,
+            found: format!("{given:?}"),
+            expected: "sizes that are not negative",
+        })
+}
+
+/// Repeats each axis as a whole: as an axis before it that a product with ones repeats.
+pub(super) fn tile(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let mut x = site.source(0, "input")?;
+    let repeats = sizes(site, 1, "repeats")?;
+    let mut shape = c.shape(x);
+    if repeats.len() != shape.len() || repeats.contains(&0) {
+        return Err(OpError::ConstantInput {
+            input: "repeats",
+            found: format!("{repeats:?}"),
+            expected: "one number for every axis, not 0",
+        });
+    }
+    for (i, &times) in repeats.iter().enumerate() {
+        if times == 1 {
+            continue;
+        }
+        let outer: usize = shape[..i].iter().product();
+        let inner: usize = shape[i..].iter().product();
+        let split = c.reshape(x, &[outer, 1, inner])?;
+        let tiled = repeated(c, site, split, &[times, 1])?;
+        shape[i] = shape[i].saturating_mul(times);
+        x = c.reshape(tiled, &shape)?;
+    }
+    Ok(x)
+}
+
+/// The indices of a Gather, resolved.
+fn indices(site: &Site<'_>, size: usize) -> Result<(Vec<usize>, Vec<usize>), OpError> {
+    let input = "indices";
+    let tensor = (site.constant(1, input)?).ok_or(OpError::MissingInput { input })?;
+    let given: Vec<i64> = match tensor.data() {
+        TensorData::I64(v) => v.clone(),
+        TensorData::I32(v) => v.iter().map(|&i| i.into()).collect(),
+        _ => {
+            return Err(OpError::ElementType {
+                input,
+                found: tensor.element_type(),
+                expected: "int64 or int32",
+            });
+        }
+    };
+    let resolved = (given.iter())
+        .map(|&index| {
+            // Negative indices count from the end.
+            let place = match index {
+                ..0 => index.saturating_add(size as i64),
+                _ => index,
+            };
+            usize::try_from(place)
+                .ok()
+                .filter(|&place| place < size)
+                .ok_or(OpError::Index {
+                    index,
+                    length: size,
+                })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((resolved, tensor.shape().to_vec()))
+}
+
+/// Gather with constant indices. Indices without axes remove the axis. Indices of a strided view
+/// of all elements, as PyTorch's exporter writes it for a transposed picture, are a transposition.
+pub(super) fn gather(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
+    site.at_most(2, "2")?;
+    let given = site.attributes.int("axis")?.unwrap_or(0);
+    let x = site.source(0, "data")?;
+    let shape = c.shape(x);
+    let axis = axis(given, &shape)?;
+    let (indices, index_shape) = indices(site, shape[axis])?;
+    let to = [&shape[..axis], &index_shape, &shape[axis + 1..]].concat();
+    if shape.len() == 1
+        && let Some((split, perm)) = strided(&indices, &index_shape, shape[0])
+    {
+        let split = c.reshape(x, &split)?;
+        let moved = c.then(Op::Transpose { perm }, split)?;
+        return c.reshape(moved, &to);
+    }
+    let selected = c.then(Op::Gather { axis, indices }, x)?;
+    match index_shape.is_empty() {
+        true => c.then(Op::Squeeze { axes: vec![axis] }, selected),
+        false => c.reshape(selected, &to),
+    }
+}
+
+/// The shape and the transposition that give the elements at `indices` of `size` elements, if
+/// each element is selected once, at a constant distance along each axis.
+fn strided(indices: &[usize], shape: &[usize], size: usize) -> Option<(Vec<usize>, Vec<usize>)> {
+    if indices.len() != size || shape.len() < 2 || indices.first() != Some(&0) {
+        return None;
+    }
+    // The distance of each axis, in the order of the axes.
+    let mut inner = size;
+    let mut strides = Vec::with_capacity(shape.len());
+    for &length in shape {
+        inner /= length;
+        strides.push(match length {
+            1 => 0,
+            _ => *indices.get(inner)?,
+        });
+    }
+    let mut at = vec![0; shape.len()];
+    for &index in indices {
+        let expected: usize = at.iter().zip(&strides).map(|(i, stride)| i * stride).sum();
+        if index != expected {
+            return None;
+        }
+        for axis in (0..shape.len()).rev() {
+            at[axis] += 1;
+            if at[axis] < shape[axis] {
+                break;
+            }
+            at[axis] = 0;
+        }
+    }
+    // In memory, the axes are sorted by distance, and each begins where the next one ends.
+    let mut order: Vec<usize> = (0..shape.len()).filter(|&axis| shape[axis] > 1).collect();
+    order.sort_by_key(|&axis| std::cmp::Reverse(strides[axis]));
+    let mut distance = 1;
+    for &axis in order.iter().rev() {
+        if strides[axis] != distance {
+            return None;
+        }
+        distance *= shape[axis];
+    }
+    let split = order.iter().map(|&axis| shape[axis]).collect();
+    let mut perm: Vec<usize> = (0..order.len()).collect();
+    perm.sort_by_key(|&i| order[i]);
+    Some((split, perm))
+}
+
+/// Gather of a constant by constant indices, of any element type.
+pub(super) fn of_constant(site: &mut Site<'_>) -> Option<Result<Tensor, OpError>> {
+    let (data, _) = (
+        site.constant(0, "data").ok()??,
+        site.constant(1, "indices").ok()??,
+    );
+    Some(selected(site, data))
+}
+
+fn selected(site: &mut Site<'_>, data: &Tensor) -> Result<Tensor, OpError> {
+    site.at_most(2, "2")?;
+    let given = site.attributes.int("axis")?.unwrap_or(0);
+    let shape = data.shape();
+    let axis = axis(given, shape)?;
+    let (indices, index_shape) = indices(site, shape[axis])?;
+    let to = [&shape[..axis], &index_shape, &shape[axis + 1..]].concat();
+    site.fits(&to)?;
+    let data = crate::fold::select(data, axis, &indices);
+    Tensor::new(to, data).map_err(|e| OpError::TooLarge { shape: e.shape })
+}

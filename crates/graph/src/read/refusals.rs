@@ -1,0 +1,132 @@
+//! Collects all nodes that are not supported, so that one attempt to read a model names them all.
+
+use std::collections::HashSet;
+
+use crate::GraphError;
+use crate::onnx::NodeProto;
+
+/// The errors of nodes, and the values that could not be read because of them.
+#[derive(Default)]
+pub(super) struct Refusals {
+    problems: Vec<GraphError>,
+    unread: HashSet<String>,
+}
+
+impl Refusals {
+    /// Whether the node reads a value whose type is unknown because of an earlier refusal.
+    pub(super) fn affect(&self, node: &NodeProto) -> bool {
+        node.input.iter().any(|name| self.unread.contains(name))
+    }
+
+    /// Marks the outputs of a node that could not be read.
+    pub(super) fn unread(&mut self, outputs: Vec<String>) {
+        // An omitted output has no name.
+        self.unread
+            .extend(outputs.into_iter().filter(|name| !name.is_empty()));
+    }
+
+    /// Adds the error of a node. An error that does not concern a single node is returned, unless
+    /// it may result from an earlier one.
+    pub(super) fn add(&mut self, error: GraphError) -> Result<(), GraphError> {
+        match error {
+            GraphError::UnsupportedOperator {
+                nodes,
+                operator,
+                domain,
+                opset,
+            } => {
+                let same = self.problems.iter_mut().find_map(|problem| match problem {
+                    GraphError::UnsupportedOperator {
+                        nodes,
+                        operator: other,
+                        domain: of,
+                        ..
+                    } if *other == operator && *of == domain => Some(nodes),
+                    _ => None,
+                });
+                match same {
+                    Some(listed) => listed.extend(nodes),
+                    None => self.problems.push(GraphError::UnsupportedOperator {
+                        nodes,
+                        operator,
+                        domain,
+                        opset,
+                    }),
+                }
+                Ok(())
+            }
+            error @ (GraphError::InNode { .. } | GraphError::UnsupportedElementType { .. }) => {
+                self.problems.push(error);
+                Ok(())
+            }
+            error if self.problems.is_empty() => Err(error),
+            _ => Err(self.take()),
+        }
+    }
+
+    /// # Errors
+    /// The problems, if there are any.
+    pub(super) fn finish(mut self) -> Result<(), GraphError> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(self.take()),
+        }
+    }
+
+    fn take(&mut self) -> GraphError {
+        let mut problems = std::mem::take(&mut self.problems);
+        match (problems.pop(), problems.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => {
+                problems.extend(last);
+                GraphError::Several { problems }
+            }
+        }
+    }
+}
+
+/// What to do about an operator that is not supported.
+pub(crate) fn way_out(operator: &str, domain: &str) -> &'static str {
+    match (domain, operator) {
+        ("com.microsoft", _) => {
+            "it is ONNX Runtime's own: compile the model as it was before ONNX Runtime optimised it"
+        }
+        ("ai.onnx.ml", _) => "export the network without the steps after it",
+        ("ai.onnx", _) if crate::SUPPORTED_OPERATORS.contains(&operator) => {
+            "that opset does not have it: export again with a newer opset_version"
+        }
+        ("ai.onnx", "LSTM" | "GRU" | "RNN") => {
+            "there is no memory between frames: replace the recurrent layer, by stacked frames for \
+             example"
+        }
+        ("ai.onnx", "If" | "Loop" | "Scan") => {
+            "export without control flow: with fixed sizes, and by tracing \
+             (torch.onnx.export of the module itself, not of a script)"
+        }
+        ("ai.onnx", "Einsum") => "write it as matmul, transpose and reshape",
+        ("ai.onnx", "CumSum" | "ScatterND" | "ScatterElements" | "GatherND" | "GatherElements") => {
+            "write it with slices, stack and cat"
+        }
+        (
+            "ai.onnx",
+            "NonMaxSuppression" | "TopK" | "NonZero" | "Unique" | "OneHot" | "Compress",
+        ) => "export the network without the steps after it",
+        (
+            "ai.onnx",
+            "Bernoulli" | "Multinomial" | "RandomNormal" | "RandomNormalLike" | "RandomUniform"
+            | "RandomUniformLike",
+        ) => "export in evaluation mode (model.eval()), without sampling",
+        (
+            "ai.onnx",
+            "ConvInteger"
+            | "MatMulInteger"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "DynamicQuantizeLinear",
+        ) => "export the float model, or a quantized one in QDQ format",
+        ("ai.onnx", name) if name.starts_with("Sequence") || name.starts_with("Optional") => {
+            "export with tensors only, and with fixed sizes"
+        }
+        _ => "write this part with other operators (docs/operators.md lists them) and export again",
+    }
+}

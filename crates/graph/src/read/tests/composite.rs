@@ -1,0 +1,199 @@
+//! Operators that are read as several nodes, and operators on constants.
+
+use super::*;
+use crate::{Op, Tensor, TensorData};
+
+fn names(graph: &Graph) -> Vec<&'static str> {
+    graph.nodes.iter().map(|node| node.op.name()).collect()
+}
+
+fn only_output(graph: &Graph) -> Tensor {
+    graph.value(graph.outputs[0]).constant.clone().unwrap()
+}
+
+#[test]
+fn gather_of_data_selects_and_drops_or_adds_axes() {
+    let gather = |dims: &[i64], indices: &[i64], values: &[i64], axis| {
+        let tensor = TensorProto {
+            dims: indices.to_vec(),
+            ..integers("i", values)
+        };
+        let model = onnx(17).input("x", dims).initializer(tensor);
+        let model = model.node("Gather", &["x", "i"], &["y"], vec![int("axis", axis)]);
+        model.outputs(&["y"]).read()
+    };
+    let graph = gather(&[1, 3, 4], &[], &[-1], 1).unwrap();
+    assert_eq!(names(&graph), ["Gather", "Squeeze"]);
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 4]);
+    let indices = vec![2];
+    assert_eq!(graph.nodes[0].op, Op::Gather { axis: 1, indices });
+    let graph = gather(&[1, 3, 4], &[2, 2], &[0, 2, 1, 0], 2).unwrap();
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 3, 2, 2]);
+    for outside in [3, -4, i64::MAX, i64::MIN] {
+        let text = gather(&[1, 3, 4], &[], &[outside], 1)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("in a list of 3"), "{text}");
+    }
+}
+
+/// What PyTorch's exporter writes for a picture that is a transposed array (node_as_strided).
+#[test]
+fn a_strided_view_of_all_elements_is_a_transposition() {
+    let view = |values: Vec<i64>| {
+        let indices = TensorProto {
+            dims: vec![1, 3, 2, 2],
+            ..integers("i", &values)
+        };
+        onnx(17)
+            .input("x", &[1, 2, 2, 3])
+            .initializer(integers("all", &[-1]))
+            .initializer(indices)
+            .node("Reshape", &["x", "all"], &["flat"], vec![])
+            .node("Gather", &["flat", "i"], &["y"], vec![])
+            .outputs(&["y"])
+            .read()
+            .unwrap()
+    };
+    let graph = view(vec![0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
+    assert!(!names(&graph).contains(&"Gather"), "{:?}", names(&graph));
+    assert!(names(&graph).contains(&"Transpose"));
+    let graph = view(vec![0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 11, 8]);
+    assert!(names(&graph).contains(&"Gather"));
+}
+
+/// The nodes that PyTorch's exporter writes for `expand` and `F.pad`, and for torch.arange.
+#[test]
+fn shapes_are_computed_whatever_the_operators() {
+    let scalar = |name: &str, value: i64| TensorProto {
+        dims: vec![],
+        ..integers(name, &[value])
+    };
+    let minus_one = AttributeProto {
+        t: Some(integers("", &[-1])),
+        ..attribute("value", 4)
+    };
+    let model = onnx(17)
+        .input("x", &[1, 6])
+        .initializer(integers("wanted", &[-1, 3, 2]))
+        .initializer(integers("rank", &[3]))
+        .initializer(integers("six", &[6, 1, 1]))
+        .initializer(integers("other", &[2, 1]))
+        .initializer(scalar("zero", 0))
+        .initializer(scalar("four", 4))
+        .initializer(scalar("two", 2))
+        .node("ConstantOfShape", &["rank"], &["minus"], vec![minus_one])
+        .node("Equal", &["wanted", "minus"], &["open"], vec![])
+        .node("Where", &["open", "six", "wanted"], &["shape"], vec![])
+        .node("Expand", &["zero", "other"], &["zeros"], vec![])
+        .node("Range", &["zero", "four", "two"], &["range"], vec![])
+        .node("Neg", &["range"], &["negative"], vec![])
+        .node(
+            "ReduceSum",
+            &["negative"],
+            &["sum"],
+            vec![int("keepdims", 1)],
+        )
+        .node("Not", &["open"], &["closed"], vec![])
+        .outputs(&["shape", "zeros", "range", "sum", "closed"]);
+    let graph = model.read().unwrap();
+    assert!(graph.nodes.is_empty(), "{:?}", graph.nodes);
+    let outputs: Vec<TensorData> = (graph.outputs.iter())
+        .map(|&v| graph.value(v).constant.clone().unwrap().data().clone())
+        .collect();
+    assert_eq!(
+        outputs,
+        [
+            vec![6i64, 3, 2].into(),
+            vec![0i64, 0].into(),
+            vec![0i64, 2].into(),
+            vec![-2i64].into(),
+            vec![false, true, true].into(),
+        ]
+    );
+}
+
+#[test]
+fn float_constants_are_folded_unless_they_overflow() {
+    let model = |value: f32| {
+        onnx(17)
+            .initializer(floats("c", &[2], &[0.0, value]))
+            .node("Exp", &["c"], &["e"], vec![])
+            .node("Sqrt", &["e"], &["t"], vec![])
+            .outputs(&["t"])
+            .read()
+            .unwrap()
+    };
+    let folded = model(2.0);
+    assert!(folded.nodes.is_empty());
+    assert_eq!(
+        only_output(&folded),
+        Tensor::vector(vec![1.0, 2f32.exp().sqrt()])
+    );
+    assert_eq!(names(&model(200.0)), ["Exp", "Sqrt"]);
+}
+
+#[test]
+fn large_results_are_refused_before_they_are_allocated() {
+    for operator in ["Expand", "ConstantOfShape", "Range", "Tile"] {
+        let scalar = |name: &str, value: i64| TensorProto {
+            dims: vec![],
+            ..integers(name, &[value])
+        };
+        let model = onnx(17)
+            .input("x", &[1, 1])
+            .initializer(integers("s", &[1 << 30, 1 << 20]))
+            .initializer(scalar("zero", 0))
+            .initializer(scalar("one", 1))
+            .initializer(scalar("end", i64::MAX));
+        let inputs: &[&str] = match operator {
+            "ConstantOfShape" => &["s"],
+            "Range" => &["zero", "end", "one"],
+            _ => &["x", "s"],
+        };
+        let model = model.node(operator, inputs, &["y"], vec![]).outputs(&["y"]);
+        let text = model.read().unwrap_err().to_string();
+        assert!(
+            text.contains("memory") || text.contains("too large"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_last_of_several_nodes_has_the_operators_name() {
+    let model = onnx(17)
+        .input("x", &[1, 4])
+        .node("HardSwish", &["x"], &["y"], vec![])
+        .outputs(&["y"]);
+    let graph = model.read().unwrap();
+    assert_eq!(names(&graph), ["HardSigmoid", "Mul"]);
+    assert_eq!(graph.nodes[1].name, "HardSwish_0");
+    assert_eq!(graph.value(graph.outputs[0]).name, "y");
+}
+
+#[test]
+fn a_one_dimensional_convolution_is_one_of_a_row() {
+    let attributes = vec![ints("pads", &[2, 1]), ints("strides", &[2])];
+    let model = onnx(17)
+        .input("x", &[1, 2, 9])
+        .weights("w", &[4, 2, 3])
+        .node("Conv", &["x", "w"], &["y"], attributes)
+        .outputs(&["y"]);
+    let graph = model.read().unwrap();
+    assert_eq!(names(&graph), ["Unsqueeze", "Conv", "Squeeze"]);
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 4, 5]);
+    let Op::Conv(conv) = &graph.nodes[1].op else {
+        panic!("{:?}", graph.nodes);
+    };
+    assert_eq!((conv.kernel, conv.pads), ([1, 3], [0, 2, 0, 1]));
+}
+
+#[test]
+fn the_page_of_operators_lists_all() {
+    let page = include_str!("../../../../../docs/operators.md");
+    let words: Vec<&str> = page.split(|c: char| !c.is_alphanumeric()).collect();
+    for operator in crate::SUPPORTED_OPERATORS {
+        assert!(words.contains(operator), "{operator}");
+    }
+}
