@@ -37,7 +37,7 @@ mod tap;
 pub use codes::GuardState;
 pub use error::{CreateError, ObserveError, ServeError};
 pub use layout::{LONGEST_NAME, MOST_TRACK_POINTS, VERSION};
-pub use observer::{Next, Observer, Stopper};
+pub use observer::{Observer, Stopper};
 pub use picture::{Picture, PictureView, PixelFormat};
 pub use record::{FrameRecord, MOST_OUTPUTS, Simulated, flags};
 pub use requests::MOST_PICTURES_PER_SECOND;

@@ -35,19 +35,6 @@ pub struct Observer {
     picture: Option<u64>,
 }
 
-/// The result of [`Observer::next`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a record is copied from the memory to the caller, without an allocation"
-)]
-pub enum Next {
-    /// The next record.
-    Record(FrameRecord),
-    /// All records so far were read.
-    None,
-}
-
 impl Observer {
     /// Connects to the pilot that serves `path`.
     ///
@@ -96,16 +83,16 @@ impl Observer {
         &self.drive
     }
 
-    /// The next record, in order. Records that were overwritten before they were read are skipped
+    /// The next record, in order; `None` when all so far were read. Records that were overwritten before they were read are skipped
     /// and counted.
-    pub fn next(&mut self) -> Next {
+    pub fn next_record(&mut self) -> Option<FrameRecord> {
         // Bounded, also for a memory whose numbers are wrong.
         for _ in 0..self.layout.record_slots {
             let published = self.view.load(at::RECORDS);
             // The slots are read after the number.
             std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
             if self.next >= published {
-                return Next::None;
+                return None;
             }
             let oldest = published.saturating_sub(self.layout.record_slots as u64);
             if self.next < oldest {
@@ -124,11 +111,11 @@ impl Observer {
                 words
             });
             match words {
-                Some(words) => return Next::Record(zerocopy::transmute!(words)),
+                Some(words) => return Some(zerocopy::transmute!(words)),
                 None => self.lost += 1,
             }
         }
-        Next::None
+        None
     }
 
     /// How many records were overwritten before they were read.
