@@ -38,7 +38,7 @@ pub(crate) const RECORD_SLOTS: usize = 512;
 pub(crate) const PICTURE_SLOTS: usize = 4;
 
 const _: () = assert!(size_of::<FrameRecord>().is_multiple_of(8));
-const _: () = assert!(1 + RECORD_WORDS <= RECORD_SLOT);
+const _: () = assert!(RECORD_WORDS < RECORD_SLOT);
 
 /// Indices of the words at the start.
 pub(crate) mod at {

@@ -317,7 +317,7 @@ fn observers_come_and_vanish_without_end() {
     for round in 0..100 {
         let mut observer = Observer::connect(&path).unwrap();
         tap.publish(&numbered(round));
-        assert!(matches!(observer.next_record(), Some(_)));
+        assert!(observer.next_record().is_some());
     }
 }
 
