@@ -1,0 +1,136 @@
+//! The codes of a guard's states and stop reasons in a record. A `match` without a catch-all arm
+//! makes a variant without a code an error of compilation. A code is never reused.
+
+use pilotage_guard_policy::{State, StopReason};
+use pilotage_vehicle::Fault;
+
+/// The state of the guard, as an observer reads it from a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum GuardState {
+    /// No report of the guard has arrived, or its code is unknown to this program.
+    #[default]
+    Unknown,
+    /// No operator has armed the car.
+    Disarmed,
+    /// Armed, without a good command so far.
+    Armed,
+    /// A good command is in force.
+    Driving,
+    /// Stopped; the reason is `None` if its code is unknown to this program.
+    Stopped(Option<StopReason>),
+    /// An operator trims the servo.
+    Trimming,
+}
+
+/// Offset of a fault's code in a stop reason's code.
+const FAULTS: u32 = 16;
+
+impl GuardState {
+    /// The codes of state and stop reason; the reason's is 0 in a state without one.
+    pub(crate) fn codes(self) -> (u32, u32) {
+        match self {
+            Self::Unknown => (0, 0),
+            Self::Disarmed => (1, 0),
+            Self::Armed => (2, 0),
+            Self::Driving => (3, 0),
+            Self::Stopped(reason) => (4, reason.map_or(0, stop_code)),
+            Self::Trimming => (5, 0),
+        }
+    }
+
+    /// The inverse of [`codes`](Self::codes).
+    pub(crate) fn of_codes(state: u32, reason: u32) -> Self {
+        match state {
+            1 => Self::Disarmed,
+            2 => Self::Armed,
+            3 => Self::Driving,
+            4 => Self::Stopped(stop_reason(reason)),
+            5 => Self::Trimming,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<State> for GuardState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Disarmed => Self::Disarmed,
+            State::Armed(_) => Self::Armed,
+            State::Driving(_) => Self::Driving,
+            State::Trimming(_) => Self::Trimming,
+            State::Stopped { reason } => Self::Stopped(Some(reason)),
+        }
+    }
+}
+
+const fn stop_code(reason: StopReason) -> u32 {
+    match reason {
+        StopReason::Deadline => 1,
+        StopReason::NoFirstCommand => 2,
+        StopReason::ClockWentBack => 3,
+        StopReason::Operator => 4,
+        StopReason::Fault(fault) => FAULTS + fault_code(fault),
+    }
+}
+
+fn stop_reason(code: u32) -> Option<StopReason> {
+    match code {
+        1 => Some(StopReason::Deadline),
+        2 => Some(StopReason::NoFirstCommand),
+        3 => Some(StopReason::ClockWentBack),
+        4 => Some(StopReason::Operator),
+        _ => fault(code.checked_sub(FAULTS)?).map(StopReason::Fault),
+    }
+}
+
+/// The code of a fault; never 0.
+pub(crate) const fn fault_code(fault: Fault) -> u32 {
+    match fault {
+        Fault::Camera => 1,
+        Fault::FrozenPicture => 2,
+        Fault::Engine => 3,
+        Fault::Pilot => 4,
+        Fault::Gamepad => 5,
+        Fault::Actuator => 6,
+    }
+}
+
+/// The inverse of [`fault_code`].
+pub(crate) const fn fault(code: u32) -> Option<Fault> {
+    match code {
+        1 => Some(Fault::Camera),
+        2 => Some(Fault::FrozenPicture),
+        3 => Some(Fault::Engine),
+        4 => Some(Fault::Pilot),
+        5 => Some(Fault::Gamepad),
+        6 => Some(Fault::Actuator),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_state_decodes_to_what_it_encodes() {
+        let mut states = 0;
+        for state in 0..8 {
+            for reason in 0..40 {
+                let decoded = GuardState::of_codes(state, reason);
+                let expected_reason = match decoded {
+                    GuardState::Stopped(Some(_)) => reason,
+                    _ => 0,
+                };
+                let (encoded, encoded_reason) = decoded.codes();
+                assert_eq!(encoded_reason, expected_reason);
+                if decoded != GuardState::Unknown {
+                    assert_eq!(encoded, state);
+                    states += usize::from(reason == 0 || expected_reason != 0);
+                }
+            }
+        }
+        // Five states, and ten reasons of a stop.
+        assert_eq!(states, 5 + 10);
+    }
+}

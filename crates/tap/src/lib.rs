@@ -1,0 +1,45 @@
+//! The tap: what a pilot does, frame by frame, for observers in other processes.
+//!
+//! The pilot makes a shared memory at start ([`Tap::create`]) with a ring of [`FrameRecord`]s and a
+//! small ring of camera pictures, and fills it as it drives ([`Tap::publish`],
+//! [`Tap::offer_picture`]). A thread of its own ([`TapServer`]) passes a read-only descriptor of that
+//! memory to observers over a Unix socket. An [`Observer`] maps the memory and reads.
+//!
+//! # Rules
+//! - The pilot's loop waits for no observer, takes no lock, makes no system call and allocates
+//!   nothing, however many observers there are and whatever they do. A slow observer loses records and
+//!   counts them ([`Observer::lost`]).
+//! - An observer writes nothing that the pilot or another observer reads. Its requests are three
+//!   messages of fixed size over its socket: hello, pictures, stop.
+//! - A picture is copied only while an observer asks for pictures, at most
+//!   [`MOST_PICTURES_PER_SECOND`] a second.
+//!
+//! # The rings
+//! Each slot begins with a stamp, odd while the slot is written. It also contains the record's
+//! number, so that a reader detects both a torn and an overwritten record. This is a sequence lock;
+//! the orderings are those of H.-J. Boehm, "Can seqlocks get along with programming language memory
+//! models?", MSPC 2012. The crate's `layout` module has the words' places.
+
+#![forbid(unsafe_code)]
+
+mod codes;
+mod error;
+mod layout;
+mod observer;
+mod picture;
+mod protocol;
+mod record;
+mod requests;
+mod ring;
+mod server;
+mod tap;
+
+pub use codes::GuardState;
+pub use error::{CreateError, ObserveError, ServeError};
+pub use layout::{LONGEST_NAME, MOST_TRACK_POINTS, VERSION};
+pub use observer::{Observer, Stopper};
+pub use picture::{Picture, PictureView, PixelFormat};
+pub use record::{FrameRecord, MOST_OUTPUTS, Simulated, flags};
+pub use requests::MOST_PICTURES_PER_SECOND;
+pub use server::{MOST_OBSERVERS, TapServer};
+pub use tap::{Drive, Source, Tap};

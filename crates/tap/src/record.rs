@@ -1,0 +1,190 @@
+//! The record of one frame.
+
+use pilotage_guard_policy::{Output, State};
+use pilotage_vehicle::{Command, Controls, Fault, Time};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::GuardState;
+use crate::codes::{fault, fault_code};
+
+/// Most raw outputs of a network in a record.
+pub const MOST_OUTPUTS: usize = 8;
+
+/// Bits of [`FrameRecord::flags`].
+pub mod flags {
+    /// The fallback answered in the engine's place.
+    pub const FALLBACK: u32 = 1;
+    /// No command was sent for this frame; [`FrameRecord::fault`](super::FrameRecord::fault) has the
+    /// reason.
+    pub const NO_COMMAND: u32 = 1 << 1;
+    /// An operator drives by hand; there are no outputs of a network.
+    pub const BY_HAND: u32 = 1 << 2;
+    /// The controls are speed and yaw rate, not steering and throttle.
+    pub const TWIST: u32 = 1 << 3;
+    /// [`FrameRecord::granted`](super::FrameRecord::granted) is known.
+    pub const GRANTED: u32 = 1 << 4;
+    /// The fields of the simulated car are known.
+    pub const SIMULATED: u32 = 1 << 5;
+    /// An operator holds a stop button.
+    pub const STOP_HELD: u32 = 1 << 6;
+    /// The last write to the actuator failed.
+    pub const ACTUATOR_FAILED: u32 = 1 << 7;
+}
+
+/// What the pilot did with one frame. Plain data in the byte order of the machine: writer and reader
+/// are on one.
+///
+/// Times are nanoseconds. `captured` and `arrived` are on the clock of the drive (CLOCK_MONOTONIC,
+/// except for a simulated drive at `--pace fast`); the others are durations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FrameRecord {
+    /// The frame's sequence number.
+    pub sequence: u64,
+    /// When the camera took the frame.
+    pub captured: u64,
+    /// When the loop received the frame.
+    pub arrived: u64,
+    /// From arrival to the filled input of the network.
+    pub vision: u64,
+    /// The engine's own time.
+    pub inference: u64,
+    /// The part of it on the device; 0 if that does not differ.
+    pub device: u64,
+    /// From arrival to the command sent.
+    pub sent: u64,
+    /// From capture of the previous command's frame until the guard accepted that command; 0 if
+    /// the guard has not reported it.
+    pub reaction: u64,
+    /// The number of frames that were missed since the previous record.
+    pub missed: u64,
+    /// The network's raw outputs; `output_count` of them are valid.
+    pub outputs: [f32; MOST_OUTPUTS],
+    /// How many of `outputs` are valid, at most [`MOST_OUTPUTS`].
+    pub output_count: u32,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// The network's controls: steering and throttle (-1 to 1), or speed (m/s) and yaw rate
+    /// (rad/s) with [`flags::TWIST`].
+    pub controls: [f32; 2],
+    /// The command that was sent to the guard: steering and throttle, -1 to 1.
+    pub asked: [f32; 2],
+    /// The guard's last known output: steering and throttle, -1 to 1; valid with
+    /// [`flags::GRANTED`].
+    pub granted: [f32; 2],
+    guard_state: u32,
+    stop_reason: u32,
+    fault: u32,
+    reserved: u32,
+    /// The simulated car: share of the lap done, 0 to 1. This and the following fields are valid
+    /// with [`flags::SIMULATED`].
+    pub lap: f32,
+    /// Speed, m/s.
+    pub speed: f32,
+    /// Distance from the line in metres, left positive.
+    pub offset: f32,
+    /// Position, metres.
+    pub x: f32,
+    /// Position, metres.
+    pub y: f32,
+    /// Heading in radians, counter-clockwise from x.
+    pub heading: f32,
+}
+
+/// The state of a simulated car, for a record.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Simulated {
+    /// Share of the lap done, 0 to 1.
+    pub lap: f32,
+    /// Speed, m/s.
+    pub speed: f32,
+    /// Distance from the line in metres, left positive.
+    pub offset: f32,
+    /// Position, metres.
+    pub x: f32,
+    /// Position, metres.
+    pub y: f32,
+    /// Heading in radians, counter-clockwise from x.
+    pub heading: f32,
+}
+
+impl FrameRecord {
+    /// A record of the frame with this number and capture time; everything else is zero or unknown.
+    pub fn new(sequence: u64, captured: Time) -> Self {
+        Self {
+            sequence,
+            captured: captured.as_nanos(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether all bits of `flag` are set.
+    pub const fn has(&self, flag: u32) -> bool {
+        self.flags & flag == flag
+    }
+
+    /// Stores the network's raw outputs; those beyond [`MOST_OUTPUTS`] are left out.
+    pub fn set_outputs(&mut self, outputs: &[f32]) {
+        self.output_count = 0;
+        for (slot, &output) in self.outputs.iter_mut().zip(outputs) {
+            *slot = output;
+            self.output_count += 1;
+        }
+    }
+
+    /// The network's raw outputs.
+    pub fn outputs(&self) -> &[f32] {
+        let count = (self.output_count as usize).min(MOST_OUTPUTS);
+        self.outputs.get(..count).unwrap_or_default()
+    }
+
+    /// Stores the network's controls.
+    pub const fn set_controls(&mut self, controls: Controls) {
+        self.controls = match controls {
+            Controls::Direct { steering, throttle } => [steering, throttle],
+            Controls::Twist { speed, yaw_rate } => {
+                self.flags |= flags::TWIST;
+                [speed, yaw_rate]
+            }
+        };
+    }
+
+    /// Stores the command that was sent.
+    pub const fn set_asked(&mut self, command: &Command) {
+        self.asked = [command.steering, command.throttle];
+    }
+
+    /// Stores the guard's state and its last output.
+    pub fn set_guard(&mut self, state: State, output: Output) {
+        (self.guard_state, self.stop_reason) = GuardState::from(state).codes();
+        self.granted = [output.steering, output.throttle];
+        self.flags |= flags::GRANTED;
+    }
+
+    /// The guard's state.
+    pub fn guard(&self) -> GuardState {
+        GuardState::of_codes(self.guard_state, self.stop_reason)
+    }
+
+    /// Stores that no command was sent, because of `fault`.
+    pub const fn set_fault(&mut self, fault: Fault) {
+        self.flags |= flags::NO_COMMAND;
+        self.fault = fault_code(fault);
+    }
+
+    /// Why no command was sent, if none was.
+    pub const fn fault(&self) -> Option<Fault> {
+        fault(self.fault)
+    }
+
+    /// Stores the state of the simulated car.
+    pub const fn set_simulated(&mut self, car: Simulated) {
+        self.flags |= flags::SIMULATED;
+        self.lap = car.lap;
+        self.speed = car.speed;
+        self.offset = car.offset;
+        self.x = car.x;
+        self.y = car.y;
+        self.heading = car.heading;
+    }
+}

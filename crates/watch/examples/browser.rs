@@ -1,0 +1,181 @@
+//! Opens the page in Chromium, takes pictures of it, presses STOP and checks what the page shows.
+//! Run by hand beside the example `synthetic_drive`; needs Debian's package `chromium`.
+//!
+//!     cargo run -p pilotage-watch --example browser -- 'http://127.0.0.1:8642/?token=...' FOLDER
+
+#![allow(clippy::print_stdout, reason = "an example")]
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use serde_json::{Value, json};
+use tungstenite::{Message, WebSocket};
+
+const CHROMIUM: &str = "chromium";
+/// How long the page receives frames before a picture is taken.
+const WATCHED: Duration = Duration::from_secs(9);
+
+/// A connection to one page, over the Chrome DevTools Protocol
+/// (<https://chromedevtools.github.io/devtools-protocol/>).
+struct Browser {
+    process: Child,
+    socket: WebSocket<TcpStream>,
+    number: u64,
+    session: Option<String>,
+}
+
+impl Browser {
+    fn start(profile: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut process = Command::new(CHROMIUM)
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--remote-debugging-port=0",
+            ])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = process.stderr.take().ok_or("no standard error")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let url = loop {
+            let line = lines.next().ok_or("chromium ended")??;
+            if let Some(url) = line.strip_prefix("DevTools listening on ") {
+                break url.to_owned();
+            }
+        };
+        // Its messages are read on, or it would wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = url.trim_start_matches("ws://");
+        let address = address.split('/').next().ok_or("no address")?;
+        let stream = TcpStream::connect(address)?;
+        let (socket, _) = tungstenite::client(url.as_str(), stream)?;
+        let mut browser = Self {
+            process,
+            socket,
+            number: 0,
+            session: None,
+        };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))?;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.call("Target.attachToTarget", attach)?;
+        browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        Ok(browser)
+    }
+
+    fn call(&mut self, method: &str, parameters: Value) -> Result<Value, Box<dyn Error>> {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.as_str().into();
+        }
+        self.socket.send(Message::text(message.to_string()))?;
+        loop {
+            let Message::Text(text) = self.socket.read()? else {
+                continue;
+            };
+            let mut answer: Value = serde_json::from_str(&text)?;
+            if answer["id"] == self.number {
+                return match answer.get("error") {
+                    Some(error) => Err(format!("{method}: {error}").into()),
+                    None => Ok(answer["result"].take()),
+                };
+            }
+        }
+    }
+
+    /// Shows the page in a window of this size.
+    fn resize(&mut self, width: u32, height: u32, phone: bool) -> Result<(), Box<dyn Error>> {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone,
+        });
+        self.call("Emulation.setDeviceMetricsOverride", size)?;
+        Ok(())
+    }
+
+    fn scheme(&mut self, scheme: &str) -> Result<(), Box<dyn Error>> {
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.call(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [feature] }),
+        )?;
+        Ok(())
+    }
+
+    fn picture(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
+        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }))?;
+        let data = shot["data"].as_str().ok_or("no picture")?;
+        let engine = base64::engine::general_purpose::STANDARD;
+        std::fs::write(file, engine.decode(data)?)?;
+        println!("{}", file.display());
+        Ok(())
+    }
+
+    fn evaluate(&mut self, script: &str) -> Result<Value, Box<dyn Error>> {
+        let mut answer = self.call("Runtime.evaluate", json!({ "expression": script }))?;
+        Ok(answer["result"]["value"].take())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(url), Some(folder)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: browser URL FOLDER".into());
+    };
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder)?;
+    let profile = tempfile::tempdir()?;
+    let mut browser = Browser::start(profile.path())?;
+    browser.resize(1280, 800, false)?;
+    browser.call("Page.navigate", json!({ "url": url }))?;
+    std::thread::sleep(WATCHED);
+    for (name, width, height) in [("laptop", 1280, 800), ("phone", 390, 844)] {
+        browser.resize(width, height, name == "phone")?;
+        for scheme in ["light", "dark"] {
+            browser.scheme(scheme)?;
+            std::thread::sleep(Duration::from_millis(600));
+            browser.picture(&folder.join(format!("{name}-{scheme}.png")))?;
+        }
+        let wide = browser.evaluate("document.documentElement.scrollWidth <= innerWidth")?;
+        check(wide == true, "the page is no wider than the window")?;
+    }
+    let state = browser.evaluate("document.getElementById('state').textContent")?;
+    check(state == "driving", "the car drives")?;
+    browser.evaluate("document.getElementById('stop').click()")?;
+    std::thread::sleep(Duration::from_secs(1));
+    let state = browser.evaluate("document.getElementById('state').textContent")?;
+    check(
+        state == "stopped: an operator stopped the car",
+        "STOP stops the car, and the page shows why",
+    )?;
+    browser.picture(&folder.join("phone-stopped.png"))?;
+    Ok(())
+}
+
+fn check(holds: bool, what: &str) -> Result<(), String> {
+    match holds {
+        true => {
+            println!("holds: {what}");
+            Ok(())
+        }
+        false => Err(format!("does not hold: {what}")),
+    }
+}

@@ -1,0 +1,187 @@
+//! Stop and disarm, as `pilotage stop` and `pilotage disarm` do them.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pilotage_guard::{
+    CarFileError, ConnectError, GuardedCar, INSTALLED, Link, LinkError, Record, SocketLink, State,
+    StopError, Stopped, Target, stop_all,
+};
+use pilotage_tap::ObserveError;
+use pilotage_vehicle::monotonic;
+
+use crate::Live;
+
+/// How long writing failsafe may take before the motors count as unreachable.
+const FAILSAFE: Duration = Duration::from_secs(3);
+/// The only program that writes to motors.
+const PROGRAM: &str = "pilotage-guard";
+
+/// What the page can do to a car. Both calls may block for seconds.
+pub trait Brake: Send + Sync + 'static {
+    /// Stops the car. The text says how.
+    ///
+    /// # Errors
+    /// When it could not be stopped.
+    fn stop(&self) -> Result<String, BrakeError>;
+
+    /// Disarms the car. The text says how.
+    ///
+    /// # Errors
+    /// When it could not be disarmed.
+    fn disarm(&self) -> Result<String, BrakeError>;
+}
+
+/// Why a car could not be stopped or disarmed.
+#[derive(Debug, thiserror::Error)]
+pub enum BrakeError {
+    /// A car could not be stopped.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// The guard stopped the car, but its actuator fails.
+    #[error(
+        "the guard stopped the car, but it did not reach the motors: {0}; what always works is to \
+         disconnect the motors' battery"
+    )]
+    Motors(String),
+    /// The pilot of the simulated car cannot be reached.
+    #[error("the stop did not reach the pilot: {0}")]
+    Pilot(#[from] ObserveError),
+    /// The guard of a simulated car has no socket.
+    #[error("a simulated car cannot be disarmed from here: stop it")]
+    Simulated,
+    /// car.toml cannot be read, and no guard of it runs.
+    #[error("no guard of {file} runs, and {reason}")]
+    NoCar {
+        /// car.toml.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: CarFileError,
+    },
+    /// There is no guard.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The guard does not answer.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// Stops and disarms the car of a file; while a simulated car is driven, that car.
+#[derive(Debug)]
+pub struct CarBrake {
+    /// car.toml; without it the installed car.
+    pub file: Option<PathBuf>,
+    /// What the pilot reports.
+    pub live: Arc<Live>,
+}
+
+impl Brake for CarBrake {
+    fn stop(&self) -> Result<String, BrakeError> {
+        if let Some(stopped) = self.live.stop_simulated() {
+            stopped?;
+            return Ok("stop sent to the pilot of the simulated car".to_owned());
+        }
+        let target = self.file.as_deref().map_or(Target::Installed, Target::Car);
+        let mut done = Vec::new();
+        let mut failed = None;
+        // Every car is stopped before an error is reported.
+        for stopped in stop_all(target, write_failsafe) {
+            match stopped.map_err(BrakeError::from).and_then(describe) {
+                Ok(text) => done.push(text),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or_else(|| Ok(done.join("; ")), Err)
+    }
+
+    fn disarm(&self) -> Result<String, BrakeError> {
+        if self.live.is_simulated() {
+            return Err(BrakeError::Simulated);
+        }
+        let file = self.file.as_deref().unwrap_or(Path::new(INSTALLED));
+        let records = Record::of(file);
+        let socket = match records.iter().find(|record| record.runs()) {
+            Some(record) => record.socket.clone(),
+            None => GuardedCar::load(file)
+                .map(|car| car.socket)
+                .map_err(|reason| {
+                    let file = file.to_owned();
+                    BrakeError::NoCar { file, reason }
+                })?,
+        };
+        let mut link = SocketLink::connect(&socket)?;
+        link.disarm(monotonic())?;
+        match link.status().failure {
+            Some(failure) => Err(BrakeError::Motors(failure.to_string())),
+            None => Ok("disarmed".to_owned()),
+        }
+    }
+}
+
+fn describe(stopped: Stopped) -> Result<String, BrakeError> {
+    match stopped {
+        Stopped::ByGuard { car, status } => match (status.failure, status.state) {
+            (Some(failure), _) => Err(BrakeError::Motors(failure.to_string())),
+            (None, State::Stopped { reason }) => Ok(format!("{car}: stopped: {reason}")),
+            (None, _) => Ok(format!("{car}: disarmed")),
+        },
+        Stopped::WithoutGuard { car, killed: None } => {
+            Ok(format!("{car}: there is no guard; the motors got failsafe"))
+        }
+        Stopped::WithoutGuard {
+            car,
+            killed: Some(guard),
+        } => Ok(format!(
+            "{car}: the guard (process {guard}) did not answer and was killed; the motors got \
+             failsafe"
+        )),
+    }
+}
+
+/// Writes failsafe to the motors of the car of `file`, whose guard is dead, by the program
+/// `pilotage-guard` in this program's folder: no other program opens motors.
+fn write_failsafe(file: &Path) -> io::Result<()> {
+    let program = std::env::current_exe()?.with_file_name(PROGRAM);
+    let mut command = Command::new(&program);
+    command.arg("--failsafe").arg("--car").arg(file);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| {
+        let program = program.display();
+        io::Error::new(
+            error.kind(),
+            format!("{program} cannot be started: {error}"),
+        )
+    })?;
+    if !ends_within(&mut child, FAILSAFE) {
+        let _ = child.kill();
+        let _ = child.try_wait();
+        let reason = format!("the motors cannot be reached: no answer for {FAILSAFE:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+    }
+    if child.wait()?.success() {
+        return Ok(());
+    }
+    let mut message = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        let _ = stderr.read_to_string(&mut message);
+    }
+    let message = message.trim().trim_start_matches("error: ").to_owned();
+    Err(io::Error::other(message))
+}
+
+fn ends_within(child: &mut Child, limit: Duration) -> bool {
+    let began = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if began.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}

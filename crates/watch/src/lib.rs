@@ -1,0 +1,31 @@
+//! The page that shows what a pilot does, and stops the car.
+//!
+//! This program reads the pilot's tap (`pilotage-tap`) and serves one page. It is the only program
+//! of Pilotage with a network socket. It cannot block, slow or crash the pilot, and can do no more to
+//! the car than `pilotage stop` and `pilotage disarm`. docs/security.md has the threat model.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `sampler` | a thread that reads the tap, encodes pictures, and publishes both as [`Live`] |
+//! | `telemetry` | the messages to the page |
+//! | `access` | token, host, origin, rates |
+//! | `server` | connections, limits, routes |
+//! | `session` | one page's WebSocket |
+//! | `brake` | stop and disarm |
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod brake;
+mod live;
+mod picture;
+mod sampler;
+mod server;
+mod session;
+mod telemetry;
+
+pub use access::{Access, Token};
+pub use brake::{Brake, BrakeError, CarBrake};
+pub use live::Live;
+pub use sampler::{Ends, PilotAt, Sampler};
+pub use server::{Server, ServerError};

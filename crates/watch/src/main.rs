@@ -1,0 +1,153 @@
+//! `pilotage-watch`: the page that shows what a pilot does, and stops the car.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use lexopt::prelude::*;
+use pilotage_watch::{Access, CarBrake, Live, PilotAt, Sampler, Server, ServerError, Token};
+
+const HELP: &str = "\
+Shows in a browser what a pilot does, and stops the car.
+
+Usage: pilotage-watch --tap SOCKET [--car FILE] [--listen ADDRESS:PORT] [--host NAME]...
+                      [--pictures N]
+       pilotage-watch --pilot-on-stdin [...]
+
+  --tap SOCKET           the pilot's socket for observers
+  --pilot-on-stdin       standard input is the connection to the pilot that started this program,
+                         which ends when the pilot ends
+  --car FILE             the car to stop and disarm [default: /etc/pilotage/car.toml]; while a
+                         simulated car is driven, the stop goes to its pilot
+  --listen ADDRESS:PORT  where to serve the page [default: 127.0.0.1:8642, or another port if
+                         that is in use]. Everyone who can read the traffic to another address
+                         than 127.0.0.1 can read the token: docs/security.md
+  --host NAME            a name, besides addresses, under which the page may be opened
+  --pictures N           pictures a second, at most 30 [default: 10]
+  --help, --version
+
+It prints the address of the page with a token, which is new at each start.
+";
+
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8642);
+const PICTURES: u32 = 10;
+
+struct Options {
+    tap: Option<PathBuf>,
+    pilot_on_stdin: bool,
+    car: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    hosts: Vec<String>,
+    pictures: u32,
+}
+
+/// Parses the command line. Returns `None` after `--help` and `--version`.
+fn options() -> anyhow::Result<Option<Options>> {
+    let mut options = Options {
+        tap: None,
+        pilot_on_stdin: false,
+        car: None,
+        listen: None,
+        hosts: Vec::new(),
+        pictures: PICTURES,
+    };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("tap") => options.tap = Some(arguments.value()?.into()),
+            Long("pilot-on-stdin") => options.pilot_on_stdin = true,
+            Long("car") => options.car = Some(arguments.value()?.into()),
+            Long("listen") => options.listen = Some(arguments.value()?.parse()?),
+            Long("host") => options.hosts.push(arguments.value()?.string()?),
+            Long("pictures") => options.pictures = arguments.value()?.parse()?,
+            Short('h') | Long("help") => {
+                pilotage_console::out(HELP);
+                return Ok(None);
+            }
+            Short('V') | Long("version") => {
+                let version = env!("CARGO_PKG_VERSION");
+                pilotage_console::print(format_args!("pilotage-watch {version}"));
+                return Ok(None);
+            }
+            other => bail!(
+                "{}; `pilotage-watch --help` lists the options",
+                other.unexpected()
+            ),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let Some(options) = options()? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let pilot = match (&options.tap, options.pilot_on_stdin) {
+        (Some(path), false) => PilotAt::Path(path.clone()),
+        (None, true) => {
+            let connection = std::io::stdin().as_fd().try_clone_to_owned();
+            PilotAt::Connection(
+                connection.context("standard input is not a connection to a pilot")?,
+            )
+        }
+        _ => bail!("give either --tap SOCKET or --pilot-on-stdin"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .context("the page cannot be served")?;
+    runtime.block_on(serve(options, pilot))?;
+    // A stop that is under way must not be cut off; each one takes a bounded time.
+    drop(runtime);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(options: Options, pilot: PilotAt) -> anyhow::Result<()> {
+    let token = Token::random().context("the system has no random numbers for a token")?;
+    let access = |address| Access::new(token.clone(), address, options.hosts.clone());
+    let server = match options.listen {
+        Some(address) => Server::listen(address, access).await?,
+        None => match Server::listen(DEFAULT, access).await {
+            Err(ServerError::Listen { .. }) => {
+                Server::listen(SocketAddr::new(DEFAULT.ip(), 0), access).await?
+            }
+            listening => listening?,
+        },
+    };
+    let live = Arc::new(Live::default());
+    let (send_end, mut end) = tokio::sync::mpsc::channel(1);
+    let ended = move |ends| {
+        // The channel has room for the only message.
+        let _ = send_end.try_send(ends);
+    };
+    let sampler = Sampler::start(pilot, Arc::clone(&live), options.pictures, ended)
+        .context("the pilot cannot be observed")?;
+    pilotage_console::print(format_args!("watch: {}", server.url()));
+    let brake = Arc::new(CarBrake {
+        file: options.car,
+        live: Arc::clone(&live),
+    });
+    tokio::select! {
+        () = server.run(live, brake) => {}
+        _ = end.recv() => {
+            // The pages receive the end of the drive.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    }
+    drop(sampler);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    pilotage_console::run(|| match run() {
+        Ok(status) => status,
+        Err(error) => {
+            pilotage_console::say_always(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    })
+}

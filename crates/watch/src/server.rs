@@ -1,0 +1,243 @@
+//! The HTTP server: one page, one WebSocket, two actions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::access::{Kind, random_hex};
+use crate::{Access, Brake, BrakeError, Live, session};
+
+/// The page; `{{nonce}}` is replaced for each response.
+const PAGE: &str = include_str!("page.html");
+/// Most open connections; further ones are closed at once.
+const MOST_CONNECTIONS: usize = 64;
+/// Most open pages. It leaves connections for a stop.
+const MOST_VIEWERS: usize = 32;
+/// Bytes of a request's line and headers.
+const LONGEST_HEAD: usize = 8 << 10;
+/// How long a client may take to send them.
+const SLOWEST_HEAD: Duration = Duration::from_secs(5);
+/// Bytes of a message from a page, which sends only receipts.
+const LONGEST_MESSAGE: usize = 256;
+
+/// Serves the page.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    access: Arc<Access>,
+}
+
+/// Why the page cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("{address}: the page cannot be served there: {reason}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        reason: std::io::Error,
+    },
+}
+
+/// What each request sees.
+#[derive(Clone)]
+struct Shared {
+    access: Arc<Access>,
+    live: Arc<Live>,
+    brake: Arc<dyn Brake>,
+}
+
+/// The answer to an action.
+#[derive(Serialize)]
+struct Answer {
+    done: bool,
+    text: String,
+}
+
+impl Server {
+    /// Listens on `address`; port 0 is any free port. `make` makes the access for the address that
+    /// was given.
+    ///
+    /// # Errors
+    /// When the address is in use, or not one of this computer.
+    pub async fn listen(
+        address: SocketAddr,
+        make: impl FnOnce(SocketAddr) -> Access,
+    ) -> Result<Self, ServerError> {
+        let failed = |reason| ServerError::Listen { address, reason };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let access = Arc::new(make(listener.local_addr().map_err(failed)?));
+        Ok(Self { listener, access })
+    }
+
+    /// The address of the page, with its token.
+    pub fn url(&self) -> String {
+        self.access.url()
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn run(self, live: Arc<Live>, brake: Arc<dyn Brake>) {
+        let router = router(Shared {
+            access: self.access,
+            live,
+            brake,
+        });
+        let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Without a free descriptor, accepting fails again at once.
+                    log::warn!("a connection cannot be accepted: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&free).try_acquire_owned() else {
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let service = TowerToHyperService::new(router.clone());
+            let mut server = http1::Builder::new();
+            server
+                .timer(TokioTimer::new())
+                .header_read_timeout(SLOWEST_HEAD)
+                .max_buf_size(LONGEST_HEAD);
+            let served = server
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::spawn(async move {
+                // A client that breaks the protocol or vanishes is not an error of this program.
+                let _ = served.await;
+                drop(place);
+            });
+        }
+    }
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/live", get(live))
+        .route("/stop", post(stop))
+        .route("/disarm", post(disarm))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(middleware::from_fn_with_state(shared.clone(), check))
+        .with_state(shared)
+}
+
+/// Rejects what may not be here, before any route.
+async fn check(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let kind = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/live") => Kind::Act,
+        (&Method::GET | &Method::HEAD, _) => Kind::Read,
+        (_, "/stop") => Kind::Stop,
+        _ => Kind::Act,
+    };
+    let mut response = if has_body(&request) {
+        (StatusCode::PAYLOAD_TOO_LARGE, "no request has a body\n").into_response()
+    } else {
+        match shared.access.check(kind, request.uri(), request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(denied) => (denied.status(), denied.text()).into_response(),
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'"));
+    response
+}
+
+fn has_body(request: &Request) -> bool {
+    let headers = request.headers();
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+async fn page() -> Response {
+    let Ok(nonce) = random_hex() else {
+        let text = "the system has no random numbers\n";
+        return (StatusCode::INTERNAL_SERVER_ERROR, text).into_response();
+    };
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let mut response = Html(PAGE.replace("{{nonce}}", &nonce)).into_response();
+    // Hexadecimal digits are valid in a header.
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+async fn live(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
+    let Some(viewer) = shared.live.enter(MOST_VIEWERS) else {
+        let text = format!("{MOST_VIEWERS} pages are open already: close one\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    };
+    upgrade
+        .max_message_size(LONGEST_MESSAGE)
+        .max_frame_size(LONGEST_MESSAGE)
+        .on_upgrade(move |socket| session::run(socket, shared.live, viewer))
+}
+
+async fn stop(State(shared): State<Shared>) -> Response {
+    act(move || shared.brake.stop()).await
+}
+
+async fn disarm(State(shared): State<Shared>) -> Response {
+    act(move || shared.brake.disarm()).await
+}
+
+/// Runs an action, which may block, on another thread.
+async fn act(action: impl FnOnce() -> Result<String, BrakeError> + Send + 'static) -> Response {
+    let answer = match tokio::task::spawn_blocking(action).await {
+        Ok(Ok(text)) => Answer { done: true, text },
+        Ok(Err(error)) => Answer {
+            done: false,
+            text: error.to_string(),
+        },
+        Err(_) => Answer {
+            done: false,
+            text: "an error of this program, see its messages: `pilotage stop` stops the car"
+                .to_owned(),
+        },
+    };
+    let status = match answer.done {
+        true => StatusCode::OK,
+        false => StatusCode::BAD_GATEWAY,
+    };
+    log::info!("{}", answer.text);
+    let json = serde_json::to_string(&answer).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], json).into_response()
+}

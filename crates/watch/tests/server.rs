@@ -1,0 +1,487 @@
+//! The server over sockets, with a tap behind it and a brake that counts.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pilotage_guard::LinkError;
+use pilotage_tap::{Drive, FrameRecord, PictureView, PixelFormat, Tap, TapServer};
+use pilotage_vehicle::Time;
+use pilotage_watch::{
+    Access, Brake, BrakeError, CarBrake, Ends, Live, PilotAt, Sampler, Server, Token,
+};
+use serde_json::Value;
+use tungstenite::{ClientRequestBuilder, Message, WebSocket};
+
+/// Counts stops, and fails to disarm.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Brake for Counting {
+    fn stop(&self) -> Result<String, BrakeError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok("stopped".to_owned())
+    }
+
+    fn disarm(&self) -> Result<String, BrakeError> {
+        Err(LinkError::Gone.into())
+    }
+}
+
+struct Running {
+    tap: Tap,
+    pilot: Option<TapServer>,
+    live: Arc<Live>,
+    brake: Arc<Counting>,
+    token: String,
+    address: SocketAddr,
+    ended: std::sync::mpsc::Receiver<Ends>,
+    _sampler: Sampler,
+}
+
+const DRIVE: (PixelFormat, u32, u32) = (PixelFormat::Rgb8, 32, 16);
+
+fn start() -> Running {
+    let drive = Drive {
+        name: "a <car>".to_owned(),
+        simulated: true,
+        deadline: Duration::from_millis(100),
+        frame_period: Duration::from_millis(33),
+        track: vec![[1.0, 2.0]],
+    };
+    let (tap, source) = Tap::create(&drive, DRIVE).unwrap();
+    let (ours, theirs) = TapServer::pair().unwrap();
+    let pilot = Some(TapServer::start(source, None, vec![theirs]).unwrap());
+    let (live, brake) = (Arc::new(Live::default()), Arc::<Counting>::default());
+    let (send_end, ended) = std::sync::mpsc::channel();
+    let end = move |ends| {
+        let _ = send_end.send(ends);
+    };
+    let sampler = Sampler::start(PilotAt::Connection(ours), Arc::clone(&live), 30, end).unwrap();
+    let token = Token::random().unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    {
+        let (live, brake, token) = (Arc::clone(&live), Arc::clone(&brake), token.clone());
+        std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_all().build().unwrap().block_on(async {
+                let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                let mut address = any;
+                let access = |given| {
+                    address = given;
+                    Access::new(token, given, Vec::new())
+                };
+                let server = Server::listen(any, access).await.unwrap();
+                send.send(address).unwrap();
+                server.run(live, brake).await;
+            });
+        });
+    }
+    Running {
+        tap,
+        pilot,
+        live,
+        brake,
+        token: token.as_str().to_owned(),
+        address: receive.recv().unwrap(),
+        ended,
+        _sampler: sampler,
+    }
+}
+
+impl Running {
+    /// Sends `head`, with HOST and TOKEN replaced, and returns the whole response.
+    fn send(&self, head: &str) -> String {
+        let head = head.replace("HOST", &self.address.to_string());
+        let head = head.replace("TOKEN", &self.token).replace('\n', "\r\n");
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(head.as_bytes());
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response);
+        String::from_utf8(response).unwrap()
+    }
+
+    /// The status of the response to `head`; 0 without a response.
+    fn status(&self, head: &str) -> u16 {
+        let response = self.send(head);
+        let code = response.split(' ').nth(1).unwrap_or_default();
+        code.parse().unwrap_or_default()
+    }
+
+    fn stop(&self) -> u16 {
+        self.status(STOP)
+    }
+
+    fn stops(&self) -> usize {
+        self.brake.0.load(Ordering::SeqCst)
+    }
+
+    fn page(&self) -> Result<WebSocket<TcpStream>, Box<tungstenite::Error>> {
+        self.page_from(&format!("http://{}", self.address))
+    }
+
+    fn page_from(&self, origin: &str) -> Result<WebSocket<TcpStream>, Box<tungstenite::Error>> {
+        let uri = format!("ws://{}/live?token={}", self.address, self.token);
+        let request = ClientRequestBuilder::new(uri.parse().unwrap());
+        let request = request.with_header("Origin", origin);
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::HandshakeError::Failure(error)) => Err(Box::new(error)),
+            Err(tungstenite::HandshakeError::Interrupted(_)) => unreachable!("it blocks"),
+        }
+    }
+
+    fn publish(&mut self, number: u64) {
+        let record = FrameRecord::new(number, Time::from_nanos(number));
+        self.tap.publish(&record);
+    }
+
+    fn offer(&mut self, number: u64) -> bool {
+        self.tap.offer_picture(&PictureView {
+            format: DRIVE.0,
+            width: DRIVE.1,
+            height: DRIVE.2,
+            data: &[number as u8; 32 * 16 * 3],
+            sequence: number,
+            captured: 0,
+        })
+    }
+}
+
+const STOP: &str = "POST /stop HTTP/1.1\nHost: HOST\nOrigin: http://HOST\n\
+                    Authorization: Bearer TOKEN\nConnection: close\nContent-Length: 0\n\n";
+
+/// The next JSON message of this kind.
+fn json(page: &mut WebSocket<TcpStream>, kind: &str) -> Value {
+    loop {
+        if let Message::Text(text) = page.read().unwrap() {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            if value["kind"] == kind {
+                return value;
+            }
+        }
+    }
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it never happened"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_page_is_served_with_a_policy_that_admits_only_its_own_script() {
+    let running = start();
+    let get = "GET /?token=TOKEN HTTP/1.1\nHost: HOST\nConnection: close\n\n";
+    let response = running.send(get);
+    let (head, page) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(
+        head.contains("default-src 'none'; script-src 'nonce-"),
+        "{head}"
+    );
+    for header in ["no-store", "same-origin", "nosniff", "DENY"] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+    let (_, nonce) = head.split_once("'nonce-").unwrap();
+    let nonce = nonce.split('\'').next().unwrap();
+    assert_eq!(page.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
+    assert!(!page.contains("{{"));
+    // Nothing is loaded from elsewhere.
+    for outside in ["src=", "href=", "@import", "url(", "https:"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert_ne!(running.send(get), response, "a nonce is used once");
+}
+
+#[test]
+fn without_the_token_nothing_is_served_and_nothing_is_done() {
+    let running = start();
+    let wrong = "0".repeat(32);
+    for token in ["", "?token=", "?token=0", &format!("?token={wrong}")] {
+        for path in ["/", "/live", "/stop", "/disarm", "/nothing"] {
+            for method in ["GET", "POST"] {
+                let head = format!(
+                    "{method} {path}{token} HTTP/1.1\nHost: HOST\nOrigin: http://HOST\n\
+                     Connection: close\n\n"
+                );
+                let response = running.send(&head);
+                assert!(response.starts_with("HTTP/1.1 401"), "{head}: {response}");
+                assert!(response.contains("default-src 'none'"), "{response}");
+            }
+        }
+    }
+    assert_eq!(running.stops(), 0);
+}
+
+#[test]
+fn another_host_or_origin_is_rejected() {
+    let running = start();
+    let forged_host = "GET /?token=TOKEN HTTP/1.1\nHost: evil.example\nConnection: close\n\n";
+    assert_eq!(running.status(forged_host), 403);
+    let no_host = "GET /?token=TOKEN HTTP/1.0\nConnection: close\n\n";
+    assert_eq!(running.status(no_host), 403);
+    for origin in [
+        "",
+        "Origin: null\n",
+        "Origin: http://evil.example\n",
+        "Origin: https://HOST\n",
+        "Origin: http://HOST.evil.example\n",
+    ] {
+        for path in ["/stop", "/disarm"] {
+            let head = format!(
+                "POST {path}?token=TOKEN HTTP/1.1\nHost: HOST\n{origin}Connection: close\n\n"
+            );
+            assert_eq!(running.status(&head), 403, "{origin}");
+        }
+    }
+    assert!(running.page_from("http://evil.example").is_err());
+    assert_eq!(running.stops(), 0);
+    assert!(running.page().is_ok());
+}
+
+#[test]
+fn the_actions_are_done_and_reported() {
+    let running = start();
+    let response = running.send(STOP);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(
+        response.contains(r#"{"done":true,"text":"stopped"}"#),
+        "{response}"
+    );
+    assert_eq!(running.stops(), 1);
+    let response = running.send(&STOP.replace("/stop", "/disarm"));
+    assert!(response.starts_with("HTTP/1.1 502"), "{response}");
+    assert!(
+        response.contains(r#""done":false,"text":"the guard is gone"#),
+        "{response}"
+    );
+    // An address that a browser opens must not act.
+    let get = STOP.replace("POST", "GET");
+    assert_eq!(running.status(&get), 405);
+    assert_eq!(running.status(&STOP.replace("/stop", "/nothing")), 404);
+    assert_eq!(running.stops(), 1);
+}
+
+#[test]
+fn a_page_receives_the_drive_its_frames_and_pictures() {
+    let mut running = start();
+    let mut page = running.page().unwrap();
+    let drive = json(&mut page, "drive");
+    assert_eq!(drive["name"], "a <car>");
+    assert_eq!(
+        (&drive["deadline"], &drive["period"]),
+        (&100.0.into(), &33.0.into())
+    );
+    assert_eq!(drive["track"], serde_json::json!([[1.0, 2.0]]));
+    for number in 0..3 {
+        running.publish(number);
+    }
+    let mut frames = Vec::new();
+    while frames.len() < 3 {
+        let batch = json(&mut page, "frames");
+        assert_eq!(batch["lost"], 0);
+        frames.extend(batch["frames"].as_array().unwrap().clone());
+    }
+    let numbers: Vec<_> = frames
+        .iter()
+        .map(|frame| frame["sequence"].clone())
+        .collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    wait_until(|| running.offer(200));
+    let picture = loop {
+        if let Message::Binary(bytes) = page.read().unwrap() {
+            break image::load_from_memory(&bytes).unwrap().to_rgb8();
+        }
+    };
+    assert_eq!(picture.dimensions(), (32, 16));
+    assert!(picture.get_pixel(3, 3).0[0].abs_diff(200) < 5);
+    drop(running.pilot.take());
+    json(&mut page, "ended");
+    assert_eq!(running.ended.recv().unwrap(), Ends::PilotEnded);
+}
+
+#[test]
+fn pictures_stop_when_no_page_is_open() {
+    let mut running = start();
+    let page = running.page().unwrap();
+    wait_until(|| running.offer(1));
+    drop(page);
+    wait_until(|| running.live.viewers() == 0);
+    wait_until(|| {
+        std::thread::sleep(Duration::from_millis(50));
+        !running.offer(2)
+    });
+}
+
+#[test]
+fn oversized_requests_and_messages_are_rejected() {
+    let running = start();
+    let long = "x".repeat(20_000);
+    let head = format!("GET /?token=TOKEN&{long} HTTP/1.1\nHost: HOST\nConnection: close\n\n");
+    let status = running.status(&head);
+    assert!(matches!(status, 0 | 414 | 431), "{status}");
+    let head = format!("GET /?token=TOKEN HTTP/1.1\nHost: HOST\nX: {long}\n\n");
+    let status = running.status(&head);
+    assert!(matches!(status, 0 | 431), "{status}");
+    for body in ["Content-Length: 9000000000", "Transfer-Encoding: chunked"] {
+        let head = STOP.replace("Content-Length: 0", body);
+        assert_eq!(running.status(&head), 413, "{body}");
+    }
+    assert_eq!(running.stops(), 0);
+    for message in [
+        Message::text("x".repeat(100_000)),
+        Message::text("stop"),
+        Message::binary(vec![0; 10]),
+    ] {
+        let mut page = running.page().unwrap();
+        let _ = page.send(message);
+        wait_until(|| page.read().is_err());
+    }
+    wait_until(|| running.live.viewers() == 0);
+    assert_eq!(running.stop(), 200);
+}
+
+#[test]
+fn a_page_that_never_reads_delays_neither_the_pilot_nor_another_page() {
+    let mut running = start();
+    let never_reads = running.page().unwrap();
+    // So little fits between the two that the server soon has to wait for the page.
+    rustix::net::sockopt::set_socket_recv_buffer_size(never_reads.get_ref(), 4096).unwrap();
+    let mut page = running.page().unwrap();
+    let mut number = 0;
+    // The server gives the page up, and keeps the other.
+    while running.live.viewers() > 1 {
+        for _ in 0..400 {
+            number += 1;
+            running.publish(number);
+            running.offer(number);
+        }
+        json(&mut page, "frames");
+        assert!(
+            number < 1_000_000,
+            "the page that never reads is still open"
+        );
+    }
+    drop(never_reads);
+    running.publish(123_456_789);
+    loop {
+        let batch = json(&mut page, "frames");
+        let frames = batch["frames"].as_array().unwrap();
+        if frames.iter().any(|frame| frame["sequence"] == 123_456_789) {
+            break;
+        }
+    }
+    assert_eq!(running.stop(), 200);
+}
+
+#[test]
+fn a_page_gets_no_picture_before_it_has_shown_the_earlier_ones() {
+    let mut running = start();
+    let mut page = running.page().unwrap();
+    let mut pictures = 0;
+    let mut number = 0;
+    // Without receipts there are two; more than a second of frames passes.
+    while number < 60 {
+        number += 1;
+        running.publish(number);
+        running.offer(number);
+        std::thread::sleep(Duration::from_millis(30));
+        while number.is_multiple_of(5) {
+            match page.read().unwrap() {
+                Message::Binary(_) => pictures += 1,
+                Message::Text(text) if text.contains("frames") => break,
+                _ => {}
+            }
+        }
+    }
+    running.publish(1_000_000);
+    loop {
+        match page.read().unwrap() {
+            Message::Binary(_) => pictures += 1,
+            Message::Text(text) if text.contains("1000000") => break,
+            _ => {}
+        }
+    }
+    assert_eq!(pictures, 2);
+    page.send(Message::text("shown")).unwrap();
+    wait_until(|| running.offer(7));
+    while !matches!(page.read().unwrap(), Message::Binary(_)) {
+        running.publish(1);
+        running.offer(8);
+    }
+}
+
+#[test]
+fn fifty_pages_and_a_flood_leave_room_for_a_stop() {
+    let mut running = start();
+    let pages: Vec<_> = (0..50).map(|_| running.page()).collect();
+    let open = pages.iter().filter(|page| page.is_ok()).count();
+    assert_eq!((open, running.live.viewers()), (32, 32));
+    running.publish(1);
+    assert_eq!(running.stop(), 200);
+    let guess = "GET /?token=00 HTTP/1.1\nHost: HOST\nConnection: close\n\n";
+    let refused: Vec<_> = (0..400).map(|_| running.status(guess)).collect();
+    assert!(refused.iter().all(|status| [401, 429].contains(status)));
+    assert!(refused.contains(&429));
+    // A flood with the token too.
+    let load = "GET /nothing?token=TOKEN HTTP/1.1\nHost: HOST\nConnection: close\n\n";
+    let loads: Vec<_> = (0..400).map(|_| running.status(load)).collect();
+    assert!(loads.contains(&404) && loads.contains(&429));
+    assert_eq!((running.stop(), running.stops()), (200, 2));
+    drop(pages);
+    wait_until(|| running.live.viewers() == 0);
+    wait_until(|| running.page().is_ok());
+}
+
+#[test]
+fn connections_that_send_nothing_are_closed() {
+    let running = start();
+    let idle: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(running.address).unwrap())
+        .collect();
+    // All places are taken until the server closes the idle connections.
+    wait_until(|| running.stop() == 200);
+    for mut connection in idle {
+        let _ = connection.set_read_timeout(Some(Duration::from_secs(20)));
+        assert!(!matches!(connection.read(&mut [0; 1]), Ok(1)));
+    }
+}
+
+#[test]
+fn the_stop_of_a_simulated_car_goes_to_its_pilot_and_else_to_the_guard() {
+    let mut running = start();
+    let mut page = running.page().unwrap();
+    json(&mut page, "drive");
+    let brake = CarBrake {
+        file: Some("/nonexistent/car.toml".into()),
+        live: Arc::clone(&running.live),
+    };
+    brake.stop().unwrap();
+    wait_until(|| running.tap.take_stop());
+    assert!(matches!(brake.disarm(), Err(BrakeError::Simulated)));
+    drop(running.pilot.take());
+    json(&mut page, "ended");
+    let error = brake.stop().unwrap_err();
+    assert!(matches!(error, BrakeError::Stop(_)), "{error}");
+    assert!(
+        error.to_string().contains("/nonexistent/car.toml"),
+        "{error}"
+    );
+    let error = brake.disarm().unwrap_err();
+    assert!(matches!(error, BrakeError::NoCar { .. }), "{error}");
+}
