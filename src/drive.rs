@@ -8,6 +8,7 @@ mod driver;
 mod ending;
 mod hand;
 mod live;
+mod observers;
 mod recording;
 mod session;
 mod setting;
@@ -52,6 +53,8 @@ pub struct Request {
     pub plot: Option<PathBuf>,
     /// The report is JSON, and no status line is shown.
     pub json: bool,
+    /// A page shows the drive.
+    pub watch: bool,
     /// The start of the program.
     pub born: Instant,
 }
@@ -70,6 +73,7 @@ impl Request {
             recording: None,
             plot: None,
             json: false,
+            watch: false,
             born: Instant::now(),
         }
     }

@@ -64,6 +64,8 @@ pub struct Step {
     pub controls: Controls,
     /// The command that was sent to the guard.
     pub command: Command,
+    /// When the frame had arrived.
+    pub arrived: Time,
     /// From the frame's arrival to the filled input of the network.
     pub vision: Duration,
     /// The engine's own time.
@@ -121,6 +123,18 @@ pub enum StepError {
     /// The guard cannot be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
+}
+
+impl StepError {
+    /// The fault that is reported to the guard.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Camera(error) => error.fault(),
+            Self::Vision(_) => Fault::Camera,
+            Self::Engine(_) => Fault::Engine,
+            Self::Link(_) => Fault::Pilot,
+        }
+    }
 }
 
 impl Pilot {
@@ -199,6 +213,11 @@ impl Pilot {
         self.frame.view()
     }
 
+    /// The network's latest outputs, concatenated.
+    pub fn outputs(&self) -> &[f32] {
+        &self.answers
+    }
+
     /// The present time.
     pub fn now(&self) -> Time {
         self.parts.clock.now()
@@ -211,14 +230,11 @@ impl Pilot {
     pub fn step(&mut self) -> Result<Step, StepError> {
         let result = self.process_frame();
         if let Err(error) = &result {
-            let fault = match error {
-                StepError::Camera(error) => error.fault(),
-                StepError::Vision(_) => Fault::Camera,
-                StepError::Engine(_) => Fault::Engine,
-                StepError::Link(_) => Fault::Pilot,
-            };
             // If the report does not reach the guard, the guard stops the car at its deadline.
-            let _ = self.parts.link.report(self.parts.clock.now(), fault);
+            let _ = self
+                .parts
+                .link
+                .report(self.parts.clock.now(), error.fault());
         }
         result
     }
@@ -226,6 +242,7 @@ impl Pilot {
     fn process_frame(&mut self) -> Result<Step, StepError> {
         self.parts.camera.next(&mut self.frame)?;
         let start = Instant::now();
+        let arrived = self.parts.clock.now();
         let reaction = self.reaction();
         self.preprocess()?;
         let vision = start.elapsed();
@@ -247,6 +264,7 @@ impl Pilot {
         Ok(Step {
             controls,
             command,
+            arrived,
             vision,
             inference: timing.total,
             device: timing.device,

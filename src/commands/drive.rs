@@ -49,6 +49,9 @@ pub struct Options {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
+    #[arg(long)]
+    pub watch: bool,
     /// Draw the driven path to this PNG; for a physical car the commands over time
     #[arg(long, value_name = "FILE.png")]
     pub plot: Option<PathBuf>,
@@ -141,6 +144,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }),
         plot: options.plot.clone(),
         json: options.json,
+        watch: options.watch,
         born,
         ..Request::new(car)
     })

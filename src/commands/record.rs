@@ -25,6 +25,9 @@ pub struct Options {
     /// The simulated car's world
     #[command(flatten)]
     simulator: SimulatorOptions,
+    /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
+    #[arg(long)]
+    watch: bool,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -68,6 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         recording: options.recording,
         frames: options.frames,
         json: options.json,
+        watch: options.watch,
         ..drive::Options::default()
     })
 }

@@ -1,6 +1,9 @@
 //! What drives a car: an engine, or an operator's hand.
 
+use std::time::Duration;
+
 use pilotage_guard::Link;
+use pilotage_tap::{FrameRecord, flags};
 use pilotage_vehicle::{Domain, Time};
 use pilotage_vision::FrameView;
 
@@ -36,6 +39,11 @@ pub trait Driver {
     /// The frame of the latest iteration, if this driver took one.
     fn frame(&self) -> Option<FrameView<'_>>;
 
+    /// The network's outputs of the latest iteration; none by hand.
+    fn outputs(&self) -> &[f32] {
+        &[]
+    }
+
     /// Adds this driver's part to a report.
     fn describe(&mut self, report: &mut DriveReport);
 }
@@ -55,6 +63,33 @@ pub enum Iteration {
 }
 
 impl Iteration {
+    /// Fills an observer's record.
+    pub fn fill(&self, record: &mut FrameRecord) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        match self {
+            Self::Engine(step) => {
+                record.sequence = step.command.sequence;
+                record.captured = step.command.captured.as_nanos();
+                record.arrived = step.arrived.as_nanos();
+                record.vision = nanos(step.vision);
+                record.inference = nanos(step.inference);
+                record.device = step.device.map_or(0, nanos);
+                record.sent = nanos(step.thinking);
+                record.reaction = step.reaction.map_or(0, nanos);
+                record.missed = step.missed;
+                record.set_controls(step.controls);
+                record.set_asked(&step.command);
+                if step.fallback {
+                    record.flags |= flags::FALLBACK;
+                }
+            }
+            Self::Hand { request, .. } => {
+                record.asked = [request.steering, request.throttle];
+                record.flags |= flags::BY_HAND;
+            }
+        }
+    }
+
     /// Steering and throttle as requested.
     pub const fn command(&self) -> (f32, f32) {
         match self {
@@ -109,6 +144,10 @@ impl Driver for EngineDriver {
 
     fn frame(&self) -> Option<FrameView<'_>> {
         Some(self.pilot.frame())
+    }
+
+    fn outputs(&self) -> &[f32] {
+        self.pilot.outputs()
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

@@ -13,6 +13,7 @@ use pilotage_vehicle::{Domain, monotonic};
 use super::driver::{Driver, Iteration};
 use super::ending::Ending;
 use super::live::{LiveLine, Source, View};
+use super::observers::Observers;
 use super::recording::Recording;
 use super::setting::Setting;
 use super::trace::Trace;
@@ -37,6 +38,7 @@ pub struct Session {
     setting: Setting,
     recording: Option<Recording>,
     trace: Option<Trace>,
+    observers: Option<Observers>,
     manager: Manager,
     watch: Watch,
     timing: LoopTiming,
@@ -66,6 +68,13 @@ impl Session {
         let manager = Manager::from_environment();
         let mut parts = assemble::parts(&request)?;
         say(&parts.announcement);
+        let observers = match request.watch {
+            true => {
+                let (file, frame) = (request.file.as_deref(), parts.driver.frame());
+                Some(Observers::start(&request.car, file, &parts.setting, frame)?)
+            }
+            false => None,
+        };
         parts.driver.prepare()?;
         manager.ready();
         let simulated = parts.setting.is_simulated();
@@ -95,6 +104,7 @@ impl Session {
             setting: parts.setting,
             recording: parts.recording.map(|it| it.keep(request.frames)),
             trace: (request.plot.is_some() && !simulated).then(Trace::default),
+            observers,
             manager,
             watch,
             timing: LoopTiming::new(),
@@ -116,6 +126,9 @@ impl Session {
         let result = self.driver.step();
         let state = self.driver.link().status().state;
         self.watch.state(state);
+        if let Some(ending) = self.observe(result.as_ref()) {
+            return Some(ending);
+        }
         match result {
             Ok(iteration) => self.add(&iteration, state),
             Err(error) => {
@@ -138,6 +151,32 @@ impl Session {
             _ if !self.request.by_hand && reached(self.frames) => Some(Ending::Frames),
             _ => None,
         }
+    }
+
+    /// Shows an iteration to observers, and stops the car if one has requested that. Allocates
+    /// nothing.
+    fn observe(&mut self, result: Result<&Iteration, &StepError>) -> Option<Ending> {
+        let observers = self.observers.as_mut()?;
+        let status = self.driver.link().status();
+        let frame = self.driver.frame();
+        if let Some(frame) = &frame {
+            observers.frame(frame.sequence, frame.captured);
+        }
+        let mut record = observers.record(&status);
+        match result {
+            Ok(iteration) => iteration.fill(&mut record),
+            Err(error) => record.set_fault(error.fault()),
+        }
+        record.set_outputs(self.driver.outputs());
+        if let Some(car) = self.setting.observed() {
+            record.set_simulated(car);
+        }
+        observers.show(&record, frame);
+        if !observers.take_stop() {
+            return None;
+        }
+        let now = self.driver.now();
+        self.driver.link().stop(now).err().map(Ending::Gone)
     }
 
     /// Adds an iteration to what is measured, shown and recorded.
@@ -208,7 +247,11 @@ impl Session {
         let wall = self.started.elapsed();
         drop(self.live.take());
         log::info!("ended after {wall:?}: {ending}");
-        self.disarm(ending)?;
+        let disarmed = self.disarm(ending);
+        if let Some(observers) = self.observers.take() {
+            observers.end(&self.driver.link().status());
+        }
+        disarmed?;
         let report = self.report(ending, wall);
         let text = match self.request.json {
             true => report.json()?,

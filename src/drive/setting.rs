@@ -5,11 +5,15 @@ use std::rc::Rc;
 
 use pilotage_guard::{LinkError, State};
 use pilotage_simulator::World;
+use pilotage_tap::Simulated;
 
 use super::ending::Ending;
 use super::live::Progress;
 use super::watch::say;
 use crate::guarded::OwnGuard;
+
+/// Points of the circuit on an observer's map.
+const TRACK_POINTS: u32 = 300;
 
 /// Where a car drives.
 pub enum Setting {
@@ -62,6 +66,37 @@ impl Setting {
                 throttle,
             },
         }
+    }
+
+    /// The centre line of the simulated circuit, metres; empty for a physical car.
+    pub fn track(&self) -> Vec<[f32; 2]> {
+        let Self::Simulated { world, .. } = self else {
+            return Vec::new();
+        };
+        let world = world.borrow();
+        let circuit = world.circuit();
+        let step = circuit.length() / f64::from(TRACK_POINTS);
+        (0..TRACK_POINTS)
+            .map(|index| circuit.point(f64::from(index) * step))
+            .map(|point| point.map(|metres| metres as f32))
+            .collect()
+    }
+
+    /// The state of the simulated car, for observers.
+    pub fn observed(&self) -> Option<Simulated> {
+        let Self::Simulated { world, .. } = self else {
+            return None;
+        };
+        let world = world.borrow();
+        let pose = world.pose();
+        Some(Simulated {
+            lap: world.lap_fraction() as f32,
+            speed: world.car().speed() as f32,
+            offset: world.offset() as f32,
+            x: pose.x as f32,
+            y: pose.y as f32,
+            heading: pose.heading as f32,
+        })
     }
 
     /// Reports the end of a physical car's connection.
