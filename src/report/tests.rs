@@ -20,6 +20,7 @@ fn step(thinking: Duration, missed: u64) -> Step {
             captured: Time::ZERO,
             sequence: 1,
         },
+        arrived: Time::ZERO,
         vision: thinking / 4,
         inference: thinking / 2,
         device: None,

@@ -17,7 +17,7 @@ fn floats(data: &TensorData) -> Option<Vec<f32>> {
 
 /// Elements of the float type of `like`. `None` if one is not finite.
 fn like(data: Vec<f32>, like: &TensorData) -> Option<TensorData> {
-    let data = match like {
+    match like {
         TensorData::F16(_) => {
             let halves: Vec<f16> = data.into_iter().map(f16::from_f32).collect();
             let finite = halves.iter().all(|x| x.is_finite());
@@ -27,8 +27,7 @@ fn like(data: Vec<f32>, like: &TensorData) -> Option<TensorData> {
             let finite = data.iter().all(|x| x.is_finite());
             finite.then_some(TensorData::F32(data))
         }
-    };
-    data
+    }
 }
 
 pub(super) fn unary(function: Function, x: &Tensor) -> Option<TensorData> {

@@ -242,7 +242,7 @@ impl Axis {
     /// The kernel's element for a tap of a phase.
     fn element(self, phase: usize, tap: usize) -> Option<usize> {
         let place = phase + self.stride * (self.taps - 1 - tap);
-        let aligned = place % self.dilation == 0;
+        let aligned = place.is_multiple_of(self.dilation);
         Some(place / self.dilation).filter(|&element| aligned && element < self.kernel)
     }
 }
