@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use pilotage_guard::SocketLink;
+use pilotage_guard::{LinkError, Refusal, SocketLink};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[path = "support/film.rs"]
@@ -209,7 +209,11 @@ fn the_death_of_the_guard_of_a_disarmed_car_ends_the_drive_and_its_motors_get_fa
         let drive = car.drive();
         car.wait_for("disarmed");
         assert_eq!(car.pulses(), [0, 0]);
-        let guard = SocketLink::connect(&car.folder.path().join("guard.sock")).unwrap();
+        let mut guard = SocketLink::connect(&car.folder.path().join("guard.sock")).unwrap();
+        // Not while the pilot is still connecting.
+        wait_for(PROMPT, "the pilot has declared itself", || {
+            guard.arm_pilot() != Err(LinkError::Refused(Refusal::NoPilot))
+        });
         kill_process(guard.process().unwrap(), signal).unwrap();
         wait_for(PROMPT, "failsafe is written", || {
             car.pulses() == [1_480_000, 1_500_000]

@@ -349,3 +349,19 @@ fn after_opening_a_write_does_not_allocate() {
     });
     assert_eq!(counted.count_total, 0);
 }
+
+#[test]
+fn a_device_that_cannot_be_opened_is_reported_with_advice() {
+    let text = |kind: ErrorKind| {
+        let device = PathBuf::from("/dev/i2c-1");
+        let reason = kind.into();
+        OpenError::Device { device, reason }.to_string()
+    };
+    assert!(text(ErrorKind::NotFound).contains("is it switched on and connected"));
+    assert!(text(ErrorKind::PermissionDenied).contains("add the user to the device's group"));
+    let other = text(ErrorKind::TimedOut);
+    assert!(
+        other.starts_with("/dev/i2c-1: ") && !other.contains(';'),
+        "{other}"
+    );
+}

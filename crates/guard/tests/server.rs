@@ -904,3 +904,44 @@ fn a_tick_is_due_within_a_tick_from_now() {
         crowd.poll();
     }
 }
+
+/// The number of messages that have arrived at this end since the last call.
+fn received(connection: &OwnedFd) -> usize {
+    let mut bytes = [0; 4096];
+    let mut count = 0;
+    while rustix::net::recv(connection, &mut bytes[..], RecvFlags::DONTWAIT).is_ok() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn the_pilot_is_sent_each_change_of_state_and_else_a_report_every_20_ms() {
+    let mut crowd = Crowd::with_pilot();
+    let operator = crowd.client();
+    crowd.drive();
+    received(&crowd.pilot);
+    crowd.now = crowd.now + Duration::from_millis(19);
+    crowd.poll();
+    assert_eq!(received(&crowd.pilot), 0);
+    crowd.now = crowd.now + Duration::from_millis(1);
+    crowd.poll();
+    assert_eq!(received(&crowd.pilot), 1);
+    crowd.poll();
+    assert_eq!(received(&crowd.pilot), 0);
+    crowd.send(&operator, 1, Request::Stop);
+    assert_eq!(received(&crowd.pilot), 1, "the stop");
+    assert_eq!(received(&operator), 1, "its own answer");
+}
+
+/// The guard never waits for a client that does not read.
+#[test]
+fn a_client_that_does_not_read_delays_nothing() {
+    let mut crowd = Crowd::with_pilot();
+    let client = crowd.client();
+    for number in 1..5000 {
+        crowd.send(&client, number, Request::Ask);
+    }
+    crowd.drive();
+    assert!(received(&client) < 4999, "some answers were left out");
+}

@@ -78,7 +78,14 @@ pub enum HelloError {
     },
     /// The guard refused, or did not answer.
     #[error("the guard rejected this pilot: {0}")]
-    Link(#[from] LinkError),
+    Link(LinkError),
+}
+
+// Not by `#[from]`, which would make it the source too, and print it twice.
+impl From<LinkError> for HelloError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
 }
 
 impl SocketLink {
