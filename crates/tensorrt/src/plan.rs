@@ -29,12 +29,13 @@ pub struct Progress<'a> {
 #[derive(Default)]
 pub struct BuildOptions<'a> {
     /// Each layer runs in the types of the model. Without effect where [`TensorRt::typing`] is
-    /// [`Typing::ByModel`], an error where it is [`Typing::ByFlags`].
+    /// [`Typing::ByModel`](crate::Typing::ByModel), an error where it is
+    /// [`Typing::ByFlags`](crate::Typing::ByFlags).
     pub strongly_typed: bool,
     /// Layers may run in FP16. An error for networks that are strongly typed.
     pub fp16: bool,
     /// The model is quantized, and layers may run in INT8; the device must have fast INT8. An error
-    /// where [`TensorRt::typing`] is [`Typing::ByModel`].
+    /// where [`TensorRt::typing`] is [`Typing::ByModel`](crate::Typing::ByModel).
     pub int8: bool,
     /// The workspace limit of a layer, in bytes. `None`: the library's default.
     pub workspace: Option<usize>,
