@@ -31,7 +31,8 @@ use sync::Synced;
 const BUFFERS: usize = 16;
 /// How long nothing is written after a failed write.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often a patient recorder looks for a free buffer.
+/// How long a patient recorder waits for a free buffer, and how often it looks.
+const HANGING: Duration = Duration::from_secs(10);
 const WAIT: Duration = Duration::from_millis(1);
 /// A lost camera answers at once; it is asked again after this.
 const AWAY: Duration = Duration::from_millis(20);
@@ -231,10 +232,14 @@ impl Recorder {
         if self.shared.is_full() {
             return;
         }
+        let began = Instant::now();
         let free = loop {
             match self.free.try_recv() {
-                // A blocking receive would allocate.
-                Err(TryRecvError::Empty) if self.patient => std::thread::sleep(WAIT),
+                // A blocking receive would allocate. A disk that hangs ends the wait, so that the
+                // drive can be ended.
+                Err(TryRecvError::Empty) if self.patient && began.elapsed() < HANGING => {
+                    std::thread::sleep(WAIT);
+                }
                 received => break received.ok(),
             }
         };

@@ -273,14 +273,14 @@ impl Session<'_> {
                 Point::Neutral | Point::LeftWheel | Point::RightWheel => MOTOR,
                 Point::Centre | Point::Left | Point::Right => SERVO,
             };
-            if shown && began.elapsed() >= limit {
-                shown = false;
+            let over = shown && began.elapsed() >= limit;
+            if over {
                 self.link.disarm(monotonic())?;
+            }
+            if over || (shown && !self.confirm(point, value)?) {
+                shown = false;
                 print("\nthe motors are off again: = shows the value once more, Enter keeps it");
                 prompt(question);
-            }
-            if shown {
-                self.confirm(point, value)?;
             }
             match typed.recv_timeout(self.period) {
                 Ok(line) => return Ok(line),
@@ -292,26 +292,28 @@ impl Session<'_> {
 }
 
 impl Session<'_> {
-    /// Requests that `value` is held for one more deadline.
-    fn confirm(&mut self, point: Point, value: Value) -> anyhow::Result<()> {
+    /// Requests that `value` is held for one more deadline. Returns false if the guard has stopped,
+    /// because this program was late.
+    fn confirm(&mut self, point: Point, value: Value) -> anyhow::Result<bool> {
         let refused = self.link.trim(point, value);
         let status = self.link.status();
         if let Some(failure) = status.failure {
             bail!("{failure}");
         }
         match (refused, status.state) {
-            // This program was late, as on a busy machine; the operator is still there.
             (
                 Err(LinkError::Refused(_)),
                 State::Stopped {
                     reason: StopReason::Deadline,
                 },
             ) => {
+                // An operator's stop since then would look the same, so nothing moves again without
+                // another key.
                 self.link.disarm(monotonic())?;
-                Ok(self.link.trim(point, value)?)
+                Ok(false)
             }
             (Err(LinkError::Refused(_)), State::Stopped { reason }) => bail!("{reason}"),
-            (done, _) => Ok(done?),
+            (done, _) => done.map(|()| true).map_err(Into::into),
         }
     }
 }

@@ -20,8 +20,9 @@ use crate::car::Car;
 /// The program that serves the page. It is another process, so that nothing with a network socket
 /// can delay the loop.
 const PROGRAM: &str = "pilotage-watch";
-/// How long that program may take to end after the drive.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long that program may take to end after the drive: longer than the longest stop that may be
+/// under way from the page (a guard that has to be killed, then failsafe). Usually 0.3 s.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How often its end is looked for.
 const POLL: Duration = Duration::from_millis(20);
 

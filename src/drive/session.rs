@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Session {
     // Drop order: the operator's buttons, then the driver's connection to the guard, then the guard
     // that was started here, so that it ends.
-    _buttons: Option<Buttons>,
+    buttons: Option<Buttons>,
     driver: Box<dyn Driver>,
     setting: Setting,
     recording: Option<Recording>,
@@ -96,7 +96,7 @@ impl Session {
             (true, false) => Watch::default(),
         };
         Ok(Self {
-            _buttons: match simulated || request.by_hand {
+            buttons: match simulated || request.by_hand {
                 true => None,
                 false => assemble::buttons(&request.car)?,
             },
@@ -245,9 +245,15 @@ impl Session {
     /// Fails if the simulated car cannot be disarmed, or the report cannot be written.
     pub fn finish(mut self, ending: &Ending) -> anyhow::Result<ExitCode> {
         let wall = self.started.elapsed();
+        let disarmed = self.disarm(ending);
         drop(self.live.take());
         log::info!("ended after {wall:?}: {ending}");
-        let disarmed = self.disarm(ending);
+        // The arm button may have been pressed since; its thread ends before the car is disarmed
+        // again.
+        if self.buttons.take().is_some() {
+            let now = self.driver.now();
+            let _ = self.driver.link().disarm(now);
+        }
         if let Some(observers) = self.observers.take() {
             observers.end(&self.driver.link().status());
         }

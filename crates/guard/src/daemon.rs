@@ -247,6 +247,7 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
             held = true;
             Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?
         }
+        Err(OpenError::Coarse { .. }) => Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?,
         motors => motors?,
     };
     insist(&mut motors, &Output::failsafe(&car.limits))?;

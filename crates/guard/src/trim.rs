@@ -150,11 +150,15 @@ impl Actuator for TrimmedMotors {
 
     fn trim(&mut self, point: Point, value: Value) -> bool {
         let range = range(self.settings.kind, point);
+        let before = self.tried.clone();
         let Some(mut slot) = slot(&mut self.tried, point) else {
             return false;
         };
         if slot.get() != value {
             slot.set(value.clamp(range.0, range.1));
+        }
+        // The other wheel may have stopped being tried.
+        if self.tried != before {
             self.motors.adjust(&self.tried);
         }
         true

@@ -643,7 +643,7 @@ fn a_lease_that_ends_stops_the_car() {
 }
 
 #[test]
-fn a_lease_arms_nothing_and_its_end_is_no_stop_of_a_disarmed_car() {
+fn a_lease_arms_nothing_and_is_not_idle() {
     let mut crowd = Crowd::with_pilot();
     let operator = crowd.client();
     crowd.send(&operator, 1, Request::Lease(true));
@@ -651,10 +651,7 @@ fn a_lease_arms_nothing_and_its_end_is_no_stop_of_a_disarmed_car() {
     crowd.now = crowd.now + LEASE;
     crowd.poll();
     assert_eq!(crowd.state(), State::Disarmed);
-    // Without a lease its end has no effect.
     crowd.drive();
-    crowd.send(&operator, 2, Request::Lease(false));
-    assert_eq!(crowd.mode(), Mode::Drive);
     // A connection with a lease is not idle, and not the first to make room.
     crowd.send(&operator, 3, Request::Lease(true));
     let idle: Vec<OwnedFd> = (0..40).map(|_| crowd.client()).collect();
@@ -944,4 +941,37 @@ fn a_client_that_does_not_read_delays_nothing() {
     }
     crowd.drive();
     assert!(received(&client) < 4999, "some answers were left out");
+}
+
+/// An operator who armed with a lease may have let go while it could not be renewed.
+#[test]
+fn an_ended_lease_arms_nothing_and_its_release_still_stops() {
+    let mut crowd = Crowd::with_pilot();
+    let holder = crowd.client();
+    crowd.send(&holder, 1, Request::Lease(true));
+    crowd.now = crowd.now + Duration::from_millis(301);
+    crowd.poll();
+    crowd.send(&holder, 2, Request::Arm(None));
+    assert!(
+        !matches!(crowd.state(), State::Armed(_)),
+        "{:?}",
+        crowd.state()
+    );
+    // With a new lease it arms; another operator's car stops when this one lets go.
+    crowd.send(&holder, 3, Request::Lease(true));
+    crowd.send(&holder, 4, Request::Disarm);
+    crowd.send(&holder, 5, Request::Arm(None));
+    assert!(
+        matches!(crowd.state(), State::Armed(_)),
+        "{:?}",
+        crowd.state()
+    );
+    crowd.send(&holder, 6, Request::Lease(false));
+    assert!(crowd.state().stopped().is_some());
+
+    // Without a lease any more, letting go stops the car all the same.
+    crowd.send(&holder, 7, Request::Disarm);
+    crowd.drive();
+    crowd.send(&holder, 8, Request::Lease(false));
+    assert!(crowd.state().stopped().is_some());
 }

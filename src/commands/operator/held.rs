@@ -118,7 +118,8 @@ impl Keys {
         let mut raw = before.clone();
         raw.local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO);
-        tcsetattr(stdin(), OptionalActions::Now, &raw).context("the terminal")?;
+        // Keys that were typed before are dropped: nobody holds them now.
+        tcsetattr(stdin(), OptionalActions::Flush, &raw).context("the terminal")?;
         Ok(Self { before })
     }
 

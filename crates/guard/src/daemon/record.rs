@@ -132,8 +132,7 @@ fn directories_of_users(root: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for (folder, prefix, inner) in [("run/user", "", "pilotage"), ("tmp", "pilotage-", "")] {
         let entries = fs::read_dir(root.join(folder)).into_iter().flatten();
-        let entries = entries.flatten().take(MOST_ENTRIES);
-        let of_a_user = entries.filter_map(|entry| {
+        let of_a_user = entries.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let user: u32 = name.strip_prefix(prefix)?.parse().ok()?;
             let path = match inner {

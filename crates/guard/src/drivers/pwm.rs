@@ -39,8 +39,11 @@ impl Pwm {
     pub fn open(settings: &PwmSettings, hold: impl Into<Hold>) -> Result<Self, OpenError> {
         let hold = hold.into();
         let (steering, throttle) = (&settings.steering, &settings.throttle);
-        for pin in [&settings.throttle_pin, &settings.steering_pin] {
-            resolution::check(&pin.chip, settings.frequency)?;
+        // Failsafe is written to any chip.
+        if !hold.is_regardless() {
+            for pin in [&settings.throttle_pin, &settings.steering_pin] {
+                resolution::check(&pin.chip, settings.frequency)?;
+            }
         }
         let period = (1e9 / settings.frequency) as u32;
         let open = |chip, channel, pulses| Pin::open(chip, channel, period, pulses, hold);

@@ -80,6 +80,8 @@ struct Client {
     holds_stop: bool,
     /// When this client's lease was last renewed; `None` without a lease.
     lease: Option<Time>,
+    /// Whether its lease was not renewed in time. It arms nothing until it has a new one.
+    lease_ended: bool,
 }
 
 impl Client {
@@ -92,6 +94,7 @@ impl Client {
             starter,
             holds_stop: false,
             lease: None,
+            lease_ended: false,
         }
     }
 
@@ -239,6 +242,7 @@ impl<A: Actuator> Server<A> {
                 .is_some_and(|renewed| now.since(renewed) >= LEASE)
             {
                 client.lease = None;
+                client.lease_ended = true;
                 ended = true;
             }
         }
@@ -396,11 +400,15 @@ impl<A: Actuator> Server<A> {
                 self.clients[index].holds_stop = held;
                 self.update_held_stop(now);
             }
-            Request::Lease(true) => self.clients[index].lease = Some(now),
+            Request::Lease(true) => {
+                self.clients[index].lease = Some(now);
+                self.clients[index].lease_ended = false;
+            }
             Request::Lease(false) => {
-                if self.clients[index].lease.take().is_some() {
-                    self.executor.stop(now);
-                }
+                // Whether or not the lease had ended already: the operator has let go.
+                self.clients[index].lease = None;
+                self.clients[index].lease_ended = false;
+                self.executor.stop(now);
             }
             Request::Fault(fault) => self.executor.report(now, fault),
             Request::Ask => {}
@@ -430,6 +438,10 @@ impl<A: Actuator> Server<A> {
         let Some(engine) = self.engine else {
             return Some(Refusal::NoPilot);
         };
+        if self.clients[index].lease_ended {
+            // Its operator may have let go since: as if a stop were held.
+            return Some(Refusal::StopHeld);
+        }
         if named.is_some_and(|named| named.engine != engine) {
             return Some(Refusal::OtherEngine);
         }
@@ -456,7 +468,7 @@ impl<A: Actuator> Server<A> {
         if client.holds_stop {
             self.update_held_stop(now);
         }
-        if client.lease.is_some() {
+        if client.lease.is_some() || client.lease_ended {
             self.executor.stop(now);
         }
     }

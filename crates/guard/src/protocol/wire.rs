@@ -17,8 +17,9 @@ use crate::{ArmRequest, Output, Refusal, Status};
 
 pub use bytes::{APPLIED, LONGEST_ABOUT, REPLY, REQUEST};
 
-/// The version of this protocol. It changes with each change to a message.
-pub const VERSION: u16 = 3;
+/// The version of this protocol. It changes with each change to an existing message: a guard rejects
+/// a kind of message that it does not know, and still takes a stop.
+pub const VERSION: u16 = 2;
 
 /// How long a lease ([`Request::Lease`]) lasts. Shorter than an operator notices, and several times
 /// the interval at which a client renews it.
