@@ -99,19 +99,16 @@ impl Folder {
         let list_path = path.join("data.csv");
         let failed = |reason| file(path, reason);
         fs::create_dir_all(path).map_err(failed)?;
-        let mut next = 0;
-        let mut foreign = false;
-        for entry in fs::read_dir(path).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let name = name.to_string_lossy();
-            match number(&name) {
-                Some(number) => next = next.max(number + 1),
-                None => foreign |= name != "data.csv" && !is_part(&name),
+        // Checked before the list is created, which would stay in a folder that is refused.
+        if !list_path.exists() {
+            for entry in fs::read_dir(path).map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name();
+                let name = name.to_string_lossy();
+                // Another recorder may create the list at the same time.
+                if name != "data.csv" && !is_part(&name) {
+                    return Err(FolderError::Foreign(path.to_owned()));
+                }
             }
-        }
-        let is_new = !list_path.exists();
-        if is_new && (foreign || next > 0) {
-            return Err(FolderError::Foreign(path.to_owned()));
         }
         let of_list = |reason| file(&list_path, reason);
         let mut list = OpenOptions::new()
@@ -123,11 +120,22 @@ impl Folder {
         flock(&list, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| FolderError::Taken(path.to_owned()))?;
         let length = continued(path, &mut list, &list_path)?;
-        // Left by a recorder that was killed.
-        for entry in fs::read_dir(path).map_err(failed)?.flatten() {
-            if is_part(&entry.file_name().to_string_lossy()) {
+        // The folder is locked: no other recorder adds pictures to those that are counted here.
+        let mut next = 0;
+        for entry in fs::read_dir(path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if let Some(number) = number(&name) {
+                next = next.max(number.saturating_add(1));
+            } else if is_part(&name) {
+                // Left by a recorder that was killed.
                 let _ = fs::remove_file(entry.path());
             }
+        }
+        // No recorder gets so far, and the numbers must not run out: a picture would be replaced.
+        if next > u64::MAX / 2 {
+            return Err(FolderError::Foreign(path.to_owned()));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -307,7 +315,7 @@ impl Writer {
             return Err(file(&folder.path.join("data.csv"), reason));
         }
         folder.length += row.len() as u64;
-        folder.next += 1;
+        folder.next = folder.next.saturating_add(1);
         Ok(())
     }
 }

@@ -116,6 +116,16 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
 }
 
 #[test]
+fn numbers_that_would_run_out_are_refused() {
+    let tape = folder();
+    drop(open(&tape).unwrap());
+    let last = tape.path().join(format!("{}.png", u64::MAX));
+    fs::write(&last, "of another").unwrap();
+    assert!(matches!(open(&tape), Err(FolderError::Foreign(_))));
+    assert_eq!(fs::read(&last).unwrap(), b"of another");
+}
+
+#[test]
 fn last_rows_without_a_whole_picture_are_removed() {
     let tape = folder();
     let mut writer = open(&tape)

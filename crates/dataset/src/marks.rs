@@ -56,7 +56,9 @@ fn read(folder: &Path) -> Result<Option<HashSet<String>>, DatasetError> {
 }
 
 /// Marks the pictures, each with a reason, in addition to earlier marks. The file is replaced
-/// atomically: after a power cut it has the old marks or all. Returns how many marks are new.
+/// atomically: after a power cut it has the old marks or all. Pictures whose names a list cannot
+/// have (control characters, spaces around the name) are not marked. Returns how many marks are
+/// new.
 ///
 /// # Errors
 /// When the present marks cannot be read, or the file cannot be written.
@@ -66,7 +68,7 @@ pub fn mark(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<usize, Data
         path: path.clone(),
         source,
     };
-    let known = read(folder)?.unwrap_or_default();
+    let mut known = read(folder)?.unwrap_or_default();
     let mut text = match known.is_empty() {
         true => "image_name,reason\n".to_owned(),
         // Read above, so it is a regular file of bounded rows.
@@ -77,11 +79,13 @@ pub fn mark(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<usize, Data
     }
     let mut new = 0;
     for (picture, reason) in pictures {
-        let Some(name) = picture.to_str() else {
+        let Some(name) = picture.to_str().filter(|name| can_be_listed(name)) else {
             continue;
         };
-        if !known.contains(name) {
-            text += &format!("{},{}\n", quoted(name), quoted(reason));
+        if known.insert(name.to_owned()) {
+            // A line end would begin another row.
+            let reason = reason.replace(char::is_control, " ");
+            text += &format!("{},{}\n", quoted(name), quoted(&reason));
             new += 1;
         }
     }
@@ -89,6 +93,11 @@ pub fn mark(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<usize, Data
         replace(folder, &path, &text).map_err(failed)?;
     }
     Ok(new)
+}
+
+/// Whether a row with this name is read as it was written.
+fn can_be_listed(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && !name.contains(char::is_control)
 }
 
 fn replace(folder: &Path, path: &Path, text: &str) -> io::Result<()> {

@@ -166,8 +166,13 @@ fn concat(inputs: &[&Tensor], axis: usize) -> Option<TensorData> {
 }
 
 fn interleave<T: Copy>(parts: &[(&[T], &[usize])], axis: usize) -> Vec<T> {
+    let total = parts.iter().map(|(v, _)| v.len()).sum();
+    let mut to = Vec::with_capacity(total);
+    // The outer axes of an empty result may be of any size.
+    if total == 0 {
+        return to;
+    }
     let outer: usize = parts[0].1[..axis].iter().product();
-    let mut to = Vec::with_capacity(parts.iter().map(|(v, _)| v.len()).sum());
     for i in 0..outer {
         for (v, shape) in parts {
             let run: usize = shape[axis..].iter().product();
@@ -223,8 +228,12 @@ fn cast(data: &TensorData, to: ElementType) -> TensorData {
 
 /// The elements at `indices` of an axis.
 pub(crate) fn select(x: &Tensor, axis: usize, indices: &[usize]) -> TensorData {
-    let outer: usize = x.shape()[..axis].iter().product();
     let inner: usize = x.shape()[axis + 1..].iter().product();
+    // The outer axes of an empty result may be of any size.
+    let outer: usize = match inner == 0 || indices.is_empty() {
+        true => 0,
+        false => x.shape()[..axis].iter().product(),
+    };
     let run = x.shape()[axis] * inner;
     each_type!(x.data(), v => (0..outer)
         .flat_map(|i| indices.iter().map(move |index| i * run + index * inner))

@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::fold::{fold, foldable};
 use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
-use crate::{Graph, GraphError, Node, OPSETS, OpError, Tensor, TensorType, Value, ValueId};
+use crate::{Graph, GraphError, Node, OPSETS, Op, OpError, Tensor, TensorType, Value, ValueId};
 use attributes::Attributes;
 use operators::{Reading, Site};
 use refusals::Refusals;
@@ -35,7 +35,8 @@ pub struct ReadOptions {
     /// The approximate limit of memory for the decoded file, in bytes. A small file can be
     /// crafted to decode to something much larger.
     pub max_decoded_bytes: usize,
-    /// The most elements of one value, and of all constants together.
+    /// The most elements of one value, and of all constants together, which includes the indices
+    /// of Gather nodes.
     pub max_elements: usize,
 }
 
@@ -88,6 +89,7 @@ impl Graph {
                 ..Graph::default()
             },
             by_name: HashMap::new(),
+            suffixes: HashMap::new(),
             constant_elements: 0,
         }
         .read(graph)
@@ -128,6 +130,9 @@ struct Reader<'a> {
     opset: i64,
     graph: Graph,
     by_name: HashMap<String, ValueId>,
+    /// The last suffix of each name that [`Reader::fresh`] had to extend.
+    suffixes: HashMap<String, usize>,
+    /// Elements of all constants, and indices of all Gather nodes.
     constant_elements: usize,
 }
 
@@ -229,8 +234,7 @@ impl Reader<'_> {
         let max = self.options.max_elements;
         limit(&format!("the value `{name}`"), elements.max(widest), max)?;
         if constant.is_some() {
-            self.constant_elements = self.constant_elements.saturating_add(elements);
-            limit("the sum of all constants", self.constant_elements, max)?;
+            self.count_constants(elements)?;
         }
         let id = ValueId(self.graph.values.len());
         if self.by_name.insert(name.clone(), id).is_some() {
@@ -243,6 +247,12 @@ impl Reader<'_> {
             constant,
         });
         Ok(id)
+    }
+
+    fn count_constants(&mut self, elements: usize) -> Result<(), GraphError> {
+        self.constant_elements = self.constant_elements.saturating_add(elements);
+        let max = self.options.max_elements;
+        limit("the sum of all constants", self.constant_elements, max)
     }
 
     fn constant(&mut self, name: String, tensor: Tensor) -> Result<ValueId, GraphError> {
@@ -261,12 +271,19 @@ impl Reader<'_> {
     }
 
     /// An unused name that begins with `like`.
-    fn fresh(&self, like: &str) -> String {
-        let mut name = like.to_owned();
-        while self.by_name.contains_key(&name) {
-            name.push('_');
+    fn fresh(&mut self, like: &str) -> String {
+        if !self.by_name.contains_key(like) {
+            return like.to_owned();
         }
-        name
+        // Counting on from the last suffix tries each name once: a file may repeat a node's name.
+        let suffix = self.suffixes.entry(like.to_owned()).or_default();
+        loop {
+            *suffix += 1;
+            let name = format!("{like}_{suffix}");
+            if !self.by_name.contains_key(&name) {
+                return name;
+            }
+        }
     }
 
     fn unsupported(&self, index: usize, node: &NodeProto) -> GraphError {
@@ -385,7 +402,8 @@ impl Reader<'_> {
             source,
         };
         if let Some(tensor) = zero_point {
-            let id = self.constant(self.fresh(&format!("{name}.zero_point")), tensor)?;
+            let zero_point = self.fresh(&format!("{name}.zero_point"));
+            let id = self.constant(zero_point, tensor)?;
             inputs.push(id);
         }
         let mut node = Node {
@@ -428,25 +446,22 @@ impl Reader<'_> {
     }
 
     fn fold_or_push(&mut self, node: Node) -> Result<(), GraphError> {
-        let constants: Option<Vec<&Tensor>> = (node.inputs.iter())
-            .map(|&v| self.graph.value(v).constant.as_ref())
-            .collect();
         let types: Vec<TensorType> = (node.outputs.iter())
             .map(|&v| self.graph.value(v).tensor_type())
             .collect();
-        let folded = match constants {
-            Some(constants) if foldable(&node.op) => {
-                // Count the elements before allocating them: a small file can request repeated
-                // doubling.
-                for t in &types {
-                    let elements = t.shape.iter().product();
-                    self.constant_elements = self.constant_elements.saturating_add(elements);
-                }
-                let max = self.options.max_elements;
-                limit("the sum of all constants", self.constant_elements, max)?;
-                fold(&node.op, &constants, &types)
+        let is_constant = |&v: &ValueId| self.graph.value(v).constant.is_some();
+        let folded = if foldable(&node.op) && node.inputs.iter().all(is_constant) {
+            // Count the elements before allocating them: a small file can request repeated
+            // doubling.
+            for t in &types {
+                self.count_constants(t.shape.iter().product())?;
             }
-            _ => None,
+            let constants: Vec<&Tensor> = (node.inputs.iter())
+                .filter_map(|&v| self.graph.value(v).constant.as_ref())
+                .collect();
+            fold(&node.op, &constants, &types)
+        } else {
+            None
         };
         match folded {
             Some(tensors) => {
@@ -454,7 +469,13 @@ impl Reader<'_> {
                     self.graph.values[v.0].constant = Some(tensor);
                 }
             }
-            None => self.graph.nodes.push(node),
+            None => {
+                // Each Gather has its own copy, however many nodes share the file's list.
+                if let Op::Gather { indices, .. } = &node.op {
+                    self.count_constants(indices.len())?;
+                }
+                self.graph.nodes.push(node);
+            }
         }
         Ok(())
     }

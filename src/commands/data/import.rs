@@ -13,7 +13,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pilotage_dataset::{
-    DatasetError, FolderWriter, Picture, PictureFile, Record, Recording, TubWriter, WriteError,
+    DatasetError, FolderWriter, Picture, PictureFile, PictureProblem, Record, Recording, TubWriter,
+    WriteError,
 };
 
 use super::warn;
@@ -136,8 +137,16 @@ fn copy(recording: &Recording, part: &Path, is_tub: bool) -> anyhow::Result<u64>
     let mut writer = Writer::create(part, &extra, is_tub)?;
     let all: Vec<usize> = (0..records.len()).collect();
     let file = |record: &Record, picture: Picture| -> Result<Vec<u8>, DatasetError> {
-        let bytes = recording.picture_file(record).unwrap_or_default();
-        let is_jpeg = PictureFile::new(&bytes).is_some_and(|it| it.is_jpeg());
+        // It was decoded, but it may be gone or another one by now.
+        let changed = |problem: PictureProblem| DatasetError::File {
+            path: recording.folder().join(&record.picture),
+            source: io::Error::other(problem),
+        };
+        let bytes = recording.picture_file(record).map_err(changed)?;
+        let is_jpeg = match PictureFile::new(&bytes) {
+            Some(file) => file.is_jpeg(),
+            None => return Err(changed(PictureProblem::Format)),
+        };
         Ok(match (is_jpeg || !is_tub) && !picture.turned {
             true => bytes,
             false => encode(&picture, is_jpeg || is_tub),

@@ -458,3 +458,17 @@ fn marked_records_are_left_out_and_nothing_is_deleted() {
     fs::remove_file(folder.path().join(LEFT_OUT)).unwrap();
     check(&folder.open(), FRAMES);
 }
+
+#[test]
+fn a_name_is_marked_once_and_only_if_its_row_can_be_read() {
+    let folder = Folder::new();
+    folder.frames(FRAMES).list(plain_rows(FRAMES));
+    let names = [name(3), name(3), "a\nb.jpg".into(), " c.jpg".into()];
+    let marks = names.map(|name| (PathBuf::from(name), "one\ntwo".to_owned()));
+    assert_eq!(mark(folder.path(), &marks).unwrap(), 1);
+    assert_eq!(
+        fs::read_to_string(folder.path().join(LEFT_OUT)).unwrap(),
+        format!("image_name,reason\n{},one two\n", name(3))
+    );
+    assert_eq!(folder.open().records().len(), FRAMES - 1);
+}

@@ -79,6 +79,10 @@ pub(super) struct Composer<'a> {
     graph: &'a Graph,
     constants: Vec<Tensor>,
     parts: Vec<Part>,
+    /// Indices of all Gather nodes so far.
+    indices: usize,
+    /// The most indices.
+    max_elements: usize,
 }
 
 /// Reads an operator as several nodes. `None` if it is another operator, or if it is this
@@ -88,6 +92,8 @@ pub(super) fn read(operator: &str, site: &mut Site<'_>) -> Option<Result<Recipe,
         graph: site.graph,
         constants: Vec::new(),
         parts: Vec::new(),
+        indices: 0,
+        max_elements: site.max_elements,
     };
     let results = compose(operator, &mut composer, site)?;
     Some(results.map(|results| Recipe {
@@ -183,6 +189,12 @@ impl Composer<'_> {
             expected: "1",
             found: of.len(),
         })?;
+        if let Op::Gather { indices, .. } = &op {
+            self.indices = self.indices.saturating_add(indices.len());
+            if self.indices > self.max_elements {
+                return Err(OpError::TooLarge { shape: of.shape });
+            }
+        }
         self.parts.push(Part {
             op,
             inputs: inputs.to_vec(),

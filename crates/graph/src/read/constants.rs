@@ -3,8 +3,8 @@
 //!
 //! [`Op`]: crate::Op
 
-use super::composite;
 use super::operators::Site;
+use super::{MAX_RANK, composite};
 use crate::infer::broadcast;
 use crate::tensor::element_count;
 use crate::{OpError, Tensor, TensorData};
@@ -42,12 +42,13 @@ fn tensor(shape: Vec<usize>, data: impl Into<TensorData>) -> Result<Tensor, OpEr
 }
 
 impl Site<'_> {
-    /// Checks the number of elements of a result before it is allocated.
+    /// Checks the rank and the number of elements of a result before it is allocated.
     pub(super) fn fits(&self, shape: &[usize]) -> Result<usize, OpError> {
         element_count(shape)
-            .filter(|&elements| elements <= self.max_elements)
+            .filter(|&elements| elements <= self.max_elements && shape.len() <= MAX_RANK)
             .ok_or_else(|| OpError::TooLarge {
-                shape: shape.to_vec(),
+                // The start of a very long shape suffices for a message.
+                shape: shape[..shape.len().min(MAX_RANK + 1)].to_vec(),
             })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Composer, Source};
 use crate::read::operators::Site;
-use crate::{ElementType, Function, Op, OpError, TensorData};
+use crate::{Function, Op, OpError, TensorData};
 
 type Composed = Result<Source, OpError>;
 
@@ -129,29 +129,54 @@ pub(super) fn power(c: &mut Composer<'_>, site: &Site<'_>) -> Option<Result<Vec<
     };
     let grows = c.of(x).shape.len() < site.value(1)?.shape.len();
     let result = match constant {
-        _ if grows => return cast_exponent(c, x, exponent, to),
+        _ if grows => return cast_exponent(c, site, x, exponent),
         Some(1.0) => c.then(Op::Identity, x),
         Some(2.0) => c.node(Op::Mul, &[x, x]),
         Some(3.0) => (c.node(Op::Mul, &[x, x])).and_then(|square| c.node(Op::Mul, &[square, x])),
         Some(0.5) => c.then(Op::Function(Function::Sqrt), x),
         Some(-1.0) => (c.number(x, 1.0)).and_then(|one| c.node(Op::Div, &[one, x])),
-        _ => return cast_exponent(c, x, exponent, to),
+        _ => return cast_exponent(c, site, x, exponent),
     };
     Some(result.map(|result| vec![result]))
 }
 
 fn cast_exponent(
     c: &mut Composer<'_>,
+    site: &Site<'_>,
     x: Source,
     exponent: Source,
-    to: ElementType,
 ) -> Option<Result<Vec<Source>, OpError>> {
-    if c.of(exponent).element_type == to {
+    let (from, to) = (c.of(exponent).element_type, c.of(x).element_type);
+    if from == to {
         return None;
+    }
+    if from.is_float()
+        && !to.is_float()
+        && let Err(error) = whole(site)
+    {
+        return Some(Err(error));
     }
     let cast = c.then(Op::Cast { to }, exponent);
     let result = cast.and_then(|exponent| c.node(Op::Pow, &[x, exponent]));
     Some(result.map(|result| vec![result]))
+}
+
+/// Refuses a float exponent of integers that is not a constant of whole numbers: ONNX computes
+/// such a power in float, but the exponent is cast to the integers' type here.
+fn whole(site: &Site<'_>) -> Result<(), OpError> {
+    let input = "Y";
+    let exponent = (site.constant(1, input)?).ok_or(OpError::MissingInput { input })?;
+    let exponents = floats(exponent.data()).unwrap_or_default();
+    // Every type of integers holds 127, and larger powers only of 0, 1 and -1.
+    let is_whole = |e: f32| e.fract() == 0.0 && e.abs() <= 127.0;
+    match exponents.iter().find(|&&e| !is_whole(e)) {
+        None => Ok(()),
+        Some(wrong) => Err(OpError::ConstantInput {
+            input,
+            found: wrong.to_string(),
+            expected: "whole numbers up to 127 as exponents of integers",
+        }),
+    }
 }
 
 /// The elements of a constant as f32, with its shape.

@@ -41,7 +41,10 @@ impl Reader<'_> {
             }
         }
         let constants = (constants.into_iter())
-            .map(|tensor| self.constant(self.fresh(&format!("{name}.constant")), tensor))
+            .map(|tensor| {
+                let name = self.fresh(&format!("{name}.constant"));
+                self.constant(name, tensor)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let mut made: Vec<ValueId> = Vec::with_capacity(parts.len());
         let resolve = |source: Source, made: &[ValueId]| match source {

@@ -99,7 +99,8 @@ pub(super) fn expand(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
 /// The product with a tensor of ones.
 fn repeated(c: &mut Composer<'_>, site: &Site<'_>, x: Source, ones: &[usize]) -> Composed {
     site.fits(&broadcast(&c.shape(x), ones)?)?;
-    let count = ones.iter().product();
+    // An empty x makes the product empty, but not the ones.
+    let count = site.fits(ones)?;
     let ones = c.numbers(x, ones, vec![1.0; count])?;
     c.node(Op::Mul, &[x, ones])
 }

@@ -2,7 +2,7 @@
 //! two selections (linear).
 
 use super::{Composer, Source};
-use crate::read::operators::{Site, axis};
+use crate::read::operators::{Site, axis, sorted_axes};
 use crate::{Op, OpError};
 
 type Composed = Result<Source, OpError>;
@@ -179,7 +179,9 @@ fn by_scale(
     }
     let plan = axes.iter().zip(scales).map(|(&axis, &scale)| {
         let input = shape[axis];
-        let output = (input as f64 * scale).floor() as usize;
+        // In float32, as ONNX Runtime: in float64, 10 * 0.9 would be less than 9. What overflows
+        // saturates here and is refused when the axis is resized.
+        let output = (input as f32 * scale as f32).floor() as usize;
         (
             axis,
             Axis {
@@ -218,9 +220,13 @@ pub(super) fn resize(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed {
     let shape = c.shape(x);
     let axes = match given {
         None => (0..shape.len()).collect(),
-        Some(given) => (given.iter())
-            .map(|&a| axis(a, &shape))
-            .collect::<Result<Vec<_>, _>>()?,
+        Some(given) => {
+            // Refuses repeated axes. The scales and sizes are in the given order.
+            sorted_axes(&given, &shape)?;
+            (given.iter())
+                .map(|&a| axis(a, &shape))
+                .collect::<Result<Vec<_>, _>>()?
+        }
     };
     let plan = match scales(site, 2)? {
         Some(scales) => by_scale(&shape, &axes, &scales)?,

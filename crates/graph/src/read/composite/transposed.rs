@@ -61,7 +61,8 @@ pub(super) fn conv_transpose(c: &mut Composer<'_>, site: &mut Site<'_>) -> Resul
     let groups = site.attributes.int("group")?.unwrap_or(1);
     let groups = (usize::try_from(groups).ok())
         .filter(|&groups| groups > 0 && depth == channels && channels % groups == 0)
-        .ok_or_else(|| wrong("C channels that the groups divide"))?;
+        .filter(|_| channels > 0 && units > 0)
+        .ok_or_else(|| wrong("C channels that the groups divide, and no axis of size 0"))?;
     let given = attributes(site, rank - 2)?;
     let kernel_given = list(site, "kernel_shape", rank - 2)?;
     let spatial = &weights.shape()[2..];
@@ -69,13 +70,15 @@ pub(super) fn conv_transpose(c: &mut Composer<'_>, site: &mut Site<'_>) -> Resul
         return Err(wrong("the kernel that kernel_shape states, not empty"));
     }
     let axes = [given.axis(0, h, kh)?, given.axis(1, w, kw)?];
+    // A stride is at most LARGEST.
     let phases = axes[0].stride * axes[1].stride;
-    let shape = [
-        units * groups * phases,
-        channels / groups,
-        axes[0].taps,
-        axes[1].taps,
-    ];
+    let outputs = units
+        .checked_mul(groups)
+        .and_then(|outputs| outputs.checked_mul(phases))
+        .ok_or_else(|| OpError::TooLarge {
+            shape: vec![units, groups, phases],
+        })?;
+    let shape = [outputs, channels / groups, axes[0].taps, axes[1].taps];
     site.fits(&shape)?;
     let data = match weights.data() {
         TensorData::F32(v) => phase_weights(v, [depth, units], groups, axes).into(),

@@ -1,7 +1,7 @@
 //! Operators that are read as several nodes, and operators on constants.
 
 use super::*;
-use crate::{Op, Tensor, TensorData};
+use crate::{Op, OpError, Tensor, TensorData};
 
 fn names(graph: &Graph) -> Vec<&'static str> {
     graph.nodes.iter().map(|node| node.op.name()).collect()
@@ -157,6 +157,133 @@ fn large_results_are_refused_before_they_are_allocated() {
             text.contains("memory") || text.contains("too large"),
             "{text}"
         );
+    }
+}
+
+/// The product with ones is empty, but the ones are not.
+#[test]
+fn a_huge_tile_of_an_empty_tensor_is_refused() {
+    let model = onnx(17)
+        .weights("x", &[1, 0])
+        .initializer(integers("repeats", &[1 << 40, 1]))
+        .node("Tile", &["x", "repeats"], &["y"], vec![])
+        .outputs(&["y"]);
+    let text = model.read().unwrap_err().to_string();
+    assert!(text.contains("more than memory can hold"), "{text}");
+}
+
+#[test]
+fn transposed_convolutions_without_channels_are_refused() {
+    for (x, w, group) in [
+        ([1, 0, 4, 4], [0, 1, 2, 2], i64::MAX),
+        ([1, 0, 4, 4], [0, 0, 2, 2], 1),
+        ([1, 2, 4, 4], [2, 0, 2, 2], 1),
+    ] {
+        let attributes = vec![int("group", group), ints("strides", &[1 << 16, 1 << 16])];
+        let model = onnx(17)
+            .weights("x", &x)
+            .weights("w", &w)
+            .node("ConvTranspose", &["x", "w"], &["y"], attributes)
+            .outputs(&["y"]);
+        let text = model.read().unwrap_err().to_string();
+        assert!(text.contains("no axis of size 0"), "{text}");
+    }
+}
+
+#[test]
+fn constants_of_too_many_axes_are_refused() {
+    for (rank, fits) in [(16, true), (17, false), (100_000, false)] {
+        for operator in ["ConstantOfShape", "Expand"] {
+            let model = onnx(17)
+                .weights("x", &[1])
+                .initializer(integers("s", &vec![1; rank]));
+            let inputs: &[&str] = match operator {
+                "Expand" => &["x", "s"],
+                _ => &["s"],
+            };
+            let model = model.node(operator, inputs, &["y"], vec![]).outputs(&["y"]);
+            match model.read() {
+                Ok(_) => assert!(fits, "{operator}, {rank} axes"),
+                Err(GraphError::InNode { source, .. }) => {
+                    assert!(!fits && matches!(source, OpError::TooLarge { .. }));
+                    assert!(source.to_string().len() < 200);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+fn resize(axes: &[i64], scales: &[f32]) -> Result<Graph, GraphError> {
+    onnx(18)
+        .input("x", &[1, 1, 10, 10])
+        .initializer(floats("scales", &[scales.len() as i64], scales))
+        .node(
+            "Resize",
+            &["x", "", "scales"],
+            &["y"],
+            vec![ints("axes", axes)],
+        )
+        .outputs(&["y"])
+        .read()
+}
+
+#[test]
+fn resize_names_each_axis_once() {
+    let graph = resize(&[3, -2], &[2.0, 3.0]).unwrap();
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 1, 30, 20]);
+    for axes in [[2, 2], [3, -1]] {
+        let source = match resize(&axes, &[2.0, 2.0]) {
+            Err(GraphError::InNode { source, .. }) => source,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(source, OpError::RepeatedAxis { .. }), "{source}");
+    }
+}
+
+/// In float64, both products are less than the whole number.
+#[test]
+fn resized_sizes_are_rounded_as_onnx_runtime_does() {
+    let graph = resize(&[2, 3], &[0.7, 0.9]).unwrap();
+    assert_eq!(graph.value(graph.outputs[0]).shape, [1, 1, 7, 9]);
+    for scale in [f32::MAX, f32::MIN_POSITIVE, f32::INFINITY, f32::NAN] {
+        assert!(resize(&[2], &[scale]).is_err(), "{scale}");
+    }
+}
+
+/// The axes before the empty one are too large to be counted through.
+#[test]
+fn empty_constants_of_large_axes_are_folded() {
+    let large = 1 << 20;
+    let model = onnx(17)
+        .initializer(floats("a", &[large, large, 0], &[]))
+        .initializer(floats("b", &[large, large, 1, 0], &[]))
+        .initializer(integers("i", &[0, 0]))
+        .node("Concat", &["a", "a"], &["joined"], vec![int("axis", 2)])
+        .node("Gather", &["b", "i"], &["selected"], vec![int("axis", 2)])
+        .outputs(&["joined", "selected"]);
+    let graph = model.read().unwrap();
+    assert!(graph.nodes.is_empty());
+    assert_eq!(only_output(&graph).shape(), [1 << 20, 1 << 20, 0]);
+}
+
+#[test]
+fn exponents_of_integers_are_whole() {
+    let power = |exponent: f32| {
+        onnx(17)
+            .initializer(integers("x", &[4, 9]))
+            .initializer(floats("e", &[], &[exponent]))
+            .node("Pow", &["x", "e"], &["y"], vec![])
+            .outputs(&["y"])
+            .read()
+    };
+    assert_eq!(
+        only_output(&power(2.0).unwrap()),
+        Tensor::vector(vec![16i64, 81])
+    );
+    for exponent in [0.5, 1e10] {
+        let text = power(exponent).unwrap_err().to_string();
+        assert!(text.contains("whole numbers"), "{text}");
     }
 }
 

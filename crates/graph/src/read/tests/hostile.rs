@@ -145,3 +145,37 @@ fn many_outputs_are_read_in_their_order() {
         Err(GraphError::DuplicateName { name: "v0".into() })
     );
 }
+
+/// Each Gather has its own copy of the indices.
+#[test]
+fn many_gathers_cannot_share_one_long_list() {
+    let model = |count: usize| {
+        let mut model = onnx(17)
+            .input("x", &[4])
+            .initializer(integers("i", &[0; 4096]));
+        for i in 0..count {
+            let name = format!("y{i}");
+            model = model.node("Gather", &["x", "i"], &[&name], vec![]);
+            model = model.outputs(&[&name]);
+        }
+        model.bytes()
+    };
+    assert!(Graph::read(&model(10), &tight()).is_ok());
+    assert!(too_large(&model(20), &tight()));
+}
+
+/// A reader that tries all earlier names for each value would take minutes.
+#[test]
+fn many_nodes_of_one_name_have_values_of_their_own() {
+    let count = 5000;
+    let mut model = onnx(17).input("v0", &[1]);
+    for i in 0..count {
+        let (from, to) = (format!("v{i}"), format!("v{}", i + 1));
+        model = model.node("HardSwish", &[&from], &[&to], vec![]);
+    }
+    for node in &mut model.graph().node {
+        node.name = "same".into();
+    }
+    let graph = model.outputs(&[&format!("v{count}")]).read().unwrap();
+    assert_eq!(graph.nodes.len(), 2 * count);
+}
