@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::print;
 use pilotage_guard::{
-    GuardedCar, INSTALLED, Link, Record, SocketLink, State, Status, Stopped, Target, stop_all,
+    INSTALLED, Link, SocketLink, State, Status, Stopped, Target, guard_socket, stop_all,
 };
 use pilotage_vehicle::monotonic;
 use serde::Serialize;
@@ -48,16 +48,10 @@ impl Options {
     /// The socket of the car's guard: from the guard's record, else from car.toml.
     fn socket(&self) -> anyhow::Result<PathBuf> {
         let file = self.car.as_deref().unwrap_or(Path::new(INSTALLED));
-        let records = Record::of(file);
-        if let Some(record) = records.iter().find(|record| record.runs()) {
-            return Ok(record.socket.clone());
-        }
-        let loaded = GuardedCar::load(file);
-        let car = loaded.with_context(|| match self.car {
+        guard_socket(file).with_context(|| match self.car {
             None => "no car is installed here: name the file of another with --car",
             Some(_) => "no guard of this car runs",
-        })?;
-        Ok(car.socket)
+        })
     }
 
     /// A connection to the guard, and the car's name as the guard reports it.

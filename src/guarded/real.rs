@@ -2,7 +2,7 @@
 //! pilot starts.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{ConnectError, GuardedCar, ProcessId, SocketLink};
+use pilotage_guard::{
+    ConnectError, GUARD_PROGRAM, GuardedCar, ProcessId, ProgramError, SocketLink, ended_within,
+    failsafe_by_program, program_beside,
+};
 use pilotage_vehicle::Domain;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -23,15 +26,10 @@ const START: Duration = Duration::from_secs(5);
 const END: Duration = Duration::from_millis(500);
 /// How long the watcher of a dead guard may take to write failsafe, or to report why it could not.
 const WATCHER: Duration = Duration::from_secs(2);
-/// How long writing failsafe may take before the motors count as unreachable.
-const FAILSAFE: Duration = Duration::from_secs(3);
 /// The guard is asked for its status at least this often.
 const ASK: Duration = Duration::from_secs(1);
 /// How long a guard may take to end after its connection has closed.
 const SILENT: Duration = Duration::from_millis(10);
-
-/// The only program that writes to motors.
-const PROGRAM: &str = "pilotage-guard";
 
 /// The connection to a car's guard.
 pub struct GuardConnection {
@@ -64,73 +62,28 @@ impl GuardConnection {
 /// # Errors
 /// Fails if it does not exist, or has another version.
 pub fn guard_program() -> Result<PathBuf, GuardedError> {
-    let own = std::env::current_exe().map_err(GuardedError::Itself)?;
-    let program = own.with_file_name(PROGRAM);
-    if !program.exists() {
-        return Err(GuardedError::NoProgram { program });
-    }
-    let version = Command::new(&program).arg("--version").output();
-    let version = version.map_err(|reason| GuardedError::Start {
-        program: program.clone(),
-        reason,
-    })?;
-    let found = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let wanted = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
-    match found == wanted {
-        true => Ok(program),
-        false => Err(GuardedError::OtherVersion {
+    program_beside(GUARD_PROGRAM).map_err(|error| match error {
+        ProgramError::Itself(reason) => GuardedError::Itself(reason),
+        ProgramError::Missing(program) => GuardedError::NoProgram { program },
+        ProgramError::Start { program, reason } => GuardedError::Start { program, reason },
+        ProgramError::OtherVersion {
             program,
             found,
             wanted,
-        }),
-    }
+        } => GuardedError::OtherVersion {
+            program,
+            found,
+            wanted,
+        },
+    })
 }
 
-/// Writes failsafe to the motors of the car of `file`, whose guard is dead. The program
-/// `pilotage-guard` does it, because no other program opens motors.
+/// Writes failsafe to the motors of the car of `file`, whose guard is dead.
 ///
 /// # Errors
-/// Fails if that program does not exist, or if it reports why the write failed.
+/// As [`failsafe_by_program`].
 pub fn write_failsafe(file: &Path) -> io::Result<()> {
-    run_failsafe(file, &[])
-}
-
-/// As [`write_failsafe`], but does nothing if another guard of these motors runs.
-fn write_failsafe_if_dead(file: &Path) -> io::Result<()> {
-    run_failsafe(file, &["--if-dead"])
-}
-
-fn run_failsafe(file: &Path, more: &[&str]) -> io::Result<()> {
-    let own = std::env::current_exe()?;
-    let program = own.with_file_name(PROGRAM);
-    let mut command = Command::new(&program);
-    command.arg("--failsafe").args(more).arg("--car").arg(file);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        let program = program.display();
-        io::Error::new(
-            error.kind(),
-            format!("{program} cannot be started: {error}"),
-        )
-    })?;
-    // The caller must not hang on a bus that hangs in the kernel.
-    let Some(status) = ended_with(&mut child, FAILSAFE) else {
-        let _ = child.kill();
-        let reason = format!("the motors cannot be reached: no answer for {FAILSAFE:?}");
-        return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-    };
-    if status.success() {
-        return Ok(());
-    }
-    let mut message = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        let _ = stderr.read_to_string(&mut message);
-    }
-    let message = message.trim().trim_start_matches("error: ").to_owned();
-    Err(io::Error::other(message))
+    failsafe_by_program(file, false)
 }
 
 /// A guard that the pilot started, with its watcher. A thread of the pilot watches both: it kills a
@@ -169,7 +122,7 @@ impl OwnGuard {
             // Another program has started a guard in the meantime.
             Ok(link) => {
                 drop(ours);
-                let _ = ended_with(&mut child, START);
+                let _ = ended_within(&mut child, START);
                 return Ok(GuardConnection { own: None, link });
             }
             Err(error) => {
@@ -263,7 +216,7 @@ fn watch(mut child: Child, mut heartbeat: SocketLink, car: &GuardedCar, end: &At
         // The guard's watcher then writes failsafe.
         let _ = guard.kill(Duration::ZERO);
     }
-    let watched = ended_with(&mut child, WATCHER);
+    let watched = ended_within(&mut child, WATCHER);
     if watched.is_some_and(|status| status.code() == Some(1)) {
         // The watcher has reported that it wrote failsafe.
         return;
@@ -274,7 +227,7 @@ fn watch(mut child: Child, mut heartbeat: SocketLink, car: &GuardedCar, end: &At
         log::error!("the guard died or froze");
         return;
     }
-    match write_failsafe_if_dead(&car.file) {
+    match failsafe_by_program(&car.file, true) {
         Ok(()) => log::error!("the guard died or froze: failsafe was written"),
         Err(error) => log::error!("the guard died or froze, and {error}"),
     }
@@ -300,21 +253,7 @@ fn answers(heartbeat: &mut SocketLink, car: &GuardedCar, deadline: Duration) -> 
 }
 
 fn ended_well(child: &mut Child, patience: Duration) -> bool {
-    ended_with(child, patience).is_some_and(|status| status.success())
-}
-
-/// The exit status of a process, if it ends within `patience`.
-fn ended_with(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
-    let began = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if began.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Ok(None) | Err(_) => return None,
-        }
-    }
+    ended_within(child, patience).is_some_and(|status| status.success())
 }
 
 impl Drop for OwnGuard {

@@ -4,6 +4,7 @@ mod locks;
 pub mod notify;
 pub(crate) mod process;
 pub(crate) mod process_id;
+pub(crate) mod programs;
 pub(crate) mod record;
 mod share;
 pub(crate) mod stop;

@@ -1,24 +1,16 @@
 //! Stop and disarm, as `pilotage stop` and `pilotage disarm` do them.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use pilotage_guard::{
-    CarFileError, ConnectError, GuardedCar, INSTALLED, Link, LinkError, Record, SocketLink, State,
-    StopError, Stopped, Target, stop_all,
+    CarFileError, ConnectError, INSTALLED, Link, LinkError, SocketLink, State, StopError, Stopped,
+    Target, failsafe_by_program, guard_socket, stop_all,
 };
 use pilotage_tap::ObserveError;
 use pilotage_vehicle::monotonic;
 
 use crate::Live;
-
-/// How long writing failsafe may take before the motors count as unreachable.
-const FAILSAFE: Duration = Duration::from_secs(3);
-/// The only program that writes to motors.
-const PROGRAM: &str = "pilotage-guard";
 
 /// What the page can do to a car. Both calls may block for seconds.
 pub trait Brake: Send + Sync + 'static {
@@ -88,7 +80,7 @@ impl Brake for CarBrake {
         let mut done = Vec::new();
         let mut failed = None;
         // Every car is stopped before an error is reported.
-        for stopped in stop_all(target, write_failsafe) {
+        for stopped in stop_all(target, |file| failsafe_by_program(file, false)) {
             match stopped.map_err(BrakeError::from).and_then(describe) {
                 Ok(text) => done.push(text),
                 Err(error) => failed = Some(error),
@@ -102,16 +94,10 @@ impl Brake for CarBrake {
             return Err(BrakeError::Simulated);
         }
         let file = self.file.as_deref().unwrap_or(Path::new(INSTALLED));
-        let records = Record::of(file);
-        let socket = match records.iter().find(|record| record.runs()) {
-            Some(record) => record.socket.clone(),
-            None => GuardedCar::load(file)
-                .map(|car| car.socket)
-                .map_err(|reason| {
-                    let file = file.to_owned();
-                    BrakeError::NoCar { file, reason }
-                })?,
-        };
+        let socket = guard_socket(file).map_err(|reason| {
+            let file = file.to_owned();
+            BrakeError::NoCar { file, reason }
+        })?;
         let mut link = SocketLink::connect(&socket)?;
         link.disarm(monotonic())?;
         match link.status().failure {
@@ -139,49 +125,4 @@ fn describe(stopped: Stopped) -> Result<String, BrakeError> {
              failsafe"
         )),
     }
-}
-
-/// Writes failsafe to the motors of the car of `file`, whose guard is dead, by the program
-/// `pilotage-guard` in this program's folder: no other program opens motors.
-fn write_failsafe(file: &Path) -> io::Result<()> {
-    let program = std::env::current_exe()?.with_file_name(PROGRAM);
-    let mut command = Command::new(&program);
-    command.arg("--failsafe").arg("--car").arg(file);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        let program = program.display();
-        io::Error::new(
-            error.kind(),
-            format!("{program} cannot be started: {error}"),
-        )
-    })?;
-    if !ends_within(&mut child, FAILSAFE) {
-        let _ = child.kill();
-        let _ = child.try_wait();
-        let reason = format!("the motors cannot be reached: no answer for {FAILSAFE:?}");
-        return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-    }
-    if child.wait()?.success() {
-        return Ok(());
-    }
-    let mut message = String::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        let _ = stderr.read_to_string(&mut message);
-    }
-    let message = message.trim().trim_start_matches("error: ").to_owned();
-    Err(io::Error::other(message))
-}
-
-fn ends_within(child: &mut Child, limit: Duration) -> bool {
-    let began = Instant::now();
-    while matches!(child.try_wait(), Ok(None)) {
-        if began.elapsed() > limit {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
 }

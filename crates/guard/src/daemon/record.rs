@@ -366,6 +366,19 @@ impl Record {
     }
 }
 
+/// The socket of the guard of the car of `file`: from the record of a guard that runs, else from
+/// car.toml.
+///
+/// # Errors
+/// When no guard of it runs and car.toml cannot be used.
+pub fn guard_socket(file: &Path) -> Result<PathBuf, CarFileError> {
+    let records = Record::of(file);
+    match records.into_iter().find(Record::runs) {
+        Some(record) => Ok(record.socket),
+        None => Ok(GuardedCar::load(file)?.socket),
+    }
+}
+
 /// Removes the records of dead guards whose car.toml is gone.
 fn prune(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
