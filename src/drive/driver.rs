@@ -63,13 +63,11 @@ pub enum Iteration {
 }
 
 impl Iteration {
-    /// Fills an observer's record.
+    /// Fills an observer's record of the iteration's frame.
     pub fn fill(&self, record: &mut FrameRecord) {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         match self {
             Self::Engine(step) => {
-                record.sequence = step.command.sequence;
-                record.captured = step.command.captured.as_nanos();
                 record.arrived = step.arrived.as_nanos();
                 record.vision = nanos(step.vision);
                 record.inference = nanos(step.inference);

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pilotage_guard::Status;
+use pilotage_guard::{ProgramError, Status, ended_within, program_beside};
 use pilotage_tap::{
     CreateError, Drive, FrameRecord, PictureView, PixelFormat, ServeError, Tap, TapServer, flags,
 };
@@ -23,8 +23,6 @@ const PROGRAM: &str = "pilotage-watch";
 /// How long that program may take to end after the drive: longer than the longest stop that may be
 /// under way from the page (a guard that has to be killed, then failsafe). Usually 0.3 s.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// How often its end is looked for.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Why a drive cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +60,26 @@ pub struct Observers {
     /// `None` at the end. The page ends when its connection is closed.
     server: Option<TapServer>,
     page: Child,
-    /// The frame of the latest record.
-    latest: (u64, Time),
+}
+
+impl From<ProgramError> for ObserversError {
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Missing(program) => Self::NoProgram(program),
+            ProgramError::Itself(reason) | ProgramError::Start { reason, .. } => {
+                Self::Start(reason)
+            }
+            ProgramError::OtherVersion {
+                program,
+                found,
+                wanted,
+            } => Self::OtherVersion {
+                program,
+                found,
+                wanted,
+            },
+        }
+    }
 }
 
 impl Observers {
@@ -78,7 +94,7 @@ impl Observers {
         setting: &Setting,
         frame: Option<FrameView<'_>>,
     ) -> Result<Self, ObserversError> {
-        let program = program()?;
+        let program = program_beside(PROGRAM)?;
         let limits = car.limits.spec();
         let drive = Drive {
             name: car.name.clone(),
@@ -101,18 +117,13 @@ impl Observers {
             tap,
             server: Some(server),
             page,
-            latest: (0, Time::ZERO),
         })
     }
 
-    /// Notes the frame of the following record.
-    pub const fn frame(&mut self, sequence: u64, captured: Time) {
-        self.latest = (sequence, captured);
-    }
-
-    /// A record of the latest frame with the guard's `status`.
-    pub fn record(&self, status: &Status) -> FrameRecord {
-        let (sequence, captured) = self.latest;
+    /// A record of `frame`, if the driver has one, with the guard's `status`.
+    pub fn record(status: &Status, frame: Option<FrameView<'_>>) -> FrameRecord {
+        let (sequence, captured) =
+            frame.map_or((0, Time::ZERO), |frame| (frame.sequence, frame.captured));
         let mut record = FrameRecord::new(sequence, captured);
         record.set_guard(status.state, status.output);
         if status.stop_held {
@@ -142,47 +153,20 @@ impl Observers {
         }
     }
 
-    /// Whether somebody pressed STOP on the page of a simulated drive since the last call. The stop
+    /// Whether STOP was pressed on the page of a simulated drive since the last call. The stop
     /// of any other car goes from the page's program to its guard.
     pub fn take_stop(&self) -> bool {
         self.tap.take_stop()
     }
 
     /// Shows the last state, and waits until the page's program has ended.
-    pub fn end(mut self, status: &Status) {
-        let record = self.record(status);
-        self.tap.publish(&record);
+    pub fn end(mut self, last: &FrameRecord) {
+        self.tap.publish(last);
         self.server = None;
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            match self.page.try_wait() {
-                Ok(None) => std::thread::sleep(POLL),
-                _ => return,
-            }
+        if ended_within(&mut self.page, PATIENCE).is_none() {
+            let _ = self.page.kill();
+            let _ = self.page.wait();
         }
-        let _ = self.page.kill();
-        let _ = self.page.wait();
-    }
-}
-
-/// The program in this program's folder, with the same version.
-fn program() -> Result<PathBuf, ObserversError> {
-    let own = std::env::current_exe().map_err(ObserversError::Start)?;
-    let program = own.with_file_name(PROGRAM);
-    if !program.exists() {
-        return Err(ObserversError::NoProgram(program));
-    }
-    let version = Command::new(&program).arg("--version").output();
-    let version = version.map_err(ObserversError::Start)?;
-    let found = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let wanted = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
-    match found == wanted {
-        true => Ok(program),
-        false => Err(ObserversError::OtherVersion {
-            program,
-            found,
-            wanted,
-        }),
     }
 }
 

@@ -159,10 +159,7 @@ impl Session {
         let observers = self.observers.as_mut()?;
         let status = self.driver.link().status();
         let frame = self.driver.frame();
-        if let Some(frame) = &frame {
-            observers.frame(frame.sequence, frame.captured);
-        }
-        let mut record = observers.record(&status);
+        let mut record = Observers::record(&status, frame);
         match result {
             Ok(iteration) => iteration.fill(&mut record),
             Err(error) => record.set_fault(error.fault()),
@@ -255,7 +252,8 @@ impl Session {
             let _ = self.driver.link().disarm(now);
         }
         if let Some(observers) = self.observers.take() {
-            observers.end(&self.driver.link().status());
+            let status = self.driver.link().status();
+            observers.end(&Observers::record(&status, self.driver.frame()));
         }
         disarmed?;
         let report = self.report(ending, wall);
