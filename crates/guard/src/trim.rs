@@ -150,15 +150,13 @@ impl Actuator for TrimmedMotors {
 
     fn trim(&mut self, point: Point, value: Value) -> bool {
         let range = range(self.settings.kind, point);
-        let before = self.tried.clone();
+        let was_tried = other_wheel(&mut self.tried, point).map(std::mem::take);
         let Some(mut slot) = slot(&mut self.tried, point) else {
             return false;
         };
-        if slot.get() != value {
-            slot.set(value.clamp(range.0, range.1));
-        }
-        // The other wheel may have stopped being tried.
-        if self.tried != before {
+        let value = value.clamp(range.0, range.1);
+        if slot.get() != value || was_tried.is_some_and(|value| value != 0) {
+            slot.set(value);
             self.motors.adjust(&self.tried);
         }
         true
@@ -261,15 +259,23 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
     }))
 }
 
-/// The speed at which a motor is tried; the other motor is not tried any more.
+/// The speed at which a motor is tried.
 fn of_motors(motors: &mut DifferentialSettings, point: Point) -> Option<Slot<'_>> {
-    let (tried, other) = match point {
-        Point::LeftWheel => (&mut motors.left.tried, &mut motors.right.tried),
-        Point::RightWheel => (&mut motors.right.tried, &mut motors.left.tried),
+    Some(Slot::Whole(match point {
+        Point::LeftWheel => &mut motors.left.tried,
+        Point::RightWheel => &mut motors.right.tried,
         _ => return None,
-    };
-    *other = 0;
-    Some(Slot::Whole(tried))
+    }))
+}
+
+/// The speed at which the other motor is tried: one is tried at a time.
+fn other_wheel(settings: &mut ActuatorSettings, point: Point) -> Option<&mut Value> {
+    let motors = settings.pca9685.as_mut()?.differential.as_mut()?;
+    match point {
+        Point::LeftWheel => Some(&mut motors.right.tried),
+        Point::RightWheel => Some(&mut motors.left.tried),
+        _ => None,
+    }
 }
 
 fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {

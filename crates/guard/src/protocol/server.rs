@@ -78,10 +78,23 @@ struct Client {
     starter: bool,
     /// Whether this client holds a stop button down.
     holds_stop: bool,
-    /// When this client's lease was last renewed; `None` without a lease.
-    lease: Option<Time>,
-    /// Whether its lease was not renewed in time. It arms nothing until it has a new one.
-    lease_ended: bool,
+    lease: Lease,
+}
+
+/// A client's lease: while it holds one, the car stays armed only as long as the lease is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    None,
+    /// Last renewed at this time.
+    Held(Time),
+    /// Not renewed in time: this client arms nothing until it has a new one.
+    Ended,
+}
+
+impl Lease {
+    const fn is_held(self) -> bool {
+        matches!(self, Self::Held(_))
+    }
 }
 
 impl Client {
@@ -93,14 +106,13 @@ impl Client {
             pilot: false,
             starter,
             holds_stop: false,
-            lease: None,
-            lease_ended: false,
+            lease: Lease::None,
         }
     }
 
     /// Whether the connection may be closed when it is idle.
     const fn expendable(&self) -> bool {
-        !self.pilot && !self.starter && !self.holds_stop && self.lease.is_none()
+        !self.pilot && !self.starter && !self.holds_stop && !self.lease.is_held()
     }
 }
 
@@ -237,12 +249,10 @@ impl<A: Actuator> Server<A> {
     fn end_leases(&mut self, now: Time) {
         let mut ended = false;
         for client in &mut self.clients {
-            if client
-                .lease
-                .is_some_and(|renewed| now.since(renewed) >= LEASE)
+            if let Lease::Held(renewed) = client.lease
+                && now.since(renewed) >= LEASE
             {
-                client.lease = None;
-                client.lease_ended = true;
+                client.lease = Lease::Ended;
                 ended = true;
             }
         }
@@ -301,7 +311,7 @@ impl<A: Actuator> Server<A> {
         let clients = self.clients.iter().enumerate();
         let closable = clients.filter(|(_, client)| !client.pilot && !client.starter);
         let idlest = closable.min_by_key(|(_, client)| {
-            let holds = client.holds_stop || client.lease.is_some();
+            let holds = client.holds_stop || client.lease.is_held();
             (holds, client.active)
         });
         if let Some((index, _)) = idlest {
@@ -400,14 +410,10 @@ impl<A: Actuator> Server<A> {
                 self.clients[index].holds_stop = held;
                 self.update_held_stop(now);
             }
-            Request::Lease(true) => {
-                self.clients[index].lease = Some(now);
-                self.clients[index].lease_ended = false;
-            }
+            Request::Lease(true) => self.clients[index].lease = Lease::Held(now),
             Request::Lease(false) => {
                 // Whether or not the lease had ended already: the operator has let go.
-                self.clients[index].lease = None;
-                self.clients[index].lease_ended = false;
+                self.clients[index].lease = Lease::None;
                 self.executor.stop(now);
             }
             Request::Fault(fault) => self.executor.report(now, fault),
@@ -438,7 +444,7 @@ impl<A: Actuator> Server<A> {
         let Some(engine) = self.engine else {
             return Some(Refusal::NoPilot);
         };
-        if self.clients[index].lease_ended {
+        if self.clients[index].lease == Lease::Ended {
             // Its operator may have let go since: as if a stop were held.
             return Some(Refusal::StopHeld);
         }
@@ -468,7 +474,7 @@ impl<A: Actuator> Server<A> {
         if client.holds_stop {
             self.update_held_stop(now);
         }
-        if client.lease.is_some() || client.lease_ended {
+        if client.lease != Lease::None {
             self.executor.stop(now);
         }
     }
