@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::{DatasetError, RowProblem};
+use crate::error::DatasetError;
 use crate::notes::Note;
 use crate::path::{Finder, ListedPath};
 use crate::recording::{Found, Record};
-use crate::table::{Fields, Table, Titles, row_error};
+use crate::table::{Fields, InColumn, Table, Titles};
 
 pub(crate) const LIST: &str = "data.csv";
 /// No car is faster, in m/s, or turns faster, in rad/s.
@@ -44,27 +44,9 @@ pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
         finder: Finder::default(),
         no_times: 0,
     };
-    while let Some(row) = table.next()? {
-        let record = match row.fields {
-            Ok(fields) => reader.record(fields, &columns),
-            Err(problem) => Err(("", problem)),
-        };
-        match record {
-            Ok(record) => found.push(
-                &path,
-                Record {
-                    line: row.line,
-                    ..record
-                },
-            )?,
-            // A power cut or a full disk ended it.
-            Err(_) if !row.ended => found.notes.push(Note::CutRow {
-                path: path.clone(),
-                line: row.line,
-            }),
-            Err((column, problem)) => return Err(row_error(&path, row.line, column, problem)),
-        }
-    }
+    table.read_records(&mut found, |fields| {
+        reader.record(fields, &columns).map(Some)
+    })?;
     reader.notes(path, &mut found);
     Ok(found)
 }
@@ -89,9 +71,6 @@ struct Reader<'a> {
     finder: Finder,
     no_times: usize,
 }
-
-/// A problem with the title of its column.
-type InColumn = (&'static str, RowProblem);
 
 impl Reader<'_> {
     fn record(&mut self, fields: &Fields, columns: &Columns) -> Result<Record, InColumn> {

@@ -6,6 +6,8 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use crate::error::{DatasetError, RowProblem};
 use crate::lines::Lines;
+use crate::notes::Note;
+use crate::recording::{Found, Record};
 
 /// The longest row, bytes.
 const LONGEST_ROW: usize = 1 << 16;
@@ -207,6 +209,41 @@ impl Table {
                 fields,
             }));
         }
+    }
+}
+
+/// A problem of a row, with the title of its column; empty for the whole row.
+pub(crate) type InColumn = (&'static str, RowProblem);
+
+impl Table {
+    /// Adds the record that `read` makes of each remaining row to `found`; a row without one is
+    /// passed over. A last row that was cut off, by a power cut or a full disk, is noted.
+    ///
+    /// # Errors
+    /// At the first row that is not a record, and when there are too many.
+    pub fn read_records(
+        &mut self,
+        found: &mut Found,
+        mut read: impl FnMut(&Fields) -> Result<Option<Record>, InColumn>,
+    ) -> Result<(), DatasetError> {
+        let path = self.path();
+        while let Some(row) = self.next()? {
+            let (line, ended) = (row.line, row.ended);
+            match row
+                .fields
+                .map_err(|problem| ("", problem))
+                .and_then(&mut read)
+            {
+                Ok(None) => {}
+                Ok(Some(record)) => found.push(&path, Record { line, ..record })?,
+                Err(_) if !ended => found.notes.push(Note::CutRow {
+                    path: path.clone(),
+                    line,
+                }),
+                Err((column, problem)) => return Err(row_error(&path, line, column, problem)),
+            }
+        }
+        Ok(())
     }
 }
 

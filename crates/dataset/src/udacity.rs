@@ -5,10 +5,9 @@
 use std::path::Path;
 
 use crate::error::{DatasetError, RowProblem};
-use crate::notes::Note;
 use crate::path::{Finder, ListedPath};
 use crate::recording::{Found, Record};
-use crate::table::{Fields, Table, row_error};
+use crate::table::{Fields, InColumn, Table};
 
 const LIST: &str = "driving_log.csv";
 const COLUMNS: [&str; 7] = [
@@ -16,43 +15,23 @@ const COLUMNS: [&str; 7] = [
 ];
 
 pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
-    let path = folder.join(LIST);
     let mut found = Found::default();
     let Some(mut table) = Table::open(folder, LIST)? else {
         return Ok(found);
     };
     let mut finder = Finder::default();
     let mut is_first = true;
-    while let Some(row) = table.next()? {
+    table.read_records(&mut found, |fields| {
         let may_be_titles = std::mem::take(&mut is_first);
-        let record = match row.fields {
-            Ok(fields) if may_be_titles && fields.get(0) == Ok(COLUMNS[0]) => continue,
-            Ok(fields) => record(folder, fields, &mut finder),
-            Err(problem) => Err(("", problem)),
-        };
-        match record {
-            Ok(record) => found.push(
-                &path,
-                Record {
-                    line: row.line,
-                    ..record
-                },
-            )?,
-            Err(_) if !row.ended => found.notes.push(Note::CutRow {
-                path: path.clone(),
-                line: row.line,
-            }),
-            Err((column, problem)) => return Err(row_error(&path, row.line, column, problem)),
+        if may_be_titles && fields.get(0) == Ok(COLUMNS[0]) {
+            return Ok(None);
         }
-    }
+        record(folder, fields, &mut finder).map(Some)
+    })?;
     Ok(found)
 }
 
-fn record(
-    folder: &Path,
-    fields: &Fields,
-    finder: &mut Finder,
-) -> Result<Record, (&'static str, RowProblem)> {
+fn record(folder: &Path, fields: &Fields, finder: &mut Finder) -> Result<Record, InColumn> {
     let (found, expected) = (fields.len(), COLUMNS.len());
     if found != expected {
         return Err(("", RowProblem::Fields { found, expected }));
