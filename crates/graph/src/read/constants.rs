@@ -42,6 +42,19 @@ fn tensor(shape: Vec<usize>, data: impl Into<TensorData>) -> Result<Tensor, OpEr
 }
 
 impl Site<'_> {
+    /// Sizes from a constant input.
+    pub(super) fn sizes(&self, i: usize, input: &'static str) -> Result<Vec<usize>, OpError> {
+        let given = (self.integers(i, input)?).ok_or(OpError::MissingInput { input })?;
+        let sizes = given.iter().map(|&size| usize::try_from(size).ok());
+        sizes
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| OpError::ConstantInput {
+                input,
+                found: format!("{given:?}"),
+                expected: "sizes that are not negative",
+            })
+    }
+
     /// Checks the rank and the number of elements of a result before it is allocated.
     pub(super) fn fits(&self, shape: &[usize]) -> Result<usize, OpError> {
         element_count(shape)
@@ -77,19 +90,6 @@ fn size(site: &Site<'_>) -> Result<Tensor, OpError> {
     tensor(Vec::new(), vec![elements as i64])
 }
 
-/// Sizes from a constant input.
-fn sizes(site: &Site<'_>, i: usize, input: &'static str) -> Result<Vec<usize>, OpError> {
-    let given = (site.integers(i, input)?).ok_or(OpError::MissingInput { input })?;
-    let sizes = given.iter().map(|&size| usize::try_from(size).ok());
-    sizes
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| OpError::ConstantInput {
-            input,
-            found: format!("{given:?}"),
-            expected: "sizes that are not negative",
-        })
-}
-
 /// The value is an attribute, a tensor with one element; float 0 if omitted.
 fn constant_of_shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
     site.at_most(1, "1")?;
@@ -101,7 +101,7 @@ fn constant_of_shape(site: &mut Site<'_>) -> Result<Tensor, OpError> {
         })?,
         None => Tensor::vector(vec![0f32]),
     };
-    let shape = sizes(site, 0, "input")?;
+    let shape = site.sizes(0, "input")?;
     site.fits(&shape)?;
     match value.len() {
         1 => {
@@ -225,7 +225,7 @@ fn expanded(site: &Site<'_>) -> Option<Result<Tensor, OpError>> {
     let x = site.constant(0, "input").ok()??;
     let expand = || {
         site.at_most(2, "2")?;
-        let shape = broadcast(x.shape(), &sizes(site, 1, "shape")?)?;
+        let shape = broadcast(x.shape(), &site.sizes(1, "shape")?)?;
         site.fits(&shape)?;
         let data = crate::fold::broadcast(x, &shape);
         tensor(shape, data)

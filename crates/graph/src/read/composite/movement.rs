@@ -80,7 +80,7 @@ pub(super) fn space_to_depth(c: &mut Composer<'_>, site: &mut Site<'_>) -> Compo
 pub(super) fn expand(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
     site.at_most(2, "2")?;
     let x = site.source(0, "input")?;
-    let shape = sizes(site, 1, "shape")?;
+    let shape = site.sizes(1, "shape")?;
     let from = c.shape(x);
     let to = broadcast(&from, &shape)?;
     let missing = to.len() - from.len();
@@ -105,23 +105,11 @@ fn repeated(c: &mut Composer<'_>, site: &Site<'_>, x: Source, ones: &[usize]) ->
     c.node(Op::Mul, &[x, ones])
 }
 
-fn sizes(site: &Site<'_>, i: usize, input: &'static str) -> Result<Vec<usize>, OpError> {
-    let given = (site.integers(i, input)?).ok_or(OpError::MissingInput { input })?;
-    let sizes = given.iter().map(|&size| usize::try_from(size).ok());
-    sizes
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| OpError::ConstantInput {
-            input,
-            found: format!("{given:?}"),
-            expected: "sizes that are not negative",
-        })
-}
-
 /// Repeats each axis as a whole: as an axis before it that a product with ones repeats.
 pub(super) fn tile(c: &mut Composer<'_>, site: &Site<'_>) -> Composed {
     site.at_most(2, "2")?;
     let mut x = site.source(0, "input")?;
-    let repeats = sizes(site, 1, "repeats")?;
+    let repeats = site.sizes(1, "repeats")?;
     let mut shape = c.shape(x);
     if repeats.len() != shape.len() || repeats.contains(&0) {
         return Err(OpError::ConstantInput {
