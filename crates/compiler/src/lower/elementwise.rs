@@ -22,14 +22,10 @@ pub(super) fn cast(l: &mut Lowering<'_>, node: &Node) {
 
 pub(super) fn binary(l: &mut Lowering<'_>, node: &Node, operator: BinaryOperator) {
     let form = joint_form(l, node);
-    let mut operands = Vec::with_capacity(2);
-    for &value in &node.inputs {
-        operands.push(operand_in(l, value, form));
-    }
-    let activation = Activation::None;
+    let operands = operands_in(l, node, form);
     let operation = Operation::Binary {
         operator,
-        activation,
+        activation: Activation::None,
     };
     l.make(node, operation, operands, form);
 }
@@ -44,14 +40,10 @@ pub(super) fn compare(l: &mut Lowering<'_>, node: &Node, comparison: Comparison)
         Comparison::LessOrEqual => BinaryOperator::LessOrEqual,
     };
     let form = joint_form(l, node);
-    let mut operands = Vec::with_capacity(2);
-    for &value in &node.inputs {
-        operands.push(operand_in(l, value, form));
-    }
-    let activation = Activation::None;
+    let operands = operands_in(l, node, form);
     let operation = Operation::Binary {
         operator,
-        activation,
+        activation: Activation::None,
     };
     let shape = l.shape_in(node.outputs[0], form);
     let holds = l.step(&node.name, operation, operands, shape, ElementType::F32);
@@ -64,10 +56,7 @@ pub(super) fn select(l: &mut Lowering<'_>, node: &Node) {
         true => Form::Nhwc,
         false => Form::Plain,
     };
-    let mut operands = Vec::with_capacity(3);
-    for &value in &node.inputs {
-        operands.push(operand_in(l, value, form));
-    }
+    let operands = operands_in(l, node, form);
     l.make(node, Operation::Select, operands, form);
 }
 
@@ -94,6 +83,11 @@ fn joint_form(l: &Lowering<'_>, node: &Node) -> Form {
             }
         }
     }
+}
+
+fn operands_in(l: &mut Lowering<'_>, node: &Node, form: Form) -> Vec<Operand> {
+    let inputs = node.inputs.iter();
+    inputs.map(|&value| operand_in(l, value, form)).collect()
 }
 
 /// The operand in `form`, with its axes aligned on the right as in broadcasting.
