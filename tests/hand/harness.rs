@@ -135,6 +135,13 @@ impl Car {
         Running::start(self.command(arguments))
     }
 
+    /// The message of a command that is refused before anything moves.
+    pub fn refused(&self, arguments: &[&str]) -> String {
+        let (ended, log) = self.run(arguments).end();
+        assert_eq!(ended.status.code(), Some(2), "{log}");
+        log
+    }
+
     pub fn record(&self, more: &[&str]) -> Running {
         let mut command = self.command(&["record", "--json", "--to"]);
         let mut arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();

@@ -289,28 +289,29 @@ fn while_an_engine_drives_its_buttons_arm_and_stop() {
     car.wait_for("driving");
 }
 
+/// By hand is refused with a pad that is away, and with a car.toml that has none.
+fn needs_a_gamepad(car: &Car) {
+    let away = car.refused(&["drive", "--by-hand"]);
+    assert!(away.contains("plug it in or pair it"), "{away}");
+    let text = fs::read_to_string(car.file()).unwrap();
+    let without = text.replace("[gamepad]\ndevice = \"pad\"\n", "");
+    fs::write(car.file(), without).unwrap();
+    let none = car.refused(&["drive", "--by-hand"]);
+    assert!(none.contains("car.toml has no [gamepad]"), "{none}");
+    fs::write(car.file(), text).unwrap();
+}
+
 #[test]
 fn without_a_gamepad_driving_by_hand_is_refused() {
     let car = Car::dry();
-    let refused = |arguments: &[&str]| {
-        let (ended, log) = car.run(arguments).end();
-        assert_eq!(ended.status.code(), Some(2), "{log}");
-        log
-    };
-    let away = refused(&["drive", "--by-hand"]);
-    assert!(away.contains("plug it in or pair it"), "{away}");
-    let engine = refused(&["drive", "--by-hand", "--engine", "pilotnet"]);
+    needs_a_gamepad(&car);
+    let engine = car.refused(&["drive", "--by-hand", "--engine", "pilotnet"]);
     assert!(engine.contains("cannot be used with"), "{engine}");
-    let laps = refused(&["drive", "--by-hand", "--laps", "2"]);
+    let laps = car.refused(&["drive", "--by-hand", "--laps", "2"]);
     assert!(
         laps.contains("--laps applies only to the simulated car"),
         "{laps}"
     );
-    let text = fs::read_to_string(car.file()).unwrap();
-    let text = text.replace("[gamepad]\ndevice = \"pad\"\n", "");
-    fs::write(car.file(), text).unwrap();
-    let none = refused(&["drive", "--by-hand"]);
-    assert!(none.contains("car.toml has no [gamepad]"), "{none}");
 }
 
 #[test]
@@ -371,23 +372,12 @@ fn the_simulated_car_is_driven_by_hand_and_recorded() {
 #[test]
 fn driving_the_simulated_car_by_hand_needs_a_gamepad_and_the_wall_clock() {
     let car = Car::simulated();
-    let refused = |arguments: &[&str]| {
-        let (ended, log) = car.run(arguments).end();
-        assert_eq!(ended.status.code(), Some(2), "{log}");
-        log
-    };
-    let away = refused(&["drive", "--by-hand"]);
-    assert!(away.contains("plug it in or pair it"), "{away}");
+    needs_a_gamepad(&car);
     for option in [["--pace", "fast"], ["--latency", "20"]] {
-        let clock = refused(&[&["drive", "--by-hand"][..], &option].concat());
+        let clock = car.refused(&[&["drive", "--by-hand"][..], &option].concat());
         assert!(
             clock.contains("leave out --pace fast and --latency"),
             "{clock}"
         );
     }
-    let text = fs::read_to_string(car.file()).unwrap();
-    let text = text.replace("[gamepad]\ndevice = \"pad\"\n", "");
-    fs::write(car.file(), text).unwrap();
-    let none = refused(&["drive", "--by-hand"]);
-    assert!(none.contains("car.toml has no [gamepad]"), "{none}");
 }

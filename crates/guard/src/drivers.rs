@@ -14,6 +14,9 @@ mod maestro;
 mod open;
 mod output_enable;
 mod pca9685;
+#[cfg(test)]
+#[path = "../tests/support/pty.rs"]
+mod pty;
 mod pulses;
 mod pwm;
 mod relay;

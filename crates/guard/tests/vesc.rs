@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,8 +12,10 @@ use pilotage_guard::{Actuator, ActuatorError, Mode, Output};
 use pilotage_vehicle::Time;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::pty::OpenptFlags;
 use rustix::thread::CapabilitySet;
+
+#[path = "support/pty.rs"]
+mod pty;
 
 /// A message to the VESC, decoded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,16 +38,10 @@ struct Model {
 impl Model {
     /// Plugs in a VESC, and links `port` to it.
     fn plug(port: &Path) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        let end = rustix::pty::openpt(flags).unwrap();
-        rustix::pty::grantpt(&end).unwrap();
-        rustix::pty::unlockpt(&end).unwrap();
-        let name = rustix::pty::ptsname(&end, Vec::new()).unwrap();
+        let end = pty::plug(port);
         rustix::fs::fcntl_setfl(&end, OFlags::NONBLOCK).unwrap();
-        let _ = std::fs::remove_file(port);
-        std::os::unix::fs::symlink(OsStr::from_bytes(name.as_bytes()), port).unwrap();
         Self {
-            end: File::from(end),
+            end,
             left: Vec::new(),
         }
     }

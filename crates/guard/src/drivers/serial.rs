@@ -72,24 +72,20 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
     use std::time::Duration;
 
     use rustix::io::Errno;
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
     use super::*;
+    use crate::drivers::pty;
 
     /// A port, and its other end.
     fn port() -> (Port, File) {
-        let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&end).unwrap();
-        unlockpt(&end).unwrap();
-        let name = ptsname(&end, Vec::new()).unwrap();
-        let path = Path::new(OsStr::from_bytes(name.as_bytes()));
-        let port = Port::open(path, 115_200, Duration::ZERO.into()).unwrap();
-        (port, end.into())
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("port");
+        let end = pty::plug(&path);
+        let port = Port::open(&path, 115_200, Duration::ZERO.into()).unwrap();
+        (port, end)
     }
 
     #[test]
@@ -107,7 +103,7 @@ mod tests {
         assert_eq!(buffer[..length], *bytes);
     }
 
-    /// Nobody reads at the other end: the first write is cut short, the next is refused.
+    /// The other end does not read: the first write is cut short, the next is refused.
     #[test]
     fn a_port_that_accepts_too_little_is_late() {
         let (mut port, _end) = port();

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod model;
+#[path = "../support/pty.rs"]
+mod pty;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};

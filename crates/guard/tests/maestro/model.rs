@@ -1,13 +1,12 @@
 //! A stand-in for a Maestro, at the other end of a pseudo-terminal.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use rustix::pty::OpenptFlags;
+
+use crate::pty;
 
 /// The channels of a car.
 pub const STEERING: usize = 1;
@@ -40,16 +39,10 @@ impl Model {
     /// Plugs in a Maestro that has just got power, and links `port` to it. Its stored limits differ
     /// from the factory's.
     pub fn plug(port: &Path) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        let end = rustix::pty::openpt(flags).unwrap();
-        rustix::pty::grantpt(&end).unwrap();
-        rustix::pty::unlockpt(&end).unwrap();
-        let name = rustix::pty::ptsname(&end, Vec::new()).unwrap();
+        let end = pty::plug(port);
         rustix::fs::fcntl_setfl(&end, OFlags::NONBLOCK).unwrap();
-        let _ = std::fs::remove_file(port);
-        std::os::unix::fs::symlink(OsStr::from_bytes(name.as_bytes()), port).unwrap();
         let mut model = Self {
-            end: File::from(end),
+            end,
             command: Vec::new(),
             positions: [0; 6],
             limited: [true; 6],

@@ -1,14 +1,11 @@
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 use pilotage_vehicle::Time;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
+use crate::drivers::pty;
 use crate::{Mode, Output};
 
 /// The number of a COMM_SET_SERVO_POS packet, whose payload is two bytes.
@@ -27,13 +24,11 @@ fn servo(end: &mut File) -> u16 {
 
 #[test]
 fn adjusted_ends_are_sent_with_the_next_write() {
-    let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&end).unwrap();
-    unlockpt(&end).unwrap();
-    let name = ptsname(&end, Vec::new()).unwrap();
-    let mut end = File::from(end);
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut end = pty::plug(&port);
     let mut settings = VescSettings {
-        port: Path::new(OsStr::from_bytes(name.as_bytes())).to_owned(),
+        port,
         baud: 115_200,
         full_duty: 0.5,
         failsafe_brake_a: 5.0,
