@@ -160,7 +160,7 @@ impl Sampling {
             let skipped = records.len().saturating_sub(MOST_FRAMES);
             let newest = records.get(skipped..).unwrap_or_default();
             if let Some(batch) = Batch::json(observer.lost(), skipped as u64, newest) {
-                // Without a session nobody receives it.
+                // Without a session it is not received.
                 let _ = self.live.frames.send(batch);
             }
             if self.live.viewers() > 0 && observer.picture(&mut picture) {

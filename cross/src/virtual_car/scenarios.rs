@@ -427,10 +427,7 @@ mod reason {
     pub const PILOT: &[&str] = &["stopped: the pilot is gone"];
     pub const GAMEPAD: &[&str] = &["stopped: the gamepad is gone"];
     pub const ACTUATOR: &[&str] = &["stopped: the actuator did not take a write"];
-    pub const OPERATOR: &[&str] = &[
-        "stopped: an operator stopped the car",
-        "stopped: an operator stopped the car",
-    ];
+    pub const OPERATOR: &[&str] = &["stopped: an operator stopped the car"];
 
     #[cfg(test)]
     #[test]

@@ -118,7 +118,7 @@ impl Keys {
         let mut raw = before.clone();
         raw.local_modes
             .remove(LocalModes::ICANON | LocalModes::ECHO);
-        // Keys that were typed before are dropped: nobody holds them now.
+        // Keys that were typed before are dropped: they are not held now.
         tcsetattr(stdin(), OptionalActions::Flush, &raw).context("the terminal")?;
         Ok(Self { before })
     }
