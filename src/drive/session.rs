@@ -242,6 +242,7 @@ impl Session {
     /// Fails if the simulated car cannot be disarmed, or the report cannot be written.
     pub fn finish(mut self, ending: &Ending) -> anyhow::Result<ExitCode> {
         let wall = self.started.elapsed();
+        let before = self.driver.link().status();
         let disarmed = self.disarm(ending);
         drop(self.live.take());
         log::info!("ended after {wall:?}: {ending}");
@@ -252,7 +253,12 @@ impl Session {
             let _ = self.driver.link().disarm(now);
         }
         if let Some(observers) = self.observers.take() {
-            let status = self.driver.link().status();
+            // The last thing that the page shows: the reason of a stop rather than that the car is
+            // disarmed since.
+            let status = match before.state.stopped() {
+                Some(_) => before,
+                None => self.driver.link().status(),
+            };
             observers.end(&Observers::record(&status, self.driver.frame()));
         }
         disarmed?;
