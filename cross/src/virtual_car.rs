@@ -281,7 +281,8 @@ fn engine(checkout: &Checkout, folder: &Path) -> Result<PathBuf> {
         return Ok(engine);
     }
     fs::write(&file, &recipe)?;
-    let compiled = Invocation::new("cargo run --quiet --release --package=pilotage -- compile")
+    // Of the default packages, so that it is the program that the step before has built.
+    let compiled = Invocation::new("cargo run --quiet --release -- compile")
         .path(&file)
         .arg("--out")
         .path(&engine)

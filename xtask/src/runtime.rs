@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result};
 
-use tooling::checkout::Checkout;
+use tooling::checkout::{Checkout, in_ci};
 use tooling::invocation::Invocation;
 
 /// Tools that a build script could find on one machine and not on another. A fresh Debian with Rust
@@ -44,13 +44,14 @@ const LIBRARIES: [&str; 7] = [
     "libdl.so",
 ];
 
-/// Builds the release runtime from a cold start, with traps in place of pkg-config, a C++ compiler
-/// and similar tools, and checks which libraries it links.
+/// Builds the installed programs for release from a cold start, with traps in place of pkg-config, a
+/// C++ compiler and similar tools, and checks which libraries they link.
 pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
     let builds = builds(checkout);
-    match fs::remove_dir_all(&builds) {
+    let release = builds.join("release");
+    match fs::remove_dir_all(&release) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("emptying {}", builds.display()));
+            return Err(error).with_context(|| format!("emptying {}", release.display()));
         }
         _ => {}
     }
@@ -61,7 +62,7 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
         Ok(path) => format!("{}:{path}", traps.display()),
         Err(_) => traps.display().to_string(),
     };
-    let built = Invocation::new("cargo build --release --package pilotage")
+    let built = Invocation::new("cargo build --release")
         .env("PATH", path)
         .env("PKG_CONFIG", traps.join("pkg-config"))
         .env("LLVM_CONFIG_PATH", traps.join("llvm-config"))
@@ -74,13 +75,24 @@ pub fn builds_alone(checkout: &Checkout) -> Result<bool> {
     if !calls.is_empty() {
         println!("a build asks the machine for what it may not have:\n{calls}");
     }
-    Ok(built && calls.is_empty() && links_only_the_c_library(&builds.join("release/pilotage"))?)
+    if !built {
+        return Ok(false);
+    }
+    let mut alone = calls.is_empty();
+    for program in ["pilotage", "pilotage-guard"] {
+        alone &= links_only_the_c_library(&release.join(program))?;
+    }
+    Ok(alone)
 }
 
-/// The target directory of this test. In a shared one, parts that other builds made would not be
-/// built again.
+/// The target directory of this build, which starts cold: parts that an earlier build made would
+/// not be built again. A developer's own release builds are kept. A machine of CI has none yet, and
+/// the steps after this one use what it builds.
 fn builds(checkout: &Checkout) -> PathBuf {
-    checkout.root().join("target/runtime")
+    match in_ci() {
+        true => checkout.builds(),
+        false => checkout.root().join("target/runtime"),
+    }
 }
 
 /// Runs the README's first command, which has to drive a lap.
