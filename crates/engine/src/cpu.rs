@@ -12,6 +12,7 @@ mod workers;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub(crate) use self::instruction_set::Available;
 pub use self::instruction_set::{InstructionSet, UnknownInstructionSet};
 use self::kernel::Kernel;
 pub(crate) use self::memory::AlignedBytes;
@@ -108,7 +109,7 @@ pub struct CpuEngine {
     steps: Vec<PreparedStep>,
     arena: AlignedBytes,
     constants: AlignedBytes,
-    instruction_set: InstructionSet,
+    instruction_set: Available,
     /// `None` if the caller's thread does all the work.
     workers: Option<Workers>,
     threads: usize,
@@ -123,10 +124,8 @@ impl CpuEngine {
     /// When the plan is not valid, or `options` cannot be met on this machine.
     pub fn new(plan: &Plan, options: CpuOptions) -> Result<Self, CpuError> {
         plan.validate()?;
-        let instruction_set = options.instruction_set.unwrap_or_else(InstructionSet::best);
-        if !instruction_set.is_available() {
-            return Err(CpuError::Unavailable(instruction_set));
-        }
+        let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
+        let instruction_set = Available::new(set).ok_or(CpuError::Unavailable(set))?;
         if !(1..=MAX_THREADS).contains(&options.threads) {
             return Err(CpuError::Threads(options.threads));
         }
@@ -194,8 +193,7 @@ impl CpuEngine {
                     // SAFETY: `arena` and `constants` have the sizes of the map that `new`
                     // prepared the steps with; the caller guarantees that `inputs` match
                     // the ports; a step keeps no slice of the memory after it returns, so
-                    // no other slice is alive; `new` checked that the machine has the
-                    // instruction set.
+                    // no other slice is alive.
                     unsafe { step.run(views, self.workers.as_mut()) };
                     check(&self.workers)?;
                 }
@@ -223,7 +221,7 @@ impl CpuEngine {
 
     /// The instruction set that the hot kernels use.
     pub fn instruction_set(&self) -> InstructionSet {
-        self.instruction_set
+        self.instruction_set.set()
     }
 
     /// Bytes of the arena, which holds the tensors between steps.
@@ -273,7 +271,7 @@ impl fmt::Debug for CpuEngine {
             .field("inputs", &self.inputs)
             .field("outputs", &self.outputs)
             .field("steps", &self.steps.len())
-            .field("instruction_set", &self.instruction_set)
+            .field("instruction_set", &self.instruction_set())
             .finish_non_exhaustive()
     }
 }
@@ -286,7 +284,8 @@ impl Engine for CpuEngine {
         };
         format!(
             "CPU, {}, {threads}, {}",
-            self.instruction_set, self.precision
+            self.instruction_set(),
+            self.precision
         )
     }
 

@@ -96,6 +96,30 @@ impl InstructionSet {
     }
 }
 
+/// An instruction set that this machine has. [`new`](Self::new) asks the machine and nothing else
+/// makes a value, so that code chosen by one may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Available(InstructionSet);
+
+impl Available {
+    /// `None` if the machine lacks the instruction set.
+    pub(crate) fn new(set: InstructionSet) -> Option<Self> {
+        set.is_available().then_some(Self(set))
+    }
+
+    pub(crate) fn set(self) -> InstructionSet {
+        self.0
+    }
+
+    /// NEON i8mm includes the dot product. The other sets are unchanged.
+    pub(crate) fn without_i8mm(self) -> Self {
+        match self.0 {
+            InstructionSet::NeonI8mm => Self(InstructionSet::NeonDotprod),
+            _ => self,
+        }
+    }
+}
+
 /// The names of the machine's instruction sets, for messages.
 pub(crate) fn those_here() -> String {
     let names: Vec<_> = InstructionSet::available().map(|set| set.name()).collect();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::InstructionSet;
+use super::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
@@ -68,7 +68,7 @@ impl Kernel {
             multiply_adds = shape.multiply_adds();
             let weights = &*widened(plan, weights);
             let bias = bias.map(|bias| floats(plan, bias));
-            if shape.is_depthwise() && instruction_set != InstructionSet::Scalar {
+            if shape.is_depthwise() && instruction_set.set() != InstructionSet::Scalar {
                 return Kernel::Depthwise(Depthwise::new(shape, weights, bias, activation));
             }
             match TiledConvolution::new(shape, weights, bias, activation, arithmetic) {
@@ -274,7 +274,7 @@ fn quantized_layer(
     shape: ConvolutionShape,
     (weights, bias, multiplier): (ConstantId, Option<ConstantId>, ConstantId),
     finish: &Epilogue,
-    instruction_set: InstructionSet,
+    instruction_set: Available,
 ) -> Kernel {
     let bias = bias.map(|id| match &plan.constants[id.0].data {
         ConstantData::I32(data) => data.as_slice(),

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::loops::{Dots, Reads};
-use super::{AlignedBytes, CpuError, InstructionSet, MAX_THREADS};
+use super::{AlignedBytes, Available, CpuError, InstructionSet, MAX_THREADS};
 
 /// The type of the multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,11 +42,11 @@ pub fn peak(
     numbers: Numbers,
     threads: usize,
 ) -> Result<Option<f64>, CpuError> {
-    check(set, threads)?;
+    let set = check(set, threads)?;
     let Some(Dots { run, in_a_round }) = loops::multiplying(set, numbers) else {
         return Ok(None);
     };
-    // SAFETY: `check` verified that the machine has the instructions of `set`.
+    // SAFETY: the loop was chosen for a set that is available.
     let work = |_, rounds| unsafe { run(rounds) };
     Ok(Some(
         (in_a_round * threads) as f64 * best_rate(threads, &work)?,
@@ -61,7 +61,7 @@ pub fn peak(
 /// # Errors
 /// As [`peak`].
 pub fn read_speed(set: InstructionSet, bytes: usize, threads: usize) -> Result<f64, CpuError> {
-    check(set, threads)?;
+    let set = check(set, threads)?;
     let Reads { run, step } = loops::reading(set);
     // Each thread reads whole steps, at least one. Bytes of 1 are normal f32 numbers.
     let part = (bytes / threads).max(1).next_multiple_of(step);
@@ -70,19 +70,19 @@ pub fn read_speed(set: InstructionSet, bytes: usize, threads: usize) -> Result<f
     let work = |thread: usize, rounds| {
         let part = &bytes[part * thread..][..part];
         for _ in 0..rounds {
-            // SAFETY: `check` verified that the machine has the instructions of `set`; the
-            // length of the part is a multiple of `step`.
+            // SAFETY: the loop was chosen for a set that is available; the length of the part
+            // is a multiple of `step`.
             unsafe { run(black_box(part)) };
         }
     };
     Ok((part * threads) as f64 * best_rate(threads, &work)?)
 }
 
-fn check(set: InstructionSet, threads: usize) -> Result<(), CpuError> {
-    match (set.is_available(), threads) {
-        (false, _) => Err(CpuError::Unavailable(set)),
-        (true, 1..=MAX_THREADS) => Ok(()),
-        (true, _) => Err(CpuError::Threads(threads)),
+fn check(set: InstructionSet, threads: usize) -> Result<Available, CpuError> {
+    let available = Available::new(set).ok_or(CpuError::Unavailable(set))?;
+    match threads {
+        1..=MAX_THREADS => Ok(available),
+        _ => Err(CpuError::Threads(threads)),
     }
 }
 

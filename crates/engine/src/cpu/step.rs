@@ -1,10 +1,10 @@
 //! Runs one step of a plan.
 #![allow(unsafe_code)]
 
-use super::InstructionSet;
 use super::kernel::Kernel;
 use super::memory::{MemoryMap, Slot, Views};
 use super::workers::Workers;
+use super::{Available, InstructionSet};
 use crate::ElementType;
 use crate::kernels::activation;
 use crate::kernels::binary::affine;
@@ -90,7 +90,7 @@ impl PreparedStep {
         step: &Step,
         (kernel, multiply_adds): (Kernel, u64),
         (map, scratch): (&MemoryMap, Slot),
-        instruction_set: InstructionSet,
+        instruction_set: Available,
     ) -> Self {
         let mut inputs: Vec<_> = step.inputs.iter().map(|&input| map.slot(input)).collect();
         if let Kernel::TiledInt8(layer) = &kernel
@@ -105,7 +105,7 @@ impl PreparedStep {
             inputs,
             output: map.slot(Operand::Tensor(step.output)),
             scratch,
-            wide: cfg!(target_arch = "x86_64") && instruction_set != InstructionSet::Scalar,
+            wide: cfg!(target_arch = "x86_64") && instruction_set.set() != InstructionSet::Scalar,
         }
     }
 
@@ -122,8 +122,6 @@ impl PreparedStep {
     ///   [`new`](Self::new).
     /// - Its inputs match their ports in element type and length.
     /// - No other slice of this memory is alive.
-    /// - The machine has the instruction set that was given to [`new`](Self::new) and to
-    ///   the kernel.
     pub(crate) unsafe fn run(&self, views: Views<'_>, mut workers: Option<&mut Workers>) {
         macro_rules! read {
             ($index:expr) => {
@@ -145,8 +143,7 @@ impl PreparedStep {
             Kernel::Scalar(kernel) => kernel.run(read!(0), write!()),
             Kernel::Tiled(kernel) => {
                 let (input, output) = (read!(0), Output::new(write!()));
-                // SAFETY: the caller guarantees the instruction set (`CpuEngine::new` checks
-                // it); the plan is valid, so that the slots have the sizes of the shape; the
+                // SAFETY: the plan is valid, so that the slots have the sizes of the shape; the
                 // workers run disjoint units and `Workers::run` waits for all of them.
                 let run = |units| unsafe { kernel.run(input, output, units) };
                 match workers {
@@ -164,8 +161,7 @@ impl PreparedStep {
                     // memory that no tensor alive at the step uses.
                     let packed = Target::new::<u8>(unsafe { views.write(self.scratch) });
                     let input = read!(0);
-                    // SAFETY: the caller guarantees the instruction set (`CpuEngine::new`
-                    // checks it), and the workers fill disjoint rows.
+                    // SAFETY: the workers fill disjoint rows.
                     let fill = |rows| unsafe { kernel.stage(input, packed, rows) };
                     match workers.as_deref_mut() {
                         Some(workers) if self.shared() && self.scratch.len >= WORTH_FILLING => {
@@ -198,9 +194,8 @@ impl PreparedStep {
                 }
             }
             _ if self.wide => {
-                // SAFETY: the machine has AVX2: `wide` is set only for instruction sets that
-                // include it, and the caller guarantees the instruction set. The rest is the
-                // contract of this function.
+                // SAFETY: the machine has AVX2: `wide` is set only for an available instruction
+                // set that includes it. The rest is the contract of this function.
                 #[cfg(target_arch = "x86_64")]
                 unsafe {
                     self.loops_avx2(views);

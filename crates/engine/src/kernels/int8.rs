@@ -33,7 +33,7 @@ use self::tiling::Tiling;
 use super::activation;
 use super::convolution::ConvolutionShape;
 use super::quantized::EpilogueKernel;
-use crate::cpu::InstructionSet;
+use crate::cpu::Available;
 use crate::plan::Activation;
 
 /// Minimum number of places of each tile for a layer to be divided by place.
@@ -70,7 +70,7 @@ impl TiledLayer {
         bias: Option<&[i32]>,
         multiplier: &[f32],
         epilogue: EpilogueKernel,
-        instruction_set: InstructionSet,
+        instruction_set: Available,
     ) -> Result<Self, EpilogueKernel> {
         let constants = Constants {
             weights,
@@ -156,11 +156,10 @@ impl TiledLayer {
     /// [`scratch`](Self::scratch) bytes.
     ///
     /// # Safety
-    /// - The machine has the instruction set that was given to [`new`](Self::new).
     /// - During the call nothing else reads or writes these rows of `packed`.
     pub(crate) unsafe fn stage(&self, input: &[i8], packed: Target, rows: Range<usize>) {
-        // SAFETY: the caller guarantees the instruction set; every x86-64 instruction set with
-        // tiles includes AVX2. `PackedInput::fill` and `x86::fill` have the same contract for the
+        // SAFETY: the tiles were chosen for an instruction set that the machine has, and on x86-64
+        // each one with tiles includes AVX2. `PackedInput::fill` and `x86::fill` have the same contract for the
         // rows as this function.
         unsafe {
             #[cfg(target_arch = "x86_64")]
@@ -179,7 +178,6 @@ impl TiledLayer {
     /// uses it.
     ///
     /// # Safety
-    /// - The machine has the instruction set that was given to [`new`](Self::new).
     /// - `packed` is filled by [`stage`](Self::stage), or is the input and [`SLACK`] bytes
     ///   behind it if the layer reads it in place.
     /// - `output` has the sizes and the type of the layer's output.

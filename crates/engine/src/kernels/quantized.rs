@@ -3,7 +3,7 @@
 
 use super::activation;
 use super::convolution::ConvolutionShape;
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 use crate::plan::Activation;
 
 /// Units (output channels) that are computed in one pass over their inputs. Their sums
@@ -70,9 +70,9 @@ impl QuantizedConvolution {
         bias: Option<&[i32]>,
         multiplier: &[f32],
         epilogue: EpilogueKernel,
-        instruction_set: InstructionSet,
+        instruction_set: Available,
     ) -> Self {
-        let depthwise = shape.is_depthwise() && instruction_set != InstructionSet::Scalar;
+        let depthwise = shape.is_depthwise() && instruction_set.set() != InstructionSet::Scalar;
         Self {
             shape,
             weights: match depthwise {

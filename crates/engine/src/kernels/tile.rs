@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::simd::Vector;
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 
 /// The memory that one tile reads and writes. Strides and runs are in elements.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +35,9 @@ pub(crate) struct Tile {
     pub(crate) high: f32,
 }
 
-/// Computes a tile.
+/// Computes a tile. [`function`] chooses one whose instructions the machine has.
 ///
 /// # Safety
-/// - The machine has the instruction set that the function was chosen for.
 /// - All input elements and weights that the strides and runs reach, and a bias for each
 ///   lane, are readable.
 /// - `stored` channels of each output pixel are writable, and `stored` is at most the number
@@ -48,7 +47,7 @@ pub(crate) type TileFunction = unsafe fn(&Tile);
 /// The arithmetic of tiles.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arithmetic {
-    pub(crate) instruction_set: InstructionSet,
+    pub(crate) instruction_set: Available,
     /// Whether products are rounded before they are added, as in the plain loops.
     pub(crate) exact: bool,
 }
@@ -66,7 +65,7 @@ pub(crate) struct Tiling {
 impl Tiling {
     /// The sizes for rows of `pixels` output pixels. `None` for plain loops.
     pub(crate) fn of(arithmetic: Arithmetic, pixels: usize) -> Option<Self> {
-        match arithmetic.instruction_set {
+        match arithmetic.instruction_set.set() {
             InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !arithmetic.exact => {
                 Some(Self {
                     lanes: 16,
@@ -229,7 +228,7 @@ pub(crate) fn function(
     half: usize,
 ) -> Option<TileFunction> {
     let exact = arithmetic.exact;
-    match arithmetic.instruction_set {
+    match arithmetic.instruction_set.set() {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Avx512Vnni if !exact => {
             x86::avx512(pixels, vectors, half)

@@ -172,7 +172,6 @@ impl TiledConvolution {
     /// Computes a range of the units.
     ///
     /// # Safety
-    /// - The machine has the instruction set that was given to [`new`](Self::new).
     /// - `input` and `output` have the sizes of the shape.
     /// - During the call nothing else reads the output, or writes the elements that these
     ///   units write.

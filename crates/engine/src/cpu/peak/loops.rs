@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use super::Numbers;
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 use crate::kernels::int8::tile::Sums;
 use crate::kernels::simd::Vector;
 
@@ -251,10 +251,10 @@ mod arm {
 }
 
 /// The loop with the multiply-add instructions that tiles of `set` use.
-pub(super) fn multiplying(set: InstructionSet, numbers: Numbers) -> Option<Dots> {
+pub(super) fn multiplying(set: Available, numbers: Numbers) -> Option<Dots> {
     use Numbers::{Float32, Int8};
     let entry = |run: unsafe fn(usize), in_a_round| Some(Dots { run, in_a_round });
-    match (set, numbers) {
+    match (set.set(), numbers) {
         #[cfg(target_arch = "x86_64")]
         (InstructionSet::Avx512Vnni, Int8) => entry(x86::vnni512, 6 * 4 * 16 * 4),
         #[cfg(target_arch = "x86_64")]
@@ -283,12 +283,12 @@ pub(super) fn multiplying(set: InstructionSet, numbers: Numbers) -> Option<Dots>
 }
 
 /// The loop with the widest loads of `set`.
-pub(super) fn reading(set: InstructionSet) -> Reads {
+pub(super) fn reading(set: Available) -> Reads {
     let entry = |run: unsafe fn(&[u8]), lanes: usize| Reads {
         run,
         step: READ_AT_ONCE * lanes * 4,
     };
-    match set {
+    match set.set() {
         #[cfg(target_arch = "x86_64")]
         InstructionSet::Avx512 | InstructionSet::Avx512Vnni => entry(x86::read_wide, 16),
         #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 
 /// The dot product of Armv8.2: four taps of i8 for each lane.
 #[derive(Clone, Copy)]
@@ -166,11 +166,11 @@ macro_rules! tiles {
 
 /// The function that computes tiles of `pixels` by `vectors`, if there is one.
 pub(super) fn function(
-    instruction_set: InstructionSet,
+    instruction_set: Available,
     pixels: usize,
     vectors: usize,
 ) -> Option<TileFunction> {
-    match instruction_set {
+    match instruction_set.set() {
         InstructionSet::NeonI8mm => super::i8mm::function(pixels, vectors),
         InstructionSet::NeonDotprod => tiles!(dotprod, pixels, vectors),
         _ => tiles!(neon, pixels, vectors),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::packed_input::Form;
 use super::tile::TileFunction;
 use super::tiling::{Tiling, Width, function, most_pixels};
-use crate::cpu::{AlignedBytes, InstructionSet};
+use crate::cpu::{AlignedBytes, Available};
 use crate::kernels::convolution::ConvolutionShape;
 use crate::kernels::tiled::divide;
 
@@ -124,7 +124,7 @@ impl Packed {
     fn add_spans(
         &mut self,
         columns: usize,
-        instruction_set: InstructionSet,
+        instruction_set: Available,
         width: Width,
     ) -> Option<Range<usize>> {
         let first = self.spans.len();

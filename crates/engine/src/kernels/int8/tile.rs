@@ -46,10 +46,10 @@ pub(crate) struct Levels {
     pub(crate) offset: bool,
 }
 
-/// Computes a tile.
+/// Computes a tile. [`function`](super::tiling::function) chooses one whose instructions the
+/// machine has.
 ///
 /// # Safety
-/// - The machine has the instruction set that the function was chosen for.
 /// - All input bytes and weights that the strides, runs and steps reach, and a bias and a
 ///   multiplier for each lane, are readable.
 /// - `stored` channels of each output pixel are writable, and `stored` is at most the number

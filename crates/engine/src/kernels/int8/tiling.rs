@@ -2,13 +2,13 @@
 
 use super::packed_input::Form;
 use super::tile::TileFunction;
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 
 /// The sizes of an instruction set's tiles.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tiling {
     /// The instruction set whose functions compute the tiles.
-    pub(super) set: InstructionSet,
+    pub(super) set: Available,
     /// The storage format of the packed input.
     pub(super) form: Form,
     /// Taps that are multiplied at once for each lane.
@@ -22,10 +22,10 @@ pub(super) struct Tiling {
 
 impl Tiling {
     /// The sizes for rows of `pixels` output pixels. `None` for plain loops.
-    pub(super) fn of(instruction_set: InstructionSet, pixels: usize) -> Option<Self> {
+    pub(super) fn of(instruction_set: Available, pixels: usize) -> Option<Self> {
         // A single pixel is limited by the reads of weights: it needs many independent sums.
         let vectors = |usual| if pixels == 1 { 8 } else { usual };
-        match instruction_set {
+        match instruction_set.set() {
             InstructionSet::Avx512Vnni => Some(Self {
                 set: instruction_set,
                 form: Form::Offset,
@@ -60,7 +60,7 @@ impl Tiling {
             }),
             // The matrix product needs two pixels.
             InstructionSet::NeonI8mm if pixels == 1 => {
-                Self::of(InstructionSet::NeonDotprod, pixels)
+                Self::of(instruction_set.without_i8mm(), pixels)
             }
             InstructionSet::NeonI8mm => Some(Self {
                 set: instruction_set,
@@ -132,7 +132,7 @@ impl Width {
 /// The function for a shape of tile. There is one for each number of pixels from 1 to
 /// [`most_pixels`].
 pub(super) fn function(
-    instruction_set: InstructionSet,
+    instruction_set: Available,
     pixels: usize,
     width: Width,
 ) -> Option<TileFunction> {
@@ -148,7 +148,7 @@ pub(super) fn function(
 }
 
 /// The maximum number of pixels of a tile of this width.
-pub(super) fn most_pixels(instruction_set: InstructionSet, width: Width) -> usize {
+pub(super) fn most_pixels(instruction_set: Available, width: Width) -> usize {
     (1..=12)
         .rev()
         .find(|&pixels| function(instruction_set, pixels, width).is_some())

@@ -9,7 +9,7 @@ use super::packed_input::PackedInput;
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
 use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
-use crate::cpu::InstructionSet;
+use crate::cpu::{Available, InstructionSet};
 
 /// Quantizes eight sums: multiplies, clamps and rounds them. For AVX-VNNI and AVX2.
 ///
@@ -236,14 +236,14 @@ macro_rules! tiles_of_16 {
 
 /// The function that computes tiles of `pixels` by `width`, if there is one.
 pub(super) fn function(
-    instruction_set: InstructionSet,
+    instruction_set: Available,
     pixels: usize,
     width: Width,
 ) -> Option<TileFunction> {
     if width == Width::HALVES {
         return super::halves::function(pixels);
     }
-    match (instruction_set, width.split) {
+    match (instruction_set.set(), width.split) {
         (InstructionSet::Avx512Vnni, 1) => tiles_of_32(pixels, width.full),
         (InstructionSet::Avx512Vnni, 2) => split_of_32::<2>(pixels, width.full),
         (InstructionSet::Avx512Vnni, 4) => split_of_32::<4>(pixels, width.full),
