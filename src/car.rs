@@ -21,9 +21,9 @@ use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, CircuitError,
 use pilotage_vehicle::Mixer;
 use tensorrt_rs::{Transfer, Wait};
 
-use crate::gamepad::GamepadConfig;
 use crate::signature::Trust;
 use crate::simulation::{Latency, Pace};
+use pilotage_gamepad::GamepadConfig;
 
 pub use gamepad::GamepadSettings;
 pub use settings::{

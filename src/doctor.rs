@@ -16,7 +16,7 @@ use pilotage_guard::drivers;
 use serde::Serialize;
 
 use crate::car::{Backend, Car, OnGpuFailure};
-use crate::gamepad::GamepadConfig;
+use pilotage_gamepad::GamepadConfig;
 
 pub use gpu::Gpu;
 pub use services::{DROP_IN, write_devices};

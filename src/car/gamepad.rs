@@ -6,7 +6,7 @@ use pilotage_config::{ConfigError, Source};
 use serde::Deserialize;
 
 use super::validate::{milliseconds, within};
-use crate::gamepad::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest};
+use pilotage_gamepad::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest};
 
 /// `[gamepad]`. If no key that names an axis or a button is set, the mapping of a known gamepad is
 /// used.

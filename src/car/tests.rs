@@ -6,8 +6,8 @@ use pilotage_guard::LimitsSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::gamepad::{Mapping, Rest};
 use crate::signature;
+use pilotage_gamepad::{Mapping, Rest};
 
 fn refused(text: &str) -> String {
     Car::from_toml("car.toml", text).unwrap_err().to_string()

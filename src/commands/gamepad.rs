@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::car::Car;
-use crate::gamepad::{GamepadConfig, RawPad};
+use pilotage_gamepad::{GamepadConfig, RawPad};
 
 /// Options of `pilotage gamepad`.
 #[derive(Debug, clap::Args)]

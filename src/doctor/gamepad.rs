@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{Finding, Level, System};
-use crate::gamepad::{Capabilities, GamepadConfig, known};
+use pilotage_gamepad::{Capabilities, GamepadConfig, known};
 
 const PART: &str = "gamepad";
 const FOLDER: &str = "/dev/input";

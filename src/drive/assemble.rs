@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig};
+use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::SocketLink;
 use pilotage_simulator::World;
 use pilotage_vehicle::{Domain, Monotonic};
@@ -18,8 +19,8 @@ use super::watch::say;
 use super::{RecordingRequest, Request};
 use crate::car::{Car, CircuitSource};
 use crate::engines::{self, Loaded};
-use crate::gamepad::{Buttons, Gamepad, GamepadConfig, Operator};
 use crate::guarded::{GuardConnection, GuardProcess, OwnGuard};
+use crate::operator::{Buttons, Operator};
 use crate::pilot::{Dropped, Parts as PilotParts, Pilot};
 use crate::recorder::Folder;
 use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, SimulatedDrive};

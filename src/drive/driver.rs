@@ -7,9 +7,9 @@ use pilotage_tap::{FrameRecord, flags};
 use pilotage_vehicle::{Domain, Time};
 use pilotage_vision::FrameView;
 
-use crate::gamepad::DriveRequest;
 use crate::pilot::{Pilot, Step, StepError};
 use crate::report::{DriveReport, EnginePart};
+use pilotage_gamepad::DriveRequest;
 
 /// What drives a car.
 pub trait Driver {

@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use pilotage_camera::{Camera, CameraError};
+use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
 use pilotage_guard::{Limits, Link, LinkError, SocketLink, State};
 use pilotage_vehicle::{Command, Domain, Time, monotonic};
 use pilotage_vision::{Frame, FrameView};
 
 use super::driver::{Driver, Iteration};
 use super::watch::say;
-use crate::gamepad::{
-    AGAIN, DriveRequest, Gamepad, GamepadConfig, GamepadError, Operator, Orders, Requests,
-};
+use crate::operator::{Operator, Orders, Requests, SEARCH_INTERVAL};
 use crate::pilot::StepError;
 use crate::report::{DriveReport, HandPart};
 use crate::simulation::OutOfProcessCamera;
@@ -144,7 +143,7 @@ impl HandDriver {
     }
 
     fn read(&mut self, now: Time) -> Result<DriveRequest, GamepadError> {
-        if self.pad.is_none() && now.since(self.tried) >= AGAIN {
+        if self.pad.is_none() && now.since(self.tried) >= SEARCH_INTERVAL {
             self.tried = now;
             if let Ok(found) = Gamepad::open(&self.config, &self.limits) {
                 say(&format!("{}: the gamepad is back", found.describe()));

@@ -19,7 +19,7 @@ use super::setting::Setting;
 use super::trace::Trace;
 use super::watch::{Watch, say};
 use super::{Request, assemble};
-use crate::gamepad::Buttons;
+use crate::operator::Buttons;
 use crate::pilot::StepError;
 use crate::plot;
 use crate::report::{CircuitPart, DriveReport, LoopTiming};

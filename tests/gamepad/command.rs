@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use pilotage::gamepad::{Axis, AxisName, Button, Lesson, Mapping, Question, Rest, Step};
+use pilotage_gamepad::{Axis, AxisName, Button, Lesson, Mapping, Question, Rest, Step};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::pipe::Pipe;

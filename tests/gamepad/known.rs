@@ -1,7 +1,7 @@
 //! Known gamepads, as their drivers present them to the kernel.
 
-use pilotage::gamepad::known::{PADS, find};
-use pilotage::gamepad::{AxisName, Button, Capabilities};
+use pilotage_gamepad::known::{PADS, find};
+use pilotage_gamepad::{AxisName, Button, Capabilities};
 
 use super::*;
 

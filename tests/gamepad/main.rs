@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pilotage::car::Car;
-use pilotage::gamepad::{DriveRequest, GamepadConfig, Hand, Input, Range, Snapshot};
+use pilotage_gamepad::{DriveRequest, GamepadConfig, Hand, Input, Range, Snapshot};
 use pilotage_vehicle::Time;
 
 mod command;

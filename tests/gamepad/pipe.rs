@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
-use pilotage::gamepad::{Gamepad, GamepadError};
+use pilotage_gamepad::{Gamepad, GamepadError};
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! Properties that hold for arbitrary events and silences.
 
-use pilotage::gamepad::Rest;
+use pilotage_gamepad::Rest;
 use proptest::prelude::*;
 
 use super::*;

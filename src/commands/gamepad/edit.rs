@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
-use crate::gamepad::{Mapping, Rest};
+use pilotage_gamepad::{Mapping, Rest};
 
 /// `text` with `mapping` in its `[gamepad]`, which is added if there is none.
 pub(super) fn edit(text: &str, mapping: &Mapping) -> anyhow::Result<String> {
@@ -51,7 +51,7 @@ fn set(table: &mut dyn TableLike, key: &str, value: Value) -> anyhow::Result<()>
 mod tests {
     use super::*;
     use crate::car::Car;
-    use crate::gamepad::{Axis, AxisName, Button};
+    use pilotage_gamepad::{Axis, AxisName, Button};
 
     fn mapping() -> Mapping {
         Mapping {

@@ -9,7 +9,7 @@ use pilotage_vehicle::monotonic;
 use super::edit::edit;
 use super::{End, POLL_INTERVAL, Session, print};
 use crate::car::Car;
-use crate::gamepad::{Lesson, Mapping, Question, Step};
+use pilotage_gamepad::{Lesson, Mapping, Question, Step};
 
 /// Learns the mapping and writes it into `file`.
 pub(super) fn run(session: &mut Session, file: &Path) -> anyhow::Result<End> {
@@ -35,7 +35,7 @@ pub(super) fn run(session: &mut Session, file: &Path) -> anyhow::Result<End> {
 fn learn(session: &mut Session) -> anyhow::Result<Option<Mapping>> {
     let mut lesson = Lesson::default();
     for (axis, value) in session.pad.values()? {
-        let input = crate::gamepad::Input::Axis {
+        let input = pilotage_gamepad::Input::Axis {
             code: axis.0,
             value,
         };

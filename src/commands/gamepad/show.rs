@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, stdout};
 
 use super::{End, POLL_INTERVAL, Session, print};
-use crate::gamepad::{Axis, AxisName, Button, Input, Mapping, Range, Rest};
+use pilotage_gamepad::{Axis, AxisName, Button, Input, Mapping, Range, Rest};
 
 /// Shows until a signal ends it.
 pub(super) fn run(session: &mut Session) -> anyhow::Result<End> {

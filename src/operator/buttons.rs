@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::Limits;
 use pilotage_vehicle::monotonic;
 
-use super::{Gamepad, GamepadConfig, Operator, Orders};
+use super::{Operator, Orders, SEARCH_INTERVAL};
 
 /// How often the thread checks whether it shall end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// The interval at which a lost gamepad is searched for.
-pub const AGAIN: Duration = Duration::from_millis(500);
 
 /// Reads arm and stop on a separate thread, so that a pilot that waits for its camera or hangs does
 /// not delay a stop. The thread ends when this is dropped.
@@ -70,7 +69,7 @@ fn read(
     while !end.load(Ordering::Acquire) {
         let now = monotonic();
         let Some(open) = &mut pad else {
-            if tried.is_none_or(|tried| now.since(tried) >= AGAIN) {
+            if tried.is_none_or(|tried| now.since(tried) >= SEARCH_INTERVAL) {
                 tried = Some(now);
                 match Gamepad::open(config, limits) {
                     Ok(found) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_guard::Limits;
+use pilotage_guard_policy::Limits;
 use pilotage_vehicle::Time;
 
 use super::axis::{DrivingAxis, Range};

@@ -1,4 +1,7 @@
-//! The requests of an operator with a gamepad to the guard.
+//! An operator with a gamepad: the requests to the guard that its buttons make.
+
+mod buttons;
+mod orders;
 
 use std::time::Duration;
 
@@ -6,6 +9,9 @@ use pilotage_guard::{ConnectError, GuardedCar, Link, LinkError, SocketLink, Stop
 use pilotage_vehicle::{Fault, Time, monotonic};
 
 use crate::guarded::write_failsafe;
+
+pub use buttons::Buttons;
+pub use orders::Orders;
 
 /// How an operator's requests reach a guard.
 pub trait Requests {
@@ -83,6 +89,8 @@ pub struct Operator {
     car: GuardedCar,
 }
 
+/// The interval at which a lost gamepad is searched for.
+pub const SEARCH_INTERVAL: Duration = Duration::from_millis(500);
 /// The interval between attempts to hold a stop while the button is down.
 const AGAIN: Duration = Duration::from_millis(100);
 

@@ -1,19 +1,15 @@
 //! An operator's gamepad: the kernel's event device, and the meaning of its sticks and buttons.
 //!
-//! [`Gamepad`] reads a gamepad, [`Hand`] converts its reports to the operator's wish, and
-//! [`Buttons`] reads arm and stop while an engine drives. [`RawPad`] reads a gamepad whose mapping
-//! is not known yet, and [`Lesson`] learns the mapping.
+//! [`Gamepad`] reads a gamepad, and [`Hand`] converts its reports to the operator's request.
+//! [`RawPad`] reads a gamepad whose mapping is not known yet, and [`Lesson`] learns the mapping.
 
 mod axis;
-mod buttons;
 mod config;
 mod event_device;
 mod hand;
 pub mod known;
 mod lesson;
 mod notice;
-mod operator;
-mod orders;
 mod raw;
 mod records;
 mod source;
@@ -23,18 +19,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use pilotage_guard::Limits;
+use pilotage_guard_policy::Limits;
 use pilotage_vehicle::Time;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub use axis::{Misplaced, Range};
-pub use buttons::{AGAIN, Buttons};
 pub use config::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest, UnknownName};
 pub use hand::{DriveRequest, Hand, Input, Presses, Snapshot};
 pub use lesson::{Lesson, Question, Step};
 pub use notice::{Notice, Role};
-pub use operator::{Operator, RequestError, Requests};
-pub use orders::Orders;
 pub use raw::RawPad;
 pub use source::Capabilities;
 

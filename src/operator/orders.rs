@@ -1,6 +1,8 @@
 //! Forwards an operator's buttons to the guard.
 
-use super::{Presses, RequestError, Requests};
+use pilotage_gamepad::Presses;
+
+use super::{RequestError, Requests};
 
 /// Forwards an operator's buttons to the guard: each press once, the stop button's level at each
 /// change.
