@@ -309,7 +309,7 @@ fn every_precision_is_compiled_and_gated() {
                     panic!("{port:?}");
                 };
                 let integer =
-                    bundle.plan.tensors[id.0].element_type == pilotage_engine::ElementType::I8;
+                    bundle.plan.tensors[id.0].element_type == ElementType::I8;
                 assert_eq!(integer, precision == "int8-integer", "{precision}");
             }
         }

@@ -2,27 +2,8 @@
 
 use std::time::Duration;
 
+pub use pilotage_tensor::ElementType;
 use serde::{Deserialize, Serialize};
-
-/// Element types of an engine's ports and of the tensors in a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ElementType {
-    /// IEEE 754 binary32.
-    F32,
-    /// IEEE 754 binary16; only for stored weights.
-    F16,
-    /// Signed 64-bit integer.
-    I64,
-    /// Signed 32-bit integer.
-    I32,
-    /// Unsigned 8-bit integer.
-    U8,
-    /// Signed 8-bit integer.
-    I8,
-    /// One byte, 0 or 1.
-    Bool,
-}
 
 /// The order of a four-dimensional tensor's axes in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

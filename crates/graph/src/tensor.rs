@@ -1,56 +1,7 @@
 use std::fmt;
 
 use half::f16;
-
-/// The element types of a graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ElementType {
-    /// IEEE 754 binary32.
-    F32,
-    /// IEEE 754 binary16.
-    F16,
-    /// Signed 64-bit integer, for shapes and axes, for example.
-    I64,
-    /// Signed 32-bit integer, for biases of quantized layers, for example.
-    I32,
-    /// Unsigned 8-bit integer.
-    U8,
-    /// Signed 8-bit integer.
-    I8,
-    /// True or false.
-    Bool,
-}
-
-impl ElementType {
-    /// Bytes of one element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 | Self::I32 => 4,
-            Self::I64 => 8,
-            Self::F16 => 2,
-            Self::U8 | Self::I8 | Self::Bool => 1,
-        }
-    }
-
-    /// Whether the type is one in which networks compute.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16)
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "float32",
-            Self::F16 => "float16",
-            Self::I64 => "int64",
-            Self::I32 => "int32",
-            Self::U8 => "uint8",
-            Self::I8 => "int8",
-            Self::Bool => "bool",
-        })
-    }
-}
+pub use pilotage_tensor::ElementType;
 
 /// Element type and shape of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

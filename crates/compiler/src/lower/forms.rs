@@ -60,7 +60,7 @@ impl<'g> Lowering<'g> {
             Layout::Nhwc => Form::Nhwc,
         };
         let shape = self.shape_in(value, form);
-        let operand = self.tensor(shape, element_type(self.graph, value));
+        let operand = self.tensor(shape, self.graph.value(value).element_type);
         self.plan.inputs.push(PlanPort {
             name: self.graph.value(value).name.clone(),
             operand: Operand::Tensor(operand),
@@ -148,7 +148,7 @@ impl<'g> Lowering<'g> {
             // rejects such graphs, and the plan's validation rejects the tensor.
             None => {
                 let shape = self.shape_in(value, form);
-                let unmade = self.tensor(shape, element_type(self.graph, value));
+                let unmade = self.tensor(shape, self.graph.value(value).element_type);
                 return Operand::Tensor(unmade);
             }
         };
@@ -159,7 +159,7 @@ impl<'g> Lowering<'g> {
             }
             (Form::FlatNhwc { channels, pixels }, _) => {
                 let picture = [shape[0], pixels, channels];
-                let ty = element_type(self.graph, value);
+                let ty = self.graph.value(value).element_type;
                 let opened = self.reshape(&name, operand, picture.to_vec(), ty);
                 let planes = self.transpose(&name, opened, &picture, &[0, 2, 1]);
                 self.reshape(&name, planes, shape.to_vec(), ty)
@@ -232,7 +232,7 @@ impl<'g> Lowering<'g> {
     ) {
         let value = node.outputs[0];
         let shape = self.shape_in(value, form);
-        let ty = element_type(self.graph, value);
+        let ty = self.graph.value(value).element_type;
         let operand = self.step(&node.name, operation, inputs, shape, ty);
         self.set(value, form, operand);
     }
@@ -313,19 +313,5 @@ impl<'g> Lowering<'g> {
             Operand::Tensor(id) => self.plan.tensors[id.0].element_type,
             Operand::Constant(id) => self.plan.constants[id.0].data.element_type(),
         }
-    }
-}
-
-/// A value's element type, as the engine's type.
-pub(super) fn element_type(graph: &Graph, value: ValueId) -> ElementType {
-    use pilotage_graph::ElementType as Onnx;
-    match graph.value(value).element_type {
-        Onnx::F32 => ElementType::F32,
-        Onnx::F16 => ElementType::F16,
-        Onnx::I64 => ElementType::I64,
-        Onnx::I32 => ElementType::I32,
-        Onnx::U8 => ElementType::U8,
-        Onnx::I8 => ElementType::I8,
-        Onnx::Bool => ElementType::Bool,
     }
 }

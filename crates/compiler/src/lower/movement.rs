@@ -4,7 +4,7 @@ use pilotage_engine::plan::{ConstantData, Fill, Operation, SliceStep};
 use pilotage_graph::{Node, Pad, PadMode, SliceAxis};
 
 use super::elementwise::nhwc_axis;
-use super::forms::{Form, Lowering, element_type};
+use super::forms::{Form, Lowering};
 use crate::permute::{TO_NHWC, moves_nothing, pick};
 
 /// The order of a form's axes in memory.
@@ -31,7 +31,7 @@ pub(super) fn reshape(l: &mut Lowering<'_>, node: &Node) {
     if from == to {
         return identity(l, node);
     }
-    let ty = element_type(l.graph, output);
+    let ty = l.graph.value(output).element_type;
     if l.native(x) == Form::Nhwc {
         let nhwc = l.get(x, Form::Nhwc);
         let (channels, pixels) = (from[1], from[2] * from[3]);
@@ -77,7 +77,7 @@ pub(super) fn transpose(l: &mut Lowering<'_>, node: &Node, perm: &[usize]) {
         for &to in forms {
             let perm = in_memory(from, to);
             if moves_nothing(&shape, &perm) {
-                let ty = element_type(l.graph, output);
+                let ty = l.graph.value(output).element_type;
                 let moved = l.reshape(&node.name, operand, pick(&shape, &perm), ty);
                 l.set(output, to, moved);
                 return;
@@ -130,7 +130,7 @@ pub(super) fn split(l: &mut Lowering<'_>, node: &Node, axis: usize) {
         axes[axis_in(form, axis)].start = start;
         start += l.shape(output)[axis];
         let shape = l.shape_in(output, form);
-        let ty = element_type(l.graph, output);
+        let ty = l.graph.value(output).element_type;
         let part = l.step(
             &node.name,
             Operation::Slice { axes },

@@ -19,18 +19,6 @@ pub const MAX_BYTES: usize = 1 << 28;
 /// Maximum number of multiply-adds (or element visits) of one inference.
 pub const MAX_WORK: u64 = 1 << 37;
 
-impl ElementType {
-    /// Number of bytes of one element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 | Self::I32 => 4,
-            Self::F16 => 2,
-            Self::I64 => 8,
-            Self::U8 | Self::I8 | Self::Bool => 1,
-        }
-    }
-}
-
 impl ConstantData {
     /// Number of elements stored.
     pub fn len(&self) -> usize {
