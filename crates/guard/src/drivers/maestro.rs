@@ -12,7 +12,6 @@ mod check;
 mod commands;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pilotage_vehicle::Time;
@@ -81,14 +80,9 @@ impl Maestro {
         })
     }
 
-    /// Sets other pulses.
-    pub(crate) fn adjust(&mut self, settings: &MaestroSettings) {
+    /// Sets other pulses, which are sent with the next write.
+    pub fn adjust(&mut self, settings: &MaestroSettings) {
         self.settings = settings.clone();
-    }
-
-    /// The serial port's path.
-    pub fn path(&self) -> &PathBuf {
-        &self.settings.port
     }
 
     fn targets(&mut self, now: Time, output: &Output) -> Targets {
@@ -176,12 +170,12 @@ impl Actuator for Maestro {
                 Ok(())
             }
             Err(failure) => {
-                let gone = match failure {
-                    Failure::System(_) | Failure::Gone => true,
-                    Failure::Kind(kind) => kind != io::ErrorKind::TimedOut,
-                    _ => false,
-                };
-                if gone {
+                // Every failure of the port but one that is only late.
+                let failed = matches!(
+                    failure,
+                    Failure::System(_) | Failure::Gone | Failure::Kind(_)
+                );
+                if failed && failure != Failure::Kind(io::ErrorKind::TimedOut) {
                     self.port = None;
                 }
                 // The pulses may have stopped.

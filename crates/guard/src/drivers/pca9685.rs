@@ -65,6 +65,7 @@ pub struct Pca9685<B: I2c> {
     chip: pwm_pca9685::Pca9685<RcDevice<B>>,
     address: u8,
     prescale: u8,
+    /// Cycles per second, as close to the requested frequency as the chip supports.
     frequency: f32,
     wheels: Wheels,
     output_enable: Option<Box<dyn OutputEnable>>,
@@ -126,14 +127,9 @@ where
         self
     }
 
-    /// Sets other pulses.
-    pub(crate) fn adjust(&mut self, wheels: Wheels) {
+    /// Sets other pulses, which are written next.
+    pub fn adjust(&mut self, wheels: Wheels) {
         self.wheels = wheels;
-    }
-
-    /// Cycles per second, as close to the requested frequency as the chip supports.
-    pub const fn frequency(&self) -> f32 {
-        self.frequency
     }
 
     fn targets(&mut self, now: Time, output: &Output) -> Targets {

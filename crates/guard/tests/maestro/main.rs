@@ -138,6 +138,7 @@ fn it_is_an_actuator() {
         settings
     });
     let model = &mut bench.model;
+    assert_eq!(bench.maestro.name(), "maestro");
     conformance::actuator(&mut bench.maestro, 1e-3, |_| {
         model.serve();
         let [throttle, steering] = model.micros();
@@ -457,6 +458,19 @@ fn an_unplugged_board_is_an_error_and_is_opened_again() {
     bench.run(1000, &FAILSAFE);
     // The port is locked again.
     Maestro::open(&settings(&bench.port), Duration::ZERO).unwrap_err();
+}
+
+/// While an operator trims.
+#[test]
+fn adjusted_pulses_are_sent_with_the_next_write() {
+    let mut bench = Bench::new();
+    bench.run(500, &FAILSAFE);
+    assert_eq!(bench.model.micros(), [1510.0, 1300.0]);
+    let mut adjusted = settings(&bench.port);
+    adjusted.steering.failsafe_us = 1350;
+    bench.maestro.adjust(&adjusted);
+    bench.write(&FAILSAFE).unwrap();
+    assert_eq!(bench.model.micros(), [1510.0, 1350.0]);
 }
 
 /// Two ends of a pseudo-terminal that no driver uses.

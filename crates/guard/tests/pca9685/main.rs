@@ -396,6 +396,22 @@ fn a_fresh_chip_is_written_these_bytes() {
     );
 }
 
+/// While an operator trims.
+#[test]
+fn adjusted_pulses_are_written_next() {
+    let chip = Chip::new();
+    let mut motors = servo_driver(&chip);
+    motors.write(at(0), &FAILSAFE).unwrap();
+    assert_pulse(&chip, STEERING, 1300.0);
+    let servo = SteeringSettings {
+        failsafe_us: 1350,
+        ..servo()
+    };
+    motors.adjust(wheels(&servo, &controller()));
+    motors.write(at(5), &FAILSAFE).unwrap();
+    assert_pulse(&chip, STEERING, 1350.0);
+}
+
 #[test]
 fn errors_name_the_device() {
     let chip = Chip::new();
