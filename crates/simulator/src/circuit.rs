@@ -151,8 +151,9 @@ impl Circuit {
         file::read(text)
     }
 
-    /// Reads a centre line from CSV: x and y in metres, one point per line, in driving order.
-    /// Further columns, a header, blank lines and comments (`#`) are ignored. Fields are separated
+    /// Reads a centre line from CSV: x and y in metres, one point per line, in driving order. The
+    /// columns are those titled `x` and `y` (or `x_m` and `y_m`), in a header or in a comment
+    /// (`#`), and without titles the first two. Other comments and blank lines are ignored. Fields are separated
     /// by commas, semicolons or tabs; lines without any of these, by blanks. The line is closed if
     /// the file does not close it.
     ///

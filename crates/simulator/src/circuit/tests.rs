@@ -166,7 +166,7 @@ fn csv_may_have_a_header_comments_and_further_columns() {
         text.push_str(&format!("{x:.4}, {y:.4}, 7.5\r\n"));
     }
     let options = CsvOptions {
-        road_width: 2.5,
+        road_width: Some(2.5),
         line_width: 0.2,
         ..CsvOptions::default()
     };
@@ -175,6 +175,51 @@ fn csv_may_have_a_header_comments_and_further_columns() {
     assert!((read.length() - circuit.length()).abs() < 0.5);
     for [x, y] in polyline(&circuit, 3.0) {
         assert!(read.nearest([x, y], None).offset.abs() < 0.01);
+    }
+}
+
+/// The files of the TUM's race track database, and racing lines made from them.
+#[test]
+fn columns_are_found_by_their_titles() {
+    let circuit = Circuit::shipped("simple").unwrap();
+    let line = polyline(&circuit, 1.0);
+    let text = |titles: &str, row: &dyn Fn(usize, [f64; 2]) -> String| {
+        let rows = line.iter().enumerate().map(|(index, &at)| row(index, at));
+        titles.to_owned() + &rows.collect::<String>()
+    };
+    let racing_line = text("# s_m; x_m; y_m; psi_rad\n", &|index, [x, y]| {
+        format!("{index}; {x:.3}; {y:.3}; 0.5\n")
+    });
+    let header = text("psi_rad,\"y\",\"X\"\n", &|_, [x, y]| {
+        format!("0.5,{y:.3},{x:.3}\n")
+    });
+    let track = text("# x_m,y_m,w_tr_right_m,w_tr_left_m\n", &|index, [x, y]| {
+        format!("{x:.3},{y:.3},{},1.4\n", if index == 7 { 1.1 } else { 1.5 })
+    });
+    for (text, road_width) in [(racing_line, ROAD_WIDTH), (header, ROAD_WIDTH), (track.clone(), 2.2)] {
+        let read = Circuit::from_csv(&text, &CsvOptions::default()).unwrap();
+        assert!((read.length() - circuit.length()).abs() < 0.5);
+        assert!((read.road_width() - road_width).abs() < 1e-9);
+    }
+    // The option has precedence over the file.
+    let options = CsvOptions {
+        road_width: Some(3.0),
+        ..CsvOptions::default()
+    };
+    assert_eq!(
+        Circuit::from_csv(&track, &options).unwrap().road_width(),
+        3.0
+    );
+    // A comment in words is no line of titles.
+    let note = "# x, y: metres; further columns, s_m too\n";
+    assert_eq!(csv_points(&format!("{note}1,2\n")).unwrap(), [[1.0, 2.0]]);
+    let errors = [
+        ("s,x,y\n0,1,2\n1,two,3\n", "columns 2 and 3"),
+        ("x_m,y_m,w_tr_right_m,w_tr_left_m\n0,1,2\n", "w_tr_right_m"),
+    ];
+    for (text, expected) in errors {
+        let error = Circuit::from_csv(text, &CsvOptions::default()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
