@@ -1,6 +1,6 @@
 //! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
-//! the main figures; that of a physical drive its commands over time. The pictures of an engine show the quantisation error of its layers and the
-//! jitter of its inference time.
+//! the main figures; that of a physical drive its commands over time. The pictures of an engine show
+//! the quantization error of its layers and the jitter of its inference time.
 
 mod canvas;
 mod commands;
@@ -38,6 +38,24 @@ pub enum PlotError {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+/// A picture's name does not say that it is a PNG.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the picture is a PNG: end its name with .png")]
+pub struct NotPng;
+
+/// Parses the path of a picture to write, which ends in `.png`: an option of the command line.
+///
+/// # Errors
+/// [`NotPng`] for another ending.
+pub fn png_path(text: &str) -> Result<PathBuf, NotPng> {
+    let path = PathBuf::from(text);
+    let extension = path.extension();
+    match extension.is_some_and(|it| it.eq_ignore_ascii_case("png")) {
+        true => Ok(path),
+        false => Err(NotPng),
+    }
 }
 
 /// The text above the picture.

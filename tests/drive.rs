@@ -313,6 +313,12 @@ fn check_only_checks() {
             .status
             .success()
     );
+    // The engine is compiled after its car is described.
+    std::fs::write(&file, "[engine]\nfile = \"mine.engine\"\n").unwrap();
+    let output = pilotage(&["check", file.to_str().unwrap()]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("still to be made"), "{printed}");
     for (text, expected) in [
         (
             "[engine]\nname = \"pilotnett\"\n",
@@ -325,6 +331,29 @@ fn check_only_checks() {
         let message = refusal(&["check", file.to_str().unwrap()]);
         assert!(message.contains(expected), "{text}: {message}");
     }
+}
+
+/// Before the lap, not after it.
+#[test]
+fn a_picture_that_is_no_png_is_refused_at_once() {
+    for name in ["lap.bmp", "lap", "lap.svg", ".png"] {
+        let message = refusal(&["drive", "--pace", "fast", "--plot", name]);
+        assert!(message.contains("end its name with .png"), "{message}");
+    }
+}
+
+#[test]
+fn every_car_file_that_comes_with_pilotage_is_valid() {
+    let mut files = 0;
+    let cars = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cars");
+    for entry in std::fs::read_dir(cars).unwrap() {
+        let file = entry.unwrap().path();
+        let output = pilotage(&["check", file.to_str().unwrap()]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {errors}", file.display());
+        files += 1;
+    }
+    assert!(files >= 5);
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     instruction_set: Option<InstructionSet>,
     /// Draw the time of each inference, and the distribution of the times
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
     picture: Option<PathBuf>,
     /// Print everything as JSON
     #[arg(long)]

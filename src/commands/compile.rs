@@ -60,7 +60,7 @@ pub struct Options {
     #[arg(long)]
     report: bool,
     /// Draw the quantisation error of each layer
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
     report_picture: Option<PathBuf>,
     /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
     /// shim for TensorRT first if there is none (as root)

@@ -53,7 +53,7 @@ pub struct Options {
     #[arg(long)]
     pub watch: bool,
     /// Draw the driven path to this PNG; for a physical car the commands over time
-    #[arg(long, value_name = "FILE.png")]
+    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
     pub plot: Option<PathBuf>,
 }
 

@@ -308,8 +308,7 @@ fn every_precision_is_compiled_and_gated() {
                 let pilotage_engine::plan::Operand::Tensor(id) = port.operand else {
                     panic!("{port:?}");
                 };
-                let integer =
-                    bundle.plan.tensors[id.0].element_type == ElementType::I8;
+                let integer = bundle.plan.tensors[id.0].element_type == ElementType::I8;
                 assert_eq!(integer, precision == "int8-integer", "{precision}");
             }
         }

@@ -196,7 +196,11 @@ fn columns_are_found_by_their_titles() {
     let track = text("# x_m,y_m,w_tr_right_m,w_tr_left_m\n", &|index, [x, y]| {
         format!("{x:.3},{y:.3},{},1.4\n", if index == 7 { 1.1 } else { 1.5 })
     });
-    for (text, road_width) in [(racing_line, ROAD_WIDTH), (header, ROAD_WIDTH), (track.clone(), 2.2)] {
+    for (text, road_width) in [
+        (racing_line, ROAD_WIDTH),
+        (header, ROAD_WIDTH),
+        (track.clone(), 2.2),
+    ] {
         let read = Circuit::from_csv(&text, &CsvOptions::default()).unwrap();
         assert!((read.length() - circuit.length()).abs() < 0.5);
         assert!((read.road_width() - road_width).abs() < 1e-9);
