@@ -31,6 +31,8 @@ fn pages() -> Vec<PathBuf> {
 #[derive(Default)]
 struct Page {
     links: Vec<String>,
+    /// The code in the text, such as `cargo build`.
+    code: Vec<String>,
     anchors: Vec<String>,
 }
 
@@ -58,10 +60,16 @@ fn read(path: &Path) -> Page {
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                 page.links.push(dest_url.into_string());
             }
-            Event::Text(text) | Event::Code(text) => {
+            Event::Text(text) => {
                 if let Some((_, heading)) = &mut heading {
                     heading.push_str(&text);
                 }
+            }
+            Event::Code(text) => {
+                if let Some((_, heading)) = &mut heading {
+                    heading.push_str(&text);
+                }
+                page.code.push(text.into_string());
             }
             _ => {}
         }
@@ -98,6 +106,38 @@ fn links_lead_to_files_and_headings() {
     }
     assert!(broken_links.is_empty(), "{}", broken_links.join("\n"));
     assert!(seen > 50, "{seen} links were looked at");
+}
+
+/// Whether a piece of code is the path of a file of the checkout.
+fn is_path(code: &str) -> bool {
+    const FOLDERS: [&str; 11] = [
+        "assets/", "benches/", "cars/", "crates/", "cross/", "docs/", "engines/", "src/",
+        "systemd/", "tests/", "xtask/",
+    ];
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "/._-".contains(it);
+    FOLDERS.iter().any(|folder| code.starts_with(folder))
+        && code.chars().all(is_plain)
+        && !code.contains("NAME")
+}
+
+#[test]
+fn files_that_the_pages_name_exist() {
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for page in pages() {
+        // The changelog names files that were there once.
+        if page.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        for code in read(&page).code.iter().filter(|code| is_path(code)) {
+            seen += 1;
+            if !root().join(code).exists() {
+                missing.push(format!("{}: {code}", page.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(seen > 50, "{seen} paths were looked at");
 }
 
 #[test]

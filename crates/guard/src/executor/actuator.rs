@@ -21,7 +21,8 @@ pub trait Actuator {
     /// Puts `output` in force at `now`.
     ///
     /// # Errors
-    /// When the write failed. The guard then stops the car and writes failsafe again at each tick.
+    /// When the write failed. The guard then stops the car and writes failsafe again at each tick;
+    /// an implementation may let some ticks pass before it tries its device again.
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError>;
 
     /// Sets `point` to `value`, from the next write until [`end_trim`](Self::end_trim). Returns

@@ -60,6 +60,8 @@ pub(super) fn arbitrary_graph(bytes: &[u8]) -> Graph {
 }
 
 /// The number of functions, reductions, comparisons, and of Min, Max and Pow.
+/// The operators below that have an arm of their own.
+const ARMS: usize = 36;
 const OTHERS: usize = Function::ALL.len() + Reduction::ALL.len() + Comparison::ALL.len() + 3;
 
 type Values = Vec<(ValueId, TensorType)>;
@@ -94,8 +96,8 @@ fn step(
         b.constant(format!("{name}.{suffix}"), tensor).unwrap()
     };
     // Quantization is drawn more often, since it fits few values.
-    let kind = match draw.below(46 + OTHERS) {
-        more if more >= 36 + OTHERS => [30, 35][more % 2],
+    let kind = match draw.below(ARMS + OTHERS + 10) {
+        more if more >= ARMS + OTHERS => [30, 35][more % 2],
         kind => kind,
     };
     let op = match kind {
@@ -299,7 +301,7 @@ fn step(
             inputs = vec![condition, x, x];
             Op::Where
         }
-        op @ 36.. => {
+        op @ ARMS.. => {
             let functions = Function::ALL.iter().map(|&f| Op::Function(f));
             let reductions = Reduction::ALL.iter().map(|&reduction| Op::Reduce {
                 reduction,
@@ -311,7 +313,7 @@ fn step(
                 (functions.chain(reductions))
                     .chain(comparisons)
                     .chain([Op::Min, Op::Max, Op::Pow]);
-            let op = others.collect::<Vec<_>>()[op - 36].clone();
+            let op = others.collect::<Vec<_>>()[op - ARMS].clone();
             if !matches!(op, Op::Function(_) | Op::Reduce { .. }) {
                 // With a single axis, some exponents would be read as a product.
                 inputs.push(constant(draw, "c", &[1, 1]));
