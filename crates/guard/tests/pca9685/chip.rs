@@ -22,6 +22,8 @@ pub struct State {
     /// The bytes of each write, if they are recorded.
     pub bytes: Option<Vec<Vec<u8>>>,
     pub through: Option<bool>,
+    /// A register and its value, whatever is written to it.
+    pub stuck: Option<(usize, u8)>,
 }
 
 /// A handle to a chip; all handles share the chip.
@@ -37,6 +39,7 @@ impl Chip {
             transactions: 0,
             bytes: None,
             through: None,
+            stuck: None,
         })))
     }
 
@@ -99,6 +102,9 @@ impl I2c for Chip {
             return Err(Refused);
         }
         for part in parts {
+            if let Some((register, value)) = state.stuck {
+                state.model.registers[register] = value;
+            }
             match part {
                 Operation::Write(bytes) => {
                     if let Some(recorded) = &mut state.bytes {

@@ -349,6 +349,52 @@ fn another_writer_to_a_channel_is_overwritten_by_the_second_tick() {
     }
 }
 
+/// Another program that never stops writing: each register that decides about a pulse is read back.
+#[test]
+fn each_register_of_a_channel_that_stays_changed_is_detected() {
+    const FULL: u8 = 0x10;
+    // From a channel's first register, by what the channel puts out (NXP's data sheet, table 7):
+    // ON_H, OFF_L and OFF_H.
+    let of_pulse = [(1, FULL), (2, 0xFF), (3, 0x0F)];
+    let of_high = [(1, 0), (3, FULL)];
+    let of_low = [(3, 0)];
+    let servo = || wheels(&servo(), &controller());
+    let motors = || Wheels::Differential(MOTORS);
+    let drives = output(Mode::Drive, 0.0, 0.5);
+    let mut changes = Vec::new();
+    for channel in [STEERING, THROTTLE] {
+        changes.extend(of_pulse.map(|change| (servo(), FAILSAFE, channel, change)));
+    }
+    for motor in [MOTORS.left, MOTORS.right] {
+        let [pwm, ahead, back] = [motor.pwm.unwrap(), motor.ahead, motor.back].map(usize::from);
+        changes.extend(of_pulse.map(|change| (motors(), drives, pwm, change)));
+        changes.extend(of_high.map(|change| (motors(), drives, ahead, change)));
+        changes.extend(of_low.map(|change| (motors(), drives, back, change)));
+    }
+    for (wheels, steady, channel, (register, value)) in changes {
+        let register = 6 + 4 * channel + register;
+        let chip = Chip::new();
+        let mut motors = driver(&chip, wheels);
+        motors.write(at(0), &steady).unwrap();
+        chip.0.borrow_mut().stuck = Some((register, value));
+        let mut now = at(0);
+        let error = loop {
+            now = now + TICK;
+            if let Err(error) = motors.write(now, &steady) {
+                break error;
+            }
+            assert!(now.since(at(0)) <= CHECK_EVERY, "register {register}");
+        };
+        let ActuatorError::Changed {
+            register: found, ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(usize::from(found), register);
+    }
+}
+
 #[test]
 fn inverted_outputs_are_corrected_first() {
     let chip = Chip::new();
