@@ -7,13 +7,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use outputs::{FAILSAFE, at, output};
 use pilotage_guard::drivers::{Vesc, VescSettings};
-use pilotage_guard::{Actuator, ActuatorError, Mode, Output};
-use pilotage_vehicle::Time;
+use pilotage_guard::{Actuator, ActuatorError, Mode};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
+#[path = "support/outputs.rs"]
+mod outputs;
 #[path = "support/pty.rs"]
 mod pty;
 
@@ -123,24 +125,6 @@ fn settings(port: &Path) -> VescSettings {
         disarmed: 0.45,
     }
 }
-
-fn at(millis: u64) -> Time {
-    Time::from_nanos(1_000_000 * (millis + 1))
-}
-
-fn output(mode: Mode, steering: f32, throttle: f32) -> Output {
-    Output {
-        mode,
-        steering,
-        throttle,
-    }
-}
-
-const FAILSAFE: Output = Output {
-    mode: Mode::Failsafe,
-    steering: 0.0,
-    throttle: 0.0,
-};
 
 #[test]
 fn each_output_is_sent_in_the_vescs_units() {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod model;
+#[path = "../support/outputs.rs"]
+mod outputs;
 #[path = "../support/pty.rs"]
 mod pty;
 
@@ -13,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use model::{Model, PROTOCOL, STEERING, THROTTLE, TIME_OUT};
+use outputs::{DISARMED, FAILSAFE, at, output};
 use pilotage_guard::drivers::{
     ArmingStep, CHECK_EVERY, Maestro, MaestroSettings, SteeringSettings, ThrottleSettings,
 };
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
-use pilotage_vehicle::Time;
 
 /// A driver and its model.
 struct Bench {
@@ -105,28 +107,6 @@ fn settings(port: &Path) -> MaestroSettings {
         },
     }
 }
-
-fn at(millis: u64) -> Time {
-    Time::from_nanos(1_000_000 * (millis + 1))
-}
-
-fn output(mode: Mode, steering: f32, throttle: f32) -> Output {
-    Output {
-        mode,
-        steering,
-        throttle,
-    }
-}
-
-const FAILSAFE: Output = Output {
-    mode: Mode::Failsafe,
-    steering: 0.0,
-    throttle: 0.0,
-};
-const DISARMED: Output = Output {
-    mode: Mode::Disarmed,
-    ..FAILSAFE
-};
 
 #[test]
 fn it_is_an_actuator() {

@@ -4,16 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod chip;
+#[path = "../support/outputs.rs"]
+mod outputs;
 
 use std::time::Duration;
 
 use chip::{ADDRESS, Chip, Out, Pin};
+use outputs::{DISARMED, FAILSAFE, at, output};
 use pilotage_guard::drivers::{
     ArmingStep, CHECK_EVERY, Differential, Motor, Pca9685, SteeringSettings, Stop,
     ThrottleSettings, Wheels,
 };
 use pilotage_guard::{Actuator, ActuatorError, Mode, Output, conformance};
-use pilotage_vehicle::Time;
 use proptest::prelude::*;
 
 const STEERING: usize = 1;
@@ -96,28 +98,6 @@ fn driver(chip: &Chip, wheels: Wheels) -> Pca9685<Chip> {
 fn servo_driver(chip: &Chip) -> Pca9685<Chip> {
     driver(chip, wheels(&servo(), &controller()))
 }
-
-fn at(millis: u64) -> Time {
-    Time::from_nanos(1_000_000 * (millis + 1))
-}
-
-fn output(mode: Mode, steering: f32, throttle: f32) -> Output {
-    Output {
-        mode,
-        steering,
-        throttle,
-    }
-}
-
-const DISARMED: Output = Output {
-    mode: Mode::Disarmed,
-    steering: 0.0,
-    throttle: 0.0,
-};
-const FAILSAFE: Output = Output {
-    mode: Mode::Failsafe,
-    ..DISARMED
-};
 
 #[track_caller]
 fn assert_pulse(chip: &Chip, channel: usize, micros: f32) {
