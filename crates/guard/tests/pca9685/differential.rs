@@ -3,7 +3,7 @@
 use super::*;
 
 /// As Waveshare's JetBot board.
-const TWO_INPUTS: Differential = Differential {
+pub const TWO_INPUTS: Differential = Differential {
     left: Motor {
         pwm: None,
         ahead: 1,

@@ -94,6 +94,7 @@ fn assert_pulse(chip: &Chip, channel: usize, micros: f32) {
 #[test]
 fn it_is_an_actuator() {
     let chip = Chip::new();
+    assert_eq!(servo_driver(&chip).name(), "pca9685");
     // Tolerance: a tick of about 4 us, of 400 us from the centre to an end.
     conformance::actuator(&mut servo_driver(&chip), 0.011, |_| {
         let value = |channel, left: f32| (chip.micros(channel) - 1500.0) / left;
@@ -436,7 +437,7 @@ fn after_the_first_a_write_does_not_allocate() {
     for wheels in [
         wheels(&servo(), &controller()),
         Wheels::Differential(MOTORS),
-        Wheels::Differential(TWO_INPUTS),
+        Wheels::Differential(differential::TWO_INPUTS),
     ] {
         let chip = Chip::new();
         // The allocations of the model must not be counted.
