@@ -7,6 +7,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use pilotage_graph::{
+    ElementType, Function, Graph, Node, Op, ReadOptions, Tensor, TensorType, ValueId,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,6 +69,96 @@ fn a_model_becomes_an_engine_that_a_car_takes() {
     let first = engine();
     printed(pilotage(folder.path(), &["compile", "my.toml"])).unwrap();
     assert!(first == engine());
+}
+
+/// The shipped network with the steering of its speed and yaw rate as the only output, by the
+/// geometry of the simulated car (`Mixer::simulated`).
+fn steering_only(folder: &Path) {
+    let bytes = fs::read(model()).unwrap();
+    let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
+    let controls = graph.outputs[0];
+    let number = TensorType::new(ElementType::F32, [1, 1]);
+    let node = |graph: &mut Graph, op: Op, inputs: [ValueId; 2], name: &str| {
+        let output = graph.add_value(name, number.clone(), None);
+        let inputs = match op {
+            Op::Function(_) => vec![inputs[0]],
+            _ => inputs.to_vec(),
+        };
+        graph.nodes.push(Node {
+            name: name.to_owned(),
+            op,
+            inputs,
+            outputs: vec![output],
+        });
+        output
+    };
+    let constant = |graph: &mut Graph, shape: [usize; 2], data: Vec<f32>| {
+        let tensor = Tensor::new(shape, data).unwrap();
+        graph.add_value("constant", tensor.tensor_type(), Some(tensor))
+    };
+    let unit = |graph: &mut Graph, factors: [f32; 2], offset: f32, name: &str| {
+        let factors = constant(graph, [2, 1], factors.to_vec());
+        let offset = constant(graph, [1, 1], vec![offset]);
+        let product = node(graph, Op::MatMul, [controls, factors], name);
+        node(graph, Op::Add, [product, offset], name)
+    };
+    let speed = unit(&mut graph, [17.5, 0.0], 6.5, "speed");
+    let yaw_rate = unit(&mut graph, [0.0, 14.2], -7.1, "yaw rate");
+    let ratio = node(&mut graph, Op::Div, [yaw_rate, speed], "ratio");
+    let wheelbase = constant(&mut graph, [1, 1], vec![0.33]);
+    let ratio = node(&mut graph, Op::Mul, [ratio, wheelbase], "curvature");
+    let angle = node(
+        &mut graph,
+        Op::Function(Function::Atan),
+        [ratio; 2],
+        "angle",
+    );
+    let full = constant(&mut graph, [1, 1], vec![1.0 / 0.42]);
+    let steering = node(&mut graph, Op::Mul, [angle, full], "steering");
+    graph.outputs = vec![steering];
+    fs::write(folder.join("steer.onnx"), graph.write()).unwrap();
+}
+
+#[test]
+fn a_network_that_only_steers_drives_a_lap() {
+    let folder = TempDir::new().unwrap();
+    steering_only(folder.path());
+    let compile = [
+        "compile",
+        "steer.onnx",
+        "--outputs=steering",
+        "--domain=simulated",
+    ];
+    let refused = printed(pilotage(folder.path(), &compile)).unwrap_err();
+    assert!(refused.contains("--throttle 0.15"), "{refused}");
+
+    // The shipped recipe's crop.
+    let more = ["--throttle=0.15", "--save-recipe=steer.toml"];
+    printed(pilotage(folder.path(), &[&compile[..], &more].concat())).unwrap();
+    let recipe = fs::read_to_string(folder.path().join("steer.toml")).unwrap();
+    let crop = "[input]\ncrop = { x = 0, y = 240, width = 640, height = 240 }\n";
+    let recipe = recipe.replace("[input]\n", crop);
+    fs::write(folder.path().join("steer.toml"), recipe).unwrap();
+    let arguments = ["compile", "steer.toml", "--throttle=0.4"];
+    printed(pilotage(folder.path(), &arguments)).unwrap();
+
+    let shown = printed(pilotage(folder.path(), &["inspect", "steer.engine"])).unwrap();
+    assert!(shown.contains("throttle  constant 0.4"), "{shown}");
+    let car = "[engine]\nfile = \"steer.engine\"\n";
+    fs::write(folder.path().join("car.toml"), car).unwrap();
+    let drive = [
+        "drive",
+        "--car=car.toml",
+        "--pace=fast",
+        "--latency=10",
+        "--json",
+    ];
+    let report = printed(pilotage(folder.path(), &drive)).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["completed"], true, "{report}");
+    // Throttle 0.4 is 9.6 m/s of the simulated car's 24.
+    let speed = report["metrics"]["average_speed"].as_f64().unwrap();
+    assert!((8.6..9.8).contains(&speed), "{report}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use pilotage_compiler::{
     CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, LayerTable, Precision, Recipe,
-    compile_recipe, draft, read_recipe_text,
+    ThrottleRecipe, compile_recipe, draft, read_recipe_text,
 };
 use pilotage_config::Source;
 use pilotage_console::print;
@@ -50,6 +50,9 @@ pub struct Options {
     /// For a model: where the engine may drive, simulated (the default) or physical
     #[arg(long, value_parser = spelled::<Domain>)]
     domain: Option<Domain>,
+    /// For a model that only steers: the throttle to drive with, above 0 and at most 1
+    #[arg(long, value_name = "THROTTLE", value_parser = throttle, allow_negative_numbers = true)]
+    throttle: Option<f32>,
     /// For a model: write the recipe that is made for it to this file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
@@ -155,6 +158,9 @@ fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Com
     if let Some(precision) = options.precision {
         recipe.precision = precision;
     }
+    if let Some(constant) = options.throttle {
+        recipe.throttle = Some(ThrottleRecipe { constant });
+    }
     if let Some(folder) = &options.calibration {
         let frames = absolute(folder)?;
         recipe.calibration = Some(match recipe.calibration.take() {
@@ -187,6 +193,7 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
         meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
         precision,
         domain: options.domain.unwrap_or(Domain::Simulated),
+        throttle: options.throttle,
         frames: options.calibration.as_deref().map(absolute).transpose()?,
     };
     let text = draft(path, &absolute(path)?, &wishes)?;
@@ -207,6 +214,13 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
 /// Parses a value as recipes write it; the error lists the valid ones.
 fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
+}
+
+fn throttle(word: &str) -> Result<f32, String> {
+    match word.parse() {
+        Ok(throttle) if throttle > 0.0 && throttle <= 1.0 => Ok(throttle),
+        _ => Err("must be a number above 0 and at most 1".to_owned()),
+    }
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

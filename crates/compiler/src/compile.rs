@@ -127,6 +127,7 @@ pub fn compile_recipe(
         precision: recipe.precision.name().to_owned(),
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
         outputs: model.outputs_in(&made.units),
+        throttle: recipe.throttle.map(|throttle| throttle.constant),
         recipe: as_json(serde_json::to_value(recipe), "model")?,
         calibration: calibration.map(|(frames, settings)| {
             let (calibration, held_back) = frames.split();

@@ -21,6 +21,8 @@ pub struct DraftOptions {
     pub precision: Precision,
     /// The domain in which the engine may drive.
     pub domain: Domain,
+    /// The constant throttle of a model that only steers.
+    pub throttle: Option<f32>,
     /// The folder of frames, as it is written in the recipe.
     pub frames: Option<PathBuf>,
 }
@@ -56,6 +58,19 @@ pub enum DraftError {
         /// The model's inputs.
         inputs: String,
     },
+    /// The model takes several images at once.
+    #[error(
+        "{path}: its input `{input}` is {shape:?}, a batch of {} pictures; a car drives by one: \
+         export the model with a batch of 1 or with an open batch axis", shape[0]
+    )]
+    Batch {
+        /// The model.
+        path: PathBuf,
+        /// The input's name.
+        input: String,
+        /// The input's shape.
+        shape: [usize; 4],
+    },
     /// The number of meanings differs from the number of output elements.
     #[error(
         "{path}: its outputs are {outputs}; say what each number is, in this order, such as \
@@ -90,10 +105,7 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
     })?;
     widen(&mut graph);
     let Some(picture) = picture(&graph) else {
-        return Err(DraftError::Inputs {
-            path: path(),
-            inputs: ports(&graph, &graph.inputs),
-        });
+        return Err(unlike_picture(path(), &graph));
     };
     let numbers = numbers(&graph);
     if numbers.len() != wishes.meanings.len() {
@@ -104,9 +116,12 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
             example: example.copied().collect::<Vec<_>>().join(","),
         });
     }
+    let throttle = wishes.throttle.map_or(String::new(), |constant| {
+        format!("throttle = {{ constant = {constant:?} }}\n")
+    });
     let mut text = format!(
         "# Made from the model; docs/recipes.md explains every key.\n\
-         model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n\n\
+         model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n{throttle}\n\
          [input]\n\
          # The whole frame, values 0 to 1. Crop, scale, mean and std have to match the\n\
          # training.\n\
@@ -137,6 +152,19 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
         let _ = write!(text, "\n[calibration]\nframes = {frames}\n");
     }
     Ok(text)
+}
+
+/// Why the model's inputs are not one image.
+fn unlike_picture(path: PathBuf, graph: &Graph) -> DraftError {
+    if let &[input] = &graph.inputs[..]
+        && let Ok(shape) = <[usize; 4]>::try_from(&graph.value(input).shape[..])
+        && shape[0] != 1
+    {
+        let input = graph.value(input).name.clone();
+        return DraftError::Batch { path, input, shape };
+    }
+    let inputs = ports(graph, &graph.inputs);
+    DraftError::Inputs { path, inputs }
 }
 
 struct Picture {

@@ -44,7 +44,7 @@ pub use proof::{Proof, ProofError};
 pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
-    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, read_recipe_text,
+    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use simplify::simplify;

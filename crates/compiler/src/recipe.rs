@@ -29,6 +29,9 @@ pub struct Recipe {
     /// What to do if the engine's error exceeds a limit.
     #[serde(default)]
     pub on_gate_failure: OnGateFailure,
+    /// The throttle of a model that only steers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<ThrottleRecipe>,
     /// How a camera frame becomes the model's input.
     pub input: Preprocess,
     /// Values of the model's other inputs: one number for all elements, or one for each.
@@ -97,6 +100,14 @@ pub enum OnGateFailure {
     /// Layers become floating point until the engine passes, one after the other. The layer with
     /// the lowest signal-to-noise ratio is first.
     Mixed,
+}
+
+/// The throttle of a model whose only output is the steering.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleRecipe {
+    /// Always this, above 0 and at most 1.
+    pub constant: f32,
 }
 
 /// The value of an input that is not the image.
@@ -391,14 +402,29 @@ impl Recipe {
         let has = |meaning| self.output.iter().any(|output| output.meaning == meaning);
         let twist = has(Meaning::Speed) && has(Meaning::YawRate);
         let pedals = has(Meaning::Steering) && has(Meaning::Throttle);
-        if self.output.len() == 2 && (twist || pedals) {
-            return Ok(());
+        let steers_only = has(Meaning::Steering) && self.output.len() == 1;
+        match self.throttle {
+            None if self.output.len() == 2 && (twist || pedals) => Ok(()),
+            None if steers_only => Err(source.error(
+                "output",
+                "this model only steers: add the throttle to drive with, such as \
+                 throttle = { constant = 0.15 } (or --throttle 0.15)",
+            )),
+            None => Err(source.error(
+                "output",
+                "a car needs either \"speed\" and \"yaw_rate\" or \"steering\" and \"throttle\", \
+                 one [[output]] each; or \"steering\" alone with throttle = { constant = 0.15 }",
+            )),
+            Some(_) if !steers_only => Err(source.error(
+                "throttle",
+                "a constant throttle is for a model that only steers, with one [[output]] of \
+                 meaning \"steering\"",
+            )),
+            Some(ThrottleRecipe { constant }) if !(constant > 0.0 && constant <= 1.0) => {
+                Err(source.error("throttle.constant", "must be above 0 and at most 1"))
+            }
+            Some(_) => Ok(()),
         }
-        Err(source.error(
-            "output",
-            "a car needs either \"speed\" and \"yaw_rate\" or \"steering\" and \"throttle\", \
-             one [[output]] each",
-        ))
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Manifest {
     pub preprocessing: serde_json::Value,
     /// What the outputs mean. The scale of an integer output is part of `scale`.
     pub outputs: Vec<Output>,
+    /// The throttle of an engine that only steers, above 0 and at most 1. Absent if the throttle
+    /// or the speed is an output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<f32>,
     /// The whole recipe.
     pub recipe: serde_json::Value,
     /// The data that the engine was calibrated on.

@@ -99,6 +99,14 @@ fn outputs(inspection: &Inspection) -> String {
             output.meaning.unit().to_owned(),
         ]
     });
+    let constant = inspection.manifest.throttle.map(|throttle| {
+        [
+            meaning(Meaning::Throttle).to_owned(),
+            format!("constant {throttle}"),
+            Meaning::Throttle.unit().to_owned(),
+        ]
+    });
+    let rows = rows.chain(constant);
     columns(["meaning", "from", "unit"], rows)
 }
 

@@ -203,6 +203,35 @@ fn mismatches_with_the_model_name_the_line() {
 }
 
 #[test]
+fn a_batch_other_than_one_is_named() {
+    // The same model with the batch axis of all values set to 4.
+    let mut graph = model(false, 0);
+    graph.outputs.clear();
+    let input = graph.inputs[0];
+    graph.values[input.0].shape[0] = 4;
+    graph.outputs.push(input);
+    let found = error(&graph, &recipe("nchw"));
+    let expected = "net.toml:1: `model`: its input `image` is [4, 3, 8, 9], a batch of 4 pictures";
+    assert!(found.starts_with(expected), "{found}");
+}
+
+#[test]
+fn a_model_that_only_steers_keeps_its_throttle_in_the_manifest() {
+    let both = recipe("nchw");
+    let (steering, _) = both.rsplit_once("[[output]]").unwrap();
+    let steering = format!("throttle = {{ constant = 0.15 }}\n{steering}");
+    let bundle = compiled(&model(false, 0), &steering);
+    assert_eq!(bundle.manifest.throttle, Some(0.15));
+    assert_eq!(bundle.manifest.outputs.len(), 1);
+    assert_eq!(
+        compiled(&model(false, 0), &recipe("nchw"))
+            .manifest
+            .throttle,
+        None
+    );
+}
+
+#[test]
 fn a_model_that_is_not_onnx_is_named() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
     fs::write(folder.path().join("net.onnx"), b"not a model").unwrap();

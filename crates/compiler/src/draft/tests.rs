@@ -13,7 +13,7 @@ fn model(shape: [usize; 4]) -> Graph {
         .input("camera", TensorType::new(ElementType::F32, shape))
         .unwrap();
     let flat = b.node("flat", Op::Flatten { axis: 1 }, &[x]).unwrap();
-    let inputs: usize = shape.iter().product();
+    let inputs: usize = shape[1..].iter().product();
     let weights = Tensor::new([inputs, 2], vec![0.01_f32; inputs * 2]).unwrap();
     let weights = b.constant("weights", weights).unwrap();
     let y = b.node("dense", Op::MatMul, &[flat, weights]).unwrap();
@@ -29,6 +29,7 @@ fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, 
         meanings,
         precision: Precision::Fp32,
         domain: Domain::Physical,
+        throttle: None,
         frames: None,
     };
     draft(&file, Path::new("my \"first\" model.onnx"), &wishes)
@@ -59,6 +60,8 @@ fn missing_information_is_requested() {
     let error = drafted([1, 3, 12, 20], Vec::new()).unwrap_err().to_string();
     assert!(error.contains("--outputs steering,throttle"), "{error}");
     assert!(error.contains("`controls` float32 [1, 2]"), "{error}");
+    let error = drafted([2, 3, 12, 20], Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("a batch of 2 pictures"), "{error}");
     let error = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
     assert!(matches!(error, DraftError::Inputs { .. }), "{error}");
     let missing = Path::new("/missing/model.onnx");
@@ -66,6 +69,7 @@ fn missing_information_is_requested() {
         meanings: Vec::new(),
         precision: Precision::Int8,
         domain: Domain::Simulated,
+        throttle: None,
         frames: None,
     };
     let error = draft(missing, missing, &wishes).unwrap_err().to_string();

@@ -186,3 +186,34 @@ fn a_missing_recipe_is_named() {
             .starts_with("no/such.toml: cannot be read")
     );
 }
+
+/// The valid recipe with steering as its only output, and `throttle` at the top level.
+fn steering_only(throttle: &str) -> Result<Recipe, String> {
+    let (first, _) = VALID.rsplit_once("[[output]]").unwrap();
+    let text = format!("{throttle}\n{first}").replace("\"speed\"", "\"steering\"");
+    Recipe::parse("net.toml", &text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_model_that_only_steers_needs_a_constant_throttle() {
+    let recipe = steering_only("throttle = { constant = 0.15 }").unwrap();
+    assert_eq!(recipe.throttle, Some(ThrottleRecipe { constant: 0.15 }));
+
+    let missing = steering_only("").unwrap_err();
+    assert!(
+        missing.contains("throttle = { constant = 0.15 }"),
+        "{missing}"
+    );
+    for wrong in ["0.0", "-0.1", "1.5", "nan", "inf"] {
+        let error = steering_only(&format!("throttle = {{ constant = {wrong} }}")).unwrap_err();
+        let expected = "net.toml:1: `throttle.constant`: must be above 0";
+        assert!(error.starts_with(expected), "{wrong}: {error}");
+    }
+    let misspelt = steering_only("throttle = { constnat = 0.1 }").unwrap_err();
+    assert!(misspelt.contains("did you mean `constant`?"), "{misspelt}");
+    let both = message("[input]", "throttle = { constant = 0.1 }\n[input]");
+    assert!(
+        both.starts_with("net.toml:6: `throttle`: a constant"),
+        "{both}"
+    );
+}

@@ -29,6 +29,7 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 scale: 1.0,
                 offset: 0.0,
             }],
+            throttle: Some(0.25),
             precision: "fp32".into(),
             recipe: serde_json::json!({"model": "tiny.onnx"}),
             calibration: None,
@@ -222,7 +223,7 @@ fn other_containers_are_errors() {
     assert!(matches!(plain, BundleError::NotAnEngine), "{plain}");
     let old = error(wrap(Some("{\"version\":1}"), &[]));
     assert!(matches!(old, BundleError::Version { found: 1 }), "{old}");
-    let uncovered = error(wrap(Some("{\"version\":2}"), &[]));
+    let uncovered = error(wrap(Some("{\"version\":3}"), &[]));
     assert!(
         matches!(uncovered, BundleError::Checksum { .. }),
         "{uncovered}"
