@@ -7,15 +7,12 @@ mod quantized;
 mod sections;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
-use pilotage_graph::{ElementType, Graph, Node, ReadOptions, ValueId};
-use sha2::{Digest, Sha256};
+use pilotage_graph::{ElementType, Graph, Node, ValueId};
 
 pub use error::{CompileError, GateTable, ModelError};
 
@@ -24,6 +21,7 @@ use crate::float16::{self, NarrowError, narrow, widen, with_followers};
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
+use crate::model_file::{self, ModelFile, Problem};
 use crate::network::Network;
 use crate::pixels::take_pixels;
 use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
@@ -54,7 +52,10 @@ pub struct Compiled {
 pub fn sources(recipe: &Path) -> Vec<PathBuf> {
     let mut files = vec![recipe.to_owned()];
     if let Ok((content, _)) = Recipe::read(recipe) {
-        files.push(next_to(recipe, &content.model));
+        let model = next_to(recipe, &content.model);
+        let data = model_file::data_files(&model);
+        files.push(model);
+        files.extend(data);
         files.extend(content.calibration.map(|c| next_to(recipe, &c.frames)));
     }
     files
@@ -187,22 +188,21 @@ struct CompiledModel {
 impl Model {
     fn read(recipe: Recipe, source: &Source<'_>, folder: &Path) -> Result<Self, CompileError> {
         let path = folder.join(&recipe.model);
-        let options = ReadOptions::default();
-        let bytes = read_at_most(&path, options.max_bytes).map_err(|error| {
-            source.error(
-                "model",
-                format!(
-                    "{} cannot be read ({error}); put the ONNX file there or name another",
-                    path.display()
-                ),
-            )
-        })?;
         let wrong = |reason| CompileError::Model {
             path: path.clone(),
             reason: Box::new(reason),
         };
-        let graph = Graph::read(&bytes, &options);
-        let mut graph = graph.map_err(|reason| wrong(reason.into()))?;
+        let ModelFile { mut graph, sha256 } =
+            ModelFile::read(&path).map_err(|problem| match problem {
+                Problem::Graph(reason) => wrong(reason.into()),
+                Problem::File(error) => CompileError::Content(source.error(
+                    "model",
+                    format!(
+                        "{} cannot be read ({error}); put the ONNX file there or name another",
+                        path.display()
+                    ),
+                )),
+            })?;
         widen(&mut graph);
         if graph.nodes.len() > MAX_ITEMS {
             return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
@@ -218,7 +218,7 @@ impl Model {
             outputs,
             tensors,
             path,
-            sha256: sections::hexadecimal(&Sha256::digest(&bytes)),
+            sha256: sections::hexadecimal(&sha256),
             recipe,
         };
         model.check_layers(source)?;
@@ -426,26 +426,6 @@ fn centre(precision: Precision) -> u8 {
 
 fn next_to(recipe: &Path, model: &Path) -> PathBuf {
     recipe.parent().unwrap_or(Path::new("")).join(model)
-}
-
-/// Reads a file of at most `limit` bytes. Never reads more than `limit + 1` bytes.
-pub(crate) fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let too_large = || {
-        let message = format!("it is larger than the {limit} bytes a model may have");
-        io::Error::new(io::ErrorKind::FileTooLarge, message)
-    };
-    let file = File::open(path)?;
-    let limit = limit as u64;
-    if file.metadata()?.len() > limit {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    // The content of a device, or of a file that grows, can exceed the size in its metadata.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(too_large()),
-        false => Ok(bytes),
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pilotage_engine::Meaning;
-use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
+use pilotage_graph::{ElementType, Graph, GraphError, ValueId};
 use pilotage_vehicle::Domain;
 
-use crate::compile::read_at_most;
 use crate::float16::widen;
+use crate::model_file::{ModelFile, Problem};
 use crate::recipe::Precision;
 
 /// The parts of a recipe that cannot be derived from the model.
@@ -93,15 +93,16 @@ pub enum DraftError {
 /// # Errors
 /// If the model cannot be read, or `wishes` does not fit it.
 pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String, DraftError> {
-    let options = ReadOptions::default();
     let path = || model.to_owned();
-    let bytes = read_at_most(model, options.max_bytes).map_err(|reason| DraftError::Read {
-        path: path(),
-        reason,
-    })?;
-    let mut graph = Graph::read(&bytes, &options).map_err(|reason| DraftError::Model {
-        path: path(),
-        reason: Box::new(reason),
+    let ModelFile { mut graph, .. } = ModelFile::read(model).map_err(|problem| match problem {
+        Problem::File(reason) => DraftError::Read {
+            path: path(),
+            reason,
+        },
+        Problem::Graph(reason) => DraftError::Model {
+            path: path(),
+            reason: Box::new(reason),
+        },
     })?;
     widen(&mut graph);
     let Some(picture) = picture(&graph) else {

@@ -16,6 +16,7 @@ mod float16;
 mod frames;
 mod gate;
 mod lower;
+mod model_file;
 mod network;
 mod permute;
 mod pixels;

@@ -34,7 +34,8 @@ pub struct Manifest {
     pub trials: Vec<Trial>,
     /// Layers that the compiler kept in floating point to pass the gate.
     pub raised: Vec<String>,
-    /// SHA-256 of the ONNX file that was compiled, in hexadecimal.
+    /// SHA-256 of the ONNX file that was compiled, followed by the files with its weights, if any,
+    /// in the order of their paths; in hexadecimal.
     pub source_sha256: String,
     /// Version of the compiler.
     pub tool_version: String,

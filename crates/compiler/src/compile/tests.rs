@@ -251,7 +251,7 @@ fn a_build_watches_recipe_and_model() {
 #[test]
 fn an_oversized_model_file_is_not_read() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
-    let file = File::create(folder.path().join("net.onnx")).unwrap();
+    let file = fs::File::create(folder.path().join("net.onnx")).unwrap();
     // The file is sparse, so it takes no disk space.
     file.set_len(1 << 40).unwrap();
     let message = compile(&path).unwrap_err().to_string();
@@ -259,11 +259,4 @@ fn an_oversized_model_file_is_not_read() {
         message.contains("model") && message.contains("larger than"),
         "{message}"
     );
-
-    let small = folder.path().join("small");
-    fs::write(&small, [7; 10]).unwrap();
-    assert_eq!(read_at_most(&small, 10).unwrap(), [7; 10]);
-    assert!(read_at_most(&small, 9).is_err());
-    #[cfg(unix)]
-    assert!(read_at_most(Path::new("/dev/zero"), 1000).is_err());
 }
