@@ -52,11 +52,12 @@ fn frames(folder: &Path, count: usize) {
 fn a_model_becomes_an_engine_that_a_car_takes() {
     let folder = TempDir::new().unwrap();
     let model = model();
-    let meanings = ["--outputs", "speed,yaw_rate", "--save-recipe", "my.toml"];
-    let arguments = [&["compile", &model][..], &meanings, &["-o", "my.engine"]].concat();
+    let meanings = ["--outputs=speed,yaw_rate", "--domain=simulated"];
+    let files = ["--save-recipe=my.toml", "-o", "my.engine"];
+    let arguments = [&["compile", &model][..], &meanings, &files].concat();
     let out = printed(pilotage(folder.path(), &arguments)).unwrap();
     assert!(out.starts_with("my.engine: fp32, "), "{out}");
-    assert!(out.contains("Not held against the model"), "{out}");
+    assert!(out.contains("Not compared with the model"), "{out}");
 
     fs::write(
         folder.path().join("car.toml"),
@@ -169,6 +170,7 @@ fn frames_make_an_int8_engine_and_its_error_is_reported() {
         "compile",
         &model(),
         "--outputs=speed,yaw_rate",
+        "--domain=simulated",
         "--calibration=frames",
         "--method=percentile",
         "--report",
@@ -212,6 +214,80 @@ fn frames_make_an_int8_engine_and_its_error_is_reported() {
     assert_eq!(json["gate"].as_array().unwrap().len(), 4);
 }
 
+/// A recipe for the shipped model and frames in `frames`, in INT8 with these limits.
+fn recipe(folder: &Path, name: &str, worst: &str) {
+    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
+    let recipe = recipe
+        .replace("\"pilotnet.onnx\"", &format!("{:?}", model()))
+        .replace("worst = 0.6", &format!("worst = {worst}"));
+    fs::write(folder.join(name), recipe).unwrap();
+}
+
+#[test]
+fn progress_and_the_choice_of_frames_are_reported() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 30);
+    recipe(folder.path(), "net.toml", "0.6");
+    let arguments = [
+        "compile",
+        "net.toml",
+        "--max-frames=18",
+        "--gate=speed=9,yaw_rate=9",
+    ];
+    let output = pilotage(folder.path(), &arguments);
+    let lines = String::from_utf8(output.stderr.clone()).unwrap();
+    for stage in [
+        "reading: 18 frames, ",
+        "fp32 answers: 2 frames, ",
+        "calibration: 3 passes, ",
+        "search: ",
+        "gate: 2 passes, ",
+        "layers: ",
+        "calibration table: ",
+    ] {
+        let found = lines.lines().filter(|line| line.starts_with(stage)).count();
+        assert_eq!(found, 1, "{stage}: {lines}");
+    }
+    assert!(!lines.contains('\x1b'), "{lines}");
+    assert!(
+        lines.contains("18 of 30 pictures are used, evenly chosen"),
+        "{lines}"
+    );
+    printed(output).unwrap();
+    let json = printed(pilotage(
+        folder.path(),
+        &["inspect", "--json", "net.engine"],
+    ));
+    let json: Value = serde_json::from_str(&json.unwrap()).unwrap();
+    assert_eq!(json["calibration"]["frames"], 16);
+    assert_eq!(json["gate"][0]["most_worst"], 9.0);
+    assert!((json["gate"][0]["most_mse"].as_f64().unwrap() - 3.24).abs() < 1e-9);
+    assert_eq!(json["recipe"]["calibration"]["max_frames"], 18);
+}
+
+#[test]
+fn the_gate_can_be_changed_on_the_command_line() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 9);
+    recipe(folder.path(), "strict.toml", "1e-9");
+    let compile = |more: &[&str]| {
+        let arguments = [&["compile", "strict.toml"], more].concat();
+        printed(pilotage(folder.path(), &arguments))
+    };
+    assert!(compile(&[]).unwrap_err().contains("TOO FAR"));
+    let wide = "--gate=speed=2:1,yaw_rate=2:1";
+    assert!(compile(&[wide]).unwrap().contains("ok"));
+    let wrong = compile(&["--gate=steering=2"]).unwrap_err();
+    assert!(wrong.contains("no [[output]] of the recipe"), "{wrong}");
+    // Layers stay in floating point until the engine is accurate enough.
+    let mixed = [
+        "--on-gate-failure=mixed",
+        "--gate=speed=0.03:0.03,yaw_rate=0.01:0.01",
+    ];
+    let out = compile(&mixed).unwrap();
+    assert!(out.contains("raised to floating point to pass: "), "{out}");
+}
+
 /// As in `pilotage compile ... --export=folder | head -1`.
 #[test]
 fn all_files_are_written_when_nothing_reads_the_output() {
@@ -221,7 +297,11 @@ fn all_files_are_written_when_nothing_reads_the_output() {
     drop(reader);
     let output = Command::new(env!("CARGO_BIN_EXE_pilotage"))
         .args(["compile", &model(), "--outputs=speed,yaw_rate"])
-        .args(["--calibration=frames", "--export=others"])
+        .args([
+            "--domain=simulated",
+            "--calibration=frames",
+            "--export=others",
+        ])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(writer)
@@ -239,11 +319,7 @@ fn all_files_are_written_when_nothing_reads_the_output() {
 fn nothing_is_written_when_the_gate_fails() {
     let folder = TempDir::new().unwrap();
     frames(folder.path(), 9);
-    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
-    let recipe = recipe
-        .replace("\"pilotnet.onnx\"", &format!("{:?}", model()))
-        .replace("worst = 0.6", "worst = 1e-9");
-    fs::write(folder.path().join("strict.toml"), recipe).unwrap();
+    recipe(folder.path(), "strict.toml", "1e-9");
     fs::write(folder.path().join("strict.engine"), "what was there before").unwrap();
     let complaint = printed(pilotage(folder.path(), &["compile", "strict.toml"])).unwrap_err();
     for expected in ["TOO FAR", "speed", "1.000e-9", "dB", "on_gate_failure"] {
@@ -259,20 +335,42 @@ fn errors_are_reported_and_nothing_is_written() {
     fs::write(folder.path().join("torn.onnx"), [8, 7, 0xff, 0xff]).unwrap();
     fs::write(folder.path().join("notes.md"), "# not a model").unwrap();
     let model = model();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["torn.onnx", "--outputs=steering"], "torn.onnx: "),
         (&["notes.md"], "neither a recipe (.toml) nor a model"),
         (&["gone.toml"], "gone.toml: cannot be read"),
         (&[&model], "--outputs steering,throttle"),
         (&[&model, "--outputs=steering,gas"], "unknown variant `gas`"),
+        (&[&model, "--outputs=speed,yaw_rate"], "--domain physical"),
         (
-            &[&model, "--outputs=speed,yaw_rate", "--precision=int8"],
-            "[calibration]",
+            &[&model, "--outputs=speed,yaw_rate", "--domain=road"],
+            "unknown variant `road`",
         ),
         (
             &[
                 &model,
                 "--outputs=speed,yaw_rate",
+                "--domain=physical",
+                "--precision=int8",
+            ],
+            "[calibration]",
+        ),
+        (
+            &[&model, "--outputs=steering,-", "--domain=physical"],
+            "--throttle 0.15",
+        ),
+        (&[&model, "--throttle=0"], "above 0 and at most 1"),
+        (&[&model, "--gate=steering"], "such as steering=0.1"),
+        (
+            &[&model, "--gate=steering=-1"],
+            "-1 is not a number of 0 or more",
+        ),
+        (&[&model, "--gate=gas=0.1"], "unknown variant `gas`"),
+        (
+            &[
+                &model,
+                "--outputs=speed,yaw_rate",
+                "--domain=physical",
                 "--out=no such folder/my.engine",
             ],
             "cannot be written",

@@ -24,6 +24,7 @@ use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::model_file::{self, ModelFile, Problem};
 use crate::network::Network;
 use crate::pixels::take_pixels;
+use crate::progress::{Progress, Stage};
 use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
@@ -91,6 +92,20 @@ pub fn compile_recipe(
     folder: &Path,
     name: &str,
 ) -> Result<Compiled, CompileError> {
+    compile_observed(recipe, source, folder, name, Progress::NONE)
+}
+
+/// Like [`compile_recipe`], and informs `progress` of what is done.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_observed(
+    recipe: Recipe,
+    source: &Source<'_>,
+    folder: &Path,
+    name: &str,
+    progress: Progress<'_>,
+) -> Result<Compiled, CompileError> {
     recipe.check(source)?;
     let model = Model::read(recipe, source, folder)?;
     let recipe = &model.recipe;
@@ -102,7 +117,8 @@ pub fn compile_recipe(
         None => None,
         Some(settings) => {
             let path = folder.join(&settings.frames);
-            let mut frames = Frames::read(&path, &recipe.input)?;
+            let (input, most) = (&recipe.input, settings.max_frames);
+            let mut frames = Frames::read_evenly(&path, input, most, progress.of(Stage::Frames))?;
             warnings.append(&mut frames.notes);
             if frames.pixels.len() < FEW {
                 warnings.push(format!(
@@ -117,7 +133,7 @@ pub fn compile_recipe(
     };
     let made = match &frames {
         None => model.float(Vec::new())?,
-        Some(frames) => model.gated(frames, &mut warnings)?,
+        Some(frames) => model.gated(frames, &mut warnings, progress)?,
     };
 
     let preprocess = raw_pixels(&recipe.input, &made.plan);
@@ -274,16 +290,27 @@ impl Model {
         &self,
         frames: &Frames,
         warnings: &mut Vec<String>,
+        progress: Progress<'_>,
     ) -> Result<CompiledModel, CompileError> {
         let (calibration, held_back) = frames.split();
         let last = self.channels_last();
         let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
         reference.centre = centre(self.recipe.precision);
-        let answers = reference.answers(&held_back);
+        let asked = |frames: &[&[u8]]| {
+            let answers = reference.answers_observed(frames, progress.of(Stage::Reference));
+            answers.map_err(|reason| self.error(reason))
+        };
+        let answers = asked(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
-        let answers = answers.map_err(|reason| self.error(reason))?;
         let gate = Gate::new(&self.graph, &outputs, answers);
+        if gate.still(&[]).is_some() {
+            // The few frames that are held back may be alike.
+            let others = asked(&calibration)?;
+            if let Some(still) = gate.still(&others) {
+                return Err(self.error(still));
+            }
+        }
 
         let mut made = match self.recipe.precision {
             Precision::Fp32 | Precision::Fp16 => {
@@ -291,12 +318,12 @@ impl Model {
                 if self.recipe.precision == Precision::Fp16 {
                     let wide = self.wide();
                     let half = |node: &Node| !wide.contains(&node.name);
-                    let fits = self.fits_float16(half, &held_back);
+                    let fits = self.fits_float16(half, &held_back, progress);
                     fits.map_err(|reason| self.error(reason))?;
                 }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
-                let answers = network.answers(&held_back);
+                let answers = network.answers_observed(&held_back, progress.of(Stage::Gate));
                 let answers = answers.map_err(|reason| self.error(reason))?;
                 made.results = gate.results("CPU plan", &answers, &[]);
                 if !made.results.iter().all(GateResult::passes) {
@@ -318,9 +345,9 @@ impl Model {
                     ));
                 }
                 let frames = (calibration.clone(), held_back.clone());
-                let made = quantized::quantized(self, &gate, frames)?;
+                let made = quantized::quantized(self, &gate, frames, progress)?;
                 let model = made.graph.write();
-                let table = self.table(&calibration)?;
+                let table = self.table(&calibration, progress)?;
                 CompiledModel {
                     plan: made.plan,
                     units: made.units,
@@ -356,6 +383,7 @@ impl Model {
         &self,
         half: impl Fn(&Node) -> bool,
         frames: &[&[u8]],
+        progress: Progress<'_>,
     ) -> Result<(), ModelError> {
         let graph = &self.simple;
         let picked = graph.nodes.iter().filter(|node| half(node));
@@ -367,7 +395,9 @@ impl Model {
             .into_iter()
             .collect();
         let centre = centre(self.recipe.precision);
-        let most = magnitudes(graph, self.channels_last(), centre, &values, frames)?;
+        let progress = progress.of(Stage::Gate);
+        let last = self.channels_last();
+        let most = magnitudes(graph, last, centre, &values, frames, progress)?;
         match values
             .iter()
             .zip(most)
@@ -382,7 +412,7 @@ impl Model {
     }
 
     /// The calibration table of the original model, for trtexec.
-    fn table(&self, frames: &[&[u8]]) -> Result<String, CompileError> {
+    fn table(&self, frames: &[&[u8]], progress: Progress<'_>) -> Result<String, CompileError> {
         let Some(settings) = &self.recipe.calibration else {
             return Err(CompileError::NoFrames);
         };
@@ -390,7 +420,13 @@ impl Model {
         let last = self.channels_last();
         let step = frames.len().div_ceil(TABLE_FRAMES).max(1);
         let frames: Vec<&[u8]> = frames.iter().copied().step_by(step).collect();
-        let table = self.tensors.table(&self.graph, last, &frames, method);
+        let table = (self.tensors).table(
+            &self.graph,
+            last,
+            &frames,
+            method,
+            progress.of(Stage::Table),
+        );
         table.map_err(|reason| self.error(reason))
     }
 

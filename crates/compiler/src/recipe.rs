@@ -12,8 +12,13 @@ use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 
+use crate::frames::MAX_FRAMES;
+
 /// The largest size of a recipe file.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// The largest value of `max_frames`: frames are kept in memory.
+const MOST_MAX_FRAMES: usize = 100_000;
 
 /// How to compile a model to an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +131,9 @@ pub enum FixedInput {
 pub struct CalibrationRecipe {
     /// A folder of images, with or without a `data.csv`, relative to the recipe's folder.
     pub frames: PathBuf,
+    /// The largest number of frames; of more, this many are chosen evenly.
+    #[serde(default = "max_frames")]
+    pub max_frames: usize,
     /// How a range is chosen from the observed values.
     #[serde(default)]
     pub method: CalibrationMethod,
@@ -228,6 +236,10 @@ fn percentile() -> f64 {
     99.99
 }
 
+fn max_frames() -> usize {
+    MAX_FRAMES
+}
+
 fn yes() -> bool {
     true
 }
@@ -261,6 +273,7 @@ impl CalibrationRecipe {
     pub fn new(frames: PathBuf) -> Self {
         Self {
             frames,
+            max_frames: max_frames(),
             method: CalibrationMethod::default(),
             percentile: percentile(),
             equalize: yes(),
@@ -394,6 +407,10 @@ impl Recipe {
         // Below 50 %, more would be clipped than covered.
         if !(50.0..=100.0).contains(&calibration.percentile) {
             return Err(source.error("calibration.percentile", "must be 50 to 100"));
+        }
+        if !(2..=MOST_MAX_FRAMES).contains(&calibration.max_frames) {
+            let reason = format!("must be 2 to {MOST_MAX_FRAMES}");
+            return Err(source.error("calibration.max_frames", reason));
         }
         Ok(())
     }

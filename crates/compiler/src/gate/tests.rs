@@ -1,4 +1,3 @@
-use pilotage_engine::Meaning;
 use pilotage_graph::{ElementType, GraphBuilder, Op, TensorType};
 
 use super::*;
@@ -68,6 +67,92 @@ fn default_limits_follow_from_the_span() {
     assert!((result.most_mse - (0.02_f64 * 4.0).powi(2)).abs() < 1e-12);
     assert!((result.most_worst - 0.4).abs() < 1e-12);
     assert!(result.passes());
+}
+
+#[test]
+fn answers_that_are_not_finite_have_no_limit_that_passes() {
+    for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let gate = gate_of(Meaning::Speed, [wrong, 1.0]);
+        let answers = [wrong, 1.0].map(|x| vec![0.0, 0.0, 0.0, x, 0.0]);
+        let result = gate.results("plan", &answers, &[]).remove(0);
+        assert!(!result.passes(), "{result:?}");
+        assert!(result.most_mse.is_finite() && result.most_worst.is_finite());
+    }
+}
+
+/// A gate for one output with answers to two frames.
+fn gate_of(meaning: Meaning, answers: [f32; 2]) -> Gate {
+    let output = Output {
+        name: "b".into(),
+        index: 0,
+        meaning,
+        scale: 1.0,
+        offset: 0.0,
+    };
+    let outputs = [(output, GateLimits::default())];
+    let reference = answers.map(|x| vec![0.0, 0.0, 0.0, x, 0.0]);
+    Gate::new(&graph(), &outputs, reference.to_vec())
+}
+
+#[test]
+fn default_limits_have_a_floor_for_each_meaning() {
+    for (meaning, root, worst) in [
+        (Meaning::Steering, 0.01, 0.03),
+        (Meaning::Throttle, 0.005, 0.02),
+        (Meaning::Speed, 0.02, 0.1),
+        (Meaning::YawRate, 0.02, 0.1),
+    ] {
+        // Answers within 0.01.
+        let gate = gate_of(meaning, [0.2, 0.21]);
+        let off = |by: f32| {
+            let answers = [0.2 + by, 0.21].map(|x| vec![0.0, 0.0, 0.0, x, 0.0]);
+            gate.results("plan", &answers, &[]).remove(0)
+        };
+        assert!(off(0.002).passes(), "{meaning:?}");
+        let result = off(2.0 * worst as f32);
+        assert!(!result.passes());
+        assert!((result.most_mse - root * root).abs() < 1e-12);
+        assert_eq!(result.most_worst, worst);
+    }
+}
+
+#[test]
+fn a_network_that_ignores_its_frames_is_recognized() {
+    let still = |meaning, answers, others: &[f32]| {
+        let others: Vec<_> = others.iter().map(|&x| vec![0.0, 0.0, 0.0, x]).collect();
+        gate_of(meaning, answers).still(&others)
+    };
+    let found = still(Meaning::Throttle, [0.25, 0.25], &[0.25]).unwrap();
+    assert_eq!(
+        (found.frames, found.what.as_str()),
+        (3, "throttle (0.2500)")
+    );
+    assert!(found.to_string().contains("to all 3 frames"));
+    // A change on other frames suffices.
+    assert_eq!(still(Meaning::Steering, [0.5, 0.5], &[0.5, 0.51]), None);
+    assert_eq!(still(Meaning::Steering, [0.5, 0.501], &[]), None);
+    // Answers that are not finite are not called constant.
+    assert_eq!(still(Meaning::Steering, [f32::NAN, f32::NAN], &[]), None);
+
+    // With two outputs: a constant throttle is accepted, a constant steering is not.
+    let both = |steering: [f32; 2], throttle: [f32; 2]| {
+        let output = |index, meaning| Output {
+            name: "b".into(),
+            index,
+            meaning,
+            scale: 1.0,
+            offset: 0.0,
+        };
+        let outputs = [(0, Meaning::Steering), (1, Meaning::Throttle)]
+            .map(|(index, meaning)| (output(index, meaning), GateLimits::default()));
+        let frame = |i: usize| vec![0.0, 0.0, 0.0, steering[i], throttle[i]];
+        Gate::new(&graph(), &outputs, vec![frame(0), frame(1)]).still(&[])
+    };
+    assert_eq!(both([0.1, -0.2], [0.3, 0.3]), None);
+    let found = both([0.1, 0.1], [0.2, 0.3]).unwrap();
+    assert_eq!(found.what, "steering (0.1000)");
+    let found = both([0.1, 0.1], [0.3, 0.3]).unwrap();
+    assert_eq!(found.what, "steering (0.1000) and throttle (0.3000)");
 }
 
 #[test]
