@@ -73,8 +73,9 @@ fn a_model_becomes_an_engine_that_a_car_takes() {
 }
 
 /// The shipped network with the steering of its speed and yaw rate as the only output, by the
-/// geometry of the simulated car (`Mixer::simulated`).
-fn steering_only(folder: &Path) {
+/// geometry of the simulated car (`Mixer::simulated`); with `bins`, as a classifier of that many
+/// bins from 1 to -1 without a softmax at its end.
+fn steering_only(folder: &Path, bins: Option<usize>) {
     let bytes = fs::read(model()).unwrap();
     let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
     let controls = graph.outputs[0];
@@ -116,14 +117,31 @@ fn steering_only(folder: &Path) {
     );
     let full = constant(&mut graph, [1, 1], vec![1.0 / 0.42]);
     let steering = node(&mut graph, Op::Mul, [angle, full], "steering");
-    graph.outputs = vec![steering];
+    graph.outputs = vec![match bins {
+        None => steering,
+        Some(count) => {
+            // The farther a bin is from the steering, the smaller its element.
+            let last = (count - 1) as f32;
+            let centres = (0..count).map(|bin| 1.0 - 2.0 * bin as f32 / last);
+            let centres = constant(&mut graph, [1, count], centres.collect());
+            let factor = constant(&mut graph, [1, 1], vec![-200.0]);
+            let mut node = |op, inputs: [ValueId; 2], name: &str| {
+                let output = node(&mut graph, op, inputs, name);
+                graph.values[output.0].shape = vec![1, count];
+                output
+            };
+            let distance = node(Op::Sub, [centres, steering], "distance");
+            let square = node(Op::Mul, [distance; 2], "square");
+            node(Op::Mul, [square, factor], "bins")
+        }
+    }];
     fs::write(folder.join("steer.onnx"), graph.write()).unwrap();
 }
 
 #[test]
 fn a_network_that_only_steers_drives_a_lap() {
     let folder = TempDir::new().unwrap();
-    steering_only(folder.path());
+    steering_only(folder.path(), None);
     let compile = [
         "compile",
         "steer.onnx",
@@ -145,8 +163,13 @@ fn a_network_that_only_steers_drives_a_lap() {
 
     let shown = printed(pilotage(folder.path(), &["inspect", "steer.engine"])).unwrap();
     assert!(shown.contains("throttle  constant 0.4"), "{shown}");
-    let car = "[engine]\nfile = \"steer.engine\"\n";
-    fs::write(folder.path().join("car.toml"), car).unwrap();
+    drives_a_lap(folder.path(), "steer.engine");
+}
+
+/// Drives the simulated car round the default circuit with throttle 0.4.
+fn drives_a_lap(folder: &Path, engine: &str) {
+    let car = format!("[engine]\nfile = {engine:?}\n");
+    fs::write(folder.join("car.toml"), car).unwrap();
     let drive = [
         "drive",
         "--car=car.toml",
@@ -154,12 +177,31 @@ fn a_network_that_only_steers_drives_a_lap() {
         "--latency=10",
         "--json",
     ];
-    let report = printed(pilotage(folder.path(), &drive)).unwrap();
+    let report = printed(pilotage(folder, &drive)).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["completed"], true, "{report}");
     // Throttle 0.4 is 9.6 m/s of the simulated car's 24.
     let speed = report["metrics"]["average_speed"].as_f64().unwrap();
     assert!((8.6..9.8).contains(&speed), "{report}");
+}
+
+#[test]
+fn a_network_that_classifies_its_steering_drives_a_lap() {
+    let folder = TempDir::new().unwrap();
+    steering_only(folder.path(), Some(15));
+    let recipe = "model = \"steer.onnx\"\ndomain = \"simulated\"\nthrottle = { constant = 0.4 }\n\
+                  [input]\ncrop = { x = 0, y = 240, width = 640, height = 240 }\n\
+                  width = 200\nheight = 66\n\
+                  [[output]]\nmeaning = \"steering\"\n\
+                  bins = { count = 15, first = 1.0, last = -1.0, decode = \"softmax\" }\n";
+    fs::write(folder.path().join("bins.toml"), recipe).unwrap();
+    printed(pilotage(folder.path(), &["compile", "bins.toml"])).unwrap();
+    let shown = printed(pilotage(folder.path(), &["inspect", "bins.engine"])).unwrap();
+    assert!(
+        shown.contains("softmax of bins[0..15], 1 to -1, * 1"),
+        "{shown}"
+    );
+    drives_a_lap(folder.path(), "bins.engine");
 }
 
 #[test]

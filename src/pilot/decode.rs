@@ -67,8 +67,8 @@ struct Slot {
 
 impl Slot {
     fn value(&self, answers: &[f32]) -> f32 {
-        let raw = answers.get(self.position).copied().unwrap_or(f32::NAN);
-        self.output.scale * raw + self.output.offset
+        let elements = answers.get(self.position..).unwrap_or_default();
+        self.output.scale * self.output.number(elements) + self.output.offset
     }
 }
 
@@ -130,12 +130,15 @@ impl Decoder {
             let found = ports.iter().find_map(|port| {
                 let start = before;
                 before += port.len();
-                let fits = port.name == slot.output.name && slot.output.index < port.len();
-                fits.then_some(start + slot.output.index)
+                let (index, elements) = (slot.output.index, slot.output.elements());
+                let end = index.checked_add(elements)?;
+                let fits = port.name == slot.output.name && end <= port.len();
+                fits.then_some(start + index)
             });
             slot.position = found.ok_or_else(|| DecodeError::Missing {
                 name: slot.output.name.clone(),
-                index: slot.output.index,
+                // The last that it takes.
+                index: (slot.output.index).saturating_add(slot.output.elements().max(1) - 1),
             })?;
         }
         Ok(())
@@ -163,7 +166,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pilotage_engine::{ElementType, Layout};
+    use pilotage_engine::{Bins, Decode, ElementType, Layout};
 
     fn output(name: &str, index: usize, meaning: Meaning) -> Output {
         Output {
@@ -172,6 +175,7 @@ mod tests {
             meaning,
             scale: 2.0,
             offset: 1.0,
+            bins: None,
         }
     }
 
@@ -245,6 +249,49 @@ mod tests {
         assert_eq!(Decoder::new(&speed, Some(0.1)), Err(DecodeError::Meaning));
         let both = [uses[0].clone(), output("gas", 0, Meaning::Throttle)];
         assert_eq!(Decoder::new(&both, Some(0.1)), Err(DecodeError::Meaning));
+    }
+
+    /// Donkeycar's categorical model: 15 bins for the angle, which is positive to the right, and 20
+    /// for the throttle.
+    #[test]
+    fn bins_as_donkeycar_has() {
+        let bins = |count, first, last| {
+            let decode = Decode::Argmax;
+            Some(Bins {
+                count,
+                first,
+                last,
+                decode,
+            })
+        };
+        let mut steering = output("angle_out", 0, Meaning::Steering);
+        (steering.scale, steering.offset, steering.bins) = (-1.0, 0.0, bins(15, -1.0, 1.0));
+        let mut gas = output("throttle_out", 0, Meaning::Throttle);
+        (gas.scale, gas.offset, gas.bins) = (1.0, 0.0, bins(20, 0.0, 0.475));
+        let mut decoder = Decoder::new(&[steering, gas], None).unwrap();
+        let ports = [port("angle_out", 15), port("throttle_out", 20)];
+        decoder.bind(&ports).unwrap();
+        let mut answers = [0.01; 35];
+        answers[14] = 0.9;
+        answers[15 + 8] = 0.5;
+        let Controls::Direct { steering, throttle } = decoder.decode(&answers) else {
+            panic!("{decoder:?}");
+        };
+        assert!((steering + 1.0).abs() < 1e-6, "{steering}");
+        assert!((throttle - 0.2).abs() < 1e-6, "{throttle}");
+        // The elements of the other output do not matter.
+        answers[14] = f32::NAN;
+        let Controls::Direct { steering, throttle } = decoder.decode(&answers) else {
+            panic!("{decoder:?}");
+        };
+        assert!(steering.is_nan() && (throttle - 0.2).abs() < 1e-6);
+
+        let short = [port("angle_out", 14), port("throttle_out", 20)];
+        let missing = DecodeError::Missing {
+            name: "angle_out".into(),
+            index: 14,
+        };
+        assert_eq!(decoder.bind(&short), Err(missing));
     }
 
     #[test]

@@ -304,6 +304,9 @@ impl Model {
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
         let gate = Gate::new(&self.graph, &outputs, answers);
+        if let Some(reason) = gate.no_probabilities() {
+            return Err(self.error(reason));
+        }
         if gate.still(&[]).is_some() {
             // The few frames that are held back may be alike.
             let others = asked(&calibration)?;
@@ -437,7 +440,10 @@ impl Model {
             found.map_or(1.0, |(_, unit)| *unit)
         };
         let outputs = self.outputs.iter().map(|output| Output {
-            scale: output.scale * unit(&output.name),
+            scale: match output.bins {
+                Some(_) => output.scale,
+                None => output.scale * unit(&output.name),
+            },
             ..output.clone()
         });
         outputs.collect()

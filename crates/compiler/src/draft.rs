@@ -33,6 +33,9 @@ pub struct DraftOptions {
     pub calibration: Option<CalibrationRecipe>,
 }
 
+/// An output of so many elements is probably one of bins.
+const LIKE_BINS: usize = 5;
+
 /// Why a recipe cannot be drafted.
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
@@ -99,7 +102,8 @@ pub enum DraftError {
     #[error(
         "{path}: its outputs are {outputs}; state what each number means, in this order, such as \
          --outputs {example} (steering, throttle, speed, yaw_rate, or - for one that the car does \
-         not use), and where the engine may drive: --domain physical, or simulated"
+         not use), and where the engine may drive: --domain physical, or simulated{}",
+        if *bins { "; for outputs that are bins, write a recipe (`bins` in docs/recipes.md)" } else { "" }
     )]
     Meanings {
         /// The model.
@@ -108,6 +112,8 @@ pub enum DraftError {
         outputs: String,
         /// An example value for `--outputs` with the right number of entries.
         example: String,
+        /// An output has so many elements that they may be bins.
+        bins: bool,
     },
 }
 
@@ -138,6 +144,10 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
             path: path(),
             outputs: ports(&graph, &graph.outputs),
             example: example(numbers.len()),
+            bins: graph.outputs.iter().any(|&v| {
+                let elements: usize = graph.value(v).shape.iter().product();
+                elements >= LIKE_BINS
+            }),
         });
     }
     let Some(domain) = wishes.domain else {

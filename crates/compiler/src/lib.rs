@@ -41,7 +41,7 @@ pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use float16::{NarrowError, narrow, widen};
 pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
-pub use gate::Still;
+pub use gate::{NoProbabilities, Still};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
 pub use progress::{Observer, Progress, Stage};

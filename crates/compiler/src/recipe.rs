@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::Meaning;
+use pilotage_engine::{Bins, Decode, Meaning};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// The largest value of `max_frames`: frames are kept in memory.
 const MOST_MAX_FRAMES: usize = 100_000;
+
+/// The largest number of bins of an output.
+const MOST_BINS: usize = 1_000;
 
 /// How to compile a model to an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -199,9 +202,12 @@ pub struct RecipeOutput {
     /// The model's name for the output. Optional if the model has only one output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The index of the element in the output.
+    /// The index of the element in the output, or of the first bin.
     #[serde(default)]
     pub index: usize,
+    /// Set if the number is one of several bins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bins: Option<Bins>,
     /// The meaning of the element.
     pub meaning: Meaning,
     /// Factor from the model's value to the physical unit.
@@ -366,6 +372,9 @@ impl Recipe {
             if !output.offset.is_finite() {
                 return Err(source.error(&format!("output.{i}.offset"), "must be finite"));
             }
+            if let Some(bins) = &output.bins {
+                self.check_bins(&format!("output.{i}.bins"), bins, source)?;
+            }
             for (key, limit) in [("mse", output.gate.mse), ("worst", output.gate.worst)] {
                 if limit.is_some_and(|limit| !(limit.is_finite() && limit >= 0.0)) {
                     let key = format!("output.{i}.gate.{key}");
@@ -411,6 +420,28 @@ impl Recipe {
         if !(2..=MOST_MAX_FRAMES).contains(&calibration.max_frames) {
             let reason = format!("must be 2 to {MOST_MAX_FRAMES}");
             return Err(source.error("calibration.max_frames", reason));
+        }
+        Ok(())
+    }
+
+    fn check_bins(&self, key: &str, bins: &Bins, source: &Source<'_>) -> Result<(), ConfigError> {
+        let wrong = |part: &str, reason: &str| Err(source.error(&format!("{key}.{part}"), reason));
+        if !(2..=MOST_BINS).contains(&bins.count) {
+            return wrong("count", &format!("must be 2 to {MOST_BINS}"));
+        }
+        if !(bins.first.is_finite() && bins.last.is_finite() && bins.first != bins.last) {
+            return wrong(
+                "last",
+                "first and last must be two different finite numbers",
+            );
+        }
+        // The scale of integers would change the result.
+        if bins.decode == Decode::Softmax && self.precision == Precision::Int8Integer {
+            return wrong(
+                "decode",
+                "\"softmax\" needs outputs in floating point: use precision \"int8\", or end the \
+                 model with a softmax and use \"expectation\"",
+            );
         }
         Ok(())
     }

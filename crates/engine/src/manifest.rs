@@ -17,7 +17,8 @@ pub struct Manifest {
     pub precision: String,
     /// How a camera frame is converted to the input, copied from the recipe.
     pub preprocessing: serde_json::Value,
-    /// What the outputs mean. The scale of an integer output is part of `scale`.
+    /// What the outputs mean. The scale of an integer output is part of `scale`, but not of an
+    /// output of bins, which are decoded in the same way with any scale.
     pub outputs: Vec<Output>,
     /// The throttle of an engine that only steers, above 0 and at most 1. Absent if the throttle
     /// or the speed is an output.

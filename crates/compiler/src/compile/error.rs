@@ -11,7 +11,7 @@ use pilotage_graph::GraphError;
 use crate::calibrate::CalibrateError;
 use crate::float16::NarrowError;
 use crate::frames::FramesError;
-use crate::gate::Still;
+use crate::gate::{NoProbabilities, Still};
 use crate::lower::LowerError;
 use crate::network::NetworkError;
 use crate::quantize::QuantizeError;
@@ -66,6 +66,9 @@ pub enum ModelError {
     /// The network could not be run on the frames.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The elements of bins are not probabilities.
+    #[error(transparent)]
+    NoProbabilities(#[from] NoProbabilities),
     /// The network's answers do not depend on the frames.
     #[error(transparent)]
     Still(#[from] Still),

@@ -99,12 +99,24 @@ pub(super) fn resolve_outputs(
             );
             return Err(source.error(&format!("output.{i}.index"), reason));
         }
+        if let Some(bins) = &output.bins
+            && bins.count > elements - output.index
+        {
+            let reason = format!(
+                "the model's `{}` has {elements} elements, {} from index {} on",
+                value.name,
+                elements - output.index,
+                output.index
+            );
+            return Err(source.error(&format!("output.{i}.bins.count"), reason));
+        }
         resolved.push(Output {
             name: value.name.clone(),
             index: output.index,
             meaning: output.meaning,
             scale: output.scale,
             offset: output.offset,
+            bins: output.bins,
         });
     }
     Ok(resolved)

@@ -232,6 +232,28 @@ fn a_model_that_only_steers_keeps_its_throttle_in_the_manifest() {
 }
 
 #[test]
+fn bins_are_in_the_manifest_and_must_be_in_the_model() {
+    let both = recipe("nchw");
+    let (steering, _) = both.rsplit_once("[[output]]").unwrap();
+    let with = |count: usize, index: usize| {
+        format!(
+            "throttle = {{ constant = 0.15 }}\n{steering}index = {index}\n\
+             bins = {{ count = {count}, first = 1.0, last = -1.0, decode = \"argmax\" }}\n"
+        )
+    };
+    let bundle = compiled(&model(false, 0), &with(2, 0));
+    let output = &bundle.manifest.outputs[0];
+    assert_eq!((output.elements(), output.number(&[0.1, 0.2])), (2, -1.0));
+    for (count, index) in [(3, 0), (2, 1)] {
+        let found = error(&model(false, 0), &with(count, index));
+        assert!(
+            found.contains("`output.0.bins.count`: the model's `controls` has 2 elements"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn a_model_that_is_not_onnx_is_named() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
     fs::write(folder.path().join("net.onnx"), b"not a model").unwrap();

@@ -21,6 +21,7 @@ fn gate(limits: GateLimits) -> Gate {
         meaning: Meaning::Speed,
         scale: 2.0,
         offset: 5.0,
+        bins: None,
     };
     let reference = vec![vec![0.0, 0.0, 0.0, 9.0, 1.0], vec![0.0, 0.0, 0.0, 9.0, 3.0]];
     Gate::new(&graph(), &[(output, limits)], reference)
@@ -88,6 +89,7 @@ fn gate_of(meaning: Meaning, answers: [f32; 2]) -> Gate {
         meaning,
         scale: 1.0,
         offset: 0.0,
+        bins: None,
     };
     let outputs = [(output, GateLimits::default())];
     let reference = answers.map(|x| vec![0.0, 0.0, 0.0, x, 0.0]);
@@ -142,6 +144,7 @@ fn a_network_that_ignores_its_frames_is_recognized() {
             meaning,
             scale: 1.0,
             offset: 0.0,
+            bins: None,
         };
         let outputs = [(0, Meaning::Steering), (1, Meaning::Throttle)]
             .map(|(index, meaning)| (output(index, meaning), GateLimits::default()));
@@ -169,4 +172,66 @@ fn nan_or_missing_answers_never_pass() {
     for short in [vec![], vec![vec![]], vec![vec![7.0; 5]]] {
         assert!(!gate.results("plan", &short, &[])[0].passes());
     }
+}
+
+#[test]
+fn bins_are_compared_by_the_number_that_they_stand_for() {
+    let output = |decode| Output {
+        name: "a".into(),
+        index: 0,
+        meaning: Meaning::Steering,
+        scale: -1.0,
+        offset: 0.0,
+        bins: Some(pilotage_engine::Bins {
+            count: 3,
+            first: -1.0,
+            last: 1.0,
+            decode,
+        }),
+    };
+    let frame = |bins: [f32; 3]| [&bins[..], &[0.0, 0.0]].concat();
+    let reference = vec![frame([0.1, 0.8, 0.1]), frame([0.0, 0.5, 0.5])];
+    let answers = [frame([0.1, 0.8, 0.1]), frame([0.0, 0.49, 0.51])];
+    let result = |decode| {
+        let outputs = [(output(decode), GateLimits::default())];
+        let gate = Gate::new(&graph(), &outputs, reference.clone());
+        gate.results("plan", &answers, &[]).remove(0)
+    };
+    // Between two bins, the other one wins.
+    let argmax = result(Decode::Argmax);
+    assert_eq!((argmax.worst, argmax.mse), (1.0, 0.5));
+    assert!(argmax.most_worst > 1.0 && argmax.most_mse == 0.0625);
+    let expectation = result(Decode::Expectation);
+    assert!((expectation.worst - 0.01).abs() < 1e-6, "{expectation:?}");
+    // Integers are decoded without their scale.
+    let outputs = [(output(Decode::Expectation), GateLimits::default())];
+    let gate = Gate::new(&graph(), &outputs, reference.clone());
+    let integers = [frame([10.0, 80.0, 10.0]), frame([0.0, 50.0, 50.0])];
+    let units = [("a".to_owned(), 0.01)];
+    let result = gate.results("plan", &integers, &units).remove(0);
+    assert!(result.worst < 1e-6, "{result:?}");
+}
+
+#[test]
+fn a_network_whose_same_bin_wins_is_not_still() {
+    let output = Output {
+        name: "a".into(),
+        index: 0,
+        meaning: Meaning::Steering,
+        scale: 1.0,
+        offset: 0.0,
+        bins: Some(pilotage_engine::Bins {
+            count: 3,
+            first: -1.0,
+            last: 1.0,
+            decode: Decode::Argmax,
+        }),
+    };
+    let still = |first: [f32; 3], second: [f32; 3]| {
+        let reference = vec![first.to_vec(), second.to_vec()];
+        let outputs = [(output.clone(), GateLimits::default())];
+        Gate::new(&graph(), &outputs, reference).still(&[])
+    };
+    assert_eq!(still([0.1, 0.8, 0.1], [0.2, 0.7, 0.1]), None);
+    assert!(still([0.1, 0.8, 0.1], [0.1, 0.8, 0.1]).is_some());
 }

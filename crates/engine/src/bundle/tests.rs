@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
 
-use crate::{Layout, Meaning, Output};
+use crate::{Bins, Decode, Layout, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
@@ -28,6 +28,12 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 meaning: Meaning::Steering,
                 scale: 1.0,
                 offset: 0.0,
+                bins: Some(Bins {
+                    count: 3,
+                    first: -1.0,
+                    last: 1.0,
+                    decode: Decode::Argmax,
+                }),
             }],
             throttle: Some(0.25),
             precision: "fp32".into(),
