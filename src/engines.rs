@@ -242,9 +242,11 @@ pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError>
             reason,
         }
     })?;
-    let decoder = Decoder::new(&manifest.outputs).map_err(|reason| LoadError::Outputs {
-        name: name.clone(),
-        reason,
+    let decoder = Decoder::new(&manifest.outputs, manifest.throttle).map_err(|reason| {
+        LoadError::Outputs {
+            name: name.clone(),
+            reason,
+        }
     })?;
     let mut notes = Vec::new();
     Ok(Loaded {

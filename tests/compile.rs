@@ -7,6 +7,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use pilotage_graph::{
+    ElementType, Function, Graph, Node, Op, ReadOptions, Tensor, TensorType, ValueId,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -49,11 +52,12 @@ fn frames(folder: &Path, count: usize) {
 fn a_model_becomes_an_engine_that_a_car_takes() {
     let folder = TempDir::new().unwrap();
     let model = model();
-    let meanings = ["--outputs", "speed,yaw_rate", "--save-recipe", "my.toml"];
-    let arguments = [&["compile", &model][..], &meanings, &["-o", "my.engine"]].concat();
+    let meanings = ["--outputs=speed,yaw_rate", "--domain=simulated"];
+    let files = ["--save-recipe=my.toml", "-o", "my.engine"];
+    let arguments = [&["compile", &model][..], &meanings, &files].concat();
     let out = printed(pilotage(folder.path(), &arguments)).unwrap();
     assert!(out.starts_with("my.engine: fp32, "), "{out}");
-    assert!(out.contains("Not held against the model"), "{out}");
+    assert!(out.contains("Not compared with the model"), "{out}");
 
     fs::write(
         folder.path().join("car.toml"),
@@ -68,6 +72,138 @@ fn a_model_becomes_an_engine_that_a_car_takes() {
     assert!(first == engine());
 }
 
+/// The shipped network with the steering of its speed and yaw rate as the only output, by the
+/// geometry of the simulated car (`Mixer::simulated`); with `bins`, as a classifier of that many
+/// bins from 1 to -1 without a softmax at its end.
+fn steering_only(folder: &Path, bins: Option<usize>) {
+    let bytes = fs::read(model()).unwrap();
+    let mut graph = Graph::read(&bytes, &ReadOptions::default()).unwrap();
+    let controls = graph.outputs[0];
+    let number = TensorType::new(ElementType::F32, [1, 1]);
+    let node = |graph: &mut Graph, op: Op, inputs: [ValueId; 2], name: &str| {
+        let output = graph.add_value(name, number.clone(), None);
+        let inputs = match op {
+            Op::Function(_) => vec![inputs[0]],
+            _ => inputs.to_vec(),
+        };
+        graph.nodes.push(Node {
+            name: name.to_owned(),
+            op,
+            inputs,
+            outputs: vec![output],
+        });
+        output
+    };
+    let constant = |graph: &mut Graph, shape: [usize; 2], data: Vec<f32>| {
+        let tensor = Tensor::new(shape, data).unwrap();
+        graph.add_value("constant", tensor.tensor_type(), Some(tensor))
+    };
+    let unit = |graph: &mut Graph, factors: [f32; 2], offset: f32, name: &str| {
+        let factors = constant(graph, [2, 1], factors.to_vec());
+        let offset = constant(graph, [1, 1], vec![offset]);
+        let product = node(graph, Op::MatMul, [controls, factors], name);
+        node(graph, Op::Add, [product, offset], name)
+    };
+    let speed = unit(&mut graph, [17.5, 0.0], 6.5, "speed");
+    let yaw_rate = unit(&mut graph, [0.0, 14.2], -7.1, "yaw rate");
+    let ratio = node(&mut graph, Op::Div, [yaw_rate, speed], "ratio");
+    let wheelbase = constant(&mut graph, [1, 1], vec![0.33]);
+    let ratio = node(&mut graph, Op::Mul, [ratio, wheelbase], "curvature");
+    let angle = node(
+        &mut graph,
+        Op::Function(Function::Atan),
+        [ratio; 2],
+        "angle",
+    );
+    let full = constant(&mut graph, [1, 1], vec![1.0 / 0.42]);
+    let steering = node(&mut graph, Op::Mul, [angle, full], "steering");
+    graph.outputs = vec![match bins {
+        None => steering,
+        Some(count) => {
+            // The farther a bin is from the steering, the smaller its element.
+            let last = (count - 1) as f32;
+            let centres = (0..count).map(|bin| 1.0 - 2.0 * bin as f32 / last);
+            let centres = constant(&mut graph, [1, count], centres.collect());
+            let factor = constant(&mut graph, [1, 1], vec![-200.0]);
+            let mut node = |op, inputs: [ValueId; 2], name: &str| {
+                let output = node(&mut graph, op, inputs, name);
+                graph.values[output.0].shape = vec![1, count];
+                output
+            };
+            let distance = node(Op::Sub, [centres, steering], "distance");
+            let square = node(Op::Mul, [distance; 2], "square");
+            node(Op::Mul, [square, factor], "bins")
+        }
+    }];
+    fs::write(folder.join("steer.onnx"), graph.write()).unwrap();
+}
+
+#[test]
+fn a_network_that_only_steers_drives_a_lap() {
+    let folder = TempDir::new().unwrap();
+    steering_only(folder.path(), None);
+    let compile = [
+        "compile",
+        "steer.onnx",
+        "--outputs=steering",
+        "--domain=simulated",
+    ];
+    let refused = printed(pilotage(folder.path(), &compile)).unwrap_err();
+    assert!(refused.contains("--throttle 0.15"), "{refused}");
+
+    // The shipped recipe's crop.
+    let more = ["--throttle=0.15", "--save-recipe=steer.toml"];
+    printed(pilotage(folder.path(), &[&compile[..], &more].concat())).unwrap();
+    let recipe = fs::read_to_string(folder.path().join("steer.toml")).unwrap();
+    let crop = "[input]\ncrop = { x = 0, y = 240, width = 640, height = 240 }\n";
+    let recipe = recipe.replace("[input]\n", crop);
+    fs::write(folder.path().join("steer.toml"), recipe).unwrap();
+    let arguments = ["compile", "steer.toml", "--throttle=0.4"];
+    printed(pilotage(folder.path(), &arguments)).unwrap();
+
+    let shown = printed(pilotage(folder.path(), &["inspect", "steer.engine"])).unwrap();
+    assert!(shown.contains("throttle  constant 0.4"), "{shown}");
+    drives_a_lap(folder.path(), "steer.engine");
+}
+
+/// Drives the simulated car round the default circuit with throttle 0.4.
+fn drives_a_lap(folder: &Path, engine: &str) {
+    let car = format!("[engine]\nfile = {engine:?}\n");
+    fs::write(folder.join("car.toml"), car).unwrap();
+    let drive = [
+        "drive",
+        "--car=car.toml",
+        "--pace=fast",
+        "--latency=10",
+        "--json",
+    ];
+    let report = printed(pilotage(folder, &drive)).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["completed"], true, "{report}");
+    // Throttle 0.4 is 9.6 m/s of the simulated car's 24.
+    let speed = report["metrics"]["average_speed"].as_f64().unwrap();
+    assert!((8.6..9.8).contains(&speed), "{report}");
+}
+
+#[test]
+fn a_network_that_classifies_its_steering_drives_a_lap() {
+    let folder = TempDir::new().unwrap();
+    steering_only(folder.path(), Some(15));
+    let recipe = "model = \"steer.onnx\"\ndomain = \"simulated\"\nthrottle = { constant = 0.4 }\n\
+                  [input]\ncrop = { x = 0, y = 240, width = 640, height = 240 }\n\
+                  width = 200\nheight = 66\n\
+                  [[output]]\nmeaning = \"steering\"\n\
+                  bins = { count = 15, first = 1.0, last = -1.0, decode = \"softmax\" }\n";
+    fs::write(folder.path().join("bins.toml"), recipe).unwrap();
+    printed(pilotage(folder.path(), &["compile", "bins.toml"])).unwrap();
+    let shown = printed(pilotage(folder.path(), &["inspect", "bins.engine"])).unwrap();
+    assert!(
+        shown.contains("softmax of bins[0..15], 1 to -1, * 1"),
+        "{shown}"
+    );
+    drives_a_lap(folder.path(), "bins.engine");
+}
+
 #[test]
 fn frames_make_an_int8_engine_and_its_error_is_reported() {
     let folder = TempDir::new().unwrap();
@@ -76,6 +212,7 @@ fn frames_make_an_int8_engine_and_its_error_is_reported() {
         "compile",
         &model(),
         "--outputs=speed,yaw_rate",
+        "--domain=simulated",
         "--calibration=frames",
         "--method=percentile",
         "--report",
@@ -119,6 +256,80 @@ fn frames_make_an_int8_engine_and_its_error_is_reported() {
     assert_eq!(json["gate"].as_array().unwrap().len(), 4);
 }
 
+/// A recipe for the shipped model and frames in `frames`, in INT8 with these limits.
+fn recipe(folder: &Path, name: &str, worst: &str) {
+    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
+    let recipe = recipe
+        .replace("\"pilotnet.onnx\"", &format!("{:?}", model()))
+        .replace("worst = 0.6", &format!("worst = {worst}"));
+    fs::write(folder.join(name), recipe).unwrap();
+}
+
+#[test]
+fn progress_and_the_choice_of_frames_are_reported() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 30);
+    recipe(folder.path(), "net.toml", "0.6");
+    let arguments = [
+        "compile",
+        "net.toml",
+        "--max-frames=18",
+        "--gate=speed=9,yaw_rate=9",
+    ];
+    let output = pilotage(folder.path(), &arguments);
+    let lines = String::from_utf8(output.stderr.clone()).unwrap();
+    for stage in [
+        "reading: 18 frames, ",
+        "fp32 answers: 2 frames, ",
+        "calibration: 3 passes, ",
+        "search: ",
+        "gate: 2 passes, ",
+        "layers: ",
+        "calibration table: ",
+    ] {
+        let found = lines.lines().filter(|line| line.starts_with(stage)).count();
+        assert_eq!(found, 1, "{stage}: {lines}");
+    }
+    assert!(!lines.contains('\x1b'), "{lines}");
+    assert!(
+        lines.contains("18 of 30 pictures are used, evenly chosen"),
+        "{lines}"
+    );
+    printed(output).unwrap();
+    let json = printed(pilotage(
+        folder.path(),
+        &["inspect", "--json", "net.engine"],
+    ));
+    let json: Value = serde_json::from_str(&json.unwrap()).unwrap();
+    assert_eq!(json["calibration"]["frames"], 16);
+    assert_eq!(json["gate"][0]["most_worst"], 9.0);
+    assert!((json["gate"][0]["most_mse"].as_f64().unwrap() - 3.24).abs() < 1e-9);
+    assert_eq!(json["recipe"]["calibration"]["max_frames"], 18);
+}
+
+#[test]
+fn the_gate_can_be_changed_on_the_command_line() {
+    let folder = TempDir::new().unwrap();
+    frames(folder.path(), 9);
+    recipe(folder.path(), "strict.toml", "1e-9");
+    let compile = |more: &[&str]| {
+        let arguments = [&["compile", "strict.toml"], more].concat();
+        printed(pilotage(folder.path(), &arguments))
+    };
+    assert!(compile(&[]).unwrap_err().contains("TOO FAR"));
+    let wide = "--gate=speed=2:1,yaw_rate=2:1";
+    assert!(compile(&[wide]).unwrap().contains("ok"));
+    let wrong = compile(&["--gate=steering=2"]).unwrap_err();
+    assert!(wrong.contains("no [[output]] of the recipe"), "{wrong}");
+    // Layers stay in floating point until the engine is accurate enough.
+    let mixed = [
+        "--on-gate-failure=mixed",
+        "--gate=speed=0.03:0.03,yaw_rate=0.01:0.01",
+    ];
+    let out = compile(&mixed).unwrap();
+    assert!(out.contains("raised to floating point to pass: "), "{out}");
+}
+
 /// As in `pilotage compile ... --export=folder | head -1`.
 #[test]
 fn all_files_are_written_when_nothing_reads_the_output() {
@@ -128,7 +339,11 @@ fn all_files_are_written_when_nothing_reads_the_output() {
     drop(reader);
     let output = Command::new(env!("CARGO_BIN_EXE_pilotage"))
         .args(["compile", &model(), "--outputs=speed,yaw_rate"])
-        .args(["--calibration=frames", "--export=others"])
+        .args([
+            "--domain=simulated",
+            "--calibration=frames",
+            "--export=others",
+        ])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(writer)
@@ -146,11 +361,7 @@ fn all_files_are_written_when_nothing_reads_the_output() {
 fn nothing_is_written_when_the_gate_fails() {
     let folder = TempDir::new().unwrap();
     frames(folder.path(), 9);
-    let recipe = fs::read_to_string(format!("{ENGINES}/pilotnet.toml")).unwrap();
-    let recipe = recipe
-        .replace("\"pilotnet.onnx\"", &format!("{:?}", model()))
-        .replace("worst = 0.6", "worst = 1e-9");
-    fs::write(folder.path().join("strict.toml"), recipe).unwrap();
+    recipe(folder.path(), "strict.toml", "1e-9");
     fs::write(folder.path().join("strict.engine"), "what was there before").unwrap();
     let complaint = printed(pilotage(folder.path(), &["compile", "strict.toml"])).unwrap_err();
     for expected in ["TOO FAR", "speed", "1.000e-9", "dB", "on_gate_failure"] {
@@ -166,20 +377,42 @@ fn errors_are_reported_and_nothing_is_written() {
     fs::write(folder.path().join("torn.onnx"), [8, 7, 0xff, 0xff]).unwrap();
     fs::write(folder.path().join("notes.md"), "# not a model").unwrap();
     let model = model();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["torn.onnx", "--outputs=steering"], "torn.onnx: "),
         (&["notes.md"], "neither a recipe (.toml) nor a model"),
         (&["gone.toml"], "gone.toml: cannot be read"),
         (&[&model], "--outputs steering,throttle"),
         (&[&model, "--outputs=steering,gas"], "unknown variant `gas`"),
+        (&[&model, "--outputs=speed,yaw_rate"], "--domain physical"),
         (
-            &[&model, "--outputs=speed,yaw_rate", "--precision=int8"],
-            "[calibration]",
+            &[&model, "--outputs=speed,yaw_rate", "--domain=road"],
+            "unknown variant `road`",
         ),
         (
             &[
                 &model,
                 "--outputs=speed,yaw_rate",
+                "--domain=physical",
+                "--precision=int8",
+            ],
+            "[calibration]",
+        ),
+        (
+            &[&model, "--outputs=steering,-", "--domain=physical"],
+            "--throttle 0.15",
+        ),
+        (&[&model, "--throttle=0"], "above 0 and at most 1"),
+        (&[&model, "--gate=steering"], "such as steering=0.1"),
+        (
+            &[&model, "--gate=steering=-1"],
+            "-1 is not a number of 0 or more",
+        ),
+        (&[&model, "--gate=gas=0.1"], "unknown variant `gas`"),
+        (
+            &[
+                &model,
+                "--outputs=speed,yaw_rate",
+                "--domain=physical",
                 "--out=no such folder/my.engine",
             ],
             "cannot be written",

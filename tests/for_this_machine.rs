@@ -98,6 +98,7 @@ fn tensorrt_is_used_off_or_required_as_the_environment_says() {
         "compile",
         &model,
         "--outputs=speed,yaw_rate",
+        "--domain=simulated",
         "-o",
         "my.engine",
     ];

@@ -173,7 +173,7 @@ fn time_camera(options: &Engines, format: &str, vision_only: bool) -> Result<Str
     let format: PixelFormat = serde_json::from_value(format.into())?;
     let (bundle, mut engine) = load(options)?;
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing)?;
-    let mut decoder = Decoder::new(&bundle.manifest.outputs)?;
+    let mut decoder = Decoder::new(&bundle.manifest.outputs, bundle.manifest.throttle)?;
     decoder.bind(engine.outputs())?;
     let mut vision = Vision::new(&preprocess, CAMERA.0, CAMERA.1, format)?;
     let bytes = fs::read(&options.frames).with_context(|| path_text(&options.frames))?;

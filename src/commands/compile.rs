@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use pilotage_compiler::{
-    CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, LayerTable, Precision, Recipe,
-    compile_recipe, draft, read_recipe_text,
+    CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, GateLimits, LayerTable,
+    OnGateFailure, Precision, Progress, Recipe, ThrottleRecipe, compile_observed, draft,
+    read_recipe_text,
 };
 use pilotage_config::Source;
 use pilotage_console::print;
@@ -17,10 +18,17 @@ use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
+use progress::Display;
+
 use super::inspect::table;
 use crate::plot;
 
 mod machine;
+mod progress;
+
+/// The root mean squared error that --gate allows, as a share of the error of a single frame; as in
+/// the defaults.
+const ROOT_OF_WORST: f64 = 0.2;
 
 /// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
@@ -41,15 +49,35 @@ pub struct Options {
     /// A folder of frames as the car sees them, to calibrate ranges and to validate the engine
     #[arg(long, value_name = "FOLDER")]
     calibration: Option<PathBuf>,
+    /// The most frames that are used; of more, so many are chosen evenly [default: 1000]
+    #[arg(long, value_name = "N")]
+    max_frames: Option<usize>,
     /// How ranges are chosen: minmax, percentile, entropy or mse
     #[arg(long, value_parser = spelled::<CalibrationMethod>)]
     method: Option<CalibrationMethod>,
     /// For a model: the meaning of its outputs, in order: steering, throttle, speed, yaw_rate or -
     #[arg(long, value_name = "MEANING,..", value_delimiter = ',')]
     outputs: Vec<String>,
-    /// For a model: where the engine may drive, simulated (the default) or physical
+    /// For a model, needed: where the engine may drive. `physical` if it was trained on pictures of
+    /// the car's camera, `simulated` if in the simulator
     #[arg(long, value_parser = spelled::<Domain>)]
     domain: Option<Domain>,
+    /// For a model that only steers: the throttle to drive with, above 0 and at most 1
+    #[arg(long, value_name = "THROTTLE", value_parser = throttle, allow_negative_numbers = true)]
+    throttle: Option<f32>,
+    /// The largest error against fp32 of a single frame, in the output's unit, such as
+    /// steering=0.1; the root mean square may be a fifth of it, or what is given: steering=0.1:0.03
+    #[arg(
+        long,
+        value_name = "MEANING=WORST[:RMS],..",
+        value_delimiter = ',',
+        value_parser = gate
+    )]
+    gate: Vec<(Meaning, GateLimits)>,
+    /// What to do with an engine whose error is too large: `fail`, or `mixed`, which keeps layers in
+    /// floating point until the error is small enough
+    #[arg(long, value_name = "WHAT", value_parser = spelled::<OnGateFailure>)]
+    on_gate_failure: Option<OnGateFailure>,
     /// For a model: write the recipe that is made for it to this file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
@@ -155,6 +183,9 @@ fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Com
     if let Some(precision) = options.precision {
         recipe.precision = precision;
     }
+    if let Some(constant) = options.throttle {
+        recipe.throttle = Some(ThrottleRecipe { constant });
+    }
     if let Some(folder) = &options.calibration {
         let frames = absolute(folder)?;
         recipe.calibration = Some(match recipe.calibration.take() {
@@ -162,14 +193,22 @@ fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Com
             None => CalibrationRecipe::new(frames),
         });
     }
-    if let Some(method) = options.method {
-        match &mut recipe.calibration {
-            Some(settings) => settings.method = method,
-            None => bail!("--method needs frames: --calibration FOLDER"),
+    set_calibration(options, recipe.calibration.as_mut())?;
+    if let Some(what) = options.on_gate_failure {
+        recipe.on_gate_failure = what;
+    }
+    for (meaning, limits) in &options.gate {
+        let mut outputs = recipe.output.iter_mut();
+        match outputs.find(|output| output.meaning == *meaning) {
+            Some(output) => output.gate = *limits,
+            None => bail!(
+                "--gate {}: no [[output]] of the recipe has this meaning",
+                meaning.name()
+            ),
         }
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    Ok(compile_recipe(recipe, &source, folder, name)?)
+    observed(recipe, &source, folder, name)
 }
 
 fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
@@ -183,11 +222,17 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
         word => spelled::<Meaning>(word).map(Some),
     });
     let meanings: Result<Vec<_>, String> = meanings.collect();
+    let frames = options.calibration.as_deref().map(absolute).transpose()?;
+    let mut calibration = frames.map(CalibrationRecipe::new);
+    set_calibration(options, calibration.as_mut())?;
     let wishes = DraftOptions {
         meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
         precision,
-        domain: options.domain.unwrap_or(Domain::Simulated),
-        frames: options.calibration.as_deref().map(absolute).transpose()?,
+        domain: options.domain,
+        throttle: options.throttle,
+        on_gate_failure: options.on_gate_failure.unwrap_or_default(),
+        gate: options.gate.iter().copied().collect(),
+        calibration,
     };
     let text = draft(path, &absolute(path)?, &wishes)?;
     if let Some(file) = &options.save_recipe {
@@ -195,18 +240,72 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
     }
     let file = format!("the recipe for {}", path.display());
     let source = Source::new(&file, &text);
-    let mut recipe: Recipe = source.parse()?;
-    match (options.method, &mut recipe.calibration) {
-        (Some(method), Some(settings)) => settings.method = method,
-        (Some(_), None) => bail!("--method needs frames: --calibration FOLDER"),
-        (None, _) => {}
+    observed(source.parse()?, &source, Path::new(""), name)
+}
+
+/// Replaces the settings of the calibration that have an option.
+fn set_calibration(
+    options: &Options,
+    calibration: Option<&mut CalibrationRecipe>,
+) -> anyhow::Result<()> {
+    match calibration {
+        Some(settings) => {
+            settings.method = options.method.unwrap_or(settings.method);
+            settings.max_frames = options.max_frames.unwrap_or(settings.max_frames);
+        }
+        None if options.method.is_some() => {
+            bail!("--method needs frames: --calibration FOLDER")
+        }
+        None if options.max_frames.is_some() => {
+            bail!("--max-frames needs frames: --calibration FOLDER")
+        }
+        None => {}
     }
-    Ok(compile_recipe(recipe, &source, Path::new(""), name)?)
+    Ok(())
+}
+
+/// Compiles, and shows the progress.
+fn observed(
+    recipe: Recipe,
+    source: &Source<'_>,
+    folder: &Path,
+    name: &str,
+) -> anyhow::Result<Compiled> {
+    let display = Display::new();
+    let compiled = compile_observed(recipe, source, folder, name, Progress::new(&display));
+    display.finish();
+    Ok(compiled?)
 }
 
 /// Parses a value as recipes write it; the error lists the valid ones.
 fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
     serde_json::from_value(word.into()).map_err(|error| error.to_string())
+}
+
+fn gate(word: &str) -> Result<(Meaning, GateLimits), String> {
+    let limit = |text: &str| match text.parse::<f64>() {
+        Ok(limit) if limit.is_finite() && limit >= 0.0 => Ok(limit),
+        _ => Err(format!("{text} is not a number of 0 or more")),
+    };
+    let (meaning, limits) = word
+        .split_once('=')
+        .ok_or("a meaning and its largest error are needed, such as steering=0.1")?;
+    let (worst, root) = match limits.split_once(':') {
+        Some((worst, root)) => (limit(worst)?, limit(root)?),
+        None => (limit(limits)?, limit(limits)? * ROOT_OF_WORST),
+    };
+    let limits = GateLimits {
+        mse: Some(root * root),
+        worst: Some(worst),
+    };
+    Ok((spelled(meaning)?, limits))
+}
+
+fn throttle(word: &str) -> Result<f32, String> {
+    match word.parse() {
+        Ok(throttle) if throttle > 0.0 && throttle <= 1.0 => Ok(throttle),
+        _ => Err("must be a number above 0 and at most 1".to_owned()),
+    }
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
@@ -280,7 +379,7 @@ fn say(out: &Path, compiled: &Compiled, report: bool) {
     }
     if manifest.gate.is_empty() {
         parts.push(
-            "Not held against the model: there were no frames (--calibration FOLDER).".to_owned(),
+            "Not compared with the model: there were no frames (--calibration FOLDER).".to_owned(),
         );
     }
     parts.retain(|part| !part.is_empty());

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use pilotage_graph::{Graph, ValueId};
 
 use crate::network::{Buffer, Network, NetworkError};
+use crate::progress::Progress;
 use crate::recipe::{CalibrationMethod, CalibrationRecipe};
 
 /// How a limit is chosen from a histogram.
@@ -104,9 +105,10 @@ pub fn calibrate(
     values: &[ValueId],
     frames: &[&[u8]],
     method: Method,
+    progress: Progress<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
     let network = tapped(graph, channels_last, values)?;
-    let limits = limits(&network, values.len(), frames)?;
+    let limits = limits(&network, values.len(), frames, progress)?;
     for (&value, &limit) in values.iter().zip(&limits) {
         let name = || graph.value(value).name.clone();
         if !limit.is_finite() {
@@ -119,7 +121,7 @@ pub fn calibrate(
             });
         }
     }
-    let ranges = ranges(&network, &limits, frames, method)?;
+    let ranges = ranges(&network, &limits, frames, method, progress)?;
     Ok(values.iter().copied().zip(ranges).collect())
 }
 
@@ -133,14 +135,15 @@ pub(crate) fn seen(
     values: &[ValueId],
     frames: &[&[u8]],
     method: Method,
+    progress: Progress<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
     let network = tapped(graph, channels_last, values)?;
-    let limits = limits(&network, values.len(), frames)?;
+    let limits = limits(&network, values.len(), frames, progress)?;
     let found = values.iter().copied().zip(limits);
     let (values, limits): (Vec<ValueId>, Vec<f32>) =
         found.filter(|&(_, limit)| has_range(limit)).unzip();
     let network = tapped(graph, channels_last, &values)?;
-    let ranges = ranges(&network, &limits, frames, method)?;
+    let ranges = ranges(&network, &limits, frames, method, progress)?;
     Ok(values.into_iter().zip(ranges).collect())
 }
 
@@ -152,10 +155,11 @@ pub(crate) fn magnitudes(
     centre: u8,
     values: &[ValueId],
     frames: &[&[u8]],
+    progress: Progress<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
     let mut network = tapped(graph, channels_last, values)?;
     network.centre = centre;
-    limits(&network, values.len(), frames)
+    limits(&network, values.len(), frames, progress)
 }
 
 /// Whether the scale for this limit is a normal number. A subnormal scale would lose precision.
@@ -171,9 +175,14 @@ fn tapped(graph: &Graph, channels_last: bool, values: &[ValueId]) -> Result<Netw
 }
 
 /// The largest magnitude of each of `count` outputs. NaN if any element is NaN.
-fn limits(network: &Network, count: usize, frames: &[&[u8]]) -> Result<Vec<f32>, NetworkError> {
+fn limits(
+    network: &Network,
+    count: usize,
+    frames: &[&[u8]],
+    progress: Progress<'_>,
+) -> Result<Vec<f32>, NetworkError> {
     let new = || vec![0.0_f32; count];
-    let parts = network.accumulate(frames, new, |limits, _, outputs| {
+    let parts = network.accumulate(frames, progress, new, |limits, _, outputs| {
         for (limit, output) in limits.iter_mut().zip(outputs) {
             *limit = largest(*limit, output);
         }
@@ -197,9 +206,10 @@ fn ranges(
     limits: &[f32],
     frames: &[&[u8]],
     method: Method,
+    progress: Progress<'_>,
 ) -> Result<Vec<Range>, NetworkError> {
     let new = || -> Vec<Histogram> { limits.iter().map(|&limit| Histogram::new(limit)).collect() };
-    let parts = network.accumulate(frames, new, |histograms, _, outputs| {
+    let parts = network.accumulate(frames, progress, new, |histograms, _, outputs| {
         for (histogram, output) in histograms.iter_mut().zip(outputs) {
             histogram.add(output.as_f32());
         }

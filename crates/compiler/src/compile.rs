@@ -7,15 +7,12 @@ mod quantized;
 mod sections;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
-use pilotage_graph::{ElementType, Graph, Node, ReadOptions, ValueId};
-use sha2::{Digest, Sha256};
+use pilotage_graph::{ElementType, Graph, Node, ValueId};
 
 pub use error::{CompileError, GateTable, ModelError};
 
@@ -24,8 +21,10 @@ use crate::float16::{self, NarrowError, narrow, widen, with_followers};
 use crate::frames::{FEW, Frames};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
+use crate::model_file::{self, ModelFile, Problem};
 use crate::network::Network;
 use crate::pixels::take_pixels;
+use crate::progress::{Progress, Stage};
 use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
@@ -54,7 +53,10 @@ pub struct Compiled {
 pub fn sources(recipe: &Path) -> Vec<PathBuf> {
     let mut files = vec![recipe.to_owned()];
     if let Ok((content, _)) = Recipe::read(recipe) {
-        files.push(next_to(recipe, &content.model));
+        let model = next_to(recipe, &content.model);
+        let data = model_file::data_files(&model);
+        files.push(model);
+        files.extend(data);
         files.extend(content.calibration.map(|c| next_to(recipe, &c.frames)));
     }
     files
@@ -90,6 +92,20 @@ pub fn compile_recipe(
     folder: &Path,
     name: &str,
 ) -> Result<Compiled, CompileError> {
+    compile_observed(recipe, source, folder, name, Progress::NONE)
+}
+
+/// Like [`compile_recipe`], and informs `progress` of what is done.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_observed(
+    recipe: Recipe,
+    source: &Source<'_>,
+    folder: &Path,
+    name: &str,
+    progress: Progress<'_>,
+) -> Result<Compiled, CompileError> {
     recipe.check(source)?;
     let model = Model::read(recipe, source, folder)?;
     let recipe = &model.recipe;
@@ -101,7 +117,8 @@ pub fn compile_recipe(
         None => None,
         Some(settings) => {
             let path = folder.join(&settings.frames);
-            let mut frames = Frames::read(&path, &recipe.input)?;
+            let (input, most) = (&recipe.input, settings.max_frames);
+            let mut frames = Frames::read_evenly(&path, input, most, progress.of(Stage::Frames))?;
             warnings.append(&mut frames.notes);
             if frames.pixels.len() < FEW {
                 warnings.push(format!(
@@ -116,7 +133,7 @@ pub fn compile_recipe(
     };
     let made = match &frames {
         None => model.float(Vec::new())?,
-        Some(frames) => model.gated(frames, &mut warnings)?,
+        Some(frames) => model.gated(frames, &mut warnings, progress)?,
     };
 
     let preprocess = raw_pixels(&recipe.input, &made.plan);
@@ -127,6 +144,7 @@ pub fn compile_recipe(
         precision: recipe.precision.name().to_owned(),
         preprocessing: as_json(serde_json::to_value(&preprocess), "input")?,
         outputs: model.outputs_in(&made.units),
+        throttle: recipe.throttle.map(|throttle| throttle.constant),
         recipe: as_json(serde_json::to_value(recipe), "model")?,
         calibration: calibration.map(|(frames, settings)| {
             let (calibration, held_back) = frames.split();
@@ -186,22 +204,21 @@ struct CompiledModel {
 impl Model {
     fn read(recipe: Recipe, source: &Source<'_>, folder: &Path) -> Result<Self, CompileError> {
         let path = folder.join(&recipe.model);
-        let options = ReadOptions::default();
-        let bytes = read_at_most(&path, options.max_bytes).map_err(|error| {
-            source.error(
-                "model",
-                format!(
-                    "{} cannot be read ({error}); put the ONNX file there or name another",
-                    path.display()
-                ),
-            )
-        })?;
         let wrong = |reason| CompileError::Model {
             path: path.clone(),
             reason: Box::new(reason),
         };
-        let graph = Graph::read(&bytes, &options);
-        let mut graph = graph.map_err(|reason| wrong(reason.into()))?;
+        let ModelFile { mut graph, sha256 } =
+            ModelFile::read(&path).map_err(|problem| match problem {
+                Problem::Graph(reason) => wrong(reason.into()),
+                Problem::File(error) => CompileError::Content(source.error(
+                    "model",
+                    format!(
+                        "{} cannot be read ({error}); put the ONNX file there or name another",
+                        path.display()
+                    ),
+                )),
+            })?;
         widen(&mut graph);
         if graph.nodes.len() > MAX_ITEMS {
             return Err(wrong(ModelError::TooManyNodes(graph.nodes.len())));
@@ -217,7 +234,7 @@ impl Model {
             outputs,
             tensors,
             path,
-            sha256: sections::hexadecimal(&Sha256::digest(&bytes)),
+            sha256: sections::hexadecimal(&sha256),
             recipe,
         };
         model.check_layers(source)?;
@@ -273,16 +290,30 @@ impl Model {
         &self,
         frames: &Frames,
         warnings: &mut Vec<String>,
+        progress: Progress<'_>,
     ) -> Result<CompiledModel, CompileError> {
         let (calibration, held_back) = frames.split();
         let last = self.channels_last();
         let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
         reference.centre = centre(self.recipe.precision);
-        let answers = reference.answers(&held_back);
+        let asked = |frames: &[&[u8]]| {
+            let answers = reference.answers_observed(frames, progress.of(Stage::Reference));
+            answers.map_err(|reason| self.error(reason))
+        };
+        let answers = asked(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
-        let answers = answers.map_err(|reason| self.error(reason))?;
         let gate = Gate::new(&self.graph, &outputs, answers);
+        if let Some(reason) = gate.no_probabilities() {
+            return Err(self.error(reason));
+        }
+        if gate.still(&[]).is_some() {
+            // The few frames that are held back may be alike.
+            let others = asked(&calibration)?;
+            if let Some(still) = gate.still(&others) {
+                return Err(self.error(still));
+            }
+        }
 
         let mut made = match self.recipe.precision {
             Precision::Fp32 | Precision::Fp16 => {
@@ -290,12 +321,12 @@ impl Model {
                 if self.recipe.precision == Precision::Fp16 {
                     let wide = self.wide();
                     let half = |node: &Node| !wide.contains(&node.name);
-                    let fits = self.fits_float16(half, &held_back);
+                    let fits = self.fits_float16(half, &held_back, progress);
                     fits.map_err(|reason| self.error(reason))?;
                 }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
-                let answers = network.answers(&held_back);
+                let answers = network.answers_observed(&held_back, progress.of(Stage::Gate));
                 let answers = answers.map_err(|reason| self.error(reason))?;
                 made.results = gate.results("CPU plan", &answers, &[]);
                 if !made.results.iter().all(GateResult::passes) {
@@ -317,9 +348,9 @@ impl Model {
                     ));
                 }
                 let frames = (calibration.clone(), held_back.clone());
-                let made = quantized::quantized(self, &gate, frames)?;
+                let made = quantized::quantized(self, &gate, frames, progress)?;
                 let model = made.graph.write();
-                let table = self.table(&calibration)?;
+                let table = self.table(&calibration, progress)?;
                 CompiledModel {
                     plan: made.plan,
                     units: made.units,
@@ -355,6 +386,7 @@ impl Model {
         &self,
         half: impl Fn(&Node) -> bool,
         frames: &[&[u8]],
+        progress: Progress<'_>,
     ) -> Result<(), ModelError> {
         let graph = &self.simple;
         let picked = graph.nodes.iter().filter(|node| half(node));
@@ -366,7 +398,9 @@ impl Model {
             .into_iter()
             .collect();
         let centre = centre(self.recipe.precision);
-        let most = magnitudes(graph, self.channels_last(), centre, &values, frames)?;
+        let progress = progress.of(Stage::Gate);
+        let last = self.channels_last();
+        let most = magnitudes(graph, last, centre, &values, frames, progress)?;
         match values
             .iter()
             .zip(most)
@@ -381,7 +415,7 @@ impl Model {
     }
 
     /// The calibration table of the original model, for trtexec.
-    fn table(&self, frames: &[&[u8]]) -> Result<String, CompileError> {
+    fn table(&self, frames: &[&[u8]], progress: Progress<'_>) -> Result<String, CompileError> {
         let Some(settings) = &self.recipe.calibration else {
             return Err(CompileError::NoFrames);
         };
@@ -389,7 +423,13 @@ impl Model {
         let last = self.channels_last();
         let step = frames.len().div_ceil(TABLE_FRAMES).max(1);
         let frames: Vec<&[u8]> = frames.iter().copied().step_by(step).collect();
-        let table = self.tensors.table(&self.graph, last, &frames, method);
+        let table = (self.tensors).table(
+            &self.graph,
+            last,
+            &frames,
+            method,
+            progress.of(Stage::Table),
+        );
         table.map_err(|reason| self.error(reason))
     }
 
@@ -400,7 +440,10 @@ impl Model {
             found.map_or(1.0, |(_, unit)| *unit)
         };
         let outputs = self.outputs.iter().map(|output| Output {
-            scale: output.scale * unit(&output.name),
+            scale: match output.bins {
+                Some(_) => output.scale,
+                None => output.scale * unit(&output.name),
+            },
             ..output.clone()
         });
         outputs.collect()
@@ -425,26 +468,6 @@ fn centre(precision: Precision) -> u8 {
 
 fn next_to(recipe: &Path, model: &Path) -> PathBuf {
     recipe.parent().unwrap_or(Path::new("")).join(model)
-}
-
-/// Reads a file of at most `limit` bytes. Never reads more than `limit + 1` bytes.
-pub(crate) fn read_at_most(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let too_large = || {
-        let message = format!("it is larger than the {limit} bytes a model may have");
-        io::Error::new(io::ErrorKind::FileTooLarge, message)
-    };
-    let file = File::open(path)?;
-    let limit = limit as u64;
-    if file.metadata()?.len() > limit {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    // The content of a device, or of a file that grows, can exceed the size in its metadata.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(too_large()),
-        false => Ok(bytes),
-    }
 }
 
 #[cfg(test)]

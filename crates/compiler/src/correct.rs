@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use pilotage_graph::{Graph, Op, Tensor, TensorData, ValueId};
 
 use crate::network::{Buffer, Network, NetworkError};
+use crate::progress::Progress;
 
 /// Sums of a layer's outputs, in fixed-point units of [`UNIT`], so that the result does not
 /// depend on the order in which frames are added.
@@ -27,10 +28,12 @@ pub fn correct_biases(
     quantized: &Graph,
     channels_last: bool,
     frames: &[&[u8]],
+    progress: Progress<'_>,
 ) -> Result<(Graph, usize), NetworkError> {
     let mut corrected = quantized.clone();
     let layers = layers(float, &corrected);
-    let expected = means(float, channels_last, frames, layers.iter().map(|l| l.float))?;
+    let values = layers.iter().map(|l| l.float);
+    let expected = means(float, channels_last, frames, values, progress)?;
     let mut count = 0;
     for (layer, expected) in layers.iter().zip(&expected) {
         // Corrections of earlier layers change the mean outputs of later ones.
@@ -39,6 +42,7 @@ pub fn correct_biases(
             channels_last,
             frames,
             [layer.quantized].into_iter(),
+            progress,
         )?;
         let Some(bias) = &corrected.value(layer.bias).constant else {
             continue;
@@ -106,6 +110,7 @@ fn means(
     channels_last: bool,
     frames: &[&[u8]],
     values: impl Iterator<Item = ValueId>,
+    progress: Progress<'_>,
 ) -> Result<Vec<Vec<f64>>, NetworkError> {
     let mut tapped = graph.clone();
     tapped.outputs = values.collect();
@@ -113,7 +118,7 @@ fn means(
     let counts: Vec<usize> = tapped.outputs.iter().map(units).collect();
     let network = Network::new(&tapped, channels_last)?;
     let new = || -> Sums { counts.iter().map(|&units| vec![0; units]).collect() };
-    let parts = network.accumulate(frames, new, |sums, _, outputs| {
+    let parts = network.accumulate(frames, progress, new, |sums, _, outputs| {
         for (sums, output) in sums.iter_mut().zip(outputs) {
             add(sums, output);
         }

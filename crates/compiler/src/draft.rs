@@ -1,29 +1,40 @@
 //! Drafts a recipe for a model.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pilotage_engine::Meaning;
-use pilotage_graph::{ElementType, Graph, GraphError, ReadOptions, ValueId};
+use pilotage_graph::{ElementType, Graph, GraphError, ValueId};
 use pilotage_vehicle::Domain;
 
-use crate::compile::read_at_most;
 use crate::float16::widen;
-use crate::recipe::Precision;
+use crate::model_file::{ModelFile, Problem};
+use crate::recipe::{CalibrationRecipe, GateLimits, OnGateFailure, Precision};
 
-/// The parts of a recipe that cannot be derived from the model.
-#[derive(Debug, Clone, PartialEq)]
+/// The parts of a recipe that cannot be derived from the model, and settings that differ from the
+/// defaults.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DraftOptions {
     /// The meaning of each output element, in the model's order. `None` for elements that the car
     /// does not use.
     pub meanings: Vec<Option<Meaning>>,
     /// The precision of the engine.
     pub precision: Precision,
-    /// The domain in which the engine may drive.
-    pub domain: Domain,
-    /// The folder of frames, as it is written in the recipe.
-    pub frames: Option<PathBuf>,
+    /// The domain in which the engine may drive. It has no default.
+    pub domain: Option<Domain>,
+    /// The constant throttle of a model that only steers.
+    pub throttle: Option<f32>,
+    /// What to do if the engine's error exceeds a limit.
+    pub on_gate_failure: OnGateFailure,
+    /// Limits of the error, by the meaning of the output.
+    pub gate: BTreeMap<Meaning, GateLimits>,
+    /// The frames for calibration; the path as it is written in the recipe.
+    pub calibration: Option<CalibrationRecipe>,
 }
+
+/// An output of so many elements is probably one of bins.
+const LIKE_BINS: usize = 5;
 
 /// Why a recipe cannot be drafted.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +67,43 @@ pub enum DraftError {
         /// The model's inputs.
         inputs: String,
     },
+    /// The model takes several images at once.
+    #[error(
+        "{path}: its input `{input}` is {shape:?}, a batch of {} pictures; a car drives by one: \
+         export the model with a batch of 1 or with an open batch axis", shape[0]
+    )]
+    Batch {
+        /// The model.
+        path: PathBuf,
+        /// The input's name.
+        input: String,
+        /// The input's shape.
+        shape: [usize; 4],
+    },
+    /// There is no domain.
+    #[error(
+        "{path}: state where the engine may drive: --domain physical if the model was trained on \
+         pictures of the car's camera, --domain simulated if it was trained in the simulator; an \
+         engine of the simulated domain never arms a physical car"
+    )]
+    Domain {
+        /// The model.
+        path: PathBuf,
+    },
+    /// A limit is for an output that the car does not use.
+    #[error("{path}: --gate {}: no output has this meaning", meaning.name())]
+    Gate {
+        /// The model.
+        path: PathBuf,
+        /// The meaning that no output has.
+        meaning: Meaning,
+    },
     /// The number of meanings differs from the number of output elements.
     #[error(
-        "{path}: its outputs are {outputs}; say what each number is, in this order, such as \
-         --outputs {example} (steering, throttle, speed, yaw_rate, or - for one the car has no \
-         use for)"
+        "{path}: its outputs are {outputs}; state what each number means, in this order, such as \
+         --outputs {example} (steering, throttle, speed, yaw_rate, or - for one that the car does \
+         not use), and where the engine may drive: --domain physical, or simulated{}",
+        if *bins { "; for outputs that are bins, write a recipe (`bins` in docs/recipes.md)" } else { "" }
     )]
     Meanings {
         /// The model.
@@ -69,6 +112,8 @@ pub enum DraftError {
         outputs: String,
         /// An example value for `--outputs` with the right number of entries.
         example: String,
+        /// An output has so many elements that they may be bins.
+        bins: bool,
     },
 }
 
@@ -78,45 +123,85 @@ pub enum DraftError {
 /// # Errors
 /// If the model cannot be read, or `wishes` does not fit it.
 pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String, DraftError> {
-    let options = ReadOptions::default();
     let path = || model.to_owned();
-    let bytes = read_at_most(model, options.max_bytes).map_err(|reason| DraftError::Read {
-        path: path(),
-        reason,
-    })?;
-    let mut graph = Graph::read(&bytes, &options).map_err(|reason| DraftError::Model {
-        path: path(),
-        reason: Box::new(reason),
+    let ModelFile { mut graph, .. } = ModelFile::read(model).map_err(|problem| match problem {
+        Problem::File(reason) => DraftError::Read {
+            path: path(),
+            reason,
+        },
+        Problem::Graph(reason) => DraftError::Model {
+            path: path(),
+            reason: Box::new(reason),
+        },
     })?;
     widen(&mut graph);
     let Some(picture) = picture(&graph) else {
-        return Err(DraftError::Inputs {
-            path: path(),
-            inputs: ports(&graph, &graph.inputs),
-        });
+        return Err(unlike_picture(path(), &graph));
     };
     let numbers = numbers(&graph);
     if numbers.len() != wishes.meanings.len() {
-        let example = (0..numbers.len()).map(|i| ["steering", "throttle"].get(i).unwrap_or(&"-"));
         return Err(DraftError::Meanings {
             path: path(),
             outputs: ports(&graph, &graph.outputs),
-            example: example.copied().collect::<Vec<_>>().join(","),
+            example: example(numbers.len()),
+            bins: graph.outputs.iter().any(|&v| {
+                let elements: usize = graph.value(v).shape.iter().product();
+                elements >= LIKE_BINS
+            }),
         });
     }
+    let Some(domain) = wishes.domain else {
+        return Err(DraftError::Domain { path: path() });
+    };
+    let used = |meaning: &&Meaning| wishes.meanings.contains(&Some(**meaning));
+    if let Some(&meaning) = wishes.gate.keys().find(|meaning| !used(meaning)) {
+        return Err(DraftError::Gate {
+            path: path(),
+            meaning,
+        });
+    }
+    Ok(text(named, wishes, domain, &picture, &numbers))
+}
+
+/// A value for `--outputs` with this many entries.
+fn example(numbers: usize) -> String {
+    if numbers == 1 {
+        return "steering --throttle 0.15".to_owned();
+    }
+    let names = (0..numbers).map(|i| *["steering", "throttle"].get(i).unwrap_or(&"-"));
+    names.collect::<Vec<_>>().join(",")
+}
+
+/// The recipe. Writing to a string cannot fail.
+fn text(
+    model: &Path,
+    wishes: &DraftOptions,
+    domain: Domain,
+    picture: &Picture,
+    numbers: &[(String, usize)],
+) -> String {
     let mut text = format!(
         "# Made from the model; docs/recipes.md explains every key.\n\
-         model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n\n\
-         [input]\n\
-         # The whole frame, values 0 to 1. Crop, scale, mean and std have to match the\n\
-         # training.\n\
-         width = {}\nheight = {}\ncolour = \"{}\"\nlayout = \"{}\"\n",
-        quoted(&named.to_string_lossy()),
+         model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n",
+        quoted(&model.to_string_lossy()),
         wishes.precision.name(),
-        match wishes.domain {
+        match domain {
             Domain::Simulated => "simulated",
             Domain::Physical => "physical",
         },
+    );
+    if let Some(constant) = wishes.throttle {
+        let _ = writeln!(text, "throttle = {{ constant = {constant:?} }}");
+    }
+    if wishes.on_gate_failure == OnGateFailure::Mixed {
+        text.push_str("on_gate_failure = \"mixed\"\n");
+    }
+    let _ = write!(
+        text,
+        "\n[input]\n\
+         # The whole frame, values 0 to 1. Crop, scale, mean and std have to match the\n\
+         # training.\n\
+         width = {}\nheight = {}\ncolour = \"{}\"\nlayout = \"{}\"\n",
         picture.width,
         picture.height,
         if picture.channels == 1 { "grey" } else { "rgb" },
@@ -124,19 +209,42 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
     );
     let elements = numbers.iter().zip(&wishes.meanings);
     for ((name, index), meaning) in elements.filter_map(|(at, meaning)| Some((at, (*meaning)?))) {
-        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "\n[[output]]\nname = {}\nindex = {index}\nmeaning = \"{}\"\n",
             quoted(name),
             meaning.name()
         );
+        if let Some(GateLimits { mse, worst }) = wishes.gate.get(&meaning) {
+            let limits = [("mse", mse), ("worst", worst)];
+            let limits = limits.map(|(key, limit)| limit.map(|limit| format!("{key} = {limit:?}")));
+            let limits: Vec<String> = limits.into_iter().flatten().collect();
+            let _ = writeln!(text, "gate = {{ {} }}", limits.join(", "));
+        }
     }
-    if let Some(frames) = &wishes.frames {
-        let frames = quoted(&frames.to_string_lossy());
-        let _ = write!(text, "\n[calibration]\nframes = {frames}\n");
+    if let Some(calibration) = &wishes.calibration {
+        let frames = quoted(&calibration.frames.to_string_lossy());
+        let method = calibration.method.name();
+        let _ = write!(
+            text,
+            "\n[calibration]\nframes = {frames}\nmax_frames = {}\nmethod = \"{method}\"\n",
+            calibration.max_frames
+        );
     }
-    Ok(text)
+    text
+}
+
+/// Why the model's inputs are not one image.
+fn unlike_picture(path: PathBuf, graph: &Graph) -> DraftError {
+    if let &[input] = &graph.inputs[..]
+        && let Ok(shape) = <[usize; 4]>::try_from(&graph.value(input).shape[..])
+        && shape[0] != 1
+    {
+        let input = graph.value(input).name.clone();
+        return DraftError::Batch { path, input, shape };
+    }
+    let inputs = ports(graph, &graph.inputs);
+    DraftError::Inputs { path, inputs }
 }
 
 struct Picture {

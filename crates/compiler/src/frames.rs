@@ -7,15 +7,17 @@ use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
 use pilotage_vehicle::Time;
 use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
+use crate::progress::Progress;
+
 /// With fewer frames than this, compilation gives a warning.
 pub const FEW: usize = 100;
 /// One of every `HELD_BACK` frames is held back from calibration.
 const HELD_BACK: usize = 9;
 /// The largest number of validation frames in an engine file.
 pub const MOST_TRAVELLING: usize = 64;
-/// The largest number of frames that are read; of more, this many are chosen evenly. Ranges change
-/// little with more frames, and the time to compile grows with each.
-const MOST_FRAMES: usize = 1_000;
+/// The default of the largest number of frames that are read; of more, this many are chosen
+/// evenly. Ranges change little with more frames, and the time to compile grows with each.
+pub const MAX_FRAMES: usize = 1_000;
 
 /// Images in the size and colour order of the network's input, before normalization.
 #[derive(Debug, Clone, Default)]
@@ -85,25 +87,44 @@ pub enum FramesError {
 impl Frames {
     /// Reads a recording and crops and resizes each picture as `preprocess` specifies. A picture
     /// that the crop does not fit is used unchanged if it has the input's size. Of more than
-    /// 1,000 pictures, 1,000 are chosen evenly.
+    /// [`MAX_FRAMES`] pictures, so many are chosen evenly.
     ///
     /// # Errors
     /// The error names the file.
     pub fn read(folder: &Path, preprocess: &Preprocess) -> Result<Self, FramesError> {
+        Self::read_evenly(folder, preprocess, MAX_FRAMES, Progress::NONE)
+    }
+
+    /// Like [`read`](Self::read), with another largest number of pictures; informs `progress` of
+    /// each.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_evenly(
+        folder: &Path,
+        preprocess: &Preprocess,
+        max_frames: usize,
+        progress: Progress<'_>,
+    ) -> Result<Self, FramesError> {
         let recording = Recording::open(folder)?;
         let all = recording.records().len();
-        let chosen = evenly(all, MOST_FRAMES);
+        let chosen = evenly(all, max_frames);
         let mut notes: Vec<_> = recording.notes().iter().map(ToString::to_string).collect();
         if chosen.len() < all {
             notes.push(format!(
-                "{}: {} of {all} pictures are used, evenly chosen",
+                "{}: {} of {all} pictures are used, evenly chosen (`max_frames` of [calibration], \
+                 --max-frames)",
                 folder.display(),
                 chosen.len()
             ));
         }
         let mut pixels = Vec::new();
-        let resized =
-            |record: &Record, picture| resize(&folder.join(&record.picture), &picture, preprocess);
+        progress.pass(chosen.len());
+        let resized = |record: &Record, picture| {
+            let frame = resize(&folder.join(&record.picture), &picture, preprocess);
+            progress.frame();
+            frame
+        };
         let take = |_, frame| pixels.push(frame);
         let decoded = recording.for_each_picture(&chosen, resized, take)?;
         notes.extend(decoded.notes(&recording).iter().map(ToString::to_string));

@@ -16,9 +16,11 @@ mod float16;
 mod frames;
 mod gate;
 mod lower;
+mod model_file;
 mod network;
 mod permute;
 mod pixels;
+mod progress;
 mod proof;
 mod quantize;
 mod recipe;
@@ -29,7 +31,8 @@ mod table;
 
 pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};
 pub use compile::{
-    CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, sources,
+    CompileError, Compiled, GateTable, ModelError, compile, compile_observed, compile_recipe,
+    sources,
 };
 pub use correct::correct_biases;
 pub use dequantize::{dequantize, float_weights};
@@ -37,14 +40,16 @@ pub use draft::{DraftError, DraftOptions, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use float16::{NarrowError, narrow, widen};
-pub use frames::{FEW, Frames, FramesError, MOST_TRAVELLING};
+pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
+pub use gate::{NoProbabilities, Still};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
+pub use progress::{Observer, Progress, Stage};
 pub use proof::{Proof, ProofError};
 pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
-    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, read_recipe_text,
+    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use simplify::simplify;

@@ -14,6 +14,7 @@ use pilotage_graph::Graph;
 
 use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
 use crate::permute::permute;
+use crate::progress::Progress;
 
 /// Why a network cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -76,16 +77,18 @@ impl Network {
     /// index and outputs to `take`, with one of several accumulators made by `new`. The
     /// accumulators are returned in no particular order, and each covers an arbitrary subset of
     /// the frames. Combine them with operations that do not depend on the order, such as integer
-    /// sums or maxima.
+    /// sums or maxima. `progress` is informed of each frame.
     ///
     /// # Errors
     /// If the engine cannot be built, or the frames do not fit its input.
     pub fn accumulate<A: Send>(
         &self,
         frames: &[&[u8]],
+        progress: Progress<'_>,
         new: impl Fn() -> A + Sync,
         take: impl Fn(&mut A, usize, &[Buffer]) + Sync,
     ) -> Result<Vec<A>, NetworkError> {
+        progress.pass(frames.len());
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
@@ -99,6 +102,7 @@ impl Network {
                 };
                 runner.run(frame)?;
                 take(&mut accumulator, index, &runner.outputs);
+                progress.frame();
             }
             if let Ok(mut done) = done.lock() {
                 done.push(accumulator);
@@ -124,7 +128,16 @@ impl Network {
     /// # Errors
     /// As [`accumulate`](Self::accumulate).
     pub fn answers(&self, frames: &[&[u8]]) -> Result<Vec<Vec<f32>>, NetworkError> {
-        let parts = self.accumulate(frames, Vec::new, |all, index, outputs| {
+        self.answers_observed(frames, Progress::NONE)
+    }
+
+    /// Like [`answers`](Self::answers), and informs `progress` of each frame.
+    pub(crate) fn answers_observed(
+        &self,
+        frames: &[&[u8]],
+        progress: Progress<'_>,
+    ) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let parts = self.accumulate(frames, progress, Vec::new, |all, index, outputs| {
             let answer: Vec<f32> = outputs.iter().flat_map(Buffer::to_f32).collect();
             all.push((index, answer));
         })?;

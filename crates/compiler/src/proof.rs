@@ -90,7 +90,10 @@ impl Proof {
             // The manifest's scale includes the scale of an integer output. fp32 answers do not
             // use that scale.
             let scale = scale(index).ok_or(ProofError::Unfit("the recipe lacks an output"))?;
-            units.push((output.name.clone(), output.scale / scale));
+            // Bins are decoded in the same way with any scale.
+            if output.bins.is_none() {
+                units.push((output.name.clone(), output.scale / scale));
+            }
             let output = Output {
                 scale,
                 ..output.clone()

@@ -7,13 +7,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::Meaning;
+use pilotage_engine::{Bins, Decode, Meaning};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
 
+use crate::frames::MAX_FRAMES;
+
 /// The largest size of a recipe file.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// The largest value of `max_frames`: frames are kept in memory.
+const MOST_MAX_FRAMES: usize = 100_000;
+
+/// The largest number of bins of an output.
+const MOST_BINS: usize = 1_000;
 
 /// How to compile a model to an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +37,9 @@ pub struct Recipe {
     /// What to do if the engine's error exceeds a limit.
     #[serde(default)]
     pub on_gate_failure: OnGateFailure,
+    /// The throttle of a model that only steers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<ThrottleRecipe>,
     /// How a camera frame becomes the model's input.
     pub input: Preprocess,
     /// Values of the model's other inputs: one number for all elements, or one for each.
@@ -99,6 +110,14 @@ pub enum OnGateFailure {
     Mixed,
 }
 
+/// The throttle of a model whose only output is the steering.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThrottleRecipe {
+    /// Always this, above 0 and at most 1.
+    pub constant: f32,
+}
+
 /// The value of an input that is not the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -115,6 +134,9 @@ pub enum FixedInput {
 pub struct CalibrationRecipe {
     /// A folder of images, with or without a `data.csv`, relative to the recipe's folder.
     pub frames: PathBuf,
+    /// The largest number of frames; of more, this many are chosen evenly.
+    #[serde(default = "max_frames")]
+    pub max_frames: usize,
     /// How a range is chosen from the observed values.
     #[serde(default)]
     pub method: CalibrationMethod,
@@ -180,9 +202,12 @@ pub struct RecipeOutput {
     /// The model's name for the output. Optional if the model has only one output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The index of the element in the output.
+    /// The index of the element in the output, or of the first bin.
     #[serde(default)]
     pub index: usize,
+    /// Set if the number is one of several bins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bins: Option<Bins>,
     /// The meaning of the element.
     pub meaning: Meaning,
     /// Factor from the model's value to the physical unit.
@@ -215,6 +240,10 @@ fn one() -> f32 {
 
 fn percentile() -> f64 {
     99.99
+}
+
+fn max_frames() -> usize {
+    MAX_FRAMES
 }
 
 fn yes() -> bool {
@@ -250,6 +279,7 @@ impl CalibrationRecipe {
     pub fn new(frames: PathBuf) -> Self {
         Self {
             frames,
+            max_frames: max_frames(),
             method: CalibrationMethod::default(),
             percentile: percentile(),
             equalize: yes(),
@@ -342,6 +372,9 @@ impl Recipe {
             if !output.offset.is_finite() {
                 return Err(source.error(&format!("output.{i}.offset"), "must be finite"));
             }
+            if let Some(bins) = &output.bins {
+                self.check_bins(&format!("output.{i}.bins"), bins, source)?;
+            }
             for (key, limit) in [("mse", output.gate.mse), ("worst", output.gate.worst)] {
                 if limit.is_some_and(|limit| !(limit.is_finite() && limit >= 0.0)) {
                     let key = format!("output.{i}.gate.{key}");
@@ -384,6 +417,32 @@ impl Recipe {
         if !(50.0..=100.0).contains(&calibration.percentile) {
             return Err(source.error("calibration.percentile", "must be 50 to 100"));
         }
+        if !(2..=MOST_MAX_FRAMES).contains(&calibration.max_frames) {
+            let reason = format!("must be 2 to {MOST_MAX_FRAMES}");
+            return Err(source.error("calibration.max_frames", reason));
+        }
+        Ok(())
+    }
+
+    fn check_bins(&self, key: &str, bins: &Bins, source: &Source<'_>) -> Result<(), ConfigError> {
+        let wrong = |part: &str, reason: &str| Err(source.error(&format!("{key}.{part}"), reason));
+        if !(2..=MOST_BINS).contains(&bins.count) {
+            return wrong("count", &format!("must be 2 to {MOST_BINS}"));
+        }
+        if !(bins.first.is_finite() && bins.last.is_finite() && bins.first != bins.last) {
+            return wrong(
+                "last",
+                "first and last must be two different finite numbers",
+            );
+        }
+        // The scale of integers would change the result.
+        if bins.decode == Decode::Softmax && self.precision == Precision::Int8Integer {
+            return wrong(
+                "decode",
+                "\"softmax\" needs outputs in floating point: use precision \"int8\", or end the \
+                 model with a softmax and use \"expectation\"",
+            );
+        }
         Ok(())
     }
 
@@ -391,14 +450,29 @@ impl Recipe {
         let has = |meaning| self.output.iter().any(|output| output.meaning == meaning);
         let twist = has(Meaning::Speed) && has(Meaning::YawRate);
         let pedals = has(Meaning::Steering) && has(Meaning::Throttle);
-        if self.output.len() == 2 && (twist || pedals) {
-            return Ok(());
+        let steers_only = has(Meaning::Steering) && self.output.len() == 1;
+        match self.throttle {
+            None if self.output.len() == 2 && (twist || pedals) => Ok(()),
+            None if steers_only => Err(source.error(
+                "output",
+                "this model only steers: add the throttle to drive with, such as \
+                 throttle = { constant = 0.15 } (or --throttle 0.15)",
+            )),
+            None => Err(source.error(
+                "output",
+                "a car needs either \"speed\" and \"yaw_rate\" or \"steering\" and \"throttle\", \
+                 one [[output]] each; or \"steering\" alone with throttle = { constant = 0.15 }",
+            )),
+            Some(_) if !steers_only => Err(source.error(
+                "throttle",
+                "a constant throttle is for a model that only steers, with one [[output]] of \
+                 meaning \"steering\"",
+            )),
+            Some(ThrottleRecipe { constant }) if !(constant > 0.0 && constant <= 1.0) => {
+                Err(source.error("throttle.constant", "must be above 0 and at most 1"))
+            }
+            Some(_) => Ok(()),
         }
-        Err(source.error(
-            "output",
-            "a car needs either \"speed\" and \"yaw_rate\" or \"steering\" and \"throttle\", \
-             one [[output]] each",
-        ))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pilotage_compiler::{PortLayout, compile, lower, run_plan, simplify};
+use pilotage_compiler::{PortLayout, compile, lower, run_plan, simplify, sources};
 use pilotage_engine::plan::{Operation, Plan};
 use pilotage_engine::{Bundle, CpuOptions, InstructionSet, Layout};
 use pilotage_graph::{Graph, ReadOptions, Tensor};
@@ -125,4 +125,61 @@ fn recipes_for_exports_take_raw_pixels() {
         assert_eq!(layers(&bundle.plan), 8);
         assert_answers(name, &bundle.plan, 1.0);
     }
+}
+
+/// A recipe for a model of `tests/exports` that is in the recipe's folder.
+fn recipe_for(name: &str) -> String {
+    format!(
+        "model = \"{name}.onnx\"\ndomain = \"simulated\"\n\
+         [input]\nwidth = 200\nheight = 66\n\
+         [[output]]\nmeaning = \"steering\"\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n"
+    )
+}
+
+/// `external.onnx` is `pytorch.onnx` with its weights in `external.onnx.data`, as Python's onnx
+/// writes them.
+#[test]
+fn weights_beside_the_model_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    for name in ["pytorch.onnx", "external.onnx", "external.onnx.data"] {
+        fs::copy(exports().join(name), file(name)).unwrap();
+    }
+    for name in ["pytorch", "external"] {
+        fs::write(file(&format!("{name}.toml")), recipe_for(name)).unwrap();
+    }
+    let bundle = |name: &str| {
+        let compiled = compile(&file(&format!("{name}.toml"))).unwrap();
+        Bundle::read(&compiled.bytes).unwrap()
+    };
+    let (inline, external) = (bundle("pytorch"), bundle("external"));
+    assert_eq!(inline.plan, external.plan);
+    assert_answers("pytorch", &external.plan, 1.0);
+
+    let recipe = file("external.toml");
+    let watched = ["external.toml", "external.onnx", "external.onnx.data"].map(file);
+    assert_eq!(sources(&recipe), watched);
+
+    // Other weights make another engine, and that shows in the manifest.
+    let data = fs::read(file("external.onnx.data")).unwrap();
+    let mut changed = data.clone();
+    changed[3] ^= 0x80; // the sign of the first weight
+    fs::write(file("external.onnx.data"), &changed).unwrap();
+    let other = bundle("external");
+    assert_ne!(other.plan, external.plan);
+    assert_ne!(
+        other.manifest.source_sha256,
+        external.manifest.source_sha256
+    );
+
+    let refused = || compile(&recipe).unwrap_err().to_string();
+    fs::write(file("external.onnx.data"), &data[..data.len() - 1]).unwrap();
+    assert!(refused().contains("cut off"), "{}", refused());
+    fs::remove_file(file("external.onnx.data")).unwrap();
+    let missing = refused();
+    assert!(
+        missing.contains("external.onnx: the tensor ")
+            && missing.contains("\"external.onnx.data\", which cannot be read"),
+        "{missing}"
+    );
 }

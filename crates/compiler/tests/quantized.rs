@@ -388,3 +388,43 @@ fn the_same_inputs_give_the_same_bytes() {
     let project = Project::new("pytorch", "int8");
     assert!(project.compile().bytes == project.compile().bytes);
 }
+
+#[test]
+fn a_model_that_answers_all_frames_alike_is_refused_in_every_precision() {
+    for precision in ["fp32", "fp16", "int8", "int8-dynamic", "int8-integer"] {
+        let mut project = Project::new("pytorch", precision);
+        // All pictures become black.
+        let black = "[input]\nscale = 1e-9\n";
+        project.tables = project.tables.replacen("[input]\n", black, 1);
+        let error = project.error();
+        assert!(
+            error.contains("the network answers to all 45 frames with the same steering ("),
+            "{precision}: {error}"
+        );
+    }
+}
+
+#[test]
+fn elements_that_are_no_probabilities_are_refused() {
+    let mut project = Project::new("pytorch", "int8");
+    project.head += "throttle = { constant = 0.2 }\n";
+    let (input, _) = project.tables.split_once("[[output]]").unwrap();
+    let with = |decode: &str| {
+        format!(
+            "{input}[[output]]\nmeaning = \"steering\"\ngate = {{ mse = 0.1, worst = 1.0 }}\n\
+             bins = {{ count = 2, first = 1.0, last = -1.0, decode = \"{decode}\" }}\n\
+             [calibration]\nframes = \"frames\"\n"
+        )
+    };
+    let [expectation, softmax] = ["expectation", "softmax"].map(with);
+    project.tables = expectation;
+    let error = project.error();
+    assert!(
+        error.contains("are no probabilities") && error.contains("use decode = \"softmax\""),
+        "{error}"
+    );
+    project.tables = softmax;
+    let manifest = project.compile().manifest;
+    assert_eq!(manifest.outputs.len(), 1);
+    assert!(manifest.gate.iter().all(GateResult::passes));
+}

@@ -1,4 +1,5 @@
-"""Writes tests/exports: two small networks with PilotNet's structure, and ONNX Runtime's outputs.
+"""Writes tests/exports: two small networks with PilotNet's structure, one of them also with its
+weights in a file beside it, and ONNX Runtime's outputs.
 The networks are imitations of exports: they are built by hand with onnx.helper, in the forms that
 PyTorch and Keras (through tf2onnx) export.
 
@@ -138,6 +139,11 @@ def main():
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         found = session.run(None, {session.get_inputs()[0].name: pixels.reshape(shape)})
         answers[write.__name__] = [float(x) for y in found for x in y.reshape(-1)]
+    # The default of PyTorch's exporter since 2.9: weights in NAME.onnx.data beside the model.
+    onnx.save_model(
+        onnx.load(os.path.join(out, "pytorch.onnx")), os.path.join(out, "external.onnx"),
+        save_as_external_data=True, location="external.onnx.data", size_threshold=0,
+    )
     with open(os.path.join(out, "answers.json"), "w") as file:
         json.dump(answers, file, indent=1)
         file.write("\n")

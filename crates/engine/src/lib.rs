@@ -44,5 +44,5 @@ pub use cpu::{
     UnknownInstructionSet, peak, read_speed,
 };
 pub use manifest::{Calibration, GateResult, Manifest, Trial};
-pub use output::{Meaning, Output};
+pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};

@@ -17,8 +17,13 @@ pub struct Manifest {
     pub precision: String,
     /// How a camera frame is converted to the input, copied from the recipe.
     pub preprocessing: serde_json::Value,
-    /// What the outputs mean. The scale of an integer output is part of `scale`.
+    /// What the outputs mean. The scale of an integer output is part of `scale`, but not of an
+    /// output of bins, which are decoded in the same way with any scale.
     pub outputs: Vec<Output>,
+    /// The throttle of an engine that only steers, above 0 and at most 1. Absent if the throttle
+    /// or the speed is an output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<f32>,
     /// The whole recipe.
     pub recipe: serde_json::Value,
     /// The data that the engine was calibrated on.
@@ -30,7 +35,8 @@ pub struct Manifest {
     pub trials: Vec<Trial>,
     /// Layers that the compiler kept in floating point to pass the gate.
     pub raised: Vec<String>,
-    /// SHA-256 of the ONNX file that was compiled, in hexadecimal.
+    /// SHA-256 of the ONNX file that was compiled, followed by the files with its weights, if any,
+    /// in the order of their paths; in hexadecimal.
     pub source_sha256: String,
     /// Version of the compiler.
     pub tool_version: String,

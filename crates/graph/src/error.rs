@@ -82,7 +82,15 @@ pub enum GraphError {
         /// ONNX's name for the type.
         found: String,
     },
-    /// Tensor data in a separate file.
+    /// The data of a tensor cannot be read from its file.
+    #[error("the tensor `{name}`: {source}")]
+    DataFile {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong with the file.
+        source: crate::DataFileError,
+    },
+    /// Tensor data in a separate file, where none may be read.
     #[error(
         "the tensor `{name}` keeps its data in another file; save the model as one file (onnx.save_model with save_as_external_data=False, or torch.onnx.export with external_data=False)"
     )]

@@ -4,11 +4,13 @@
 //! type and a shape. Every node has an operator whose attributes have been normalized across
 //! opsets ([`Op`]). The nodes are sorted so that each value is computed before it is used.
 //!
-//! [`Graph::read`] reads ONNX of opsets 9 to 22 and treats it as untrusted input.
+//! [`Graph::read`] reads ONNX of opsets 9 to 22 and treats it as untrusted input. It opens no file;
+//! [`Graph::read_with_data`] also reads weights in files beside the model, from one folder.
 //! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory.
 
 mod builder;
 mod error;
+mod external;
 mod fold;
 mod graph;
 mod infer;
@@ -22,11 +24,12 @@ use std::ops::RangeInclusive;
 
 pub use builder::GraphBuilder;
 pub use error::{GraphError, OpError};
+pub use external::{DataFileError, DataFiles};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
 pub use op::{
     AutoPad, Comparison, Conv, Function, Gemm, Op, Pad, PadMode, Pool, Reduction, SliceAxis,
 };
-pub use read::ReadOptions;
+pub use read::{ReadOptions, data_locations};
 pub use tensor::{ElementType, Tensor, TensorData, TensorSizeError, TensorType};
 
 /// The opsets of the default ONNX domain that can be read.

@@ -11,13 +11,16 @@ mod tensors;
 mod types;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use prost::Message;
 
+use crate::external;
 use crate::fold::{fold, foldable};
 use crate::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
-use crate::{Graph, GraphError, Node, OPSETS, Op, OpError, Tensor, TensorType, Value, ValueId};
+use crate::{
+    DataFiles, Graph, GraphError, Node, OPSETS, Op, OpError, Tensor, TensorType, Value, ValueId,
+};
 use attributes::Attributes;
 use operators::{Reading, Site};
 use refusals::Refusals;
@@ -58,6 +61,8 @@ const MAX_RANK: usize = 16;
 impl Graph {
     /// Reads an ONNX model of opset 9 to 22.
     ///
+    /// No file is opened: a tensor whose data is in another file is an error.
+    ///
     /// An open batch axis (the first axis of an input) becomes 1. Nodes are sorted topologically.
     /// Nodes that no output needs are removed. Nodes that compute with constants only are folded,
     /// except layers and quantization. Some operators are read as several nodes of simpler ones.
@@ -66,11 +71,27 @@ impl Graph {
     /// A [`GraphError`] that names the problem and its location. If nodes are not supported, it
     /// names all of them.
     pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Self, GraphError> {
-        limit("the file", bytes.len(), options.max_bytes)?;
-        wire::check(bytes, options.max_decoded_bytes)?;
-        let model = ModelProto::decode(bytes).map_err(|e| GraphError::NotOnnx {
-            detail: e.to_string(),
-        })?;
+        Self::read_model(bytes, options, None)
+    }
+
+    /// Like [`read`](Self::read), but tensors that an output needs may have their data in `files`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`GraphError::DataFile`] if a tensor's file cannot be used.
+    pub fn read_with_data(
+        bytes: &[u8],
+        options: &ReadOptions,
+        files: &mut DataFiles,
+    ) -> Result<Self, GraphError> {
+        Self::read_model(bytes, options, Some(files))
+    }
+
+    fn read_model(
+        bytes: &[u8],
+        options: &ReadOptions,
+        files: Option<&mut DataFiles>,
+    ) -> Result<Self, GraphError> {
+        let model = decode(bytes, options)?;
         let graph = model.graph.ok_or(GraphError::NoGraph)?;
         let mut opsets = BTreeMap::new();
         for import in model.opset_import {
@@ -82,6 +103,7 @@ impl Graph {
         }
         Reader {
             options,
+            files,
             opsets,
             opset,
             graph: Graph {
@@ -94,6 +116,28 @@ impl Graph {
         }
         .read(graph)
     }
+}
+
+/// The files in which an ONNX model keeps the data of its tensors, as the model names them: paths
+/// relative to the model's folder, sorted. They are untrusted, and need not exist.
+///
+/// # Errors
+/// If the bytes are not ONNX or exceed a limit.
+pub fn data_locations(bytes: &[u8], options: &ReadOptions) -> Result<Vec<String>, GraphError> {
+    let graph = decode(bytes, options)?.graph.ok_or(GraphError::NoGraph)?;
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    let tensors = attributes.filter_map(|attribute| attribute.t.as_ref());
+    let locations = (graph.initializer.iter().chain(tensors)).filter_map(external::location);
+    let sorted: BTreeSet<String> = locations.map(str::to_owned).collect();
+    Ok(sorted.into_iter().collect())
+}
+
+fn decode(bytes: &[u8], options: &ReadOptions) -> Result<ModelProto, GraphError> {
+    limit("the file", bytes.len(), options.max_bytes)?;
+    wire::check(bytes, options.max_decoded_bytes)?;
+    ModelProto::decode(bytes).map_err(|e| GraphError::NotOnnx {
+        detail: e.to_string(),
+    })
 }
 
 /// `ai.onnx` is an alias of the default domain, whose name is empty.
@@ -126,6 +170,8 @@ fn single_output(outputs: Vec<String>) -> Result<String, OpError> {
 
 struct Reader<'a> {
     options: &'a ReadOptions,
+    /// Files with the data of tensors, if any may be read.
+    files: Option<&'a mut DataFiles>,
     opsets: BTreeMap<String, i64>,
     opset: i64,
     graph: Graph,
@@ -151,10 +197,11 @@ impl Reader<'_> {
         let mut initializers = order::initializers(proto.initializer)?;
         self.inputs(&proto.input, &mut initializers)?;
         for (name, tensor) in initializers.remaining() {
-            tensors::refuse_external(&name, &tensor)?;
             if plan.needs(&name) {
-                let tensor = tensors::read(&name, tensor)?;
+                let tensor = self.tensor(&name, tensor)?;
                 self.constant(name, tensor)?;
+            } else if self.files.is_none() {
+                tensors::refuse_external(&name, &tensor)?;
             }
         }
         let mut nodes: Vec<Option<NodeProto>> = proto.node.into_iter().map(Some).collect();
@@ -258,6 +305,12 @@ impl Reader<'_> {
     fn constant(&mut self, name: String, tensor: Tensor) -> Result<ValueId, GraphError> {
         tensors::check_finite(&name, &tensor)?;
         self.value(name, tensor.tensor_type(), Some(tensor))
+    }
+
+    fn tensor(&mut self, name: &str, mut tensor: TensorProto) -> Result<Tensor, GraphError> {
+        let files = self.files.as_deref_mut();
+        tensors::load(name, &mut tensor, files, self.options.max_elements)?;
+        tensors::read(name, tensor)
     }
 
     fn lookup(&self, reader: &str, name: &str) -> Result<ValueId, GraphError> {
@@ -377,7 +430,7 @@ impl Reader<'_> {
         };
         let output = single_output(outputs).map_err(in_node)?;
         let tensor: TensorProto = attributes.constant().map_err(in_node)?;
-        let tensor = tensors::read(&output, tensor)?;
+        let tensor = self.tensor(&output, tensor)?;
         self.constant(output, tensor)?;
         Ok(())
     }

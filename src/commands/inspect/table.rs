@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pilotage_engine::{GateResult, Layout, Meaning, Port, Trial};
+use pilotage_engine::{GateResult, Layout, Meaning, Output, Port, Trial};
 use pilotage_vehicle::Domain;
 
 use super::{Entry, Inspection, SignatureState};
@@ -92,14 +92,34 @@ fn outputs(inspection: &Inspection) -> String {
     let rows = inspection.manifest.outputs.iter().map(|output| {
         [
             meaning(output.meaning).to_owned(),
-            format!(
-                "{}[{}] * {} {:+}",
-                output.name, output.index, output.scale, output.offset
-            ),
+            format!("{} * {} {:+}", source(output), output.scale, output.offset),
             output.meaning.unit().to_owned(),
         ]
     });
+    let constant = inspection.manifest.throttle.map(|throttle| {
+        [
+            meaning(Meaning::Throttle).to_owned(),
+            format!("constant {throttle}"),
+            Meaning::Throttle.unit().to_owned(),
+        ]
+    });
+    let rows = rows.chain(constant);
     columns(["meaning", "from", "unit"], rows)
+}
+
+/// The elements that an output is made of.
+fn source(output: &Output) -> String {
+    let (name, index) = (&output.name, output.index);
+    match &output.bins {
+        None => format!("{name}[{index}]"),
+        Some(bins) => format!(
+            "{} of {name}[{index}..{}], {} to {},",
+            bins.decode.name(),
+            index.saturating_add(bins.count),
+            bins.first,
+            bins.last
+        ),
+    }
 }
 
 fn sections(inspection: &Inspection) -> String {

@@ -136,7 +136,15 @@ fn ranges_are_those_of_the_frames() {
     let (graph, values) = darkness();
     let (dark, light) = ([28_u8; 4], [78_u8; 4]);
     let frames: Vec<&[u8]> = vec![&dark, &light, &light];
-    let ranges = calibrate(&graph, false, &values, &frames, Method::MinMax).unwrap();
+    let ranges = calibrate(
+        &graph,
+        false,
+        &values,
+        &frames,
+        Method::MinMax,
+        Progress::NONE,
+    )
+    .unwrap();
     let range = &ranges[&values[0]];
     assert_eq!(range.limit, 400.0);
     assert_eq!(range.scale(), 400.0 / 127.0);
@@ -148,7 +156,15 @@ fn ranges_are_those_of_the_frames() {
 fn a_value_without_a_range_is_an_error_that_names_it() {
     let (mut graph, values) = darkness();
     let bright = [200_u8; 4];
-    let error = calibrate(&graph, false, &values, &[&bright], Method::MinMax).unwrap_err();
+    let error = calibrate(
+        &graph,
+        false,
+        &values,
+        &[&bright],
+        Method::MinMax,
+        Progress::NONE,
+    )
+    .unwrap_err();
     let message = error.to_string();
     assert!(
         message.starts_with("`y` is 0 on all 1 calibration frames"),
@@ -157,6 +173,14 @@ fn a_value_without_a_range_is_an_error_that_names_it() {
     let weights = graph.values.iter_mut().find(|v| v.name == "w").unwrap();
     let infinite = vec![f32::INFINITY, -f32::INFINITY, 0.0, 0.0];
     weights.constant = Some(Tensor::new([1, 4], infinite).unwrap());
-    let error = calibrate(&graph, false, &values, &[&bright], Method::MinMax).unwrap_err();
+    let error = calibrate(
+        &graph,
+        false,
+        &values,
+        &[&bright],
+        Method::MinMax,
+        Progress::NONE,
+    )
+    .unwrap_err();
     assert!(matches!(error, CalibrateError::NotFinite { .. }), "{error}");
 }

@@ -11,6 +11,7 @@ use pilotage_graph::GraphError;
 use crate::calibrate::CalibrateError;
 use crate::float16::NarrowError;
 use crate::frames::FramesError;
+use crate::gate::{NoProbabilities, Still};
 use crate::lower::LowerError;
 use crate::network::NetworkError;
 use crate::quantize::QuantizeError;
@@ -65,12 +66,18 @@ pub enum ModelError {
     /// The network could not be run on the frames.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The elements of bins are not probabilities.
+    #[error(transparent)]
+    NoProbabilities(#[from] NoProbabilities),
+    /// The network's answers do not depend on the frames.
+    #[error(transparent)]
+    Still(#[from] Still),
     /// The engine's error against fp32 exceeds the gate.
     #[error(
         "as {precision} the engine is too far from the model:\n{}\nThe layers that lose \
-         most (signal to noise): {layers}. Keep them in floating point ([layers]), set \
-         on_gate_failure = \"mixed\" to have that done, calibrate on more frames or by another \
-         method, or allow more ([[output]] gate)",
+         most (signal to noise): {layers}. Keep them in floating point ([layers]), have that done \
+         (on_gate_failure = \"mixed\" or --on-gate-failure mixed), calibrate on more frames or by \
+         another method, or allow more (gate of [[output]], or --gate)",
         GateTable(results)
     )]
     Gate {

@@ -32,6 +32,18 @@ pub(super) fn image_input(
     };
     let value = graph.value(input);
     let shape = preprocess.shape();
+    if let &[batch, _, _, _] = &value.shape[..]
+        && batch != 1
+    {
+        return Err(source.error(
+            "model",
+            format!(
+                "its input `{}` is {:?}, a batch of {batch} pictures; a car drives by one: export \
+                 the model with a batch of 1 or with an open batch axis",
+                value.name, value.shape
+            ),
+        ));
+    }
     if value.element_type != ElementType::F32 || value.shape != shape {
         return Err(source.error(
             "input",
@@ -87,12 +99,24 @@ pub(super) fn resolve_outputs(
             );
             return Err(source.error(&format!("output.{i}.index"), reason));
         }
+        if let Some(bins) = &output.bins
+            && bins.count > elements - output.index
+        {
+            let reason = format!(
+                "the model's `{}` has {elements} elements, {} from index {} on",
+                value.name,
+                elements - output.index,
+                output.index
+            );
+            return Err(source.error(&format!("output.{i}.bins.count"), reason));
+        }
         resolved.push(Output {
             name: value.name.clone(),
             index: output.index,
             meaning: output.meaning,
             scale: output.scale,
             offset: output.offset,
+            bins: output.bins,
         });
     }
     Ok(resolved)

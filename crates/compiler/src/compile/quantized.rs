@@ -15,6 +15,7 @@ use crate::float16::{narrow, widen, with_followers};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
+use crate::progress::{Progress, Stage};
 use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
 use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
 use crate::report::{LayerReport, layer_reports};
@@ -62,6 +63,7 @@ struct Context<'a> {
     form: Form,
     weights: Weights,
     layout: PortLayout,
+    progress: Progress<'a>,
 }
 
 /// Quantizes `model`, whose input is an image of pixels minus 128.
@@ -69,6 +71,7 @@ pub(super) fn quantized(
     model: &Model,
     gate: &Gate,
     (calibration, held_back): (Vec<&[u8]>, Vec<&[u8]>),
+    progress: Progress<'_>,
 ) -> Result<Quantized, CompileError> {
     let recipe = &model.recipe;
     let Some(settings) = &recipe.calibration else {
@@ -91,6 +94,7 @@ pub(super) fn quantized(
             true => PortLayout::Model,
             false => PortLayout::Native,
         },
+        progress,
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
     let mut float_layers = asked.clone();
@@ -117,8 +121,16 @@ pub(super) fn quantized(
         let results = context.gated(&best, &exported)?;
         let frames = &context.held_back[..context.held_back.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
-        let reports = layer_reports(&best.float, &best.graph, &best.ranges, last, frames)
-            .map_err(|reason| model.error(reason))?;
+        let measured = progress.of(Stage::Layers);
+        let reports = layer_reports(
+            &best.float,
+            &best.graph,
+            &best.ranges,
+            last,
+            frames,
+            measured,
+        );
+        let reports = reports.map_err(|reason| model.error(reason))?;
         // Sort the quantized layers by signal-to-noise ratio, lowest first.
         let mut by_noise: Vec<&LayerReport> = reports
             .iter()
@@ -189,11 +201,11 @@ impl Context<'_> {
             }
             trials.push(trial);
         };
-        let mut best = self.attempt(self.model.simple.clone(), float_layers)?;
+        let mut best = self.attempt(self.model.simple.clone(), float_layers, Stage::Calibration)?;
         if equalized {
             let (graph, pairs) = equalize(&self.model.simple);
             if pairs > 0 {
-                let tried = self.attempt(graph, float_layers)?;
+                let tried = self.attempt(graph, float_layers, Stage::Search)?;
                 keep("cross-layer equalisation", &mut best, tried);
             }
         }
@@ -201,10 +213,11 @@ impl Context<'_> {
             let step = self.calibration.len().div_ceil(CORRECTION_FRAMES).max(1);
             let frames: Vec<&[u8]> = self.calibration.iter().copied().step_by(step).collect();
             let last = self.model.channels_last();
-            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames)
+            let progress = self.progress.of(Stage::Search);
+            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames, progress)
                 .map_err(|reason| self.model.error(reason))?;
             if count > 0 {
-                let error = self.error(&graph, &best.units)?;
+                let error = self.error(&graph, &best.units, Stage::Search)?;
                 let tried = Attempt {
                     float: best.float.clone(),
                     ranges: best.ranges.clone(),
@@ -222,6 +235,7 @@ impl Context<'_> {
         &self,
         float: Graph,
         float_layers: &BTreeSet<String>,
+        stage: Stage,
     ) -> Result<Attempt, CompileError> {
         let options = QuantizeOptions {
             form: self.form,
@@ -233,7 +247,8 @@ impl Context<'_> {
             true => BTreeMap::new(),
             false => {
                 let last = model.channels_last();
-                calibrate(&float, last, &to_calibrate, &self.calibration, self.method)
+                let (frames, progress) = (&self.calibration, self.progress.of(stage));
+                calibrate(&float, last, &to_calibrate, frames, self.method, progress)
                     .map_err(|reason| model.error(reason))?
             }
         };
@@ -241,7 +256,7 @@ impl Context<'_> {
             quantize(&float, &ranges, &options).map_err(|reason| model.error(reason))?;
         let names = graph.outputs.iter().map(|&v| graph.value(v).name.clone());
         let units: Vec<(String, f32)> = names.zip(scales).collect();
-        let error = self.error(&graph, &units)?;
+        let error = self.error(&graph, &units, stage)?;
         Ok(Attempt {
             float,
             ranges,
@@ -260,15 +275,21 @@ impl Context<'_> {
         form: &str,
         plan: Plan,
         units: &[(String, f32)],
+        stage: Stage,
     ) -> Result<Vec<GateResult>, CompileError> {
         let network = Network::of_plan(plan, self.model.channels_last());
-        let answers = network.answers(&self.held_back);
+        let answers = network.answers_observed(&self.held_back, self.progress.of(stage));
         let answers = answers.map_err(|reason| self.model.error(reason))?;
         Ok(self.gate.results(form, &answers, units))
     }
 
-    fn error(&self, graph: &Graph, units: &[(String, f32)]) -> Result<f64, CompileError> {
-        let results = self.results("", self.plan(graph)?, units)?;
+    fn error(
+        &self,
+        graph: &Graph,
+        units: &[(String, f32)],
+        stage: Stage,
+    ) -> Result<f64, CompileError> {
+        let results = self.results("", self.plan(graph)?, units, stage)?;
         Ok(self.gate.error(&results))
     }
 
@@ -288,7 +309,8 @@ impl Context<'_> {
         let half = with_followers(&graph, &half.cloned().collect());
         let half = |node: &Node| half.contains(&node.name);
         if graph.nodes.iter().any(half) {
-            self.model.fits_float16(half, &self.held_back)?;
+            self.model
+                .fits_float16(half, &self.held_back, self.progress)?;
         }
         Ok(narrow(&graph, half)?)
     }
@@ -298,12 +320,12 @@ impl Context<'_> {
     /// activations between nodes are not.
     fn gated(&self, attempt: &Attempt, exported: &Graph) -> Result<Vec<GateResult>, CompileError> {
         let plan = self.plan(&attempt.graph)?;
-        let mut results = self.results(CPU_PLAN, plan, &attempt.units)?;
+        let mut results = self.results(CPU_PLAN, plan, &attempt.units, Stage::Gate)?;
         let mut wide = exported.clone();
         widen(&mut wide);
         let at_its_word = lower_weights(&wide, self.layout, Weights::Dequantized)
             .map_err(|reason| self.model.error(reason))?;
-        results.extend(self.results("QDQ model", at_its_word, &attempt.units)?);
+        results.extend(self.results("QDQ model", at_its_word, &attempt.units, Stage::Gate)?);
         Ok(results)
     }
 }

@@ -203,6 +203,57 @@ fn mismatches_with_the_model_name_the_line() {
 }
 
 #[test]
+fn a_batch_other_than_one_is_named() {
+    // The same model with the batch axis of all values set to 4.
+    let mut graph = model(false, 0);
+    graph.outputs.clear();
+    let input = graph.inputs[0];
+    graph.values[input.0].shape[0] = 4;
+    graph.outputs.push(input);
+    let found = error(&graph, &recipe("nchw"));
+    let expected = "net.toml:1: `model`: its input `image` is [4, 3, 8, 9], a batch of 4 pictures";
+    assert!(found.starts_with(expected), "{found}");
+}
+
+#[test]
+fn a_model_that_only_steers_keeps_its_throttle_in_the_manifest() {
+    let both = recipe("nchw");
+    let (steering, _) = both.rsplit_once("[[output]]").unwrap();
+    let steering = format!("throttle = {{ constant = 0.15 }}\n{steering}");
+    let bundle = compiled(&model(false, 0), &steering);
+    assert_eq!(bundle.manifest.throttle, Some(0.15));
+    assert_eq!(bundle.manifest.outputs.len(), 1);
+    assert_eq!(
+        compiled(&model(false, 0), &recipe("nchw"))
+            .manifest
+            .throttle,
+        None
+    );
+}
+
+#[test]
+fn bins_are_in_the_manifest_and_must_be_in_the_model() {
+    let both = recipe("nchw");
+    let (steering, _) = both.rsplit_once("[[output]]").unwrap();
+    let with = |count: usize, index: usize| {
+        format!(
+            "throttle = {{ constant = 0.15 }}\n{steering}index = {index}\n\
+             bins = {{ count = {count}, first = 1.0, last = -1.0, decode = \"argmax\" }}\n"
+        )
+    };
+    let bundle = compiled(&model(false, 0), &with(2, 0));
+    let output = &bundle.manifest.outputs[0];
+    assert_eq!((output.elements(), output.number(&[0.1, 0.2])), (2, -1.0));
+    for (count, index) in [(3, 0), (2, 1)] {
+        let found = error(&model(false, 0), &with(count, index));
+        assert!(
+            found.contains("`output.0.bins.count`: the model's `controls` has 2 elements"),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn a_model_that_is_not_onnx_is_named() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
     fs::write(folder.path().join("net.onnx"), b"not a model").unwrap();
@@ -222,7 +273,7 @@ fn a_build_watches_recipe_and_model() {
 #[test]
 fn an_oversized_model_file_is_not_read() {
     let (folder, path) = folder(&model(false, 0), &recipe("nchw"));
-    let file = File::create(folder.path().join("net.onnx")).unwrap();
+    let file = fs::File::create(folder.path().join("net.onnx")).unwrap();
     // The file is sparse, so it takes no disk space.
     file.set_len(1 << 40).unwrap();
     let message = compile(&path).unwrap_err().to_string();
@@ -230,11 +281,4 @@ fn an_oversized_model_file_is_not_read() {
         message.contains("model") && message.contains("larger than"),
         "{message}"
     );
-
-    let small = folder.path().join("small");
-    fs::write(&small, [7; 10]).unwrap();
-    assert_eq!(read_at_most(&small, 10).unwrap(), [7; 10]);
-    assert!(read_at_most(&small, 9).is_err());
-    #[cfg(unix)]
-    assert!(read_at_most(Path::new("/dev/zero"), 1000).is_err());
 }

@@ -41,13 +41,22 @@ fn the_mean_of_every_unit_is_as_before_quantisation() {
         float_layers: Default::default(),
     };
     let to_calibrate = values(&graph, &options).unwrap();
-    let ranges = calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax).unwrap();
+    let ranges = calibrate(
+        &graph,
+        false,
+        &to_calibrate,
+        &frames,
+        Method::MinMax,
+        Progress::NONE,
+    )
+    .unwrap();
     let (quantized, _) = quantize(&graph, &ranges, &options).unwrap();
-    let (corrected, count) = correct_biases(&graph, &quantized, false, &frames).unwrap();
+    let (corrected, count) =
+        correct_biases(&graph, &quantized, false, &frames, Progress::NONE).unwrap();
     assert_eq!(count, 1);
     let means = |graph: &Graph| {
         let output = graph.outputs[0];
-        means(graph, false, &frames, [output].into_iter())
+        means(graph, false, &frames, [output].into_iter(), Progress::NONE)
             .unwrap()
             .remove(0)
     };

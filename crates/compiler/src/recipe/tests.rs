@@ -186,3 +186,85 @@ fn a_missing_recipe_is_named() {
             .starts_with("no/such.toml: cannot be read")
     );
 }
+
+/// The valid recipe with steering as its only output, and `throttle` at the top level.
+fn steering_only(throttle: &str) -> Result<Recipe, String> {
+    let (first, _) = VALID.rsplit_once("[[output]]").unwrap();
+    let text = format!("{throttle}\n{first}").replace("\"speed\"", "\"steering\"");
+    Recipe::parse("net.toml", &text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_model_that_only_steers_needs_a_constant_throttle() {
+    let recipe = steering_only("throttle = { constant = 0.15 }").unwrap();
+    assert_eq!(recipe.throttle, Some(ThrottleRecipe { constant: 0.15 }));
+
+    let missing = steering_only("").unwrap_err();
+    assert!(
+        missing.contains("throttle = { constant = 0.15 }"),
+        "{missing}"
+    );
+    for wrong in ["0.0", "-0.1", "1.5", "nan", "inf"] {
+        let error = steering_only(&format!("throttle = {{ constant = {wrong} }}")).unwrap_err();
+        let expected = "net.toml:1: `throttle.constant`: must be above 0";
+        assert!(error.starts_with(expected), "{wrong}: {error}");
+    }
+    let misspelt = steering_only("throttle = { constnat = 0.1 }").unwrap_err();
+    assert!(misspelt.contains("did you mean `constant`?"), "{misspelt}");
+    let both = message("[input]", "throttle = { constant = 0.1 }\n[input]");
+    assert!(
+        both.starts_with("net.toml:6: `throttle`: a constant"),
+        "{both}"
+    );
+}
+
+#[test]
+fn bins_are_checked() {
+    let with = |bins: &str| {
+        let key = format!("meaning = \"speed\"\nbins = {{ {bins} }}");
+        let text = VALID.replacen("meaning = \"speed\"", &key, 1);
+        Recipe::parse("net.toml", &text).map_err(|error| error.to_string())
+    };
+    let good = "count = 15, first = -1.0, last = 1.0, decode = \"argmax\"";
+    let bins = with(good).unwrap().output[0].bins.unwrap();
+    assert_eq!((bins.count, bins.decode), (15, Decode::Argmax));
+    for (from, to, expected) in [
+        (
+            "count = 15",
+            "count = 1",
+            "net.toml:13: `output.0.bins.count`: must be 2 to 1000",
+        ),
+        ("count = 15", "count = 1001", "must be 2 to 1000"),
+        (
+            "last = 1.0",
+            "last = -1.0",
+            "`output.0.bins.last`: first and last must be two different",
+        ),
+        (
+            "first = -1.0",
+            "first = nan",
+            "first and last must be two different finite",
+        ),
+        ("argmax", "maximum", "unknown value `maximum`"),
+        ("first = -1.0, ", "", "missing field `first`"),
+        ("count", "unit = 1.0, count", "unknown key `unit`"),
+    ] {
+        let error = with(&good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+
+    let integers = |decode: &str| {
+        let bins = good.replace("argmax", decode);
+        let text = VALID.replace("\"fp32\"", "\"int8-integer\"")
+            + "\n[calibration]\nframes = \"frames\"\n";
+        let key = format!("meaning = \"speed\"\nbins = {{ {bins} }}");
+        let text = text.replacen("meaning = \"speed\"", &key, 1);
+        Recipe::parse("net.toml", &text).map_err(|error| error.to_string())
+    };
+    assert!(integers("expectation").is_ok());
+    let error = integers("softmax").unwrap_err();
+    assert!(
+        error.contains("`output.0.bins.decode`: \"softmax\" needs"),
+        "{error}"
+    );
+}

@@ -56,6 +56,7 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
         precision: "int8".to_owned(),
         preprocessing: Value::Null,
         outputs: Vec::new(),
+        throttle: None,
         recipe: Value::Null,
         calibration: None,
         gate: Vec::new(),

@@ -15,7 +15,7 @@ use super::BundleError;
 use crate::Manifest;
 
 /// The version of the format that is written, and the only one that is read.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// The key of the only entry of the metadata.
 const KEY: &str = "pilotage";
 /// The section with the checksum of the header.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
 
-use crate::{Layout, Meaning, Output};
+use crate::{Bins, Decode, Layout, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
@@ -28,7 +28,14 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
                 meaning: Meaning::Steering,
                 scale: 1.0,
                 offset: 0.0,
+                bins: Some(Bins {
+                    count: 3,
+                    first: -1.0,
+                    last: 1.0,
+                    decode: Decode::Argmax,
+                }),
             }],
+            throttle: Some(0.25),
             precision: "fp32".into(),
             recipe: serde_json::json!({"model": "tiny.onnx"}),
             calibration: None,
@@ -222,7 +229,7 @@ fn other_containers_are_errors() {
     assert!(matches!(plain, BundleError::NotAnEngine), "{plain}");
     let old = error(wrap(Some("{\"version\":1}"), &[]));
     assert!(matches!(old, BundleError::Version { found: 1 }), "{old}");
-    let uncovered = error(wrap(Some("{\"version\":2}"), &[]));
+    let uncovered = error(wrap(Some("{\"version\":3}"), &[]));
     assert!(
         matches!(uncovered, BundleError::Checksum { .. }),
         "{uncovered}"

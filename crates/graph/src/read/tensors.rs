@@ -3,20 +3,52 @@
 use half::f16;
 
 use super::types::{element_type, type_name};
+use crate::external::{self, DataFiles};
 use crate::onnx::TensorProto;
 use crate::tensor::element_count;
 use crate::{ElementType, GraphError, Tensor, TensorData};
 
-/// TensorProto.DataLocation.EXTERNAL
-const EXTERNAL: i32 = 1;
-
 /// Rejects external data, even of tensors that no node needs, because other readers would load
 /// it.
 pub(super) fn refuse_external(name: &str, tensor: &TensorProto) -> Result<(), GraphError> {
-    match tensor.data_location == EXTERNAL || !tensor.external_data.is_empty() {
+    match external::is_external(tensor) {
         true => Err(GraphError::ExternalData { name: name.into() }),
         false => Ok(()),
     }
+}
+
+/// Moves the data of a tensor from its file into the message. Does nothing if the data is there.
+///
+/// # Errors
+/// If there are no `files`, if the tensor has more than `max_elements`, or if its file cannot be
+/// used.
+pub(super) fn load(
+    name: &str,
+    tensor: &mut TensorProto,
+    files: Option<&mut DataFiles>,
+    max_elements: usize,
+) -> Result<(), GraphError> {
+    if !external::is_external(tensor) {
+        return Ok(());
+    }
+    let files = files.ok_or_else(|| GraphError::ExternalData { name: name.into() })?;
+    let Some(of) = element_type(tensor.data_type) else {
+        return Err(GraphError::UnsupportedElementType {
+            name: name.into(),
+            found: type_name(tensor.data_type),
+        });
+    };
+    let sizes = tensor.dims.iter().map(|&d| usize::try_from(d).ok());
+    let elements = sizes
+        .collect::<Option<Vec<_>>>()
+        .and_then(|shape| element_count(&shape))
+        .ok_or_else(|| GraphError::WrongTensorSize {
+            name: name.into(),
+            shape: tensor.dims.clone(),
+            found: 0,
+        })?;
+    super::limit(&format!("the value `{name}`"), elements, max_elements)?;
+    external::load(name, tensor, elements.saturating_mul(of.size()), files)
 }
 
 pub(super) fn read(name: &str, tensor: TensorProto) -> Result<Tensor, GraphError> {

@@ -1,6 +1,7 @@
 //! Tests the reader on hand-built models, as exporters of different versions write them.
 
 mod composite;
+mod external;
 mod halves;
 mod hostile;
 mod models;

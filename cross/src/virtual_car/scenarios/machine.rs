@@ -60,7 +60,7 @@ socket = "/root/pins/guard.sock"
 /// value; the first value is moved by one step.
 const WRITING: &str = "\
 while :; do
-pilotage compile /run/rig/pilotnet.onnx --precision fp32 --outputs speed,yaw_rate \
+pilotage compile /run/rig/pilotnet.onnx --precision fp32 --outputs speed,yaw_rate --domain simulated \
 --out /etc/pilotage/written.engine
 printf '+\\n\\n\\n\\n\\n\\n\\n\\n' | pilotage trim --car /root/pins/car.toml
 printf -- '-\\n\\n\\n\\n\\n\\n\\n\\n' | pilotage trim --car /root/pins/car.toml
