@@ -12,6 +12,7 @@ mod error;
 mod fold;
 mod graph;
 mod infer;
+mod metadata;
 mod onnx;
 mod op;
 mod read;
@@ -23,6 +24,7 @@ use std::ops::RangeInclusive;
 pub use builder::GraphBuilder;
 pub use error::{GraphError, OpError};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
+pub use metadata::{RECIPE_KEY, metadata};
 pub use op::{
     AutoPad, Comparison, Conv, Function, Gemm, Op, Pad, PadMode, Pool, Reduction, SliceAxis,
 };
