@@ -5,6 +5,7 @@
 //! it as ONNX. `docs/training.md` describes the method and how the shipped model was made.
 
 pub mod adam;
+pub mod architecture;
 pub mod augment;
 pub mod backend;
 #[cfg(any(feature = "burn", feature = "burn-wgpu"))]
@@ -12,6 +13,7 @@ pub mod burn_trainer;
 pub mod checkpoint;
 pub mod collect;
 pub mod dataset;
+pub mod descent;
 pub mod evaluate;
 pub mod expert;
 pub mod export;
@@ -21,6 +23,7 @@ pub mod network;
 pub mod pass;
 pub mod planes;
 pub mod policy;
+mod progress;
 pub mod recording;
 pub mod rollout;
 pub mod trainer;
