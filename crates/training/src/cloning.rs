@@ -135,7 +135,7 @@ pub fn train(
     let outputs = plan.recipe.outputs(records)?;
     let shape = plan.recipe.architecture(outputs.len())?;
     let (frames, counts) = read(&recordings, plan, &outputs)?;
-    let split = divide(plan, &frames, &counts)?;
+    let split = divide(plan, &frames, &counts, fit::turning(&outputs))?;
     let task = Task::new(&plan.recipe, shape, outputs, &frames, split);
     report_task(&task);
 
@@ -200,6 +200,7 @@ fn read(
         .iter()
         .map(|recording| recording.records().len())
         .sum();
+    frames.reserve(all, input)?;
     let bar = progress::bar(all, "reading frames");
     for recording in recordings {
         let before = frames.len();
@@ -216,11 +217,13 @@ fn read(
     Ok((frames, counts))
 }
 
-fn divide(plan: &Plan, frames: &Frames, counts: &[usize]) -> Result<Split, TooFew> {
+fn divide(plan: &Plan, frames: &Frames, counts: &[usize], turning: usize) -> Result<Split, TooFew> {
     let settings = &plan.recipe.training;
     if plan.validation.is_empty() {
         let (share, block) = (settings.held_back, settings.block_s);
-        return split::split(&frames.places, share, block, settings.seed);
+        let steering = (0..frames.len()).map(|index| frames.label(index)[turning]);
+        let steering: Vec<f32> = steering.collect();
+        return split::split(&frames.places, &steering, share, block, settings.seed);
     }
     let learned: usize = counts[..plan.data.len()].iter().sum();
     match learned < split::FEWEST || learned == frames.len() {
@@ -276,13 +279,17 @@ fn report_pass(state: &State, recipe: &TrainingRecipe, started: Instant) {
         return;
     };
     let is_best = state.best.is_some_and(|(best, _)| best + 1 == passes);
+    let most = recipe.training.epochs;
+    let took = started.elapsed();
+    let left = took.saturating_mul(most.saturating_sub(passes) as u32);
     say_always(format_args!(
-        "pass {passes} of at most {}: error {:.4} on learned, {:.4} on held-back frames{}, {:.1} s",
-        recipe.training.epochs,
+        "pass {passes} of at most {most}: error {:.4} on learned, {:.4} on held-back frames{}; \
+         {:.1} s, at most {} left",
         errors.learned,
         errors.held_back,
         if is_best { " (best)" } else { "" },
-        started.elapsed().as_secs_f64()
+        took.as_secs_f64(),
+        indicatif::HumanDuration(left)
     ));
 }
 
@@ -315,11 +322,7 @@ fn finish(
     let frames = frames.to_string_lossy();
     let recipe = export::recipe(task, &plan.target.model_name(), &frames, &comment);
     export::write(task, &fitted.weights, &recipe, &onnx, &toml)?;
-    let turning = task
-        .outputs
-        .iter()
-        .position(LearnedOutput::turns)
-        .unwrap_or(0);
+    let turning = fit::turning(&task.outputs);
     let meaning = task.outputs[turning].meaning;
     let content = picture::Content {
         history: &fitted.history,

@@ -7,9 +7,11 @@ use crate::augment::levels;
 
 /// The share of uses with a shadow.
 const SHADOWS: f64 = 0.3;
-/// The change of steering for a shift by the whole width, where the recipe has none: 0.004 for a
-/// pixel of 320, which imitation of Udacity's simulator commonly uses.
-const STEERING_PER_WIDTH: f64 = 1.28;
+/// The change of the turning control for a shift by the whole width, in deviations of the learned
+/// values, where the recipe has none. A choice on the cautious side: users of Udacity's simulator
+/// take 0.004 for a pixel of 320, some ten deviations. It scales with the car, whose full steering
+/// may be far from what a drive uses.
+const DEVIATIONS_PER_WIDTH: f64 = 6.0;
 
 /// The normalised value of every byte, by channel.
 pub type Values = Vec<[f32; 256]>;
@@ -38,25 +40,17 @@ struct Shadow {
 
 impl Change {
     /// Draws the changes of one use of a picture of `height` x `width` pixels.
-    pub fn draw(
-        augment: &Augment,
-        sideways: bool,
-        [height, width]: [usize; 2],
-        random: &mut Random,
-    ) -> Self {
+    pub fn draw(augment: &Augment, [height, width]: [usize; 2], random: &mut Random) -> Self {
         let mirrored = augment.mirror && random.chance(0.5);
         let levels = match augment.light {
             true => levels(random),
             false => None,
         };
-        let mut shift = |size: usize, wanted: bool| match wanted {
-            true => {
-                let share = random.range(-augment.shift, augment.shift);
-                libm::round(share * size as f64) as isize
-            }
-            false => 0,
+        let mut shift = |size: usize| {
+            let share = random.range(-augment.shift, augment.shift);
+            libm::round(share * size as f64) as isize
         };
-        let shift = [shift(width, sideways), shift(height, true)];
+        let shift = [shift(width), shift(height)];
         let shadow = (augment.shadow && random.chance(SHADOWS)).then(|| Shadow {
             top: random.range(-0.2, 1.2),
             bottom: random.range(-0.2, 1.2),
@@ -150,13 +144,11 @@ fn source(place: usize, shift: isize, size: usize) -> usize {
     from.clamp(0, size as isize - 1) as usize
 }
 
-/// The change of the turning control for a shift by the whole width: the recipe's, or steering's
-/// default; `None` if a shift's effect is not known, and pictures are not to be shifted sideways.
-pub fn per_width(augment: &Augment, outputs: &[LearnedOutput]) -> Option<f64> {
-    let steers = (outputs.iter()).any(|o| o.meaning == pilotage_engine::Meaning::Steering);
-    augment
-        .shift_correction
-        .or(steers.then_some(STEERING_PER_WIDTH))
+/// The change of the turning control for a shift by the whole width: the recipe's, or one that
+/// follows from the deviation of the learned values. Both in the control's unit.
+pub fn per_width(augment: &Augment, deviation: f64) -> f64 {
+    let followed = DEVIATIONS_PER_WIDTH * deviation;
+    augment.shift_correction.unwrap_or(followed)
 }
 
 #[cfg(test)]
@@ -254,17 +246,11 @@ mod tests {
             shift_correction: None,
         };
         for seed in 0..50 {
-            let change = Change::draw(&off, true, [66, 200], &mut Random::new(seed));
+            let change = Change::draw(&off, [66, 200], &mut Random::new(seed));
             assert_eq!(change, Change::none());
-            let all = Augment::default();
-            let change = Change::draw(&all, false, [66, 200], &mut Random::new(seed));
-            assert_eq!(change.shift[0], 0);
-            assert!(change.shift[1].abs() <= 3);
+            let change = Change::draw(&Augment::default(), [66, 200], &mut Random::new(seed));
+            assert!(change.shift[0].abs() <= 8 && change.shift[1].abs() <= 3);
         }
-        assert_eq!(per_width(&off, &[output(Meaning::YawRate)]), None);
-        assert_eq!(
-            per_width(&off, &[output(Meaning::Steering)]),
-            Some(STEERING_PER_WIDTH)
-        );
+        assert_eq!(per_width(&off, 0.1), DEVIATIONS_PER_WIDTH * 0.1);
     }
 }

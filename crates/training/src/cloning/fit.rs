@@ -18,7 +18,7 @@ use crate::progress;
 
 /// The least deviation that a control's errors are divided by, in the car's unit: a control that
 /// hardly varies, such as a constant throttle, does not outweigh the others.
-const LEAST_DEVIATION: f64 = 0.02;
+const LEAST_DEVIATION: f64 = 0.01;
 /// The learning rate at the end, as a share of the initial one.
 const LAST_RATE: f64 = 0.05;
 /// Pictures that the statistics of the input are measured on.
@@ -73,6 +73,7 @@ pub struct Task<'a> {
     /// The mean of every learned control, in the car's units.
     pub mean: Vec<f64>,
     deviation: Vec<f64>,
+    per_width: f64,
     values: Values,
 }
 
@@ -96,7 +97,7 @@ impl<'a> Task<'a> {
         frames: &'a Frames,
         split: Split,
     ) -> Self {
-        let turning = outputs.iter().position(LearnedOutput::turns).unwrap_or(0);
+        let turning = turning(&outputs);
         let learned = split.learned.iter();
         let steering: Vec<f32> = learned.map(|&i| frames.label(i)[turning]).collect();
         let statistics = statistics(frames, &split.learned, &recipe.input);
@@ -111,6 +112,7 @@ impl<'a> Task<'a> {
             split,
             statistics,
             mean,
+            per_width: per_width(&recipe.augment, deviation[turning]),
             deviation,
             values,
         }
@@ -251,13 +253,12 @@ impl<'a> Task<'a> {
     ) {
         let [height, width, _] = self.shape.input;
         let augment = &self.recipe.augment;
-        let per_width = per_width(augment, &self.outputs);
-        let change = Change::draw(augment, per_width.is_some(), [height, width], random);
+        let change = Change::draw(augment, [height, width], random);
         let picture = self.frames.picture(frame);
         change.write(picture, self.shape.input, &self.values, example.input);
         let labels = self.frames.label(frame).iter().zip(&self.outputs);
         for ((&label, output), wanted) in labels.zip(example.wanted.iter_mut()) {
-            let control = change.control(output, label, per_width.unwrap_or(0.0), width);
+            let control = change.control(output, label, self.per_width, width);
             *wanted = (control - output.offset) / output.scale;
         }
         let importance = example.importance.iter_mut().zip(self.importance());
@@ -310,6 +311,11 @@ impl<'a> Task<'a> {
         }
         answers
     }
+}
+
+/// The index of the output that turns the car.
+pub fn turning(outputs: &[LearnedOutput]) -> usize {
+    outputs.iter().position(LearnedOutput::turns).unwrap_or(0)
 }
 
 /// The value of a channel of the network's input, as `pilotage-vision` computes it.

@@ -54,7 +54,7 @@ pub enum FramesError {
     /// The pictures do not fit into memory.
     #[error(
         "{frames} frames of {width} x {height} need {} MiB of memory, which this machine does not \
-         have; reduce the input, or use fewer recordings", bytes >> 20
+         have available; reduce the input, or use fewer recordings", bytes >> 20
     )]
     Memory {
         /// The number of frames.
@@ -136,7 +136,6 @@ impl Frames {
         let folder = recording.folder();
         let records = recording.records();
         let labelled = labelled(folder, records, outputs)?;
-        self.reserve(labelled.len(), input)?;
         let first = self.places.last().map_or(0, |place| place.drive + 1);
         let places = places(records, first);
         let resized = |record: &Record, picture| {
@@ -164,16 +163,35 @@ impl Frames {
         Ok(notes)
     }
 
-    fn reserve(&mut self, frames: usize, input: &Preprocess) -> Result<(), FramesError> {
+    /// Reserves the memory for `frames` more frames.
+    ///
+    /// # Errors
+    /// When this machine has not that much memory available.
+    pub fn reserve(&mut self, frames: usize, input: &Preprocess) -> Result<(), FramesError> {
         let bytes = frames.saturating_mul(self.picture);
-        let reserved = self.pictures.try_reserve_exact(bytes);
-        reserved.map_err(|_| FramesError::Memory {
-            frames,
-            width: input.width,
-            height: input.height,
-            bytes,
-        })
+        let available = available_memory().unwrap_or(u64::MAX);
+        let fits = bytes as u64 <= available && self.pictures.try_reserve_exact(bytes).is_ok();
+        match fits {
+            true => Ok(()),
+            false => Err(FramesError::Memory {
+                frames,
+                width: input.width,
+                height: input.height,
+                bytes,
+            }),
+        }
     }
+}
+
+/// The memory that programs can have without swapping, bytes; `None` on systems without
+/// `/proc/meminfo` (proc_meminfo(5)).
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// The records that have every value.
@@ -282,5 +300,14 @@ mod tests {
             .map(|p| p.time)
             .collect();
         assert_eq!(times, [0.0, PERIOD, 2.0 * PERIOD]);
+    }
+
+    #[test]
+    fn more_frames_than_memory_are_refused() {
+        let input = Preprocess::new(200, 66);
+        let mut frames = Frames::new(&input, 2);
+        assert!(frames.reserve(10, &input).is_ok());
+        let error = frames.reserve(1 << 40, &input).unwrap_err();
+        assert!(matches!(error, FramesError::Memory { .. }), "{error}");
     }
 }

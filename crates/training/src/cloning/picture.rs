@@ -173,7 +173,7 @@ fn range(content: &Content<'_>) -> Range<f64> {
     let values = content.parts.iter().flatten();
     let values = values.flat_map(|&(recorded, predicted)| [recorded, predicted].map(f64::from));
     let least = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
-    let (low, high) = values.fold((-0.1, 0.1), least);
+    let (low, high) = values.fold((-0.01, 0.01), least);
     let margin = 0.05 * (high - low);
     low - margin..high + margin
 }
@@ -200,6 +200,7 @@ fn axes<'a, 'b>(
         .bold_line_style(FAINT)
         .light_line_style(BACKGROUND)
         .label_style(font(16).color(&INK))
+        .x_label_formatter(&|value| format!("{}", (value * 1000.0).round() / 1000.0))
         .axis_desc_style(font(18).color(&INK))
         .x_desc(below)
         .y_desc(left)

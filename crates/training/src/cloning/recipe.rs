@@ -92,7 +92,7 @@ impl LearnedOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Throttle {
-    /// -1 to 1, ahead positive.
+    /// Above 0 and at most 1.
     pub constant: f32,
 }
 
@@ -109,8 +109,8 @@ pub struct Augment {
     pub shadow: bool,
     /// The largest shift, as a share of the picture's width and height.
     pub shift: f64,
-    /// The change of steering (or yaw rate, rad/s) for a shift by the whole width. Without it,
-    /// steering has 1.28; a yaw rate's picture is not shifted sideways.
+    /// The change of steering (or yaw rate, rad/s) for a shift by the whole width; if absent, six
+    /// times the deviation of the learned values.
     pub shift_correction: Option<f64>,
 }
 
@@ -234,9 +234,9 @@ impl TrainingRecipe {
             }
         }
         if let Some(throttle) = self.throttle
-            && !(-1.0..=1.0).contains(&throttle.constant)
+            && !(throttle.constant > 0.0 && throttle.constant <= 1.0)
         {
-            return Err(source.error("throttle.constant", "must be -1 to 1"));
+            return Err(source.error("throttle.constant", "must be above 0 and at most 1"));
         }
         let mut meanings: Vec<Meaning> = self.output.iter().map(|o| o.meaning).collect();
         meanings.sort();

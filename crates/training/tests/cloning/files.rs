@@ -134,7 +134,7 @@ fn errors_name_the_file_the_line_and_the_key() {
         (
             "network",
             "throttle = { constant = 2.0 }\nnetwork",
-            "must be -1 to 1",
+            "must be above 0 and at most 1",
         ),
     ] {
         let error = error(&RECIPE.replacen(from, to, 1));

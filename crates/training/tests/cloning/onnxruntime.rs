@@ -61,7 +61,8 @@ fn the_exported_model_answers_as_the_trainer_does() {
             let time = index as f64 * 0.05;
             frames.push(&picture, &label, Place { drive: 0, time });
         }
-        let split = split(&frames.places, 0.2, 1.0, 1).unwrap();
+        let steering: Vec<f32> = (0..24).map(|index| frames.label(index)[0]).collect();
+        let split = split(&frames.places, &steering, 0.2, 1.0, 1).unwrap();
         let task = Task::new(&recipe, shape, recipe.output.clone(), &frames, split);
         let fitted = task
             .fit(task.start(), &mut |_| {
