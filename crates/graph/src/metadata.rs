@@ -45,3 +45,50 @@ pub fn metadata(
     let entries = model.metadata_props.into_iter();
     Ok(entries.map(|entry| (entry.key, entry.value)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ElementType, Graph, GraphBuilder, Op, TensorType};
+
+    fn model(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut b = GraphBuilder::new("positive");
+        let x = TensorType::new(ElementType::F32, [1, 2]);
+        let x = b.input("x", x).unwrap();
+        let y = b.node("relu", Op::Relu, &[x]).unwrap();
+        b.output("y", y).unwrap();
+        b.finish().unwrap().write_with_metadata(entries)
+    }
+
+    #[test]
+    fn entries_do_not_change_the_graph() {
+        let options = ReadOptions::default();
+        let text = "line\nline \u{e9} \"";
+        let with = model(&[(RECIPE_KEY, text), ("", "")]);
+        let entries = metadata(&with, &options).unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[RECIPE_KEY], text);
+        let read = |bytes: &[u8]| Graph::read(bytes, &options).unwrap();
+        assert_eq!(read(&with), read(&model(&[])));
+        assert!(metadata(&model(&[]), &options).unwrap().is_empty());
+    }
+
+    #[test]
+    fn damaged_and_oversized_models_are_refused() {
+        let whole = model(&[(RECIPE_KEY, "text")]);
+        for end in 1..whole.len() {
+            // A cut between two fields leaves a shorter message; nothing may panic.
+            let _ = metadata(&whole[..end], &ReadOptions::default());
+        }
+        assert!(metadata(&whole[..whole.len() - 1], &ReadOptions::default()).is_err());
+        // Two bytes for each empty entry.
+        let mut many = whole;
+        many.extend([14 << 3 | 2, 0].repeat(1 << 16));
+        let tight = ReadOptions {
+            max_decoded_bytes: 1 << 24,
+            ..ReadOptions::default()
+        };
+        assert!(metadata(&many, &tight).is_err());
+        assert!(Graph::read(&many, &tight).is_err());
+    }
+}

@@ -204,7 +204,7 @@ impl<'a> Task<'a> {
     fn is_finished(&self, state: &State) -> bool {
         let settings = &self.recipe.training;
         let epochs = state.history.len();
-        let stale = |(best, _)| epochs - 1 - best >= settings.patience;
+        let stale = |(best, _)| epochs.saturating_sub(best + 1) >= settings.patience;
         epochs >= settings.epochs || state.best.is_some_and(stale)
     }
 

@@ -72,14 +72,15 @@ impl LearnedOutput {
         }
     }
 
-    /// The recorded value of this control.
+    /// The recorded value of this control, if there is a plausible one.
     pub fn of_record(&self, record: &Record) -> Option<f64> {
-        match self.meaning {
+        let value = match self.meaning {
             Meaning::Steering => record.steering,
             Meaning::Throttle => record.throttle,
             Meaning::Speed => record.speed,
             Meaning::YawRate => record.yaw_rate,
-        }
+        };
+        value.filter(|value| value.abs() < MOST)
     }
 
     /// Whether the control turns the car, so that a mirrored picture negates it.
@@ -163,6 +164,9 @@ impl Default for Settings {
     }
 }
 
+/// No control of a car is larger, in any unit.
+const MOST: f64 = 1e6;
+
 fn one() -> f32 {
     1.0
 }
@@ -178,9 +182,9 @@ pub enum TrainingRecipeError {
     Content(#[from] ConfigError),
     /// The recordings have no values that a car can be driven with.
     #[error(
-        "the recordings have neither steering and throttle nor v and w for every frame; record \
-         with a driver's commands, or learn steering alone with throttle = {{ constant = 0.15 }} \
-         in a training recipe"
+        "most frames have neither steering and throttle nor v and w; record a driver's commands \
+         with the frames. To learn steering alone, write throttle = {{ constant = 0.15 }} into the \
+         training recipe"
     )]
     NoLabels,
 }
@@ -293,8 +297,8 @@ impl TrainingRecipe {
         if !(0.02..=0.5).contains(&settings.held_back) {
             return wrong("held_back", "must be 0.02 to 0.5");
         }
-        if !(settings.block_s > 0.0 && settings.block_s <= 3600.0) {
-            return wrong("block_s", "must be above 0 s and at most 3600 s");
+        if !(0.2..=3600.0).contains(&settings.block_s) {
+            return wrong("block_s", "must be 0.2 s to 3600 s");
         }
         Ok(())
     }
