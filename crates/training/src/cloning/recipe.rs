@@ -25,7 +25,7 @@ pub struct TrainingRecipe {
     /// How a camera's frame becomes the network's input.
     pub input: Preprocess,
     /// What the network learns to answer; chosen by the recordings' columns if empty.
-    pub output: Vec<LearnedOutput>,
+    pub output: Vec<WantedOutput>,
     /// The throttle of a network that only steers.
     pub throttle: Option<Throttle>,
     /// Changes of the pictures while training.
@@ -49,27 +49,51 @@ impl Default for TrainingRecipe {
     }
 }
 
-/// One number that the network learns: `meaning = scale * number + offset`.
+/// `[[output]]`: one number that the network is to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct WantedOutput {
+    /// The control.
+    pub meaning: Meaning,
+    /// Factor of the network's number; if absent, the deviation of the recorded values.
+    pub scale: Option<f32>,
+    /// Added after the multiplication; if absent, the mean of the recorded values, or 0 for a
+    /// control that turns the car.
+    pub offset: Option<f32>,
+}
+
+/// One number that the network learns: `meaning = scale * number + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearnedOutput {
     /// The control.
     pub meaning: Meaning,
-    /// Factor of the network's number; 1 if absent.
-    #[serde(default = "one")]
+    /// Factor of the network's number.
     pub scale: f32,
-    /// Added after the multiplication; 0 if absent.
-    #[serde(default)]
+    /// Added after the multiplication.
     pub offset: f32,
 }
 
 impl LearnedOutput {
-    fn of(meaning: Meaning) -> Self {
-        Self {
-            meaning,
+    /// The output for records. Its defaults make the network's numbers about 1 in size: Adam's
+    /// steps do not depend on the unit, and would be far too large for a car that steers by
+    /// hundredths.
+    fn of<'a>(wanted: WantedOutput, records: impl Iterator<Item = &'a Record>) -> Self {
+        let mut output = Self {
+            meaning: wanted.meaning,
             scale: 1.0,
             offset: 0.0,
-        }
+        };
+        let values = records.filter_map(|record| output.of_record(record));
+        let (count, sum, squares) = values.fold((0.0, 0.0, 0.0), |(n, sum, squares), value| {
+            (n + 1.0, sum + value, squares + value * value)
+        });
+        let mean = sum / f64::max(count, 1.0);
+        let variance = squares / f64::max(count, 1.0) - mean * mean;
+        let scale = rounded(variance.max(0.0).sqrt().max(LEAST_SCALE));
+        let offset = if output.turns() { 0.0 } else { rounded(mean) };
+        output.scale = wanted.scale.unwrap_or(scale);
+        output.offset = wanted.offset.unwrap_or(offset);
+        output
     }
 
     /// The recorded value of this control, if there is a plausible one.
@@ -164,12 +188,16 @@ impl Default for Settings {
     }
 }
 
+/// The least scale of an output, in the control's unit.
+const LEAST_SCALE: f64 = 0.01;
+
+/// A number with two significant digits, as a recipe is read.
+fn rounded(value: f64) -> f32 {
+    format!("{value:.1e}").parse().unwrap_or(value as f32)
+}
+
 /// No control of a car is larger, in any unit.
 const MOST: f64 = 1e6;
-
-fn one() -> f32 {
-    1.0
-}
 
 /// Why a training recipe cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -229,11 +257,14 @@ impl TrainingRecipe {
 
     fn check_outputs(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         for (i, output) in self.output.iter().enumerate() {
-            if !(output.scale.is_finite() && output.scale != 0.0) {
+            if output
+                .scale
+                .is_some_and(|scale| !(scale.is_finite() && scale != 0.0))
+            {
                 let key = format!("output.{i}.scale");
                 return Err(source.error(&key, "must be a finite number other than 0"));
             }
-            if !output.offset.is_finite() {
+            if output.offset.is_some_and(|offset| !offset.is_finite()) {
                 return Err(source.error(&format!("output.{i}.offset"), "must be finite"));
             }
         }
@@ -313,8 +344,7 @@ impl TrainingRecipe {
         Architecture::new(self.network, input, outputs)
     }
 
-    /// The outputs: those of the recipe, or else those that the records have values for. A speed
-    /// and a yaw rate are then scaled by their range.
+    /// The outputs: those of the recipe, or else those that most records have values for.
     ///
     /// # Errors
     /// When the records have none.
@@ -322,43 +352,41 @@ impl TrainingRecipe {
         &self,
         records: impl Iterator<Item = &'a Record> + Clone,
     ) -> Result<Vec<LearnedOutput>, TrainingRecipeError> {
+        let wanted = self.wanted(records.clone())?;
+        let of = |wanted| LearnedOutput::of(wanted, records.clone());
+        Ok(wanted.into_iter().map(of).collect())
+    }
+
+    fn wanted<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+    ) -> Result<Vec<WantedOutput>, TrainingRecipeError> {
         if !self.output.is_empty() {
             return Ok(self.output.clone());
         }
-        let steering = LearnedOutput::of(Meaning::Steering);
+        let of = |meaning| WantedOutput {
+            meaning,
+            scale: None,
+            offset: None,
+        };
         if self.throttle.is_some() {
-            return Ok(vec![steering]);
+            return Ok(vec![of(Meaning::Steering)]);
         }
-        let all = |wanted: &[LearnedOutput]| {
-            let has = |record| {
-                wanted
-                    .iter()
-                    .all(|output| output.of_record(record).is_some())
-            };
-            // A few rows without a value do not decide what is learned.
-            let (count, with) = (records.clone()).fold((0usize, 0usize), |(all, with), record| {
-                (all + 1, with + usize::from(has(record)))
-            });
+        // A few rows without a value do not decide what is learned.
+        let most_have = |has: &dyn Fn(&Record) -> bool| {
+            let (count, with) = records
+                .clone()
+                .fold((0usize, 0usize), |(all, with), record| {
+                    (all + 1, with + usize::from(has(record)))
+                });
             with * 2 > count
         };
-        let pedals = vec![steering, LearnedOutput::of(Meaning::Throttle)];
-        if all(&pedals) {
-            return Ok(pedals);
+        if most_have(&|record| record.steering.is_some() && record.throttle.is_some()) {
+            return Ok(vec![of(Meaning::Steering), of(Meaning::Throttle)]);
         }
-        let mut twist = vec![
-            LearnedOutput::of(Meaning::Speed),
-            LearnedOutput::of(Meaning::YawRate),
-        ];
-        if !all(&twist) {
-            return Err(TrainingRecipeError::NoLabels);
+        match most_have(&|record| record.speed.is_some() && record.yaw_rate.is_some()) {
+            true => Ok(vec![of(Meaning::Speed), of(Meaning::YawRate)]),
+            false => Err(TrainingRecipeError::NoLabels),
         }
-        for output in &mut twist {
-            let values = records
-                .clone()
-                .filter_map(|record| output.of_record(record));
-            let largest = values.fold(0.0, |most: f64, value| most.max(value.abs()));
-            output.scale = (largest.ceil() as f32).max(1.0);
-        }
-        Ok(twist)
     }
 }

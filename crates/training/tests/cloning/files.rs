@@ -27,16 +27,21 @@ fn the_recipe_compiles_as_it_is_and_lies_in_the_model_too() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("tub");
     pedals(&data, 60);
-    let training = RECIPE.replace(
-        "[input]",
-        "[input]\ncolour = \"bgr\"\nmean = [0.1, 0.2, 0.3]",
-    );
+    let outputs = "[[output]]\nmeaning = \"steering\"\nscale = -0.5\noffset = 0.25\n\
+                   [[output]]\nmeaning = \"throttle\"\n[augment]";
+    let input = "[input]\ncolour = \"bgr\"\nmean = [0.1, 0.2, 0.3]";
+    let training = RECIPE.replace("[augment]", outputs);
+    let training = training.replace("[input]", input);
     run(&plan(&data, &training, folder.path(), "car")).unwrap();
     let (recipe, text) = recipe_of(folder.path(), "car");
     let trained = TrainingRecipe::parse("training.toml", &training).unwrap();
     assert_eq!(recipe.input, trained.input);
     assert_eq!(recipe.domain, Domain::Physical);
     assert_eq!(recipe.model, Path::new("car.onnx"));
+    assert_eq!(
+        (recipe.output[0].scale, recipe.output[0].offset),
+        (-0.5, 0.25)
+    );
     let meanings: Vec<Meaning> = recipe.output.iter().map(|output| output.meaning).collect();
     assert_eq!(meanings, [Meaning::Steering, Meaning::Throttle]);
     assert_eq!(
@@ -68,7 +73,15 @@ fn speed_and_yaw_rate_are_learned_in_their_units() {
     assert!(trained.scores[0].mean.root_mean_square < 1e-6);
     let (recipe, text) = recipe_of(folder.path(), "car");
     assert_eq!(recipe.domain, Domain::Simulated);
-    assert_eq!((recipe.output[0].scale, recipe.output[1].scale), (7.0, 3.0));
+    let scales: Vec<(f32, f32)> = (recipe.output.iter())
+        .map(|output| (output.scale, output.offset))
+        .collect();
+    // The mean of a speed that never changes; the deviation of the yaw rate, 3 * 0.7 / sqrt(2).
+    assert_eq!(scales[0], (0.01, 6.5));
+    assert!(
+        (1.4..=1.6).contains(&scales[1].0) && scales[1].1 == 0.0,
+        "{scales:?}"
+    );
     let source = Source::new("car.toml", &text);
     compile_recipe(recipe, &source, folder.path(), "car").unwrap();
 }

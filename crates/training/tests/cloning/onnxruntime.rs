@@ -46,7 +46,7 @@ fn the_exported_model_answers_as_the_trainer_does() {
             "network = \"{network}\"\n[input]\nwidth = {}\nheight = {}\ncolour = \"{colour}\"\n\
              scale = 1.0\nmean = [100.0, 90.0, 80.0]\nstd = [40.0, 50.0, 60.0]\n\
              [[output]]\nmeaning = \"steering\"\nscale = 0.5\noffset = 0.1\n\
-             [[output]]\nmeaning = \"throttle\"\n[training]\nepochs = 1\nbatch = 8\n",
+             [[output]]\nmeaning = \"throttle\"\nscale = 2.0\n[training]\nepochs = 1\nbatch = 8\n",
             side.0, side.1
         );
         let recipe = TrainingRecipe::parse("training.toml", &text).unwrap();
@@ -63,7 +63,8 @@ fn the_exported_model_answers_as_the_trainer_does() {
         }
         let steering: Vec<f32> = (0..24).map(|index| frames.label(index)[0]).collect();
         let split = split(&frames.places, &steering, 0.2, 1.0, 1).unwrap();
-        let task = Task::new(&recipe, shape, recipe.output.clone(), &frames, split);
+        let outputs = recipe.outputs(std::iter::empty()).unwrap();
+        let task = Task::new(&recipe, shape, outputs, &frames, split);
         let fitted = task
             .fit(task.start(), &mut |_| {
                 Ok(std::ops::ControlFlow::Continue(()))
