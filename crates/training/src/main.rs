@@ -23,6 +23,7 @@ use pilotage_training::imitate::{Plan, imitate, report};
 use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
+use pilotage_vehicle::Domain;
 
 /// Trains driving policies in the simulator and from recordings.
 #[derive(Parser)]
@@ -60,6 +61,9 @@ struct Train {
     /// The network, instead of the recipe's.
     #[arg(long, value_enum)]
     network: Option<NetworkKind>,
+    /// The cars that were recorded, instead of the recipe's domain: simulated or physical.
+    #[arg(long, value_parser = domain)]
+    domain: Option<Domain>,
     /// The most passes over the frames, instead of the recipe's.
     #[arg(long)]
     epochs: Option<usize>,
@@ -220,6 +224,14 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn domain(name: &str) -> Result<Domain, &'static str> {
+    match name {
+        "simulated" => Ok(Domain::Simulated),
+        "physical" => Ok(Domain::Physical),
+        _ => Err("simulated or physical"),
+    }
+}
+
 fn train(arguments: &Train) -> anyhow::Result<()> {
     let mut recipe = match &arguments.recipe {
         Some(path) => TrainingRecipe::read(path)?,
@@ -227,6 +239,9 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
     };
     if let Some(network) = arguments.network {
         recipe.network = network;
+    }
+    if let Some(domain) = arguments.domain {
+        recipe.domain = domain;
     }
     if let Some(epochs) = arguments.epochs {
         anyhow::ensure!(
