@@ -14,6 +14,7 @@ mod external;
 mod fold;
 mod graph;
 mod infer;
+mod metadata;
 mod onnx;
 mod op;
 mod read;
@@ -26,6 +27,7 @@ pub use builder::GraphBuilder;
 pub use error::{GraphError, OpError};
 pub use external::{DataFileError, DataFiles};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};
+pub use metadata::{RECIPE_KEY, metadata};
 pub use op::{
     AutoPad, Comparison, Conv, Function, Gemm, Op, Pad, PadMode, Pool, Reduction, SliceAxis,
 };

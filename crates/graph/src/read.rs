@@ -9,7 +9,7 @@ mod order;
 mod refusals;
 mod tensors;
 mod types;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -148,7 +148,7 @@ fn default_domain(domain: String) -> String {
     }
 }
 
-fn limit(what: &str, size: usize, limit: usize) -> Result<(), GraphError> {
+pub(crate) fn limit(what: &str, size: usize, limit: usize) -> Result<(), GraphError> {
     match size <= limit {
         true => Ok(()),
         false => Err(GraphError::TooLarge {

@@ -8,8 +8,9 @@ use prost::Message;
 
 use crate::infer::floor_output;
 use crate::onnx::{
-    AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
+    AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto, attribute_type, data_type,
 };
 use crate::{
     ElementType, Graph, Node, Op, Pad, PadMode, Pool, Reduction, SliceAxis, Tensor, TensorData,
@@ -34,6 +35,13 @@ impl Graph {
     /// The graph must be valid (see [`Graph::check`]). The model of an invalid graph does not
     /// read back.
     pub fn write(&self) -> Vec<u8> {
+        self.write_with_metadata(&[])
+    }
+
+    /// As [`write`](Self::write), with entries of a key and a value in the model's
+    /// `metadata_props`, which [`metadata`](crate::metadata) reads. ONNX requires that each key
+    /// occurs once.
+    pub fn write_with_metadata(&self, metadata: &[(&str, &str)]) -> Vec<u8> {
         let newer = self.nodes.iter().any(|n| self.needs_newer(n));
         let mut writer = Writer {
             graph: self,
@@ -60,6 +68,13 @@ impl Graph {
                 domain: String::new(),
                 version: writer.opset,
             }],
+            metadata_props: metadata
+                .iter()
+                .map(|&(key, value)| StringStringEntryProto {
+                    key: key.to_owned(),
+                    value: value.to_owned(),
+                })
+                .collect(),
             graph: Some(GraphProto {
                 // ONNX requires a name for every graph.
                 name: match self.name.is_empty() {

@@ -3,9 +3,9 @@
 /// The state of Adam: running means of the gradient and of its square.
 #[derive(Debug, Clone)]
 pub struct Adam {
-    mean: Vec<f32>,
-    square: Vec<f32>,
-    steps: i32,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) square: Vec<f32>,
+    pub(crate) steps: i32,
 }
 
 const BETA_1: f32 = 0.9;

@@ -12,22 +12,34 @@ pub fn table(
     statistics: &Statistics,
     random: &mut Random,
 ) -> [[f32; 256]; 3] {
-    if random.chance(0.5) {
+    let Some(levels) = levels(random) else {
         return *plain;
-    }
-    let gain = random.log_range(0.65, 1.4);
-    let gamma = random.log_range(0.75, 1.35);
-    let lift = random.range(-0.06, 0.06);
+    };
     let mut table = *plain;
     for (colour, values) in table.iter_mut().enumerate() {
-        let cast = gain * random.log_range(0.88, 1.14);
         let deviation = libm::sqrtf(statistics.variance[colour] + crate::network::EPSILON);
-        for (byte, value) in values.iter_mut().enumerate() {
-            let light = libm::pow(byte as f64 / 255.0, gamma) * cast + lift;
-            // Rounded to the precision of a byte, as from a camera.
-            let level = libm::round(light.clamp(0.0, 1.0) * 255.0) as f32 / 255.0;
+        for (value, level) in values.iter_mut().zip(levels[colour]) {
+            let level = f32::from(level) / 255.0;
             *value = (level - statistics.mean[colour]) / deviation;
         }
     }
     table
+}
+
+/// What every byte of a colour becomes under a random brightness, colour cast, contrast and gamma,
+/// rounded as from a camera; `None`, for no change, in half of the calls.
+pub fn levels(random: &mut Random) -> Option<[[u8; 256]; 3]> {
+    if random.chance(0.5) {
+        return None;
+    }
+    let gain = random.log_range(0.65, 1.4);
+    let gamma = random.log_range(0.75, 1.35);
+    let lift = random.range(-0.06, 0.06);
+    Some(std::array::from_fn(|_| {
+        let cast = gain * random.log_range(0.88, 1.14);
+        std::array::from_fn(|byte| {
+            let light = libm::pow(byte as f64 / 255.0, gamma) * cast + lift;
+            libm::round(light.clamp(0.0, 1.0) * 255.0) as u8
+        })
+    }))
 }

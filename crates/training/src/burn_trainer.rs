@@ -11,6 +11,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::architecture::Architecture;
 use crate::dataset::Sample;
 use crate::network::{CONVOLUTIONS, HEIGHT, OUTPUTS, PICTURE, SPANS, Statistics, WIDTH, Weights};
 use crate::planes::{order, planes};
@@ -53,10 +54,11 @@ struct Layer<const D: usize> {
 
 impl<const D: usize> Layer<D> {
     fn new(from: &Weights, layer: usize, shape: [usize; D], device: &Device) -> Self {
+        let matrix = planes(&Architecture::of_the_simulator(), &from.values, layer);
         let bias = from.bias(layer).to_vec();
         let outputs = bias.len();
         Self {
-            weights: Parameter::new(planes(from, layer), shape, device),
+            weights: Parameter::new(matrix, shape, device),
             bias: Parameter::new(bias, [outputs], device),
         }
     }
@@ -80,7 +82,8 @@ impl<const D: usize> Layer<D> {
     fn write(&self, layer: usize, values: &mut [f32]) -> Result<(), LearnError> {
         let span = SPANS[layer];
         let matrix = &mut values[span.start..span.bias()];
-        for (place, value) in order(layer).into_iter().zip(numbers(&self.weights.value)?) {
+        let places = order(&Architecture::of_the_simulator(), layer);
+        for (place, value) in places.into_iter().zip(numbers(&self.weights.value)?) {
             matrix[place] = value;
         }
         values[span.bias()..span.end()].copy_from_slice(&numbers(&self.bias.value)?);

@@ -10,6 +10,7 @@ use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, Walls
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
+use crate::architecture::Architecture;
 use crate::dataset::{Dataset, normalised, physical};
 use crate::expert::Expert;
 use crate::network::Weights;
@@ -177,8 +178,9 @@ pub fn collect(
     mut tick: impl FnMut(usize),
 ) -> Result<(), VisionError> {
     let threads = rayon::current_num_threads();
+    let shape = Architecture::of_the_simulator();
     let mut passes: Vec<Pass> = (0..threads)
-        .map(|_| Pass::new(LANES.div_ceil(threads)))
+        .map(|_| Pass::new(&shape, LANES.div_ceil(threads)))
         .collect();
     let mut next = seed;
     let mut next_seed = || {

@@ -2,10 +2,12 @@
 
 use pilotage_graph::{
     Conv, ElementType, Gemm, Graph, GraphBuilder, GraphError, Op, ReadOptions, Tensor,
-    TensorSizeError, TensorType,
+    TensorSizeError, TensorType, ValueId,
 };
+use pilotage_vision::Layout;
 
-use crate::network::{CONVOLUTIONS, EPSILON, HEIGHT, SPANS, Statistics, TRAINED, WIDTH, Weights};
+use crate::architecture::Architecture;
+use crate::network::{EPSILON, SPANS, Statistics, TRAINED, Weights};
 use crate::planes::{order, planes};
 
 /// Why a network cannot be written as ONNX or read from it.
@@ -25,8 +27,8 @@ pub enum ExportError {
     OtherNetwork(String),
 }
 
-fn layer_name(layer: usize) -> String {
-    match layer.checked_sub(CONVOLUTIONS.len()) {
+fn layer_name(shape: &Architecture, layer: usize) -> String {
+    match layer.checked_sub(shape.convolutions.len()) {
         None => format!("conv{}", layer + 1),
         Some(linear) => format!("fc{}", linear + 1),
     }
@@ -38,61 +40,108 @@ fn layer_name(layer: usize) -> String {
 /// # Errors
 /// Never for weights of this network's size.
 pub fn to_onnx(weights: &Weights) -> Result<Vec<u8>, ExportError> {
-    let mut graph = GraphBuilder::new("pilotnet");
-    let image = TensorType::new(ElementType::F32, [1, 3, HEIGHT, WIDTH]);
-    let mut value = graph.input("image", image)?;
-    let mut norm = vec![value];
-    let Statistics { mean, variance } = weights.statistics;
-    for (name, numbers) in [
-        ("scale", [1.0; 3]),
-        ("shift", [0.0; 3]),
-        ("mean", mean),
-        ("variance", variance),
-    ] {
-        let tensor = Tensor::new([3], numbers.to_vec())?;
-        norm.push(graph.constant(format!("norm.{name}"), tensor)?);
+    let shape = Architecture::of_the_simulator();
+    let graph = graph(&shape, &weights.statistics, &weights.values, Layout::Nchw)?;
+    Ok(graph.write())
+}
+
+/// The network as a graph: input `image`, float32, one picture in `layout`, before the
+/// normalisation by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
+///
+/// # Errors
+/// When `weights` is not of the network's size.
+pub fn graph(
+    shape: &Architecture,
+    statistics: &Statistics,
+    weights: &[f32],
+    layout: Layout,
+) -> Result<Graph, ExportError> {
+    let mut graph = GraphBuilder::new(shape.name);
+    let [height, width, channels] = shape.input;
+    let axes = match layout {
+        Layout::Nchw => [1, channels, height, width],
+        Layout::Nhwc => [1, height, width, channels],
+    };
+    let mut value = graph.input("image", TensorType::new(ElementType::F32, axes))?;
+    if layout == Layout::Nhwc {
+        let perm = vec![0, 3, 1, 2];
+        value = graph.node("planes", Op::Transpose { perm }, &[value])?;
     }
-    let op = Op::BatchNormalization { epsilon: EPSILON };
-    value = graph.node("norm", op, &norm)?;
-    for (layer, span) in SPANS.iter().enumerate() {
-        let name = layer_name(layer);
-        let matrix = planes(weights, layer);
-        let (shape, op) = match CONVOLUTIONS.get(layer) {
-            Some(convolution) => {
-                let kernel = [convolution.kernel; 2];
-                let conv = Conv {
-                    kernel,
-                    strides: [convolution.stride; 2],
-                    pads: [0; 4],
-                    dilations: [1, 1],
-                    groups: 1,
-                };
-                let shape = vec![span.outputs, convolution.input[2], kernel[0], kernel[1]];
-                (shape, Op::Conv(conv))
-            }
-            None => {
-                if layer == CONVOLUTIONS.len() {
-                    value = graph.node("flatten", Op::Flatten { axis: 1 }, &[value])?;
-                }
-                let gemm = Gemm {
-                    alpha: 1.0,
-                    beta: 1.0,
-                    transpose_a: false,
-                    transpose_b: true,
-                };
-                (vec![span.outputs, span.inputs], Op::Gemm(gemm))
-            }
-        };
-        let matrix = graph.constant(format!("{name}.weight"), Tensor::new(shape, matrix)?)?;
-        let bias = Tensor::new([span.outputs], weights.bias(layer).to_vec())?;
-        let bias = graph.constant(format!("{name}.bias"), bias)?;
-        value = graph.node(name.as_str(), op, &[value, matrix, bias])?;
-        if layer + 1 < SPANS.len() {
-            value = graph.node(format!("{name}.relu"), Op::Relu, &[value])?;
+    if shape.normalised {
+        value = normalisation(&mut graph, value, statistics, channels)?;
+    }
+    for layer in 0..shape.layers() {
+        if layer == shape.convolutions.len() {
+            value = graph.node("flatten", Op::Flatten { axis: 1 }, &[value])?;
+        }
+        value = add_layer(&mut graph, shape, weights, layer, value)?;
+        if layer + 1 < shape.layers() {
+            let name = format!("{}.relu", layer_name(shape, layer));
+            value = graph.node(name, Op::Relu, &[value])?;
         }
     }
     graph.output("controls", value)?;
-    Ok(graph.finish()?.write())
+    Ok(graph.finish()?)
+}
+
+fn normalisation(
+    graph: &mut GraphBuilder,
+    value: ValueId,
+    statistics: &Statistics,
+    channels: usize,
+) -> Result<ValueId, ExportError> {
+    let Statistics { mean, variance } = statistics;
+    let mut norm = vec![value];
+    for (name, numbers) in [
+        ("scale", &[1.0; 3]),
+        ("shift", &[0.0; 3]),
+        ("mean", mean),
+        ("variance", variance),
+    ] {
+        let tensor = Tensor::new([channels], numbers[..channels].to_vec())?;
+        norm.push(graph.constant(format!("norm.{name}"), tensor)?);
+    }
+    let op = Op::BatchNormalization { epsilon: EPSILON };
+    Ok(graph.node("norm", op, &norm)?)
+}
+
+fn add_layer(
+    graph: &mut GraphBuilder,
+    network: &Architecture,
+    weights: &[f32],
+    layer: usize,
+    value: ValueId,
+) -> Result<ValueId, ExportError> {
+    let span = network.spans[layer];
+    let name = layer_name(network, layer);
+    let (shape, op) = match network.convolutions.get(layer) {
+        Some(convolution) => {
+            let kernel = [convolution.kernel; 2];
+            let conv = Conv {
+                kernel,
+                strides: [convolution.stride; 2],
+                pads: [0; 4],
+                dilations: [1, 1],
+                groups: 1,
+            };
+            let shape = vec![span.outputs, convolution.input[2], kernel[0], kernel[1]];
+            (shape, Op::Conv(conv))
+        }
+        None => {
+            let gemm = Gemm {
+                alpha: 1.0,
+                beta: 1.0,
+                transpose_a: false,
+                transpose_b: true,
+            };
+            (vec![span.outputs, span.inputs], Op::Gemm(gemm))
+        }
+    };
+    let matrix = Tensor::new(shape, planes(network, weights, layer))?;
+    let matrix = graph.constant(format!("{name}.weight"), matrix)?;
+    let bias = Tensor::new([span.outputs], weights[span.bias()..span.end()].to_vec())?;
+    let bias = graph.constant(format!("{name}.bias"), bias)?;
+    Ok(graph.node(name, op, &[value, matrix, bias])?)
 }
 
 /// Reads the weights from a model that [`to_onnx`] wrote.
@@ -116,11 +165,12 @@ pub fn from_onnx(bytes: &[u8]) -> Result<Weights, ExportError> {
         mean: three("norm.mean")?,
         variance: three("norm.variance")?,
     };
+    let shape = Architecture::of_the_simulator();
     let mut values = vec![0.0; TRAINED];
     for (layer, span) in SPANS.iter().enumerate() {
-        let name = layer_name(layer);
+        let name = layer_name(&shape, layer);
         let matrix = numbers(&format!("{name}.weight"), span.inputs * span.outputs)?;
-        for (&number, place) in matrix.iter().zip(order(layer)) {
+        for (&number, place) in matrix.iter().zip(order(&shape, layer)) {
             values[span.start + place] = number;
         }
         let bias = numbers(&format!("{name}.bias"), span.outputs)?;

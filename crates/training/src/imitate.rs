@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use pilotage_simulator::{CarKind, Circuit, Random};
 use pilotage_vision::VisionError;
 
@@ -15,6 +14,7 @@ use crate::evaluate::{drive, plain};
 use crate::expert::Expert;
 use crate::network::{Statistics, Weights};
 use crate::policy::Policy;
+use crate::progress;
 use crate::trainer::{LearnError, normalise};
 
 /// The parameters of a training run.
@@ -125,7 +125,7 @@ fn gather(
     if plan.frames == 0 {
         return Ok(());
     }
-    let bar = progress(plan.frames, &format!("round {round}: driving"));
+    let bar = progress::bar(plan.frames, &format!("round {round}: driving"));
     // The expert's share halves with every round.
     let student = weights.map(|weights| (weights, 0.5_f64.powi(round as i32)));
     let seed = Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2);
@@ -149,7 +149,7 @@ fn train(
     let statistics = weights.statistics;
     let plain = statistics.table();
     let mut learner = plan.backend.learner(weights, plan.batch)?;
-    let bar = progress(steps * plan.batch, &format!("round {round}: learning"));
+    let bar = progress::bar(steps * plan.batch, &format!("round {round}: learning"));
     for epoch in 0..epochs {
         let mut random = Random::stream(plan.seed, ((round as u64) << 32) + epoch as u64);
         let mut samples: Vec<Sample> = (0..data.len())
@@ -176,12 +176,8 @@ fn train(
             bar.inc(samples.len() as u64);
         }
         let error = errors / batches as f64;
-        bar.suspend(|| {
-            let line = format!("round {round}, epoch {epoch}: mean squared error {error:.6}");
-            pilotage_console::say_always(line);
-            // The bar is drawn again after the message.
-            pilotage_console::flush(pilotage_console::FLUSH);
-        });
+        let line = format!("round {round}, epoch {epoch}: mean squared error {error:.6}");
+        progress::say(&bar, line);
     }
     bar.finish();
     learner.weights()
@@ -219,15 +215,4 @@ fn shuffle(samples: &mut [Sample], random: &mut Random) {
     for last in (1..samples.len()).rev() {
         samples.swap(last, random.below(last + 1));
     }
-}
-
-fn progress(length: usize, message: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg:36} {wide_bar} {pos}/{len} {per_sec} {eta}")
-    {
-        bar.set_style(style);
-    }
-    bar.set_message(message.to_owned());
-    bar
 }

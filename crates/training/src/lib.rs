@@ -2,16 +2,20 @@
 //!
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
 //! [`expert`], a [`trainer`] learns from them, [`evaluate`] tests the result, and [`export`] writes
-//! it as ONNX. `docs/training.md` describes the method and how the shipped model was made.
+//! it as ONNX. [`cloning`] trains from an operator's recordings instead. `docs/training.md`
+//! describes both methods and how the shipped model was made.
 
 pub mod adam;
+pub mod architecture;
 pub mod augment;
 pub mod backend;
 #[cfg(any(feature = "burn", feature = "burn-wgpu"))]
 pub mod burn_trainer;
 pub mod checkpoint;
+pub mod cloning;
 pub mod collect;
 pub mod dataset;
+pub mod descent;
 pub mod evaluate;
 pub mod expert;
 pub mod export;
@@ -21,6 +25,7 @@ pub mod network;
 pub mod pass;
 pub mod planes;
 pub mod policy;
+mod progress;
 pub mod recording;
 pub mod rollout;
 pub mod trainer;

@@ -1,14 +1,19 @@
 //! `pilotage-training`: trains driving policies in the simulator and from recordings.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use pilotage_console::print;
+use pilotage_training::architecture::NetworkKind;
 use pilotage_training::backend::Backend;
 use pilotage_training::checkpoint::read_weights;
+use pilotage_training::cloning::recipe::TrainingRecipe;
+use pilotage_training::cloning::score::ScoreTable;
+use pilotage_training::cloning::{self, Target};
 use pilotage_training::collect::collect;
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, suites};
@@ -18,8 +23,9 @@ use pilotage_training::imitate::{Plan, imitate, report};
 use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
+use pilotage_vehicle::Domain;
 
-/// Trains driving policies in the simulator.
+/// Trains driving policies in the simulator and from recordings.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -29,6 +35,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Learn from recordings what their driver did, for any car and camera.
+    Train(Train),
     /// Learn from an expert that knows the true state.
     Imitate(Imitate),
     /// Drive every circuit under every difficult condition and print the results.
@@ -37,6 +45,40 @@ enum Command {
     Export(Export),
     /// Write a recording: frames of the expert's driving with data.csv.
     Record(Record),
+}
+
+#[derive(clap::Args)]
+struct Train {
+    /// A recording to learn from: a tub, a folder with data.csv, a Udacity log. May be repeated.
+    #[arg(long, value_name = "FOLDER", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// A recording to measure the error on; otherwise a part of the data is held back.
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    validation: Vec<PathBuf>,
+    /// The training recipe: network, input, outputs, augmentation (docs/training.md).
+    #[arg(long, value_name = "NAME.toml")]
+    recipe: Option<PathBuf>,
+    /// The network, instead of the recipe's.
+    #[arg(long, value_enum)]
+    network: Option<NetworkKind>,
+    /// The cars that were recorded, instead of the recipe's domain: simulated or physical.
+    #[arg(long, value_parser = domain)]
+    domain: Option<Domain>,
+    /// The most passes over the frames, instead of the recipe's.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Seed of every random choice, instead of the recipe's.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The model to write: NAME.onnx, with NAME.toml for `pilotage compile` and NAME.png.
+    #[arg(long, value_name = "NAME")]
+    out: PathBuf,
+    /// Continue an interrupted run.
+    #[arg(long)]
+    resume: bool,
+    /// Overwrite existing files.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(clap::Args)]
@@ -68,9 +110,9 @@ struct Imitate {
     /// A short run to check that everything works; the model will hardly drive.
     #[arg(long, conflicts_with_all = ["rounds", "frames", "epochs", "last_epochs"])]
     quick: bool,
-    /// The model's file.
-    #[arg(long, default_value = "engines/pilotnet.onnx")]
-    out: PathBuf,
+    /// The model's file; engines/pilotnet.onnx, or needed with --data.
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// Folder for checkpoints.
     #[arg(long, default_value = "target/training")]
     checkpoints: PathBuf,
@@ -133,14 +175,28 @@ fn main() -> ExitCode {
     pilotage_console::run(|| match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            pilotage_console::say_always(format_args!("error: {error:#}"));
+            pilotage_console::say_always(format_args!("error: {}", one_line(&error)));
             ExitCode::FAILURE
         }
     })
 }
 
+/// The error with its causes, each once: many messages have their cause already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Train(arguments) => train(&arguments),
         Command::Imitate(arguments) => learn(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
         Command::Export(arguments) => write(&load(&arguments.model)?, &arguments.out),
@@ -168,7 +224,75 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn domain(name: &str) -> Result<Domain, &'static str> {
+    match name {
+        "simulated" => Ok(Domain::Simulated),
+        "physical" => Ok(Domain::Physical),
+        _ => Err("simulated or physical"),
+    }
+}
+
+fn train(arguments: &Train) -> anyhow::Result<()> {
+    let mut recipe = match &arguments.recipe {
+        Some(path) => TrainingRecipe::read(path)?,
+        None => TrainingRecipe::default(),
+    };
+    if let Some(network) = arguments.network {
+        recipe.network = network;
+    }
+    if let Some(domain) = arguments.domain {
+        recipe.domain = domain;
+    }
+    if let Some(epochs) = arguments.epochs {
+        anyhow::ensure!(
+            (1..=10_000).contains(&epochs),
+            "--epochs must be 1 to 10000"
+        );
+        recipe.training.epochs = epochs;
+    }
+    if let Some(seed) = arguments.seed {
+        recipe.training.seed = seed;
+    }
+    let (force, resume) = (arguments.force, arguments.resume);
+    let target = Target::new(&arguments.out, arguments.recipe.as_deref(), force, resume)?;
+    let plan = cloning::Plan {
+        data: arguments.data.clone(),
+        validation: arguments.validation.clone(),
+        recipe,
+        target,
+        resume,
+    };
+    let trained = cloning::train(&plan, |_| ControlFlow::Continue(()))?;
+    let (best, passes) = trained.passes;
+    print(format_args!(
+        "pass {} of {passes} is the best\n{}",
+        best + 1,
+        ScoreTable(&trained.scores)
+    ));
+    for score in trained.scores.iter().filter(|score| !score.is_better()) {
+        pilotage_console::say_always(format_args!(
+            "warning: {} is not learned: a constant answer is as good on held-back frames; more \
+             frames, another crop or a look at the recording (`pilotage data show`) may help",
+            score.meaning.name()
+        ));
+    }
+    let target = &plan.target;
+    print(format_args!(
+        "wrote {}, {} and {}; next: pilotage compile {}",
+        target.onnx().display(),
+        target.toml().display(),
+        target.png().display(),
+        target.toml().display()
+    ));
+    Ok(())
+}
+
 fn learn(arguments: &Imitate) -> anyhow::Result<()> {
+    let out = match (&arguments.out, arguments.data.is_empty()) {
+        (Some(out), _) => out.clone(),
+        (None, true) => PathBuf::from("engines/pilotnet.onnx"),
+        (None, false) => anyhow::bail!("--data needs --out: the default is the shipped model"),
+    };
     let default_frames = match (arguments.data.is_empty(), arguments.quick) {
         (true, false) => 10_000,
         (true, true) => 1000,
@@ -206,7 +330,7 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
         ));
     }
     let weights = imitate(&plan, &mut data, |_, weights| Ok(report(weights)?))?;
-    write(&weights, &arguments.out)
+    write(&weights, &out)
 }
 
 fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 //! layers that end in two outputs. The input picture is rows of interleaved RGB, and all feature
 //! maps have the same layout (height, width, channels).
 
-use pilotage_simulator::Random;
+use crate::architecture::Architecture;
 
 /// Height of the network's input picture, in pixels.
 pub const HEIGHT: usize = 66;
@@ -218,22 +218,10 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Initial weights: uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving
-    /// Deep into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its
-    /// biases are the middle of the output range.
+    /// Initial weights, as [`Architecture::fresh`] draws them. The biases of the last layer are the
+    /// middle of the output range.
     pub fn fresh(statistics: Statistics, seed: u64) -> Self {
-        let mut random = Random::new(seed);
-        let mut values = vec![0.0; TRAINED];
-        for (layer, span) in SPANS.iter().enumerate() {
-            let mut bound = libm::sqrt(6.0 / span.inputs as f64);
-            if layer + 1 == LAYERS {
-                bound *= 0.1;
-            }
-            for value in &mut values[span.start..span.bias()] {
-                *value = random.range(-bound, bound) as f32;
-            }
-        }
-        values[SPANS[LAYERS - 1].bias()..].fill(0.5);
+        let values = Architecture::of_the_simulator().fresh(&[0.5; OUTPUTS], seed);
         Self { statistics, values }
     }
 

@@ -3,10 +3,11 @@
 //! Convolutions are matrix products over unfolded patches (Chellapilla, Puri, Simard, "High
 //! Performance Convolutional Neural Networks for Document Processing", 2006).
 
+use pilotage_simulator::Random;
+
+use crate::architecture::Architecture;
 use crate::matrix::{Matrix, multiply};
-use crate::network::{
-    CONVOLUTIONS, Convolution, LAYERS, LINEARS, OUTPUTS, PICTURE, SPANS, TRAINED, Weights,
-};
+use crate::network::Convolution;
 
 /// Copies every patch of a map into a row of `patches`.
 fn unfold(convolution: &Convolution, input: &[f32], patches: &mut [f32]) {
@@ -67,122 +68,165 @@ fn add_rows(rows: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Zeroes the gradients of outputs that ReLU has cut off.
-fn mask(gradients: &mut [f32], outputs: &[f32]) {
+/// Zeroes the gradients of outputs that ReLU or dropout has cut off, and multiplies the others by
+/// `scale`, as dropout did with the outputs.
+fn mask(gradients: &mut [f32], outputs: &[f32], scale: f32) {
     for (gradient, &output) in gradients.iter_mut().zip(outputs) {
         if output <= 0.0 {
             *gradient = 0.0;
+        } else {
+            *gradient *= scale;
         }
+    }
+}
+
+/// Drops each output with the probability `share`, and divides the others by the remaining share.
+fn drop_outputs(outputs: &mut [f32], share: f32, random: &mut Random) {
+    let scale = 1.0 / (1.0 - share);
+    for output in outputs {
+        let kept = !random.chance(f64::from(share));
+        *output *= if kept { scale } else { 0.0 };
     }
 }
 
 /// The buffers for up to `capacity` pictures, reused from call to call.
 #[derive(Debug)]
 pub struct Pass {
+    architecture: Architecture,
     capacity: usize,
     /// The normalised input, then the output of every layer.
     maps: Vec<Vec<f32>>,
     patches: Vec<f32>,
     /// Gradients of the outputs of two neighbouring layers.
     gradients: [Vec<f32>; 2],
+    /// Whether the last forward pass dropped outputs.
+    dropped: bool,
     /// The gradient of every weight, summed over the pictures.
     pub slope: Vec<f32>,
 }
 
-/// The size of one picture's map after `layer` layers.
-fn size(layer: usize) -> usize {
-    match layer.checked_sub(CONVOLUTIONS.len() + 1) {
-        None if layer == 0 => PICTURE,
-        None => CONVOLUTIONS[layer - 1].outputs(),
-        Some(linear) => LINEARS[linear][1],
-    }
-}
-
 impl Pass {
     /// Allocates the buffers for up to `capacity` pictures.
-    pub fn new(capacity: usize) -> Self {
-        let patches = CONVOLUTIONS
+    pub fn new(architecture: &Architecture, capacity: usize) -> Self {
+        let patches = architecture
+            .convolutions
             .iter()
             .map(|c| c.positions() * c.patch())
             .max()
             .unwrap_or(0);
-        let largest = (1..=LAYERS).map(size).max().unwrap_or(0) * capacity;
+        let layers = architecture.layers();
+        let size = |layer| architecture.map(layer) * capacity;
+        let largest = (1..=layers).map(size).max().unwrap_or(0);
         Self {
+            architecture: architecture.clone(),
             capacity,
-            maps: (0..=LAYERS)
-                .map(|l| vec![0.0; size(l) * capacity])
-                .collect(),
+            maps: (0..=layers).map(|l| vec![0.0; size(l)]).collect(),
             patches: vec![0.0; patches],
             gradients: [vec![0.0; largest], vec![0.0; largest]],
-            slope: vec![0.0; TRAINED],
+            dropped: false,
+            slope: vec![0.0; architecture.parameters()],
         }
     }
 
     /// The buffer for the normalised picture `index`, which the caller fills before
     /// [`forward`](Self::forward).
     pub fn input(&mut self, index: usize) -> &mut [f32] {
-        &mut self.maps[0][index * PICTURE..(index + 1) * PICTURE]
+        let size = self.architecture.picture();
+        &mut self.maps[0][index * size..(index + 1) * size]
     }
 
-    /// Runs the first `count` inputs through the network, and returns [`OUTPUTS`] numbers for each.
-    pub fn forward(&mut self, weights: &Weights, count: usize) -> &[f32] {
+    /// Runs the first `count` inputs through the network, and returns its outputs for each, one
+    /// picture after another.
+    pub fn forward(&mut self, weights: &[f32], count: usize) -> &[f32] {
+        self.run(weights, count, None)
+    }
+
+    /// As [`forward`](Self::forward), for training: with the network's dropout, which is drawn from
+    /// one seed for each picture.
+    pub fn forward_dropping(&mut self, weights: &[f32], seeds: &[u64]) -> &[f32] {
+        let drops = self.architecture.dropout > 0.0;
+        self.run(weights, seeds.len(), drops.then_some(seeds))
+    }
+
+    fn run(&mut self, weights: &[f32], count: usize, seeds: Option<&[u64]>) -> &[f32] {
         assert!(count <= self.capacity, "at most {} pictures", self.capacity);
-        for (layer, convolution) in CONVOLUTIONS.iter().enumerate() {
+        self.dropped = seeds.is_some();
+        let shape = &self.architecture;
+        let layers = shape.layers();
+        for (layer, convolution) in shape.convolutions.iter().enumerate() {
+            let span = shape.spans[layer];
+            let (matrix, bias) = (
+                &weights[span.start..span.bias()],
+                &weights[span.bias()..span.end()],
+            );
             let (before, after) = self.maps.split_at_mut(layer + 1);
             let inputs = before[layer].chunks_exact(convolution.inputs());
             let outputs = after[0].chunks_exact_mut(convolution.outputs());
             let (positions, patch) = (convolution.positions(), convolution.patch());
-            let kernel = Matrix::new(weights.matrix(layer), convolution.channels, patch);
+            let kernel = Matrix::new(matrix, convolution.channels, patch);
             for (input, output) in inputs.zip(outputs).take(count) {
                 unfold(convolution, input, &mut self.patches[..positions * patch]);
                 let patches = Matrix::new(&self.patches, positions, patch);
                 multiply(patches, kernel.transposed(), output, false);
-                add_bias_relu(output, weights.bias(layer), true);
+                add_bias_relu(output, bias, true);
             }
+            drop_after(shape, layer, after, seeds);
         }
-        for (index, &[inputs, outputs]) in LINEARS.iter().enumerate() {
-            let layer = CONVOLUTIONS.len() + index;
+        for (index, &[inputs, outputs]) in shape.linears.iter().enumerate() {
+            let layer = shape.convolutions.len() + index;
+            let span = shape.spans[layer];
             let (before, after) = self.maps.split_at_mut(layer + 1);
             let input = Matrix::new(&before[layer], count, inputs);
             let output = &mut after[0][..count * outputs];
-            let matrix = Matrix::new(weights.matrix(layer), outputs, inputs);
+            let matrix = Matrix::new(&weights[span.start..span.bias()], outputs, inputs);
             multiply(input, matrix.transposed(), output, false);
-            add_bias_relu(output, weights.bias(layer), layer + 1 < LAYERS);
+            let bias = &weights[span.bias()..span.end()];
+            add_bias_relu(output, bias, layer + 1 < layers);
+            if layer + 1 < layers {
+                drop_after(shape, layer, after, seeds);
+            }
         }
-        &self.maps[LAYERS][..count * OUTPUTS]
+        &self.maps[layers][..count * shape.outputs()]
     }
 
     /// After [`forward`](Self::forward): computes [`slope`](Self::slope) from the loss's gradient
     /// at the outputs.
-    pub fn backward(&mut self, weights: &Weights, output_gradients: &[f32]) {
-        let count = output_gradients.len() / OUTPUTS;
+    pub fn backward(&mut self, weights: &[f32], output_gradients: &[f32]) {
+        let shape = &self.architecture;
+        let layers = shape.layers();
+        let count = output_gradients.len() / shape.outputs();
+        let scale = match self.dropped {
+            true => 1.0 / (1.0 - shape.dropout),
+            false => 1.0,
+        };
         self.slope.fill(0.0);
         let [mut above, mut below] = std::mem::take(&mut self.gradients);
         above[..output_gradients.len()].copy_from_slice(output_gradients);
-        for (index, &[inputs, outputs]) in LINEARS.iter().enumerate().rev() {
-            let layer = CONVOLUTIONS.len() + index;
-            let span = SPANS[layer];
+        for (index, &[inputs, outputs]) in shape.linears.iter().enumerate().rev() {
+            let layer = shape.convolutions.len() + index;
+            let span = shape.spans[layer];
             let gradient = &mut above[..count * outputs];
-            if layer + 1 < LAYERS {
-                mask(gradient, &self.maps[layer + 1]);
+            if layer + 1 < layers {
+                mask(gradient, &self.maps[layer + 1], scale);
             }
             add_rows(gradient, &mut self.slope[span.bias()..span.end()]);
             let gradient = Matrix::new(gradient, count, outputs);
             let input = Matrix::new(&self.maps[layer], count, inputs);
             let slope = &mut self.slope[span.start..span.bias()];
             multiply(gradient.transposed(), input, slope, false);
-            let matrix = Matrix::new(weights.matrix(layer), outputs, inputs);
+            let matrix = Matrix::new(&weights[span.start..span.bias()], outputs, inputs);
             multiply(gradient, matrix, &mut below[..count * inputs], false);
             std::mem::swap(&mut above, &mut below);
         }
-        for (layer, convolution) in CONVOLUTIONS.iter().enumerate().rev() {
-            let span = SPANS[layer];
+        for (layer, convolution) in shape.convolutions.iter().enumerate().rev() {
+            let span = shape.spans[layer];
             let (positions, patch) = (convolution.positions(), convolution.patch());
-            let kernel = Matrix::new(weights.matrix(layer), convolution.channels, patch);
+            let matrix = &weights[span.start..span.bias()];
+            let kernel = Matrix::new(matrix, convolution.channels, patch);
             let (inputs, outputs) = (convolution.inputs(), convolution.outputs());
             for picture in 0..count {
                 let gradient = &mut above[picture * outputs..][..outputs];
-                mask(gradient, &self.maps[layer + 1][picture * outputs..]);
+                mask(gradient, &self.maps[layer + 1][picture * outputs..], scale);
                 add_rows(gradient, &mut self.slope[span.bias()..span.end()]);
                 let input = &self.maps[layer][picture * inputs..][..inputs];
                 unfold(convolution, input, &mut self.patches[..positions * patch]);
@@ -200,6 +244,16 @@ impl Pass {
             std::mem::swap(&mut above, &mut below);
         }
         self.gradients = [above, below];
+    }
+}
+
+/// Drops outputs of `layer`, whose map is the first of `after`, if there are seeds: one for each
+/// picture.
+fn drop_after(shape: &Architecture, layer: usize, after: &mut [Vec<f32>], seeds: Option<&[u64]>) {
+    let maps = after[0].chunks_exact_mut(shape.map(layer + 1));
+    for (map, &seed) in maps.zip(seeds.unwrap_or_default()) {
+        let mut random = Random::stream(seed, layer as u64);
+        drop_outputs(map, shape.dropout, &mut random);
     }
 }
 

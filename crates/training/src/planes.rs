@@ -2,11 +2,11 @@
 //! one plane per channel, which ONNX uses. Kernels and the first fully connected layer have to be
 //! reordered.
 
-use crate::network::{CONVOLUTIONS, LINEARS, Weights};
+use crate::architecture::Architecture;
 
-/// For each position (out, channel, row, column) of a kernel, the index in [`Weights::matrix`].
-fn kernel_order(layer: usize) -> Vec<usize> {
-    let convolution = &CONVOLUTIONS[layer];
+/// For each position (out, channel, row, column) of a kernel, the index in the layer's matrix.
+fn kernel_order(shape: &Architecture, layer: usize) -> Vec<usize> {
+    let convolution = &shape.convolutions[layer];
     let (kernel, channels) = (convolution.kernel, convolution.input[2]);
     let mut order = Vec::with_capacity(convolution.channels * convolution.patch());
     for out in 0..convolution.channels {
@@ -20,12 +20,11 @@ fn kernel_order(layer: usize) -> Vec<usize> {
 }
 
 /// The same for a fully connected layer. The first of them reads the last map.
-fn matrix_order(linear: usize) -> Vec<usize> {
-    let [inputs, outputs] = LINEARS[linear];
-    let channels = if linear == 0 {
-        CONVOLUTIONS[CONVOLUTIONS.len() - 1].channels
-    } else {
-        1
+fn matrix_order(shape: &Architecture, linear: usize) -> Vec<usize> {
+    let [inputs, outputs] = shape.linears[linear];
+    let channels = match (linear, shape.convolutions.last()) {
+        (0, Some(last)) => last.channels,
+        _ => 1,
     };
     let positions = inputs / channels;
     let mut order = Vec::with_capacity(inputs * outputs);
@@ -39,21 +38,20 @@ fn matrix_order(linear: usize) -> Vec<usize> {
     order
 }
 
-/// For each position in a layer's matrix with one plane per channel, the index in
-/// [`Weights::matrix`].
-pub fn order(layer: usize) -> Vec<usize> {
-    match layer.checked_sub(CONVOLUTIONS.len()) {
-        None => kernel_order(layer),
-        Some(linear) => matrix_order(linear),
+/// For each position in a layer's matrix with one plane per channel, the index in the layer's
+/// matrix as it is trained.
+pub fn order(shape: &Architecture, layer: usize) -> Vec<usize> {
+    match layer.checked_sub(shape.convolutions.len()) {
+        None => kernel_order(shape, layer),
+        Some(linear) => matrix_order(shape, linear),
     }
 }
 
 /// A layer's matrix for maps with one plane per channel: out, channel, row, column for a
-/// convolution; out, input for a fully connected layer.
-pub fn planes(weights: &Weights, layer: usize) -> Vec<f32> {
-    let matrix = weights.matrix(layer);
-    order(layer)
-        .into_iter()
-        .map(|place| matrix[place])
-        .collect()
+/// convolution; out, input for a fully connected layer. `weights` are all weights of the network.
+pub fn planes(shape: &Architecture, weights: &[f32], layer: usize) -> Vec<f32> {
+    let span = shape.spans[layer];
+    let matrix = &weights[span.start..span.bias()];
+    let places = order(shape, layer).into_iter();
+    places.map(|place| matrix[place]).collect()
 }

@@ -4,6 +4,7 @@ use pilotage_simulator::CameraSpec;
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
+use crate::architecture::Architecture;
 use crate::dataset::physical;
 use crate::expert::Expert;
 use crate::network::Weights;
@@ -31,7 +32,10 @@ impl<'a> Policy<'a> {
     /// A policy with these weights.
     pub fn network(weights: &'a Weights) -> Self {
         let threads = rayon::current_num_threads();
-        let passes = (0..threads).map(|_| Pass::new(PASS_CAPACITY)).collect();
+        let shape = Architecture::of_the_simulator();
+        let passes = (0..threads)
+            .map(|_| Pass::new(&shape, PASS_CAPACITY))
+            .collect();
         Self::Network { weights, passes }
     }
 

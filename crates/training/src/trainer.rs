@@ -2,14 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::adam::Adam;
+use crate::architecture::Architecture;
 use crate::dataset::{Sample, physical};
-use crate::network::{OUTPUTS, PICTURE, TRAINED, Weights};
+use crate::descent::Descent;
+use crate::network::{OUTPUTS, PICTURE, Statistics, Weights};
 use crate::pass::Pass;
-
-/// A batch is split into this many parts, independent of the number of threads, so that the
-/// gradient is always summed in the same order.
-const SHARDS: usize = 4;
 
 /// The weight of each output's squared error, for a sample with these expected outputs.
 ///
@@ -61,72 +58,35 @@ pub enum LearnError {
 /// The weights with their optimiser, on the CPU.
 #[derive(Debug)]
 pub struct Trainer {
-    weights: Weights,
-    adam: Adam,
-    shards: Vec<Pass>,
-    slope: Vec<f32>,
+    statistics: Statistics,
+    descent: Descent,
 }
 
 impl Trainer {
     /// Starts from `weights`, with batches of up to `batch` pictures.
     pub fn new(weights: Weights, batch: usize) -> Self {
+        let shape = Architecture::of_the_simulator();
         Self {
-            weights,
-            adam: Adam::new(TRAINED),
-            shards: (0..SHARDS)
-                .map(|_| Pass::new(batch.div_ceil(SHARDS)))
-                .collect(),
-            slope: vec![0.0; TRAINED],
+            statistics: weights.statistics,
+            descent: Descent::new(&shape, weights.values, batch),
         }
     }
 }
 
 impl Learn for Trainer {
     fn weights(&self) -> Result<Weights, LearnError> {
-        Ok(self.weights.clone())
+        Ok(Weights {
+            statistics: self.statistics,
+            values: self.descent.weights().to_vec(),
+        })
     }
 
     fn step(&mut self, batch: &[Sample], rate: f32, fill: &Fill<'_>) -> Result<f64, LearnError> {
-        let weights = &self.weights;
-        let scale = 2.0 / (batch.len() * OUTPUTS) as f32;
-        let parts = batch.chunks(batch.len().div_ceil(SHARDS).max(1));
-        let used = parts.len();
-        let mut errors = vec![0.0; used];
-        self.shards
-            .par_iter_mut()
-            .zip(parts.collect::<Vec<_>>())
-            .zip(&mut errors)
-            .for_each(|((pass, part), error)| {
-                let mut wanted = Vec::with_capacity(part.len());
-                for (index, sample) in part.iter().enumerate() {
-                    wanted.push(fill(sample, pass.input(index)));
-                }
-                let outputs = pass.forward(weights, part.len());
-                let mut gradients = Vec::with_capacity(outputs.len());
-                for (output, wanted) in outputs.chunks_exact(OUTPUTS).zip(wanted) {
-                    let pairs = output.iter().zip(wanted);
-                    for ((output, target), weight) in pairs.zip(importance(wanted)) {
-                        let error_value = output - target;
-                        *error += f64::from(error_value) * f64::from(error_value);
-                        gradients.push(error_value * scale * weight);
-                    }
-                }
-                pass.backward(weights, &gradients);
-            });
-        let shards = &self.shards[..used];
-        self.slope
-            .par_chunks_mut(1 << 14)
-            .enumerate()
-            .for_each(|(chunk, slope)| {
-                let start = chunk << 14;
-                slope.copy_from_slice(&shards[0].slope[start..start + slope.len()]);
-                for shard in &shards[1..] {
-                    for (sum, value) in slope.iter_mut().zip(&shard.slope[start..]) {
-                        *sum += value;
-                    }
-                }
-            });
-        self.adam.step(&mut self.weights.values, &self.slope, rate);
+        let errors = self.descent.step(batch.len(), rate, &|index, example| {
+            let wanted = fill(&batch[index], example.input);
+            example.wanted.copy_from_slice(&wanted);
+            example.importance.copy_from_slice(&importance(wanted));
+        });
         Ok(errors.iter().sum::<f64>() / (batch.len() * OUTPUTS) as f64)
     }
 }
@@ -144,7 +104,7 @@ pub fn answers(weights: &Weights, passes: &mut [Pass], pictures: &[&[u8]]) -> Ve
             for (index, picture) in pictures.iter().enumerate() {
                 normalise(picture, &table, false, pass.input(index));
             }
-            let outputs = pass.forward(weights, pictures.len());
+            let outputs = pass.forward(&weights.values, pictures.len());
             for (answer, output) in answers.iter_mut().zip(outputs.chunks_exact(OUTPUTS)) {
                 answer.copy_from_slice(output);
             }

@@ -25,7 +25,7 @@ impl Message {
     fn field(self, tag: u64) -> Option<Self> {
         match (self, tag) {
             (Self::Model, 7) => Some(Self::Graph),
-            (Self::Model, 8) => Some(Self::Leaf),
+            (Self::Model, 8 | 14) => Some(Self::Leaf),
             (Self::Graph, 1) => Some(Self::Node),
             (Self::Graph, 5) => Some(Self::Tensor),
             (Self::Graph, 11 | 12) => Some(Self::ValueInfo),
@@ -47,7 +47,7 @@ const MESSAGE_COST: usize = 1024;
 const TEXT_COST: usize = 64;
 const NUMBER_COST: usize = 16;
 
-pub(super) fn check(bytes: &[u8], max_decoded_bytes: usize) -> Result<(), GraphError> {
+pub(crate) fn check(bytes: &[u8], max_decoded_bytes: usize) -> Result<(), GraphError> {
     let mut walk = Walk {
         bytes,
         at: 0,

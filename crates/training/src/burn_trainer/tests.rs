@@ -65,17 +65,17 @@ fn weights_are_returned_unchanged() {
 fn the_gradient_equals_that_of_the_own_passes() {
     let weights = weights();
     let batch = batch(0..5);
-    let mut pass = Pass::new(batch.len());
+    let mut pass = Pass::new(&Architecture::of_the_simulator(), batch.len());
     let expected: Vec<_> = (batch.iter().enumerate())
         .map(|(index, sample)| fill(sample, pass.input(index)))
         .collect();
-    let outputs = pass.forward(&weights, batch.len());
+    let outputs = pass.forward(&weights.values, batch.len());
     let scale = 2.0 / outputs.len() as f32;
     let counts = expected.iter().flat_map(|&expected| importance(expected));
     let gradients: Vec<f32> = (outputs.iter().zip(expected.as_flattened()).zip(counts))
         .map(|((output, expected), counts)| (output - expected) * counts * scale)
         .collect();
-    pass.backward(&weights, &gradients);
+    pass.backward(&weights.values, &gradients);
 
     let mut trainer = BurnTrainer::new(&weights, Device::flex());
     let mut result = trainer.backward(&batch, &fill).unwrap();

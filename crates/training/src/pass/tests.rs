@@ -1,7 +1,7 @@
 use pilotage_simulator::Random;
 
 use super::*;
-use crate::network::Statistics;
+use crate::network::{CONVOLUTIONS, LINEARS, PICTURE, SPANS, Statistics, Weights};
 
 fn statistics() -> Statistics {
     Statistics {
@@ -81,11 +81,11 @@ fn double(values: &[f32]) -> Vec<f64> {
 #[test]
 fn forward_agrees_with_the_direct_implementation() {
     let (weights, pictures) = example();
-    let mut pass = Pass::new(3);
+    let mut pass = Pass::new(&Architecture::of_the_simulator(), 3);
     for (index, picture) in pictures.iter().enumerate() {
         pass.input(index).copy_from_slice(picture);
     }
-    let outputs = pass.forward(&weights, 2).to_vec();
+    let outputs = pass.forward(&weights.values, 2).to_vec();
     let expected: Vec<f64> = (pictures.iter())
         .flat_map(|picture| reference(&double(&weights.values), picture))
         .collect();
@@ -117,13 +117,13 @@ fn backward_agrees_with_differences_in_every_layer() {
             })
             .sum()
     };
-    let mut pass = Pass::new(2);
+    let mut pass = Pass::new(&Architecture::of_the_simulator(), 2);
     for (index, picture) in pictures.iter().enumerate() {
         pass.input(index).copy_from_slice(picture);
     }
-    pass.forward(&weights, 2);
+    pass.forward(&weights.values, 2);
     let gradients: Vec<f32> = output_weights.iter().flatten().map(|&t| t as f32).collect();
-    pass.backward(&weights, &gradients);
+    pass.backward(&weights.values, &gradients);
     let values = double(&weights.values);
     for (layer, span) in SPANS.iter().enumerate() {
         // The gradient with random factors: a direction in which the loss changes.

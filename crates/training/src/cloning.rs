@@ -1,0 +1,368 @@
+//! Behavioural cloning: trains a network to answer what a driver did, from recordings (Pomerleau,
+//! "ALVINN", 1989; Bojarski et al., "End to End Learning for Self-Driving Cars", 2016).
+//!
+//! [`train`] runs the whole process: it reads the recordings ([`frames`]), holds a part back by
+//! drives or blocks of time ([`split`]), fits the network ([`fit`]), measures it on what was held
+//! back ([`score`]) and writes NAME.onnx, NAME.toml and NAME.png ([`export`], [`picture`]). A
+//! [`recipe`] sets the network, its input and what it learns. Nothing is driven: a real car's
+//! recordings do not fit the simulator.
+//!
+//! Training starts from random weights of a named network. [`fit::Task::fit`] starts from any
+//! [`state::State`] of the network's form; reading one from a user's ONNX model is not there yet.
+
+pub mod augment;
+pub mod balance;
+pub mod export;
+pub mod files;
+pub mod fit;
+pub mod frames;
+pub mod picture;
+pub mod recipe;
+pub mod score;
+pub mod split;
+pub mod state;
+mod target;
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use pilotage_console::say_always;
+use pilotage_dataset::{DatasetError, Recording};
+
+pub use target::{Target, TargetError};
+
+use crate::architecture::{Architecture, ArchitectureError};
+use crate::progress;
+use fit::{FitError, Fitted, Task};
+use frames::{Frames, FramesError};
+use picture::PictureError;
+use recipe::{LearnedOutput, TrainingRecipe, TrainingRecipeError};
+use score::Score;
+use split::{Method, Split, TooFew};
+use state::{State, StateError};
+
+/// A training run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The recordings to learn from.
+    pub data: Vec<PathBuf>,
+    /// Recordings to measure the error on; if empty, a part of `data` is held back.
+    pub validation: Vec<PathBuf>,
+    /// How to train.
+    pub recipe: TrainingRecipe,
+    /// The files to write.
+    pub target: Target,
+    /// Whether to continue from the checkpoint, if there is one.
+    pub resume: bool,
+}
+
+/// The result of a training run.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The network's errors on held-back frames, for each control.
+    pub scores: Vec<Score>,
+    /// Frames that were learned, and that were held back.
+    pub frames: (usize, usize),
+    /// The index of the pass whose weights are used, and the number of passes.
+    pub passes: (usize, usize),
+}
+
+/// Why training failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CloningError {
+    /// A file to write is not acceptable.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A folder cannot be read.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A recording is named twice.
+    #[error("{} is named twice; its frames would be learned and held back", .0.display())]
+    Twice(PathBuf),
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] DatasetError),
+    /// The recipe does not fit the recordings.
+    #[error(transparent)]
+    Recipe(#[from] TrainingRecipeError),
+    /// The network cannot have this input.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// The frames cannot be used.
+    #[error(transparent)]
+    Frames(#[from] FramesError),
+    /// There are too few frames.
+    #[error(transparent)]
+    TooFew(#[from] TooFew),
+    /// The checkpoint cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The network cannot be fitted.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The model or the recipe cannot be written.
+    #[error(transparent)]
+    Write(#[from] export::WriteError),
+    /// The picture cannot be written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+}
+
+/// Trains, measures and writes. `observe` is called after every pass, when the checkpoint is
+/// written, with the number of finished passes, and may end the training.
+///
+/// The same plan and recordings give the same files on the same kind of machine, with any number
+/// of threads, and whether the run was interrupted or not.
+///
+/// # Errors
+/// When a recording, the recipe or a file cannot be used; see [`CloningError`].
+pub fn train(
+    plan: &Plan,
+    mut observe: impl FnMut(usize) -> ControlFlow<()>,
+) -> Result<Trained, CloningError> {
+    let checkpoint = plan.target.checkpoint();
+    let folders = distinct(plan.data.iter().chain(&plan.validation))?;
+    let recordings = open(plan.data.iter().chain(&plan.validation))?;
+    let records = recordings.iter().flat_map(Recording::records);
+    let outputs = plan.recipe.outputs(records)?;
+    let shape = plan.recipe.architecture(outputs.len())?;
+    let (frames, counts) = read(&recordings, plan, &outputs)?;
+    let split = divide(plan, &frames, &counts, fit::turning(&outputs))?;
+    let task = Task::new(&plan.recipe, shape, outputs, &frames, split);
+    report_task(&task);
+
+    let state = match plan.resume && checkpoint.exists() {
+        true => State::load(&checkpoint, task.fingerprint(), task.shape.parameters())?,
+        false => task.start(),
+    };
+    if !state.history.is_empty() {
+        let passes = state.history.len();
+        say_always(format_args!("continuing after {passes} finished passes"));
+    }
+    let mut started = Instant::now();
+    let fitted = task.fit(state, &mut |state| {
+        state.save(&checkpoint)?;
+        report_pass(state, &plan.recipe, started);
+        started = Instant::now();
+        Ok(observe(state.history.len()))
+    })?;
+
+    let largest = counts[..plan.data.len()].iter().enumerate();
+    let largest = largest
+        .max_by_key(|(_, count)| **count)
+        .map_or(0, |(at, _)| at);
+    let trained = finish(plan, &task, &fitted, &folders[largest])?;
+    // The files are written; without them the checkpoint is still needed.
+    let _ = fs::remove_file(&checkpoint);
+    Ok(trained)
+}
+
+/// The folders, absolute and without links, each once.
+fn distinct<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>, CloningError> {
+    let mut found = Vec::new();
+    for folder in folders {
+        let path = folder
+            .canonicalize()
+            .map_err(|source| CloningError::Folder {
+                path: folder.clone(),
+                source,
+            })?;
+        if found.contains(&path) {
+            return Err(CloningError::Twice(folder.clone()));
+        }
+        found.push(path);
+    }
+    Ok(found)
+}
+
+fn open<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<Recording>, DatasetError> {
+    folders.map(|folder| Recording::open(folder)).collect()
+}
+
+/// Reads all recordings. Returns the number of frames of each.
+fn read(
+    recordings: &[Recording],
+    plan: &Plan,
+    outputs: &[LearnedOutput],
+) -> Result<(Frames, Vec<usize>), CloningError> {
+    let input = &plan.recipe.input;
+    let mut frames = Frames::new(input, outputs.len());
+    let mut counts = Vec::new();
+    let all = recordings
+        .iter()
+        .map(|recording| recording.records().len())
+        .sum();
+    frames.reserve(all, input)?;
+    let bar = progress::bar(all, "reading frames");
+    for recording in recordings {
+        let before = frames.len();
+        let notes = frames.add(recording, input, outputs, || bar.inc(1))?;
+        for note in notes {
+            progress::say(&bar, format_args!("warning: {note}"));
+        }
+        counts.push(frames.len() - before);
+        let (folder, format) = (recording.folder().display(), recording.format().name());
+        let count = frames.len() - before;
+        progress::say(&bar, format_args!("{folder}: {count} frames ({format})"));
+    }
+    bar.finish_and_clear();
+    Ok((frames, counts))
+}
+
+fn divide(plan: &Plan, frames: &Frames, counts: &[usize], turning: usize) -> Result<Split, TooFew> {
+    let settings = &plan.recipe.training;
+    if plan.validation.is_empty() {
+        let (share, block) = (settings.held_back, settings.block_s);
+        let steering = (0..frames.len()).map(|index| frames.label(index)[turning]);
+        let steering: Vec<f32> = steering.collect();
+        return split::split(&frames.places, &steering, share, block, settings.seed);
+    }
+    let learned: usize = counts[..plan.data.len()].iter().sum();
+    match learned < split::FEWEST || learned == frames.len() {
+        true => Err(TooFew(learned.min(frames.len() - learned))),
+        false => Ok(Split {
+            learned: (0..learned).collect(),
+            held_back: (learned..frames.len()).collect(),
+            method: Method::Recordings,
+        }),
+    }
+}
+
+fn report_task(task: &Task<'_>) {
+    let (learned, held_back) = (task.split.learned.len(), task.split.held_back.len());
+    let how = match task.split.method {
+        Method::Drives { held_back, of } => format!("{held_back} of {of} drives"),
+        Method::Blocks {
+            held_back,
+            of,
+            seconds,
+        } => format!("{held_back} of {of} blocks of {seconds:.1} s"),
+        Method::Recordings => "the recordings of --validation".to_owned(),
+    };
+    say_always(format_args!(
+        "{learned} frames are learned, {held_back} are held back ({how})"
+    ));
+    if let Method::Blocks { seconds, .. } = task.split.method
+        && seconds < 2.0
+    {
+        say_always(format_args!(
+            "warning: the recordings are short: held-back blocks of {seconds:.1} s look like \
+             their neighbours, and the real error will be larger"
+        ));
+    }
+    let Architecture { name, input, .. } = &task.shape;
+    let [height, width, channels] = input;
+    say_always(format_args!(
+        "network \"{name}\", input {width} x {height} x {channels}, {} parameters",
+        task.shape.parameters()
+    ));
+    let percent = |share: f64| (100.0 * share).round();
+    let balance = &task.balance;
+    say_always(format_args!(
+        "straight driving: {} % of the frames, {} % of each pass",
+        percent(balance.straight),
+        percent(balance.straight_drawn)
+    ));
+}
+
+fn report_pass(state: &State, recipe: &TrainingRecipe, started: Instant) {
+    let passes = state.history.len();
+    let Some(errors) = state.history.last() else {
+        return;
+    };
+    let is_best = state.best.is_some_and(|(best, _)| best + 1 == passes);
+    let most = recipe.training.epochs;
+    let took = started.elapsed();
+    let left = took.saturating_mul(most.saturating_sub(passes) as u32);
+    say_always(format_args!(
+        "pass {passes} of at most {most}: error {:.4} on learned, {:.4} on held-back frames{}; \
+         {:.1} s, at most {} left",
+        errors.learned,
+        errors.held_back,
+        if is_best { " (best)" } else { "" },
+        took.as_secs_f64(),
+        indicatif::HumanDuration(left)
+    ));
+}
+
+/// Measures the network and writes its files. `calibration` is the folder of calibration frames.
+fn finish(
+    plan: &Plan,
+    task: &Task<'_>,
+    fitted: &Fitted,
+    calibration: &Path,
+) -> Result<Trained, CloningError> {
+    let held_back = &task.split.held_back;
+    let answers = task.answers(&fitted.weights, held_back);
+    let count = task.outputs.len();
+    let pairs = |output: usize| -> Vec<(f32, f32)> {
+        let answers = answers.iter().skip(output).step_by(count);
+        let labels = held_back.iter().map(|&i| task.frames.label(i)[output]);
+        answers.copied().zip(labels).collect()
+    };
+    let scores: Vec<Score> = (task.outputs.iter().zip(&task.mean).enumerate())
+        .map(|(index, (output, &mean))| Score::of(output.meaning, &pairs(index), mean))
+        .collect();
+    let learned = task.split.learned.len();
+    let comment = format!(
+        "Trained by pilotage-training from recordings: network \"{}\", {learned} frames.",
+        task.shape.name
+    );
+    let (onnx, toml) = (plan.target.onnx(), plan.target.toml());
+    let folder = plan.target.folder()?;
+    let frames = export::relative(calibration, &folder);
+    let frames = frames.to_string_lossy();
+    let recipe = export::recipe(task, &plan.target.model_name(), &frames, &comment);
+    export::write(task, &fitted.weights, &recipe, &onnx, &toml)?;
+    let turning = fit::turning(&task.outputs);
+    let meaning = task.outputs[turning].meaning;
+    let content = picture::Content {
+        history: &fitted.history,
+        best: fitted.best,
+        control: format!("{} ({})", meaning.name(), meaning.unit()),
+        parts: parts(task, &pairs(turning)),
+        period: period(task),
+    };
+    picture::draw(&plan.target.png(), &content)?;
+    Ok(Trained {
+        scores,
+        frames: (learned, held_back.len()),
+        passes: (fitted.best, fitted.history.len()),
+    })
+}
+
+/// Divides (answer, label) of the held-back frames where frames between them were not held back;
+/// gives (recorded, predicted).
+fn parts(task: &Task<'_>, pairs: &[(f32, f32)]) -> Vec<Vec<(f32, f32)>> {
+    let mut parts: Vec<Vec<(f32, f32)>> = Vec::new();
+    let mut last = None;
+    for (&index, &(answer, label)) in task.split.held_back.iter().zip(pairs) {
+        let place = (index, task.frames.places[index].drive);
+        match (&last, parts.last_mut()) {
+            (Some((before, drive)), Some(part)) if (before + 1, *drive) == place => {
+                part.push((label, answer));
+            }
+            _ => parts.push(vec![(label, answer)]),
+        }
+        last = Some(place);
+    }
+    parts
+}
+
+/// The median time between two frames of a drive, seconds.
+fn period(task: &Task<'_>) -> f64 {
+    let pairs = task.frames.places.windows(2);
+    let within = pairs.filter(|pair| pair[0].drive == pair[1].drive);
+    let mut steps: Vec<f64> = within.map(|pair| pair[1].time - pair[0].time).collect();
+    steps.sort_by(f64::total_cmp);
+    let median = steps.get(steps.len() / 2).copied();
+    median.filter(|&step| step > 0.0).unwrap_or(frames::PERIOD)
+}

@@ -1,0 +1,164 @@
+//! The files of a trained network: NAME.onnx and the recipe NAME.toml for `pilotage compile`.
+
+use std::fmt::Write;
+use std::path::{Component, Path, PathBuf};
+
+use pilotage_graph::RECIPE_KEY;
+use pilotage_vehicle::Domain;
+use pilotage_vision::{ColourOrder, Layout, Preprocess};
+
+use super::files::{FileError, write_atomically};
+use super::fit::Task;
+use crate::export::{ExportError, graph};
+
+/// The output of the model that has all controls.
+const OUTPUT: &str = "controls";
+
+/// Why the files cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The network cannot be expressed as ONNX.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// The text of the recipe for `pilotage compile`: everything that the training determined.
+/// `model` is the name of the ONNX file, `calibration` the folder of frames, as the recipe is to
+/// name it. `comment` is a line of text without line ends.
+pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) -> String {
+    let recipe = task.recipe;
+    let domain = match recipe.domain {
+        Domain::Simulated => "simulated",
+        Domain::Physical => "physical",
+    };
+    // Writing to a string cannot fail.
+    let mut text = format!(
+        "# {comment}\n# docs/recipes.md explains every key.\nmodel = {}\nprecision = \"int8\"\n\
+         domain = \"{domain}\"\non_gate_failure = \"mixed\"\n",
+        quoted(model)
+    );
+    if let Some(throttle) = recipe.throttle {
+        let _ = writeln!(text, "throttle = {{ constant = {:?} }}", throttle.constant);
+    }
+    text += &input(&recipe.input);
+    for (index, output) in task.outputs.iter().enumerate() {
+        let _ = write!(
+            text,
+            "\n[[output]]\nname = \"{OUTPUT}\"\nindex = {index}\nmeaning = \"{}\"\n\
+             scale = {:?}\noffset = {:?}\n",
+            output.meaning.name(),
+            output.scale,
+            output.offset
+        );
+    }
+    let _ = write!(text, "\n[calibration]\nframes = {}\n", quoted(calibration));
+    text
+}
+
+fn input(input: &Preprocess) -> String {
+    let mut text = "\n[input]\n".to_owned();
+    if let Some(crop) = input.crop {
+        let _ = writeln!(
+            text,
+            "crop = {{ x = {}, y = {}, width = {}, height = {} }}",
+            crop.x, crop.y, crop.width, crop.height
+        );
+    }
+    let colour = match input.colour {
+        ColourOrder::Rgb => "rgb",
+        ColourOrder::Bgr => "bgr",
+        ColourOrder::Grey => "grey",
+    };
+    let layout = match input.layout {
+        Layout::Nchw => "nchw",
+        Layout::Nhwc => "nhwc",
+    };
+    let _ = write!(
+        text,
+        "width = {}\nheight = {}\ncolour = \"{colour}\"\nlayout = \"{layout}\"\nscale = {:?}\n\
+         mean = {:?}\nstd = {:?}\n",
+        input.width, input.height, input.scale, input.mean, input.std
+    );
+    text
+}
+
+/// Writes the model with the recipe in its metadata (`pilotage_graph::RECIPE_KEY`), then the
+/// recipe.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(
+    task: &Task<'_>,
+    weights: &[f32],
+    recipe: &str,
+    onnx: &Path,
+    toml: &Path,
+) -> Result<(), WriteError> {
+    let layout = task.recipe.input.layout;
+    let graph = graph(&task.shape, &task.statistics, weights, layout)?;
+    write_atomically(onnx, &graph.write_with_metadata(&[(RECIPE_KEY, recipe)]))?;
+    Ok(write_atomically(toml, recipe.as_bytes())?)
+}
+
+/// `folder` relative to `from`, both absolute and without `..`, if they have a common folder below
+/// the root; otherwise `folder`.
+pub fn relative(folder: &Path, from: &Path) -> PathBuf {
+    let common = folder
+        .components()
+        .zip(from.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    if common < 2 {
+        return folder.to_owned();
+    }
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(folder.components().skip(common)).collect();
+    match path.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => path,
+    }
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_named_relative_to_the_recipe() {
+        let relative = |folder, from| {
+            let path = relative(Path::new(folder), Path::new(from));
+            path.to_str().unwrap().to_owned()
+        };
+        assert_eq!(relative("/home/me/tub", "/home/me"), "tub");
+        assert_eq!(relative("/home/me/tub", "/home/me/models/new"), "../../tub");
+        assert_eq!(relative("/home/me", "/home/me"), ".");
+        assert_eq!(relative("/mnt/tub", "/home/me"), "/mnt/tub");
+    }
+
+    #[test]
+    fn strings_are_quoted() {
+        assert_eq!(quoted("a \"b\" \\c\n"), r#""a \"b\" \\c\u000A""#);
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests training from recordings: from a folder of pictures to a model, its recipe and an engine.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
+
+mod files;
+mod network;
+mod onnxruntime;
+mod runs;
+mod support;
