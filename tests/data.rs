@@ -207,3 +207,27 @@ fn clean_marks_and_deletes_nothing() {
     let (out, _) = printed(data(folder.path(), &["clean", "it", "--blurred"]));
     assert!(out.starts_with("1 of 32 records"), "{out}");
 }
+
+#[test]
+fn clean_counts_the_same_with_and_without_dry_run() {
+    let folder = TempDir::new().unwrap();
+    let it = folder.path().join("it");
+    recording(&it);
+    // Two black pictures in a row: the second one repeats the first. And two rows of one picture,
+    // which a mark would leave out both.
+    RgbImage::new(40, 30).save(it.join("000006.png")).unwrap();
+    let list = fs::read_to_string(it.join("data.csv")).unwrap();
+    let list = list.replace("000021.png", "000020.png");
+    fs::write(it.join("data.csv"), list).unwrap();
+    let (dry, _) = printed(data(folder.path(), &["clean", "it", "--dry-run"]));
+    assert_eq!(dry, "3 of 40 records would be left out\n");
+    let (out, _) = printed(data(folder.path(), &["clean", "it"]));
+    assert!(out.starts_with("3 of 40 records are left out"), "{out}");
+    let left = Recording::open(&it).unwrap();
+    assert_eq!(left.records().len(), 37);
+    // What is marked already is neither counted nor marked again.
+    for arguments in [&["clean", "it", "--dry-run"][..], &["clean", "it"]] {
+        let (out, _) = printed(data(folder.path(), arguments));
+        assert!(out.starts_with("0 of 37 records"), "{out}");
+    }
+}
