@@ -231,3 +231,94 @@ fn clean_counts_the_same_with_and_without_dry_run() {
         assert!(out.starts_with("0 of 37 records"), "{out}");
     }
 }
+
+/// The files below a folder, with their contents.
+fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("it")).unwrap();
+    // Ten drives of twelve frames; the throttle is the drive.
+    let mut list = "image_name,v,w,timestamp,steering,throttle\n".to_owned();
+    for index in 0..120_u8 {
+        let name = format!("{index:06}.png");
+        picture(index).save(at("it").join(&name)).unwrap();
+        let (drive, frame) = (index / 12, index % 12);
+        let time = f64::from(drive) * 60.0 + f64::from(frame) / 20.0;
+        list += &format!("{name},,,{time},0.{index:03},0.{drive}\n");
+    }
+    fs::write(at("it").join("data.csv"), list).unwrap();
+    let before = contents(&at("it"));
+    let arguments = ["split", "it", "train", "held/back", "--share", "0.3"];
+    let (out, _) = printed(data(folder.path(), &arguments));
+    assert_eq!(
+        out,
+        "train: 84 records\nheld/back: 36 records, 30.0 % of all, 3 of 10 drives\n"
+    );
+    assert_eq!(contents(&at("it")), before);
+    let [train, validation] =
+        ["train", "held/back"].map(|name| Recording::open(&at(name)).unwrap());
+    let drives = |of: &Recording| {
+        let mut drives: Vec<u8> = of
+            .records()
+            .iter()
+            .map(|record| (record.throttle.unwrap() * 10.0).round() as u8)
+            .collect();
+        drives.dedup();
+        drives
+    };
+    let mut all = [drives(&train), drives(&validation)].concat();
+    all.sort_unstable();
+    assert_eq!(
+        all,
+        (0..10).collect::<Vec<u8>>(),
+        "no drive is on both sides"
+    );
+    for record in train.records().iter().chain(validation.records()) {
+        let of = if train.records().contains(record) {
+            &train
+        } else {
+            &validation
+        };
+        let index = (record.steering.unwrap() * 1000.0).round() as u8;
+        let expected = picture(index);
+        assert_eq!(of.decode(record).unwrap().rgb, expected.into_raw());
+    }
+
+    for (arguments, expected) in [
+        (&["split", "it", "train", "new"][..], "train: is not empty"),
+        (&["split", "it", "it/new", "new"], "it/new: lies in it"),
+        (
+            &["split", "it", "new", "new/in"],
+            "neither of them in the other",
+        ),
+        (
+            &["split", "it", "new", "new"],
+            "neither of them in the other",
+        ),
+        (
+            &["split", "it", "a", "b", "--share", "0.9"],
+            "must be 0.01 to 0.5",
+        ),
+        (&["split", "it", "a", "b", "--share", "0.01"], "too few"),
+    ] {
+        let error = refused(data(folder.path(), arguments));
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        3,
+        "nothing else is left"
+    );
+    assert_eq!(contents(&at("it")), before);
+}
