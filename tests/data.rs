@@ -109,7 +109,7 @@ fn a_recording_is_shown_with_what_is_wrong_with_it() {
         &["show", "it", "--picture", "sheet.jpg"],
     ));
     assert!(
-        error.contains("sheet.jpg: the contact sheet is a PNG"),
+        error.contains("sheet.jpg: a contact sheet is a PNG"),
         "{error}"
     );
 }

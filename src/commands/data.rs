@@ -5,6 +5,7 @@ mod copy;
 mod import;
 mod sheet;
 mod show;
+mod signs;
 mod split;
 mod survey;
 
