@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
-use pilotage_dataset::Recording;
+use pilotage_dataset::{Format, Recording};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -295,6 +295,14 @@ fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
         assert_eq!(of.decode(record).unwrap().rgb, expected.into_raw());
     }
 
+    printed(data(
+        folder.path(),
+        &["split", "it", "tub", "rest", "--tub"],
+    ));
+    let tubs = ["tub", "rest"].map(|name| Recording::open(&at(name)).unwrap());
+    assert!(tubs.iter().all(|tub| tub.format() == Format::TubV2));
+    assert_eq!(tubs.map(|tub| tub.records().len()), [96, 24]);
+
     for (arguments, expected) in [
         (&["split", "it", "train", "new"][..], "train: is not empty"),
         (&["split", "it", "it/new", "new"], "it/new: lies in it"),
@@ -317,7 +325,7 @@ fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
     }
     assert_eq!(
         fs::read_dir(folder.path()).unwrap().count(),
-        3,
+        5,
         "nothing else is left"
     );
     assert_eq!(contents(&at("it")), before);

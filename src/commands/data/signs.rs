@@ -357,3 +357,6 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     });
     (count > 0).then(|| sum / count as f64)
 }
+
+#[cfg(test)]
+mod tests;
