@@ -11,4 +11,5 @@ pub mod guard;
 pub mod inspect;
 pub mod operator;
 pub mod record;
+pub mod replay;
 pub mod trim;

@@ -13,6 +13,8 @@ pub mod operator;
 pub mod pilot;
 pub mod plot;
 pub mod recorder;
+mod replay;
 pub mod report;
 pub mod signature;
 pub mod simulation;
+mod times;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, operator, record, trim,
+    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, operator, record, replay,
+    trim,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -41,8 +42,10 @@ enum Command {
     Check(check::Options),
     /// Compile a recipe or an ONNX model to an engine
     Compile(Box<compile::Options>),
-    /// Show, import and clean recordings
+    /// Show, import, split and clean recordings
     Data(data::Options),
+    /// Compare an engine's answers to the pictures of a recording with what the driver did
+    Replay(replay::Options),
     /// Show an engine's limits, layers, sections and signature
     Inspect(inspect::Options),
     /// Run as the guard of a simulated or dry-run car; `drive` starts this command
@@ -81,6 +84,7 @@ fn run() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Data(options) => data::run(&options),
+        Command::Replay(options) => replay::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Guard(options) => guard::run(&options),
         Command::Bench(options) => bench::run(&options),

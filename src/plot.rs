@@ -1,12 +1,15 @@
 //! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
 //! the main figures; that of a physical drive its commands over time. The pictures of an engine show
-//! the quantization error of its layers and the jitter of its inference time.
+//! the quantization error of its layers, the jitter of its inference time, and its answers to a
+//! recording.
 
 mod canvas;
 mod commands;
 mod jitter;
 mod layers;
 mod palette;
+mod replay;
+mod sheet;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +18,10 @@ use pilotage_simulator::{Circuit, PathPoint};
 pub use commands::command_picture;
 pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
+pub(crate) use replay::is_svg;
+pub use replay::{Panel, PlottedFrame, Replayed, replay_picture, replay_svg};
+pub(crate) use sheet::is_contact_sheet;
+pub use sheet::{SheetFrame, SheetSection, sheet_picture};
 
 use canvas::{Align, Canvas, Weight};
 use palette::{
@@ -30,6 +37,12 @@ pub enum PlotError {
     /// Drawing failed.
     #[error("the picture could not be drawn: {0}")]
     Draw(String),
+    /// The file's name says neither PNG nor SVG.
+    #[error("{}: a plot is a PNG or an SVG; end its name with .png or .svg", .0.display())]
+    Format(PathBuf),
+    /// The contact sheet's name does not say PNG.
+    #[error("{}: a contact sheet is a PNG; end its name with .png", .0.display())]
+    NotPng(PathBuf),
     /// The file could not be written.
     #[error("cannot write the picture to {}: {source}", path.display())]
     Write {

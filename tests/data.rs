@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use image::{Rgb, RgbImage};
-use pilotage_dataset::Recording;
+use pilotage_dataset::{Format, Recording};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -109,7 +109,7 @@ fn a_recording_is_shown_with_what_is_wrong_with_it() {
         &["show", "it", "--picture", "sheet.jpg"],
     ));
     assert!(
-        error.contains("sheet.jpg: the contact sheet is a PNG"),
+        error.contains("sheet.jpg: a contact sheet is a PNG"),
         "{error}"
     );
 }
@@ -206,4 +206,127 @@ fn clean_marks_and_deletes_nothing() {
     assert_eq!(content["blurred"], serde_json::json!(["000010.png"]));
     let (out, _) = printed(data(folder.path(), &["clean", "it", "--blurred"]));
     assert!(out.starts_with("1 of 32 records"), "{out}");
+}
+
+#[test]
+fn clean_counts_the_same_with_and_without_dry_run() {
+    let folder = TempDir::new().unwrap();
+    let it = folder.path().join("it");
+    recording(&it);
+    // Two black pictures in a row: the second one repeats the first. And two rows of one picture,
+    // which a mark would leave out both.
+    RgbImage::new(40, 30).save(it.join("000006.png")).unwrap();
+    let list = fs::read_to_string(it.join("data.csv")).unwrap();
+    let list = list.replace("000021.png", "000020.png");
+    fs::write(it.join("data.csv"), list).unwrap();
+    let (dry, _) = printed(data(folder.path(), &["clean", "it", "--dry-run"]));
+    assert_eq!(dry, "3 of 40 records would be left out\n");
+    let (out, _) = printed(data(folder.path(), &["clean", "it"]));
+    assert!(out.starts_with("3 of 40 records are left out"), "{out}");
+    let left = Recording::open(&it).unwrap();
+    assert_eq!(left.records().len(), 37);
+    // What is marked already is neither counted nor marked again.
+    for arguments in [&["clean", "it", "--dry-run"][..], &["clean", "it"]] {
+        let (out, _) = printed(data(folder.path(), arguments));
+        assert!(out.starts_with("0 of 37 records"), "{out}");
+    }
+}
+
+/// The files below a folder, with their contents.
+fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("it")).unwrap();
+    // Ten drives of twelve frames; the throttle is the drive.
+    let mut list = "image_name,v,w,timestamp,steering,throttle\n".to_owned();
+    for index in 0..120_u8 {
+        let name = format!("{index:06}.png");
+        picture(index).save(at("it").join(&name)).unwrap();
+        let (drive, frame) = (index / 12, index % 12);
+        let time = f64::from(drive) * 60.0 + f64::from(frame) / 20.0;
+        list += &format!("{name},,,{time},0.{index:03},0.{drive}\n");
+    }
+    fs::write(at("it").join("data.csv"), list).unwrap();
+    let before = contents(&at("it"));
+    let arguments = ["split", "it", "train", "held/back", "--share", "0.3"];
+    let (out, _) = printed(data(folder.path(), &arguments));
+    assert_eq!(
+        out,
+        "train: 84 records\nheld/back: 36 records, 30.0 % of all, 3 of 10 drives\n"
+    );
+    assert_eq!(contents(&at("it")), before);
+    let [train, validation] =
+        ["train", "held/back"].map(|name| Recording::open(&at(name)).unwrap());
+    let drives = |of: &Recording| {
+        let mut drives: Vec<u8> = of
+            .records()
+            .iter()
+            .map(|record| (record.throttle.unwrap() * 10.0).round() as u8)
+            .collect();
+        drives.dedup();
+        drives
+    };
+    let mut all = [drives(&train), drives(&validation)].concat();
+    all.sort_unstable();
+    assert_eq!(
+        all,
+        (0..10).collect::<Vec<u8>>(),
+        "no drive is on both sides"
+    );
+    for record in train.records().iter().chain(validation.records()) {
+        let of = if train.records().contains(record) {
+            &train
+        } else {
+            &validation
+        };
+        let index = (record.steering.unwrap() * 1000.0).round() as u8;
+        let expected = picture(index);
+        assert_eq!(of.decode(record).unwrap().rgb, expected.into_raw());
+    }
+
+    printed(data(
+        folder.path(),
+        &["split", "it", "tub", "rest", "--tub"],
+    ));
+    let tubs = ["tub", "rest"].map(|name| Recording::open(&at(name)).unwrap());
+    assert!(tubs.iter().all(|tub| tub.format() == Format::TubV2));
+    assert_eq!(tubs.map(|tub| tub.records().len()), [96, 24]);
+
+    for (arguments, expected) in [
+        (&["split", "it", "train", "new"][..], "train: is not empty"),
+        (&["split", "it", "it/new", "new"], "it/new: lies in it"),
+        (
+            &["split", "it", "new", "new/in"],
+            "neither of them in the other",
+        ),
+        (
+            &["split", "it", "new", "new"],
+            "neither of them in the other",
+        ),
+        (
+            &["split", "it", "a", "b", "--share", "0.9"],
+            "must be 0.01 to 0.5",
+        ),
+        (&["split", "it", "a", "b", "--share", "0.01"], "too few"),
+    ] {
+        let error = refused(data(folder.path(), arguments));
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        5,
+        "nothing else is left"
+    );
+    assert_eq!(contents(&at("it")), before);
 }

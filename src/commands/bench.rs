@@ -4,7 +4,6 @@ mod bounds;
 mod inputs;
 mod passes;
 mod table;
-mod times;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,10 +20,10 @@ use crate::engines;
 use crate::machine::Machine;
 use crate::plot::{self, Jitter};
 use crate::signature::Trust;
+use crate::times::{Sample, Times};
 use bounds::{Limits, MeasuredLayer, Total};
 use inputs::{Inputs, Source};
 use passes::{MOST_COUNT, Until, VisionTimes};
-use times::{Sample, Times};
 
 /// Options of `pilotage bench`.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,12 @@
-//! `pilotage data`: shows, imports and cleans recordings.
+//! `pilotage data`: shows, imports, splits and cleans recordings.
 
 mod clean;
+mod copy;
 mod import;
 mod sheet;
 mod show;
+mod signs;
+mod split;
 mod survey;
 
 use std::process::ExitCode;
@@ -23,6 +26,8 @@ enum Command {
     Show(show::Options),
     /// Copy a recording of any format to a data.csv folder, or to a Donkeycar tub
     Import(import::Options),
+    /// Copy a recording to two: one to train on, one held back, by drives or blocks of time
+    Split(split::Options),
     /// Mark bad, black and repeated pictures, so that they are left out; nothing is deleted
     Clean(clean::Options),
 }
@@ -35,6 +40,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     match &options.command {
         Command::Show(options) => show::run(options),
         Command::Import(options) => import::run(options),
+        Command::Split(options) => split::run(options),
         Command::Clean(options) => clean::run(options),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use pilotage_engine::InstructionSet;
 
 use super::record::RecordingOptions;
-use crate::car::{BackendKind, Car, GamepadSettings, Kind, Settings};
+use crate::car::{BackendKind, Car, EngineSettings, GamepadSettings, Kind, Settings};
 use crate::drive::{self, RecordingRequest, Request, Start};
 use crate::simulation::Pace;
 
@@ -236,7 +236,12 @@ fn adjust(settings: &mut Settings, options: &Options) {
     if let Some(set) = options.instruction_set {
         engine.instruction_set = Some(set.name().to_owned());
     }
-    match options.engine.as_deref() {
+    choose_engine(engine, options.engine.as_deref());
+}
+
+/// Selects the engine that `--engine` names: a file if its name ends with .engine.
+pub(super) fn choose_engine(engine: &mut EngineSettings, named: Option<&str>) {
+    match named {
         Some(file) if has_extension(file, &["engine"]) => {
             engine.file = Some(from_here(file, &["engine"]));
         }

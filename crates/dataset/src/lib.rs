@@ -46,7 +46,7 @@ mod udacity;
 mod write;
 
 pub use error::{BadPicture, BadPictures, DatasetError, RowProblem};
-pub use marks::{LEFT_OUT, mark};
+pub use marks::{LEFT_OUT, Marks};
 pub use notes::Note;
 pub use order::natural;
 pub use path::PathProblem;

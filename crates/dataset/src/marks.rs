@@ -55,44 +55,73 @@ fn read(folder: &Path) -> Result<Option<HashSet<String>>, DatasetError> {
     Ok(Some(marked))
 }
 
-/// Marks the pictures, each with a reason, in addition to earlier marks. The file is replaced
-/// atomically: after a power cut it has the old marks or all. Pictures whose names a list cannot
-/// have (control characters, spaces around the name) are not marked. Returns how many marks are
-/// new.
-///
-/// # Errors
-/// When the present marks cannot be read, or the file cannot be written.
-pub fn mark(folder: &Path, pictures: &[(PathBuf, String)]) -> Result<usize, DatasetError> {
-    let path = folder.join(LEFT_OUT);
-    let failed = |source| DatasetError::File {
-        path: path.clone(),
-        source,
-    };
-    let mut known = read(folder)?.unwrap_or_default();
-    let mut text = match known.is_empty() {
-        true => "image_name,reason\n".to_owned(),
-        // Read above, so it is a regular file of bounded rows.
-        false => fs::read_to_string(&path).map_err(failed)?,
-    };
-    if !text.ends_with('\n') {
-        text.push('\n');
+/// Marks of a recording: those that its folder has, and new ones that are not written yet.
+#[derive(Debug)]
+pub struct Marks {
+    folder: PathBuf,
+    marked: HashSet<String>,
+    new: HashSet<String>,
+    /// The rows of the new marks.
+    rows: String,
+}
+
+impl Marks {
+    /// Reads the marks beside a recording.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, DatasetError> {
+        Ok(Self {
+            folder: folder.to_owned(),
+            marked: read(folder)?.unwrap_or_default(),
+            new: HashSet::new(),
+            rows: String::new(),
+        })
     }
-    let mut new = 0;
-    for (picture, reason) in pictures {
+
+    /// Marks a picture: every record with it is left out. Pictures whose names a list cannot have
+    /// (control characters, spaces around the name) are not marked.
+    pub fn add(&mut self, picture: &Path, reason: &str) {
         let Some(name) = picture.to_str().filter(|name| can_be_listed(name)) else {
-            continue;
+            return;
         };
-        if known.insert(name.to_owned()) {
+        if !self.marked.contains(name) && self.new.insert(name.to_owned()) {
             // A line end would begin another row.
             let reason = reason.replace(char::is_control, " ");
-            text += &format!("{},{}\n", quoted(name), quoted(&reason));
-            new += 1;
+            self.rows += &format!("{},{}\n", quoted(name), quoted(&reason));
         }
     }
-    if new > 0 {
-        replace(folder, &path, &text).map_err(failed)?;
+
+    /// Whether a picture has a new mark.
+    pub fn is_new(&self, picture: &Path) -> bool {
+        picture.to_str().is_some_and(|name| self.new.contains(name))
     }
-    Ok(new)
+
+    /// Writes the new marks. The file is replaced atomically: after a power cut it has the earlier
+    /// marks or all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(self) -> Result<(), DatasetError> {
+        if self.new.is_empty() {
+            return Ok(());
+        }
+        let path = self.folder.join(LEFT_OUT);
+        let failed = |source| DatasetError::File {
+            path: path.clone(),
+            source,
+        };
+        let mut text = match self.marked.is_empty() {
+            true => "image_name,reason\n".to_owned(),
+            // Read before, so it is a regular file of bounded rows.
+            false => fs::read_to_string(&path).map_err(failed)?,
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text += &self.rows;
+        replace(&self.folder, &path, &text).map_err(failed)
+    }
 }
 
 /// Whether a row with this name is read as it was written.

@@ -9,7 +9,7 @@ use pilotage_vision::{Frame, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
 
 use super::inputs::{Inputs, Noise, Tensor, frame_size};
-use super::times::{Sample, Times, nanos};
+use crate::times::{Sample, Times, nanos};
 
 /// The warm-up: the engine runs this long, and this often.
 const WARM_UP: Duration = Duration::from_millis(200);

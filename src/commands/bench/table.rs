@@ -3,9 +3,9 @@
 use super::bounds::{Limits, MeasuredLayer, Total};
 use super::inputs::Source;
 use super::passes::VisionTimes;
-use super::times::Times;
 use super::{Given, Measurement};
 use crate::commands::inspect::table::{columns, sizes};
+use crate::times::Times;
 
 /// All results.
 pub(super) fn whole(measurement: &Measurement) -> String {

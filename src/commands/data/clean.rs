@@ -1,10 +1,11 @@
 //! `pilotage data clean`: marks pictures that are left out.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pilotage_console::print;
-use pilotage_dataset::{LEFT_OUT, Recording, mark};
+use pilotage_dataset::{LEFT_OUT, Marks, Record, Recording};
 
 use super::survey::Survey;
 use super::warn;
@@ -30,39 +31,57 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let recording = Recording::open(&options.folder)?;
     warn(recording.notes());
     let survey = Survey::of(&recording)?;
-    let mut marks = Vec::new();
-    for bad in &survey.decoded.bad.bad {
-        marks.push((bad.picture.clone(), bad.problem.to_string()));
-    }
-    let blurred = match options.blurred {
-        true => &survey.blurred[..],
-        false => &[],
-    };
-    for (indices, reason) in [
-        (&survey.black[..], "is black"),
-        (&survey.repeated[..], "repeats the picture before"),
-        (blurred, "is blurred"),
-    ] {
-        for &index in indices {
-            marks.push((
-                recording.records()[index].picture.clone(),
-                reason.to_owned(),
-            ));
-        }
-    }
-    let path = options.folder.join(LEFT_OUT);
-    let of = recording.records().len();
+    let marks = marks(options, &recording, &survey)?;
+    let records = recording.records();
+    // A mark leaves out every record with its picture.
+    let marked = records
+        .iter()
+        .filter(|record| marks.is_new(&record.picture));
+    let (marked, of) = (marked.count(), records.len());
     if options.dry_run {
-        print(format_args!(
-            "{} of {of} records would be left out",
-            marks.len()
-        ));
+        print(format_args!("{marked} of {of} records would be left out"));
         return Ok(ExitCode::SUCCESS);
     }
-    let marked = mark(&options.folder, &marks)?;
+    marks.write()?;
     print(format_args!(
         "{marked} of {of} records are left out from now on; {} lists them",
-        path.display()
+        options.folder.join(LEFT_OUT).display()
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+fn marks(options: &Options, recording: &Recording, survey: &Survey) -> anyhow::Result<Marks> {
+    let mut marks = Marks::open(&options.folder)?;
+    for bad in &survey.decoded.bad.bad {
+        marks.add(&bad.picture, &bad.problem.to_string());
+    }
+    let records = recording.records();
+    let mut mark = |indices: &[usize], reason| {
+        for &index in indices {
+            marks.add(&records[index].picture, reason);
+        }
+    };
+    mark(&survey.black, "is black");
+    mark(
+        &with_own_picture(records, &survey.repeated),
+        "repeats the picture before",
+    );
+    if options.blurred {
+        mark(&survey.blurred, "is blurred");
+    }
+    Ok(marks)
+}
+
+/// The `repeated` records whose picture is none of an earlier record's, which a mark would leave
+/// out too.
+fn with_own_picture(records: &[Record], repeated: &[usize]) -> Vec<usize> {
+    let is_repeated: HashSet<usize> = repeated.iter().copied().collect();
+    let mut kept: HashSet<&Path> = HashSet::new();
+    for (index, record) in records.iter().enumerate() {
+        if !is_repeated.contains(&index) {
+            kept.insert(&record.picture);
+        }
+    }
+    let is_own = |index: &usize| !kept.contains(&*records[*index].picture);
+    repeated.iter().copied().filter(is_own).collect()
 }

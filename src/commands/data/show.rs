@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use pilotage_console::print;
 use pilotage_dataset::{Record, Recording};
 use serde::Serialize;
 
+use super::signs::Signs;
 use super::survey::Survey;
 use super::{sheet, warn};
+use crate::plot;
 
 /// Options of `pilotage data show`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +52,8 @@ struct Content {
     yaw_rate: Option<Range>,
     /// The share of the records with a steering that go straight ahead.
     straight: Option<f64>,
+    /// `None` without a recorded steering or yaw rate.
+    signs: Option<Signs>,
     notes: Vec<String>,
 }
 
@@ -94,14 +98,7 @@ struct Spread {
 /// Fails if the recording cannot be read, or the contact sheet cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = &options.picture {
-        let is_png = file
-            .extension()
-            .is_some_and(|it| it.eq_ignore_ascii_case("png"));
-        ensure!(
-            is_png,
-            "{}: the contact sheet is a PNG; end its name with .png",
-            file.display()
-        );
+        plot::is_contact_sheet(file)?;
     }
     let recording = Recording::open(&options.folder)?;
     warn(recording.notes());
@@ -152,6 +149,7 @@ impl Content {
             throttle: Spread::of(&values(|record| record.throttle)),
             speed: Range::of(&values(|record| record.speed)),
             yaw_rate: Range::of(&values(|record| record.yaw_rate)),
+            signs: Signs::of(recording)?,
             notes: recording.notes().iter().map(ToString::to_string).collect(),
         })
     }
@@ -199,6 +197,9 @@ impl Content {
             row(name, named(pictures));
         }
         row("bad pictures", self.bad_pictures.len().to_string());
+        if let Some(signs) = &self.signs {
+            row("steering", signs.text());
+        }
         for (name, spread, unit) in [
             ("steering", &self.steering, ", left positive"),
             ("throttle", &self.throttle, ""),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use pilotage_dataset::{LEFT_OUT, PictureProblem, Recording, decode, mark};
+use pilotage_dataset::{LEFT_OUT, Marks, PictureProblem, Recording, decode};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::*;
@@ -427,15 +427,20 @@ fn a_manifest_names_no_file_out_of_the_tub() {
 fn marked_records_are_left_out_and_nothing_is_deleted() {
     let folder = Folder::new();
     folder.frames(FRAMES).list(plain_rows(FRAMES));
-    let reason = || "black, \"dark\"".to_owned();
-    let marks = |indexes: &[usize]| -> Vec<(PathBuf, String)> {
-        indexes
+    let mark = |indexes: &[usize]| {
+        let mut marks = Marks::open(folder.path()).unwrap();
+        for &index in indexes {
+            marks.add(Path::new(&name(index)), "black, \"dark\"");
+        }
+        let new = indexes
             .iter()
-            .map(|&index| (name(index).into(), reason()))
-            .collect()
+            .filter(|&&index| marks.is_new(Path::new(&name(index))));
+        let new = new.count();
+        marks.write().unwrap();
+        new
     };
-    assert_eq!(mark(folder.path(), &marks(&[3, 7])).unwrap(), 2);
-    assert_eq!(mark(folder.path(), &marks(&[7, 9])).unwrap(), 1);
+    assert_eq!(mark(&[3, 7]), 2);
+    assert_eq!(mark(&[7, 9]), 1);
     let recording = folder.open();
     assert_eq!(recording.records().len(), FRAMES - 3);
     assert!(
@@ -464,8 +469,15 @@ fn a_name_is_marked_once_and_only_if_its_row_can_be_read() {
     let folder = Folder::new();
     folder.frames(FRAMES).list(plain_rows(FRAMES));
     let names = [name(3), name(3), "a\nb.jpg".into(), " c.jpg".into()];
-    let marks = names.map(|name| (PathBuf::from(name), "one\ntwo".to_owned()));
-    assert_eq!(mark(folder.path(), &marks).unwrap(), 1);
+    let mut marks = Marks::open(folder.path()).unwrap();
+    for name in &names {
+        marks.add(Path::new(name), "one\ntwo");
+    }
+    let is_new = names.map(|name| marks.is_new(Path::new(&name)));
+    assert_eq!(is_new, [true, true, false, false]);
+    // Nothing is written before the end.
+    assert!(!folder.path().join(LEFT_OUT).exists());
+    marks.write().unwrap();
     assert_eq!(
         fs::read_to_string(folder.path().join(LEFT_OUT)).unwrap(),
         format!("image_name,reason\n{},one two\n", name(3))

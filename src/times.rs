@@ -9,29 +9,29 @@ const QUIET: f64 = 1.3;
 
 /// One measurement, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// From the start of the series to the start of this measurement.
-    pub(super) at: u64,
-    pub(super) took: u64,
+    pub(crate) at: u64,
+    pub(crate) took: u64,
 }
 
 /// Percentiles of a repeated measurement, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// The number of measurements.
-    pub(super) count: usize,
-    pub(super) mean_us: f64,
-    pub(super) fastest_us: f64,
-    pub(super) p50_us: f64,
-    pub(super) p90_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) p999_us: f64,
-    pub(super) max_us: f64,
+    pub(crate) count: usize,
+    pub(crate) mean_us: f64,
+    pub(crate) fastest_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p90_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
+    pub(crate) max_us: f64,
 }
 
 impl Times {
     /// From nanoseconds; sorts `nanos`.
-    pub(super) fn of(nanos: &mut [u64]) -> Self {
+    pub(crate) fn of(nanos: &mut [u64]) -> Self {
         nanos.sort_unstable();
         let sum: u128 = nanos.iter().map(|&nanos| u128::from(nanos)).sum();
         let at = |quantile: f64| micros(nanos, quantile);
@@ -48,12 +48,12 @@ impl Times {
     }
 
     /// Whether one measurement in a hundred took much longer than the median.
-    pub(super) fn disturbed(&self) -> bool {
+    pub(crate) fn disturbed(&self) -> bool {
         self.p99_us > QUIET * self.p50_us
     }
 
     /// The p99 as a multiple of the median.
-    pub(super) fn tail(&self) -> f64 {
+    pub(crate) fn tail(&self) -> f64 {
         self.p99_us / self.p50_us.max(f64::MIN_POSITIVE)
     }
 }
@@ -66,7 +66,7 @@ fn micros(sorted: &[u64], quantile: f64) -> f64 {
 }
 
 /// Saturates at the largest u64.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

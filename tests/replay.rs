@@ -1,0 +1,319 @@
+//! `pilotage replay` from the command line. Durations are never asserted.
+//!
+//! The reference is a recorded drive of the simulated car: its engine must answer again what was
+//! recorded. The other figures are those of known changes to the recording.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use pilotage_engine::{Bundle, Meaning};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn pilotage(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pilotage"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A drive in `it`, in lossless pictures.
+fn recorded() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let drive = ["drive", "--pace", "fast", "--latency", "40", "--seed", "5"];
+    let record = ["--time-limit", "8", "--record", "it", "--png"];
+    pilotage(folder.path(), &[&drive[..], &record].concat());
+    assert!(folder.path().join("it/000100.png").exists());
+    folder
+}
+
+/// The results, and the exit status.
+fn replayed(folder: &Path, arguments: &[&str]) -> (Value, Option<i32>) {
+    let output = pilotage(folder, &[&["replay", "it", "--json"], arguments].concat());
+    let results = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        let message = String::from_utf8_lossy(&output.stderr);
+        panic!("{arguments:?}: {error}: {message}")
+    });
+    (results, output.status.code())
+}
+
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = pilotage(folder, &[&["replay"], arguments].concat());
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
+}
+
+/// The number at `path`, a list of names separated by dots.
+fn number(of: &Value, path: &str) -> f64 {
+    let found = path.split('.').fold(of, |of, name| &of[name]);
+    found.as_f64().unwrap_or_else(|| panic!("{path}: {found}"))
+}
+
+/// Writes data.csv anew with the rows that `change` makes of the present ones.
+fn edit(folder: &Path, change: impl Fn(&[Vec<String>]) -> Vec<Vec<String>>) {
+    let list = folder.join("it/data.csv");
+    let text = fs::read_to_string(&list).unwrap();
+    let (titles, rows) = text.split_once('\n').unwrap();
+    let rows: Vec<Vec<String>> = rows
+        .lines()
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect();
+    let mut edited = format!("{titles}\n");
+    for row in change(&rows) {
+        writeln!(edited, "{}", row.join(",")).unwrap();
+    }
+    fs::write(list, edited).unwrap();
+}
+
+/// The columns of `image_name,v,w,timestamp,steering,throttle`.
+const SPEED: usize = 1;
+const YAW_RATE: usize = 2;
+
+#[test]
+fn an_engine_answers_again_what_it_drove() {
+    let folder = recorded();
+    let (results, status) = replayed(folder.path(), &["--max-mae", "0.0001"]);
+    assert_eq!(status, Some(0), "{results}");
+    let engine = &results["engines"][0];
+    assert_eq!(engine["name"], "pilotnet");
+    assert_eq!(results["compared"], "yaw rate and speed");
+    assert_eq!(engine["frames"], results["recording"]["records"]);
+    assert!((number(&results, "recording.rate") - 20.0).abs() < 1e-3);
+    for quantity in ["yaw_rate", "speed"] {
+        let figures = &engine[quantity];
+        // data.csv has six digits.
+        assert!(number(figures, "largest") < 1e-4, "{quantity}: {figures}");
+        assert!(number(figures, "correlation") > 0.999, "{figures}");
+        assert_eq!(figures["lag"]["frames"], 0);
+    }
+    assert!(number(engine, "yaw_rate.always_straight.mae") > 0.01);
+    assert_eq!(engine["vision"]["count"], engine["frames"]);
+    assert!(number(engine, "inference.p50_us") <= number(engine, "inference.p99_us"));
+
+    // With a car, in what its guard gets.
+    let car = folder.path().join("car.toml");
+    fs::write(&car, "").unwrap();
+    let (results, status) = replayed(folder.path(), &["--car", "car.toml", "--max-mae", "0.0001"]);
+    assert_eq!(status, Some(0), "{results}");
+    assert_eq!(results["compared"], "steering and throttle");
+    assert!(number(&results["engines"][0], "steering.largest") < 1e-5);
+
+    // What a tub has: no v and w.
+    edit(folder.path(), |rows| {
+        let mut rows = rows.to_vec();
+        for row in &mut rows {
+            row[SPEED].clear();
+            row[YAW_RATE].clear();
+        }
+        rows
+    });
+    let error = refused(folder.path(), &["it"]);
+    assert!(
+        error.contains("only steering and throttle: name the car"),
+        "{error}"
+    );
+    let (results, _) = replayed(folder.path(), &["--car", "car.toml"]);
+    assert!(number(&results["engines"][0], "steering.largest") < 1e-5);
+}
+
+#[test]
+fn known_changes_of_the_recording_have_known_figures() {
+    let folder = recorded();
+    let moved = |rows: &[Vec<String>], lag: usize, beyond: f64| -> Vec<Vec<String>> {
+        let value = |row: &[String]| row[YAW_RATE].parse::<f64>().unwrap();
+        let pairs = rows.iter().zip(&rows[lag..]);
+        pairs
+            .map(|(row, later)| {
+                let mut row = row.clone();
+                row[YAW_RATE] = (value(later) - beyond).to_string();
+                row
+            })
+            .collect()
+    };
+    // The driver steered three frames before the engine does, and 0.1 rad/s further right.
+    edit(folder.path(), |rows| moved(rows, 3, 0.1));
+    let (results, status) = replayed(folder.path(), &["--max-mae", "0.05"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(results["limit"]["passed"], false);
+    let figures = &results["engines"][0]["yaw_rate"];
+    assert_eq!(figures["lag"]["frames"], 3);
+    assert!((number(figures, "lag.ms") - 150.0).abs() < 0.1);
+    assert!((number(figures, "bias") - 0.1).abs() < 0.03, "{figures}");
+    assert!(number(figures, "mae") > 0.05);
+
+    // Turned round, it is reported. The engine follows it at no lag.
+    edit(folder.path(), |rows| {
+        let mut rows = rows.to_vec();
+        for row in &mut rows {
+            row[YAW_RATE] = (-row[YAW_RATE].parse::<f64>().unwrap()).to_string();
+        }
+        rows
+    });
+    let output = pilotage(folder.path(), &["replay", "it"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("steers against the recording"),
+        "{message}"
+    );
+
+    // One frame is wrong by far: it is the worst.
+    edit(folder.path(), |rows| {
+        let mut rows = rows.to_vec();
+        rows[77][YAW_RATE] = "9".to_owned();
+        rows
+    });
+    let (results, _) = replayed(folder.path(), &[]);
+    let worst = results["engines"][0]["worst"].as_array().unwrap();
+    assert_eq!(worst.len(), 20);
+    assert_eq!(worst[0]["picture"], "000077.png");
+    assert_eq!(worst[0]["line"], 79);
+    let errors: Vec<f64> = worst.iter().map(|it| -number(it, "error").abs()).collect();
+    assert!(errors.is_sorted(), "{errors:?}");
+}
+
+/// The compiled-in engine, whose numbers now mean throttle and steering.
+fn direct_engine(folder: &Path) -> PathBuf {
+    let mut bundle = Bundle::read(pilotage::engines::compiled_in("pilotnet").unwrap()).unwrap();
+    bundle.manifest.name = "direct <&>".into();
+    for (output, meaning) in [(0, Meaning::Throttle), (1, Meaning::Steering)] {
+        let output = &mut bundle.manifest.outputs[output];
+        (output.meaning, output.scale, output.offset) = (meaning, 0.5, -0.25);
+    }
+    let file = folder.join("direct.engine");
+    fs::write(&file, bundle.write().unwrap()).unwrap();
+    file
+}
+
+#[test]
+fn two_engines_are_compared_in_one_unit() {
+    let folder = recorded();
+    direct_engine(folder.path());
+    let both = ["--engine", "pilotnet", "--engine", "direct.engine"];
+    let error = refused(folder.path(), &[&["it"], &both[..]].concat());
+    assert!(
+        error.contains("`pilotnet` answers with yaw rate and speed, `direct <&>` with steering"),
+        "{error}"
+    );
+    let (results, _) = replayed(folder.path(), &["--engine", "direct.engine"]);
+    assert_eq!(results["compared"], "steering and throttle");
+    fs::write(folder.path().join("car.toml"), "").unwrap();
+    let files = [
+        "--plot",
+        "plot.png",
+        "--worst",
+        "worst.png",
+        "--report",
+        "report.html",
+    ];
+    let arguments = [&both[..], &["--car", "car.toml"], &files].concat();
+    let (results, status) = replayed(folder.path(), &arguments);
+    assert_eq!(status, Some(0));
+    let error = |engine: usize| number(&results["engines"][engine], "steering.mae");
+    assert!(error(0) < 1e-5 && error(1) > 0.01, "{results}");
+
+    let size = |name: &str| image::image_dimensions(folder.path().join(name)).unwrap();
+    assert_eq!(size("plot.png").0, 1600);
+    let (width, height) = size("worst.png");
+    // Two sections of four rows.
+    assert!(width == 1600 && height > 8 * 200, "{width}x{height}");
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/jpeg;base64,").count(), 40);
+    assert!(page.contains("direct &lt;&amp;&gt;") && !page.contains("direct <&>"));
+    assert!(page.contains("<svg") && page.contains("<polyline"));
+    // Nothing is loaded from elsewhere: the only address is the name of SVG's format.
+    let addresses = page.matches("://").count();
+    assert_eq!(
+        addresses,
+        page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count()
+    );
+    assert!(!page.contains("<script") && !page.contains("<link"));
+
+    let output = pilotage(folder.path(), &["replay", "it", "--plot", "plot.svg"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for expected in [
+        "it: data.csv",
+        "yaw rate, rad/s",
+        "always straight",
+        "worst frames of pilotnet",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let svg = fs::read_to_string(folder.path().join("plot.svg")).unwrap();
+    assert!(
+        svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
+        "{svg:.200}"
+    );
+}
+
+#[test]
+fn what_cannot_be_replayed_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let it = folder.path().join("it");
+    fs::create_dir(&it).unwrap();
+    for index in 0..30_u8 {
+        let picture = image::RgbImage::from_pixel(640, 480, image::Rgb([index, 40, 90]));
+        picture.save(it.join(format!("{index}.png"))).unwrap();
+    }
+    for (arguments, expected) in [
+        (
+            &["it"][..],
+            "its records have neither steering and throttle nor v and w",
+        ),
+        (&["nowhere"], "nowhere: No such file"),
+        (
+            &["it", "--plot", "it.gif"],
+            "it.gif: a plot is a PNG or an SVG",
+        ),
+        (
+            &["it", "--worst", "it.jpg"],
+            "it.jpg: a contact sheet is a PNG",
+        ),
+        (
+            &["it", "--report", "it.pdf"],
+            "it.pdf: the report is a page",
+        ),
+        (
+            &["it", "--report", "no/it.html"],
+            "no/it.html cannot be written",
+        ),
+        (&["it", "--engine", "pilotnt"], "did you mean `pilotnet`?"),
+        (&["it", "--engine", "no.engine"], "no.engine: No such file"),
+    ] {
+        let error = refused(folder.path(), arguments);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    // A picture of another camera, and pictures that are too small for the engine's crop.
+    fs::write(it.join("data.csv"), {
+        let rows: String = (0..30)
+            .map(|index| format!("{index}.png,1,0.1\n"))
+            .collect();
+        format!("image_name,v,w\n{rows}")
+    })
+    .unwrap();
+    image::RgbImage::new(320, 240)
+        .save(it.join("20.png"))
+        .unwrap();
+    let error = refused(folder.path(), &["it"]);
+    assert!(
+        error.contains("20.png: is 320x240 pixels, but the first picture 640x480"),
+        "{error}"
+    );
+    for index in 0..30 {
+        image::RgbImage::new(320, 240)
+            .save(it.join(format!("{index}.png")))
+            .unwrap();
+    }
+    let error = refused(folder.path(), &["it"]);
+    assert!(
+        error.contains("engine `pilotnet`, pictures of 320x240"),
+        "{error}"
+    );
+}
