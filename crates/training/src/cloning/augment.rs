@@ -8,10 +8,11 @@ use crate::augment::levels;
 /// The share of uses with a shadow.
 const SHADOWS: f64 = 0.3;
 /// The change of the turning control for a shift by the whole width, in deviations of the learned
-/// values, where the recipe has none. A choice on the cautious side: users of Udacity's simulator
-/// take 0.004 for a pixel of 320, some ten deviations. It scales with the car, whose full steering
-/// may be far from what a drive uses.
-const DEVIATIONS_PER_WIDTH: f64 = 6.0;
+/// values, where the recipe has none. It scales with the car, whose full steering may be far from
+/// what a drive uses. A shift by the width is a heading error of the camera's field of view, some
+/// 1 rad, and a curvature of 2 / look-ahead per radian brings the car back. In the simulator, 6 and
+/// 10 deviations left the road where 20 drove a lap (docs/training.md).
+const DEVIATIONS_PER_WIDTH: f64 = 20.0;
 
 /// The normalised value of every byte, by channel.
 pub type Values = Vec<[f32; 256]>;

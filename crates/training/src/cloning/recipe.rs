@@ -134,7 +134,7 @@ pub struct Augment {
     pub shadow: bool,
     /// The largest shift, as a share of the picture's width and height.
     pub shift: f64,
-    /// The change of steering (or yaw rate, rad/s) for a shift by the whole width; if absent, six
+    /// The change of steering (or yaw rate, rad/s) for a shift by the whole width; if absent, 20
     /// times the deviation of the learned values.
     pub shift_correction: Option<f64>,
 }
