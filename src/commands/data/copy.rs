@@ -177,7 +177,7 @@ fn part(to: &Path) -> anyhow::Result<PathBuf> {
     }
     match fs::create_dir(&part) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
-            "{}: is left by an import that was ended, or another import writes to it; remove it",
+            "{}: is left by a command that was ended, or another one writes to it; remove it",
             part.display()
         ),
         made => made.with_context(|| format!("cannot create {}", part.display()))?,

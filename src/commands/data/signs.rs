@@ -146,6 +146,11 @@ impl Signs {
 
     /// The result in words.
     pub fn text(&self) -> String {
+        if self.motion.turns + self.lane.turns == 0 {
+            return "cannot tell the signs: no turn beside straight driving shows a lane or other \
+                    structure"
+                .to_owned();
+        }
         let verdict = match self.verdict {
             Verdict::Agree => "signs agree with the pictures",
             Verdict::Reversed => "signs are REVERSED",

@@ -154,8 +154,8 @@ impl Division {
         let block = block.max(LEAST_BLOCK).min(wanted.round() as usize);
         ensure!(
             block >= LEAST_BLOCK,
-            "{} records are too few to hold {share} of them back: {LEAST_BLOCK} consecutive ones \
-             are the least",
+            "{} records are too few to hold {share} of them back, at least {LEAST_BLOCK} in a row; \
+             record more, or name a larger --share",
             records.len()
         );
         let blocks: Vec<usize> = drives
