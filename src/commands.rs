@@ -9,6 +9,8 @@ pub mod drive;
 pub mod gamepad;
 pub mod guard;
 pub mod inspect;
+pub mod log;
 pub mod operator;
 pub mod record;
 pub mod trim;
+pub mod why;

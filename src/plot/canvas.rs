@@ -133,6 +133,40 @@ impl Canvas {
             .map_err(drawing)
     }
 
+    /// Draws a picture of `size` pixels, rows of red, green and blue, with its upper left corner at
+    /// `place`, as large as fits in `width` and `height`.
+    pub(super) fn image(
+        &mut self,
+        rgb: &[u8],
+        size: (u32, u32),
+        place: [f64; 2],
+        width: f64,
+        height: f64,
+    ) {
+        let (columns, rows) = (f64::from(size.0.max(1)), f64::from(size.1.max(1)));
+        let scale = (width / columns).min(height / rows);
+        let [left, top] = fine(place).map(|at| at.round().max(0.0) as usize);
+        let drawn = fine([columns * scale, rows * scale]).map(|side| side.round() as usize);
+        let line = (self.size.0 * FINENESS) as usize;
+        let source = |at: usize, of: usize, count: u32| {
+            (at * count as usize / of.max(1)).min((count as usize).saturating_sub(1))
+        };
+        for y in 0..drawn[1] {
+            for x in 0..drawn[0] {
+                let from =
+                    source(y, drawn[1], size.1) * size.0 as usize + source(x, drawn[0], size.0);
+                let to = (top + y) * line + left + x;
+                let pixel = rgb.get(3 * from..3 * from + 3);
+                let target = self.pixels.get_mut(3 * to..3 * to + 3);
+                if left + x < line
+                    && let (Some(pixel), Some(target)) = (pixel, target)
+                {
+                    target.copy_from_slice(pixel);
+                }
+            }
+        }
+    }
+
     /// Averages the drawn pixels and writes a PNG.
     pub(super) fn save(self, file: &Path) -> Result<(), PlotError> {
         let (width, height) = self.size;
