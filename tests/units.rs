@@ -69,7 +69,7 @@ fn the_pilot_has_a_folder_for_its_logs() {
     assert!(
         variables
             .iter()
-            .any(|line| line == "XDG_STATE_HOME=/var/lib")
+            .any(|line| *line == "XDG_STATE_HOME=/var/lib")
     );
     let folders = values(&unit, "StateDirectory");
     assert!(

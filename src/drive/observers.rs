@@ -20,6 +20,7 @@ use super::Request;
 use super::driver::Driver;
 use super::log::DriveLog;
 use super::setting::Setting;
+use super::watch::say;
 
 /// The program that serves the page. It is another process, so that nothing with a network socket
 /// can delay the loop.
@@ -93,11 +94,12 @@ impl From<ProgramError> for ObserversError {
 
 impl Observers {
     /// Starts what `request` asks for: the page, whose program prints its address, and the log. The
-    /// drive is that of `driver` in `setting`. `None` if neither is requested. A log that cannot be
-    /// kept is reported, and the drive goes on without it.
+    /// drive is that of `driver` in `setting`. `None` if there is neither. A log that cannot be kept
+    /// is reported, and the drive goes on without it.
     ///
     /// # Errors
-    /// Fails if the page's program does not exist or does not start, or there is no memory.
+    /// Fails if a page is requested, and its program does not exist or does not start, or there is
+    /// no memory.
     pub fn start(
         request: &Request,
         setting: &Setting,
@@ -106,6 +108,20 @@ impl Observers {
         if !request.watch && request.log.is_none() {
             return Ok(None);
         }
+        match Self::start_requested(request, setting, driver) {
+            Err(error) if !request.watch => {
+                say(&format!("no drive log is written: {error}"));
+                Ok(None)
+            }
+            started => started.map(Some),
+        }
+    }
+
+    fn start_requested(
+        request: &Request,
+        setting: &Setting,
+        driver: &dyn Driver,
+    ) -> Result<Self, ObserversError> {
         let program = request.watch.then(|| program_beside(PROGRAM)).transpose()?;
         let limits = request.car.limits.spec();
         let drive = Drive {
@@ -136,12 +152,12 @@ impl Observers {
         let page = program.map(|program| spawn(&program, page_there, car_file));
         let page = page.transpose().map_err(ObserversError::Start)?;
         let log = request.log.as_ref();
-        Ok(Some(Self {
+        Ok(Self {
             tap,
             server: Some(server),
             page,
             log: log.and_then(|log| DriveLog::start(log, request, setting, driver, log_there)),
-        }))
+        })
     }
 
     /// The log, if the drive is logged.

@@ -42,11 +42,11 @@ pub struct Before {
     pub fallbacks: usize,
     /// Iterations without a command.
     pub without_command: usize,
-    /// The last command sent: steering and throttle.
+    /// The command of the last iteration that did not see the car stopped: steering and throttle.
     pub asked: Option<[f32; 2]>,
-    /// The guard's last output while the car was driven.
+    /// The guard's output in that iteration.
     pub granted: Option<[f32; 2]>,
-    /// The guard's state in the last iteration before.
+    /// The guard's state in that iteration.
     pub guard: Option<Guard>,
     /// The longest time from capture until the guard accepted a command, milliseconds.
     pub longest_reaction_ms: Option<f64>,
@@ -277,7 +277,12 @@ fn before(window: &Window, place: Option<usize>) -> Before {
         .frames
         .get(place)
         .map_or(0.0, |frame| frame.published_ms);
+    let mut earlier = window.frames.iter().take(place + 1);
+    let last = earlier.rfind(|frame| frame.guard != Guard::Stopped);
     let mut before = Before {
+        guard: last.map(|frame| frame.guard),
+        asked: last.filter(|frame| frame.command).map(|frame| frame.asked),
+        granted: last.and_then(|frame| frame.granted),
         paused_ms: paused(window, end - NEAR, end),
         ..Before::default()
     };
@@ -286,14 +291,7 @@ fn before(window: &Window, place: Option<usize>) -> Before {
         before.missed = before.missed.saturating_add(frame.missed);
         before.lost = before.lost.saturating_add(frame.lost);
         before.fallbacks += usize::from(frame.fallback);
-        match frame.command {
-            true => before.asked = Some(frame.asked),
-            false => before.without_command += 1,
-        }
-        if frame.guard != Guard::Stopped {
-            before.granted = frame.granted.or(before.granted);
-            before.guard = Some(frame.guard);
-        }
+        before.without_command += usize::from(!frame.command);
         let longest = before.longest_reaction_ms;
         before.longest_reaction_ms = match (longest, frame.reaction_ms) {
             (Some(a), Some(b)) => Some(a.max(b)),

@@ -183,6 +183,8 @@ impl<F: Fn(&str)> Log<F> {
                 let _ = observer.want_pictures(rate);
                 requested = Some(Instant::now());
             }
+            // Before the records: what is noted after a record is added after it.
+            let noted: Vec<Entry> = notes.try_iter().collect();
             self.take_records(&mut observer);
             if observer.picture(&mut pixels)
                 && let Ok(jpeg) = jpeg(&pixels, widest, quality)
@@ -193,7 +195,7 @@ impl<F: Fn(&str)> Log<F> {
                     jpeg,
                 }));
             }
-            notes.try_iter().for_each(|entry| self.add(entry));
+            noted.into_iter().for_each(|entry| self.add(entry));
             if ended {
                 return self.end();
             }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mcap::records::{Record, op};
+use mcap::records::op;
 use serde::Deserialize;
 
 use crate::entry::{End, Entry, Frame, Level, Message, Pause, Picture, Start};
@@ -242,23 +242,23 @@ impl<R: Read> Reader<R> {
     }
 
     fn open_chunk(&mut self) -> Result<(), ReadError> {
-        let Ok(Record::Chunk { header, data }) = mcap::parse_record(op::CHUNK, &self.record) else {
+        let Some(chunk) = Chunk::parse(&self.record) else {
             self.stop(true);
             return Ok(());
         };
-        if !header.compression.is_empty() {
+        if !chunk.compression.is_empty() {
+            let name = String::from_utf8_lossy(chunk.compression);
             return Err(ReadError::Compressed {
                 path: self.path.clone(),
-                compression: header.compression.chars().take(32).collect(),
+                compression: name.chars().take(32).collect(),
             });
         }
-        let sum = header.uncompressed_crc;
-        if sum != 0 && crc32fast::hash(&data) != sum {
+        if chunk.sum != 0 && crc32fast::hash(chunk.records) != chunk.sum {
             self.stop(true);
             return Ok(());
         }
         self.chunk.clear();
-        self.chunk.extend_from_slice(&data);
+        self.chunk.extend_from_slice(chunk.records);
         self.next = 0;
         Ok(())
     }
@@ -286,27 +286,70 @@ fn head_of(head: &[u8]) -> Option<(u8, u64)> {
     Some((opcode, u64::from_le_bytes(length.try_into().ok()?)))
 }
 
-/// The entry of a record, if it is a message of a known topic that can be parsed. Only these two
-/// kinds of records are parsed.
+/// The fields of a record, from its start. They are parsed here and not by the library, which
+/// reserves memory for a text before it knows that the record is as long.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (field, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        self.take(LENGTH)?.try_into().ok()
+    }
+
+    /// A text with its length before it.
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.take(usize::try_from(length).ok()?)
+    }
+}
+
+/// A chunk: <https://mcap.dev/spec#chunk-op0x06>.
+struct Chunk<'a> {
+    /// CRC-32 of the records; 0 for none.
+    sum: u32,
+    compression: &'a [u8],
+    records: &'a [u8],
+}
+
+impl<'a> Chunk<'a> {
+    fn parse(record: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(record);
+        // Times of the first and last message, and the size without compression.
+        fields.take(3 * 8)?;
+        let sum = u32::from_le_bytes(fields.array()?);
+        let compression = fields.text()?;
+        let length = u64::from_le_bytes(fields.array()?);
+        Some(Self {
+            sum,
+            compression,
+            records: fields.take(usize::try_from(length).ok()?)?,
+        })
+    }
+}
+
+/// The entry of a record, if it is a message of a known topic that can be parsed. Only channels
+/// and messages are parsed: <https://mcap.dev/spec#records>.
 fn entry(opcode: u8, body: &[u8], channels: &mut HashMap<u16, Topic>) -> Option<Entry> {
+    let mut fields = Fields(body);
+    let channel = u16::from_le_bytes(fields.array()?);
     match opcode {
         op::CHANNEL => {
-            let Ok(Record::Channel(channel)) = mcap::parse_record(opcode, body) else {
-                return None;
-            };
-            if let Some(topic) = Topic::named(&channel.topic)
-                && channel.message_encoding == "json"
-                && channels.len() < MOST_CHANNELS
-            {
-                channels.insert(channel.id, topic);
+            let _schema: [u8; 2] = fields.array()?;
+            let topic = Topic::named(str::from_utf8(fields.text()?).ok()?)?;
+            if fields.text()? == b"json" && channels.len() < MOST_CHANNELS {
+                channels.insert(channel, topic);
             }
             None
         }
         op::MESSAGE => {
-            let Ok(Record::Message { header, data }) = mcap::parse_record(opcode, body) else {
-                return None;
-            };
-            parse(*channels.get(&header.channel_id)?, &data)
+            // A number, and the times of logging and publishing.
+            fields.take(4 + 2 * 8)?;
+            parse(*channels.get(&channel)?, fields.0)
         }
         _ => None,
     }

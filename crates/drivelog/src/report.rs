@@ -82,7 +82,9 @@ impl Diagnosis {
             if let Some(late) = times.late {
                 write!(out, " {late:>13.1}")?;
                 if self.late == Some(times.stage) {
-                    write!(out, "  late by {:.0} ms", late - times.median)?;
+                    // A camera that is late all the time has no usual time.
+                    let most = window.start.frame_period_ms;
+                    write!(out, "  late by {:.0} ms", late - times.median.min(most))?;
                 }
             }
             writeln!(out)?;

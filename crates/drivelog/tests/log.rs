@@ -213,7 +213,10 @@ fn hostile_lengths_take_no_memory() {
         record(9, 2, &[0, 0]),
         record(12, 8, &[0xff; 8]),
     ] {
-        assert!(matches!(read(&bytes), Err(ReadError::NoStart(_))));
+        let used = allocation_counter::measure(|| {
+            assert!(matches!(read(&bytes), Err(ReadError::NoStart(_))));
+        });
+        assert!(used.bytes_max < 1 << 20, "{used:?}");
     }
 }
 

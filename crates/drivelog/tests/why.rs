@@ -172,6 +172,18 @@ fn a_camera_without_frames_is_late() {
     );
 }
 
+/// A drive of which the log has nothing usual to compare with.
+#[test]
+fn what_was_before_is_shown_though_it_is_longer_ago_than_a_second() {
+    let mut drive = Drive::new();
+    drive.stop(StopReason::Deadline, |record| record.arrived += 3000 * MS);
+    let text = drive.text();
+    assert!(
+        text.contains("before: driving, granted steering +0.20"),
+        "{text}"
+    );
+}
+
 #[test]
 fn each_fault_is_named_by_its_detail() {
     for (fault, detail, expected) in [

@@ -173,8 +173,8 @@ impl Cause {
             Self::Operator => "nothing: `pilotage arm` drives on",
             Self::GamepadGone => "charge it, or plug it in; then an operator arms the car",
             Self::BusFailed => {
-                "check the plugs and the supply of the motors' board, then arm the car; \
-                 docs/log-lines.md explains the message"
+                "check the plugs and the supply of the motors' board, then arm the car; the guard's \
+                 message names the device (`journalctl -u pilotage-guard`, docs/log-lines.md)"
             }
             Self::GuardGone => {
                 "look for its last messages (`journalctl -u pilotage-guard`); after a kill start it \
