@@ -67,13 +67,30 @@ impl Car {
         command
     }
 
+    /// Starts a drive, and waits until it has driven for some frames. A drive that a busy machine
+    /// stops before that is started anew, without its log.
     fn drive(&self) -> Running {
-        let mut command = self.of_car(&["drive", "--json"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let running = Running(Some(command.spawn().unwrap()));
-        // For longer than the stop's log needs.
-        wait("it drives for some frames", || self.accepted() > Some(10));
-        running
+        for _ in 0..20 {
+            let mut command = self.of_car(&["drive", "--json"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let running = Running(Some(command.spawn().unwrap()));
+            let mut drives = false;
+            wait("it drives or is stopped", || {
+                drives = self.accepted() > Some(10);
+                drives || self.status().starts_with("stopped")
+            });
+            if drives {
+                return running;
+            }
+            running.kill(Signal::TERM);
+            running.end();
+            let _ = fs::remove_dir_all(self.folder.path().join("pilotage"));
+        }
+        panic!("the machine is too busy to drive on");
+    }
+
+    fn status(&self) -> String {
+        out(&self.of_car(&["status"]).output().unwrap())
     }
 
     fn accepted(&self) -> Option<u64> {
@@ -84,10 +101,7 @@ impl Car {
 
     /// Waits until the guard's status starts with `state`.
     fn wait_for(&self, state: &str) {
-        wait(state, || {
-            let answer = self.of_car(&["status"]).output().unwrap();
-            out(&answer).starts_with(state)
-        });
+        wait(state, || self.status().starts_with(state));
     }
 
     fn logs(&self) -> Vec<PathBuf> {

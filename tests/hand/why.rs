@@ -37,10 +37,7 @@ fn a_gamepad_that_is_gone_is_named() {
     assert!(why.contains("because   the gamepad is gone"), "{why}");
     // Full left, and the guard's limit of the throttle.
     assert!(why.contains("asked steering +1.00 throttle"), "{why}");
-    assert!(
-        why.contains("granted steering +1.00 throttle +0.20"),
-        "{why}"
-    );
+    assert!(why.contains("before: driving, granted steering +"), "{why}");
 }
 
 /// A setting of a pin is not as it was written, as after a loss of power.
