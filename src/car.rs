@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use pilotage_camera::CameraConfig;
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source};
+use pilotage_drivelog::Keep;
 use pilotage_engine::InstructionSet;
 use pilotage_guard::drivers::ActuatorSettings;
 use pilotage_guard::{GuardedCar, Identity, Limits, canonical};
@@ -28,7 +29,7 @@ use pilotage_gamepad::GamepadConfig;
 pub use gamepad::GamepadSettings;
 pub use settings::{
     BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, GpuMemory, Kind,
-    MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
+    LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that is used when none is given: the simulated car on the circuit `simple`.
@@ -69,6 +70,21 @@ pub struct Car {
     pub origin: Origin,
     /// The operator's gamepad, if car.toml has one.
     pub gamepad: Option<GamepadConfig>,
+    /// The drive log.
+    pub log: LogConfig,
+}
+
+/// The drive log, as car.toml describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What is kept; `None` for nothing.
+    pub keep: Option<Keep>,
+    /// The logs' folder; `None` for the user's.
+    pub folder: Option<PathBuf>,
+    /// Most logs in the folder.
+    pub most_logs: usize,
+    /// Most bytes of all logs in the folder.
+    pub most_bytes: u64,
 }
 
 /// Where a car's settings come from.

@@ -8,6 +8,7 @@ mod driver;
 mod ending;
 mod hand;
 mod live;
+mod log;
 mod observers;
 mod recording;
 mod session;
@@ -26,6 +27,7 @@ use anyhow::Context;
 use crate::car::Car;
 use crate::recorder::Encoding;
 
+pub use self::log::{LogRequest, default_folder, folders_to_read};
 pub use ending::Ending;
 pub use session::Session;
 pub use trace::{Span, Trace};
@@ -55,12 +57,14 @@ pub struct Request {
     pub json: bool,
     /// A page shows the drive.
     pub watch: bool,
+    /// The drive log, if one is kept.
+    pub log: Option<LogRequest>,
     /// The start of the program.
     pub born: Instant,
 }
 
 impl Request {
-    /// The engine of `car` drives, and nothing is recorded or drawn.
+    /// The engine of `car` drives, and nothing is recorded, logged or drawn.
     pub fn new(car: Car) -> Self {
         Self {
             car,
@@ -74,6 +78,7 @@ impl Request {
             plot: None,
             json: false,
             watch: false,
+            log: None,
             born: Instant::now(),
         }
     }

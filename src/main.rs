@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, operator, record, replay,
-    trim,
+    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, log, operator, record,
+    replay, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -33,6 +33,10 @@ enum Command {
     Stop(operator::Options),
     /// Show the state of a car's guard
     Status(operator::StatusOptions),
+    /// Show why the car stopped, and what to do
+    Why(why::Options),
+    /// List, show and export drive logs
+    Log(log::Options),
     /// Find a car's centre, ends and neutral with the wheels off the ground, and write them to its
     /// car.toml
     Trim(trim::Options),
@@ -79,6 +83,8 @@ fn run() -> ExitCode {
         Command::Disarm(options) => operator::disarm(&options),
         Command::Stop(options) => operator::stop(&options),
         Command::Status(options) => operator::status(&options),
+        Command::Why(options) => why::run(&options),
+        Command::Log(options) => log::run(&options),
         Command::Trim(options) => trim::run(&options),
         Command::Gamepad(options) => gamepad::run(&options),
         Command::Check(options) => check::run(&options),

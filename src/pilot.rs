@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
 use pilotage_guard::{Link, LinkError, State};
+use pilotage_tap::FaultDetail;
 use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
 use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
@@ -133,6 +134,31 @@ impl StepError {
             Self::Vision(_) => Fault::Camera,
             Self::Engine(_) => Fault::Engine,
             Self::Link(_) => Fault::Pilot,
+        }
+    }
+
+    /// What exactly failed, for the drive log.
+    pub const fn detail(&self) -> FaultDetail {
+        match self {
+            Self::Camera(error) => match error {
+                CameraError::Simulation(_) => FaultDetail::GuardGone,
+                CameraError::NoFrame { .. } => FaultDetail::NoFrame,
+                CameraError::Frozen { .. } => FaultDetail::FrozenPicture,
+                CameraError::Black { .. } => FaultDetail::BlackPicture,
+                CameraError::FrameSize { .. }
+                | CameraError::Size(_)
+                | CameraError::Changed { .. }
+                | CameraError::Picture { .. } => FaultDetail::BadFrame,
+                _ => FaultDetail::CameraGone,
+            },
+            Self::Vision(_) => FaultDetail::BadFrame,
+            Self::Engine(error) => match error {
+                EngineError::Late { .. } | EngineError::Stuck { .. } => FaultDetail::EngineLate,
+                EngineError::NotFinite => FaultDetail::NotFinite,
+                _ => FaultDetail::EngineFailed,
+            },
+            Self::Link(LinkError::Gone) => FaultDetail::GuardGone,
+            Self::Link(_) => FaultDetail::GuardSilent,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
-//! the main figures; that of a physical drive its commands over time. The pictures of an engine show
-//! the quantization error of its layers, the jitter of its inference time, and its answers to a
-//! recording.
+//! the main figures; that of a physical drive its commands over time, and that of a drive log the
+//! seconds before a stop. The pictures of an engine show the quantization error of its layers, the
+//! jitter of its inference time, and its answers to a recording.
 
 mod canvas;
 mod commands;
+mod drive;
 mod jitter;
 mod layers;
 mod palette;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use pilotage_simulator::{Circuit, PathPoint};
 
 pub use commands::command_picture;
+pub use drive::drive_picture;
 pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
 pub(crate) use replay::is_svg;

@@ -10,16 +10,25 @@
 use std::time::Duration;
 
 use pilotage::car::{Car, Settings};
-use pilotage::drive::{RecordingRequest, Request, Session};
+use pilotage::drive::{Ending, LogRequest, RecordingRequest, Request, Session};
 use pilotage::engines::{self, ThreadLimits, ThreadedEngine};
 use pilotage::recorder::Encoding;
 use pilotage::simulation::Pace;
+use pilotage_drivelog::{Keep, Reader, Store, Window};
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRef};
 use tensorrt_rs::Wait;
 
 /// The allocations of 200 iterations of the loop, and how many there were.
 fn allocations_per_lap_of(
     recording: Option<RecordingRequest>,
+    adjust: impl FnOnce(&mut Settings),
+) -> (u64, u64) {
+    allocations_of(recording, None, adjust)
+}
+
+fn allocations_of(
+    recording: Option<RecordingRequest>,
+    log: Option<LogRequest>,
     adjust: impl FnOnce(&mut Settings),
 ) -> (u64, u64) {
     let car = Car::load_with(None, |settings| {
@@ -29,6 +38,7 @@ fn allocations_per_lap_of(
     });
     let mut session = Session::start(Request {
         recording,
+        log,
         json: true,
         ..Request::new(car.unwrap())
     })
@@ -39,6 +49,7 @@ fn allocations_per_lap_of(
             iterations += 1;
         }
     });
+    session.finish(&Ending::Signal).unwrap();
     (counted.count_total, iterations)
 }
 
@@ -67,6 +78,29 @@ fn a_recording_allocates_nothing_in_the_loop() {
     assert_eq!(allocations_per_lap_of(Some(recording), |_| ()), (0, 200));
     let rows = std::fs::read_to_string(folder.path().join("tape/data.csv")).unwrap();
     assert!(rows.lines().count() > 190, "{rows}");
+}
+
+#[test]
+fn the_drive_log_allocates_nothing_in_the_loop() {
+    for keep in [Keep::Stops, Keep::Drive] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store {
+            folder: folder.path().join("logs"),
+            most_logs: 10,
+            most_bytes: 1_000_000_000,
+        };
+        let log = LogRequest {
+            store: store.clone(),
+            keep,
+        };
+        assert_eq!(allocations_of(None, Some(log), |_| ()), (0, 200));
+        let logs = store.logs().unwrap();
+        let [log] = &logs[..] else { panic!("{logs:?}") };
+        let window = Window::read(&mut Reader::open(&log.path).unwrap()).unwrap();
+        // The last record is that of the end.
+        assert_eq!(window.frames.len(), 201);
+        assert!(!window.pictures.is_empty() && !window.damaged);
+    }
 }
 
 #[test]

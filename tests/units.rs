@@ -61,6 +61,24 @@ fn the_pilot_has_a_cache_folder() {
     }
 }
 
+/// `drive::default_folder` is `pilotage/logs` of XDG_STATE_HOME; all other folders are read-only.
+#[test]
+fn the_pilot_has_a_folder_for_its_logs() {
+    let unit = text("systemd/pilotage.service");
+    let variables = values(&unit, "Environment");
+    assert!(
+        variables
+            .iter()
+            .any(|line| *line == "XDG_STATE_HOME=/var/lib")
+    );
+    let folders = values(&unit, "StateDirectory");
+    assert!(
+        folders
+            .iter()
+            .any(|line| line.split(' ').any(|it| it == "pilotage/logs"))
+    );
+}
+
 /// apt installs what a package recommends: TensorRT's developer packages are gigabytes.
 #[test]
 fn the_package_pulls_nothing_large() {

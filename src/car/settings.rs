@@ -28,6 +28,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// The guard's limits.
     pub guard: GuardSettings,
+    /// The drive log.
+    pub log: LogSettings,
     /// The operator's gamepad; `None` for no gamepad.
     pub gamepad: Option<GamepadSettings>,
 }
@@ -233,6 +235,43 @@ pub enum GpuMemory {
 enum WaitName {
     Spin,
     Sleep,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// What is kept of a drive.
+    pub keep: LogKeep,
+    /// The logs' folder; `None` for the user's.
+    pub folder: Option<String>,
+    /// Most logs in the folder.
+    pub most_logs: usize,
+    /// Most megabytes of all logs in the folder.
+    pub most_mb: u64,
+}
+
+/// What is kept of a drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogKeep {
+    /// The last seconds before each stop, and before the end
+    Stops,
+    /// Whole drives
+    Drives,
+    /// No logs
+    Nothing,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            keep: LogKeep::Stops,
+            folder: None,
+            most_logs: 50,
+            most_mb: 1000,
+        }
+    }
 }
 
 impl Default for CarSettings {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
+use pilotage_drivelog::Keep;
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, drivers};
 use pilotage_simulator::{CameraSpec, CarKind, Circuit};
@@ -13,10 +14,10 @@ use pilotage_vehicle::{Mixer, MixerError};
 use tensorrt_rs::Transfer;
 
 use super::settings::{
-    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, MixerSettings, Settings,
-    SimulatorSettings,
+    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, LogKeep, LogSettings,
+    MixerSettings, Settings, SimulatorSettings,
 };
-use super::{Backend, Car, CircuitSource, EngineSource, Gpu, Origin, Simulator};
+use super::{Backend, Car, CircuitSource, EngineSource, Gpu, LogConfig, Origin, Simulator};
 use crate::engines;
 use crate::signature::{self, Trust};
 use crate::simulation::Latency;
@@ -63,6 +64,28 @@ pub(super) fn car(
         socket: guard.socket(&origin.file),
         origin: origin.clone(),
         gamepad: gamepad.transpose()?,
+        log: log(source, &settings.log, folder)?,
+    })
+}
+
+fn log(
+    source: &Source<'_>,
+    settings: &LogSettings,
+    folder: &Path,
+) -> Result<LogConfig, ConfigError> {
+    let most_mb = within(source, "log.most_mb", settings.most_mb, 10..=1_000_000)?;
+    Ok(LogConfig {
+        keep: match settings.keep {
+            LogKeep::Stops => Some(Keep::Stops),
+            LogKeep::Drives => Some(Keep::Drive),
+            LogKeep::Nothing => None,
+        },
+        folder: match settings.folder.as_deref() {
+            Some("") => return Err(source.error("log.folder", "is empty: name a folder")),
+            named => named.map(|named| folder.join(named)),
+        },
+        most_logs: within(source, "log.most_logs", settings.most_logs, 1..=10_000)?,
+        most_bytes: most_mb * 1_000_000,
     })
 }
 

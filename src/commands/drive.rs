@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use pilotage_drivelog::{Keep, Store};
 use pilotage_engine::InstructionSet;
 
 use super::record::RecordingOptions;
 use crate::car::{BackendKind, Car, EngineSettings, GamepadSettings, Kind, Settings};
-use crate::drive::{self, RecordingRequest, Request, Start};
+use crate::drive::{self, LogRequest, RecordingRequest, Request, Start};
 use crate::simulation::Pace;
 
 /// Options of `pilotage drive`; each overrides car.toml.
@@ -52,9 +53,48 @@ pub struct Options {
     /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
     #[arg(long)]
     pub watch: bool,
+    /// The drive log
+    #[command(flatten)]
+    pub log: LogOptions,
     /// Draw the driven path to this PNG; for a physical car the commands over time
     #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
     pub plot: Option<PathBuf>,
+}
+
+/// Options of the drive log; each overrides car.toml.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct LogOptions {
+    /// Keep a log of the whole drive in this folder, not only of the last seconds before each stop
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_log")]
+    pub log: Option<PathBuf>,
+    /// Keep no drive log
+    #[arg(long)]
+    pub no_log: bool,
+}
+
+impl LogOptions {
+    /// The log of a drive of `car`; `None` if there is to be none, or no folder for it.
+    fn request(&self, car: &Car) -> Option<LogRequest> {
+        let store = |folder: PathBuf| Store {
+            folder,
+            most_logs: car.log.most_logs,
+            most_bytes: car.log.most_bytes,
+        };
+        if let Some(folder) = &self.log {
+            let (store, keep) = (store(folder.clone()), Keep::Drive);
+            return Some(LogRequest { store, keep });
+        }
+        let keep = car.log.keep.filter(|_| !self.no_log)?;
+        let Some(folder) = car.log.folder.clone().or_else(drive::default_folder) else {
+            pilotage_console::say_always(
+                "no drive log is written: neither XDG_STATE_HOME nor HOME is set; name a folder \
+                 with --log, or `folder` in [log] of car.toml",
+            );
+            return None;
+        };
+        let store = store(folder);
+        Some(LogRequest { store, keep })
+    }
 }
 
 /// Options of the simulated car's world; each overrides car.toml.
@@ -145,6 +185,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         plot: options.plot.clone(),
         json: options.json,
         watch: options.watch,
+        log: options.log.request(&car),
         born,
         ..Request::new(car)
     })

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::drive::{self, SimulatorOptions};
+use super::drive::{self, LogOptions, SimulatorOptions};
 use crate::recorder::Encoding;
 
 /// Options of `pilotage record`.
@@ -28,6 +28,9 @@ pub struct Options {
     /// Show the drive on a page, whose address is printed; needs the program pilotage-watch
     #[arg(long)]
     watch: bool,
+    /// The drive log
+    #[command(flatten)]
+    log: LogOptions,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -72,6 +75,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         frames: options.frames,
         json: options.json,
         watch: options.watch,
+        log: options.log.clone(),
         ..drive::Options::default()
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pilotage_guard::Link;
 use pilotage_tap::{FrameRecord, flags};
 use pilotage_vehicle::{Domain, Time};
-use pilotage_vision::FrameView;
+use pilotage_vision::{FrameView, PixelFormat};
 
 use crate::pilot::{Pilot, Step, StepError};
 use crate::report::{DriveReport, EnginePart};
@@ -38,6 +38,12 @@ pub trait Driver {
 
     /// The frame of the latest iteration, if this driver took one.
     fn frame(&self) -> Option<FrameView<'_>>;
+
+    /// Format, width and height of the frames, if this driver takes any.
+    fn frame_format(&self) -> Option<(PixelFormat, u32, u32)>;
+
+    /// What drives, in words.
+    fn name(&self) -> String;
 
     /// The network's outputs of the latest iteration; none by hand.
     fn outputs(&self) -> &[f32] {
@@ -84,6 +90,9 @@ impl Iteration {
             Self::Hand { request, .. } => {
                 record.asked = [request.steering, request.throttle];
                 record.flags |= flags::BY_HAND;
+                if request.driven {
+                    record.flags |= flags::DEAD_MAN;
+                }
             }
         }
     }
@@ -142,6 +151,14 @@ impl Driver for EngineDriver {
 
     fn frame(&self) -> Option<FrameView<'_>> {
         Some(self.pilot.frame())
+    }
+
+    fn frame_format(&self) -> Option<(PixelFormat, u32, u32)> {
+        Some(self.pilot.camera().format())
+    }
+
+    fn name(&self) -> String {
+        format!("engine {}, {}", self.engine, self.backend)
     }
 
     fn outputs(&self) -> &[f32] {

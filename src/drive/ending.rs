@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use pilotage_drivelog::{End, EndKind};
 use pilotage_guard::{LinkError, StopReason};
 use pilotage_simulator::Outcome;
+use pilotage_vehicle::Time;
 
 use crate::pilot::StepError;
 
@@ -41,6 +43,30 @@ impl Ending {
             Self::Signal => !laps,
             Self::Frames | Self::Recorded | Self::Pictures => true,
             Self::World(_) | Self::Stopped(_) | Self::Fault(_) | Self::Gone(_) => self.completed(),
+        }
+    }
+}
+
+impl Ending {
+    /// The entry of the drive log, at `now`.
+    pub fn log_entry(&self, now: Time) -> End {
+        let kind = match self {
+            Self::Signal => EndKind::Signal,
+            Self::World(Outcome::OffRoad { .. }) => EndKind::OffRoad,
+            Self::World(Outcome::Stalled { .. }) => EndKind::Stalled,
+            Self::World(Outcome::TimeLimit) => EndKind::TimeLimit,
+            Self::World(Outcome::LapDone { .. })
+            | Self::Frames
+            | Self::Recorded
+            | Self::Pictures => EndKind::Done,
+            Self::Stopped(_) => EndKind::Stopped,
+            Self::Fault(_) => EndKind::Fault,
+            Self::Gone(_) => EndKind::GuardGone,
+        };
+        End {
+            time_ms: now.as_secs_f64() * 1e3,
+            kind,
+            text: self.to_string(),
         }
     }
 }

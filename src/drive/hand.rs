@@ -7,7 +7,7 @@ use pilotage_camera::{Camera, CameraError};
 use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
 use pilotage_guard::{Limits, Link, LinkError, SocketLink, State};
 use pilotage_vehicle::{Command, Domain, Time, monotonic};
-use pilotage_vision::{Frame, FrameView};
+use pilotage_vision::{Frame, FrameView, PixelFormat};
 
 use super::driver::{Driver, Iteration};
 use super::watch::say;
@@ -252,6 +252,14 @@ impl Driver for HandDriver {
     fn frame(&self) -> Option<FrameView<'_>> {
         let view = self.view.as_ref()?;
         view.is_new.then(|| view.frame.view())
+    }
+
+    fn frame_format(&self) -> Option<(PixelFormat, u32, u32)> {
+        self.view.as_ref().map(|view| view.camera.format())
+    }
+
+    fn name(&self) -> String {
+        self.gamepad.clone()
     }
 
     fn describe(&mut self, report: &mut DriveReport) {

@@ -1,4 +1,5 @@
-//! The page of `--watch`: the tap that the loop fills for it, and the program that serves it.
+//! The observers of a drive: the tap that the loop fills for them, the program that serves the page
+//! of `--watch`, and the drive log.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use pilotage_drivelog::End;
 use pilotage_guard::{ProgramError, Status, ended_within, program_beside};
 use pilotage_tap::{
     CreateError, Drive, FrameRecord, PictureView, PixelFormat, ServeError, Tap, TapServer, flags,
@@ -14,8 +16,11 @@ use pilotage_tap::{
 use pilotage_vehicle::Time;
 use pilotage_vision::FrameView;
 
+use super::Request;
+use super::driver::Driver;
+use super::log::DriveLog;
 use super::setting::Setting;
-use crate::car::Car;
+use super::watch::say;
 
 /// The program that serves the page. It is another process, so that nothing with a network socket
 /// can delay the loop.
@@ -23,6 +28,9 @@ const PROGRAM: &str = "pilotage-watch";
 /// How long that program may take to end after the drive: longer than the longest stop that may be
 /// under way from the page (a guard that has to be killed, then failsafe). Usually 0.3 s.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long the drive log may take to be written after the drive.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a drive cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +62,14 @@ pub enum ObserversError {
     Serve(#[from] ServeError),
 }
 
-/// Shows a drive on the page. Nothing here waits for the page, but for its start and its end.
+/// Shows a drive on the page, and logs it. Nothing here waits for either, but for their start and
+/// their end.
 pub struct Observers {
     tap: Tap,
-    /// `None` at the end. The page ends when its connection is closed.
+    /// `None` at the end. Page and log end when their connections are closed.
     server: Option<TapServer>,
-    page: Child,
+    page: Option<Child>,
+    log: Option<DriveLog>,
 }
 
 impl From<ProgramError> for ObserversError {
@@ -83,21 +93,39 @@ impl From<ProgramError> for ObserversError {
 }
 
 impl Observers {
-    /// Starts the page for a drive of `car` in `setting`, whose driver has frames like `frame`.
-    /// The page's program prints its address.
+    /// Starts what `request` asks for: the page, whose program prints its address, and the log. The
+    /// drive is that of `driver` in `setting`. `None` if there is neither. A log that cannot be kept
+    /// is reported, and the drive goes on without it.
     ///
     /// # Errors
-    /// Fails if that program does not exist or does not start, or there is no memory.
+    /// Fails if a page is requested, and its program does not exist or does not start, or there is
+    /// no memory.
     pub fn start(
-        car: &Car,
-        file: Option<&Path>,
+        request: &Request,
         setting: &Setting,
-        frame: Option<FrameView<'_>>,
+        driver: &dyn Driver,
+    ) -> Result<Option<Self>, ObserversError> {
+        if !request.watch && request.log.is_none() {
+            return Ok(None);
+        }
+        match Self::start_requested(request, setting, driver) {
+            Err(error) if !request.watch => {
+                say(&format!("no drive log is written: {error}"));
+                Ok(None)
+            }
+            started => started.map(Some),
+        }
+    }
+
+    fn start_requested(
+        request: &Request,
+        setting: &Setting,
+        driver: &dyn Driver,
     ) -> Result<Self, ObserversError> {
-        let program = program_beside(PROGRAM)?;
-        let limits = car.limits.spec();
+        let program = request.watch.then(|| program_beside(PROGRAM)).transpose()?;
+        let limits = request.car.limits.spec();
         let drive = Drive {
-            name: car.name.clone(),
+            name: request.car.name.clone(),
             simulated: setting.is_simulated(),
             deadline: limits.deadline,
             frame_period: limits.frame_period,
@@ -105,26 +133,44 @@ impl Observers {
         };
         // Where an operator drives a physical car, the loop takes no pictures.
         let none = (PixelFormat::Grey8, 1, 1);
-        let format = frame
-            .and_then(|frame| Some((format(frame.format)?, frame.width, frame.height)))
+        let format = driver
+            .frame_format()
+            .and_then(|(camera, width, height)| Some((format(camera)?, width, height)))
             .unwrap_or(none);
         let (tap, source) = Tap::create(&drive, format)?;
-        let (own_end, pages_end) = TapServer::pair().map_err(ObserversError::Start)?;
-        let server = TapServer::start(source, None, vec![own_end])?;
-        let car_file = file.filter(|_| !setting.is_simulated());
-        let page = spawn(&program, pages_end, car_file).map_err(ObserversError::Start)?;
+        let (page_here, page_there) = TapServer::pair().map_err(ObserversError::Start)?;
+        let (log_here, log_there) = TapServer::pair().map_err(ObserversError::Start)?;
+        let mut here = Vec::new();
+        if program.is_some() {
+            here.push(page_here);
+        }
+        if request.log.is_some() {
+            here.push(log_here);
+        }
+        let server = TapServer::start(source, None, here)?;
+        let car_file = request.file.as_deref().filter(|_| !drive.simulated);
+        let page = program.map(|program| spawn(&program, page_there, car_file));
+        let page = page.transpose().map_err(ObserversError::Start)?;
+        let log = request.log.as_ref();
         Ok(Self {
             tap,
             server: Some(server),
             page,
+            log: log.and_then(|log| DriveLog::start(log, request, setting, driver, log_there)),
         })
     }
 
-    /// A record of `frame`, if the driver has one, with the guard's `status`.
-    pub fn record(status: &Status, frame: Option<FrameView<'_>>) -> FrameRecord {
+    /// The log, if the drive is logged.
+    pub fn log(&mut self) -> Option<&mut DriveLog> {
+        self.log.as_mut()
+    }
+
+    /// A record at `now` of `frame`, if the driver has one, with the guard's `status`.
+    pub fn record(now: Time, status: &Status, frame: Option<FrameView<'_>>) -> FrameRecord {
         let (sequence, captured) =
             frame.map_or((0, Time::ZERO), |frame| (frame.sequence, frame.captured));
         let mut record = FrameRecord::new(sequence, captured);
+        record.published = now.as_nanos();
         record.set_guard(status.state, status.output);
         if status.stop_held {
             record.flags |= flags::STOP_HELD;
@@ -135,7 +181,7 @@ impl Observers {
         record
     }
 
-    /// Shows a record, and `frame` if the page wants a picture now. Allocates nothing and never
+    /// Shows a record, and `frame` if an observer wants a picture now. Allocates nothing and never
     /// waits.
     pub fn show(&mut self, record: &FrameRecord, frame: Option<FrameView<'_>>) {
         self.tap.publish(record);
@@ -159,13 +205,21 @@ impl Observers {
         self.tap.take_stop()
     }
 
-    /// Shows the last state, and waits until the page's program has ended.
-    pub fn end(mut self, last: &FrameRecord) {
+    /// Shows the last state, and waits until the log is written and the page's program has ended.
+    pub fn end(mut self, last: &FrameRecord, end: End) {
         self.tap.publish(last);
+        if let Some(log) = &self.log {
+            log.end(end);
+        }
         self.server = None;
-        if ended_within(&mut self.page, PATIENCE).is_none() {
-            let _ = self.page.kill();
-            let _ = self.page.wait();
+        if let Some(log) = self.log {
+            log.finish(LOG_PATIENCE);
+        }
+        if let Some(mut page) = self.page
+            && ended_within(&mut page, PATIENCE).is_none()
+        {
+            let _ = page.kill();
+            let _ = page.wait();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use pilotage_camera::CameraError;
 use pilotage_console::print_within;
+use pilotage_drivelog::Level;
 use pilotage_guard::notify::Manager;
 use pilotage_guard::{ArmRequest, LinkError, State};
 use pilotage_vehicle::{Domain, monotonic};
@@ -68,13 +69,7 @@ impl Session {
         let manager = Manager::from_environment();
         let mut parts = assemble::parts(&request)?;
         say(&parts.announcement);
-        let observers = match request.watch {
-            true => {
-                let (file, frame) = (request.file.as_deref(), parts.driver.frame());
-                Some(Observers::start(&request.car, file, &parts.setting, frame)?)
-            }
-            false => None,
-        };
+        let observers = Observers::start(&request, &parts.setting, &*parts.driver)?;
         parts.driver.prepare()?;
         manager.ready();
         let simulated = parts.setting.is_simulated();
@@ -154,15 +149,19 @@ impl Session {
     }
 
     /// Shows an iteration to observers, and stops the car if one has requested that. Allocates
-    /// nothing.
+    /// nothing, except for the messages of a fault.
     fn observe(&mut self, result: Result<&Iteration, &StepError>) -> Option<Ending> {
         let observers = self.observers.as_mut()?;
         let status = self.driver.link().status();
         let frame = self.driver.frame();
-        let mut record = Observers::record(&status, frame);
+        let now = self.driver.now();
+        let mut record = Observers::record(now, &status, frame);
         match result {
             Ok(iteration) => iteration.fill(&mut record),
-            Err(error) => record.set_fault(error.fault()),
+            Err(error) => record.set_fault(error.fault(), Some(error.detail())),
+        }
+        if let Some(log) = observers.log() {
+            log.iteration(now, &status, result.err());
         }
         record.set_outputs(self.driver.outputs());
         if let Some(car) = self.setting.observed() {
@@ -172,7 +171,9 @@ impl Session {
         if !observers.take_stop() {
             return None;
         }
-        let now = self.driver.now();
+        if let Some(log) = observers.log() {
+            log.note(now, Level::Info, "STOP on the page".to_owned());
+        }
         self.driver.link().stop(now).err().map(Ending::Gone)
     }
 
@@ -259,7 +260,9 @@ impl Session {
                 Some(_) => before,
                 None => self.driver.link().status(),
             };
-            observers.end(&Observers::record(&status, self.driver.frame()));
+            let now = self.driver.now();
+            let last = Observers::record(now, &status, self.driver.frame());
+            observers.end(&last, ending.log_entry(now));
         }
         disarmed?;
         let report = self.report(ending, wall);

@@ -222,24 +222,38 @@ impl Canvas {
         self.draw(on_bitmap, on_vector)
     }
 
-    /// Copies an RGB picture of `width` pixels per row to a bitmap, its top left at `place`; what
-    /// does not fit is left out. An SVG gets no pictures.
-    pub(super) fn picture(&mut self, place: (u32, u32), width: u32, rgb: &[u8]) {
+    /// Draws a picture of `size` pixels, rows of red, green and blue, with its upper left corner at
+    /// `place`, as large as fits in `width` and `height`. An SVG gets no pictures.
+    pub(super) fn image(
+        &mut self,
+        rgb: &[u8],
+        size: (u32, u32),
+        place: [f64; 2],
+        width: f64,
+        height: f64,
+    ) {
         let Surface::Bitmap(pixels) = &mut self.surface else {
             return;
         };
-        let fineness = FINENESS as usize;
-        let row_length = self.size.0 as usize * fineness * 3;
-        let end = self.size.0.saturating_sub(place.0).min(width) as usize * 3;
-        for (y, row) in rgb.chunks_exact(width.max(1) as usize * 3).enumerate() {
-            let drawn = row[..end].chunks_exact(3);
-            let drawn: Vec<u8> = drawn.flat_map(|pixel| pixel.repeat(fineness)).collect();
-            let top = (place.1 as usize + y) * fineness;
-            let left = place.0 as usize * fineness * 3;
-            for y in top..top + fineness {
-                let start = y * row_length + left;
-                if let Some(to) = pixels.get_mut(start..start + drawn.len()) {
-                    to.copy_from_slice(&drawn);
+        let (columns, rows) = (f64::from(size.0.max(1)), f64::from(size.1.max(1)));
+        let scale = (width / columns).min(height / rows);
+        let [left, top] = fine(place).map(|at| at.round().max(0.0) as usize);
+        let drawn = fine([columns * scale, rows * scale]).map(|side| side.round() as usize);
+        let line = (self.size.0 * FINENESS) as usize;
+        let source = |at: usize, of: usize, count: u32| {
+            (at * count as usize / of.max(1)).min((count as usize).saturating_sub(1))
+        };
+        for y in 0..drawn[1] {
+            for x in 0..drawn[0] {
+                let from =
+                    source(y, drawn[1], size.1) * size.0 as usize + source(x, drawn[0], size.0);
+                let to = (top + y) * line + left + x;
+                let pixel = rgb.get(3 * from..3 * from + 3);
+                let target = pixels.get_mut(3 * to..3 * to + 3);
+                if left + x < line
+                    && let (Some(pixel), Some(target)) = (pixel, target)
+                {
+                    target.copy_from_slice(pixel);
                 }
             }
         }

@@ -108,7 +108,8 @@ fn draw_frame(
         Some(picture) => {
             let height = scaled(picture.width(), picture.height());
             let small = imageops::thumbnail(picture, CELL, height);
-            canvas.picture((x, y), CELL, &small);
+            let (size, place) = (small.dimensions(), [x, y].map(f64::from));
+            canvas.image(&small, size, place, f64::from(CELL), f64::from(height));
         }
         None => {
             let ([left, top], [right, low]) =

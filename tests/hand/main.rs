@@ -23,6 +23,7 @@ mod harness;
 #[path = "../support/pins.rs"]
 mod pins;
 mod recording;
+mod why;
 
 use harness::{AT_ONCE, Car, Pad, Running, out, wait, wait_at_most};
 use pins::FAILSAFE;

@@ -21,6 +21,9 @@ pub const STALL: u8 = 1;
 /// The same frame is written again and again.
 pub const FREEZE: u8 = 2;
 
+/// Each frame is black but for a pixel that changes.
+pub const BLACK: u8 = 3;
+
 /// Creates the folder `to` with some pictures.
 pub fn pictures(to: &Path) {
     std::fs::create_dir(to).unwrap();
@@ -52,6 +55,11 @@ pub fn film(pipe: &Path, period: Duration, what: &AtomicU8) {
             match what.load(Ordering::Relaxed) {
                 STALL => continue,
                 FREEZE => {}
+                BLACK => {
+                    count += 1;
+                    frame.fill(0);
+                    frame[0] = count as u8;
+                }
                 _ => {
                     count += 1;
                     for (index, pixel) in frame.iter_mut().enumerate() {

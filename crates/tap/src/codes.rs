@@ -1,4 +1,4 @@
-//! The codes of a guard's states and stop reasons in a record. A `match` without a catch-all arm
+//! The codes of a guard's states, stop reasons and faults in a record. A `match` without a catch-all arm
 //! makes a variant without a code an error of compilation. A code is never reused.
 
 use pilotage_guard_policy::{State, StopReason};
@@ -108,6 +108,59 @@ pub(crate) const fn fault(code: u32) -> Option<Fault> {
     }
 }
 
+/// What exactly failed when no command was sent, beyond the fault that the guard is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultDetail {
+    /// The camera gave no frame in time.
+    NoFrame,
+    /// The camera was unplugged, ended or failed, or is being opened again.
+    CameraGone,
+    /// The camera gave the same picture again and again.
+    FrozenPicture,
+    /// The camera gave black pictures.
+    BlackPicture,
+    /// A frame cannot be used.
+    BadFrame,
+    /// The engine, or its device, did not answer in time.
+    EngineLate,
+    /// The engine's answer is not a number.
+    NotFinite,
+    /// The engine failed in another way.
+    EngineFailed,
+    /// The guard has ended or has closed the connection.
+    GuardGone,
+    /// The guard does not answer, or takes no commands.
+    GuardSilent,
+}
+
+impl FaultDetail {
+    /// All details; the code of each is its place here, counted from 1.
+    const ALL: [Self; 10] = [
+        Self::NoFrame,
+        Self::CameraGone,
+        Self::FrozenPicture,
+        Self::BlackPicture,
+        Self::BadFrame,
+        Self::EngineLate,
+        Self::NotFinite,
+        Self::EngineFailed,
+        Self::GuardGone,
+        Self::GuardSilent,
+    ];
+
+    /// The code; never 0.
+    pub(crate) const fn code(self) -> u32 {
+        self as u32 + 1
+    }
+
+    /// The inverse of [`code`](Self::code).
+    pub(crate) fn of_code(code: u32) -> Option<Self> {
+        let place = code.checked_sub(1)? as usize;
+        Self::ALL.get(place).copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +185,14 @@ mod tests {
         }
         // Five states, and ten reasons of a stop.
         assert_eq!(states, 5 + 10);
+    }
+
+    #[test]
+    fn every_code_of_a_detail_decodes_to_what_it_encodes() {
+        for detail in FaultDetail::ALL {
+            assert_eq!(FaultDetail::of_code(detail.code()), Some(detail));
+        }
+        assert_eq!(FaultDetail::of_code(0), None);
+        assert_eq!(FaultDetail::of_code(11), None);
     }
 }

@@ -17,7 +17,7 @@
 use crate::FrameRecord;
 
 /// The version of the memory's layout and of the messages. It changes with every change of either.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Marks the memory as a tap's.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"PILOTTAP");
 /// Most bytes of a drive's name; a longer name is cut.

@@ -34,7 +34,7 @@ mod ring;
 mod server;
 mod tap;
 
-pub use codes::GuardState;
+pub use codes::{FaultDetail, GuardState};
 pub use error::{CreateError, ObserveError, ServeError};
 pub use layout::{LONGEST_NAME, MOST_TRACK_POINTS, VERSION};
 pub use observer::{Observer, Stopper};

@@ -4,8 +4,8 @@ use pilotage_guard_policy::{Output, State};
 use pilotage_vehicle::{Command, Controls, Fault, Time};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::GuardState;
 use crate::codes::{fault, fault_code};
+use crate::{FaultDetail, GuardState};
 
 /// Most raw outputs of a network in a record.
 pub const MOST_OUTPUTS: usize = 8;
@@ -29,13 +29,15 @@ pub mod flags {
     pub const STOP_HELD: u32 = 1 << 6;
     /// The last write to the actuator failed.
     pub const ACTUATOR_FAILED: u32 = 1 << 7;
+    /// An operator who drives by hand holds the dead-man button.
+    pub const DEAD_MAN: u32 = 1 << 8;
 }
 
 /// What the pilot did with one frame. Plain data in the byte order of the machine: writer and reader
 /// are on one.
 ///
-/// Times are nanoseconds. `captured` and `arrived` are on the clock of the drive (CLOCK_MONOTONIC,
-/// except for a simulated drive at `--pace fast`); the others are durations.
+/// Times are nanoseconds. `captured`, `arrived` and `published` are on the clock of the drive
+/// (CLOCK_MONOTONIC, except for a simulated drive on simulated time); the others are durations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FrameRecord {
@@ -45,6 +47,8 @@ pub struct FrameRecord {
     pub captured: u64,
     /// When the loop received the frame.
     pub arrived: u64,
+    /// When the record was written, after the command was sent or the iteration failed.
+    pub published: u64,
     /// From arrival to the filled input of the network.
     pub vision: u64,
     /// The engine's own time.
@@ -75,7 +79,7 @@ pub struct FrameRecord {
     guard_state: u32,
     stop_reason: u32,
     fault: u32,
-    reserved: u32,
+    detail: u32,
     /// The simulated car: share of the lap done, 0 to 1. This and the following fields are valid
     /// with [`flags::SIMULATED`].
     pub lap: f32,
@@ -166,15 +170,25 @@ impl FrameRecord {
         GuardState::of_codes(self.guard_state, self.stop_reason)
     }
 
-    /// Stores that no command was sent, because of `fault`.
-    pub const fn set_fault(&mut self, fault: Fault) {
+    /// Stores that no command was sent, because of `fault`; `detail` is what exactly failed, if
+    /// that is known.
+    pub const fn set_fault(&mut self, fault: Fault, detail: Option<FaultDetail>) {
         self.flags |= flags::NO_COMMAND;
         self.fault = fault_code(fault);
+        self.detail = match detail {
+            Some(detail) => detail.code(),
+            None => 0,
+        };
     }
 
     /// Why no command was sent, if none was.
     pub const fn fault(&self) -> Option<Fault> {
         fault(self.fault)
+    }
+
+    /// What exactly failed, if that is known.
+    pub fn detail(&self) -> Option<FaultDetail> {
+        FaultDetail::of_code(self.detail)
     }
 
     /// Stores the state of the simulated car.

@@ -85,6 +85,11 @@ impl Mixer {
         self.steering_range
     }
 
+    /// The points of (m/s, throttle), both rising from (0, 0).
+    pub fn curve(&self) -> &[(f64, f64)] {
+        &self.curve
+    }
+
     /// Steering and throttle for `controls`, clamped to -1..=1, so that the car also drives with a
     /// network that slightly exceeds the range. If a number of `controls` is not finite, both
     /// results are NaN, which the guard rejects.

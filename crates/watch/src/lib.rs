@@ -18,7 +18,6 @@
 mod access;
 mod brake;
 mod live;
-mod picture;
 mod sampler;
 mod server;
 mod session;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pilotage_drivelog::jpeg;
 use pilotage_tap::{FrameRecord, ObserveError, Observer, Picture};
 
 use crate::Live;
-use crate::picture::jpeg;
 use crate::telemetry::{Batch, Status};
 
 /// The time from batch to batch.
@@ -20,6 +20,10 @@ const INTERVAL: Duration = Duration::from_millis(40);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often pictures are requested, which holds for two seconds.
 const REQUEST: Duration = Duration::from_millis(500);
+/// The greatest width of a picture on the page; a wider one is thinned.
+const WIDEST: u32 = 640;
+/// The JPEG quality of the pictures.
+const QUALITY: u8 = 70;
 /// Most frames of a batch; there are more only in a simulated drive at `--pace fast`.
 const MOST_FRAMES: usize = 64;
 
@@ -164,7 +168,7 @@ impl Sampling {
                 let _ = self.live.frames.send(batch);
             }
             if self.live.viewers() > 0 && observer.picture(&mut picture) {
-                match jpeg(&picture) {
+                match jpeg(&picture, WIDEST, QUALITY) {
                     Ok(bytes) => drop(self.live.picture.send_replace(bytes.into())),
                     Err(error) => log::warn!("a picture cannot be encoded: {error}"),
                 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pilotage_guard_policy::{Mode, Output, State, StopReason};
 use pilotage_tap::{
-    Drive, FrameRecord, GuardState, MOST_OBSERVERS, ObserveError, Observer, Picture, PictureView,
-    PixelFormat, ServeError, Simulated, Tap, TapServer, flags,
+    Drive, FaultDetail, FrameRecord, GuardState, MOST_OBSERVERS, ObserveError, Observer, Picture,
+    PictureView, PixelFormat, ServeError, Simulated, Tap, TapServer, flags,
 };
 use pilotage_vehicle::{Command, Controls, Fault, Time};
 use proptest::prelude::*;
@@ -102,7 +102,7 @@ fn a_record_carries_what_the_pilot_stored() {
         throttle: -1.0,
     };
     record.set_guard(State::Stopped { reason }, output);
-    record.set_fault(Fault::Camera);
+    record.set_fault(Fault::Camera, Some(FaultDetail::BlackPicture));
     record.set_simulated(Simulated {
         lap: 0.5,
         heading: 3.0,
@@ -117,6 +117,7 @@ fn a_record_carries_what_the_pilot_stored() {
     assert_eq!(read.outputs(), [0.5; 8]);
     assert_eq!(read.guard(), GuardState::Stopped(Some(reason)));
     assert_eq!(read.fault(), Some(Fault::Camera));
+    assert_eq!(read.detail(), Some(FaultDetail::BlackPicture));
     assert_eq!(read.granted, [0.0, -1.0]);
     let all = flags::TWIST | flags::GRANTED | flags::NO_COMMAND | flags::SIMULATED;
     assert_eq!(read.flags, all);

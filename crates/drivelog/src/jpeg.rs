@@ -4,22 +4,19 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ImageError, RgbImage};
 use pilotage_tap::{Picture, PixelFormat};
 
-/// The greatest width for the page; a wider picture is thinned to every n-th pixel.
-const WIDEST: u32 = 640;
-const QUALITY: u8 = 70;
-
-/// Encodes `picture`.
+/// Encodes `picture` with a JPEG quality of 1 to 100. A picture that is wider than `widest` pixels
+/// is thinned to every n-th pixel.
 ///
 /// # Errors
 /// When the encoder fails.
-pub(crate) fn jpeg(picture: &Picture) -> Result<Vec<u8>, ImageError> {
-    let step = picture.width.div_ceil(WIDEST).max(1);
+pub fn jpeg(picture: &Picture, widest: u32, quality: u8) -> Result<Vec<u8>, ImageError> {
+    let step = picture.width.div_ceil(widest.max(1)).max(1);
     let (width, height) = (picture.width / step, (picture.height / step).max(1));
     let image = RgbImage::from_fn(width, height, |x, y| {
         image::Rgb(pixel(picture, x * step, y * step))
     });
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&image)?;
+    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(&image)?;
     Ok(bytes)
 }
 
@@ -129,7 +126,7 @@ mod tests {
             data: vec![200; 5200],
             ..Picture::default()
         };
-        let bytes = jpeg(&wide).unwrap();
+        let bytes = jpeg(&wide, 640, 70).unwrap();
         let decoded = image::load_from_memory(&bytes).unwrap().to_rgb8();
         assert_eq!(decoded.dimensions(), (433, 1));
         assert!(decoded.get_pixel(5, 0).0[0].abs_diff(200) < 5);

@@ -1,0 +1,89 @@
+//! Whether the system runs the pilot, as another thread of it sees that.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use pilotage_vehicle::monotonic;
+
+use crate::entry::{Pause, PauseKind, ms};
+
+/// A wake-up that is later than this, and not for want of a processor, is a pause of the process.
+const LATE: Duration = Duration::from_millis(50);
+/// A longer wait of the loop for a processor, between two samples, is a pause.
+const WAITED: Duration = Duration::from_millis(10);
+
+/// Finds pauses of a pilot, while the calling thread sleeps. Each sample costs three reads of files
+/// in /proc.
+#[derive(Debug)]
+pub(crate) struct Scheduling {
+    pilot: Statistics,
+    own: Statistics,
+    /// Time and waiting time of the pilot's thread at the last sample, nanoseconds.
+    last: Option<(u64, u64)>,
+}
+
+impl Scheduling {
+    /// Observes the thread `id` of this process.
+    pub(crate) fn of_thread(id: i32) -> Self {
+        Self {
+            pilot: Statistics::open(&format!("/proc/self/task/{id}/schedstat")),
+            own: Statistics::open("/proc/thread-self/schedstat"),
+            last: None,
+        }
+    }
+
+    /// Sleeps for `interval`. Returns the pause since the last call, if there was one.
+    pub(crate) fn sleep(&mut self, interval: Duration) -> Option<Pause> {
+        let own_before = self.own.waited();
+        let before = monotonic().as_nanos();
+        std::thread::sleep(interval);
+        let now = monotonic().as_nanos();
+        let own_waited = self.own.waited().saturating_sub(own_before);
+        let slept = now.saturating_sub(before).saturating_sub(nanos(interval));
+        let late = slept.saturating_sub(own_waited);
+        let waited = self.pilot.waited();
+        let last = self.last.replace((now, waited));
+        let (since, waited_before) = last.unwrap_or((before, waited));
+        let waited = waited.saturating_sub(waited_before);
+        let (start, kind, paused) = if late > nanos(LATE) {
+            (before, PauseKind::Process, late)
+        } else if waited > nanos(WAITED) {
+            (since, PauseKind::Queue, waited)
+        } else {
+            return None;
+        };
+        Some(Pause {
+            start_ms: ms(start),
+            end_ms: ms(now),
+            waited_ms: ms(paused),
+            kind,
+        })
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A thread's `schedstat`: nanoseconds on a processor, and nanoseconds ready and waiting for one
+/// (Documentation/scheduler/sched-stats.rst). Absent where the kernel does not have it.
+#[derive(Debug)]
+struct Statistics(Option<File>);
+
+impl Statistics {
+    fn open(path: &str) -> Self {
+        Self(File::open(path).ok())
+    }
+
+    /// Nanoseconds of waiting for a processor so far; 0 if they are not known.
+    fn waited(&self) -> u64 {
+        let read = || {
+            let mut text = [0; 96];
+            let length = self.0.as_ref()?.read_at(&mut text, 0).ok()?;
+            let text = str::from_utf8(text.get(..length)?).ok()?;
+            text.split_whitespace().nth(1)?.parse().ok()
+        };
+        read().unwrap_or(0)
+    }
+}
