@@ -54,10 +54,10 @@ pub enum ObserversError {
     Serve(#[from] ServeError),
 }
 
-/// Shows a drive on the page. Nothing here waits for the page, but for its start and its end.
+/// Shows a drive on the page. Only its start and its end wait for the page.
 pub struct Observers {
     tap: Tap,
-    /// `None` at the end. The page ends when its connection is closed.
+    /// `None` at the end: the page ends when its connection is closed.
     server: Option<TapServer>,
     page: Child,
 }
@@ -103,7 +103,7 @@ impl Observers {
             frame_period: limits.frame_period,
             track: setting.track(),
         };
-        // Where an operator drives a physical car, the loop takes no pictures.
+        // By hand there is no frame at the start. The memory then has no room for pictures.
         let none = (PixelFormat::Grey8, 1, 1);
         let format = frame
             .and_then(|frame| Some((format(frame.format)?, frame.width, frame.height)))
