@@ -1,5 +1,5 @@
-//! One drive session: a loop over what drives (an engine, or an operator's hand) and where (in the
-//! simulator, or with a physical or dry-running car), with one kind of ending and one report.
+//! One drive session: the same loop, endings and report for an engine and for an operator, in the
+//! simulator and with a physical or dry-run car.
 //!
 //! [`run`] is `pilotage drive` and `pilotage record`; [`Session::step`] is one iteration.
 
@@ -45,7 +45,7 @@ pub struct Request {
     pub frames: Option<u64>,
     /// Where the simulated car starts.
     pub start: Option<Start>,
-    /// The share of the simulated frames that are dropped, 0 to 1.
+    /// The share of the simulated frames that are dropped, 0 to 0.9.
     pub dropped: f64,
     /// A CSV of the points that the simulated car's position is compared with.
     pub reference: Option<PathBuf>,
@@ -53,9 +53,9 @@ pub struct Request {
     pub recording: Option<RecordingRequest>,
     /// The file of the picture that is drawn after the drive.
     pub plot: Option<PathBuf>,
-    /// The report is JSON, and no status line is shown.
+    /// Whether the report is JSON. No status line is shown then.
     pub json: bool,
-    /// A page shows the drive.
+    /// Whether a page shows the drive.
     pub watch: bool,
     /// The drive log, if one is kept.
     pub log: Option<LogRequest>,
@@ -64,7 +64,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The engine of `car` drives, and nothing is recorded, logged or drawn.
+    /// A request in which the engine of `car` drives, and nothing is recorded, logged or drawn.
     pub fn new(car: Car) -> Self {
         Self {
             car,
@@ -100,13 +100,13 @@ pub struct RecordingRequest {
     pub folder: PathBuf,
     /// The pictures' format.
     pub encoding: Encoding,
-    /// Frames are recorded even while the car is not driven.
+    /// Whether frames are recorded even while the car is not driven.
     pub always: bool,
 }
 
-/// Drives as requested, and reports. The exit status is 0 if the drive ended as it should: for an
-/// engine in the simulator with all laps driven, else also by a signal or after the requested
-/// frames.
+/// Drives as requested, and reports. The exit status is 0 if the drive ended as it should: with all
+/// laps driven, after the requested frames, after a folder's last picture, or by a signal. A signal
+/// is a failure if an engine drives in the simulator, and so is a picture that cannot be drawn.
 ///
 /// # Errors
 /// Fails if something that is needed does not exist or is not valid; nothing has moved then.

@@ -16,7 +16,7 @@ use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 
 use pilotage_camera::{Camera, CameraError};
 
-/// The parts of a pilot.
+/// The components of a pilot.
 pub struct Parts {
     /// The source of frames.
     pub camera: Box<dyn Camera>,
@@ -30,12 +30,12 @@ pub struct Parts {
     pub mixer: Mixer,
     /// The connection to the guard.
     pub link: Box<dyn Link>,
-    /// The clock that all parts share.
+    /// The clock that all components share.
     pub clock: Box<dyn Clock>,
 }
 
 /// Joins camera, engine and the link to the guard. The loop body, [`step`](Self::step), allocates
-/// nothing.
+/// nothing unless it fails. A camera that decodes JPEG or PNG pictures may allocate.
 pub struct Pilot {
     parts: Parts,
     vision: Vision,
@@ -65,35 +65,36 @@ pub struct Step {
     pub controls: Controls,
     /// The command that was sent to the guard.
     pub command: Command,
-    /// When the frame had arrived.
+    /// When the loop received the frame.
     pub arrived: Time,
-    /// From the frame's arrival to the filled input of the network.
+    /// The time from the frame's arrival to the filled input of the network.
     pub vision: Duration,
-    /// The engine's own time.
+    /// The time that the engine took.
     pub inference: Duration,
-    /// The part of it on the device, where that differs (a GPU).
+    /// The share of `inference` that the device (a GPU) took; `None` if it does not differ.
     pub device: Option<Duration>,
-    /// The fallback answered in the engine's place.
+    /// Whether the fallback answered in the engine's place.
     pub fallback: bool,
-    /// From the frame's arrival to the command sent; waiting is not counted.
+    /// The time from the frame's arrival until the command was sent, without the wait for the
+    /// frame.
     pub thinking: Duration,
     /// The number of frames that were missed since the previous one.
     pub missed: u64,
-    /// For the previous command: from its frame's capture until the guard accepted it. `None` if
-    /// the guard did not act on it, or has not reported so.
+    /// For the previous command: the time from its frame's capture until the guard accepted it.
+    /// `None` if the guard did not accept it, or has not reported so.
     pub reaction: Option<Duration>,
 }
 
 /// Why a pilot cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The engine's input is not one camera picture.
+    /// The engine does not have one f32 or i8 input of the size that vision produces.
     #[error(
         "the engine must have one f32 or i8 input of {expected} elements (what its recipe's \
          `[input]` makes), but has {found}; compile it again"
     )]
     Input {
-        /// What vision produces.
+        /// The number of elements that vision produces.
         expected: usize,
         /// The engine's inputs.
         found: String,
@@ -104,12 +105,12 @@ pub enum BuildError {
     /// The recipe's input does not fit the camera.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The meaning of the outputs does not fit the engine.
+    /// The recipe's outputs do not fit the engine.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
-/// Why an iteration of the loop sent no command. The fault has been reported to the guard.
+/// Why an iteration of the loop sent no command. [`Pilot::step`] reports the fault to the guard.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// No frame.
@@ -118,10 +119,10 @@ pub enum StepError {
     /// The frame's format is not the camera's.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The engine did not answer.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The guard cannot be reached.
+    /// The command could not be sent to the guard.
     #[error(transparent)]
     Link(#[from] LinkError),
 }
@@ -167,7 +168,7 @@ impl Pilot {
     /// Joins `parts`.
     ///
     /// # Errors
-    /// Fails if two parts do not fit together.
+    /// Fails if two components do not fit together.
     pub fn new(mut parts: Parts) -> Result<Self, BuildError> {
         let (format, width, height) = parts.camera.format();
         let vision = Vision::new(&parts.preprocess, width, height, format)?;
@@ -210,11 +211,11 @@ impl Pilot {
         })
     }
 
-    /// Runs vision and engine on a black picture, so that the first frame takes no longer than the
-    /// others. Nothing is sent.
+    /// Runs vision and engine on a frame whose bytes are zero, so that the first frame takes no
+    /// longer than the others. To be called before the first [`step`](Self::step). Nothing is sent.
     ///
     /// # Errors
-    /// Fails if the engine fails.
+    /// Fails if vision or the engine fails.
     pub fn prepare(&mut self) -> Result<(), StepError> {
         self.parts.engine.prepare()?;
         for _ in 0..3 {
@@ -234,7 +235,7 @@ impl Pilot {
         &*self.parts.camera
     }
 
-    /// The latest frame; black before the first.
+    /// The latest frame; before the first, a frame whose bytes are zero.
     pub fn frame(&self) -> FrameView<'_> {
         self.frame.view()
     }
@@ -252,7 +253,8 @@ impl Pilot {
     /// Waits for a frame, runs the network, and sends a command to the guard.
     ///
     /// # Errors
-    /// Fails if a part fails; the fault has then been reported to the guard, which stops the car.
+    /// Fails if a component fails. The fault is then reported to the guard, which stops the car; if
+    /// the report is lost, the guard stops the car at its deadline.
     pub fn step(&mut self) -> Result<Step, StepError> {
         let result = self.process_frame();
         if let Err(error) = &result {

@@ -1,4 +1,4 @@
-//! Finds what a machine missing for the GPU test.
+//! Lists what the machine lacks for the GPU test.
 
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,8 @@ pub fn here(places: &TensorRtPaths) -> Vec<String> {
     if let Err(error) = TensorRt::installed(Product::TensorRt, libraries) {
         missing.push(format!("TensorRT: {error}"));
     }
-    // An earlier run may have compiled a shim. Headers and compiler are then not needed.
+    // If nothing else is missing and an earlier run has compiled a shim, headers and compiler are
+    // not needed.
     let shim = TensorRt::open(Product::TensorRt, libraries, &places.shims);
     if matches!(shim, Ok(_) | Err(TensorRtError::NoLibrary { .. })) && missing.is_empty() {
         return missing;

@@ -95,12 +95,18 @@ fn write_frames(recipe: &Path, folder: &Path, count: usize) -> Result<()> {
     let text = pilotage_compiler::read_recipe_text(recipe)?;
     let file = recipe.display().to_string();
     let parsed: Recipe = Source::new(&file, &text).parse()?;
-    let calibration = parsed.calibration.context("the recipe has no frames")?;
+    let calibration = parsed
+        .calibration
+        .context("the recipe has no [calibration], whose frames are needed")?;
     let recipe_folder = recipe.parent().unwrap_or(Path::new(""));
     let preprocess = parsed.input;
     let all = Frames::read(&recipe_folder.join(calibration.frames), &preprocess)?;
     let (_, validation) = all.split();
-    ensure!(validation.len() >= count, "{count} frames are not there");
+    ensure!(
+        validation.len() >= count,
+        "{count} frames were requested, but there are {} for validation",
+        validation.len()
+    );
     // Spread the frames over all drives.
     let chosen = validation
         .iter()
@@ -163,7 +169,7 @@ fn time_engine(options: &Engines) -> Result<String> {
                 Ok(answer)
             })
         }
-        other => bail!("the engine takes {other:?}"),
+        other => bail!("the engine's input must be f32 or i8, not {other:?}"),
     }
 }
 

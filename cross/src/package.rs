@@ -26,7 +26,7 @@ pub const PROGRAMS: [&str; 2] = ["pilotage", "pilotage-guard"];
 pub enum Architecture {
     /// Jetsons and other 64-bit Arm boards
     Arm64,
-    /// A desktop
+    /// 64-bit x86 computers
     Amd64,
 }
 
@@ -51,9 +51,9 @@ impl Architecture {
 pub enum Build {
     /// As they are released.
     Release,
-    /// For the tests: with little optimisation, which takes most of a build's time. The package's
-    /// contents and dependencies are the same. Build scripts and their dependencies are built as
-    /// for a release, so that an earlier release build is reused.
+    /// For the tests: with little optimisation, because optimisation takes most of a build's time.
+    /// The package's contents and dependencies are the same. Build scripts and their dependencies
+    /// are built as for a release, so that an earlier release build is reused.
     Quick,
 }
 
@@ -68,19 +68,26 @@ pub const REQUIREMENTS: [Requirement; 5] = [
 
 /// Makes the package and prints its path and size. Returns true when its programs need nothing that
 /// a car may lack.
+///
+/// # Errors
+/// When a requirement is missing, or as [`make`].
 pub fn run(checkout: &Checkout, architecture: Architecture, install: bool) -> Result<bool> {
     requirements::ensure(checkout, &REQUIREMENTS, install)?;
-    let (package, sound) = make(checkout, architecture, Build::Release)?;
+    let (package, compatible) = make(checkout, architecture, Build::Release)?;
     println!(
         "{}: {} KiB",
         package.display(),
         fs::metadata(&package)?.len() / 1024
     );
-    Ok(sound)
+    Ok(compatible)
 }
 
 /// Makes the package and checks its programs. The result is false when a program needs something
 /// that a car may lack; the reason has been printed then.
+///
+/// # Errors
+/// When the programs do not build or are not valid ELF files, cargo-deb fails, or a file cannot be
+/// read or written.
 pub fn make(
     checkout: &Checkout,
     architecture: Architecture,
@@ -93,15 +100,15 @@ pub fn make(
         folder.join("licences.txt"),
         licences::text(checkout, architecture.target())?,
     )?;
-    let mut sound = true;
+    let mut compatible = true;
     for program in PROGRAMS {
         let path = built(checkout, architecture, program);
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
         let needs = elf::Needs::of(&bytes).with_context(|| path.display().to_string())?;
         println!("{program}: {} KiB stripped, {needs}", bytes.len() / 1024);
-        for problem in needs.complaints(GLIBC) {
+        for problem in needs.problems(GLIBC) {
             println!("{program} {problem}");
-            sound = false;
+            compatible = false;
         }
     }
     let name = format!("pilotage_{}.deb", architecture.name());
@@ -124,9 +131,9 @@ pub fn make(
         .within(checkout.root())
         .succeeds()?;
     if !packed {
-        bail!("cargo-deb made no package; its messages are above");
+        bail!("cargo-deb failed; see its output above");
     }
-    Ok((package, sound))
+    Ok((package, compatible))
 }
 
 /// The path of a built program.

@@ -100,7 +100,7 @@ fn the_gamepad_table_enables_the_gamepad() {
 
 #[test]
 fn one_named_axis_or_button_overrides_the_known_mapping() {
-    // The mapping of a known gamepad is used only if the file sets nothing of its own.
+    // The mapping of a known gamepad is used only if the file names no axis or button.
     for nothing in [
         "",
         "name = \"Xbox\"",
@@ -410,7 +410,7 @@ fn every_rule_names_its_key() {
             2,
             "guard.throttle.slew_per_second",
         ),
-        // The error must name the rate that was written, not the deadline that it no longer allows.
+        // A deadline that does not fit the rate is the error, not the rate.
         (
             "[camera]\nrate = 10\n[guard]\ndeadline_ms = 150",
             4,

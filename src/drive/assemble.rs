@@ -1,4 +1,4 @@
-//! Assembles the parts of a drive: the driver, its connection to a guard, and the recording.
+//! Assembles the components of a drive: the driver, its connection to a guard, and the recording.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -90,7 +90,7 @@ fn simulated_by_hand(request: &Request, to: To) -> anyhow::Result<Parts> {
     let reference = request.reference.as_deref().map(reference).transpose()?;
     let (world, dropped) = simulated(request)?;
     let (guarded, link) = GuardProcess::start(&car.limits, Domain::Physical)?;
-    // An operator may wait.
+    // A car that stands still does not end an operator's drive.
     let (world, camera) = OutOfProcessCamera::film(world.patient(), guarded, dropped);
     let driver = [
         ("by hand", &*pad.describe()),
@@ -192,7 +192,7 @@ fn physical_by_hand(request: &Request, capture: &CameraConfig, to: To) -> anyhow
     })
 }
 
-/// The world and the lost frames of a simulated drive.
+/// The world and the dropped frames of a simulated drive.
 fn simulated(request: &Request) -> anyhow::Result<(World, Dropped)> {
     let car = &request.car;
     let mut world = car.world()?;
@@ -278,7 +278,7 @@ fn in_loop(
     )?))
 }
 
-/// Describes a simulated drive; `driver` has the rows on what drives.
+/// Describes a simulated drive; `driver` has the rows about the engine or the gamepad.
 fn announce(car: &Car, world: &World, camera: &str, driver: &[(&str, &str)]) -> String {
     let circuit = match &car.simulator.circuit {
         CircuitSource::Shipped(name) => name.clone(),

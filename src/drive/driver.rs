@@ -13,18 +13,20 @@ use pilotage_gamepad::DriveRequest;
 
 /// What drives a car.
 pub trait Driver {
-    /// Runs what the first iteration would otherwise wait for. Nothing is sent.
+    /// Does the work that would otherwise delay the first iteration. Nothing is sent.
     ///
     /// # Errors
-    /// Fails if a part fails.
+    /// Fails if a component fails.
     fn prepare(&mut self) -> Result<(), StepError> {
         Ok(())
     }
 
-    /// Waits for the next moment, decides, and sends a command. Allocates nothing.
+    /// Waits for the next frame or the gamepad, decides, and sends a command. Allocates nothing,
+    /// except to report a failure or an operator's request.
     ///
     /// # Errors
-    /// Fails if a part fails; the guard has been sent a report of the fault.
+    /// Fails if a component fails. An engine's driver has then reported the fault to the guard,
+    /// an operator's driver has not.
     fn step(&mut self) -> Result<Iteration, StepError>;
 
     /// The connection to the guard.
@@ -33,7 +35,7 @@ pub trait Driver {
     /// The present time, on the clock of the connection.
     fn now(&self) -> Time;
 
-    /// The world that this driver was trained for: the physical one for an operator.
+    /// Where this driver was trained; physical for an operator.
     fn domain(&self) -> Domain;
 
     /// The frame of the latest iteration, if this driver took one.
@@ -63,7 +65,7 @@ pub enum Iteration {
     Hand {
         /// The operator's request.
         request: DriveRequest,
-        /// The stop button was pressed since the gamepad was opened.
+        /// Whether the stop button was pressed since the gamepad was opened.
         stop_proven: bool,
     },
 }

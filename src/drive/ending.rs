@@ -14,11 +14,11 @@ use crate::pilot::StepError;
 pub enum Ending {
     /// Ctrl-C, SIGTERM, or the end of the terminal.
     Signal,
-    /// The simulated car's laps, road or time ended.
+    /// The simulated car finished its laps, left the road, stalled, or reached the time limit.
     World(Outcome),
     /// The guard stopped the simulated car.
     Stopped(StopReason),
-    /// A part failed in the simulator.
+    /// A component failed in the simulator.
     Fault(StepError),
     /// The requested number of frames was taken.
     Frames,

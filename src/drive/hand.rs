@@ -26,8 +26,8 @@ pub struct HandDriver {
     pad: Option<Gamepad>,
     gamepad: String,
     orders: Orders,
-    /// Sends the operator's requests; `None` for the simulated car, whose guard has no connection
-    /// but the pilot's.
+    /// Sends the operator's requests; `None` for the simulated car, whose guard only has the
+    /// pilot's connection.
     operator: Option<Operator>,
     link: SocketLink,
     view: Option<SimulatedView>,
@@ -43,11 +43,11 @@ pub struct HandDriver {
     sequence: u64,
 }
 
-/// The simulated camera, which the loop itself asks for each frame: the world advances with it.
+/// The simulated camera. The loop itself takes its frames, and the world advances with them.
 pub struct SimulatedView {
     camera: OutOfProcessCamera,
     frame: Frame,
-    /// The frame is of the latest iteration.
+    /// Whether the frame is of the latest iteration.
     is_new: bool,
 }
 
@@ -66,7 +66,7 @@ impl SimulatedView {
     }
 
     /// Takes the next frame if it is due.
-    fn look(&mut self) -> Result<(), CameraError> {
+    fn take_due(&mut self) -> Result<(), CameraError> {
         self.is_new = self.camera.due() <= monotonic();
         match self.is_new {
             true => self.camera.next(&mut self.frame),
@@ -126,10 +126,11 @@ impl HandDriver {
         pad.is_some_and(|pad| pad.hand().stop_proven())
     }
 
-    /// The operator's request. A lost gamepad stops the car, and is searched for.
+    /// The operator's request. If the gamepad is lost, the car is stopped, and later calls search
+    /// for the gamepad.
     fn request(&mut self, now: Time) -> DriveRequest {
         self.read(now).unwrap_or_else(|error| {
-            // Before anything else: stop the car.
+            // Stop the car first.
             let requests = requests(&mut self.operator, &mut self.link);
             let stopped = self.orders.lost(requests);
             self.pad = None;
@@ -204,7 +205,8 @@ fn requests<'a>(
 }
 
 impl Driver for HandDriver {
-    /// Waits for the gamepad or until the next command is due, and sends the command.
+    /// Waits for the gamepad, or until the next command or frame is due; sends the command if it is
+    /// due.
     fn step(&mut self) -> Result<Iteration, StepError> {
         let due = match &self.view {
             Some(view) => self.due.min(view.camera.due()),
@@ -216,12 +218,13 @@ impl Driver for HandDriver {
             None => std::thread::sleep(patience),
         }
         let now = monotonic();
-        // First: an arming that has come since must lock the axes before they are read.
+        // First, because an arming since the last iteration must lock the axes before they are
+        // read.
         self.link.advance_to(now)?;
         let before = self.link.status().state;
         self.arming(now, before);
         let request = self.request(now);
-        // A release is sent at once.
+        // A change of the dead-man button is sent at once.
         if now >= self.due || self.driven != request.driven {
             self.due = now + TICK.min(self.limits.spec().frame_period);
             self.send(now, request, before)?;
@@ -229,7 +232,7 @@ impl Driver for HandDriver {
         self.driven = request.driven;
         self.link.advance_to(now)?;
         if let Some(view) = &mut self.view {
-            view.look()?;
+            view.take_due()?;
         }
         Ok(Iteration::Hand {
             request,

@@ -62,11 +62,10 @@ pub enum ObserversError {
     Serve(#[from] ServeError),
 }
 
-/// Shows a drive on the page, and logs it. Nothing here waits for either, but for their start and
-/// their end.
+/// Shows a drive on the page, and logs it. Only their start and their end are waited for.
 pub struct Observers {
     tap: Tap,
-    /// `None` at the end. Page and log end when their connections are closed.
+    /// `None` at the end: page and log end when their connections are closed.
     server: Option<TapServer>,
     page: Option<Child>,
     log: Option<DriveLog>,
@@ -131,7 +130,7 @@ impl Observers {
             frame_period: limits.frame_period,
             track: setting.track(),
         };
-        // Where an operator drives a physical car, the loop takes no pictures.
+        // By hand there is no frame at the start. The memory then has no room for pictures.
         let none = (PixelFormat::Grey8, 1, 1);
         let format = driver
             .frame_format()

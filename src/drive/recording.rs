@@ -24,7 +24,7 @@ impl Recording {
     /// Records the frames of a physical `camera` while an operator drives.
     ///
     /// # Errors
-    /// Fails if a part cannot be created.
+    /// Fails if the recording or its thread cannot be created.
     pub fn of_camera(
         camera: BoxedCamera,
         folder: Folder,
@@ -41,7 +41,7 @@ impl Recording {
     /// which takes no simulated time and loses nothing.
     ///
     /// # Errors
-    /// Fails if a part cannot be created.
+    /// Fails if the recording or its thread cannot be created.
     pub fn of_loop(
         format: (PixelFormat, u32, u32),
         folder: Folder,
@@ -62,8 +62,8 @@ impl Recording {
         }
     }
 
-    /// Sets the values in effect from now on; not `driven` means that nothing drives. Records
-    /// `frame`, the loop's new frame, with them.
+    /// Sets the values in effect from now on; not `driven` means that nothing drives. If the loop
+    /// records, records its new `frame` with them.
     pub fn take(
         &mut self,
         driven: bool,
@@ -85,7 +85,7 @@ impl Recording {
         }
     }
 
-    /// What became of the frames so far.
+    /// Counters of the frames so far.
     pub fn counts(&self) -> RecordingCounts {
         match self {
             Self::Thread(taker, _) => taker.counts(),

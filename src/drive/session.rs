@@ -1,4 +1,4 @@
-//! The loop: the only one, whatever drives and wherever.
+//! The loop, which is the same for every driver and setting.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ use crate::pilot::StepError;
 use crate::plot;
 use crate::report::{CircuitPart, DriveReport, LoopTiming};
 
-/// A lost camera answers at once; it is asked again after this.
+/// The pause after a fault of a physical car, because a component that failed may fail again at
+/// once.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long a drive's report waits for a slow reader.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -61,7 +62,8 @@ pub(super) struct Parts {
 }
 
 impl Session {
-    /// Assembles the parts of `request`, announces the drive, and arms a car that moves nothing.
+    /// Assembles the components for `request`, announces the drive, and arms a simulated or dry-run
+    /// car.
     ///
     /// # Errors
     /// Fails if something that is needed does not exist or is not valid; nothing has moved then.
@@ -74,7 +76,7 @@ impl Session {
         manager.ready();
         let simulated = parts.setting.is_simulated();
         if request.car.limits.spec().actuator == Domain::Simulated {
-            // Nothing moves, so that no operator has to arm. The guard, which knows its actuator,
+            // No motor moves, so no operator has to arm. The guard, which knows its actuator,
             // refuses this for any other car.
             let now = parts.driver.now();
             let engine = parts.driver.domain();
@@ -217,8 +219,8 @@ impl Session {
             .well("the fault is over; the car is stopped until an operator arms it");
     }
 
-    /// A fault ends a simulated drive. A physical car is stopped, and its loop continues: only an
-    /// operator arms it again.
+    /// A fault ends a simulated drive. A physical car is stopped until an operator arms it again,
+    /// and its loop continues, unless the folder has no more pictures or the guard is gone.
     fn fault(&mut self, error: StepError) -> Option<Ending> {
         if self.setting.is_simulated() {
             return Some(Ending::Fault(error));
@@ -237,10 +239,10 @@ impl Session {
         }
     }
 
-    /// Disarms the car, however the drive ended; then reports and draws.
+    /// Disarms the car, unless its guard is gone; then reports and draws.
     ///
     /// # Errors
-    /// Fails if the simulated car cannot be disarmed, or the report cannot be written.
+    /// Fails if the simulated car cannot be disarmed, or the report cannot be converted to JSON.
     pub fn finish(mut self, ending: &Ending) -> anyhow::Result<ExitCode> {
         let wall = self.started.elapsed();
         let before = self.driver.link().status();
@@ -254,8 +256,8 @@ impl Session {
             let _ = self.driver.link().disarm(now);
         }
         if let Some(observers) = self.observers.take() {
-            // The last thing that the page shows: the reason of a stop rather than that the car is
-            // disarmed since.
+            // The page shows this last: the reason of a stop, not that the car has been disarmed
+            // since.
             let status = match before.state.stopped() {
                 Some(_) => before,
                 None => self.driver.link().status(),
@@ -296,7 +298,7 @@ impl Session {
         }
         match disarmed {
             Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
-            disarmed => disarmed.context("the guard could not be told to disarm the car")?,
+            disarmed => disarmed.context("the guard did not disarm the car")?,
         }
         if matches!(ending, Ending::Signal) {
             let output = link.status().output;

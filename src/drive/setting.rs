@@ -24,8 +24,7 @@ pub enum Setting {
         /// Points to measure the position deviation against.
         reference: Option<Vec<[f64; 2]>>,
     },
-    /// With a camera and motors, or a dry run: a fault stops the car but not the loop, and only an
-    /// operator ends the drive.
+    /// With a camera and motors, or as a dry run. A fault stops the car but does not end the drive.
     Physical {
         /// The guard, if the pilot started it. It ends after the driver's connection is closed.
         own_guard: Option<OwnGuard>,
@@ -99,7 +98,7 @@ impl Setting {
         })
     }
 
-    /// Reports the end of a physical car's connection.
+    /// Reports that a physical car is disarmed, or why it is not.
     pub fn say_the_end(&self, disarmed: Result<(), LinkError>) {
         match (disarmed, self) {
             (Ok(()), _) => say("the car is disarmed"),

@@ -203,7 +203,7 @@ impl Camera for Fast {
         }
         if self.next % 100 == 50 {
             let reason = "unplugged".to_owned();
-            return Err(CameraError::Away { reason });
+            return Err(CameraError::Reopening { reason });
         }
         frame.sequence = self.next;
         frame.captured = Time::from_nanos(self.next);

@@ -1,4 +1,4 @@
-//! A substitute for a gamepad, a car, and the programs that run on them.
+//! Stand-ins for a gamepad and a car, and the programs that run with them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
 
-/// A pipe with records as the kernel writes them.
+/// A stand-in for a gamepad: a pipe with event records as the kernel writes them.
 pub struct Pad(File);
 
 impl Pad {
@@ -24,7 +24,7 @@ impl Pad {
 
     pub fn plug_in(path: &Path) -> Self {
         let mut pad = Self::open(path);
-        // The first report, by which the gamepad is found.
+        // The first report, which identifies the gamepad.
         pad.send(&CENTRE);
         pad
     }
@@ -54,7 +54,7 @@ impl Pad {
     }
 
     /// Moves both sticks from rest to their ends.
-    pub fn go(&mut self) {
+    pub fn full_left_and_ahead(&mut self) {
         self.send(&CENTRE);
         self.send(&GO);
     }
@@ -209,7 +209,7 @@ impl Running {
         }
     }
 
-    /// Waits for the next line of output that contains `what`.
+    /// Waits for the next line of standard error that contains `what`.
     pub fn wait_for_message(&mut self, what: &str) {
         let until = Instant::now() + Duration::from_secs(60);
         loop {

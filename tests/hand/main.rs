@@ -74,7 +74,7 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     car.arm(&mut pad);
     car.wait_pulses(&mut pad, NEUTRAL);
     stays(&car, &mut pad, NEUTRAL);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     pad.release(DEAD_MAN);
     wait_at_most(AT_ONCE, "released, it is at rest", || {
@@ -84,7 +84,7 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     // The same if the dead-man button is pressed with deflected sticks.
     pad.hold(DEAD_MAN);
     stays(&car, &mut pad, NEUTRAL);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
 
     // The stick is still and the button is held: nothing is reported for 500 ms.
@@ -103,7 +103,7 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     car.arm(&mut pad);
     car.wait_pulses(&mut pad, NEUTRAL);
     stays(&car, &mut pad, NEUTRAL);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     drive.kill(Signal::TERM);
     let (ended, log) = drive.end();
@@ -125,14 +125,14 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     car.wait_for("disarmed");
     car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     pad.hold(STOP);
     wait_at_most(AT_ONCE, "stopped", || car.pulses() == FAILSAFE);
     for _ in 0..3 {
         pad.press(ARM);
         drive.wait_for_message("not armed: the stop button is held");
-        pad.go();
+        pad.full_left_and_ahead();
         stays(&car, &mut pad, FAILSAFE);
     }
     pad.release(STOP);
@@ -142,7 +142,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
             .starts_with("stopped: an operator stopped the car")
     );
     car.arm(&mut pad);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
 }
 
@@ -175,7 +175,7 @@ fn a_gamepad_that_is_gone_stops_the_car_for_good() {
     car.wait_for("disarmed");
     car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     drop(pad);
     wait_at_most(AT_ONCE, "stopped", || car.pulses() == FAILSAFE);
@@ -186,10 +186,10 @@ fn a_gamepad_that_is_gone_stops_the_car_for_good() {
     // It may be another gamepad: its stop button must be pressed again.
     drive.wait_for_message("stop button not proven");
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     stays(&car, &mut pad, FAILSAFE);
     car.arm(&mut pad);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
 }
 
@@ -215,13 +215,13 @@ fn buttons_held_at_the_start_arm_and_move_nothing() {
     // An axis that was found at its end may be a trigger: passing the middle does not count as
     // rest.
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     stays(&car, &mut pad, NEUTRAL);
     pad.release(DEAD_MAN);
     pad.send(&CENTRE);
     std::thread::sleep(Duration::from_millis(500));
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
 
     // Buttons held while events were lost do not count either.
@@ -232,7 +232,7 @@ fn buttons_held_at_the_start_arm_and_move_nothing() {
     pad.release(DEAD_MAN);
     pad.hold(DEAD_MAN);
     stays(&car, &mut pad, NEUTRAL);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
 }
 
@@ -244,7 +244,7 @@ fn a_frozen_pilot_is_stopped_though_the_button_is_held() {
     car.wait_for("disarmed");
     car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     drive.kill(Signal::STOP);
     // The deadline is 400 ms.

@@ -11,7 +11,7 @@ use super::*;
 /// Drives until `done`, with a jittering gamepad.
 fn hold_until(pad: &mut Pad, mut done: impl FnMut() -> bool) {
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     wait("it records", || {
         pad.jitter();
         done()
@@ -156,7 +156,7 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     car.wait_for("disarmed");
     car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     wait("it records", || {
         pad.jitter();
         car.rows().len() >= 3
@@ -187,7 +187,7 @@ fn a_full_disk_pauses_the_recording_and_not_the_drive() {
     pad.release(DEAD_MAN);
     car.wait_pulses(&mut pad, NEUTRAL);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     let read = || {
         recording::read(&car.tape(), &mut Dataset::default())

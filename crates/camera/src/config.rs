@@ -14,13 +14,13 @@ pub struct CameraConfig {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Frames per second.
+    /// Frames per second; greater than 0.
     pub rate: f64,
     /// The longest time for a frame; beyond it, the read fails.
     pub timeout: Duration,
-    /// How many identical frames count as a frozen picture; 0 for never.
+    /// How many identical frames count as a frozen picture; 0 disables the check.
     pub frozen_frames: u32,
-    /// How many black frames count as a fault; 0 for never.
+    /// How many black frames count as a fault; 0 disables the check.
     pub black_frames: u32,
 }
 
@@ -53,14 +53,15 @@ pub struct PipeSource {
     pub command: Vec<String>,
     /// The pixel format of a frame.
     pub format: PixelFormat,
-    /// Whether the two chromas of an NV12 frame arrive as two planes, blue before red (I420, which
-    /// rpicam-vid calls yuv420). They are interleaved here.
+    /// Whether the chroma of an NV12 frame arrives as two planes, blue before red (I420, which
+    /// rpicam-vid calls yuv420). The camera interleaves them.
     pub planar: bool,
     /// The time from a frame's capture to the arrival of its first byte.
     pub latency: Duration,
 }
 
-/// Pictures (.png, .jpg, .jpeg), in the order of their names.
+/// The pictures of a recording (.png, .jpg, .jpeg), in its order; without a list of records, in the
+/// order of their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FolderSource {
     /// The folder.
@@ -70,8 +71,8 @@ pub struct FolderSource {
 }
 
 impl CameraConfig {
-    /// Time from one frame to the next.
+    /// Time from one frame to the next; `Duration::MAX` if the rate is not greater than 0.
     pub fn period(&self) -> Duration {
-        Duration::from_secs_f64(1.0 / self.rate)
+        Duration::try_from_secs_f64(1.0 / self.rate).unwrap_or(Duration::MAX)
     }
 }

@@ -12,15 +12,18 @@ use pilotage_vision::VisionError;
 /// Why there is no frame, or no camera.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
-    /// The frame to fill has another size than the camera's.
-    #[error("the camera gives {width}x{height} pixels, but the frame to fill is of another size")]
+    /// The frame to fill has another size or pixel format than the camera's.
+    #[error(
+        "the camera gives {width}x{height} pixels, but the frame to fill is of another size or \
+         pixel format"
+    )]
     FrameSize {
         /// Pixels per row.
         width: u32,
         /// Rows.
         height: u32,
     },
-    /// The guard of the simulated car, whose world the camera films, failed.
+    /// The guard of the simulated car failed; the camera films that car's world.
     #[error("the guard failed while the next frame was awaited: {0}")]
     Simulation(Box<dyn std::error::Error + Send + Sync>),
     /// The size does not fit the pixel format.
@@ -33,7 +36,7 @@ pub enum CameraError {
         camera: String,
         /// The system's error.
         reason: io::Error,
-        /// A hint at the cause.
+        /// How to fix it; may be empty.
         hint: String,
     },
     /// The device refused a query or a setting.
@@ -51,7 +54,7 @@ pub enum CameraError {
     Offer {
         /// The device node.
         camera: String,
-        /// Format, size and rate from car.toml.
+        /// Format (if it is set), size and rate from car.toml.
         wanted: String,
         /// The modes that the device offers.
         offers: String,
@@ -91,7 +94,7 @@ pub enum CameraError {
         camera: String,
         /// The waiting time.
         waited: Duration,
-        /// What came instead.
+        /// What came instead; may be empty.
         hint: &'static str,
     },
     /// The device was unplugged, or fails.
@@ -102,12 +105,12 @@ pub enum CameraError {
         /// The system's error.
         reason: io::Error,
     },
-    /// The command ended.
+    /// The command ended or closed its output.
     #[error("`{command}` ended ({})", how(*.status))]
     Exited {
         /// The program.
         command: String,
-        /// The exit status, if it is known.
+        /// The exit status, if the command has ended.
         status: Option<ExitStatus>,
     },
     /// The picture does not change.
@@ -128,10 +131,10 @@ pub enum CameraError {
         /// The number of black frames.
         frames: u32,
     },
-    /// The camera is being opened again.
+    /// The camera was lost, and is being reopened.
     #[error("the camera is away and being opened again: {reason}")]
-    Away {
-        /// Why it was lost.
+    Reopening {
+        /// Why it was lost, or why the latest attempt failed.
         reason: String,
     },
     /// The reopened camera has another format or size than before.

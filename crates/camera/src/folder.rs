@@ -10,9 +10,8 @@ use super::config::{CameraConfig, FolderSource};
 use super::{Camera, CameraError, Counters};
 
 /// Shows the pictures of a recording in its order, each at its due time. Without a list of records
-/// the order is that of the pictures' names. A picture
-/// whose time has passed is skipped. Each picture is decoded when it is due, which allocates
-/// memory.
+/// the order is that of the pictures' names. A picture whose time has passed is skipped. Each
+/// picture is decoded shortly before it is due, which allocates memory.
 pub struct FolderCamera {
     recording: Recording,
     repeat: bool,

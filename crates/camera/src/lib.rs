@@ -1,5 +1,5 @@
 //! Sources of frames: [`open`] makes a V4L2 device, a command that writes frames to a pipe, or a
-//! folder of pictures, from a [`CameraConfig`]; a lost camera is opened again.
+//! folder of pictures, from a [`CameraConfig`]; a lost camera is reopened.
 //!
 //! ```
 //! use pilotage_camera::{CameraConfig, CameraError, open};
@@ -33,7 +33,7 @@ pub use error::CameraError;
 
 use folder::FolderCamera;
 use pipe::PipeCamera;
-use supervised::{ByThread, Supervised};
+use supervised::{Supervised, ThreadOpener};
 use v4l::V4lCamera;
 
 /// A source of frames; each call gives the newest one.
@@ -41,7 +41,7 @@ pub trait Camera {
     /// A description in one line: kind, size, rate.
     fn describe(&self) -> String;
 
-    /// The format that [`next`](Self::next) needs: pixel format, width, height.
+    /// The format that [`next`](Self::next) needs: pixel format, width and height in pixels.
     fn format(&self) -> (PixelFormat, u32, u32);
 
     /// Time from one frame to the next.
@@ -53,7 +53,9 @@ pub trait Camera {
     /// returns within a bounded time.
     ///
     /// # Errors
-    /// Fails if no frame comes in time, or if the camera is gone.
+    /// Fails if no frame comes in time; if `frame` does not have the camera's
+    /// [`format`](Self::format); or if the camera fails or has no more frames. A camera from
+    /// [`open`] also fails while its picture is frozen or black, and while it is being reopened.
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError>;
 
     /// How long the camera may take before it counts as stuck.
@@ -61,17 +63,17 @@ pub trait Camera {
         Patience::default()
     }
 
-    /// What became of the frames so far.
+    /// Counters of the frames since the camera was opened.
     fn counters(&self) -> Counters {
         Counters::default()
     }
 }
 
-/// How long a camera may take before it is closed and opened again. The guard stops the car long
-/// before that.
+/// How long a camera may take before it is closed and reopened. The guard stops the car long before
+/// that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For the first frame after it was opened.
+    /// For the first frame after the camera was opened.
     pub first_frame: Duration,
     /// For each later frame.
     pub frame: Duration,
@@ -90,18 +92,18 @@ impl Default for Patience {
 /// A camera that may be used by another thread than the one that opens and closes it.
 pub type BoxedCamera = Box<dyn Camera + Send>;
 
-/// What became of a camera's frames.
+/// Counters of a camera's frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Passed to the caller.
+    /// Frames passed to the caller.
     pub frames: u64,
-    /// Skipped, because a newer one was there.
+    /// Frames skipped because a newer one was available.
     pub skipped: u64,
-    /// Missing: gaps in the camera's sequence numbers.
+    /// Frames missing from the device's sequence numbers.
     pub lost: u64,
-    /// Of the wrong size, or damaged.
+    /// Frames that were damaged or of the wrong size.
     pub broken: u64,
-    /// How often the camera was lost and opened again.
+    /// How often the camera was lost and reopened.
     pub reopened: u64,
 }
 
@@ -123,8 +125,8 @@ impl std::ops::Add for Counters {
 /// frozen, each [`Camera::next`] fails until it has recovered.
 ///
 /// # Errors
-/// Fails if the camera does not exist, or lacks the requested mode; the message lists the modes
-/// that it has.
+/// Fails if the device, command or folder cannot be opened, or the device lacks the requested mode
+/// (the message then lists its modes).
 pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     let first = open_unsupervised(config)?;
     let again = {
@@ -137,7 +139,7 @@ pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     };
     Ok(Box::new(Supervised::new(
         first,
-        ByThread::new(again),
+        ThreadOpener::new(again),
         Monotonic,
         limits,
         config.timeout,

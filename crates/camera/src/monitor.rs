@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use pilotage_vision::{FrameView, PixelFormat};
 
-/// A pixel up to this value is black: in the limited range black is 16, and a covered sensor's
-/// noise lies above that.
+/// A pixel up to this value is black: in the limited range black is 16, to which a covered sensor
+/// adds noise.
 const BLACK: u8 = 32;
 /// In a black picture at most one pixel in this many is brighter: hot pixels.
 const BRIGHT_PIXEL_OF: usize = 200;
 /// The approximate number of pixels that are checked.
-const PIXELS_LOOKED_AT: usize = 4096;
+const PIXELS_CHECKED: usize = 4096;
 
 /// The limits of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many identical frames count as a frozen picture; 0 for never.
+    /// How many identical frames count as a frozen picture; 0 disables the check.
     pub frozen_frames: u32,
-    /// How many black frames count as a fault; 0 for never.
+    /// How many black frames count as a fault; 0 disables the check.
     pub black_frames: u32,
 }
 
@@ -36,8 +36,9 @@ pub struct Monitor {
     limits: Limits,
     previous: Vec<u8>,
     number: Option<u64>,
-    /// The number of identical frames in a row, including this one.
+    /// The number of identical frames in a row, including the latest one.
     same: u32,
+    /// The number of black frames in a row, including the latest one.
     black: u32,
 }
 
@@ -54,7 +55,7 @@ impl Monitor {
     }
 
     /// Checks a new frame. A frame whose number does not advance is ignored.
-    pub fn look(&mut self, frame: FrameView<'_>) -> Option<Finding> {
+    pub fn check(&mut self, frame: FrameView<'_>) -> Option<Finding> {
         let advances = self.number.is_none_or(|number| frame.sequence > number);
         if !advances {
             return None;
@@ -84,7 +85,7 @@ impl Monitor {
         }
     }
 
-    /// The camera was opened again: forget what it showed before.
+    /// Resets the counts of identical and black frames, because the camera was reopened.
     pub fn restart(&mut self) {
         self.same = 0;
         self.black = 0;
@@ -102,18 +103,19 @@ fn black(frame: FrameView<'_>) -> bool {
         _ => (frame.data, 0, 1),
     };
     let all = pixels.len() / step;
-    // Odd, so that it covers all columns and all colours.
-    let stride = (all / PIXELS_LOOKED_AT).max(1) | 1;
-    let looked_at = pixels.iter().skip(first).step_by(step * stride);
+    // Odd, because row lengths are usually even: the samples are then spread over more columns. A
+    // factor that it shares with the row length (3, with RGB) still leaves columns or colours out.
+    let stride = (all / PIXELS_CHECKED).max(1) | 1;
+    let samples = pixels.iter().skip(first).step_by(step * stride);
     let (mut count, mut bright) = (0_usize, 0_usize);
-    for &pixel in looked_at {
+    for &pixel in samples {
         count += 1;
         bright += usize::from(pixel > BLACK);
     }
     bright * BRIGHT_PIXEL_OF <= count
 }
 
-/// The wait before a lost camera is opened again: longer each time.
+/// The wait before a lost camera is reopened. It doubles with each attempt, up to [`Self::MOST`].
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     next: Duration,
@@ -132,7 +134,7 @@ impl Backoff {
         wait
     }
 
-    /// The camera works again.
+    /// Starts again with the shortest wait.
     pub fn reset(&mut self) {
         *self = Self::default();
     }

@@ -27,7 +27,7 @@ use super::config::{CameraConfig, PipeSource};
 use super::{Camera, CameraError, Counters, Patience};
 use assemble::Assembler;
 
-/// How often the reading thread checks whether it shall end.
+/// How often the reading thread checks whether to end.
 const POLL_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
@@ -93,7 +93,7 @@ impl PipeCamera {
     /// Starts the command.
     ///
     /// # Errors
-    /// Fails if the command cannot be started.
+    /// Fails if the command cannot be started, or the size does not fit the pixel format.
     pub fn start(source: &PipeSource, config: &CameraConfig) -> Result<Self, CameraError> {
         let len = source.format.frame_len(config.width, config.height)?;
         let command = source.command.join(" ");
@@ -260,13 +260,13 @@ impl Drop for PipeCamera {
     }
 }
 
-/// Whether a child runs. It is not waited for, so that its number is not given to another process.
+/// Whether a child runs. It is not reaped, so that its process ID is not given to another process.
 fn runs(child: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     matches!(waitid(WaitId::Pid(child), options), Ok(None))
 }
 
-/// Reads until the command ends or the camera is dropped.
+/// Reads until the command closes its output or the camera is dropped.
 fn watch(output: &ChildStdout, mut assembler: Assembler, shared: &Shared) {
     while !shared.stopping.load(Ordering::Relaxed) {
         let mut fds = [PollFd::new(output, PollFlags::IN)];

@@ -1,4 +1,4 @@
-//! A camera that is supervised, and opened again when it is lost.
+//! A camera that is supervised, and reopened when it is lost.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -11,12 +11,12 @@ use pilotage_vision::{Frame, PixelFormat};
 use super::monitor::{Backoff, Finding, Limits, Monitor};
 use super::{BoxedCamera, Camera, CameraError, Counters, Patience};
 
-/// After working for this long a camera is trusted again: the next wait is the shortest one.
-const TRUSTED_AFTER: Duration = Duration::from_secs(10);
+/// After this long without a loss, the back-off is reset to its shortest wait.
+const RESET_AFTER: Duration = Duration::from_secs(10);
 
-/// Opens a camera again outside of the loop, because that may take the kernel seconds.
+/// Reopens a camera outside of the loop, because the kernel may take seconds for it.
 pub trait Opener {
-    /// Closes `old` now, and opens it again after `wait`.
+    /// Closes `old` now, and opens the camera after `wait`.
     fn begin(&mut self, old: Option<BoxedCamera>, wait: Duration);
 
     /// The result, if it is known within `timeout`.
@@ -24,12 +24,12 @@ pub trait Opener {
 }
 
 /// Opens a camera on a new thread each time.
-pub struct ByThread {
+pub struct ThreadOpener {
     open: Arc<dyn Fn() -> Result<BoxedCamera, CameraError> + Send + Sync>,
     answer: Option<Receiver<Result<BoxedCamera, CameraError>>>,
 }
 
-impl ByThread {
+impl ThreadOpener {
     /// Opens with `open`.
     pub fn new(
         open: impl Fn() -> Result<BoxedCamera, CameraError> + Send + Sync + 'static,
@@ -41,7 +41,7 @@ impl ByThread {
     }
 }
 
-impl Opener for ByThread {
+impl Opener for ThreadOpener {
     fn begin(&mut self, old: Option<BoxedCamera>, wait: Duration) {
         let open = Arc::clone(&self.open);
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -52,7 +52,7 @@ impl Opener for ByThread {
             // The receiver is gone if the camera was dropped in the meantime.
             let _ = sender.send(open());
         };
-        // Without a thread the channel has no sender, which counts as a failed attempt.
+        // If the thread cannot start, the channel has no sender, which counts as a failed attempt.
         let _ = thread::Builder::new().name("camera".to_owned()).spawn(work);
     }
 
@@ -60,8 +60,9 @@ impl Opener for ByThread {
         let answer = match self.answer.as_ref()?.recv_timeout(timeout) {
             Err(RecvTimeoutError::Timeout) => return None,
             Ok(answer) => answer,
-            Err(RecvTimeoutError::Disconnected) => Err(CameraError::Away {
-                reason: "it could not be opened: see the messages above".to_owned(),
+            Err(RecvTimeoutError::Disconnected) => Err(CameraError::Reopening {
+                reason: "the camera could not be opened (the attempt ended without a result)"
+                    .to_owned(),
             }),
         };
         self.answer = None;
@@ -69,9 +70,9 @@ impl Opener for ByThread {
     }
 }
 
-/// A camera that is checked ([`Monitor`]), and opened again by `opener` when it is lost, stuck or
+/// A camera that is checked ([`Monitor`]), and reopened by `opener` when it is lost, stuck or
 /// frozen. While the camera is lost, each [`Camera::next`] fails after at most the time-out. The
-/// call in which the camera returns may take twice the time-out.
+/// call in which the camera is reopened may take twice the time-out.
 pub struct Supervised<O, C> {
     camera: Option<BoxedCamera>,
     opener: O,
@@ -85,9 +86,10 @@ pub struct Supervised<O, C> {
     /// When the camera was opened, and when its last frame came.
     opened: Time,
     last: Option<Time>,
-    /// Why the camera was lost.
+    /// Why the camera was lost, or why the latest attempt to reopen it failed.
     reason: String,
-    /// Added to the camera's sequence numbers, so that they rise after it was opened again.
+    /// Added to the camera's sequence numbers, so that they keep increasing after the camera is
+    /// reopened.
     offset: u64,
     number: Option<u64>,
     /// The sum of the counters of closed cameras.
@@ -125,13 +127,13 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
     }
 
     /// Waits for the lost camera: returns the reopened camera, or an error.
-    fn wait_for_it(&mut self) -> Result<BoxedCamera, CameraError> {
-        let away = |reason: &str| CameraError::Away {
+    fn wait_for_reopen(&mut self) -> Result<BoxedCamera, CameraError> {
+        let reopening = |reason: &str| CameraError::Reopening {
             reason: reason.to_owned(),
         };
         let answer = self.opener.wait(self.timeout);
         match answer {
-            None => Err(away(&self.reason)),
+            None => Err(reopening(&self.reason)),
             Some(Ok(camera)) if camera.format() == self.format => {
                 self.opened = self.clock.now();
                 self.last = None;
@@ -150,9 +152,13 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
                 Err(error)
             }
             Some(Err(error)) => {
-                self.reason = error.to_string();
+                self.reason = match error {
+                    // Only the reason: the error that is returned states the rest.
+                    CameraError::Reopening { reason } => reason,
+                    error => error.to_string(),
+                };
                 self.opener.begin(None, self.backoff.wait());
-                Err(away(&self.reason))
+                Err(reopening(&self.reason))
             }
         }
     }
@@ -170,7 +176,7 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
     /// Whether a camera that failed with `error` must be closed.
     fn is_lost(&self, error: &CameraError) -> bool {
         match error {
-            // The caller's fault, or the end: reopening does not help.
+            // A wrong frame size or the end of the recording: reopening does not help.
             CameraError::FrameSize { .. } | CameraError::Ended { .. } => false,
             CameraError::NoFrame { .. } => {
                 let now = self.clock.now();
@@ -185,19 +191,19 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
         }
     }
 
-    fn look(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
+    fn check_frame(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
         let now = self.clock.now();
         frame.sequence = frame.sequence.saturating_add(self.offset);
         self.number = Some(frame.sequence);
         self.last = Some(now);
-        match self.monitor.look(frame.view()) {
+        match self.monitor.check(frame.view()) {
             None => {
-                if now.since(self.opened) >= TRUSTED_AFTER {
+                if now.since(self.opened) >= RESET_AFTER {
                     self.backoff.reset();
                 }
                 Ok(())
             }
-            // Reopening does not help.
+            // A covered lens or darkness: reopening does not help.
             Some(Finding::Black(frames)) => Err(CameraError::Black { frames }),
             Some(Finding::Frozen(frames)) => {
                 let error = CameraError::Frozen { frames };
@@ -223,16 +229,16 @@ impl<O: Opener, C: Clock> Camera for Supervised<O, C> {
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
         if self.camera.is_none() {
-            let camera = self.wait_for_it()?;
+            let camera = self.wait_for_reopen()?;
             self.camera = Some(camera);
         }
         let Some(camera) = &mut self.camera else {
-            return Err(CameraError::Away {
+            return Err(CameraError::Reopening {
                 reason: self.reason.clone(),
             });
         };
         match camera.next(frame) {
-            Ok(()) => self.look(frame),
+            Ok(()) => self.check_frame(frame),
             Err(error) => {
                 if self.is_lost(&error) {
                     self.lose(&error);

@@ -134,7 +134,7 @@ impl V4lCamera {
     /// Opens the device that `source` names.
     ///
     /// # Errors
-    /// Fails if the device does not exist, or lacks what `source` and `config` request.
+    /// Fails if the device cannot be opened, or lacks what `source` and `config` request.
     pub fn open(source: &V4lSource, config: &CameraConfig) -> Result<Self, CameraError> {
         let device = KernelDevice::open(&source.device)?;
         Self::with_device(device, Monotonic, source, config)
@@ -145,7 +145,7 @@ impl<B: Buffers, C: Clock> V4lCamera<B, C> {
     /// Sets up `device` and starts it; `clock` is the clock of the device's time stamps.
     ///
     /// # Errors
-    /// Fails if the device lacks what `source` and `config` request.
+    /// Fails if the device lacks what `source` and `config` request, or does not start.
     pub fn with_device<D: Device<Buffers = B>>(
         mut device: D,
         clock: C,

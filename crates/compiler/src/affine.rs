@@ -1,7 +1,7 @@
 //! Scale and shift per channel, as in batch norm and input normalization.
 
 /// x * scale + shift for each channel. Computed in f64, so that folding several of them into each
-/// other and into weights rounds only once.
+/// other and into weights rounds to f32 only once.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Affine {
     /// One factor for each channel.

@@ -13,13 +13,14 @@ use crate::progress::Progress;
 /// depend on the order in which frames are added.
 type Sums = Vec<Vec<i128>>;
 
-/// The fixed-point unit. It is far below the resolution of a float output. Sums in this unit are
-/// far below the range of 128 bits.
+/// The fixed-point unit. It is far below the resolution of a float output of magnitude 1. Sums in
+/// this unit are far below the range of 128 bits.
 const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Corrects the int32 biases of the quantized graph, one layer after the other in node order.
-/// `float` is the graph that it was made from. Layers without a bias are not changed. Returns the
-/// number of corrected layers.
+/// `float` is the graph that it was made from. `channels_last` is whether its axis order is NHWC.
+/// Each of `frames` has the pixels of its input, as rows of interleaved channels. Layers without a
+/// bias are not changed. Returns the corrected graph and the number of corrected layers.
 ///
 /// # Errors
 /// If one of the graphs cannot be run on the frames.

@@ -1,16 +1,17 @@
-//! Converts a QDQ model for runtimes that cannot use it as it is: to floating point for devices that
-//! are slow in 8 bits, or to float weights for TensorRT 8.
+//! Converts a QDQ model for runtimes that cannot use it as it is: to floating point for devices
+//! that are slow in 8 bits, or to float weights for TensorRT 8.
 
 use pilotage_graph::{
     ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId,
 };
 
-/// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights become
-/// the floats that their integers represent. Activations are no longer rounded. An 8-bit input
-/// becomes float32 with the same values.
+/// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights, int8 or
+/// int32 with zero point 0, become the floats that they represent. Activations are no longer
+/// rounded. Every input becomes float32; the scale of an 8-bit input is dropped with its
+/// DequantizeLinear.
 ///
 /// # Errors
-/// If `model` is not a valid model.
+/// If `model` is not a valid model, or is not one after the conversion.
 pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     let mut graph = Graph::read(model, &ReadOptions::default())?;
     // The value that replaces each value.
@@ -57,12 +58,13 @@ pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     Ok(graph.write())
 }
 
-/// Converts the 8-bit weights of the QDQ model `model` (the content of an ONNX file) to float32
-/// constants that a QuantizeLinear and a DequantizeLinear round to the same weights. Each float is a
-/// level times its scale, so quantizing it gives the level back.
+/// Converts the int8 weights of the QDQ model `model` (the content of an ONNX file) that have an
+/// explicit zero point of 0 to float32 constants that a QuantizeLinear and a DequantizeLinear round
+/// to the same weights. Each float is a quantized value times its scale, so quantizing it gives
+/// that value back.
 ///
 /// # Errors
-/// If `model` is not a valid model.
+/// If `model` is not a valid model, or is not one after the conversion.
 pub fn float_weights(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     let mut graph = Graph::read(model, &ReadOptions::default())?;
     for mut node in std::mem::take(&mut graph.nodes) {

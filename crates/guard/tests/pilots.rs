@@ -75,7 +75,8 @@ struct World {
     sequence: u64,
     /// The program whose commands may move the car.
     pilot: Option<usize>,
-    /// Whether an arming was accepted for that pilot, and nothing has stopped the car since.
+    /// Whether an arming was accepted for that pilot, and no request or disconnect has stopped the
+    /// car since. A stop at the deadline does not clear this.
     armed: bool,
 }
 

@@ -13,7 +13,7 @@ pub enum Part<'a> {
     Write(&'a [u8]),
 }
 
-/// Most messages of one I2C transfer.
+/// The largest number of messages in one I2C transfer.
 pub const MAX_PARTS: usize = 4;
 
 // <linux/i2c-dev.h>
@@ -64,8 +64,8 @@ fn number(bus: BorrowedFd<'_>, request: libc::c_ulong, value: libc::c_ulong) -> 
     }
 }
 
-/// Disables retries by the kernel, and sets the timeout of a transfer: in steps of 10 ms, at least
-/// 10 ms.
+/// Disables retries by the kernel, and sets the timeout of a transfer: `time` in whole steps of
+/// 10 ms, from 10 ms to 1 s.
 pub fn set_timeout(bus: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
     let tens = (time.as_millis() / 10).clamp(1, 100);
     number(bus, I2C_RETRIES, 0)?;
@@ -143,7 +143,10 @@ fn smbus(
     }
 }
 
-/// Writes at most [`SMBUS_BLOCK`] bytes, starting at a register: an SMBus "I2C block write".
+/// Writes `bytes`, starting at a register: an SMBus "I2C block write".
+///
+/// # Errors
+/// `InvalidInput` for more than [`SMBUS_BLOCK`] bytes; else the system's error.
 pub fn smbus_write(bus: BorrowedFd<'_>, address: u8, register: u8, bytes: &[u8]) -> io::Result<()> {
     const BLOCK: u32 = 8;
     let mut data = [0; SMBUS_DATA];

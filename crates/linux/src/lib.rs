@@ -1,6 +1,6 @@
-//! Linux system calls for which no maintained crate has a safe wrapper: real-time priority, signals, a
-//! timer that kills, a peer's groups, shared memory, and I2C. The functions are safe; each `unsafe`
-//! block states why.
+//! Safe wrappers of Linux and libc functions for which no maintained crate has one: real-time
+//! priority, the number of heaps, signals, a timer that kills this process, a peer's groups, shared
+//! memory, and I2C. Each `unsafe` block states why it is sound.
 
 pub mod i2c;
 mod kill_timer;

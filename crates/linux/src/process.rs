@@ -24,8 +24,9 @@ pub fn real_time(priority: i32) -> io::Result<()> {
 /// reserves 64 MB of addresses, which count against the limit of locked memory (LimitMEMLOCK).
 pub fn limit_to_one_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: `mallopt` takes two integers and no pointer; if it fails, nothing changes. It must not run
-    // while another thread allocates for the first time, which the documentation excludes.
+    // SAFETY: `mallopt` takes two integers and no pointer; if it fails, nothing changes. It must
+    // not run while another thread allocates for the first time, which this function's
+    // documentation excludes.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }

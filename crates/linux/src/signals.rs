@@ -10,9 +10,9 @@ extern "C" fn end(_signal: libc::c_int) {
     ENDED.store(true, Ordering::Relaxed);
 }
 
-/// Signals that end a process by default. Here each of them only makes [`ended`] return true; the
-/// guard then writes failsafe and exits in order. The signals of a crash, such as SIGSEGV, keep
-/// their default action.
+/// Signals that end a process by default. With [`catch`], each of them only makes [`ended`] return
+/// true; the guard then writes failsafe and exits in order. The signals of a crash, such as
+/// SIGSEGV, keep their default action.
 const ENDING: [libc::c_int; 13] = [
     libc::SIGHUP,
     libc::SIGINT,
@@ -39,8 +39,9 @@ const IGNORED: [libc::c_int; 5] = [
     libc::SIGXFSZ,
 ];
 
-/// Installs the signal handlers. From then on each signal that requests the end of the process, and
-/// each real-time signal, interrupts a blocking system call, and [`ended`] returns true. Signals
+/// Installs the signal handlers. From then on each signal that ends a process by default (except
+/// those of a crash), and each real-time signal, interrupts a blocking system call, and [`ended`]
+/// returns true. Signals
 /// that would suspend the process, SIGPIPE and SIGXFSZ are ignored.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ pub enum GuardState {
     Driving,
     /// Stopped; the reason is `None` if its code is unknown to this program.
     Stopped(Option<StopReason>),
-    /// An operator trims the servo.
+    /// An operator trims the actuator.
     Trimming,
 }
 

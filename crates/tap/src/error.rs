@@ -14,7 +14,7 @@ pub enum CreateError {
         /// Pixels.
         height: u32,
     },
-    /// The system has no shared memory left.
+    /// The shared memory cannot be made.
     #[error("no shared memory for observers ({0}): drive without them")]
     Memory(#[from] io::Error),
 }
@@ -66,7 +66,7 @@ pub enum ObserveError {
     /// There are too many observers.
     #[error(
         "the pilot has {0} observers already: end one of them",
-        crate::MOST_OBSERVERS
+        crate::MAX_OBSERVERS
     )]
     TooMany,
     /// The pilot does not answer.
@@ -78,7 +78,7 @@ pub enum ObserveError {
     /// What answered is no pilot's tap.
     #[error("what answers is not a pilot's tap: {0}")]
     Malformed(&'static str),
-    /// The memory cannot be mapped, or a request not be sent.
+    /// The memory cannot be mapped, or a request cannot be sent.
     #[error("the pilot's tap cannot be used: {0}")]
     System(io::Error),
 }

@@ -1,4 +1,4 @@
-//! The places of the words in the shared memory, version [`VERSION`].
+//! The positions of the words in the shared memory, version [`VERSION`].
 //!
 //! | words | content |
 //! |---|---|
@@ -20,10 +20,10 @@ use crate::FrameRecord;
 pub const VERSION: u32 = 2;
 /// Marks the memory as a tap's.
 pub(crate) const MAGIC: u64 = u64::from_be_bytes(*b"PILOTTAP");
-/// Most bytes of a drive's name; a longer name is cut.
+/// The largest length of a drive's name in bytes; a longer name is truncated.
 pub const LONGEST_NAME: usize = 64;
-/// Most points of a track.
-pub const MOST_TRACK_POINTS: usize = 4096;
+/// The largest number of points of a track.
+pub const MAX_TRACK_POINTS: usize = 4096;
 
 /// Words of a record.
 pub(crate) const RECORD_WORDS: usize = size_of::<FrameRecord>() / 8;
@@ -58,7 +58,7 @@ pub(crate) mod at {
     pub(crate) const TRACK: usize = 40;
 }
 
-/// The sizes of the parts.
+/// The sizes of the sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) record_slots: usize,
@@ -73,7 +73,7 @@ impl Layout {
         (1..=1 << 16).contains(&self.record_slots)
             && (1..=64).contains(&self.picture_slots)
             && self.picture_bytes <= 1 << 29
-            && self.track_points <= MOST_TRACK_POINTS
+            && self.track_points <= MAX_TRACK_POINTS
     }
 
     /// The first word of the record slot with this index.

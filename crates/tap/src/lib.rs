@@ -1,9 +1,9 @@
-//! The tap: what a pilot does, frame by frame, for observers in other processes.
+//! The tap: records of what a pilot does, frame by frame, for observers in other processes.
 //!
 //! The pilot makes a shared memory at start ([`Tap::create`]) with a ring of [`FrameRecord`]s and a
 //! small ring of camera pictures, and fills it as it drives ([`Tap::publish`],
-//! [`Tap::offer_picture`]). A thread of its own ([`TapServer`]) passes a read-only descriptor of that
-//! memory to observers over a Unix socket. An [`Observer`] maps the memory and reads.
+//! [`Tap::offer_picture`]). A thread of its own ([`TapServer`]) passes a read-only descriptor of
+//! that memory to observers over a Unix socket. An [`Observer`] maps the memory and reads.
 //!
 //! # Rules
 //! - The pilot's loop waits for no observer, takes no lock, makes no system call and allocates
@@ -11,14 +11,14 @@
 //!   counts them ([`Observer::lost`]).
 //! - An observer writes nothing that the pilot or another observer reads. Its requests are three
 //!   messages of fixed size over its socket: hello, pictures, stop.
-//! - A picture is copied only while an observer asks for pictures, at most
-//!   [`MOST_PICTURES_PER_SECOND`] a second.
+//! - A picture is copied only while an observer requests pictures, at most
+//!   [`MAX_PICTURES_PER_SECOND`] a second.
 //!
 //! # The rings
-//! Each slot begins with a stamp, odd while the slot is written. It also contains the record's
-//! number, so that a reader detects both a torn and an overwritten record. This is a sequence lock;
-//! the orderings are those of H.-J. Boehm, "Can seqlocks get along with programming language memory
-//! models?", MSPC 2012. The crate's `layout` module has the words' places.
+//! Each slot begins with a stamp, which is odd while the slot is written. The stamp also encodes
+//! the record's number, so that a reader detects both a torn and an overwritten record. This is a
+//! sequence lock; the orderings are those of H.-J. Boehm, "Can seqlocks get along with programming
+//! language memory models?", MSPC 2012. The crate's `layout` module has the positions of the words.
 
 #![forbid(unsafe_code)]
 
@@ -36,10 +36,10 @@ mod tap;
 
 pub use codes::{FaultDetail, GuardState};
 pub use error::{CreateError, ObserveError, ServeError};
-pub use layout::{LONGEST_NAME, MOST_TRACK_POINTS, VERSION};
+pub use layout::{LONGEST_NAME, MAX_TRACK_POINTS, VERSION};
 pub use observer::{Observer, Stopper};
 pub use picture::{Picture, PictureView, PixelFormat};
-pub use record::{FrameRecord, MOST_OUTPUTS, Simulated, flags};
-pub use requests::MOST_PICTURES_PER_SECOND;
-pub use server::{MOST_OBSERVERS, TapServer};
+pub use record::{FrameRecord, MAX_OUTPUTS, Simulated, flags};
+pub use requests::MAX_PICTURES_PER_SECOND;
+pub use server::{MAX_OBSERVERS, TapServer};
 pub use tap::{Drive, Source, Tap};

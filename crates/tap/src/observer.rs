@@ -78,13 +78,13 @@ impl Observer {
         })
     }
 
-    /// What is known of the drive from its start.
+    /// The properties of the drive, which do not change.
     pub fn drive(&self) -> &Drive {
         &self.drive
     }
 
-    /// The next record, in order; `None` when all so far were read. Records that were overwritten before they were read are skipped
-    /// and counted.
+    /// The next record, in order; `None` when all records so far have been read. Records that were
+    /// overwritten before they were read are skipped and counted.
     pub fn next_record(&mut self) -> Option<FrameRecord> {
         // Bounded, also for a memory whose numbers are wrong.
         for _ in 0..self.layout.record_slots {
@@ -172,8 +172,8 @@ impl Observer {
         true
     }
 
-    /// Asks for pictures for the next two seconds, at most `per_second` and at most
-    /// [`MOST_PICTURES_PER_SECOND`](crate::MOST_PICTURES_PER_SECOND); 0 ends it.
+    /// Requests pictures for the next two seconds: at most `per_second`, and at most
+    /// [`MAX_PICTURES_PER_SECOND`](crate::MAX_PICTURES_PER_SECOND), per second; 0 ends the request.
     ///
     /// # Errors
     /// When the pilot has ended, or does not read its requests.

@@ -23,9 +23,9 @@ pub(crate) const BYTES: usize = size_of::<Message>();
 /// What an observer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Asks for the memory.
+    /// Requests the memory.
     Hello,
-    /// Wants this many pictures a second for the next two seconds; 0 for none.
+    /// Requests this many pictures per second for the next two seconds; 0 for none.
     Pictures(u32),
     /// An operator's stop.
     Stop,
@@ -34,7 +34,7 @@ pub(crate) enum Request {
 /// What the server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The descriptor of the memory is attached.
+    /// The descriptor of the memory is attached; none in the reply to a message of another version.
     Memory,
     /// There are too many observers; no descriptor.
     TooMany,
@@ -45,7 +45,7 @@ pub(crate) enum Reply {
 pub(crate) enum Invalid {
     /// It is of another version.
     Version(u32),
-    /// It has another length, mark or kind.
+    /// Its length, mark or kind is not valid.
     Malformed,
 }
 

@@ -7,15 +7,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::codes::{fault, fault_code};
 use crate::{FaultDetail, GuardState};
 
-/// Most raw outputs of a network in a record.
-pub const MOST_OUTPUTS: usize = 8;
+/// The largest number of a network's raw outputs in a record.
+pub const MAX_OUTPUTS: usize = 8;
 
 /// Bits of [`FrameRecord::flags`].
 pub mod flags {
     /// The fallback answered in the engine's place.
     pub const FALLBACK: u32 = 1;
-    /// No command was sent for this frame; [`FrameRecord::fault`](super::FrameRecord::fault) has the
-    /// reason.
+    /// No command was sent for this frame; [`FrameRecord::fault`](super::FrameRecord::fault) has
+    /// the reason.
     pub const NO_COMMAND: u32 = 1 << 1;
     /// An operator drives by hand; there are no outputs of a network.
     pub const BY_HAND: u32 = 1 << 2;
@@ -33,8 +33,8 @@ pub mod flags {
     pub const DEAD_MAN: u32 = 1 << 8;
 }
 
-/// What the pilot did with one frame. Plain data in the byte order of the machine: writer and reader
-/// are on one.
+/// What the pilot did with one frame. Plain data in the byte order of the machine, on which writer
+/// and reader both run.
 ///
 /// Times are nanoseconds. `captured`, `arrived` and `published` are on the clock of the drive
 /// (CLOCK_MONOTONIC, except for a simulated drive on simulated time); the others are durations.
@@ -53,7 +53,7 @@ pub struct FrameRecord {
     pub vision: u64,
     /// The engine's own time.
     pub inference: u64,
-    /// The part of it on the device; 0 if that does not differ.
+    /// The share of `inference` that the device (a GPU) took; 0 if it does not differ.
     pub device: u64,
     /// From arrival to the command sent.
     pub sent: u64,
@@ -63,8 +63,8 @@ pub struct FrameRecord {
     /// The number of frames that were missed since the previous record.
     pub missed: u64,
     /// The network's raw outputs; `output_count` of them are valid.
-    pub outputs: [f32; MOST_OUTPUTS],
-    /// How many of `outputs` are valid, at most [`MOST_OUTPUTS`].
+    pub outputs: [f32; MAX_OUTPUTS],
+    /// How many of `outputs` are valid, at most [`MAX_OUTPUTS`].
     pub output_count: u32,
     /// Bits of [`flags`].
     pub flags: u32,
@@ -127,7 +127,7 @@ impl FrameRecord {
         self.flags & flag == flag
     }
 
-    /// Stores the network's raw outputs; those beyond [`MOST_OUTPUTS`] are left out.
+    /// Stores the network's raw outputs; those beyond [`MAX_OUTPUTS`] are left out.
     pub fn set_outputs(&mut self, outputs: &[f32]) {
         self.output_count = 0;
         for (slot, &output) in self.outputs.iter_mut().zip(outputs) {
@@ -138,7 +138,7 @@ impl FrameRecord {
 
     /// The network's raw outputs.
     pub fn outputs(&self) -> &[f32] {
-        let count = (self.output_count as usize).min(MOST_OUTPUTS);
+        let count = (self.output_count as usize).min(MAX_OUTPUTS);
         self.outputs.get(..count).unwrap_or_default()
     }
 

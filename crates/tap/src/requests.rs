@@ -1,14 +1,14 @@
-//! What observers ask of the pilot, as the loop sees it: two atomics that the server's thread sets.
+//! The observers' requests to the pilot's loop: two atomics that the server's thread sets.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Most pictures a second that the loop copies for observers.
-pub const MOST_PICTURES_PER_SECOND: u32 = 30;
+/// The largest number of pictures per second that the loop copies for observers.
+pub const MAX_PICTURES_PER_SECOND: u32 = 30;
 
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// Nanoseconds from picture to picture; 0 without an observer of pictures.
+    /// Nanoseconds from one picture to the next; 0 if no observer requests pictures.
     picture_interval: AtomicU64,
     stop: AtomicBool,
 }
@@ -32,7 +32,7 @@ impl Requests {
 
     /// Whether a stop was requested since the last call.
     pub(crate) fn take_stop(&self) -> bool {
-        // Without a request, which is nearly always, nothing is written.
+        // In the usual case, without a request, nothing is written.
         self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Acquire)
     }
 }

@@ -1,4 +1,4 @@
-//! The thread of the pilot that passes the memory to observers, and keeps their requests.
+//! The pilot's thread that passes the memory to observers, and stores their requests.
 
 use std::fs;
 use std::io;
@@ -19,22 +19,22 @@ use rustix::net::{
 };
 
 use crate::protocol::{BYTES, Invalid, Reply, Request};
-use crate::requests::MOST_PICTURES_PER_SECOND;
+use crate::requests::MAX_PICTURES_PER_SECOND;
 use crate::{ServeError, Source};
 
-/// Most observers at a time.
-pub const MOST_OBSERVERS: usize = 16;
-/// How long a request for pictures holds.
+/// The largest number of observers at the same time.
+pub const MAX_OBSERVERS: usize = 16;
+/// How long a request for pictures is valid.
 pub(crate) const PICTURES_HOLD: Duration = Duration::from_secs(2);
 /// How long the thread sleeps at most.
 const LONGEST_WAIT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
-/// The pause after messages: a flood of them costs at most this many rounds a second.
+/// The pause after messages: it limits a flood of them to 200 rounds per second.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Most messages of an observer in one round.
-const MOST_MESSAGES: usize = 4;
+/// The largest number of messages of an observer that are read in one round.
+const MAX_MESSAGES: usize = 4;
 
 /// Serves a drive's memory to observers, in a thread of its own. When this is dropped, the thread
 /// ends and the socket's path is removed.
@@ -137,19 +137,19 @@ fn listen(path: &Path) -> Result<OwnedFd, ServeError> {
         path: path.to_owned(),
         reason,
     })?;
-    rustix::net::listen(&listener, MOST_OBSERVERS as i32).map_err(failed)?;
+    rustix::net::listen(&listener, MAX_OBSERVERS as i32).map_err(failed)?;
     Ok(listener)
 }
 
 struct Client {
     connection: OwnedFd,
-    /// Whether it has the memory.
+    /// Whether it has received the memory.
     admitted: bool,
-    /// The time from picture to picture that it wants, and until when.
+    /// The requested time from one picture to the next, and until when the request is valid.
     pictures: Option<(Duration, Instant)>,
 }
 
-/// What becomes of a client after a message.
+/// Whether a client stays connected after a message.
 #[derive(PartialEq, Eq)]
 enum Then {
     Keep,
@@ -210,12 +210,12 @@ impl Serving {
             return;
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        for _ in 0..MOST_OBSERVERS {
-            // Without a free descriptor the loop's pause is the wait.
+        for _ in 0..MAX_OBSERVERS {
+            // If no descriptor is free, the next round tries again.
             let Ok(connection) = rustix::net::accept_with(listener, flags) else {
                 return;
             };
-            if self.clients.len() < MOST_OBSERVERS {
+            if self.clients.len() < MAX_OBSERVERS {
                 self.clients.push(Client::new(connection));
             } else {
                 let _ = send(&connection, Reply::TooMany, &[]);
@@ -232,8 +232,8 @@ impl Serving {
 
 /// Reads the messages of a client.
 fn read(client: &mut Client, source: &Source) -> Then {
-    for _ in 0..MOST_MESSAGES {
-        // One byte more than a message: a longer packet is not taken for one.
+    for _ in 0..MAX_MESSAGES {
+        // One byte more than a message, so that a longer packet is recognized.
         let mut bytes = [0; BYTES + 1];
         let received = rustix::net::recv(&client.connection, &mut bytes, RecvFlags::DONTWAIT);
         let length = match received {
@@ -262,7 +262,7 @@ fn handle(client: &mut Client, source: &Source, request: Result<Request, Invalid
         }
         Ok(Request::Pictures(per_second)) if client.admitted => {
             client.pictures = (per_second > 0).then(|| {
-                let rate = per_second.min(MOST_PICTURES_PER_SECOND);
+                let rate = per_second.min(MAX_PICTURES_PER_SECOND);
                 (
                     Duration::from_secs(1) / rate,
                     Instant::now() + PICTURES_HOLD,
@@ -270,12 +270,12 @@ fn handle(client: &mut Client, source: &Source, request: Result<Request, Invalid
             });
             Then::Keep
         }
-        // The same right as a signal to the pilot, which this user could send too.
+        // Every observer may stop the car: a stop is always allowed.
         Ok(Request::Stop) if client.admitted => {
             source.requests.request_stop();
             Then::Keep
         }
-        // The reply contains this version, and no memory.
+        // Every message contains the sender's version; here it is sent without the memory.
         Err(Invalid::Version(_)) => {
             let _ = send(&client.connection, Reply::Memory, &[]);
             Then::Close

@@ -9,13 +9,13 @@ use pilotage_linux::SharedMemory;
 use pilotage_vehicle::{Time, monotonic};
 
 use crate::layout::{
-    LONGEST_NAME, Layout, MAGIC, MOST_TRACK_POINTS, PICTURE_HEAD, PICTURE_SLOTS, RECORD_SLOT,
+    LONGEST_NAME, Layout, MAGIC, MAX_TRACK_POINTS, PICTURE_HEAD, PICTURE_SLOTS, RECORD_SLOT,
     RECORD_SLOTS, RECORD_WORDS, VERSION, at,
 };
 use crate::requests::Requests;
 use crate::{CreateError, FrameRecord, PictureView, PixelFormat, ring};
 
-/// What is known of a drive from its start.
+/// The properties of a drive, which do not change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Drive {
     /// A description of the car; bytes beyond [`LONGEST_NAME`] are cut.
@@ -27,7 +27,7 @@ pub struct Drive {
     pub deadline: Duration,
     /// The time from frame to frame.
     pub frame_period: Duration,
-    /// The centre line of a simulated circuit, metres; points beyond [`MOST_TRACK_POINTS`] are
+    /// The centre line of a simulated circuit, metres; points beyond [`MAX_TRACK_POINTS`] are
     /// left out. Empty for a physical car.
     pub track: Vec<[f32; 2]>,
 }
@@ -52,11 +52,11 @@ pub struct Source {
 }
 
 impl Tap {
-    /// Makes the shared memory of a drive whose camera gives pictures of this format. Later calls
-    /// allocate nothing.
+    /// Creates the shared memory of a drive whose camera gives pictures of this format and size, in
+    /// pixels. Later calls allocate nothing.
     ///
     /// # Errors
-    /// When the format is not valid, or there is no memory.
+    /// When the size does not fit the format, or there is no memory.
     pub fn create(
         drive: &Drive,
         (format, width, height): (PixelFormat, u32, u32),
@@ -68,7 +68,7 @@ impl Tap {
             record_slots: RECORD_SLOTS,
             picture_slots: PICTURE_SLOTS,
             picture_bytes,
-            track_points: drive.track.len().min(MOST_TRACK_POINTS),
+            track_points: drive.track.len().min(MAX_TRACK_POINTS),
         };
         let memory = SharedMemory::create("pilotage-tap", layout.words())?;
         let requests = Arc::new(Requests::default());
@@ -114,7 +114,8 @@ impl Tap {
 
     fn store(&self, index: usize, value: u64) {
         if let Some(word) = self.memory.words().get(index) {
-            // Release: whoever sees the number of records or pictures sees them.
+            // Release: an observer that reads the number of records or pictures also sees their
+            // content.
             word.store(value, Ordering::Release);
         }
     }
@@ -163,8 +164,9 @@ impl Tap {
         true
     }
 
-    /// Whether an observer has requested an operator's stop since the last call. The loop asks once
-    /// an iteration and passes it to the guard; without a request this costs one atomic load.
+    /// Whether an observer has requested an operator's stop since the last call. The loop calls
+    /// this once per iteration and passes the stop to the guard; without a request it costs one
+    /// atomic load.
     pub fn take_stop(&self) -> bool {
         self.requests.take_stop()
     }

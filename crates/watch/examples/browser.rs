@@ -20,7 +20,7 @@ const CHROMIUM: &str = "chromium";
 /// How long the page receives frames before a picture is taken.
 const WATCHED: Duration = Duration::from_secs(9);
 
-/// A connection to one page, over the Chrome DevTools Protocol
+/// A Chromium process with a connection to one page, over the Chrome DevTools Protocol
 /// (<https://chromedevtools.github.io/devtools-protocol/>).
 struct Browser {
     process: Child,
@@ -55,7 +55,7 @@ impl Browser {
                 break url.to_owned();
             }
         };
-        // Its messages are read on, or it would wait.
+        // Reads the rest of its messages, so that it does not block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let address = url.trim_start_matches("ws://");
         let address = address.split('/').next().ok_or("no address")?;
@@ -173,9 +173,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn check(holds: bool, what: &str) -> Result<(), String> {
     match holds {
         true => {
-            println!("holds: {what}");
+            println!("passed: {what}");
             Ok(())
         }
-        false => Err(format!("does not hold: {what}")),
+        false => Err(format!("failed: {what}")),
     }
 }

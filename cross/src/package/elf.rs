@@ -66,7 +66,7 @@ impl Needs {
 
     /// A message for each library or version that is missing on a car with the C library `floor`
     /// and no other library.
-    pub fn complaints(&self, floor: (u32, u32)) -> Vec<String> {
+    pub fn problems(&self, floor: (u32, u32)) -> Vec<String> {
         let other_libraries = self
             .libraries
             .iter()
@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn newer_versions_and_other_libraries_are_reported() {
         let fine = needs(&["libc.so.6", "libm.so.6"], &["GLIBC_2.2.5", "GLIBC_2.27"]);
-        assert_eq!(fine.complaints((2, 27)), Vec::<String>::new());
+        assert_eq!(fine.problems((2, 27)), Vec::<String>::new());
         assert_eq!(fine.glibc(), Some((2, 27)));
         let newer = needs(&["libc.so.6"], &["GLIBC_2.9", "GLIBC_2.34"]);
-        assert_eq!(newer.complaints((2, 27)).len(), 1);
+        assert_eq!(newer.problems((2, 27)).len(), 1);
         let strange = needs(&["libc.so.6", "libgcc_s.so.1"], &["GLIBC_2.17", "GCC_3.0"]);
-        let complaints = strange.complaints((2, 27));
-        assert!(complaints[0].contains("libgcc_s.so.1"), "{complaints:?}");
-        assert!(complaints[1].contains("GCC_3.0"), "{complaints:?}");
-        assert_eq!(needs(&["libc.so.6"], &[]).complaints((2, 27)).len(), 1);
+        let problems = strange.problems((2, 27));
+        assert!(problems[0].contains("libgcc_s.so.1"), "{problems:?}");
+        assert!(problems[1].contains("GCC_3.0"), "{problems:?}");
+        assert_eq!(needs(&["libc.so.6"], &[]).problems((2, 27)).len(), 1);
     }
 }

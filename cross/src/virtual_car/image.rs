@@ -14,8 +14,8 @@ use tooling::invocation::Invocation;
 
 /// The modules that the kernel needs to mount its disk.
 const DISK: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
-/// The module that provides ext4's checksums; ext4 does not list it in `depends=`, modprobe has it
-/// from its own list.
+/// The module that provides ext4's checksums. It is a soft dependency, which `depends=` of ext4
+/// does not list.
 const CHECKSUMS: &str = "crc32c_generic";
 /// The modules that the rig needs.
 const RIG: [&str; 8] = [
@@ -31,8 +31,8 @@ const RIG: [&str; 8] = [
 
 const DISK_SIZE: &str = "1500M";
 
-/// The service that starts the rig before guard and pilot look for bus and camera, as on a real car
-/// they exist when its computer starts.
+/// The service that starts the rig before guard and pilot look for bus and camera: on a real car,
+/// both exist when its computer starts.
 const SERVICE: &str = "\
 [Unit]
 Description=The virtual car around this computer
@@ -64,8 +64,9 @@ const MASKED: [&str; 8] = [
 
 /// The files that a guest boots from.
 pub struct Image {
-    /// The disk on which Pilotage is not installed yet.
+    /// The disk, without Pilotage.
     pub disk: PathBuf,
+    /// The initrd, in which the rig is the init program.
     pub initrd: PathBuf,
 }
 
@@ -73,7 +74,7 @@ impl Image {
     /// Makes the initrd, and the disk unless it is up to date.
     ///
     /// # Errors
-    /// When the root cannot be made.
+    /// When the root file system, the disk or the initrd cannot be made.
     pub fn ready(checkout: &Checkout, packages: &Packages, rig: &Path) -> Result<Self> {
         let folder = checkout.root().join("target/virtual-car");
         let image = Self {
@@ -93,7 +94,7 @@ impl Image {
             println!("making the guest's disk");
             let tree = folder.join("root");
             root.unpack(&tree)?;
-            furnish(&tree, packages, &folder)?;
+            install_rig(&tree, packages, &folder)?;
             pack(&tree, &image.disk)?;
             fs::write(&stamp, made_of)?;
         }
@@ -102,7 +103,7 @@ impl Image {
 }
 
 /// Copies the rig's modules and its service into the root file system, whose files belong to root.
-fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
+fn install_rig(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
     let overlay = folder.join("overlay");
     if overlay.exists() {
         fs::remove_dir_all(&overlay)?;
@@ -140,7 +141,9 @@ fn furnish(tree: &Path, packages: &Packages, folder: &Path) -> Result<()> {
         .succeeds()?
     {
         true => Ok(()),
-        false => bail!("the guest's root cannot be furnished"),
+        false => bail!(
+            "the rig cannot be installed in the guest's root file system; see the output above"
+        ),
     }
 }
 
@@ -157,7 +160,10 @@ fn pack(tree: &Path, disk: &Path) -> Result<()> {
         .succeeds()?
     {
         true => Ok(()),
-        false => bail!("mke2fs made no disk of {}", tree.display()),
+        false => bail!(
+            "mke2fs failed to make a disk of {}; see its output above",
+            tree.display()
+        ),
     }
 }
 
@@ -261,10 +267,11 @@ fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, device: u32, content: &[u
     Ok(())
 }
 
-/// Packs files of the host for the guest's second disk.
+/// Packs `files` of the host, each under its name, in a tar archive in `folder` that is the guest's
+/// second disk. Returns the archive's path.
 ///
 /// # Errors
-/// When a file does not exist.
+/// When a file cannot be read, or the archive cannot be written.
 pub fn payload(folder: &Path, files: &[(&str, &Path)]) -> Result<PathBuf> {
     let tree = folder.join("payload");
     if tree.exists() {
@@ -283,7 +290,8 @@ pub fn payload(folder: &Path, files: &[(&str, &Path)]) -> Result<PathBuf> {
     if !packed.succeeds()? {
         bail!("`{packed}` failed");
     }
-    // A disk has whole sectors; tar reads no further than its own end.
+    // Rounded up to 1 MiB, because a disk consists of whole sectors. tar stops at the archive's
+    // end.
     let length = fs::metadata(&archive)?.len();
     File::options()
         .write(true)

@@ -25,7 +25,7 @@ enum Frames {
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [peer, model, frames, kind, threads, count] = &arguments[..] else {
-        bail!("pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT");
+        bail!("usage: pilotage-peers rten|tract MODEL.onnx FRAMES float|int8 THREADS COUNT");
     };
     let bytes = std::fs::read(frames).with_context(|| frames.clone())?;
     let frames = match kind.as_str() {
@@ -40,7 +40,7 @@ fn main() -> Result<()> {
     let line = match peer.as_str() {
         "rten" => with_rten(Path::new(model), &frames, threads, count)?,
         "tract" => with_tract(Path::new(model), &frames, threads, count)?,
-        other => bail!("there is no peer `{other}` here"),
+        other => bail!("unknown engine `{other}`; use rten or tract"),
     };
     println!("{line}");
     Ok(())

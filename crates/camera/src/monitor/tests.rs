@@ -9,7 +9,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// The findings for pictures of these levels in order.
-fn looks(limits: Limits, format: PixelFormat, levels: &[u8]) -> Vec<Option<Finding>> {
+fn findings(limits: Limits, format: PixelFormat, levels: &[u8]) -> Vec<Option<Finding>> {
     let mut monitor = Monitor::new(limits, 0);
     let mut frame = Frame::new(format, 64, 64).unwrap();
     let levels = levels.iter().enumerate();
@@ -17,7 +17,7 @@ fn looks(limits: Limits, format: PixelFormat, levels: &[u8]) -> Vec<Option<Findi
         .map(|(number, &level)| {
             frame.data_mut().fill(level);
             frame.sequence = number as u64;
-            monitor.look(frame.view())
+            monitor.check(frame.view())
         })
         .collect()
 }
@@ -27,7 +27,7 @@ fn as_many_identical_frames_as_are_allowed_are_frozen() {
     use Finding::Frozen;
     let grey = PixelFormat::Grey8;
     assert_eq!(
-        looks(LIMITS, grey, &[90, 90, 91, 90, 90, 90, 90, 91]),
+        findings(LIMITS, grey, &[90, 90, 91, 90, 90, 90, 90, 91]),
         [
             None,
             None,
@@ -43,7 +43,7 @@ fn as_many_identical_frames_as_are_allowed_are_frozen() {
         frozen_frames: 0,
         ..LIMITS
     };
-    assert_eq!(looks(never, grey, &[90; 100]), [None; 100]);
+    assert_eq!(findings(never, grey, &[90; 100]), [None; 100]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn one_noisy_pixel_is_a_new_picture() {
     for number in 0..20 {
         frame.sequence = number;
         frame.data_mut()[4095] = 90 + (number % 2) as u8;
-        assert_eq!(monitor.look(frame.view()), None);
+        assert_eq!(monitor.check(frame.view()), None);
     }
 }
 
@@ -65,12 +65,12 @@ fn identical_frames_count_only_while_the_numbers_advance() {
     frame.data_mut().fill(90);
     frame.sequence = 7;
     for _ in 0..20 {
-        assert_eq!(monitor.look(frame.view()), None);
+        assert_eq!(monitor.check(frame.view()), None);
     }
     frame.sequence = 8;
-    assert_eq!(monitor.look(frame.view()), None);
+    assert_eq!(monitor.check(frame.view()), None);
     frame.sequence = 9;
-    assert_eq!(monitor.look(frame.view()), Some(Finding::Frozen(3)));
+    assert_eq!(monitor.check(frame.view()), Some(Finding::Frozen(3)));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_restart_forgets() {
         if number % 2 == 0 {
             monitor.restart();
         }
-        assert_eq!(monitor.look(frame.view()), None);
+        assert_eq!(monitor.check(frame.view()), None);
     }
 }
 
@@ -116,7 +116,7 @@ fn black_is_black_in_every_format() {
                 };
             }
             (frame.sequence, frame.captured) = (number, Time::ZERO);
-            monitor.look(frame.view())
+            monitor.check(frame.view())
         };
         assert_eq!(show(16, 0), None, "{format:?}: one is not enough");
         assert_eq!(show(17, 1), Some(Finding::Black(2)), "{format:?}");
@@ -132,14 +132,14 @@ fn a_dark_picture_with_a_lamp_in_it_is_not_black() {
     frame.data_mut()[2000..2064].fill(200);
     for number in 0..2 {
         frame.sequence = number;
-        assert_eq!(monitor.look(frame.view()), None);
+        assert_eq!(monitor.check(frame.view()), None);
     }
     // A hot pixel is no light.
     frame.data_mut()[2004..2064].fill(0);
     frame.sequence = 2;
-    monitor.look(frame.view());
+    monitor.check(frame.view());
     frame.sequence = 3;
-    assert_eq!(monitor.look(frame.view()), Some(Finding::Black(2)));
+    assert_eq!(monitor.check(frame.view()), Some(Finding::Black(2)));
 }
 
 #[test]

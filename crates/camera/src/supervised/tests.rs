@@ -99,7 +99,7 @@ impl Camera for Scripted {
     }
 }
 
-/// Answers by script. Each answer comes after the requested wait and `TIMEOUT` for opening.
+/// Answers by script. Each answer comes after the requested wait; opening takes no time.
 struct ScriptedOpener {
     clock: HandClock,
     answers: Arc<Mutex<VecDeque<Result<BoxedCamera, CameraError>>>>,
@@ -226,7 +226,7 @@ fn after_replugging_the_frame_numbers_continue_to_rise() {
     assert!(
         errors[1..]
             .iter()
-            .all(|e| matches!(e, CameraError::Away { .. }))
+            .all(|e| matches!(e, CameraError::Reopening { .. }))
     );
     assert!(errors.iter().all(|error| error.fault() == Fault::Camera));
     assert_eq!(*bench.waits.lock().unwrap(), [250, 500, 1000]);
@@ -293,7 +293,7 @@ fn a_camera_that_freezes_repeatedly_is_reopened_less_often() {
         [250, 500, 1000, 2000, 4000]
     );
 
-    // A camera that has worked for long is trusted.
+    // After a long time without a loss, the shortest wait is used again.
     let sound: Vec<_> = (0..250).map(|n| Shows(40 + n % 200)).collect();
     let mut bench = Bench::new(&[Gone]);
     bench.plugged_in(&[sound.as_slice(), &[Gone]].concat());
@@ -367,7 +367,7 @@ fn a_camera_is_reopened_by_a_thread() {
         black_frames: 0,
     };
     // With the real opener's thread, on the wall clock.
-    let mut camera = Supervised::new(first, ByThread::new(again), clock, limits, MS * 100);
+    let mut camera = Supervised::new(first, ThreadOpener::new(again), clock, limits, MS * 100);
     let mut frame = Frame::new(PixelFormat::Grey8, 16, 16).unwrap();
     assert!(matches!(
         camera.next(&mut frame),
@@ -385,5 +385,26 @@ fn a_camera_is_reopened_by_a_thread() {
             closed.load(Ordering::Relaxed)
         ),
         (1, 1)
+    );
+}
+
+#[test]
+fn an_attempt_without_a_result_is_reported_once() {
+    let clock = HandClock::default();
+    let closed = Arc::new(AtomicU64::new(0));
+    let first = scripted(&[Gone], &clock, &closed, PixelFormat::Grey8);
+    let limits = Limits {
+        frozen_frames: 0,
+        black_frames: 0,
+    };
+    let opener = ThreadOpener::new(|| panic!("a driver's crate may panic"));
+    let mut camera = Supervised::new(first, opener, clock, limits, MS * 1000);
+    let mut frame = Frame::new(PixelFormat::Grey8, 16, 16).unwrap();
+    camera.next(&mut frame).unwrap_err();
+    let error = camera.next(&mut frame).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the camera is away and being opened again: the camera could not be opened (the attempt \
+         ended without a result)"
     );
 }

@@ -24,7 +24,7 @@ pub struct Mode {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// The frame interval in seconds, as a fraction.
+    /// The frame interval in seconds, as a fraction of two numbers greater than 0.
     pub interval: (u32, u32),
 }
 
@@ -34,9 +34,9 @@ impl Mode {
         f64::from(self.interval.1) / f64::from(self.interval.0)
     }
 
-    /// Time from one frame to the next.
+    /// Time from one frame to the next; `Duration::MAX` if the interval is not a fraction.
     pub fn period(&self) -> Duration {
-        Duration::from_secs_f64(1.0 / self.rate())
+        Duration::try_from_secs_f64(1.0 / self.rate()).unwrap_or(Duration::MAX)
     }
 }
 
@@ -250,7 +250,7 @@ fn hertz((seconds, parts): (u32, u32)) -> f64 {
     f64::from(parts) / f64::from(seconds.max(1))
 }
 
-/// 1 / `rate` as a fraction, to a thousandth of a frame.
+/// 1 / `rate` as a fraction; the rate is rounded to a thousandth of a frame per second.
 fn fraction(rate: f64) -> (u32, u32) {
     match rate.fract() == 0.0 {
         true => (1, rate as u32),

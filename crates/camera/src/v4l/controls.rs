@@ -36,7 +36,10 @@ pub(super) fn set<D: Device>(
             let names: Vec<_> = available.iter().map(|control| key(&control.name)).collect();
             refused(
                 name,
-                format!("there is none such; it has {}", names.join(", ")),
+                format!(
+                    "there is no such control; the device has {}",
+                    names.join(", ")
+                ),
             )
         })?;
         if !control.settable {

@@ -1,4 +1,4 @@
-//! A device of the kernel, through the crate `v4l`.
+//! Access to a V4L2 device through the crate `v4l`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -37,7 +37,7 @@ impl KernelDevice {
     /// Opens the node at `path`.
     ///
     /// # Errors
-    /// Fails if the node does not exist or may not be used.
+    /// Fails if the node does not exist, or this user may not read and write it.
     pub fn open(path: &Path) -> Result<Self, CameraError> {
         let failed = |reason: io::Error| CameraError::Open {
             camera: path.display().to_string(),
@@ -58,12 +58,12 @@ pub(super) fn hint(reason: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             let existing = nodes();
             match existing.is_empty() {
-                true => "; is the camera plugged in? No video device is there".to_owned(),
-                false => format!("; there is {}", existing.join(", ")),
+                true => "; no video device was found: is the camera plugged in?".to_owned(),
+                false => format!("; existing devices: {}", existing.join(", ")),
             }
         }
         io::ErrorKind::PermissionDenied => {
-            "; may this user read it? Add the user to the group `video`".to_owned()
+            "; this user has no permission: add the user to the group `video`".to_owned()
         }
         io::ErrorKind::ResourceBusy => "; another program uses it".to_owned(),
         _ => String::new(),
@@ -84,9 +84,9 @@ fn nodes() -> Vec<String> {
 
 /// Converts a panic of `v4l` to an error. `v4l` panics on unknown values: a name that is not UTF-8,
 /// a newer colour space. An unusual camera must not end the program.
-fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn catch_panic<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let what = "its driver returned a value that the crate `v4l` does not support";
+        let what = "the driver returned a value that the crate `v4l` does not support";
         Err(io::Error::new(io::ErrorKind::InvalidData, what))
     })
 }
@@ -109,13 +109,13 @@ impl Device for KernelDevice {
     type Buffers = KernelBuffers;
 
     fn formats(&self) -> io::Result<Vec<[u8; 4]>> {
-        let formats = contained(|| self.device.enum_formats())?;
+        let formats = catch_panic(|| self.device.enum_formats())?;
         Ok(formats.iter().map(|format| format.fourcc.repr).collect())
     }
 
     fn sizes(&self, format: [u8; 4]) -> io::Result<Vec<Sizes>> {
         let code = FourCC::new(&format);
-        let sizes = listed(contained(|| self.device.enum_framesizes(code)))?;
+        let sizes = listed(catch_panic(|| self.device.enum_framesizes(code)))?;
         let sizes = sizes.into_iter().map(|size| match size.size {
             FrameSizeEnum::Discrete(size) => Sizes::One(size.width, size.height),
             FrameSizeEnum::Stepwise(size) => Sizes::Steps {
@@ -128,7 +128,7 @@ impl Device for KernelDevice {
 
     fn rates(&self, format: [u8; 4], width: u32, height: u32) -> io::Result<Vec<Rates>> {
         let code = FourCC::new(&format);
-        let rates = contained(|| self.device.enum_frameintervals(code, width, height));
+        let rates = catch_panic(|| self.device.enum_frameintervals(code, width, height));
         let interval = |part: Fraction| (part.numerator, part.denominator);
         let rates = listed(rates)?.into_iter().map(|rate| match rate.interval {
             FrameIntervalEnum::Discrete(one) => Rates::One(interval(one)),
@@ -142,10 +142,10 @@ impl Device for KernelDevice {
     fn set(&mut self, mode: &Mode) -> io::Result<Granted> {
         let code = FourCC::new(&mode.format.letters());
         let requested = Format::new(mode.width, mode.height, code);
-        let got = contained(|| self.device.set_format(&requested))?;
+        let got = catch_panic(|| self.device.set_format(&requested))?;
         let (seconds, parts) = mode.interval;
         let requested = Parameters::new(Fraction::new(seconds, parts));
-        let rate = match contained(|| self.device.set_params(&requested)) {
+        let rate = match catch_panic(|| self.device.set_params(&requested)) {
             Ok(got) if got.interval.numerator > 0 && got.interval.denominator > 0 => {
                 let Fraction {
                     numerator,
@@ -178,7 +178,7 @@ impl Device for KernelDevice {
     }
 
     fn start(self, buffers: u32) -> io::Result<KernelBuffers> {
-        contained(|| {
+        catch_panic(|| {
             let stream = Stream::with_buffers(&self.device, Type::VideoCapture, buffers)?;
             let mut running = KernelBuffers {
                 count: 0,
@@ -211,7 +211,7 @@ impl KernelBuffers {
             }
         }
         if count < FEWEST {
-            let what = "it gives fewer than two buffers, and one is always in use";
+            let what = "the driver allocated fewer than two buffers, and one is always in use";
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
         stream.start()?;
@@ -269,7 +269,7 @@ impl Drop for KernelBuffers {
     fn drop(&mut self) {
         let stream = self.stream.take();
         // `v4l` panics if a failed device cannot be stopped.
-        let _ = contained(|| {
+        let _ = catch_panic(|| {
             drop(stream);
             Ok(())
         });

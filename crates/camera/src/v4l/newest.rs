@@ -25,7 +25,7 @@ pub struct Metadata {
     pub sequence: u32,
     /// When it was captured, on CLOCK_MONOTONIC, if the kernel reports it.
     pub captured: Option<Time>,
-    /// Marked as damaged.
+    /// Whether the driver marked it as damaged.
     pub damaged: bool,
     /// The length in bytes.
     pub len: usize,
@@ -120,8 +120,8 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         }
     }
 
-    /// Takes one buffer; `None` if it contains no valid frame, or if there is no filled buffer
-    /// after all.
+    /// Takes one buffer. `None` if it contains no valid frame, if its content is not accessible
+    /// (no buffer was held before), or if there is no filled buffer after all.
     fn take(&mut self, put: &mut impl FnMut(&[u8]) -> bool) -> io::Result<Option<Taken>> {
         if !self.held {
             // This is the only way to hold a buffer; its content is not accessible.
@@ -191,7 +191,7 @@ impl<B: Buffers, C: Clock> Newest<B, C> {
         }
     }
 
-    /// What became of the frames so far.
+    /// Counters of the frames so far.
     pub fn counters(&self) -> Counters {
         self.counters
     }

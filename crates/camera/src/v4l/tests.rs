@@ -44,7 +44,7 @@ fn every_50_ms(script: &Rc<RefCell<Script>>, numbers: impl IntoIterator<Item = u
 }
 
 #[test]
-fn frames_come_with_the_kernels_number_and_time() {
+fn frames_have_continuous_numbers_and_the_kernels_capture_time() {
     let script = Script::new();
     every_50_ms(&script, 0..6);
     let (mut camera, mut frame) = open(&script);
@@ -259,7 +259,7 @@ fn padding_between_rows_is_removed() {
     assert_eq!(camera.counters().broken, 1);
 }
 
-/// A picture, half red and half blue, in a camera's compression.
+/// A JPEG picture of 16 rows: the left 8 columns are red, the others blue.
 fn jpeg(width: u32) -> Vec<u8> {
     let pixel = |x, _| image::Rgb(if x < 8 { [250, 0, 0] } else { [0, 0, 250] });
     let picture = image::RgbImage::from_fn(width, 16, pixel);

@@ -10,14 +10,14 @@ const EPSILON: f32 = 0.0001;
 /// Counts over -limit..=limit in bins of equal width, as in numpy's `histogram`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// The largest observed magnitude.
+    /// The largest magnitude that the bins cover.
     pub limit: f32,
     /// The counts of the [`BINS`] bins.
     pub counts: Vec<u64>,
 }
 
 impl Histogram {
-    /// An empty histogram.
+    /// An empty histogram. `limit` must be finite and greater than 0.
     pub fn new(limit: f32) -> Self {
         Self {
             limit,
@@ -30,7 +30,7 @@ impl Histogram {
         let limit = f64::from(self.limit);
         let per_bin = BINS as f64 / (2.0 * limit);
         for &x in data {
-            // The cast saturates. NaN becomes 0.
+            // The cast saturates. NaN becomes 0, so it is counted in bin 0.
             let bin = ((f64::from(x) + limit) * per_bin) as usize;
             self.counts[bin.min(BINS - 1)] += 1;
         }
@@ -48,7 +48,7 @@ impl Histogram {
         f64::from(self.limit) * (2.0 * index as f64 / BINS as f64 - 1.0)
     }
 
-    /// The share of values beyond `limit`, counted in whole bins.
+    /// The share of values beyond `limit`, 0 to 1, counted in whole bins.
     pub fn clipped(&self, limit: f32) -> f64 {
         let total: u64 = self.counts.iter().sum();
         let beyond = (0..BINS)
@@ -61,7 +61,8 @@ impl Histogram {
         beyond as f64 / total.max(1) as f64
     }
 
-    /// The magnitude that `percent` of all values do not exceed.
+    /// The magnitude that `percent` (0 to 100) of all values do not exceed, rounded to a bin's
+    /// edge.
     pub fn percentile(&self, percent: f64) -> f32 {
         let total: u64 = self.counts.iter().sum();
         let target = total as f64 * percent / 100.0;

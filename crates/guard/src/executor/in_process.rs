@@ -15,7 +15,7 @@ use crate::{Actuator, ArmRequest, Limits, Link, LinkError, Refusal, StartError, 
 /// like a guard in its own process. On a real clock this guard hangs with its pilot. A physical car
 /// therefore needs a guard in its own process, which does not keep commands for later.
 ///
-/// It does not allocate after the start.
+/// It does not allocate after the start, except when a write to the actuator fails.
 #[derive(Debug)]
 pub struct InProcessLink<A> {
     executor: Executor<A>,
@@ -68,7 +68,7 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.actuator()
     }
 
-    /// The actuator, to inspect and set up; only the guard writes to it.
+    /// The actuator, to inspect and configure. The caller must not write to it.
     pub const fn actuator_mut(&mut self) -> &mut A {
         self.executor.actuator_mut()
     }
@@ -82,38 +82,38 @@ impl<A: Actuator> InProcessLink<A> {
         self.executor.advance(target);
     }
 
-    /// Advances to `now` and discards the commands in flight. A command that was sent before an
-    /// operator's request or a fault thus has no effect after it.
-    fn settle(&mut self, now: Time) {
+    /// Advances to `now` and discards the commands still in flight, so that a command that was sent
+    /// before an operator's request or a fault has no effect after it.
+    fn advance_and_discard(&mut self, now: Time) {
         self.advance_with_commands(now);
         self.queue.clear();
     }
 }
 
-fn answer(refused: Option<Refusal>) -> Result<(), LinkError> {
+fn to_result(refused: Option<Refusal>) -> Result<(), LinkError> {
     refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)))
 }
 
 impl<A: Actuator> Link for InProcessLink<A> {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
-        self.settle(now);
-        answer(self.executor.arm(now, request))
+        self.advance_and_discard(now);
+        to_result(self.executor.arm(now, request))
     }
 
     fn disarm(&mut self, now: Time) -> Result<(), LinkError> {
-        self.settle(now);
+        self.advance_and_discard(now);
         self.executor.disarm(now);
         Ok(())
     }
 
     fn stop(&mut self, now: Time) -> Result<(), LinkError> {
-        self.settle(now);
+        self.advance_and_discard(now);
         self.executor.stop(now);
         Ok(())
     }
 
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
-        self.settle(now);
+        self.advance_and_discard(now);
         self.executor.report(now, fault);
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::Limits;
 /// is edited, the pilot connects to another guard.
 const ROOTS: [&str; 5] = ["car.name", "camera.rate", "guard", "actuator", "mixer"];
 
-/// Most bytes of an identity as text. A longer one is an error in car.toml.
+/// The largest length of an identity as text, in bytes. A longer one is an error in car.toml.
 pub const LONGEST_IDENTITY: usize = 16 * 1024;
 
 /// The settings that pilot and guard must agree on: pairs of a key of car.toml and its value.
@@ -26,7 +26,7 @@ pub struct Difference {
     pub key: String,
     /// The pilot's value; `None` if its file does not have the key.
     pub pilot: Option<String>,
-    /// The guard's value.
+    /// The guard's value; `None` if its file does not have the key.
     pub guard: Option<String>,
 }
 

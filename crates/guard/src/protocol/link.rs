@@ -13,7 +13,7 @@ pub trait Link {
     /// Arms the car, on behalf of an operator.
     ///
     /// # Errors
-    /// [`LinkError::Refused`] when the guard refuses.
+    /// [`LinkError::Refused`] when the guard refuses; another error when it cannot be reached.
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError>;
 
     /// Disarms the car, on behalf of an operator.
@@ -64,13 +64,13 @@ pub enum LinkError {
          advance, or send fewer"
     )]
     QueueFull,
-    /// The guard has closed the connection.
+    /// The guard has closed the connection, or the connection failed.
     #[error(
         "the guard is gone, or does not admit this user: start it again (`systemctl restart \
          pilotage-guard`, or drive anew)"
     )]
     Gone,
-    /// The guard's process does not answer.
+    /// The guard's process does not answer in time.
     #[error("the guard does not answer: `pilotage stop` stops the car without it")]
     Silent,
     /// The guard is of another version of Pilotage.
@@ -98,13 +98,13 @@ pub struct Status {
     pub stop_held: bool,
     /// Why the last write to the actuator failed; `None` if it succeeded.
     pub failure: Option<FailureText>,
-    /// The last output that was written to the actuator, even if the write failed.
+    /// The last output that the guard tried to write to the actuator.
     pub output: Output,
     /// Counters since the guard's start.
     pub counters: Counters,
 }
 
-/// What a guard has counted since its start.
+/// A guard's counters since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Accepted commands.

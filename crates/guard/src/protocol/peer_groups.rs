@@ -39,9 +39,9 @@ pub(super) fn of<'a>(
 /// Reads the groups of `peer` from /proc, and returns their number.
 ///
 /// The number of a process that has ended may belong to another process now. The groups only count
-/// if that process runs as the same user with the same primary group: these groups the user could
-/// have connected with anyway. One read gives all lines of the same process, because the kernel
-/// keeps the process that an open file of /proc describes.
+/// if that process runs as the same user with the same primary group: the user could have connected
+/// with these groups anyway. One read gives the lines of one process, because the kernel keeps the
+/// process that an open file of /proc describes.
 fn from_proc(peer: &UCred, groups: &mut [u32; MOST_GROUPS]) -> io::Result<usize> {
     let mut path = ArrayString::<32>::new();
     let pid = peer.pid.as_raw_nonzero();

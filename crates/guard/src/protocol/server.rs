@@ -3,7 +3,8 @@
 //!
 //! One connection is the pilot's. Commands over any other connection are counted and dropped.
 //! Operators' requests are accepted over every connection. A new connection is never refused for
-//! lack of room: the connection that has been idle longest is closed.
+//! lack of room: the connection that has been idle longest is closed, but not the pilot's nor that
+//! of the program that started the guard.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -19,15 +20,16 @@ use crate::protocol::wire::{
 };
 use crate::{Actuator, ArmRequest, Executor, Identity, Limits, Refusal, State};
 
-/// Most connections at the same time: a pilot, its watcher, and operators' programs.
+/// The largest number of connections at the same time: a pilot, its watcher, and operators'
+/// programs.
 pub(crate) const MOST_CLIENTS: usize = 16;
-/// Most messages of a connection that are read in one poll. A flood cannot delay the guard's ticks:
-/// the remaining messages wait for the next poll.
+/// The largest number of messages of a connection that are read in one poll. A flood cannot delay
+/// the guard's ticks: the remaining messages wait for the next poll.
 const MOST_READ: usize = 32;
-/// Longest time between two reports to the pilot.
+/// The longest time between two reports to the pilot.
 const HEARTBEAT: Duration = Duration::from_millis(20);
 /// A connection without a request for this long is closed, unless it is the pilot's, belongs to the
-/// program that started the guard, or holds a stop.
+/// program that started the guard, or holds a stop or a lease.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Who may connect to a guard.
@@ -136,7 +138,8 @@ impl Identification {
     }
 }
 
-/// A guard that serves clients over sockets. It does not allocate after the start.
+/// A guard that serves clients over sockets. It does not allocate after the start, except when a
+/// write to the actuator fails.
 pub struct Server<A> {
     executor: Executor<A>,
     identification: Identification,
@@ -236,8 +239,7 @@ impl<A: Actuator> Server<A> {
         self.report(clock());
     }
 
-    /// Ends the guard: stops the car, and with `disarm`, when an operator ended the guard, disarms
-    /// it.
+    /// Ends the guard: stops the car, and with `disarm` (an operator ended the guard) disarms it.
     pub fn end(&mut self, now: Time, disarm: bool) {
         self.executor.report(now, Fault::Pilot);
         if disarm {
@@ -302,8 +304,8 @@ impl<A: Actuator> Server<A> {
     }
 
     /// Closes the connection that has been idle longest, if there is no room. Connections that hold
-    /// a stop or a lease are closed last: the others that hold a stop keep the car stopped, and the
-    /// end of a lease stops it.
+    /// a stop or a lease are closed last. If one of them is closed, the car is stopped
+    /// or stays stopped.
     fn make_room(&mut self, now: Time) {
         if !self.clients.is_full() {
             return;
@@ -412,7 +414,7 @@ impl<A: Actuator> Server<A> {
             }
             Request::Lease(true) => self.clients[index].lease = Lease::Held(now),
             Request::Lease(false) => {
-                // Whether or not the lease had ended already: the operator has let go.
+                // The operator has released the lease, even if it had ended already.
                 self.clients[index].lease = Lease::None;
                 self.executor.stop(now);
             }
@@ -445,7 +447,7 @@ impl<A: Actuator> Server<A> {
             return Some(Refusal::NoPilot);
         };
         if self.clients[index].lease == Lease::Ended {
-            // Its operator may have let go since: as if a stop were held.
+            // The operator may have released it since: refuse, as while a stop is held.
             return Some(Refusal::StopHeld);
         }
         if named.is_some_and(|named| named.engine != engine) {

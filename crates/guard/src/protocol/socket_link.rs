@@ -20,11 +20,11 @@ use crate::{
     Status,
 };
 
-/// How long to wait for the guard's reply before the guard is killed. A guard that runs replies at
-/// its next poll, within microseconds. Together with the start of the program and the write of
-/// failsafe, a stop has to take at most 20 ms.
+/// How long to wait for the reply to a stop, or to a held stop button. `pilotage stop` then kills
+/// the guard. A guard that runs replies at its next poll, within microseconds. Together with the
+/// start of the program and the write of failsafe, a stop has to take at most 20 ms.
 pub(crate) const STOP_PATIENCE: Duration = Duration::from_millis(7);
-/// How long to wait for a reply. A guard replies at its next poll, within microseconds.
+/// How long to wait for any other reply. A guard replies at its next poll, within microseconds.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A connection to a guard's socket. Sending a command never blocks.
@@ -33,9 +33,9 @@ pub struct SocketLink {
     connection: OwnedFd,
     number: u64,
     received: Cell<Reply>,
-    /// Whether the guard has closed the connection.
+    /// Whether the guard has closed the connection, or the connection failed.
     gone: Cell<bool>,
-    /// The guard's protocol version, as far as it is known; [`VERSION`] until a reply differs.
+    /// The guard's protocol version: [`VERSION`] until a message with another one arrives.
     version: Cell<u16>,
 }
 
@@ -63,7 +63,7 @@ pub enum ConnectError {
 pub enum HelloError {
     /// The guard guards another car, or this car with another car.toml.
     #[error(
-        "the guard is not that of this car.toml, and nothing was armed.\n  pilot: {pilot}\n  \
+        "the guard runs with a different car.toml; the car was not armed.\n  pilot: {pilot}\n  \
          guard: {guard}\n{differences}restart the guard if car.toml was edited (`systemctl \
          restart pilotage-guard`, or end the program that started it); two cars need two \
          `guard.socket`s"
@@ -76,12 +76,12 @@ pub enum HelloError {
         /// One line for each differing key.
         differences: String,
     },
-    /// The guard refused, or did not answer.
-    #[error("the guard rejected this pilot: {0}")]
+    /// The guard refused the request, did not answer, or disconnected.
+    #[error("this program was not accepted as the pilot: {0}")]
     Link(LinkError),
 }
 
-// Not by `#[from]`, which would make it the source too, and print it twice.
+// Not by `#[from]`: it would also make `error` the source, and the message would be printed twice.
 impl From<LinkError> for HelloError {
     fn from(error: LinkError) -> Self {
         Self::Link(error)
@@ -112,7 +112,8 @@ impl SocketLink {
         Ok(Self::over(connection))
     }
 
-    /// Uses an open connection to a guard.
+    /// Uses `connection`, a connected `SOCK_SEQPACKET` socket to a guard. Until the first reply or
+    /// report, [`Link::status`] is disarmed.
     pub fn over(connection: OwnedFd) -> Self {
         Self {
             connection,
@@ -141,7 +142,8 @@ impl SocketLink {
     /// Declares this program as the pilot of a car, with an engine that was trained in `domain`.
     ///
     /// # Errors
-    /// When the guard guards another car, has a pilot already, or does not answer.
+    /// When the guard guards another car or has a pilot already; else as
+    /// [`refresh`](Self::refresh).
     pub fn hello(&mut self, domain: Domain, car: &Identification) -> Result<(), HelloError> {
         self.declare(Some(domain), car)
     }
@@ -190,7 +192,7 @@ impl SocketLink {
     /// Requests [`Identification::about`]: a line for operators, followed by the car's identity.
     ///
     /// # Errors
-    /// When the guard does not answer.
+    /// As [`refresh`](Self::refresh).
     pub fn describe(&mut self) -> Result<String, LinkError> {
         let number = self.send(Request::Describe)?;
         let mut text = None;
@@ -209,7 +211,7 @@ impl SocketLink {
     /// The car in one line, from the guard.
     ///
     /// # Errors
-    /// When the guard does not answer.
+    /// As [`refresh`](Self::refresh).
     pub fn car(&mut self) -> Result<String, LinkError> {
         let about = self.describe()?;
         Ok(about.lines().next().unwrap_or_default().to_owned())
@@ -218,7 +220,7 @@ impl SocketLink {
     /// Arms the car for the pilot's engine, on behalf of an operator.
     ///
     /// # Errors
-    /// When the guard refuses.
+    /// When the guard refuses; else as [`refresh`](Self::refresh).
     pub fn arm_pilot(&mut self) -> Result<(), LinkError> {
         self.ask(Request::Arm(None))
     }
@@ -227,7 +229,7 @@ impl SocketLink {
     /// disconnects.
     ///
     /// # Errors
-    /// When the guard does not answer.
+    /// As [`refresh`](Self::refresh), but after 7 ms.
     pub fn hold_stop(&mut self, held: bool) -> Result<(), LinkError> {
         self.ask_within(Request::HoldStop(held), STOP_PATIENCE)
     }
@@ -237,7 +239,7 @@ impl SocketLink {
     /// stopped.
     ///
     /// # Errors
-    /// When the guard does not answer.
+    /// As [`refresh`](Self::refresh).
     pub fn lease(&mut self, held: bool) -> Result<(), LinkError> {
         self.ask(Request::Lease(held))
     }
@@ -246,7 +248,7 @@ impl SocketLink {
     /// [`hello_to_trim`](Self::hello_to_trim) may.
     ///
     /// # Errors
-    /// When the guard refuses or does not answer.
+    /// When the guard refuses; else as [`refresh`](Self::refresh).
     pub fn trim(&mut self, point: Point, value: Value) -> Result<(), LinkError> {
         self.ask(Request::Trim { point, value })
     }
@@ -254,7 +256,7 @@ impl SocketLink {
     /// Stops the car on behalf of an operator, and waits at most `timeout` for the reply.
     ///
     /// # Errors
-    /// When the guard does not answer in time.
+    /// As [`refresh_within`](Self::refresh_within).
     pub fn stop_within(&mut self, timeout: Duration) -> Result<(), LinkError> {
         self.ask_within(Request::Stop, timeout)
     }
@@ -269,7 +271,8 @@ impl SocketLink {
     /// Requests the guard's status; [`Link::status`] then returns it.
     ///
     /// # Errors
-    /// When the guard does not answer.
+    /// When the guard does not answer within 200 ms, has another protocol version or has closed the
+    /// connection, or the queue of requests to it is full.
     pub fn refresh(&mut self) -> Result<(), LinkError> {
         self.ask(Request::Ask)
     }
@@ -277,18 +280,18 @@ impl SocketLink {
     /// As [`refresh`](Self::refresh), but waits at most `timeout`.
     ///
     /// # Errors
-    /// When the guard does not answer in time.
+    /// As [`refresh`](Self::refresh), but after `timeout`.
     pub fn refresh_within(&mut self, timeout: Duration) -> Result<(), LinkError> {
         self.ask_within(Request::Ask, timeout)
     }
 
-    /// What the guard has rejected, as last reported.
+    /// Counts of what the guard has rejected, as last reported.
     pub fn rejected(&self) -> Rejected {
         self.receive();
         self.received.get().rejected
     }
 
-    /// Whether the guard has closed the connection.
+    /// Whether the guard has closed the connection, or the connection failed.
     pub fn is_gone(&self) -> bool {
         self.receive();
         self.gone.get()

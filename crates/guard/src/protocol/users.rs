@@ -5,28 +5,28 @@ use std::path::Path;
 
 /// The group does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no group `{0}` in /etc/group; name one that is, or give its number")]
+#[error("there is no group `{0}` in /etc/group; name an existing one, or give a number")]
 pub struct NoSuchGroup(String);
 
 /// The number of the group `name`, or `name` itself if it is a number. Only /etc/group is read: it
 /// contains the groups of services.
 ///
 /// # Errors
-/// When it does not exist.
+/// When /etc/group has no such group, or cannot be read.
 pub fn group_id(name: &str) -> Result<u32, NoSuchGroup> {
     in_file(Path::new("/etc/group"), name).ok_or_else(|| NoSuchGroup(name.to_owned()))
 }
 
 /// The user does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no user `{0}` in /etc/passwd; name one that is, or give its number")]
+#[error("there is no user `{0}` in /etc/passwd; name an existing one, or give a number")]
 pub struct NoSuchUser(String);
 
 /// The number of the user `name`, or `name` itself if it is a number. Only /etc/passwd is read: it
 /// contains the users of services.
 ///
 /// # Errors
-/// When it does not exist.
+/// When /etc/passwd has no such user, or cannot be read.
 pub fn user_id(name: &str) -> Result<u32, NoSuchUser> {
     in_file(Path::new("/etc/passwd"), name).ok_or_else(|| NoSuchUser(name.to_owned()))
 }

@@ -17,8 +17,8 @@ use crate::{ArmRequest, Output, Refusal, Status};
 
 pub use bytes::{APPLIED, LONGEST_ABOUT, REPLY, REQUEST};
 
-/// The version of this protocol. It changes with each change to an existing message: a guard rejects
-/// a kind of message that it does not know, and still takes a stop.
+/// The version of this protocol. It changes with each change to an existing message, and not with a
+/// new kind of message: a guard rejects a kind that it does not know, and still accepts a stop.
 pub const VERSION: u16 = 2;
 
 /// How long a lease ([`Request::Lease`]) lasts. Shorter than an operator notices, and several times
@@ -46,8 +46,9 @@ pub enum Request {
     Stop,
     /// An operator holds a stop button down (true), or has released it (false).
     HoldStop(bool),
-    /// An operator lets the car be armed only as long as this request, with true, is repeated within
-    /// [`LEASE`]. When it is not, when the connection closes, or with false, the car is stopped.
+    /// An operator lets the car be armed only as long as this request, with true, is repeated
+    /// within [`LEASE`]. When it is not, when the connection closes, or with false, the car is
+    /// stopped.
     Lease(bool),
     /// A component failed.
     Fault(Fault),
@@ -147,7 +148,7 @@ pub enum Malformed {
     #[error("checksum mismatch")]
     Checksum,
     /// The message is intact, but contains an unknown code.
-    #[error("the message has a code without a meaning")]
+    #[error("the message has an unknown code")]
     Content,
 }
 

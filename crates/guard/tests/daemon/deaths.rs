@@ -12,7 +12,7 @@ use crate::car::{Car, DISARMED, Running, message, stat_field, wait};
 use crate::pins::FAILSAFE;
 
 #[test]
-fn a_killed_guard_is_followed_by_failsafe() {
+fn the_failsafe_command_works_after_the_guard_is_killed() {
     let car = Car::new();
     let mut guard = car.guard(&[]);
     let mut link = car.connect();
@@ -51,7 +51,7 @@ fn a_frozen_guard_without_a_watcher_is_killed_at_its_deadline() {
 }
 
 #[test]
-fn each_signal_that_ends_a_process_leaves_the_car_stopped() {
+fn signals_leave_the_car_disarmed_or_stopped() {
     for signal in [
         Signal::HUP,
         Signal::INT,
@@ -128,7 +128,7 @@ fn a_watcher_writes_failsafe_when_the_guard_dies_or_freezes() {
 }
 
 #[test]
-fn a_guard_ends_in_order_when_its_watcher_dies() {
+fn a_guard_exits_cleanly_when_its_watcher_dies() {
     let car = Car::new();
     let (watcher, mut link) = watched(&car);
     car.drive(&mut link);
@@ -144,7 +144,7 @@ fn group_and_session(process: Pid) -> [i64; 2] {
 }
 
 #[test]
-fn a_guard_that_a_pilot_started_is_in_no_session_of_its_pilots() {
+fn a_guard_has_its_own_session_and_process_group() {
     let car = Car::new();
     let (watcher, link) = watched(&car);
     let guard = car.connect().process().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pilotage_guard_policy::{Mode, Output, State, StopReason};
 use pilotage_tap::{
-    Drive, FaultDetail, FrameRecord, GuardState, MOST_OBSERVERS, ObserveError, Observer, Picture,
+    Drive, FaultDetail, FrameRecord, GuardState, MAX_OBSERVERS, ObserveError, Observer, Picture,
     PictureView, PixelFormat, ServeError, Simulated, Tap, TapServer, flags,
 };
 use pilotage_vehicle::{Command, Controls, Fault, Time};
@@ -325,7 +325,7 @@ fn observers_come_and_vanish_without_end() {
 #[test]
 fn observers_beyond_the_limit_are_refused_and_admitted_when_one_leaves() {
     let (_tap, _server, _folder, path) = listening();
-    let mut all: Vec<_> = (0..MOST_OBSERVERS)
+    let mut all: Vec<_> = (0..MAX_OBSERVERS)
         .map(|_| Observer::connect(&path).unwrap())
         .collect();
     assert!(matches!(

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use pilotage_tap::{MOST_TRACK_POINTS, ObserveError, Observer, Picture, TapServer, VERSION};
+use pilotage_tap::{MAX_TRACK_POINTS, ObserveError, Observer, Picture, TapServer, VERSION};
 use proptest::prelude::*;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -168,7 +168,7 @@ proptest! {
         let memory = memory_of(&words, length / 8 * 8);
         match observe_liar(&reply(VERSION), Some(&memory)) {
             Ok(mut observer) => {
-                prop_assert!(observer.drive().track.len() <= MOST_TRACK_POINTS);
+                prop_assert!(observer.drive().track.len() <= MAX_TRACK_POINTS);
                 for _ in 0..10 {
                     let _ = observer.next_record();
                     let _ = observer.picture(&mut Picture::default());

@@ -339,10 +339,10 @@ proptest! {
     }
 }
 
-/// The worst input for the rounded weights: white exactly where they were rounded up, at the
-/// greatest shrink along both axes.
+/// The worst input for the rounded weights: white exactly where they were rounded up, along one
+/// axis at a ratio of 31.7, just under [`GREATEST_SHRINK`].
 #[test]
-fn the_greatest_shrink_is_exact_enough_for_any_picture() {
+fn a_great_shrink_is_exact_enough_for_any_picture() {
     let (from, to) = (1_013, 32);
     let axis = Axis::triangle(from, to);
     let exact = |i: u32, p: u32| {
@@ -367,7 +367,7 @@ fn the_greatest_shrink_is_exact_enough_for_any_picture() {
     }
 }
 
-/// Uses a frame of a camera's size, because only wide pictures reach the vector code.
+/// Uses a frame of a camera's size.
 #[test]
 fn a_camera_frame_is_resized_as_defined() {
     let all = [
@@ -522,9 +522,9 @@ fn a_recipe_reads_from_toml() {
     assert_eq!(read, expected);
     assert_eq!(read.shape(), [1, 66, 200, 3]);
 
-    let short: Preprocess = toml::from_str("width = 4\nheight = 2").unwrap();
-    assert_eq!(short, Preprocess::new(4, 2));
-    assert_eq!(short.shape(), [1, 3, 2, 4]);
+    let minimal: Preprocess = toml::from_str("width = 4\nheight = 2").unwrap();
+    assert_eq!(minimal, Preprocess::new(4, 2));
+    assert_eq!(minimal.shape(), [1, 3, 2, 4]);
 
     let unknown = toml::from_str::<Preprocess>("width = 4\nheight = 2\ncolor = \"rgb\"");
     assert!(

@@ -196,7 +196,8 @@ fn a_control_that_cannot_be_set_is_an_error_with_the_reason() {
         (
             "exposure",
             1,
-            "there is none such; it has exposure_time_absolute, auto_exposure, privacy",
+            "there is no such control; the device has exposure_time_absolute, auto_exposure, \
+             privacy",
         ),
         ("auto_exposure", 501, "is 0 to 500, not 501"),
         ("privacy", 1, "can only be read"),

@@ -1,4 +1,5 @@
-//! Reductions in terms of sum, mean, minimum and maximum.
+//! The reductions, LogSoftmax, ArgMax, ArgMin, and the variadic Min, Max, Sum and Mean, composed of
+//! simpler operators.
 
 use super::{Composer, Source};
 use crate::read::operators::{Site, arithmetic, axis};
@@ -52,8 +53,8 @@ pub(super) fn reduce(c: &mut Composer<'_>, site: &mut Site<'_>, operator: &str) 
         _ => {
             // The largest element is subtracted first: exp of a large one would overflow.
             let largest = reduced(c, Reduction::Max, x, &axes, true)?;
-            let below = c.node(Op::Sub, &[x, largest])?;
-            let exp = c.then(Op::Function(Function::Exp), below)?;
+            let shifted = c.node(Op::Sub, &[x, largest])?;
+            let exp = c.then(Op::Function(Function::Exp), shifted)?;
             let total = reduced(c, Reduction::Sum, exp, &axes, keep_dims)?;
             let log = c.then(Op::Function(Function::Log), total)?;
             let shape = c.shape(log);
@@ -72,11 +73,11 @@ pub(super) fn log_softmax(c: &mut Composer<'_>, site: &mut Site<'_>) -> Composed
     let x = site.only()?;
     let axes: Vec<usize> = (axis..end_axis).collect();
     let largest = reduced(c, Reduction::Max, x, &axes, true)?;
-    let below = c.node(Op::Sub, &[x, largest])?;
-    let exp = c.then(Op::Function(Function::Exp), below)?;
+    let shifted = c.node(Op::Sub, &[x, largest])?;
+    let exp = c.then(Op::Function(Function::Exp), shifted)?;
     let total = reduced(c, Reduction::Sum, exp, &axes, true)?;
     let log = c.then(Op::Function(Function::Log), total)?;
-    c.node(Op::Sub, &[below, log])
+    c.node(Op::Sub, &[shifted, log])
 }
 
 /// Min, Max, Sum and Mean of any number of inputs.
@@ -121,13 +122,14 @@ pub(super) fn arg(c: &mut Composer<'_>, site: &mut Site<'_>, largest: bool) -> C
     along[0] = size;
     let indices = (0..size).map(|i| i as f32).collect();
     let indices = c.float32(&along, indices)?;
-    // NaN equals nothing. The result is then the index that every other one precedes.
-    let (none, reduction) = match last {
+    // NaN compares unequal to everything. Without a match the result is `size - 1`, or 0 with
+    // `select_last_index`.
+    let (no_match, reduction) = match last {
         true => (0.0, Reduction::Max),
         false => ((size - 1) as f32, Reduction::Min),
     };
-    let none = c.float32(&[], vec![none])?;
-    let indices = c.node(Op::Where, &[found, indices, none])?;
+    let no_match = c.float32(&[], vec![no_match])?;
+    let indices = c.node(Op::Where, &[found, indices, no_match])?;
     let index = reduced(c, reduction, indices, &[axis], keep_dims)?;
     c.then(
         Op::Cast {
@@ -137,8 +139,8 @@ pub(super) fn arg(c: &mut Composer<'_>, site: &mut Site<'_>, largest: bool) -> C
     )
 }
 
-/// A slice of whole axes, to be changed.
-pub(super) fn whole(shape: &[usize]) -> Vec<SliceAxis> {
+/// A slice that covers all axes of `shape`, for the caller to narrow.
+pub(super) fn full_slice(shape: &[usize]) -> Vec<SliceAxis> {
     (shape.iter())
         .map(|&length| SliceAxis {
             start: 0,

@@ -310,12 +310,12 @@ fn interleaved(
         y = c.reshape(y, &[n, units, h * sh, w * sw])?;
     }
     let shape = c.shape(y);
-    let mut parts: Vec<SliceAxis> = super::reductions::whole(&shape);
+    let mut parts: Vec<SliceAxis> = super::reductions::full_slice(&shape);
     for (part, axis) in parts[2..].iter_mut().zip(axes) {
         part.start = axis.cut;
         part.length = axis.output;
     }
-    match parts == super::reductions::whole(&shape) {
+    match parts == super::reductions::full_slice(&shape) {
         true => Ok(y),
         false => c.then(Op::Slice { axes: parts }, y),
     }

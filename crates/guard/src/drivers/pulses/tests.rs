@@ -30,7 +30,7 @@ fn arming_runs_once_and_after_each_disarming() {
     assert_eq!(arming.pulse(at(500), Mode::Failsafe), None);
     assert_eq!(arming.pulse(at(1000), Mode::Drive), Some(1000.0));
     assert_eq!(arming.pulse(at(1999), Mode::Drive), Some(1000.0));
-    // A stop interrupts the arming, which then starts from the beginning.
+    // A stop interrupts the ESC's arming sequence, which then starts from the beginning.
     assert_eq!(arming.pulse(at(1999), Mode::Failsafe), None);
     assert_eq!(arming.pulse(at(3000), Mode::Drive), Some(1000.0));
     assert_eq!(arming.pulse(at(4000), Mode::Drive), Some(1500.0));

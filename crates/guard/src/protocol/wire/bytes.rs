@@ -16,14 +16,14 @@ pub const REQUEST: usize = size_of::<RequestBytes>();
 pub const REPLY: usize = size_of::<ReplyBytes>();
 /// Bytes of an output for a simulated car.
 pub const APPLIED: usize = size_of::<AppliedBytes>();
-/// Most bytes of an [`About`].
+/// The largest length of an [`About`] in bytes.
 pub const LONGEST_ABOUT: usize = 24 * 1024;
 
 const REQUEST_MAGIC: [u8; 4] = *b"PLGR";
 const REPLY_MAGIC: [u8; 4] = *b"PLGS";
 const APPLIED_MAGIC: [u8; 4] = *b"PLGO";
 
-/// Kinds of requests.
+/// Kinds of messages.
 mod kind {
     pub const HELLO: u8 = 1;
     pub const COMMAND: u8 = 2;
@@ -36,7 +36,7 @@ mod kind {
     pub const DESCRIBE: u8 = 9;
     pub const TRIM: u8 = 10;
     pub const LEASE: u8 = 11;
-    /// Kinds of messages from a guard.
+    // From a guard.
     pub const REPLY: u8 = 1;
     pub const ABOUT: u8 = 2;
 }
