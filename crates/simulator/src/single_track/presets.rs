@@ -7,7 +7,7 @@ use super::{Brakes, Motor, SingleTrack, Steering};
 pub enum Preset {
     /// A 1:10 Donkeycar on a Tamiya TT-02 chassis, 1.9 kg, up to 8 m/s
     Donkeycar,
-    /// The F1TENTH (RoboRacer) car of the F1TENTH gym, 3.74 kg, up to 20 m/s
+    /// The F1TENTH (RoboRacer) car of the F1TENTH gym, 3.74 kg, up to 19 m/s
     F1tenth,
     /// A racing kart with its driver's weight, 165 kg, up to 30 m/s
     Kart,
