@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::closed_forms::{coasting, rolling, run};
+use super::closed_forms::{coasting, ideal, rolling, run};
 use crate::single_track::{GRAVITY, Motion};
 use crate::{Car, CarKind, Pose, Preset, TyreCar, random_friction};
 
@@ -97,6 +97,33 @@ proptest! {
             }
         }
     }
+}
+
+/// On ice, the centre of gravity goes straight on at its speed, however the car spins.
+#[test]
+fn a_spinning_car_without_grip_keeps_its_motion() {
+    let preset = Preset::Kart;
+    let dynamics = TyreCar {
+        preset,
+        friction: 0.0,
+    }
+    .dynamics();
+    let dynamics = coasting(ideal(dynamics));
+    let mut motion = Motion::new(dynamics);
+    motion.slide([5.0, 3.0], 4.0);
+    let before = motion.energy();
+    let mut pose = Pose::default();
+    for _ in 0..10_000 {
+        motion.advance(&mut pose, 0.5, 0.0, 1e-3);
+    }
+    assert!((motion.energy() / before - 1.0).abs() < 1e-9);
+    let centre = pose.ahead(dynamics.axles[1], 0.0);
+    let expected = [dynamics.axles[1] + 50.0, 30.0];
+    for axis in [0, 1] {
+        assert!((centre[axis] - expected[axis]).abs() < 1e-6, "{centre:?}");
+    }
+    let turned = libm::remainder(40.0, std::f64::consts::TAU);
+    assert!((pose.heading - turned).abs() < 1e-9);
 }
 
 #[test]
