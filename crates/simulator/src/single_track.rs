@@ -54,8 +54,8 @@ impl TyreCar {
     }
 }
 
-/// A coefficient of friction between 0.7 (dusty or damp floor) and 1.2 (rubber on clean asphalt),
-/// the same for the same seed in every release.
+/// A coefficient of friction between 0.7 (low grip) and 1.2 (high grip), the same for the same seed
+/// in every release.
 pub fn random_friction(seed: u64) -> f64 {
     Random::stream(seed, FRICTION_STREAM).range(0.7, 1.2)
 }

@@ -156,7 +156,7 @@ fn a_drive_is_the_same_on_every_machine() {
 }
 
 #[test]
-fn friction_from_a_seed_is_that_of_dusty_to_clean_floors() {
+fn friction_from_a_seed_is_within_its_range() {
     let draws: Vec<f64> = (0..1000).map(random_friction).collect();
     assert!(draws.iter().all(|friction| (0.7..1.2).contains(friction)));
     let mean = draws.iter().sum::<f64>() / 1000.0;
