@@ -28,8 +28,8 @@ use pilotage_gamepad::GamepadConfig;
 
 pub use gamepad::GamepadSettings;
 pub use settings::{
-    BackendKind, CameraSettings, CarSettings, ControlSetting, EngineSettings, GpuMemory, Kind,
-    LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
+    BackendKind, CameraSettings, CarPreset, CarSettings, ControlSetting, EngineSettings, GpuMemory,
+    Kind, LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
 
 /// The car.toml that is used when none is given: the simulated car on the circuit `simple`.

@@ -68,6 +68,15 @@ fn the_loop_allocates_nothing_on_the_ackermann_car_with_random_light() {
 }
 
 #[test]
+fn the_loop_allocates_nothing_on_the_car_with_tyres() {
+    let counted = allocations_per_lap_of(None, |settings| {
+        settings.car.kind = pilotage::car::Kind::Tyres;
+        settings.simulator.friction = Some(2.0);
+    });
+    assert_eq!(counted, (0, 200));
+}
+
+#[test]
 fn a_recording_allocates_nothing_in_the_loop() {
     let folder = tempfile::tempdir().unwrap();
     let recording = RecordingRequest {

@@ -103,6 +103,36 @@ fn the_report_of_a_simulated_drive_has_its_keys() {
     assert_eq!(report["outcome"], "the time limit was reached");
 }
 
+#[test]
+fn a_car_with_tyres_prints_its_limits_and_how_near_to_them_it_drove() {
+    let always = ["drive", "--json", "--pace", "fast", "--latency", "10"];
+    let tyres = [
+        "--kind",
+        "tyres",
+        "--preset",
+        "f1tenth",
+        "--friction",
+        "0.8",
+    ];
+    let output = pilotage(&[&always[..], &tyres, &["--time-limit", "2"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["car"], "tyres, f1tenth");
+    let used = &report["metrics"]["tyres"];
+    assert_eq!(used["friction"], 0.8);
+    let peak = used["peak_lateral_acceleration"].as_f64().unwrap();
+    assert!((0.0..=0.8 * 9.81).contains(&peak), "{used}");
+    let share = used["largest_friction_share"].as_f64().unwrap();
+    assert!(share > 0.5 && share <= 1.0, "{used}");
+    let messages = String::from_utf8(output.stderr).unwrap();
+    let limits = "limits  friction 0.80: 7.8 m/s2 to the side";
+    assert!(messages.contains(limits), "{messages}");
+    let both = refusal(&["drive", "--kind", "tyres", "--friction", "9"]);
+    assert!(
+        both.contains("`simulator.friction`: must be from 0.1 to 2, and is 9"),
+        "{both}"
+    );
+}
+
 /// Removes from a report the values that depend on the wall clock.
 fn without_clocks(mut report: Value) -> Value {
     let map = report.as_object_mut().unwrap();

@@ -42,6 +42,8 @@ pub struct CarSettings {
     pub name: String,
     /// How the simulated car responds to commands.
     pub kind: Kind,
+    /// Which car has tyres.
+    pub preset: CarPreset,
 }
 
 /// How the simulated car responds to commands.
@@ -52,6 +54,20 @@ pub enum Kind {
     Unicycle,
     /// Steered front wheels and a motor, both with a delay
     Ackermann,
+    /// Tyres that slip and slide, with the motor and the servo of a known car
+    Tyres,
+}
+
+/// A known car with tyres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CarPreset {
+    /// A 1:10 Donkeycar on a TT-02 chassis, up to 8 m/s
+    Donkeycar,
+    /// The car of the F1TENTH gym, up to 19 m/s
+    F1tenth,
+    /// A racing kart, up to 30 m/s
+    Kart,
 }
 
 /// `[mixer]`
@@ -141,6 +157,10 @@ pub struct SimulatorSettings {
     pub seed: u64,
     /// Seed of random colours and light.
     pub looks: Option<u64>,
+    /// Coefficient of friction between tyres and ground; `None` for the preset's.
+    pub friction: Option<f64>,
+    /// Seed of a random coefficient of friction.
+    pub friction_seed: Option<u64>,
     /// The number of laps to drive.
     pub laps: u32,
     /// The pace of simulated time relative to the wall clock.
@@ -279,6 +299,7 @@ impl Default for CarSettings {
         Self {
             name: "simulated car".to_owned(),
             kind: Kind::Unicycle,
+            preset: CarPreset::Kart,
         }
     }
 }
@@ -329,6 +350,8 @@ impl Default for SimulatorSettings {
             line_width: None,
             seed: 0,
             looks: None,
+            friction: None,
+            friction_seed: None,
             laps: 1,
             pace: Pace::Real,
             latency_ms: None,

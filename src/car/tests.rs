@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::signature;
 use pilotage_gamepad::{Mapping, Rest};
+use pilotage_simulator::{Preset, TyreCar};
 
 fn refused(text: &str) -> String {
     Car::from_toml("car.toml", text).unwrap_err().to_string()
@@ -174,7 +175,8 @@ fn each_key_is_applied_to_its_part() {
         r#"
         [car]
         name = "Sally"
-        kind = "ackermann"
+        kind = "tyres"
+        preset = "f1tenth"
         [mixer]
         wheelbase = 0.174
         steering_range = 0.3
@@ -196,6 +198,7 @@ fn each_key_is_applied_to_its_part() {
         line_width = 0.2
         seed = 11
         looks = 5
+        friction = 0.8
         laps = 3
         pace = "fast"
         latency_ms = 12.5
@@ -226,7 +229,11 @@ fn each_key_is_applied_to_its_part() {
         slew_per_second = 2
         "#,
     );
-    assert_eq!((car.name.as_str(), car.kind), ("Sally", CarKind::Ackermann));
+    let tyres = CarKind::Tyres(TyreCar {
+        preset: Preset::F1tenth,
+        friction: 0.8,
+    });
+    assert_eq!((car.name.as_str(), car.kind), ("Sally", tyres));
     let curve = vec![(0.0, 0.0), (1.0, 0.2), (3.0, 1.0)];
     assert_eq!(car.mixer, Mixer::new(0.174, 0.3, curve).unwrap());
     let camera = CameraSpec {
@@ -285,6 +292,31 @@ fn each_key_is_applied_to_its_part() {
 }
 
 #[test]
+fn a_car_with_tyres_has_the_calibration_of_its_preset() {
+    for (name, preset) in Preset::ALL {
+        let text = format!("[car]\nkind = \"tyres\"\npreset = \"{name}\"\n");
+        let car = accepted(&text);
+        assert_eq!(car.kind, CarKind::Tyres(TyreCar::new(preset)));
+        assert_eq!(car.mixer, preset.dynamics().mixer().unwrap());
+        let car = accepted(&format!("{text}[mixer]\nwheelbase = 0.2"));
+        let default = MixerSettings::default();
+        assert_eq!(car.mixer.wheelbase(), 0.2);
+        assert_eq!(car.mixer.steering_range(), default.steering_range);
+        let car = accepted(&format!("{text}[simulator]\nfriction_seed = 7"));
+        let friction = pilotage_simulator::random_friction(7);
+        assert_eq!(car.kind, CarKind::Tyres(TyreCar { preset, friction }));
+    }
+    let car = accepted("[car]\nkind = \"tyres\"");
+    assert_eq!(car.kind, CarKind::Tyres(TyreCar::new(Preset::Kart)));
+    // The other cars are what they were.
+    let car = accepted("[car]\npreset = \"kart\"\n[simulator]\nfriction = 0.5");
+    assert_eq!(
+        (car.kind, car.mixer),
+        (CarKind::Unicycle, Mixer::simulated())
+    );
+}
+
+#[test]
 fn a_channel_that_is_partly_written_keeps_its_own_defaults() {
     let limits = *accepted("[guard.throttle]\nmax = 0.5").limits.spec();
     let default = LimitsSpec::simulated();
@@ -323,6 +355,14 @@ fn errors_name_their_line_and_key() {
         (
             "[car]\nkind = \"akermann\"",
             "car.toml:2: unknown value `akermann`: did you mean `ackermann`?",
+        ),
+        (
+            "[car]\npreset = \"donkycar\"",
+            "car.toml:2: unknown value `donkycar`: did you mean `donkeycar`?",
+        ),
+        (
+            "[simulator]\nfriction = 3",
+            "car.toml:2: `simulator.friction`: must be from 0.1 to 2, and is 3",
         ),
         (
             "[simulator]\npace = \"real \"",
@@ -371,6 +411,12 @@ fn every_rule_names_its_key() {
         ("[simulator]\nroad_width = 0.1", 2, "simulator.road_width"),
         ("[simulator]\nline_width = 3", 2, "simulator.line_width"),
         ("[simulator]\nlaps = 0", 2, "simulator.laps"),
+        ("[simulator]\nfriction = nan", 2, "simulator.friction"),
+        (
+            "[simulator]\nfriction = 1\nfriction_seed = 3",
+            3,
+            "simulator.friction_seed",
+        ),
         ("[simulator]\nlatency_ms = -1", 2, "simulator.latency_ms"),
         ("[simulator]\ntime_limit = inf", 2, "simulator.time_limit"),
         ("[engine]\nname = \"\"", 2, "engine.name"),

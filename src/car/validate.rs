@@ -9,12 +9,12 @@ use pilotage_config::{ConfigError, Source};
 use pilotage_drivelog::Keep;
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, drivers};
-use pilotage_simulator::{CameraSpec, CarKind, Circuit};
+use pilotage_simulator::{CameraSpec, CarKind, Circuit, Preset, TyreCar, random_friction};
 use pilotage_vehicle::{Mixer, MixerError};
 use tensorrt_rs::Transfer;
 
 use super::settings::{
-    BackendKind, CameraSettings, EngineSettings, GpuMemory, Kind, LogKeep, LogSettings,
+    BackendKind, CameraSettings, CarPreset, EngineSettings, GpuMemory, Kind, LogKeep, LogSettings,
     MixerSettings, Settings, SimulatorSettings,
 };
 use super::{Backend, Car, CircuitSource, EngineSource, Gpu, LogConfig, Origin, Simulator};
@@ -44,13 +44,11 @@ pub(super) fn car(
     let gamepad = gamepad.map(|written| super::gamepad::gamepad(source, written, folder));
     let simulator = simulator(source, &settings.simulator, folder)?;
     arrives_in_time(source, simulator.latency, &limits)?;
+    let kind = kind(source, settings)?;
     Ok(Car {
         name: name.clone(),
-        kind: match settings.car.kind {
-            Kind::Unicycle => CarKind::Unicycle,
-            Kind::Ackermann => CarKind::Ackermann,
-        },
-        mixer: mixer(source, &settings.mixer)?,
+        kind,
+        mixer: mixer(source, &settings.mixer, kind)?,
         camera,
         capture,
         simulator,
@@ -86,6 +84,34 @@ fn log(
         },
         most_logs: within(source, "log.most_logs", settings.most_logs, 1..=10_000)?,
         most_bytes: most_mb * 1_000_000,
+    })
+}
+
+/// The simulated car. The settings of tyres are checked for the other kinds too.
+fn kind(source: &Source<'_>, settings: &Settings) -> Result<CarKind, ConfigError> {
+    let simulator = &settings.simulator;
+    let friction = match (simulator.friction, simulator.friction_seed) {
+        (Some(_), Some(_)) => {
+            return Err(source.error(
+                "simulator.friction_seed",
+                "is set, and so is `simulator.friction`: leave one of them out",
+            ));
+        }
+        (Some(friction), None) => Some(within(source, "simulator.friction", friction, 0.1..=2.0)?),
+        (None, seed) => seed.map(random_friction),
+    };
+    let car = TyreCar::new(match settings.car.preset {
+        CarPreset::Donkeycar => Preset::Donkeycar,
+        CarPreset::F1tenth => Preset::F1tenth,
+        CarPreset::Kart => Preset::Kart,
+    });
+    Ok(match settings.car.kind {
+        Kind::Unicycle => CarKind::Unicycle,
+        Kind::Ackermann => CarKind::Ackermann,
+        Kind::Tyres => CarKind::Tyres(TyreCar {
+            friction: friction.unwrap_or(car.friction),
+            ..car
+        }),
     })
 }
 
@@ -218,7 +244,19 @@ fn camera(source: &Source<'_>, written: &CameraSettings) -> Result<CameraSpec, C
     })
 }
 
-fn mixer(source: &Source<'_>, written: &MixerSettings) -> Result<Mixer, ConfigError> {
+/// The mixer as written. The defaults are those of the first two kinds; a car with tyres has its
+/// own calibration instead.
+fn mixer(
+    source: &Source<'_>,
+    written: &MixerSettings,
+    kind: CarKind,
+) -> Result<Mixer, ConfigError> {
+    if let CarKind::Tyres(car) = kind
+        && *written == MixerSettings::default()
+    {
+        let calibrated = car.dynamics().mixer();
+        return calibrated.map_err(|error| source.error("car.preset", error));
+    }
     let curve = written.speed_to_throttle.iter().map(|&[v, t]| (v, t));
     Mixer::new(written.wheelbase, written.steering_range, curve.collect()).map_err(|error| {
         let key = match error {

@@ -8,7 +8,7 @@ use pilotage_drivelog::{Keep, Store};
 use pilotage_engine::InstructionSet;
 
 use super::record::RecordingOptions;
-use crate::car::{BackendKind, Car, EngineSettings, GamepadSettings, Kind, Settings};
+use crate::car::{BackendKind, Car, CarPreset, EngineSettings, GamepadSettings, Kind, Settings};
 use crate::drive::{self, LogRequest, RecordingRequest, Request, Start};
 use crate::simulation::Pace;
 
@@ -118,6 +118,12 @@ pub struct SimulatorOptions {
     /// How the simulated car responds to commands
     #[arg(long, value_enum)]
     pub kind: Option<Kind>,
+    /// Which car has tyres
+    #[arg(long, value_enum)]
+    pub preset: Option<CarPreset>,
+    /// The coefficient of friction between tyres and ground, 0.1 to 2
+    #[arg(long, value_name = "MU")]
+    pub friction: Option<f64>,
     /// Laps to drive
     #[arg(long, value_name = "N")]
     pub laps: Option<u32>,
@@ -211,6 +217,8 @@ impl SimulatorOptions {
             ("--line-width", self.line_width.is_some()),
             ("--looks", self.looks.is_some()),
             ("--kind", self.kind.is_some()),
+            ("--preset", self.preset.is_some()),
+            ("--friction", self.friction.is_some()),
             ("--laps", self.laps.is_some()),
             ("--time-limit", self.time_limit.is_some()),
             ("--pace", self.pace.is_some()),
@@ -249,7 +257,12 @@ impl SimulatorOptions {
         simulator.pace = self.pace.unwrap_or(simulator.pace);
         simulator.latency_ms = self.latency.or(simulator.latency_ms);
         simulator.time_limit = self.time_limit.unwrap_or(simulator.time_limit);
+        if self.friction.is_some() {
+            simulator.friction = self.friction;
+            simulator.friction_seed = None;
+        }
         settings.car.kind = self.kind.unwrap_or(settings.car.kind);
+        settings.car.preset = self.preset.unwrap_or(settings.car.preset);
         settings.guard.deadline_ms = self.deadline.or(settings.guard.deadline_ms);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig};
 use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::SocketLink;
-use pilotage_simulator::World;
+use pilotage_simulator::{CarKind, World};
 use pilotage_vehicle::{Domain, Monotonic};
 
 use super::driver::EngineDriver;
@@ -296,6 +296,8 @@ fn announce(car: &Car, world: &World, camera: &str, driver: &[(&str, &str)]) -> 
     };
     let spec = car.limits.spec();
     let before = [("car", car.name.as_str())];
+    let limits = limits_of_tyres(car.kind);
+    let limits = limits.as_deref().map(|limits| ("limits", limits));
     let behind = [
         ("camera", camera),
         ("actuator", &format!("simulated {}", kind(car))),
@@ -314,18 +316,40 @@ fn announce(car: &Car, world: &World, camera: &str, driver: &[(&str, &str)]) -> 
         ),
     ];
     let mut text = String::new();
-    for (name, value) in before.iter().chain(driver).chain(&behind) {
+    let rows = before.iter().chain(driver).chain(&behind);
+    for (name, value) in rows.chain(&limits) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{name:>10}  {value}");
     }
     text
 }
 
-/// The name of the car's kind.
-pub fn kind(car: &Car) -> &'static str {
+/// What a car with tyres can do.
+fn limits_of_tyres(kind: CarKind) -> Option<String> {
+    let CarKind::Tyres(car) = kind else {
+        return None;
+    };
+    let (limits, steering) = (car.dynamics().limits(), car.dynamics().steering);
+    Some(format!(
+        "friction {:.2}: {:.1} m/s2 to the side, {:.1} m/s2 ahead, {:.1} m/s2 braking; {:.1} m/s; \
+         steering {:.2} rad at {:.1} rad/s after {:.0} ms",
+        limits.friction,
+        limits.lateral,
+        limits.acceleration,
+        limits.braking,
+        limits.top_speed,
+        steering.range,
+        steering.rate,
+        steering.delay * 1e3
+    ))
+}
+
+/// The name of the car's kind, and of its preset.
+pub fn kind(car: &Car) -> String {
     match car.kind {
-        pilotage_simulator::CarKind::Unicycle => "unicycle",
-        pilotage_simulator::CarKind::Ackermann => "ackermann",
+        CarKind::Unicycle => "unicycle".to_owned(),
+        CarKind::Ackermann => "ackermann".to_owned(),
+        CarKind::Tyres(car) => format!("tyres, {}", car.preset.name()),
     }
 }
 

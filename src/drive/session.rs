@@ -342,7 +342,7 @@ impl Session {
                     .is_some()
                     .then(|| self.timing.averages(factor));
                 report.completed = Some(ending.completed());
-                report.car = assemble::kind(car).to_owned();
+                report.car = assemble::kind(car);
                 report.circuit = Some(CircuitPart {
                     circuit: world.circuit().name().to_owned(),
                     circuit_length: world.circuit().length(),

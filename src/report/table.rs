@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pilotage_simulator::Metrics;
+use pilotage_simulator::{Metrics, TyreUse};
 
 use super::{DriveReport, GuardCounts, Spread, TimingSummary};
 
@@ -45,6 +45,28 @@ impl Table {
             self.row("position deviation MAE", format!("{mae:.3}"));
         }
         self.row("suddenness", format!("{:.4}", m.suddenness));
+        if let Some(used) = &m.tyres {
+            self.tyres(used);
+        }
+    }
+
+    /// How near to the limits of its tyres the car was driven.
+    fn tyres(&mut self, used: &TyreUse) {
+        let sideways = used.peak_lateral_acceleration;
+        self.row(
+            "lateral acceleration",
+            format!("{sideways:.2} m/s2 max, at friction {:.2}", used.friction),
+        );
+        let degrees = used.peak_slip_angle.to_degrees();
+        self.row("slip angle", format!("{degrees:.1} degrees max"));
+        self.row(
+            "friction circle",
+            format!(
+                "{:.0} % max; the tyres slid for {:.2} s",
+                1e2 * used.largest_friction_share,
+                used.sliding_seconds
+            ),
+        );
     }
 
     /// The durations of the loop's parts.

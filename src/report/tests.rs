@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use pilotage_simulator::TyreUse;
 use pilotage_vehicle::{Command, Controls, Time};
 use proptest::prelude::*;
 
@@ -66,6 +67,7 @@ fn report() -> DriveReport {
             brain_iteration_frequency: Some(1980.0),
             mean_inference_time: Some(0.00025),
             real_time_factor: Some(0.999),
+            tyres: None,
         }),
         timing: Some(timing.summary()),
         frames: None,
@@ -107,6 +109,33 @@ loop
   wall clock                 36.50 s, 1.00 of real time
   guard                      728 commands accepted, 2 refused, 1 dropped; 3 stops, 4 failed writes";
     assert_eq!(report().table(), expected);
+}
+
+#[test]
+fn a_car_with_tyres_reports_its_use_of_their_limits() {
+    let mut report = report();
+    report.metrics.as_mut().unwrap().tyres = Some(TyreUse {
+        friction: 0.9,
+        peak_lateral_acceleration: 8.125,
+        peak_slip_angle: 0.1,
+        largest_friction_share: 0.974,
+        sliding_seconds: 0.0305,
+    });
+    let expected = "
+  suddenness                 0.0456
+  lateral acceleration       8.12 m/s2 max, at friction 0.90
+  slip angle                 5.7 degrees max
+  friction circle            97 % max; the tyres slid for 0.03 s
+
+loop";
+    assert!(report.table().contains(expected), "{}", report.table());
+    let value: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+    let used = &value["metrics"]["tyres"];
+    assert_eq!(used["friction"], 0.9);
+    assert_eq!(used["peak_lateral_acceleration"], 8.125);
+    assert_eq!(used["peak_slip_angle"], 0.1);
+    assert_eq!(used["largest_friction_share"], 0.974);
+    assert_eq!(used["sliding_seconds"], 0.0305);
 }
 
 #[test]

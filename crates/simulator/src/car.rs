@@ -3,15 +3,18 @@
 use pilotage_vehicle::Mixer;
 
 use crate::Pose;
+use crate::single_track::{Motion, SingleTrack, TyreCar, TyreUse};
 
 /// How a car responds to its commands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum CarKind {
     /// Speed and yaw rate take effect at once, as with Gazebo's planar-move plugin.
     #[default]
     Unicycle,
     /// Steered front wheels and a motor, which both respond with a delay.
     Ackermann,
+    /// Tyres that slip and slide, with the motor and the servo of a known car.
+    Tyres(TyreCar),
 }
 
 /// The dynamics of the Ackermann car.
@@ -62,14 +65,18 @@ enum Drive {
         /// The throttle after the motor's lag.
         throttle: f64,
     },
+    Tyres(Box<Motion>),
 }
 
 impl Car {
-    /// A car at rest at `pose`.
+    /// A car at rest at `pose`. The mixer is the pilot's view of the car, and the geometry of the
+    /// first two kinds; a car with tyres has its own ([`SingleTrack::mixer`] is the mixer that fits
+    /// it).
     pub fn new(kind: CarKind, mixer: Mixer, pose: Pose) -> Self {
         match kind {
             CarKind::Unicycle => Self::with(Drive::Unicycle, mixer, pose),
             CarKind::Ackermann => Self::ackermann(Ackermann::default(), mixer, pose),
+            CarKind::Tyres(car) => Self::single_track(car.dynamics(), mixer, pose),
         }
     }
 
@@ -81,6 +88,11 @@ impl Car {
             throttle: 0.0,
         };
         Self::with(drive, mixer, pose)
+    }
+
+    /// A car with tyres and the given dynamics, at rest at `pose`.
+    pub fn single_track(dynamics: SingleTrack, mixer: Mixer, pose: Pose) -> Self {
+        Self::with(Drive::Tyres(Box::new(Motion::new(dynamics))), mixer, pose)
     }
 
     fn with(drive: Drive, mixer: Mixer, pose: Pose) -> Self {
@@ -125,6 +137,11 @@ impl Car {
                 }
                 self.yaw_rate = self.speed * libm::tan(*angle) / self.mixer.wheelbase();
             }
+            Drive::Tyres(motion) => {
+                motion.advance(&mut self.pose, f64::from(steering), f64::from(throttle), dt);
+                (self.speed, self.yaw_rate) = (motion.speed(), motion.yaw_rate());
+                return;
+            }
         }
         // Second order in dt: along the heading in the middle of the step.
         let middle = self.pose.heading + 0.5 * self.yaw_rate * dt;
@@ -142,8 +159,10 @@ impl Car {
     /// Sets the car's speed to `speed` (m/s), with the motor's throttle to match.
     pub fn roll(&mut self, speed: f64) {
         self.speed = speed;
-        if let Drive::Ackermann { throttle, .. } = &mut self.drive {
-            *throttle = self.mixer.throttle(speed);
+        match &mut self.drive {
+            Drive::Unicycle => {}
+            Drive::Ackermann { throttle, .. } => *throttle = self.mixer.throttle(speed),
+            Drive::Tyres(motion) => motion.roll(speed),
         }
     }
 
@@ -162,6 +181,14 @@ impl Car {
         self.yaw_rate
     }
 
+    /// How near to the limits of its tyres the car was driven; none for a car without tyres.
+    pub fn tyres(&self) -> Option<TyreUse> {
+        match &self.drive {
+            Drive::Tyres(motion) => Some(motion.used()),
+            Drive::Unicycle | Drive::Ackermann { .. } => None,
+        }
+    }
+
     /// The mixer that converts between the car's commands and its speed and yaw rate.
     pub fn mixer(&self) -> &Mixer {
         &self.mixer
@@ -169,7 +196,7 @@ impl Car {
 }
 
 /// The fraction of the way to its final value that a first-order lag covers in `dt`.
-fn lag_fraction(dt: f64, constant: f64) -> f64 {
+pub(crate) fn lag_fraction(dt: f64, constant: f64) -> f64 {
     if constant > 0.0 {
         1.0 - libm::exp(-dt / constant)
     } else {

@@ -17,6 +17,7 @@ mod metrics;
 mod pose;
 mod random;
 mod renderer;
+mod single_track;
 mod spline;
 mod world;
 
@@ -28,4 +29,7 @@ pub use metrics::{LoopTiming, Metrics, reference_from_csv};
 pub use pose::Pose;
 pub use random::Random;
 pub use renderer::Renderer;
+pub use single_track::{
+    Brakes, CarLimits, Motor, Preset, SingleTrack, Steering, TyreCar, TyreUse, random_friction,
+};
 pub use world::{Limits, Outcome, PathPoint, World};

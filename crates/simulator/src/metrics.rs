@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::circuit::{self, CircuitError};
 use crate::spline::Cubic;
-use crate::{PathPoint, World};
+use crate::{PathPoint, TyreUse, World};
 
 /// The timing that the control loop measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +54,9 @@ pub struct Metrics {
     pub mean_inference_time: Option<f64>,
     /// Simulated seconds per second of wall clock.
     pub real_time_factor: Option<f64>,
+    /// How near to the limits of its tyres the car was driven; none for a car without tyres.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tyres: Option<TyreUse>,
 }
 
 /// Behavior Metrics normalises the controls over 6.5 to 24 m/s: the least value, and the span.
@@ -116,6 +119,7 @@ impl World {
                 .map(|seconds| 1.0 / seconds),
             mean_inference_time: timing.map(|t| t.inference_seconds),
             real_time_factor: timing.map(|t| t.real_time_factor),
+            tyres: self.car().tyres(),
         }
     }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Preset, TyreCar};
 
 fn world(name: &str, kind: CarKind) -> World {
     let camera = CameraSpec {
@@ -64,6 +65,37 @@ fn a_lap_is_counted_with_either_car() {
         assert!(mae > 1.0 && mae < 2.0, "{mae}");
         assert!(metrics.suddenness > 0.0 && metrics.suddenness < 0.2);
     }
+}
+
+#[test]
+fn a_lap_with_tyres_reports_how_near_it_was_to_their_limits() {
+    let car = TyreCar::new(Preset::Kart);
+    let mut world = World::new(
+        Circuit::shipped("simple").unwrap(),
+        &Appearance::default(),
+        &CameraSpec::default(),
+        CarKind::Tyres(car),
+        car.dynamics().mixer().unwrap(),
+    );
+    let outcome = drive(&mut world, 5.0);
+    assert!(matches!(outcome, Outcome::LapDone { .. }), "{outcome:?}");
+    let metrics = world.metrics(None, None);
+    assert!(metrics.deviation_max < 0.5, "{metrics:?}");
+    let used = metrics.tyres.unwrap();
+    // 5 m/s in the narrowest bend of the circuit, whose radius is about 6 m.
+    assert!(
+        (2.0..7.0).contains(&used.peak_lateral_acceleration),
+        "{used:?}"
+    );
+    assert!(
+        (0.2..0.9).contains(&used.largest_friction_share),
+        "{used:?}"
+    );
+    assert!((0.005..0.1).contains(&used.peak_slip_angle), "{used:?}");
+    assert_eq!((used.friction, used.sliding_seconds), (1.2, 0.0));
+    // The other cars have no tyres.
+    let metrics = self::world("simple", CarKind::Ackermann).metrics(None, None);
+    assert_eq!(metrics.tyres, None);
 }
 
 #[test]
@@ -157,11 +189,14 @@ proptest! {
     #[test]
     fn the_result_does_not_depend_on_the_calls(
         cuts in prop::collection::vec(0..2_000_000_000_u64, 0..30),
-        ackermann in any::<bool>(),
+        kind in prop::sample::select(vec![
+            CarKind::Unicycle,
+            CarKind::Ackermann,
+            CarKind::Tyres(TyreCar::new(Preset::Kart)),
+        ]),
         steering in -0.05..0.05_f32,
         throttle in 0.0..0.5_f32,
     ) {
-        let kind = if ackermann { CarKind::Ackermann } else { CarKind::Unicycle };
         let mut cuts = cuts;
         cuts.sort_unstable();
         let end = Time::from_nanos(2_000_000_000);

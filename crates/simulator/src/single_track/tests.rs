@@ -1,0 +1,4 @@
+mod bounds;
+mod closed_forms;
+mod linear_reference;
+mod parts;
