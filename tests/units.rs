@@ -66,11 +66,7 @@ fn the_pilot_has_a_cache_folder() {
 fn the_pilot_has_a_folder_for_its_logs() {
     let unit = text("systemd/pilotage.service");
     let variables = values(&unit, "Environment");
-    assert!(
-        variables
-            .iter()
-            .any(|line| *line == "XDG_STATE_HOME=/var/lib")
-    );
+    assert!(variables.contains(&"XDG_STATE_HOME=/var/lib"));
     let folders = values(&unit, "StateDirectory");
     assert!(
         folders

@@ -130,7 +130,7 @@ impl Observers {
             frame_period: limits.frame_period,
             track: setting.track(),
         };
-        // By hand there is no frame at the start. The memory then has no room for pictures.
+        // A physical car that is driven by hand has no camera here.
         let none = (PixelFormat::Grey8, 1, 1);
         let format = driver
             .frame_format()

@@ -12,7 +12,7 @@ fn moving() -> (Car, Pad, Running) {
     car.wait_for("disarmed");
     car.arm(&mut pad);
     pad.hold(DEAD_MAN);
-    pad.go();
+    pad.full_left_and_ahead();
     car.wait_pulses(&mut pad, GOING);
     (car, pad, drive)
 }

@@ -94,18 +94,21 @@ impl Monitor {
 }
 
 fn black(frame: FrameView<'_>) -> bool {
-    // The positions of luma, or of colour values that represent it.
-    let (pixels, first, step) = match frame.format {
-        PixelFormat::Yuyv => (frame.data, 0, 2),
-        PixelFormat::Uyvy => (frame.data, 1, 2),
-        PixelFormat::Rgb8 | PixelFormat::Bgr8 => (frame.data, 0, 1),
-        PixelFormat::Nv12 => (&frame.data[..frame.data.len() / 3 * 2], 0, 1),
-        _ => (frame.data, 0, 1),
+    let width = frame.width as usize;
+    // The positions of luma, or of colour values that represent it, and their number in a row.
+    let (pixels, first, step, row) = match frame.format {
+        PixelFormat::Yuyv => (frame.data, 0, 2, width),
+        PixelFormat::Uyvy => (frame.data, 1, 2, width),
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 => (frame.data, 0, 1, 3 * width),
+        PixelFormat::Nv12 => (&frame.data[..frame.data.len() / 3 * 2], 0, 1, width),
+        _ => (frame.data, 0, 1, width),
     };
     let all = pixels.len() / step;
-    // Odd, because row lengths are usually even: the samples are then spread over more columns. A
-    // factor that it shares with the row length (3, with RGB) still leaves columns or colours out.
-    let stride = (all / PIXELS_CHECKED).max(1) | 1;
+    // Without a common factor with the row's length, so that every column and colour is sampled.
+    let mut stride = (all / PIXELS_CHECKED).max(1);
+    while greatest_common_divisor(stride, row) > 1 {
+        stride += 1;
+    }
     let samples = pixels.iter().skip(first).step_by(step * stride);
     let (mut count, mut bright) = (0_usize, 0_usize);
     for &pixel in samples {
@@ -113,6 +116,13 @@ fn black(frame: FrameView<'_>) -> bool {
         bright += usize::from(pixel > BLACK);
     }
     bright * BRIGHT_PIXEL_OF <= count
+}
+
+fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// The wait before a lost camera is reopened. It doubles with each attempt, up to [`Self::MOST`].

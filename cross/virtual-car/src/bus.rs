@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -61,7 +62,7 @@ impl Cable {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if let Some(bus) = buses().into_iter().find(|bus| !existing.contains(bus)) {
-                return Ok((Self { port }, bus));
+                return Ok((Self { port }, bus.node));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -111,15 +112,26 @@ fn free_port() -> anyhow::Result<u32> {
     free.context("every port of vhci-hcd is taken")
 }
 
-/// The device nodes of the i2c-tiny-usb buses for which udev has made one.
-fn buses() -> Vec<PathBuf> {
+/// A bus of an i2c-tiny-usb adapter.
+#[derive(Debug, PartialEq, Eq)]
+struct Bus {
+    node: PathBuf,
+    /// The inode in sysfs. The bus of an adapter that is plugged in again often gets the name of
+    /// the bus before it, and never its inode.
+    inode: u64,
+}
+
+/// The buses for which udev has made a device node.
+fn buses() -> Vec<Bus> {
     let entries = fs::read_dir("/sys/class/i2c-dev").into_iter().flatten();
     entries
         .flatten()
         .filter_map(|entry| {
             let name = fs::read_to_string(entry.path().join("name")).ok()?;
+            let inode = fs::metadata(entry.path()).ok()?.ino();
             let node = Path::new("/dev").join(entry.file_name());
-            (name.contains("i2c-tiny-usb") && node.exists()).then_some(node)
+            let is_ready = name.contains("i2c-tiny-usb") && node.exists();
+            is_ready.then_some(Bus { node, inode })
         })
         .collect()
 }

@@ -143,6 +143,33 @@ fn a_dark_picture_with_a_lamp_in_it_is_not_black() {
 }
 
 #[test]
+fn a_picture_of_one_colour_is_not_black_and_neither_is_half_a_picture() {
+    for (width, height) in [
+        (64, 64),
+        (160, 120),
+        (224, 224),
+        (320, 240),
+        (640, 480),
+        (1280, 720),
+    ] {
+        let mut frame = Frame::new(PixelFormat::Rgb8, width, height).unwrap();
+        for colour in 0..3 {
+            for (index, byte) in frame.data_mut().iter_mut().enumerate() {
+                *byte = if index % 3 == colour { 200 } else { 0 };
+            }
+            assert!(!black(frame.view()), "{width}x{height}, colour {colour}");
+        }
+        for odd in [0, 1] {
+            let row = 3 * width as usize;
+            for (index, byte) in frame.data_mut().iter_mut().enumerate() {
+                *byte = if index % row / 3 % 2 == odd { 200 } else { 0 };
+            }
+            assert!(!black(frame.view()), "{width}x{height}, columns {odd}");
+        }
+    }
+}
+
+#[test]
 fn waits_grow_to_a_limit_and_start_again() {
     let mut backoff = Backoff::default();
     let waits: Vec<_> = (0..7).map(|_| backoff.wait().as_millis()).collect();

@@ -72,6 +72,21 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_makes_the_first_check_due_at_once() {
+        let mut rotation = Rotation::default();
+        let start = Time::from_nanos(1);
+        assert_eq!(rotation.due(start, 4), Some(1));
+        let share = CHECK_EVERY / 5;
+        // At the very moment, and not before it.
+        let due = Time::from_nanos(0) + share;
+        let before = Time::from_nanos(due.as_nanos() - 1);
+        assert_eq!(rotation.due(before, 4), None);
+        assert_eq!(rotation.due(due, 4), Some(2));
+        rotation.restart(before);
+        assert_eq!(rotation.due(before, 4), Some(1));
+    }
+
+    #[test]
     fn a_pause_is_not_caught_up() {
         let mut rotation = Rotation::default();
         let mut now = Time::from_nanos(1);

@@ -263,9 +263,25 @@ fn assert_change_detected(wheels: Wheels, steady: Output, change: impl Fn(&Chip)
 fn a_reset_is_detected_and_corrected() {
     assert_change_detected(wheels(&servo(), &controller()), FAILSAFE, Chip::reset);
     assert_change_detected(Wheels::Differential(MOTORS), FAILSAFE, Chip::reset);
-    // Sleep mode, with the other registers unchanged.
-    let sleep = |chip: &Chip| chip.poke(0, 0x31);
-    assert_change_detected(wheels(&servo(), &controller()), DISARMED, sleep);
+    // Sleep mode, no auto-increment; the other registers are unchanged.
+    for mode1 in [0x31, 0x01] {
+        let change = |chip: &Chip| chip.poke(0, mode1);
+        assert_change_detected(wheels(&servo(), &controller()), DISARMED, change);
+    }
+}
+
+/// It is cleared by a reset only (NXP's data sheet, table 5), so that the failure lasts.
+#[test]
+fn an_external_clock_is_a_failure_as_long_as_it_is_set() {
+    let chip = Chip::new();
+    let mut motors = servo_driver(&chip);
+    motors.write(at(0), &FAILSAFE).unwrap();
+    chip.poke(0, 0x61);
+    let failed = (1..=200).find(|&tick| motors.write(at(5 * tick), &FAILSAFE).is_err());
+    let failed = failed.expect("not detected within a second");
+    for tick in failed..failed + 100 {
+        motors.write(at(5 * tick), &FAILSAFE).unwrap_err();
+    }
 }
 
 #[test]
