@@ -4,9 +4,9 @@
 //! [`topics`], each a JSON message with its JSON schema. Pictures and messages have Foxglove's
 //! schemas, so that a log opens in Foxglove.
 //!
-//! - [`Logger`] is an observer of a pilot's tap, on a thread of its own. It keeps the last
-//!   [`Settings::seconds`] in memory, and writes them at each stop and at the end of the drive; or
-//!   it writes the whole drive. The pilot's loop does not know of it.
+//! - [`Logger`] is an observer of a pilot's tap, on a thread of its own. It keeps the last 30
+//!   seconds in memory, and writes them at each stop and at the end of the drive; or it writes the
+//!   whole drive. The pilot's loop does not know of it.
 //! - [`Store`] names the logs of a folder, and limits their number and size.
 //! - [`Reader`] reads a log whose end may be missing: all chunks that are whole. A file with any
 //!   content ends in a [`ReadError`] and takes bounded memory.

@@ -44,7 +44,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// A request for pictures holds two seconds.
 const REQUEST: Duration = Duration::from_secs(1);
 /// How long the last entries are kept before a stop, milliseconds.
-const SECONDS: f64 = 30_000.0;
+const KEPT_MS: f64 = 30_000.0;
 /// How much of what follows a stop is part of its log, milliseconds.
 const AFTERWARDS: f64 = 1_000.0;
 /// When a stop's log is written at the latest.
@@ -156,7 +156,7 @@ impl<F: Fn(&str)> Log<F> {
             settings,
             report,
             reported: false,
-            buffer: Buffer::new(SECONDS, MOST_MEMORY),
+            buffer: Buffer::new(KEPT_MS, MOST_MEMORY),
             open: None,
             not_before: None,
             stopped: false,
