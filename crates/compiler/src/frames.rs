@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
-use pilotage_vehicle::Time;
-use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
+use pilotage_vision::{Preprocess, VisionError, resize_recorded};
 
 use crate::progress::Progress;
 
@@ -155,48 +154,20 @@ impl Frames {
 
 /// The pixels of the network's input.
 fn resize(path: &Path, picture: &Picture, preprocess: &Preprocess) -> Result<Vec<u8>, FramesError> {
-    let owned = || path.to_owned();
     let (width, height) = (picture.width, picture.height);
-    let vision = Vision::new(preprocess, width, height, PixelFormat::Rgb8);
-    let expected = (preprocess.width, preprocess.height);
-    let mut vision = match vision {
-        Err(VisionError::CropOutside { .. }) if (width, height) == expected => {
-            let whole = Preprocess {
-                crop: None,
-                ..preprocess.clone()
-            };
-            Vision::new(&whole, width, height, PixelFormat::Rgb8)
-        }
-        Err(VisionError::CropOutside { .. }) => {
-            return Err(FramesError::Size {
-                path: owned(),
-                width,
-                height,
-                expected,
-            });
-        }
-        vision => vision,
-    }
-    .map_err(|source| FramesError::Vision {
-        path: owned(),
-        source,
-    })?;
-    let mut pixels = vec![0; vision.output_len()];
-    let view = FrameView {
-        format: PixelFormat::Rgb8,
-        width,
-        height,
-        data: &picture.rgb,
-        captured: Time::ZERO,
-        sequence: 0,
-    };
-    vision
-        .resize_to_u8(view, &mut pixels)
-        .map_err(|source| FramesError::Vision {
-            path: owned(),
+    let resized = resize_recorded(preprocess, (width, height), &picture.rgb);
+    resized.map_err(|source| match source {
+        VisionError::CropOutside { .. } => FramesError::Size {
+            path: path.to_owned(),
+            width,
+            height,
+            expected: (preprocess.width, preprocess.height),
+        },
+        source => FramesError::Vision {
+            path: path.to_owned(),
             source,
-        })?;
-    Ok(pixels)
+        },
+    })
 }
 
 #[cfg(test)]

@@ -13,11 +13,10 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
 use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording};
-use pilotage_vehicle::Time;
-use pilotage_vision::{Crop, FrameView, PixelFormat, Preprocess, Vision, VisionError};
+use pilotage_vision::{Crop, Preprocess, VisionError, resize_recorded};
 
 use crate::dataset::{Dataset, normalised, physical};
-use crate::network::{HEIGHT, PICTURE, WIDTH};
+use crate::network::{HEIGHT, WIDTH};
 
 /// The first line of `data.csv`.
 const HEADER: &str = "image_name,v,w,timestamp";
@@ -121,10 +120,6 @@ fn resize(path: &Path, picture: Picture) -> Result<Vec<u8>, RecordingError> {
     if (width as usize, height as usize) == (WIDTH, HEIGHT) {
         return Ok(picture.rgb);
     }
-    let failed = |source| RecordingError::Resize {
-        path: path.to_owned(),
-        source,
-    };
     let mut preprocess = Preprocess::new(WIDTH as u32, HEIGHT as u32);
     preprocess.crop = Some(Crop {
         x: 0,
@@ -132,20 +127,12 @@ fn resize(path: &Path, picture: Picture) -> Result<Vec<u8>, RecordingError> {
         width,
         height: height - height / 2,
     });
-    let vision = Vision::new(&preprocess, width, height, PixelFormat::Rgb8);
-    let mut resized = vec![0; PICTURE];
-    let frame = FrameView {
-        format: PixelFormat::Rgb8,
-        width,
-        height,
-        data: &picture.rgb,
-        captured: Time::ZERO,
-        sequence: 0,
-    };
-    vision
-        .and_then(|mut vision| vision.resize_to_u8(frame, &mut resized))
-        .map_err(failed)?;
-    Ok(resized)
+    resize_recorded(&preprocess, (width, height), &picture.rgb).map_err(|source| {
+        RecordingError::Resize {
+            path: path.to_owned(),
+            source,
+        }
+    })
 }
 
 /// The encoding of a recording's images.

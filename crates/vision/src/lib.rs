@@ -28,10 +28,12 @@ mod error;
 mod frame;
 mod planes;
 mod preprocess;
+mod recorded;
 mod resample;
 mod vision;
 
 pub use error::VisionError;
 pub use frame::{Frame, FrameView, PixelFormat};
 pub use preprocess::{ColourOrder, Crop, Layout, Preprocess};
+pub use recorded::resize_recorded;
 pub use vision::Vision;

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pilotage_dataset::{DatasetError, Note, Picture, Record, Recording};
-use pilotage_vehicle::Time;
-use pilotage_vision::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
+use pilotage_vision::{Preprocess, VisionError, resize_recorded};
 
 use super::recipe::LearnedOutput;
 
@@ -243,34 +242,11 @@ fn places(records: &[Record], first: usize) -> Vec<Place> {
 
 /// The pixels of the network's input, as `pilotage compile` makes them of calibration frames.
 fn resize(path: &Path, picture: &Picture, input: &Preprocess) -> Result<Vec<u8>, FramesError> {
-    let failed = |source| FramesError::Vision {
+    let resized = resize_recorded(input, (picture.width, picture.height), &picture.rgb);
+    resized.map_err(|source| FramesError::Vision {
         path: path.to_owned(),
         source,
-    };
-    let (width, height) = (picture.width, picture.height);
-    let vision = match Vision::new(input, width, height, PixelFormat::Rgb8) {
-        // A picture that was cropped and resized when it was recorded.
-        Err(VisionError::CropOutside { .. }) if (width, height) == (input.width, input.height) => {
-            let whole = Preprocess {
-                crop: None,
-                ..input.clone()
-            };
-            Vision::new(&whole, width, height, PixelFormat::Rgb8)
-        }
-        vision => vision,
-    };
-    let mut vision = vision.map_err(failed)?;
-    let mut pixels = vec![0; vision.output_len()];
-    let frame = FrameView {
-        format: PixelFormat::Rgb8,
-        width,
-        height,
-        data: &picture.rgb,
-        captured: Time::ZERO,
-        sequence: 0,
-    };
-    vision.resize_to_u8(frame, &mut pixels).map_err(failed)?;
-    Ok(pixels)
+    })
 }
 
 #[cfg(test)]
