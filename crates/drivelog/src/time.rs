@@ -10,7 +10,7 @@ impl Timestamp {
     /// Year, month, day, hour, minute, second.
     fn parts(self) -> [u64; 6] {
         let seconds = self.0 / 1_000_000_000;
-        let [year, month, day] = date(seconds / 86_400);
+        let [year, month, day] = pilotage_vehicle::date(seconds / 86_400);
         let of_day = seconds % 86_400;
         [
             year,
@@ -37,19 +37,6 @@ impl fmt::Display for Timestamp {
             "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
         )
     }
-}
-
-/// Converts days since 1970-01-01 to year, month and day: Howard Hinnant's `civil_from_days`, which
-/// starts years in March and uses eras of 400 years.
-fn date(days: u64) -> [u64; 3] {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    [era * 400 + year + u64::from(month <= 2), month, day]
 }
 
 #[cfg(test)]

@@ -5,12 +5,14 @@
 //! Signs follow ROS REP 103: x ahead, y to the left; positive yaw rate and positive steering are to
 //! the left. Units are SI: metres, seconds, radians.
 
+mod calendar;
 mod clock;
 mod command;
 mod domain;
 mod fault;
 mod mixer;
 
+pub use calendar::date;
 pub use clock::{Clock, Monotonic, Time, monotonic};
 pub use command::{Command, Controls};
 pub use domain::Domain;

@@ -201,17 +201,9 @@ fn encode(picture: &Picture, as_jpeg: bool) -> Vec<u8> {
     bytes
 }
 
-/// The date as `26-01-31`, days after 1970-01-01 (Howard Hinnant, `civil_from_days`).
+/// The date as `26-01-31`, days after 1970-01-01.
 fn date(days: u64) -> String {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let [year, month, day] = pilotage_vehicle::date(days);
     format!("{:02}-{month:02}-{day:02}", year % 100)
 }
 
