@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use pilotage_camera::{Camera, CameraError};
 use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
-use pilotage_guard::{ArmRequest, Counters, Link, LinkError, Mode, Output, State, Status};
+use pilotage_guard::{ArmRequest, Link, LinkError, Status};
 use pilotage_vehicle::{Command, Controls, Domain, Fault, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
@@ -260,16 +260,6 @@ impl Link for NoGuard {
     }
 
     fn status(&self) -> Status {
-        Status {
-            state: State::Disarmed,
-            stop_held: false,
-            failure: None,
-            output: Output {
-                mode: Mode::Disarmed,
-                steering: 0.0,
-                throttle: 0.0,
-            },
-            counters: Counters::default(),
-        }
+        Status::disarmed()
     }
 }

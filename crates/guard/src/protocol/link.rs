@@ -3,7 +3,7 @@
 use arrayvec::ArrayString;
 use pilotage_vehicle::{Command, Fault, Time};
 
-use crate::{ArmRequest, Output, QUEUE_CAPACITY, Refusal, State};
+use crate::{ArmRequest, Mode, Output, QUEUE_CAPACITY, Refusal, State};
 
 /// A pilot's connection to a guard. All times are on the injected clock.
 ///
@@ -102,6 +102,23 @@ pub struct Status {
     pub output: Output,
     /// Counters since the guard's start.
     pub counters: Counters,
+}
+
+impl Status {
+    /// Of a guard that has done nothing yet: disarmed.
+    pub fn disarmed() -> Self {
+        Self {
+            state: State::Disarmed,
+            stop_held: false,
+            failure: None,
+            output: Output {
+                mode: Mode::Disarmed,
+                steering: 0.0,
+                throttle: 0.0,
+            },
+            counters: Counters::default(),
+        }
+    }
 }
 
 /// A guard's counters since its start.

@@ -15,10 +15,7 @@ use crate::protocol::wire::{
     FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
 };
 use crate::trim::{Point, Value};
-use crate::{
-    ArmRequest, Counters, Identification, Identity, Link, LinkError, Mode, Output, Refusal, State,
-    Status,
-};
+use crate::{ArmRequest, Identification, Identity, Link, LinkError, Refusal, Status};
 
 /// How long to wait for the reply to a stop, or to a held stop button. `pilotage stop` then kills
 /// the guard. A guard that runs replies at its next poll, within microseconds. Together with the
@@ -121,17 +118,7 @@ impl SocketLink {
             received: Cell::new(Reply {
                 answers: 0,
                 refused: None,
-                status: Status {
-                    state: State::Disarmed,
-                    stop_held: false,
-                    failure: None,
-                    output: Output {
-                        mode: Mode::Disarmed,
-                        steering: 0.0,
-                        throttle: 0.0,
-                    },
-                    counters: Counters::default(),
-                },
+                status: Status::disarmed(),
                 rejected: Rejected::default(),
             }),
             gone: Cell::new(false),
