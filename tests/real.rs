@@ -6,16 +6,19 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use pilotage_guard::{LinkError, Refusal, SocketLink};
-use rustix::process::{Pid, Signal, kill_process};
+use running::{Running, err, out, wait_for};
+use rustix::process::{Signal, kill_process};
 
 #[path = "support/film.rs"]
 mod film;
 #[path = "support/pins.rs"]
 mod pins;
+#[path = "support/running.rs"]
+mod running;
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
@@ -63,9 +66,7 @@ impl Car {
     }
 
     fn drive(&self) -> Running {
-        let mut command = self.command(&["drive", "--json"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(Some(command.spawn().unwrap()))
+        Running::start(self.command(&["drive", "--json"]))
     }
 
     /// Waits until the guard's status starts with `state`.
@@ -87,28 +88,6 @@ impl Car {
     }
 }
 
-struct Running(Option<Child>);
-
-impl Running {
-    fn kill(&self, signal: Signal) {
-        let child = self.0.as_ref().unwrap();
-        kill_process(Pid::from_child(child), signal).unwrap();
-    }
-
-    fn end(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 /// The start-up limit of a program on a busy machine.
 const START: Duration = Duration::from_secs(60);
 /// The limit for things that must be prompt, whatever else the machine does.
@@ -116,22 +95,6 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 fn wait(what: &str, done: impl FnMut() -> bool) {
     wait_for(START, what, done);
-}
-
-fn wait_for(patience: Duration, what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < patience, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -7,17 +7,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pilotage_drivelog::{Reader, Window};
+use running::{Running, err, out, wait_for};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 #[path = "support/film.rs"]
 mod film;
+#[path = "support/running.rs"]
+mod running;
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 const PERIOD: Duration = Duration::from_millis(50);
 
@@ -71,9 +74,7 @@ impl Car {
     /// stops before that is started anew, without its log.
     fn drive(&self) -> Running {
         for _ in 0..20 {
-            let mut command = self.of_car(&["drive", "--json"]);
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let running = Running(Some(command.spawn().unwrap()));
+            let running = Running::start(self.of_car(&["drive", "--json"]));
             let mut drives = false;
             wait("it drives or is stopped", || {
                 drives = self.accepted() > Some(10);
@@ -126,6 +127,10 @@ impl Car {
     }
 }
 
+fn wait(what: &str, done: impl FnMut() -> bool) {
+    wait_for(Duration::from_secs(60), what, done);
+}
+
 fn logs(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -133,47 +138,6 @@ fn logs(folder: &Path) -> Vec<PathBuf> {
     let mut logs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     logs.sort();
     logs
-}
-
-struct Running(Option<Child>);
-
-impl Running {
-    fn pid(&self) -> Pid {
-        Pid::from_child(self.0.as_ref().unwrap())
-    }
-
-    fn kill(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
-    }
-
-    fn end(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
