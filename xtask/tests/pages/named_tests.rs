@@ -1,17 +1,12 @@
 //! The tests that the safety case names exist, under these names.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Parser};
 
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap().to_owned()
-}
+use crate::root;
 
 /// The Rust files under `folder`.
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {

@@ -3,15 +3,15 @@
 //! well; building it takes longer than any step of the tests, and its list of advisories is on a
 //! server that they cannot reach.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use spdx::{Expression, LicenseReq, ParseMode};
+
+use crate::root;
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -27,11 +27,6 @@ const LICENCES: [&str; 8] = [
     "Unlicense",
     "Zlib",
 ];
-
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap().to_owned()
-}
 
 /// The packages of Cargo.lock, as `cargo metadata` describes them.
 fn packages() -> Vec<Value> {

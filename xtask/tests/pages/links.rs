@@ -1,18 +1,11 @@
 //! Links between the pages of the checkout lead to files and headings that are there.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
+use crate::root;
 
 /// The pages: those at the root and in docs/.
 fn pages() -> Vec<PathBuf> {
