@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+#[path = "support/physical.rs"]
+mod physical;
 #[path = "support/pins.rs"]
 mod pins;
 #[path = "support/processes.rs"]
@@ -50,7 +52,7 @@ impl Car {
     fn new() -> Self {
         guard_program();
         let folder = tempfile::tempdir().unwrap();
-        let engine = engine();
+        physical::write_engine(&folder.path().join("physical.engine"));
         let pictures = folder.path().join("pictures");
         fs::create_dir(&pictures).unwrap();
         for shade in 0..4_u8 {
@@ -62,7 +64,7 @@ impl Car {
         let socket = folder.path().join("guard.sock");
         let text = format!(
             "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrepeat = true\nrate = 30\n\
-             [engine]\nfile = {engine:?}\n\
+             [engine]\nfile = \"physical.engine\"\n\
              [guard]\ndeadline_ms = {}\nfirst_command_ms = 5000\nsocket = {socket:?}\n\
              [guard.throttle]\nmax = 0.2\nmin = 0.0\n{motors}",
             DEADLINE.as_millis(),
@@ -151,33 +153,6 @@ fn guard_program() {
          release build)",
         guard.display()
     );
-}
-
-/// The shipped network, compiled as if it had been trained on a physical car, once for all tests of
-/// this process.
-fn engine() -> PathBuf {
-    use std::sync::OnceLock;
-    static ENGINE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = ENGINE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines");
-        let recipe = fs::read_to_string(engines.join("pilotnet.toml")).unwrap();
-        let model = format!("{:?}", engines.join("pilotnet.onnx"));
-        let frames = format!("frames = {:?}", engines.join("frames"));
-        let recipe = recipe.replace("\"pilotnet.onnx\"", &model);
-        let recipe = recipe.replace("frames = \"frames\"", &frames);
-        let recipe = recipe.replace("domain = \"simulated\"", "domain = \"physical\"");
-        let file = folder.path().join("physical.toml");
-        fs::write(&file, recipe).unwrap();
-        let mut compile = Command::new(PILOTAGE);
-        compile.arg("compile").arg(&file).arg("--out");
-        compile.arg(folder.path().join("physical.engine"));
-        let compiled = compile.output().unwrap();
-        let printed = String::from_utf8_lossy(&compiled.stderr);
-        assert!(compiled.status.success(), "{printed}");
-        folder
-    });
-    folder.path().join("physical.engine")
 }
 
 fn wait(what: &str, done: impl Fn() -> bool) {

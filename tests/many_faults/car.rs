@@ -20,7 +20,7 @@ use crate::film::{RUN, film};
 use crate::judge::{Pulses, Sample, moves};
 use crate::processes::{children, comm, lives};
 use crate::tty::{Drain, Shell};
-use crate::{DEADLINE, FROZEN, PERIOD, PILOTAGE, RATE, load, pins};
+use crate::{DEADLINE, FROZEN, PERIOD, PILOTAGE, RATE, load, physical, pins};
 
 const KEY: u16 = 1;
 const ABS: u16 = 3;
@@ -76,7 +76,7 @@ impl Car {
         let shared = Path::new("/dev/shm");
         let folder = tempfile::tempdir_in(shared).or_else(|_| tempfile::tempdir());
         let folder = folder.unwrap();
-        compile(folder.path());
+        physical::write_engine(&folder.path().join("physical.engine"));
         let pipe = folder.path().join("camera.pipe");
         let pad = folder.path().join("pad");
         for pipe in [&pipe, &pad] {
@@ -329,24 +329,4 @@ impl Drop for Pilot {
             let _ = child.wait();
         }
     }
-}
-
-/// Compiles the shipped network as if it had been trained on a physical car.
-fn compile(folder: &Path) {
-    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines");
-    fs::copy(engines.join("pilotnet.onnx"), folder.join("physical.onnx")).unwrap();
-    let recipe = fs::read_to_string(engines.join("pilotnet.toml")).unwrap();
-    let recipe = recipe.replace("pilotnet.onnx", "physical.onnx");
-    let recipe = recipe.replace("domain = \"simulated\"", "domain = \"physical\"");
-    let frames = format!("frames = {:?}", engines.join("frames"));
-    let recipe = recipe.replace("frames = \"frames\"", &frames);
-    fs::write(folder.join("physical.toml"), recipe).unwrap();
-    let mut compile = Command::new(PILOTAGE);
-    compile
-        .arg("compile")
-        .arg("physical.toml")
-        .current_dir(folder);
-    let compiled = compile.output().unwrap();
-    let printed = String::from_utf8_lossy(&compiled.stderr);
-    assert!(compiled.status.success(), "{printed}");
 }

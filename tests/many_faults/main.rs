@@ -20,6 +20,8 @@ use rustix::process::Pid;
 
 #[path = "../support/film.rs"]
 mod film;
+#[path = "../support/physical.rs"]
+mod physical;
 #[path = "../support/pins.rs"]
 mod pins;
 #[path = "../support/processes.rs"]
@@ -151,7 +153,7 @@ fn selected() -> Vec<Fault> {
 #[test]
 fn after_any_fault_at_any_time_the_car_stops_in_time_and_stays_stopped() {
     let count = std::env::var("PILOTAGE_FAULTS").ok();
-    let count: usize = count.map_or(300, |count| count.parse().unwrap());
+    let count: usize = count.map_or(200, |count| count.parse().unwrap());
     let faults = selected();
     guard_program();
     let mut car = Car::new();
