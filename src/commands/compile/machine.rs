@@ -52,7 +52,7 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
     print(format_args!(
-        "{name}: building and proving the plan for this machine's GPU; this takes minutes"
+        "{name}: building and validating the plan for this machine's GPU; this takes minutes"
     ));
     match prepare(&bundle, &TensorRtPaths::default(), &show) {
         Ok(prepared) => say(&prepared, report),
