@@ -34,8 +34,8 @@ fn run() -> Vec<String> {
         Err(error) => return vec![format!("{RECIPES}: {error}")],
     };
     println!("cargo::rerun-if-env-changed={}", GpuPolicy::VARIABLE);
-    let wish = match GpuPolicy::from_environment() {
-        Ok(wish) => wish,
+    let gpu = match GpuPolicy::from_environment() {
+        Ok(gpu) => gpu,
         Err(error) => return vec![error.to_string()],
     };
     let mut errors = Vec::new();
@@ -51,7 +51,7 @@ fn run() -> Vec<String> {
                 for warning in compiled.warnings {
                     println!("cargo::warning={warning}");
                 }
-                errors.extend(plan(&name, &compiled.bytes, wish));
+                errors.extend(plan(&name, &compiled.bytes, gpu));
                 match fs::write(&engine, compiled.bytes) {
                     Ok(()) => add_entry(&mut table, &name, &engine),
                     Err(error) => errors.push(format!("{}: {error}", engine.display())),
@@ -76,9 +76,9 @@ fn run() -> Vec<String> {
 
 /// Builds the TensorRT plan if this machine can use it. Returns an error only if the plan is
 /// required.
-fn plan(name: &str, engine: &[u8], wish: GpuPolicy) -> Option<String> {
+fn plan(name: &str, engine: &[u8], gpu: GpuPolicy) -> Option<String> {
     let here = env::var_os("HOST") == env::var_os("TARGET");
-    if wish == GpuPolicy::Off || (!here && wish == GpuPolicy::Auto) {
+    if gpu == GpuPolicy::Off || (!here && gpu == GpuPolicy::Auto) {
         return None;
     }
     if !here {
@@ -93,7 +93,7 @@ fn plan(name: &str, engine: &[u8], wish: GpuPolicy) -> Option<String> {
         Err(error) => return Some(format!("{name}: {error}")),
     };
     let error = prepare(&bundle, &TensorRtPaths::default(), &|_| true).err()?;
-    if wish == GpuPolicy::Require {
+    if gpu == GpuPolicy::Require {
         return Some(format!("{name}: {error}"));
     }
     if !error.is_absence() {

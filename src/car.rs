@@ -6,6 +6,7 @@
 mod camera;
 mod circuit;
 mod gamepad;
+mod range;
 mod settings;
 mod validate;
 

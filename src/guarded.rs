@@ -71,7 +71,7 @@ pub enum GuardedError {
     Ended(ExitStatus),
     /// The guard started, but did not accept its pilot.
     #[error("the guard was started, but did not accept its pilot: {0}")]
-    Hello(#[from] HelloError),
+    Hello(HelloError),
 }
 
 /// The outputs of a guard process for the simulated car's motors.
@@ -185,7 +185,8 @@ impl GuardProcess {
             watch: Some(watch),
         };
         let mut link = SocketLink::over(ours);
-        link.hello(engine, &Identification::of_limits(limits))?;
+        link.hello(engine, &Identification::of_limits(limits))
+            .map_err(GuardedError::Hello)?;
         Ok((guarded, link))
     }
 }
@@ -199,12 +200,12 @@ impl Drop for GuardProcess {
     }
 }
 
-/// How often the watch thread checks whether it shall end.
+/// How often the watch thread checks whether it must end.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Forwards the guard's outputs, which the guard sends at each tick. If no output comes for a
 /// deadline, the guard is dead or frozen: it is killed, so that it never sends again, and the
-/// motors get failsafe.
+/// motors are set to failsafe.
 fn watch(
     mut child: Child,
     outputs: &OwnedFd,

@@ -27,7 +27,7 @@ pub trait Requests {
     /// Fails if the car cannot be stopped.
     fn stop(&mut self) -> Result<(), RequestError>;
 
-    /// Sets the stop button's level. A held button stops the car as [`stop`](Self::stop) does, and
+    /// Sets whether the stop button is held. A held button stops the car as [`stop`](Self::stop) does, and
     /// nothing arms until it is released.
     ///
     /// # Errors

@@ -46,12 +46,12 @@ pub enum PlotError {
     #[error("{}: a contact sheet is a PNG; end its name with .png", .0.display())]
     NotPng(PathBuf),
     /// The file could not be written.
-    #[error("cannot write the picture to {}: {source}", path.display())]
+    #[error("cannot write the picture to {}: {reason}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 

@@ -208,12 +208,7 @@ impl Camera for SimulatedCamera {
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        if (frame.format(), frame.width(), frame.height()) != self.format() {
-            return Err(CameraError::FrameSize {
-                width: self.width,
-                height: self.height,
-            });
-        }
+        self.check_format(frame)?;
         let busy_until = self.busy_until();
         let sequence = self.newest(busy_until);
         let moment = self.moment(sequence);

@@ -327,7 +327,10 @@ fn the_gate_can_be_changed_on_the_command_line() {
         "--gate=speed=0.03:0.03,yaw_rate=0.01:0.01",
     ];
     let out = compile(&mixed).unwrap();
-    assert!(out.contains("raised to floating point to pass: "), "{out}");
+    assert!(
+        out.contains("kept in floating point to pass the gate: "),
+        "{out}"
+    );
 }
 
 /// As in `pilotage compile ... --export=folder | head -1`.

@@ -43,13 +43,13 @@ fn stand_ins() -> TempDir {
 }
 
 /// `pilotage` with the substitutes first in the loader's search path.
-fn pilotage(stand_ins: &TempDir, wish: &str, arguments: &[&str]) -> Output {
+fn pilotage(stand_ins: &TempDir, policy: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pilotage"))
         .args(arguments)
         .current_dir(stand_ins.path())
         .env("LD_LIBRARY_PATH", stand_ins.path())
         .env("TENSORRT_INCLUDE", "/no/such/folder")
-        .env("PILOTAGE_TENSORRT", wish)
+        .env("PILOTAGE_TENSORRT", policy)
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -102,7 +102,7 @@ fn tensorrt_is_used_off_or_required_as_the_environment_says() {
         "-o",
         "my.engine",
     ];
-    for (wish, status, expected) in [
+    for (policy, status, expected) in [
         ("off", 0, ""),
         (
             "auto",
@@ -116,12 +116,12 @@ fn tensorrt_is_used_off_or_required_as_the_environment_says() {
             "error: PILOTAGE_TENSORRT is `gpu`; it can be auto, off or require",
         ),
     ] {
-        let output = pilotage(&machine, wish, &compile);
+        let output = pilotage(&machine, policy, &compile);
         let message = complaint(&output);
-        assert_eq!(output.status.code(), Some(status), "{wish}: {message}");
+        assert_eq!(output.status.code(), Some(status), "{policy}: {message}");
         match expected {
-            "" => assert_eq!(message, "", "{wish}"),
-            expected => assert!(message.contains(expected), "{wish}: {message}"),
+            "" => assert_eq!(message, "", "{policy}"),
+            expected => assert!(message.contains(expected), "{policy}: {message}"),
         }
     }
 }
@@ -200,7 +200,7 @@ fn an_engine_with_data_in_another_file_is_refused_before_tensorrt_is_opened() {
         change(bundle.sections.get_mut("model.qdq.onnx").unwrap());
         write_private(&machine, "bad.engine", bundle.write().unwrap());
     };
-    // An initializer `w` (crates/gpu/tests/machine.rs lists its fields).
+    // An initializer `w` (crates/gpu/tests/machine/main.rs lists its fields).
     changed(&|model| {
         model.extend_from_slice(
             b"\x3a\x24\x2a\x22\x08\x01\x10\x01\x42\x01w\x6a\x17\x0a\x08location\x12\x0b/etc/passwd\x70\x01",

@@ -1,5 +1,5 @@
 //! The guard in a separate process, on the wall clock: whatever dies or freezes, the simulated
-//! car's motors get failsafe.
+//! car's motors are set to failsafe.
 
 #![allow(
     clippy::print_stdout,

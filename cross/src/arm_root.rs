@@ -151,7 +151,9 @@ impl Emulation {
         };
         match Invocation::privileged(&script).succeeds()? {
             true => Ok(emulation),
-            false => bail!("the kernel cannot be told to run arm64 programs by qemu (binfmt_misc)"),
+            false => {
+                bail!("the kernel cannot be configured to run arm64 programs by qemu (binfmt_misc)")
+            }
         }
     }
 }

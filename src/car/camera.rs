@@ -8,8 +8,8 @@ use pilotage_camera::v4l::Fourcc;
 use pilotage_camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
 use pilotage_config::{ConfigError, Source, nearest};
 
+use super::range::{milliseconds, within};
 use super::settings::{CameraSettings, ControlSetting};
-use super::validate::{milliseconds, within};
 use pilotage_camera as camera;
 
 /// The default time-out of a frame, in frame periods. It is shorter than the guard's deadline, so

@@ -5,7 +5,7 @@ use std::path::Path;
 use pilotage_config::{ConfigError, Source};
 use serde::Deserialize;
 
-use super::validate::{milliseconds, within};
+use super::range::{milliseconds, within};
 use pilotage_gamepad::{Axis, AxisName, Button, GamepadConfig, Mapping, Rest};
 
 /// `[gamepad]`. If no key that names an axis or a button is set, the mapping of a known gamepad is

@@ -1,4 +1,6 @@
 mod documentation;
+mod errors;
+mod gamepad;
 
 use std::fs;
 
@@ -7,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::signature;
-use pilotage_gamepad::{Mapping, Rest};
+use pilotage_gamepad::Mapping;
 use pilotage_simulator::{Preset, TyreCar};
 
 fn refused(text: &str) -> String {
@@ -76,97 +78,6 @@ fn every_commented_key_of_the_default_file_can_be_used() {
         ..GamepadConfig::default()
     };
     assert_eq!(pad, usual);
-}
-
-#[test]
-fn the_gamepad_table_enables_the_gamepad() {
-    assert_eq!(accepted("").gamepad, None);
-    assert_eq!(
-        accepted("[gamepad]").gamepad,
-        Some(GamepadConfig::default())
-    );
-    let pad = accepted(
-        "[gamepad]\nthrottle = \"ABS_RZ\"\nthrottle_rests = \"end\"\nstop = \"BTN_B\"\n\
-         steering_inverted = true\nsilence_ms = 800",
-    );
-    let pad = pad.gamepad.unwrap();
-    let mapping = pad.mapping.unwrap();
-    assert_eq!(mapping.throttle.axis.to_string(), "ABS_RZ");
-    assert_eq!(mapping.throttle.rest, Rest::End);
-    assert!(mapping.steering.inverted);
-    // Another name of the same button.
-    assert_eq!(mapping.stop, Mapping::default().stop);
-    assert_eq!(pad.silence, Duration::from_millis(800));
-}
-
-#[test]
-fn one_named_axis_or_button_overrides_the_known_mapping() {
-    // The mapping of a known gamepad is used only if the file names no axis or button.
-    for nothing in [
-        "",
-        "name = \"Xbox\"",
-        "dead_zone = 0.1\nthrottle_scale = 0.5",
-    ] {
-        let pad = accepted(&format!("[gamepad]\n{nothing}")).gamepad.unwrap();
-        assert_eq!(pad.mapping, None, "{nothing}");
-    }
-    for named in [
-        "steering = \"ABS_X\"",
-        "steering_inverted = false",
-        "throttle = \"ABS_RY\"",
-        "throttle_inverted = false",
-        "throttle_rests = \"middle\"",
-        "dead_man = \"BTN_TL\"",
-        "arm = \"BTN_START\"",
-        "stop = \"BTN_EAST\"",
-    ] {
-        let pad = accepted(&format!("[gamepad]\n{named}")).gamepad.unwrap();
-        assert_eq!(pad.mapping, Some(Mapping::default()), "{named}");
-    }
-    for unknown in ["\"centre\"", "\"\"", "1"] {
-        let error = refused(&format!("[gamepad]\nthrottle_rests = {unknown}"));
-        assert!(error.starts_with("car.toml:2: "), "{error}");
-    }
-}
-
-#[test]
-fn invalid_gamepad_settings_are_refused_with_their_line() {
-    for (key, value, expected) in [
-        ("stop", "\"btn_start\"", "did you mean `BTN_START`?"),
-        (
-            "steering",
-            "\"ABS_RUDER\"",
-            "no axis `ABS_RUDER`: did you mean `ABS_RUDDER`?",
-        ),
-        (
-            "dead_man",
-            "\"BTN_TOP_LEFT_SHOULDER\"",
-            "the kernel has no button `BTN_TOP_LEFT",
-        ),
-        ("stop", "\"BTN_ESAT\"", "did you mean `BTN_EAST`?"),
-        ("arm", "\"ABS_X\"", "the kernel has no button `ABS_X`"),
-        (
-            "arm",
-            "\"BTN_TL\"",
-            "is BTN_TL, and so is `gamepad.dead_man`",
-        ),
-        (
-            "throttle",
-            "\"ABS_X\"",
-            "is ABS_X, and so is `gamepad.steering`",
-        ),
-        ("device", "\"\"", "must not be empty"),
-        ("dead_zone", "0.6", "must be from 0 to 0.5, and is 0.6"),
-        ("throttle_scale", "0.0", "must be from 0.01 to 1, and is 0"),
-        ("silence_ms", "nan", "must be from 50 to 5000, and is NaN"),
-    ] {
-        let error = refused(&format!("[gamepad]\n{key} = {value}"));
-        let at = format!("car.toml:2: `gamepad.{key}`: ");
-        assert!(error.starts_with(&at), "{error}");
-        assert!(error.contains(expected), "{error}");
-    }
-    let near = refused("[gamepad]\ndeadman = \"BTN_TL\"");
-    assert!(near.contains("did you mean `dead_man`?"), "{near}");
 }
 
 #[test]
@@ -338,153 +249,6 @@ fn default_times_follow_the_frame_rate() {
 }
 
 #[test]
-fn errors_name_their_line_and_key() {
-    for (text, expected) in [
-        (
-            "[mixer]\n\nwheelbse = 0.3",
-            "car.toml:3: unknown key `wheelbse`: did you mean `wheelbase`?",
-        ),
-        (
-            "[guard.throttel]",
-            "car.toml:1: unknown key `throttel`: did you mean `throttle`?",
-        ),
-        (
-            "[guard.steering]\nfail_safe = 0",
-            "car.toml:2: unknown key `fail_safe`: did you mean `failsafe`?",
-        ),
-        (
-            "[car]\nkind = \"akermann\"",
-            "car.toml:2: unknown value `akermann`: did you mean `ackermann`?",
-        ),
-        (
-            "[car]\npreset = \"donkycar\"",
-            "car.toml:2: unknown value `donkycar`: did you mean `donkeycar`?",
-        ),
-        (
-            "[simulator]\nfriction = 3",
-            "car.toml:2: `simulator.friction`: must be from 0.1 to 2, and is 3",
-        ),
-        (
-            "[simulator]\npace = \"real \"",
-            "car.toml:2: unknown value `real `: did you mean `real`?",
-        ),
-        (
-            "[camera]\nwidth = 8",
-            "car.toml:2: `camera.width`: must be from 16 to 4096, and is 8",
-        ),
-        (
-            "[camera]\nup = nan",
-            "car.toml:2: `camera.up`: must be from 0.02 to 5, and is NaN",
-        ),
-        (
-            "[simulator]\nseed = -1",
-            "car.toml:2: `simulator.seed`: invalid value: integer `-1`, expected u64",
-        ),
-    ] {
-        assert_eq!(refused(text), expected, "{text}");
-    }
-}
-
-#[test]
-fn every_rule_names_its_key() {
-    for (text, line, key) in [
-        ("[car]\nname = \"\"", 2, "car.name"),
-        ("[camera]\nkind = \"v4m\"", 2, "camera.kind"),
-        ("[actuator]\nkind = \"pca9685\"", 2, "actuator.kind"),
-        ("[engine]\ngpu_start_s = 0", 2, "engine.gpu_start_s"),
-        ("[mixer]\nwheelbase = -1", 2, "mixer.wheelbase"),
-        ("[mixer]\nsteering_range = 2", 2, "mixer.steering_range"),
-        (
-            "[mixer]\nspeed_to_throttle = [[0, 0], [1, 2]]",
-            2,
-            "mixer.speed_to_throttle",
-        ),
-        ("[camera]\nheight = 5000", 2, "camera.height"),
-        ("[camera]\nrate = 0", 2, "camera.rate"),
-        ("[camera]\nhorizontal_fov = 3.1", 2, "camera.horizontal_fov"),
-        ("[camera]\nforward = 6", 2, "camera.forward"),
-        ("[camera]\nleft = -6", 2, "camera.left"),
-        ("[camera]\npitch = 2", 2, "camera.pitch"),
-        ("[camera]\nyaw = 4", 2, "camera.yaw"),
-        ("[camera]\nroll = -4", 2, "camera.roll"),
-        ("[simulator]\ncircuit = \"simpel\"", 2, "simulator.circuit"),
-        ("[simulator]\nroad_width = 0.1", 2, "simulator.road_width"),
-        ("[simulator]\nline_width = 3", 2, "simulator.line_width"),
-        ("[simulator]\nlaps = 0", 2, "simulator.laps"),
-        ("[simulator]\nfriction = nan", 2, "simulator.friction"),
-        (
-            "[simulator]\nfriction = 1\nfriction_seed = 3",
-            3,
-            "simulator.friction_seed",
-        ),
-        ("[simulator]\nlatency_ms = -1", 2, "simulator.latency_ms"),
-        ("[simulator]\ntime_limit = inf", 2, "simulator.time_limit"),
-        ("[engine]\nname = \"\"", 2, "engine.name"),
-        ("[engine]\nfile = \"\"", 2, "engine.file"),
-        ("[engine]\nthreads = 0", 2, "engine.threads"),
-        (
-            "[engine]\ninstruction_set = \"mmx\"",
-            2,
-            "engine.instruction_set",
-        ),
-        ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
-        ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),
-        ("[guard]\nmax_age_ms = 151", 2, "guard.max_age_ms"),
-        (
-            "[guard]\nfirst_command_ms = 100",
-            2,
-            "guard.first_command_ms",
-        ),
-        ("[guard.steering]\nmax = 1.5", 2, "guard.steering.max"),
-        (
-            "[guard.steering]\nmin = 1\nmax = 0",
-            2,
-            "guard.steering.min",
-        ),
-        (
-            "[guard.steering]\nmax = 0.5\ndisarmed = 0.7",
-            3,
-            "guard.steering.disarmed",
-        ),
-        (
-            "[guard.throttle]\nfailsafe = 0.1",
-            2,
-            "guard.throttle.failsafe",
-        ),
-        (
-            "[guard.throttle]\nslew_per_second = 0",
-            2,
-            "guard.throttle.slew_per_second",
-        ),
-        // A deadline that does not fit the rate is the error, not the rate.
-        (
-            "[camera]\nrate = 10\n[guard]\ndeadline_ms = 150",
-            4,
-            "guard.deadline_ms",
-        ),
-    ] {
-        let message = refused(text);
-        let expected = format!("car.toml:{line}: `{key}`: ");
-        assert!(message.starts_with(&expected), "{text}\n{message}");
-    }
-}
-
-#[test]
-fn camera_and_actuator_must_both_be_simulated_or_physical() {
-    let camera = "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\n";
-    let message = refused(camera);
-    assert!(
-        message.contains("`actuator.kind`: is `simulator`"),
-        "{message}"
-    );
-    let message = refused("[actuator]\nkind = \"dry-run\"");
-    assert!(message.starts_with("car.toml: `camera.kind`"), "{message}");
-    let both = format!("{camera}[actuator]\nkind = \"dry-run\"\n");
-    let car = Car::from_toml("car.toml", &both).unwrap();
-    assert_eq!(car.actuator.kind, pilotage_guard::drivers::Kind::DryRun);
-}
-
-#[test]
 fn guard_and_pilot_read_the_same_settings() {
     let real = "[camera]\nkind = \"folder\"\nfolder = \"pictures\"\nrate = 30\n\
                 [guard]\ndeadline_ms = 200\nsocket = \"/run/here.sock\"\n\
@@ -495,18 +259,6 @@ fn guard_and_pilot_read_the_same_settings() {
         let guarded = GuardedCar::from_toml("car.toml", text).unwrap();
         assert_eq!(car.guarded(), guarded, "{text}");
     }
-}
-
-#[test]
-fn errors_of_the_command_line_name_it() {
-    let error = Car::load_with(None, |settings| settings.guard.deadline_ms = Some(20.0));
-    let message = error.unwrap_err().to_string();
-    assert!(
-        message.starts_with("command line: `guard.deadline_ms`: "),
-        "{message}"
-    );
-    let car = Car::load_with(None, |settings| settings.simulator.laps = 4).unwrap();
-    assert_eq!(car.simulator.laps, 4);
 }
 
 #[test]
@@ -546,29 +298,6 @@ fn relative_paths_are_resolved_from_the_file_that_names_them() {
 }
 
 #[test]
-fn an_invalid_file_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = Car::load(&folder.path().join("none.toml")).unwrap_err();
-    assert!(missing.to_string().contains("none.toml"), "{missing}");
-    let file = folder.path().join("huge.toml");
-    fs::write(&file, vec![b'\n'; LONGEST_FILE as usize + 1]).unwrap();
-    assert!(matches!(
-        Car::load(&file),
-        Err(CarError::Read(ReadError::TooLong {
-            limit: LONGEST_FILE,
-            ..
-        }))
-    ));
-    fs::write(&file, vec![b'\n'; LONGEST_FILE as usize]).unwrap();
-    Car::load(&file).unwrap();
-    fs::write(&file, [0xff, 0xfe]).unwrap();
-    assert!(matches!(
-        Car::load(&file),
-        Err(CarError::Read(ReadError::Unreadable { .. }))
-    ));
-}
-
-#[test]
 fn a_misspelt_engine_is_reported_with_its_line() {
     assert_eq!(
         refused("[engine]\nname = \"pilotnt\""),
@@ -578,7 +307,7 @@ fn a_misspelt_engine_is_reported_with_its_line() {
     assert_eq!(
         accepted("[engine]\nname = \"pilotnt\"\nfile = \"my.engine\"").engine,
         EngineSource::File("my.engine".into()),
-        "no one asks for it then"
+        "a file takes precedence over a name"
     );
 }
 

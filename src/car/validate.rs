@@ -1,7 +1,5 @@
 //! Converts settings to a checked car, or to an error that names the place in the file.
 
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use pilotage_simulator::{CameraSpec, CarKind, Circuit, Preset, TyreCar, random_f
 use pilotage_vehicle::{Mixer, MixerError};
 use tensorrt_rs::Transfer;
 
+use super::range::{milliseconds, within};
 use super::settings::{
     BackendKind, CameraSettings, CarPreset, EngineSettings, GpuMemory, Kind, LogKeep, LogSettings,
     MixerSettings, Settings, SimulatorSettings,
@@ -208,23 +207,6 @@ fn arrives_in_time(
     }
 }
 
-/// `value`, if it is within `range`; NaN is never within it.
-pub(super) fn within<T: PartialOrd + fmt::Display>(
-    source: &Source<'_>,
-    key: &str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<T, ConfigError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let (least, most) = (range.start(), range.end());
-    Err(source.error(
-        key,
-        format!("must be from {least} to {most}, and is {value}"),
-    ))
-}
-
 fn camera(source: &Source<'_>, written: &CameraSettings) -> Result<CameraSpec, ConfigError> {
     let number = |key: &str, value, range| within(source, &format!("camera.{key}"), value, range);
     let pixels = |key: &str, value: u32| {
@@ -355,8 +337,4 @@ fn trust(source: &Source<'_>, written: &EngineSettings) -> Result<Trust, ConfigE
         keys: keys.collect::<Result<_, _>>()?,
         required,
     })
-}
-
-pub(super) fn milliseconds(value: f64) -> Duration {
-    Duration::from_secs_f64(value / 1e3)
 }

@@ -1,7 +1,6 @@
 //! `pilotage compile`: compiles a recipe or a model to an engine file.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +10,7 @@ use pilotage_compiler::{
     OnGateFailure, Precision, Progress, Recipe, ThrottleRecipe, compile_observed, draft,
     read_recipe_text,
 };
-use pilotage_config::Source;
+use pilotage_config::{Source, write_atomically};
 use pilotage_console::print;
 use pilotage_engine::{Bundle, Meaning};
 use pilotage_gpu::GpuPolicy;
@@ -49,7 +48,7 @@ pub struct Options {
     /// A folder of frames as the car sees them, to calibrate ranges and to validate the engine
     #[arg(long, value_name = "FOLDER")]
     calibration: Option<PathBuf>,
-    /// The most frames that are used; of more, so many are chosen evenly [default: 1000]
+    /// The largest number of frames that are used; of more, this many are chosen evenly [default: 1000]
     #[arg(long, value_name = "N")]
     max_frames: Option<usize>,
     /// How ranges are chosen: minmax, percentile, entropy or mse
@@ -111,7 +110,7 @@ pub struct Options {
 /// Fails if the engine cannot be compiled; the message names the place in the file, and nothing is
 /// written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let wish = match options.for_this_machine {
+    let gpu = match options.for_this_machine {
         true => GpuPolicy::Require,
         false => GpuPolicy::from_environment()?,
     };
@@ -150,7 +149,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for warning in &compiled.warnings {
         pilotage_console::say(format_args!("warning: {warning}"));
     }
-    write(&out, &compiled.bytes)?;
+    write_atomically(&out, &compiled.bytes)?;
     if let Some(folder) = &options.export {
         export(folder, &name, &compiled)?;
     }
@@ -162,7 +161,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let title = format!("{name}, {}", compiled.manifest.precision);
         plot::layer_picture(file, &title, &compiled.layers)?;
     }
-    machine::plan(&Bundle::read(&compiled.bytes)?, wish, options.report)?;
+    machine::plan(&Bundle::read(&compiled.bytes)?, gpu, options.report)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -217,15 +216,15 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
         (None, Some(_)) => Precision::Int8,
         (None, None) => Precision::Fp32,
     };
-    let meanings = options.outputs.iter().map(|word| match word.as_str() {
+    let meanings = options.outputs.iter().map(|text| match text.as_str() {
         "-" => Ok(None),
-        word => spelled::<Meaning>(word).map(Some),
+        text => spelled::<Meaning>(text).map(Some),
     });
     let meanings: Result<Vec<_>, String> = meanings.collect();
     let frames = options.calibration.as_deref().map(absolute).transpose()?;
     let mut calibration = frames.map(CalibrationRecipe::new);
     set_calibration(options, calibration.as_mut())?;
-    let wishes = DraftOptions {
+    let drafted = DraftOptions {
         meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
         precision,
         domain: options.domain,
@@ -234,9 +233,9 @@ fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Comp
         gate: options.gate.iter().copied().collect(),
         calibration,
     };
-    let text = draft(path, &absolute(path)?, &wishes)?;
+    let text = draft(path, &absolute(path)?, &drafted)?;
     if let Some(file) = &options.save_recipe {
-        write(file, text.as_bytes())?;
+        write_atomically(file, text.as_bytes())?;
     }
     let file = format!("the recipe for {}", path.display());
     let source = Source::new(&file, &text);
@@ -278,16 +277,16 @@ fn observed(
 }
 
 /// Parses a value as recipes write it; the error lists the valid ones.
-fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
-    serde_json::from_value(word.into()).map_err(|error| error.to_string())
+fn spelled<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-fn gate(word: &str) -> Result<(Meaning, GateLimits), String> {
+fn gate(text: &str) -> Result<(Meaning, GateLimits), String> {
     let limit = |text: &str| match text.parse::<f64>() {
         Ok(limit) if limit.is_finite() && limit >= 0.0 => Ok(limit),
         _ => Err(format!("{text} is not a number of 0 or more")),
     };
-    let (meaning, limits) = word
+    let (meaning, limits) = text
         .split_once('=')
         .ok_or("a meaning and its largest error are needed, such as steering=0.1")?;
     let (worst, root) = match limits.split_once(':') {
@@ -301,8 +300,8 @@ fn gate(word: &str) -> Result<(Meaning, GateLimits), String> {
     Ok((spelled(meaning)?, limits))
 }
 
-fn throttle(word: &str) -> Result<f32, String> {
-    match word.parse() {
+fn throttle(text: &str) -> Result<f32, String> {
+    match text.parse() {
         Ok(throttle) if throttle > 0.0 && throttle <= 1.0 => Ok(throttle),
         _ => Err("must be a number above 0 and at most 1".to_owned()),
     }
@@ -310,23 +309,6 @@ fn throttle(word: &str) -> Result<f32, String> {
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| path.display().to_string())
-}
-
-/// Writes a file atomically: a concurrent reader of `file` sees either the old content or the new.
-/// After an error the old content is kept.
-fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = (|| {
-        let mut open = File::create(&part)?;
-        open.write_all(bytes)?;
-        open.sync_all()?;
-        fs::rename(&part, file)
-    })();
-    written
-        .inspect_err(|_| drop(fs::remove_file(&part)))
-        .with_context(|| format!("{} cannot be written", file.display()))
 }
 
 /// Writes the sections that are files for other programs.
@@ -340,13 +322,13 @@ fn export(folder: &Path, name: &str, compiled: &Compiled) -> anyhow::Result<()> 
             None if section == "calibration.cache" => format!("{name}.calibration.cache"),
             None => continue,
         };
-        write(&folder.join(&file), content)?;
+        write_atomically(&folder.join(&file), content)?;
         print(folder.join(&file).display());
         count += 1;
     }
     if count == 0 {
         pilotage_console::say(format_args!(
-            "warning: {} has nothing for other runtimes, which take the model as it is",
+            "warning: {} has nothing for other runtimes: they use the model itself",
             compiled.manifest.precision
         ));
     }
@@ -365,7 +347,7 @@ fn say(out: &Path, compiled: &Compiled, report: bool) {
     parts.push(table::trials(&manifest.trials));
     if !manifest.raised.is_empty() {
         parts.push(format!(
-            "raised to floating point to pass: {}",
+            "kept in floating point to pass the gate: {}",
             manifest.raised.join(", ")
         ));
     }

@@ -31,7 +31,7 @@ pub struct Options {
     learn: bool,
 }
 
-/// How often the loop checks whether it shall end.
+/// How often the loop checks whether it must end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why the command ends without an error of the gamepad.

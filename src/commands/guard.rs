@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         pilot: Some(pilot),
         allowed: Allowed::own(),
         identification: Identification::of_limits(&limits),
-        // The simulated car is no danger to anybody.
+        // A simulated car is harmless.
         privileged: false,
     };
     let relay = Relay::new(motors.context(started_by_hand)?);

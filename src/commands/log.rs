@@ -93,7 +93,7 @@ fn none(folders: &[PathBuf]) -> String {
     )
 }
 
-/// The logs of `folders`, the newest last. A folder that cannot be read is passed over, unless it
+/// The logs of `folders`, the newest last. A folder that cannot be read is skipped, unless it
 /// `is_named`.
 fn logs(folders: &[PathBuf], is_named: bool) -> anyhow::Result<Vec<LogFile>> {
     let mut all = Vec::new();

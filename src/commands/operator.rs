@@ -150,7 +150,7 @@ pub fn stop(options: &Options) -> anyhow::Result<ExitCode> {
                 print(format_args!("  {car}"));
             }
             Ok(Stopped::WithoutGuard { car, killed: None }) => {
-                print("there is no guard; the motors got failsafe");
+                print("there is no guard; failsafe was written to the motors");
                 print(format_args!("  {car}"));
             }
             Err(error) => {

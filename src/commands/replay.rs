@@ -101,7 +101,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let report = Report::of(&recording, unit, &compared, options.max_mae)?;
     for engine in report.opposed() {
         say(format_args!(
-            "warning: engine `{engine}` steers against the recording: is the sign of one of both \
+            "warning: engine `{engine}` steers against the recording: is the sign of one of them \
              reversed? `pilotage data show` checks the recording's"
         ));
     }
@@ -215,7 +215,7 @@ impl Options {
     }
 }
 
-/// Checks before the long part that a file can be written. An empty one is left by an error.
+/// Checks before the long part that a file can be written. After an error an empty one may remain.
 fn writable(file: &Path) -> anyhow::Result<()> {
     let opened = OpenOptions::new().create(true).append(true).open(file);
     opened.with_context(|| format!("{} cannot be written", file.display()))?;

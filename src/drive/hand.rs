@@ -159,7 +159,7 @@ impl HandDriver {
         }
         let hand = pad.hand();
         let presses = hand.take_presses();
-        let request = hand.wish(now);
+        let request = hand.request(now);
         let requests = requests(&mut self.operator, &mut self.link);
         self.orders.obey(presses, requests, &say);
         while let Some(notice) = hand.notice(now, true) {
@@ -269,7 +269,7 @@ impl Driver for HandDriver {
         report.hand = Some(HandPart {
             gamepad: match self.stop_proven() {
                 true => self.gamepad.clone(),
-                false => format!("{}, its stop button not proven", self.gamepad),
+                false => format!("{}, its stop button not tested", self.gamepad),
             },
             commands: self.sequence,
         });

@@ -85,8 +85,8 @@ const SOURCES: [&str; 6] = [
     "FALLBACK",
     "by hand",
     "by hand, released",
-    "by hand, stop button not proven",
-    "by hand, released, stop button not proven",
+    "by hand, stop button not tested",
+    "by hand, released, stop button not tested",
 ];
 /// The index of the first text for an operator.
 const BY_HAND: u8 = 2;
@@ -300,7 +300,7 @@ mod tests {
                 lap,
                 hand(false, false),
                 "lap  50.0 %    4.00 m/s   -0.100 m off the line   by hand, released, stop button \
-                 not proven",
+                 not tested",
             ),
         ] {
             let text = shown(View { progress, source });

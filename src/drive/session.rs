@@ -297,7 +297,7 @@ impl Session {
             return Ok(());
         }
         match disarmed {
-            Err(LinkError::Gone) => say("the guard is gone: its motors got failsafe"),
+            Err(LinkError::Gone) => say("the guard is gone: failsafe was written to its motors"),
             disarmed => disarmed.context("the guard did not disarm the car")?,
         }
         if matches!(ending, Ending::Signal) {

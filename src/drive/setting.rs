@@ -105,7 +105,7 @@ impl Setting {
             (Err(error), Self::Physical { own_guard: None }) => {
                 say(&format!("{error}; its service writes failsafe"));
             }
-            (Err(error), _) => say(&format!("{error}; its motors get failsafe")),
+            (Err(error), _) => say(&format!("{error}; failsafe is written to its motors")),
         }
     }
 }

@@ -166,7 +166,7 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pilotage_engine::{Bins, Decode, ElementType, Layout};
+    use pilotage_engine::{AxisOrder, Bins, Decode, ElementType};
 
     fn output(name: &str, index: usize, meaning: Meaning) -> Output {
         Output {
@@ -184,7 +184,7 @@ mod tests {
             name: name.into(),
             shape: vec![1, len],
             element_type: ElementType::F32,
-            layout: Layout::Plain,
+            layout: AxisOrder::Model,
         }
     }
 

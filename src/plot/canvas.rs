@@ -262,9 +262,9 @@ impl Canvas {
     /// Writes the picture: a bitmap as PNG.
     pub(super) fn save(self, file: &Path) -> Result<(), PlotError> {
         let size = self.size;
-        let failed = |source| PlotError::Write {
+        let failed = |reason| PlotError::Write {
             path: file.to_owned(),
-            source,
+            reason,
         };
         let pixels = match self.surface {
             Surface::Vector(document) => {
@@ -277,7 +277,7 @@ impl Canvas {
         let written = image::save_buffer_with_format(file, &pixels, width, height, colour, format);
         written.map_err(|error| {
             failed(match error {
-                ImageError::IoError(source) => source,
+                ImageError::IoError(reason) => reason,
                 other => std::io::Error::other(other),
             })
         })

@@ -34,7 +34,7 @@ impl Quantity {
         }
     }
 
-    /// The name and the unit, for people.
+    /// The name and the unit, for tables and plots.
     pub fn title(self) -> &'static str {
         match self {
             Self::Steering => "steering, -1 to 1, left positive",
@@ -122,7 +122,7 @@ impl Unit {
     }
 
     /// The unit of all engines' answers and of the recording. With a car's `[mixer]` answers are
-    /// converted to what its guard would get, or to what the recording has.
+    /// converted to what its guard would receive, or to what the recording has.
     ///
     /// # Errors
     /// When there is none.
@@ -219,7 +219,7 @@ impl Pair {
     }
 }
 
-/// The pairs of one quantity, and how many answers were no numbers.
+/// The pairs of one quantity, and how many answers were not numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
     pub pairs: Vec<Pair>,

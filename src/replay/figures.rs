@@ -27,7 +27,7 @@ pub(crate) struct Figures {
     pub bias: f64,
     /// The largest absolute error.
     pub largest: f64,
-    /// Pearson's coefficient; `None` if one of both is constant.
+    /// Pearson's coefficient; `None` if one of them is constant.
     pub correlation: Option<f64>,
     /// `None` if the predictions follow the recording at no lag.
     pub lag: Option<Lag>,
@@ -158,7 +158,7 @@ fn lag(pairs: &[Pair]) -> Option<Lag> {
 }
 
 /// The correlation of the recording with the predictions `lag` frames later, over all runs, and the
-/// number of pairs. `None` if one of both is constant.
+/// number of pairs. `None` if one of them is constant.
 fn correlation(runs: &[&[Pair]], lag: i64) -> Option<(f64, usize)> {
     let skip = usize::try_from(lag.unsigned_abs()).ok()?;
     let pairs = || {

@@ -92,12 +92,7 @@ impl Camera for OutOfProcessCamera {
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        if (frame.format(), frame.width(), frame.height()) != self.format() {
-            return Err(CameraError::FrameSize {
-                width: self.width,
-                height: self.height,
-            });
-        }
+        self.check_format(frame)?;
         let origin = *self.origin.get_or_insert_with(monotonic);
         let period = (self.period.as_nanos() as u64).max(1);
         let passed = monotonic().since(origin).as_nanos() as u64;

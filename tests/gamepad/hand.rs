@@ -1,4 +1,4 @@
-//! The wishes that result from a gamepad's events.
+//! The requests that result from a gamepad's events.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn sticks_command_steering_and_throttle() {
         report(&mut hand, 1000, &[axis(code, value)]);
         let DriveRequest {
             steering, throttle, ..
-        } = hand.wish(at(1000));
+        } = hand.request(at(1000));
         (steering, throttle)
     };
     assert_eq!(with(STEERING, -32768), (1.0, 0.0), "left is to the left");
@@ -35,8 +35,8 @@ fn inverted_axes_command_the_opposite() {
         1000,
         &[axis(STEERING, -32768), axis(THROTTLE, -32768)],
     );
-    let wish = hand.wish(at(1000));
-    assert_eq!((wish.steering, wish.throttle), (-1.0, -0.1));
+    let request = hand.request(at(1000));
+    assert_eq!((request.steering, request.throttle), (-1.0, -0.1));
 }
 
 #[test]
@@ -53,11 +53,11 @@ fn a_trigger_rests_at_its_end() {
     let mut hand = hand_with(&car, [RANGE, trigger]);
     hand.know(at(0), at_rest());
     report(&mut hand, 0, &[button(DEAD_MAN, true)]);
-    assert_eq!(hand.wish(at(0)).throttle, 0.0);
+    assert_eq!(hand.request(at(0)).throttle, 0.0);
     report(&mut hand, 0, &[axis(5, 1023)]);
-    assert_eq!(hand.wish(at(0)).throttle, 0.2, "half of the limit");
+    assert_eq!(hand.request(at(0)).throttle, 0.2, "half of the limit");
     report(&mut hand, 0, &[axis(5, 0)]);
-    assert_eq!(hand.wish(at(0)).throttle, 0.0);
+    assert_eq!(hand.request(at(0)).throttle, 0.0);
 }
 
 #[test]
@@ -65,17 +65,17 @@ fn a_released_or_silent_gamepad_commands_rest() {
     let car = car("", "max = 0.2");
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
-    assert_eq!(hand.wish(at(1499)).throttle, 0.2);
+    assert_eq!(hand.request(at(1499)).throttle, 0.2);
     assert_eq!(
-        hand.wish(at(1500)),
+        hand.request(at(1500)),
         DriveRequest::default(),
         "silent for 500 ms"
     );
     // Any event shows that the gamepad is alive.
     report(&mut hand, 1600, &[Input::Other]);
-    assert_eq!(hand.wish(at(1600)).throttle, 0.2);
+    assert_eq!(hand.request(at(1600)).throttle, 0.2);
     report(&mut hand, 1601, &[button(DEAD_MAN, false)]);
-    assert_eq!(hand.wish(at(1601)), DriveRequest::default());
+    assert_eq!(hand.request(at(1601)), DriveRequest::default());
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn buttons_found_held_down_must_be_released_first() {
     hand.know(at(0), found);
     report(&mut hand, 1, &[button(ARM, true), button(DEAD_MAN, true)]);
     assert!(!hand.take_presses().arm);
-    assert_eq!(hand.wish(at(1)), DriveRequest::default());
+    assert_eq!(hand.request(at(1)), DriveRequest::default());
     for pressed in [false, true] {
         report(
             &mut hand,
@@ -100,7 +100,7 @@ fn buttons_found_held_down_must_be_released_first() {
     }
     assert!(hand.take_presses().arm);
     assert!(!hand.take_presses().arm, "one press arms once");
-    assert!(hand.wish(at(2)).driven);
+    assert!(hand.request(at(2)).driven);
     // A button found down stops the car: a superfluous stop does no harm.
     let found = Snapshot {
         stop: true,
@@ -116,7 +116,7 @@ fn after_lost_events_the_state_is_queried_and_the_button_must_be_pressed_again()
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
     hand.take(at(1001), Input::Dropped);
-    assert_eq!(hand.wish(at(1001)), DriveRequest::default());
+    assert_eq!(hand.request(at(1001)), DriveRequest::default());
     hand.take(at(1001), button(ARM, true));
     assert!(!hand.wants_state(), "what is cut off is read first");
     // A stop counts, however old it is.
@@ -130,12 +130,12 @@ fn after_lost_events_the_state_is_queried_and_the_button_must_be_pressed_again()
     };
     hand.know(at(1002), found);
     assert!(!hand.take_presses().arm);
-    assert_eq!(hand.wish(at(1002)), DriveRequest::default());
+    assert_eq!(hand.request(at(1002)), DriveRequest::default());
     for pressed in [false, true] {
         report(&mut hand, 1003, &[button(DEAD_MAN, pressed)]);
     }
     report(&mut hand, 1003, &[axis(THROTTLE, -32768)]);
-    assert_eq!(hand.wish(at(1003)).throttle, 0.2);
+    assert_eq!(hand.request(at(1003)).throttle, 0.2);
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     let car = car("", "max = 0.2");
     let mut hand = holding(&car, 1000);
     report(&mut hand, 1000, &[axis(THROTTLE, -32768)]);
-    assert_eq!(hand.wish(at(1000)).throttle, 0.2);
+    assert_eq!(hand.request(at(1000)).throttle, 0.2);
     report(&mut hand, 1001, &[button(STOP, true)]);
-    assert_eq!(hand.wish(at(1001)), DriveRequest::default());
+    assert_eq!(hand.request(at(1001)), DriveRequest::default());
     let presses = hand.take_presses();
     assert!(presses.stop && presses.stop_held, "{presses:?}");
     // The stop button is still held, but only counts as one press.
@@ -153,7 +153,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     let presses = hand.take_presses();
     assert!(presses.stop_held && presses.arm_dropped, "{presses:?}");
     assert!(!presses.stop && !presses.arm, "{presses:?}");
-    assert_eq!(hand.wish(at(1002)), DriveRequest::default());
+    assert_eq!(hand.request(at(1002)), DriveRequest::default());
     // A press of the arm button during the stop does not count after the release either.
     report(&mut hand, 1003, &[button(ARM, false), button(ARM, true)]);
     report(&mut hand, 1004, &[button(STOP, false)]);
@@ -171,7 +171,7 @@ fn a_held_stop_button_arms_nothing_and_moves_nothing() {
     hand.know(at(0), found);
     report(&mut hand, 500, &[button(DEAD_MAN, true)]);
     assert!(hand.stop_held() && hand.take_presses().stop_held);
-    assert_eq!(hand.wish(at(500)), DriveRequest::default());
+    assert_eq!(hand.request(at(500)), DriveRequest::default());
 }
 
 #[test]
@@ -180,9 +180,9 @@ fn a_deflected_stick_waits_for_neutral() {
     let deflected = [axis(STEERING, -32000), axis(THROTTLE, -32000)];
     let neutral = [axis(STEERING, 100), axis(THROTTLE, -100)];
     let assert_at_rest = |hand: &mut Hand, why: &str| {
-        let wish = hand.wish(at(1000));
-        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0), "{why}");
-        assert!(wish.driven, "{why}");
+        let request = hand.request(at(1000));
+        assert_eq!((request.steering, request.throttle), (0.0, 0.0), "{why}");
+        assert!(request.driven, "{why}");
     };
     // Deflected at the dead-man press, in the same report or before it.
     for together in [false, true] {
@@ -203,25 +203,28 @@ fn a_deflected_stick_waits_for_neutral() {
         report(&mut hand, 1000, &neutral);
         assert_at_rest(&mut hand, "at rest");
         report(&mut hand, 1000, &deflected);
-        assert!(hand.wish(at(1000)).throttle > 0.1);
-        assert!(hand.wish(at(1000)).steering > 0.9);
+        assert!(hand.request(at(1000)).throttle > 0.1);
+        assert!(hand.request(at(1000)).steering > 0.9);
         // Each arming locks the axes again.
         hand.armed(at(1000));
         assert_at_rest(&mut hand, "armed");
         // The axes are locked independently.
         report(&mut hand, 1000, &[axis(STEERING, 0)]);
         report(&mut hand, 1000, &deflected);
-        let wish = hand.wish(at(1000));
-        assert!(wish.steering > 0.9 && wish.throttle == 0.0, "{wish:?}");
+        let request = hand.request(at(1000));
+        assert!(
+            request.steering > 0.9 && request.throttle == 0.0,
+            "{request:?}"
+        );
         report(&mut hand, 1000, &neutral);
         report(&mut hand, 1000, &deflected);
-        assert!(hand.wish(at(1000)).throttle > 0.1);
+        assert!(hand.request(at(1000)).throttle > 0.1);
     }
     // An axis that is at rest when the guard is armed need not return to rest again.
     let mut hand = holding(&car, 1000);
     hand.armed(at(1000));
     report(&mut hand, 1000, &deflected);
-    assert!(hand.wish(at(1000)).throttle > 0.1);
+    assert!(hand.request(at(1000)).throttle > 0.1);
     // The reason why an axis does not drive is reported once.
     hand.armed(at(1000));
     report(&mut hand, 2000, &[Input::Other]);
@@ -251,16 +254,16 @@ fn an_axis_with_an_unknown_position_drives_nothing() {
         hand.collect();
         report(&mut hand, 0, &[Input::Other]);
         report(&mut hand, 1, &[button(DEAD_MAN, true)]);
-        let wish = hand.wish(at(1));
-        assert!(wish.driven);
-        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0));
+        let request = hand.request(at(1));
+        assert!(request.driven);
+        assert_eq!((request.steering, request.throttle), (0.0, 0.0));
         report(
             &mut hand,
             2,
             &[axis(STEERING, -20000), axis(THROTTLE, -20000)],
         );
-        let wish = hand.wish(at(2));
-        assert_eq!((wish.steering, wish.throttle), (0.0, 0.0));
+        let request = hand.request(at(2));
+        assert_eq!((request.steering, request.throttle), (0.0, 0.0));
     }
 }
 
@@ -288,7 +291,7 @@ fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     report(&mut hand, 1, &[Input::Other]);
     assert_eq!(
         notices(&mut hand, 299),
-        ["stop button not proven: press it once (BTN_EAST)"]
+        ["stop button not tested: press it once (BTN_EAST)"]
     );
     assert_eq!(
         notices(&mut hand, 300),
@@ -303,9 +306,9 @@ fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     // is at its end.
     for (ms, value) in [(1100, 60), (1110, 127), (1500, 128), (1510, 255), (1600, 0)] {
         report(&mut hand, ms, &[axis(THROTTLE, value)]);
-        let wish = hand.wish(at(ms));
-        assert!(wish.driven);
-        assert_eq!(wish.throttle, 0.0, "{value} at {ms}");
+        let request = hand.request(at(ms));
+        assert!(request.driven);
+        assert_eq!(request.throttle, 0.0, "{value} at {ms}");
     }
     // A stick that was held at its end at the start rests in the middle, and drives from the next
     // press of the dead-man button on.
@@ -317,7 +320,7 @@ fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     report(&mut hand, 2299, &[button(DEAD_MAN, true)]);
     report(&mut hand, 2299, &[axis(THROTTLE, 0)]);
     assert_eq!(
-        hand.wish(at(2299)).throttle,
+        hand.request(at(2299)).throttle,
         0.0,
         "it has not rested long enough"
     );
@@ -328,7 +331,7 @@ fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     );
     report(&mut hand, 2600, &[button(DEAD_MAN, true)]);
     report(&mut hand, 2600, &[axis(THROTTLE, 0)]);
-    assert_eq!(hand.wish(at(2600)).throttle, 0.2);
+    assert_eq!(hand.request(at(2600)).throttle, 0.2);
 
     // The same for steering, and for a stick mapped as a trigger.
     let mut hand = hand_with(&car, [byte; 2]);
@@ -364,7 +367,7 @@ fn a_trigger_mapped_as_a_stick_is_reported_and_drives_nothing() {
     report(&mut hand, 1000, &[button(DEAD_MAN, true)]);
     for value in [0, 127, 255] {
         report(&mut hand, 1000, &[axis(THROTTLE, value)]);
-        assert_eq!(hand.wish(at(1000)).throttle, 0.0, "{value}");
+        assert_eq!(hand.request(at(1000)).throttle, 0.0, "{value}");
     }
 }
 
@@ -382,7 +385,7 @@ fn the_kernels_flat_and_the_rest_position_widen_the_dead_zone() {
         );
         report(&mut hand, 300, &[button(DEAD_MAN, true)]);
         report(&mut hand, 300, &[axis(THROTTLE, value)]);
-        hand.wish(at(300)).throttle
+        hand.request(at(300)).throttle
     };
     let flat = Range {
         flat: 4096,
@@ -437,7 +440,7 @@ fn one_press_proves_the_stop_button() {
     );
     assert_eq!(
         notices(&mut hand, 0),
-        ["stop button not proven: press it once (BTN_EAST)"]
+        ["stop button not tested: press it once (BTN_EAST)"]
     );
     assert!(!hand.stop_proven());
     report(&mut hand, 1, &[button(STOP, false)]);

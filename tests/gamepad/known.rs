@@ -269,9 +269,9 @@ fn each_pad_under_each_driver_is_known_and_drives_the_right_way() {
         ] {
             let to = [axis(X, right), axis(shown.right_y, back)];
             report(&mut hand, 300, &to);
-            let wish = hand.wish(at(300));
+            let request = hand.request(at(300));
             assert_eq!(
-                (wish.steering, wish.throttle),
+                (request.steering, request.throttle),
                 (steering, throttle),
                 "{}",
                 pad.name

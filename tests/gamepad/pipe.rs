@@ -87,15 +87,15 @@ fn reading_allocates_nothing_and_a_flood_does_not_block() {
     // In two pieces, which the kernel never does.
     let driven = driven.concat();
     pipe.write_all(&driven[..31]).unwrap();
-    let mut wish = DriveRequest::default();
+    let mut request = DriveRequest::default();
     let taken = allocation_counter::measure(|| {
         pad.read(at(1)).unwrap();
         pipe.write_all(&driven[31..]).unwrap();
         pad.read(at(2)).unwrap();
-        wish = pad.hand().wish(at(2));
+        request = pad.hand().request(at(2));
     });
     assert_eq!(taken.count_total, 0);
-    assert_eq!(wish.throttle, 0.2);
+    assert_eq!(request.throttle, 0.2);
 
     let flood: Vec<u8> = (0..1500).flat_map(|_| record(3, STEERING, 5)).collect();
     pipe.write_all(&flood).unwrap();

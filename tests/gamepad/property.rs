@@ -168,20 +168,20 @@ proptest! {
                 model.free &= !locked;
                 model.free |= !in_report && !broken && model.near_rest();
             }
-            let wish = hand.wish(at(now));
+            let request = hand.request(at(now));
             let fresh = last.is_some_and(|last| now - last < silence);
-            prop_assert_eq!(wish.driven, held && fresh && !broken && !stop);
-            if !wish.driven {
-                prop_assert_eq!(wish, DriveRequest::default());
+            prop_assert_eq!(request.driven, held && fresh && !broken && !stop);
+            if !request.driven {
+                prop_assert_eq!(request, DriveRequest::default());
             }
-            prop_assert!(wish.steering == 0.0 || models[0].free, "{:?} {:?}", wish, models[0]);
-            prop_assert!(wish.throttle == 0.0 || models[1].free, "{:?} {:?}", wish, models[1]);
+            prop_assert!(request.steering == 0.0 || models[0].free, "{:?} {:?}", request, models[0]);
+            prop_assert!(request.throttle == 0.0 || models[1].free, "{:?} {:?}", request, models[1]);
             prop_assert_eq!(hand.stop_held(), stop);
             let presses = hand.take_presses();
             prop_assert!(!(presses.arm && presses.stop_held && !presses.stop), "{:?}", presses);
-            prop_assert!((-1.0..=1.0).contains(&wish.steering), "{:?}", wish);
+            prop_assert!((-1.0..=1.0).contains(&request.steering), "{:?}", request);
             let spec = car.limits.spec().throttle;
-            prop_assert!((spec.min..=spec.max).contains(&wish.throttle), "{:?}", wish);
+            prop_assert!((spec.min..=spec.max).contains(&request.throttle), "{:?}", request);
         }
     }
 }

@@ -10,18 +10,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod machine;
+mod outcome;
 mod real;
+mod repeat;
 mod run;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use machine::Machine;
+use outcome::{Case, FAILURE_MODES, START_S, documented, outcome};
 use pilotage::car::BackendKind;
 use pilotage_gpu::TensorRtPaths;
+use repeat::{check_timing, repeat_if_held_up, run_all};
 use run::{DriveOptions, DriveReport, When};
 
 /// A lap that the CPU drives.
@@ -99,205 +101,6 @@ fn calls(machine: &Machine) -> BTreeMap<When, BTreeSet<String>> {
         }
     }
     calls
-}
-
-/// The failure modes of each call, and their notation in faults.h.
-const FAILURE_MODES: [(&str, &str); 3] = [
-    ("fails", "fail"),
-    ("is late", "once 400"),
-    ("hangs", "hang"),
-];
-
-/// Runs `of` for each item, a few at a time, and returns the results in order.
-fn run_all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = Mutex::new(0..items.len());
-    let results = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let Some(index) = next.lock().unwrap().next() else {
-                        return;
-                    };
-                    let result = of(&items[index]);
-                    results.lock().unwrap().push((index, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap();
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Repeats a drive, at most twice, if only a time limit was missed and the machine held up a thread
-/// of that drive for longer than [`HELD_UP`], because other programs use the machine. What `judge`
-/// asserts itself is final, and so is a missed time limit of a drive that nothing held up.
-fn repeat_if_held_up<T>(
-    drive: impl Fn() -> DriveReport,
-    judge: impl Fn(&DriveReport) -> Result<T, String>,
-) -> T {
-    for again in ["once more", "a last time"] {
-        let report = drive();
-        match judge(&report) {
-            Ok(result) => return result,
-            Err(late) => {
-                let held_up = report.held_up;
-                assert!(held_up > HELD_UP, "{late}; held up for {held_up} ms");
-                println!("held up for {held_up:.0} ms, driven {again}: {late}");
-                let again = REPEATED.fetch_add(1, Ordering::Relaxed) + 1;
-                assert!(again <= MAX_REPEATED, "{again} drives had to be repeated");
-            }
-        }
-    }
-    judge(&drive()).unwrap()
-}
-
-/// The delay of a sleeping thread that excuses a missed time limit, milliseconds: far below the
-/// limits that are checked.
-const HELD_UP: f64 = 10.0;
-/// The largest number of repeated drives in one test, which drives up to two hundred times.
-const MAX_REPEATED: usize = 10;
-static REPEATED: AtomicUsize = AtomicUsize::new(0);
-
-/// `Err` if the condition is false: for conditions that depend on timing.
-fn check_timing(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
-    match holds {
-        true => Ok(()),
-        false => Err(what()),
-    }
-}
-
-/// The outcome of one call's fault, in the words of docs/tensorrt.md and without its times. The
-/// times are checked against their limits here.
-fn outcome(case: &Case, cpu: &DriveReport, report: &DriveReport) -> Result<&'static str, String> {
-    let &Case {
-        when,
-        ref call,
-        mode,
-        ..
-    } = case;
-    let case = || {
-        let DriveReport { notes, left, .. } = report;
-        let (error, fallbacks) = (&report.error, &report.fallbacks);
-        format!(
-            "{call} {mode}, {when:?}: {notes:?} {error:?} {left:?} {fallbacks:?} first {} ms, \
-             longest {} ms, started {} ms",
-            report.first, report.longest, report.started
-        )
-    };
-    assert!(
-        report.error.is_none() && report.stopped.is_none(),
-        "{}",
-        case()
-    );
-    // The commands must be the same, whichever engine answers.
-    let count = report.commands.len();
-    assert!(count >= 120, "{}", case());
-    assert_eq!(report.commands, cpu.commands[..count], "{}", case());
-    let releases = ["Destroy", "Free", "Release"];
-    let all_released = match (when, mode) {
-        // The loading thread is still in the call when the process ends.
-        (When::Start, "hangs") => false,
-        // Memory is kept if it is unknown whether the work on it has finished.
-        (When::Start, "fails") if ["cuEventQuery", "cuEventRecord"].contains(&&**call) => false,
-        // What cannot be released remains.
-        (_, "fails") if releases.iter().any(|word| call.contains(word)) => false,
-        (When::End, "fails") => false,
-        _ => true,
-    };
-    if all_released {
-        assert!(report.left.is_empty(), "{}", case());
-    }
-    // Rule 1: within the deadline, which is 150 ms.
-    check_timing(report.longest < 150.0, case)?;
-    let waited = report.started >= START_S * 1e3;
-    match when {
-        When::Start if !report.notes.is_empty() => {
-            assert_eq!(report.backend.find("TensorRT"), None, "{}", case());
-            Ok(match waited {
-                true => "the CPU drives, reported after `gpu_start_s`",
-                false => "the CPU drives, reported at once",
-            })
-        }
-        When::Start if mode == "is late" => {
-            assert!(report.started >= LATE_MS, "{}", case());
-            Ok("the GPU drives, later")
-        }
-        When::Start => Ok("the GPU drives"),
-        _ if report.fallbacks.is_empty() => Ok("nothing changes"),
-        When::MidLap => {
-            check_timing(report.fallbacks[0] == 100, case)?;
-            // An error is known at once; a call that does not return is waited for.
-            match mode {
-                "fails" => check_timing(report.first < LIMIT_MS, case)?,
-                _ => assert!(report.first >= LIMIT_MS, "{}", case()),
-            }
-            Ok("the CPU answers")
-        }
-        When::WarmUp => {
-            check_timing(report.fallbacks[0] == 0, case)?;
-            Ok("the CPU answers")
-        }
-        When::End => panic!("{}", case()),
-    }
-}
-
-/// `gpu_start_s` for a call that hangs while the engine is loaded.
-const START_S: f64 = 1.0;
-/// The delay of a late call.
-const LATE_MS: f64 = 400.0;
-/// `gpu_limit_ms` (gpu/run.rs).
-const LIMIT_MS: f64 = 50.0;
-
-/// A call, its failure mode, and the part of a drive.
-struct Case {
-    when: When,
-    call: String,
-    mode: &'static str,
-    notation: &'static str,
-}
-
-/// The outcomes in docs/tensorrt.md for each call in each part of a drive and each of
-/// [`FAILURE_MODES`], without the measured times.
-fn documented() -> BTreeMap<(When, String), Vec<String>> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tensorrt.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let (_, table) = page
-        .split_once("| while | call | fails | 400 ms late | hangs |\n")
-        .unwrap();
-    let mut found = BTreeMap::new();
-    for row in table.lines().skip(1).take_while(|row| row.starts_with('|')) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [part, calls, outcomes @ ..] = &cells[..] else {
-            panic!("{row}");
-        };
-        let when = match *part {
-            "loading" => When::Start,
-            "warm-up" => When::WarmUp,
-            "mid-lap" => When::MidLap,
-            "giving back" => When::End,
-            _ => panic!("{row}"),
-        };
-        let outcomes: Vec<String> = outcomes.iter().map(|cell| untimed(cell)).collect();
-        assert_eq!(outcomes.len(), FAILURE_MODES.len(), "{row}");
-        for call in calls.split(',') {
-            let call = call.trim().trim_matches('`').to_owned();
-            let before = found.insert((when, call), outcomes.clone());
-            assert!(before.is_none(), "a call is in two rows: {row}");
-        }
-    }
-    found
-}
-
-/// Removes "after 53 ms" and "0.5 s".
-fn untimed(cell: &str) -> String {
-    match cell.split_once(" after ") {
-        Some((outcome, time)) if time.starts_with(|c: char| c.is_ascii_digit()) => {
-            outcome.to_owned()
-        }
-        _ => cell.replace("0.5 s ", ""),
-    }
 }
 
 /// Each call of the path, from a trace, in each part of a drive: it fails, is late, or hangs.

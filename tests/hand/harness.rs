@@ -249,12 +249,8 @@ impl Drop for Running {
     }
 }
 
-pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+pub fn wait(what: &str, done: impl FnMut() -> bool) {
+    wait_for(Duration::from_secs(60), what, done);
 }
 
 /// As [`wait`], but fails if it takes `limit` or longer.
@@ -268,7 +264,3 @@ pub fn wait_at_most(limit: Duration, what: &str, done: impl FnMut() -> bool) {
 
 /// Sooner than the guard's deadline of 400 ms would act, on a busy machine.
 pub const AT_ONCE: Duration = Duration::from_millis(300);
-
-pub fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}

@@ -23,10 +23,17 @@ mod harness;
 #[path = "../support/pins.rs"]
 mod pins;
 mod recording;
+#[path = "../support/running.rs"]
+#[allow(
+    dead_code,
+    reason = "these tests have their own type for a running program"
+)]
+mod running;
 mod why;
 
-use harness::{AT_ONCE, Car, Pad, Running, out, wait, wait_at_most};
+use harness::{AT_ONCE, Car, Pad, Running, wait, wait_at_most};
 use pins::FAILSAFE;
+use running::{out, wait_for};
 
 const PILOTAGE: &str = env!("CARGO_BIN_EXE_pilotage");
 
@@ -110,10 +117,10 @@ fn the_operator_moves_the_car_while_the_dead_man_button_is_held() {
     assert!(ended.status.success(), "{log}");
     assert!(log.contains("the car is disarmed"), "{log}");
     let works = log.find("stop button works");
-    let unproven = log.find("stop button not proven: press it once (BTN_EAST)");
-    assert!(unproven < works && unproven.is_some(), "{log}");
+    let untested = log.find("stop button not tested: press it once (BTN_EAST)");
+    assert!(untested < works && untested.is_some(), "{log}");
     let report = out(&ended);
-    assert!(!report.contains("its stop button not proven"), "{report}");
+    assert!(!report.contains("its stop button not tested"), "{report}");
     assert_eq!(car.pulses(), [0, 0]);
 }
 
@@ -153,7 +160,7 @@ fn a_stop_button_held_at_the_start_counts_as_held() {
     let mut pad = Pad::open(&car.folder.path().join("pad"));
     pad.send(&[(KEY, STOP, 1), CENTRE[0], CENTRE[1]]);
     let mut drive = car.run(&["drive", "--by-hand"]);
-    drive.wait_for_message("stop button not proven");
+    drive.wait_for_message("stop button not tested");
     pad.press(ARM);
     drive.wait_for_message("not armed: the stop button is held");
     let status = car.status();
@@ -164,7 +171,7 @@ fn a_stop_button_held_at_the_start_counts_as_held() {
     drive.kill(Signal::TERM);
     let (ended, log) = drive.end();
     assert!(!log.contains("stop button works"), "{log}");
-    assert!(out(&ended).contains("its stop button not proven"), "{log}");
+    assert!(out(&ended).contains("its stop button not tested"), "{log}");
 }
 
 #[test]
@@ -184,7 +191,7 @@ fn a_gamepad_that_is_gone_stops_the_car_for_good() {
     let mut pad = car.pad();
     drive.wait_for_message("the gamepad is back");
     // It may be another gamepad: its stop button must be pressed again.
-    drive.wait_for_message("stop button not proven");
+    drive.wait_for_message("stop button not tested");
     pad.hold(DEAD_MAN);
     pad.full_left_and_ahead();
     stays(&car, &mut pad, FAILSAFE);
@@ -262,7 +269,7 @@ fn while_an_engine_drives_its_buttons_arm_and_stop() {
     car.wait_for("driving");
     let mut pad = car.pad();
     drive.wait_for_message("its buttons arm and stop");
-    drive.wait_for_message("stop button not proven: press it once (BTN_EAST)");
+    drive.wait_for_message("stop button not tested: press it once (BTN_EAST)");
     pad.press(STOP);
     drive.wait_for_message("stop button works");
     car.wait_for("stopped: an operator stopped the car");

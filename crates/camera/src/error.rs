@@ -132,7 +132,7 @@ pub enum CameraError {
         frames: u32,
     },
     /// The camera was lost, and is being reopened.
-    #[error("the camera is away and being opened again: {reason}")]
+    #[error("the camera is lost and is being opened again: {reason}")]
     Reopening {
         /// Why it was lost, or why the latest attempt failed.
         reason: String,

@@ -83,10 +83,7 @@ impl Camera for FolderCamera {
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        let (width, height) = self.size;
-        if (frame.format(), frame.width(), frame.height()) != self.format() {
-            return Err(CameraError::FrameSize { width, height });
-        }
+        self.check_format(frame)?;
         let now = Monotonic.now();
         let started = *self.started.get_or_insert(now);
         let passed = now.since(started).as_nanos() / self.period.as_nanos().max(1);

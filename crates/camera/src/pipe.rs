@@ -178,10 +178,7 @@ impl Camera for PipeCamera {
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        let (width, height) = self.size;
-        if (frame.format(), frame.width(), frame.height()) != self.format() {
-            return Err(CameraError::FrameSize { width, height });
-        }
+        self.check_format(frame)?;
         let until = Instant::now() + self.timeout;
         let mut newest = self.shared.newest();
         while !newest.fresh && !newest.ended {

@@ -201,10 +201,7 @@ impl<B: Buffers, C: Clock> Camera for V4lCamera<B, C> {
     }
 
     fn next(&mut self, frame: &mut Frame) -> Result<(), CameraError> {
-        let (format, width, height) = self.format();
-        if (frame.format(), frame.width(), frame.height()) != (format, width, height) {
-            return Err(CameraError::FrameSize { width, height });
-        }
+        self.check_format(frame)?;
         let until = self.newest.now() + self.timeout;
         loop {
             let left = until.since(self.newest.now());

@@ -15,7 +15,7 @@ use std::error::Error;
 
 use pilotage_compiler::{Proof, compile};
 use pilotage_engine::{
-    Bundle, CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, Layout, TensorMut,
+    AxisOrder, Bundle, CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, TensorMut,
     TensorRef,
 };
 use sha2::{Digest, Sha256};
@@ -50,7 +50,7 @@ fn answer(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
         let [port] = engine.inputs() else {
             return Err("the network must have one input".into());
         };
-        if (port.element_type, port.layout) != (ElementType::I8, Layout::Nhwc) {
+        if (port.element_type, port.layout) != (ElementType::I8, AxisOrder::Nhwc) {
             return Err(format!("the network's input must be i8 in NHWC, not {port:?}").into());
         }
         let mut outputs: Vec<Vec<f32>> = engine

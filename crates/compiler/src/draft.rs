@@ -121,8 +121,8 @@ pub enum DraftError {
 /// frame in RGB with values from 0 to 1. Its size and layout are the model's.
 ///
 /// # Errors
-/// If the model cannot be read, or `wishes` does not fit it.
-pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String, DraftError> {
+/// If the model cannot be read, or `options` does not fit it.
+pub fn draft(model: &Path, named: &Path, options: &DraftOptions) -> Result<String, DraftError> {
     let path = || model.to_owned();
     let ModelFile { mut graph, .. } = ModelFile::read(model).map_err(|problem| match problem {
         Problem::File(reason) => DraftError::Read {
@@ -139,7 +139,7 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
         return Err(unlike_picture(path(), &graph));
     };
     let numbers = numbers(&graph);
-    if numbers.len() != wishes.meanings.len() {
+    if numbers.len() != options.meanings.len() {
         return Err(DraftError::Meanings {
             path: path(),
             outputs: ports(&graph, &graph.outputs),
@@ -150,17 +150,17 @@ pub fn draft(model: &Path, named: &Path, wishes: &DraftOptions) -> Result<String
             }),
         });
     }
-    let Some(domain) = wishes.domain else {
+    let Some(domain) = options.domain else {
         return Err(DraftError::Domain { path: path() });
     };
-    let used = |meaning: &&Meaning| wishes.meanings.contains(&Some(**meaning));
-    if let Some(&meaning) = wishes.gate.keys().find(|meaning| !used(meaning)) {
+    let used = |meaning: &&Meaning| options.meanings.contains(&Some(**meaning));
+    if let Some(&meaning) = options.gate.keys().find(|meaning| !used(meaning)) {
         return Err(DraftError::Gate {
             path: path(),
             meaning,
         });
     }
-    Ok(text(named, wishes, domain, &picture, &numbers))
+    Ok(text(named, options, domain, &picture, &numbers))
 }
 
 /// A value for `--outputs` with this many entries.
@@ -175,7 +175,7 @@ fn example(numbers: usize) -> String {
 /// The recipe. Writing to a string cannot fail.
 fn text(
     model: &Path,
-    wishes: &DraftOptions,
+    options: &DraftOptions,
     domain: Domain,
     picture: &Picture,
     numbers: &[(String, usize)],
@@ -184,16 +184,16 @@ fn text(
         "# Made from the model; docs/recipes.md explains every key.\n\
          model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n",
         quoted(&model.to_string_lossy()),
-        wishes.precision.name(),
+        options.precision.name(),
         match domain {
             Domain::Simulated => "simulated",
             Domain::Physical => "physical",
         },
     );
-    if let Some(constant) = wishes.throttle {
+    if let Some(constant) = options.throttle {
         let _ = writeln!(text, "throttle = {{ constant = {constant:?} }}");
     }
-    if wishes.on_gate_failure == OnGateFailure::Mixed {
+    if options.on_gate_failure == OnGateFailure::Mixed {
         text.push_str("on_gate_failure = \"mixed\"\n");
     }
     let _ = write!(
@@ -207,7 +207,7 @@ fn text(
         if picture.channels == 1 { "grey" } else { "rgb" },
         if picture.last { "nhwc" } else { "nchw" },
     );
-    let elements = numbers.iter().zip(&wishes.meanings);
+    let elements = numbers.iter().zip(&options.meanings);
     for ((name, index), meaning) in elements.filter_map(|(at, meaning)| Some((at, (*meaning)?))) {
         let _ = write!(
             text,
@@ -215,14 +215,14 @@ fn text(
             quoted(name),
             meaning.name()
         );
-        if let Some(GateLimits { mse, worst }) = wishes.gate.get(&meaning) {
+        if let Some(GateLimits { mse, worst }) = options.gate.get(&meaning) {
             let limits = [("mse", mse), ("worst", worst)];
             let limits = limits.map(|(key, limit)| limit.map(|limit| format!("{key} = {limit:?}")));
             let limits: Vec<String> = limits.into_iter().flatten().collect();
             let _ = writeln!(text, "gate = {{ {} }}", limits.join(", "));
         }
     }
-    if let Some(calibration) = &wishes.calibration {
+    if let Some(calibration) = &options.calibration {
         let frames = quoted(&calibration.frames.to_string_lossy());
         let method = calibration.method.name();
         let _ = write!(

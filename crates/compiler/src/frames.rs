@@ -74,12 +74,12 @@ pub enum FramesError {
         expected: (u32, u32),
     },
     /// An image cannot be converted to an input.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Vision {
         /// The image.
         path: PathBuf,
         /// The conversion's error.
-        source: VisionError,
+        reason: VisionError,
     },
 }
 
@@ -156,16 +156,16 @@ impl Frames {
 fn resize(path: &Path, picture: &Picture, preprocess: &Preprocess) -> Result<Vec<u8>, FramesError> {
     let (width, height) = (picture.width, picture.height);
     let resized = resize_recorded(preprocess, (width, height), &picture.rgb);
-    resized.map_err(|source| match source {
+    resized.map_err(|reason| match reason {
         VisionError::CropOutside { .. } => FramesError::Size {
             path: path.to_owned(),
             width,
             height,
             expected: (preprocess.width, preprocess.height),
         },
-        source => FramesError::Vision {
+        reason => FramesError::Vision {
             path: path.to_owned(),
-            source,
+            reason,
         },
     })
 }

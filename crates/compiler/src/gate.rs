@@ -39,7 +39,7 @@ fn floors(output: &Output) -> (f64, f64) {
 /// A network's answers do not change over the frames.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "the network answers to all {frames} frames with the same {what}, so it does not drive by its \
+    "the network answers all {frames} frames with the same {what}, so it does not drive by its \
      camera; no precision corrects that: check the training, and whether [input] (scale, mean, std, \
      colour, crop) is that of the training"
 )]
@@ -56,7 +56,7 @@ const SUM_ERROR: f64 = 0.02;
 /// The elements of an output are not the probabilities that its decoder needs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
-    "the elements of `{output}` are no probabilities (on one frame the least is {least:.3} and the \
+    "the elements of `{output}` are not probabilities (on one frame the least is {least:.3} and the \
      sum {sum:.3}), which decode = \"expectation\" needs; for a model without a softmax at its end \
      use decode = \"softmax\""
 )]

@@ -25,6 +25,7 @@ mod proof;
 mod quantize;
 mod recipe;
 mod report;
+mod run;
 mod simplify;
 mod strip;
 mod table;
@@ -38,7 +39,7 @@ pub use correct::correct_biases;
 pub use dequantize::{dequantize, float_weights};
 pub use draft::{DraftError, DraftOptions, draft};
 pub use equalize::equalize;
-pub use evaluate::{EvaluateError, evaluate, run_plan};
+pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow, widen};
 pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
 pub use gate::{NoProbabilities, Still};
@@ -52,4 +53,5 @@ pub use recipe::{
     Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
+pub use run::{RunError, run_plan};
 pub use simplify::simplify;

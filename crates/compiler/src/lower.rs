@@ -16,7 +16,7 @@ mod quantized;
 mod reduce;
 mod transposes;
 
-use pilotage_engine::Layout;
+use pilotage_engine::AxisOrder;
 use pilotage_engine::plan::{
     Activation, BinaryOperator, Function as EngineFunction, Operation, Plan, PlanPort,
 };
@@ -105,20 +105,20 @@ pub fn lower_weights(
     }
     let (graph, integers) = (&graph, &integers);
     let lower_with =
-        |inputs: &[Layout]| lower_with(Lowering::new(graph, integers, weights), inputs);
-    let mut layouts = vec![Layout::Plain; graph.inputs.len()];
+        |inputs: &[AxisOrder]| lower_with(Lowering::new(graph, integers, weights), inputs);
+    let mut layouts = vec![AxisOrder::Model; graph.inputs.len()];
     let mut best = lower_with(&layouts)?;
     if ports == PortLayout::Native {
         for input in 0..graph.inputs.len() {
             if graph.value(graph.inputs[input]).shape.len() != 4 {
                 continue;
             }
-            layouts[input] = Layout::Nhwc;
+            layouts[input] = AxisOrder::Nhwc;
             let plan = lower_with(&layouts)?;
             if elements_transposed(&plan) < elements_transposed(&best) {
                 best = plan;
             } else {
-                layouts[input] = Layout::Plain;
+                layouts[input] = AxisOrder::Model;
             }
         }
     }
@@ -135,7 +135,7 @@ fn elements_transposed(plan: &Plan) -> usize {
     moved.sum()
 }
 
-fn lower_with(mut lowering: Lowering<'_>, inputs: &[Layout]) -> Result<Plan, LowerError> {
+fn lower_with(mut lowering: Lowering<'_>, inputs: &[AxisOrder]) -> Result<Plan, LowerError> {
     let graph = lowering.graph;
     for (&input, &layout) in graph.inputs.iter().zip(inputs) {
         lowering.add_input(input, layout);
@@ -151,7 +151,7 @@ fn lower_with(mut lowering: Lowering<'_>, inputs: &[Layout]) -> Result<Plan, Low
         lowering.plan.outputs.push(PlanPort {
             name: graph.value(output).name.clone(),
             operand,
-            layout: Layout::Plain,
+            layout: AxisOrder::Model,
         });
     }
     let mut plan = std::mem::take(&mut lowering.plan);
@@ -227,23 +227,11 @@ fn lower_node(l: &mut Lowering<'_>, node: &Node) -> Result<(), LowerError> {
 
 /// Whether an operator computes new values, rather than moving elements or changing their type.
 fn computes(op: &Op) -> bool {
-    !matches!(
-        op,
-        Op::Flatten { .. }
-            | Op::Reshape
-            | Op::Squeeze { .. }
-            | Op::Unsqueeze { .. }
-            | Op::Transpose { .. }
-            | Op::Concat { .. }
-            | Op::Split { .. }
-            | Op::Slice { .. }
-            | Op::Gather { .. }
-            | Op::Pad(_)
-            | Op::Identity
-            | Op::Cast { .. }
-            | Op::QuantizeLinear { .. }
-            | Op::DequantizeLinear { .. }
-    )
+    !op.moves_elements()
+        && !matches!(
+            op,
+            Op::Cast { .. } | Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. }
+        )
 }
 
 /// Returns an error for float16 values. The engine stores float16, but does not compute in it.

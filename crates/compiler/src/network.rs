@@ -7,7 +7,7 @@ use std::thread;
 
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{
-    CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, Layout, Port, TensorMut,
+    AxisOrder, CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, Port, TensorMut,
     TensorRef,
 };
 use pilotage_graph::Graph;
@@ -196,7 +196,7 @@ impl Runner {
             return Err(NetworkError::Input { expected: 0 });
         };
         let planes = match (port.layout, network.channels_last, &port.shape[..]) {
-            (Layout::Nhwc, ..) | (_, true, _) => None,
+            (AxisOrder::Nhwc, ..) | (_, true, _) => None,
             (_, _, &[1, channels, rows, columns]) => Some([rows, columns, channels]),
             _ => {
                 return Err(NetworkError::Input {

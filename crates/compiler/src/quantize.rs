@@ -57,7 +57,7 @@ pub enum QuantizeError {
     },
     /// The quantized graph is not valid. This is a defect of the compiler.
     #[error("the quantised graph is invalid ({0}); report this as a defect of Pilotage")]
-    Unsound(#[from] GraphError),
+    Unsound(GraphError),
 }
 
 /// The values that [`quantize`] needs a range for.

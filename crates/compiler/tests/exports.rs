@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use pilotage_compiler::{PortLayout, compile, lower, run_plan, simplify, sources};
 use pilotage_engine::plan::{Operation, Plan};
-use pilotage_engine::{Bundle, CpuOptions, InstructionSet, Layout};
+use pilotage_engine::{AxisOrder, Bundle, CpuOptions, InstructionSet};
 use pilotage_graph::{Graph, ReadOptions, Tensor};
 
 fn exports() -> PathBuf {
@@ -46,8 +46,8 @@ fn input(plan: &Plan, scale: f32) -> Tensor {
     };
     let shape = plan.tensors[id.0].shape.clone();
     let model_order = |i: usize| match port.layout {
-        Layout::Plain => i,
-        Layout::Nhwc => i % 3 * 13_200 + i / 3,
+        AxisOrder::Model => i,
+        AxisOrder::Nhwc => i % 3 * 13_200 + i / 3,
     };
     let data: Vec<f32> = (0..39_600).map(|i| level(model_order(i)) * scale).collect();
     Tensor::new(shape, data).unwrap()
@@ -100,7 +100,7 @@ fn exports_agree_with_onnx_runtime() {
 #[test]
 fn simplification_leaves_only_layers() {
     let plan = lower(&simplify(&graph("pytorch")), PortLayout::Native).unwrap();
-    assert_eq!(plan.inputs[0].layout, Layout::Nhwc);
+    assert_eq!(plan.inputs[0].layout, AxisOrder::Nhwc);
     assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
     let plan = lower(&simplify(&graph("keras")), PortLayout::Model).unwrap();
     assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);

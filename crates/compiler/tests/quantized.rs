@@ -398,7 +398,7 @@ fn a_model_that_answers_all_frames_alike_is_refused_in_every_precision() {
         project.tables = project.tables.replacen("[input]\n", black, 1);
         let error = project.error();
         assert!(
-            error.contains("the network answers to all 45 frames with the same steering ("),
+            error.contains("the network answers all 45 frames with the same steering ("),
             "{precision}: {error}"
         );
     }
@@ -420,7 +420,7 @@ fn elements_that_are_no_probabilities_are_refused() {
     project.tables = expectation;
     let error = project.error();
     assert!(
-        error.contains("are no probabilities") && error.contains("use decode = \"softmax\""),
+        error.contains("are not probabilities") && error.contains("use decode = \"softmax\""),
         "{error}"
     );
     project.tables = softmax;

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use pilotage_compiler::{Frames, Network, Proof, Recipe, compile};
 use pilotage_engine::plan::{Epilogue, Operation};
-use pilotage_engine::{Bundle, ElementType, GateResult, Layout};
+use pilotage_engine::{AxisOrder, Bundle, ElementType, GateResult};
 use pilotage_graph::{Graph, ReadOptions};
 
 #[test]
@@ -30,7 +30,7 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
     assert_eq!(bundle.manifest, compiled.manifest);
     let plan = &bundle.plan;
     let input = &plan.inputs[0];
-    assert_eq!(input.layout, Layout::Nhwc);
+    assert_eq!(input.layout, AxisOrder::Nhwc);
     assert_eq!(plan.tensors[0].element_type, ElementType::I8);
     let finishes: Vec<Epilogue> = plan
         .steps

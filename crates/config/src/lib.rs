@@ -35,4 +35,4 @@ mod write;
 
 pub use read::{LONGEST_FILE, ReadError, read};
 pub use source::{ConfigError, Source, nearest};
-pub use write::{WriteError, replace};
+pub use write::{WriteError, replace, write_atomically};

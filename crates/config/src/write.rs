@@ -13,6 +13,40 @@ pub struct WriteError {
     pub reason: io::Error,
 }
 
+/// Writes a file atomically, whether it exists or not: after a power cut it has the old content or
+/// the new one. A file that is replaced loses its permissions; use [`replace`] to keep them.
+///
+/// # Errors
+/// When no file can be created in its folder, or `path` is a folder. No temporary file is left then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let written = File::create(&part).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        rename(&part, path, folder)
+    });
+    written.map_err(|reason| {
+        let _ = fs::remove_file(&part);
+        WriteError {
+            path: path.to_path_buf(),
+            reason,
+        }
+    })
+}
+
+/// Renames a file in `folder`, durably.
+fn rename(from: &Path, to: &Path, folder: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    // The rename is durable only after the folder is synced.
+    File::open(folder)?.sync_all()
+}
+
 /// Replaces the text of an existing file atomically: after a power cut the file has the old text or
 /// the new one. The file keeps its permissions and its owner. If `path` is a symbolic link, its
 /// target is replaced and the link is kept.
@@ -32,11 +66,7 @@ pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
     let mut new = name.to_os_string();
     new.push(format!(".{}.new", std::process::id()));
     let new = folder.join(new);
-    let written = write(&file, &new, text).and_then(|()| {
-        fs::rename(&new, &file)?;
-        // The rename is durable only after the folder is synced.
-        File::open(folder)?.sync_all()
-    });
+    let written = write(&file, &new, text).and_then(|()| rename(&new, &file, folder));
     written.map_err(|reason| {
         let _ = fs::remove_file(&new);
         failed(reason)
@@ -91,6 +121,22 @@ mod tests {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(names(folder.path()), ["car.toml", "link"]);
+    }
+
+    #[test]
+    fn a_file_is_written_whether_it_exists_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("net.onnx");
+        for content in [&b"old, and longer"[..], b"new"] {
+            write_atomically(&file, content).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), content);
+            assert_eq!(names(folder.path()), ["net.onnx"]);
+        }
+        let error = write_atomically(folder.path(), b"new").unwrap_err();
+        assert!(error.to_string().contains("cannot be written"), "{error}");
+        assert_eq!(names(folder.path()), ["net.onnx"]);
+        let missing = folder.path().join("missing/net.onnx");
+        write_atomically(&missing, b"new").unwrap_err();
     }
 
     #[test]

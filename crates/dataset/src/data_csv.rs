@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::DatasetError;
 use crate::notes::Note;
 use crate::path::{Finder, ListedPath};
-use crate::recording::{Found, Record};
+use crate::record::{Found, Record};
 use crate::table::{Fields, InColumn, Table, Titles};
 
 pub(crate) const LIST: &str = "data.csv";

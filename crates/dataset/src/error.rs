@@ -4,10 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS};
 use crate::path::PathProblem;
-use crate::picture::PictureProblem;
-use crate::pictures::BAD_SHARE_PERCENT;
-use crate::recording::MOST_RECORDS;
 
 /// Bad pictures that a message names; the rest are counted.
 const NAMED: usize = 8;
@@ -16,12 +14,12 @@ const NAMED: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// A file or folder cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A file of the recording is a FIFO, a device, a socket or a folder.
     #[error("{}: is {kind}, not a file; remove it", path.display())]
@@ -254,3 +252,35 @@ impl fmt::Display for BadPictures {
 }
 
 impl std::error::Error for BadPictures {}
+
+/// Why a picture cannot be used. A message continues the picture's name.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureProblem {
+    /// There is no such file.
+    #[error("does not exist")]
+    Missing,
+    /// The file has no bytes.
+    #[error("is empty (0 bytes)")]
+    Empty,
+    /// The picture's end is missing.
+    #[error("is cut off")]
+    CutOff,
+    /// The file is neither PNG nor JPEG.
+    #[error("is neither PNG nor JPEG")]
+    Format,
+    /// The picture is larger than [`LARGEST_SIDE`] or its file larger than 256 MiB.
+    #[error("is too large: at most {LARGEST_SIDE} x {LARGEST_SIDE} pixels and 256 MiB")]
+    TooLarge,
+    /// The decoder failed.
+    #[error("is damaged ({0})")]
+    Damaged(String),
+    /// The file is a FIFO, a device, a socket or a folder.
+    #[error("is {0}, not a file")]
+    NotRegular(&'static str),
+    /// The file is a symbolic link out of the recording's folder.
+    #[error("is a link out of the folder")]
+    Outside,
+    /// The file cannot be read.
+    #[error("cannot be read ({0})")]
+    Unreadable(io::Error),
+}

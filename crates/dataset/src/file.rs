@@ -31,7 +31,7 @@ impl Refused {
     pub fn at(self, path: &Path) -> DatasetError {
         let path = path.to_owned();
         match self {
-            Self::System(source) => DatasetError::File { path, source },
+            Self::System(reason) => DatasetError::File { path, reason },
             Self::NotRegular(kind) => DatasetError::NotRegular { path, kind },
             Self::Outside => DatasetError::Outside { path },
         }

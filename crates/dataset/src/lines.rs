@@ -40,9 +40,9 @@ impl Lines {
         let path = folder.join(name);
         let file = file::open(folder, Path::new(name)).map_err(|refused| refused.at(&path))?;
         let mut reader = BufReader::with_capacity(1 << 16, file);
-        let start = reader.fill_buf().map_err(|source| DatasetError::File {
+        let start = reader.fill_buf().map_err(|reason| DatasetError::File {
             path: path.clone(),
-            source,
+            reason,
         })?;
         let unmarked = |problem| DatasetError::Encoding {
             path: path.clone(),
@@ -89,9 +89,9 @@ impl Lines {
             let bytes = match self.reader.fill_buf() {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => {
+                Err(reason) => {
                     let path = self.path.clone();
-                    return Err(DatasetError::File { path, source });
+                    return Err(DatasetError::File { path, reason });
                 }
             };
             if bytes.is_empty() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{DatasetError, RowProblem};
 use crate::notes::Note;
-use crate::recording::Found;
+use crate::record::Found;
 use crate::table::{Table, row_error};
 
 /// The file with the marks: a list with the columns `image_name` and `reason`. To use a record
@@ -107,9 +107,9 @@ impl Marks {
             return Ok(());
         }
         let path = self.folder.join(LEFT_OUT);
-        let failed = |source| DatasetError::File {
+        let failed = |reason| DatasetError::File {
             path: path.clone(),
-            source,
+            reason,
         };
         let mut text = match self.marked.is_empty() {
             true => "image_name,reason\n".to_owned(),

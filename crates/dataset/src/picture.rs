@@ -11,44 +11,12 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
+use crate::error::PictureProblem;
 use crate::file::{self, Refused};
+use crate::limits::LARGEST_SIDE;
 
-/// The largest width and height of a picture, pixels.
-pub const LARGEST_SIDE: u32 = 8192;
 /// The largest picture file, bytes.
 const LARGEST_FILE: u64 = 256 << 20;
-
-/// Why a picture cannot be used. A message continues the picture's name.
-#[derive(Debug, thiserror::Error)]
-pub enum PictureProblem {
-    /// There is no such file.
-    #[error("does not exist")]
-    Missing,
-    /// The file has no bytes.
-    #[error("is empty (0 bytes)")]
-    Empty,
-    /// The picture's end is missing.
-    #[error("is cut off")]
-    CutOff,
-    /// The file is neither PNG nor JPEG.
-    #[error("is neither PNG nor JPEG")]
-    Format,
-    /// The picture is larger than [`LARGEST_SIDE`] or its file larger than 256 MiB.
-    #[error("is too large: at most {LARGEST_SIDE} x {LARGEST_SIDE} pixels and 256 MiB")]
-    TooLarge,
-    /// The decoder failed.
-    #[error("is damaged ({0})")]
-    Damaged(String),
-    /// The file is a FIFO, a device, a socket or a folder.
-    #[error("is {0}, not a file")]
-    NotRegular(&'static str),
-    /// The file is a symbolic link out of the recording's folder.
-    #[error("is a link out of the folder")]
-    Outside,
-    /// The file cannot be read.
-    #[error("cannot be read ({0})")]
-    Unreadable(io::Error),
-}
 
 impl From<Refused> for PictureProblem {
     fn from(refused: Refused) -> Self {

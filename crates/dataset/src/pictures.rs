@@ -5,14 +5,11 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::error::{BadPicture, BadPictures, DatasetError};
+use crate::error::{BadPicture, BadPictures, DatasetError, PictureProblem};
 use crate::notes::Note;
-use crate::picture::{Picture, PictureProblem};
-use crate::recording::{Record, Recording};
-
-/// The largest share of bad pictures that are passed over, percent. Some are lost in every power
-/// cut; more mean that something is wrong with the camera, the disk or the copy.
-pub const BAD_SHARE_PERCENT: usize = 5;
+use crate::picture::Picture;
+use crate::record::Record;
+use crate::recording::Recording;
 
 /// Pictures per thread that are decoded before they are passed on. This bounds the memory.
 const TOGETHER: usize = 64;
@@ -61,7 +58,7 @@ impl Recording {
     ///
     /// # Errors
     /// The first error of `work`, in the order of `chosen`; or, after all pictures were read, the
-    /// bad pictures if they are more than [`BAD_SHARE_PERCENT`] percent.
+    /// bad pictures if they are more than [`BAD_SHARE_PERCENT`](crate::BAD_SHARE_PERCENT) percent.
     pub fn for_each_picture<T: Send, E: From<DatasetError> + Send>(
         &self,
         chosen: &[usize],

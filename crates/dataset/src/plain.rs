@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::DatasetError;
 use crate::order::natural;
-use crate::recording::{Found, Record};
+use crate::record::{Found, Record};
 
 /// Whether a file of this name is a picture of the recording. Hidden files are not: among them the
 /// `._` files that macOS leaves on foreign disks.
@@ -16,9 +16,9 @@ pub(crate) fn is_picture(name: &str) -> bool {
 }
 
 pub(crate) fn read(folder: &Path) -> Result<Found, DatasetError> {
-    let failed = |source| DatasetError::File {
+    let failed = |reason| DatasetError::File {
         path: folder.to_owned(),
-        source,
+        reason,
     };
     let mut names = Vec::new();
     let mut inner = Vec::new();

@@ -2,44 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use crate::error::DatasetError;
+use crate::error::{DatasetError, PictureProblem};
 use crate::marks;
 use crate::notes::Note;
-use crate::picture::{self, Picture, PictureProblem};
+use crate::picture::{self, Picture};
+use crate::record::Record;
 use crate::{data_csv, plain, tub, udacity};
-
-/// The largest number of records of a recording: 138 hours at 20 Hz.
-pub const MOST_RECORDS: usize = 10_000_000;
-
-/// A number that another program recorded, with its name in the file. Signs and units are the
-/// file's: `pilot/angle` of a Donkeycar is positive to the right.
-pub type Extra = (Arc<str>, f64);
-
-/// A picture, and what the driver did when it was taken.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Record {
-    /// The picture's path, relative to the recording's folder. Nothing is known of the file yet.
-    pub picture: PathBuf,
-    /// The pictures of cameras to the left and to the right, relative as `picture`.
-    pub sides: Option<Box<[PathBuf; 2]>>,
-    /// -1 to 1, positive to the left.
-    pub steering: Option<f64>,
-    /// -1 to 1, positive ahead.
-    pub throttle: Option<f64>,
-    /// The speed, m/s.
-    pub speed: Option<f64>,
-    /// The yaw rate, rad/s, positive to the left.
-    pub yaw_rate: Option<f64>,
-    /// The time of the picture in seconds, from any start.
-    pub time: Option<f64>,
-    /// Further numbers: those of `pilot/*` columns.
-    pub extra: Vec<Extra>,
-    /// The line of the list that the record was read from, counted from 1; the number of the file
-    /// in a tub of version 1; 0 for a picture without a list.
-    pub line: u64,
-}
 
 /// The format of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,25 +45,6 @@ pub struct Recording {
     format: Format,
     records: Vec<Record>,
     notes: Vec<Note>,
-}
-
-/// What a format's reader found.
-#[derive(Default)]
-pub(crate) struct Found {
-    pub records: Vec<Record>,
-    pub notes: Vec<Note>,
-}
-
-impl Found {
-    /// Adds a record; `path` is the list for the error when there are too many.
-    pub fn push(&mut self, path: &Path, record: Record) -> Result<(), DatasetError> {
-        if self.records.len() >= MOST_RECORDS {
-            let path = path.to_owned();
-            return Err(DatasetError::TooMany { path });
-        }
-        self.records.push(record);
-        Ok(())
-    }
 }
 
 impl Recording {
@@ -173,9 +123,9 @@ const LISTS: [(&str, Format); 3] = [
 ];
 
 fn detect(folder: &Path) -> Result<Format, DatasetError> {
-    let failed = |source| DatasetError::File {
+    let failed = |reason| DatasetError::File {
         path: folder.to_owned(),
-        source,
+        reason,
     };
     // The system's error for a folder that does not exist or is a file.
     let mut entries = fs::read_dir(folder).map_err(failed)?;

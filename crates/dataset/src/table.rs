@@ -7,7 +7,7 @@ use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use crate::error::{DatasetError, RowProblem};
 use crate::lines::Lines;
 use crate::notes::Note;
-use crate::recording::{Found, Record};
+use crate::record::{Found, Record};
 
 /// The longest row, bytes.
 const LONGEST_ROW: usize = 1 << 16;

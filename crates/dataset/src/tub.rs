@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 
 use crate::error::{DatasetError, RowProblem};
 use crate::file;
+use crate::limits::{BAD_SHARE_PERCENT, MOST_RECORDS};
 use crate::lines::Lines;
 use crate::notes::Note;
 use crate::order::natural;
 use crate::path::{ListedPath, PathProblem};
-use crate::pictures::BAD_SHARE_PERCENT;
-use crate::recording::{Found, MOST_RECORDS, Record};
+use crate::record::{Found, Record};
 
 const MANIFEST: &str = "manifest.json";
 /// The longest line of a manifest, bytes: the indexes of [`MOST_RECORDS`] deleted records.
@@ -377,9 +377,9 @@ fn excluded(folder: &Path) -> Result<HashSet<u64>, DatasetError> {
     let mut limited = opened.take(LONGEST_MANIFEST_LINE as u64);
     limited
         .read_to_end(&mut bytes)
-        .map_err(|source| DatasetError::File {
+        .map_err(|reason| DatasetError::File {
             path: path.clone(),
-            source,
+            reason,
         })?;
     let excluded: Vec<u64> =
         serde_json::from_slice(&bytes).map_err(|error| DatasetError::Manifest {
@@ -392,9 +392,9 @@ fn excluded(folder: &Path) -> Result<HashSet<u64>, DatasetError> {
 
 /// The files of a folder whose names `is_listed` selects, in natural order.
 fn listed(folder: &Path, is_listed: impl Fn(&str) -> bool) -> Result<Vec<String>, DatasetError> {
-    let failed = |source| DatasetError::File {
+    let failed = |reason| DatasetError::File {
         path: folder.to_owned(),
-        source,
+        reason,
     };
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {

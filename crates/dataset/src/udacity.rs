@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{DatasetError, RowProblem};
 use crate::path::{Finder, ListedPath};
-use crate::recording::{Found, Record};
+use crate::record::{Found, Record};
 use crate::table::{Fields, InColumn, Table};
 
 const LIST: &str = "driving_log.csv";

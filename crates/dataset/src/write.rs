@@ -16,12 +16,12 @@ pub use tub::TubWriter;
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// A file or folder cannot be written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     File {
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The folder has files.
     #[error("{}: is not empty; name a new folder", .0.display())]
@@ -64,9 +64,9 @@ impl<'a> PictureFile<'a> {
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> WriteError + '_ {
-    move |source| WriteError::File {
+    move |reason| WriteError::File {
         path: path.to_owned(),
-        source,
+        reason,
     }
 }
 

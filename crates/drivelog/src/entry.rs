@@ -1,7 +1,7 @@
 //! The entries of a log. Each is one JSON message; times are milliseconds on the drive's clock.
 
 use pilotage_guard_policy::StopReason;
-use pilotage_tap::{FaultDetail, FrameRecord, GuardState, flags};
+use pilotage_tap::{FaultDetail, FrameRecord, GuardState, Simulated, flags};
 use pilotage_vehicle::Fault;
 use serde::{Deserialize, Serialize};
 
@@ -289,6 +289,19 @@ pub struct Car {
     pub heading: f32,
 }
 
+impl From<Simulated> for Car {
+    fn from(car: Simulated) -> Self {
+        Self {
+            lap: car.lap,
+            speed: car.speed,
+            offset: car.offset,
+            x: car.x,
+            y: car.y,
+            heading: car.heading,
+        }
+    }
+}
+
 pub(crate) fn ms(nanos: u64) -> f64 {
     nanos as f64 * 1e-6
 }
@@ -332,14 +345,7 @@ impl Frame {
             dead_man: record.has(flags::DEAD_MAN),
             stop_held: record.has(flags::STOP_HELD),
             actuator_failed: record.has(flags::ACTUATOR_FAILED),
-            simulated: record.has(flags::SIMULATED).then_some(Car {
-                lap: record.lap,
-                speed: record.speed,
-                offset: record.offset,
-                x: record.x,
-                y: record.y,
-                heading: record.heading,
-            }),
+            simulated: record.simulated().map(Car::from),
         }
     }
 
@@ -420,7 +426,7 @@ pub struct Pause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseKind {
-    /// Another thread of the pilot was also not run: the process was stopped, or the computer.
+    /// The whole process, or the computer, was paused: another thread of the pilot did not run either.
     Process,
     /// The loop's thread was ready, and waited for a processor.
     Queue,
@@ -453,7 +459,7 @@ pub enum EndKind {
     TimeLimit,
     /// The guard stopped the simulated car.
     Stopped,
-    /// A part failed in the simulator.
+    /// A component failed in the simulator.
     Fault,
     /// The guard has ended or does not answer.
     GuardGone,

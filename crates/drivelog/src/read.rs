@@ -25,12 +25,12 @@ const HEAD: usize = 9;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The file cannot be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The path is a folder, a device or a pipe.
     #[error("{}: is not a file; name a log (`pilotage log list`)", .0.display())]
@@ -103,9 +103,9 @@ impl Reader<BufReader<File>> {
     /// # Errors
     /// Fails if the file cannot be read, or is not a log.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let failed = |source| ReadError::File {
+        let failed = |reason| ReadError::File {
             path: path.to_owned(),
-            source,
+            reason,
         };
         // A pipe without a writer is opened without waiting.
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -131,7 +131,7 @@ impl<R: Read> Reader<R> {
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
                 return Err(ReadError::File {
                     path: path.to_owned(),
-                    source: error,
+                    reason: error,
                 });
             }
             _ => return Err(ReadError::NotMcap(path.to_owned())),
@@ -215,9 +215,9 @@ impl<R: Read> Reader<R> {
         self.record.clear();
         let mut body = (&mut self.source).take(length);
         let read = body.read_to_end(&mut self.record);
-        let read = read.map_err(|source| ReadError::File {
+        let read = read.map_err(|reason| ReadError::File {
             path: self.path.clone(),
-            source,
+            reason,
         })?;
         if read as u64 != length {
             self.stop(true);
@@ -273,9 +273,9 @@ impl<R: Read> Reader<R> {
         match self.source.read_exact(bytes) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(source) => Err(ReadError::File {
+            Err(reason) => Err(ReadError::File {
                 path: self.path.clone(),
-                source,
+                reason,
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! Whether the system runs the pilot, as another thread of it sees that.
+//! Detects, from another thread of the pilot, when the system does not run it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,7 +8,7 @@ use pilotage_vehicle::monotonic;
 
 use crate::entry::{Pause, PauseKind, ms};
 
-/// A wake-up that is later than this, and not for want of a processor, is a pause of the process.
+/// A wake-up that is later than this, although a processor was free, is a pause of the process.
 const LATE: Duration = Duration::from_millis(50);
 /// A longer wait of the loop for a processor, between two samples, is a pause.
 const WAITED: Duration = Duration::from_millis(10);

@@ -5,12 +5,13 @@ use std::time::Duration;
 pub use pilotage_tensor::ElementType;
 use serde::{Deserialize, Serialize};
 
-/// The order of a four-dimensional tensor's axes in memory.
+/// The order of a port's axes in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Layout {
+pub enum AxisOrder {
     /// The order of the ONNX model.
-    Plain,
+    #[serde(rename = "plain")]
+    Model,
     /// Batch, height, width, channels: the channels of a pixel are adjacent. The
     /// order of the ONNX model is batch, channels, height, width.
     Nhwc,
@@ -25,8 +26,8 @@ pub struct Port {
     pub shape: Vec<usize>,
     /// Element type.
     pub element_type: ElementType,
-    /// What the axes mean.
-    pub layout: Layout,
+    /// The order of the axes.
+    pub layout: AxisOrder,
 }
 
 impl Port {

@@ -117,12 +117,12 @@ pub enum BundleError {
         section: String,
     },
     /// A section is not the JSON that is expected.
-    #[error("the engine file's {section} cannot be read: {source}")]
+    #[error("the engine file's {section} cannot be read: {reason}")]
     Json {
         /// The name of the section.
         section: &'static str,
         /// The error of the parser.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// A constant is outside the section of constants, its padding is not zero, or its size
     /// overflows.
@@ -153,7 +153,7 @@ pub enum BundleError {
     },
     /// The plan is not valid.
     #[error("the engine's plan cannot be run: {0}")]
-    Plan(#[from] PlanError),
+    Plan(PlanError),
 }
 
 /// A constant without its elements.
@@ -193,7 +193,7 @@ impl Bundle {
     /// # Errors
     /// When the plan is not valid or a weight is not finite.
     pub fn write(&self) -> Result<Vec<u8>, BundleError> {
-        self.plan.validate()?;
+        self.plan.validate().map_err(BundleError::Plan)?;
         check_finite(&self.plan)?;
         let mut constants = Vec::new();
         for Constant { data, .. } in &self.plan.constants {
@@ -238,12 +238,11 @@ impl Bundle {
         let document: PlanDocument = parse(PLAN, take(PLAN, MAX_PLAN)?)?;
         let blob = take(CONSTANTS, MAX_BYTES + MAX_ITEMS * ALIGNMENT)?;
         if document.constants.len() > MAX_ITEMS {
-            return Err(PlanError::TooMany {
+            return Err(BundleError::Plan(PlanError::TooMany {
                 what: "constants",
                 found: document.constants.len(),
                 limit: MAX_ITEMS,
-            }
-            .into());
+            }));
         }
         let mut end = 0;
         let mut constants = Vec::with_capacity(document.constants.len());
@@ -285,7 +284,7 @@ impl Bundle {
             steps: document.steps,
         };
         check_finite(&plan)?;
-        plan.validate()?;
+        plan.validate().map_err(BundleError::Plan)?;
         let sections = sections
             .into_iter()
             .map(|(name, content)| (name, content.to_vec()));
@@ -319,14 +318,14 @@ fn aligned_start(bytes: &[u8], end: usize) -> Option<usize> {
 }
 
 fn json(section: &'static str, content: &impl Serialize) -> Result<Vec<u8>, BundleError> {
-    serde_json::to_vec(content).map_err(|source| BundleError::Json { section, source })
+    serde_json::to_vec(content).map_err(|reason| BundleError::Json { section, reason })
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(
     section: &'static str,
     bytes: &[u8],
 ) -> Result<T, BundleError> {
-    serde_json::from_slice(bytes).map_err(|source| BundleError::Json { section, source })
+    serde_json::from_slice(bytes).map_err(|reason| BundleError::Json { section, reason })
 }
 
 fn check_finite(plan: &Plan) -> Result<(), BundleError> {

@@ -12,13 +12,15 @@ mod builder;
 mod integer;
 mod naive;
 mod networks;
+mod value;
 
 pub use builder::{PlanBuilder, number};
-pub use naive::{Value, evaluate};
+pub use naive::evaluate;
 pub use networks::networks;
+pub use value::Value;
 
 use crate::plan::Plan;
-use crate::{ElementType, Engine, EngineError, TensorMut, TensorRef};
+use crate::{Buffer, ElementType, Engine, EngineError, TensorMut, TensorRef};
 
 /// Runs the whole suite on the engines that `make` creates from plans.
 pub fn check(make: &mut dyn FnMut(&Plan) -> Box<dyn Engine>) {
@@ -204,58 +206,4 @@ pub fn bits(buffers: &[Buffer]) -> Vec<Vec<u64>> {
             other => other.to_f64().iter().map(|x| x.to_bits()).collect(),
         })
         .collect()
-}
-
-/// The memory of one input or output.
-#[derive(Debug, Clone)]
-pub enum Buffer {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-}
-
-impl Buffer {
-    pub fn zeros(port: &crate::Port) -> Self {
-        let len = port.len();
-        match port.element_type {
-            ElementType::F32 => Self::F32(vec![0.0; len]),
-            ElementType::I64 => Self::I64(vec![0; len]),
-            ElementType::I32 => Self::I32(vec![0; len]),
-            // No port is F16.
-            ElementType::F16 | ElementType::U8 | ElementType::Bool => Self::U8(vec![0; len]),
-            ElementType::I8 => Self::I8(vec![0; len]),
-        }
-    }
-
-    pub fn as_ref(&self) -> TensorRef<'_> {
-        match self {
-            Self::F32(data) => TensorRef::F32(data),
-            Self::I64(data) => TensorRef::I64(data),
-            Self::I32(data) => TensorRef::I32(data),
-            Self::U8(data) => TensorRef::U8(data),
-            Self::I8(data) => TensorRef::I8(data),
-        }
-    }
-
-    pub fn as_mut(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::F32(data) => TensorMut::F32(data),
-            Self::I64(data) => TensorMut::I64(data),
-            Self::I32(data) => TensorMut::I32(data),
-            Self::U8(data) => TensorMut::U8(data),
-            Self::I8(data) => TensorMut::I8(data),
-        }
-    }
-
-    pub fn to_f64(&self) -> Vec<f64> {
-        match self {
-            Self::F32(data) => data.iter().map(|&x| x.into()).collect(),
-            Self::I64(data) => data.iter().map(|&x| x as f64).collect(),
-            Self::I32(data) => data.iter().map(|&x| x.into()).collect(),
-            Self::U8(data) => data.iter().map(|&x| x.into()).collect(),
-            Self::I8(data) => data.iter().map(|&x| x.into()).collect(),
-        }
-    }
 }

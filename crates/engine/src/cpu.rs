@@ -1,7 +1,6 @@
 //! The engine that runs a plan on the machine's CPU.
 #![allow(unsafe_code)]
 
-mod instruction_set;
 mod kernel;
 mod levels;
 mod memory;
@@ -12,14 +11,13 @@ mod workers;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-pub(crate) use self::instruction_set::Available;
-pub use self::instruction_set::{InstructionSet, UnknownInstructionSet};
 use self::kernel::Kernel;
-pub(crate) use self::memory::AlignedBytes;
 use self::memory::{MemoryMap, Slot, Views};
 pub use self::peak::{Numbers, peak, read_speed};
 use self::step::PreparedStep;
 use self::workers::Workers;
+use crate::aligned_bytes::AlignedBytes;
+use crate::instruction_set::{self, Available, InstructionSet};
 use crate::kernels::tile::Arithmetic;
 use crate::plan::{Operation, Plan, PlanError};
 use crate::{ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
@@ -58,7 +56,7 @@ pub const MAX_THREADS: usize = 64;
 pub enum CpuError {
     /// The plan is not valid.
     #[error("the plan cannot be run: {0}")]
-    Plan(#[from] PlanError),
+    Plan(PlanError),
     /// The machine lacks the requested instruction set.
     #[error(
         "this machine has no {0}, only {here}; leave the instruction set out to use the best there is",
@@ -70,7 +68,7 @@ pub enum CpuError {
     Threads(usize),
     /// The system did not start a thread.
     #[error("could not start a thread: {0}")]
-    ThreadStart(#[from] std::io::Error),
+    ThreadStart(std::io::Error),
 }
 
 /// The time that one step took over all inferences so far.
@@ -123,7 +121,7 @@ impl CpuEngine {
     /// # Errors
     /// When the plan is not valid, or `options` cannot be met on this machine.
     pub fn new(plan: &Plan, options: CpuOptions) -> Result<Self, CpuError> {
-        plan.validate()?;
+        plan.validate().map_err(CpuError::Plan)?;
         let set = options.instruction_set.unwrap_or_else(InstructionSet::best);
         let instruction_set = Available::new(set).ok_or(CpuError::Unavailable(set))?;
         if !(1..=MAX_THREADS).contains(&options.threads) {
@@ -165,7 +163,7 @@ impl CpuEngine {
             instruction_set,
             workers: match options.threads {
                 1 => None,
-                threads => Some(Workers::new(threads - 1)?),
+                threads => Some(Workers::new(threads - 1).map_err(CpuError::ThreadStart)?),
             },
             threads: options.threads,
             precision: precision(plan),

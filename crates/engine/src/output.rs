@@ -83,7 +83,7 @@ impl Bins {
     }
 
     /// The number that `elements`, one for each bin, stand for. NaN if there are too few, if one is
-    /// not finite, or if they are no probabilities where they must be.
+    /// not finite, or if they are not probabilities where they must be.
     fn number(&self, elements: &[f32]) -> f32 {
         let Some(elements) = elements.get(..self.count) else {
             return f32::NAN;

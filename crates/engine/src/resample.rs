@@ -13,7 +13,7 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::cpu::InstructionSet;
+use crate::instruction_set::InstructionSet;
 
 /// Fractional bits of a weight: the weights of one output sum to `1 << WEIGHT_BITS`.
 pub const WEIGHT_BITS: u32 = 15;

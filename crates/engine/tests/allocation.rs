@@ -1,12 +1,15 @@
 //! An inference does not allocate memory.
-#![allow(unsafe_code)]
+#![allow(
+    unsafe_code,
+    reason = "GlobalAlloc is unsafe; the crate allocation-counter counts one thread only"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pilotage_engine::conformance::{self, Buffer, PlanBuilder};
+use pilotage_engine::conformance::{self, PlanBuilder};
 use pilotage_engine::plan::{Activation, ConstantData, Epilogue, Operation, Plan, Window};
-use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
+use pilotage_engine::{Buffer, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 
 /// Counts the allocations of all threads.
 struct Counting;

@@ -8,11 +8,13 @@
 )]
 
 use half::f16;
-use pilotage_engine::conformance::{Buffer, PlanBuilder, evaluate, infer, lend};
+use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend};
 use pilotage_engine::plan::{
     Activation, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PoolKind, Window,
 };
-use pilotage_engine::{CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, PlanError};
+use pilotage_engine::{
+    Buffer, CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, PlanError,
+};
 use proptest::prelude::*;
 
 /// The outputs of the plan; checks that they have the same bits on every instruction set.

@@ -1,4 +1,4 @@
-//! Converts events to the operator's wish. Pure: time is passed as an argument.
+//! Converts events to the operator's request. Pure: time is passed as an argument.
 
 use std::time::Duration;
 
@@ -321,7 +321,7 @@ impl Hand {
         if self.known != Known::All {
             return None;
         }
-        let held = self.wish(now).driven;
+        let held = self.request(now).driven;
         let (noticed, stop) = (&mut self.noticed, self.mapping.stop);
         let axes = [&self.steering, &self.throttle];
         if let Some(notice) = noticed.stop(stop, self.stop_proven) {
@@ -339,11 +339,11 @@ impl Hand {
         }
     }
 
-    /// The operator's wish at `now`. The car moves only if the dead-man button was pressed while
+    /// The operator's request at `now`. The car moves only if the dead-man button was pressed while
     /// its state was known and is still held, the stop button is not held, and the gamepad has
     /// reported something within `silence`. An axis that was not seen at rest since then commands
     /// nothing.
-    pub fn wish(&self, now: Time) -> DriveRequest {
+    pub fn request(&self, now: Time) -> DriveRequest {
         let silence: Duration = self.silence;
         let fresh = |last: Time| now.since(last) < silence;
         let held = self.dead_man.pressed && !self.stop.down;

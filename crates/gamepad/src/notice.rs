@@ -41,7 +41,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopNotProven(button) => {
-                write!(f, "stop button not proven: press it once ({button})")
+                write!(f, "stop button not tested: press it once ({button})")
             }
             Self::StopProven => write!(f, "stop button works"),
             Self::RestsElsewhere { axis, role, found } => {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{
-    ElementType, Engine, EngineError, Layout, Port, TensorMut, TensorRef, Timing,
+    AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing,
 };
 use tensorrt_rs::{
     Binding, Device, PlanError, RunError, RunOptions, Session, TensorRt, TrustedBytes,
@@ -110,7 +110,7 @@ fn port(binding: &Binding) -> Result<Port, PlanError> {
         name: binding.name.clone(),
         shape: binding.shape.clone(),
         element_type,
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     })
 }
 

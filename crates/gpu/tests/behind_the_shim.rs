@@ -4,15 +4,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    unsafe_code,
-    reason = "a failure is a panic; set_var and GlobalAlloc are unsafe"
+    reason = "a failure is a panic"
 )]
 
 #[path = "stand-in/mod.rs"]
 mod stand_in;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,30 +23,6 @@ use tensorrt_rs::{Owner, Priority, Product, RunOptions, TensorRt, TrustedBytes};
 
 use stand_in::{Machine, mode};
 
-/// The system's allocator, which counts the allocations of each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u32> = const { Cell::new(0) };
-}
-
-// SAFETY: both functions forward to the system's allocator, which fulfils the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller fulfils the same contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller fulfils the same contract.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 /// Runs a role of the tests below in the child process, which loads the stand-ins.
 fn play(role: &str) {
     match role {
@@ -61,7 +34,10 @@ fn play(role: &str) {
     }
 }
 
-/// Loads a prepared plan and runs it on four frames. Writes a line for each.
+/// The number of inferences of [`drives`].
+const ROUNDS: usize = 4;
+
+/// Loads a prepared plan and runs it on [`ROUNDS`] frames. Writes a line for each.
 fn drives() {
     let (place, bundle, places) = stand_in::child_environment();
     let graph = std::env::var_os("PILOTAGE_TEST_NO_GRAPH").is_none();
@@ -79,21 +55,15 @@ fn drives() {
                 .iter()
                 .map(|&pixel| (pixel ^ 0x80).cast_signed())
                 .collect();
-            for round in 0..4 {
-                if round == 2
-                    && let Some(call) = std::env::var_os("PILOTAGE_TEST_THEN_FAILS")
-                {
-                    // SAFETY: no other thread reads or writes the environment at this point.
-                    unsafe { std::env::set_var("STAND_IN_FAIL", call) };
-                }
+            for _ in 0..ROUNDS {
                 let mut answer = [f32::NAN; 2];
-                let before = ALLOCATIONS.with(Cell::get);
-                let result = proven.engine.infer(
-                    &[TensorRef::I8(&pixels)],
-                    &mut [TensorMut::F32(&mut answer)],
-                );
-                let allocations = ALLOCATIONS.with(Cell::get) - before;
-                match result {
+                let mut result = None;
+                let counted = allocation_counter::measure(|| {
+                    let outputs = &mut [TensorMut::F32(&mut answer)];
+                    result = Some(proven.engine.infer(&[TensorRef::I8(&pixels)], outputs));
+                });
+                let allocations = counted.count_total;
+                match result.unwrap() {
                     Ok(_) => {
                         assert!(
                             answer.iter().all(|number| number.abs() < 10.0),
@@ -225,7 +195,7 @@ fn a_plan_is_built_validated_and_run() {
         let output = machine.does("drives", environment);
         assert_eq!(
             output,
-            "answered, 0 allocations\n".repeat(4),
+            "answered, 0 allocations\n".repeat(ROUNDS),
             "{environment:?}"
         );
     }
@@ -302,8 +272,10 @@ fn buffers_are_leaked_when_the_end_of_the_work_cannot_be_marked() {
     let machine = Machine::behind_the_shim("c++");
     assert_built(&machine.run(&[]));
     let log = machine.path("given-back");
-    let environment = [("STAND_IN_LOG", log.to_str().unwrap())];
-    machine.does("drives", &environment);
+    let trace = machine.path("trace");
+    let environment = ("STAND_IN_LOG", log.to_str().unwrap());
+    let traced = ("STAND_IN_TRACE", trace.to_str().unwrap());
+    machine.does("drives", &[environment, traced]);
     let given_back = fs::read_to_string(&log).unwrap();
     assert!(given_back.contains("cuMemFreeHost"), "{given_back}");
     assert!(
@@ -312,9 +284,12 @@ fn buffers_are_leaked_when_the_end_of_the_work_cannot_be_marked() {
     );
 
     fs::remove_file(&log).unwrap();
-    // The second mark of an inference is that of its end.
-    let fault = ("PILOTAGE_TEST_THEN_FAILS", "cuEventRecord:2");
-    let output = machine.does("drives", &[environment[0], fault]);
+    // Each inference ends with two marks, at the beginning and at the end of its work. The mark of
+    // the third round's end fails: only the fourth round's two are after it.
+    let trace = fs::read_to_string(&trace).unwrap();
+    let marks = trace.lines().filter(|call| *call == "cuEventRecord");
+    let fault = format!("cuEventRecord:{}", marks.count() - 2);
+    let output = machine.does("drives", &[environment, ("STAND_IN_FAIL", &fault)]);
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[..2], ["answered, 0 allocations"; 2], "{output}");
     assert!(
@@ -423,7 +398,7 @@ fn address_sanitizer_finds_no_error() {
     let shim = fs::read(machine.path("shims/libtensorrt_rs_shim_110400.so")).unwrap();
     assert!(shim.windows(6).any(|bytes| bytes == b"__asan"));
     let output = machine.does("drives", &sanitized);
-    assert_eq!(output.matches("answered").count(), 4, "{output}");
+    assert_eq!(output.matches("answered").count(), ROUNDS, "{output}");
     for call in [
         "buildSerializedNetwork",
         "createBuilderConfig",

@@ -154,10 +154,10 @@ impl GraphBuilder {
         };
         let types = (node.op)
             .output_types(&self.graph.input_types(&node), shapes)
-            .map_err(|source| GraphError::InNode {
+            .map_err(|reason| GraphError::InNode {
                 node: name.clone(),
                 operator: node.op.name().to_owned(),
-                source,
+                reason,
             })?;
         let single = types.len() == 1;
         let outputs = (types.into_iter().enumerate())

@@ -83,12 +83,12 @@ pub enum GraphError {
         found: String,
     },
     /// The data of a tensor cannot be read from its file.
-    #[error("the tensor `{name}`: {source}")]
+    #[error("the tensor `{name}`: {reason}")]
     DataFile {
         /// The tensor's name.
         name: String,
         /// What is wrong with the file.
-        source: crate::DataFileError,
+        reason: crate::DataFileError,
     },
     /// Tensor data in a separate file, where none may be read.
     #[error(
@@ -198,14 +198,14 @@ pub enum GraphError {
         problem: &'static str,
     },
     /// A node is invalid.
-    #[error("node `{node}` ({operator}): {source}")]
+    #[error("node `{node}` ({operator}): {reason}")]
     InNode {
         /// The node's name.
         node: String,
         /// ONNX's operator name.
         operator: String,
         /// The node's error.
-        source: OpError,
+        reason: OpError,
     },
     /// A graph that was built in memory breaks a rule of [`Graph`](crate::Graph).
     #[error("the graph is invalid: {problem} (`{name}`)")]

@@ -221,9 +221,9 @@ pub(crate) fn load(
 ) -> Result<(), GraphError> {
     let entries = std::mem::take(&mut tensor.external_data);
     let data = files.take(&entries, expected);
-    tensor.raw_data = Some(data.map_err(|source| GraphError::DataFile {
+    tensor.raw_data = Some(data.map_err(|reason| GraphError::DataFile {
         name: name.to_owned(),
-        source,
+        reason,
     })?);
     tensor.data_location = 0;
     Ok(())

@@ -224,10 +224,10 @@ impl Graph {
                     return Err(unsound("a value is computed twice", &self.value(*v).name));
                 }
             }
-            let in_node = |source| GraphError::InNode {
+            let in_node = |reason| GraphError::InNode {
                 node: node.name.clone(),
                 operator: node.op.name().to_owned(),
-                source,
+                reason,
             };
             let declared: Vec<Vec<usize>> = (node.outputs.iter())
                 .map(|&v| self.value(v).shape.clone())

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 
 use crate::onnx::ModelProto;
-use crate::read::{limit, wire};
+use crate::read::limits::limit;
+use crate::read::wire;
 use crate::{GraphError, ReadOptions};
 
 /// The key of the recipe that a model was trained for. Its value is the text of a recipe as

@@ -167,6 +167,25 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether the elements of the outputs are elements of the inputs, unchanged; `Pad` may add
+    /// others at the border.
+    pub fn moves_elements(&self) -> bool {
+        matches!(
+            self,
+            Self::Flatten { .. }
+                | Self::Reshape
+                | Self::Squeeze { .. }
+                | Self::Unsqueeze { .. }
+                | Self::Transpose { .. }
+                | Self::Concat { .. }
+                | Self::Split { .. }
+                | Self::Slice { .. }
+                | Self::Gather { .. }
+                | Self::Pad(_)
+                | Self::Identity
+        )
+    }
+
     /// ONNX's name of the operator.
     pub fn name(&self) -> &'static str {
         match self {

@@ -35,8 +35,8 @@ pub enum Event {
     Command(Command),
     /// A component of the car failed.
     Fault(Fault),
-    /// An operator trims the servo's centre and ends: the steering channel is held at this value,
-    /// and the throttle at 0, for one deadline.
+    /// An operator trims the servo's centre and ends: the steering channel is held at this value
+    /// (-1 to 1), and the throttle at 0, for one deadline.
     Trim(f32, Interlocks),
 }
 
@@ -136,6 +136,10 @@ pub struct Step {
 ///
 /// A state that has expired is stopped before the event is handled, so a late event cannot revive
 /// it. A refused command does not extend the deadline of the last good command.
+///
+/// The caller passes the state of the previous step, runs this function at the latest when
+/// [`State::expires`] says so, and writes the output each time. `now` is expected not to decrease; if
+/// it does, the car is stopped. No input causes a panic.
 pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
     let state = expire(state, limits, now);
     let outcome = match event {

@@ -57,7 +57,7 @@ pub struct Armed {
 pub struct Trimming {
     /// When the operator's program last confirmed the value.
     pub confirmed: Time,
-    /// The steering channel; the throttle is at 0.
+    /// The steering channel, -1 to 1; the throttle is at 0.
     pub steering: f32,
 }
 
@@ -81,9 +81,9 @@ pub struct Driving {
 /// A channel that moves towards its target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motion {
-    /// The current output.
+    /// The current output, -1 to 1.
     pub value: f32,
-    /// The value of the last good command, clamped to the channel's range.
+    /// The value of the last good command, -1 to 1, clamped to the channel's range.
     pub target: f32,
 }
 

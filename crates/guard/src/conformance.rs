@@ -48,7 +48,7 @@ impl Actuator for RecordingActuator {
             self.failed.push((now, *output));
             return Err(ActuatorError::Write {
                 device: "recording stand-in".into(),
-                source: std::io::ErrorKind::NotConnected.into(),
+                reason: std::io::ErrorKind::NotConnected.into(),
             });
         }
         self.writes.push((now, *output));

@@ -2,6 +2,7 @@
 
 mod locks;
 pub mod notify;
+pub(crate) mod places;
 pub(crate) mod process;
 pub(crate) mod process_id;
 pub(crate) mod programs;
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 use pilotage_vehicle::monotonic;
 use rustix::process::geteuid;
 
-use crate::daemon::record::{Record, own_directory};
+use crate::daemon::places::own_directory;
+use crate::daemon::record::Record;
 use crate::drivers::{ActuatorSettings, Kind, Motors, OpenError};
 use crate::trim::TrimmedMotors;
 use crate::{
@@ -53,7 +55,7 @@ pub enum DaemonError {
     Process(#[from] ProcessError),
     /// Failsafe could not be written to the motors.
     #[error("failsafe did not reach the motors: {0}")]
-    Failsafe(#[from] ActuatorError),
+    Failsafe(ActuatorError),
     /// Another guard writes to these motors.
     #[error(
         "another guard holds it (process {process}): {car}; there can be one for each car \
@@ -251,7 +253,7 @@ fn write_failsafe(car: &GuardedCar) -> Result<(), DaemonError> {
         Err(OpenError::Coarse { .. }) => Motors::open_for_failsafe(&car.actuator, Duration::ZERO)?,
         motors => motors?,
     };
-    insist(&mut motors, &Output::failsafe(&car.limits))?;
+    insist(&mut motors, &Output::failsafe(&car.limits)).map_err(DaemonError::Failsafe)?;
     drop(lock);
     if held { Err(DaemonError::Held) } else { Ok(()) }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod i2c;
 mod maestro;
 mod open;
+mod open_error;
 mod output_enable;
 mod pca9685;
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub use differential::{Differential, Motor};
 pub use dry_run::DryRun;
 pub use i2c::{I2cBus, I2cError};
 pub use maestro::Maestro;
-pub use open::{Motors, OpenError};
+pub use open::Motors;
+pub use open_error::OpenError;
 pub use output_enable::{GpioOutputEnable, OutputEnable};
 pub use pca9685::{Pca9685, Wheels};
 pub use pulses::{Arming, Pulses, Rest};

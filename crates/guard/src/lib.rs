@@ -20,6 +20,7 @@ mod settings;
 mod trim;
 
 pub use daemon::notify;
+pub use daemon::places::{INSTALLED, canonical, default_socket, own_directory};
 pub use daemon::process::{
     ProcessError, ServeOptions, end_with_parent, leave_session, raise_priority, run,
 };
@@ -27,9 +28,7 @@ pub use daemon::process_id::ProcessId;
 pub use daemon::programs::{
     GUARD_PROGRAM, ProgramError, ended_within, failsafe_by_program, program_beside,
 };
-pub use daemon::record::{
-    INSTALLED, Record, canonical, default_socket, guard_socket, own_directory,
-};
+pub use daemon::record::{Record, guard_socket};
 pub use daemon::stop::{StopError, Stopped, Target, stop, stop_all};
 pub use daemon::watcher::{NOT_STARTED, WatchError, watch};
 pub use daemon::{DaemonError, Running, failsafe, guard};

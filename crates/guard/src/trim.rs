@@ -1,67 +1,14 @@
 //! Trimming: through the guard, an operator finds a servo's centre and ends and the motor's neutral
 //! by trying values.
 
-use std::fmt;
+mod point;
 
 use pilotage_vehicle::Time;
 
 use crate::drivers::{ActuatorSettings, DifferentialSettings, Kind, Motors, VescSettings};
 use crate::{Actuator, ActuatorError, Output};
 
-/// A point to trim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
-    /// Straight ahead.
-    Centre,
-    /// Full left.
-    Left,
-    /// Full right.
-    Right,
-    /// The motor is stopped.
-    Neutral,
-    /// The left motor of a car with two turns ahead, alone.
-    LeftWheel,
-    /// The right motor, alone.
-    RightWheel,
-}
-
-impl Point {
-    /// All points, in the order in which they are trimmed.
-    pub const ALL: [Self; 6] = [
-        Self::Centre,
-        Self::Left,
-        Self::Right,
-        Self::Neutral,
-        Self::LeftWheel,
-        Self::RightWheel,
-    ];
-
-    /// The steering value at which the actuator is at this point.
-    pub(crate) const fn steering(self) -> f32 {
-        match self {
-            Self::Left => 1.0,
-            Self::Right => -1.0,
-            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel => 0.0,
-        }
-    }
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Centre => "straight ahead",
-            Self::Left => "full left",
-            Self::Right => "full right",
-            Self::Neutral => "the motor's neutral",
-            Self::LeftWheel => "the left wheel",
-            Self::RightWheel => "the right wheel",
-        })
-    }
-}
-
-/// A value of a point: microseconds of a pulse, thousandths of a VESC's servo range, or thousandths
-/// of a motor's full speed.
-pub type Value = u16;
+pub use point::{Point, Value};
 
 /// Shortest and longest pulse that may be tried, microseconds.
 const PULSES: (Value, Value) = (400, 2600);

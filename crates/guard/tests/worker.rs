@@ -45,7 +45,7 @@ impl Actuator for Driver {
         if self.0.broken.load(Ordering::Relaxed) {
             return Err(ActuatorError::Write {
                 device: "driver".into(),
-                source: std::io::Error::from_raw_os_error(5),
+                reason: std::io::Error::from_raw_os_error(5),
             });
         }
         let mut output = *output;
@@ -240,10 +240,10 @@ fn errors_and_success_of_the_actuator_are_returned() {
     device.broken.store(true, Ordering::Relaxed);
     for millis in [5, 5, 10] {
         let error = worker.write(at(millis), &output(Mode::Failsafe, 0.0));
-        let Err(ActuatorError::Write { device, source }) = error else {
+        let Err(ActuatorError::Write { device, reason }) = error else {
             panic!("{error:?}");
         };
-        assert_eq!((&*device, source.raw_os_error()), ("driver", Some(5)));
+        assert_eq!((&*device, reason.raw_os_error()), ("driver", Some(5)));
     }
     device.broken.store(false, Ordering::Relaxed);
     worker.write(at(15), &output(Mode::Failsafe, 0.0)).unwrap();

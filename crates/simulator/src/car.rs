@@ -3,6 +3,7 @@
 use pilotage_vehicle::Mixer;
 
 use crate::Pose;
+use crate::lag::lag_fraction;
 use crate::single_track::{Motion, SingleTrack, TyreCar, TyreUse};
 
 /// How a car responds to its commands.
@@ -192,15 +193,6 @@ impl Car {
     /// The mixer that converts between the car's commands and its speed and yaw rate.
     pub fn mixer(&self) -> &Mixer {
         &self.mixer
-    }
-}
-
-/// The fraction of the way to its final value that a first-order lag covers in `dt`.
-pub(crate) fn lag_fraction(dt: f64, constant: f64) -> f64 {
-    if constant > 0.0 {
-        1.0 - libm::exp(-dt / constant)
-    } else {
-        1.0
     }
 }
 

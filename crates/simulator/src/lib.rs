@@ -13,6 +13,7 @@ mod appearance;
 mod camera;
 mod car;
 mod circuit;
+mod lag;
 mod metrics;
 mod pose;
 mod random;

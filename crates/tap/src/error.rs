@@ -16,7 +16,7 @@ pub enum CreateError {
     },
     /// The shared memory cannot be made.
     #[error("no shared memory for observers ({0}): drive without them")]
-    Memory(#[from] io::Error),
+    Memory(io::Error),
 }
 
 /// Why a tap cannot be served.
@@ -38,7 +38,7 @@ pub enum ServeError {
     },
     /// A thread or a descriptor could not be made.
     #[error("observers cannot be served: {0}")]
-    System(#[from] io::Error),
+    System(io::Error),
 }
 
 /// Why a tap cannot be observed.
@@ -66,7 +66,7 @@ pub enum ObserveError {
     /// There are too many observers.
     #[error(
         "the pilot has {0} observers already: end one of them",
-        crate::MAX_OBSERVERS
+        crate::protocol::MAX_OBSERVERS
     )]
     TooMany,
     /// The pilot does not answer.

@@ -5,6 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::VERSION;
 
+/// The largest number of observers at the same time.
+pub const MAX_OBSERVERS: usize = 16;
+
 const MARK: u32 = u32::from_be_bytes(*b"ptap");
 
 /// A message in either direction.

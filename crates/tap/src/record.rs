@@ -23,7 +23,7 @@ pub mod flags {
     pub const TWIST: u32 = 1 << 3;
     /// [`FrameRecord::granted`](super::FrameRecord::granted) is known.
     pub const GRANTED: u32 = 1 << 4;
-    /// The fields of the simulated car are known.
+    /// [`FrameRecord::simulated`](super::FrameRecord::simulated) is known.
     pub const SIMULATED: u32 = 1 << 5;
     /// An operator holds a stop button.
     pub const STOP_HELD: u32 = 1 << 6;
@@ -80,23 +80,13 @@ pub struct FrameRecord {
     stop_reason: u32,
     fault: u32,
     detail: u32,
-    /// The simulated car: share of the lap done, 0 to 1. This and the following fields are valid
-    /// with [`flags::SIMULATED`].
-    pub lap: f32,
-    /// Speed, m/s.
-    pub speed: f32,
-    /// Distance from the line in metres, left positive.
-    pub offset: f32,
-    /// Position, metres.
-    pub x: f32,
-    /// Position, metres.
-    pub y: f32,
-    /// Heading in radians, counter-clockwise from x.
-    pub heading: f32,
+    /// The simulated car; valid with [`flags::SIMULATED`].
+    pub simulated: Simulated,
 }
 
-/// The state of a simulated car, for a record.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// The state of a simulated car.
+#[derive(Debug, Clone, Copy, Default, PartialEq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub struct Simulated {
     /// Share of the lap done, 0 to 1.
     pub lap: f32,
@@ -194,11 +184,11 @@ impl FrameRecord {
     /// Stores the state of the simulated car.
     pub const fn set_simulated(&mut self, car: Simulated) {
         self.flags |= flags::SIMULATED;
-        self.lap = car.lap;
-        self.speed = car.speed;
-        self.offset = car.offset;
-        self.x = car.x;
-        self.y = car.y;
-        self.heading = car.heading;
+        self.simulated = car;
+    }
+
+    /// The simulated car, if one is driven.
+    pub fn simulated(&self) -> Option<Simulated> {
+        self.has(flags::SIMULATED).then_some(self.simulated)
     }
 }

@@ -18,12 +18,11 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
+use crate::protocol::MAX_OBSERVERS;
 use crate::protocol::{BYTES, Invalid, Reply, Request};
 use crate::requests::MAX_PICTURES_PER_SECOND;
 use crate::{ServeError, Source};
 
-/// The largest number of observers at the same time.
-pub const MAX_OBSERVERS: usize = 16;
 /// How long a request for pictures is valid.
 pub(crate) const PICTURES_HOLD: Duration = Duration::from_secs(2);
 /// How long the thread sleeps at most.
@@ -63,7 +62,8 @@ impl TapServer {
     ) -> Result<Self, ServeError> {
         let listener = path.map(listen).transpose()?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = Arc::new(wake.map_err(io::Error::from)?);
+        let system = |error: Errno| ServeError::System(error.into());
+        let wake = Arc::new(wake.map_err(system)?);
         let end = Arc::new(AtomicBool::new(false));
         let mut serving = Serving {
             source,
@@ -73,7 +73,9 @@ impl TapServer {
             end: Arc::clone(&end),
         };
         let thread = std::thread::Builder::new().name("tap".to_owned());
-        let thread = thread.spawn(move || serving.run())?;
+        let thread = thread
+            .spawn(move || serving.run())
+            .map_err(ServeError::System)?;
         Ok(Self {
             path: path.map(Path::to_owned),
             end,

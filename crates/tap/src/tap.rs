@@ -70,10 +70,11 @@ impl Tap {
             picture_bytes,
             track_points: drive.track.len().min(MAX_TRACK_POINTS),
         };
-        let memory = SharedMemory::create("pilotage-tap", layout.words())?;
+        let memory =
+            SharedMemory::create("pilotage-tap", layout.words()).map_err(CreateError::Memory)?;
         let requests = Arc::new(Requests::default());
         let source = Source {
-            memory: memory.read_only_descriptor()?,
+            memory: memory.read_only_descriptor().map_err(CreateError::Memory)?,
             requests: Arc::clone(&requests),
         };
         let tap = Self {

@@ -11,12 +11,12 @@ use crate::network::{OUTPUTS, PICTURE, Statistics, TRAINED, Weights};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// A file cannot be read or written.
-    #[error("cannot use the checkpoint file {}: {source}", path.display())]
+    #[error("cannot use the checkpoint file {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A file is not a valid weights file.
     #[error("{} is not a checkpoint of this network: delete it, or train without --resume", .0.display())]
@@ -45,7 +45,7 @@ impl Checkpoint {
     /// # Errors
     /// When the folder cannot be made, or its checkpoint cannot be read.
     pub fn open(folder: &Path, resume: bool) -> Result<Self, CheckpointError> {
-        fs::create_dir_all(folder).map_err(|source| at(folder, source))?;
+        fs::create_dir_all(folder).map_err(|reason| at(folder, reason))?;
         let mut checkpoint = Self {
             folder: folder.to_owned(),
             rounds: 0,
@@ -71,14 +71,14 @@ impl Checkpoint {
             return Ok(());
         }
         let path = self.folder.join("frames");
-        let file = File::open(&path).map_err(|source| at(&path, source))?;
+        let file = File::open(&path).map_err(|reason| at(&path, reason))?;
         let mut file = BufReader::new(file);
         let mut picture = vec![0; PICTURE];
         for _ in 0..self.frames {
             let mut label = [0; 4 * OUTPUTS];
             file.read_exact(&mut label)
                 .and_then(|()| file.read_exact(&mut picture))
-                .map_err(|source| at(&path, source))?;
+                .map_err(|reason| at(&path, reason))?;
             data.push(&picture, [float(&label[..4]), float(&label[4..])]);
         }
         Ok(())
@@ -103,7 +103,7 @@ impl Checkpoint {
             .truncate(self.frames == 0)
             .append(false)
             .open(&path)
-            .map_err(|source| at(&path, source))?;
+            .map_err(|reason| at(&path, reason))?;
         let record = (4 * OUTPUTS + PICTURE) as u64;
         append(
             file,
@@ -111,13 +111,13 @@ impl Checkpoint {
             data,
             recorded + self.frames,
         )
-        .map_err(|source| at(&path, source))?;
+        .map_err(|reason| at(&path, reason))?;
         self.frames = data.len() - recorded;
         self.rounds = round + 1;
         let path = self.folder.join(format!("weights-{round}"));
         write_weights(&path, weights, self.rounds, self.frames)?;
         let last = self.folder.join("weights");
-        fs::copy(&path, &last).map_err(|source| at(&last, source))?;
+        fs::copy(&path, &last).map_err(|reason| at(&last, reason))?;
         Ok(())
     }
 }
@@ -151,7 +151,7 @@ fn write_weights(
     for value in statistics.chain(&weights.values) {
         bytes.extend_from_slice(&value.to_le_bytes());
     }
-    fs::write(path, bytes).map_err(|source| at(path, source))
+    fs::write(path, bytes).map_err(|reason| at(path, reason))
 }
 
 /// Reads the weights, the number of finished rounds and the number of gathered frames from a
@@ -160,7 +160,7 @@ fn write_weights(
 /// # Errors
 /// When the file cannot be read or is not a weights file.
 pub fn read_weights(path: &Path) -> Result<(Weights, usize, usize), CheckpointError> {
-    let bytes = fs::read(path).map_err(|source| at(path, source))?;
+    let bytes = fs::read(path).map_err(|reason| at(path, reason))?;
     let not_weights = || CheckpointError::Strange(path.to_owned());
     let (head, values) = bytes.split_at_checked(24).ok_or_else(not_weights)?;
     let (values, rest) = values.as_chunks::<4>();
@@ -191,9 +191,9 @@ fn float(bytes: &[u8]) -> f32 {
     f32::from_le_bytes(array)
 }
 
-fn at(path: &Path, source: io::Error) -> CheckpointError {
+fn at(path: &Path, reason: io::Error) -> CheckpointError {
     CheckpointError::File {
         path: path.to_owned(),
-        source,
+        reason,
     }
 }

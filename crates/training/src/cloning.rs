@@ -13,7 +13,6 @@
 pub mod augment;
 pub mod balance;
 pub mod export;
-pub mod files;
 pub mod fit;
 pub mod frames;
 pub mod picture;
@@ -77,12 +76,12 @@ pub enum CloningError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A folder cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A recording is named twice.
     #[error("{} is named twice; its frames would be learned and held back", .0.display())]
@@ -171,9 +170,9 @@ fn distinct<'a>(folders: impl Iterator<Item = &'a PathBuf>) -> Result<Vec<PathBu
     for folder in folders {
         let path = folder
             .canonicalize()
-            .map_err(|source| CloningError::Folder {
+            .map_err(|reason| CloningError::Folder {
                 path: folder.clone(),
-                source,
+                reason,
             })?;
         if found.contains(&path) {
             return Err(CloningError::Twice(folder.clone()));

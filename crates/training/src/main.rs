@@ -175,23 +175,10 @@ fn main() -> ExitCode {
     pilotage_console::run(|| match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            pilotage_console::say_always(format_args!("error: {}", one_line(&error)));
+            pilotage_console::say_always(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     })
-}
-
-/// The error with its causes, each once: many messages have their cause already.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
 }
 
 fn run() -> anyhow::Result<()> {
@@ -207,7 +194,7 @@ fn run() -> anyhow::Result<()> {
 fn record(arguments: &Record) -> anyhow::Result<()> {
     let every = arguments.every;
     let drive_frames = (arguments.frames.checked_mul(every.get()))
-        .context("--frames times --every is more than can be counted")?;
+        .context("--frames times --every is too large")?;
     let mut data = Dataset::default();
     let expert = Expert::default();
     collect(

@@ -25,12 +25,12 @@ const HEADER: &str = "image_name,v,w,timestamp";
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// A file cannot be read or written.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The error of the operating system.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The recording cannot be read, or too many of its pictures are bad.
     #[error(transparent)]
@@ -49,20 +49,20 @@ pub enum RecordingError {
         missing: &'static str,
     },
     /// An image cannot be encoded.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Image {
         /// The image.
         path: PathBuf,
         /// The error of the encoder.
-        source: ImageError,
+        reason: ImageError,
     },
     /// An image cannot be resized for the network.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Resize {
         /// The image.
         path: PathBuf,
         /// The error of resizing.
-        source: VisionError,
+        reason: VisionError,
     },
 }
 
@@ -127,10 +127,10 @@ fn resize(path: &Path, picture: Picture) -> Result<Vec<u8>, RecordingError> {
         width,
         height: height - height / 2,
     });
-    resize_recorded(&preprocess, (width, height), &picture.rgb).map_err(|source| {
+    resize_recorded(&preprocess, (width, height), &picture.rgb).map_err(|reason| {
         RecordingError::Resize {
             path: path.to_owned(),
-            source,
+            reason,
         }
     })
 }
@@ -174,11 +174,11 @@ pub fn write(
     period: f64,
     encoding: Encoding,
 ) -> Result<(), RecordingError> {
-    fs::create_dir_all(folder).map_err(|source| file_error(folder, source))?;
+    fs::create_dir_all(folder).map_err(|reason| file_error(folder, reason))?;
     let path = folder.join("data.csv");
-    let file = File::create(&path).map_err(|source| file_error(&path, source))?;
+    let file = File::create(&path).map_err(|reason| file_error(&path, reason))?;
     let mut lines = BufWriter::new(file);
-    let failed = |source| file_error(&path, source);
+    let failed = |reason| file_error(&path, reason);
     writeln!(lines, "{HEADER}").map_err(failed)?;
     for index in 0..data.len() {
         let name = format!("{index:06}.{}", encoding.extension());
@@ -186,22 +186,22 @@ pub fn write(
         let time = index as f64 * period;
         writeln!(lines, "{name},{v},{w},{time:.3}").map_err(failed)?;
         let path = folder.join(name);
-        let image = File::create(&path).map_err(|source| file_error(&path, source))?;
+        let image = File::create(&path).map_err(|reason| file_error(&path, reason))?;
         let mut image = BufWriter::new(image);
         encoding
             .encode(data.picture(index), &mut image)
-            .map_err(|source| RecordingError::Image {
+            .map_err(|reason| RecordingError::Image {
                 path: path.clone(),
-                source,
+                reason,
             })?;
-        image.flush().map_err(|source| file_error(&path, source))?;
+        image.flush().map_err(|reason| file_error(&path, reason))?;
     }
     lines.flush().map_err(failed)
 }
 
-fn file_error(path: &Path, source: io::Error) -> RecordingError {
+fn file_error(path: &Path, reason: io::Error) -> RecordingError {
     RecordingError::File {
         path: path.to_owned(),
-        source,
+        reason,
     }
 }

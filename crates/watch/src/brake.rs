@@ -41,7 +41,7 @@ pub enum BrakeError {
     Motors(String),
     /// The pilot of the simulated car cannot be reached.
     #[error("the stop did not reach the pilot: {0}")]
-    Pilot(#[from] ObserveError),
+    Pilot(ObserveError),
     /// The guard of a simulated car has no socket.
     #[error("a simulated car cannot be disarmed from here: stop it")]
     Simulated,
@@ -73,7 +73,7 @@ pub struct CarBrake {
 impl Brake for CarBrake {
     fn stop(&self) -> Result<String, BrakeError> {
         if let Some(stopped) = self.live.stop_simulated() {
-            stopped?;
+            stopped.map_err(BrakeError::Pilot)?;
             return Ok("stop sent to the pilot of the simulated car".to_owned());
         }
         let target = self.file.as_deref().map_or(Target::Installed, Target::Car);
@@ -114,9 +114,9 @@ fn describe(stopped: Stopped) -> Result<String, BrakeError> {
             (None, State::Stopped { reason }) => Ok(format!("{car}: stopped: {reason}")),
             (None, _) => Ok(format!("{car}: disarmed")),
         },
-        Stopped::WithoutGuard { car, killed: None } => {
-            Ok(format!("{car}: there is no guard; the motors got failsafe"))
-        }
+        Stopped::WithoutGuard { car, killed: None } => Ok(format!(
+            "{car}: there is no guard; failsafe was written to the motors"
+        )),
         Stopped::WithoutGuard {
             car,
             killed: Some(guard),

@@ -1,6 +1,7 @@
 //! The messages to the page, JSON in text frames. Pictures are JPEG in binary frames.
 
 use axum::extract::ws::Utf8Bytes;
+use pilotage_drivelog::Car;
 use pilotage_tap::{Drive, FrameRecord, GuardState, flags};
 use serde::Serialize;
 
@@ -94,16 +95,6 @@ struct Frame {
     car: Option<Car>,
 }
 
-#[derive(Debug, Serialize)]
-struct Car {
-    lap: f32,
-    speed: f32,
-    offset: f32,
-    x: f32,
-    y: f32,
-    heading: f32,
-}
-
 impl Frame {
     fn of(record: &FrameRecord) -> Self {
         let ms = |nanos: u64| nanos as f64 * 1e-6;
@@ -125,14 +116,7 @@ impl Frame {
             fallback: record.has(flags::FALLBACK),
             command: !record.has(flags::NO_COMMAND),
             hand: record.has(flags::BY_HAND),
-            car: record.has(flags::SIMULATED).then_some(Car {
-                lap: record.lap,
-                speed: record.speed,
-                offset: record.offset,
-                x: record.x,
-                y: record.y,
-                heading: record.heading,
-            }),
+            car: record.simulated().map(Car::from),
         }
     }
 }

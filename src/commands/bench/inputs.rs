@@ -1,54 +1,9 @@
 //! The engine's inputs during a measurement.
 
 use pilotage_compiler::Proof;
-use pilotage_engine::{Bundle, ElementType, Port, TensorMut, TensorRef};
+use pilotage_engine::{Buffer, Bundle, ElementType, Port};
 use pilotage_vision::{Layout, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
-
-/// A tensor and its memory.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tensor {
-    F32(Vec<f32>),
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-    U8(Vec<u8>),
-    I8(Vec<i8>),
-}
-
-impl Tensor {
-    /// Zeros for `port`.
-    pub(super) fn of(port: &Port) -> Self {
-        let length = port.len();
-        match port.element_type {
-            ElementType::F32 => Self::F32(vec![0.0; length]),
-            ElementType::I64 => Self::I64(vec![0; length]),
-            ElementType::I32 => Self::I32(vec![0; length]),
-            // No port is F16.
-            ElementType::F16 | ElementType::U8 | ElementType::Bool => Self::U8(vec![0; length]),
-            ElementType::I8 => Self::I8(vec![0; length]),
-        }
-    }
-
-    pub(super) fn view(&self) -> TensorRef<'_> {
-        match self {
-            Self::F32(data) => TensorRef::F32(data),
-            Self::I64(data) => TensorRef::I64(data),
-            Self::I32(data) => TensorRef::I32(data),
-            Self::U8(data) => TensorRef::U8(data),
-            Self::I8(data) => TensorRef::I8(data),
-        }
-    }
-
-    pub(super) fn view_mut(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::F32(data) => TensorMut::F32(data),
-            Self::I64(data) => TensorMut::I64(data),
-            Self::I32(data) => TensorMut::I32(data),
-            Self::U8(data) => TensorMut::U8(data),
-            Self::I8(data) => TensorMut::I8(data),
-        }
-    }
-}
 
 /// Where the inputs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,7 +19,7 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) source: Source,
-    pub(super) frames: Vec<Vec<Tensor>>,
+    pub(super) frames: Vec<Vec<Buffer>>,
 }
 
 /// The number of noise frames before they repeat.
@@ -92,7 +47,7 @@ impl Inputs {
 }
 
 /// `None` if there are no frames or they do not fit this input.
-fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
+fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
     let proof = Proof::of(bundle).ok()?;
     let preprocess: Preprocess =
         serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
@@ -102,9 +57,9 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
     let port = bundle.plan.port(port);
     let channels = preprocess.colour.channels();
     let tensor = |pixels: &Vec<u8>| {
-        let mut tensor = Tensor::of(&port);
+        let mut tensor = Buffer::zeros(&port);
         match &mut tensor {
-            Tensor::I8(levels) if levels.len() == pixels.len() => {
+            Buffer::I8(levels) if levels.len() == pixels.len() => {
                 let planes = match preprocess.layout {
                     Layout::Nchw => channels,
                     Layout::Nhwc => 1,
@@ -115,7 +70,7 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
                     *level = (pixel ^ 0x80).cast_signed();
                 }
             }
-            Tensor::F32(values) => {
+            Buffer::F32(values) => {
                 // Only the last step of vision is needed, so any frame size will do.
                 let (width, height) =
                     frame_size(&preprocess, (preprocess.width, preprocess.height));
@@ -161,16 +116,16 @@ impl Noise {
 
     /// Floats from 0 to 1, and integers of one byte. Wider integers, which may be indices, and
     /// booleans are 0 and 1.
-    fn tensor(&mut self, port: &Port) -> Tensor {
-        let mut tensor = Tensor::of(port);
+    fn tensor(&mut self, port: &Port) -> Buffer {
+        let mut tensor = Buffer::zeros(port);
         let truth = port.element_type == ElementType::Bool;
         match &mut tensor {
-            Tensor::F32(data) => data.fill_with(|| f32::from(self.byte()) / 255.0),
-            Tensor::I64(data) => data.fill_with(|| i64::from(self.byte() & 1)),
-            Tensor::I32(data) => data.fill_with(|| i32::from(self.byte() & 1)),
-            Tensor::U8(data) if truth => data.fill_with(|| self.byte() & 1),
-            Tensor::U8(data) => data.fill_with(|| self.byte()),
-            Tensor::I8(data) => data.fill_with(|| self.byte().cast_signed()),
+            Buffer::F32(data) => data.fill_with(|| f32::from(self.byte()) / 255.0),
+            Buffer::I64(data) => data.fill_with(|| i64::from(self.byte() & 1)),
+            Buffer::I32(data) => data.fill_with(|| i32::from(self.byte() & 1)),
+            Buffer::U8(data) if truth => data.fill_with(|| self.byte() & 1),
+            Buffer::U8(data) => data.fill_with(|| self.byte()),
+            Buffer::I8(data) => data.fill_with(|| self.byte().cast_signed()),
         }
         tensor
     }

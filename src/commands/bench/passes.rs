@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, EngineError, Port, Timing};
+use pilotage_engine::{Buffer, Bundle, CpuEngine, CpuOptions, Engine, EngineError, Port, Timing};
 use pilotage_vision::{Frame, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
 
-use super::inputs::{Inputs, Noise, Tensor, frame_size};
+use super::inputs::{Inputs, Noise, frame_size};
 use crate::times::{Sample, Times, nanos};
 
 /// The warm-up: the engine runs this long, and this often.
@@ -37,16 +37,16 @@ pub(super) const MOST_COUNT: usize = 5_000_000;
 /// An engine with its inputs, and memory for its outputs.
 struct Subject<'a> {
     engine: CpuEngine,
-    frames: &'a [Vec<Tensor>],
+    frames: &'a [Vec<Buffer>],
     next: usize,
-    input: Vec<Tensor>,
-    outputs: Vec<Tensor>,
+    input: Vec<Buffer>,
+    outputs: Vec<Buffer>,
 }
 
 impl<'a> Subject<'a> {
     fn new(bundle: &Bundle, options: CpuOptions, inputs: &'a Inputs) -> anyhow::Result<Self> {
         let engine = CpuEngine::new(&bundle.plan, options)?;
-        let tensors = |ports: &[Port]| ports.iter().map(Tensor::of).collect();
+        let tensors = |ports: &[Port]| ports.iter().map(Buffer::zeros).collect();
         Ok(Self {
             input: tensors(engine.inputs()),
             outputs: tensors(engine.outputs()),
@@ -63,8 +63,8 @@ impl<'a> Subject<'a> {
             self.input.clone_from_slice(frame);
             self.next = (self.next + 1) % self.frames.len();
         }
-        let inputs: Vec<_> = self.input.iter().map(Tensor::view).collect();
-        let mut outputs: Vec<_> = self.outputs.iter_mut().map(Tensor::view_mut).collect();
+        let inputs: Vec<_> = self.input.iter().map(Buffer::as_ref).collect();
+        let mut outputs: Vec<_> = self.outputs.iter_mut().map(Buffer::as_mut).collect();
         self.engine.infer(&inputs, &mut outputs)
     }
 
@@ -264,7 +264,7 @@ pub(super) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTime
     frame.data_mut().fill_with(|| noise.byte());
     let length = vision.output_len();
     let mut input = match bundle.plan.inputs.as_slice() {
-        [port] if bundle.plan.port(port).len() == length => Tensor::of(&bundle.plan.port(port)),
+        [port] if bundle.plan.port(port).len() == length => Buffer::zeros(&bundle.plan.port(port)),
         _ => anyhow::bail!("the engine's input is not one picture"),
     };
     let count = count.min(VISION_FRAMES);
@@ -274,8 +274,8 @@ pub(super) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTime
     while taken.len() < count {
         let begun = Instant::now();
         match &mut input {
-            Tensor::F32(input) => vision.run(frame.view(), input)?,
-            Tensor::I8(input) => vision.run_i8(frame.view(), input)?,
+            Buffer::F32(input) => vision.run(frame.view(), input)?,
+            Buffer::I8(input) => vision.run_i8(frame.view(), input)?,
             _ => anyhow::bail!("the engine's input is neither f32 nor i8"),
         }
         let took = begun.elapsed();

@@ -52,7 +52,7 @@ pub(super) fn of_car(file: &Path, report: bool) -> anyhow::Result<ExitCode> {
     signature.with_context(|| name.clone())?;
     let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
     print(format_args!(
-        "{name}: building and proving the plan for this machine's GPU; this takes minutes"
+        "{name}: building and validating the plan for this machine's GPU; this takes minutes"
     ));
     match prepare(&bundle, &TensorRtPaths::default(), &show) {
         Ok(prepared) => say(&prepared, report),
@@ -79,15 +79,15 @@ fn fetch(source: &EngineSource, trust: &Trust) -> anyhow::Result<Fetched> {
 }
 
 /// Makes the plan of `bundle`, if it is requested and possible.
-pub(super) fn plan(bundle: &Bundle, wish: GpuPolicy, report: bool) -> anyhow::Result<()> {
-    if wish == GpuPolicy::Off {
+pub(super) fn plan(bundle: &Bundle, gpu: GpuPolicy, report: bool) -> anyhow::Result<()> {
+    if gpu == GpuPolicy::Off {
         return Ok(());
     }
     let made = prepare(bundle, &TensorRtPaths::default(), &show);
     clear();
     match made {
         Ok(prepared) => say(&prepared, report),
-        Err(error) if wish == GpuPolicy::Require => return Err(error.into()),
+        Err(error) if gpu == GpuPolicy::Require => return Err(error.into()),
         Err(error) if error.is_absence() => log::info!("no TensorRT plan: {error}"),
         Err(error) => say_always(format_args!("warning: there is no TensorRT plan: {error}")),
     }

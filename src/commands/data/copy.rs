@@ -117,7 +117,7 @@ fn file(
     // It was decoded, but it may be gone or another one by now.
     let changed = |problem: PictureProblem| DatasetError::File {
         path: recording.folder().join(&record.picture),
-        source: io::Error::other(problem),
+        reason: io::Error::other(problem),
     };
     let bytes = recording.picture_file(record).map_err(changed)?;
     let is_jpeg = match PictureFile::new(&bytes) {

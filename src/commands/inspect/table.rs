@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pilotage_engine::{GateResult, Layout, Meaning, Output, Port, Trial};
+use pilotage_engine::{AxisOrder, GateResult, Meaning, Output, Port, Trial};
 use pilotage_vehicle::Domain;
 
 use super::{Entry, Inspection, SignatureState};
@@ -219,8 +219,8 @@ fn layers(inspection: &Inspection) -> String {
 
 fn port(port: &Port) -> String {
     let order = match port.layout {
-        Layout::Plain => "",
-        Layout::Nhwc => ", batch x height x width x channels",
+        AxisOrder::Model => "",
+        AxisOrder::Nhwc => ", batch x height x width x channels",
     };
     let element = format!("{:?}", port.element_type).to_lowercase();
     format!("{} {element} {}{order}", port.name, sizes(&port.shape))

@@ -35,7 +35,7 @@ pub(super) fn arm(mut link: SocketLink, car: &str) -> anyhow::Result<ExitCode> {
     let handler = Arc::clone(&interrupted);
     ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))?;
     let keys = Keys::open()?;
-    print("hold a key down, such as the space bar: the car is armed until you let go");
+    print("hold a key down, such as the space bar: the car is armed until you release it");
     loop {
         if interrupted.load(Ordering::Relaxed) {
             return Ok(ExitCode::FAILURE);

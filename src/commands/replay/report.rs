@@ -410,7 +410,7 @@ fn lag(lag: Option<Lag>) -> String {
             ..
         }) => format!("{frames} frames, {ms:.0} ms"),
         Some(Lag { frames, .. }) => format!("{frames} frames"),
-        None => "cannot be told".to_owned(),
+        None => "unknown".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use pilotage_engine::{ElementType, Layout};
+use pilotage_engine::{AxisOrder, ElementType};
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn scripted(behaviour: Behaviour) -> Observed {
         name: "x".into(),
         shape: vec![1],
         element_type: ElementType::F32,
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     };
     let engine = ScriptedEngine {
         ports: [port],

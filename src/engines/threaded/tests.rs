@@ -1,6 +1,6 @@
 use std::sync::{Arc, Condvar, Mutex};
 
-use pilotage_engine::Layout;
+use pilotage_engine::AxisOrder;
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn gated(limits: Limits) -> (ThreadedEngine, Arc<Gate>) {
         name: "x".into(),
         shape: vec![1],
         element_type: ElementType::F32,
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     };
     let engine = Gated {
         ports: [port],

@@ -2,32 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Parser};
 
-use crate::root;
-
-/// The Rust files under `folder`.
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            into.push(path);
-        }
-    }
-}
+use crate::{root, sources};
 
 /// The names of the functions in the Rust files of the checkout.
 fn functions() -> BTreeSet<String> {
-    let mut files = Vec::new();
-    for folder in ["crates", "cross", "src", "tests"] {
-        sources(&root().join(folder), &mut files);
-    }
     let mut names = BTreeSet::new();
-    for file in files {
+    for file in sources() {
         for line in fs::read_to_string(file).unwrap().lines() {
             if let Some((_, after)) = line.split_once("fn ") {
                 let end = after.find(|it: char| !it.is_alphanumeric() && it != '_');

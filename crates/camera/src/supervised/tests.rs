@@ -404,7 +404,7 @@ fn an_attempt_without_a_result_is_reported_once() {
     let error = camera.next(&mut frame).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the camera is away and being opened again: the camera could not be opened (the attempt \
+        "the camera is lost and is being opened again: the camera could not be opened (the attempt \
          ended without a result)"
     );
 }

@@ -90,7 +90,7 @@ pub enum ModelError {
     },
     /// The validation frames cannot be packed into the engine file.
     #[error("the held-back frames cannot be packed: {0}")]
-    Frames(#[source] image::ImageError),
+    Frames(image::ImageError),
     /// The plan cannot be written to an engine file.
     #[error(transparent)]
     Bundle(#[from] BundleError),

@@ -2,7 +2,7 @@
 
 use pilotage_config::{ConfigError, Source};
 use pilotage_engine::plan::Plan;
-use pilotage_engine::{Layout, Output};
+use pilotage_engine::{AxisOrder, Output};
 use pilotage_graph::{ElementType, Graph, ValueId};
 use pilotage_vision::Preprocess;
 
@@ -125,7 +125,10 @@ pub(super) fn resolve_outputs(
 /// The preprocessing that remains for the engine's caller: everything except arithmetic on pixel
 /// values.
 pub(super) fn raw_pixels(recipe: &Preprocess, plan: &Plan) -> Preprocess {
-    let takes_nhwc = plan.inputs.iter().any(|port| port.layout == Layout::Nhwc);
+    let takes_nhwc = plan
+        .inputs
+        .iter()
+        .any(|port| port.layout == AxisOrder::Nhwc);
     Preprocess {
         layout: match takes_nhwc {
             true => pilotage_vision::Layout::Nhwc,

@@ -9,8 +9,9 @@ use pilotage_vision::Preprocess;
 use tempfile::TempDir;
 
 use super::*;
-use crate::evaluate::{evaluate, run_plan};
+use crate::evaluate::evaluate;
 use crate::permute::{TO_NHWC, permute, pick};
+use crate::run::run_plan;
 
 /// A small network like PilotNet. With `nhwc`, in the form that Keras exports.
 fn model(nhwc: bool, pads: usize) -> Graph {

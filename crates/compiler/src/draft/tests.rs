@@ -25,12 +25,12 @@ fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, 
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("my \"first\" model.onnx");
     fs::write(&file, model(shape).write()).unwrap();
-    let wishes = DraftOptions {
+    let options = DraftOptions {
         meanings,
         domain: Some(Domain::Physical),
         ..DraftOptions::default()
     };
-    draft(&file, Path::new("my \"first\" model.onnx"), &wishes)
+    draft(&file, Path::new("my \"first\" model.onnx"), &options)
 }
 
 #[test]
@@ -64,20 +64,20 @@ fn missing_information_is_requested() {
     let error = drafted([1, 2, 12, 20], vec![None, None]).unwrap_err();
     assert!(matches!(error, DraftError::Inputs { .. }), "{error}");
     let missing = Path::new("/missing/model.onnx");
-    let wishes = DraftOptions::default();
-    let error = draft(missing, missing, &wishes).unwrap_err().to_string();
+    let options = DraftOptions::default();
+    let error = draft(missing, missing, &options).unwrap_err().to_string();
     assert!(
         error.starts_with("/missing/model.onnx: cannot be read"),
         "{error}"
     );
 }
 
-/// A draft for a model of two numbers with these wishes.
-fn with(wishes: &DraftOptions) -> Result<String, DraftError> {
+/// A draft for a model of two numbers with these options.
+fn with(options: &DraftOptions) -> Result<String, DraftError> {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("net.onnx");
     fs::write(&file, model([1, 3, 12, 20]).write()).unwrap();
-    draft(&file, Path::new("net.onnx"), wishes)
+    draft(&file, Path::new("net.onnx"), options)
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn every_wish_is_in_the_recipe() {
     let mut calibration = CalibrationRecipe::new("my \"frames\"".into());
     calibration.max_frames = 50;
     calibration.method = crate::recipe::CalibrationMethod::Entropy;
-    let wishes = DraftOptions {
+    let options = DraftOptions {
         meanings: vec![None, Some(Meaning::Steering)],
         precision: Precision::Int8,
         domain: Some(Domain::Simulated),
@@ -98,7 +98,7 @@ fn every_wish_is_in_the_recipe() {
         gate: BTreeMap::from([(Meaning::Steering, gate)]),
         calibration: Some(calibration.clone()),
     };
-    let recipe = Recipe::parse("drafted", &with(&wishes).unwrap()).unwrap();
+    let recipe = Recipe::parse("drafted", &with(&options).unwrap()).unwrap();
     assert_eq!(recipe.throttle.unwrap().constant, 0.15);
     assert_eq!(recipe.domain, Domain::Simulated);
     assert_eq!(recipe.on_gate_failure, OnGateFailure::Mixed);
@@ -108,13 +108,13 @@ fn every_wish_is_in_the_recipe() {
 
     let no_domain = DraftOptions {
         domain: None,
-        ..wishes.clone()
+        ..options.clone()
     };
     let error = with(&no_domain).unwrap_err();
     assert!(matches!(error, DraftError::Domain { .. }), "{error}");
     let wrong_gate = DraftOptions {
         gate: BTreeMap::from([(Meaning::Speed, gate)]),
-        ..wishes
+        ..options
     };
     let error = with(&wrong_gate).unwrap_err().to_string();
     assert!(error.contains("--gate speed: no output"), "{error}");

@@ -6,7 +6,7 @@ use pilotage_engine::plan::{
     Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
     TensorSpec,
 };
-use pilotage_engine::{ElementType, Layout};
+use pilotage_engine::{AxisOrder, ElementType};
 use pilotage_graph::{Graph, Node, Tensor, TensorData, ValueId};
 
 use super::integers::Integers;
@@ -54,10 +54,10 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    pub(super) fn add_input(&mut self, value: ValueId, layout: Layout) {
+    pub(super) fn add_input(&mut self, value: ValueId, layout: AxisOrder) {
         let form = match layout {
-            Layout::Plain => Form::Plain,
-            Layout::Nhwc => Form::Nhwc,
+            AxisOrder::Model => Form::Plain,
+            AxisOrder::Nhwc => Form::Nhwc,
         };
         let shape = self.shape_in(value, form);
         let operand = self.tensor(shape, self.graph.value(value).element_type);

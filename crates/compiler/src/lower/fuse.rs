@@ -8,10 +8,10 @@ use pilotage_engine::plan::{
     Activation, Constant, ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PlanPort,
     Step, TensorId, TensorSpec,
 };
-use pilotage_engine::{CpuOptions, ElementType, InstructionSet, Layout};
+use pilotage_engine::{AxisOrder, CpuOptions, ElementType, InstructionSet};
 use pilotage_graph::{Tensor, TensorData};
 
-use crate::evaluate::run_plan;
+use crate::run::run_plan;
 
 /// The number of readers of each tensor. An output of the plan counts as a reader.
 fn readers(plan: &Plan) -> Vec<usize> {
@@ -189,7 +189,7 @@ fn table(activation: Activation, from: f32, to: f32) -> Option<Vec<i8>> {
     let port = |at: usize| PlanPort {
         name: at.to_string(),
         operand: Operand::Tensor(TensorId(at)),
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     };
     let plan = Plan {
         tensors: vec![i8s.clone(), f32s.clone(), f32s, i8s],

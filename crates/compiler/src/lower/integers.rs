@@ -280,19 +280,9 @@ impl Integers {
 /// Whether an operator's outputs consist only of elements of its inputs, or zeros.
 fn moves(op: &Op) -> bool {
     match op {
-        Op::Flatten { .. }
-        | Op::Reshape
-        | Op::Squeeze { .. }
-        | Op::Unsqueeze { .. }
-        | Op::Transpose { .. }
-        | Op::Concat { .. }
-        | Op::Split { .. }
-        | Op::Slice { .. }
-        | Op::Gather { .. }
-        | Op::Identity
-        | Op::MaxPool(_) => true,
         Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0),
-        _ => false,
+        Op::MaxPool(_) => true,
+        _ => op.moves_elements(),
     }
 }
 

@@ -3,8 +3,9 @@ use pilotage_engine::plan::{ConstantData, Operation};
 use pilotage_graph::{Conv, ElementType, Gemm, GraphBuilder, Pool, Tensor, TensorType};
 
 use super::*;
-use crate::evaluate::{evaluate, run_plan};
+use crate::evaluate::evaluate;
 use crate::permute::{TO_NHWC, permute, pick};
+use crate::run::run_plan;
 
 fn conv(kernel: usize, stride: usize) -> Op {
     Op::Conv(Conv {
@@ -67,7 +68,7 @@ fn transpositions(plan: &Plan) -> usize {
 fn a_driving_network_takes_nhwc_and_moves_nothing() {
     let plan = lower(&small_net(), PortLayout::Native).unwrap();
     plan.validate().unwrap();
-    assert_eq!(plan.inputs[0].layout, Layout::Nhwc);
+    assert_eq!(plan.inputs[0].layout, AxisOrder::Nhwc);
     assert_eq!(transpositions(&plan), 0);
     let kinds: Vec<&str> = plan
         .steps
@@ -139,7 +140,7 @@ fn the_model_layout_keeps_the_models_order() {
     );
     let native = lower(&graph, PortLayout::Native).unwrap();
     // Either way there is one transposition, before or after the pooling.
-    assert_eq!(native.outputs[0].layout, Layout::Plain);
+    assert_eq!(native.outputs[0].layout, AxisOrder::Model);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn a_keras_models_transposition_costs_nothing() {
     for ports in [PortLayout::Model, PortLayout::Native] {
         let plan = lower(&graph, ports).unwrap();
         assert_eq!(transpositions(&plan), 0, "{ports:?}");
-        assert_eq!(plan.inputs[0].layout, Layout::Plain);
+        assert_eq!(plan.inputs[0].layout, AxisOrder::Model);
     }
 }
 

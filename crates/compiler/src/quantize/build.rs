@@ -81,7 +81,7 @@ impl<'g> Builder<'g> {
         }
         let mut made = self.made;
         made.prune();
-        made.check()?;
+        made.check().map_err(QuantizeError::Unsound)?;
         Ok((made, scales))
     }
 

@@ -102,19 +102,8 @@ impl QuantizationPlan {
                 | Op::Softplus
                 | Op::Softsign => Role::Activation,
                 Op::Pad(pad) if !pad_of_zeros(&pad.mode) => Role::Float,
-                Op::Flatten { .. }
-                | Op::Reshape
-                | Op::Squeeze { .. }
-                | Op::Unsqueeze { .. }
-                | Op::Transpose { .. }
-                | Op::Concat { .. }
-                | Op::Split { .. }
-                | Op::Slice { .. }
-                | Op::Gather { .. }
-                | Op::Identity
-                | Op::MaxPool(_)
-                | Op::Pad(_)
-                    if node
+                op if (op.moves_elements() || matches!(op, Op::MaxPool(_)))
+                    && node
                         .inputs
                         .iter()
                         .all(|&v| graph.value(v).constant.is_none()) =>

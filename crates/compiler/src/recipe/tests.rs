@@ -1,3 +1,5 @@
+use pilotage_engine::Decode;
+
 use super::*;
 
 const VALID: &str = r#"

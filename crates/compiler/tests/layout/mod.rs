@@ -1,11 +1,11 @@
 //! Converts inputs to the layout of a plan's port.
 
-use pilotage_engine::Layout;
+use pilotage_engine::AxisOrder;
 use pilotage_graph::Tensor;
 
 /// Converts NCHW to NHWC if the port requires it. All such inputs are float32 here.
-pub fn in_layout(tensor: &Tensor, layout: Layout) -> Tensor {
-    let (Layout::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
+pub fn in_layout(tensor: &Tensor, layout: AxisOrder) -> Tensor {
+    let (AxisOrder::Nhwc, &[n, c, h, w], Some(data)) = (layout, tensor.shape(), tensor.as_f32())
     else {
         return tensor.clone();
     };

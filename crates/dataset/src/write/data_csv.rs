@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{PictureFile, WriteError, create, file_error, sync_folder};
 use crate::data_csv::LIST;
 use crate::marks::quoted;
-use crate::recording::Record;
+use crate::record::Record;
 
 /// Writes a folder with `data.csv`: `image_name,v,w,timestamp,steering,throttle` and the names of
 /// further numbers. A value that a record does not have is an empty field.

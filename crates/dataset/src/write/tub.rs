@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::{PictureFile, WriteError, create, file_error, sync_folder, write_synced};
-use crate::recording::Record;
+use crate::record::Record;
 use crate::tub::{ANGLE, IMAGE, THROTTLE};
 
 /// Records of a catalog.

@@ -57,9 +57,9 @@ pub(super) fn write(
         manifest: manifest.clone(),
         sections: digests.collect(),
     };
-    let head = serde_json::to_string(&head).map_err(|source| BundleError::Json {
+    let head = serde_json::to_string(&head).map_err(|reason| BundleError::Json {
         section: "manifest",
-        source,
+        reason,
     })?;
     let blank = vec![0; Sha256::output_size()];
     let mut views = vec![(HEADER, view(&blank)?)];
@@ -93,9 +93,9 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
         .filter(|entries| entries.len() == 1)
         .and_then(|entries| entries.get(KEY))
         .ok_or(BundleError::NotAnEngine)?;
-    let json = |source| BundleError::Json {
+    let json = |reason| BundleError::Json {
         section: "manifest",
-        source,
+        reason,
     };
     let Version { version } = serde_json::from_str(text).map_err(json)?;
     if version != VERSION {

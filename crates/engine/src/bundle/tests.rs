@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{Activation, ConstantId, Operand, Operation, TensorId};
 
-use crate::{Bins, Decode, Layout, Meaning, Output};
+use crate::{AxisOrder, Bins, Decode, Meaning, Output};
 
 fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let units = weights.len() / 3;
@@ -15,7 +15,7 @@ fn bundle(weights: Vec<f32>, alpha: f32) -> Bundle {
     let port = |name: &str, id| PlanPort {
         name: name.into(),
         operand: Operand::Tensor(TensorId(id)),
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     };
     Bundle {
         manifest: Manifest {

@@ -4,7 +4,7 @@ use crate::plan::{
     Constant, ConstantData, ConstantId, Operand, Operation, Plan, PlanPort, Step, TensorId,
     TensorSpec,
 };
-use crate::{ElementType, Layout};
+use crate::{AxisOrder, ElementType};
 
 /// Builds a plan. Its constants are from a fixed pseudo-random sequence.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ impl PlanBuilder {
         self.plan.inputs.push(PlanPort {
             name: format!("input {}", self.plan.inputs.len()),
             operand,
-            layout: Layout::Plain,
+            layout: AxisOrder::Model,
         });
         operand
     }
@@ -78,7 +78,7 @@ impl PlanBuilder {
             .map(|(index, &operand)| PlanPort {
                 name: format!("output {index}"),
                 operand,
-                layout: Layout::Plain,
+                layout: AxisOrder::Model,
             })
             .collect();
         self.plan

@@ -1,7 +1,7 @@
 //! Evaluates the INT8 operations by their definition: in exact integers, and in f32 where the
 //! definition rounds to f32.
 
-use super::naive::{Value, constant, curve, tap};
+use super::value::{Value, constant, curve, tap};
 use crate::plan::{Epilogue, Operation, Plan, Step};
 
 /// Evaluates one integer step.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};

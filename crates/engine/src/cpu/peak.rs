@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::loops::{Dots, Reads};
-use super::{AlignedBytes, Available, CpuError, InstructionSet, MAX_THREADS};
+use super::{CpuError, MAX_THREADS};
+use crate::aligned_bytes::AlignedBytes;
+use crate::instruction_set::{Available, InstructionSet};
 
 /// The type of the multiply-adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,7 +143,8 @@ fn window(threads: usize, rounds: usize, work: Work<'_>) -> Result<Duration, Cpu
         spans.push(timed(0));
         spans.extend(others.into_iter().filter_map(|other| other.join().ok()));
         Ok(())
-    })?;
+    })
+    .map_err(CpuError::ThreadStart)?;
     let first = spans.iter().map(|&(start, _)| start).min();
     let last = spans.iter().map(|&(_, end)| end).max();
     Ok(match (first, last) {

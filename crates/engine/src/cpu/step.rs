@@ -4,8 +4,8 @@
 use super::kernel::Kernel;
 use super::memory::{MemoryMap, Slot, Views};
 use super::workers::Workers;
-use super::{Available, InstructionSet};
 use crate::ElementType;
+use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::activation;
 use crate::kernels::binary::affine;
 use crate::kernels::convert;

@@ -33,7 +33,7 @@ use self::tiling::Tiling;
 use super::activation;
 use super::convolution::ConvolutionShape;
 use super::quantized::EpilogueKernel;
-use crate::cpu::Available;
+use crate::instruction_set::Available;
 use crate::plan::Activation;
 
 /// Minimum number of places of each tile for a layer to be divided by place.

@@ -3,7 +3,7 @@
 
 use super::activation;
 use super::convolution::ConvolutionShape;
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 use crate::plan::Activation;
 
 /// Units (output channels) that are computed in one pass over their inputs. Their sums

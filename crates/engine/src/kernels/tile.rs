@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::simd::Vector;
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 
 /// The memory that one tile reads and writes. Strides and runs are in elements.
 #[derive(Debug, Clone, Copy)]

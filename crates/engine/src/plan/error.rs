@@ -1,6 +1,6 @@
 //! The errors of a plan.
 
-use super::validate::{MAX_BYTES, MAX_RANK, MAX_WORK};
+use super::limits::{MAX_BYTES, MAX_RANK, MAX_WORK};
 use crate::ElementType;
 
 /// Why a plan cannot be run.

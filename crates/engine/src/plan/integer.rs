@@ -1,8 +1,8 @@
-//! Validates the integer operations of a plan.
+//! Validates integer operations, and conversions between integers and floating point.
 
+use super::check::Check;
 use super::error::PlanError;
-use super::step::Check;
-use super::{ConstantData, ConstantId, Epilogue, Operation};
+use super::{Constant, ConstantData, ConstantId, Epilogue, Operation};
 use crate::ElementType::{self, F32, I8, I32};
 
 /// The largest product of two 8-bit integers.
@@ -147,6 +147,43 @@ impl Check<'_> {
         self.types("scale", element_type, &[F32])?;
         if shape != [1] {
             return self.shape("scale", shape);
+        }
+        Ok(())
+    }
+}
+
+impl Check<'_> {
+    /// Checks the scales and zero points of a conversion from or to `quantized`.
+    pub(super) fn scales(
+        &self,
+        input: &[usize],
+        axis: usize,
+        scale: ConstantId,
+        zero_point: Option<ConstantId>,
+        quantized: ElementType,
+    ) -> Result<(), PlanError> {
+        let Constant { shape, data } = self.find(scale, "scale")?;
+        self.types("scale", data.element_type(), &[F32])?;
+        let fits = data.len() == 1 || input.get(axis) == Some(&data.len());
+        if !fits {
+            return self.shape("scale", shape);
+        }
+        if let ConstantData::F32(scales) = data {
+            self.number(
+                scales.iter().all(|&scale| scale > 0.0 && scale.is_finite()),
+                "scale",
+                "positive and finite",
+            )?;
+        }
+        if let Some(zero_point) = zero_point {
+            let Constant {
+                shape,
+                data: zero_points,
+            } = self.find(zero_point, "zero point")?;
+            self.types("zero point", zero_points.element_type(), &[quantized])?;
+            if zero_points.len() != data.len() {
+                return self.shape("zero point", shape);
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Validates reductions and operations that select elements.
 
+use super::check::{Check, broadcast};
 use super::error::PlanError;
-use super::step::{Check, broadcast};
 use super::{Constant, ConstantData, ConstantId};
 use crate::ElementType;
 

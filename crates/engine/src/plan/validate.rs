@@ -3,52 +3,11 @@
 //! A plan may come from a file, so nothing in it is trusted. The kernels rely on the bounds
 //! that are checked here, also in unsafe code.
 
+use super::check::Check;
 use super::error::PlanError;
-use super::step::Check;
-use super::{Constant, ConstantData, ConstantId, Operand, Plan, TensorId, TensorSpec};
+use super::limits::{MAX_BYTES, MAX_ITEMS, MAX_RANK, MAX_WORK};
+use super::{Constant, ConstantId, Operand, Plan, TensorId, TensorSpec};
 use crate::ElementType;
-
-/// Maximum number of axes of a tensor.
-pub const MAX_RANK: usize = 8;
-/// Maximum number of tensors, of constants, of steps and of ports.
-pub const MAX_ITEMS: usize = 16_384;
-/// Maximum number of bytes of all constants, and of all tensors that are computed at run
-/// time. It is ten times what driving networks need. Packing a hostile plan takes up to
-/// eight times as much, which fits a small machine.
-pub const MAX_BYTES: usize = 1 << 28;
-/// Maximum number of multiply-adds (or element visits) of one inference.
-pub const MAX_WORK: u64 = 1 << 37;
-
-impl ConstantData {
-    /// Number of elements stored.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(data) => data.len(),
-            Self::F16(data) => data.len(),
-            Self::I64(data) => data.len(),
-            Self::I32(data) => data.len(),
-            Self::U8(data) => data.len(),
-            Self::I8(data) => data.len(),
-        }
-    }
-
-    /// Whether there are no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Type of the elements.
-    pub fn element_type(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::F16(_) => ElementType::F16,
-            Self::I64(_) => ElementType::I64,
-            Self::I32(_) => ElementType::I32,
-            Self::U8(_) => ElementType::U8,
-            Self::I8(_) => ElementType::I8,
-        }
-    }
-}
 
 impl Plan {
     /// Checks everything that running the plan relies on: identifiers, order, shapes, types,
@@ -106,19 +65,6 @@ impl Plan {
             self.check_readable(&written, port.operand, || format!("output `{}`", port.name))?;
         }
         Ok(())
-    }
-
-    /// The shape and the element type of an operand, which must exist.
-    pub(crate) fn spec(&self, operand: Operand) -> (&[usize], ElementType) {
-        match operand {
-            Operand::Tensor(TensorId(id)) => {
-                (&self.tensors[id].shape, self.tensors[id].element_type)
-            }
-            Operand::Constant(ConstantId(id)) => (
-                &self.constants[id].shape,
-                self.constants[id].data.element_type(),
-            ),
-        }
     }
 
     fn check_sizes(&self) -> Result<(), PlanError> {

@@ -1,4 +1,4 @@
-use pilotage_engine::Layout;
+use pilotage_engine::AxisOrder;
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn port(name: &str, shape: &[usize], element_type: ElementType) -> Port {
         name: name.into(),
         shape: shape.to_vec(),
         element_type,
-        layout: Layout::Plain,
+        layout: AxisOrder::Model,
     }
 }
 

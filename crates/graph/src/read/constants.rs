@@ -3,8 +3,9 @@
 //!
 //! [`Op`]: crate::Op
 
+use super::composite;
+use super::limits::MAX_RANK;
 use super::operators::Site;
-use super::{MAX_RANK, composite};
 use crate::infer::broadcast;
 use crate::tensor::element_count;
 use crate::{OpError, Tensor, TensorData};

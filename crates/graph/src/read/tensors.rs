@@ -47,7 +47,7 @@ pub(super) fn load(
             shape: tensor.dims.clone(),
             found: 0,
         })?;
-    super::limit(&format!("the value `{name}`"), elements, max_elements)?;
+    super::limits::limit(&format!("the value `{name}`"), elements, max_elements)?;
     external::load(name, tensor, elements.saturating_mul(of.size()), files)
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use crate::daemon::record::{canonical, hash, own_directory};
+use crate::daemon::places::{canonical, hash, own_directory};
 use crate::drivers::bus_lock;
 
 /// Most files that are looked at when unused ones are removed, so that a guard starts at once.

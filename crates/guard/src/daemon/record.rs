@@ -9,21 +9,17 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use crate::daemon::locks;
+use crate::daemon::places::{SERVICE, canonical, hash, own_directory, trusted_directory};
 use crate::daemon::process_id::ProcessId;
-use crate::protocol::identity::fnv1a;
 use crate::{CarFileError, GuardedCar};
 
-/// The service's runtime directory, which its unit creates.
-const SERVICE: &str = "/run/pilotage";
-/// The car.toml of the installed car, which the service's guard reads.
-pub const INSTALLED: &str = "/etc/pilotage/car.toml";
 /// Bytes of a record: a car.toml of at most 1 MiB and the lines before it.
 const LONGEST: u64 = (1 << 20) + (64 << 10);
 const FIRST_LINE: &str = "pilotage-guard 1";
@@ -48,57 +44,6 @@ pub struct Record {
     pub name: String,
     /// car.toml as the guard read it.
     pub text: String,
-}
-
-/// The directory for this user's records, locks and sockets, and the permissions that it is created
-/// with. It is the service's directory for the service's user, else one in the user's runtime
-/// directory, else one in /tmp. It does not depend on environment variables.
-fn directory() -> (PathBuf, u32) {
-    let user = geteuid().as_raw();
-    let session = Path::new(&format!("/run/user/{user}")).is_dir();
-    directory_of(user, trusted_directory(Path::new(SERVICE)), session)
-}
-
-/// The same for `user`, with the owner of the service's directory, and whether the user has a
-/// runtime directory.
-fn directory_of(user: u32, service: Option<u32>, session: bool) -> (PathBuf, u32) {
-    match user {
-        // Other users can see that root's guard exists, and cannot read its record.
-        0 => ("/run/pilotage-0".into(), 0o755),
-        _ if service == Some(user) => (SERVICE.into(), 0o750),
-        _ if session => (format!("/run/user/{user}/pilotage").into(), 0o700),
-        _ => (format!("/tmp/pilotage-{user}").into(), 0o700),
-    }
-}
-
-/// The directory for this user's records, locks and sockets. It is created if it is missing.
-///
-/// # Errors
-/// When it cannot be created, has another owner, or other users may write to it.
-pub fn own_directory() -> io::Result<PathBuf> {
-    let (path, mode) = directory();
-    create_directory(path, mode, geteuid().as_raw())
-}
-
-fn create_directory(path: PathBuf, mode: u32, user: u32) -> io::Result<PathBuf> {
-    let created = fs::DirBuilder::new().mode(mode).create(&path);
-    match (trusted_directory(&path), created) {
-        (Some(owner), _) if owner == user => Ok(path),
-        (None, Err(error)) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} is not a directory that only its user {user} may write to: remove it",
-                path.display()
-            ),
-        )),
-    }
-}
-
-/// The owner of `path`, if `path` is a directory that no other user may write to.
-fn trusted_directory(path: &Path) -> Option<u32> {
-    let directory = fs::symlink_metadata(path).ok()?;
-    (directory.is_dir() && directory.mode() & 0o022 == 0).then(|| directory.uid())
 }
 
 /// Whether this user may act on the records of `owner`: of this user, of root, and of the service's
@@ -157,40 +102,9 @@ const MOST_RECORDS: usize = 32;
 /// Bytes of the lines before the text of car.toml.
 const LONGEST_HEAD: u64 = 16 << 10;
 
-/// The canonical path of a file, with links resolved. For a missing file, only its folder is
-/// resolved.
-pub fn canonical(file: &Path) -> PathBuf {
-    fs::canonicalize(file)
-        .or_else(|_| {
-            let folder = file
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
-            Ok(folder.join(file.file_name().unwrap_or_default()))
-        })
-        .or_else(|_: io::Error| std::path::absolute(file))
-        .unwrap_or_else(|_| file.to_owned())
-}
-
-/// A file name for what belongs to `path`.
-pub(crate) fn hash(path: &Path) -> String {
-    format!("{:016x}", fnv1a(path.as_os_str().as_encoded_bytes()))
-}
-
 /// The file name of the record for the car that `file`, a canonical path, describes.
 fn record_name(file: &Path) -> String {
     format!("{}.guard", hash(file))
-}
-
-/// The default socket of a car: the service's for the installed car, else one for each car.toml in
-/// this user's runtime directory.
-pub fn default_socket(file: &Path) -> PathBuf {
-    let file = canonical(file);
-    let service = Path::new(SERVICE);
-    if file == Path::new(INSTALLED) && service.is_dir() {
-        return service.join("guard.sock");
-    }
-    directory().0.join(format!("{}.sock", hash(&file)))
 }
 
 impl Record {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::daemon::record::INSTALLED;
+use crate::daemon::places::INSTALLED;
 use crate::protocol::socket_link::STOP_PATIENCE;
 use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, State, Status};
 

@@ -142,7 +142,7 @@ impl Actuator for FailingMotors {
             self.failures -= 1;
             return Err(ActuatorError::Write {
                 device: Arc::from("a stand-in"),
-                source: io::ErrorKind::NotConnected.into(),
+                reason: io::ErrorKind::NotConnected.into(),
             });
         }
         self.written.push(*output);

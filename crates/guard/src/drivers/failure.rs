@@ -71,7 +71,7 @@ impl Failure {
     /// Converts to an error of `device`.
     pub(crate) fn of(self, device: &Arc<str>) -> ActuatorError {
         let device = Arc::clone(device);
-        let source = match self {
+        let reason = match self {
             Self::Register {
                 register,
                 written,
@@ -116,7 +116,7 @@ impl Failure {
             Self::System(code) => io::Error::from_raw_os_error(code),
             Self::Kind(kind) => kind.into(),
         };
-        ActuatorError::Write { device, source }
+        ActuatorError::Write { device, reason }
     }
 
     /// Whether both failures have the same reason. The duration of a silence is ignored, and where

@@ -9,7 +9,7 @@ use pilotage_vehicle::Time;
 
 use super::bus_lock::Hold;
 use super::failure::{Attempts, Failure};
-use super::open::OpenError;
+use super::open_error::OpenError;
 use super::pulses::Arming;
 use super::rotation::Rotation;
 use super::settings::PwmSettings;

@@ -64,7 +64,7 @@ impl Actuator for Relay {
                 Err(Errno::INTR) => continue,
                 Err(error) => Err(ActuatorError::Write {
                     device: "simulated car".into(),
-                    source: error.into(),
+                    reason: error.into(),
                 }),
             };
         }

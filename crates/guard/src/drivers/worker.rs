@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pilotage_vehicle::Time;
 
-use super::open::OpenError;
+use super::open_error::OpenError;
 use super::output_enable::OutputEnable;
 use crate::{Actuator, ActuatorError, Output, PRIORITY};
 
@@ -265,9 +265,9 @@ impl<A: Actuator + 'static> Actuator for Worker<A> {
                 self.started |= outcome.is_ok();
                 outcome?;
                 match self.output_enable.as_mut().map(|pin| pin.beat()) {
-                    Some(Err(source)) => Err(ActuatorError::Write {
+                    Some(Err(reason)) => Err(ActuatorError::Write {
                         device: Arc::clone(&self.device),
-                        source,
+                        reason,
                     }),
                     _ => Ok(()),
                 }

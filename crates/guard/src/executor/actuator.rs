@@ -41,14 +41,14 @@ pub trait Actuator {
 pub enum ActuatorError {
     /// The write failed.
     #[error(
-        "{device}: the output was not taken ({source}): check power and wiring, then arm the car \
+        "{device}: the output was not taken ({reason}): check power and wiring, then arm the car \
          again"
     )]
     Write {
         /// The device.
         device: Arc<str>,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A register does not have the value that was written to it.
     #[error(
@@ -123,7 +123,7 @@ pub enum ActuatorError {
     },
     /// The device no longer answers.
     #[error(
-        "{device}: questions have not been answered for {millis} ms: check power and wiring, then \
+        "{device}: requests have not been answered for {millis} ms: check power and wiring, then \
          arm the car again"
     )]
     Silent {

@@ -6,6 +6,9 @@
 //! lack of room: the connection that has been idle longest is closed, but not the pilot's nor that
 //! of the program that started the guard.
 
+mod allowed;
+mod client;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,11 +17,13 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-use crate::protocol::peer_groups::{self, MOST_GROUPS};
 use crate::protocol::wire::{
     About, LEASE, LONGEST_ABOUT, Malformed, Numbered, REQUEST, Rejected, Reply, Request,
 };
 use crate::{Actuator, ArmRequest, Executor, Identity, Limits, Refusal, State};
+use client::{Client, Lease};
+
+pub use allowed::Allowed;
 
 /// The largest number of connections at the same time: a pilot, its watcher, and operators'
 /// programs.
@@ -31,92 +36,6 @@ const HEARTBEAT: Duration = Duration::from_millis(20);
 /// A connection without a request for this long is closed, unless it is the pilot's, belongs to the
 /// program that started the guard, or holds a stop or a lease.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// Who may connect to a guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allowed {
-    /// These users, and root.
-    pub users: Vec<u32>,
-    /// The members of these groups.
-    pub groups: Vec<u32>,
-}
-
-impl Allowed {
-    /// The guard's own user, and root.
-    pub fn own() -> Self {
-        Self {
-            users: vec![rustix::process::geteuid().as_raw()],
-            groups: Vec::new(),
-        }
-    }
-
-    /// Whether the peer of `connection` may connect, by its credentials from the kernel.
-    fn permits(&self, connection: &OwnedFd) -> bool {
-        let Ok(peer) = rustix::net::sockopt::socket_peercred(connection) else {
-            return false;
-        };
-        let (user, group) = (peer.uid.as_raw(), peer.gid.as_raw());
-        if user == 0 || self.users.contains(&user) || self.groups.contains(&group) {
-            return true;
-        }
-        let mut others = [0; MOST_GROUPS];
-        let is_allowed = |group: &u32| self.groups.contains(group);
-        !self.groups.is_empty()
-            && peer_groups::of(connection, &peer, &mut others)
-                .iter()
-                .any(is_allowed)
-    }
-}
-
-struct Client {
-    connection: OwnedFd,
-    /// Number of the last request.
-    number: u64,
-    /// When the last request arrived.
-    active: Time,
-    /// Whether this is the pilot's connection.
-    pilot: bool,
-    /// Whether this is the connection to the program that started this guard.
-    starter: bool,
-    /// Whether this client holds a stop button down.
-    holds_stop: bool,
-    lease: Lease,
-}
-
-/// A client's lease: while it holds one, the car stays armed only as long as the lease is renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lease {
-    None,
-    /// Last renewed at this time.
-    Held(Time),
-    /// Not renewed in time: this client arms nothing until it has a new one.
-    Ended,
-}
-
-impl Lease {
-    const fn is_held(self) -> bool {
-        matches!(self, Self::Held(_))
-    }
-}
-
-impl Client {
-    const fn new(connection: OwnedFd, now: Time, starter: bool) -> Self {
-        Self {
-            connection,
-            number: 0,
-            active: now,
-            pilot: false,
-            starter,
-            holds_stop: false,
-            lease: Lease::None,
-        }
-    }
-
-    /// Whether the connection may be closed when it is idle.
-    const fn expendable(&self) -> bool {
-        !self.pilot && !self.starter && !self.holds_stop && !self.lease.is_held()
-    }
-}
 
 /// Identifies the guarded car, to clients that ask and to pilots that connect.
 #[derive(Debug, Clone, PartialEq, Eq)]

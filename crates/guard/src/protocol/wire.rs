@@ -5,8 +5,11 @@
 //! machine share. The layout of the first eight bytes is the same in every version: magic, version,
 //! kind, detail.
 
-mod bytes;
+mod applied;
 mod codes;
+mod header;
+mod reply;
+mod request;
 
 use std::time::Duration;
 
@@ -15,7 +18,9 @@ use pilotage_vehicle::{Command, Domain, Fault, Time};
 use crate::trim::{Point, Value};
 use crate::{ArmRequest, Output, Refusal, Status};
 
-pub use bytes::{APPLIED, LONGEST_ABOUT, REPLY, REQUEST};
+pub use applied::APPLIED;
+pub use reply::{LONGEST_ABOUT, REPLY};
+pub use request::REQUEST;
 
 /// The version of this protocol. It changes with each change to an existing message, and not with a
 /// new kind of message: a guard rejects a kind that it does not know, and still accepts a stop.

@@ -89,7 +89,7 @@ fn a_late_guard_ends_no_lease_that_was_renewed() {
     assert_eq!(crowd.state(), State::Stopped { reason });
 }
 
-/// An operator who armed with a lease may have let go while it could not be renewed.
+/// An operator who armed with a lease may have released the key while it could not be renewed.
 #[test]
 fn an_ended_lease_arms_nothing_and_its_release_still_stops() {
     let mut crowd = Crowd::with_pilot();
@@ -103,7 +103,7 @@ fn an_ended_lease_arms_nothing_and_its_release_still_stops() {
         "{:?}",
         crowd.state()
     );
-    // With a new lease it arms; another operator's car stops when this one lets go.
+    // With a new lease it arms; another operator's car stops when this one releases it.
     crowd.send(&holder, 3, Request::Lease(true));
     crowd.send(&holder, 4, Request::Disarm);
     crowd.send(&holder, 5, Request::Arm(None));

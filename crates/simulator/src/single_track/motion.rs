@@ -4,7 +4,7 @@ use super::brush::Brush;
 use super::servo::Servo;
 use super::{SingleTrack, TyreUse};
 use crate::Pose;
-use crate::car::lag_fraction;
+use crate::lag::lag_fraction;
 
 /// The longest step of the integration, s: 2 kHz.
 const STEP: f64 = 0.5e-3;

@@ -51,7 +51,7 @@ fn numbered(number: u64) -> FrameRecord {
     record.missed = number;
     record.outputs = [number as f32; 8];
     record.asked = [number as f32; 2];
-    record.heading = number as f32;
+    record.simulated.heading = number as f32;
     record
 }
 
@@ -348,7 +348,7 @@ proptest! {
         record.set_outputs(&floats[..(words[1] % 9) as usize]);
         record.asked = [floats[2], floats[3]];
         record.flags = words[4];
-        record.x = floats[5];
+        record.simulated.x = floats[5];
         tap.publish(&record);
         let Some(read) = observer.next_record() else {
             return Err(TestCaseError::fail("no record"));

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
+use pilotage_config::write_atomically;
 use pilotage_graph::RECIPE_KEY;
 use pilotage_vehicle::Domain;
 use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
-use super::files::{FileError, write_atomically};
 use super::fit::Task;
 use crate::export::{ExportError, graph};
 
@@ -22,7 +22,7 @@ pub enum WriteError {
     Export(#[from] ExportError),
     /// A file cannot be written.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] pilotage_config::WriteError),
 }
 
 /// The text of the recipe for `pilotage compile`: everything that the training determined.

@@ -43,12 +43,12 @@ pub enum FramesError {
         missing: &'static str,
     },
     /// A picture cannot be converted to the network's input.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Vision {
         /// The picture.
         path: PathBuf,
         /// The conversion's error.
-        source: VisionError,
+        reason: VisionError,
     },
     /// The pictures do not fit into memory.
     #[error(
@@ -243,9 +243,9 @@ fn places(records: &[Record], first: usize) -> Vec<Place> {
 /// The pixels of the network's input, as `pilotage compile` makes them of calibration frames.
 fn resize(path: &Path, picture: &Picture, input: &Preprocess) -> Result<Vec<u8>, FramesError> {
     let resized = resize_recorded(input, (picture.width, picture.height), &picture.rgb);
-    resized.map_err(|source| FramesError::Vision {
+    resized.map_err(|reason| FramesError::Vision {
         path: path.to_owned(),
-        source,
+        reason,
     })
 }
 

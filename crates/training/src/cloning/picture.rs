@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use image::{ExtendedColorType, ImageError, ImageFormat};
+use pilotage_config::{WriteError, write_atomically};
 use plotters::backend::BitMapBackend;
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
@@ -16,7 +17,6 @@ use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Circle, PathElement, Text};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, register_font};
 
-use super::files::{FileError, write_atomically};
 use super::fit::EpochError;
 
 /// Width and height, pixels.
@@ -40,10 +40,10 @@ pub enum PictureError {
     Draw(String),
     /// The picture could not be encoded.
     #[error("the picture could not be encoded: {0}")]
-    Encode(#[from] ImageError),
+    Encode(ImageError),
     /// The file could not be written.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] WriteError),
 }
 
 /// What the picture shows.
@@ -84,7 +84,8 @@ pub fn draw(file: &Path, content: &Content<'_>) -> Result<(), PictureError> {
     }
     let mut png = Cursor::new(Vec::new());
     let colour = ExtendedColorType::Rgb8;
-    image::write_buffer_with_format(&mut png, &pixels, SIZE.0, SIZE.1, colour, ImageFormat::Png)?;
+    image::write_buffer_with_format(&mut png, &pixels, SIZE.0, SIZE.1, colour, ImageFormat::Png)
+        .map_err(PictureError::Encode)?;
     Ok(write_atomically(file, png.get_ref())?)
 }
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::{FileError, write_atomically};
+use pilotage_config::{WriteError, write_atomically};
+
 use super::fit::EpochError;
 
 /// The first bytes of a state file; the digits are the version of the format.
@@ -37,12 +38,12 @@ pub struct State {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file cannot be read.
-    #[error("cannot read the checkpoint {}: {source}", path.display())]
+    #[error("cannot read the checkpoint {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is not a state, or is damaged.
     #[error("{} is no checkpoint of this program, or is damaged; delete it and start anew", .0.display())]
@@ -55,7 +56,7 @@ pub enum StateError {
     Other(PathBuf),
     /// The file cannot be written.
     #[error(transparent)]
-    Write(#[from] FileError),
+    Write(#[from] WriteError),
 }
 
 impl State {
@@ -97,9 +98,9 @@ impl State {
     /// When the file cannot be read, is damaged, or belongs to other frames or settings.
     pub fn load(path: &Path, fingerprint: u64, parameters: usize) -> Result<Self, StateError> {
         let most = 64 + 16 * (MOST_EPOCHS + parameters as u64) + 64;
-        let read = |source| StateError::Read {
+        let read = |reason| StateError::Read {
             path: path.to_owned(),
-            source,
+            reason,
         };
         let damaged = || StateError::Damaged(path.to_owned());
         let metadata = fs::metadata(path).map_err(read)?;

@@ -14,12 +14,12 @@ pub enum TargetError {
     #[error("{} is no name for a model; use --out NAME, which makes NAME.onnx and NAME.toml", .0.display())]
     NoName(PathBuf),
     /// The folder does not exist.
-    #[error("the folder {} cannot be used: {source}", path.display())]
+    #[error("the folder {} cannot be used: {reason}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A file exists.
     #[error("{} exists; choose another name with --out, or overwrite it with --force", .0.display())]
@@ -96,9 +96,9 @@ impl Target {
             true => Path::new("."),
             false => &self.folder,
         };
-        path.canonicalize().map_err(|source| TargetError::Folder {
+        path.canonicalize().map_err(|reason| TargetError::Folder {
             path: path.to_owned(),
-            source,
+            reason,
         })
     }
 

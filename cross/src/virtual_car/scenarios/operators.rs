@@ -11,7 +11,7 @@ use crate::virtual_car::table::Row;
 /// A member of the group `pilotage` arms and stops the car. A user outside the group does neither.
 pub fn group(guest: &mut Guest) -> Result<Row> {
     guest.must(
-        "id driver || useradd --groups pilotage driver; id stranger || useradd stranger",
+        "id driver || useradd --groups pilotage driver; id visitor || useradd visitor",
         60,
     )?;
     guest.order(serde_json::json!({ "do": "restart" }))?;
@@ -19,20 +19,20 @@ pub fn group(guest: &mut Guest) -> Result<Row> {
         let active = guest.run("systemctl is-active pilotage", 30)?;
         Ok((active.output.trim() == "active").then_some(()))
     })?;
-    let armed = guest.run("runuser -u stranger -- pilotage arm 2>&1", 30)?;
+    let armed = guest.run("runuser -u visitor -- pilotage arm 2>&1", 30)?;
     ensure!(
         armed.code != Some(0),
-        "a stranger armed it: {}",
+        "an unauthorized user armed it: {}",
         armed.output
     );
     in_state(guest, &["disarmed"])?;
 
     guest.drive_armed_by("runuser -u driver -- pilotage arm")?;
     let before = guest.pulses()?.len();
-    let stopped = guest.run("runuser -u stranger -- pilotage stop 2>&1", 30)?;
+    let stopped = guest.run("runuser -u visitor -- pilotage stop 2>&1", 30)?;
     ensure!(
         stopped.code != Some(0),
-        "a stranger stopped it: {}",
+        "an unauthorized user stopped it: {}",
         stopped.output
     );
     std::thread::sleep(deadline());

@@ -13,11 +13,11 @@ const LENGTH: usize = COLUMNS * CHANNELS;
 /// width), and of a lane.
 pub(super) const SMALL: usize = 14;
 pub(super) const LARGE: usize = 36;
-/// The least correlation of two profiles of the same things.
+/// The least correlation of two profiles of the same scene.
 const ALIKE: f32 = 0.6;
 /// The least standard deviation of a profile with structure, grey levels.
 const STRUCTURE: f32 = 1.0;
-/// Differences over more than twice this many columns are of the light, not of things.
+/// Brightness that varies over more than twice this many columns comes from the light, not from objects.
 const WIDE: usize = 12;
 
 /// The mean colour of each column in each band of a picture.
@@ -94,9 +94,9 @@ pub(super) fn has_structure(edges: &[f32]) -> bool {
     power >= STRUCTURE * STRUCTURE * edges.len() as f32
 }
 
-/// How many columns the things of `one` have moved right in `other`, at most `most`; `None` if
-/// both do not show the same things. Between columns a parabola through the three best correlations
-/// is used.
+/// How far, in columns, the content of `one` has moved to the right in `other`, at most `most`;
+/// `None` if they do not show the same scene. A parabola through the best correlation and its
+/// neighbours gives fractions of a column.
 pub(super) fn shift(one: &[f32], other: &[f32], most: usize) -> Option<f64> {
     let most = most as isize;
     let alike: Vec<f32> = (-most..=most)
@@ -127,7 +127,7 @@ fn correlation(one: &[f32], other: &[f32], by: isize) -> f32 {
         _ => (by.unsigned_abs(), 0),
     };
     let common = COLUMNS - by.unsigned_abs();
-    // A profile without any structure is like no other.
+    // A profile without structure correlates with none.
     let (mut product, mut of_one, mut of_other) = (0.0, 1e-3, 1e-3);
     for (one, other) in one.chunks_exact(COLUMNS).zip(other.chunks_exact(COLUMNS)) {
         let pairs = one[skip_one..].iter().zip(&other[skip_other..]);

@@ -3,8 +3,8 @@ use pilotage_engine::plan::{Epilogue, Operation, Plan};
 use pilotage_graph::{Conv, Gemm, GraphBuilder, Pool, TensorType};
 
 use super::*;
-use crate::evaluate::run_plan;
 use crate::lower::{PortLayout, Weights, lower_weights};
+use crate::run::run_plan;
 
 /// Builds QDQ graphs in the form that other tools write.
 struct Qdq {

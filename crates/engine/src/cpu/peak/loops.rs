@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use super::Numbers;
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::int8::tile::Sums;
 use crate::kernels::simd::Vector;
 

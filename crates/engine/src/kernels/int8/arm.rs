@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 
 /// The dot product of Armv8.2: four taps of i8 for each lane.
 #[derive(Clone, Copy)]

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::packed_input::Form;
 use super::tile::TileFunction;
 use super::tiling::{Tiling, Width, function, most_pixels};
-use crate::cpu::{AlignedBytes, Available};
+use crate::aligned_bytes::AlignedBytes;
+use crate::instruction_set::Available;
 use crate::kernels::convolution::ConvolutionShape;
 use crate::kernels::tiled::divide;
 

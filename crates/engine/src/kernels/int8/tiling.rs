@@ -2,7 +2,7 @@
 
 use super::packed_input::Form;
 use super::tile::TileFunction;
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 
 /// The sizes of an instruction set's tiles.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use super::packed_input::PackedInput;
 use super::tile::{Levels, Sums, Tile, TileFunction, no_split, tile};
 use super::tiling::Width;
 pub(crate) use super::vnni512::Vnni512;
-use crate::cpu::{Available, InstructionSet};
+use crate::instruction_set::{Available, InstructionSet};
 
 /// Quantizes eight sums: multiplies, clamps and rounds them. For AVX-VNNI and AVX2.
 ///

@@ -1,4 +1,4 @@
-use super::super::{Activation, Operation, Step, Window};
+use super::super::{Activation, ConstantData, Operation, Step, Window};
 use super::*;
 use crate::conformance::PlanBuilder;
 

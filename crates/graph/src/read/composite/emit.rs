@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Recipe, Source};
-use crate::read::Reader;
+use crate::read::reader::Reader;
 use crate::{GraphError, Node, Op, OpError, ValueId};
 
 impl Reader<'_> {
@@ -24,7 +24,7 @@ impl Reader<'_> {
             return Err(GraphError::InNode {
                 node: name.to_owned(),
                 operator: operator.to_owned(),
-                source: OpError::Unsupported {
+                reason: OpError::Unsupported {
                     feature: "a further output",
                 },
             });

@@ -204,9 +204,9 @@ fn constants_of_too_many_axes_are_refused() {
             let model = model.node(operator, inputs, &["y"], vec![]).outputs(&["y"]);
             match model.read() {
                 Ok(_) => assert!(fits, "{operator}, {rank} axes"),
-                Err(GraphError::InNode { source, .. }) => {
-                    assert!(!fits && matches!(source, OpError::TooLarge { .. }));
-                    assert!(source.to_string().len() < 200);
+                Err(GraphError::InNode { reason, .. }) => {
+                    assert!(!fits && matches!(reason, OpError::TooLarge { .. }));
+                    assert!(reason.to_string().len() < 200);
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -233,11 +233,11 @@ fn resize_names_each_axis_once() {
     let graph = resize(&[3, -2], &[2.0, 3.0]).unwrap();
     assert_eq!(graph.value(graph.outputs[0]).shape, [1, 1, 30, 20]);
     for axes in [[2, 2], [3, -1]] {
-        let source = match resize(&axes, &[2.0, 2.0]) {
-            Err(GraphError::InNode { source, .. }) => source,
+        let reason = match resize(&axes, &[2.0, 2.0]) {
+            Err(GraphError::InNode { reason, .. }) => reason,
             other => panic!("{other:?}"),
         };
-        assert!(matches!(source, OpError::RepeatedAxis { .. }), "{source}");
+        assert!(matches!(reason, OpError::RepeatedAxis { .. }), "{reason}");
     }
 }
 

@@ -35,7 +35,7 @@ fn read_in(folder: &Path, tensor: TensorProto) -> Result<Graph, GraphError> {
 /// The reason why a tensor of two floats at `location` is refused.
 fn refused(folder: &Path, location: &str, more: &[(&str, &str)]) -> DataFileError {
     match read_in(folder, outside("w", &[2], location, more)) {
-        Err(GraphError::DataFile { name, source }) if name == "w" => source,
+        Err(GraphError::DataFile { name, reason }) if name == "w" => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -193,9 +193,9 @@ fn sizes_are_checked() {
         ..floats("w", &[2], &[])
     };
     let error = read_in(folder.path(), no_location).unwrap_err();
-    let source = DataFileError::NoLocation;
+    let reason = DataFileError::NoLocation;
     let name = "w".to_owned();
-    assert_eq!(error, GraphError::DataFile { name, source });
+    assert_eq!(error, GraphError::DataFile { name, reason });
 
     // A sparse file, which takes no space on the disk.
     let large = fs::File::create(folder.path().join("large")).unwrap();

@@ -17,7 +17,7 @@ fn message(model: Onnx) -> String {
 
 fn op_error(model: Onnx) -> OpError {
     match model.read() {
-        Err(GraphError::InNode { source, .. }) => source,
+        Err(GraphError::InNode { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
 }

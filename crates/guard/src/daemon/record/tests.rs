@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::daemon::places::{create_directory, default_socket, directory_of};
 
 fn record(path: &Path) -> Record {
     Record {

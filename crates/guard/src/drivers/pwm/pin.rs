@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::drivers::bus_lock::{self, Hold};
 use crate::drivers::failure::{Failure, Text};
-use crate::drivers::open::OpenError;
+use crate::drivers::open_error::OpenError;
 use crate::drivers::pulses::Pulses;
 
 /// How long to wait for udev to set the permissions of an exported pin.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::drivers::open::OpenError;
+use crate::drivers::open_error::OpenError;
 
 /// Kernel drivers of chips with few steps in a period, and the bits of their duty cycle. A Tegra
 /// has 8 (`PWM_DUTY_WIDTH` of drivers/pwm/pwm-tegra.c, whose driver is named `tegra-pwm`). Its

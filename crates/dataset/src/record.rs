@@ -1,0 +1,55 @@
+//! One record of a recording, and what a format's reader finds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::DatasetError;
+use crate::limits::MOST_RECORDS;
+use crate::notes::Note;
+
+/// A number that another program recorded, with its name in the file. Signs and units are the
+/// file's: `pilot/angle` of a Donkeycar is positive to the right.
+pub type Extra = (Arc<str>, f64);
+
+/// A picture, and what the driver did when it was taken.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Record {
+    /// The picture's path, relative to the recording's folder. Nothing is known of the file yet.
+    pub picture: PathBuf,
+    /// The pictures of cameras to the left and to the right, relative as `picture`.
+    pub sides: Option<Box<[PathBuf; 2]>>,
+    /// -1 to 1, positive to the left.
+    pub steering: Option<f64>,
+    /// -1 to 1, positive ahead.
+    pub throttle: Option<f64>,
+    /// The speed, m/s.
+    pub speed: Option<f64>,
+    /// The yaw rate, rad/s, positive to the left.
+    pub yaw_rate: Option<f64>,
+    /// The time of the picture in seconds, from any start.
+    pub time: Option<f64>,
+    /// Further numbers: those of `pilot/*` columns.
+    pub extra: Vec<Extra>,
+    /// The line of the list that the record was read from, counted from 1; the number of the file
+    /// in a tub of version 1; 0 for a picture without a list.
+    pub line: u64,
+}
+
+/// What a format's reader found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub records: Vec<Record>,
+    pub notes: Vec<Note>,
+}
+
+impl Found {
+    /// Adds a record; `path` is the list for the error when there are too many.
+    pub fn push(&mut self, path: &Path, record: Record) -> Result<(), DatasetError> {
+        if self.records.len() >= MOST_RECORDS {
+            let path = path.to_owned();
+            return Err(DatasetError::TooMany { path });
+        }
+        self.records.push(record);
+        Ok(())
+    }
+}
