@@ -5,7 +5,10 @@ use std::fmt;
 
 use pilotage_vehicle::Time;
 
-use crate::drivers::{ActuatorSettings, DifferentialSettings, Kind, Motors, VescSettings};
+use crate::drivers::{
+    ActuatorSettings, DifferentialSettings, Kind, MotorBankSettings, Motors, SteeringSettings,
+    VescSettings,
+};
 use crate::{Actuator, ActuatorError, Output};
 
 /// A point to trim.
@@ -23,17 +26,20 @@ pub enum Point {
     LeftWheel,
     /// The right motor, alone.
     RightWheel,
+    /// The motors of a car with a steering servo turn ahead.
+    Wheels,
 }
 
 impl Point {
     /// All points, in the order in which they are trimmed.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Centre,
         Self::Left,
         Self::Right,
         Self::Neutral,
         Self::LeftWheel,
         Self::RightWheel,
+        Self::Wheels,
     ];
 
     /// The steering value at which the actuator is at this point.
@@ -41,7 +47,7 @@ impl Point {
         match self {
             Self::Left => 1.0,
             Self::Right => -1.0,
-            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel => 0.0,
+            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel | Self::Wheels => 0.0,
         }
     }
 }
@@ -55,6 +61,7 @@ impl fmt::Display for Point {
             Self::Neutral => "the motor's neutral",
             Self::LeftWheel => "the left wheel",
             Self::RightWheel => "the right wheel",
+            Self::Wheels => "the wheels",
         })
     }
 }
@@ -74,7 +81,7 @@ const WHEEL: (Value, Value) = (0, 300);
 /// The least and the greatest value of a point that may be tried.
 const fn range(kind: Kind, point: Point) -> (Value, Value) {
     match (kind, point) {
-        (_, Point::LeftWheel | Point::RightWheel) => WHEEL,
+        (_, Point::LeftWheel | Point::RightWheel | Point::Wheels) => WHEEL,
         (Kind::Vesc, _) => SERVO,
         _ => PULSES,
     }
@@ -182,17 +189,25 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
                     _ => None,
                 };
             }
+            if chip.motors.is_some() {
+                match point {
+                    Point::Wheels => return Some(["actuator", "pca9685", "motors", "outputs"]),
+                    Point::Neutral => return None,
+                    _ => {}
+                }
+            }
             ("pca9685", chip.steering.is_some())
         }
         Kind::Pwm => ("pwm", settings.pwm.is_some()),
         Kind::Maestro => ("maestro", settings.maestro.is_some()),
+        Kind::Bridge => ("bridge", settings.bridge.is_some()),
         Kind::Vesc => {
             settings.vesc.as_ref()?;
             return match point {
                 Point::Centre => Some(["actuator", "vesc", "", "centre"]),
                 Point::Left => Some(["actuator", "vesc", "", "left"]),
                 Point::Right => Some(["actuator", "vesc", "", "right"]),
-                Point::Neutral | Point::LeftWheel | Point::RightWheel => None,
+                Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => None,
             };
         }
         Kind::Simulator | Kind::DryRun => return None,
@@ -202,7 +217,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
         Point::Left => ("steering", "left_us"),
         Point::Right => ("steering", "right_us"),
         Point::Neutral => ("throttle", "neutral_us"),
-        Point::LeftWheel | Point::RightWheel => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     };
     servo.then_some(["actuator", kind, table, key])
 }
@@ -237,6 +252,9 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
             if let Some(motors) = &mut chip.differential {
                 return of_motors(motors, point);
             }
+            if let Some(motors) = &mut chip.motors {
+                return of_bank(motors, chip.steering.as_mut()?, point);
+            }
             (chip.steering.as_mut()?, chip.throttle.as_mut()?)
         }
         Kind::Pwm => {
@@ -247,6 +265,10 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
             let board = settings.maestro.as_mut()?;
             (&mut board.steering, &mut board.throttle)
         }
+        Kind::Bridge => {
+            let bridge = settings.bridge.as_mut()?;
+            (&mut bridge.steering, &mut bridge.throttle)
+        }
         Kind::Vesc => return of_vesc(settings.vesc.as_mut()?, point),
         Kind::Simulator | Kind::DryRun => return None,
     };
@@ -255,7 +277,7 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
         Point::Left => &mut steering.left_us,
         Point::Right => &mut steering.right_us,
         Point::Neutral => &mut throttle.neutral_us,
-        Point::LeftWheel | Point::RightWheel => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     }))
 }
 
@@ -268,9 +290,28 @@ fn of_motors(motors: &mut DifferentialSettings, point: Point) -> Option<Slot<'_>
     }))
 }
 
-/// The speed at which the other motor is tried: one is tried at a time.
+/// The servo's points, or the speed at which all motors are tried.
+fn of_bank<'a>(
+    motors: &'a mut MotorBankSettings,
+    steering: &'a mut SteeringSettings,
+    point: Point,
+) -> Option<Slot<'a>> {
+    Some(Slot::Whole(match point {
+        Point::Centre => &mut steering.centre_us,
+        Point::Left => &mut steering.left_us,
+        Point::Right => &mut steering.right_us,
+        Point::Wheels => &mut motors.tried,
+        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
+    }))
+}
+
+/// The speed at which another motor is tried: one point is tried at a time.
 fn other_wheel(settings: &mut ActuatorSettings, point: Point) -> Option<&mut Value> {
-    let motors = settings.pca9685.as_mut()?.differential.as_mut()?;
+    let chip = settings.pca9685.as_mut()?;
+    if let Some(motors) = &mut chip.motors {
+        return (point != Point::Wheels).then_some(&mut motors.tried);
+    }
+    let motors = chip.differential.as_mut()?;
     match point {
         Point::LeftWheel => Some(&mut motors.right.tried),
         Point::RightWheel => Some(&mut motors.left.tried),
@@ -283,7 +324,7 @@ fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
         Point::Centre => &mut vesc.centre,
         Point::Left => &mut vesc.left,
         Point::Right => &mut vesc.right,
-        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
+        Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     }))
 }
 

@@ -7,7 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::codes::Code;
 use super::{About, Applied, FromGuard, Malformed, Numbered, Rejected, Reply, Request, VERSION};
 use crate::{
-    ArmRequest, Armed, Counters, Driving, FailureText, Motion, Output, State, Status, Trimming,
+    ArmRequest, Armed, Braking, Counters, Driving, FailureText, Motion, Output, State, Status,
+    Trimming,
 };
 
 /// Bytes of a request.
@@ -327,7 +328,8 @@ impl Reply {
                 motions[0] = state.steering;
                 state::TRIMMING
             }
-            State::Stopped { reason: why } => {
+            // For a client a car that brakes is stopped; the output has the brake.
+            State::Braking(Braking { reason: why, .. }) | State::Stopped { reason: why } => {
                 reason = why.code();
                 state::STOPPED
             }
