@@ -107,11 +107,11 @@ pub struct Needs {
     pub camera: bool,
     /// An I2C bus.
     pub i2c: bool,
-    /// The bus and the address of the motors' PWM chip.
-    pub chip: Option<(PathBuf, u8)>,
+    /// The bus and the addresses of the car's PWM chips.
+    pub chips: Vec<(PathBuf, u8)>,
     /// A GPIO line, for the PCA9685's output-enable pin.
     pub gpio: bool,
-    /// The VESC's or the Maestro's port, or the PWM chip.
+    /// The port of a VESC, a Maestro or a bridge, or the PWM chip.
     pub motors: Option<PathBuf>,
     /// A command gives the frames: on a Jetson it uses NVIDIA's drivers.
     pub pipe: bool,
@@ -129,16 +129,22 @@ impl Needs {
             // The simulator, a command or a folder needs no device.
             camera: matches!(source, Some(Source::V4l(_))),
             i2c: car.actuator.kind == drivers::Kind::Pca9685,
-            chip: match (car.actuator.kind, &car.actuator.pca9685) {
-                (drivers::Kind::Pca9685, Some(chip)) => Some((chip.bus.clone(), chip.address)),
-                _ => None,
+            chips: match (car.actuator.kind, &car.actuator.pca9685) {
+                (drivers::Kind::Pca9685, Some(chip)) => {
+                    let others = chip.motors.iter().map(|motors| motors.address);
+                    let addresses = std::iter::once(chip.address).chain(others);
+                    let bus = |address| (chip.bus.clone(), address);
+                    addresses.map(bus).collect()
+                }
+                _ => Vec::new(),
             },
             pipe: matches!(source, Some(Source::Pipe(_))),
             gpio: output_enable(&car.actuator),
             motors: match car.actuator.kind {
-                drivers::Kind::Vesc | drivers::Kind::Pwm | drivers::Kind::Maestro => {
-                    car.actuator.device().map(Path::to_owned)
-                }
+                drivers::Kind::Vesc
+                | drivers::Kind::Pwm
+                | drivers::Kind::Maestro
+                | drivers::Kind::Bridge => car.actuator.device().map(Path::to_owned),
                 _ => None,
             },
             gpu: match car.backend {

@@ -37,7 +37,8 @@ fn each_shipped_car_is_valid_slow_and_physical() {
             "F1TENTH",
             "JetBot",
             "JetRacer",
-            "Waveshare JetBot"
+            "Waveshare JetBot",
+            "Waveshare JetRacer",
         ]
     );
 }
@@ -131,7 +132,12 @@ fn a_waveshare_jetbots_motors_turn_as_nvidias_program_turns_them() {
 /// get into the picture, and whose frames do not queue.
 #[test]
 fn csi_cameras_show_the_full_view_and_no_messages() {
-    for file in ["jetbot.toml", "jetbot-waveshare.toml", "jetracer.toml"] {
+    for file in [
+        "jetbot.toml",
+        "jetbot-waveshare.toml",
+        "jetracer.toml",
+        "jetracer-waveshare.toml",
+    ] {
         let capture = car(file).capture.unwrap();
         assert_eq!((capture.width, capture.height), (640, 480));
         let Source::Pipe(pipe) = capture.source else {
@@ -192,9 +198,10 @@ fn a_donkeycar_has_the_pulses_of_donkeycars_configuration() {
 }
 
 /// f1tenth_system's vesc.yaml: servo = -1.2135 * angle + 0.5304, from 0.15 to 0.85; a positive
-/// angle is to the left (REP 103). At most 1 m/s until the operator raises it.
+/// angle is to the left (REP 103). speed_to_erpm_gain is 4614, speed_max 23250. At most 1 m/s until
+/// the operator raises it.
 #[test]
-fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
+fn an_f1tenth_car_steers_and_drives_by_vesc_yaml_and_starts_slowly() {
     let f1tenth = car("f1tenth.toml");
     let vesc = f1tenth.actuator.vesc.unwrap();
     let servo = |angle: f32| (-1.2135 * angle + 0.5304).clamp(0.15, 0.85);
@@ -204,8 +211,46 @@ fn an_f1tenth_car_steers_by_vesc_yaml_and_starts_slowly() {
     }
     assert_eq!([vesc.failsafe, vesc.disarmed], [vesc.centre; 2]);
     assert!(vesc.failsafe_brake_a > 0.0, "a stopped car brakes");
-    // 4614 ERPM at 1 m/s, and at most 23,250: the table's 15 m/s at full throttle is more than
-    // f1tenth_system allows, so `max` limits it.
-    // The table of the file: 15 m/s at full throttle.
-    assert!(f1tenth.limits.spec().throttle.max * 15.0 <= 1.0);
+    assert_eq!((vesc.full_duty, vesc.full_erpm), (None, Some(23_250.0)));
+    let full = 23_250.0 / 4614.0;
+    let throttle = f1tenth.mixer.throttle(full);
+    assert!((throttle - 1.0).abs() < 2e-3, "{throttle} at {full} m/s");
+    assert!(f1tenth.limits.spec().throttle.max * full as f32 <= 1.01);
+}
+
+/// Waveshare's jetracer/nvidia_racecar.py for its JetRacer AI kit: the servo of NVIDIA's JetRacer
+/// at 0x40; at 0x60, for a positive throttle, the speed on 0, 4 and 7, full on 1 and 6, nothing on 2,
+/// 3 and 5; for a negative one the speed on 0, 3 and 7, full on 2 and 5, nothing on 1, 4 and 6.
+#[test]
+fn a_waveshare_jetracers_channels_are_those_of_its_program() {
+    let jetracer = pca9685("jetracer-waveshare.toml");
+    assert_eq!(
+        steering(&jetracer),
+        steering(&pca9685("jetracer.toml")),
+        "as NVIDIA's"
+    );
+    assert_eq!(
+        (jetracer.address, jetracer.throttle.is_none()),
+        (0x40, true)
+    );
+    let motors = jetracer.motors.unwrap();
+    assert_eq!(motors.address, 0x60);
+    // The program requests 1600; the chip's highest is 1526.
+    assert!((motors.frequency - 1526.0).abs() < f32::EPSILON);
+    // S is the speed, F full; by direction, ahead first.
+    for (ahead, program) in [(true, "SF..S.FS"), (false, "S.FS.F.S")] {
+        let mut levels = ['?'; 8];
+        for motor in &motors.outputs {
+            let (runs, rests) = match ahead {
+                true => (motor.ahead, motor.back),
+                false => (motor.back, motor.ahead),
+            };
+            levels[usize::from(rests)] = '.';
+            levels[usize::from(runs)] = if motor.pwm.is_some() { 'F' } else { 'S' };
+            if let Some(pwm) = motor.pwm {
+                levels[usize::from(pwm)] = 'S';
+            }
+        }
+        assert_eq!(levels.iter().collect::<String>(), program);
+    }
 }

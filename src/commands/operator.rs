@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::print;
 use pilotage_guard::{
-    INSTALLED, Link, SocketLink, State, Status, Stopped, Target, guard_socket, stop_all,
+    Braking, INSTALLED, Link, SocketLink, State, Status, Stopped, Target, guard_socket, stop_all,
 };
 use pilotage_vehicle::monotonic;
 use serde::Serialize;
@@ -210,7 +210,9 @@ fn describe(state: State) -> String {
         State::Armed(_) => "armed; no command has come yet".to_owned(),
         State::Driving(_) => "driving".to_owned(),
         State::Trimming(_) => "being trimmed".to_owned(),
-        State::Stopped { reason } => format!("stopped: {reason}"),
+        State::Stopped { reason } | State::Braking(Braking { reason, .. }) => {
+            format!("stopped: {reason}")
+        }
     }
 }
 
@@ -238,7 +240,7 @@ impl Answer {
                 State::Armed(_) => "armed",
                 State::Driving(_) => "driving",
                 State::Trimming(_) => "trimming",
-                State::Stopped { .. } => "stopped",
+                State::Stopped { .. } | State::Braking(_) => "stopped",
             },
             reason: status.state.stopped().map(|reason| reason.to_string()),
             steering: status.output.steering,

@@ -14,7 +14,7 @@ use pilotage_guard::{
     TrimTable, Value,
 };
 use pilotage_vehicle::monotonic;
-use toml_edit::DocumentMut;
+use toml_edit::{DocumentMut, TableLike};
 
 use crate::guarded::GuardConnection;
 
@@ -147,7 +147,7 @@ impl Session<'_> {
                     Some(swapped) => is_swapped = swapped,
                 }
             }
-            if let Point::LeftWheel | Point::RightWheel = point {
+            if let Point::LeftWheel | Point::RightWheel | Point::Wheels = point {
                 match self.ask_wheel(point, typed)? {
                     None => return Ok(None),
                     Some(true) => {}
@@ -201,7 +201,18 @@ impl Session<'_> {
         point: Point,
         typed: &Receiver<Option<String>>,
     ) -> anyhow::Result<Option<bool>> {
-        let question = format!("{point}: does it turn AHEAD, and no other? y, n");
+        let (question, advice) = match point {
+            Point::Wheels => (
+                format!("{point}: do they turn AHEAD? y, n"),
+                "y, n if they turn back, = to turn them again, or q; where only one turns back, swap \
+                 its `ahead` and `back` in the file",
+            ),
+            _ => (
+                format!("{point}: does it turn AHEAD, and no other? y, n"),
+                "y, n if it turns back, = to turn it again, or q; where the other wheel turns, swap \
+                 `left` and `right` in the file",
+            ),
+        };
         loop {
             let Some(line) = self.show_with(point, WHEEL, &question, typed)? else {
                 return Ok(None);
@@ -211,10 +222,7 @@ impl Session<'_> {
                 "n" => return Ok(Some(false)),
                 "q" => return Ok(None),
                 "=" => {}
-                _ => print(
-                    "y, n if it turns back, = to turn it again, or q; where the other wheel turns, \
-                     swap `left` and `right` in the file",
-                ),
+                _ => print(advice),
             }
         }
     }
@@ -270,7 +278,7 @@ impl Session<'_> {
         let mut shown = true;
         loop {
             let limit = match point {
-                Point::Neutral | Point::LeftWheel | Point::RightWheel => MOTOR,
+                Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => MOTOR,
                 Point::Centre | Point::Left | Point::Right => SERVO,
             };
             let over = shown && began.elapsed() >= limit;
@@ -343,12 +351,9 @@ fn edit(text: &str, table_of: &TrimTable, found: &Found) -> anyhow::Result<Strin
         let Some(motor) = motor else {
             bail!("there is no [{first}.{kind}.{table}] to write to");
         };
-        let channels = ["ahead", "back"].map(|key| number(motor, key, false));
-        let [Some(ahead), Some(back)] = channels else {
+        if !swap_directions(motor) {
             bail!("[{first}.{kind}.{table}] has no `ahead` and `back`");
-        };
-        set(motor, "ahead", back, false);
-        set(motor, "back", ahead, false);
+        }
     }
     for &(point, before, value) in &found.values {
         let Some([first, kind, table, key]) = table_of.key(point) else {
@@ -379,6 +384,35 @@ fn edit(text: &str, table_of: &TrimTable, found: &Found) -> anyhow::Result<Strin
     Ok(document.to_string())
 }
 
+/// Swaps `ahead` and `back` of a motor, or of each motor in an array. Returns false if one has none.
+fn swap_directions(motor: &mut toml_edit::Item) -> bool {
+    let swap = |table: &mut dyn TableLike| {
+        let channel = |key: &str| table.get(key)?.as_value().cloned();
+        let (Some(ahead), Some(back)) = (channel("ahead"), channel("back")) else {
+            return false;
+        };
+        for (key, value) in [("ahead", back), ("back", ahead)] {
+            if let Some(old) = table.get_mut(key).and_then(toml_edit::Item::as_value_mut) {
+                let decor = old.decor().clone();
+                *old = value;
+                *old.decor_mut() = decor;
+            }
+        }
+        true
+    };
+    if let Some(table) = motor.as_table_like_mut() {
+        return swap(table);
+    }
+    match motor {
+        toml_edit::Item::Value(toml_edit::Value::Array(motors)) => motors.iter_mut().all(|motor| {
+            let table = motor.as_inline_table_mut();
+            table.is_some_and(|table| swap(table))
+        }),
+        toml_edit::Item::ArrayOfTables(motors) => motors.iter_mut().all(|table| swap(table)),
+        _ => false,
+    }
+}
+
 fn number(table: &toml_edit::Item, key: &str, thousandths: bool) -> Option<Value> {
     let value = table.get(key)?;
     if thousandths {
@@ -406,6 +440,7 @@ mod tests {
     use super::*;
 
     const JETBOT: &str = include_str!("../../cars/jetbot.toml");
+    const JETRACER_WAVESHARE: &str = include_str!("../../cars/jetracer-waveshare.toml");
 
     fn table(text: &str) -> TrimTable {
         let car = GuardedCar::from_toml("car.toml", text).unwrap();
@@ -418,6 +453,10 @@ mod tests {
             (JETBOT, &[Point::LeftWheel, Point::RightWheel][..]),
             (include_str!("../../cars/donkeycar.toml"), &Point::ALL[..4]),
             (include_str!("../../cars/f1tenth.toml"), &Point::ALL[..3]),
+            (
+                JETRACER_WAVESHARE,
+                &[Point::Centre, Point::Left, Point::Right, Point::Wheels][..],
+            ),
         ] {
             let found: Vec<Point> = table(text).points().collect();
             assert_eq!(found, points);
@@ -444,5 +483,21 @@ mod tests {
             edited,
             swapped.replace("ahead = 12, back = 11", "ahead = 11, back = 12")
         );
+    }
+
+    #[test]
+    fn wheels_that_turn_back_all_get_their_channels_swapped() {
+        let found = Found {
+            turned: vec![Point::Wheels],
+            ..Found::default()
+        };
+        let table = table(JETRACER_WAVESHARE);
+        let edited = edit(JETRACER_WAVESHARE, &table, &found).unwrap();
+        let swapped = JETRACER_WAVESHARE
+            .replace("ahead = 1, back = 2", "ahead = 2, back = 1")
+            .replace("ahead = 6, back = 5", "ahead = 5, back = 6")
+            .replace("ahead = 4, back = 3", "ahead = 3, back = 4");
+        assert_ne!(swapped, JETRACER_WAVESHARE);
+        assert_eq!(edited, swapped);
     }
 }

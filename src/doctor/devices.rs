@@ -56,7 +56,7 @@ pub(super) fn findings(system: &System, needs: &Needs) -> Vec<Finding> {
     ] {
         findings.extend(of_kind(system, kind, "/dev", needed));
     }
-    if let Some((bus, address)) = &needs.chip {
+    for (bus, address) in &needs.chips {
         findings.push(chip(bus, *address, system.time_reads(bus, *address, MODE1)));
     }
     findings.extend(needs.motors.as_deref().map(|path| motors(system, path)));
@@ -109,7 +109,7 @@ pub(super) fn chip(bus: &Path, address: u8, read: io::Result<Duration>) -> Findi
     }
 }
 
-/// The VESC's or the Maestro's port, or the PWM chip. It is not opened: a guard may be using it.
+/// The port of a VESC, a Maestro or a bridge, or the PWM chip. It is not opened: a guard may be using it.
 fn motors(system: &System, path: &Path) -> Finding {
     let path = path.display().to_string();
     match system.target(&path) {
@@ -118,8 +118,8 @@ fn motors(system: &System, path: &Path) -> Finding {
             "motors",
             true,
             format!("no {path}"),
-            "connect it; a VESC's or a Maestro's name is in /dev/serial/by-id, and a PWM chip's in \
-             /sys/class/pwm",
+            "connect it; the name of a VESC, a Maestro or a bridge is in /dev/serial/by-id, and \
+             a PWM chip's in /sys/class/pwm",
         ),
     }
 }

@@ -9,7 +9,10 @@ pub(super) fn findings(system: &System) -> Vec<Finding> {
     let mut findings = vec![processor(), kernel(system)];
     findings.extend(board(system));
     findings.extend(power_mode(system));
-    findings.extend(clocks(system));
+    let gpu = clocks(system);
+    // Of a Jetson, which drives; a developer's computer may save power.
+    findings.extend(gpu.is_some().then(|| governor(system)).flatten());
+    findings.extend(gpu);
     findings.extend(heat(system));
     findings.extend(limits(system));
     findings
@@ -145,6 +148,23 @@ fn clocks(system: &System) -> Option<Finding> {
              computer does not reset under load",
         ),
         false => Finding::fine("clocks", found),
+    })
+}
+
+/// The governor of the processor's clock. One that follows the load lets the first frames after a
+/// pause be slow.
+fn governor(system: &System) -> Option<Finding> {
+    let governor = system.text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")?;
+    let found = format!("processor clock by the governor {governor}");
+    Some(match governor.as_str() {
+        "performance" => Finding::fine("clocks", found),
+        _ => Finding::wrong(
+            "clocks",
+            Level::Warning,
+            found,
+            "sudo jetson_clocks holds it until the next boot; on a battery check first that the \
+             computer does not reset under load",
+        ),
     })
 }
 

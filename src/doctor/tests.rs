@@ -71,6 +71,10 @@ fn the_cars_own_motors_are_looked_for() {
          [actuator.pca9685.steering]",
     );
     assert!(car(&with_pin).gpio);
+    // Each of a car's PWM chips is read.
+    let chips = car(include_str!("../../cars/jetracer-waveshare.toml")).chips;
+    let addresses: Vec<u8> = chips.iter().map(|(_, address)| *address).collect();
+    assert_eq!(addresses, [0x40, 0x60]);
 }
 
 #[test]
@@ -272,6 +276,7 @@ const ORIN: [(&str, &str); 12] = [
 fn a_slow_jetson_gets_fixes() {
     let (_root, system) = system(&ORIN);
     let findings = machine::findings(&system);
+    assert_eq!(found(&findings, "clocks").len(), 1, "no governor to read");
     let [board] = found(&findings, "board")[..] else {
         panic!("{findings:?}")
     };
@@ -298,6 +303,23 @@ fn a_slow_jetson_gets_fixes() {
         (Level::Fine, "power mode 7W")
     );
     assert!(throttled.found.starts_with("throttled 4 times"));
+}
+
+#[test]
+fn a_jetsons_processor_clock_that_follows_the_load_is_a_warning() {
+    for (governor, level) in [
+        ("schedutil\n", Level::Warning),
+        ("performance\n", Level::Fine),
+    ] {
+        let file = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor";
+        let (_root, jetson) = system(&[&ORIN[..], &[(file, governor)][..]].concat());
+        let findings = machine::findings(&jetson);
+        let finding = found(&findings, "clocks")[0];
+        assert_eq!(finding.level, level, "{}", finding.found);
+        // A computer that is no Jetson may save power.
+        let (_root, other) = system(&[(file, governor)]);
+        assert!(found(&machine::findings(&other), "clocks").is_empty());
+    }
 }
 
 /// More power than the battery supplies resets the computer while the motors keep their last pulse

@@ -217,7 +217,7 @@ fn place(state: &State) -> u8 {
         State::Disarmed => 0,
         State::Armed(_) => 1,
         State::Driving(_) => 2,
-        State::Stopped { .. } => 3,
+        State::Stopped { .. } | State::Braking(_) => 3,
         State::Trimming(_) => 4,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use pilotage_console::{FaultReports, say_always};
-use pilotage_guard::{State, StopReason};
+use pilotage_guard::{Braking, State, StopReason};
 
 /// Reports each change once, and a recurring fault from time to time with a count. By default it
 /// reports no states: an engine's simulated drive ends with the first stop.
@@ -40,7 +40,7 @@ impl Watch {
             State::Armed(_) => say("armed"),
             State::Driving(_) => say(&format!("driving; {stops} stops the car")),
             State::Trimming(_) => say("being trimmed"),
-            State::Stopped { reason } => {
+            State::Stopped { reason } | State::Braking(Braking { reason, .. }) => {
                 say(&format!("stopped: {reason}; {arms} arms the car again"));
             }
         }

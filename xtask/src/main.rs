@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`.
+//! `shims`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`, `firmware`.
 
 #![allow(
     clippy::print_stdout,
@@ -10,6 +10,7 @@
 mod burn;
 mod endurance;
 mod evaluate;
+mod firmware;
 mod fuzz;
 mod gpu;
 mod mutants;
@@ -129,6 +130,8 @@ enum Task {
     ///
     /// `cargo xtask test` runs the most important scenarios.
     VirtualCar(virtual_car::Options),
+    /// Build the firmware of a bridge for its microcontroller (docs/bridge.md)
+    Firmware,
     /// Drive at 60 frames a second for a long time, and print how late commands are at most
     ///
     /// 100,000 frames take 28 minutes; `cargo xtask test` drives 3,000.
@@ -154,6 +157,7 @@ fn main() -> ExitCode {
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
         Task::Burn => burn::run(&checkout),
+        Task::Firmware => firmware::run(&checkout),
         Task::Package {
             architecture,
             install,

@@ -37,4 +37,4 @@ mod state;
 pub use limits::{Channel, Limits, LimitsError, LimitsSpec};
 pub use output::{Mode, Output};
 pub use policy::{ArmRequest, Event, Interlocks, Refusal, Step, step};
-pub use state::{Armed, Driving, Motion, State, StopReason, Trimming};
+pub use state::{Armed, Braking, Driving, Motion, State, StopReason, Trimming};

@@ -41,6 +41,9 @@ pub struct LimitsSpec {
     /// How long an armed guard waits for the first good command before it stops the car. From the
     /// deadline to a minute.
     pub first_command: Duration,
+    /// How long a stop brakes a car that was driving ahead, before failsafe; zero for a car without
+    /// a brake. At most two seconds.
+    pub brake: Duration,
     /// What the actuator moves. A physical actuator is never armed for an engine trained in the
     /// simulator.
     pub actuator: Domain,
@@ -68,10 +71,14 @@ impl LimitsSpec {
             actuator_delay: Duration::ZERO,
             max_age: Duration::from_millis(150),
             first_command: Duration::from_secs(2),
+            brake: Duration::ZERO,
             actuator: Domain::Simulated,
         }
     }
 }
+
+/// The longest time for which a stop may brake.
+const LONGEST_BRAKE: Duration = Duration::from_secs(2);
 
 /// Checked limits, which a guard requires.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,6 +178,15 @@ pub enum LimitsError {
         max_age: Duration,
         /// The deadline.
         deadline: Duration,
+    },
+    /// A stop would brake for more than two seconds.
+    #[error(
+        "a stop may brake for at most {} ms, not {} ms",
+        millis(LONGEST_BRAKE), millis(*.brake)
+    )]
+    Brake {
+        /// The given value.
+        brake: Duration,
     },
     /// The wait for the first command is shorter than the deadline or longer than a minute.
     #[error(
@@ -279,6 +295,7 @@ fn check_times(spec: &LimitsSpec) -> Result<(), LimitsError> {
         actuator_delay,
         max_age,
         first_command,
+        brake,
         ..
     } = spec;
     if frame_period.is_zero() {
@@ -301,6 +318,9 @@ fn check_times(spec: &LimitsSpec) -> Result<(), LimitsError> {
     }
     if max_age.is_zero() || max_age > deadline {
         return Err(LimitsError::MaxAge { max_age, deadline });
+    }
+    if brake > LONGEST_BRAKE {
+        return Err(LimitsError::Brake { brake });
     }
     if first_command < deadline || first_command > Duration::from_secs(60) {
         return Err(LimitsError::FirstCommand {

@@ -9,6 +9,9 @@ pub enum Mode {
     Disarmed,
     /// Armed and waiting, or stopped: each channel's failsafe value.
     Failsafe,
+    /// Stopped a moment ago while driving ahead: the brake, where the car has one, and each channel's
+    /// failsafe value.
+    Brake,
     /// A good command is in force.
     Drive,
 }
@@ -45,6 +48,14 @@ impl Output {
             mode: Mode::Failsafe,
             steering: spec.steering.failsafe,
             throttle: spec.throttle.failsafe,
+        }
+    }
+
+    /// Each channel's failsafe value, with the brake on.
+    pub const fn brake(limits: &Limits) -> Self {
+        Self {
+            mode: Mode::Brake,
+            ..Self::failsafe(limits)
         }
     }
 }

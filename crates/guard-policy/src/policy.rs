@@ -2,7 +2,7 @@
 
 use pilotage_vehicle::{Command, Domain, Fault, Time};
 
-use crate::{Armed, Driving, Limits, Motion, Output, State, StopReason, Trimming};
+use crate::{Armed, Braking, Driving, Limits, Motion, Output, State, StopReason, Trimming};
 
 /// An operator's request to let the car drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -146,8 +146,8 @@ pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
         Event::Tick => Ok(state),
         Event::Arm(request, interlocks) => arm(state, limits, now, request, interlocks),
         Event::Disarm => Ok(State::Disarmed),
-        Event::Stop => Ok(stop(state, StopReason::Operator)),
-        Event::Fault(fault) => Ok(stop(state, StopReason::Fault(fault))),
+        Event::Stop => Ok(stop(state, limits, now, StopReason::Operator)),
+        Event::Fault(fault) => Ok(stop(state, limits, now, StopReason::Fault(fault))),
         Event::Command(command) => accept(state, limits, now, command),
         Event::Trim(steering, interlocks) => trim(state, now, steering, interlocks),
     };
@@ -163,28 +163,48 @@ pub fn step(state: State, limits: &Limits, now: Time, event: Event) -> Step {
     }
 }
 
-/// Stops the car if its deadline has passed, or if the clock went backwards.
+/// Stops the car if its deadline has passed, or if the clock went backwards. Releases the brake when
+/// its time is over, or cannot be measured.
 fn expire(state: State, limits: &Limits, now: Time) -> State {
     let (seen, reason) = match state {
         State::Armed(armed) => (armed.seen, StopReason::NoFirstCommand),
         State::Driving(driving) => (driving.seen, StopReason::Deadline),
         State::Trimming(trimming) => (trimming.confirmed, StopReason::Deadline),
+        State::Braking(Braking { began, reason }) => {
+            let over = state.expires(limits).is_none_or(|moment| now >= moment);
+            return match now < began || over {
+                true => State::Stopped { reason },
+                false => state,
+            };
+        }
         State::Disarmed | State::Stopped { .. } => return state,
     };
     if now < seen {
-        stop(state, StopReason::ClockWentBack)
+        stop(state, limits, now, StopReason::ClockWentBack)
     } else if state.expires(limits).is_some_and(|moment| now >= moment) {
-        stop(state, reason)
+        stop(state, limits, now, reason)
     } else {
         state
     }
 }
 
-/// Keeps the first reason. A disarmed guard stays disarmed.
-fn stop(state: State, reason: StopReason) -> State {
+/// Keeps the first reason. A disarmed guard stays disarmed. A car that is driving ahead brakes first.
+fn stop(state: State, limits: &Limits, now: Time, reason: StopReason) -> State {
+    // The brake ends by the clock and takes a write, so it needs both.
+    let unbraked = matches!(
+        reason,
+        StopReason::ClockWentBack | StopReason::Fault(Fault::Actuator)
+    );
     match state {
+        State::Driving(driving)
+            if driving.throttle.value > 0.0 && !unbraked && !limits.spec().brake.is_zero() =>
+        {
+            State::Braking(Braking { began: now, reason })
+        }
         State::Armed(_) | State::Driving(_) | State::Trimming(_) => State::Stopped { reason },
-        State::Disarmed | State::Stopped { .. } => state,
+        // A further stop changes nothing; a fault that needs the brake released releases it.
+        State::Braking(Braking { reason, .. }) if unbraked => State::Stopped { reason },
+        State::Disarmed | State::Braking(_) | State::Stopped { .. } => state,
     }
 }
 
@@ -199,7 +219,7 @@ fn arm(
         State::Armed(_) | State::Driving(_) | State::Trimming(_) => {
             return Err(Refusal::AlreadyArmed);
         }
-        State::Disarmed | State::Stopped { .. } => {}
+        State::Disarmed | State::Braking(_) | State::Stopped { .. } => {}
     }
     if interlocks.stop_held {
         return Err(Refusal::StopHeld);
@@ -225,7 +245,9 @@ fn trim(state: State, now: Time, steering: f32, interlocks: Interlocks) -> Resul
     }
     match state {
         // A stop ends trimming. It can begin again only after an operator disarms the car.
-        State::Armed(_) | State::Driving(_) | State::Stopped { .. } => Err(Refusal::NotTrimming),
+        State::Armed(_) | State::Driving(_) | State::Braking(_) | State::Stopped { .. } => {
+            Err(Refusal::NotTrimming)
+        }
         State::Disarmed | State::Trimming(_) => Ok(State::Trimming(Trimming {
             confirmed: now,
             steering,
@@ -242,7 +264,7 @@ fn accept(state: State, limits: &Limits, now: Time, command: Command) -> Result<
             sequence,
             ..
         }) => (armed, seen, Some(sequence), state.output(limits)),
-        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => {
+        State::Disarmed | State::Braking(_) | State::Stopped { .. } | State::Trimming(_) => {
             return Err(Refusal::NotArmed);
         }
     };
@@ -305,6 +327,6 @@ fn advance(state: State, limits: &Limits, now: Time) -> State {
             driving.seen = now;
             State::Driving(driving)
         }
-        State::Disarmed | State::Stopped { .. } | State::Trimming(_) => state,
+        State::Disarmed | State::Braking(_) | State::Stopped { .. } | State::Trimming(_) => state,
     }
 }

@@ -36,6 +36,8 @@ pub enum State {
     Driving(Driving),
     /// An operator trims the servo's centre and ends.
     Trimming(Trimming),
+    /// Stopped while driving ahead, with the brake on; then it is stopped.
+    Braking(Braking),
     /// Stopped, until an operator arms or disarms it.
     Stopped {
         /// The first reason for the stop.
@@ -59,6 +61,17 @@ pub struct Trimming {
     pub confirmed: Time,
     /// The steering channel, -1 to 1; the throttle is at 0.
     pub steering: f32,
+}
+
+/// The car was stopped while it was driving ahead, and brakes for [`LimitsSpec::brake`].
+///
+/// [`LimitsSpec::brake`]: crate::LimitsSpec::brake
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Braking {
+    /// When the car was stopped.
+    pub began: Time,
+    /// The first reason for the stop.
+    pub reason: StopReason,
 }
 
 /// A good command is in force.
@@ -93,6 +106,7 @@ impl State {
         match self {
             Self::Disarmed => Output::disarmed(limits),
             Self::Armed(_) | Self::Stopped { .. } => Output::failsafe(limits),
+            Self::Braking(_) => Output::brake(limits),
             Self::Driving(driving) => Output {
                 mode: Mode::Drive,
                 steering: driving.steering.value,
@@ -106,21 +120,23 @@ impl State {
         }
     }
 
-    /// When this state expires and the car is stopped, unless a good command is accepted before.
+    /// When this state expires and the car is stopped, unless a good command is accepted before; or
+    /// when the brake is released.
     /// The executor must run [`step`](crate::step) at that time, not only at the next tick.
     pub fn expires(&self, limits: &Limits) -> Option<Time> {
         match self {
             Self::Armed(armed) => Some(armed.armed + limits.spec().first_command),
             Self::Driving(driving) => Some(driving.accepted + limits.patience()),
             Self::Trimming(trimming) => Some(trimming.confirmed + limits.patience()),
+            Self::Braking(braking) => Some(braking.began + limits.spec().brake),
             Self::Disarmed | Self::Stopped { .. } => None,
         }
     }
 
-    /// Why the car is stopped, if it is.
+    /// Why the car is stopped, if it is, with or without the brake.
     pub const fn stopped(&self) -> Option<StopReason> {
         match self {
-            Self::Stopped { reason } => Some(*reason),
+            Self::Braking(Braking { reason, .. }) | Self::Stopped { reason } => Some(*reason),
             _ => None,
         }
     }

@@ -225,6 +225,7 @@ fn confined(record: &Record) -> Option<GuardedCar> {
             }
         }
         Kind::Vesc => device(&mut car.actuator.vesc.as_mut()?.port, "/dev")?,
+        Kind::Bridge => device(&mut car.actuator.bridge.as_mut()?.port, "/dev")?,
         Kind::Maestro => device(&mut car.actuator.maestro.as_mut()?.port, "/dev")?,
         Kind::Pwm => {
             let pins = car.actuator.pwm.as_mut()?;

@@ -5,12 +5,15 @@
 //! long, except on a failure. It holds a lock on its device, unless every user could take that
 //! lock. Once per second it checks that the device still has each setting that was written to it.
 
+mod bridge;
 pub(crate) mod bus_lock;
+mod chips;
 mod differential;
 mod dry_run;
 mod failure;
 mod i2c;
 mod maestro;
+mod motor_bank;
 mod open;
 mod open_error;
 mod output_enable;
@@ -26,14 +29,18 @@ mod rotation;
 mod serial;
 mod settings;
 mod targets;
+mod two_chips;
 mod vesc;
 mod worker;
 
+pub use bridge::Bridge;
 pub use bus_lock::Hold;
+pub use chips::Chips;
 pub use differential::{Differential, Motor};
 pub use dry_run::DryRun;
 pub use i2c::{I2cBus, I2cError};
 pub use maestro::Maestro;
+pub use motor_bank::MotorBank;
 pub use open::Motors;
 pub use open_error::OpenError;
 pub use output_enable::{GpioOutputEnable, OutputEnable};
@@ -43,9 +50,10 @@ pub use pwm::Pwm;
 pub use relay::Relay;
 pub use rotation::CHECK_EVERY;
 pub use settings::{
-    ActuatorSettings, ArmingStep, DifferentialSettings, Kind, MaestroSettings, MotorSettings,
-    OutputEnableSettings, Pca9685Settings, PwmChannelSettings, PwmSettings, SteeringSettings, Stop,
-    ThrottleSettings, VescSettings,
+    ActuatorSettings, ArmingStep, BrakeSettings, BridgeSettings, DifferentialSettings, Kind,
+    MaestroSettings, MotorBankSettings, MotorSettings, OutputEnableSettings, Pca9685Settings,
+    PwmChannelSettings, PwmSettings, SteeringSettings, Stop, ThrottleSettings, VescSettings,
 };
+pub use two_chips::TwoChips;
 pub use vesc::Vesc;
 pub use worker::Worker;

@@ -318,3 +318,6 @@ impl Write for Truncated<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

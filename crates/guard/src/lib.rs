@@ -38,8 +38,8 @@ pub use executor::in_process::InProcessLink;
 pub use executor::queue::QUEUE_CAPACITY;
 pub use executor::{Executor, StartError};
 pub use pilotage_guard_policy::{
-    ArmRequest, Armed, Channel, Driving, Event, Interlocks, Limits, LimitsError, LimitsSpec, Mode,
-    Motion, Output, Refusal, State, Step, StopReason, Trimming, step,
+    ArmRequest, Armed, Braking, Channel, Driving, Event, Interlocks, Limits, LimitsError,
+    LimitsSpec, Mode, Motion, Output, Refusal, State, Step, StopReason, Trimming, step,
 };
 pub use protocol::identity::{Difference, Identity, LONGEST_IDENTITY};
 pub use protocol::link::{Counters, FailureText, Link, LinkError, Status};

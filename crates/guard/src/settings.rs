@@ -154,6 +154,7 @@ impl GuardSettings {
             max_age: duration("max_age_ms", self.max_age_ms)?.unwrap_or(deadline),
             first_command: duration("first_command_ms", self.first_command_ms)?
                 .unwrap_or_else(|| FIRST_COMMAND.max(deadline)),
+            brake: actuator.brake(),
             actuator: actuator.kind.domain(),
         };
         Limits::new(spec).map_err(|error| source.error(&key_of(&error), error))
@@ -188,6 +189,7 @@ fn key_of(error: &LimitsError) -> String {
         }
         LimitsError::MaxAge { .. } => "guard.max_age_ms".to_owned(),
         LimitsError::FirstCommand { .. } => "guard.first_command_ms".to_owned(),
+        LimitsError::Brake { .. } => "actuator".to_owned(),
     }
 }
 

@@ -5,7 +5,10 @@ mod point;
 
 use pilotage_vehicle::Time;
 
-use crate::drivers::{ActuatorSettings, DifferentialSettings, Kind, Motors, VescSettings};
+use crate::drivers::{
+    ActuatorSettings, DifferentialSettings, Kind, MotorBankSettings, Motors, SteeringSettings,
+    VescSettings,
+};
 use crate::{Actuator, ActuatorError, Output};
 
 pub use point::{Point, Value};
@@ -21,7 +24,7 @@ const WHEEL: (Value, Value) = (0, 300);
 /// The least and the greatest value of a point that may be tried.
 const fn range(kind: Kind, point: Point) -> (Value, Value) {
     match (kind, point) {
-        (_, Point::LeftWheel | Point::RightWheel) => WHEEL,
+        (_, Point::LeftWheel | Point::RightWheel | Point::Wheels) => WHEEL,
         (Kind::Vesc, _) => SERVO,
         _ => PULSES,
     }
@@ -129,17 +132,25 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
                     _ => None,
                 };
             }
+            if chip.motors.is_some() {
+                match point {
+                    Point::Wheels => return Some(["actuator", "pca9685", "motors", "outputs"]),
+                    Point::Neutral => return None,
+                    _ => {}
+                }
+            }
             ("pca9685", chip.steering.is_some())
         }
         Kind::Pwm => ("pwm", settings.pwm.is_some()),
         Kind::Maestro => ("maestro", settings.maestro.is_some()),
+        Kind::Bridge => ("bridge", settings.bridge.is_some()),
         Kind::Vesc => {
             settings.vesc.as_ref()?;
             return match point {
                 Point::Centre => Some(["actuator", "vesc", "", "centre"]),
                 Point::Left => Some(["actuator", "vesc", "", "left"]),
                 Point::Right => Some(["actuator", "vesc", "", "right"]),
-                Point::Neutral | Point::LeftWheel | Point::RightWheel => None,
+                Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => None,
             };
         }
         Kind::Simulator | Kind::DryRun => return None,
@@ -149,7 +160,7 @@ fn table(settings: &ActuatorSettings, point: Point) -> Option<[&'static str; 4]>
         Point::Left => ("steering", "left_us"),
         Point::Right => ("steering", "right_us"),
         Point::Neutral => ("throttle", "neutral_us"),
-        Point::LeftWheel | Point::RightWheel => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     };
     servo.then_some(["actuator", kind, table, key])
 }
@@ -184,6 +195,9 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
             if let Some(motors) = &mut chip.differential {
                 return of_motors(motors, point);
             }
+            if let Some(motors) = &mut chip.motors {
+                return of_bank(motors, chip.steering.as_mut()?, point);
+            }
             (chip.steering.as_mut()?, chip.throttle.as_mut()?)
         }
         Kind::Pwm => {
@@ -194,6 +208,10 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
             let board = settings.maestro.as_mut()?;
             (&mut board.steering, &mut board.throttle)
         }
+        Kind::Bridge => {
+            let bridge = settings.bridge.as_mut()?;
+            (&mut bridge.steering, &mut bridge.throttle)
+        }
         Kind::Vesc => return of_vesc(settings.vesc.as_mut()?, point),
         Kind::Simulator | Kind::DryRun => return None,
     };
@@ -202,7 +220,7 @@ fn slot(settings: &mut ActuatorSettings, point: Point) -> Option<Slot<'_>> {
         Point::Left => &mut steering.left_us,
         Point::Right => &mut steering.right_us,
         Point::Neutral => &mut throttle.neutral_us,
-        Point::LeftWheel | Point::RightWheel => return None,
+        Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     }))
 }
 
@@ -215,9 +233,28 @@ fn of_motors(motors: &mut DifferentialSettings, point: Point) -> Option<Slot<'_>
     }))
 }
 
-/// The speed at which the other motor is tried: one is tried at a time.
+/// The servo's points, or the speed at which all motors are tried.
+fn of_bank<'a>(
+    motors: &'a mut MotorBankSettings,
+    steering: &'a mut SteeringSettings,
+    point: Point,
+) -> Option<Slot<'a>> {
+    Some(Slot::Whole(match point {
+        Point::Centre => &mut steering.centre_us,
+        Point::Left => &mut steering.left_us,
+        Point::Right => &mut steering.right_us,
+        Point::Wheels => &mut motors.tried,
+        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
+    }))
+}
+
+/// The speed at which another motor is tried: one point is tried at a time.
 fn other_wheel(settings: &mut ActuatorSettings, point: Point) -> Option<&mut Value> {
-    let motors = settings.pca9685.as_mut()?.differential.as_mut()?;
+    let chip = settings.pca9685.as_mut()?;
+    if let Some(motors) = &mut chip.motors {
+        return (point != Point::Wheels).then_some(&mut motors.tried);
+    }
+    let motors = chip.differential.as_mut()?;
     match point {
         Point::LeftWheel => Some(&mut motors.right.tried),
         Point::RightWheel => Some(&mut motors.left.tried),
@@ -230,7 +267,7 @@ fn of_vesc(vesc: &mut VescSettings, point: Point) -> Option<Slot<'_>> {
         Point::Centre => &mut vesc.centre,
         Point::Left => &mut vesc.left,
         Point::Right => &mut vesc.right,
-        Point::Neutral | Point::LeftWheel | Point::RightWheel => return None,
+        Point::Neutral | Point::LeftWheel | Point::RightWheel | Point::Wheels => return None,
     }))
 }
 

@@ -51,9 +51,23 @@ fn a_car_without_settings_has_the_limits_of_the_simulated_car() {
             actuator_delay: Duration::ZERO,
             max_age: ms(150),
             first_command: ms(2000),
+            brake: Duration::ZERO,
             actuator: Domain::Simulated,
         }
     );
+}
+
+#[test]
+fn a_speed_controllers_brake_is_one_of_the_limits() {
+    let throttle = "[actuator.bridge.throttle]\nahead_us = 2000\nneutral_us = 1500\n\
+                    reverse_us = 1500\nfailsafe_us = 1500\ndisarmed_us = 0\n\
+                    brake = { us = 1200, ms = 400 }\n";
+    let bridge = "[actuator.bridge]\nport = \"/dev/ttyACM0\"\n[actuator.bridge.steering]\n\
+                  left_us = 1100\ncentre_us = 1500\nright_us = 1900\nfailsafe_us = 1500\n\
+                  disarmed_us = 0\n";
+    let car = |kind: &str| limits(&format!("[actuator]\nkind = {kind:?}\n{bridge}{throttle}"));
+    assert_eq!(car("bridge").brake, ms(400));
+    assert_eq!(car("dry-run").brake, Duration::ZERO);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use outputs::{FAILSAFE, at, output};
+use outputs::{DISARMED, FAILSAFE, at, output};
 use pilotage_guard::drivers::{Vesc, VescSettings};
 use pilotage_guard::{Actuator, ActuatorError, Mode};
 use rustix::fs::OFlags;
@@ -26,6 +26,7 @@ enum Message {
     Duty(i32),
     Current(i32),
     Brake(i32),
+    Erpm(i32),
     Servo(i16),
     Alive,
     Other(u8),
@@ -71,6 +72,7 @@ impl Model {
                 5 => Message::Duty(number()),
                 6 => Message::Current(number()),
                 7 => Message::Brake(number()),
+                8 => Message::Erpm(number()),
                 12 => Message::Servo(i16::from_be_bytes(payload[1..].try_into().unwrap())),
                 30 => Message::Alive,
                 other => Message::Other(other),
@@ -115,7 +117,8 @@ fn settings(port: &Path) -> VescSettings {
     VescSettings {
         port: port.to_owned(),
         baud: 115_200,
-        full_duty: 0.5,
+        full_duty: Some(0.5),
+        full_erpm: None,
         failsafe_brake_a: 5.0,
         disarmed_brake_a: 0.0,
         left: 0.1,
@@ -155,6 +158,33 @@ fn each_output_is_sent_in_the_vescs_units() {
             model.received(),
             [motor, Message::Servo(servo), Message::Alive]
         );
+    }
+}
+
+#[test]
+fn a_speed_is_sent_in_electrical_revolutions_per_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = folder.path().join("vesc");
+    let mut model = Model::plug(&port);
+    let settings = VescSettings {
+        full_duty: None,
+        full_erpm: Some(-23_250.0),
+        ..settings(&port)
+    };
+    let mut vesc = Vesc::open(&settings, Duration::ZERO).unwrap();
+    for (index, (output, motor)) in [
+        (FAILSAFE, Message::Brake(5000)),
+        (output(Mode::Drive, 0.0, 1.0), Message::Erpm(-23_250)),
+        (output(Mode::Drive, 0.0, -0.2), Message::Erpm(4650)),
+        (output(Mode::Drive, 0.0, 0.0), Message::Erpm(0)),
+        (output(Mode::Brake, 0.0, 0.0), Message::Brake(5000)),
+        (DISARMED, Message::Current(0)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        vesc.write(at(index as u64), &output).unwrap();
+        assert_eq!(model.received()[0], motor);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The codes of a guard's states, stop reasons and faults in a record. A `match` without a catch-all arm
 //! makes a variant without a code an error of compilation. A code is never reused.
 
-use pilotage_guard_policy::{State, StopReason};
+use pilotage_guard_policy::{Braking, State, StopReason};
 use pilotage_vehicle::Fault;
 
 /// The state of the guard, as an observer reads it from a record.
@@ -58,7 +58,9 @@ impl From<State> for GuardState {
             State::Armed(_) => Self::Armed,
             State::Driving(_) => Self::Driving,
             State::Trimming(_) => Self::Trimming,
-            State::Stopped { reason } => Self::Stopped(Some(reason)),
+            State::Stopped { reason } | State::Braking(Braking { reason, .. }) => {
+                Self::Stopped(Some(reason))
+            }
         }
     }
 }

@@ -24,7 +24,7 @@ const UNITS: [&str; 4] = [
 const OPTED_IN: usize = 3;
 
 /// Files that have to be in the package; it contains more.
-const CONTENTS: [&str; 24] = [
+const CONTENTS: [&str; 25] = [
     "etc/pilotage/car.toml",
     "lib/systemd/system/pilotage-engine.service",
     "lib/systemd/system/pilotage-guard.service",
@@ -48,6 +48,7 @@ const CONTENTS: [&str; 24] = [
     "usr/share/pilotage/opt-in/argus-restart.conf",
     "usr/share/pilotage/opt-in/csi-camera.conf",
     "usr/share/pilotage/opt-in/hardware-watchdog.conf",
+    "usr/share/pilotage/opt-in/jetson-clocks.conf",
     "usr/share/pilotage/opt-in/pwm-pins.conf",
 ];
 

@@ -4,6 +4,7 @@ mod drives;
 mod files;
 mod first_lap;
 mod gamepad;
+mod hangs;
 mod machine;
 mod motors;
 mod operators;
@@ -75,7 +76,7 @@ const fn ending(
 }
 
 /// All scenarios. Those of one boot run in this order.
-pub static SCENARIOS: [Scenario; 31] = [
+pub static SCENARIOS: [Scenario; 33] = [
     scenario(
         "clean-drive",
         "car",
@@ -229,6 +230,20 @@ pub static SCENARIOS: [Scenario; 31] = [
         false,
         wiring::output_enable,
         "the chip's OE pin on a GPIO, and a chip that does not answer",
+    ),
+    scenario(
+        "bus-hang",
+        "car",
+        false,
+        hangs::second,
+        "a transfer on the I2C bus blocks for 1 s",
+    ),
+    scenario(
+        "bus-hang-long",
+        "car",
+        false,
+        hangs::ten_seconds,
+        "a transfer on the I2C bus blocks for 10 s, with the chip's OE pin on a GPIO",
     ),
     scenario(
         "group",

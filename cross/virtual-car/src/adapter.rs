@@ -2,6 +2,8 @@
 //!
 //! The requests are those of the kernel's driver drivers/i2c/busses/i2c-tiny-usb.c.
 
+use std::time::Duration;
+
 use pilotage_guard::conformance::ModelPca9685;
 
 use crate::usbip::{Device, Setup};
@@ -38,6 +40,8 @@ const REFUSED: u8 = 2;
 pub trait Chip {
     /// Whether the chip acknowledges now.
     fn acknowledges(&mut self) -> bool;
+    /// How long this transfer blocks, if it does: the bus is held, and the transfer fails then.
+    fn hang(&mut self) -> Option<Duration>;
     /// Whether the adapter makes SMBus commands only. The kernel asks when it is plugged in.
     fn is_smbus(&mut self) -> bool;
     /// Accesses the chip's model for a transfer.
@@ -57,6 +61,13 @@ impl<C: Chip> Adapter<C> {
     }
 
     fn transfer(&mut self, setup: Setup, sent: &[u8]) -> Vec<u8> {
+        if let Some(time) = self.chip.hang() {
+            // The kernel waits meanwhile: it gives the transfer up after 2 s, and then waits until
+            // the adapter has answered that too. No signal ends either wait.
+            std::thread::sleep(time);
+            self.status = REFUSED;
+            return Vec::new();
+        }
         let length = sent.len().max(setup.length.into());
         let is_too_long = self.chip.is_smbus() && length > LONGEST_COMMAND;
         if setup.index != ADDRESS || !self.chip.acknowledges() || is_too_long {
@@ -108,6 +119,7 @@ mod tests {
         model: ModelPca9685,
         acknowledges: bool,
         smbus: bool,
+        hang: Option<Duration>,
     }
 
     impl TestChip {
@@ -116,6 +128,7 @@ mod tests {
                 model: ModelPca9685::default(),
                 acknowledges,
                 smbus,
+                hang: None,
             }
         }
     }
@@ -123,6 +136,10 @@ mod tests {
     impl Chip for TestChip {
         fn acknowledges(&mut self) -> bool {
             self.acknowledges
+        }
+
+        fn hang(&mut self) -> Option<Duration> {
+            self.hang.take()
         }
 
         fn is_smbus(&mut self) -> bool {
@@ -176,6 +193,17 @@ mod tests {
         adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
         assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
         assert_ne!(adapter.chip.model.registers[0xFE], 0x79);
+    }
+
+    #[test]
+    fn a_transfer_that_blocks_has_no_effect_and_the_next_one_works() {
+        let mut adapter = Adapter::new(TestChip::new(true, false));
+        adapter.chip.hang = Some(Duration::from_millis(1));
+        adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
+        assert_eq!(status(&mut adapter), Some(vec![REFUSED]));
+        assert_ne!(adapter.chip.model.registers[0xFE], 0x79);
+        adapter.control(transfer(false, ADDRESS, 2), &[0xFE, 0x79]);
+        assert_eq!(status(&mut adapter), Some(vec![ACKNOWLEDGED]));
     }
 
     #[test]

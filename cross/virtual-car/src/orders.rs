@@ -43,6 +43,8 @@ enum Order {
     Picture { is: String },
     /// Set whether the chip acknowledges.
     Chip { answers: bool },
+    /// Let the next transfer on the bus block for this long, and fail then.
+    Hang { millis: u64 },
     /// Power-cycle the chip.
     ResetChip,
     /// Set whether the adapter makes SMBus commands only, from its next plugging in on.
@@ -154,6 +156,10 @@ impl Rig {
             }
             Order::Chip { answers } => {
                 self.shared.lock().acknowledges = answers;
+                json!({ "at": at })
+            }
+            Order::Hang { millis } => {
+                self.shared.lock().hang = Some(Duration::from_millis(millis));
                 json!({ "at": at })
             }
             Order::ResetChip => {

@@ -2,6 +2,7 @@
 //! are active.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pilotage_guard::conformance::ModelPca9685;
 use pilotage_vehicle::monotonic;
@@ -43,6 +44,8 @@ pub struct State {
     pub pulses: Vec<Pulses>,
     /// Whether the chip acknowledges.
     pub acknowledges: bool,
+    /// How long the next transfer blocks.
+    pub hang: Option<Duration>,
     /// Whether the adapter makes SMBus commands only.
     pub smbus: bool,
     /// The number of transfers that the chip did not acknowledge.
@@ -67,6 +70,7 @@ impl Shared {
             channels: [throttle, steering],
             pulses: Vec::new(),
             acknowledges: true,
+            hang: None,
             smbus: false,
             refused: 0,
             picture: Picture::Live,
@@ -113,6 +117,10 @@ impl adapter::Chip for Shared {
             state.refused += 1;
         }
         state.acknowledges
+    }
+
+    fn hang(&mut self) -> Option<Duration> {
+        self.lock().hang.take()
     }
 
     fn is_smbus(&mut self) -> bool {

@@ -44,9 +44,11 @@ fn the_documentation_has_each_key_and_no_other() {
             "actuator.pca9685.steering",
             "actuator.pca9685.throttle",
             "actuator.pca9685.differential",
+            "actuator.pca9685.motors",
             "actuator.vesc",
             "actuator.pwm",
             "actuator.maestro",
+            "actuator.bridge",
         ]
         .map(str::to_owned),
     );
@@ -94,7 +96,7 @@ fn the_documented_defaults_are_those_of_the_code() {
 
 /// Valid actuator tables, in which one value is replaced. A key of an actuator table alone is
 /// always refused, because other required keys are missing.
-const MOTORS: [&str; 5] = [
+const MOTORS: [&str; 7] = [
     r#"[actuator.pca9685]
 bus = "/dev/i2c-1"
 frequency = 60
@@ -123,6 +125,23 @@ disarmed = "coast"
 left = { pwm = 8, ahead = 9, back = 10 }
 right = { pwm = 13, ahead = 12, back = 11 }
 "#,
+    r#"[actuator.pca9685]
+bus = "/dev/i2c-1"
+frequency = 50
+[actuator.pca9685.steering]
+channel = 1
+left_us = 1100
+centre_us = 1500
+right_us = 1900
+failsafe_us = 1500
+disarmed_us = 0
+[actuator.pca9685.motors]
+address = 0x60
+frequency = 1526
+failsafe = "coast"
+disarmed = "coast"
+outputs = [{ ahead = 4, back = 3 }]
+"#,
     r#"[actuator.vesc]
 port = "/dev/ttyACM0"
 full_duty = 0.5
@@ -140,6 +159,11 @@ steering_pin = { chip = "/sys/class/pwm/pwmchip0" }
 throttle_pin = { chip = "/sys/class/pwm/pwmchip0" }
 steering = { channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
 throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, failsafe_us = 1510, disarmed_us = 0 }
+"#,
+    r#"[actuator.bridge]
+port = "/dev/ttyACM0"
+steering = { left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
+throttle = { ahead_us = 2000, neutral_us = 1510, reverse_us = 1510, failsafe_us = 1510, disarmed_us = 0, brake = { us = 1200, ms = 400 } }
 "#,
     r#"[actuator.maestro]
 port = "/dev/ttyACM0"
@@ -181,6 +205,8 @@ fn a_table_with_one_invalid_value_is_refused_for_that_value() {
         ("actuator.pca9685.differential", "turn", "0.1", "1.1"),
         ("actuator.vesc", "full_duty", "0.9", "0.96"),
         ("actuator.vesc", "baud", "9600", "9599"),
+        ("actuator.pca9685.motors", "address", "0x41", "0x40"),
+        ("actuator.bridge", "baud", "9600", "9599"),
         ("actuator.pwm", "frequency", "400", "401"),
         (
             "actuator.maestro",

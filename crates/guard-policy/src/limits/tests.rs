@@ -69,6 +69,16 @@ fn the_wait_for_the_first_command_is_from_the_deadline_to_a_minute() {
 }
 
 #[test]
+fn a_stop_brakes_for_two_seconds_at_most() {
+    accepted(|spec| spec.brake = Duration::from_secs(2));
+    let message = refused(|spec| spec.brake = Duration::from_micros(2_000_001));
+    assert_eq!(
+        message,
+        "a stop may brake for at most 2000 ms, not 2000.001 ms"
+    );
+}
+
+#[test]
 fn a_channels_values_lie_within_their_ranges() {
     accepted(|spec| spec.steering.failsafe = 1.0);
     accepted(|spec| spec.steering.disarmed = -1.0);

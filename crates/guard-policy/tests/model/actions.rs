@@ -11,6 +11,7 @@ pub const DEADLINE: u8 = 4;
 pub const ACTUATOR_DELAY: u8 = 1;
 pub const MAX_AGE: u8 = 2;
 pub const FIRST_COMMAND: u8 = 5;
+pub const BRAKE: u8 = 2;
 /// Ages saturate at this number of ticks, which exceeds every limit and the time for a full range
 /// at the slew rate.
 pub const FAR: u8 = 6;
@@ -44,6 +45,7 @@ pub fn limits() -> Limits {
         actuator_delay: u32::from(ACTUATOR_DELAY) * TICK,
         max_age: u32::from(MAX_AGE) * TICK,
         first_command: u32::from(FIRST_COMMAND) * TICK,
+        brake: u32::from(BRAKE) * TICK,
         actuator: Domain::Physical,
     })
     .unwrap()
@@ -173,6 +175,8 @@ pub enum Action {
     /// A trim value while an operator holds a stop button.
     TrimHeld,
     Fault,
+    /// A write to the actuator fails.
+    ActuatorFault,
     Command(Class),
 }
 
@@ -199,6 +203,7 @@ impl Action {
             Self::Disarm => Event::Disarm,
             Self::Stop => Event::Stop,
             Self::Fault => Event::Fault(Fault::Camera),
+            Self::ActuatorFault => Event::Fault(Fault::Actuator),
             Self::Command(class) => Event::Command(class.command()),
         }
     }

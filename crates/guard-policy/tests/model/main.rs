@@ -18,12 +18,14 @@ mod walk;
 
 use std::time::Duration;
 
-use pilotage_guard_policy::{Armed, Event, Interlocks, Limits, State, Step, step};
+use pilotage_guard_policy::{Armed, Braking, Event, Interlocks, Limits, State, Step, step};
 use pilotage_vehicle::{Command, Time};
 use stateright::{Checker, Model};
 
 use crate::actions::{Action, TICK};
-use crate::walk::{DEADLINE_KEPT, DISARMED_KEPT, Guard, HELD_KEPT, SLEW_KEPT, STOP_KEPT};
+use crate::walk::{
+    BRAKE_KEPT, DEADLINE_KEPT, DISARMED_KEPT, Guard, HELD_KEPT, SLEW_KEPT, STOP_KEPT,
+};
 
 #[test]
 fn the_policy_has_its_properties_in_every_state() {
@@ -199,4 +201,29 @@ fn a_policy_that_drives_with_a_command_from_the_future_is_found() {
         step(state, limits, now, event)
     }
     assert_found(faulty, HELD_KEPT);
+}
+
+#[test]
+fn a_policy_that_brakes_without_end_is_found() {
+    fn faulty(mut state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        if let State::Braking(braking) = &mut state {
+            braking.began = now;
+        }
+        step(state, limits, now, event)
+    }
+    assert_found(faulty, BRAKE_KEPT);
+}
+
+/// The pulse that brakes a car that rolls ahead may drive one back that stands.
+#[test]
+fn a_policy_that_brakes_a_car_that_does_not_drive_ahead_is_found() {
+    fn faulty(state: State, limits: &Limits, now: Time, event: Event) -> Step {
+        let mut step = step(state, limits, now, event);
+        if let (State::Driving(_), State::Stopped { reason }) = (state, step.state) {
+            step.state = State::Braking(Braking { began: now, reason });
+            step.output = step.state.output(limits);
+        }
+        step
+    }
+    assert_found(faulty, BRAKE_KEPT);
 }

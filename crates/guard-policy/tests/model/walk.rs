@@ -3,14 +3,14 @@
 use std::hash::{Hash, Hasher};
 
 use pilotage_guard_policy::{
-    Armed, Driving, Event, Limits, Mode, Output, State, Step, StopReason, Trimming,
+    Armed, Braking, Driving, Event, Limits, Mode, Output, State, Step, StopReason, Trimming,
 };
 use pilotage_vehicle::Time;
 use stateright::{Model, Property};
 
 use crate::actions::{
-    ACTUATOR_DELAY, Action, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK, TRIMMED,
-    ago, limits,
+    ACTUATOR_DELAY, Action, BRAKE, CLASSES, DEADLINE, FAR, FIRST_COMMAND, NOW, SEQUENCE, TICK,
+    TRIMMED, ago, limits,
 };
 
 /// The state that the guard must be in, derived only from the requests and the clock.
@@ -32,6 +32,8 @@ pub struct World {
     witness: Witness,
     /// Ticks since the last good command after the last arming.
     good: Option<u8>,
+    /// Ticks since a stop of the car while it drove ahead, fewer than it brakes.
+    braking: Option<u8>,
     /// The last output, the ticks between the last two writes, and the output before the last.
     output: Output,
     since: u8,
@@ -54,6 +56,7 @@ impl Hash for World {
                 }
             }
             State::Stopped { reason } => (3, reason).hash(hasher),
+            State::Braking(Braking { began, reason }) => (5, began, reason).hash(hasher),
             State::Trimming(trimming) => {
                 (4, trimming.confirmed, trimming.steering.to_bits()).hash(hasher);
             }
@@ -62,7 +65,8 @@ impl Hash for World {
             let values = (output.steering.to_bits(), output.throttle.to_bits());
             (output.mode, values).hash(hasher);
         }
-        (self.witness, self.good, self.since, self.unwritten).hash(hasher);
+        let ages = (self.good, self.braking, self.since, self.unwritten);
+        (self.witness, ages).hash(hasher);
     }
 }
 
@@ -90,6 +94,7 @@ impl Guard {
             policy: rebase(step.state),
             witness,
             good,
+            braking: braking(world, witness, action),
             output: step.output,
             since: world.unwritten,
             before: world.output,
@@ -103,6 +108,7 @@ fn seen(policy: State) -> Option<Time> {
         State::Armed(armed) => Some(armed.seen),
         State::Driving(driving) => Some(driving.seen),
         State::Trimming(trimming) => Some(trimming.confirmed),
+        State::Braking(braking) => Some(braking.began),
         State::Disarmed | State::Stopped { .. } => None,
     }
 }
@@ -123,6 +129,10 @@ fn shifted(policy: State, shift: impl Fn(Time) -> Time) -> State {
         State::Trimming(trimming) => State::Trimming(Trimming {
             confirmed: shift(trimming.confirmed),
             ..trimming
+        }),
+        State::Braking(braking) => State::Braking(Braking {
+            began: shift(braking.began),
+            ..braking
         }),
         state => state,
     }
@@ -152,6 +162,7 @@ fn pass(world: &World) -> World {
             witness => witness,
         },
         good: world.good.map(later),
+        braking: world.braking.map(later).filter(|ticks| *ticks < BRAKE),
         unwritten: later(world.unwritten),
         ..*world
     }
@@ -177,9 +188,10 @@ fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
         (Witness::Disarmed | Witness::Stopped, Action::ArmPhysical) => {
             (Witness::Armed { ago: 0 }, None)
         }
-        (Witness::Armed { .. } | Witness::Trimming { .. }, Action::Stop | Action::Fault) => {
-            (Witness::Stopped, world.good)
-        }
+        (
+            Witness::Armed { .. } | Witness::Trimming { .. },
+            Action::Stop | Action::Fault | Action::ActuatorFault,
+        ) => (Witness::Stopped, world.good),
         (Witness::Disarmed | Witness::Trimming { .. }, Action::Trim) => {
             (Witness::Trimming { ago: 0 }, None)
         }
@@ -189,6 +201,20 @@ fn witness(world: &World, action: Action) -> (Witness, Option<u8>) {
             (witness, Some(0))
         }
         _ => (witness, world.good),
+    }
+}
+
+/// Ticks since the stop that `action` has led to, if the car brakes.
+fn braking(world: &World, after: Witness, action: Action) -> Option<u8> {
+    if after != Witness::Stopped || matches!(action, Action::ClockBack | Action::ActuatorFault) {
+        return None;
+    }
+    match world.witness {
+        Witness::Stopped => world.braking,
+        _ => {
+            let ahead = world.output.mode == Mode::Drive && world.output.throttle > 0.0;
+            ahead.then_some(0)
+        }
     }
 }
 
@@ -202,6 +228,7 @@ impl Model for Guard {
             policy: State::default(),
             witness: Witness::Disarmed,
             good: None,
+            braking: None,
             output,
             since: 0,
             before: output,
@@ -223,6 +250,7 @@ impl Model for Guard {
             Action::Trim,
             Action::TrimHeld,
             Action::Fault,
+            Action::ActuatorFault,
         ]);
         actions.extend(CLASSES.map(Action::Command));
     }
@@ -241,6 +269,7 @@ impl Model for Guard {
                     || world.good.is_some_and(|ticks| ticks < COMMAND_TICKS)
                     || matches!(world.witness, Witness::Disarmed | Witness::Trimming { .. })
                     || world.output == Output::failsafe(&guard.limits)
+                    || world.output == Output::brake(&guard.limits)
             }),
             Property::always(TRIM_KEPT, |_: &Self, world: &World| {
                 let confirmed =
@@ -266,7 +295,17 @@ impl Model for Guard {
                     || world.output == Output::disarmed(&guard.limits)
             }),
             Property::always(STOP_KEPT, |guard: &Self, world: &World| {
-                world.witness != Witness::Stopped || world.output == Output::failsafe(&guard.limits)
+                world.witness != Witness::Stopped
+                    || world.output == Output::failsafe(&guard.limits)
+                    || world.output == Output::brake(&guard.limits)
+            }),
+            Property::always(BRAKE_KEPT, |guard: &Self, world: &World| {
+                world.output.mode != Mode::Brake
+                    || world.output == Output::brake(&guard.limits)
+                        && (world.unwritten > 0 || world.braking.is_some())
+            }),
+            Property::always(BRAKES, |_: &Self, world: &World| {
+                world.unwritten > 0 || world.braking.is_none() || world.output.mode == Mode::Brake
             }),
             Property::always(RANGE_KEPT, |_: &Self, world: &World| {
                 (-1.0..=1.0).contains(&world.output.steering)
@@ -286,6 +325,10 @@ impl Model for Guard {
             }),
             Property::sometimes(GOES_RIGHT, |_: &Self, world: &World| {
                 world.output.steering == -1.0 && world.output.throttle == -0.25
+            }),
+            Property::sometimes(BRAKES_LATE, |_: &Self, world: &World| {
+                let reason = StopReason::Deadline;
+                matches!(world.policy, State::Braking(braking) if braking.reason == reason)
             }),
             Property::sometimes(STOPS_LATE, |_: &Self, world: &World| {
                 world.policy
@@ -312,6 +355,8 @@ impl Model for Guard {
 pub const DEADLINE_KEPT: &str = "only failsafe after the deadline since the last good command";
 pub const DISARMED_KEPT: &str = "only the disarmed values while disarmed";
 pub const STOP_KEPT: &str = "stopped until an operator arms or disarms the car";
+pub const BRAKE_KEPT: &str = "brakes only for its time after a stop of a car that drove ahead";
+const BRAKES: &str = "a car that is stopped while it drives ahead brakes";
 const TRIM_KEPT: &str = "a confirmed trim value is written, with the throttle at 0";
 pub const HELD_KEPT: &str =
     "no movement without a good command or a trim after an operator's request";
@@ -320,6 +365,7 @@ const RANGE_KEPT: &str = "no output outside the channels' ranges";
 pub const SLEW_KEPT: &str = "no change faster than the slew rate while driving";
 const GOES_LEFT: &str = "drives full left at the throttle limit";
 const GOES_RIGHT: &str = "drives full right in reverse";
+const BRAKES_LATE: &str = "brakes at the deadline";
 const STOPS_LATE: &str = "stops at the deadline";
 const STOPS_UNUSED: &str = "stops when no command comes";
 const STOPS_ON_CLOCK: &str = "stops when the clock goes back";

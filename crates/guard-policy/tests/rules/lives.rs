@@ -100,9 +100,10 @@ pub fn channel(moves: bool) -> impl Strategy<Value = Channel> {
 
 pub fn limits() -> impl Strategy<Value = Limits> {
     let domain = prop_oneof![Just(Domain::Simulated), Just(Domain::Physical)];
-    let times = (5u64..100, 3u32..=20, 0.0..=1.0, 0.01..=1.0, 1u32..4);
+    let brake = prop_oneof![Just(0u64), 1u64..=2000].prop_map(Duration::from_millis);
+    let times = (5u64..100, 3u32..=20, 0.0..=1.0, 0.01..=1.0, 1u32..4, brake);
     (channel(true), channel(false), times, domain).prop_map(
-        |(steering, throttle, (frame, frames, delay, age, first), actuator)| {
+        |(steering, throttle, (frame, frames, delay, age, first, brake), actuator)| {
             let frame_period = Duration::from_millis(frame);
             let deadline = frames * frame_period;
             Limits::new(LimitsSpec {
@@ -113,6 +114,7 @@ pub fn limits() -> impl Strategy<Value = Limits> {
                 actuator_delay: (deadline - frame_period).mul_f64(delay),
                 max_age: deadline.mul_f64(age),
                 first_command: first * deadline,
+                brake,
                 actuator,
             })
             .unwrap()

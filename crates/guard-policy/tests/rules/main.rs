@@ -7,9 +7,9 @@ mod lives;
 use std::time::Duration;
 
 use pilotage_guard_policy::{
-    ArmRequest, Event, Interlocks, Limits, Mode, Output, Refusal, State, StopReason, step,
+    ArmRequest, Braking, Event, Interlocks, Limits, Mode, Output, Refusal, State, StopReason, step,
 };
-use pilotage_vehicle::{Command, Domain, Time};
+use pilotage_vehicle::{Command, Domain, Fault, Time};
 use proptest::prelude::*;
 
 use crate::lives::*;
@@ -85,6 +85,29 @@ proptest! {
     }
 
     #[test]
+    fn rule_5_a_brake_lasts_until_it_is_over_and_is_no_way_out_of_a_stop((limits, moments) in life()) {
+        for moment in moments {
+            let State::Braking(Braking { began, reason }) = moment.before else { continue };
+            let over = moment.now >= began + limits.spec().brake;
+            match moment.event {
+                Event::Disarm => prop_assert_eq!(moment.step.state, State::Disarmed),
+                Event::Arm(..) if moment.step.refused.is_none() => {
+                    prop_assert!(matches!(moment.step.state, State::Armed(_)));
+                    prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
+                }
+                event if over || event == Event::Fault(Fault::Actuator) => {
+                    prop_assert_eq!(moment.step.state, State::Stopped { reason });
+                    prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
+                }
+                _ => {
+                    prop_assert_eq!(moment.step.state, moment.before);
+                    prop_assert_eq!(moment.step.output, Output::brake(&limits));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn rule_5_a_stop_lasts_until_an_operator_arms_or_disarms((limits, moments) in life()) {
         for moment in moments {
             let State::Stopped { .. } = moment.before else { continue };
@@ -112,12 +135,40 @@ proptest! {
             };
             let expired = moment.before.expires(&limits).is_some_and(|time| moment.now >= time);
             match moment.before {
+                State::Driving(_) if !expired && brakes(&limits, &moment, reason) => {
+                    let braking = Braking { began: moment.now, reason };
+                    prop_assert_eq!(moment.step.state, State::Braking(braking));
+                    prop_assert_eq!(moment.step.output, Output::brake(&limits));
+                }
                 State::Armed(_) | State::Driving(_) | State::Trimming(_) if !expired => {
                     prop_assert_eq!(moment.step.state, State::Stopped { reason });
                     prop_assert_eq!(moment.step.output, Output::failsafe(&limits));
                 }
                 State::Disarmed => prop_assert_eq!(moment.step.state, State::Disarmed),
                 _ => prop_assert!(moment.step.state.stopped().is_some()),
+            }
+        }
+    }
+
+    /// From the outputs alone: the brake follows an output that drove ahead, lasts for its time at
+    /// most, and has the channels' failsafe values, so that it never commands a motion.
+    #[test]
+    fn rule_6_the_brake_follows_driving_ahead_and_ends_in_time((limits, moments) in life()) {
+        let mut began = None;
+        for moment in moments {
+            if moment.step.output.mode != Mode::Brake {
+                began = None;
+                continue;
+            }
+            let failsafe = Output::failsafe(&limits);
+            prop_assert_eq!(Output { mode: Mode::Failsafe, ..moment.step.output }, failsafe);
+            match began {
+                None => {
+                    prop_assert_eq!(moment.held.mode, Mode::Drive);
+                    prop_assert!(moment.held.throttle > 0.0);
+                    began = Some(moment.now);
+                }
+                Some(began) => prop_assert!(moment.now.since(began) < limits.spec().brake),
             }
         }
     }
@@ -259,6 +310,10 @@ proptest! {
                 prop_assert!(after.state.stopped().is_some());
             }
             State::Trimming(_) => {}
+            State::Braking(Braking { began, reason }) if now < began => {
+                prop_assert_eq!(after.state, State::Stopped { reason });
+            }
+            State::Braking(_) => prop_assert!(after.state.stopped().is_some()),
             state => prop_assert_eq!(after.state, state),
         }
     }
@@ -346,6 +401,13 @@ proptest! {
     }
 }
 
+/// Whether a stop for `reason` at `moment` brakes.
+fn brakes(limits: &Limits, moment: &Moment, reason: StopReason) -> bool {
+    moment.held.throttle > 0.0
+        && !limits.spec().brake.is_zero()
+        && reason != StopReason::Fault(Fault::Actuator)
+}
+
 /// The rule tests are effective only if the sequences contain enough driving, stops and refusals.
 #[test]
 fn the_sequences_drive_stop_and_refuse() {
@@ -353,7 +415,7 @@ fn the_sequences_drive_stop_and_refuse() {
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
-    let (mut driven, mut stopped, mut refused) = (0, 0, 0);
+    let (mut driven, mut stopped, mut braked, mut refused) = (0, 0, 0, 0);
     for _ in 0..200 {
         let (_, moments) = life().new_tree(&mut runner).unwrap().current();
         let mode = |mode| {
@@ -364,11 +426,12 @@ fn the_sequences_drive_stop_and_refuse() {
         };
         driven += mode(Mode::Drive);
         stopped += mode(Mode::Failsafe);
+        braked += mode(Mode::Brake);
         refused += moments.iter().filter(|m| m.step.refused.is_some()).count();
     }
     assert!(
-        driven > 300 && stopped > 300 && refused > 300,
-        "{driven} {stopped} {refused}"
+        driven > 300 && stopped > 300 && braked > 30 && refused > 300,
+        "{driven} {stopped} {braked} {refused}"
     );
 }
 

@@ -65,6 +65,14 @@ fn maestro(port: &str) -> String {
     )
 }
 
+fn bridge(port: &str) -> String {
+    let table = servo("bridge");
+    let channels = table
+        .replace("channel = 0\n", "")
+        .replace("channel = 1\n", "");
+    format!("kind = \"bridge\"\n[actuator.bridge]\nport = {port:?}\n{channels}")
+}
+
 #[test]
 fn a_record_of_another_user_reaches_only_kernel_devices() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,6 +91,7 @@ fn a_record_of_another_user_reaches_only_kernel_devices() {
         (pca9685(to_device, None), true),
         (vesc("/dev/null"), true),
         (maestro("/dev/null"), true),
+        (bridge("/dev/null"), true),
         (pwm("/sys/class", "/sys/kernel"), true),
         (pca9685(file, None), false),
         (pca9685(to_file, None), false),
@@ -94,6 +103,7 @@ fn a_record_of_another_user_reaches_only_kernel_devices() {
         (pca9685("/dev/missing", None), false),
         (vesc(file), false),
         (maestro(file), false),
+        (bridge(file), false),
         (pwm(folder, "/sys/class"), false),
         (pwm("/sys/class", folder), false),
         (pwm("/sys/class", "/dev/null"), false),

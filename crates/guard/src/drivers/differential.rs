@@ -20,7 +20,7 @@ pub struct Motor {
 
 impl Motor {
     /// The levels of the PWM input, and of those for ahead and back. `None` lets the motor coast.
-    fn levels(&self, speed: Option<f32>) -> [Level; 3] {
+    pub(super) fn levels(&self, speed: Option<f32>) -> [Level; 3] {
         let full = |speed: f32| match self.pwm {
             Some(_) => Level::High,
             None => Level::share(speed),
@@ -71,7 +71,7 @@ impl Differential {
                 let (left, right) = self.speeds(output.steering, output.throttle);
                 (Some(left), Some(right))
             }
-            Mode::Failsafe => (self.failsafe.speed(), self.failsafe.speed()),
+            Mode::Failsafe | Mode::Brake => (self.failsafe.speed(), self.failsafe.speed()),
             Mode::Disarmed => (self.disarmed.speed(), self.disarmed.speed()),
         };
         let motors = [(self.left, left), (self.right, right)]
@@ -96,7 +96,7 @@ impl Differential {
 
 impl Stop {
     /// The speed to hold; `None` to coast.
-    const fn speed(self) -> Option<f32> {
+    pub(super) const fn speed(self) -> Option<f32> {
         match self {
             Self::Brake => Some(0.0),
             Self::Coast => None,

@@ -21,6 +21,7 @@ impl Actuator for DryRun {
             let action = match output.mode {
                 Mode::Disarmed => "be disarmed",
                 Mode::Failsafe => "stop",
+                Mode::Brake => "brake",
                 Mode::Drive => "drive",
             };
             log::info!("dry run: the car would {action}");

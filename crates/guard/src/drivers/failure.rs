@@ -43,6 +43,12 @@ pub(crate) enum Failure {
     },
     /// The error register of a servo controller.
     Errors(u16),
+    /// A bridge puts out a radio transmitter's pulses.
+    Overridden,
+    /// A bridge has lost the radio transmitter.
+    RemoteLost,
+    /// A bridge has stopped the car by itself.
+    Held,
     /// No answer for this many milliseconds.
     Silent { millis: u64 },
     /// The device's path does not exist.
@@ -111,6 +117,9 @@ impl Failure {
                 };
             }
             Self::Errors(register) => return ActuatorError::Reported { device, register },
+            Self::Overridden => return ActuatorError::Overridden { device },
+            Self::RemoteLost => return ActuatorError::RemoteLost { device },
+            Self::Held => return ActuatorError::Held { device },
             Self::Silent { millis } => return ActuatorError::Silent { device, millis },
             Self::Gone => return ActuatorError::Gone { device },
             Self::System(code) => io::Error::from_raw_os_error(code),

@@ -12,7 +12,6 @@ mod check;
 mod commands;
 
 use std::io;
-use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
@@ -28,8 +27,6 @@ use commands::{Commands, MOST_TARGET};
 const NAME: &str = "maestro";
 /// The board's USB port has no line whose speed this would set (User's Guide, "USB Dual Port").
 const BAUD: u32 = 115_200;
-/// The cycle of a board whose "Period" was not changed.
-pub(crate) const PERIOD: Duration = Duration::from_millis(20);
 
 /// The channels of the largest board, the Mini Maestro 24. How many a board has cannot be read; one
 /// without the channel raises an error, and the car is not driven.
@@ -88,7 +85,8 @@ impl Maestro {
     fn targets(&mut self, now: Time, output: &Output) -> Targets {
         let (steering, throttle) = (&self.settings.steering, &self.settings.throttle);
         let arming = self.arming.pulse(now, output.mode);
-        let motor = arming.or_else(|| throttle.pulses().micros(output.mode, output.throttle));
+        let mode = self.arming.mode(output.mode);
+        let motor = arming.or_else(|| throttle.pulses().micros(mode, output.throttle));
         let servo = steering.pulses().micros(output.mode, output.steering);
         [(throttle.channel, motor), (steering.channel, servo)].map(|(number, micros)| Channel {
             number,

@@ -6,8 +6,8 @@ use pilotage_vehicle::Time;
 
 use super::bus_lock::Hold;
 use super::{
-    ActuatorSettings, DryRun, GpioOutputEnable, I2cBus, Kind, Maestro, OpenError, OutputEnable,
-    Pca9685, Pca9685Settings, Pwm, Vesc, Worker,
+    ActuatorSettings, Bridge, Chips, DryRun, GpioOutputEnable, Kind, Maestro, OpenError,
+    Pca9685Settings, Pwm, Vesc, Worker,
 };
 use crate::{Actuator, ActuatorError, Output};
 
@@ -15,17 +15,19 @@ use crate::{Actuator, ActuatorError, Output};
 pub enum Motors {
     /// No motors.
     DryRun(DryRun),
-    /// Behind a PWM chip, with writes on a separate thread.
-    Pca9685(Worker<Pca9685<I2cBus>>),
+    /// Behind one or two PWM chips, with writes on a separate thread.
+    Pca9685(Worker<Chips>),
     /// Behind a PWM chip, with writes on the calling thread: for failsafe, which has no ticks to
     /// keep and must not depend on another thread.
-    Pca9685Direct(Box<Pca9685<I2cBus>>),
+    Pca9685Direct(Chips),
     /// Behind a VESC.
     Vesc(Box<Vesc>),
     /// On the computer's pins.
     Pwm(Box<Pwm>),
     /// Behind a Maestro.
     Maestro(Box<Maestro>),
+    /// Behind a microcontroller.
+    Bridge(Box<Bridge>),
 }
 
 impl Motors {
@@ -59,12 +61,12 @@ impl Motors {
                 let settings = settings.ok_or(OpenError::NoTable("pca9685"))?.clone();
                 let pin = output_enable(&settings, hold)?;
                 if hold.is_regardless() {
-                    let chip = pca9685(&settings, pin, hold)?;
-                    return Ok(Self::Pca9685Direct(Box::new(chip)));
+                    let chips = Chips::open(&settings, pin, hold)?;
+                    return Ok(Self::Pca9685Direct(chips));
                 }
                 let device = settings.bus.display().to_string();
                 let worker_pin = pin.clone();
-                let build = move || pca9685(&settings, worker_pin, hold);
+                let build = move || Chips::open(&settings, worker_pin, hold);
                 let worker = Worker::start("pca9685", device, build)?;
                 Ok(Self::Pca9685(match pin {
                     Some(pin) => worker.with_output_enable(pin),
@@ -82,6 +84,14 @@ impl Motors {
                 let settings = settings.pwm.as_ref();
                 let settings = settings.ok_or(OpenError::NoTable("pwm"))?;
                 Ok(Self::Pwm(Box::new(Pwm::open(settings, hold)?)))
+            }
+            Kind::Bridge => {
+                let settings = settings.bridge.as_ref();
+                let settings = settings.ok_or(OpenError::NoTable("bridge"))?;
+                let bridge = Bridge::open(settings, hold);
+                bridge
+                    .map(|bridge| Self::Bridge(Box::new(bridge)))
+                    .map_err(|reason| OpenError::of(settings.port.clone(), reason))
             }
             Kind::Maestro => {
                 let settings = settings.maestro.as_ref();
@@ -111,7 +121,7 @@ impl Motors {
             Self::DryRun(_) => {}
             Self::Pca9685(worker) => {
                 if let Some(wheels) = settings.pca9685.as_ref().and_then(Pca9685Settings::wheels) {
-                    worker.adjust(|chip| chip.adjust(wheels));
+                    worker.adjust(|chips| chips.adjust(wheels));
                 }
             }
             Self::Pca9685Direct(chip) => {
@@ -129,6 +139,11 @@ impl Motors {
                     pwm.adjust(settings);
                 }
             }
+            Self::Bridge(bridge) => {
+                if let Some(settings) = &settings.bridge {
+                    bridge.adjust(settings);
+                }
+            }
             Self::Maestro(board) => {
                 if let Some(settings) = &settings.maestro {
                     board.adjust(settings);
@@ -136,27 +151,6 @@ impl Motors {
             }
         }
     }
-}
-
-fn pca9685(
-    settings: &Pca9685Settings,
-    pin: Option<GpioOutputEnable>,
-    hold: Hold,
-) -> Result<Pca9685<I2cBus>, OpenError> {
-    let wheels = settings.wheels().ok_or(OpenError::NoTable("pca9685"))?;
-    let failed = |reason| OpenError::of(settings.bus.clone(), reason);
-    let bus = I2cBus::open(&settings.bus, hold).map_err(failed)?;
-    let chip = Pca9685::new(
-        bus,
-        settings.address,
-        settings.oscillator,
-        settings.frequency,
-        wheels,
-        pin.map(|pin| Box::new(pin) as Box<dyn OutputEnable>),
-    );
-    let (bus, address) = (settings.bus.display(), settings.address);
-    let name = format!("{bus}, address {address:#04x}");
-    Ok(chip.map_err(failed)?.named(name))
 }
 
 fn output_enable(
@@ -190,6 +184,7 @@ impl Actuator for Motors {
             Self::Vesc(motors) => motors.name(),
             Self::Pwm(motors) => motors.name(),
             Self::Maestro(motors) => motors.name(),
+            Self::Bridge(motors) => motors.name(),
         }
     }
 
@@ -201,6 +196,7 @@ impl Actuator for Motors {
             Self::Vesc(motors) => motors.write(now, output),
             Self::Pwm(motors) => motors.write(now, output),
             Self::Maestro(motors) => motors.write(now, output),
+            Self::Bridge(motors) => motors.write(now, output),
         }
     }
 }

@@ -17,6 +17,7 @@ use pwm_pca9685::{Address, Channel, Error};
 
 use super::differential::Differential;
 use super::failure::{Attempts, Failure};
+use super::motor_bank::MotorBank;
 use super::output_enable::OutputEnable;
 use super::pulses::{Arming, Pulses};
 use super::rotation::Rotation;
@@ -57,6 +58,13 @@ pub enum Wheels {
     },
     /// A motor on each side.
     Differential(Differential),
+    /// A steering servo alone: the motors are on another chip.
+    Steering {
+        /// The servo's channel, 0 to 15.
+        steering: (u8, Pulses),
+    },
+    /// Motors that all drive alike; the steering servo is on another chip.
+    Motors(MotorBank),
 }
 
 /// A PCA9685 on an I2C bus.
@@ -135,13 +143,20 @@ where
     fn targets(&mut self, now: Time, output: &Output) -> Targets {
         match &mut self.wheels {
             Wheels::Differential(motors) => motors.targets(output),
+            Wheels::Motors(motors) => motors.targets(output),
+            Wheels::Steering { steering } => {
+                let servo = steering.1.micros(output.mode, output.steering);
+                let level = Level::pulse(servo, self.frequency);
+                let channel = steering.0;
+                [Target { channel, level }].into_iter().collect()
+            }
             Wheels::Servo {
                 steering,
                 throttle,
                 arming,
             } => {
-                let arming = arming.pulse(now, output.mode);
-                let motor = arming.or_else(|| throttle.1.micros(output.mode, output.throttle));
+                let (pulse, mode) = (arming.pulse(now, output.mode), arming.mode(output.mode));
+                let motor = pulse.or_else(|| throttle.1.micros(mode, output.throttle));
                 let servo = steering.1.micros(output.mode, output.steering);
                 // The motor first: it is the dangerous one.
                 [(throttle.0, motor), (steering.0, servo)]

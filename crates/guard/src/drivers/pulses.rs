@@ -46,6 +46,8 @@ pub struct Pulses {
     pub failsafe: Rest,
     /// While disarmed.
     pub disarmed: Rest,
+    /// When stopped a moment ago while driving ahead, if the controller can brake.
+    pub brake: Option<u16>,
 }
 
 impl Pulses {
@@ -54,6 +56,9 @@ impl Pulses {
         match mode {
             Mode::Disarmed => self.disarmed.micros(),
             Mode::Failsafe => self.failsafe.micros(),
+            Mode::Brake => self
+                .brake
+                .map_or(self.failsafe.micros(), |us| Some(us.into())),
             Mode::Drive => {
                 let zero = f32::from(self.zero);
                 let end = f32::from(if value < 0.0 { self.minus } else { self.plus });
@@ -92,7 +97,7 @@ impl Arming {
             // Restart the arming: the controller may have been switched off while disarmed.
             Mode::Disarmed => self.again(),
             // A stop interrupts the arming, which then starts from the beginning.
-            Mode::Failsafe => self.began = None,
+            Mode::Failsafe | Mode::Brake => self.began = None,
             Mode::Drive if !self.done => {
                 let began = *self.began.get_or_insert(now);
                 let mut left = now.since(began);
@@ -107,6 +112,15 @@ impl Arming {
             Mode::Drive => {}
         }
         None
+    }
+
+    /// The mode of the controller: one that is not armed yet does not drive, and is not sent the
+    /// brake, which is none of the pulses that arm it.
+    pub const fn mode(&self, mode: Mode) -> Mode {
+        match mode {
+            Mode::Brake if !self.done => Mode::Failsafe,
+            mode => mode,
+        }
     }
 
     /// Restarts the arming, because the pulses were interrupted.

@@ -79,10 +79,9 @@ impl Pwm {
             self.ready = true;
         }
         let [throttle, steering] = &mut self.pins;
-        let motor = self
-            .arming
-            .pulse(now, output.mode)
-            .or_else(|| throttle.pulses.micros(output.mode, output.throttle));
+        let arming = self.arming.pulse(now, output.mode);
+        let mode = self.arming.mode(output.mode);
+        let motor = arming.or_else(|| throttle.pulses.micros(mode, output.throttle));
         let servo = steering.pulses.micros(output.mode, output.steering);
         throttle.put(motor).map_err(|failure| (0, failure))?;
         steering.put(servo).map_err(|failure| (1, failure))?;

@@ -2,6 +2,7 @@
 //!
 //! Pulses, failsafe and disarmed values have no defaults, because they differ from car to car.
 
+mod bridge;
 mod check;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use pilotage_vehicle::Domain;
+
+pub use bridge::BridgeSettings;
 
 /// `[actuator]`: the kind, and a table for each physical kind.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -25,6 +28,8 @@ pub struct ActuatorSettings {
     pub pwm: Option<PwmSettings>,
     /// `[actuator.maestro]`
     pub maestro: Option<MaestroSettings>,
+    /// `[actuator.bridge]`
+    pub bridge: Option<BridgeSettings>,
 }
 
 impl ActuatorSettings {
@@ -59,6 +64,7 @@ impl ActuatorSettings {
             Kind::Vesc => self.vesc.as_ref().map(|vesc| vesc.port.as_path()),
             Kind::Pwm => self.pwm.as_ref().map(|pwm| pwm.throttle_pin.chip.as_path()),
             Kind::Maestro => self.maestro.as_ref().map(|board| board.port.as_path()),
+            Kind::Bridge => self.bridge.as_ref().map(|bridge| bridge.port.as_path()),
         }
     }
 }
@@ -80,6 +86,8 @@ pub enum Kind {
     Pwm,
     /// A Maestro servo controller on a serial port.
     Maestro,
+    /// A microcontroller with a dead-man on a serial port.
+    Bridge,
 }
 
 /// `[actuator.pca9685]`
@@ -104,6 +112,8 @@ pub struct Pca9685Settings {
     pub throttle: Option<ThrottleSettings>,
     /// Two motors, in place of `steering` and `throttle`.
     pub differential: Option<DifferentialSettings>,
+    /// Motors on a second chip, in place of `throttle`; requires `steering`.
+    pub motors: Option<MotorBankSettings>,
 }
 
 /// `[actuator.pca9685.output_enable]`
@@ -156,6 +166,18 @@ pub struct ThrottleSettings {
     /// The pulses that arm the controller, at most four steps.
     #[serde(default)]
     pub arming: Vec<ArmingStep>,
+    /// How a stop brakes a car that drives ahead; only for a controller without reverse.
+    pub brake: Option<BrakeSettings>,
+}
+
+/// `brake` of a speed controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrakeSettings {
+    /// The pulse.
+    pub us: u16,
+    /// Its longest duration in milliseconds.
+    pub ms: u16,
 }
 
 /// One pulse of a speed controller's arming.
@@ -182,6 +204,25 @@ pub struct DifferentialSettings {
     pub left: MotorSettings,
     /// The right motor.
     pub right: MotorSettings,
+}
+
+/// `[actuator.pca9685.motors]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MotorBankSettings {
+    /// The address of the motors' chip, on the same bus.
+    pub address: u8,
+    /// Its cycles per second, 24 to 1526.
+    pub frequency: f32,
+    /// When stopped.
+    pub failsafe: Stop,
+    /// While disarmed.
+    pub disarmed: Stop,
+    /// The motors' channels.
+    pub outputs: Vec<MotorSettings>,
+    /// The speed at which trimming tries them, in thousandths; 0 for none. Not in car.toml.
+    #[serde(skip)]
+    pub tried: u16,
 }
 
 /// How a motor is stopped.
@@ -218,8 +259,12 @@ pub struct VescSettings {
     /// Bits per second; has no effect on a USB port.
     #[serde(default = "default_baud")]
     pub baud: u32,
-    /// The duty cycle at full throttle, -0.95 to 0.95; a negative value reverses the motor.
-    pub full_duty: f32,
+    /// The duty cycle at full throttle, -0.95 to 0.95; a negative value reverses the motor. Either
+    /// this or `full_erpm`.
+    pub full_duty: Option<f32>,
+    /// The electrical speed at full throttle, revolutions per minute; a negative value reverses the
+    /// motor.
+    pub full_erpm: Option<f32>,
     /// Braking current when stopped, in A; at 0 the motor coasts.
     pub failsafe_brake_a: f32,
     /// Braking current while disarmed, in A; at 0 the motor coasts.
@@ -289,7 +334,9 @@ impl Kind {
     pub const fn domain(self) -> Domain {
         match self {
             Self::Simulator | Self::DryRun => Domain::Simulated,
-            Self::Pca9685 | Self::Vesc | Self::Pwm | Self::Maestro => Domain::Physical,
+            Self::Pca9685 | Self::Vesc | Self::Pwm | Self::Maestro | Self::Bridge => {
+                Domain::Physical
+            }
         }
     }
 }
@@ -303,6 +350,10 @@ impl fmt::Display for Kind {
             Self::Vesc => "vesc",
             Self::Pwm => "pwm",
             Self::Maestro => "maestro",
+            Self::Bridge => "bridge",
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-/// Most channels that a car uses: two motors of three each.
-pub(crate) const MOST_TARGETS: usize = 6;
+/// Most channels of a chip that a car uses: four motors of three each.
+pub(crate) const MOST_TARGETS: usize = 12;
 
 /// The output of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -137,14 +137,17 @@ fn send(port: &mut Port, settings: &VescSettings, output: &Output, ask: bool) ->
     let mut packet = Packet::default();
     let servo = match output.mode {
         Mode::Drive => {
-            packet.set_duty(output.throttle * settings.full_duty);
+            match (settings.full_duty, settings.full_erpm) {
+                (Some(duty), _) => packet.set_duty(output.throttle * duty),
+                (None, erpm) => packet.set_erpm(output.throttle * erpm.unwrap_or_default()),
+            }
             let end = match output.steering.is_sign_negative() {
                 true => settings.right,
                 false => settings.left,
             };
             settings.centre + (end - settings.centre) * output.steering.abs()
         }
-        Mode::Failsafe => {
+        Mode::Failsafe | Mode::Brake => {
             packet.stop(settings.failsafe_brake_a);
             settings.failsafe
         }

@@ -121,6 +121,33 @@ pub enum ActuatorError {
         /// The error register of a Maestro.
         register: u16,
     },
+    /// A radio transmitter drives the car.
+    #[error(
+        "{device}: the radio transmitter drives the car; switch it back to the computer, then arm the \
+         car again"
+    )]
+    Overridden {
+        /// The bridge.
+        device: Arc<str>,
+    },
+    /// The radio transmitter's pulses have ended.
+    #[error(
+        "{device}: the radio receiver has stopped sending pulses, and the bridge has stopped the car: \
+         check the transmitter, the receiver's supply and its wires, then arm the car again"
+    )]
+    RemoteLost {
+        /// The bridge.
+        device: Arc<str>,
+    },
+    /// A bridge has stopped the car by itself.
+    #[error(
+        "{device}: the bridge has stopped the car by itself: it received no new command for 100 ms, \
+         or was reset; arm the car again"
+    )]
+    Held {
+        /// The bridge.
+        device: Arc<str>,
+    },
     /// The device no longer answers.
     #[error(
         "{device}: requests have not been answered for {millis} ms: check power and wiring, then \

@@ -17,17 +17,20 @@ pub enum Point {
     LeftWheel,
     /// The right motor, alone.
     RightWheel,
+    /// The motors of a car with a steering servo turn ahead.
+    Wheels,
 }
 
 impl Point {
     /// All points, in the order in which they are trimmed.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Centre,
         Self::Left,
         Self::Right,
         Self::Neutral,
         Self::LeftWheel,
         Self::RightWheel,
+        Self::Wheels,
     ];
 
     /// The steering value at which the actuator is at this point.
@@ -35,7 +38,7 @@ impl Point {
         match self {
             Self::Left => 1.0,
             Self::Right => -1.0,
-            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel => 0.0,
+            Self::Centre | Self::Neutral | Self::LeftWheel | Self::RightWheel | Self::Wheels => 0.0,
         }
     }
 }
@@ -49,6 +52,7 @@ impl fmt::Display for Point {
             Self::Neutral => "the motor's neutral",
             Self::LeftWheel => "the left wheel",
             Self::RightWheel => "the right wheel",
+            Self::Wheels => "the wheels",
         })
     }
 }

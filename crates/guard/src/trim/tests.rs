@@ -49,6 +49,17 @@ fn differential() -> ActuatorSettings {
     )
 }
 
+/// A servo, and motors on a second chip.
+fn bank() -> ActuatorSettings {
+    settings(
+        "[actuator]\nkind = \"pca9685\"\n[actuator.pca9685]\nbus = \"/dev/i2c-1\"\n\
+         frequency = 50\n[actuator.pca9685.steering]\nchannel = 0\nleft_us = 1988\n\
+         centre_us = 1500\nright_us = 1012\nfailsafe_us = 1500\ndisarmed_us = 1500\n\
+         [actuator.pca9685.motors]\naddress = 0x60\nfrequency = 1526\nfailsafe = \"coast\"\n\
+         disarmed = \"coast\"\noutputs = [{ pwm = 0, ahead = 1, back = 2 }]\n",
+    )
+}
+
 fn points(settings: &ActuatorSettings) -> Vec<(Point, Value, [&'static str; 4])> {
     let table = TrimTable::of(settings).unwrap();
     let row = |point| (point, table.value(point), table.key(point).unwrap());
@@ -115,6 +126,45 @@ fn two_motors_are_tried_each_alone_and_slowly() {
 }
 
 #[test]
+fn a_car_with_a_servo_and_motors_has_the_servos_points_and_one_for_all_motors() {
+    let found = points(&bank());
+    let table = ["actuator", "pca9685", "steering"];
+    let row = |point, value, key| (point, value, [table[0], table[1], table[2], key]);
+    let wheels = ["actuator", "pca9685", "motors", "outputs"];
+    assert_eq!(
+        found,
+        [
+            row(Point::Centre, 1500, "centre_us"),
+            row(Point::Left, 1988, "left_us"),
+            row(Point::Right, 1012, "right_us"),
+            (Point::Wheels, 0, wheels),
+        ]
+    );
+    assert_eq!(
+        TrimTable::of(&bank()).unwrap().range(Point::Wheels),
+        (0, 300)
+    );
+}
+
+/// Motors that were tried do not turn on while a point of the servo is.
+#[test]
+fn motors_are_tried_alone() {
+    let mut motors = TrimmedMotors::new(Motors::DryRun(DryRun::default()), &bank());
+    let tried = |motors: &TrimmedMotors| {
+        let chip = motors.tried.pca9685.as_ref().unwrap();
+        chip.motors.as_ref().unwrap().tried
+    };
+    assert!(motors.trim(Point::Wheels, 1000));
+    assert_eq!(tried(&motors), 300);
+    assert!(motors.trim(Point::Left, 1900));
+    assert_eq!(tried(&motors), 0);
+    assert!(!motors.trim(Point::Neutral, 1500));
+    motors.trim(Point::Wheels, 200);
+    motors.end_trim();
+    assert_eq!(tried(&motors), 0);
+}
+
+#[test]
 fn a_car_without_motors_has_no_points() {
     for kind in ["simulator", "dry-run"] {
         let settings = settings(&format!("[actuator]\nkind = \"{kind}\"\n"));
@@ -134,6 +184,7 @@ fn each_point_has_its_steering_and_its_name() {
             (0.0, "the motor's neutral".to_owned()),
             (0.0, "the left wheel".to_owned()),
             (0.0, "the right wheel".to_owned()),
+            (0.0, "the wheels".to_owned()),
         ]
     );
 }

@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod brake;
 mod changes;
 mod chip;
 mod differential;
 #[path = "../support/outputs.rs"]
 mod outputs;
+mod two_chips;
 
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ fn controller() -> ThrottleSettings {
         failsafe_us: 1500,
         disarmed_us: 1500,
         arming: Vec::new(),
+        brake: None,
     }
 }
 
@@ -319,16 +322,18 @@ fn after_the_first_a_write_does_not_allocate() {
 proptest! {
     #[test]
     fn every_pulse_is_within_a_tick_of_what_is_written(
-        outputs in prop::collection::vec((0..3, -1.0_f32..=1.0, -1.0_f32..=1.0), 1..40)
+        outputs in prop::collection::vec((0..4, -1.0_f32..=1.0, -1.0_f32..=1.0), 1..40)
     ) {
         let chip = Chip::new();
         let mut motors = servo_driver(&chip);
         for (index, (mode, steering, throttle)) in outputs.into_iter().enumerate() {
-            let mode = [Mode::Disarmed, Mode::Failsafe, Mode::Drive][mode as usize];
+            let modes = [Mode::Disarmed, Mode::Failsafe, Mode::Brake, Mode::Drive];
+            let mode = modes[mode as usize];
             motors.write(at(5 * index as u64), &output(mode, steering, throttle)).unwrap();
             let (servo, motor) = match mode {
                 Mode::Disarmed => (1700.0, 1500.0),
-                Mode::Failsafe => (1300.0, 1500.0),
+                // This controller has no brake.
+                Mode::Failsafe | Mode::Brake => (1300.0, 1500.0),
                 Mode::Drive => (1500.0 - 400.0 * steering, 1500.0 + 500.0 * throttle),
             };
             assert_pulse(&chip, STEERING, servo);

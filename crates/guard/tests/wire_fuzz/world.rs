@@ -137,6 +137,7 @@ impl World {
             let expected = match output.mode {
                 Mode::Drive => output,
                 Mode::Failsafe => Output::failsafe(&self.limits),
+                Mode::Brake => Output::brake(&self.limits),
                 Mode::Disarmed => Output::disarmed(&self.limits),
             };
             assert_eq!(output, expected, "after {} messages", self.sent);

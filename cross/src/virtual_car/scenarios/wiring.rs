@@ -71,7 +71,7 @@ pub fn smbus(guest: &mut Guest) -> Result<Row> {
 const LINES: &str = "/sys/kernel/debug/gpio";
 
 /// Waits until the guard's line is an output of this level (`hi` or `lo`).
-fn level(guest: &mut Guest, level: &str) -> Result<()> {
+pub(super) fn level(guest: &mut Guest, level: &str) -> Result<()> {
     let line = format!("grep 'pilotage-guard' {LINES}");
     let expected = format!("out {level}");
     guest.wait(&format!("the OE pin is {level}"), deadline() * 2, |guest| {
@@ -83,9 +83,11 @@ fn level(guest: &mut Guest, level: &str) -> Result<()> {
     })
 }
 
-/// The guard holds OE low while the bus works, and raises it when the chip does not answer. A
-/// guard that is started after a kill gets the line again.
-pub fn output_enable(guest: &mut Guest) -> Result<Row> {
+/// Runs `scenario` with a car whose OE pin is on a GPIO.
+pub(super) fn with_output_enable_pin(
+    guest: &mut Guest,
+    scenario: fn(&mut Guest) -> Result<Row>,
+) -> Result<Row> {
     guest.must(
         &format!(
             "mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
@@ -97,10 +99,16 @@ pub fn output_enable(guest: &mut Guest) -> Result<Row> {
         ),
         300,
     )?;
-    let result = with_output_enable(guest);
+    let result = scenario(guest);
     guest.order(json!({ "do": "chip", "answers": true }))?;
     guest.must("cp /root/kept.toml /etc/pilotage/car.toml", 30)?;
     result
+}
+
+/// The guard holds OE low while the bus works, and raises it when the chip does not answer. A
+/// guard that is started after a kill gets the line again.
+pub fn output_enable(guest: &mut Guest) -> Result<Row> {
+    with_output_enable_pin(guest, with_output_enable)
 }
 
 fn with_output_enable(guest: &mut Guest) -> Result<Row> {

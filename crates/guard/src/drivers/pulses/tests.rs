@@ -6,6 +6,7 @@ const SERVO: Pulses = Pulses {
     plus: 1100,
     failsafe: Rest::Pulse(1460),
     disarmed: Rest::Silent,
+    brake: None,
 };
 
 #[test]
@@ -19,6 +20,13 @@ fn ends_centre_and_rest_are_as_configured() {
     assert_eq!(SERVO.micros(Mode::Failsafe, 1.0), Some(1460.0));
     assert_eq!(SERVO.micros(Mode::Disarmed, 1.0), None);
     assert_eq!(Rest::of_micros(0), Rest::Silent);
+    assert_eq!(SERVO.micros(Mode::Brake, 1.0), Some(1460.0));
+    let motor = Pulses {
+        brake: Some(1200),
+        ..SERVO
+    };
+    assert_eq!(motor.micros(Mode::Brake, 1.0), Some(1200.0));
+    assert_eq!(motor.micros(Mode::Failsafe, 1.0), Some(1460.0));
 }
 
 #[test]
@@ -43,4 +51,17 @@ fn arming_runs_once_and_after_each_disarming() {
     );
     assert_eq!(arming.pulse(at(5300), Mode::Disarmed), None);
     assert_eq!(arming.pulse(at(6000), Mode::Drive), Some(1000.0));
+}
+
+#[test]
+fn a_controller_that_is_not_armed_yet_is_not_braked() {
+    let mut arming = Arming::new([(1500, Duration::from_secs(1))]);
+    assert_eq!(arming.mode(Mode::Brake), Mode::Failsafe);
+    let _ = arming.pulse(Time::from_nanos(1), Mode::Drive);
+    assert_eq!(arming.mode(Mode::Brake), Mode::Failsafe);
+    let _ = arming.pulse(Time::from_nanos(1_000_000_001), Mode::Drive);
+    assert_eq!(arming.mode(Mode::Brake), Mode::Brake);
+    for mode in [Mode::Disarmed, Mode::Failsafe, Mode::Drive] {
+        assert_eq!(arming.mode(mode), mode);
+    }
 }

@@ -1,26 +1,27 @@
 //! Checks `[actuator]`, and converts it to drivers' parameters.
 
+mod pca9685;
+mod serial;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pilotage_config::{ConfigError, Source};
 
-use super::super::differential::{Differential, Motor};
-use super::super::maestro;
-use super::super::pca9685::Wheels;
 use super::super::pulses::{Arming, MOST_STEPS, Pulses, Rest};
 use super::{
-    ActuatorSettings, Kind, MaestroSettings, MotorSettings, Pca9685Settings, PwmSettings,
-    SteeringSettings, Stop, ThrottleSettings, VescSettings,
+    ActuatorSettings, BrakeSettings, Kind, PwmSettings, SteeringSettings, ThrottleSettings,
 };
 
 /// Range of pulses for servos and speed controllers, in microseconds.
 const PULSES: RangeInclusive<u16> = 400..=2600;
+/// The cycle of a Maestro whose "Period" was not changed, and of a bridge.
+const SERVO_PERIOD: Duration = Duration::from_millis(20);
+/// The longest brake in milliseconds.
+const LONGEST_BRAKE: u16 = 2000;
 /// Longest arming sequence.
 const LONGEST_ARMING: Duration = Duration::from_secs(10);
-/// A VESC's largest duty cycle; it treats a larger value as an error.
-const MOST_DUTY: f32 = 0.95;
 
 impl ActuatorSettings {
     /// Checks the tables of all kinds in `source`, not only that of the chosen kind.
@@ -32,14 +33,16 @@ impl ActuatorSettings {
         let vesc = self.vesc.as_ref().map(|settings| settings.check(source));
         let pwm = self.pwm.as_ref().map(|settings| settings.check(source));
         let maestro = self.maestro.as_ref().map(|settings| settings.check(source));
+        let bridge = self.bridge.as_ref().map(|settings| settings.check(source));
         let (name, table) = match self.kind {
             Kind::Simulator | Kind::DryRun => ("", Some(())),
             Kind::Pca9685 => ("pca9685", chip.as_ref().map(drop)),
             Kind::Vesc => ("vesc", vesc.as_ref().map(drop)),
             Kind::Pwm => ("pwm", pwm.as_ref().map(drop)),
             Kind::Maestro => ("maestro", maestro.as_ref().map(drop)),
+            Kind::Bridge => ("bridge", bridge.as_ref().map(drop)),
         };
-        for checked in [chip, vesc, pwm, maestro] {
+        for checked in [chip, vesc, pwm, maestro, bridge] {
             checked.transpose()?;
         }
         table.ok_or_else(|| {
@@ -50,102 +53,33 @@ impl ActuatorSettings {
         })
     }
 
+    /// How long a stop brakes; zero without a brake.
+    pub fn brake(&self) -> Duration {
+        let throttle = match self.kind {
+            Kind::Pca9685 => self
+                .pca9685
+                .as_ref()
+                .and_then(|chip| chip.throttle.as_ref()),
+            Kind::Pwm => self.pwm.as_ref().map(|pins| &pins.throttle),
+            Kind::Maestro => self.maestro.as_ref().map(|board| &board.throttle),
+            Kind::Bridge => self.bridge.as_ref().map(|bridge| &bridge.throttle),
+            Kind::Simulator | Kind::DryRun | Kind::Vesc => None,
+        };
+        let brake = throttle.and_then(|throttle| throttle.brake);
+        brake.map_or(Duration::ZERO, |brake| {
+            Duration::from_millis(brake.ms.into())
+        })
+    }
+
     /// The time until a write takes effect: one PWM cycle.
     pub fn delay(&self) -> Duration {
         let frequency = match (self.kind, &self.pca9685, &self.pwm) {
             (Kind::Pca9685, Some(settings), _) => settings.frequency,
             (Kind::Pwm, _, Some(settings)) => settings.frequency,
-            (Kind::Maestro, ..) => return maestro::PERIOD,
+            (Kind::Maestro | Kind::Bridge, ..) => return SERVO_PERIOD,
             _ => return Duration::ZERO,
         };
         Duration::try_from_secs_f32(1.0 / frequency).unwrap_or_default()
-    }
-}
-
-impl Pca9685Settings {
-    fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let key = |key: &str| format!("actuator.pca9685.{key}");
-        path(source, &key("bus"), &self.bus)?;
-        within(source, &key("address"), self.address, 0x40..=0x7F)?;
-        if self.address == 0x70 {
-            let reason = "0x70 is where all such chips answer: give this chip's own address";
-            return Err(source.error(&key("address"), reason));
-        }
-        within(source, &key("frequency"), self.frequency, 24.0..=1526.0)?;
-        within(source, &key("oscillator"), self.oscillator, 20e6..=30e6)?;
-        if let Some(pin) = &self.output_enable {
-            path(source, &key("output_enable.chip"), &pin.chip)?;
-        }
-        let mut channels = arrayvec::ArrayVec::<u8, 8>::new();
-        match (&self.steering, &self.throttle, &self.differential) {
-            (Some(steering), Some(throttle), None) => {
-                check_steering(source, &key("steering"), steering, self.frequency)?;
-                check_throttle(source, &key("throttle"), throttle, self.frequency)?;
-                channels.extend([steering.channel, throttle.channel]);
-            }
-            (None, None, Some(motors)) => {
-                within(source, &key("differential.turn"), motors.turn, 0.0..=1.0)?;
-                for motor in [motors.left, motors.right] {
-                    channels.extend(motor.pwm);
-                    channels.extend([motor.ahead, motor.back]);
-                    for (name, stop) in
-                        [("failsafe", motors.failsafe), ("disarmed", motors.disarmed)]
-                    {
-                        if motor.pwm.is_none() && stop == Stop::Brake {
-                            let reason = "must be \"coast\" for motors without `pwm`: a brake would \
-                                          pass through full speed";
-                            return Err(source.error(&key(&format!("differential.{name}")), reason));
-                        }
-                    }
-                }
-            }
-            _ => {
-                return Err(source.error(
-                    "actuator.pca9685",
-                    "needs either `steering` and `throttle`, for a servo and a speed controller, \
-                     or `differential`, for two motors",
-                ));
-            }
-        }
-        distinct(source, "actuator.pca9685", &channels, 16)
-    }
-
-    /// The wheels that the channels drive; `None` only for settings that
-    /// [`ActuatorSettings::check`] rejects.
-    pub(crate) fn wheels(&self) -> Option<Wheels> {
-        if let Some(motors) = &self.differential {
-            let motor = |motor: MotorSettings| Motor {
-                pwm: motor.pwm,
-                ahead: motor.ahead,
-                back: motor.back,
-                tried: motor.tried,
-            };
-            return Some(Wheels::Differential(Differential {
-                left: motor(motors.left),
-                right: motor(motors.right),
-                turn: motors.turn,
-                failsafe: motors.failsafe,
-                disarmed: motors.disarmed,
-            }));
-        }
-        let (steering, throttle) = (self.steering.as_ref()?, self.throttle.as_ref()?);
-        Some(Wheels::Servo {
-            steering: (steering.channel, steering.pulses()),
-            throttle: (throttle.channel, throttle.pulses()),
-            arming: throttle.arming(),
-        })
-    }
-}
-
-impl MaestroSettings {
-    fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let key = |key: &str| format!("actuator.maestro.{key}");
-        let frequency = 1.0 / maestro::PERIOD.as_secs_f32();
-        path(source, &key("port"), &self.port)?;
-        check_steering(source, &key("steering"), &self.steering, frequency)?;
-        check_throttle(source, &key("throttle"), &self.throttle, frequency)?;
-        let channels = [self.steering.channel, self.throttle.channel];
-        distinct(source, "actuator.maestro", &channels, maestro::CHANNELS)
     }
 }
 
@@ -158,6 +92,7 @@ impl SteeringSettings {
             plus: self.left_us,
             failsafe: Rest::of_micros(self.failsafe_us),
             disarmed: Rest::of_micros(self.disarmed_us),
+            brake: None,
         }
     }
 }
@@ -171,6 +106,10 @@ impl ThrottleSettings {
             plus: self.ahead_us,
             failsafe: Rest::of_micros(self.failsafe_us),
             disarmed: Rest::of_micros(self.disarmed_us),
+            brake: match self.brake {
+                Some(brake) => Some(brake.us),
+                None => None,
+            },
         }
     }
 
@@ -178,47 +117,6 @@ impl ThrottleSettings {
     pub fn arming(&self) -> Arming {
         let steps = self.arming.iter();
         Arming::new(steps.map(|step| (step.us, Duration::from_millis(step.ms.into()))))
-    }
-}
-
-impl VescSettings {
-    fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
-        let key = |key: &str| format!("actuator.vesc.{key}");
-        path(source, &key("port"), &self.port)?;
-        let bauds = [
-            9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,
-        ];
-        if !bauds.contains(&self.baud) {
-            let reason = format!("must be one of {bauds:?}, not {}", self.baud);
-            return Err(source.error(&key("baud"), reason));
-        }
-        within(
-            source,
-            &key("full_duty"),
-            self.full_duty,
-            -MOST_DUTY..=MOST_DUTY,
-        )?;
-        for (name, amperes) in [
-            ("failsafe_brake_a", self.failsafe_brake_a),
-            ("disarmed_brake_a", self.disarmed_brake_a),
-        ] {
-            within(source, &key(name), amperes, 0.0..=100.0)?;
-        }
-        for (name, position) in [
-            ("left", self.left),
-            ("centre", self.centre),
-            ("right", self.right),
-            ("failsafe", self.failsafe),
-            ("disarmed", self.disarmed),
-        ] {
-            within(source, &key(name), position, 0.0..=1.0)?;
-        }
-        let [low, high] = [self.left.min(self.right), self.left.max(self.right)];
-        if self.centre <= low || self.centre >= high {
-            let reason = "must lie between `left` and `right`";
-            return Err(source.error(&key("centre"), reason));
-        }
-        Ok(())
     }
 }
 
@@ -314,6 +212,7 @@ fn check_throttle(
             return Err(source.error(&format!("{table}.{name}"), reason));
         }
     }
+    check_brake(source, table, throttle, frequency)?;
     let key = format!("{table}.arming");
     if throttle.arming.len() > MOST_STEPS {
         return Err(source.error(&key, format!("must have at most {MOST_STEPS} steps")));
@@ -332,6 +231,41 @@ fn check_throttle(
         }
     }
     Ok(())
+}
+
+/// A brake is the pulse that a controller with reverse would reverse with, so there must be none.
+fn check_brake(
+    source: &Source<'_>,
+    table: &str,
+    throttle: &ThrottleSettings,
+    frequency: f32,
+) -> Result<(), ConfigError> {
+    let Some(BrakeSettings { us, ms }) = throttle.brake else {
+        return Ok(());
+    };
+    let key = format!("{table}.brake");
+    pulse(source, &key, us, frequency)?;
+    let &ThrottleSettings {
+        ahead_us,
+        neutral_us,
+        reverse_us,
+        ..
+    } = throttle;
+    if reverse_us != neutral_us {
+        let reason = format!(
+            "is only for a speed controller in forward/brake mode, without reverse: set that mode in \
+             the controller, and `reverse_us` to `neutral_us` ({neutral_us}) here"
+        );
+        return Err(source.error(&key, reason));
+    }
+    if us == neutral_us || us.cmp(&neutral_us) == ahead_us.cmp(&neutral_us) {
+        let reason = format!(
+            "a pulse of {us} us does not brake: the brake is on the other side of `neutral_us` \
+             ({neutral_us}) than `ahead_us` ({ahead_us})"
+        );
+        return Err(source.error(&key, reason));
+    }
+    within(source, &format!("{key}.ms"), ms, 1..=LONGEST_BRAKE)
 }
 
 fn pulse(source: &Source<'_>, key: &str, us: u16, frequency: f32) -> Result<(), ConfigError> {

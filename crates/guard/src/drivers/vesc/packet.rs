@@ -7,6 +7,7 @@ const FW_VERSION: u8 = 0;
 const SET_DUTY: u8 = 5;
 const SET_CURRENT: u8 = 6;
 const SET_CURRENT_BRAKE: u8 = 7;
+const SET_RPM: u8 = 8;
 const SET_SERVO_POS: u8 = 12;
 const ALIVE: u8 = 30;
 
@@ -25,6 +26,11 @@ impl Packet {
     /// Sets the duty cycle, -1 to 1.
     pub(super) fn set_duty(&mut self, duty: f32) {
         self.number(SET_DUTY, (duty * 1e5) as i32);
+    }
+
+    /// Sets the electrical speed in revolutions per minute, which the VESC regulates.
+    pub(super) fn set_erpm(&mut self, erpm: f32) {
+        self.number(SET_RPM, erpm as i32);
     }
 
     /// Brakes with this current in A; at 0 the motor coasts.

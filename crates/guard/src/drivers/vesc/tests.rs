@@ -30,7 +30,8 @@ fn adjusted_ends_are_sent_with_the_next_write() {
     let mut settings = VescSettings {
         port,
         baud: 115_200,
-        full_duty: 0.5,
+        full_duty: Some(0.5),
+        full_erpm: None,
         failsafe_brake_a: 5.0,
         disarmed_brake_a: 0.0,
         left: 0.1,

@@ -37,7 +37,7 @@ macro_rules! codes {
 
 codes!(Domain: Simulated = 1, Physical = 2);
 
-codes!(Mode: Disarmed = 1, Failsafe = 2, Drive = 3);
+codes!(Mode: Disarmed = 1, Failsafe = 2, Drive = 3, Brake = 4);
 
 codes!(Point:
     Centre = 1,
@@ -46,6 +46,7 @@ codes!(Point:
     Neutral = 4,
     LeftWheel = 5,
     RightWheel = 6,
+    Wheels = 7,
 );
 
 codes!(Fault:

@@ -9,7 +9,9 @@ use super::header::{
     Header, checked_header, into_array, kind, message, nanos, time, with_checksum,
 };
 use super::{About, FromGuard, Malformed, Rejected, Reply};
-use crate::{Armed, Counters, Driving, FailureText, Motion, Output, State, Status, Trimming};
+use crate::{
+    Armed, Braking, Counters, Driving, FailureText, Motion, Output, State, Status, Trimming,
+};
 
 /// Bytes of a reply.
 pub const REPLY: usize = size_of::<ReplyBytes>();
@@ -96,7 +98,8 @@ impl Reply {
                 motions[0] = state.steering;
                 state::TRIMMING
             }
-            State::Stopped { reason: why } => {
+            // For a client a car that brakes is stopped; the output has the brake.
+            State::Braking(Braking { reason: why, .. }) | State::Stopped { reason: why } => {
                 reason = why.code();
                 state::STOPPED
             }

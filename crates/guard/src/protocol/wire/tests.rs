@@ -183,7 +183,8 @@ fn the_codes_are_fixed() {
         [Domain::Simulated, Domain::Physical].map(Code::code),
         [1, 2]
     );
-    assert_eq!(all::<Mode>(), [Mode::Disarmed, Mode::Failsafe, Mode::Drive]);
+    let modes = [Mode::Disarmed, Mode::Failsafe, Mode::Drive, Mode::Brake];
+    assert_eq!(all::<Mode>(), modes);
     assert_eq!(all::<Point>(), Point::ALL);
     assert_eq!(StopReason::Operator.code(), 4);
     assert_eq!(StopReason::Fault(Fault::Camera).code(), 17);
@@ -199,7 +200,7 @@ fn the_bytes_of_a_request_are_fixed() {
     });
     let bytes = Numbered { number: 7, request }.write();
     assert_eq!(bytes.len(), 56);
-    assert_eq!(bytes[..8], *b"PLGR\x02\x00\x02\x00");
+    assert_eq!(bytes[..8], *b"PLGR\x03\x00\x02\x00");
     assert_eq!(bytes[8..16], 7_u64.to_le_bytes());
     assert_eq!(bytes[16..24], 0x0102_u64.to_le_bytes());
     assert_eq!(bytes[24..32], 3_u64.to_le_bytes());
