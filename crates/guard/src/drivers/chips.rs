@@ -7,7 +7,7 @@ use embedded_hal_bus::i2c::RcDevice;
 use pilotage_vehicle::Time;
 
 use super::bus_lock::Hold;
-use super::open::OpenError;
+use super::open_error::OpenError;
 use super::{GpioOutputEnable, I2cBus, OutputEnable, Pca9685, Pca9685Settings, TwoChips, Wheels};
 use crate::{Actuator, ActuatorError, Output};
 
