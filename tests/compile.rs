@@ -382,11 +382,11 @@ fn errors_are_reported_and_nothing_is_written() {
         (&["notes.md"], "neither a recipe (.toml) nor a model"),
         (&["gone.toml"], "gone.toml: cannot be read"),
         (&[&model], "--outputs steering,throttle"),
-        (&[&model, "--outputs=steering,gas"], "unknown variant `gas`"),
+        (&[&model, "--outputs=steering,gas"], "unknown value `gas`: there is `speed`"),
         (&[&model, "--outputs=speed,yaw_rate"], "--domain physical"),
         (
             &[&model, "--outputs=speed,yaw_rate", "--domain=road"],
-            "unknown variant `road`",
+            "unknown value `road`",
         ),
         (
             &[
@@ -407,7 +407,7 @@ fn errors_are_reported_and_nothing_is_written() {
             &[&model, "--gate=steering=-1"],
             "-1 is not a number of 0 or more",
         ),
-        (&[&model, "--gate=gas=0.1"], "unknown variant `gas`"),
+        (&[&model, "--gate=gas=0.1"], "unknown value `gas`: there is `speed`"),
         (
             &[
                 &model,

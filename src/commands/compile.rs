@@ -279,7 +279,8 @@ fn observed(
 
 /// Parses a value as recipes write it; the error lists the valid ones.
 fn spelled<T: DeserializeOwned>(word: &str) -> Result<T, String> {
-    serde_json::from_value(word.into()).map_err(|error| error.to_string())
+    let value = serde_json::from_value(word.into());
+    value.map_err(|error: serde_json::Error| pilotage_config::explain_variant(&error))
 }
 
 fn gate(word: &str) -> Result<(Meaning, GateLimits), String> {

@@ -29,7 +29,7 @@ pub struct Options {
     pub threads: Option<usize>,
     /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
     /// available if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::car::named_instruction_set)]
     pub instruction_set: Option<InstructionSet>,
     /// What runs the engine
     #[arg(long, value_enum)]

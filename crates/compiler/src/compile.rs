@@ -9,7 +9,7 @@ mod sections;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
 use pilotage_graph::{ElementType, Graph, Node, ValueId};
@@ -246,8 +246,8 @@ impl Model {
         let known = crate::quantize::layers(&self.simple);
         for name in self.recipe.layers.keys() {
             if !known.contains(name) {
-                let known = known.join("`, `");
-                let reason = format!("the model has no layer of this name, only `{known}`");
+                let meant = suggest(name, known.iter().map(String::as_str));
+                let reason = format!("the model has no layer of this name: {meant}");
                 return Err(source.error(&format!("layers.{name}"), reason));
             }
         }

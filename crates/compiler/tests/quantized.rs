@@ -359,7 +359,7 @@ fn single_layers_stay_in_floating_point() {
     project.tables = project.tables.replace("/conv/1", "/conv/11");
     let error = project.error();
     assert!(
-        error.contains("no layer of this name, only `/conv/0`, `/conv/1`"),
+        error.contains("no layer of this name: did you mean `/conv/1`?"),
         "{error}"
     );
 }
