@@ -365,8 +365,8 @@ fn check_only_checks() {
 
 /// Before the lap, not after it.
 #[test]
-fn a_picture_that_is_no_png_is_refused_at_once() {
-    for name in ["lap.bmp", "lap", "lap.svg", ".png"] {
+fn a_plot_that_is_neither_png_nor_svg_is_refused_at_once() {
+    for name in ["lap.bmp", "lap", "lap.svgz", ".png"] {
         let message = refusal(&["drive", "--pace", "fast", "--plot", name]);
         assert!(message.contains("end its name with .png"), "{message}");
     }

@@ -88,7 +88,7 @@ pub struct Options {
     #[arg(long)]
     report: bool,
     /// Draw the quantisation error of each layer
-    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
+    #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     report_picture: Option<PathBuf>,
     /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
     /// shim for TensorRT first if there is none (as root)

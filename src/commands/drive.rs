@@ -56,8 +56,8 @@ pub struct Options {
     /// The drive log
     #[command(flatten)]
     pub log: LogOptions,
-    /// Draw the driven path to this PNG; for a physical car the commands over time
-    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
+    /// Draw the driven path to this PNG or SVG; for a physical car the commands over time
+    #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     pub plot: Option<PathBuf>,
 }
 
