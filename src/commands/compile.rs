@@ -7,11 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use pilotage_compiler::{
-    CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, GateLimits, LayerTable,
-    OnGateFailure, Precision, Progress, Recipe, ThrottleRecipe, compile_observed, draft,
-    read_recipe_text,
+    CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Progress,
+    compile_observed,
 };
-use pilotage_config::Source;
 use pilotage_console::print;
 use pilotage_engine::{Bundle, Meaning};
 use pilotage_gpu::GpuPolicy;
@@ -19,12 +17,14 @@ use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
 use progress::Display;
+use recipe::Chosen;
 
 use super::inspect::table;
 use crate::plot;
 
 mod machine;
 mod progress;
+mod recipe;
 
 /// The root mean squared error that --gate allows, as a share of the error of a single frame; as in
 /// the defaults.
@@ -33,8 +33,9 @@ const ROOT_OF_WORST: f64 = 0.2;
 /// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A recipe (docs/recipes.md), or an ONNX model, for which a recipe is made. With
-    /// --for-this-machine also an engine file, or nothing for the compiled-in engine
+    /// A recipe (docs/recipes.md), or an ONNX model: one of pilotage-training has its recipe in it,
+    /// for another one is made. With --for-this-machine also an engine file, or nothing for the
+    /// compiled-in engine
     #[arg(
         value_name = "RECIPE.toml|MODEL.onnx|FILE.engine",
         required_unless_present = "for_this_machine"
@@ -58,8 +59,8 @@ pub struct Options {
     /// For a model: the meaning of its outputs, in order: steering, throttle, speed, yaw_rate or -
     #[arg(long, value_name = "MEANING,..", value_delimiter = ',')]
     outputs: Vec<String>,
-    /// For a model, needed: where the engine may drive. `physical` if it was trained on pictures of
-    /// the car's camera, `simulated` if in the simulator
+    /// For a model without a recipe, needed: where the engine may drive. `physical` if it was trained
+    /// on pictures of the car's camera, `simulated` if in the simulator
     #[arg(long, value_parser = spelled::<Domain>)]
     domain: Option<Domain>,
     /// For a model that only steers: the throttle to drive with, above 0 and at most 1
@@ -78,7 +79,7 @@ pub struct Options {
     /// floating point until the error is small enough
     #[arg(long, value_name = "WHAT", value_parser = spelled::<OnGateFailure>)]
     on_gate_failure: Option<OnGateFailure>,
-    /// For a model: write the recipe that is made for it to this file
+    /// For a model: write its recipe, or the one that is made for it, to this file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
     /// Write the sections for other runtimes, such as the QDQ model, to this folder
@@ -139,14 +140,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => PathBuf::from(format!("{}.engine", stem(made))),
     };
     let name = stem(&out);
-    let compiled = match extension(made).to_str() {
-        Some("toml") => from_recipe(options, made, &name)?,
-        Some("onnx") => from_model(options, made, &name)?,
-        _ => bail!(
-            "{}: neither a recipe (.toml) nor a model (.onnx)",
-            made.display()
-        ),
-    };
+    let chosen = recipe::choose(options, made)?;
+    let compiled = compiled(chosen, &name)?;
     for warning in &compiled.warnings {
         pilotage_console::say(format_args!("warning: {warning}"));
     }
@@ -166,113 +161,18 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
-    for (given, option) in [
-        (!options.outputs.is_empty(), "--outputs"),
-        (options.domain.is_some(), "--domain"),
-        (options.save_recipe.is_some(), "--save-recipe"),
-    ] {
-        if given {
-            bail!("{option} is for models; a recipe has this setting itself");
-        }
-    }
-    let text = read_recipe_text(path)?;
-    let file = path.display().to_string();
-    let source = Source::new(&file, &text);
-    let mut recipe: Recipe = source.parse()?;
-    if let Some(precision) = options.precision {
-        recipe.precision = precision;
-    }
-    if let Some(constant) = options.throttle {
-        recipe.throttle = Some(ThrottleRecipe { constant });
-    }
-    if let Some(folder) = &options.calibration {
-        let frames = absolute(folder)?;
-        recipe.calibration = Some(match recipe.calibration.take() {
-            Some(settings) => CalibrationRecipe { frames, ..settings },
-            None => CalibrationRecipe::new(frames),
-        });
-    }
-    set_calibration(options, recipe.calibration.as_mut())?;
-    if let Some(what) = options.on_gate_failure {
-        recipe.on_gate_failure = what;
-    }
-    for (meaning, limits) in &options.gate {
-        let mut outputs = recipe.output.iter_mut();
-        match outputs.find(|output| output.meaning == *meaning) {
-            Some(output) => output.gate = *limits,
-            None => bail!(
-                "--gate {}: no [[output]] of the recipe has this meaning",
-                meaning.name()
-            ),
-        }
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    observed(recipe, &source, folder, name)
-}
-
-fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
-    let precision = match (options.precision, &options.calibration) {
-        (Some(precision), _) => precision,
-        (None, Some(_)) => Precision::Int8,
-        (None, None) => Precision::Fp32,
-    };
-    let meanings = options.outputs.iter().map(|word| match word.as_str() {
-        "-" => Ok(None),
-        word => spelled::<Meaning>(word).map(Some),
-    });
-    let meanings: Result<Vec<_>, String> = meanings.collect();
-    let frames = options.calibration.as_deref().map(absolute).transpose()?;
-    let mut calibration = frames.map(CalibrationRecipe::new);
-    set_calibration(options, calibration.as_mut())?;
-    let wishes = DraftOptions {
-        meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
-        precision,
-        domain: options.domain,
-        throttle: options.throttle,
-        on_gate_failure: options.on_gate_failure.unwrap_or_default(),
-        gate: options.gate.iter().copied().collect(),
-        calibration,
-    };
-    let text = draft(path, &absolute(path)?, &wishes)?;
-    if let Some(file) = &options.save_recipe {
-        write(file, text.as_bytes())?;
-    }
-    let file = format!("the recipe for {}", path.display());
-    let source = Source::new(&file, &text);
-    observed(source.parse()?, &source, Path::new(""), name)
-}
-
-/// Replaces the settings of the calibration that have an option.
-fn set_calibration(
-    options: &Options,
-    calibration: Option<&mut CalibrationRecipe>,
-) -> anyhow::Result<()> {
-    match calibration {
-        Some(settings) => {
-            settings.method = options.method.unwrap_or(settings.method);
-            settings.max_frames = options.max_frames.unwrap_or(settings.max_frames);
-        }
-        None if options.method.is_some() => {
-            bail!("--method needs frames: --calibration FOLDER")
-        }
-        None if options.max_frames.is_some() => {
-            bail!("--max-frames needs frames: --calibration FOLDER")
-        }
-        None => {}
-    }
-    Ok(())
-}
-
 /// Compiles, and shows the progress.
-fn observed(
-    recipe: Recipe,
-    source: &Source<'_>,
-    folder: &Path,
-    name: &str,
-) -> anyhow::Result<Compiled> {
+fn compiled(chosen: Chosen, name: &str) -> anyhow::Result<Compiled> {
     let display = Display::new();
-    let compiled = compile_observed(recipe, source, folder, name, Progress::new(&display));
+    let source = chosen.source();
+    let progress = Progress::new(&display);
+    let compiled = compile_observed(
+        chosen.recipe.clone(),
+        &source,
+        &chosen.folder,
+        name,
+        progress,
+    );
     display.finish();
     Ok(compiled?)
 }
@@ -307,10 +207,6 @@ fn throttle(word: &str) -> Result<f32, String> {
         Ok(throttle) if throttle > 0.0 && throttle <= 1.0 => Ok(throttle),
         _ => Err("must be a number above 0 and at most 1".to_owned()),
     }
-}
-
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| path.display().to_string())
 }
 
 /// Writes a file atomically: a concurrent reader of `file` sees either the old content or the new.

@@ -36,7 +36,7 @@ pub use compile::{
 };
 pub use correct::correct_biases;
 pub use dequantize::{dequantize, float_weights};
-pub use draft::{DraftError, DraftOptions, draft};
+pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
 pub use float16::{NarrowError, narrow, widen};

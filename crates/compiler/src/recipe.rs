@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::frames::MAX_FRAMES;
 
 /// The largest size of a recipe file.
-const MOST_BYTES: u64 = 1 << 20;
+pub(crate) const MOST_BYTES: u64 = 1 << 20;
 
 /// The largest value of `max_frames`: frames are kept in memory.
 const MOST_MAX_FRAMES: usize = 100_000;

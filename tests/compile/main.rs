@@ -13,6 +13,8 @@ use pilotage_graph::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod metadata;
+
 /// The folder of the shipped model, its recipe and its frames.
 const ENGINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/engines");
 
@@ -382,7 +384,10 @@ fn errors_are_reported_and_nothing_is_written() {
         (&["notes.md"], "neither a recipe (.toml) nor a model"),
         (&["gone.toml"], "gone.toml: cannot be read"),
         (&[&model], "--outputs steering,throttle"),
-        (&[&model, "--outputs=steering,gas"], "unknown value `gas`: there is `speed`"),
+        (
+            &[&model, "--outputs=steering,gas"],
+            "unknown value `gas`: there is `speed`",
+        ),
         (&[&model, "--outputs=speed,yaw_rate"], "--domain physical"),
         (
             &[&model, "--outputs=speed,yaw_rate", "--domain=road"],
@@ -407,7 +412,10 @@ fn errors_are_reported_and_nothing_is_written() {
             &[&model, "--gate=steering=-1"],
             "-1 is not a number of 0 or more",
         ),
-        (&[&model, "--gate=gas=0.1"], "unknown value `gas`: there is `speed`"),
+        (
+            &[&model, "--gate=gas=0.1"],
+            "unknown value `gas`: there is `speed`",
+        ),
         (
             &[
                 &model,
