@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use pilotage_compiler::{
-    CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Progress,
-    compile_observed,
+    Cache, CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Run,
+    compile_run,
 };
-use pilotage_console::print;
+use pilotage_console::{print, say_always};
 use pilotage_engine::{Bundle, Meaning};
 use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
@@ -29,6 +29,9 @@ mod recipe;
 /// The root mean squared error that --gate allows, as a share of the error of a single frame; as in
 /// the defaults.
 const ROOT_OF_WORST: f64 = 0.2;
+
+/// The ending of the file that keeps what was measured for the next compilation.
+const CACHE: &str = "compile-cache";
 
 /// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
@@ -85,6 +88,10 @@ pub struct Options {
     /// Write the sections for other runtimes, such as the QDQ model, to this folder
     #[arg(long, value_name = "FOLDER")]
     export: Option<PathBuf>,
+    /// Measure everything anew, and keep nothing for the next compilation (NAME.compile-cache beside
+    /// the engine file)
+    #[arg(long)]
+    no_cache: bool,
     /// Print the quantisation error of each layer
     #[arg(long)]
     report: bool,
@@ -141,7 +148,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let name = stem(&out);
     let chosen = recipe::choose(options, made)?;
-    let compiled = compiled(chosen, &name)?;
+    let cache = cache(options, &chosen, &out);
+    let compiled = compiled(chosen, &name, cache.as_ref())?;
     for warning in &compiled.warnings {
         pilotage_console::say(format_args!("warning: {warning}"));
     }
@@ -161,19 +169,39 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What earlier compilations of this engine measured, in a file beside it. `None` if nothing is to be
+/// kept, or nothing is measured.
+fn cache(options: &Options, chosen: &Chosen, out: &Path) -> Option<Cache> {
+    if options.no_cache || chosen.recipe.calibration.is_none() {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?;
+    let cache = Cache::read(&out.with_extension(CACHE), &program).ok()?;
+    if cache.is_damaged() {
+        say_always(format_args!(
+            "{}: damaged or of another version of pilotage; it is not used, and made anew",
+            cache.path().display()
+        ));
+    }
+    Some(cache)
+}
+
 /// Compiles, and shows the progress.
-fn compiled(chosen: Chosen, name: &str) -> anyhow::Result<Compiled> {
-    let display = Display::new();
+fn compiled(chosen: Chosen, name: &str, cache: Option<&Cache>) -> anyhow::Result<Compiled> {
+    let display = Display::new(cache.map(Cache::path));
     let source = chosen.source();
-    let progress = Progress::new(&display);
-    let compiled = compile_observed(
-        chosen.recipe.clone(),
-        &source,
-        &chosen.folder,
-        name,
-        progress,
-    );
+    let run = Run::new(Some(&display), cache);
+    let compiled = compile_run(chosen.recipe.clone(), &source, &chosen.folder, name, run);
     display.finish();
+    // What was measured is as useful after a failed gate.
+    if let Some(cache) = cache
+        && let Err(reason) = cache.write()
+    {
+        say_always(format_args!(
+            "{} cannot be written ({reason}); the next compilation measures everything anew",
+            cache.path().display()
+        ));
+    }
     Ok(compiled?)
 }
 

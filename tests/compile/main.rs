@@ -307,6 +307,19 @@ fn progress_and_the_choice_of_frames_are_reported() {
     assert_eq!(json["gate"][0]["most_worst"], 9.0);
     assert!((json["gate"][0]["most_mse"].as_f64().unwrap() - 3.24).abs() < 1e-9);
     assert_eq!(json["recipe"]["calibration"]["max_frames"], 18);
+
+    // The next compilation reuses what does not change, and makes the same engine.
+    let engine = || fs::read(folder.path().join("net.engine")).unwrap();
+    let first = engine();
+    let output = pilotage(folder.path(), &arguments);
+    let lines = String::from_utf8(output.stderr.clone()).unwrap();
+    printed(output).unwrap();
+    for stage in ["calibration", "search", "calibration table"] {
+        let reused = format!("{stage}: reused from net.compile-cache, ");
+        assert!(lines.contains(&reused), "{lines}");
+    }
+    assert!(lines.contains("gate: 2 passes, "), "{lines}");
+    assert!(engine() == first);
 }
 
 #[test]

@@ -19,6 +19,8 @@ use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions};
 use tempfile::TempDir;
 
+mod cache;
+
 /// The limits for the steering; the throttle has the defaults. Keras's form in 8 bits, with five ELUs
 /// after a padding, has three times the largest measured error.
 fn gate(name: &str, precision: &str) -> &'static str {
