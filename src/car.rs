@@ -32,6 +32,7 @@ pub use settings::{
     BackendKind, CameraSettings, CarPreset, CarSettings, ControlSetting, EngineSettings, GpuMemory,
     Kind, LogKeep, LogSettings, MixerSettings, OnGpuFailure, Settings, SimulatorSettings,
 };
+pub(crate) use validate::named_instruction_set;
 
 /// The car.toml that is used when none is given: the simulated car on the circuit `simple`.
 pub const DEFAULT: &str = include_str!("car/default.toml");
@@ -187,7 +188,10 @@ pub enum CarError {
     #[error(transparent)]
     Settings(#[from] ConfigError),
     /// No circuit of this name ships with Pilotage.
-    #[error("there is no circuit `{0}`: name one of {names}", names = Circuit::shipped_names().join(", "))]
+    #[error(
+        "there is no circuit `{0}`: {hint}",
+        hint = pilotage_config::suggest(.0, Circuit::shipped_names().iter().copied())
+    )]
     NoCircuit(String),
     /// The circuit's file is not valid.
     #[error("{path}: {reason}")]

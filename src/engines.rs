@@ -148,16 +148,13 @@ const GRACE: Duration = Duration::from_millis(2);
 const LONGEST_FILE: u64 = 1 << 30;
 
 /// Names of the compiled-in engines.
-pub fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     embedded::ENGINES.iter().map(|(name, _)| *name)
 }
 
 /// A suggestion for an unknown name.
 fn hint(name: &str) -> String {
-    match pilotage_config::nearest(name, names()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("there is {}", names().collect::<Vec<_>>().join(", ")),
-    }
+    pilotage_config::suggest(name, names())
 }
 
 /// The file of the compiled-in engine `name`.

@@ -19,7 +19,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Drive the car that --car describes; without --car, the simulated car
-    #[command(allow_negative_numbers = true)]
+    #[command(allow_negative_numbers = true, after_long_help = drive::TERMS)]
     Drive(Box<drive::Options>),
     /// Drive a car with a gamepad, and record its frames and commands in a folder; `drive --record`
     /// records an engine's drive

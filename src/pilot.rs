@@ -143,10 +143,13 @@ impl StepError {
         match self {
             Self::Camera(error) => match error {
                 CameraError::Simulation(_) => FaultDetail::GuardGone,
-                CameraError::NoFrame { .. } => FaultDetail::NoFrame,
+                CameraError::NoFrame { .. } | CameraError::NoFirstFrame { .. } => {
+                    FaultDetail::NoFrame
+                }
                 CameraError::Frozen { .. } => FaultDetail::FrozenPicture,
                 CameraError::Black { .. } => FaultDetail::BlackPicture,
                 CameraError::FrameSize { .. }
+                | CameraError::Length { .. }
                 | CameraError::Size(_)
                 | CameraError::Changed { .. }
                 | CameraError::Picture { .. } => FaultDetail::BadFrame,

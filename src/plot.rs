@@ -20,7 +20,6 @@ pub use commands::command_picture;
 pub use drive::drive_picture;
 pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
-pub(crate) use replay::is_svg;
 pub use replay::{Panel, PlottedFrame, Replayed, replay_picture, replay_svg};
 pub(crate) use sheet::is_contact_sheet;
 pub use sheet::{SheetFrame, SheetSection, sheet_picture};
@@ -66,10 +65,37 @@ pub struct NotPng;
 /// [`NotPng`] for another ending.
 pub fn png_path(text: &str) -> Result<PathBuf, NotPng> {
     let path = PathBuf::from(text);
-    let extension = path.extension();
-    match extension.is_some_and(|it| it.eq_ignore_ascii_case("png")) {
-        true => Ok(path),
-        false => Err(NotPng),
+    match is_svg(&path) {
+        Ok(false) => Ok(path),
+        _ => Err(NotPng),
+    }
+}
+
+/// A plot's name says neither that it is a PNG nor that it is an SVG.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a plot is a PNG or an SVG: end its name with .png or .svg")]
+pub struct NoPlot;
+
+/// Parses the path of a plot to write, which ends in `.png` or `.svg`: an option of the command
+/// line.
+///
+/// # Errors
+/// [`NoPlot`] for another ending.
+pub fn plot_path(text: &str) -> Result<PathBuf, NoPlot> {
+    let path = PathBuf::from(text);
+    match is_svg(&path) {
+        Ok(_) => Ok(path),
+        Err(_) => Err(NoPlot),
+    }
+}
+
+/// Whether a plot's name says SVG, else PNG.
+pub(crate) fn is_svg(file: &Path) -> Result<bool, PlotError> {
+    let extension = file.extension().and_then(|it| it.to_str()).unwrap_or("");
+    match extension.to_ascii_lowercase().as_str() {
+        "svg" => Ok(true),
+        "png" => Ok(false),
+        _ => Err(PlotError::Format(file.to_owned())),
     }
 }
 
@@ -93,7 +119,7 @@ const FOOTER: f64 = 110.0;
 const LEAST_MAP_HEIGHT: f64 = 420.0;
 const GREATEST_MAP_HEIGHT: f64 = 1100.0;
 
-/// Writes a PNG of `path` on `circuit` to `file`.
+/// Writes a PNG or an SVG of `path` on `circuit` to `file`, as its name says.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
@@ -106,7 +132,8 @@ pub fn lap_picture(
     let path = smooth(path);
     let line = centre_line(circuit);
     let view = View::of(&line, &path, circuit.road_width());
-    let mut canvas = Canvas::new(WIDTH, HEADER + view.height + FOOTER, BACKGROUND)?;
+    let height = HEADER + view.height + FOOTER;
+    let mut canvas = Canvas::named(file, WIDTH, height, BACKGROUND)?;
 
     draw_road(&mut canvas, &view, circuit, &line)?;
     let range = speed_range(&path);

@@ -87,6 +87,7 @@ fn config(source: Source) -> CameraConfig {
         height: 24,
         rate: 10.0,
         timeout: Duration::from_millis(400),
+        first_frame: None,
         frozen_frames: 3,
         black_frames: 3,
     }
@@ -112,6 +113,7 @@ fn a_command_that_writes_frames_is_a_camera() {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         format: PixelFormat::Grey8,
         planar: false,
+        stride: None,
         latency: Duration::ZERO,
     };
     camera(&mut *camera::open(&config(Source::Pipe(source))).unwrap());

@@ -349,7 +349,33 @@ fn check_only_checks() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}");
     assert!(printed.contains("still to be made"), "{printed}");
+    // A figure of eight is driven, half a circle is not.
+    let csv = |name: &str, share: f64, turns: f64, phase: f64| {
+        let points = (0..60).map(|i| f64::from(i) / 60.0 * share * std::f64::consts::TAU);
+        let lines = points.map(|t| {
+            format!(
+                "{:.3},{:.3}\n",
+                20.0 * t.sin(),
+                9.0 * (turns * t + phase).sin()
+            )
+        });
+        std::fs::write(folder.join(name), lines.collect::<String>()).unwrap();
+    };
+    csv("eight.csv", 1.0, 2.0, 0.0);
+    csv("half.csv", 0.5, 1.0, 1.57);
+    std::fs::write(&file, "[simulator]\ncircuit = \"eight.csv\"\n").unwrap();
+    let output = pilotage(&["check", file.to_str().unwrap()]);
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{warned}");
+    assert!(
+        warned.contains("eight.csv: the line crosses itself at "),
+        "{warned}"
+    );
     for (text, expected) in [
+        (
+            "[simulator]\ncircuit = \"half.csv\"\n",
+            "half.csv: the line jumps ",
+        ),
         (
             "[engine]\nname = \"pilotnett\"\n",
             ":2: `engine.name`: there is no compiled-in engine `pilotnett`: did you mean `pilotnet`?",
@@ -365,8 +391,8 @@ fn check_only_checks() {
 
 /// Before the lap, not after it.
 #[test]
-fn a_picture_that_is_no_png_is_refused_at_once() {
-    for name in ["lap.bmp", "lap", "lap.svg", ".png"] {
+fn a_plot_that_is_neither_png_nor_svg_is_refused_at_once() {
+    for name in ["lap.bmp", "lap", "lap.svgz", ".png"] {
         let message = refusal(&["drive", "--pace", "fast", "--plot", name]);
         assert!(message.contains("end its name with .png"), "{message}");
     }
@@ -381,6 +407,8 @@ fn every_car_file_that_comes_with_pilotage_is_valid() {
         let output = pilotage(&["check", file.to_str().unwrap()]);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {errors}", file.display());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(printed.contains("still to be made"), "{printed}");
         files += 1;
     }
     assert!(files >= 5);

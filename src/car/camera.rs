@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use pilotage_camera::v4l::Fourcc;
 use pilotage_camera::{CameraConfig, FolderSource, PipeSource, V4lSource};
-use pilotage_config::{ConfigError, Source, nearest};
+use pilotage_config::{ConfigError, Source, suggest};
 
 use super::range::{milliseconds, within};
 use super::settings::{CameraSettings, ControlSetting};
 use pilotage_camera as camera;
+use pilotage_vision::PixelFormat;
 
 /// The default time-out of a frame, in frame periods. It is shorter than the guard's deadline, so
 /// that the message names the camera.
@@ -22,13 +23,27 @@ const LEAST_FROZEN: u32 = 10;
 /// The largest number of arguments of a command, and the longest argument.
 const MOST_ARGUMENTS: usize = 256;
 
+/// The most bytes of padding that a row may have.
+const MOST_PADDING: usize = 4096;
+/// The program that pads rows to a multiple of 4 bytes, as GStreamer's `GstVideoInfo` states.
+const GSTREAMER: &str = "gst-launch";
+
 /// NV12 with its chroma in two planes, which only a pipe may have.
 const PLANAR: &str = "I420";
 
 /// The keys that only one kind has.
 const OWN_KEYS: [(&str, &[&str]); 3] = [
-    ("v4l", &["device", "format", "controls"]),
-    ("pipe", &["command", "format", "latency_ms"]),
+    ("v4l", &["device", "format", "controls", "first_frame_ms"]),
+    (
+        "pipe",
+        &[
+            "command",
+            "format",
+            "latency_ms",
+            "stride",
+            "first_frame_ms",
+        ],
+    ),
     ("folder", &["folder", "repeat"]),
 ];
 
@@ -41,10 +56,7 @@ pub(super) fn capture(
     let kind = written.kind.as_str();
     let kinds = ["simulator", "v4l", "pipe", "folder"];
     if !kinds.contains(&kind) {
-        let meant = nearest(kind, kinds).map_or_else(
-            || format!("name one of {}", kinds.join(", ")),
-            |meant| format!("did you mean `{meant}`?"),
-        );
+        let meant = suggest(kind, kinds);
         return Err(source.error("camera.kind", format!("there is no `{kind}`: {meant}")));
     }
     belongs(source, written)?;
@@ -75,6 +87,13 @@ pub(super) fn capture(
         height: written.height,
         rate: written.rate,
         timeout,
+        first_frame: match written.first_frame_ms {
+            Some(ms) => {
+                let ms = within(source, "camera.first_frame_ms", ms, 100.0..=120_000.0)?;
+                Some(milliseconds(ms))
+            }
+            None => None,
+        },
         frozen_frames: frames("frozen_frames", written.frozen_frames)?,
         black_frames: frames("black_frames", written.black_frames)?,
     };
@@ -85,7 +104,10 @@ pub(super) fn capture(
     };
     if let Some(format) = format {
         let fits = format.frame_len(config.width, config.height);
-        fits.map_err(|error| source.error("camera.format", error))?;
+        let len = fits.map_err(|error| source.error("camera.format", error))?;
+        if let camera::Source::Pipe(pipe) = &config.source {
+            check_rows(source, pipe, len, (config.width, config.height))?;
+        }
     }
     Ok(Some(config))
 }
@@ -99,6 +121,8 @@ fn belongs(source: &Source<'_>, written: &CameraSettings) -> Result<(), ConfigEr
         ("controls", written.controls.is_some()),
         ("command", written.command.is_some()),
         ("latency_ms", written.latency_ms.is_some()),
+        ("stride", written.stride.is_some()),
+        ("first_frame_ms", written.first_frame_ms.is_some()),
         ("folder", written.folder.is_some()),
         ("repeat", written.repeat.is_some()),
     ];
@@ -155,6 +179,7 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
         command,
         format: format.pixels(),
         planar,
+        stride: written.stride,
         latency: match written.latency_ms {
             Some(ms) => milliseconds(within(source, "camera.latency_ms", ms, 0.0..=1000.0)?),
             None => Duration::ZERO,
@@ -163,7 +188,63 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
 }
 
 fn format(source: &Source<'_>, name: &str) -> Result<Fourcc, ConfigError> {
-    Fourcc::from_str(name).map_err(|error| source.error("camera.format", error))
+    Fourcc::from_str(name).map_err(|_| {
+        let known = Fourcc::ALL.map(|format| format.to_string());
+        let known = known.iter().map(String::as_str).chain([PLANAR]);
+        let meant = suggest(name, known);
+        source.error(
+            "camera.format",
+            format!("there is no format `{name}`: {meant}"),
+        )
+    })
+}
+
+/// Checks the bytes of a row against `stride`, and against the padding that GStreamer is known to
+/// add. `len` is the length of a frame without padding.
+fn check_rows(
+    source: &Source<'_>,
+    pipe: &PipeSource,
+    len: usize,
+    (width, height): (u32, u32),
+) -> Result<(), ConfigError> {
+    let rows = match pipe.format {
+        PixelFormat::Nv12 => height + height / 2,
+        _ => height,
+    };
+    let row = len / rows as usize;
+    if let Some(stride) = pipe.stride {
+        let padded = row..=row + MOST_PADDING;
+        if !padded.contains(&(stride as usize)) || (pipe.planar && stride % 2 != 0) {
+            let even = if pipe.planar {
+                ", and even for I420"
+            } else {
+                ""
+            };
+            let problem = format!(
+                "must be {row} (the bytes of a row without padding) to {}{even}, not {stride}",
+                row + MOST_PADDING
+            );
+            return Err(source.error("camera.stride", problem));
+        }
+        return Ok(());
+    }
+    let is_gstreamer = pipe.command.iter().any(|part| part.contains(GSTREAMER));
+    if is_gstreamer && pipe.planar && width % 8 != 0 {
+        let problem = format!(
+            "is {width}, and GStreamer pads the rows of I420 unless it is a multiple of 8; use one, \
+             or NV12"
+        );
+        return Err(source.error("camera.width", problem));
+    }
+    if is_gstreamer && row % 4 != 0 {
+        let padded = row.next_multiple_of(4);
+        let problem = format!(
+            "is {width}, so a row has {row} bytes, and GStreamer pads rows to a multiple of 4: set \
+             `stride = {padded}`, or a width whose rows need no padding"
+        );
+        return Err(source.error("camera.width", problem));
+    }
+    Ok(())
 }
 
 /// The text of a key that this kind requires.

@@ -1,6 +1,6 @@
 //! Loads a circuit by its name.
 
-use pilotage_simulator::{Circuit, CsvOptions};
+use pilotage_simulator::{Circuit, Crossing, CsvOptions};
 
 use super::{CarError, CircuitSource, Simulator};
 
@@ -26,10 +26,23 @@ pub(super) fn make(simulator: &Simulator) -> Result<Circuit, CarError> {
             } else {
                 Circuit::from_toml(&text)
             };
-            read.map_err(|reason| CarError::Circuit {
+            let circuit = read.map_err(|reason| CarError::Circuit {
                 path: path.clone(),
                 reason,
-            })?
+            })?;
+            // A figure of eight is driven.
+            if let Some(Crossing { at, along }) = circuit.crossing() {
+                pilotage_console::say(format_args!(
+                    "warning: {}: the line crosses itself at {:.2}, {:.2}, {:.1} m and {:.1} m after \
+                     its start; if it should not, check the columns and the order of the points",
+                    path.display(),
+                    at[0],
+                    at[1],
+                    along[0],
+                    along[1]
+                ));
+            }
+            circuit
         }
     };
     let circuit = match simulator.road_width {

@@ -98,6 +98,10 @@ pub struct CameraSettings {
     pub command: Option<Vec<String>>,
     /// For `pipe`: milliseconds from a frame's capture to the arrival of its first byte.
     pub latency_ms: Option<f64>,
+    /// For `pipe`: bytes from one row to the next; `None` without padding.
+    pub stride: Option<u32>,
+    /// For `v4l` and `pipe`: milliseconds from opening the camera to its first frame, at most.
+    pub first_frame_ms: Option<f64>,
     /// For `folder`: the folder of the pictures.
     pub folder: Option<String>,
     /// For `folder`: whether to start over after the last picture.
@@ -323,6 +327,8 @@ impl Default for CameraSettings {
             controls: None,
             command: None,
             latency_ms: None,
+            stride: None,
+            first_frame_ms: None,
             folder: None,
             repeat: None,
             timeout_ms: None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, Source, nearest, suggest};
 use pilotage_drivelog::Keep;
 use pilotage_engine::{InstructionSet, UnknownInstructionSet};
 use pilotage_guard::{Limits, drivers};
@@ -145,10 +145,21 @@ fn instruction_set(
     source: &Source<'_>,
     engine: &EngineSettings,
 ) -> Result<Option<InstructionSet>, ConfigError> {
-    let named = engine.instruction_set.as_deref().map(str::parse);
+    let named = engine.instruction_set.as_deref().map(named_instruction_set);
     named
         .transpose()
-        .map_err(|error: UnknownInstructionSet| source.error("engine.instruction_set", error))
+        .map_err(|error| source.error("engine.instruction_set", error))
+}
+
+/// The instruction set with this name; the error suggests a similar one, or lists the machine's.
+pub(crate) fn named_instruction_set(name: &str) -> Result<InstructionSet, String> {
+    name.parse().map_err(|error: UnknownInstructionSet| {
+        let known = InstructionSet::ALL.iter().map(|set| set.name());
+        match nearest(name, known) {
+            Some(meant) => format!("there is no instruction set `{name}`: did you mean `{meant}`?"),
+            None => error.to_string(),
+        }
+    })
 }
 
 /// The CPU must still have time to answer a frame that the GPU does not answer in time.
@@ -290,15 +301,15 @@ fn circuit(
     if extension.is_some_and(|extension| extension == "toml" || extension == "csv") {
         return Ok(CircuitSource::File(folder.join(written)));
     }
-    let names = Circuit::shipped_names();
-    if names.contains(&written) {
+    let names = Circuit::shipped_names().iter().copied();
+    if names.clone().any(|name| name == written) {
         return Ok(CircuitSource::Shipped(written.to_owned()));
     }
     Err(source.error(
         "simulator.circuit",
         format!(
-            "there is no circuit `{written}`: name one of {}, or `random`, or a .toml or .csv file",
-            names.join(", ")
+            "there is no circuit `{written}`: {} (or a .toml or .csv file)",
+            suggest(written, names.chain(["random"]))
         ),
     ))
 }

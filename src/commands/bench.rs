@@ -42,10 +42,10 @@ pub struct Options {
     threads: usize,
     /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
     /// available if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::car::named_instruction_set)]
     instruction_set: Option<InstructionSet>,
     /// Draw the time of each inference, and the distribution of the times
-    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
+    #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     picture: Option<PathBuf>,
     /// Print everything as JSON
     #[arg(long)]

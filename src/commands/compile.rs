@@ -6,34 +6,39 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use pilotage_compiler::{
-    CalibrationMethod, CalibrationRecipe, Compiled, DraftOptions, GateLimits, LayerTable,
-    OnGateFailure, Precision, Progress, Recipe, ThrottleRecipe, compile_observed, draft,
-    read_recipe_text,
+    Cache, CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Run,
+    compile_run,
 };
-use pilotage_config::{Source, write_atomically};
-use pilotage_console::print;
+use pilotage_config::write_atomically;
+use pilotage_console::{print, say_always};
 use pilotage_engine::{Bundle, Meaning};
 use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;
 
 use progress::Display;
+use recipe::Chosen;
 
 use super::inspect::table;
 use crate::plot;
 
 mod machine;
 mod progress;
+mod recipe;
 
 /// The root mean squared error that --gate allows, as a share of the error of a single frame; as in
 /// the defaults.
 const ROOT_OF_WORST: f64 = 0.2;
 
+/// The ending of the file that keeps what was measured for the next compilation.
+const CACHE: &str = "compile-cache";
+
 /// Options of `pilotage compile`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// A recipe (docs/recipes.md), or an ONNX model, for which a recipe is made. With
-    /// --for-this-machine also an engine file, or nothing for the compiled-in engine
+    /// A recipe (docs/recipes.md), or an ONNX model: one of pilotage-training has its recipe in it,
+    /// for another one is made. With --for-this-machine also an engine file, or nothing for the
+    /// compiled-in engine
     #[arg(
         value_name = "RECIPE.toml|MODEL.onnx|FILE.engine",
         required_unless_present = "for_this_machine"
@@ -57,8 +62,8 @@ pub struct Options {
     /// For a model: the meaning of its outputs, in order: steering, throttle, speed, yaw_rate or -
     #[arg(long, value_name = "MEANING,..", value_delimiter = ',')]
     outputs: Vec<String>,
-    /// For a model, needed: where the engine may drive. `physical` if it was trained on pictures of
-    /// the car's camera, `simulated` if in the simulator
+    /// For a model without a recipe, needed: where the engine may drive. `physical` if it was trained
+    /// on pictures of the car's camera, `simulated` if in the simulator
     #[arg(long, value_parser = spelled::<Domain>)]
     domain: Option<Domain>,
     /// For a model that only steers: the throttle to drive with, above 0 and at most 1
@@ -77,17 +82,21 @@ pub struct Options {
     /// floating point until the error is small enough
     #[arg(long, value_name = "WHAT", value_parser = spelled::<OnGateFailure>)]
     on_gate_failure: Option<OnGateFailure>,
-    /// For a model: write the recipe that is made for it to this file
+    /// For a model: write its recipe, or the one that is made for it, to this file
     #[arg(long, value_name = "FILE")]
     save_recipe: Option<PathBuf>,
     /// Write the sections for other runtimes, such as the QDQ model, to this folder
     #[arg(long, value_name = "FOLDER")]
     export: Option<PathBuf>,
+    /// Measure everything anew, and keep nothing for the next compilation (NAME.compile-cache beside
+    /// the engine file)
+    #[arg(long)]
+    no_cache: bool,
     /// Print the quantisation error of each layer
     #[arg(long)]
     report: bool,
     /// Draw the quantisation error of each layer
-    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
+    #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     report_picture: Option<PathBuf>,
     /// Also build the TensorRT plan for this machine's GPU, validate it and keep it; compiles the
     /// shim for TensorRT first if there is none (as root)
@@ -138,14 +147,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => PathBuf::from(format!("{}.engine", stem(made))),
     };
     let name = stem(&out);
-    let compiled = match extension(made).to_str() {
-        Some("toml") => from_recipe(options, made, &name)?,
-        Some("onnx") => from_model(options, made, &name)?,
-        _ => bail!(
-            "{}: neither a recipe (.toml) nor a model (.onnx)",
-            made.display()
-        ),
-    };
+    let chosen = recipe::choose(options, made)?;
+    let cache = cache(options, &chosen, &out);
+    let compiled = compiled(chosen, &name, cache.as_ref())?;
     for warning in &compiled.warnings {
         pilotage_console::say(format_args!("warning: {warning}"));
     }
@@ -165,120 +169,46 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn from_recipe(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
-    for (given, option) in [
-        (!options.outputs.is_empty(), "--outputs"),
-        (options.domain.is_some(), "--domain"),
-        (options.save_recipe.is_some(), "--save-recipe"),
-    ] {
-        if given {
-            bail!("{option} is for models; a recipe has this setting itself");
-        }
+/// What earlier compilations of this engine measured, in a file beside it. `None` if nothing is to be
+/// kept, or nothing is measured.
+fn cache(options: &Options, chosen: &Chosen, out: &Path) -> Option<Cache> {
+    if options.no_cache || chosen.recipe.calibration.is_none() {
+        return None;
     }
-    let text = read_recipe_text(path)?;
-    let file = path.display().to_string();
-    let source = Source::new(&file, &text);
-    let mut recipe: Recipe = source.parse()?;
-    if let Some(precision) = options.precision {
-        recipe.precision = precision;
+    let program = std::env::current_exe().ok()?;
+    let cache = Cache::read(&out.with_extension(CACHE), &program).ok()?;
+    if cache.is_damaged() {
+        say_always(format_args!(
+            "{}: damaged or of another version of pilotage; it is not used, and made anew",
+            cache.path().display()
+        ));
     }
-    if let Some(constant) = options.throttle {
-        recipe.throttle = Some(ThrottleRecipe { constant });
-    }
-    if let Some(folder) = &options.calibration {
-        let frames = absolute(folder)?;
-        recipe.calibration = Some(match recipe.calibration.take() {
-            Some(settings) => CalibrationRecipe { frames, ..settings },
-            None => CalibrationRecipe::new(frames),
-        });
-    }
-    set_calibration(options, recipe.calibration.as_mut())?;
-    if let Some(what) = options.on_gate_failure {
-        recipe.on_gate_failure = what;
-    }
-    for (meaning, limits) in &options.gate {
-        let mut outputs = recipe.output.iter_mut();
-        match outputs.find(|output| output.meaning == *meaning) {
-            Some(output) => output.gate = *limits,
-            None => bail!(
-                "--gate {}: no [[output]] of the recipe has this meaning",
-                meaning.name()
-            ),
-        }
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    observed(recipe, &source, folder, name)
-}
-
-fn from_model(options: &Options, path: &Path, name: &str) -> anyhow::Result<Compiled> {
-    let precision = match (options.precision, &options.calibration) {
-        (Some(precision), _) => precision,
-        (None, Some(_)) => Precision::Int8,
-        (None, None) => Precision::Fp32,
-    };
-    let meanings = options.outputs.iter().map(|text| match text.as_str() {
-        "-" => Ok(None),
-        text => spelled::<Meaning>(text).map(Some),
-    });
-    let meanings: Result<Vec<_>, String> = meanings.collect();
-    let frames = options.calibration.as_deref().map(absolute).transpose()?;
-    let mut calibration = frames.map(CalibrationRecipe::new);
-    set_calibration(options, calibration.as_mut())?;
-    let drafted = DraftOptions {
-        meanings: meanings.map_err(anyhow::Error::msg).context("--outputs")?,
-        precision,
-        domain: options.domain,
-        throttle: options.throttle,
-        on_gate_failure: options.on_gate_failure.unwrap_or_default(),
-        gate: options.gate.iter().copied().collect(),
-        calibration,
-    };
-    let text = draft(path, &absolute(path)?, &drafted)?;
-    if let Some(file) = &options.save_recipe {
-        write_atomically(file, text.as_bytes())?;
-    }
-    let file = format!("the recipe for {}", path.display());
-    let source = Source::new(&file, &text);
-    observed(source.parse()?, &source, Path::new(""), name)
-}
-
-/// Replaces the settings of the calibration that have an option.
-fn set_calibration(
-    options: &Options,
-    calibration: Option<&mut CalibrationRecipe>,
-) -> anyhow::Result<()> {
-    match calibration {
-        Some(settings) => {
-            settings.method = options.method.unwrap_or(settings.method);
-            settings.max_frames = options.max_frames.unwrap_or(settings.max_frames);
-        }
-        None if options.method.is_some() => {
-            bail!("--method needs frames: --calibration FOLDER")
-        }
-        None if options.max_frames.is_some() => {
-            bail!("--max-frames needs frames: --calibration FOLDER")
-        }
-        None => {}
-    }
-    Ok(())
+    Some(cache)
 }
 
 /// Compiles, and shows the progress.
-fn observed(
-    recipe: Recipe,
-    source: &Source<'_>,
-    folder: &Path,
-    name: &str,
-) -> anyhow::Result<Compiled> {
-    let display = Display::new();
-    let compiled = compile_observed(recipe, source, folder, name, Progress::new(&display));
+fn compiled(chosen: Chosen, name: &str, cache: Option<&Cache>) -> anyhow::Result<Compiled> {
+    let display = Display::new(cache.map(Cache::path));
+    let source = chosen.source();
+    let run = Run::new(Some(&display), cache);
+    let compiled = compile_run(chosen.recipe.clone(), &source, &chosen.folder, name, run);
     display.finish();
+    // What was measured is as useful after a failed gate.
+    if let Some(cache) = cache
+        && let Err(reason) = cache.write()
+    {
+        say_always(format_args!(
+            "{} cannot be written ({reason}); the next compilation measures everything anew",
+            cache.path().display()
+        ));
+    }
     Ok(compiled?)
 }
 
 /// Parses a value as recipes write it; the error lists the valid ones.
 fn spelled<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+    let value = serde_json::from_value(text.into());
+    value.map_err(|error: serde_json::Error| pilotage_config::explain_variant(&error))
 }
 
 fn gate(text: &str) -> Result<(Meaning, GateLimits), String> {
@@ -305,10 +235,6 @@ fn throttle(text: &str) -> Result<f32, String> {
         Ok(throttle) if throttle > 0.0 && throttle <= 1.0 => Ok(throttle),
         _ => Err("must be a number above 0 and at most 1".to_owned()),
     }
-}
-
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| path.display().to_string())
 }
 
 /// Writes the sections that are files for other programs.

@@ -12,6 +12,23 @@ use crate::car::{BackendKind, Car, CarPreset, EngineSettings, GamepadSettings, K
 use crate::drive::{self, LogRequest, RecordingRequest, Request, Start};
 use crate::simulation::Pace;
 
+/// What the figures of the report mean, for `--help`; docs/getting-started.md has the same.
+pub const TERMS: &str = "\
+The report at the end (docs/getting-started.md, \"The report\"):
+  median, p99, max       half of all values are at most the median, 99 of 100 at most p99
+  lateral deviation      distance from the painted line
+  position deviation MAE mean of 1000^d over the points of --reference (or of the line), d metres
+                         from the driven path: 1 is the best
+  suddenness             mean change of the commands in a twentieth of a second: 0 is the smoothest
+  capture to guard       from a frame's capture until the guard has its command
+  frame to command       the part of it that vision and inference take
+  brain iteration frequency
+                         frames a second that the loop could answer
+  frames                 seen: answered; passed over: a newer one was there; lost: missing in the
+                         camera's numbers; broken: damaged, or of another length
+  guard                  refused: outside the limits or too late; dropped: the guard did not take
+                         them in time; stops: how often the car was put into failsafe";
+
 /// Options of `pilotage drive`; each overrides car.toml.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct Options {
@@ -29,7 +46,7 @@ pub struct Options {
     pub threads: Option<usize>,
     /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
     /// available if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::car::named_instruction_set)]
     pub instruction_set: Option<InstructionSet>,
     /// What runs the engine
     #[arg(long, value_enum)]
@@ -56,8 +73,8 @@ pub struct Options {
     /// The drive log
     #[command(flatten)]
     pub log: LogOptions,
-    /// Draw the driven path to this PNG; for a physical car the commands over time
-    #[arg(long, value_name = "FILE.png", value_parser = crate::plot::png_path)]
+    /// Draw the driven path to this PNG or SVG; for a physical car the commands over time
+    #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     pub plot: Option<PathBuf>,
 }
 

@@ -15,7 +15,7 @@ pub struct Options {
     log: Option<PathBuf>,
     /// Draw the seconds before to this PNG: stage times against the deadline, commands asked and
     /// granted, pictures of the camera
-    #[arg(long, value_name = "OUT.png")]
+    #[arg(long, value_name = "OUT.png", value_parser = plot::png_path)]
     picture: Option<PathBuf>,
 }
 

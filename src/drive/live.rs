@@ -105,7 +105,7 @@ impl LiveLine {
         let printer = (enabled && io::stderr().is_terminal()).then(|| {
             let shared = Arc::clone(&shared);
             // If the line cannot be shown any more, the drive continues.
-            let work = move || drop(print(&shared, write_to_stderr));
+            let work = move || drop(print(&shared, columns, write_to_stderr));
             let printer = std::thread::Builder::new().name("live line".to_owned());
             printer.spawn(work).ok()
         });
@@ -163,6 +163,11 @@ impl Drop for LiveLine {
     }
 }
 
+/// Moves to the start of the terminal's line and clears it, as a message does before its text: no
+/// message shares a line with this one.
+const CLEAR: &str = "\r\x1b[2K";
+/// The width of a terminal that does not state its own.
+const USUAL_WIDTH: usize = 80;
 const EVERY: Duration = Duration::from_millis(100);
 /// How long the end waits for a printer that a stalled terminal blocks.
 const STALLED: Duration = Duration::from_millis(100);
@@ -175,41 +180,91 @@ fn wait_for(printer: &JoinHandle<()>) {
 }
 
 /// Shows the line until it is done, or cannot be shown any more. Each line is one write.
-fn print(shared: &Shared, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn print(
+    shared: &Shared,
+    width: impl Fn() -> usize,
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut line = String::new();
     while !shared.done.load(Ordering::Relaxed) {
         line.clear();
         // Writing to a String does not fail.
-        let _ = render(shared, &mut line);
+        let _ = render(shared, width(), &mut line);
         write(line.as_bytes())?;
         std::thread::park_timeout(EVERY);
     }
-    write(b"\r\x1b[2K")
+    write(CLEAR.as_bytes())
 }
 
-fn render(shared: &Shared, line: &mut String) -> std::fmt::Result {
+/// The columns of the terminal; read each time, since a phone is turned.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr());
+    match size.map(|size| size.ws_col) {
+        Ok(0) | Err(_) => USUAL_WIDTH,
+        Ok(columns) => columns.into(),
+    }
+}
+
+/// Clears the terminal's line and writes what is shown. The line never reaches the last column, where
+/// some terminals begin another line: that one would stay.
+fn render(shared: &Shared, width: usize, line: &mut String) -> std::fmt::Result {
     let load = |slot: &AtomicU32| f32::from_bits(slot.load(Ordering::Relaxed));
     let [first, second, third] = [0, 1, 2].map(|index| load(&shared.progress[index]));
     let what = shared.what.load(Ordering::Relaxed);
-    match STATES.get(usize::from(what)) {
+    let state = STATES.get(usize::from(what));
+    let source = shared.source.load(Ordering::Relaxed);
+    let by = SOURCES.get(usize::from(source)).copied().unwrap_or("");
+    let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
+    let times = source < BY_HAND;
+
+    let room = width.saturating_sub(1);
+    line.push_str(CLEAR);
+    let begin = line.len();
+    match state {
         Some(state) => write!(
             line,
-            "\r\x1b[2K{state:<8}   steering {first:+.2}   throttle {second:+.2}"
+            "{state:<8}   steering {first:+.2}   throttle {second:+.2}"
         )?,
         None => write!(
             line,
-            "\r\x1b[2Klap {:5.1} %   {second:5.2} m/s   {third:+.3} m off the line",
+            "lap {:5.1} %   {second:5.2} m/s   {third:+.3} m off the line",
             first * 100.0
         )?,
     }
-    let source = shared.source.load(Ordering::Relaxed);
-    let by = SOURCES.get(usize::from(source)).copied().unwrap_or("");
     write!(line, "   {by}")?;
-    if source >= BY_HAND {
+    if times {
+        write!(line, " {inference:4.0} us   loop p99 {p99:5.0} us")?;
+    }
+    if line.len() - begin <= room {
         return Ok(());
     }
-    let (inference, p99) = (load(&shared.inference), load(&shared.loop_p99));
-    write!(line, " {inference:4.0} us   loop p99 {p99:5.0} us")
+
+    // The most important first; what does not fit is left out.
+    line.truncate(begin);
+    match state {
+        Some(state) => line.push_str(state),
+        None => write!(line, "{:.1} %", first * 100.0)?,
+    }
+    let numbers = match state {
+        Some(_) => [
+            format!("steer {first:+.2}"),
+            format!("throttle {second:+.2}"),
+        ],
+        None => [format!("{second:.2} m/s"), format!("{third:+.2} m")],
+    };
+    let times = times.then(|| [format!("{inference:.0} us"), format!("p99 {p99:.0} us")]);
+    let by = std::iter::once(by.to_owned());
+    for part in by.chain(numbers).chain(times.into_iter().flatten()) {
+        let used = line.len() - begin;
+        if used + 2 + part.len() > room {
+            break;
+        }
+        line.push_str("  ");
+        line.push_str(&part);
+    }
+    // All of it is ASCII.
+    line.truncate(begin + room);
+    Ok(())
 }
 
 fn place(state: &State) -> u8 {
@@ -237,7 +292,7 @@ mod tests {
                     let _ = stalled.recv();
                     Ok(())
                 };
-                drop(print(&shared, blocks));
+                drop(print(&shared, || 80, blocks));
             })
         };
         let line = LiveLine {
@@ -254,21 +309,25 @@ mod tests {
     fn a_write_that_fails_ends_the_live_line() {
         let shared = Shared::default();
         let mut writes = 0;
-        let ended = print(&shared, |_| {
-            writes += 1;
-            Err(io::ErrorKind::BrokenPipe.into())
-        });
+        let ended = print(
+            &shared,
+            || 80,
+            |_| {
+                writes += 1;
+                Err(io::ErrorKind::BrokenPipe.into())
+            },
+        );
         assert_eq!((ended.is_err(), writes), (true, 1));
     }
 
     #[test]
     fn the_line_shows_what_was_stored() {
         let line = LiveLine::start(false);
-        let shown = |view: View| {
+        let shown = |view: View, width| {
             line.show(view);
             let mut text = String::new();
-            render(&line.shared, &mut text).unwrap();
-            text
+            render(&line.shared, width, &mut text).unwrap();
+            text.strip_prefix(CLEAR).unwrap().to_owned()
         };
         let disarmed = Progress::Command {
             state: State::Disarmed,
@@ -303,8 +362,36 @@ mod tests {
                  not tested",
             ),
         ] {
-            let text = shown(View { progress, source });
+            let view = View { progress, source };
+            let text = shown(view, 120);
             assert!(text.ends_with(expected), "{text}");
+            for width in 0..120 {
+                let text = shown(view, width);
+                assert!(text.len() < width.max(1), "{width}: {text}");
+                assert!(!text.contains(['\n', '\r']), "{text}");
+            }
+        }
+        let view = |progress, source| View { progress, source };
+        for (view, width, expected) in [
+            (
+                view(disarmed, fallback),
+                40,
+                "disarmed  FALLBACK  steer +0.50",
+            ),
+            (
+                view(disarmed, fallback),
+                48,
+                "disarmed  FALLBACK  steer +0.50  throttle -0.25",
+            ),
+            (
+                view(lap, fallback),
+                48,
+                "50.0 %  FALLBACK  4.00 m/s  -0.10 m  120 us",
+            ),
+            (view(lap, hand(true, true)), 10, "50.0 %"),
+            (view(disarmed, fallback), 5, "disa"),
+        ] {
+            assert_eq!(shown(view, width), expected);
         }
     }
 }

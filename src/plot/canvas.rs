@@ -14,8 +14,8 @@ use plotters::style::{Color, FontStyle, IntoFont, RGBColor, TextStyle, register_
 use svg::Document;
 use svg::node::element::{self, Polyline, Rectangle};
 
-use super::PlotError;
 use super::palette::Colour;
+use super::{PlotError, is_svg};
 
 /// Drawn pixels per saved pixel, along each side.
 const FINENESS: u32 = 3;
@@ -52,6 +52,19 @@ enum Surface {
 }
 
 impl Canvas {
+    /// A bitmap or an SVG, as the name of `file` says.
+    pub(super) fn named(
+        file: &Path,
+        width: f64,
+        height: f64,
+        background: Colour,
+    ) -> Result<Self, PlotError> {
+        match is_svg(file)? {
+            true => Ok(Self::vector(width, height, background)),
+            false => Self::new(width, height, background),
+        }
+    }
+
     /// A bitmap.
     pub(super) fn new(width: f64, height: f64, background: Colour) -> Result<Self, PlotError> {
         load_font()?;

@@ -17,13 +17,13 @@ const PANELS: [(&str, f64, f64); 2] = [
     ("throttle", HEADER + 350.0, HEADER + 620.0),
 ];
 
-/// Writes a PNG of steering and throttle over time. The background is lighter while the guard let
+/// Writes a PNG or an SVG, as the file's name says, of steering and throttle over time. The background is lighter while the guard let
 /// the commands drive the car.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
 pub fn command_picture(file: &Path, spans: &[Span], caption: &Caption) -> Result<(), PlotError> {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND)?;
+    let mut canvas = Canvas::named(file, WIDTH, HEIGHT, BACKGROUND)?;
     draw_header(&mut canvas, caption)?;
     let longest = spans.last().map_or(0.0, |span| span.start).max(1e-3);
     let column = |seconds: f64| RUN.0 + (RUN.1 - RUN.0) * (seconds / longest).clamp(0.0, 1.0);

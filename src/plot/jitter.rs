@@ -35,13 +35,13 @@ const DARKEST: f64 = 0.25;
 /// The least distance between the names of percentiles.
 const LINE: f64 = 25.0;
 
-/// Writes a PNG: the time of each inference over the run, and beside it the number of inferences
+/// Writes a PNG or an SVG, as the file's name says: the time of each inference over the run, and beside it the number of inferences
 /// that took longer than each time.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written; see [`PlotError`].
 pub fn jitter_picture(file: &Path, jitter: &Jitter<'_>) -> Result<(), PlotError> {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, BACKGROUND)?;
+    let mut canvas = Canvas::named(file, WIDTH, HEIGHT, BACKGROUND)?;
     let figures = jitter.percentiles.iter();
     draw_header(
         &mut canvas,

@@ -24,7 +24,7 @@ const POOR: f64 = 15.0;
 /// The largest number of layers that are drawn.
 const MOST: usize = 80;
 
-/// Writes a PNG: for each layer its ratio of signal to quantisation noise, and the share of the
+/// Writes a PNG or an SVG, as the file's name says: for each layer its ratio of signal to quantisation noise, and the share of the
 /// calibration range that is kept.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ const MOST: usize = 80;
 pub fn layer_picture(file: &Path, title: &str, layers: &[LayerReport]) -> Result<(), PlotError> {
     let shown = &layers[..layers.len().min(MOST)];
     let height = HEADER + ROW * shown.len() as f64 + FOOTER;
-    let mut canvas = Canvas::new(WIDTH, height, BACKGROUND)?;
+    let mut canvas = Canvas::named(file, WIDTH, height, BACKGROUND)?;
     let (left, right) = (Align::Left, Align::Right);
     let (regular, bold) = (Weight::Regular, Weight::Bold);
     canvas.text(title, [MARGIN, 44.0], 34.0, bold, left, FIGURE)?;

@@ -57,10 +57,7 @@ const CELL: f64 = 3.0;
 /// Fails if the name is of another format, or the file cannot be written.
 pub fn replay_picture(file: &Path, replayed: &Replayed<'_>) -> Result<(), PlotError> {
     let (width, height) = (WIDTH, height(replayed));
-    let mut canvas = match is_svg(file)? {
-        true => Canvas::vector(width, height, BACKGROUND),
-        false => Canvas::new(width, height, BACKGROUND)?,
-    };
+    let mut canvas = Canvas::named(file, width, height, BACKGROUND)?;
     draw(&mut canvas, replayed)?;
     canvas.save(file)
 }
@@ -73,16 +70,6 @@ pub fn replay_svg(replayed: &Replayed<'_>) -> Result<String, PlotError> {
     let mut canvas = Canvas::vector(WIDTH, height(replayed), BACKGROUND);
     draw(&mut canvas, replayed)?;
     Ok(canvas.into_svg())
-}
-
-/// Whether a plot's name says SVG, else PNG.
-pub(crate) fn is_svg(file: &Path) -> Result<bool, PlotError> {
-    let extension = file.extension().and_then(|it| it.to_str()).unwrap_or("");
-    match extension.to_ascii_lowercase().as_str() {
-        "svg" => Ok(true),
-        "png" => Ok(false),
-        _ => Err(PlotError::Format(file.to_owned())),
-    }
 }
 
 fn height(replayed: &Replayed<'_>) -> f64 {

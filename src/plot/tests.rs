@@ -115,6 +115,20 @@ fn arbitrary_paths_can_be_drawn() {
 }
 
 #[test]
+fn the_name_of_the_file_decides_the_format() {
+    let file = file("path").with_extension("SVG");
+    lap_picture(&file, &ring(), &lap(0.5), &caption(true)).unwrap();
+    let drawn = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(drawn.starts_with("<svg"), "{drawn:.80}");
+    // The path in its colours, and the caption.
+    assert!(drawn.matches("<polyline").count() > 4);
+    assert!(drawn.contains("12.34 s"));
+    let error = lap_picture(Path::new("lap.pdf"), &ring(), &[], &caption(true)).unwrap_err();
+    assert!(matches!(error, PlotError::Format(_)), "{error}");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_named() {
     let file = file("no/such/folder");
     let error = lap_picture(&file, &ring(), &lap(1.0), &caption(true)).unwrap_err();
@@ -165,5 +179,7 @@ fn the_picture_of_a_physical_drive_shows_its_commands() {
         assert!((column - 5..column + 5).any(|x| at(x, y) == curve), "{y}");
     }
     // Nothing was commanded: there is no curve, and no panic.
-    command_picture(Path::new("/dev/null"), &[], &caption(true)).unwrap();
+    let empty = self::file("empty");
+    command_picture(&empty, &[], &caption(true)).unwrap();
+    std::fs::remove_file(empty).unwrap();
 }

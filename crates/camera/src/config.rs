@@ -18,6 +18,9 @@ pub struct CameraConfig {
     pub rate: f64,
     /// The longest time for a frame; beyond it, the read fails.
     pub timeout: Duration,
+    /// The longest time from opening the camera to its first frame; beyond it, the camera is opened
+    /// again. `None` for the default of the kind.
+    pub first_frame: Option<Duration>,
     /// How many identical frames count as a frozen picture; 0 disables the check.
     pub frozen_frames: u32,
     /// How many black frames count as a fault; 0 disables the check.
@@ -56,6 +59,9 @@ pub struct PipeSource {
     /// Whether the chroma of an NV12 frame arrives as two planes, blue before red (I420, which
     /// rpicam-vid calls yuv420). The camera interleaves them.
     pub planar: bool,
+    /// Bytes from one row to the next, if rows are padded. With `planar` a row of chroma has half as
+    /// many.
+    pub stride: Option<u32>,
     /// The time from a frame's capture to the arrival of its first byte.
     pub latency: Duration,
 }

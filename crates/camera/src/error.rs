@@ -97,6 +97,32 @@ pub enum CameraError {
         /// What came instead; may be empty.
         hint: &'static str,
     },
+    /// The camera was opened, and no frame ever came.
+    #[error(
+        "{camera} gave no first frame in {:.1} s; if it needs longer to start, set \
+         `camera.first_frame_ms` in car.toml", waited.as_secs_f64()
+    )]
+    NoFirstFrame {
+        /// The camera.
+        camera: String,
+        /// The waiting time.
+        waited: Duration,
+    },
+    /// A command's frames have another length.
+    #[error(
+        "`{command}` writes {bytes} bytes a frame, but `camera.width`, `height` and `format` make \
+         {expected}{hint}"
+    )]
+    Length {
+        /// The program.
+        command: String,
+        /// Bytes between two pauses.
+        bytes: usize,
+        /// Bytes of a frame.
+        expected: usize,
+        /// How to fix it.
+        hint: String,
+    },
     /// The device was unplugged, or fails.
     #[error("{camera} is gone or fails: {reason}")]
     Gone {

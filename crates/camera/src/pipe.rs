@@ -7,6 +7,7 @@
 //! frame.
 
 mod assemble;
+mod rows;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -26,6 +27,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::config::{CameraConfig, PipeSource};
 use super::{Camera, CameraError, Counters, Patience};
 use assemble::Assembler;
+use rows::Rows;
 
 /// How often the reading thread checks whether to end.
 const POLL_INTERVAL: Timespec = Timespec {
@@ -37,10 +39,9 @@ const PIPE: usize = 1 << 20;
 /// GStreamer without a registry scans its plugins, then NVIDIA's daemon starts the sensor.
 /// nvarguscamerasrc itself waits up to 5 s for a frame: a command that is restarted earlier does
 /// not report what is wrong.
-const PATIENCE: Patience = Patience {
-    first_frame: Duration::from_secs(15),
-    frame: Duration::from_secs(6),
-};
+const FIRST_FRAME: Duration = Duration::from_secs(15);
+/// The same for later frames.
+const LATER_FRAME: Duration = Duration::from_secs(6);
 /// How long the command may take to end after SIGINT. NVIDIA's daemon keeps the session of a
 /// program that was killed, and may not open the camera again.
 const END: Duration = Duration::from_secs(2);
@@ -56,11 +57,12 @@ pub struct PipeCamera {
     /// The buffer that is swapped with the newest frame.
     spare: Vec<u8>,
     format: PixelFormat,
-    planar: bool,
+    rows: Rows,
     latency: Duration,
     size: (u32, u32),
     period: Duration,
     timeout: Duration,
+    patience: Patience,
     counters: Counters,
 }
 
@@ -80,6 +82,8 @@ struct Newest {
     fresh: bool,
     skipped: u64,
     broken: u64,
+    /// As [`Assembler::misfit`].
+    misfit: Option<usize>,
     ended: bool,
 }
 
@@ -95,7 +99,9 @@ impl PipeCamera {
     /// # Errors
     /// Fails if the command cannot be started, or the size does not fit the pixel format.
     pub fn start(source: &PipeSource, config: &CameraConfig) -> Result<Self, CameraError> {
-        let len = source.format.frame_len(config.width, config.height)?;
+        let size = (config.width, config.height);
+        let rows = Rows::new(source.format, source.planar, size, source.stride)?;
+        let len = rows.len();
         let command = source.command.join(" ");
         let failed = |reason| CameraError::Start {
             command: command.clone(),
@@ -136,13 +142,34 @@ impl PipeCamera {
             shared,
             spare: vec![0; len],
             format: source.format,
-            planar: source.planar,
+            rows,
             latency: source.latency,
-            size: (config.width, config.height),
+            size,
             period: config.period(),
             timeout: config.timeout,
+            patience: Patience {
+                first_frame: config.first_frame.unwrap_or(FIRST_FRAME),
+                frame: LATER_FRAME,
+            },
             counters: Counters::default(),
         })
+    }
+
+    /// The command's frames have another length than expected.
+    fn misfit(&self, bytes: usize) -> CameraError {
+        let hint = match self.rows.stride_of(bytes) {
+            Some(stride) => format!(
+                "; if its rows are padded to {stride} bytes, set `camera.stride = {stride}`, or a \
+                 width without padding"
+            ),
+            None => "; make these those of its pictures".to_owned(),
+        };
+        CameraError::Length {
+            command: self.command.clone(),
+            bytes,
+            expected: self.rows.len(),
+            hint,
+        }
     }
 
     /// The command's exit status, if it has ended; waits a moment for a command that is about to
@@ -184,6 +211,9 @@ impl Camera for PipeCamera {
         while !newest.fresh && !newest.ended {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                if let Some(bytes) = newest.misfit {
+                    return Err(self.misfit(bytes));
+                }
                 return Err(CameraError::NoFrame {
                     camera: format!("`{}`", self.command),
                     waited: self.timeout,
@@ -203,36 +233,25 @@ impl Camera for PipeCamera {
             });
         }
         newest.fresh = false;
+        // The picture is sheared: its rows begin at other places.
+        if let Some(bytes) = newest.misfit {
+            return Err(self.misfit(bytes));
+        }
         frame.captured = newest.captured - self.latency;
         frame.sequence = newest.number;
         std::mem::swap(&mut newest.data, &mut self.spare);
         drop(newest);
-        match self.planar {
-            true => interleave(&self.spare, frame.data_mut()),
-            false => frame.data_mut().copy_from_slice(&self.spare),
-        }
+        self.rows.copy(&self.spare, frame.data_mut());
         self.counters.frames += 1;
         Ok(())
     }
 
     fn patience(&self) -> Patience {
-        PATIENCE
+        self.patience
     }
 
     fn counters(&self) -> Counters {
         self.counters
-    }
-}
-
-/// Copies an I420 picture (a plane of luma, one of blue chroma, one of red) to an NV12 one of the
-/// same length.
-fn interleave(planes: &[u8], frame: &mut [u8]) {
-    let luma = planes.len() / 3 * 2;
-    let (blue, red) = planes[luma..].split_at((planes.len() - luma) / 2);
-    let (brightness, pairs) = frame.split_at_mut(luma);
-    brightness.copy_from_slice(&planes[..luma]);
-    for (pair, (blue, red)) in pairs.chunks_exact_mut(2).zip(blue.iter().zip(red)) {
-        pair.copy_from_slice(&[*blue, *red]);
     }
 }
 
@@ -284,6 +303,7 @@ fn watch(output: &ChildStdout, mut assembler: Assembler, shared: &Shared) {
         if whole || assembler.broken != broken {
             let mut newest = shared.newest();
             newest.broken = assembler.broken;
+            newest.misfit = assembler.misfit;
             if whole {
                 newest.skipped += u64::from(newest.fresh);
                 (newest.captured, newest.number) = assembler.swap(&mut newest.data);

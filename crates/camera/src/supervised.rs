@@ -176,8 +176,10 @@ impl<O: Opener, C: Clock> Supervised<O, C> {
     /// Whether a camera that failed with `error` must be closed.
     fn is_lost(&self, error: &CameraError) -> bool {
         match error {
-            // A wrong frame size or the end of the recording: reopening does not help.
-            CameraError::FrameSize { .. } | CameraError::Ended { .. } => false,
+            // Reopening does not help.
+            CameraError::FrameSize { .. }
+            | CameraError::Length { .. }
+            | CameraError::Ended { .. } => false,
             CameraError::NoFrame { .. } => {
                 let now = self.clock.now();
                 let camera = self.camera.as_ref();
@@ -240,7 +242,19 @@ impl<O: Opener, C: Clock> Camera for Supervised<O, C> {
         match camera.next(frame) {
             Ok(()) => self.check_frame(frame),
             Err(error) => {
-                if self.is_lost(&error) {
+                let lost = self.is_lost(&error);
+                let error = match error {
+                    CameraError::NoFrame { camera, hint, .. }
+                        if lost && self.last.is_none() && hint.is_empty() =>
+                    {
+                        CameraError::NoFirstFrame {
+                            camera,
+                            waited: self.clock.now().since(self.opened),
+                        }
+                    }
+                    error => error,
+                };
+                if lost {
                     self.lose(&error);
                 }
                 Err(error)

@@ -24,7 +24,7 @@ pub use newest::Metadata;
 pub use v4l2_sys_mit::Description;
 
 use super::config::{CameraConfig, V4lSource};
-use super::{Camera, CameraError, Counters};
+use super::{Camera, CameraError, Counters, Patience};
 use newest::Newest;
 use pixels::Pixels;
 
@@ -128,6 +128,7 @@ pub struct V4lCamera<B = kernel::KernelBuffers, C = Monotonic> {
     newest: Newest<B, C>,
     pixels: Pixels,
     timeout: Duration,
+    patience: Patience,
 }
 
 impl V4lCamera {
@@ -171,12 +172,17 @@ impl<B: Buffers, C: Clock> V4lCamera<B, C> {
             hint: kernel::hint(&reason),
             reason,
         })?;
+        let default = Patience::default();
         Ok(Self {
             newest: Newest::new(buffers, clock),
             name,
             mode,
             pixels,
             timeout: config.timeout,
+            patience: Patience {
+                first_frame: config.first_frame.unwrap_or(default.first_frame),
+                ..default
+            },
         })
     }
 }
@@ -229,6 +235,10 @@ impl<B: Buffers, C: Clock> Camera for V4lCamera<B, C> {
                 }
             }
         }
+    }
+
+    fn patience(&self) -> Patience {
+        self.patience
     }
 
     fn counters(&self) -> Counters {

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use pilotage_graph::{Graph, ValueId};
 
+use crate::cache::Rows;
 use crate::network::{Buffer, Network, NetworkError};
-use crate::progress::Progress;
+use crate::progress::Run;
 use crate::recipe::{CalibrationMethod, CalibrationRecipe};
 
 /// How a limit is chosen from a histogram.
@@ -105,10 +106,10 @@ pub fn calibrate(
     values: &[ValueId],
     frames: &[&[u8]],
     method: Method,
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
     let network = tapped(graph, channels_last, values)?;
-    let limits = limits(&network, values.len(), frames, progress)?;
+    let limits = limits(&network, values.len(), frames, run)?;
     for (&value, &limit) in values.iter().zip(&limits) {
         let name = || graph.value(value).name.clone();
         if !limit.is_finite() {
@@ -121,7 +122,7 @@ pub fn calibrate(
             });
         }
     }
-    let ranges = ranges(&network, &limits, frames, method, progress)?;
+    let ranges = ranges(&network, &limits, frames, method, run)?;
     Ok(values.iter().copied().zip(ranges).collect())
 }
 
@@ -135,15 +136,15 @@ pub(crate) fn seen(
     values: &[ValueId],
     frames: &[&[u8]],
     method: Method,
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<BTreeMap<ValueId, Range>, CalibrateError> {
     let network = tapped(graph, channels_last, values)?;
-    let limits = limits(&network, values.len(), frames, progress)?;
+    let limits = limits(&network, values.len(), frames, run)?;
     let found = values.iter().copied().zip(limits);
     let (values, limits): (Vec<ValueId>, Vec<f32>) =
         found.filter(|&(_, limit)| has_range(limit)).unzip();
     let network = tapped(graph, channels_last, &values)?;
-    let ranges = ranges(&network, &limits, frames, method, progress)?;
+    let ranges = ranges(&network, &limits, frames, method, run)?;
     Ok(values.into_iter().zip(ranges).collect())
 }
 
@@ -155,11 +156,12 @@ pub(crate) fn magnitudes(
     centre: u8,
     values: &[ValueId],
     frames: &[&[u8]],
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
     let mut network = tapped(graph, channels_last, values)?;
     network.centre = centre;
-    limits(&network, values.len(), frames, progress)
+    // A check of an engine is never that of an earlier one.
+    limits(&network, values.len(), frames, run.anew())
 }
 
 /// Whether the scale for this limit is a normal number. A subnormal scale would lose precision.
@@ -179,10 +181,27 @@ fn limits(
     network: &Network,
     count: usize,
     frames: &[&[u8]],
-    progress: Progress<'_>,
+    run: Run<'_>,
+) -> Result<Vec<f32>, NetworkError> {
+    let fits = |rows: &Rows| matches!(&rows[..], [row] if row.len() == count);
+    let rows = run.measured(("magnitudes", &[]), network, frames, fits, || {
+        let limits = measure_limits(network, count, frames, run)?;
+        Ok(vec![
+            limits.iter().map(|limit| limit.to_bits().into()).collect(),
+        ])
+    })?;
+    let limits = rows.iter().flatten();
+    Ok(limits.map(|&bits| f32::from_bits(bits as u32)).collect())
+}
+
+fn measure_limits(
+    network: &Network,
+    count: usize,
+    frames: &[&[u8]],
+    run: Run<'_>,
 ) -> Result<Vec<f32>, NetworkError> {
     let new = || vec![0.0_f32; count];
-    let parts = network.accumulate(frames, progress, new, |limits, _, outputs| {
+    let parts = network.accumulate(frames, run, new, |limits, _, outputs| {
         for (limit, output) in limits.iter_mut().zip(outputs) {
             *limit = largest(*limit, output);
         }
@@ -206,10 +225,37 @@ fn ranges(
     limits: &[f32],
     frames: &[&[u8]],
     method: Method,
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Vec<Range>, NetworkError> {
+    let more: Vec<u8> = limits.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let fits = |rows: &Rows| rows.len() == limits.len() && rows.iter().all(|row| is_counts(row));
+    let rows = run.measured(("histograms", &more), network, frames, fits, || {
+        let histograms = measure_histograms(network, limits, frames, run)?;
+        Ok(histograms.into_iter().map(|it| it.counts).collect())
+    })?;
+    let ranges = rows.into_iter().zip(limits).map(|(counts, &limit)| {
+        let histogram = Histogram { limit, counts };
+        Range {
+            limit: method.limit(&histogram),
+            histogram,
+        }
+    });
+    Ok(ranges.collect())
+}
+
+/// Whether these are the counts of a histogram. Their sums cannot overflow.
+fn is_counts(row: &[u64]) -> bool {
+    row.len() == BINS && row.iter().all(|&count| count < 1 << 48)
+}
+
+fn measure_histograms(
+    network: &Network,
+    limits: &[f32],
+    frames: &[&[u8]],
+    run: Run<'_>,
+) -> Result<Vec<Histogram>, NetworkError> {
     let new = || -> Vec<Histogram> { limits.iter().map(|&limit| Histogram::new(limit)).collect() };
-    let parts = network.accumulate(frames, progress, new, |histograms, _, outputs| {
+    let parts = network.accumulate(frames, run, new, |histograms, _, outputs| {
         for (histogram, output) in histograms.iter_mut().zip(outputs) {
             histogram.add(output.as_f32());
         }
@@ -220,11 +266,7 @@ fn ranges(
             histogram.merge(other);
         }
     }
-    let ranges = histograms.into_iter().map(|histogram| Range {
-        limit: method.limit(&histogram),
-        histogram,
-    });
-    Ok(ranges.collect())
+    Ok(histograms)
 }
 
 /// The larger of `limit` and the magnitudes of `output`. NaN if any element is NaN.

@@ -9,7 +9,7 @@ mod sections;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
 use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
 use pilotage_graph::{ElementType, Graph, Node, ValueId};
@@ -24,7 +24,7 @@ use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::model_file::{self, ModelFile, Problem};
 use crate::network::Network;
 use crate::pixels::take_pixels;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Run, Stage};
 use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
@@ -92,19 +92,19 @@ pub fn compile_recipe(
     folder: &Path,
     name: &str,
 ) -> Result<Compiled, CompileError> {
-    compile_observed(recipe, source, folder, name, Progress::NONE)
+    compile_run(recipe, source, folder, name, Run::ALONE)
 }
 
-/// Like [`compile_recipe`], and informs `progress` of what is done.
+/// Like [`compile_recipe`], with an observer, or with results of earlier compilations: `run`.
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_observed(
+pub fn compile_run(
     recipe: Recipe,
     source: &Source<'_>,
     folder: &Path,
     name: &str,
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Compiled, CompileError> {
     recipe.check(source)?;
     let model = Model::read(recipe, source, folder)?;
@@ -118,7 +118,7 @@ pub fn compile_observed(
         Some(settings) => {
             let path = folder.join(&settings.frames);
             let (input, most) = (&recipe.input, settings.max_frames);
-            let mut frames = Frames::read_evenly(&path, input, most, progress.of(Stage::Frames))?;
+            let mut frames = Frames::read_evenly(&path, input, most, run.of(Stage::Frames))?;
             warnings.append(&mut frames.notes);
             if frames.pixels.len() < FEW {
                 warnings.push(format!(
@@ -133,7 +133,7 @@ pub fn compile_observed(
     };
     let made = match &frames {
         None => model.float(Vec::new())?,
-        Some(frames) => model.gated(frames, &mut warnings, progress)?,
+        Some(frames) => model.gated(frames, &mut warnings, run)?,
     };
 
     let preprocess = raw_pixels(&recipe.input, &made.plan);
@@ -246,8 +246,8 @@ impl Model {
         let known = crate::quantize::layers(&self.simple);
         for name in self.recipe.layers.keys() {
             if !known.contains(name) {
-                let known = known.join("`, `");
-                let reason = format!("the model has no layer of this name, only `{known}`");
+                let meant = suggest(name, known.iter().map(String::as_str));
+                let reason = format!("the model has no layer of this name: {meant}");
                 return Err(source.error(&format!("layers.{name}"), reason));
             }
         }
@@ -290,14 +290,14 @@ impl Model {
         &self,
         frames: &Frames,
         warnings: &mut Vec<String>,
-        progress: Progress<'_>,
+        run: Run<'_>,
     ) -> Result<CompiledModel, CompileError> {
         let (calibration, held_back) = frames.split();
         let last = self.channels_last();
         let mut reference = Network::new(&self.graph, last).map_err(|r| self.error(r))?;
         reference.centre = centre(self.recipe.precision);
         let asked = |frames: &[&[u8]]| {
-            let answers = reference.answers_observed(frames, progress.of(Stage::Reference));
+            let answers = reference.answers_observed(frames, run.of(Stage::Reference));
             answers.map_err(|reason| self.error(reason))
         };
         let answers = asked(&held_back)?;
@@ -321,12 +321,12 @@ impl Model {
                 if self.recipe.precision == Precision::Fp16 {
                     let wide = self.wide();
                     let half = |node: &Node| !wide.contains(&node.name);
-                    let fits = self.fits_float16(half, &held_back, progress);
+                    let fits = self.fits_float16(half, &held_back, run);
                     fits.map_err(|reason| self.error(reason))?;
                 }
                 let mut network = Network::of_plan(made.plan.clone(), last);
                 network.centre = centre(self.recipe.precision);
-                let answers = network.answers_observed(&held_back, progress.of(Stage::Gate));
+                let answers = network.answers_observed(&held_back, run.of(Stage::Gate));
                 let answers = answers.map_err(|reason| self.error(reason))?;
                 made.results = gate.results("CPU plan", &answers, &[]);
                 if !made.results.iter().all(GateResult::passes) {
@@ -348,9 +348,9 @@ impl Model {
                     ));
                 }
                 let frames = (calibration.clone(), held_back.clone());
-                let made = quantized::quantized(self, &gate, frames, progress)?;
+                let made = quantized::quantized(self, &gate, frames, run)?;
                 let model = made.graph.write();
-                let table = self.table(&calibration, progress)?;
+                let table = self.table(&calibration, run)?;
                 CompiledModel {
                     plan: made.plan,
                     units: made.units,
@@ -386,7 +386,7 @@ impl Model {
         &self,
         half: impl Fn(&Node) -> bool,
         frames: &[&[u8]],
-        progress: Progress<'_>,
+        run: Run<'_>,
     ) -> Result<(), ModelError> {
         let graph = &self.simple;
         let picked = graph.nodes.iter().filter(|node| half(node));
@@ -398,9 +398,9 @@ impl Model {
             .into_iter()
             .collect();
         let centre = centre(self.recipe.precision);
-        let progress = progress.of(Stage::Gate);
+        let run = run.of(Stage::Gate);
         let last = self.channels_last();
-        let most = magnitudes(graph, last, centre, &values, frames, progress)?;
+        let most = magnitudes(graph, last, centre, &values, frames, run)?;
         match values
             .iter()
             .zip(most)
@@ -415,7 +415,7 @@ impl Model {
     }
 
     /// The calibration table of the original model, for trtexec.
-    fn table(&self, frames: &[&[u8]], progress: Progress<'_>) -> Result<String, CompileError> {
+    fn table(&self, frames: &[&[u8]], run: Run<'_>) -> Result<String, CompileError> {
         let Some(settings) = &self.recipe.calibration else {
             return Err(CompileError::NoFrames);
         };
@@ -423,13 +423,7 @@ impl Model {
         let last = self.channels_last();
         let step = frames.len().div_ceil(TABLE_FRAMES).max(1);
         let frames: Vec<&[u8]> = frames.iter().copied().step_by(step).collect();
-        let table = (self.tensors).table(
-            &self.graph,
-            last,
-            &frames,
-            method,
-            progress.of(Stage::Table),
-        );
+        let table = (self.tensors).table(&self.graph, last, &frames, method, run.of(Stage::Table));
         table.map_err(|reason| self.error(reason))
     }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use pilotage_graph::{Graph, Op, Tensor, TensorData, ValueId};
 
+use crate::cache::Rows;
 use crate::network::{Buffer, Network, NetworkError};
-use crate::progress::Progress;
+use crate::progress::Run;
 
 /// Sums of a layer's outputs, in fixed-point units of [`UNIT`], so that the result does not
 /// depend on the order in which frames are added.
@@ -29,12 +30,12 @@ pub fn correct_biases(
     quantized: &Graph,
     channels_last: bool,
     frames: &[&[u8]],
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<(Graph, usize), NetworkError> {
     let mut corrected = quantized.clone();
     let layers = layers(float, &corrected);
     let values = layers.iter().map(|l| l.float);
-    let expected = means(float, channels_last, frames, values, progress)?;
+    let expected = means(float, channels_last, frames, values, run)?;
     let mut count = 0;
     for (layer, expected) in layers.iter().zip(&expected) {
         // Corrections of earlier layers change the mean outputs of later ones.
@@ -43,7 +44,7 @@ pub fn correct_biases(
             channels_last,
             frames,
             [layer.quantized].into_iter(),
-            progress,
+            run,
         )?;
         let Some(bias) = &corrected.value(layer.bias).constant else {
             continue;
@@ -111,15 +112,33 @@ fn means(
     channels_last: bool,
     frames: &[&[u8]],
     values: impl Iterator<Item = ValueId>,
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Vec<Vec<f64>>, NetworkError> {
     let mut tapped = graph.clone();
     tapped.outputs = values.collect();
     let units = |v: &ValueId| graph.value(*v).shape.get(1).copied().unwrap_or(1);
     let counts: Vec<usize> = tapped.outputs.iter().map(units).collect();
     let network = Network::new(&tapped, channels_last)?;
+    let fits = |rows: &Rows| rows.iter().map(Vec::len).eq(counts.iter().copied());
+    let rows = run.measured(("means", &[]), &network, frames, fits, || {
+        let means = measure_means(&network, &tapped, &counts, frames, run)?;
+        let bits = |means: Vec<f64>| means.into_iter().map(f64::to_bits).collect();
+        Ok(means.into_iter().map(bits).collect())
+    })?;
+    let numbers = |row: Vec<u64>| row.into_iter().map(f64::from_bits).collect();
+    Ok(rows.into_iter().map(numbers).collect())
+}
+
+/// `tapped` is the graph of `network`; `counts` are the units of its outputs.
+fn measure_means(
+    network: &Network,
+    tapped: &Graph,
+    counts: &[usize],
+    frames: &[&[u8]],
+    run: Run<'_>,
+) -> Result<Vec<Vec<f64>>, NetworkError> {
     let new = || -> Sums { counts.iter().map(|&units| vec![0; units]).collect() };
-    let parts = network.accumulate(frames, progress, new, |sums, _, outputs| {
+    let parts = network.accumulate(frames, run, new, |sums, _, outputs| {
         for (sums, output) in sums.iter_mut().zip(outputs) {
             add(sums, output);
         }
@@ -132,7 +151,7 @@ fn means(
             }
         }
     }
-    let elements = |v: &ValueId| graph.value(*v).shape.iter().product::<usize>();
+    let elements = |v: &ValueId| tapped.value(*v).shape.iter().product::<usize>();
     let each = total.into_iter().zip(&tapped.outputs).map(|(sums, v)| {
         let per_unit = elements(v) / sums.len().max(1) * frames.len();
         let mean = |sum: i128| sum as f64 * UNIT / per_unit.max(1) as f64;

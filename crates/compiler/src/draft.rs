@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use pilotage_engine::Meaning;
-use pilotage_graph::{ElementType, Graph, GraphError, ValueId};
+use pilotage_graph::{ElementType, Graph, GraphError, RECIPE_KEY, ValueId};
 use pilotage_vehicle::Domain;
 
 use crate::float16::widen;
-use crate::model_file::{ModelFile, Problem};
-use crate::recipe::{CalibrationRecipe, GateLimits, OnGateFailure, Precision};
+use crate::model_file::{ModelFile, Problem, metadata_of};
+use crate::recipe::{CalibrationRecipe, GateLimits, MOST_BYTES, OnGateFailure, Precision};
 
 /// The parts of a recipe that cannot be derived from the model, and settings that differ from the
 /// defaults.
@@ -54,6 +54,17 @@ pub enum DraftError {
         path: PathBuf,
         /// What is wrong with it.
         reason: Box<GraphError>,
+    },
+    /// The text in its metadata is no recipe.
+    #[error(
+        "{path}: the recipe in its metadata has {bytes} bytes, which are too many; write a recipe \
+         (docs/recipes.md)"
+    )]
+    Metadata {
+        /// The model.
+        path: PathBuf,
+        /// The length of the text.
+        bytes: usize,
     },
     /// The model does not have exactly one image input.
     #[error(
@@ -117,6 +128,35 @@ pub enum DraftError {
     },
 }
 
+/// The recipe that the model at this path was trained for: the text in its metadata
+/// ([`RECIPE_KEY`]), if there is one. Its paths are relative to the model's folder. The model may be
+/// of an unknown origin, and so is the text.
+///
+/// # Errors
+/// If the model cannot be read, or the text is longer than a recipe can be.
+pub fn embedded_recipe(model: &Path) -> Result<Option<String>, DraftError> {
+    let path = || model.to_owned();
+    let mut entries = metadata_of(model).map_err(|problem| not_read(path(), problem))?;
+    let text = entries.remove(RECIPE_KEY);
+    match text {
+        Some(text) if text.len() as u64 > MOST_BYTES => Err(DraftError::Metadata {
+            path: path(),
+            bytes: text.len(),
+        }),
+        text => Ok(text),
+    }
+}
+
+fn not_read(path: PathBuf, problem: Problem) -> DraftError {
+    match problem {
+        Problem::File(reason) => DraftError::Read { path, reason },
+        Problem::Graph(reason) => DraftError::Model {
+            path,
+            reason: Box::new(reason),
+        },
+    }
+}
+
 /// The text of a recipe for `model`, whose path in the recipe is `named`. The input is the whole
 /// frame in RGB with values from 0 to 1. Its size and layout are the model's.
 ///
@@ -124,16 +164,8 @@ pub enum DraftError {
 /// If the model cannot be read, or `options` does not fit it.
 pub fn draft(model: &Path, named: &Path, options: &DraftOptions) -> Result<String, DraftError> {
     let path = || model.to_owned();
-    let ModelFile { mut graph, .. } = ModelFile::read(model).map_err(|problem| match problem {
-        Problem::File(reason) => DraftError::Read {
-            path: path(),
-            reason,
-        },
-        Problem::Graph(reason) => DraftError::Model {
-            path: path(),
-            reason: Box::new(reason),
-        },
-    })?;
+    let read = ModelFile::read(model).map_err(|problem| not_read(path(), problem));
+    let ModelFile { mut graph, .. } = read?;
     widen(&mut graph);
     let Some(picture) = picture(&graph) else {
         return Err(unlike_picture(path(), &graph));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pilotage_dataset::{DatasetError, Picture, Record, Recording, evenly};
 use pilotage_vision::{Preprocess, VisionError, resize_recorded};
 
-use crate::progress::Progress;
+use crate::progress::Run;
 
 /// With fewer frames than this, compilation gives a warning.
 pub const FEW: usize = 100;
@@ -91,10 +91,10 @@ impl Frames {
     /// # Errors
     /// The error names the file.
     pub fn read(folder: &Path, preprocess: &Preprocess) -> Result<Self, FramesError> {
-        Self::read_evenly(folder, preprocess, MAX_FRAMES, Progress::NONE)
+        Self::read_evenly(folder, preprocess, MAX_FRAMES, Run::ALONE)
     }
 
-    /// Like [`read`](Self::read), with another largest number of pictures; informs `progress` of
+    /// Like [`read`](Self::read), with another largest number of pictures. `run` is informed of
     /// each.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Frames {
         folder: &Path,
         preprocess: &Preprocess,
         max_frames: usize,
-        progress: Progress<'_>,
+        run: Run<'_>,
     ) -> Result<Self, FramesError> {
         let recording = Recording::open(folder)?;
         let all = recording.records().len();
@@ -118,10 +118,10 @@ impl Frames {
             ));
         }
         let mut pixels = Vec::new();
-        progress.pass(chosen.len());
+        run.pass(chosen.len());
         let resized = |record: &Record, picture| {
             let frame = resize(&folder.join(&record.picture), &picture, preprocess);
-            progress.frame();
+            run.frame();
             frame
         };
         let take = |_, frame| pixels.push(frame);

@@ -5,6 +5,7 @@
 //! `build.rs` calls it for every `engines/*.toml`; `pilotage compile` calls it for one recipe.
 
 mod affine;
+mod cache;
 mod calibrate;
 mod compile;
 mod correct;
@@ -30,14 +31,14 @@ mod simplify;
 mod strip;
 mod table;
 
+pub use cache::Cache;
 pub use calibrate::{BINS, CalibrateError, Histogram, Method, Range, calibrate};
 pub use compile::{
-    CompileError, Compiled, GateTable, ModelError, compile, compile_observed, compile_recipe,
-    sources,
+    CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, compile_run, sources,
 };
 pub use correct::correct_biases;
 pub use dequantize::{dequantize, float_weights};
-pub use draft::{DraftError, DraftOptions, draft};
+pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow, widen};
@@ -45,7 +46,7 @@ pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
 pub use gate::{NoProbabilities, Still};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
-pub use progress::{Observer, Progress, Stage};
+pub use progress::{Observer, Run, Stage};
 pub use proof::{Proof, ProofError};
 pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
 pub use recipe::{

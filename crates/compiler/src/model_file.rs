@@ -1,10 +1,11 @@
 //! Reads a model from its file, with the weights in files beside it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use pilotage_graph::{DataFiles, Graph, GraphError, ReadOptions, data_locations};
+use pilotage_graph::{DataFiles, Graph, GraphError, ReadOptions, data_locations, metadata};
 use sha2::{Digest, Sha256};
 
 /// A model as its files have it.
@@ -40,6 +41,13 @@ impl ModelFile {
             sha256: digest.finalize().into(),
         })
     }
+}
+
+/// The entries in the metadata of the ONNX file at `path`.
+pub(crate) fn metadata_of(path: &Path) -> Result<BTreeMap<String, String>, Problem> {
+    let options = ReadOptions::default();
+    let bytes = read_at_most(path, options.max_bytes).map_err(Problem::File)?;
+    metadata(&bytes, &options).map_err(Problem::Graph)
 }
 
 /// The files in which the model at `path` keeps its weights. Empty if the model cannot be read.

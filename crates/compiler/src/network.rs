@@ -5,16 +5,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use pilotage_engine::plan::Plan;
+use pilotage_engine::plan::{Constant, ConstantData, Plan};
 use pilotage_engine::{
     AxisOrder, CpuEngine, CpuError, CpuOptions, ElementType, Engine, EngineError, Port, TensorMut,
     TensorRef,
 };
 use pilotage_graph::Graph;
 
+use crate::cache::Rows;
 use crate::lower::{LowerError, PortLayout, Weights, lower_weights};
 use crate::permute::permute;
-use crate::progress::Progress;
+use crate::progress::Run;
 
 /// Why a network cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -77,18 +78,18 @@ impl Network {
     /// index and outputs to `take`, with one of several accumulators made by `new`. The
     /// accumulators are returned in no particular order, and each covers an arbitrary subset of
     /// the frames. Combine them with operations that do not depend on the order, such as integer
-    /// sums or maxima. `progress` is informed of each frame.
+    /// sums or maxima. `run` is informed of each frame.
     ///
     /// # Errors
     /// If the engine cannot be built, or the frames do not fit its input.
     pub fn accumulate<A: Send>(
         &self,
         frames: &[&[u8]],
-        progress: Progress<'_>,
+        run: Run<'_>,
         new: impl Fn() -> A + Sync,
         take: impl Fn(&mut A, usize, &[Buffer]) + Sync,
     ) -> Result<Vec<A>, NetworkError> {
-        progress.pass(frames.len());
+        run.pass(frames.len());
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
@@ -102,7 +103,7 @@ impl Network {
                 };
                 runner.run(frame)?;
                 take(&mut accumulator, index, &runner.outputs);
-                progress.frame();
+                run.frame();
             }
             if let Ok(mut done) = done.lock() {
                 done.push(accumulator);
@@ -128,16 +129,57 @@ impl Network {
     /// # Errors
     /// As [`accumulate`](Self::accumulate).
     pub fn answers(&self, frames: &[&[u8]]) -> Result<Vec<Vec<f32>>, NetworkError> {
-        self.answers_observed(frames, Progress::NONE)
+        self.answers_observed(frames, Run::ALONE)
     }
 
-    /// Like [`answers`](Self::answers), and informs `progress` of each frame.
+    /// Like [`answers`](Self::answers), and those of an earlier compilation if there are any. Only
+    /// for networks whose outputs have the type f32 or i8.
+    pub(crate) fn answers_measured(
+        &self,
+        frames: &[&[u8]],
+        run: Run<'_>,
+    ) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let fits = |rows: &Rows| rows.len() == frames.len();
+        let rows = run.measured(("answers", &[]), self, frames, fits, || {
+            let answers = self.answers_observed(frames, run)?;
+            let bits = |answer: Vec<f32>| answer.iter().map(|x| x.to_bits().into()).collect();
+            Ok(answers.into_iter().map(bits).collect())
+        })?;
+        let numbers = |row: Vec<u64>| {
+            row.iter()
+                .map(|&bits| f32::from_bits(bits as u32))
+                .collect()
+        };
+        Ok(rows.into_iter().map(numbers).collect())
+    }
+
+    /// Passes everything that the answers depend on to `add`, in parts.
+    pub(crate) fn identify(&self, add: &mut impl FnMut(&[u8])) {
+        let plan = &self.plan;
+        let steps = (&plan.tensors, &plan.steps, &plan.inputs, &plan.outputs);
+        // Debug output distinguishes all values, unlike JSON, which has neither NaN nor infinity.
+        add(format!("{steps:?}").as_bytes());
+        add(&[u8::from(self.channels_last), self.centre]);
+        for Constant { shape, data } in &plan.constants {
+            add(format!("{shape:?} {}", data.element_type()).as_bytes());
+            match data {
+                ConstantData::F32(data) => bytes(add, data, f32::to_le_bytes),
+                ConstantData::F16(data) => bytes(add, data, half::f16::to_le_bytes),
+                ConstantData::I64(data) => bytes(add, data, i64::to_le_bytes),
+                ConstantData::I32(data) => bytes(add, data, i32::to_le_bytes),
+                ConstantData::U8(data) => add(data),
+                ConstantData::I8(data) => bytes(add, data, i8::to_le_bytes),
+            }
+        }
+    }
+
+    /// Like [`answers`](Self::answers), and informs `run` of each frame.
     pub(crate) fn answers_observed(
         &self,
         frames: &[&[u8]],
-        progress: Progress<'_>,
+        run: Run<'_>,
     ) -> Result<Vec<Vec<f32>>, NetworkError> {
-        let parts = self.accumulate(frames, progress, Vec::new, |all, index, outputs| {
+        let parts = self.accumulate(frames, run, Vec::new, |all, index, outputs| {
             let answer: Vec<f32> = outputs.iter().flat_map(Buffer::to_f32).collect();
             all.push((index, answer));
         })?;
@@ -145,6 +187,15 @@ impl Network {
         all.sort_by_key(|(index, _)| *index);
         Ok(all.into_iter().map(|(_, answer)| answer).collect())
     }
+}
+
+fn bytes<T: Copy, const N: usize>(
+    add: &mut impl FnMut(&[u8]),
+    data: &[T],
+    to_bytes: impl Fn(T) -> [u8; N],
+) {
+    let bytes: Vec<u8> = data.iter().flat_map(|&x| to_bytes(x)).collect();
+    add(&bytes);
 }
 
 /// One output of a network.

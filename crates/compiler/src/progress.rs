@@ -1,6 +1,9 @@
-//! The progress of a compilation.
+//! The progress of a compilation, and what it may reuse.
 
 use std::fmt;
+
+use crate::cache::{Cache, Rows};
+use crate::network::{Network, NetworkError};
 
 /// What a compilation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,26 +48,33 @@ pub trait Observer: Sync {
 
     /// One more frame of the latest pass is done.
     fn frame(&self);
+
+    /// The result of a pass is known from an earlier compilation.
+    fn reused(&self, stage: Stage);
 }
 
-/// Passes the progress to an observer, if there is one.
+/// How a compilation runs: the observer of its progress, and the results of earlier ones that it
+/// may use.
 #[derive(Clone, Copy)]
-pub struct Progress<'a> {
+pub struct Run<'a> {
     observer: Option<&'a dyn Observer>,
+    cache: Option<&'a Cache>,
     stage: Stage,
 }
 
-impl<'a> Progress<'a> {
-    /// Without an observer.
-    pub const NONE: Progress<'static> = Progress {
+impl<'a> Run<'a> {
+    /// Without an observer and without earlier results.
+    pub const ALONE: Run<'static> = Run {
         observer: None,
+        cache: None,
         stage: Stage::Frames,
     };
 
-    /// Passes the progress to `observer`.
-    pub fn new(observer: &'a dyn Observer) -> Self {
+    /// Passes the progress to `observer`, and uses and adds to the results in `cache`.
+    pub fn new(observer: Option<&'a dyn Observer>, cache: Option<&'a Cache>) -> Self {
         Self {
-            observer: Some(observer),
+            observer,
+            cache,
             stage: Stage::Frames,
         }
     }
@@ -72,6 +82,14 @@ impl<'a> Progress<'a> {
     /// The same for passes of `stage`.
     pub(crate) fn of(self, stage: Stage) -> Self {
         Self { stage, ..self }
+    }
+
+    /// The same without earlier results.
+    pub(crate) fn anew(self) -> Self {
+        Self {
+            cache: None,
+            ..self
+        }
     }
 
     /// A pass over `frames` frames begins.
@@ -87,12 +105,38 @@ impl<'a> Progress<'a> {
             observer.frame();
         }
     }
+
+    /// The result of `measure`, which runs `network` on `frames`, or that of an earlier compilation
+    /// if it `fits`. `kind` names what is measured, and `more` is what it depends on otherwise.
+    pub(crate) fn measured(
+        self,
+        (kind, more): (&str, &[u8]),
+        network: &Network,
+        frames: &[&[u8]],
+        fits: impl FnOnce(&Rows) -> bool,
+        measure: impl FnOnce() -> Result<Rows, NetworkError>,
+    ) -> Result<Rows, NetworkError> {
+        let Some(cache) = self.cache else {
+            return measure();
+        };
+        let key = cache.key(kind, network, frames, more);
+        if let Some(rows) = cache.get(&key).filter(fits) {
+            if let Some(observer) = self.observer {
+                observer.reused(self.stage);
+            }
+            return Ok(rows);
+        }
+        let rows = measure()?;
+        cache.put(key, &rows);
+        Ok(rows)
+    }
 }
 
-impl fmt::Debug for Progress<'_> {
+impl fmt::Debug for Run<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress")
+        f.debug_struct("Run")
             .field("observed", &self.observer.is_some())
+            .field("cache", &self.cache)
             .field("stage", &self.stage)
             .finish()
     }

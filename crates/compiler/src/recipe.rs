@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::frames::MAX_FRAMES;
 
 /// The largest size of a recipe file.
-const MOST_BYTES: u64 = 1 << 20;
+pub(crate) const MOST_BYTES: u64 = 1 << 20;
 
 /// How to compile a model to an engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use pilotage_graph::{Graph, Node, Op, ValueId};
 
 use crate::calibrate::Range;
 use crate::network::{Network, NetworkError};
-use crate::progress::Progress;
+use crate::progress::Run;
 
 /// Frames that are processed together. This bounds the memory use.
 const TOGETHER: usize = 8;
@@ -42,7 +42,7 @@ pub fn layer_reports(
     ranges: &BTreeMap<ValueId, Range>,
     channels_last: bool,
     frames: &[&[u8]],
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Vec<LayerReport>, NetworkError> {
     let is_layer = |node: &&Node| {
         matches!(node.op, Op::Conv(_) | Op::Gemm(_) | Op::MatMul) && node.outputs.len() == 1
@@ -69,8 +69,8 @@ pub fn layer_reports(
 
     let mut powers = vec![(0.0_f64, 0.0_f64); layers.len()];
     for frames in frames.chunks(TOGETHER) {
-        let exact = exact.answers_observed(frames, progress)?;
-        let rounded = rounded.answers_observed(frames, progress)?;
+        let exact = exact.answers_observed(frames, run)?;
+        let rounded = rounded.answers_observed(frames, run)?;
         for (exact, rounded) in exact.iter().zip(&rounded) {
             let mut start = 0;
             for (&length, (signal, noise)) in lengths.iter().zip(&mut powers) {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use pilotage_graph::{ElementType, Graph, Tensor, ValueId};
 
 use crate::calibrate::{CalibrateError, Method, Range, seen};
-use crate::progress::Progress;
+use crate::progress::Run;
 
 /// TensorRT 8.5.2, the version of JetPack 5.1. The algorithm is the one that trtexec requests.
 const HEADER: &str = "TRT-8502-EntropyCalibration2";
@@ -47,12 +47,12 @@ impl Tensors {
         channels_last: bool,
         frames: &[&[u8]],
         method: Method,
-        progress: Progress<'_>,
+        run: Run<'_>,
     ) -> Result<String, CalibrateError> {
         let constant = |id: ValueId| graph.value(id).constant.as_ref();
         let computed = self.0.iter().map(|(id, _)| *id);
         let computed: Vec<ValueId> = computed.filter(|&id| constant(id).is_none()).collect();
-        let ranges = seen(graph, channels_last, &computed, frames, method, progress)?;
+        let ranges = seen(graph, channels_last, &computed, frames, method, run)?;
         let mut table = format!("{HEADER}\n");
         for (id, name) in &self.0 {
             let scale = match constant(*id) {

@@ -37,7 +37,7 @@ fn parse(line: &str) -> (String, f64, f64) {
 #[test]
 fn every_tensor_of_the_file_has_onnxruntimes_range() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The gates are three times the larger of the two outputs' measured errors.
+    // The gate is wide: the ranges of minmax are compared, and these pictures are of another world.
     for (name, layout, outputs, gate) in [
         (
             "pytorch",
@@ -48,8 +48,8 @@ fn every_tensor_of_the_file_has_onnxruntimes_range() {
         (
             "keras",
             "nhwc",
-            ["name = \"steering\"", "name = \"throttle\""],
-            "gate = { mse = 6e-4, worst = 0.06 }",
+            ["name = \"Identity:0\"", "name = \"Identity_1:0\""],
+            "gate = { mse = 0.035, worst = 0.4 }",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
-//! Compares networks in the form that PyTorch and Keras export with ONNX Runtime's outputs. The
-//! networks are imitations: tests/write_exports.py built them by hand with `onnx.helper`, not
-//! with an exporter.
+//! Compares networks that PyTorch's and Keras's exporters wrote with the outputs that these
+//! frameworks computed: tests/write_exports.py.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +14,53 @@ use std::path::{Path, PathBuf};
 use pilotage_compiler::{PortLayout, compile, lower, run_plan, simplify, sources};
 use pilotage_engine::plan::{Operation, Plan};
 use pilotage_engine::{AxisOrder, Bundle, CpuOptions, InstructionSet};
-use pilotage_graph::{Graph, ReadOptions, Tensor};
+use pilotage_graph::{DataFiles, Graph, ReadOptions, Tensor};
+
+/// An exported network.
+struct Export {
+    /// The file's name without its extension.
+    name: &'static str,
+    layout: &'static str,
+    /// The outputs for steering and throttle in a recipe.
+    outputs: [&'static str; 2],
+    /// Convolutions and fully connected layers.
+    layers: usize,
+}
+
+const ONE_OUTPUT: [&str; 2] = ["index = 0", "index = 1"];
+/// TensorFlow's names, which tf2onnx keeps.
+const IDENTITIES: [&str; 2] = ["name = \"Identity:0\"", "name = \"Identity_1:0\""];
+
+const EXPORTS: [Export; 4] = [
+    // PyTorch's TorchScript exporter.
+    Export {
+        name: "pytorch",
+        layout: "nchw",
+        outputs: ONE_OUTPUT,
+        layers: 8,
+    },
+    // PyTorch's present default.
+    Export {
+        name: "pytorch_dynamo",
+        layout: "nchw",
+        outputs: ["name = \"steering\"", "name = \"throttle\""],
+        layers: 9,
+    },
+    // Keras's own export.
+    Export {
+        name: "keras",
+        layout: "nhwc",
+        outputs: IDENTITIES,
+        layers: 8,
+    },
+    // tf2onnx on a function of Keras's model.
+    Export {
+        name: "tf2onnx",
+        layout: "nhwc",
+        outputs: IDENTITIES,
+        layers: 8,
+    },
+];
 
 fn exports() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/exports")
@@ -23,7 +68,9 @@ fn exports() -> PathBuf {
 
 fn graph(name: &str) -> Graph {
     let model = fs::read(exports().join(format!("{name}.onnx"))).unwrap();
-    Graph::read(&model, &ReadOptions::default()).unwrap()
+    let options = ReadOptions::default();
+    let mut files = DataFiles::new(&exports(), options.max_bytes);
+    Graph::read_with_data(&model, &options, &mut files).unwrap()
 }
 
 fn answers(name: &str) -> Vec<f32> {
@@ -53,27 +100,33 @@ fn input(plan: &Plan, scale: f32) -> Tensor {
     Tensor::new(shape, data).unwrap()
 }
 
-fn assert_answers(name: &str, plan: &Plan, scale: f32) {
+/// The outputs of `plan` with an instruction set, for the input that write_exports.py uses.
+fn found(plan: &Plan, set: InstructionSet, scale: f32) -> Vec<f32> {
+    let options = CpuOptions {
+        instruction_set: Some(set),
+        ..CpuOptions::default()
+    };
+    let found = run_plan(plan, options, &[input(plan, scale)]).unwrap();
+    let each = found.iter().flat_map(|y| y.as_f32().unwrap().to_vec());
+    each.collect()
+}
+
+/// Compares a plan's outputs with the framework's, within `error` of each.
+fn assert_near(name: &str, plan: &Plan, scale: f32, error: f32) {
     let expected = answers(name);
-    for set in InstructionSet::ALL
-        .into_iter()
-        .filter(|set| set.is_available())
-    {
-        let options = CpuOptions {
-            instruction_set: Some(set),
-            ..CpuOptions::default()
-        };
-        let found = run_plan(plan, options, &[input(plan, scale)]).unwrap();
-        let found: Vec<f32> = found
-            .iter()
-            .flat_map(|y| y.as_f32().unwrap().to_vec())
-            .collect();
+    let sets = InstructionSet::ALL.into_iter();
+    for set in sets.filter(|set| set.is_available()) {
+        let found = found(plan, set, scale);
         assert_eq!(expected.len(), found.len());
         for (a, b) in expected.iter().zip(&found) {
-            let near = (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+            let near = (a - b).abs() <= error * a.abs().max(1.0);
             assert!(near, "{name}, {set}: {expected:?} {found:?}");
         }
     }
+}
+
+fn assert_answers(name: &str, plan: &Plan, scale: f32) {
+    assert_near(name, plan, scale, 1e-5);
 }
 
 fn layers(plan: &Plan) -> usize {
@@ -83,9 +136,21 @@ fn layers(plan: &Plan) -> usize {
         .count()
 }
 
+/// A recipe for an exported model.
+fn recipe(export: &Export, model: &Path) -> String {
+    let [steering, throttle] = export.outputs;
+    format!(
+        "model = {model:?}\ndomain = \"simulated\"\n\
+         [input]\nwidth = 200\nheight = 66\nlayout = \"{}\"\n\
+         [[output]]\n{steering}\nmeaning = \"steering\"\n\
+         [[output]]\n{throttle}\nmeaning = \"throttle\"\n",
+        export.layout
+    )
+}
+
 #[test]
-fn exports_agree_with_onnx_runtime() {
-    for name in ["pytorch", "keras"] {
+fn exports_agree_with_their_frameworks() {
+    for Export { name, .. } in &EXPORTS {
         let graph = graph(name);
         let simple = simplify(&graph);
         for graph in [&graph, &simple] {
@@ -97,89 +162,79 @@ fn exports_agree_with_onnx_runtime() {
     }
 }
 
+/// Models with QuantizeLinear and DequantizeLinear, from fake quantization in PyTorch and in
+/// TensorFlow. A value near the middle between two levels may be rounded to either, by the order of
+/// the sums before it.
+#[test]
+fn quantized_exports_agree_with_their_frameworks() {
+    for name in ["pytorch_qdq", "tf2onnx_qdq"] {
+        let plan = lower(&simplify(&graph(name)), PortLayout::Model).unwrap();
+        assert_near(name, &plan, 1.0 / 255.0, 5e-3);
+    }
+}
+
 #[test]
 fn simplification_leaves_only_layers() {
-    let plan = lower(&simplify(&graph("pytorch")), PortLayout::Native).unwrap();
-    assert_eq!(plan.inputs[0].layout, AxisOrder::Nhwc);
-    assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
-    let plan = lower(&simplify(&graph("keras")), PortLayout::Model).unwrap();
-    assert_eq!(layers(&plan), 8, "{:#?}", plan.steps);
+    for export in &EXPORTS {
+        let ports = match export.layout {
+            "nhwc" => PortLayout::Model,
+            _ => PortLayout::Native,
+        };
+        let plan = lower(&simplify(&graph(export.name)), ports).unwrap();
+        if ports == PortLayout::Native {
+            assert_eq!(plan.inputs[0].layout, AxisOrder::Nhwc);
+        }
+        assert_eq!(layers(&plan), export.layers, "{:#?}", plan.steps);
+    }
 }
 
 #[test]
 fn recipes_for_exports_take_raw_pixels() {
-    let pytorch =
-        "[[output]]\nmeaning = \"steering\"\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n";
-    let keras = "[[output]]\nname = \"steering\"\nmeaning = \"steering\"\n\
-                 [[output]]\nname = \"throttle\"\nmeaning = \"throttle\"\n";
-    for (name, layout, outputs) in [("pytorch", "nchw", pytorch), ("keras", "nhwc", keras)] {
+    for export in &EXPORTS {
         let folder = tempfile::tempdir().unwrap();
-        let model = exports().join(format!("{name}.onnx"));
-        let recipe = format!(
-            "model = {model:?}\ndomain = \"simulated\"\n\
-             [input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n{outputs}"
-        );
+        let model = exports().join(format!("{}.onnx", export.name));
         let path = folder.path().join("net.toml");
-        fs::write(&path, recipe).unwrap();
+        fs::write(&path, recipe(export, &model)).unwrap();
         let bundle = Bundle::read(&compile(&path).unwrap().bytes).unwrap();
-        assert_eq!(layers(&bundle.plan), 8);
-        assert_answers(name, &bundle.plan, 1.0);
+        assert_eq!(layers(&bundle.plan), export.layers);
+        assert_answers(export.name, &bundle.plan, 1.0);
     }
 }
 
-/// A recipe for a model of `tests/exports` that is in the recipe's folder.
-fn recipe_for(name: &str) -> String {
-    format!(
-        "model = \"{name}.onnx\"\ndomain = \"simulated\"\n\
-         [input]\nwidth = 200\nheight = 66\n\
-         [[output]]\nmeaning = \"steering\"\n[[output]]\nmeaning = \"throttle\"\nindex = 1\n"
-    )
-}
-
-/// `external.onnx` is `pytorch.onnx` with its weights in `external.onnx.data`, as Python's onnx
-/// writes them.
+/// PyTorch's default: weights in NAME.onnx.data beside the model.
 #[test]
 fn weights_beside_the_model_are_read() {
+    let export = &EXPORTS[1];
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
-    for name in ["pytorch.onnx", "external.onnx", "external.onnx.data"] {
+    let names = ["pytorch_dynamo.onnx", "pytorch_dynamo.onnx.data"];
+    for name in names {
         fs::copy(exports().join(name), file(name)).unwrap();
     }
-    for name in ["pytorch", "external"] {
-        fs::write(file(&format!("{name}.toml")), recipe_for(name)).unwrap();
-    }
-    let bundle = |name: &str| {
-        let compiled = compile(&file(&format!("{name}.toml"))).unwrap();
-        Bundle::read(&compiled.bytes).unwrap()
-    };
-    let (inline, external) = (bundle("pytorch"), bundle("external"));
-    assert_eq!(inline.plan, external.plan);
-    assert_answers("pytorch", &external.plan, 1.0);
-
-    let recipe = file("external.toml");
-    let watched = ["external.toml", "external.onnx", "external.onnx.data"].map(file);
-    assert_eq!(sources(&recipe), watched);
+    let path = file("net.toml");
+    fs::write(&path, recipe(export, Path::new(names[0]))).unwrap();
+    let bundle = || Bundle::read(&compile(&path).unwrap().bytes).unwrap();
+    let first = bundle();
+    assert_answers(export.name, &first.plan, 1.0);
+    assert_eq!(sources(&path), ["net.toml", names[0], names[1]].map(file));
 
     // Other weights make another engine, and that shows in the manifest.
-    let data = fs::read(file("external.onnx.data")).unwrap();
+    let data = fs::read(file(names[1])).unwrap();
     let mut changed = data.clone();
     changed[3] ^= 0x80; // the sign of the first weight
-    fs::write(file("external.onnx.data"), &changed).unwrap();
-    let other = bundle("external");
-    assert_ne!(other.plan, external.plan);
-    assert_ne!(
-        other.manifest.source_sha256,
-        external.manifest.source_sha256
-    );
+    fs::write(file(names[1]), &changed).unwrap();
+    let other = bundle();
+    assert_ne!(other.plan, first.plan);
+    assert_ne!(other.manifest.source_sha256, first.manifest.source_sha256);
 
-    let refused = || compile(&recipe).unwrap_err().to_string();
-    fs::write(file("external.onnx.data"), &data[..data.len() - 1]).unwrap();
+    let refused = || compile(&path).unwrap_err().to_string();
+    fs::write(file(names[1]), &data[..data.len() - 1]).unwrap();
     assert!(refused().contains("cut off"), "{}", refused());
-    fs::remove_file(file("external.onnx.data")).unwrap();
+    fs::remove_file(file(names[1])).unwrap();
     let missing = refused();
     assert!(
-        missing.contains("external.onnx: the tensor ")
-            && missing.contains("\"external.onnx.data\", which cannot be read"),
+        missing.contains("pytorch_dynamo.onnx: the tensor ")
+            && missing.contains("\"pytorch_dynamo.onnx.data\", which cannot be read"),
         "{missing}"
     );
 }

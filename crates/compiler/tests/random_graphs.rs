@@ -12,8 +12,8 @@ mod layout;
 use std::collections::BTreeSet;
 
 use pilotage_compiler::{
-    CalibrateError, Form, Method, Network, PortLayout, Progress, QuantizeOptions, Weights,
-    calibrate, evaluate, lower, lower_weights, narrow, quantize, run_plan, simplify, values, widen,
+    CalibrateError, Form, Method, Network, PortLayout, QuantizeOptions, Run, Weights, calibrate,
+    evaluate, lower, lower_weights, narrow, quantize, run_plan, simplify, values, widen,
 };
 use pilotage_engine::CpuOptions;
 use pilotage_graph::{
@@ -417,7 +417,7 @@ proptest! {
         let form = if integer { Form::Int8Integer } else { Form::Int8 };
         let options = QuantizeOptions { form, float_layers: BTreeSet::new() };
         let to_calibrate = values(&graph, &options).unwrap();
-        let ranges = match calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax, Progress::NONE) {
+        let ranges = match calibrate(&graph, false, &to_calibrate, &frames, Method::MinMax, Run::ALONE) {
             // A value is always 0, or outside the range of floats: it has no range.
             Err(CalibrateError::Zero { .. } | CalibrateError::NotFinite { .. }) => return Ok(()),
             ranges => ranges.unwrap(),

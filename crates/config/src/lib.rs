@@ -34,5 +34,5 @@ mod source;
 mod write;
 
 pub use read::{LONGEST_FILE, ReadError, read};
-pub use source::{ConfigError, Source, nearest};
+pub use source::{ConfigError, Source, explain_variant, nearest, suggest};
 pub use write::{WriteError, replace, write_atomically};

@@ -176,10 +176,30 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let found = found.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(&found, name), name))
+        .map(|name| (strsim::jaro_winkler(&found, &name.to_lowercase()), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(similarity, _)| *similarity >= NEAR_MISS)
         .map(|(_, name)| name)
+}
+
+/// What to do about the unknown name `found`: the most similar of the known names, or all of them if
+/// none is similar. Completes a sentence such as "there is no circuit `simpel`: ".
+pub fn suggest<'a>(
+    found: &str,
+    known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+) -> String {
+    let known = known.into_iter();
+    match nearest(found, known.clone()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("name one of {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The message of a serde error about the value of an option: for an unknown variant with the most
+/// similar one.
+pub fn explain_variant(error: &dyn fmt::Display) -> String {
+    let message = error.to_string();
+    misspelling(&message).unwrap_or(message)
 }
 
 /// A shorter message for serde's "unknown field `x`, expected one of `a`, `b`" and "unknown variant

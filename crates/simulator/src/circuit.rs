@@ -4,6 +4,7 @@ mod centre_line;
 mod csv;
 mod file;
 mod generator;
+mod shape;
 mod shipped;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub(crate) use centre_line::{CentreLine, Sample, check_coordinates};
 pub use csv::CsvOptions;
 pub(crate) use csv::points as csv_points;
 pub use generator::RandomOptions;
+pub use shape::Crossing;
 
 /// The default road width, metres.
 const ROAD_WIDTH: f64 = 3.0;
@@ -55,8 +57,25 @@ pub enum CircuitError {
         y: f64,
     },
     /// The circuit is shorter or longer than the simulator accepts.
-    #[error("the circuit is {0:.1} m long: it must be between 10 m and 20 km")]
+    #[error("the circuit is {0:.1} m long: it must be between 5 m and 20 km")]
     Length(f64),
+    /// Two points that follow each other are far apart, and the line turns there.
+    #[error(
+        "the line jumps {metres:.1} m from {:.2}, {:.2} to {:.2}, {:.2}, while its steps are {median:.2} m \
+         elsewhere: a circuit is a closed line whose points follow each other; add the missing \
+         points, or remove those that do not belong to it",
+        from[0], from[1], to[0], to[1]
+    )]
+    Jump {
+        /// Metres.
+        from: [f64; 2],
+        /// Metres.
+        to: [f64; 2],
+        /// The distance between them, metres.
+        metres: f64,
+        /// The median distance between points, metres.
+        median: f64,
+    },
     /// A width is out of range.
     #[error("`{key}` is {value} m: it must lie between {least} and {most} m")]
     Width {
@@ -236,6 +255,12 @@ impl Circuit {
     /// The curvature at `s`, 1/m, left positive.
     pub fn curvature(&self, s: f64) -> f64 {
         self.line.curvature(s)
+    }
+
+    /// The first place where the centre line crosses itself, as in a figure of eight. `None` as well
+    /// for a line that is wound up so densely that looking for one would take long.
+    pub fn crossing(&self) -> Option<Crossing> {
+        shape::crossing(&self.line)
     }
 
     /// The smallest radius of the centre line, metres.

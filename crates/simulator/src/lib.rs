@@ -25,7 +25,9 @@ mod world;
 pub use appearance::{Appearance, Surroundings};
 pub use camera::CameraSpec;
 pub use car::{Ackermann, Car, CarKind};
-pub use circuit::{Circuit, CircuitError, Colours, CsvOptions, Nearest, RandomOptions, Walls};
+pub use circuit::{
+    Circuit, CircuitError, Colours, Crossing, CsvOptions, Nearest, RandomOptions, Walls,
+};
 pub use metrics::{LoopTiming, Metrics, reference_from_csv};
 pub use pose::Pose;
 pub use random::Random;

@@ -45,6 +45,7 @@ fn each_kind_of_camera_is_configured_as_written() {
         height: 240,
         rate: 60.0,
         timeout: Duration::from_millis(80),
+        first_frame: None,
         frozen_frames: 0,
         black_frames: 7,
     };
@@ -55,6 +56,7 @@ fn each_kind_of_camera_is_configured_as_written() {
         command: vec!["cat".to_owned(), "frames".to_owned()],
         format: PixelFormat::Nv12,
         planar: false,
+        stride: None,
         latency: Duration::ZERO,
     });
     assert_eq!(pipe.source, expected);
@@ -64,6 +66,7 @@ fn each_kind_of_camera_is_configured_as_written() {
         command: vec!["rpicam-vid".to_owned()],
         format: PixelFormat::Nv12,
         planar: true,
+        stride: None,
         latency: Duration::from_millis(80),
     });
     assert_eq!(planar.source, expected);
@@ -134,6 +137,44 @@ fn an_invalid_camera_is_refused_with_its_line() {
             "kind = \"pipe\"\ncommand = [\"cat\"]",
             1,
             "camera.format`: must name one of",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"NV21\"",
+            4,
+            "camera.format`: there is no format `NV21`: did you mean `NV12`?",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"RGB3\"\nstride = 1919",
+            5,
+            "camera.stride`: must be 1920 (the bytes of a row without padding) to 6016, not 1919",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"I420\"\nstride = 641",
+            5,
+            "camera.stride`: must be 640 (the bytes of a row without padding) to 4736, and even",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"sh\", \"-c\", \"exec gst-launch-1.0 x\"]\n\
+             format = \"RGB3\"\nwidth = 322",
+            5,
+            "camera.width`: is 322, so a row has 966 bytes, and GStreamer pads rows to a multiple of \
+             4: set `stride = 968`",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"gst-launch-1.0\"]\nformat = \"I420\"\nwidth = 324",
+            5,
+            "camera.width`: is 324, and GStreamer pads the rows of I420",
+        ),
+        (
+            "kind = \"folder\"\nfolder = \"a\"\nfirst_frame_ms = 500",
+            4,
+            "camera.first_frame_ms`: is for a camera of kind `v4l` or `pipe`, and this one is \
+             `folder`",
+        ),
+        (
+            "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"GREY\"\nfirst_frame_ms = 50",
+            5,
+            "camera.first_frame_ms`: must be from 100 to 120000, and is 50",
         ),
         (
             "kind = \"pipe\"\ncommand = [\"cat\"]\nformat = \"MJPG\"",

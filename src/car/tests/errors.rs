@@ -90,7 +90,17 @@ fn every_rule_names_its_key() {
         (
             "[engine]\ninstruction_set = \"mmx\"",
             2,
-            "engine.instruction_set",
+            "engine.instruction_set`: there is no instruction set `mmx`; this machine has ",
+        ),
+        (
+            "[engine]\ninstruction_set = \"avx-512\"",
+            2,
+            "engine.instruction_set`: there is no instruction set `avx-512`: did you mean `avx512`?",
+        ),
+        (
+            "[simulator]\ncircuit = \"simpel\"",
+            2,
+            "simulator.circuit`: there is no circuit `simpel`: did you mean `simple`?",
         ),
         ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
         ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),

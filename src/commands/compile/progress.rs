@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ const LINE: Duration = Duration::from_secs(10);
 /// Shows the stages of a compilation. Each stage leaves a line with its duration.
 pub(super) struct Display<W: FnMut(&str) + Send> {
     terminal: bool,
+    /// Where results of earlier compilations come from.
+    cache: String,
     /// Frames of the present pass that are done.
     done: AtomicUsize,
     shown: Mutex<Shown<W>>,
@@ -34,23 +37,39 @@ struct Present {
     stage: Stage,
     began: Instant,
     passes: usize,
+    /// Passes whose result was known.
+    reused: usize,
     /// Frames of the present pass.
     frames: usize,
 }
 
+impl Present {
+    fn new(stage: Stage, passes: usize, frames: usize) -> Self {
+        Self {
+            stage,
+            began: Instant::now(),
+            passes,
+            reused: 0,
+            frames,
+        }
+    }
+}
+
 impl Display<fn(&str)> {
-    /// A display on standard error.
-    pub(super) fn new() -> Self {
+    /// A display on standard error. `cache` is the file with the results of earlier compilations.
+    pub(super) fn new(cache: Option<&Path>) -> Self {
         // Progress that cannot be shown does not end the compilation.
         let write: fn(&str) = |text| drop(pilotage_console::write_to_stderr(text.as_bytes()));
-        Self::to(write, io::stderr().is_terminal())
+        let cache = cache.map(|file| file.display().to_string());
+        Self::to(write, io::stderr().is_terminal(), cache.unwrap_or_default())
     }
 }
 
 impl<W: FnMut(&str) + Send> Display<W> {
-    fn to(write: W, terminal: bool) -> Self {
+    fn to(write: W, terminal: bool, cache: String) -> Self {
         Self {
             terminal,
+            cache,
             done: AtomicUsize::new(0),
             shown: Mutex::new(Shown {
                 write,
@@ -62,7 +81,7 @@ impl<W: FnMut(&str) + Send> Display<W> {
 
     /// Shows the end of the last stage.
     pub(super) fn finish(&self) {
-        self.shown().end(self.terminal);
+        self.shown().end(self.terminal, &self.cache);
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown<W>> {
@@ -80,15 +99,21 @@ impl<W: FnMut(&str) + Send> Observer for Display<W> {
                 present.frames = frames;
             }
             _ => {
-                shown.end(self.terminal);
-                shown.present = Some(Present {
-                    stage,
-                    began: Instant::now(),
-                    passes: 1,
-                    frames,
-                });
+                shown.end(self.terminal, &self.cache);
+                shown.present = Some(Present::new(stage, 1, frames));
                 shown.update(self.terminal, 0);
             }
+        }
+    }
+
+    fn reused(&self, stage: Stage) {
+        let mut shown = self.shown();
+        if (shown.present.as_ref()).is_none_or(|present| present.stage != stage) {
+            shown.end(self.terminal, &self.cache);
+            shown.present = Some(Present::new(stage, 0, 0));
+        }
+        if let Some(present) = &mut shown.present {
+            present.reused += 1;
         }
     }
 
@@ -132,14 +157,17 @@ impl<W: FnMut(&str)> Shown<W> {
     }
 
     /// Shows the end of the present stage.
-    fn end(&mut self, terminal: bool) {
+    fn end(&mut self, terminal: bool, cache: &str) {
         let Some(present) = self.present.take() else {
             return;
         };
         let clear = if terminal { "\r\x1b[2K" } else { "" };
-        let what = match present.passes {
-            1 => format!("{} frames", present.frames),
-            passes => format!("{passes} passes"),
+        let what = match (present.passes, present.reused) {
+            (0, _) => format!("reused from {cache}"),
+            (1, 0) => format!("{} frames", present.frames),
+            (passes, 0) => format!("{passes} passes"),
+            (1, reused) => format!("1 pass, {reused} more reused from {cache}"),
+            (passes, reused) => format!("{passes} passes, {reused} more reused from {cache}"),
         };
         let text = format!(
             "{clear}{}: {what}, {:.1} s\n",
@@ -155,10 +183,18 @@ impl<W: FnMut(&str)> Shown<W> {
 mod tests {
     use super::*;
 
-    /// What is shown of two stages, without the times.
+    const LINES: [&str; 4] = [
+        "reading: 3 frames, TIME",
+        "calibration: 2 passes, TIME",
+        "search: reused from net.cache, TIME",
+        "gate: 1 pass, 1 more reused from net.cache, TIME",
+    ];
+
+    /// What is shown of several stages, without the times.
     fn shown(terminal: bool) -> String {
         let text = Mutex::new(String::new());
-        let display = Display::to(|part: &str| text.lock().unwrap().push_str(part), terminal);
+        let write = |part: &str| text.lock().unwrap().push_str(part);
+        let display = Display::to(write, terminal, "net.cache".to_owned());
         display.pass(Stage::Frames, 3);
         for _ in 0..3 {
             display.frame();
@@ -166,6 +202,9 @@ mod tests {
         display.pass(Stage::Calibration, 2);
         display.frame();
         display.pass(Stage::Calibration, 2);
+        display.reused(Stage::Search);
+        display.pass(Stage::Gate, 2);
+        display.reused(Stage::Gate);
         display.finish();
         display.finish();
         let text = text.into_inner().unwrap();
@@ -180,8 +219,8 @@ mod tests {
 
     #[test]
     fn each_stage_leaves_a_line() {
-        let lines = "reading: 3 frames, TIME\ncalibration: 2 passes, TIME\n";
-        assert_eq!(shown(false), lines);
+        let lines: Vec<_> = shown(false).lines().map(str::to_owned).collect();
+        assert_eq!(lines, LINES);
     }
 
     #[test]
@@ -196,16 +235,14 @@ mod tests {
             .split('\n')
             .map(|line| line.rsplit("\x1b[2K").next().unwrap())
             .collect();
-        assert_eq!(
-            left,
-            ["reading: 3 frames, TIME", "calibration: 2 passes, TIME", ""]
-        );
+        assert_eq!(left, [&LINES[..], &[""]].concat());
     }
 
     #[test]
     fn a_long_pass_shows_how_far_it_is() {
         let text = Mutex::new(String::new());
-        let display = Display::to(|part: &str| text.lock().unwrap().push_str(part), false);
+        let write = |part: &str| text.lock().unwrap().push_str(part);
+        let display = Display::to(write, false, String::new());
         display.pass(Stage::Gate, 9);
         display.frame();
         // As after the time between two lines.

@@ -15,6 +15,7 @@ fn config(folder: &Path, repeat: bool) -> (FolderSource, CameraConfig) {
         height: 16,
         rate: 50.0,
         timeout: Duration::from_millis(100),
+        first_frame: None,
         frozen_frames: 0,
         black_frames: 0,
     };

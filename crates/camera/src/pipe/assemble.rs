@@ -6,6 +6,9 @@ use pilotage_vehicle::Time;
 /// incomplete frame is dropped.
 const PAUSE: u32 = 2;
 
+/// So many bursts in a row of the same length, which is not that of whole frames, are no accident.
+const MISFITS: u32 = 3;
+
 /// Assembles frames from the pieces in which they arrive. It has no clock and performs no I/O.
 pub(super) struct Assembler {
     data: Vec<u8>,
@@ -17,6 +20,12 @@ pub(super) struct Assembler {
     number: u64,
     /// The number of incomplete frames that were dropped.
     pub broken: u64,
+    /// Bytes since the latest pause.
+    burst: usize,
+    /// The length of the latest bursts that were no whole frames, and their number.
+    wrong: (usize, u32),
+    /// The bytes that arrive between two pauses, if these are never whole frames.
+    pub misfit: Option<usize>,
 }
 
 impl Assembler {
@@ -30,16 +39,22 @@ impl Assembler {
             latest: Time::ZERO,
             number: 0,
             broken: 0,
+            burst: 0,
+            wrong: (0, 0),
+            misfit: None,
         }
     }
 
     /// The buffer for a piece that arrives at `now`: the rest of this frame, or a whole frame if
     /// the pause was too long.
     pub fn room(&mut self, now: Time) -> &mut [u8] {
-        if self.filled > 0 && now.since(self.latest) > self.pause {
-            self.filled = 0;
-            self.broken += 1;
-            self.number += 1;
+        if now.since(self.latest) > self.pause {
+            self.end_burst();
+            if self.filled > 0 {
+                self.filled = 0;
+                self.broken += 1;
+                self.number += 1;
+            }
         }
         if self.filled == 0 {
             self.first = now;
@@ -51,7 +66,25 @@ impl Assembler {
     /// `count` bytes have arrived; returns whether the frame is complete.
     pub fn received(&mut self, count: usize) -> bool {
         self.filled += count;
+        self.burst += count;
         self.filled >= self.data.len()
+    }
+
+    /// A pause has passed. Frames of another length than expected, such as those with padded rows,
+    /// give bursts of that length.
+    fn end_burst(&mut self) {
+        let burst = std::mem::take(&mut self.burst);
+        if burst.is_multiple_of(self.data.len()) {
+            (self.wrong, self.misfit) = ((0, 0), None);
+            return;
+        }
+        self.wrong = match self.wrong {
+            (length, count) if length == burst => (burst, count + 1),
+            _ => (burst, 1),
+        };
+        if self.wrong.1 >= MISFITS {
+            self.misfit = Some(burst);
+        }
     }
 
     /// Swaps the complete frame with `spare`; returns the arrival time of the frame's first piece

@@ -47,11 +47,39 @@ fn after_a_frame_without_its_end_the_next_is_whole() {
     assert_eq!(pipe.broken, 1);
 }
 
+#[test]
+fn bursts_of_another_length_than_whole_frames_are_found() {
+    let mut pipe = Assembler::new(4, MS * 50);
+    // Whole frames, one by one and together.
+    arrive(&mut pipe, at(0), &[1; 4]);
+    arrive(&mut pipe, at(50), &[2; 8]);
+    assert_eq!(pipe.misfit, None);
+    // A frame of which a part was lost, now and then.
+    for (number, length) in [3, 2, 3, 1, 4].into_iter().enumerate() {
+        arrive(&mut pipe, at(100 + 50 * number as u32), &vec![3; length]);
+        assert_eq!(pipe.misfit, None);
+    }
+    // Each frame has five bytes; one that comes with the next does not hide it.
+    for number in 0..8 {
+        let mut later = at(400 + 50 * number);
+        arrive(&mut pipe, later, &[4; 3]);
+        later = later + MS;
+        arrive(&mut pipe, later, &[4; 2]);
+        assert_eq!(pipe.misfit, (number >= 3).then_some(5), "{number}");
+    }
+    arrive(&mut pipe, at(800), &[5; 10]);
+    arrive(&mut pipe, at(850), &[5; 4]);
+    assert_eq!(pipe.misfit, Some(5));
+    arrive(&mut pipe, at(900), &[6; 4]);
+    assert_eq!(pipe.misfit, None);
+}
+
 fn source(script: &str) -> PipeSource {
     PipeSource {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         format: PixelFormat::Grey8,
         planar: false,
+        stride: None,
         latency: Duration::ZERO,
     }
 }
@@ -63,6 +91,7 @@ fn config(source: &PipeSource) -> CameraConfig {
         height: 64,
         rate: 20.0,
         timeout: Duration::from_millis(400),
+        first_frame: None,
         frozen_frames: 0,
         black_frames: 0,
     }
@@ -168,15 +197,6 @@ fn the_command_is_asked_to_end_before_it_is_killed() {
     }
 }
 
-/// Two by two pixels share a blue and a red chroma.
-#[test]
-fn planes_of_chroma_are_interleaved() {
-    let planes = [1, 2, 3, 4, 5, 6, 7, 8, 20, 21, 30, 31];
-    let mut frame = [0; 12];
-    interleave(&planes, &mut frame);
-    assert_eq!(frame, [1, 2, 3, 4, 5, 6, 7, 8, 20, 30, 21, 31]);
-}
-
 #[test]
 fn a_planar_frame_arrives_as_nv12_and_is_as_old_as_its_latency() {
     // 4096 bytes of luma, then 1024 of blue and 1024 of red chroma.
@@ -185,6 +205,7 @@ fn a_planar_frame_arrives_as_nv12_and_is_as_old_as_its_latency() {
     let source = PipeSource {
         format: PixelFormat::Nv12,
         planar: true,
+        stride: None,
         latency: Duration::from_secs(3),
         ..source(script)
     };
@@ -213,4 +234,40 @@ fn a_command_that_is_not_there_is_an_error() {
             .to_string()
             .starts_with("`/nonexistent/gst-launch` cannot be started")
     );
+}
+
+/// Rows of 64 pixels, padded to 68 bytes: b, then four times a.
+#[test]
+fn padded_rows_are_an_error_that_names_the_stride_and_fit_with_it() {
+    let row = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbaaaa";
+    let script = format!(
+        "rows=$(for i in $(seq 64); do printf {row}; done); while printf $rows; do sleep 0.05; done"
+    );
+    let began = Instant::now();
+    let mut camera = camera(&script);
+    let mut frame = frame();
+    let error = loop {
+        assert!(began.elapsed() < Duration::from_secs(20), "no error");
+        if let Err(error @ CameraError::Length { .. }) = camera.next(&mut frame) {
+            break error.to_string();
+        }
+    };
+    assert!(
+        error.contains("writes 4352 bytes a frame") && error.contains("`camera.stride = 68`"),
+        "{error}"
+    );
+    let source = PipeSource {
+        stride: Some(68),
+        ..source(&script)
+    };
+    let mut camera = PipeCamera::start(&source, &config(&source)).unwrap();
+    let mut seen = 0;
+    while seen < 5 {
+        assert!(began.elapsed() < Duration::from_secs(40), "no frames");
+        // A busy machine may delay the command.
+        if camera.next(&mut frame).is_ok() {
+            assert!(frame.data().iter().all(|byte| *byte == b'b'));
+            seen += 1;
+        }
+    }
 }

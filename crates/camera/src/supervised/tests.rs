@@ -266,6 +266,22 @@ fn a_camera_just_opened_is_given_time() {
 }
 
 #[test]
+fn a_camera_that_never_starts_is_opened_again_and_the_key_is_named() {
+    let mut bench = Bench::new(&[Stuck; 40]);
+    bench.plugged_in(&[Shows(60)]);
+    let errors = bench.errors();
+    let first = |error: &&CameraError| matches!(error, CameraError::NoFirstFrame { .. });
+    let named: Vec<_> = errors.iter().filter(first).collect();
+    assert_eq!(named.len(), 1);
+    assert_eq!(
+        named[0].to_string(),
+        "scripted gave no first frame in 3.0 s; if it needs longer to start, set \
+         `camera.first_frame_ms` in car.toml"
+    );
+    assert_eq!(bench.frame.data()[0], 60);
+}
+
+#[test]
 fn a_frozen_picture_is_its_own_fault_and_the_camera_is_opened_again() {
     let mut bench = Bench::new(&[Shows(50), Shows(51), Shows(51), Shows(51), Shows(51)]);
     bench.plugged_in(&[Shows(60)]);

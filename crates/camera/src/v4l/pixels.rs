@@ -125,6 +125,9 @@ impl Jpeg {
         if decoder.decode_headers().is_err() || decoder.dimensions() != Some(size) {
             return false;
         }
+        // After a lost packet the codes often fit no longer; by default the rest of the picture would
+        // be grey. The headers may have quirks: only the pixels are strict.
+        decoder.set_options(options.set_strict_mode(true));
         decoder.output_buffer_size() == Some(frame.len()) && decoder.decode_into(frame).is_ok()
     }
 }

@@ -136,15 +136,7 @@ fn ranges_are_those_of_the_frames() {
     let (graph, values) = darkness();
     let (dark, light) = ([28_u8; 4], [78_u8; 4]);
     let frames: Vec<&[u8]> = vec![&dark, &light, &light];
-    let ranges = calibrate(
-        &graph,
-        false,
-        &values,
-        &frames,
-        Method::MinMax,
-        Progress::NONE,
-    )
-    .unwrap();
+    let ranges = calibrate(&graph, false, &values, &frames, Method::MinMax, Run::ALONE).unwrap();
     let range = &ranges[&values[0]];
     assert_eq!(range.limit, 400.0);
     assert_eq!(range.scale(), 400.0 / 127.0);
@@ -162,7 +154,7 @@ fn a_value_without_a_range_is_an_error_that_names_it() {
         &values,
         &[&bright],
         Method::MinMax,
-        Progress::NONE,
+        Run::ALONE,
     )
     .unwrap_err();
     let message = error.to_string();
@@ -179,7 +171,7 @@ fn a_value_without_a_range_is_an_error_that_names_it() {
         &values,
         &[&bright],
         Method::MinMax,
-        Progress::NONE,
+        Run::ALONE,
     )
     .unwrap_err();
     assert!(matches!(error, CalibrateError::NotFinite { .. }), "{error}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_graph::{ElementType, Graph, Tensor};
 
 use crate::recipe::FixedInput;
@@ -14,13 +14,13 @@ pub(super) fn bind(
     source: &Source<'_>,
 ) -> Result<(), ConfigError> {
     let known = graph.inputs.iter().map(|&v| &graph.value(v).name);
-    let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+    let known: Vec<String> = known.cloned().collect();
     for (name, value) in values {
         let wrong = |reason: String| source.error(&format!("fixed_inputs.{name}"), reason);
         let mut inputs = graph.inputs.iter().copied();
         let Some(input) = inputs.find(|&v| graph.value(v).name == *name) else {
-            let reason = format!("the model has no such input, only {}", known.join(", "));
-            return Err(wrong(reason));
+            let meant = suggest(name, known.iter().map(String::as_str));
+            return Err(wrong(format!("the model has no such input: {meant}")));
         };
         let shape = graph.value(input).shape.clone();
         if graph.value(input).element_type != ElementType::F32 {

@@ -1,6 +1,6 @@
 //! Finds the recipe's inputs and outputs in the model.
 
-use pilotage_config::{ConfigError, Source};
+use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::Plan;
 use pilotage_engine::{AxisOrder, Output};
 use pilotage_graph::{ElementType, Graph, ValueId};
@@ -63,25 +63,22 @@ pub(super) fn resolve_outputs(
     outputs: &[RecipeOutput],
     source: &Source<'_>,
 ) -> Result<Vec<Output>, ConfigError> {
-    let names = || -> String {
-        let names = graph.outputs.iter().map(|&v| &graph.value(v).name);
-        names
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names = graph.outputs.iter().map(|&v| graph.value(v).name.as_str());
     let mut resolved = Vec::with_capacity(outputs.len());
     for (i, output) in outputs.iter().enumerate() {
         let found = match (&output.name, &graph.outputs[..]) {
             (None, &[only]) => only,
             (None, _) => {
-                let reason = format!("the model has several outputs: name one of {}", names());
+                let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+                let names = names.join(", ");
+                let reason = format!("the model has several outputs: name one of {names}");
                 return Err(source.error(&format!("output.{i}.name"), reason));
             }
             (Some(name), all) => {
                 let known = all.iter().find(|v| graph.value(**v).name == *name);
                 *known.ok_or_else(|| {
-                    let reason = format!("the model has no output `{name}`, only {}", names());
+                    let meant = suggest(name, names.clone());
+                    let reason = format!("the model has no output `{name}`: {meant}");
                     source.error(&format!("output.{i}.name"), reason)
                 })?
             }

@@ -15,7 +15,7 @@ use crate::float16::{narrow, widen, with_followers};
 use crate::gate::Gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Run, Stage};
 use crate::quantize::{Form, QuantizeOptions, layers, quantize, values};
 use crate::recipe::{LayerPrecision, OnGateFailure, Precision};
 use crate::report::{LayerReport, layer_reports};
@@ -63,7 +63,7 @@ struct Context<'a> {
     form: Form,
     weights: Weights,
     layout: PortLayout,
-    progress: Progress<'a>,
+    run: Run<'a>,
 }
 
 /// Quantizes `model`, whose input is an image of pixels minus 128.
@@ -71,7 +71,7 @@ pub(super) fn quantized(
     model: &Model,
     gate: &Gate,
     (calibration, held_back): (Vec<&[u8]>, Vec<&[u8]>),
-    progress: Progress<'_>,
+    run: Run<'_>,
 ) -> Result<Quantized, CompileError> {
     let recipe = &model.recipe;
     let Some(settings) = &recipe.calibration else {
@@ -94,7 +94,7 @@ pub(super) fn quantized(
             true => PortLayout::Model,
             false => PortLayout::Native,
         },
-        progress,
+        run,
     };
     let asked: BTreeSet<String> = recipe.layers.keys().cloned().collect();
     let mut float_layers = asked.clone();
@@ -121,7 +121,7 @@ pub(super) fn quantized(
         let results = context.gated(&best, &exported)?;
         let frames = &context.held_back[..context.held_back.len().min(REPORT_FRAMES)];
         let last = model.channels_last();
-        let measured = progress.of(Stage::Layers);
+        let measured = run.of(Stage::Layers);
         let reports = layer_reports(
             &best.float,
             &best.graph,
@@ -213,8 +213,8 @@ impl Context<'_> {
             let step = self.calibration.len().div_ceil(CORRECTION_FRAMES).max(1);
             let frames: Vec<&[u8]> = self.calibration.iter().copied().step_by(step).collect();
             let last = self.model.channels_last();
-            let progress = self.progress.of(Stage::Search);
-            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames, progress)
+            let run = self.run.of(Stage::Search);
+            let (graph, count) = correct_biases(&best.float, &best.graph, last, &frames, run)
                 .map_err(|reason| self.model.error(reason))?;
             if count > 0 {
                 let error = self.error(&graph, &best.units, Stage::Search)?;
@@ -247,8 +247,8 @@ impl Context<'_> {
             true => BTreeMap::new(),
             false => {
                 let last = model.channels_last();
-                let (frames, progress) = (&self.calibration, self.progress.of(stage));
-                calibrate(&float, last, &to_calibrate, frames, self.method, progress)
+                let (frames, run) = (&self.calibration, self.run.of(stage));
+                calibrate(&float, last, &to_calibrate, frames, self.method, run)
                     .map_err(|reason| model.error(reason))?
             }
         };
@@ -270,15 +270,15 @@ impl Context<'_> {
         lower_weights(graph, self.layout, self.weights).map_err(|reason| self.model.error(reason))
     }
 
+    /// The gate's results, which are always measured anew.
     fn results(
         &self,
         form: &str,
         plan: Plan,
         units: &[(String, f32)],
-        stage: Stage,
     ) -> Result<Vec<GateResult>, CompileError> {
         let network = Network::of_plan(plan, self.model.channels_last());
-        let answers = network.answers_observed(&self.held_back, self.progress.of(stage));
+        let answers = network.answers_observed(&self.held_back, self.run.of(Stage::Gate));
         let answers = answers.map_err(|reason| self.model.error(reason))?;
         Ok(self.gate.results(form, &answers, units))
     }
@@ -289,8 +289,10 @@ impl Context<'_> {
         units: &[(String, f32)],
         stage: Stage,
     ) -> Result<f64, CompileError> {
-        let results = self.results("", self.plan(graph)?, units, stage)?;
-        Ok(self.gate.error(&results))
+        let network = Network::of_plan(self.plan(graph)?, self.model.channels_last());
+        let answers = network.answers_measured(&self.held_back, self.run.of(stage));
+        let answers = answers.map_err(|reason| self.model.error(reason))?;
+        Ok(self.gate.error(&self.gate.results("", &answers, units)))
     }
 
     /// The QDQ graph for other runtimes. Float layers become float16 unless the recipe requests
@@ -309,8 +311,7 @@ impl Context<'_> {
         let half = with_followers(&graph, &half.cloned().collect());
         let half = |node: &Node| half.contains(&node.name);
         if graph.nodes.iter().any(half) {
-            self.model
-                .fits_float16(half, &self.held_back, self.progress)?;
+            self.model.fits_float16(half, &self.held_back, self.run)?;
         }
         Ok(narrow(&graph, half)?)
     }
@@ -320,12 +321,12 @@ impl Context<'_> {
     /// activations between nodes are not.
     fn gated(&self, attempt: &Attempt, exported: &Graph) -> Result<Vec<GateResult>, CompileError> {
         let plan = self.plan(&attempt.graph)?;
-        let mut results = self.results(CPU_PLAN, plan, &attempt.units, Stage::Gate)?;
+        let mut results = self.results(CPU_PLAN, plan, &attempt.units)?;
         let mut wide = exported.clone();
         widen(&mut wide);
         let at_its_word = lower_weights(&wide, self.layout, Weights::Dequantized)
             .map_err(|reason| self.model.error(reason))?;
-        results.extend(self.results("QDQ model", at_its_word, &attempt.units, Stage::Gate)?);
+        results.extend(self.results("QDQ model", at_its_word, &attempt.units)?);
         Ok(results)
     }
 }

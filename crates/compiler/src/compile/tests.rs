@@ -185,7 +185,7 @@ fn mismatches_with_the_model_name_the_line() {
     let error_for = |from: &str, to: &str| error(&graph, &good.replacen(from, to, 1));
     assert_eq!(
         error_for("\"controls\"", "\"steer\""),
-        "net.toml:13: `output.0.name`: the model has no output `steer`, only `controls`"
+        "net.toml:13: `output.0.name`: the model has no output `steer`: name one of controls"
     );
     assert_eq!(
         error_for("index = 1", "index = 2"),

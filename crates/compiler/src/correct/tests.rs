@@ -47,16 +47,16 @@ fn the_mean_of_every_unit_is_as_before_quantisation() {
         &to_calibrate,
         &frames,
         Method::MinMax,
-        Progress::NONE,
+        Run::ALONE,
     )
     .unwrap();
     let (quantized, _) = quantize(&graph, &ranges, &options).unwrap();
     let (corrected, count) =
-        correct_biases(&graph, &quantized, false, &frames, Progress::NONE).unwrap();
+        correct_biases(&graph, &quantized, false, &frames, Run::ALONE).unwrap();
     assert_eq!(count, 1);
     let means = |graph: &Graph| {
         let output = graph.outputs[0];
-        means(graph, false, &frames, [output].into_iter(), Progress::NONE)
+        means(graph, false, &frames, [output].into_iter(), Run::ALONE)
             .unwrap()
             .remove(0)
     };

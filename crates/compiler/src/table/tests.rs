@@ -27,7 +27,7 @@ fn each_tensor_has_the_bits_of_its_scale() {
     graph.values[fixed.0].constant = Some(Tensor::new([1], vec![-0.5_f32]).unwrap());
     // Pixels minus 128 range from -128 to 127.
     let frames: [&[u8]; 2] = [&[0, 228], &[255, 128]];
-    let table = tensors.table(&graph, false, &frames, Method::MinMax, Progress::NONE);
+    let table = tensors.table(&graph, false, &frames, Method::MinMax, Run::ALONE);
     let table = table.unwrap();
     let (header, lines) = table.split_once('\n').unwrap();
     assert_eq!(header, "TRT-8502-EntropyCalibration2");

@@ -331,7 +331,7 @@ impl CentreLine {
 }
 
 fn check_length(metres: f64) -> Result<(), CircuitError> {
-    if (10.0..=20_000.0).contains(&metres) {
+    if (5.0..=20_000.0).contains(&metres) {
         Ok(())
     } else {
         Err(CircuitError::Length(metres))

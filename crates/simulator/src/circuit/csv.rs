@@ -1,6 +1,7 @@
 //! A centre line from a CSV of points.
 
-use super::{Circuit, CircuitError, LINE_WIDTH, ROAD_WIDTH, check_width};
+use super::shape::check_steps;
+use super::{Circuit, CircuitError, LINE_WIDTH, ROAD_WIDTH, check_coordinates, check_width};
 
 /// Properties of a circuit that a CSV of points does not have.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ impl Default for CsvOptions {
 pub(super) fn read(text: &str, options: &CsvOptions) -> Result<Circuit, CircuitError> {
     let table = Table::read(text)?;
     let points = spaced(table.points, options.spacing);
+    check_coordinates(&points)?;
+    check_steps(&points)?;
     let mut circuit = Circuit::from_points(&options.name, &points)?;
     // The road of a circuit has one width: where it is narrowest.
     let road_width = options.road_width.or(table.road_width);

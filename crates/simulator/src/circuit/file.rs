@@ -1,9 +1,13 @@
 //! The TOML format of circuits.
 
+use pilotage_config::Source;
 use serde::Deserialize;
 use serde::de::Error as _;
 
-use super::{Circuit, CircuitError, Colours, LINE_WIDTH, ROAD_WIDTH, Walls, check_width};
+use super::shape::check_steps;
+use super::{
+    Circuit, CircuitError, Colours, LINE_WIDTH, ROAD_WIDTH, Walls, check_coordinates, check_width,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +77,13 @@ fn line_width() -> f64 {
 }
 
 pub(super) fn read(text: &str) -> Result<Circuit, CircuitError> {
-    let file: File = toml::from_str(text).map_err(|error| CircuitError::Toml(error.to_string()))?;
+    let source = Source::new("", text);
+    let file: File = source.parse().map_err(|error| {
+        let line = error.line.map(|line| format!("line {line}: "));
+        CircuitError::Toml(line.unwrap_or_default() + &error.reason)
+    })?;
+    check_coordinates(&file.points)?;
+    check_steps(&file.points)?;
     let mut circuit = Circuit::from_points(&file.name, &file.points)?;
     circuit.road_width = check_width("road_width", file.road_width, 0.5, 30.0)?;
     circuit.line_width = check_width("line_width", file.line_width, 0.01, 2.0)?;

@@ -277,7 +277,7 @@ fn toml_errors_state_key_and_line() {
     };
     let unknown = message("rode_width = 3\n");
     assert!(
-        unknown.contains("line 3") && unknown.contains("rode_width"),
+        unknown.contains("line 3: unknown key `rode_width`: did you mean `road_width`?"),
         "{unknown}"
     );
     assert!(message("road_width = 0.1\n").contains("`road_width` is 0.1 m"));
@@ -305,6 +305,86 @@ fn a_crossing_differs_from_a_long_straight() {
     // The circuit's straight, sampled every metre, is collinear except for the last bit.
     let circuit = Circuit::random(6_425_015_471_107_851_634);
     assert!(!crosses_itself(&polyline(&circuit, 1.0)));
+}
+
+#[test]
+fn a_line_that_crosses_itself_is_found() {
+    let eight: Vec<[f64; 2]> = (0..60)
+        .map(|i| {
+            let t = std::f64::consts::TAU * (f64::from(i) + 0.3) / 60.0;
+            [3.0 + 6.0 * t.sin(), 2.0 + 3.0 * (2.0 * t).sin()]
+        })
+        .collect();
+    let circuit = Circuit::from_points("eight", &eight).unwrap();
+    let Crossing { at, along } = circuit.crossing().unwrap();
+    assert!(distance(at, [3.0, 2.0]) < 0.02, "{at:?}");
+    for s in along {
+        assert!(distance(circuit.point(s), at) < 0.05, "{along:?}");
+    }
+    assert!(along[1] - along[0] > 0.4 * circuit.length(), "{along:?}");
+    let shipped = Circuit::shipped_names().iter();
+    let shipped = shipped.map(|name| Circuit::shipped(name).unwrap());
+    let straight = Circuit::random(6_425_015_471_107_851_634);
+    for circuit in shipped.chain([straight]) {
+        assert_eq!(circuit.crossing(), None, "{}", circuit.name());
+    }
+    // A line that was recorded twice, a little beside itself.
+    let turns = |i: u32| std::f64::consts::TAU * f64::from(i) / 40.0;
+    let twice: Vec<[f64; 2]> = (0..80)
+        .map(|i| {
+            let radius = 5.0 + 0.3 * (turns(i) / 2.0).sin();
+            [radius * turns(i).cos(), radius * turns(i).sin()]
+        })
+        .collect();
+    let circuit = Circuit::from_points("twice", &twice).unwrap();
+    assert!(circuit.crossing().is_some());
+}
+
+#[test]
+fn a_line_that_jumps_is_an_error_that_states_where() {
+    let csv = |points: &[[f64; 2]]| {
+        let lines = points.iter().map(|[x, y]| format!("{x},{y}\n"));
+        Circuit::from_csv(&lines.collect::<String>(), &CsvOptions::default())
+    };
+    let whole = circle(20.0, 100);
+    csv(&whole).unwrap();
+    // Half a lap, and a lap with a point of another place.
+    let half = csv(&whole[..50]).unwrap_err();
+    assert!(
+        matches!(half, CircuitError::Jump { to, metres, .. } if to == whole[0] && metres > 39.0),
+        "{half}"
+    );
+    let mut strange = whole.clone();
+    strange[30] = [500.0, 0.0];
+    let error = csv(&strange).unwrap_err().to_string();
+    assert!(error.contains(" to 500.00, 0.00"), "{error}");
+    let toml = format!("name = \"half\"\npoints = {:?}\n", &whole[..50]);
+    let error = Circuit::from_toml(&toml).unwrap_err().to_string();
+    assert!(error.starts_with("the line jumps 40.0 m "), "{error}");
+    // Corners of close points between straights without any.
+    let corners: Vec<[f64; 2]> = (0..40)
+        .map(|i| {
+            let angle = std::f64::consts::TAU * f64::from(i) / 40.0;
+            let side = |x: f64| if x > 0.0 { 30.0 } else { -30.0 };
+            let (sin, cos) = (angle + 0.01).sin_cos();
+            [side(cos) + 4.0 * cos, side(sin) + 4.0 * sin]
+        })
+        .collect();
+    csv(&corners).unwrap();
+}
+
+#[test]
+fn a_circuit_on_a_table_is_driven() {
+    let circuit = Circuit::from_points("table", &circle(0.85, 24)).unwrap();
+    assert!((5.0..5.5).contains(&circuit.length()));
+    for i in 0..50 {
+        let s = circuit.length() * f64::from(i) / 50.0;
+        let pose = circuit.pose(s, 0.1, 0.0);
+        for hint in [None, Some(s)] {
+            let near = circuit.nearest([pose.x, pose.y], hint);
+            assert!((near.offset - 0.1).abs() < 1e-3, "{s}: {near:?}");
+        }
+    }
 }
 
 #[test]
@@ -406,7 +486,7 @@ proptest! {
         points in prop::collection::vec(prop::array::uniform2(-30.0..30.0_f64), 0..12),
     ) {
         if let Ok(circuit) = Circuit::from_points("any", &points) {
-            prop_assert!(circuit.length() >= 10.0);
+            prop_assert!(circuit.length() >= 5.0);
             let [x, y] = circuit.point(7.0);
             prop_assert!(x.is_finite() && y.is_finite());
             prop_assert!(circuit.nearest([x, y], None).offset.abs() < 0.1);

@@ -224,6 +224,7 @@ pub(super) fn config() -> CameraConfig {
         height: 16,
         rate: 20.0,
         timeout: MS * 125,
+        first_frame: None,
         frozen_frames: 0,
         black_frames: 0,
     }

@@ -13,6 +13,8 @@ use pilotage_graph::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod metadata;
+
 /// The folder of the shipped model, its recipe and its frames.
 const ENGINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/engines");
 
@@ -305,6 +307,19 @@ fn progress_and_the_choice_of_frames_are_reported() {
     assert_eq!(json["gate"][0]["most_worst"], 9.0);
     assert!((json["gate"][0]["most_mse"].as_f64().unwrap() - 3.24).abs() < 1e-9);
     assert_eq!(json["recipe"]["calibration"]["max_frames"], 18);
+
+    // The next compilation reuses what does not change, and makes the same engine.
+    let engine = || fs::read(folder.path().join("net.engine")).unwrap();
+    let first = engine();
+    let output = pilotage(folder.path(), &arguments);
+    let lines = String::from_utf8(output.stderr.clone()).unwrap();
+    printed(output).unwrap();
+    for stage in ["calibration", "search", "calibration table"] {
+        let reused = format!("{stage}: reused from net.compile-cache, ");
+        assert!(lines.contains(&reused), "{lines}");
+    }
+    assert!(lines.contains("gate: 2 passes, "), "{lines}");
+    assert!(engine() == first);
 }
 
 #[test]
@@ -385,11 +400,14 @@ fn errors_are_reported_and_nothing_is_written() {
         (&["notes.md"], "neither a recipe (.toml) nor a model"),
         (&["gone.toml"], "gone.toml: cannot be read"),
         (&[&model], "--outputs steering,throttle"),
-        (&[&model, "--outputs=steering,gas"], "unknown variant `gas`"),
+        (
+            &[&model, "--outputs=steering,gas"],
+            "unknown value `gas`: there is `speed`",
+        ),
         (&[&model, "--outputs=speed,yaw_rate"], "--domain physical"),
         (
             &[&model, "--outputs=speed,yaw_rate", "--domain=road"],
-            "unknown variant `road`",
+            "unknown value `road`",
         ),
         (
             &[
@@ -410,7 +428,10 @@ fn errors_are_reported_and_nothing_is_written() {
             &[&model, "--gate=steering=-1"],
             "-1 is not a number of 0 or more",
         ),
-        (&[&model, "--gate=gas=0.1"], "unknown variant `gas`"),
+        (
+            &[&model, "--gate=gas=0.1"],
+            "unknown value `gas`: there is `speed`",
+        ),
         (
             &[
                 &model,

@@ -19,30 +19,20 @@ use pilotage_engine::{Bundle, GateResult};
 use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions};
 use tempfile::TempDir;
 
-/// The limits for steering and throttle: three times the largest measured error, or twice for
-/// PyTorch's form in 8 bits. These networks were never trained, and 8 bits cost them more
-/// accuracy than a trained network.
-fn gates(name: &str, precision: &str) -> [&'static str; 2] {
+mod cache;
+
+/// The limits for the steering; the throttle has the defaults. Keras's form in 8 bits, with five ELUs
+/// after a padding, has three times the largest measured error.
+fn gate(name: &str, precision: &str) -> &'static str {
     match (name, precision) {
-        ("pytorch", "fp32") => ["gate = { mse = 1e-10, worst = 3e-5 }\n"; 2],
-        ("pytorch", "fp16") => ["gate = { mse = 8e-6, worst = 0.01 }\n"; 2],
-        ("pytorch", _) => [
-            "gate = { mse = 0.05, worst = 0.5 }\n",
-            "gate = { mse = 0.03, worst = 0.5 }\n",
-        ],
-        (_, "fp32") => ["gate = { mse = 1e-12, worst = 3e-6 }\n"; 2],
-        (_, "fp16") => [
-            "gate = { mse = 2e-7, worst = 0.001 }\n",
-            "gate = { mse = 1.2e-8, worst = 0.00025 }\n",
-        ],
-        _ => [
-            "gate = { mse = 0.00045, worst = 0.05 }\n",
-            "gate = { mse = 6e-5, worst = 0.02 }\n",
-        ],
+        ("keras" | "tf2onnx", "int8" | "int8-integer" | "int8-dynamic") => {
+            "gate = { mse = 0.002, worst = 0.15 }\n"
+        }
+        _ => "",
     }
 }
 
-/// Draws images with shapes and shades, all different.
+/// Draws images with shapes and shades, all different: some brighter on the left, some on the right.
 fn draw(folder: &Path, count: u32) {
     fs::create_dir(folder).unwrap();
     for number in 0..count {
@@ -50,7 +40,10 @@ fn draw(folder: &Path, count: u32) {
             let wave = |k: u32| {
                 let phase = (x * (k + 1) + y * (number % 7 + 1) + number * 29 * (k + 2)) % 256;
                 let noise = (x * 31 + y * 17 + number * 7).wrapping_mul(2_654_435_761) >> 28;
-                (phase as u8 / (number as u8 % 3 + 1)).saturating_add(noise as u8)
+                let side = if number.is_multiple_of(2) { x } else { 199 - x };
+                let shade = side * (number % 5) / 8;
+                let light = phase / (number % 3 + 2) + shade + noise;
+                light.min(255) as u8
             };
             Rgb([wave(0), wave(1), wave(2)])
         });
@@ -73,9 +66,10 @@ impl Project {
         draw(&folder.path().join("frames"), 45);
         let model =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/exports/{name}.onnx"));
-        let [steering, throttle] = gates(name, precision);
+        let gate = gate(name, precision);
         let (layout, [first, second]) = match name {
-            "keras" => ("nhwc", ["name = \"steering\"", "name = \"throttle\""]),
+            "keras" | "tf2onnx" => ("nhwc", ["name = \"Identity:0\"", "name = \"Identity_1:0\""]),
+            "pytorch_dynamo" => ("nchw", ["name = \"steering\"", "name = \"throttle\""]),
             _ => ("nchw", ["index = 0", "index = 1"]),
         };
         Self {
@@ -85,8 +79,8 @@ impl Project {
             ),
             tables: format!(
                 "[input]\nwidth = 200\nheight = 66\nlayout = \"{layout}\"\n\
-                 [[output]]\n{first}\nmeaning = \"steering\"\n{steering}\
-                 [[output]]\n{second}\nmeaning = \"throttle\"\n{throttle}\
+                 [[output]]\n{first}\nmeaning = \"steering\"\n{gate}\
+                 [[output]]\n{second}\nmeaning = \"throttle\"\n\
                  [calibration]\nframes = \"frames\"\n"
             ),
         }
@@ -127,29 +121,32 @@ fn float_layer(operation: &Operation) -> bool {
 }
 
 #[test]
-fn imitations_of_pytorchs_and_kerass_exports_become_integers() {
-    for name in ["pytorch", "keras"] {
-        for method in ["minmax", "percentile", "entropy", "mse"] {
+fn exports_of_pytorch_and_keras_become_integers() {
+    let methods = ["minmax", "percentile", "entropy", "mse"];
+    for (name, methods, layers, tables) in [
+        ("pytorch", &methods[..], 8, 1),
+        ("pytorch_dynamo", &methods[3..], 9, 1),
+        // Not entropy: the few values of the last hidden layer give no distribution.
+        ("keras", &["minmax", "percentile", "mse"], 8, 5),
+        ("tf2onnx", &methods[3..], 8, 5),
+    ] {
+        for method in methods {
             let mut project = Project::new(name, "int8");
             project.tables += &format!("method = \"{method}\"\n");
             let compiled = project.compile();
             assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
             assert!(compiled.warnings[0].contains("only 45 pictures"));
             let plan = Bundle::read(&compiled.bytes).unwrap().plan;
-            let layers = 8;
             assert_eq!(steps(&plan, integer_layer), layers, "{:#?}", plan.steps);
             assert_eq!(steps(&plan, float_layer), 0);
             let lookup_tables = steps(&plan, |o| matches!(o, Operation::Lookup { .. }));
-            assert_eq!(lookup_tables, if name == "keras" { 5 } else { 1 });
+            assert_eq!(lookup_tables, tables, "{name}");
             let kept = compiled.manifest.trials.iter().filter(|trial| trial.kept);
             assert!(kept.clone().all(|trial| trial.after < trial.before));
             assert_eq!(compiled.layers.len(), layers);
-            assert!(
-                compiled
-                    .layers
-                    .iter()
-                    .all(|layer| layer.signal_to_noise > 15.0)
-            );
+            for layer in &compiled.layers {
+                assert!(layer.signal_to_noise > 12.0, "{name}, {method}: {layer:?}");
+            }
         }
     }
 }
@@ -160,7 +157,7 @@ fn imitations_of_pytorchs_and_kerass_exports_become_integers() {
 #[test]
 fn integers_and_the_qdq_graph_agree() {
     for name in ["pytorch", "keras"] {
-        for method in ["minmax", "percentile", "entropy", "mse"] {
+        for method in ["minmax", "percentile", "mse"] {
             let mut project = Project::new(name, "int8");
             project.tables += &format!("method = \"{method}\"\n");
             let bundle = Bundle::read(&project.compile().bytes).unwrap();
@@ -254,15 +251,17 @@ fn answers(bundle: &Bundle, plan: Plan, channels_last: bool) -> Vec<Vec<f32>> {
         .unwrap()
 }
 
-/// A network whose output is always its mean must not pass the gate. The outputs of Keras' form
-/// vary too little for this test.
+/// A network whose output is always its mean must not pass the gate.
 #[test]
 fn the_gates_are_a_fraction_of_the_variance_of_the_answers() {
-    let fp32 = Bundle::read(&Project::new("pytorch", "fp32").compile().bytes).unwrap();
-    let found = answers(&fp32, fp32.plan.clone(), false);
-    let int8 = Project::new("pytorch", "int8").compile().manifest.gate;
-    for (output, limits) in int8[..2].iter().enumerate() {
-        let values: Vec<f64> = found.iter().map(|frame| frame[output].into()).collect();
+    let compiled = Project::new("pytorch", "int8").compile();
+    // Those of fp32, frame after frame.
+    let answers = &Bundle::read(&compiled.bytes).unwrap().sections["gate.answers"];
+    let answers = answers.as_chunks::<4>().0.iter();
+    let answers: Vec<f32> = answers.map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    for (output, limits) in compiled.manifest.gate[..2].iter().enumerate() {
+        let frames = answers.chunks(2);
+        let values: Vec<f64> = frames.map(|frame| frame[output].into()).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let squares = values.iter().map(|value| (value - mean).powi(2));
         let variance = squares.sum::<f64>() / values.len() as f64;
@@ -322,10 +321,9 @@ fn every_precision_is_compiled_and_gated() {
 #[test]
 fn a_failed_gate_names_layers_and_mixed_precision_passes() {
     let mut project = Project::new("pytorch", "int8");
-    let strict = "gate = { mse = 1e-9, worst = 0.0001 }\n";
-    project.tables = project
-        .tables
-        .replacen(gates("pytorch", "int8")[0], strict, 1);
+    let steering = "meaning = \"steering\"\n";
+    let strict = format!("{steering}gate = {{ mse = 1e-9, worst = 0.0001 }}\n");
+    project.tables = project.tables.replacen(steering, &strict, 1);
     let error = project.error();
     for part in [
         "TOO FAR",
@@ -352,14 +350,14 @@ fn a_failed_gate_names_layers_and_mixed_precision_passes() {
 #[test]
 fn single_layers_stay_in_floating_point() {
     let mut project = Project::new("pytorch", "int8");
-    project.tables += "[layers]\n\"/conv/1\" = \"fp32\"\n";
+    project.tables += "[layers]\n\"/conv/conv.3/Conv\" = \"fp32\"\n";
     let plan = Bundle::read(&project.compile().bytes).unwrap().plan;
     assert_eq!(steps(&plan, float_layer), 1);
     assert_eq!(steps(&plan, integer_layer), 7);
-    project.tables = project.tables.replace("/conv/1", "/conv/11");
+    project.tables = project.tables.replace("conv.3", "conv.4");
     let error = project.error();
     assert!(
-        error.contains("no layer of this name, only `/conv/0`, `/conv/1`"),
+        error.contains("no layer of this name: did you mean `/conv/conv."),
         "{error}"
     );
 }
