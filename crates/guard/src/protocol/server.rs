@@ -1,10 +1,13 @@
 //! A guard that serves clients over sockets: an [`Executor`] on the real clock, with access
 //! control.
 //!
-//! One connection is the pilot's. Commands over any other connection are counted and dropped.
+//! One connection is the pilot's. Commands over any other connection are counted and dropped. A new
+//! pilot takes its place only as `succession` describes.
 //! Operators' requests are accepted over every connection. A new connection is never refused for
 //! lack of room: the connection that has been idle longest is closed, but not the pilot's nor that
 //! of the program that started the guard.
+
+mod succession;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -76,6 +79,10 @@ struct Client {
     active: Time,
     /// Whether this is the pilot's connection.
     pilot: bool,
+    /// When the last command of this pilot arrived.
+    commanded: Option<Time>,
+    /// Whether another pilot has taken this one's place: the connection is closed.
+    replaced: bool,
     /// Whether this is the connection to the program that started this guard.
     starter: bool,
     /// Whether this client holds a stop button down.
@@ -106,6 +113,8 @@ impl Client {
             number: 0,
             active: now,
             pilot: false,
+            commanded: None,
+            replaced: false,
             starter,
             holds_stop: false,
             lease: Lease::None,
@@ -228,7 +237,7 @@ impl<A: Actuator> Server<A> {
         self.accept(&clock);
         let mut index = 0;
         while index < self.clients.len() {
-            if self.receive(index, &clock) {
+            if !self.clients[index].replaced && self.receive(index, &clock) {
                 index += 1;
             } else {
                 self.disconnect(index, clock());
@@ -381,6 +390,7 @@ impl<A: Actuator> Server<A> {
     fn command(&mut self, index: usize, command: Option<Command>, now: Time) {
         let Some(command) = command else { return };
         if self.clients[index].pilot && self.engine.is_some() {
+            self.clients[index].commanded = Some(now);
             self.executor.command(now, command);
             // Report whether the command was accepted, and when.
             self.answer(index, 0, None);
@@ -395,7 +405,7 @@ impl<A: Actuator> Server<A> {
             Request::Hello {
                 engine,
                 fingerprint,
-            } => return self.hello(index, engine, fingerprint),
+            } => return self.hello(index, engine, fingerprint, now),
             Request::Arm(named) => return self.arm(index, named, now),
             Request::Trim { point, value } => {
                 // Only a client that declared itself for trimming may trim, not a pilot with an
@@ -426,15 +436,25 @@ impl<A: Actuator> Server<A> {
         None
     }
 
-    fn hello(&mut self, index: usize, engine: Option<Domain>, fingerprint: u64) -> Option<Refusal> {
-        let taken = self.clients.iter().any(|client| client.pilot);
-        if taken && !self.clients[index].pilot {
+    fn hello(
+        &mut self,
+        index: usize,
+        engine: Option<Domain>,
+        fingerprint: u64,
+        now: Time,
+    ) -> Option<Refusal> {
+        let pilot = self.clients.iter().position(|client| client.pilot);
+        let other = pilot.filter(|&pilot| pilot != index);
+        if other.is_some_and(|other| !self.may_replace(other, index, now)) {
             self.rejected.unauthorized += 1;
             return Some(Refusal::NotThePilot);
         }
         if fingerprint != self.identification.fingerprint {
             self.rejected.unauthorized += 1;
             return Some(Refusal::OtherCar);
+        }
+        if let Some(other) = other {
+            self.replace(other, now);
         }
         self.clients[index].pilot = true;
         self.engine = engine;
