@@ -7,6 +7,7 @@ pub mod data;
 pub mod doctor;
 pub mod drive;
 pub mod gamepad;
+pub mod gpu_engine;
 pub mod guard;
 pub mod inspect;
 pub mod log;

@@ -1,15 +1,17 @@
 //! Engines that are compiled in, and engines in files.
 
 mod fallback;
-mod threaded;
+pub mod gpu;
+mod process;
 
 use std::borrow::Cow;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use pilotage_engine::{Bundle, BundleError, CpuEngine, CpuError, CpuOptions, Engine};
-use pilotage_gpu::{PrepareError, TensorRtPaths};
+use pilotage_gpu::TensorRtPaths;
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::Deserialize;
@@ -20,7 +22,7 @@ use crate::pilot::{DecodeError, Decoder};
 use crate::signature::{self, Signature, SignatureError, Trust};
 
 pub use fallback::{Backoff, Fallback, OtherPorts};
-pub use threaded::{Limits as ThreadLimits, NotStarted, ThreadedEngine};
+pub use process::{Limits as ProcessLimits, NotStarted, ProcessEngine, serve};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/engines.rs"));
@@ -121,7 +123,7 @@ pub enum LoadError {
         /// The engine.
         name: String,
         /// What is wrong.
-        reason: Box<NotStarted<PrepareError>>,
+        reason: Box<NotStarted>,
     },
     /// The ports of the GPU's engine differ from the ports of the CPU's.
     #[error("engine `{name}`: {reason}")]
@@ -141,7 +143,7 @@ pub enum LoadError {
     },
 }
 
-/// How much longer the caller waits for the GPU's thread than that thread waits for the GPU.
+/// How much longer the caller waits for the GPU's process than that process waits for the GPU.
 const GRACE: Duration = Duration::from_millis(2);
 
 /// The longest engine file, bytes.
@@ -212,14 +214,53 @@ pub fn fetch(source: &EngineSource, trust: &Trust) -> Result<Fetched, LoadError>
 /// Fails if the engine does not exist, its signature is not accepted, it is not valid, or it cannot
 /// run on this machine.
 pub fn load(car: &Car) -> Result<Loaded, LoadError> {
-    load_with(car, &TensorRtPaths::default())
+    load_with(car, &GpuSetup::default())
 }
 
-/// As [`load`], with TensorRT's libraries at `places`: for tests, which have no GPU.
+/// Where the GPU's engine comes from.
+#[derive(Debug, Clone, Default)]
+pub struct GpuSetup {
+    /// The folders of TensorRT, its shims and its plans.
+    pub places: TensorRtPaths,
+    /// The program `pilotage`, which runs the engine's process. `None`: this program's file.
+    pub program: Option<PathBuf>,
+}
+
+impl GpuSetup {
+    /// Starts a process that loads the plan of the engine file `file` and runs it with `options`.
+    ///
+    /// # Errors
+    /// Fails if there is no plan, or the engine is not ready within the limit.
+    pub fn start(
+        &self,
+        file: &[u8],
+        options: RunOptions,
+        limits: ProcessLimits,
+    ) -> Result<ProcessEngine, NotStarted> {
+        let order =
+            gpu::order(&self.places, options).map_err(|error| NotStarted::System(error.into()))?;
+        let setup = self.clone();
+        ProcessEngine::start(move || setup.command(), order, file, limits)
+    }
+
+    fn command(&self) -> Command {
+        match &self.program {
+            None => gpu::command(),
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.arg(gpu::COMMAND);
+                command
+            }
+        }
+    }
+}
+
+/// As [`load`], with the GPU's engine from `setup`: for tests, which have no GPU and are not the
+/// program `pilotage`.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError> {
+pub fn load_with(car: &Car, setup: &GpuSetup) -> Result<Loaded, LoadError> {
     let Fetched {
         name,
         bytes,
@@ -247,7 +288,7 @@ pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError>
     })?;
     let mut notes = Vec::new();
     Ok(Loaded {
-        engine: engine(&name, &bundle, car, places, &mut notes)?,
+        engine: engine(&name, &bytes, &bundle, car, setup, &mut notes)?,
         name: manifest.name.clone(),
         preprocess,
         decoder,
@@ -259,9 +300,10 @@ pub fn load_with(car: &Car, places: &TensorRtPaths) -> Result<Loaded, LoadError>
 /// The engine on the CPU, on the GPU, or on the GPU with the CPU as fallback.
 fn engine(
     name: &str,
+    bytes: &[u8],
     bundle: &Bundle,
     car: &Car,
-    places: &TensorRtPaths,
+    setup: &GpuSetup,
     notes: &mut Vec<String>,
 ) -> Result<Box<dyn Engine>, LoadError> {
     let cpu = || {
@@ -289,16 +331,14 @@ fn engine(
         wait: gpu.wait,
         ..RunOptions::default()
     };
-    // NVIDIA's libraries are only called from a separate thread: a call that hangs does not block
-    // the pilot.
-    let limits = ThreadLimits {
+    // NVIDIA's libraries are only called in a process of their own: a call that hangs or crashes
+    // neither blocks nor ends the pilot.
+    let limits = ProcessLimits {
         start: gpu.start,
         answer: limit + GRACE,
         wait: gpu.wait,
     };
-    let (own, places) = (bundle.clone(), places.clone());
-    let make = move || pilotage_gpu::load(&own, &places, options).map(|started| started.engine);
-    let started = ThreadedEngine::start(make, limits);
+    let started = setup.start(bytes, options, limits);
     match (started, on_failure) {
         (Ok(gpu), OnGpuFailure::Stop) => Ok(Box::new(gpu)),
         (Ok(gpu), OnGpuFailure::Cpu) => {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, gamepad, guard, inspect, log, operator, record,
-    replay, trim, why,
+    bench, check, compile, data, doctor, drive, gamepad, gpu_engine, guard, inspect, log, operator,
+    record, replay, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -55,6 +55,9 @@ enum Command {
     /// Run as the guard of a simulated or dry-run car; `drive` starts this command
     #[command(hide = true)]
     Guard(guard::Options),
+    /// Run as the process of a GPU's engine; `drive` starts this command
+    #[command(hide = true)]
+    GpuEngine(gpu_engine::Options),
     /// Measure how fast an engine is on this machine, layer by layer
     Bench(bench::Options),
     /// Show what this machine has and lacks for driving, and how to fix each problem
@@ -93,6 +96,7 @@ fn run() -> ExitCode {
         Command::Replay(options) => replay::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Guard(options) => guard::run(&options),
+        Command::GpuEngine(options) => gpu_engine::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     };

@@ -161,7 +161,7 @@ impl StepError {
                 EngineError::NotFinite => FaultDetail::NotFinite,
                 _ => FaultDetail::EngineFailed,
             },
-            Self::Link(LinkError::Gone) => FaultDetail::GuardGone,
+            Self::Link(LinkError::Gone | LinkError::Replaced) => FaultDetail::GuardGone,
             Self::Link(_) => FaultDetail::GuardSilent,
         }
     }

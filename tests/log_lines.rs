@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files that write lines themselves.
-const WRITERS: [&str; 13] = [
+const WRITERS: [&str; 14] = [
     "crates/guard/src/daemon/process.rs",
     "crates/guard/src/daemon.rs",
     "crates/guard/src/daemon/watcher.rs",
@@ -16,6 +16,7 @@ const WRITERS: [&str; 13] = [
     "src/commands/compile/machine.rs",
     "src/drive",
     "src/engines/fallback.rs",
+    "src/engines/process/keeper.rs",
     "src/operator",
     "src/guarded/real.rs",
     "src/recorder",
@@ -49,7 +50,7 @@ const REASONS: [&str; 24] = [
     "crates/camera/src/error.rs",
     "crates/camera/src/supervised.rs",
     "src/engines.rs",
-    "src/engines/threaded.rs",
+    "src/engines/process.rs",
     "crates/gamepad/src/lib.rs",
     "src/operator.rs",
     "src/pilot.rs",

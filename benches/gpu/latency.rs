@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use pilotage::engines::{ThreadLimits, ThreadedEngine};
+use pilotage::engines::{GpuSetup, ProcessLimits};
 use pilotage_compiler::Proof;
 use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
 use pilotage_gpu::{TensorRtPaths, load};
@@ -85,15 +85,17 @@ impl Rows {
         )?;
         drop(engine);
         // The options of `pilotage drive`.
-        let limits = ThreadLimits {
+        let limits = ProcessLimits {
             start: Duration::from_secs(600),
             answer: LIMIT,
             wait: Wait::Spin,
         };
-        let (bundle, places) = (bundle.clone(), places.clone());
-        let make = move || load(&bundle, &places, options).map(|proven| proven.engine);
-        let mut engine = ThreadedEngine::start(make, limits)?;
-        let how = "graph, own thread";
+        let setup = GpuSetup {
+            places: places.clone(),
+            program: None,
+        };
+        let mut engine = setup.start(&bundle.write()?, options, limits)?;
+        let how = "graph, own process";
         self.time(&mut engine, &frames, precision, how, count, None)?;
         let how = "the same, 20 a second";
         self.time(

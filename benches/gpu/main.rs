@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Parser;
 use pilotage::doctor::{Finding, Gpu, Needs, System, examine};
+use pilotage::engines::gpu;
 use pilotage_compiler::{Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
 use pilotage_engine::{Bundle, GateResult, conformance};
@@ -48,6 +49,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // The process of an engine that `latency` starts.
+    if std::env::args().nth(1).as_deref() == Some(gpu::COMMAND) {
+        return gpu::run().unwrap_or(ExitCode::FAILURE);
+    }
     match run(&Arguments::parse()) {
         Ok(status) => status,
         Err(error) => {

@@ -227,7 +227,9 @@ impl Session {
         }
         match error {
             StepError::Camera(CameraError::Ended { .. }) => Some(Ending::Pictures),
-            StepError::Link(error @ LinkError::Gone) => Some(Ending::Gone(error)),
+            StepError::Link(error @ (LinkError::Gone | LinkError::Replaced)) => {
+                Some(Ending::Gone(error))
+            }
             error => {
                 self.watch.wrong(&error);
                 if let Err(error) = self.driver.link().advance_to(monotonic()) {

@@ -102,6 +102,8 @@ impl Setting {
     pub fn say_the_end(&self, disarmed: Result<(), LinkError>) {
         match (disarmed, self) {
             (Ok(()), _) => say("the car is disarmed"),
+            // The guard goes on, with the other pilot.
+            (Err(error @ LinkError::Replaced), _) => say(&error.to_string()),
             (Err(error), Self::Physical { own_guard: None }) => {
                 say(&format!("{error}; its service writes failsafe"));
             }

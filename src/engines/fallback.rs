@@ -28,7 +28,7 @@ impl Default for Backoff {
 /// Two engines with the same ports. If the first engine fails or its answer is not finite, the
 /// second engine answers within the same call. The first engine is then not used for a delay. A
 /// later frame tries it again, and a failure doubles the delay, so that the two engines do not
-/// alternate. An engine that is lost ([`EngineError::Lost`]) is not tried again.
+/// alternate.
 ///
 /// The first engine must bound its own waiting: a call takes at most that bound and the second
 /// engine's time.
@@ -47,8 +47,6 @@ enum State {
     First { since: Instant },
     /// The second engine answers, until then.
     Second { until: Instant },
-    /// The second engine answers until the process ends: the first engine is lost.
-    Lost,
 }
 
 /// The engines' ports differ.
@@ -95,7 +93,6 @@ impl Fallback {
         match self.state {
             State::First { .. } => true,
             State::Second { until } => now >= until,
-            State::Lost => false,
         }
     }
 
@@ -110,11 +107,6 @@ impl Fallback {
                 self.first.describe(),
                 self.second.describe()
             );
-        }
-        if let EngineError::Lost { .. } = error {
-            log::warn!("{} is not tried again", self.first.describe());
-            self.state = State::Lost;
-            return;
         }
         self.state = State::Second {
             until: now + self.wait,

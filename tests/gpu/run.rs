@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pilotage::car::{BackendKind, Car, OnGpuFailure};
-use pilotage::engines::{self, Loaded};
+use pilotage::engines::{self, GpuSetup, Loaded};
 use pilotage::guarded::GuardProcess;
 use pilotage::pilot::Dropped;
 use pilotage::simulation::{Pace, SimulatedDrive};
@@ -17,9 +17,11 @@ use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Engine, TensorMut, TensorRe
 use pilotage_gpu::{TensorRtPaths, prepare};
 use pilotage_guard::Mode;
 use pilotage_vehicle::{Domain, monotonic};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::machine;
+use crate::processes::{children, comm, lives};
 
 /// The part of a drive in which a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,12 +97,17 @@ pub struct DriveReport {
     pub started: f64,
     /// The longest delay of a sleeping thread, milliseconds.
     pub held_up: f64,
+    /// The processes of the engine, in order.
+    pub processes: Vec<i32>,
     /// The trace of calls; the parts follow `-- `.
     #[serde(skip)]
     pub trace: String,
     /// Resources of the driver or TensorRT that were not released.
     #[serde(skip)]
     pub left: Vec<String>,
+    /// Whether a process released its resources and ended in order.
+    #[serde(skip)]
+    pub released: bool,
 }
 
 /// A lap of `simple` with a fixed latency, so that the same answers give the same lap; with
@@ -129,9 +136,10 @@ pub fn run_in_child(place: &Path) {
         serde_json::from_slice(&fs::read(run.join("options")).unwrap()).unwrap();
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
     let listener = UnixListener::bind(run.join("ask")).unwrap();
-    let engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
+    let plan = bundle.plan.clone();
+    let engine = move || CpuEngine::new(&plan, CpuOptions::default()).unwrap();
     let fault = run.join("fault");
-    std::thread::spawn(move || answer(&listener, engine, &fault));
+    std::thread::spawn(move || answer(&listener, &engine, &fault));
     let places = machine::places(place);
     if options.prepare {
         prepare(&bundle, &places, &|_| true).unwrap();
@@ -176,6 +184,13 @@ impl Fault<'_> {
         if let Some((at, what)) = &self.options.fault
             && *at == when
         {
+            if let Some(signal) = what.strip_prefix("signal ") {
+                let signal = Signal::from_named_raw(signal.parse().unwrap()).unwrap();
+                for process in engine_processes() {
+                    kill_process(process, signal).unwrap();
+                }
+                return;
+            }
             // Written atomically, because it is read at the same time.
             let temporary = self.file.with_extension("new");
             fs::write(&temporary, what).unwrap();
@@ -186,6 +201,15 @@ impl Fault<'_> {
     fn end(&self) {
         let _ = fs::remove_file(&self.file);
     }
+}
+
+/// The processes of the engine that this process has started and that have not ended.
+fn engine_processes() -> Vec<Pid> {
+    let own = children(rustix::process::getpid());
+    let is_engine = |process: &Pid| {
+        lives(*process) && comm(*process).is_some_and(|name| name == "pilotage-gpu")
+    };
+    own.into_iter().filter(is_engine).collect()
 }
 
 /// Drives; without a GPU if the backend is the CPU.
@@ -203,7 +227,11 @@ pub fn drive(
     let car = car(backend, options);
     fault.begin(When::Start);
     let start = Instant::now();
-    let loaded = engines::load_with(&car, places);
+    let setup = GpuSetup {
+        places: places.clone(),
+        program: Some(env!("CARGO_BIN_EXE_pilotage").into()),
+    };
+    let loaded = engines::load_with(&car, &setup);
     let mut report = DriveReport {
         started: start.elapsed().as_secs_f64() * 1e3,
         ..DriveReport::default()
@@ -279,6 +307,13 @@ fn lap(
             }
             Err(error) => report.error = Some(error.to_string()),
         }
+        let on_the_wall_clock = options.guard.is_some();
+        for process in on_the_wall_clock.then(engine_processes).unwrap_or_default() {
+            let number = process.as_raw_nonzero().get();
+            if !report.processes.contains(&number) {
+                report.processes.push(number);
+            }
+        }
         let status = drive.pilot.link().status();
         report.stopped = status.state.stopped().map(|reason| reason.to_string());
         report.failsafe = status.output.mode == Mode::Failsafe;
@@ -316,9 +351,17 @@ fn lap(
     healed.join().unwrap();
 }
 
-/// Computes the substitute's answers: planar quantized values in, numbers out.
-pub fn answer(listener: &UnixListener, mut engine: CpuEngine, fault: &Path) {
-    let (mut connection, _) = listener.accept().unwrap();
+/// Computes the substitute's answers for each process that connects: planar quantized values in,
+/// numbers out.
+pub fn answer(listener: &UnixListener, engine: &(impl Fn() -> CpuEngine + Sync), fault: &Path) {
+    std::thread::scope(|scope| {
+        while let Ok((connection, _)) = listener.accept() {
+            scope.spawn(|| answer_one(connection, engine(), fault));
+        }
+    });
+}
+
+fn answer_one(mut connection: UnixStream, mut engine: CpuEngine, fault: &Path) {
     let length = engine.inputs()[0].len();
     let (mut planes, mut values) = (vec![0; length], vec![0_i8; length]);
     while connection.read_exact(&mut planes).is_ok() {
@@ -336,6 +379,7 @@ pub fn answer(listener: &UnixListener, mut engine: CpuEngine, fault: &Path) {
             numbers = [f32::NAN; 2];
         }
         let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        connection.write_all(&bytes).unwrap();
+        // The process may have been killed.
+        let _ = connection.write_all(&bytes);
     }
 }

@@ -62,10 +62,10 @@ fn with_stand_ins_the_block_is_complete_and_names_them() {
     let run = tempfile::tempdir().unwrap();
     let ask: PathBuf = run.path().join("ask");
     let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
-    let engine = CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
+    let engine = move || CpuEngine::new(&bundle.plan, CpuOptions::default()).unwrap();
     let listener = UnixListener::bind(&ask).unwrap();
     let fault = run.path().join("fault");
-    std::thread::spawn(move || answer(&listener, engine, &fault));
+    std::thread::spawn(move || answer(&listener, &engine, &fault));
     let output = gpu_test()
         .args(["--precision", "int8", "--count", "20"])
         .arg("--place")
@@ -97,7 +97,7 @@ fn with_stand_ins_the_block_is_complete_and_names_them() {
         "graph, copied",
         "enqueue, copied",
         "graph, sleeping",
-        "graph, own thread",
+        "graph, own process",
         "the same, 20 a second",
     ] {
         let row = format!(" | int8 | {row} | 20 | ");

@@ -54,6 +54,8 @@ fn action() -> impl Strategy<Value = Action> {
         4 => Just(Action::Hold(false)),
         1 => Just(Action::Fault),
         4 => (1u64..40).prop_map(Action::Wait),
+        // Beyond the deadline.
+        1 => (150u64..200).prop_map(Action::Wait),
     ]
 }
 
@@ -73,8 +75,12 @@ struct World {
     _folder: tempfile::TempDir,
     programs: [Option<Program>; PROGRAMS],
     sequence: u64,
+    /// How often a pilot took the place of another that was silent.
+    replaced: u32,
     /// The program whose commands may move the car.
     pilot: Option<usize>,
+    /// When its last command was sent.
+    commanded: Option<Time>,
     /// Whether an arming was accepted for that pilot, and no request or disconnect has stopped the
     /// car since. A stop at the deadline does not clear this.
     armed: bool,
@@ -105,7 +111,9 @@ impl World {
             _folder: folder,
             programs: [const { None }; PROGRAMS],
             sequence: 0,
+            replaced: 0,
             pilot: None,
+            commanded: None,
             armed: false,
         }
     }
@@ -156,7 +164,7 @@ impl World {
             Action::Disconnect => {
                 self.programs[index] = None;
                 if self.pilot == Some(index) {
-                    (self.pilot, self.armed) = (None, false);
+                    (self.pilot, self.commanded, self.armed) = (None, None, false);
                 }
                 self.poll();
             }
@@ -201,11 +209,23 @@ impl World {
             fingerprint: Identification::of_limits(&limits).fingerprint,
         };
         if let Some(reply) = self.ask(index, request) {
-            let free = self.pilot.is_none_or(|pilot| pilot == index);
+            let deadline = limits.spec().deadline;
+            let silent = self
+                .commanded
+                .is_some_and(|commanded| self.now.since(commanded) >= deadline);
+            let other = self.pilot.filter(|&pilot| pilot != index);
+            let free = other.is_none() || silent;
             assert_eq!(reply.refused.is_none(), free, "pilot: {:?}", self.pilot);
-            if free {
-                self.pilot = Some(index);
+            if !free {
+                return;
             }
+            if let Some(other) = other {
+                // The guard has closed its connection, which frees a stop that it held.
+                self.programs[other] = None;
+                (self.commanded, self.armed) = (None, false);
+                self.replaced += 1;
+            }
+            self.pilot = Some(index);
         }
     }
 
@@ -219,6 +239,9 @@ impl World {
             sequence: self.sequence,
         };
         self.ask(index, Request::Command(command));
+        if self.pilot == Some(index) && self.programs[index].is_some() {
+            self.commanded = Some(self.now);
+        }
     }
 
     fn stop(&mut self, index: usize, request: Request) {
@@ -262,7 +285,7 @@ impl World {
 #[test]
 fn only_the_pilot_moves_the_car_among_several_clients() {
     let drives = RefCell::new([0_u32; PROGRAMS]);
-    let taken_over = Cell::new(0_u32);
+    let (taken_over, replaced) = (Cell::new(0_u32), Cell::new(0_u32));
     let mut runner = TestRunner::new(Config {
         cases: 600,
         failure_persistence: None,
@@ -284,6 +307,7 @@ fn only_the_pilot_moves_the_car_among_several_clients() {
             }
             world.check_in_force();
         }
+        replaced.set(replaced.get() + world.replaced);
         Ok(())
     });
     result.unwrap();
@@ -293,4 +317,5 @@ fn only_the_pilot_moves_the_car_among_several_clients() {
         "{drives:?}"
     );
     assert!(taken_over.get() > 10, "{taken_over:?}");
+    assert!(replaced.get() > 10, "{replaced:?}");
 }

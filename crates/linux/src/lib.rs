@@ -2,6 +2,7 @@
 //! priority, the number of heaps, signals, a timer that kills this process, a peer's groups, shared
 //! memory, and I2C. Each `unsafe` block states why it is sound.
 
+mod exchange;
 pub mod i2c;
 mod kill_timer;
 mod peer;
@@ -9,6 +10,7 @@ mod process;
 mod shared_memory;
 pub mod signals;
 
+pub use exchange::{Exchange, Side};
 pub use kill_timer::KillTimer;
 pub use peer::peer_groups;
 pub use process::{limit_to_one_heap, real_time};

@@ -91,18 +91,7 @@ impl SharedView {
     /// `InvalidData` when the file could shrink while it is mapped (it is not a sealed memfd), or its
     /// size is not a number of words from 1 to 1 GiB; else the system's error.
     pub fn open(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
-        // A file that shrinks would end this process with SIGBUS.
-        let seals = rustix::fs::fcntl_get_seals(descriptor);
-        if !seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK | SealFlags::GROW)) {
-            return Err(invalid("not a memory of fixed size"));
-        }
-        let size = rustix::fs::fstat(descriptor)?.st_size;
-        let size = usize::try_from(size).map_err(|_| invalid("its size is negative"))?;
-        if !size.is_multiple_of(WORD) {
-            return Err(invalid("its size is not a multiple of 8 bytes"));
-        }
-        let words = size / WORD;
-        length(words)?;
+        let words = fixed_words(descriptor)?;
         Ok(Self {
             map: Map::new(descriptor, words, ProtFlags::READ)?,
         })
@@ -132,11 +121,28 @@ impl SharedView {
     }
 }
 
+/// The number of words of a memfd whose size cannot change.
+pub(crate) fn fixed_words(descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    // A file that shrinks would end this process with SIGBUS.
+    let seals = rustix::fs::fcntl_get_seals(descriptor);
+    if !seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK | SealFlags::GROW)) {
+        return Err(invalid("not a memory of fixed size"));
+    }
+    let size = rustix::fs::fstat(descriptor)?.st_size;
+    let size = usize::try_from(size).map_err(|_| invalid("its size is negative"))?;
+    if !size.is_multiple_of(WORD) {
+        return Err(invalid("its size is not a multiple of 8 bytes"));
+    }
+    let words = size / WORD;
+    length(words)?;
+    Ok(words)
+}
+
 /// A shared mapping of `words` words from the start of a file.
 #[derive(Debug)]
-struct Map {
-    start: NonNull<AtomicU64>,
-    words: usize,
+pub(crate) struct Map {
+    pub(crate) start: NonNull<AtomicU64>,
+    pub(crate) words: usize,
 }
 
 // SAFETY: a mapping belongs to the process and not to a thread, and its words are accessed only as
@@ -147,7 +153,7 @@ unsafe impl Sync for Map {}
 
 impl Map {
     /// `words` must be at most the size of the file, or accesses beyond it end the process.
-    fn new(file: BorrowedFd<'_>, words: usize, access: ProtFlags) -> io::Result<Self> {
+    pub(crate) fn new(file: BorrowedFd<'_>, words: usize, access: ProtFlags) -> io::Result<Self> {
         let bytes = length(words)?;
         // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
         let start = unsafe {
@@ -173,14 +179,14 @@ impl Drop for Map {
     }
 }
 
-fn length(words: usize) -> io::Result<usize> {
+pub(crate) fn length(words: usize) -> io::Result<usize> {
     match words {
         1..=MOST_WORDS => Ok(words * WORD),
         _ => Err(invalid("its size must be from 8 bytes to 1 GiB")),
     }
 }
 
-fn invalid(reason: &'static str) -> io::Error {
+pub(crate) fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 

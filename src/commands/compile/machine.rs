@@ -9,6 +9,7 @@ use anyhow::Context;
 use pilotage_console::{print, say_always, write_to_stderr};
 use pilotage_engine::Bundle;
 use pilotage_gpu::{GpuPolicy, Prepared, TensorRtPaths, check_engine_file, prepare};
+use pilotage_guard::INSTALLED;
 use tensorrt_rs::Progress;
 
 use super::table;
@@ -16,8 +17,13 @@ use crate::car::{Backend, Car, EngineSource};
 use crate::engines::{self, Fetched};
 use crate::signature::Trust;
 
-/// Makes the plan of an engine file, or those of the compiled-in engines.
+/// Makes the plan of an engine file, or those of the compiled-in engines. Root reads only a file that
+/// the installed car accepts.
 pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<ExitCode> {
+    let trust = match rustix::process::geteuid().is_root() {
+        true => trust_of(Path::new(INSTALLED))?,
+        false => Trust::default(),
+    };
     let sources: Vec<_> = match file {
         Some(file) => vec![EngineSource::File(file.to_owned())],
         None => engines::names()
@@ -25,11 +31,25 @@ pub(super) fn of_engine(file: Option<&Path>, report: bool) -> anyhow::Result<Exi
             .collect(),
     };
     for source in sources {
-        let Fetched { name, bytes, .. } = fetch(&source, &Trust::default())?;
+        let Fetched {
+            name,
+            bytes,
+            signature,
+        } = fetch(&source, &trust)?;
+        signature.with_context(|| name.clone())?;
         let bundle = Bundle::read(&bytes).with_context(|| name.clone())?;
         plan(&bundle, GpuPolicy::Require, report).with_context(|| name)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rules for signatures in a car.toml; none if there is no such file.
+fn trust_of(car: &Path) -> anyhow::Result<Trust> {
+    match car.try_exists() {
+        Ok(false) => Ok(Trust::default()),
+        // The reason why it cannot be read is that of `load`.
+        Ok(true) | Err(_) => Ok(Car::load(car)?.trust),
+    }
 }
 
 /// Makes the plan of the engine that the car of `file` drives with, if the GPU is to run it. The
@@ -131,4 +151,27 @@ fn say(prepared: &Prepared, report: bool) {
         parts.push(layers.clone());
     }
     print(format_args!("\n{}", parts.join("\n\n")));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_installed_car_says_which_signatures_root_demands() {
+        let folder = tempfile::tempdir().unwrap();
+        let car = folder.path().join("car.toml");
+        assert!(!trust_of(&car).unwrap().required);
+        let pair = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+        let key = pair.pk.to_base64();
+        let text = format!("[engine]\nrequire_signature = true\ntrusted_keys = [\"{key}\"]\n");
+        fs::write(&car, text).unwrap();
+        let trust = trust_of(&car).unwrap();
+        assert!(trust.required && trust.keys.len() == 1);
+        // A file that cannot be read demands nothing that could be checked.
+        fs::write(&car, "[engine").unwrap();
+        assert!(trust_of(&car).is_err());
+    }
 }

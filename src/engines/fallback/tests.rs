@@ -10,7 +10,6 @@ use super::*;
 enum Behaviour {
     Answer(f32),
     Fail,
-    Vanish,
 }
 
 /// An engine that follows a script, and counts its calls.
@@ -54,9 +53,6 @@ impl Engine for ScriptedEngine {
             Behaviour::Answer(_) => Ok(()),
             Behaviour::Fail => Err(EngineError::Late {
                 limit: Duration::ZERO,
-            }),
-            Behaviour::Vanish => Err(EngineError::Lost {
-                reason: "an illegal address".into(),
             }),
         }
     }
@@ -187,17 +183,4 @@ fn engines_with_different_ports_are_not_joined() {
     };
     other.ports[0].shape = vec![2];
     assert!(Fallback::new(first, Box::new(other), NO_DELAY).is_err());
-}
-
-#[test]
-fn a_lost_engine_is_not_tried_again() {
-    let (first, behaviour, calls) = scripted(Behaviour::Vanish);
-    let (second, ..) = scripted(Behaviour::Answer(2.0));
-    let mut engine = Fallback::new(first, second, NO_DELAY).unwrap();
-    assert_eq!(ask(&mut engine), Ok((2.0, true)));
-    behaviour.set(Behaviour::Answer(1.0));
-    for _ in 0..3 {
-        assert_eq!(ask(&mut engine), Ok((2.0, true)));
-    }
-    assert_eq!(calls.get(), 1);
 }

@@ -70,6 +70,13 @@ pub enum LinkError {
          pilotage-guard`, or drive anew)"
     )]
     Gone,
+    /// The guard has closed the connection, because another pilot of this user has connected after
+    /// this one had sent no command for a deadline.
+    #[error(
+        "another `pilotage drive` has taken this one's place, because this one had sent no command \
+         within the deadline"
+    )]
+    Replaced,
     /// The guard's process does not answer in time.
     #[error("the guard does not answer: `pilotage stop` stops the car without it")]
     Silent,

@@ -1,13 +1,15 @@
 //! A guard that serves clients over sockets: an [`Executor`] on the real clock, with access
 //! control.
 //!
-//! One connection is the pilot's. Commands over any other connection are counted and dropped.
+//! One connection is the pilot's. Commands over any other connection are counted and dropped. A new
+//! pilot takes its place only as `succession` describes.
 //! Operators' requests are accepted over every connection. A new connection is never refused for
 //! lack of room: the connection that has been idle longest is closed, but not the pilot's nor that
 //! of the program that started the guard.
 
 mod allowed;
 mod client;
+mod succession;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -147,7 +149,7 @@ impl<A: Actuator> Server<A> {
         self.accept(&clock);
         let mut index = 0;
         while index < self.clients.len() {
-            if self.receive(index, &clock) {
+            if !self.clients[index].replaced && self.receive(index, &clock) {
                 index += 1;
             } else {
                 self.disconnect(index, clock());
@@ -300,6 +302,7 @@ impl<A: Actuator> Server<A> {
     fn command(&mut self, index: usize, command: Option<Command>, now: Time) {
         let Some(command) = command else { return };
         if self.clients[index].pilot && self.engine.is_some() {
+            self.clients[index].commanded = Some(now);
             self.executor.command(now, command);
             // Report whether the command was accepted, and when.
             self.answer(index, 0, None);
@@ -314,7 +317,7 @@ impl<A: Actuator> Server<A> {
             Request::Hello {
                 engine,
                 fingerprint,
-            } => return self.hello(index, engine, fingerprint),
+            } => return self.hello(index, engine, fingerprint, now),
             Request::Arm(named) => return self.arm(index, named, now),
             Request::Trim { point, value } => {
                 // Only a client that declared itself for trimming may trim, not a pilot with an
@@ -345,15 +348,25 @@ impl<A: Actuator> Server<A> {
         None
     }
 
-    fn hello(&mut self, index: usize, engine: Option<Domain>, fingerprint: u64) -> Option<Refusal> {
-        let taken = self.clients.iter().any(|client| client.pilot);
-        if taken && !self.clients[index].pilot {
+    fn hello(
+        &mut self,
+        index: usize,
+        engine: Option<Domain>,
+        fingerprint: u64,
+        now: Time,
+    ) -> Option<Refusal> {
+        let pilot = self.clients.iter().position(|client| client.pilot);
+        let other = pilot.filter(|&pilot| pilot != index);
+        if other.is_some_and(|other| !self.may_replace(other, index, now)) {
             self.rejected.unauthorized += 1;
             return Some(Refusal::NotThePilot);
         }
         if fingerprint != self.identification.fingerprint {
             self.rejected.unauthorized += 1;
             return Some(Refusal::OtherCar);
+        }
+        if let Some(other) = other {
+            self.replace(other, now);
         }
         self.clients[index].pilot = true;
         self.engine = engine;

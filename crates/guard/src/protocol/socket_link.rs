@@ -32,6 +32,8 @@ pub struct SocketLink {
     received: Cell<Reply>,
     /// Whether the guard has closed the connection, or the connection failed.
     gone: Cell<bool>,
+    /// Whether the guard has reported that another pilot took this one's place.
+    replaced: Cell<bool>,
     /// The guard's protocol version: [`VERSION`] until a message with another one arrives.
     version: Cell<u16>,
 }
@@ -122,6 +124,7 @@ impl SocketLink {
                 rejected: Rejected::default(),
             }),
             gone: Cell::new(false),
+            replaced: Cell::new(false),
             version: Cell::new(VERSION),
         }
     }
@@ -299,10 +302,20 @@ impl SocketLink {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Err(LinkError::QueueFull),
                 Err(_) => {
+                    // The report that came before the end may not have been read.
+                    self.receive();
                     self.gone.set(true);
-                    Err(LinkError::Gone)
+                    Err(self.end())
                 }
             };
+        }
+    }
+
+    /// Why the connection is closed.
+    fn end(&self) -> LinkError {
+        match self.replaced.get() {
+            true => LinkError::Replaced,
+            false => LinkError::Gone,
         }
     }
 
@@ -353,7 +366,7 @@ impl SocketLink {
                 });
             }
             if self.gone.get() {
-                return Err(LinkError::Gone);
+                return Err(self.end());
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -396,6 +409,10 @@ impl SocketLink {
                 Ok((length, _)) => match FromGuard::read(&bytes[..length]) {
                     Ok(message) => {
                         if let FromGuard::Reply(reply) = message {
+                            // Other refusals answer a request.
+                            if (reply.answers, reply.refused) == (0, Some(Refusal::NotThePilot)) {
+                                self.replaced.set(true);
+                            }
                             self.received.set(reply);
                         }
                         return Some(message);
@@ -404,7 +421,9 @@ impl SocketLink {
                     // Skip messages that do not parse.
                     Err(_) => {}
                 },
-                Err(Errno::INTR) => {}
+                // After the other end has closed without reading all: what it sent before comes next,
+                // and then the end.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => return None,
                 Err(_) => {
                     self.gone.set(true);
@@ -440,7 +459,7 @@ impl Link for SocketLink {
     fn advance_to(&mut self, _now: Time) -> Result<(), LinkError> {
         self.receive();
         match self.gone.get() {
-            true => Err(LinkError::Gone),
+            true => Err(self.end()),
             false => Ok(()),
         }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use pilotage_guard::wire::{Numbered, Request};
 use pilotage_guard::{
-    ArmRequest, Identification, Limits, LimitsSpec, Mode, Refusal, State, StopReason,
+    ArmRequest, Identification, Limits, LimitsSpec, Link, LinkError, Mode, Refusal, SocketLink,
+    State, StopReason,
 };
 use pilotage_vehicle::{Command, Domain, Fault};
 use rustix::net::SendFlags;
@@ -34,6 +35,92 @@ fn commands_of_another_connection_are_dropped_and_counted() {
     crowd.send(&second, 4, hello());
     crowd.send(&second, 5, full_right);
     assert_eq!(crowd.server.rejected().unauthorized, 5);
+}
+
+/// A pilot of a service's guard hangs, and another one connects. The first has not started the guard.
+#[test]
+fn a_new_pilot_of_the_same_user_replaces_one_that_is_silent_for_a_deadline() {
+    let deadline = simulated().spec().deadline;
+    let mut crowd = Crowd::with_starter(simulated());
+    let old = crowd.client();
+    let mut old_link = SocketLink::over(old.try_clone().unwrap());
+    let new = crowd.client();
+    crowd.send(&old, 1, hello());
+    // It prepares its engine, and has not driven yet.
+    crowd.now = crowd.now + deadline * 3;
+    crowd.send(&new, 1, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
+    let operator = crowd.client();
+    crowd.send(&operator, 1, Request::Arm(None));
+    crowd.now = crowd.now + Duration::from_millis(1);
+    let command = |crowd: &Crowd, steering, sequence| {
+        Request::Command(Command {
+            steering,
+            throttle: 0.5,
+            captured: crowd.now,
+            sequence,
+        })
+    };
+    crowd.send(&old, 2, command(&crowd, 0.5, 1));
+    assert_eq!(crowd.mode(), Mode::Drive);
+    crowd.now = crowd.now + deadline - Duration::from_millis(1);
+    crowd.send(&new, 2, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 2);
+    crowd.now = crowd.now + Duration::from_millis(1);
+    crowd.poll();
+    assert_eq!(crowd.mode(), Mode::Failsafe, "at the deadline");
+
+    crowd.send(&new, 3, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 2);
+    // The old pilot is told so, and its connection is closed, whatever it sends.
+    crowd.send(&old, 3, command(&crowd, 0.5, 2));
+    assert_eq!(old_link.advance_to(crowd.now), Err(LinkError::Replaced));
+    let arm = ArmRequest {
+        engine: Domain::Simulated,
+    };
+    assert_eq!(old_link.arm(crowd.now, arm), Err(LinkError::Replaced));
+    // The new pilot moves nothing until an operator arms.
+    crowd.send(&new, 4, command(&crowd, -0.5, 1));
+    assert_eq!(crowd.mode(), Mode::Failsafe);
+    crowd.send(&operator, 2, Request::Arm(None));
+    crowd.now = crowd.now + Duration::from_millis(1);
+    crowd.send(&new, 5, command(&crowd, -0.5, 2));
+    assert_eq!(crowd.mode(), Mode::Drive);
+    // The end of the old pilot's process changes nothing.
+    drop((old, old_link));
+    crowd.poll();
+    assert_eq!(crowd.mode(), Mode::Drive);
+}
+
+#[test]
+fn a_silent_pilot_is_not_replaced_by_another_user_nor_where_it_started_the_guard() {
+    let deadline = simulated().spec().deadline;
+    let mut crowd = Crowd::with_pilot();
+    crowd.drive();
+    crowd.now = crowd.now + deadline * 2;
+    let new = crowd.client();
+    crowd.send(&new, 1, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 1, "its guard");
+
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can connect as another user");
+        return;
+    }
+    let mut crowd = Crowd::with_starter(simulated());
+    let (old, new) = (crowd.client_of(65534), crowd.client());
+    crowd.send(&old, 1, hello());
+    let operator = crowd.client();
+    crowd.send(&operator, 1, Request::Arm(None));
+    let command = crowd.command(0.5);
+    crowd.send(&old, 2, command);
+    assert_eq!(crowd.mode(), Mode::Drive);
+    crowd.now = crowd.now + deadline * 2;
+    crowd.send(&new, 1, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 1, "another user's");
+    // A pilot of the same user is accepted.
+    let same = crowd.client_of(65534);
+    crowd.send(&same, 1, hello());
+    assert_eq!(crowd.server.rejected().unauthorized, 1);
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! A guard that the test polls, with its pilot and further clients.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 
 use pilotage_guard::wire::{Numbered, Request};
 use pilotage_guard::{Identification, Limits, Mode, Server, State};
 use pilotage_vehicle::{Command, Domain, Time};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
 
 use crate::{Shared, pair, server, simulated};
 
@@ -65,6 +68,27 @@ impl Crowd {
         let connection = connection.unwrap();
         let address = SocketAddrUnix::new(self.path.path().join("sock")).unwrap();
         rustix::net::connect(&connection, &address).unwrap();
+        self.poll();
+        connection
+    }
+
+    /// A client of another user. Root only.
+    pub(crate) fn client_of(&mut self, user: u32) -> OwnedFd {
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(self.path.path(), open.clone()).unwrap();
+        std::fs::set_permissions(self.path.path().join("sock"), open).unwrap();
+        let address = SocketAddrUnix::new(self.path.path().join("sock")).unwrap();
+        let connect = move || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+            let connection = rustix::net::socket_with(family, kind, flags, None).unwrap();
+            // This call changes only this thread.
+            let user = Uid::from_raw(user);
+            set_thread_res_uid(user, user, user).unwrap();
+            rustix::net::connect(&connection, &address).unwrap();
+            connection
+        };
+        let connection = std::thread::spawn(connect).join().unwrap();
         self.poll();
         connection
     }

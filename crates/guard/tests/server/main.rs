@@ -56,7 +56,10 @@ pub(crate) fn server<A: Actuator>(
     let tick = InProcessLink::<A>::TICK;
     let executor = Executor::start(limits, actuator, now, tick).unwrap();
     let car = Identification::of_limits(&limits);
-    Server::new(executor, car, listener, Some(pilot), Allowed::own())
+    // Another user connects in one test.
+    let mut allowed = Allowed::own();
+    allowed.users.push(65534);
+    Server::new(executor, car, listener, Some(pilot), allowed)
 }
 
 pub(crate) fn simulated() -> Limits {

@@ -12,6 +12,10 @@ pub(super) struct Client {
     pub(super) active: Time,
     /// Whether this is the pilot's connection.
     pub(super) pilot: bool,
+    /// When the last command of this pilot arrived.
+    pub(super) commanded: Option<Time>,
+    /// Whether another pilot has taken this one's place: the connection is closed.
+    pub(super) replaced: bool,
     /// Whether this is the connection to the program that started this guard.
     pub(super) starter: bool,
     /// Whether this client holds a stop button down.
@@ -42,6 +46,8 @@ impl Client {
             number: 0,
             active: now,
             pilot: false,
+            commanded: None,
+            replaced: false,
             starter,
             holds_stop: false,
             lease: Lease::None,
