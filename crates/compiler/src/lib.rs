@@ -35,7 +35,7 @@ pub use compile::{
     sources,
 };
 pub use correct::correct_biases;
-pub use dequantize::{dequantize, float_weights};
+pub use dequantize::{dequantize, float_weights, float32_types};
 pub use draft::{DraftError, DraftOptions, draft};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate, run_plan};
