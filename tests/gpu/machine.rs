@@ -119,7 +119,7 @@ impl Machine {
                 .status();
             assert!(done.unwrap().success());
         };
-        let cuda = machine.path("libraries/libcuda.so");
+        let cuda = machine.path("libraries/libcuda.so.1");
         compile(&[Path::new("-xc"), &stand_in.join("cuda.c")], &cuda);
         let tensorrt_library = machine.path("libraries/libnvinfer.so.11");
         compile(

@@ -106,7 +106,7 @@ impl Machine {
             fs::create_dir(machine.path(folder)).unwrap();
             mode(&machine.path(folder), 0o755);
         }
-        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so.1"), &[]);
         let library = machine.path("libraries/libnvinfer.so.10");
         machine.compile("tensorrt.c", &library, &["-DVERSION=100300"]);
         fs::copy(&library, machine.path("libraries/libnvonnxparser.so.10")).unwrap();
@@ -141,7 +141,7 @@ impl Machine {
                 mode(&machine.path(folder), 0o755);
             }
         }
-        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so.1"), &[]);
         let headers = real::headers("Enterprise-11.4").folder;
         symlink(&headers, machine.path("headers")).unwrap();
         let library = machine.path("libraries/libnvinfer.so.11");
