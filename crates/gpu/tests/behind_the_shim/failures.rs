@@ -49,3 +49,16 @@ fn error_999_names_the_groups_of_the_user_first() {
     let advice = "(CUDA_ERROR_UNKNOWN); on a Jetson this user may lack the groups video and render";
     assert!(output.contains(advice), "{output}");
 }
+
+/// The recording of the graph fails, and the next inference, because CUDA reports the error once more.
+#[test]
+fn an_inference_is_tried_again_after_a_failed_recording_and_no_more_often() {
+    let machine = Machine::behind_the_shim("c++");
+    crate::assert_built(&machine, &machine.run(&[]));
+    let enqueue = machine.call("enqueueV3");
+    for (calls, expected) in [("2-3", "answered, 0 allocations\n"), ("2-4", "error: ")] {
+        let fault = format!("{enqueue}:{calls}");
+        let output = machine.does("drives", &[("STAND_IN_FAIL", &fault)]);
+        assert!(output.starts_with(expected), "{fault}: {output}");
+    }
+}
