@@ -26,7 +26,7 @@ fn stand_ins() -> TempDir {
     let folder = TempDir::new().unwrap();
     let sources = Path::new(ROOT).join("crates/tensorrt");
     for (source, library) in [
-        ("cuda.c", "libcuda.so"),
+        ("cuda.c", "libcuda.so.1"),
         ("tensorrt.c", "libnvinfer.so.10"),
         ("tensorrt.c", "libnvonnxparser.so.10"),
     ] {

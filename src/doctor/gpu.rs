@@ -48,7 +48,7 @@ impl Gpu {
     fn driver(&self, missing: Level) -> Finding {
         match &self.device {
             Ok(device) => Finding::fine("GPU", device.clone()),
-            Err(error @ (CudaError::NoDriver | CudaError::NoDevice)) => Finding::wrong(
+            Err(error @ (CudaError::NoDriver { .. } | CudaError::NoDevice)) => Finding::wrong(
                 "GPU",
                 missing,
                 error.to_string(),
@@ -97,7 +97,7 @@ impl Gpu {
                     missing,
                     format!("{error}; {headers}"),
                     "sudo apt-get install g++ libnvinfer-headers-dev libnvonnxparsers-dev \
-                     (JetPack 5.1: libnvinfer-dev in place of libnvinfer-headers-dev), then \
+                     (JetPack 4 and 5: libnvinfer-dev in place of libnvinfer-headers-dev), then \
                      sudo pilotage compile --for-this-machine",
                 ),
             }),

@@ -81,18 +81,25 @@ fn board(system: &System) -> Option<Finding> {
     let line = release.lines().next().unwrap_or_default();
     let mut words = line.trim_start_matches(['#', ' ']).split(", ");
     let major = words.next().unwrap_or_default().replace(" (release)", "");
-    let minor = words.next().unwrap_or_default().replace("REVISION: ", ".");
-    let found = format!("{model}, Jetson Linux {major}{minor}");
-    let number = major.trim_start_matches('R').parse::<u32>().unwrap_or(0);
-    Some(match number {
-        // JetPack 5.0 and 5.1 are Jetson Linux 34 and 35.
-        1..35 => Finding::wrong(
+    let minor = words.next().unwrap_or_default().replace("REVISION: ", "");
+    let found = format!("{model}, Jetson Linux {major}.{minor}");
+    let number = |text: &str| -> Option<u32> {
+        let digits = text.trim_start_matches('R').split('.').next()?;
+        digits.parse().ok()
+    };
+    let version = (
+        number(&major).unwrap_or(u32::MAX),
+        number(&minor).unwrap_or(0),
+    );
+    // Jetson Linux 32.7 is of JetPack 4.6.1, the first with TensorRT 8.2.
+    Some(match version < (32, 7) {
+        true => Finding::wrong(
             "board",
             Level::Warning,
             found,
-            "TensorRT needs JetPack 5.1 (Jetson Linux 35) or newer; the CPU engine drives",
+            "TensorRT needs JetPack 4.6.1 (Jetson Linux 32.7) or newer; the CPU engine drives",
         ),
-        _ => Finding::fine("board", found),
+        false => Finding::fine("board", found),
     })
 }
 

@@ -369,21 +369,26 @@ fn no_power_mode_is_recommended_by_its_number() {
 }
 
 #[test]
-fn a_jetson_of_jetpack_4_has_the_cpu_engine() {
-    let (_root, system) = system(&[
-        (
-            "/proc/device-tree/model",
-            "NVIDIA Jetson Nano Developer Kit\0",
-        ),
-        (
-            "/etc/nv_tegra_release",
-            "# R32 (release), REVISION: 7.1, GCID: 29818004\n",
-        ),
-    ]);
-    let findings = machine::findings(&system);
-    let board = found(&findings, "board")[0];
-    assert_eq!(board.level, Level::Warning);
-    assert!(board.found.contains("R32.7.1") && board.fix.as_ref().unwrap().contains("CPU engine"));
+fn a_jetson_of_jetpack_4_has_tensorrt_from_4_6_1_on() {
+    for (revision, level) in [("6.1", Level::Warning), ("7.1", Level::Fine)] {
+        let release = format!("# R32 (release), REVISION: {revision}, GCID: 29818004\n");
+        let (_root, system) = system(&[
+            (
+                "/proc/device-tree/model",
+                "NVIDIA Jetson Nano Developer Kit\0",
+            ),
+            ("/etc/nv_tegra_release", &release),
+        ]);
+        let findings = machine::findings(&system);
+        let board = found(&findings, "board")[0];
+        assert_eq!(board.level, level, "{revision}");
+        assert!(board.found.contains(&format!("R32.{revision}")));
+        let cpu_engine = board
+            .fix
+            .as_ref()
+            .is_some_and(|fix| fix.contains("CPU engine"));
+        assert_eq!(cpu_engine, level == Level::Warning, "{revision}");
+    }
 }
 
 #[test]

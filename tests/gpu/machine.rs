@@ -1,5 +1,5 @@
-//! A machine with a substitute for CUDA, and one for TensorRT 11.4 behind NVIDIA's own interfaces
-//! and the real shim, compiled here.
+//! A machine with a substitute for CUDA, and one for TensorRT behind NVIDIA's own interfaces and the
+//! real shim, compiled here.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,9 +9,10 @@ use std::process::Command;
 use pilotage::engines;
 use pilotage_engine::Bundle;
 use pilotage_gpu::TensorRtPaths;
-use tensorrt_rs::Shims;
+use tensorrt_rs::{Headers, Shims, Version};
 
 use crate::run::{DriveOptions, DriveReport};
+use crate::versions;
 
 /// The folder of the machine, in the process that [`Machine::run_drive`] starts.
 pub const PLACE: &str = "PILOTAGE_TEST_PLACE";
@@ -21,22 +22,33 @@ const DRIVE_TEST: &str = "the_stand_in_drives_the_same_lap_as_the_cpu";
 
 pub struct Machine {
     place: tempfile::TempDir,
+    version: Version,
     environment: Vec<(&'static str, String)>,
 }
 
-/// NVIDIA's headers of TensorRT 11.4.
-fn headers() -> PathBuf {
+/// NVIDIA's headers of TensorRT 11.4, or of the version that `cargo xtask stand-ins` chooses.
+pub fn headers() -> Headers {
+    match std::env::var_os("PILOTAGE_STAND_IN_HEADERS") {
+        Some(folder) => Headers {
+            folder: folder.into(),
+        },
+        None => installed_headers("Enterprise-11.4"),
+    }
+}
+
+/// NVIDIA's headers of one version that the tests install.
+pub fn installed_headers(version: &str) -> Headers {
     let all = std::env::var_os("PILOTAGE_TENSORRT_HEADERS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tensorrt-headers"),
         PathBuf::from,
     );
-    let found = all.join("TRT-Enterprise-11.4");
+    let folder = all.join(format!("TRT-{version}"));
     assert!(
-        found.exists(),
+        folder.exists(),
         "no {}; `cargo xtask test --install` puts it there",
-        found.display()
+        folder.display()
     );
-    found
+    Headers { folder }
 }
 
 /// NVIDIA's own library `name` in `folder`.
@@ -58,7 +70,12 @@ pub fn library(folder: &str, name: &str) -> PathBuf {
 impl Machine {
     /// A machine with the engine's plan built and validated.
     pub fn new() -> Self {
-        Self::build("c++", &[])
+        Self::with_headers(&headers())
+    }
+
+    /// As [`new`](Self::new), with TensorRT of the version of `headers`.
+    pub fn with_headers(headers: &Headers) -> Self {
+        Self::build(headers, "c++", &[])
     }
 
     /// As [`new`](Self::new), under AddressSanitizer: shim and substitutes are compiled for it, and
@@ -75,6 +92,7 @@ impl Machine {
             .unwrap();
         let compiler = compiler.display().to_string();
         let machine = Self::build(
+            &headers(),
             &compiler,
             &[
                 ("CXX", compiler.clone()),
@@ -89,28 +107,29 @@ impl Machine {
                 ),
             ],
         );
-        let shim = machine.path("shims/libtensorrt_rs_shim_110400.so");
+        let shim = machine.path("shims").join(machine.version.shim_file());
         let shim = fs::read(shim).unwrap();
         assert!(shim.windows(6).any(|bytes| bytes == b"__asan"));
         machine
     }
 
-    fn build(compiler: &str, environment: &[(&'static str, String)]) -> Self {
+    fn build(headers: &Headers, compiler: &str, environment: &[(&'static str, String)]) -> Self {
+        let version = versions::of(headers);
         let machine = Self {
             place: tempfile::tempdir().unwrap(),
+            version,
             environment: environment.to_vec(),
         };
         for folder in ["libraries", "shims"] {
             fs::create_dir(machine.path(folder)).unwrap();
             mode(&machine.path(folder), 0o755);
         }
-        let headers = headers();
-        symlink(&headers, machine.path("headers")).unwrap();
+        symlink(&headers.folder, machine.path("headers")).unwrap();
         let tensorrt = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/tensorrt");
         let stand_in = tensorrt.join("tests/stand-in");
         let compile = |arguments: &[&Path], to: &Path| {
             let done = Command::new(compiler)
-                .args(["-shared", "-fPIC", "-O1", "-g", "-pthread"])
+                .args(["-shared", "-fPIC", "-O0", "-g1", "-pthread"])
                 .args(["-Wno-unused-result", "-Wno-deprecated-declarations"])
                 .args(arguments)
                 .arg("-o")
@@ -119,22 +138,22 @@ impl Machine {
                 .status();
             assert!(done.unwrap().success());
         };
-        let cuda = machine.path("libraries/libcuda.so");
-        compile(&[Path::new("-xc"), &stand_in.join("cuda.c")], &cuda);
-        let tensorrt_library = machine.path("libraries/libnvinfer.so.11");
+        let cuda = machine.path("libraries/libcuda.so.1");
+        let driver = Path::new(versions::driver(version));
+        compile(&[driver, Path::new("-xc"), &stand_in.join("cuda.c")], &cuda);
+        let tensorrt_library = machine.library("nvinfer");
         compile(
             &[
                 Path::new("-std=c++14"),
                 Path::new("-isystem"),
-                &headers,
+                &headers.folder,
                 Path::new("-isystem"),
                 &tensorrt.join("shim/stand-in"),
                 &stand_in.join("nvinfer.cpp"),
             ],
             &tensorrt_library,
         );
-        let parser = machine.path("libraries/libnvonnxparser.so.11");
-        symlink(&tensorrt_library, parser).unwrap();
+        symlink(&tensorrt_library, machine.library("nvonnxparser")).unwrap();
         let bundle = Bundle::read(engines::compiled_in("pilotnet").unwrap()).unwrap();
         let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
         // INT8 in, planar; float out.
@@ -154,11 +173,21 @@ impl Machine {
 
     /// Replaces TensorRT's library with another one, under the same name.
     pub fn with_library(&self, library: &Path) {
-        let place = self.path("libraries/libnvinfer.so.11");
+        let place = self.library("nvinfer");
         fs::remove_file(&place).unwrap();
         symlink(library, place).unwrap();
         // The substitute's parser does not fit the other library.
-        let _ = fs::remove_file(self.path("libraries/libnvonnxparser.so.11"));
+        let _ = fs::remove_file(self.library("nvonnxparser"));
+    }
+
+    /// The version of its TensorRT.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    fn library(&self, name: &str) -> PathBuf {
+        let (major, ..) = self.version.parts();
+        self.path(&format!("libraries/lib{name}.so.{major}"))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

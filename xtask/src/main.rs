@@ -1,5 +1,5 @@
 //! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`, `firmware`.
+//! `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`, `firmware`.
 
 #![allow(
     clippy::print_stdout,
@@ -17,6 +17,7 @@ mod mutants;
 mod peers;
 mod runtime;
 mod shims;
+mod stand_ins;
 mod test;
 
 use std::process::ExitCode;
@@ -95,6 +96,9 @@ enum Task {
         #[arg(long, value_name = "FOLDER")]
         out: Option<std::path::PathBuf>,
     },
+    /// Run the tests of the GPU path with stand-ins for TensorRT 8.2 to 11.1, whose headers the tests
+    /// cannot install, and print the results for docs/tensorrt.md
+    StandIns(stand_ins::Options),
     /// Make the .deb for a Jetson under target/package, and check what its programs need
     Package {
         /// Target architecture
@@ -168,6 +172,7 @@ fn main() -> ExitCode {
         Task::GpuTest(options) => gpu::run(&checkout, &options),
         Task::VirtualCar(options) => virtual_car::run(&checkout, &options),
         Task::Peers(options) => peers::run(&checkout, &options),
+        Task::StandIns(options) => stand_ins::run(&checkout, &options),
         Task::Shims { include, out } => shims::run(&checkout, &include, out.as_deref()),
     });
     match result {

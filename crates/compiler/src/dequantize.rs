@@ -1,9 +1,11 @@
-//! Converts a QDQ model for runtimes that cannot use it as it is: to floating point for devices
-//! that are slow in 8 bits, or to float weights for TensorRT 8.
+//! Converts a model for runtimes that cannot use it as it is: to floating point for devices that are
+//! slow in 8 bits, to float weights for TensorRT 8, and to float32 for TensorRT before 8.5.
 
 use pilotage_graph::{
     ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId,
 };
+
+use crate::float16::widen;
 
 /// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights, int8 or
 /// int32 with zero point 0, become the floats that they represent. Activations are no longer
@@ -29,11 +31,7 @@ pub fn dequantize(model: &[u8]) -> Result<Vec<u8>, GraphError> {
             _ => {}
         }
     }
-    for node in &mut graph.nodes {
-        for input in &mut node.inputs {
-            *input = replacement[input.0];
-        }
-    }
+    replace_inputs(&mut graph, &replacement);
     for output in &mut graph.outputs {
         let value = replacement[output.0];
         if value != *output {
@@ -92,6 +90,40 @@ pub fn float_weights(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     graph.prune();
     graph.check()?;
     Ok(graph.write())
+}
+
+/// Converts the float16 tensors of `model` (the content of an ONNX file) to float32, and drops the casts
+/// between the two. Every float16 is exact in float32, so weights keep their values. For runtimes that
+/// choose float16 by themselves.
+///
+/// # Errors
+/// If `model` is not a valid model, or is not one after the conversion.
+pub fn float32_types(model: &[u8]) -> Result<Vec<u8>, GraphError> {
+    let mut graph = Graph::read(model, &ReadOptions::default())?;
+    widen(&mut graph);
+    // Widening leaves casts that change nothing. Between a layer and its QuantizeLinear they would keep
+    // a runtime from seeing the pair.
+    let mut replacement: Vec<ValueId> = (0..graph.values.len()).map(ValueId).collect();
+    for node in &graph.nodes {
+        if let (Op::Identity, &[from], &[to]) = (&node.op, &node.inputs[..], &node.outputs[..])
+            && !graph.outputs.contains(&to)
+        {
+            replacement[to.0] = replacement[from.0];
+        }
+    }
+    replace_inputs(&mut graph, &replacement);
+    graph.prune();
+    graph.check()?;
+    Ok(graph.write())
+}
+
+/// Replaces the inputs of all nodes.
+fn replace_inputs(graph: &mut Graph, replacement: &[ValueId]) {
+    for node in &mut graph.nodes {
+        for input in &mut node.inputs {
+            *input = replacement[input.0];
+        }
+    }
 }
 
 /// Quantized values times their scale.

@@ -37,7 +37,7 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, compile_run, sources,
 };
 pub use correct::correct_biases;
-pub use dequantize::{dequantize, float_weights};
+pub use dequantize::{dequantize, float_weights, float32_types};
 pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};

@@ -97,7 +97,7 @@ impl PrepareError {
     pub fn is_absence(&self) -> bool {
         matches!(
             self,
-            Self::Cuda(CudaError::NoDriver | CudaError::NoDevice)
+            Self::Cuda(CudaError::NoDriver { .. } | CudaError::NoDevice)
                 | Self::TensorRt(TensorRtError::NoLibrary { .. })
         )
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pilotage_compiler::{Proof, TensorRtRecipe, dequantize, float_weights};
+use pilotage_compiler::{Proof, TensorRtRecipe, dequantize, float_weights, float32_types};
 use pilotage_engine::plan::PlanPort;
 use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
 use pilotage_graph::{Graph, GraphError, ReadOptions};
@@ -263,13 +263,19 @@ impl<'a> Target<'a> {
 
     /// The model in a form that this version reads. TensorRT 8 refuses quantized weights that are
     /// stored as integers ("invalid weights type of Int8",
-    /// https://github.com/NVIDIA/TensorRT/issues/2163).
+    /// https://github.com/NVIDIA/TensorRT/issues/2163). Before 8.5 its Q/DQ layers know float32 only
+    /// (IQuantizeLayer in NvInfer.h), and before 8.4 its parser reads no float16 weights; such a version
+    /// gets float32, and the flag that allows FP16.
     fn readable<'m>(&self, model: &'m [u8]) -> Result<Cow<'m, [u8]>, PrepareError> {
         let version = self.library.version();
-        match version.product == Product::TensorRt && version.number < FIRST_OF_TENSORRT_10 {
-            true => Ok(Cow::Owned(float_weights(model)?)),
-            false => Ok(Cow::Borrowed(model)),
+        if version.product != Product::TensorRt || version.number >= FIRST_OF_TENSORRT_10 {
+            return Ok(Cow::Borrowed(model));
         }
+        let model = float_weights(model)?;
+        Ok(Cow::Owned(match version.number < FIRST_OF_TENSORRT_8_5 {
+            true => float32_types(&model)?,
+            false => model,
+        }))
     }
 
     /// Builds, validates and stores a plan of `model`, the bundle's model after [`rewritten`].
@@ -414,6 +420,8 @@ fn other_may_do(error: &PrepareError) -> bool {
 
 /// The least time limit of an inference while a plan is validated.
 const VALIDATION_LIMIT: Duration = Duration::from_secs(1);
+/// [`Version::number`](tensorrt_rs::Version) of TensorRT 8.5.0.
+const FIRST_OF_TENSORRT_8_5: i32 = 8_500;
 /// [`Version::number`](tensorrt_rs::Version) of TensorRT 10.0.0.
 const FIRST_OF_TENSORRT_10: i32 = 100_000;
 /// The largest timing cache, in bytes. Usual ones are some hundred kilobytes.

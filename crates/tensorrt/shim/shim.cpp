@@ -1,44 +1,22 @@
-// See shim.h. Compiled once per TensorRT version, by `cargo xtask shims` or on the car itself.
+// See shim.h. Compiled once per TensorRT version, by `cargo xtask shims` or on the car itself. All of
+// it is one translation unit: most of the time goes into reading TensorRT's headers.
 #include "shim.h"
+
+#include "configuration.h"
 #include "messages.h"
+#include "product.h"
+#include "progress.h"
+#include "tensors.h"
 
 #include <NvInfer.h>
 #include <NvOnnxParser.h>
 
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <utility>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
-
-// Only the headers of TensorRT-RTX define TRT_MAJOR_RTX without TRT_MAJOR_ENTERPRISE.
-#if defined(TRT_MAJOR_RTX) && !defined(TRT_MAJOR_ENTERPRISE)
-#define SHIM_RTX 1
-#else
-#define SHIM_RTX 0
-#endif
-
-// Where a layer's precision comes from. TensorRT 10.0 added networks that are strongly typed, 10.12
-// deprecated the flags, 11 removed them, and RTX never had them.
-#if SHIM_RTX || NV_TENSORRT_MAJOR > 10
-#define SHIM_TYPING TENSORRT_RS_BY_MODEL
-#define SHIM_FLAGS 0
-#elif NV_TENSORRT_MAJOR == 10
-#define SHIM_TYPING TENSORRT_RS_EITHER
-#define SHIM_FLAGS 1
-#else
-#define SHIM_TYPING TENSORRT_RS_BY_FLAGS
-#define SHIM_FLAGS 1
-#endif
-
-#if SHIM_RTX || NV_TENSORRT_MAJOR >= 10
-#define SHIM_PROGRESS 1  // IProgressMonitor: not in the available headers of 8.5 and 8.6
-#define SHIM_NODE_NAMES 1
-#else
-#define SHIM_PROGRESS 0
-#define SHIM_NODE_NAMES 0
-#endif
 
 namespace {
 
@@ -46,54 +24,6 @@ using namespace nvinfer1;
 
 const tensorrt_rs_shim kShim = {TENSORRT_RS_SHIM_ABI, SHIM_RTX ? TENSORRT_RS_RTX : TENSORRT_RS_TENSORRT,
     static_cast<int32_t>(NV_TENSORRT_VERSION), static_cast<int32_t>(NV_ONNX_PARSER_VERSION), SHIM_TYPING};
-
-#if SHIM_PROGRESS
-class Progress final : public IProgressMonitor
-{
-public:
-    Progress(tensorrt_rs_progress progress, void* user)
-        : mProgress(progress)
-        , mUser(user)
-    {
-    }
-
-    void phaseStart(char const* phase, char const* parent, int32_t steps) noexcept override
-    {
-        tell(phase, parent, 0, steps);
-    }
-
-    bool stepComplete(char const* phase, int32_t step) noexcept override
-    {
-        // The number of a phase's steps is reported at its start; the receiver remembers it.
-        tell(phase, nullptr, step + 1, -1);
-        return !mCancelled;
-    }
-
-    void phaseFinish(char const* phase) noexcept override
-    {
-        tell(phase, nullptr, 0, 0);
-    }
-
-    bool cancelled() const noexcept
-    {
-        return mCancelled;
-    }
-
-private:
-    void tell(char const* phase, char const* parent, int32_t step, int32_t steps) noexcept
-    {
-        char const* const none = "";
-        if (mProgress(mUser, phase == nullptr ? none : phase, parent == nullptr ? none : parent, step, steps) == 0)
-        {
-            mCancelled = true;
-        }
-    }
-
-    tensorrt_rs_progress mProgress;
-    void* mUser;
-    std::atomic<bool> mCancelled{false};
-};
-#endif
 
 using CreateBuilder = void* (*)(void*, int32_t);
 using CreateRuntime = void* (*)(void*, int32_t);
@@ -130,115 +60,44 @@ int32_t parser_failure(nvonnxparser::IParser const& parser, Call& call, tensorrt
     return TENSORRT_RS_PARSE;
 }
 
-NetworkDefinitionCreationFlags network_flags(tensorrt_rs_build const& build)
+// Makes the parser, which must outlive the build, and reads the model into `network`.
+int32_t parse(tensorrt_rs_library const& library, tensorrt_rs_build const& build, INetworkDefinition& network,
+    ILogger* log, std::unique_ptr<nvonnxparser::IParser>& parser, Call& call, tensorrt_rs_error* error)
 {
-#if SHIM_RTX || NV_TENSORRT_MAJOR > 10
-    static_cast<void>(build);
-    return 0;
-#elif NV_TENSORRT_MAJOR == 10
-    bool const typed = (build.flags & TENSORRT_RS_STRONGLY_TYPED) != 0;
-    return typed ? 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kSTRONGLY_TYPED) : 0U;
-#else
-    static_cast<void>(build);
-    return 1U << static_cast<uint32_t>(NetworkDefinitionCreationFlag::kEXPLICIT_BATCH);
-#endif
-}
-
-// Inputs and outputs hold their elements row by row. By default a builder may choose any format, such
-// as vectors of channels for an INT8 picture.
-void use_linear_formats(INetworkDefinition const& network)
-{
-    constexpr auto linear = 1U << static_cast<uint32_t>(TensorFormat::kLINEAR);
-    for (int32_t index = 0; index < network.getNbInputs(); ++index)
+    parser.reset(made<nvonnxparser::IParser>(
+        as<CreateParser>(library.create_parser)(&network, log, static_cast<int>(NV_ONNX_PARSER_VERSION))));
+    if (!parser)
     {
-        network.getInput(index)->setAllowedFormats(linear);
+        return call.fail(error, "TensorRT made no ONNX parser");
     }
-    for (int32_t index = 0; index < network.getNbOutputs(); ++index)
+    if (!parser->parse(build.model, build.model_size))
     {
-        network.getOutput(index)->setAllowedFormats(linear);
+        return parser_failure(*parser, call, error);
     }
-}
-
-// Applies the options of `build` to the builder's configuration. Returns TENSORRT_RS_OK or the status
-// of the failure.
-int32_t configure(IBuilder& builder, IBuilderConfig& config, tensorrt_rs_build const& build, tensorrt_rs_error* error)
-{
-    // Compute float32 layers in float32: TF32 has a mantissa of 10 bits.
-    config.clearFlag(BuilderFlag::kTF32);
-#if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
-    // All of an inference's work is on the caller's stream, with its priority.
-    config.setMaxAuxStreams(0);
-#endif
-    if (build.workspace != 0)
+    if (network.getNbOutputs() == 0)
     {
-        config.setMemoryPoolLimit(MemoryPoolType::kWORKSPACE, build.workspace);
-    }
-    if ((build.flags & TENSORRT_RS_DETAILED) != 0)
-    {
-        config.setProfilingVerbosity(ProfilingVerbosity::kDETAILED);
-    }
-    bool const typed = (build.flags & TENSORRT_RS_STRONGLY_TYPED) != 0;
-    if (typed && SHIM_TYPING == TENSORRT_RS_BY_FLAGS)
-    {
-        return refuse(error, TENSORRT_RS_UNSUPPORTED, "TensorRT before 10 has no strongly typed networks");
-    }
-    uint32_t const precisions = SHIM_TYPING == TENSORRT_RS_BY_MODEL ? TENSORRT_RS_FP16 | TENSORRT_RS_INT8
-        : typed                                                      ? TENSORRT_RS_FP16
-                                                                     : 0;
-    if ((build.flags & precisions) != 0)
-    {
-        return refuse(error, TENSORRT_RS_UNSUPPORTED,
-            "this TensorRT takes the precision from the model: give it an FP16 or a quantized ONNX model");
-    }
-#if SHIM_FLAGS
-    if ((build.flags & TENSORRT_RS_INT8) != 0)
-    {
-        if (!builder.platformHasFastInt8())
-        {
-            return refuse(error, TENSORRT_RS_NO_FAST_INT8, "this device has no fast INT8");
-        }
-        if (!typed)
-        {
-            config.setFlag(BuilderFlag::kINT8);
-        }
-    }
-    if ((build.flags & TENSORRT_RS_FP16) != 0)
-    {
-        config.setFlag(BuilderFlag::kFP16);
-    }
-#endif
-    if (build.dla_core >= 0)
-    {
-        if (build.dla_core >= builder.getNbDLACores())
-        {
-            return refuse(error, TENSORRT_RS_UNSUPPORTED, "this device has no DLA core of that number");
-        }
-        config.setDefaultDeviceType(DeviceType::kDLA);
-        config.setDLACore(build.dla_core);
-        config.setFlag(BuilderFlag::kGPU_FALLBACK);
-    }
-    if (build.compute_capability_count > 0)
-    {
-#if SHIM_RTX
-        if (!config.setNbComputeCapabilities(build.compute_capability_count))
-        {
-            return refuse(error, TENSORRT_RS_UNSUPPORTED, "too many compute capabilities");
-        }
-        for (int32_t index = 0; index < build.compute_capability_count; ++index)
-        {
-            // The values of ComputeCapability are the capability, for example 86 for 8.6.
-            auto const capability = static_cast<ComputeCapability>(build.compute_capabilities[index]);
-            if (!config.setComputeCapability(capability, index))
-            {
-                return refuse(error, TENSORRT_RS_UNSUPPORTED, "TensorRT-RTX does not know that compute capability");
-            }
-        }
-#else
-        return refuse(error, TENSORRT_RS_UNSUPPORTED, "only TensorRT-RTX builds for devices that are not there");
-#endif
+        // The parser accepts an empty file.
+        return refuse(error, TENSORRT_RS_PARSE, "it is empty");
     }
     return TENSORRT_RS_OK;
 }
+
+#if SHIM_TIMING_CACHE
+// Sets the timing cache of an earlier build, which must outlive the build.
+void use_timing_cache(IBuilderConfig& config, tensorrt_rs_build const& build, std::unique_ptr<ITimingCache>& cache)
+{
+    cache.reset(config.createTimingCache(build.timing_cache, build.timing_cache_size));
+    if (!cache || !config.setTimingCache(*cache, false))
+    {
+        // The cache is of another device or version, or damaged: start with an empty one.
+        cache.reset(config.createTimingCache(nullptr, 0));
+        if (cache)
+        {
+            config.setTimingCache(*cache, false);
+        }
+    }
+}
+#endif
 
 } // namespace
 
@@ -276,7 +135,11 @@ struct tensorrt_rs_engine
 
 struct tensorrt_rs_context
 {
-    std::unique_ptr<IExecutionContext> context;
+    explicit tensorrt_rs_context(ICudaEngine& engine)
+        : execution(engine)
+    {
+    }
+    Execution execution;
 };
 
 EXPORT tensorrt_rs_shim const* tensorrt_rs_shim_describe(void)
@@ -302,7 +165,7 @@ EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensor
         return refuse(error, TENSORRT_RS_FAILED, "out of memory");
     }
     // The builder and the configuration use these objects, which must outlive them.
-#if !SHIM_RTX  // RTX has no timing cache: its kernels are compiled later, on the device.
+#if SHIM_TIMING_CACHE
     std::unique_ptr<ITimingCache> cache;
 #endif
 #if SHIM_PROGRESS
@@ -320,21 +183,11 @@ EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensor
     {
         return call.fail(error, "TensorRT made no network definition");
     }
-    std::unique_ptr<nvonnxparser::IParser> const parser(
-        made<nvonnxparser::IParser>(as<CreateParser>(library->create_parser)(
-            network.get(), log, static_cast<int>(NV_ONNX_PARSER_VERSION))));
-    if (!parser)
+    std::unique_ptr<nvonnxparser::IParser> parser;
+    int32_t const parsed = parse(*library, *build, *network, log, parser, call, error);
+    if (parsed != TENSORRT_RS_OK)
     {
-        return call.fail(error, "TensorRT made no ONNX parser");
-    }
-    if (!parser->parse(build->model, build->model_size))
-    {
-        return parser_failure(*parser, call, error);
-    }
-    if (network->getNbOutputs() == 0)
-    {
-        // The parser accepts an empty file.
-        return refuse(error, TENSORRT_RS_PARSE, "it is empty");
+        return parsed;
     }
     use_linear_formats(*network);
     int32_t const configured = configure(*builder, *config, *build, error);
@@ -343,17 +196,8 @@ EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensor
         return configured;
     }
 
-#if !SHIM_RTX
-    cache.reset(config->createTimingCache(build->timing_cache, build->timing_cache_size));
-    if (!cache || !config->setTimingCache(*cache, false))
-    {
-        // The cache is of another device or version, or damaged: start with an empty one.
-        cache.reset(config->createTimingCache(nullptr, 0));
-        if (cache)
-        {
-            config->setTimingCache(*cache, false);
-        }
-    }
+#if SHIM_TIMING_CACHE
+    use_timing_cache(*config, *build, cache);
 #endif
 #if SHIM_PROGRESS
     if (build->progress != nullptr)
@@ -375,7 +219,7 @@ EXPORT int32_t tensorrt_rs_build_plan(tensorrt_rs_library const* library, tensor
     {
         return call.fail(error, "TensorRT built nothing and gave no reason");
     }
-#if !SHIM_RTX
+#if SHIM_TIMING_CACHE
     if (config->getTimingCache() != nullptr)
     {
         std::unique_ptr<IHostMemory> const times(config->getTimingCache()->serialize());
@@ -449,7 +293,8 @@ EXPORT int32_t tensorrt_rs_engine_new(
         return call.fail(error, "TensorRT refused the plan and gave no reason");
     }
     *engine = new (std::nothrow) tensorrt_rs_engine{std::move(made)};
-    return *engine == nullptr ? refuse(error, TENSORRT_RS_FAILED, "out of memory") : TENSORRT_RS_OK;
+    return *engine == nullptr ? refuse(error, TENSORRT_RS_FAILED, "out of memory")
+                              : static_cast<int32_t>(TENSORRT_RS_OK);
 }
 
 EXPORT void tensorrt_rs_engine_free(tensorrt_rs_engine* engine)
@@ -459,32 +304,12 @@ EXPORT void tensorrt_rs_engine_free(tensorrt_rs_engine* engine)
 
 EXPORT int32_t tensorrt_rs_engine_tensors(tensorrt_rs_engine const* engine)
 {
-    return engine->engine->getNbIOTensors();
+    return count_tensors(*engine->engine);
 }
 
 EXPORT int32_t tensorrt_rs_engine_tensor(tensorrt_rs_engine const* engine, int32_t index, tensorrt_rs_tensor* tensor)
 {
-    ICudaEngine const& it = *engine->engine;
-    char const* const name = it.getIOTensorName(index);
-    if (name == nullptr)
-    {
-        return TENSORRT_RS_FAILED;
-    }
-    Dims const shape = it.getTensorShape(name);
-    if (shape.nbDims < 0 || shape.nbDims > 8)
-    {
-        return TENSORRT_RS_FAILED;
-    }
-    tensor->name = name;
-    tensor->is_input = it.getTensorIOMode(name) == TensorIOMode::kINPUT ? 1 : 0;
-    tensor->type = static_cast<int32_t>(it.getTensorDataType(name));
-    tensor->format = static_cast<int32_t>(it.getTensorFormat(name));
-    tensor->rank = shape.nbDims;
-    for (int32_t axis = 0; axis < 8; ++axis)
-    {
-        tensor->dims[axis] = axis < shape.nbDims ? shape.d[axis] : 0;
-    }
-    return TENSORRT_RS_OK;
+    return describe_tensor(*engine->engine, index, tensor) ? TENSORRT_RS_OK : TENSORRT_RS_FAILED;
 }
 
 EXPORT int32_t tensorrt_rs_engine_report(
@@ -508,13 +333,17 @@ EXPORT int32_t tensorrt_rs_context_new(tensorrt_rs_engine* engine, tensorrt_rs_c
     clear(error);
     *context = nullptr;
     Call call;
-    std::unique_ptr<IExecutionContext> made(engine->engine->createExecutionContext());
+    std::unique_ptr<tensorrt_rs_context> made(new (std::nothrow) tensorrt_rs_context(*engine->engine));
     if (!made)
+    {
+        return refuse(error, TENSORRT_RS_FAILED, "out of memory");
+    }
+    if (!made->execution.made())
     {
         return call.fail(error, "TensorRT made no execution context");
     }
-    *context = new (std::nothrow) tensorrt_rs_context{std::move(made)};
-    return *context == nullptr ? refuse(error, TENSORRT_RS_FAILED, "out of memory") : TENSORRT_RS_OK;
+    *context = made.release();
+    return TENSORRT_RS_OK;
 }
 
 EXPORT void tensorrt_rs_context_free(tensorrt_rs_context* context)
@@ -527,7 +356,7 @@ EXPORT int32_t tensorrt_rs_context_bind(
 {
     clear(error);
     Call call;
-    return context->context->setTensorAddress(tensor, address)
+    return context->execution.bind(tensor, address)
         ? static_cast<int32_t>(TENSORRT_RS_OK)
         : call.fail(error, "TensorRT refused the tensor's address");
 }
@@ -536,7 +365,7 @@ EXPORT int32_t tensorrt_rs_context_enqueue(tensorrt_rs_context* context, void* s
 {
     clear(error);
     Call call;
-    return context->context->enqueueV3(static_cast<cudaStream_t>(stream))
+    return context->execution.enqueue(static_cast<cudaStream_t>(stream))
         ? static_cast<int32_t>(TENSORRT_RS_OK)
         : call.fail(error, "TensorRT could not enqueue the inference");
 }

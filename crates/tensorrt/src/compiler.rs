@@ -10,9 +10,16 @@ use crate::shim::{checksum, checksum_file};
 use crate::trust::{create_folder, write_whole};
 use crate::version::{Product, Version};
 
-const SOURCE: &str = include_str!("../shim/shim.cpp");
-const MESSAGES: &str = include_str!("../shim/messages.h");
-const INTERFACE: &str = include_str!("../shim/shim.h");
+/// The shim's source: one C++ file, and what it includes.
+const SOURCES: [(&str, &str); 7] = [
+    ("shim.cpp", include_str!("../shim/shim.cpp")),
+    ("shim.h", include_str!("../shim/shim.h")),
+    ("configuration.h", include_str!("../shim/configuration.h")),
+    ("messages.h", include_str!("../shim/messages.h")),
+    ("product.h", include_str!("../shim/product.h")),
+    ("progress.h", include_str!("../shim/progress.h")),
+    ("tensors.h", include_str!("../shim/tensors.h")),
+];
 /// A substitute for CUDA's header on machines without a CUDA toolkit: the few names that
 /// TensorRT's headers need.
 pub const CUDA_HEADERS: &str = include_str!("../shim/stand-in/cuda_runtime_api.h");
@@ -159,13 +166,11 @@ pub fn compile_shim(
     };
     create_folder(folder).map_err(|error| unwritable(folder, &error))?;
     let sources = tempfile::tempdir().map_err(|error| unwritable(Path::new("/tmp"), &error))?;
-    for (name, content) in [
-        ("shim.cpp", SOURCE),
-        ("messages.h", MESSAGES),
-        ("shim.h", INTERFACE),
+    let probes = [
         ("stand-in/cuda_runtime_api.h", CUDA_HEADERS),
         ("version.cpp", VERSION_PROBE),
-    ] {
+    ];
+    for (name, content) in SOURCES.into_iter().chain(probes) {
         let path = sources.path().join(name);
         let parent = path.parent().unwrap_or(sources.path());
         fs::create_dir_all(parent)
@@ -278,19 +283,19 @@ fn shim_name(headers: &Headers, sources: &Path) -> Result<String, ShimError> {
         product,
         number: major * step + minor * 100 + patch,
     };
-    match version.product == Product::TensorRt && version.number < FIRST_OF_TENSORRT_8_5 {
+    match version.product == Product::TensorRt && version.number < FIRST_OF_TENSORRT_8_2 {
         false => Ok(version.shim_file()),
         true => Err(ShimError::BadHeaders {
             file: headers.folder.join("NvInferVersion.h"),
             reason: format!(
-                "they are of {version}, and 8.5 (JetPack 5.1) is the first version that can be used"
+                "they are of {version}, and 8.2 (JetPack 4.6.1) is the first version that can be used"
             ),
         }),
     }
 }
 
-/// [`Version::number`] of TensorRT 8.5.0.
-const FIRST_OF_TENSORRT_8_5: i32 = 8_500;
+/// [`Version::number`] of TensorRT 8.2.0.
+const FIRST_OF_TENSORRT_8_2: i32 = 8_200;
 
 fn compiler(headers: &Headers, sources: &Path) -> Command {
     let mut command = Command::new(compiler_name());

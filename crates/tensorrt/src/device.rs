@@ -16,12 +16,15 @@ use crate::driver::{self, Driver};
 pub enum CudaError {
     /// There is no NVIDIA driver.
     #[error(
-        "there is no NVIDIA driver on this machine (libcuda.so cannot be loaded); on a Jetson it \
-         comes with JetPack's nvidia-l4t-cuda"
+        "there is no NVIDIA driver on this machine ({reason}); on a Jetson it comes with JetPack's \
+         nvidia-l4t-cuda"
     )]
-    NoDriver,
+    NoDriver {
+        /// The loader's error for each name of the library.
+        reason: String,
+    },
     /// The driver lacks a required function.
-    #[error("the NVIDIA driver has no {symbol}: it is older than CUDA 11.4, or damaged")]
+    #[error("the NVIDIA driver has no {symbol}: it is older than CUDA 10.2, or damaged")]
     NoSymbol {
         /// The function.
         symbol: &'static str,
@@ -277,6 +280,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: `first` retained the context once, and it is released here once. A failure
         // cannot be handled.
-        let _ = unsafe { (self.functions.cuDevicePrimaryCtxRelease_v2)(self.handle) };
+        let _ = unsafe { self.functions.release_primary_context(self.handle) };
     }
 }

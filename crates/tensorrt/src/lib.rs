@@ -1,4 +1,4 @@
-//! Safe bindings to NVIDIA's TensorRT (8.5 to 11) and TensorRT-RTX, loaded at run time: build a plan
+//! Safe bindings to NVIDIA's TensorRT (8.2 to 11) and TensorRT-RTX, loaded at run time: build a plan
 //! from an ONNX model, load it, and run it on a CUDA stream.
 //!
 //! The crate links neither TensorRT nor CUDA and builds on every machine. TensorRT's interfaces

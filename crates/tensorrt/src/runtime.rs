@@ -192,7 +192,7 @@ impl Engine {
                 if status != OK || info.name.is_null() {
                     return Err(TensorRtError::Failed {
                         doing: "asking for the engine's tensors",
-                        reason: format!("tensor {index} has no name"),
+                        reason: format!("tensor {index} has no name or no valid shape"),
                     });
                 }
                 // SAFETY: the name is a NUL-terminated string and lives as long as the engine.

@@ -244,10 +244,15 @@ impl Session {
         self.settle(until)
             .and_then(|()| self.run(until))
             .map_err(|failed| self.error(failed, limit))?;
-        self.record();
+        let recorded = self.record();
         // The first replay of a graph also initialises it, so it is done here.
-        self.run(Instant::now() + limit)
-            .map_err(|failed| self.error(failed, limit))
+        let until = Instant::now() + limit;
+        let mut ran = self.run(until);
+        if !recorded && matches!(ran, Err(Failed::TensorRt(_))) {
+            // The CUDA runtime in TensorRT reports the error of a failed recording to the next call too.
+            ran = self.settle(until).and_then(|()| self.run(until));
+        }
+        ran.map_err(|failed| self.error(failed, limit))
     }
 
     /// Runs one inference. `fill` is called for each input with its index and the bytes to write,
@@ -327,9 +332,9 @@ impl Session {
         Ok(())
     }
 
-    /// Records an inference as a CUDA graph that later inferences replay. TensorRT requires one
-    /// inference before the recording.
-    fn record(&mut self) {
+    /// Records an inference as a CUDA graph that later inferences replay, and returns false if that
+    /// fails. TensorRT requires one inference before the recording.
+    fn record(&mut self) -> bool {
         let Work {
             graph,
             context,
@@ -338,11 +343,14 @@ impl Session {
             stream,
         } = &mut self.work.0;
         if !self.options.graph || graph.is_some() {
-            return;
+            return true;
         }
         let recorded = stream.capture(|| enqueue(context, inputs, outputs, stream));
         match recorded {
-            Ok(recorded) => *graph = Some(recorded),
+            Ok(recorded) => {
+                *graph = Some(recorded);
+                true
+            }
             Err(failed) => {
                 // Recording is not tried again, so the warning is logged once.
                 self.options.graph = false;
@@ -351,6 +359,7 @@ impl Session {
                     "no CUDA graph of {}: {reason}; each inference is enqueued anew",
                     self.description
                 );
+                false
             }
         }
     }

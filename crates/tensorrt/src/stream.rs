@@ -168,8 +168,7 @@ impl Stream {
             driver.done("recording a graph", ended)?;
             // SAFETY: `graph` was just created. The call writes one handle, which `Graph` destroys
             // once.
-            let status =
-                unsafe { (driver.cuGraphInstantiateWithFlags)(&raw mut recorded.raw, graph, 0) };
+            let status = unsafe { driver.instantiate(&raw mut recorded.raw, graph) };
             Ok(driver.done("preparing a graph", status)?)
         });
         if !graph.is_null() {

@@ -40,6 +40,7 @@ fn library(file: &Path, source: &str) {
 fn the_shim_compiles_against_all_available_headers() {
     let folder = tempfile::tempdir().unwrap();
     for (version, file) in [
+        ("Enterprise-10.16", "libtensorrt_rs_shim_101600.so"),
         ("Enterprise-11.4", "libtensorrt_rs_shim_110400.so"),
         ("RTX-1.3", "libtensorrt_rs_shim_rtx_10300.so"),
         ("RTX-1.4", "libtensorrt_rs_shim_rtx_10400.so"),
@@ -73,7 +74,10 @@ fn missing_headers_and_bad_headers_are_distinguished() {
         .unwrap_err()
         .to_string();
     assert!(none.contains("NvInfer.h not found"), "{none}");
-    assert!(none.contains("libnvinfer-headers-dev"), "{none}");
+    // The first package exists since TensorRT 8.6: not on JetPack 4 and 5.
+    for package in ["libnvinfer-headers-dev", "libnvinfer-dev"] {
+        assert!(none.contains(package), "{none}");
+    }
 
     for (version, expected) in [
         ("", "does not say"),
@@ -157,7 +161,7 @@ fn headers_of_a_version_that_is_too_old_are_named() {
     write("NvOnnxParser.h", "");
     write(
         "NvInferVersion.h",
-        "#define NV_TENSORRT_MAJOR 8\n#define NV_TENSORRT_MINOR 2\n#define NV_TENSORRT_PATCH 1\n",
+        "#define NV_TENSORRT_MAJOR 8\n#define NV_TENSORRT_MINOR 0\n#define NV_TENSORRT_PATCH 1\n",
     );
     let [old] = &find_headers(&[folder.path().to_owned()]).unwrap()[..] else {
         panic!()
@@ -169,8 +173,8 @@ fn headers_of_a_version_that_is_too_old_are_named() {
         let message = error.to_string();
         assert!(
             message.ends_with(
-                "they are of TensorRT 8.2.1, and 8.5 (JetPack 5.1) is the first version that can be \
-                 used"
+                "they are of TensorRT 8.0.1, and 8.2 (JetPack 4.6.1) is the first version that can \
+                 be used"
             ),
             "{message}"
         );

@@ -17,9 +17,14 @@ const MUTANTS: &str = "27.1.0";
 /// The version of cargo-deb, which makes the .deb.
 const CARGO_DEB: &str = "3.8.0";
 
-/// The crate whose package contains NVIDIA's TensorRT headers, which this project may not
-/// redistribute.
-const HEADERS_CRATE: (&str, &str) = ("trtx-sys", "0.9.1+rtx1.7");
+/// The crate whose packages contain NVIDIA's TensorRT headers, which this project may not redistribute.
+const HEADERS_CRATE: &str = "trtx-sys";
+/// Its releases, each with the folders of headers that are taken from it. cargo checks the packages
+/// against the index's checksums.
+const HEADERS: [(&str, &str); 2] = [
+    ("0.5.0", "TRT-Enterprise-10.16"),
+    ("0.9.1+rtx1.7", "TRT-Enterprise-11.4 TRT-RTX-*"),
+];
 
 const ARM_TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -138,7 +143,7 @@ impl Requirement {
             }
             TensorRtHeaders => {
                 let there = fs::read_to_string(checkout.tensorrt_headers().join(INSTALLED));
-                there.is_ok_and(|there| there.trim() == HEADERS_CRATE.1)
+                there.is_ok_and(|there| there.trim() == headers_installed())
             }
         }
     }
@@ -202,7 +207,7 @@ impl Requirement {
                         .path(&cases.join("written-by.py")),
                 ]
             }
-            TensorRtHeaders => vec![fetch_headers(checkout)],
+            TensorRtHeaders => fetch_headers(checkout),
         }
     }
 }
@@ -292,19 +297,35 @@ fn cargo_install(checkout: &Checkout, name: &str, version: &str) -> Invocation {
         .path(&checkout.tools())
 }
 
-/// Fetches the crate without building it, with a manifest of its own.
-fn fetch_headers(checkout: &Checkout) -> Invocation {
-    let (name, version) = HEADERS_CRATE;
-    let script = format!(
-        r#"set -e; rm -rf "$0"; mkdir -p "$0/fetch/src"; : > "$0/fetch/src/lib.rs"
+/// Fetches the crate's releases without building them, each with a manifest of its own.
+fn fetch_headers(checkout: &Checkout) -> Vec<Invocation> {
+    let script = |body: String| {
+        let script = Invocation::new("sh -c").arg(format!("set -e; {body}"));
+        script.path(&checkout.tensorrt_headers())
+    };
+    let name = HEADERS_CRATE;
+    let fetch = HEADERS.map(|(version, folders)| {
+        script(format!(
+            r#"rm -rf "$0/fetch"; mkdir -p "$0/fetch/src"; : > "$0/fetch/src/lib.rs"
 printf '%s\n' '[package]' 'name = "fetch"' '[dependencies]' '{name} = "={version}"' '[workspace]' > "$0/fetch/Cargo.toml"
 cargo fetch --quiet --manifest-path "$0/fetch/Cargo.toml"
-cp -R "${{CARGO_HOME:-$HOME/.cargo}}"/registry/src/*/{name}-{version}/TensorRT-Headers/* "$0"
-echo {version} > "$0/{INSTALLED}""#
-    );
-    Invocation::new("sh -c")
-        .arg(script)
-        .path(&checkout.tensorrt_headers())
+cd "${{CARGO_HOME:-$HOME/.cargo}}"/registry/src/*/{name}-{version}/TensorRT-Headers
+cp -R {folders} "$0""#
+        ))
+    });
+    let emptied = script(r#"rm -rf "$0""#.into());
+    let installed = headers_installed();
+    let recorded = script(format!(r#"echo '{installed}' > "$0/{INSTALLED}""#));
+    [emptied]
+        .into_iter()
+        .chain(fetch)
+        .chain([recorded])
+        .collect()
+}
+
+/// What is recorded when the headers are installed.
+fn headers_installed() -> String {
+    HEADERS.map(|(version, _)| version).join(" ")
 }
 
 const DEBIAN_PYTHON: &str = "/usr/bin/python3";

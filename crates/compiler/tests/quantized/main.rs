@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use pilotage_compiler::{
-    Compiled, Network, PortLayout, Proof, Weights, compile, float_weights, lower_weights, simplify,
+    Compiled, Network, PortLayout, Proof, Weights, compile, float_weights, float32_types,
+    lower_weights, simplify,
 };
 use pilotage_engine::plan::{Epilogue, Operation, Plan};
 use pilotage_engine::{Bundle, GateResult};
@@ -221,6 +222,46 @@ fn float_weights_quantize_to_the_same_levels() {
         };
         let bits = |answers: Vec<f32>| answers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(answers(&integers)), bits(answers(&floats)), "{name}");
+    }
+}
+
+/// TensorRT before 8.5 reads no float16 beside quantized values: the types become float32, and the
+/// answers stay those of the float16 weights.
+#[test]
+fn a_model_without_float16_answers_as_the_one_with_it() {
+    let mut mixed = Project::new("pytorch", "int8");
+    mixed.tables += "[layers]\n\"/conv/1\" = \"fp16\"\n";
+    // Without training, 8 bits cost this network much accuracy.
+    for (project, section, most) in [
+        (Project::new("pytorch", "fp16"), "model.fp16.onnx", 0.02),
+        (mixed, "model.qdq.onnx", 2.0),
+    ] {
+        let bundle = Bundle::read(&project.compile().bytes).unwrap();
+        let graph = |model: &[u8]| Graph::read(model, &ReadOptions::default()).unwrap();
+        let halves = graph(&bundle.sections[section]);
+        let floats = graph(&float32_types(&bundle.sections[section]).unwrap());
+        let half_tensors = |graph: &Graph| {
+            let types = graph.values.iter().map(|value| value.element_type);
+            types.filter(|&of| of == ElementType::F16).count()
+        };
+        // The last cast is an output, and stays as an Identity.
+        let others = |graph: &Graph| {
+            let nodes = graph.nodes.iter().map(|node| node.op.name());
+            nodes
+                .filter(|name| !["Cast", "Identity"].contains(name))
+                .count()
+        };
+        assert!(half_tensors(&halves) > 0, "{section}");
+        assert_eq!(half_tensors(&floats), 0, "{section}");
+        assert_eq!(others(&floats), others(&halves), "{section}");
+        assert!(floats.nodes.len() <= others(&floats) + 1, "{section}");
+        assert!(floats.nodes.iter().all(|node| node.op.name() != "Cast"));
+        let plan = lower_weights(&simplify(&floats), PortLayout::Native, Weights::Dequantized);
+        // Those of the engine file's own plan, whose weights are those of float16.
+        let expected = answers(&bundle, bundle.plan.clone(), false).concat();
+        let found = answers(&bundle, plan.unwrap(), false).concat();
+        let worst = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+        assert!(worst.fold(0.0, f32::max) < most, "{section}");
     }
 }
 

@@ -121,12 +121,18 @@ fn a_driver_that_lacks_a_function_is_rejected_by_its_name() {
     let source = include_str!("../../../tensorrt/tests/stand-in/cuda.c");
     let functions = source.lines().filter_map(|line| {
         let name = line.strip_prefix("int ")?.split('(').next()?;
-        name.starts_with("cu").then_some(name)
+        // The names that the driver of CUDA 10.2 has in their place.
+        let older = ["cuDevicePrimaryCtxRelease", "cuGraphInstantiate"];
+        (name.starts_with("cu") && !older.contains(&name)).then_some(name)
     });
     let mut count = 0;
     for function in functions {
         let hidden = format!("-D{function}=hidden");
-        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[&hidden]);
+        machine.compile(
+            "cuda.c",
+            &machine.path("libraries/libcuda.so.1"),
+            &[&hidden],
+        );
         let output = machine.run(&[]);
         assert!(
             output.starts_with(&format!("error: the NVIDIA driver has no {function}: ")),

@@ -14,7 +14,7 @@ use pilotage_compiler::{Network, Proof, compile};
 use pilotage_engine::{Bundle, GateResult};
 use pilotage_gpu::{TensorRtPaths, prepare};
 use tempfile::TempDir;
-use tensorrt_rs::Shims;
+use tensorrt_rs::{Headers, Product, Shims, Version};
 
 pub const LIBRARY: &str = "TensorRT 10.3.0";
 pub const SHIM: &str = "libtensorrt_rs_shim_100300.so";
@@ -89,7 +89,33 @@ pub fn prepares() {
 /// A machine with stand-ins, and an engine file to prepare.
 pub struct Machine {
     place: TempDir,
+    version: Version,
 }
+
+/// The version of TensorRT of some headers, as the shim for them has it.
+fn version_of(headers: &Headers) -> Version {
+    let shim = headers.shim_file().unwrap();
+    let number = shim.trim_end_matches(".so").rsplit('_').next().unwrap();
+    Version {
+        product: Product::TensorRt,
+        number: number.parse().unwrap(),
+    }
+}
+
+/// [`Version::number`] of TensorRT 8.5.0.
+const FIRST_OF_TENSORRT_8_5: i32 = 8_500;
+
+/// Functions of an engine and its context since TensorRT 8.5, and what has their place before.
+const BEFORE_8_5: [(&str, &str); 8] = [
+    ("enqueueV3", "enqueueV2"),
+    ("getIOTensorName", "getBindingName"),
+    ("getNbIOTensors", "getNbBindings"),
+    ("getTensorDataType", "getBindingDataType"),
+    ("getTensorFormat", "getBindingFormat"),
+    ("getTensorIOMode", "bindingIsInput"),
+    ("getTensorShape", "getBindingDimensions"),
+    ("setTensorAddress", "getBindingIndex"),
+];
 
 impl Machine {
     /// A machine with an INT8 engine file of a small PyTorch model. It answers as the CPU engine.
@@ -101,12 +127,16 @@ impl Machine {
     pub fn with(more: &str) -> Self {
         let machine = Self {
             place: TempDir::new().unwrap(),
+            version: Version {
+                product: Product::TensorRt,
+                number: 100_300,
+            },
         };
         for folder in ["libraries", "shims", "headers"] {
             fs::create_dir(machine.path(folder)).unwrap();
             mode(&machine.path(folder), 0o755);
         }
-        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so.1"), &[]);
         let library = machine.path("libraries/libnvinfer.so.10");
         machine.compile("tensorrt.c", &library, &["-DVERSION=100300"]);
         fs::copy(&library, machine.path("libraries/libnvonnxparser.so.10")).unwrap();
@@ -130,10 +160,42 @@ impl Machine {
         machine
     }
 
-    /// A machine with a stand-in for TensorRT 11.4 that has NVIDIA's C++ interfaces, with headers
-    /// for the shim, and without a shim. `compiler` compiles the stand-in.
+    /// A machine with a stand-in for TensorRT 8.2 and the driver of CUDA 10.2, as JetPack 4.6.1 has them.
+    /// `more` are lines of the recipe.
+    pub fn of_jetpack_4_6(more: &str) -> Self {
+        let machine = Self::with(more);
+        for folder in ["libraries", "shims"] {
+            for entry in fs::read_dir(machine.path(folder)).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
+        let cuda = machine.path("libraries/libcuda.so.1");
+        machine.compile("cuda.c", &cuda, &["-DCUDA_10_2"]);
+        let library = machine.path("libraries/libnvinfer.so.8");
+        machine.compile(
+            "tensorrt.c",
+            &library,
+            &["-DVERSION=8201", "-DSHIM_VERSION=8201"],
+        );
+        fs::copy(&library, machine.path("libraries/libnvonnxparser.so.8")).unwrap();
+        let shim = "libtensorrt_rs_shim_8201.so";
+        fs::copy(&library, machine.path("shims").join(shim)).unwrap();
+        mode(&machine.path("shims").join(shim), 0o755);
+        machine.sign(shim);
+        machine
+    }
+
+    /// A machine with a stand-in for TensorRT that has NVIDIA's C++ interfaces, with headers for the
+    /// shim, and without a shim. It is of the newest version of [`real::stand_in_headers`].
+    /// `compiler` compiles the stand-in.
     pub fn behind_the_shim(compiler: &str) -> Self {
-        let machine = Self::new();
+        let headers = real::stand_in_headers().pop().unwrap();
+        Self::with_headers(&headers, compiler)
+    }
+
+    /// As [`Self::behind_the_shim`], of the version of `headers`.
+    pub fn with_headers(headers: &Headers, compiler: &str) -> Self {
+        let mut machine = Self::new();
         for folder in ["libraries", "shims", "headers"] {
             fs::remove_dir_all(machine.path(folder)).unwrap();
             if folder != "headers" {
@@ -141,21 +203,27 @@ impl Machine {
                 mode(&machine.path(folder), 0o755);
             }
         }
-        machine.compile("cuda.c", &machine.path("libraries/libcuda.so"), &[]);
-        let headers = real::headers("Enterprise-11.4").folder;
-        symlink(&headers, machine.path("headers")).unwrap();
-        let library = machine.path("libraries/libnvinfer.so.11");
+        let version = version_of(headers);
+        machine.version = version;
+        let driver: &[&str] = match version.number < FIRST_OF_TENSORRT_8_5 {
+            true => &["-DCUDA_10_2"],
+            false => &[],
+        };
+        machine.compile("cuda.c", &machine.path("libraries/libcuda.so.1"), driver);
+        symlink(&headers.folder, machine.path("headers")).unwrap();
+        let (major, ..) = version.parts();
+        let library = machine.path(&format!("libraries/libnvinfer.so.{major}"));
         let sources = real::checkout("crates/tensorrt");
         let compiled = Command::new(compiler)
-            .args(["-std=c++14", "-shared", "-fPIC", "-O1", "-g", "-pthread"])
+            .args(["-std=c++14", "-shared", "-fPIC", "-O0", "-g1", "-pthread"])
             .args([
                 "-Wall",
                 "-Wextra",
                 "-Werror",
                 "-Wno-deprecated-declarations",
-                "-isystem",
             ])
-            .arg(&headers)
+            .arg("-isystem")
+            .arg(&headers.folder)
             .arg("-isystem")
             .arg(sources.join("shim/stand-in"))
             .arg(sources.join("tests/stand-in/nvinfer.cpp"))
@@ -166,8 +234,28 @@ impl Machine {
         assert!(compiled.unwrap().success());
         // The loader opens the same library for both names, so both have one logger, as the real
         // libraries do.
-        symlink(&library, machine.path("libraries/libnvonnxparser.so.11")).unwrap();
+        let parser = machine.path(&format!("libraries/libnvonnxparser.so.{major}"));
+        symlink(&library, parser).unwrap();
         machine
+    }
+
+    /// The version of its TensorRT.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The path of the shim for its TensorRT.
+    pub fn shim(&self) -> PathBuf {
+        self.path("shims").join(self.version.shim_file())
+    }
+
+    /// The name of a function of TensorRT in this machine's version, for the name in newer versions.
+    pub fn call(&self, name: &'static str) -> &'static str {
+        let before = BEFORE_8_5.iter().find(|(newer, _)| *newer == name);
+        match before {
+            Some((_, before)) if self.version.number < FIRST_OF_TENSORRT_8_5 => before,
+            _ => name,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,4 +1,8 @@
 //! NVIDIA's libraries and headers, which `cargo xtask test --install` installs under target/.
+//!
+//! That has the headers of two versions of TensorRT only: of the public registries crates.io has
+//! them, in two releases of one crate. Those of 8.2 to 10.13 are on GitHub, which CI does not reach, and
+//! NVIDIA's terms do not allow them in this repository. `cargo xtask stand-ins` runs the tests with them.
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::path::{Path, PathBuf};
@@ -38,6 +42,18 @@ fn package(name: &str) -> PathBuf {
             python.display()
         )
     })
+}
+
+/// The headers of the versions of TensorRT that stand-ins are built with: a folder for each in
+/// `PILOTAGE_STAND_IN_HEADERS`, or one version with [`Typing::Either`](tensorrt_rs::Typing) and one with
+/// [`Typing::ByModel`](tensorrt_rs::Typing).
+pub fn stand_in_headers() -> Vec<Headers> {
+    match std::env::var_os("PILOTAGE_STAND_IN_HEADERS") {
+        Some(folders) => std::env::split_paths(&folders)
+            .map(|folder| Headers { folder })
+            .collect(),
+        None => ["Enterprise-10.16", "Enterprise-11.4"].map(headers).into(),
+    }
 }
 
 /// NVIDIA's headers of one version, for example `RTX-1.7`.

@@ -96,7 +96,7 @@ static void stand_in_answer(void *with)
 static int stand_in_enqueue(struct stand_in_model *model, void *stream)
 {
     int (*launch)(void (*)(void *), void *, void *);
-    void *cuda = dlopen("libcuda.so", RTLD_NOW | RTLD_NOLOAD);
+    void *cuda = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
     *(void **)&launch = dlsym(cuda, "stand_in_launch");
     return launch(stand_in_answer, model, stream);
 }

@@ -1,7 +1,8 @@
-/* A stand-in for libcuda.so, for tests on machines without a GPU: a driver with one device. The
+/* A stand-in for libcuda.so.1, for tests on machines without a GPU: a driver with one device. The
    device's memory is the processor's, and its work runs as soon as it is enqueued. The stand-in
    computes nothing itself. Its timings say nothing about a GPU.
 
+   CUDA_10_2 (when compiled)   it is the driver of CUDA 10.2, whose functions have older names
    STAND_IN_INTEGRATED=0   the device does not share the processor's memory
    STAND_IN_CODE=N         the code of a failed call; there are texts for 2 and 999 only
    STAND_IN_LOG=FILE       the file that lists freed memory, contexts and created streams
@@ -9,6 +10,12 @@
    STAND_IN_LATE_MS=N      work is finished N ms after it was enqueued
    and the variables of faults.h; while their file names `late`, no work finishes */
 #include "faults.h"
+
+#ifdef CUDA_10_2
+#define DRIVER_VERSION 10020
+#else
+#define DRIVER_VERSION 12060
+#endif
 
 enum { SUCCESS = 0, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_READY = 600, UNKNOWN = 999 };
 
@@ -77,7 +84,7 @@ int cuInit(unsigned flags)
     /* The real driver returns this when there is no device. */
     return getenv("STAND_IN_NO_DEVICE") == NULL ? SUCCESS : NO_DEVICE;
 }
-int cuDriverGetVersion(int *version) { CALL(cuDriverGetVersion); *version = 12060; return SUCCESS; }
+int cuDriverGetVersion(int *version) { CALL(cuDriverGetVersion); *version = DRIVER_VERSION; return SUCCESS; }
 int cuDeviceGetCount(int *count) { *count = stand_in_fails("cuDeviceGetCount") ? 0 : 1; return SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { CALL(cuDeviceGet); *device = ordinal; return SUCCESS; }
 int cuDeviceGetName(char *name, int size, int device)
@@ -110,7 +117,23 @@ int cuDevicePrimaryCtxRetain(void **context, int device)
     MORE(contexts);
     return SUCCESS;
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; BACK(cuDevicePrimaryCtxRelease_v2); LESS(contexts); return SUCCESS; }
+#ifdef CUDA_10_2
+int cuDevicePrimaryCtxRelease(int device)
+{
+    (void)device;
+    BACK(cuDevicePrimaryCtxRelease);
+    LESS(contexts);
+    return SUCCESS;
+}
+#else
+int cuDevicePrimaryCtxRelease_v2(int device)
+{
+    (void)device;
+    BACK(cuDevicePrimaryCtxRelease_v2);
+    LESS(contexts);
+    return SUCCESS;
+}
+#endif
 int cuCtxSetCurrent(void *context) { (void)context; CALL(cuCtxSetCurrent); return SUCCESS; }
 
 /* Aligned to 256 bytes, as by the real driver. */
@@ -191,15 +214,29 @@ int cuStreamEndCapture(void *of, void **graph)
     CALL(cuStreamEndCapture);
     return SUCCESS;
 }
-int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
+static int instantiate(void **exec, const void *graph)
 {
-    (void)flags;
-    CALL(cuGraphInstantiateWithFlags);
     *exec = malloc(sizeof(struct graph));
     memcpy(*exec, graph, sizeof(struct graph));
     MORE(recorded);
     return SUCCESS;
 }
+#ifdef CUDA_10_2
+int cuGraphInstantiate(void **exec, void *graph, void **node, char *text, size_t size)
+{
+    CALL(cuGraphInstantiate);
+    /* The caller asks for neither the node of an error nor a text of it. */
+    if (node != NULL || text != NULL || size != 0) abort();
+    return instantiate(exec, graph);
+}
+#else
+int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long flags)
+{
+    (void)flags;
+    CALL(cuGraphInstantiateWithFlags);
+    return instantiate(exec, graph);
+}
+#endif
 int cuGraphDestroy(void *graph) { CALL(cuGraphDestroy); LESS(graphs); free(graph); return SUCCESS; }
 int cuGraphExecDestroy(void *exec) { CALL(cuGraphExecDestroy); LESS(recorded); free(exec); return SUCCESS; }
 int cuGraphLaunch(void *exec, void *stream)

@@ -1,6 +1,7 @@
 /* Fault injection for the stand-ins' calls, and a count of leaked objects.
 
-   STAND_IN_FAIL=NAME       calls of the function NAME fail; with NAME:N only the Nth
+   STAND_IN_FAIL=NAME       calls of the function NAME fail; with NAME:N only the Nth, with NAME:N-M
+                            those from the Nth to the Mth
    STAND_IN_FAIL_FILE=FILE  the same by the content of FILE at the time of the call: `NAME` or
                             `NAME fail`; `NAME delay MS`, the call takes so much longer; `NAME once
                             MS`, only the first call does; `NAME hang`, the call returns only when
@@ -66,7 +67,12 @@ __attribute__((unused)) static int stand_in_fails(const char *name)
         stand_in_told(name, how, &milliseconds);
     }
     if (wanted == NULL || strncmp(wanted, name, length) != 0) return 0;
-    if (wanted[length] == ':') return ++calls == atoi(wanted + length + 1);
+    if (wanted[length] == ':') {
+        int first = 0, last = 0;
+        if (sscanf(wanted + length + 1, "%d-%d", &first, &last) < 2) last = first;
+        calls++;
+        return calls >= first && calls <= last;
+    }
     return wanted[length] == 0;
 }
 

@@ -56,6 +56,15 @@ public:
         return *this;
     }
 
+    // The destructor, for an interface that declares it after `member` and whose objects are deleted
+    // through it. The table has two: the second also frees the memory.
+    template <typename Result, typename... Arguments>
+    Table& with_destructor_after(Result (Interface::*member)(Arguments...), void (*function)(void*))
+    {
+        mFunctions[place(&member) + 2] = reinterpret_cast<void*>(function);
+        return *this;
+    }
+
     Interface* object()
     {
         return reinterpret_cast<Interface*>(this);

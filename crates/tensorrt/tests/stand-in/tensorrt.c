@@ -1,12 +1,17 @@
 /* A stand-in for TensorRT and its shim, for tests on machines without a GPU: it builds a plan from
    any model, and a file defines its answers. Its timings say nothing about a GPU.
 
-   VERSION (when compiled)  the version that the library reports; the shim is for 10.3.0
+   VERSION (when compiled)  the version that the library reports
+   SHIM_VERSION             the version that the shim is for, 10.3.0 without it
    STAND_IN_SLOW_INT8=1     the device has no fast INT8
    STAND_IN_FLAGS=FILE      appends the flags of each build
    and the variables of answers.h */
 #include "answers.h"
 #include "shim.h"
+
+#ifndef SHIM_VERSION
+#define SHIM_VERSION 100300
+#endif
 
 int getInferLibVersion(void) { return VERSION; }
 int getNvOnnxParserVersion(void) { return 1000; }
@@ -14,7 +19,8 @@ void *createInferBuilder_INTERNAL(void *logger, int version) { (void)logger, (vo
 void *createInferRuntime_INTERNAL(void *logger, int version) { (void)logger, (void)version; abort(); }
 void *createNvOnnxParser_INTERNAL(void *network, void *logger, int version) { (void)network, (void)logger, (void)version; abort(); }
 
-static const struct tensorrt_rs_shim about = {TENSORRT_RS_SHIM_ABI, TENSORRT_RS_TENSORRT, 100300, 1000, TENSORRT_RS_EITHER};
+static const struct tensorrt_rs_shim about = {TENSORRT_RS_SHIM_ABI, TENSORRT_RS_TENSORRT, SHIM_VERSION, 1000,
+    SHIM_VERSION < 100000 ? TENSORRT_RS_BY_FLAGS : TENSORRT_RS_EITHER};
 
 struct tensorrt_rs_bytes { size_t size; char data[]; };
 struct tensorrt_rs_runtime { char empty; };
