@@ -209,8 +209,8 @@ fn outcome(case: &Case, cpu: &DriveReport, report: &DriveReport) -> Result<&'sta
     if all_released {
         assert!(report.left.is_empty(), "{}", case());
     }
-    // Rule 1: within the deadline, which is 150 ms.
-    check_timing(report.longest < 150.0, case)?;
+    // Rule 1: within the deadline, which is 175 ms.
+    check_timing(report.longest < 175.0, case)?;
     let waited = report.started >= START_S * 1e3;
     match when {
         When::Start if !report.notes.is_empty() => {
@@ -506,7 +506,7 @@ fn a_hanging_driver_does_not_stop_the_car_with_a_fallback_and_stops_it_at_once_w
         let after = report.failsafe_after.unwrap();
         println!("{call} hangs: failsafe at the motors after {after:.0} ms");
         // First a frame is waited for, then the GPU.
-        assert!(after < 150.0, "{after} ms");
+        assert!(after < 175.0, "{after} ms");
     }
 }
 
