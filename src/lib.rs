@@ -9,6 +9,7 @@ pub mod drive;
 pub mod engines;
 pub mod guarded;
 mod machine;
+pub mod odometry;
 pub mod operator;
 pub mod pilot;
 pub mod plot;
