@@ -28,6 +28,7 @@ use crate::car::Car;
 use crate::recorder::Encoding;
 
 pub use self::log::{LogRequest, default_folder, folders_to_read};
+pub(crate) use assemble::{kind, reference as read_reference};
 pub use ending::Ending;
 pub use session::Session;
 pub use trace::{Span, Trace};
@@ -142,7 +143,11 @@ pub fn run(request: Request) -> anyhow::Result<ExitCode> {
     session.finish(&ending)
 }
 
-fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+/// A flag that Ctrl-C, SIGTERM and the end of the terminal set from now on.
+///
+/// # Errors
+/// Fails if the signals cannot be caught.
+pub(crate) fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let signalled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&signalled);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))

@@ -16,6 +16,7 @@ pub mod plot;
 pub mod recorder;
 mod replay;
 pub mod report;
+mod results;
 pub mod signature;
 pub mod simulation;
 mod times;

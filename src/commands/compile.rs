@@ -1,7 +1,6 @@
 //! `pilotage compile`: compiles a recipe or a model to an engine file.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +21,7 @@ use progress::Display;
 
 use super::inspect::table;
 use crate::plot;
+use crate::results::write;
 
 mod machine;
 mod progress;
@@ -310,23 +310,6 @@ fn throttle(word: &str) -> Result<f32, String> {
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| path.display().to_string())
-}
-
-/// Writes a file atomically: a concurrent reader of `file` sees either the old content or the new.
-/// After an error the old content is kept.
-fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = (|| {
-        let mut open = File::create(&part)?;
-        open.write_all(bytes)?;
-        open.sync_all()?;
-        fs::rename(&part, file)
-    })();
-    written
-        .inspect_err(|_| drop(fs::remove_file(&part)))
-        .with_context(|| format!("{} cannot be written", file.display()))
 }
 
 /// Writes the sections that are files for other programs.

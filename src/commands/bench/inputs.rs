@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// A tensor and its memory.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tensor {
+pub(in crate::commands) enum Tensor {
     F32(Vec<f32>),
     I64(Vec<i64>),
     I32(Vec<i32>),
@@ -17,7 +17,7 @@ pub(super) enum Tensor {
 
 impl Tensor {
     /// Zeros for `port`.
-    pub(super) fn of(port: &Port) -> Self {
+    pub(in crate::commands) fn of(port: &Port) -> Self {
         let length = port.len();
         match port.element_type {
             ElementType::F32 => Self::F32(vec![0.0; length]),
@@ -29,7 +29,7 @@ impl Tensor {
         }
     }
 
-    pub(super) fn view(&self) -> TensorRef<'_> {
+    pub(in crate::commands) fn view(&self) -> TensorRef<'_> {
         match self {
             Self::F32(data) => TensorRef::F32(data),
             Self::I64(data) => TensorRef::I64(data),
@@ -39,7 +39,7 @@ impl Tensor {
         }
     }
 
-    pub(super) fn view_mut(&mut self) -> TensorMut<'_> {
+    pub(in crate::commands) fn view_mut(&mut self) -> TensorMut<'_> {
         match self {
             Self::F32(data) => TensorMut::F32(data),
             Self::I64(data) => TensorMut::I64(data),
@@ -53,7 +53,7 @@ impl Tensor {
 /// Where the inputs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Source {
+pub(in crate::commands) enum Source {
     /// Frames from the engine file.
     Frames,
     /// Noise, because there are no frames.
@@ -62,9 +62,9 @@ pub(super) enum Source {
 
 /// Inputs that are used in rotation, each with a tensor for every port.
 #[derive(Debug)]
-pub(super) struct Inputs {
-    pub(super) source: Source,
-    pub(super) frames: Vec<Vec<Tensor>>,
+pub(in crate::commands) struct Inputs {
+    pub(in crate::commands) source: Source,
+    pub(in crate::commands) frames: Vec<Vec<Tensor>>,
 }
 
 /// The number of noise frames before they repeat.
@@ -72,7 +72,7 @@ const NOISY_FRAMES: usize = 8;
 
 impl Inputs {
     /// The validation frames of `bundle`, as the network gets them, or else noise.
-    pub(super) fn of(bundle: &Bundle) -> Self {
+    pub(in crate::commands) fn of(bundle: &Bundle) -> Self {
         if let Some(frames) = validation_frames(bundle).filter(|frames| !frames.is_empty()) {
             return Self {
                 source: Source::Frames,
@@ -130,7 +130,7 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Tensor>>> {
 }
 
 /// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.
-pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
+pub(in crate::commands) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
     match preprocess.crop {
         Some(crop) => (
             crop.x.saturating_add(crop.width),
@@ -142,7 +142,7 @@ pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u3
 
 /// Reproducible pseudo-random numbers.
 #[derive(Debug)]
-pub(super) struct Noise(u32);
+pub(in crate::commands) struct Noise(u32);
 
 impl Default for Noise {
     fn default() -> Self {
@@ -152,7 +152,7 @@ impl Default for Noise {
 
 impl Noise {
     /// Xorshift, after Marsaglia.
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(in crate::commands) fn byte(&mut self) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;
