@@ -28,6 +28,7 @@ use crate::car::Car;
 use crate::recorder::Encoding;
 
 pub use self::log::{LogRequest, default_folder, folders_to_read};
+pub(crate) use assemble::{kind, reference as read_reference};
 pub use ending::Ending;
 pub use session::Session;
 pub use trace::{Span, Trace};
@@ -47,14 +48,21 @@ pub struct Request {
     pub start: Option<Start>,
     /// The share of the simulated frames that are dropped, 0 to 0.9.
     pub dropped: f64,
+    /// The seed of the simulated camera's noise and of the frames that are dropped; `None` for the
+    /// simulator's, which a random circuit is made from, too.
+    pub noise: Option<u64>,
     /// A CSV of the points that the simulated car's position is compared with.
     pub reference: Option<PathBuf>,
     /// Where and how frames and commands are recorded.
     pub recording: Option<RecordingRequest>,
     /// The file of the picture that is drawn after the drive.
     pub plot: Option<PathBuf>,
+    /// The file that the simulated car's path is written to after the drive.
+    pub path: Option<PathBuf>,
     /// Whether the report is JSON. No status line is shown then.
     pub json: bool,
+    /// Whether the drive is not announced: it is one of many.
+    pub quiet: bool,
     /// Whether a page shows the drive.
     pub watch: bool,
     /// The drive log, if one is kept.
@@ -73,10 +81,13 @@ impl Request {
             frames: None,
             start: None,
             dropped: 0.0,
+            noise: None,
             reference: None,
             recording: None,
             plot: None,
+            path: None,
             json: false,
+            quiet: false,
             watch: false,
             log: None,
             born: Instant::now(),
@@ -112,7 +123,7 @@ pub struct RecordingRequest {
 /// Fails if something that is needed does not exist or is not valid; nothing has moved then.
 pub fn run(request: Request) -> anyhow::Result<ExitCode> {
     let signalled = catch_signals()?;
-    if let Some(path) = &request.plot {
+    for path in [&request.plot, &request.path].into_iter().flatten() {
         // Fail before the drive and not after it.
         std::fs::OpenOptions::new()
             .create(true)
@@ -132,7 +143,11 @@ pub fn run(request: Request) -> anyhow::Result<ExitCode> {
     session.finish(&ending)
 }
 
-fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
+/// A flag that Ctrl-C, SIGTERM and the end of the terminal set from now on.
+///
+/// # Errors
+/// Fails if the signals cannot be caught.
+pub(crate) fn catch_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let signalled = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&signalled);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use pilotage::commands::{
-    bench, check, compile, data, doctor, drive, gamepad, gpu_engine, guard, inspect, log, operator,
-    record, replay, trim, why,
+    bench, check, compile, data, doctor, drive, evaluate, gamepad, gpu_engine, guard, inspect, log,
+    operator, race, record, replay, trim, why,
 };
 
 /// Drives a car with a driving policy in ONNX.
@@ -50,6 +50,11 @@ enum Command {
     Data(data::Options),
     /// Compare an engine's answers to the pictures of a recording with what the driver did
     Replay(replay::Options),
+    /// Compare engines on a recording: error, size, memory, time and energy, as a table and pictures
+    Evaluate(evaluate::Options),
+    /// Drive engines over circuits in the simulator, and compare their driving as a table and pictures
+    #[command(allow_negative_numbers = true)]
+    Race(Box<race::Options>),
     /// Show an engine's limits, layers, sections and signature
     Inspect(inspect::Options),
     /// Run as the guard of a simulated or dry-run car; `drive` starts this command
@@ -94,6 +99,8 @@ fn run() -> ExitCode {
         Command::Compile(options) => compile::run(&options),
         Command::Data(options) => data::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Evaluate(options) => evaluate::run(&options),
+        Command::Race(options) => race::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Guard(options) => guard::run(&options),
         Command::GpuEngine(options) => gpu_engine::run(&options),

@@ -1,14 +1,18 @@
 //! Draws pictures. The picture of a lap shows the circuit, the driven path coloured by speed, and
 //! the main figures; that of a physical drive its commands over time, and that of a drive log the
 //! seconds before a stop. The pictures of an engine show the quantization error of its layers, the
-//! jitter of its inference time, and its answers to a recording.
+//! jitter of its inference time, and its answers to a recording. Those that compare engines show
+//! error against time and size, bars of any figures, and driven paths side by side.
 
+mod bars;
 mod canvas;
 mod commands;
 mod drive;
 mod jitter;
 mod layers;
 mod palette;
+mod pareto;
+mod paths;
 mod replay;
 mod sheet;
 
@@ -16,10 +20,13 @@ use std::path::{Path, PathBuf};
 
 use pilotage_simulator::{Circuit, PathPoint};
 
+pub use bars::{Bar, BarPanel, bars_picture};
 pub use commands::command_picture;
 pub use drive::drive_picture;
 pub use jitter::{Jitter, jitter_picture};
 pub use layers::layer_picture;
+pub use pareto::{Candidate, pareto_picture};
+pub use paths::{DrivenPath, Track, paths_picture};
 pub use replay::{Panel, PlottedFrame, Replayed, replay_picture, replay_svg};
 pub(crate) use sheet::is_contact_sheet;
 pub use sheet::{SheetFrame, SheetSection, sheet_picture};
@@ -131,13 +138,14 @@ pub fn lap_picture(
 ) -> Result<(), PlotError> {
     let path = smooth(path);
     let line = centre_line(circuit);
-    let view = View::of(&line, &path, circuit.road_width());
+    let road_width = circuit.road_width();
+    let view = View::of(&line, &path, road_width);
     let height = HEADER + view.height + FOOTER;
     let mut canvas = Canvas::named(file, WIDTH, height, BACKGROUND)?;
 
-    draw_road(&mut canvas, &view, circuit, &line)?;
+    draw_road(&mut canvas, &view, road_width, &line)?;
     let range = speed_range(&path);
-    draw_path(&mut canvas, &view, circuit, &path, range)?;
+    draw_path(&mut canvas, &view, road_width, &path, range)?;
     draw_start(&mut canvas, &view, circuit)?;
     if let (Some(end), false) = (path.last(), caption.completed) {
         draw_cross(&mut canvas, view.place(end.at))?;
@@ -213,34 +221,43 @@ struct View {
     /// Pixels per metre.
     scale: f64,
     centre: [f64; 2],
+    /// Where the centre is drawn, pixels.
+    middle: [f64; 2],
     /// Height of the map, pixels.
     height: f64,
 }
 
 impl View {
     fn of(line: &[[f64; 2]], path: &[Waypoint], road_width: f64) -> Self {
-        let mut least = [f64::INFINITY; 2];
-        let mut most = [f64::NEG_INFINITY; 2];
-        for at in line.iter().copied().chain(path.iter().map(|p| p.at)) {
-            for axis in 0..2 {
-                least[axis] = least[axis].min(at[axis] - road_width);
-                most[axis] = most[axis].max(at[axis] + road_width);
-            }
-        }
-        let size = [0, 1].map(|axis| (most[axis] - least[axis]).max(1.0));
+        let points = line.iter().copied().chain(path.iter().map(|p| p.at));
+        let (least, most) = bounds(points, road_width);
+        let size = [0, 1].map(|axis| most[axis] - least[axis]);
         let width = WIDTH - 2.0 * MARGIN;
         let height = (width * size[1] / size[0]).clamp(LEAST_MAP_HEIGHT, GREATEST_MAP_HEIGHT);
+        let middle = [0.5 * WIDTH, HEADER + 0.5 * height];
+        Self::within((least, most), middle, width, height)
+    }
+
+    /// As large as fits `width` and `height` pixels around `middle`.
+    fn within(
+        (least, most): ([f64; 2], [f64; 2]),
+        middle: [f64; 2],
+        width: f64,
+        height: f64,
+    ) -> Self {
+        let size = [0, 1].map(|axis| most[axis] - least[axis]);
         Self {
             scale: (width / size[0]).min(height / size[1]),
             centre: [0, 1].map(|axis| 0.5 * (most[axis] + least[axis])),
+            middle,
             height,
         }
     }
 
     fn place(&self, at: [f64; 2]) -> [f64; 2] {
         [
-            0.5 * WIDTH + (at[0] - self.centre[0]) * self.scale,
-            HEADER + 0.5 * self.height - (at[1] - self.centre[1]) * self.scale,
+            self.middle[0] + (at[0] - self.centre[0]) * self.scale,
+            self.middle[1] - (at[1] - self.centre[1]) * self.scale,
         ]
     }
 
@@ -250,13 +267,33 @@ impl View {
     }
 }
 
+/// The least and the largest coordinates of points and the road around them; at least a metre
+/// apart.
+fn bounds(points: impl Iterator<Item = [f64; 2]>, road_width: f64) -> ([f64; 2], [f64; 2]) {
+    let mut least = [f64::INFINITY; 2];
+    let mut most = [f64::NEG_INFINITY; 2];
+    for at in points {
+        for axis in 0..2 {
+            least[axis] = least[axis].min(at[axis] - road_width);
+            most[axis] = most[axis].max(at[axis] + road_width);
+        }
+    }
+    for axis in 0..2 {
+        if least[axis] > most[axis] {
+            (least[axis], most[axis]) = (0.0, 0.0);
+        }
+        most[axis] = most[axis].max(least[axis] + 1.0);
+    }
+    (least, most)
+}
+
 fn draw_road(
     canvas: &mut Canvas,
     view: &View,
-    circuit: &Circuit,
+    road_width: f64,
     line: &[[f64; 2]],
 ) -> Result<(), PlotError> {
-    let road = view.width(circuit.road_width(), 7.0);
+    let road = view.width(road_width, 7.0);
     let points: Vec<_> = line.iter().map(|&at| view.place(at)).collect();
     canvas.stroke(&points, road + 4.0, |_| EDGE)?;
     canvas.stroke(&points, road, |_| ASPHALT)
@@ -265,12 +302,12 @@ fn draw_road(
 fn draw_path(
     canvas: &mut Canvas,
     view: &View,
-    circuit: &Circuit,
+    road_width: f64,
     path: &[Waypoint],
     (slowest, fastest): (f64, f64),
 ) -> Result<(), PlotError> {
     let points: Vec<_> = path.iter().map(|p| view.place(p.at)).collect();
-    let width = view.width(0.32 * circuit.road_width(), 4.0).min(12.0);
+    let width = view.width(0.32 * road_width, 4.0).min(12.0);
     let share = |i: usize| (path[i].speed - slowest) / (fastest - slowest);
     canvas.stroke(&points, width, |i| speed_colour(share(i)))
 }

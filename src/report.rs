@@ -1,6 +1,7 @@
 //! The report on a drive: a table for people, JSON for programs. Its parts depend on what drove
 //! and where.
 
+mod behavior_metrics;
 mod table;
 mod timing;
 
@@ -13,6 +14,7 @@ use crate::plot::Caption;
 use crate::recorder::RecordingReport;
 use table::duration;
 
+pub use behavior_metrics::BehaviorMetricsAverages;
 pub use timing::{LoopTiming, Spread, TimingSummary};
 
 /// The report on a drive. A part that does not apply is left out of the JSON.
@@ -43,6 +45,9 @@ pub struct DriveReport {
     /// The simulated car's driving figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// The averages of the simulated car that Behavior Metrics computes differently.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behavior_metrics: Option<BehaviorMetricsAverages>,
     /// The durations of an engine's iterations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timing: Option<TimingSummary>,
@@ -66,6 +71,9 @@ pub struct CircuitPart {
     pub circuit: String,
     /// Metres.
     pub circuit_length: f64,
+    /// What the position deviation is measured against: `centre line`, or the file of a reference
+    /// path.
+    pub deviation_reference: String,
 }
 
 /// What drove: an engine.
@@ -146,6 +154,7 @@ impl DriveReport {
             Some(CircuitPart {
                 circuit,
                 circuit_length,
+                ..
             }) => format!("{circuit}, {circuit_length:.0} m: {}", self.outcome),
             None => format!("{}: {}", self.car, self.outcome),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A p99 above this many medians counts as disturbed.
 const QUIET: f64 = 1.3;
@@ -16,7 +16,7 @@ pub(crate) struct Sample {
 }
 
 /// Percentiles of a repeated measurement, microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
     /// The number of measurements.
     pub(crate) count: usize,

@@ -297,6 +297,7 @@ fn missing_things_are_named_before_anything_moves() {
         (&["--start-offset", "nan"], "--start-offset"),
         (&["--start-heading", "400"], "--start-heading"),
         (&["--plot", "/nowhere/lap.png"], "/nowhere/lap.png"),
+        (&["--path", "/nowhere/lap.csv"], "/nowhere/lap.csv"),
         (&["--latency", "200"], "max_age"),
     ] {
         let message = refusal(&[&["drive", "--pace", "fast"], arguments].concat());
@@ -395,6 +396,11 @@ fn a_plot_that_is_neither_png_nor_svg_is_refused_at_once() {
     for name in ["lap.bmp", "lap", "lap.svgz", ".png"] {
         let message = refusal(&["drive", "--pace", "fast", "--plot", name]);
         assert!(message.contains("end its name with .png"), "{message}");
+        let message = refusal(&["drive", "--pace", "fast", "--path", name]);
+        assert!(
+            message.contains("end its name with .csv or .json"),
+            "{message}"
+        );
     }
 }
 

@@ -76,6 +76,8 @@ fn edit(folder: &Path, change: impl Fn(&[Vec<String>]) -> Vec<Vec<String>>) {
 /// The columns of `image_name,v,w,timestamp,steering,throttle`.
 const SPEED: usize = 1;
 const YAW_RATE: usize = 2;
+const STEERING: usize = 4;
+const THROTTLE: usize = 5;
 
 #[test]
 fn an_engine_answers_again_what_it_drove() {
@@ -316,4 +318,93 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
         error.contains("engine `pilotnet`, pictures of 320x240"),
         "{error}"
     );
+}
+
+/// The rows of a CSV by their titles.
+fn csv(file: &Path) -> Vec<std::collections::BTreeMap<String, String>> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
+    let titles: Vec<String> = lines.next().unwrap().collect();
+    lines
+        .map(|line| titles.iter().cloned().zip(line).collect())
+        .collect()
+}
+
+#[test]
+fn an_evaluation_has_the_errors_of_known_changes() {
+    let folder = recorded();
+    let of = |row: &str| row.parse::<f64>().unwrap();
+    // The engine's throttle is 0.1 too high, and in every fourth frame its steering 0.2 too far to the
+    // left.
+    edit(folder.path(), |rows| {
+        let changed = |(index, row): (usize, &Vec<String>)| {
+            let mut row = row.clone();
+            row[THROTTLE] = (of(&row[THROTTLE]) - 0.1).to_string();
+            let turned = if index % 4 == 0 { 0.2 } else { 0.0 };
+            row[STEERING] = (of(&row[STEERING]) - turned).to_string();
+            row
+        };
+        rows.iter().enumerate().map(changed).collect()
+    });
+    fs::write(folder.path().join("car.toml"), "[car]\nname = \"it\"\n").unwrap();
+    let arguments = [
+        "evaluate", "--data", "it", "--car", "car.toml", "--out", "out", "--count", "20",
+    ];
+    let output = pilotage(folder.path(), &arguments);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{messages}");
+    let out = folder.path().join("out");
+    assert_eq!(fs::read_to_string(out.join("evaluate.md")).unwrap(), table);
+    let columns = "| Method | Model size (MB) | MSE | Inference time (s) | Framework |";
+    assert!(table.starts_with(columns), "{table}");
+    let rows = csv(&out.join("evaluate.csv"));
+    let [row] = &rows[..] else {
+        panic!("{rows:?}");
+    };
+    let near = |name: &str, expected: f64| {
+        let found = of(&row[name]);
+        assert!(
+            (found - expected).abs() < 1e-4,
+            "{name}: {found} {expected}"
+        );
+    };
+    near("throttle_mse", 0.01);
+    near("throttle_worst", 0.1);
+    near("steering_mae", 0.2 / 4.0);
+    near("steering_mse_normalised", 0.04 / 4.0);
+    near("mse", 0.5 * (0.01 + 0.04 / 4.0));
+    near("worst", 0.2);
+    assert_eq!(
+        of(&row["frames"]) as usize,
+        csv(&folder.path().join("it/data.csv")).len()
+    );
+    assert!(of(&row["resident_bytes"]) > 1e5, "{row:?}");
+    let json: Value =
+        serde_json::from_slice(&fs::read(out.join("evaluate.json")).unwrap()).unwrap();
+    assert_eq!(json["engines"][0]["name"], "pilotnet");
+    assert_eq!(json["engines"][0]["inference"]["count"], 20);
+    for picture in ["evaluate-pareto.png", "evaluate-bars.png"] {
+        assert!(image::open(out.join(picture)).unwrap().width() > 800);
+    }
+    let refused = |arguments: &[&str]| {
+        let output = pilotage(folder.path(), &[&["evaluate"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    fs::write(folder.path().join("no.engine"), "no engine").unwrap();
+    for (arguments, expected) in [
+        (&["--data", "nothing"][..], "nothing"),
+        (&["--data", "it", "pilotnett"], "did you mean `pilotnet`?"),
+        (&["--data", "it", "no.engine"], "no.engine"),
+        (&["--data", "it", "a.toml"], "name a folder with --out"),
+        (&["--data", "it", "a.onnx"], "--save-recipe"),
+        (
+            &["--data", "it", "pilotnet", "pilotnet"],
+            "two engines are called `pilotnet`",
+        ),
+    ] {
+        let message = refused(arguments);
+        assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
 }

@@ -40,7 +40,13 @@ fn the_default_car_has_the_defaults_of_its_parts() {
     let car = accepted("");
     assert_eq!(car.mixer, Mixer::simulated());
     assert_eq!(car.camera, CameraSpec::default());
-    assert_eq!(car.limits.spec(), &LimitsSpec::simulated());
+    let deadline = Duration::from_millis(175);
+    let limits = LimitsSpec {
+        deadline,
+        max_age: deadline,
+        ..LimitsSpec::simulated()
+    };
+    assert_eq!(car.limits.spec(), &limits);
     assert_eq!(car.circuit().unwrap().name(), "simple");
     assert_eq!(car.world().unwrap().circuit().name(), "simple");
 }
@@ -243,9 +249,10 @@ fn a_channel_that_is_partly_written_keeps_its_own_defaults() {
 fn default_times_follow_the_frame_rate() {
     let limits = |rate: &str| *accepted(&format!("[camera]\nrate = {rate}")).limits.spec();
     assert_eq!(limits("60").deadline, Duration::from_millis(150));
-    assert_eq!(limits("10").deadline, Duration::from_millis(300));
-    assert_eq!(limits("10").max_age, Duration::from_millis(300));
-    assert_eq!(limits("1").first_command, Duration::from_secs(3));
+    assert_eq!(limits("20").deadline, Duration::from_millis(175));
+    assert_eq!(limits("10").deadline, Duration::from_millis(350));
+    assert_eq!(limits("10").max_age, Duration::from_millis(350));
+    assert_eq!(limits("1").first_command, Duration::from_millis(3500));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `pilotage bench`: how fast an engine is on this machine, compared with the machine's limits.
 
 mod bounds;
-mod inputs;
-mod passes;
+pub(super) mod inputs;
+pub(super) mod passes;
 mod table;
 
 use std::path::{Path, PathBuf};

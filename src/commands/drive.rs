@@ -76,6 +76,9 @@ pub struct Options {
     /// Draw the driven path to this PNG or SVG; for a physical car the commands over time
     #[arg(long, value_name = "FILE.png|FILE.svg", value_parser = crate::plot::plot_path)]
     pub plot: Option<PathBuf>,
+    /// Write the simulated car's path to this file: time, pose, speed, command and deviation at 20 Hz
+    #[arg(long, value_name = "FILE.csv|FILE.json", value_parser = crate::odometry::path)]
+    pub path: Option<PathBuf>,
 }
 
 /// Options of the drive log; each overrides car.toml.
@@ -123,6 +126,20 @@ pub struct SimulatorOptions {
     /// A random circuit with this seed
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// `real` follows the wall clock, `fast` runs as fast as it can
+    #[arg(long, value_enum)]
+    pub pace: Option<Pace>,
+    /// A CSV of x,y to measure the position deviation against, instead of the centre line
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// The conditions of the drive
+    #[command(flatten)]
+    pub conditions: ConditionOptions,
+}
+
+/// The conditions of a simulated drive; each option overrides car.toml.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub struct ConditionOptions {
     /// Width of the road, metres
     #[arg(long, value_name = "W")]
     pub road_width: Option<f64>,
@@ -147,9 +164,6 @@ pub struct SimulatorOptions {
     /// End the run after this many simulated seconds
     #[arg(long, value_name = "S")]
     pub time_limit: Option<f64>,
-    /// `real` follows the wall clock, `fast` runs as fast as it can
-    #[arg(long, value_enum)]
-    pub pace: Option<Pace>,
     /// A fixed latency from frame to command, instead of the measured one; with it a run repeats
     /// bit for bit
     #[arg(long, value_name = "MS")]
@@ -166,9 +180,6 @@ pub struct SimulatorOptions {
     /// Start turned this far to the left, degrees
     #[arg(long, value_name = "DEG")]
     pub start_heading: Option<f64>,
-    /// A CSV of x,y to measure the position deviation against, instead of the centre line
-    #[arg(long, value_name = "FILE")]
-    pub reference: Option<PathBuf>,
 }
 
 /// Drives, and reports. The exit status is 0 if the drive ended as it should; see [`drive::run`].
@@ -181,23 +192,24 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let simulator = &options.simulator;
     if car.capture.is_some() {
         simulator.refuse()?;
+        anyhow::ensure!(
+            options.path.is_none(),
+            "--path applies only to the simulated car, whose pose is known; --log keeps the commands of \
+             a physical car's drive"
+        );
     } else {
         anyhow::ensure!(
             options.frames.is_none() || options.by_hand,
             "--frames applies only to a real car; a simulated drive ends with --laps or --time-limit"
         );
     }
-    let dropped = simulator.drop_frames.unwrap_or(0.0);
-    anyhow::ensure!(
-        (0.0..=0.9).contains(&dropped),
-        "--drop-frames is a share between 0 and 0.9, not {dropped}"
-    );
+    let dropped = simulator.conditions.dropped()?;
     let recording = options.record.as_ref();
     drive::run(Request {
         file: options.car.clone(),
         by_hand: options.by_hand,
         frames: options.frames,
-        start: simulator.start()?,
+        start: simulator.conditions.start()?,
         dropped,
         reference: simulator.reference.clone(),
         recording: recording.map(|folder| RecordingRequest {
@@ -206,6 +218,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             always: options.recording.all,
         }),
         plot: options.plot.clone(),
+        path: options.path.clone(),
         json: options.json,
         watch: options.watch,
         log: options.log.request(&car),
@@ -214,9 +227,19 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-impl SimulatorOptions {
+impl ConditionOptions {
+    /// The share of the frames that are dropped.
+    pub(super) fn dropped(&self) -> anyhow::Result<f64> {
+        let dropped = self.drop_frames.unwrap_or(0.0);
+        anyhow::ensure!(
+            (0.0..=0.9).contains(&dropped),
+            "--drop-frames is a share between 0 and 0.9, not {dropped}"
+        );
+        Ok(dropped)
+    }
+
     /// Where the car starts, if not at the circuit's start.
-    fn start(&self) -> anyhow::Result<Option<Start>> {
+    pub(super) fn start(&self) -> anyhow::Result<Option<Start>> {
         let start = Start {
             offset: bounded(self.start_offset, "--start-offset", 10.0)?,
             heading: bounded(self.start_heading, "--start-heading", 180.0)?,
@@ -225,53 +248,12 @@ impl SimulatorOptions {
         Ok(given.then_some(start))
     }
 
-    /// Refuses these options for a physical car, where they would be useless, or worse.
-    fn refuse(&self) -> anyhow::Result<()> {
-        let given = [
-            ("--circuit", self.circuit.is_some()),
-            ("--seed", self.seed.is_some()),
-            ("--road-width", self.road_width.is_some()),
-            ("--line-width", self.line_width.is_some()),
-            ("--looks", self.looks.is_some()),
-            ("--kind", self.kind.is_some()),
-            ("--preset", self.preset.is_some()),
-            ("--friction", self.friction.is_some()),
-            ("--laps", self.laps.is_some()),
-            ("--time-limit", self.time_limit.is_some()),
-            ("--pace", self.pace.is_some()),
-            ("--latency", self.latency.is_some()),
-            ("--drop-frames", self.drop_frames.is_some()),
-            ("--start-offset", self.start_offset.is_some()),
-            ("--start-heading", self.start_heading.is_some()),
-            ("--reference", self.reference.is_some()),
-        ];
-        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-            anyhow::bail!(
-                "{option} applies only to the simulated car; this car.toml describes a physical car"
-            );
-        }
-        anyhow::ensure!(
-            self.deadline.is_none(),
-            "--deadline applies only to the simulated car: a physical car's guard reads \
-             `guard.deadline_ms` in car.toml"
-        );
-        Ok(())
-    }
-
     fn adjust(&self, settings: &mut Settings) {
         let simulator = &mut settings.simulator;
-        if let Some(circuit) = &self.circuit {
-            simulator.circuit = from_here(circuit, &["toml", "csv"]);
-        }
-        if let Some(seed) = self.seed {
-            simulator.circuit = "random".to_owned();
-            simulator.seed = seed;
-        }
         simulator.road_width = self.road_width.or(simulator.road_width);
         simulator.line_width = self.line_width.or(simulator.line_width);
         simulator.looks = self.looks.or(simulator.looks);
         simulator.laps = self.laps.unwrap_or(simulator.laps);
-        simulator.pace = self.pace.unwrap_or(simulator.pace);
         simulator.latency_ms = self.latency.or(simulator.latency_ms);
         simulator.time_limit = self.time_limit.unwrap_or(simulator.time_limit);
         if self.friction.is_some() {
@@ -281,6 +263,55 @@ impl SimulatorOptions {
         settings.car.kind = self.kind.unwrap_or(settings.car.kind);
         settings.car.preset = self.preset.unwrap_or(settings.car.preset);
         settings.guard.deadline_ms = self.deadline.or(settings.guard.deadline_ms);
+    }
+}
+
+impl SimulatorOptions {
+    /// Refuses these options for a physical car, where they would be useless, or worse.
+    fn refuse(&self) -> anyhow::Result<()> {
+        let conditions = &self.conditions;
+        let given = [
+            ("--circuit", self.circuit.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--road-width", conditions.road_width.is_some()),
+            ("--line-width", conditions.line_width.is_some()),
+            ("--looks", conditions.looks.is_some()),
+            ("--kind", conditions.kind.is_some()),
+            ("--preset", conditions.preset.is_some()),
+            ("--friction", conditions.friction.is_some()),
+            ("--laps", conditions.laps.is_some()),
+            ("--time-limit", conditions.time_limit.is_some()),
+            ("--pace", self.pace.is_some()),
+            ("--latency", conditions.latency.is_some()),
+            ("--drop-frames", conditions.drop_frames.is_some()),
+            ("--start-offset", conditions.start_offset.is_some()),
+            ("--start-heading", conditions.start_heading.is_some()),
+            ("--reference", self.reference.is_some()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+            anyhow::bail!(
+                "{option} applies only to the simulated car; this car.toml describes a physical car"
+            );
+        }
+        anyhow::ensure!(
+            conditions.deadline.is_none(),
+            "--deadline applies only to the simulated car: a physical car's guard reads \
+             `guard.deadline_ms` in car.toml"
+        );
+        Ok(())
+    }
+
+    pub(super) fn adjust(&self, settings: &mut Settings) {
+        self.conditions.adjust(settings);
+        let simulator = &mut settings.simulator;
+        if let Some(circuit) = &self.circuit {
+            simulator.circuit = from_here(circuit, &["toml", "csv"]);
+        }
+        if let Some(seed) = self.seed {
+            simulator.circuit = "random".to_owned();
+            simulator.seed = seed;
+        }
+        simulator.pace = self.pace.unwrap_or(simulator.pace);
     }
 }
 

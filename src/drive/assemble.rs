@@ -200,7 +200,9 @@ fn simulated(request: &Request) -> anyhow::Result<(World, Dropped)> {
         let s = world.s();
         world = world.placed(s, start.offset, start.heading.to_radians());
     }
-    let dropped = Dropped::new(request.dropped, car.simulator.seed);
+    let seed = request.noise.unwrap_or(car.simulator.seed);
+    let dropped = Dropped::new(request.dropped, seed);
+    world = world.with_seed(seed);
     Ok((world, dropped))
 }
 
@@ -354,7 +356,10 @@ pub fn kind(car: &Car) -> String {
 }
 
 /// The points of a reference path: x,y in metres, one per line.
-fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
+///
+/// # Errors
+/// Fails if the file cannot be read or has no points.
+pub fn reference(path: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     pilotage_simulator::reference_from_csv(&text).with_context(|| path.display().to_string())

@@ -9,6 +9,7 @@ use pilotage_console::print_within;
 use pilotage_drivelog::Level;
 use pilotage_guard::notify::Manager;
 use pilotage_guard::{ArmRequest, LinkError, State};
+use pilotage_simulator::PathPoint;
 use pilotage_vehicle::{Domain, monotonic};
 
 use super::driver::{Driver, Iteration};
@@ -20,10 +21,11 @@ use super::setting::Setting;
 use super::trace::Trace;
 use super::watch::{Watch, say};
 use super::{Request, assemble};
+use crate::odometry;
 use crate::operator::Buttons;
 use crate::pilot::StepError;
 use crate::plot;
-use crate::report::{CircuitPart, DriveReport, LoopTiming};
+use crate::report::{BehaviorMetricsAverages, CircuitPart, DriveReport, LoopTiming};
 
 /// The pause after a fault of a physical car, because a component that failed may fail again at
 /// once.
@@ -70,7 +72,9 @@ impl Session {
     pub fn start(request: Request) -> anyhow::Result<Self> {
         let manager = Manager::from_environment();
         let mut parts = assemble::parts(&request)?;
-        say(&parts.announcement);
+        if !request.quiet {
+            say(&parts.announcement);
+        }
         let observers = Observers::start(&request, &parts.setting, &*parts.driver)?;
         parts.driver.prepare()?;
         manager.ready();
@@ -246,6 +250,30 @@ impl Session {
     /// # Errors
     /// Fails if the simulated car cannot be disarmed, or the report cannot be converted to JSON.
     pub fn finish(mut self, ending: &Ending) -> anyhow::Result<ExitCode> {
+        let report = self.conclude(ending)?;
+        let text = match self.request.json {
+            true => report.json()?,
+            false => report.table(),
+        };
+        print_within(text, PATIENCE);
+        let written = self.draw(&report) & self.write_path();
+        let laps = self.setting.is_simulated() && !self.request.by_hand;
+        let succeeded = ending.succeeded(laps);
+        if !succeeded && self.setting.is_simulated() {
+            say(&format!("not done: {ending}"));
+        }
+        Ok(match succeeded && written {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+
+    /// Disarms the car, unless its guard is gone, and ends everything that runs beside the loop.
+    /// Returns the report. No further iteration drives.
+    ///
+    /// # Errors
+    /// Fails if the simulated car cannot be disarmed.
+    pub fn conclude(&mut self, ending: &Ending) -> anyhow::Result<DriveReport> {
         let wall = self.started.elapsed();
         let before = self.driver.link().status();
         let disarmed = self.disarm(ending);
@@ -269,22 +297,15 @@ impl Session {
             observers.end(&last, ending.log_entry(now));
         }
         disarmed?;
-        let report = self.report(ending, wall);
-        let text = match self.request.json {
-            true => report.json()?,
-            false => report.table(),
-        };
-        print_within(text, PATIENCE);
-        let drawn = self.draw(&report);
-        let laps = self.setting.is_simulated() && !self.request.by_hand;
-        let succeeded = ending.succeeded(laps);
-        if !succeeded && self.setting.is_simulated() {
-            say(&format!("not done: {ending}"));
+        Ok(self.report(ending, wall))
+    }
+
+    /// The simulated car's path so far; empty for a physical car.
+    pub fn path(&self) -> Vec<PathPoint> {
+        match &self.setting {
+            Setting::Simulated { world, .. } => world.borrow().path().to_vec(),
+            Setting::Physical { .. } => Vec::new(),
         }
-        Ok(match succeeded && drawn {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
     }
 
     fn disarm(&mut self, ending: &Ending) -> anyhow::Result<()> {
@@ -324,6 +345,7 @@ impl Session {
             actuator: None,
             engine: None,
             metrics: None,
+            behavior_metrics: None,
             timing: (!self.request.by_hand).then(|| self.timing.summary()),
             frames: None,
             guard: self.driver.link().status().counters.into(),
@@ -348,11 +370,34 @@ impl Session {
                 report.circuit = Some(CircuitPart {
                     circuit: world.circuit().name().to_owned(),
                     circuit_length: world.circuit().length(),
+                    deviation_reference: match &self.request.reference {
+                        Some(file) => file.display().to_string(),
+                        None => "centre line".to_owned(),
+                    },
                 });
+                let timing = report.timing.is_some().then_some(&self.timing);
+                report.behavior_metrics = Some(BehaviorMetricsAverages::of(
+                    world.distance(),
+                    simulated,
+                    timing,
+                ));
                 report.metrics = Some(world.metrics(reference.as_deref(), averages));
             }
         }
         report
+    }
+
+    /// Writes the simulated car's path, if requested. Returns false if that failed.
+    fn write_path(&self) -> bool {
+        let Some(file) = &self.request.path else {
+            return true;
+        };
+        let written = odometry::write(file, &self.path());
+        match &written {
+            Ok(()) => say(&format!("the path is written to {}", file.display())),
+            Err(error) => say(&format!("the path is driven, but not written: {error}")),
+        }
+        written.is_ok()
     }
 
     /// Draws the lap, or the commands of a physical car, if requested. Returns false if that

@@ -25,6 +25,7 @@ fn lap(share: f64) -> Vec<PathPoint> {
                 time: i as f64 * 0.05,
                 x: RADIUS * angle.cos(),
                 y: RADIUS * angle.sin(),
+                heading: angle + std::f64::consts::FRAC_PI_2,
                 speed: if angle < std::f64::consts::PI {
                     5.0
                 } else {

@@ -10,7 +10,7 @@ use pilotage_camera::{Camera, CameraError};
 use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
 use pilotage_guard::{ArmRequest, Link, LinkError, Status};
 use pilotage_vehicle::{Command, Controls, Domain, Fault, Monotonic, Time};
-use pilotage_vision::{Frame, PixelFormat};
+use pilotage_vision::{Frame, PixelFormat, for_recorded};
 
 use crate::car::Car;
 use crate::engines;
@@ -66,7 +66,7 @@ impl Answers {
         };
         let mut pilot = Pilot::new(Parts {
             camera: Box::new(camera),
-            preprocess: loaded.preprocess,
+            preprocess: for_recorded(&loaded.preprocess, (width, height)),
             engine: loaded.engine,
             decoder: loaded.decoder,
             mixer: car.mixer.clone(),

@@ -26,7 +26,7 @@ impl Table {
     }
 
     /// The simulated car's driving figures.
-    fn metrics(&mut self, m: &Metrics) {
+    fn metrics(&mut self, m: &Metrics, reference: Option<&str>) {
         self.row("laps", m.laps.to_string());
         if let Some(seconds) = m.lap_time {
             self.row("lap time", format!("{seconds:.2} s"));
@@ -42,7 +42,9 @@ impl Table {
             ),
         );
         if let Some(mae) = m.position_deviation_mae {
-            self.row("position deviation MAE", format!("{mae:.3}"));
+            let against = reference.map(|it| format!(" against the {it}"));
+            let against = against.unwrap_or_default();
+            self.row("position deviation MAE", format!("{mae:.3}{against}"));
         }
         self.row("suddenness", format!("{:.4}", m.suddenness));
         if let Some(used) = &m.tyres {
@@ -104,7 +106,8 @@ impl DriveReport {
         let mut table = Table::default();
         table.section(&self.title());
         if let Some(metrics) = &self.metrics {
-            table.metrics(metrics);
+            let circuit = self.circuit.as_ref();
+            table.metrics(metrics, circuit.map(|it| &*it.deviation_reference));
             table.section("loop");
             table.row("car", self.car.clone());
         }

@@ -43,6 +43,7 @@ fn report() -> DriveReport {
         circuit: Some(CircuitPart {
             circuit: "simple".to_owned(),
             circuit_length: 430.5,
+            deviation_reference: "centre line".to_owned(),
         }),
         car: "unicycle".to_owned(),
         camera: None,
@@ -69,6 +70,7 @@ fn report() -> DriveReport {
             real_time_factor: Some(0.999),
             tyres: None,
         }),
+        behavior_metrics: Some(BehaviorMetricsAverages::of(431.25, 36.42, Some(&timing))),
         timing: Some(timing.summary()),
         frames: None,
         guard: GuardCounts {
@@ -94,7 +96,7 @@ simple, 430 m: done in 36.42 s
   distance                   431.2 m
   average speed              11.84 m/s
   lateral deviation          0.026 m mean, 0.071 m 95th percentile, 0.123 m max
-  position deviation MAE     1.217
+  position deviation MAE     1.217 against the centre line
   suddenness                 0.0456
 
 loop
@@ -189,6 +191,7 @@ fn a_part_that_does_not_apply_is_left_out() {
         actuator: Some("pca9685".to_owned()),
         engine: None,
         metrics: None,
+        behavior_metrics: None,
         timing: None,
         recording: Some(RecordingReport {
             folder: "monday".into(),
@@ -292,5 +295,26 @@ proptest! {
         let mean = nanos.iter().sum::<u64>() as f64 / nanos.len() as f64;
         prop_assert!((summary.thinking.mean_us * 1e3 - mean).abs() < 1.0);
         prop_assert!((timing.averages(2.0).loop_seconds * 1e9 - mean).abs() < 1.0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn behavior_metrics_leaves_ten_inferences_out_at_each_end(
+        micros in proptest::collection::vec(1_u64..1_000_000, 0..60),
+    ) {
+        let mut timing = LoopTiming::new();
+        for &inference in &micros {
+            timing.record(&step(Duration::from_micros(2 * inference), 0));
+        }
+        let averages = BehaviorMetricsAverages::of(10.0, 2.75, Some(&timing));
+        prop_assert_eq!(averages.average_speed, Some(5.0));
+        let middle = micros.get(10..micros.len().saturating_sub(10)).filter(|it| !it.is_empty());
+        let mean = middle.map(|it| it.iter().sum::<u64>() as f64 * 1e-6 / it.len() as f64);
+        match (averages.mean_inference_time, mean) {
+            (Some(found), Some(mean)) => prop_assert!((found / mean - 1.0).abs() < 1e-12),
+            (found, mean) => prop_assert_eq!(found, mean),
+        }
+        prop_assert_eq!(BehaviorMetricsAverages::of(10.0, 0.9, None).average_speed, None);
     }
 }

@@ -17,6 +17,8 @@ pub struct LoopTiming {
     reaction: Series,
     missed: u64,
     fallbacks: u64,
+    /// The durations of inference without those at the ends.
+    middle: Middle,
 }
 
 impl LoopTiming {
@@ -30,6 +32,7 @@ impl LoopTiming {
             reaction: Series::new(),
             missed: 0,
             fallbacks: 0,
+            middle: Middle::default(),
         }
     }
 
@@ -37,6 +40,7 @@ impl LoopTiming {
     pub fn record(&mut self, step: &Step) {
         self.vision.record(step.vision);
         self.inference.record(step.inference);
+        self.middle.record(step.inference);
         self.thinking.record(step.thinking);
         self.missed += step.missed;
         self.fallbacks += u64::from(step.fallback);
@@ -63,6 +67,13 @@ impl LoopTiming {
         }
     }
 
+    /// Mean seconds of inference without the first [`ENDS`] and the last ones. `None` if none is
+    /// left.
+    pub(super) fn inference_without_ends(&self) -> Option<f64> {
+        let count = self.middle.count.checked_sub(2 * ENDS as u64)?;
+        (count > 0).then(|| self.middle.sum as f64 / count as f64 * 1e-9)
+    }
+
     /// The figures for the report.
     pub fn summary(&self) -> TimingSummary {
         TimingSummary {
@@ -82,6 +93,32 @@ impl LoopTiming {
 impl Default for LoopTiming {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The durations that Behavior Metrics leaves out of its mean, at the start and at the end.
+const ENDS: usize = 10;
+
+/// The sum of all durations but the first [`ENDS`] and the last ones, which are not known to be the
+/// last before the end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Middle {
+    count: u64,
+    /// Nanoseconds of the latest ones, in a ring.
+    latest: [u64; ENDS],
+    sum: u64,
+}
+
+impl Middle {
+    fn record(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let place = (self.count % ENDS as u64) as usize;
+        // The one that leaves the ring is of the middle, unless it is one of the first.
+        if self.count >= 2 * ENDS as u64 {
+            self.sum = self.sum.saturating_add(self.latest[place]);
+        }
+        self.latest[place] = nanos;
+        self.count += 1;
     }
 }
 

@@ -349,7 +349,7 @@ fn a_hanging_driver_does_not_stop_the_car_with_a_fallback_and_stops_it_at_once_w
         let after = report.failsafe_after.unwrap();
         println!("{call} hangs: failsafe at the motors after {after:.0} ms");
         // First a frame is waited for, then the GPU.
-        assert!(after < 150.0, "{after} ms");
+        assert!(after < 175.0, "{after} ms");
     }
 }
 

@@ -1,19 +1,15 @@
 //! Drives the shipped engine over every shipped circuit and many random ones, with the user's
-//! command (`pilotage drive --json`), and writes docs/results.md.
+//! command (`pilotage race`), and writes docs/results.md.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tooling::checkout::Checkout;
 use tooling::invocation::Invocation;
-
-/// The number of concurrent drives.
-const LANES: usize = 2;
 
 /// The seeds of random circuits on which no shipped network was trained begin here:
 /// `pilotage_simulator::Circuit::UNSEEN`.
@@ -37,12 +33,12 @@ enum Circuits {
     Random,
 }
 
-/// The options of every group: as fast as possible.
-const ALWAYS: [&str; 3] = ["--json", "--pace", "fast"];
+/// The options of every group.
+const ALWAYS: [&str; 2] = ["--seeds", "0"];
 /// The options for groups without their own latency: a fixed latency makes drives repeatable.
 const PROMPT: [&str; 2] = ["--latency", "10"];
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     Group {
         name: "as it comes",
         circuits: Circuits::Random,
@@ -62,10 +58,16 @@ const GROUPS: [Group; 15] = [
         options: &["--latency", "100"],
     },
     Group {
-        name: "a fifth of the frames lost",
+        name: "a fifth of the frames lost, deadline 600 ms",
         circuits: Circuits::Random,
         share: 20,
         options: &["--drop-frames", "0.2", "--deadline", "600"],
+    },
+    Group {
+        name: "a fiftieth of the frames lost",
+        circuits: Circuits::Random,
+        share: 20,
+        options: &["--drop-frames", "0.02"],
     },
     Group {
         name: "starts 0.5 m off the line, turned 15 degrees",
@@ -177,12 +179,16 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
     std::env::set_current_dir(checkout.root())?;
     let shipped = shipped(&checkout.root().join(SHIPPED_FOLDER))?;
     let cars = checkout.root().join("target/evaluate");
+    // The results of another build of the simulator.
+    if cars.exists() {
+        fs::remove_dir_all(&cars).with_context(|| cars.display().to_string())?;
+    }
     fs::create_dir_all(&cars)?;
     for (name, text) in CARS {
         fs::write(cars.join(format!("{name}.toml")), text)?;
     }
 
-    let single = drive_all(&program, &circuits(&shipped), &[])?;
+    let single = race(&program, &shipped, &[], &cars.join("shipped"))?;
     let mut text = head(random, &origin(checkout));
     table_of_circuits(&mut text, &single);
     let meets = |drove: &Drove| {
@@ -197,15 +203,15 @@ pub fn run(checkout: &Checkout, random: u64, out: Option<&Path>) -> Result<bool>
         "\n## Under hardship\n\n| circuits | condition | done | m/s | mean | p95 | worst |\n\
          |---|---|---|---|---|---|---|\n"
     );
-    for group in &GROUPS {
+    for (place, group) in GROUPS.iter().enumerate() {
         let circuits = match group.circuits {
-            Circuits::Shipped => circuits(&shipped),
+            Circuits::Shipped => shipped.clone(),
             Circuits::Random => (0..(random * group.share).div_ceil(100))
-                .map(|index| UNSEEN + index)
-                .map(|seed| vec!["--seed".to_owned(), seed.to_string()])
+                .map(|index| format!("random:{}", UNSEEN + index))
                 .collect(),
         };
-        let drove = drive_all(&program, &circuits, group.options)?;
+        let out = cars.join(format!("group-{place}"));
+        let drove = race(&program, &circuits, group.options, &out)?;
         row_of_group(&mut text, group, &drove);
         passed &= drove.iter().filter(|d| d.done).count() * 100 >= drove.len() * 99;
     }
@@ -227,69 +233,52 @@ fn shipped(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn circuits(names: &[String]) -> Vec<Vec<String>> {
-    names
-        .iter()
-        .map(|name| vec!["--circuit".to_owned(), name.clone()])
-        .collect()
-}
-
-fn drive_all(program: &Path, circuits: &[Vec<String>], options: &[&str]) -> Result<Vec<Drove>> {
-    let next = Mutex::new(circuits.iter().enumerate());
-    let drives = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            scope.spawn(|| {
-                let take = || next.lock().ok().and_then(|mut next| next.next());
-                while let Some((index, circuit)) = take() {
-                    let drove = drive(program, circuit, options);
-                    if let Ok(mut drives) = drives.lock() {
-                        drives.push((index, drove));
-                    }
-                }
-            });
-        }
-    });
-    let mut drives = drives.into_inner().unwrap_or_default();
-    drives.sort_by_key(|(index, _)| *index);
-    drives.into_iter().map(|(_, drove)| drove).collect()
-}
-
-fn drive(program: &Path, circuit: &[String], options: &[&str]) -> Result<Drove> {
-    let latency: &[&str] = if options.contains(&"--latency") {
-        &[]
-    } else {
-        &PROMPT
+/// Drives all `circuits`, in their order, with the results in `out`.
+fn race(program: &Path, circuits: &[String], options: &[&str], out: &Path) -> Result<Vec<Drove>> {
+    let latency: &[&str] = match options.contains(&"--latency") {
+        true => &[],
+        false => &PROMPT,
     };
-    let output = Command::new(program)
-        .arg("drive")
+    let status = Command::new(program)
+        .args(["race", "--circuits", &circuits.join(","), "--out"])
+        .arg(out)
         .args(ALWAYS)
         .args(latency)
-        .args(circuit)
         .args(options)
         .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
+        .stdout(Stdio::null())
+        .status()
         .with_context(|| format!("starting {}", program.display()))?;
-    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
-        format!(
-            "no report from drive {circuit:?} {options:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )
-    })?;
-    let metric = |name: &str| report["metrics"][name].as_f64().unwrap_or(f64::NAN);
-    Ok(Drove {
-        circuit: report["circuit"].as_str().unwrap_or_default().to_owned(),
-        length: report["circuit_length"].as_f64().unwrap_or(f64::NAN),
-        done: report["completed"].as_bool().unwrap_or(false),
-        outcome: report["outcome"].as_str().unwrap_or_default().to_owned(),
-        lap_time: metric("lap_time"),
-        speed: metric("average_speed"),
-        mean: metric("deviation_mean"),
-        p95: metric("deviation_p95"),
-        worst: metric("deviation_max"),
-        mae: metric("position_deviation_mae"),
-    })
+    ensure!(status.success(), "a race failed: {options:?}: {status}");
+    let file = out.join("race.json");
+    let text = fs::read(&file).with_context(|| file.display().to_string())?;
+    let race: Value = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let runs = race["runs"].as_array().map_or(&[][..], Vec::as_slice);
+    let drove = |circuit: &String| {
+        let name = circuit.replace(':', "-");
+        let run = runs.iter().find(|run| run["circuit"] == name.as_str());
+        let run = run.with_context(|| format!("no result of {circuit} {options:?}"))?;
+        Ok(Drove::of(circuit, run))
+    };
+    circuits.iter().map(drove).collect()
+}
+
+impl Drove {
+    fn of(circuit: &str, run: &Value) -> Self {
+        let figure = |name: &str| run[name].as_f64().unwrap_or(f64::NAN);
+        Self {
+            circuit: circuit.to_owned(),
+            length: figure("circuit_length"),
+            done: run["finished"].as_bool().unwrap_or(false),
+            outcome: run["outcome"].as_str().unwrap_or_default().to_owned(),
+            lap_time: figure("lap_time"),
+            speed: figure("average_speed"),
+            mean: figure("deviation_mean"),
+            p95: figure("deviation_p95"),
+            worst: figure("deviation_max"),
+            mae: figure("position_deviation_mae"),
+        }
+    }
 }
 
 /// The day and the commit of this run.

@@ -20,7 +20,8 @@ pub struct WriteError {
 /// When no file can be created in its folder, or `path` is a folder. No temporary file is left then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    // Processes that write into the same folder must not share this file.
+    part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,

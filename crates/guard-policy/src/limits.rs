@@ -50,7 +50,8 @@ pub struct LimitsSpec {
 }
 
 impl LimitsSpec {
-    /// The simulated car at 20 frames a second.
+    /// A simulated car at 20 frames a second, with the shortest deadline. The default of car.toml is
+    /// longer.
     pub const fn simulated() -> Self {
         let steering = Channel {
             failsafe: 0.0,
@@ -226,7 +227,8 @@ impl Limits {
         Ok(Self(spec))
     }
 
-    /// The simulated car at 20 frames a second.
+    /// A simulated car at 20 frames a second, with the shortest deadline. The default of car.toml is
+    /// longer.
     pub const fn simulated() -> Self {
         Self(LimitsSpec::simulated())
     }

@@ -13,11 +13,18 @@ use crate::{
     Channel, Identification, Identity, Limits, LimitsError, LimitsSpec, canonical, default_socket,
 };
 
-/// The default deadline, unless three frame periods are longer.
+/// The default deadline, unless [`HALF_FRAME_PERIODS`] are longer; and the longest one of a car whose
+/// output-enable pin toggles.
 const DEADLINE: Duration = Duration::from_millis(150);
 /// The default wait for the first command, unless the deadline is longer.
 const FIRST_COMMAND: Duration = Duration::from_secs(2);
-const FRAME_PERIODS: u32 = 3;
+/// Half frame periods of the default deadline. After two lost frames the next command comes three
+/// frame periods after the last one, and its latency later than that: with a deadline of three
+/// periods it would be too late.
+const HALF_FRAME_PERIODS: u32 = 7;
+/// Half frame periods of the shortest deadline, which is the default of a car whose output-enable
+/// pin toggles.
+const LEAST_HALF_FRAME_PERIODS: u32 = 6;
 
 /// `[guard]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -130,11 +137,16 @@ impl GuardSettings {
         // Truncated to whole microseconds, so that 60 Hz allows a deadline of 50 ms, three frame
         // periods.
         let frame_period = Duration::from_micros((1e6 / rate) as u64);
-        let deadline = duration("deadline_ms", self.deadline_ms)?
-            .unwrap_or_else(|| DEADLINE.max(frame_period.saturating_mul(FRAME_PERIODS)));
         let chip = actuator.pca9685.as_ref();
         let pin = chip.and_then(|chip| chip.output_enable.as_ref());
-        if pin.is_some_and(|pin| pin.pulse) && deadline > DEADLINE {
+        let toggles = pin.is_some_and(|pin| pin.pulse);
+        let halves = match toggles {
+            true => LEAST_HALF_FRAME_PERIODS,
+            false => HALF_FRAME_PERIODS,
+        };
+        let deadline = duration("deadline_ms", self.deadline_ms)?
+            .unwrap_or_else(|| DEADLINE.max(frame_period.saturating_mul(halves) / 2));
+        if toggles && deadline > DEADLINE {
             // The guard's tick is a thirtieth of the deadline: docs/hardware.md calculates the
             // pump for 5 ms.
             let reason = format!(

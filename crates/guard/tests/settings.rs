@@ -29,7 +29,12 @@ fn refused(guard: &str, key: &str) -> String {
 
 #[test]
 fn a_car_without_settings_has_the_limits_of_the_simulated_car() {
-    assert_eq!(limits(""), LimitsSpec::simulated());
+    let longer = LimitsSpec {
+        deadline: ms(175),
+        max_age: ms(175),
+        ..LimitsSpec::simulated()
+    };
+    assert_eq!(limits(""), longer);
     assert_eq!(*Limits::simulated().spec(), LimitsSpec::simulated());
     let channel = Channel {
         failsafe: 0.0,
@@ -47,9 +52,9 @@ fn a_car_without_settings_has_the_limits_of_the_simulated_car() {
                 ..channel
             },
             frame_period: ms(50),
-            deadline: ms(150),
+            deadline: ms(175),
             actuator_delay: Duration::ZERO,
-            max_age: ms(150),
+            max_age: ms(175),
             first_command: ms(2000),
             brake: Duration::ZERO,
             actuator: Domain::Simulated,
@@ -74,12 +79,12 @@ fn a_speed_controllers_brake_is_one_of_the_limits() {
 fn times_follow_the_frame_rate_and_each_other() {
     let slow = limits("[camera]\nrate = 10.0");
     assert_eq!(slow.frame_period, ms(100));
-    assert_eq!(slow.deadline, ms(300), "three frame periods");
-    assert_eq!((slow.max_age, slow.first_command), (ms(300), ms(2000)));
+    assert_eq!(slow.deadline, ms(350), "three and a half frame periods");
+    assert_eq!((slow.max_age, slow.first_command), (ms(350), ms(2000)));
     let slower = limits("[camera]\nrate = 1.0");
     assert_eq!(
         (slower.deadline, slower.first_command),
-        (ms(3000), ms(3000))
+        (ms(3500), ms(3500))
     );
     let fast = limits("[camera]\nrate = 60.0\n[guard]\ndeadline_ms = 50.0");
     assert_eq!(fast.frame_period, Duration::from_micros(16_666));
@@ -139,17 +144,17 @@ fn the_deadline_is_from_3_to_20_frame_periods() {
 #[test]
 fn commands_are_no_older_than_the_deadline_and_the_first_comes_within_a_minute() {
     limits("[guard]\nmax_age_ms = 1.0");
-    limits("[guard]\nmax_age_ms = 150.0");
-    let error = refused("max_age_ms = 150.1", "guard.max_age_ms");
+    limits("[guard]\nmax_age_ms = 175.0");
+    let error = refused("max_age_ms = 175.1", "guard.max_age_ms");
     assert!(
-        error.contains("at most the deadline (150 ms), not 150.1 ms"),
+        error.contains("at most the deadline (175 ms), not 175.1 ms"),
         "{error}"
     );
-    limits("[guard]\nfirst_command_ms = 150.0");
+    limits("[guard]\nfirst_command_ms = 175.0");
     limits("[guard]\nfirst_command_ms = 60000.0");
-    let error = refused("first_command_ms = 149.9", "guard.first_command_ms");
+    let error = refused("first_command_ms = 174.9", "guard.first_command_ms");
     assert!(
-        error.contains("from the deadline (150 ms) to 60000 ms, not 149.9 ms"),
+        error.contains("from the deadline (175 ms) to 60000 ms, not 174.9 ms"),
         "{error}"
     );
 }

@@ -59,10 +59,11 @@ pub struct Metrics {
     pub tyres: Option<TyreUse>,
 }
 
-/// Behavior Metrics normalises the controls over 6.5 to 24 m/s: the least value, and the span.
-const SPEED: (f64, f64) = (6.5, 17.5);
-/// And over -7.1 to 7.1 rad/s: the least value, and the span.
-const YAW_RATE: (f64, f64) = (-7.1, 14.2);
+/// Behavior Metrics, and the training of its networks, normalise the speed over 6.5 to 24 m/s: the
+/// least value, and the span.
+pub const SPEED_RANGE: (f64, f64) = (6.5, 17.5);
+/// And the yaw rate over -7.1 to 7.1 rad/s: the least value, and the span.
+pub const YAW_RATE_RANGE: (f64, f64) = (-7.1, 14.2);
 
 /// Distance between the points of the centre line when it is the reference, metres.
 const REFERENCE_STEP: f64 = 0.5;
@@ -140,8 +141,8 @@ impl World {
             .map(|p| {
                 let (speed, yaw_rate) = mixer.twist(p.steering, p.throttle);
                 [
-                    (speed - SPEED.0) / SPEED.1,
-                    (yaw_rate - YAW_RATE.0) / YAW_RATE.1,
+                    (speed - SPEED_RANGE.0) / SPEED_RANGE.1,
+                    (yaw_rate - YAW_RATE_RANGE.0) / YAW_RATE_RANGE.1,
                 ]
             })
             .collect();

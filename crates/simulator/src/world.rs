@@ -78,6 +78,8 @@ pub struct PathPoint {
     pub x: f64,
     /// Metres.
     pub y: f64,
+    /// Radians, from the x axis towards the y axis.
+    pub heading: f64,
     /// Metres per second.
     pub speed: f64,
     /// Distance from the line, metres, left positive.
@@ -273,6 +275,7 @@ impl World {
             time: self.seconds(),
             x: pose.x,
             y: pose.y,
+            heading: pose.heading,
             speed: self.car.speed(),
             offset: self.offset,
             steering,

@@ -4,10 +4,23 @@ use pilotage_vehicle::Time;
 
 use crate::{FrameView, PixelFormat, Preprocess, Vision, VisionError};
 
+/// The preprocessing of recorded pictures of `width` and `height` pixels: a picture of the input's own
+/// size that the crop does not fit was cropped and resized when it was recorded, and is used as it
+/// is.
+pub fn for_recorded(preprocess: &Preprocess, (width, height): (u32, u32)) -> Preprocess {
+    let is_outside = preprocess.crop.is_some_and(|crop| {
+        crop.x.saturating_add(crop.width) > width || crop.y.saturating_add(crop.height) > height
+    });
+    let mut recorded = preprocess.clone();
+    if is_outside && (width, height) == (preprocess.width, preprocess.height) {
+        recorded.crop = None;
+    }
+    recorded
+}
+
 /// Converts a recorded picture to the network's input, as [`Vision::resize_to_u8`]: rows of
 /// interleaved channels, 0 to 255. `rgb` has the `width * height` pixels of the picture. A picture
-/// of the input's own size that the crop does not fit was cropped and resized when it was recorded,
-/// and is used as it is.
+/// that was cropped already is used as it is; see [`for_recorded`].
 ///
 /// # Errors
 /// When the picture does not fit `preprocess`.
@@ -17,17 +30,8 @@ pub fn resize_recorded(
     rgb: &[u8],
 ) -> Result<Vec<u8>, VisionError> {
     let format = PixelFormat::Rgb8;
-    let is_input = (width, height) == (preprocess.width, preprocess.height);
-    let mut vision = match Vision::new(preprocess, width, height, format) {
-        Err(VisionError::CropOutside { .. }) if is_input => {
-            let whole = Preprocess {
-                crop: None,
-                ..preprocess.clone()
-            };
-            Vision::new(&whole, width, height, format)
-        }
-        vision => vision,
-    }?;
+    let preprocess = for_recorded(preprocess, (width, height));
+    let mut vision = Vision::new(&preprocess, width, height, format)?;
     let mut pixels = vec![0; vision.output_len()];
     let frame = FrameView {
         format,

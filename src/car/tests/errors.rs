@@ -104,7 +104,7 @@ fn every_rule_names_its_key() {
         ),
         ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
         ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),
-        ("[guard]\nmax_age_ms = 151", 2, "guard.max_age_ms"),
+        ("[guard]\nmax_age_ms = 176", 2, "guard.max_age_ms"),
         (
             "[guard]\nfirst_command_ms = 100",
             2,

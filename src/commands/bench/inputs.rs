@@ -8,7 +8,7 @@ use serde::Serialize;
 /// Where the inputs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Source {
+pub(in crate::commands) enum Source {
     /// Frames from the engine file.
     Frames,
     /// Noise, because there are no frames.
@@ -17,9 +17,9 @@ pub(super) enum Source {
 
 /// Inputs that are used in rotation, each with a tensor for every port.
 #[derive(Debug)]
-pub(super) struct Inputs {
-    pub(super) source: Source,
-    pub(super) frames: Vec<Vec<Buffer>>,
+pub(in crate::commands) struct Inputs {
+    pub(in crate::commands) source: Source,
+    pub(in crate::commands) frames: Vec<Vec<Buffer>>,
 }
 
 /// The number of noise frames before they repeat.
@@ -27,7 +27,7 @@ const NOISY_FRAMES: usize = 8;
 
 impl Inputs {
     /// The validation frames of `bundle`, as the network gets them, or else noise.
-    pub(super) fn of(bundle: &Bundle) -> Self {
+    pub(in crate::commands) fn of(bundle: &Bundle) -> Self {
         if let Some(frames) = validation_frames(bundle).filter(|frames| !frames.is_empty()) {
             return Self {
                 source: Source::Frames,
@@ -85,7 +85,7 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
 }
 
 /// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.
-pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
+pub(in crate::commands) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u32) {
     match preprocess.crop {
         Some(crop) => (
             crop.x.saturating_add(crop.width),
@@ -97,7 +97,7 @@ pub(super) fn frame_size(preprocess: &Preprocess, whole: (u32, u32)) -> (u32, u3
 
 /// Reproducible pseudo-random numbers.
 #[derive(Debug)]
-pub(super) struct Noise(u32);
+pub(in crate::commands) struct Noise(u32);
 
 impl Default for Noise {
     fn default() -> Self {
@@ -107,7 +107,7 @@ impl Default for Noise {
 
 impl Noise {
     /// Xorshift, after Marsaglia.
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(in crate::commands) fn byte(&mut self) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;

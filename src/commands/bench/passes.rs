@@ -25,14 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Until {
+pub(in crate::commands) enum Until {
     Count(usize),
     /// This long, and at most [`MOST_COUNT`] inferences.
     Elapsed(Duration),
 }
 
 /// The largest number of inferences that are kept in memory, 16 bytes each.
-pub(super) const MOST_COUNT: usize = 5_000_000;
+pub(in crate::commands) const MOST_COUNT: usize = 5_000_000;
 
 /// An engine with its inputs, and memory for its outputs.
 struct Subject<'a> {
@@ -85,15 +85,15 @@ impl<'a> Subject<'a> {
 
 /// The times of the whole network.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(in crate::commands) struct Whole {
     /// The engine's description.
-    pub(super) description: String,
-    pub(super) samples: Vec<Sample>,
+    pub(in crate::commands) description: String,
+    pub(in crate::commands) samples: Vec<Sample>,
     /// The total time of the inferences.
-    pub(super) elapsed: Duration,
+    pub(in crate::commands) elapsed: Duration,
     /// The times of a counting loop as long as an inference, run in alternation with the
     /// inferences.
-    pub(super) counting: Times,
+    pub(in crate::commands) counting: Times,
 }
 
 /// The number of inferences, and of counting loops, in a row.
@@ -139,7 +139,7 @@ impl Counting {
 
 /// Times the whole network without profiling, in alternation with counting loops, which do not
 /// touch the caches.
-pub(super) fn whole(
+pub(in crate::commands) fn whole(
     bundle: &Bundle,
     options: CpuOptions,
     inputs: &Inputs,
@@ -194,16 +194,36 @@ pub(super) fn whole(
     })
 }
 
+/// Runs the whole network for this long, without timing it: for a counter of energy. Returns the
+/// number of inferences.
+pub(in crate::commands) fn repeat(
+    bundle: &Bundle,
+    options: CpuOptions,
+    inputs: &Inputs,
+    (length, mut begins): (Duration, impl FnMut()),
+) -> anyhow::Result<usize> {
+    let mut subject = Subject::new(bundle, options, inputs)?;
+    subject.warm_up()?;
+    begins();
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < length {
+        subject.infer()?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// The times of one layer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LayerTimes {
-    pub(super) times: Times,
+pub(in crate::commands) struct LayerTimes {
+    pub(in crate::commands) times: Times,
     /// Whether several threads of the engine run it.
-    pub(super) shared: bool,
+    pub(in crate::commands) shared: bool,
 }
 
 /// Times each layer of the plan, in order.
-pub(super) fn by_layer(
+pub(in crate::commands) fn by_layer(
     bundle: &Bundle,
     options: CpuOptions,
     inputs: &Inputs,
@@ -243,17 +263,17 @@ pub(super) fn by_layer(
 
 /// The times from a camera's frame to the engine's input.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct VisionTimes {
+pub(in crate::commands) struct VisionTimes {
     /// Width and height of the frame, pixels.
-    pub(super) frame: [u32; 2],
-    pub(super) format: PixelFormat,
+    pub(in crate::commands) frame: [u32; 2],
+    pub(in crate::commands) format: PixelFormat,
     /// Width and height of the input, pixels.
-    pub(super) input: [u32; 2],
-    pub(super) times: Times,
+    pub(in crate::commands) input: [u32; 2],
+    pub(in crate::commands) times: Times,
 }
 
 /// Times vision on noise; its work is the same for every picture.
-pub(super) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTimes> {
+pub(in crate::commands) fn vision(bundle: &Bundle, count: usize) -> anyhow::Result<VisionTimes> {
     let preprocess: Preprocess = serde_json::from_value(bundle.manifest.preprocessing.clone())
         .context("its preprocessing cannot be used")?;
     let format = PixelFormat::Rgb8;

@@ -182,6 +182,8 @@ fn a_pulsed_pin_needs_a_short_deadline() {
     assert!(chip.output_enable.unwrap().pulse);
     let error = car(151).unwrap_err().to_string();
     assert!(error.contains("`guard.deadline_ms`: is 151 ms"), "{error}");
+    let usual = GuardedCar::from_toml("car.toml", &text).unwrap();
+    assert_eq!(usual.limits.spec().deadline.as_millis(), 150);
     let slow = format!("[camera]\nrate = 10\n{text}");
     assert!(GuardedCar::from_toml("car.toml", &slow).is_err());
 }

@@ -8,6 +8,7 @@ fn entry(time: f64, x: f64, y: f64) -> PathPoint {
         time,
         x,
         y,
+        heading: 0.0,
         speed: 0.0,
         offset: 0.0,
         steering: 0.0,
