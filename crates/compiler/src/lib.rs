@@ -46,9 +46,13 @@ pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
 pub use gate::{NoProbabilities, Still};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
+pub use pixels::take_pixels;
 pub use progress::{Observer, Run, Stage};
 pub use proof::{Proof, ProofError};
-pub use quantize::{Form, QuantizeError, QuantizeOptions, layers, quantize, values};
+pub use quantize::{
+    Form, QuantizationScheme, QuantizeError, QuantizeOptions, QuantizedLayer, layers, quantize,
+    values,
+};
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
     Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,

@@ -7,7 +7,7 @@ use pilotage_vision::{Layout, Preprocess};
 /// `pixel * (scale / std) - mean / std`. Simplification folds this into the first layer if it
 /// can.
 #[allow(clippy::cast_possible_truncation)]
-pub(crate) fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess, centre: u8) {
+pub fn take_pixels(graph: &mut Graph, input: ValueId, preprocess: &Preprocess, centre: u8) {
     let channels = preprocess.colour.channels();
     let each =
         |f: &dyn Fn(usize) -> f64| -> Vec<f32> { (0..channels).map(|c| f(c) as f32).collect() };

@@ -7,12 +7,14 @@
 //! quantized, and float operators between the pairs.
 
 mod build;
+mod layer;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_graph::{Graph, GraphError, ValueId};
 
+pub use layer::QuantizedLayer;
 pub use plan::layers;
 pub(crate) use plan::unit_axis;
 
@@ -67,6 +69,37 @@ pub enum QuantizeError {
 pub fn values(graph: &Graph, options: &QuantizeOptions) -> Result<Vec<ValueId>, QuantizeError> {
     let wanted = plan::QuantizationPlan::new(graph, options)?;
     Ok(wanted.sources(graph))
+}
+
+/// What [`quantize`] does with the nodes and values of a graph, for quantization during training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantizationScheme {
+    /// For each node, whether it multiplies with constant weights in integers.
+    pub layers: Vec<bool>,
+    /// For each quantized value, the group of values that share its scale: the smallest index of
+    /// a value of the group. `None` for float values.
+    pub groups: Vec<Option<usize>>,
+    /// The values that are rounded where they are computed: those that [`quantize`] needs a range
+    /// for. The other quantized values are inputs of the graph, or only move elements of these.
+    pub sources: Vec<ValueId>,
+}
+
+impl QuantizationScheme {
+    /// The scheme of `graph` with `options`.
+    ///
+    /// # Errors
+    /// If an option names a layer that does not exist.
+    pub fn new(graph: &Graph, options: &QuantizeOptions) -> Result<Self, QuantizeError> {
+        let plan = plan::QuantizationPlan::new(graph, options)?;
+        let group = |index: usize| plan.values[index].then(|| plan.group_of(ValueId(index)));
+        Ok(Self {
+            layers: (plan.roles.iter())
+                .map(|role| *role == plan::Role::Layer)
+                .collect(),
+            groups: (0..graph.values.len()).map(group).collect(),
+            sources: plan.sources(graph),
+        })
+    }
 }
 
 /// Quantizes a graph whose input is an image with 128 subtracted from each pixel. The input becomes

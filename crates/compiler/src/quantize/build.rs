@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use pilotage_graph::{ElementType, Graph, Node, Op, Tensor, TensorData, TensorType, ValueId};
 
+use super::layer::QuantizedLayer;
 use super::plan::{QuantizationPlan, Role, unit_axis};
 use super::{Form, QuantizeError, QuantizeOptions};
 use crate::calibrate::Range;
-
-/// The largest product of two 8-bit integers.
-const LARGEST_PRODUCT: i64 = 128 * 128;
 
 pub(super) struct Builder<'g> {
     graph: &'g Graph,
@@ -168,37 +166,12 @@ impl<'g> Builder<'g> {
         let weights = floats(self.graph, node.inputs[1]);
         let bias = node.inputs.get(2).map(|&bias| floats(self.graph, bias));
         let units = shape[axis];
-        let depth = weights.len().checked_div(units).unwrap_or(0);
-        let inner: usize = shape[axis + 1..].iter().product();
-        let unit_of = |at: usize| at / inner.max(1) % units.max(1);
-
-        let mut largest = vec![0.0_f32; units];
-        for (at, weight) in weights.iter().enumerate() {
-            let largest = &mut largest[unit_of(at)];
-            *largest = largest.max(weight.abs());
-        }
-        let room = (i64::from(i32::MAX) - LARGEST_PRODUCT * depth as i64).max(1);
-        let scales: Vec<f32> = (largest.iter().enumerate())
-            .map(|(unit, &largest)| {
-                let mut scale = match (largest / 127.0).is_normal() {
-                    true => largest / 127.0,
-                    // All weights of the unit are zero or subnormal.
-                    false => 1.0,
-                };
-                // A unit with small weights and a large bias: widen its scale so that its sums
-                // fit 32 bits.
-                if let (Some(bias), Some(input)) = (&bias, input) {
-                    let least = f64::from(bias[unit].abs()) / f64::from(input) / room as f64;
-                    scale = scale.max((least * 1.001) as f32);
-                }
-                scale
-            })
-            .collect();
-        let quantized = weights.iter().enumerate().map(|(at, &weight)| {
-            let quantized = (weight / scales[unit_of(at)]).round_ties_even();
-            quantized.clamp(-127.0, 127.0) as i8
-        });
-        let quantized: Vec<i8> = quantized.collect();
+        let layer = QuantizedLayer::new(&weights, &shape, axis, bias.as_deref().zip(input));
+        let QuantizedLayer {
+            scales,
+            weights: quantized,
+            bias: quantized_bias,
+        } = layer;
 
         let integers = self.constant(&format!("{name} as int8"), &shape, quantized);
         let scale_value = self.constant(&format!("{name} scale"), &[units], scales.clone());
@@ -213,12 +186,8 @@ impl<'g> Builder<'g> {
             inputs.push(self.constant(&name, &[units], bias));
             return;
         };
+        let quantized = quantized_bias.unwrap_or_default();
         let unit = |scale: f32| f64::from(input) * f64::from(scale);
-        let quantized = bias.iter().zip(&scales).map(|(&bias, &scale)| {
-            // The scales were chosen so that this fits 32 bits. The cast saturates.
-            (f64::from(bias) / unit(scale)).round_ties_even() as i32
-        });
-        let quantized: Vec<i32> = quantized.collect();
         let bias_scales = scales.iter().map(|&scale| unit(scale) as f32).collect();
         let integers = self.constant(&format!("{name} as int32"), &[units], quantized);
         let scale_value =

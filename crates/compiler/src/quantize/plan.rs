@@ -199,6 +199,11 @@ impl QuantizationPlan {
             .collect()
     }
 
+    /// The smallest index of the values that share a scale with a value.
+    pub(super) fn group_of(&self, value: ValueId) -> usize {
+        self.group[value.0]
+    }
+
     /// Whether two values share a scale.
     pub(super) fn share(&self, a: ValueId, b: ValueId) -> bool {
         self.group[a.0] == self.group[b.0]

@@ -1,0 +1,215 @@
+//! Training: a network with its optimiser.
+
+use crate::error::LearningError;
+use crate::loss::Loss;
+use crate::network::{Fill, Losses, Network};
+use crate::optimizer::{Average, Optimizer, Schedule, State, clip_factor};
+
+/// How a network is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// The learning rate.
+    pub schedule: Schedule,
+    /// The loss.
+    pub loss: Loss,
+    /// The largest norm of the gradient of all parameters together; larger ones are scaled to it.
+    pub clip: Option<f64>,
+    /// The share of the averaged weights that each step keeps; `None` averages nothing.
+    pub average: Option<f32>,
+}
+
+/// A network with its optimiser. The same steps give the same weights with any number of threads.
+#[derive(Debug)]
+pub struct Learner {
+    network: Network,
+    training: Training,
+    states: Vec<State>,
+    averages: Vec<Average>,
+    steps: u64,
+}
+
+impl Learner {
+    /// Trains a network from its present weights.
+    ///
+    /// # Errors
+    /// If a setting is out of its range.
+    pub fn new(network: Network, training: Training) -> Result<Self, LearningError> {
+        let wrong = |setting, found: f64, expected| {
+            Err(LearningError::Setting {
+                setting,
+                found: found.to_string(),
+                expected,
+            })
+        };
+        let rate = training.schedule.rate;
+        if !(rate.is_finite() && rate >= 0.0) {
+            return wrong("the learning rate", rate, "finite and at least 0");
+        }
+        if let Some(clip) = training
+            .clip
+            .filter(|clip| !(clip.is_finite() && *clip > 0.0))
+        {
+            return wrong(
+                "the largest norm of the gradient",
+                clip,
+                "finite and above 0",
+            );
+        }
+        if let Some(keep) = training.average.filter(|keep| !(0.0..1.0).contains(keep)) {
+            return wrong(
+                "the decay of the average",
+                keep.into(),
+                "at least 0 and below 1",
+            );
+        }
+        if let Loss::Huber { delta } = training.loss
+            && !(delta.is_finite() && delta > 0.0)
+        {
+            return wrong("Huber's delta", delta.into(), "finite and above 0");
+        }
+        let count = network.parameters().len();
+        Ok(Self {
+            network,
+            training,
+            states: vec![State::default(); count],
+            averages: vec![Average::default(); count],
+            steps: 0,
+        })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The network, to change what is trained, or to prune, cluster or quantize it. The
+    /// optimiser's state of a parameter starts anew when its number of latent values changes.
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// The number of steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// One step over `count` samples, at least one, which `fill` writes with inputs and targets.
+    /// Returns the losses before the step.
+    pub fn step(&mut self, count: usize, fill: &Fill<'_>) -> Losses {
+        let losses = self.network.gradients(count, self.training.loss, fill);
+        let rate = self.training.schedule.at(self.steps) as f32;
+        self.clip();
+        let optimizer = self.training.optimizer;
+        let trained = self.network.trained().to_vec();
+        let parameters = self.network.parameters_mut().iter_mut();
+        for ((parameter, state), trained) in parameters.zip(&mut self.states).zip(trained) {
+            if trained {
+                let (latent, gradient) = parameter.latent_and_gradient();
+                state.step(optimizer, rate, latent, gradient);
+                parameter.refresh();
+            }
+        }
+        self.network.update_ranges(optimizer, rate);
+        if let Some(decay) = self.training.average {
+            let parameters = self.network.parameters().iter();
+            for (average, parameter) in self.averages.iter_mut().zip(parameters) {
+                average.add(decay, parameter.latent());
+            }
+        }
+        self.steps += 1;
+        losses
+    }
+
+    /// One step of knowledge distillation (Hinton, Vinyals, Dean, 2015): the targets are `share`
+    /// parts of the teacher's answers and `1 - share` parts of those that `fill` writes.
+    ///
+    /// # Errors
+    /// If the teacher's inputs or outputs have other sizes, or `share` is outside 0..=1.
+    pub fn distill(
+        &mut self,
+        teacher: &mut Network,
+        share: f32,
+        count: usize,
+        fill: &Fill<'_>,
+    ) -> Result<Losses, LearningError> {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(LearningError::Setting {
+                setting: "the teacher's share",
+                found: share.to_string(),
+                expected: "from 0 to 1",
+            });
+        }
+        let sizes = |network: &Network| {
+            let inputs: usize = network.input_sizes().iter().sum();
+            (inputs, network.output_size())
+        };
+        let ((inputs, outputs), (teacher_inputs, teacher_outputs)) =
+            (sizes(&self.network), sizes(teacher));
+        let name = |what: &str| format!("the teacher's {what}");
+        for (name, expected, found) in [
+            (name("inputs"), inputs, teacher_inputs),
+            (name("outputs"), outputs, teacher_outputs),
+        ] {
+            if expected != found {
+                return Err(LearningError::Size {
+                    name,
+                    expected,
+                    found,
+                });
+            }
+        }
+        let answers = teacher.answers(count, &|index, example| {
+            // The labels are written to buffers of their own.
+            let (mut targets, mut weights) = (vec![0.0; outputs], vec![1.0; outputs]);
+            let inputs = std::mem::take(&mut example.inputs);
+            let mut inner = crate::network::Example {
+                inputs,
+                targets: &mut targets,
+                weights: &mut weights,
+                seed: 0,
+            };
+            fill(index, &mut inner);
+        });
+        Ok(self.step(count, &|index, example| {
+            fill(index, example);
+            let answers = &answers[index * outputs..][..outputs];
+            for (target, answer) in example.targets.iter_mut().zip(answers) {
+                *target = share * answer + (1.0 - share) * *target;
+            }
+        }))
+    }
+
+    /// Scales the gradients down to the largest norm.
+    fn clip(&mut self) {
+        let Some(limit) = self.training.clip else {
+            return;
+        };
+        let square = |parameter: &crate::Parameter| -> f64 {
+            let each = parameter.gradient().iter();
+            each.map(|&g| f64::from(g) * f64::from(g)).sum()
+        };
+        let norm: f64 = self.network.parameters().iter().map(square).sum();
+        let factor = clip_factor(norm, limit);
+        if factor < 1.0 {
+            for parameter in self.network.parameters_mut() {
+                parameter.gradient.iter_mut().for_each(|g| *g *= factor);
+            }
+        }
+    }
+
+    /// Ends training: the network with its averaged weights if the training averages them, else
+    /// with its last ones.
+    pub fn finish(mut self) -> Network {
+        if self.training.average.is_some() {
+            let parameters = self.network.parameters_mut().iter_mut();
+            for (parameter, average) in parameters.zip(&self.averages) {
+                if average.values.len() == parameter.latent().len() {
+                    parameter.set_latent(&average.values);
+                }
+            }
+        }
+        self.network
+    }
+}

@@ -1,0 +1,191 @@
+//! Optimisers, learning rate schedules, gradient clipping and weight averaging.
+
+use std::f64::consts::PI;
+
+/// An optimiser.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Optimizer {
+    /// Adam (Kingma, Ba, "Adam: A Method for Stochastic Optimization", 2015), in PyTorch's form.
+    Adam {
+        /// Decay of the running mean of the gradient.
+        beta_1: f64,
+        /// Decay of the running mean of its square.
+        beta_2: f64,
+        /// Added to the root of the mean square.
+        epsilon: f32,
+        /// Share of the weight that each step removes, times the learning rate: the decoupled decay
+        /// of AdamW (Loshchilov, Hutter, 2019).
+        decay: f32,
+    },
+    /// Stochastic gradient descent with momentum, in PyTorch's form.
+    Sgd {
+        /// Decay of the velocity.
+        momentum: f32,
+        /// Share of the weight that is added to its gradient.
+        decay: f32,
+    },
+}
+
+impl Optimizer {
+    /// Adam with the usual constants.
+    pub const ADAM: Self = Self::Adam {
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-8,
+        decay: 0.0,
+    };
+}
+
+/// What an optimiser keeps for one parameter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct State {
+    /// The running mean of the gradient, or the velocity.
+    first: Vec<f32>,
+    /// The running mean of its square.
+    second: Vec<f32>,
+    steps: i32,
+}
+
+impl State {
+    /// Moves `values` by one step. Starts anew if the number of values has changed.
+    pub(crate) fn step(
+        &mut self,
+        optimizer: Optimizer,
+        rate: f32,
+        values: &mut [f32],
+        gradient: &[f32],
+    ) {
+        if self.first.len() != values.len() {
+            *self = Self {
+                first: vec![0.0; values.len()],
+                second: Vec::new(),
+                steps: 0,
+            };
+        }
+        self.steps = self.steps.saturating_add(1);
+        match optimizer {
+            Optimizer::Adam {
+                beta_1,
+                beta_2,
+                epsilon,
+                decay,
+            } => {
+                self.second.resize(values.len(), 0.0);
+                let steps = f64::from(self.steps);
+                let first = 1.0 - libm::pow(beta_1, steps);
+                let second = 1.0 - libm::pow(beta_2, steps);
+                let rest = [(1.0 - beta_1) as f32, (1.0 - beta_2) as f32];
+                let (beta_1, beta_2) = (beta_1 as f32, beta_2 as f32);
+                let step = (f64::from(rate) / first) as f32;
+                let root = libm::sqrt(second) as f32;
+                let moments = self.first.iter_mut().zip(&mut self.second);
+                for ((value, &g), (mean, square)) in values.iter_mut().zip(gradient).zip(moments) {
+                    *value -= rate * decay * *value;
+                    *mean = beta_1 * *mean + rest[0] * g;
+                    *square = beta_2 * *square + rest[1] * g * g;
+                    *value -= step * *mean / (square.sqrt() / root + epsilon);
+                }
+            }
+            Optimizer::Sgd { momentum, decay } => {
+                let starts = self.steps == 1;
+                let velocities = self.first.iter_mut();
+                for ((value, &g), velocity) in values.iter_mut().zip(gradient).zip(velocities) {
+                    let g = g + decay * *value;
+                    *velocity = if starts { g } else { momentum * *velocity + g };
+                    *value -= rate * *velocity;
+                }
+            }
+        }
+    }
+}
+
+/// How the learning rate changes over the steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    /// The highest rate.
+    pub rate: f64,
+    /// The rate rises linearly over this many steps first.
+    pub warm_up: u64,
+    /// How it falls after that.
+    pub decay: Decay,
+}
+
+/// How the learning rate falls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Decay {
+    /// It does not.
+    None,
+    /// Along half a cosine to `last` times the highest rate at step `steps` (Loshchilov, Hutter,
+    /// "SGDR", 2017).
+    Cosine {
+        /// The step at which it has fallen, counted from the first one.
+        steps: u64,
+        /// The last rate, as a share of the highest.
+        last: f64,
+    },
+    /// By `factor` after every `steps` steps.
+    Step {
+        /// The number of steps between two changes; at least 1.
+        steps: u64,
+        /// The factor of each change.
+        factor: f64,
+    },
+}
+
+impl Schedule {
+    /// A constant rate.
+    pub fn constant(rate: f64) -> Self {
+        Self {
+            rate,
+            warm_up: 0,
+            decay: Decay::None,
+        }
+    }
+
+    /// The rate of step `step`, counted from 0.
+    pub fn at(&self, step: u64) -> f64 {
+        if step < self.warm_up {
+            return self.rate * (step + 1) as f64 / self.warm_up as f64;
+        }
+        let after = step - self.warm_up;
+        let factor = match self.decay {
+            Decay::None => 1.0,
+            Decay::Cosine { steps, last } => {
+                let length = steps.saturating_sub(self.warm_up).max(1);
+                let share = after.min(length) as f64 / length as f64;
+                last + (1.0 - last) * 0.5 * (1.0 + libm::cos(PI * share))
+            }
+            Decay::Step { steps, factor } => {
+                let changes = after.checked_div(steps).unwrap_or(0);
+                libm::pow(factor, changes as f64)
+            }
+        };
+        self.rate * factor
+    }
+}
+
+/// The factor that reduces gradients of this squared norm to a norm of at most `limit` (Pascanu,
+/// Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013), as
+/// PyTorch's `clip_grad_norm_`.
+pub(crate) fn clip_factor(squared_norm: f64, limit: f64) -> f32 {
+    let factor = limit / (squared_norm.sqrt() + 1e-6);
+    factor.min(1.0) as f32
+}
+
+/// A moving average of latent values over the steps (Polyak, Juditsky, 1992).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Average {
+    pub(crate) values: Vec<f32>,
+}
+
+impl Average {
+    pub(crate) fn add(&mut self, decay: f32, latent: &[f32]) {
+        if self.values.len() != latent.len() {
+            self.values = latent.to_vec();
+            return;
+        }
+        for (average, &value) in self.values.iter_mut().zip(latent) {
+            *average += (1.0 - decay) * (value - *average);
+        }
+    }
+}
