@@ -152,7 +152,7 @@ fn v4l(source: &Source<'_>, written: &CameraSettings) -> Result<V4lSource, Confi
         format: written
             .format
             .as_deref()
-            .map(|name| format(source, name))
+            .map(|name| format(source, name, None))
             .transpose()?,
         controls: controls.collect(),
     })
@@ -169,7 +169,7 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
     let planar = name == PLANAR;
     let format = match planar {
         true => Fourcc::Nv12,
-        false => format(source, name)?,
+        false => format(source, name, Some(PLANAR))?,
     };
     if format == Fourcc::Mjpg {
         let problem = "cannot be MJPG in a pipe: its pictures differ in length; name a raw format";
@@ -187,11 +187,15 @@ fn pipe(source: &Source<'_>, written: &CameraSettings) -> Result<PipeSource, Con
     })
 }
 
-fn format(source: &Source<'_>, name: &str) -> Result<Fourcc, ConfigError> {
+/// The format with this name. `more` is the name of another one that this kind of camera may have.
+fn format(
+    source: &Source<'_>,
+    name: &str,
+    more: Option<&'static str>,
+) -> Result<Fourcc, ConfigError> {
     Fourcc::from_str(name).map_err(|_| {
         let known = Fourcc::ALL.map(|format| format.to_string());
-        let known = known.iter().map(String::as_str).chain([PLANAR]);
-        let meant = suggest(name, known);
+        let meant = suggest(name, known.iter().map(String::as_str).chain(more));
         source.error(
             "camera.format",
             format!("there is no format `{name}`: {meant}"),
