@@ -8,5 +8,6 @@ pub(crate) mod answers;
 pub(crate) mod compare;
 pub(crate) mod figures;
 pub(crate) mod page;
+mod progress;
 pub(crate) mod sheet;
 pub(crate) mod worst;

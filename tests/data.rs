@@ -330,3 +330,162 @@ fn a_recording_is_split_by_its_drives_and_stays_as_it_is() {
     );
     assert_eq!(contents(&at("it")), before);
 }
+
+#[test]
+fn a_recording_becomes_a_log_for_foxglove_and_a_folder_again() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    recording(&at("it"));
+    let arguments = ["import", "it", "it.mcap", "--domain", "physical"];
+    let (out, _) = printed(data(folder.path(), &arguments));
+    assert_eq!(out, "it.mcap: 40 records, MCAP\n");
+    let (out, _) = printed(data(folder.path(), &["show", "it.mcap", "--json"]));
+    let content: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(content["format"], "MCAP");
+    assert_eq!(content["domain"], "physical");
+    assert_eq!(content["black"], serde_json::json!(["000005"]));
+    let (out, _) = printed(data(folder.path(), &["clean", "it.mcap"]));
+    assert!(out.contains("it.mcap.left_out.csv lists them"), "{out}");
+    printed(data(folder.path(), &["import", "it.mcap", "back"]));
+    let [it, back] = ["it", "back"].map(|name| Recording::open(&at(name)).unwrap());
+    assert_eq!(back.domain(), Some(pilotage_vehicle::Domain::Physical));
+    // Without the black picture and the repeated one.
+    assert_eq!(back.records().len(), 38);
+    let (first, last) = (&back.records()[0], &back.records()[37]);
+    let error = first.steering.unwrap() - it.records()[0].steering.unwrap();
+    assert!(error.abs() < 1e-12, "{first:?}");
+    assert_eq!((last.throttle, last.yaw_rate), (Some(0.25), Some(0.5)));
+    assert_eq!(
+        back.decode(last).unwrap(),
+        it.decode(&it.records()[39]).unwrap()
+    );
+
+    for (arguments, expected) in [
+        (
+            &["import", "it", "it.mcap"][..],
+            "it.mcap: exists; name a new file",
+        ),
+        (
+            &["import", "it", "new.mcap", "--tub"],
+            "leave --tub or .mcap out",
+        ),
+        (
+            &["import", "it.mcap", "new", "--domain", "simulated"],
+            "leave --domain out",
+        ),
+        (
+            &["import", "it", "new", "--side-cameras", "0.2"],
+            "no pictures of cameras at the sides",
+        ),
+        (
+            &["import", "it", "new", "--side-cameras", "2"],
+            "must be above 0 and at most 1",
+        ),
+        (
+            &["show", "it/data.csv"],
+            "is not an MCAP file; name an MCAP file, or the folder",
+        ),
+    ] {
+        let error = refused(data(folder.path(), arguments));
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let mut left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["back", "it", "it.mcap", "it.mcap.left_out.csv"]);
+}
+
+/// Logs that Python's MCAP libraries wrote (crates/dataset/tests/mcap/make.py).
+#[test]
+fn logs_of_ros_are_imported_with_the_options_that_they_need() {
+    let folder = TempDir::new().unwrap();
+    let log = |name: &str| {
+        let logs = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/dataset/tests/mcap");
+        logs.join(name).to_str().unwrap().to_owned()
+    };
+    let open = |name: &str| Recording::open(&folder.path().join(name)).unwrap();
+    let (joy, ackermann) = (log("joy.mcap"), log("ackermann.mcap"));
+    let axes = [
+        "--steering-axis",
+        "3",
+        "--throttle-axis",
+        "4",
+        "--reverse-steering",
+    ];
+    let arguments = [&["import", &joy, "joy"], &axes[..]].concat();
+    printed(data(folder.path(), &arguments));
+    let last = open("joy").records()[11].clone();
+    assert_eq!((last.steering, last.throttle), (Some(1.0), Some(0.25)));
+
+    let error = refused(data(folder.path(), &["import", &ackermann, "new"]));
+    assert!(error.contains("--car car.toml"), "{error}");
+    fs::write(
+        folder.path().join("car.toml"),
+        "[mixer]\nwheelbase = 0.3\nsteering_range = 0.4\nspeed_to_throttle = [[0, 0], [4, 1]]\n",
+    )
+    .unwrap();
+    let arguments = [
+        "import",
+        &ackermann,
+        "drive",
+        "--car",
+        "car.toml",
+        "--tolerance",
+        "1",
+    ];
+    printed(data(folder.path(), &arguments));
+    let drive = open("drive");
+    assert_eq!(drive.records().len(), 12);
+    // The command of 0.047 s, for the picture of 0.05 s: speed 1.2.
+    let second = &drive.records()[1];
+    let throttle = second.throttle.unwrap();
+    assert!((throttle - 0.3).abs() < 1e-6, "{second:?}");
+    assert!(second.steering.unwrap() > 0.0 && second.yaw_rate.unwrap() > 0.0);
+}
+
+#[test]
+fn udacitys_cameras_at_the_sides_steer_to_the_middle() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let mut rows = String::new();
+    for index in 0..20_u8 {
+        for (place, side) in ["center", "left", "right"].into_iter().enumerate() {
+            let name = format!(
+                "{side}_2026_01_01_12_00_00_{:03}.jpg",
+                u16::from(index) * 50
+            );
+            picture(3 * index + place as u8)
+                .save(log.join(&name))
+                .unwrap();
+            rows += &format!("{name}, ");
+        }
+        // To the right there.
+        rows += "0.1, 0.5, 0, 9\n";
+    }
+    fs::write(log.join("driving_log.csv"), rows).unwrap();
+    let arguments = ["import", "log", "three", "--side-cameras", "0.25"];
+    let (out, _) = printed(data(folder.path(), &arguments));
+    assert_eq!(out, "three: 60 records, data.csv\n");
+    printed(data(folder.path(), &["import", "log", "one"]));
+    let [log, one, three] =
+        ["log", "one", "three"].map(|name| Recording::open(&folder.path().join(name)).unwrap());
+    assert_eq!(one.records().len(), 20);
+    for (centre, records) in log.records().iter().zip(three.records().chunks(3)) {
+        let steering: Vec<f64> = records.iter().map(|it| it.steering.unwrap()).collect();
+        // The left camera's picture is that of a car too far left: further to the right.
+        let errors = steering.iter().zip([-0.1, -0.35, 0.15]);
+        assert!(
+            errors.into_iter().all(|(it, of)| (it - of).abs() < 1e-9),
+            "{steering:?}"
+        );
+        assert!(records.iter().all(|it| it.time == centre.time));
+        let sides = centre.sides.clone().unwrap();
+        for (record, file) in records.iter().zip([&centre.picture, &sides[0], &sides[1]]) {
+            let expected = fs::read(log.folder().join(file)).unwrap();
+            assert_eq!(three.picture_file(record).unwrap(), expected);
+        }
+    }
+}

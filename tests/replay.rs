@@ -292,6 +292,12 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
         let error = refused(folder.path(), arguments);
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
+    // Nothing is left of a replay that fails after its files were checked.
+    let files = [
+        "--plot", "it.svg", "--worst", "it.png", "--report", "it.html",
+    ];
+    refused(folder.path(), &[&["it"], &files[..]].concat());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     // A picture of another camera, and pictures that are too small for the engine's crop.
     fs::write(it.join("data.csv"), {
         let rows: String = (0..30)

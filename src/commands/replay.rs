@@ -3,7 +3,8 @@
 
 mod report;
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use report::{Compared, Report};
 /// Options of `pilotage replay`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The recording: a folder in any format of docs/recordings.md
+    /// The recording: a folder in any format of docs/recordings.md, or an MCAP file
     recording: PathBuf,
     /// A compiled-in engine's name, or an .engine file; twice for two engines side by side; without
     /// it the engine that drives
@@ -208,18 +209,24 @@ impl Options {
         }
         if let Some(file) = &self.report {
             let page = report.page(recording, plot::replay_svg(&replayed)?, &worst);
-            std::fs::write(file, page.html())
+            fs::write(file, page.html())
                 .with_context(|| format!("cannot write the report to {}", file.display()))?;
         }
         Ok(())
     }
 }
 
-/// Checks before the long part that a file can be written. After an error an empty one may remain.
+/// Checks before the long part that a file can be written. A new one is removed again, so that a
+/// replay that fails leaves nothing.
 fn writable(file: &Path) -> anyhow::Result<()> {
-    let opened = OpenOptions::new().create(true).append(true).open(file);
-    opened.with_context(|| format!("{} cannot be written", file.display()))?;
-    Ok(())
+    let try_it = || match OpenOptions::new().create_new(true).append(true).open(file) {
+        Ok(_) => fs::remove_file(file),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            OpenOptions::new().append(true).open(file).map(drop)
+        }
+        Err(error) => Err(error),
+    };
+    try_it().with_context(|| format!("{} cannot be written", file.display()))
 }
 
 fn warn<'a>(notes: impl IntoIterator<Item = &'a Note>) {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use pilotage_camera::{self as camera, Camera, CameraConfig};
+use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
 use pilotage_gamepad::{Gamepad, GamepadConfig};
 use pilotage_guard::SocketLink;
 use pilotage_simulator::{CarKind, World};
@@ -32,8 +32,10 @@ use crate::simulation::{Latency, OutOfProcessCamera, Pace, SimulatedClock, Simul
 pub fn parts(request: &Request) -> anyhow::Result<Parts> {
     let car = &request.car;
     let folder = |recording: &RecordingRequest| {
-        let folder = Folder::open(&recording.folder, recording.encoding);
-        folder.map(|folder| (folder, recording.always))
+        let folder = Folder::open(&recording.folder, recording.encoding)?;
+        folder
+            .of_domain(recorded_domain(car))
+            .map(|folder| (folder, recording.always))
     };
     let folder = request.recording.as_ref().map(folder).transpose()?;
     match (&car.capture, request.by_hand) {
@@ -41,6 +43,17 @@ pub fn parts(request: &Request) -> anyhow::Result<Parts> {
         (None, true) => simulated_by_hand(request, folder),
         (Some(capture), false) => physical_by_engine(request, capture, folder),
         (Some(capture), true) => physical_by_hand(request, capture, folder),
+    }
+}
+
+/// What a recording of the car's camera shows; not known of a camera that shows a recording.
+fn recorded_domain(car: &Car) -> Option<Domain> {
+    match &car.capture {
+        None => Some(Domain::Simulated),
+        Some(capture) => match capture.source {
+            Source::Folder(_) => None,
+            _ => Some(Domain::Physical),
+        },
     }
 }
 

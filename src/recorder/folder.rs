@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError};
-use pilotage_vehicle::{Mixer, monotonic};
+use pilotage_dataset::{DatasetError, read_domain, write_domain};
+use pilotage_vehicle::{Domain, Mixer, monotonic};
 use pilotage_vision::{FrameView, Layout, PixelFormat, Preprocess, Vision, VisionError};
 use rustix::fs::{FlockOperation, flock};
 
@@ -61,6 +62,22 @@ pub enum FolderError {
         /// The file.
         path: PathBuf,
     },
+    /// The recording in the folder is of another kind of car.
+    #[error(
+        "{path}: is a recording of a {} car, and this car is {}; name another folder",
+        word(*recorded), word(*now)
+    )]
+    Domain {
+        /// The folder.
+        path: PathBuf,
+        /// What was recorded.
+        recorded: Domain,
+        /// What is to be recorded.
+        now: Domain,
+    },
+    /// The file with the domain cannot be read or written.
+    #[error(transparent)]
+    DomainFile(#[from] DatasetError),
     /// Another recorder uses the folder.
     #[error("{0}: another `pilotage record` writes to this folder")]
     Taken(PathBuf),
@@ -75,6 +92,13 @@ pub enum FolderError {
     /// A frame does not have the camera's format.
     #[error(transparent)]
     Frame(#[from] VisionError),
+}
+
+fn word(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Simulated => "simulated",
+        Domain::Physical => "physical",
+    }
 }
 
 /// A folder that is locked for this recorder.
@@ -144,6 +168,32 @@ impl Folder {
             next,
             encoding,
         })
+    }
+
+    /// Records beside the list whether a simulated or a physical car is recorded, if it is known. A
+    /// recording that is continued keeps what it says.
+    ///
+    /// # Errors
+    /// Fails if the folder has a recording of the other kind, or cannot be written.
+    pub fn of_domain(self, now: Option<Domain>) -> Result<Self, FolderError> {
+        let Some(now) = now else {
+            return Ok(self);
+        };
+        let is_new = self.length == HEADER.len() as u64 + 1;
+        match read_domain(&self.path)? {
+            Some(recorded) if recorded != now => {
+                let path = self.path;
+                return Err(FolderError::Domain {
+                    path,
+                    recorded,
+                    now,
+                });
+            }
+            // Of older rows nothing is known.
+            None if is_new => write_domain(&self.path, now)?,
+            _ => {}
+        }
+        Ok(self)
     }
 
     /// The folder's path.

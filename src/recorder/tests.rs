@@ -1,7 +1,8 @@
 use std::fs;
 
 use pilotage_camera::Camera;
-use pilotage_vehicle::Time;
+use pilotage_dataset::read_domain;
+use pilotage_vehicle::{Domain, Time};
 use pilotage_vision::PixelFormat;
 
 use super::folder::FolderError;
@@ -113,6 +114,26 @@ fn a_recording_is_continued_and_never_shared_or_damaged() {
         assert_eq!(kept, text);
         assert_eq!(fs::read_dir(tape.path()).unwrap().count(), 1, "{name}");
     }
+}
+
+#[test]
+fn a_recording_says_which_car_it_is_of_and_is_not_continued_with_the_other() {
+    let tape = folder();
+    let (simulated, physical) = (Some(Domain::Simulated), Some(Domain::Physical));
+    let of = |domain| open(&tape).unwrap().of_domain(domain);
+    drop(of(simulated).unwrap());
+    assert_eq!(read_domain(tape.path()).unwrap(), simulated);
+    let error = of(physical).unwrap_err();
+    assert!(matches!(error, FolderError::Domain { .. }), "{error}");
+    assert!(of(None).is_ok() && of(simulated).is_ok());
+    // Of what was recorded before nothing is known.
+    let older = folder();
+    let list = "image_name,v,w,timestamp,steering,throttle\n000000.png,1,0,0,0,0\n";
+    fs::write(older.path().join("data.csv"), list).unwrap();
+    let picture = image::RgbImage::new(16, 16);
+    picture.save(older.path().join("000000.png")).unwrap();
+    open(&older).unwrap().of_domain(physical).unwrap();
+    assert_eq!(read_domain(older.path()).unwrap(), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use pilotage_vision::{Frame, PixelFormat, for_recorded};
 use crate::car::Car;
 use crate::engines;
 use crate::pilot::{Parts, Pilot};
+use crate::replay::progress::Progress;
 use crate::times::{Times, nanos};
 
 /// The answer to one picture.
@@ -86,6 +87,7 @@ impl Answers {
             vision: Vec::new(),
             inference: Vec::new(),
             fallback: 0,
+            progress: Progress::new(&engine, recording.records().len()),
         };
         let decoded = pass.all().with_context(|| format!("engine `{engine}`"))?;
         Ok(Self {
@@ -131,6 +133,7 @@ struct Pass<'a> {
     vision: Vec<u64>,
     inference: Vec<u64>,
     fallback: usize,
+    progress: Progress,
 }
 
 /// Why decoding ended.
@@ -186,6 +189,7 @@ impl Pass<'_> {
         self.vision.push(nanos(step.vision));
         self.inference.push(nanos(step.inference));
         self.fallback += usize::from(step.fallback);
+        self.progress.frame();
         self.answers.push(Answer {
             index,
             controls: step.controls,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS};
+use crate::mcap::LogProblem;
 use crate::path::PathProblem;
 
 /// Bad pictures that a message names; the rest are counted.
@@ -45,6 +46,33 @@ pub enum DatasetError {
         folder: PathBuf,
         /// What to do.
         hint: String,
+    },
+    /// A log has no record that can be used.
+    #[error(
+        "{}: none of its pictures is of a car that was driven; record while driving", path.display()
+    )]
+    NoRecords {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A log of messages cannot be read as a recording.
+    #[error("{}: {problem}", path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Why not.
+        problem: LogProblem,
+    },
+    /// The file with the domain cannot be used.
+    #[error(
+        "{}: {problem}; it must be {{\"domain\": \"physical\"}} or {{\"domain\": \"simulated\"}}",
+        path.display()
+    )]
+    Domain {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// The folder has the lists of two formats.
     #[error(

@@ -1,6 +1,6 @@
 //! One reader for recordings: pictures with what the driver did, in the order of the drive.
 //!
-//! [`Recording::open`] detects the format by the folder's content:
+//! [`Recording::open`] detects the format by the content:
 //!
 //! | format | recognised by | written by |
 //! |---|---|---|
@@ -8,6 +8,7 @@
 //! | tub, version 2 | `manifest.json` | Donkeycar from 4.0 on, [`TubWriter`] |
 //! | tub, version 1 | `record_N.json` | Donkeycar before 4.0 |
 //! | Udacity | `driving_log.csv` | Udacity's self-driving car simulator |
+//! | MCAP | a file | ROS 2, `pilotage drive`, [`McapWriter`] |
 //! | pictures | PNG and JPEG files only | anything |
 //!
 //! Every format gives the same [`Record`]s: steering is positive to the left, times are in
@@ -29,11 +30,13 @@
 //! ```
 
 mod data_csv;
+mod domain;
 mod error;
 mod file;
 mod limits;
 mod lines;
 mod marks;
+mod mcap;
 mod notes;
 mod order;
 mod path;
@@ -47,9 +50,11 @@ mod tub;
 mod udacity;
 mod write;
 
+pub use domain::{RECORDING, read_domain, write_domain};
 pub use error::{BadPicture, BadPictures, DatasetError, PictureProblem, RowProblem};
 pub use limits::{BAD_SHARE_PERCENT, LARGEST_SIDE, MOST_RECORDS};
-pub use marks::{LEFT_OUT, Marks};
+pub use marks::{LEFT_OUT, Marks, marks_file};
+pub use mcap::{LogOptions, LogProblem};
 pub use notes::Note;
 pub use order::natural;
 pub use path::PathProblem;
@@ -57,4 +62,4 @@ pub use picture::{Picture, decode};
 pub use pictures::{Decoded, evenly};
 pub use record::{Extra, Record};
 pub use recording::{Format, Recording};
-pub use write::{FolderWriter, PictureFile, TubWriter, WriteError};
+pub use write::{FolderWriter, McapWriter, PictureFile, TubWriter, WriteError};

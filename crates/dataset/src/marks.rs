@@ -14,6 +14,28 @@ use crate::table::{Table, row_error};
 /// again, its row is deleted; to use all, the file is.
 pub const LEFT_OUT: &str = "left_out.csv";
 
+/// The folder and the name of the marks of a recording: beside a log of messages, a file of its own.
+fn place(recording: &Path) -> (PathBuf, String) {
+    let name = recording.file_name().and_then(|name| name.to_str());
+    match (recording.is_file(), name) {
+        (true, Some(name)) => {
+            let folder = recording.parent().unwrap_or(Path::new(""));
+            let folder = match folder == Path::new("") {
+                true => Path::new("."),
+                false => folder,
+            };
+            (folder.to_owned(), format!("{name}.{LEFT_OUT}"))
+        }
+        _ => (recording.to_owned(), LEFT_OUT.to_owned()),
+    }
+}
+
+/// The file with the marks of a recording; it need not exist.
+pub fn marks_file(recording: &Path) -> PathBuf {
+    let (folder, name) = place(recording);
+    folder.join(name)
+}
+
 /// Leaves marked records out.
 pub(crate) fn apply(folder: &Path, found: &mut Found) -> Result<(), DatasetError> {
     let Some(marked) = read(folder)? else {
@@ -24,19 +46,20 @@ pub(crate) fn apply(folder: &Path, found: &mut Found) -> Result<(), DatasetError
     found.records.retain(|record| is_kept(&record.picture));
     let count = before - found.records.len();
     if count > 0 {
-        let path = folder.join(LEFT_OUT);
+        let path = marks_file(folder);
         found.notes.push(Note::Deleted { path, count });
     }
     Ok(())
 }
 
 fn read(folder: &Path) -> Result<Option<HashSet<String>>, DatasetError> {
-    let path = folder.join(LEFT_OUT);
+    let (folder, name) = place(folder);
+    let path = folder.join(&name);
     if path.symlink_metadata().is_err() {
         return Ok(None);
     }
     let mut marked = HashSet::new();
-    let Some(mut table) = Table::open(folder, LEFT_OUT)? else {
+    let Some(mut table) = Table::open(&folder, &name)? else {
         return Ok(None);
     };
     let column = table.titles()?.needed("image_name")?;
@@ -106,7 +129,8 @@ impl Marks {
         if self.new.is_empty() {
             return Ok(());
         }
-        let path = self.folder.join(LEFT_OUT);
+        let (folder, name) = place(&self.folder);
+        let path = folder.join(&name);
         let failed = |reason| DatasetError::File {
             path: path.clone(),
             reason,
@@ -120,7 +144,7 @@ impl Marks {
             text.push('\n');
         }
         text += &self.rows;
-        replace(&self.folder, &path, &text).map_err(failed)
+        replace(&folder, &name, &text).map_err(failed)
     }
 }
 
@@ -129,12 +153,12 @@ fn can_be_listed(name: &str) -> bool {
     !name.is_empty() && name.trim() == name && !name.contains(char::is_control)
 }
 
-fn replace(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let part = folder.join(format!(".{LEFT_OUT}.part"));
+fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+    let part = folder.join(format!(".{name}.part"));
     let mut file = File::create(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&part, path)?;
+    fs::rename(&part, folder.join(name))?;
     File::open(folder)?.sync_all()
 }
 

@@ -65,6 +65,39 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// A log of messages ends early or is damaged.
+    LogEnd {
+        /// The log.
+        path: PathBuf,
+    },
+    /// Messages of a log cannot be parsed and are passed over.
+    Malformed {
+        /// The log.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Pictures of a log have no command.
+    NoCommand {
+        /// The log.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// How much older than a picture its command may be, seconds.
+        tolerance: f64,
+    },
+    /// Pictures of a log are left out, because nothing drove the car.
+    Idle {
+        /// The log.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Of the steering, only the wheels' angle is known.
+    Angles {
+        /// The log.
+        path: PathBuf,
+    },
     /// A few pictures cannot be used and are passed over.
     BadPictures(BadPictures),
     /// The pictures have several sizes.
@@ -124,6 +157,37 @@ impl fmt::Display for Note {
                 f,
                 "{}: {count} pictures do not lie where the list names them; they were found by \
                  the last parts of their paths",
+                path.display()
+            ),
+            Self::LogEnd { path } => write!(
+                f,
+                "{}: its end is missing or damaged; the rest is read",
+                path.display()
+            ),
+            Self::Malformed { path, count } => write!(
+                f,
+                "{}: {count} messages cannot be parsed and are passed over",
+                path.display()
+            ),
+            Self::NoCommand {
+                path,
+                count,
+                tolerance,
+            } => write!(
+                f,
+                "{}: {count} pictures have no command in the {tolerance} s before them \
+                 (`pilotage data import` --tolerance)",
+                path.display()
+            ),
+            Self::Idle { path, count } => write!(
+                f,
+                "{}: {count} pictures of a car that was not driven are left out",
+                path.display()
+            ),
+            Self::Angles { path } => write!(
+                f,
+                "{}: it has the wheels' angle in radians, not the steering: `pilotage data import` \
+                 --car converts with the car's [mixer]",
                 path.display()
             ),
             Self::BadPictures(bad) => bad.fmt(f),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pilotage_vehicle::Domain;
+
 use crate::error::DatasetError;
 use crate::limits::MOST_RECORDS;
 use crate::notes::Note;
@@ -14,7 +16,8 @@ pub type Extra = (Arc<str>, f64);
 /// A picture, and what the driver did when it was taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Record {
-    /// The picture's path, relative to the recording's folder. Nothing is known of the file yet.
+    /// The picture's path, relative to the recording's folder. Nothing is known of the file yet. In a
+    /// log of messages, the picture's number.
     pub picture: PathBuf,
     /// The pictures of cameras to the left and to the right, relative as `picture`.
     pub sides: Option<Box<[PathBuf; 2]>>,
@@ -30,8 +33,12 @@ pub struct Record {
     pub time: Option<f64>,
     /// Further numbers: those of `pilot/*` columns.
     pub extra: Vec<Extra>,
+    /// Whether the picture is that of a camera at the side ([`Recording::with_sides`]).
+    ///
+    /// [`Recording::with_sides`]: crate::Recording::with_sides
+    pub is_side: bool,
     /// The line of the list that the record was read from, counted from 1; the number of the file
-    /// in a tub of version 1; 0 for a picture without a list.
+    /// in a tub of version 1, and of the picture in a log; 0 for a picture without a list.
     pub line: u64,
 }
 
@@ -40,6 +47,7 @@ pub struct Record {
 pub(crate) struct Found {
     pub records: Vec<Record>,
     pub notes: Vec<Note>,
+    pub domain: Option<Domain>,
 }
 
 impl Found {

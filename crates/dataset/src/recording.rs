@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pilotage_vehicle::Domain;
+
 use crate::error::{DatasetError, PictureProblem};
 use crate::marks;
+use crate::mcap::{self, Log, LogOptions};
 use crate::notes::Note;
 use crate::picture::{self, Picture};
 use crate::record::Record;
-use crate::{data_csv, plain, tub, udacity};
+use crate::{data_csv, domain, plain, tub, udacity};
 
 /// The format of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Format {
     Udacity,
     /// Pictures without a list.
     Pictures,
+    /// A log of messages.
+    Mcap,
 }
 
 impl Format {
@@ -34,51 +39,122 @@ impl Format {
             Self::TubV1 => "Donkeycar tub, version 1",
             Self::Udacity => "Udacity driving_log.csv",
             Self::Pictures => "pictures without a list",
+            Self::Mcap => "MCAP",
         }
     }
 }
 
-/// A recording, read from a folder. Pictures are decoded when they are needed.
+/// A recording, read from a folder or a log. Pictures are decoded when they are needed.
 #[derive(Debug)]
 pub struct Recording {
     folder: PathBuf,
     format: Format,
     records: Vec<Record>,
     notes: Vec<Note>,
+    domain: Option<Domain>,
+    /// The pictures, if they are no files.
+    log: Option<Log>,
 }
 
 impl Recording {
-    /// Reads the records of a folder in a format that is detected by the folder's content.
-    /// Records that `pilotage data clean` marked, or that are deleted in a tub, are left out.
+    /// Reads the records of a folder, or of a log of messages, in a format that is detected by the
+    /// content. Records that `pilotage data clean` marked, or that are deleted in a tub, are left
+    /// out.
     ///
     /// # Errors
-    /// When the folder has no recording, or a list cannot be read; the message names file, line
-    /// and column.
-    pub fn open(folder: &Path) -> Result<Self, DatasetError> {
-        let format = detect(folder)?;
+    /// When there is no recording, or a list cannot be read; the message names file, line and column.
+    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+        Self::open_with(path, &LogOptions::default())
+    }
+
+    /// As [`open`](Self::open); a log of messages is read as `options` say.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: &Path, options: &LogOptions) -> Result<Self, DatasetError> {
+        let format = detect(path)?;
+        let mut log = None;
         let mut found = match format {
-            Format::DataCsv => data_csv::read(folder)?,
-            Format::TubV2 => tub::read_v2(folder)?,
-            Format::TubV1 => tub::read_v1(folder)?,
-            Format::Udacity => udacity::read(folder)?,
-            Format::Pictures => plain::read(folder)?,
+            Format::DataCsv => data_csv::read(path)?,
+            Format::TubV2 => tub::read_v2(path)?,
+            Format::TubV1 => tub::read_v1(path)?,
+            Format::Udacity => udacity::read(path)?,
+            Format::Pictures => plain::read(path)?,
+            Format::Mcap => {
+                let (found, pictures) = mcap::read(path, options)?;
+                log = Some(pictures);
+                found
+            }
         };
-        marks::apply(folder, &mut found)?;
+        if log.is_none() && found.domain.is_none() {
+            found.domain = domain::read_domain(path)?;
+        }
+        marks::apply(path, &mut found)?;
         if found.records.is_empty() {
-            return Err(DatasetError::Empty {
-                folder: folder.to_owned(),
-                hint: "record some hundred frames of driving, as the car sees them".to_owned(),
+            let hint = "record some hundred frames of driving, as the car sees them".to_owned();
+            return Err(match log {
+                Some(_) => DatasetError::NoRecords {
+                    path: path.to_owned(),
+                },
+                None => DatasetError::Empty {
+                    folder: path.to_owned(),
+                    hint,
+                },
             });
         }
         Ok(Self {
-            folder: folder.to_owned(),
+            folder: path.to_owned(),
             format,
             records: found.records,
             notes: found.notes,
+            domain: found.domain,
+            log,
         })
     }
 
-    /// The folder.
+    /// With the pictures of the cameras at the sides as records of their own, behind that of the
+    /// centre: a car that saw what the left camera saw would be too far left, and is to steer
+    /// `correction` further to the right, and likewise on the right. `correction` is a part of full
+    /// steering, above 0 (Bojarski et al., "End to End Learning for Self-Driving Cars", 2016).
+    /// Returns the number of records that were added.
+    pub fn with_sides(&mut self, correction: f64) -> usize {
+        let mut all = Vec::with_capacity(self.records.len());
+        let mut added = 0;
+        for record in self.records.drain(..) {
+            let sides = record.sides.clone().zip(record.steering);
+            all.push(record);
+            let Some((pictures, steering)) = sides else {
+                continue;
+            };
+            let centre = all.len() - 1;
+            for (picture, change) in pictures.into_iter().zip([-correction, correction]) {
+                let side = Record {
+                    picture,
+                    sides: None,
+                    steering: Some((steering + change).clamp(-1.0, 1.0)),
+                    // Of the centre's path.
+                    yaw_rate: None,
+                    is_side: true,
+                    ..all[centre].clone()
+                };
+                all.push(side);
+                added += 1;
+            }
+        }
+        self.records = all;
+        added
+    }
+
+    /// Negates the steering and the yaw rate of all records: for a recording whose sign is not that
+    /// of its format.
+    pub fn reverse_steering(&mut self) {
+        for record in &mut self.records {
+            record.steering = record.steering.map(|value| 0.0 - value);
+            record.yaw_rate = record.yaw_rate.map(|value| 0.0 - value);
+        }
+    }
+
+    /// The folder, or the log's file.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -86,6 +162,11 @@ impl Recording {
     /// The format.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Whether a simulated or a physical car was recorded, where the recording says so.
+    pub fn domain(&self) -> Option<Domain> {
+        self.domain
     }
 
     /// The records, in the order of the drive. There is at least one.
@@ -103,7 +184,10 @@ impl Recording {
     /// # Errors
     /// When the file is missing, empty, not a regular file, too large, or a link out of the folder.
     pub fn picture_file(&self, record: &Record) -> Result<Vec<u8>, PictureProblem> {
-        picture::read(&self.folder, &record.picture)
+        match &self.log {
+            Some(log) => log.picture(record),
+            None => picture::read(&self.folder, &record.picture),
+        }
     }
 
     /// Decodes a record's picture.
@@ -127,7 +211,10 @@ fn detect(folder: &Path) -> Result<Format, DatasetError> {
         path: folder.to_owned(),
         reason,
     };
-    // The system's error for a folder that does not exist or is a file.
+    if fs::metadata(folder).map_err(failed)?.is_file() {
+        return Ok(Format::Mcap);
+    }
+    // The system's error for what is no folder.
     let mut entries = fs::read_dir(folder).map_err(failed)?;
     let mut lists = LISTS
         .iter()

@@ -11,8 +11,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pilotage_vehicle::Domain;
 use serde_json::{Map, Value};
 
+use crate::domain::of_object;
 use crate::error::{DatasetError, RowProblem};
 use crate::file;
 use crate::limits::{BAD_SHARE_PERCENT, MOST_RECORDS};
@@ -48,6 +50,7 @@ pub(crate) fn read_v2(folder: &Path) -> Result<Found, DatasetError> {
     let path = folder.join(MANIFEST);
     let mut found = Found::default();
     let manifest = Manifest::read(folder, &path)?;
+    found.domain = manifest.domain;
     let mut reader = Reader::new(manifest.image, PathBuf::from("images"));
     let catalogs = match manifest.catalogs {
         Some(catalogs) => catalogs,
@@ -294,6 +297,8 @@ struct Manifest {
     /// The catalogs' names in order; `None` where the last line is missing.
     catalogs: Option<Vec<String>>,
     deleted: HashSet<u64>,
+    /// By the user's metadata, which `TubWriter` writes.
+    domain: Option<Domain>,
 }
 
 impl Manifest {
@@ -339,7 +344,10 @@ impl Manifest {
             None => (None, HashSet::new()),
             Some(last) => catalogs(last).map_err(|problem| wrong(5, problem.to_owned()))?,
         };
+        // Another program may keep something else under this key.
+        let domain = values.get(2).and_then(|it| of_object(it).ok().flatten());
         Ok(Self {
+            domain,
             image: image.to_owned(),
             catalogs,
             deleted,

@@ -1,6 +1,7 @@
 //! Writers of recordings.
 
 mod data_csv;
+mod mcap;
 mod tub;
 
 use std::fs::{self, File};
@@ -9,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 use image::ImageFormat;
 
+use crate::error::DatasetError;
+
 pub use data_csv::FolderWriter;
+pub use mcap::McapWriter;
 pub use tub::TubWriter;
 
 /// Why a recording cannot be written.
@@ -23,6 +27,9 @@ pub enum WriteError {
         /// The system's error.
         reason: io::Error,
     },
+    /// The recording's domain cannot be written.
+    #[error(transparent)]
+    Domain(#[from] DatasetError),
     /// The folder has files.
     #[error("{}: is not empty; name a new folder", .0.display())]
     NotEmpty(PathBuf),

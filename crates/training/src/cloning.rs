@@ -8,7 +8,8 @@
 //! recordings do not fit the simulator.
 //!
 //! Training starts from random weights of a named network. [`fit::Task::fit`] starts from any
-//! [`state::State`] of the network's form; reading one from a user's ONNX model is not there yet.
+//! [`state::State`] of the network's form; a recipe with a user's ONNX model is refused
+//! ([`CloningError::FineTuning`]).
 
 pub mod augment;
 pub mod balance;
@@ -30,6 +31,7 @@ use std::time::Instant;
 
 use pilotage_console::say_always;
 use pilotage_dataset::{DatasetError, Recording};
+use pilotage_vehicle::Domain;
 
 pub use target::{Target, TargetError};
 
@@ -72,6 +74,38 @@ pub struct Trained {
 /// Why training failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloningError {
+    /// A user's model is to be trained.
+    #[error(
+        "{}: fine-tuning is not supported yet: name a network to train from the start, --network \
+         pilotnet, and leave `model` out", .0.display()
+    )]
+    FineTuning(PathBuf),
+    /// The recordings do not say what was recorded.
+    #[error(
+        "{}: does not say whether a simulated or a physical car was recorded; add --domain physical, \
+         or --domain simulated for recordings of a simulator", .0.display()
+    )]
+    UnknownDomain(PathBuf),
+    /// The recordings are of both kinds of car.
+    #[error(
+        "{} is of a simulated car and {} of a physical one; say with --domain which of them the \
+         network is to drive", simulated.display(), physical.display()
+    )]
+    MixedDomains {
+        /// A recording of a simulated car.
+        simulated: PathBuf,
+        /// One of a physical car.
+        physical: PathBuf,
+    },
+    /// The domain that was named is not that of any recording.
+    #[error(
+        "{}: is of a simulated car, which no network for a physical one is trained by alone; leave \
+         `domain` out, or add recordings of the physical car", .0.display()
+    )]
+    OtherDomain(PathBuf),
+    /// There are no cameras at the sides.
+    #[error("no recording has pictures of cameras at the sides; leave --side-cameras out")]
+    NoSides,
     /// A file to write is not acceptable.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -127,9 +161,29 @@ pub fn train(
     plan: &Plan,
     mut observe: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Trained, CloningError> {
+    if let Some(model) = &plan.recipe.model {
+        return Err(CloningError::FineTuning(model.clone()));
+    }
     let checkpoint = plan.target.checkpoint();
     let folders = distinct(plan.data.iter().chain(&plan.validation))?;
-    let recordings = open(plan.data.iter().chain(&plan.validation))?;
+    let mut recordings = open(plan.data.iter().chain(&plan.validation))?;
+    for note in recordings.iter().flat_map(Recording::notes) {
+        say_always(format_args!("warning: {note}"));
+    }
+    let plan = &Plan {
+        recipe: TrainingRecipe {
+            domain: Some(domain(&plan.recipe, &recordings)?),
+            ..plan.recipe.clone()
+        },
+        ..plan.clone()
+    };
+    if let Some(correction) = plan.recipe.augment.side_cameras {
+        let learned = recordings.iter_mut().take(plan.data.len());
+        let added: usize = learned.map(|it| it.with_sides(correction)).sum();
+        if added == 0 {
+            return Err(CloningError::NoSides);
+        }
+    }
     let records = recordings.iter().flat_map(Recording::records);
     let outputs = plan.recipe.outputs(records)?;
     let shape = plan.recipe.architecture(outputs.len())?;
@@ -162,6 +216,28 @@ pub fn train(
     // The files are written; without them the checkpoint is still needed.
     let _ = fs::remove_file(&checkpoint);
     Ok(trained)
+}
+
+/// The cars that the network may drive: those of the recordings, where they say so.
+fn domain(recipe: &TrainingRecipe, recordings: &[Recording]) -> Result<Domain, CloningError> {
+    let of = |domain: Option<Domain>| {
+        let mut found = recordings.iter().filter(|it| it.domain() == domain);
+        found.next().map(|it| it.folder().to_owned())
+    };
+    let (simulated, physical) = (of(Some(Domain::Simulated)), of(Some(Domain::Physical)));
+    match (recipe.domain, simulated, physical, of(None)) {
+        (Some(Domain::Physical), Some(simulated), None, None) => {
+            Err(CloningError::OtherDomain(simulated))
+        }
+        (Some(domain), ..) => Ok(domain),
+        (None, Some(simulated), Some(physical), _) => Err(CloningError::MixedDomains {
+            simulated,
+            physical,
+        }),
+        (None, _, _, Some(unknown)) => Err(CloningError::UnknownDomain(unknown)),
+        (None, Some(_), None, None) => Ok(Domain::Simulated),
+        (None, None, _, None) => Ok(Domain::Physical),
+    }
 }
 
 /// The folders, absolute and without links, each once.
@@ -220,9 +296,21 @@ fn divide(plan: &Plan, frames: &Frames, counts: &[usize], turning: usize) -> Res
     let settings = &plan.recipe.training;
     if plan.validation.is_empty() {
         let (share, block) = (settings.held_back, settings.block_s);
-        let steering = (0..frames.len()).map(|index| frames.label(index)[turning]);
+        // Pictures of the sides are learned with that of the centre, and never held back.
+        let centre = (0..frames.len()).filter(|&index| !frames.is_side(index));
+        let centre: Vec<usize> = centre.collect();
+        let places: Vec<_> = centre.iter().map(|&index| frames.places[index]).collect();
+        let steering = centre.iter().map(|&index| frames.label(index)[turning]);
         let steering: Vec<f32> = steering.collect();
-        return split::split(&frames.places, &steering, share, block, settings.seed);
+        let split = split::split(&places, &steering, share, block, settings.seed)?;
+        let learned = split.learned.iter().map(|&place| centre[place]);
+        return Ok(Split {
+            learned: learned
+                .flat_map(|index| index..frames.next(index))
+                .collect(),
+            held_back: split.held_back.iter().map(|&place| centre[place]).collect(),
+            method: split.method,
+        });
     }
     let learned: usize = counts[..plan.data.len()].iter().sum();
     match learned < split::FEWEST || learned == frames.len() {
@@ -343,10 +431,11 @@ fn finish(
 fn parts(task: &Task<'_>, pairs: &[(f32, f32)]) -> Vec<Vec<(f32, f32)>> {
     let mut parts: Vec<Vec<(f32, f32)>> = Vec::new();
     let mut last = None;
+
     for (&index, &(answer, label)) in task.split.held_back.iter().zip(pairs) {
         let place = (index, task.frames.places[index].drive);
         match (&last, parts.last_mut()) {
-            (Some((before, drive)), Some(part)) if (before + 1, *drive) == place => {
+            (Some((before, drive)), Some(part)) if (task.frames.next(*before), *drive) == place => {
                 part.push((label, answer));
             }
             _ => parts.push(vec![(label, answer)]),
@@ -360,7 +449,9 @@ fn parts(task: &Task<'_>, pairs: &[(f32, f32)]) -> Vec<Vec<(f32, f32)>> {
 fn period(task: &Task<'_>) -> f64 {
     let pairs = task.frames.places.windows(2);
     let within = pairs.filter(|pair| pair[0].drive == pair[1].drive);
-    let mut steps: Vec<f64> = within.map(|pair| pair[1].time - pair[0].time).collect();
+    let steps = within.map(|pair| pair[1].time - pair[0].time);
+    // Pictures of several cameras have one time.
+    let mut steps: Vec<f64> = steps.filter(|&step| step > 0.0).collect();
     steps.sort_by(f64::total_cmp);
     let median = steps.get(steps.len() / 2).copied();
     median.filter(|&step| step > 0.0).unwrap_or(frames::PERIOD)

@@ -56,6 +56,34 @@ pub fn graph(
     weights: &[f32],
     layout: Layout,
 ) -> Result<Graph, ExportError> {
+    graph_with(shape, statistics, weights, layout, None)
+}
+
+/// A throttle that is computed from the steering.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThrottleBySteering {
+    /// The steering is `scale * x + offset` of the network's number x.
+    pub scale: f32,
+    /// See `scale`.
+    pub offset: f32,
+    /// The throttle straight ahead.
+    pub straight: f32,
+    /// The throttle at full steering, -1 or 1, and beyond.
+    pub full: f32,
+}
+
+/// As [`graph`]. With a `throttle`, the network has one number, and the graph answers with the
+/// steering, -1 to 1, and the throttle.
+///
+/// # Errors
+/// As [`graph`].
+pub fn graph_with(
+    shape: &Architecture,
+    statistics: &Statistics,
+    weights: &[f32],
+    layout: Layout,
+    throttle: Option<ThrottleBySteering>,
+) -> Result<Graph, ExportError> {
     let mut graph = GraphBuilder::new(shape.name);
     let [height, width, channels] = shape.input;
     let axes = match layout {
@@ -80,6 +108,9 @@ pub fn graph(
             value = graph.node(name, Op::Relu, &[value])?;
         }
     }
+    if let Some(throttle) = throttle {
+        value = add_throttle(&mut graph, value, throttle)?;
+    }
     graph.output("controls", value)?;
     Ok(graph.finish()?)
 }
@@ -103,6 +134,55 @@ fn normalisation(
     }
     let op = Op::BatchNormalization { epsilon: EPSILON };
     Ok(graph.node("norm", op, &norm)?)
+}
+
+/// Steering and throttle of the network's number, by a hidden layer of four: the parts of the steering
+/// above 0, below 0, above 1 and below -1.
+fn add_throttle(
+    graph: &mut GraphBuilder,
+    value: ValueId,
+    throttle: ThrottleBySteering,
+) -> Result<ValueId, ExportError> {
+    let ThrottleBySteering {
+        scale,
+        offset,
+        straight,
+        full,
+    } = throttle;
+    let signs = [1.0, -1.0, 1.0, -1.0];
+    let bias = [0.0, 0.0, -1.0, -1.0];
+    let bias: Vec<f32> = signs
+        .iter()
+        .zip(bias)
+        .map(|(s, b)| s * offset + b)
+        .collect();
+    let parts = Tensor::new([4, 1], signs.map(|sign| sign * scale).to_vec())?;
+    let change = full - straight;
+    // |steering|, of which the parts beyond full steering are taken back.
+    let rows = [1.0, -1.0, 0.0, 0.0, change, change, -change, -change];
+    let rows = Tensor::new([2, 4], rows.to_vec())?;
+    let bias = Tensor::new([4], bias)?;
+    let value = add_gemm(graph, "steering.parts", value, [parts, bias])?;
+    let value = graph.node("steering.parts.relu", Op::Relu, &[value])?;
+    let bias = Tensor::new([2], vec![0.0, straight])?;
+    add_gemm(graph, "throttle", value, [rows, bias])
+}
+
+fn add_gemm(
+    graph: &mut GraphBuilder,
+    name: &str,
+    value: ValueId,
+    [matrix, bias]: [Tensor; 2],
+) -> Result<ValueId, ExportError> {
+    let matrix = graph.constant(format!("{name}.weight"), matrix)?;
+    let bias = graph.constant(format!("{name}.bias"), bias)?;
+    let op = Op::Gemm(Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        transpose_a: false,
+        transpose_b: true,
+    });
+    Ok(graph.node(name, op, &[value, matrix, bias])?)
 }
 
 fn add_layer(

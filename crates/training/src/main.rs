@@ -49,7 +49,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Train {
-    /// A recording to learn from: a tub, a folder with data.csv, a Udacity log. May be repeated.
+    /// A recording to learn from: a tub, a folder with data.csv, a Udacity log, an MCAP file. May be
+    /// repeated.
     #[arg(long, value_name = "FOLDER", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// A recording to measure the error on; otherwise a part of the data is held back.
@@ -61,7 +62,14 @@ struct Train {
     /// The network, instead of the recipe's.
     #[arg(long, value_enum)]
     network: Option<NetworkKind>,
-    /// The cars that were recorded, instead of the recipe's domain: simulated or physical.
+    /// An ONNX model to go on training; not supported yet.
+    #[arg(long, value_name = "NAME.onnx", conflicts_with = "network")]
+    model: Option<PathBuf>,
+    /// Learn from Udacity's cameras at the sides too, with steering that is this much further to the
+    /// middle, such as 0.2.
+    #[arg(long, value_name = "STEERING")]
+    side_cameras: Option<f64>,
+    /// The cars that were recorded, where the recordings do not say so: simulated or physical.
     #[arg(long, value_parser = domain)]
     domain: Option<Domain>,
     /// The most passes over the frames, instead of the recipe's.
@@ -228,7 +236,15 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
         recipe.network = network;
     }
     if let Some(domain) = arguments.domain {
-        recipe.domain = domain;
+        recipe.domain = Some(domain);
+    }
+    recipe.model = arguments.model.clone().or(recipe.model);
+    if let Some(correction) = arguments.side_cameras {
+        anyhow::ensure!(
+            correction > 0.0 && correction <= 1.0,
+            "--side-cameras must be above 0 and at most 1"
+        );
+        recipe.augment.side_cameras = Some(correction);
     }
     if let Some(epochs) = arguments.epochs {
         anyhow::ensure!(

@@ -95,6 +95,11 @@ fn a_killed_run_is_resumed_with_the_same_result() {
     }
     fs::write(folder.join("tub/data.csv"), csv).unwrap();
     fs::write(
+        folder.join("tub/recording.json"),
+        "{\"domain\": \"physical\"}",
+    )
+    .unwrap();
+    fs::write(
         folder.join("training.toml"),
         "network = \"small\"\n[input]\nwidth = 32\nheight = 24\n[training]\nbatch = 4\n",
     )

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pilotage_console::print;
-use pilotage_dataset::{LEFT_OUT, Marks, Record, Recording};
+use pilotage_dataset::{Marks, Record, Recording, marks_file};
 
 use super::survey::Survey;
 use super::warn;
@@ -13,7 +13,7 @@ use super::warn;
 /// Options of `pilotage data clean`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The recording: a folder in any format of docs/recordings.md
+    /// The recording: a folder in any format of docs/recordings.md, or an MCAP file
     folder: PathBuf,
     /// Mark blurred pictures too
     #[arg(long)]
@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     marks.write()?;
     print(format_args!(
         "{marked} of {of} records are left out from now on; {} lists them",
-        options.folder.join(LEFT_OUT).display()
+        marks_file(&options.folder).display()
     ));
     Ok(ExitCode::SUCCESS)
 }

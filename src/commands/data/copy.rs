@@ -1,43 +1,90 @@
-//! Copies records to a new recording, as a data.csv folder or a Donkeycar tub.
+//! Copies records to a new recording: a data.csv folder, a Donkeycar tub or an MCAP file.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pilotage_dataset::{
-    DatasetError, FolderWriter, Picture, PictureFile, PictureProblem, Record, Recording, TubWriter,
-    WriteError,
+    DatasetError, FolderWriter, McapWriter, Picture, PictureFile, PictureProblem, Record,
+    Recording, TubWriter, WriteError,
 };
+use pilotage_vehicle::Domain;
 
 use super::warn;
 
 /// The JPEG quality of pictures that have to be encoded again.
 const QUALITY: u8 = 95;
 
-/// A new recording. Its folder gets its name when the recording is complete; until then, and after
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands) enum Form {
+    /// A data.csv folder.
+    Folder,
+    /// A Donkeycar tub.
+    Tub,
+    /// An MCAP file.
+    Mcap,
+}
+
+impl Form {
+    /// The form of a recording called `to`, which is a tub if it `is_tub`.
+    pub fn of(to: &Path, is_tub: bool) -> anyhow::Result<Self> {
+        let is_mcap = to.extension().is_some_and(|it| it == "mcap");
+        ensure!(
+            !(is_mcap && is_tub),
+            "{}: a tub is a folder; leave --tub or .mcap out",
+            to.display()
+        );
+        Ok(match (is_mcap, is_tub) {
+            (true, _) => Self::Mcap,
+            (false, true) => Self::Tub,
+            (false, false) => Self::Folder,
+        })
+    }
+
+    /// Its name for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "data.csv",
+            Self::Tub => "Donkeycar tub",
+            Self::Mcap => "MCAP",
+        }
+    }
+}
+
+/// A new recording. Its folder or file gets its name when the recording is complete; until then, and after
 /// an error, it does not exist.
-pub(super) struct Copy {
+pub(in crate::commands) struct Copy {
     to: PathBuf,
     part: PathBuf,
     writer: Option<Writer>,
 }
 
-/// Either writer.
+/// One of the writers.
 enum Writer {
     Folder(FolderWriter),
     Tub(TubWriter),
+    Mcap(McapWriter),
 }
 
 impl Copy {
-    /// Creates a hidden folder beside `to`, which must be new or empty.
-    pub fn create(to: &Path, recording: &Recording, is_tub: bool) -> anyhow::Result<Self> {
+    /// Creates a hidden folder or file beside `to`, which must be new or an empty folder.
+    pub fn create(
+        to: &Path,
+        recording: &Recording,
+        form: Form,
+        domain: Option<Domain>,
+    ) -> anyhow::Result<Self> {
+        if form == Form::Mcap && to.symlink_metadata().is_ok() {
+            bail!("{}: exists; name a new file", to.display());
+        }
         if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
             bail!("{}: is not empty; name a new folder", to.display());
         }
@@ -46,10 +93,10 @@ impl Copy {
         let extra: Vec<String> = extra.into_iter().collect();
         let mut copy = Self {
             to: to.to_owned(),
-            part: part(to)?,
+            part: part(to, form)?,
             writer: None,
         };
-        copy.writer = Some(Writer::create(&copy.part, &extra, is_tub)?);
+        copy.writer = Some(Writer::create(&copy.part, &extra, form, domain)?);
         Ok(copy)
     }
 
@@ -76,7 +123,10 @@ impl Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         // After `finish` there is no such folder.
-        let _ = fs::remove_dir_all(&self.part);
+        let _ = match self.part.is_dir() {
+            true => fs::remove_dir_all(&self.part),
+            false => fs::remove_file(&self.part),
+        };
     }
 }
 
@@ -86,12 +136,13 @@ impl Drop for Copy {
 ///
 /// # Errors
 /// When too many pictures are bad, or a file cannot be written.
-pub(super) fn copy(
+pub(in crate::commands) fn copy(
     recording: &Recording,
     copies: &mut [Copy],
     place: impl Fn(usize) -> usize,
-    is_tub: bool,
+    form: Form,
 ) -> anyhow::Result<()> {
+    let is_tub = form == Form::Tub;
     let records = recording.records();
     let all: Vec<usize> = (0..records.len()).collect();
     let file = |record: &Record, picture: Picture| file(recording, record, &picture, is_tub);
@@ -131,15 +182,25 @@ fn file(
 }
 
 impl Writer {
-    fn create(folder: &Path, extra: &[String], is_tub: bool) -> Result<Self, WriteError> {
-        if !is_tub {
-            return Ok(Self::Folder(FolderWriter::create(folder, extra)?));
+    fn create(
+        path: &Path,
+        extra: &[String],
+        form: Form,
+        domain: Option<Domain>,
+    ) -> Result<Self, WriteError> {
+        match form {
+            Form::Folder => {
+                let writer = FolderWriter::create(path, extra, domain)?;
+                return Ok(Self::Folder(writer));
+            }
+            Form::Mcap => return Ok(Self::Mcap(McapWriter::create(path, domain)?)),
+            Form::Tub => {}
         }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let session = format!("{}_0", date(now.as_secs() / 86_400));
-        let writer = TubWriter::create(folder, extra, now.as_secs_f64(), &session)?;
+        let writer = TubWriter::create(path, extra, now.as_secs_f64(), &session, domain)?;
         Ok(Self::Tub(writer))
     }
 
@@ -151,6 +212,7 @@ impl Writer {
         match self {
             Self::Folder(writer) => writer.write(record, file),
             Self::Tub(writer) => writer.write(record, file),
+            Self::Mcap(writer) => writer.write(record, file),
         }
     }
 
@@ -158,12 +220,13 @@ impl Writer {
         match self {
             Self::Folder(writer) => writer.finish(),
             Self::Tub(writer) => writer.finish(),
+            Self::Mcap(writer) => writer.finish(),
         }
     }
 }
 
-/// A folder beside `to`, new and empty.
-fn part(to: &Path) -> anyhow::Result<PathBuf> {
+/// A folder beside `to`, new and empty, or the name of a new file.
+fn part(to: &Path, form: Form) -> anyhow::Result<PathBuf> {
     let Some(name) = to.file_name() else {
         bail!("{}: has no name; name a new folder", to.display());
     };
@@ -175,7 +238,12 @@ fn part(to: &Path) -> anyhow::Result<PathBuf> {
         fs::create_dir_all(parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
     }
-    match fs::create_dir(&part) {
+    let made = match form {
+        // The writer creates it.
+        Form::Mcap => File::create_new(&part).and_then(|_| fs::remove_file(&part)),
+        Form::Folder | Form::Tub => fs::create_dir(&part),
+    };
+    match made {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(
             "{}: is left by a command that was ended, or another one writes to it; remove it",
             part.display()

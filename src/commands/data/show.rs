@@ -7,17 +7,18 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::print;
 use pilotage_dataset::{Record, Recording};
+use pilotage_vehicle::Domain;
 use serde::Serialize;
 
 use super::signs::Signs;
 use super::survey::Survey;
-use super::{sheet, warn};
+use super::{LogArguments, sheet, warn};
 use crate::plot;
 
 /// Options of `pilotage data show`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The recording: a folder in any format of docs/recordings.md
+    /// The recording: a folder in any format of docs/recordings.md, or an MCAP file
     folder: PathBuf,
     /// Write a contact sheet: up to 60 pictures, chosen evenly, each with its steering
     #[arg(long, value_name = "FILE.png")]
@@ -25,6 +26,8 @@ pub struct Options {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 /// Bars of a histogram.
@@ -39,6 +42,8 @@ const STRAIGHT: f64 = 0.05;
 struct Content {
     folder: PathBuf,
     format: &'static str,
+    /// Whether a simulated or a physical car was recorded, if it is known.
+    domain: Option<Domain>,
     records: usize,
     sizes: Vec<Size>,
     bad_pictures: Vec<String>,
@@ -100,7 +105,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(file) = &options.picture {
         plot::is_contact_sheet(file)?;
     }
-    let recording = Recording::open(&options.folder)?;
+    let recording = Recording::open_with(&options.folder, &options.log.options()?)?;
     warn(recording.notes());
     let content = Content::of(&recording)?;
     if let Some(file) = &options.picture {
@@ -137,6 +142,7 @@ impl Content {
         Ok(Self {
             folder: recording.folder().to_owned(),
             format: recording.format().name(),
+            domain: recording.domain(),
             records: records.len(),
             sizes: sizes.collect(),
             bad_pictures: bad.map(ToString::to_string).collect(),
@@ -161,6 +167,12 @@ impl Content {
             let _ = write!(text, "\n  {name:<20} {value}");
         };
         row("records", self.records.to_string());
+        let car = match self.domain {
+            Some(Domain::Simulated) => "simulated",
+            Some(Domain::Physical) => "physical",
+            None => "not recorded whether simulated or physical",
+        };
+        row("car", car.to_owned());
         for size in &self.sizes {
             let Size {
                 width,

@@ -9,13 +9,13 @@ use anyhow::{Context, bail, ensure};
 use pilotage_console::print;
 use pilotage_dataset::{Record, Recording};
 
-use super::copy::{Copy, copy};
+use super::copy::{Copy, Form, copy};
 use super::warn;
 
 /// Options of `pilotage data split`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The recording: a folder in any format of docs/recordings.md; it is not changed
+    /// The recording: a folder in any format of docs/recordings.md, or an MCAP file; it is not changed
     from: PathBuf,
     /// The new folder to train on
     train: PathBuf,
@@ -69,10 +69,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .with_context(|| options.from.display().to_string())?;
     let held_back = division.held_back();
     let folders = [&options.train, &options.validation];
-    let [train, validation] = folders.map(|to| Copy::create(to, &recording, options.tub));
+    let form = match options.tub {
+        true => Form::Tub,
+        false => Form::Folder,
+    };
+    let domain = recording.domain();
+    let [train, validation] = folders.map(|to| Copy::create(to, &recording, form, domain));
     let mut copies = [train?, validation?];
     let place = |index: usize| usize::from(held_back[index]);
-    copy(&recording, &mut copies, place, options.tub)?;
+    copy(&recording, &mut copies, place, form)?;
     let [train, validation] = copies;
     let train = train.finish()?;
     let validation = match validation.finish() {

@@ -5,13 +5,17 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use pilotage_vehicle::Domain;
+
 use super::{PictureFile, WriteError, create, file_error, sync_folder};
 use crate::data_csv::LIST;
+use crate::domain::write_domain;
 use crate::marks::quoted;
 use crate::record::Record;
 
 /// Writes a folder with `data.csv`: `image_name,v,w,timestamp,steering,throttle` and the names of
-/// further numbers. A value that a record does not have is an empty field.
+/// further numbers, and `recording.json` if the domain is known. A value that a record does not have
+/// is an empty field.
 #[derive(Debug)]
 pub struct FolderWriter {
     folder: PathBuf,
@@ -22,12 +26,19 @@ pub struct FolderWriter {
 
 impl FolderWriter {
     /// Creates the folder, or uses an empty one. `extra` are the names of the numbers in
-    /// [`Record::extra`] that are written, each in a column.
+    /// [`Record::extra`] that are written, each in a column; `recorded` is the domain, if it is known.
     ///
     /// # Errors
     /// When the folder is not empty or cannot be written.
-    pub fn create(folder: &Path, extra: &[String]) -> Result<Self, WriteError> {
+    pub fn create(
+        folder: &Path,
+        extra: &[String],
+        recorded: Option<Domain>,
+    ) -> Result<Self, WriteError> {
         create(folder)?;
+        if let Some(recorded) = recorded {
+            write_domain(folder, recorded)?;
+        }
         let path = folder.join(LIST);
         let list = File::create_new(&path).map_err(file_error(&path))?;
         let mut list = BufWriter::new(list);

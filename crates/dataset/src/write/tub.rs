@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use pilotage_vehicle::Domain;
 use serde_json::{Map, Value, json};
 
 use super::{PictureFile, WriteError, create, file_error, sync_folder, write_synced};
+use crate::domain;
 use crate::record::Record;
 use crate::tub::{ANGLE, IMAGE, THROTTLE};
 
@@ -20,6 +22,7 @@ pub struct TubWriter {
     extra: Vec<String>,
     created: f64,
     session: String,
+    recorded: Option<Domain>,
     catalog: Option<Catalog>,
     catalogs: Vec<String>,
     next: u64,
@@ -36,7 +39,8 @@ struct Catalog {
 impl TubWriter {
     /// Creates the folder, or uses an empty one. `extra` are the names of the numbers in
     /// [`Record::extra`] that are written. `created` is the tub's time of creation in seconds from
-    /// 1970; `session` the identifier of its only session, as `26-01-31_0`.
+    /// 1970; `session` the identifier of its only session, as `26-01-31_0`; `recorded` the domain, if
+    /// it is known, which the tub's metadata keeps.
     ///
     /// # Errors
     /// When the folder is not empty or cannot be written.
@@ -45,6 +49,7 @@ impl TubWriter {
         extra: &[String],
         created: f64,
         session: &str,
+        recorded: Option<Domain>,
     ) -> Result<Self, WriteError> {
         create(folder)?;
         let images = folder.join("images");
@@ -54,6 +59,7 @@ impl TubWriter {
             extra: extra.to_owned(),
             created,
             session: session.to_owned(),
+            recorded,
             catalog: None,
             catalogs: Vec::new(),
             next: 0,
@@ -159,10 +165,14 @@ impl TubWriter {
             "last_full_id": self.session,
             "last_id": 0,
         });
+        let metadata = match self.recorded {
+            Some(recorded) => json!({domain::KEY: domain::name(recorded)}),
+            None => json!({}),
+        };
         let lines = [
             json!(inputs),
             json!(types),
-            json!({}),
+            metadata,
             json!({"created_at": self.created, "sessions": sessions}),
             json!({
                 "paths": self.catalogs,

@@ -8,6 +8,7 @@
 
 mod damage;
 mod formats;
+mod logs;
 mod properties;
 mod support;
 mod writers;

@@ -60,7 +60,7 @@ proptest! {
     fn what_is_written_to_a_folder_is_read(records in records()) {
         let folder = Folder::new();
         let path = folder.path().join("recording");
-        let mut writer = FolderWriter::create(&path, &["pilot/angle".to_owned()]).unwrap();
+        let mut writer = FolderWriter::create(&path, &["pilot/angle".to_owned()], None).unwrap();
         for (index, record) in records.iter().enumerate() {
             let bytes = if index % 2 == 0 { jpeg(index) } else { png(&picture(index, 8, 4)) };
             writer.write(record, PictureFile::new(&bytes).unwrap()).unwrap();
@@ -85,7 +85,7 @@ proptest! {
         let folder = Folder::new();
         let path = folder.path().join("tub");
         let extra = ["pilot/angle".to_owned()];
-        let mut writer = TubWriter::create(&path, &extra, 7.0, "26-01-01_0").unwrap();
+        let mut writer = TubWriter::create(&path, &extra, 7.0, "26-01-01_0", None).unwrap();
         let bytes = jpeg(0);
         let drawn = records.iter().map(|record| Record {
             steering: Some(record.steering.unwrap_or(0.0)),

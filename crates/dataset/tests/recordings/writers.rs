@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use pilotage_dataset::{FolderWriter, Format, PictureFile, Record, Recording, TubWriter};
+use pilotage_dataset::{
+    FolderWriter, Format, McapWriter, PictureFile, Record, Recording, TubWriter, read_domain,
+    write_domain,
+};
+use pilotage_vehicle::Domain;
 
 use crate::support::*;
 
@@ -22,7 +26,14 @@ fn a_tub_has_the_files_that_donkeycar_writes() {
     let folder = Folder::new();
     let path = folder.path().join("tub");
     let extra = ["pilot/angle".to_owned()];
-    let mut writer = TubWriter::create(&path, &extra, 1_767_225_600.5, "26-01-01_0").unwrap();
+    let mut writer = TubWriter::create(
+        &path,
+        &extra,
+        1_767_225_600.5,
+        "26-01-01_0",
+        Some(Domain::Physical),
+    )
+    .unwrap();
     let bytes = jpeg(0);
     for index in 0..1003 {
         writer
@@ -64,6 +75,7 @@ fn a_tub_has_the_files_that_donkeycar_writes() {
     );
     let recording = Recording::open(&path).unwrap();
     assert_eq!(recording.format(), Format::TubV2);
+    assert_eq!(recording.domain(), Some(Domain::Physical));
     for (index, found) in recording.records().iter().enumerate() {
         let expected = record(index);
         let error = found.steering.unwrap() - expected.steering.unwrap();
@@ -80,11 +92,11 @@ fn a_writer_uses_only_an_empty_folder_and_names_what_is_missing() {
     let folder = Folder::new();
     folder.frames(1);
     let message = "FOLDER: is not empty; name a new folder";
-    let refused = FolderWriter::create(folder.path(), &[]).unwrap_err();
+    let refused = FolderWriter::create(folder.path(), &[], None).unwrap_err();
     assert_eq!(folder.shorten(&refused.to_string()), message);
-    let refused = TubWriter::create(folder.path(), &[], 0.0, "").unwrap_err();
+    let refused = TubWriter::create(folder.path(), &[], 0.0, "", None).unwrap_err();
     assert_eq!(folder.shorten(&refused.to_string()), message);
-    let mut writer = TubWriter::create(&folder.path().join("tub"), &[], 0.0, "").unwrap();
+    let mut writer = TubWriter::create(&folder.path().join("tub"), &[], 0.0, "", None).unwrap();
     let record = Record {
         picture: Path::new("a.jpg").to_owned(),
         throttle: Some(0.0),
@@ -101,4 +113,105 @@ fn a_writer_uses_only_an_empty_folder_and_names_what_is_missing() {
         "{error}"
     );
     assert!(PictureFile::new(b"GIF89a").is_none());
+}
+
+#[test]
+fn every_writer_keeps_the_domain() {
+    let folder = Folder::new();
+    let at = |name: &str| folder.path().join(name);
+    let bytes = jpeg(3);
+    for domain in [None, Some(Domain::Simulated), Some(Domain::Physical)] {
+        let name = |kind: &str| at(&format!("{kind}-{domain:?}"));
+        let mut list = FolderWriter::create(&name("list"), &[], domain).unwrap();
+        let mut tub = TubWriter::create(&name("tub"), &[], 0.0, "", domain).unwrap();
+        let mut log = McapWriter::create(&name("log"), domain).unwrap();
+        let picture = || PictureFile::new(&bytes).unwrap();
+        list.write(&record(0), picture()).unwrap();
+        tub.write(&record(0), picture()).unwrap();
+        log.write(&record(0), picture()).unwrap();
+        assert_eq!(
+            [list.finish(), tub.finish(), log.finish()].map(Result::unwrap),
+            [1; 3]
+        );
+        for kind in ["list", "tub", "log"] {
+            let recording = Recording::open(&name(kind)).unwrap();
+            assert_eq!(recording.domain(), domain, "{kind}");
+        }
+    }
+    write_domain(folder.path(), Domain::Simulated).unwrap();
+    assert_eq!(read_domain(folder.path()).unwrap(), Some(Domain::Simulated));
+    for text in [
+        "{\"domain\": \"moon\"}",
+        "{\"domain\": 1}",
+        "domain",
+        "",
+        "\0",
+    ] {
+        fs::write(at("recording.json"), text).unwrap();
+        let error = read_domain(folder.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("recording.json: ") && error.contains("\"physical\"}"),
+            "{error}"
+        );
+    }
+}
+
+/// The MCAP library's own reader sees what Foxglove would; this crate's gives the records back.
+#[test]
+fn a_recording_becomes_a_log_and_records_again() {
+    let folder = Folder::new();
+    let path = folder.path().join("it.mcap");
+    let mut writer = McapWriter::create(&path, None).unwrap();
+    let records: Vec<Record> = (0..30)
+        .map(|index| Record {
+            steering: Some(index as f64 / 40.0 - 0.3),
+            throttle: (index != 3).then_some(0.25),
+            speed: Some(1.5),
+            yaw_rate: Some(-0.5),
+            time: Some(1_767_225_600.0 + 0.05 * index as f64),
+            ..Record::default()
+        })
+        .collect();
+    for (index, record) in records.iter().enumerate() {
+        let bytes = jpeg(index);
+        writer
+            .write(record, PictureFile::new(&bytes).unwrap())
+            .unwrap();
+    }
+    assert_eq!(writer.finish().unwrap(), 30);
+    let refused = McapWriter::create(&path, None).unwrap_err().to_string();
+    assert!(refused.contains("exists"), "{refused}");
+
+    let bytes = fs::read(&path).unwrap();
+    let messages: Vec<_> = mcap::MessageStream::new(&bytes)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(messages.len(), 60);
+    for message in &messages {
+        let schema = message.channel.schema.as_ref().unwrap();
+        let schema: serde_json::Value = serde_json::from_slice(&schema.data).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
+        for key in value.as_object().unwrap().keys() {
+            assert!(schema["properties"][key].is_object(), "{key}: {schema}");
+        }
+    }
+    let schema = &messages[0].channel.schema.as_ref().unwrap().name;
+    assert_eq!(schema, "foxglove.CompressedImage");
+    assert!(mcap::Summary::read(&bytes).unwrap().is_some());
+
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.format(), Format::Mcap);
+    assert_eq!(recording.records().len(), 30);
+    for (index, (found, expected)) in recording.records().iter().zip(&records).enumerate() {
+        let error = found.steering.unwrap() - expected.steering.unwrap();
+        assert!(error.abs() < 1e-12, "{found:?}");
+        assert_eq!(found.throttle, expected.throttle);
+        assert_eq!(
+            (found.speed, found.yaw_rate),
+            (expected.speed, expected.yaw_rate)
+        );
+        assert!((found.time.unwrap() - expected.time.unwrap()).abs() < 1e-6);
+        assert_eq!(recording.picture_file(found).unwrap(), jpeg(index));
+    }
 }

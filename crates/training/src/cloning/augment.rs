@@ -244,6 +244,7 @@ mod tests {
             light: false,
             shadow: false,
             shift: 0.0,
+            side_cameras: None,
             shift_correction: None,
         };
         for seed in 0..50 {

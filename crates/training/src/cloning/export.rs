@@ -4,12 +4,14 @@ use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
 use pilotage_config::write_atomically;
+use pilotage_engine::Meaning;
 use pilotage_graph::RECIPE_KEY;
 use pilotage_vehicle::Domain;
 use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
 use super::fit::Task;
-use crate::export::{ExportError, graph};
+use super::recipe::LearnedOutput;
+use crate::export::{ExportError, ThrottleBySteering, graph_with};
 
 /// The output of the model that has all controls.
 const OUTPUT: &str = "controls";
@@ -31,8 +33,9 @@ pub enum WriteError {
 pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) -> String {
     let recipe = task.recipe;
     let domain = match recipe.domain {
-        Domain::Simulated => "simulated",
-        Domain::Physical => "physical",
+        Some(Domain::Physical) => "physical",
+        // An unknown domain, which `train` refuses, must not arm a physical car.
+        Some(Domain::Simulated) | None => "simulated",
     };
     // Writing to a string cannot fail.
     let mut text = format!(
@@ -40,11 +43,21 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
          domain = \"{domain}\"\non_gate_failure = \"mixed\"\n",
         quoted(model)
     );
-    if let Some(throttle) = recipe.throttle {
-        let _ = writeln!(text, "throttle = {{ constant = {:?} }}", throttle.constant);
+    if let Some(constant) = recipe.throttle.and_then(|throttle| throttle.constant) {
+        let _ = writeln!(text, "throttle = {{ constant = {constant:?} }}");
     }
     text += &input(&recipe.input);
-    for (index, output) in task.outputs.iter().enumerate() {
+    let model = |meaning| LearnedOutput {
+        meaning,
+        scale: 1.0,
+        offset: 0.0,
+    };
+    let outputs = match by_steering(task) {
+        // The model computes both.
+        Some(_) => vec![model(Meaning::Steering), model(Meaning::Throttle)],
+        None => task.outputs.clone(),
+    };
+    for (index, output) in outputs.iter().enumerate() {
         let _ = write!(
             text,
             "\n[[output]]\nname = \"{OUTPUT}\"\nindex = {index}\nmeaning = \"{}\"\n\
@@ -56,6 +69,18 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
     }
     let _ = write!(text, "\n[calibration]\nframes = {}\n", quoted(calibration));
     text
+}
+
+/// The throttle that follows the steering, if the network has no output for it.
+fn by_steering(task: &Task<'_>) -> Option<ThrottleBySteering> {
+    let (straight, full) = task.recipe.throttle?.by_steering()?;
+    let steering = task.outputs.first()?;
+    Some(ThrottleBySteering {
+        scale: steering.scale,
+        offset: steering.offset,
+        straight,
+        full,
+    })
 }
 
 fn input(input: &Preprocess) -> String {
@@ -98,7 +123,8 @@ pub fn write(
     toml: &Path,
 ) -> Result<(), WriteError> {
     let layout = task.recipe.input.layout;
-    let graph = graph(&task.shape, &task.statistics, weights, layout)?;
+    let throttle = by_steering(task);
+    let graph = graph_with(&task.shape, &task.statistics, weights, layout, throttle)?;
     write_atomically(onnx, &graph.write_with_metadata(&[(RECIPE_KEY, recipe)]))?;
     Ok(write_atomically(toml, recipe.as_bytes())?)
 }

@@ -101,7 +101,11 @@ impl<'a> Task<'a> {
         let learned = split.learned.iter();
         let steering: Vec<f32> = learned.map(|&i| frames.label(i)[turning]).collect();
         let statistics = statistics(frames, &split.learned, &recipe.input);
-        let (mean, deviation) = moments(frames, &split.learned, outputs.len());
+        // The cameras at the sides teach the way back, and are no part of a drive.
+        let centre: Vec<usize> = (split.learned.iter().copied())
+            .filter(|&index| !frames.is_side(index))
+            .collect();
+        let (mean, deviation) = moments(frames, &centre, outputs.len());
         let values = values(&recipe.input, shape.normalised.then_some(&statistics));
         Self {
             balance: Balance::of(&steering, recipe.training.balance),

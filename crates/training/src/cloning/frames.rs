@@ -79,6 +79,8 @@ pub struct Frames {
     labels: Vec<f32>,
     /// Where each frame lies in time.
     pub places: Vec<Place>,
+    /// Whether each frame is that of a camera at the side.
+    sides: Vec<bool>,
 }
 
 impl Frames {
@@ -112,16 +114,28 @@ impl Frames {
         &self.labels[index * self.outputs..][..self.outputs]
     }
 
-    /// Adds a frame.
+    /// Whether a frame is that of a camera at the side, which the car does not drive by.
+    pub fn is_side(&self, index: usize) -> bool {
+        self.sides.get(index).copied().unwrap_or(false)
+    }
+
+    /// The index behind a frame and those of the cameras at its sides.
+    pub fn next(&self, index: usize) -> usize {
+        let sides = (index + 1..self.len()).take_while(|&next| self.is_side(next));
+        index + 1 + sides.count()
+    }
+
+    /// Adds a frame of the camera that the car drives by.
     pub fn push(&mut self, picture: &[u8], label: &[f32], place: Place) {
         debug_assert_eq!((picture.len(), label.len()), (self.picture, self.outputs));
         self.pictures.extend_from_slice(picture);
         self.labels.extend_from_slice(label);
         self.places.push(place);
+        self.sides.push(false);
     }
 
     /// Adds the frames of a recording. `progress` is called for every frame. Returns what an
-    /// operator should know.
+    /// operator should know of its pictures.
     ///
     /// # Errors
     /// When the recording's pictures cannot be used, or most records lack a value.
@@ -147,11 +161,13 @@ impl Frames {
         let decoded =
             recording.for_each_picture(&labelled, resized, |index, (picture, label)| {
                 self.push(&picture, &label, places[index]);
+                if let Some(is_side) = self.sides.last_mut() {
+                    *is_side = records[index].is_side;
+                }
                 progress();
             })?;
         let found = decoded.notes(recording);
-        let notes = recording.notes().iter().chain(&found).map(Note::to_string);
-        let mut notes: Vec<String> = notes.collect();
+        let mut notes: Vec<String> = found.iter().map(Note::to_string).collect();
         let without = records.len() - labelled.len();
         if without > 0 {
             notes.push(format!(
@@ -228,6 +244,8 @@ fn places(records: &[Record], first: usize) -> Vec<Place> {
         .enumerate()
         .map(|(index, record)| {
             let time = record.time.unwrap_or(match last {
+                // At the same time as the picture of the centre.
+                Some(last) if record.is_side => last,
                 Some(last) => last + PERIOD,
                 None => index as f64 * PERIOD,
             });

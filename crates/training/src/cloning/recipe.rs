@@ -3,7 +3,7 @@
 //! `[input]`, `[[output]]`, `domain` and `throttle` have the keys and the meaning of a recipe of
 //! `pilotage compile` (docs/recipes.md). docs/training.md explains the others.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, LONGEST_FILE, ReadError, Source, read};
 use pilotage_dataset::Record;
@@ -20,8 +20,10 @@ use crate::architecture::{Architecture, ArchitectureError, NetworkKind};
 pub struct TrainingRecipe {
     /// The network: its name.
     pub network: NetworkKind,
-    /// The cars that the network may drive: those of the recordings.
-    pub domain: Domain,
+    /// A user's ONNX model to go on training, in the place of a named network. Not supported yet.
+    pub model: Option<PathBuf>,
+    /// The cars that the network may drive; if absent, that of the recordings.
+    pub domain: Option<Domain>,
     /// How a camera's frame becomes the network's input.
     pub input: Preprocess,
     /// What the network learns to answer; chosen by the recordings' columns if empty.
@@ -35,11 +37,12 @@ pub struct TrainingRecipe {
 }
 
 impl Default for TrainingRecipe {
-    /// PilotNet on the whole frame, resized to 200 x 66, for a physical car.
+    /// PilotNet on the whole frame, resized to 200 x 66, for the car that was recorded.
     fn default() -> Self {
         Self {
             network: NetworkKind::default(),
-            domain: Domain::Physical,
+            model: None,
+            domain: None,
             input: Preprocess::new(200, 66),
             output: Vec::new(),
             throttle: None,
@@ -113,12 +116,24 @@ impl LearnedOutput {
     }
 }
 
-/// The throttle when the network has no output for it.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The throttle when the network has no output for it: `constant`, or `straight` and `full`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Throttle {
     /// Above 0 and at most 1.
-    pub constant: f32,
+    pub constant: Option<f32>,
+    /// The throttle straight ahead, above 0 and at most 1.
+    pub straight: Option<f32>,
+    /// The throttle at full steering, above 0 and at most 1; between both it is proportional to the
+    /// steering.
+    pub full: Option<f32>,
+}
+
+impl Throttle {
+    /// The throttle straight ahead and at full steering, if it follows the steering.
+    pub fn by_steering(&self) -> Option<(f32, f32)> {
+        self.straight.zip(self.full)
+    }
 }
 
 /// `[augment]`: random changes of the training pictures. Each is drawn anew whenever a picture is
@@ -134,6 +149,9 @@ pub struct Augment {
     pub shadow: bool,
     /// The largest shift, as a share of the picture's width and height.
     pub shift: f64,
+    /// The steering that the pictures of cameras at the sides are to add to that of the centre,
+    /// towards the middle, 0 to 1; if absent, they are not used.
+    pub side_cameras: Option<f64>,
     /// The change of steering (or yaw rate, rad/s) for a shift by the whole width; if absent, 20
     /// times the deviation of the learned values.
     pub shift_correction: Option<f64>,
@@ -146,6 +164,7 @@ impl Default for Augment {
             light: true,
             shadow: true,
             shift: 0.04,
+            side_cameras: None,
             shift_correction: None,
         }
     }
@@ -185,6 +204,27 @@ impl Default for Settings {
             balance: true,
             seed: 1,
         }
+    }
+}
+
+fn check_throttle(throttle: Throttle, source: &Source<'_>) -> Result<(), ConfigError> {
+    let values = [
+        ("throttle.constant", throttle.constant),
+        ("throttle.straight", throttle.straight),
+        ("throttle.full", throttle.full),
+    ];
+    for (key, value) in values {
+        if value.is_some_and(|value| !(value > 0.0 && value <= 1.0)) {
+            return Err(source.error(key, "must be above 0 and at most 1"));
+        }
+    }
+    match (throttle.constant, throttle.straight, throttle.full) {
+        (Some(_), None, None) | (None, Some(_), Some(_)) => Ok(()),
+        _ => Err(source.error(
+            "throttle",
+            "must be { constant = 0.15 }, or { straight = 0.2, full = 0.12 }: the throttle straight \
+             ahead and at full steering",
+        )),
     }
 }
 
@@ -268,10 +308,8 @@ impl TrainingRecipe {
                 return Err(source.error(&format!("output.{i}.offset"), "must be finite"));
             }
         }
-        if let Some(throttle) = self.throttle
-            && !(throttle.constant > 0.0 && throttle.constant <= 1.0)
-        {
-            return Err(source.error("throttle.constant", "must be above 0 and at most 1"));
+        if let Some(throttle) = self.throttle {
+            check_throttle(throttle, source)?;
         }
         let mut meanings: Vec<Meaning> = self.output.iter().map(|o| o.meaning).collect();
         meanings.sort();
@@ -282,12 +320,12 @@ impl TrainingRecipe {
             | ([Meaning::Speed, Meaning::YawRate], None) => Ok(()),
             ([Meaning::Steering], None) => Err(source.error(
                 "output",
-                "a network that only steers needs a throttle: throttle = { constant = 0.15 } \
-                 before [input]",
+                "a network that only steers needs a throttle: throttle = { constant = 0.15 }, or \
+                 { straight = 0.2, full = 0.12 }, before [input]",
             )),
             (_, Some(_)) => Err(source.error(
                 "throttle",
-                "a constant throttle is for a network whose only [[output]] is \"steering\"",
+                "a throttle that is not learned is for a network whose only [[output]] is \"steering\"",
             )),
             _ => Err(source.error(
                 "output",
@@ -301,6 +339,12 @@ impl TrainingRecipe {
         let augment = &self.augment;
         if !(0.0..=0.25).contains(&augment.shift) {
             return Err(source.error("augment.shift", "must be 0 to 0.25"));
+        }
+        if augment
+            .side_cameras
+            .is_some_and(|change| !(change > 0.0 && change <= 1.0))
+        {
+            return Err(source.error("augment.side_cameras", "must be above 0 and at most 1"));
         }
         match augment.shift_correction {
             Some(change) if !(change.is_finite() && change >= 0.0) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pilotage_compiler::{Recipe, compile_recipe};
 use pilotage_config::Source;
+use pilotage_dataset::{RECORDING, write_domain};
 use pilotage_engine::{Bundle, Meaning};
 use pilotage_graph::{RECIPE_KEY, ReadOptions, metadata};
 use pilotage_training::cloning::recipe::{TrainingRecipe, TrainingRecipeError};
@@ -66,8 +67,8 @@ fn speed_and_yaw_rate_are_learned_in_their_units() {
         format!("6.5,{}", 3.0 * steering(index))
     });
     let grey = RECIPE.replace("[input]", "[input]\ncolour = \"grey\"\nlayout = \"nhwc\"");
-    let simulated = grey.replace("network", "domain = \"simulated\"\nnetwork");
-    let trained = run(&plan(&data, &simulated, folder.path(), "car")).unwrap();
+    write_domain(&data, Domain::Simulated).unwrap();
+    let trained = run(&plan(&data, &grey, folder.path(), "car")).unwrap();
     assert_eq!(trained.scores[0].meaning, Meaning::Speed);
     // A speed that never changes is known from the start.
     assert!(trained.scores[0].mean.root_mean_square < 1e-6);
@@ -186,4 +187,105 @@ fn bad_recordings_end_in_an_error_that_names_them() {
     pedals(&at("other"), 20);
     twice.validation = vec![at("other")];
     assert_eq!(run(&twice).unwrap().frames, (24, 20));
+}
+
+#[test]
+fn the_domain_is_that_of_the_recordings_and_is_asked_for_only_if_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["physical", "simulated", "unknown"] {
+        pedals(&at(name), 24);
+    }
+    write_domain(&at("simulated"), Domain::Simulated).unwrap();
+    fs::remove_file(at("unknown").join(RECORDING)).unwrap();
+    let recipe = RECIPE.replace("epochs = 3", "epochs = 1");
+    let train = |data: &[&str], domain: Option<Domain>| {
+        let name = format!("{}-{domain:?}", data.join("-"));
+        let mut plan = plan(&at(data[0]), &recipe, folder.path(), &name);
+        plan.data = data.iter().map(|name| at(name)).collect();
+        plan.recipe.domain = domain;
+        let trained = run(&plan).map_err(|error| error.to_string());
+        trained.map(|_| recipe_of(folder.path(), &name).0.domain)
+    };
+    let (simulated, physical) = (Domain::Simulated, Domain::Physical);
+    assert_eq!(train(&["simulated"], None), Ok(simulated));
+    assert_eq!(train(&["unknown"], Some(physical)), Ok(physical));
+    assert_eq!(
+        train(&["simulated", "physical"], Some(physical)),
+        Ok(physical)
+    );
+    for (data, domain, expected) in [
+        (&["unknown"][..], None, "add --domain physical"),
+        (&["physical", "unknown"], None, "unknown: does not say"),
+        (&["simulated", "physical"], None, "say with --domain"),
+        (&["simulated"], Some(physical), "is of a simulated car"),
+    ] {
+        let error = train(data, domain).unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_model_to_fine_tune_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    pedals(&folder.path().join("tub"), 24);
+    let recipe = RECIPE.replace("network", "model = \"mine.onnx\"\nnetwork");
+    let error = run(&plan(
+        &folder.path().join("tub"),
+        &recipe,
+        folder.path(),
+        "car",
+    ));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("mine.onnx: fine-tuning is not supported yet"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_throttle_that_follows_the_steering_is_computed_by_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("log");
+    recording(&data, 60, "steering", |index| {
+        steering(index).clamp(-1.0, 1.0).to_string()
+    });
+    let recipe = format!("throttle = {{ straight = 0.5, full = 0.2 }}\n{RECIPE}");
+    let trained = run(&plan(&data, &recipe, folder.path(), "car")).unwrap();
+    assert_eq!(trained.scores.len(), 1);
+    let (recipe, text) = recipe_of(folder.path(), "car");
+    assert_eq!(recipe.throttle, None);
+    let source = Source::new("car.toml", &text);
+    let compiled = compile_recipe(recipe, &source, folder.path(), "car").unwrap();
+    let bundle = Bundle::read(&compiled.bytes).unwrap();
+    let meanings: Vec<Meaning> = bundle
+        .manifest
+        .outputs
+        .iter()
+        .map(|it| it.meaning)
+        .collect();
+    assert_eq!(meanings, [Meaning::Steering, Meaning::Throttle]);
+    // The fp32 answers to the frames of the gate.
+    let (answers, _) = bundle.sections["gate.answers"].as_chunks::<4>();
+    let answers: Vec<f32> = answers.iter().map(|&it| f32::from_le_bytes(it)).collect();
+    assert!(answers.len() >= 4);
+    for pair in answers.chunks(2) {
+        let expected = 0.5 - 0.3 * pair[0].abs().min(1.0);
+        assert!((pair[1] - expected).abs() < 1e-5, "{pair:?}");
+    }
+    for (throttle, expected) in [
+        ("{ straight = 0.5 }", "must be { constant = 0.15 }, or"),
+        (
+            "{ constant = 0.1, full = 0.2 }",
+            "must be { constant = 0.15 }, or",
+        ),
+        (
+            "{ straight = 0.5, full = -0.2 }",
+            "`throttle.full`: must be above 0",
+        ),
+    ] {
+        let text = format!("throttle = {throttle}\n{RECIPE}");
+        let error = TrainingRecipe::parse("training.toml", &text).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }

@@ -8,7 +8,7 @@ use pilotage_training::cloning::fit::FitError;
 use pilotage_training::cloning::state::StateError;
 use pilotage_training::cloning::{CloningError, train};
 
-use crate::support::{RECIPE, model, pedals, plan};
+use crate::support::{RECIPE, model, pedals, plan, recording, steering};
 
 fn go_on(_: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -148,4 +148,38 @@ fn training_ends_early_and_keeps_the_best_pass() {
     let (best, passes) = trained.passes;
     assert_eq!(best + 2, passes);
     assert!(passes < 500, "{passes}");
+}
+
+/// Udacity's cameras at the sides: only they show a mark that is off the steering, so that a network
+/// that has learned from them steers back.
+#[test]
+fn cameras_at_the_sides_are_learned_and_not_held_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    recording(&log, 60, "steering", |_| String::new());
+    fs::remove_file(log.join("data.csv")).unwrap();
+    let mut rows = String::new();
+    for index in 0..60 {
+        // Positive to the right there.
+        let steering = -steering(index).clamp(-1.0, 1.0);
+        let names = format!("{index:04}.png,{index:04}.png,{index:04}.png");
+        rows += &format!("{names},{steering},0.5,0,9\n");
+    }
+    fs::write(log.join("driving_log.csv"), rows).unwrap();
+    let with = RECIPE.replace("[augment]", "[augment]\nside_cameras = 0.2");
+    let with = plan(&log, &with, folder.path(), "with");
+    let without = plan(&log, RECIPE, folder.path(), "without");
+    let (with, without) = (
+        train(&with, go_on).unwrap(),
+        train(&without, go_on).unwrap(),
+    );
+    // What is held back is that of the centre, in both.
+    assert_eq!(with.frames.1, without.frames.1);
+    assert_eq!(with.frames.0, 3 * without.frames.0);
+    assert_eq!(with.scores[0].mean, without.scores[0].mean);
+    let data = folder.path().join("tub");
+    pedals(&data, 60);
+    let none = RECIPE.replace("[augment]", "[augment]\nside_cameras = 0.2");
+    let error = train(&plan(&data, &none, folder.path(), "none"), go_on).unwrap_err();
+    assert!(matches!(error, CloningError::NoSides), "{error}");
 }

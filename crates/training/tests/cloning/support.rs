@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use pilotage_dataset::write_domain;
 use pilotage_training::cloning::recipe::TrainingRecipe;
 use pilotage_training::cloning::{Plan, Target};
+use pilotage_vehicle::Domain;
 
 /// Width and height of the camera's frames.
 pub const CAMERA: (u32, u32) = (48, 40);
@@ -50,6 +52,7 @@ pub fn recording(folder: &Path, frames: usize, columns: &str, row: impl Fn(usize
         csv += &format!("{name},{}\n", row(index));
     }
     fs::write(folder.join("data.csv"), csv).unwrap();
+    write_domain(folder, Domain::Physical).unwrap();
 }
 
 /// A recording with steering, throttle and times at 20 Hz.

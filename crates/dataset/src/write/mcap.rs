@@ -1,0 +1,158 @@
+//! Writes a recording as an MCAP file that Foxglove opens.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mcap::records::{MessageHeader, Metadata};
+use mcap::{McapError, WriteOptions, Writer};
+use pilotage_vehicle::Domain;
+use serde_json::json;
+
+use super::{PictureFile, WriteError, file_error};
+use crate::domain;
+use crate::mcap::{DOMAIN_KEY, METADATA};
+use crate::record::Record;
+
+/// The time between two pictures of a recording without times, nanoseconds.
+const PERIOD: u64 = 50_000_000;
+/// A chunk that is larger is ended, bytes.
+const CHUNK: u64 = 1 << 20;
+const TOPICS: [(&str, &str, &str); 2] = [
+    (
+        "/camera",
+        "foxglove.CompressedImage",
+        include_str!("../../schemas/compressed_image.json"),
+    ),
+    (
+        "/record",
+        "pilotage.Record",
+        include_str!("../../schemas/record.json"),
+    ),
+];
+
+/// Writes an MCAP file with the topics `/camera` (`foxglove.CompressedImage`) and `/record`
+/// (`pilotage.Record`: steering, throttle, v and w of the picture with the same `sequence`), in JSON.
+/// Further numbers are not written.
+pub struct McapWriter {
+    path: PathBuf,
+    writer: Writer<BufWriter<File>>,
+    channels: [u16; TOPICS.len()],
+    next: u64,
+    /// The time of the last picture, nanoseconds.
+    time: u64,
+}
+
+impl std::fmt::Debug for McapWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("McapWriter");
+        debug.field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl McapWriter {
+    /// Creates the file, which must be new.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create(path: &Path, recorded: Option<Domain>) -> Result<Self, WriteError> {
+        let file = File::create_new(path).map_err(file_error(path))?;
+        let begin = || {
+            let options = WriteOptions::new()
+                .compression(None)
+                .library(concat!("pilotage ", env!("CARGO_PKG_VERSION")))
+                .chunk_size(Some(CHUNK));
+            let mut writer = options.create(BufWriter::new(file))?;
+            let mut channels = [0; TOPICS.len()];
+            for (channel, (topic, schema, text)) in channels.iter_mut().zip(TOPICS) {
+                let schema = writer.add_schema(schema, "jsonschema", text.as_bytes())?;
+                *channel = writer.add_channel(schema, topic, "json", &BTreeMap::new())?;
+            }
+            if let Some(recorded) = recorded {
+                let value = domain::name(recorded).to_owned();
+                writer.write_metadata(&Metadata {
+                    name: METADATA.to_owned(),
+                    metadata: BTreeMap::from([(DOMAIN_KEY.to_owned(), value)]),
+                })?;
+            }
+            Ok((writer, channels))
+        };
+        let (writer, channels) = begin().map_err(of_mcap(path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer,
+            channels,
+            next: 0,
+            time: 0,
+        })
+    }
+
+    /// Adds a record with its picture; the record's own path is not used.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&mut self, record: &Record, picture: PictureFile<'_>) -> Result<(), WriteError> {
+        let time = match record.time {
+            // A cast saturates.
+            Some(time) => (time * 1e9).round() as u64,
+            None if self.next == 0 => 0,
+            None => self.time.saturating_add(PERIOD),
+        };
+        self.time = time;
+        let image = json!({
+            "timestamp": {"sec": time / 1_000_000_000, "nsec": time % 1_000_000_000},
+            "frame_id": "camera",
+            "data": STANDARD.encode(picture.bytes),
+            "format": if picture.is_jpeg() { "jpeg" } else { "png" },
+            "sequence": self.next,
+        });
+        let values = json!({
+            "sequence": self.next,
+            "steering": record.steering,
+            "throttle": record.throttle,
+            "v": record.speed,
+            "w": record.yaw_rate,
+        });
+        for (channel_id, text) in self.channels.into_iter().zip([image, values]) {
+            let header = MessageHeader {
+                channel_id,
+                sequence: self.next as u32,
+                log_time: time,
+                publish_time: time,
+            };
+            let written = self
+                .writer
+                .write_to_known_channel(&header, text.to_string().as_bytes());
+            written.map_err(of_mcap(&self.path))?;
+        }
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Ends the file with its index, and waits until it is on the disk. Returns the number of
+    /// records.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn finish(mut self) -> Result<u64, WriteError> {
+        self.writer.finish().map_err(of_mcap(&self.path))?;
+        let file = self.writer.into_inner().into_inner();
+        let file = file.map_err(|error| error.into_error());
+        file.and_then(|file| file.sync_all())
+            .map_err(file_error(&self.path))?;
+        Ok(self.next)
+    }
+}
+
+fn of_mcap(path: &Path) -> impl FnOnce(McapError) -> WriteError + '_ {
+    move |error| WriteError::File {
+        path: path.to_owned(),
+        reason: match error {
+            McapError::Io(error) => error,
+            other => std::io::Error::other(other),
+        },
+    }
+}
