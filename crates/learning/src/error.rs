@@ -103,5 +103,5 @@ pub enum LearningError {
     Quantize(#[from] pilotage_compiler::QuantizeError),
     /// The trained graph is not valid. This is a defect of this crate.
     #[error("the trained graph is invalid ({0}); report this as a defect of Pilotage")]
-    Unsound(#[from] pilotage_graph::GraphError),
+    Unsound(pilotage_graph::GraphError),
 }

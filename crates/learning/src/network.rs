@@ -94,7 +94,7 @@ impl Network {
     pub fn from_graph(graph: &Graph) -> Result<Self, LearningError> {
         let mut graph = graph.clone();
         graph.prune();
-        graph.check()?;
+        graph.check().map_err(LearningError::Unsound)?;
         let mut ids = BTreeMap::new();
         let (mut values, mut parameters) = (Vec::new(), Vec::new());
         for (index, value) in graph.values.iter().enumerate() {
@@ -182,7 +182,7 @@ impl Network {
             let tensor = Tensor::new(parameter.shape(), parameter.values().to_vec());
             graph.values[id.0].constant = tensor.ok();
         }
-        graph.check()?;
+        graph.check().map_err(LearningError::Unsound)?;
         Ok(graph)
     }
 
