@@ -27,14 +27,6 @@ impl Accumulate {
         }
     }
 
-    /// The factor of what the buffer holds.
-    pub(crate) fn keep(self) -> f32 {
-        match self {
-            Self::Set => 0.0,
-            Self::Add => 1.0,
-        }
-    }
-
     /// Stores one contribution.
     #[inline(always)]
     pub(crate) fn put(self, to: &mut f32, value: f32) {

@@ -1,14 +1,16 @@
-//! Matrix products over slices, with `ndarray`, which computes them with `matrixmultiply`.
+//! Matrix products over slices, with `faer`.
 //!
 //! Each product runs on one thread, so that the order of its sums depends only on the shapes and
 //! the machine's instruction set.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+use crate::kernels::Accumulate;
 
 /// A view of a slice as a matrix.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Matrix<'a>(ArrayView2<'a, f32>);
+pub(crate) struct Matrix<'a>(MatRef<'a, f32>);
 
 impl<'a> Matrix<'a> {
     /// `rows` rows of `columns` elements, row by row.
@@ -16,20 +18,18 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// If the slice is too short.
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
-        match ArrayView2::from_shape((rows, columns), &data[..rows * columns]) {
-            Ok(view) => Self(view),
-            Err(error) => unreachable!("the slice was cut to the shape: {error}"),
-        }
+        let data = &data[..rows * columns];
+        Self(MatRef::from_row_major_slice(data, rows, columns))
     }
 
     /// The columns from `first` on, `count` of them.
     pub(crate) fn columns(self, first: usize, count: usize) -> Self {
-        Self(self.0.slice_move(s![.., first..first + count]))
+        Self(self.0.subcols(first, count))
     }
 
     /// The transposed matrix.
     pub(crate) fn transposed(self) -> Self {
-        Self(self.0.reversed_axes())
+        Self(self.0.transpose())
     }
 
     /// The transposed matrix if `transpose` is set.
@@ -38,7 +38,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The target of a product: `count` columns from `first` on of a matrix of `width` columns.
+/// The target of a product: columns from `first` on of a matrix of `width` columns.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) data: &'a mut [f32],
@@ -46,32 +46,45 @@ pub(crate) struct Target<'a> {
     pub(crate) first: usize,
 }
 
-/// Computes `out = factor * left * right + keep * out`. The rows of `out` are consecutive.
+/// Computes `out = factor * left * right`, or adds the product to `out`. The rows of `out` are
+/// consecutive.
 ///
 /// # Panics
 /// If the inner sizes differ or `out` is too short.
-pub(crate) fn multiply(factor: f32, left: Matrix, right: Matrix, keep: f32, out: &mut [f32]) {
+pub(crate) fn multiply(
+    factor: f32,
+    left: Matrix,
+    right: Matrix,
+    accumulate: Accumulate,
+    out: &mut [f32],
+) {
     let width = right.0.ncols();
     let target = Target {
         data: out,
         width,
         first: 0,
     };
-    multiply_into(factor, left, right, keep, target);
+    multiply_into(factor, left, right, accumulate, target);
 }
 
 /// As [`multiply`], into some columns of a matrix.
 ///
 /// # Panics
 /// If the inner sizes differ or the target is too small.
-pub(crate) fn multiply_into(factor: f32, left: Matrix, right: Matrix, keep: f32, out: Target<'_>) {
+pub(crate) fn multiply_into(
+    factor: f32,
+    left: Matrix,
+    right: Matrix,
+    accumulate: Accumulate,
+    out: Target<'_>,
+) {
     let (rows, columns) = (left.0.nrows(), right.0.ncols());
     let data = &mut out.data[..rows * out.width];
-    match ArrayViewMut2::from_shape((rows, out.width), data) {
-        Ok(whole) => {
-            let mut part = whole.slice_move(s![.., out.first..out.first + columns]);
-            general_mat_mul(factor, &left.0, &right.0, keep, &mut part);
-        }
-        Err(error) => unreachable!("the slice was cut to the shape: {error}"),
-    }
+    let whole = MatMut::from_row_major_slice_mut(data, rows, out.width);
+    let part = whole.subcols_mut(out.first, columns);
+    let accumulate = match accumulate {
+        Accumulate::Set => Accum::Replace,
+        Accumulate::Add => Accum::Add,
+    };
+    matmul(part, accumulate, left.0, right.0, factor, Par::Seq);
 }

@@ -1,8 +1,7 @@
 //! 2-D convolution on samples (H, W, C), as matrix products over unfolded windows (Chellapilla,
 //! Puri, Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006).
 //!
-//! Windows are unfolded in blocks of a megabyte, which measured faster than a quarter of that or twice
-//! that (PilotNet on an AMD EPYC with AVX-512). A block may span several samples.
+//! Windows are unfolded in blocks of about a megabyte. A block may span several samples.
 
 use crate::matrix::{Matrix, Target, multiply, multiply_into};
 
@@ -107,7 +106,7 @@ impl Convolution {
         if self.is_pointwise() {
             let kernel = Matrix::new(weights, units, patch);
             let input = Matrix::new(input, rows, patch);
-            return multiply(1.0, input, kernel.transposed(), 0.0, output);
+            return multiply(1.0, input, kernel.transposed(), Accumulate::Set, output);
         }
         let block = self.block_rows();
         patches.resize(block * patch, 0.0);
@@ -124,7 +123,7 @@ impl Convolution {
                 };
                 let kernel = Matrix::new(kernel, units, patch);
                 let rows = Matrix::new(patches, count, patch);
-                multiply_into(1.0, rows, kernel.transposed(), 0.0, target);
+                multiply_into(1.0, rows, kernel.transposed(), Accumulate::Set, target);
             }
         }
     }
@@ -172,11 +171,11 @@ impl Convolution {
                     self.unfold(input, (first, count), group, patches);
                     let rows = Matrix::new(patches, count, patch);
                     let to = &mut to[at..at + units * patch];
-                    multiply(1.0, part.transposed(), rows, 1.0, to);
+                    multiply(1.0, part.transposed(), rows, Accumulate::Add, to);
                 }
                 if let Some(to) = &mut to_input {
                     let kernel = Matrix::new(&weights[at..], units, patch);
-                    multiply(1.0, part, kernel, 0.0, unfolded);
+                    multiply(1.0, part, kernel, Accumulate::Set, unfolded);
                     self.fold(unfolded, (first, count), group, to);
                 }
             }

@@ -30,7 +30,13 @@ impl Linear {
     pub(crate) fn forward(&self, input: &[f32], weights: &[f32], output: &mut [f32]) {
         let rows = output.len() / self.outputs.max(1);
         let input = Matrix::new(input, rows, self.inputs);
-        multiply(self.alpha, input, self.weights(weights), 0.0, output);
+        multiply(
+            self.alpha,
+            input,
+            self.weights(weights),
+            Accumulate::Set,
+            output,
+        );
     }
 
     pub(crate) fn input_gradient(
@@ -43,7 +49,7 @@ impl Linear {
         let rows = gradient.len() / self.outputs.max(1);
         let gradient = Matrix::new(gradient, rows, self.outputs);
         let weights = self.weights(weights).transposed();
-        multiply(self.alpha, gradient, weights, accumulate.keep(), to);
+        multiply(self.alpha, gradient, weights, accumulate, to);
     }
 
     /// Replaces `to` by the gradient of the weights.
@@ -52,8 +58,20 @@ impl Linear {
         let input = Matrix::new(input, rows, self.inputs);
         let gradient = Matrix::new(gradient, rows, self.outputs);
         match self.transposed {
-            true => multiply(self.alpha, gradient.transposed(), input, 0.0, to),
-            false => multiply(self.alpha, input.transposed(), gradient, 0.0, to),
+            true => multiply(
+                self.alpha,
+                gradient.transposed(),
+                input,
+                Accumulate::Set,
+                to,
+            ),
+            false => multiply(
+                self.alpha,
+                input.transposed(),
+                gradient,
+                Accumulate::Set,
+                to,
+            ),
         }
     }
 }
@@ -88,7 +106,7 @@ impl Product {
         self.each(samples, |[at, from_a, from_b]| {
             let a = Matrix::new(&a[from_a..], self.rows, self.depth);
             let b = Matrix::new(&b[from_b..], self.depth, self.columns);
-            multiply(1.0, a, b, 0.0, &mut output[at..]);
+            multiply(1.0, a, b, Accumulate::Set, &mut output[at..]);
         });
     }
 
@@ -106,10 +124,22 @@ impl Product {
             let gradient = Matrix::new(&gradient[at..], self.rows, self.columns);
             if which == 0 {
                 let b = Matrix::new(&b[from_b..], self.depth, self.columns);
-                multiply(1.0, gradient, b.transposed(), 1.0, &mut to[from_a..]);
+                multiply(
+                    1.0,
+                    gradient,
+                    b.transposed(),
+                    Accumulate::Add,
+                    &mut to[from_a..],
+                );
             } else {
                 let a = Matrix::new(&a[from_a..], self.rows, self.depth);
-                multiply(1.0, a.transposed(), gradient, 1.0, &mut to[from_b..]);
+                multiply(
+                    1.0,
+                    a.transposed(),
+                    gradient,
+                    Accumulate::Add,
+                    &mut to[from_b..],
+                );
             }
         });
     }
