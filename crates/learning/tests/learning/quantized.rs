@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use pilotage_compiler::{
-    Form, Method, PortLayout, Progress, QuantizeOptions, calibrate, lower, run_plan, simplify,
-    values,
+    Form, Method, PortLayout, QuantizeOptions, Run, calibrate, lower, run_plan, simplify, values,
 };
 use pilotage_engine::plan::Operation;
 use pilotage_engine::{CpuOptions, InstructionSet};
@@ -123,15 +122,7 @@ fn ranges(graph: &Graph, options: &QuantizeOptions) -> BTreeMap<ValueId, pilotag
     let frames = frames();
     let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     let values = values(graph, options).unwrap();
-    calibrate(
-        graph,
-        false,
-        &values,
-        &frames,
-        Method::MinMax,
-        Progress::NONE,
-    )
-    .unwrap()
+    calibrate(graph, false, &values, &frames, Method::MinMax, Run::ALONE).unwrap()
 }
 
 fn trained(form: Form, update: RangeUpdate, prune: bool) -> Network {
