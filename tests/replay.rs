@@ -326,16 +326,6 @@ fn what_cannot_be_replayed_is_refused_with_a_reason() {
     );
 }
 
-/// The rows of a CSV by their titles.
-fn csv(file: &Path) -> Vec<std::collections::BTreeMap<String, String>> {
-    let text = fs::read_to_string(file).unwrap();
-    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
-    let titles: Vec<String> = lines.next().unwrap().collect();
-    lines
-        .map(|line| titles.iter().cloned().zip(line).collect())
-        .collect()
-}
-
 #[test]
 fn an_evaluation_has_the_errors_of_known_changes() {
     let folder = recorded();
@@ -364,32 +354,39 @@ fn an_evaluation_has_the_errors_of_known_changes() {
     assert_eq!(fs::read_to_string(out.join("evaluate.md")).unwrap(), table);
     let columns = "| Method | Model size (MB) | MSE | Inference time (s) | Framework |";
     assert!(table.starts_with(columns), "{table}");
-    let rows = csv(&out.join("evaluate.csv"));
-    let [row] = &rows[..] else {
-        panic!("{rows:?}");
-    };
-    let near = |name: &str, expected: f64| {
-        let found = of(&row[name]);
-        assert!(
-            (found - expected).abs() < 1e-4,
-            "{name}: {found} {expected}"
-        );
-    };
-    near("throttle_mse", 0.01);
-    near("throttle_worst", 0.1);
-    near("steering_mae", 0.2 / 4.0);
-    near("steering_mse_normalised", 0.04 / 4.0);
-    near("mse", 0.5 * (0.01 + 0.04 / 4.0));
-    near("worst", 0.2);
-    assert_eq!(
-        of(&row["frames"]) as usize,
-        csv(&folder.path().join("it/data.csv")).len()
-    );
-    assert!(of(&row["resident_bytes"]) > 1e5, "{row:?}");
     let json: Value =
         serde_json::from_slice(&fs::read(out.join("evaluate.json")).unwrap()).unwrap();
-    assert_eq!(json["engines"][0]["name"], "pilotnet");
-    assert_eq!(json["engines"][0]["inference"]["count"], 20);
+    let engine = &json["engines"][0];
+    let output = |name: &str| {
+        let outputs = engine["outputs"].as_array().unwrap().iter();
+        outputs.clone().find(|it| it["output"] == name).unwrap()
+    };
+    let (steering, throttle) = (output("steering"), output("throttle"));
+    for (of, name, expected) in [
+        (throttle, "mse", 0.01),
+        (throttle, "worst", 0.1),
+        (steering, "mae", 0.2 / 4.0),
+        (steering, "mse_normalised", 0.04 / 4.0),
+        (engine, "mse", 0.5 * (0.01 + 0.04 / 4.0)),
+        (engine, "worst", 0.2),
+    ] {
+        let found = number(of, name);
+        assert!(
+            (found - expected).abs() < 1e-3,
+            "{name}: {found} {expected}"
+        );
+    }
+    let list = fs::read_to_string(folder.path().join("it/data.csv")).unwrap();
+    assert_eq!(engine["frames"], list.lines().count() - 1);
+    assert!(number(engine, "resident_bytes") > 1e5, "{engine}");
+    assert!(number(engine, "weight_bytes") > 1e5, "{engine}");
+    assert_eq!(engine["name"], "pilotnet");
+    assert_eq!(engine["inference"]["count"], 20);
+    let csv = fs::read_to_string(out.join("evaluate.csv")).unwrap();
+    assert!(
+        csv.starts_with("engine,precision,bytes,weight_bytes,sha256,"),
+        "{csv}"
+    );
     for picture in ["evaluate-pareto.png", "evaluate-bars.png"] {
         assert!(image::open(out.join(picture)).unwrap().width() > 800);
     }
