@@ -199,9 +199,10 @@ fn the_command_is_asked_to_end_before_it_is_killed() {
 
 #[test]
 fn a_planar_frame_arrives_as_nv12_and_is_as_old_as_its_latency() {
-    // 4096 bytes of luma, then 1024 of blue and 1024 of red chroma.
-    let script = "for part in '4096 a' '1024 b' '1024 c'; do set -- $part; head -c $1 /dev/zero | \
-                  tr '\\0' $2; done; sleep 60";
+    // 4096 bytes of luma, then 1024 of blue and 1024 of red chroma, written at once: a busy machine
+    // takes longer to start these programs than the camera waits for the rest of a frame.
+    let script = "f=$(mktemp); for part in '4096 a' '1024 b' '1024 c'; do set -- $part; head -c $1 \
+                  /dev/zero | tr '\\0' $2; done > $f; cat $f; rm $f; sleep 60";
     let source = PipeSource {
         format: PixelFormat::Nv12,
         planar: true,
