@@ -25,7 +25,7 @@ const STACK: usize = 256 * 1024;
 const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Shortest timeout of a write: the value of I2C_TIMEOUT.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
-/// A write's timeout is the deadline divided by this: 10 ms of the default 150 ms.
+/// A write's timeout is the deadline divided by this: 10 ms for a deadline of 150 ms.
 const DEADLINE_SHARE: u32 = 15;
 /// How long to wait for the end of an actuator that hangs.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
