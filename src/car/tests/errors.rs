@@ -45,6 +45,15 @@ fn errors_name_their_line_and_key() {
             "[simulator]\nseed = -1",
             "car.toml:2: `simulator.seed`: invalid value: integer `-1`, expected u64",
         ),
+        (
+            "[engine]\ninstruction_set = \"avx-512\"",
+            "car.toml:2: `engine.instruction_set`: there is no instruction set `avx-512`: did you \
+             mean `avx512`?",
+        ),
+        (
+            "[simulator]\ncircuit = \"simpel\"",
+            "car.toml:2: `simulator.circuit`: there is no circuit `simpel`: did you mean `simple`?",
+        ),
     ] {
         assert_eq!(refused(text), expected, "{text}");
     }
@@ -90,17 +99,7 @@ fn every_rule_names_its_key() {
         (
             "[engine]\ninstruction_set = \"mmx\"",
             2,
-            "engine.instruction_set`: there is no instruction set `mmx`; this machine has ",
-        ),
-        (
-            "[engine]\ninstruction_set = \"avx-512\"",
-            2,
-            "engine.instruction_set`: there is no instruction set `avx-512`: did you mean `avx512`?",
-        ),
-        (
-            "[simulator]\ncircuit = \"simpel\"",
-            2,
-            "simulator.circuit`: there is no circuit `simpel`: did you mean `simple`?",
+            "engine.instruction_set",
         ),
         ("[guard]\ndeadline_ms = 149", 2, "guard.deadline_ms"),
         ("[guard]\ndeadline_ms = 1e300", 2, "guard.deadline_ms"),
