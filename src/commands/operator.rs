@@ -210,7 +210,9 @@ fn describe(state: State) -> String {
         State::Armed(_) => "armed; no command has come yet".to_owned(),
         State::Driving(_) => "driving".to_owned(),
         State::Trimming(_) => "being trimmed".to_owned(),
-        State::Stopped { reason } | State::Braking(Braking { reason, .. }) => format!("stopped: {reason}"),
+        State::Stopped { reason } | State::Braking(Braking { reason, .. }) => {
+            format!("stopped: {reason}")
+        }
     }
 }
 

@@ -109,10 +109,9 @@ impl HandDriver {
         let armed = match state {
             State::Armed(armed) => Some(armed.armed),
             State::Driving(driving) => Some(driving.armed),
-            State::Disarmed
-            | State::Braking(_)
-            | State::Stopped { .. }
-            | State::Trimming(_) => None,
+            State::Disarmed | State::Braking(_) | State::Stopped { .. } | State::Trimming(_) => {
+                None
+            }
         };
         if armed.is_some()
             && armed != self.armed

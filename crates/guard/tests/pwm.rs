@@ -97,7 +97,7 @@ impl Chip {
                 failsafe_us: 1500,
                 disarmed_us: 1500,
                 arming: Vec::new(),
-        brake: None,
+                brake: None,
             },
         }
     }

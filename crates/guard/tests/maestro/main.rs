@@ -104,7 +104,7 @@ fn settings(port: &Path) -> MaestroSettings {
             failsafe_us: 1510,
             disarmed_us: 0,
             arming: Vec::new(),
-        brake: None,
+            brake: None,
         },
     }
 }
