@@ -139,6 +139,8 @@ fn without_clocks(mut report: Value) -> Value {
     for clocked in ["timing", "wall_seconds", "first_command_seconds"] {
         map.remove(clocked).unwrap();
     }
+    let averages = map["behavior_metrics"].as_object_mut().unwrap();
+    averages.remove("mean_inference_time").unwrap();
     let metrics = map["metrics"].as_object_mut().unwrap();
     for clocked in [
         "brain_iteration_frequency",
