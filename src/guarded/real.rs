@@ -207,8 +207,12 @@ fn watch(mut child: Child, mut heartbeat: SocketLink, car: &GuardedCar, end: &At
     while !ended() && answers(&mut heartbeat, car, deadline) {
         std::thread::park_timeout((deadline / 4).min(ASK));
     }
-    // A guard that was asked to end needs a moment; one that did not answer has had its time.
-    let patience = if ended() { END } else { SILENT };
+    // A guard that was asked to end needs a moment, and ends a brake first; one that did not answer
+    // has had its time.
+    let patience = match ended() {
+        true => END + car.limits.spec().brake,
+        false => SILENT,
+    };
     if ended_well(&mut child, patience) {
         return;
     }

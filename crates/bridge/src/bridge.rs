@@ -1,7 +1,7 @@
 //! What a bridge puts out.
 
 use crate::frame::{COMMAND, Command, Drive, Parser, STATUS, State, Status, Us};
-use crate::remote::{Input, Remote, Says};
+use crate::remote::{Input, Remote, Request};
 
 /// Microseconds without a new command after which the bridge stops the car.
 pub const DEAD_MAN: u64 = 100_000;
@@ -39,8 +39,8 @@ impl Default for Bridge {
 }
 
 impl Bridge {
-    /// A bridge that has just got power. It puts out no pulses until the first command says which
-    /// ones stop the car, and does not drive before a command that does not drive.
+    /// A bridge that has just got power. It puts out no pulses until the first command specifies
+    /// those that stop the car, and does not drive before a command that does not drive.
     pub const fn new() -> Self {
         Self {
             parser: Parser::of_commands(),
@@ -63,10 +63,8 @@ impl Bridge {
         self.parser.clear();
         // What has expired by now is not revived by a late command.
         self.advance(now);
-        if self
-            .last
-            .is_some_and(|(_, last)| last.sequence == command.sequence)
-        {
+        // The whole command: a new process on the computer may begin with the last one's number.
+        if self.last.is_some_and(|(_, last)| last == command) {
             return None;
         }
         self.last = Some((now, command));
@@ -96,7 +94,10 @@ impl Bridge {
     }
 
     fn obeys_computer(&self, now: u64) -> bool {
-        matches!(self.remote.says(now), Says::Nothing | Says::Computer)
+        matches!(
+            self.remote.request(now),
+            Request::Nothing | Request::Computer
+        )
     }
 
     /// Stops the car where nothing new has come, and decides what is put out.
@@ -104,7 +105,7 @@ impl Bridge {
         let Some((at, command)) = self.last else {
             return (self.without_command(now), State::Holds);
         };
-        let says = self.remote.says(now);
+        let request = self.remote.request(now);
         let is_silent = now.saturating_sub(at) >= DEAD_MAN;
         if (is_silent || !self.obeys_computer(now)) && !self.is_held {
             self.is_held = true;
@@ -112,24 +113,24 @@ impl Bridge {
                 self.brakes_until = now + 1000 * u64::from(command.brake_millis);
             }
         }
-        if let Says::Transmitter(..) = says {
+        if let Request::Transmitter(..) = request {
             // The transmitter's driver brakes.
             self.brakes_until = 0;
         }
         let stopped = Outputs {
             steering: command.stopped_steering,
-            throttle: match now < self.brakes_until {
+            throttle: match now < self.brakes_until && command.brake != 0 {
                 true => command.brake,
                 false => command.stopped_throttle,
             },
         };
-        match says {
-            Says::Transmitter(steering, throttle) => {
+        match request {
+            Request::Transmitter(steering, throttle) => {
                 (Outputs { steering, throttle }, State::Remote)
             }
-            Says::Lost => (stopped, State::RemoteLost),
-            Says::Nothing | Says::Computer if self.is_held => (stopped, State::Holds),
-            Says::Nothing | Says::Computer => {
+            Request::Lost => (stopped, State::RemoteLost),
+            Request::Nothing | Request::Computer if self.is_held => (stopped, State::Holds),
+            Request::Nothing | Request::Computer => {
                 let (steering, throttle) = (command.steering, command.throttle);
                 (Outputs { steering, throttle }, State::Obeys)
             }
@@ -139,9 +140,9 @@ impl Bridge {
     /// Before the first command only a transmitter can drive: which pulses stop the car is not
     /// known.
     fn without_command(&self, now: u64) -> Outputs {
-        match self.remote.says(now) {
-            Says::Transmitter(steering, throttle) => Outputs { steering, throttle },
-            Says::Nothing | Says::Computer | Says::Lost => Outputs::default(),
+        match self.remote.request(now) {
+            Request::Transmitter(steering, throttle) => Outputs { steering, throttle },
+            Request::Nothing | Request::Computer | Request::Lost => Outputs::default(),
         }
     }
 }

@@ -41,8 +41,8 @@ pub enum Drive {
 /// What the computer sends. Each command is complete, so that a bridge keeps nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Command {
-    /// Differs from that of the last command, or the command is not a new one: a computer that
-    /// hangs may still send its last bytes for ever.
+    /// Differs from that of the last command. A command that equals the last one, this number
+    /// included, is not a new one: a computer that hangs may still send its last bytes for ever.
     pub sequence: u8,
     /// What the command does.
     pub drive: Drive,

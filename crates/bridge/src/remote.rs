@@ -23,9 +23,9 @@ pub enum Input {
     Switch,
 }
 
-/// What the receiver says.
+/// What the receiver requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Says {
+pub(crate) enum Request {
     /// There is no receiver: it has never sent a pulse.
     Nothing,
     /// The computer drives.
@@ -66,22 +66,22 @@ impl Remote {
         }
     }
 
-    /// The receiver's request. Only the switch tells that there is a receiver: the other channels
+    /// The receiver's request. Only the switch shows that there is a receiver: the other channels
     /// may be free.
-    pub(crate) fn says(&self, now: u64) -> Says {
+    pub(crate) fn request(&self, now: u64) -> Request {
         let fresh = |input| match self.channels[index(input)] {
             Some((at, us)) if now.saturating_sub(at) < REMOTE_TIMEOUT => Some(us),
             _ => None,
         };
         if self.channels[index(Input::Switch)].is_none() {
-            return Says::Nothing;
+            return Request::Nothing;
         }
         match (fresh(Input::Switch), self.is_taken) {
-            (None, _) => Says::Lost,
-            (Some(_), false) => Says::Computer,
+            (None, _) => Request::Lost,
+            (Some(_), false) => Request::Computer,
             (Some(_), true) => match (fresh(Input::Steering), fresh(Input::Throttle)) {
-                (Some(steering), Some(throttle)) => Says::Transmitter(steering, throttle),
-                _ => Says::Lost,
+                (Some(steering), Some(throttle)) => Request::Transmitter(steering, throttle),
+                _ => Request::Lost,
             },
         }
     }

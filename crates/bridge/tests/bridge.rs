@@ -225,6 +225,37 @@ fn a_repeated_command_is_not_a_new_one() {
     assert_ne!(bench.pass(0), DRIVEN);
 }
 
+/// A new process on the computer may begin with the number of the dead one's last command.
+#[test]
+fn another_command_with_the_last_ones_number_is_a_new_one() {
+    let mut bench = Bench::driving();
+    let bytes = command(bench.sequence, Drive::No).write();
+    let status = bench.give(&bytes).unwrap();
+    assert_eq!(
+        (status.sequence, status.state),
+        (bench.sequence, State::Obeys)
+    );
+    assert_eq!(bench.pass(1000), STOPPED);
+}
+
+/// A command that comes while the bridge brakes may have no brake: the car is stopped then, and its
+/// pulse is not 0.
+#[test]
+fn a_command_without_a_brake_ends_the_brake() {
+    let mut bench = Bench::driving();
+    assert_eq!(bench.pass(DEAD_MAN).throttle, BRAKE);
+    bench.sequence += 1;
+    let command = Command {
+        brake: 0,
+        brake_millis: 0,
+        ..command(bench.sequence, Drive::Ahead)
+    };
+    let status = bench.give(&command.write()).unwrap();
+    assert_eq!(status.state, State::Holds);
+    assert_eq!(status.throttle, STOPPED.throttle);
+    assert_eq!(bench.pass(1000), STOPPED);
+}
+
 #[test]
 fn a_late_command_does_not_revive_the_car() {
     let mut bench = Bench::driving();
@@ -468,20 +499,20 @@ proptest! {
         prop_assert_eq!(last.as_ref().and_then(Status::read), Some(status));
     }
 
-    /// A record of its own, from the events alone, says when the computer may drive.
+    /// A record of its own, from the events alone, shows when the computer may drive.
     #[test]
     fn the_computer_drives_only_while_it_lives_and_after_it_has_stopped(events in events()) {
         let mut bench = Bench::new();
         // When the last new command came, whether it drives, and whether one that does not drive
         // has come since the last silence or the last time with the receiver.
-        let (mut came, mut drives, mut allowed) = (None, false, false);
+        let (mut came, mut last, mut drives, mut allowed) = (None, Drive::No, false, false);
         let (mut switched, mut taken) = (None::<u64>, false);
         for event in events {
             match event {
                 Event::Command(drive) => {
                     bench.sequence = bench.sequence.wrapping_add(1);
                     let _ = bench.give(&command(bench.sequence, drive).write());
-                    drives = drive != Drive::No;
+                    (last, drives) = (drive, drive != Drive::No);
                     let radio = taken || switched.is_some_and(|at| bench.now - at >= REMOTE_TIMEOUT);
                     let silent = came.is_some_and(|at| bench.now - at >= DEAD_MAN);
                     allowed = (allowed && !silent && !radio) || (!drives && !radio);
@@ -489,8 +520,7 @@ proptest! {
                 }
                 Event::Repeat if came.is_none() => {}
                 Event::Repeat => {
-                    let drive = if drives { Drive::Ahead } else { Drive::No };
-                    let _ = bench.give(&command(bench.sequence, drive).write());
+                    let _ = bench.give(&command(bench.sequence, last).write());
                 }
                 // 18 bytes of noise are a command with a probability of 2^-32.
                 Event::Noise(bytes) => {

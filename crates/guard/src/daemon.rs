@@ -30,7 +30,8 @@ use crate::{
     run,
 };
 
-/// How long another guard that is ending, or was killed, may take to release the motors.
+/// How long another guard that is ending, or was killed, may take to release the motors, in addition
+/// to the time of its brake.
 const HANDOVER: Duration = Duration::from_secs(1);
 /// How long failsafe waits for a lock that another process holds.
 const TAKEOVER: Duration = Duration::from_millis(50);
@@ -88,13 +89,15 @@ pub enum DaemonError {
 /// disconnects.
 ///
 /// # Errors
-/// When the guard does not start. At most the disarmed values have been written to the motors then.
+/// When the guard does not start; at most the disarmed values have been written to the motors then.
+/// [`ProcessError::Last`] when the motors did not accept its last output; its record remains then.
 pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<(), DaemonError> {
     let (car, text) = GuardedCar::load_with_text(file)?;
     own_directory().map_err(DaemonError::Runtime)?;
-    alone(&car)?;
-    let lock = lock(&car.actuator, HANDOVER)?;
-    let mut motors = Motors::open(&car.actuator, HANDOVER)?;
+    let handover = HANDOVER + car.limits.spec().brake;
+    alone(&car, handover)?;
+    let lock = lock(&car.actuator, handover)?;
+    let mut motors = Motors::open(&car.actuator, handover)?;
     motors.set_deadline(car.limits.spec().deadline);
     let motors = TrimmedMotors::new(motors, &car.actuator);
     let options = ServeOptions {
@@ -117,13 +120,13 @@ pub fn guard(file: &Path, pilot: Option<OwnedFd>, allowed: Allowed) -> Result<()
     Ok(())
 }
 
-/// Waits up to [`HANDOVER`] until no other guard writes to these motors. It finds the guards whose
+/// Waits up to `timeout` until no other guard writes to these motors. It finds the guards whose
 /// records this user can read. These may be guards of other users, which [`lock`] does not detect,
 /// because their locks are in other directories.
-fn alone(car: &GuardedCar) -> Result<(), DaemonError> {
+fn alone(car: &GuardedCar, timeout: Duration) -> Result<(), DaemonError> {
     let began = Instant::now();
     while let Some(other) = others(car).first() {
-        if began.elapsed() >= HANDOVER {
+        if began.elapsed() >= timeout {
             return Err(DaemonError::Guarded {
                 process: other.process.pid().as_raw_nonzero().get(),
                 car: other.name.clone(),

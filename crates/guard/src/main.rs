@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
-use pilotage_guard::{Allowed, INSTALLED, Running, group_id, user_id};
+use pilotage_guard::{Allowed, DaemonError, INSTALLED, ProcessError, Running, group_id, user_id};
 
 const HELP: &str = "\
 Guards a car: writes to its motors, and stops it when commands are late, implausible or missing.
@@ -129,7 +129,11 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) => {
             pilotage_console::say_always(format_args!("error: {error:#}"));
-            ExitCode::from(pilotage_guard::NOT_STARTED)
+            match error.downcast_ref::<DaemonError>() {
+                // Its watcher, or its service, then writes failsafe.
+                Some(DaemonError::Process(ProcessError::Last(_))) => ExitCode::FAILURE,
+                _ => ExitCode::from(pilotage_guard::NOT_STARTED),
+            }
         }
     })
 }

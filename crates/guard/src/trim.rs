@@ -14,7 +14,10 @@ use crate::{Actuator, ActuatorError, Output};
 pub use point::{Point, Value};
 
 /// Shortest and longest pulse that may be tried, microseconds.
-const PULSES: (Value, Value) = (400, 2600);
+const PULSES: (Value, Value) = (
+    *pilotage_bridge::PULSES.start(),
+    *pilotage_bridge::PULSES.end(),
+);
 /// The ends of a VESC's servo range, thousandths.
 const SERVO: (Value, Value) = (0, 1000);
 
@@ -99,6 +102,10 @@ impl Actuator for TrimmedMotors {
     }
 
     fn trim(&mut self, point: Point, value: Value) -> bool {
+        // Before anything is changed: a point that does not exist changes nothing.
+        if slot(&mut self.tried, point).is_none() {
+            return false;
+        }
         let range = range(self.settings.kind, point);
         let was_tried = other_wheel(&mut self.tried, point).map(std::mem::take);
         let Some(mut slot) = slot(&mut self.tried, point) else {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use pilotage_linux::{KillTimer, signals};
-use pilotage_vehicle::monotonic;
+use pilotage_vehicle::{Domain, Time, monotonic};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::mm::MlockAllFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -21,6 +21,7 @@ use crate::executor::TICK;
 use crate::protocol::server::MOST_CLIENTS;
 use crate::{
     Actuator, Allowed, Executor, Identification, Limits, LimitsSpec, PRIORITY, Server, StartError,
+    State,
 };
 
 /// Ticks per deadline. The default deadline of 150 ms then has the shortest tick, [`TICK`].
@@ -83,6 +84,9 @@ pub enum ProcessError {
     /// The signal handlers could not be installed.
     #[error("signals cannot be caught: {0}")]
     Signals(io::Error),
+    /// The guard ended, and the motors did not accept its last output.
+    #[error("the guard ended, and its last output did not reach the motors: {0}")]
+    Last(String),
 }
 
 /// The processor time that this thread has used.
@@ -130,11 +134,13 @@ impl Drop for AbortOnPanic {
 }
 
 /// Runs a guard over `actuator` until a signal ends it, or until the pilot that started it
-/// disconnects. The guard writes the disarmed values first. At the end it writes failsafe, and then
-/// the disarmed values if a signal ended it. `listening` is called when clients can connect.
+/// disconnects. The guard writes the disarmed values first. At the end it writes failsafe, after the
+/// brake if the car brakes, and then the disarmed values if a signal ended it. `listening` is called
+/// when clients can connect.
 ///
 /// # Errors
-/// When the guard does not start. At most the disarmed values have been written then.
+/// When the guard does not start; at most the disarmed values have been written then. `Last` when
+/// the motors of a physical car did not accept the last output.
 pub fn run<A: Actuator>(
     limits: Limits,
     actuator: A,
@@ -185,15 +191,47 @@ pub fn run<A: Actuator>(
             kill_timer.restart();
         }
     }
+    finish(&mut server, |now| {
+        manager.alive(now);
+        if let Some(kill_timer) = &kill_timer {
+            kill_timer.restart();
+        }
+    });
     // The kill timer is no longer needed: if the guard dies from here on, the watcher writes
     // failsafe.
     drop(kill_timer);
-    server.end(monotonic(), signals::ended());
     if let Some(path) = options.socket {
         // A leftover socket file is harmless.
         let _ = remove_socket(&path);
     }
-    Ok(())
+    let executor = server.executor();
+    match executor.status().failure {
+        // The pilot moves a simulated car, and has ended.
+        Some(failure) if executor.limits().spec().actuator == Domain::Physical => {
+            Err(ProcessError::Last(failure.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Stops the car, and waits for the end of the brake: the motors keep the last output when this
+/// process has ended. A signal ends the brake. `alive` is called at least once per tick.
+fn finish<A: Actuator>(server: &mut Server<A>, mut alive: impl FnMut(Time)) {
+    server.end(monotonic(), false);
+    // `advance` ends the brake when its time, which `Limits` bounds, is over.
+    loop {
+        let now = monotonic();
+        alive(now);
+        server.skip_missed_ticks(now);
+        server.advance(now);
+        if signals::ended() {
+            server.end(now, true);
+        }
+        if !matches!(server.executor().status().state, State::Braking(_)) {
+            return;
+        }
+        std::thread::sleep(server.due().since(monotonic()));
+    }
 }
 
 /// The period of writes to the motors. A longer deadline gives a longer period, because the bus or

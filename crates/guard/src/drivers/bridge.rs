@@ -173,32 +173,36 @@ impl Bridge {
         Ok(())
     }
 
-    /// Compares an answer with the command that it answers. One to an earlier command only shows
-    /// that the bridge is there.
+    /// Judges an answer. Over a slow line, while each tick sends another command, no answer is to the
+    /// last one: the bridge's state is then judged by the answers to earlier ones, its pulses are not.
     fn judge(&mut self, status: &Status) {
         self.unanswered = None;
-        let Some((_, sent)) = self
-            .sent
-            .filter(|(_, sent)| sent.sequence == status.sequence)
-        else {
+        let Some((_, sent)) = self.sent else {
             return;
         };
+        let is_last = sent.sequence == status.sequence;
         let moved = |channel, written: u16, holds: u16| Failure::Position {
             channel,
             written: written.saturating_mul(4),
             holds: holds.saturating_mul(4),
         };
+        let state_failed = matches!(
+            self.fault,
+            Some(Failure::Overridden | Failure::RemoteLost | Failure::Held)
+        );
         self.fault = match status.state {
             State::Remote => Some(Failure::Overridden),
             State::RemoteLost => Some(Failure::RemoteLost),
-            State::Holds => Some(Failure::Held),
-            State::Obeys if status.throttle != sent.throttle => {
+            // A command that does not drive, sent since then, ends the hold.
+            State::Holds if is_last || sent.drive != Drive::No => Some(Failure::Held),
+            State::Obeys if is_last && status.throttle != sent.throttle => {
                 Some(moved(THROTTLE, sent.throttle, status.throttle))
             }
-            State::Obeys if status.steering != sent.steering => {
+            State::Obeys if is_last && status.steering != sent.steering => {
                 Some(moved(STEERING, sent.steering, status.steering))
             }
-            State::Obeys => None,
+            State::Obeys if is_last || state_failed => None,
+            State::Obeys | State::Holds => self.fault,
         };
     }
 }

@@ -139,6 +139,11 @@ impl<A: Actuator> Server<A> {
         self.executor.skip_missed_ticks(now);
     }
 
+    /// Runs the ticks and stops that are due by `now`, without reading requests.
+    pub fn advance(&mut self, now: Time) {
+        self.executor.advance(now);
+    }
+
     /// Advances to the current time, then handles the received requests. `clock` is read again
     /// after each message, so that a command that was captured while others were read is not
     /// rejected as being from the future.

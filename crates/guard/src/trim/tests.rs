@@ -158,7 +158,16 @@ fn motors_are_tried_alone() {
     assert_eq!(tried(&motors), 300);
     assert!(motors.trim(Point::Left, 1900));
     assert_eq!(tried(&motors), 0);
-    assert!(!motors.trim(Point::Neutral, 1500));
+    // A point that the car does not have changes nothing, so that the motors are stopped with the
+    // next one that it has, even if that is at its value.
+    for missing in [Point::Neutral, Point::LeftWheel] {
+        assert!(motors.trim(Point::Wheels, 300));
+        let before = motors.tried.clone();
+        assert!(!motors.trim(missing, 1500));
+        assert_eq!(motors.tried, before);
+        assert!(motors.trim(Point::Left, 1988));
+        assert_eq!(tried(&motors), 0);
+    }
     motors.trim(Point::Wheels, 200);
     motors.end_trim();
     assert_eq!(tried(&motors), 0);

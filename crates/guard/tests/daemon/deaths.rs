@@ -1,5 +1,6 @@
 //! How a guard ends, and how it is watched.
 
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -87,6 +88,57 @@ fn a_guard_ends_with_the_pilot_that_started_it() {
     drop(link);
     assert!(guard.ended().success());
     assert_eq!(car.pulses(), FAILSAFE);
+}
+
+const BRAKE: u32 = 1_200_000;
+
+/// A car whose stop brakes for `ms` milliseconds.
+fn with_brake(ms: u16) -> Car {
+    let car = Car::new();
+    let text = fs::read_to_string(car.file()).unwrap();
+    let brake = format!("reverse_us = 1500\nbrake = {{ us = 1200, ms = {ms} }}");
+    let braked = text.replace("reverse_us = 1000", &brake);
+    assert_ne!(braked, text);
+    fs::write(car.file(), braked).unwrap();
+    car
+}
+
+/// The pins keep the last pulse of a guard that has ended.
+#[test]
+fn the_brake_ends_before_its_guard() {
+    let car = with_brake(300);
+    let (mut watcher, mut link) = watched(&car);
+    car.drive(&mut link);
+    drop(link);
+    assert!(watcher.ended().success());
+    assert_eq!(car.pulses(), FAILSAFE);
+
+    // A signal, also to a guard that brakes because its pilot has ended.
+    for pilot_ends in [false, true] {
+        let car = with_brake(2000);
+        let (mut watcher, mut link) = watched(&car);
+        car.drive(&mut link);
+        if pilot_ends {
+            drop(link);
+            wait("it brakes", || car.pulses()[1] == BRAKE);
+        }
+        watcher.kill(Signal::TERM);
+        assert!(watcher.ended().success());
+        assert_eq!(car.pulses(), DISARMED, "the pilot ends: {pilot_ends}");
+    }
+
+    // A guard that is killed or freezes while it brakes at its end.
+    for signal in [Signal::KILL, Signal::STOP] {
+        let car = with_brake(2000);
+        let (mut watcher, mut link) = watched(&car);
+        car.drive(&mut link);
+        let guard = car.connect().process().unwrap();
+        drop(link);
+        wait("it brakes", || car.pulses()[1] == BRAKE);
+        kill_process(guard, signal).unwrap();
+        assert_eq!(watcher.ended().code(), Some(1), "{signal:?}");
+        assert_eq!(car.pulses(), FAILSAFE, "{signal:?}");
+    }
 }
 
 /// A guard that a pilot started, with its watcher, and the pilot's connection.

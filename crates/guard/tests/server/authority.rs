@@ -72,7 +72,7 @@ fn a_new_pilot_of_the_same_user_replaces_one_that_is_silent_for_a_deadline() {
 
     crowd.send(&new, 3, hello());
     assert_eq!(crowd.server.rejected().unauthorized, 2);
-    // The old pilot is told so, and its connection is closed, whatever it sends.
+    // The old pilot receives the reason, and its connection is closed, whatever it sends.
     crowd.send(&old, 3, command(&crowd, 0.5, 2));
     assert_eq!(old_link.advance_to(crowd.now), Err(LinkError::Replaced));
     let arm = ArmRequest {

@@ -2,6 +2,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use super::*;
+use crate::{ActuatorError, Output};
 
 /// Environment variable of a test that runs in a child process.
 const CHILD_PROCESS: &str = "PILOTAGE_TEST_CHILD";
@@ -79,4 +80,72 @@ fn an_operators_stop_runs_before_all_but_the_guard() {
     }
     let ended = run_in_child("an_operators_stop_runs_before_all_but_the_guard");
     assert!(ended.status.success(), "{ended:?}");
+}
+
+/// Motors that accept the first `accepted` outputs only.
+struct Failing {
+    accepted: u32,
+}
+
+impl Actuator for Failing {
+    fn name(&self) -> &str {
+        "failing"
+    }
+
+    fn write(&mut self, _: Time, _: &Output) -> Result<(), ActuatorError> {
+        if self.accepted == 0 {
+            return Err(ActuatorError::Write {
+                device: "failing".into(),
+                reason: io::ErrorKind::TimedOut.into(),
+            });
+        }
+        self.accepted -= 1;
+        Ok(())
+    }
+}
+
+/// The watcher writes failsafe if the guard's process reports that it could not.
+#[test]
+fn a_last_output_that_is_not_accepted_is_an_error_of_a_physical_car() {
+    if !is_child() {
+        let name = "a_last_output_that_is_not_accepted_is_an_error_of_a_physical_car";
+        let ended = run_in_child(name);
+        assert!(ended.status.success(), "{ended:?}");
+        return;
+    }
+    for (actuator, accepted, fails) in [
+        (Domain::Physical, 1, true),
+        (Domain::Physical, u32::MAX, false),
+        (Domain::Simulated, 1, false),
+    ] {
+        let (pilot, guard) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        drop(pilot);
+        let limits = LimitsSpec {
+            actuator,
+            ..LimitsSpec::simulated()
+        };
+        let limits = Limits::new(limits).unwrap();
+        let options = ServeOptions {
+            socket: None,
+            pilot: Some(guard),
+            allowed: Allowed::own(),
+            identification: Identification::of_limits(&limits),
+            privileged: false,
+        };
+        // The guard is a tick late when it begins, so that it writes at least once more.
+        let late = || {
+            std::thread::sleep(2 * TICK);
+            Ok(())
+        };
+        let ended = run(limits, Failing { accepted }, options, late);
+        let failed = matches!(ended, Err(ProcessError::Last(_)));
+        assert_eq!(failed, fails, "{ended:?}");
+        assert_eq!(ended.is_ok(), !fails, "{ended:?}");
+    }
 }

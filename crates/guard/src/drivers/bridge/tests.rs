@@ -1,5 +1,6 @@
 //! The driver over a pseudo-terminal, with what the firmware runs at the other end.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,10 @@ struct Device {
     answers: bool,
     /// Whether it changes the servo's pulse in its answers.
     lies: bool,
+    /// How late its answers are, milliseconds.
+    delay: u64,
+    /// The answers on their way, and when they arrive.
+    answering: VecDeque<(u64, [u8; STATUS])>,
 }
 
 impl Device {
@@ -64,6 +69,8 @@ impl Device {
             bridge: pilotage_bridge::Bridge::new(),
             answers: true,
             lies: false,
+            delay: 0,
+            answering: VecDeque::new(),
         }
     }
 
@@ -84,8 +91,14 @@ impl Device {
                 answer = Status { steering, ..status }.write();
             }
             if self.answers {
-                self.end.write_all(&answer).unwrap();
+                self.answering.push_back((millis + self.delay, answer));
             }
+        }
+        while let Some((arrival, answer)) = self.answering.front()
+            && *arrival <= millis
+        {
+            self.end.write_all(answer).unwrap();
+            self.answering.pop_front();
         }
         self.bridge.outputs(1000 * millis)
     }
@@ -304,6 +317,53 @@ fn a_transmitter_that_takes_over_or_is_lost_is_a_failure() {
         }
     }
     panic!("no recovery");
+}
+
+/// An output that differs from that of the tick before, so that each tick sends a command.
+fn swerving(millis: u64) -> Output {
+    let steering = if millis.is_multiple_of(10) { 0.5 } else { -0.5 };
+    Output { steering, ..DRIVE }
+}
+
+/// Answers that come after later commands have been sent.
+#[test]
+fn failures_are_seen_in_answers_that_are_three_ticks_late() {
+    for (taken, lost) in [(false, false), (true, false), (true, true)] {
+        let mut bench = Bench::new(settings);
+        bench.device.delay = 15;
+        bench.run(200, &FAILSAFE);
+        bench.receiver(1000);
+        // No failure is seen in old answers of a bridge that obeys.
+        for _ in 0..10 {
+            bench.write(&swerving(bench.millis)).unwrap();
+        }
+        if taken {
+            bench.receiver(2000);
+        }
+        // The bridge stops by itself, or loses its transmitter.
+        if !taken || lost {
+            bench.millis += 120;
+        }
+        if !lost {
+            bench.receiver(if taken { 2000 } else { 1000 });
+        }
+        let error = (0..20).find_map(|_| {
+            let output = swerving(bench.millis);
+            bench.write(&output).err()
+        });
+        let found = match error {
+            Some(ActuatorError::Held { .. }) => (false, false),
+            Some(ActuatorError::Overridden { .. }) => (true, false),
+            Some(ActuatorError::RemoteLost { .. }) => (true, true),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, (taken, lost));
+        for _ in 0..200 {
+            bench.receiver(1000);
+            let _ = bench.write(&FAILSAFE);
+        }
+        bench.write(&FAILSAFE).unwrap();
+    }
 }
 
 #[test]

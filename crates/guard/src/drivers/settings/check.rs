@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use pilotage_bridge::{LONGEST_BRAKE, PULSES};
 use pilotage_config::{ConfigError, Source};
 
 use super::super::pulses::{Arming, MOST_STEPS, Pulses, Rest};
@@ -14,12 +15,8 @@ use super::{
     ActuatorSettings, BrakeSettings, Kind, PwmSettings, SteeringSettings, ThrottleSettings,
 };
 
-/// Range of pulses for servos and speed controllers, in microseconds.
-const PULSES: RangeInclusive<u16> = 400..=2600;
 /// The cycle of a Maestro whose "Period" was not changed, and of a bridge.
 const SERVO_PERIOD: Duration = Duration::from_millis(20);
-/// The longest brake in milliseconds.
-const LONGEST_BRAKE: u16 = 2000;
 /// Longest arming sequence.
 const LONGEST_ARMING: Duration = Duration::from_secs(10);
 

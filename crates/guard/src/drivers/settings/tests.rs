@@ -1,4 +1,4 @@
-//! Tables that crates/guard/tests/actuator_settings.rs does not have: the bridge, motors on a second
+//! Tables that crates/guard/tests/actuator_settings does not have: the bridge, motors on a second
 //! chip, the brake, and a VESC's speed.
 
 use pilotage_config::Source;
@@ -72,6 +72,21 @@ right = 0.9
 failsafe = 0.5
 disarmed = 0.5
 "#;
+
+/// The settings, the bridge and the policy have one limit of the brake.
+#[test]
+fn the_longest_brake_is_that_of_the_policy() {
+    use crate::{Limits, LimitsSpec};
+    let of = |millis: u16| {
+        let brake = std::time::Duration::from_millis(millis.into());
+        Limits::new(LimitsSpec {
+            brake,
+            ..LimitsSpec::simulated()
+        })
+    };
+    assert!(of(pilotage_bridge::LONGEST_BRAKE).is_ok());
+    assert!(of(pilotage_bridge::LONGEST_BRAKE + 1).is_err());
+}
 
 #[test]
 fn the_tables_are_accepted_and_have_their_defaults() {
@@ -238,6 +253,36 @@ fn invalid_values_are_refused_by_their_key() {
     let (chip, _) = head.split_once("[actuator.pca9685.steering]").unwrap();
     let alone = format!("{chip}[actuator.pca9685.motors]{motors}");
     assert!(load(&alone).unwrap_err().contains("needs either"));
+}
+
+/// A guard that drives sends 36,000 bits per second.
+#[test]
+fn a_line_that_is_slower_than_the_commands_is_refused() {
+    for (good, key) in [(BRIDGE, "bridge"), (VESC, "vesc")] {
+        for (baud, accepted) in [
+            (9_600, false),
+            (38_400, false),
+            (57_600, true),
+            (115_200, true),
+            (921_600, true),
+            (100_000, false),
+        ] {
+            let to = format!("if00\"\nbaud = {baud}\n");
+            let text = good.replace("if00\"\n", &to);
+            assert_ne!(text, good);
+            match load(&text) {
+                Ok(_) => assert!(accepted, "{key}: {baud}"),
+                Err(message) => {
+                    assert!(!accepted, "{message}");
+                    assert!(
+                        message.contains(&format!("`actuator.{key}.baud`")),
+                        "{message}"
+                    );
+                    assert!(message.contains("57600"), "{message}");
+                }
+            }
+        }
+    }
 }
 
 /// A controller whose reverse is below its neutral brakes on that side, and one the other way round

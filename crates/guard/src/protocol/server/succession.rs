@@ -1,7 +1,7 @@
 //! When a new pilot takes the place of one that no longer drives.
 //!
 //! A pilot whose process hangs in the kernel cannot be ended, and keeps its connection. Without this
-//! rule nobody could drive until the computer is restarted.
+//! rule no pilot could drive until the computer is restarted.
 
 use pilotage_vehicle::{Fault, Time};
 
@@ -12,9 +12,9 @@ impl<A: Actuator> Server<A> {
     /// Whether the client at `new` may take the place of the pilot at `old`. All of this must hold:
     ///
     /// - Both are processes of one user.
-    /// - The old pilot has driven, and its last command is older than the deadline, so that its
-    ///   commands move the car no longer. A pilot that has sent no command yet prepares its engine, and
-    ///   a program that trims sends none.
+    /// - The old pilot has sent a command, and its last one is older than the deadline, so that its
+    ///   commands move the car no longer. A pilot that has sent none yet prepares its engine, and a
+    ///   program that trims sends none.
     /// - It has not started this guard, which would end with it.
     pub(super) fn may_replace(&self, old: usize, new: usize, now: Time) -> bool {
         let (old, new) = (&self.clients[old], &self.clients[new]);

@@ -11,6 +11,12 @@ const MOST_DUTY: f32 = 0.95;
 /// The default of a VESC's own limit ("Max ERPM"; `MCCONF_L_RPM_MAX` in its mcconf_default.h).
 const MOST_ERPM: f32 = 100_000.0;
 
+/// The rates of a bridge's and a VESC's port, in bits per second. A guard that drives sends 18 bytes
+/// each tick (a bridge's command; a VESC's duty cycle and servo position), of 10 bits each and every
+/// 5 ms at most: 36,000 bits per second. On a slower line the commands fill the kernel's buffer, and
+/// a stop waits behind them for seconds.
+const BAUDS: [u32; 5] = [57_600, 115_200, 230_400, 460_800, 921_600];
+
 impl MaestroSettings {
     pub(super) fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let key = |key: &str| format!("actuator.maestro.{key}");
@@ -74,12 +80,11 @@ impl VescSettings {
 }
 
 fn baud(source: &Source<'_>, key: &str, baud: u32) -> Result<(), ConfigError> {
-    let bauds = [
-        9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,
-    ];
-    if bauds.contains(&baud) {
+    if BAUDS.contains(&baud) {
         return Ok(());
     }
-    let reason = format!("must be one of {bauds:?}, not {baud}");
+    let reason = format!(
+        "must be one of {BAUDS:?}, not {baud}: on a slower line commands wait for seconds, a stop too"
+    );
     Err(source.error(key, reason))
 }
