@@ -174,8 +174,10 @@ impl ProcessEngine {
         // The keeper reports the limit itself.
         let made = match engine.made.recv_timeout(limits.start + END) {
             Ok(made) => made?,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                return Err(NotStarted::Stuck(limits.start));
+            Err(RecvTimeoutError::Timeout) => return Err(NotStarted::Stuck(limits.start)),
+            Err(RecvTimeoutError::Disconnected) => {
+                let error = io::Error::other("the thread that starts it has ended");
+                return Err(NotStarted::System(error));
             }
         };
         let (tensors, about) = made;
@@ -196,8 +198,8 @@ impl ProcessEngine {
         self.order(Order::Replace);
     }
 
-    /// The memory of the process, if it is ready and has answered all requests. A late answer is
-    /// ignored.
+    /// The memory of the process, if it is ready and has answered all requests: its flag is then the
+    /// number of the last one. A late answer is ignored.
     fn idle(&mut self) -> Result<Arc<Tensors>, EngineError> {
         if matches!(self.state, State::Starting) {
             match self.made.try_recv() {
@@ -207,7 +209,8 @@ impl ProcessEngine {
                     let reason = error.to_string();
                     return Err(EngineError::Device { reason });
                 }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(keeper_ended()),
             }
         }
         let State::Running(running) = &mut self.state else {
@@ -215,17 +218,20 @@ impl ProcessEngine {
         };
         let error = match (running.tensors.memory().value(CHILD), running.outstanding) {
             (NO_MORE, _) => ended(),
-            (found, Some(since)) if found != running.number => {
+            (found, _) if found == running.number => {
+                running.outstanding = None;
+                return Ok(Arc::clone(&running.tensors));
+            }
+            (_, Some(since)) => {
                 let limit = self.limits.answer;
                 if since.elapsed() < HUNG {
                     return Err(EngineError::Stuck { limit });
                 }
                 EngineError::Stuck { limit }
             }
-            _ => {
-                running.outstanding = None;
-                return Ok(Arc::clone(&running.tensors));
-            }
+            (_, None) => EngineError::Device {
+                reason: "the process of the GPU's engine has answered without a request".to_owned(),
+            },
         };
         self.replace();
         Err(error)
@@ -262,7 +268,8 @@ impl Running {
 
     fn ask(&mut self, request: Request, limit: Duration, wait: Wait) -> Result<(), Unanswered> {
         let memory = self.tensors.memory();
-        let before = memory.value(CHILD);
+        // Not the flag's present value: the process may have ended since `idle` looked at it.
+        let before = self.number;
         // 0 is the number before the first request.
         self.number = match self.number + 1 {
             NO_MORE => 1,
@@ -366,7 +373,13 @@ fn starting() -> EngineError {
     }
 }
 
-/// A memory with `content` that nobody can change.
+fn keeper_ended() -> EngineError {
+    EngineError::Device {
+        reason: "the thread that starts the GPU's engine has ended: restart Pilotage".to_owned(),
+    }
+}
+
+/// A memory with `content` that cannot be changed.
 fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = rustix::fs::memfd_create("pilotage-engine-file", flags)?;

@@ -171,8 +171,13 @@ impl Machine {
         machine
     }
 
-    /// Replaces TensorRT's library with another one, under the same name.
+    /// Replaces TensorRT's library with one of NVIDIA's own, under the same name. NVIDIA's looks for
+    /// the driver as `libcuda.so.1` only, so this machine's gets the name that only Pilotage tries.
     pub fn with_library(&self, library: &Path) {
+        let driver = self.path("libraries/libcuda.so.1");
+        if driver.exists() {
+            fs::rename(driver, self.path("libraries/libcuda.so")).unwrap();
+        }
         let place = self.library("nvinfer");
         fs::remove_file(&place).unwrap();
         symlink(library, place).unwrap();

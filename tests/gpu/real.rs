@@ -69,8 +69,8 @@ fn with_nvidias_libraries_and_no_gpu_the_cpu_drives_and_reports_it() {
     }
 }
 
-/// The driver is a substitute that only this program finds. TensorRT is NVIDIA's own, and therefore
-/// finds no driver.
+/// The driver is a substitute that only this program finds (see [`Machine::with_library`]). TensorRT is
+/// NVIDIA's own, and therefore finds no driver.
 #[test]
 fn nvidias_own_library_reports_what_it_lacks_and_the_cpu_drives_the_lap() {
     let machine = Machine::new();

@@ -42,7 +42,8 @@ impl Exchange {
     /// /proc/PID/maps.
     ///
     /// # Errors
-    /// When `words` is 0 or about 1 GiB, or the system has no memory or no descriptor left.
+    /// When `words` is 0, or the memory would have more than 1 GiB, or the system has no memory or no
+    /// descriptor left.
     pub fn create(name: &str, words: usize) -> io::Result<Self> {
         length(words)?;
         let all = words + FLAG_WORDS;

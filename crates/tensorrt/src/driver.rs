@@ -17,7 +17,7 @@ use cudarc::driver::sys::{
 use libloading::Library;
 
 use crate::device::CudaError;
-use crate::library::said;
+use crate::library::loader_message;
 
 /// A `CUresult`, as an integer.
 pub(crate) type Status = i32;
@@ -43,7 +43,7 @@ macro_rules! functions {
                 if let Some(driver) = DRIVER.get() {
                     return Ok(driver);
                 }
-                let library: &Library = Box::leak(Box::new(open()?));
+                let library = open()?;
                 let driver = Self {
                     $(
                         // SAFETY: cuda.h declares this signature since CUDA 10.2, and gives a
@@ -51,9 +51,12 @@ macro_rules! functions {
                         $name: *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }
                             .map_err(|_| CudaError::NoSymbol { symbol: stringify!($name) })?,
                     )*
-                    release: release(library)?,
-                    instantiate: Instantiate::of(library)?,
+                    release: release(&library)?,
+                    instantiate: Instantiate::of(&library)?,
                 };
+                // The functions must stay loaded until the process ends. A driver that lacks one is
+                // closed.
+                std::mem::forget(library);
                 Ok(DRIVER.get_or_init(|| driver))
             }
         }
@@ -104,7 +107,7 @@ fn open() -> Result<Library, CudaError> {
         // process.
         match unsafe { Library::new(name) } {
             Ok(library) => return Ok(library),
-            Err(error) => reasons.push(said(&error)),
+            Err(error) => reasons.push(loader_message(&error)),
         }
     }
     Err(CudaError::NoDriver {

@@ -227,11 +227,11 @@ fn open_library(folder: Option<&Path>, name: &str) -> Result<ManuallyDrop<Librar
     // initialisers expect nothing of the process.
     unsafe { Library::open(Some(path), flags) }
         .map(ManuallyDrop::new)
-        .map_err(|error| said(&error))
+        .map_err(|error| loader_message(&error))
 }
 
 /// The loader's message, which libloading keeps as the source of its error.
-pub(crate) fn said(error: &libloading::Error) -> String {
+pub(crate) fn loader_message(error: &libloading::Error) -> String {
     let cause = std::error::Error::source(error);
     cause.map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::TensorRtError;
 use crate::ffi::{ABI, Describe, ShimInfo};
-use crate::library::said;
+use crate::library::loader_message;
 use crate::trust::{Owner, Untrusted, trusted};
 use crate::version::{Product, Version};
 
@@ -100,13 +100,13 @@ pub(crate) fn open(path: &Path) -> Result<(Library, ShimInfo), TensorRtError> {
     }
     // SAFETY: the file is intact and was compiled from shim.cpp, whose static initialisers
     // have no preconditions.
-    let shim = unsafe { Library::new(path) }.map_err(|error| damaged(said(&error)))?;
+    let shim = unsafe { Library::new(path) }.map_err(|error| damaged(loader_message(&error)))?;
     // SAFETY: every version of the interface has this function with this signature. It returns the
     // address of a constant in the shim.
     let info = unsafe {
         let describe = shim
             .get::<Describe>("tensorrt_rs_shim_describe\0")
-            .map_err(|error| damaged(said(&error)))?;
+            .map_err(|error| damaged(loader_message(&error)))?;
         *describe()
     };
     Ok((shim, info))

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::memory::{CHILD, END as NO_MORE, Tensors};
-use super::message::{About, ToChild, ToParent, receive, send};
+use super::message::{About, ToChild, ToParent, one_line, receive, send};
 use super::{END, NotStarted};
 
 /// How long a killed process may take until it is left to be collected later.
@@ -22,6 +22,9 @@ const KILLED: Duration = Duration::from_millis(20);
 const COLLECT: Duration = Duration::from_millis(100);
 /// The longest line of a process's standard error that is passed on, bytes.
 const LONGEST_LINE: usize = 2000;
+/// How often a process's standard error is read before orders and messages are looked at again: one
+/// that writes without pause does not hold them up. All that a pipe holds by default (64 KiB) is read.
+const MOST_READS: usize = 64;
 
 /// What the loop asks the keeper for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +74,14 @@ impl Keeper {
         self.start();
         loop {
             self.wait();
-            match self.orders.try_recv() {
-                Ok(Order::Replace) => self.replace(),
-                Ok(Order::End { at_once }) => return self.end(at_once),
-                Err(TryRecvError::Disconnected) => return self.end(true),
-                Err(TryRecvError::Empty) => {}
+            // Several orders may have woken this thread once.
+            loop {
+                match self.orders.try_recv() {
+                    Ok(Order::Replace) => self.replace(),
+                    Ok(Order::End { at_once }) => return self.end(at_once),
+                    Err(TryRecvError::Disconnected) => return self.end(true),
+                    Err(TryRecvError::Empty) => break,
+                }
             }
             self.read();
             self.check_start();
@@ -132,7 +138,7 @@ impl Keeper {
         }
     }
 
-    fn spawn(&self) -> io::Result<Process> {
+    fn spawn(&mut self) -> io::Result<Process> {
         let (socket, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -148,17 +154,14 @@ impl Keeper {
         // The command holds the other end of the socket: closed here, so that the end of the process
         // closes it.
         drop(command);
-        let errors = child.stderr.take();
-        if let Some(errors) = &errors {
-            rustix::io::ioctl_fionbio(errors, true)?;
-        }
-        let order = self.order.clone();
-        let sent = send(&socket, &ToChild::Start { order }, Some(self.file.as_fd()));
-        if let Err(error) = sent {
-            let _ = child.kill();
-            let _ = ended_within(child, KILLED);
-            return Err(error);
-        }
+        let errors = match self.order_engine(&socket, &mut child) {
+            Ok(errors) => errors,
+            Err(error) => {
+                let _ = child.kill();
+                self.dying = ended_within(child, KILLED).err();
+                return Err(error);
+            }
+        };
         Ok(Process {
             child,
             socket,
@@ -171,6 +174,17 @@ impl Keeper {
         })
     }
 
+    /// Orders the engine from a process that was started, and returns its standard error.
+    fn order_engine(&self, socket: &OwnedFd, child: &mut Child) -> io::Result<Option<ChildStderr>> {
+        let errors = child.stderr.take();
+        if let Some(errors) = &errors {
+            rustix::io::ioctl_fionbio(errors, true)?;
+        }
+        let order = self.order.clone();
+        send(socket, &ToChild::Start { order }, Some(self.file.as_fd()))?;
+        Ok(errors)
+    }
+
     /// Reads what the process has sent.
     fn read(&mut self) {
         let Some(process) = &mut self.current else {
@@ -181,10 +195,13 @@ impl Keeper {
             return;
         }
         match receive(&process.socket) {
-            Ok(Some((ToParent::Ready(about), _))) => self.ready(about),
+            Ok(Some((ToParent::Ready(about), _))) => self.ready(About {
+                description: one_line(&about.description),
+                ..about
+            }),
             Ok(Some((ToParent::Failed { reason }, _))) => {
                 self.end_of_process();
-                self.report(Err(NotStarted::Failed(reason)));
+                self.report(Err(NotStarted::Failed(one_line(&reason))));
             }
             Ok(None) => self.ended(),
             Err(error) => {
@@ -239,7 +256,7 @@ impl Keeper {
         }
     }
 
-    /// Ends the current process, and says how it ended.
+    /// Ends the current process, and returns how it ended.
     fn end_of_process(&mut self) -> String {
         let Some(mut process) = self.current.take() else {
             return "it did not run".to_owned();
@@ -329,19 +346,23 @@ struct Output {
 }
 
 impl Output {
-    /// Passes the complete lines on to this program's messages, which never block.
+    /// Passes complete lines on to this program's messages, which never block.
     fn pass_on(&mut self) {
         let Some(errors) = &mut self.errors else {
             return;
         };
         let mut bytes = [0; 1024];
-        loop {
+        let mut closed = false;
+        for _ in 0..MOST_READS {
             match errors.read(&mut bytes) {
-                Ok(0) => break,
+                Ok(0) => {
+                    closed = true;
+                    break;
+                }
                 Ok(length) => {
                     for &byte in &bytes[..length] {
                         match byte {
-                            b'\n' => say(&mut self.line),
+                            b'\n' => print(&mut self.line),
                             _ if self.line.len() < LONGEST_LINE => self.line.push(byte),
                             _ => {}
                         }
@@ -349,16 +370,21 @@ impl Output {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(_) => break,
+                Err(_) => {
+                    closed = true;
+                    break;
+                }
             }
         }
-        // The process has closed it.
-        say(&mut self.line);
-        self.errors = None;
+        // After the last line, which may be incomplete, nothing follows.
+        if closed {
+            print(&mut self.line);
+            self.errors = None;
+        }
     }
 }
 
-fn say(line: &mut Vec<u8>) {
+fn print(line: &mut Vec<u8>) {
     if !line.is_empty() {
         pilotage_console::say(String::from_utf8_lossy(line).trim_end());
         line.clear();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pilotage_engine::{ElementType, EngineError, Port, TensorMut, TensorRef, Timing};
 use pilotage_linux::{Exchange, Side};
 
-use super::message::invalid;
+use super::message::{invalid, one_line};
 
 /// The pilot's process, which sets its flag to the number of a request.
 pub(super) const PARENT: Side = Side::Maker;
@@ -241,8 +241,7 @@ impl Tensors {
         let mut bytes = vec![0; length.min(TEXT_WORDS * 8)];
         let words = &self.memory.words()[at::TEXT..at::TENSORS];
         load(words, &mut TensorMut::U8(&mut bytes));
-        // Of the other process, so untrusted: a message is one line.
-        String::from_utf8_lossy(&bytes).replace(char::is_control, " ")
+        one_line(&String::from_utf8_lossy(&bytes))
     }
 }
 

@@ -97,8 +97,17 @@ pub(super) fn receive<M: DeserializeOwned>(
     if length == 0 {
         return Ok(None);
     }
-    let message = serde_json::from_slice(bytes.get(..length).unwrap_or_default())?;
+    let bytes = bytes.get(..length).unwrap_or_default();
+    // The parser's error may quote the message.
+    let message = serde_json::from_slice(bytes).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, one_line(&error.to_string()))
+    })?;
     Ok(Some((message, descriptor)))
+}
+
+/// A text of the other process, which is untrusted, as a line of a message or a log.
+pub(super) fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 pub(super) fn invalid(reason: &'static str) -> io::Error {

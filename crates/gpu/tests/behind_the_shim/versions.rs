@@ -63,7 +63,7 @@ fn each_version_of_tensorrt_builds_and_runs_a_plan_and_reports_each_failed_call(
 /// driver of CUDA 10.2 has older names of two functions.
 #[test]
 fn jetpack_4_6_gets_a_model_in_float32() {
-    let machine = Machine::of_jetpack_4_6("[layers]\n\"/conv/1\" = \"fp16\"\n");
+    let machine = Machine::of_jetpack_4_6("[layers]\n\"/conv/conv.1/Conv\" = \"fp16\"\n");
     let trace = machine.path("trace");
     let flags = machine.path("flags");
     let output = machine.run(&[
