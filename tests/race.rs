@@ -125,6 +125,32 @@ fn parts_joined_are_the_whole_race() {
     assert!(message.contains("`deadline_ms` is 600"), "{message}");
 }
 
+#[test]
+fn the_cars_own_engine_races_and_friction_is_a_condition() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let built_in = pilotage::engines::compiled_in("pilotnet").unwrap();
+    fs::write(at("own.engine"), built_in).unwrap();
+    fs::write(at("car.toml"), "[engine]\nfile = \"own.engine\"\n").unwrap();
+    let with = |friction: &'static str| {
+        let more = ["--seeds", "1", "--car", "car.toml", "--kind", "tyres"];
+        [&SHORT[..], &more, &["--out", "one", "--friction", friction]].concat()
+    };
+    let table = raced(folder.path(), &with("0.5"));
+    assert!(table.contains(", friction 0.5 |"), "{table}");
+    assert!(at("one/runs/own+simple+1.json").exists());
+    let message = refused(folder.path(), &with("0.9"));
+    assert!(message.contains("`friction` is 0.5"), "{message}");
+    // What only pictures need is missing.
+    fs::remove_file(at("one/circuits/simple.json")).unwrap();
+    assert_eq!(
+        raced(folder.path(), &["merge", "one", "--out", "out"]),
+        table
+    );
+    assert!(at("out/race-bars.png").exists());
+    assert!(!at("out/race-paths-simple.png").exists());
+}
+
 /// The results that are there.
 fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(folder.join("runs")).into_iter().flatten();

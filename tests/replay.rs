@@ -342,7 +342,11 @@ fn an_evaluation_has_the_errors_of_known_changes() {
         };
         rows.iter().enumerate().map(changed).collect()
     });
-    fs::write(folder.path().join("car.toml"), "[car]\nname = \"it\"\n").unwrap();
+    // Without an ENGINE it is the car's.
+    let built_in = pilotage::engines::compiled_in("pilotnet").unwrap();
+    fs::write(folder.path().join("own.engine"), built_in).unwrap();
+    let car = "[car]\nname = \"it\"\n[engine]\nfile = \"own.engine\"\n";
+    fs::write(folder.path().join("car.toml"), car).unwrap();
     let arguments = [
         "evaluate", "--data", "it", "--car", "car.toml", "--out", "out", "--count", "20",
     ];
@@ -380,13 +384,17 @@ fn an_evaluation_has_the_errors_of_known_changes() {
     assert_eq!(engine["frames"], list.lines().count() - 1);
     assert!(number(engine, "resident_bytes") > 1e5, "{engine}");
     assert!(number(engine, "weight_bytes") > 1e5, "{engine}");
-    assert_eq!(engine["name"], "pilotnet");
+    assert_eq!(engine["name"], "own");
     assert_eq!(engine["inference"]["count"], 20);
+    assert_eq!(engine["source"], "frames");
     let csv = fs::read_to_string(out.join("evaluate.csv")).unwrap();
     assert!(
         csv.starts_with("engine,precision,bytes,weight_bytes,sha256,"),
         "{csv}"
     );
+    // The energy: a number, or nothing.
+    let energy = csv.trim_end().rsplit(',').next().unwrap();
+    assert!(energy.is_empty() || energy.parse::<f64>().is_ok(), "{csv}");
     for picture in ["evaluate-pareto.png", "evaluate-bars.png"] {
         assert!(image::open(out.join(picture)).unwrap().width() > 800);
     }
@@ -396,6 +404,8 @@ fn an_evaluation_has_the_errors_of_known_changes() {
         String::from_utf8(output.stderr).unwrap()
     };
     fs::write(folder.path().join("no.engine"), "no engine").unwrap();
+    direct_engine(folder.path());
+    let both = ["--data", "it", "--count", "20", "pilotnet", "direct.engine"];
     for (arguments, expected) in [
         (&["--data", "nothing"][..], "nothing"),
         (&["--data", "it", "pilotnett"], "did you mean `pilotnet`?"),
@@ -405,6 +415,11 @@ fn an_evaluation_has_the_errors_of_known_changes() {
         (
             &["--data", "it", "pilotnet", "pilotnet"],
             "two engines are called `pilotnet`",
+        ),
+        (&both, "name the car with --car"),
+        (
+            &["--data", "it", "--instruction-set", "sse"],
+            "--instruction-set",
         ),
     ] {
         let message = refused(arguments);

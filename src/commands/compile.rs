@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use pilotage_compiler::{
     Cache, CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Run,
     compile_run,
@@ -202,7 +202,13 @@ fn compiled(chosen: Chosen, name: &str, cache: Option<&Cache>) -> anyhow::Result
             cache.path().display()
         ));
     }
-    Ok(compiled?)
+    compiled.map_err(|error| {
+        // It may quote names from the model or its metadata, which are untrusted: they must not
+        // control a terminal. The table of a failed gate has lines.
+        let control = |c: char| c.is_control() && c != '\n';
+        let error = format!("{:#}", anyhow::Error::from(error));
+        anyhow!("{}", error.replace(control, "?"))
+    })
 }
 
 /// Parses a value as recipes write it; the error lists the valid ones.

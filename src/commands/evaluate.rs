@@ -11,13 +11,14 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use pilotage_config::write_atomically;
 use pilotage_console::{print, say};
 use pilotage_dataset::Recording;
 use pilotage_engine::InstructionSet;
 use serde::Serialize;
 
+use crate::car::Car;
 use crate::machine::Machine;
 use crate::plot::{self, Bar, BarPanel, Candidate, Caption};
 use crate::results::{Compared, MEBIBYTE, compared};
@@ -31,7 +32,7 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
     /// Compiled-in engines' names, .engine files, or recipes, which are compiled first and need
-    /// --out; without any the engine that drives
+    /// --out; without any the car's engine
     #[arg(value_name = "ENGINE|RECIPE")]
     engines: Vec<String>,
     /// Write the table as Markdown, CSV and JSON, and pictures, to this folder
@@ -42,7 +43,7 @@ pub struct Options {
     car: Option<PathBuf>,
     /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
     /// available if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::car::named_instruction_set)]
     instruction_set: Option<InstructionSet>,
     /// Inferences to time
     #[arg(long, value_name = "N", default_value_t = 2000,
@@ -82,6 +83,38 @@ struct Row {
     evaluation: Evaluation,
 }
 
+impl Row {
+    /// Whether both have errors of the same outputs, in the same units, so that one column can rank
+    /// them.
+    ///
+    /// # Errors
+    /// Names the engines, their outputs, and what to do.
+    fn comparable(&self, other: &Self) -> anyhow::Result<()> {
+        let outputs = |row: &Self| -> Vec<String> {
+            let outputs = row.evaluation.outputs.iter();
+            outputs
+                .map(|it| format!("{} ({})", it.output, it.unit))
+                .collect()
+        };
+        let (own, others) = (outputs(self), outputs(other));
+        if own == others {
+            return Ok(());
+        }
+        let advice = match own.iter().any(|it| others.contains(it)) {
+            true => "evaluate them one at a time",
+            false => "name the car with --car: its [mixer] converts",
+        };
+        bail!(
+            "engines `{}` and `{}` cannot be ranked: the errors of one are of {}, of the other of \
+             {}; {advice}",
+            self.engine.name,
+            other.engine.name,
+            own.join(", "),
+            others.join(", ")
+        )
+    }
+}
+
 /// Evaluates each engine in a process of its own, and prints the table.
 ///
 /// # Errors
@@ -104,9 +137,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             "warning: this is a debug build: its times mean nothing; build with --release to measure",
         );
     }
-    let engines = compared(&options.engines, options.out.as_deref())?;
+    let car = Car::load_with(options.car.as_deref(), |_| ())?;
+    let engines = compared(&options.engines, &car, options.out.as_deref(), &[])?;
     let count = engines.len();
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for (place, engine) in engines.into_iter().enumerate() {
         say(format_args!(
             "{} of {count}: {} on {} frames",
@@ -115,7 +149,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             recording.records().len()
         ));
         let evaluation = options.in_its_own_process(&engine)?;
-        rows.push(Row { engine, evaluation });
+        let row = Row { engine, evaluation };
+        if let Some(first) = rows.first() {
+            first.comparable(&row)?;
+        }
+        rows.push(row);
     }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -128,6 +166,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let text = table::markdown(&report);
     let json = serde_json::to_string_pretty(&report)?;
+    // First, whatever becomes of the files.
+    print(match options.json {
+        true => json.as_str(),
+        false => text.trim_end(),
+    });
     if let Some(out) = &options.out {
         for (name, content) in [
             ("evaluate.md", &text),
@@ -139,10 +182,6 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         draw(out, &report)?;
         say(format_args!("table and pictures are in {}", out.display()));
     }
-    print(match options.json {
-        true => json.as_str(),
-        false => text.trim_end(),
-    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,11 +202,10 @@ impl Options {
         if let Some(set) = self.instruction_set {
             command.args(["--instruction-set", set.name()]);
         }
-        let child = command
-            .args(["--", &engine.argument])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn();
+        if let Some(argument) = &engine.argument {
+            command.args(["--", argument]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let failed = || format!("engine `{}` was not evaluated", engine.name);
         let mut child = child.with_context(failed)?;
         let mut text = Vec::new();

@@ -36,7 +36,7 @@ pub struct Options {
     #[command(subcommand)]
     command: Option<Command>,
     /// Compiled-in engines' names, .engine files, or recipes, which are compiled first; without any
-    /// the engine that drives
+    /// the car's engine
     #[arg(value_name = "ENGINE|RECIPE")]
     engines: Vec<String>,
     /// The circuits: shipped ones, `random:SEED`, or .toml or .csv files (x,y in metres)
@@ -67,7 +67,7 @@ pub struct Options {
     threads: Option<usize>,
     /// scalar, avx2, avx-vnni, avx512, avx512-vnni, neon, neon-dotprod or neon-i8mm; the best
     /// available if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::car::named_instruction_set)]
     instruction_set: Option<InstructionSet>,
     /// What runs the engines
     #[arg(long, value_enum)]
@@ -101,8 +101,9 @@ fn race(options: &Options) -> anyhow::Result<ExitCode> {
     let circuits = options.circuits()?;
     // Before the recipes are compiled, which takes a while.
     let usual = circuits.first().context("name a circuit with --circuits")?;
-    options.car(usual, None)?;
-    let engines = compared(&options.engines, Some(out))?;
+    let car = options.car(usual, None)?;
+    let known = Store::engines(out)?;
+    let engines = compared(&options.engines, &car, Some(out), &known)?;
     let (requests, plan) = options.plan(&engines, &circuits)?;
     let (store, all) = Store::open(out, &plan)?;
     for circuit in &circuits {
@@ -230,7 +231,7 @@ impl Options {
             if let Some(set) = self.instruction_set {
                 adjusted.instruction_set = Some(set.name().to_owned());
             }
-            choose_engine(adjusted, engine.map(|engine| &*engine.argument));
+            choose_engine(adjusted, engine.and_then(|it| it.argument.as_deref()));
         })?;
         ensure!(
             car.capture.is_none(),

@@ -34,10 +34,12 @@ const ROW: f64 = 40.0;
 const TOP: f64 = 150.0;
 /// The width of a bar's number.
 const NUMBER: f64 = 96.0;
+/// The most rows of a picture: its bitmap grows with each.
+const MOST_ROWS: usize = 60;
 /// The most characters of a name.
 const MOST_CHARACTERS: usize = 30;
 
-/// Writes a PNG with the rows of these `names`.
+/// Writes a PNG with the rows of these `names`: the first 60, and how many are left out.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written.
@@ -47,7 +49,10 @@ pub fn bars_picture(
     names: &[String],
     panels: &[BarPanel],
 ) -> Result<(), PlotError> {
-    let height = TOP + ROW * names.len() as f64 + MARGIN;
+    let left_out = names.len().saturating_sub(MOST_ROWS);
+    let names = &names[..names.len() - left_out];
+    let foot = TOP + ROW * names.len() as f64;
+    let height = foot + MARGIN + if left_out > 0 { ROW } else { 0.0 };
     let mut canvas = Canvas::named(file, WIDTH, height, BACKGROUND)?;
     let (left, bold, regular) = (Align::Left, Weight::Bold, Weight::Regular);
     canvas.text(title, [MARGIN, 40.0], 36.0, bold, left, FIGURE)?;
@@ -63,18 +68,22 @@ pub fn bars_picture(
         canvas.text(&panel.title, [x, TOP - 40.0], 20.0, bold, left, MUTED)?;
         draw_panel(&mut canvas, panel, x, width)?;
     }
+    if left_out > 0 {
+        let text = format!("rows left out of this picture: {left_out}");
+        canvas.text(&text, [MARGIN, foot + 20.0], 20.0, regular, left, MUTED)?;
+    }
     canvas.save(file)
 }
 
 fn draw_panel(canvas: &mut Canvas, panel: &BarPanel, x: f64, width: f64) -> Result<(), PlotError> {
-    let ends = panel.bars.iter().flatten();
+    let ends = panel.bars.iter().take(MOST_ROWS).flatten();
     let ends = ends.map(|bar| bar.value + bar.spread.unwrap_or(0.0));
     let largest = ends.filter(|it| it.is_finite()).fold(0.0, f64::max);
     let length = |value: f64| {
         let share = value / largest.max(f64::MIN_POSITIVE);
         (width - NUMBER) * share.clamp(0.0, 1.0)
     };
-    for (row, bar) in panel.bars.iter().enumerate() {
+    for (row, bar) in panel.bars.iter().take(MOST_ROWS).enumerate() {
         let top = TOP + ROW * row as f64 + 6.0;
         let low = top + ROW - 12.0;
         let block = |from: f64, to: f64| [[from, top], [to, top], [to, low], [from, low]];

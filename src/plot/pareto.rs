@@ -42,7 +42,7 @@ const SMALLEST: f64 = 4.0;
 
 /// Writes a PNG: the error over the time, both logarithmic, the areas in proportion to the sizes.
 /// Those that no other one beats in all three are bright. Candidates with a figure that is not
-/// above 0 are left out.
+/// above 0, which has no place on such an axis, are left out and counted.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written.
@@ -61,7 +61,8 @@ pub fn pareto_picture(
     canvas.polygon(&[low, [high[0], low[1]], high, [low[0], high[1]]], ASPHALT)?;
     let across = Scale::of(shown.iter().map(|it| it.seconds * 1e6), low[0], high[0]);
     let up = Scale::of(shown.iter().map(|it| it.error), high[1], low[1]);
-    draw_axes(&mut canvas, &across, &up, error)?;
+    let left_out = candidates.len() - shown.len();
+    draw_axes(&mut canvas, &across, &up, error, left_out)?;
     let largest = shown.first().map_or(1.0, |it| it.bytes);
     let place = |it: &Candidate| [across.place(it.seconds * 1e6), up.place(it.error)];
     for it in &shown {
@@ -98,7 +99,7 @@ pub fn pareto_picture(
 struct Scale {
     low: f64,
     high: f64,
-    /// The pixels of both.
+    /// The pixel positions of `low` and `high`.
     from: f64,
     to: f64,
 }
@@ -146,6 +147,7 @@ fn draw_axes(
     across: &Scale,
     up: &Scale,
     error: &str,
+    left_out: usize,
 ) -> Result<(), PlotError> {
     let (low, high) = AREA;
     let (regular, centre, right) = (Weight::Regular, Align::Centre, Align::Right);
@@ -192,9 +194,14 @@ fn draw_axes(
         centre,
         MUTED,
     )?;
-    let bright = "bright: no other engine is as good in all three and better in one";
+    let mut bright = "bright: no other engine is as good in all three and better in one".to_owned();
+    if left_out > 0 {
+        bright.push_str(&format!(
+            "; left out, with a time, error or size of 0: {left_out}"
+        ));
+    }
     canvas.text(
-        bright,
+        &bright,
         [middle, high[1] + 76.0],
         20.0,
         regular,

@@ -52,8 +52,11 @@ const SPACE: f64 = 40.0;
 const TITLE: f64 = 66.0;
 /// The range of a map's height, pixels.
 const HEIGHTS: (f64, f64) = (200.0, 900.0);
+/// The most maps of a picture, and the most pixels of a column of maps: its bitmap grows with both.
+const MOST_MAPS: usize = 30;
+const MOST_HEIGHT: f64 = 4000.0;
 
-/// Writes a PNG with a map for each of `paths` on `track`.
+/// Writes a PNG with a map for each of `paths` on `track`: the first 30, and how many are left out.
 ///
 /// # Errors
 /// Fails if the picture cannot be drawn or the file cannot be written.
@@ -63,6 +66,8 @@ pub fn paths_picture(
     track: &Track,
     paths: &[DrivenPath],
 ) -> Result<(), PlotError> {
+    let left_out = paths.len().saturating_sub(MOST_MAPS);
+    let paths = &paths[..paths.len() - left_out];
     let smoothed: Vec<Vec<Waypoint>> = paths.iter().map(|it| smooth(&it.path)).collect();
     let range = speed_range(&smoothed.concat());
     let driven = smoothed.iter().flatten().map(|point| point.at);
@@ -71,9 +76,10 @@ pub fn paths_picture(
     let width = (WIDTH - 2.0 * MARGIN - SPACE * (across - 1) as f64) / across as f64;
     let (least, most) = all;
     let aspect = (most[1] - least[1]) / (most[0] - least[0]);
-    let height = (width * aspect).clamp(HEIGHTS.0, HEIGHTS.1);
-    let cell = TITLE + height + SPACE;
     let rows = paths.len().div_ceil(across);
+    let tallest = HEIGHTS.1.min(MOST_HEIGHT / rows.max(1) as f64);
+    let height = (width * aspect).clamp(HEIGHTS.0, tallest);
+    let cell = TITLE + height + SPACE;
     let total = HEADER + cell * rows as f64 + FOOTER;
     let mut canvas = Canvas::named(file, WIDTH, total, BACKGROUND)?;
     draw_header(&mut canvas, caption)?;
@@ -103,6 +109,19 @@ pub fn paths_picture(
     let foot = total - 46.0;
     if let Some(view) = scale {
         draw_length_bar(&mut canvas, &view, foot)?;
+    }
+    if left_out > 0 {
+        let text = format!("left out of this picture: {left_out}");
+        let (regular, align) = (Weight::Regular, Align::Centre);
+        // Between the two bars.
+        canvas.text(
+            &text,
+            [0.4 * WIDTH, foot - 14.0],
+            20.0,
+            regular,
+            align,
+            MUTED,
+        )?;
     }
     draw_speed_bar(&mut canvas, range, foot)?;
     canvas.save(file)

@@ -130,6 +130,50 @@ fn the_name_of_the_file_decides_the_format() {
 }
 
 #[test]
+fn what_a_picture_leaves_out_is_counted() {
+    let file = file("many").with_extension("svg");
+    let drawn = || std::fs::read_to_string(&file).unwrap();
+    let bar = Some(Bar {
+        value: 1.0,
+        spread: None,
+    });
+    let panel = BarPanel {
+        title: "it".to_owned(),
+        digits: 1,
+        bars: vec![bar; 100],
+    };
+    let names: Vec<String> = (0..100).map(|row| format!("row {row}.")).collect();
+    bars_picture(&file, "rows", &names, &[panel]).unwrap();
+    let bars = drawn();
+    assert!(bars.contains("row 59.") && !bars.contains("row 60."));
+    assert!(bars.contains("left out of this picture: 40"));
+    let driven: Vec<DrivenPath> = (0..32)
+        .map(|map| DrivenPath {
+            title: format!("map {map}."),
+            note: String::new(),
+            path: lap(0.1),
+            completed: true,
+        })
+        .collect();
+    paths_picture(&file, &caption(true), &Track::of(&ring()), &driven).unwrap();
+    let maps = drawn();
+    assert!(maps.contains("map 29.") && !maps.contains("map 30."));
+    assert!(maps.contains("left out of this picture: 2"));
+    let candidate = |error: f64| Candidate {
+        name: format!("engine {error:?};"),
+        seconds: 1e-3,
+        error,
+        bytes: 1e6,
+    };
+    let candidates = [candidate(0.5), candidate(0.0)];
+    pareto_picture(&file, &caption(true), "error", &candidates).unwrap();
+    let pareto = drawn();
+    assert!(pareto.contains("engine 0.5;") && !pareto.contains("engine 0.0;"));
+    assert!(pareto.contains("with a time, error or size of 0: 1"));
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_named() {
     let file = file("no/such/folder");
     let error = lap_picture(&file, &ring(), &lap(1.0), &caption(true)).unwrap_err();

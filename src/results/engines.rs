@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use pilotage_config::write_atomically;
@@ -12,7 +12,7 @@ use pilotage_engine::Bundle;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::car::{EngineSettings, EngineSource};
+use crate::car::{Car, EngineSource};
 use crate::engines;
 use crate::signature::Trust;
 
@@ -29,86 +29,129 @@ pub(crate) struct Compared {
     pub weight_bytes: u64,
     /// SHA-256 of the engine file, in hexadecimal.
     pub sha256: String,
-    /// What `--engine` takes: a compiled-in engine's name, or a file. The path is of this machine
-    /// and not of the result.
+    /// What `--engine` takes: a compiled-in engine's name, or a file; `None` for the car's own
+    /// engine. The path is of this machine and not of the result.
     #[serde(skip)]
-    pub argument: String,
+    pub argument: Option<String>,
+}
+
+/// An engine of a recipe: its bytes, and the file that they are to be written to.
+struct Compilation {
+    bytes: Vec<u8>,
+    file: PathBuf,
 }
 
 /// The engines that are named: compiled-in ones, .engine files, and recipes, which are compiled to
-/// `engines/NAME.engine` in `out`. Without names the engine that drives.
+/// `engines/NAME.engine` in `out`. Without names the engine of `car`. `known` are the engines of the
+/// results in `out`.
 ///
 /// # Errors
-/// Fails if one of them does not exist or is not valid, a recipe cannot be compiled, or two have
-/// the same name.
-pub(crate) fn compared(named: &[String], out: Option<&Path>) -> anyhow::Result<Vec<Compared>> {
-    let usual = [EngineSettings::default().name];
-    let named = if named.is_empty() { &usual[..] } else { named };
+/// Fails, and writes no engine, if one of them does not exist or is not valid, a recipe cannot be
+/// compiled, two have the same name, or a recipe's engine is not the known one of its name.
+pub(crate) fn compared(
+    named: &[String],
+    car: &Car,
+    out: Option<&Path>,
+    known: &[Compared],
+) -> anyhow::Result<Vec<Compared>> {
+    if named.is_empty() {
+        let fetched = engines::fetch(&car.engine, &Trust::default())?;
+        return Ok(vec![described(&car.engine, &fetched.bytes, None)?]);
+    }
     let mut names = BTreeSet::new();
-    let mut all = Vec::new();
+    let (mut all, mut compilations) = (Vec::new(), Vec::new());
     for argument in named {
-        let engine = one(argument, out)?;
+        let (engine, compilation) = one(argument, out)?;
         ensure!(
             names.insert(engine.name.clone()),
             "two engines are called `{}`: rename one of the files, or name each once",
             engine.name
         );
+        if let Some(compilation) = compilation {
+            let known = known.iter().find(|it| it.name == engine.name);
+            ensure!(
+                known.is_none_or(|it| it.sha256 == engine.sha256),
+                "{}: the results in its folder are of another engine `{}`: name another folder",
+                compilation.file.display(),
+                engine.name
+            );
+            compilations.push(compilation);
+        }
         all.push(engine);
+    }
+    for Compilation { bytes, file } in compilations {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        write_atomically(&file, &bytes)?;
     }
     Ok(all)
 }
 
-fn one(argument: &str, out: Option<&Path>) -> anyhow::Result<Compared> {
+fn one(argument: &str, out: Option<&Path>) -> anyhow::Result<(Compared, Option<Compilation>)> {
     let path = Path::new(argument);
-    let extension = path.extension().and_then(|it| it.to_str());
-    let argument = match extension {
-        Some("toml") => recipe(path, out)?,
+    let source = match path.extension().and_then(|it| it.to_str()) {
+        Some("toml") => {
+            let compilation = compilation(path, out)?;
+            let file = compilation.file.display().to_string();
+            let source = EngineSource::File(compilation.file.clone());
+            let engine = described(&source, &compilation.bytes, Some(file))?;
+            return Ok((engine, Some(compilation)));
+        }
         Some("onnx") => bail!(
             "{argument}: a model without a recipe has no outputs with a meaning: `pilotage compile \
              {argument} --save-recipe FILE.toml` makes a recipe"
         ),
-        _ => argument.to_owned(),
-    };
-    let source = match extension {
-        Some("toml" | "engine") => EngineSource::File(argument.clone().into()),
-        _ => EngineSource::BuiltIn(argument.clone()),
+        Some("engine") => EngineSource::File(path.to_owned()),
+        _ => EngineSource::BuiltIn(argument.to_owned()),
     };
     let fetched = engines::fetch(&source, &Trust::default())?;
-    let bundle =
-        Bundle::read(&fetched.bytes).with_context(|| format!("engine `{}`", fetched.name))?;
-    let stem = match &source {
-        EngineSource::File(path) => path.file_stem().unwrap_or_default().to_string_lossy(),
-        EngineSource::BuiltIn(name) => name.as_str().into(),
+    let engine = described(&source, &fetched.bytes, Some(argument.to_owned()))?;
+    Ok((engine, None))
+}
+
+/// The engine of these bytes, which are of `source`.
+fn described(
+    source: &EngineSource,
+    bytes: &[u8],
+    argument: Option<String>,
+) -> anyhow::Result<Compared> {
+    let (name, stem) = match source {
+        EngineSource::File(path) => (
+            path.display().to_string(),
+            path.file_stem().unwrap_or_default().to_string_lossy(),
+        ),
+        EngineSource::BuiltIn(name) => (name.clone(), name.as_str().into()),
     };
+    let bundle = Bundle::read(bytes).with_context(|| format!("engine `{name}`"))?;
     let layers = bundle.plan.layers();
     let weights = layers.iter().map(|layer| layer.weight_bytes as u64);
     Ok(Compared {
         name: safe(&stem),
         weight_bytes: weights.fold(0, u64::saturating_add),
         precision: bundle.manifest.precision,
-        bytes: fetched.bytes.len() as u64,
-        sha256: hexadecimal(&Sha256::digest(&fetched.bytes)),
+        bytes: bytes.len() as u64,
+        sha256: hexadecimal(&Sha256::digest(bytes)),
         argument,
     })
 }
 
-/// Compiles a recipe; returns the engine file.
-fn recipe(path: &Path, out: Option<&Path>) -> anyhow::Result<String> {
+/// Compiles a recipe.
+fn compilation(path: &Path, out: Option<&Path>) -> anyhow::Result<Compilation> {
     let out = out.with_context(|| {
         let path = path.display();
         format!("{path} is a recipe, which is compiled to a file: name a folder with --out")
     })?;
-    let folder = out.join("engines");
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     say(format_args!("compiling {}", path.display()));
     let compiled = pilotage_compiler::compile(path)?;
     for warning in &compiled.warnings {
         say(format_args!("warning: {}: {warning}", path.display()));
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let file = folder.join(format!("{}.engine", safe(&stem)));
-    write_atomically(&file, &compiled.bytes)?;
-    Ok(file.display().to_string())
+    Ok(Compilation {
+        bytes: compiled.bytes,
+        file: out.join("engines").join(format!("{}.engine", safe(&stem))),
+    })
 }
 
 /// `name` with `_` in place of each character that a file's name should not have.

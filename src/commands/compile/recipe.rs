@@ -255,7 +255,7 @@ fn drafted(options: &Options, model: &Path) -> anyhow::Result<Chosen> {
     let frames = options.calibration.as_deref().map(absolute).transpose()?;
     let mut calibration = frames.map(CalibrationRecipe::new);
     set_calibration(options, calibration.as_mut())?;
-    let wishes = DraftOptions {
+    let draft_options = DraftOptions {
         meanings: meanings(&options.outputs)?,
         precision,
         domain: options.domain,
@@ -264,7 +264,7 @@ fn drafted(options: &Options, model: &Path) -> anyhow::Result<Chosen> {
         gate: options.gate.iter().copied().collect(),
         calibration,
     };
-    let text = draft(model, &absolute(model)?, &wishes)?;
+    let text = draft(model, &absolute(model)?, &draft_options)?;
     if let Some(file) = &options.save_recipe {
         write_atomically(file, text.as_bytes())?;
     }

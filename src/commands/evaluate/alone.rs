@@ -10,13 +10,16 @@ use super::energy::{self, Energy};
 use super::errors::{self, OutputError};
 use super::{Options, memory};
 use crate::car::{BackendKind, Car};
-use crate::commands::bench::inputs::Inputs;
+use crate::commands::bench::inputs::{Inputs, Source};
 use crate::commands::bench::passes::{self, Until};
 use crate::commands::drive::choose_engine;
 use crate::engines;
 use crate::replay::answers::Answers;
 use crate::replay::compare::Unit;
 use crate::times::Times;
+
+/// The source of inputs that are no frames, as in the JSON.
+pub(super) const NOISE: &str = "noise";
 
 /// What was measured of one engine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,8 @@ pub(super) struct Evaluation {
     pub mse: f64,
     /// The largest normalised error of any output.
     pub worst: f64,
+    /// What the engine was timed on: `frames` from its file, or `noise` if it has none.
+    pub source: String,
     /// An image on one thread, warm.
     pub inference: Times,
     /// The same number of loops that only count, by turns with the inferences: how much the machine
@@ -95,6 +100,11 @@ pub(super) fn evaluate(options: &Options) -> anyhow::Result<Evaluation> {
         mse: together.mse,
         worst: together.worst,
         outputs,
+        source: match inputs.source {
+            Source::Frames => "frames",
+            Source::Noise => NOISE,
+        }
+        .to_owned(),
         inference: Times::of(&mut taken),
         counting: whole.counting,
         vision,

@@ -34,6 +34,16 @@ pub(super) enum Energy {
 }
 
 impl Energy {
+    /// `None` if it was not measured.
+    pub fn millijoules(&self) -> Option<f64> {
+        match self {
+            Self::Packages {
+                joules_per_image, ..
+            } => Some(joules_per_image * 1e3),
+            _ => None,
+        }
+    }
+
     pub fn text(&self) -> String {
         match self {
             Self::None => "no counter".to_owned(),

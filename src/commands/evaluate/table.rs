@@ -1,10 +1,11 @@
 //! The table of an evaluation.
 
 use super::Report;
+use super::alone::NOISE;
 use super::errors::OutputError;
 use crate::results::{MEBIBYTE, Table, number, value};
 
-/// The table for people: the reference's columns first.
+/// The Markdown table: the reference's columns first.
 pub(super) fn markdown(report: &Report) -> String {
     let outputs = outputs(report);
     let mut columns: Vec<String> = [
@@ -102,6 +103,15 @@ fn below(report: &Report) -> String {
         report.machine.processor,
         report.version
     );
+    let noise = report.engines.iter();
+    let noise = noise.filter(|row| row.evaluation.source == NOISE);
+    let noise: Vec<&str> = noise.map(|row| row.engine.name.as_str()).collect();
+    if !noise.is_empty() {
+        text.push_str(&format!(
+            "\nTimed on noise, because there are no frames in the engine file: {}.\n",
+            noise.join(", ")
+        ));
+    }
     let disturbed: Vec<&str> = disturbed.map(|row| row.engine.name.as_str()).collect();
     if !disturbed.is_empty() {
         text.push_str(&format!(
@@ -161,6 +171,7 @@ pub(super) fn csv(report: &Report) -> String {
             table.columns.push(format!("{output}_{figure}"));
         }
     }
+    table.columns.push("source".to_owned());
     for series in ["inference", "vision"] {
         for figure in ["mean_us", "fastest_us", "p50_us", "p99_us"] {
             table.columns.push(format!("{series}_{figure}"));
@@ -195,6 +206,7 @@ pub(super) fn csv(report: &Report) -> String {
                 .map(value),
             );
         }
+        cells.push(it.source.clone());
         for times in [Some(it.inference), it.vision] {
             cells.extend(
                 [
@@ -206,7 +218,7 @@ pub(super) fn csv(report: &Report) -> String {
                 .map(value),
             );
         }
-        cells.push(it.energy.text());
+        cells.push(value(it.energy.millijoules()));
         table.rows.push(cells);
     }
     table.csv()

@@ -56,6 +56,8 @@ pub(super) fn drive_all(
             std::thread::Builder::new()
                 .name(format!("lane {lane_number}"))
                 .spawn_scoped(scope, lane)
+                // The scope waits for the threads that were started.
+                .inspect_err(|_| ends.store(true, Ordering::Relaxed))
                 .context("the system has no thread for a drive")?;
         }
         Ok(())

@@ -66,7 +66,7 @@ pub(super) fn joined(parts: &[PathBuf], out: &Path) -> anyhow::Result<(Store, Pl
                 Some(known) if known == driven => {}
                 Some(_) => bail!(
                     "{}: its result of {job} is not the one in {}: drive each part once, or delete \
-                     one of both",
+                     one of them",
                     part.display(),
                     out.display()
                 ),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::driven::Driven;
 use super::plan::{Conditions, Job, Plan, RacedCircuit};
-use super::store::{Results, Store};
+use super::store::{Results, Store, read};
 use super::table::{self, Summary};
 use crate::plot::{self, Bar, BarPanel, Caption, DrivenPath, Track};
 use crate::results::{Compared, Statistics};
@@ -65,6 +65,8 @@ pub(super) fn write_all(store: &Store, plan: &Plan) -> anyhow::Result<bool> {
         missing: &missing,
     };
     let json = serde_json::to_string_pretty(&everything)?;
+    // First, whatever becomes of the files.
+    print(text.trim_end());
     for (name, content) in [
         ("race.md", &text),
         ("race.csv", &table::summary_csv(plan, &rows)),
@@ -79,7 +81,6 @@ pub(super) fn write_all(store: &Store, plan: &Plan) -> anyhow::Result<bool> {
     for circuit in &plan.circuits {
         draw_paths(store, plan, circuit, &results)?;
     }
-    print(text.trim_end());
     say(format_args!(
         "tables and pictures are in {}",
         store.file("").display()
@@ -126,7 +127,8 @@ pub(super) fn track_file(store: &Store, circuit: &str) -> std::path::PathBuf {
     store.file("circuits").join(format!("{circuit}.json"))
 }
 
-/// Draws the first seed of each engine.
+/// Draws the first seed of each engine. Without the circuit's line, which the results do not need,
+/// there is no picture.
 fn draw_paths(
     store: &Store,
     plan: &Plan,
@@ -134,7 +136,14 @@ fn draw_paths(
     results: &Results,
 ) -> anyhow::Result<()> {
     let file = track_file(store, &circuit.name);
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let Some(text) = read(&file)? else {
+        say(format_args!(
+            "{} does not exist: {} has no picture",
+            file.display(),
+            circuit.name
+        ));
+        return Ok(());
+    };
     let track: Track = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a circuit's line", file.display()))?;
     let mut paths = Vec::new();
@@ -181,13 +190,16 @@ fn draw_paths(
     Ok(())
 }
 
-/// Copies what pictures need of a circuit.
+/// Copies what pictures need of a circuit, if it is there.
 pub(super) fn copy_track(from: &Store, to: &Store, circuit: &str) -> anyhow::Result<()> {
     let (file, copy) = (track_file(from, circuit), track_file(to, circuit));
     if copy.exists() {
         return Ok(());
     }
-    let bytes = fs::read(&file).with_context(|| file.display().to_string())?;
-    fs::create_dir_all(to.file("circuits"))?;
-    Ok(write_atomically(&copy, &bytes)?)
+    let Some(text) = read(&file)? else {
+        return Ok(());
+    };
+    let folder = to.file("circuits");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(write_atomically(&copy, text.as_bytes())?)
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::bail;
+use pilotage_simulator::CarKind;
 use serde::{Deserialize, Serialize};
 
 use crate::car::{Backend, Car, CircuitSource};
@@ -15,10 +16,12 @@ use crate::simulation::Latency;
 /// The conditions of all drives of a race. Results under different ones are not mixed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Conditions {
-    /// The version of Pilotage.
+    /// The package's version, which other builds of it share.
     pub version: String,
     /// The model of the simulated car.
     pub car: String,
+    /// The coefficient of friction between tyres and ground; `None` for a model without tyres.
+    pub friction: Option<f64>,
     /// SHA-256 of the car.toml; `None` for the default car.
     pub car_sha256: Option<String>,
     /// Size and rate of the camera.
@@ -58,6 +61,10 @@ impl Conditions {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             car: drive::kind(car),
+            friction: match car.kind {
+                CarKind::Tyres(car) => Some(car.friction),
+                _ => None,
+            },
             car_sha256,
             camera: format!(
                 "{}x{} at {} Hz",

@@ -10,14 +10,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use pilotage_config::write_atomically;
+use pilotage_config::{ReadError, write_atomically};
 use pilotage_simulator::PathPoint;
 use serde::{Deserialize, Serialize};
 
 use super::driven::Driven;
 use super::plan::{Conditions, Job, Plan, RacedCircuit, difference};
 use crate::odometry;
-use crate::results::Compared;
+use crate::results::{Compared, safe};
 
 /// The longest file that is read.
 const LONGEST: u64 = 256 << 20;
@@ -54,18 +54,19 @@ impl Store {
             let inner = folder.join(inner);
             fs::create_dir_all(&inner).with_context(|| inner.display().to_string())?;
         }
-        let mut all = match store.plan()? {
-            Some(known) => known,
-            None => plan.clone(),
-        };
+        let known = store.plan()?;
+        let mut all = known.clone().unwrap_or_else(|| plan.clone());
         all.add(plan).with_context(|| {
             let folder = folder.display();
             format!("{folder} has the results of another race: name another folder")
         })?;
-        write_atomically(
-            &store.plan_file(),
-            serde_json::to_string_pretty(&all)?.as_bytes(),
-        )?;
+        // Only if it changed: another program may have added jobs since it was read.
+        if known.as_ref() != Some(&all) {
+            write_atomically(
+                &store.plan_file(),
+                serde_json::to_string_pretty(&all)?.as_bytes(),
+            )?;
+        }
         Ok((store, all))
     }
 
@@ -93,9 +94,31 @@ impl Store {
         let Some(text) = read(&file)? else {
             return Ok(None);
         };
-        let plan = serde_json::from_str(&text)
+        let plan: Plan = serde_json::from_str(&text)
             .with_context(|| format!("{} is not the plan of a race", file.display()))?;
+        // Names become names of files, and the folder may be of another origin.
+        let engines = plan.engines.iter().map(|it| &it.name);
+        let circuits = plan.circuits.iter().map(|it| &it.name);
+        let jobs = plan.jobs.iter().flat_map(|it| [&it.engine, &it.circuit]);
+        for name in engines.chain(circuits).chain(jobs) {
+            ensure!(
+                *name == safe(name),
+                "{} is not the plan of a race: {name:?} is no name in one",
+                file.display()
+            );
+        }
         Ok(Some(plan))
+    }
+
+    /// The engines of the race whose folder this is; none if it is not the folder of a race.
+    ///
+    /// # Errors
+    /// Fails if the plan cannot be read.
+    pub fn engines(folder: &Path) -> anyhow::Result<Vec<Compared>> {
+        let store = Self {
+            folder: folder.to_owned(),
+        };
+        Ok(store.plan()?.map_or_else(Vec::new, |plan| plan.engines))
     }
 
     /// The file of a job's path, which is written before its result.
@@ -160,7 +183,7 @@ impl Store {
         Ok(Kept {
             conditions: plan.conditions.clone(),
             engine: Compared {
-                argument: String::new(),
+                argument: None,
                 ..engine.clone()
             },
             circuit: circuit.clone(),
@@ -180,9 +203,9 @@ impl Store {
         driven: Driven,
         path: &[PathPoint],
     ) -> anyhow::Result<()> {
-        write_atomically(&self.path_file(job), odometry::csv(path).as_bytes())?;
         let result = self.to_file(plan, job, driven)?;
         let text = serde_json::to_string_pretty(&result)?;
+        write_atomically(&self.path_file(job), odometry::csv(path).as_bytes())?;
         Ok(write_atomically(&self.result_file(job), text.as_bytes())?)
     }
 
@@ -205,19 +228,15 @@ impl Store {
 }
 
 /// A file's text; `None` if there is no such file.
-fn read(file: &Path) -> anyhow::Result<Option<String>> {
-    let name = || file.display().to_string();
-    match fs::metadata(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        metadata => {
-            let metadata = metadata.with_context(name)?;
-            ensure!(metadata.is_file(), "{} is not a file", file.display());
-            ensure!(
-                metadata.len() <= LONGEST,
-                "{} is longer than any file of a race",
-                file.display()
-            );
+///
+/// # Errors
+/// Fails if it is not a regular file, too long, or cannot be read.
+pub(super) fn read(file: &Path) -> anyhow::Result<Option<String>> {
+    match pilotage_config::read(file, LONGEST) {
+        Ok(text) => Ok(Some(text)),
+        Err(ReadError::Unreadable { reason, .. }) if reason.kind() == ErrorKind::NotFound => {
+            Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
-    fs::read_to_string(file).map(Some).with_context(name)
 }

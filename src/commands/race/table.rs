@@ -159,6 +159,9 @@ fn conditions(conditions: &Conditions) -> [(&'static str, String); 5] {
         None => "measured".to_owned(),
     };
     let mut car = format!("{}, {}", conditions.car, conditions.camera);
+    if let Some(friction) = conditions.friction {
+        car.push_str(&format!(", friction {friction}"));
+    }
     if let Some([offset, heading]) = conditions.start {
         car.push_str(&format!(
             ", starts {offset} m off, turned {heading} degrees"
@@ -190,7 +193,7 @@ fn conditions(conditions: &Conditions) -> [(&'static str, String); 5] {
     ]
 }
 
-/// The table for people: the reference's columns first, its own definitions beside ours, then the
+/// The Markdown table: the reference's columns first, its own definitions beside ours, then the
 /// conditions.
 pub(super) fn markdown(plan: &Plan, rows: &[Summary]) -> String {
     let conditions = conditions(&plan.conditions);
@@ -234,7 +237,7 @@ pub(super) fn markdown(plan: &Plan, rows: &[Summary]) -> String {
             text(row.deviation_mean, 3),
             number(row.deviation_max.map(|it| it.largest), 3),
             text(row.thinking_p50_us, 0),
-            number(row.missed_share.map(|it| 1e2 * it.mean), 1) + " %",
+            (row.missed_share).map_or_else(String::new, |it| format!("{:.1} %", 1e2 * it.mean)),
             text(row.behavior_metrics_average_speed, 3),
             text(row.behavior_metrics_mean_inference_time, 6),
             row.deviation_reference.to_owned(),

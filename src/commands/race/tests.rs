@@ -24,7 +24,7 @@ fn engine(name: &str) -> Compared {
         bytes: 1 << 20,
         weight_bytes: 1 << 19,
         sha256: format!("of {name}"),
-        argument: String::new(),
+        argument: None,
     }
 }
 
@@ -185,6 +185,10 @@ fn results_of_different_races_are_not_mixed() {
             "`deadline_ms` is",
         ),
         (
+            &|plan| plan.conditions.friction = Some(0.5),
+            "`friction` is",
+        ),
+        (
             &|plan| plan.engines[0].sha256 = "another".to_owned(),
             "the engine `engine-0` is another one",
         ),
@@ -229,10 +233,61 @@ fn a_damaged_result_is_an_error_that_names_the_file() {
     assert_eq!(store.results(&plan).unwrap().len(), 1);
     fs::create_dir(&file).unwrap();
     let error = store.results(&plan).unwrap_err().to_string();
-    assert!(error.contains("is not a file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
     fs::write(first.join("race-plan.json"), "{}").unwrap();
     let error = Store::existing(&first).unwrap_err().to_string();
     assert!(error.contains("is not the plan of a race"), "{error}");
+}
+
+#[test]
+fn a_plan_is_written_only_if_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("race-plan.json");
+    // Compact, which no program writes.
+    let text = serde_json::to_string(&plan(1, 1, 2)).unwrap();
+    fs::write(&file, &text).unwrap();
+    let (_, all) = Store::open(folder.path(), &plan(1, 1, 1)).unwrap();
+    assert_eq!(all.jobs.len(), 2);
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    let (_, all) = Store::open(folder.path(), &plan(1, 1, 3)).unwrap();
+    assert_eq!(all.jobs.len(), 3);
+    assert_eq!(Store::existing(folder.path()).unwrap().1, all);
+}
+
+#[test]
+fn a_plan_whose_names_leave_the_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = plan(1, 1, 1);
+    for change in [
+        &(|plan: &mut Plan| plan.engines[0].name = "../../x".to_owned()) as &dyn Fn(&mut Plan),
+        &|plan| plan.circuits[0].name = "../../x".to_owned(),
+        &|plan| plan.jobs[0].engine = "../../x".to_owned(),
+        &|plan| plan.jobs[0].circuit = "../../x".to_owned(),
+    ] {
+        let from = folder.path().join("from");
+        part(&from, &own, Partition::WHOLE);
+        let mut bad = own.clone();
+        change(&mut bad);
+        let text = serde_json::to_string(&bad).unwrap();
+        fs::write(from.join("race-plan.json"), text).unwrap();
+        let out = folder.path().join("a/b/out");
+        let error = joined(std::slice::from_ref(&from), &out)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("\"../../x\" is no name in one"), "{error}");
+        assert!(!folder.path().join("a").exists());
+        fs::remove_dir_all(from).unwrap();
+    }
+    // Nothing is written of a drive that is not of the plan.
+    let out = folder.path().join("out");
+    let (store, whole) = Store::open(&out, &own).unwrap();
+    let job = Job {
+        engine: "../../x".to_owned(),
+        ..own.jobs[0].clone()
+    };
+    store.keep(&whole, &job, driven(&job), &[]).unwrap_err();
+    assert_eq!(fs::read_dir(out.join("paths")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
@@ -281,8 +336,17 @@ fn averages_are_over_the_drives_that_were_finished() {
         "| 25 % |",
         "| centre line |",
         "| 1-3 |",
+        "| 20.0 % |",
         "- engine-0 on circuit-0, seed 2: off the road, after 100 % of a lap.",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
+    // Without a drive that was finished there are no averages, nor their units.
+    let results = [(jobs[1].clone(), with(false, 1.0, &jobs[1]))].into();
+    let text = markdown(&plan, &Summary::all(&plan, &results));
+    assert!(
+        text.contains("| 0 of 1 |") && !text.contains("|  % |"),
+        "{text}"
+    );
+    assert!(text.contains("| - | - | - | centre line |"), "{text}");
 }
