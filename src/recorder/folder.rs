@@ -65,7 +65,7 @@ pub enum FolderError {
     /// The recording in the folder is of another kind of car.
     #[error(
         "{path}: is a recording of a {} car, and this car is {}; name another folder",
-        word(*recorded), word(*now)
+        recorded.name(), now.name()
     )]
     Domain {
         /// The folder.
@@ -92,13 +92,6 @@ pub enum FolderError {
     /// A frame does not have the camera's format.
     #[error(transparent)]
     Frame(#[from] VisionError),
-}
-
-fn word(domain: Domain) -> &'static str {
-    match domain {
-        Domain::Simulated => "simulated",
-        Domain::Physical => "physical",
-    }
 }
 
 /// A folder that is locked for this recorder.

@@ -108,18 +108,15 @@ impl Cache {
             content.extend(length.to_le_bytes());
             content.extend(entry);
         }
-        let mut part = self.path.as_os_str().to_owned();
-        part.push(format!(".{}.part", std::process::id()));
-        let part = PathBuf::from(part);
-        let written = (|| {
-            let mut file = File::create(&part)?;
+        let (mut file, part) = pilotage_config::create_part(&self.path)?;
+        let mut write = || {
             file.write_all(MAGIC)?;
             file.write_all(&Sha256::digest(&content))?;
             file.write_all(&content)?;
             // Without a sync: after a power cut the checksum finds what is missing.
             std::fs::rename(&part, &self.path)
-        })();
-        written.inspect_err(|_| drop(std::fs::remove_file(&part)))
+        };
+        write().inspect_err(|_| drop(std::fs::remove_file(&part)))
     }
 
     /// The key of what `kind` measures with `network` on `frames`. `more` is whatever else the

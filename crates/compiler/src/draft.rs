@@ -217,10 +217,7 @@ fn text(
          model = {}\nprecision = \"{}\"\ndomain = \"{}\"\n",
         quoted(&model.to_string_lossy()),
         options.precision.name(),
-        match domain {
-            Domain::Simulated => "simulated",
-            Domain::Physical => "physical",
-        },
+        domain.name(),
     );
     if let Some(constant) = options.throttle {
         let _ = writeln!(text, "throttle = {{ constant = {constant:?} }}");

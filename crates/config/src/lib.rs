@@ -35,4 +35,4 @@ mod write;
 
 pub use read::{LONGEST_FILE, ReadError, read};
 pub use source::{ConfigError, Source, explain_variant, nearest, suggest};
-pub use write::{WriteError, replace, write_atomically};
+pub use write::{WriteError, create_part, replace, write_atomically};

@@ -1,4 +1,4 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
@@ -13,31 +13,54 @@ pub struct WriteError {
     pub reason: io::Error,
 }
 
+/// Most files of interrupted writes that [`create_part`] passes over.
+const MOST_PARTS: u32 = 1000;
+
+/// Creates a new file beside `path`, for content that is to replace it by a rename. Its name is that
+/// of `path` with the process, a number, and `.part` behind it.
+///
+/// The number tells it from the file of another process: containers that share a folder may have the
+/// same process ids. A file or a link that exists is passed over and never written to.
+///
+/// # Errors
+/// When no file can be created in the folder, or a thousand such files exist.
+pub fn create_part(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut attempt = 0;
+    loop {
+        let mut part = path.as_os_str().to_owned();
+        part.push(format!(".{}.{attempt}.part", std::process::id()));
+        let part = PathBuf::from(part);
+        match File::create_new(&part) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MOST_PARTS => {
+                attempt += 1;
+            }
+            created => return created.map(|file| (file, part)),
+        }
+    }
+}
+
 /// Writes a file atomically, whether it exists or not: after a power cut it has the old content or
 /// the new one. A file that is replaced loses its permissions; use [`replace`] to keep them.
 ///
 /// # Errors
 /// When no file can be created in its folder, or `path` is a folder. No temporary file is left then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    let mut part = path.as_os_str().to_owned();
-    // Processes that write into the same folder must not share this file.
-    part.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(part);
+    let failed = |reason| WriteError {
+        path: path.to_path_buf(),
+        reason,
+    };
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    let written = File::create(&part).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        rename(&part, path, folder)
-    });
+    let (mut file, part) = create_part(path).map_err(failed)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| rename(&part, path, folder));
     written.map_err(|reason| {
         let _ = fs::remove_file(&part);
-        WriteError {
-            path: path.to_path_buf(),
-            reason,
-        }
+        failed(reason)
     })
 }
 
@@ -61,38 +84,31 @@ pub fn replace(path: &Path, text: &str) -> Result<(), WriteError> {
         reason,
     };
     let file = path.canonicalize().map_err(failed)?;
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+    let Some(folder) = file.parent() else {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     };
-    let mut new = name.to_os_string();
-    new.push(format!(".{}.new", std::process::id()));
-    let new = folder.join(new);
-    let written = write(&file, &new, text).and_then(|()| rename(&new, &file, folder));
+    let old = fs::metadata(&file).map_err(failed)?;
+    if !old.is_file() {
+        let reason = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+        return Err(failed(reason));
+    }
+    let (new, part) = create_part(&file).map_err(failed)?;
+    let written = write(new, &old, text).and_then(|()| rename(&part, &file, folder));
     written.map_err(|reason| {
-        let _ = fs::remove_file(&new);
+        let _ = fs::remove_file(&part);
         failed(reason)
     })
 }
 
 /// Writes `text` to `new`, with the permissions and the owner of `old`.
-fn write(old: &Path, new: &Path, text: &str) -> io::Result<()> {
-    let metadata = fs::metadata(old)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+fn write(mut new: File, old: &Metadata, text: &str) -> io::Result<()> {
+    let own = new.metadata()?;
+    if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        fchown(&new, Some(old.uid()), Some(old.gid()))?;
     }
-    // An earlier process with the same id may have left a file.
-    let _ = fs::remove_file(new);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(new)?;
-    let own = file.metadata()?;
-    if (own.uid(), own.gid()) != (metadata.uid(), metadata.gid()) {
-        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
-    }
-    file.set_permissions(metadata.permissions())?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    new.set_permissions(old.permissions())?;
+    new.write_all(text.as_bytes())?;
+    new.sync_all()
 }
 
 #[cfg(test)]
@@ -138,6 +154,31 @@ mod tests {
         assert_eq!(names(folder.path()), ["net.onnx"]);
         let missing = folder.path().join("missing/net.onnx");
         write_atomically(&missing, b"new").unwrap_err();
+    }
+
+    /// As a process with the same id in another container may leave files, and others links.
+    #[test]
+    fn files_and_links_with_the_name_of_the_temporary_file_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("car.toml"), "old").unwrap();
+        fs::write(at("other"), "other").unwrap();
+        let (file, first) = create_part(&at("car.toml")).unwrap();
+        drop(file);
+        let (file, second) = create_part(&at("car.toml")).unwrap();
+        drop(file);
+        assert_ne!(first, second);
+        fs::remove_file(&second).unwrap();
+        symlink("other", &second).unwrap();
+        fs::write(&first, "of another process").unwrap();
+        write_atomically(&at("car.toml"), b"new").unwrap();
+        assert_eq!(fs::read(at("car.toml")).unwrap(), b"new");
+        replace(&at("car.toml"), "newer").unwrap();
+        assert_eq!(fs::read(at("car.toml")).unwrap(), b"newer");
+        assert_eq!(fs::read(at("other")).unwrap(), b"other");
+        assert_eq!(fs::read(&first).unwrap(), b"of another process");
+        assert!(fs::symlink_metadata(&second).unwrap().is_symlink());
+        assert_eq!(names(folder.path()).len(), 4);
     }
 
     #[test]

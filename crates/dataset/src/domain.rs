@@ -17,21 +17,20 @@ pub(crate) const KEY: &str = "domain";
 /// The longest file, bytes.
 const LONGEST: u64 = 1 << 16;
 
-/// The name of a domain in files.
-pub(crate) fn name(domain: Domain) -> &'static str {
-    match domain {
-        Domain::Simulated => "simulated",
-        Domain::Physical => "physical",
-    }
-}
-
-/// The domain that an object names, or the text that it has instead.
-pub(crate) fn of_object(object: &Value) -> Result<Option<Domain>, String> {
+/// The domain that an object names, or what is wrong with it.
+pub(crate) fn of_object(value: &Value) -> Result<Option<Domain>, String> {
+    let Some(object) = value.as_object() else {
+        return Err("is not a JSON object".to_owned());
+    };
     match object.get(KEY) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text == name(Domain::Simulated) => Ok(Some(Domain::Simulated)),
-        Some(Value::String(text)) if text == name(Domain::Physical) => Ok(Some(Domain::Physical)),
-        Some(other) => Err(other.to_string().chars().take(40).collect()),
+        Some(found) => match found.as_str().and_then(|name| name.parse().ok()) {
+            Some(domain) => Ok(Some(domain)),
+            None => {
+                let found: String = found.to_string().chars().take(40).collect();
+                Err(format!("the domain is {found}"))
+            }
+        },
     }
 }
 
@@ -57,7 +56,7 @@ pub fn read_domain(folder: &Path) -> Result<Option<Domain>, DatasetError> {
     };
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("is not a JSON object ({error})")))?;
-    of_object(&value).map_err(|found| wrong(format!("the domain is {found}")))
+    of_object(&value).map_err(wrong)
 }
 
 /// Writes a folder's `recording.json`, atomically.
@@ -68,8 +67,10 @@ pub fn write_domain(folder: &Path, domain: Domain) -> Result<(), DatasetError> {
     let path = folder.join(RECORDING);
     let part = folder.join(format!(".{RECORDING}.part"));
     let write = || {
-        let mut file = File::create(&part)?;
-        writeln!(file, "{}", json!({KEY: name(domain)}))?;
+        // Left by a program that was killed, or a link, which must not be followed.
+        let _ = fs::remove_file(&part);
+        let mut file = File::create_new(&part)?;
+        writeln!(file, "{}", json!({KEY: domain.name()}))?;
         file.sync_all()?;
         fs::rename(&part, &path)
     };

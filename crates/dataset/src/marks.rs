@@ -155,7 +155,9 @@ fn can_be_listed(name: &str) -> bool {
 
 fn replace(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     let part = folder.join(format!(".{name}.part"));
-    let mut file = File::create(&part)?;
+    // Left by a program that was killed, or a link, which must not be followed.
+    let _ = fs::remove_file(&part);
+    let mut file = File::create_new(&part)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&part, folder.join(name))?;

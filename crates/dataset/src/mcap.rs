@@ -6,26 +6,25 @@
 //! numbers.
 
 mod cdr;
+mod content;
+mod matching;
 mod message;
 
-use std::collections::BTreeMap;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use pilotage_mcap::{McapError, Messages, Record as McapRecord, Stream};
-use pilotage_vehicle::{Domain, Mixer};
+use pilotage_mcap::{McapError, Messages};
+use pilotage_vehicle::Mixer;
 
 use crate::error::{DatasetError, PictureProblem};
-use crate::limits::{BAD_SHARE_PERCENT, MOST_RECORDS};
-use crate::notes::Note;
+use crate::limits::BAD_SHARE_PERCENT;
 use crate::record::{Found, Record};
-use message::{Command, Kind, Refused, Shot, Start};
+use content::Content;
+use matching::Matching;
+use message::Shot;
 
 /// The metadata that [`McapWriter`](crate::McapWriter) writes, and its key of the domain.
 pub(crate) const METADATA: &str = "pilotage";
 pub(crate) const DOMAIN_KEY: &str = "domain";
-/// Most channels of a log.
-const MOST_CHANNELS: usize = 1024;
 
 /// How a log of messages is read. No other format needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +124,8 @@ pub enum LogProblem {
 #[derive(Debug)]
 pub(crate) struct Log {
     messages: Messages,
-    /// In the order of time; a record's line is the place here, counted from 1.
+    /// In the order of their numbers in this project's logs, which may contain several drives, and of
+    /// time in others. A record's line is the place here, counted from 1.
     shots: Vec<Shot>,
 }
 
@@ -144,29 +144,6 @@ impl Log {
     }
 }
 
-/// A topic of a log.
-#[derive(Debug)]
-struct Topic {
-    name: String,
-    schema: String,
-    encoding: String,
-    kind: Option<Kind>,
-}
-
-/// What a log has, before it is known which topics are used.
-#[derive(Debug, Default)]
-struct Content {
-    topics: BTreeMap<u16, Topic>,
-    shots: BTreeMap<u16, Vec<Shot>>,
-    commands: BTreeMap<u16, Vec<Command>>,
-    /// Messages that cannot be parsed, by channel.
-    malformed: BTreeMap<u16, usize>,
-    axis: Option<(usize, usize)>,
-    start: Option<Start>,
-    domain: Option<Domain>,
-    is_damaged: bool,
-}
-
 /// Reads a log.
 pub(crate) fn read(path: &Path, options: &LogOptions) -> Result<(Found, Log), DatasetError> {
     let wrong = |problem| DatasetError::Log {
@@ -181,356 +158,18 @@ pub(crate) fn read(path: &Path, options: &LogOptions) -> Result<(Found, Log), Da
         McapError::NotMcap => wrong(LogProblem::NotMcap),
         other => wrong(other.into()),
     };
+    let mut found = Found::default();
     let mut content = Content::read(path, options).map_err(of_file)?;
     let pictures = content.picture_topic(options).map_err(wrong)?;
     let commands = content.command_topic(options).map_err(wrong)?;
-    let mut found = Found::default();
+    content.note(path, pictures, commands, &mut found.notes);
     let mut shots = content.shots.remove(&pictures).unwrap_or_default();
-    let mut labels = commands.and_then(|id| content.commands.remove(&id));
-    let labels = labels.get_or_insert_default();
-    let is_ours = commands.is_some_and(|id| {
-        let kind = content.topics.get(&id).and_then(|topic| topic.kind);
-        matches!(kind, Some(Kind::Frame | Kind::Values))
-    });
-    let clock = clock(&shots, labels, is_ours);
-    shots.sort_by_key(|shot| shot.times[clock]);
-    labels.sort_by_key(|command| command.times[clock]);
-    let counts = label(&mut found, path, &shots, labels, (clock, is_ours), options)?;
-    content.note(path, counts, &mut found.notes, options);
+    let is_ours = commands.is_some_and(|id| content.is_ours(id));
+    let commands = commands.and_then(|id| content.commands.remove(&id));
+    let mut commands = commands.unwrap_or_default();
+    let matching = Matching::sort(&mut shots, &mut commands, is_ours);
+    matching.label(&mut found, path, &shots, &commands, options)?;
     let messages = Messages::open(path).map_err(of_file)?;
     found.domain = content.domain;
     Ok((found, Log { messages, shots }))
-}
-
-/// The index of the times that are used: the stamps of the senders if all messages have one, else
-/// when the messages were recorded.
-fn clock(shots: &[Shot], commands: &[Command], is_ours: bool) -> usize {
-    let has_stamp = |times: [u64; 2]| times[0] > 0;
-    let are_stamped = shots.iter().all(|shot| has_stamp(shot.times))
-        && (is_ours || commands.iter().all(|command| has_stamp(command.times)));
-    usize::from(!are_stamped)
-}
-
-/// Pictures without a command, of a car that was not driven, and with an angle only.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    without: usize,
-    idle: usize,
-    angles: usize,
-}
-
-fn label(
-    found: &mut Found,
-    path: &Path,
-    shots: &[Shot],
-    commands: &[Command],
-    (clock, is_ours): (usize, bool),
-    options: &LogOptions,
-) -> Result<Counts, DatasetError> {
-    let mut by_number = BTreeMap::new();
-    if is_ours {
-        for command in commands {
-            if let Some(sequence) = command.sequence {
-                // The first iteration with a picture is that of its command.
-                by_number.entry(sequence).or_insert(command);
-            }
-        }
-    }
-    let by_time = |time: u64| {
-        let after = commands.partition_point(|command| command.times[clock] <= time);
-        let command = commands.get(after.checked_sub(1)?)?;
-        let age = (time - command.times[clock]) as f64 * 1e-9;
-        (age <= options.tolerance).then_some(command)
-    };
-    let mut counts = Counts::default();
-    for (index, shot) in shots.iter().enumerate() {
-        let command = match (is_ours, shot.sequence) {
-            (true, Some(sequence)) => by_number.get(&sequence).copied(),
-            (true, None) => None,
-            (false, _) => by_time(shot.times[clock]),
-        };
-        if command.is_some_and(|command| command.is_idle) && !options.idle {
-            counts.idle += 1;
-            continue;
-        }
-        let mut record = Record {
-            picture: PathBuf::from(format!("{index:06}")),
-            time: Some(shot.times[clock] as f64 * 1e-9),
-            line: index as u64 + 1,
-            ..Record::default()
-        };
-        match command {
-            Some(command) => {
-                command.label(&mut record);
-                counts.angles += usize::from(command.angle.is_some());
-            }
-            None => counts.without += 1,
-        }
-        found.push(path, record)?;
-    }
-    Ok(counts)
-}
-
-impl Content {
-    fn read(path: &Path, options: &LogOptions) -> Result<Self, McapError> {
-        let file = pilotage_mcap::open(path)?;
-        let mut stream = Stream::new(BufReader::with_capacity(1 << 16, file))?;
-        let mut content = Self::default();
-        let mut schemas = BTreeMap::new();
-        let mut messages = 0_usize;
-        while let Some(record) = stream.next_record()? {
-            match record {
-                McapRecord::Schema(schema) => {
-                    if schemas.len() < MOST_CHANNELS {
-                        schemas.insert(schema.id, schema.name.to_owned());
-                    }
-                }
-                McapRecord::Channel(channel) => {
-                    if content.topics.len() < MOST_CHANNELS {
-                        let schema = schemas.get(&channel.schema).cloned().unwrap_or_default();
-                        let topic = Topic {
-                            kind: Kind::of(&schema, channel.encoding),
-                            name: channel.topic.to_owned(),
-                            encoding: channel.encoding.to_owned(),
-                            schema,
-                        };
-                        content.topics.insert(channel.id, topic);
-                    }
-                }
-                McapRecord::Metadata(metadata) if metadata.name == METADATA => {
-                    content.domain = match metadata.get(DOMAIN_KEY) {
-                        Some("simulated") => Some(Domain::Simulated),
-                        Some("physical") => Some(Domain::Physical),
-                        _ => content.domain,
-                    };
-                }
-                McapRecord::Message(message) if messages < 2 * MOST_RECORDS => {
-                    messages += content.message(&message, options);
-                }
-                _ => {}
-            }
-        }
-        content.is_damaged = stream.is_damaged();
-        Ok(content)
-    }
-
-    /// Adds a message. Returns the number of messages that are kept of it.
-    fn message(&mut self, message: &pilotage_mcap::Message<'_>, options: &LogOptions) -> usize {
-        let id = message.channel;
-        let Some(kind) = self.topics.get(&id).and_then(|topic| topic.kind) else {
-            return 0;
-        };
-        let is_parsed = match kind {
-            Kind::Start => {
-                let start = Start::of(message.data);
-                if let Some(start) = &start {
-                    self.domain = Some(match start.simulated {
-                        true => Domain::Simulated,
-                        false => Domain::Physical,
-                    });
-                }
-                self.start = start.or(self.start.take());
-                return 0;
-            }
-            Kind::RosPicture | Kind::FoxglovePicture => match Shot::of(kind, message) {
-                Some(shot) => {
-                    self.shots.entry(id).or_default().push(shot);
-                    true
-                }
-                None => false,
-            },
-            _ => match Command::of(kind, message, options, self.start.as_ref()) {
-                Ok(Some(command)) => {
-                    self.commands.entry(id).or_default().push(command);
-                    true
-                }
-                Ok(None) => return 0,
-                Err(Refused::Malformed) => false,
-                Err(Refused::Axis { wanted, axes }) => {
-                    self.axis.get_or_insert((wanted, axes));
-                    false
-                }
-            },
-        };
-        if !is_parsed {
-            *self.malformed.entry(id).or_default() += 1;
-        }
-        usize::from(is_parsed)
-    }
-
-    /// The topics with their types, for a message.
-    fn listed(&self, is_listed: impl Fn(&Topic) -> bool) -> String {
-        const MOST: usize = 8;
-        let topics = self.topics.values().filter(|topic| is_listed(topic));
-        let mut names: Vec<String> = topics
-            .map(|topic| {
-                let Topic {
-                    name,
-                    schema,
-                    encoding,
-                    ..
-                } = topic;
-                let shown = format!("{name} ({schema}, {encoding})");
-                shown
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .take(160)
-                    .collect()
-            })
-            .collect();
-        names.sort();
-        let count = names.len();
-        names.truncate(MOST);
-        if count > MOST {
-            names.push(format!("{} more", count - MOST));
-        }
-        match count {
-            0 => "no topics".to_owned(),
-            _ => names.join(", "),
-        }
-    }
-
-    /// The channel of the topic `name`, if one is named, among those that `is_meant`.
-    fn named(
-        &self,
-        name: &str,
-        what: &'static str,
-        is_meant: fn(Kind) -> bool,
-    ) -> Result<u16, LogProblem> {
-        let mut topics = self.topics.iter();
-        let found =
-            topics.find(|(_, topic)| topic.name == name && topic.kind.is_some_and(is_meant));
-        found.map(|(id, _)| *id).ok_or_else(|| LogProblem::NoTopic {
-            name: name.to_owned(),
-            what,
-            topics: self.listed(|_| true),
-        })
-    }
-
-    /// The channels with messages of a kind, or with such that cannot be parsed.
-    fn used(&self, is_meant: impl Fn(Kind) -> bool) -> Vec<u16> {
-        let has_messages = |id: &u16| {
-            self.shots.contains_key(id)
-                || self.commands.contains_key(id)
-                || self.malformed.contains_key(id)
-        };
-        let topics = self.topics.iter();
-        let meant =
-            topics.filter(|(id, topic)| topic.kind.is_some_and(&is_meant) && has_messages(id));
-        meant.map(|(id, _)| *id).collect()
-    }
-
-    fn picture_topic(&self, options: &LogOptions) -> Result<u16, LogProblem> {
-        const WHAT: &str = "pictures";
-        let id = match &options.image_topic {
-            Some(name) => self.named(name, WHAT, Kind::is_picture)?,
-            None => match self.used(Kind::is_picture)[..] {
-                [id] => id,
-                [] => return Err(LogProblem::NoPictures(self.without_pictures())),
-                _ => {
-                    return Err(LogProblem::Several {
-                        what: WHAT,
-                        topics: self.listed(|topic| topic.kind.is_some_and(Kind::is_picture)),
-                        option: "--image-topic",
-                    });
-                }
-            },
-        };
-        self.check(id, WHAT, self.shots.get(&id).map_or(0, Vec::len))?;
-        Ok(id)
-    }
-
-    /// What to do about a log without pictures that are read.
-    fn without_pictures(&self) -> String {
-        let is_raw = |topic: &Topic| topic.schema == "sensor_msgs/msg/Image";
-        let is_encoded = |topic: &Topic| topic.schema.ends_with("CompressedImage");
-        let topics = self.listed(|_| true);
-        if self.topics.values().any(is_encoded) {
-            return format!("pictures in another encoding are not read: it has {topics}");
-        }
-        match self.topics.values().any(is_raw) {
-            true => format!(
-                "pictures without compression are not read: record the topic of \
-                 compressed_image_transport; it has {topics}"
-            ),
-            false => format!("it has {topics}"),
-        }
-    }
-
-    fn command_topic(&self, options: &LogOptions) -> Result<Option<u16>, LogProblem> {
-        const WHAT: &str = "commands";
-        let id = match &options.command_topic {
-            Some(name) => self.named(name, "commands (AckermannDrive, Joy)", Kind::is_command)?,
-            None => {
-                let kinds = [
-                    Kind::Values,
-                    Kind::Frame,
-                    Kind::AckermannStamped,
-                    Kind::Ackermann,
-                    Kind::Joy,
-                ];
-                let first = kinds
-                    .iter()
-                    .find(|kind| !self.used(|it| it == **kind).is_empty());
-                let Some(&kind) = first else {
-                    return Ok(None);
-                };
-                match self.used(|it| it == kind)[..] {
-                    [id] => id,
-                    _ => {
-                        return Err(LogProblem::Several {
-                            what: WHAT,
-                            topics: self.listed(|topic| topic.kind == Some(kind)),
-                            option: "--command-topic",
-                        });
-                    }
-                }
-            }
-        };
-        self.check(id, WHAT, self.commands.get(&id).map_or(0, Vec::len))?;
-        Ok(Some(id))
-    }
-
-    /// Refuses a topic with many messages that cannot be parsed.
-    fn check(&self, id: u16, what: &'static str, parsed: usize) -> Result<(), LogProblem> {
-        let bad = self.malformed.get(&id).copied().unwrap_or(0);
-        let of = parsed + bad;
-        if bad * 100 <= of * BAD_SHARE_PERCENT {
-            return Ok(());
-        }
-        Err(match self.axis {
-            Some((wanted, axes)) if what == "commands" => LogProblem::Axis { wanted, axes },
-            _ => LogProblem::Malformed { what, bad, of },
-        })
-    }
-
-    fn note(&self, path: &Path, counts: Counts, notes: &mut Vec<Note>, options: &LogOptions) {
-        let path = path.to_owned();
-        let malformed: usize = self.malformed.values().sum();
-        if self.is_damaged {
-            notes.push(Note::LogEnd { path: path.clone() });
-        }
-        if malformed > 0 {
-            notes.push(Note::Malformed {
-                path: path.clone(),
-                count: malformed,
-            });
-        }
-        if counts.without > 0 {
-            notes.push(Note::NoCommand {
-                path: path.clone(),
-                count: counts.without,
-                tolerance: options.tolerance,
-            });
-        }
-        if counts.idle > 0 {
-            notes.push(Note::Idle {
-                path: path.clone(),
-                count: counts.idle,
-            });
-        }
-        if counts.angles > 0 {
-            notes.push(Note::Angles { path });
-        }
-    }
 }

@@ -83,8 +83,9 @@ pub enum Note {
         path: PathBuf,
         /// How many.
         count: usize,
-        /// How much older than a picture its command may be, seconds.
-        tolerance: f64,
+        /// How much older than a picture its command may be, seconds, if commands were found by their
+        /// times.
+        tolerance: Option<f64>,
     },
     /// Pictures of a log are left out, because nothing drove the car.
     Idle {
@@ -173,12 +174,16 @@ impl fmt::Display for Note {
                 path,
                 count,
                 tolerance,
-            } => write!(
-                f,
-                "{}: {count} pictures have no command in the {tolerance} s before them \
-                 (`pilotage data import` --tolerance)",
-                path.display()
-            ),
+            } => {
+                write!(f, "{}: {count} pictures have no command", path.display())?;
+                match tolerance {
+                    Some(tolerance) => write!(
+                        f,
+                        " in the {tolerance} s before them (`pilotage data import` --tolerance)"
+                    ),
+                    None => Ok(()),
+                }
+            }
             Self::Idle { path, count } => write!(
                 f,
                 "{}: {count} pictures of a car that was not driven are left out",

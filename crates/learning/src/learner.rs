@@ -125,8 +125,13 @@ impl Learner {
     /// One step of knowledge distillation (Hinton, Vinyals, Dean, 2015): the targets are `share`
     /// parts of the teacher's answers and `1 - share` parts of those that `fill` writes.
     ///
+    /// `fill` is called twice for each sample, for the teacher and for this network, and must write
+    /// the same inputs both times. The targets, weights and seed that it writes for the teacher are
+    /// not used.
+    ///
     /// # Errors
-    /// If the teacher's inputs or outputs have other sizes, or `share` is outside 0..=1.
+    /// If the teacher has another number of inputs or outputs, or one of another size, or `share` is
+    /// outside 0..=1.
     pub fn distill(
         &mut self,
         teacher: &mut Network,
@@ -141,25 +146,29 @@ impl Learner {
                 expected: "from 0 to 1",
             });
         }
-        let sizes = |network: &Network| {
-            let inputs: usize = network.input_sizes().iter().sum();
-            (inputs, network.output_size())
+        let outputs = self.network.output_size();
+        let same = |name: String, expected: usize, found: usize| match expected == found {
+            true => Ok(()),
+            false => Err(LearningError::Size {
+                name,
+                expected,
+                found,
+            }),
         };
-        let ((inputs, outputs), (teacher_inputs, teacher_outputs)) =
-            (sizes(&self.network), sizes(teacher));
-        let name = |what: &str| format!("the teacher's {what}");
-        for (name, expected, found) in [
-            (name("inputs"), inputs, teacher_inputs),
-            (name("outputs"), outputs, teacher_outputs),
-        ] {
-            if expected != found {
-                return Err(LearningError::Size {
-                    name,
-                    expected,
-                    found,
-                });
-            }
+        let (inputs, of_teacher) = (self.network.input_sizes(), teacher.input_sizes());
+        same(
+            "the teacher's inputs".to_owned(),
+            inputs.len(),
+            of_teacher.len(),
+        )?;
+        for (index, (expected, found)) in inputs.into_iter().zip(of_teacher).enumerate() {
+            same(format!("the teacher's inputs[{index}]"), expected, found)?;
         }
+        same(
+            "the teacher's outputs".to_owned(),
+            outputs,
+            teacher.output_size(),
+        )?;
         let answers = teacher.answers(count, &|index, example| {
             // The labels are written to buffers of their own.
             let (mut targets, mut weights) = (vec![0.0; outputs], vec![1.0; outputs]);

@@ -440,9 +440,7 @@ impl<'g> Planner<'g> {
         let Some(slot) = self.get(value, layout) else {
             return;
         };
-        let mut input = self.slot_input(slot);
-        // The scale may be learned even if nothing before it is.
-        input.gradient = Some(Accumulate::Add).filter(|_| self.plan.slots[slot].needs_gradient);
+        let input = self.slot_input(slot);
         let size = input.size;
         let rounded = self.step(Kernel::Round { group }, vec![input], size, false);
         self.set(value, rounded, layout);

@@ -70,7 +70,7 @@ struct Train {
     #[arg(long, value_name = "STEERING")]
     side_cameras: Option<f64>,
     /// The cars that were recorded, where the recordings do not say so: simulated or physical.
-    #[arg(long, value_parser = domain)]
+    #[arg(long)]
     domain: Option<Domain>,
     /// The most passes over the frames, instead of the recipe's.
     #[arg(long)]
@@ -217,14 +217,6 @@ fn record(arguments: &Record) -> anyhow::Result<()> {
     let period = 0.05 * every.get() as f64;
     recording::write(&arguments.out, &data.thinned(every), period, encoding)?;
     Ok(())
-}
-
-fn domain(name: &str) -> Result<Domain, &'static str> {
-    match name {
-        "simulated" => Ok(Domain::Simulated),
-        "physical" => Ok(Domain::Physical),
-        _ => Err("simulated or physical"),
-    }
 }
 
 fn train(arguments: &Train) -> anyhow::Result<()> {

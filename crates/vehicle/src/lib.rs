@@ -15,6 +15,6 @@ mod mixer;
 pub use calendar::date;
 pub use clock::{Clock, Monotonic, Time, monotonic};
 pub use command::{Command, Controls};
-pub use domain::Domain;
+pub use domain::{Domain, UnknownDomain};
 pub use fault::Fault;
 pub use mixer::{Mixer, MixerError};

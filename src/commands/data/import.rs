@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long)]
     reverse_steering: bool,
     /// What was recorded, if the recording does not say so
-    #[arg(long, value_parser = domain, value_name = "simulated|physical")]
+    #[arg(long, value_name = "simulated|physical")]
     domain: Option<Domain>,
     #[command(flatten)]
     log: LogArguments,
@@ -39,21 +39,6 @@ fn correction(text: &str) -> Result<f64, String> {
     match correction > 0.0 && correction <= 1.0 {
         true => Ok(correction),
         false => Err("must be above 0 and at most 1".to_owned()),
-    }
-}
-
-fn domain(text: &str) -> Result<Domain, &'static str> {
-    match text {
-        "simulated" => Ok(Domain::Simulated),
-        "physical" => Ok(Domain::Physical),
-        _ => Err("simulated or physical"),
-    }
-}
-
-fn word(domain: Domain) -> &'static str {
-    match domain {
-        Domain::Simulated => "simulated",
-        Domain::Physical => "physical",
     }
 }
 
@@ -87,8 +72,8 @@ impl Options {
             ensure!(
                 recorded == named,
                 "{from}: is of a {} car, not of a {} one; leave --domain out",
-                word(recorded),
-                word(named)
+                recorded.name(),
+                named.name()
             );
         }
         let mut records = recording.records().iter();

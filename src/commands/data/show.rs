@@ -168,8 +168,7 @@ impl Content {
         };
         row("records", self.records.to_string());
         let car = match self.domain {
-            Some(Domain::Simulated) => "simulated",
-            Some(Domain::Physical) => "physical",
+            Some(domain) => domain.name(),
             None => "not recorded whether simulated or physical",
         };
         row("car", car.to_owned());

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use pilotage_engine::{AxisOrder, GateResult, Meaning, Output, Port, Trial};
-use pilotage_vehicle::Domain;
 
 use super::{Entry, Inspection, SignatureState};
 
@@ -13,7 +12,7 @@ const LONGEST_CELL: usize = 72;
 /// The compiled-in engines.
 pub(super) fn list(entries: &[Entry]) -> String {
     let rows = entries.iter().map(|entry| {
-        let domain = domain(entry.domain).to_owned();
+        let domain = entry.domain.name().to_owned();
         let size = entry.bytes.to_string();
         [entry.name.clone(), domain, entry.precision.clone(), size]
     });
@@ -38,7 +37,7 @@ fn summary(inspection: &Inspection) -> String {
     let manifest = &inspection.manifest;
     let mut rows = vec![
         ["engine".to_owned(), manifest.name.clone()],
-        ["domain".to_owned(), domain(manifest.domain).to_owned()],
+        ["domain".to_owned(), manifest.domain.name().to_owned()],
         ["precision".to_owned(), manifest.precision.clone()],
     ];
     let mut row = |key: &str, value: String| rows.push([key.to_owned(), value]);
@@ -237,13 +236,6 @@ fn meaning(meaning: Meaning) -> &'static str {
         Meaning::YawRate => "yaw rate",
         Meaning::Steering => "steering",
         Meaning::Throttle => "throttle",
-    }
-}
-
-fn domain(domain: Domain) -> &'static str {
-    match domain {
-        Domain::Simulated => "simulated",
-        Domain::Physical => "physical",
     }
 }
 

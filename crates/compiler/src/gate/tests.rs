@@ -129,7 +129,7 @@ fn a_network_that_ignores_its_frames_is_recognized() {
         (found.frames, found.what.as_str()),
         (3, "throttle (0.2500)")
     );
-    assert!(found.to_string().contains("to all 3 frames"));
+    assert!(found.to_string().contains("all 3 frames"));
     // A change on other frames suffices.
     assert_eq!(still(Meaning::Steering, [0.5, 0.5], &[0.5, 0.51]), None);
     assert_eq!(still(Meaning::Steering, [0.5, 0.501], &[]), None);

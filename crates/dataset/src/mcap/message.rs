@@ -3,13 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pilotage_mcap::Place;
-use pilotage_vehicle::Mixer;
-use serde::Deserialize;
+use pilotage_vehicle::{Domain, Mixer};
+use serde::{Deserialize, Deserializer};
 
 use super::LogOptions;
 use super::cdr::Cdr;
 use crate::error::PictureProblem;
 use crate::record::Record;
+
+/// Most points of a car's `speed_to_throttle`: each frame is converted by it.
+const MOST_POINTS: usize = 256;
 
 /// What a topic's messages are, by the name of their schema and their encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,8 +139,20 @@ pub(super) struct Command {
     pub values: [Option<f64>; 4],
     /// The wheels' angle in radians, where nothing else is known of the steering.
     pub angle: Option<f64>,
+    /// When the picture was taken, where a record says so.
+    pub taken: Taken,
     /// Nothing drove the car.
     pub is_idle: bool,
+}
+
+/// When a picture was taken, by its record.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Taken {
+    /// The record does not say: the picture's message does.
+    #[default]
+    ByPicture,
+    /// The recording's own time in seconds, `None` if it has none.
+    Recorded(Option<f64>),
 }
 
 /// Why a command is not used.
@@ -155,6 +170,13 @@ struct Values {
     throttle: Option<f64>,
     v: Option<f64>,
     w: Option<f64>,
+    #[serde(default, deserialize_with = "taken")]
+    time: Taken,
+}
+
+/// The time of a record that has the key.
+fn taken<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Taken, D::Error> {
+    Option::deserialize(deserializer).map(Taken::Recorded)
 }
 
 /// The keys of `pilotage.Frame` that are used (crates/drivelog/schemas/frame.json).
@@ -197,6 +219,9 @@ impl Command {
             record.speed,
             record.yaw_rate,
         ] = self.values;
+        if let Taken::Recorded(time) = self.taken {
+            record.time = time;
+        }
         if let Some(angle) = self.angle {
             record.extra.push(("steering_angle".into(), angle));
         }
@@ -214,6 +239,7 @@ fn values(message: &[u8]) -> Option<Command> {
             values.v.filter(|it| it.is_finite()),
             values.w.filter(|it| it.is_finite()),
         ],
+        taken: values.time,
         ..Command::default()
     })
 }
@@ -224,7 +250,7 @@ fn frame(message: &[u8], start: Option<&Start>) -> Option<Option<Command>> {
     if frame.captured_ms <= 0.0 {
         return Some(None);
     }
-    let mixer = start.and_then(Start::mixer);
+    let mixer = start.and_then(|start| start.mixer.as_ref());
     let mut command = Command {
         sequence: Some(frame.sequence),
         is_idle: !(frame.command && frame.guard == "driving" && (frame.dead_man || !frame.by_hand)),
@@ -301,21 +327,34 @@ fn joy(message: &pilotage_mcap::Message<'_>, options: &LogOptions) -> Result<Com
 }
 
 /// The keys of `pilotage.Start` that are used (crates/drivelog/schemas/start.json).
-#[derive(Debug, Deserialize)]
-pub(super) struct Start {
-    pub simulated: bool,
+#[derive(Deserialize)]
+struct StartKeys {
+    simulated: bool,
     wheelbase: f64,
     steering_range: f64,
     speed_to_throttle: Vec<(f64, f64)>,
 }
 
+/// The drive of a log.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub domain: Domain,
+    /// The car's, if it can be used.
+    mixer: Option<Mixer>,
+}
+
 impl Start {
     pub fn of(message: &[u8]) -> Option<Self> {
-        serde_json::from_slice(message).ok()
-    }
-
-    fn mixer(&self) -> Option<Mixer> {
-        let curve = self.speed_to_throttle.clone();
-        Mixer::new(self.wheelbase, self.steering_range, curve).ok()
+        let keys: StartKeys = serde_json::from_slice(message).ok()?;
+        let curve = Some(keys.speed_to_throttle).filter(|it| it.len() <= MOST_POINTS);
+        let mixer =
+            curve.and_then(|curve| Mixer::new(keys.wheelbase, keys.steering_range, curve).ok());
+        Some(Self {
+            domain: match keys.simulated {
+                true => Domain::Simulated,
+                false => Domain::Physical,
+            },
+            mixer,
+        })
     }
 }

@@ -13,7 +13,6 @@ use pilotage_vehicle::Domain;
 use serde_json::json;
 
 use super::{PictureFile, WriteError, file_error};
-use crate::domain;
 use crate::mcap::{DOMAIN_KEY, METADATA};
 use crate::record::Record;
 
@@ -35,8 +34,9 @@ const TOPICS: [(&str, &str, &str); 2] = [
 ];
 
 /// Writes an MCAP file with the topics `/camera` (`foxglove.CompressedImage`) and `/record`
-/// (`pilotage.Record`: steering, throttle, v and w of the picture with the same `sequence`), in JSON.
-/// Further numbers are not written.
+/// (`pilotage.Record`: steering, throttle, v, w and time of the picture with the same `sequence`), in
+/// JSON. Further numbers are not written. A message needs a time: pictures without one get one every
+/// 0.05 s, and the time of their record is null.
 pub struct McapWriter {
     path: PathBuf,
     writer: Writer<BufWriter<File>>,
@@ -72,7 +72,7 @@ impl McapWriter {
                 *channel = writer.add_channel(schema, topic, "json", &BTreeMap::new())?;
             }
             if let Some(recorded) = recorded {
-                let value = domain::name(recorded).to_owned();
+                let value = recorded.name().to_owned();
                 writer.write_metadata(&Metadata {
                     name: METADATA.to_owned(),
                     metadata: BTreeMap::from([(DOMAIN_KEY.to_owned(), value)]),
@@ -115,6 +115,7 @@ impl McapWriter {
             "throttle": record.throttle,
             "v": record.speed,
             "w": record.yaw_rate,
+            "time": record.time,
         });
         for (channel_id, text) in self.channels.into_iter().zip([image, values]) {
             let header = MessageHeader {

@@ -166,7 +166,7 @@ impl TubWriter {
             "last_id": 0,
         });
         let metadata = match self.recorded {
-            Some(recorded) => json!({domain::KEY: domain::name(recorded)}),
+            Some(recorded) => json!({domain::KEY: recorded.name()}),
             None => json!({}),
         };
         let lines = [

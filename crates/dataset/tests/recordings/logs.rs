@@ -1,9 +1,15 @@
 //! Logs of messages. Those in tests/mcap were written by Python's MCAP libraries (tests/mcap/make.py):
 //! twelve frames at 100 + i / 20 s by the camera's stamp, recorded 30 ms later, of the grey 20 i.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mcap::WriteOptions;
+use mcap::records::MessageHeader;
 use pilotage_dataset::{DatasetError, Format, LogOptions, Marks, Record, Recording, marks_file};
 use pilotage_vehicle::Mixer;
 use proptest::prelude::*;
@@ -165,6 +171,13 @@ fn topics_are_chosen_and_messages_without_a_stamp_count_by_when_they_were_record
             && unknown.contains("/ackermann_cmd (ackermann_msgs/msg/AckermannDrive, cdr)"),
         "{unknown}"
     );
+    // The joystick has no such axis, but is not used.
+    let beyond = LogOptions {
+        throttle_axis: 6,
+        ..LogOptions::default()
+    };
+    let found = notes(&open("ackermann.mcap", &beyond));
+    assert!(!found.contains("cannot be parsed"), "{found}");
     // The joystick, although there is something better.
     let joy = LogOptions {
         command_topic: Some("/joy".to_owned()),
@@ -213,9 +226,14 @@ fn marks_of_a_log_lie_beside_it() {
     let folder = Folder::new();
     let log = folder.path().join("it.mcap");
     fs::copy(path("joy.mcap"), &log).unwrap();
+    // A link with the name of the temporary file is not followed.
+    folder.write("other", "other");
+    let part = folder.path().join(".it.mcap.left_out.csv.part");
+    std::os::unix::fs::symlink("other", part).unwrap();
     let mut marks = Marks::open(&log).unwrap();
     marks.add(Path::new("000004"), "is black");
     marks.write().unwrap();
+    assert_eq!(fs::read(folder.path().join("other")).unwrap(), b"other");
     assert_eq!(marks_file(&log), folder.path().join("it.mcap.left_out.csv"));
     assert!(marks_file(&log).exists());
     let recording = Recording::open(&log).unwrap();
@@ -225,6 +243,151 @@ fn marks_of_a_log_lie_beside_it() {
     assert_eq!(record.picture, Path::new("000005"));
     let grey = i32::from(recording.decode(record).unwrap().rgb[0]);
     assert!((grey - 100).abs() < 4, "{grey}");
+}
+
+/// A log without compression of these channels (topic, schema, encoding), with these messages
+/// (channel, content), in chunks of about `chunk` bytes.
+fn log(channels: &[[&str; 3]], messages: &[(usize, String)], chunk: u64) -> Vec<u8> {
+    let options = WriteOptions::new()
+        .compression(None)
+        .chunk_size(Some(chunk));
+    let mut bytes = Cursor::new(Vec::new());
+    let mut writer = options.create(&mut bytes).unwrap();
+    let mut ids = Vec::new();
+    for [topic, schema, encoding] in channels {
+        let schema = writer.add_schema(schema, "jsonschema", b"{}").unwrap();
+        let id = writer.add_channel(schema, topic, encoding, &BTreeMap::new());
+        ids.push(id.unwrap());
+    }
+    for (index, (channel, content)) in messages.iter().enumerate() {
+        let header = MessageHeader {
+            channel_id: ids[*channel],
+            sequence: index as u32,
+            log_time: index as u64,
+            publish_time: index as u64,
+        };
+        let written = writer.write_to_known_channel(&header, content.as_bytes());
+        written.unwrap();
+    }
+    writer.finish().unwrap();
+    drop(writer);
+    bytes.into_inner()
+}
+
+const PICTURES: [&str; 3] = ["/camera", "foxglove.CompressedImage", "json"];
+
+fn picture_message(index: usize) -> String {
+    let picture = serde_json::json!({
+        "timestamp": {"sec": 100 + index, "nsec": 5},
+        "data": STANDARD.encode(jpeg(index)),
+        "sequence": index,
+    });
+    picture.to_string()
+}
+
+/// Twelve pictures with their values, in several chunks.
+fn chunks() -> Vec<u8> {
+    let values = |index: usize| serde_json::json!({"sequence": index, "steering": 0.5}).to_string();
+    let messages: Vec<_> = (0..12)
+        .flat_map(|index| [(0, picture_message(index)), (1, values(index))])
+        .collect();
+    log(
+        &[PICTURES, ["/record", "pilotage.Record", "json"]],
+        &messages,
+        1000,
+    )
+}
+
+/// Where the chunks of a log end.
+fn chunk_ends(bytes: &[u8]) -> Vec<usize> {
+    let (mut at, mut ends) = (8, Vec::new());
+    // Behind the last record, the magic is there again.
+    while at + 9 < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at + 1..at + 9].try_into().unwrap());
+        let end = at + 9 + usize::try_from(length).unwrap();
+        if bytes[at] == 6 {
+            ends.push(end);
+        }
+        at = end;
+    }
+    ends
+}
+
+/// How often `part` is in `bytes`.
+fn count(bytes: &[u8], part: &[u8]) -> usize {
+    bytes.windows(part.len()).filter(|it| *it == part).count()
+}
+
+#[test]
+fn a_start_with_too_many_points_gives_no_speed() {
+    for (points, is_known) in [(2, true), (256, true), (257, false)] {
+        let curve: Vec<_> = (0..points)
+            .map(|it| [f64::from(it), f64::from(it) / 300.0])
+            .collect();
+        let start = serde_json::json!({
+            "simulated": true, "wheelbase": 0.3, "steering_range": 0.4, "speed_to_throttle": curve,
+        });
+        let frame = serde_json::json!({
+            "sequence": 0, "captured_ms": 1.0, "asked": [0.0, 0.002], "guard": "driving",
+            "command": true, "by_hand": false, "dead_man": false,
+        });
+        let channels = [
+            ["/start", "pilotage.Start", "json"],
+            PICTURES,
+            ["/frame", "pilotage.Frame", "json"],
+        ];
+        let contents = [start.to_string(), picture_message(0), frame.to_string()];
+        let messages: Vec<_> = contents.into_iter().enumerate().collect();
+        let records = read(&log(&channels, &messages, 1000)).unwrap();
+        assert_eq!(records[0].throttle, Some(0.002));
+        assert_eq!(records[0].speed.is_some(), is_known, "{points}");
+    }
+}
+
+#[test]
+fn a_log_without_commands_does_not_speak_of_their_times() {
+    let folder = Folder::new();
+    folder.write(
+        "it.mcap",
+        log(&[PICTURES], &[(0, picture_message(0))], 3000),
+    );
+    let recording = Recording::open(&folder.path().join("it.mcap")).unwrap();
+    let notes = folder.notes(&recording);
+    assert_eq!(notes, ["FOLDER/it.mcap: 1 pictures have no command"]);
+}
+
+#[test]
+fn topics_with_names_of_any_length_take_no_memory() {
+    let long = "x".repeat(1025);
+    let long = &long[..];
+    let message = [(0, picture_message(0))];
+    for channel in [
+        [long, PICTURES[1], PICTURES[2]],
+        [PICTURES[0], long, PICTURES[2]],
+        [PICTURES[0], PICTURES[1], long],
+    ] {
+        let error = read(&log(&[channel], &message, 3000))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("has no topic of") && error.len() < 1000,
+            "{error}"
+        );
+    }
+    let longest = &long[1..];
+    let records = read(&log(&[[longest, PICTURES[1], PICTURES[2]]], &message, 3000));
+    assert_eq!(records.unwrap().len(), 1);
+}
+
+/// The times and pictures of a log.
+fn pictures(bytes: &[u8]) -> Result<Vec<(Option<f64>, Vec<u8>)>, DatasetError> {
+    let folder = Folder::new();
+    folder.write("it.mcap", bytes);
+    let recording = Recording::open(&folder.path().join("it.mcap"))?;
+    let records = recording.records().iter();
+    Ok(records
+        .map(|it| (it.time, recording.picture_file(it).unwrap()))
+        .collect())
 }
 
 /// The records of a log and the sizes of their pictures, or an error; never a panic.
@@ -243,13 +406,30 @@ proptest! {
 
     #[test]
     fn a_log_that_is_cut_off_has_the_records_before_that(
-        name in prop::sample::select(vec!["joy.mcap", "ackermann.mcap"]),
+        name in prop::sample::select(vec![None, Some("joy.mcap"), Some("ackermann.mcap")]),
         at in any::<prop::sample::Index>(),
     ) {
-        let bytes = fs::read(path(name)).unwrap();
-        if let Ok(records) = read(&bytes[..at.index(bytes.len())]) {
-            let whole = read(&bytes).unwrap();
-            prop_assert!(records.len() <= whole.len());
+        let bytes = match name {
+            Some(name) => fs::read(path(name)).unwrap(),
+            None => chunks(),
+        };
+        let (at, ends) = (at.index(bytes.len()), chunk_ends(&bytes));
+        prop_assert!(name.is_some() || ends.len() >= 4, "{ends:?}");
+        let whole = pictures(&bytes).unwrap();
+        prop_assert_eq!(whole.len(), 12);
+        // The first chunk of each has a picture.
+        match pictures(&bytes[..at]) {
+            Ok(found) => {
+                prop_assert!(ends[0] <= at);
+                let last = ends.iter().rfind(|end| **end <= at).unwrap();
+                let expected = match name {
+                    // All is in one chunk.
+                    Some(_) => 12,
+                    None => count(&bytes[..*last], b"\"timestamp\""),
+                };
+                prop_assert_eq!(&found[..], &whole[..expected]);
+            }
+            Err(error) => prop_assert!(at < ends[0], "{}", error),
         }
     }
 

@@ -143,6 +143,8 @@ fn every_writer_keeps_the_domain() {
     for text in [
         "{\"domain\": \"moon\"}",
         "{\"domain\": 1}",
+        "[]",
+        "3",
         "domain",
         "",
         "\0",
@@ -212,6 +214,42 @@ fn a_recording_becomes_a_log_and_records_again() {
             (expected.speed, expected.yaw_rate)
         );
         assert!((found.time.unwrap() - expected.time.unwrap()).abs() < 1e-6);
+        assert_eq!(recording.picture_file(found).unwrap(), jpeg(index));
+    }
+}
+
+/// Two drives: the second one's clock starts again, and a picture has no time.
+#[test]
+fn a_log_keeps_the_order_and_the_times_of_its_records() {
+    let folder = Folder::new();
+    let path = folder.path().join("it.mcap");
+    let mut writer = McapWriter::create(&path, None).unwrap();
+    let times = [
+        Some(50.0),
+        Some(50.5),
+        None,
+        Some(-1.5),
+        Some(0.0),
+        Some(0.25),
+    ];
+    for (index, time) in times.into_iter().enumerate() {
+        let record = Record {
+            time,
+            ..record(index)
+        };
+        let bytes = jpeg(index);
+        writer
+            .write(&record, PictureFile::new(&bytes).unwrap())
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(folder.notes(&recording), [] as [String; 0]);
+    let found: Vec<_> = recording.records().iter().map(|it| it.time).collect();
+    assert_eq!(found, times);
+    for (index, found) in recording.records().iter().enumerate() {
+        let error = found.steering.unwrap() - record(index).steering.unwrap();
+        assert!(error.abs() < 1e-12, "{found:?}");
         assert_eq!(recording.picture_file(found).unwrap(), jpeg(index));
     }
 }

@@ -29,7 +29,7 @@ pub enum RangeUpdate {
         decay: f32,
     },
     /// They are trained with the weights (LSQ: Esser et al., "Learned Step Size Quantization", ICLR
-    /// 2020).
+    /// 2020). Those before the first trained parameter stay: no gradient is computed there.
     Learned,
 }
 

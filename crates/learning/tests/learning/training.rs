@@ -210,6 +210,27 @@ fn distillation_uses_the_teachers_answers() {
         error.to_string().contains("the teacher's inputs"),
         "{error}"
     );
+    // The same number of elements in all.
+    let of_two = |sizes: [usize; 2]| {
+        let mut b = Builder::new(0);
+        let parts = sizes.map(|size| {
+            let x = b.input(&[1, size]);
+            dense(&mut b, x, 2)
+        });
+        let y = b.node(Op::Add, &parts);
+        Network::from_graph(&b.finish(&[y])).unwrap()
+    };
+    let mut student = Learner::new(of_two([2, 4]), sgd(0.1)).unwrap();
+    let error = student
+        .distill(&mut of_two([4, 2]), 1.0, 1, &|_, _| {})
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the teacher's inputs[0]"),
+        "{error}"
+    );
+    student
+        .distill(&mut of_two([2, 4]), 1.0, 1, &|_, _| {})
+        .unwrap();
 }
 
 #[test]

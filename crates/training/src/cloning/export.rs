@@ -32,11 +32,8 @@ pub enum WriteError {
 /// name it. `comment` is a line of text without line ends.
 pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) -> String {
     let recipe = task.recipe;
-    let domain = match recipe.domain {
-        Some(Domain::Physical) => "physical",
-        // An unknown domain, which `train` refuses, must not arm a physical car.
-        Some(Domain::Simulated) | None => "simulated",
-    };
+    // An unknown domain, which `train` refuses, must not arm a physical car.
+    let domain = recipe.domain.unwrap_or(Domain::Simulated).name();
     // Writing to a string cannot fail.
     let mut text = format!(
         "# {comment}\n# docs/recipes.md explains every key.\nmodel = {}\nprecision = \"int8\"\n\
