@@ -240,7 +240,7 @@ fn check_rows(
         );
         return Err(source.error("camera.width", problem));
     }
-    if is_gstreamer && row % 4 != 0 {
+    if is_gstreamer && !row.is_multiple_of(4) {
         let padded = row.next_multiple_of(4);
         let problem = format!(
             "is {width}, so a row has {row} bytes, and GStreamer pads rows to a multiple of 4: set \

@@ -71,7 +71,7 @@ pub(in crate::commands) struct Copy {
 enum Writer {
     Folder(FolderWriter),
     Tub(TubWriter),
-    Mcap(McapWriter),
+    Mcap(Box<McapWriter>),
 }
 
 impl Copy {
@@ -193,7 +193,7 @@ impl Writer {
                 let writer = FolderWriter::create(path, extra, domain)?;
                 return Ok(Self::Folder(writer));
             }
-            Form::Mcap => return Ok(Self::Mcap(McapWriter::create(path, domain)?)),
+            Form::Mcap => return Ok(Self::Mcap(Box::new(McapWriter::create(path, domain)?))),
             Form::Tub => {}
         }
         let now = SystemTime::now()

@@ -54,10 +54,10 @@ impl Content {
         let mut messages = 0_usize;
         while let Some(record) = stream.next_record()? {
             match record {
-                McapRecord::Schema(schema) => {
-                    if schemas.len() < MOST_CHANNELS && schema.name.len() <= LONGEST_NAME {
-                        schemas.insert(schema.id, schema.name.to_owned());
-                    }
+                McapRecord::Schema(schema)
+                    if schemas.len() < MOST_CHANNELS && schema.name.len() <= LONGEST_NAME =>
+                {
+                    schemas.insert(schema.id, schema.name.to_owned());
                 }
                 McapRecord::Channel(channel) => {
                     let names = [channel.topic, channel.encoding];

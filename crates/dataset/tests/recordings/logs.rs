@@ -379,8 +379,11 @@ fn topics_with_names_of_any_length_take_no_memory() {
     assert_eq!(records.unwrap().len(), 1);
 }
 
+/// The time of a picture, and its file.
+type TimedPicture = (Option<f64>, Vec<u8>);
+
 /// The times and pictures of a log.
-fn pictures(bytes: &[u8]) -> Result<Vec<(Option<f64>, Vec<u8>)>, DatasetError> {
+fn pictures(bytes: &[u8]) -> Result<Vec<TimedPicture>, DatasetError> {
     let folder = Folder::new();
     folder.write("it.mcap", bytes);
     let recording = Recording::open(&folder.path().join("it.mcap"))?;
