@@ -204,9 +204,9 @@ fn a_table_with_one_invalid_value_is_refused_for_that_value() {
         ("actuator.pca9685.throttle", "channel", "3", "16"),
         ("actuator.pca9685.differential", "turn", "0.1", "1.1"),
         ("actuator.vesc", "full_duty", "0.9", "0.96"),
-        ("actuator.vesc", "baud", "9600", "9599"),
+        ("actuator.vesc", "baud", "57600", "38400"),
         ("actuator.pca9685.motors", "address", "0x41", "0x40"),
-        ("actuator.bridge", "baud", "9600", "9599"),
+        ("actuator.bridge", "baud", "57600", "38400"),
         ("actuator.pwm", "frequency", "400", "401"),
         (
             "actuator.maestro",

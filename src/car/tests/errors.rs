@@ -52,7 +52,8 @@ fn errors_name_their_line_and_key() {
         ),
         (
             "[simulator]\ncircuit = \"simpel\"",
-            "car.toml:2: `simulator.circuit`: there is no circuit `simpel`: did you mean `simple`?",
+            "car.toml:2: `simulator.circuit`: there is no circuit `simpel`: did you mean `simple`? \
+             (or a .toml or .csv file)",
         ),
     ] {
         assert_eq!(refused(text), expected, "{text}");
