@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pilotage_tap::{Observer, Picture as Pixels};
 
 use crate::buffer::Buffer;
-use crate::entry::{Entry, Frame, Guard, Message, Picture, Start};
+use crate::entry::{Entry, Frame, Guard, Message, Pause, Picture, Start};
 use crate::jpeg::jpeg;
 use crate::scheduling::Scheduling;
 use crate::store::{LogKind, Store};
@@ -186,14 +186,16 @@ impl<F: Fn(&str)> Log<F> {
             // Before the records: what is noted after a record is added after it.
             let noted: Vec<Entry> = notes.try_iter().collect();
             self.take_records(&mut observer);
-            if observer.picture(&mut pixels)
-                && let Ok(jpeg) = jpeg(&pixels, widest, quality)
-            {
-                self.add(Entry::Picture(Picture {
-                    sequence: pixels.sequence,
-                    captured_ms: crate::entry::ms(pixels.captured),
-                    jpeg,
-                }));
+            if observer.picture(&mut pixels) {
+                let (jpeg, pause) = scheduling.during(|| jpeg(&pixels, widest, quality));
+                if let Ok(jpeg) = jpeg {
+                    self.add(Entry::Picture(Picture {
+                        sequence: pixels.sequence,
+                        captured_ms: crate::entry::ms(pixels.captured),
+                        jpeg,
+                    }));
+                }
+                self.add_pause(pause);
             }
             noted.into_iter().for_each(|entry| self.add(entry));
             if ended {
@@ -201,9 +203,13 @@ impl<F: Fn(&str)> Log<F> {
             }
             self.flush();
             let pause = scheduling.sleep(INTERVAL);
-            if let Some(pause) = pause.filter(|_| self.settings.on_wall_clock) {
-                self.add(Entry::Pause(pause));
-            }
+            self.add_pause(pause);
+        }
+    }
+
+    fn add_pause(&mut self, pause: Option<Pause>) {
+        if let Some(pause) = pause.filter(|_| self.settings.on_wall_clock) {
+            self.add(Entry::Pause(pause));
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use pilotage_vehicle::monotonic;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::entry::{Pause, PauseKind, ms};
 
@@ -31,6 +32,25 @@ impl Scheduling {
             own: Statistics::open("/proc/thread-self/schedstat"),
             last: None,
         }
+    }
+
+    /// Runs `work`, which computes and waits for nothing. Returns the pause of the process within it,
+    /// if there was one.
+    pub(crate) fn during<T>(&self, work: impl FnOnce() -> T) -> (T, Option<Pause>) {
+        let (ran_before, waited_before) = (processor_time(), self.own.waited());
+        let before = monotonic().as_nanos();
+        let result = work();
+        let now = monotonic().as_nanos();
+        let ran = processor_time().saturating_sub(ran_before);
+        let waited = self.own.waited().saturating_sub(waited_before);
+        let late = now.saturating_sub(before).saturating_sub(ran + waited);
+        let pause = (late > nanos(LATE)).then(|| Pause {
+            start_ms: ms(before),
+            end_ms: ms(now),
+            waited_ms: ms(late),
+            kind: PauseKind::Process,
+        });
+        (result, pause)
     }
 
     /// Sleeps for `interval`. Returns the pause since the last call, if there was one.
@@ -60,6 +80,13 @@ impl Scheduling {
             kind,
         })
     }
+}
+
+/// Nanoseconds that the calling thread has been on a processor.
+fn processor_time() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let nanos = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
 fn nanos(time: Duration) -> u64 {
