@@ -15,10 +15,10 @@ use tooling::tally::Tally;
 /// The options of the task.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A clone of https://github.com/NVIDIA/TensorRT, without a work tree or with one
+    /// A clone of `https://github.com/NVIDIA/TensorRT`, without a work tree or with one
     #[arg(long, value_name = "CLONE")]
     tensorrt: PathBuf,
-    /// A clone of https://github.com/onnx/onnx-tensorrt, which has the parser's header
+    /// A clone of `https://github.com/onnx/onnx-tensorrt`, which has the parser's header
     #[arg(long, value_name = "CLONE")]
     onnx_tensorrt: PathBuf,
     /// Only this version (may be given again)

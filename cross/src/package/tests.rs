@@ -193,7 +193,7 @@ root 755\"
         "opting in is what the files say, and systemd's users exist for it",
         "cd /usr/share/pilotage/opt-in
         sed -n 's/^# *sudo install/install/p' *.conf > /opt-in.sh
-        test $(wc -l < /opt-in.sh) = 4
+        test $(wc -l < /opt-in.sh) = 5
         sh -e /opt-in.sh",
     ),
     (
