@@ -220,12 +220,7 @@ impl Actuator for Bridge {
                 Ok(())
             }
             Err(failure) => {
-                // Every failure of the port but one that is only late.
-                let failed = matches!(
-                    failure,
-                    Failure::System(_) | Failure::Gone | Failure::Kind(_)
-                );
-                if failed && failure != Failure::Kind(io::ErrorKind::TimedOut) {
+                if failure.ends_port() {
                     self.port = None;
                 }
                 // The pulses that the controller received meanwhile are unknown.

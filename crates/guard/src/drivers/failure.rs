@@ -74,6 +74,15 @@ impl From<io::ErrorKind> for Failure {
 }
 
 impl Failure {
+    /// Whether a serial port has to be opened again: it failed, and was not only late.
+    pub(crate) fn ends_port(self) -> bool {
+        match self {
+            Self::Kind(kind) => kind != io::ErrorKind::TimedOut,
+            Self::System(_) | Self::Gone => true,
+            _ => false,
+        }
+    }
+
     /// Converts to an error of `device`.
     pub(crate) fn of(self, device: &Arc<str>) -> ActuatorError {
         let device = Arc::clone(device);

@@ -178,12 +178,7 @@ impl Actuator for Vesc {
                 Ok(())
             }
             Err(failure) => {
-                let gone = match failure {
-                    Failure::Silent { .. } => false,
-                    Failure::Kind(kind) => kind != io::ErrorKind::TimedOut,
-                    _ => true,
-                };
-                if gone {
+                if failure.ends_port() {
                     self.port = None;
                 }
                 self.sent = None;
