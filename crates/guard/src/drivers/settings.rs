@@ -354,6 +354,3 @@ impl fmt::Display for Kind {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+mod further;
 mod rejected;
 mod tables;
 
@@ -10,7 +11,7 @@ use pilotage_guard::drivers::{ActuatorSettings, Kind};
 use pilotage_guard::{GuardedCar, Identity, Point, TrimTable};
 use proptest::prelude::*;
 use serde::Deserialize;
-use tables::{MOTORS, SERVO, VESC, maestro, pins};
+use tables::{BRIDGE, MOTORS, SERVO, TWO_CHIPS, VESC, maestro, pins, vesc_by_speed};
 
 #[derive(Debug, Deserialize)]
 struct Car {
@@ -26,11 +27,14 @@ fn load(text: &str) -> Result<ActuatorSettings, ConfigError> {
 
 #[test]
 fn a_valid_table_of_each_kind_is_accepted() {
-    let (pins, maestro) = (pins(), maestro());
+    let (pins, maestro, by_speed) = (pins(), maestro(), vesc_by_speed());
     for (text, kind) in [
         (SERVO, Kind::Pca9685),
         (MOTORS, Kind::Pca9685),
+        (TWO_CHIPS, Kind::Pca9685),
         (VESC, Kind::Vesc),
+        (&by_speed, Kind::Vesc),
+        (BRIDGE, Kind::Bridge),
         (&pins, Kind::Pwm),
         (&maestro, Kind::Maestro),
         ("[actuator]\nkind = \"dry-run\"", Kind::DryRun),
@@ -61,7 +65,7 @@ proptest! {
 
     #[test]
     fn no_value_causes_a_panic(
-        which in 0..3_usize, line in 0..20_usize,
+        which in 0..6_usize, line in 0..20_usize,
         value in prop_oneof![
             any::<i64>().prop_map(|n| n.to_string()),
             any::<u16>().prop_map(|n| n.to_string()),
@@ -69,7 +73,8 @@ proptest! {
             Just("[]".to_owned()), Just("\"\"".to_owned()), Just("{}".to_owned()),
         ]
     ) {
-        let text = [SERVO, MOTORS, VESC][which];
+        let by_speed = vesc_by_speed();
+        let text = [SERVO, MOTORS, VESC, &by_speed, BRIDGE, TWO_CHIPS][which];
         let changed: String = text
             .lines()
             .enumerate()

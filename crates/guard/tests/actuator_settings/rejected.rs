@@ -1,7 +1,7 @@
 //! Rejected tables: each error names its line and key, or its table.
 
 use crate::load;
-use crate::tables::{MOTORS, SERVO, VESC, maestro, pins};
+use crate::tables::{BRIDGE, MOTORS, SERVO, TWO_CHIPS, VESC, maestro, pins};
 
 #[test]
 fn errors_name_the_line_and_the_key() {
@@ -189,12 +189,12 @@ fn errors_of_a_table_name_the_table() {
 #[test]
 fn every_missing_required_key_is_reported() {
     let (pins, maestro) = (pins(), maestro());
-    for text in [SERVO, MOTORS, VESC, &pins, &maestro] {
+    for text in [SERVO, MOTORS, VESC, &pins, &maestro, BRIDGE, TWO_CHIPS] {
         for (index, line) in text.lines().enumerate() {
             let Some((key, _)) = line.split_once(" = ") else {
                 continue;
             };
-            if key == "kind" || key == "arming" {
+            if ["kind", "arming", "brake"].contains(&key) {
                 continue;
             }
             let without: Vec<_> = text

@@ -49,6 +49,51 @@ failsafe = 0.5
 disarmed = 0.5
 "#;
 
+/// A VESC whose motor is commanded by its speed.
+pub fn vesc_by_speed() -> String {
+    VESC.replace("full_duty = 0.5", "full_erpm = -23250")
+}
+
+pub const BRIDGE: &str = r#"[actuator]
+kind = "bridge"
+[actuator.bridge]
+port = "/dev/serial/by-id/usb-Pilotage-if00"
+[actuator.bridge.steering]
+left_us = 1100
+centre_us = 1500
+right_us = 1900
+failsafe_us = 1500
+disarmed_us = 0
+[actuator.bridge.throttle]
+ahead_us = 2000
+neutral_us = 1500
+reverse_us = 1500
+failsafe_us = 1500
+disarmed_us = 0
+brake = { us = 1200, ms = 400 }
+"#;
+
+/// A servo, and motors on a second chip.
+pub const TWO_CHIPS: &str = r#"[actuator]
+kind = "pca9685"
+[actuator.pca9685]
+bus = "/dev/i2c-1"
+frequency = 50
+[actuator.pca9685.steering]
+channel = 0
+left_us = 1988
+centre_us = 1500
+right_us = 1012
+failsafe_us = 1500
+disarmed_us = 1500
+[actuator.pca9685.motors]
+address = 0x60
+frequency = 1526
+failsafe = "coast"
+disarmed = "coast"
+outputs = [{ pwm = 0, ahead = 1, back = 2 }, { ahead = 4, back = 3 }]
+"#;
+
 /// PWM pins with the same servo and speed controller.
 pub fn pins() -> String {
     let chips = "[actuator.pwm]\nfrequency = 60\n\
