@@ -1,5 +1,6 @@
 //! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
-//! `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`, `firmware`.
+//! `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
+//! `firmware`.
 
 #![allow(
     clippy::print_stdout,
