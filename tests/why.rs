@@ -303,7 +303,7 @@ fn a_simulated_camera_that_loses_frames() {
 fn a_whole_drive_is_exported_as_a_recording_to_train_with() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("logs");
-    let driven = simulated(&["--time-limit", "3", "--log", to.to_str().unwrap()]);
+    let driven = simulated(&["--time-limit", "10", "--log", to.to_str().unwrap()]);
     assert_eq!(driven.status.code(), Some(1), "{}", err(&driven));
     let report: serde_json::Value = serde_json::from_slice(&driven.stdout).unwrap();
     let frames = report["timing"]["frames"].as_u64().unwrap();

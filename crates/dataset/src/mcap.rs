@@ -164,10 +164,10 @@ pub(crate) fn read(path: &Path, options: &LogOptions) -> Result<(Found, Log), Da
     let commands = content.command_topic(options).map_err(wrong)?;
     content.note(path, pictures, commands, &mut found.notes);
     let mut shots = content.shots.remove(&pictures).unwrap_or_default();
-    let is_ours = commands.is_some_and(|id| content.is_ours(id));
+    let kind = commands.and_then(|id| content.kind(id));
     let commands = commands.and_then(|id| content.commands.remove(&id));
     let mut commands = commands.unwrap_or_default();
-    let matching = Matching::sort(&mut shots, &mut commands, is_ours);
+    let matching = Matching::sort(&mut shots, &mut commands, kind);
     matching.label(&mut found, path, &shots, &commands, options)?;
     let messages = Messages::open(path).map_err(of_file)?;
     found.domain = content.domain;

@@ -94,6 +94,13 @@ pub enum Note {
         /// How many.
         count: usize,
     },
+    /// Pictures of a drive's log are left out, because the log has lost their commands.
+    LostCommands {
+        /// The log.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
     /// Of the steering, only the wheels' angle is known.
     Angles {
         /// The log.
@@ -187,6 +194,11 @@ impl fmt::Display for Note {
             Self::Idle { path, count } => write!(
                 f,
                 "{}: {count} pictures of a car that was not driven are left out",
+                path.display()
+            ),
+            Self::LostCommands { path, count } => write!(
+                f,
+                "{}: {count} pictures are left out, because the log has lost their commands",
                 path.display()
             ),
             Self::Angles { path } => write!(

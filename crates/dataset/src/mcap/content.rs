@@ -279,10 +279,9 @@ impl Content {
         })
     }
 
-    /// Whether the commands of a channel are those of this project's logs.
-    pub fn is_ours(&self, commands: u16) -> bool {
-        let kind = self.topics.get(&commands).and_then(|topic| topic.kind);
-        matches!(kind, Some(Kind::Frame | Kind::Values))
+    /// The kind of the messages of a channel.
+    pub fn kind(&self, id: u16) -> Option<Kind> {
+        self.topics.get(&id).and_then(|topic| topic.kind)
     }
 
     /// Notes what was passed over in the file and in the channels that are used.

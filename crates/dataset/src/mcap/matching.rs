@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::LogOptions;
-use super::message::{Command, Shot};
+use super::message::{Command, Kind, Shot};
 use crate::error::DatasetError;
 use crate::notes::Note;
 use crate::record::{Found, Record};
@@ -14,14 +14,18 @@ use crate::record::{Found, Record};
 pub(super) struct Matching {
     /// By the pictures' numbers: the log is one of this project.
     is_ours: bool,
+    /// The log is that of a drive, which may have lost commands.
+    is_drive: bool,
     /// The index of the times that are used: the stamps of the senders if all messages have one, else
     /// when the messages were recorded.
     clock: usize,
 }
 
 impl Matching {
-    /// Sorts pictures and commands as they are matched.
-    pub fn sort(shots: &mut [Shot], commands: &mut [Command], is_ours: bool) -> Self {
+    /// Sorts pictures and commands of the kind `by` as they are matched.
+    pub fn sort(shots: &mut [Shot], commands: &mut [Command], by: Option<Kind>) -> Self {
+        let is_drive = by == Some(Kind::Frame);
+        let is_ours = is_drive || by == Some(Kind::Values);
         let has_stamp = |times: [u64; 2]| times[0] > 0;
         let are_stamped = shots.iter().all(|shot| has_stamp(shot.times))
             && (is_ours || commands.iter().all(|command| has_stamp(command.times)));
@@ -33,10 +37,16 @@ impl Matching {
             shots.sort_by_key(|shot| shot.times[clock]);
             commands.sort_by_key(|command| command.times[clock]);
         }
-        Self { is_ours, clock }
+        Self {
+            is_ours,
+            is_drive,
+            clock,
+        }
     }
 
-    /// Adds a record for each picture, except those of a car that was not driven.
+    /// Adds a record for each picture, except those of a car that was not driven, and those whose
+    /// command a log of a drive has lost: its writer never waits, and loses pictures and commands
+    /// apart.
     pub fn label(
         self,
         found: &mut Found,
@@ -55,6 +65,10 @@ impl Matching {
             };
             if command.is_some_and(|command| command.is_idle) && !options.idle {
                 counts.idle += 1;
+                continue;
+            }
+            if command.is_none() && self.is_drive && !options.idle {
+                counts.lost += 1;
                 continue;
             }
             let mut record = Record {
@@ -100,11 +114,13 @@ impl Matching {
     }
 }
 
-/// Pictures without a command, of a car that was not driven, and with an angle only.
+/// Pictures without a command, of a car that was not driven, with a lost command, and with an angle
+/// only.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     without: usize,
     idle: usize,
+    lost: usize,
     angles: usize,
 }
 
@@ -122,6 +138,12 @@ impl Counts {
             notes.push(Note::Idle {
                 path: path(),
                 count: self.idle,
+            });
+        }
+        if self.lost > 0 {
+            notes.push(Note::LostCommands {
+                path: path(),
+                count: self.lost,
             });
         }
         if self.angles > 0 {

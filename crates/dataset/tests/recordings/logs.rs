@@ -357,6 +357,42 @@ fn a_log_without_commands_does_not_speak_of_their_times() {
 }
 
 #[test]
+fn pictures_whose_commands_a_log_has_lost_are_left_out() {
+    let frame = |index: usize| {
+        let frame = serde_json::json!({
+            "sequence": index, "captured_ms": 1.0, "asked": [0.5, 0.2], "guard": "driving",
+            "command": true, "by_hand": false, "dead_man": false,
+        });
+        frame.to_string()
+    };
+    let folder = Folder::new();
+    let messages = [
+        (0, picture_message(0)),
+        (0, picture_message(1)),
+        (1, frame(1)),
+    ];
+    let channels = [PICTURES, ["/frame", "pilotage.Frame", "json"]];
+    folder.write("it.mcap", log(&channels, &messages, 3000));
+    let file = folder.path().join("it.mcap");
+    let recording = Recording::open(&file).unwrap();
+    let [record] = recording.records() else {
+        panic!("{:?}", recording.records());
+    };
+    assert_eq!(record.picture, Path::new("000001"));
+    assert_eq!((record.steering, record.throttle), (Some(0.5), Some(0.2)));
+    let note = "FOLDER/it.mcap: 1 pictures are left out, because the log has lost their commands";
+    assert_eq!(folder.notes(&recording), [note]);
+    // All pictures, with a command or without.
+    let all = LogOptions {
+        idle: true,
+        ..LogOptions::default()
+    };
+    let recording = Recording::open_with(&file, &all).unwrap();
+    let steering: Vec<_> = recording.records().iter().map(|it| it.steering).collect();
+    assert_eq!(steering, [None, Some(0.5)]);
+}
+
+#[test]
 fn topics_with_names_of_any_length_take_no_memory() {
     let long = "x".repeat(1025);
     let long = &long[..];
