@@ -366,6 +366,9 @@ fn check_only_checks() {
     };
     csv("eight.csv", 1.0, 2.0, 0.0);
     csv("half.csv", 0.5, 1.0, 1.57);
+    std::fs::create_dir_all(folder.join("small")).unwrap();
+    let picture = image::RgbImage::new(8, 6);
+    picture.save(folder.join("small/1.png")).unwrap();
     std::fs::write(&file, "[simulator]\ncircuit = \"eight.csv\"\n").unwrap();
     let output = pilotage(&["check", file.to_str().unwrap()]);
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -385,6 +388,14 @@ fn check_only_checks() {
         ),
         ("[camera]\nwidth = 320\nheight = 240\n", "crop"),
         ("[simulator]\ncircuit = \"nowhere.csv\"\n", "nowhere.csv"),
+        (
+            "[camera]\nkind = \"folder\"\nfolder = \"unseen\"\n[actuator]\nkind = \"dry-run\"\n",
+            "unseen",
+        ),
+        (
+            "[camera]\nkind = \"folder\"\nfolder = \"small\"\n[actuator]\nkind = \"dry-run\"\n",
+            "small/1.png: is 8x6 pixels, but `camera.width` and `camera.height` say 640x480",
+        ),
     ] {
         std::fs::write(&file, text).unwrap();
         let message = refusal(&["check", file.to_str().unwrap()]);

@@ -30,6 +30,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let car = Car::load(file)?;
     // Files that it names must exist and fit, too.
     car.circuit()?;
+    car.capture
+        .as_ref()
+        .map_or(Ok(()), pilotage_camera::check)?;
     let engine = match engines::load(&car) {
         // A car's file is written before its engine is compiled.
         Err(LoadError::Read { path, reason }) if reason.kind() == io::ErrorKind::NotFound => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_dataset::{Record, Recording};
+use pilotage_dataset::{Record, Recording, evenly};
 use pilotage_vehicle::{Clock, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat};
 
@@ -37,6 +37,20 @@ impl FolderCamera {
             next: 0,
             counters: Counters::default(),
         })
+    }
+
+    /// Decodes some of the pictures, evenly spaced: without a drive, it is found that they cannot be
+    /// read or have another size than the camera's.
+    ///
+    /// # Errors
+    /// Fails if one of them cannot be shown.
+    pub fn check(&self) -> Result<(), CameraError> {
+        const MOST: usize = 16;
+        let (pixels, width, height) = self.format();
+        let mut frame = Frame::new(pixels, width, height)?;
+        let records = self.recording.records();
+        let mut chosen = evenly(records.len(), MOST).into_iter();
+        chosen.try_for_each(|index| self.decode(&records[index], &mut frame))
     }
 
     fn moment(&self, started: Time, number: u64) -> Time {

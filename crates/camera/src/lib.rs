@@ -60,6 +60,18 @@ pub fn open(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     )))
 }
 
+/// Checks without a device what can be checked: the pictures of a folder.
+///
+/// # Errors
+/// Fails if the folder has no recording that can be read, or one of sixteen of its pictures cannot
+/// be decoded or has another size than the configuration says.
+pub fn check(config: &CameraConfig) -> Result<(), CameraError> {
+    match &config.source {
+        Source::Folder(source) => FolderCamera::open(source, config)?.check(),
+        Source::V4l(_) | Source::Pipe(_) => Ok(()),
+    }
+}
+
 /// The camera without supervision.
 fn open_unsupervised(config: &CameraConfig) -> Result<BoxedCamera, CameraError> {
     Ok(match &config.source {
