@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use machine::Machine;
-use outcome::{Case, FAILURE_MODES, START_S, documented, outcome};
+use outcome::{Case, FAILS, FAILURE_MODES, START_S, documented, outcome};
 use pilotage::car::BackendKind;
 use pilotage_gpu::TensorRtPaths;
 use repeat::{check_timing, repeat_if_held_up, run_all};
@@ -82,7 +82,8 @@ fn calls(machine: &Machine) -> BTreeMap<When, BTreeSet<String>> {
     for environment in [&[][..], &PLAIN] {
         let options = DriveOptions {
             trace: true,
-            frames: Some(110),
+            fails: FAILS,
+            frames: Some(FAILS + 10),
             ..DriveOptions::default()
         };
         let report = machine.run_drive(&options, environment);
@@ -133,15 +134,13 @@ fn the_cars_commands_do_not_change_whichever_call_fails() {
     }
     let outcomes = run_all(&cases, |case| {
         let options = DriveOptions {
-            fault: Some((case.when, format!("{} {}", case.call, case.notation))),
-            frames: Some(160),
             // A call that hangs is waited for in vain.
             start_s: match (case.when, case.mode) {
                 (When::Start, "hangs") => START_S,
                 (When::WarmUp, "hangs") => 3.0,
                 _ => 60.0,
             },
-            ..DriveOptions::default()
+            ..case.options()
         };
         // Calls that only an inference without a graph makes.
         let plain = [

@@ -74,12 +74,7 @@ fn with_tensorrt_10_the_lap_and_the_outcomes_of_faults_are_the_same() {
             mode: FAILURE_MODES[mode].0,
             notation: FAILURE_MODES[mode].1,
         };
-        let options = DriveOptions {
-            fault: Some((when, format!("{call} {}", case.notation))),
-            frames: Some(160),
-            ..DriveOptions::default()
-        };
-        let drive = || machine.run_drive(&options, &PLAIN);
+        let drive = || machine.run_drive(&case.options(), &PLAIN);
         let found = repeat_if_held_up(drive, |report| outcome(&case, &cpu, report));
         let expected = &documented[&(when, case.call.clone())][mode];
         assert_eq!(found, expected, "{when:?} {call}");
