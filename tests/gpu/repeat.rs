@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::run::DriveReport;
 
-/// Runs `of` for each item, a few at a time, and returns the results in order.
+/// Runs `of` for each item, a few at a time, and returns the results in order. A drive waits for more
+/// than half of its time.
 pub fn run_all<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = Mutex::new(0..items.len());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..3 {
             scope.spawn(|| {
                 loop {
                     let Some(index) = next.lock().unwrap().next() else {

@@ -339,16 +339,19 @@ fn lap(
         fault.end();
     }
     fault.begin(When::End);
+    // A fault of this part ends while the drive waits for it; one of loading stays.
+    let waits = matches!(options.fault, Some((When::End, _)));
     let file = fault.file.clone();
-    let heals = !matches!(options.fault, Some((When::Start, _)));
-    let healed = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(200));
-        if heals {
+    let healed = waits.then(|| {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
             let _ = fs::remove_file(file);
-        }
+        })
     });
     drop(drive);
-    healed.join().unwrap();
+    if let Some(healed) = healed {
+        healed.join().unwrap();
+    }
 }
 
 /// Computes the substitute's answers for each process that connects: planar quantized values in,
