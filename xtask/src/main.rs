@@ -111,7 +111,7 @@ enum Task {
     },
     /// Inject random faults, and print how soon the car stopped
     ///
-    /// 10,000 faults take an hour or two; `cargo xtask test` injects 300.
+    /// 10,000 faults take an hour or two; `cargo xtask test` injects 200.
     Faults {
         /// How many
         #[arg(long, default_value_t = 10_000)]
