@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use pilotage_config::{LONGEST_FILE, replace};
 use pilotage_console::{out, print};
 use pilotage_guard::{
-    GuardedCar, INSTALLED, Link, LinkError, Point, Record, SocketLink, State, StopReason,
-    TrimTable, Value,
+    CommandLink, GuardedCar, INSTALLED, LinkError, OperatorLink, Point, Record, SocketLink, State,
+    StopReason, TrimTable, Value,
 };
 use pilotage_vehicle::monotonic;
 use toml_edit::{DocumentMut, TableLike};
