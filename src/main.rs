@@ -108,19 +108,7 @@ fn run() -> ExitCode {
         Command::Doctor(options) => doctor::run(&options),
     };
     result.unwrap_or_else(|error| {
-        let error = printable(&format!("{error:#}"));
-        pilotage_console::say_always(format_args!("error: {error}"));
+        pilotage_console::say_always(format_args!("error: {error:#}"));
         ExitCode::from(2)
     })
-}
-
-/// Without control characters: names in a file from elsewhere may contain escape sequences, which a
-/// terminal would obey.
-fn printable(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\t' => c,
-        _ if c.is_control() => '\u{fffd}',
-        _ => c,
-    };
-    text.chars().map(shown).collect()
 }

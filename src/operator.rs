@@ -5,7 +5,9 @@ mod orders;
 
 use std::time::Duration;
 
-use pilotage_guard::{ConnectError, GuardedCar, Link, LinkError, SocketLink, StopError, stop};
+use pilotage_guard::{
+    CommandLink, ConnectError, GuardedCar, LinkError, OperatorLink, SocketLink, StopError, stop,
+};
 use pilotage_vehicle::{Fault, Time, monotonic};
 
 use crate::guarded::write_failsafe;
@@ -66,7 +68,7 @@ impl Requests for SocketLink {
     }
 
     fn stop(&mut self) -> Result<(), RequestError> {
-        Ok(Link::stop(self, monotonic())?)
+        Ok(OperatorLink::stop(self, monotonic())?)
     }
 
     fn hold_stop(&mut self, held: bool) -> Result<(), RequestError> {

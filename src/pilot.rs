@@ -9,7 +9,7 @@ pub use dropped::Dropped;
 use std::time::{Duration, Instant};
 
 use pilotage_engine::{ElementType, Engine, EngineError, TensorMut, TensorRef, Timing};
-use pilotage_guard::{Link, LinkError, State};
+use pilotage_guard::{CommandLink, LinkError, OperatorLink, State};
 use pilotage_tap::FaultDetail;
 use pilotage_vehicle::{Clock, Command, Controls, Fault, Mixer, Time};
 use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
@@ -17,7 +17,7 @@ use pilotage_vision::{Frame, FrameView, Preprocess, Vision, VisionError};
 use pilotage_camera::{Camera, CameraError};
 
 /// The components of a pilot.
-pub struct Parts {
+pub struct Parts<L: ?Sized = dyn OperatorLink> {
     /// The source of frames.
     pub camera: Box<dyn Camera>,
     /// Converts a frame to the engine's input.
@@ -29,15 +29,18 @@ pub struct Parts {
     /// The car's geometry.
     pub mixer: Mixer,
     /// The connection to the guard.
-    pub link: Box<dyn Link>,
+    pub link: Box<L>,
     /// The clock that all components share.
     pub clock: Box<dyn Clock>,
 }
 
 /// Joins camera, engine and the link to the guard. The loop body, [`step`](Self::step), allocates
 /// nothing unless it fails. A camera that decodes JPEG or PNG pictures may allocate.
-pub struct Pilot {
-    parts: Parts,
+///
+/// A pilot needs a [`CommandLink`]: it sends commands, and arms nothing. The link of a drive also
+/// carries its operator's requests.
+pub struct Pilot<L: CommandLink + ?Sized = dyn OperatorLink> {
+    parts: Parts<L>,
     vision: Vision,
     frame: Frame,
     /// The sequence number of the latest frame.
@@ -167,12 +170,12 @@ impl StepError {
     }
 }
 
-impl Pilot {
+impl<L: CommandLink + ?Sized> Pilot<L> {
     /// Joins `parts`.
     ///
     /// # Errors
     /// Fails if two components do not fit together.
-    pub fn new(mut parts: Parts) -> Result<Self, BuildError> {
+    pub fn new(mut parts: Parts<L>) -> Result<Self, BuildError> {
         let (format, width, height) = parts.camera.format();
         let vision = Vision::new(&parts.preprocess, width, height, format)?;
         let frame = Frame::new(format, width, height)?;
@@ -228,9 +231,9 @@ impl Pilot {
         Ok(())
     }
 
-    /// The connection to the guard, to arm and disarm.
-    pub fn link(&mut self) -> &mut dyn Link {
-        &mut *self.parts.link
+    /// The connection to the guard.
+    pub fn link(&mut self) -> &mut L {
+        &mut self.parts.link
     }
 
     /// The source of frames.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use pilotage_camera::{Camera, CameraError};
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, InProcessLink, Limits, Link, LinkError, Output,
-    StartError, Status,
+    Actuator, ActuatorError, ArmRequest, CommandLink, InProcessLink, Limits, LinkError,
+    OperatorLink, Output, StartError, Status,
 };
 use pilotage_simulator::World;
 use pilotage_vehicle::{Clock, Command, Fault, Time};
@@ -278,7 +278,7 @@ impl Actuator for SimulatedActuator {
 #[derive(Clone)]
 pub struct SimulatedLink(Rc<RefCell<InProcessLink<SimulatedActuator>>>);
 
-impl Link for SimulatedLink {
+impl OperatorLink for SimulatedLink {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
         self.0.borrow_mut().arm(now, request)
     }
@@ -290,7 +290,9 @@ impl Link for SimulatedLink {
     fn stop(&mut self, now: Time) -> Result<(), LinkError> {
         self.0.borrow_mut().stop(now)
     }
+}
 
+impl CommandLink for SimulatedLink {
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
         self.0.borrow_mut().report(now, fault)
     }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use pilotage::guarded::GuardProcess;
 use pilotage_guard::{
-    ArmRequest, Limits, LimitsSpec, Link, LinkError, Mode, Output, State, StopReason,
+    ArmRequest, CommandLink, Limits, LimitsSpec, LinkError, Mode, OperatorLink, Output, State,
+    StopReason,
 };
 use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, getpid};

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use pilotage::engines::{GpuSetup, ProcessLimits};
-use pilotage_compiler::Proof;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef};
+use pilotage_engine::{
+    Bundle, CpuEngine, CpuOptions, ElementType, Engine, TensorMut, TensorRef, ValidationSet,
+};
 use pilotage_gpu::{TensorRtPaths, load};
 use tensorrt_rs::{RunOptions, Transfer, Wait};
 
@@ -174,10 +175,10 @@ impl Input {
 
 /// The validation frames of the engine file.
 fn frames(bundle: &Bundle) -> anyhow::Result<Vec<Input>> {
-    let proof = Proof::of(bundle)?;
+    let validation = ValidationSet::of(bundle)?;
     let is_int8 = (bundle.plan.inputs.iter())
         .all(|port| bundle.plan.port(port).element_type == ElementType::I8);
-    let frames = proof.frames().iter().map(|frame| match is_int8 {
+    let frames = validation.frames().iter().map(|frame| match is_int8 {
         true => Input::I8(frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect()),
         false => Input::F32(frame.iter().map(|&p| f32::from(p)).collect()),
     });

@@ -6,12 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use pilotage_compiler::{
-    Cache, CalibrationMethod, Compiled, GateLimits, LayerTable, OnGateFailure, Precision, Run,
-    compile_run,
+    Cache, CalibrationMethod, Compiled, LayerTable, OnGateFailure, Precision, Run, compile_run,
 };
 use pilotage_config::write_atomically;
 use pilotage_console::{print, say_always};
-use pilotage_engine::{Bundle, Meaning};
+use pilotage_engine::{Bundle, GateLimits, Meaning};
 use pilotage_gpu::GpuPolicy;
 use pilotage_vehicle::Domain;
 use serde::de::DeserializeOwned;

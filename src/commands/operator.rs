@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use pilotage_console::print;
 use pilotage_guard::{
-    Braking, INSTALLED, Link, SocketLink, State, Status, Stopped, Target, guard_socket, stop_all,
+    Braking, CommandLink, INSTALLED, OperatorLink, SocketLink, State, Status, Stopped, Target,
+    guard_socket, stop_all,
 };
 use pilotage_vehicle::monotonic;
 use serde::Serialize;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use pilotage_camera::{self as camera, Camera, CameraConfig, Source};
 use pilotage_gamepad::{Gamepad, GamepadConfig};
-use pilotage_guard::SocketLink;
+use pilotage_guard::{OperatorLink, SocketLink};
 use pilotage_simulator::{CarKind, World};
 use pilotage_vehicle::{Domain, Monotonic};
 
@@ -153,7 +153,7 @@ fn physical_by_engine(request: &Request, capture: &CameraConfig, to: To) -> anyh
             car.actuator.describe()
         ),
         driver: Box::new(EngineDriver {
-            pilot: Pilot::new(PilotParts {
+            pilot: Pilot::<dyn OperatorLink>::new(PilotParts {
                 camera,
                 preprocess: loaded.preprocess,
                 engine: loaded.engine,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilotage_guard::Link;
+use pilotage_guard::OperatorLink;
 use pilotage_tap::{FrameRecord, flags};
 use pilotage_vehicle::{Domain, Time};
 use pilotage_vision::{FrameView, PixelFormat};
@@ -30,7 +30,7 @@ pub trait Driver {
     fn step(&mut self) -> Result<Iteration, StepError>;
 
     /// The connection to the guard.
-    fn link(&mut self) -> &mut dyn Link;
+    fn link(&mut self) -> &mut dyn OperatorLink;
 
     /// The present time, on the clock of the connection.
     fn now(&self) -> Time;
@@ -139,7 +139,7 @@ impl Driver for EngineDriver {
         self.pilot.step().map(Iteration::Engine)
     }
 
-    fn link(&mut self) -> &mut dyn Link {
+    fn link(&mut self) -> &mut dyn OperatorLink {
         self.pilot.link()
     }
 

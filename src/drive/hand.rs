@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pilotage_camera::{Camera, CameraError};
 use pilotage_gamepad::{DriveRequest, Gamepad, GamepadConfig, GamepadError};
-use pilotage_guard::{Limits, Link, LinkError, SocketLink, State};
+use pilotage_guard::{CommandLink, Limits, LinkError, OperatorLink, SocketLink, State};
 use pilotage_vehicle::{Command, Domain, Time, monotonic};
 use pilotage_vision::{Frame, FrameView, PixelFormat};
 
@@ -242,7 +242,7 @@ impl Driver for HandDriver {
         })
     }
 
-    fn link(&mut self) -> &mut dyn Link {
+    fn link(&mut self) -> &mut dyn OperatorLink {
         &mut self.link
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use pilotage_camera::{Camera, CameraError};
 use pilotage_dataset::{DatasetError, Decoded, Picture, Record, Recording};
-use pilotage_guard::{ArmRequest, Link, LinkError, Status};
+use pilotage_guard::{CommandLink, LinkError, Status};
 use pilotage_vehicle::{Command, Controls, Domain, Fault, Monotonic, Time};
 use pilotage_vision::{Frame, PixelFormat, for_recorded};
 
@@ -127,7 +127,7 @@ struct Pass<'a> {
     recording: &'a Recording,
     size: (u32, u32),
     next: Rc<RefCell<Option<Picture>>>,
-    pilot: Pilot,
+    pilot: Pilot<NoGuard>,
     answers: Vec<Answer>,
     /// Nanoseconds.
     vision: Vec<u64>,
@@ -238,19 +238,7 @@ impl Camera for Fed {
 /// The end of a pilot's commands: nothing moves, and there is no guard.
 struct NoGuard;
 
-impl Link for NoGuard {
-    fn arm(&mut self, _: Time, _: ArmRequest) -> Result<(), LinkError> {
-        Err(LinkError::Gone)
-    }
-
-    fn disarm(&mut self, _: Time) -> Result<(), LinkError> {
-        Ok(())
-    }
-
-    fn stop(&mut self, _: Time) -> Result<(), LinkError> {
-        Ok(())
-    }
-
+impl CommandLink for NoGuard {
     fn report(&mut self, _: Time, _: Fault) -> Result<(), LinkError> {
         Ok(())
     }

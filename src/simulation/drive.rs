@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use pilotage_camera::Camera;
-use pilotage_guard::{ArmRequest, Link, LinkError, SocketLink, StartError};
+use pilotage_guard::{ArmRequest, LinkError, OperatorLink, SocketLink, StartError};
 use pilotage_simulator::World;
 use pilotage_vehicle::{Clock, Domain, Monotonic};
 
@@ -31,7 +31,7 @@ pub struct SimulatedDrive {
 struct Environment {
     world: Rc<RefCell<World>>,
     camera: Box<dyn Camera>,
-    link: Box<dyn Link>,
+    link: Box<dyn OperatorLink>,
     clock: Box<dyn Clock>,
 }
 

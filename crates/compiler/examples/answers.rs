@@ -13,10 +13,10 @@
 
 use std::error::Error;
 
-use pilotage_compiler::{Proof, compile};
+use pilotage_compiler::compile;
 use pilotage_engine::{
     AxisOrder, Bundle, CpuEngine, CpuOptions, ElementType, Engine, InstructionSet, TensorMut,
-    TensorRef,
+    TensorRef, ValidationSet,
 };
 use sha2::{Digest, Sha256};
 
@@ -30,8 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn answer(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
-    let proof = Proof::of(bundle)?;
-    let frames: Vec<Vec<i8>> = proof
+    let validation = ValidationSet::of(bundle)?;
+    let frames: Vec<Vec<i8>> = validation
         .frames()
         .iter()
         .map(|frame| frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect())

@@ -11,21 +11,23 @@ use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source, suggest};
 use pilotage_engine::plan::{MAX_ITEMS, Plan};
-use pilotage_engine::{Bundle, Calibration, GateResult, Manifest, Output, Trial};
-use pilotage_graph::{ElementType, Graph, Node, ValueId};
+use pilotage_engine::{
+    Bundle, Calibration, Gate, GateLimits, GateResult, Manifest, Output, Trial, ValidationSet,
+};
+use pilotage_graph::{ElementType, Graph, Node, ValueId, widen};
 
 pub use error::{CompileError, GateTable, ModelError};
 
 use crate::calibrate::{Method, magnitudes};
-use crate::float16::{self, NarrowError, narrow, widen, with_followers};
+use crate::float16::{self, NarrowError, narrow, with_followers};
 use crate::frames::{FEW, Frames};
-use crate::gate::Gate;
+use crate::gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::model_file::{self, ModelFile, Problem};
 use crate::network::Network;
 use crate::pixels::take_pixels;
 use crate::progress::{Run, Stage};
-use crate::recipe::{GateLimits, LayerPrecision, Precision, Recipe};
+use crate::recipe::{LayerPrecision, Precision, Recipe};
 use crate::report::LayerReport;
 use crate::simplify::simplify;
 use crate::table::Tensors;
@@ -303,14 +305,14 @@ impl Model {
         let answers = asked(&held_back)?;
         let limits = self.recipe.output.iter().map(|output| output.gate);
         let outputs: Vec<(Output, GateLimits)> = self.outputs.iter().cloned().zip(limits).collect();
-        let gate = Gate::new(&self.graph, &outputs, answers);
-        if let Some(reason) = gate.no_probabilities() {
+        let gate = Gate::new(&gate::lengths(&self.graph), &outputs, answers);
+        if let Some(reason) = gate::no_probabilities(&gate) {
             return Err(self.error(reason));
         }
-        if gate.still(&[]).is_some() {
+        if gate::still(&gate, &[]).is_some() {
             // The few frames that are held back may be alike.
             let others = asked(&calibration)?;
-            if let Some(still) = gate.still(&others) {
+            if let Some(still) = gate::still(&gate, &others) {
                 return Err(self.error(still));
             }
         }
@@ -366,7 +368,7 @@ impl Model {
             }
         };
         let size = (self.recipe.input.width, self.recipe.input.height);
-        sections::add_gate(&mut made.sections, (&held_back, size), gate.reference())
+        ValidationSet::write(&mut made.sections, (&held_back, size), gate.reference())
             .map_err(|reason| self.error(ModelError::Frames(reason)))?;
         Ok(made)
     }

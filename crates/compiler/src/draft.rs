@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use pilotage_engine::Meaning;
-use pilotage_graph::{ElementType, Graph, GraphError, RECIPE_KEY, ValueId};
+use pilotage_engine::{GateLimits, Meaning};
+use pilotage_graph::{ElementType, Graph, GraphError, RECIPE_KEY, ValueId, widen};
 use pilotage_vehicle::Domain;
 
-use crate::float16::widen;
 use crate::model_file::{ModelFile, Problem, metadata_of};
-use crate::recipe::{CalibrationRecipe, GateLimits, MOST_BYTES, OnGateFailure, Precision};
+use crate::recipe::{CalibrationRecipe, MOST_BYTES, OnGateFailure, Precision};
 
 /// The parts of a recipe that cannot be derived from the model, and settings that differ from the
 /// defaults.

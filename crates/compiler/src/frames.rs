@@ -12,8 +12,6 @@ use crate::progress::Run;
 pub const FEW: usize = 100;
 /// One of every `HELD_BACK` frames is held back from calibration.
 const HELD_BACK: usize = 9;
-/// The largest number of validation frames in an engine file.
-pub const MOST_TRAVELLING: usize = 64;
 /// The default of the largest number of frames that are read; of more, this many are chosen
 /// evenly. Ranges change little with more frames, and the time to compile grows with each.
 pub const MAX_FRAMES: usize = 1_000;

@@ -9,7 +9,6 @@ mod cache;
 mod calibrate;
 mod compile;
 mod correct;
-mod dequantize;
 mod draft;
 mod equalize;
 mod evaluate;
@@ -22,13 +21,11 @@ mod network;
 mod permute;
 mod pixels;
 mod progress;
-mod proof;
 mod quantize;
 mod recipe;
 mod report;
 mod run;
 mod simplify;
-mod strip;
 mod table;
 
 pub use cache::Cache;
@@ -37,25 +34,23 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, compile_run, sources,
 };
 pub use correct::correct_biases;
-pub use dequantize::{dequantize, float_weights, float32_types};
 pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
-pub use float16::{NarrowError, narrow, widen};
-pub use frames::{FEW, Frames, FramesError, MAX_FRAMES, MOST_TRAVELLING};
+pub use float16::{NarrowError, narrow};
+pub use frames::{FEW, Frames, FramesError, MAX_FRAMES};
 pub use gate::{NoProbabilities, Still};
 pub use lower::{LowerError, PortLayout, Weights, lower, lower_weights};
 pub use network::{Buffer, Network, NetworkError};
 pub use pixels::take_pixels;
 pub use progress::{Observer, Run, Stage};
-pub use proof::{Proof, ProofError};
 pub use quantize::{
     Form, QuantizationScheme, QuantizeError, QuantizeOptions, QuantizedLayer, layers, quantize,
     values,
 };
 pub use recipe::{
-    CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
-    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,
+    CalibrationMethod, CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision,
+    Recipe, RecipeError, RecipeOutput, ThrottleRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use run::{RunError, run_plan};

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{ConfigError, Source};
-use pilotage_engine::{Bins, Meaning};
+use pilotage_engine::{Bins, GateLimits, Meaning, TensorRtRecipe};
 use pilotage_vehicle::Domain;
 use pilotage_vision::Preprocess;
 use serde::{Deserialize, Serialize};
@@ -174,23 +174,6 @@ impl CalibrationMethod {
     }
 }
 
-/// `[tensorrt]`: options for NVIDIA's compiler.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TensorRtRecipe {
-    /// The most memory in MiB that a layer may use at run time. If absent, TensorRT's default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workspace_mib: Option<u32>,
-    /// Whether kernel timings are cached between builds, in the folder of the plans. If absent,
-    /// they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timing_cache: Option<bool>,
-    /// The deep learning accelerator to use (JetPack 5.1 to 6.2). The GPU computes what the
-    /// accelerator does not support.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dla_core: Option<u32>,
-}
-
 /// One `[[output]]`: a [`pilotage_engine::Output`] as written in a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,19 +198,6 @@ pub struct RecipeOutput {
     /// The largest allowed error against fp32.
     #[serde(default)]
     pub gate: GateLimits,
-}
-
-/// The largest allowed error of an engine against fp32, in the output's physical unit (after
-/// scale and offset).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateLimits {
-    /// Mean squared error. If absent, the square of 2 % of the span of fp32's answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mse: Option<f64>,
-    /// Error of a single frame. If absent, 10 % of the span of fp32's answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worst: Option<f64>,
 }
 
 fn one() -> f32 {

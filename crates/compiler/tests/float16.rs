@@ -17,9 +17,9 @@ mod onnxruntime;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pilotage_compiler::{LayerPrecision, Precision, Proof, Recipe, compile_recipe};
+use pilotage_compiler::{LayerPrecision, Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
-use pilotage_engine::{Bundle, GateResult};
+use pilotage_engine::{Bundle, GateResult, ValidationSet};
 use pilotage_graph::{ElementType, Graph, Op, ReadOptions};
 
 fn compiled(precision: Precision, layers: &[(&str, LayerPrecision)]) -> Bundle {
@@ -54,13 +54,13 @@ fn weights(graph: &Graph) -> BTreeMap<&str, ElementType> {
 
 /// The error of ONNX Runtime with `model` against fp32, on the validation frames.
 fn gate(bundle: &Bundle, model: &[u8]) -> Vec<GateResult> {
-    let proof = Proof::of(bundle).unwrap();
-    let frames: Vec<&[u8]> = proof.frames().iter().map(Vec::as_slice).collect();
+    let validation = ValidationSet::of(bundle).unwrap();
+    let frames: Vec<&[u8]> = validation.frames().iter().map(Vec::as_slice).collect();
     let answers: Vec<Vec<f32>> = onnxruntime::answers(model, &frames)
         .chunks(2)
         .map(<[f32]>::to_vec)
         .collect();
-    let results = proof.results("ONNX Runtime", &answers);
+    let results = validation.results("ONNX Runtime", &answers);
     println!("{results:#?}");
     results
 }

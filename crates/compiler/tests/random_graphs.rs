@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 
 use pilotage_compiler::{
     CalibrateError, Form, Method, Network, PortLayout, QuantizeOptions, Run, Weights, calibrate,
-    evaluate, lower, lower_weights, narrow, quantize, run_plan, simplify, values, widen,
+    evaluate, lower, lower_weights, narrow, quantize, run_plan, simplify, values,
 };
 use pilotage_engine::CpuOptions;
 use pilotage_graph::{
     Conv, ElementType, Function, Gemm, Graph, GraphBuilder, Op, Pad, PadMode, Pool, ReadOptions,
-    Reduction, SliceAxis, Tensor, TensorType, ValueId,
+    Reduction, SliceAxis, Tensor, TensorType, ValueId, widen,
 };
 use proptest::prelude::*;
 

@@ -16,9 +16,9 @@ mod onnxruntime;
 
 use std::path::Path;
 
-use pilotage_compiler::{Frames, Network, Proof, Recipe, compile};
+use pilotage_compiler::{Frames, Network, Recipe, compile};
 use pilotage_engine::plan::{Epilogue, Operation};
-use pilotage_engine::{AxisOrder, Bundle, ElementType, GateResult};
+use pilotage_engine::{AxisOrder, Bundle, ElementType, GateResult, ValidationSet};
 use pilotage_graph::{Graph, ReadOptions};
 
 #[test]
@@ -55,8 +55,8 @@ fn pilotnets_engine_is_integers_and_answers_as_its_model() {
     // validation frames in the engine file.
     assert_eq!(bundle.manifest.gate.len(), 4);
     assert!(bundle.manifest.gate.iter().all(GateResult::passes));
-    let proof = Proof::of(&bundle).unwrap();
-    let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
+    let validation = ValidationSet::of(&bundle).unwrap();
+    let frames: Vec<&[u8]> = validation.frames().iter().map(AsRef::as_ref).collect();
     assert_eq!(frames.len(), 64);
     let expected: Vec<f32> = bundle.sections["gate.answers"]
         .as_chunks::<4>()

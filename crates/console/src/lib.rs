@@ -2,7 +2,8 @@
 //!
 //! [`say`] and the `log` macros put a message into a bounded ring and return at once: they never
 //! wait for a terminal or a reader. A separate thread writes to standard error. While standard
-//! error is blocked, messages that do not fit are dropped and counted. A closed standard error ends
+//! error is blocked, messages that do not fit are dropped and counted. Control characters in messages
+//! are replaced ([`printable()`]). A closed standard error ends
 //! the output and is not an error. [`print()`] writes to standard output for one-shot commands; when
 //! the reader has closed it, the output ends.
 //!
@@ -13,6 +14,7 @@ mod faults;
 mod logger;
 mod output;
 mod panics;
+mod printable;
 mod repeats;
 mod reporter;
 mod ring;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub use faults::FaultReports;
 pub use output::{out, print, print_within, write_to_stderr};
+pub use printable::printable;
 pub use repeats::{Note, Repeats};
 pub use reporter::{Reporter, Sink};
 

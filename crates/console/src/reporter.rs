@@ -1,5 +1,6 @@
 //! The writer thread: takes messages from the ring and writes them, which may block.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::printable;
 use crate::repeats::{Note, Repeats};
 use crate::ring::{Kind, Message, Ring};
 use crate::time::Timestamp;
@@ -191,6 +193,9 @@ impl<S: Sink> Writer<S> {
                 text.replace('\n', "\n    ")
             ),
         };
+        if let Cow::Owned(text) = printable(&body) {
+            body = text;
+        }
         let note = match kind {
             Kind::Coalesced => self.message_repeats.note(&body, &body, *at),
             Kind::Log(log::Level::Error | log::Level::Warn) => {

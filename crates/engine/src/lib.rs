@@ -6,6 +6,8 @@
 //!   depend on an instruction set.
 //! - [`Bundle`] is the engine file `NAME.engine`: a plan with its manifest, checksums, and sections
 //!   for other backends and for validation.
+//! - [`ValidationSet`] is an engine file's frames with fp32 answers; [`Gate`] compares the answers
+//!   of any backend with them.
 //! - [`CpuEngine`] runs a plan on any CPU. It selects the best [`InstructionSet`] at run time. After
 //!   its construction it does not allocate.
 //!
@@ -74,12 +76,14 @@ mod bundle;
 #[doc(hidden)]
 pub mod conformance;
 mod cpu;
+mod gate;
 mod instruction_set;
 mod kernels;
 mod manifest;
 mod output;
 pub mod plan;
 pub mod resample;
+mod validation;
 
 pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 pub use buffer::Buffer;
@@ -87,7 +91,9 @@ pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{
     CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
 };
+pub use gate::{Gate, GateLimits, GatedOutput};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
-pub use manifest::{Calibration, GateResult, Manifest, Trial};
+pub use manifest::{Calibration, GateResult, Manifest, TensorRtRecipe, Trial};
 pub use output::{Bins, Decode, Meaning, Output};
 pub use plan::{Plan, PlanError};
+pub use validation::{PackError, ValidationError, ValidationSet};

@@ -42,6 +42,19 @@ pub struct Manifest {
     pub tool_version: String,
 }
 
+impl Manifest {
+    /// The recipe's options for TensorRT; the defaults if it has none.
+    ///
+    /// # Errors
+    /// If the table is malformed.
+    pub fn tensorrt(&self) -> Result<TensorRtRecipe, serde_json::Error> {
+        match self.recipe.get("tensorrt") {
+            Some(table) => TensorRtRecipe::deserialize(table),
+            None => Ok(TensorRtRecipe::default()),
+        }
+    }
+}
+
 /// The data that an engine was calibrated on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,4 +109,21 @@ pub struct Trial {
     pub after: f64,
     /// Whether it was kept, because the error decreased.
     pub kept: bool,
+}
+
+/// A recipe's table `[tensorrt]`: options for NVIDIA's compiler.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRtRecipe {
+    /// The most memory in MiB that a layer may use at run time. If absent, TensorRT's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_mib: Option<u32>,
+    /// Whether kernel timings are cached between builds, in the folder of the plans. If absent,
+    /// they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing_cache: Option<bool>,
+    /// The deep learning accelerator to use (JetPack 5.1 to 6.2). The GPU computes what the
+    /// accelerator does not support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dla_core: Option<u32>,
 }

@@ -30,7 +30,7 @@ pub struct PlanKey {
     /// The version of the TensorRT library.
     pub tensorrt: Version,
     /// SHA-256 of the validation set: frames, fp32 answers, limits.
-    pub proof: [u8; 32],
+    pub validation: [u8; 32],
     /// The driver's CUDA version, for example 12060 for 12.6.
     pub cuda: i32,
     /// The device's compute capability, for example 87 for 8.7 (Orin).
@@ -56,7 +56,7 @@ impl PlanKey {
         for (name, value) in [
             ("model", hexadecimal(&self.model)),
             ("precision", one_line(&self.precision)),
-            ("proof", hexadecimal(&self.proof)),
+            ("proof", hexadecimal(&self.validation)),
             ("tensorrt", self.tensorrt.to_string()),
             ("cuda", self.cuda.to_string()),
             ("compute capability", self.compute_capability.to_string()),

@@ -1,7 +1,6 @@
 //! Why there is no plan, and what to do about it.
 
-use pilotage_compiler::ProofError;
-use pilotage_engine::{EngineError, GateResult};
+use pilotage_engine::{EngineError, GateResult, ValidationError};
 use pilotage_graph::GraphError;
 use tensorrt_rs::{CudaError, PlanError, ShimError, TensorRtError};
 
@@ -45,7 +44,7 @@ pub enum PrepareError {
     Options(serde_json::Error),
     /// The engine file has no usable validation set.
     #[error(transparent)]
-    Proof(#[from] ProofError),
+    Validation(#[from] ValidationError),
     /// The engine file's model is malformed, or keeps data in other files.
     #[error("the engine's model cannot be read: {0}")]
     Model(GraphError),

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pilotage_compiler::{Proof, TensorRtRecipe, dequantize, float_weights, float32_types};
 use pilotage_engine::plan::PlanPort;
-use pilotage_engine::{Bundle, Engine, EngineError, GateResult, Port};
-use pilotage_graph::{Graph, GraphError, ReadOptions};
+use pilotage_engine::{
+    Bundle, Engine, EngineError, GateResult, Port, TensorRtRecipe, ValidationSet,
+};
+use pilotage_graph::{Graph, GraphError, ReadOptions, dequantize, float_weights, float32_types};
 use sha2::{Digest, Sha256};
 use tensorrt_rs::{
     BuildOptions, Device, Plan, PlanError, Product, Progress, RunOptions, Shims, TensorRt,
@@ -141,8 +142,8 @@ struct Target<'a> {
     cache: PlanCache,
     folder: &'a Path,
     model: &'a [u8],
-    proof: Proof,
-    proof_digest: [u8; 32],
+    validation: ValidationSet,
+    validation_digest: [u8; 32],
     recipe: TensorRtRecipe,
 }
 
@@ -160,7 +161,6 @@ impl<'a> Target<'a> {
         device: Device,
         library: TensorRt,
     ) -> Result<Self, PrepareError> {
-        let recipe = bundle.manifest.recipe.get("tensorrt").cloned();
         Ok(Self {
             bundle,
             device,
@@ -168,11 +168,9 @@ impl<'a> Target<'a> {
             cache: PlanCache::new(&places.plans),
             folder: &places.plans,
             model: model_of(bundle)?,
-            proof: Proof::of(bundle)?,
-            proof_digest: validation::digest(bundle),
-            recipe: recipe
-                .map_or_else(|| Ok(TensorRtRecipe::default()), serde_json::from_value)
-                .map_err(PrepareError::Options)?,
+            validation: ValidationSet::of(bundle)?,
+            validation_digest: validation::digest(bundle),
+            recipe: bundle.manifest.tensorrt().map_err(PrepareError::Options)?,
         })
     }
 
@@ -184,7 +182,7 @@ impl<'a> Target<'a> {
         PlanKey {
             model: PlanKey::of_model(self.model),
             precision: with_options(precision, &self.recipe),
-            proof: self.proof_digest,
+            validation: self.validation_digest,
             tensorrt: self.library.version(),
             cuda: self.device.cuda(),
             compute_capability: self.device.compute_capability(),
@@ -237,13 +235,13 @@ impl<'a> Target<'a> {
         let (inputs, outputs) = (&self.bundle.plan.inputs, &self.bundle.plan.outputs);
         let mut engine = NhwcAdapter::new(engine, &ports(inputs), &ports(outputs))?;
         engine.prepare()?;
-        let answers = match validation::answers(&mut engine, &self.proof) {
+        let answers = match validation::answers(&mut engine, &self.validation) {
             // Once may be the machine's fault.
-            Err(EngineError::Late { .. }) => validation::answers(&mut engine, &self.proof)?,
+            Err(EngineError::Late { .. }) => validation::answers(&mut engine, &self.validation)?,
             answers => answers?,
         };
         engine.engine_mut().set_limit(limit);
-        let gate = self.proof.results("TensorRT plan", &answers);
+        let gate = self.validation.results("TensorRT plan", &answers);
         match gate.iter().all(GateResult::passes) {
             true => Ok((engine, gate)),
             false => Err(PrepareError::Gate(gate)),

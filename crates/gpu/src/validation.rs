@@ -1,7 +1,8 @@
 //! The validation set of a plan, and the plan's answers to it.
 
-use pilotage_compiler::Proof;
-use pilotage_engine::{Bundle, ElementType, Engine, EngineError, TensorMut, TensorRef};
+use pilotage_engine::{
+    Bundle, ElementType, Engine, EngineError, TensorMut, TensorRef, ValidationSet,
+};
 use sha2::{Digest, Sha256};
 
 use crate::engine::TensorRtEngine;
@@ -33,7 +34,7 @@ pub(crate) fn digest(bundle: &Bundle) -> [u8; 32] {
 /// Runs the plan on the validation frames and returns its answers.
 pub(crate) fn answers(
     engine: &mut NhwcAdapter<TensorRtEngine>,
-    proof: &Proof,
+    validation: &ValidationSet,
 ) -> Result<Vec<Vec<f32>>, EngineError> {
     // An INT8 model takes pixels minus 128. The floating-point model that is made of it does too.
     let is_int8 = engine
@@ -44,7 +45,7 @@ pub(crate) fn answers(
         .map(|port| (port.element_type, port.len()))
         .collect();
     let mut all = Vec::new();
-    for frame in proof.frames() {
+    for frame in validation.frames() {
         let (bytes, floats): (Vec<i8>, Vec<f32>);
         let input = match is_int8 {
             true => {

@@ -19,9 +19,9 @@ use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pilotage_compiler::{GateLimits, LayerPrecision, Precision, Recipe, compile_recipe};
+use pilotage_compiler::{LayerPrecision, Precision, Recipe, compile_recipe};
 use pilotage_config::Source;
-use pilotage_engine::Bundle;
+use pilotage_engine::{Bundle, GateLimits};
 use real::{checkout, headers, libraries};
 use tensorrt_rs::{
     BuildOptions, Owner, Plan, Product, Progress, Shims, TensorRt, TensorRtError, TrustedBytes,

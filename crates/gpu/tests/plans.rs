@@ -23,7 +23,7 @@ fn key() -> PlanKey {
             product: Product::TensorRt,
             number: 100_300,
         },
-        proof: [7; 32],
+        validation: [7; 32],
         cuda: 12_060,
         compute_capability: 87,
         device: "Orin".into(),
@@ -68,7 +68,7 @@ fn a_plan_is_loaded_for_its_own_key_only() {
         ),
         (
             PlanKey {
-                proof: [8; 32],
+                validation: [8; 32],
                 ..key()
             },
             "another proof (0707",

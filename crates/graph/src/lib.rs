@@ -6,9 +6,11 @@
 //!
 //! [`Graph::read`] reads ONNX of opsets 9 to 22 and treats it as untrusted input. It opens no file;
 //! [`Graph::read_with_data`] also reads weights in files beside the model, from one folder.
-//! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory.
+//! [`Graph::write`] writes ONNX. [`GraphBuilder`] builds a graph in memory. [`dequantize`],
+//! [`float_weights`], [`float32_types`] and [`widen`] convert a model to other element types.
 
 mod builder;
+mod convert;
 mod error;
 mod external;
 mod fold;
@@ -24,6 +26,7 @@ mod write;
 use std::ops::RangeInclusive;
 
 pub use builder::GraphBuilder;
+pub use convert::{dequantize, float_weights, float32_types, widen};
 pub use error::{GraphError, OpError};
 pub use external::{DataFileError, DataFiles};
 pub use graph::{Graph, Node, NodeId, Value, ValueId};

@@ -1,4 +1,4 @@
-//! Conformance suites for every [`Actuator`] and every [`Link`](crate::Link), which panic at the
+//! Conformance suites for every [`Actuator`] and every [`OperatorLink`](crate::OperatorLink), which panic at the
 //! first violation, and stand-ins for tests.
 
 mod actuator;

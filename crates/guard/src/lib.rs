@@ -3,7 +3,8 @@
 //! The guard's policy is the function [`step`] of the crate `pilotage-guard-policy`, whose types are
 //! exported here too.
 //!
-//! An [`Executor`] runs the policy over an [`Actuator`]. A pilot reaches it over a [`Link`]: an
+//! An [`Executor`] runs the policy over an [`Actuator`]. A pilot reaches it over a [`CommandLink`], an operator over an
+//! [`OperatorLink`]: an
 //! [`InProcessLink`] on simulated time, otherwise a [`SocketLink`] to a [`Server`] in its own
 //! process. [`drivers`] are the motors of physical cars; only the program `pilotage-guard` opens
 //! them.
@@ -42,7 +43,7 @@ pub use pilotage_guard_policy::{
     LimitsSpec, Mode, Motion, Output, Refusal, State, Step, StopReason, Trimming, step,
 };
 pub use protocol::identity::{Difference, Identity, LONGEST_IDENTITY};
-pub use protocol::link::{Counters, FailureText, Link, LinkError, Status};
+pub use protocol::link::{CommandLink, Counters, FailureText, LinkError, OperatorLink, Status};
 pub use protocol::server::{Allowed, Identification, Server};
 pub use protocol::socket_link::{ConnectError, HelloError, SocketLink};
 pub use protocol::users::{NoSuchGroup, NoSuchUser, group_id, user_id};

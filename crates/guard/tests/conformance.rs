@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::{self, LinkRig, RecordingActuator};
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, InProcessLink, Limits, Link, LinkError, Output, Refusal,
-    Status,
+    Actuator, ActuatorError, ArmRequest, CommandLink, InProcessLink, Limits, LinkError,
+    OperatorLink, Output, Refusal, Status,
 };
 use pilotage_vehicle::{Command, Fault, Time};
 
@@ -106,7 +106,7 @@ struct Flawed {
     last: Option<Command>,
 }
 
-impl Link for Flawed {
+impl OperatorLink for Flawed {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
         match self.flaw {
             Flaw::IgnoresArm => Ok(()),
@@ -138,7 +138,9 @@ impl Link for Flawed {
             _ => self.link.stop(now),
         }
     }
+}
 
+impl CommandLink for Flawed {
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
         match self.flaw {
             Flaw::IgnoresFaults => Ok(()),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use pilotage_guard::conformance::RecordingActuator;
 use pilotage_guard::{
-    Actuator, ActuatorError, ArmRequest, Executor, InProcessLink, Limits, LimitsSpec, Link,
-    LinkError, Mode, Output, Point, QUEUE_CAPACITY, Refusal, StartError, State, StopReason,
+    Actuator, ActuatorError, ArmRequest, CommandLink, Executor, InProcessLink, Limits, LimitsSpec,
+    LinkError, Mode, OperatorLink, Output, Point, QUEUE_CAPACITY, Refusal, StartError, State,
+    StopReason,
 };
 use pilotage_vehicle::{Command, Domain, Fault, Time};
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use pilotage_console::print;
+use pilotage_console::{print, printable};
 use pilotage_training::architecture::NetworkKind;
 use pilotage_training::backend::Backend;
 use pilotage_training::checkpoint::read_weights;
@@ -316,7 +316,7 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
     for folder in &arguments.data {
         let added = recording::read(folder, &mut data)?;
         for note in &added.notes {
-            print(format_args!("warning: {note}"));
+            print(printable(&format!("warning: {note}")));
         }
         print(format_args!(
             "{}: {} frames",

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pilotage_guard::{
-    CarFileError, ConnectError, INSTALLED, Link, LinkError, SocketLink, State, StopError, Stopped,
-    Target, failsafe_by_program, guard_socket, stop_all,
+    CarFileError, CommandLink, ConnectError, INSTALLED, LinkError, OperatorLink, SocketLink, State,
+    StopError, Stopped, Target, failsafe_by_program, guard_socket, stop_all,
 };
 use pilotage_tap::ObserveError;
 use pilotage_vehicle::monotonic;

@@ -94,90 +94,46 @@ fn the_documented_defaults_are_those_of_the_code() {
     assert!(checked > 30, "{checked}");
 }
 
+#[path = "../../../crates/guard/tests/actuator_settings/tables.rs"]
+#[allow(dead_code, reason = "the guard's tests use the others too")]
+mod tables;
+
 /// Valid actuator tables, in which one value is replaced. A key of an actuator table alone is
 /// always refused, because other required keys are missing.
-const MOTORS: [&str; 7] = [
-    r#"[actuator.pca9685]
-bus = "/dev/i2c-1"
-frequency = 60
-[actuator.pca9685.steering]
-channel = 1
-left_us = 1100
-centre_us = 1500
-right_us = 1900
-failsafe_us = 1500
-disarmed_us = 0
-[actuator.pca9685.throttle]
-channel = 0
-ahead_us = 2000
-neutral_us = 1510
-reverse_us = 1000
-failsafe_us = 1510
-disarmed_us = 0
-"#,
-    r#"[actuator.pca9685]
-bus = "/dev/i2c-1"
-frequency = 1500
-[actuator.pca9685.differential]
-turn = 0.6
-failsafe = "brake"
-disarmed = "coast"
-left = { pwm = 8, ahead = 9, back = 10 }
-right = { pwm = 13, ahead = 12, back = 11 }
-"#,
-    r#"[actuator.pca9685]
-bus = "/dev/i2c-1"
-frequency = 50
-[actuator.pca9685.steering]
-channel = 1
-left_us = 1100
-centre_us = 1500
-right_us = 1900
-failsafe_us = 1500
-disarmed_us = 0
-[actuator.pca9685.motors]
-address = 0x60
-frequency = 1526
-failsafe = "coast"
-disarmed = "coast"
-outputs = [{ ahead = 4, back = 3 }]
-"#,
-    r#"[actuator.vesc]
-port = "/dev/ttyACM0"
-full_duty = 0.5
-failsafe_brake_a = 5.0
-disarmed_brake_a = 0.0
-left = 0.1
-centre = 0.5
-right = 0.9
-failsafe = 0.5
-disarmed = 0.5
-"#,
-    r#"[actuator.pwm]
+fn motors() -> [&'static str; 7] {
+    // Without `actuator.kind`: the car stays a simulated one, which needs no camera.
+    let table = |text: &'static str| &text[text.find("[actuator.").unwrap()..];
+    [
+        table(tables::SERVO),
+        table(tables::MOTORS),
+        table(tables::TWO_CHIPS),
+        table(tables::VESC),
+        r#"[actuator.pwm]
 frequency = 60
 steering_pin = { chip = "/sys/class/pwm/pwmchip0" }
 throttle_pin = { chip = "/sys/class/pwm/pwmchip0" }
 steering = { channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
 throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, failsafe_us = 1510, disarmed_us = 0 }
 "#,
-    r#"[actuator.bridge]
+        r#"[actuator.bridge]
 port = "/dev/ttyACM0"
 steering = { left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
 throttle = { ahead_us = 2000, neutral_us = 1510, reverse_us = 1510, failsafe_us = 1510, disarmed_us = 0, brake = { us = 1200, ms = 400 } }
 "#,
-    r#"[actuator.maestro]
+        r#"[actuator.maestro]
 port = "/dev/ttyACM0"
 steering = { channel = 1, left_us = 1100, centre_us = 1500, right_us = 1900, failsafe_us = 1500, disarmed_us = 0 }
 throttle = { channel = 0, ahead_us = 2000, neutral_us = 1510, reverse_us = 1000, failsafe_us = 1510, disarmed_us = 0 }
 "#,
-];
+    ]
+}
 
 /// A file with only this key. For an actuator, a valid table in which this line is changed or
 /// added.
 fn with_value(section: &str, key: &str, value: &str) -> String {
     let header = format!("[{section}]");
     let line = format!("{key} = {value}\n");
-    let Some(good) = MOTORS.iter().find(|good| good.contains(&header)) else {
+    let Some(good) = motors().into_iter().find(|good| good.contains(&header)) else {
         return format!("{header}\n{line}");
     };
     let (before, table) = good.split_once(&header).unwrap();
@@ -194,7 +150,7 @@ fn with_value(section: &str, key: &str, value: &str) -> String {
 
 #[test]
 fn a_table_with_one_invalid_value_is_refused_for_that_value() {
-    for good in MOTORS {
+    for good in motors() {
         accepted(good);
     }
     for (section, key, good, bad) in [

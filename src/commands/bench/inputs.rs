@@ -1,7 +1,6 @@
 //! The engine's inputs during a measurement.
 
-use pilotage_compiler::Proof;
-use pilotage_engine::{Buffer, Bundle, ElementType, Port};
+use pilotage_engine::{Buffer, Bundle, ElementType, Port, ValidationSet};
 use pilotage_vision::{Layout, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
 
@@ -48,7 +47,7 @@ impl Inputs {
 
 /// `None` if there are no frames or they do not fit this input.
 fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
-    let proof = Proof::of(bundle).ok()?;
+    let validation = ValidationSet::of(bundle).ok()?;
     let preprocess: Preprocess =
         serde_json::from_value(bundle.manifest.preprocessing.clone()).ok()?;
     let [port] = bundle.plan.inputs.as_slice() else {
@@ -81,7 +80,7 @@ fn validation_frames(bundle: &Bundle) -> Option<Vec<Vec<Buffer>>> {
         }
         Some(vec![tensor])
     };
-    proof.frames().iter().map(tensor).collect()
+    validation.frames().iter().map(tensor).collect()
 }
 
 /// The smallest frame that contains the recipe's crop; `whole` if nothing is cropped.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use pilotage_console::print;
-use pilotage_guard::{Link, SocketLink, State};
+use pilotage_guard::{CommandLink, SocketLink, State};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read};
 use rustix::stdio::stdin;

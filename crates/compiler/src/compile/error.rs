@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pilotage_config::ConfigError;
 use pilotage_engine::plan::MAX_ITEMS;
-use pilotage_engine::{BundleError, GateResult};
+use pilotage_engine::{BundleError, GateResult, PackError};
 use pilotage_graph::GraphError;
 
 use crate::calibrate::CalibrateError;
@@ -90,7 +90,7 @@ pub enum ModelError {
     },
     /// The validation frames cannot be packed into the engine file.
     #[error("the held-back frames cannot be packed: {0}")]
-    Frames(image::ImageError),
+    Frames(PackError),
     /// The plan cannot be written to an engine file.
     #[error(transparent)]
     Bundle(#[from] BundleError),

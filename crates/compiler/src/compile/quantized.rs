@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_engine::plan::Plan;
-use pilotage_engine::{GateResult, Trial};
-use pilotage_graph::{Graph, Node, Op, ValueId};
+use pilotage_engine::{Gate, GateResult, Trial};
+use pilotage_graph::{Graph, Node, Op, ValueId, widen};
 
 use super::{CompileError, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
 use crate::correct::correct_biases;
 use crate::equalize::equalize;
-use crate::float16::{narrow, widen, with_followers};
-use crate::gate::Gate;
+use crate::float16::{narrow, with_followers};
+use crate::gate;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::progress::{Run, Stage};
@@ -292,7 +292,10 @@ impl Context<'_> {
         let network = Network::of_plan(self.plan(graph)?, self.model.channels_last());
         let answers = network.answers_measured(&self.held_back, self.run.of(stage));
         let answers = answers.map_err(|reason| self.model.error(reason))?;
-        Ok(self.gate.error(&self.gate.results("", &answers, units)))
+        Ok(gate::error(
+            self.gate,
+            &self.gate.results("", &answers, units),
+        ))
     }
 
     /// The QDQ graph for other runtimes. Float layers become float16 unless the recipe requests

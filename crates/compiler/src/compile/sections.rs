@@ -1,31 +1,9 @@
 //! The sections of an engine file other than the plan.
 
-use std::collections::BTreeMap;
-
 use pilotage_graph::{Graph, Node, Op, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
-use crate::frames::{Frames, MOST_TRAVELLING};
-use crate::strip;
-
-/// Adds the validation frames and their fp32 answers. The frames are one PNG, stacked vertically.
-/// The answers are little-endian f32, with the outputs of each frame concatenated.
-///
-/// # Errors
-/// If the frames do not have the given size.
-pub(super) fn add_gate(
-    sections: &mut BTreeMap<String, Vec<u8>>,
-    (held_back, size): (&[&[u8]], (u32, u32)),
-    answers: &[Vec<f32>],
-) -> Result<(), image::ImageError> {
-    let travelling = held_back.len().min(MOST_TRAVELLING);
-    let picture = strip::pack(&held_back[..travelling], size)?;
-    let numbers = answers.iter().take(MOST_TRAVELLING).flatten();
-    let bytes = numbers.flat_map(|x| x.to_le_bytes()).collect();
-    sections.insert("gate.frames".to_owned(), picture);
-    sections.insert("gate.answers".to_owned(), bytes);
-    Ok(())
-}
+use crate::frames::Frames;
 
 /// Replaces each dequantized int32 bias of a QDQ graph by float constants. TensorRT's parser
 /// accepts DequantizeLinear for 8-bit integers only, and quantizes the biases itself.

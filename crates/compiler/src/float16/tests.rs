@@ -1,5 +1,5 @@
 use half::f16;
-use pilotage_graph::{GraphBuilder, TensorType, Value};
+use pilotage_graph::{GraphBuilder, TensorType, Value, widen};
 
 use super::*;
 use crate::evaluate::{EvaluateError, evaluate};

@@ -11,13 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
-use pilotage_compiler::{
-    Compiled, Network, PortLayout, Proof, Weights, compile, float_weights, float32_types,
-    lower_weights, simplify,
-};
+use pilotage_compiler::{Compiled, Network, PortLayout, Weights, compile, lower_weights, simplify};
 use pilotage_engine::plan::{Epilogue, Operation, Plan};
-use pilotage_engine::{Bundle, GateResult};
-use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions};
+use pilotage_engine::{Bundle, GateResult, ValidationSet};
+use pilotage_graph::{ElementType, Graph, Node, Op, ReadOptions, float_weights, float32_types};
 use tempfile::TempDir;
 
 mod cache;
@@ -284,8 +281,8 @@ fn every_level_times_its_scale_is_quantized_to_that_level() {
 
 /// The outputs of `plan` for the validation frames of `bundle`.
 fn answers(bundle: &Bundle, plan: Plan, channels_last: bool) -> Vec<Vec<f32>> {
-    let proof = Proof::of(bundle).unwrap();
-    let frames: Vec<&[u8]> = proof.frames().iter().map(AsRef::as_ref).collect();
+    let validation = ValidationSet::of(bundle).unwrap();
+    let frames: Vec<&[u8]> = validation.frames().iter().map(AsRef::as_ref).collect();
     assert_eq!(frames.concat().len(), frames.len() * 39_600);
     Network::of_plan(plan, channels_last)
         .answers(&frames)

@@ -148,3 +148,21 @@ fn only_repeats_are_counted() {
         "WARN  pilotage] a\n    b (11 times in 1 s)"
     );
 }
+
+#[test]
+fn control_characters_in_messages_are_replaced() {
+    let (sink, reporter) = reporter();
+    reporter.report("warning: \u{1b}]0;title\u{7} in\ta name\r\nnext \u{9b}2J");
+    let level = Kind::Log(log::Level::Warn);
+    reporter.put(level, "camera", "the driver calls itself \u{1b}[31m");
+    assert!(reporter.finish(LONG));
+    let lines = sink.lines();
+    assert_eq!(
+        lines[0],
+        "warning: \u{fffd}]0;title\u{fffd} in\ta name\u{fffd}\nnext \u{fffd}2J"
+    );
+    assert!(
+        lines[1].ends_with("camera] the driver calls itself \u{fffd}[31m"),
+        "{lines:?}"
+    );
+}

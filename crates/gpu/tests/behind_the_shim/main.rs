@@ -19,8 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use pilotage_compiler::Proof;
-use pilotage_engine::{Engine, TensorMut, TensorRef};
+use pilotage_engine::{Engine, TensorMut, TensorRef, ValidationSet};
 use pilotage_gpu::load;
 use tensorrt_rs::{Owner, Priority, Product, RunOptions, TensorRt, TrustedBytes};
 
@@ -52,8 +51,8 @@ fn drives() {
     match load(&bundle, &places, options) {
         Err(error) => write!(output, "error: {error}").unwrap(),
         Ok(mut proven) => {
-            let proof = Proof::of(&bundle).unwrap();
-            let frame = &proof.frames()[0];
+            let validation = ValidationSet::of(&bundle).unwrap();
+            let frame = &validation.frames()[0];
             let pixels: Vec<i8> = frame
                 .iter()
                 .map(|&pixel| (pixel ^ 0x80).cast_signed())
@@ -93,12 +92,12 @@ fn shares() {
         };
         load(&bundle, &places, options).unwrap().engine
     });
-    let proof = Proof::of(&bundle).unwrap();
+    let validation = ValidationSet::of(&bundle).unwrap();
     let mut answers = Vec::new();
     for round in 0..4 {
         // Each engine gets another frame, so that an answer of the other engine would be noticed.
         for (index, engine) in engines.iter_mut().enumerate() {
-            let frame = &proof.frames()[(round + index) % 2];
+            let frame = &validation.frames()[(round + index) % 2];
             let pixels: Vec<i8> = frame.iter().map(|&p| (p ^ 0x80).cast_signed()).collect();
             let mut answer = [f32::NAN; 2];
             let outputs = &mut [TensorMut::F32(&mut answer)];

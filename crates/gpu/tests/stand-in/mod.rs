@@ -10,8 +10,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pilotage_compiler::{Network, Proof, compile};
-use pilotage_engine::{Bundle, GateResult};
+use pilotage_compiler::{Network, compile};
+use pilotage_engine::{Bundle, GateResult, ValidationSet};
 use pilotage_gpu::{TensorRtPaths, prepare};
 use tempfile::TempDir;
 use tensorrt_rs::{Headers, Product, Shims, Version};
@@ -293,8 +293,8 @@ impl Machine {
     /// `element` is TensorRT's number of the input's element type.
     pub fn answers(&self, name: &str, element: i32, change: fn(f32) -> f32) {
         let bundle = Bundle::read(&fs::read(self.path("engine")).unwrap()).unwrap();
-        let proof = Proof::of(&bundle).unwrap();
-        let frames: Vec<&[u8]> = proof.frames().iter().map(Vec::as_slice).collect();
+        let validation = ValidationSet::of(&bundle).unwrap();
+        let frames: Vec<&[u8]> = validation.frames().iter().map(Vec::as_slice).collect();
         let answers = Network::of_plan(bundle.plan.clone(), false).answers(&frames);
         let [input, output] = [&bundle.plan.inputs[0].name, &bundle.plan.outputs[0].name];
         let mut text = format!("{input} {element} 4 1 3 66 200 {output} 0 2 1 2\n");

@@ -5,14 +5,14 @@ use std::time::Duration;
 use pilotage_vehicle::{Command, Domain, Fault, Time};
 
 use crate::{
-    ArmRequest, Channel, Limits, LimitsSpec, Link, LinkError, Mode, Output, Refusal, State,
-    StopReason,
+    ArmRequest, Channel, CommandLink, Limits, LimitsSpec, LinkError, Mode, OperatorLink, Output,
+    Refusal, State, StopReason,
 };
 
 /// A link under test with its guard, clock and an actuator that can be inspected.
 pub trait LinkRig {
     /// The link under test.
-    type Link: Link;
+    type Link: OperatorLink;
 
     /// The link under test.
     fn link(&mut self) -> &mut Self::Link;

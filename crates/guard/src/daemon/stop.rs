@@ -9,7 +9,9 @@ use rustix::io::Errno;
 
 use crate::daemon::places::INSTALLED;
 use crate::protocol::socket_link::STOP_PATIENCE;
-use crate::{CarFileError, ConnectError, GuardedCar, Link, Record, SocketLink, State, Status};
+use crate::{
+    CarFileError, CommandLink, ConnectError, GuardedCar, Record, SocketLink, State, Status,
+};
 
 /// How long to wait for a guard that this user may not kill.
 const SLOW_GUARD_TIMEOUT: Duration = Duration::from_millis(200);

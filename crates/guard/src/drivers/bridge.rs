@@ -26,9 +26,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
 /// without commands does not count.
 const SILENCE: Duration = Duration::from_millis(250);
 const MAX_UNANSWERED: u32 = 8;
-/// Bytes per read, and most reads per write: endless noise must not delay a tick.
-const READ_SIZE: usize = 1024;
-const MAX_READS: usize = 8;
 
 /// The channels in messages.
 const STEERING: u8 = 0;
@@ -81,16 +78,14 @@ impl Bridge {
     /// The command for `output`, without its number.
     fn command(&mut self, now: Time, output: &Output) -> Command {
         let (steering, throttle) = (&self.settings.steering, &self.settings.throttle);
-        let arming = self.arming.pulse(now, output.mode);
-        let mode = self.arming.mode(output.mode);
-        let motor = arming.or_else(|| throttle.pulses().micros(mode, output.throttle));
+        let motor = self.arming.throttle(now, output, &throttle.pulses());
         let servo = steering.pulses().micros(output.mode, output.steering);
         // The conversion saturates, and NaN becomes 0, which is no pulse.
         let micros = |pulse: Option<f32>| pulse.map_or(0, |us| us.round() as u16);
         Command {
             sequence: 0,
             drive: match output.mode {
-                Mode::Drive if arming.is_none() && output.throttle > 0.0 => Drive::Ahead,
+                Mode::Drive if self.arming.is_done() && output.throttle > 0.0 => Drive::Ahead,
                 Mode::Drive => Drive::NotAhead,
                 Mode::Disarmed | Mode::Failsafe | Mode::Brake => Drive::No,
             },
@@ -154,23 +149,19 @@ impl Bridge {
 
     /// Reads the answers that have arrived.
     fn receive(&mut self) -> io::Result<()> {
-        let mut bytes = [0; READ_SIZE];
-        for _ in 0..MAX_READS {
-            let Some(port) = &mut self.port else {
-                break;
-            };
-            let length = port.receive(&mut bytes)?;
-            if length == 0 {
-                break;
-            }
-            for byte in &bytes[..length] {
+        let Some(mut port) = self.port.take() else {
+            return Ok(());
+        };
+        let received = port.receive_waiting(|bytes| {
+            for byte in bytes {
                 if let Some(status) = self.parser.take(*byte).as_ref().and_then(Status::read) {
                     self.parser.clear();
                     self.judge(&status);
                 }
             }
-        }
-        Ok(())
+        });
+        self.port = Some(port);
+        received
     }
 
     /// Judges an answer. Over a slow line, while each tick sends another command, no answer is to the
@@ -214,20 +205,15 @@ impl Actuator for Bridge {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         self.attempts.due(now)?;
-        match self.attempt(now, output) {
-            Ok(()) => {
-                self.attempts.succeeded();
-                Ok(())
+        let result = self.attempt(now, output);
+        if let Err(failure) = result {
+            if failure.ends_port() {
+                self.port = None;
             }
-            Err(failure) => {
-                if failure.ends_port() {
-                    self.port = None;
-                }
-                // The pulses that the controller received meanwhile are unknown.
-                self.arming.again();
-                Err(self.attempts.failed(now, failure, ""))
-            }
+            // The pulses that the controller received meanwhile are unknown.
+            self.arming.again();
         }
+        self.attempts.ended(now, result, "")
     }
 }
 

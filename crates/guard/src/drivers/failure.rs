@@ -177,15 +177,33 @@ impl Attempts {
         }
     }
 
-    pub(crate) fn succeeded(&mut self) {
+    /// Records an attempt. A failure is logged with `note` appended if its reason is new.
+    ///
+    /// # Errors
+    /// The attempt's failure.
+    pub(crate) fn ended(
+        &mut self,
+        now: Time,
+        result: Result<(), Failure>,
+        note: &str,
+    ) -> Result<(), ActuatorError> {
+        match result {
+            Ok(()) => {
+                self.succeeded();
+                Ok(())
+            }
+            Err(failure) => Err(self.failed(now, failure, note)),
+        }
+    }
+
+    fn succeeded(&mut self) {
         self.last = None;
         if self.retry.succeeded() {
             log::warn!("{}: works again, and was set up anew", self.device);
         }
     }
 
-    /// Records a failed attempt, and logs it with `note` appended if its reason is new.
-    pub(crate) fn failed(&mut self, now: Time, failure: Failure, note: &str) -> ActuatorError {
+    fn failed(&mut self, now: Time, failure: Failure, note: &str) -> ActuatorError {
         let error = failure.of(&self.device);
         if self.is_news(now, failure) {
             log::error!("{error}{note}");

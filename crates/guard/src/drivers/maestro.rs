@@ -84,9 +84,7 @@ impl Maestro {
 
     fn targets(&mut self, now: Time, output: &Output) -> Targets {
         let (steering, throttle) = (&self.settings.steering, &self.settings.throttle);
-        let arming = self.arming.pulse(now, output.mode);
-        let mode = self.arming.mode(output.mode);
-        let motor = arming.or_else(|| throttle.pulses().micros(mode, output.throttle));
+        let motor = self.arming.throttle(now, output, &throttle.pulses());
         let servo = steering.pulses().micros(output.mode, output.steering);
         [(throttle.channel, motor), (steering.channel, servo)].map(|(number, micros)| Channel {
             number,
@@ -162,27 +160,22 @@ impl Actuator for Maestro {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         self.attempts.due(now)?;
-        match self.attempt(now, output) {
-            Ok(()) => {
-                self.attempts.succeeded();
-                Ok(())
+        let result = self.attempt(now, output);
+        if let Err(failure) = result {
+            if failure.ends_port() {
+                self.port = None;
             }
-            Err(failure) => {
-                if failure.ends_port() {
-                    self.port = None;
-                }
-                // The pulses may have stopped.
-                self.sent = None;
-                self.arming.again();
-                let note = match failure {
-                    Failure::Silent { .. } => {
-                        "; a Maestro answers only in the serial mode USB Dual Port or USB Chained, \
-                         without CRC, at its Command Port (docs/car.md)"
-                    }
-                    _ => "",
-                };
-                Err(self.attempts.failed(now, failure, note))
-            }
+            // The pulses may have stopped.
+            self.sent = None;
+            self.arming.again();
         }
+        let note = match result {
+            Err(Failure::Silent { .. }) => {
+                "; a Maestro answers only in the serial mode USB Dual Port or USB Chained, without \
+                 CRC, at its Command Port (docs/car.md)"
+            }
+            _ => "",
+        };
+        self.attempts.ended(now, result, note)
     }
 }

@@ -155,8 +155,7 @@ where
                 throttle,
                 arming,
             } => {
-                let (pulse, mode) = (arming.pulse(now, output.mode), arming.mode(output.mode));
-                let motor = pulse.or_else(|| throttle.1.micros(mode, output.throttle));
+                let motor = arming.throttle(now, output, &throttle.1);
                 let servo = steering.1.micros(output.mode, output.steering);
                 // The motor first: it is the dangerous one.
                 [(throttle.0, motor), (steering.0, servo)]
@@ -352,25 +351,19 @@ where
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         let targets = self.targets(now, output);
         self.attempts.due(now)?;
-        match self.attempt(now, &targets) {
-            Ok(()) => {
-                self.attempts.succeeded();
-                Ok(())
+        let result = self.attempt(now, &targets);
+        let mut note = "";
+        if result.is_err() {
+            // The chip's settings are unknown now, and the pulses may have stopped.
+            self.ready = false;
+            if let Wheels::Servo { arming, .. } = &mut self.wheels {
+                arming.again();
             }
-            Err(failure) => {
-                // The chip's settings are unknown now, and the pulses may have stopped.
-                self.ready = false;
-                if let Wheels::Servo { arming, .. } = &mut self.wheels {
-                    arming.again();
-                }
-                // The pin may work even if the bus does not.
-                let held_back = self.enable_output(false).is_ok() && self.output_enable.is_some();
-                let note = match held_back {
-                    true => "; its outputs are held back",
-                    false => "",
-                };
-                Err(self.attempts.failed(now, failure, note))
+            // The pin may work even if the bus does not.
+            if self.enable_output(false).is_ok() && self.output_enable.is_some() {
+                note = "; its outputs are held back";
             }
         }
+        self.attempts.ended(now, result, note)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilotage_vehicle::Time;
 
-use crate::Mode;
+use crate::{Mode, Output};
 
 /// A channel's output while the car does not drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +121,18 @@ impl Arming {
             Mode::Brake if !self.done => Mode::Failsafe,
             mode => mode,
         }
+    }
+
+    /// The throttle's pulse for `output`: the arming's until that is complete, then one of `pulses`.
+    pub(crate) fn throttle(&mut self, now: Time, output: &Output, pulses: &Pulses) -> Option<f32> {
+        let arming = self.pulse(now, output.mode);
+        let mode = self.mode(output.mode);
+        arming.or_else(|| pulses.micros(mode, output.throttle))
+    }
+
+    /// Whether the arming is complete.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.done
     }
 
     /// Restarts the arming, because the pulses were interrupted.

@@ -79,9 +79,7 @@ impl Pwm {
             self.ready = true;
         }
         let [throttle, steering] = &mut self.pins;
-        let arming = self.arming.pulse(now, output.mode);
-        let mode = self.arming.mode(output.mode);
-        let motor = arming.or_else(|| throttle.pulses.micros(mode, output.throttle));
+        let motor = self.arming.throttle(now, output, &throttle.pulses);
         let servo = steering.pulses.micros(output.mode, output.steering);
         throttle.put(motor).map_err(|failure| (0, failure))?;
         steering.put(servo).map_err(|failure| (1, failure))?;
@@ -102,18 +100,13 @@ impl Actuator for Pwm {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         self.attempts.due(now)?;
-        match self.attempt(now, output) {
-            Ok(()) => {
-                self.attempts.succeeded();
-                Ok(())
-            }
-            Err((pin, failure)) => {
-                // The pins' settings are unknown now, and the pulses may have stopped.
-                self.ready = false;
-                self.arming.again();
-                self.attempts.set_device(&self.pins[pin].device);
-                Err(self.attempts.failed(now, failure, ""))
-            }
-        }
+        let result = self.attempt(now, output).map_err(|(pin, failure)| {
+            // The pins' settings are unknown now, and the pulses may have stopped.
+            self.ready = false;
+            self.arming.again();
+            self.attempts.set_device(&self.pins[pin].device);
+            failure
+        });
+        self.attempts.ended(now, result, "")
     }
 }

@@ -10,6 +10,10 @@ use rustix::termios::{OptionalActions, QueueSelector};
 
 use super::bus_lock::{self, Hold};
 
+/// Bytes per read, and most reads in [`Port::receive_waiting`].
+const READ_SIZE: usize = 1024;
+const MAX_READS: usize = 8;
+
 /// An open port. A second user is excluded by a lock, and by the kernel, which refuses to open the
 /// port again (except for root).
 #[derive(Debug)]
@@ -55,11 +59,28 @@ impl Port {
         }
     }
 
+    /// Passes the bytes that have arrived to `take`, in pieces. All are read, so that noise does not
+    /// delay an answer, but for endless noise, which must not delay a tick.
+    ///
+    /// # Errors
+    /// When the port is gone.
+    pub(crate) fn receive_waiting(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut bytes = [0; READ_SIZE];
+        for _ in 0..MAX_READS {
+            let length = self.receive(&mut bytes)?;
+            if length == 0 {
+                break;
+            }
+            take(&bytes[..length]);
+        }
+        Ok(())
+    }
+
     /// Reads the bytes that have arrived, up to the length of `buffer`.
     ///
     /// # Errors
     /// When the port is gone.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer) {
             // The other end hung up.
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -101,6 +122,31 @@ mod tests {
         port.send(bytes).unwrap();
         let length = end.read(&mut buffer).unwrap();
         assert_eq!(buffer[..length], *bytes);
+    }
+
+    /// Endless noise, as far as the kernel's buffer holds it, is passed whole and in order, in at
+    /// most [`MAX_READS`] pieces.
+    #[test]
+    fn all_waiting_bytes_are_passed_in_pieces() {
+        let (mut port, mut end) = port();
+        let noise: Vec<u8> = (0..3000).map(|index| (index % 251) as u8).collect();
+        end.write_all(&noise).unwrap();
+        let mut found = Vec::new();
+        let mut pieces = 0;
+        port.receive_waiting(|bytes| {
+            assert!(!bytes.is_empty());
+            pieces += 1;
+            found.extend_from_slice(bytes);
+        })
+        .unwrap();
+        assert!(
+            found == noise && (3..=MAX_READS).contains(&pieces),
+            "{pieces}"
+        );
+        port.receive_waiting(|_| panic!("nothing waits")).unwrap();
+        drop(end);
+        port.receive_waiting(|_| panic!("nothing waits"))
+            .unwrap_err();
     }
 
     /// The other end does not read: the first write is cut short, the next is refused.

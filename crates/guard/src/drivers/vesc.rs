@@ -28,10 +28,6 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
 /// After this many consecutive requests without an answer the VESC is considered gone. A pause
 /// without requests does not count.
 const MAX_UNANSWERED: u32 = 4;
-/// Bytes per read, and most reads per write. All waiting bytes are read, so that noise does not
-/// delay an answer. The number of reads is limited, so that endless noise does not delay a tick.
-const READ_SIZE: usize = 1024;
-const MAX_READS: usize = 8;
 
 /// A VESC on a serial port.
 #[derive(Debug)]
@@ -119,16 +115,11 @@ impl Vesc {
 /// Reads the waiting bytes. Returns whether they contain an answer.
 fn answers(port: &mut Port, parser: &mut Parser) -> io::Result<bool> {
     let mut answered = false;
-    let mut bytes = [0; READ_SIZE];
-    for _ in 0..MAX_READS {
-        let length = port.receive(&mut bytes)?;
-        if length == 0 {
-            break;
-        }
-        for byte in &bytes[..length] {
+    port.receive_waiting(|bytes| {
+        for byte in bytes {
             answered |= parser.answers(*byte);
         }
-    }
+    })?;
     Ok(answered)
 }
 
@@ -172,19 +163,14 @@ impl Actuator for Vesc {
 
     fn write(&mut self, now: Time, output: &Output) -> Result<(), ActuatorError> {
         self.attempts.due(now)?;
-        match self.attempt(now, output) {
-            Ok(()) => {
-                self.attempts.succeeded();
-                Ok(())
+        let result = self.attempt(now, output);
+        if let Err(failure) = result {
+            if failure.ends_port() {
+                self.port = None;
             }
-            Err(failure) => {
-                if failure.ends_port() {
-                    self.port = None;
-                }
-                self.sent = None;
-                Err(self.attempts.failed(now, failure, ""))
-            }
+            self.sent = None;
         }
+        self.attempts.ended(now, result, "")
     }
 }
 

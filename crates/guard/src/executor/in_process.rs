@@ -6,7 +6,9 @@ use pilotage_vehicle::{Command, Fault, Time};
 
 use crate::executor::queue::Queue;
 use crate::executor::{Executor, TICK};
-use crate::{Actuator, ArmRequest, Limits, Link, LinkError, Refusal, StartError, Status};
+use crate::{
+    Actuator, ArmRequest, CommandLink, Limits, LinkError, OperatorLink, Refusal, StartError, Status,
+};
 
 /// An [`Executor`] in the pilot's process, with the commands that are in flight to it. It advances
 /// only when it is called.
@@ -94,7 +96,7 @@ fn to_result(refused: Option<Refusal>) -> Result<(), LinkError> {
     refused.map_or(Ok(()), |refusal| Err(LinkError::Refused(refusal)))
 }
 
-impl<A: Actuator> Link for InProcessLink<A> {
+impl<A: Actuator> OperatorLink for InProcessLink<A> {
     fn arm(&mut self, now: Time, request: ArmRequest) -> Result<(), LinkError> {
         self.advance_and_discard(now);
         to_result(self.executor.arm(now, request))
@@ -111,7 +113,9 @@ impl<A: Actuator> Link for InProcessLink<A> {
         self.executor.stop(now);
         Ok(())
     }
+}
 
+impl<A: Actuator> CommandLink for InProcessLink<A> {
     fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError> {
         self.advance_and_discard(now);
         self.executor.report(now, fault);

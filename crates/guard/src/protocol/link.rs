@@ -1,15 +1,43 @@
-//! The interface between a pilot and a guard.
+//! The interface of a guard to a pilot and to an operator.
 
 use arrayvec::ArrayString;
 use pilotage_vehicle::{Command, Fault, Time};
 
 use crate::{ArmRequest, Mode, Output, QUEUE_CAPACITY, Refusal, State};
 
-/// A pilot's connection to a guard. All times are on the injected clock.
+/// A pilot's connection to a guard: commands and faults there, its status back. All times are on
+/// the injected clock.
 ///
 /// `now` is the current time. A guard in the same process is advanced to it by each call; a guard
 /// process reads the same clock itself. `conformance::link` checks an implementation.
-pub trait Link {
+pub trait CommandLink {
+    /// Sends `command`. `at` is the pilot's current time plus the simulated inference time. A guard
+    /// in the same process handles the command at that time, a guard process as soon as it arrives.
+    /// [`status`](Self::status) shows the outcome.
+    ///
+    /// # Errors
+    /// When the command could not be sent.
+    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError>;
+
+    /// Reports a fault to the guard.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError>;
+
+    /// Advances the guard to `now`.
+    ///
+    /// # Errors
+    /// When the guard cannot be reached.
+    fn advance_to(&mut self, now: Time) -> Result<(), LinkError>;
+
+    /// The guard's last received status.
+    fn status(&self) -> Status;
+}
+
+/// A connection that also carries an operator's requests: a drive's, over which the operator who
+/// started it arms the car and the drive's end disarms it.
+pub trait OperatorLink: CommandLink {
     /// Arms the car, on behalf of an operator.
     ///
     /// # Errors
@@ -27,29 +55,6 @@ pub trait Link {
     /// # Errors
     /// When the guard cannot be reached.
     fn stop(&mut self, now: Time) -> Result<(), LinkError>;
-
-    /// Reports a fault to the guard.
-    ///
-    /// # Errors
-    /// When the guard cannot be reached.
-    fn report(&mut self, now: Time, fault: Fault) -> Result<(), LinkError>;
-
-    /// Sends `command`. `at` is the pilot's current time plus the simulated inference time. A guard
-    /// in the same process handles the command at that time, a guard process as soon as it arrives.
-    /// [`Link::status`] shows the outcome.
-    ///
-    /// # Errors
-    /// When the command could not be sent.
-    fn send_at(&mut self, at: Time, command: Command) -> Result<(), LinkError>;
-
-    /// Advances the guard to `now`.
-    ///
-    /// # Errors
-    /// When the guard cannot be reached.
-    fn advance_to(&mut self, now: Time) -> Result<(), LinkError>;
-
-    /// The guard's last received status.
-    fn status(&self) -> Status;
 }
 
 /// Why a request failed.

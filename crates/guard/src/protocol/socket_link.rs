@@ -15,7 +15,9 @@ use crate::protocol::wire::{
     FromGuard, LONGEST_ABOUT, Malformed, Numbered, REPLY, Rejected, Reply, Request, VERSION,
 };
 use crate::trim::{Point, Value};
-use crate::{ArmRequest, Identification, Identity, Link, LinkError, Refusal, Status};
+use crate::{
+    ArmRequest, CommandLink, Identification, Identity, LinkError, OperatorLink, Refusal, Status,
+};
 
 /// How long to wait for the reply to a stop, or to a held stop button. `pilotage stop` then kills
 /// the guard. A guard that runs replies at its next poll, within microseconds. Together with the
@@ -112,7 +114,7 @@ impl SocketLink {
     }
 
     /// Uses `connection`, a connected `SOCK_SEQPACKET` socket to a guard. Until the first reply or
-    /// report, [`Link::status`] is disarmed.
+    /// report, [`CommandLink::status`] is disarmed.
     pub fn over(connection: OwnedFd) -> Self {
         Self {
             connection,
@@ -258,7 +260,7 @@ impl SocketLink {
         peer.ok().map(|peer| peer.pid)
     }
 
-    /// Requests the guard's status; [`Link::status`] then returns it.
+    /// Requests the guard's status; [`CommandLink::status`] then returns it.
     ///
     /// # Errors
     /// When the guard does not answer within 200 ms, has another protocol version or has closed the
@@ -434,7 +436,7 @@ impl SocketLink {
     }
 }
 
-impl Link for SocketLink {
+impl OperatorLink for SocketLink {
     fn arm(&mut self, _now: Time, request: ArmRequest) -> Result<(), LinkError> {
         self.ask(Request::Arm(Some(request)))
     }
@@ -446,7 +448,9 @@ impl Link for SocketLink {
     fn stop(&mut self, _now: Time) -> Result<(), LinkError> {
         self.ask(Request::Stop)
     }
+}
 
+impl CommandLink for SocketLink {
     fn report(&mut self, _now: Time, fault: Fault) -> Result<(), LinkError> {
         // Faults are rare, so waiting for the reply is acceptable.
         self.ask(Request::Fault(fault))

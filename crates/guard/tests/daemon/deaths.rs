@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{Link, SocketLink, State, StopReason};
+use pilotage_guard::{CommandLink, SocketLink, State, StopReason};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 

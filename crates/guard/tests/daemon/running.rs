@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pilotage_guard::{Link, LinkError, Refusal, State, StopReason, Stopped};
+use pilotage_guard::{CommandLink, LinkError, OperatorLink, Refusal, State, StopReason, Stopped};
 use pilotage_vehicle::{Command as Drive, Domain, monotonic};
 use rustix::process::{Pid, Signal};
 

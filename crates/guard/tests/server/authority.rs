@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pilotage_guard::wire::{Numbered, Request};
 use pilotage_guard::{
-    ArmRequest, Identification, Limits, LimitsSpec, Link, LinkError, Mode, Refusal, SocketLink,
-    State, StopReason,
+    ArmRequest, CommandLink, Identification, Limits, LimitsSpec, LinkError, Mode, OperatorLink,
+    Refusal, SocketLink, State, StopReason,
 };
 use pilotage_vehicle::{Command, Domain, Fault};
 use rustix::net::SendFlags;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pilotage_guard::conformance::{self, LinkRig};
 use pilotage_guard::wire::{Numbered, REQUEST, Request, VERSION};
 use pilotage_guard::{
-    HelloError, Identification, InProcessLink, Limits, LimitsSpec, Link, LinkError, Mode, Refusal,
-    SocketLink, State, StopReason,
+    CommandLink, HelloError, Identification, InProcessLink, Limits, LimitsSpec, LinkError, Mode,
+    Refusal, SocketLink, State, StopReason,
 };
 use pilotage_vehicle::{Command, Domain, Time};
 use rustix::net::{RecvFlags, SendFlags};

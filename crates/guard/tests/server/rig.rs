@@ -6,7 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pilotage_guard::conformance::LinkRig;
-use pilotage_guard::{ArmRequest, Identification, Limits, Link, Mode, Output, SocketLink};
+use pilotage_guard::{
+    ArmRequest, CommandLink, Identification, Limits, Mode, OperatorLink, Output, SocketLink,
+};
 use pilotage_vehicle::{Command, Domain, Time};
 
 use crate::{Shared, pair, server};

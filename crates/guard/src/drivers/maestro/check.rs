@@ -26,9 +26,6 @@ const ERRORS: u16 = 0x01FF;
 const ANSWER: usize = 6;
 /// The error register as it was before the board was set up.
 const EARLIER_ERRORS: usize = 2;
-/// Bytes per read, and most reads per write: endless noise must not delay a tick.
-const READ_SIZE: usize = 1024;
-const MAX_READS: usize = 8;
 
 /// The request in flight, and what earlier ones found.
 #[derive(Debug, Default)]
@@ -57,16 +54,10 @@ impl Check {
     /// # Errors
     /// When the port is gone.
     pub(super) fn receive(&mut self, port: &mut Port) -> io::Result<()> {
-        let mut bytes = [0; READ_SIZE];
-        for _ in 0..MAX_READS {
-            let length = port.receive(&mut bytes)?;
-            if length == 0 {
-                break;
-            }
-            let kept = length.min(self.received.remaining_capacity());
+        port.receive_waiting(|bytes| {
+            let kept = bytes.len().min(self.received.remaining_capacity());
             self.received.extend(bytes[..kept].iter().copied());
-        }
-        Ok(())
+        })
     }
 
     /// Whether the request in flight has had its time, and the next one is due.

@@ -1,11 +1,7 @@
 //! Converts a model for runtimes that cannot use it as it is: to floating point for devices that are
 //! slow in 8 bits, to float weights for TensorRT 8, and to float32 for TensorRT before 8.5.
 
-use pilotage_graph::{
-    ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId,
-};
-
-use crate::float16::widen;
+use crate::{ElementType, Graph, GraphError, Node, Op, ReadOptions, Tensor, TensorData, ValueId};
 
 /// Converts the QDQ model `model` (the content of an ONNX file) to floating point. Weights, int8 or
 /// int32 with zero point 0, become the floats that they represent. Activations are no longer
@@ -115,6 +111,34 @@ pub fn float32_types(model: &[u8]) -> Result<Vec<u8>, GraphError> {
     graph.prune();
     graph.check()?;
     Ok(graph.write())
+}
+
+/// Converts a float16 network to float32. Every float16 is exact in float32, so weights keep
+/// their values. Activations between nodes are no longer rounded to float16.
+pub fn widen(graph: &mut Graph) {
+    for node in &mut graph.nodes {
+        let Op::Cast { to } = &mut node.op else {
+            continue;
+        };
+        let from = node.inputs.first().map(|&v| graph.values[v.0].element_type);
+        if *to == ElementType::F16 {
+            *to = ElementType::F32;
+        }
+        if *to == ElementType::F32 && from.is_some_and(ElementType::is_float) {
+            node.op = Op::Identity;
+        }
+    }
+    for value in &mut graph.values {
+        if value.element_type != ElementType::F16 {
+            continue;
+        }
+        value.element_type = ElementType::F32;
+        let halves = value.constant.as_ref().and_then(Tensor::as_f16);
+        if let Some(halves) = halves {
+            let floats: Vec<f32> = halves.iter().map(|x| x.to_f32()).collect();
+            value.constant = Tensor::new(value.shape.clone(), floats).ok();
+        }
+    }
 }
 
 /// Replaces the inputs of all nodes.
