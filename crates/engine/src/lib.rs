@@ -74,12 +74,14 @@ mod bundle;
 #[doc(hidden)]
 pub mod conformance;
 mod cpu;
+mod encoding;
 mod instruction_set;
 mod kernels;
 mod manifest;
 mod output;
 pub mod plan;
 pub mod resample;
+mod weights;
 
 pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 pub use buffer::Buffer;
