@@ -87,7 +87,8 @@ pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, Tens
 pub use buffer::Buffer;
 pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{
-    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
+    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, WeightStorage, peak,
+    read_speed,
 };
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};
 pub use manifest::{Calibration, GateResult, Manifest, Trial};
