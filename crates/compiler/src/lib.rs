@@ -16,6 +16,7 @@ mod evaluate;
 mod float16;
 mod frames;
 mod gate;
+mod int4;
 mod lower;
 mod model_file;
 mod network;
@@ -55,7 +56,8 @@ pub use quantize::{
 };
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, GateLimits, LayerPrecision, OnGateFailure,
-    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, read_recipe_text,
+    Precision, Recipe, RecipeError, RecipeOutput, TensorRtRecipe, ThrottleRecipe, WeightsRecipe,
+    read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use run::{RunError, run_plan};
