@@ -186,7 +186,7 @@ fn measure(options: &Options, bundle: &Bundle) -> anyhow::Result<(Measurement, V
         ..CpuOptions::default()
     };
     let inputs = Inputs::of(bundle);
-    let layers = bundle.plan.layers();
+    let layers = passes::layers(bundle, cpu)?;
     let limits = Limits::measure(&layers, cpu)?;
     let until = match options.seconds {
         Some(seconds) => Until::Elapsed(Duration::from_secs_f64(seconds)),

@@ -19,6 +19,35 @@ struct Layer {
     bias: Option<Vec<f32>>,
 }
 
+/// Maximum number of different weights of a unit in a clustered layer.
+const CLUSTERS: usize = 16;
+/// Layers with fewer weights are not looked at.
+const LEAST_CLUSTERED: usize = 1024;
+
+/// Whether a layer's weights are clustered: each unit has at most 16 different ones.
+/// Equalization would multiply them by different factors, and they could no longer be stored as
+/// indices into a codebook.
+pub(crate) fn is_clustered(graph: &Graph) -> bool {
+    let layers = (0..graph.nodes.len()).filter_map(|node| Layer::of(graph, node));
+    layers.into_iter().any(|layer| {
+        let row = layer.shape[1] * layer.shape[2];
+        layer.weights.len() >= LEAST_CLUSTERED
+            && row > CLUSTERS
+            && layer.weights.chunks(row).all(has_few_values)
+    })
+}
+
+fn has_few_values(weights: &[f32]) -> bool {
+    let mut values = Vec::with_capacity(CLUSTERS);
+    weights.iter().all(|weight| {
+        let known = values.contains(&weight.to_bits());
+        if !known {
+            values.push(weight.to_bits());
+        }
+        values.len() <= CLUSTERS
+    })
+}
+
 impl Layer {
     fn of(graph: &Graph, node: usize) -> Option<Self> {
         let made = &graph.nodes[node];

@@ -15,6 +15,7 @@ mod evaluate;
 mod float16;
 mod frames;
 mod gate;
+mod int4;
 mod lower;
 mod model_file;
 mod network;
@@ -50,7 +51,7 @@ pub use quantize::{
 };
 pub use recipe::{
     CalibrationMethod, CalibrationRecipe, FixedInput, LayerPrecision, OnGateFailure, Precision,
-    Recipe, RecipeError, RecipeOutput, ThrottleRecipe, read_recipe_text,
+    Recipe, RecipeError, RecipeOutput, ThrottleRecipe, WeightsRecipe, read_recipe_text,
 };
 pub use report::{LayerReport, LayerTable, layer_reports};
 pub use run::{RunError, run_plan};

@@ -49,6 +49,9 @@ pub struct Recipe {
     /// Precision of single layers, by the name of their node in the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub layers: BTreeMap<String, LayerPrecision>,
+    /// How the weights of 8-bit engines are rounded for the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsRecipe>,
     /// Options for TensorRT.
     #[serde(default)]
     pub tensorrt: TensorRtRecipe,
@@ -172,6 +175,15 @@ impl CalibrationMethod {
             Self::Mse => "mse",
         }
     }
+}
+
+/// `[weights]`: how the weights of 8-bit engines are rounded for the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightsRecipe {
+    /// Rounds the weights of large fully connected layers to 4-bit integers times a whole number
+    /// for each group of this many inputs: 64 or 128.
+    pub int4_group: usize,
 }
 
 /// One `[[output]]`: a [`pilotage_engine::Output`] as written in a recipe.

@@ -4,7 +4,7 @@
 //! | section | content |
 //! |---|---|
 //! | `plan` | the plan without its weights, JSON |
-//! | `constants` | the weights, little-endian, each at a multiple of 64 bytes |
+//! | `constants` | the weights, little-endian, each at a multiple of 64 bytes; INT8 weights may be compressed |
 //! | `model.qdq.onnx` | the INT8 network for other runtimes, an ONNX file |
 //! | `model.fp16.onnx` | the network in 16-bit floating point, an ONNX file |
 //! | `gate.frames` | the validation frames after preprocessing, one PNG |
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::{self, Encoding};
 use crate::plan::{
     Constant, ConstantData, MAX_BYTES, MAX_ITEMS, Plan, PlanError, PlanPort, Step, TensorSpec,
 };
@@ -67,7 +68,8 @@ pub enum BundleError {
     NotAnEngine,
     /// The file has another format version.
     #[error(
-        "the engine file has format version {found}, this program reads {}; compile it again",
+        "the engine file has format version {found}, this program reads {} to {}; compile it again",
+        container::OLDEST,
         container::VERSION
     )]
     Version {
@@ -145,6 +147,12 @@ pub enum BundleError {
         /// Its element type.
         found: ElementType,
     },
+    /// A constant's compressed elements do not decode.
+    #[error("constant {id} of the engine file has invalid compressed weights; compile it again")]
+    ConstantEncoding {
+        /// Its index.
+        id: usize,
+    },
     /// A weight is infinite or not a number.
     #[error("constant {id} has a weight that is infinite or not a number; train the model again")]
     NotFinite {
@@ -162,6 +170,18 @@ pub enum BundleError {
 struct ConstantEntry {
     shape: Vec<usize>,
     element_type: ElementType,
+    /// How INT8 elements are compressed; from version 4 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    compressed: Option<Compressed>,
+}
+
+/// A constant whose bytes are not its elements.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Compressed {
+    encoding: Encoding,
+    /// Number of bytes.
+    bytes: usize,
 }
 
 /// The plan without its constants' elements.
@@ -185,10 +205,11 @@ struct PlanDocumentRef<'a> {
 }
 
 impl Bundle {
-    /// The version of the format that is written, and the only one that is read.
+    /// The version of the format that is written.
     pub const FORMAT_VERSION: u32 = container::VERSION;
 
-    /// The bytes of the file; the same content gives the same bytes.
+    /// The bytes of the file; the same content gives the same bytes. INT8 constants are stored in
+    /// the encoding with the fewest bytes.
     ///
     /// # Errors
     /// When the plan is not valid or a weight is not finite.
@@ -196,21 +217,14 @@ impl Bundle {
         self.plan.validate().map_err(BundleError::Plan)?;
         check_finite(&self.plan)?;
         let mut constants = Vec::new();
-        for Constant { data, .. } in &self.plan.constants {
+        let mut entries = Vec::with_capacity(self.plan.constants.len());
+        for constant in &self.plan.constants {
             constants.resize(constants.len().next_multiple_of(ALIGNMENT), 0);
-            append(data, &mut constants);
+            entries.push(store(constant, &mut constants));
         }
         let document = PlanDocumentRef {
             tensors: &self.plan.tensors,
-            constants: self
-                .plan
-                .constants
-                .iter()
-                .map(|constant| ConstantEntry {
-                    shape: constant.shape.clone(),
-                    element_type: constant.data.element_type(),
-                })
-                .collect(),
+            constants: entries,
             inputs: &self.plan.inputs,
             outputs: &self.plan.outputs,
             steps: &self.plan.steps,
@@ -224,7 +238,7 @@ impl Bundle {
     /// Reads a file and checks bounds, checksums and the plan (with [`Plan::validate`]).
     ///
     /// # Errors
-    /// When the file is not a valid engine file of this version.
+    /// When the file is not a valid engine file of a version that is read.
     pub fn read(file: &[u8]) -> Result<Self, BundleError> {
         let (manifest, mut sections) = container::read(file)?;
         let mut take = |section: &'static str, limit: usize| {
@@ -244,38 +258,7 @@ impl Bundle {
                 limit: MAX_ITEMS,
             }));
         }
-        let mut end = 0;
-        let mut constants = Vec::with_capacity(document.constants.len());
-        for (
-            id,
-            ConstantEntry {
-                shape,
-                element_type,
-            },
-        ) in document.constants.into_iter().enumerate()
-        {
-            let place = || BundleError::ConstantPlace { id };
-            let bytes = shape
-                .iter()
-                .try_fold(element_type.size(), |bytes, &size| bytes.checked_mul(size))
-                .ok_or_else(place)?;
-            let start = aligned_start(blob, end).ok_or_else(place)?;
-            end = start
-                .checked_add(bytes)
-                .filter(|&end| end <= blob.len())
-                .ok_or_else(place)?;
-            let data =
-                elements(element_type, &blob[start..end]).ok_or(BundleError::ConstantType {
-                    id,
-                    found: element_type,
-                })?;
-            constants.push(Constant { shape, data });
-        }
-        if end != blob.len() {
-            return Err(BundleError::ConstantsLeft {
-                bytes: blob.len() - end,
-            });
-        }
+        let constants = read_constants(document.constants, blob)?;
         let plan = Plan {
             tensors: document.tensors,
             constants,
@@ -308,6 +291,87 @@ pub fn sections(file: &[u8]) -> Result<Vec<Section>, BundleError> {
         sha256: container::digest(content),
     };
     Ok(sections.into_iter().map(section).collect())
+}
+
+/// The constants of a section.
+fn read_constants(entries: Vec<ConstantEntry>, blob: &[u8]) -> Result<Vec<Constant>, BundleError> {
+    let (mut end, mut total) = (0, 0_usize);
+    let mut constants = Vec::with_capacity(entries.len());
+    for (id, entry) in entries.into_iter().enumerate() {
+        let place = || BundleError::ConstantPlace { id };
+        let element = entry.element_type.size();
+        let size = (entry.shape.iter())
+            .try_fold(element, |bytes, &size| bytes.checked_mul(size))
+            .ok_or_else(place)?;
+        // Compressed elements may need much more memory than their bytes in the file.
+        total = total.saturating_add(size);
+        if total > MAX_BYTES {
+            let what = "all constants together".into();
+            return Err(BundleError::Plan(PlanError::TooLarge { what }));
+        }
+        let stored = entry.compressed.map_or(size, |compressed| compressed.bytes);
+        let start = aligned_start(blob, end).ok_or_else(place)?;
+        end = start
+            .checked_add(stored)
+            .filter(|&end| end <= blob.len())
+            .ok_or_else(place)?;
+        let bytes = &blob[start..end];
+        let data = match entry.compressed {
+            Some(_) if entry.element_type != ElementType::I8 => None,
+            Some(Compressed { encoding, .. }) => {
+                let row = row(&entry.shape, size);
+                let decoded = encoding::decode(encoding, bytes, size, row);
+                let decoded = decoded.ok_or(BundleError::ConstantEncoding { id })?;
+                Some(ConstantData::I8(decoded))
+            }
+            None => elements(entry.element_type, bytes),
+        };
+        let data = data.ok_or(BundleError::ConstantType {
+            id,
+            found: entry.element_type,
+        })?;
+        constants.push(Constant {
+            shape: entry.shape,
+            data,
+        });
+    }
+    if end != blob.len() {
+        return Err(BundleError::ConstantsLeft {
+            bytes: blob.len() - end,
+        });
+    }
+    Ok(constants)
+}
+
+/// Appends a constant's bytes, compressed if that takes fewer.
+fn store(constant: &Constant, bytes: &mut Vec<u8>) -> ConstantEntry {
+    let Constant { shape, data } = constant;
+    let compressed = match data {
+        ConstantData::I8(data) => encoding::encode(data, row(shape, data.len())),
+        _ => None,
+    };
+    let compressed = match compressed {
+        Some((encoding, encoded)) => {
+            bytes.extend(&encoded);
+            let bytes = encoded.len();
+            Some(Compressed { encoding, bytes })
+        }
+        None => {
+            append(data, bytes);
+            None
+        }
+    };
+    ConstantEntry {
+        shape: shape.clone(),
+        element_type: data.element_type(),
+        compressed,
+    }
+}
+
+/// The elements of a row of a constant with `len` elements: of an index of its first axis.
+pub(crate) fn row(shape: &[usize], len: usize) -> usize {
+    let rows = shape.first().copied().unwrap_or(1);
+    len.checked_div(rows).unwrap_or(0)
 }
 
 /// The next multiple of the alignment, if the bytes up to there are zeros.

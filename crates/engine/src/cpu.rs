@@ -35,6 +35,21 @@ pub struct CpuOptions {
     /// results are identical on every machine. No multiply-add is fused, which is
     /// slower. Integer layers give the same bits in any case.
     pub exact: bool,
+    /// How the weights of INT8 layers are stored. The results have the same bits in any case.
+    pub weights: WeightStorage,
+}
+
+/// How the weights of INT8 layers are stored while an engine runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WeightStorage {
+    /// Compressed where that is faster: large fully connected layers whose weights have few
+    /// different values, few bits or many zeros.
+    #[default]
+    Fastest,
+    /// A byte for each weight, for comparisons.
+    Dense,
+    /// Compressed also where the layer is small, for tests.
+    Compressed,
 }
 
 impl Default for CpuOptions {
@@ -44,6 +59,7 @@ impl Default for CpuOptions {
             instruction_set: None,
             profile: false,
             exact: false,
+            weights: WeightStorage::default(),
         }
     }
 }
@@ -84,6 +100,9 @@ pub struct StepProfile<'a> {
     pub total: Duration,
     /// Number of runs.
     pub runs: u64,
+    /// How the weights of an INT8 layer are stored (`dense`, `clustered`, `int4` or `sparse`), and
+    /// the bytes that an inference reads of them; `None` for other steps.
+    pub weights: Option<(&'static str, usize)>,
     /// Whether the engine's threads share the step; other steps run on one thread.
     pub shared: bool,
 }
@@ -131,7 +150,7 @@ impl CpuEngine {
             instruction_set,
             exact: options.exact,
         };
-        let kernel = |step| Kernel::new(plan, step, arithmetic);
+        let kernel = |step| Kernel::new(plan, step, arithmetic, options.weights);
         let mut kernels: Vec<_> = plan.steps.iter().map(kernel).collect();
         let slack = levels::arrange(plan, &mut kernels);
         let scratch: Vec<_> = kernels.iter().map(|(kernel, _)| kernel.scratch()).collect();
@@ -236,6 +255,7 @@ impl CpuEngine {
             .map(|(step, times)| StepProfile {
                 name: &step.name,
                 multiply_adds: step.multiply_adds,
+                weights: step.weights,
                 fastest: times.fastest,
                 total: times.total,
                 runs: times.runs,

@@ -111,6 +111,15 @@ impl Available {
         self.0
     }
 
+    /// Whether the set is AVX-512 VNNI and the machine also has AVX-512 VBMI2, which expands bytes
+    /// by a mask, and POPCNT.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn expands_bytes(self) -> bool {
+        self.0 == InstructionSet::Avx512Vnni
+            && is_x86_feature_detected!("avx512vbmi2")
+            && is_x86_feature_detected!("popcnt")
+    }
+
     /// NEON i8mm includes the dot product. The other sets are unchanged.
     pub(crate) fn without_i8mm(self) -> Self {
         match self.0 {

@@ -76,6 +76,7 @@ mod bundle;
 #[doc(hidden)]
 pub mod conformance;
 mod cpu;
+mod encoding;
 mod gate;
 mod instruction_set;
 mod kernels;
@@ -84,12 +85,14 @@ mod output;
 pub mod plan;
 pub mod resample;
 mod validation;
+mod weights;
 
 pub use api::{AxisOrder, ElementType, Engine, EngineError, Port, TensorMut, TensorRef, Timing};
 pub use buffer::Buffer;
 pub use bundle::{Bundle, BundleError, Section, sections};
 pub use cpu::{
-    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, peak, read_speed,
+    CpuEngine, CpuError, CpuOptions, MAX_THREADS, Numbers, StepProfile, WeightStorage, peak,
+    read_speed,
 };
 pub use gate::{Gate, GateLimits, GatedOutput};
 pub use instruction_set::{InstructionSet, UnknownInstructionSet};

@@ -7,6 +7,9 @@
     reason = "a failure is a panic"
 )]
 
+#[path = "integers/compressed.rs"]
+mod compressed;
+
 use half::f16;
 use pilotage_engine::conformance::{PlanBuilder, evaluate, infer, lend};
 use pilotage_engine::plan::{

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use pilotage_engine::plan::Layer;
 use pilotage_engine::{Buffer, Bundle, CpuEngine, CpuOptions, Engine, EngineError, Port, Timing};
 use pilotage_vision::{Frame, PixelFormat, Preprocess, Vision};
 use serde::Serialize;
@@ -212,6 +213,28 @@ pub(in crate::commands) fn repeat(
         count += 1;
     }
     Ok(count)
+}
+
+/// The plan's layers. The weights of one that runs from compressed weights have the bytes that an
+/// inference reads.
+pub(in crate::commands) fn layers(
+    bundle: &Bundle,
+    options: CpuOptions,
+) -> anyhow::Result<Vec<Layer>> {
+    let options = CpuOptions {
+        profile: true,
+        ..options
+    };
+    let engine = CpuEngine::new(&bundle.plan, options)?;
+    let mut layers = bundle.plan.layers();
+    for (layer, step) in layers.iter_mut().zip(engine.profile()) {
+        if let Some((stored, bytes)) = step.weights
+            && stored != "dense"
+        {
+            layer.weight_bytes = bytes;
+        }
+    }
+    Ok(layers)
 }
 
 /// The times of one layer.

@@ -182,6 +182,8 @@ fn layers(inspection: &Inspection) -> String {
             layer.precision.to_owned(),
             layer.multiply_adds.to_string(),
             layer.weight_bytes.to_string(),
+            layer.encoding.unwrap_or_default().to_owned(),
+            layer.stored_bytes.to_string(),
         ]
     });
     let adds: u64 = inspection
@@ -192,6 +194,10 @@ fn layers(inspection: &Inspection) -> String {
         .layers
         .iter()
         .fold(0, |sum, layer| sum.saturating_add(layer.weight_bytes));
+    let stored: usize = inspection
+        .layers
+        .iter()
+        .fold(0, |sum, layer| sum.saturating_add(layer.stored_bytes));
     let blank = String::new;
     let total = [
         "total".to_owned(),
@@ -201,6 +207,8 @@ fn layers(inspection: &Inspection) -> String {
         blank(),
         adds.to_string(),
         bytes.to_string(),
+        blank(),
+        stored.to_string(),
     ];
     columns(
         [
@@ -211,6 +219,8 @@ fn layers(inspection: &Inspection) -> String {
             "precision",
             "multiply-adds>",
             "weight bytes>",
+            "stored as",
+            "in the file>",
         ],
         rows.chain([total]),
     )

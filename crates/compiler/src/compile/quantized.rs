@@ -10,9 +10,10 @@ use pilotage_graph::{Graph, Node, Op, ValueId, widen};
 use super::{CompileError, Model, ModelError, sections};
 use crate::calibrate::{Method, Range, calibrate};
 use crate::correct::correct_biases;
-use crate::equalize::equalize;
+use crate::equalize::{equalize, is_clustered};
 use crate::float16::{narrow, with_followers};
 use crate::gate;
+use crate::int4::round_to_int4;
 use crate::lower::{PortLayout, Weights, lower_weights};
 use crate::network::Network;
 use crate::progress::{Run, Stage};
@@ -202,7 +203,7 @@ impl Context<'_> {
             trials.push(trial);
         };
         let mut best = self.attempt(self.model.simple.clone(), float_layers, Stage::Calibration)?;
-        if equalized {
+        if equalized && !is_clustered(&self.model.simple) {
             let (graph, pairs) = equalize(&self.model.simple);
             if pairs > 0 {
                 let tried = self.attempt(graph, float_layers, Stage::Search)?;
@@ -267,7 +268,12 @@ impl Context<'_> {
     }
 
     fn plan(&self, graph: &Graph) -> Result<Plan, CompileError> {
-        lower_weights(graph, self.layout, self.weights).map_err(|reason| self.model.error(reason))
+        let mut plan = lower_weights(graph, self.layout, self.weights)
+            .map_err(|reason| self.model.error(reason))?;
+        if let Some(weights) = &self.model.recipe.weights {
+            round_to_int4(&mut plan, weights.int4_group);
+        }
+        Ok(plan)
     }
 
     /// The gate's results, which are always measured anew.

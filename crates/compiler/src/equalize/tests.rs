@@ -103,3 +103,27 @@ fn nothing_changes_across_other_activations_or_shared_values() {
     graph.outputs.push(inner);
     assert_eq!(equalize(&graph).1, 1);
 }
+
+#[test]
+fn clustered_weights_are_recognised_by_their_units() {
+    let net = |weight: fn(usize) -> f32| {
+        let mut b = GraphBuilder::new("net");
+        let input = TensorType::new(ElementType::F32, [1, 64]);
+        let x = b.input("x", input).unwrap();
+        let weights = Tensor::new([32, 64], (0..32 * 64).map(weight).collect::<Vec<f32>>());
+        let w = b.constant("w", weights.unwrap()).unwrap();
+        let gemm = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            transpose_a: false,
+            transpose_b: true,
+        };
+        let y = b.node("fc", Op::Gemm(gemm), &[x, w]).unwrap();
+        b.output("y", y).unwrap();
+        b.finish().unwrap()
+    };
+    // 16 values in each unit, other ones in each.
+    assert!(is_clustered(&net(|at| (at % 16 + at / 64) as f32)));
+    assert!(!is_clustered(&net(|at| (at % 17) as f32)));
+    assert!(!is_clustered(&net(|at| at as f32)));
+}

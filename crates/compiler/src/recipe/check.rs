@@ -4,6 +4,7 @@ use pilotage_config::{ConfigError, Source};
 use pilotage_engine::{Bins, Decode, Meaning};
 
 use super::{Precision, Recipe, ThrottleRecipe};
+use crate::int4::INT4_GROUPS;
 
 /// The largest value of `max_frames`: frames are kept in memory.
 const MOST_MAX_FRAMES: usize = 100_000;
@@ -28,6 +29,7 @@ impl Recipe {
             ));
         }
         self.check_layers(source)?;
+        self.check_weights(source)?;
         self.check_calibration(source)?;
         let input = &self.input;
         // The crop is checked against the camera's frame size once there is a camera.
@@ -88,6 +90,23 @@ impl Recipe {
             )),
             _ => Ok(()),
         }
+    }
+
+    fn check_weights(&self, source: &Source<'_>) -> Result<(), ConfigError> {
+        let Some(weights) = &self.weights else {
+            return Ok(());
+        };
+        if matches!(self.precision, Precision::Fp32 | Precision::Fp16) {
+            let reason = format!(
+                "only 8-bit engines have weights of 4 bits, this is \"{}\"",
+                self.precision.name()
+            );
+            return Err(source.error("weights.int4_group", reason));
+        }
+        if !INT4_GROUPS.contains(&weights.int4_group) {
+            return Err(source.error("weights.int4_group", "must be 64 or 128"));
+        }
+        Ok(())
     }
 
     fn check_calibration(&self, source: &Source<'_>) -> Result<(), ConfigError> {

@@ -270,3 +270,25 @@ fn bins_are_checked() {
         "{error}"
     );
 }
+
+#[test]
+fn four_bit_weights_need_8_bits_and_a_known_group() {
+    let text = |precision: &str, group: &str| {
+        let text = VALID.replace("\"fp32\"", &format!("\"{precision}\""));
+        format!("{text}[calibration]\nframes = \"f\"\n[weights]\nint4_group = {group}\n")
+    };
+    let parse = |precision, group| Recipe::parse("net.toml", &text(precision, group));
+    for precision in ["int8", "int8-dynamic", "int8-integer"] {
+        let recipe = parse(precision, "64").unwrap();
+        assert_eq!(recipe.weights, Some(WeightsRecipe { int4_group: 64 }));
+        assert!(parse(precision, "128").is_ok());
+    }
+    let error = |precision, group| parse(precision, group).unwrap_err().to_string();
+    for group in ["0", "1", "63", "256", "32"] {
+        let message = error("int8", group);
+        assert!(message.ends_with(": must be 64 or 128"), "{message}");
+    }
+    let message = error("fp16", "64");
+    assert!(message.contains("only 8-bit engines"), "{message}");
+    assert_eq!(Recipe::parse("net.toml", VALID).unwrap().weights, None);
+}

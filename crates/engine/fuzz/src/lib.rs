@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use pilotage_engine::conformance::{infer, lend};
+use pilotage_engine::conformance::{bits, infer, lend};
 use pilotage_engine::plan::Operation;
-use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Manifest, Plan, sections};
+use pilotage_engine::{Bundle, CpuEngine, CpuOptions, Manifest, Plan, WeightStorage, sections};
 use pilotage_vehicle::Domain;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ pub fn of_plan(plan: &[u8], constants: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Runs the plan (JSON, up to the first zero byte) with its constants (the rest), if it is
-/// valid and small. Returns whether it ran.
+/// valid and small, with dense and with compressed weights. Returns whether it ran.
 pub fn run(bytes: &[u8]) -> bool {
     let end = bytes.iter().position(|&byte| byte == 0);
     let (plan, constants) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -83,12 +83,18 @@ pub fn run(bytes: &[u8]) -> bool {
     if work(&bundle.plan) > MOST {
         return false;
     }
-    let Ok(mut engine) = CpuEngine::new(&bundle.plan, CpuOptions::default()) else {
-        return false;
-    };
     let (inputs, _) = lend(&bundle.plan, 1);
-    infer(&mut engine, &inputs);
-    true
+    let run = |weights| {
+        let options = CpuOptions {
+            weights,
+            ..CpuOptions::default()
+        };
+        let mut engine = CpuEngine::new(&bundle.plan, options).ok()?;
+        Some(bits(&infer(&mut engine, &inputs)))
+    };
+    let [dense, compressed] = [WeightStorage::Dense, WeightStorage::Compressed].map(run);
+    assert_eq!(dense, compressed, "weights change the result");
+    dense.is_some()
 }
 
 fn work(plan: &Plan) -> u64 {

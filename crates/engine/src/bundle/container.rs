@@ -14,8 +14,11 @@ use sha2::{Digest, Sha256};
 use super::BundleError;
 use crate::Manifest;
 
-/// The version of the format that is written, and the only one that is read.
-pub(super) const VERSION: u32 = 3;
+/// The version of the format that is written. Version 4 has compressed constants; the rest is that
+/// of version 3.
+pub(super) const VERSION: u32 = 4;
+/// The oldest version that is read.
+pub(super) const OLDEST: u32 = 3;
 /// The key of the only entry of the metadata.
 const KEY: &str = "pilotage";
 /// The section with the checksum of the header.
@@ -49,11 +52,20 @@ pub(super) fn write(
     manifest: &Manifest,
     sections: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Vec<u8>, BundleError> {
+    write_version(VERSION, manifest, sections)
+}
+
+/// As [`write`], with another version.
+pub(super) fn write_version(
+    version: u32,
+    manifest: &Manifest,
+    sections: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<u8>, BundleError> {
     let digests = sections
         .iter()
         .map(|(name, content)| (name.clone(), digest(content)));
     let head = Head {
-        version: VERSION,
+        version,
         manifest: manifest.clone(),
         sections: digests.collect(),
     };
@@ -98,7 +110,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Sections<'_>), BundleError>
         reason,
     };
     let Version { version } = serde_json::from_str(text).map_err(json)?;
-    if version != VERSION {
+    if !(OLDEST..=VERSION).contains(&version) {
         return Err(BundleError::Version { found: version });
     }
     let mut sections = Sections::new();

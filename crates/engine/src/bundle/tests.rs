@@ -201,6 +201,121 @@ fn forged_content_is_an_error() {
     ));
 }
 
+/// An INT8 plan whose weights are stored compressed.
+fn compressible() -> Bundle {
+    let mut made = bundle(vec![0.5; 6], 0.1);
+    made.sections.clear();
+    // Each row has two values besides the zeros.
+    let weights = (0..64 * 48_i32).map(|at| match at % 8 {
+        0 => (at / 48 + 1) as i8,
+        1 => -(at / 48 + 3) as i8,
+        _ => 0,
+    });
+    made.plan.constants.push(Constant {
+        shape: vec![64, 48],
+        data: ConstantData::I8(weights.collect()),
+    });
+    made
+}
+
+#[test]
+fn compressed_weights_are_smaller_and_the_same_integers() {
+    let made = compressible();
+    let file = made.write().unwrap();
+    assert_eq!(Bundle::read(&file).unwrap(), made);
+    let (_, sections) = container::read(&file).unwrap();
+    // A bit for each weight, a codebook for each row, a bit for each that is not 0.
+    assert!(
+        sections["constants"].len() < 64 * 48 / 4,
+        "{}",
+        sections["constants"].len()
+    );
+    let plan = str::from_utf8(sections["plan"]).unwrap();
+    assert!(plan.contains("sparse_clustered"), "{plan}");
+}
+
+#[test]
+fn files_of_version_3_are_read() {
+    let made = bundle(vec![0.5, -1.0, 2.0], 0.1);
+    let file = made.write().unwrap();
+    let (manifest, sections) = container::read(&file).unwrap();
+    let sections = sections.into_iter();
+    let sections = sections
+        .map(|(name, content)| (name, content.to_vec()))
+        .collect();
+    let old = container::write_version(3, &manifest, &sections).unwrap();
+    assert_ne!(old, file);
+    assert_eq!(Bundle::read(&old).unwrap(), made);
+    for version in [2, 5] {
+        let other = container::write_version(version, &manifest, &sections).unwrap();
+        let error = Bundle::read(&other).unwrap_err();
+        assert!(
+            matches!(error, BundleError::Version { found } if found == version),
+            "{error}"
+        );
+        assert!(error.to_string().contains("reads 3 to 4"), "{error}");
+    }
+}
+
+#[test]
+fn forged_compressed_weights_are_errors() {
+    let good = compressible();
+    let manifest = good.manifest.clone();
+    let file = good.write().unwrap();
+    let (_, sections) = container::read(&file).unwrap();
+    let plan = str::from_utf8(sections["plan"]).unwrap();
+    let constants = sections["constants"];
+    let swap = |from: &str, to: &str| {
+        assert!(plan.contains(from), "{plan}");
+        Bundle::read(&forged(&manifest, &plan.replace(from, to), constants)).unwrap_err()
+    };
+    let bits = "\"bits\":1";
+    for other in ["\"bits\":0", "\"bits\":2", "\"bits\":200"] {
+        let error = swap(bits, other);
+        assert!(
+            matches!(error, BundleError::ConstantEncoding { id: 2 }),
+            "{error}"
+        );
+    }
+    let error = swap("\"per_row\":true", "\"per_row\":false");
+    assert!(
+        matches!(error, BundleError::ConstantEncoding { id: 2 }),
+        "{error}"
+    );
+    let error = swap("sparse_clustered", "clustered");
+    assert!(
+        matches!(error, BundleError::ConstantEncoding { id: 2 }),
+        "{error}"
+    );
+    let error = swap("sparse_clustered", "zip");
+    assert!(matches!(error, BundleError::Json { .. }), "{error}");
+    let error = swap(
+        "[64,48],\"element_type\":\"i8\"",
+        "[64,48],\"element_type\":\"u8\"",
+    );
+    assert!(
+        matches!(error, BundleError::ConstantType { id: 2, .. }),
+        "{error}"
+    );
+    // The elements would need much more memory than the file has.
+    let error = swap("[64,48]", "[1048576,1048576]");
+    let too_large = matches!(error, BundleError::Plan(PlanError::TooLarge { .. }));
+    assert!(too_large, "{error}");
+    let error = swap("[64,48]", "[268000000,1]");
+    assert!(
+        matches!(error, BundleError::ConstantEncoding { id: 2 }),
+        "{error}"
+    );
+    for length in [0, 1, 63] {
+        let cut = &constants[..constants.len() - length - 1];
+        let error = Bundle::read(&forged(&manifest, plan, cut)).unwrap_err();
+        assert!(
+            matches!(error, BundleError::ConstantPlace { id: 2 }),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_weight_that_is_not_finite_is_not_written() {
     let bad = bundle(vec![0.5, f32::INFINITY, 2.0], 0.1);

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use super::WeightStorage;
 use crate::instruction_set::{Available, InstructionSet};
 use crate::kernels::binary::{Broadcast, Select};
 use crate::kernels::convert::Scales;
 use crate::kernels::convolution::{ConvolutionShape, ScalarConvolution, WindowAxis};
 use crate::kernels::depthwise::Depthwise;
-use crate::kernels::int8::TiledLayer;
+use crate::kernels::int8::{Stored, TiledLayer};
 use crate::kernels::matmul::MatMul;
 use crate::kernels::movement::{Gather, Pad, StridedCopy};
 use crate::kernels::pool::Pool;
@@ -56,7 +57,12 @@ pub(super) enum Kernel {
 
 impl Kernel {
     /// Packs a step of a validated plan. Also returns its multiply-adds.
-    pub(super) fn new(plan: &Plan, step: &Step, arithmetic: Arithmetic) -> (Self, u64) {
+    pub(super) fn new(
+        plan: &Plan,
+        step: &Step,
+        arithmetic: Arithmetic,
+        storage: WeightStorage,
+    ) -> (Self, u64) {
         let instruction_set = arithmetic.instruction_set;
         let output = plan.tensors[step.output.0].shape.as_slice();
         let shape = |index: usize| plan.spec(step.inputs[index]).0;
@@ -174,7 +180,7 @@ impl Kernel {
                     shape,
                     (*weights, *bias, *multiplier),
                     finish,
-                    instruction_set,
+                    (instruction_set, storage),
                 )
             }
             Operation::QuantizedFullyConnected {
@@ -190,7 +196,7 @@ impl Kernel {
                     shape,
                     (*weights, *bias, *multiplier),
                     finish,
-                    instruction_set,
+                    (instruction_set, storage),
                 )
             }
             Operation::Lookup { table } => Kernel::Lookup(integers(plan, *table).to_vec()),
@@ -198,6 +204,18 @@ impl Kernel {
             Operation::DynamicQuantize => Kernel::DynamicQuantize,
         };
         (kernel, multiply_adds)
+    }
+
+    /// How an INT8 layer's weights are stored, and their bytes; `None` for other kernels.
+    pub(super) fn stored(&self) -> Option<(&'static str, usize)> {
+        match self {
+            Self::TiledInt8(layer) => {
+                let (stored, bytes) = layer.stored();
+                Some((stored.name(), bytes))
+            }
+            Self::Quantized(layer) => Some((Stored::Dense.name(), layer.weight_bytes())),
+            _ => None,
+        }
     }
 
     /// Bytes of scratch memory that it needs while it runs.
@@ -274,7 +292,7 @@ fn quantized_layer(
     shape: ConvolutionShape,
     (weights, bias, multiplier): (ConstantId, Option<ConstantId>, ConstantId),
     finish: &Epilogue,
-    instruction_set: Available,
+    (instruction_set, storage): (Available, WeightStorage),
 ) -> Kernel {
     let bias = bias.map(|id| match &plan.constants[id.0].data {
         ConstantData::I32(data) => data.as_slice(),
@@ -301,7 +319,8 @@ fn quantized_layer(
     if shape.is_depthwise() {
         return plain(epilogue);
     }
-    match TiledLayer::new(shape, weights, bias, multiplier, epilogue, instruction_set) {
+    let set = instruction_set;
+    match TiledLayer::new(shape, weights, bias, multiplier, epilogue, set, storage) {
         Ok(kernel) => Kernel::TiledInt8(Box::new(kernel)),
         Err(epilogue) => plain(epilogue),
     }

@@ -26,6 +26,8 @@ const WORTH_FILLING: usize = 16 << 10;
 pub(crate) struct PreparedStep {
     pub(crate) name: String,
     pub(crate) multiply_adds: u64,
+    /// How the weights of an INT8 layer are stored, and their bytes.
+    pub(crate) weights: Option<(&'static str, usize)>,
     kernel: Kernel,
     inputs: Vec<Slot>,
     output: Slot,
@@ -101,6 +103,7 @@ impl PreparedStep {
         Self {
             name: step.name.clone(),
             multiply_adds,
+            weights: kernel.stored(),
             kernel,
             inputs,
             output: map.slot(Operand::Tensor(step.output)),

@@ -16,6 +16,7 @@ mod halves;
 pub(crate) mod i8mm;
 mod packed_input;
 mod packing;
+mod rows;
 pub(crate) mod tile;
 mod tiling;
 #[cfg(target_arch = "x86_64")]
@@ -28,37 +29,88 @@ use std::ops::Range;
 use self::packed_input::PackedInput;
 pub(crate) use self::packed_input::{Form, SLACK};
 use self::packing::{ChannelTile, Constants, Packed};
+pub(crate) use self::rows::Stored;
+use self::rows::{Rows, UNIT};
 use self::tile::{Levels, Tile};
 use self::tiling::Tiling;
 use super::activation;
 use super::convolution::ConvolutionShape;
 use super::quantized::EpilogueKernel;
+use crate::cpu::WeightStorage;
 use crate::instruction_set::Available;
 use crate::plan::Activation;
 
 /// Minimum number of places of each tile for a layer to be divided by place.
 const MANY_PLACES: usize = 32;
 
-/// An INT8 layer that is packed for vectors.
-///
-/// A tile's places are its spans of columns, row by row. The layer's work is a list of
-/// units; disjoint ranges of it may run at the same time. If each tile has many places, a
-/// unit is a share of the places of all tiles: a thread then computes the part of the
-/// output that corresponds to the part of the input it has computed. Otherwise a unit is
-/// one place of one tile, ordered by tile.
+/// An INT8 layer that is packed for vectors. Its work is a list of units; disjoint ranges of it
+/// may run at the same time.
 #[derive(Debug)]
 pub(crate) struct TiledLayer {
     shape: ConvolutionShape,
     stage: PackedInput,
     tiling: Tiling,
+    body: Body,
+    epilogue: EpilogueKernel,
+    /// Whether outputs are stored plus 128.
+    offset: bool,
+}
+
+/// The packed weights of a layer.
+#[derive(Debug)]
+enum Body {
+    Tiles(Tiles),
+    /// Compressed weights of a fully connected layer; a unit is [`UNIT`] rows.
+    Rows(Rows),
+}
+
+/// A layer's tiles and their division into units.
+///
+/// A tile's places are its spans of columns, row by row. If each tile has many places, a
+/// unit is a share of the places of all tiles: a thread then computes the part of the
+/// output that corresponds to the part of the input it has computed. Otherwise a unit is
+/// one place of one tile, ordered by tile.
+#[derive(Debug)]
+struct Tiles {
     packed: Packed,
     by_place: bool,
     units: usize,
     /// The number of places before each tile, and in total.
     before: Vec<usize>,
-    epilogue: EpilogueKernel,
-    /// Whether outputs are stored plus 128.
-    offset: bool,
+}
+
+impl Tiles {
+    fn new(packed: Packed, rows: usize) -> Self {
+        let places = |tile: &ChannelTile| rows * tile.spans.len();
+        let by_place = packed.tiles.iter().all(|tile| places(tile) >= MANY_PLACES);
+        let mut before = vec![0];
+        for tile in &packed.tiles {
+            before.push(before.last().copied().unwrap_or(0) + places(tile));
+        }
+        let units = if by_place {
+            packed.tiles.iter().map(places).max()
+        } else {
+            before.last().copied()
+        };
+        Self {
+            packed,
+            by_place,
+            units: units.unwrap_or(0),
+            before,
+        }
+    }
+
+    /// The places of a tile that belong to a range of units.
+    fn places(&self, index: usize, units: &Range<usize>) -> Range<usize> {
+        let [before, end] = [self.before[index], self.before[index + 1]];
+        if self.by_place {
+            let share = |unit| (end - before) * unit / self.units;
+            share(units.start)..share(units.end)
+        } else {
+            let place = |unit: usize| unit.clamp(before, end) - before;
+            place(units.start)..place(units.end)
+        }
+    }
 }
 
 impl TiledLayer {
@@ -71,6 +123,7 @@ impl TiledLayer {
         multiplier: &[f32],
         epilogue: EpilogueKernel,
         instruction_set: Available,
+        storage: WeightStorage,
     ) -> Result<Self, EpilogueKernel> {
         let constants = Constants {
             weights,
@@ -84,35 +137,34 @@ impl TiledLayer {
                 return None;
             }
             let stage = PackedInput::new(&shape, tiling.form)?;
-            let packed = Packed::new(&shape, constants, tiling)?;
-            Some((tiling, stage, packed))
+            let body = match Rows::new(&shape, constants, tiling, storage) {
+                Some(rows) => Body::Rows(rows),
+                None => {
+                    let packed = Packed::new(&shape, constants, tiling)?;
+                    Body::Tiles(Tiles::new(packed, shape.batch * shape.output[0]))
+                }
+            };
+            Some((tiling, stage, body))
         };
-        let Some((tiling, stage, packed)) = tiled() else {
+        let Some((tiling, stage, body)) = tiled() else {
             return Err(epilogue);
-        };
-        let rows = shape.batch * shape.output[0];
-        let places = |tile: &ChannelTile| rows * tile.spans.len();
-        let by_place = packed.tiles.iter().all(|tile| places(tile) >= MANY_PLACES);
-        let mut before = vec![0];
-        for tile in &packed.tiles {
-            before.push(before.last().copied().unwrap_or(0) + places(tile));
-        }
-        let units = if by_place {
-            packed.tiles.iter().map(places).max()
-        } else {
-            before.last().copied()
         };
         Ok(Self {
             shape,
             stage,
             tiling,
-            packed,
-            by_place,
-            units: units.unwrap_or(0),
-            before,
+            body,
             epilogue,
             offset: false,
         })
+    }
+
+    /// How the weights are stored, and their bytes.
+    pub(crate) fn stored(&self) -> (Stored, usize) {
+        match &self.body {
+            Body::Tiles(tiles) => (Stored::Dense, tiles.packed.weights.len()),
+            Body::Rows(rows) => (rows.stored, rows.bytes()),
+        }
     }
 
     /// Sets the storage format of the input: plain or the one that the tiles read. Returns
@@ -171,7 +223,10 @@ impl TiledLayer {
 
     /// Number of units.
     pub(crate) fn units(&self) -> usize {
-        self.units
+        match &self.body {
+            Body::Tiles(tiles) => tiles.units,
+            Body::Rows(rows) => rows.units(),
+        }
     }
 
     /// Computes a range of the units. `scale` is the input's scale; only a dynamic epilogue
@@ -190,20 +245,56 @@ impl TiledLayer {
         scale: f32,
         units: Range<usize>,
     ) {
-        for (index, tile) in self.packed.tiles.iter().enumerate() {
-            let [before, end] = [self.before[index], self.before[index + 1]];
-            let places = if self.by_place {
-                let share = |unit| (end - before) * unit / self.units;
-                share(units.start)..share(units.end)
-            } else {
-                let place = |unit: usize| unit.clamp(before, end) - before;
-                place(units.start)..place(units.end)
-            };
-            let spans = tile.spans.len();
-            for place in places {
-                // SAFETY: `unit` has the contract of this function.
-                unsafe { self.unit(packed, output, scale, tile, [place / spans, place % spans]) };
+        let tiles = match &self.body {
+            Body::Tiles(tiles) => tiles,
+            Body::Rows(rows) => {
+                for unit in units {
+                    // SAFETY: `rows` has the contract of this function.
+                    unsafe { self.rows(rows, packed, output, scale, unit) };
+                }
+                return;
             }
+        };
+        for (index, tile) in tiles.packed.tiles.iter().enumerate() {
+            let spans = tile.spans.len();
+            for place in tiles.places(index, &units) {
+                let place = [place / spans, place % spans];
+                // SAFETY: `unit` has the contract of this function.
+                unsafe { self.unit(&tiles.packed, packed, output, scale, tile, place) };
+            }
+        }
+    }
+
+    /// Computes a unit of compressed rows.
+    ///
+    /// # Safety
+    /// See [`run`](Self::run).
+    unsafe fn rows(&self, rows: &Rows, packed: &[u8], output: Target, scale: f32, unit: usize) {
+        let (levels, size) = self.levels();
+        let first = unit * UNIT;
+        let stored = UNIT.min(self.shape.units - first);
+        debug_assert!((first + stored) * size <= output.bytes);
+        let to = output.start.wrapping_add(first * size);
+        // SAFETY: the caller guarantees the packed input, which has all taps of the only pixel,
+        // and the output, of which these rows belong to this unit alone.
+        unsafe { rows.run(packed, to, (unit, stored), levels) };
+        if levels.is_none() {
+            // SAFETY: as in `unit`: these 4-byte sums have just been written, belong to this
+            // unit alone, and are aligned for f32.
+            let sums = unsafe { std::slice::from_raw_parts_mut(to.cast(), stored) };
+            self.finish(&rows.multiplier[first..], first, scale, sums);
+        }
+    }
+
+    /// How sums are quantized, and the bytes of an output.
+    fn levels(&self) -> (Option<Levels>, usize) {
+        match self.epilogue {
+            EpilogueKernel::Int8 { low, high } => {
+                let limits = [f32::from(low), f32::from(high)];
+                let offset = self.offset;
+                (Some(Levels { limits, offset }), 1)
+            }
+            EpilogueKernel::Float { .. } | EpilogueKernel::Dynamic { .. } => (None, 4),
         }
     }
 
@@ -211,13 +302,14 @@ impl TiledLayer {
     /// See [`run`](Self::run).
     unsafe fn unit(
         &self,
+        weights: &Packed,
         packed: &[u8],
         output: Target,
         scale: f32,
         tile: &ChannelTile,
         [row, span]: [usize; 2],
     ) {
-        let span = &self.packed.spans[tile.spans.start + span];
+        let span = &weights.spans[tile.spans.start + span];
         let [down, across] = &self.shape.axes;
         let [height, width] = self.shape.output;
         let channels = self.stage.channels;
@@ -228,15 +320,8 @@ impl TiledLayer {
             (batch * packed_height + y * down.stride) * packed_width + span.start * across.stride;
         let bytes = self.tiling.form.bytes();
         let first = (place * channels + tile.input) * bytes;
-        let (levels, size) = match self.epilogue {
-            EpilogueKernel::Int8 { low, high } => {
-                let limits = [f32::from(low), f32::from(high)];
-                let offset = self.offset;
-                (Some(Levels { limits, offset }), 1)
-            }
-            EpilogueKernel::Float { .. } | EpilogueKernel::Dynamic { .. } => (None, 4),
-        };
-        let [runs, run] = self.packed.runs;
+        let (levels, size) = self.levels();
+        let [runs, run] = weights.runs;
         let pixel = (batch * height + y) * width + span.start;
         let start = (pixel * out_channels + tile.output) * size;
         let work = Tile {
@@ -247,18 +332,13 @@ impl TiledLayer {
             runs,
             run_stride: across.dilation * channels * bytes,
             steps: run.div_ceil(self.tiling.group),
-            weights: self
-                .packed
-                .weights
-                .as_ptr()
-                .wrapping_add(tile.weights)
-                .cast(),
-            bias: self.packed.bias[tile.bias..].as_ptr(),
-            multiplier: self.packed.multiplier[tile.bias..].as_ptr(),
+            weights: weights.weights.as_ptr().wrapping_add(tile.weights).cast(),
+            bias: weights.bias[tile.bias..].as_ptr(),
+            multiplier: weights.multiplier[tile.bias..].as_ptr(),
             output: output.start.wrapping_add(start),
             output_stride: out_channels * size,
             stored: tile.stored,
-            dense: tile.stored == out_channels && self.packed.within_i32,
+            dense: tile.stored == out_channels && weights.within_i32,
             levels,
         };
         if run > 0 && down.kernel > 0 && runs > 0 {
@@ -285,17 +365,19 @@ impl TiledLayer {
             // this unit alone: the caller guarantees that nothing else accesses them. The
             // output is aligned for f32, its element type, and any bits are a valid f32.
             let sums = unsafe { std::slice::from_raw_parts_mut(start.cast(), tile.stored) };
-            self.finish(tile, scale, sums);
+            let multiplier = &weights.multiplier[tile.bias..];
+            self.finish(multiplier, tile.output, scale, sums);
         }
     }
 
-    /// Converts the i32 sums of a pixel to its f32 outputs, in place.
-    fn finish(&self, tile: &ChannelTile, scale: f32, sums: &mut [f32]) {
-        let multiplier = &self.packed.multiplier[tile.bias..][..sums.len()];
+    /// Converts the i32 sums of a pixel's channels from `first` on to f32 outputs, in place.
+    /// `multiplier` starts with that of the first channel.
+    fn finish(&self, multiplier: &[f32], first: usize, scale: f32, sums: &mut [f32]) {
+        let multiplier = &multiplier[..sums.len()];
         let sum = |x: f32| x.to_bits().cast_signed() as f32;
         let curve = match &self.epilogue {
             EpilogueKernel::Dynamic { bias, curve } => {
-                let bias = &bias[tile.output..][..sums.len()];
+                let bias = &bias[first..][..sums.len()];
                 for ((x, &m), &bias) in sums.iter_mut().zip(multiplier).zip(bias) {
                     let product = sum(*x) * (scale * m);
                     *x = product + bias;

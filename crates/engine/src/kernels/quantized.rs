@@ -85,6 +85,14 @@ impl QuantizedConvolution {
         }
     }
 
+    /// Bytes of the packed weights.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        match &self.weights {
+            Weights::Blocks(weights) => weights.len(),
+            Weights::Depthwise(weights) => size_of_val(&weights[..]),
+        }
+    }
+
     pub(crate) fn ending(&self) -> &EpilogueKernel {
         &self.epilogue
     }

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{ConstantId, Epilogue, Operand, Operation, Plan, PlanPort, Reduction, Step};
+use super::{
+    ConstantData, ConstantId, Epilogue, Operand, Operation, Plan, PlanPort, Reduction, Step,
+};
+use crate::bundle::row;
+use crate::encoding;
 use crate::{ElementType, Port};
 
 /// One step of a plan, for reports.
@@ -23,6 +27,12 @@ pub struct Layer {
     pub multiply_adds: u64,
     /// Bytes of the constants that it multiplies by, without biases and scales.
     pub weight_bytes: usize,
+    /// How an engine file stores the weights: `dense`, or the name of an encoding in
+    /// docs/engine-file.md; absent without weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<&'static str>,
+    /// Bytes of the weights in an engine file.
+    pub stored_bytes: usize,
 }
 
 impl Plan {
@@ -75,6 +85,11 @@ impl Plan {
             }
             _ => (0, 0),
         };
+        let compressed = weights.and_then(|weights| match &weights.data {
+            ConstantData::I8(data) => encoding::smallest(data, row(&weights.shape, data.len())),
+            _ => None,
+        });
+        let dense = weights.map(|_| "dense");
         Layer {
             name: step.name.clone(),
             operation: name(&step.operation),
@@ -94,6 +109,8 @@ impl Plan {
             },
             multiply_adds,
             weight_bytes,
+            encoding: compressed.map_or(dense, |(encoding, _)| Some(encoding.name())),
+            stored_bytes: compressed.map_or(weight_bytes, |(_, bytes)| bytes),
         }
     }
 

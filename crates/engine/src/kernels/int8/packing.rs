@@ -57,6 +57,22 @@ pub(super) struct Constants<'a> {
     pub(super) multiplier: &'a [f32],
 }
 
+impl Constants<'_> {
+    /// The value with which the sum of a unit starts: its bias, and what compensates for an input
+    /// plus 128. Intermediate sums may wrap; the final sum fits i32.
+    pub(super) fn start(&self, unit: usize, form: Form) -> i32 {
+        let taps = self.weights.len() / self.multiplier.len().max(1);
+        let offset = match form {
+            Form::Offset => self.weights[unit * taps..][..taps]
+                .iter()
+                .map(|&w| i32::from(w) * 128)
+                .fold(0, i32::wrapping_add),
+            Form::Plain | Form::Wide => 0,
+        };
+        self.bias.map_or(0, |bias| bias[unit]).wrapping_sub(offset)
+    }
+}
+
 impl Packed {
     /// `None` if there is no function for a tile.
     pub(super) fn new(
@@ -191,28 +207,13 @@ impl Packed {
         tiling: Tiling,
         width: Width,
     ) {
-        let taps = constants.weights.len() / constants.multiplier.len().max(1);
-        let bias = |unit: usize| {
-            let offset = match tiling.form {
-                Form::Offset => constants.weights[unit * taps..][..taps]
-                    .iter()
-                    .map(|&w| i32::from(w) * 128)
-                    .fold(0, i32::wrapping_add),
-                Form::Plain | Form::Wide => 0,
-            };
-            // Intermediate sums may wrap; the final sum fits i32.
-            constants
-                .bias
-                .map_or(0, |bias| bias[unit])
-                .wrapping_sub(offset)
-        };
         let whole = width.full * tiling.lanes;
         for lane in 0..width.vectors() * tiling.lanes {
             let behind = lane.saturating_sub(whole);
             let channel = lane - behind + behind / width.split;
             let first = behind % width.split == 0;
             self.bias.push(if channel < tile.stored && first {
-                bias(tile.output + channel)
+                constants.start(tile.output + channel, tiling.form)
             } else {
                 0
             });
