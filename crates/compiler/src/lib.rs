@@ -38,7 +38,7 @@ pub use compile::{
 };
 pub use correct::correct_biases;
 pub use dequantize::{dequantize, float_weights, float32_types};
-pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
+pub use draft::{DraftError, DraftOptions, draft, embedded_recipe, picture_input, read_model};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow, widen};
