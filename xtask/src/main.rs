@@ -1,4 +1,4 @@
-//! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`, `burn`,
+//! The project's development tasks: `cargo xtask test`, `fuzz`, `mutants`, `evaluate`,
 //! `shims`, `stand-ins`, `peers`, `faults`, `soak`, `wire`, `gpu-test`, `package`, `virtual-car`,
 //! `firmware`.
 
@@ -8,7 +8,6 @@
     reason = "a developer tool, which drives no car"
 )]
 
-mod burn;
 mod endurance;
 mod evaluate;
 mod firmware;
@@ -77,8 +76,6 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Build burn, check it against the trainer's own arithmetic, and measure both
-    Burn,
     /// Compare the speed of this engine and of others on the shipped model
     ///
     /// This command installs the other engines into target/peers, from PyPI and crates.io. It needs
@@ -161,7 +158,6 @@ fn main() -> ExitCode {
         Task::Fuzz { minutes, targets } => fuzz::run(&checkout, minutes, &targets),
         Task::Evaluate { random, out } => evaluate::run(&checkout, random, out.as_deref()),
         Task::Mutants { install, arguments } => mutants::run(&checkout, install, &arguments),
-        Task::Burn => burn::run(&checkout),
         Task::Firmware => firmware::run(&checkout),
         Task::Package {
             architecture,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use pilotage_engine::{GateLimits, Meaning};
 use pilotage_graph::{ElementType, Graph, GraphError, RECIPE_KEY, ValueId, widen};
 use pilotage_vehicle::Domain;
+use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
 use crate::model_file::{ModelFile, Problem, metadata_of};
 use crate::recipe::{CalibrationRecipe, MOST_BYTES, OnGateFailure, Precision};
@@ -144,6 +145,33 @@ pub fn embedded_recipe(model: &Path) -> Result<Option<String>, DraftError> {
         }),
         text => Ok(text),
     }
+}
+
+/// The graph of the model at this path, with weights in files beside it, and the entries of its
+/// metadata.
+///
+/// # Errors
+/// If the model cannot be read.
+pub fn read_model(model: &Path) -> Result<(Graph, BTreeMap<String, String>), DraftError> {
+    let error = |problem| not_read(model.to_owned(), problem);
+    let graph = ModelFile::read(model).map_err(error)?.graph;
+    Ok((graph, metadata_of(model).map_err(error)?))
+}
+
+/// The model's only input as the whole frame, RGB or grey, with values from 0 to 1. `None` if the
+/// model does not have exactly one input, or it is not an image: float32, of four axes with a batch
+/// of 1 and 1 or 3 channels.
+pub fn picture_input(graph: &Graph) -> Option<Preprocess> {
+    let picture = picture(graph)?;
+    let side = |pixels: usize| u32::try_from(pixels).ok();
+    let mut input = Preprocess::new(side(picture.width)?, side(picture.height)?);
+    if picture.channels == 1 {
+        input.colour = ColourOrder::Grey;
+    }
+    if picture.last {
+        input.layout = Layout::Nhwc;
+    }
+    Some(input)
 }
 
 fn not_read(path: PathBuf, problem: Problem) -> DraftError {

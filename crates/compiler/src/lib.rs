@@ -35,7 +35,7 @@ pub use compile::{
     CompileError, Compiled, GateTable, ModelError, compile, compile_recipe, compile_run, sources,
 };
 pub use correct::correct_biases;
-pub use draft::{DraftError, DraftOptions, draft, embedded_recipe};
+pub use draft::{DraftError, DraftOptions, draft, embedded_recipe, picture_input, read_model};
 pub use equalize::equalize;
 pub use evaluate::{EvaluateError, evaluate};
 pub use float16::{NarrowError, narrow};

@@ -75,6 +75,14 @@ pub enum LearningError {
         /// The name.
         name: String,
     },
+    /// No trained layer has a name that begins so.
+    #[error("no trained layer has a name that begins with `{prefix}`; there is {known}")]
+    NothingToFreeze {
+        /// The beginning of a name.
+        prefix: String,
+        /// The names of the nodes that read trained parameters.
+        known: String,
+    },
     /// Data does not have the expected number of elements.
     #[error("`{name}` needs {expected} elements, but there are {found}")]
     Size {

@@ -2,8 +2,8 @@
 
 use crate::error::LearningError;
 use crate::loss::Loss;
-use crate::network::{Fill, Losses, Network};
-use crate::optimizer::{Average, Optimizer, Schedule, State, clip_factor};
+use crate::network::{Fill, Losses, Network, check_size};
+use crate::optimizer::{Average, Optimizer, OptimizerState, Schedule, clip_factor};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,12 +20,25 @@ pub struct Training {
     pub average: Option<f32>,
 }
 
+/// How far a training has come: with the values of the network's parameters
+/// ([`Network::values`]), everything that it needs to continue later with the same result, unless
+/// the network is quantized, whose ranges are not a part of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// The number of steps.
+    pub steps: u64,
+    /// What the optimiser keeps for each parameter.
+    pub states: Vec<OptimizerState>,
+    /// The averaged latent values of each parameter; empty if there are none.
+    pub averages: Vec<Vec<f32>>,
+}
+
 /// A network with its optimiser. The same steps give the same weights with any number of threads.
 #[derive(Debug)]
 pub struct Learner {
     network: Network,
     training: Training,
-    states: Vec<State>,
+    states: Vec<OptimizerState>,
     averages: Vec<Average>,
     steps: u64,
 }
@@ -73,7 +86,7 @@ impl Learner {
         Ok(Self {
             network,
             training,
-            states: vec![State::default(); count],
+            states: vec![OptimizerState::default(); count],
             averages: vec![Average::default(); count],
             steps: 0,
         })
@@ -93,6 +106,39 @@ impl Learner {
     /// The number of steps so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How far the training has come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            steps: self.steps,
+            states: self.states.clone(),
+            averages: self.averages.iter().map(|a| a.values.clone()).collect(),
+        }
+    }
+
+    /// Continues a training of the same network with the same settings.
+    ///
+    /// # Errors
+    /// If `progress` does not have a state for each parameter, or one of another size.
+    pub fn resume(&mut self, progress: Progress) -> Result<(), LearningError> {
+        let count = self.states.len();
+        check_size("the states", count, progress.states.len())?;
+        check_size("the averages", count, progress.averages.len())?;
+        let saved = progress.states.iter().zip(&progress.averages);
+        for (parameter, (state, average)) in self.network.parameters().iter().zip(saved) {
+            let expected = parameter.latent().len();
+            for list in [&state.first, &state.second, average] {
+                if !list.is_empty() {
+                    check_size(parameter.name(), expected, list.len())?;
+                }
+            }
+        }
+        let averages = progress.averages.into_iter();
+        self.averages = averages.map(|values| Average { values }).collect();
+        self.states = progress.states;
+        self.steps = progress.steps;
+        Ok(())
     }
 
     /// One step over `count` samples, at least one, which `fill` writes with inputs and targets.

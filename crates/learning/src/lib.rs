@@ -24,9 +24,9 @@ mod step;
 
 pub use cluster::Clusters;
 pub use error::{LearningError, UnsupportedNode, UnsupportedNodes};
-pub use learner::{Learner, Training};
+pub use learner::{Learner, Progress, Training};
 pub use loss::Loss;
 pub use network::{Example, Fill, Losses, Network, RangeUpdate};
-pub use optimizer::{Decay, Optimizer, Schedule};
+pub use optimizer::{Decay, Optimizer, OptimizerState, Schedule};
 pub use parameter::{Form, Parameter, Role};
 pub use prune::{PolynomialSparsity, magnitude_mask, magnitude_masks};

@@ -18,6 +18,7 @@ use crate::step::{NormState, Shard};
 pub use pass::{Example, Fill, Losses};
 use quantization::Quantization;
 pub use quantization::RangeUpdate;
+pub(crate) use settings::check_size;
 
 /// The number of parts of a batch that a network starts with.
 const PARTS: usize = 4;

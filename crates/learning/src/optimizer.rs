@@ -36,17 +36,18 @@ impl Optimizer {
     };
 }
 
-/// What an optimiser keeps for one parameter.
+/// What an optimiser keeps for one parameter. The lists are empty before its first step.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct State {
+pub struct OptimizerState {
     /// The running mean of the gradient, or the velocity.
-    first: Vec<f32>,
-    /// The running mean of its square.
-    second: Vec<f32>,
-    steps: i32,
+    pub first: Vec<f32>,
+    /// The running mean of its square; empty for SGD.
+    pub second: Vec<f32>,
+    /// The number of steps.
+    pub steps: i32,
 }
 
-impl State {
+impl OptimizerState {
     /// Moves `values` by one step. Starts anew if the number of values has changed.
     pub(crate) fn step(
         &mut self,

@@ -1,6 +1,6 @@
-//! Compares the speed of the trainer of this crate with that of `pilotage-learning` on PilotNet: the
-//! same network, batch of 128 and optimiser, in turn in one run. Prints samples for each second of
-//! processor time, which other load of the machine disturbs less than the time that passes.
+//! Measures the training of each named network: batches of 128, Adam. Prints samples for each second
+//! of processor time, which other load of the machine disturbs less than the time that passes. The
+//! networks are measured in turn.
 //!
 //!     cargo run --release -p pilotage-training --example learning_speed -- [THREADS [ROUNDS]]
 #![allow(
@@ -12,13 +12,17 @@
 use std::fs;
 
 use pilotage_learning::{Learner, Loss, Network, Optimizer, Schedule, Training};
-use pilotage_training::architecture::Architecture;
-use pilotage_training::descent::Descent;
-use pilotage_training::export::graph;
-use pilotage_training::network::{Statistics, Weights};
+use pilotage_training::architecture::{Architecture, NetworkKind};
+use pilotage_training::network::Statistics;
 use pilotage_vision::Layout;
 
 const BATCH: usize = 128;
+const KINDS: [NetworkKind; 4] = [
+    NetworkKind::Small,
+    NetworkKind::Pilotnet,
+    NetworkKind::Large,
+    NetworkKind::Linear,
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -26,23 +30,39 @@ fn main() {
         let argument = arguments.next();
         argument.map_or(default, |n| n.parse().expect("a number"))
     };
-    let (threads, rounds) = (number(2), number(5));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.expect("threads");
+    let (threads, rounds) = (number(1), number(5));
+    let mut learners = KINDS.map(|kind| learner(kind, threads));
+    let mut speeds = KINDS.map(|_| Vec::new());
+    for round in 0..=rounds {
+        for (learner, speeds) in learners.iter_mut().zip(&mut speeds) {
+            let speed = measured(learner);
+            // The first round allocates the buffers.
+            if round > 0 {
+                speeds.push(speed);
+            }
+        }
+    }
+    println!("medians with {threads} threads, input 200 x 66 x 3, batch {BATCH}, Adam:");
+    for (kind, speeds) in KINDS.iter().zip(&mut speeds) {
+        speeds.sort_by(f64::total_cmp);
+        let median = speeds[speeds.len() / 2];
+        let (least, most) = (speeds[0], speeds[speeds.len() - 1]);
+        let name = kind.name();
+        println!("{name:9} {median:7.1} samples/CPU s ({least:.1} to {most:.1})");
+    }
+}
 
-    let shape = Architecture::of_the_simulator();
+fn learner(kind: NetworkKind, threads: usize) -> Learner {
     let statistics = Statistics {
         mean: [0.4; 3],
         variance: [0.05; 3],
     };
-    let weights = Weights::fresh(statistics, 1);
-    let size = shape.picture();
-    let pictures: Vec<f32> = (0..BATCH * size)
-        .map(|at| (at * 31 % 251) as f32 / 251.0)
-        .collect();
-
-    let model = graph(&shape, &statistics, &weights.values, Layout::Nchw).expect("a graph");
-    let mut network = Network::from_graph(&model).expect("a network");
+    let shape = Architecture::new(kind, [66, 200, 3], 2).expect("an architecture");
+    let graph = shape.graph(&statistics, &[0.5; 2], Layout::Nchw, 1);
+    let mut network = Network::from_graph(&graph.expect("a graph")).expect("a network");
+    for (node, share) in shape.dropouts() {
+        network.set_dropout(&node, share).expect("a node");
+    }
     network.set_threads(threads);
     let training = Training {
         optimizer: Optimizer::ADAM,
@@ -51,50 +71,22 @@ fn main() {
         clip: None,
         average: None,
     };
-    let mut learner = Learner::new(network, training).expect("a learner");
-    let mut descent = Descent::new(&shape, weights.values, BATCH);
+    Learner::new(network, training).expect("a learner")
+}
 
-    let mut own = || {
-        pool.install(|| {
-            descent.step(BATCH, 1e-4, &|index, example| {
-                example
-                    .input
-                    .copy_from_slice(&pictures[index * size..][..size]);
-                example.wanted.fill(0.5);
-            })
-        });
-    };
-    let mut general = || {
+/// Samples for each second of processor time.
+fn measured(learner: &mut Learner) -> f64 {
+    let start = processor_seconds();
+    for _ in 0..2 {
         learner.step(BATCH, &|index, example| {
-            example.inputs[0].copy_from_slice(&pictures[index * size..][..size]);
+            for (at, x) in example.inputs[0].iter_mut().enumerate() {
+                *x = ((at + index) & 255) as f32 / 256.0;
+            }
             example.targets.fill(0.5);
+            example.seed = index as u64;
         });
-    };
-    let timed = |step: &mut dyn FnMut()| {
-        let start = processor_seconds();
-        step();
-        step();
-        2.0 * BATCH as f64 / (processor_seconds() - start).max(1e-3)
-    };
-    timed(&mut own);
-    timed(&mut general);
-    let (mut owns, mut generals, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        let (a, b) = (timed(&mut own), timed(&mut general));
-        owns.push(a);
-        generals.push(b);
-        ratios.push(b / a);
-        println!(
-            "own {a:7.1}   learning {b:7.1} samples/CPU s   ratio {:.2}",
-            b / a
-        );
     }
-    println!(
-        "medians with {threads} threads: own {:.1}, learning {:.1} samples/CPU s, ratio {:.2}",
-        median(&mut owns),
-        median(&mut generals),
-        median(&mut ratios)
-    );
+    2.0 * BATCH as f64 / (processor_seconds() - start).max(1e-3)
 }
 
 /// User and system time of this process: fields 14 and 15 of Linux's /proc/self/stat (proc(5)), in
@@ -105,9 +97,4 @@ fn processor_seconds() -> f64 {
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks = ticks.map(|ticks| ticks.parse::<f64>().expect("a number"));
     ticks.sum::<f64>() / 100.0
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,13 +1,17 @@
 //! Networks by name and input size: convolutions without padding, then fully connected layers.
 //!
-//! Every network here has this form: ReLU follows each layer but the last, and all weights are in
-//! one list of numbers. The simulator's training has one of fixed size ([`crate::network`]);
-//! training from recordings chooses by [`NetworkKind`].
+//! ReLU follows each layer but the last. [`Architecture::graph`] makes the graph, with random
+//! weights.
 
+use pilotage_graph::{
+    Conv, ElementType, Gemm, Graph, GraphBuilder, Op, Tensor, TensorType, ValueId,
+};
 use pilotage_simulator::Random;
+use pilotage_vision::Layout;
 use serde::Deserialize;
 
-use crate::network::{CONVOLUTIONS, Convolution, HEIGHT, LINEARS, Span, WIDTH};
+use crate::export::ExportError;
+use crate::network::{EPSILON, Statistics};
 
 /// A network that can be trained from recordings, by its name in a training recipe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -127,8 +131,37 @@ pub enum ArchitectureError {
     },
 }
 
-/// The layers of a network and the positions of their weights.
-#[derive(Debug, Clone)]
+/// A convolution without padding, followed by ReLU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Height, width and channels of the input.
+    pub input: [usize; 3],
+    /// Channels of the output.
+    pub channels: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step in both directions.
+    pub stride: usize,
+}
+
+impl Convolution {
+    /// Height, width and channels of the output.
+    pub const fn output(&self) -> [usize; 3] {
+        [
+            (self.input[0] - self.kernel) / self.stride + 1,
+            (self.input[1] - self.kernel) / self.stride + 1,
+            self.channels,
+        ]
+    }
+
+    /// Weights of an output channel.
+    const fn patch(&self) -> usize {
+        self.kernel * self.kernel * self.input[2]
+    }
+}
+
+/// The layers of a network.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     /// The network's name; also the name of the ONNX graph.
     pub name: &'static str,
@@ -138,13 +171,18 @@ pub struct Architecture {
     pub convolutions: Vec<Convolution>,
     /// Inputs and outputs of the fully connected layers, in order.
     pub linears: Vec<[usize; 2]>,
-    /// The positions of each layer's weights: the convolutions, then the fully connected layers.
-    pub spans: Vec<Span>,
     /// The share of each hidden layer's outputs that training drops (Srivastava et al., "Dropout",
     /// 2014); kept outputs are divided by the remaining share.
     pub dropout: f32,
     /// Whether the input is normalised by the statistics of the training pictures.
     pub normalised: bool,
+}
+
+/// One layer: its name, and the shape of its weights.
+struct Layer {
+    name: String,
+    op: Op,
+    weights: Vec<usize>,
 }
 
 impl Architecture {
@@ -191,13 +229,12 @@ impl Architecture {
         let built = Self {
             name: kind.name(),
             input,
-            spans: spans(&convolutions, &linears),
             convolutions,
             linears,
             dropout: layers.dropout,
             normalised: layers.normalised,
         };
-        match built.parameters() {
+        match built.parameters().iter().sum::<usize>() {
             0..=MOST_PARAMETERS => Ok(built),
             parameters => Err(ArchitectureError::TooLarge {
                 name: kind.name(),
@@ -208,112 +245,165 @@ impl Architecture {
         }
     }
 
-    /// The network that is trained in the simulator ([`crate::network`]).
-    pub fn of_the_simulator() -> Self {
-        Self {
-            name: "pilotnet",
-            input: [HEIGHT, WIDTH, 3],
-            convolutions: CONVOLUTIONS.to_vec(),
-            linears: LINEARS.to_vec(),
-            spans: spans(&CONVOLUTIONS, &LINEARS),
-            dropout: 0.0,
-            normalised: true,
-        }
+    /// The number of trained parameters of each layer.
+    pub fn parameters(&self) -> Vec<usize> {
+        let convolutions = self.convolutions.iter();
+        let convolutions = convolutions.map(|layer| (layer.patch() + 1) * layer.channels);
+        let linears = self.linears.iter();
+        let linears = linears.map(|[inputs, outputs]| (inputs + 1) * outputs);
+        convolutions.chain(linears).collect()
     }
 
-    /// The number of layers with weights.
-    pub fn layers(&self) -> usize {
-        self.spans.len()
+    fn layers(&self) -> Vec<Layer> {
+        let convolutions = self.convolutions.iter().enumerate().map(|(index, layer)| {
+            let kernel = [layer.kernel; 2];
+            Layer {
+                name: format!("conv{}", index + 1),
+                op: Op::Conv(Conv {
+                    kernel,
+                    strides: [layer.stride; 2],
+                    pads: [0; 4],
+                    dilations: [1, 1],
+                    groups: 1,
+                }),
+                weights: vec![layer.channels, layer.input[2], kernel[0], kernel[1]],
+            }
+        });
+        let linears = self.linears.iter().enumerate();
+        let linears = linears.map(|(index, &[inputs, outputs])| Layer {
+            name: format!("fc{}", index + 1),
+            op: Op::Gemm(FULLY_CONNECTED),
+            weights: vec![outputs, inputs],
+        });
+        convolutions.chain(linears).collect()
     }
 
-    /// The number of trained parameters.
-    pub fn parameters(&self) -> usize {
-        self.spans.last().map_or(0, Span::end)
+    /// The nodes whose outputs training drops, with the share.
+    pub fn dropouts(&self) -> Vec<(String, f32)> {
+        let layers = self.layers();
+        let hidden = layers.split_last().map_or(&[][..], |(_, hidden)| hidden);
+        let nodes = hidden.iter().map(|layer| (relu(layer), self.dropout));
+        nodes.filter(|&(_, share)| share > 0.0).collect()
     }
 
-    /// Numbers in one input picture.
-    pub fn picture(&self) -> usize {
-        self.input.iter().product()
-    }
-
-    /// The number of outputs.
-    pub fn outputs(&self) -> usize {
-        self.linears.last().map_or(0, |&[_, outputs]| outputs)
-    }
-
-    /// Numbers in one picture's map after `layer` layers.
-    pub fn map(&self, layer: usize) -> usize {
-        match layer.checked_sub(self.convolutions.len() + 1) {
-            None if layer == 0 => self.picture(),
-            None => self.convolutions[layer - 1].outputs(),
-            Some(linear) => self.linears[linear][1],
-        }
-    }
-
-    /// Initial weights: uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving
-    /// Deep into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its
-    /// biases are `last`, one for each output.
-    pub fn fresh(&self, last: &[f32], seed: u64) -> Vec<f32> {
+    /// The network with random weights: input `image`, float32, one picture in `layout`, before the
+    /// normalisation by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
+    ///
+    /// Weights are uniform within sqrt(6 / inputs), with biases of zero (He et al., "Delving Deep
+    /// into Rectifiers", 2015). The weights of the last layer are ten times smaller, and its biases
+    /// are `last`, one for each output, so that the network answers about `last`.
+    ///
+    /// # Errors
+    /// If `last` has another length.
+    pub fn graph(
+        &self,
+        statistics: &Statistics,
+        last: &[f32],
+        layout: Layout,
+        seed: u64,
+    ) -> Result<Graph, ExportError> {
         let mut random = Random::new(seed);
-        let mut values = vec![0.0; self.parameters()];
-        for (layer, span) in self.spans.iter().enumerate() {
-            let mut bound = libm::sqrt(6.0 / span.inputs as f64);
-            if layer + 1 == self.layers() {
-                bound *= 0.1;
+        let mut graph = GraphBuilder::new(self.name);
+        let [height, width, channels] = self.input;
+        let axes = match layout {
+            Layout::Nchw => [1, channels, height, width],
+            Layout::Nhwc => [1, height, width, channels],
+        };
+        let mut value = graph.input("image", TensorType::new(ElementType::F32, axes))?;
+        if layout == Layout::Nhwc {
+            let perm = vec![0, 3, 1, 2];
+            value = graph.node("planes", Op::Transpose { perm }, &[value])?;
+        }
+        if self.normalised {
+            value = normalisation(&mut graph, value, statistics, channels)?;
+        }
+        let layers = self.layers();
+        for (index, layer) in layers.iter().enumerate() {
+            if index == self.convolutions.len() {
+                value = graph.node("flatten", Op::Flatten { axis: 1 }, &[value])?;
             }
-            for value in &mut values[span.start..span.bias()] {
-                *value = random.range(-bound, bound) as f32;
+            let is_last = index + 1 == layers.len();
+            let units = layer.weights[0];
+            let bias = if is_last {
+                last.to_vec()
+            } else {
+                vec![0.0; units]
+            };
+            let shrink = if is_last { 0.1 } else { 1.0 };
+            let parameters = [
+                weights(layer, shrink, &mut random)?,
+                constant(&[units], bias)?,
+            ];
+            value = add_layer(&mut graph, layer, value, parameters)?;
+            if !is_last {
+                value = graph.node(relu(layer), Op::Relu, &[value])?;
             }
         }
-        let start = self.spans.last().map_or(0, Span::bias);
-        for (value, &bias) in values[start..].iter_mut().zip(last) {
-            *value = bias;
-        }
-        values
+        graph.output("controls", value)?;
+        Ok(graph.finish()?)
     }
 }
 
-fn spans(convolutions: &[Convolution], linears: &[[usize; 2]]) -> Vec<Span> {
-    let kernels = convolutions.iter().map(|c| [c.patch(), c.channels]);
-    let mut start = 0;
-    kernels
-        .chain(linears.iter().copied())
-        .map(|[inputs, outputs]| {
-            let span = Span {
-                start,
-                inputs,
-                outputs,
-            };
-            start = span.end();
-            span
-        })
-        .collect()
+/// A fully connected layer: x times the transposed weights, plus the bias.
+pub(crate) const FULLY_CONNECTED: Gemm = Gemm {
+    alpha: 1.0,
+    beta: 1.0,
+    transpose_a: false,
+    transpose_b: true,
+};
+
+fn relu(layer: &Layer) -> String {
+    format!("{}.relu", layer.name)
+}
+
+fn weights(layer: &Layer, shrink: f64, random: &mut Random) -> Result<Tensor, ExportError> {
+    let inputs: usize = layer.weights[1..].iter().product();
+    let bound = shrink * libm::sqrt(6.0 / inputs as f64);
+    let count = inputs * layer.weights[0];
+    let values = (0..count).map(|_| random.range(-bound, bound) as f32);
+    constant(&layer.weights, values.collect())
+}
+
+fn constant(shape: &[usize], values: Vec<f32>) -> Result<Tensor, ExportError> {
+    Ok(Tensor::new(shape, values)?)
+}
+
+fn add_layer(
+    graph: &mut GraphBuilder,
+    layer: &Layer,
+    value: ValueId,
+    [weights, bias]: [Tensor; 2],
+) -> Result<ValueId, ExportError> {
+    let weights = graph.constant(format!("{}.weight", layer.name), weights)?;
+    let bias = graph.constant(format!("{}.bias", layer.name), bias)?;
+    let inputs = [value, weights, bias];
+    Ok(graph.node(layer.name.clone(), layer.op.clone(), &inputs)?)
+}
+
+fn normalisation(
+    graph: &mut GraphBuilder,
+    value: ValueId,
+    statistics: &Statistics,
+    channels: usize,
+) -> Result<ValueId, ExportError> {
+    let Statistics { mean, variance } = statistics;
+    let mut norm = vec![value];
+    for (name, numbers) in [
+        ("scale", &[1.0; 3]),
+        ("shift", &[0.0; 3]),
+        ("mean", mean),
+        ("variance", variance),
+    ] {
+        let tensor = constant(&[channels], numbers[..channels].to_vec())?;
+        norm.push(graph.constant(format!("norm.{name}"), tensor)?);
+    }
+    let op = Op::BatchNormalization { epsilon: EPSILON };
+    Ok(graph.node("norm", op, &norm)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{SPANS, Statistics, TRAINED, Weights};
-
-    #[test]
-    fn the_named_pilotnet_is_that_of_the_simulator() {
-        let named = Architecture::new(NetworkKind::Pilotnet, [66, 200, 3], 2).unwrap();
-        let fixed = Architecture::of_the_simulator();
-        assert_eq!(named.parameters(), TRAINED);
-        assert_eq!(format!("{:?}", named.spans), format!("{:?}", fixed.spans));
-        assert_eq!(
-            format!("{:?}", fixed.spans),
-            format!("{:?}", SPANS.to_vec())
-        );
-        let statistics = Statistics {
-            mean: [0.5; 3],
-            variance: [0.1; 3],
-        };
-        assert_eq!(
-            named.fresh(&[0.5; 2], 7),
-            Weights::fresh(statistics, 7).values
-        );
-    }
 
     /// The numbers that Keras prints for Donkeycar's `linear` at 120 x 160 x 3: the convolutions
     /// have 1,824, 19,232, 51,264, 36,928 and 36,928 parameters; the map of 8 x 13 x 64 is
@@ -321,12 +411,32 @@ mod tests {
     #[test]
     fn linear_has_the_parameters_of_donkeycars() {
         let linear = Architecture::new(NetworkKind::Linear, [120, 160, 3], 2).unwrap();
-        let layers: Vec<usize> = (linear.spans.iter())
-            .map(|span| span.end() - span.start)
-            .collect();
         let expected = [1824, 19232, 51264, 36928, 36928, 665_700, 5050, 102];
-        assert_eq!(layers, expected);
+        assert_eq!(linear.parameters(), expected);
         assert_eq!(linear.linears[0][0], 8 * 13 * 64);
+        assert_eq!(linear.dropouts().len(), 7);
+    }
+
+    #[test]
+    fn the_graph_has_the_layers_and_answers_the_last_biases_at_first() {
+        let statistics = Statistics {
+            mean: [0.5; 3],
+            variance: [0.1; 3],
+        };
+        for layout in [Layout::Nchw, Layout::Nhwc] {
+            let shape = Architecture::new(NetworkKind::Pilotnet, [66, 200, 3], 2).unwrap();
+            // DeepLearningStudio's PilotNet has 1,595,534, with the twelve of its normalisation.
+            assert_eq!(shape.parameters().iter().sum::<usize>(), 1_595_522);
+            let graph = shape.graph(&statistics, &[0.25, -0.5], layout, 7).unwrap();
+            let mut network = pilotage_learning::Network::from_graph(&graph).unwrap();
+            assert_eq!(network.values().len(), 1_595_534);
+            let answers = network.answers(1, &|_, example| example.inputs[0].fill(0.5));
+            let near = |index: usize, expected: f32| (answers[index] - expected).abs() < 1e-5;
+            assert!(near(0, 0.25) && near(1, -0.5), "{answers:?}");
+            let other = shape.graph(&statistics, &[0.25, -0.5], layout, 8).unwrap();
+            assert_ne!(graph, other);
+            assert!(shape.graph(&statistics, &[0.25], layout, 7).is_err());
+        }
     }
 
     #[test]

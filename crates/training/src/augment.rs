@@ -3,27 +3,13 @@
 
 use pilotage_simulator::Random;
 
-use crate::network::Statistics;
-
-/// The normalised value of every byte by colour, after a random brightness, colour cast, contrast
-/// and gamma. Half of the calls return `plain` unchanged.
-pub fn table(
-    plain: &[[f32; 256]; 3],
-    statistics: &Statistics,
-    random: &mut Random,
-) -> [[f32; 256]; 3] {
-    let Some(levels) = levels(random) else {
-        return *plain;
-    };
-    let mut table = *plain;
-    for (colour, values) in table.iter_mut().enumerate() {
-        let deviation = libm::sqrtf(statistics.variance[colour] + crate::network::EPSILON);
-        for (value, level) in values.iter_mut().zip(levels[colour]) {
-            let level = f32::from(level) / 255.0;
-            *value = (level - statistics.mean[colour]) / deviation;
-        }
+/// The network's input, 0 to 1, for every byte by colour, after a random brightness, colour cast,
+/// contrast and gamma. Half of the calls return `plain` unchanged.
+pub fn table(plain: &[[f32; 256]; 3], random: &mut Random) -> [[f32; 256]; 3] {
+    match levels(random) {
+        Some(levels) => levels.map(|levels| levels.map(|level| f32::from(level) / 255.0)),
+        None => *plain,
     }
-    table
 }
 
 /// What every byte of a colour becomes under a random brightness, colour cast, contrast and gamma,

@@ -1,11 +1,17 @@
 //! Checkpoints of a run on disk, from which it can be resumed.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use pilotage_compiler::read_model;
+use pilotage_config::{WriteError, write_atomically};
+use pilotage_graph::Graph;
+
 use crate::dataset::Dataset;
-use crate::network::{OUTPUTS, PICTURE, Statistics, TRAINED, Weights};
+use crate::network::{OUTPUTS, PICTURE};
+use crate::student::{Student, StudentError};
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,23 +24,46 @@ pub enum CheckpointError {
         /// The error of the operating system.
         reason: io::Error,
     },
-    /// A file is not a valid weights file.
-    #[error("{} is not a checkpoint of this network: delete it, or train without --resume", .0.display())]
-    Strange(PathBuf),
+    /// The model cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The model cannot be read.
+    #[error("{0}: delete it, or train without --resume")]
+    Model(Box<StudentError>),
+    /// The model has no entry of a checkpoint.
+    #[error(
+        "{}: the metadata has no number of {entry}, so it is no checkpoint: delete it, or train \
+         without --resume", path.display()
+    )]
+    NoEntry {
+        /// The model.
+        path: PathBuf,
+        /// What the missing entry counts.
+        entry: &'static str,
+    },
+    /// The checkpoint is of an earlier version of this program.
+    #[error(
+        "{} is a checkpoint of an earlier version, whose trainer is not a part of this one: train \
+         without --resume, or go on with the earlier version", .0.display()
+    )]
+    Earlier(PathBuf),
 }
 
-/// The first bytes of a weights file.
-const MAGIC: &[u8; 8] = b"PLTGWT01";
+/// The keys of the model's metadata for the numbers of finished rounds and of gathered frames.
+const ROUNDS: (&str, &str) = ("pilotage.training.rounds", "finished rounds");
+const FRAMES: (&str, &str) = ("pilotage.training.frames", "gathered frames");
+/// The file of earlier versions that had the weights, and its first bytes.
+const EARLIER: (&str, &[u8]) = ("weights", b"PLTGWT01");
 
-/// A folder of checkpoints: `weights` (of the last finished round) and `frames` (all frames
-/// gathered so far, with their labels).
+/// A folder of checkpoints: `model.onnx` (of the last finished round), `model-N.onnx` of every round,
+/// and `frames` (all frames gathered so far, with their labels).
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
     /// The number of finished rounds.
     pub rounds: usize,
-    /// The weights after those rounds.
-    pub weights: Option<Weights>,
+    /// The network after those rounds.
+    pub student: Option<Student>,
     /// The number of frames in the file.
     frames: usize,
 }
@@ -43,21 +72,25 @@ impl Checkpoint {
     /// Opens the folder of checkpoints. With `resume`, reads the checkpoint in it, if there is one.
     ///
     /// # Errors
-    /// When the folder cannot be made, or its checkpoint cannot be read.
+    /// When the folder cannot be made, or its checkpoint cannot be read or is of an earlier version.
     pub fn open(folder: &Path, resume: bool) -> Result<Self, CheckpointError> {
         fs::create_dir_all(folder).map_err(|reason| at(folder, reason))?;
         let mut checkpoint = Self {
             folder: folder.to_owned(),
             rounds: 0,
-            weights: None,
+            student: None,
             frames: 0,
         };
-        let path = folder.join("weights");
+        let path = folder.join("model.onnx");
         if resume && path.exists() {
-            let (weights, rounds, frames) = read_weights(&path)?;
-            checkpoint.weights = Some(weights);
-            checkpoint.rounds = rounds;
-            checkpoint.frames = frames;
+            let not_read = |error: StudentError| CheckpointError::Model(Box::new(error));
+            let read = read_model(&path).map_err(StudentError::from);
+            let (graph, entries) = read.map_err(not_read)?;
+            checkpoint.rounds = number(&path, &entries, ROUNDS)?;
+            checkpoint.frames = number(&path, &entries, FRAMES)?;
+            checkpoint.student = Some(Student::of_graph(&path, &graph).map_err(not_read)?);
+        } else if resume && is_earlier(&folder.join(EARLIER.0)) {
+            return Err(CheckpointError::Earlier(folder.join(EARLIER.0)));
         }
         Ok(checkpoint)
     }
@@ -84,7 +117,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the weights and the new frames of `round`. The first `recorded` frames of `data` come
+    /// Writes the network and the new frames of `round`. The first `recorded` frames of `data` come
     /// from recordings and are not written.
     ///
     /// # Errors
@@ -92,7 +125,7 @@ impl Checkpoint {
     pub fn save(
         &mut self,
         round: usize,
-        weights: &Weights,
+        graph: &Graph,
         data: &Dataset,
         recorded: usize,
     ) -> Result<(), CheckpointError> {
@@ -114,12 +147,34 @@ impl Checkpoint {
         .map_err(|reason| at(&path, reason))?;
         self.frames = data.len() - recorded;
         self.rounds = round + 1;
-        let path = self.folder.join(format!("weights-{round}"));
-        write_weights(&path, weights, self.rounds, self.frames)?;
-        let last = self.folder.join("weights");
-        fs::copy(&path, &last).map_err(|reason| at(&last, reason))?;
-        Ok(())
+        let [rounds, frames] = [self.rounds, self.frames].map(|number| number.to_string());
+        let model = graph.write_with_metadata(&[(ROUNDS.0, &rounds), (FRAMES.0, &frames)]);
+        write_atomically(&self.folder.join(format!("model-{round}.onnx")), &model)?;
+        Ok(write_atomically(&self.folder.join("model.onnx"), &model)?)
     }
+}
+
+/// Whether a file is a checkpoint's weights of an earlier version.
+pub fn is_earlier(path: &Path) -> bool {
+    let mut magic = [0; EARLIER.1.len()];
+    // Opening a FIFO would wait.
+    let file = path.is_file().then(|| File::open(path));
+    let Some(Ok(mut file)) = file else {
+        return false;
+    };
+    file.read_exact(&mut magic).is_ok() && magic == EARLIER.1
+}
+
+fn number(
+    path: &Path,
+    entries: &BTreeMap<String, String>,
+    (key, entry): (&str, &'static str),
+) -> Result<usize, CheckpointError> {
+    let found = entries.get(key).and_then(|text| text.parse().ok());
+    found.ok_or_else(|| CheckpointError::NoEntry {
+        path: path.to_owned(),
+        entry,
+    })
 }
 
 fn append(mut file: File, start: u64, data: &Dataset, first: usize) -> io::Result<()> {
@@ -134,55 +189,6 @@ fn append(mut file: File, start: u64, data: &Dataset, first: usize) -> io::Resul
         file.write_all(data.picture(index))?;
     }
     file.flush()
-}
-
-fn write_weights(
-    path: &Path,
-    weights: &Weights,
-    rounds: usize,
-    frames: usize,
-) -> Result<(), CheckpointError> {
-    let mut bytes = Vec::with_capacity(64 + 4 * TRAINED);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&(rounds as u64).to_le_bytes());
-    bytes.extend_from_slice(&(frames as u64).to_le_bytes());
-    let statistics = weights.statistics.mean.iter();
-    let statistics = statistics.chain(&weights.statistics.variance);
-    for value in statistics.chain(&weights.values) {
-        bytes.extend_from_slice(&value.to_le_bytes());
-    }
-    fs::write(path, bytes).map_err(|reason| at(path, reason))
-}
-
-/// Reads the weights, the number of finished rounds and the number of gathered frames from a
-/// weights file.
-///
-/// # Errors
-/// When the file cannot be read or is not a weights file.
-pub fn read_weights(path: &Path) -> Result<(Weights, usize, usize), CheckpointError> {
-    let bytes = fs::read(path).map_err(|reason| at(path, reason))?;
-    let not_weights = || CheckpointError::Strange(path.to_owned());
-    let (head, values) = bytes.split_at_checked(24).ok_or_else(not_weights)?;
-    let (values, rest) = values.as_chunks::<4>();
-    if &head[..8] != MAGIC || values.len() != TRAINED + 6 || !rest.is_empty() {
-        return Err(not_weights());
-    }
-    let number = |bytes: &[u8]| {
-        let byte = |sum, &byte| (sum << 8) | usize::from(byte);
-        bytes.iter().rev().fold(0, byte)
-    };
-    let values: Vec<f32> = values.iter().map(|bytes| float(bytes)).collect();
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(not_weights());
-    }
-    let weights = Weights {
-        statistics: Statistics {
-            mean: [values[0], values[1], values[2]],
-            variance: [values[3], values[4], values[5]],
-        },
-        values: values[6..].to_vec(),
-    };
-    Ok((weights, number(&head[8..16]), number(&head[16..24])))
 }
 
 fn float(bytes: &[u8]) -> f32 {

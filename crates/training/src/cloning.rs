@@ -7,15 +7,15 @@
 //! [`recipe`] sets the network, its input and what it learns. Nothing is driven: a real car's
 //! recordings do not fit the simulator.
 //!
-//! Training starts from random weights of a named network. [`fit::Task::fit`] starts from any
-//! [`state::State`] of the network's form; a recipe with a user's ONNX model is refused
-//! ([`CloningError::FineTuning`]).
+//! Training starts from random weights of a named network, or from a user's ONNX model ([`model`]).
+//! `pilotage-learning` trains both.
 
 pub mod augment;
 pub mod balance;
 pub mod export;
 pub mod fit;
 pub mod frames;
+pub mod model;
 pub mod picture;
 pub mod recipe;
 pub mod score;
@@ -35,10 +35,11 @@ use pilotage_vehicle::Domain;
 
 pub use target::{Target, TargetError};
 
-use crate::architecture::{Architecture, ArchitectureError};
+use crate::architecture::ArchitectureError;
 use crate::progress;
 use fit::{FitError, Fitted, Task};
 use frames::{Frames, FramesError};
+use model::{ModelError, Origin, UserModel};
 use picture::PictureError;
 use recipe::{LearnedOutput, TrainingRecipe, TrainingRecipeError};
 use score::Score;
@@ -74,12 +75,9 @@ pub struct Trained {
 /// Why training failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CloningError {
-    /// A user's model is to be trained.
-    #[error(
-        "{}: fine-tuning is not supported yet: name a network to train from the start, --network \
-         pilotnet, and leave `model` out", .0.display()
-    )]
-    FineTuning(PathBuf),
+    /// The user's model cannot be trained.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The recordings do not say what was recorded.
     #[error(
         "{}: does not say whether a simulated or a physical car was recorded; add --domain physical, \
@@ -161,19 +159,25 @@ pub fn train(
     plan: &Plan,
     mut observe: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Trained, CloningError> {
-    if let Some(model) = &plan.recipe.model {
-        return Err(CloningError::FineTuning(model.clone()));
+    plan.recipe.check_model_keys()?;
+    let model = plan.recipe.model.as_deref();
+    if let Some(path) = model {
+        plan.target.keeps(path)?;
     }
+    let model = model.map(UserModel::read).transpose()?;
     let checkpoint = plan.target.checkpoint();
     let folders = distinct(plan.data.iter().chain(&plan.validation))?;
     let mut recordings = open(plan.data.iter().chain(&plan.validation))?;
     for note in recordings.iter().flat_map(Recording::notes) {
         say_always(format_args!("warning: {note}"));
     }
+    let completed = model.as_ref().map(|model| model.complete(&plan.recipe));
     let plan = &Plan {
         recipe: TrainingRecipe {
             domain: Some(domain(&plan.recipe, &recordings)?),
-            ..plan.recipe.clone()
+            ..completed
+                .transpose()?
+                .unwrap_or_else(|| plan.recipe.clone())
         },
         ..plan.clone()
     };
@@ -186,15 +190,22 @@ pub fn train(
     }
     let records = recordings.iter().flat_map(Recording::records);
     let outputs = plan.recipe.outputs(records)?;
-    let shape = plan.recipe.architecture(outputs.len())?;
+    let origin = match model {
+        Some(model) => {
+            let ports = model.ports(&plan.recipe, outputs.len())?;
+            Origin::Model(Box::new(model), ports)
+        }
+        None => Origin::Named(plan.recipe.architecture(outputs.len())?),
+    };
     let (frames, counts) = read(&recordings, plan, &outputs)?;
     let split = divide(plan, &frames, &counts, fit::turning(&outputs))?;
-    let task = Task::new(&plan.recipe, shape, outputs, &frames, split);
-    report_task(&task);
+    let task = Task::new(&plan.recipe, origin, outputs, &frames, split)?;
+    let start = task.start().map_err(FitError::from)?;
+    report_task(&task)?;
 
     let state = match plan.resume && checkpoint.exists() {
-        true => State::load(&checkpoint, task.fingerprint(), task.shape.parameters())?,
-        false => task.start(),
+        true => State::load(&checkpoint, start.fingerprint, start.weights.len())?,
+        false => start,
     };
     if !state.history.is_empty() {
         let passes = state.history.len();
@@ -323,7 +334,7 @@ fn divide(plan: &Plan, frames: &Frames, counts: &[usize], turning: usize) -> Res
     }
 }
 
-fn report_task(task: &Task<'_>) {
+fn report_task(task: &Task<'_>) -> Result<(), FitError> {
     let (learned, held_back) = (task.split.learned.len(), task.split.held_back.len());
     let how = match task.split.method {
         Method::Drives { held_back, of } => format!("{held_back} of {of} drives"),
@@ -345,12 +356,30 @@ fn report_task(task: &Task<'_>) {
              their neighbours, and the real error will be larger"
         ));
     }
-    let Architecture { name, input, .. } = &task.shape;
-    let [height, width, channels] = input;
+    let mut network = task.network()?;
+    let count = |trained: bool| -> usize {
+        let parameters = network.parameters().iter().zip(network.trained());
+        let parameters = parameters.filter(|(_, is_trained)| **is_trained == trained);
+        parameters
+            .map(|(parameter, _)| parameter.values().len())
+            .sum()
+    };
+    let input = &task.recipe.input;
     say_always(format_args!(
-        "network \"{name}\", input {width} x {height} x {channels}, {} parameters",
-        task.shape.parameters()
+        "network \"{}\", input {} x {} x {}, {} parameters, and {} that are not trained",
+        task.name,
+        input.width,
+        input.height,
+        input.colour.channels(),
+        count(true),
+        count(false)
     ));
+    if task.recipe.model.is_some() {
+        let error = task.held_back_error(&mut network);
+        say_always(format_args!(
+            "error of the model before training: {error:.4} on held-back frames"
+        ));
+    }
     let percent = |share: f64| (100.0 * share).round();
     let balance = &task.balance;
     say_always(format_args!(
@@ -358,6 +387,7 @@ fn report_task(task: &Task<'_>) {
         percent(balance.straight),
         percent(balance.straight_drawn)
     ));
+    Ok(())
 }
 
 fn report_pass(state: &State, recipe: &TrainingRecipe, started: Instant) {
@@ -388,7 +418,8 @@ fn finish(
     calibration: &Path,
 ) -> Result<Trained, CloningError> {
     let held_back = &task.split.held_back;
-    let answers = task.answers(&fitted.weights, held_back);
+    let mut network = task.network_of(&fitted.weights).map_err(FitError::from)?;
+    let answers = task.answers(&mut network, held_back);
     let count = task.outputs.len();
     let pairs = |output: usize| -> Vec<(f32, f32)> {
         let answers = answers.iter().skip(output).step_by(count);
@@ -401,7 +432,7 @@ fn finish(
     let learned = task.split.learned.len();
     let comment = format!(
         "Trained by pilotage-training from recordings: network \"{}\", {learned} frames.",
-        task.shape.name
+        task.name.replace(char::is_control, " ")
     );
     let (onnx, toml) = (plan.target.onnx(), plan.target.toml());
     let folder = plan.target.folder()?;

@@ -10,14 +10,11 @@ use pilotage_simulator::{Appearance, CameraSpec, CarKind, Circuit, Random, Walls
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
-use crate::architecture::Architecture;
-use crate::dataset::{Dataset, normalised, physical};
+use crate::dataset::{Dataset, normalised};
 use crate::expert::Expert;
-use crate::network::Weights;
-use crate::pass::Pass;
 use crate::policy::expert_answer;
 use crate::rollout::{Conditions, Drive};
-use crate::trainer::answers;
+use crate::student::Student;
 
 /// The number of cars that drive at the same time.
 const LANES: usize = 32;
@@ -162,7 +159,7 @@ impl Episode {
     }
 }
 
-/// Adds `frames` labelled frames to `data`. `student` is the student's weights and the probability
+/// Adds `frames` labelled frames to `data`. `student` is the student and the probability
 /// that the expert, not the student, drives a stretch of 5 to 29 frames. Without a student, the
 /// expert always drives. `tick` is called with the number of frames collected so far.
 ///
@@ -174,14 +171,9 @@ pub fn collect(
     frames: usize,
     seed: u64,
     expert: &Expert,
-    student: Option<(&Weights, f64)>,
+    mut student: Option<(&mut Student, f64)>,
     mut tick: impl FnMut(usize),
 ) -> Result<(), VisionError> {
-    let threads = rayon::current_num_threads();
-    let shape = Architecture::of_the_simulator();
-    let mut passes: Vec<Pass> = (0..threads)
-        .map(|_| Pass::new(&shape, LANES.div_ceil(threads)))
-        .collect();
     let mut next = seed;
     let mut next_seed = || {
         next += 1;
@@ -192,7 +184,7 @@ pub fn collect(
         .into_par_iter()
         .map(Episode::new)
         .collect::<Result<_, _>>()?;
-    let share = student.map_or(1.0, |(_, share)| share);
+    let share = student.as_ref().map_or(1.0, |(_, share)| *share);
     let end = data.len() + frames;
     let start = data.len();
     while data.len() < end {
@@ -200,15 +192,14 @@ pub fn collect(
             .par_iter_mut()
             .map(|episode| episode.drive.look())
             .collect::<Result<_, _>>()?;
-        let students: Vec<Option<(f32, f32)>> = match student {
+        let students: Vec<Option<(f32, f32)>> = match &mut student {
             None => vec![None; LANES],
-            Some((weights, _)) => {
+            Some((student, _)) => {
                 let pictures: Vec<&[u8]> = episodes
                     .iter()
                     .map(|e| e.drive.picture.as_slice())
                     .collect();
-                let answers = answers(weights, &mut passes, &pictures);
-                answers.into_iter().map(|a| Some(physical(a))).collect()
+                student.answers(&pictures).into_iter().map(Some).collect()
             }
         };
         for ((episode, has_frame), student) in episodes.iter_mut().zip(has_frame).zip(students) {

@@ -8,6 +8,9 @@ use pilotage_vision::VisionError;
 use crate::policy::Policy;
 use crate::rollout::{Conditions, Drive};
 
+/// The number of cars that drive at the same time.
+const LANES: usize = 32;
+
 /// The result of one drive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drove {
@@ -32,12 +35,11 @@ pub fn drive(
     conditions: &[Conditions],
     laps: u32,
 ) -> Result<Vec<Drove>, VisionError> {
-    let lanes = policy.capacity().min(32);
     let mut waiting = conditions.iter().enumerate();
     let mut running: Vec<(usize, Drive)> = Vec::new();
     let mut results: Vec<Option<Drove>> = vec![None; conditions.len()];
     loop {
-        while running.len() < lanes {
+        while running.len() < LANES {
             let Some((index, conditions)) = waiting.next() else {
                 break;
             };

@@ -1,62 +1,29 @@
-//! Writes the trained network as ONNX, and reads it.
+//! Makes the graphs that are written as ONNX.
 
-use pilotage_graph::{
-    Conv, ElementType, Gemm, Graph, GraphBuilder, GraphError, Op, ReadOptions, Tensor,
-    TensorSizeError, TensorType, ValueId,
-};
-use pilotage_vision::Layout;
+use pilotage_graph::{Graph, GraphError, Node, Op, Tensor, TensorSizeError, ValueId};
 
-use crate::architecture::Architecture;
-use crate::network::{EPSILON, SPANS, Statistics, TRAINED, Weights};
-use crate::planes::{order, planes};
+use crate::architecture::FULLY_CONNECTED;
 
-/// Why a network cannot be written as ONNX or read from it.
+/// Why a network cannot be written as ONNX.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The graph could not be built or read.
+    /// The graph could not be built.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// A tensor does not have the expected shape.
     #[error(transparent)]
     Size(#[from] TensorSizeError),
-    /// The model is a different network.
+    /// The throttle cannot be computed from this output.
     #[error(
-        "this is not the network trained here: `{0}` is missing or has another shape; only \
-         models written by `imitate` can be trained further or evaluated"
+        "the output `{name}` is {found:?}, and a throttle that follows the steering needs one of \
+         [1, 1]; use throttle = {{ constant = 0.15 }}"
     )]
-    OtherNetwork(String),
-}
-
-fn layer_name(shape: &Architecture, layer: usize) -> String {
-    match layer.checked_sub(shape.convolutions.len()) {
-        None => format!("conv{}", layer + 1),
-        Some(linear) => format!("fc{}", linear + 1),
-    }
-}
-
-/// The network as an ONNX model: input `image`, float32 1x3x66x200, RGB, 0 to 1;
-/// output `controls`, float32 1x2, normalised speed and yaw rate.
-///
-/// # Errors
-/// Never for weights of this network's size.
-pub fn to_onnx(weights: &Weights) -> Result<Vec<u8>, ExportError> {
-    let shape = Architecture::of_the_simulator();
-    let graph = graph(&shape, &weights.statistics, &weights.values, Layout::Nchw)?;
-    Ok(graph.write())
-}
-
-/// The network as a graph: input `image`, float32, one picture in `layout`, before the
-/// normalisation by `statistics` if the network has one; output `controls`, float32, 1 x outputs.
-///
-/// # Errors
-/// When `weights` is not of the network's size.
-pub fn graph(
-    shape: &Architecture,
-    statistics: &Statistics,
-    weights: &[f32],
-    layout: Layout,
-) -> Result<Graph, ExportError> {
-    graph_with(shape, statistics, weights, layout, None)
+    Output {
+        /// The output.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
 }
 
 /// A throttle that is computed from the steering.
@@ -72,77 +39,29 @@ pub struct ThrottleBySteering {
     pub full: f32,
 }
 
-/// As [`graph`]. With a `throttle`, the network has one number, and the graph answers with the
-/// steering, -1 to 1, and the throttle.
+/// Replaces the output of the given index, the network's one number, by the steering, -1 to 1, and
+/// the throttle. The output keeps its name.
+///
+/// Both are computed by a hidden layer of four: the parts of the steering above 0, below 0, above 1
+/// and below -1.
 ///
 /// # Errors
-/// As [`graph`].
-pub fn graph_with(
-    shape: &Architecture,
-    statistics: &Statistics,
-    weights: &[f32],
-    layout: Layout,
-    throttle: Option<ThrottleBySteering>,
-) -> Result<Graph, ExportError> {
-    let mut graph = GraphBuilder::new(shape.name);
-    let [height, width, channels] = shape.input;
-    let axes = match layout {
-        Layout::Nchw => [1, channels, height, width],
-        Layout::Nhwc => [1, height, width, channels],
-    };
-    let mut value = graph.input("image", TensorType::new(ElementType::F32, axes))?;
-    if layout == Layout::Nhwc {
-        let perm = vec![0, 3, 1, 2];
-        value = graph.node("planes", Op::Transpose { perm }, &[value])?;
-    }
-    if shape.normalised {
-        value = normalisation(&mut graph, value, statistics, channels)?;
-    }
-    for layer in 0..shape.layers() {
-        if layer == shape.convolutions.len() {
-            value = graph.node("flatten", Op::Flatten { axis: 1 }, &[value])?;
-        }
-        value = add_layer(&mut graph, shape, weights, layer, value)?;
-        if layer + 1 < shape.layers() {
-            let name = format!("{}.relu", layer_name(shape, layer));
-            value = graph.node(name, Op::Relu, &[value])?;
-        }
-    }
-    if let Some(throttle) = throttle {
-        value = add_throttle(&mut graph, value, throttle)?;
-    }
-    graph.output("controls", value)?;
-    Ok(graph.finish()?)
-}
-
-fn normalisation(
-    graph: &mut GraphBuilder,
-    value: ValueId,
-    statistics: &Statistics,
-    channels: usize,
-) -> Result<ValueId, ExportError> {
-    let Statistics { mean, variance } = statistics;
-    let mut norm = vec![value];
-    for (name, numbers) in [
-        ("scale", &[1.0; 3]),
-        ("shift", &[0.0; 3]),
-        ("mean", mean),
-        ("variance", variance),
-    ] {
-        let tensor = Tensor::new([channels], numbers[..channels].to_vec())?;
-        norm.push(graph.constant(format!("norm.{name}"), tensor)?);
-    }
-    let op = Op::BatchNormalization { epsilon: EPSILON };
-    Ok(graph.node("norm", op, &norm)?)
-}
-
-/// Steering and throttle of the network's number, by a hidden layer of four: the parts of the steering
-/// above 0, below 0, above 1 and below -1.
-fn add_throttle(
-    graph: &mut GraphBuilder,
-    value: ValueId,
+/// If the output does not have the shape 1 x 1.
+pub fn add_throttle(
+    graph: &mut Graph,
+    output: usize,
     throttle: ThrottleBySteering,
-) -> Result<ValueId, ExportError> {
+) -> Result<(), ExportError> {
+    let number = graph.outputs[output];
+    let value = graph.value(number);
+    if value.shape != [1, 1] {
+        return Err(ExportError::Output {
+            name: value.name.clone(),
+            found: value.shape.clone(),
+        });
+    }
+    let name = value.name.clone();
+    graph.values[number.0].name = graph.unused_name(&format!("{name}.number"));
     let ThrottleBySteering {
         scale,
         offset,
@@ -150,111 +69,55 @@ fn add_throttle(
         full,
     } = throttle;
     let signs = [1.0, -1.0, 1.0, -1.0];
-    let bias = [0.0, 0.0, -1.0, -1.0];
-    let bias: Vec<f32> = signs
-        .iter()
-        .zip(bias)
-        .map(|(s, b)| s * offset + b)
-        .collect();
-    let parts = Tensor::new([4, 1], signs.map(|sign| sign * scale).to_vec())?;
+    let beyond = [0.0, 0.0, -1.0, -1.0];
+    let bias: [f32; 4] = std::array::from_fn(|part| signs[part] * offset + beyond[part]);
+    let weights = Tensor::new([4, 1], signs.map(|sign| sign * scale).to_vec())?;
+    let parts = add_gemm(
+        graph,
+        "steering.parts",
+        number,
+        [weights, Tensor::new([4], bias.to_vec())?],
+    );
+    let of = graph.value(parts).tensor_type();
+    let positive = graph.add_value("steering.parts.relu", of, None);
+    graph.nodes.push(Node {
+        name: "steering.parts.relu".to_owned(),
+        op: Op::Relu,
+        inputs: vec![parts],
+        outputs: vec![positive],
+    });
     let change = full - straight;
     // |steering|, of which the parts beyond full steering are taken back.
     let rows = [1.0, -1.0, 0.0, 0.0, change, change, -change, -change];
     let rows = Tensor::new([2, 4], rows.to_vec())?;
-    let bias = Tensor::new([4], bias)?;
-    let value = add_gemm(graph, "steering.parts", value, [parts, bias])?;
-    let value = graph.node("steering.parts.relu", Op::Relu, &[value])?;
     let bias = Tensor::new([2], vec![0.0, straight])?;
-    add_gemm(graph, "throttle", value, [rows, bias])
+    let controls = add_gemm(graph, "throttle", positive, [rows, bias]);
+    graph.values[controls.0].name = name;
+    graph.outputs[output] = controls;
+    Ok(graph.check()?)
 }
 
+/// Adds a fully connected layer, and returns its output.
 fn add_gemm(
-    graph: &mut GraphBuilder,
+    graph: &mut Graph,
     name: &str,
     value: ValueId,
-    [matrix, bias]: [Tensor; 2],
-) -> Result<ValueId, ExportError> {
-    let matrix = graph.constant(format!("{name}.weight"), matrix)?;
-    let bias = graph.constant(format!("{name}.bias"), bias)?;
-    let op = Op::Gemm(Gemm {
-        alpha: 1.0,
-        beta: 1.0,
-        transpose_a: false,
-        transpose_b: true,
+    [weights, bias]: [Tensor; 2],
+) -> ValueId {
+    let mut of = graph.value(value).tensor_type();
+    of.shape = vec![1, bias.shape()[0]];
+    let weights = graph.add_value(
+        &format!("{name}.weight"),
+        weights.tensor_type(),
+        Some(weights),
+    );
+    let bias = graph.add_value(&format!("{name}.bias"), bias.tensor_type(), Some(bias));
+    let output = graph.add_value(name, of, None);
+    graph.nodes.push(Node {
+        name: name.to_owned(),
+        op: Op::Gemm(FULLY_CONNECTED),
+        inputs: vec![value, weights, bias],
+        outputs: vec![output],
     });
-    Ok(graph.node(name, op, &[value, matrix, bias])?)
-}
-
-fn add_layer(
-    graph: &mut GraphBuilder,
-    network: &Architecture,
-    weights: &[f32],
-    layer: usize,
-    value: ValueId,
-) -> Result<ValueId, ExportError> {
-    let span = network.spans[layer];
-    let name = layer_name(network, layer);
-    let (shape, op) = match network.convolutions.get(layer) {
-        Some(convolution) => {
-            let kernel = [convolution.kernel; 2];
-            let conv = Conv {
-                kernel,
-                strides: [convolution.stride; 2],
-                pads: [0; 4],
-                dilations: [1, 1],
-                groups: 1,
-            };
-            let shape = vec![span.outputs, convolution.input[2], kernel[0], kernel[1]];
-            (shape, Op::Conv(conv))
-        }
-        None => {
-            let gemm = Gemm {
-                alpha: 1.0,
-                beta: 1.0,
-                transpose_a: false,
-                transpose_b: true,
-            };
-            (vec![span.outputs, span.inputs], Op::Gemm(gemm))
-        }
-    };
-    let matrix = Tensor::new(shape, planes(network, weights, layer))?;
-    let matrix = graph.constant(format!("{name}.weight"), matrix)?;
-    let bias = Tensor::new([span.outputs], weights[span.bias()..span.end()].to_vec())?;
-    let bias = graph.constant(format!("{name}.bias"), bias)?;
-    Ok(graph.node(name, op, &[value, matrix, bias])?)
-}
-
-/// Reads the weights from a model that [`to_onnx`] wrote.
-///
-/// # Errors
-/// When `bytes` are not ONNX, or are a different network.
-pub fn from_onnx(bytes: &[u8]) -> Result<Weights, ExportError> {
-    let graph = Graph::read(bytes, &ReadOptions::default())?;
-    let numbers = |name: &str, count: usize| {
-        let value = graph.values.iter().find(|value| value.name == name);
-        let tensor = value.and_then(|value| value.constant.as_ref());
-        let numbers = tensor.and_then(Tensor::as_f32);
-        let numbers = numbers.filter(|numbers| numbers.len() == count);
-        numbers.ok_or_else(|| ExportError::OtherNetwork(name.to_owned()))
-    };
-    let three = |name: &str| {
-        let numbers = numbers(name, 3)?;
-        Ok::<_, ExportError>([numbers[0], numbers[1], numbers[2]])
-    };
-    let statistics = Statistics {
-        mean: three("norm.mean")?,
-        variance: three("norm.variance")?,
-    };
-    let shape = Architecture::of_the_simulator();
-    let mut values = vec![0.0; TRAINED];
-    for (layer, span) in SPANS.iter().enumerate() {
-        let name = layer_name(&shape, layer);
-        let matrix = numbers(&format!("{name}.weight"), span.inputs * span.outputs)?;
-        for (&number, place) in matrix.iter().zip(order(&shape, layer)) {
-            values[span.start + place] = number;
-        }
-        let bias = numbers(&format!("{name}.bias"), span.outputs)?;
-        values[span.bias()..span.end()].copy_from_slice(bias);
-    }
-    Ok(Weights { statistics, values })
+    output
 }

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
+use pilotage_learning::{Decay, Learner, LearningError, Loss, Optimizer, Schedule, Training};
 use pilotage_simulator::{CarKind, Circuit, Random};
 use pilotage_vision::VisionError;
 
 use crate::augment;
-use crate::backend::Backend;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::collect::collect;
-use crate::dataset::{Dataset, Sample};
-use crate::evaluate::{drive, plain};
+use crate::dataset::{Dataset, Sample, physical};
+use crate::evaluate::{self, drive};
 use crate::expert::Expert;
-use crate::network::{Statistics, Weights};
+use crate::network::{OUTPUTS, Statistics};
 use crate::policy::Policy;
 use crate::progress;
-use crate::trainer::{LearnError, normalise};
+use crate::student::{Student, StudentError, plain, write_planes};
 
 /// The parameters of a training run.
 #[derive(Debug, Clone)]
@@ -35,8 +35,6 @@ pub struct Plan {
     pub batch: usize,
     /// Adam's initial learning rate.
     pub rate: f64,
-    /// The training backend.
-    pub backend: Backend,
     /// The expert.
     pub expert: Expert,
     /// The folder for checkpoints.
@@ -55,7 +53,6 @@ impl Default for Plan {
             last_epochs: 12,
             batch: 128,
             rate: 1e-3,
-            backend: Backend::Own,
             expert: Expert::default(),
             checkpoints: PathBuf::from("target/training"),
             resume: false,
@@ -72,54 +69,70 @@ pub enum ImitateError {
     /// The camera's frames do not fit the network.
     #[error(transparent)]
     Vision(#[from] VisionError),
-    /// The training device failed.
+    /// The network cannot be made.
     #[error(transparent)]
-    Learn(#[from] LearnError),
+    Student(#[from] Box<StudentError>),
+    /// The network cannot be trained.
+    #[error(transparent)]
+    Learning(#[from] LearningError),
     /// There are no frames, or the batch is empty.
     #[error("there is nothing to learn from: ask for at least one frame, round, epoch and a batch")]
     Nothing,
 }
 
-/// Gathers frames and trains, round after round, and returns the weights. `data` contains the
+/// The weight of each output's squared error, for a sample with these expected outputs.
+///
+/// A constant error w of the yaw rate keeps the car off the line by w L^2 / (2 v), where the
+/// expert's correction balances it. The look-ahead L is proportional to the speed v, so the offset
+/// is proportional to v. Therefore steering is weighted by the square of the speed: 4 at 8 m/s.
+pub fn importance(wanted: [f32; OUTPUTS]) -> [f32; OUTPUTS] {
+    let (speed, _) = physical(wanted);
+    [1.0, (speed * speed / 16.0).clamp(1.0, 16.0)]
+}
+
+/// Gathers frames and trains, round after round, and returns the student. `data` contains the
 /// recorded frames; the frames of the rounds are added to it. `after_round` is called with the
-/// weights after every round.
+/// student after every round.
 ///
 /// The same plan, data and build give the same weights on the same kind of machine, with any number
 /// of cores. Different instruction sets give different weights, because matrix products are rounded
-/// differently; so do different backends.
+/// differently.
 ///
 /// # Errors
-/// When a checkpoint cannot be read or written, the backend's device fails, or there is nothing to
-/// learn from.
+/// When a checkpoint cannot be read or written, or there is nothing to learn from.
 pub fn imitate(
     plan: &Plan,
     data: &mut Dataset,
-    mut after_round: impl FnMut(usize, &Weights) -> Result<(), ImitateError>,
-) -> Result<Weights, ImitateError> {
+    mut after_round: impl FnMut(usize, &mut Student) -> Result<(), ImitateError>,
+) -> Result<Student, ImitateError> {
     if plan.batch == 0 || (plan.frames == 0 && data.is_empty()) {
         return Err(ImitateError::Nothing);
     }
     let recorded = data.len();
     let mut checkpoint = Checkpoint::open(&plan.checkpoints, plan.resume)?;
-    let mut weights = checkpoint.weights.take();
+    let mut student = checkpoint.student.take();
     checkpoint.restore(data)?;
     for round in checkpoint.rounds..=plan.rounds {
-        gather(plan, round, weights.as_ref(), data)?;
-        let start = weights
-            .take()
-            .unwrap_or_else(|| Weights::fresh(Statistics::measure(data.pictures()), plan.seed));
-        let trained = train(plan, round, start, data)?;
-        checkpoint.save(round, &trained, data, recorded)?;
-        after_round(round, &trained)?;
-        weights = Some(trained);
+        gather(plan, round, student.as_mut(), data)?;
+        let start = match student.take() {
+            Some(student) => student,
+            None => {
+                let statistics = Statistics::measure(data.pictures());
+                Student::fresh(&statistics, plan.seed).map_err(Box::new)?
+            }
+        };
+        let mut trained = train(plan, round, start, data)?;
+        checkpoint.save(round, &trained.graph()?, data, recorded)?;
+        after_round(round, &mut trained)?;
+        student = Some(trained);
     }
-    weights.ok_or(ImitateError::Nothing)
+    student.ok_or(ImitateError::Nothing)
 }
 
 fn gather(
     plan: &Plan,
     round: usize,
-    weights: Option<&Weights>,
+    student: Option<&mut Student>,
     data: &mut Dataset,
 ) -> Result<(), ImitateError> {
     if plan.frames == 0 {
@@ -127,7 +140,7 @@ fn gather(
     }
     let bar = progress::bar(plan.frames, &format!("round {round}: driving"));
     // The expert's share halves with every round.
-    let student = weights.map(|weights| (weights, 0.5_f64.powi(round as i32)));
+    let student = student.map(|student| (student, 0.5_f64.powi(round as i32)));
     let seed = Random::stream(plan.seed, round as u64).bits() % (Circuit::UNSEEN / 2);
     collect(data, plan.frames, seed, &plan.expert, student, |frames| {
         bar.set_position(frames as u64);
@@ -136,20 +149,41 @@ fn gather(
     Ok(())
 }
 
+/// Adam on the squared error. The rate falls along a cosine, to a thousandth in the last round and
+/// to a fifth in the others.
+fn training(plan: &Plan, round: usize, steps: usize) -> Training {
+    let last = if round == plan.rounds { 1e-3 } else { 0.2 };
+    Training {
+        optimizer: Optimizer::ADAM,
+        schedule: Schedule {
+            rate: plan.rate,
+            warm_up: 0,
+            decay: Decay::Cosine {
+                steps: steps as u64,
+                last,
+            },
+        },
+        loss: Loss::Squared,
+        clip: None,
+        average: None,
+    }
+}
+
 fn train(
     plan: &Plan,
     round: usize,
-    weights: Weights,
+    student: Student,
     data: &Dataset,
-) -> Result<Weights, LearnError> {
-    let last = round == plan.rounds;
-    let epochs = if last { plan.last_epochs } else { plan.epochs };
+) -> Result<Student, LearningError> {
+    let epochs = match round == plan.rounds {
+        true => plan.last_epochs,
+        false => plan.epochs,
+    };
     let batches = data.len().div_ceil(plan.batch);
     let steps = epochs * batches;
-    let statistics = weights.statistics;
-    let plain = statistics.table();
-    let mut learner = plan.backend.learner(weights, plan.batch)?;
-    let bar = progress::bar(steps * plan.batch, &format!("round {round}: learning"));
+    let mut learner = Learner::new(student.into_network(), training(plan, round, steps))?;
+    let plain = plain();
+    let bar = progress::bar(epochs * data.len(), &format!("round {round}: learning"));
     for epoch in 0..epochs {
         let mut random = Random::stream(plan.seed, ((round as u64) << 32) + epoch as u64);
         let mut samples: Vec<Sample> = (0..data.len())
@@ -160,27 +194,27 @@ fn train(
             .collect();
         shuffle(&mut samples, &mut random);
         let epoch_seed = random.bits();
-        let mut errors = 0.0;
-        for (batch, samples) in samples.chunks(plan.batch).enumerate() {
-            let done = (epoch * batches + batch) as f64 / steps as f64;
-            // Cosine schedule, to a thousandth in the last round and to a fifth in the others.
-            let floor = if last { 1e-3 } else { 0.2 };
-            let cosine = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done));
-            let rate = plan.rate * (floor + (1.0 - floor) * cosine);
-            errors += learner.step(samples, rate as f32, &|sample, input| {
+        let mut squares = 0.0;
+        for samples in samples.chunks(plan.batch) {
+            let losses = learner.step(samples.len(), &|index, example| {
+                let sample = &samples[index];
                 let mut random = Random::stream(epoch_seed, sample.index as u64);
-                let table = augment::table(&plain, &statistics, &mut random);
-                normalise(data.picture(sample.index), &table, sample.mirrored, input);
-                data.wanted(sample)
-            })?;
+                let values = augment::table(&plain, &mut random);
+                let picture = data.picture(sample.index);
+                write_planes(picture, &values, sample.mirrored, example.inputs[0]);
+                let wanted = data.wanted(sample);
+                example.targets.copy_from_slice(&wanted);
+                example.weights.copy_from_slice(&importance(wanted));
+            });
+            squares += losses.squared.iter().sum::<f64>();
             bar.inc(samples.len() as u64);
         }
-        let error = errors / batches as f64;
+        let error = squares / (data.len() * OUTPUTS) as f64;
         let line = format!("round {round}, epoch {epoch}: mean squared error {error:.6}");
         progress::say(&bar, line);
     }
     bar.finish();
-    learner.weights()
+    Ok(Student::of_network(learner.finish()))
 }
 
 /// Evaluates the student briefly and prints the results: `simple` and a few random circuits, some
@@ -188,16 +222,16 @@ fn train(
 ///
 /// # Errors
 /// Never for the cameras used here.
-pub fn report(weights: &Weights) -> Result<(), VisionError> {
+pub fn report(student: &mut Student) -> Result<(), VisionError> {
     let mut conditions: Vec<_> = Circuit::shipped("simple")
         .into_iter()
         .chain((0..11).map(|index| Circuit::random(Circuit::UNSEEN / 2 + index)))
-        .map(|circuit| plain(circuit, 1))
+        .map(|circuit| evaluate::plain(circuit, 1))
         .collect();
     for conditions in conditions.iter_mut().skip(6) {
         conditions.car = CarKind::Ackermann;
     }
-    for result in drive(&mut Policy::network(weights), &conditions, 1)? {
+    for result in drive(&mut Policy::Student(student), &conditions, 1)? {
         pilotage_console::say_always(format_args!(
             "  {:28} {:5.1} % {:6.2} m/s, off the line {:.3} m mean, {:.3} p95, {:.3} most",
             result.circuit,

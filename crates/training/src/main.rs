@@ -9,8 +9,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use pilotage_console::{print, printable};
 use pilotage_training::architecture::NetworkKind;
-use pilotage_training::backend::Backend;
-use pilotage_training::checkpoint::read_weights;
+use pilotage_training::checkpoint::{CheckpointError, is_earlier};
 use pilotage_training::cloning::recipe::TrainingRecipe;
 use pilotage_training::cloning::score::ScoreTable;
 use pilotage_training::cloning::{self, Target};
@@ -18,11 +17,10 @@ use pilotage_training::collect::collect;
 use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, suites};
 use pilotage_training::expert::Expert;
-use pilotage_training::export::{from_onnx, to_onnx};
 use pilotage_training::imitate::{Plan, imitate, report};
-use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
 use pilotage_training::recording::{self, Encoding};
+use pilotage_training::student::Student;
 use pilotage_vehicle::Domain;
 
 /// Trains driving policies in the simulator and from recordings.
@@ -41,8 +39,6 @@ enum Command {
     Imitate(Imitate),
     /// Drive every circuit under every difficult condition and print the results.
     Evaluate(Evaluate),
-    /// Write a checkpoint's weights as ONNX.
-    Export(Export),
     /// Write a recording: frames of the expert's driving with data.csv.
     Record(Record),
 }
@@ -62,7 +58,7 @@ struct Train {
     /// The network, instead of the recipe's.
     #[arg(long, value_enum)]
     network: Option<NetworkKind>,
-    /// An ONNX model to go on training; not supported yet.
+    /// An ONNX model to go on training, instead of a named network.
     #[arg(long, value_name = "NAME.onnx", conflicts_with = "network")]
     model: Option<PathBuf>,
     /// Learn from Udacity's cameras at the sides too, with steering that is this much further to the
@@ -112,9 +108,6 @@ struct Imitate {
     /// Adam's initial learning rate.
     #[arg(long, default_value_t = 1e-3)]
     rate: f64,
-    /// Training backend.
-    #[arg(long, value_enum, default_value_t)]
-    backend: Backend,
     /// A short run to check that everything works; the model will hardly drive.
     #[arg(long, conflicts_with_all = ["rounds", "frames", "epochs", "last_epochs"])]
     quick: bool,
@@ -131,7 +124,7 @@ struct Imitate {
 
 #[derive(clap::Args)]
 struct Evaluate {
-    /// The model: a file that `imitate` wrote, or a checkpoint's weights.
+    /// The model: a file that `imitate` wrote, such as a checkpoint's model.onnx.
     #[arg(long, default_value = "engines/pilotnet.onnx")]
     model: PathBuf,
     /// Let the expert drive instead of the model.
@@ -169,16 +162,6 @@ struct Record {
     out: PathBuf,
 }
 
-#[derive(clap::Args)]
-struct Export {
-    /// The checkpoint's weights.
-    #[arg(long, default_value = "target/training/weights")]
-    model: PathBuf,
-    /// The model's file.
-    #[arg(long, default_value = "engines/pilotnet.onnx")]
-    out: PathBuf,
-}
-
 fn main() -> ExitCode {
     pilotage_console::run(|| match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -194,7 +177,6 @@ fn run() -> anyhow::Result<()> {
         Command::Train(arguments) => train(&arguments),
         Command::Imitate(arguments) => learn(&arguments),
         Command::Evaluate(arguments) => evaluate(&arguments),
-        Command::Export(arguments) => write(&load(&arguments.model)?, &arguments.out),
         Command::Record(arguments) => record(&arguments),
     }
 }
@@ -226,6 +208,7 @@ fn train(arguments: &Train) -> anyhow::Result<()> {
     };
     if let Some(network) = arguments.network {
         recipe.network = network;
+        recipe.model = None;
     }
     if let Some(domain) = arguments.domain {
         recipe.domain = Some(domain);
@@ -307,7 +290,6 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
         epochs: limited(arguments.epochs),
         last_epochs: limited(arguments.last_epochs),
         rate: arguments.rate,
-        backend: arguments.backend,
         checkpoints: arguments.checkpoints.clone(),
         resume: arguments.resume,
         ..Plan::default()
@@ -324,32 +306,22 @@ fn learn(arguments: &Imitate) -> anyhow::Result<()> {
             added.frames
         ));
     }
-    let weights = imitate(&plan, &mut data, |_, weights| Ok(report(weights)?))?;
-    write(&weights, &out)
-}
-
-fn write(weights: &Weights, path: &Path) -> anyhow::Result<()> {
-    std::fs::write(path, to_onnx(weights)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    print(format_args!("wrote {}", path.display()));
+    let student = imitate(&plan, &mut data, |_, student| Ok(report(student)?))?;
+    pilotage_config::write_atomically(&out, &student.graph()?.write())?;
+    print(format_args!("wrote {}", out.display()));
     Ok(())
 }
 
-/// Reads weights from an ONNX file or a checkpoint.
-fn load(path: &Path) -> anyhow::Result<Weights> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "onnx")
-    {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        return from_onnx(&bytes).with_context(|| path.display().to_string());
+/// Reads a model.
+fn load(path: &Path) -> anyhow::Result<Student> {
+    if is_earlier(path) {
+        return Err(CheckpointError::Earlier(path.to_owned()).into());
     }
-    Ok(read_weights(path)?.0)
+    Ok(Student::read(path)?)
 }
 
 fn evaluate(arguments: &Evaluate) -> anyhow::Result<()> {
-    let weights = match arguments.expert {
+    let mut student = match arguments.expert {
         true => None,
         false => Some(load(&arguments.model)?),
     };
@@ -361,9 +333,9 @@ fn evaluate(arguments: &Evaluate) -> anyhow::Result<()> {
         if !suite.name.contains(&arguments.only) {
             continue;
         }
-        let mut policy = match &weights {
+        let mut policy = match &mut student {
             None => Policy::Expert(Expert::default()),
-            Some(weights) => Policy::network(weights),
+            Some(student) => Policy::Student(student),
         };
         let drives = drive(&mut policy, &suite.conditions, suite.laps)?;
         print_suite(&suite.name, &drives, arguments.each);

@@ -4,49 +4,19 @@ use pilotage_simulator::CameraSpec;
 use pilotage_vision::VisionError;
 use rayon::prelude::*;
 
-use crate::architecture::Architecture;
-use crate::dataset::physical;
 use crate::expert::Expert;
-use crate::network::Weights;
-use crate::pass::Pass;
 use crate::rollout::{Drive, FIRST_ROW};
-use crate::trainer::answers;
+use crate::student::Student;
 
 /// Computes the speed (m/s) and the yaw rate (rad/s) for every car.
 pub enum Policy<'a> {
     /// The expert, which uses the true state.
     Expert(Expert),
     /// A network, which uses the picture.
-    Network {
-        /// The network's weights.
-        weights: &'a Weights,
-        /// The buffers, one for each thread.
-        passes: Vec<Pass>,
-    },
+    Student(&'a mut Student),
 }
 
-/// The maximum number of pictures that a thread processes at a time.
-const PASS_CAPACITY: usize = 16;
-
-impl<'a> Policy<'a> {
-    /// A policy with these weights.
-    pub fn network(weights: &'a Weights) -> Self {
-        let threads = rayon::current_num_threads();
-        let shape = Architecture::of_the_simulator();
-        let passes = (0..threads)
-            .map(|_| Pass::new(&shape, PASS_CAPACITY))
-            .collect();
-        Self::Network { weights, passes }
-    }
-
-    /// The maximum number of cars for one call of [`answers`](Self::answers).
-    pub fn capacity(&self) -> usize {
-        match self {
-            Self::Expert(_) => usize::MAX,
-            Self::Network { passes, .. } => passes.len() * PASS_CAPACITY,
-        }
-    }
-
+impl Policy<'_> {
     /// Computes an answer for every car. A network first takes a picture with each car's camera;
     /// the answer is `None` if that frame was lost.
     ///
@@ -58,17 +28,16 @@ impl<'a> Policy<'a> {
     ) -> Result<Vec<Option<(f32, f32)>>, VisionError> {
         let fresh: Vec<bool> = match self {
             Self::Expert(_) => vec![true; drives.len()],
-            Self::Network { .. } => drives
+            Self::Student(_) => drives
                 .par_iter_mut()
                 .map(Drive::look)
                 .collect::<Result<_, _>>()?,
         };
         let answers: Vec<(f32, f32)> = match self {
             Self::Expert(expert) => drives.iter().map(|d| expert_answer(expert, d)).collect(),
-            Self::Network { weights, passes } => {
+            Self::Student(student) => {
                 let pictures: Vec<&[u8]> = drives.iter().map(|d| d.picture.as_slice()).collect();
-                let answers = answers(weights, passes, &pictures);
-                answers.into_iter().map(physical).collect()
+                student.answers(&pictures)
             }
         };
         let pairs = fresh.into_iter().zip(answers);

@@ -10,7 +10,6 @@ use pilotage_training::dataset::Dataset;
 use pilotage_training::evaluate::{Drove, drive, plain};
 use pilotage_training::expert::Expert;
 use pilotage_training::imitate::{Plan, imitate};
-use pilotage_training::network::Weights;
 use pilotage_training::policy::Policy;
 
 fn expert_drives(car: CarKind, latency: Duration) -> Vec<Drove> {
@@ -51,7 +50,7 @@ fn the_expert_drives_with_a_tenth_of_a_second_of_latency() {
     }
 }
 
-fn tiny(checkpoints: &Path, seed: u64, rounds: usize, resume: bool) -> (Weights, Vec<u8>) {
+fn tiny(checkpoints: &Path, seed: u64, rounds: usize, resume: bool) -> (Vec<u8>, Vec<u8>) {
     let plan = Plan {
         seed,
         rounds,
@@ -65,19 +64,19 @@ fn tiny(checkpoints: &Path, seed: u64, rounds: usize, resume: bool) -> (Weights,
     };
     let mut data = Dataset::default();
     let mut seen = 0;
-    let weights = imitate(&plan, &mut data, |_, _| {
+    let student = imitate(&plan, &mut data, |_, _| {
         seen += 1;
         Ok(())
     })
     .unwrap();
     assert!(seen > 0);
-    (weights, data.pictures().to_vec())
+    (student.graph().unwrap().write(), data.pictures().to_vec())
 }
 
 #[test]
 fn a_seed_fixes_frames_and_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let (weights, pictures) = tiny(folder.path(), 1, 1, false);
+    let (model, pictures) = tiny(folder.path(), 1, 1, false);
     assert_eq!(pictures.len() % 48, 0);
     let again = rayon::ThreadPoolBuilder::new()
         .num_threads(3)
@@ -86,10 +85,10 @@ fn a_seed_fixes_frames_and_weights() {
     let other = folder.path().join("other");
     assert_eq!(
         again.install(|| tiny(&other, 1, 1, false)),
-        (weights.clone(), pictures.clone())
+        (model.clone(), pictures.clone())
     );
-    let (other_weights, frames) = tiny(&other, 2, 1, false);
-    assert!(other_weights != weights && frames != pictures);
+    let (other_model, frames) = tiny(&other, 2, 1, false);
+    assert!(other_model != model && frames != pictures);
 }
 
 #[test]

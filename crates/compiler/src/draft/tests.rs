@@ -37,9 +37,9 @@ fn drafted(shape: [usize; 4], meanings: Vec<Option<Meaning>>) -> Result<String, 
 fn the_drafted_recipe_parses_and_fits_the_model() {
     let both = vec![Some(Meaning::Steering), Some(Meaning::Throttle)];
     for (shape, layout) in [
-        ([1, 3, 12, 20], pilotage_vision::Layout::Nchw),
-        ([1, 12, 20, 3], pilotage_vision::Layout::Nhwc),
-        ([1, 12, 20, 1], pilotage_vision::Layout::Nhwc),
+        ([1, 3, 12, 20], Layout::Nchw),
+        ([1, 12, 20, 3], Layout::Nhwc),
+        ([1, 12, 20, 1], Layout::Nhwc),
     ] {
         let text = drafted(shape, both.clone()).unwrap();
         let recipe = Recipe::parse("drafted", &text).unwrap();

@@ -7,7 +7,7 @@ use pilotage_graph::{Graph, ValueId};
 
 use crate::error::LearningError;
 use crate::kernels::quantized::{Epilogue, exact_parts};
-use crate::optimizer::{Optimizer, State};
+use crate::optimizer::{Optimizer, OptimizerState};
 use crate::parallel;
 use crate::parameter::Parameter;
 use crate::plan::{Plan, QuantizedLayer};
@@ -51,7 +51,7 @@ pub(crate) struct Quantization {
     fixed: Vec<bool>,
     /// Elements of one sample of each group.
     features: Vec<usize>,
-    states: Vec<State>,
+    states: Vec<OptimizerState>,
     update: RangeUpdate,
 }
 
@@ -241,7 +241,7 @@ impl Network {
             limits,
             fixed,
             features,
-            states: vec![State::default(); count],
+            states: vec![OptimizerState::default(); count],
             update,
         });
         Ok(())

@@ -40,6 +40,65 @@ impl Network {
         self.replan(settings)
     }
 
+    /// Stops the training of all parameters whose name, or the name of a node that reads them,
+    /// begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`LearningError::NothingToFreeze`]
+    pub fn freeze(&mut self, prefix: &str) -> Result<(), LearningError> {
+        let readers = |index: usize| {
+            let value = self.values[index];
+            let nodes = self.graph.nodes.iter();
+            nodes.filter(move |node| node.inputs.contains(&value))
+        };
+        let begins = |index: usize| {
+            self.parameters[index].name().starts_with(prefix)
+                || readers(index).any(|node| node.name.starts_with(prefix))
+        };
+        let mut settings = self.settings.clone();
+        let trained = (0..self.parameters.len()).filter(|&index| self.settings.trained[index]);
+        let found: Vec<usize> = trained.clone().filter(|&index| begins(index)).collect();
+        if found.is_empty() {
+            let mut known: Vec<&str> = Vec::new();
+            for node in trained.flat_map(readers) {
+                if !known.contains(&node.name.as_str()) {
+                    known.push(&node.name);
+                }
+            }
+            return Err(LearningError::NothingToFreeze {
+                prefix: prefix.to_owned(),
+                known: known.join(", "),
+            });
+        }
+        for index in found {
+            settings.trained[index] = false;
+        }
+        self.replan(settings)
+    }
+
+    /// The elements of all parameters, one parameter after the other.
+    pub fn values(&self) -> Vec<f32> {
+        let each = self.parameters.iter().map(Parameter::values);
+        each.collect::<Vec<_>>().concat()
+    }
+
+    /// Replaces the elements of all parameters by those of [`values`](Self::values). Pruned elements
+    /// stay 0; clustered parameters become dense.
+    ///
+    /// # Errors
+    /// If there are too many or too few.
+    pub fn set_all_values(&mut self, values: &[f32]) -> Result<(), LearningError> {
+        let count = self.parameters.iter().map(Parameter::len).sum();
+        check_size("the network", count, values.len())?;
+        let mut rest = values;
+        for parameter in &mut self.parameters {
+            let (values, after) = rest.split_at(parameter.len());
+            parameter.set_values(values);
+            rest = after;
+        }
+        Ok(())
+    }
+
     /// Replaces the values of a parameter. Pruned elements stay 0; a clustered parameter becomes
     /// dense.
     ///

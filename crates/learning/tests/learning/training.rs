@@ -124,6 +124,80 @@ fn any_number_of_threads_gives_the_same_bits() {
     assert_ne!(one, train(1, 100), "dropout does not depend on the seed");
 }
 
+/// A training that continues in another learner ends with the same bits.
+#[test]
+fn a_training_continues_from_its_progress() {
+    let graph = graph();
+    let training = Training {
+        optimizer: Optimizer::ADAM,
+        average: Some(0.5),
+        schedule: Schedule {
+            rate: 0.01,
+            warm_up: 1,
+            decay: Decay::Cosine {
+                steps: 6,
+                last: 0.1,
+            },
+        },
+        ..sgd(0.0)
+    };
+    let learner = || {
+        let mut network = Network::from_graph(&graph).unwrap();
+        network.set_trained("c2", false).unwrap();
+        Learner::new(network, training.clone()).unwrap()
+    };
+    let mut whole = learner();
+    let steps = |learner: &mut Learner, count| {
+        for _ in 0..count {
+            learner.step(5, &fill);
+        }
+    };
+    steps(&mut whole, 5);
+    let mut first = learner();
+    steps(&mut first, 2);
+    let mut second = learner();
+    let values = first.network().values();
+    second.network_mut().set_all_values(&values).unwrap();
+    second.resume(first.progress()).unwrap();
+    steps(&mut second, 3);
+    assert_eq!(whole.progress(), second.progress());
+    assert_eq!(bits(whole.network()), bits(second.network()));
+    assert_eq!(bits(&whole.finish()), bits(&second.finish()));
+
+    let mut progress = first.progress();
+    progress.states[1].second.push(0.0);
+    assert!(learner().resume(progress).is_err());
+    assert!(learner().resume(Default::default()).is_err());
+}
+
+#[test]
+fn frozen_layers_keep_their_weights() {
+    let graph = graph();
+    let mut network = Network::from_graph(&graph).unwrap();
+    let convolution = &graph.nodes[0];
+    network.freeze(&convolution.name).unwrap();
+    let error = network.freeze("none").unwrap_err().to_string();
+    assert!(error.contains("begins with `none`; there is "), "{error}");
+    assert!(
+        !error.contains(&format!(" {},", convolution.name)),
+        "{error}"
+    );
+    let mut learner = Learner::new(network, sgd(0.05)).unwrap();
+    let before = learner.network().values();
+    learner.step(5, &fill);
+    let weights = |id: ValueId| {
+        let name = &graph.value(id).name;
+        let index = learner.network().parameter_index(name).unwrap();
+        learner.network().parameters()[index].values().to_vec()
+    };
+    let constant = |id: ValueId| graph.value(id).constant.as_ref().unwrap().as_f32().unwrap();
+    assert_eq!(
+        weights(convolution.inputs[1]),
+        constant(convolution.inputs[1])
+    );
+    assert_ne!(before, learner.network().values());
+}
+
 #[test]
 fn a_batch_of_fewer_samples_than_parts_is_trained() {
     let mut learner = Learner::new(Network::from_graph(&graph()).unwrap(), sgd(0.05)).unwrap();
@@ -304,6 +378,7 @@ fn wrong_settings_are_errors() {
     );
     assert!(network.set_dropout("no", 0.1).is_err());
     assert!(network.set_values("c2", &[0.0]).is_err());
+    assert!(network.set_all_values(&[0.0]).is_err());
     let error = network.to_quantized_graph().unwrap_err();
     assert!(matches!(error, LearningError::NotQuantized));
     for rate in [f64::NAN, -1.0, f64::INFINITY] {

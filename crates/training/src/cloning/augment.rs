@@ -1,6 +1,7 @@
 //! Random changes of a training picture, and what they change of its controls.
 
 use pilotage_simulator::Random;
+use pilotage_vision::Layout;
 
 use super::recipe::{Augment, LearnedOutput};
 use crate::augment::levels;
@@ -14,7 +15,7 @@ const SHADOWS: f64 = 0.3;
 /// 10 deviations left the road where 20 drove a lap (docs/training.md).
 const DEVIATIONS_PER_WIDTH: f64 = 20.0;
 
-/// The normalised value of every byte, by channel.
+/// The network's input for every byte, by channel.
 pub type Values = Vec<[f32; 256]>;
 
 /// The changes of one use of a picture.
@@ -98,23 +99,35 @@ impl Change {
         (if self.mirrored { -control } else { control }) as f32
     }
 
-    /// Writes the changed picture, normalised by `values`. Pixels that a shift uncovers repeat the
-    /// edge.
-    pub fn write(
+    /// Writes the changed picture with the values of its bytes, as rows of interleaved channels.
+    /// Pixels that a shift uncovers repeat the edge.
+    pub fn write(&self, picture: &[u8], shape: [usize; 3], values: &Values, out: &mut [f32]) {
+        self.write_in(Layout::Nhwc, picture, shape, values, out);
+    }
+
+    /// As [`write`](Self::write), in `layout`. `shape` is height, width and channels.
+    pub fn write_in(
         &self,
+        layout: Layout,
         picture: &[u8],
-        [height, width, channels]: [usize; 3],
+        shape: [usize; 3],
         values: &Values,
         out: &mut [f32],
     ) {
-        for (y, row) in out.chunks_exact_mut(width * channels).enumerate() {
+        let [height, width, channels] = shape;
+        // The distance between the values of two channels, and of two pixels.
+        let (plane, step) = match layout {
+            Layout::Nchw => (height * width, 1),
+            Layout::Nhwc => (1, channels),
+        };
+        for y in 0..height {
             let from = source(y, self.shift[1], height) * width;
             let edge = self.shadow.map(|shadow| {
                 let share = (y as f64 + 0.5) / height as f64;
                 let edge = shadow.top + share * (shadow.bottom - shadow.top);
                 (edge * width as f64, shadow)
             });
-            for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
+            for x in 0..width {
                 let unmirrored = if self.mirrored { width - 1 - x } else { x };
                 let column = source(unmirrored, self.shift[0], width);
                 let light = match edge {
@@ -124,7 +137,8 @@ impl Change {
                     _ => 1.0,
                 };
                 let bytes = &picture[(from + column) * channels..][..channels];
-                for (channel, (to, &byte)) in pixel.iter_mut().zip(bytes).enumerate() {
+                let pixel = (y * width + x) * step;
+                for (channel, &byte) in bytes.iter().enumerate() {
                     let mut byte = byte;
                     if let Some(levels) = &self.levels {
                         byte = levels[channel][usize::from(byte)];
@@ -132,7 +146,7 @@ impl Change {
                     if light < 1.0 {
                         byte = libm::roundf(f32::from(byte) * light) as u8;
                     }
-                    *to = values[channel][usize::from(byte)];
+                    out[channel * plane + pixel] = values[channel][usize::from(byte)];
                 }
             }
         }
@@ -165,6 +179,19 @@ mod tests {
         let mut out = vec![0.0; 8];
         change.write(&picture, [2, 4, 1], &values, &mut out);
         out
+    }
+
+    #[test]
+    fn channels_are_written_in_the_layout() {
+        let picture = [0, 1, 2, 10, 11, 12];
+        let values = vec![std::array::from_fn(|byte| byte as f32); 3];
+        let written = |layout| {
+            let mut out = vec![0.0; 6];
+            Change::none().write_in(layout, &picture, [2, 1, 3], &values, &mut out);
+            out
+        };
+        assert_eq!(written(Layout::Nhwc), [0.0, 1.0, 2.0, 10.0, 11.0, 12.0]);
+        assert_eq!(written(Layout::Nchw), [0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
     }
 
     fn output(meaning: Meaning) -> LearnedOutput {

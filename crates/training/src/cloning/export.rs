@@ -9,19 +9,16 @@ use pilotage_graph::RECIPE_KEY;
 use pilotage_vehicle::Domain;
 use pilotage_vision::{ColourOrder, Layout, Preprocess};
 
-use super::fit::Task;
+use super::fit::{FitError, Task};
 use super::recipe::LearnedOutput;
-use crate::export::{ExportError, ThrottleBySteering, graph_with};
-
-/// The output of the model that has all controls.
-const OUTPUT: &str = "controls";
+use crate::export::ThrottleBySteering;
 
 /// Why the files cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The network cannot be expressed as ONNX.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Network(#[from] FitError),
     /// A file cannot be written.
     #[error(transparent)]
     File(#[from] pilotage_config::WriteError),
@@ -49,16 +46,26 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
         scale: 1.0,
         offset: 0.0,
     };
+    let port = |index: usize| (task.ports[index].output.as_str(), task.ports[index].index);
     let outputs = match by_steering(task) {
         // The model computes both.
-        Some(_) => vec![model(Meaning::Steering), model(Meaning::Throttle)],
-        None => task.outputs.clone(),
+        Some(_) => vec![
+            (model(Meaning::Steering), (port(0).0, 0)),
+            (model(Meaning::Throttle), (port(0).0, 1)),
+        ],
+        None => {
+            let outputs = task.outputs.iter().enumerate();
+            outputs
+                .map(|(index, output)| (*output, port(index)))
+                .collect()
+        }
     };
-    for (index, output) in outputs.iter().enumerate() {
+    for (output, (name, index)) in outputs {
         let _ = write!(
             text,
-            "\n[[output]]\nname = \"{OUTPUT}\"\nindex = {index}\nmeaning = \"{}\"\n\
+            "\n[[output]]\nname = {}\nindex = {index}\nmeaning = \"{}\"\n\
              scale = {:?}\noffset = {:?}\n",
+            quoted(name),
             output.meaning.name(),
             output.scale,
             output.offset
@@ -69,7 +76,7 @@ pub fn recipe(task: &Task<'_>, model: &str, calibration: &str, comment: &str) ->
 }
 
 /// The throttle that follows the steering, if the network has no output for it.
-fn by_steering(task: &Task<'_>) -> Option<ThrottleBySteering> {
+pub(super) fn by_steering(task: &Task<'_>) -> Option<ThrottleBySteering> {
     let (straight, full) = task.recipe.throttle?.by_steering()?;
     let steering = task.outputs.first()?;
     Some(ThrottleBySteering {
@@ -107,8 +114,8 @@ fn input(input: &Preprocess) -> String {
     text
 }
 
-/// Writes the model with the recipe in its metadata (`pilotage_graph::RECIPE_KEY`), then the
-/// recipe.
+/// Writes the model with the values of all its parameters, `weights`, and with the recipe in its
+/// metadata (`pilotage_graph::RECIPE_KEY`), then the recipe.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -119,10 +126,12 @@ pub fn write(
     onnx: &Path,
     toml: &Path,
 ) -> Result<(), WriteError> {
-    let layout = task.recipe.input.layout;
-    let throttle = by_steering(task);
-    let graph = graph_with(&task.shape, &task.statistics, weights, layout, throttle)?;
-    write_atomically(onnx, &graph.write_with_metadata(&[(RECIPE_KEY, recipe)]))?;
+    let network = task.network_of(weights).map_err(FitError::from)?;
+    let graph = task.exported(&network)?;
+    let kept = task.metadata.iter();
+    let kept = kept.map(|(key, value)| (key.as_str(), value.as_str()));
+    let entries: Vec<(&str, &str)> = kept.chain([(RECIPE_KEY, recipe)]).collect();
+    write_atomically(onnx, &graph.write_with_metadata(&entries))?;
     Ok(write_atomically(toml, recipe.as_bytes())?)
 }
 

@@ -2,18 +2,23 @@
 
 use std::ops::ControlFlow;
 
+use pilotage_graph::{Graph, ValueId};
+use pilotage_learning::{
+    Decay, Example, Learner, LearningError, Loss, Network, Optimizer, Schedule, Training,
+};
 use pilotage_simulator::Random;
 use pilotage_vision::Preprocess;
 
 use super::augment::{Change, Values, per_width};
 use super::balance::Balance;
+use super::export::by_steering;
 use super::frames::Frames;
+use super::model::{Origin, Port};
 use super::recipe::{LearnedOutput, TrainingRecipe};
 use super::split::Split;
 use super::state::{Fingerprint, State, StateError};
-use crate::architecture::Architecture;
-use crate::descent::{Descent, answers};
-use crate::network::{EPSILON, Statistics};
+use crate::export::{ExportError, add_throttle};
+use crate::network::Statistics;
 use crate::progress;
 
 /// The least deviation that a control's errors are divided by, in the car's unit: a control that
@@ -45,6 +50,12 @@ pub enum FitError {
         /// The initial learning rate.
         rate: f64,
     },
+    /// The network cannot be trained.
+    #[error(transparent)]
+    Learning(#[from] LearningError),
+    /// The network cannot be written as ONNX.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The checkpoint cannot be written.
     #[error(transparent)]
     State(#[from] StateError),
@@ -58,20 +69,26 @@ pub enum FitError {
 pub struct Task<'a> {
     /// The recipe.
     pub recipe: &'a TrainingRecipe,
-    /// The network.
-    pub shape: Architecture,
+    /// The network's name, for messages.
+    pub name: String,
+    /// The network before the first pass.
+    pub graph: Graph,
+    /// Entries of the trained model's metadata.
+    pub metadata: Vec<(String, String)>,
     /// What it learns to answer.
     pub outputs: Vec<LearnedOutput>,
+    /// Where it has each of these outputs.
+    pub ports: Vec<Port>,
     /// All frames.
     pub frames: &'a Frames,
     /// Which of them are learned and held back.
     pub split: Split,
     /// How often each learned frame is used.
     pub balance: Balance,
-    /// The normalisation within the network, of the learned frames.
-    pub statistics: Statistics,
     /// The mean of every learned control, in the car's units.
     pub mean: Vec<f64>,
+    /// The nodes whose outputs training drops, with the share.
+    dropouts: Vec<(String, f32)>,
     deviation: Vec<f64>,
     per_width: f64,
     values: Values,
@@ -89,37 +106,116 @@ pub struct Fitted {
 }
 
 impl<'a> Task<'a> {
-    /// Prepares the fit of `recipe`'s network.
+    /// Prepares the fit of a network. Random weights are such that the network answers the mean.
+    ///
+    /// # Errors
+    /// When the network cannot be made, trained as the recipe says, or written as ONNX.
     pub fn new(
         recipe: &'a TrainingRecipe,
-        shape: Architecture,
+        origin: Origin,
         outputs: Vec<LearnedOutput>,
         frames: &'a Frames,
         split: Split,
-    ) -> Self {
+    ) -> Result<Self, FitError> {
         let turning = turning(&outputs);
         let learned = split.learned.iter();
         let steering: Vec<f32> = learned.map(|&i| frames.label(i)[turning]).collect();
-        let statistics = statistics(frames, &split.learned, &recipe.input);
         // The cameras at the sides teach the way back, and are no part of a drive.
         let centre: Vec<usize> = (split.learned.iter().copied())
             .filter(|&index| !frames.is_side(index))
             .collect();
         let (mean, deviation) = moments(frames, &centre, outputs.len());
-        let values = values(&recipe.input, shape.normalised.then_some(&statistics));
-        Self {
+        let mut task = Self {
             balance: Balance::of(&steering, recipe.training.balance),
+            name: String::new(),
+            graph: Graph::default(),
+            metadata: Vec::new(),
+            ports: Vec::new(),
+            dropouts: Vec::new(),
+            values: values(&recipe.input),
+            per_width: per_width(&recipe.augment, deviation[turning]),
             recipe,
-            shape,
             outputs,
             frames,
             split,
-            statistics,
             mean,
-            per_width: per_width(&recipe.augment, deviation[turning]),
             deviation,
-            values,
+        };
+        task.start_from(origin)?;
+        // What would fail in the end fails here.
+        task.exported(&task.network()?)?;
+        Ok(task)
+    }
+
+    fn start_from(&mut self, origin: Origin) -> Result<(), FitError> {
+        match origin {
+            Origin::Named(shape) => {
+                let layout = self.recipe.input.layout;
+                let statistics = statistics(self.frames, &self.split.learned, &self.recipe.input);
+                let numbers = self.mean.iter().zip(&self.outputs);
+                let last: Vec<f32> = numbers
+                    .map(|(mean, output)| (*mean as f32 - output.offset) / output.scale)
+                    .collect();
+                let seed = self.recipe.training.seed;
+                self.graph = shape.graph(&statistics, &last, layout, seed)?;
+                self.dropouts = shape.dropouts();
+                self.name = shape.name.to_owned();
+                let port = |index| Port {
+                    output: self.graph.value(self.graph.outputs[0]).name.clone(),
+                    index,
+                    element: index,
+                };
+                self.ports = (0..last.len()).map(port).collect();
+            }
+            Origin::Model(model, ports) => {
+                self.name = model.path.display().to_string();
+                self.graph = model.graph;
+                self.metadata = model.metadata.into_iter().collect();
+                self.ports = ports;
+            }
         }
+        Ok(())
+    }
+
+    /// The network before the first pass. It runs on as many threads as rayon does.
+    ///
+    /// # Errors
+    /// When the recipe freezes layers that there are not.
+    pub fn network(&self) -> Result<Network, LearningError> {
+        let mut network = Network::from_graph(&self.graph)?;
+        network.set_threads(rayon::current_num_threads());
+        for (node, share) in &self.dropouts {
+            network.set_dropout(node, *share)?;
+        }
+        for prefix in &self.recipe.training.freeze {
+            network.freeze(prefix)?;
+        }
+        Ok(network)
+    }
+
+    /// The network with these values of all its parameters ([`Network::values`]).
+    ///
+    /// # Errors
+    /// When there are too many or too few.
+    pub fn network_of(&self, weights: &[f32]) -> Result<Network, LearningError> {
+        let mut network = self.network()?;
+        network.set_all_values(weights)?;
+        Ok(network)
+    }
+
+    /// The graph that is written: with the throttle, if it follows the steering.
+    ///
+    /// # Errors
+    /// When the throttle cannot be computed from the network's output.
+    pub fn exported(&self, network: &Network) -> Result<Graph, FitError> {
+        let mut graph = network.to_graph()?;
+        if let Some(throttle) = by_steering(self) {
+            let name = &self.ports[0].output;
+            let of_name = |&output: &ValueId| graph.value(output).name == *name;
+            let output = graph.outputs.iter().position(of_name);
+            add_throttle(&mut graph, output.unwrap_or(0), throttle)?;
+        }
+        Ok(graph)
     }
 
     /// Identifies everything that the result depends on.
@@ -138,23 +234,45 @@ impl<'a> Task<'a> {
                 fingerprint = fingerprint.with(&value.to_le_bytes());
             }
         }
+        if self.recipe.model.is_some() {
+            fingerprint = fingerprint.with(&self.graph.write());
+        }
         fingerprint.value()
     }
 
-    /// The state before the first pass: the network answers the mean.
-    pub fn start(&self) -> State {
-        let network_units = self.mean.iter().zip(&self.outputs);
-        let last: Vec<f32> = network_units
-            .map(|(mean, output)| (*mean as f32 - output.offset) / output.scale)
-            .collect();
-        let weights = self.shape.fresh(&last, self.recipe.training.seed);
-        State {
+    /// The state before the first pass.
+    ///
+    /// # Errors
+    /// As [`network`](Self::network).
+    pub fn start(&self) -> Result<State, LearningError> {
+        let weights = self.network()?.values();
+        Ok(State {
             fingerprint: self.fingerprint(),
             best_weights: weights.clone(),
             mean: vec![0.0; weights.len()],
             square: vec![0.0; weights.len()],
             weights,
             ..State::default()
+        })
+    }
+
+    /// Adam on the squared error. The rate falls along a cosine to the last pass.
+    fn training(&self) -> Training {
+        let settings = &self.recipe.training;
+        let batches = self.split.learned.len().div_ceil(settings.batch).max(1);
+        Training {
+            optimizer: Optimizer::ADAM,
+            schedule: Schedule {
+                rate: settings.rate,
+                warm_up: 0,
+                decay: Decay::Cosine {
+                    steps: (settings.epochs * batches) as u64,
+                    last: LAST_RATE,
+                },
+            },
+            loss: Loss::Squared,
+            clip: None,
+            average: None,
         }
     }
 
@@ -172,13 +290,13 @@ impl<'a> Task<'a> {
         observe: &mut dyn FnMut(&State) -> Result<ControlFlow<()>, StateError>,
     ) -> Result<Fitted, FitError> {
         let settings = &self.recipe.training;
-        let mut descent = Descent::new(&self.shape, state.weights.clone(), settings.batch);
-        descent.adam.mean.clone_from(&state.mean);
-        descent.adam.square.clone_from(&state.square);
-        descent.adam.steps = state.steps;
+        let network = self.network_of(&state.weights)?;
+        let progress = state.progress(&network);
+        let mut learner = Learner::new(network, self.training())?;
+        learner.resume(progress)?;
         while !self.is_finished(&state) {
             let epoch = state.history.len();
-            let errors = self.pass(&mut descent, epoch);
+            let errors = self.pass(&mut learner, epoch);
             if !(errors.learned.is_finite() && errors.held_back.is_finite()) {
                 return Err(FitError::Diverged {
                     epoch: epoch + 1,
@@ -186,13 +304,10 @@ impl<'a> Task<'a> {
                 });
             }
             state.history.push(errors);
-            state.weights.copy_from_slice(descent.weights());
-            state.mean.clone_from(&descent.adam.mean);
-            state.square.clone_from(&descent.adam.square);
-            state.steps = descent.adam.steps;
+            state.keep(&learner);
             if state.best.is_none_or(|(_, least)| errors.held_back < least) {
                 state.best = Some((epoch, errors.held_back));
-                state.best_weights.copy_from_slice(descent.weights());
+                state.best_weights.clone_from(&state.weights);
             }
             if observe(&state)?.is_break() && !self.is_finished(&state) {
                 return Err(FitError::Interrupted(state.history.len()));
@@ -213,27 +328,23 @@ impl<'a> Task<'a> {
     }
 
     /// One pass over the learned frames, then over those that are held back.
-    fn pass(&self, descent: &mut Descent, epoch: usize) -> EpochError {
+    fn pass(&self, learner: &mut Learner, epoch: usize) -> EpochError {
         let settings = &self.recipe.training;
         let mut random = Random::stream(settings.seed, 1 + epoch as u64);
         let drawn = self.balance.draw(&mut random);
         let seed = random.bits();
-        let batches = drawn.len().div_ceil(settings.batch).max(1);
         let message = format!("pass {} of at most {}", epoch + 1, settings.epochs);
         let bar = progress::bar(drawn.len(), &message);
         let mut sums = vec![0.0; self.outputs.len()];
         for (batch, picks) in drawn.chunks(settings.batch).enumerate() {
-            let done = (epoch * batches + batch) as f64 / (settings.epochs * batches) as f64;
-            let cosine = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * done));
-            let rate = settings.rate * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
             let first = (batch * settings.batch) as u64;
-            let errors = descent.step(picks.len(), rate as f32, &|index, example| {
+            let losses = learner.step(picks.len(), &|index, example| {
                 let mut random = Random::stream(seed, first + index as u64);
                 let frame = self.split.learned[picks[index]];
                 self.example(frame, &mut random, example);
             });
-            for (sum, error) in sums.iter_mut().zip(errors) {
-                *sum += error;
+            for (sum, port) in sums.iter_mut().zip(&self.ports) {
+                *sum += losses.squared[port.element];
             }
             bar.inc(picks.len() as u64);
         }
@@ -244,30 +355,32 @@ impl<'a> Task<'a> {
             .sum::<f64>();
         EpochError {
             learned: learned / (drawn.len().max(1) * self.outputs.len()) as f64,
-            held_back: self.held_back_error(descent.weights()),
+            held_back: self.held_back_error(learner.network_mut()),
         }
     }
 
+    /// Height, width and channels of the input.
+    fn input(&self) -> [usize; 3] {
+        let input = &self.recipe.input;
+        let [width, height] = [input.width, input.height].map(|side| side as usize);
+        [height, width, input.colour.channels()]
+    }
+
     /// Fills an example with a randomly changed frame.
-    fn example(
-        &self,
-        frame: usize,
-        random: &mut Random,
-        example: &mut crate::descent::Example<'_>,
-    ) {
-        let [height, width, _] = self.shape.input;
-        let augment = &self.recipe.augment;
-        let change = Change::draw(augment, [height, width], random);
-        let picture = self.frames.picture(frame);
-        change.write(picture, self.shape.input, &self.values, example.input);
+    fn example(&self, frame: usize, random: &mut Random, example: &mut Example<'_>) {
+        let input = self.input();
+        let [height, width, _] = input;
+        let change = Change::draw(&self.recipe.augment, [height, width], random);
+        let (picture, layout) = (self.frames.picture(frame), self.recipe.input.layout);
+        change.write_in(layout, picture, input, &self.values, example.inputs[0]);
+        // Numbers of the network that are not learned do not count.
+        example.weights.fill(0.0);
         let labels = self.frames.label(frame).iter().zip(&self.outputs);
-        for ((&label, output), wanted) in labels.zip(example.wanted.iter_mut()) {
+        let ports = self.ports.iter().zip(self.importance());
+        for ((&label, output), (port, importance)) in labels.zip(ports) {
             let control = change.control(output, label, self.per_width, width);
-            *wanted = (control - output.offset) / output.scale;
-        }
-        let importance = example.importance.iter_mut().zip(self.importance());
-        for (to, importance) in importance {
-            *to = importance;
+            example.targets[port.element] = (control - output.offset) / output.scale;
+            example.weights[port.element] = importance;
         }
         example.seed = random.bits();
     }
@@ -282,8 +395,9 @@ impl<'a> Task<'a> {
         })
     }
 
-    fn held_back_error(&self, weights: &[f32]) -> f64 {
-        let answers = self.answers(weights, &self.split.held_back);
+    /// The error on the held-back frames, as [`EpochError::held_back`].
+    pub fn held_back_error(&self, network: &mut Network) -> f64 {
+        let answers = self.answers(network, &self.split.held_back);
         let outputs = self.outputs.len();
         let labels = self
             .split
@@ -301,16 +415,17 @@ impl<'a> Task<'a> {
     }
 
     /// The network's answers for frames, in the car's units, one frame after another.
-    pub fn answers(&self, weights: &[f32], frames: &[usize]) -> Vec<f32> {
+    pub fn answers(&self, network: &mut Network, frames: &[usize]) -> Vec<f32> {
         let unchanged = Change::none();
-        let fill = |index: usize, input: &mut [f32]| {
+        let (input, layout) = (self.input(), self.recipe.input.layout);
+        let numbers = network.answers(frames.len(), &|index, example| {
             let picture = self.frames.picture(frames[index]);
-            unchanged.write(picture, self.shape.input, &self.values, input);
-        };
-        let mut answers = answers(&self.shape, weights, frames.len(), &fill);
-        for answers in answers.chunks_exact_mut(self.outputs.len()) {
-            for (answer, output) in answers.iter_mut().zip(&self.outputs) {
-                *answer = *answer * output.scale + output.offset;
+            unchanged.write_in(layout, picture, input, &self.values, example.inputs[0]);
+        });
+        let mut answers = Vec::with_capacity(frames.len() * self.outputs.len());
+        for numbers in numbers.chunks_exact(network.output_size().max(1)) {
+            for (port, output) in self.ports.iter().zip(&self.outputs) {
+                answers.push(numbers[port.element] * output.scale + output.offset);
             }
         }
         answers
@@ -338,41 +453,15 @@ fn statistics(frames: &Frames, learned: &[usize], input: &Preprocess) -> Statist
             }
         }
     }
-    let mut statistics = Statistics {
-        mean: [0.0; 3],
-        variance: [1.0; 3],
-    };
-    for (channel, counts) in counts.iter().enumerate().take(channels) {
-        let pixels = counts.iter().sum::<u64>().max(1) as f64;
-        let value = |byte: usize| f64::from(scaled(input, channel, byte as f32));
-        let sum = |power: i32| {
-            let all = counts.iter().enumerate();
-            all.map(|(byte, &count)| count as f64 * value(byte).powi(power))
-                .sum::<f64>()
-                / pixels
-        };
-        let mean = sum(1);
-        statistics.mean[channel] = mean as f32;
-        statistics.variance[channel] = (sum(2) - mean * mean).max(0.0) as f32;
-    }
-    statistics
+    Statistics::of_counts(&counts, |channel, byte| {
+        f64::from(scaled(input, channel, byte as f32))
+    })
 }
 
-/// What the first convolution reads for every byte, by channel.
-fn values(input: &Preprocess, statistics: Option<&Statistics>) -> Values {
-    let value = |channel: usize, byte: usize| {
-        let value = scaled(input, channel, byte as f32);
-        match statistics {
-            Some(statistics) => {
-                let deviation = libm::sqrtf(statistics.variance[channel] + EPSILON);
-                (value - statistics.mean[channel]) / deviation
-            }
-            None => value,
-        }
-    };
-    (0..input.colour.channels())
-        .map(|channel| std::array::from_fn(|byte| value(channel, byte)))
-        .collect()
+/// The network's input for every byte, by channel.
+fn values(input: &Preprocess) -> Values {
+    let channel = |channel| std::array::from_fn(|byte| scaled(input, channel, byte as f32));
+    (0..input.colour.channels()).map(channel).collect()
 }
 
 /// Mean and deviation of every control of the learned frames, in the car's units.

@@ -20,12 +20,15 @@ use crate::architecture::{Architecture, ArchitectureError, NetworkKind};
 pub struct TrainingRecipe {
     /// The network: its name.
     pub network: NetworkKind,
-    /// A user's ONNX model to go on training, in the place of a named network. Not supported yet.
+    /// A user's ONNX model to go on training, in the place of a named network.
     pub model: Option<PathBuf>,
     /// The cars that the network may drive; if absent, that of the recordings.
     pub domain: Option<Domain>,
     /// How a camera's frame becomes the network's input.
     pub input: Preprocess,
+    /// Whether the recipe has `input`.
+    #[serde(skip)]
+    pub has_input: bool,
     /// What the network learns to answer; chosen by the recordings' columns if empty.
     pub output: Vec<WantedOutput>,
     /// The throttle of a network that only steers.
@@ -44,6 +47,7 @@ impl Default for TrainingRecipe {
             model: None,
             domain: None,
             input: Preprocess::new(200, 66),
+            has_input: false,
             output: Vec::new(),
             throttle: None,
             augment: Augment::default(),
@@ -53,16 +57,22 @@ impl Default for TrainingRecipe {
 }
 
 /// `[[output]]`: one number that the network is to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WantedOutput {
     /// The control.
     pub meaning: Meaning,
-    /// Factor of the network's number; if absent, the deviation of the recorded values.
+    /// Factor of the network's number; if absent, the deviation of the recorded values, or 1 for a
+    /// user's model.
     pub scale: Option<f32>,
     /// Added after the multiplication; if absent, the mean of the recorded values, or 0 for a
-    /// control that turns the car.
+    /// control that turns the car and for a user's model.
     pub offset: Option<f32>,
+    /// The output of a user's model that has the number. If no output has a name or an index, the
+    /// model's numbers are in the order of the recipe.
+    pub name: Option<String>,
+    /// The index of the element in that output; 0 if absent.
+    pub index: Option<usize>,
 }
 
 /// One number that the network learns: `meaning = scale * number + offset`.
@@ -80,7 +90,7 @@ impl LearnedOutput {
     /// The output for records. Its defaults make the network's numbers about 1 in size: Adam's
     /// steps do not depend on the unit, and would be far too large for a car that steers by
     /// hundredths.
-    fn of<'a>(wanted: WantedOutput, records: impl Iterator<Item = &'a Record>) -> Self {
+    fn of<'a>(wanted: &WantedOutput, records: impl Iterator<Item = &'a Record>) -> Self {
         let mut output = Self {
             meaning: wanted.meaning,
             scale: 1.0,
@@ -171,7 +181,7 @@ impl Default for Augment {
 }
 
 /// `[training]`: the course of the training.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The most passes over the training frames.
@@ -190,6 +200,9 @@ pub struct Settings {
     pub balance: bool,
     /// The seed of every random choice.
     pub seed: u64,
+    /// The layers of a user's model that keep their weights: the beginnings of their names, or of
+    /// the names of their weights.
+    pub freeze: Vec<String>,
 }
 
 impl Default for Settings {
@@ -203,6 +216,7 @@ impl Default for Settings {
             block_s: 10.0,
             balance: true,
             seed: 1,
+            freeze: Vec::new(),
         }
     }
 }
@@ -255,16 +269,22 @@ pub enum TrainingRecipeError {
          training recipe"
     )]
     NoLabels,
+    /// A key is only for a user's model.
+    #[error("`{0}` is only for a user's model; name one with `model` or --model, or leave it out")]
+    OnlyForModel(&'static str),
 }
 
 impl TrainingRecipe {
-    /// Reads and checks a training recipe.
+    /// Reads and checks a training recipe. The path of `model` is relative to the recipe's folder.
     ///
     /// # Errors
     /// The error names the file, the line and the key.
     pub fn read(path: &Path) -> Result<Self, TrainingRecipeError> {
         let text = read(path, LONGEST_FILE)?;
-        Ok(Self::parse(&path.display().to_string(), &text)?)
+        let mut recipe = Self::parse(&path.display().to_string(), &text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        recipe.model = recipe.model.map(|model| folder.join(model));
+        Ok(recipe)
     }
 
     /// Parses and checks a training recipe. `file` is its name for messages.
@@ -273,7 +293,8 @@ impl TrainingRecipe {
     /// The error names the file, the line and the key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let source = Source::new(file, text);
-        let recipe: Self = source.parse()?;
+        let mut recipe: Self = source.parse()?;
+        recipe.has_input = !source.flatten(&["input"]).is_empty();
         recipe.check(&source)?;
         Ok(recipe)
     }
@@ -289,7 +310,9 @@ impl TrainingRecipe {
         });
         let input = self.input.validate(frame.0, frame.1);
         input.map_err(|error| source.error("input", error))?;
-        (self.architecture(1)).map_err(|error| source.error("input", error))?;
+        if self.model.is_none() {
+            (self.architecture(1)).map_err(|error| source.error("input", error))?;
+        }
         self.check_outputs(source)?;
         self.check_augment(source)?;
         self.check_settings(source)
@@ -388,6 +411,23 @@ impl TrainingRecipe {
         Architecture::new(self.network, input, outputs)
     }
 
+    /// Checks that no key is only for a user's model, if there is none.
+    ///
+    /// # Errors
+    /// [`TrainingRecipeError::OnlyForModel`]
+    pub fn check_model_keys(&self) -> Result<(), TrainingRecipeError> {
+        let named = self
+            .output
+            .iter()
+            .any(|it| it.name.is_some() || it.index.is_some());
+        let key = match (self.model.is_some(), named, self.training.freeze.is_empty()) {
+            (false, true, _) => "output.name and output.index",
+            (false, false, false) => "training.freeze",
+            _ => return Ok(()),
+        };
+        Err(TrainingRecipeError::OnlyForModel(key))
+    }
+
     /// The outputs: those of the recipe, or else those that most records have values for.
     ///
     /// # Errors
@@ -397,8 +437,16 @@ impl TrainingRecipe {
         records: impl Iterator<Item = &'a Record> + Clone,
     ) -> Result<Vec<LearnedOutput>, TrainingRecipeError> {
         let wanted = self.wanted(records.clone())?;
-        let of = |wanted| LearnedOutput::of(wanted, records.clone());
-        Ok(wanted.into_iter().map(of).collect())
+        let of = |wanted: &WantedOutput| match self.model {
+            // Its numbers are known to it already.
+            Some(_) => LearnedOutput {
+                meaning: wanted.meaning,
+                scale: wanted.scale.unwrap_or(1.0),
+                offset: wanted.offset.unwrap_or(0.0),
+            },
+            None => LearnedOutput::of(wanted, records.clone()),
+        };
+        Ok(wanted.iter().map(of).collect())
     }
 
     fn wanted<'a>(
@@ -412,6 +460,8 @@ impl TrainingRecipe {
             meaning,
             scale: None,
             offset: None,
+            name: None,
+            index: None,
         };
         if self.throttle.is_some() {
             return Ok(vec![of(Meaning::Steering)]);

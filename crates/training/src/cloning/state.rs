@@ -5,11 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pilotage_config::{WriteError, write_atomically};
+use pilotage_learning::{Learner, Network, OptimizerState, Progress};
 
 use super::fit::EpochError;
 
 /// The first bytes of a state file; the digits are the version of the format.
-const MAGIC: &[u8; 8] = b"PLTGCL01";
+const MAGIC: &[u8; 8] = b"PLTGCL02";
+/// The first bytes of an earlier version's file.
+const EARLIER: &[u8; 8] = b"PLTGCL01";
 /// The largest history: [`super::recipe::Settings::epochs`] has at most 10,000.
 const MOST_EPOCHS: u64 = 10_000;
 
@@ -22,13 +25,13 @@ pub struct State {
     pub history: Vec<EpochError>,
     /// The pass with the smallest error on held-back frames, and that error.
     pub best: Option<(usize, f64)>,
-    /// The weights after the last pass.
+    /// The values of all parameters after the last pass ([`Network::values`]).
     pub weights: Vec<f32>,
-    /// The weights after the best pass.
+    /// Those after the best pass.
     pub best_weights: Vec<f32>,
-    /// Adam's means of the gradient.
+    /// Adam's means of the gradient; 0 for parameters that are not trained.
     pub mean: Vec<f32>,
-    /// Adam's means of the squared gradient.
+    /// Adam's means of the squared gradient; 0 for parameters that are not trained.
     pub square: Vec<f32>,
     /// Adam's steps.
     pub steps: i32,
@@ -48,6 +51,12 @@ pub enum StateError {
     /// The file is not a state, or is damaged.
     #[error("{} is no checkpoint of this program, or is damaged; delete it and start anew", .0.display())]
     Damaged(PathBuf),
+    /// The file is of an earlier version of this program.
+    #[error(
+        "{} is of an interrupted run of an earlier version, whose trainer is not a part of this \
+         one: start anew with --force, or continue with the earlier version", .0.display()
+    )]
+    Earlier(PathBuf),
     /// The state belongs to other frames or settings.
     #[error(
         "{} was made with other recordings, another recipe or another network; use those, or \
@@ -60,6 +69,47 @@ pub enum StateError {
 }
 
 impl State {
+    /// Takes over the weights and the optimiser's state.
+    pub fn keep(&mut self, learner: &Learner) {
+        let parameters = learner.network().parameters().iter();
+        let progress = learner.progress();
+        self.weights = learner.network().values();
+        self.mean.clear();
+        self.square.clear();
+        for (parameter, state) in parameters.zip(&progress.states) {
+            let end = self.mean.len() + parameter.values().len();
+            self.mean.extend_from_slice(&state.first);
+            self.square.extend_from_slice(&state.second);
+            self.mean.resize(end, 0.0);
+            self.square.resize(end, 0.0);
+        }
+        self.steps = i32::try_from(progress.steps).unwrap_or(i32::MAX);
+    }
+
+    /// The state of the optimiser for this network.
+    pub fn progress(&self, network: &Network) -> Progress {
+        let count = network.parameters().len();
+        let mut states = vec![OptimizerState::default(); count];
+        let mut first = 0;
+        for (index, parameter) in network.parameters().iter().enumerate() {
+            let range = first..first + parameter.values().len();
+            first = range.end;
+            let lists = (self.mean.get(range.clone()), self.square.get(range));
+            if let (Some(mean), Some(square), true) = (lists.0, lists.1, network.trained()[index]) {
+                states[index] = OptimizerState {
+                    first: mean.to_vec(),
+                    second: square.to_vec(),
+                    steps: self.steps,
+                };
+            }
+        }
+        Progress {
+            steps: u64::try_from(self.steps).unwrap_or(0),
+            states,
+            averages: vec![Vec::new(); count],
+        }
+    }
+
     /// Writes the state. A power cut leaves the old file or the new one.
     ///
     /// # Errors
@@ -111,6 +161,9 @@ impl State {
             });
         }
         let bytes = fs::read(path).map_err(read)?;
+        if bytes.starts_with(EARLIER) {
+            return Err(StateError::Earlier(path.to_owned()));
+        }
         let (content, sum) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
         if Fingerprint::default().with(content).value() != u64::from_le_bytes(*sum) {
             return Err(damaged());
@@ -231,6 +284,9 @@ mod tests {
         assert_eq!(State::load(&path, 77, 3).unwrap(), state());
         let other = State::load(&path, 78, 3).unwrap_err();
         assert!(matches!(other, StateError::Other(_)), "{other}");
+        fs::write(&path, b"PLTGCL01 and more").unwrap();
+        let earlier = State::load(&path, 77, 3).unwrap_err();
+        assert!(matches!(earlier, StateError::Earlier(_)), "{earlier}");
         let missing = State::load(&folder.path().join("none"), 77, 3).unwrap_err();
         assert!(matches!(missing, StateError::Read { .. }), "{missing}");
     }

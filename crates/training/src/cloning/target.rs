@@ -30,6 +30,9 @@ pub enum TargetError {
     /// The training recipe would be overwritten.
     #[error("{} is the training recipe; the recipe for `pilotage compile` needs another name: --out", .0.display())]
     Recipe(PathBuf),
+    /// The model to go on training would be overwritten.
+    #[error("{} is the model to go on training; the trained one needs another name: --out", .0.display())]
+    Model(PathBuf),
     /// An earlier run was interrupted.
     #[error("{} is of an interrupted run: continue it with --resume, or start anew with --force", .0.display())]
     Interrupted(PathBuf),
@@ -84,6 +87,17 @@ impl Target {
         match files.find(|file| !force && file.symlink_metadata().is_ok()) {
             Some(file) => Err(TargetError::Exists(file)),
             None => Ok(target),
+        }
+    }
+
+    /// Checks that the model to go on training is not overwritten, not even with `force`.
+    ///
+    /// # Errors
+    /// When `model` is the file to write.
+    pub fn keeps(&self, model: &Path) -> Result<(), TargetError> {
+        match is_same(model, &self.onnx()) {
+            true => Err(TargetError::Model(self.onnx())),
+            false => Ok(()),
         }
     }
 

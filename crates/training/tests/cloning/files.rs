@@ -226,24 +226,6 @@ fn the_domain_is_that_of_the_recordings_and_is_asked_for_only_if_unknown() {
 }
 
 #[test]
-fn a_model_to_fine_tune_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    pedals(&folder.path().join("tub"), 24);
-    let recipe = RECIPE.replace("network", "model = \"mine.onnx\"\nnetwork");
-    let error = run(&plan(
-        &folder.path().join("tub"),
-        &recipe,
-        folder.path(),
-        "car",
-    ));
-    let error = error.unwrap_err().to_string();
-    assert!(
-        error.contains("mine.onnx: fine-tuning is not supported yet"),
-        "{error}"
-    );
-}
-
-#[test]
 fn a_throttle_that_follows_the_steering_is_computed_by_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("log");

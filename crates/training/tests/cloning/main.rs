@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is a panic")]
 
 mod files;
-mod network;
+mod model;
 mod onnxruntime;
 mod runs;
 mod support;

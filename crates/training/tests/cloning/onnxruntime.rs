@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pilotage_graph::Graph;
 use pilotage_simulator::Random;
 use pilotage_training::cloning::fit::Task;
 use pilotage_training::cloning::frames::{Frames, Place};
+use pilotage_training::cloning::model::Origin;
 use pilotage_training::cloning::recipe::TrainingRecipe;
 use pilotage_training::cloning::split::split;
-use pilotage_training::export::graph;
 
 /// ONNX Runtime's outputs, frame after frame.
 fn onnxruntime(model: &[u8], pictures: &[u8]) -> Vec<f32> {
@@ -52,11 +53,10 @@ fn the_exported_model_answers_as_the_trainer_does() {
         let recipe = TrainingRecipe::parse("training.toml", &text).unwrap();
         let shape = recipe.architecture(2).unwrap();
         let mut frames = Frames::new(&recipe.input, 2);
+        let size: usize = shape.input.iter().product();
         let mut random = Random::new(4);
         for index in 0..24 {
-            let picture: Vec<u8> = (0..shape.picture())
-                .map(|_| random.below(256) as u8)
-                .collect();
+            let picture: Vec<u8> = (0..size).map(|_| random.below(256) as u8).collect();
             let label = [random.range(-1.0, 1.0) as f32, 0.3];
             let time = index as f64 * 0.05;
             frames.push(&picture, &label, Place { drive: 0, time });
@@ -64,16 +64,17 @@ fn the_exported_model_answers_as_the_trainer_does() {
         let steering: Vec<f32> = (0..24).map(|index| frames.label(index)[0]).collect();
         let split = split(&frames.places, &steering, 0.2, 1.0, 1).unwrap();
         let outputs = recipe.outputs(std::iter::empty()).unwrap();
-        let task = Task::new(&recipe, shape, outputs, &frames, split);
+        let task = Task::new(&recipe, Origin::Named(shape), outputs, &frames, split).unwrap();
         let fitted = task
-            .fit(task.start(), &mut |_| {
+            .fit(task.start().unwrap(), &mut |_| {
                 Ok(std::ops::ControlFlow::Continue(()))
             })
             .unwrap();
         let all: Vec<usize> = (0..24).collect();
-        let own = task.answers(&fitted.weights, &all);
+        let mut trained = task.network_of(&fitted.weights).unwrap();
+        let own = task.answers(&mut trained, &all);
 
-        let model = with_pixels(&task, &fitted.weights);
+        let model = with_pixels(&task, task.exported(&trained).unwrap());
         let pictures: Vec<u8> = all
             .iter()
             .flat_map(|&i| frames.picture(i).to_vec())
@@ -95,10 +96,9 @@ fn the_exported_model_answers_as_the_trainer_does() {
 
 /// The model with the recipe's mean and std in front of it, which `pilotage-vision` applies; the
 /// scale is 1.
-fn with_pixels(task: &Task<'_>, weights: &[f32]) -> Vec<u8> {
+fn with_pixels(task: &Task<'_>, mut graph: Graph) -> Vec<u8> {
     use pilotage_graph::{Node, Op, Tensor, TensorType};
     let input = &task.recipe.input;
-    let mut graph = graph(&task.shape, &task.statistics, weights, input.layout).unwrap();
     let pixels = graph.inputs[0];
     let of: TensorType = graph.value(pixels).tensor_type();
     let channels = input.colour.channels();
