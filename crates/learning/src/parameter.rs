@@ -78,6 +78,11 @@ impl Parameter {
         &self.form
     }
 
+    /// Whether the elements are those of a few clusters.
+    pub(crate) fn is_clustered(&self) -> bool {
+        matches!(self.form, Form::Clustered { .. })
+    }
+
     /// The elements, row-major.
     pub fn values(&self) -> &[f32] {
         match self.form {

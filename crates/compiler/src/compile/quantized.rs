@@ -240,6 +240,7 @@ impl Context<'_> {
         let options = QuantizeOptions {
             form: self.form,
             float_layers: float_layers.clone(),
+            one_scale: BTreeSet::new(),
         };
         let model = self.model;
         let to_calibrate = values(&float, &options).map_err(|reason| model.error(reason))?;
