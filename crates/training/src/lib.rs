@@ -2,8 +2,9 @@
 //!
 //! [`imitate::imitate`] runs the whole process: [`collect`] gathers frames labelled by the
 //! [`expert`], a [`trainer`] learns from them, [`evaluate`] tests the result, and [`export`] writes
-//! it as ONNX. [`cloning`] trains from an operator's recordings instead. `docs/training.md`
-//! describes both methods and how the shipped model was made.
+//! it as ONNX. [`cloning`] trains from an operator's recordings instead, and [`optimise`] makes a
+//! trained network smaller or faster. `docs/training.md` describes the methods, and how the shipped
+//! model was made.
 
 pub mod adam;
 pub mod architecture;
@@ -22,6 +23,7 @@ pub mod export;
 pub mod imitate;
 pub mod matrix;
 pub mod network;
+pub mod optimise;
 pub mod pass;
 pub mod planes;
 pub mod policy;
